@@ -1,0 +1,177 @@
+"""Immutable bytes with random access: files, parts of files, memory, and temporary files for what has neither."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from dibundle.errors import FileError
+
+
+class ReadAt(Protocol):
+    """Random access to bytes that do not change; may be used by several threads at once."""
+
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        ...
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes from ``offset`` on; ``FileError`` when they are not all there."""
+        ...
+
+
+class MemoryBytes:
+    """Bytes in memory."""
+
+    def __init__(self, data: bytes, name: str = "data") -> None:
+        self._data = data
+        self._name = name
+
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        return len(self._data)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes from ``offset`` on."""
+        _check_range(self._name, self.size, offset, length)
+        return self._data[offset : offset + length]
+
+
+class FileBytes:
+    """An open file, read by position; the file's name serves messages only and is never opened again."""
+
+    def __init__(self, fd: int, name: str = "file", *, owned: bool = True) -> None:
+        self._fd = fd
+        self._name = name
+        self._owned = owned
+        self._size = os.fstat(fd).st_size
+
+    @property
+    def size(self) -> int:
+        """Number of bytes the file had when it was opened."""
+        return self._size
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes from ``offset`` on."""
+        _check_range(self._name, self._size, offset, length)
+        return _read_fully(self._fd, self._name, offset, length)
+
+    def close(self) -> None:
+        """Close the file if it is owned; closing twice is harmless."""
+        if self._owned:
+            self._owned = False
+            os.close(self._fd)
+
+
+class Slice:
+    """A part of another source."""
+
+    def __init__(self, parent: ReadAt, offset: int, size: int) -> None:
+        _check_range("the source", parent.size, offset, size)
+        self._parent = parent
+        self._offset = offset
+        self._size = size
+
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        return self._size
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes from ``offset`` on, counted from the start of the part."""
+        _check_range("part of the source", self._size, offset, length)
+        return self._parent.read_at(self._offset + offset, length)
+
+
+class Spool:
+    """A temporary file without a name: written in order, then read by position; gone when closed or on any exit."""
+
+    def __init__(self, directory: str | None = None) -> None:
+        self._directory = directory or default_spool_dir()
+        self._size = 0
+        try:
+            fd, path = tempfile.mkstemp(prefix="dib-", dir=self._directory)  # O_EXCL, mode 0600
+            Path(path).unlink()
+        except OSError as error:
+            raise _spool_error(self._directory, error) from error
+        self._fd = fd
+        self._open = True
+
+    @property
+    def size(self) -> int:
+        """Number of bytes written so far."""
+        return self._size
+
+    def write(self, data: bytes) -> int:
+        """Append ``data`` and return the offset at which it lies."""
+        start = self._size
+        rest = memoryview(data)
+        try:
+            while rest:
+                written = os.write(self._fd, rest)
+                self._size += written
+                rest = rest[written:]
+        except OSError as error:
+            raise _spool_error(self._directory, error) from error
+        return start
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes from ``offset`` on."""
+        _check_range("temporary file", self._size, offset, length)
+        return _read_fully(self._fd, "temporary file", offset, length)
+
+    def close(self) -> None:
+        """Give the space back; closing twice is harmless."""
+        if self._open:
+            self._open = False
+            os.close(self._fd)
+
+
+def copy_chunks(source: ReadAt, offset: int, length: int, chunk: int = 1 << 20) -> Iterator[bytes]:
+    """Yield ``length`` bytes of ``source`` from ``offset`` on, at most ``chunk`` at a time."""
+    end = offset + length
+    while offset < end:
+        piece = source.read_at(offset, min(chunk, end - offset))
+        yield piece
+        offset += len(piece)
+
+
+def default_spool_dir() -> str:
+    """Return where temporary files go unless told: $TMPDIR, else /var/tmp, which unlike /tmp is seldom in memory."""
+    return os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108 - files there are made exclusively and have no name
+
+
+def _check_range(name: str, size: int, offset: int, length: int) -> None:
+    if offset < 0 or length < 0 or offset + length > size:
+        raise FileError(f"{name} ended at byte {size}, wanted {offset + length}")
+
+
+def _read_fully(fd: int, name: str, offset: int, length: int) -> bytes:
+    """Read a range that was there when the file was opened."""
+    pieces: list[bytes] = []
+    at, end = offset, offset + length
+    try:
+        while at < end:
+            piece = os.pread(fd, end - at, at)
+            if not piece:
+                raise FileError(f"{name} ended at byte {at}, wanted {end}", hint="the file changed while it was read")
+            pieces.append(piece)
+            at += len(piece)
+    except OSError as error:
+        raise FileError(f"cannot read {name}: {error.strerror}") from error
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _spool_error(directory: str, error: OSError) -> FileError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    place = "with more room" if full else "that can be written"
+    return FileError(
+        f"cannot write a temporary file in {directory}: {error.strerror}",
+        hint=f"use --tmp DIR to name a directory {place}",
+    )

@@ -1,0 +1,309 @@
+"""An index of a tar: where each entry's headers and content lie, and what the headers say.
+
+Reading follows Go's archive/tar, since the programs that load images are written in Go. It is an index only: nothing
+here raises on odd content. What cannot be read as an entry is left to the tail, which users treat as plain bytes.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from dibundle.archive.readat import ReadAt
+
+BLOCK: Final = 512
+EXTENSION_LIMIT: Final = 1 << 20
+
+_ZEROS: Final = bytes(BLOCK)
+_WINDOW: Final = 256 << 10
+_SHORT_WINDOW: Final = 4 << 10
+_HEADER_ONLY: Final = frozenset(b"123456")  # types without content, whatever their size field says
+_EXTENSIONS: Final = frozenset(b"xgLK")
+_SUM_MODULUS: Final = 65521
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One logical entry; all offsets are absolute, and names are bytes as found.
+
+    ``plain`` says that a walk by blocks works: from ``start`` on, header block after header block, each followed by as
+    much as its own size field says (rounded up to 512), lands on ``end`` exactly, the last header being the main one.
+    """
+
+    start: int
+    header: int
+    content: int
+    size: int
+    end: int
+    path: bytes
+    link: bytes
+    type: int
+    mode: int
+    uid: int
+    gid: int
+    mtime: int
+    plain: bool
+
+    @property
+    def is_file(self) -> bool:
+        """Whether this is a regular file whose content lies in the tar as it is."""
+        return self.type in b"07" or (self.type == 0 and not self.path.endswith(b"/"))
+
+
+@dataclass(frozen=True, slots=True)
+class TarIndex:
+    """The entries of a tar, without gaps from 0 to ``entries_end``; then the tail, which may be anything.
+
+    ``problem`` says why reading stopped early; it is None at an end-of-archive block or a clean end.
+    """
+
+    entries: list[Entry]
+    entries_end: int
+    size: int
+    problem: str | None
+
+
+def scan(source: ReadAt) -> TarIndex:
+    """Index ``source``; raises nothing but what reading it raises."""
+    headers = _Headers(source)
+    entries: list[Entry] = []
+    end = 0
+    problem = None
+    try:
+        for entry in _entries(headers):
+            entries.append(entry)
+            end = entry.end
+    except _StopReading as stop:
+        problem = f"{stop} at byte {stop.offset}"
+    return TarIndex(entries, end, source.size, problem)
+
+
+class _StopReading(Exception):  # noqa: N818 - it says where an index ends, and never leaves this module
+    """What follows cannot be read as an entry."""
+
+    def __init__(self, offset: int, what: str) -> None:
+        super().__init__(what)
+        self.offset = offset
+
+
+class _Headers:
+    """Header blocks of a source, through a window that reads ahead where entries are small."""
+
+    def __init__(self, source: ReadAt) -> None:
+        self.source = source
+        self.size = source.size
+        self._window = b""
+        self._start = 0
+
+    def block(self, offset: int) -> bytes:
+        """Return the block at ``offset``, shorter at the end of the source."""
+        at = offset - self._start
+        if at < 0 or at + BLOCK > len(self._window):
+            near = at <= len(self._window) + _WINDOW // 4
+            length = min(_WINDOW if near else _SHORT_WINDOW, self.size - offset)
+            if length <= 0:
+                return b""
+            self._window = self.source.read_at(offset, length)
+            self._start = offset
+            at = 0
+        return self._window[at : at + BLOCK]
+
+    def content(self, offset: int, size: int) -> bytes:
+        """Return the content of an extension record."""
+        at = offset - self._start
+        if at >= 0 and at + size <= len(self._window):
+            return self._window[at : at + size]
+        return self.source.read_at(offset, size)
+
+
+class _Extensions:
+    """What the x, L and K records ahead of a header say; the last of a kind wins, as in Go, which ignores g."""
+
+    __slots__ = ("link", "path", "pax")
+
+    def __init__(self) -> None:
+        self.path: bytes | None = None
+        self.link: bytes | None = None
+        self.pax: dict[bytes, bytes] = {}
+
+    def add(self, kind: int, content: bytes) -> None:
+        """Take in one record."""
+        if kind == 0x78:  # x
+            self.pax = _pax_records(content)
+        elif kind == 0x4C:  # L
+            self.path = _text(content)
+        elif kind == 0x4B:  # K
+            self.link = _text(content)
+
+
+def _entries(headers: _Headers) -> Iterator[Entry]:
+    """Yield entries until an end-of-archive block or the end of the source."""
+    offset = start = 0
+    extensions: _Extensions | None = None
+    while True:
+        block = headers.block(offset)
+        if len(block) < BLOCK:
+            if block.strip(b"\0") or extensions is not None:
+                raise _StopReading(offset, "the archive is cut short in a header")
+            return
+        if block == _ZEROS:
+            if extensions is not None:
+                raise _StopReading(offset, "an end-of-archive block follows an extension header")
+            return
+        if not _checksum_fits(block):
+            raise _StopReading(offset, "no tar header: wrong checksum")
+        kind = block[156]
+        size = _number(block[124:136])
+        if size is None or size < 0:
+            raise _StopReading(offset, "a header whose size cannot be read")
+        if kind in _EXTENSIONS:
+            if size > EXTENSION_LIMIT:
+                raise _StopReading(offset, f"an extension header of {size} bytes, more than {EXTENSION_LIMIT}")
+            content = offset + BLOCK
+            if content + size > headers.size:
+                raise _StopReading(offset, "the archive is cut short in an extension header")
+            if extensions is None:
+                extensions = _Extensions()
+            extensions.add(kind, headers.content(content, size))
+            offset = content + (size + 511 & ~511)
+            continue
+        entry = _entry(headers, start, offset, block, size, extensions)
+        yield entry
+        offset = start = entry.end
+        extensions = None
+
+
+def _entry(
+    headers: _Headers, start: int, header: int, block: bytes, field_size: int, extensions: _Extensions | None
+) -> Entry:
+    """Read the main header in ``block`` and work out what lies where."""
+    kind = block[156]
+    path = block[:100].split(b"\0", 1)[0]
+    link = block[157:257].split(b"\0", 1)[0] if block[157] else b""
+    if block[345] and block[257:265] == b"ustar\x0000":
+        star = block[508:512] == b"tar\0"  # star keeps times in the last 24 bytes of what is the prefix elsewhere
+        prefix = block[345 : 476 if star else 500].split(b"\0", 1)[0]
+        path = prefix + b"/" + path
+    uid, gid, mtime = _field(block[108:116]), _field(block[116:124]), _field(block[136:148])
+    size = field_size
+    if extensions is not None:
+        pax = extensions.pax
+        if pax:
+            path = pax.get(b"GNU.sparse.name") or pax.get(b"path") or path
+            link = pax.get(b"linkpath") or link
+            uid, gid = _decimal(pax.get(b"uid"), uid), _decimal(pax.get(b"gid"), gid)
+            mtime = _seconds(pax.get(b"mtime"), mtime)
+            size = _decimal(pax.get(b"size"), size)
+            if size < 0:
+                raise _StopReading(header, "a header whose size cannot be read")
+        path = path if extensions.path is None else extensions.path
+        link = link if extensions.link is None else extensions.link
+    if kind in _HEADER_ONLY or (kind == 0 and path.endswith(b"/")):  # v7 marks a directory by its name alone
+        size = 0
+    content = header + BLOCK
+    if kind == 0x53 and block[257:265] == b"ustar  \0":
+        content = _after_sparse_map(headers, content, block[482])
+    end = content + (size + 511 & ~511)
+    plain = size == field_size and content == header + BLOCK
+    if end > headers.size:
+        if content + size > headers.size:
+            raise _StopReading(header, "the archive is cut short in an entry")
+        end = headers.size  # only padding is missing, which Go does not mind in the last entry
+        plain = False
+    if header == start:
+        header = start  # one object for both: an index of a large image has many
+    return Entry(
+        start, header, content, size, end, path, link, kind, _field(block[100:108]), uid, gid, mtime, plain
+    )  # fmt: skip
+
+
+def _after_sparse_map(headers: _Headers, offset: int, more: int) -> int:
+    """Return where content starts after the blocks that continue the map of an old GNU sparse file."""
+    while more:
+        block = headers.block(offset)
+        if len(block) < BLOCK:
+            raise _StopReading(offset, "the archive is cut short in a sparse map")
+        more = block[504]
+        offset += BLOCK
+    return offset
+
+
+def _checksum_fits(block: bytes) -> bool:
+    """Check a header's checksum, the sum of its bytes with the field itself taken as spaces."""
+    stated = _number(block[148:156])
+    if stated is None:
+        return False
+    # Adler-32's low half is one more than the sum of the bytes modulo 65521, and far faster than sum().
+    total = (zlib.adler32(block) & 0xFFFF) - 1 - sum(block[148:156]) + 256
+    if (stated - total) % _SUM_MODULUS == 0:
+        return True
+    high = sum(1 for byte in block[:148] + block[156:] if byte & 0x80)  # some old programs summed signed bytes
+    return (stated - total + 256 * high) % _SUM_MODULUS == 0
+
+
+@lru_cache(maxsize=8192)
+def _number(field: bytes) -> int | None:
+    """Read a numeric field: octal, or base-256 in two's complement; empty is 0, None what is neither."""
+    if field[0] & 0x80:
+        value = int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
+        if field[0] & 0x40:
+            value -= 1 << (8 * len(field) - 1)
+        return value if -(1 << 63) <= value < 1 << 63 else None
+    digits = field.strip(b" \0").split(b"\0", 1)[0]
+    if not digits:
+        return 0
+    if not digits.isdigit() or b"8" in digits or b"9" in digits:
+        return None
+    return int(digits, 8)
+
+
+def _field(field: bytes) -> int:
+    """Read a numeric field that nothing depends on; -1 when it cannot be read."""
+    value = _number(field)
+    return -1 if value is None else value
+
+
+def _pax_records(content: bytes) -> dict[bytes, bytes]:
+    """Read ``length key=value`` records as far as they are well formed."""
+    records: dict[bytes, bytes] = {}
+    at = 0
+    while at < len(content):
+        space = content.find(b" ", at, at + 20)
+        digits = content[at:space]
+        if space < 0 or not digits.isdigit():
+            break
+        end = at + int(digits)
+        equals = content.find(b"=", space, end)
+        if end > len(content) or equals < 0 or content[end - 1 : end] != b"\n":
+            break
+        records[content[space + 1 : equals]] = content[equals + 1 : end - 1]
+        at = end
+    return records
+
+
+def _decimal(text: bytes | None, otherwise: int) -> int:
+    """Read a PAX number that overrides ``otherwise``; -1 when it cannot be read."""
+    if not text:
+        return otherwise
+    digits = text[1:] if text[:1] in (b"-", b"+") else text
+    if not digits.isdigit() or len(digits) > 19:
+        return -1
+    value = int(text)
+    return value if -(1 << 63) <= value < 1 << 63 else -1
+
+
+def _seconds(text: bytes | None, otherwise: int) -> int:
+    """Read a PAX time, rounded down to whole seconds."""
+    if not text:
+        return otherwise
+    whole, _, fraction = text.partition(b".")
+    value = _decimal(whole, 0)
+    return value - 1 if whole[:1] == b"-" and fraction.strip(b"0") else value
+
+
+def _text(content: bytes) -> bytes:
+    """Return a GNU long name without what follows its NUL."""
+    return content.split(b"\0", 1)[0]

@@ -1,0 +1,304 @@
+"""Streaming decompression of what wraps archives and layers: gzip, bzip2, xz and zstd.
+
+Everything here works on untrusted bytes: no call returns more than it was asked for, windows are limited, and data
+that is corrupt or cut short is an ``ArchiveError``. Several streams one after the other (gzip members, xz streams,
+zstd frames) read as one; zero bytes after a stream are padding, as gzip(1) has it, and anything else is an error.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Protocol
+
+import zstandard
+
+from dibundle.errors import ArchiveError
+
+CHUNK: Final = 1 << 20
+ZSTD_WINDOW_LIMIT: Final = 128 << 20
+XZ_MEMORY_LIMIT: Final = 256 << 20
+
+_ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+_ZSTD_BLOCK_LIMIT: Final = 128 << 10
+# What a library is given per call: it hands back unused input as a copy, so many tiny streams in one big piece
+# would cost the square of its length.
+_SLICE: Final = 32 << 10
+
+
+def sniff(head: bytes) -> str | None:
+    """Name the compression that a stream starting with ``head`` (16 bytes are enough) has, by its magic."""
+    if head[:3] == b"\x1f\x8b\x08":
+        return "gzip"
+    if head[:6] == b"\xfd7zXZ\0":
+        return "xz"
+    if head[:4] == _ZSTD_MAGIC or _is_skippable(head):
+        return "zstd"
+    # A block's or the end's magic must follow: "BZh9" alone may well start a text.
+    if head[:3] == b"BZh" and head[3:4] in b"123456789" and head[4:10] in (b"1AY&SY", b"\x17rE8P\x90"):
+        return "bzip2"
+    return None
+
+
+class Decompressor:
+    """One compressed input, fed piece by piece.
+
+    ``feed`` takes all input given and returns at most ``limit`` bytes; while it returns something, ``feed(b"")``
+    asks for more from what it holds. An empty result means that more input is needed.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._start = _ENGINES[kind]
+        self._engine: _Engine | None = None
+        self._streams = 0
+        self._input = b""
+        self._at = 0
+
+    def feed(self, data: bytes, limit: int = CHUNK) -> bytes:
+        """Return up to ``limit`` (at least 1) bytes of output; ``ArchiveError`` if the input is corrupt."""
+        if data:
+            self._input = self._input[self._at :] + data
+            self._at = 0
+        pieces: list[bytes] = []
+        room = limit
+        while room and self._step(pieces, room):
+            room = limit - sum(map(len, pieces))
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def finish(self) -> None:
+        """Say that the input is complete; ``ArchiveError`` if it is cut short."""
+        if self._engine is not None or not self._streams:
+            raise ArchiveError(f"{self._kind} data ends too early", hint="copy or download the file again")
+
+    def _step(self, pieces: list[bytes], room: int) -> bool:
+        """Make one call of the library; False when it needs input that is not here."""
+        if self._engine is None and not self._next_stream():
+            return False
+        engine = self._engine
+        assert engine is not None
+        piece = b""
+        if engine.needs_input:
+            if self._at == len(self._input):
+                return False
+            piece = self._input[self._at : self._at + _SLICE]
+        try:
+            out = engine.decompress(piece, room)
+        except (zlib.error, OSError, EOFError, ValueError, lzma.LZMAError, zstandard.ZstdError, MemoryError) as error:
+            raise ArchiveError(f"{self._kind} data cannot be decompressed: {_reason(error)}") from error
+        self._at += len(piece)
+        if out:
+            pieces.append(out)
+        if engine.eof:
+            self._give_back(engine.unused_data)
+            self._engine = None
+            self._streams += 1
+        return True
+
+    def _give_back(self, unused: bytes) -> None:
+        """Take back what the engine was given beyond the end of its stream."""
+        if len(unused) <= self._at:
+            self._at -= len(unused)
+        else:  # some of it came with an earlier feed
+            self._input = unused + self._input[self._at :]
+            self._at = 0
+
+    def _next_stream(self) -> bool:
+        """Open the next stream of the input, if it has begun."""
+        if self._streams:
+            while self._at < len(self._input):  # in slices, so that much padding costs little
+                piece = self._input[self._at : self._at + _SLICE]
+                rest = piece.lstrip(b"\0")
+                self._at += len(piece) - len(rest)
+                if rest:
+                    break
+        if self._at == len(self._input):
+            return False
+        if self._input[self._at] not in _FIRST_BYTES[self._kind]:
+            where = "after the end of the" if self._streams else "at the start of what should be"
+            raise ArchiveError(f"found something else {where} {self._kind} data")
+        self._engine = self._start()
+        return True
+
+
+def open_decompressor(kind: str) -> Decompressor:
+    """Return a fresh decompressor for ``kind``, one of the names that ``sniff`` gives."""
+    if kind not in _ENGINES:
+        raise ArchiveError(f"unknown compression {kind!r}")
+    return Decompressor(kind)
+
+
+def decompress_iter(kind: str, chunks: Iterable[bytes], chunk_size: int = CHUNK) -> Iterator[bytes]:
+    """Yield the decompressed bytes of ``chunks`` in pieces of at most ``chunk_size``."""
+    decompressor = open_decompressor(kind)
+    for chunk in chunks:
+        out = decompressor.feed(chunk, chunk_size)
+        while out:
+            yield out
+            out = decompressor.feed(b"", chunk_size)
+    decompressor.finish()
+
+
+class _Engine(Protocol):
+    """One stream of one kind; what bz2 and lzma have, and the other two are given here."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+class _GzipMember:
+    """A gzip member, with input that zlib did not get to kept here."""
+
+    def __init__(self) -> None:
+        self._zlib = zlib.decompressobj(wbits=31)
+        self._full = False
+
+    @property
+    def eof(self) -> bool:
+        return self._zlib.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._zlib.unused_data
+
+    @property
+    def needs_input(self) -> bool:
+        # Output that filled the room exactly may have more behind it, even with no input left over.
+        return not self._full and not self._zlib.unconsumed_tail
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        out = self._zlib.decompress(self._zlib.unconsumed_tail + data, max_length)
+        self._full = len(out) == max_length
+        return out
+
+
+class _ZstdFrame:
+    """A zstd frame (a skippable one too), given to the library block by block.
+
+    The binding has no limit on output, and reports neither a truncated frame nor where one ends. But a block gives
+    128 KiB at most and says how long it is, so walking the blocks bounds one and settles the other.
+    """
+
+    def __init__(self) -> None:
+        decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_LIMIT)
+        self._zstd = decompressor.decompressobj(write_size=_ZSTD_BLOCK_LIMIT)
+        self._buffer = bytearray()
+        self._next: Callable[[], bytes | None] = self._header
+        self._skip = 0
+        self._checksum = False
+        self._ready = b""
+        self._ended = False
+        self._starved = True
+
+    @property
+    def eof(self) -> bool:
+        return self._ended and not self._ready
+
+    @property
+    def needs_input(self) -> bool:
+        return self._starved and not self._ready and not self._ended
+
+    @property
+    def unused_data(self) -> bytes:
+        return bytes(self._buffer) if self._ended else b""
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        self._buffer += data
+        self._starved = False
+        while not self._ready and not self._ended:
+            out = self._next()
+            if out is None:
+                self._starved = True
+                break
+            self._ready = out
+        out, self._ready = self._ready[:max_length], self._ready[max_length:]
+        return out
+
+    def _take(self, length: int) -> bytes:
+        piece = bytes(self._buffer[:length])
+        del self._buffer[:length]
+        return piece
+
+    def _header(self) -> bytes | None:
+        """Pass on the frame header; None when it is not here yet."""
+        head = self._buffer
+        if len(head) < 8:  # the shortest frame has 9 bytes, a skippable one 8
+            return None
+        if _is_skippable(head):
+            self._skip = int.from_bytes(head[4:8], "little")
+            self._take(8)
+            self._next = self._skippable
+            return self._skippable()
+        if head[:4] != _ZSTD_MAGIC:
+            raise ValueError("not a zstd frame")
+        descriptor = head[4]
+        single = descriptor >> 5 & 1
+        length = 5 + (1 - single) + (0, 1, 2, 4)[descriptor & 3] + (single, 2, 4, 8)[descriptor >> 6]
+        if len(head) < length:
+            return None
+        self._checksum = bool(descriptor & 4)
+        self._next = self._block
+        return self._zstd.decompress(self._take(length))
+
+    def _skippable(self) -> bytes | None:
+        """Drop what is here of a skippable frame."""
+        self._skip -= len(self._take(min(self._skip, len(self._buffer))))
+        self._ended = not self._skip
+        return b"" if self._ended else None
+
+    def _block(self) -> bytes | None:
+        """Decode one block; None when it is not whole yet."""
+        if len(self._buffer) < 3:
+            return None
+        header = int.from_bytes(self._buffer[:3], "little")
+        last, kind, size = header & 1, header >> 1 & 3, header >> 3
+        if size > _ZSTD_BLOCK_LIMIT:
+            raise ValueError("a zstd block is too large")
+        length = 3 + (1 if kind == 1 else size)
+        if last and self._checksum:
+            length += 4
+        if len(self._buffer) < length:
+            return None
+        out = self._zstd.decompress(self._take(length))
+        if last:
+            if not self._zstd.eof:
+                raise ValueError("a zstd frame does not end with its last block")
+            self._ended = True
+        return out
+
+
+def _is_skippable(head: bytes | bytearray) -> bool:
+    return len(head) >= 4 and head[0] & 0xF0 == 0x50 and head[1:4] == b"\x2a\x4d\x18"
+
+
+def _reason(error: BaseException) -> str:
+    """Word a library's message as part of one of ours."""
+    if isinstance(error, MemoryError):
+        return "it asks for too much memory"
+    text = str(error).rstrip(".") or type(error).__name__
+    return text[:1].lower() + text[1:]
+
+
+def _xz_stream() -> _Engine:
+    return lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=XZ_MEMORY_LIMIT)
+
+
+_ENGINES: Final[dict[str, Callable[[], _Engine]]] = {
+    "gzip": _GzipMember,
+    "bzip2": bz2.BZ2Decompressor,
+    "xz": _xz_stream,
+    "zstd": _ZstdFrame,
+}
+_FIRST_BYTES: Final = {
+    "gzip": b"\x1f",
+    "bzip2": b"B",
+    "xz": b"\xfd",
+    "zstd": bytes([0x28, *range(0x50, 0x60)]),
+}

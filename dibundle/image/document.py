@@ -1,0 +1,61 @@
+"""JSON from an untrusted archive: bounded when parsed, and read through getters that expect nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Final
+
+from dibundle.errors import ArchiveError
+
+SIZE_LIMIT: Final = 8 << 20
+
+_DIGEST: Final = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,128}")
+
+
+def parse(content: bytes, name: str) -> object:
+    """Parse JSON; ``ArchiveError`` naming the member when it is none."""
+    try:
+        return json.loads(content.decode("utf-8"))
+    except RecursionError as error:
+        raise ArchiveError(f"{name} is nested too deeply") from error
+    except ValueError as error:
+        raise ArchiveError(f"{name} is not JSON: {_brief(error)}") from error
+
+
+def get(value: object, key: str) -> object:
+    """Return the member ``key`` of an object, in any case of letters as Go has it; None when there is none."""
+    if not isinstance(value, dict):
+        return None
+    if key in value:
+        return value[key]
+    lower = key.lower()
+    return next((item for name, item in value.items() if name.lower() == lower), None)
+
+
+def get_list(value: object, key: str) -> list[object]:
+    """Return the list ``key`` of an object; empty when it is none."""
+    found = get(value, key)
+    return found if isinstance(found, list) else []
+
+
+def get_text(value: object, key: str) -> str | None:
+    """Return the text ``key`` of an object; None when it is none."""
+    found = get(value, key)
+    return found if isinstance(found, str) else None
+
+
+def is_digest(text: object) -> bool:
+    """Tell an ``algorithm:hex`` digest."""
+    return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
+
+
+def sha256_of(text: object) -> bytes | None:
+    """Return the 32 bytes of a ``sha256:<hex>`` text; None when it is none."""
+    if isinstance(text, str) and len(text) == 71 and text.startswith("sha256:") and is_digest(text):
+        return bytes.fromhex(text[7:])
+    return None
+
+
+def _brief(error: ValueError) -> str:
+    return "invalid UTF-8" if isinstance(error, UnicodeError) else str(error)[:100]

@@ -1,0 +1,55 @@
+"""Reading the images of an archive, from Docker's manifest.json and from an OCI layout's index.json.
+
+Where both are there, manifest.json says which images there are, as loaders have it; what index.json leads to adds
+kinds and claimed digests of blobs.
+"""
+
+from __future__ import annotations
+
+from dibundle.archive.opener import Archive
+from dibundle.errors import ArchiveError
+from dibundle.image import docker, guess
+from dibundle.image.claims import Claims, Draft
+from dibundle.image.layout import Layout
+from dibundle.image.members import Members
+from dibundle.image.model import Blob, Image, ImageArchive
+
+
+def read_images(archive: Archive) -> ImageArchive:
+    """Return what ``archive`` holds; ``ArchiveError`` with the reason when it holds no image."""
+    members = Members(archive)
+    claims = Claims(members)
+    layout = Layout(claims)
+    manifest, drafts = _docker_drafts(claims)
+    layout.read()
+    drafts = drafts or layout.drafts
+    if not drafts:
+        raise guess.refusal(members, has_manifest=manifest is not None, has_index=layout.found)
+    blobs = claims.blobs()
+    digests = layout.manifest_digests()
+    images = tuple(_image(draft, blobs, digests) for draft in drafts)
+    return ImageArchive(archive, images, tuple(blobs.values()), guess.producer(members, manifest))
+
+
+def _docker_drafts(claims: Claims) -> tuple[list[object] | None, list[Draft]]:
+    """Read manifest.json; one that is no Docker manifest is no matter where there is an OCI layout as well."""
+    try:
+        manifest = docker.read_manifest(claims.members)
+        return manifest, docker.read_drafts(claims, manifest) if manifest else []
+    except ArchiveError as error:
+        if claims.members.find(b"oci-layout") is None:
+            name = claims.members.archive.name
+            raise ArchiveError(f"{name} is not an image archive: {error.message}", hint=error.hint) from error
+        return None, []
+
+
+def _image(draft: Draft, blobs: dict[int, Blob], digests: dict[bytes, bytes]) -> Image:
+    return Image(
+        names=draft.names,
+        config=blobs[draft.config.header] if draft.config else None,
+        config_digest=draft.config_digest,
+        layers=tuple(blobs[layer.header] if layer else None for layer in draft.layers),
+        diff_ids=draft.diff_ids,
+        manifest_digest=draft.manifest_digest or digests.get(draft.config_digest),
+        platform=draft.platform,
+    )
