@@ -260,6 +260,7 @@ def _number(field: bytes) -> int | None:
     return int(digits, 8)
 
 
+@lru_cache(maxsize=8192)
 def _field(field: bytes) -> int:
     """Read a numeric field that nothing depends on; -1 when it cannot be read."""
     value = _number(field)

@@ -80,7 +80,7 @@ class Claims:
         known = self._configs.get(entry.header)
         if known is None:
             known = self._configs[entry.header] = _parse_config(self.members.read(entry))
-            self.note(entry, "config", digest=_named_digest(entry) or known.digest)
+            self.note(entry, "config", digest=named_digest(entry.path) or known.digest)
         return known
 
     def blobs(self) -> dict[int, Blob]:
@@ -90,7 +90,7 @@ class Claims:
 
     def _blob(self, entry: Entry) -> Blob:
         claim = self._known.get(entry.header) or _Claim()
-        digest = _named_digest(entry) or claim.digest
+        digest = named_digest(entry.path) or claim.digest
         if claim.kind != "layer":
             return Blob(entry, claim.kind, None, digest, None)
         packing = compression.sniff(self.members.head(entry, 16))
@@ -99,8 +99,9 @@ class Claims:
         return Blob(entry, "layer", packing, digest, claim.diff_id)
 
 
-def _named_digest(entry: Entry) -> bytes | None:
-    match = _BLOB_NAME.fullmatch(normalise(entry.path))
+def named_digest(name: bytes) -> bytes | None:
+    """Return the sha256 that a member's name ``blobs/sha256/<hex>`` claims."""
+    match = _BLOB_NAME.fullmatch(normalise(name))
     return bytes.fromhex(match[1].decode()) if match else None
 
 

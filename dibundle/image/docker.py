@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dibundle.errors import ArchiveError
 from dibundle.image import document
-from dibundle.image.claims import Claims, Draft
+from dibundle.image.claims import Claims, Draft, named_digest
 from dibundle.image.document import get, get_list, get_text
 from dibundle.image.members import Members
 
@@ -46,7 +46,7 @@ def _draft(claims: Claims, item: object, where: str) -> Draft:
     return Draft(
         names=names,
         config=entry,
-        config_digest=config.digest if config else b"",
+        config_digest=config.digest if config else named_digest(config_name.encode("utf-8", "surrogatepass")) or b"",
         layers=layers,
         diff_ids=diff_ids,
         manifest_digest=None,
