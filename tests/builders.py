@@ -237,7 +237,7 @@ def _blobs(
         layers = [_put(blobs, media_type, compress(layer, packing)) for layer in image.layers]
         body = to_json({"schemaVersion": 2, "config": config, "layers": layers})
         descriptor = _put(blobs, "application/vnd.oci.image.manifest.v1+json", body)
-        descriptor["annotations"] = {"io.containerd.image.name": name for name in image.names[:1]}
+        descriptor["annotations"] = {"io.containerd.image.name": image.names[0]} if image.names else {}
         descriptors.append(descriptor)
         manifest.append(
             {

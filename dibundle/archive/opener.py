@@ -77,7 +77,7 @@ def _open(fd: int, name: str, spool_dir: str | None, closers: list[Callable[[], 
         _refuse_other_formats(name, _head(source))
         index = scan(source)
         if not index.entries and not _is_empty_tar(source):
-            raise ArchiveError(f"{name} is not a tar archive", hint=_SAVE_HINT)
+            raise ArchiveError(f"{name} is not a tar archive ({index.problem or 'it has no entry'})", hint=_SAVE_HINT)
     except OSError as error:
         _run(closers)
         raise FileError(f"cannot read {name}: {_system_reason(error)}") from error

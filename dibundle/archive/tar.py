@@ -183,10 +183,8 @@ def _entry(
     kind = block[156]
     path = block[:100].split(b"\0", 1)[0]
     link = block[157:257].split(b"\0", 1)[0] if block[157] else b""
-    if block[345] and block[257:265] == b"ustar\x0000":
-        star = block[508:512] == b"tar\0"  # star keeps times in the last 24 bytes of what is the prefix elsewhere
-        prefix = block[345 : 476 if star else 500].split(b"\0", 1)[0]
-        path = prefix + b"/" + path
+    if block[345]:
+        path = _with_prefix(block, path)
     uid, gid, mtime = _field(block[108:116]), _field(block[116:124]), _field(block[136:148])
     size = field_size
     if extensions is not None:
@@ -218,6 +216,19 @@ def _entry(
     return Entry(
         start, header, content, size, end, path, link, kind, _field(block[100:108]), uid, gid, mtime, plain
     )  # fmt: skip
+
+
+def _with_prefix(block: bytes, path: bytes) -> bytes:
+    """Return ``path`` with what the header's prefix field puts before it."""
+    magic = block[257:265]
+    if magic == b"ustar\x0000":
+        star = block[508:512] == b"tar\0"  # star keeps times in the last 24 bytes of what is the prefix elsewhere
+        return block[345 : 476 if star else 500].split(b"\0", 1)[0] + b"/" + path
+    if magic == b"ustar  \0" and (_number(block[345:357]) is None or _number(block[357:369]) is None):
+        # GNU has two times there. Go before 1.8, so old versions of docker, wrote a prefix all the same.
+        prefix = block[345:500].split(b"\0", 1)[0]
+        return prefix + b"/" + path if prefix.isascii() else path
+    return path
 
 
 def _after_sparse_map(headers: _Headers, offset: int, more: int) -> int:

@@ -51,10 +51,10 @@ def refusal(members: Members, *, has_manifest: bool, has_index: bool) -> Archive
         what, hint = "its manifest.json lists no image", _SAVE
     elif has_index:
         what, hint = "no image manifest that its index.json points to is in it", "save the image with its content"
-    elif not names:
-        what, hint = "there is nothing in it", _SAVE
     elif archive.index.problem:
         what, hint = f"it has no manifest.json, and {archive.index.problem}", "copy or download the file again"
+    elif not names:
+        what, hint = "there is nothing in it", _SAVE
     elif members.find(b"repositories") is not None:
         what = "it has repositories but no manifest.json, as docker before 1.10 wrote it"
         hint = "load it into a docker older than 29 and save it again"

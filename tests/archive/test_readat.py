@@ -44,7 +44,9 @@ def test_reads_exact_ranges(source):
     assert source.read_at(len(DATA), 0) == b""
 
 
-@pytest.mark.parametrize("offset, length", [(len(DATA), 1), (0, len(DATA) + 1), (len(DATA) + 1, 0), (-1, 1), (1, -1)])
+@pytest.mark.parametrize(
+    ("offset", "length"), [(len(DATA), 1), (0, len(DATA) + 1), (len(DATA) + 1, 0), (-1, 1), (1, -1)]
+)
 def test_ranges_outside_are_refused(source, offset, length):
     with pytest.raises(FileError, match=rf"ended at byte {len(DATA)}, wanted {offset + length}"):
         source.read_at(offset, length)

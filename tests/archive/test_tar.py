@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import random
+import re
 import tarfile
 import tracemalloc
 
@@ -79,13 +80,13 @@ def walks(data: bytes, entry) -> bool:
     at, last, size = entry.start, -1, 0
     while at < entry.end:
         field = data[at + 124 : at + 136]
-        if field[0] & 0x80:
-            size = int.from_bytes(field, "big", signed=False) & ~(1 << 95)
-            if field[0] & 0x40:
-                return False
-        else:
-            digits = field.split(b"\0")[0].strip(b" ") if field.strip(b" \0") else b""
+        digits = field.strip(b" \0").split(b"\0")[0]
+        if field[:1] and field[0] & 0xC0 == 0x80:
+            size = int.from_bytes(b"\0" + field[1:], "big") + ((field[0] & 0x3F) << 88)
+        elif re.fullmatch(b"[0-7]*", digits):
             size = int(digits or b"0", 8)
+        else:
+            return False
         last = at
         at += 512 + (size + 511) // 512 * 512
     return at == entry.end and (last, last + 512, size) == (entry.header, entry.content, entry.size)
@@ -131,6 +132,11 @@ def test_ustar_prefix_and_star_prefix():
     gnu = header(b"name", at257=b"ustar  \0", at345=b"00000000000\0")
     index = index_of(header(b"name", at345=b"deep/er") + star + gnu)
     assert [entry.path for entry in index.entries] == [b"deep/er/name", b"p" * 131 + b"/name", b"name"]
+
+
+def test_the_prefix_that_old_go_wrote_into_gnu_headers():
+    (entry,) = index_of(header(b"name", at257=b"ustar  \0", at345=b"var/lib")).entries
+    assert entry.path == b"var/lib/name"
 
 
 def test_pax_size_is_honoured_and_not_plain():
@@ -213,7 +219,7 @@ SOUND = header(b"first", octal(5)) + pad(b"12345")
 
 
 @pytest.mark.parametrize(
-    "rest, problem",
+    ("rest", "problem"),
     [
         (b"", None),
         (bytes(512) + header(), None),
@@ -296,17 +302,28 @@ def test_third_party_tars(fixture):
 
 # Where tarfile reads otherwise than Go's archive/tar, which is what the loaders use.
 DIFFERENT = {
-    "gnu-incremental.tar": "",
+    "SunOS_cAEf.tar": "Solaris X headers are entries of an unknown type to Go",
+    "SunOS_cEf.tar": "the same",
+    "hudson-E.tar": "the same",
+    "testtar.tar": "the same, and tarfile reads a non-zero block after a zero block as the end",
+    "test-times-gnu-incremental.tar": "tarfile takes the times of a GNU header for a prefix",
+    "test-times-gnutar.tar": "the same",
+    "global-header.tar": "tarfile applies a global path",
+    "pax-global-records.tar": "the same",
+    "test_read_format_gtar_redundant_L.tar": "of several L headers tarfile uses the first, Go the last",
+    "pax-multi-hdrs.tar": "of several x headers Go uses the last alone",
+    "pax-bad-hdr-file.tar": "Go refuses the record that is malformed; it is passed over here",
+    "pax-bad-hdr-large.tar.bz2": "an extension header beyond the limit, which is Go's",
 }
 
 
 def compare(name: str, data: bytes, index: TarIndex, expected: list[tarfile.TarInfo]) -> None:
-    ours = [(entry.path.rstrip(b"/"), entry.header) for entry in index.entries]
-    theirs = [
-        (member.name.rstrip("/").encode("utf-8", "surrogateescape"), member.offset_data - 512) for member in expected
-    ]
-    print(name, index.problem, ours, theirs)
-    assert [path for path, _ in ours] == [path for path, _ in theirs]
+    ours = [entry.path.rstrip(b"/") for entry in index.entries]
+    theirs = [member.name.rstrip("/").encode("utf-8", "surrogateescape") for member in expected]
+    if name.rpartition("/")[2] in DIFFERENT:
+        assert ours != theirs
+        return
+    assert ours == theirs
     for entry, member in zip(index.entries, expected, strict=True):
         if entry.is_file and not member.issparse():
             assert (entry.content, entry.size) == (member.offset_data, member.size)
