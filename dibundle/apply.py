@@ -1,0 +1,105 @@
+"""Applying a bundle: find the base objects, plan, rebuild, verify, and only then finish the output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from dibundle import digest
+from dibundle.archive.opener import Archive
+from dibundle.bundle.manifest import Manifest
+from dibundle.bundle.output import Sink, VerifiedOutput
+from dibundle.bundle.plan import make_plan
+from dibundle.bundle.reader import BundleReader
+from dibundle.bundle.rebuild import rebuild
+from dibundle.errors import BaseMismatchError, BundleError
+from dibundle.image.reader import read_images
+from dibundle.image.serve import BaseObjects, Wanted
+from dibundle.progress import Progress, Silent
+
+MAX_TARGET = 1 << 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyOptions:
+    """How to apply: ``max_size`` bytes of target at most, ``whole``: check the archive's own sha256 too."""
+
+    max_size: int = MAX_TARGET
+    whole: bool = False
+    tmp: str | None = None
+
+
+def apply(
+    bases: Sequence[Archive],
+    bundle: BundleReader,
+    sink: Sink,
+    options: ApplyOptions = ApplyOptions(),  # noqa: B008 - immutable
+    progress: Progress | None = None,
+) -> None:
+    """Pass the target's bytes to ``sink``, in order; its tail only when every byte before it is verified.
+
+    Raises :class:`BaseMismatchError` for a wrong or damaged base, before the first byte where it can be known,
+    :class:`BundleError` and :class:`DigestError` for a bundle that is malformed or damaged.
+    """
+    progress = progress or Silent()
+    target_index = choose_target(bundle.manifest, options)
+    target = bundle.manifest.targets[target_index]
+    with ExitStack() as stack:
+        base = find_base(bundle.manifest, bases, options)
+        stack.callback(base.close)
+        base.prepare()
+        plan = make_plan(bundle.manifest, target_index, base)
+        output = VerifiedOutput(target, sink, whole=options.whole, has_base=bool(bundle.manifest.objects))
+        stack.callback(output.close)
+        progress.phase("applying", target.size)
+        for piece in rebuild(bundle.manifest, target_index, bundle, base, plan):
+            output.write(piece)
+            progress.advance(len(piece))
+        bundle.finish()
+        output.finish()
+
+
+def choose_target(manifest: Manifest, options: ApplyOptions) -> int:
+    """Return the index of the target to write, which must not be larger than allowed."""
+    size = manifest.targets[0].size
+    if size > options.max_size:
+        raise BundleError(
+            f"bundle over a limit: it makes {size} bytes, at most {options.max_size} are allowed",
+            hint=f"allow it with --max-size {size}",
+        )
+    return 0
+
+
+def find_base(manifest: Manifest, bases: Sequence[Archive], options: ApplyOptions) -> BaseObjects:
+    """Return the base objects of a bundle; :class:`BaseMismatchError` names what is missing and what to do."""
+    wanted = [Wanted(item.digest, item.size) for item in manifest.objects]
+    objects = BaseObjects(wanted, [read_images(base) for base in bases], tmp=options.tmp)
+    missing = objects.missing
+    if missing:
+        raise BaseMismatchError(_missing_text(manifest, missing, bases), hint=_missing_hint(manifest))
+    return objects
+
+
+def base_names(manifest: Manifest) -> list[str]:
+    """Return the names of the images that the bundle was made from, else their IDs."""
+    if not manifest.about:
+        return []
+    return [image.names[0] if image.names else digest.text(image.id) for image in manifest.about.bases]
+
+
+def _missing_text(manifest: Manifest, missing: list[int], bases: Sequence[Archive]) -> str:
+    names = base_names(manifest)
+    wanted = " and ".join(names) if names else "another image"
+    first = digest.text(manifest.objects[missing[0]].digest)
+    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    if not bases:
+        return f"this bundle needs a base: {wanted} (content {first}{more})"
+    given = ", ".join(base.name for base in bases)
+    return f"{given} does not hold what this bundle builds on: {wanted} (missing {first}{more})"
+
+
+def _missing_hint(manifest: Manifest) -> str:
+    names = base_names(manifest)
+    name = names[0] if names else "IMAGE"
+    return f'get the base with "docker save -o base.tar {name}" and give it as an argument'

@@ -1,0 +1,54 @@
+"""The numbers of the .dib format, version 1: magic, section ids, operations, limits. Names as in spec/dib.md."""
+
+from __future__ import annotations
+
+MAGIC = b"\x89DIB\r\n\x1a\n"
+VERSION = 1
+HEADER_SIZE = 64
+
+# Sections of the manifest. Odd ids are critical, even ids may be skipped by a reader that does not know them.
+SECTION_REQUIRES = 1
+SECTION_OBJECTS = 3
+SECTION_FRAMES = 5
+SECTION_TARGETS = 7
+SECTION_ABOUT = 2
+SECTION_NAMES = 4
+
+# Kinds of base objects.
+KIND_LAYER = 1
+KIND_CONFIG = 2
+KIND_OTHER = 3
+
+# Operations of a program.
+OP_SEEK = 0
+OP_KEEP = 1
+OP_MODE = 2
+OP_PATCH = 3
+OP_ADD = 4
+OP_REPEAT = 5
+OP_RAW = 6
+OP_REPLACE = 7
+OP_ZERO = 8
+OP_HEADER = 9
+OPS = 10
+
+STREAMS = 32  # streams are numbered 0..31; stream 0 holds the text of header fields
+TEXT_STREAM = 0
+
+# Limits: what a reader refuses, whatever the bundle says.
+MAX_MANIFEST = 64 << 20  # bytes, stored and decoded
+MAX_SIGNATURE = 1 << 20
+MAX_OBJECTS = 65536
+MAX_FRAMES = 1 << 20
+MAX_FRAME_STORED = 80 << 20
+MAX_FRAME_SIZE = 64 << 20
+MAX_FRAME_SOURCE = 128 << 20
+MAX_SOURCES = 1 << 20  # explicit source ranges of one frame
+MAX_SEGMENTS = 1 << 20
+MAX_TARGETS = 1024
+MAX_LIVE = 128 << 20  # decoded frames kept for later use
+MAX_TAIL = 64 << 20  # output withheld until everything is verified
+MAX_SHAPES = 4096
+MAX_PIECE_TEXT = 512  # text of one header field
+COST_FACTOR = 8  # static cost: at most 8 x the target ...
+COST_FLOOR = 64 << 20  # ... + 64 MiB

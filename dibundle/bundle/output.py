@@ -1,0 +1,131 @@
+"""Writing a target under verification: every byte hashed as written, the tail withheld until all is verified."""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import threading
+from collections.abc import Callable
+
+from dibundle import digest
+from dibundle.bundle.manifest import Segment, Target
+from dibundle.errors import BaseMismatchError, DibError, DigestError
+
+Sink = Callable[[bytes], object]
+WRITE = 1 << 20
+
+
+class VerifiedOutput:
+    """Takes a target's bytes in order, checks each segment's digest, and passes on what may be passed on.
+
+    ``whole``: also check the SHA-256 of the whole target. ``has_base``: whether wrong bytes can come from a base;
+    where they cannot, they are the bundle's fault.
+    """
+
+    def __init__(self, target: Target, sink: Sink, *, whole: bool = False, has_base: bool = True) -> None:
+        self._target = target
+        self._sink = sink
+        self._has_base = has_base
+        self._written = 0
+        self._segments = iter(target.segments)
+        self._segment: Segment | None = None
+        self._left = 0
+        self._rest = hashlib.sha256()
+        self._own = hashlib.sha256()
+        self._whole = hashlib.sha256() if whole else None
+        self._pending: list[bytes] = []
+        self._pending_size = 0
+        self._held: list[bytes] = []
+        self._failure: DibError | None = None
+        self._work: queue.Queue[Callable[[], None] | None] = queue.Queue(maxsize=64)
+        self._thread = threading.Thread(target=self._hash, daemon=True)
+        self._thread.start()
+
+    def write(self, piece: bytes) -> None:
+        """Take the next bytes; raises as soon as a finished segment is known to be wrong."""
+        self._pending.append(piece)
+        self._pending_size += len(piece)
+        if self._pending_size >= WRITE:
+            self._flush()
+
+    def finish(self) -> None:
+        """Check everything, then let the tail go."""
+        self._flush()
+        self._next_segment()
+        self._work.put(lambda: self._check(self._rest.digest(), self._target.rest_digest, "the rest of the archive"))
+        if self._whole is not None:
+            whole = self._whole
+            self._work.put(lambda: self._check(whole.digest(), self._target.digest, "the whole archive"))
+        self.close()
+        self._raise_failure()
+        for piece in self._held:
+            self._sink(piece)
+
+    def close(self) -> None:
+        """Stop the hashing thread; safe to call twice."""
+        if self._thread.is_alive():
+            self._work.put(None)
+            self._thread.join()
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        chunk = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
+        self._pending.clear()
+        self._pending_size = 0
+        self._hash_chunk(chunk)
+        self._raise_failure()
+        before_tail = self._target.tail - self._written
+        self._written += len(chunk)
+        if before_tail >= len(chunk):
+            self._sink(chunk)
+        elif before_tail > 0:
+            self._sink(chunk[:before_tail])
+            self._held.append(chunk[before_tail:])
+        else:
+            self._held.append(chunk)
+
+    def _hash_chunk(self, chunk: bytes) -> None:
+        if self._whole is not None:
+            whole = self._whole
+            self._work.put(lambda: whole.update(chunk))
+        view = memoryview(chunk)
+        while view:
+            if not self._left:
+                self._next_segment()
+            assert self._segment is not None
+            piece, view = view[: self._left], view[self._left :]
+            self._left -= len(piece)
+            hasher = self._own if self._segment.digest else self._rest
+            self._work.put(lambda hasher=hasher, piece=piece: hasher.update(piece))  # type: ignore[misc]
+
+    def _next_segment(self) -> None:
+        """Step to the next segment that has bytes, checking the one that ends here and any empty ones between."""
+        while not self._left:
+            if self._segment is not None and self._segment.digest:
+                own, wanted = self._own, self._segment.digest
+                self._work.put(lambda: self._check(own.digest(), wanted, f"content {digest.text(wanted)}"))
+                self._own = hashlib.sha256()
+            self._segment = next(self._segments, None)
+            if self._segment is None:
+                return
+            self._left = self._segment.length
+
+    def _check(self, found: bytes, wanted: bytes, what: str) -> None:
+        if found == wanted or self._failure:
+            return
+        if self._has_base:
+            self._failure = BaseMismatchError(
+                f"base is damaged or changed while it was read: {what} came out as {digest.text(found)}",
+                hint="check the base archive, save it again, and run the same command",
+            )
+        else:
+            self._failure = DigestError(f"bundle is damaged: {what} came out as {digest.text(found)}")
+
+    def _hash(self) -> None:
+        while (task := self._work.get()) is not None:
+            task()
+
+    def _raise_failure(self) -> None:
+        if self._failure:
+            raise self._failure

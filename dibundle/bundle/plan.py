@@ -1,0 +1,139 @@
+"""The plan of a rebuild: a first walk through a program that needs header blocks alone.
+
+It finds each frame's source and last use, and refuses, before the first byte of output, a program that does not add
+up: frames out of order or not used up, output of another size than the target's, too much kept alive.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from dibundle.bundle.constants import MAX_LIVE, TEXT_STREAM
+from dibundle.bundle.manifest import Frame, Manifest, Range
+from dibundle.bundle.program import BaseHeaders, Copy, Data, Head, Repeat, Text, walk
+from dibundle.bundle.records import BLOCK
+from dibundle.errors import BundleError
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a rebuild needs to know of its frames: the sources of implied ones, and when a kept frame is let go."""
+
+    sources: dict[int, array[int]] = field(default_factory=dict)  # frame -> object, offset, length, object, ...
+    last_use: dict[int, int] = field(default_factory=dict)  # frame -> number of the repeat step that needs it last
+
+    def source_ranges(self, index: int, frame: Frame) -> Iterator[Range]:
+        """Yield the base ranges that make up a frame's source, in order."""
+        if not frame.implied:
+            yield from frame.sources
+            return
+        flat = self.sources.get(index, array("Q"))
+        for position in range(0, len(flat), 3):
+            yield Range(flat[position], flat[position + 1], flat[position + 2])
+
+
+class _Streams:
+    """Follows how a program uses up the frames of its streams."""
+
+    def __init__(self, manifest: Manifest, first: int, count: int) -> None:
+        self._frames = manifest.frames
+        self._waiting: dict[int, list[int]] = {}
+        for index in range(first + count - 1, first - 1, -1):
+            self._waiting.setdefault(manifest.frames[index].stream, []).append(index)
+        self._current: dict[int, int] = {}
+        self._left: dict[int, int] = {}
+        self.entered = first
+        self.entered_at: dict[int, int] = {}
+        self.plan = Plan()
+
+    def take(self, stream: int, length: int, source: Copy | None, step: int) -> None:
+        while length:
+            if not self._left.get(stream):
+                self._enter(stream, step)
+            used = min(length, self._left[stream])
+            index = self._current[stream]
+            if self._frames[index].implied and source and source.length:
+                if used != length:
+                    raise BundleError(f"malformed bundle: a patched piece crosses the end of frame {index}")
+                self.plan.sources.setdefault(index, array("Q")).extend(source)
+            self._left[stream] -= used
+            length -= used
+
+    def _enter(self, stream: int, step: int) -> None:
+        waiting = self._waiting.get(stream)
+        if not waiting:
+            raise BundleError(f"malformed bundle: its program asks for more of stream {stream} than there is")
+        index = waiting.pop()
+        if index != self.entered:
+            raise BundleError(f"malformed bundle: frame {index} is needed before frame {self.entered}")
+        self.entered += 1
+        self.entered_at[index] = step
+        self._current[stream] = index
+        self._left[stream] = self._frames[index].size
+
+    def repeat(self, repeat: Repeat, first: int, number: int) -> None:
+        if not first <= repeat.frame < self.entered:
+            raise BundleError(f"malformed bundle: a repeat of frame {repeat.frame}, which is not decoded yet")
+        if repeat.offset + repeat.length > self._frames[repeat.frame].size:
+            raise BundleError(f"malformed bundle: a repeat reads past the end of frame {repeat.frame}")
+        self.plan.last_use[repeat.frame] = number
+
+    def finish(self) -> None:
+        if any(self._waiting.values()) or any(self._left.values()):
+            raise BundleError("malformed bundle: its program leaves decoded bytes unused")
+        for index, flat in self.plan.sources.items():
+            if sum(flat[2::3]) != self._frames[index].source_size:
+                raise BundleError(f"malformed bundle: the source of frame {index} has another size than declared")
+        missing = [
+            index
+            for index in self.entered_at
+            if self._frames[index].implied and self._frames[index].source_size and index not in self.plan.sources
+        ]
+        if missing:
+            raise BundleError(f"malformed bundle: frame {missing[0]} declares a source that nothing gives it")
+
+    def check_live(self) -> None:
+        """Refuse programs that need more decoded frames at once than the limit."""
+        events: list[tuple[int, int]] = []
+        for index, last in self.plan.last_use.items():
+            events.append((self.entered_at[index], self._frames[index].size))
+            events.append((last, -self._frames[index].size))
+        live = 0
+        for _, change in sorted(events, key=lambda event: (event[0], -event[1])):
+            live += change
+            if live > MAX_LIVE:
+                raise BundleError(f"bundle over a limit: {live} bytes of decoded frames kept, at most {MAX_LIVE}")
+
+
+def make_plan(manifest: Manifest, target_index: int, base: BaseHeaders) -> Plan:
+    """Walk a target's program once and return its plan.
+
+    Raises :class:`BundleError` for a program that does not add up and :class:`BaseMismatchError` for a base whose
+    header blocks are not those that the program counts on.
+    """
+    target = manifest.targets[target_index]
+    first = sum(before.frames for before in manifest.targets[:target_index])
+    streams = _Streams(manifest, first, target.frames)
+    output = 0
+    number = 0
+    for number, step in enumerate(walk(target.columns, base, [item.size for item in manifest.objects])):
+        if isinstance(step, Head):
+            output += BLOCK
+            for value in step.values:
+                if isinstance(value, Text):
+                    streams.take(TEXT_STREAM, value.length, None, number)
+        else:
+            output += step.length
+            if isinstance(step, Data):
+                streams.take(step.stream, step.length, step.source, number)
+            elif isinstance(step, Repeat):
+                streams.repeat(step, first, number)
+        if output > target.size:
+            break
+    if output != target.size:
+        raise BundleError(f"malformed bundle: its program makes {output} bytes, wanted {target.size}")
+    streams.finish()
+    streams.check_live()
+    return streams.plan

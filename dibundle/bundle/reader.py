@@ -1,0 +1,73 @@
+"""Reading a bundle once, front to back: head, then frames, each hashed before anything looks into it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from dibundle import digest
+from dibundle.bundle.constants import HEADER_SIZE
+from dibundle.bundle.header import Header, check_signature_area, signature_length
+from dibundle.bundle.manifest import Frame, Manifest
+from dibundle.delta import codecs, zstd
+from dibundle.errors import BundleError, DigestError
+
+
+class Readable(Protocol):
+    """A byte stream: files, pipes, sockets."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes, none at the end."""
+
+
+class BundleReader:
+    """A bundle whose head has been read and checked; frames follow in file order through :meth:`frame`."""
+
+    def __init__(self, stream: Readable) -> None:
+        self._stream = stream
+        self.header_bytes = self._exactly_or_less(HEADER_SIZE)
+        self.header = Header.decode(self.header_bytes)
+        prefix = self._exactly(4, "the signature area")
+        self.signature = check_signature_area(
+            prefix, self._exactly(signature_length(prefix) + 4, "the signature area")
+        )
+        stored = self._exactly(self.header.stored, "the manifest")
+        if digest.sha256(stored) != self.header.digest:
+            raise DigestError("bundle is damaged: its manifest does not have the digest that the header promises")
+        self.manifest = Manifest.decode(zstd.decompress(stored, self.header.size), codecs.KNOWN)
+        self.frames_read = 0
+        self.frames_offset = HEADER_SIZE + 4 + len(self.signature) + 4 + self.header.stored
+        self.size = self.frames_offset + sum(frame.stored for frame in self.manifest.frames)
+
+    def frame(self) -> tuple[Frame, bytes]:
+        """Return the next frame and its stored bytes, which have the promised digest."""
+        index = self.frames_read
+        if index >= len(self.manifest.frames):
+            raise BundleError("malformed bundle: its program asks for more frames than it has")
+        frame = self.manifest.frames[index]
+        stored = self._exactly(frame.stored, f"frame {index}")
+        if digest.sha256(stored) != frame.digest:
+            raise DigestError(f"bundle is damaged: frame {index} does not have the digest that the manifest promises")
+        self.frames_read += 1
+        return frame, stored
+
+    def finish(self) -> None:
+        """Refuse frames that were not used and bytes after the last frame."""
+        if self.frames_read != len(self.manifest.frames):
+            raise BundleError("malformed bundle: it has frames that its program does not use")
+        if self._stream.read(1):
+            raise BundleError("malformed bundle: bytes follow its last frame")
+
+    def _exactly_or_less(self, size: int) -> bytes:
+        chunks = []
+        while size and (chunk := self._stream.read(min(size, 1 << 20))):
+            chunks.append(chunk)
+            size -= len(chunk)
+        return b"".join(chunks)
+
+    def _exactly(self, size: int, what: str) -> bytes:
+        data = self._exactly_or_less(size)
+        if len(data) != size:
+            raise BundleError(
+                f"truncated bundle: {what} has {len(data)} of {size} bytes", hint="fetch the bundle again"
+            )
+        return data

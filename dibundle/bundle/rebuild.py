@@ -1,0 +1,182 @@
+"""Rebuilding a target: the second walk, which reads the base, decodes frames and yields the target's bytes."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Protocol
+
+from dibundle.bundle import records
+from dibundle.bundle.constants import TEXT_STREAM
+from dibundle.bundle.manifest import Manifest, Range
+from dibundle.bundle.plan import Plan
+from dibundle.bundle.program import BaseHeaders, Copy, Data, Head, Repeat, Text, walk
+from dibundle.bundle.reader import BundleReader
+from dibundle.delta import codecs
+from dibundle.errors import BaseMismatchError, BundleError
+
+CHUNK = 1 << 20
+AHEAD = 32 << 20  # bytes of decoded frames that may wait for their turn
+
+
+class Base(BaseHeaders, Protocol):
+    """The base objects of a bundle, by their index in its manifest."""
+
+    def read(self, object_index: int, offset: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes of an object; :class:`BaseMismatchError` when it ends before."""
+
+
+class _FrameFeed:
+    """Reads and decodes the frames in file order in a thread of its own, a bounded number of bytes ahead."""
+
+    def __init__(self, reader: BundleReader, base: Base, plan: Plan, digest_text: bytes, first: int, count: int) -> None:
+        self._reader = reader
+        self._base = base
+        self._plan = plan
+        self._digest_text = digest_text
+        self._first = first
+        self._count = count
+        self._room = threading.Condition()
+        self._waiting = 0
+        self._closed = False
+        self._decoded: queue.SimpleQueue[tuple[int, bytes] | BaseException] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def next(self) -> tuple[int, bytes]:
+        """Return the next frame's index and decoded bytes."""
+        item = self._decoded.get()
+        if isinstance(item, BaseException):
+            raise item
+        with self._room:
+            self._waiting -= len(item[1])
+            self._room.notify()
+        return item
+
+    def close(self) -> None:
+        """Stop decoding; a read that waits for a pipe is left behind, it ends with the process."""
+        with self._room:
+            self._closed = True
+            self._room.notify()
+
+    def _run(self) -> None:
+        try:
+            for index in range(self._first, self._first + self._count):
+                with self._room:
+                    while self._waiting > AHEAD and not self._closed:
+                        self._room.wait()
+                    if self._closed:
+                        return
+                data = self._decode(index)
+                with self._room:
+                    self._waiting += len(data)
+                self._decoded.put((index, data))
+        except BaseException as error:  # noqa: BLE001  handed to the thread that waits for it
+            self._decoded.put(error)
+
+    def _decode(self, index: int) -> bytes:
+        frame, stored = self._reader.frame()
+        source = b"".join(self._read(item) for item in self._plan.source_ranges(index, frame))
+        return codecs.decode(frame.codec, stored, source, frame.size)
+
+    def _read(self, item: Range) -> bytes:
+        if item.object == len(self._reader.manifest.objects):
+            return self._digest_text[item.offset : item.offset + item.length]
+        return self._base.read(item.object, item.offset, item.length)
+
+
+class _Streams:
+    """The decoded streams: each hands out its bytes in order; frames that repeats need are kept until their last."""
+
+    def __init__(self, feed: _FrameFeed, manifest: Manifest, plan: Plan) -> None:
+        self._feed = feed
+        self._frames = manifest.frames
+        self._plan = plan
+        self._current: dict[int, tuple[bytes, int]] = {}
+        self.kept: dict[int, bytes] = {}
+
+    def read(self, stream: int, length: int) -> Iterator[bytes]:
+        """Yield the next ``length`` bytes of ``stream``."""
+        while length:
+            data, position = self._current.get(stream, (b"", 0))
+            if position == len(data):
+                index, data = self._feed.next()
+                position = 0
+                if self._frames[index].stream != stream:
+                    raise BundleError(f"malformed bundle: frame {index} comes before it is needed")
+                if index in self._plan.last_use:
+                    self.kept[index] = data
+            used = min(length, len(data) - position)
+            yield data[position : position + used] if used != len(data) else data
+            if position + used == len(data):
+                self._current.pop(stream, None)
+            else:
+                self._current[stream] = (data, position + used)
+            length -= used
+
+
+def rebuild(manifest: Manifest, target_index: int, reader: BundleReader, base: Base, plan: Plan) -> Iterator[bytes]:
+    """Yield the bytes of a target in pieces of any size.
+
+    The caller hashes them against the target's segments. Raises :class:`BundleError`, :class:`DigestError` (the
+    bundle) and :class:`BaseMismatchError` (the base).
+    """
+    target = manifest.targets[target_index]
+    first = sum(before.frames for before in manifest.targets[:target_index])
+    feed = _FrameFeed(reader, base, plan, target.digest_text(), first, target.frames)
+    try:
+        streams = _Streams(feed, manifest, plan)
+        headers = _Headers(streams)
+        for number, step in enumerate(walk(target.columns, base, [item.size for item in manifest.objects])):
+            if isinstance(step, Head):
+                yield headers.make(step)
+            elif isinstance(step, Copy):
+                for offset in range(0, step.length, CHUNK):
+                    yield base.read(step.object, step.offset + offset, min(CHUNK, step.length - offset))
+            elif isinstance(step, Data):
+                yield from streams.read(step.stream, step.length)
+            elif isinstance(step, Repeat):
+                yield streams.kept[step.frame][step.offset : step.offset + step.length]
+                if plan.last_use[step.frame] == number:
+                    del streams.kept[step.frame]
+            else:
+                for offset in range(0, step.length, CHUNK):
+                    yield bytes(min(CHUNK, step.length - offset))
+    finally:
+        feed.close()
+
+
+class _Headers:
+    """Makes header blocks; remembers the last block of each register and the last text of each field."""
+
+    def __init__(self, streams: _Streams) -> None:
+        self._streams = streams
+        self._registers = [records.EMPTY, records.EMPTY]
+        self._texts: dict[int, bytes] = {}
+
+    def make(self, head: Head) -> bytes:
+        reference = self._registers[head.register] if head.reference is None else head.reference
+        block = records.apply_edit(reference, self._edit(head)) if head.shape else reference
+        if block is None:
+            kind = BundleError if head.reference is None else BaseMismatchError
+            raise kind("a header block cannot be made from the block that it refers to")
+        self._registers[head.register] = block
+        return block
+
+    def _edit(self, head: Head) -> records.Edit:
+        values: list[int | bytes] = []
+        given = iter(head.values)
+        for bit in range(len(records.FIELDS)):
+            if head.shape >> bit & 1:
+                value = next(given)
+                values.append(self._text(bit, value) if isinstance(value, Text) else value)
+        return records.Edit(head.shape, tuple(values))
+
+    def _text(self, bit: int, text: Text) -> bytes:
+        last = self._texts.get(bit, b"")
+        if text.shared > len(last):
+            raise BundleError("malformed bundle: a text shares more with the last one than that has")
+        value = last[: text.shared] + b"".join(self._streams.read(TEXT_STREAM, text.length))
+        self._texts[bit] = value
+        return value

@@ -1,0 +1,181 @@
+"""Tar header blocks as edits of another header block: the fields that changed, the checksum regenerated.
+
+A *record* is a 512-byte header block and the content that its size field announces, rounded up to 512 bytes; PAX and
+GNU extension headers are records like any other. A number is written the way in which the reference block writes it
+(leading spaces, digits, what follows them), so that every tar dialect comes back without being known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+BLOCK = 512
+EMPTY = bytes(BLOCK)
+
+
+class Field(NamedTuple):
+    """A field of a header block: its bit in a shape, its place, and whether it can be edited as a number."""
+
+    name: str
+    start: int
+    end: int
+    numeric: bool
+
+
+FIELDS = (
+    Field("name", 0, 100, numeric=False),
+    Field("mode", 100, 108, numeric=True),
+    Field("uid", 108, 116, numeric=True),
+    Field("gid", 116, 124, numeric=True),
+    Field("size", 124, 136, numeric=True),
+    Field("mtime", 136, 148, numeric=True),
+    Field("chksum", 148, 156, numeric=False),
+    Field("typeflag", 156, 157, numeric=False),
+    Field("linkname", 157, 257, numeric=False),
+    Field("magic", 257, 265, numeric=False),
+    Field("uname", 265, 297, numeric=False),
+    Field("gname", 297, 329, numeric=False),
+    Field("devmajor", 329, 337, numeric=True),
+    Field("devminor", 337, 345, numeric=True),
+    Field("prefix", 345, 500, numeric=False),
+    Field("rest", 500, 512, numeric=False),
+)
+SIZE_FIELD, MTIME_FIELD, CHKSUM_FIELD = 4, 5, 6
+RAW_SHIFT = len(FIELDS)  # shape = changed fields | (fields given as raw bytes << RAW_SHIFT)
+NUMERIC_MASK = sum(1 << i for i, field in enumerate(FIELDS) if field.numeric)
+TEXT_MASK = (1 << len(FIELDS)) - 1 - NUMERIC_MASK
+
+
+def valid_shape(shape: int) -> bool:
+    """Whether a shape is one that version 1 allows: text fields raw, numbers either way, the size never raw."""
+    changed, raw = shape & (1 << RAW_SHIFT) - 1, shape >> RAW_SHIFT
+    return (
+        raw >> RAW_SHIFT == 0
+        and raw & ~changed == 0
+        and changed & TEXT_MASK & ~raw == 0
+        and not raw >> SIZE_FIELD & 1
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a numeric field is written: ``spaces`` in front, then digits up to ``width``, then ``tail``."""
+
+    spaces: bool
+    width: int
+    tail: bytes
+
+    def format(self, value: int) -> bytes | None:
+        """Return the field's bytes, or None when ``value`` needs more digits than there is room for."""
+        digits = b"%o" % value
+        if len(digits) > self.width:
+            return None
+        return digits.rjust(self.width, b" " if self.spaces else b"0") + self.tail
+
+
+def number_style(field: bytes) -> Style | None:
+    """Return the style of a numeric field of a reference block, None where it is not octal text."""
+    if not field.strip(b"\0"):
+        return Style(spaces=False, width=len(field) - 1, tail=b"\0")
+    start = len(field) - len(field.lstrip(b" "))
+    end = len(field.rstrip(b"\0 "))
+    if end <= start or not all(0x30 <= byte < 0x38 for byte in field[start:end]):
+        return None
+    return Style(spaces=start > 0, width=end, tail=field[end:])
+
+
+def read_number(field: bytes) -> int | None:
+    """Return the value of an octal or base-256 field, None where it is neither or negative."""
+    if field[0] & 0x80:
+        return int.from_bytes(field, "big") & (1 << 8 * len(field) - 1) - 1 if not field[0] & 0x40 else None
+    digits = field.strip(b"\0 ")
+    if not digits:
+        return 0
+    if not all(0x30 <= byte < 0x38 for byte in digits):
+        return None
+    return int(digits, 8)
+
+
+def record_size(block: bytes) -> int | None:
+    """Return the content length, in bytes, that a header block announces in its size field; None where unreadable."""
+    return read_number(block[124:136])
+
+
+def padded(size: int) -> int:
+    """Return ``size`` rounded up to whole blocks."""
+    return (size + BLOCK - 1) // BLOCK * BLOCK
+
+
+def checksum_field(block: bytes | bytearray, reference: bytes) -> bytes | None:
+    """Return the checksum field of ``block`` in the style of ``reference``'s; None where that style has no room."""
+    total = sum(block) - sum(block[148:156]) + 8 * 0x20
+    field = reference[148:156]
+    style = number_style(field) if field.strip(b"\0") else Style(spaces=False, width=6, tail=b"\0 ")
+    return style.format(total) if style else None
+
+
+class Edit(NamedTuple):
+    """What turns a reference block into another: a shape, and a value (int or raw bytes) for each field in it."""
+
+    shape: int
+    values: tuple[int | bytes, ...]
+
+
+UNCHANGED = Edit(0, ())
+
+
+def apply_edit(reference: bytes, edit: Edit) -> bytes | None:
+    """Return the block that ``edit`` makes of ``reference``, 512 bytes; None where a number cannot be written."""
+    shape = edit.shape
+    if not shape:
+        return reference
+    block = bytearray(reference)
+    values = iter(edit.values)
+    for index, field in enumerate(FIELDS):
+        if not shape >> index & 1:
+            continue
+        value = next(values)
+        if isinstance(value, int):
+            style = number_style(reference[field.start : field.end])
+            formatted = style.format(value) if style else None
+            if formatted is None:
+                return None
+            block[field.start : field.end] = formatted
+        else:
+            block[field.start : field.end] = value.ljust(field.end - field.start, b"\0")
+    if not shape >> CHKSUM_FIELD & 1:
+        checksum = checksum_field(block, reference)
+        if checksum is None:
+            return None
+        block[148:156] = checksum
+    return bytes(block)
+
+
+def find_edit(reference: bytes, block: bytes) -> Edit | None:
+    """Return the smallest edit that makes ``block`` of ``reference``; None where its size cannot be written so."""
+    if reference == block:
+        return UNCHANGED
+    shape, values = 0, []
+    for index, field in enumerate(FIELDS):
+        old, new = reference[field.start : field.end], block[field.start : field.end]
+        if old == new or index == CHKSUM_FIELD:
+            continue
+        shape |= 1 << index
+        style = number_style(old) if field.numeric else None
+        value = read_number(new) if style else None
+        if style and value is not None and style.format(value) == new:
+            values.append((index, value))
+            continue
+        if index == SIZE_FIELD:
+            return None
+        shape |= 1 << index + RAW_SHIFT
+        text = new.rstrip(b"\0")
+        values.append((index, text))
+    edit = Edit(shape, tuple(value for _, value in values))
+    if apply_edit(reference, edit) == block:
+        return edit
+    shape |= 1 << CHKSUM_FIELD | 1 << CHKSUM_FIELD + RAW_SHIFT
+    values.append((CHKSUM_FIELD, block[148:156].rstrip(b"\0")))
+    edit = Edit(shape, tuple(value for _, value in sorted(values, key=lambda pair: pair[0])))
+    return edit if apply_edit(reference, edit) == block else None

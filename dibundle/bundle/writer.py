@@ -1,0 +1,22 @@
+"""Writing a bundle: header, an empty signature area, the manifest, the frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from dibundle import digest
+from dibundle.bundle.header import Header, encode_signature_area
+from dibundle.bundle.manifest import Manifest
+from dibundle.delta import zstd
+
+MANIFEST_LEVEL = 19
+
+
+def write(manifest: Manifest, frames: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the bytes of a bundle; ``frames`` are the stored bytes of the manifest's frames, in its order."""
+    encoded = manifest.encode()
+    stored = zstd.compress(encoded, MANIFEST_LEVEL)
+    yield Header(stored=len(stored), size=len(encoded), digest=digest.sha256(stored)).encode()
+    yield encode_signature_area(b"")
+    yield stored
+    yield from frames

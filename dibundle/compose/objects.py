@@ -1,0 +1,29 @@
+"""The base objects that a bundle points to, numbered as they are first used."""
+
+from __future__ import annotations
+
+from dibundle.archive.readat import ReadAt
+from dibundle.bundle.constants import KIND_LAYER
+from dibundle.bundle.manifest import BaseObject
+from dibundle.match.base import Layer
+
+
+class ObjectTable:
+    """Gives each base object that is used its number, and remembers where its content is read."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[bytes, int] = {}
+        self.objects: list[BaseObject] = []
+        self.sources: list[ReadAt] = []
+
+    def layer(self, layer: Layer) -> int:
+        """Return the number of a layer's content."""
+        return self.use(KIND_LAYER, layer.digest, layer.source)
+
+    def use(self, kind: int, digest: bytes, source: ReadAt) -> int:
+        """Return the number of an object of this kind, whose content has this sha256."""
+        number = self._numbers.setdefault(digest, len(self.objects))
+        if number == len(self.objects):
+            self.objects.append(BaseObject(kind=kind, size=source.size, digest=digest))
+            self.sources.append(source)
+        return number

@@ -1,0 +1,404 @@
+"""Creating a bundle: read both sides, match, compose the program, encode the frames, write the file."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+
+from dibundle import digest
+from dibundle.archive.opener import Archive
+from dibundle.archive.readat import ReadAt, Spool
+from dibundle.bundle import writer
+from dibundle.bundle.constants import KIND_CONFIG, KIND_LAYER, KIND_OTHER
+from dibundle.bundle.manifest import About, AboutImage, Frame, Manifest, Names, Range, Target
+from dibundle.bundle.program import ProgramWriter
+from dibundle.compose.archive import ArchiveComposer, Member
+from dibundle.compose.frames import Draft, FramePlanner
+from dibundle.compose.layer import Counts, LayerComposer
+from dibundle.compose.objects import ObjectTable
+from dibundle.delta import choose
+from dibundle.image.model import ImageArchive
+from dibundle.image.reader import read_images
+from dibundle.match import names as match_names
+from dibundle.match.base import BaseIndex, Layer, content_sizes, hash_contents, is_file
+from dibundle.match.images import StoredBlob, inflate_all, read_blobs
+from dibundle.match.matcher import Matcher
+from dibundle.progress import Progress, Silent
+
+CONFIG_SOURCE = 256 << 10  # bytes of base configs that serve as source of the text
+NAMES_SHARE = 0.05  # names for listing may take this share of a bundle ...
+NAMES_FLOOR = 2048  # ... or so many bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateOptions:
+    """How to create: ``names`` is auto, all or none; ``workers`` 0 means one per core; ``tmp`` for temporary files."""
+
+    patch: choose.Options = choose.Options()
+    names: str = "auto"
+    workers: int = 0
+    tmp: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateResult:
+    """What was made: sizes in bytes, what the program was made of, the manifest."""
+
+    size: int
+    base_size: int
+    target_size: int
+    manifest_size: int
+    counts: Counts
+    manifest: Manifest
+
+
+def create(
+    bases: Sequence[Archive],
+    target: Archive,
+    write: Callable[[bytes], object],
+    options: CreateOptions = CreateOptions(),  # noqa: B008 - immutable
+    progress: Progress | None = None,
+) -> CreateResult:
+    """Write a bundle that rebuilds ``target`` from the images in ``bases`` (none: a bundle that needs no base).
+
+    Raises :class:`ArchiveError` where an input is no image archive, :class:`FileError` where the system refuses.
+    """
+    progress = progress or Silent()
+    workers = options.workers or os.cpu_count() or 1
+    with ExitStack() as stack, ThreadPoolExecutor(workers) as executor:
+        sides = _Sides.read(bases, target, executor, stack, options, progress)
+        composed = _compose(sides, executor)
+        spool = stack.enter_context(_closing(Spool(options.tmp)))
+        frames = list(_encode(composed, options, executor, workers, spool, progress))
+        manifest = _manifest(sides, composed, frames, options)
+        size = 0
+        for piece in writer.write(manifest, _stored(frames, spool)):
+            write(piece)
+            size += len(piece)
+        return CreateResult(
+            size=size,
+            base_size=sum(base.bytes.size for base in bases),
+            target_size=target.bytes.size,
+            manifest_size=size - sum(frame.stored for frame in frames),
+            counts=composed.counts,
+            manifest=manifest,
+        )
+
+
+class _closing:  # noqa: N801 - as contextlib.closing, for a Spool
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+
+    def __enter__(self) -> Spool:
+        return self._spool
+
+    def __exit__(self, *_: object) -> None:
+        self._spool.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sides:
+    """Both sides read: the blobs with their digests, the base indexed."""
+
+    base_images: tuple[ImageArchive, ...]
+    target_images: ImageArchive
+    base_blobs: list[StoredBlob]
+    target_blobs: list[StoredBlob]
+    base: BaseIndex
+    new_layers: list[Layer]
+
+    @classmethod
+    def read(
+        cls,
+        bases: Sequence[Archive],
+        target: Archive,
+        executor: Executor,
+        stack: ExitStack,
+        options: CreateOptions,
+        progress: Progress,
+    ) -> _Sides:
+        base_images = tuple(read_images(base) for base in bases)
+        target_images = read_images(target)
+        progress.phase("reading", sum(archive.bytes.size for archive in (*bases, target)))
+        spools: list[Spool] = []
+
+        def spool() -> Spool:
+            if not spools:
+                spools.append(stack.enter_context(_closing(Spool(options.tmp))))
+            return spools[0]
+
+        base_blobs: list[StoredBlob] = []
+        for images in base_images:
+            base_blobs += inflate_all(read_blobs(images, executor, progress.advance), spool)
+        target_blobs = read_blobs(target_images, executor, progress.advance)
+        layers = _in_image_order(base_images, base_blobs)
+        known = {blob.digest for blob in base_blobs} | {layer.digest for layer in layers}
+        new_layers = [blob.layer for blob in target_blobs if blob.layer and blob.digest not in known]
+        _hash_both(layers, new_layers, executor)
+        return cls(
+            base_images=base_images,
+            target_images=target_images,
+            base_blobs=base_blobs,
+            target_blobs=target_blobs,
+            base=BaseIndex(layers),
+            new_layers=new_layers,
+        )
+
+
+def _in_image_order(archives: Sequence[ImageArchive], blobs: list[StoredBlob]) -> list[Layer]:
+    """Return the base's layers, each content once, in the order of the images, the topmost last."""
+    by_place = {(id(blob.blob)): blob for blob in blobs}
+    ordered: dict[bytes, Layer] = {}
+    in_images = [blob for images in archives for image in images.images for blob in image.layers if blob]
+    for blob in (*in_images, *(item.blob for item in blobs)):
+        stored = by_place.get(id(blob))
+        if stored and stored.layer:
+            ordered.setdefault(stored.layer.digest, stored.layer)
+    return list(ordered.values())
+
+
+def _hash_both(base: list[Layer], target: list[Layer], executor: Executor) -> None:
+    """Hash the files that could have an equal on the other side or within the target."""
+    base_sizes = content_sizes(base)
+    counts = Counter(entry.size for layer in target for entry in layer.index.entries if is_file(entry))
+    twice = {size for size, count in counts.items() if count > 1}
+    jobs = [executor.submit(hash_contents, layer, counts.keys()) for layer in base]
+    jobs += [executor.submit(hash_contents, layer, base_sizes | twice) for layer in target]
+    for job in jobs:
+        job.result()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Composed:
+    """A program and its frames in the making."""
+
+    writer: ProgramWriter
+    frames: FramePlanner
+    objects: ObjectTable
+    archive: ArchiveComposer
+    rest_digest: bytes
+    text_sources: list[Range]
+    counts: Counts
+
+    def digest_text(self) -> bytes:
+        """Return the hex digits of the segments' digests, as readers will make them."""
+        return b"".join(item.digest.hex().encode() for item in self.archive.segments.found if item.digest)
+
+
+def _compose(sides: _Sides, executor: Executor) -> _Composed:
+    """Write the target's program: identical blobs by reference, layers entry by entry, the rest as it is."""
+    program, objects, counts = ProgramWriter(), ObjectTable(), Counts()
+    text_sources: list[Range] = []
+    frames = FramePlanner(0, text_sources)
+    target = sides.target_images.archive
+    composer = ArchiveComposer(target.bytes, target.index, program, frames)
+    layers = LayerComposer(program, frames, objects, sides.base, Matcher(sides.base, sides.new_layers), counts)
+    known = _known_contents(sides)
+    numbers = {id(entry): number for number, entry in enumerate(target.index.entries)}
+    members = {}
+    for stored in sides.target_blobs:
+        member = stored.blob.member
+        compose: Callable[[], None] | None = None
+        if stored.digest in known:
+            compose = partial(_refer, program, objects, stored.digest, known[stored.digest])
+        elif stored.layer:
+            compose = partial(layers.compose, stored.layer)
+        named = stored.blob.digest == stored.digest or stored.blob.diff_id == stored.digest
+        members[numbers[id(member)]] = Member(member, stored.digest, named, compose)
+    composer.compose(members)
+    rest = composer.segments.finish()
+    text_sources += _text_sources(sides, objects)
+    composed = _Composed(
+        writer=program,
+        frames=frames,
+        objects=objects,
+        archive=composer,
+        rest_digest=rest,
+        text_sources=text_sources,
+        counts=counts,
+    )
+    hex_digits = composed.digest_text()
+    if hex_digits:
+        text_sources.append(Range(len(objects.objects), 0, len(hex_digits)))
+    return composed
+
+
+def _known_contents(sides: _Sides) -> dict[bytes, tuple[int, ReadAt]]:
+    """Return what the base can serve whole, by digest: (kind, source)."""
+    known: dict[bytes, tuple[int, ReadAt]] = {}
+    for stored in sides.base_blobs:
+        if stored.layer:
+            known.setdefault(stored.layer.digest, (KIND_LAYER, stored.layer.source))
+        if stored.source.size:
+            kind = KIND_CONFIG if stored.blob.kind == "config" else KIND_OTHER
+            known.setdefault(stored.digest, (kind, stored.source))
+    return known
+
+
+def _refer(program: ProgramWriter, objects: ObjectTable, content: bytes, known: tuple[int, ReadAt]) -> None:
+    kind, source = known
+    program.seek(objects.use(kind, content, source), 0)
+    program.keep(source.size)
+
+
+def _text_sources(sides: _Sides, objects: ObjectTable) -> list[Range]:
+    """Return the base's configs: the target's configs and manifests are much like them."""
+    ranges = []
+    room = CONFIG_SOURCE
+    for stored in sides.base_blobs:
+        if stored.blob.kind == "config" and 0 < stored.source.size <= room:
+            room -= stored.source.size
+            ranges.append(Range(objects.use(KIND_CONFIG, stored.digest, stored.source), 0, stored.source.size))
+    return ranges
+
+
+def _encode(
+    composed: _Composed,
+    options: CreateOptions,
+    executor: ThreadPoolExecutor,
+    workers: int,
+    spool: Spool,
+    progress: Progress,
+) -> Iterator[Frame]:
+    """Encode the frames on all workers, in order; at most ``workers`` of them are in memory."""
+    drafts = composed.frames.drafts
+    hex_digits = composed.digest_text()
+    progress.phase("encoding", sum(draft.size for draft in drafts))
+    running: deque[tuple[Draft, Future[tuple[int, bytes]]]] = deque()
+
+    def encode(draft: Draft) -> tuple[int, bytes]:
+        return choose.encode(draft.read(), _read_source(draft, composed.objects, hex_digits), options.patch)
+
+    def finish() -> Frame:
+        draft, future = running.popleft()
+        codec, payload = future.result()
+        spool.write(payload)
+        progress.advance(draft.size)
+        return _frame(draft, codec, payload)
+
+    for draft in drafts:
+        if len(running) == workers:
+            yield finish()
+        running.append((draft, executor.submit(encode, draft)))
+    while running:
+        yield finish()
+
+
+def _read_source(draft: Draft, objects: ObjectTable, hex_digits: bytes) -> bytes:
+    return b"".join(
+        objects.sources[item.object].read_at(item.offset, item.length)
+        if item.object < len(objects.sources)
+        else hex_digits[item.offset : item.offset + item.length]
+        for item in draft.old
+    )
+
+
+def _frame(draft: Draft, codec: int, payload: bytes) -> Frame:
+    needs_source = codec in choose.WITH_SOURCE
+    return Frame(
+        stream=draft.stream,
+        codec=codec,
+        stored=len(payload),
+        size=draft.size,
+        digest=digest.sha256(payload),
+        implied=needs_source and draft.implied,
+        source_size=sum(item.length for item in draft.old) if needs_source else 0,
+        sources=tuple(draft.old) if needs_source and not draft.implied else (),
+    )
+
+
+def _manifest(sides: _Sides, composed: _Composed, frames: list[Frame], options: CreateOptions) -> Manifest:
+    target = sides.target_images.archive
+    manifest = Manifest(
+        codecs=tuple(sorted({frame.codec for frame in frames})),
+        objects=tuple(composed.objects.objects),
+        frames=tuple(frames),
+        targets=(
+            Target(
+                size=target.bytes.size,
+                digest=_whole_digest(target.bytes),
+                rest_digest=composed.rest_digest,
+                tail=composed.archive.tail() if target.bytes.size else 0,
+                frames=len(frames),
+                segments=tuple(composed.archive.segments.found),
+                columns=composed.writer.finish(),
+            ),
+        ),
+        about=_about(sides),
+        names=None,
+    )
+    return _with_names(manifest, sides, composed, options)
+
+
+def _whole_digest(source: ReadAt) -> bytes:
+    import hashlib
+
+    from dibundle.archive.readat import copy_chunks
+
+    whole = hashlib.sha256()
+    for piece in copy_chunks(source, 0, source.size):
+        whole.update(piece)
+    return whole.digest()
+
+
+def _about(sides: _Sides) -> About:
+    notes = []
+    if sides.target_images.archive.compression:
+        notes.append(("outer compression removed", sides.target_images.archive.compression))
+    return About(
+        bases=tuple(image for images in sides.base_images for image in _about_images(images)),
+        targets=(tuple(_about_images(sides.target_images)),),
+        notes=tuple(notes),
+    )
+
+
+def _about_images(images: ImageArchive) -> Iterator[AboutImage]:
+    for image in images.images:
+        yield AboutImage(
+            names=tuple(name.encode("utf-8", "replace").decode()[:512] for name in image.names[:64]),
+            id=image.config_digest,
+            diff_ids=image.diff_ids,
+        )
+
+
+def _with_names(manifest: Manifest, sides: _Sides, composed: _Composed, options: CreateOptions) -> Manifest:
+    """Add the names of patched and deleted paths where they are wanted and small enough."""
+    from dataclasses import replace
+
+    if options.names == "none" or not (composed.counts.names or sides.new_layers):
+        return manifest
+    kept = {match_names.clean(e.path) for layer in sides.new_layers for e in layer.index.entries}
+    used = {item.digest for item in composed.objects.objects}
+    deleted = sorted(
+        {
+            match_names.clean(entry.path)
+            for layer in sides.base.layers
+            if layer.digest in used
+            for entry in layer.index.entries
+        }
+        - kept
+    )
+    same_layers = {blob.digest for blob in sides.target_blobs} & {layer.digest for layer in sides.base.layers}
+    deleted = [] if same_layers and not sides.new_layers else deleted
+    named = replace(
+        manifest, names=Names(patched=(tuple(composed.counts.names),), deleted=(tuple(deleted),))
+    )
+    from dibundle.delta import zstd
+
+    extra = len(zstd.compress(named.encode(), 3)) - len(zstd.compress(manifest.encode(), 3))
+    total = sum(frame.stored for frame in manifest.frames)
+    if options.names == "all" or extra <= max(NAMES_FLOOR, NAMES_SHARE * total):
+        return named
+    return manifest
+
+
+def _stored(frames: list[Frame], spool: Spool) -> Iterator[bytes]:
+    offset = 0
+    for frame in frames:
+        yield spool.read_at(offset, frame.stored)
+        offset += frame.stored

@@ -1,0 +1,63 @@
+"""The codecs by number: each turns a payload and a source into exactly ``size`` bytes, or raises BundleError."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dibundle.delta import zstd
+from dibundle.errors import BundleError
+
+STORED = 0
+ZSTD = 1
+ZSTD_PREFIX = 2
+VCDIFF = 3
+COVER = 4
+
+NAMES = {STORED: "stored", ZSTD: "zstd", ZSTD_PREFIX: "zstd-prefix", VCDIFF: "vcdiff", COVER: "cover"}
+
+
+def decode(codec: int, payload: bytes, source: bytes, size: int) -> bytes:
+    """Return the ``size`` bytes that ``payload`` makes of ``source`` (empty for codecs that take none)."""
+    data = _DECODERS[codec](payload, source, size)
+    if len(data) != size:
+        raise BundleError(f"malformed bundle: a {NAMES[codec]} frame holds {len(data)} bytes, wanted {size}")
+    return data
+
+
+def _stored(payload: bytes, source: bytes, size: int) -> bytes:
+    return payload
+
+
+def _zstd(payload: bytes, source: bytes, size: int) -> bytes:
+    return zstd.decompress(payload, size)
+
+
+def _zstd_prefix(payload: bytes, source: bytes, size: int) -> bytes:
+    return zstd.decompress(payload, size, prefix=source)
+
+
+def _vcdiff(payload: bytes, source: bytes, size: int) -> bytes:
+    from dibundle.delta import vcdiff  # imported when a bundle uses it: starting up stays cheap
+
+    return vcdiff.decode(_inner(payload, size), source, size)
+
+
+def _inner(payload: bytes, size: int) -> bytes:
+    """Unpack the zstd frame around a VCDIFF file, which needs little more than its target at the worst."""
+    return zstd.decompress(payload, zstd.declared_size(payload, maximum=2 * size + 65536))
+
+
+def _cover(payload: bytes, source: bytes, size: int) -> bytes:
+    from dibundle.delta import cover
+
+    return cover.decode(payload, source, size)
+
+
+_DECODERS: dict[int, Callable[[bytes, bytes, int], bytes]] = {
+    STORED: _stored,
+    ZSTD: _zstd,
+    ZSTD_PREFIX: _zstd_prefix,
+    VCDIFF: _vcdiff,
+    COVER: _cover,
+}
+KNOWN = frozenset(_DECODERS)

@@ -1,0 +1,66 @@
+"""Strict zstd frames: the size is declared and checked before memory is taken, nothing may follow the frame.
+
+A *prefix* is content that both sides have; it serves as a raw dictionary (what ``zstd --patch-from`` does).
+"""
+
+from __future__ import annotations
+
+import zstandard
+
+from dibundle.errors import BundleError
+
+MAX_WINDOW = 64 << 20
+
+
+def compress(data: bytes, level: int, *, prefix: bytes = b"") -> bytes:
+    """Return one zstd frame with ``data``'s size in its header; ``prefix`` must be given again to decompress."""
+    reach = max(10, min(27, (len(data) + len(prefix)).bit_length()))
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        level,
+        source_size=len(data) + len(prefix),
+        window_log=reach,
+        enable_ldm=len(prefix) > 1 << 20,
+        write_content_size=True,
+        write_checksum=False,
+        write_dict_id=False,
+    )
+    dictionary = _dictionary(prefix)
+    packed: bytes = zstandard.ZstdCompressor(compression_params=parameters, dict_data=dictionary).compress(data)
+    return packed
+
+
+def declared_size(frame: bytes, *, maximum: int) -> int:
+    """Return the size that a frame declares, at most ``maximum`` bytes."""
+    try:
+        size: int = zstandard.get_frame_parameters(frame).content_size
+    except zstandard.ZstdError as error:
+        raise BundleError("malformed bundle: a zstd frame cannot be read") from error
+    if size > maximum:
+        raise BundleError(f"bundle over a limit: a zstd frame declares {size} bytes, at most {maximum}")
+    return size
+
+
+def decompress(frame: bytes, size: int, *, prefix: bytes = b"") -> bytes:
+    """Return the ``size`` bytes that ``frame`` holds; :class:`BundleError` where it holds anything else."""
+    try:
+        declared = zstandard.get_frame_parameters(frame)
+    except zstandard.ZstdError as error:
+        raise BundleError("malformed bundle: a zstd frame cannot be read") from error
+    if declared.content_size != size or declared.dict_id:
+        raise BundleError(f"malformed bundle: a zstd frame declares {declared.content_size} bytes, wanted {size}")
+    if declared.window_size > max(MAX_WINDOW, size):
+        raise BundleError(f"bundle over a limit: a zstd window of {declared.window_size} bytes, at most {MAX_WINDOW}")
+    decompressor = zstandard.ZstdDecompressor(dict_data=_dictionary(prefix), max_window_size=1 << 27)
+    try:
+        data: bytes = decompressor.decompress(frame, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise BundleError("malformed bundle: a zstd frame is damaged") from error
+    if len(data) != size:
+        raise BundleError(f"malformed bundle: a zstd frame holds {len(data)} bytes, wanted {size}")
+    return data
+
+
+def _dictionary(prefix: bytes) -> zstandard.ZstdCompressionDict | None:
+    if not prefix:
+        return None
+    return zstandard.ZstdCompressionDict(prefix, dict_type=zstandard.DICT_TYPE_RAWCONTENT)

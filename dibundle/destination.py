@@ -1,0 +1,100 @@
+"""Where results go: a file that appears whole or not at all, or a pipe, device or open stream written directly."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from dibundle.errors import FileError
+
+
+class Destination:
+    """An output; a context manager that finishes the output on success and leaves nothing of it on any failure.
+
+    A regular file is made exclusively beside the resolved path under an unpredictable name, synced, then renamed. A
+    symbolic link is followed once. ``identity`` tells the device and inode of what would be overwritten, so that
+    callers can refuse to overwrite their inputs.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.name = path
+        self._final = path
+        self._temporary: str | None = None
+        self._fd = -1
+        self.written = 0
+        try:
+            if Path(path).is_symlink():
+                self._final = os.path.realpath(path)
+            found = os.stat(self._final)  # noqa: PTH116 - the path may be any bytes that the system takes
+            self.identity: tuple[int, int] | None = (found.st_dev, found.st_ino)
+            self._special = not stat.S_ISREG(found.st_mode)
+            self._mode = stat.S_IMODE(found.st_mode)
+            if stat.S_ISDIR(found.st_mode):
+                raise FileError(f"cannot write {path}: it is a directory", hint="name a file in it")
+        except FileNotFoundError:
+            self.identity = None
+            self._special = False
+            self._mode = -1
+        except OSError as error:
+            raise _refused(path, error) from error
+
+    def __enter__(self) -> Self:
+        try:
+            if self._special:
+                self._fd = os.open(self._final, os.O_WRONLY | os.O_CLOEXEC)
+            else:
+                folder, name = os.path.split(self._final)
+                self._temporary = os.path.join(folder, f".{name[:64]}.{secrets.token_hex(8)}.part")  # noqa: PTH118
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                self._fd = os.open(self._temporary, flags, 0o666)
+                if self._mode >= 0:
+                    os.fchmod(self._fd, self._mode)
+        except OSError as error:
+            self._temporary = None
+            raise _refused(self.name, error) from error
+        return self
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write all of ``data``; :class:`FileError` where the system refuses."""
+        self.written += len(data)
+        try:
+            write_all(self._fd, data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise _refused(self.name, error) from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None and self._temporary:
+                os.fsync(self._fd)
+                os.replace(self._temporary, self._final)  # noqa: PTH105
+                self._temporary = None
+        except OSError as failure:
+            raise _refused(self.name, failure) from failure
+        finally:
+            os.close(self._fd)
+            if self._temporary:
+                with contextlib.suppress(OSError):
+                    os.unlink(self._temporary)  # noqa: PTH108
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Write all of ``data`` to an open descriptor."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _refused(name: str, error: OSError) -> FileError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    hint = "make room on that disk or write elsewhere" if full else None
+    return FileError(f"cannot write {name}: {error.strerror}", hint=hint)

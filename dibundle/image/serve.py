@@ -1,0 +1,163 @@
+"""Serving a bundle's base objects from archives: found by digest, read at random, inflated where they must be."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from dibundle import compression
+from dibundle.archive.readat import ReadAt, Slice, Spool, copy_chunks
+from dibundle.archive.window import Window
+from dibundle.errors import ArchiveError, BaseMismatchError, FileError
+from dibundle.image.model import Blob, ImageArchive
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An object that a bundle builds on: its sha256 and size in bytes."""
+
+    digest: bytes
+    size: int
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """A blob of a base: as stored, and what the archive claims about it."""
+
+    blob: Blob
+    source: ReadAt
+
+    def claims(self) -> Iterable[bytes]:
+        if not self.blob.compression and self.blob.diff_id:
+            yield self.blob.diff_id
+        if self.blob.digest:
+            yield self.blob.digest
+
+
+class BaseObjects:
+    """The objects of a bundle, by their index, out of ``archives``.
+
+    Claims of the archives are believed here, as every byte of output is verified later; where no claim fits, blobs of
+    the right size are hashed. ``missing`` holds the indexes of those that no archive has.
+    """
+
+    def __init__(self, wanted: Sequence[Wanted], archives: Sequence[ImageArchive], *, tmp: str | None = None) -> None:
+        self._tmp = tmp
+        self._spool: Spool | None = None
+        self._sources: list[ReadAt | None] = [None] * len(wanted)
+        self._windows: dict[int, Window] = {}
+        self._inflate: dict[int, _Candidate] = {}
+        self._wanted = wanted
+        candidates = [
+            _Candidate(blob, Slice(images.archive.bytes, blob.member.content, blob.member.size))
+            for images in archives
+            for blob in images.blobs
+        ]
+        self._resolve_claims(candidates)
+        if self.missing:
+            self._resolve_by_hash(candidates)
+
+    @property
+    def missing(self) -> list[int]:
+        """Return the indexes of objects that were not found."""
+        return [i for i, source in enumerate(self._sources) if source is None and i not in self._inflate]
+
+    @property
+    def spool_size(self) -> int:
+        """Return how many bytes of temporary file :meth:`prepare` will need."""
+        return sum(self._wanted[index].size for index in self._inflate)
+
+    def prepare(self) -> None:
+        """Inflate what has no random access; :class:`BaseMismatchError` where it is damaged."""
+        for index, candidate in self._inflate.items():
+            self._spool = self._spool or Spool(self._tmp)
+            wanted = self._wanted[index]
+            start = self._spool.size
+            assert candidate.blob.compression
+            chunks = copy_chunks(candidate.source, 0, candidate.source.size)
+            try:
+                for piece in compression.decompress_iter(candidate.blob.compression, chunks):
+                    if self._spool.size - start + len(piece) > wanted.size:
+                        raise BaseMismatchError(f"base is damaged: {_name(wanted)} is longer than {wanted.size} bytes")
+                    self._spool.write(piece)
+            except ArchiveError as error:
+                raise BaseMismatchError(f"base is damaged: {_name(wanted)}: {error.message}") from error
+            if self._spool.size - start != wanted.size:
+                raise BaseMismatchError(
+                    f"base is damaged: {_name(wanted)} has {self._spool.size - start} bytes, wanted {wanted.size}"
+                )
+            self._sources[index] = Slice(self._spool, start, wanted.size)
+        self._inflate.clear()
+
+    def read(self, object_index: int, offset: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes of an object."""
+        source = self._sources[object_index]
+        if source is None:
+            raise BaseMismatchError(f"base does not hold {_name(self._wanted[object_index])}")
+        try:
+            return source.read_at(offset, length)
+        except FileError as error:
+            raise BaseMismatchError(f"base cannot be read: {error.message}", hint=error.hint) from error
+
+    def header(self, object_index: int, offset: int) -> bytes:
+        """Return 512 bytes of an object, read ahead; for one thread at a time."""
+        window = self._windows.get(object_index)
+        if window is None:
+            source = self._sources[object_index]
+            if source is None:
+                raise BaseMismatchError(f"base does not hold {_name(self._wanted[object_index])}")
+            window = self._windows.setdefault(object_index, Window(source))
+        try:
+            return window.read_at(offset, 512)
+        except FileError as error:
+            raise BaseMismatchError(f"base cannot be read: {error.message}", hint=error.hint) from error
+
+    def close(self) -> None:
+        """Give temporary space back."""
+        if self._spool:
+            self._spool.close()
+
+    def _resolve_claims(self, candidates: list[_Candidate]) -> None:
+        stored = {}
+        inflated = {}
+        for candidate in candidates:
+            for claim in candidate.claims():
+                stored.setdefault((claim, candidate.source.size), candidate)
+            if candidate.blob.compression and candidate.blob.diff_id:
+                inflated.setdefault(candidate.blob.diff_id, candidate)
+        for index, wanted in enumerate(self._wanted):
+            found = stored.get((wanted.digest, wanted.size))
+            if found:
+                self._sources[index] = found.source
+            elif wanted.digest in inflated:
+                self._inflate[index] = inflated[wanted.digest]
+
+    def _resolve_by_hash(self, candidates: list[_Candidate]) -> None:
+        """Look for the missing objects among blobs whose claims are absent or wrong, by hashing them."""
+        missing = {self._wanted[index].digest: index for index in self.missing}
+        sizes = {self._wanted[index].size for index in missing.values()}
+        for candidate in candidates:
+            if candidate.source.size in sizes:
+                index = missing.get(_sha256(copy_chunks(candidate.source, 0, candidate.source.size)))
+                if index is not None:
+                    self._sources[index] = candidate.source
+            if candidate.blob.kind == "layer" and candidate.blob.compression and self.missing:
+                chunks = copy_chunks(candidate.source, 0, candidate.source.size)
+                try:
+                    digest = _sha256(compression.decompress_iter(candidate.blob.compression, chunks))
+                except ArchiveError:
+                    continue
+                if digest in missing:
+                    self._inflate[missing[digest]] = candidate
+
+
+def _sha256(chunks: Iterable[bytes]) -> bytes:
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.digest()
+
+
+def _name(wanted: Wanted) -> str:
+    return f"sha256:{wanted.digest.hex()}"

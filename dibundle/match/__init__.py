@@ -1,0 +1,1 @@
+"""Which base content helps which target content (creation only)."""

@@ -1,0 +1,90 @@
+"""The base as matching sees it: every entry of every layer, by path, by content and by name without versions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+from dibundle.archive.readat import ReadAt
+from dibundle.archive.tar import Entry, TarIndex
+from dibundle.match import names
+
+REGULAR = (0x30, 0x00, 0x37)
+
+
+@dataclass(slots=True)
+class Layer:
+    """A layer's uncompressed content: ``digest`` is its sha256, the diffID."""
+
+    digest: bytes
+    source: ReadAt
+    index: TarIndex
+    hashes: dict[int, bytes] = field(default_factory=dict)  # entry number -> sha256 of its content
+
+    def read_content(self, entry: Entry) -> bytes:
+        """Return an entry's content."""
+        return self.source.read_at(entry.content, entry.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An entry of a layer, by their numbers."""
+
+    layer: int
+    entry: int
+
+
+def is_file(entry: Entry) -> bool:
+    """Whether an entry is a regular file with content."""
+    return entry.size > 0 and entry.type in REGULAR
+
+
+def content_sizes(layers: Iterable[Layer]) -> set[int]:
+    """Return the sizes of all regular files, in bytes."""
+    return {entry.size for layer in layers for entry in layer.index.entries if is_file(entry)}
+
+
+def hash_contents(layer: Layer, sizes: Collection[int], chunk: int = 1 << 20) -> None:
+    """Hash those files of ``layer`` whose size is one of ``sizes``: no other can equal anything."""
+    source = layer.source
+    for number, entry in enumerate(layer.index.entries):
+        if not is_file(entry) or entry.size not in sizes or number in layer.hashes:
+            continue
+        if entry.size <= chunk:
+            layer.hashes[number] = hashlib.sha256(source.read_at(entry.content, entry.size)).digest()
+            continue
+        digest = hashlib.sha256()
+        for offset in range(0, entry.size, chunk):
+            digest.update(source.read_at(entry.content + offset, min(chunk, entry.size - offset)))
+        layer.hashes[number] = digest.digest()
+
+
+class BaseIndex:
+    """Finds base entries for target entries. Layers are in the order of their images, the topmost last."""
+
+    def __init__(self, layers: list[Layer]) -> None:
+        self.layers = layers
+        self._by_path: dict[bytes, list[Place]] = {}
+        self._by_content: dict[bytes, list[Place]] = {}
+        for layer_number, layer in enumerate(layers):
+            for number, entry in enumerate(layer.index.entries):
+                self._by_path.setdefault(names.clean(entry.path), []).append(Place(layer_number, number))
+            for number, digest in layer.hashes.items():
+                self._by_content.setdefault(digest, []).append(Place(layer_number, number))
+
+    def entry(self, place: Place) -> Entry:
+        """Return the entry at ``place``."""
+        return self.layers[place.layer].index.entries[place.entry]
+
+    def paths(self) -> Iterable[bytes]:
+        """Return every path of the base, cleaned."""
+        return self._by_path.keys()
+
+    def at_path(self, path: bytes) -> list[Place]:
+        """Return the entries at a cleaned path, the topmost layer's last."""
+        return self._by_path.get(path, [])
+
+    def with_content(self, digest: bytes | None) -> list[Place]:
+        """Return the files whose content has this sha256."""
+        return self._by_content.get(digest, []) if digest else []

@@ -1,0 +1,76 @@
+"""The contents of image archives with digests computed, not claimed: what create works from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from dibundle import compression
+from dibundle.archive.readat import ReadAt, Slice, Spool, copy_chunks
+from dibundle.archive.tar import scan
+from dibundle.errors import ArchiveError
+from dibundle.image.model import Blob, ImageArchive
+from dibundle.match.base import Layer
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """A blob as stored, with its sha256; ``layer`` is its uncompressed content where it is a layer of a base."""
+
+    blob: Blob
+    source: ReadAt
+    digest: bytes
+    layer: Layer | None = None
+
+
+def read_blobs(images: ImageArchive, executor: Executor, advance: Advance) -> list[StoredBlob]:
+    """Hash every blob of an archive as stored; raw layers are indexed, compressed ones are left closed."""
+
+    def read(blob: Blob) -> StoredBlob:
+        source = Slice(images.archive.bytes, blob.member.content, blob.member.size)
+        digest = _sha256(source, advance)
+        layer = None
+        if blob.kind == "layer" and not blob.compression:
+            layer = Layer(digest, source, scan(source))
+        return StoredBlob(blob, source, digest, layer)
+
+    return list(executor.map(read, images.blobs))
+
+
+def inflate(stored: StoredBlob, spool: Spool) -> StoredBlob:
+    """Inflate a compressed layer into ``spool`` and index its content."""
+    assert stored.blob.compression
+    digest = hashlib.sha256()
+    start = spool.size
+    chunks = copy_chunks(stored.source, 0, stored.source.size)
+    for piece in compression.decompress_iter(stored.blob.compression, chunks):
+        digest.update(piece)
+        spool.write(piece)
+    content = Slice(spool, start, spool.size - start)
+    return StoredBlob(stored.blob, stored.source, stored.digest, Layer(digest.digest(), content, scan(content)))
+
+
+def inflate_all(stored: Iterable[StoredBlob], spool: Callable[[], Spool]) -> list[StoredBlob]:
+    """Inflate the compressed layers among ``stored``; one that is damaged serves as the plain blob it is."""
+    result = []
+    for item in stored:
+        if item.blob.kind == "layer" and item.blob.compression:
+            try:
+                result.append(inflate(item, spool()))
+                continue
+            except ArchiveError:
+                pass
+        result.append(item)
+    return result
+
+
+def _sha256(source: ReadAt, advance: Advance) -> bytes:
+    digest = hashlib.sha256()
+    for piece in copy_chunks(source, 0, source.size):
+        digest.update(piece)
+        advance(len(piece))
+    return digest.digest()

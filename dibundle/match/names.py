@@ -1,0 +1,26 @@
+"""Names as matching sees them: paths without decoration, and without what changes from release to release."""
+
+from __future__ import annotations
+
+import re
+
+_CHANGING = re.compile(rb"[0-9a-f]{7,}|[0-9]+(?:[.\-_][0-9]+)*")
+_HASH_PART = re.compile(rb"[-.][0-9A-Za-z_]{8,}(?=\.|$)")
+
+
+def clean(path: bytes) -> bytes:
+    """Return ``path`` without ``./``, leading and trailing slashes: one name for one place in the tree."""
+    while path.startswith((b"./", b"/")):
+        path = path[2:] if path[0] == 0x2E else path[1:]
+    return path.rstrip(b"/")
+
+
+def versionless(path: bytes) -> bytes:
+    """Return ``path`` with runs of digits and hashes replaced: equal for the same file of two releases."""
+    return _CHANGING.sub(b"#", path)
+
+
+def stem(path: bytes) -> bytes:
+    """Return the last part of ``path`` without version and hash parts."""
+    name = path.rpartition(b"/")[2]
+    return _CHANGING.sub(b"#", _HASH_PART.sub(b"", name))
