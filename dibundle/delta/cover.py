@@ -1,0 +1,232 @@
+"""The cover codec: stretches of the source, a byte-wise difference over them, literals between (spec/parts/cover.md).
+
+A payload is the number of covers, the header of five streams, then the streams: three columns of numbers (literal bytes
+before each cover, its length, its seek in the source), the difference, the literals.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import Final
+
+from dibundle.delta import model, streams
+from dibundle.delta.covers import Covers
+from dibundle.errors import BundleError
+from dibundle.native.library import LIBRARY, Buffer, Pinned
+
+MODEL: Final = 3
+"""The packer of the difference stream alone that sees the source: delta/model.py."""
+
+DEFAULT_EFFORT: Final = 6
+
+_NAMES: Final = ("gap", "length", "seek", "difference", "literal")
+
+
+def encode(source: bytes, target: bytes, covers: Covers, *, effort: int = DEFAULT_EFFORT) -> bytes:
+    """Return the payload from which :func:`decode` makes ``target`` out of ``source``, by ``covers`` of the two.
+
+    ``effort`` is 1 (fast) to 9 (small). Raises ``ValueError`` for covers that do not fit the two or are out of order.
+    """
+    covers.check(len(source), len(target))
+    rows = _rows(covers)
+    difference, literals = _split(source, target, rows)
+    level = {1: 3, 2: 6, 3: 9, 4: 12, 5: 15}.get(effort, 19)
+    number_trials = ((0, 0, 0), (3, 0, 0)) if effort >= 5 else ()
+    literal_trials = () if effort < 7 else ((3, 0, 2), (4, 0, 0)) if effort >= 9 else ((3, 0, 2),)
+    packed = [streams.pack(column, level=level, literal_bits=number_trials) for column in _columns(rows)]
+    packed.append(_pack_difference(source, rows, difference, effort=effort))
+    packed.append(streams.pack(literals, level=level, literal_bits=literal_trials))
+    sizes = [*map(len, _columns(rows)), len(difference), len(literals)]
+    head = bytearray(_number(len(covers)))
+    for (packer, stored), size in zip(packed, sizes, strict=True):
+        head += bytes([packer]) + _number(len(stored)) + _number(size)
+    return bytes(head) + b"".join(stored for _, stored in packed)
+
+
+def decode(payload: bytes, source: Buffer, target_size: int) -> bytes:
+    """Return the ``target_size`` bytes that ``payload`` makes of ``source``; ``BundleError`` for anything malformed.
+
+    Needs, beyond the result, memory for the covered and the literal bytes, 24 bytes for each cover (of which there are
+    at most as many as target bytes) and up to 128 MiB for the packers' windows or tables.
+    """
+    reader = _Numbers(payload)
+    count = reader.number()
+    if count > target_size:
+        raise BundleError(f"malformed bundle: {count} covers of a target of {target_size} bytes")
+    headers = [(reader.byte(), reader.number(), reader.number()) for _ in _NAMES]
+    if sum(stored for _, stored, _ in headers) != len(payload) - reader.at:
+        raise BundleError("malformed bundle: the streams of a cover payload do not fill it")
+    for name, (_, _, size) in zip(_NAMES[:3], headers, strict=False):
+        if not count <= size <= 9 * count:
+            raise BundleError(f"malformed bundle: {name} column of {size} bytes for {count} covers")
+    if headers[3][2] + headers[4][2] != target_size:
+        raise BundleError(
+            f"malformed bundle: cover streams for {headers[3][2] + headers[4][2]} bytes, not {target_size}"
+        )
+    stored = []
+    for _, length, _ in headers:
+        stored.append(payload[reader.at : reader.at + length])
+        reader.at += length
+    columns = [
+        _Numbers(streams.unpack(packer, data, size)).numbers(count)
+        for (packer, _, size), data in zip(headers[:3], stored, strict=False)
+    ]
+    covered = headers[3][2]
+    rows = _place(columns, memoryview(source).nbytes, covered, target_size)
+    packer = headers[3][0]
+    difference: Buffer
+    if packer == MODEL:
+        if len(stored[3]) < 2:
+            raise BundleError("malformed bundle: a modelled difference without its parameters")
+        bits, quiet = stored[3][:2]
+        difference = model.decode(memoryview(stored[3])[2:], source, rows, covered, bits=bits, quiet=quiet)
+    else:
+        difference = streams.unpack(packer, stored[3], covered)
+    literals = streams.unpack(headers[4][0], stored[4], headers[4][2])
+    return _join(source, rows, difference, literals, target_size)
+
+
+def _pack_difference(source: bytes, rows: array[int], difference: bytes, *, effort: int) -> tuple[int, bytes]:
+    """Return the packer and the packed form of the difference stream."""
+    quick = streams.pack(difference, level=3)
+    if len(quick[1]) < 64:
+        return quick
+    bits = max(model.MIN_BITS, min(model.MAX_BITS, len(difference).bit_length() - 2))
+    quiet = 0 if effort >= 9 else 32 if effort >= 7 else 16
+    modelled = bytes([bits, quiet]) + model.encode(source, rows, difference, bits=bits, quiet=quiet)
+    return (MODEL, modelled) if len(modelled) < len(quick[1]) else quick
+
+
+def _rows(covers: Covers) -> array[int]:
+    """Return source, target and length of one cover after another, as the C functions take them."""
+    rows = array("q", bytes(24 * len(covers)))
+    rows[0::3], rows[1::3], rows[2::3] = covers.source, covers.target, covers.length
+    return rows
+
+
+def _columns(rows: array[int]) -> tuple[bytes, bytes, bytes]:
+    """Return the columns of numbers that say where the covers are."""
+    gaps, lengths, seeks = bytearray(), bytearray(), bytearray()
+    source_end = target_end = 0
+    for at in range(0, len(rows), 3):
+        source, target, length = rows[at : at + 3]
+        gap = target - target_end
+        seek = source - source_end - gap
+        gaps += _number(gap)
+        lengths += _number(length)
+        seeks += _number(seek << 1 if seek >= 0 else ~seek << 1 | 1)
+        source_end, target_end = source + length, target + length
+    return bytes(gaps), bytes(lengths), bytes(seeks)
+
+
+def _place(columns: list[list[int]], source_size: int, covered: int, target_size: int) -> array[int]:
+    """Return the rows that the columns describe, each cover within source and target, ``covered`` bytes in all."""
+    rows = array("q")
+    source_end = target_end = total = 0
+    for gap, length, turn in zip(*columns, strict=True):
+        seek = ~(turn >> 1) if turn & 1 else turn >> 1
+        source, target = source_end + gap + seek, target_end + gap
+        source_end, target_end = source + length, target + length
+        total += length
+        if length == 0 or source < 0 or source_end > source_size or target_end > target_size:
+            raise BundleError(f"malformed bundle: cover of {length} bytes from {source} to {target} does not fit")
+        rows.extend((source, target, length))
+    if total != covered:
+        raise BundleError(f"malformed bundle: covers of {total} bytes with a difference of {covered}")
+    return rows
+
+
+def _split(source: bytes, target: bytes, rows: array[int]) -> tuple[bytes, bytes]:
+    """Return the difference over the covers and the literals between them."""
+    covered = sum(rows[2::3])
+    difference, literals = bytearray(covered), bytearray(len(target) - covered)
+    if LIBRARY is not None:
+        LIBRARY.dib_cover_split(
+            *(Pinned(source).address, Pinned(target).address, len(target), Pinned(rows).address, len(rows) // 3),
+            *(Pinned(difference).address, Pinned(literals).address),
+        )
+        return bytes(difference), bytes(literals)
+    end = done = literal = 0
+    for at in range(0, len(rows), 3):
+        start, first, length = rows[at : at + 3]
+        literals[literal : literal + first - end] = target[end:first]
+        literal += first - end
+        end = first + length
+        pairs = zip(target[first:end], source[start : start + length], strict=True)
+        difference[done : done + length] = bytes(t - s & 255 for t, s in pairs)
+        done += length
+    literals[literal:] = target[end:]
+    return bytes(difference), bytes(literals)
+
+
+def _join(source: Buffer, rows: array[int], difference: Buffer, literals: bytes, target_size: int) -> bytes:
+    """Undo :func:`_split`; every size has been checked."""
+    target = bytearray(target_size)
+    if LIBRARY is not None:
+        held, changes, rest = Pinned(source), Pinned(difference), Pinned(literals)
+        LIBRARY.dib_cover_join(
+            *(held.address, Pinned(rows).address, len(rows) // 3, changes.address, rest.address),
+            *(Pinned(target).address, target_size),
+        )
+        return bytes(target)
+    view = memoryview(source).cast("B")
+    end = done = literal = 0
+    for at in range(0, len(rows), 3):
+        start, first, length = rows[at : at + 3]
+        target[end:first] = literals[literal : literal + first - end]
+        literal += first - end
+        end = first + length
+        pairs = zip(view[start : start + length], difference[done : done + length], strict=True)
+        target[first:end] = bytes(s + d & 255 for s, d in pairs)
+        done += length
+    target[end:] = literals[literal:]
+    return bytes(target)
+
+
+def _number(value: int) -> bytes:
+    """Return ``value`` in groups of seven bits, the lowest first, the top bit set on all bytes but the last."""
+    out = bytearray()
+    while value >= 128:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+class _Numbers:
+    """Reads numbers from ``data``, in their shortest form alone, below 2**63."""
+
+    __slots__ = ("at", "data")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+
+    def byte(self) -> int:
+        """Return the next byte."""
+        if self.at >= len(self.data):
+            raise BundleError("malformed bundle: a cover payload ends too early")
+        self.at += 1
+        return self.data[self.at - 1]
+
+    def number(self) -> int:
+        """Return the next number."""
+        value = shift = 0
+        while True:
+            byte = self.byte()
+            value |= (byte & 127) << shift
+            if byte < 128:
+                break
+            shift += 7
+            if shift > 56:
+                raise BundleError("malformed bundle: a number in a cover payload is too long")
+        if byte == 0 and shift:
+            raise BundleError("malformed bundle: a number in a cover payload is not in its shortest form")
+        return value
+
+    def numbers(self, count: int) -> list[int]:
+        """Return ``count`` numbers, which must be all there is."""
+        values = [self.number() for _ in range(count)]
+        if self.at != len(self.data):
+            raise BundleError("malformed bundle: a cover column has bytes after its last number")
+        return values

@@ -1,0 +1,145 @@
+"""Covers: which stretches of a target are like which stretches of a source, found by HDiffPatch (creation only).
+
+A cover is approximate: most of its bytes are equal on both sides, the rest differ in place. HDiffPatch gives the covers
+at the head of its own uncompressed patch ("HDIFF13"); nothing else of that patch is used, and none of it is stored.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from dibundle.errors import DibError
+
+
+class Cover(NamedTuple):
+    """``length`` bytes at ``target`` in the target are like those at ``source`` in the source; offsets in bytes."""
+
+    source: int
+    target: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Covers:
+    """Covers in ascending target order, apart from each other in the target, as three columns of 64-bit integers."""
+
+    source: array[int] = field(default_factory=lambda: array("q"))
+    target: array[int] = field(default_factory=lambda: array("q"))
+    length: array[int] = field(default_factory=lambda: array("q"))
+
+    @classmethod
+    def of(cls, covers: Iterable[tuple[int, int, int]]) -> Covers:
+        """Return the columns of (source, target, length) rows."""
+        columns = cls()
+        for source, target, length in covers:
+            columns.source.append(source)
+            columns.target.append(target)
+            columns.length.append(length)
+        return columns
+
+    def __len__(self) -> int:
+        return len(self.length)
+
+    def __iter__(self) -> Iterator[Cover]:
+        return map(Cover, self.source, self.target, self.length)
+
+    def check(self, source_size: int, target_size: int) -> None:
+        """Raise ``ValueError`` unless every cover lies within both sides, is not empty and follows the one before."""
+        end = 0
+        for source, target, length in self:
+            if length <= 0 or source < 0 or source + length > source_size or target < end:
+                raise ValueError(f"cover of {length} bytes from {source} to {target} does not fit")
+            end = target + length
+        if end > target_size:
+            raise ValueError(f"covers end at {end}, the target at {target_size}")
+
+
+def find(source: bytes, target: bytes) -> Covers:
+    """Return the covers of ``target`` by ``source``; about a second of CPU and 130 MB for 10 MB on either side.
+
+    The same inputs give the same covers. HDiffPatch's one tunable, the match score, is not reachable from its Python
+    interface. Raises ``DibError`` where hdiffpatch is not installed.
+    """
+    if not source or not target:
+        return Covers()
+    try:
+        import hdiffpatch  # noqa: PLC0415 - creation only, and absent where only applying is wanted
+    except ImportError as error:
+        raise DibError(
+            "the cover and vcdiff codecs need hdiffpatch, which is not installed", hint="pip install hdiffpatch"
+        ) from error
+    patch = hdiffpatch.diff(source, target, compression="none", validate=False, big_cache_match=True)
+    covers = _parse(patch, len(source), len(target))
+    covers.check(len(source), len(target))
+    return covers
+
+
+def _parse(patch: bytes, source_size: int, target_size: int) -> Covers:
+    """Read the covers out of an uncompressed HDIFF13 patch.
+
+    After ``HDIFF13&`` and an empty name that ends in NUL: target size, source size, number of covers, then four pairs
+    of stored and compressed size (0: not compressed), of which the first belongs to the covers, then these. A cover is
+    the signed distance of its source from the end of the last one, the number of literal bytes before it, its length.
+    Numbers are in groups of seven bits, the highest first; the sign takes the top bit of the first byte.
+    """
+    magic = b"HDIFF13&\0"
+    if not patch.startswith(magic):
+        raise DibError(f"hdiffpatch gave a patch that starts with {patch[:9]!r}, wanted {magic!r}")
+    reader = _Reader(patch, len(magic))
+    sizes = (reader.number(), reader.number())
+    count, stored, compressed = reader.number(), reader.number(), reader.number()
+    for _ in range(6):
+        reader.number()
+    if sizes != (target_size, source_size) or compressed:
+        raise DibError("hdiffpatch gave a patch of other sizes than those of its inputs")
+    end = reader.at + stored
+    covers = Covers()
+    source = target = 0
+    for _ in range(count):
+        source += reader.signed()
+        target += reader.number()
+        length = reader.number()
+        if length:
+            covers.source.append(source)
+            covers.target.append(target)
+            covers.length.append(length)
+        source += length
+        target += length
+    if reader.at != end:
+        raise DibError(f"hdiffpatch's covers end at byte {reader.at} of its patch, wanted {end}")
+    return covers
+
+
+class _Reader:
+    """Reads HDiffPatch's numbers from ``data`` at ``at``."""
+
+    __slots__ = ("at", "data")
+
+    def __init__(self, data: bytes, at: int) -> None:
+        self.data = data
+        self.at = at
+
+    def number(self) -> int:
+        """Return an unsigned number."""
+        return self._rest(self._next(), 0x7F)
+
+    def signed(self) -> int:
+        """Return a number whose first byte carries a sign in its top bit."""
+        first = self._next()
+        value = self._rest((first & 0x40) << 1 | first & 0x3F, 0x3F)
+        return -value if first & 0x80 else value
+
+    def _next(self) -> int:
+        byte = self.data[self.at]
+        self.at += 1
+        return byte
+
+    def _rest(self, byte: int, mask: int) -> int:
+        value = byte & mask
+        while byte & 0x80:
+            byte = self._next()
+            value = value << 7 | byte & 0x7F
+        return value

@@ -1,0 +1,77 @@
+"""The build hook that turns ``dib.c`` into the shared library beside it when the package is built or installed.
+
+It runs inside hatchling, for wheels and for editable installs. A compiler is a help, not a condition: where none works
+the package is built as pure Python and the twins of the C functions do the work, with the same bytes and more time.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+_FLAGS = ("-std=c99", "-O2", "-shared", "-fPIC", "-ffp-contract=off")
+
+
+class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
+    """Compile ``dib.c`` with the first compiler that works and put the library into the wheel."""
+
+    def dependencies(self) -> list[str]:
+        """Return what the build needs beyond hatchling: a compiler from PyPI where the machine has none."""
+        return [] if _system_compilers() else ["ziglang"]
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Build the library before the wheel (``version`` is "standard" or "editable") and name its platform."""
+        del version
+        if self.target_name != "wheel":
+            return
+        folder = Path(self.root) / "dibundle" / "native"
+        library = folder / ("dib.dll" if sys.platform == "win32" else "dib.so")
+        if not _compile(folder / "dib.c", library):
+            self.app.display_warning("no C compiler worked: dib is installed as pure Python, correct but slower")
+            return
+        build_data["pure_python"] = False
+        build_data["tag"] = f"py3-none-{_platform_tag()}"
+        build_data["force_include"][str(library)] = f"dibundle/native/{library.name}"
+
+
+def _system_compilers() -> list[list[str]]:
+    """Return the commands of the C compilers on this machine, the one that $CC names first."""
+    named = shlex.split(os.environ.get("CC", ""))
+    commands = [named] if named and shutil.which(named[0]) else []
+    return commands + [[name] for name in ("cc", "gcc", "clang") if shutil.which(name)]
+
+
+def _compile(source: Path, library: Path) -> bool:
+    """Compile ``source`` to ``library`` with the first compiler that works; a half-written library is never left."""
+    commands = _system_compilers()
+    if importlib.util.find_spec("ziglang"):
+        # zig optimises for the very processor it runs on unless told otherwise; a wheel has to run elsewhere too
+        commands.append([sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline"])
+    partial = library.with_suffix(".partial")
+    library.unlink(missing_ok=True)
+    for command in commands:
+        try:
+            done = subprocess.run(
+                [*command, *_FLAGS, "-o", partial, source], capture_output=True, timeout=300, check=False
+            )
+        except (OSError, subprocess.SubprocessError):
+            continue
+        if done.returncode == 0 and partial.exists():
+            partial.replace(library)
+            return True
+    partial.unlink(missing_ok=True)
+    return False
+
+
+def _platform_tag() -> str:
+    """Return the wheel's platform tag for this machine, such as ``linux_x86_64``."""
+    return sysconfig.get_platform().replace("-", "_").replace(".", "_")

@@ -1,0 +1,663 @@
+/* The hot loops of dib. C99, nothing but the standard library, no Python headers: loaded with ctypes.
+ *
+ * Each function has a plain Python twin in the module that calls it, which gives the same bytes and refuses the same
+ * inputs. Offsets and sizes are in bytes. Functions return 0 (or a size) when all is well and a negative number when the
+ * input is malformed; which fault it was is not told apart here.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ABI 1
+#define MALFORMED (-1)
+#define NO_MEMORY (-2)
+
+#if defined(_WIN32)
+#define EXPORT __declspec(dllexport)
+#else
+#define EXPORT __attribute__((visibility("default")))
+#endif
+
+typedef struct { int64_t source, target, length; } cover_t;
+
+/* ---------------------------------------------------------------- covers: delta/cover.py */
+
+/* difference: target - source over all covers; literals: the target outside them. */
+EXPORT int64_t dib_cover_split(const uint8_t *source, const uint8_t *target, int64_t target_size, const cover_t *covers,
+                               int64_t count, uint8_t *difference, uint8_t *literals)
+{
+    int64_t at = 0;
+    for (int64_t k = 0; k < count; k++) {
+        const uint8_t *s = source + covers[k].source, *t = target + covers[k].target;
+        int64_t before = covers[k].target - at, n = covers[k].length;
+        memcpy(literals, target + at, (size_t)before);
+        literals += before;
+        for (int64_t i = 0; i < n; i++)
+            difference[i] = (uint8_t)(t[i] - s[i]);
+        difference += n;
+        at = covers[k].target + n;
+    }
+    memcpy(literals, target + at, (size_t)(target_size - at));
+    return 0;
+}
+
+EXPORT int64_t dib_cover_join(const uint8_t *source, const cover_t *covers, int64_t count, const uint8_t *difference,
+                              const uint8_t *literals, uint8_t *target, int64_t target_size)
+{
+    int64_t at = 0;
+    for (int64_t k = 0; k < count; k++) {
+        const uint8_t *s = source + covers[k].source;
+        uint8_t *t = target + covers[k].target;
+        int64_t before = covers[k].target - at, n = covers[k].length;
+        memcpy(target + at, literals, (size_t)before);
+        literals += before;
+        for (int64_t i = 0; i < n; i++)
+            t[i] = (uint8_t)(s[i] + difference[i]);
+        difference += n;
+        at = covers[k].target + n;
+    }
+    memcpy(target + at, literals, (size_t)(target_size - at));
+    return 0;
+}
+
+/* ---------------------------------------------------------------- binary arithmetic coding: delta/model.py */
+
+#define INPUTS 6
+
+static int32_t squash_table[4096];  /* of -2048..2047: 4096 / (1 + e^(-x / 256)) */
+static int32_t stretch_table[4096]; /* its inverse */
+static int32_t rate_table[1024];    /* how far a counter that saw n bits moves, of 65536 */
+
+static void fill_tables(int32_t *squash, int32_t *stretch, int32_t *rate)
+{
+    static const int32_t knots[33] = {1,    2,    3,    6,    10,   16,   27,   45,   73,   120,  194,
+                                      310,  488,  747,  1101, 1546, 2047, 2549, 2994, 3348, 3607, 3785,
+                                      3901, 3975, 4022, 4050, 4068, 4079, 4085, 4089, 4092, 4093, 4094};
+    int32_t next = 0;
+    for (int32_t x = -2048; x < 2048; x++) {
+        int32_t k = (x + 2048) >> 7, w = (x + 2048) & 127;
+        squash[x + 2048] = (knots[k] * (128 - w) + knots[k + 1] * w + 64) >> 7;
+    }
+    for (int32_t x = -2047; x < 2048; x++)
+        for (int32_t v = squash[x + 2048]; next <= v; next++)
+            stretch[next] = x;
+    while (next < 4096)
+        stretch[next++] = 2047;
+    for (int32_t n = 0; n < 1024; n++)
+        rate[n] = 655360 / (10 * n + 16);
+}
+
+typedef struct {
+    uint32_t low, high, code;
+    uint8_t *out;
+    const uint8_t *in;
+    int64_t at, size; /* in the buffer; an encoder counts on beyond its end, so the caller learns that it did not fit */
+} coder_t;
+
+static inline uint32_t next_byte(coder_t *c)
+{
+    uint32_t byte = c->at < c->size ? c->in[c->at] : 0;
+    c->at++;
+    return byte;
+}
+
+/* Code one bit whose chance of being 1 is chance / 65536, 0 < chance < 65536. */
+static inline int code_bit(coder_t *c, const int decoding, int bit, uint32_t chance)
+{
+    uint32_t middle = c->low + (uint32_t)(((uint64_t)(c->high - c->low) * chance) >> 16);
+    if (decoding)
+        bit = c->code <= middle;
+    if (bit)
+        c->high = middle;
+    else
+        c->low = middle + 1;
+    while (((c->low ^ c->high) & 0xff000000u) == 0) {
+        if (decoding) {
+            c->code = c->code << 8 | next_byte(c);
+        } else {
+            if (c->at < c->size)
+                c->out[c->at] = (uint8_t)(c->high >> 24);
+            c->at++;
+        }
+        c->low <<= 8;
+        c->high = c->high << 8 | 255;
+    }
+    return bit;
+}
+
+/* A counter: 22 bits of probability above 10 bits that say how many bits it has seen. */
+static inline void count_bit(uint32_t *counter, int bit, uint32_t limit)
+{
+    uint32_t v = *counter, n = v & 1023;
+    int32_t p = (int32_t)(v >> 10);
+    p += (int32_t)(((int64_t)((bit ? 4194303 : 0) - p) * rate_table[n]) >> 16);
+    *counter = (uint32_t)p << 10 | (n + (n < limit));
+}
+
+/* Code one bit with the mix of what several counters say, and teach it to counters and weights. */
+static inline int mix_bit(coder_t *c, const int decoding, int bit, uint32_t *const *slots, int32_t *weights,
+                          uint32_t limit)
+{
+    int32_t x[INPUTS], p;
+    int64_t dot = 0;
+    for (int i = 0; i < INPUTS; i++) {
+        x[i] = stretch_table[*slots[i] >> 20];
+        dot += (int64_t)x[i] * weights[i];
+    }
+    dot >>= 16;
+    dot = dot > 2047 ? 2047 : dot < -2047 ? -2047 : dot;
+    p = squash_table[dot + 2048];
+    bit = code_bit(c, decoding, bit, (uint32_t)p << 4 | 8);
+    p = (bit * 4096 - p) * 6;
+    for (int i = 0; i < INPUTS; i++) {
+        weights[i] += (x[i] * p + 0x8000) >> 16;
+        count_bit(slots[i], bit, limit);
+    }
+    return bit;
+}
+
+static inline uint32_t hash3(uint32_t a, uint32_t b, uint32_t c)
+{
+    uint32_t h = a * 0x9E3779B1u ^ b * 0x85EBCA6Bu ^ (c + 1) * 0xC2B2AE35u;
+    h ^= h >> 15;
+    h *= 0x2C1B3C6Du;
+    return h ^ h >> 13;
+}
+
+/* Take each of the four bytes of b from that of a, modulo 256. */
+static inline uint32_t bytes_minus(uint32_t a, uint32_t b)
+{
+    return ((a | 0x80808080u) - (b & 0x7f7f7f7fu)) ^ ((a ^ ~b) & 0x80808080u);
+}
+
+static inline uint32_t bytes_plus(uint32_t a, uint32_t b)
+{
+    return ((a & 0x7f7f7f7fu) + (b & 0x7f7f7f7fu)) ^ ((a ^ b) & 0x80808080u);
+}
+
+#define WEIGHTS 4096
+
+typedef struct {
+    uint32_t *flags, *values;      /* INPUTS tables of 1 << bits counters each */
+    uint32_t *quiet;               /* 1 << 19 counters */
+    int32_t (*flag_weights)[INPUTS], (*value_weights)[INPUTS];
+    uint32_t *near_shift, *far_shift; /* 65536 each */
+} model_t;
+
+static int model_open(model_t *m, int bits)
+{
+    size_t n = (size_t)INPUTS << bits;
+    m->flags = malloc(n * 4);
+    m->values = malloc(n * 4);
+    m->quiet = malloc(4u << 19);
+    m->flag_weights = malloc(sizeof(int32_t[INPUTS]) * WEIGHTS);
+    m->value_weights = malloc(sizeof(int32_t[INPUTS]) * WEIGHTS);
+    m->near_shift = calloc(65536, 4);
+    m->far_shift = calloc(65536, 4);
+    if (!m->flags || !m->values || !m->quiet || !m->flag_weights || !m->value_weights || !m->near_shift ||
+        !m->far_shift)
+        return 0;
+    for (size_t i = 0; i < n; i++) {
+        m->flags[i] = 262144u << 10;
+        m->values[i] = 2097152u << 10;
+    }
+    for (size_t i = 0; i < 1u << 19; i++)
+        m->quiet[i] = 262144u << 10;
+    for (int i = 0; i < WEIGHTS; i++)
+        for (int k = 0; k < INPUTS; k++)
+            m->flag_weights[i][k] = m->value_weights[i][k] = 26214;
+    return 1;
+}
+
+static void model_close(model_t *m)
+{
+    free(m->flags);
+    free(m->values);
+    free(m->quiet);
+    free(m->flag_weights);
+    free(m->value_weights);
+    free(m->near_shift);
+    free(m->far_shift);
+}
+
+static inline uint32_t source_byte(const uint8_t *source, int64_t size, int64_t at)
+{
+    return at >= 0 && at < size ? source[at] : 0;
+}
+
+static inline uint32_t source_word(const uint8_t *s)
+{
+    return s[0] | (uint32_t)s[1] << 8 | (uint32_t)s[2] << 16 | (uint32_t)s[3] << 24;
+}
+
+static inline int code_value(coder_t *c, const int decoding, int value, model_t *m, int bits, const uint32_t *contexts,
+                             uint32_t guesses, uint32_t hits, uint32_t place)
+{
+    uint32_t tree = 1, node = 1, *slots[INPUTS], *lines[INPUTS] = {0};
+    for (int b = 7; b >= 0; b--) {
+        uint32_t expected = 0;
+        if (b == 7 || b == 3) {
+            for (int k = 0; k < INPUTS; k++) {
+                uint32_t h = (contexts[k] + (b == 3 ? tree * 0x9E3779B1u : 0)) * 0x2C1B3C6Du;
+                lines[k] = m->values + ((size_t)k << bits) + (h >> (36 - bits) << 4);
+            }
+            node = 1;
+        }
+        for (int k = 0; k < INPUTS; k++)
+            slots[k] = lines[k] + node;
+        for (int k = 0; k < 3; k++)
+            expected |= (uint32_t)(((guesses >> (8 * k) & 255) | 256) >> (b + 1) == tree) << k;
+        uint32_t bit = (uint32_t)mix_bit(c, decoding, value >> b & 1, slots,
+                                         m->value_weights[(expected & hits) | place << 3 | (uint32_t)b << 5], 127);
+        tree = tree << 1 | bit;
+        node = node << 1 | bit;
+    }
+    return (int)(tree & 255);
+}
+
+static inline int64_t run_model(coder_t *c, const int decoding, const uint8_t *source, int64_t source_size,
+                                const cover_t *covers, int64_t count, uint8_t *difference, int bits, int quiet)
+{
+    model_t m;
+    uint32_t quiet_mask = quiet >= 32 ? 0xffffffffu : (1u << quiet) - 1;
+    uint32_t seen = 0, last = 0, before_last = 0, group_last = 0;
+    if (!model_open(&m, bits)) {
+        model_close(&m);
+        return NO_MEMORY;
+    }
+    for (int64_t k = 0; k < count; k++) {
+        uint32_t moved = (uint32_t)(covers[k].target - covers[k].source);
+        uint32_t place = 0, group = 0, guess_near = 0, guess_far = 0, aim = 0;
+        for (int64_t i = 0; i < covers[k].length; i++) {
+            int64_t at = covers[k].source + i;
+            const uint8_t *s = source + at;
+            uint32_t s0 = s[0], s1, s2, s3, n1, n2, n3;
+            if (at >= 3 && at + 3 < source_size) {
+                s1 = s[-1], s2 = s[-2], s3 = s[-3], n1 = s[1], n2 = s[2], n3 = s[3];
+            } else {
+                s1 = source_byte(source, source_size, at - 1);
+                s2 = source_byte(source, source_size, at - 2);
+                s3 = source_byte(source, source_size, at - 3);
+                n1 = source_byte(source, source_size, at + 1);
+                n2 = source_byte(source, source_size, at + 2);
+                n3 = source_byte(source, source_size, at + 3);
+            }
+            if (place == 0) {
+                uint32_t word = s0 | n1 << 8 | n2 << 16 | n3 << 24, shift;
+                aim = (uint32_t)at + word;
+                shift = m.near_shift[aim * 0x9E3779B1u >> 16];
+                guess_near = shift ? bytes_minus(word + shift - moved, word) : 0;
+                shift = m.far_shift[aim >> 12 & 65535];
+                guess_far = shift ? bytes_minus(word + shift - moved, word) : 0;
+                group = 0;
+            }
+            uint32_t g1 = guess_near >> (8 * place) & 255, g2 = guess_far >> (8 * place) & 255,
+                     g3 = group_last >> (8 * place) & 255, low = (1u << (8 * place)) - 1;
+            uint32_t hits = (uint32_t)(group == (guess_near & low)) | (uint32_t)(group == (guess_far & low)) << 1 |
+                            (uint32_t)(group == (group_last & low)) << 2;
+            uint32_t state = (uint32_t)(g1 != 0) | (uint32_t)(g2 != 0) << 1 | (uint32_t)(g3 != 0) << 2 | hits << 3;
+            uint32_t four = seen & 15, flag, value = decoding ? 0 : difference[i];
+            if (quiet && place == 0 && (seen & quiet_mask) == 0) {
+                uint32_t *counter = m.quiet + ((s1 | s2 << 8) << 3 | (state & 7)), chance = *counter >> 16;
+                flag = (uint32_t)code_bit(c, decoding, value != 0, chance ? chance : 1);
+                count_bit(counter, (int)flag, 1000);
+            } else {
+                uint32_t open = state | (uint32_t)(place == 0 && (seen & 7) == 0) << 6, *slots[INPUTS];
+                int shift = 32 - bits;
+                slots[0] = m.flags + (hash3(s1 | s2 << 8, four, 1) >> shift);
+                slots[1] = m.flags + ((size_t)1 << bits) + (hash3(s1, seen & 255, 2 | place << 8) >> shift);
+                slots[2] = m.flags + ((size_t)2 << bits) + (hash3(s0 | s1 << 8 | n1 << 16, seen & 7, 3) >> shift);
+                slots[3] = m.flags + ((size_t)3 << bits) + (hash3(open, four, place) >> shift);
+                slots[4] = m.flags + ((size_t)4 << bits) + (hash3(s1 | s2 << 8 | s3 << 16, open, 5) >> shift);
+                slots[5] = m.flags + ((size_t)5 << bits) +
+                           (hash3(n3 | n2 << 8 | s1 << 16, four | place << 8, 6) >> shift);
+                flag = (uint32_t)mix_bit(c, decoding, value != 0, slots, m.flag_weights[state | four << 6 | place << 10],
+                                         255);
+            }
+            if (flag) {
+                uint32_t contexts[INPUTS];
+                uint32_t h1 = hits & 1, h3 = hits >> 2;
+                contexts[0] = hash3(g1 | h1 << 8 | place << 9, g2 | (hits >> 1 & 1) << 8, 11);
+                contexts[1] = hash3(last | before_last << 8, place, 12);
+                contexts[2] = hash3(s0 | s1 << 8, place | four << 4, 13);
+                contexts[3] = hash3(g3 | h3 << 8 | h1 << 9, place, 14);
+                contexts[4] = hash3(place, last, 15);
+                contexts[5] = hash3(g1 | h1 << 8, last | place << 8, 16);
+                value = (uint32_t)code_value(c, decoding, (int)value, &m, bits, contexts, g1 | g2 << 8 | g3 << 16, hits,
+                                             place);
+                if (decoding && value == 0) {
+                    model_close(&m);
+                    return MALFORMED;
+                }
+            }
+            if (decoding)
+                difference[i] = (uint8_t)value;
+            seen = seen << 1 | flag;
+            before_last = last;
+            last = value;
+            group |= value << (8 * place);
+            place = place == 0 && value == 0 ? 0 : (place + 1) & 3;
+            if (place == 0 && group) {
+                uint32_t word = source_word(source + at - 3), shift = bytes_plus(word, group) - word + moved;
+                group_last = group;
+                m.near_shift[aim * 0x9E3779B1u >> 16] = shift;
+                m.far_shift[aim >> 12 & 65535] = shift;
+            }
+            if (decoding && c->at > c->size) {
+                model_close(&m);
+                return MALFORMED;
+            }
+        }
+        difference += covers[k].length;
+    }
+    model_close(&m);
+    return 0;
+}
+
+/* Return the size of the stream, which is written only as far as out_size goes. */
+EXPORT int64_t dib_model_encode(const uint8_t *source, int64_t source_size, const cover_t *covers, int64_t count,
+                                const uint8_t *difference, int64_t bits, int64_t quiet, uint8_t *out, int64_t out_size)
+{
+    coder_t c = {0, 0xffffffffu, 0, out, NULL, 0, out_size};
+    int64_t status = run_model(&c, 0, source, source_size, covers, count, (uint8_t *)difference, (int)bits, (int)quiet);
+    if (status)
+        return status;
+    for (int k = 0; k < 4; k++) {
+        if (c.at < c.size)
+            c.out[c.at] = (uint8_t)(c.low >> 24);
+        c.at++;
+        c.low <<= 8;
+    }
+    return c.at;
+}
+
+EXPORT int64_t dib_model_decode(const uint8_t *source, int64_t source_size, const cover_t *covers, int64_t count,
+                                uint8_t *difference, int64_t bits, int64_t quiet, const uint8_t *in, int64_t in_size)
+{
+    coder_t c = {0, 0xffffffffu, 0, NULL, in, 0, in_size};
+    for (int k = 0; k < 4; k++)
+        c.code = c.code << 8 | next_byte(&c);
+    int64_t status = run_model(&c, 1, source, source_size, covers, count, difference, (int)bits, (int)quiet);
+    if (status)
+        return status;
+    return c.at == c.size && c.code == c.low ? 0 : MALFORMED;
+}
+
+/* ---------------------------------------------------------------- VCDIFF windows: delta/vcdiff.py */
+
+typedef struct { const uint8_t *at, *end; } bytes_t;
+
+/* Read an RFC 3284 integer below 2^62; -1 where there is none. */
+static int64_t read_number(bytes_t *b)
+{
+    int64_t value = 0;
+    while (b->at < b->end) {
+        uint8_t byte = *b->at++;
+        if (value >= (int64_t)1 << 55)
+            return -1;
+        value = value << 7 | (byte & 127);
+        if (byte < 128)
+            return value;
+    }
+    return -1;
+}
+
+typedef struct { uint8_t type1, size1, mode1, type2, size2, mode2; } code_t;
+
+enum { NOOP, ADD, RUN, COPY };
+
+/* The default code table of RFC 3284, section 5.6. */
+static void fill_codes(code_t *codes)
+{
+    int n = 0;
+    memset(codes, 0, 256 * sizeof *codes);
+    codes[n++].type1 = RUN;
+    for (int size = 0; size <= 17; size++)
+        codes[n++] = (code_t){ADD, (uint8_t)size, 0, NOOP, 0, 0};
+    for (int mode = 0; mode < 9; mode++) {
+        codes[n++] = (code_t){COPY, 0, (uint8_t)mode, NOOP, 0, 0};
+        for (int size = 4; size <= 18; size++)
+            codes[n++] = (code_t){COPY, (uint8_t)size, (uint8_t)mode, NOOP, 0, 0};
+    }
+    for (int mode = 0; mode < 9; mode++)
+        for (int add = 1; add <= 4; add++)
+            for (int size = 4; size <= (mode < 6 ? 6 : 4); size++)
+                codes[n++] = (code_t){ADD, (uint8_t)add, 0, COPY, (uint8_t)size, (uint8_t)mode};
+    for (int mode = 0; mode < 9; mode++)
+        codes[n++] = (code_t){COPY, 4, (uint8_t)mode, ADD, 1, 0};
+}
+
+/* The last four addresses, and the last address of each remainder modulo 768. */
+typedef struct { int64_t near[4], same[768]; int next; } cache_t;
+
+static void cache_add(cache_t *cache, int64_t address)
+{
+    cache->near[cache->next] = address;
+    cache->next = (cache->next + 1) & 3;
+    cache->same[address % 768] = address;
+}
+
+/* Decode one window of target_size bytes. source is its source segment, wherever that came from. */
+EXPORT int64_t dib_vcdiff_window(const uint8_t *data, int64_t data_size, const uint8_t *codes, int64_t codes_size,
+                                 const uint8_t *addresses, int64_t addresses_size, const uint8_t *source,
+                                 int64_t source_size, uint8_t *target, int64_t target_size)
+{
+    code_t table[256];
+    cache_t cache;
+    bytes_t d = {data, data + data_size}, c = {codes, codes + codes_size}, a = {addresses, addresses + addresses_size};
+    int64_t at = 0;
+    fill_codes(table);
+    memset(&cache, 0, sizeof cache);
+    while (c.at < c.end) {
+        code_t code = table[*c.at++];
+        for (int half = 0; half < 2; half++) {
+            int type = half ? code.type2 : code.type1, mode = half ? code.mode2 : code.mode1;
+            int64_t size = half ? code.size2 : code.size1;
+            if (type == NOOP)
+                continue;
+            if (size == 0)
+                size = read_number(&c);
+            if (size < 0 || size > target_size - at)
+                return MALFORMED;
+            if (type == ADD) {
+                if (size > d.end - d.at)
+                    return MALFORMED;
+                if (size)
+                    memcpy(target + at, d.at, (size_t)size);
+                d.at += size;
+            } else if (type == RUN) {
+                if (d.at == d.end)
+                    return MALFORMED;
+                if (size)
+                    memset(target + at, *d.at, (size_t)size);
+                d.at++;
+            } else {
+                int64_t here = source_size + at, address;
+                if (mode >= 6) {
+                    if (a.at == a.end)
+                        return MALFORMED;
+                    address = cache.same[(mode - 6) * 256 + *a.at++];
+                } else {
+                    address = read_number(&a);
+                    if (address < 0)
+                        return MALFORMED;
+                    if (mode == 1)
+                        address = here - address;
+                    else if (mode >= 2)
+                        address += cache.near[mode - 2];
+                }
+                if (address < 0 || address >= here)
+                    return MALFORMED;
+                cache_add(&cache, address);
+                int64_t from_source = address < source_size ? source_size - address : 0;
+                if (from_source > size)
+                    from_source = size;
+                if (from_source)
+                    memcpy(target + at, source + address, (size_t)from_source);
+                for (int64_t i = from_source, from = address - source_size; i < size; i++)
+                    target[at + i] = target[from + i]; /* may overlap itself: byte by byte, by definition */
+            }
+            at += size;
+        }
+    }
+    return at == target_size && d.at == d.end && a.at == a.end ? 0 : MALFORMED;
+}
+
+typedef struct {
+    uint8_t *data, *codes, *addresses;
+    int64_t data_size, codes_size, addresses_size, room; /* the room of each of the three */
+    cache_t cache;
+    int held, held_size, held_mode; /* a code of one instruction that may yet take a second one in */
+    int full;
+} writer_t;
+
+static int number_size(int64_t value)
+{
+    int n = 1;
+    while (value >>= 7)
+        n++;
+    return n;
+}
+
+static void write_number(uint8_t *out, int64_t *at, int64_t room, int64_t value, int *full)
+{
+    int n = number_size(value);
+    if (*at + n > room) {
+        *full = 1;
+        return;
+    }
+    for (int k = n - 1; k >= 0; k--)
+        out[(*at)++] = (uint8_t)((value >> (7 * k) & 127) | (k ? 128 : 0));
+}
+
+static void write_code(writer_t *w, int code)
+{
+    if (w->codes_size < w->room)
+        w->codes[w->codes_size++] = (uint8_t)code;
+    else
+        w->full = 1;
+}
+
+static void write_add(writer_t *w, const uint8_t *bytes, int64_t size)
+{
+    if (size > w->room - w->data_size) {
+        w->full = 1;
+        return;
+    }
+    memcpy(w->data + w->data_size, bytes, (size_t)size);
+    w->data_size += size;
+    if (size == 1 && w->held == COPY && w->held_size == 4) {
+        w->codes[w->codes_size - 1] = (uint8_t)(247 + w->held_mode);
+        w->held = NOOP;
+        return;
+    }
+    write_code(w, size <= 17 ? (int)(1 + size) : 1);
+    if (size > 17)
+        write_number(w->codes, &w->codes_size, w->room, size, &w->full);
+    w->held = size <= 4 ? ADD : NOOP;
+    w->held_size = (int)size;
+}
+
+static void write_run(writer_t *w, uint8_t byte, int64_t size)
+{
+    if (w->data_size >= w->room) {
+        w->full = 1;
+        return;
+    }
+    w->data[w->data_size++] = byte;
+    write_code(w, 0);
+    write_number(w->codes, &w->codes_size, w->room, size, &w->full);
+    w->held = NOOP;
+}
+
+static void write_copy(writer_t *w, int64_t address, int64_t here, int64_t size)
+{
+    int mode = 0;
+    int64_t value = address;
+    if (number_size(here - address) < number_size(value))
+        mode = 1, value = here - address;
+    for (int k = 0; k < 4; k++)
+        if (address >= w->cache.near[k] && number_size(address - w->cache.near[k]) < number_size(value))
+            mode = 2 + k, value = address - w->cache.near[k];
+    if (w->cache.same[address % 768] == address && number_size(value) > 1) {
+        mode = 6 + (int)(address % 768 / 256);
+        if (w->addresses_size < w->room)
+            w->addresses[w->addresses_size++] = (uint8_t)(address % 256);
+        else
+            w->full = 1;
+    } else {
+        write_number(w->addresses, &w->addresses_size, w->room, value, &w->full);
+    }
+    cache_add(&w->cache, address);
+    if (w->held == ADD && size >= 4 && size <= (mode < 6 ? 6 : 4)) {
+        w->codes[w->codes_size - 1] = (uint8_t)(mode < 6 ? 163 + 12 * mode + 3 * (w->held_size - 1) + (int)size - 4
+                                                         : 235 + 4 * (mode - 6) + w->held_size - 1);
+        w->held = NOOP;
+        return;
+    }
+    write_code(w, 19 + 16 * mode + (size >= 4 && size <= 18 ? (int)size - 3 : 0));
+    if (size < 4 || size > 18)
+        write_number(w->codes, &w->codes_size, w->room, size, &w->full);
+    w->held = COPY;
+    w->held_size = size <= 18 ? (int)size : 0;
+    w->held_mode = mode;
+}
+
+/* Write target[from:to], which nothing covers: runs of run_length equal bytes and more become RUN, the rest ADD. */
+static void write_literals(writer_t *w, const uint8_t *target, int64_t from, int64_t to, int64_t run_length)
+{
+    int64_t start = from, at = from;
+    while (at < to) {
+        int64_t end = at + 1;
+        while (end < to && target[end] == target[at])
+            end++;
+        if (end - at >= run_length) {
+            if (at > start)
+                write_add(w, target + start, at - start);
+            write_run(w, target[at], end - at);
+            start = end;
+        }
+        at = end;
+    }
+    if (to > start)
+        write_add(w, target + start, to - start);
+}
+
+/* Write the three sections of one window; sizes takes theirs. Covers count from the source segment and from the window;
+ * copy_length: the shortest copy worth an instruction. */
+EXPORT int64_t dib_vcdiff_encode(const uint8_t *source, int64_t source_size, const uint8_t *target, int64_t target_size,
+                                 const cover_t *covers, int64_t count, int64_t copy_length, int64_t run_length,
+                                 uint8_t *data, uint8_t *codes, uint8_t *addresses, int64_t room, int64_t *sizes)
+{
+    writer_t w = {data, codes, addresses, 0, 0, 0, room, {{0}, {0}, 0}, NOOP, 0, 0, 0};
+    int64_t done = 0;
+    for (int64_t k = 0; k < count; k++) {
+        const uint8_t *s = source + covers[k].source, *t = target + covers[k].target;
+        int64_t n = covers[k].length;
+        for (int64_t i = 0; i < n;) {
+            int64_t j = i;
+            while (j < n && s[j] == t[j])
+                j++;
+            if (j - i >= copy_length) {
+                write_literals(&w, target, done, covers[k].target + i, run_length);
+                write_copy(&w, covers[k].source + i, source_size + covers[k].target + i, j - i);
+                done = covers[k].target + j;
+            }
+            i = j + 1;
+        }
+    }
+    write_literals(&w, target, done, target_size, run_length);
+    sizes[0] = w.data_size;
+    sizes[1] = w.codes_size;
+    sizes[2] = w.addresses_size;
+    return w.full ? MALFORMED : 0;
+}
+
+/* ---------------------------------------------------------------- loading */
+
+/* Called once, before any other function. */
+EXPORT int64_t dib_abi(void)
+{
+    fill_tables(squash_table, stretch_table, rate_table);
+    return ABI;
+}

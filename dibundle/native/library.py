@@ -1,0 +1,75 @@
+"""The shared library with the hot loops, if it was built and fits.
+
+``LIBRARY`` is ``None`` where no compiler worked at install time, where the file is of another version, and where the
+environment says ``DIB_NATIVE=off``. Callers then use the Python twin of each function; the results are the same.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from array import array
+from pathlib import Path
+from typing import Final
+
+ABI: Final = 1
+"""What ``dib_abi()`` of a library that fits this package returns: raised with every change of a C signature."""
+
+Buffer = bytes | bytearray | memoryview
+"""Bytes for the C functions, contiguous."""
+
+_I64 = ctypes.c_int64
+_PTR = ctypes.c_void_p
+_SIGNATURES: Final[dict[str, list[type]]] = {
+    "dib_vcdiff_window": [_PTR, _I64, _PTR, _I64, _PTR, _I64, _PTR, _I64, _PTR, _I64],
+    "dib_vcdiff_encode": [_PTR, _I64, _PTR, _I64, _PTR, _I64, _I64, _I64, _PTR, _PTR, _PTR, _I64, _PTR],
+    "dib_cover_split": [_PTR, _PTR, _I64, _PTR, _I64, _PTR, _PTR],
+    "dib_cover_join": [_PTR, _PTR, _I64, _PTR, _PTR, _PTR, _I64],
+    "dib_model_encode": [_PTR, _I64, _PTR, _I64, _PTR, _I64, _I64, _PTR, _I64],
+    "dib_model_decode": [_PTR, _I64, _PTR, _I64, _PTR, _I64, _I64, _PTR, _I64],
+}
+
+
+def _load() -> ctypes.CDLL | None:
+    """Load the library that lies beside this file; ``None`` if there is none of this ABI or it is switched off."""
+    if os.environ.get("DIB_NATIVE", "").lower() == "off":
+        return None
+    path = Path(__file__).with_name("dib.dll" if sys.platform == "win32" else "dib.so")
+    try:
+        library = ctypes.CDLL(str(path))
+        library.dib_abi.restype = _I64
+        if library.dib_abi() != ABI:
+            return None
+        for name, arguments in _SIGNATURES.items():
+            function = getattr(library, name)
+            function.restype = _I64
+            function.argtypes = arguments
+    except (OSError, AttributeError):
+        return None
+    return library
+
+
+LIBRARY: Final[ctypes.CDLL | None] = _load()
+
+
+class Pinned:
+    """The address of a buffer's first byte, valid while this object lives; read-only buffers are taken as they are."""
+
+    __slots__ = ("_keep", "address", "size")
+
+    def __init__(self, data: Buffer | array[int]) -> None:
+        view = memoryview(data)
+        if not view.contiguous:
+            view = memoryview(bytes(view))
+        self.size = view.nbytes
+        self._keep: object = view
+        if view.readonly:
+            whole = data if isinstance(data, bytes) else bytes(view)
+            self._keep = whole
+            self.address = ctypes.cast(ctypes.c_char_p(whole), ctypes.c_void_p).value or 0
+        elif view.nbytes:
+            self._keep = (ctypes.c_char * view.nbytes).from_buffer(view.cast("B"))
+            self.address = ctypes.addressof(self._keep)
+        else:
+            self.address = 0
