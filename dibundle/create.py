@@ -18,7 +18,7 @@ from dibundle.bundle.constants import KIND_CONFIG, KIND_LAYER, KIND_OTHER
 from dibundle.bundle.manifest import About, AboutImage, Frame, Manifest, Names, Range, Target
 from dibundle.bundle.program import ProgramWriter
 from dibundle.compose.archive import ArchiveComposer, Member
-from dibundle.compose.frames import Draft, FramePlanner
+from dibundle.compose.frames import DOCUMENT_STREAM, Draft, FramePlanner
 from dibundle.compose.layer import Counts, LayerComposer
 from dibundle.compose.objects import ObjectTable
 from dibundle.delta import choose
@@ -182,7 +182,6 @@ class _Composed:
     objects: ObjectTable
     archive: ArchiveComposer
     rest_digest: bytes
-    text_sources: list[Range]
     counts: Counts
 
     def digest_text(self) -> bytes:
@@ -194,7 +193,8 @@ def _compose(sides: _Sides, executor: Executor) -> _Composed:
     """Write the target's program: identical blobs by reference, layers entry by entry, the rest as it is."""
     program, objects, counts = ProgramWriter(), ObjectTable(), Counts()
     text_sources: list[Range] = []
-    frames = FramePlanner(0, text_sources)
+    document_sources: list[Range] = []
+    frames = FramePlanner(0, text_sources, document_sources)
     target = sides.target_images.archive
     composer = ArchiveComposer(target.bytes, target.index, program, frames)
     layers = LayerComposer(program, frames, objects, sides.base, Matcher(sides.base, sides.new_layers), counts)
@@ -212,19 +212,20 @@ def _compose(sides: _Sides, executor: Executor) -> _Composed:
         members[numbers[id(member)]] = Member(member, stored.digest, named, compose)
     composer.compose(members)
     rest = composer.segments.finish()
-    text_sources += _text_sources(sides, objects)
+    if any(draft.stream == DOCUMENT_STREAM for draft in frames.drafts):
+        document_sources += _configs(sides, objects)
     composed = _Composed(
         writer=program,
         frames=frames,
         objects=objects,
         archive=composer,
         rest_digest=rest,
-        text_sources=text_sources,
         counts=counts,
     )
     hex_digits = composed.digest_text()
     if hex_digits:
         text_sources.append(Range(len(objects.objects), 0, len(hex_digits)))
+        document_sources.append(text_sources[0])
     return composed
 
 
@@ -246,7 +247,7 @@ def _refer(program: ProgramWriter, objects: ObjectTable, content: bytes, known: 
     program.keep(source.size)
 
 
-def _text_sources(sides: _Sides, objects: ObjectTable) -> list[Range]:
+def _configs(sides: _Sides, objects: ObjectTable) -> list[Range]:
     """Return the base's configs: the target's configs and manifests are much like them."""
     ranges = []
     room = CONFIG_SOURCE

@@ -108,6 +108,10 @@ class Spool:
         """Number of bytes written so far."""
         return self._size
 
+    def fileno(self) -> int:
+        """Return the descriptor of the file."""
+        return self._fd
+
     def write(self, data: bytes) -> int:
         """Append ``data`` and return the offset at which it lies."""
         start = self._size

@@ -50,7 +50,7 @@ class VerifiedOutput:
 
     def finish(self) -> None:
         """Check everything, then let the tail go."""
-        self._flush()
+        self._flush(last=True)
         self._next_segment()
         self._work.put(lambda: self._check(self._rest.digest(), self._target.rest_digest, "the rest of the archive"))
         if self._whole is not None:
@@ -67,12 +67,17 @@ class VerifiedOutput:
             self._work.put(None)
             self._thread.join()
 
-    def _flush(self) -> None:
+    def _flush(self, *, last: bool = False) -> None:
+        """Pass on what waits but for its last byte, so that a stream that breaks off never ends between entries."""
         if not self._pending:
             return
         chunk = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
         self._pending.clear()
         self._pending_size = 0
+        if not last:
+            self._pending.append(chunk[-1:])
+            self._pending_size = 1
+            chunk = chunk[:-1]
         self._hash_chunk(chunk)
         self._raise_failure()
         before_tail = self._target.tail - self._written

@@ -13,7 +13,7 @@ from dibundle.bundle import records
 from dibundle.bundle.manifest import Segment
 from dibundle.bundle.program import REGISTER_OUTER, ProgramWriter
 from dibundle.bundle.records import padded
-from dibundle.compose.frames import ADD_STREAM, FramePlanner
+from dibundle.compose.frames import ADD_STREAM, DOCUMENT_STREAM, FramePlanner
 from dibundle.compose.layer import records_of
 
 TEXT_CONTENT = 256 << 10  # members up to this size (configs, manifests) go with the text
@@ -130,6 +130,7 @@ class ArchiveComposer:
             return
         data = self._source.read_at(start, length)
         if data.strip(b"\0"):
-            self._text(data)
+            self._writer.raw(length, DOCUMENT_STREAM)
+            self._frames.text(data, DOCUMENT_STREAM)
         else:
             self._writer.zero(length)

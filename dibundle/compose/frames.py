@@ -13,6 +13,7 @@ from dibundle.bundle.program import Copy
 PATCH_STREAM = 1  # small changed files, in units of many
 ADD_STREAM = 2  # content without a source
 LARGE_STREAM = 3  # large changed files, in windows
+DOCUMENT_STREAM = 4  # configs, manifests and the like
 
 UNIT = 4 << 20  # bytes of target in a unit of small files (engines.md)
 UNIT_SOURCE = 16 << 20
@@ -45,19 +46,19 @@ class Draft:
 class FramePlanner:
     """Cuts what operations draw into frames, numbered in the order in which they are first needed."""
 
-    def __init__(self, first: int, text_sources: list[Range]) -> None:
+    def __init__(self, first: int, text_sources: list[Range], document_sources: list[Range]) -> None:
         self._first = first
-        self._text_sources = text_sources
+        self._literal_sources = {TEXT_STREAM: text_sources, DOCUMENT_STREAM: document_sources}
         self._open: dict[int, Draft] = {}
         self._kept: set[int] = set()
         self._kept_size = 0
         self.drafts: list[Draft] = []
 
-    def text(self, data: bytes) -> None:
-        """Draw literal bytes of stream 0."""
+    def text(self, data: bytes, stream: int = TEXT_STREAM) -> None:
+        """Draw literal bytes of the text or the document stream; both lists of sources may still grow."""
         if data:
-            draft = self._room(TEXT_STREAM, len(data), 0, TEXT_UNIT, 0)
-            draft.old = self._text_sources
+            draft = self._room(stream, len(data), 0, TEXT_UNIT, 0)
+            draft.old = self._literal_sources[stream]
             self._append(draft, lambda: data, len(data))
 
     def add(self, read: Callable[[int, int], bytes], size: int) -> list[tuple[int, int, int]]:

@@ -1,0 +1,90 @@
+"""``dib apply``."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+
+import click
+
+from dibundle import digest
+from dibundle.apply import ApplyOptions, apply, base_names, choose_target, find_base
+from dibundle.bundle.reader import BundleReader
+from dibundle.cli import terminal
+from dibundle.cli.sources import Sources, one_bundle, open_sources
+from dibundle.destination import Destination, write_all
+from dibundle.errors import UsageError
+
+MAX_SIZE = click.IntRange(min=0)
+
+
+@click.command("apply", short_help="Rebuild an image archive from the old one and a bundle.")
+@click.argument("sources", nargs=-1, metavar="[SOURCE...]", required=True)
+@click.option("-o", "--output", metavar="FILE", help="Write there, whole or not at all; default is stdout.")
+@click.option("--check", is_flag=True, help="Only say whether it would work here; reads heads and metadata.")
+@click.option("--max-size", type=MAX_SIZE, metavar="BYTES", help="Refuse bundles that make more than this.")
+@click.option("--tmp", metavar="DIR", help="Where temporary files go.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+def command(
+    sources: tuple[str, ...], output: str | None, check: bool, max_size: int | None, tmp: str | None, quiet: bool
+) -> None:
+    """Rebuild the image archive that a bundle makes, byte for byte.
+
+    \b
+        dib apply old.tar update.dib | docker load
+        dib apply old.tar update.dib -o new.tar
+
+    Each SOURCE is recognised by its content: bundles are applied, archives (of any form that holds the same layers)
+    are bases. "-" is stdin.
+    """
+    if not check and output in (None, "-") and sys.stdout.isatty():
+        raise UsageError(
+            "an image archive is binary and stdout is a terminal",
+            hint="pipe it (| docker load) or give a file: -o new.tar",
+        )
+    options = ApplyOptions(tmp=tmp) if max_size is None else ApplyOptions(tmp=tmp, max_size=max_size)
+    progress = terminal.progress(quiet=quiet)
+    with ExitStack() as stack:
+        destination = None if output in (None, "-") else Destination(str(output))
+        opened = open_sources(sources, stack, tmp=tmp)
+        if destination:
+            _refuse_overwriting(destination, opened)
+        bundle = one_bundle(opened)
+        if check:
+            _check(opened, bundle, options)
+            return
+        if destination is None:
+            apply(opened.archives, bundle, lambda piece: write_all(1, piece), options, progress)
+        else:
+            with destination:
+                apply(opened.archives, bundle, destination.write, options, progress)
+    progress.clear()
+    if destination and not quiet:
+        terminal.message(f"{terminal.escape(destination.name)}: {terminal.human(destination.written)}, verified")
+
+
+def _refuse_overwriting(destination: Destination, opened: Sources) -> None:
+    for archive in opened.archives:
+        if destination.identity and archive.identity == destination.identity:
+            raise UsageError(f"{destination.name} is both base and output", hint="name another file for the output")
+
+
+def _check(opened: Sources, bundle: BundleReader, options: ApplyOptions) -> None:
+    """Say whether the base serves the bundle; :class:`BaseMismatchError` says what is missing."""
+    target = choose_target(bundle.manifest, options)
+    with ExitStack() as stack:
+        base = find_base(bundle.manifest, opened.archives, options)
+        stack.callback(base.close)
+        need = base.spool_size
+    about = bundle.manifest.about
+    made = ", ".join(_name(image.names, image.id) for image in about.targets[target]) if about else "an image"
+    needs = ", ".join(base_names(bundle.manifest)) or "no base"
+    click.echo(
+        f"ok: {terminal.escape(needs)} is here; applying makes {terminal.escape(made)},"
+        f" {terminal.human(bundle.manifest.targets[target].size)}"
+        + (f", with {terminal.human(need)} of temporary space" if need else "")
+    )
+
+
+def _name(names: tuple[str, ...], image_id: bytes) -> str:
+    return names[0] if names else digest.text(image_id)

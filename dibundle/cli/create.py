@@ -1,0 +1,129 @@
+"""``dib create``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import ExitStack
+
+import click
+
+from dibundle.cli import terminal
+from dibundle.cli.sources import open_archives
+from dibundle.create import CreateOptions, CreateResult, create
+from dibundle.delta import choose
+from dibundle.destination import Destination
+from dibundle.errors import UsageError
+
+
+class _WithLevels(click.Command):
+    """Takes -1 to -9 for --level, as compressors do."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Translate the short levels before the "--" that ends options."""
+        end = args.index("--") if "--" in args else len(args)
+        short = [f"--level={arg[1]}" if len(arg) == 2 and arg[0] == "-" and arg[1] in "123456789" else arg for arg in args]
+        return super().parse_args(ctx, short[:end] + args[end:])
+
+
+@click.command("create", cls=_WithLevels, short_help="Write what changed between two image archives into a bundle.")
+@click.argument("archives", nargs=-1, metavar="BASE TARGET OUT")
+@click.option("-o", "--output", metavar="OUT", help="The bundle to write, in place of the last argument.")
+@click.option("--base", "more_bases", multiple=True, metavar="BASE", help="A base; may be given more than once.")
+@click.option("--no-base", is_flag=True, help="TARGET OUT alone: a bundle that needs no base.")
+@click.option(
+    "-l",
+    "--level",
+    type=click.IntRange(1, 9),
+    default=choose.DEFAULT_LEVEL,
+    show_default=True,
+    help="1 is fast, 9 is small; also as -1 to -9.",
+)
+@click.option("--codec", type=click.Choice(choose.CODEC_NAMES), default="auto", show_default=True, help="Kind of patch.")
+@click.option(
+    "--names",
+    type=click.Choice(["auto", "all", "none"]),
+    default="auto",
+    show_default=True,
+    help="Names for listing alone: auto keeps them under 5 % of the bundle or 2 kB.",
+)
+@click.option("--workers", type=click.IntRange(0, 256), default=0, help="Threads; 0 means one per core.")
+@click.option("--tmp", metavar="DIR", help="Where temporary files go.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+def command(
+    archives: tuple[str, ...],
+    output: str | None,
+    more_bases: tuple[str, ...],
+    no_base: bool,
+    level: int,
+    codec: str,
+    names: str,
+    workers: int,
+    tmp: str | None,
+    quiet: bool,
+) -> None:
+    """Write what changed from the images in BASE to the archive TARGET into the bundle OUT.
+
+    \b
+        dib create old.tar new.tar update.dib
+        dib create --no-base app.tar app.dib
+
+    An archive may be compressed (gzip, bzip2, xz, zstd): the bundle then makes the tar inside. "-" is stdin.
+    """
+    bases, target, out = _arguments(archives, output, more_bases, no_base=no_base)
+    if out == "-" and sys.stdout.isatty():
+        raise UsageError("a bundle is binary and stdout is a terminal", hint="give a file: -o OUT.dib")
+    options = CreateOptions(
+        patch=choose.Options(level=level, codec=codec), names=names, workers=workers, tmp=tmp
+    )
+    started = time.monotonic()
+    progress = terminal.progress(quiet=quiet)
+    with ExitStack() as stack:
+        destination = Destination("/dev/stdout" if out == "-" else out)
+        opened = open_archives([*bases, target], stack, tmp=tmp)
+        for archive in opened:
+            if destination.identity and archive.identity == destination.identity:
+                raise UsageError(f"{out} is both input and output", hint="name another file for the bundle")
+            if archive.compression and not quiet:
+                progress.note(f"{terminal.escape(archive.name)}: {archive.compression} removed; the tar inside counts")
+            if archive.index.problem and not quiet:
+                progress.note(f"{terminal.escape(archive.name)}: {archive.index.problem}; kept as it is")
+        with destination:
+            result = create(opened[:-1], opened[-1], destination.write, options, progress)
+    progress.clear()
+    if not quiet:
+        _summary(out, result, time.monotonic() - started)
+
+
+def _arguments(
+    archives: tuple[str, ...], output: str | None, more_bases: tuple[str, ...], *, no_base: bool
+) -> tuple[list[str], str, str]:
+    names = list(archives)
+    if output is None:
+        if not names:
+            raise UsageError("no archives given", hint="dib create OLD.tar NEW.tar OUT.dib")
+        output = names.pop()
+    if no_base and more_bases:
+        raise UsageError("--no-base and --base exclude each other")
+    wanted = 1 if no_base or more_bases else 2
+    if len(names) != wanted:
+        shape = "TARGET OUT" if wanted == 1 else "BASE TARGET OUT"
+        raise UsageError(
+            f"{len(archives)} arguments, wanted {shape}", hint="dib create OLD.tar NEW.tar OUT.dib"
+        )
+    return [*more_bases, *names[:-1]], names[-1], output
+
+
+def _summary(out: str, result: CreateResult, seconds: float) -> None:
+    counts = result.counts
+    ratio = result.target_size / result.size if result.size else 0
+    terminal.message(
+        f"{terminal.escape(out)}: {terminal.human(result.size)} for {terminal.human(result.target_size)}"
+        f" ({ratio:,.0f} times smaller), in {seconds:.1f} s"
+    )
+    terminal.message(
+        f"  {counts.kept:,} entries kept, {counts.mode:,} with other metadata, {counts.patched:,} patched,"
+        f" {counts.added:,} added, {counts.repeated:,} repeated"
+        + (f", {counts.raw_entries:,} raw" if counts.raw_entries else "")
+        + (f", {counts.opaque_layers:,} opaque layers" if counts.opaque_layers else "")
+    )

@@ -1,0 +1,125 @@
+"""What a user names on the command line, opened once and recognised by its content, not by its place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from dibundle.archive.opener import Archive, from_fd
+from dibundle.archive.readat import Spool
+from dibundle.bundle.constants import MAGIC
+from dibundle.bundle.reader import BundleReader, Readable
+from dibundle.errors import FileError, UsageError
+
+
+@dataclass(slots=True)
+class Sources:
+    """Opened arguments: archives, and bundles as (name, stream)."""
+
+    archives: list[Archive] = field(default_factory=list)
+    bundles: list[tuple[str, Readable]] = field(default_factory=list)
+
+
+class _Descriptor:
+    """A byte stream over a descriptor, of which the first bytes have been read already."""
+
+    def __init__(self, fd: int, name: str, head: bytes) -> None:
+        self._fd = fd
+        self._name = name
+        self._head = head
+
+    def read(self, size: int, /) -> bytes:
+        if self._head:
+            piece, self._head = self._head[:size], self._head[size:]
+            return piece
+        try:
+            return os.read(self._fd, size)
+        except OSError as error:
+            raise FileError(f"cannot read {self._name}: {error.strerror}") from error
+
+
+def open_sources(names: Sequence[str], stack: ExitStack, *, tmp: str | None = None) -> Sources:
+    """Open every argument; ``-`` is stdin. Raises :class:`FileError` and :class:`ArchiveError`."""
+    if names.count("-") > 1:
+        raise UsageError("stdin can be given once", hint="save one of the two into a file")
+    sources = Sources()
+    for name in names:
+        fd = 0 if name == "-" else _open(name)
+        if fd:
+            stack.callback(os.close, fd)
+        shown = "stdin" if name == "-" else name
+        head = _read_head(fd, shown)
+        if head[:4] == MAGIC[:4]:
+            sources.bundles.append((shown, _Descriptor(fd, shown, head)))
+        else:
+            sources.archives.append(_archive(fd, shown, head, stack, tmp))
+    return sources
+
+
+def open_archives(names: Sequence[str], stack: ExitStack, *, tmp: str | None = None) -> list[Archive]:
+    """Open arguments that must be archives."""
+    sources = open_sources(names, stack, tmp=tmp)
+    if sources.bundles:
+        raise UsageError(
+            f"{sources.bundles[0][0]} is a bundle, an image archive is wanted here",
+            hint="the order is: dib create OLD.tar NEW.tar OUT.dib",
+        )
+    return sources.archives
+
+
+def one_bundle(sources: Sources) -> BundleReader:
+    """Return the one bundle among ``sources``, its head read and checked."""
+    if not sources.bundles:
+        given = ", ".join(archive.name for archive in sources.archives) or "nothing"
+        raise UsageError(f"no bundle among the arguments ({given})", hint="give the .dib file too")
+    if len(sources.bundles) > 1:
+        raise UsageError(
+            f"{len(sources.bundles)} bundles given, one is applied at a time",
+            hint="apply them one after the other",
+        )
+    return BundleReader(sources.bundles[0][1])
+
+
+def _open(name: str) -> int:
+    try:
+        return os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        hint = None
+        if isinstance(error, FileNotFoundError) and os.sep not in name and not name.endswith((".tar", ".dib")):
+            hint = f"if it is the name of an image, save it first: docker save -o image.tar {name}"
+        raise FileError(f"cannot open {name}: {reason}", hint=hint) from error
+
+
+def _read_head(fd: int, name: str) -> bytes:
+    """Read the bytes that tell a bundle from an archive; a regular file stays where it is."""
+    head = b""
+    try:
+        while len(head) < len(MAGIC) and (piece := os.read(fd, len(MAGIC) - len(head))):
+            head += piece
+    except IsADirectoryError:
+        return b""
+    except OSError as error:
+        raise FileError(f"cannot read {name}: {error.strerror}") from error
+    return head
+
+
+def _archive(fd: int, name: str, head: bytes, stack: ExitStack, tmp: str | None) -> Archive:
+    try:
+        os.lseek(fd, -len(head), os.SEEK_CUR)
+    except OSError:
+        return stack.enter_context(from_fd(_spooled(fd, name, head, stack, tmp), name, spool_dir=tmp))
+    return stack.enter_context(from_fd(fd, name, spool_dir=tmp))
+
+
+def _spooled(fd: int, name: str, head: bytes, stack: ExitStack, tmp: str | None) -> int:
+    """Copy a pipe into a temporary file and return its descriptor, which stands at the beginning."""
+    spool = Spool(tmp)
+    stack.callback(spool.close)
+    stream = _Descriptor(fd, name, head)
+    while piece := stream.read(1 << 20):
+        spool.write(piece)
+    os.lseek(spool.fileno(), 0, os.SEEK_SET)
+    return spool.fileno()

@@ -1,0 +1,36 @@
+"""``dib verify``."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import click
+
+from dibundle import digest
+from dibundle.apply import ApplyOptions
+from dibundle.cli import terminal
+from dibundle.cli.sources import one_bundle, open_sources
+from dibundle.verify import check_integrity, check_rebuild
+
+
+@click.command("verify", short_help="Check a bundle, alone or by a full rebuild that is thrown away.")
+@click.argument("bundle", metavar="BUNDLE")
+@click.option("--base", "bases", multiple=True, metavar="BASE", help="Rebuild from this base and check the result.")
+@click.option("--tmp", metavar="DIR", help="Where temporary files go.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+def command(bundle: str, bases: tuple[str, ...], tmp: str | None, quiet: bool) -> None:
+    """Check that every byte of BUNDLE is as its header promises; with --base, rebuild and check the result too."""
+    progress = terminal.progress(quiet=quiet)
+    with ExitStack() as stack:
+        opened = open_sources([bundle, *bases], stack, tmp=tmp)
+        reader = one_bundle(opened)
+        full = bool(bases) or not reader.manifest.objects
+        if full:
+            check_rebuild(opened.archives, reader, ApplyOptions(tmp=tmp), progress)
+        else:
+            check_integrity(reader, progress)
+    progress.clear()
+    if not quiet:
+        what = f"rebuilds {digest.text(reader.manifest.targets[0].digest)}" if full else "undamaged"
+        hint = "" if full else " (give --base to check a rebuild)"
+        click.echo(f"{terminal.escape(bundle)}: {what}, {terminal.human(reader.size)}{hint}")

@@ -1,0 +1,31 @@
+"""Verifying a bundle: its own integrity, or a whole rebuild that is thrown away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from dibundle.apply import ApplyOptions, apply
+from dibundle.archive.opener import Archive
+from dibundle.bundle.reader import BundleReader
+from dibundle.progress import Progress, Silent
+
+
+def check_integrity(bundle: BundleReader, progress: Progress | None = None) -> None:
+    """Read every frame and check it against its digest; nothing is decoded, no base is needed."""
+    progress = progress or Silent()
+    progress.phase("checking", sum(frame.stored for frame in bundle.manifest.frames))
+    for _ in bundle.manifest.frames:
+        _, stored = bundle.frame()
+        progress.advance(len(stored))
+    bundle.finish()
+
+
+def check_rebuild(
+    bases: Sequence[Archive],
+    bundle: BundleReader,
+    options: ApplyOptions = ApplyOptions(),  # noqa: B008 - immutable
+    progress: Progress | None = None,
+) -> None:
+    """Rebuild the target, check every digest and the whole archive's, keep nothing."""
+    apply(bases, bundle, lambda piece: None, replace(options, whole=True), progress)
