@@ -174,7 +174,7 @@ class _Mixer:
     def __init__(self, coder: _Coder, bits: int, start: int) -> None:
         self.coder = coder
         self.counters = array("I", [start << 10]) * (_INPUTS << bits)
-        self.weights = array("i", [26214]) * (4096 * _INPUTS)
+        self.weights = array("i", [26214]) * (8192 * _INPUTS)
         self.squash, self.stretch, self.rate = _tables()
 
     def bit(self, bit: int, slots: list[int], weight_set: int, limit: int) -> int:
@@ -235,7 +235,7 @@ def _run(  # noqa: PLR0915 - one loop over shared state, kept in step with its C
     near_shift, far_shift = array("I", [0]) * 65536, array("I", [0]) * 65536
     quiet_mask = (1 << quiet) - 1
     down = 32 - bits
-    seen = last = before_last = group_last = 0
+    seen = last = before_last = group_last = guessed_last = 0
     view = memoryview(source).cast("B")
     out = 0
     for first in range(0, len(rows), 3):
@@ -285,7 +285,23 @@ def _run(  # noqa: PLR0915 - one loop over shared state, kept in step with its C
                     _hash(place, last, 15),
                     _hash(g1 | hit1 << 8, last | place << 8, 16),
                 ]
-                value = _value(values, value, bits, contexts, [g1, g2, g3], hits, place)
+                origin = 1 if hit1 and g1 else 3 if hit3 and g3 else 2 if hit2 and g2 else 0
+                guess, guessed = (g2, g1, g2, g3)[origin], 0
+                if origin:
+                    alike = (g1 == guess) | (g2 == guess) << 1 | (g3 == guess) << 2
+                    trust = origin | alike << 2 | hits << 5 | place << 8
+                    hashes = (
+                        _hash(trust, four, 21),
+                        _hash(trust, s1 | s2 << 8, 22),
+                        _hash(guess | last << 8, trust, 23),
+                        _hash(guessed_last & 255, trust, 24),
+                        _hash(s0 | s1 << 8 | guess << 16, trust, 25),
+                        _hash(aim >> 12, trust, 26),
+                    )
+                    slots = [(k << bits) + (h >> down) for k, h in enumerate(hashes)]
+                    guessed = flags.bit(value == guess, slots, 4096 + trust, 255)
+                    guessed_last = guessed_last << 1 & _M32 | guessed
+                value = guess if guessed else _value(values, value, bits, contexts, [g1, g2, g3], hits, place)
                 if decoder and value == 0:
                     raise _damaged()
             else:

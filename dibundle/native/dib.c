@@ -20,6 +20,13 @@
 
 typedef struct { int64_t source, target, length; } cover_t;
 
+/* memcpy that may be given NULL for nothing. */
+static inline void copy_bytes(uint8_t *to, const uint8_t *from, int64_t size)
+{
+    if (size > 0)
+        memcpy(to, from, (size_t)size);
+}
+
 /* ---------------------------------------------------------------- covers: delta/cover.py */
 
 /* difference: target - source over all covers; literals: the target outside them. */
@@ -30,14 +37,14 @@ EXPORT int64_t dib_cover_split(const uint8_t *source, const uint8_t *target, int
     for (int64_t k = 0; k < count; k++) {
         const uint8_t *s = source + covers[k].source, *t = target + covers[k].target;
         int64_t before = covers[k].target - at, n = covers[k].length;
-        memcpy(literals, target + at, (size_t)before);
+        copy_bytes(literals, target + at, before);
         literals += before;
         for (int64_t i = 0; i < n; i++)
             difference[i] = (uint8_t)(t[i] - s[i]);
         difference += n;
         at = covers[k].target + n;
     }
-    memcpy(literals, target + at, (size_t)(target_size - at));
+    copy_bytes(literals, target + at, target_size - at);
     return 0;
 }
 
@@ -49,14 +56,14 @@ EXPORT int64_t dib_cover_join(const uint8_t *source, const cover_t *covers, int6
         const uint8_t *s = source + covers[k].source;
         uint8_t *t = target + covers[k].target;
         int64_t before = covers[k].target - at, n = covers[k].length;
-        memcpy(target + at, literals, (size_t)before);
+        copy_bytes(target + at, literals, before);
         literals += before;
         for (int64_t i = 0; i < n; i++)
             t[i] = (uint8_t)(s[i] + difference[i]);
         difference += n;
         at = covers[k].target + n;
     }
-    memcpy(target + at, literals, (size_t)(target_size - at));
+    copy_bytes(target + at, literals, target_size - at);
     return 0;
 }
 
@@ -175,12 +182,12 @@ static inline uint32_t bytes_plus(uint32_t a, uint32_t b)
     return ((a & 0x7f7f7f7fu) + (b & 0x7f7f7f7fu)) ^ ((a ^ b) & 0x80808080u);
 }
 
-#define WEIGHTS 4096
+#define WEIGHTS 4096 /* sets of each kind; few kinds use them all */
 
 typedef struct {
     uint32_t *flags, *values;      /* INPUTS tables of 1 << bits counters each */
     uint32_t *quiet;               /* 1 << 19 counters */
-    int32_t (*flag_weights)[INPUTS], (*value_weights)[INPUTS];
+    int32_t (*flag_weights)[INPUTS], (*guess_weights)[INPUTS], (*value_weights)[INPUTS];
     uint32_t *near_shift, *far_shift; /* 65536 each */
 } model_t;
 
@@ -191,10 +198,11 @@ static int model_open(model_t *m, int bits)
     m->values = malloc(n * 4);
     m->quiet = malloc(4u << 19);
     m->flag_weights = malloc(sizeof(int32_t[INPUTS]) * WEIGHTS);
+    m->guess_weights = malloc(sizeof(int32_t[INPUTS]) * WEIGHTS);
     m->value_weights = malloc(sizeof(int32_t[INPUTS]) * WEIGHTS);
     m->near_shift = calloc(65536, 4);
     m->far_shift = calloc(65536, 4);
-    if (!m->flags || !m->values || !m->quiet || !m->flag_weights || !m->value_weights || !m->near_shift ||
+    if (!m->flags || !m->values || !m->quiet || !m->flag_weights || !m->guess_weights || !m->value_weights || !m->near_shift ||
         !m->far_shift)
         return 0;
     for (size_t i = 0; i < n; i++) {
@@ -205,7 +213,7 @@ static int model_open(model_t *m, int bits)
         m->quiet[i] = 262144u << 10;
     for (int i = 0; i < WEIGHTS; i++)
         for (int k = 0; k < INPUTS; k++)
-            m->flag_weights[i][k] = m->value_weights[i][k] = 26214;
+            m->flag_weights[i][k] = m->guess_weights[i][k] = m->value_weights[i][k] = 26214;
     return 1;
 }
 
@@ -215,6 +223,7 @@ static void model_close(model_t *m)
     free(m->values);
     free(m->quiet);
     free(m->flag_weights);
+    free(m->guess_weights);
     free(m->value_weights);
     free(m->near_shift);
     free(m->far_shift);
@@ -260,7 +269,7 @@ static inline int64_t run_model(coder_t *c, const int decoding, const uint8_t *s
 {
     model_t m;
     uint32_t quiet_mask = quiet >= 32 ? 0xffffffffu : (1u << quiet) - 1;
-    uint32_t seen = 0, last = 0, before_last = 0, group_last = 0;
+    uint32_t guessed_last = 0, seen = 0, last = 0, before_last = 0, group_last = 0;
     if (!model_open(&m, bits)) {
         model_close(&m);
         return NO_MEMORY;
@@ -323,8 +332,26 @@ static inline int64_t run_model(coder_t *c, const int decoding, const uint8_t *s
                 contexts[3] = hash3(g3 | h3 << 8 | h1 << 9, place, 14);
                 contexts[4] = hash3(place, last, 15);
                 contexts[5] = hash3(g1 | h1 << 8, last | place << 8, 16);
-                value = (uint32_t)code_value(c, decoding, (int)value, &m, bits, contexts, g1 | g2 << 8 | g3 << 16, hits,
-                                             place);
+                uint32_t from = h1 && g1 ? 1 : h3 && g3 ? 3 : (hits & 2) && g2 ? 2 : 0, guessed = 0;
+                uint32_t guess = from == 1 ? g1 : from == 3 ? g3 : g2;
+                if (from) {
+                    uint32_t alike = (uint32_t)(g1 == guess) | (uint32_t)(g2 == guess) << 1 | (uint32_t)(g3 == guess) << 2;
+                    uint32_t trust = from | alike << 2 | hits << 5 | place << 8, *slots[INPUTS];
+                    int shift = 32 - bits;
+                    slots[0] = m.flags + (hash3(trust, four, 21) >> shift);
+                    slots[1] = m.flags + ((size_t)1 << bits) + (hash3(trust, s1 | s2 << 8, 22) >> shift);
+                    slots[2] = m.flags + ((size_t)2 << bits) + (hash3(guess | last << 8, trust, 23) >> shift);
+                    slots[3] = m.flags + ((size_t)3 << bits) + (hash3(guessed_last & 255, trust, 24) >> shift);
+                    slots[4] = m.flags + ((size_t)4 << bits) + (hash3(s0 | s1 << 8 | guess << 16, trust, 25) >> shift);
+                    slots[5] = m.flags + ((size_t)5 << bits) + (hash3(aim >> 12, trust, 26) >> shift);
+                    guessed = (uint32_t)mix_bit(c, decoding, value == guess, slots, m.guess_weights[trust], 255);
+                    guessed_last = guessed_last << 1 | guessed;
+                }
+                if (guessed)
+                    value = guess;
+                else
+                    value = (uint32_t)code_value(c, decoding, (int)value, &m, bits, contexts, g1 | g2 << 8 | g3 << 16,
+                                                 hits, place);
                 if (decoding && value == 0) {
                     model_close(&m);
                     return MALFORMED;
