@@ -230,14 +230,19 @@ def _compose(sides: _Sides, executor: Executor) -> _Composed:
 
 
 def _known_contents(sides: _Sides) -> dict[bytes, tuple[int, ReadAt]]:
-    """Return what the base can serve whole, by digest: (kind, source)."""
+    """Return what the base can serve whole, by digest: (kind, source).
+
+    Layers and configs alone, which every archive of an image holds whatever its form; a compressed layer also as it is
+    stored. Manifests and the like differ from form to form.
+    """
     known: dict[bytes, tuple[int, ReadAt]] = {}
     for stored in sides.base_blobs:
         if stored.layer:
             known.setdefault(stored.layer.digest, (KIND_LAYER, stored.layer.source))
-        if stored.source.size:
-            kind = KIND_CONFIG if stored.blob.kind == "config" else KIND_OTHER
-            known.setdefault(stored.digest, (kind, stored.source))
+        if stored.source.size and stored.blob.kind == "config":
+            known.setdefault(stored.digest, (KIND_CONFIG, stored.source))
+        elif stored.source.size and stored.blob.kind == "layer":
+            known.setdefault(stored.digest, (KIND_OTHER, stored.source))
     return known
 
 

@@ -130,10 +130,10 @@ class BaseHeaders(Protocol):
         """Return the 512 bytes at ``offset``; :class:`BaseMismatchError` when the object ends before."""
 
 
-class _Cursor:
+class Cursor:
     """State of a walk: the place in the base, the registers' content sizes, the last value of each number column."""
 
-    def __init__(self, columns: Columns, base: BaseHeaders, object_sizes: list[int]) -> None:
+    def __init__(self, columns: Columns, base: BaseHeaders | None, object_sizes: list[int]) -> None:
         self.columns = columns
         self.base = base
         self.object_sizes = object_sizes
@@ -174,6 +174,7 @@ class _Cursor:
 
     def read_header(self) -> bytes:
         """Return the header block at the cursor."""
+        assert self.base is not None
         copy = self.take(BLOCK)
         return self.base.header(copy.object, copy.offset)
 
@@ -220,7 +221,7 @@ def walk(columns: Columns, base: BaseHeaders, object_sizes: list[int]) -> Iterat
     column is read to its end.
     """
     columns = columns.rewound()
-    cursor = _Cursor(columns, base, object_sizes)
+    cursor = Cursor(columns, base, object_sizes)
     last = -1
     for op in columns.ops.data:
         if op >= OPS:
@@ -237,14 +238,14 @@ def walk(columns: Columns, base: BaseHeaders, object_sizes: list[int]) -> Iterat
         getattr(columns, name).end()
 
 
-def _stream(cursor: _Cursor) -> int:
+def _stream(cursor: Cursor) -> int:
     stream = cursor.columns.stream.next()
     if stream >= STREAMS:
         raise BundleError(f"malformed bundle: stream {stream} of {STREAMS}")
     return stream
 
 
-def _base_record(cursor: _Cursor) -> tuple[bytes, int]:
+def _base_record(cursor: Cursor) -> tuple[bytes, int]:
     """Return the header block at the cursor and its content size."""
     block = cursor.read_header()
     size = records.record_size(block)
@@ -261,11 +262,11 @@ def _positive(column: Column) -> int:
     return value
 
 
-def _keep(cursor: _Cursor) -> Iterator[Step]:
+def _keep(cursor: Cursor) -> Iterator[Step]:
     yield cursor.take(_positive(cursor.columns.keep))
 
 
-def _mode(cursor: _Cursor) -> Iterator[Step]:
+def _mode(cursor: Cursor) -> Iterator[Step]:
     for _ in range(_positive(cursor.columns.count)):
         block, size = _base_record(cursor)
         head, new_size = cursor.edit(REGISTER_RECORD, block, size)
@@ -276,7 +277,7 @@ def _mode(cursor: _Cursor) -> Iterator[Step]:
             yield cursor.take(padded(size))
 
 
-def _patch(cursor: _Cursor) -> Iterator[Step]:
+def _patch(cursor: Cursor) -> Iterator[Step]:
     block, old_size = _base_record(cursor)
     head, size = cursor.edit(REGISTER_RECORD, block, old_size)
     source = cursor.take(old_size)
@@ -292,19 +293,19 @@ def _content(data: Data) -> Iterator[Step]:
         yield Zero(padded(data.length) - data.length)
 
 
-def _add(cursor: _Cursor) -> Iterator[Step]:
+def _add(cursor: Cursor) -> Iterator[Step]:
     head, size = cursor.edit(REGISTER_RECORD, None, cursor.register_sizes[REGISTER_RECORD])
     yield head
     if size:
         yield from _content(Data(_stream(cursor), size, NO_SOURCE))
 
 
-def _repeat(cursor: _Cursor) -> Iterator[Step]:
+def _repeat(cursor: Cursor) -> Iterator[Step]:
     columns = cursor.columns
     yield Repeat(columns.repeat_frame.next(), columns.repeat_offset.next(), _positive(columns.repeat))
 
 
-def _header(cursor: _Cursor) -> Iterator[Step]:
+def _header(cursor: Cursor) -> Iterator[Step]:
     register = cursor.columns.register.next()
     if register >= REGISTERS:
         raise BundleError(f"malformed bundle: register {register} of {REGISTERS}")
@@ -312,16 +313,16 @@ def _header(cursor: _Cursor) -> Iterator[Step]:
     yield head
 
 
-def _raw(cursor: _Cursor) -> Iterator[Step]:
+def _raw(cursor: Cursor) -> Iterator[Step]:
     yield Data(_stream(cursor), _positive(cursor.columns.raw), NO_SOURCE)
 
 
-def _replace(cursor: _Cursor) -> Iterator[Step]:
+def _replace(cursor: Cursor) -> Iterator[Step]:
     length, source = _positive(cursor.columns.raw), cursor.columns.replace.next()
     yield Data(_stream(cursor), length, cursor.take(source))
 
 
-def _zero(cursor: _Cursor) -> Iterator[Step]:
+def _zero(cursor: Cursor) -> Iterator[Step]:
     yield Zero(_positive(cursor.columns.zero))
 
 

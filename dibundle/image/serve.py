@@ -90,13 +90,17 @@ class BaseObjects:
             self._sources[index] = Slice(self._spool, start, wanted.size)
         self._inflate.clear()
 
-    def read(self, object_index: int, offset: int, length: int) -> bytes:
-        """Return exactly ``length`` bytes of an object."""
+    def source(self, object_index: int) -> ReadAt:
+        """Return the content of an object; :class:`BaseMismatchError` where no archive has it."""
         source = self._sources[object_index]
         if source is None:
             raise BaseMismatchError(f"base does not hold {_name(self._wanted[object_index])}")
+        return source
+
+    def read(self, object_index: int, offset: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes of an object."""
         try:
-            return source.read_at(offset, length)
+            return self.source(object_index).read_at(offset, length)
         except FileError as error:
             raise BaseMismatchError(f"base cannot be read: {error.message}", hint=error.hint) from error
 
@@ -104,10 +108,7 @@ class BaseObjects:
         """Return 512 bytes of an object, read ahead; for one thread at a time."""
         window = self._windows.get(object_index)
         if window is None:
-            source = self._sources[object_index]
-            if source is None:
-                raise BaseMismatchError(f"base does not hold {_name(self._wanted[object_index])}")
-            window = self._windows.setdefault(object_index, Window(source))
+            window = self._windows.setdefault(object_index, Window(self.source(object_index)))
         try:
             return window.read_at(offset, 512)
         except FileError as error:

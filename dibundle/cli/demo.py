@@ -1,0 +1,65 @@
+"""``dib demo``."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from dibundle.apply import apply
+from dibundle.bundle.reader import BundleReader
+from dibundle.cli import terminal
+from dibundle.cli.sources import open_archives
+from dibundle.create import create
+from dibundle.demo import archives
+from dibundle.destination import Destination
+from dibundle.verify import check_rebuild
+
+
+@click.command("demo", short_help="Show the whole job on two small images made on the spot.")
+@click.option("--keep", metavar="DIR", help="Leave the files there.")
+def command(keep: str | None) -> None:
+    """Make two small image archives, write the bundle between them, apply and verify it. Needs nothing else."""
+    with ExitStack() as stack:
+        folder = Path(keep or stack.enter_context(tempfile.TemporaryDirectory(prefix="dib-demo-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        old, new, bundle, result = (folder / name for name in ("old.tar", "new.tar", "update.dib", "result.tar"))
+        for path, data in zip((old, new), archives(), strict=True):
+            path.write_bytes(data)
+        click.echo(f"Two releases of a made-up service, as docker save writes them, in {terminal.escape(str(folder))}:")
+        _tell_size(old, "shop:1.4.2")
+        _tell_size(new, "shop:1.5.0")
+
+        click.echo("\n$ dib create old.tar new.tar update.dib")
+        started = time.monotonic()
+        opened = open_archives([str(old), str(new)], stack)
+        with Destination(str(bundle)) as destination:
+            made = create(opened[:1], opened[1], destination.write)
+        _tell_size(bundle, f"{made.target_size / made.size:,.0f} times smaller, {time.monotonic() - started:.1f} s")
+
+        click.echo("\n$ dib apply old.tar update.dib -o result.tar")
+        with bundle.open("rb") as stream, Destination(str(result)) as destination:
+            apply(opened[:1], BundleReader(stream), destination.write)
+        _tell_size(result, "")
+
+        click.echo("\n$ dib verify update.dib --base old.tar")
+        with bundle.open("rb") as stream:
+            check_rebuild(opened[:1], BundleReader(stream))
+        same = hashlib.sha256(new.read_bytes()).digest() == hashlib.sha256(result.read_bytes()).digest()
+        click.echo(f"  result.tar is new.tar, byte for byte: {'yes' if same else 'NO'}")
+        click.echo(
+            "\nWith your own images:\n"
+            "  docker save -o old.tar app:1 && docker save -o new.tar app:2\n"
+            "  dib create old.tar new.tar update.dib          # here\n"
+            "  dib apply old.tar update.dib | docker load     # there; old.tar may be saved there, by any engine"
+        )
+        if not same:
+            click.get_current_context().exit(1)
+
+
+def _tell_size(path: Path, note: str) -> None:
+    click.echo(f"  {path.name:10} {path.stat().st_size:>12,} bytes" + (f"  {note}" if note else ""))

@@ -1,0 +1,45 @@
+"""``dib load``."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import click
+
+from dibundle.apply import ApplyOptions, apply
+from dibundle.cli import terminal
+from dibundle.cli.sources import one_bundle, open_sources
+from dibundle.engine import ENGINES, Loader, default_engine
+
+
+@click.command("load", short_help="Apply a bundle straight into an engine and check that the image is there.")
+@click.argument("sources", nargs=-1, metavar="SOURCE...", required=True)
+@click.option("--engine", type=click.Choice(sorted(ENGINES)), help="Default: docker, else podman, else ctr.")
+@click.option("--tmp", metavar="DIR", help="Where temporary files go.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+def command(sources: tuple[str, ...], engine: str | None, tmp: str | None, quiet: bool) -> None:
+    """Apply a bundle into an engine, then ask the engine whether the image is really there.
+
+    \b
+        dib load old.tar update.dib
+        dib load --engine podman old.tar update.dib
+
+    The exit code is that of "dib apply" where that fails, else the loader's. The engine is found as its own client
+    finds it (DOCKER_HOST, CONTAINERS_STORAGE_CONF, CONTAINERD_ADDRESS, ...).
+    """
+    progress = terminal.progress(quiet=quiet)
+    with ExitStack() as stack:
+        opened = open_sources(sources, stack, tmp=tmp)
+        bundle = one_bundle(opened)
+        about = bundle.manifest.about
+        images = about.targets[0] if about else ()
+        loader = stack.enter_context(Loader(engine or default_engine()))
+        apply(opened.archives, bundle, loader.write, ApplyOptions(tmp=tmp), progress)
+        loader.finish()
+        progress.clear()
+        for image in images:
+            loader.check(image)
+    if not quiet:
+        for image in images:
+            names = ", ".join(terminal.escape(name) for name in image.names) or "image"
+            terminal.message(f"{names}: loaded and checked, sha256:{image.id.hex()}")

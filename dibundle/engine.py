@@ -1,0 +1,133 @@
+"""Container engines as programs: load an archive through a pipe, then ask whether the image is there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import threading
+from types import TracebackType
+from typing import Self
+
+from dibundle.bundle.manifest import AboutImage
+from dibundle.destination import write_all
+from dibundle.errors import DibError, FileError, UsageError
+
+ENGINES = {
+    "docker": (("docker", "load", "--quiet"), ("docker", "image", "inspect")),
+    "podman": (("podman", "load", "--quiet"), ("podman", "image", "inspect")),
+    "ctr": (("ctr", "images", "import", "-"), ("ctr", "images", "check")),
+}
+
+
+class LoadError(DibError):
+    """The engine refused the image, or says that it took it and does not have it."""
+
+    def __init__(self, message: str, *, exit_code: int, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code
+
+
+def default_engine() -> str:
+    """Return the first engine whose client is installed."""
+    for name in ("docker", "podman", "ctr"):
+        if shutil.which(name):
+            return name
+    raise UsageError("no engine found: neither docker nor podman nor ctr", hint="dib apply OLD.tar NEW.dib -o new.tar")
+
+
+class Loader:
+    """A running loader; a context manager that ends it where the input fails, so that it loads nothing."""
+
+    def __init__(self, engine: str) -> None:
+        self._load, self._inspect = ENGINES[engine]
+        self._engine = engine
+        self._output = b""
+
+    def __enter__(self) -> Self:
+        try:
+            self._process = subprocess.Popen(
+                self._load, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+        except OSError as error:
+            raise FileError(f"cannot run {self._load[0]}: {error.strerror}") from error
+        self._reader = threading.Thread(target=self._drain, daemon=True)
+        self._reader.start()
+        return self
+
+    def _drain(self) -> None:
+        assert self._process.stdout
+        while chunk := self._process.stdout.read(4096):
+            self._output = (self._output + chunk)[-65536:]
+
+    def write(self, piece: bytes) -> None:
+        """Pass bytes to the loader; :class:`LoadError` where it has stopped reading."""
+        assert self._process.stdin
+        try:
+            write_all(self._process.stdin.fileno(), piece)
+        except BrokenPipeError:
+            self._fail(self._process.wait() or 1)
+
+    def finish(self) -> None:
+        """Close the pipe and wait; :class:`LoadError` carries the loader's exit code."""
+        assert self._process.stdin
+        self._process.stdin.close()
+        code = self._process.wait()
+        self._reader.join(5)
+        if code:
+            self._fail(code)
+
+    def check(self, image: AboutImage) -> None:
+        """Ask the engine for an image; :class:`LoadError` where it is not there or is another one."""
+        name = image.names[0] if image.names else f"sha256:{image.id.hex()}"
+        if self._engine == "ctr":
+            self._check_ctr(image)
+            return
+        found = subprocess.run((*self._inspect, name), capture_output=True, check=False)
+        try:
+            parsed = json.loads(found.stdout)[0] if found.returncode == 0 else None
+            told = str(parsed["Id"]).removeprefix("sha256:") if parsed else ""
+            layers = [str(item).removeprefix("sha256:") for item in parsed["RootFS"].get("Layers") or ()] if parsed else []
+        except (ValueError, LookupError, TypeError, AttributeError):
+            parsed = None
+        if not parsed:
+            raise LoadError(
+                f"{self._engine} says that it loaded {name}, but does not have it",
+                exit_code=3,
+                hint=f"look at the engine's log, then run {self._engine} load by hand",
+            )
+        # The containerd store names an image by its manifest or index, so there the layers are compared.
+        if told != image.id.hex() and layers != [item.hex() for item in image.diff_ids]:
+            raise LoadError(f"{self._engine} has another image under {name}: {told}", exit_code=3)
+
+    def _check_ctr(self, image: AboutImage) -> None:
+        found = subprocess.run(("ctr", "images", "ls", "-q"), capture_output=True, check=False)
+        names = set(found.stdout.decode(errors="replace").split())
+        wanted = [name for name in image.names if not any(item == name or item.endswith("/" + name) for item in names)]
+        if found.returncode or (image.names and len(wanted) == len(image.names)):
+            raise LoadError(f"ctr says that it loaded {', '.join(wanted)}, but does not have it", exit_code=3)
+
+    def _fail(self, code: int) -> None:
+        text = self._output.decode(errors="replace").strip().splitlines()
+        raise LoadError(
+            f"{self._engine} load failed: {text[-1] if text else 'no message'}",
+            exit_code=code if 0 < code < 126 else 3,
+        )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process.stdin
+        if self._process.poll() is None:
+            # The end of input comes in mid-entry, so that every loader refuses what it has got so far.
+            self._process.stdin.close()
+            try:
+                self._process.wait(60)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        elif not self._process.stdin.closed:
+            self._process.stdin.close()
+        if self._process.stdout:
+            self._reader.join(5)
+            self._process.stdout.close()
