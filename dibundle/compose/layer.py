@@ -16,6 +16,7 @@ from dibundle.compose.objects import ObjectTable
 from dibundle.match.base import BaseIndex, Layer, is_file
 from dibundle.match.matcher import Match, Matcher
 
+LONGEST_ZEROS = 1 << 20  # bytes: a longer end of a tar is looked at in pieces
 REPEAT_FROM = 64  # bytes of content from which a second copy is told as a repeat
 
 
@@ -96,7 +97,33 @@ class LayerComposer:
             digest = layer.hashes.get(number)
             self._entry(entry, self._matcher.find(entry, digest), digest)
         self._flush_keep()
-        self._plain_bytes(layer.index.entries_end, layer.source.size)
+        self._tail(layer)
+
+    def _tail(self, layer: Layer) -> None:
+        """Write what follows the last entry: zeros, or bytes that nothing could read, patched from the base's."""
+        start, end = layer.index.entries_end, layer.source.size
+        if end - start <= LONGEST_ZEROS and not self._target.read_at(start, end - start).strip(b"\0"):
+            self._zero(end - start)
+            return
+        number = self._counterpart(layer)
+        if number is None:
+            self._plain_bytes(start, end)
+            return
+        old = self._base.layers[number]
+        source = Copy(self._object(number), old.index.entries_end, old.source.size - old.index.entries_end)
+        stream = stream_for(end - start, source.length)
+        self._writer.seek(source.object, source.offset)
+        self._writer.replace(end - start, source.length, stream)
+        self._frames.patch(stream, self._reader(start), end - start, source)
+
+    def _counterpart(self, layer: Layer) -> int | None:
+        """Return the base layer whose tail is most like this one's: that of the entries, else the nearest in size."""
+        tails = [old.source.size - old.index.entries_end for old in self._base.layers]
+        expected = self._matcher.expected_layer
+        if layer.index.entries and expected < len(tails) and tails[expected]:
+            return expected
+        opaque = [n for n, old in enumerate(self._base.layers) if not old.index.entries and tails[n]]
+        return min(opaque, key=lambda n: abs(tails[n] - layer.source.size), default=None)
 
     def _entry(self, entry: Entry, match: Match | None, digest: bytes | None) -> None:
         old = self._base.entry(match.place) if match else None

@@ -42,6 +42,11 @@ class Matcher:
                     spare.setdefault(names.stem(path), []).append(place)
         return spare
 
+    @property
+    def expected_layer(self) -> int:
+        """The base layer of the last match, where the next one is looked for first."""
+        return self._expected.layer
+
     def find(self, entry: Entry, digest: bytes | None) -> Match | None:
         """Return the best base entry for ``entry``, whose content has sha256 ``digest`` (None: like no base file)."""
         match = self._find(entry, digest)
