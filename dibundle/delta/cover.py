@@ -1,4 +1,4 @@
-"""The cover codec: stretches of the source, a byte-wise difference over them, literals between (spec/parts/cover.md).
+"""The cover codec: stretches of the source, a byte-wise difference over them, literals between (spec/cover.md).
 
 A payload is the number of covers, the header of five streams, then the streams: three columns of numbers (literal bytes
 before each cover, its length, its seek in the source), the difference, the literals.
@@ -19,16 +19,20 @@ MODEL: Final = 3
 
 DEFAULT_EFFORT: Final = 6
 
+MAX_COVERS: Final = 1 << 20
+"""Covers in a payload at most: their columns and rows then take less than 80 MB, whatever a payload declares."""
+
 _NAMES: Final = ("gap", "length", "seek", "difference", "literal")
 
 
 def encode(source: bytes, target: bytes, covers: Covers, *, effort: int = DEFAULT_EFFORT) -> bytes:
     """Return the payload from which :func:`decode` makes ``target`` out of ``source``, by ``covers`` of the two.
 
-    ``effort`` is 1 (fast) to 9 (small). Raises ``ValueError`` for covers that do not fit the two or are out of order.
+    ``effort`` is 1 (fast) to 9 (small): it sets zstd's level, from 7 on LZMA2 is tried for the literals too, and the
+    model's short form, which is faster, is used less. Beyond ``MAX_COVERS`` only the longest covers are used. Raises ``ValueError`` for covers that do not fit the two or are out of order.
     """
     covers.check(len(source), len(target))
-    rows = _rows(covers)
+    rows = _rows(covers if len(covers) <= MAX_COVERS else covers.longest(MAX_COVERS))
     difference, literals = _split(source, target, rows)
     level = {1: 3, 2: 6, 3: 9, 4: 12, 5: 15}.get(effort, 19)
     number_trials = ((0, 0, 0), (3, 0, 0)) if effort >= 5 else ()
@@ -37,7 +41,7 @@ def encode(source: bytes, target: bytes, covers: Covers, *, effort: int = DEFAUL
     packed.append(_pack_difference(source, rows, difference, effort=effort))
     packed.append(streams.pack(literals, level=level, literal_bits=literal_trials))
     sizes = [*map(len, _columns(rows)), len(difference), len(literals)]
-    head = bytearray(_number(len(covers)))
+    head = bytearray(_number(len(rows) // 3))
     for (packer, stored), size in zip(packed, sizes, strict=True):
         head += bytes([packer]) + _number(len(stored)) + _number(size)
     return bytes(head) + b"".join(stored for _, stored in packed)
@@ -46,13 +50,13 @@ def encode(source: bytes, target: bytes, covers: Covers, *, effort: int = DEFAUL
 def decode(payload: bytes, source: Buffer, target_size: int) -> bytes:
     """Return the ``target_size`` bytes that ``payload`` makes of ``source``; ``BundleError`` for anything malformed.
 
-    Needs, beyond the result, memory for the covered and the literal bytes, 24 bytes for each cover (of which there are
-    at most as many as target bytes) and up to 128 MiB for the packers' windows or tables.
+    Needs, beyond the result, memory for the covered and the literal bytes, up to 80 MB for a million covers and up to
+    128 MiB for the packers' windows or tables.
     """
     reader = _Numbers(payload)
     count = reader.number()
-    if count > target_size:
-        raise BundleError(f"malformed bundle: {count} covers of a target of {target_size} bytes")
+    if count > min(target_size, MAX_COVERS):
+        raise BundleError(f"malformed bundle: {count} covers, at most {min(target_size, MAX_COVERS)}")
     headers = [(reader.byte(), reader.number(), reader.number()) for _ in _NAMES]
     if sum(stored for _, stored, _ in headers) != len(payload) - reader.at:
         raise BundleError("malformed bundle: the streams of a cover payload do not fill it")
@@ -119,7 +123,7 @@ def _columns(rows: array[int]) -> tuple[bytes, bytes, bytes]:
     return bytes(gaps), bytes(lengths), bytes(seeks)
 
 
-def _place(columns: list[list[int]], source_size: int, covered: int, target_size: int) -> array[int]:
+def _place(columns: list[array[int]], source_size: int, covered: int, target_size: int) -> array[int]:
     """Return the rows that the columns describe, each cover within source and target, ``covered`` bytes in all."""
     rows = array("q")
     source_end = target_end = total = 0
@@ -224,9 +228,9 @@ class _Numbers:
             raise BundleError("malformed bundle: a number in a cover payload is not in its shortest form")
         return value
 
-    def numbers(self, count: int) -> list[int]:
+    def numbers(self, count: int) -> array[int]:
         """Return ``count`` numbers, which must be all there is."""
-        values = [self.number() for _ in range(count)]
+        values = array("q", (self.number() for _ in range(count)))
         if self.at != len(self.data):
             raise BundleError("malformed bundle: a cover column has bytes after its last number")
         return values

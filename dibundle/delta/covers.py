@@ -40,6 +40,11 @@ class Covers:
             columns.length.append(length)
         return columns
 
+    def longest(self, count: int) -> Covers:
+        """Return the ``count`` longest of these covers, in the same order."""
+        kept = sorted(range(len(self)), key=lambda k: -self.length[k])[:count]
+        return Covers.of((self.source[k], self.target[k], self.length[k]) for k in sorted(kept))
+
     def __len__(self) -> int:
         return len(self.length)
 

@@ -1,4 +1,4 @@
-"""Packed streams: bytes stored, in a zstd frame or as raw LZMA2, whichever is smallest (see spec/parts/cover.md)."""
+"""Packed streams: bytes stored, in a zstd frame or as raw LZMA2, whichever is smallest (see spec/cover.md)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """VCDIFF (RFC 3284) as xdelta3 reads and writes it: default code table, no secondary compression.
 
-See spec/parts/vcdiff.md for the subset. Decoding knows windows with a source segment in the source or in the target
+See spec/vcdiff.md for the subset. Decoding knows windows with a source segment in the source or in the target
 made so far, xdelta3's Adler-32 of each window and its application header; encoding uses source segments alone.
 """
 
