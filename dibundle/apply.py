@@ -34,7 +34,7 @@ def apply(
     bases: Sequence[Archive],
     bundle: BundleReader,
     sink: Sink,
-    options: ApplyOptions = ApplyOptions(),  # noqa: B008 - immutable
+    options: ApplyOptions = ApplyOptions(),
     progress: Progress | None = None,
 ) -> None:
     """Pass the target's bytes to ``sink``, in order; its tail only when every byte before it is verified.

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from dibundle import digest
 from dibundle.archive.opener import Archive
-from dibundle.archive.readat import ReadAt, Spool
+from dibundle.archive.readat import ReadAt, Spool, copy_chunks
 from dibundle.bundle import writer
 from dibundle.bundle.constants import KIND_CONFIG, KIND_LAYER, KIND_OTHER
 from dibundle.bundle.manifest import About, AboutImage, Frame, Manifest, Names, Range, Target
@@ -21,7 +22,7 @@ from dibundle.compose.archive import ArchiveComposer, Member
 from dibundle.compose.frames import DOCUMENT_STREAM, Draft, FramePlanner
 from dibundle.compose.layer import Counts, LayerComposer
 from dibundle.compose.objects import ObjectTable
-from dibundle.delta import choose
+from dibundle.delta import choose, zstd
 from dibundle.image.model import ImageArchive
 from dibundle.image.reader import read_images
 from dibundle.match import names as match_names
@@ -39,7 +40,7 @@ NAMES_FLOOR = 2048  # ... or so many bytes
 class CreateOptions:
     """How to create: ``names`` is auto, all or none; ``workers`` 0 means one per core; ``tmp`` for temporary files."""
 
-    patch: choose.Options = choose.Options()
+    patch: choose.Options = field(default_factory=choose.Options)
     names: str = "auto"
     workers: int = 0
     tmp: str | None = None
@@ -61,7 +62,7 @@ def create(
     bases: Sequence[Archive],
     target: Archive,
     write: Callable[[bytes], object],
-    options: CreateOptions = CreateOptions(),  # noqa: B008 - immutable
+    options: CreateOptions = CreateOptions(),
     progress: Progress | None = None,
 ) -> CreateResult:
     """Write a bundle that rebuilds ``target`` from the images in ``bases`` (none: a bundle that needs no base).
@@ -208,7 +209,7 @@ def _compose(sides: _Sides, executor: Executor) -> _Composed:
             compose = partial(_refer, program, objects, stored.digest, known[stored.digest])
         elif stored.layer:
             compose = partial(layers.compose, stored.layer)
-        named = stored.blob.digest == stored.digest or stored.blob.diff_id == stored.digest
+        named = stored.digest in (stored.blob.digest, stored.blob.diff_id)
         members[numbers[id(member)]] = Member(member, stored.digest, named, compose)
     composer.compose(members)
     rest = composer.segments.finish()
@@ -342,10 +343,6 @@ def _manifest(sides: _Sides, composed: _Composed, frames: list[Frame], options: 
 
 
 def _whole_digest(source: ReadAt) -> bytes:
-    import hashlib
-
-    from dibundle.archive.readat import copy_chunks
-
     whole = hashlib.sha256()
     for piece in copy_chunks(source, 0, source.size):
         whole.update(piece)
@@ -374,8 +371,6 @@ def _about_images(images: ImageArchive) -> Iterator[AboutImage]:
 
 def _with_names(manifest: Manifest, sides: _Sides, composed: _Composed, options: CreateOptions) -> Manifest:
     """Add the names of patched and deleted paths where they are wanted and small enough."""
-    from dataclasses import replace
-
     if options.names == "none" or not (composed.counts.names or sides.new_layers):
         return manifest
     kept = {match_names.clean(e.path) for layer in sides.new_layers for e in layer.index.entries}
@@ -391,11 +386,7 @@ def _with_names(manifest: Manifest, sides: _Sides, composed: _Composed, options:
     )
     same_layers = {blob.digest for blob in sides.target_blobs} & {layer.digest for layer in sides.base.layers}
     deleted = [] if same_layers and not sides.new_layers else deleted
-    named = replace(
-        manifest, names=Names(patched=(tuple(composed.counts.names),), deleted=(tuple(deleted),))
-    )
-    from dibundle.delta import zstd
-
+    named = replace(manifest, names=Names(patched=(tuple(composed.counts.names),), deleted=(tuple(deleted),)))
     extra = len(zstd.compress(named.encode(), 3)) - len(zstd.compress(manifest.encode(), 3))
     total = sum(frame.stored for frame in manifest.frames)
     if options.names == "all" or extra <= max(NAMES_FLOOR, NAMES_SHARE * total):

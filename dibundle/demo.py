@@ -10,7 +10,7 @@ import random
 import tarfile
 from collections.abc import Iterable
 
-WORDS = "alpha beta gamma delta server client image layer config manifest digest blob bundle patch 1.0.0".split()
+WORDS = ("alpha", "beta", "gamma", "server", "client", "image", "layer", "config", "manifest", "blob", "1.0.0")
 
 
 def archives() -> tuple[bytes, bytes]:

@@ -87,7 +87,9 @@ class Loader:
         try:
             parsed = json.loads(found.stdout)[0] if found.returncode == 0 else None
             told = str(parsed["Id"]).removeprefix("sha256:") if parsed else ""
-            layers = [str(item).removeprefix("sha256:") for item in parsed["RootFS"].get("Layers") or ()] if parsed else []
+            layers = (
+                [str(item).removeprefix("sha256:") for item in parsed["RootFS"].get("Layers") or ()] if parsed else []
+            )
         except (ValueError, LookupError, TypeError, AttributeError):
             parsed = None
         if not parsed:

@@ -132,7 +132,7 @@ def stored_by_kind(manifest: Manifest) -> list[tuple[str, int, int]]:
         total = totals.setdefault(kind, [0, 0])
         total[0] += frame.stored
         total[1] += frame.size
-    return sorted(((kind, *total) for kind, total in totals.items()), key=lambda row: -row[1])
+    return sorted(((kind, stored, made) for kind, (stored, made) in totals.items()), key=lambda row: -row[1])
 
 
 _STREAM_NAMES = {

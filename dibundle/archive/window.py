@@ -18,7 +18,7 @@ class Window:
     def read_at(self, offset: int, length: int) -> bytes:
         """Return exactly ``length`` bytes from ``offset`` on."""
         start = offset - self._start
-        if 0 <= start and start + length <= len(self._data):
+        if start >= 0 and start + length <= len(self._data):
             return self._data[start : start + length]
         if length > SIZE // 4 or offset + length > self.source.size:
             return self.source.read_at(offset, length)

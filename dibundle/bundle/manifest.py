@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from dibundle import digest
 from dibundle.bundle import constants as c
 from dibundle.bundle.program import COLUMN_NAMES, Columns
-from dibundle.bundle.wire import Column, ColumnWriter, Structure, pack
+from dibundle.bundle.wire import ColumnWriter, Structure, pack
 from dibundle.errors import BundleError
 
 

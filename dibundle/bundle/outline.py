@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from dibundle.bundle import records
 from dibundle.bundle.constants import (
@@ -34,7 +34,8 @@ _TYPES = {0x31: "link", 0x32: "symlink", 0x33: "device", 0x34: "device", 0x35: "
 _EXTENSIONS = b"xgLK"
 
 
-class Operation(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Operation:
     """An operation: what it does, to how many entries or (keep) bytes, and what is known of path and size.
 
     ``place`` is where in the base it begins: object and offset; known with a base alone.
@@ -50,9 +51,7 @@ class Operation(NamedTuple):
 class _Outline:
     """Reads a program's columns in step with :func:`dibundle.bundle.program.walk`, base or no base."""
 
-    def __init__(
-        self, columns: Columns, text: bytes | None, base: BaseHeaders | None, object_sizes: list[int]
-    ) -> None:
+    def __init__(self, columns: Columns, text: bytes | None, base: BaseHeaders | None, object_sizes: list[int]) -> None:
         self.columns = columns.rewound()
         self.base = base
         self.cursor = Cursor(self.columns, base, object_sizes)

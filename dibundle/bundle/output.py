@@ -6,6 +6,7 @@ import hashlib
 import queue
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from dibundle import digest
 from dibundle.bundle.manifest import Segment, Target
@@ -52,10 +53,9 @@ class VerifiedOutput:
         """Check everything, then let the tail go."""
         self._flush(last=True)
         self._next_segment()
-        self._work.put(lambda: self._check(self._rest.digest(), self._target.rest_digest, "the rest of the archive"))
+        self._work.put(partial(self._check, self._rest, self._target.rest_digest, "the rest of the archive"))
         if self._whole is not None:
-            whole = self._whole
-            self._work.put(lambda: self._check(whole.digest(), self._target.digest, "the whole archive"))
+            self._work.put(partial(self._check, self._whole, self._target.digest, "the whole archive"))
         self.close()
         self._raise_failure()
         for piece in self._held:
@@ -92,8 +92,7 @@ class VerifiedOutput:
 
     def _hash_chunk(self, chunk: bytes) -> None:
         if self._whole is not None:
-            whole = self._whole
-            self._work.put(lambda: whole.update(chunk))
+            self._work.put(partial(self._whole.update, chunk))
         view = memoryview(chunk)
         while view:
             if not self._left:
@@ -102,21 +101,22 @@ class VerifiedOutput:
             piece, view = view[: self._left], view[self._left :]
             self._left -= len(piece)
             hasher = self._own if self._segment.digest else self._rest
-            self._work.put(lambda hasher=hasher, piece=piece: hasher.update(piece))  # type: ignore[misc]
+            self._work.put(partial(hasher.update, piece))
 
     def _next_segment(self) -> None:
         """Step to the next segment that has bytes, checking the one that ends here and any empty ones between."""
         while not self._left:
             if self._segment is not None and self._segment.digest:
-                own, wanted = self._own, self._segment.digest
-                self._work.put(lambda: self._check(own.digest(), wanted, f"content {digest.text(wanted)}"))
+                wanted = self._segment.digest
+                self._work.put(partial(self._check, self._own, wanted, f"content {digest.text(wanted)}"))
                 self._own = hashlib.sha256()
             self._segment = next(self._segments, None)
             if self._segment is None:
                 return
             self._left = self._segment.length
 
-    def _check(self, found: bytes, wanted: bytes, what: str) -> None:
+    def _check(self, hasher: hashlib._Hash, wanted: bytes, what: str) -> None:
+        found = hasher.digest()
         if found == wanted or self._failure:
             return
         if self._has_base:

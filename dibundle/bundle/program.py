@@ -154,6 +154,7 @@ class Cursor:
         return shapes
 
     def seek(self) -> None:
+        """Put the cursor where the next seek says."""
         target = self.columns.seek_object.next()
         delta = self.columns.seek_offset.signed()
         if target >= len(self.object_sizes):

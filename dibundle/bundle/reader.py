@@ -27,9 +27,7 @@ class BundleReader:
         self.header_bytes = self._exactly_or_less(HEADER_SIZE)
         self.header = Header.decode(self.header_bytes)
         prefix = self._exactly(4, "the signature area")
-        self.signature = check_signature_area(
-            prefix, self._exactly(signature_length(prefix) + 4, "the signature area")
-        )
+        self.signature = check_signature_area(prefix, self._exactly(signature_length(prefix) + 4, "the signature area"))
         stored = self._exactly(self.header.stored, "the manifest")
         if digest.sha256(stored) != self.header.digest:
             raise DigestError("bundle is damaged: its manifest does not have the digest that the header promises")

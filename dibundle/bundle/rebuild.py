@@ -30,7 +30,9 @@ class Base(BaseHeaders, Protocol):
 class _FrameFeed:
     """Reads and decodes the frames in file order in a thread of its own, a bounded number of bytes ahead."""
 
-    def __init__(self, reader: BundleReader, base: Base, plan: Plan, digest_text: bytes, first: int, count: int) -> None:
+    def __init__(
+        self, reader: BundleReader, base: Base, plan: Plan, digest_text: bytes, first: int, count: int
+    ) -> None:
         self._reader = reader
         self._base = base
         self._plan = plan
@@ -72,7 +74,7 @@ class _FrameFeed:
                 with self._room:
                     self._waiting += len(data)
                 self._decoded.put((index, data))
-        except BaseException as error:  # noqa: BLE001  handed to the thread that waits for it
+        except BaseException as error:
             self._decoded.put(error)
 
     def _decode(self, index: int) -> bytes:

@@ -51,10 +51,7 @@ def valid_shape(shape: int) -> bool:
     """Whether a shape is one that version 1 allows: text fields raw, numbers either way, the size never raw."""
     changed, raw = shape & (1 << RAW_SHIFT) - 1, shape >> RAW_SHIFT
     return (
-        raw >> RAW_SHIFT == 0
-        and raw & ~changed == 0
-        and changed & TEXT_MASK & ~raw == 0
-        and not raw >> SIZE_FIELD & 1
+        raw >> RAW_SHIFT == 0 and raw & ~changed == 0 and changed & TEXT_MASK & ~raw == 0 and not raw >> SIZE_FIELD & 1
     )
 
 
@@ -156,7 +153,8 @@ def find_edit(reference: bytes, block: bytes) -> Edit | None:
     """Return the smallest edit that makes ``block`` of ``reference``; None where its size cannot be written so."""
     if reference == block:
         return UNCHANGED
-    shape, values = 0, []
+    shape = 0
+    values: list[tuple[int, int | bytes]] = []
     for index, field in enumerate(FIELDS):
         old, new = reference[field.start : field.end], block[field.start : field.end]
         if old == new or index == CHKSUM_FIELD:

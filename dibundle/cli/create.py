@@ -22,7 +22,9 @@ class _WithLevels(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Translate the short levels before the "--" that ends options."""
         end = args.index("--") if "--" in args else len(args)
-        short = [f"--level={arg[1]}" if len(arg) == 2 and arg[0] == "-" and arg[1] in "123456789" else arg for arg in args]
+        short = [
+            f"--level={arg[1]}" if len(arg) == 2 and arg[0] == "-" and arg[1] in "123456789" else arg for arg in args
+        ]
         return super().parse_args(ctx, short[:end] + args[end:])
 
 
@@ -39,7 +41,9 @@ class _WithLevels(click.Command):
     show_default=True,
     help="1 is fast, 9 is small; also as -1 to -9.",
 )
-@click.option("--codec", type=click.Choice(choose.CODEC_NAMES), default="auto", show_default=True, help="Kind of patch.")
+@click.option(
+    "--codec", type=click.Choice(choose.CODEC_NAMES), default="auto", show_default=True, help="Kind of patch."
+)
 @click.option(
     "--names",
     type=click.Choice(["auto", "all", "none"]),
@@ -73,9 +77,7 @@ def command(
     bases, target, out = _arguments(archives, output, more_bases, no_base=no_base)
     if out == "-" and sys.stdout.isatty():
         raise UsageError("a bundle is binary and stdout is a terminal", hint="give a file: -o OUT.dib")
-    options = CreateOptions(
-        patch=choose.Options(level=level, codec=codec), names=names, workers=workers, tmp=tmp
-    )
+    options = CreateOptions(patch=choose.Options(level=level, codec=codec), names=names, workers=workers, tmp=tmp)
     started = time.monotonic()
     progress = terminal.progress(quiet=quiet)
     with ExitStack() as stack:
@@ -108,9 +110,7 @@ def _arguments(
     wanted = 1 if no_base or more_bases else 2
     if len(names) != wanted:
         shape = "TARGET OUT" if wanted == 1 else "BASE TARGET OUT"
-        raise UsageError(
-            f"{len(archives)} arguments, wanted {shape}", hint="dib create OLD.tar NEW.tar OUT.dib"
-        )
+        raise UsageError(f"{len(archives)} arguments, wanted {shape}", hint="dib create OLD.tar NEW.tar OUT.dib")
     return [*more_bases, *names[:-1]], names[-1], output
 
 

@@ -120,8 +120,7 @@ def _as_json(reader: BundleReader, lines: Iterable[Line] | None) -> dict[str, ob
         },
         "codecs": [codecs.NAMES[number] for number in manifest.codecs],
         "bytes": [
-            {"kind": kind, "stored": stored, "decoded": decoded}
-            for kind, stored, decoded in stored_by_kind(manifest)
+            {"kind": kind, "stored": stored, "decoded": decoded} for kind, stored, decoded in stored_by_kind(manifest)
         ],
         "notes": dict(about.notes) if about else {},
     }

@@ -111,7 +111,7 @@ def _run(arguments: list[str]) -> int:
     except MemoryError:
         _tell("not enough memory", "use fewer workers (--workers 1) or a machine with more memory")
         return 3
-    except Exception as error:  # noqa: BLE001 - the last resort: a bug, told as one
+    except Exception as error:
         if os.environ.get("DIB_DEBUG"):
             raise
         _tell(f"internal error: {type(error).__name__}: {error}", "run it again with DIB_DEBUG=1 and report the output")

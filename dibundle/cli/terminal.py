@@ -13,8 +13,10 @@ _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\
 
 
 def escape(text: str | bytes) -> str:
-    r"""Return text from an archive as it may go to a terminal: control and bidi characters, and bytes that are not
-    UTF-8, as ``\x1b`` or ``\u202e``; a backslash is doubled, so that nothing is ambiguous.
+    r"""Return text from an archive as it may go to a terminal.
+
+    Control and bidi characters, and bytes that are not UTF-8, appear as ``\x1b`` or ``\u202e``; a backslash is
+    doubled, so that nothing is ambiguous.
     """
     decoded = text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else text
     return "".join(_escape_one(character) for character in decoded)

@@ -120,8 +120,8 @@ class BaseObjects:
             self._spool.close()
 
     def _resolve_claims(self, candidates: list[_Candidate]) -> None:
-        stored = {}
-        inflated = {}
+        stored: dict[tuple[bytes, int], _Candidate] = {}
+        inflated: dict[bytes, _Candidate] = {}
         for candidate in candidates:
             for claim in candidate.claims():
                 stored.setdefault((claim, candidate.source.size), candidate)
