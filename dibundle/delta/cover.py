@@ -29,7 +29,8 @@ def encode(source: bytes, target: bytes, covers: Covers, *, effort: int = DEFAUL
     """Return the payload from which :func:`decode` makes ``target`` out of ``source``, by ``covers`` of the two.
 
     ``effort`` is 1 (fast) to 9 (small): it sets zstd's level, from 7 on LZMA2 is tried for the literals too, and the
-    model's short form, which is faster, is used less. Beyond ``MAX_COVERS`` only the longest covers are used. Raises ``ValueError`` for covers that do not fit the two or are out of order.
+    model's short form, which is faster, is used less. Beyond ``MAX_COVERS`` only the longest covers are used. Raises
+    ``ValueError`` for covers that do not fit the two or are out of order.
     """
     covers.check(len(source), len(target))
     rows = _rows(covers if len(covers) <= MAX_COVERS else covers.longest(MAX_COVERS))
@@ -96,7 +97,7 @@ def _pack_difference(source: bytes, rows: array[int], difference: bytes, *, effo
     if len(quick[1]) < 64:
         return quick
     bits = max(model.MIN_BITS, min(model.MAX_BITS, len(difference).bit_length() - 2))
-    quiet = 0 if effort >= 9 else 32 if effort >= 7 else 16
+    quiet = 0 if effort >= 9 else 32 if effort >= 6 else 16
     modelled = bytes([bits, quiet]) + model.encode(source, rows, difference, bits=bits, quiet=quiet)
     return (MODEL, modelled) if len(modelled) < len(quick[1]) else quick
 

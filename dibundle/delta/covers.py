@@ -71,7 +71,7 @@ def find(source: bytes, target: bytes) -> Covers:
     if not source or not target:
         return Covers()
     try:
-        import hdiffpatch  # noqa: PLC0415 - creation only, and absent where only applying is wanted
+        import hdiffpatch
     except ImportError as error:
         raise DibError(
             "the cover and vcdiff codecs need hdiffpatch, which is not installed", hint="pip install hdiffpatch"

@@ -231,7 +231,7 @@ def _run(  # noqa: PLR0915 - one loop over shared state, kept in step with its C
     """Code ``difference`` over the covers: read from it by an encoder, filled in by a decoder."""
     decoder = coder if isinstance(coder, _Decoder) else None
     flags, values = _Mixer(coder, bits, 262144), _Mixer(coder, bits, 2097152)
-    short = array("I", [262144 << 10]) * (1 << 19)
+    short = array("I", [16384 << 10]) * (1 << 19)
     near_shift, far_shift = array("I", [0]) * 65536, array("I", [0]) * 65536
     quiet_mask = (1 << quiet) - 1
     down = 32 - bits

@@ -210,7 +210,7 @@ static int model_open(model_t *m, int bits)
         m->values[i] = 2097152u << 10;
     }
     for (size_t i = 0; i < 1u << 19; i++)
-        m->quiet[i] = 262144u << 10;
+        m->quiet[i] = 16384u << 10;
     for (int i = 0; i < WEIGHTS; i++)
         for (int k = 0; k < INPUTS; k++)
             m->flag_weights[i][k] = m->guess_weights[i][k] = m->value_weights[i][k] = 26214;

@@ -53,6 +53,17 @@ def test_covers_that_do_not_fit_are_refused():
             cover.encode(bytes(10), bytes(20), Covers.of(rows))
 
 
+def test_too_many_covers_are_cut_down_and_refused(monkeypatch):
+    source, target = bytes(range(200)), bytes(range(200))
+    covers = Covers.of([(0, 0, 5), (5, 5, 90), (100, 100, 3), (103, 103, 60)])
+    whole = cover.encode(source, target, covers)
+    monkeypatch.setattr(cover, "MAX_COVERS", 2)
+    assert cover.decode(cover.encode(source, target, covers), source, 200) == target
+    assert list(covers.longest(2)) == [(5, 5, 90), (103, 103, 60)]
+    with pytest.raises(BundleError, match="4 covers, at most 2"):
+        cover.decode(whole, source, 200)
+
+
 def test_native_and_twin_write_the_same_bytes(monkeypatch):
     source = code_like(12_000)
     target = bytearray(source[:5000] + source[5100:])
