@@ -140,40 +140,63 @@ class _Extensions:
 
 
 def _entries(headers: _Headers) -> Iterator[Entry]:
-    """Yield entries until an end-of-archive block or the end of the source."""
+    """Yield entries until an end-of-archive block or the end of the source.
+
+    Extension records that no header follows make an entry of their own, of the type of the last of them.
+    """
     offset = start = 0
     extensions: _Extensions | None = None
-    while True:
-        block = headers.block(offset)
-        if len(block) < BLOCK:
-            if block.strip(b"\0") or extensions is not None:
-                raise _StopReading(offset, "the archive is cut short in a header")
-            return
-        if block == _ZEROS:
-            if extensions is not None:
-                raise _StopReading(offset, "an end-of-archive block follows an extension header")
-            return
-        if not _checksum_fits(block):
-            raise _StopReading(offset, "no tar header: wrong checksum")
-        kind = block[156]
-        size = _number(block[124:136])
-        if size is None or size < 0:
-            raise _StopReading(offset, "a header whose size cannot be read")
-        if kind in _EXTENSIONS:
-            if size > EXTENSION_LIMIT:
-                raise _StopReading(offset, f"an extension header of {size} bytes, more than {EXTENSION_LIMIT}")
-            content = offset + BLOCK
-            if content + size > headers.size:
-                raise _StopReading(offset, "the archive is cut short in an extension header")
-            if extensions is None:
-                extensions = _Extensions()
-            extensions.add(kind, headers.content(content, size))
-            offset = content + (size + 511 & ~511)
-            continue
-        entry = _entry(headers, start, offset, block, size, extensions)
-        yield entry
-        offset = start = entry.end
-        extensions = None
+    dangling: Entry | None = None
+    try:
+        while (block := _header_block(headers, offset, extensions)) is not None:
+            kind = block[156]
+            size = _number(block[124:136])
+            if size is None or size < 0:
+                raise _StopReading(offset, "a header whose size cannot be read")
+            if kind in _EXTENSIONS:
+                content = offset + BLOCK
+                extensions = extensions or _Extensions()
+                extensions.add(kind, _extension_content(headers, offset, size))
+                end = content + (size + 511 & ~511)
+                name = block[:100].split(b"\0", 1)[0]
+                whole = end <= headers.size
+                end = min(end, headers.size)
+                dangling = Entry(start, offset, content, size, end, name, b"", kind, 0, 0, 0, 0, whole)
+                offset = end
+                continue
+            entry = _entry(headers, start, offset, block, size, extensions)
+            extensions = dangling = None
+            yield entry
+            offset = start = entry.end
+    except _StopReading:
+        if dangling:
+            yield dangling
+        raise
+
+
+def _header_block(headers: _Headers, offset: int, extensions: _Extensions | None) -> bytes | None:
+    """Return the header block at ``offset``, None at the end of the archive."""
+    block = headers.block(offset)
+    if len(block) < BLOCK:
+        if block.strip(b"\0") or extensions is not None:
+            raise _StopReading(offset, "the archive is cut short in a header")
+        return None
+    if block == _ZEROS:
+        if extensions is not None:
+            raise _StopReading(offset, "an end-of-archive block follows an extension header")
+        return None
+    if not _checksum_fits(block):
+        raise _StopReading(offset, "no tar header: wrong checksum")
+    return block
+
+
+def _extension_content(headers: _Headers, offset: int, size: int) -> bytes:
+    """Return the content of the extension record whose header is at ``offset``."""
+    if size > EXTENSION_LIMIT:
+        raise _StopReading(offset, f"an extension header of {size} bytes, more than {EXTENSION_LIMIT}")
+    if offset + BLOCK + size > headers.size:
+        raise _StopReading(offset, "the archive is cut short in an extension header")
+    return headers.content(offset + BLOCK, size)
 
 
 def _entry(

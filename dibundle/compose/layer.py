@@ -91,8 +91,6 @@ class LayerComposer:
         """Write the operations for a whole layer, whatever its bytes are."""
         self._counts.layers += 1
         self._target = Window(layer.source)
-        if not layer.index.entries:
-            self._counts.opaque_layers += 1
         for number, entry in enumerate(layer.index.entries):
             digest = layer.hashes.get(number)
             self._entry(entry, self._matcher.find(entry, digest), digest)
@@ -105,6 +103,8 @@ class LayerComposer:
         if end - start <= LONGEST_ZEROS and not self._target.read_at(start, end - start).strip(b"\0"):
             self._zero(end - start)
             return
+        if not layer.index.entries:
+            self._counts.opaque_layers += 1
         number = self._counterpart(layer)
         if number is None:
             self._plain_bytes(start, end)

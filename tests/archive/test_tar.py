@@ -243,8 +243,13 @@ SOUND = header(b"first", octal(5)) + pad(b"12345")
 )
 def test_where_reading_stops(rest, problem):
     index = index_of(SOUND + rest)
-    assert [entry.path for entry in index.entries] == [b"first"]
-    assert index.entries_end == 1024
+    assert index.entries[0].path == b"first"
+    if rest[156:157] == b"x" and problem != "the archive is cut short in an extension header":
+        dangling = index.entries[1]  # extension records that no header follows
+        assert (dangling.start, dangling.type, dangling.end) == (1024, ord("x"), 2048)
+        assert (len(index.entries), index.entries_end) == (2, 2048)
+    else:
+        assert (len(index.entries), index.entries_end) == (1, 1024)
     if problem is None:
         assert index.problem is None
     else:

@@ -1,0 +1,59 @@
+"""Create and apply in one process, on archives in memory: ``bundle_of`` and ``rebuilt``."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from dibundle.apply import ApplyOptions, apply
+from dibundle.archive.opener import open_archive
+from dibundle.bundle.reader import BundleReader
+from dibundle.create import CreateOptions, CreateResult, create
+from dibundle.delta.choose import Options
+
+FAST = CreateOptions(patch=Options(level=3))
+
+
+def bundle_of(
+    folder: Path, bases: Sequence[bytes], target: bytes, options: CreateOptions = FAST
+) -> tuple[bytes, CreateResult]:
+    """Return the bundle that makes ``target``, and what create says about it."""
+    out = io.BytesIO()
+    opened = [open_archive(path) for path in _written(folder, "base", bases)]
+    try:
+        with open_archive(_written(folder, "target", [target])[0]) as archive:
+            result = create(opened, archive, out.write, options)
+    finally:
+        for base in opened:
+            base.close()
+    return out.getvalue(), result
+
+
+def rebuilt(folder: Path, bases: Sequence[bytes], bundle: bytes) -> bytes:
+    """Return what the bundle makes, every digest checked."""
+    out = io.BytesIO()
+    opened = [open_archive(path) for path in _written(folder, "far", bases)]
+    try:
+        apply(opened, BundleReader(io.BytesIO(bundle)), out.write, ApplyOptions(whole=True))
+    finally:
+        for base in opened:
+            base.close()
+    return out.getvalue()
+
+
+def check(folder: Path, bases: Sequence[bytes], target: bytes, options: CreateOptions = FAST) -> CreateResult:
+    """Assert the golden property; return what create says."""
+    bundle, result = bundle_of(folder, bases, target, options)
+    assert rebuilt(folder, bases, bundle) == target
+    assert result.size == len(bundle)
+    return result
+
+
+def _written(folder: Path, name: str, archives: Sequence[bytes]) -> list[Path]:
+    paths = []
+    for number, data in enumerate(archives):
+        path = folder / f"{name}{number}.tar"
+        path.write_bytes(data)
+        paths.append(path)
+    return paths

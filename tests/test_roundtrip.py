@@ -1,0 +1,152 @@
+"""The golden property: what apply makes of the base and the bundle is the target, byte for byte."""
+
+from pathlib import Path
+
+import pytest
+
+from dibundle import compression
+from dibundle.archive.opener import open_archive
+from dibundle.archive.readat import MemoryBytes
+from dibundle.archive.tar import scan
+from dibundle.create import CreateOptions
+from dibundle.delta.choose import CODEC_NAMES, Options
+from dibundle.errors import ArchiveError
+
+from tests.builders import TestImage, build_layer, docker_save, file, folder, hardlink, symlink
+from tests.content import noise, text
+from tests.fixtures import Fixture, fixtures
+from tests.roundtrip import bundle_of, check, rebuilt
+
+STYLES = ("classic", "v25", "podman", "oci", "c8d")
+
+
+def release(number: int) -> TestImage:
+    bottom = build_layer([folder("usr/"), *(file(f"usr/lib{n}.so", noise(n, 20_000)) for n in range(5))])
+    top = build_layer(
+        [
+            folder("app/", mtime=number),
+            *(file(f"app/m{n}.py", text(n, 3000) + b"#%d" % (number if n % 3 == 0 else 0), mtime=number) for n in range(30)),
+            symlink("app/current", f"v{number}", mtime=number),
+            hardlink("app/hard", "app/m1.py", mtime=number),
+            file(f"app/libthing-{number}.so", noise(77, 9000) + b"%d" % number),
+            file("app/twice1", noise(500 + number, 5000)),
+            file("app/twice2", noise(500 + number, 5000)),
+        ]
+    )
+    return TestImage([bottom, top], [f"example.com/app:{number}"])
+
+
+@pytest.mark.parametrize("target_style", STYLES)
+@pytest.mark.parametrize("base_style", STYLES)
+def test_between_all_forms_of_archives(tmp_path: Path, base_style, target_style):
+    base = docker_save([release(1)], base_style, "gzip" if base_style == "c8d" else None)
+    target = docker_save([release(2)], target_style)
+    result = check(tmp_path, [base], target)
+    assert result.size < len(target) // 10
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_the_base_may_be_another_archive_of_the_same_image(tmp_path: Path, style):
+    target = docker_save([release(2)])
+    bundle, _ = bundle_of(tmp_path, [docker_save([release(1)])], target)
+    for packing in (None, "gzip", "zstd"):
+        assert rebuilt(tmp_path, [docker_save([release(1)], style, packing)], bundle) == target
+
+
+@pytest.mark.parametrize("codec", CODEC_NAMES)
+@pytest.mark.parametrize("level", [1, 3, 6, 9])
+def test_every_codec_at_every_kind_of_level(tmp_path: Path, codec: str, level: int):
+    options = CreateOptions(patch=Options(level=level, codec=codec))
+    check(tmp_path, [docker_save([release(1)])], docker_save([release(2)]), options)
+
+
+def test_without_a_base(tmp_path: Path):
+    bundle, result = bundle_of(tmp_path, [], docker_save([release(1)]))
+    assert not result.manifest.objects
+    assert rebuilt(tmp_path, [], bundle) == docker_save([release(1)])
+
+
+def test_compressed_layers_of_a_target_come_back_exactly(tmp_path: Path):
+    for packing in ("gzip", "zstd"):
+        check(tmp_path, [docker_save([release(1)])], docker_save([release(2)], "c8d", packing))
+
+
+def test_content_that_is_there_twice_is_sent_once(tmp_path: Path):
+    big = noise(9, 300_000)
+    new = build_layer([file("one", big), file("two", big, mtime=7), file("three", big)])
+    again = build_layer([file("four", big, mode=0o600)])
+    result = check(tmp_path, [docker_save([release(1)])], docker_save([TestImage([new, again])]))
+    assert result.size < 310_000
+    assert result.counts.repeated == 3
+
+
+def test_content_that_moved_in_the_base_is_not_sent(tmp_path: Path):
+    big = noise(10, 300_000)
+    base = TestImage([build_layer([file("old/place", big)])])
+    target = TestImage([build_layer([file("new/home/of/it", big, mtime=9)])])
+    assert check(tmp_path, [docker_save([base])], docker_save([target])).size < 2500
+
+
+def test_several_bases(tmp_path: Path):
+    first, second = noise(11, 100_000), noise(12, 100_000)
+    bases = [docker_save([TestImage([build_layer([file("f", part)])])]) for part in (first, second)]
+    target = docker_save([TestImage([build_layer([file("f", first), file("g", second)])])])
+    assert check(tmp_path, bases, target).size < 3000
+
+
+@pytest.mark.parametrize("fixture", fixtures("image-archive"), ids=str)
+def test_every_archive_of_the_fixtures(tmp_path: Path, fixture: Fixture):
+    with open_archive(fixture.path) as archive:
+        data = archive.bytes.read_at(0, archive.bytes.size)
+    try:
+        check(tmp_path, [], data)
+    except ArchiveError:
+        assert fixture.path.name in {"no_manifest.tar", "null_manifest.tar", "emptyLayer.tar", "export-no-manifest.tar"}
+        return
+    check(tmp_path, [docker_save([release(1)])], data)
+    again = check(tmp_path, [data], data)
+    assert again.counts.added == 0
+
+
+def odd_layers() -> list[Fixture]:
+    return fixtures("tar")
+
+
+def unpacked(fixture: Fixture) -> bytes:
+    data = fixture.path.read_bytes()
+    kind = compression.sniff(data)
+    return b"".join(compression.decompress_iter(kind, [data])) if kind else data
+
+
+def with_one_file_changed(layer: bytes) -> tuple[bytes, int]:
+    """Return the layer with up to 100 bytes of one file changed, and how many."""
+    changed = bytearray(layer)
+    files = [entry for entry in scan(MemoryBytes(layer)).entries if entry.size]
+    if not files:
+        changed[-1] ^= 1
+        return bytes(changed), 1
+    entry = files[len(files) // 2]
+    count = min(100, entry.size)
+    for place in range(entry.content, entry.content + count):
+        changed[place] ^= 0x55
+    return bytes(changed), count
+
+
+@pytest.mark.parametrize("fixture", odd_layers(), ids=str)
+def test_one_file_changed_in_an_odd_layer(tmp_path: Path, fixture: Fixture):
+    layer = unpacked(fixture)
+    changed, count = with_one_file_changed(layer)
+    result = check(tmp_path, [docker_save([TestImage([layer])])], docker_save([TestImage([changed])]))
+    assert result.size <= 4000 + count
+
+
+def test_few_odd_layers_are_handled_as_one_piece(tmp_path: Path):
+    found = odd_layers()
+    layers = opaque = 0
+    for fixture in found:
+        layer = unpacked(fixture)
+        _, result = bundle_of(tmp_path, [], docker_save([TestImage([layer])]))
+        layers += result.counts.layers
+        opaque += result.counts.opaque_layers
+    assert layers == len(found)
+    assert opaque <= layers * 0.05
