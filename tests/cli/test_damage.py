@@ -1,0 +1,185 @@
+"""Damaged bundles and bases: refused with the right exit code, and nothing that is wrong or whole comes out."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from dibundle.delta import codecs
+from tests import damage, engines, pairs
+from tests.damage import Trials
+from tests.manyruns import ManyRuns
+from tests.pairs import KEPT, PATCHED, Pair
+from tests.program import dib, shell_code, start
+
+BUNDLES = ("bundle", "vcdiff", "alone")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ManyRuns]:
+    with ManyRuns(tmp_path_factory.mktemp("runs")) as many:
+        yield many
+
+
+@pytest.fixture(scope="module")
+def trials(pair: Pair, runs: ManyRuns, tmp_path_factory: pytest.TempPathFactory) -> Trials:
+    return Trials(pair, tmp_path_factory.mktemp("trials"), runs)
+
+
+def test_the_bundles_have_every_region(pair: Pair) -> None:
+    found = {part.name for path in pair.bundles for part in damage.regions(path.read_bytes())}
+    assert {f"{name} frame" for name in codecs.NAMES.values()} <= found
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_cut_bundles(name: str, pair: Pair, trials: Trials) -> None:
+    bundle = getattr(pair, name).read_bytes()
+    cases = list(damage.cuts(bundle, 15, seed=1))
+    assert [fault for case in cases if (fault := trials.to_stdout(bundle, case))] == []
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_flipped_bits(name: str, pair: Pair, trials: Trials) -> None:
+    bundle = getattr(pair, name).read_bytes()
+    cases = list(damage.flips(bundle, 60, seed=2))
+    assert [fault for case in cases if (fault := trials.to_stdout(bundle, case))] == []
+
+
+def test_damaged_bundles_leave_no_file(pair: Pair, trials: Trials) -> None:
+    bundle = pair.bundle.read_bytes()
+    cases = [*damage.cuts(bundle, 0, seed=3), *damage.flips(bundle, 20, seed=3)]
+    assert [fault for case in cases if (fault := trials.to_file(bundle, case))] == []
+
+
+def test_damaged_bundles_from_a_pipe(pair: Pair, trials: Trials) -> None:
+    bundle = pair.bundle.read_bytes()
+    cases = [*damage.cuts(bundle, 5, seed=4), *damage.flips(bundle, 20, seed=4)]
+    assert [fault for case in cases if (fault := trials.to_stdout(bundle, case, from_stdin=True))] == []
+
+
+def test_bytes_after_the_end(pair: Pair, tmp_path: Path) -> None:
+    (tmp_path / "long.dib").write_bytes(pair.bundle.read_bytes() + b"\0")
+    ended = dib("apply", pair.base, tmp_path / "long.dib")
+    assert ended.code == 5
+    assert pair.target.read_bytes().startswith(ended.out)
+    assert len(ended.out) < pair.target.stat().st_size
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("kind", engines.LOADERS)
+def test_damaged_bundles_into_a_loader(kind: engines.Kind, pair: Pair, trials: Trials) -> None:
+    bundle = pair.bundle.read_bytes()
+    cases = [*list(damage.cuts(bundle, 3, seed=5))[-6:], *damage.flips(bundle, 10, seed=5)]
+    with engines.engine(kind) as engine:
+        assert [fault for case in cases if (fault := trials.to_loader(bundle, case, engine))] == []
+
+
+def test_a_wrong_base(pair: Pair, tmp_path: Path) -> None:
+    ended = dib("apply", damage.wrong_base(tmp_path), pair.bundle)
+    assert (ended.code, ended.out) == (6, b"")
+    assert "example.com/app:1" in ended.err
+    assert "dib: hint: " in ended.err
+
+
+def test_a_wrong_base_leaves_no_file(pair: Pair, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    ended = dib("apply", damage.wrong_base(tmp_path), pair.bundle, "-o", tmp_path / "out" / "b.tar")
+    assert ended.code == 6
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("kind", engines.LOADERS)
+def test_a_wrong_base_into_a_loader(kind: engines.Kind, pair: Pair, trials: Trials, tmp_path: Path) -> None:
+    """Docker takes an empty stream for an archive of no images and says that all is well: dib's exit code counts."""
+    with engines.engine(kind) as engine:
+        code, loaded = trials.pipe(engine, "apply", damage.wrong_base(tmp_path), pair.bundle)
+        assert (code, engine.images()) == (6, [])
+    assert (loaded.code == 0) == (kind in EMPTY_IS_FINE), loaded
+
+
+EMPTY_IS_FINE: tuple[str, ...] = ()
+
+
+@pytest.mark.parametrize("content", [KEPT, PATCHED], ids=["kept", "patched"])
+@pytest.mark.parametrize("offset", [0, 700, 4095])
+def test_flipped_bits_in_what_the_bundle_uses_of_the_base(
+    content: bytes, offset: int, pair: Pair, runs: ManyRuns, tmp_path: Path
+) -> None:
+    base = bytearray(pair.base.read_bytes())
+    place = base.index(content) + offset
+    base[place] ^= 4
+    (tmp_path / "a.tar").write_bytes(base)
+    ended = runs.run("apply", tmp_path / "a.tar", pair.bundle)
+    assert ended.code == 6, ended.err
+    _is_unfinished(ended.out, pair)
+
+
+def test_flipped_bits_anywhere_in_the_base(pair: Pair, runs: ManyRuns, tmp_path: Path) -> None:
+    """Where the bit is used, the base is refused; where nothing uses it, the result is right all the same."""
+    whole = pair.base.read_bytes()
+    for number in range(40):
+        place = number * len(whole) // 40 + 13 * number
+        (tmp_path / "a.tar").write_bytes(damage.Damage("flip", "base", place, number % 8).of(whole))
+        ended = runs.run("apply", tmp_path / "a.tar", pair.bundle)
+        assert ended.code in (0, 4, 6), (place, ended.err)
+        if ended.code:
+            _is_unfinished(ended.out, pair)
+        else:
+            assert ended.out == pair.target.read_bytes(), place
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    """A pair with far more in it than pipes and buffers hold, so that a slow reader holds up the writer."""
+    return pairs.make(tmp_path_factory.mktemp("large"), megabytes=20)
+
+
+@pytest.mark.parametrize("change", ["overwritten", "cut"])
+def test_a_base_that_changes_while_it_is_read(change: str, large: Pair, tmp_path: Path) -> None:
+    base = tmp_path / "a.tar"
+    base.write_bytes(large.base.read_bytes())
+    with start("apply", base, large.bundle) as process:
+        assert process.stdout
+        assert process.stderr
+        written = process.stdout.read(1000)
+        with base.open("r+b") as stream:
+            if change == "cut":
+                stream.truncate(1_000_000)
+            else:
+                stream.seek(1_000_000)
+                stream.write(bytes(base.stat().st_size - 1_000_000))
+        said: list[bytes] = []
+        reader = threading.Thread(target=lambda: said.append(process.stderr.read()))
+        reader.start()
+        written += process.stdout.read()
+        reader.join()
+    assert shell_code(process.returncode) == 6, said
+    assert b"Traceback" not in said[0]
+    _is_unfinished(written, large)
+
+
+def test_a_base_replaced_by_name_while_it_is_read(large: Pair, tmp_path: Path) -> None:
+    """An open file is never opened again by its name."""
+    base = tmp_path / "a.tar"
+    base.write_bytes(large.base.read_bytes())
+    with ExitStack() as stack:
+        process = stack.enter_context(start("apply", base, large.bundle))
+        assert process.stdout
+        written = process.stdout.read(1000)
+        (tmp_path / "new").write_bytes(b"something else")
+        os.replace(tmp_path / "new", base)  # noqa: PTH105
+        written += process.stdout.read()
+    assert process.returncode == 0
+    assert written == large.target.read_bytes()
+
+
+def _is_unfinished(written: bytes, pair: Pair) -> None:
+    """Check that what came out of a damaged base stops before the files that make an archive loadable."""
+    tail = pair.target.read_bytes().index(b"index.json")
+    assert len(written) <= tail

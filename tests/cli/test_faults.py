@@ -1,0 +1,400 @@
+"""What the system does to a command: full disks, closed pipes, signals, odd outputs. OUT never exists half-made."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import pty
+import resource
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import needs
+from tests.pairs import Pair
+from tests.program import DIB, dib, shell_code, start, succeed
+
+PATIENCE = 60  # seconds
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system with 256 KiB of room."""
+    needs.root()
+    needs.programs("mount", "umount")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", folder], check=False)
+    if mounted.returncode:
+        pytest.skip("cannot mount a tmpfs here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+# Full disks
+
+
+def test_apply_onto_a_full_disk(pair: Pair, small_disk: Path) -> None:
+    ended = dib("apply", pair.base, pair.bundle, "-o", small_disk / "b.tar")
+    assert ended.code == 3, ended.err
+    assert "no space left" in ended.err.lower()
+    assert "dib: hint: " in ended.err
+    assert list(small_disk.iterdir()) == []
+
+
+def test_create_onto_a_full_disk(pair: Pair, small_disk: Path) -> None:
+    ended = dib("create", "--no-base", pair.target, small_disk / "out.dib")
+    assert ended.code == 3, ended.err
+    assert "no space left" in ended.err.lower()
+    assert list(small_disk.iterdir()) == []
+
+
+def test_a_full_disk_leaves_the_old_file_alone(pair: Pair, small_disk: Path) -> None:
+    (small_disk / "b.tar").write_bytes(b"precious")
+    assert dib("apply", pair.base, pair.bundle, "-o", small_disk / "b.tar").code == 3
+    assert (small_disk / "b.tar").read_bytes() == b"precious"
+    assert len(list(small_disk.iterdir())) == 1
+
+
+def test_no_room_for_temporary_files_is_told_before_the_first_byte(
+    pair: Pair, small_disk: Path, tmp_path: Path
+) -> None:
+    """A base in an outer gzip has no random access and must be spooled."""
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(pair.base.read_bytes(), 1))
+    for ended in (
+        dib("apply", tmp_path / "a.tar.gz", pair.bundle, env={"TMPDIR": str(small_disk)}),
+        dib("apply", tmp_path / "a.tar.gz", pair.bundle, "--tmp", small_disk),
+    ):
+        assert ended.code == 3, ended.err
+        assert ended.out == b""
+        assert "--tmp" in ended.err
+    assert list(small_disk.iterdir()) == []
+
+
+def test_create_without_room_for_temporary_files(pair: Pair, small_disk: Path, tmp_path: Path) -> None:
+    out = _folder(tmp_path)
+    ended = dib("create", "--no-base", pair.target, out / "out.dib", "--tmp", small_disk)
+    assert ended.code == 3, ended.err
+    assert list(small_disk.iterdir()) == list(out.iterdir()) == []
+
+
+def test_a_device_that_is_full(pair: Pair) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ended = dib("apply", pair.base, pair.bundle, stdout=full)
+    assert ended.code == 3, ended.err
+    assert dib("apply", pair.base, pair.bundle, "-o", "/dev/full").code == 3
+    assert dib("create", pair.base, pair.target, "/dev/full").code == 3
+
+
+def test_a_file_size_limit(pair: Pair, tmp_path: Path) -> None:
+    out = _folder(tmp_path)
+    ended = subprocess.run(
+        [*DIB, "apply", pair.base, pair.bundle, "-o", out / "b.tar"],
+        capture_output=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+    )
+    assert ended.returncode == 3, ended.stderr
+    assert list(out.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there(pair: Pair, tmp_path: Path) -> None:
+    ended = dib("create", pair.base, pair.target, tmp_path / "absent" / "out.dib")
+    assert ended.code == 3
+    assert "no such file or directory" in ended.err.lower()
+    assert dib("apply", pair.base, pair.bundle, "-o", tmp_path / "absent" / "b.tar").code == 3
+
+
+def test_out_is_a_folder(pair: Pair, tmp_path: Path) -> None:
+    assert dib("create", pair.base, pair.target, tmp_path).code == 3
+    assert dib("apply", pair.base, pair.bundle, "-o", tmp_path).code == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+# Closed pipes
+
+
+def test_a_pipe_closed_by_its_reader(pair: Pair) -> None:
+    with start("apply", pair.base, pair.bundle) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.read(10)
+        process.stdout.close()
+        said = process.stderr.read()
+    assert shell_code(process.returncode) == 141
+    assert said == b""
+
+
+def test_create_into_a_pipe_closed_by_its_reader(pair: Pair) -> None:
+    with start("create", "--no-base", pair.target, "-o", "-") as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        said = process.stderr.read()
+    assert shell_code(process.returncode) == 141
+    assert b"error" not in said
+
+
+def test_inspect_into_a_pipe_closed_by_its_reader(pair: Pair) -> None:
+    with start("inspect", pair.bundle, "--list") as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        said = process.stderr.read()
+    assert shell_code(process.returncode) == 141
+    assert said == b""
+
+
+# Signals. The bundle comes through a pipe and stops half-way, so that the command waits when the signal reaches it.
+
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, 137)]
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+@pytest.mark.parametrize("existing", [None, b"precious"])
+def test_a_signal_while_apply_writes_a_file(
+    number: signal.Signals, code: int, existing: bytes | None, pair: Pair, tmp_path: Path
+) -> None:
+    out = _folder(tmp_path)
+    if existing:
+        (out / "b.tar").write_bytes(existing)
+    bundle = pair.bundle.read_bytes()
+    with start("apply", pair.base, "-", "-o", out / "b.tar", stdin=subprocess.PIPE) as process:
+        assert process.stdin
+        process.stdin.write(bundle[: len(bundle) // 2])
+        process.stdin.flush()
+        _wait_for(lambda: any(path.name.endswith(".part") for path in out.iterdir()))
+        process.send_signal(number)
+        process.wait(PATIENCE)
+    assert shell_code(process.returncode) == code
+    left = {path.name for path in out.iterdir()} - {"b.tar"}
+    assert (out / "b.tar").exists() == (existing is not None)
+    assert not existing or (out / "b.tar").read_bytes() == existing
+    assert len(left) == (1 if number == signal.SIGKILL else 0)
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_a_signal_while_apply_writes_to_a_pipe(number: signal.Signals, code: int, pair: Pair, tmp_path: Path) -> None:
+    """Its reader sees the beginning of the archive, and temporary files leave no name behind."""
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(pair.base.read_bytes(), 1))
+    spool = _folder(tmp_path)
+    bundle = pair.bundle.read_bytes()
+    with start("apply", tmp_path / "a.tar.gz", "-", "--tmp", spool, stdin=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(bundle[: len(bundle) // 2])
+        process.stdin.flush()
+        _wait_for(lambda: _holds_unlinked_file(process.pid, spool))
+        process.send_signal(number)
+        written = process.stdout.read()
+    assert shell_code(process.returncode) == code
+    assert pair.target.read_bytes().startswith(written)
+    assert len(written) < pair.target.stat().st_size
+    assert list(spool.iterdir()) == []
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_a_signal_while_create_works(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    """The target is a pipe that says nothing for now."""
+    out = _folder(tmp_path)
+    os.mkfifo(tmp_path / "b.tar")
+    with (
+        start("create", "--no-base", tmp_path / "b.tar", out / "out.dib") as process,
+        (tmp_path / "b.tar").open("wb", buffering=0) as writer,
+    ):
+        writer.write(bytes(512))
+        time.sleep(0.2)
+        process.send_signal(number)
+        process.wait(PATIENCE)
+    assert shell_code(process.returncode) == code
+    assert [path for path in out.iterdir() if number != signal.SIGKILL or not path.name.endswith(".part")] == []
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_a_signal_while_create_encodes(number: signal.Signals, code: int, pair: Pair, tmp_path: Path) -> None:
+    """The work goes on for seconds; the signal comes in the middle of it and is obeyed at once."""
+    out, spool = _folder(tmp_path), tmp_path / "spool"
+    spool.mkdir()
+    (out / "out.dib").write_bytes(b"precious")
+    arguments = ("create", "-9", pair.base, pair.target, out / "out.dib", "--tmp", spool)
+    with start(*arguments) as process:
+        _wait_for(lambda: _holds_unlinked_file(process.pid, spool))
+        process.send_signal(number)
+        sent = time.monotonic()
+        process.wait(PATIENCE)
+        took = time.monotonic() - sent
+    assert shell_code(process.returncode) == code
+    assert took < 5
+    assert (out / "out.dib").read_bytes() == b"precious"
+    assert list(spool.iterdir()) == []
+    assert len(list(out.iterdir())) == 1 or number == signal.SIGKILL
+
+
+# Outputs that are not plain files
+
+
+def test_a_symlink_is_followed(pair: Pair, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    real, link = tmp_path / "there" / "real.dib", tmp_path / "link.dib"
+    link.symlink_to("there/real.dib")
+    for _ in ("dangling", "to a file"):
+        succeed("create", pair.base, pair.target, link)
+        assert link.is_symlink()
+        assert real.read_bytes() == pair.bundle.read_bytes()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["link.dib", "real.dib", "there"]
+
+
+def test_the_mode_of_an_existing_file_stays(pair: Pair, tmp_path: Path) -> None:
+    (tmp_path / "b.tar").write_bytes(b"")
+    (tmp_path / "b.tar").chmod(0o600)
+    succeed("apply", pair.base, pair.bundle, "-o", tmp_path / "b.tar")
+    assert (tmp_path / "b.tar").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_new_file_has_the_mode_that_the_umask_gives(pair: Pair, tmp_path: Path) -> None:
+    done = subprocess.run([*DIB, "apply", pair.base, pair.bundle, "-o", tmp_path / "b.tar"], umask=0o027, check=True)
+    assert done.returncode == 0
+    assert (tmp_path / "b.tar").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("make", ["name", "symlink", "hard link"])
+@pytest.mark.parametrize("what", ["base", "target"])
+def test_create_never_overwrites_an_input(make: str, what: str, pair: Pair, tmp_path: Path) -> None:
+    inputs = _inputs(pair, tmp_path)
+    out = _other_name(inputs[what], make, tmp_path)
+    ended = dib("create", inputs["base"], inputs["target"], out)
+    assert ended.code == 2, ended.err
+    _untouched(inputs, pair)
+
+
+@pytest.mark.parametrize("make", ["name", "symlink", "hard link"])
+@pytest.mark.parametrize("what", ["base", "bundle"])
+def test_apply_never_overwrites_an_input(make: str, what: str, pair: Pair, tmp_path: Path) -> None:
+    inputs = _inputs(pair, tmp_path)
+    out = _other_name(inputs[what], make, tmp_path)
+    ended = dib("apply", inputs["base"], inputs["bundle"], "-o", out)
+    assert ended.code == 2, ended.err
+    _untouched(inputs, pair)
+
+
+@pytest.mark.parametrize("what", ["base", "bundle"])
+def test_stdout_that_is_an_input(what: str, pair: Pair, tmp_path: Path) -> None:
+    """As ``dib apply a.tar out.dib >> a.tar`` would have it."""
+    inputs = _inputs(pair, tmp_path)
+    with inputs[what].open("ab") as stdout:
+        ended = dib("apply", inputs["base"], inputs["bundle"], stdout=stdout)
+    assert ended.code == 2, ended.err
+    _untouched(inputs, pair)
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_stdout_by_its_names(name: str, pair: Pair) -> None:
+    created = succeed("create", pair.base, pair.target, name)
+    assert created.out == pair.bundle.read_bytes()
+    applied = succeed("apply", pair.base, pair.bundle, "-o", name)
+    assert applied.out == pair.target.read_bytes()
+
+
+def test_stdout_into_a_file(pair: Pair, tmp_path: Path) -> None:
+    """What was in the file before stays, as with any program that writes to stdout."""
+    (tmp_path / "out").write_bytes(b"before ")
+    with (tmp_path / "out").open("ab") as stdout:
+        assert dib("create", pair.base, pair.target, "-o", "-", stdout=stdout).code == 0
+    assert (tmp_path / "out").read_bytes() == b"before " + pair.bundle.read_bytes()
+
+
+def test_a_named_pipe_is_written_directly(pair: Pair, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with start("apply", pair.base, pair.bundle, "-o", tmp_path / "pipe") as process:
+        assert (tmp_path / "pipe").read_bytes() == pair.target.read_bytes()
+    assert process.returncode == 0
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_null_device(pair: Pair) -> None:
+    succeed("apply", pair.base, pair.bundle, "-o", "/dev/null")
+    succeed("create", pair.base, pair.target, "/dev/null")
+    assert Path("/dev/null").is_char_device()
+
+
+# Terminals
+
+INTO_A_TERMINAL = {
+    "apply": lambda pair: ("apply", pair.base, pair.bundle),
+    "apply -o -": lambda pair: ("apply", pair.base, pair.bundle, "-o", "-"),
+    "apply -o /dev/stdout": lambda pair: ("apply", pair.base, pair.bundle, "-o", "/dev/stdout"),
+    "create -": lambda pair: ("create", pair.base, pair.target, "-"),
+    "create /dev/stdout": lambda pair: ("create", pair.base, pair.target, "/dev/stdout"),
+}
+
+
+@pytest.mark.parametrize("arguments", INTO_A_TERMINAL.values(), ids=INTO_A_TERMINAL)
+def test_nothing_binary_goes_to_a_terminal(arguments: Callable[[Pair], tuple[str | Path, ...]], pair: Pair) -> None:
+    leader, follower = pty.openpty()
+    shown: list[bytes] = []
+    reader = threading.Thread(target=lambda: shown.extend(_read_terminal(leader)))
+    with os.fdopen(follower, "wb", buffering=0) as terminal:
+        reader.start()
+        ended = dib(*arguments(pair), stdout=terminal)
+    reader.join()
+    os.close(leader)
+    assert ended.code == 2, ended.err
+    assert "terminal" in ended.err
+    assert shown == []
+
+
+def _read_terminal(leader: int) -> Iterator[bytes]:
+    with contextlib.suppress(OSError):  # EIO: nobody has the other end open
+        while piece := os.read(leader, 65536):
+            yield piece
+
+
+def _folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
+def _inputs(pair: Pair, tmp_path: Path) -> dict[str, Path]:
+    inputs = {}
+    for name in ("base", "target", "bundle"):
+        inputs[name] = tmp_path / getattr(pair, name).name
+        inputs[name].write_bytes(getattr(pair, name).read_bytes())
+    return inputs
+
+
+def _untouched(inputs: dict[str, Path], pair: Pair) -> None:
+    for name, path in inputs.items():
+        assert path.read_bytes() == getattr(pair, name).read_bytes()
+    assert not [path for path in inputs["base"].parent.iterdir() if path.name.endswith(".part")]
+
+
+def _other_name(path: Path, make: str, tmp_path: Path) -> Path:
+    if make == "symlink":
+        (tmp_path / "other").symlink_to(path.name)
+    elif make == "hard link":
+        (tmp_path / "other").hardlink_to(path)
+    return path if make == "name" else tmp_path / "other"
+
+
+def _wait_for(happened: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.005)
+
+
+def _holds_unlinked_file(process: int, folder: Path) -> bool:
+    """Whether a process has a file of ``folder`` open that has no name any more."""
+    found = False
+    for entry in Path(f"/proc/{process}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            target = str(entry.readlink())
+            found |= target.startswith(f"{folder}/") and target.endswith(" (deleted)")
+    return found

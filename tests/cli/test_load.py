@@ -1,0 +1,46 @@
+"""``dib load`` and the loader that it runs: a loader that fails, and one that only says that it worked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.pairs import Pair
+from tests.program import Ended, dib
+
+
+@pytest.mark.parametrize("program", ["docker", "podman", "ctr"])
+def test_the_loaders_exit_code(program: str, pair: Pair, tmp_path: Path) -> None:
+    ended = _load(program, "cat > /dev/null; echo no room >&2; exit 21", pair, tmp_path)
+    assert ended.code == 21
+    assert "no room" in ended.err
+
+
+@pytest.mark.parametrize("program", ["docker", "podman", "ctr"])
+def test_a_loader_that_reads_nothing(program: str, pair: Pair, tmp_path: Path) -> None:
+    ended = _load(program, "echo no daemon >&2; exit 1", pair, tmp_path)
+    assert ended.code == 1
+    assert "no daemon" in ended.err
+
+
+@pytest.mark.parametrize("program", ["docker", "podman", "ctr"])
+def test_a_loader_that_loads_nothing_and_says_that_all_is_well(program: str, pair: Pair, tmp_path: Path) -> None:
+    ended = _load(program, "cat > /dev/null; exit 0", pair, tmp_path)
+    assert ended.code not in (0, 1)
+    assert "dib: error:" in ended.err
+
+
+def test_no_engine_at_all(pair: Pair, tmp_path: Path) -> None:
+    ended = dib("load", pair.base, pair.bundle, "--engine", "podman", env={"PATH": str(tmp_path)})
+    assert ended.code == 3
+    assert "podman" in ended.err
+
+
+def _load(program: str, script: str, pair: Pair, folder: Path) -> Ended:
+    """Run ``dib load`` with a stand-in for a loader, which does this whatever it is asked."""
+    stand_in = folder / program
+    stand_in.write_text(f"#!/bin/sh\n{script}\n")
+    stand_in.chmod(0o755)
+    path = f"{folder}:/usr/bin:/bin"
+    return dib("load", pair.base, pair.bundle, "--engine", program, env={"PATH": path})

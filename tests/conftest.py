@@ -1,0 +1,51 @@
+"""Fixtures for all tests, and what DIB_REQUIRE=1 means: a test that would be skipped fails."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from tests import engines, pairs
+from tests.compat import images
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport]:
+    report = yield
+    if os.environ.get("DIB_REQUIRE") == "1" and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid}: {reason} (DIB_REQUIRE=1: nothing may be skipped)"
+    return report
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a.tar and b.tar, two versions of an image that a real Docker with the classic store built."""
+    folder = tmp_path_factory.mktemp("built")
+    with engines.docker("classic") as docker:
+        images.build(docker, folder)
+        docker.save(folder / "a.tar", images.OLD)
+        docker.save(folder / "again.tar", images.OLD)
+        docker.save(folder / "b.tar", images.NEW, images.ALSO_NEW)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def built_containerd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same by a Docker with the containerd store: layers compressed, an index for each image."""
+    folder = tmp_path_factory.mktemp("built-containerd")
+    with engines.docker("containerd") as docker:
+        images.build(docker, folder)
+        docker.save(folder / "a.tar", images.OLD)
+        docker.save(folder / "b.tar", images.NEW, images.ALSO_NEW)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> pairs.Pair:
+    """A pair of generated archives of about 3 MB with its bundles; tests leave it as it is."""
+    return pairs.make(tmp_path_factory.mktemp("pair"), megabytes=3)

@@ -1,0 +1,331 @@
+"""Real container engines of the test's own: each one empty, with its own store and sockets, gone afterwards.
+
+with docker("classic") as engine:
+    engine.load(archive)
+    engine.facts("example.com/app:1")
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from tests import needs
+
+Kind = Literal["classic", "containerd", "podman", "ctr"]
+LOADERS: tuple[Kind, ...] = ("classic", "containerd", "podman")
+START_SECONDS = 60
+
+# Written into every container by the engine: the times of these, and of the directories that hold them, are its own.
+ENGINES_OWN = {"", ".dockerenv", "dev", "dev/console", "dev/pts", "dev/shm", "proc", "sys", "run", "etc"} | {
+    f"etc/{name}" for name in ("hostname", "hosts", "resolv.conf", "mtab")
+}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """How a loader ended: exit code and everything it said."""
+
+    code: int
+    text: str
+
+
+class Engine:
+    """What tests ask of every engine. ``env`` leads programs to it, ``dib load --engine`` knows it as ``dib_name``."""
+
+    kind: Kind
+    dib_name: str
+    load_command: tuple[str, ...]
+
+    def __init__(self, env: dict[str, str]) -> None:
+        self.env = {**os.environ, **env}
+
+    def run(self, *command: str | Path, stdin: IO[bytes] | int = subprocess.DEVNULL) -> bytes:
+        """Run a program against this engine and return what it wrote; a failure shows what it said."""
+        done = subprocess.run(list(map(str, command)), stdin=stdin, env=self.env, capture_output=True, check=False)
+        if done.returncode:
+            words = " ".join(map(str, command))
+            raise AssertionError(f"{words}: exit {done.returncode}: {done.stderr.decode(errors='replace')}")
+        return done.stdout
+
+    def try_load(self, stdin: IO[bytes] | int) -> Loaded:
+        """Run the loader on a stream, whatever comes of it."""
+        done = subprocess.run(
+            self.load_command, stdin=stdin, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
+        return Loaded(done.returncode, done.stdout.decode(errors="replace").strip())
+
+    def load(self, archive: Path) -> str:
+        """Load an archive and return what the loader said."""
+        with archive.open("rb") as stream:
+            return self.run(*self.load_command, stdin=stream).decode()
+
+    def images(self) -> list[str]:
+        """Return the ID of every image in the store, sorted."""
+        raise NotImplementedError
+
+    def facts(self, reference: str) -> dict[str, Any]:
+        """Return everything that the engine tells of an image but what belongs to the store or to the hour."""
+        raise NotImplementedError
+
+    def export(self, reference: str) -> dict[str, tuple[Any, ...]]:
+        """Return the files of a container made from an image, by path, as ``create`` and ``export`` give them."""
+        raise NotImplementedError
+
+
+class Docker(Engine):
+    """dockerd with either of its stores."""
+
+    dib_name = "docker"
+    load_command = ("docker", "load")
+
+    def __init__(self, kind: Literal["classic", "containerd"], env: dict[str, str]) -> None:
+        super().__init__(env)
+        self.kind = kind
+
+    def images(self) -> list[str]:
+        return sorted(set(self.run("docker", "images", "-q", "--no-trunc").decode().split()))
+
+    def build(self, tag: str, context: Path) -> None:
+        """Build an image without BuildKit, which would need more of the machine."""
+        self.run("docker", "build", "-q", "--no-cache", "--network", "host", "-t", tag, context)
+
+    def save(self, archive: Path, *references: str) -> None:
+        self.run("docker", "save", "-o", archive, *references)
+
+    def facts(self, reference: str) -> dict[str, Any]:
+        (image,) = json.loads(self.run("docker", "image", "inspect", reference))
+        for volatile in ("GraphDriver", "Metadata"):
+            image.pop(volatile, None)
+        lines = self.run("docker", "history", "--no-trunc", "--format", "{{json .}}", reference).splitlines()
+        image["history"] = [
+            {key: value for key, value in json.loads(line).items() if key != "CreatedSince"} for line in lines
+        ]
+        image["RepoTags"] = sorted(image["RepoTags"])
+        return image
+
+    def export(self, reference: str) -> dict[str, tuple[Any, ...]]:
+        container = self.run("docker", "create", reference, "x").decode().strip()
+        return _read_export(["docker", "export", container], self.env)
+
+
+class Podman(Engine):
+    """podman on a store of its own."""
+
+    kind = "podman"
+    dib_name = "podman"
+    load_command = ("podman", "load", "-q")
+
+    def images(self) -> list[str]:
+        return sorted(set(self.run("podman", "images", "-q", "--no-trunc").decode().split()))
+
+    def save(self, archive: Path, *references: str) -> None:
+        self.run("podman", "save", "-q", "-m", "--format", "docker-archive", "-o", archive, *references)
+
+    def facts(self, reference: str) -> dict[str, Any]:
+        (image,) = json.loads(self.run("podman", "image", "inspect", reference))
+        image.pop("GraphDriver", None)
+        for names in ("RepoTags", "RepoDigests", "NamesHistory"):
+            image[names] = sorted(image[names])
+        return image
+
+    def export(self, reference: str) -> dict[str, tuple[Any, ...]]:
+        container = self.run("podman", "create", reference, "x").decode().strip()
+        return _read_export(["podman", "export", container], self.env)
+
+
+class Ctr(Engine):
+    """containerd by itself, through ctr."""
+
+    kind = "ctr"
+    dib_name = "ctr"
+    load_command = ("ctr", "images", "import", "--snapshotter", "native", "-")
+
+    def images(self) -> list[str]:
+        rows = self.run("ctr", "images", "ls").decode().splitlines()[1:]
+        return sorted({row.split()[2] for row in rows})
+
+    def facts(self, reference: str) -> dict[str, Any]:
+        rows = [row.split() for row in self.run("ctr", "images", "ls").decode().splitlines()[1:]]
+        (row,) = (row for row in rows if row[0] == reference)
+        manifest = json.loads(self.run("ctr", "content", "get", row[2]))
+        if "manifests" in manifest:
+            manifest = json.loads(self.run("ctr", "content", "get", manifest["manifests"][0]["digest"]))
+        config = json.loads(self.run("ctr", "content", "get", manifest["config"]["digest"]))
+        return {
+            "target": row[2],
+            "names": sorted(other[0] for other in rows if other[2] == row[2]),
+            "manifest": manifest,
+            "config": config,
+        }
+
+    def export(self, reference: str) -> dict[str, tuple[Any, ...]]:
+        with tempfile.TemporaryDirectory() as folder:
+            self.run("ctr", "images", "mount", "--snapshotter", "native", reference, folder)
+            try:
+                return _read_export(["tar", "-C", folder, "-c", "."], self.env)
+            finally:
+                self.run("ctr", "images", "unmount", "--snapshotter", "native", folder)
+
+
+@contextlib.contextmanager
+def engine(kind: Kind) -> Iterator[Engine]:
+    """Start an empty engine; afterwards nothing of it is left, neither processes nor mounts nor files."""
+    start = {"classic": _classic, "containerd": _containerd_store, "podman": _podman, "ctr": _ctr}[kind]
+    with start() as started:
+        yield started
+
+
+@contextlib.contextmanager
+def docker(kind: Literal["classic", "containerd"]) -> Iterator[Docker]:
+    """Start an empty Docker engine with the classic or the containerd store."""
+    needs.root()
+    needs.programs("dockerd", "docker", "containerd")
+    settings: dict[str, Any] = {"storage-driver": "vfs"}
+    if kind == "containerd":
+        settings = {"storage-driver": "native", "features": {"containerd-snapshotter": True}}
+    with _folder() as folder, _containerd_process(folder) as address:
+        (folder / "daemon.json").write_text(json.dumps(settings))
+        host = f"unix://{folder}/docker.sock"
+        env = {"DOCKER_HOST": host, "DOCKER_CONFIG": str(folder / "client"), "DOCKER_BUILDKIT": "0"}
+        found = Docker(kind, env)
+        found.env.pop("DOCKER_CONTEXT", None)
+        command = [
+            *("dockerd", "--config-file", str(folder / "daemon.json"), "--containerd", address, "-H", host),
+            *("--iptables=false", "--ip6tables=false", "--bridge=none", "--pidfile", str(folder / "docker.pid")),
+            *("--data-root", str(folder / "data"), "--exec-root", str(folder / "exec")),
+        ]
+        with _process(command, folder / "docker.log", lambda: _answers(["docker", "version"], found.env)):
+            yield found
+
+
+@contextlib.contextmanager
+def podman() -> Iterator[Podman]:
+    """Make an empty podman store."""
+    needs.root()
+    needs.programs("podman")
+    with _folder() as folder:
+        (folder / "storage.conf").write_text(
+            f'[storage]\ndriver = "vfs"\ngraphroot = "{folder}/data"\nrunroot = "{folder}/run"\n'
+        )
+        (folder / "containers.conf").write_text(
+            f'[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "none"\ntmp_dir = "{folder}/tmp"\n'
+        )
+        yield Podman(
+            {
+                "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
+                "CONTAINERS_CONF": str(folder / "containers.conf"),
+                "PODMAN_IGNORE_CGROUPSV1_WARNING": "1",
+            }
+        )
+
+
+@contextlib.contextmanager
+def _ctr() -> Iterator[Ctr]:
+    needs.root()
+    needs.programs("containerd", "ctr")
+    with _folder() as folder, _containerd_process(folder) as address:
+        yield Ctr({"CONTAINERD_ADDRESS": address, "CONTAINERD_SNAPSHOTTER": "native", "CONTAINERD_NAMESPACE": "test"})
+
+
+def _classic() -> contextlib.AbstractContextManager[Docker]:
+    return docker("classic")
+
+
+def _containerd_store() -> contextlib.AbstractContextManager[Docker]:
+    return docker("containerd")
+
+
+def _podman() -> contextlib.AbstractContextManager[Podman]:
+    return podman()
+
+
+@contextlib.contextmanager
+def _containerd_process(folder: Path) -> Iterator[str]:
+    address = f"{folder}/containerd.sock"
+    (folder / "containerd.toml").write_text(
+        f'version = 2\nroot = "{folder}/content"\nstate = "{folder}/state"\n'
+        f'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\naddress = "{address}"\n'
+    )
+    command = ["containerd", "--config", str(folder / "containerd.toml")]
+    env = {**os.environ, "CONTAINERD_ADDRESS": address}
+    with _process(command, folder / "containerd.log", lambda: _answers(["ctr", "version"], env)):
+        yield address
+
+
+@contextlib.contextmanager
+def _process(command: list[str], log: Path, ready: Callable[[], bool]) -> Iterator[None]:
+    """Run a server from when it is ready until the block ends."""
+    with log.open("wb") as output:
+        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    try:
+        end = time.monotonic() + START_SECONDS
+        while not ready():
+            if server.poll() is not None or time.monotonic() > end:
+                raise AssertionError(f"{command[0]} did not come up: {log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.05)
+        yield
+    finally:
+        _stop(server)
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    server.send_signal(signal.SIGTERM)
+    try:
+        server.wait(20)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+
+
+def _answers(command: list[str], env: dict[str, str]) -> bool:
+    return subprocess.run(command, env=env, capture_output=True, check=False).returncode == 0
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """Make a folder with a short path, because a socket's path has at most 107 bytes; unmount and remove it after."""
+    folder = Path(tempfile.mkdtemp(prefix="dib-engine-", dir="/tmp"))
+    try:
+        yield folder
+    finally:
+        for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
+            place = line.split()[1]
+            if place.startswith(f"{folder}/"):
+                subprocess.run(["umount", "-l", place], check=False)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read_export(command: list[str], env: dict[str, str]) -> dict[str, tuple[Any, ...]]:
+    """Run a program that writes a tar and return its entries by path: what a header says, and the content's hash."""
+    entries: dict[str, tuple[Any, ...]] = {}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        with tarfile.open(fileobj=process.stdout, mode="r|") as tar:
+            for item in tar:
+                path = item.name.removeprefix("./").strip("/").removeprefix(".")
+                content = tar.extractfile(item) if item.isreg() else None
+                digest = hashlib.file_digest(content, "sha256").hexdigest() if content else None  # type: ignore[arg-type]
+                mtime = None if path in ENGINES_OWN else item.mtime
+                size = item.size if item.isreg() else 0
+                xattrs = sorted((k, v) for k, v in item.pax_headers.items() if k.startswith("SCHILY."))
+                entries[path] = (
+                    *(item.type, item.mode, item.uid, item.gid, size, mtime, item.linkname),
+                    *(item.devmajor, item.devminor, xattrs, digest),
+                )
+        while process.stdout.read(1 << 20):
+            pass
+    assert process.returncode == 0, f"{' '.join(command)}: exit {process.returncode}"
+    return entries

@@ -1,0 +1,77 @@
+"""Generated pairs of image archives with their bundles, for tests that need no engine: ``make(folder, megabytes=3)``.
+
+Between a.tar and b.tar lie changes of every kind, so that the bundles use every codec there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.builders import Style, TarItem, TestImage, build_layer, docker_save, file, folder, symlink
+from tests.content import code, edited, noise, relinked, text
+from tests.program import succeed
+
+OLD_NAME, NEW_NAME = "example.com/app:1", "example.com/app:2"
+KEPT = noise(1, 4096)  # content of a file of the base that the new version keeps where it was
+PATCHED = text(2, 4096)  # content of a file of the base that the new version changes
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two archives and bundles of the second: as ``create`` makes it, of VCDIFF patches, and one without a base."""
+
+    base: Path
+    target: Path
+    bundle: Path
+    vcdiff: Path
+    alone: Path
+
+    @property
+    def bundles(self) -> tuple[Path, Path, Path]:
+        return self.bundle, self.vcdiff, self.alone
+
+
+def make(work: Path, *, megabytes: int, style: Style = "v25") -> Pair:
+    """Write a pair whose archives have about ``megabytes``, and create its bundles."""
+    pair = Pair(work / "a.tar", work / "b.tar", work / "out.dib", work / "vcdiff.dib", work / "alone.dib")
+    old, new = images(megabytes)
+    pair.base.write_bytes(docker_save([old], style))
+    pair.target.write_bytes(docker_save([new], style))
+    succeed("create", pair.base, pair.target, pair.bundle)
+    succeed("create", "--codec", "vcdiff", pair.base, pair.target, pair.vcdiff)
+    succeed("create", "--no-base", pair.target, pair.alone)
+    return pair
+
+
+def images(megabytes: int) -> tuple[TestImage, TestImage]:
+    """Return an image and its next version: a layer in common, one that changes, one that only the newer has."""
+    unit = megabytes * 100_000
+    bottom = build_layer(
+        [folder("usr/"), file("usr/tool", code(10, 3 * unit), mode=0o755), file("usr/data", noise(11, unit))]
+    )
+    old = build_layer(_tree(unit, lambda data, _: data, lambda data, _: data, mtime=1_700_000_000))
+    new = build_layer([*_tree(unit, edited, relinked, mtime=1_710_000_000), *_added(unit)])
+    top = build_layer([file("etc/notes", noise(12, unit // 4))])
+    return TestImage([bottom, old], [OLD_NAME]), TestImage([bottom, new, top], [NEW_NAME])
+
+
+def _tree(
+    unit: int, new_text: Callable[[bytes, int], bytes], new_code: Callable[[bytes, int], bytes], mtime: int
+) -> list[TarItem]:
+    """Return the layer that changes, with the changes made to it."""
+    texts = [text(100 + number, unit // 20) for number in range(10)]
+    return [
+        folder("srv/"),
+        file("srv/kept", KEPT),
+        file("srv/patched", new_text(PATCHED, 3)),
+        file("srv/library.so", new_code(code(20, max(4 * unit, 1_200_000)), 4), mode=0o755, mtime=mtime),
+        *(file(f"srv/{number}.py", new_text(data, number), mtime=mtime) for number, data in enumerate(texts)),
+        *(file(f"srv/still/{number}", noise(30 + number, unit // 20), mtime=mtime) for number in range(10)),
+        symlink("srv/current", "library.so", mtime=mtime),
+    ]
+
+
+def _added(unit: int) -> list[TarItem]:
+    return [file("srv/added.bin", noise(40, unit // 2)), file("srv/more.bin", noise(41, unit // 4))]
