@@ -5,21 +5,25 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import stat
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dibundle.errors import FileError
+from dibundle.errors import FileError, UsageError
+
+_DESCRIPTOR = re.compile(r"-|/dev/stdout|(?:/dev|/proc/self)/fd/([0-9]{1,9})")
 
 
 class Destination:
     """An output; a context manager that finishes the output on success and leaves nothing of it on any failure.
 
     A regular file is made exclusively beside the resolved path under an unpredictable name, synced, then renamed. A
-    symbolic link is followed once. ``identity`` tells the device and inode of what would be overwritten, so that
-    callers can refuse to overwrite their inputs.
+    symbolic link is followed once. ``-``, ``/dev/stdout`` and the like are the open descriptor itself, written
+    directly as pipes and devices are. Terminals are refused. ``identity`` tells the device and inode of what would be
+    overwritten, so that callers can refuse to overwrite their inputs.
     """
 
     def __init__(self, path: str) -> None:
@@ -28,11 +32,18 @@ class Destination:
         self._temporary: str | None = None
         self._fd = -1
         self.written = 0
+        named = _DESCRIPTOR.fullmatch(path)
+        self._descriptor = int(named[1] or 1) if named else None
         try:
+            if self._descriptor is not None:
+                found = os.fstat(self._descriptor)
+                self.identity: tuple[int, int] | None = (found.st_dev, found.st_ino)
+                self._special, self._mode = True, -1
+                return
             if Path(path).is_symlink():
                 self._final = os.path.realpath(path)
             found = os.stat(self._final)  # noqa: PTH116 - the path may be any bytes that the system takes
-            self.identity: tuple[int, int] | None = (found.st_dev, found.st_ino)
+            self.identity = (found.st_dev, found.st_ino)
             self._special = not stat.S_ISREG(found.st_mode)
             self._mode = stat.S_IMODE(found.st_mode)
             if stat.S_ISDIR(found.st_mode):
@@ -46,7 +57,9 @@ class Destination:
 
     def __enter__(self) -> Self:
         try:
-            if self._special:
+            if self._descriptor is not None:
+                self._fd = os.dup(self._descriptor)
+            elif self._special:
                 self._fd = os.open(self._final, os.O_WRONLY | os.O_CLOEXEC)
             else:
                 folder, name = os.path.split(self._final)
@@ -58,6 +71,9 @@ class Destination:
         except OSError as error:
             self._temporary = None
             raise _refused(self.name, error) from error
+        if self._special and os.isatty(self._fd):
+            os.close(self._fd)
+            raise UsageError(f"{self.name} is a terminal and the output is binary", hint="pipe it on, or name a file: -o FILE")
         return self
 
     def write(self, data: bytes | memoryview) -> None:

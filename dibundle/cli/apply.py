@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 
 import click
@@ -12,8 +11,7 @@ from dibundle.apply import ApplyOptions, apply, base_names, choose_target, find_
 from dibundle.bundle.reader import BundleReader
 from dibundle.cli import terminal
 from dibundle.cli.sources import Sources, one_bundle, open_sources
-from dibundle.destination import Destination, write_all
-from dibundle.errors import UsageError
+from dibundle.destination import Destination
 
 MAX_SIZE = click.IntRange(min=0)
 
@@ -37,36 +35,21 @@ def command(
     Each SOURCE is recognised by its content: bundles are applied, archives (of any form that holds the same layers)
     are bases. "-" is stdin.
     """
-    if not check and output in (None, "-") and sys.stdout.isatty():
-        raise UsageError(
-            "an image archive is binary and stdout is a terminal",
-            hint="pipe it (| docker load) or give a file: -o new.tar",
-        )
     options = ApplyOptions(tmp=tmp) if max_size is None else ApplyOptions(tmp=tmp, max_size=max_size)
     progress = terminal.progress(quiet=quiet)
     with ExitStack() as stack:
-        destination = None if output in (None, "-") else Destination(str(output))
+        destination = Destination("-" if output is None else output)
         opened = open_sources(sources, stack, tmp=tmp)
-        if destination:
-            _refuse_overwriting(destination, opened)
+        opened.refuse_overwriting(destination)
         bundle = one_bundle(opened)
         if check:
             _check(opened, bundle, options)
             return
-        if destination is None:
-            apply(opened.archives, bundle, lambda piece: write_all(1, piece), options, progress)
-        else:
-            with destination:
-                apply(opened.archives, bundle, destination.write, options, progress)
+        with destination:
+            apply(opened.archives, bundle, destination.write, options, progress)
     progress.clear()
-    if destination and not quiet:
+    if output is not None and not quiet:
         terminal.message(f"{terminal.escape(destination.name)}: {terminal.human(destination.written)}, verified")
-
-
-def _refuse_overwriting(destination: Destination, opened: Sources) -> None:
-    for archive in opened.archives:
-        if destination.identity and archive.identity == destination.identity:
-            raise UsageError(f"{destination.name} is both base and output", hint="name another file for the output")
 
 
 def _check(opened: Sources, bundle: BundleReader, options: ApplyOptions) -> None:

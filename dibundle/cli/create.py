@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import ExitStack
 
@@ -75,17 +74,15 @@ def command(
     An archive may be compressed (gzip, bzip2, xz, zstd): the bundle then makes the tar inside. "-" is stdin.
     """
     bases, target, out = _arguments(archives, output, more_bases, no_base=no_base)
-    if out == "-" and sys.stdout.isatty():
-        raise UsageError("a bundle is binary and stdout is a terminal", hint="give a file: -o OUT.dib")
     options = CreateOptions(patch=choose.Options(level=level, codec=codec), names=names, workers=workers, tmp=tmp)
     started = time.monotonic()
     progress = terminal.progress(quiet=quiet)
     with ExitStack() as stack:
-        destination = Destination("/dev/stdout" if out == "-" else out)
-        opened = open_archives([*bases, target], stack, tmp=tmp)
+        destination = Destination(out)
+        sources = open_archives([*bases, target], stack, tmp=tmp)
+        sources.refuse_overwriting(destination)
+        opened = sources.archives
         for archive in opened:
-            if destination.identity and archive.identity == destination.identity:
-                raise UsageError(f"{out} is both input and output", hint="name another file for the bundle")
             if archive.compression and not quiet:
                 progress.note(f"{terminal.escape(archive.name)}: {archive.compression} removed; the tar inside counts")
             if archive.index.problem and not quiet:

@@ -36,7 +36,7 @@ def command(keep: str | None) -> None:
 
         click.echo("\n$ dib create old.tar new.tar update.dib")
         started = time.monotonic()
-        opened = open_archives([str(old), str(new)], stack)
+        opened = open_archives([str(old), str(new)], stack).archives
         with Destination(str(bundle)) as destination:
             made = create(opened[:1], opened[1], destination.write)
         _tell_size(bundle, f"{made.target_size / made.size:,.0f} times smaller, {time.monotonic() - started:.1f} s")

@@ -26,6 +26,10 @@ _COMMANDS = {
 }
 
 
+class _ClosedPipe(Exception):  # noqa: N818 - not an error, an end
+    """The reader of the output went away."""
+
+
 class _Commands(click.Group):
     """Loads a command's module when the command is used, so that starting up stays cheap."""
 
@@ -41,6 +45,13 @@ class _Commands(click.Group):
 
         command: click.Command = import_module(f"dibundle.cli.{_COMMANDS[cmd_name][0]}").command
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; click would turn a closed pipe into exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _ClosedPipe from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
@@ -99,7 +110,7 @@ def _run(arguments: list[str]) -> int:
     except click.ClickException as error:
         _tell(error.format_message(), None)
         return 2
-    except BrokenPipeError:
+    except (_ClosedPipe, BrokenPipeError):
         return CLOSED_PIPE
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,15 +12,25 @@ from dibundle.archive.opener import Archive, from_fd
 from dibundle.archive.readat import Spool
 from dibundle.bundle.constants import MAGIC
 from dibundle.bundle.reader import BundleReader, Readable
+from dibundle.destination import Destination
 from dibundle.errors import FileError, UsageError
 
 
 @dataclass(slots=True)
 class Sources:
-    """Opened arguments: archives, and bundles as (name, stream)."""
+    """Opened arguments: archives, and bundles as (name, stream); the device and inode of each input, by name."""
 
     archives: list[Archive] = field(default_factory=list)
     bundles: list[tuple[str, Readable]] = field(default_factory=list)
+    identities: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def refuse_overwriting(self, destination: Destination) -> None:
+        """Raise :class:`UsageError` where the output is one of the inputs, under whatever name."""
+        for name, identity in self.identities.items():
+            if identity == destination.identity:
+                raise UsageError(
+                    f"{destination.name} is both input ({name}) and output", hint="name another file for the output"
+                )
 
 
 class _Descriptor:
@@ -50,6 +61,9 @@ def open_sources(names: Sequence[str], stack: ExitStack, *, tmp: str | None = No
         if fd:
             stack.callback(os.close, fd)
         shown = "stdin" if name == "-" else name
+        status = os.fstat(fd)
+        if stat.S_ISREG(status.st_mode):
+            sources.identities[shown] = (status.st_dev, status.st_ino)
         head = _read_head(fd, shown)
         if head[:4] == MAGIC[:4]:
             sources.bundles.append((shown, _Descriptor(fd, shown, head)))
@@ -58,7 +72,7 @@ def open_sources(names: Sequence[str], stack: ExitStack, *, tmp: str | None = No
     return sources
 
 
-def open_archives(names: Sequence[str], stack: ExitStack, *, tmp: str | None = None) -> list[Archive]:
+def open_archives(names: Sequence[str], stack: ExitStack, *, tmp: str | None = None) -> Sources:
     """Open arguments that must be archives."""
     sources = open_sources(names, stack, tmp=tmp)
     if sources.bundles:
@@ -66,7 +80,7 @@ def open_archives(names: Sequence[str], stack: ExitStack, *, tmp: str | None = N
             f"{sources.bundles[0][0]} is a bundle, an image archive is wanted here",
             hint="the order is: dib create OLD.tar NEW.tar OUT.dib",
         )
-    return sources.archives
+    return sources
 
 
 def one_bundle(sources: Sources) -> BundleReader:
