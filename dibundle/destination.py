@@ -73,7 +73,7 @@ class Destination:
             raise _refused(self.name, error) from error
         if self._special and os.isatty(self._fd):
             os.close(self._fd)
-            raise UsageError(f"{self.name} is a terminal and the output is binary", hint="pipe it on, or name a file: -o FILE")
+            raise UsageError(f"{self.name} is a terminal, the output is binary", hint="pipe it on, or give -o FILE")
         return self
 
     def write(self, data: bytes | memoryview) -> None:
