@@ -49,14 +49,18 @@ def apply(
         base = find_base(bundle.manifest, bases, options)
         stack.callback(base.close)
         base.prepare()
-        plan = make_plan(bundle.manifest, target_index, base)
         output = VerifiedOutput(target, sink, whole=options.whole, has_base=bool(bundle.manifest.objects))
         stack.callback(output.close)
         progress.phase("applying", target.size)
-        for piece in rebuild(bundle.manifest, target_index, bundle, base, plan):
-            output.write(piece)
-            progress.advance(len(piece))
-        bundle.finish()
+        try:
+            plan = make_plan(bundle.manifest, target_index, base)
+            for piece in rebuild(bundle.manifest, target_index, bundle, base, plan):
+                output.write(piece)
+                progress.advance(len(piece))
+            bundle.finish()
+        except BundleError:
+            base.verify()  # on the wrong source a sound patch looks malformed: the base is to blame where it is damaged
+            raise
         output.finish()
 
 

@@ -13,6 +13,9 @@ from dibundle.errors import ArchiveError, BaseMismatchError, FileError
 from dibundle.image.model import Blob, ImageArchive
 
 
+_PIECE = 1 << 20
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """An object that a bundle builds on: its sha256 and size in bytes."""
@@ -96,6 +99,19 @@ class BaseObjects:
         if source is None:
             raise BaseMismatchError(f"base does not hold {_name(self._wanted[object_index])}")
         return source
+
+    def verify(self) -> None:
+        """Hash every object; :class:`BaseMismatchError` names the first that is not what its archive claims."""
+        for index, wanted in enumerate(self._wanted):
+            pieces = (
+                self.read(index, offset, min(1 << 20, wanted.size - offset))
+                for offset in range(0, wanted.size, 1 << 20)
+            )
+            if _sha256(pieces) != wanted.digest:
+                raise BaseMismatchError(
+                    f"base is damaged or changed while it was read: {_name(wanted)} has another digest",
+                    hint="check the base archive, save it again, and run the same command",
+                )
 
     def read(self, object_index: int, offset: int, length: int) -> bytes:
         """Return exactly ``length`` bytes of an object."""
