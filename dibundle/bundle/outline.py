@@ -32,6 +32,7 @@ from dibundle.bundle.records import EMPTY, FIELDS, padded
 
 _TYPES = {0x31: "link", 0x32: "symlink", 0x33: "device", 0x34: "device", 0x35: "directory", 0x36: "fifo"}
 _EXTENSIONS = b"xgLK"
+UNKNOWN = 1 << 62  # stands for the content size of a base record where there is no base to tell it
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,8 @@ class _Outline:
 
     def take_text(self, length: int) -> bytes | None:
         """Return the next bytes of the text stream, None where it is not known."""
+        if length >= UNKNOWN // 2:
+            self._text = None  # from here on nobody knows where the text of the next field begins
         start = self._text_at
         self._text_at += length
         return self._text[start : start + length] if self._text is not None else None
@@ -74,9 +77,9 @@ class _Outline:
     def edit(self, register: int, reference: bytes | None, *, from_base: bool) -> bytes | None:
         """Read an edit and return the block that it makes, None where something it depends on is not known."""
         known = reference if from_base else self._registers[register]
-        size = records.record_size(known) if known else None
-        head, _ = self.cursor.edit(register, None, size or 0)
-        block = self._make(head, known) if known or from_base else self._make(head, None)
+        size = (records.record_size(reference) if reference else UNKNOWN) if from_base else None
+        head, _ = self.cursor.edit(register, None, size)
+        block = self._make(head, known)
         self._registers[register] = block
         return block
 
@@ -204,10 +207,10 @@ def _add(state: _Outline) -> Iterator[Operation]:
     made = state.edit(REGISTER_RECORD, None, from_base=False)
     size = state.cursor.register_sizes[REGISTER_RECORD]
     content = None
-    if size and state.columns.stream.next() == TEXT_STREAM:
+    if state.columns.stream.next() == TEXT_STREAM:
         content = state.take_text(size)
     if not state.extension(made, content):
-        yield Operation(_kind(made, "add"), 1, state.name(made), size if made else None)
+        yield Operation(_kind(made, "add"), 1, state.name(made), size if size < UNKNOWN // 2 else None)
 
 
 def _kind(block: bytes | None, otherwise: str) -> str:

@@ -179,14 +179,18 @@ class Cursor:
         copy = self.take(BLOCK)
         return self.base.header(copy.object, copy.offset)
 
-    def edit(self, register: int, reference: bytes | None, reference_size: int) -> tuple[Head, int]:
-        """Read an edit; return the header step and the content size of the block that it will make."""
+    def edit(self, register: int, reference: bytes | None, reference_size: int | None) -> tuple[Head, int]:
+        """Read an edit; return the header step and the content size of the block that it will make.
+
+        ``reference_size`` is the content size of a base block; None where the register's last block is edited, whose
+        size stays unless the edit gives another, which then does not depend on it.
+        """
         columns = self.columns
         index = columns.shape.next()
         if index >= len(self.shapes):
             raise BundleError(f"malformed bundle: shape number {index} of {len(self.shapes)}")
         shape = self.shapes[index]
-        size = reference_size
+        size = self.register_sizes[register] if reference_size is None else reference_size
         values: list[int | Text] = []
         for bit, item in enumerate(FIELDS):
             if not shape >> bit & 1:
@@ -197,7 +201,7 @@ class Cursor:
                     raise BundleError(f"malformed bundle: text longer than header field {item.name}")
                 values.append(text)
                 continue
-            value = self._number(item.name, reference_size)
+            value = self._number(item.name, reference_size or 0)
             if item.name == "size":
                 size = value
             values.append(value)
@@ -295,10 +299,9 @@ def _content(data: Data) -> Iterator[Step]:
 
 
 def _add(cursor: Cursor) -> Iterator[Step]:
-    head, size = cursor.edit(REGISTER_RECORD, None, cursor.register_sizes[REGISTER_RECORD])
+    head, size = cursor.edit(REGISTER_RECORD, None, None)
     yield head
-    if size:
-        yield from _content(Data(_stream(cursor), size, NO_SOURCE))
+    yield from _content(Data(_stream(cursor), size, NO_SOURCE))
 
 
 def _repeat(cursor: Cursor) -> Iterator[Step]:
@@ -310,7 +313,7 @@ def _header(cursor: Cursor) -> Iterator[Step]:
     register = cursor.columns.register.next()
     if register >= REGISTERS:
         raise BundleError(f"malformed bundle: register {register} of {REGISTERS}")
-    head, _ = cursor.edit(register, None, cursor.register_sizes[register])
+    head, _ = cursor.edit(register, None, None)
     yield head
 
 
@@ -350,7 +353,6 @@ class ProgramWriter:
         self._last = dict.fromkeys(NUMBER_COLUMNS, 0)
         self._shapes: dict[int, int] = {}
         self._texts: dict[int, bytes] = {}
-        self._register_sizes = [0, 0]
         self._mode_run = False
         self._counts: list[int] = []
         self.registers = [records.EMPTY, records.EMPTY]
@@ -377,24 +379,23 @@ class ProgramWriter:
             self._counts.append(0)
             self._mode_run = True
         self._counts[-1] += 1
-        text = self._edit(edit, block, REGISTER_RECORD, size, size)
+        text = self._edit(edit, block, REGISTER_RECORD, size)
         self._offset += BLOCK + padded(size)
         return text
 
-    def patch(self, edit: records.Edit, block: bytes, old_size: int, size: int, stream: int) -> bytes:
-        """Edit the record's header at the cursor, take ``size`` content bytes from ``stream``; return the text."""
+    def patch(self, edit: records.Edit, block: bytes, old_size: int, stream: int) -> bytes:
+        """Edit the record's header at the cursor, take its new content from ``stream``; return the text."""
         self._op(OP_PATCH)
-        text = self._edit(edit, block, REGISTER_RECORD, old_size, size)
+        text = self._edit(edit, block, REGISTER_RECORD, old_size)
         self._columns["stream"].add(stream)
         self._offset += BLOCK + padded(old_size)
         return text
 
-    def add(self, edit: records.Edit, block: bytes, size: int, stream: int) -> bytes:
-        """Edit the last record's header, take ``size`` content bytes from ``stream``; return the text."""
+    def add(self, edit: records.Edit, block: bytes, stream: int) -> bytes:
+        """Edit the last record's header, take its content bytes from ``stream``; return the text."""
         self._op(OP_ADD)
-        text = self._edit(edit, block, REGISTER_RECORD, self._register_sizes[REGISTER_RECORD], size)
-        if size:
-            self._columns["stream"].add(stream)
+        text = self._edit(edit, block, REGISTER_RECORD, 0)
+        self._columns["stream"].add(stream)
         return text
 
     def repeat(self, length: int, frame: int, offset: int) -> None:
@@ -404,11 +405,11 @@ class ProgramWriter:
         self._columns["repeat_offset"].add(offset)
         self._columns["repeat"].add(length)
 
-    def header(self, edit: records.Edit, block: bytes, size: int, register: int) -> bytes:
+    def header(self, edit: records.Edit, block: bytes, register: int) -> bytes:
         """Edit the last header in ``register``; the content follows as operations of its own. Return the text."""
         self._op(OP_HEADER)
         self._columns["register"].add(register)
-        return self._edit(edit, block, register, self._register_sizes[register], size)
+        return self._edit(edit, block, register, 0)
 
     def raw(self, length: int, stream: int) -> None:
         """Take ``length`` bytes from ``stream``."""
@@ -441,7 +442,7 @@ class ProgramWriter:
         self._columns["ops"].data.append(op)
         self._mode_run = False
 
-    def _edit(self, edit: records.Edit, block: bytes, register: int, reference_size: int, size: int) -> bytes:
+    def _edit(self, edit: records.Edit, block: bytes, register: int, reference_size: int) -> bytes:
         """Write an edit whose result is ``block``; return the text that its raw fields take from stream 0."""
         self._columns["shape"].add(self._shapes.setdefault(edit.shape, len(self._shapes)))
         texts = []
@@ -457,7 +458,6 @@ class ProgramWriter:
             else:
                 texts.append(self._text(bit, value))
         self.registers[register] = block
-        self._register_sizes[register] = size
         return b"".join(texts)
 
     def _text(self, bit: int, value: bytes) -> bytes:

@@ -111,7 +111,7 @@ class ArchiveComposer:
             if edit is None:
                 self._text(record.block)
             else:
-                self._frames.text(self._writer.header(edit, record.block, record.size, REGISTER_OUTER))
+                self._frames.text(self._writer.header(edit, record.block, REGISTER_OUTER))
             if record.extension:
                 self._bytes(record.content, padded(record.size))
 

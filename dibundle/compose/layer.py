@@ -206,7 +206,7 @@ class LayerComposer:
                 return
             if record.size:
                 stream = stream_for(record.size, old.size)
-                self._frames.text(self._writer.patch(edit, record.block, old.size, record.size, stream))
+                self._frames.text(self._writer.patch(edit, record.block, old.size, stream))
                 self._counts.names.append(b"")
                 source = Copy(self._object(layer), old.content, old.size)
                 self._frames.patch(stream, lambda start, length: content[start : start + length], record.size, source)
@@ -215,7 +215,7 @@ class LayerComposer:
         if edit is None:
             self._raw_bytes(record.block + content + padding)
         else:
-            self._frames.text(self._writer.add(edit, record.block, record.size, TEXT_STREAM))
+            self._frames.text(self._writer.add(edit, record.block, TEXT_STREAM))
             self._frames.text(content)
 
     def _main(
@@ -247,7 +247,7 @@ class LayerComposer:
         index = self._object(layer)
         stream = stream_for(record.size, old.size)
         self._writer.seek(index, old.offset)
-        self._frames.text(self._writer.patch(edit, record.block, old.size, record.size, stream))
+        self._frames.text(self._writer.patch(edit, record.block, old.size, stream))
         source = Copy(index, old.content, old.size)
         self._remember(digest, self._frames.patch(stream, self._reader(record.content), record.size, source))
         self._counts.patched += 1
@@ -257,7 +257,7 @@ class LayerComposer:
         self._counts.added += 1
         edit = records.find_edit(self._writer.registers[REGISTER_RECORD], record.block)
         if edit is not None:
-            self._frames.text(self._writer.add(edit, record.block, record.size, ADD_STREAM))
+            self._frames.text(self._writer.add(edit, record.block, ADD_STREAM))
             self._remember(digest, self._frames.add(self._reader(record.content), record.size))
             return
         self._raw_bytes(record.block)
@@ -286,7 +286,7 @@ class LayerComposer:
         if edit is None:
             self._raw_bytes(record.block)
         else:
-            self._frames.text(self._writer.header(edit, record.block, record.size, REGISTER_RECORD))
+            self._frames.text(self._writer.header(edit, record.block, REGISTER_RECORD))
 
     def _add_content(self, offset: int, size: int, digest: bytes | None) -> None:
         self._writer.raw(size, ADD_STREAM)

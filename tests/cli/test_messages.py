@@ -112,8 +112,8 @@ def test_what_is_no_image_archive_is_refused_with_its_reason(pair, tmp_path):
 
 def test_an_input_is_never_overwritten(pair):
     before = pair.base.read_bytes()
-    refused(2, "both input and output", run=dib("create", pair.base, pair.target, pair.base))
-    refused(2, "both base and output", run=dib("apply", pair.base, pair.bundle, "-o", pair.base))
+    refused(2, "is both input", run=dib("create", pair.base, pair.target, pair.base))
+    refused(2, "is both input", run=dib("apply", pair.base, pair.bundle, "-o", pair.base))
     assert pair.base.read_bytes() == before
 
 
