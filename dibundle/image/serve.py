@@ -12,7 +12,6 @@ from dibundle.archive.window import Window
 from dibundle.errors import ArchiveError, BaseMismatchError, FileError
 from dibundle.image.model import Blob, ImageArchive
 
-
 _PIECE = 1 << 20
 
 
