@@ -15,11 +15,11 @@ from dibundle import digest
 from dibundle.archive.opener import Archive
 from dibundle.archive.readat import ReadAt, Spool, copy_chunks
 from dibundle.bundle import writer
-from dibundle.bundle.constants import KIND_CONFIG, KIND_LAYER, KIND_OTHER
+from dibundle.bundle.constants import KIND_LAYER, KIND_OTHER
 from dibundle.bundle.manifest import About, AboutImage, Frame, Manifest, Names, Range, Target
 from dibundle.bundle.program import ProgramWriter
 from dibundle.compose.archive import ArchiveComposer, Member
-from dibundle.compose.frames import DOCUMENT_STREAM, Draft, FramePlanner
+from dibundle.compose.frames import Draft, FramePlanner
 from dibundle.compose.layer import Counts, LayerComposer
 from dibundle.compose.objects import ObjectTable
 from dibundle.delta import choose, zstd
@@ -31,7 +31,6 @@ from dibundle.match.images import StoredBlob, inflate_all, read_blobs
 from dibundle.match.matcher import Matcher
 from dibundle.progress import Progress, Silent
 
-CONFIG_SOURCE = 256 << 10  # bytes of base configs that serve as source of the text
 NAMES_SHARE = 0.05  # names for listing may take this share of a bundle ...
 NAMES_FLOOR = 2048  # ... or so many bytes
 
@@ -213,8 +212,6 @@ def _compose(sides: _Sides, executor: Executor) -> _Composed:
         members[numbers[id(member)]] = Member(member, stored.digest, named, compose)
     composer.compose(members)
     rest = composer.segments.finish()
-    if any(draft.stream == DOCUMENT_STREAM for draft in frames.drafts):
-        document_sources += _configs(sides, objects)
     composed = _Composed(
         writer=program,
         frames=frames,
@@ -233,16 +230,14 @@ def _compose(sides: _Sides, executor: Executor) -> _Composed:
 def _known_contents(sides: _Sides) -> dict[bytes, tuple[int, ReadAt]]:
     """Return what the base can serve whole, by digest: (kind, source).
 
-    Layers and configs alone, which every archive of an image holds whatever its form; a compressed layer also as it is
-    stored. Manifests and the like differ from form to form.
+    Layers alone, which every archive of an image holds whatever its form; a compressed layer also as it is stored.
+    Manifests differ from form to form, and so do configs: skopeo writes them anew on the way to an OCI layout.
     """
     known: dict[bytes, tuple[int, ReadAt]] = {}
     for stored in sides.base_blobs:
         if stored.layer:
             known.setdefault(stored.layer.digest, (KIND_LAYER, stored.layer.source))
-        if stored.source.size and stored.blob.kind == "config":
-            known.setdefault(stored.digest, (KIND_CONFIG, stored.source))
-        elif stored.source.size and stored.blob.kind == "layer":
+        if stored.source.size and stored.blob.kind == "layer":
             known.setdefault(stored.digest, (KIND_OTHER, stored.source))
     return known
 
@@ -251,17 +246,6 @@ def _refer(program: ProgramWriter, objects: ObjectTable, content: bytes, known: 
     kind, source = known
     program.seek(objects.use(kind, content, source), 0)
     program.keep(source.size)
-
-
-def _configs(sides: _Sides, objects: ObjectTable) -> list[Range]:
-    """Return the base's configs: the target's configs and manifests are much like them."""
-    ranges = []
-    room = CONFIG_SOURCE
-    for stored in sides.base_blobs:
-        if stored.blob.kind == "config" and 0 < stored.source.size <= room:
-            room -= stored.source.size
-            ranges.append(Range(objects.use(KIND_CONFIG, stored.digest, stored.source), 0, stored.source.size))
-    return ranges
 
 
 def _encode(
