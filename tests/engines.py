@@ -28,8 +28,9 @@ Kind = Literal["classic", "containerd", "podman", "ctr"]
 LOADERS: tuple[Kind, ...] = ("classic", "containerd", "podman")
 START_SECONDS = 60
 
-# Written into every container by the engine: the times of these, and of the directories that hold them, are its own.
-ENGINES_OWN = {"", ".dockerenv", "dev", "dev/console", "dev/pts", "dev/shm", "proc", "sys", "run", "etc"} | {
+# Written into every container by the engine: the times of these are its own. So are the times of directories: stores
+# that copy layers change them while they fill them.
+ENGINES_OWN = {".", ".dockerenv", "dev", "dev/console", "dev/pts", "dev/shm", "proc", "sys", "run", "etc"} | {
     f"etc/{name}" for name in ("hostname", "hosts", "resolv.conf", "mtab")
 }
 
@@ -315,10 +316,10 @@ def _read_export(command: list[str], env: dict[str, str]) -> dict[str, tuple[Any
         assert process.stdout
         with tarfile.open(fileobj=process.stdout, mode="r|") as tar:
             for item in tar:
-                path = item.name.removeprefix("./").strip("/").removeprefix(".")
+                path = item.name.removeprefix("./").strip("/")
                 content = tar.extractfile(item) if item.isreg() else None
                 digest = hashlib.file_digest(content, "sha256").hexdigest() if content else None  # type: ignore[arg-type]
-                mtime = None if path in ENGINES_OWN else item.mtime
+                mtime = None if path in ENGINES_OWN or item.isdir() else item.mtime
                 size = item.size if item.isreg() else 0
                 xattrs = sorted((k, v) for k, v in item.pax_headers.items() if k.startswith("SCHILY."))
                 entries[path] = (

@@ -39,14 +39,14 @@ def test_the_bundles_have_every_region(pair: Pair) -> None:
 @pytest.mark.parametrize("name", BUNDLES)
 def test_cut_bundles(name: str, pair: Pair, trials: Trials) -> None:
     bundle = getattr(pair, name).read_bytes()
-    cases = list(damage.cuts(bundle, 15, seed=1))
+    cases = list(damage.cuts(bundle, 100, seed=1))
     assert [fault for case in cases if (fault := trials.to_stdout(bundle, case))] == []
 
 
 @pytest.mark.parametrize("name", BUNDLES)
 def test_flipped_bits(name: str, pair: Pair, trials: Trials) -> None:
     bundle = getattr(pair, name).read_bytes()
-    cases = list(damage.flips(bundle, 60, seed=2))
+    cases = list(damage.flips(bundle, 200, seed=2))
     assert [fault for case in cases if (fault := trials.to_stdout(bundle, case))] == []
 
 

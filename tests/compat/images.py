@@ -6,7 +6,7 @@ import os
 import tarfile
 from pathlib import Path
 
-from tests.builders import TarItem, build_layer, file, folder, hardlink, symlink
+from tests.builders import TarItem, build_layer, file, folder, symlink
 from tests.content import code, edited, noise, relinked, text
 from tests.engines import Docker
 
@@ -45,14 +45,14 @@ def _rootfs(seed: int) -> bytes:
     """Return the bottom layer as a tar, with the entries that a COPY cannot make."""
     return build_layer(
         [
-            folder("bin/"),
+            folder("bin/", mtime=_TIME),
             file("bin/tool", code(seed, 1_500_000), mode=0o4755, mtime=_TIME),
-            hardlink("bin/tool-too", "bin/tool", mtime=_TIME),
+            TarItem("bin/tool-too", kind=tarfile.LNKTYPE, link="bin/tool", mode=0o4755, mtime=_TIME),
             symlink("bin/sh", "tool", mtime=_TIME),
-            folder("var/"),
+            folder("var/", mtime=_TIME),
             TarItem("var/queue", kind=tarfile.FIFOTYPE, mode=0o600, mtime=_TIME),
             TarItem("var/owned", text(seed + 1, 30_000), uid=1234, gid=70_000, mode=0o640, mtime=_TIME),
-            folder("var/sticky/", mode=0o1777),
+            folder("var/sticky/", mode=0o1777, mtime=_TIME),
             file("var/" + "long/" * 30 + "name", b"deep", mtime=_TIME),
             file("var/\u00e4\u4e2d.txt", b"not ASCII", mtime=_TIME),
             file("var/empty", mtime=_TIME),
