@@ -14,11 +14,19 @@ class Row(Protocol):
     """What the chart needs of a row."""
 
     @property
-    def pair(self) -> str: ...
+    def pair(self) -> str:
+        """Its pair of archives."""
+        ...
+
     @property
-    def tool(self) -> str: ...
+    def tool(self) -> str:
+        """The tool."""
+        ...
+
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Bytes of the delta."""
+        ...
 
 
 def draw(rows: Sequence[Row]) -> str:

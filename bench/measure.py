@@ -1,7 +1,7 @@
 """Whole processes, measured: wall and CPU seconds, and peak memory over the process and all its descendants.
 
-Memory is the proportional set size from /proc, summed over the process tree, sampled every 20 ms; a run shorter than that
-has none.
+Memory is the proportional set size from /proc, summed over the process tree, sampled every 20 ms; a run shorter than
+that has none.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class Run:
     memory: float
 
 
-class Failed(Exception):
+class FailedRunError(Exception):
     """A process ended with an error; the text is the end of what it said."""
 
 
 def run(command: Sequence[str | Path], *, stdin: Path | None = None, stdout: Path | None = None) -> Run:
-    """Run a command to its end and measure it; :class:`Failed` where it fails."""
+    """Run a command to its end and measure it; :class:`FailedRunError` where it fails."""
     with tempfile.TemporaryFile() as errors:
         actions = [
             (os.POSIX_SPAWN_OPEN, 0, str(stdin or os.devnull), os.O_RDONLY, 0),
@@ -48,7 +48,7 @@ def run(command: Sequence[str | Path], *, stdin: Path | None = None, stdout: Pat
         memory = peak.stop()
         if os.waitstatus_to_exitcode(status):
             errors.seek(0)
-            raise Failed(f"{words[0]}: {errors.read()[-300:].decode(errors='replace')}")
+            raise FailedRunError(f"{words[0]}: {errors.read()[-300:].decode(errors='replace')}")
         return Run(wall, used.ru_utime + used.ru_stime, memory)
 
 

@@ -2,8 +2,8 @@
 
     python bench/run.py FOLDER [--tools dib,...] [--pairs a,b]
 
-FOLDER holds a folder for each pair with a.tar and b.tar. Run it in the virtual environment that dib is installed in, with
-Debian's xdelta3 and zstd.
+FOLDER holds a folder for each pair with a.tar and b.tar. Run it in the virtual environment that dib is installed in,
+with Debian's xdelta3 and zstd.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chart import draw
-from measure import Failed, Run, same
+from measure import FailedRunError, Run, same
 from tools import TOOLS
 
 HERE = Path(__file__).parent
@@ -69,7 +69,7 @@ def compare(folder: Path, tool: str) -> Row | None:
         delta, result = Path(work, "delta"), Path(work, "result")
         try:
             made, used = TOOLS[tool](base, target, delta, result)
-        except (Failed, OSError) as error:
+        except (FailedRunError, OSError) as error:
             print(f"{folder.name}: {tool}: {error}", flush=True)
             return None
         return Row(folder.name, tool, delta.stat().st_size, made, used, same(target, result))
@@ -92,13 +92,15 @@ def line(row: Row) -> str:
 
 def report(rows: list[Row], sizes: dict[str, int]) -> str:
     """Return RESULTS.md."""
+    today = datetime.datetime.now(tz=datetime.UTC).date()
     head = [
         "# Measured",
         "",
-        f"{datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores,"
-        f" Python {platform.python_version()}; {', '.join(versions())}.",
-        "Whole processes, one after the other; memory is the peak of the proportional set size over all processes. Times are",
-        "this machine's: compare them within a pair.",
+        f"{today}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()};"
+        f" {', '.join(versions())}.",
+        "",
+        "Whole processes, one after the other; memory is the peak of the proportional set size over all processes.",
+        "Times are this machine's: compare them within a pair.",
         "",
         "| pair | b.tar, bytes |",
         "|---|---|",
