@@ -19,14 +19,31 @@ def compress(data: bytes, level: int, *, prefix: bytes = b"") -> bytes:
         level,
         source_size=len(data) + len(prefix),
         window_log=reach,
-        enable_ldm=len(prefix) > 1 << 20,
         write_content_size=True,
         write_checksum=False,
         write_dict_id=False,
+        **(_fast_search(level, reach) if prefix else {}),
     )
     dictionary = _dictionary(prefix)
     packed: bytes = zstandard.ZstdCompressor(compression_params=parameters, dict_data=dictionary).compress(data)
     return packed
+
+
+def _fast_search(level: int, reach: int) -> dict[str, int]:
+    """Return tables that cover a prefix at the fast levels, whose own are so small that they forget most of it.
+
+    Measured on 128 MB of changed files (python-app), bytes and CPU seconds: level 3 as it is 32.8 M in 0.5 s, with
+    zstd's long-distance matching 34.2 M in 0.7 s; double-fast with tables for the whole 11.3 M in 1.7 s; lazy 10.0 M
+    in 2.2 s; lazy2 9.8 M in 2.6 s.
+    """
+    table = max(10, min(22, reach - 2))
+    if level <= 3:
+        return {"strategy": zstandard.STRATEGY_DFAST, "hash_log": max(10, table - 1), "chain_log": max(10, table - 1)}
+    if level <= 6:
+        return {"strategy": zstandard.STRATEGY_LAZY, "hash_log": table, "chain_log": table, "search_log": 4}
+    if level <= 12:
+        return {"strategy": zstandard.STRATEGY_LAZY2, "hash_log": table, "chain_log": table, "search_log": 4}
+    return {}
 
 
 def declared_size(frame: bytes, *, maximum: int) -> int:
