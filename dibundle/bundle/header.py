@@ -33,6 +33,8 @@ class Header:
     @classmethod
     def decode(cls, data: bytes) -> Header:
         """Parse exactly 64 bytes; :class:`BundleError` on anything that version 1 does not allow."""
+        if len(data) < len(MAGIC) and MAGIC.startswith(data):
+            raise BundleError(f"truncated bundle: {len(data)} bytes, the header alone has {HEADER_SIZE}")
         if data[:4] == MAGIC[:4] and data[:8] != MAGIC:
             raise BundleError(
                 "malformed bundle: its first bytes show that it went through a text-mode transfer",
