@@ -197,8 +197,10 @@ def _compose(sides: _Sides, executor: Executor) -> _Composed:
     frames = FramePlanner(0, text_sources, document_sources)
     target = sides.target_images.archive
     composer = ArchiveComposer(target.bytes, target.index, program, frames)
-    layers = LayerComposer(program, frames, objects, sides.base, Matcher(sides.base, sides.new_layers), counts)
     known = _known_contents(sides)
+    kept = {stored.digest for stored in sides.target_blobs} & known.keys()
+    matcher = Matcher(sides.base, sides.new_layers, kept)
+    layers = LayerComposer(program, frames, objects, sides.base, matcher, counts)
     numbers = {id(entry): number for number, entry in enumerate(target.index.entries)}
     members = {}
     for stored in sides.target_blobs:

@@ -93,7 +93,7 @@ class LayerComposer:
         self._target = Window(layer.source)
         for number, entry in enumerate(layer.index.entries):
             digest = layer.hashes.get(number)
-            self._entry(entry, self._matcher.find(entry, digest), digest)
+            self._entry(entry, self._matcher.find(layer, entry, digest), digest)
         self._flush_keep()
         self._tail(layer)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from dibundle.archive.tar import Entry
-from dibundle.match import names
+from dibundle.match import names, sketch
 from dibundle.match.base import BaseIndex, Layer, Place, is_file
+from dibundle.match.sketch import SketchIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,40 +22,54 @@ class Match:
 class Matcher:
     """Chooses base entries for the entries of target layers.
 
-    The order of preference: the same content (at the same path, next in sequence, anywhere), the same path, the same
-    path or name but for versions and hashes among what the target has no other use for.
+    The order of preference: the same content (at the same path, next in sequence, anywhere); the same path; then, among
+    what the target has no other use for, like content, the same path but for versions and hashes, the same name but
+    for those.
     """
 
-    def __init__(self, base: BaseIndex, targets: Iterable[Layer]) -> None:
+    def __init__(self, base: BaseIndex, targets: Iterable[Layer], kept: Collection[bytes]) -> None:
+        """Match the new layers ``targets``; ``kept`` are the digests of base layers that the target has whole."""
         self._base = base
-        self._spare = self._spare_names({names.clean(e.path) for layer in targets for e in layer.index.entries})
+        self._kept = kept
+        self._spare = self._spare_files({names.clean(e.path) for layer in targets for e in layer.index.entries})
+        self._spare_names = self._by_names(self._spare)
+        self._sketches: SketchIndex[Place] | None = None
         self._expected = Place(0, 0)
 
-    def _spare_names(self, used: set[bytes]) -> dict[bytes, list[Place]]:
-        """Index the base files whose path the target does not have, by their names without versions."""
-        spare: dict[bytes, list[Place]] = {}
-        for path in self._base.paths():
-            if path in used:
-                continue
-            for place in self._base.at_path(path):
-                if is_file(self._base.entry(place)):
-                    spare.setdefault(names.versionless(path), []).append(place)
-                    spare.setdefault(names.stem(path), []).append(place)
-        return spare
+    def _spare_files(self, used: set[bytes]) -> list[Place]:
+        """Return the base files whose path the target does not have."""
+        return [
+            place
+            for path in self._base.paths()
+            if path not in used
+            for place in self._base.at_path(path)
+            if is_file(self._base.entry(place))
+        ]
+
+    def _by_names(self, places: list[Place]) -> dict[bytes, list[Place]]:
+        found: dict[bytes, list[Place]] = {}
+        for place in places:
+            path = names.clean(self._base.entry(place).path)
+            for name in {names.versionless(path), names.stem(path)}:
+                found.setdefault(name, []).append(place)
+        return found
 
     @property
     def expected_layer(self) -> int:
         """The base layer of the last match, where the next one is looked for first."""
         return self._expected.layer
 
-    def find(self, entry: Entry, digest: bytes | None) -> Match | None:
-        """Return the best base entry for ``entry``, whose content has sha256 ``digest`` (None: like no base file)."""
-        match = self._find(entry, digest)
+    def find(self, layer: Layer, entry: Entry, digest: bytes | None) -> Match | None:
+        """Return the best base entry for ``entry`` of ``layer``.
+
+        ``digest`` is the sha256 of its content, None where no base file can have the same.
+        """
+        match = self._find(layer, entry, digest)
         if match:
             self._expected = Place(match.place.layer, match.place.entry + 1)
         return match
 
-    def _find(self, entry: Entry, digest: bytes | None) -> Match | None:
+    def _find(self, layer: Layer, entry: Entry, digest: bytes | None) -> Match | None:
         path = names.clean(entry.path)
         at_path = self._base.at_path(path)
         if not is_file(entry):
@@ -64,10 +79,25 @@ class Matcher:
         if same:
             return Match(self._nearest([place for place in same if place in at_path] or same), same=True)
         files = [place for place in at_path if is_file(self._base.entry(place))]
-        if not files:
-            files = self._spare.get(names.versionless(path)) or self._spare.get(names.stem(path)) or []
-            return Match(self._most_alike(entry, files), same=False) if files else None
-        return Match(self._nearest(files), same=False)
+        if files:
+            return Match(self._nearest(files), same=False)
+        like = self._like_content(layer, entry)
+        if like:
+            return Match(like, same=False)
+        files = self._spare_names.get(names.versionless(path)) or self._spare_names.get(names.stem(path)) or []
+        return Match(self._most_alike(entry, files), same=False) if files else None
+
+    def _like_content(self, layer: Layer, entry: Entry) -> Place | None:
+        """Return the spare base file whose content is most like the entry's."""
+        if entry.size < sketch.SMALLEST or not self._spare:
+            return None
+        if self._sketches is None:
+            self._sketches = sketch.SketchIndex()
+            for place in self._spare:
+                old, source = self._base.entry(place), self._base.layers[place.layer]
+                if old.size >= sketch.SMALLEST and source.digest not in self._kept:
+                    self._sketches.add(place, _beginning(source, old))
+        return next(iter(self._sketches.nearest(_beginning(layer, entry))), None)
 
     def _nearest(self, places: list[Place]) -> Place:
         """Prefer the entry that comes next, then its layer, then the topmost layer."""
@@ -89,3 +119,7 @@ class Matcher:
             return shared, -abs(other.size - entry.size)
 
         return max(places[:64], key=likeness)
+
+
+def _beginning(layer: Layer, entry: Entry) -> bytes:
+    return layer.source.read_at(entry.content, min(entry.size, sketch.LARGEST))

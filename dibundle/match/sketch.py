@@ -1,0 +1,52 @@
+"""Sketches: a few numbers that files share where they share content, whatever their names.
+
+A file's features are checksums of the bytes behind places that its content itself marks, so that they do not depend on
+where in the file the content lies; its sketch is the smallest of them (minhash). A regular expression finds the marks,
+so that plain Python scans some 100 MB/s.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+import zlib
+from collections import Counter
+from collections.abc import Hashable, Iterable
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+
+_MARK = re.compile(rb"[\0 \n\t(,=/][\x40-\x49\x61-\x68\x80-\x8f]")
+_FEATURE = 20  # bytes behind a mark
+SKETCH = 24  # numbers in a sketch
+LARGEST = 1 << 20  # bytes of a file that are looked at, from its beginning
+SMALLEST = 256  # bytes from which a file is worth a sketch
+CROWD = 32  # files that may share a feature before it tells nothing
+ALIKE = 3  # shared numbers from which two files count as alike
+
+
+def sketch(data: bytes) -> list[int]:
+    """Return the sketch of a content: at most 24 distinct numbers."""
+    features = {zlib.crc32(data[found.start() : found.start() + _FEATURE]) for found in _MARK.finditer(data)}
+    return heapq.nsmallest(SKETCH, features)
+
+
+class SketchIndex(Generic[Key]):
+    """Finds which of many files is most like a content."""
+
+    def __init__(self) -> None:
+        self._files: dict[int, list[Key]] = {}
+
+    def add(self, key: Key, data: bytes) -> None:
+        """Take in a file."""
+        for number in sketch(data):
+            self._files.setdefault(number, []).append(key)
+
+    def nearest(self, data: bytes) -> Iterable[Key]:
+        """Return the files that share most with ``data``, the best first; none where nothing is alike."""
+        votes: Counter[Key] = Counter()
+        for number in sketch(data):
+            files = self._files.get(number, ())
+            if len(files) <= CROWD:
+                votes.update(files)
+        return [key for key, count in votes.most_common(4) if count >= ALIKE]
