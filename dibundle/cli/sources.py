@@ -51,11 +51,17 @@ class _Descriptor:
             raise FileError(f"cannot read {self._name}: {error.strerror}") from error
 
 
-def open_sources(names: Sequence[str], stack: ExitStack, *, tmp: str | None = None) -> Sources:
-    """Open every argument; ``-`` is stdin. Raises :class:`FileError` and :class:`ArchiveError`."""
+def open_sources(
+    names: Sequence[str], stack: ExitStack, *, tmp: str | None = None, bundle_wanted: bool = True
+) -> Sources:
+    """Open every argument; ``-`` is stdin. Raises :class:`FileError` and :class:`ArchiveError`.
+
+    Where a ``bundle_wanted`` is not found, an empty file is taken for what is left of one.
+    """
     if names.count("-") > 1:
         raise UsageError("stdin can be given once", hint="save one of the two into a file")
     sources = Sources()
+    empty: list[tuple[str, int]] = []
     for name in names:
         fd = 0 if name == "-" else _open(name)
         if fd:
@@ -65,16 +71,23 @@ def open_sources(names: Sequence[str], stack: ExitStack, *, tmp: str | None = No
         if stat.S_ISREG(status.st_mode):
             sources.identities[shown] = (status.st_dev, status.st_ino)
         head = _read_head(fd, shown)
-        if head[:4] == MAGIC[:4]:
+        if _is_bundle(head):
             sources.bundles.append((shown, _Descriptor(fd, shown, head)))
+        elif not head and not stat.S_ISDIR(status.st_mode):
+            empty.append((shown, fd))
         else:
             sources.archives.append(_archive(fd, shown, head, stack, tmp))
+    for shown, fd in empty:
+        if bundle_wanted and not sources.bundles:
+            sources.bundles.append((shown, _Descriptor(fd, shown, b"")))
+        else:
+            sources.archives.append(_archive(fd, shown, b"", stack, tmp))
     return sources
 
 
 def open_archives(names: Sequence[str], stack: ExitStack, *, tmp: str | None = None) -> Sources:
     """Open arguments that must be archives."""
-    sources = open_sources(names, stack, tmp=tmp)
+    sources = open_sources(names, stack, tmp=tmp, bundle_wanted=False)
     if sources.bundles:
         raise UsageError(
             f"{sources.bundles[0][0]} is a bundle, an image archive is wanted here",
@@ -118,6 +131,12 @@ def _read_head(fd: int, name: str) -> bytes:
     except OSError as error:
         raise FileError(f"cannot read {name}: {error.strerror}") from error
     return head
+
+
+def _is_bundle(head: bytes) -> bool:
+    """Tell a bundle by its first bytes, even one that is cut short within them or has a few of them damaged."""
+    same = sum(a == b for a, b in zip(head, MAGIC, strict=False))
+    return same >= 6 or (0 < len(head) < len(MAGIC) and same == len(head))
 
 
 def _archive(fd: int, name: str, head: bytes, stack: ExitStack, tmp: str | None) -> Archive:
