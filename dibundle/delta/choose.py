@@ -12,7 +12,8 @@ DEFAULT_LEVEL = 6
 CODEC_NAMES = ("auto", "zstd", "vcdiff", "cover")
 
 _ZSTD_LEVELS = {1: 3, 2: 6, 3: 9, 4: 12, 5: 15, 6: 19, 7: 19, 8: 19, 9: 19}
-WITH_SOURCE = frozenset((codecs.ZSTD_PREFIX, codecs.VCDIFF, codecs.COVER))
+WITH_SOURCE = frozenset((codecs.ZSTD_PREFIX, codecs.VCDIFF, codecs.COVER, codecs.RELINK))
+RELINK_LEVEL = 4  # from which level on native code is relinked
 SMALL = 1 << 20  # bytes of target up to which the default level tries more than one codec
 
 
@@ -50,8 +51,14 @@ def _candidates(target: bytes, source: bytes, options: Options) -> Iterator[tupl
         yield codecs.ZSTD_PREFIX, zstd.compress(target, level, prefix=source)
     if options.codec == "zstd" or (options.codec == "auto" and options.level <= 2):
         return
-    from dibundle.delta import cover, covers, vcdiff  # creation alone needs HDiffPatch
+    from dibundle.delta import cover, covers, relink, vcdiff  # creation alone needs HDiffPatch
 
+    if options.codec != "vcdiff" and options.level >= RELINK_LEVEL:
+        relinked = relink.encode(source, target, effort=options.level)
+        if relinked is not None:
+            yield codecs.RELINK, relinked
+            if len(target) > SMALL:  # a second search would double the time, to save a header at the best
+                return
     found = covers.find(source, target)
     if options.codec == "vcdiff":
         yield codecs.VCDIFF, zstd.compress(vcdiff.encode(source, target, found), level)

@@ -12,8 +12,9 @@ ZSTD = 1
 ZSTD_PREFIX = 2
 VCDIFF = 3
 COVER = 4
+RELINK = 5
 
-NAMES = {STORED: "stored", ZSTD: "zstd", ZSTD_PREFIX: "zstd-prefix", VCDIFF: "vcdiff", COVER: "cover"}
+NAMES = {STORED: "stored", ZSTD: "zstd", ZSTD_PREFIX: "zstd-prefix", VCDIFF: "vcdiff", COVER: "cover", RELINK: "relink"}
 
 
 def decode(codec: int, payload: bytes, source: bytes, size: int) -> bytes:
@@ -53,11 +54,18 @@ def _cover(payload: bytes, source: bytes, size: int) -> bytes:
     return cover.decode(payload, source, size)
 
 
+def _relink(payload: bytes, source: bytes, size: int) -> bytes:
+    from dibundle.delta import relink
+
+    return relink.decode(payload, source, size)
+
+
 _DECODERS: dict[int, Callable[[bytes, bytes, int], bytes]] = {
     STORED: _stored,
     ZSTD: _zstd,
     ZSTD_PREFIX: _zstd_prefix,
     VCDIFF: _vcdiff,
     COVER: _cover,
+    RELINK: _relink,
 }
 KNOWN = frozenset(_DECODERS)

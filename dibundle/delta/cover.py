@@ -7,10 +7,12 @@ before each cover, its length, its seek in the source), the difference, the lite
 from __future__ import annotations
 
 from array import array
+from dataclasses import dataclass
 from typing import Final
 
 from dibundle.delta import model, streams
 from dibundle.delta.covers import Covers
+from dibundle.delta.numbers import Numbers, number, turned, turned_back
 from dibundle.errors import BundleError
 from dibundle.native.library import LIBRARY, Buffer, Pinned
 
@@ -22,6 +24,13 @@ DEFAULT_EFFORT: Final = 6
 MAX_COVERS: Final = 1 << 20
 """Covers in a payload at most: their columns and rows then take less than 80 MB, whatever a payload declares."""
 
+SLOW_EFFORT: Final = 8
+"""From this effort on a payload may take as long to decode as it likes; below it the model has a limit:"""
+
+MODEL_TIME: Final = 10_000_000
+"""Nanoseconds that the model may take, as estimated, for each MiB of target."""
+
+_ZSTD_LEVELS: Final = {1: 3, 2: 6, 3: 9, 4: 12, 5: 15}
 _NAMES: Final = ("gap", "length", "seek", "difference", "literal")
 
 
@@ -33,19 +42,44 @@ def encode(source: bytes, target: bytes, covers: Covers, *, effort: int = DEFAUL
     ``ValueError`` for covers that do not fit the two or are out of order.
     """
     covers.check(len(source), len(target))
-    rows = _rows(covers if len(covers) <= MAX_COVERS else covers.longest(MAX_COVERS))
+    rows = flat(covers if len(covers) <= MAX_COVERS else covers.longest(MAX_COVERS))
     difference, literals = _split(source, target, rows)
-    level = {1: 3, 2: 6, 3: 9, 4: 12, 5: 15}.get(effort, 19)
+    level = _ZSTD_LEVELS.get(effort, 19)
     number_trials = ((0, 0, 0), (3, 0, 0)) if effort >= 5 else ()
     literal_trials = () if effort < 7 else ((3, 0, 2), (4, 0, 0)) if effort >= 9 else ((3, 0, 2),)
     packed = [streams.pack(column, level=level, literal_bits=number_trials) for column in _columns(rows)]
-    packed.append(_pack_difference(source, rows, difference, effort=effort))
+    packed.append(_pack_difference(source, rows, difference, target_size=len(target), effort=effort))
     packed.append(streams.pack(literals, level=level, literal_bits=literal_trials))
     sizes = [*map(len, _columns(rows)), len(difference), len(literals)]
-    head = bytearray(_number(len(rows) // 3))
+    head = bytearray(number(len(rows) // 3))
     for (packer, stored), size in zip(packed, sizes, strict=True):
-        head += bytes([packer]) + _number(len(stored)) + _number(size)
+        head += bytes([packer]) + number(len(stored)) + number(size)
     return bytes(head) + b"".join(stored for _, stored in packed)
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A payload whose covers have been read and checked; ``rows`` has source, target and length of each in turn."""
+
+    rows: array[int]
+    headers: tuple[tuple[int, int], ...]
+    stored: tuple[bytes, ...]
+    target_size: int
+
+    def apply(self, source: Buffer) -> bytes:
+        """Return the target; ``source`` has the size that the payload was parsed for."""
+        (packer, covered), (literal_packer, literal_size) = self.headers
+        difference: Buffer
+        if packer == MODEL:
+            if len(self.stored[0]) < 2:
+                raise BundleError("malformed bundle: a modelled difference without its parameters")
+            bits, quiet = self.stored[0][:2]
+            stream = memoryview(self.stored[0])[2:]
+            difference = model.decode(stream, source, self.rows, covered, bits=bits, quiet=quiet)
+        else:
+            difference = streams.unpack(packer, self.stored[0], covered)
+        literals = streams.unpack(literal_packer, self.stored[1], literal_size)
+        return _join(source, self.rows, difference, literals, self.target_size)
 
 
 def decode(payload: bytes, source: Buffer, target_size: int) -> bytes:
@@ -54,7 +88,12 @@ def decode(payload: bytes, source: Buffer, target_size: int) -> bytes:
     Needs, beyond the result, memory for the covered and the literal bytes, up to 80 MB for a million covers and up to
     128 MiB for the packers' windows or tables.
     """
-    reader = _Numbers(payload)
+    return parse(payload, memoryview(source).nbytes, target_size).apply(source)
+
+
+def parse(payload: bytes, source_size: int, target_size: int) -> Parsed:
+    """Read the covers of ``payload`` and check all that can be checked without the source."""
+    reader = Numbers(payload)
     count = reader.number()
     if count > min(target_size, MAX_COVERS):
         raise BundleError(f"malformed bundle: {count} covers, at most {min(target_size, MAX_COVERS)}")
@@ -73,36 +112,36 @@ def decode(payload: bytes, source: Buffer, target_size: int) -> bytes:
         stored.append(payload[reader.at : reader.at + length])
         reader.at += length
     columns = [
-        _Numbers(streams.unpack(packer, data, size)).numbers(count)
+        Numbers(streams.unpack(packer, data, size)).numbers(count)
         for (packer, _, size), data in zip(headers[:3], stored, strict=False)
     ]
-    covered = headers[3][2]
-    rows = _place(columns, memoryview(source).nbytes, covered, target_size)
-    packer = headers[3][0]
-    difference: Buffer
-    if packer == MODEL:
-        if len(stored[3]) < 2:
-            raise BundleError("malformed bundle: a modelled difference without its parameters")
-        bits, quiet = stored[3][:2]
-        difference = model.decode(memoryview(stored[3])[2:], source, rows, covered, bits=bits, quiet=quiet)
-    else:
-        difference = streams.unpack(packer, stored[3], covered)
-    literals = streams.unpack(headers[4][0], stored[4], headers[4][2])
-    return _join(source, rows, difference, literals, target_size)
+    rows = _place(columns, source_size, headers[3][2], target_size)
+    return Parsed(rows, tuple((packer, size) for packer, _, size in headers[3:]), tuple(stored[3:]), target_size)
 
 
-def _pack_difference(source: bytes, rows: array[int], difference: bytes, *, effort: int) -> tuple[int, bytes]:
+def _pack_difference(
+    source: bytes, rows: array[int], difference: bytes, *, target_size: int, effort: int
+) -> tuple[int, bytes]:
     """Return the packer and the packed form of the difference stream."""
     quick = streams.pack(difference, level=3)
     if len(quick[1]) < 64:
         return quick
+    if effort < SLOW_EFFORT and _model_time(difference) > MODEL_TIME * target_size >> 20:
+        level = _ZSTD_LEVELS.get(effort, 19)
+        return streams.pack(difference, level=level, literal_bits=((3, 0, 0),) if effort >= 5 else ())
     bits = max(model.MIN_BITS, min(model.MAX_BITS, len(difference).bit_length() - 2))
     quiet = 0 if effort >= 9 else 32 if effort >= 6 else 16
     modelled = bytes([bits, quiet]) + model.encode(source, rows, difference, bits=bits, quiet=quiet)
     return (MODEL, modelled) if len(modelled) < len(quick[1]) else quick
 
 
-def _rows(covers: Covers) -> array[int]:
+def _model_time(difference: bytes) -> int:
+    """Return about how many nanoseconds the model takes for ``difference``: runs of zeros cost it next to nothing."""
+    quiet = 32 * difference.count(bytes(32))
+    return quiet + 100 * (len(difference) - quiet)
+
+
+def flat(covers: Covers) -> array[int]:
     """Return source, target and length of one cover after another, as the C functions take them."""
     rows = array("q", bytes(24 * len(covers)))
     rows[0::3], rows[1::3], rows[2::3] = covers.source, covers.target, covers.length
@@ -117,9 +156,9 @@ def _columns(rows: array[int]) -> tuple[bytes, bytes, bytes]:
         source, target, length = rows[at : at + 3]
         gap = target - target_end
         seek = source - source_end - gap
-        gaps += _number(gap)
-        lengths += _number(length)
-        seeks += _number(seek << 1 if seek >= 0 else ~seek << 1 | 1)
+        gaps += number(gap)
+        lengths += number(length)
+        seeks += number(turned(seek))
         source_end, target_end = source + length, target + length
     return bytes(gaps), bytes(lengths), bytes(seeks)
 
@@ -129,8 +168,7 @@ def _place(columns: list[array[int]], source_size: int, covered: int, target_siz
     rows = array("q")
     source_end = target_end = total = 0
     for gap, length, turn in zip(*columns, strict=True):
-        seek = ~(turn >> 1) if turn & 1 else turn >> 1
-        source, target = source_end + gap + seek, target_end + gap
+        source, target = source_end + gap + turned_back(turn), target_end + gap
         source_end, target_end = source + length, target + length
         total += length
         if length == 0 or source < 0 or source_end > source_size or target_end > target_size:
@@ -186,52 +224,3 @@ def _join(source: Buffer, rows: array[int], difference: Buffer, literals: bytes,
         done += length
     target[end:] = literals[literal:]
     return bytes(target)
-
-
-def _number(value: int) -> bytes:
-    """Return ``value`` in groups of seven bits, the lowest first, the top bit set on all bytes but the last."""
-    out = bytearray()
-    while value >= 128:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-class _Numbers:
-    """Reads numbers from ``data``, in their shortest form alone, below 2**63."""
-
-    __slots__ = ("at", "data")
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.at = 0
-
-    def byte(self) -> int:
-        """Return the next byte."""
-        if self.at >= len(self.data):
-            raise BundleError("malformed bundle: a cover payload ends too early")
-        self.at += 1
-        return self.data[self.at - 1]
-
-    def number(self) -> int:
-        """Return the next number."""
-        value = shift = 0
-        while True:
-            byte = self.byte()
-            value |= (byte & 127) << shift
-            if byte < 128:
-                break
-            shift += 7
-            if shift > 56:
-                raise BundleError("malformed bundle: a number in a cover payload is too long")
-        if byte == 0 and shift:
-            raise BundleError("malformed bundle: a number in a cover payload is not in its shortest form")
-        return value
-
-    def numbers(self, count: int) -> array[int]:
-        """Return ``count`` numbers, which must be all there is."""
-        values = array("q", (self.number() for _ in range(count)))
-        if self.at != len(self.data):
-            raise BundleError("malformed bundle: a cover column has bytes after its last number")
-        return values

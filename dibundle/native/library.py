@@ -13,7 +13,7 @@ from array import array
 from pathlib import Path
 from typing import Final
 
-ABI: Final = 1
+ABI: Final = 2
 """What ``dib_abi()`` of a library that fits this package returns: raised with every change of a C signature."""
 
 Buffer = bytes | bytearray | memoryview
@@ -26,6 +26,10 @@ _SIGNATURES: Final[dict[str, list[type]]] = {
     "dib_vcdiff_encode": [_PTR, _I64, _PTR, _I64, _PTR, _I64, _I64, _I64, _PTR, _PTR, _PTR, _I64, _PTR],
     "dib_cover_split": [_PTR, _PTR, _I64, _PTR, _I64, _PTR, _PTR],
     "dib_cover_join": [_PTR, _PTR, _I64, _PTR, _PTR, _PTR, _I64],
+    "dib_relink": [_PTR, _PTR, _I64, _PTR, _I64, _I64],
+    "dib_relink_steps": [_PTR, _I64, _PTR, _I64, _PTR, _I64, _I64, _PTR, _I64, _PTR, _I64],
+    "dib_relink_votes": [_PTR, _PTR, _PTR, _PTR, _PTR, _I64, _PTR, _I64, _PTR, _I64],
+    "dib_anchors": [_PTR, _I64, _PTR, _I64, _PTR, _I64],
     "dib_model_encode": [_PTR, _I64, _PTR, _I64, _PTR, _I64, _I64, _PTR, _I64],
     "dib_model_decode": [_PTR, _I64, _PTR, _I64, _PTR, _I64, _I64, _PTR, _I64],
 }

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from dibundle.delta import cover, model, streams
 from dibundle.delta.covers import Cover, Covers, find
+from dibundle.delta.numbers import number
 from dibundle.errors import BundleError
 from tests.delta.mutate import code_like, edits, twins
 
@@ -82,7 +83,7 @@ def test_the_model_at_its_limits(monkeypatch, quiet):
     source = rng.randbytes(3000)
     rows = Covers.of([(0, 0, 1), (2999, 1, 1), (1, 2, 2998), (5, 3000, 7)])
     difference = bytes(rng.choice([0, 0, 0, 1, 255]) for _ in range(3007))
-    flat = cover._rows(rows)
+    flat = cover.flat(rows)
 
     def turn():
         stream = model.encode(source, flat, difference, bits=10, quiet=quiet)
@@ -138,7 +139,7 @@ def test_random_bytes_raise_bundle_error_alone(payload, size):
 @given(st.lists(st.integers(0, 1 << 62), min_size=15, max_size=15), st.binary(max_size=40), st.integers(0, 1 << 40))
 @settings(max_examples=300, deadline=None)
 def test_random_headers_take_no_memory(numbers, rest, size):
-    payload = b"".join(map(cover._number, numbers)) + rest
+    payload = b"".join(map(number, numbers)) + rest
     outcome(payload, b"source" * 20, size)
 
 

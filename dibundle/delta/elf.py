@@ -1,0 +1,106 @@
+"""What relinking has to know of native code, read from the section headers of ELF files (creation only).
+
+A source may be several files one after another, or a stretch from the middle of one; whatever is found wrong here costs
+bytes, never correctness.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+X86_64: Final = 62
+AARCH64: Final = 183
+
+_MAGIC: Final = b"\x7fELF\x02\x01"  # 64 bits, lowest byte first
+_NOTE, _NOBITS, _RELA = 7, 8, 4
+_WRITE, _ALLOC, _EXECUTE, _THREAD = 1, 2, 4, 0x400
+_MAX_SECTIONS: Final = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A section that is loaded: ``start`` is its offset in the data, ``stored`` tells whether it has bytes there."""
+
+    name: bytes
+    start: int
+    length: int
+    address: int
+    code: bool
+    writable: bool
+    relocations: bool
+    stored: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """One ELF file within the data: where it starts and ends, and its sections in the order of their addresses."""
+
+    start: int
+    end: int
+    machine: int
+    sections: tuple[Section, ...]
+
+
+def programs(data: bytes) -> list[Program]:
+    """Return the ELF files for x86-64 and aarch64 that lie in ``data``, in order and apart from each other."""
+    return list(_programs(data))
+
+
+def starts_one(data: bytes) -> bool:
+    """Tell whether ``data`` may hold such a file, without looking further."""
+    return _MAGIC in data
+
+
+def _programs(data: bytes) -> Iterator[Program]:
+    at = data.find(_MAGIC)
+    while at >= 0:
+        try:
+            found = _program(data, at)
+        except (struct.error, ValueError):
+            found = None
+        if found is not None:
+            yield found
+        at = data.find(_MAGIC, found.end if found else at + 1)
+
+
+def _program(data: bytes, at: int) -> Program | None:
+    machine = struct.unpack_from("<H", data, at + 18)[0]
+    table, size, count, names = (
+        *struct.unpack_from("<Q", data, at + 40),
+        *struct.unpack_from("<HHH", data, at + 58),
+    )
+    if machine not in (X86_64, AARCH64) or size != 64 or not names < count <= _MAX_SECTIONS:
+        return None
+    rows = [struct.unpack_from("<IIQQQQ", data, at + table + 64 * k) for k in range(count)]
+    text = at + rows[names][4]
+    end = at + table + 64 * count
+    sections = []
+    for name, kind, flags, address, offset, length in rows:
+        stored = kind != _NOBITS
+        if stored and kind:
+            end = max(end, at + offset + length)
+        if not flags & _ALLOC or not length or (flags & _THREAD and not stored) or address + length >= 1 << 39:
+            continue
+        if stored and at + offset + length > len(data):
+            return None
+        sections.append(
+            Section(
+                name=data[text + name : data.index(b"\0", text + name)],
+                start=at + offset,
+                length=length,
+                address=address,
+                code=bool(flags & _EXECUTE),
+                writable=bool(flags & _WRITE),
+                relocations=kind == _RELA,
+                stored=stored,
+            )
+        )
+    sections.sort(key=lambda section: (section.address, section.start))
+    kept: list[Section] = []
+    for section in sections:
+        if not kept or kept[-1].address + kept[-1].length <= section.address:
+            kept.append(section)
+    return Program(start=at, end=min(end, len(data)), machine=machine, sections=tuple(kept)) if kept else None
