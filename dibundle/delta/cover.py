@@ -10,7 +10,7 @@ from array import array
 from dataclasses import dataclass
 from typing import Final
 
-from dibundle.delta import model, streams
+from dibundle.delta import model, sparse, streams
 from dibundle.delta.covers import Covers
 from dibundle.delta.numbers import Numbers, number, turned, turned_back
 from dibundle.errors import BundleError
@@ -19,11 +19,15 @@ from dibundle.native.library import LIBRARY, Buffer, Pinned
 MODEL: Final = 3
 """The packer of the difference stream alone that sees the source: delta/model.py."""
 
+SPARSE: Final = 4
+"""The other packer of the difference stream alone: delta/sparse.py."""
+
 DEFAULT_EFFORT: Final = 6
 
 MAX_COVERS: Final = 1 << 20
 """Covers in a payload at most: their columns and rows then take less than 80 MB, whatever a payload declares."""
 
+SMALL_LITERALS: Final = 4 << 20  # up to which LZMA2 is tried for literals below effort 7
 SLOW_EFFORT: Final = 8
 """From this effort on a payload may take as long to decode as it likes; below it the model has a limit:"""
 
@@ -37,16 +41,18 @@ _NAMES: Final = ("gap", "length", "seek", "difference", "literal")
 def encode(source: bytes, target: bytes, covers: Covers, *, effort: int = DEFAULT_EFFORT) -> bytes:
     """Return the payload from which :func:`decode` makes ``target`` out of ``source``, by ``covers`` of the two.
 
-    ``effort`` is 1 (fast) to 9 (small): it sets zstd's level, from 7 on LZMA2 is tried for the literals too, and the
-    model's short form, which is faster, is used less. Beyond ``MAX_COVERS`` only the longest covers are used. Raises
-    ``ValueError`` for covers that do not fit the two or are out of order.
+    ``effort`` is 1 (fast) to 9 (small): it sets zstd's level, from 5 on LZMA2 is tried, below ``SLOW_EFFORT`` the model
+    only where it is quick to decode. Beyond ``MAX_COVERS`` only the longest covers are used. Raises ``ValueError`` for
+    covers that do not fit the two or are out of order.
     """
     covers.check(len(source), len(target))
     rows = flat(covers if len(covers) <= MAX_COVERS else covers.longest(MAX_COVERS))
     difference, literals = _split(source, target, rows)
     level = _ZSTD_LEVELS.get(effort, 19)
     number_trials = ((0, 0, 0), (3, 0, 0)) if effort >= 5 else ()
-    literal_trials = () if effort < 7 else ((3, 0, 2), (4, 0, 0)) if effort >= 9 else ((3, 0, 2),)
+    literal_trials: tuple[tuple[int, int, int], ...] = ()
+    if effort >= 7 or (effort >= 5 and len(literals) <= SMALL_LITERALS):
+        literal_trials = ((3, 0, 2), (4, 0, 0)) if effort >= 9 else ((3, 0, 0),)
     packed = [streams.pack(column, level=level, literal_bits=number_trials) for column in _columns(rows)]
     packed.append(_pack_difference(source, rows, difference, target_size=len(target), effort=effort))
     packed.append(streams.pack(literals, level=level, literal_bits=literal_trials))
@@ -76,6 +82,8 @@ class Parsed:
             bits, quiet = self.stored[0][:2]
             stream = memoryview(self.stored[0])[2:]
             difference = model.decode(stream, source, self.rows, covered, bits=bits, quiet=quiet)
+        elif packer == SPARSE:
+            difference = sparse.unpack(self.stored[0], covered)
         else:
             difference = streams.unpack(packer, self.stored[0], covered)
         literals = streams.unpack(literal_packer, self.stored[1], literal_size)
@@ -127,8 +135,10 @@ def _pack_difference(
     if len(quick[1]) < 64:
         return quick
     if effort < SLOW_EFFORT and _model_time(difference) > MODEL_TIME * target_size >> 20:
-        level = _ZSTD_LEVELS.get(effort, 19)
-        return streams.pack(difference, level=level, literal_bits=((3, 0, 0),) if effort >= 5 else ())
+        small = effort >= 5  # LZMA2 then wins, so that zstd need not try hard
+        level = 3 if small else _ZSTD_LEVELS[effort]
+        sparse_form = sparse.pack(difference, level=level, literal_bits=((3, 0, 0),) if small else ())
+        return (SPARSE, sparse_form) if len(sparse_form) < len(quick[1]) else quick
     bits = max(model.MIN_BITS, min(model.MAX_BITS, len(difference).bit_length() - 2))
     quiet = 0 if effort >= 9 else 32 if effort >= 6 else 16
     modelled = bytes([bits, quiet]) + model.encode(source, rows, difference, bits=bits, quiet=quiet)

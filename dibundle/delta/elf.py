@@ -6,7 +6,10 @@ bytes, never correctness.
 
 from __future__ import annotations
 
+import re
 import struct
+import sys
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +21,7 @@ _MAGIC: Final = b"\x7fELF\x02\x01"  # 64 bits, lowest byte first
 _NOTE, _NOBITS, _RELA = 7, 8, 4
 _WRITE, _ALLOC, _EXECUTE, _THREAD = 1, 2, 4, 0x400
 _MAX_SECTIONS: Final = 4096
+_LEAST_STRETCH: Final = 1 << 20  # shorter stretches of a program are not worth a guess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +53,36 @@ def programs(data: bytes) -> list[Program]:
     return list(_programs(data))
 
 
-def starts_one(data: bytes) -> bool:
-    """Tell whether ``data`` may hold such a file, without looking further."""
-    return _MAGIC in data
+def guess(data: bytes) -> Program | None:
+    """Return ``data`` as one section of code if it looks like a stretch of a large program, without its headers.
+
+    Looks at 64 samples of 4 KiB: in code, calls stand close together and most lead somewhere near.
+    """
+    if len(data) < _LEAST_STRETCH:
+        return None
+    x86 = arm = x86_all = 0
+    step = len(data) // 64
+    for start in range(0, len(data) - 4096, step):
+        piece = data[start : start + 4096]
+        for found in re.finditer(b"\xe8", piece[:-5]):
+            x86_all += 1
+            at = found.start() + 1
+            target = start + at + 4 + int.from_bytes(piece[at : at + 4], "little", signed=True)
+            x86 += 0 <= target < len(data)
+        words = array("I", piece[start % 4 and 4 - start % 4 :][:4092])
+        if sys.byteorder == "big":
+            words.byteswap()
+        arm += sum(word >> 26 == 0x25 for word in words)
+    if x86 > 64 * 12 and x86 * 2 > x86_all:
+        machine = X86_64
+    elif arm > 64 * 12:
+        machine = AARCH64
+    else:
+        return None
+    whole = Section(
+        name=b"", start=0, length=len(data), address=0, code=True, writable=False, relocations=False, stored=True
+    )
+    return Program(start=0, end=len(data), machine=machine, sections=(whole,))
 
 
 def _programs(data: bytes) -> Iterator[Program]:

@@ -33,9 +33,10 @@ class Plan:
 
 def plan(source: bytes, target: bytes) -> Plan | None:
     """Return what relinking ``source`` towards ``target`` takes; ``None`` if they hold no native code that moved."""
-    if not elf.starts_one(source) or not elf.starts_one(target):
-        return None
     old, new = elf.programs(source), elf.programs(target)
+    if not old or not new:
+        stretches = elf.guess(source), elf.guess(target)
+        old, new = [[stretch] if stretch else [] for stretch in stretches]
     pairs = _pairs(old, new)
     regions: list[Region] = []
     sections: list[Section] = []

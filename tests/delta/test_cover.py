@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dibundle.delta import cover, model, streams
+from dibundle.delta import cover, model, sparse, streams
 from dibundle.delta.covers import Cover, Covers, find
 from dibundle.delta.numbers import number
 from dibundle.errors import BundleError
@@ -72,7 +72,7 @@ def test_native_and_twin_write_the_same_bytes(monkeypatch):
         target[at : at + 4] = (int.from_bytes(target[at : at + 4], "little") + 4096 & 0xFFFFFFFF).to_bytes(4, "little")
     covers = find(source, bytes(target))
     for effort in (6, 7, 9):
-        made = twins(monkeypatch, cover, model, lambda: check(source, bytes(target), covers, effort))  # noqa: B023
+        made = twins(monkeypatch, cover, model, sparse, lambda: check(source, bytes(target), covers, effort))  # noqa: B023
         assert made[0] == made[1]
         assert cover.MODEL in made[0][:60]
 
@@ -125,7 +125,9 @@ def test_damage_is_refused_alike_by_native_and_twin(monkeypatch):
         broken = bytearray(payload)
         broken[rng.randrange(len(broken) if rng.random() < 0.5 else 30)] = rng.randrange(256)
         cases.append(bytes(broken))
-    native, plain = twins(monkeypatch, cover, model, lambda: [outcome(case, source, len(target)) for case in cases])
+    native, plain = twins(
+        monkeypatch, cover, model, sparse, lambda: [outcome(case, source, len(target)) for case in cases]
+    )
     assert native == plain
     assert native.count(None) > 30
 
@@ -175,3 +177,39 @@ def test_streams_are_strict(data):
                     streams.unpack(packer, stored, size)
     with pytest.raises(BundleError, match="unknown stream packer 9"):
         streams.unpack(9, data, len(data))
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.binary(max_size=200)), max_size=20))
+@settings(max_examples=100, deadline=None)
+def test_sparse_differences_come_back(parts):
+    data = b"".join(bytes(gap) + run for gap, run in parts)
+    with pytest.MonkeyPatch.context() as patch:
+        native, plain = twins(patch, sparse, lambda: sparse.split(data))
+        assert native == plain
+        back = twins(patch, sparse, lambda: sparse.join(*native, len(data)))
+    assert back == (data, data)
+    assert sparse.unpack(sparse.pack(data, level=3, literal_bits=()), len(data)) == data
+
+
+@given(st.lists(st.binary(max_size=12), min_size=3, max_size=3), st.integers(0, 300))
+@settings(max_examples=300, deadline=None)
+def test_sparse_streams_that_do_not_fit_are_refused(parts, size):
+    def outcome_of():
+        try:
+            return sparse.join(*parts, size)
+        except BundleError:
+            return None
+
+    with pytest.MonkeyPatch.context() as patch:
+        native, plain = twins(patch, sparse, outcome_of)
+    assert native == plain
+
+
+def test_large_differences_are_sparse_below_the_slow_efforts():
+    rng = random.Random(2)
+    source = rng.randbytes(50_000)
+    target = bytes(byte + (rng.random() < 0.1) & 255 for byte in source)
+    covers = Covers.of([(0, 0, 50_000)])
+    packers = [cover.parse(check(source, target, covers, effort), 50_000, 50_000).headers[0][0] for effort in (4, 6, 9)]
+    assert packers[2] == cover.MODEL
+    assert cover.MODEL not in packers[:2]

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dibundle.delta import cover, covers, layout, model, relink, walker
+from dibundle.delta import cover, covers, layout, model, relink, sparse, walker
 from dibundle.delta.numbers import number
 from dibundle.delta.walker import CODE, DATA, HOLE, TABLE, Region, Section, Step
 from dibundle.errors import BundleError
 from tests.delta import programs
 from tests.delta.mutate import twins
 
-MODULES = (cover, model, relink, layout)
+MODULES = (cover, model, sparse, relink, layout)
 machines = pytest.mark.parametrize("machine", [programs.X86_64, programs.AARCH64])
 
 
