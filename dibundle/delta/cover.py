@@ -140,9 +140,11 @@ def _pack_difference(
         sparse_form = sparse.pack(difference, level=level, literal_bits=((3, 0, 0),) if small else ())
         return (SPARSE, sparse_form) if len(sparse_form) < len(quick[1]) else quick
     bits = max(model.MIN_BITS, min(model.MAX_BITS, len(difference).bit_length() - 2))
-    quiet = 0 if effort >= 9 else 32 if effort >= 6 else 16
-    modelled = bytes([bits, quiet]) + model.encode(source, rows, difference, bits=bits, quiet=quiet)
-    return (MODEL, modelled) if len(modelled) < len(quick[1]) else quick
+    for quiet in (32, 0) if effort >= 9 else (32 if effort >= 6 else 16,):
+        modelled = bytes([bits, quiet]) + model.encode(source, rows, difference, bits=bits, quiet=quiet)
+        if len(modelled) < len(quick[1]):
+            quick = (MODEL, modelled)
+    return quick
 
 
 def _model_time(difference: bytes) -> int:

@@ -18,6 +18,8 @@ MAX_BITS: Final = 20
 """Limits of the tables' size: 12 tables of ``1 << bits`` counters of four bytes, so 48 MiB at most."""
 
 _INPUTS: Final = 6
+_SPAN: Final = 32  # equal bytes that one bit stands for ...
+_STILL: Final = 128  # ... after so many of them
 _M32: Final = 0xFFFFFFFF
 _KNOTS: Final = (
     *(1, 2, 3, 6, 10, 16, 27, 45, 73, 120, 194, 310, 488, 747, 1101, 1546, 2047, 2549, 2994, 3348, 3607),
@@ -235,7 +237,9 @@ def _run(  # noqa: PLR0915 - one loop over shared state, kept in step with its C
     near_shift, far_shift = array("I", [0]) * 65536, array("I", [0]) * 65536
     quiet_mask = (1 << quiet) - 1
     down = 32 - bits
-    seen = last = before_last = group_last = guessed_last = 0
+    seen = last = before_last = group_last = guessed_last = spans = 0
+    still = _STILL
+    span_counters = array("I", [2097152 << 10]) * 256
     view = memoryview(source).cast("B")
     out = 0
     for first in range(0, len(rows), 3):
@@ -243,7 +247,20 @@ def _run(  # noqa: PLR0915 - one loop over shared state, kept in step with its C
         moved = rows[first + 1] - start & _M32
         around = bytes(3 - min(3, start)) + bytes(view[max(0, start - 3) : start + length + 3]) + bytes(3)
         place = group = guess_near = guess_far = aim = 0
+        skip = 0
         for i in range(length):
+            if i < skip:
+                continue
+            if quiet and place == 0 and still >= _STILL and length - i >= _SPAN:
+                slot = spans & 255
+                equal = coder.bit(not any(difference[out : out + _SPAN]), max(1, span_counters[slot] >> 16))
+                _count(span_counters, slot, equal, 255, flags.rate)
+                spans = spans << 1 | equal
+                if equal:
+                    out += _SPAN
+                    skip = i + _SPAN
+                    continue
+                still = 0
             s3, s2, s1, s0, n1, n2, n3 = around[i : i + 7]
             if place == 0:
                 word = s0 | n1 << 8 | n2 << 16 | n3 << 24
@@ -309,6 +326,7 @@ def _run(  # noqa: PLR0915 - one loop over shared state, kept in step with its C
             difference[out] = value
             out += 1
             seen = (seen << 1 | flag) & _M32
+            still = 0 if flag else min(still + 1, _STILL)
             before_last, last = last, value
             group |= value << 8 * place
             place = 0 if place == 0 and value == 0 else place + 1 & 3

@@ -251,6 +251,8 @@ static inline uint32_t bytes_plus(uint32_t a, uint32_t b)
     return ((a & 0x7f7f7f7fu) + (b & 0x7f7f7f7fu)) ^ ((a ^ b) & 0x80808080u);
 }
 
+#define SPAN 32   /* equal bytes that one bit stands for ... */
+#define STILL 128 /* ... after so many of them */
 #define WEIGHTS 4096 /* sets of each kind; few kinds use them all */
 
 typedef struct {
@@ -338,7 +340,10 @@ static inline int64_t run_model(coder_t *c, const int decoding, const uint8_t *s
 {
     model_t m;
     uint32_t quiet_mask = quiet >= 32 ? 0xffffffffu : (1u << quiet) - 1;
-    uint32_t guessed_last = 0, seen = 0, last = 0, before_last = 0, group_last = 0;
+    uint32_t guessed_last = 0, seen = 0, last = 0, before_last = 0, group_last = 0, still = STILL, spans = 0;
+    uint32_t span_counters[256];
+    for (int k = 0; k < 256; k++)
+        span_counters[k] = 2097152u << 10;
     if (!model_open(&m, bits)) {
         model_close(&m);
         return NO_MEMORY;
@@ -347,6 +352,20 @@ static inline int64_t run_model(coder_t *c, const int decoding, const uint8_t *s
         uint32_t moved = (uint32_t)(covers[k].target - covers[k].source);
         uint32_t place = 0, group = 0, guess_near = 0, guess_far = 0, aim = 0;
         for (int64_t i = 0; i < covers[k].length; i++) {
+            if (quiet && place == 0 && still >= STILL && covers[k].length - i >= SPAN) {
+                static const uint8_t zeros[SPAN];
+                uint32_t *counter = span_counters + (spans & 255), chance = *counter >> 16;
+                int equal = code_bit(c, decoding, decoding || memcmp(difference + i, zeros, SPAN) == 0, chance ? chance : 1);
+                count_bit(counter, equal, 255);
+                spans = spans << 1 | (uint32_t)equal;
+                if (equal) {
+                    if (decoding)
+                        memset(difference + i, 0, SPAN);
+                    i += SPAN - 1;
+                    continue;
+                }
+                still = 0;
+            }
             int64_t at = covers[k].source + i;
             const uint8_t *s = source + at;
             uint32_t s0 = s[0], s1, s2, s3, n1, n2, n3;
@@ -429,6 +448,7 @@ static inline int64_t run_model(coder_t *c, const int decoding, const uint8_t *s
             if (decoding)
                 difference[i] = (uint8_t)value;
             seen = seen << 1 | flag;
+            still = flag ? 0 : still + (still < STILL);
             before_last = last;
             last = value;
             group |= value << (8 * place);
