@@ -75,10 +75,15 @@ def choose_target(manifest: Manifest, options: ApplyOptions) -> int:
     return 0
 
 
-def find_base(manifest: Manifest, bases: Sequence[Archive], options: ApplyOptions) -> BaseObjects:
-    """Return the base objects of a bundle; :class:`BaseMismatchError` names what is missing and what to do."""
+def find_base(
+    manifest: Manifest, bases: Sequence[Archive], options: ApplyOptions, *, believe: bool = False
+) -> BaseObjects:
+    """Return the base objects of a bundle; :class:`BaseMismatchError` names what is missing and what to do.
+
+    ``believe``: what the archives claim has to do, no content is read.
+    """
     wanted = [Wanted(item.digest, item.size) for item in manifest.objects]
-    objects = BaseObjects(wanted, [read_images(base) for base in bases], tmp=options.tmp)
+    objects = BaseObjects(wanted, [read_images(base) for base in bases], tmp=options.tmp, believe=believe)
     missing = objects.missing
     if missing:
         raise BaseMismatchError(_missing_text(manifest, missing, bases), hint=_missing_hint(manifest))

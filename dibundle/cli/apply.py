@@ -56,7 +56,7 @@ def _check(opened: Sources, bundle: BundleReader, options: ApplyOptions) -> None
     """Say whether the base serves the bundle; :class:`BaseMismatchError` says what is missing."""
     target = choose_target(bundle.manifest, options)
     with ExitStack() as stack:
-        base = find_base(bundle.manifest, opened.archives, options)
+        base = find_base(bundle.manifest, opened.archives, options, believe=True)
         stack.callback(base.close)
         need = base.spool_size
     about = bundle.manifest.about

@@ -41,10 +41,17 @@ class BaseObjects:
     """The objects of a bundle, by their index, out of ``archives``.
 
     Claims of the archives are believed here, as every byte of output is verified later; where no claim fits, blobs of
-    the right size are hashed. ``missing`` holds the indexes of those that no archive has.
+    the right size are hashed, unless ``believe`` says that claims have to do. ``missing`` holds the indexes of those that no archive has.
     """
 
-    def __init__(self, wanted: Sequence[Wanted], archives: Sequence[ImageArchive], *, tmp: str | None = None) -> None:
+    def __init__(
+        self,
+        wanted: Sequence[Wanted],
+        archives: Sequence[ImageArchive],
+        *,
+        tmp: str | None = None,
+        believe: bool = False,
+    ) -> None:
         self._tmp = tmp
         self._spool: Spool | None = None
         self._sources: list[ReadAt | None] = [None] * len(wanted)
@@ -57,7 +64,7 @@ class BaseObjects:
             for blob in images.blobs
         ]
         self._resolve_claims(candidates)
-        if self.missing:
+        if self.missing and not believe:
             self._resolve_by_hash(candidates)
 
     @property
