@@ -11,7 +11,6 @@ from dibundle.archive.tar import scan
 from dibundle.create import CreateOptions
 from dibundle.delta.choose import CODEC_NAMES, Options
 from dibundle.errors import ArchiveError
-
 from tests.builders import TestImage, build_layer, docker_save, file, folder, hardlink, symlink
 from tests.content import noise, text
 from tests.fixtures import Fixture, fixtures
@@ -25,7 +24,10 @@ def release(number: int) -> TestImage:
     top = build_layer(
         [
             folder("app/", mtime=number),
-            *(file(f"app/m{n}.py", text(n, 3000) + b"#%d" % (number if n % 3 == 0 else 0), mtime=number) for n in range(30)),
+            *(
+                file(f"app/m{n}.py", text(n, 3000) + b"#%d" % (number if n % 3 == 0 else 0), mtime=number)
+                for n in range(30)
+            ),
             symlink("app/current", f"v{number}", mtime=number),
             hardlink("app/hard", "app/m1.py", mtime=number),
             file(f"app/libthing-{number}.so", noise(77, 9000) + b"%d" % number),

@@ -17,7 +17,6 @@ from dibundle.bundle.reader import BundleReader
 from dibundle.bundle.wire import Column, ColumnWriter, pack
 from dibundle.delta import codecs, zstd
 from dibundle.errors import BaseMismatchError, BundleError, DibError, DigestError
-
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.roundtrip import bundle_of, rebuilt
 
@@ -273,9 +272,7 @@ def test_what_costs_too_much_is_refused_before_output():
         for _ in range(20)
     )
     columns = Columns()
-    target = dataclasses.replace(
-        parts_of_empty().targets[0], frames=20, columns=columns
-    )
+    target = dataclasses.replace(parts_of_empty().targets[0], frames=20, columns=columns)
     manifest = Manifest(codecs=(0,), objects=(), frames=frames, targets=(target,))
     with pytest.raises(BundleError, match="costs"):
         Manifest.decode(manifest.encode(), codecs.KNOWN)

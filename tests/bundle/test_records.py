@@ -11,7 +11,6 @@ from dibundle.bundle.records import (
     read_number,
     valid_shape,
 )
-
 from tests.builders import build_layer, file
 
 

@@ -50,7 +50,17 @@ def test_structures_raise_nothing_but_bundle_errors(data: bytes):
 
 @pytest.mark.parametrize(
     "data",
-    [b"\xcc\x05", b"\xcd\x00\xff", b"\xce\x00\x00\xff\xff", b"\xff", b"\xd0\x05", b"\xc0", b"\xca\x00\x00\x00\x00", b"\x90", b""],
+    [
+        b"\xcc\x05",
+        b"\xcd\x00\xff",
+        b"\xce\x00\x00\xff\xff",
+        b"\xff",
+        b"\xd0\x05",
+        b"\xc0",
+        b"\xca\x00\x00\x00\x00",
+        b"\x90",
+        b"",
+    ],
 )
 def test_integers_have_one_form(data: bytes):
     with pytest.raises(BundleError):

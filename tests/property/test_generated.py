@@ -18,13 +18,15 @@ NAMES = st.one_of(
 )
 CONTENT = st.one_of(
     st.binary(max_size=200),
-    st.builds(lambda seed, size: noise(seed, size), st.integers(0, 3), st.integers(0, 3000)),
+    st.builds(noise, st.integers(0, 3), st.integers(0, 3000)),
 )
 ENTRY = st.fixed_dictionaries(
     {
         "name": NAMES,
         "data": CONTENT,
-        "type": st.sampled_from([tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE]),
+        "type": st.sampled_from(
+            [tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE]
+        ),
         "mode": st.integers(0, 0o7777),
         "uid": st.integers(0, 1 << 22),
         "mtime": st.one_of(st.integers(0, 1 << 34), st.just(1.5)),
@@ -55,7 +57,7 @@ def layer(entries: list[dict], form: int, tail: bytes) -> bytes:
 
 
 LAYER = st.builds(layer, st.lists(ENTRY, max_size=8), FORMATS, st.sampled_from([b"", b"junk", bytes(700)]))
-IMAGE = st.builds(lambda layers: TestImage(layers), st.lists(LAYER, min_size=1, max_size=3))
+IMAGE = st.builds(TestImage, st.lists(LAYER, min_size=1, max_size=3))
 STYLE = st.sampled_from(["classic", "v25", "podman", "oci", "c8d"])
 SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
