@@ -18,7 +18,8 @@ X86_64: Final = 62
 AARCH64: Final = 183
 
 _MAGIC: Final = b"\x7fELF\x02\x01"  # 64 bits, lowest byte first
-_NOTE, _NOBITS, _RELA = 7, 8, 4
+_EXEC = 2
+_NOBITS, _RELA = 8, 4
 _WRITE, _ALLOC, _EXECUTE, _THREAD = 1, 2, 4, 0x400
 _MAX_SECTIONS: Final = 4096
 _LEAST_STRETCH: Final = 1 << 20  # shorter stretches of a program are not worth a guess
@@ -40,11 +41,12 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """One ELF file within the data: where it starts and ends, and its sections in the order of their addresses."""
+    """One ELF file within the data: where it starts and ends, its sections by address; ``fixed``: not to be moved."""
 
     start: int
     end: int
     machine: int
+    fixed: bool
     sections: tuple[Section, ...]
 
 
@@ -82,7 +84,7 @@ def guess(data: bytes) -> Program | None:
     whole = Section(
         name=b"", start=0, length=len(data), address=0, code=True, writable=False, relocations=False, stored=True
     )
-    return Program(start=0, end=len(data), machine=machine, sections=(whole,))
+    return Program(start=0, end=len(data), machine=machine, fixed=False, sections=(whole,))
 
 
 def _programs(data: bytes) -> Iterator[Program]:
@@ -98,7 +100,8 @@ def _programs(data: bytes) -> Iterator[Program]:
 
 
 def _program(data: bytes, at: int) -> Program | None:
-    machine = struct.unpack_from("<H", data, at + 18)[0]
+    kind, machine = struct.unpack_from("<HH", data, at + 16)
+    fixed = kind == _EXEC
     table, size, count, names = (
         *struct.unpack_from("<Q", data, at + 40),
         *struct.unpack_from("<HHH", data, at + 58),
@@ -134,4 +137,6 @@ def _program(data: bytes, at: int) -> Program | None:
     for section in sections:
         if not kept or kept[-1].address + kept[-1].length <= section.address:
             kept.append(section)
-    return Program(start=at, end=min(end, len(data)), machine=machine, sections=tuple(kept)) if kept else None
+    if not kept:
+        return None
+    return Program(start=at, end=min(end, len(data)), machine=machine, fixed=fixed, sections=tuple(kept))

@@ -45,13 +45,13 @@ def plan(source: bytes, target: bytes) -> Plan | None:
     places: list[Step] = []
     for number, (before, after) in enumerate(pairs):
         space = number * _SPACE
-        regions += _regions(before, space, relink.MAX_TABLES - sum(region.mode == walker.TABLES for region in regions))
-        counterparts += _regions(after, space, relink.MAX_TABLES - sum(r.mode == walker.TABLES for r in counterparts))
+        regions += _regions(before, space, relink.MAX_TABLES - _tables(regions))
+        counterparts += _regions(after, space, relink.MAX_TABLES - _tables(counterparts))
         sections += [Section(s.start, s.length, s.address + space) for s in after.sections if s.stored]
         moved = {section.name: section.address for section in after.sections}
         fixed += _kinds(before, space, moved)
         places += _kinds(after, space, {})
-    if not any(region.mode in (walker.X86, walker.ARM) for region in regions):
+    if not any(region.mode in (walker.X86, walker.X86_FIXED, walker.ARM) for region in regions):
         return None
     if max(len(regions), len(sections)) > relink.MAX_REGIONS:
         return None
@@ -89,6 +89,10 @@ def _pairs(old: list[elf.Program], new: list[elf.Program]) -> list[tuple[elf.Pro
     return pairs
 
 
+def _tables(regions: list[Region]) -> int:
+    return sum(region.mode in (walker.TABLES, walker.TABLES_FIXED) for region in regions)
+
+
 def _regions(program: elf.Program, space: int, tables: int) -> list[Region]:
     regions = []
     for section in program.sections:
@@ -97,7 +101,9 @@ def _regions(program: elf.Program, space: int, tables: int) -> list[Region]:
         start, length, address, base = section.start, section.length, section.address + space, section.address + space
         mode = walker.RAW
         if section.code:
-            mode = walker.X86 if program.machine == elf.X86_64 else walker.ARM
+            mode, base = walker.X86_FIXED if program.fixed else walker.X86, space
+            if program.machine == elf.AARCH64:
+                mode = walker.ARM
         elif section.name == b".eh_frame":
             mode = walker.FRAMES
         elif section.name == b".eh_frame_hdr" and length > 12:
@@ -105,7 +111,8 @@ def _regions(program: elf.Program, space: int, tables: int) -> list[Region]:
         elif section.relocations or section.writable:
             mode, base = walker.POINTERS, space
         elif section.name == b".rodata" and tables:
-            mode, tables = walker.TABLES, tables - 1
+            mode, tables = walker.TABLES_FIXED if program.fixed else walker.TABLES, tables - 1
+            base = space
         regions.append(Region(start, length, address, base, mode))
     return regions
 

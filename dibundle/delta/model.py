@@ -227,7 +227,7 @@ def _value(coder: _Mixer, value: int, bits: int, contexts: list[int], guesses: l
     return tree & 255
 
 
-def _run(  # noqa: PLR0915 - one loop over shared state, kept in step with its C twin line by line
+def _run(  # noqa: C901, PLR0912, PLR0915 - one loop over shared state, kept in step with its C twin line by line
     coder: _Coder, source: Buffer, rows: array[int], difference: bytearray, bits: int, quiet: int
 ) -> None:
     """Code ``difference`` over the covers: read from it by an encoder, filled in by a decoder."""

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from dibundle.delta import cover, streams, walker
 from dibundle.delta.numbers import Numbers, number, turned, turned_back
-from dibundle.delta.walker import CODE, HOLE, TABLES, Region, Section, Step
+from dibundle.delta.walker import CODE, HOLE, TABLES, TABLES_FIXED, Region, Section, Step
 from dibundle.errors import BundleError
 from dibundle.native.library import LIBRARY, Buffer, Pinned
 
@@ -165,11 +165,11 @@ def _regions(numbers: array[int], source_size: int) -> list[Region]:
         start, address = end + gap, address + turned_back(moved)
         base = address + turned_back(base)
         end = start + length
-        if not length or end > source_size or mode > TABLES or not _fits(address, length) or not _fits(base, 0):
+        if not length or end > source_size or mode > TABLES_FIXED or not _fits(address, length) or not _fits(base, 0):
             raise BundleError(f"malformed bundle: region of {length} bytes at {start} does not fit")
         regions.append(Region(start, length, address, base, mode))
         address += length
-    if sum(region.mode == TABLES for region in regions) > MAX_TABLES:
+    if sum(region.mode in (TABLES, TABLES_FIXED) for region in regions) > MAX_TABLES:
         raise BundleError(f"malformed bundle: more than {MAX_TABLES} regions of jump tables")
     return regions
 

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-RAW, X86, ARM, POINTERS, BASED, FRAMES, TABLES = range(7)
+RAW, X86, ARM, POINTERS, BASED, FRAMES, TABLES, X86_FIXED, TABLES_FIXED = range(9)
 HOLE, DATA, TABLE, CODE = range(4)
 
 _M32: Final = 0xFFFFFFFF
@@ -56,11 +56,12 @@ class Walker:
     def run(self, regions: Sequence[Region]) -> None:
         """Treat each region by its mode; those of jump tables last, when it is known where code points to."""
         walks = {X86: self._x86, ARM: self._arm, POINTERS: self._pointers, BASED: self._based, FRAMES: self._frames}
+        walks[X86_FIXED] = self._x86
         for region in regions:
             if region.mode in walks:
                 walks[region.mode](region)
         for region in regions:
-            if region.mode == TABLES:
+            if region.mode in (TABLES, TABLES_FIXED):
                 self._tables(region)
 
     def look(self, address: int) -> tuple[int, int]:
@@ -98,10 +99,28 @@ class Walker:
             elif byte & 0xC7 == 5:
                 least = DATA
             else:
-                i += 1
-                continue
+                least = HOLE
             place = off + i + 1
-            i += 5 if self._distance(i + 1, place + 4, least, self.look(place)[0]) else 1
+            done = least != HOLE and self._distance(i + 1, place + 4, least, self.look(place)[0])
+            if not done and region.mode == X86_FIXED and _takes_address(byte, data[i - 1]):
+                done = self._fixed_word(i + 1, region.base)
+            past = 5 if done else 1
+            if not done and region.mode == X86_FIXED and byte in {0xC7, 0x81}:
+                far = _after_memory(data[i + 1])
+                if far and i + far + 4 <= end and self._fixed_word(i + far, region.base):
+                    past = far + 4
+            i += past
+
+    def _fixed_word(self, at: int, base: int) -> bool:
+        """Treat the four bytes at ``at`` as an address of their own; false if it leads nowhere."""
+        word = self._word(at)
+        shift, kind = self.look(base + word)
+        if kind == HOLE:
+            return False
+        if kind == TABLE:
+            self.marks.add(base + word)
+        self._write(at, 0 if self.mask else word + shift)
+        return True
 
     def _arm(self, region: Region) -> None:
         off = region.address - region.start
@@ -164,10 +183,16 @@ class Walker:
 
     def _pointers(self, region: Region) -> None:
         for i in range(region.start + (-region.address & 7), region.start + region.length - 7, 8):
-            value = int.from_bytes(self.data[i : i + 8], "little")
-            shift, kind = self.look(value + region.base)
-            if value and kind != HOLE:
-                struct.pack_into("<Q", self.data, i, 0 if self.mask else value + shift & _M64)
+            self._pointer(i, region.base)
+
+    def _pointer(self, at: int, base: int) -> bool:
+        """Treat the eight bytes at ``at`` as an address; false if it leads nowhere."""
+        value = int.from_bytes(self.data[at : at + 8], "little")
+        shift, kind = self.look(value + base)
+        if not value or kind == HOLE:
+            return False
+        struct.pack_into("<Q", self.data, at, 0 if self.mask else value + shift & _M64)
+        return True
 
     def _based(self, region: Region) -> None:
         moved = self.look(region.base)[0]
@@ -194,8 +219,30 @@ class Walker:
     def _tables(self, region: Region) -> None:
         zero = moved = 0
         open_ = False
-        for i in range(region.start, region.start + region.length - 3, 4):
+        i, end = region.start, region.start + region.length
+        while i + 4 <= end:
             address = region.address + i - region.start
             if address in self.marks:
                 open_, zero, moved = True, address, self.look(address)[0]
             open_ = open_ and self._distance(i, zero, CODE, moved)
+            whole = region.mode == TABLES_FIXED and not open_ and address & 7 == 0 and i + 8 <= end
+            i += 8 if whole and self._pointer(i, region.base) else 4
+
+
+def _takes_address(byte: int, before: int) -> bool:
+    """Whether these may be the last two bytes of an instruction before an address in it."""
+    return (
+        (byte & 0xF8 == 0xB8 and before != 0x0F)
+        or byte in {0x68, 0x3D}
+        or (byte & 7 == 5 and before & 0xC7 == 4)
+        or (byte & 0xF8 == 0xC0 and before in {0xC7, 0x81})
+        or (byte & 0xF8 == 0xF8 and before == 0x81)
+    )
+
+
+def _after_memory(operand: int) -> int:
+    """Return how far behind its opcode an instruction with an operand in memory has its constant; 0 if it has none."""
+    mode = operand >> 6
+    if mode == 3 or operand & 0xC7 == 5:
+        return 0
+    return 2 + (operand & 7 == 4) + (0, 1, 4)[mode]

@@ -505,7 +505,7 @@ typedef struct { int64_t start, length, address, base, mode; } region_t; /* a st
 typedef struct { int64_t at, shift, kind; } step_t; /* from address at to the next step: where it went, what is there */
 typedef struct { int64_t address, shift; } vote_t;  /* an operand says that address went by shift */
 
-enum { NO_MODE, X86, ARM, POINTERS, BASED, FRAMES, TABLES };
+enum { NO_MODE, X86, ARM, POINTERS, BASED, FRAMES, TABLES, X86_FIXED, TABLES_FIXED };
 enum { HOLE, DATA, TABLE, CODE };
 enum { RELINK, MASK, VOTE };
 #define BUCKETS 65536
@@ -629,7 +629,44 @@ static inline int distance(walk_t *w, const int action, int64_t at, uint64_t zer
 
 #define SHIFT_AT(at) (action == VOTE ? (uint64_t)w->moved : action == MASK ? 0 : place_shift(w, at))
 
-static inline void walk_x86(walk_t *w, const int action)
+/* Treat the 4 bytes at data[at] as an address of their own; 0 if it leads nowhere. */
+static inline int fixed_word(walk_t *w, const int action, int64_t at)
+{
+    uint32_t word = source_word(w->data + at);
+    uint64_t target = w->base + word;
+    const step_t *step = look(w->map, target);
+    if (step->kind == HOLE)
+        return 0;
+    if (step->kind == TABLE)
+        mark(w, target);
+    if (action == RELINK)
+        write_word(w->data + at, word + (uint32_t)step->shift);
+    else if (action == MASK)
+        write_word(w->data + at, 0);
+    else
+        vote(w, target, (uint64_t)(int64_t)(int32_t)(source_word(w->other + at) - word));
+    return 1;
+}
+
+/* Whether the bytes before at, the first of four, may be an instruction's up to an address in it. */
+static inline int takes_address(uint32_t byte, uint32_t before)
+{
+    return ((byte & 0xF8) == 0xB8 && before != 0x0F) || byte == 0x68 || byte == 0x3D ||
+           ((byte & 7) == 5 && (before & 0xC7) == 4) || ((byte & 0xF8) == 0xC0 && (before == 0xC7 || before == 0x81)) ||
+           ((byte & 0xF8) == 0xF8 && before == 0x81);
+}
+
+/* Where the address may be in a C7 or 81 at data[i] that has it behind an operand in memory; 0 if there is none. */
+static inline int64_t after_memory(const walk_t *w, int64_t i)
+{
+    uint32_t operand = w->data[i + 1], mode = operand >> 6;
+    if (mode == 3 || (operand & 0xC7) == 5)
+        return 0;
+    i += 2 + ((operand & 7) == 4) + (mode == 1 ? 1 : mode == 2 ? 4 : 0);
+    return i + 4 <= w->size ? i : 0;
+}
+
+static inline void walk_x86(walk_t *w, const int action, const int fixed)
 {
     for (int64_t i = 1; i + 5 <= w->size;) {
         uint32_t byte = w->data[i], before = w->data[i - 1];
@@ -645,10 +682,14 @@ static inline void walk_x86(walk_t *w, const int action)
             at = i + 1;
             least = DATA;
         } else {
-            i++;
-            continue;
+            least = HOLE;
+            at = i + 1;
         }
-        if (distance(w, action, at, w->address + (uint64_t)at + 4, least, SHIFT_AT(at)))
+        if (least != HOLE && distance(w, action, at, w->address + (uint64_t)at + 4, least, SHIFT_AT(at)))
+            i = at + 4;
+        else if (fixed && takes_address(byte, before) && fixed_word(w, action, at))
+            i = at + 4;
+        else if (fixed && (byte == 0xC7 || byte == 0x81) && (at = after_memory(w, i)) && fixed_word(w, action, at))
             i = at + 4;
         else
             i++;
@@ -752,25 +793,6 @@ static inline uint64_t read_long(const uint8_t *s)
     return source_word(s) | (uint64_t)source_word(s + 4) << 32;
 }
 
-static inline void walk_pointers(walk_t *w, const int action)
-{
-    for (int64_t i = (int64_t)(-w->address & 7); i + 8 <= w->size; i += 8) {
-        uint64_t value = read_long(w->data + i);
-        if (!value)
-            continue;
-        const step_t *step = look(w->map, value + w->base);
-        if (step->kind == HOLE)
-            continue;
-        if (action == VOTE) {
-            vote(w, value + w->base, read_long(w->other + i) - value);
-        } else {
-            value = action == RELINK ? value + (uint64_t)step->shift : 0;
-            write_word(w->data + i, (uint32_t)value);
-            write_word(w->data + i + 4, (uint32_t)(value >> 32));
-        }
-    }
-}
-
 static inline void walk_based(walk_t *w, const int action)
 {
     uint64_t moved = action == RELINK ? (uint64_t)look(w->map, w->base)->shift : 0;
@@ -780,8 +802,31 @@ static inline void walk_based(walk_t *w, const int action)
         distance(w, action, i, w->base, DATA, moved);
 }
 
+/* Treat the 8 bytes at data[at] as an address; 0 if it leads nowhere. */
+static inline int pointer(walk_t *w, const int action, int64_t at)
+{
+    uint64_t value = read_long(w->data + at);
+    const step_t *step = look(w->map, value + w->base);
+    if (!value || step->kind == HOLE)
+        return 0;
+    if (action == VOTE) {
+        vote(w, value + w->base, read_long(w->other + at) - value);
+    } else {
+        value = action == RELINK ? value + (uint64_t)step->shift : 0;
+        write_word(w->data + at, (uint32_t)value);
+        write_word(w->data + at + 4, (uint32_t)(value >> 32));
+    }
+    return 1;
+}
+
+static inline void walk_pointers(walk_t *w, const int action)
+{
+    for (int64_t i = (int64_t)(-w->address & 7); i + 8 <= w->size; i += 8)
+        pointer(w, action, i);
+}
+
 /* Jump tables: words that lead into code from the start of the table, which code points to. */
-static inline void walk_tables(walk_t *w, const int action, const uint8_t *bits)
+static inline void walk_tables(walk_t *w, const int action, const uint8_t *bits, const int fixed)
 {
     uint64_t zero = 0, moved = 0;
     int open = 0;
@@ -793,6 +838,8 @@ static inline void walk_tables(walk_t *w, const int action, const uint8_t *bits)
         }
         if (open)
             open = distance(w, action, i, zero, CODE, moved);
+        if (fixed && !open && ((w->address + (uint64_t)i) & 7) == 0 && i + 8 <= w->size && pointer(w, action, i))
+            i += 4;
     }
 }
 
@@ -823,7 +870,9 @@ static inline void walk_frames(walk_t *w, const int action)
 static inline void walk(walk_t *w, const int action, int64_t mode)
 {
     if (mode == X86)
-        walk_x86(w, action);
+        walk_x86(w, action, 0);
+    else if (mode == X86_FIXED)
+        walk_x86(w, action, 1);
     else if (mode == ARM)
         walk_arm(w, action);
     else if (mode == POINTERS)
@@ -846,7 +895,7 @@ EXPORT int64_t dib_relink(uint8_t *data, const region_t *regions, int64_t count,
     if (!map_open(&map, steps, step_count))
         return NO_MEMORY;
     for (int64_t k = 0; k < count && tables < MAX_TABLES; k++)
-        if (regions[k].mode == TABLES) {
+        if (regions[k].mode == TABLES || regions[k].mode == TABLES_FIXED) {
             marks[tables].address = (uint64_t)regions[k].address;
             marks[tables].size = (uint64_t)regions[k].length;
             marks[tables].bits = calloc((size_t)(regions[k].length / 32 + 1), 1);
@@ -862,12 +911,13 @@ EXPORT int64_t dib_relink(uint8_t *data, const region_t *regions, int64_t count,
             walk_t w = {.map = &map, .marks = marks, .marks_count = tables, .data = data + regions[k].start,
                         .size = regions[k].length, .address = (uint64_t)regions[k].address,
                         .base = (uint64_t)regions[k].base, .last = steps + step_count - 1};
-            if (regions[k].mode == TABLES) {
+            if (regions[k].mode == TABLES || regions[k].mode == TABLES_FIXED) {
+                int fixed = regions[k].mode == TABLES_FIXED;
                 if (late && table < tables) {
                     if (mask)
-                        walk_tables(&w, MASK, marks[table].bits);
+                        walk_tables(&w, MASK, marks[table].bits, fixed);
                     else
-                        walk_tables(&w, RELINK, marks[table].bits);
+                        walk_tables(&w, RELINK, marks[table].bits, fixed);
                     table++;
                 }
             } else if (!late) {

@@ -72,7 +72,16 @@ def tables(draw):
     for _ in range(size // 12):
         at = rng.randrange(size)
         piece = rng.choice(
-            [b"\xe8", b"\x0f\x84", b"\x48\x8d\x05", b"\x00\x00\x00\x94", b"\x01\x00\x00\xb0", b"\x20\0\x40\x91"]
+            [
+                b"\xe8",
+                b"\xbf",
+                b"\x04\x25",
+                b"\x0f\x84",
+                b"\x48\x8d\x05",
+                b"\x00\x00\x00\x94",
+                b"\x01\x00\x00\xb0",
+                b"\x20\0\x40\x91",
+            ]
         )
         word = rng.randrange(-3000, 3000) & 0xFFFFFFFF if rng.random() < 0.7 else low + rng.randrange(5000) & 0xFFFFFFFF
         data[at : at + len(piece)] = piece
@@ -85,7 +94,7 @@ def tables(draw):
         end = start + length
         if end <= size:
             address = low + rng.randrange(4000)
-            regions.append(Region(start, length, address, low + rng.randrange(4000), rng.randrange(7)))
+            regions.append(Region(start, length, address, low + rng.randrange(4000), rng.randrange(9)))
     steps, at = [], low + rng.randrange(200)
     for _ in range(rng.randrange(1, 40)):
         steps.append(Step(at, rng.randrange(-5000, 5000) * 4, rng.choice([HOLE, DATA, TABLE, CODE, CODE])))
@@ -167,7 +176,7 @@ def test_random_headers_take_no_memory(numbers, rest):
         (relink.Header(0, [], [], []), "covers of 0 bytes"),
         (relink.Header(1, [Region(0, 0, 0, 0, 0)], [], []), "region of 0"),
         (relink.Header(1, [Region(90, 11, 0, 0, 0)], [], []), "does not fit"),
-        (relink.Header(1, [Region(0, 5, 0, 0, 7)], [], []), "does not fit"),
+        (relink.Header(1, [Region(0, 5, 0, 0, 9)], [], []), "does not fit"),
         (relink.Header(1, [Region(0, 5, -1, 0, 0)], [], []), "does not fit"),
         (relink.Header(1, [Region(0, 5, relink.MAX_ADDRESS, 0, 0)], [], []), "does not fit"),
         (relink.Header(1, [Region(k, 1, 0, 0, walker.TABLES) for k in range(17)], [], []), "jump tables"),
