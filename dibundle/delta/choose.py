@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dibundle.delta import codecs, zstd
+
+if TYPE_CHECKING:
+    from dibundle.delta.layout import Plan
 
 LEVELS = range(1, 10)
 DEFAULT_LEVEL = 6
@@ -30,19 +34,20 @@ class Options:
         return _ZSTD_LEVELS[self.level]
 
 
-def encode(target: bytes, source: bytes, options: Options) -> tuple[int, bytes]:
+def encode(target: bytes, source: bytes, options: Options, plan: Plan | None = None) -> tuple[int, bytes]:
     """Return the codec's number and the payload that makes ``target`` of ``source``, the smallest of those tried.
 
+    ``plan`` is what :func:`relink.encode` takes for stretches of large programs.
     Each payload is decoded again before it is used: a fault in an encoder costs bytes, never a bundle.
     """
     best = codecs.STORED, target
-    for codec, payload in _candidates(target, source, options):
+    for codec, payload in _candidates(target, source, options, plan):
         if len(payload) < len(best[1]) and codecs.decode(codec, payload, source, len(target)) == target:
             best = codec, payload
     return best
 
 
-def _candidates(target: bytes, source: bytes, options: Options) -> Iterator[tuple[int, bytes]]:
+def _candidates(target: bytes, source: bytes, options: Options, plan: Plan | None) -> Iterator[tuple[int, bytes]]:
     level = options.zstd_level
     if not source:
         yield codecs.ZSTD, zstd.compress(target, level)
@@ -54,7 +59,7 @@ def _candidates(target: bytes, source: bytes, options: Options) -> Iterator[tupl
     from dibundle.delta import cover, covers, relink, vcdiff  # creation alone needs HDiffPatch
 
     if options.codec != "vcdiff" and options.level >= RELINK_LEVEL:
-        relinked = relink.encode(source, target, effort=options.level)
+        relinked = relink.encode(source, target, effort=options.level, plan=plan)
         if relinked is not None:
             yield codecs.RELINK, relinked
             if len(target) > SMALL:  # a second search would double the time, to save a header at the best

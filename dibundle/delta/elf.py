@@ -22,6 +22,7 @@ _EXEC = 2
 _NOBITS, _RELA = 8, 4
 _WRITE, _ALLOC, _EXECUTE, _THREAD = 1, 2, 4, 0x400
 _MAX_SECTIONS: Final = 4096
+_NEAR: Final = 1 << 26
 _LEAST_STRETCH: Final = 1 << 20  # shorter stretches of a program are not worth a guess
 
 
@@ -58,7 +59,7 @@ def programs(data: bytes) -> list[Program]:
 def guess(data: bytes) -> Program | None:
     """Return ``data`` as one section of code if it looks like a stretch of a large program, without its headers.
 
-    Looks at 64 samples of 4 KiB: in code, calls stand close together and most lead somewhere near.
+    Looks at 64 samples of 4 KiB: in code, calls stand close together and most lead to somewhere near.
     """
     if len(data) < _LEAST_STRETCH:
         return None
@@ -69,8 +70,7 @@ def guess(data: bytes) -> Program | None:
         for found in re.finditer(b"\xe8", piece[:-5]):
             x86_all += 1
             at = found.start() + 1
-            target = start + at + 4 + int.from_bytes(piece[at : at + 4], "little", signed=True)
-            x86 += 0 <= target < len(data)
+            x86 += -_NEAR < int.from_bytes(piece[at : at + 4], "little", signed=True) < _NEAR
         words = array("I", piece[start % 4 and 4 - start % 4 :][:4092])
         if sys.byteorder == "big":
             words.byteswap()

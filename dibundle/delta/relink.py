@@ -12,13 +12,16 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dibundle.delta import cover, streams, walker
 from dibundle.delta.numbers import Numbers, number, turned, turned_back
 from dibundle.delta.walker import CODE, HOLE, TABLES, TABLES_FIXED, Region, Section, Step
 from dibundle.errors import BundleError
 from dibundle.native.library import LIBRARY, Buffer, Pinned
+
+if TYPE_CHECKING:
+    from dibundle.delta import layout
 
 VERSION: Final = 1
 MAX_REGIONS: Final = 4096
@@ -51,14 +54,18 @@ class Header(NamedTuple):
     fixed: list[Step]
 
 
-def encode(source: bytes, target: bytes, *, effort: int = cover.DEFAULT_EFFORT) -> bytes | None:
+def encode(
+    source: bytes, target: bytes, *, effort: int = cover.DEFAULT_EFFORT, plan: layout.Plan | None = None
+) -> bytes | None:
     """Return the payload from which :func:`decode` makes ``target`` out of ``source``.
 
-    ``None`` where the source has no native code that moved. HDiffPatch runs once, on the relinked source.
+    ``plan`` is needed for stretches of larger files: :func:`layout.plan` of the whole files, cut by ``window``. Without
+    one, what the two hold themselves is used. ``None`` where the source has no native code that moved. HDiffPatch runs
+    once, on the relinked source.
     """
     from dibundle.delta import covers, layout  # creation only
 
-    plan = layout.plan(source, target)
+    plan = plan or layout.plan(source, target)
     if plan is None:
         return None
     found = covers.find(relink(source, plan.regions, plan.first), target)

@@ -52,6 +52,36 @@ def test_several_programs_at_once():
     assert relink.decode(payload, source, len(target)) == target
 
 
+@machines
+@pytest.mark.parametrize("count", [2, 5])
+def test_stretches_with_the_plan_of_the_whole(machine, count):
+    source, target = programs.versions(machine, 300, 40, 5)
+    plan = layout.plan(source, target)
+    with_plan = without = 0
+    for k in range(count):
+        old = range(max(0, len(source) * k // count - 3001), min(len(source), len(source) * (k + 1) // count + 3001))
+        new = range(len(target) * k // count, len(target) * (k + 1) // count)
+        piece, wanted = source[old.start : old.stop], target[new.start : new.stop]
+        plain = cover.encode(piece, wanted, covers.find(piece, wanted))
+        window = plan.window(old, new)
+        payload = relink.encode(piece, wanted, plan=window) if window else plain
+        if window:
+            assert relink.decode(payload, piece, len(wanted)) == wanted
+        with_plan += min(len(payload), len(plain))
+        without += len(plain)
+    assert with_plan < without * 0.8
+
+
+def test_stretches_are_known_by_their_calls():
+    source, target = programs.versions(programs.X86_64, 9000, 80, 5)
+    cut = source[4096 : 4096 + (1 << 20)], target[4096 : 4096 + (1 << 20)]
+    payload = relink.encode(*cut)
+    assert payload is not None
+    assert relink.decode(payload, cut[0], 1 << 20) == cut[1]
+    noise = random.Random(1).randbytes(1 << 20)
+    assert relink.encode(noise, noise[5:]) is None
+
+
 def test_not_for_anything_else():
     source, target = programs.versions(programs.X86_64, 40, 40, 3)
     assert relink.encode(b"text" * 1000, target) is None
