@@ -18,6 +18,7 @@ from dibundle.native.library import LIBRARY, Pinned
 
 ANCHOR: Final = 32  # bytes that are equal where an anchor holds
 FIRST_LEAST: Final = 64  # bytes from which on an equal stretch goes into the first map
+GAIN: Final = 3  # how many more addresses have to agree on a step that costs bytes
 _CODE: Final = (walker.X86, walker.X86_FIXED, walker.ARM)
 _SPACE: Final = 1 << 40  # each program has addresses of its own
 _RECORDS: Final = 1 << 16
@@ -132,9 +133,72 @@ def _records(source: bytes, region: Region) -> Iterable[int]:
         at += 4 + size
 
 
-def fixed_steps(made: Plan, rows: array[int]) -> list[Step]:
-    """Return the fixed steps to go with the covers in ``rows``."""
-    return _from_pieces(made.fixed, rows, made.regions, made.sections, relink.LEAST)
+def fixed_steps(made: Plan, source: bytes, target: bytes, rows: array[int]) -> list[Step]:
+    """Return the fixed steps to go with the covers in ``rows``: what they leave out, the addresses under them tell."""
+    fixed = _from_pieces(made.fixed, rows, made.regions, made.sections, relink.LEAST)
+    steps = relink.steps_of(rows, relink.Header(relink.LEAST, made.regions, made.sections, fixed))
+    voted = _voted(made, source, target, rows, steps)
+    return sorted({step.at: step for step in (*fixed, *voted)}.values())[: relink.MAX_FIXED]
+
+
+def _voted(made: Plan, source: bytes, target: bytes, rows: array[int], steps: array[int]) -> list[Step]:
+    """Return steps on which operands in ``source`` and their counterparts in ``target`` agree, against ``steps``."""
+    pieces, targets, moved = [], array("q"), array("q")
+    for r, c, start, place, length in relink.cuts(rows, made.regions, made.sections):
+        region, section = made.regions[r], made.sections[c]
+        address = region.address + start - region.start
+        if length >= relink.LEAST and region.mode != walker.RAW:
+            pieces.append(Region(start, length, address, region.base, region.mode))
+            targets.append(place)
+            moved.append(section.address + place - section.start - address)
+    if LIBRARY is None:
+        seen = walker.Walker(bytearray(source), steps, mask=False)
+        seen.vote(pieces, target, targets, moved)
+        return list(_plain_voted(seen, steps))
+    table, room = relink.columns(pieces), 1 << 16
+    while True:
+        out = array("q", bytes(24 * room))
+        size = LIBRARY.dib_relink_votes(
+            *(Pinned(source).address, Pinned(target).address, Pinned(table).address, Pinned(targets).address),
+            *(Pinned(moved).address, len(pieces), Pinned(steps).address, len(steps) // 3, GAIN),
+            *(Pinned(out).address, room),
+        )
+        if size < 0:
+            raise MemoryError("no memory to compare the addresses in both sides")
+        if size <= room:
+            return [Step(*out[k : k + 3]) for k in range(0, 3 * size, 3)]
+        room = size
+
+
+def _plain_voted(seen: walker.Walker, steps: array[int]) -> Iterable[Step]:
+    table = [Step(*steps[k : k + 3]) for k in range(0, len(steps), 3)]
+    ats = steps[0::3]
+    tally: dict[int, dict[int, int]] = {}
+    for (address, shift), count in sorted((seen.votes or {}).items()):
+        tally.setdefault(address, {})[shift] = count
+    under: Step | None = None  # the step that a run of addresses which agree on another shift stands in
+    until: float = 0
+    last = end = 0
+    for address, shifts in tally.items():
+        k = bisect_right(ats, address) - 1
+        step = table[k]
+        best = max(shifts, key=lambda shift: (shifts[shift], -shift))
+        most, for_step, for_last = shifts[best], shifts.get(step.shift, 0), shifts.get(last, 0)
+        if under and address < until and for_last >= for_step and for_last and most - for_last < GAIN:
+            end = address + 1
+            continue
+        if under and end < until:
+            yield under._replace(at=end)
+        under = None
+        if most - for_step >= GAIN:
+            yield Step(address, best, step.kind)
+            until, last, end = ats[k + 1] if k + 1 < len(ats) else float("inf"), best, address + 1
+            if step.kind != walker.CODE:
+                under = step
+            elif end < until:  # what stands behind moved with its cover
+                yield step._replace(at=end)
+    if under and end < until:
+        yield under._replace(at=end)
 
 
 def _pairs(old: list[elf.Program], new: list[elf.Program]) -> list[tuple[elf.Program, elf.Program]]:

@@ -72,7 +72,7 @@ def encode(
     if len(found) > cover.MAX_COVERS:
         found = found.longest(cover.MAX_COVERS)
     rows = cover.flat(found)
-    header = Header(LEAST, plan.regions, plan.sections, layout.fixed_steps(plan, rows))
+    header = Header(LEAST, plan.regions, plan.sections, layout.fixed_steps(plan, source, target, rows))
     linked = relink(source, plan.regions, steps_of(rows, header))
     return _write(header) + cover.encode(linked, target, found, effort=effort)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import struct
 from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 RAW, X86, ARM, POINTERS, BASED, FRAMES, TABLES, X86_FIXED, TABLES_FIXED = range(9)
@@ -52,17 +53,56 @@ class Walker:
         self.mask = mask
         self.at, self.shift, self.kind = steps[0::3], steps[1::3], steps[2::3]
         self.marks: set[int] = set()
+        self.votes: Counter[tuple[int, int]] | None = None
+        self._other = b""
+        self._ahead = self._moved = 0
+
+    def vote(self, pieces: Sequence[Region], target: bytes, targets: Sequence[int], moved: Sequence[int]) -> None:
+        """Change nothing, but count in ``votes`` by how much what the addresses in ``pieces`` lead to went.
+
+        ``target`` has the counterparts of ``pieces`` at ``targets``, whose addresses are ``moved`` further on.
+        """
+        self.votes, self._other = Counter(), target
+        for piece, start, shift in zip(pieces, targets, moved, strict=True):
+            self._ahead, self._moved = start - piece.start, shift
+            if piece.mode in self._walks():
+                self._walks()[piece.mode](piece)
 
     def run(self, regions: Sequence[Region]) -> None:
         """Treat each region by its mode; those of jump tables last, when it is known where code points to."""
-        walks = {X86: self._x86, ARM: self._arm, POINTERS: self._pointers, BASED: self._based, FRAMES: self._frames}
-        walks[X86_FIXED] = self._x86
+        walks = self._walks()
         for region in regions:
             if region.mode in walks:
                 walks[region.mode](region)
         for region in regions:
             if region.mode in (TABLES, TABLES_FIXED):
                 self._tables(region)
+
+    def _walks(self) -> dict[int, Callable[[Region], None]]:
+        return {
+            X86: self._x86,
+            X86_FIXED: self._x86,
+            ARM: self._arm,
+            POINTERS: self._pointers,
+            BASED: self._based,
+            FRAMES: self._frames,
+        }
+
+    def _place(self, address: int) -> int:
+        """Return the shift of a place."""
+        return self.look(address)[0] if self.votes is None else self._moved
+
+    def _there(self, at: int) -> int:
+        """Return the word in the target that is the counterpart of the one at ``at``."""
+        return int.from_bytes(self._other[at + self._ahead : at + self._ahead + 4], "little")
+
+    def _count(self, address: int, shift: int) -> None:
+        assert self.votes is not None
+        self.votes[address & _M64, (shift + (1 << 63) & _M64) - (1 << 63)] += 1
+
+    def _alike(self, at: int) -> bool:
+        """Whether the byte before ``at`` is the same in the target, if that is asked for."""
+        return self.votes is None or self.data[at - 1] == self._other[at + self._ahead - 1]
 
     def look(self, address: int) -> tuple[int, int]:
         """Return shift and kind of the step that holds ``address``."""
@@ -81,10 +121,13 @@ class Walker:
         word = self._word(at)
         target = zero + (word ^ 1 << 31) - (1 << 31) & _M64
         shift, kind = self.look(target)
-        if kind < least:
+        if kind < least or not self._alike(at):
             return False
         if kind == TABLE:
             self.marks.add(target)
+        if self.votes is not None:
+            self._count(target, ((self._there(at) - word & _M32) ^ 1 << 31) - (1 << 31) + zero_shift)
+            return True
         self._write(at, 0 if self.mask else word + shift - zero_shift)
         return True
 
@@ -101,7 +144,7 @@ class Walker:
             else:
                 least = HOLE
             place = off + i + 1
-            done = least != HOLE and self._distance(i + 1, place + 4, least, self.look(place)[0])
+            done = least != HOLE and self._distance(i + 1, place + 4, least, self._place(place))
             if not done and region.mode == X86_FIXED and _takes_address(byte, data[i - 1]):
                 done = self._fixed_word(i + 1, region.base)
             past = 5 if done else 1
@@ -115,14 +158,17 @@ class Walker:
         """Treat the four bytes at ``at`` as an address of their own; false if it leads nowhere."""
         word = self._word(at)
         shift, kind = self.look(base + word)
-        if kind == HOLE:
+        if kind == HOLE or not self._alike(at):
             return False
         if kind == TABLE:
             self.marks.add(base + word)
+        if self.votes is not None:
+            self._count(base + word, ((self._there(at) - word & _M32) ^ 1 << 31) - (1 << 31))
+            return True
         self._write(at, 0 if self.mask else word + shift)
         return True
 
-    def _arm(self, region: Region) -> None:
+    def _arm(self, region: Region) -> None:  # noqa: C901, PLR0912 - kept in step with its C twin
         off = region.address - region.start
         held: dict[int, list[int]] = {}  # register: place of its ADRP, page, whether that ADRP is settled
         for i in range(region.start + (-region.address & 3), region.start + region.length - 3, 4):
@@ -130,7 +176,11 @@ class Walker:
             if op & 0x7C000000 == 0x14000000:  # B, BL
                 far = (op << 2 & 0xFFFFFFF ^ 1 << 27) - (1 << 27)
                 shift, kind = self.look(here + far)
-                if kind == CODE:
+                if kind == CODE and self.votes is not None:
+                    now = self._there(i)
+                    if now & 0xFC000000 == op & 0xFC000000:
+                        self._count(here + far, (now << 2 & 0xFFFFFFF ^ 1 << 27) - (1 << 27) - far + self._moved)
+                elif kind == CODE:
                     fresh = 0 if self.mask else far + shift - self.look(here)[0] >> 2 & 0x3FFFFFF
                     self._write(i, op & 0xFC000000 | fresh)
             elif (
@@ -138,7 +188,7 @@ class Walker:
             ):  # B.cond, CBZ and CBNZ, LDR literal
                 far = (op >> 3 & 0x1FFFFC ^ 1 << 20) - (1 << 20)
                 shift, kind = self.look(here + far)
-                if kind != HOLE:
+                if kind != HOLE and self.votes is None:
                     fresh = 0 if self.mask else far + shift - self.look(here)[0] >> 2 & 0x7FFFF
                     self._write(i, op & 0xFF00001F | fresh << 5)
             elif op & 0x9F000000 == 0x90000000:  # ADRP
@@ -146,6 +196,12 @@ class Walker:
                 page = (here & ~4095) + (pages << 12)
                 held.pop(op & 31, None)
                 if self.look(page)[1] != HOLE or self.look(page + 4095)[1] != HOLE:
+                    if self.votes is not None:
+                        now = self._there(i)
+                        pages = ((now >> 3 & 0x1FFFFC | now >> 29 & 3) ^ 1 << 20) - (1 << 20)
+                        if now & 0x9F00001F == op & 0x9F00001F:
+                            held[op & 31] = [i, page, (here + self._moved & ~4095) + (pages << 12)]
+                        continue
                     held[op & 31] = [i, page, 0]
                     if self.mask:
                         self._write(i, op & 0x9F00001F)
@@ -165,7 +221,11 @@ class Walker:
             shift, kind = self.look(target)
             if kind == TABLE:
                 self.marks.add(target & _M64)
-            if kind != HOLE and self.mask:
+            if kind != HOLE and self.votes is not None:
+                now = self._there(i)
+                if now & 0xFFC003FF == op & 0xFFC003FF:
+                    self._count(target, known[2] + ((now >> 10 & 0xFFF) << scale) - target)
+            elif kind != HOLE and self.mask:
                 self._write(i, op & 0xFFC003FF)
             elif kind != HOLE:
                 fresh = target + shift
@@ -191,10 +251,16 @@ class Walker:
         shift, kind = self.look(value + base)
         if not value or kind == HOLE:
             return False
+        if self.votes is not None:
+            ahead = at + self._ahead
+            self._count(value + base, int.from_bytes(self._other[ahead : ahead + 8], "little") - value)
+            return True
         struct.pack_into("<Q", self.data, at, 0 if self.mask else value + shift & _M64)
         return True
 
     def _based(self, region: Region) -> None:
+        if self.votes is not None:
+            return
         moved = self.look(region.base)[0]
         for i in range(region.start + (-region.address & 3), region.start + region.length - 3, 4):
             self._distance(i, region.base, DATA, moved)
@@ -209,11 +275,11 @@ class Walker:
             if back and size >= 12:
                 here = off + i + 4
                 shift, kind = self.look(here - back)
-                if kind != HOLE:
+                if kind != HOLE and self.votes is None:
                     self._write(i + 4, 0 if self.mask else back + self.look(here)[0] - shift)
-                self._distance(i + 8, here + 4, CODE, self.look(here + 4)[0])
+                self._distance(i + 8, here + 4, CODE, self._place(here + 4))
                 if i + 21 <= after and self.data[i + 16] == 4:
-                    self._distance(i + 17, here + 13, DATA, self.look(here + 13)[0])
+                    self._distance(i + 17, here + 13, DATA, self._place(here + 13))
             i = after
 
     def _tables(self, region: Region) -> None:

@@ -574,6 +574,7 @@ typedef struct {
     int64_t moved;              /* VOTE: how far the stretch moved */
     vote_t *votes;
     int64_t count, room;
+    int full;
 } walk_t;
 
 static inline void write_word(uint8_t *to, uint32_t word)
@@ -592,8 +593,16 @@ static inline void mark(const walk_t *w, uint64_t address)
 
 static inline void vote(walk_t *w, uint64_t address, uint64_t shift)
 {
-    if (w->count < w->room)
-        w->votes[w->count++] = (vote_t){(int64_t)address, (int64_t)shift};
+    if (w->count == w->room) {
+        vote_t *more = realloc(w->votes, (size_t)w->room * 2 * sizeof *more);
+        if (!more) {
+            w->full = 1;
+            return;
+        }
+        w->votes = more;
+        w->room *= 2;
+    }
+    w->votes[w->count++] = (vote_t){(int64_t)address, (int64_t)shift};
 }
 
 static inline uint64_t place_shift(walk_t *w, int64_t at)
@@ -614,7 +623,7 @@ static inline int distance(walk_t *w, const int action, int64_t at, uint64_t zer
     uint32_t word = source_word(w->data + at);
     uint64_t target = zero + (uint64_t)(int64_t)(int32_t)word;
     const step_t *step = look(w->map, target);
-    if (step->kind < least)
+    if (step->kind < least || (action == VOTE && w->other[at - 1] != w->data[at - 1]))
         return 0;
     if (step->kind == TABLE)
         mark(w, target);
@@ -635,7 +644,7 @@ static inline int fixed_word(walk_t *w, const int action, int64_t at)
     uint32_t word = source_word(w->data + at);
     uint64_t target = w->base + word;
     const step_t *step = look(w->map, target);
-    if (step->kind == HOLE)
+    if (step->kind == HOLE || (action == VOTE && w->other[at - 1] != w->data[at - 1]))
         return 0;
     if (step->kind == TABLE)
         mark(w, target);
@@ -717,7 +726,8 @@ static inline void walk_arm(walk_t *w, const int action)
                     write_word(w->data + i, op & 0xFC000000);
                 } else {
                     uint32_t now = source_word(w->other + i);
-                    vote(w, target, (uint64_t)((int64_t)((int32_t)(now << 6) >> 6) * 4 - far + w->moved));
+                    if ((now & 0xFC000000) == (op & 0xFC000000))
+                        vote(w, target, (uint64_t)((int64_t)((int32_t)(now << 6) >> 6) * 4 - far + w->moved));
                 }
             }
         } else if ((op & 0xFF000010) == 0x54000000 || (op & 0x7E000000) == 0x34000000 || (op & 0x3B000000) == 0x18000000) {
@@ -746,6 +756,8 @@ static inline void walk_arm(walk_t *w, const int action)
             if (action == VOTE) {
                 uint32_t now = source_word(w->other + i);
                 int64_t gone = (int64_t)((uint64_t)(((now >> 5 & 0x7FFFF) << 2) | (now >> 29 & 3)) << 43) >> 31;
+                if ((now & 0x9F00001F) != (op & 0x9F00001F))
+                    reg[r].open = 0;
                 reg[r].fresh = ((here + (uint64_t)w->moved) & ~(uint64_t)4095) + (uint64_t)gone;
             }
         } else {
@@ -778,7 +790,8 @@ static inline void walk_arm(walk_t *w, const int action)
                         write_word(w->data + i, op & 0xFFC003FF);
                     } else {
                         uint32_t now = source_word(w->other + i);
-                        vote(w, target, reg[r].fresh + ((uint64_t)(now >> 10 & 0xFFF) << scale) - target);
+                        if ((now & 0xFFC003FF) == (op & 0xFFC003FF))
+                            vote(w, target, reg[r].fresh + ((uint64_t)(now >> 10 & 0xFFF) << scale) - target);
                     }
                 }
             }
@@ -934,27 +947,99 @@ EXPORT int64_t dib_relink(uint8_t *data, const region_t *regions, int64_t count,
     return status;
 }
 
-/* Compare the operands of pieces of the source (regions, shorter) with their counterparts in the target: where did what
- * they point to go? */
-EXPORT int64_t dib_relink_votes(uint8_t *data, const uint8_t *target, const region_t *pieces, const int64_t *targets,
-                                const int64_t *moved, int64_t count, const step_t *steps, int64_t step_count, vote_t *votes,
-                                int64_t room)
+static int by_vote(const void *left, const void *right)
+{
+    const vote_t *a = left, *b = right;
+    if (a->address != b->address)
+        return (uint64_t)a->address < (uint64_t)b->address ? -1 : 1;
+    return a->shift < b->shift ? -1 : a->shift > b->shift;
+}
+
+static void put_step(step_t *out, int64_t *size, int64_t room, uint64_t at, int64_t shift, int64_t kind)
+{
+    if (*size < room)
+        out[*size] = (step_t){(int64_t)at, shift, kind};
+    ++*size;
+}
+
+/* Compare the operands of pieces of the source with their counterparts in the target: where did what they lead to go?
+ * Where gain more of them than agree with the steps agree on another shift, that becomes a step, in out: return how
+ * many there are. */
+EXPORT int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const region_t *pieces,
+                                const int64_t *targets, const int64_t *moved, int64_t count, const step_t *steps,
+                                int64_t step_count, int64_t gain, step_t *out, int64_t room)
 {
     map_t map;
-    int64_t n = 0;
+    walk_t w = {0};
+    int64_t size = 0;
+    uint64_t until = 0, last = 0, end = 0;
+    const step_t *under = NULL; /* the step that a run of addresses which agree on another shift stands in */
     if (step_count == 0)
         return 0;
     if (!map_open(&map, steps, step_count))
         return NO_MEMORY;
-    for (int64_t k = 0; k < count; k++) {
-        walk_t w = {.map = &map, .data = data + pieces[k].start, .size = pieces[k].length, .other = target + targets[k],
-                    .address = (uint64_t)pieces[k].address, .base = (uint64_t)pieces[k].base, .moved = moved[k],
-                    .votes = votes, .count = n, .room = room, .last = steps + step_count - 1};
+    w.map = &map;
+    w.last = steps + step_count - 1;
+    w.room = 65536;
+    w.votes = malloc((size_t)w.room * sizeof *w.votes);
+    w.full = !w.votes;
+    for (int64_t k = 0; k < count && !w.full; k++) {
+        w.data = (uint8_t *)source + pieces[k].start; /* not written to by VOTE */
+        w.other = target + targets[k];
+        w.size = pieces[k].length;
+        w.address = (uint64_t)pieces[k].address;
+        w.base = (uint64_t)pieces[k].base;
+        w.moved = moved[k];
         walk(&w, VOTE, pieces[k].mode);
-        n = w.count;
     }
+    if (w.full) {
+        free(w.votes);
+        free(map.bucket);
+        return NO_MEMORY;
+    }
+    qsort(w.votes, (size_t)w.count, sizeof *w.votes, by_vote);
+    for (int64_t k = 0; k < w.count;) {
+        uint64_t address = (uint64_t)w.votes[k].address, best = 0;
+        const step_t *step = look(&map, address);
+        int64_t for_step = 0, for_last = 0, most = 0;
+        while (k < w.count && (uint64_t)w.votes[k].address == address) {
+            int64_t first = k;
+            while (k < w.count && (uint64_t)w.votes[k].address == address && w.votes[k].shift == w.votes[first].shift)
+                k++;
+            if (w.votes[first].shift == step->shift)
+                for_step = k - first;
+            if ((uint64_t)w.votes[first].shift == last)
+                for_last = k - first;
+            if (k - first > most) {
+                most = k - first;
+                best = (uint64_t)w.votes[first].shift;
+            }
+        }
+        if (under && address < until && for_last >= for_step && for_last && most - for_last < gain) {
+            end = address + 1;
+            continue;
+        }
+        if (under && end < until)
+            put_step(out, &size, room, end, under->shift, under->kind);
+        under = NULL;
+        if (most - for_step >= gain) {
+            put_step(out, &size, room, address, (int64_t)best, step->kind);
+            until = step < w.last ? (uint64_t)step[1].at : UINT64_MAX;
+            under = step;
+            last = best;
+            end = address + 1;
+            if (step->kind == CODE) { /* what stands behind moved with its cover */
+                if (end < until)
+                    put_step(out, &size, room, end, step->shift, CODE);
+                under = NULL;
+            }
+        }
+    }
+    if (under && end < until)
+        put_step(out, &size, room, end, under->shift, under->kind);
+    free(w.votes);
     free(map.bucket);
-    return n;
+    return size;
 }
 
 /* ---- the map */

@@ -30,7 +30,7 @@ _SIGNATURES: Final[dict[str, list[type]]] = {
     "dib_sparse_join": [_PTR, _I64, _PTR, _I64, _PTR, _I64, _PTR, _I64],
     "dib_relink": [_PTR, _PTR, _I64, _PTR, _I64, _I64],
     "dib_relink_steps": [_PTR, _I64, _PTR, _I64, _PTR, _I64, _I64, _PTR, _I64, _PTR, _I64],
-    "dib_relink_votes": [_PTR, _PTR, _PTR, _PTR, _PTR, _I64, _PTR, _I64, _PTR, _I64],
+    "dib_relink_votes": [_PTR, _PTR, _PTR, _PTR, _PTR, _I64, _PTR, _I64, _I64, _PTR, _I64],
     "dib_anchors": [_PTR, _I64, _PTR, _I64, _PTR, _I64],
     "dib_model_encode": [_PTR, _I64, _PTR, _I64, _PTR, _I64, _I64, _PTR, _I64],
     "dib_model_decode": [_PTR, _I64, _PTR, _I64, _PTR, _I64, _I64, _PTR, _I64],
