@@ -9,7 +9,7 @@ from typing import Protocol
 
 from dibundle.bundle import records
 from dibundle.bundle.constants import TEXT_STREAM
-from dibundle.bundle.manifest import Manifest, Range
+from dibundle.bundle.manifest import Manifest, Range, Target
 from dibundle.bundle.plan import Plan
 from dibundle.bundle.program import BaseHeaders, Copy, Data, Head, Repeat, Text, walk
 from dibundle.bundle.reader import BundleReader
@@ -28,7 +28,7 @@ class Base(BaseHeaders, Protocol):
 
 
 class _FrameFeed:
-    """Reads and decodes the frames in file order in a thread of its own, a bounded number of bytes ahead."""
+    """Reads and decodes the frames in file order in a thread of its own: as asked, later a bounded way ahead."""
 
     def __init__(
         self, reader: BundleReader, base: Base, plan: Plan, digest_text: bytes, first: int, count: int
@@ -40,7 +40,9 @@ class _FrameFeed:
         self._first = first
         self._count = count
         self._room = threading.Condition()
+        self._asked = first
         self._waiting = 0
+        self._ahead = False
         self._closed = False
         self._decoded: queue.SimpleQueue[tuple[int, bytes] | BaseException] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -48,6 +50,9 @@ class _FrameFeed:
 
     def next(self) -> tuple[int, bytes]:
         """Return the next frame's index and decoded bytes."""
+        with self._room:
+            self._asked += 1
+            self._room.notify()
         item = self._decoded.get()
         if isinstance(item, BaseException):
             raise item
@@ -55,6 +60,12 @@ class _FrameFeed:
             self._waiting -= len(item[1])
             self._room.notify()
         return item
+
+    def read_ahead(self) -> None:
+        """Read and decode on before it is asked for."""
+        with self._room:
+            self._ahead = True
+            self._room.notify()
 
     def close(self) -> None:
         """Stop decoding; a read that waits for a pipe is left behind, it ends with the process."""
@@ -66,7 +77,7 @@ class _FrameFeed:
         try:
             for index in range(self._first, self._first + self._count):
                 with self._room:
-                    while self._waiting > AHEAD and not self._closed:
+                    while not (self._closed or index < self._asked or (self._ahead and self._waiting <= AHEAD)):
                         self._room.wait()
                     if self._closed:
                         return
@@ -128,25 +139,36 @@ def rebuild(manifest: Manifest, target_index: int, reader: BundleReader, base: B
     first = sum(before.frames for before in manifest.targets[:target_index])
     feed = _FrameFeed(reader, base, plan, target.digest_text(), first, target.frames)
     try:
-        streams = _Streams(feed, manifest, plan)
-        headers = _Headers(streams)
-        for number, step in enumerate(walk(target.columns, base, [item.size for item in manifest.objects])):
-            if isinstance(step, Head):
-                yield headers.make(step)
-            elif isinstance(step, Copy):
-                for offset in range(0, step.length, CHUNK):
-                    yield base.read(step.object, step.offset + offset, min(CHUNK, step.length - offset))
-            elif isinstance(step, Data):
-                yield from streams.read(step.stream, step.length)
-            elif isinstance(step, Repeat):
-                yield streams.kept[step.frame][step.offset : step.offset + step.length]
-                if plan.last_use[step.frame] == number:
-                    del streams.kept[step.frame]
-            else:
-                for offset in range(0, step.length, CHUNK):
-                    yield bytes(min(CHUNK, step.length - offset))
+        pieces = _pieces(manifest, target, base, plan, _Streams(feed, manifest, plan))
+        made = 0
+        for piece in pieces:
+            yield piece
+            made += len(piece)
+            if made > CHUNK:  # output has begun, before more of the bundle was read than it took
+                break
+        feed.read_ahead()
+        yield from pieces
     finally:
         feed.close()
+
+
+def _pieces(manifest: Manifest, target: Target, base: Base, plan: Plan, streams: _Streams) -> Iterator[bytes]:
+    headers = _Headers(streams)
+    for number, step in enumerate(walk(target.columns, base, [item.size for item in manifest.objects])):
+        if isinstance(step, Head):
+            yield headers.make(step)
+        elif isinstance(step, Copy):
+            for offset in range(0, step.length, CHUNK):
+                yield base.read(step.object, step.offset + offset, min(CHUNK, step.length - offset))
+        elif isinstance(step, Data):
+            yield from streams.read(step.stream, step.length)
+        elif isinstance(step, Repeat):
+            yield streams.kept[step.frame][step.offset : step.offset + step.length]
+            if plan.last_use[step.frame] == number:
+                del streams.kept[step.frame]
+        else:
+            for offset in range(0, step.length, CHUNK):
+                yield bytes(min(CHUNK, step.length - offset))
 
 
 class _Headers:
