@@ -12,7 +12,7 @@ from typing import Final
 
 from dibundle.delta import model, sparse, streams
 from dibundle.delta.covers import Covers
-from dibundle.delta.numbers import Numbers, number, turned, turned_back
+from dibundle.delta.numbers import Numbers, number, pack, turned, turned_back
 from dibundle.errors import BundleError
 from dibundle.native.library import LIBRARY, Buffer, Pinned
 
@@ -53,10 +53,11 @@ def encode(source: bytes, target: bytes, covers: Covers, *, effort: int = DEFAUL
     literal_trials: tuple[tuple[int, int, int], ...] = ()
     if effort >= 7 or (effort >= 5 and len(literals) <= SMALL_LITERALS):
         literal_trials = ((3, 0, 2), (4, 0, 0)) if effort >= 9 else ((3, 0, 0),)
-    packed = [streams.pack(column, level=level, literal_bits=number_trials) for column in _columns(rows)]
+    columns = _columns(rows)
+    packed = [streams.pack(column, level=level, literal_bits=number_trials) for column in columns]
     packed.append(_pack_difference(source, rows, difference, target_size=len(target), effort=effort))
     packed.append(streams.pack(literals, level=level, literal_bits=literal_trials))
-    sizes = [*map(len, _columns(rows)), len(difference), len(literals)]
+    sizes = [*map(len, columns), len(difference), len(literals)]
     head = bytearray(number(len(rows) // 3))
     for (packer, stored), size in zip(packed, sizes, strict=True):
         head += bytes([packer]) + number(len(stored)) + number(size)
@@ -162,17 +163,14 @@ def flat(covers: Covers) -> array[int]:
 
 def _columns(rows: array[int]) -> tuple[bytes, bytes, bytes]:
     """Return the columns of numbers that say where the covers are."""
-    gaps, lengths, seeks = bytearray(), bytearray(), bytearray()
+    gaps, seeks = array("q"), array("q")
     source_end = target_end = 0
-    for at in range(0, len(rows), 3):
-        source, target, length = rows[at : at + 3]
+    for source, target, length in zip(rows[0::3], rows[1::3], rows[2::3], strict=True):
         gap = target - target_end
-        seek = source - source_end - gap
-        gaps += number(gap)
-        lengths += number(length)
-        seeks += number(turned(seek))
+        gaps.append(gap)
+        seeks.append(turned(source - source_end - gap))
         source_end, target_end = source + length, target + length
-    return bytes(gaps), bytes(lengths), bytes(seeks)
+    return pack(gaps), pack(rows[2::3]), pack(seeks)
 
 
 def _place(columns: list[array[int]], source_size: int, covered: int, target_size: int) -> array[int]:

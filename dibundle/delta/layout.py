@@ -22,6 +22,7 @@ GAIN: Final = 3  # how many more addresses have to agree on a step that costs by
 _CODE: Final = (walker.X86, walker.X86_FIXED, walker.ARM)
 _SPACE: Final = 1 << 40  # each program has addresses of its own
 _RECORDS: Final = 1 << 16
+Cut = tuple[int, int, int, int, int]
 _M64: Final = (1 << 64) - 1
 
 
@@ -113,7 +114,8 @@ def plan(source: bytes, target: bytes) -> Plan | None:
         relink.relink(source, regions, relink.columns(fixed), mask=True),
         relink.relink(target, counterparts, relink.columns(places), mask=True),
     )
-    header = relink.Header(FIRST_LEAST, regions, sections, _from_pieces(fixed, rows, regions, sections, FIRST_LEAST))
+    cuts = [cut for cut in relink.cuts(rows, regions, sections) if cut[4] >= FIRST_LEAST]
+    header = relink.Header(FIRST_LEAST, regions, sections, _from_pieces(fixed, _shifts(cuts, regions, sections)))
     first = relink.steps_of(rows, header)
     if not any(first[1::3]):
         return None
@@ -135,19 +137,20 @@ def _records(source: bytes, region: Region) -> Iterable[int]:
 
 def fixed_steps(made: Plan, source: bytes, target: bytes, rows: array[int]) -> list[Step]:
     """Return the fixed steps to go with the covers in ``rows``: what they leave out, the addresses under them tell."""
-    fixed = _from_pieces(made.fixed, rows, made.regions, made.sections, relink.LEAST)
+    cuts = [cut for cut in relink.cuts(rows, made.regions, made.sections) if cut[4] >= relink.LEAST]
+    fixed = _from_pieces(made.fixed, _shifts(cuts, made.regions, made.sections))
     steps = relink.steps_of(rows, relink.Header(relink.LEAST, made.regions, made.sections, fixed))
-    voted = _voted(made, source, target, rows, steps)
+    voted = _voted(made, source, target, cuts, steps)
     return sorted({step.at: step for step in (*fixed, *voted)}.values())[: relink.MAX_FIXED]
 
 
-def _voted(made: Plan, source: bytes, target: bytes, rows: array[int], steps: array[int]) -> list[Step]:
+def _voted(made: Plan, source: bytes, target: bytes, cuts: list[Cut], steps: array[int]) -> list[Step]:
     """Return steps on which operands in ``source`` and their counterparts in ``target`` agree, against ``steps``."""
     pieces, targets, moved = [], array("q"), array("q")
-    for r, c, start, place, length in relink.cuts(rows, made.regions, made.sections):
+    for r, c, start, place, length in cuts:
         region, section = made.regions[r], made.sections[c]
         address = region.address + start - region.start
-        if length >= relink.LEAST and region.mode != walker.RAW:
+        if region.mode != walker.RAW:
             pieces.append(Region(start, length, address, region.base, region.mode))
             targets.append(place)
             moved.append(section.address + place - section.start - address)
@@ -259,13 +262,17 @@ def _kinds(program: elf.Program, space: int, moved: dict[bytes, int]) -> list[St
     return steps
 
 
-def _from_pieces(
-    fixed: list[Step], rows: array[int], regions: list[Region], sections: list[Section], least: int
-) -> list[Step]:
-    """Return ``fixed``, each with the shift of the first piece between it and the next, if there is one."""
-    pieces = sorted(
-        (at, fresh - at) for at, fresh, length in relink.pieces_of(rows, regions, sections) if length >= least
-    )
+def _shifts(cuts: list[Cut], regions: list[Region], sections: list[Section]) -> list[tuple[int, int]]:
+    """Return address and shift of each piece, by address."""
+    shifts = []
+    for r, c, start, place, _ in cuts:
+        address = regions[r].address + start - regions[r].start
+        shifts.append((address, sections[c].address + place - sections[c].start - address))
+    return sorted(shifts)
+
+
+def _from_pieces(fixed: list[Step], pieces: list[tuple[int, int]]) -> list[Step]:
+    """Return ``fixed``, each with the shift of the first of ``pieces`` between it and the next, if there is one."""
     steps = []
     k = 0
     for number, step in enumerate(fixed):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 
 from dibundle.errors import BundleError
+from dibundle.native.library import LIBRARY, Pinned
 
 
 def turned(value: int) -> int:
@@ -59,8 +60,23 @@ class Numbers:
         return value
 
     def numbers(self, count: int) -> array[int]:
-        """Return ``count`` numbers, which must be all there is."""
+        """Return ``count`` numbers, which must be all there is; there must be ``count`` bytes at least."""
+        if LIBRARY is not None and len(self.data) - self.at >= count:
+            values = array("q", bytes(8 * count))
+            rest = self.data[self.at :]
+            if LIBRARY.dib_numbers_get(Pinned(rest).address, len(rest), Pinned(values).address, count) == 0:
+                self.at = len(self.data)
+                return values  # else the loop below says what is wrong
         values = array("q", (self.number() for _ in range(count)))
         if self.at != len(self.data):
             raise BundleError("malformed bundle: a column has bytes after its last number")
         return values
+
+
+def pack(values: array[int]) -> bytes:
+    """Return the numbers ``values``, one after another."""
+    if LIBRARY is None:
+        return b"".join(map(number, values))
+    out = bytearray(9 * len(values))
+    size = LIBRARY.dib_numbers_put(Pinned(values).address, len(values), Pinned(out).address)
+    return bytes(out[:size])

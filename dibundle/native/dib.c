@@ -90,6 +90,25 @@ static inline int64_t get_number(const uint8_t *in, int64_t size, int64_t *at)
     return -1;
 }
 
+/* Write count numbers, none of them negative, to out, which has room for 9 bytes each; return how many bytes they took. */
+EXPORT int64_t dib_numbers_put(const int64_t *values, int64_t count, uint8_t *out)
+{
+    int64_t at = 0;
+    for (int64_t k = 0; k < count; k++)
+        at = put_number(out, at, (uint64_t)values[k]);
+    return at;
+}
+
+/* Read count numbers that are all there is. */
+EXPORT int64_t dib_numbers_get(const uint8_t *in, int64_t size, int64_t *values, int64_t count)
+{
+    int64_t at = 0;
+    for (int64_t k = 0; k < count; k++)
+        if ((values[k] = get_number(in, size, &at)) < 0)
+            return MALFORMED;
+    return at == size ? 0 : MALFORMED;
+}
+
 /* Split data into how many zeros stand before each run of other bytes, how long the runs are, and these. Each of the
  * three has room for size bytes; sizes takes what they got. */
 EXPORT int64_t dib_sparse_split(const uint8_t *data, int64_t size, uint8_t *gaps, uint8_t *lengths, uint8_t *values,

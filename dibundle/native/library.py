@@ -26,6 +26,8 @@ _SIGNATURES: Final[dict[str, list[type]]] = {
     "dib_vcdiff_encode": [_PTR, _I64, _PTR, _I64, _PTR, _I64, _I64, _I64, _PTR, _PTR, _PTR, _I64, _PTR],
     "dib_cover_split": [_PTR, _PTR, _I64, _PTR, _I64, _PTR, _PTR],
     "dib_cover_join": [_PTR, _PTR, _I64, _PTR, _PTR, _PTR, _I64],
+    "dib_numbers_put": [_PTR, _I64, _PTR],
+    "dib_numbers_get": [_PTR, _I64, _PTR, _I64],
     "dib_sparse_split": [_PTR, _I64, _PTR, _PTR, _PTR, _PTR],
     "dib_sparse_join": [_PTR, _I64, _PTR, _I64, _PTR, _I64, _PTR, _I64],
     "dib_relink": [_PTR, _PTR, _I64, _PTR, _I64, _I64],

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dibundle.delta import cover, model, sparse, streams
+from dibundle.delta import cover, model, numbers, sparse, streams
 from dibundle.delta.covers import Cover, Covers, find
 from dibundle.delta.numbers import number
 from dibundle.errors import BundleError
@@ -72,7 +72,7 @@ def test_native_and_twin_write_the_same_bytes(monkeypatch):
         target[at : at + 4] = (int.from_bytes(target[at : at + 4], "little") + 4096 & 0xFFFFFFFF).to_bytes(4, "little")
     covers = find(source, bytes(target))
     for effort in (6, 7, 9):
-        made = twins(monkeypatch, cover, model, sparse, lambda: check(source, bytes(target), covers, effort))  # noqa: B023
+        made = twins(monkeypatch, cover, model, numbers, sparse, lambda: check(source, bytes(target), covers, effort))  # noqa: B023
         assert made[0] == made[1]
         assert cover.MODEL in made[0][:60]
 
@@ -126,7 +126,7 @@ def test_damage_is_refused_alike_by_native_and_twin(monkeypatch):
         broken[rng.randrange(len(broken) if rng.random() < 0.5 else 30)] = rng.randrange(256)
         cases.append(bytes(broken))
     native, plain = twins(
-        monkeypatch, cover, model, sparse, lambda: [outcome(case, source, len(target)) for case in cases]
+        monkeypatch, cover, model, numbers, sparse, lambda: [outcome(case, source, len(target)) for case in cases]
     )
     assert native == plain
     assert native.count(None) > 30
@@ -140,8 +140,8 @@ def test_random_bytes_raise_bundle_error_alone(payload, size):
 
 @given(st.lists(st.integers(0, 1 << 62), min_size=15, max_size=15), st.binary(max_size=40), st.integers(0, 1 << 40))
 @settings(max_examples=300, deadline=None)
-def test_random_headers_take_no_memory(numbers, rest, size):
-    payload = b"".join(map(number, numbers)) + rest
+def test_random_headers_take_no_memory(values, rest, size):
+    payload = b"".join(map(number, values)) + rest
     outcome(payload, b"source" * 20, size)
 
 

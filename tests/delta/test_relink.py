@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dibundle.delta import cover, covers, layout, model, relink, sparse, walker
+from dibundle.delta import cover, covers, layout, model, numbers, relink, sparse, walker
 from dibundle.delta.numbers import number
 from dibundle.delta.walker import CODE, DATA, HOLE, TABLE, Region, Section, Step
 from dibundle.errors import BundleError
 from tests.delta import programs
 from tests.delta.mutate import twins
 
-MODULES = (cover, model, sparse, relink, layout)
+MODULES = (cover, model, numbers, sparse, relink, layout)
 machines = pytest.mark.parametrize("machine", [programs.X86_64, programs.AARCH64])
 
 
@@ -196,8 +196,8 @@ def test_random_bytes_raise_bundle_error_alone(payload, size):
 
 @given(st.lists(st.integers(0, 1 << 62), min_size=19, max_size=19), st.binary(max_size=40))
 @settings(max_examples=200, deadline=None)
-def test_random_headers_take_no_memory(numbers, rest):
-    outcome(b"\x01" + b"".join(map(number, numbers)) + rest, b"source" * 20, 100)
+def test_random_headers_take_no_memory(values, rest):
+    outcome(b"\x01" + b"".join(map(number, values)) + rest, b"source" * 20, 100)
 
 
 @pytest.mark.parametrize(
