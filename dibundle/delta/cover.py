@@ -56,7 +56,8 @@ def encode(source: bytes, target: bytes, covers: Covers, *, effort: int = DEFAUL
     columns = _columns(rows)
     packed = [streams.pack(column, level=level, literal_bits=number_trials) for column in columns]
     packed.append(_pack_difference(source, rows, difference, target_size=len(target), effort=effort))
-    packed.append(streams.pack(literals, level=level, literal_bits=literal_trials))
+    literal_level = min(level, 9) if literal_trials and effort < SLOW_EFFORT else level  # LZMA2 mostly wins anyway
+    packed.append(streams.pack(literals, level=literal_level, literal_bits=literal_trials))
     sizes = [*map(len, columns), len(difference), len(literals)]
     head = bytearray(number(len(rows) // 3))
     for (packer, stored), size in zip(packed, sizes, strict=True):
