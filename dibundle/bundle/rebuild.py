@@ -5,11 +5,12 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 from dibundle.bundle import records
 from dibundle.bundle.constants import TEXT_STREAM
-from dibundle.bundle.manifest import Manifest, Range, Target
+from dibundle.bundle.manifest import Frame, Manifest, Range, Target
 from dibundle.bundle.plan import Plan
 from dibundle.bundle.program import BaseHeaders, Copy, Data, Head, Repeat, Text, walk
 from dibundle.bundle.reader import BundleReader
@@ -17,7 +18,8 @@ from dibundle.delta import codecs
 from dibundle.errors import BaseMismatchError, BundleError
 
 CHUNK = 1 << 20
-AHEAD = 32 << 20  # bytes of decoded frames that may wait for their turn
+AHEAD = 48 << 20  # bytes of frames and their sources that may be decoded before their turn
+DECODERS = 2  # threads; more help little, as decoding waits for no one and memory bounds what is decoded ahead
 
 
 class Base(BaseHeaders, Protocol):
@@ -28,7 +30,10 @@ class Base(BaseHeaders, Protocol):
 
 
 class _FrameFeed:
-    """Reads and decodes the frames in file order in a thread of its own: as asked, later a bounded way ahead."""
+    """Reads the frames in file order in a thread of its own and decodes them on others: as asked, later a way ahead.
+
+    What is decoded or being decoded ahead of its turn is bounded by what decoding needs, sources included.
+    """
 
     def __init__(
         self, reader: BundleReader, base: Base, plan: Plan, digest_text: bytes, first: int, count: int
@@ -44,7 +49,8 @@ class _FrameFeed:
         self._waiting = 0
         self._ahead = False
         self._closed = False
-        self._decoded: queue.SimpleQueue[tuple[int, bytes] | BaseException] = queue.SimpleQueue()
+        self._workers = ThreadPoolExecutor(DECODERS)
+        self._decoding: queue.SimpleQueue[tuple[int, Future[bytes]] | BaseException] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -53,13 +59,15 @@ class _FrameFeed:
         with self._room:
             self._asked += 1
             self._room.notify()
-        item = self._decoded.get()
+        item = self._decoding.get()
         if isinstance(item, BaseException):
             raise item
+        index, future = item
+        data = future.result()
         with self._room:
-            self._waiting -= len(item[1])
+            self._waiting -= _need(self._reader.manifest.frames[index])
             self._room.notify()
-        return item
+        return index, data
 
     def read_ahead(self) -> None:
         """Read and decode on before it is asked for."""
@@ -72,24 +80,27 @@ class _FrameFeed:
         with self._room:
             self._closed = True
             self._room.notify()
+        self._workers.shutdown(wait=False, cancel_futures=True)
 
     def _run(self) -> None:
         try:
             for index in range(self._first, self._first + self._count):
+                need = _need(self._reader.manifest.frames[index])
                 with self._room:
-                    while not (self._closed or index < self._asked or (self._ahead and self._waiting <= AHEAD)):
+                    while not (self._closed or index < self._asked or self._has_room(need)):
                         self._room.wait()
                     if self._closed:
                         return
-                data = self._decode(index)
-                with self._room:
-                    self._waiting += len(data)
-                self._decoded.put((index, data))
+                    self._waiting += need
+                frame, stored = self._reader.frame()
+                self._decoding.put((index, self._workers.submit(self._decode, index, frame, stored)))
         except BaseException as error:
-            self._decoded.put(error)
+            self._decoding.put(error)
 
-    def _decode(self, index: int) -> bytes:
-        frame, stored = self._reader.frame()
+    def _has_room(self, need: int) -> bool:
+        return self._ahead and (not self._waiting or self._waiting + need <= AHEAD)
+
+    def _decode(self, index: int, frame: Frame, stored: bytes) -> bytes:
         source = b"".join(self._read(item) for item in self._plan.source_ranges(index, frame))
         return codecs.decode(frame.codec, stored, source, frame.size)
 
@@ -97,6 +108,11 @@ class _FrameFeed:
         if item.object == len(self._reader.manifest.objects):
             return self._digest_text[item.offset : item.offset + item.length]
         return self._base.read(item.object, item.offset, item.length)
+
+
+def _need(frame: Frame) -> int:
+    """Return about how many bytes of memory it takes to decode a frame."""
+    return frame.size + frame.source_size
 
 
 class _Streams:
