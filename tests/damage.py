@@ -178,8 +178,12 @@ def main() -> int:
     failures: list[str] = []
     with tempfile.TemporaryDirectory() as name, ManyRuns(Path(name)) as runs:
         work = Path(name)
-        pair = pairs.make(work, megabytes=megabytes)
-        for number, path in enumerate(pair.bundles):
+        for folder in (work / "mixed", work / "programs"):
+            folder.mkdir()
+        mixed = pairs.make(work / "mixed", megabytes=megabytes)
+        programs = pairs.make_programs(work / "programs")
+        bundles = [*((mixed, path) for path in mixed.bundles), (programs, programs.bundle)]
+        for number, (pair, path) in enumerate(bundles):
             trial_folder = work / str(number)
             trial_folder.mkdir()
             trials = Trials(pair, trial_folder, runs)
@@ -187,7 +191,7 @@ def main() -> int:
             cases = [*cuts(bundle, random_cuts, asked.seed), *flips(bundle, flip_count, asked.seed)]
             for case in cases:
                 failures += filter(None, (trials.to_stdout(bundle, case), trials.to_file(bundle, case)))
-            _print_codes(path.name, trials, len(bundle))
+            _print_codes(f"{path.parent.name}/{path.name}", trials, len(bundle))
             if asked.full:
                 failures += _into_loaders(trials, bundle, cases, per_loader, asked.seed, wrong_base(work), path)
     print("\n".join([*failures, f"{len(failures)} failures"]))

@@ -1,6 +1,7 @@
 """Generated pairs of image archives with their bundles, for tests that need no engine: ``make(folder, megabytes=3)``.
 
-Between a.tar and b.tar lie changes of every kind, so that the bundles use every codec there is.
+Between a.tar and b.tar lie changes of every kind, so that the bundles use every codec there is but that for programs,
+which ``make_programs(folder)`` makes for.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from tests.builders import Style, TarItem, TestImage, build_layer, docker_save, file, folder, symlink
 from tests.content import code, edited, noise, relinked, text
+from tests.delta import programs
 from tests.program import succeed
 
 OLD_NAME, NEW_NAME = "example.com/app:1", "example.com/app:2"
@@ -35,8 +37,23 @@ class Pair:
 
 def make(work: Path, *, megabytes: int, style: Style = "v25") -> Pair:
     """Write a pair whose archives have about ``megabytes``, and create its bundles."""
+    return _write(work, *images(megabytes), style)
+
+
+def make_programs(work: Path) -> Pair:
+    """Write a pair of images of programs with code that moved, and create its bundles."""
+    files = zip(
+        *(programs.versions(machine, 300, 40, 5) for machine in (programs.X86_64, programs.AARCH64)), strict=True
+    )
+    layers = [
+        build_layer([file(f"bin/{number}", data, mode=0o755) for number, data in enumerate(version)])
+        for version in files
+    ]
+    return _write(work, TestImage([layers[0]], [OLD_NAME]), TestImage([layers[1]], [NEW_NAME]), "v25")
+
+
+def _write(work: Path, old: TestImage, new: TestImage, style: Style) -> Pair:
     pair = Pair(work / "a.tar", work / "b.tar", work / "out.dib", work / "vcdiff.dib", work / "alone.dib")
-    old, new = images(megabytes)
     pair.base.write_bytes(docker_save([old], style))
     pair.target.write_bytes(docker_save([new], style))
     succeed("create", pair.base, pair.target, pair.bundle)

@@ -31,8 +31,14 @@ def trials(pair: Pair, runs: ManyRuns, tmp_path_factory: pytest.TempPathFactory)
     return Trials(pair, tmp_path_factory.mktemp("trials"), runs)
 
 
-def test_the_bundles_have_every_region(pair: Pair) -> None:
-    found = {part.name for path in pair.bundles for part in damage.regions(path.read_bytes())}
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return pairs.make_programs(tmp_path_factory.mktemp("programs"))
+
+
+def test_the_bundles_have_every_region(pair: Pair, programs: Pair) -> None:
+    bundles = (*pair.bundles, programs.bundle)
+    found = {part.name for path in bundles for part in damage.regions(path.read_bytes())}
     assert {f"{name} frame" for name in codecs.NAMES.values()} <= found
 
 
@@ -47,6 +53,13 @@ def test_cut_bundles(name: str, pair: Pair, trials: Trials) -> None:
 def test_flipped_bits(name: str, pair: Pair, trials: Trials) -> None:
     bundle = getattr(pair, name).read_bytes()
     cases = list(damage.flips(bundle, 200, seed=2))
+    assert [fault for case in cases if (fault := trials.to_stdout(bundle, case))] == []
+
+
+def test_damaged_patches_of_programs(programs: Pair, runs: ManyRuns, tmp_path: Path) -> None:
+    bundle = programs.bundle.read_bytes()
+    trials = Trials(programs, tmp_path, runs)
+    cases = [*damage.cuts(bundle, 30, seed=6), *damage.flips(bundle, 60, seed=6)]
     assert [fault for case in cases if (fault := trials.to_stdout(bundle, case))] == []
 
 
