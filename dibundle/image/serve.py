@@ -41,7 +41,8 @@ class BaseObjects:
     """The objects of a bundle, by their index, out of ``archives``.
 
     Claims of the archives are believed here, as every byte of output is verified later; where no claim fits, blobs of
-    the right size are hashed, unless ``believe`` says that claims have to do. ``missing`` holds the indexes of those that no archive has.
+    the right size are hashed, unless ``believe`` says that claims have to do. ``missing`` holds the indexes of those
+    that no archive has.
     """
 
     def __init__(
