@@ -15,12 +15,13 @@ def build(machine: int, functions: list[tuple[int, int]], seed: int = 1) -> byte
     for identity, words in functions:
         starts[identity] = at
         at += words * 8
+    callees = sorted(starts)
     code = bytearray()
     for identity, words in functions:
         rng = random.Random(identity * 1000 + seed)
         for k in range(words):
             here = TEXT + len(code)
-            callee = rng.choice(sorted(starts)) if rng.random() < 0.4 else None
+            callee = rng.choice(callees) if rng.random() < 0.4 else None
             known = rng.randrange(1000)
             if callee is not None:
                 code += (_call_x86 if machine == X86_64 else _call_arm)(here, starts[callee])
