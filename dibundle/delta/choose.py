@@ -52,9 +52,10 @@ def _candidates(target: bytes, source: bytes, options: Options, plan: Plan | Non
     if not source:
         yield codecs.ZSTD, zstd.compress(target, level)
         return
-    if options.codec == "zstd" or (options.codec == "auto" and (options.level <= 2 or len(target) <= SMALL)):
+    fastest = options.codec == "auto" and options.level == 1
+    if options.codec == "zstd" or fastest or (options.codec == "auto" and len(target) <= SMALL):
         yield codecs.ZSTD_PREFIX, zstd.compress(target, level, prefix=source)
-    if options.codec == "zstd" or (options.codec == "auto" and options.level <= 2):
+    if options.codec == "zstd" or fastest:
         return
     from dibundle.delta import cover, covers, relink, vcdiff  # creation alone needs HDiffPatch
 
@@ -64,7 +65,7 @@ def _candidates(target: bytes, source: bytes, options: Options, plan: Plan | Non
             yield codecs.RELINK, relinked
             if len(target) > SMALL:  # a second search would double the time, to save a header at the best
                 return
-    found = covers.find(source, target)
+    found = (covers.find if options.level >= RELINK_LEVEL else covers.find_fast)(source, target)
     if options.codec == "vcdiff":
         yield codecs.VCDIFF, zstd.compress(vcdiff.encode(source, target, found), level)
         return

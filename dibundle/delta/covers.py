@@ -9,9 +9,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from dibundle.delta import anchors
 from dibundle.errors import DibError
+
+IN_PLACE: Final = 1 / 2048  # share of a target that anchors may leave uncovered for a full search to find nothing more
+BRIDGE: Final = 4096  # bytes between two anchors on one diagonal that one cover may bridge
 
 
 class Cover(NamedTuple):
@@ -70,6 +74,9 @@ def find(source: bytes, target: bytes) -> Covers:
     """
     if not source or not target:
         return Covers()
+    quick = find_fast(source, target)
+    if len(target) - sum(quick.length) <= len(target) * IN_PLACE:
+        return quick
     try:
         import hdiffpatch
     except ImportError as error:
@@ -80,6 +87,30 @@ def find(source: bytes, target: bytes) -> Covers:
     covers = _parse(patch, len(source), len(target))
     covers.check(len(source), len(target))
     return covers
+
+
+def find_fast(source: bytes, target: bytes) -> Covers:
+    """Return covers made of anchors: those on one diagonal with little between them become one.
+
+    Measured on 160 MB of changed files of node-app: a fifth of the time of :func:`find`, patches three quarters larger;
+    on byte code compiled again, changed in place: an eighth of the time, patches as small.
+    """
+    merged = Covers()
+    for source_at, target_at, length in _rows(anchors.find(source, target)):
+        if merged.length:
+            end = merged.target[-1] + merged.length[-1]
+            same_diagonal = source_at - target_at == merged.source[-1] - merged.target[-1]
+            if same_diagonal and target_at - end <= min(BRIDGE, BRIDGE // 64 + merged.length[-1]):
+                merged.length[-1] = target_at + length - merged.target[-1]
+                continue
+        merged.source.append(source_at)
+        merged.target.append(target_at)
+        merged.length.append(length)
+    return merged
+
+
+def _rows(flat: array[int]) -> Iterator[tuple[int, int, int]]:
+    return zip(flat[0::3], flat[1::3], flat[2::3], strict=True)
 
 
 def _parse(patch: bytes, source_size: int, target_size: int) -> Covers:

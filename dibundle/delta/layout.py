@@ -12,18 +12,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from dibundle.delta import cover, elf, relink, walker
+from dibundle.delta import anchors, elf, relink, walker
 from dibundle.delta.walker import Region, Section, Step
 from dibundle.native.library import LIBRARY, Pinned
 
-ANCHOR: Final = 32  # bytes that are equal where an anchor holds
 FIRST_LEAST: Final = 64  # bytes from which on an equal stretch goes into the first map
 GAIN: Final = 3  # how many more addresses have to agree on a step that costs bytes
 _CODE: Final = (walker.X86, walker.X86_FIXED, walker.ARM)
 _SPACE: Final = 1 << 40  # each program has addresses of its own
 _RECORDS: Final = 1 << 16
 Cut = tuple[int, int, int, int, int]
-_M64: Final = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +108,7 @@ def plan(source: bytes, target: bytes) -> Plan | None:
     regions.sort()
     sections.sort()
     counterparts.sort()
-    rows = _anchors(
+    rows = anchors.find(
         relink.relink(source, regions, relink.columns(fixed), mask=True),
         relink.relink(target, counterparts, relink.columns(places), mask=True),
     )
@@ -284,52 +282,3 @@ def _from_pieces(fixed: list[Step], pieces: list[tuple[int, int]]) -> list[Step]
         else:
             steps.append(step)
     return steps
-
-
-def _anchors(source: bytes, target: bytes) -> array[int]:
-    """Return rows (source, target, length) of equal stretches of ``ANCHOR`` bytes and more, in target order."""
-    if LIBRARY is None:
-        return array("q", (value for row in _plain_anchors(source, target) for value in row))
-    room = cover.MAX_COVERS
-    out = array("q", bytes(24 * room))
-    count = LIBRARY.dib_anchors(
-        *(Pinned(source).address, len(source), Pinned(target).address, len(target), Pinned(out).address, room)
-    )
-    if count < 0:
-        raise MemoryError("no memory for the table of anchors")
-    return out[: 3 * count]
-
-
-def _hash(piece: bytes) -> int:
-    h = 0
-    for k in range(0, ANCHOR, 8):
-        h = (h ^ int.from_bytes(piece[k : k + 8], "little")) * 0x9E3779B97F4A7C15 & _M64
-        h ^= h >> 29
-    return h
-
-
-def _plain_anchors(source: bytes, target: bytes) -> Iterable[tuple[int, int, int]]:
-    bits = 16
-    while bits < 24 and 1 << bits < len(source) // 2:
-        bits += 1
-    table = {_hash(source[i : i + ANCHOR]) >> (64 - bits): i for i in range(0, len(source) - ANCHOR + 1, 4)}
-    count = diagonal = done = t = 0
-    while t + ANCHOR <= len(target) and count < cover.MAX_COVERS:
-        piece, s = target[t : t + ANCHOR], t + diagonal
-        if s < 0 or s + ANCHOR > len(source) or source[s : s + ANCHOR] != piece:
-            s = table.get(_hash(piece) >> (64 - bits), -1)
-            if s < 0 or source[s : s + ANCHOR] != piece or piece == piece[:1] * ANCHOR:
-                t += 1
-                continue
-        start = t
-        while start > done and s > 0 and source[s - 1] == target[start - 1]:
-            start, s = start - 1, s - 1
-        length = t - start
-        while (
-            s + length < len(source) and start + length < len(target) and source[s + length] == target[start + length]
-        ):
-            length += 1
-        diagonal = s - start
-        yield s, start, length
-        count += 1
-        done = t = start + length
