@@ -59,7 +59,7 @@ class _FrameFeed:
         with self._room:
             self._asked += 1
             self._room.notify()
-        item = self._decoding.get()
+        item = self._take()
         if isinstance(item, BaseException):
             raise item
         index, future = item
@@ -68,6 +68,14 @@ class _FrameFeed:
             self._waiting -= _need(self._reader.manifest.frames[index])
             self._room.notify()
         return index, data
+
+    def _take(self) -> tuple[int, Future[bytes]] | BaseException:
+        """Wait for the next frame; now and then without waiting, as a signal just before a wait does not end it."""
+        while True:
+            try:
+                return self._decoding.get(timeout=0.2)
+            except queue.Empty:
+                continue
 
     def read_ahead(self) -> None:
         """Read and decode on before it is asked for."""
