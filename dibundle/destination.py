@@ -76,7 +76,7 @@ class Destination:
             raise UsageError(f"{self.name} is a terminal, the output is binary", hint="pipe it on, or give -o FILE")
         return self
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write all of ``data``; :class:`FileError` where the system refuses."""
         self.written += len(data)
         try:
@@ -103,7 +103,7 @@ class Destination:
                     os.unlink(self._temporary)  # noqa: PTH108
 
 
-def write_all(fd: int, data: bytes | memoryview) -> None:
+def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
     """Write all of ``data`` to an open descriptor."""
     view = memoryview(data)
     while view:

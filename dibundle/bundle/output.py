@@ -12,7 +12,8 @@ from dibundle import digest
 from dibundle.bundle.manifest import Segment, Target
 from dibundle.errors import BaseMismatchError, DibError, DigestError
 
-Sink = Callable[[bytes], object]
+Piece = bytes | bytearray
+Sink = Callable[[Piece], object]
 WRITE = 1 << 20
 
 
@@ -34,15 +35,15 @@ class VerifiedOutput:
         self._rest = hashlib.sha256()
         self._own = hashlib.sha256()
         self._whole = hashlib.sha256() if whole else None
-        self._pending: list[bytes] = []
+        self._pending: list[Piece] = []
         self._pending_size = 0
-        self._held: list[bytes] = []
+        self._held: list[Piece] = []
         self._failure: DibError | None = None
         self._work: queue.Queue[Callable[[], None] | None] = queue.Queue(maxsize=64)
         self._thread = threading.Thread(target=self._hash, daemon=True)
         self._thread.start()
 
-    def write(self, piece: bytes) -> None:
+    def write(self, piece: Piece) -> None:
         """Take the next bytes; raises as soon as a finished segment is known to be wrong."""
         self._pending.append(piece)
         self._pending_size += len(piece)
@@ -90,7 +91,7 @@ class VerifiedOutput:
         else:
             self._held.append(chunk)
 
-    def _hash_chunk(self, chunk: bytes) -> None:
+    def _hash_chunk(self, chunk: Piece) -> None:
         if self._whole is not None:
             self._work.put(partial(self._whole.update, chunk))
         view = memoryview(chunk)

@@ -19,6 +19,7 @@ from dibundle.errors import BaseMismatchError, BundleError
 
 CHUNK = 1 << 20
 AHEAD = 48 << 20  # bytes of frames and their sources that may be decoded before their turn
+Decoded = bytes | bytearray
 DECODERS = 2  # threads; more help little, as decoding waits for no one and memory bounds what is decoded ahead
 
 
@@ -50,11 +51,11 @@ class _FrameFeed:
         self._ahead = False
         self._closed = False
         self._workers = ThreadPoolExecutor(DECODERS)
-        self._decoding: queue.SimpleQueue[tuple[int, Future[bytes]] | BaseException] = queue.SimpleQueue()
+        self._decoding: queue.SimpleQueue[tuple[int, Future[Decoded]] | BaseException] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def next(self) -> tuple[int, bytes]:
+    def next(self) -> tuple[int, Decoded]:
         """Return the next frame's index and decoded bytes."""
         with self._room:
             self._asked += 1
@@ -69,7 +70,7 @@ class _FrameFeed:
             self._room.notify()
         return index, data
 
-    def _take(self) -> tuple[int, Future[bytes]] | BaseException:
+    def _take(self) -> tuple[int, Future[Decoded]] | BaseException:
         """Wait for the next frame; now and then without waiting, as a signal just before a wait does not end it."""
         while True:
             try:
@@ -108,7 +109,7 @@ class _FrameFeed:
     def _has_room(self, need: int) -> bool:
         return self._ahead and (not self._waiting or self._waiting + need <= AHEAD)
 
-    def _decode(self, index: int, frame: Frame, stored: bytes) -> bytes:
+    def _decode(self, index: int, frame: Frame, stored: bytes) -> Decoded:
         source = b"".join(self._read(item) for item in self._plan.source_ranges(index, frame))
         return codecs.decode(frame.codec, stored, source, frame.size)
 
@@ -130,10 +131,10 @@ class _Streams:
         self._feed = feed
         self._frames = manifest.frames
         self._plan = plan
-        self._current: dict[int, tuple[bytes, int]] = {}
-        self.kept: dict[int, bytes] = {}
+        self._current: dict[int, tuple[Decoded, int]] = {}
+        self.kept: dict[int, Decoded] = {}
 
-    def read(self, stream: int, length: int) -> Iterator[bytes]:
+    def read(self, stream: int, length: int) -> Iterator[Decoded]:
         """Yield the next ``length`` bytes of ``stream``."""
         while length:
             data, position = self._current.get(stream, (b"", 0))
@@ -153,7 +154,7 @@ class _Streams:
             length -= used
 
 
-def rebuild(manifest: Manifest, target_index: int, reader: BundleReader, base: Base, plan: Plan) -> Iterator[bytes]:
+def rebuild(manifest: Manifest, target_index: int, reader: BundleReader, base: Base, plan: Plan) -> Iterator[Decoded]:
     """Yield the bytes of a target in pieces of any size.
 
     The caller hashes them against the target's segments. Raises :class:`BundleError`, :class:`DigestError` (the
@@ -176,7 +177,7 @@ def rebuild(manifest: Manifest, target_index: int, reader: BundleReader, base: B
         feed.close()
 
 
-def _pieces(manifest: Manifest, target: Target, base: Base, plan: Plan, streams: _Streams) -> Iterator[bytes]:
+def _pieces(manifest: Manifest, target: Target, base: Base, plan: Plan, streams: _Streams) -> Iterator[Decoded]:
     headers = _Headers(streams)
     for number, step in enumerate(walk(target.columns, base, [item.size for item in manifest.objects])):
         if isinstance(step, Head):

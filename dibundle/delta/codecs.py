@@ -17,7 +17,7 @@ RELINK = 5
 NAMES = {STORED: "stored", ZSTD: "zstd", ZSTD_PREFIX: "zstd-prefix", VCDIFF: "vcdiff", COVER: "cover", RELINK: "relink"}
 
 
-def decode(codec: int, payload: bytes, source: bytes, size: int) -> bytes:
+def decode(codec: int, payload: bytes, source: bytes, size: int) -> bytes | bytearray:
     """Return the ``size`` bytes that ``payload`` makes of ``source`` (empty for codecs that take none)."""
     data = _DECODERS[codec](payload, source, size)
     if len(data) != size:
@@ -48,19 +48,19 @@ def _inner(payload: bytes, size: int) -> bytes:
     return zstd.decompress(payload, zstd.declared_size(payload, maximum=2 * size + 65536))
 
 
-def _cover(payload: bytes, source: bytes, size: int) -> bytes:
+def _cover(payload: bytes, source: bytes, size: int) -> bytearray:
     from dibundle.delta import cover
 
     return cover.decode(payload, source, size)
 
 
-def _relink(payload: bytes, source: bytes, size: int) -> bytes:
+def _relink(payload: bytes, source: bytes, size: int) -> bytearray:
     from dibundle.delta import relink
 
     return relink.decode(payload, source, size)
 
 
-_DECODERS: dict[int, Callable[[bytes, bytes, int], bytes]] = {
+_DECODERS: dict[int, Callable[[bytes, bytes, int], bytes | bytearray]] = {
     STORED: _stored,
     ZSTD: _zstd,
     ZSTD_PREFIX: _zstd_prefix,

@@ -78,7 +78,7 @@ class Parsed:
     stored: tuple[bytes, ...]
     target_size: int
 
-    def apply(self, source: Buffer) -> bytes:
+    def apply(self, source: Buffer) -> bytearray:
         """Return the target; ``source`` has the size that the payload was parsed for."""
         (packer, covered), (literal_packer, literal_size) = self.headers
         difference: Buffer
@@ -96,7 +96,7 @@ class Parsed:
         return _join(source, self.rows, difference, literals, self.target_size)
 
 
-def decode(payload: bytes, source: Buffer, target_size: int) -> bytes:
+def decode(payload: bytes, source: Buffer, target_size: int) -> bytearray:
     """Return the ``target_size`` bytes that ``payload`` makes of ``source``; ``BundleError`` for anything malformed.
 
     Needs, beyond the result, memory for the covered and the literal bytes, up to 80 MB for a million covers and up to
@@ -217,7 +217,7 @@ def _split(source: bytes, target: bytes, rows: array[int]) -> tuple[bytes, bytes
     return bytes(difference), bytes(literals)
 
 
-def _join(source: Buffer, rows: array[int], difference: Buffer, literals: bytes, target_size: int) -> bytes:
+def _join(source: Buffer, rows: array[int], difference: Buffer, literals: bytes, target_size: int) -> bytearray:
     """Undo :func:`_split`; every size has been checked."""
     target = bytearray(target_size)
     if LIBRARY is not None:
@@ -226,7 +226,7 @@ def _join(source: Buffer, rows: array[int], difference: Buffer, literals: bytes,
             *(held.address, Pinned(rows).address, len(rows) // 3, changes.address, rest.address),
             *(Pinned(target).address, target_size),
         )
-        return bytes(target)
+        return target
     view = memoryview(source).cast("B")
     end = done = literal = 0
     for at in range(0, len(rows), 3):
@@ -238,4 +238,4 @@ def _join(source: Buffer, rows: array[int], difference: Buffer, literals: bytes,
         target[first:end] = bytes(s + d & 255 for s, d in pairs)
         done += length
     target[end:] = literals[literal:]
-    return bytes(target)
+    return target

@@ -34,7 +34,7 @@ LEAST: Final = 32
 """Shorter covers are mostly accidents; encoders write this, decoders take any."""
 
 
-def decode(payload: bytes, source: Buffer, target_size: int) -> bytes:
+def decode(payload: bytes, source: Buffer, target_size: int) -> bytearray:
     """Return the ``target_size`` bytes that ``payload`` makes of ``source``; ``BundleError`` for anything malformed.
 
     Needs, beyond what the cover codec does, a copy of the source and up to 200 MB where there are a million covers.
@@ -42,7 +42,7 @@ def decode(payload: bytes, source: Buffer, target_size: int) -> bytes:
     header, inner = _read(payload, memoryview(source).nbytes)
     parsed = cover.parse(inner, memoryview(source).nbytes, target_size)
     steps = steps_of(parsed.rows, header)
-    return parsed.apply(relink(source, header.regions, steps))
+    return parsed.apply(_relinked(source, header.regions, steps))
 
 
 class Header(NamedTuple):
@@ -82,12 +82,16 @@ def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask
 
     ``steps`` has address, shift and kind of one :class:`Step` after another.
     """
+    return bytes(_relinked(source, regions, steps, mask=mask))
+
+
+def _relinked(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask: bool = False) -> bytearray:
     data = bytearray(source)
     if not steps:
-        return bytes(data)
+        return data
     if LIBRARY is None:
         walker.Walker(data, steps, mask=mask).run(regions)
-        return bytes(data)
+        return data
     table = columns(regions)
     status = LIBRARY.dib_relink(
         *(Pinned(data).address, Pinned(table).address, len(regions)),
@@ -95,7 +99,7 @@ def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask
     )
     if status:
         raise MemoryError("no memory for the map of what moved")
-    return bytes(data)
+    return data
 
 
 def columns(rows: Sequence[tuple[int, ...]]) -> array[int]:
