@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gzip
 import os
 import pty
 import resource
 import signal
 import subprocess
+import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -158,8 +162,9 @@ SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, 137)]
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 @pytest.mark.parametrize("existing", [None, b"precious"])
+@pytest.mark.parametrize("moment", ["at the beginning", "while it waits"])
 def test_a_signal_while_apply_writes_a_file(
-    number: signal.Signals, code: int, existing: bytes | None, pair: Pair, tmp_path: Path
+    number: signal.Signals, code: int, existing: bytes | None, moment: str, pair: Pair, tmp_path: Path
 ) -> None:
     out = _folder(tmp_path)
     if existing:
@@ -170,6 +175,8 @@ def test_a_signal_while_apply_writes_a_file(
         process.stdin.write(bundle[: len(bundle) // 2])
         process.stdin.flush()
         _wait_for(lambda: any(path.name.endswith(".part") for path in out.iterdir()))
+        if moment == "while it waits":
+            _wait_for(lambda: _is_drained(process.stdin))
         process.send_signal(number)
         process.wait(PATIENCE)
     assert shell_code(process.returncode) == code
@@ -190,7 +197,7 @@ def test_a_signal_while_apply_writes_to_a_pipe(number: signal.Signals, code: int
         assert process.stdout
         process.stdin.write(bundle[: len(bundle) // 2])
         process.stdin.flush()
-        _wait_for(lambda: _holds_unlinked_file(process.pid, spool))
+        _wait_for(lambda: _holds_unlinked_file(process.pid, spool) and _is_drained(process.stdin))
         process.send_signal(number)
         written = process.stdout.read()
     assert shell_code(process.returncode) == code
@@ -388,6 +395,15 @@ def _wait_for(happened: Callable[[], bool]) -> None:
     while not happened():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.005)
+
+
+def _is_drained(pipe: IO[bytes] | None) -> bool:
+    """Whether all that was written into a pipe has been read, and its reader has had the time to come back for more."""
+    assert pipe
+    if int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder):
+        return False
+    time.sleep(0.2)
+    return True
 
 
 def _holds_unlinked_file(process: int, folder: Path) -> bool:
