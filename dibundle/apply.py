@@ -48,6 +48,8 @@ def apply(
     with ExitStack() as stack:
         base = find_base(bundle.manifest, bases, options)
         stack.callback(base.close)
+        if base.spool_size:
+            progress.note(f"the base is compressed: {base.spool_size:,} bytes of temporary space are used")
         base.prepare()
         output = VerifiedOutput(target, sink, whole=options.whole, has_base=bool(bundle.manifest.objects))
         stack.callback(output.close)

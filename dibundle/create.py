@@ -22,7 +22,7 @@ from dibundle.compose.archive import ArchiveComposer, Member
 from dibundle.compose.frames import Draft, FramePlanner
 from dibundle.compose.layer import Counts, LayerComposer
 from dibundle.compose.objects import ObjectTable
-from dibundle.delta import choose, zstd
+from dibundle.delta import choose, layout, zstd
 from dibundle.image.model import ImageArchive
 from dibundle.image.reader import read_images
 from dibundle.match import names as match_names
@@ -265,7 +265,9 @@ def _encode(
     running: deque[tuple[Draft, Future[tuple[int, bytes]]]] = deque()
 
     def encode(draft: Draft) -> tuple[int, bytes]:
-        return choose.encode(draft.read(), _read_source(draft, composed.objects, hex_digits), options.patch)
+        source = _read_source(draft, composed.objects, hex_digits)
+        plan = _relink_plan(draft, composed.objects) if choose.relinks(options.patch) else None
+        return choose.encode(draft.read(), source, options.patch, plan)
 
     def finish() -> Frame:
         draft, future = running.popleft()
@@ -280,6 +282,15 @@ def _encode(
         running.append((draft, executor.submit(encode, draft)))
     while running:
         yield finish()
+
+
+def _relink_plan(draft: Draft, objects: ObjectTable) -> layout.Plan | None:
+    """Return what relinking has to know of the file that a window was cut from."""
+    if not draft.whole:
+        return None
+    old, window = draft.whole.old, draft.old[0]
+    start = window.offset - old.offset
+    return draft.whole.plan(objects.read, range(start, start + window.length), draft.window)
 
 
 def _read_source(draft: Draft, objects: ObjectTable, hex_digits: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -149,6 +150,20 @@ def copy_chunks(source: ReadAt, offset: int, length: int, chunk: int = 1 << 20) 
 def default_spool_dir() -> str:
     """Return where temporary files go unless told: $TMPDIR, else /var/tmp, which unlike /tmp is seldom in memory."""
     return os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108 - files there are made exclusively and have no name
+
+
+def check_room(directory: str | None, size: int) -> None:
+    """Raise ``FileError`` where a spool of ``size`` bytes in ``directory`` (None: the default) has no room."""
+    place = directory or default_spool_dir()
+    try:
+        free = shutil.disk_usage(place).free
+    except OSError as error:
+        raise _spool_error(place, error) from error
+    if size > free:
+        raise FileError(
+            f"temporary files need {size:,} bytes in {place}, which has {free:,} free",
+            hint="use --tmp DIR to name a directory with more room",
+        )
 
 
 def _check_range(name: str, size: int, offset: int, length: int) -> None:

@@ -9,6 +9,8 @@ import time
 import unicodedata
 from typing import TextIO
 
+from dibundle.progress import Silent
+
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -119,8 +121,17 @@ class Notes:
         """Do nothing: there is no bar."""
 
 
-def progress(*, quiet: bool) -> Bar | Notes:
+class Quiet(Silent):
+    """Shows nothing at all."""
+
+    def clear(self) -> None:
+        """Do nothing: there is no bar."""
+
+
+def progress(*, quiet: bool) -> Bar | Notes | Quiet:
     """Return a bar where stderr is a terminal that can redraw a line."""
-    if not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+    if quiet:
+        return Quiet()
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         return Bar(sys.stderr)
     return Notes()

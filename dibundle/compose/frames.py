@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dibundle.bundle.constants import MAX_LIVE, TEXT_STREAM
 from dibundle.bundle.manifest import Range
 from dibundle.bundle.program import Copy
+from dibundle.delta import layout
 
 # Streams: what is drawn in another order, or decoded from another kind of source, needs a stream of its own.
 PATCH_STREAM = 1  # small changed files, in units of many
@@ -21,14 +23,43 @@ TEXT_UNIT = 1 << 20
 ADD_UNIT = 8 << 20
 LARGE = 2 << 20  # a changed file of this size gets frames of its own
 WINDOW = 32 << 20  # bytes of target in one frame of a large file
+LARGEST_PLAN = 384 << 20  # bytes of an old and a new file that may be in memory to plan their relinking
 WINDOW_MARGIN = 4 << 20  # how much further than in proportion a window's source reaches, on both sides
 
 Reader = Callable[[], bytes]
 
 
+class LargeFile:
+    """A large changed file, cut into windows: what relinking has to know of the whole is found out once."""
+
+    def __init__(self, old: Copy, read: Callable[[int, int], bytes], size: int, windows: int) -> None:
+        self.old = old
+        self._read = read
+        self._size = size
+        self._left = windows
+        self._lock = threading.Lock()
+        self._plan: layout.Plan | None = None
+        self._planned = False
+
+    def plan(self, read_old: Callable[[Copy], bytes], old: range, new: range) -> layout.Plan | None:
+        """Return the plan for a window; the whole's is let go with the last one. Windows ask one after the other."""
+        with self._lock:
+            if not self._planned and self._size + self.old.length <= LARGEST_PLAN:
+                self._plan = layout.plan(read_old(self.old), self._read(0, self._size))
+            self._planned = True
+            found = self._plan.window(old, new) if self._plan else None
+            self._left -= 1
+            if not self._left:
+                self._plan = None
+            return found
+
+
 @dataclass(slots=True)
 class Draft:
-    """A frame before it is encoded: ``pieces`` read the target's bytes; ``old`` is the source, in order."""
+    """A frame before it is encoded: ``pieces`` read the target's bytes; ``old`` is the source, in order.
+
+    ``whole`` and ``window`` tell of which file, and of which stretch of it, a frame of a large file is.
+    """
 
     index: int
     stream: int
@@ -37,6 +68,8 @@ class Draft:
     implied: bool = False
     old: list[Range] = field(default_factory=list)
     old_size: int = 0
+    whole: LargeFile | None = None
+    window: range = range(0)
 
     def read(self) -> bytes:
         """Return the bytes that the frame decodes to."""
@@ -86,10 +119,12 @@ class FramePlanner:
             return [place]
         places = []
         count = -(-size // WINDOW)
+        whole = LargeFile(old, read, size, count) if count > 1 else None
         for number in range(count):
             start, end = size * number // count, size * (number + 1) // count
             draft = self._new(stream)
             draft.old = [_window(old, start, end, size)]
+            draft.whole, draft.window = whole, range(start, end)
             draft.old_size = draft.old[0].length
             self._append(draft, _part(read, start, end - start), end - start)
             places.append((draft.index, 0, end - start))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dibundle.archive.readat import ReadAt
 from dibundle.bundle.constants import KIND_LAYER
 from dibundle.bundle.manifest import BaseObject
+from dibundle.bundle.program import Copy
 from dibundle.match.base import Layer
 
 
@@ -27,3 +28,7 @@ class ObjectTable:
             self.objects.append(BaseObject(kind=kind, size=source.size, digest=digest))
             self.sources.append(source)
         return number
+
+    def read(self, copy: Copy) -> bytes:
+        """Return a stretch of an object."""
+        return self.sources[copy.object].read_at(copy.offset, copy.length)

@@ -34,6 +34,11 @@ class Options:
         return _ZSTD_LEVELS[self.level]
 
 
+def relinks(options: Options) -> bool:
+    """Whether native code is relinked with these options."""
+    return options.level >= RELINK_LEVEL and options.codec in ("auto", "cover")
+
+
 def encode(target: bytes, source: bytes, options: Options, plan: Plan | None = None) -> tuple[int, bytes]:
     """Return the codec's number and the payload that makes ``target`` of ``source``, the smallest of those tried.
 
@@ -59,7 +64,7 @@ def _candidates(target: bytes, source: bytes, options: Options, plan: Plan | Non
         return
     from dibundle.delta import cover, covers, relink, vcdiff  # creation alone needs HDiffPatch
 
-    if options.codec != "vcdiff" and options.level >= RELINK_LEVEL:
+    if relinks(options):
         relinked = relink.encode(source, target, effort=options.level, plan=plan)
         if relinked is not None:
             yield codecs.RELINK, relinked

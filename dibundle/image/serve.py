@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dibundle import compression
-from dibundle.archive.readat import ReadAt, Slice, Spool, copy_chunks
+from dibundle.archive.readat import ReadAt, Slice, Spool, check_room, copy_chunks
 from dibundle.archive.window import Window
 from dibundle.errors import ArchiveError, BaseMismatchError, FileError
 from dibundle.image.model import Blob, ImageArchive
@@ -79,7 +79,12 @@ class BaseObjects:
         return sum(self._wanted[index].size for index in self._inflate)
 
     def prepare(self) -> None:
-        """Inflate what has no random access; :class:`BaseMismatchError` where it is damaged."""
+        """Inflate what has no random access; :class:`BaseMismatchError` where it is damaged.
+
+        :class:`FileError` where the disk has too little room, before anything is written.
+        """
+        if self._inflate:
+            check_room(self._tmp, self.spool_size)
         for index, candidate in self._inflate.items():
             self._spool = self._spool or Spool(self._tmp)
             wanted = self._wanted[index]

@@ -203,3 +203,21 @@ def test_short_levels(pair, tmp_path):
     fast = dib("create", "-1", pair.base, pair.target, tmp_path / "fast.dib")
     assert fast.returncode == 0
     assert dib("apply", pair.base, tmp_path / "fast.dib").stdout == pair.target.read_bytes()
+
+
+def test_a_compressed_base_says_what_space_it_takes(pair, tmp_path):
+    packed = tmp_path / "c8d.tar"
+    old, _ = pairs.images(1)
+    packed.write_bytes(docker_save([old], "c8d", "gzip"))
+    run = dib("apply", packed, pair.bundle)
+    assert run.returncode == 0
+    assert run.stdout == pair.target.read_bytes()
+    assert "bytes of temporary space are used" in run.stderr.decode()
+    assert dib("apply", "-q", packed, pair.bundle).stderr == b""
+
+
+def test_a_temporary_folder_that_is_not_there_is_named(pair, tmp_path):
+    old, _ = pairs.images(1)
+    packed = tmp_path / "c8d.tar"
+    packed.write_bytes(docker_save([old], "c8d", "gzip"))
+    refused(3, "temporary file in /nowhere", run=dib("apply", "-q", "--tmp", "/nowhere", packed, pair.bundle))
