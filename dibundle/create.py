@@ -23,6 +23,7 @@ from dibundle.compose.frames import Draft, FramePlanner
 from dibundle.compose.layer import Counts, LayerComposer
 from dibundle.compose.objects import ObjectTable
 from dibundle.delta import choose, layout, zstd
+from dibundle.errors import ArchiveError
 from dibundle.image.model import ImageArchive
 from dibundle.image.reader import read_images
 from dibundle.match import names as match_names
@@ -122,6 +123,8 @@ class _Sides:
         options: CreateOptions,
         progress: Progress,
     ) -> _Sides:
+        for archive in (*bases, target):
+            _refuse_truncated(archive)
         base_images = tuple(read_images(base) for base in bases)
         target_images = read_images(target)
         progress.phase("reading", sum(archive.bytes.size for archive in (*bases, target)))
@@ -136,6 +139,7 @@ class _Sides:
         for images in base_images:
             base_blobs += inflate_all(read_blobs(images, executor, progress.advance), spool)
         target_blobs = read_blobs(target_images, executor, progress.advance)
+        _tell_damage((*base_blobs, *target_blobs), progress)
         layers = _in_image_order(base_images, base_blobs)
         known = {blob.digest for blob in base_blobs} | {layer.digest for layer in layers}
         new_layers = [blob.layer for blob in target_blobs if blob.layer and blob.digest not in known]
@@ -148,6 +152,24 @@ class _Sides:
             base=BaseIndex(layers),
             new_layers=new_layers,
         )
+
+
+def _refuse_truncated(archive: Archive) -> None:
+    """Refuse what is most likely half a download; junk behind whole entries is kept as it is."""
+    if archive.index.problem and archive.index.problem.startswith("the archive is cut short in an entry"):
+        raise ArchiveError(
+            f"{archive.name} is truncated: {archive.index.problem}", hint="save or download the archive again"
+        )
+
+
+def _tell_damage(blobs: Sequence[StoredBlob], progress: Progress) -> None:
+    """Say which layers are not what their archive claims: such a base helps nobody who has the real one."""
+    for stored in blobs:
+        claimed = stored.blob.digest if stored.blob.compression else stored.blob.diff_id or stored.blob.digest
+        if stored.blob.kind == "layer" and claimed and claimed != stored.digest:
+            progress.note(
+                f"warning: layer {digest.text(claimed)} has other content than its archive says; is it damaged?"
+            )
 
 
 def _in_image_order(archives: Sequence[ImageArchive], blobs: list[StoredBlob]) -> list[Layer]:

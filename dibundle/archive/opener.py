@@ -74,7 +74,7 @@ def _open(fd: int, name: str, spool_dir: str | None, closers: list[Callable[[], 
         kind = compression.sniff(_head(source))
         if kind is not None:
             source = _inflated(source, kind, name, spool_dir, closers)
-        _refuse_other_formats(name, _head(source))
+        _refuse_other_formats(name, _head(source), kind)
         index = scan(source)
         if not index.entries and not _is_empty_tar(source):
             raise ArchiveError(f"{name} is not a tar archive ({index.problem or 'it has no entry'})", hint=_SAVE_HINT)
@@ -118,11 +118,13 @@ def _head(source: ReadAt) -> bytes:
     return source.read_at(0, min(_HEAD, source.size))
 
 
-def _refuse_other_formats(name: str, head: bytes) -> None:
+def _refuse_other_formats(name: str, head: bytes, packed: str | None) -> None:
     """Say what a file is that is taken for an image archive by mistake."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not head:
         raise ArchiveError(f"{name} is empty", hint=_SAVE_HINT)
+    if head.startswith(b"\x89DIB\r\n\x1a\n") and packed:
+        raise ArchiveError(f"{name} is a bundle compressed with {packed}", hint="decompress it first")
     if head.startswith(b"\x89DIB\r\n\x1a\n"):
         raise ArchiveError(
             f"{name} is a dib bundle, not an image archive",

@@ -425,6 +425,8 @@ def _read_images(reader: Structure) -> tuple[AboutImage, ...]:
         names = tuple(reader.text("image name") for _ in range(reader.array("image names", maximum=65536)))
         image_id = reader.blob("image ID", maximum=digest.SIZE)
         diff_ids = reader.blob("diffIDs", maximum=digest.SIZE * 65536)
+        if len(image_id) not in (0, digest.SIZE) or len(diff_ids) % digest.SIZE:
+            raise BundleError("malformed bundle: an image ID or diffID that is no SHA-256")
         images.append(
             AboutImage(
                 names=names,
@@ -461,13 +463,17 @@ def _read_about(data: bytes, target_count: int) -> About:
 
 
 def _encode_names(names: Names) -> bytes:
-    return pack([[b"\0".join(part) for part in (*names.patched, *names.deleted)]])
+    lists = (*names.patched, *names.deleted)
+    return pack([[b"".join(path + b"\0" for path in paths) for paths in lists]])
 
 
 def _read_names(data: bytes, target_count: int) -> Names:
     reader = Structure(data, "section 4")
     reader.array("parts", minimum=1, maximum=1)
     count = reader.array("lists", minimum=2 * target_count, maximum=2 * target_count)
-    lists = [tuple(blob.split(b"\0")) if (blob := reader.blob("names")) else () for _ in range(count)]
+    blobs = [reader.blob("names") for _ in range(count)]
     reader.end()
+    if any(blob and not blob.endswith(b"\0") for blob in blobs):
+        raise BundleError("malformed bundle: a list of names does not end with NUL")
+    lists = [tuple(blob.split(b"\0")[:-1]) for blob in blobs]
     return Names(patched=tuple(lists[:target_count]), deleted=tuple(lists[target_count:]))

@@ -49,13 +49,14 @@ class _Streams:
         self.plan = Plan()
 
     def take(self, stream: int, length: int, source: Copy | None, step: int) -> None:
+        whole = length
         while length:
             if not self._left.get(stream):
                 self._enter(stream, step)
             used = min(length, self._left[stream])
             index = self._current[stream]
             if self._frames[index].implied and source and source.length:
-                if used != length:
+                if used != whole:
                     raise BundleError(f"malformed bundle: a patched piece crosses the end of frame {index}")
                 self.plan.sources.setdefault(index, array("Q")).extend(source)
             self._left[stream] -= used

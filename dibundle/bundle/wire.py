@@ -66,7 +66,7 @@ class Structure:
     def text(self, what: str, *, maximum: int = 4096) -> str:
         """Read a UTF-8 string of at most ``maximum`` bytes."""
         value = self._scalar(what, (0xA0, 0xC0), (0xD9, 0xDC))
-        if not isinstance(value, str) or len(value) > maximum:
+        if not isinstance(value, str) or len(value.encode()) > maximum:
             raise self._fail(what)
         return value
 

@@ -61,9 +61,10 @@ def _check(opened: Sources, bundle: BundleReader, options: ApplyOptions) -> None
         need = base.spool_size
     about = bundle.manifest.about
     made = ", ".join(_name(image.names, image.id) for image in about.targets[target]) if about else "an image"
-    needs = ", ".join(base_names(bundle.manifest)) or "no base"
+    needs = (", ".join(base_names(bundle.manifest)) or "the base") + " is here"
+    needs = needs if bundle.manifest.objects else "no base is needed"
     click.echo(
-        f"ok: {terminal.escape(needs)} is here; applying makes {terminal.escape(made)},"
+        f"ok: {terminal.escape(needs)}; applying makes {terminal.escape(made)},"
         f" {terminal.human(bundle.manifest.targets[target].size)}"
         + (f", with {terminal.human(need)} of temporary space" if need else "")
     )

@@ -14,6 +14,9 @@ from dibundle.delta import choose
 from dibundle.destination import Destination
 from dibundle.errors import UsageError
 
+_SHORT_LEVELS = tuple(f"-{level}" for level in choose.LEVELS)
+_WITH_VALUE = ("-o", "--output", "--base", "-l", "--level", "--codec", "--names", "--workers", "--tmp")
+
 
 class _WithLevels(click.Command):
     """Takes -1 to -9 for --level, as compressors do."""
@@ -21,8 +24,10 @@ class _WithLevels(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Translate the short levels before the "--" that ends options."""
         end = args.index("--") if "--" in args else len(args)
+        before = ["", *args]
         short = [
-            f"--level={arg[1]}" if len(arg) == 2 and arg[0] == "-" and arg[1] in "123456789" else arg for arg in args
+            f"--level={arg[1]}" if arg in _SHORT_LEVELS and before[number] not in _WITH_VALUE else arg
+            for number, arg in enumerate(args)
         ]
         return super().parse_args(ctx, short[:end] + args[end:])
 
@@ -116,7 +121,7 @@ def _summary(out: str, result: CreateResult, seconds: float) -> None:
     ratio = result.target_size / result.size if result.size else 0
     terminal.message(
         f"{terminal.escape(out)}: {terminal.human(result.size)} for {terminal.human(result.target_size)}"
-        f" ({ratio:,.0f} times smaller), in {seconds:.1f} s"
+        f" ({ratio:,.{0 if ratio >= 10 else 1}f} times smaller), in {seconds:.1f} s"
     )
     terminal.message(
         f"  {counts.kept:,} entries kept, {counts.mode:,} with other metadata, {counts.patched:,} patched,"

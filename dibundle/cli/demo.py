@@ -17,6 +17,7 @@ from dibundle.cli.sources import open_archives
 from dibundle.create import create
 from dibundle.demo import archives
 from dibundle.destination import Destination
+from dibundle.errors import UsageError
 from dibundle.verify import check_rebuild
 
 
@@ -26,11 +27,21 @@ def command(keep: str | None) -> None:
     """Make two small image archives, write the bundle between them, apply and verify it. Needs nothing else."""
     with ExitStack() as stack:
         folder = Path(keep or stack.enter_context(tempfile.TemporaryDirectory(prefix="dib-demo-")))
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder} is a file", hint="name a folder: --keep DIR")
         folder.mkdir(parents=True, exist_ok=True)
         old, new, bundle, result = (folder / name for name in ("old.tar", "new.tar", "update.dib", "result.tar"))
+        for path in (old, new, bundle, result):
+            if path.exists():
+                raise UsageError(
+                    f"{path} is there already", hint="name a folder that is empty or not there: --keep DIR"
+                )
         for path, data in zip((old, new), archives(), strict=True):
             path.write_bytes(data)
-        click.echo(f"Two releases of a made-up service, as docker save writes them, in {terminal.escape(str(folder))}:")
+        click.echo(
+            "Two releases of a made-up service, as docker save writes them"
+            + (f", in {terminal.escape(keep)}:" if keep else " (--keep DIR leaves the files there):")
+        )
         _tell_size(old, "shop:1.4.2")
         _tell_size(new, "shop:1.5.0")
 

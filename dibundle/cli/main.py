@@ -105,7 +105,8 @@ def _run(arguments: list[str]) -> int:
         return 2
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "dib"
-        _tell(error.format_message().rstrip(".").lower(), f'run "{command} --help"')
+        text = error.format_message().rstrip(".")
+        _tell(text[:1].lower() + text[1:], f'run "{command} --help"')
         return 2
     except click.ClickException as error:
         _tell(error.format_message(), None)

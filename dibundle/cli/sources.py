@@ -13,16 +13,17 @@ from dibundle.archive.readat import Spool
 from dibundle.bundle.constants import MAGIC
 from dibundle.bundle.reader import BundleReader, Readable
 from dibundle.destination import Destination
-from dibundle.errors import FileError, UsageError
+from dibundle.errors import BundleError, FileError, UsageError
 
 
 @dataclass(slots=True)
 class Sources:
-    """Opened arguments: archives, and bundles as (name, stream); the device and inode of each input, by name."""
+    """Opened arguments: archives, bundles as (name, stream), and of files by name device, inode and size."""
 
     archives: list[Archive] = field(default_factory=list)
     bundles: list[tuple[str, Readable]] = field(default_factory=list)
     identities: dict[str, tuple[int, int]] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
 
     def refuse_overwriting(self, destination: Destination) -> None:
         """Raise :class:`UsageError` where the output is one of the inputs, under whatever name."""
@@ -70,6 +71,7 @@ def open_sources(
         status = os.fstat(fd)
         if stat.S_ISREG(status.st_mode):
             sources.identities[shown] = (status.st_dev, status.st_ino)
+            sources.sizes[shown] = status.st_size - (os.lseek(fd, 0, os.SEEK_CUR))
         head = _read_head(fd, shown)
         if _is_bundle(head):
             sources.bundles.append((shown, _Descriptor(fd, shown, head)))
@@ -106,7 +108,13 @@ def one_bundle(sources: Sources) -> BundleReader:
             f"{len(sources.bundles)} bundles given, one is applied at a time",
             hint="apply them one after the other",
         )
-    return BundleReader(sources.bundles[0][1])
+    name, stream = sources.bundles[0]
+    bundle = BundleReader(stream)
+    size = sources.sizes.get(name)
+    if size is not None and size != bundle.size:
+        what = "truncated bundle" if size < bundle.size else "malformed bundle: bytes follow its last frame"
+        raise BundleError(f"{what}: {name} has {size:,} bytes, wanted {bundle.size:,}", hint="fetch the bundle again")
+    return bundle
 
 
 def _open(name: str) -> int:
