@@ -221,3 +221,54 @@ def test_a_temporary_folder_that_is_not_there_is_named(pair, tmp_path):
     packed = tmp_path / "c8d.tar"
     packed.write_bytes(docker_save([old], "c8d", "gzip"))
     refused(3, "temporary file in /nowhere", run=dib("apply", "-q", "--tmp", "/nowhere", packed, pair.bundle))
+
+
+def test_the_demo_overwrites_nothing(tmp_path):
+    (tmp_path / "old.tar").write_bytes(b"precious")
+    refused(2, "is there already", run=dib("demo", "--keep", tmp_path))
+    assert (tmp_path / "old.tar").read_bytes() == b"precious"
+
+
+def test_half_an_archive_is_refused(pair, tmp_path):
+    half = tmp_path / "half.tar"
+    whole = pair.target.read_bytes()
+    half.write_bytes(whole[: len(whole) // 2])
+    out = tmp_path / "o.dib"
+    refused(4, "half.tar", run=dib("create", "-q", pair.base, half, out))
+    refused(4, "half.tar", run=dib("create", "-q", half, pair.target, out))
+    assert not out.exists()
+
+
+def test_a_damaged_layer_of_a_base_is_told(pair, tmp_path):
+    damaged = bytearray(pair.base.read_bytes())
+    damaged[len(damaged) // 4] ^= 1
+    (tmp_path / "a.tar").write_bytes(damaged)
+    run = dib("create", tmp_path / "a.tar", pair.target, tmp_path / "o.dib")
+    assert run.returncode == 0
+    assert "has other content than its archive says" in run.stderr.decode()
+
+
+def test_a_compressed_bundle_is_named_as_one(pair, tmp_path):
+    import gzip
+
+    packed = tmp_path / "o.dib.gz"
+    packed.write_bytes(gzip.compress(pair.bundle.read_bytes()))
+    refused(4, "a bundle compressed with gzip", "decompress it", run=dib("apply", pair.base, packed))
+
+
+def test_a_bundle_of_another_length_is_refused_by_its_head(pair, tmp_path):
+    whole = pair.bundle.read_bytes()
+    for data in (whole[:-3], whole + b"\0"):
+        (tmp_path / "o.dib").write_bytes(data)
+        refused(5, "wanted", run=dib("inspect", tmp_path / "o.dib"))
+        refused(5, "wanted", run=dib("apply", "--check", pair.base, tmp_path / "o.dib"))
+
+
+def test_a_level_is_no_value_of_another_option(pair, tmp_path):
+    run = dib("create", "-q", "-o", "-1", pair.base, pair.target, cwd=tmp_path)
+    assert run.returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["-1"]
+
+
+def test_words_are_kept_as_typed(pair):
+    assert "Foo.DIB" in dib("inspect", pair.bundle, "Foo.DIB").stderr.decode()
