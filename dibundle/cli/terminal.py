@@ -96,7 +96,7 @@ class Bar:
 
     def _draw(self, line: str) -> None:
         try:
-            width = os.get_terminal_size(self._stream.fileno()).columns
+            width = os.get_terminal_size(self._stream.fileno()).columns or 80
         except OSError:
             width = 80
         with contextlib.suppress(OSError, ValueError):
