@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
 
     def dependencies(self) -> list[str]:
         """Return what the build needs beyond hatchling: a compiler from PyPI where the machine has none."""
-        return [] if _system_compilers() else ["ziglang"]
+        return [] if any(map(_works, _system_compilers())) else ["ziglang"]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Build the library before the wheel (``version`` is "standard" or "editable") and name its platform."""
@@ -48,6 +49,21 @@ def _system_compilers() -> list[list[str]]:
     named = shlex.split(os.environ.get("CC", ""))
     commands = [named] if named and shutil.which(named[0]) else []
     return commands + [[name] for name in ("cc", "gcc", "clang") if shutil.which(name)]
+
+
+def _works(command: list[str]) -> bool:
+    """Whether a compiler finds the C library's headers too: Debian's gcc comes without them."""
+    program = "#include <stdint.h>\n#include <string.h>\nint dib(void) { return (int)strlen(\"\"); }\n"
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "dib.c")
+        source.write_text(program)
+        try:
+            done = subprocess.run(
+                [*command, *_FLAGS, "-o", Path(folder, "dib.so"), source], capture_output=True, timeout=60, check=False
+            )
+        except (OSError, subprocess.SubprocessError):
+            return False
+        return done.returncode == 0
 
 
 def _compile(source: Path, library: Path) -> bool:
