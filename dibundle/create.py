@@ -7,7 +7,7 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -74,7 +74,7 @@ def create(
     with ExitStack() as stack, ThreadPoolExecutor(workers) as executor:
         sides = _Sides.read(bases, target, executor, stack, options, progress)
         composed = _compose(sides, executor)
-        spool = stack.enter_context(_closing(Spool(options.tmp)))
+        spool = stack.enter_context(closing(Spool(options.tmp)))
         frames = list(_encode(composed, options, executor, workers, spool, progress))
         manifest = _manifest(sides, composed, frames, options)
         size = 0
@@ -89,17 +89,6 @@ def create(
             counts=composed.counts,
             manifest=manifest,
         )
-
-
-class _closing:  # noqa: N801 - as contextlib.closing, for a Spool
-    def __init__(self, spool: Spool) -> None:
-        self._spool = spool
-
-    def __enter__(self) -> Spool:
-        return self._spool
-
-    def __exit__(self, *_: object) -> None:
-        self._spool.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +121,7 @@ class _Sides:
 
         def spool() -> Spool:
             if not spools:
-                spools.append(stack.enter_context(_closing(Spool(options.tmp))))
+                spools.append(stack.enter_context(closing(Spool(options.tmp))))
             return spools[0]
 
         base_blobs: list[StoredBlob] = []
