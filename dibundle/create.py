@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -336,7 +335,7 @@ def _manifest(sides: _Sides, composed: _Composed, frames: list[Frame], options: 
         targets=(
             Target(
                 size=target.bytes.size,
-                digest=_whole_digest(target.bytes),
+                digest=digest.sha256_of(copy_chunks(target.bytes, 0, target.bytes.size)),
                 rest_digest=composed.rest_digest,
                 tail=composed.archive.tail() if target.bytes.size else 0,
                 frames=len(frames),
@@ -348,13 +347,6 @@ def _manifest(sides: _Sides, composed: _Composed, frames: list[Frame], options: 
         names=None,
     )
     return _with_names(manifest, sides, composed, options)
-
-
-def _whole_digest(source: ReadAt) -> bytes:
-    whole = hashlib.sha256()
-    for piece in copy_chunks(source, 0, source.size):
-        whole.update(piece)
-    return whole.digest()
 
 
 def _about(sides: _Sides) -> About:

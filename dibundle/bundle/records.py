@@ -44,7 +44,7 @@ FIELDS = (
     Field("prefix", 345, 500, numeric=False),
     Field("rest", 500, 512, numeric=False),
 )
-SIZE_FIELD, MTIME_FIELD, CHKSUM_FIELD = 4, 5, 6
+SIZE_FIELD, CHKSUM_FIELD = 4, 6
 RAW_SHIFT = len(FIELDS)  # shape = changed fields | (fields given as raw bytes << RAW_SHIFT)
 NUMERIC_MASK = sum(1 << i for i, field in enumerate(FIELDS) if field.numeric)
 TEXT_MASK = (1 << len(FIELDS)) - 1 - NUMERIC_MASK

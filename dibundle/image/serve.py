@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dibundle import compression
 from dibundle.archive.readat import ReadAt, Slice, Spool, check_room, copy_chunks
 from dibundle.archive.window import Window
+from dibundle.digest import sha256_of
 from dibundle.errors import ArchiveError, BaseMismatchError, FileError
 from dibundle.image.model import Blob, ImageArchive
 
@@ -119,7 +119,7 @@ class BaseObjects:
                 self.read(index, offset, min(1 << 20, wanted.size - offset))
                 for offset in range(0, wanted.size, 1 << 20)
             )
-            if _sha256(pieces) != wanted.digest:
+            if sha256_of(pieces) != wanted.digest:
                 raise BaseMismatchError(
                     f"base is damaged or changed while it was read: {_name(wanted)} has another digest",
                     hint="check the base archive, save it again, and run the same command",
@@ -168,24 +168,17 @@ class BaseObjects:
         sizes = {self._wanted[index].size for index in missing.values()}
         for candidate in candidates:
             if candidate.source.size in sizes:
-                index = missing.get(_sha256(copy_chunks(candidate.source, 0, candidate.source.size)))
+                index = missing.get(sha256_of(copy_chunks(candidate.source, 0, candidate.source.size)))
                 if index is not None:
                     self._sources[index] = candidate.source
             if candidate.blob.kind == "layer" and candidate.blob.compression and self.missing:
                 chunks = copy_chunks(candidate.source, 0, candidate.source.size)
                 try:
-                    digest = _sha256(compression.decompress_iter(candidate.blob.compression, chunks))
+                    digest = sha256_of(compression.decompress_iter(candidate.blob.compression, chunks))
                 except ArchiveError:
                     continue
                 if digest in missing:
                     self._inflate[missing[digest]] = candidate
-
-
-def _sha256(chunks: Iterable[bytes]) -> bytes:
-    digest = hashlib.sha256()
-    for chunk in chunks:
-        digest.update(chunk)
-    return digest.digest()
 
 
 def _name(wanted: Wanted) -> str:

@@ -22,10 +22,6 @@ class Layer:
     index: TarIndex
     hashes: dict[int, bytes] = field(default_factory=dict)  # entry number -> sha256 of its content
 
-    def read_content(self, entry: Entry) -> bytes:
-        """Return an entry's content."""
-        return self.source.read_at(entry.content, entry.size)
-
 
 @dataclass(frozen=True, slots=True)
 class Place:
