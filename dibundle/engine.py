@@ -60,7 +60,7 @@ class Loader:
         while chunk := self._process.stdout.read(4096):
             self._output = (self._output + chunk)[-65536:]
 
-    def write(self, piece: bytes | bytearray) -> None:
+    def write(self, piece: bytes | bytearray | memoryview) -> None:
         """Pass bytes to the loader; :class:`LoadError` where it has stopped reading."""
         assert self._process.stdin
         try:

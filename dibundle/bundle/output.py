@@ -12,7 +12,7 @@ from dibundle import digest
 from dibundle.bundle.manifest import Segment, Target
 from dibundle.errors import BaseMismatchError, DibError, DigestError
 
-Piece = bytes | bytearray
+Piece = bytes | bytearray | memoryview
 Sink = Callable[[Piece], object]
 WRITE = 1 << 20
 

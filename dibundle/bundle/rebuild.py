@@ -10,7 +10,7 @@ from typing import Protocol
 
 from dibundle.bundle import records
 from dibundle.bundle.constants import TEXT_STREAM
-from dibundle.bundle.manifest import Frame, Manifest, Range, Target
+from dibundle.bundle.manifest import Frame, Manifest, Target
 from dibundle.bundle.plan import Plan
 from dibundle.bundle.program import BaseHeaders, Copy, Data, Head, Repeat, Text, walk
 from dibundle.bundle.reader import BundleReader
@@ -19,7 +19,7 @@ from dibundle.errors import BaseMismatchError, BundleError
 
 CHUNK = 1 << 20
 AHEAD = 48 << 20  # bytes of frames and their sources that may be decoded before their turn
-Decoded = bytes | bytearray
+Decoded = bytes | bytearray | memoryview
 DECODERS = 2  # threads; more help little, as decoding waits for no one and memory bounds what is decoded ahead
 
 
@@ -110,13 +110,23 @@ class _FrameFeed:
         return self._ahead and (not self._waiting or self._waiting + need <= AHEAD)
 
     def _decode(self, index: int, frame: Frame, stored: bytes) -> Decoded:
-        source = b"".join(self._read(item) for item in self._plan.source_ranges(index, frame))
-        return codecs.decode(frame.codec, stored, source, frame.size)
+        return codecs.decode(frame.codec, stored, self._source(index, frame), frame.size)
 
-    def _read(self, item: Range) -> bytes:
-        if item.object == len(self._reader.manifest.objects):
-            return self._digest_text[item.offset : item.offset + item.length]
-        return self._base.read(item.object, item.offset, item.length)
+    def _source(self, index: int, frame: Frame) -> bytearray:
+        """Return the source of a frame, for the decoder to use up."""
+        source = bytearray(frame.source_size)
+        at = 0
+        for item in self._plan.source_ranges(index, frame):
+            for offset in range(item.offset, item.offset + item.length, CHUNK):
+                length = min(CHUNK, item.offset + item.length - offset)
+                source[at : at + length] = self._read(item.object, offset, length)
+                at += length
+        return source
+
+    def _read(self, number: int, offset: int, length: int) -> bytes:
+        if number == len(self._reader.manifest.objects):
+            return self._digest_text[offset : offset + length]
+        return self._base.read(number, offset, length)
 
 
 def _need(frame: Frame) -> int:
@@ -135,7 +145,7 @@ class _Streams:
         self.kept: dict[int, Decoded] = {}
 
     def read(self, stream: int, length: int) -> Iterator[Decoded]:
-        """Yield the next ``length`` bytes of ``stream``."""
+        """Yield the next ``length`` bytes of ``stream``, at most a chunk at a time: views, so that nothing is copied."""
         while length:
             data, position = self._current.get(stream, (b"", 0))
             if position == len(data):
@@ -145,8 +155,8 @@ class _Streams:
                     raise BundleError(f"malformed bundle: frame {index} comes before it is needed")
                 if index in self._plan.last_use:
                     self.kept[index] = data
-            used = min(length, len(data) - position)
-            yield data[position : position + used] if used != len(data) else data
+            used = min(length, len(data) - position, CHUNK)
+            yield memoryview(data)[position : position + used]
             if position + used == len(data):
                 self._current.pop(stream, None)
             else:
@@ -188,7 +198,7 @@ def _pieces(manifest: Manifest, target: Target, base: Base, plan: Plan, streams:
         elif isinstance(step, Data):
             yield from streams.read(step.stream, step.length)
         elif isinstance(step, Repeat):
-            yield streams.kept[step.frame][step.offset : step.offset + step.length]
+            yield memoryview(streams.kept[step.frame])[step.offset : step.offset + step.length]
             if plan.last_use[step.frame] == number:
                 del streams.kept[step.frame]
         else:

@@ -17,27 +17,30 @@ RELINK = 5
 NAMES = {STORED: "stored", ZSTD: "zstd", ZSTD_PREFIX: "zstd-prefix", VCDIFF: "vcdiff", COVER: "cover", RELINK: "relink"}
 
 
-def decode(codec: int, payload: bytes, source: bytes, size: int) -> bytes | bytearray:
-    """Return the ``size`` bytes that ``payload`` makes of ``source`` (empty for codecs that take none)."""
+def decode(codec: int, payload: bytes, source: bytes | bytearray, size: int) -> bytes | bytearray:
+    """Return the ``size`` bytes that ``payload`` makes of ``source`` (empty for codecs that take none).
+
+    A source that can be written to is used up: nobody else may need it.
+    """
     data = _DECODERS[codec](payload, source, size)
     if len(data) != size:
         raise BundleError(f"malformed bundle: a {NAMES[codec]} frame holds {len(data)} bytes, wanted {size}")
     return data
 
 
-def _stored(payload: bytes, source: bytes, size: int) -> bytes:
+def _stored(payload: bytes, source: bytes | bytearray, size: int) -> bytes:
     return payload
 
 
-def _zstd(payload: bytes, source: bytes, size: int) -> bytes:
+def _zstd(payload: bytes, source: bytes | bytearray, size: int) -> bytes:
     return zstd.decompress(payload, size)
 
 
-def _zstd_prefix(payload: bytes, source: bytes, size: int) -> bytes:
+def _zstd_prefix(payload: bytes, source: bytes | bytearray, size: int) -> bytes:
     return zstd.decompress(payload, size, prefix=source)
 
 
-def _vcdiff(payload: bytes, source: bytes, size: int) -> bytes:
+def _vcdiff(payload: bytes, source: bytes | bytearray, size: int) -> bytes:
     from dibundle.delta import vcdiff  # imported when a bundle uses it: starting up stays cheap
 
     return vcdiff.decode(_inner(payload, size), source, size)
@@ -48,19 +51,19 @@ def _inner(payload: bytes, size: int) -> bytes:
     return zstd.decompress(payload, zstd.declared_size(payload, maximum=2 * size + 65536))
 
 
-def _cover(payload: bytes, source: bytes, size: int) -> bytearray:
+def _cover(payload: bytes, source: bytes | bytearray, size: int) -> bytearray:
     from dibundle.delta import cover
 
     return cover.decode(payload, source, size)
 
 
-def _relink(payload: bytes, source: bytes, size: int) -> bytearray:
+def _relink(payload: bytes, source: bytes | bytearray, size: int) -> bytearray:
     from dibundle.delta import relink
 
     return relink.decode(payload, source, size)
 
 
-_DECODERS: dict[int, Callable[[bytes, bytes, int], bytes | bytearray]] = {
+_DECODERS: dict[int, Callable[[bytes, bytes | bytearray, int], bytes | bytearray]] = {
     STORED: _stored,
     ZSTD: _zstd,
     ZSTD_PREFIX: _zstd_prefix,

@@ -79,28 +79,32 @@ class Parsed:
     target_size: int
 
     def apply(self, source: Buffer) -> bytearray:
-        """Return the target; ``source`` has the size that the payload was parsed for."""
+        """Return the target; ``source`` has the size that the payload was parsed for.
+
+        The difference is unpacked into the end of the target and joined in place: no other memory of its size.
+        """
         (packer, covered), (literal_packer, literal_size) = self.headers
-        difference: Buffer
+        literals = streams.unpack(literal_packer, self.stored[1], literal_size)
+        target = bytearray(self.target_size)
+        difference = memoryview(target)[self.target_size - covered :]
         if packer == MODEL:
             if len(self.stored[0]) < 2:
                 raise BundleError("malformed bundle: a modelled difference without its parameters")
             bits, quiet = self.stored[0][:2]
-            stream = memoryview(self.stored[0])[2:]
-            difference = model.decode(stream, source, self.rows, covered, bits=bits, quiet=quiet)
+            model.decode(memoryview(self.stored[0])[2:], source, self.rows, difference, bits=bits, quiet=quiet)
         elif packer == SPARSE:
-            difference = sparse.unpack(self.stored[0], covered)
+            sparse.unpack(self.stored[0], difference)
         else:
-            difference = streams.unpack(packer, self.stored[0], covered)
-        literals = streams.unpack(literal_packer, self.stored[1], literal_size)
-        return _join(source, self.rows, difference, literals, self.target_size)
+            difference[:] = streams.unpack(packer, self.stored[0], covered)
+        _join(source, self.rows, covered, literals, target)
+        return target
 
 
 def decode(payload: bytes, source: Buffer, target_size: int) -> bytearray:
     """Return the ``target_size`` bytes that ``payload`` makes of ``source``; ``BundleError`` for anything malformed.
 
-    Needs, beyond the result, memory for the covered and the literal bytes, up to 80 MB for a million covers and up to
-    128 MiB for the packers' windows or tables.
+    Needs, beyond the result, memory for the literal bytes, up to 80 MB for a million covers and up to 128 MiB for the
+    packers' windows or tables.
     """
     return parse(payload, memoryview(source).nbytes, target_size).apply(source)
 
@@ -217,25 +221,23 @@ def _split(source: bytes, target: bytes, rows: array[int]) -> tuple[bytes, bytes
     return bytes(difference), bytes(literals)
 
 
-def _join(source: Buffer, rows: array[int], difference: Buffer, literals: bytes, target_size: int) -> bytearray:
-    """Undo :func:`_split`; every size has been checked."""
-    target = bytearray(target_size)
+def _join(source: Buffer, rows: array[int], covered: int, literals: bytes, target: bytearray) -> None:
+    """Undo :func:`_split` in ``target``, which has the difference at its end; every size has been checked."""
     if LIBRARY is not None:
-        held, changes, rest = Pinned(source), Pinned(difference), Pinned(literals)
         LIBRARY.dib_cover_join(
-            *(held.address, Pinned(rows).address, len(rows) // 3, changes.address, rest.address),
-            *(Pinned(target).address, target_size),
+            *(Pinned(source).address, Pinned(rows).address, len(rows) // 3, covered),
+            *(Pinned(literals).address, Pinned(target).address, len(target)),
         )
-        return target
+        return
     view = memoryview(source).cast("B")
-    end = done = literal = 0
+    done = len(target) - covered
+    end = literal = 0
     for at in range(0, len(rows), 3):
         start, first, length = rows[at : at + 3]
         target[end:first] = literals[literal : literal + first - end]
         literal += first - end
         end = first + length
-        pairs = zip(view[start : start + length], difference[done : done + length], strict=True)
+        pairs = zip(view[start : start + length], target[done : done + length], strict=True)
         target[first:end] = bytes(s + d & 255 for s, d in pairs)
         done += length
     target[end:] = literals[literal:]
-    return target

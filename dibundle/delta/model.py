@@ -35,7 +35,7 @@ def encode(source: Buffer, rows: array[int], difference: bytes, *, bits: int, qu
     """
     if LIBRARY is None:
         coder = _Encoder()
-        _run(coder, source, rows, bytearray(difference), bits, quiet)
+        _run(coder, source, rows, memoryview(bytearray(difference)), bits, quiet)
         return coder.finish()
     held = Pinned(source)
     room = len(difference) // 4 + 4096
@@ -52,19 +52,18 @@ def encode(source: Buffer, rows: array[int], difference: bytes, *, bits: int, qu
         room = size
 
 
-def decode(stream: Buffer, source: Buffer, rows: array[int], size: int, *, bits: int, quiet: int) -> bytearray:
-    """Return the ``size`` bytes of difference that ``stream`` holds; ``rows`` must cover just that many bytes.
+def decode(stream: Buffer, source: Buffer, rows: array[int], difference: memoryview, *, bits: int, quiet: int) -> None:
+    """Fill ``difference``, all zeros and just as long as ``rows`` cover, with what ``stream`` holds.
 
     Raises ``BundleError`` where the stream is not one that :func:`encode` could have written.
     """
     if not MIN_BITS <= bits <= MAX_BITS or quiet > 32:
         raise BundleError(f"malformed bundle: cover model of {bits} bits, quiet after {quiet}")
-    difference = bytearray(size)
     if LIBRARY is None:
         decoder = _Decoder(stream)
         _run(decoder, source, rows, difference, bits, quiet)
         decoder.finish()
-        return difference
+        return
     held, stored = Pinned(source), Pinned(stream)
     status = LIBRARY.dib_model_decode(
         *(held.address, held.size, Pinned(rows).address, len(rows) // 3, Pinned(difference).address),
@@ -74,7 +73,6 @@ def decode(stream: Buffer, source: Buffer, rows: array[int], size: int, *, bits:
         raise MemoryError("no memory for the tables of the model")
     if status:
         raise _damaged()
-    return difference
 
 
 def _damaged() -> BundleError:
@@ -228,7 +226,7 @@ def _value(coder: _Mixer, value: int, bits: int, contexts: list[int], guesses: l
 
 
 def _run(  # noqa: C901, PLR0912, PLR0915 - one loop over shared state, kept in step with its C twin line by line
-    coder: _Coder, source: Buffer, rows: array[int], difference: bytearray, bits: int, quiet: int
+    coder: _Coder, source: Buffer, rows: array[int], difference: memoryview, bits: int, quiet: int
 ) -> None:
     """Code ``difference`` over the covers: read from it by an encoder, filled in by a decoder."""
     decoder = coder if isinstance(coder, _Decoder) else None

@@ -37,7 +37,8 @@ LEAST: Final = 32
 def decode(payload: bytes, source: Buffer, target_size: int) -> bytearray:
     """Return the ``target_size`` bytes that ``payload`` makes of ``source``; ``BundleError`` for anything malformed.
 
-    Needs, beyond what the cover codec does, a copy of the source and up to 200 MB where there are a million covers.
+    A source that can be written to is relinked in place, of another a copy is made. Needs, beyond what the cover codec
+    does, up to 200 MB where there are a million covers.
     """
     header, inner = _read(payload, memoryview(source).nbytes)
     parsed = cover.parse(inner, memoryview(source).nbytes, target_size)
@@ -82,11 +83,11 @@ def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask
 
     ``steps`` has address, shift and kind of one :class:`Step` after another.
     """
-    return bytes(_relinked(source, regions, steps, mask=mask))
+    return bytes(_relinked(bytes(source), regions, steps, mask=mask))
 
 
 def _relinked(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask: bool = False) -> bytearray:
-    data = bytearray(source)
+    data = source if isinstance(source, bytearray) else bytearray(source)
     if not steps:
         return data
     if LIBRARY is None:

@@ -26,8 +26,12 @@ def pack(data: bytes, *, level: int, literal_bits: tuple[tuple[int, int, int], .
     return head + b"".join(stored for _, stored in packed)
 
 
-def unpack(stored: bytes, size: int) -> bytearray:
-    """Undo :func:`pack`; ``BundleError`` for anything but the form of ``size`` bytes. Takes up to four times those."""
+def unpack(stored: bytes, data: memoryview) -> None:
+    """Undo :func:`pack` into ``data``, which holds zeros; ``BundleError`` for anything but the form of so many bytes.
+
+    Takes up to three times those.
+    """
+    size = len(data)
     reader = Numbers(stored)
     headers = [(reader.byte(), reader.number(), reader.number()) for _ in range(3)]
     if sum(length for _, length, _ in headers) != len(stored) - reader.at:
@@ -38,7 +42,7 @@ def unpack(stored: bytes, size: int) -> bytearray:
             raise BundleError(f"malformed bundle: a sparse difference of {size} bytes with a stream of {decoded}")
         parts.append(streams.unpack(packer, stored[reader.at : reader.at + length], decoded))
         reader.at += length
-    return join(parts[0], parts[1], parts[2], size)
+    join(parts[0], parts[1], parts[2], data)
 
 
 def split(data: bytes) -> tuple[bytes, bytes, bytes]:
@@ -59,20 +63,18 @@ def split(data: bytes) -> tuple[bytes, bytes, bytes]:
     return bytes(outs[0][: sizes[0]]), bytes(outs[1][: sizes[1]]), bytes(outs[2][: sizes[2]])
 
 
-def join(gaps: bytes, lengths: bytes, values: bytes, size: int) -> bytearray:
-    """Undo :func:`split` of ``size`` bytes; ``BundleError`` where the three do not fit together."""
-    data = bytearray(size)
+def join(gaps: bytes, lengths: bytes, values: bytes, data: memoryview) -> None:
+    """Undo :func:`split` into ``data``, which holds zeros; ``BundleError`` where the three do not fit together."""
     if LIBRARY is None:
         _plain_join(gaps, lengths, values, data)
-        return data
+        return
     held = [Pinned(part) for part in (gaps, lengths, values)]
     sides = [side for part in held for side in (part.address, part.size)]
-    if LIBRARY.dib_sparse_join(*sides, Pinned(data).address, size):
+    if LIBRARY.dib_sparse_join(*sides, Pinned(data).address, len(data)):
         raise _damaged()
-    return data
 
 
-def _plain_join(gaps: bytes, lengths: bytes, values: bytes, data: bytearray) -> None:
+def _plain_join(gaps: bytes, lengths: bytes, values: bytes, data: memoryview) -> None:
     before, runs = Numbers(gaps), Numbers(lengths)
     at = taken = 0
     while before.at < len(gaps):

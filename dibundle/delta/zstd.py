@@ -57,7 +57,7 @@ def declared_size(frame: bytes, *, maximum: int) -> int:
     return size
 
 
-def decompress(frame: bytes, size: int, *, prefix: bytes = b"") -> bytes:
+def decompress(frame: bytes, size: int, *, prefix: bytes | bytearray = b"") -> bytes:
     """Return the ``size`` bytes that ``frame`` holds; :class:`BundleError` where it holds anything else."""
     try:
         declared = zstandard.get_frame_parameters(frame)
@@ -77,7 +77,7 @@ def decompress(frame: bytes, size: int, *, prefix: bytes = b"") -> bytes:
     return data
 
 
-def _dictionary(prefix: bytes) -> zstandard.ZstdCompressionDict | None:
+def _dictionary(prefix: bytes | bytearray) -> zstandard.ZstdCompressionDict | None:
     if not prefix:
         return None
     return zstandard.ZstdCompressionDict(prefix, dict_type=zstandard.DICT_TYPE_RAWCONTENT)

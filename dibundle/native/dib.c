@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ABI 2
+#define ABI 3
 #define MALFORMED (-1)
 #define NO_MEMORY (-2)
 
@@ -29,6 +29,8 @@ static inline void copy_bytes(uint8_t *to, const uint8_t *from, int64_t size)
 
 /* ---------------------------------------------------------------- covers: delta/cover.py */
 
+#define JOINED 64 /* bytes joined at a time, so that compilers use wide registers */
+
 /* difference: target - source over all covers; literals: the target outside them. */
 EXPORT int64_t dib_cover_split(const uint8_t *source, const uint8_t *target, int64_t target_size, const cover_t *covers,
                                int64_t count, uint8_t *difference, uint8_t *literals)
@@ -48,17 +50,26 @@ EXPORT int64_t dib_cover_split(const uint8_t *source, const uint8_t *target, int
     return 0;
 }
 
-EXPORT int64_t dib_cover_join(const uint8_t *source, const cover_t *covers, int64_t count, const uint8_t *difference,
+/* Undo dib_cover_split in place: the difference, covered bytes, lies at the end of target. As covers are in order and what
+   they leave out has its room before it, no byte of it is overwritten before it is used. */
+EXPORT int64_t dib_cover_join(const uint8_t *source, const cover_t *covers, int64_t count, int64_t covered,
                               const uint8_t *literals, uint8_t *target, int64_t target_size)
 {
+    const uint8_t *difference = target + (target_size - covered);
     int64_t at = 0;
     for (int64_t k = 0; k < count; k++) {
-        const uint8_t *s = source + covers[k].source;
+        const uint8_t *restrict s = source + covers[k].source;
         uint8_t *t = target + covers[k].target;
-        int64_t before = covers[k].target - at, n = covers[k].length;
+        int64_t before = covers[k].target - at, n = covers[k].length, i = 0;
         copy_bytes(target + at, literals, before);
         literals += before;
-        for (int64_t i = 0; i < n; i++)
+        for (; i + JOINED <= n; i += JOINED) {
+            uint8_t piece[JOINED];
+            memcpy(piece, difference + i, JOINED);
+            for (int j = 0; j < JOINED; j++)
+                t[i + j] = (uint8_t)(s[i + j] + piece[j]);
+        }
+        for (; i < n; i++)
             t[i] = (uint8_t)(s[i] + difference[i]);
         difference += n;
         at = covers[k].target + n;
