@@ -1,0 +1,160 @@
+"""Measure what relinking saves and costs: programs and shared objects of packages, with it and with it switched off.
+
+    python bench/relink.py WORK [--only Go,Rust] [--machines x86_64,aarch64] [--previous bookworm]
+
+Of each package the ELF files of two consecutive releases make a pair of archives in WORK (kept, so that a second run
+measures alone); ``dib create`` runs on it twice, once with the choice of the relink codec replaced by none, from
+outside. Prints a table and keeps it in WORK/relink.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from draw import Debian, Entry, Pair, PassedOverError, npm, pypi, write_archive
+from measure import Run, run, same
+
+OFF = (
+    "from dibundle.delta import choose\nchoose.relinks = lambda options: False\n"
+    "from dibundle.cli.main import run\nrun()\n"
+)
+LEAST = 100_000  # bytes: smaller ELF files are left out
+
+PACKAGES = (
+    # language, what its ELF files are, registry, package (PLATFORM: x64 or arm64)
+    ("Go", "programs", "updates", "docker-cli"),
+    ("Go", "programs", "updates", "incus-client"),
+    ("Go", "programs", "npm", "@esbuild/linux-PLATFORM"),
+    ("Go", "programs", "release", "skopeo"),
+    ("Rust", "programs", "updates", "sudo-rs"),
+    ("Rust", "programs", "npm", "@biomejs/cli-linux-PLATFORM"),
+    ("Rust", "programs", "release", "ripgrep"),
+    ("Rust", "shared objects", "pypi", "cryptography"),
+    ("Rust", "shared objects", "npm", "@rollup/rollup-linux-PLATFORM-gnu"),
+    ("C++", "programs", "updates", "icinga2-bin"),
+    ("C++", "programs", "updates", "dnsdist"),
+    ("C++", "shared objects", "updates", "libpoppler147"),
+    ("C++", "shared objects", "updates", "libmupdf25.1"),
+    ("C++", "shared objects", "release", "libstdc++6"),
+    ("C", "shared objects", "updates", "libssl3t64"),
+    ("C", "shared objects", "updates", "libavcodec61"),
+    ("C", "programs", "updates", "haproxy"),
+    ("C", "shared objects", "updates", "libxml2"),
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A pair, with relinking and without: bytes of the bundle, CPU seconds of making and applying it."""
+
+    language: str
+    files: str
+    package: str
+    machine: str
+    size: int
+    on: int
+    off: int
+    create: tuple[float, float]
+    apply: tuple[float, float]
+
+
+def elf(entries: list[Entry]) -> list[Entry]:
+    """Return the ELF files of a size that matters."""
+    return [(info, data) for info, data in entries if info.isreg() and len(data) >= LEAST and data[:4] == b"\x7fELF"]
+
+
+class Finder:
+    """Finds the two releases; apt's lists are fetched when first needed."""
+
+    def __init__(self, work: Path, previous: str) -> None:
+        self._work, self._previous = work, previous
+        self._debian: Debian | None = None
+
+    def find(self, registry: str, name: str, machine: str, scratch: Path) -> Pair:
+        """Return a package's releases for a machine."""
+        if registry == "pypi":
+            return pypi(machine, name, scratch)
+        if registry == "npm":
+            return npm(name, scratch)
+        self._debian = debian = self._debian or Debian(self._work, self._previous)
+        architecture = {"x86_64": "amd64", "aarch64": "arm64"}[machine]
+        old, new = (debian.packages(suites, architecture).get(name) for suites in debian.suites(registry))
+        if not old or not new or old.version == new.version:
+            raise PassedOverError("not in both suites")
+        return debian.pair(old, new, architecture, scratch)
+
+
+def pairs(work: Path, arguments: argparse.Namespace) -> Iterator[tuple[str, str, str, str, Path]]:
+    """Yield language, what the files are, package, machine and the folder of its pair, made where it is not there."""
+    with TemporaryDirectory() as apt:
+        finder = Finder(Path(apt), arguments.previous)
+        for language, files, registry, package in PACKAGES:
+            for machine in arguments.machines.split(","):
+                if arguments.only and language not in arguments.only.split(","):
+                    continue
+                name = package.replace("PLATFORM", {"x86_64": "x64", "aarch64": "arm64"}[machine])
+                folder = work / f"{name.replace('@', '').replace('/', '-')}-{machine}"
+                if not (folder / "b.tar").exists():
+                    try:
+                        with TemporaryDirectory() as scratch:
+                            pair = finder.find(registry, name, machine, Path(scratch))
+                            for archive, version in (("a", pair.old), ("b", pair.new)):
+                                write_archive(folder / f"{archive}.tar", elf(pair.files(version)), f"relink:{archive}")
+                        (folder / "versions").write_text(f"{pair.old} -> {pair.new}")
+                    except PassedOverError as why:
+                        print(f"{name} {machine}: {why}", flush=True)
+                        continue
+                yield language, files, f"{name} {(folder / 'versions').read_text()}", machine, folder
+
+
+def create(folder: Path, bundle: Path, *, relinking: bool) -> tuple[Run, Run]:
+    """Make a bundle and apply it."""
+    program = [sys.executable, "-c", OFF] if not relinking else [Path(sys.executable).with_name("dib")]
+    base, target, result = folder / "a.tar", folder / "b.tar", bundle.with_suffix(".tar")
+    made = run([*program, "create", "-q", base, target, bundle])
+    used = run([Path(sys.executable).with_name("dib"), "apply", "-q", base, bundle], stdout=result)
+    if not same(target, result):
+        raise SystemExit(f"{folder}: the result is not the target")
+    return made, used
+
+
+def main() -> None:
+    """Measure each package."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--only", help="languages")
+    parser.add_argument("--machines", default="x86_64,aarch64")
+    parser.add_argument("--previous", default="bookworm", help="Debian's release before this machine's")
+    arguments = parser.parse_args()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for language, files, package, machine, folder in pairs(arguments.work, arguments):
+        with TemporaryDirectory() as scratch:
+            sizes, runs = [], []
+            for relinking in (True, False):
+                bundle = Path(scratch, f"{relinking}.dib")
+                runs.append(create(folder, bundle, relinking=relinking))
+                sizes.append(bundle.stat().st_size)
+        create_cpu, apply_cpu = ((runs[0][k].cpu, runs[1][k].cpu) for k in (0, 1))
+        size = (folder / "b.tar").stat().st_size
+        rows.append(Measured(language, files, package, machine, size, sizes[0], sizes[1], create_cpu, apply_cpu))
+        print(line(rows[-1]), flush=True)
+        (arguments.work / "relink.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+
+
+def line(row: Measured) -> str:
+    """Return a row of the table."""
+    cells = [row.language, row.files, row.package, row.machine, f"{row.size:,}", f"{row.off:,}", f"{row.on:,}"]
+    cells += [f"{row.on / row.off - 1:+.0%}", f"{row.create[1]:.1f}", f"{row.create[0]:.1f}"]
+    cells += [f"{row.apply[1]:.2f}", f"{row.apply[0]:.2f}"]
+    return "| " + " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    main()
