@@ -233,7 +233,9 @@ class Debian:
             yield name, partial(self.pair, old[name], new[name], machine)
 
     def pair(self, old: Binary, new: Binary, machine: str, work: Path) -> Pair:
-        """Return two versions of a package."""
+        """Return two versions of a package, the second the newer one."""
+        if subprocess.run(["dpkg", "--compare-versions", old.version, "lt", new.version], check=False).returncode:
+            raise PassedOverError("no newer version")
 
         def files(version: str) -> list[Entry]:
             folder = work / version.replace(":", "_")

@@ -4,13 +4,12 @@
 
 Of each package the ELF files of two consecutive releases make a pair of archives in WORK (kept, so that a second run
 measures alone); ``dib create`` runs on it twice, once with the choice of the relink codec replaced by none, from
-outside. Prints a table and keeps it in WORK/relink.json.
+outside. Prints what it finds and writes bench/RESULTS.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from tempfile import TemporaryDirectory
 
 from draw import Debian, Entry, Pair, PassedOverError, npm, pypi, write_archive
 from measure import Run, run, same
+from report import keep
 
 OFF = (
     "from dibundle.delta import choose\nchoose.relinks = lambda options: False\n"
@@ -28,24 +28,23 @@ LEAST = 100_000  # bytes: smaller ELF files are left out
 
 PACKAGES = (
     # language, what its ELF files are, registry, package (PLATFORM: x64 or arm64)
-    ("Go", "programs", "updates", "docker-cli"),
-    ("Go", "programs", "updates", "incus-client"),
     ("Go", "programs", "npm", "@esbuild/linux-PLATFORM"),
+    ("Go", "programs", "npm", "lefthook-linux-PLATFORM"),
     ("Go", "programs", "release", "skopeo"),
-    ("Rust", "programs", "updates", "sudo-rs"),
     ("Rust", "programs", "npm", "@biomejs/cli-linux-PLATFORM"),
     ("Rust", "programs", "release", "ripgrep"),
     ("Rust", "shared objects", "pypi", "cryptography"),
     ("Rust", "shared objects", "npm", "@rollup/rollup-linux-PLATFORM-gnu"),
     ("C++", "programs", "updates", "icinga2-bin"),
-    ("C++", "programs", "updates", "dnsdist"),
-    ("C++", "shared objects", "updates", "libpoppler147"),
-    ("C++", "shared objects", "updates", "libmupdf25.1"),
+    ("C++", "programs", "updates", "anope"),
+    ("C++", "shared objects", "updates", "libopenexr-3-1-30"),
+    ("C++", "shared objects", "updates", "libjavascriptcoregtk-6.0-1"),
     ("C++", "shared objects", "release", "libstdc++6"),
-    ("C", "shared objects", "updates", "libssl3t64"),
-    ("C", "shared objects", "updates", "libavcodec61"),
+    ("C", "programs", "updates", "php8.4-fpm"),
     ("C", "programs", "updates", "haproxy"),
-    ("C", "shared objects", "updates", "libxml2"),
+    ("C", "shared objects", "updates", "libkrb5-3"),
+    ("C", "shared objects", "updates", "libruby3.3"),
+    ("C", "shared objects", "release", "libxml2"),
 )
 
 
@@ -133,7 +132,6 @@ def main() -> None:
     parser.add_argument("--previous", default="bookworm", help="Debian's release before this machine's")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
-    rows = []
     for language, files, package, machine, folder in pairs(arguments.work, arguments):
         with TemporaryDirectory() as scratch:
             sizes, runs = [], []
@@ -143,17 +141,18 @@ def main() -> None:
                 sizes.append(bundle.stat().st_size)
         create_cpu, apply_cpu = ((runs[0][k].cpu, runs[1][k].cpu) for k in (0, 1))
         size = (folder / "b.tar").stat().st_size
-        rows.append(Measured(language, files, package, machine, size, sizes[0], sizes[1], create_cpu, apply_cpu))
-        print(line(rows[-1]), flush=True)
-        (arguments.work / "relink.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+        row = Measured(language, files, package, machine, size, sizes[0], sizes[1], create_cpu, apply_cpu)
+        print(line(row), flush=True)
+        keep("relink", [asdict(row)], identity=("package", "machine"))
 
 
 def line(row: Measured) -> str:
-    """Return a row of the table."""
-    cells = [row.language, row.files, row.package, row.machine, f"{row.size:,}", f"{row.off:,}", f"{row.on:,}"]
-    cells += [f"{row.on / row.off - 1:+.0%}", f"{row.create[1]:.1f}", f"{row.create[0]:.1f}"]
-    cells += [f"{row.apply[1]:.2f}", f"{row.apply[0]:.2f}"]
-    return "| " + " | ".join(cells) + " |"
+    """Return a row as it is printed."""
+    words = [f"{row.language} {row.files}: {row.package}, {row.machine}:"]
+    words += [f"{row.off:,} -> {row.on:,} ({row.on / row.off - 1:+.0%});"]
+    for name, (on, off) in (("create", row.create), ("apply", row.apply)):
+        words += [f"{name} CPU {off:.2f} s -> {on:.2f} s"]
+    return " ".join(words)
 
 
 if __name__ == "__main__":

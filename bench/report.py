@@ -1,0 +1,213 @@
+"""What was measured, kept as JSON in bench/results/, and RESULTS.md with its pictures made from that.
+
+    python bench/report.py
+
+Each measuring script keeps its rows with ``keep``, which writes the report anew; a part that was not measured again
+stays as it was, with the date and the versions it was measured with.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from chart import Bar, Curve, bars, curves
+
+HERE = Path(__file__).parent
+KEPT = HERE / "results"
+DIB, PEER = "dib", "HDiffPatch zstd"
+
+RUNS = ("create", "apply")
+FORMS = {"wall": ".1f", "cpu": ".1f", "memory": ".0f"}
+
+Row = dict[str, Any]
+
+
+def keep(part: str, rows: Iterable[Row], *, identity: Sequence[str]) -> None:
+    """Keep rows of a part, in place of those whose ``identity`` is the same, and write the report."""
+    KEPT.mkdir(exist_ok=True)
+    old = load(part)
+    merged = {tuple(row[key] for key in identity): row for row in old["rows"]}
+    for row in rows:
+        merged[tuple(row[key] for key in identity)] = row
+    kept = {"about": about(), "rows": list(merged.values())}
+    (KEPT / f"{part}.json").write_text(json.dumps(kept, indent=1) + "\n")
+    write()
+
+
+def load(part: str) -> dict[str, Any]:
+    """Return what is kept of a part."""
+    path = KEPT / f"{part}.json"
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"about": "", "rows": []}
+    return found
+
+
+def about() -> str:
+    """Return date, machine and versions."""
+    today = datetime.datetime.now(tz=datetime.UTC).date()
+    found = [f"{name} {importlib.metadata.version(name)}" for name in ("dibundle", "hdiffpatch", "zstandard")]
+    for command in (["xdelta3", "-V"], ["zstd", "--version"]):
+        try:
+            told = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError:
+            continue
+        words = (told.stdout + told.stderr).replace(",", " ").split()
+        found.append(f"{command[0]} " + next((word for word in words if word.strip("v")[:1].isdigit()), "?").strip("v"))
+    return (
+        f"{today}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; {', '.join(found)}"
+    )
+
+
+def exponent(points: Sequence[tuple[float, float]]) -> float:
+    """Return the slope of the line that fits the logarithms best."""
+    logs = [(math.log(x), math.log(y)) for x, y in points]
+    mean_x = sum(x for x, _ in logs) / len(logs)
+    mean_y = sum(y for _, y in logs) / len(logs)
+    return sum((x - mean_x) * (y - mean_y) for x, y in logs) / sum((x - mean_x) ** 2 for x, _ in logs)
+
+
+def write() -> None:
+    """Write RESULTS.md and the pictures."""
+    text = [
+        "# Measured",
+        "",
+        "Whole processes, one after the other; memory is the peak of the proportional set size over all processes.",
+        "Times are this machine's and disturbed by others: compare them within a pair. All results are exact, unless",
+        "marked.",
+        "",
+    ]
+    for part, title, section in PARTS:
+        kept = load(part)
+        if kept["rows"]:
+            text += [f"## {title}", "", f"{kept['about']}.", "", *section(kept["rows"]), ""]
+    (HERE / "RESULTS.md").write_text("\n".join(text).rstrip() + "\n")
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cells) + " |"
+
+    return [line(head), line(["---"] * len(head)), *map(line, rows)]
+
+
+# pairs: {pair, tool, target, size, create: {wall, cpu, memory}, apply: {...}, exact}
+
+
+def _corpus(rows: list[Row]) -> list[str]:
+    columns = [("bytes", ",.0f"), ("CPU of create, s", ".1f"), ("memory of create, MiB", ".0f")]
+    made = [Bar(r["pair"], r["tool"], (r["size"], r["create"]["cpu"], r["create"]["memory"])) for r in rows]
+    (HERE / "results.svg").write_text(bars(columns, made))
+    return [*_every_run(rows), "", "![size, CPU and memory](results.svg)"]
+
+
+def _every_run(rows: list[Row]) -> list[str]:
+    head = ("pair", "tool", "delta, bytes", "create, s", "CPU, s", "MiB", "apply, s", "CPU, s", "MiB")
+    cells = []
+    for row in rows:
+        size = f"{row['size']:,}" + ("" if row["exact"] else " NOT EXACT")
+        times = [f"{row[k][t]:{f}}" for k in RUNS for t, f in FORMS.items()]
+        cells.append([row["pair"], row["tool"], size, *times])
+    return _table(head, cells)
+
+
+def _drawn(rows: list[Row]) -> list[str]:
+    tools = list(dict.fromkeys(row["tool"] for row in rows))
+    pairs = list(dict.fromkeys(row["pair"] for row in rows))
+    sizes = {(row["pair"], row["tool"]): row for row in rows}
+    cells, ratios = [], []
+    for pair in pairs:
+        here = {tool: sizes[pair, tool]["size"] for tool in tools if (pair, tool) in sizes}
+        target = next(row["target"] for row in rows if row["pair"] == pair)
+        ratio = here[DIB] / here[PEER] if DIB in here and PEER in here else math.nan
+        ratios.append(ratio)
+        told = [f"{here[tool]:,}" if tool in here else "-" for tool in tools]
+        cells.append([pair, f"{target / 1e6:.1f}", *told, f"{ratio:.2f}"])
+    columns = [("bytes", ",.0f"), ("CPU of create, s", ".1f"), ("memory of create, MiB", ".0f")]
+    made = [Bar(r["pair"], r["tool"], (r["size"], r["create"]["cpu"], r["create"]["memory"])) for r in rows]
+    (HERE / "drawn.svg").write_text(bars(columns, made))
+    inexact = [f"{row['pair']} by {row['tool']}" for row in rows if not row["exact"]]
+    return [
+        "Pairs of releases drawn by `python bench/draw.py OUT --seed 1`; bytes of the delta.",
+        f"dib is at most 0.90 of {PEER} on {sum(r <= 0.9 for r in ratios)} of {len(ratios)}, larger on"
+        f" {sum(r > 1 for r in ratios)}." + (f" Not exact: {', '.join(inexact)}." if inexact else ""),
+        "",
+        *_table(("pair", "MB", *tools, f"dib / {PEER}"), cells),
+        "",
+        "![size, CPU and memory](drawn.svg)",
+    ]
+
+
+# relinking: relink.Measured
+
+
+def _relink(rows: list[Row]) -> list[str]:
+    head = ("language", "files", "package", "machine", "MB", "off, bytes", "on, bytes", "saved")
+    cells = []
+    for row in sorted(rows, key=lambda r: (r["language"], r["files"], r["package"], r["machine"])):
+        words = [row[key] for key in ("language", "files", "package", "machine")]
+        words += [f"{row['size'] / 1e6:.1f}", f"{row['off']:,}", f"{row['on']:,}", f"{1 - row['on'] / row['off']:.0%}"]
+        words += [f"{row[k][1]:.1f} / {row[k][0]:.1f}" for k in ("create", "apply")]
+        cells.append(words)
+    return [
+        "The ELF files of two releases of a package, `dib create` with relinking and with it switched off"
+        " (`python bench/relink.py`).",
+        "",
+        *_table((*head, "create CPU, off / on", "apply CPU, off / on"), cells),
+    ]
+
+
+# growth: {series, value, gib, files, bundle, create, apply}
+
+
+def _growth(rows: list[Row]) -> list[str]:
+    head = ("image", "bundle", "create, s", "CPU, s", "MiB", "apply, s", "CPU, s", "MiB")
+    cells, fits, lines = [], [], []
+    for series, axis in SERIES:
+        here = sorted((row for row in rows if row["series"] == series), key=lambda row: float(row["value"]))
+        for row in here:
+            times = [f"{row[k][t]:{f}}" for k in RUNS for t, f in FORMS.items()]
+            cells.append([f"{row['gib']:g} GiB, {row['files']:,} files", f"{row['bundle']:,}", *times])
+        for kind, title in (("cpu", "CPU seconds"), ("memory", "MiB")):
+            for what in ("create", "apply"):
+                points = tuple((float(row["value"]), max(row[what][kind], 0.01)) for row in here)
+                lines.append(Curve(f"{title} against {axis}", what, points))
+        if len(here) > 1:
+            told = []
+            for what in ("create", "apply"):
+                wall, cpu = (exponent([(row["value"], row[what][k]) for row in here]) for k in ("wall", "cpu"))
+                told.append(f"{what} {wall:.2f} (CPU {cpu:.2f})")
+            fits.append(f"Exponent of the time that fits best, against {axis}: {', '.join(told)}.")
+            if series == "files":
+                fits.append(_per_file(here))
+    panels = [(f"{title} against {axis}", axis) for title in ("CPU seconds", "MiB") for _, axis in SERIES]
+    (HERE / "growth.svg").write_text(curves(panels, lines))
+    return ["Made-up images (`python bench/growth.py`).", "", *_table(head, cells), "", *fits, "", "![](growth.svg)"]
+
+
+SERIES = (("size", "GiB"), ("files", "number of files"))
+
+
+def _per_file(rows: list[Row]) -> str:
+    few, many = rows[0], rows[-1]
+    more = many["files"] - few["files"]
+    told = [f"{what} {(many[what]['memory'] - few[what]['memory']) * (1 << 20) / more:,.0f}" for what in RUNS]
+    return f"Bytes of memory per file, from {few['files']:,} to {many['files']:,} files: {', '.join(told)}."
+
+
+PARTS: tuple[tuple[str, str, Callable[[list[Row]], list[str]]], ...] = (
+    ("corpus", "The corpus", _corpus),
+    ("drawn", "Other pairs", _drawn),
+    ("relink", "Relinking", _relink),
+    ("growth", "Growth", _growth),
+)
+
+if __name__ == "__main__":
+    write()
