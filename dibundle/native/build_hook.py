@@ -1,4 +1,4 @@
-"""The build hook that turns ``dib.c`` into the shared library beside it when the package is built or installed.
+"""The build hook that turns the C files here into one shared library beside them when the package is built or installed.
 
 It runs inside hatchling, for wheels and for editable installs. A compiler is a help, not a condition: where none works
 the package is built as pure Python and the twins of the C functions do the work, with the same bytes and more time.
@@ -19,11 +19,12 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
+_SOURCES = ("dib.c", "deflate.c")
 _FLAGS = ("-std=c99", "-O2", "-shared", "-fPIC", "-ffp-contract=off")
 
 
 class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
-    """Compile ``dib.c`` with the first compiler that works and put the library into the wheel."""
+    """Compile the C files with the first compiler that works and put the library into the wheel."""
 
     def dependencies(self) -> list[str]:
         """Return what the build needs beyond hatchling: a compiler from PyPI where the machine has none."""
@@ -36,7 +37,7 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
             return
         folder = Path(self.root) / "dibundle" / "native"
         library = folder / ("dib.dll" if sys.platform == "win32" else "dib.so")
-        if not _compile(folder / "dib.c", library):
+        if not _compile([folder / name for name in _SOURCES], library):
             self.app.display_warning("no C compiler worked: dib is installed as pure Python, correct but slower")
             return
         build_data["pure_python"] = False
@@ -66,8 +67,8 @@ def _works(command: list[str]) -> bool:
         return done.returncode == 0
 
 
-def _compile(source: Path, library: Path) -> bool:
-    """Compile ``source`` to ``library`` with the first compiler that works; a half-written library is never left."""
+def _compile(sources: list[Path], library: Path) -> bool:
+    """Compile ``sources`` to ``library`` with the first compiler that works; a half-written library is never left."""
     commands = _system_compilers()
     if importlib.util.find_spec("ziglang"):
         # zig optimises for the very processor it runs on unless told otherwise; a wheel has to run elsewhere too
@@ -77,7 +78,7 @@ def _compile(source: Path, library: Path) -> bool:
     for command in commands:
         try:
             done = subprocess.run(
-                [*command, *_FLAGS, "-o", partial, source], capture_output=True, timeout=300, check=False
+                [*command, *_FLAGS, "-o", partial, *sources], capture_output=True, timeout=300, check=False
             )
         except (OSError, subprocess.SubprocessError):
             continue
