@@ -1,4 +1,4 @@
-"""The build hook that turns the C files here into one shared library beside them when the package is built or installed.
+"""The build hook that makes one shared library of the C files beside it when the package is built or installed.
 
 It runs inside hatchling, for wheels and for editable installs. A compiler is a help, not a condition: where none works
 the package is built as pure Python and the twins of the C functions do the work, with the same bytes and more time.
