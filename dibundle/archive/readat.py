@@ -25,6 +25,10 @@ class ReadAt(Protocol):
         """Return exactly ``length`` bytes from ``offset`` on; ``FileError`` when they are not all there."""
         ...
 
+    def read_into(self, offset: int, view: memoryview) -> None:
+        """Fill ``view`` with the bytes from ``offset`` on, without a copy where there need be none."""
+        ...
+
 
 class MemoryBytes:
     """Bytes in memory."""
@@ -42,6 +46,10 @@ class MemoryBytes:
         """Return exactly ``length`` bytes from ``offset`` on."""
         _check_range(self._name, self.size, offset, length)
         return self._data[offset : offset + length]
+
+    def read_into(self, offset: int, view: memoryview) -> None:
+        """Fill ``view`` with the bytes from ``offset`` on."""
+        view[:] = self.read_at(offset, len(view))
 
 
 class FileBytes:
@@ -62,6 +70,11 @@ class FileBytes:
         """Return exactly ``length`` bytes from ``offset`` on."""
         _check_range(self._name, self._size, offset, length)
         return _read_fully(self._fd, self._name, offset, length)
+
+    def read_into(self, offset: int, view: memoryview) -> None:
+        """Fill ``view`` with the bytes from ``offset`` on."""
+        _check_range(self._name, self._size, offset, len(view))
+        _fill(self._fd, self._name, offset, view)
 
     def close(self) -> None:
         """Close the file if it is owned; closing twice is harmless."""
@@ -88,6 +101,11 @@ class Slice:
         """Return exactly ``length`` bytes from ``offset`` on, counted from the start of the part."""
         _check_range("part of the source", self._size, offset, length)
         return self._parent.read_at(self._offset + offset, length)
+
+    def read_into(self, offset: int, view: memoryview) -> None:
+        """Fill ``view`` with the bytes from ``offset`` on, counted from the start of the part."""
+        _check_range("part of the source", self._size, offset, len(view))
+        self._parent.read_into(self._offset + offset, view)
 
 
 class Spool:
@@ -131,6 +149,11 @@ class Spool:
         _check_range("temporary file", self._size, offset, length)
         return _read_fully(self._fd, "temporary file", offset, length)
 
+    def read_into(self, offset: int, view: memoryview) -> None:
+        """Fill ``view`` with the bytes from ``offset`` on."""
+        _check_range("temporary file", self._size, offset, len(view))
+        _fill(self._fd, "temporary file", offset, view)
+
     def close(self) -> None:
         """Give the space back; closing twice is harmless."""
         if self._open:
@@ -173,18 +196,31 @@ def _check_range(name: str, size: int, offset: int, length: int) -> None:
 
 def _read_fully(fd: int, name: str, offset: int, length: int) -> bytes:
     """Read a range that was there when the file was opened."""
-    pieces: list[bytes] = []
-    at, end = offset, offset + length
     try:
-        while at < end:
-            piece = os.pread(fd, end - at, at)
-            if not piece:
-                raise FileError(f"{name} ended at byte {at}, wanted {end}", hint="the file changed while it was read")
-            pieces.append(piece)
-            at += len(piece)
+        piece = os.pread(fd, length, offset)
     except OSError as error:
         raise FileError(f"cannot read {name}: {error.strerror}") from error
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    if len(piece) == length:
+        return piece
+    data = bytearray(length)  # a short read: the system reads no more than 2 GiB at a time, other files less
+    data[: len(piece)] = piece
+    _fill(fd, name, offset + len(piece), memoryview(data)[len(piece) :])
+    return bytes(data)
+
+
+def _fill(fd: int, name: str, offset: int, view: memoryview) -> None:
+    try:
+        while view:
+            got = os.preadv(fd, [view], offset)
+            if not got:
+                raise FileError(
+                    f"{name} ended at byte {offset}, wanted {offset + len(view)}",
+                    hint="the file changed while it was read",
+                )
+            offset += got
+            view = view[got:]
+    except OSError as error:
+        raise FileError(f"cannot read {name}: {error.strerror}") from error
 
 
 def _spool_error(directory: str, error: OSError) -> FileError:

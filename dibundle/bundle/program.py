@@ -27,7 +27,7 @@ from dibundle.bundle.constants import (
     OPS,
     STREAMS,
 )
-from dibundle.bundle.records import BLOCK, FIELDS, RAW_SHIFT, padded
+from dibundle.bundle.records import BLOCK, FIELDS, RAW_SHIFT, Field, padded
 from dibundle.bundle.wire import Column, ColumnWriter
 from dibundle.errors import BaseMismatchError, BundleError
 
@@ -143,14 +143,20 @@ class Cursor:
         self.last = dict.fromkeys(NUMBER_COLUMNS, 0)
         self.shapes = self._read_shapes()
 
-    def _read_shapes(self) -> list[int]:
-        shapes: list[int] = []
+    def _read_shapes(self) -> list[tuple[int, tuple[tuple[Field, Column | None], ...]]]:
+        """Return each shape with the fields that it changes; a field given as a number with its column."""
+        shapes: list[tuple[int, tuple[tuple[Field, Column | None], ...]]] = []
         column = self.columns.shapes
         while column.position < len(column.data):
             shape = column.next()
             if len(shapes) >= MAX_SHAPES or not records.valid_shape(shape):
                 raise BundleError(f"malformed bundle: shape {shape:#x} is not one of version 1")
-            shapes.append(shape)
+            changed = (bit for bit in range(len(FIELDS)) if shape >> bit & 1)
+            parts = (
+                (FIELDS[bit], None if shape >> bit + RAW_SHIFT & 1 else getattr(self.columns, FIELDS[bit].name))
+                for bit in changed
+            )
+            shapes.append((shape, tuple(parts)))
         return shapes
 
     def seek(self) -> None:
@@ -189,33 +195,27 @@ class Cursor:
         index = columns.shape.next()
         if index >= len(self.shapes):
             raise BundleError(f"malformed bundle: shape number {index} of {len(self.shapes)}")
-        shape = self.shapes[index]
+        shape, changed = self.shapes[index]
         size = self.register_sizes[register] if reference_size is None else reference_size
         values: list[int | Text] = []
-        for bit, item in enumerate(FIELDS):
-            if not shape >> bit & 1:
-                continue
-            if shape >> bit + RAW_SHIFT & 1:
+        for item, column in changed:
+            if column is None:
                 text = Text(columns.shared.next(), columns.text.next())
                 if text.shared + text.length > item.end - item.start or text.length > MAX_PIECE_TEXT:
                     raise BundleError(f"malformed bundle: text longer than header field {item.name}")
                 values.append(text)
                 continue
-            value = self._number(item.name, reference_size or 0)
-            if item.name == "size":
+            is_size = item.name == "size"
+            value = (reference_size or 0 if is_size else self.last[item.name]) + column.signed()
+            if not 0 <= value < 1 << 63:
+                raise BundleError(f"malformed bundle: header field {item.name} would be {value}")
+            if is_size:
                 size = value
+            else:
+                self.last[item.name] = value
             values.append(value)
         self.register_sizes[register] = size
         return Head(reference, register, shape, tuple(values)), size
-
-    def _number(self, name: str, reference_size: int) -> int:
-        delta = getattr(self.columns, name).signed()
-        before = reference_size if name == "size" else self.last[name]
-        value: int = before + delta
-        if not 0 <= value < 1 << 63:
-            raise BundleError(f"malformed bundle: header field {name} would be {value}")
-        self.last[name] = value
-        return value
 
 
 def walk(columns: Columns, base: BaseHeaders, object_sizes: list[int]) -> Iterator[Step]:

@@ -26,8 +26,11 @@ DECODERS = 2  # threads; more help little, as decoding waits for no one and memo
 class Base(BaseHeaders, Protocol):
     """The base objects of a bundle, by their index in its manifest."""
 
-    def read(self, object_index: int, offset: int, length: int) -> bytes:
-        """Return exactly ``length`` bytes of an object; :class:`BaseMismatchError` when it ends before."""
+    def read_into(self, object_index: int, offset: int, view: memoryview) -> None:
+        """Fill ``view`` with bytes of an object; :class:`BaseMismatchError` when it ends before."""
+
+    def nearby(self, object_index: int, offset: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes of an object, read ahead: for one thread, mostly in order."""
 
 
 class _FrameFeed:
@@ -115,18 +118,14 @@ class _FrameFeed:
     def _source(self, index: int, frame: Frame) -> bytearray:
         """Return the source of a frame, for the decoder to use up."""
         source = bytearray(frame.source_size)
-        at = 0
+        rest = memoryview(source)
         for item in self._plan.source_ranges(index, frame):
-            for offset in range(item.offset, item.offset + item.length, CHUNK):
-                length = min(CHUNK, item.offset + item.length - offset)
-                source[at : at + length] = self._read(item.object, offset, length)
-                at += length
+            if item.object == len(self._reader.manifest.objects):
+                rest[: item.length] = self._digest_text[item.offset : item.offset + item.length]
+            else:
+                self._base.read_into(item.object, item.offset, rest[: item.length])
+            rest = rest[item.length :]
         return source
-
-    def _read(self, number: int, offset: int, length: int) -> bytes:
-        if number == len(self._reader.manifest.objects):
-            return self._digest_text[offset : offset + length]
-        return self._base.read(number, offset, length)
 
 
 def _need(frame: Frame) -> int:
@@ -145,7 +144,7 @@ class _Streams:
         self.kept: dict[int, Decoded] = {}
 
     def read(self, stream: int, length: int) -> Iterator[Decoded]:
-        """Yield the next ``length`` bytes of ``stream``, at most a chunk at a time: views, so that nothing is copied."""
+        """Yield the next ``length`` bytes of ``stream``, a chunk at most at a time: views, so nothing is copied."""
         while length:
             data, position = self._current.get(stream, (b"", 0))
             if position == len(data):
@@ -194,7 +193,7 @@ def _pieces(manifest: Manifest, target: Target, base: Base, plan: Plan, streams:
             yield headers.make(step)
         elif isinstance(step, Copy):
             for offset in range(0, step.length, CHUNK):
-                yield base.read(step.object, step.offset + offset, min(CHUNK, step.length - offset))
+                yield base.nearby(step.object, step.offset + offset, min(CHUNK, step.length - offset))
         elif isinstance(step, Data):
             yield from streams.read(step.stream, step.length)
         elif isinstance(step, Repeat):
@@ -224,6 +223,8 @@ class _Headers:
         return block
 
     def _edit(self, head: Head) -> records.Edit:
+        if not head.shape >> records.RAW_SHIFT:
+            return records.Edit(head.shape, head.values)  # type: ignore[arg-type] # numbers alone
         values: list[int | bytes] = []
         given = iter(head.values)
         for bit in range(len(records.FIELDS)):

@@ -136,25 +136,27 @@ def apply_edit(reference: bytes, edit: Edit) -> bytes | None:
     if not shape:
         return reference
     block = bytearray(reference)
-    values = iter(edit.values)
-    for index, field in enumerate(FIELDS):
-        if not shape >> index & 1:
-            continue
-        value = next(values)
+    for (start, end), value in zip(_places(shape), edit.values, strict=True):
         if isinstance(value, int):
-            style = number_style(reference[field.start : field.end])
+            style = number_style(reference[start:end])
             formatted = style.format(value) if style else None
             if formatted is None:
                 return None
-            block[field.start : field.end] = formatted
+            block[start:end] = formatted
         else:
-            block[field.start : field.end] = value.ljust(field.end - field.start, b"\0")
+            block[start:end] = value.ljust(end - start, b"\0")
     if not shape >> CHKSUM_FIELD & 1:
         checksum = checksum_field(block, reference)
         if checksum is None:
             return None
         block[148:156] = checksum
     return bytes(block)
+
+
+@lru_cache(maxsize=1024)
+def _places(shape: int) -> tuple[tuple[int, int], ...]:
+    """Return start and end of each field that a shape changes."""
+    return tuple((field.start, field.end) for bit, field in enumerate(FIELDS) if shape >> bit & 1)
 
 
 def find_edit(reference: bytes, block: bytes) -> Edit | None:

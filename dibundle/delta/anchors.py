@@ -1,12 +1,11 @@
 """Anchors: long equal stretches of two contents, found by sampling in a tenth of the time of a full search.
 
-Every fourth place of the source is indexed by the 32 bytes there; the twin of ``dib_anchors`` in ``native/dib.c``.
+Some places of the source are indexed by the 32 bytes there; the twin of ``dib_anchors`` in ``native/dib.c``.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
 from typing import Final
 
 from dibundle.native.library import LIBRARY, Pinned
@@ -16,21 +15,26 @@ MOST: Final = 1 << 20
 _M64: Final = (1 << 64) - 1
 
 
-def find(source: bytes, target: bytes) -> array[int]:
+def find(source: bytes, target: bytes, *, stride: int, bridge: int = 0) -> array[int]:
     """Return rows (source, target, length) of equal stretches of ``ANCHOR`` bytes and more, in target order.
 
-    At most a million of them; what comes after is not looked at.
+    One place of the source in ``stride`` is indexed: stretches of ``ANCHOR + stride`` bytes and more are found.
+    Where at most ``bridge`` bytes, which differ, lie between two stretches on one diagonal, they are one: after short
+    ones fewer. At most a million rows; what comes after is not looked at.
     """
     if LIBRARY is None:
-        return array("q", (value for row in _plain(source, target) for value in row))
-    room = MOST
-    out = array("q", bytes(24 * room))
+        return array("q", (value for row in _plain(source, target, stride, bridge) for value in row))
+    room = min(MOST, len(target) // ANCHOR)
+    out = bytearray(24 * room)  # memory that is not written to is not taken
     count = LIBRARY.dib_anchors(
-        *(Pinned(source).address, len(source), Pinned(target).address, len(target), Pinned(out).address, room)
+        *(Pinned(source).address, len(source), Pinned(target).address, len(target), stride, bridge),
+        *(Pinned(out).address, room),
     )
     if count < 0:
         raise MemoryError("no memory for the table of anchors")
-    return out[: 3 * count]
+    rows = array("q")
+    rows.frombytes(memoryview(out)[: 24 * count])
+    return rows
 
 
 def _hash(piece: bytes) -> int:
@@ -41,13 +45,14 @@ def _hash(piece: bytes) -> int:
     return h
 
 
-def _plain(source: bytes, target: bytes) -> Iterable[tuple[int, int, int]]:
+def _plain(source: bytes, target: bytes, stride: int, bridge: int) -> list[list[int]]:
     bits = 16
-    while bits < 24 and 1 << bits < len(source) // 2:
+    while bits < 24 and 1 << bits < 2 * len(source) // stride:
         bits += 1
-    table = {_hash(source[i : i + ANCHOR]) >> (64 - bits): i for i in range(0, len(source) - ANCHOR + 1, 4)}
-    count = diagonal = done = t = 0
-    while t + ANCHOR <= len(target) and count < MOST:
+    table = {_hash(source[i : i + ANCHOR]) >> (64 - bits): i for i in range(0, len(source) - ANCHOR + 1, stride)}
+    rows: list[list[int]] = []
+    diagonal = done = t = 0
+    while t + ANCHOR <= len(target) and len(rows) < MOST:
         piece, s = target[t : t + ANCHOR], t + diagonal
         if s < 0 or s + ANCHOR > len(source) or source[s : s + ANCHOR] != piece:
             s = table.get(_hash(piece) >> (64 - bits), -1)
@@ -63,6 +68,10 @@ def _plain(source: bytes, target: bytes) -> Iterable[tuple[int, int, int]]:
         ):
             length += 1
         diagonal = s - start
-        yield s, start, length
-        count += 1
+        last = rows[-1] if rows else None
+        if last and diagonal == last[0] - last[1] and start - done <= min(bridge, bridge // 64 + last[2]):
+            last[2] = start + length - last[1]
+        else:
+            rows.append([s, start, length])
         done = t = start + length
+    return rows

@@ -57,8 +57,8 @@ def _candidates(target: bytes, source: bytes, options: Options, plan: Plan | Non
     if not source:
         yield codecs.ZSTD, zstd.compress(target, level)
         return
-    fastest = options.codec == "auto" and options.level == 1
-    if options.codec == "zstd" or fastest or (options.codec == "auto" and len(target) <= SMALL):
+    fastest = options.codec == "auto" and options.level == 1 and len(target) <= SMALL
+    if options.codec == "zstd" or (options.codec == "auto" and len(target) <= SMALL):
         yield codecs.ZSTD_PREFIX, zstd.compress(target, level, prefix=source)
     if options.codec == "zstd" or fastest:
         return

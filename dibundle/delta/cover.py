@@ -27,6 +27,7 @@ DEFAULT_EFFORT: Final = 6
 MAX_COVERS: Final = 1 << 20
 """Covers in a payload at most: their columns and rows then take less than 80 MB, whatever a payload declares."""
 
+SMALL_DIFFERENCE: Final = 64 << 10  # up to which plain zstd is tried: of more, the other packers make less
 SMALL_LITERALS: Final = 4 << 20  # up to which LZMA2 is tried for literals below effort 7
 SLOW_EFFORT: Final = 8
 """From this effort on a payload may take as long to decode as it likes; below it the model has a limit:"""
@@ -138,26 +139,27 @@ def parse(payload: bytes, source_size: int, target_size: int) -> Parsed:
 
 
 def _pack_difference(
-    source: bytes, rows: array[int], difference: bytes, *, target_size: int, effort: int
+    source: bytes, rows: array[int], difference: bytearray, *, target_size: int, effort: int
 ) -> tuple[int, bytes]:
     """Return the packer and the packed form of the difference stream."""
-    quick = streams.pack(difference, level=3)
-    if len(quick[1]) < 64:
-        return quick
+    zeros = difference.count(0)
+    if zeros == len(difference) or len(difference) <= SMALL_DIFFERENCE:
+        quick = streams.pack(difference, level=3)
+        if len(quick[1]) < 64:
+            return quick
     if effort < SLOW_EFFORT and _model_time(difference) > MODEL_TIME * target_size >> 20:
         small = effort >= 5  # LZMA2 then wins, so that zstd need not try hard
         level = 3 if small else _ZSTD_LEVELS[effort]
-        sparse_form = sparse.pack(difference, level=level, literal_bits=((3, 0, 0),) if small else ())
-        return (SPARSE, sparse_form) if len(sparse_form) < len(quick[1]) else quick
+        return SPARSE, sparse.pack(difference, level=level, literal_bits=((3, 0, 0),) if small else ())
     bits = max(model.MIN_BITS, min(model.MAX_BITS, len(difference).bit_length() - 2))
-    for quiet in (32, 0) if effort >= 9 else (32 if effort >= 6 else 16,):
-        modelled = bytes([bits, quiet]) + model.encode(source, rows, difference, bits=bits, quiet=quiet)
-        if len(modelled) < len(quick[1]):
-            quick = (MODEL, modelled)
-    return quick
+    trials = (32, 0) if effort >= 9 else (32 if effort >= 6 else 16,)
+    modelled = (
+        bytes([bits, quiet]) + model.encode(source, rows, difference, bits=bits, quiet=quiet) for quiet in trials
+    )
+    return MODEL, min(modelled, key=len)
 
 
-def _model_time(difference: bytes) -> int:
+def _model_time(difference: bytearray) -> int:
     """Return about how many nanoseconds the model takes for ``difference``: runs of zeros cost it next to nothing."""
     quiet = 32 * difference.count(bytes(32))
     return quiet + 100 * (len(difference) - quiet)
@@ -198,7 +200,7 @@ def _place(columns: list[array[int]], source_size: int, covered: int, target_siz
     return rows
 
 
-def _split(source: bytes, target: bytes, rows: array[int]) -> tuple[bytes, bytes]:
+def _split(source: bytes, target: bytes, rows: array[int]) -> tuple[bytearray, bytearray]:
     """Return the difference over the covers and the literals between them."""
     covered = sum(rows[2::3])
     difference, literals = bytearray(covered), bytearray(len(target) - covered)
@@ -207,7 +209,7 @@ def _split(source: bytes, target: bytes, rows: array[int]) -> tuple[bytes, bytes
             *(Pinned(source).address, Pinned(target).address, len(target), Pinned(rows).address, len(rows) // 3),
             *(Pinned(difference).address, Pinned(literals).address),
         )
-        return bytes(difference), bytes(literals)
+        return difference, literals
     end = done = literal = 0
     for at in range(0, len(rows), 3):
         start, first, length = rows[at : at + 3]
@@ -218,7 +220,7 @@ def _split(source: bytes, target: bytes, rows: array[int]) -> tuple[bytes, bytes
         difference[done : done + length] = bytes(t - s & 255 for t, s in pairs)
         done += length
     literals[literal:] = target[end:]
-    return bytes(difference), bytes(literals)
+    return difference, literals
 
 
 def _join(source: Buffer, rows: array[int], covered: int, literals: bytes, target: bytearray) -> None:

@@ -15,6 +15,11 @@ from dibundle.delta import anchors
 from dibundle.errors import DibError
 
 IN_PLACE: Final = 1 / 2048  # share of a target that anchors may leave uncovered for a full search to find nothing more
+STRIDE: Final = 16
+"""Measured at level 2, seconds of CPU for anchors and the bundle. On 160 MB of changed files of node-app: stride 4 2.3
+and 12,148,712, 8 1.8 and 12,025,280, 16 1.4 and 11,898,760; on static-binary 1.0 and 8,447,819, 0.75 and 8,464,191, 0.6
+and 8,531,774."""
+
 BRIDGE: Final = 4096  # bytes between two anchors on one diagonal that one cover may bridge
 
 
@@ -95,22 +100,8 @@ def find_fast(source: bytes, target: bytes) -> Covers:
     Measured on 160 MB of changed files of node-app: a fifth of the time of :func:`find`, patches three quarters larger;
     on byte code compiled again, changed in place: an eighth of the time, patches as small.
     """
-    merged = Covers()
-    for source_at, target_at, length in _rows(anchors.find(source, target)):
-        if merged.length:
-            end = merged.target[-1] + merged.length[-1]
-            same_diagonal = source_at - target_at == merged.source[-1] - merged.target[-1]
-            if same_diagonal and target_at - end <= min(BRIDGE, BRIDGE // 64 + merged.length[-1]):
-                merged.length[-1] = target_at + length - merged.target[-1]
-                continue
-        merged.source.append(source_at)
-        merged.target.append(target_at)
-        merged.length.append(length)
-    return merged
-
-
-def _rows(flat: array[int]) -> Iterator[tuple[int, int, int]]:
-    return zip(flat[0::3], flat[1::3], flat[2::3], strict=True)
+    rows = anchors.find(source, target, stride=STRIDE, bridge=BRIDGE)
+    return Covers(rows[0::3], rows[1::3], rows[2::3])
 
 
 def _parse(patch: bytes, source_size: int, target_size: int) -> Covers:

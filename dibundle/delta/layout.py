@@ -17,6 +17,7 @@ from dibundle.delta.walker import Region, Section, Step
 from dibundle.native.library import LIBRARY, Pinned
 
 FIRST_LEAST: Final = 64  # bytes from which on an equal stretch goes into the first map
+STRIDE: Final = 4  # the first pass looks closely: 16 makes bundles of programs 0.7 % larger
 GAIN: Final = 3  # how many more addresses have to agree on a step that costs bytes
 _CODE: Final = (walker.X86, walker.X86_FIXED, walker.ARM)
 _SPACE: Final = 1 << 40  # each program has addresses of its own
@@ -111,6 +112,7 @@ def plan(source: bytes, target: bytes) -> Plan | None:
     rows = anchors.find(
         relink.relink(source, regions, relink.columns(fixed), mask=True),
         relink.relink(target, counterparts, relink.columns(places), mask=True),
+        stride=STRIDE,
     )
     cuts = [cut for cut in relink.cuts(rows, regions, sections) if cut[4] >= FIRST_LEAST]
     header = relink.Header(FIRST_LEAST, regions, sections, _from_pieces(fixed, _shifts(cuts, regions, sections)))

@@ -27,7 +27,7 @@ _KNOTS: Final = (
 )
 
 
-def encode(source: Buffer, rows: array[int], difference: bytes, *, bits: int, quiet: int) -> bytes:
+def encode(source: Buffer, rows: array[int], difference: Buffer, *, bits: int, quiet: int) -> bytes:
     """Return the modelled stream of ``difference``, the target minus the source over the covers in ``rows``.
 
     ``rows`` has source offset, target offset and length of one cover after another. ``bits`` (10 to 20) sizes the

@@ -12,10 +12,10 @@ from array import array
 from dibundle.delta import streams
 from dibundle.delta.numbers import Numbers, number
 from dibundle.errors import BundleError
-from dibundle.native.library import LIBRARY, Pinned
+from dibundle.native.library import LIBRARY, Buffer, Pinned
 
 
-def pack(data: bytes, *, level: int, literal_bits: tuple[tuple[int, int, int], ...]) -> bytes:
+def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], ...]) -> bytes:
     """Return the sparse form of ``data``; the parameters are those of :func:`streams.pack`."""
     parts = split(data)
     packed = [streams.pack(part, level=level, literal_bits=literal_bits) for part in parts]
@@ -45,7 +45,7 @@ def unpack(stored: bytes, data: memoryview) -> None:
     join(parts[0], parts[1], parts[2], data)
 
 
-def split(data: bytes) -> tuple[bytes, bytes, bytes]:
+def split(data: Buffer) -> tuple[bytes, bytes, bytes]:
     """Return, as numbers, the zeros before each run of other bytes and the lengths of these runs; and the runs."""
     if LIBRARY is None:
         gaps, lengths = bytearray(), bytearray()
@@ -60,7 +60,8 @@ def split(data: bytes) -> tuple[bytes, bytes, bytes]:
     LIBRARY.dib_sparse_split(
         Pinned(data).address, len(data), *(Pinned(out).address for out in outs), Pinned(sizes).address
     )
-    return bytes(outs[0][: sizes[0]]), bytes(outs[1][: sizes[1]]), bytes(outs[2][: sizes[2]])
+    parts = [bytes(memoryview(out)[:size]) for out, size in zip(outs, sizes, strict=True)]
+    return parts[0], parts[1], parts[2]
 
 
 def join(gaps: bytes, lengths: bytes, values: bytes, data: memoryview) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from dibundle.delta import zstd
 from dibundle.errors import BundleError
+from dibundle.native.library import Buffer
 
 STORED: Final = 0
 ZSTD: Final = 1
@@ -16,20 +17,17 @@ MAX_DICTIONARY: Final = 64 << 20
 """What an LZMA2 decoder keeps of its output at most, in bytes; smaller streams need their own size."""
 
 
-def pack(data: bytes, *, level: int, literal_bits: tuple[tuple[int, int, int], ...] = ()) -> tuple[int, bytes]:
+def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], ...] = ()) -> tuple[int, bytes]:
     """Return the number of the packer that makes ``data`` smallest, and what it makes of it.
 
     ``level`` is zstd's; each (lc, lp, pb) of ``literal_bits`` is one trial of LZMA2 with these parameters.
     """
-    best = (STORED, data)
     if len(data) < 12:
-        return best
+        return STORED, bytes(data)
     trials = [(ZSTD, zstd.compress(data, level))]
     trials += [(LZMA2, _lzma2(data, *parameters)) for parameters in literal_bits]
-    for packer, packed in trials:
-        if len(packed) < len(best[1]):
-            best = (packer, packed)
-    return best
+    best = min(trials, key=lambda trial: len(trial[1]))
+    return best if len(best[1]) < len(data) else (STORED, bytes(data))
 
 
 def unpack(packer: int, packed: bytes, size: int) -> bytes:
@@ -51,7 +49,7 @@ def _filters(size: int, **more: int) -> list[dict[str, Any]]:
     return [{"id": lzma.FILTER_LZMA2, "dict_size": max(4096, min(MAX_DICTIONARY, size)), **more}]
 
 
-def _lzma2(data: bytes, lc: int, lp: int, pb: int) -> bytes:
+def _lzma2(data: Buffer, lc: int, lp: int, pb: int) -> bytes:
     filters = _filters(len(data), preset=9, lc=lc, lp=lp, pb=pb, nice_len=273)
     return lzma.compress(data, lzma.FORMAT_RAW, filters=filters)
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import zstandard
 
 from dibundle.errors import BundleError
+from dibundle.native.library import Buffer
 
 MAX_WINDOW = 64 << 20
 
 
-def compress(data: bytes, level: int, *, prefix: bytes = b"") -> bytes:
+def compress(data: Buffer, level: int, *, prefix: bytes = b"") -> bytes:
     """Return one zstd frame with ``data``'s size in its header; ``prefix`` must be given again to decompress."""
     reach = max(10, min(27, (len(data) + len(prefix)).bit_length()))
     parameters = zstandard.ZstdCompressionParameters.from_level(

@@ -132,15 +132,26 @@ class BaseObjects:
         except FileError as error:
             raise BaseMismatchError(f"base cannot be read: {error.message}", hint=error.hint) from error
 
-    def header(self, object_index: int, offset: int) -> bytes:
-        """Return 512 bytes of an object, read ahead; for one thread at a time."""
+    def read_into(self, object_index: int, offset: int, view: memoryview) -> None:
+        """Fill ``view`` with the bytes of an object from ``offset`` on."""
+        try:
+            self.source(object_index).read_into(offset, view)
+        except FileError as error:
+            raise BaseMismatchError(f"base cannot be read: {error.message}", hint=error.hint) from error
+
+    def nearby(self, object_index: int, offset: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes of an object, read ahead; for one thread at a time."""
         window = self._windows.get(object_index)
         if window is None:
             window = self._windows.setdefault(object_index, Window(self.source(object_index)))
         try:
-            return window.read_at(offset, 512)
+            return window.read_at(offset, length)
         except FileError as error:
             raise BaseMismatchError(f"base cannot be read: {error.message}", hint=error.hint) from error
+
+    def header(self, object_index: int, offset: int) -> bytes:
+        """Return 512 bytes of an object, read ahead; for one thread at a time."""
+        return self.nearby(object_index, offset, 512)
 
     def close(self) -> None:
         """Give temporary space back."""

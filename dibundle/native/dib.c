@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ABI 3
+#define ABI 4
 #define MALFORMED (-1)
 #define NO_MEMORY (-2)
 
@@ -1198,35 +1198,90 @@ static inline uint64_t hash32(const uint8_t *s)
     return h;
 }
 
-EXPORT int64_t dib_anchors(const uint8_t *source, int64_t source_size, const uint8_t *target, int64_t target_size,
-                           cover_t *covers, int64_t room)
+#define BATCH 16 /* places whose table entries are fetched before the first is looked at: memory is slow to answer */
+
+#if defined(__GNUC__)
+#define FETCH(address) __builtin_prefetch(address)
+#else
+#define FETCH(address) (void)(address)
+#endif
+
+/* Where in the source the 32 bytes at t may be found: the places are in a table by their hash, counted in strides from 1,
+   above them as many bits of the hash as there is room for, so that few wrong places are looked at. */
+typedef struct {
+    uint32_t *table;
+    int bits, place_bits;
+    int64_t stride; /* one of so many places of the source is in the table */
+} anchor_table_t;
+
+static inline uint32_t anchor_tag(const anchor_table_t *a, uint64_t h)
 {
-    int bits = 16;
-    int64_t n = 0, diagonal = 0, done = 0;
-    while (bits < 24 && (int64_t)1 << bits < source_size / 2)
-        bits++;
-    uint32_t *table = calloc((size_t)1 << bits, 4);
-    if (!table)
-        return NO_MEMORY;
-    for (int64_t i = 0; i + 32 <= source_size; i += 4) {
-        uint64_t h = hash32(source + i);
-        table[h >> (64 - bits)] = (uint32_t)(i / 4 + 1);
+    return (uint32_t)((uint64_t)(uint32_t)(h >> 8) << a->place_bits);
+}
+
+static int anchor_open(anchor_table_t *a, const uint8_t *source, int64_t size, int64_t stride)
+{
+    a->stride = stride;
+    a->bits = 16;
+    while (a->bits < 24 && (int64_t)1 << a->bits < 2 * size / stride)
+        a->bits++;
+    a->place_bits = 1;
+    while (a->place_bits < 32 && (size / stride + 1) >> a->place_bits)
+        a->place_bits++;
+    a->table = calloc((size_t)1 << a->bits, 4);
+    if (!a->table)
+        return 0;
+    uint64_t hashes[BATCH];
+    for (int64_t i = 0; i + 32 <= size;) {
+        int count = 0;
+        for (int64_t at = i; count < BATCH && at + 32 <= size; at += stride) {
+            hashes[count] = hash32(source + at);
+            FETCH(a->table + (hashes[count++] >> (64 - a->bits)));
+        }
+        for (int k = 0; k < count; k++, i += stride)
+            a->table[hashes[k] >> (64 - a->bits)] = (uint32_t)(i / stride + 1) | (a->place_bits < 32 ? anchor_tag(a, hashes[k]) : 0);
     }
-    int64_t t = 0;
+    return 1;
+}
+
+/* The place in the source of the 32 bytes at t, by their hash; -1 if there is none, or they are all the same. */
+static inline int64_t anchor_find(const anchor_table_t *a, const uint8_t *source, const uint8_t *t, uint64_t h)
+{
+    uint32_t entry = a->table[h >> (64 - a->bits)];
+    if (!entry)
+        return -1;
+    if (a->place_bits < 32) {
+        uint32_t mask = ((uint32_t)1 << a->place_bits) - 1;
+        if ((entry & ~mask) != anchor_tag(a, h))
+            return -1;
+        entry &= mask;
+    }
+    int64_t s = ((int64_t)entry - 1) * a->stride;
+    return memcmp(source + s, t, 32) != 0 || memcmp(t, t + 1, 31) == 0 ? -1 : s;
+}
+
+/* Covers on one diagonal become one where at most bridge bytes lie between them, fewer after short ones. */
+EXPORT int64_t dib_anchors(const uint8_t *source, int64_t source_size, const uint8_t *target, int64_t target_size,
+                           int64_t stride, int64_t bridge, cover_t *covers, int64_t room)
+{
+    anchor_table_t a;
+    uint64_t hashes[BATCH];
+    int64_t n = 0, diagonal = 0, done = 0, t = 0, hashed = 0;
+    if (!anchor_open(&a, source, source_size, stride))
+        return NO_MEMORY;
     while (t + 32 <= target_size && n < room) {
         int64_t s = t + diagonal, from, length;
         /* on the same diagonal as before? */
         if (!(s >= 0 && s + 32 <= source_size && memcmp(source + s, target + t, 32) == 0)) {
-            uint32_t entry = table[hash32(target + t) >> (64 - bits)];
-            s = ((int64_t)entry - 1) * 4;
-            if (!entry || s + 32 > source_size || memcmp(source + s, target + t, 32) != 0) {
-                t++;
-                continue;
+            if (t >= hashed) {
+                hashed = t;
+                for (int k = 0; k < BATCH && hashed + 32 <= target_size; k++, hashed++) {
+                    hashes[hashed % BATCH] = hash32(target + hashed);
+                    FETCH(a.table + (hashes[hashed % BATCH] >> (64 - a.bits)));
+                }
             }
-            int flat = 1;
-            for (int k = 1; k < 32; k++)
-                flat &= target[t + k] == target[t];
-            if (flat) {
+            s = anchor_find(&a, source, target + t, hashes[t % BATCH]);
+            if (s < 0) {
                 t++;
                 continue;
             }
@@ -1235,13 +1290,21 @@ EXPORT int64_t dib_anchors(const uint8_t *source, int64_t source_size, const uin
         while (from > done && s > 0 && source[s - 1] == target[from - 1])
             from--, s--;
         length = t - from;
-        while (s + length < source_size && from + length < target_size && source[s + length] == target[from + length])
+        int64_t most = source_size - s < target_size - from ? source_size - s : target_size - from;
+        while (length + 8 <= most && read_long(source + s + length) == read_long(target + from + length))
+            length += 8;
+        while (length < most && source[s + length] == target[from + length])
             length++;
         diagonal = s - from;
-        covers[n++] = (cover_t){s, from, length};
+        cover_t *last = covers + n - 1;
+        int64_t near = n ? bridge / 64 + last->length : 0;
+        if (n && diagonal == last->source - last->target && from - done <= (near < bridge ? near : bridge))
+            last->length = from + length - last->target;
+        else
+            covers[n++] = (cover_t){s, from, length};
         done = t = from + length;
     }
-    free(table);
+    free(a.table);
     return n;
 }
 

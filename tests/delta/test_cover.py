@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dibundle.delta import cover, model, numbers, sparse, streams
+from dibundle.delta import anchors, cover, model, numbers, sparse, streams
 from dibundle.delta.covers import Cover, Covers, find
 from dibundle.delta.numbers import number
 from dibundle.errors import BundleError
@@ -222,3 +222,21 @@ def test_large_differences_are_sparse_below_the_slow_efforts():
     packers = [cover.parse(check(source, target, covers, effort), 50_000, 50_000).headers[0][0] for effort in (4, 6, 9)]
     assert packers[2] == cover.MODEL
     assert cover.MODEL not in packers[:2]
+
+
+@given(st.lists(st.tuples(st.integers(0, 900), st.integers(0, 400), st.binary(max_size=9)), max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_anchors_are_equal_stretches_that_bridges_join(parts):
+    source = random.Random(5).randbytes(1000) + bytes(400)
+    target = b"".join(source[at : at + length] + new for at, length, new in parts)
+    for stride, bridge in ((4, 0), (16, 0), (16, 4096)):
+        with pytest.MonkeyPatch.context() as patch:
+            native, plain = twins(
+                patch, anchors, lambda s=stride, b=bridge: anchors.find(source, target, stride=s, bridge=b)
+            )
+        assert native == plain
+        Covers.of(zip(native[0::3], native[1::3], native[2::3], strict=True)).check(len(source), len(target))
+        if not bridge:
+            for at in range(0, len(native), 3):
+                old, new, length = native[at : at + 3]
+                assert source[old : old + length] == target[new : new + length]
