@@ -1,9 +1,10 @@
-"""Measure how dib's cost grows with the size of images and with the number of their files.
+"""Measure how dib's cost grows with the size of images and with the number of their files; write bench/RESULTS.md.
 
-    python bench/growth.py [--sizes 0.25,0.5,1,2,4,8] [--files 1000,10000,100000,300000] [--work FOLDER]
+    python bench/growth.py [--sizes 0.25,1,4,8] [--files 1000,30000,300000] [--work FOLDER]
 
-Images are made up: files of many sizes (the largest three eighths of the whole), one in forty changed. Prints a
-table and the exponent of the time that fits best; needs three times the largest size in FOLDER.
+Images are made up: files of many sizes (the largest three eighths of the whole) whose content packs to about 60 %. In
+the second all time stamps are later, one file in forty is edited (bytes replaced here and there, a line put in), one in
+four hundred is another file. Needs three times the largest size in FOLDER.
 """
 
 from __future__ import annotations
@@ -11,88 +12,147 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import math
 import random
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
 from io import BytesIO
 from pathlib import Path
+from typing import IO
 
 from measure import Run, run, same
+from report import keep
 
 GIB = 1 << 30
 BLOCK = 1 << 20
+POOL = 8 * BLOCK
+TABLES = 1021
+LINE = b"a line that was put in\n"
 
 
-class Repeated:
-    """A file of pseudo-random blocks, each made when it is read; ``changed`` blocks are other ones."""
+@dataclass(frozen=True)
+class Row:
+    """An image and what creating and applying took."""
 
-    def __init__(self, seed: int, size: int, *, changed: bool) -> None:
-        self._seed, self.size, self._changed = seed, size, changed
-        self._at = 0
-
-    def read(self, length: int = -1) -> bytes:
-        """Return the next bytes, as tarfile asks for them."""
-        length = min(self.size - self._at, self.size if length < 0 else length)
-        out = bytearray()
-        while len(out) < length:
-            number, start = divmod(self._at, BLOCK)
-            piece = self._block(number)[start : start + length - len(out)]
-            out += piece
-            self._at += len(piece)
-        return bytes(out)
-
-    def _block(self, number: int) -> bytes:
-        block = random.Random(self._seed * 1_000_003 + number).randbytes(BLOCK)
-        if self._changed and number % 8 == 0:
-            place = number * 7919 % (BLOCK - 64)
-            block = block[:place] + b"changed" + block[place + 7 :]
-        return block
+    series: str
+    value: float
+    gib: float
+    files: int
+    bundle: int
+    create: Run
+    apply: Run
 
 
-def sizes_of(total: int, files: int) -> Iterator[int]:
-    """Yield the sizes of an image's files: one large, the others spread around the mean."""
+@cache
+def pool() -> bytes:
+    """Return words and numbers, from which all files are made."""
+    source = random.Random(1)
+    words = [source.randbytes(source.randrange(3, 12)) for _ in range(4000)]
+    made = bytearray()
+    while len(made) < POOL:
+        made += b" ".join(source.choices(words, k=5000)) + source.randbytes(5000)
+    return bytes(made[:POOL]) * 2  # a block may start anywhere
+
+
+@cache
+def tables() -> list[bytes]:
+    """Return ways to give the pool's bytes other values, so that no two blocks are the same content."""
+    source = random.Random(2)
+    return [bytes(source.sample(range(256), 256)) for _ in range(TABLES)]
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of an image; ``seed`` says what it holds."""
+
+    number: int
+    size: int
+    seed: int
+    edited: bool
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield the content."""
+        left = self.size - (len(LINE) if self.edited else 0)
+        number = 0
+        while left:
+            seed = self.seed * 10_007 + number * 7_919
+            start = seed * 4_099 % POOL
+            block = pool()[start : start + min(left, BLOCK)].translate(tables()[seed % TABLES])
+            left -= len(block)
+            yield self._edit(block, number) if self.edited and number % 40 == 0 else block
+            number += 1
+
+    def _edit(self, block: bytes, number: int) -> bytes:
+        source = random.Random(number)
+        for _ in range(3):
+            place = source.randrange(len(block))
+            block = block[:place] + b"edited"[: len(block) - place] + block[place + 6 :]
+        place = source.randrange(len(block)) if number == 0 else 0
+        return block[:place] + LINE + block[place:] if number == 0 else block
+
+
+def files_of(total: int, count: int, release: int) -> Iterator[File]:
+    """Yield an image's files: one large, the others spread around the mean."""
+    source = random.Random(count)
+    weights = [source.random() ** 3 + 0.01 for _ in range(count - 1)]
     large = total * 3 // 8
-    yield large
-    source = random.Random(files)
-    weights = [source.random() ** 3 + 0.01 for _ in range(files - 1)]
     unit = (total - large) / sum(weights)
-    yield from (int(weight * unit) for weight in weights)
+    for number, size in enumerate([large, *(int(weight * unit) for weight in weights)]):
+        edited = release > 0 and number % 40 == 0 and size > 0
+        seed = number + (count if release and number % 400 == 7 else 0)
+        yield File(number, size + (len(LINE) if edited else 0), seed, edited)
 
 
-def write_image(path: Path, total: int, files: int, *, release: int) -> None:
-    """Write an archive as docker save does, of one layer."""
-    layer = path.with_suffix(".layer")
-    with tarfile.open(layer, "w", format=tarfile.GNU_FORMAT) as tar:
-        for number, size in enumerate(sizes_of(total, files)):
-            entry = tarfile.TarInfo(f"srv/{number % 997:03}/file{number}")
-            entry.size, entry.mtime = size, 1_700_000_000 + release
-            tar.addfile(entry, Repeated(number, size, changed=release > 0 and number % 40 == 0))
-    with layer.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    config = json.dumps({"os": "linux", "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]}}).encode()
-    manifest = json.dumps(
-        [{"Config": "config.json", "RepoTags": [f"grow:{release}"], "Layers": ["layer.tar"]}]
-    ).encode()
-    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as tar:
-        with layer.open("rb") as stream:
-            entry = tarfile.TarInfo("layer.tar")
-            entry.size = layer.stat().st_size
-            tar.addfile(entry, stream)
-        for name, data in (("config.json", config), ("manifest.json", manifest)):
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            tar.addfile(entry, BytesIO(data))
-    layer.unlink()
+def write_image(path: Path, total: int, count: int, *, release: int) -> None:
+    """Write an archive as docker save does, of one layer, in one go."""
+    files = list(files_of(total, count, release))
+    size = sum(512 + file.size + -file.size % 512 for file in files) + 1024
+    with path.open("wb") as out:
+        out.write(_header("layer.tar", size))
+        digest = _Hashed(out)
+        for file in files:
+            digest.write(_header(f"srv/{file.number % 997:03}/file{file.number}", file.size, 1_700_000_000 + release))
+            for block in file.blocks():
+                digest.write(block)
+            digest.write(bytes(-file.size % 512))
+        digest.write(bytes(1024))
+        out.write(bytes(-size % 512))
+        layers = {"type": "layers", "diff_ids": [f"sha256:{digest.sha256.hexdigest()}"]}
+        config = json.dumps({"os": "linux", "rootfs": layers}).encode()
+        manifest = [{"Config": "config.json", "RepoTags": [f"grow:{release}"], "Layers": ["layer.tar"]}]
+        rest = BytesIO()
+        with tarfile.open(fileobj=rest, mode="w", format=tarfile.GNU_FORMAT) as tar:
+            for name, data in (("config.json", config), ("manifest.json", json.dumps(manifest).encode())):
+                entry = tarfile.TarInfo(name)
+                entry.size = len(data)
+                tar.addfile(entry, BytesIO(data))
+        out.write(rest.getvalue())
 
 
-def measure(work: Path, total: int, files: int) -> tuple[Run, Run, int]:
-    """Make a pair, its bundle and the result; return what making and applying took, and the bundle's size."""
+class _Hashed:
+    def __init__(self, out: IO[bytes]) -> None:
+        self._out = out
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        self.sha256.update(data)
+        self._out.write(data)
+
+
+def _header(name: str, size: int, mtime: int = 0) -> bytes:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mtime = size, mtime
+    return entry.tobuf(tarfile.GNU_FORMAT)
+
+
+def measure(work: Path, series: str, value: float, total: int, count: int) -> Row:
+    """Make a pair, its bundle and the result, and measure that."""
     base, target, bundle, result = (work / name for name in ("a.tar", "b.tar", "out.dib", "result.tar"))
     for path, release in ((base, 0), (target, 1)):
-        write_image(path, total, files, release=release)
+        write_image(path, total, count, release=release)
     program = Path(sys.executable).with_name("dib")
     made = run([program, "create", "-q", base, target, bundle])
     used = run([program, "apply", "-q", base, bundle], stdout=result)
@@ -101,46 +161,24 @@ def measure(work: Path, total: int, files: int) -> tuple[Run, Run, int]:
     size = bundle.stat().st_size
     for path in (base, target, bundle, result):
         path.unlink()
-    return made, used, size
-
-
-def exponent(points: Sequence[tuple[float, float]]) -> float:
-    """Return the slope of the line that fits the logarithms best."""
-    logs = [(math.log(x), math.log(y)) for x, y in points]
-    mean_x = sum(x for x, _ in logs) / len(logs)
-    mean_y = sum(y for _, y in logs) / len(logs)
-    return sum((x - mean_x) * (y - mean_y) for x, y in logs) / sum((x - mean_x) ** 2 for x, _ in logs)
+    return Row(series, value, total / GIB, count, size, made, used)
 
 
 def main() -> None:
     """Measure both kinds of growth."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", default="0.25,0.5,1,2,4,8", help="GiB, of images of 2,000 files")
-    parser.add_argument("--files", default="1000,10000,100000,300000", help="numbers of files, of images of 1 GiB")
+    parser.add_argument("--sizes", default="0.25,1,4,8", help="GiB, of images of 2,000 files")
+    parser.add_argument("--files", default="1000,30000,300000", help="numbers of files, of images of 1 GiB")
     parser.add_argument("--work", type=Path)
     arguments = parser.parse_args()
-    series = {
-        "size, GiB": [
-            (size, int(size * GIB), 2000) for size in map(float, arguments.sizes.split(",") if arguments.sizes else [])
-        ],
-        "files": [
-            (count, GIB, int(count)) for count in map(float, arguments.files.split(",") if arguments.files else [])
-        ],
-    }
-    with tempfile.TemporaryDirectory(dir=arguments.work) as work:
-        for name, steps in series.items():
-            create, apply = [], []
-            for value, total, files in steps:
-                made, used, size = measure(Path(work), total, files)
-                create.append((value, made.wall))
-                apply.append((value, used.wall))
-                print(
-                    f"{name} {value:g}: bundle {size:,}; create {made.wall:.1f} s, CPU {made.cpu:.1f} s,"
-                    f" {made.memory:.0f} MiB; apply {used.wall:.1f} s, CPU {used.cpu:.1f} s, {used.memory:.0f} MiB",
-                    flush=True,
-                )
-            if len(steps) > 1:
-                print(f"{name}: exponent of create {exponent(create):.2f}, of apply {exponent(apply):.2f}", flush=True)
+    steps = [("size", float(word), int(float(word) * GIB), 2000) for word in arguments.sizes.split(",") if word]
+    steps += [("files", int(word), GIB, int(word)) for word in arguments.files.split(",") if word]
+    for step in steps:
+        with tempfile.TemporaryDirectory(dir=arguments.work) as work:
+            row = measure(Path(work), *step)
+        times = [f"{r.wall:.1f} s, CPU {r.cpu:.1f} s, {r.memory:.0f} MiB" for r in (row.create, row.apply)]
+        print(f"{row.series} {row.value:g}: bundle {row.bundle:,}; create {times[0]}; apply {times[1]}", flush=True)
+        keep("growth", [asdict(row)], identity=("series", "value"))
 
 
 if __name__ == "__main__":
