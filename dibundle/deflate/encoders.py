@@ -92,6 +92,11 @@ def library() -> ctypes.CDLL:
     return DEFLATE
 
 
+def is_pgzip(encoder: int) -> bool:
+    """Whether an encoder's blocks can be made side by side, by :func:`encode_frame`."""
+    return PGZIP_0 <= encoder <= PGZIP_3
+
+
 def check(encoder: int, level: int, parameter: int) -> None:
     """``BundleError`` unless the table has such an encoder."""
     family = FAMILIES.get(encoder)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from dibundle.deflate import encoders
@@ -407,19 +408,29 @@ def rebuild(recipe: Recipe, content: Iterable[Buffer]) -> Iterator[bytes]:
     ``BundleError`` if the recipe makes no sense, at the call or, where it does not fit the content, while iterating;
     ``FileError`` if the encoder does not work here.
     """
-    recipe.check()
-    encoder = Encoder(recipe.encoder, recipe.level, recipe.parameter)
-    return _rebuild(encoder, _Editor(recipe.edits), content)
+    rebuilder = Rebuilder(recipe)
+    return chain(chain.from_iterable(map(rebuilder.write, content)), rebuilder.finish())
 
 
-def _rebuild(encoder: Encoder, editor: _Editor, content: Iterable[Buffer]) -> Iterator[bytes]:
-    for piece in content:
-        view = memoryview(piece).cast("B")
+class Rebuilder:
+    """``rebuild`` piece by piece."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        recipe.check()
+        self._encoder = Encoder(recipe.encoder, recipe.level, recipe.parameter)
+        self._editor = _Editor(recipe.edits)
+
+    def write(self, content: Buffer) -> Iterator[bytes]:
+        """Take content and yield what the body has got longer by."""
+        view = memoryview(content).cast("B")
         for at in range(0, len(view), _SLICE):
-            body = editor.edit(encoder.write(view[at : at + _SLICE]))
+            body = self._editor.edit(self._encoder.write(view[at : at + _SLICE]))
             if body:
                 yield body
-    yield editor.edit(encoder.finish()) + editor.finish()
+
+    def finish(self) -> Iterator[bytes]:
+        """Say that the content is complete and yield the rest."""
+        yield self._editor.edit(self._encoder.finish()) + self._editor.finish()
 
 
 class _Editor:
