@@ -69,6 +69,10 @@ FAMILIES: Final[dict[int, Family]] = {
 """Every encoder by its number. Parameters: pgzip's block size in bytes, zlib's memLevel."""
 
 
+KNOWN: Final = frozenset(encoder << 4 | level for encoder, family in FAMILIES.items() for level in family.levels)
+"""The re-encoders by the numbers of section 1: 16 times the encoder's, and the level."""
+
+
 class Mark(NamedTuple):
     """Where a block starts: the bit of its header in the body, the content before it; its type; is it the last."""
 

@@ -20,7 +20,7 @@ class Inflater:
     """One body, fed piece by piece.
 
     ``feed`` returns at most ``limit`` bytes of content; while it returns something, ``feed(b"")`` asks for more from
-    what it holds. An empty result means that more input is needed, or that the body has ended: ``ended`` says which, and
+    what it holds. An empty result means that more input is needed, or that the body has ended: ``ended`` tells, and
     ``used`` how many bytes it has. Bytes behind the end are taken and dropped. ``sure_bits`` belong to it in any case.
     """
 

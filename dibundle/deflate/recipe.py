@@ -23,6 +23,7 @@ _FIRST: Final = 64 << 10  # the same for the first of it, while most candidates 
 _FREE: Final = 64 << 10  # literal bytes that a candidate may need in any case,
 _SHARE: Final = 10  # and one for so many of the body,
 _MOST: Final = 8 << 20  # but never more than these: they are held in memory
+_SEEKING: Final = 256 << 10  # and while it is lost: an encoder has to catch up before it can meet the body
 _NEAR: Final = 64  # bits: a copy of fewer costs more than it saves
 _NUMBER_LIMIT: Final = 1 << 62
 
@@ -322,8 +323,9 @@ class _Run:
             return False
         if self.difference < real.first_block or not real.first_block:
             return True
-        lost = (real.limit - self.real_bit) // 8 if self._lost else 0
-        return self._literal_bytes + lost > min(_FREE + real.limit // 8 // _SHARE, _MOST)
+        most = min(_FREE + real.limit // 8 // _SHARE, _MOST)
+        lost = (real.limit - self.real_bit) // 8 - _SEEKING if self._lost else 0
+        return self._literal_bytes + max(0, lost) > most
 
     def recipe(self, content: int) -> Recipe | None:
         """Return how to make the body of so much content; ``None`` if a pgzip block would have to be too large."""
@@ -352,7 +354,10 @@ class _Run:
         content = min(ours.keys() & theirs.keys(), default=None)
         if content is None:
             return False
-        self._edit(real, ours[content], theirs[content])
+        bit, real_bit = ours[content].bit, theirs[content].bit
+        if ours[content].type == theirs[content].type == encoders.STORED:  # padded differently, but with one content
+            bit, real_bit = _behind_header(bit), _behind_header(real_bit)
+        self._edit(real, bit, real_bit)
         self._lost = False
         return True
 
@@ -380,12 +385,17 @@ class _Run:
         self._marks = [mark for mark in self._marks if mark.bit > self._bit]
 
 
-def _last_of_each(marks: list[Mark], complete: bool) -> dict[int, int]:
-    """Return, by content, the bit of the last block that starts there; the highest content only if it is complete."""
-    bits = {mark.content: mark.bit for mark in marks}
+def _last_of_each(marks: list[Mark], complete: bool) -> dict[int, Mark]:
+    """Return, by content, the last block that starts there; that of the highest content only if it is complete."""
+    last = {mark.content: mark for mark in marks}
     if marks and not complete:
-        del bits[marks[-1].content]
-    return bits
+        del last[marks[-1].content]
+    return last
+
+
+def _behind_header(bit: int) -> int:
+    """Return the bit at which the content of the stored block that starts at ``bit`` starts: a whole byte."""
+    return (bit + 3 + 7) // 8 * 8 + 32
 
 
 def _same_bits(a: Buffer, a_bit: int, b: Buffer, b_bit: int, count: int) -> int:
