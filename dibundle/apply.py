@@ -13,6 +13,7 @@ from dibundle.bundle.output import Sink, VerifiedOutput
 from dibundle.bundle.plan import make_plan
 from dibundle.bundle.reader import BundleReader
 from dibundle.bundle.rebuild import rebuild
+from dibundle.deflate import encoders
 from dibundle.errors import BaseMismatchError, BundleError
 from dibundle.image.reader import read_images
 from dibundle.image.serve import BaseObjects, Wanted
@@ -56,6 +57,8 @@ def apply(
         progress.phase("applying", target.size)
         try:
             plan = make_plan(bundle.manifest, target_index, base)
+            for number in bundle.manifest.reencoders:
+                encoders.prove(number >> 4, number & 15)
             for piece in rebuild(bundle.manifest, target_index, bundle, base, plan):
                 output.write(piece)
                 progress.advance(len(piece))

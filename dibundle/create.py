@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,8 @@ from dibundle.compose.archive import ArchiveComposer, Member
 from dibundle.compose.frames import Draft, FramePlanner
 from dibundle.compose.layer import Counts, LayerComposer
 from dibundle.compose.objects import ObjectTable
-from dibundle.delta import choose, layout, zstd
+from dibundle.compose.packed import PackedLayer, unpack
+from dibundle.delta import choose, layout, packing, zstd
 from dibundle.errors import ArchiveError
 from dibundle.image.model import ImageArchive
 from dibundle.image.reader import read_images
@@ -37,11 +38,15 @@ NAMES_FLOOR = 2048  # ... or so many bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateOptions:
-    """How to create: ``names`` is auto, all or none; ``workers`` 0 means one per core; ``tmp`` for temporary files."""
+    """How to create: ``names`` is auto, all or none; ``workers`` 0 means one per core; ``tmp`` for temporary files.
+
+    ``portable``: nothing is compressed again on apply, so that applying needs no C library.
+    """
 
     patch: choose.Options = field(default_factory=choose.Options)
     names: str = "auto"
     workers: int = 0
+    portable: bool = False
     tmp: str | None = None
 
 
@@ -100,6 +105,7 @@ class _Sides:
     target_blobs: list[StoredBlob]
     base: BaseIndex
     new_layers: list[Layer]
+    packed: dict[bytes, PackedLayer]
 
     @classmethod
     def read(
@@ -130,7 +136,9 @@ class _Sides:
         _tell_damage((*base_blobs, *target_blobs), progress)
         layers = _in_image_order(base_images, base_blobs)
         known = {blob.digest for blob in base_blobs} | {layer.digest for layer in layers}
+        packed = {} if options.portable else _unpack(target_blobs, known, executor, stack, options, progress)
         new_layers = [blob.layer for blob in target_blobs if blob.layer and blob.digest not in known]
+        new_layers += [item.layer for item in packed.values() if item.layer.digest not in known]
         _hash_both(layers, new_layers, executor)
         return cls(
             base_images=base_images,
@@ -139,6 +147,7 @@ class _Sides:
             target_blobs=target_blobs,
             base=BaseIndex(layers),
             new_layers=new_layers,
+            packed=packed,
         )
 
 
@@ -148,6 +157,35 @@ def _refuse_truncated(archive: Archive) -> None:
         raise ArchiveError(
             f"{archive.name} is truncated: {archive.index.problem}", hint="save or download the archive again"
         )
+
+
+def _unpack(
+    blobs: Sequence[StoredBlob],
+    known: Container[bytes],
+    executor: Executor,
+    stack: ExitStack,
+    options: CreateOptions,
+    progress: Progress,
+) -> dict[bytes, PackedLayer]:
+    """Return, by their digests, the compressed layers that the base has not and that can be compressed again."""
+    new = [blob for blob in blobs if blob.blob.kind == "layer" and blob.blob.compression and blob.digest not in known]
+    new = list({blob.digest: blob for blob in new}.values())
+    spools = [stack.enter_context(closing(Spool(options.tmp))) for _ in new]
+    jobs = [
+        executor.submit(unpack, blob.source, spool) if blob.blob.compression == "gzip" else None
+        for blob, spool in zip(new, spools, strict=True)
+    ]
+    packed = {}
+    for blob, job in zip(new, jobs, strict=True):
+        found = job.result() if job else None
+        if found:
+            packed[blob.digest] = found
+        else:
+            progress.note(
+                f"layer {digest.text(blob.digest)} is {blob.blob.compression} by an unknown encoder:"
+                f" it is in the bundle as it is, {blob.source.size:,} bytes"
+            )
+    return packed
 
 
 def _tell_damage(blobs: Sequence[StoredBlob], progress: Progress) -> None:
@@ -208,7 +246,8 @@ def _compose(sides: _Sides, executor: Executor) -> _Composed:
     target = sides.target_images.archive
     composer = ArchiveComposer(target.bytes, target.index, program, frames)
     known = _known_contents(sides)
-    kept = {stored.digest for stored in sides.target_blobs} & known.keys()
+    contents = {stored.digest for stored in sides.target_blobs} | {item.layer.digest for item in sides.packed.values()}
+    kept = contents & known.keys()
     matcher = Matcher(sides.base, sides.new_layers, kept)
     layers = LayerComposer(program, frames, objects, sides.base, matcher, counts)
     numbers = {id(entry): number for number, entry in enumerate(target.index.entries)}
@@ -216,8 +255,17 @@ def _compose(sides: _Sides, executor: Executor) -> _Composed:
     for stored in sides.target_blobs:
         member = stored.blob.member
         compose: Callable[[], None] | None = None
+        packed = sides.packed.get(stored.digest)
         if stored.digest in known:
             compose = partial(_refer, program, objects, stored.digest, known[stored.digest])
+        elif packed and packed.layer.digest in known:
+            content = packed.layer.digest
+            refer = partial(_refer, program, objects, content, known[content])
+            compose = partial(_pack, program, frames, packed, stored.source.size, refer)
+        elif packed:
+            compose = partial(
+                _pack, program, frames, packed, stored.source.size, partial(layers.compose, packed.layer)
+            )
         elif stored.layer:
             compose = partial(layers.compose, stored.layer)
         named = stored.digest in (stored.blob.digest, stored.blob.diff_id)
@@ -258,6 +306,17 @@ def _refer(program: ProgramWriter, objects: ObjectTable, content: bytes, known: 
     kind, source = known
     program.seek(objects.use(kind, content, source), 0)
     program.keep(source.size)
+
+
+def _pack(
+    program: ProgramWriter, frames: FramePlanner, packed: PackedLayer, size: int, compose: Callable[[], None]
+) -> None:
+    """Write the operations for a compressed layer of ``size`` bytes; ``compose`` writes those for its content."""
+    data = packing.write(packed.parts) + packed.plain
+    program.begin(len(data), size)
+    frames.text(data)
+    compose()
+    program.end()
 
 
 def _encode(
@@ -330,6 +389,7 @@ def _manifest(sides: _Sides, composed: _Composed, frames: list[Frame], options: 
     target = sides.target_images.archive
     manifest = Manifest(
         codecs=tuple(sorted({frame.codec for frame in frames})),
+        reencoders=tuple(sorted(set().union(*(packing.reencoders(item.parts) for item in sides.packed.values())))),
         objects=tuple(composed.objects.objects),
         frames=tuple(frames),
         targets=(

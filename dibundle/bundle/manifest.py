@@ -110,6 +110,7 @@ class Manifest:
     """A whole manifest. ``about`` and ``names`` are the skippable sections."""
 
     codecs: tuple[int, ...]
+    reencoders: tuple[int, ...] = ()
     objects: tuple[BaseObject, ...]
     frames: tuple[Frame, ...]
     targets: tuple[Target, ...]
@@ -119,7 +120,7 @@ class Manifest:
     def encode(self) -> bytes:
         """Return the manifest's bytes, not yet compressed."""
         sections = {
-            c.SECTION_REQUIRES: pack([list(self.codecs), [], []]),
+            c.SECTION_REQUIRES: pack([list(self.codecs), [], list(self.reencoders)]),
             c.SECTION_OBJECTS: _encode_objects(self.objects),
             c.SECTION_FRAMES: _encode_frames(self.frames),
             c.SECTION_TARGETS: pack([_encode_target(target) for target in self.targets]),
@@ -131,7 +132,7 @@ class Manifest:
         return pack([[number, sections[number]] for number in sorted(sections)])
 
     @classmethod
-    def decode(cls, data: bytes, known_codecs: Iterable[int]) -> Manifest:
+    def decode(cls, data: bytes, known_codecs: Iterable[int], known_reencoders: Iterable[int] = ()) -> Manifest:
         """Parse and check a manifest; :class:`BundleError` names the place of the first fault."""
         sections = _read_sections(data)
         missing = [
@@ -141,7 +142,9 @@ class Manifest:
         ]
         if missing:
             raise BundleError(f"malformed bundle: section {missing[0]} is missing")
-        codecs = _read_requires(sections[c.SECTION_REQUIRES], frozenset(known_codecs))
+        codecs, reencoders = _read_requires(
+            sections[c.SECTION_REQUIRES], frozenset(known_codecs), frozenset(known_reencoders)
+        )
         objects = _read_objects(sections[c.SECTION_OBJECTS])
         frames = _read_frames(sections[c.SECTION_FRAMES], codecs, objects)
         targets = _read_targets(sections[c.SECTION_TARGETS], len(frames))
@@ -149,6 +152,7 @@ class Manifest:
         names = sections.get(c.SECTION_NAMES)
         manifest = cls(
             codecs=codecs,
+            reencoders=reencoders,
             objects=objects,
             frames=frames,
             targets=targets,
@@ -211,21 +215,23 @@ _KNOWN_SECTIONS = frozenset(
 )
 
 
-def _read_requires(data: bytes, known: frozenset[int]) -> tuple[int, ...]:
+def _read_requires(
+    data: bytes, codecs: frozenset[int], reencoders: frozenset[int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the codecs and re-encoders that a bundle uses, all of them known; there are no transforms."""
     reader = Structure(data, "section 1")
     reader.array("lists", minimum=3, maximum=3)
-    codecs = [reader.integer("codec", maximum=65535) for _ in range(reader.array("codecs", maximum=256))]
-    for what in ("transform", "re-encoder"):
-        for _ in range(reader.array(f"{what}s", maximum=256)):
-            number = reader.integer(what, maximum=65535)
-            raise BundleError(f"bundle needs {what} {number}, which this dib does not know", hint="use a newer dib")
+    lists = []
+    for what, known in (("codec", codecs), ("transform", frozenset[int]()), ("re-encoder", reencoders)):
+        numbers = [reader.integer(what, maximum=65535) for _ in range(reader.array(f"{what}s", maximum=256))]
+        for number in numbers:
+            if number not in known:
+                raise BundleError(f"bundle needs {what} {number}, which this dib does not know", hint="use a newer dib")
+        if numbers != sorted(set(numbers)):
+            raise BundleError(f"malformed bundle: the {what}s of section 1 are not in ascending order")
+        lists.append(tuple(numbers))
     reader.end()
-    for codec in codecs:
-        if codec not in known:
-            raise BundleError(f"bundle needs codec {codec}, which this dib does not know", hint="use a newer dib")
-    if codecs != sorted(set(codecs)):
-        raise BundleError("malformed bundle: the codecs of section 1 are not in ascending order")
-    return tuple(codecs)
+    return lists[0], lists[2]
 
 
 def _encode_objects(objects: tuple[BaseObject, ...]) -> bytes:

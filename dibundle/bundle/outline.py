@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from dibundle.bundle import records
 from dibundle.bundle.constants import (
     OP_ADD,
+    OP_BEGIN,
+    OP_END,
     OP_HEADER,
     OP_KEEP,
     OP_MODE,
@@ -255,6 +257,16 @@ def _header(state: _Outline) -> Iterator[Operation]:
         yield Operation(_kind(made, "copy"), 1, state.name(made), records.record_size(made) if made else None)
 
 
+def _begin(state: _Outline) -> Iterator[Operation]:
+    state.take_text(state.columns.packing.next())
+    yield Operation("packed", 1, None, state.columns.packed.next())
+
+
+def _end(state: _Outline) -> Iterator[Operation]:
+    del state
+    yield from ()
+
+
 _STEPS = {
     OP_SEEK: _seek,
     OP_KEEP: _keep,
@@ -266,4 +278,6 @@ _STEPS = {
     OP_REPLACE: _replace,
     OP_ZERO: _zero,
     OP_HEADER: _header,
+    OP_BEGIN: _begin,
+    OP_END: _end,
 }

@@ -10,9 +10,9 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from dibundle.bundle.constants import MAX_LIVE, TEXT_STREAM
+from dibundle.bundle.constants import COST_FLOOR, MAX_LIVE, PACKING_COST, TEXT_STREAM
 from dibundle.bundle.manifest import Frame, Manifest, Range
-from dibundle.bundle.program import BaseHeaders, Copy, Data, Head, Repeat, Text, walk
+from dibundle.bundle.program import BaseHeaders, Begin, Copy, Data, End, Head, Repeat, Text, walk
 from dibundle.bundle.records import BLOCK
 from dibundle.errors import BundleError
 
@@ -108,6 +108,11 @@ class _Streams:
                 raise BundleError(f"bundle over a limit: {live} bytes of decoded frames kept, at most {MAX_LIVE}")
 
 
+def packing_limit(target_size: int) -> int:
+    """Return how much content may be packed for a target, in bytes; slow levels count more of it."""
+    return PACKING_COST * target_size + COST_FLOOR
+
+
 def make_plan(manifest: Manifest, target_index: int, base: BaseHeaders) -> Plan:
     """Walk a target's program once and return its plan.
 
@@ -117,22 +122,34 @@ def make_plan(manifest: Manifest, target_index: int, base: BaseHeaders) -> Plan:
     target = manifest.targets[target_index]
     first = sum(before.frames for before in manifest.targets[:target_index])
     streams = _Streams(manifest, first, target.frames)
-    output = 0
-    number = 0
+    output = content = 0
+    packed: int | None = None  # what the content that is being packed will be
     for number, step in enumerate(walk(target.columns, base, [item.size for item in manifest.objects])):
+        made = 0
         if isinstance(step, Head):
-            output += BLOCK
+            made = BLOCK
             for value in step.values:
                 if isinstance(value, Text):
                     streams.take(TEXT_STREAM, value.length, None, number)
+        elif isinstance(step, Begin):
+            streams.take(TEXT_STREAM, step.packing, None, number)
+            packed = step.packed
+        elif isinstance(step, End):
+            made, packed = packed or 0, None
         else:
-            output += step.length
+            made = step.length
             if isinstance(step, Data):
                 streams.take(step.stream, step.length, step.source, number)
             elif isinstance(step, Repeat):
                 streams.repeat(step, first, number)
-        if output > target.size:
+        if packed is None:
+            output += made
+        else:
+            content += made
+        if output > target.size or content > packing_limit(target.size):
             break
+    if content > packing_limit(target.size):
+        raise BundleError(f"bundle over a limit: {content} bytes to compress for a target of {target.size} bytes")
     if output != target.size:
         raise BundleError(f"malformed bundle: its program makes {output} bytes, wanted {target.size}")
     streams.finish()

@@ -12,9 +12,12 @@ from typing import NamedTuple, Protocol
 
 from dibundle.bundle import records
 from dibundle.bundle.constants import (
+    MAX_PACKING,
     MAX_PIECE_TEXT,
     MAX_SHAPES,
     OP_ADD,
+    OP_BEGIN,
+    OP_END,
     OP_HEADER,
     OP_KEEP,
     OP_MODE,
@@ -62,6 +65,8 @@ class Columns:
     devminor: Column = field(default_factory=Column)
     shared: Column = field(default_factory=Column)
     text: Column = field(default_factory=Column)
+    packing: Column = field(default_factory=Column)
+    packed: Column = field(default_factory=Column)
 
     def rewound(self) -> Columns:
         """Return the same columns, each standing at its beginning."""
@@ -117,7 +122,21 @@ class Repeat(NamedTuple):
     length: int
 
 
-Step = Copy | Head | Data | Zero | Repeat
+class Begin(NamedTuple):
+    """What follows, up to the next :class:`End`, is content that a packing makes ``packed`` bytes of.
+
+    The packing and its plain bytes are the next ``packing`` bytes of the text stream.
+    """
+
+    packing: int
+    packed: int
+
+
+class End(NamedTuple):
+    """The content that :class:`Begin` began is complete."""
+
+
+Step = Copy | Head | Data | Zero | Repeat | Begin | End
 NO_SOURCE = Copy(0, 0, 0)
 REGISTER_RECORD, REGISTER_OUTER = 0, 1
 REGISTERS = 2
@@ -228,9 +247,14 @@ def walk(columns: Columns, base: BaseHeaders, object_sizes: list[int]) -> Iterat
     columns = columns.rewound()
     cursor = Cursor(columns, base, object_sizes)
     last = -1
+    within = False
     for op in columns.ops.data:
         if op >= OPS:
             raise BundleError(f"malformed bundle: operation {op} is not one of version 1")
+        if op in (OP_BEGIN, OP_END):
+            if (op == OP_END) != within:
+                raise BundleError("malformed bundle: a begin within a packing, or an end outside of one")
+            within = not within
         if op == OP_SEEK:
             if last == OP_SEEK:
                 raise BundleError("malformed bundle: a seek follows a seek")
@@ -238,6 +262,8 @@ def walk(columns: Columns, base: BaseHeaders, object_sizes: list[int]) -> Iterat
         else:
             yield from _OPERATIONS[op](cursor)
         last = op
+    if within:
+        raise BundleError("malformed bundle: a packing has no end")
     columns.ops.position = len(columns.ops.data)
     for name in COLUMN_NAMES:
         getattr(columns, name).end()
@@ -330,6 +356,18 @@ def _zero(cursor: Cursor) -> Iterator[Step]:
     yield Zero(_positive(cursor.columns.zero))
 
 
+def _begin(cursor: Cursor) -> Iterator[Step]:
+    packing = _positive(cursor.columns.packing)
+    if packing > MAX_PACKING:
+        raise BundleError(f"bundle over a limit: a packing of {packing} bytes, at most {MAX_PACKING}")
+    yield Begin(packing, cursor.columns.packed.next())
+
+
+def _end(cursor: Cursor) -> Iterator[Step]:
+    del cursor
+    yield End()
+
+
 _OPERATIONS = {
     OP_KEEP: _keep,
     OP_MODE: _mode,
@@ -340,6 +378,8 @@ _OPERATIONS = {
     OP_REPLACE: _replace,
     OP_ZERO: _zero,
     OP_HEADER: _header,
+    OP_BEGIN: _begin,
+    OP_END: _end,
 }
 
 
@@ -429,6 +469,16 @@ class ProgramWriter:
         """Write ``length`` zero bytes."""
         self._op(OP_ZERO)
         self._columns["zero"].add(length)
+
+    def begin(self, packing: int, packed: int) -> None:
+        """Pack what follows, by so many bytes of the text stream, into ``packed`` bytes."""
+        self._op(OP_BEGIN)
+        self._columns["packing"].add(packing)
+        self._columns["packed"].add(packed)
+
+    def end(self) -> None:
+        """End what is packed."""
+        self._op(OP_END)
 
     def finish(self) -> Columns:
         """Return the finished columns."""

@@ -8,6 +8,7 @@ from dibundle import digest
 from dibundle.bundle.constants import HEADER_SIZE
 from dibundle.bundle.header import Header, check_signature_area, signature_length
 from dibundle.bundle.manifest import Frame, Manifest
+from dibundle.deflate import encoders
 from dibundle.delta import codecs, zstd
 from dibundle.errors import BundleError, DigestError
 
@@ -31,7 +32,7 @@ class BundleReader:
         stored = self._exactly(self.header.stored, "the manifest")
         if digest.sha256(stored) != self.header.digest:
             raise DigestError("bundle is damaged: its manifest does not have the digest that the header promises")
-        self.manifest = Manifest.decode(zstd.decompress(stored, self.header.size), codecs.KNOWN)
+        self.manifest = Manifest.decode(zstd.decompress(stored, self.header.size), codecs.KNOWN, encoders.KNOWN)
         self.frames_read = 0
         self.frames_offset = HEADER_SIZE + 4 + len(self.signature) + 4 + self.header.stored
         self.size = self.frames_offset + sum(frame.stored for frame in self.manifest.frames)

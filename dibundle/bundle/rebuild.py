@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Protocol
 
 from dibundle.bundle import records
 from dibundle.bundle.constants import TEXT_STREAM
 from dibundle.bundle.manifest import Frame, Manifest, Target
-from dibundle.bundle.plan import Plan
-from dibundle.bundle.program import BaseHeaders, Copy, Data, Head, Repeat, Text, walk
+from dibundle.bundle.plan import Plan, packing_limit
+from dibundle.bundle.program import BaseHeaders, Begin, Copy, Data, End, Head, Repeat, Step, Text, Zero, walk
 from dibundle.bundle.reader import BundleReader
-from dibundle.delta import codecs
+from dibundle.delta import codecs, packing
+from dibundle.delta.packing import Packer
 from dibundle.errors import BaseMismatchError, BundleError
 
 CHUNK = 1 << 20
 AHEAD = 48 << 20  # bytes of frames and their sources that may be decoded before their turn
 Decoded = bytes | bytearray | memoryview
+PACKERS = max(2, os.cpu_count() or 1)  # threads for the blocks of pgzip
 DECODERS = 2  # threads; more help little, as decoding waits for no one and memory bounds what is decoded ahead
 
 
@@ -187,22 +190,87 @@ def rebuild(manifest: Manifest, target_index: int, reader: BundleReader, base: B
 
 
 def _pieces(manifest: Manifest, target: Target, base: Base, plan: Plan, streams: _Streams) -> Iterator[Decoded]:
-    headers = _Headers(streams)
-    for number, step in enumerate(walk(target.columns, base, [item.size for item in manifest.objects])):
+    rebuilder = _Rebuilder(base, plan, streams)
+    with ThreadPoolExecutor(PACKERS) as pool:
+        packing = _Packing(streams, pool, packing_limit(target.size))
+        for number, step in enumerate(walk(target.columns, base, [item.size for item in manifest.objects])):
+            if isinstance(step, Begin):
+                packing.begin(step)
+            elif isinstance(step, End):
+                yield from packing.end()
+            elif packing.packer:
+                for piece in rebuilder.pieces(number, step):
+                    yield from packing.write(piece)
+            else:
+                yield from rebuilder.pieces(number, step)
+
+
+class _Rebuilder:
+    """Makes the bytes of steps."""
+
+    def __init__(self, base: Base, plan: Plan, streams: _Streams) -> None:
+        self._base = base
+        self._plan = plan
+        self._streams = streams
+        self._headers = _Headers(streams)
+
+    def pieces(self, number: int, step: Step) -> Iterator[Decoded]:
+        """Yield what a step of this number makes."""
         if isinstance(step, Head):
-            yield headers.make(step)
+            yield self._headers.make(step)
         elif isinstance(step, Copy):
             for offset in range(0, step.length, CHUNK):
-                yield base.nearby(step.object, step.offset + offset, min(CHUNK, step.length - offset))
+                yield self._base.nearby(step.object, step.offset + offset, min(CHUNK, step.length - offset))
         elif isinstance(step, Data):
-            yield from streams.read(step.stream, step.length)
+            yield from self._streams.read(step.stream, step.length)
         elif isinstance(step, Repeat):
-            yield memoryview(streams.kept[step.frame])[step.offset : step.offset + step.length]
-            if plan.last_use[step.frame] == number:
-                del streams.kept[step.frame]
-        else:
+            kept = self._streams.kept
+            yield memoryview(kept[step.frame])[step.offset : step.offset + step.length]
+            if self._plan.last_use[step.frame] == number:
+                del kept[step.frame]
+        elif isinstance(step, Zero):
             for offset in range(0, step.length, CHUNK):
                 yield bytes(min(CHUNK, step.length - offset))
+
+
+class _Packing:
+    """Packs content while a packing is open; ``limit`` bytes of it in all, slow levels counted more."""
+
+    def __init__(self, streams: _Streams, pool: Executor, limit: int) -> None:
+        self._streams = streams
+        self._pool = pool
+        self._limit = limit
+        self._left = 0
+        self.packer: Packer | None = None
+
+    def begin(self, step: Begin) -> None:
+        """Read a packing."""
+        parts, plain = packing.read(b"".join(self._streams.read(TEXT_STREAM, step.packing)))
+        self._limit -= packing.cost(parts)
+        if self._limit < 0:
+            raise BundleError("bundle over a limit: its layers take too long to compress for their size")
+        self.packer = Packer(parts, plain, self._pool)
+        self._left = step.packed
+
+    def write(self, content: Decoded) -> Iterator[Decoded]:
+        """Yield the packed bytes that come with more content."""
+        assert self.packer
+        yield from self._checked(self.packer.write(content))
+
+    def end(self) -> Iterator[Decoded]:
+        """Yield the rest."""
+        assert self.packer
+        yield from self._checked(self.packer.finish())
+        if self._left:
+            raise BundleError(f"malformed bundle: a packing makes {self._left} bytes less than it declares")
+        self.packer = None
+
+    def _checked(self, pieces: Iterator[Decoded]) -> Iterator[Decoded]:
+        for piece in pieces:
+            self._left -= len(piece)
+            if self._left < 0:
+                raise BundleError("malformed bundle: a packing makes more bytes than it declares")
+            yield piece
 
 
 class _Headers:

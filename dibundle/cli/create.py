@@ -56,6 +56,7 @@ class _WithLevels(click.Command):
     help="Names for listing alone: auto keeps them under 5 % of the bundle or 2 kB.",
 )
 @click.option("--workers", type=click.IntRange(0, 256), default=0, help="Threads; 0 means one per core.")
+@click.option("--portable", is_flag=True, help="Compress no layer again on apply; compressed ones travel as they are.")
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 def command(
@@ -67,6 +68,7 @@ def command(
     codec: str,
     names: str,
     workers: int,
+    portable: bool,
     tmp: str | None,
     quiet: bool,
 ) -> None:
@@ -79,7 +81,9 @@ def command(
     An archive may be compressed (gzip, bzip2, xz, zstd): the bundle then makes the tar inside. "-" is stdin.
     """
     bases, target, out = _arguments(archives, output, more_bases, no_base=no_base)
-    options = CreateOptions(patch=choose.Options(level=level, codec=codec), names=names, workers=workers, tmp=tmp)
+    options = CreateOptions(
+        patch=choose.Options(level=level, codec=codec), names=names, workers=workers, portable=portable, tmp=tmp
+    )
     started = time.monotonic()
     progress = terminal.progress(quiet=quiet)
     with ExitStack() as stack:

@@ -58,9 +58,13 @@ def cost(parts: Sequence[Part]) -> int:
     return sum(part.cost for part in parts if isinstance(part, Body))
 
 
-def encoders_of(parts: Sequence[Part]) -> set[int]:
-    """Return the numbers of the encoders."""
-    return {part.recipe.encoder for part in parts if isinstance(part, Body)}
+def reencoders(parts: Sequence[Part]) -> set[int]:
+    """Return the numbers of the re-encoders."""
+    return {_reencoder(part.recipe) for part in parts if isinstance(part, Body)}
+
+
+def _reencoder(recipe: Recipe) -> int:
+    return recipe.encoder << 4 | recipe.level
 
 
 def write(parts: Sequence[Part]) -> bytes:
@@ -72,7 +76,7 @@ def write(parts: Sequence[Part]) -> bytes:
             out += number(part.length << 1)
             continue
         recipe = part.recipe
-        out += number(part.content << 1 | 1) + number(recipe.encoder) + number(recipe.level) + number(recipe.parameter)
+        out += number(part.content << 1 | 1) + number(_reencoder(recipe)) + number(recipe.parameter)
         out += number(len(recipe.edits))
         for edit in recipe.edits:
             out += number(edit.copied) + number(edit.dropped) + number(edit.count)
@@ -86,13 +90,13 @@ def read(data: bytes) -> tuple[list[Part], bytes]:
     count = reader.number()
     if count > MAX_PARTS:
         raise BundleError(f"malformed bundle: a packing of {count} parts, at most {MAX_PARTS}")
-    heads: list[tuple[int, tuple[int, int, int], list[tuple[int, int, int]]] | int] = []
+    heads: list[tuple[int, tuple[int, int], list[tuple[int, int, int]]] | int] = []
     for _ in range(count):
         turned = reader.number()
         if not turned & 1:
             heads.append(turned >> 1)
             continue
-        numbers = reader.number(), reader.number(), reader.number()
+        numbers = reader.number(), reader.number()
         edits = reader.number()
         if edits > MAX_EDITS:
             raise BundleError(f"malformed bundle: {edits} edits of a body, at most {MAX_EDITS}")
@@ -104,13 +108,15 @@ def read(data: bytes) -> tuple[list[Part], bytes]:
         if isinstance(head, int):
             parts.append(Plain(head))
             continue
-        content, (encoder, level, parameter), bits = head
+        content, (reencoder, parameter), bits = head
         edits_of = []
         for copied, dropped, size in bits:
             literals = data[at : at + (size + 7) // 8]
             at += (size + 7) // 8
             edits_of.append(Edit(copied=copied, dropped=dropped, count=size, literals=literals))
-        recipe = Recipe(encoder=encoder, level=level, parameter=parameter, edits=tuple(edits_of))
+        recipe = Recipe(
+            encoder=reencoder >> 4, level=reencoder & 15, parameter=parameter, edits=tuple(edits_of)
+        )
         recipe.check()
         parts.append(Body(content, recipe))
     return parts, data[at:]

@@ -1,0 +1,120 @@
+"""Compressed layers of a target: what is in them, and how it is packed to the same bytes again (creation only)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from dibundle.archive.readat import ReadAt, Slice, Spool, copy_chunks
+from dibundle.archive.tar import scan
+from dibundle.deflate import recipe
+from dibundle.delta import packing
+from dibundle.delta.packing import Body, Part, Plain
+from dibundle.errors import ArchiveError
+from dibundle.match.base import Layer
+
+MEMBERS: Final = 1 << 14  # of one layer; a packing has two parts for each
+PLAIN: Final = 1 << 20  # bytes of a layer that may be outside of bodies
+COST: Final = 16  # what packing may cost for each byte of the layer as it is stored (spec/dib.md, 4.6)
+
+_GZIP: Final = b"\x1f\x8b\x08"
+_EXTRA, _NAME, _COMMENT, _CHECKSUM = 4, 8, 16, 2
+_TRAILER: Final = 8
+_HEADER: Final = 1 << 16  # bytes in which a header has to end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedLayer:
+    """A layer whose stored bytes are what its parts make of its content."""
+
+    layer: Layer
+    parts: tuple[Part, ...]
+    plain: bytes
+
+
+def unpack(stored: ReadAt, spool: Spool) -> PackedLayer | None:
+    """Inflate a gzip layer into ``spool`` and find what compressed it; ``None`` where nothing gives the same bytes.
+
+    The search ends as soon as no encoder is left, mostly within the first kilobytes.
+    """
+    parts: list[Part] = []
+    plain: list[bytes] = []
+    digest = hashlib.sha256()
+
+    def take(content: bytes) -> None:
+        digest.update(content)
+        spool.write(content)
+
+    at = 0
+    while at < stored.size:
+        size = header_size(stored.read_at(at, min(_HEADER, stored.size - at)))
+        if size is None:
+            break
+        body = _body(stored, at + size, take)
+        if body is None or len(parts) >= 2 * MEMBERS:
+            return None
+        found, used = body
+        end = min(stored.size, at + size + used + _TRAILER)
+        parts += [Plain(size), found, Plain(end - at - size - used)]
+        plain += [stored.read_at(at, size), stored.read_at(at + size + used, end - at - size - used)]
+        at = end
+    if not parts or stored.size - at > PLAIN or sum(map(len, plain)) > PLAIN:
+        return None
+    parts.append(Plain(stored.size - at))
+    plain.append(stored.read_at(at, stored.size - at))
+    if packing.cost(parts) > COST * stored.size:
+        return None
+    content = Slice(spool, 0, spool.size)
+    return PackedLayer(
+        layer=Layer(digest.digest(), content, scan(content)), parts=tuple(_joined(parts)), plain=b"".join(plain)
+    )
+
+
+def header_size(data: bytes) -> int | None:
+    """Return the size of the gzip header that ``data`` begins with (RFC 1952, 2.3); None if there is none."""
+    if len(data) < 10 or data[:3] != _GZIP or data[3] & 0xE0:
+        return None
+    flags, at = data[3], 10
+    if flags & _EXTRA:
+        at += 2 + int.from_bytes(data[at : at + 2], "little")
+    for flag in (_NAME, _COMMENT):
+        if flags & flag:
+            at = data.find(b"\0", at) + 1
+            if not at:
+                return None
+    at += 2 if flags & _CHECKSUM else 0
+    return at if at < len(data) else None
+
+
+def _body(stored: ReadAt, start: int, take: Callable[[bytes], None]) -> tuple[Body, int] | None:
+    """Return the body at ``start`` and how many bytes it has."""
+    search = recipe.Search()
+    try:
+        for piece in copy_chunks(stored, start, stored.size - start):
+            for content in search.feed(piece):
+                take(content)
+                if not search.candidates:
+                    return None
+            if search.ended:
+                break
+        found = search.finish()
+    except ArchiveError:
+        return None
+    return (Body(found.content, found.recipe), found.used) if found.recipe else None
+
+
+def _joined(parts: list[Part]) -> Iterator[Part]:
+    """Yield the parts, plain ones next to each other as one, empty ones left out."""
+    length = 0
+    for part in parts:
+        if isinstance(part, Plain):
+            length += part.length
+            continue
+        if length:
+            yield Plain(length)
+        length = 0
+        yield part
+    if length:
+        yield Plain(length)
