@@ -21,7 +21,8 @@ from dibundle.compose.archive import ArchiveComposer, Member
 from dibundle.compose.frames import Draft, FramePlanner
 from dibundle.compose.layer import Counts, LayerComposer
 from dibundle.compose.objects import ObjectTable
-from dibundle.compose.packed import PackedLayer, unpack
+from dibundle.compose.packed import PackedLayer, unpack_layer
+from dibundle.deflate import encoders
 from dibundle.delta import choose, layout, packing, zstd
 from dibundle.errors import ArchiveError
 from dibundle.image.model import ImageArchive
@@ -38,15 +39,11 @@ NAMES_FLOOR = 2048  # ... or so many bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateOptions:
-    """How to create: ``names`` is auto, all or none; ``workers`` 0 means one per core; ``tmp`` for temporary files.
-
-    ``portable``: nothing is compressed again on apply, so that applying needs no C library.
-    """
+    """How to create: ``names`` is auto, all or none; ``workers`` 0 means one per core; ``tmp`` for temporary files."""
 
     patch: choose.Options = field(default_factory=choose.Options)
     names: str = "auto"
     workers: int = 0
-    portable: bool = False
     tmp: str | None = None
 
 
@@ -75,6 +72,9 @@ def create(
     """
     progress = progress or Silent()
     workers = options.workers or os.cpu_count() or 1
+    if not encoders.are_here() and not options.patch.portable:
+        progress.note("this dib has no C library: nothing that is compressed is looked into")
+        options = replace(options, patch=replace(options.patch, portable=True))
     with ExitStack() as stack, ThreadPoolExecutor(workers) as executor:
         sides = _Sides.read(bases, target, executor, stack, options, progress)
         composed = _compose(sides, executor)
@@ -136,7 +136,7 @@ class _Sides:
         _tell_damage((*base_blobs, *target_blobs), progress)
         layers = _in_image_order(base_images, base_blobs)
         known = {blob.digest for blob in base_blobs} | {layer.digest for layer in layers}
-        packed = {} if options.portable else _unpack(target_blobs, known, executor, stack, options, progress)
+        packed = {} if options.patch.portable else _unpack(target_blobs, known, executor, stack, options, progress)
         new_layers = [blob.layer for blob in target_blobs if blob.layer and blob.digest not in known]
         new_layers += [item.layer for item in packed.values() if item.layer.digest not in known]
         _hash_both(layers, new_layers, executor)
@@ -172,7 +172,7 @@ def _unpack(
     new = list({blob.digest: blob for blob in new}.values())
     spools = [stack.enter_context(closing(Spool(options.tmp))) for _ in new]
     jobs = [
-        executor.submit(unpack, blob.source, spool) if blob.blob.compression == "gzip" else None
+        executor.submit(unpack_layer, blob.source, spool) if blob.blob.compression == "gzip" else None
         for blob, spool in zip(new, spools, strict=True)
     ]
     packed = {}
@@ -231,6 +231,7 @@ class _Composed:
     archive: ArchiveComposer
     rest_digest: bytes
     counts: Counts
+    reencoders: set[int]
 
     def digest_text(self) -> bytes:
         """Return the hex digits of the segments' digests, as readers will make them."""
@@ -263,9 +264,7 @@ def _compose(sides: _Sides, executor: Executor) -> _Composed:
             refer = partial(_refer, program, objects, content, known[content])
             compose = partial(_pack, program, frames, packed, stored.source.size, refer)
         elif packed:
-            compose = partial(
-                _pack, program, frames, packed, stored.source.size, partial(layers.compose, packed.layer)
-            )
+            compose = partial(_pack, program, frames, packed, stored.source.size, partial(layers.compose, packed.layer))
         elif stored.layer:
             compose = partial(layers.compose, stored.layer)
         named = stored.digest in (stored.blob.digest, stored.blob.diff_id)
@@ -279,6 +278,7 @@ def _compose(sides: _Sides, executor: Executor) -> _Composed:
         archive=composer,
         rest_digest=rest,
         counts=counts,
+        reencoders=set().union(*(packing.reencoders(item.parts) for item in sides.packed.values())),
     )
     hex_digits = composed.digest_text()
     if hex_digits:
@@ -331,19 +331,20 @@ def _encode(
     drafts = composed.frames.drafts
     hex_digits = composed.digest_text()
     progress.phase("encoding", sum(draft.size for draft in drafts))
-    running: deque[tuple[Draft, Future[tuple[int, bytes]]]] = deque()
+    running: deque[tuple[Draft, Future[choose.Encoded]]] = deque()
 
-    def encode(draft: Draft) -> tuple[int, bytes]:
+    def encode(draft: Draft) -> choose.Encoded:
         source = _read_source(draft, composed.objects, hex_digits)
         plan = _relink_plan(draft, composed.objects) if choose.relinks(options.patch) else None
         return choose.encode(draft.read(), source, options.patch, plan)
 
     def finish() -> Frame:
         draft, future = running.popleft()
-        codec, payload = future.result()
-        spool.write(payload)
+        encoded = future.result()
+        composed.reencoders |= encoded.reencoders
+        spool.write(encoded.payload)
         progress.advance(draft.size)
-        return _frame(draft, codec, payload)
+        return _frame(draft, encoded.codec, encoded.payload)
 
     for draft in drafts:
         if len(running) == workers:
@@ -389,7 +390,7 @@ def _manifest(sides: _Sides, composed: _Composed, frames: list[Frame], options: 
     target = sides.target_images.archive
     manifest = Manifest(
         codecs=tuple(sorted({frame.codec for frame in frames})),
-        reencoders=tuple(sorted(set().union(*(packing.reencoders(item.parts) for item in sides.packed.values())))),
+        reencoders=tuple(sorted(composed.reencoders)),
         objects=tuple(composed.objects.objects),
         frames=tuple(frames),
         targets=(

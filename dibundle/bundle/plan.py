@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from dibundle.bundle.constants import COST_FLOOR, MAX_LIVE, PACKING_COST, TEXT_STREAM
 from dibundle.bundle.manifest import Frame, Manifest, Range
-from dibundle.bundle.program import BaseHeaders, Begin, Copy, Data, End, Head, Repeat, Text, walk
+from dibundle.bundle.program import BaseHeaders, Begin, Copy, Data, End, Head, Repeat, Step, Text, walk
 from dibundle.bundle.records import BLOCK
 from dibundle.errors import BundleError
 
@@ -122,36 +122,55 @@ def make_plan(manifest: Manifest, target_index: int, base: BaseHeaders) -> Plan:
     target = manifest.targets[target_index]
     first = sum(before.frames for before in manifest.targets[:target_index])
     streams = _Streams(manifest, first, target.frames)
-    output = content = 0
-    packed: int | None = None  # what the content that is being packed will be
+    sizes = _Sizes(target.size)
     for number, step in enumerate(walk(target.columns, base, [item.size for item in manifest.objects])):
-        made = 0
         if isinstance(step, Head):
-            made = BLOCK
             for value in step.values:
                 if isinstance(value, Text):
                     streams.take(TEXT_STREAM, value.length, None, number)
         elif isinstance(step, Begin):
             streams.take(TEXT_STREAM, step.packing, None, number)
-            packed = step.packed
-        elif isinstance(step, End):
-            made, packed = packed or 0, None
-        else:
-            made = step.length
-            if isinstance(step, Data):
-                streams.take(step.stream, step.length, step.source, number)
-            elif isinstance(step, Repeat):
-                streams.repeat(step, first, number)
-        if packed is None:
-            output += made
-        else:
-            content += made
-        if output > target.size or content > packing_limit(target.size):
-            break
-    if content > packing_limit(target.size):
-        raise BundleError(f"bundle over a limit: {content} bytes to compress for a target of {target.size} bytes")
-    if output != target.size:
-        raise BundleError(f"malformed bundle: its program makes {output} bytes, wanted {target.size}")
+        elif isinstance(step, Data):
+            streams.take(step.stream, step.length, step.source, number)
+        elif isinstance(step, Repeat):
+            streams.repeat(step, first, number)
+        sizes.add(step)
+    sizes.finish()
     streams.finish()
     streams.check_live()
     return streams.plan
+
+
+class _Sizes:
+    """Adds up what a program makes: output, and content that is packed into output."""
+
+    def __init__(self, target_size: int) -> None:
+        self._target_size = target_size
+        self._output = 0
+        self._content = 0
+        self._packed: int | None = None  # what the content at hand is packed into
+
+    def add(self, step: Step) -> None:
+        """Count a step; :class:`BundleError` as soon as there is too much."""
+        if isinstance(step, Begin):
+            self._packed = step.packed
+            return
+        if isinstance(step, End):
+            made, self._packed = self._packed or 0, None
+        else:
+            made = BLOCK if isinstance(step, Head) else step.length
+        if self._packed is None:
+            self._output += made
+        else:
+            self._content += made
+        if self._output > self._target_size:
+            self.finish()
+        if self._content > packing_limit(self._target_size):
+            raise BundleError(
+                f"bundle over a limit: {self._content} bytes to compress for a target of {self._target_size} bytes"
+            )
+
+    def finish(self) -> None:
+        """Refuse another output than the target's."""
+        if self._output != self._target_size:
+            raise BundleError(f"malformed bundle: its program makes {self._output} bytes, wanted {self._target_size}")

@@ -82,7 +82,7 @@ def command(
     """
     bases, target, out = _arguments(archives, output, more_bases, no_base=no_base)
     options = CreateOptions(
-        patch=choose.Options(level=level, codec=codec), names=names, workers=workers, portable=portable, tmp=tmp
+        patch=choose.Options(level=level, codec=codec, portable=portable), names=names, workers=workers, tmp=tmp
     )
     started = time.monotonic()
     progress = terminal.progress(quiet=quiet)

@@ -10,7 +10,7 @@ from typing import Final
 from dibundle.archive.readat import ReadAt, Slice, Spool, copy_chunks
 from dibundle.archive.tar import scan
 from dibundle.deflate import recipe
-from dibundle.delta import packing
+from dibundle.delta import members, packing
 from dibundle.delta.packing import Body, Part, Plain
 from dibundle.errors import ArchiveError
 from dibundle.match.base import Layer
@@ -19,8 +19,6 @@ MEMBERS: Final = 1 << 14  # of one layer; a packing has two parts for each
 PLAIN: Final = 1 << 20  # bytes of a layer that may be outside of bodies
 COST: Final = 16  # what packing may cost for each byte of the layer as it is stored (spec/dib.md, 4.6)
 
-_GZIP: Final = b"\x1f\x8b\x08"
-_EXTRA, _NAME, _COMMENT, _CHECKSUM = 4, 8, 16, 2
 _TRAILER: Final = 8
 _HEADER: Final = 1 << 16  # bytes in which a header has to end
 
@@ -34,7 +32,7 @@ class PackedLayer:
     plain: bytes
 
 
-def unpack(stored: ReadAt, spool: Spool) -> PackedLayer | None:
+def unpack_layer(stored: ReadAt, spool: Spool) -> PackedLayer | None:
     """Inflate a gzip layer into ``spool`` and find what compressed it; ``None`` where nothing gives the same bytes.
 
     The search ends as soon as no encoder is left, mostly within the first kilobytes.
@@ -49,7 +47,7 @@ def unpack(stored: ReadAt, spool: Spool) -> PackedLayer | None:
 
     at = 0
     while at < stored.size:
-        size = header_size(stored.read_at(at, min(_HEADER, stored.size - at)))
+        size = members.gzip_header_size(stored.read_at(at, min(_HEADER, stored.size - at)))
         if size is None:
             break
         body = _body(stored, at + size, take)
@@ -70,22 +68,6 @@ def unpack(stored: ReadAt, spool: Spool) -> PackedLayer | None:
     return PackedLayer(
         layer=Layer(digest.digest(), content, scan(content)), parts=tuple(_joined(parts)), plain=b"".join(plain)
     )
-
-
-def header_size(data: bytes) -> int | None:
-    """Return the size of the gzip header that ``data`` begins with (RFC 1952, 2.3); None if there is none."""
-    if len(data) < 10 or data[:3] != _GZIP or data[3] & 0xE0:
-        return None
-    flags, at = data[3], 10
-    if flags & _EXTRA:
-        at += 2 + int.from_bytes(data[at : at + 2], "little")
-    for flag in (_NAME, _COMMENT):
-        if flags & flag:
-            at = data.find(b"\0", at) + 1
-            if not at:
-                return None
-    at += 2 if flags & _CHECKSUM else 0
-    return at if at < len(data) else None
 
 
 def _body(stored: ReadAt, start: int, take: Callable[[bytes], None]) -> tuple[Body, int] | None:

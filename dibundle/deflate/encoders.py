@@ -96,6 +96,11 @@ def library() -> ctypes.CDLL:
     return DEFLATE
 
 
+def are_here() -> bool:
+    """Whether this installation has the C library that encodes."""
+    return DEFLATE is not None
+
+
 def is_pgzip(encoder: int) -> bool:
     """Whether an encoder's blocks can be made side by side, by :func:`encode_frame`."""
     return PGZIP_0 <= encoder <= PGZIP_3

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from dibundle.delta import codecs, zstd
 
@@ -16,17 +16,23 @@ DEFAULT_LEVEL = 6
 CODEC_NAMES = ("auto", "zstd", "vcdiff", "cover")
 
 _ZSTD_LEVELS = {1: 3, 2: 6, 3: 9, 4: 12, 5: 15, 6: 19, 7: 19, 8: 19, 9: 19}
-WITH_SOURCE = frozenset((codecs.ZSTD_PREFIX, codecs.VCDIFF, codecs.COVER, codecs.RELINK))
+WITH_SOURCE = frozenset((codecs.ZSTD_PREFIX, codecs.VCDIFF, codecs.COVER, codecs.RELINK, codecs.UNPACK))
 RELINK_LEVEL = 4  # from which level on native code is relinked
+UNPACK_LEVEL = 2  # from which level on compressed files are looked into
+PROGRAM_SHARE = 0.25  # of a program that compressed data has to be for relinking to be given up
 SMALL = 1 << 20  # bytes of target up to which the default level tries more than one codec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How hard to try (``level`` 1..9), and whether only one kind of patch is allowed (``codec``)."""
+    """How hard to try (``level`` 1..9), and whether only one kind of patch is allowed (``codec``).
+
+    ``portable``: no payload needs an encoder of deflate streams.
+    """
 
     level: int = DEFAULT_LEVEL
     codec: str = "auto"
+    portable: bool = False
 
     @property
     def zstd_level(self) -> int:
@@ -39,41 +45,69 @@ def relinks(options: Options) -> bool:
     return options.level >= RELINK_LEVEL and options.codec in ("auto", "cover")
 
 
-def encode(target: bytes, source: bytes, options: Options, plan: Plan | None = None) -> tuple[int, bytes]:
-    """Return the codec's number and the payload that makes ``target`` of ``source``, the smallest of those tried.
+class Encoded(NamedTuple):
+    """A frame's codec and payload, and the numbers of the re-encoders that decoding needs."""
+
+    codec: int
+    payload: bytes
+    reencoders: frozenset[int] = frozenset()
+
+
+def encode(target: bytes, source: bytes, options: Options, plan: Plan | None = None) -> Encoded:
+    """Return what makes ``target`` of ``source``, the smallest of those tried.
 
     ``plan`` is what :func:`relink.encode` takes for stretches of large programs.
     Each payload is decoded again before it is used: a fault in an encoder costs bytes, never a bundle.
     """
-    best = codecs.STORED, target
-    for codec, payload in _candidates(target, source, options, plan):
-        if len(payload) < len(best[1]) and codecs.decode(codec, payload, source, len(target)) == target:
-            best = codec, payload
+    best = Encoded(codecs.STORED, target)
+    for tried in _candidates(target, source, options, plan):
+        smaller = len(tried.payload) < len(best.payload)
+        if smaller and codecs.decode(tried.codec, tried.payload, source, len(target)) == target:
+            best = tried
     return best
 
 
-def _candidates(target: bytes, source: bytes, options: Options, plan: Plan | None) -> Iterator[tuple[int, bytes]]:
+def _candidates(target: bytes, source: bytes, options: Options, plan: Plan | None) -> Iterator[Encoded]:
+    if options.level >= UNPACK_LEVEL and options.codec == "auto" and not options.portable:
+        unpacked = _unpacked(target, source, options, plan)
+        if unpacked:
+            yield unpacked
+            if len(target) > SMALL:  # a second search would double the time
+                return
     level = options.zstd_level
     if not source:
-        yield codecs.ZSTD, zstd.compress(target, level)
+        yield Encoded(codecs.ZSTD, zstd.compress(target, level))
         return
-    fastest = options.codec == "auto" and options.level == 1 and len(target) <= SMALL
     if options.codec == "zstd" or (options.codec == "auto" and len(target) <= SMALL):
-        yield codecs.ZSTD_PREFIX, zstd.compress(target, level, prefix=source)
-    if options.codec == "zstd" or fastest:
+        yield Encoded(codecs.ZSTD_PREFIX, zstd.compress(target, level, prefix=source))
+    if options.codec == "zstd" or (options.codec == "auto" and options.level == 1 and len(target) <= SMALL):
         return
     from dibundle.delta import cover, covers, relink, vcdiff  # creation alone needs HDiffPatch
 
     if relinks(options):
         relinked = relink.encode(source, target, effort=options.level, plan=plan)
         if relinked is not None:
-            yield codecs.RELINK, relinked
-            if len(target) > SMALL:  # a second search would double the time, to save a header at the best
+            yield Encoded(codecs.RELINK, relinked)
+            if len(target) > SMALL:  # as above, to save a header at the best
                 return
     found = (covers.find if options.level >= RELINK_LEVEL else covers.find_fast)(source, target)
     if options.codec == "vcdiff":
-        yield codecs.VCDIFF, zstd.compress(vcdiff.encode(source, target, found), level)
+        yield Encoded(codecs.VCDIFF, zstd.compress(vcdiff.encode(source, target, found), level))
         return
-    yield codecs.COVER, cover.encode(source, target, found, effort=options.level)
+    yield Encoded(codecs.COVER, cover.encode(source, target, found, effort=options.level))
     if options.codec == "auto" and options.level == 9 and len(target) > SMALL:
-        yield codecs.ZSTD_PREFIX, zstd.compress(target, level, prefix=source)
+        yield Encoded(codecs.ZSTD_PREFIX, zstd.compress(target, level, prefix=source))
+
+
+def _unpacked(target: bytes, source: bytes, options: Options, plan: Plan | None) -> Encoded | None:
+    """Return what patches what compressed files within the target hold, if there are any."""
+    from dibundle.delta import members, packing, unpack
+
+    found = members.find(target, source, least_share=PROGRAM_SHARE if plan else 0)
+    if found is None:
+        return None
+    inner = encode(found.target, found.source, replace(options, portable=True))
+    payload = unpack.write(
+        found.streams, source, found.parts, whole=found.whole, codec=inner.codec, inner=inner.payload
+    )
+    return Encoded(codecs.UNPACK, payload, frozenset(packing.reencoders(found.parts)))

@@ -13,8 +13,17 @@ ZSTD_PREFIX = 2
 VCDIFF = 3
 COVER = 4
 RELINK = 5
+UNPACK = 6
 
-NAMES = {STORED: "stored", ZSTD: "zstd", ZSTD_PREFIX: "zstd-prefix", VCDIFF: "vcdiff", COVER: "cover", RELINK: "relink"}
+NAMES = {
+    STORED: "stored",
+    ZSTD: "zstd",
+    ZSTD_PREFIX: "zstd-prefix",
+    VCDIFF: "vcdiff",
+    COVER: "cover",
+    RELINK: "relink",
+    UNPACK: "unpack",
+}
 
 
 def decode(codec: int, payload: bytes, source: bytes | bytearray, size: int) -> bytes | bytearray:
@@ -63,6 +72,19 @@ def _relink(payload: bytes, source: bytes | bytearray, size: int) -> bytearray:
     return relink.decode(payload, source, size)
 
 
+def _unpack(payload: bytes, source: bytes | bytearray, size: int) -> bytearray:
+    from dibundle.delta import unpack
+
+    return unpack.decode(payload, source, size, _decode_inner)
+
+
+def _decode_inner(codec: int, payload: bytes, source: bytes | bytearray, size: int) -> bytes | bytearray:
+    """Decode a payload within another: one that is not such itself."""
+    if codec not in _DECODERS or codec == UNPACK:
+        raise BundleError(f"malformed bundle: codec {codec} within an unpack payload")
+    return decode(codec, payload, source, size)
+
+
 _DECODERS: dict[int, Callable[[bytes, bytes | bytearray, int], bytes | bytearray]] = {
     STORED: _stored,
     ZSTD: _zstd,
@@ -70,5 +92,6 @@ _DECODERS: dict[int, Callable[[bytes, bytes | bytearray, int], bytes | bytearray
     VCDIFF: _vcdiff,
     COVER: _cover,
     RELINK: _relink,
+    UNPACK: _unpack,
 }
 KNOWN = frozenset(_DECODERS)

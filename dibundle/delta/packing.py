@@ -18,6 +18,9 @@ from dibundle.errors import BundleError
 
 MAX_PARTS: Final = 1 << 16
 MAX_EDITS: Final = 1 << 16
+MAX_SIZE: Final = 16 << 20
+"""Of a packing in bytes, with the plain bytes of a layer."""
+
 SLOW_LEVEL: Final = 7
 SLOW: Final = 8  # how much longer levels from SLOW_LEVEL on take
 
@@ -114,9 +117,7 @@ def read(data: bytes) -> tuple[list[Part], bytes]:
             literals = data[at : at + (size + 7) // 8]
             at += (size + 7) // 8
             edits_of.append(Edit(copied=copied, dropped=dropped, count=size, literals=literals))
-        recipe = Recipe(
-            encoder=reencoder >> 4, level=reencoder & 15, parameter=parameter, edits=tuple(edits_of)
-        )
+        recipe = Recipe(encoder=reencoder >> 4, level=reencoder & 15, parameter=parameter, edits=tuple(edits_of))
         recipe.check()
         parts.append(Body(content, recipe))
     return parts, data[at:]

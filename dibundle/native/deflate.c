@@ -73,6 +73,13 @@ static inline void store64(uint8_t *p, uint64_t v)
 }
 #endif
 
+static inline uint16_t pair_at(const uint8_t *p) /* for comparing alone: its value depends on the byte order */
+{
+    uint16_t v;
+    memcpy(&v, p, 2);
+    return v;
+}
+
 /* How many bytes, up to most, are the same at a and b, which may overlap. */
 static inline int32_t same_bytes(const uint8_t *a, const uint8_t *b, int32_t most)
 {
@@ -1765,15 +1772,17 @@ static int32_t zlib_longest(zlib_t *z, int32_t candidate, int32_t best)
         chain >>= 2;
     if (!z->gnu)
         nice = least(nice, z->ahead);
+    uint16_t start = pair_at(here), end = pair_at(here + best - 1);
     do {
         const uint8_t *there = z->window + candidate;
-        if (there[best] == here[best] && there[best - 1] == here[best - 1] && there[0] == here[0] && there[1] == here[1]) {
+        if (pair_at(there + best - 1) == end && pair_at(there) == start) {
             int32_t n = same_bytes(here, there, LONGEST);
             if (n > best) {
                 z->from = candidate;
                 best = n;
                 if (n >= nice)
                     break;
+                end = pair_at(here + best - 1);
             }
         }
         candidate = z->previous[candidate & (WINDOW - 1)];

@@ -1,0 +1,171 @@
+"""The unpack codec: compressed files within a frame are inflated before a patch is made, and packed again after.
+
+A changelog of which one line changed is another file once it is compressed. Where an encoder is known to give the same
+bytes, source and target are patched as what they hold: what is outside of their deflate streams first, then what these
+hold (spec/unpack.md).
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final
+
+from dibundle.delta import packing, streams, zstd
+from dibundle.delta.numbers import Numbers, number
+from dibundle.delta.packing import Packer
+from dibundle.errors import BundleError
+
+MAX_UNPACKED: Final = 64 << 20
+MAX_SOURCE: Final = 128 << 20
+MAX_STREAMS: Final = 1 << 16
+COST: Final = 64  # what packing may cost for each byte of the target ...
+COST_FLOOR: Final = 1 << 20  # ... and beside that
+_FIRST: Final = 4 << 10
+_STEP: Final = 64 << 10
+
+Decode = Callable[[int, bytes, bytes | bytearray, int], bytes | bytearray]
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """Deflate streams of a source: where each begins and ends, and what they hold."""
+
+    starts: list[int]
+    ends: list[int]
+    contents: list[bytes]
+
+    def unpacked(self, source: bytes | bytearray, *, whole: bool) -> bytes:
+        """Return what is outside of the streams, what they hold, and (``whole``) the streams as they are."""
+        view = memoryview(source)
+        bounds = zip([0, *self.ends], [*self.starts, len(source)], strict=True)
+        streams_of = zip(self.starts, self.ends, strict=True)
+        tail = [view[start:end] for start, end in streams_of] if whole else []
+        return b"".join((*(view[end:start] for end, start in bounds), *self.contents, *tail))
+
+    def lengths(self) -> bytes:
+        """Return the lengths as a packing of just these streams has them: much of a target's packing is the same."""
+        out = bytearray()
+        for start, end, content in zip(self.starts, [0, *self.ends], self.contents, strict=False):
+            out += number(start - end << 1) + number(len(content) << 1 | 1)
+        return bytes(out)
+
+
+def write(
+    streams_of: Streams, source: bytes, parts: Sequence[packing.Part], *, whole: bool, codec: int, inner: bytes
+) -> bytes:
+    """Return a payload; ``inner`` is one of ``codec`` for the unpacked sides."""
+    gaps = bytearray()
+    end = 0
+    for start, after in zip(streams_of.starts, streams_of.ends, strict=True):
+        gaps += number(0 if start == zip_start(source, end) else start - end + 1)
+        end = after
+    packer, stored = streams.pack(bytes(gaps), level=19)
+    table = packing.write(parts)
+    packed_table = zstd.compress(table, 19, prefix=streams_of.lengths())
+    head = bytes([codec, whole]) + number(sum(map(len, streams_of.contents))) + number(len(streams_of.starts))
+    head += bytes([packer]) + number(len(stored)) + number(len(gaps)) + number(len(packed_table)) + number(len(table))
+    return head + stored + packed_table + inner
+
+
+def decode(payload: bytes, source: bytes | bytearray, size: int, decode_inner: Decode) -> bytearray:
+    """Return the ``size`` bytes that ``payload`` makes of ``source``; ``BundleError`` for anything malformed.
+
+    ``decode_inner`` is :func:`codecs.decode`. Needs, beyond what the inner codec does, the unpacked source and target.
+    """
+    codec, whole, streams_of, parts, inner = _read(payload, source)
+    if packing.cost(parts) > COST * size + COST_FLOOR:
+        raise BundleError("bundle over a limit: a frame takes too long to compress for its size")
+    plain, content = packing.plain_size(parts), packing.content_size(parts)
+    if plain + content > MAX_UNPACKED:
+        raise BundleError(f"bundle over a limit: a frame of {plain + content} bytes unpacked, at most {MAX_UNPACKED}")
+    unpacked = decode_inner(codec, inner, streams_of.unpacked(source, whole=whole), plain + content)
+    view = memoryview(unpacked)
+    packer = Packer(parts, bytes(view[:plain]))
+    target = bytearray()
+    for piece in chain(packer.write(view[plain:]), packer.finish()):
+        target += piece
+        if len(target) > size:
+            break
+    if len(target) != size:
+        raise BundleError(f"malformed bundle: a packing gives other than the {size} bytes of its frame")
+    return target
+
+
+def zip_start(data: bytes | bytearray, at: int) -> int | None:
+    """Return where the stream of the next zip entry begins: behind the first local header that says "deflated"."""
+    while (at := data.find(b"PK\3\4", at)) >= 0:
+        if len(data) < at + 30:
+            break
+        if data[at + 8] == 8 and data[at + 9] == 0:
+            return (
+                at
+                + 30
+                + int.from_bytes(data[at + 26 : at + 28], "little")
+                + int.from_bytes(data[at + 28 : at + 30], "little")
+            )
+        at += 4
+    return None
+
+
+def inflate(data: bytes | bytearray, start: int, limit: int) -> tuple[bytes, int] | None:
+    """Return what the deflate stream at ``start`` holds, and where it ends; ``None`` for no stream or a longer one."""
+    inflater = zlib.decompressobj(-15)
+    view = memoryview(data)
+    pieces = []
+    step = _FIRST  # the library copies what it does not use
+    while not inflater.eof and start < len(data):
+        try:
+            pieces.append(inflater.decompress(view[start : start + step], limit + 1))
+        except zlib.error:
+            return None
+        start += min(step, len(data) - start)
+        step = _STEP
+        limit -= len(pieces[-1])
+        if limit < 0:
+            return None
+    return (b"".join(pieces), start - len(inflater.unused_data)) if inflater.eof else None
+
+
+def _read(payload: bytes, source: bytes | bytearray) -> tuple[int, bool, Streams, list[packing.Part], bytes]:
+    """Return inner codec, whether the streams follow as they are, what they hold, parts and inner payload."""
+    reader = Numbers(payload)
+    codec, whole, total, count = reader.byte(), reader.byte(), reader.number(), reader.number()
+    if whole > 1:
+        raise BundleError(f"malformed bundle: an unpack payload with flag {whole}")
+    if total > MAX_SOURCE - len(source) or count > MAX_STREAMS:
+        raise BundleError(f"bundle over a limit: a source of {len(source)} bytes with {total} in {count} streams")
+    packer, stored, size = reader.byte(), reader.number(), reader.number()
+    table_stored, table_size = reader.number(), reader.number()
+    if not count <= size <= 9 * count or table_size > packing.MAX_SIZE:
+        raise BundleError("malformed bundle: the columns of an unpack payload have sizes that cannot be")
+    gaps = streams.unpack(packer, payload[reader.at : reader.at + stored], size)
+    reader.at += stored
+    streams_of = _streams(Numbers(gaps).numbers(count), source, total)
+    table = payload[reader.at : reader.at + table_stored]
+    parts, rest = packing.read(zstd.decompress(table, table_size, prefix=streams_of.lengths()))
+    if rest:
+        raise BundleError("malformed bundle: bytes after a packing")
+    return codec, bool(whole), streams_of, parts, payload[reader.at + table_stored :]
+
+
+def _streams(gaps: array[int], source: bytes | bytearray, total: int) -> Streams:
+    """Inflate the streams of a source."""
+    found = Streams([], [], [])
+    end = 0
+    for gap in gaps:
+        start = end + gap - 1 if gap else zip_start(source, end)
+        inflated = inflate(source, start, total) if start is not None else None
+        if start is None or inflated is None:
+            raise BundleError(f"malformed bundle: a source has no deflate stream behind byte {end}")
+        content, end = inflated
+        total -= len(content)
+        found.starts.append(start)
+        found.ends.append(end)
+        found.contents.append(content)
+    if total:
+        raise BundleError(f"malformed bundle: the deflate streams of a source hold {total} bytes less than declared")
+    return found
