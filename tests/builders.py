@@ -11,14 +11,15 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
 import zstandard
 
 Style = Literal["classic", "v25", "podman", "oci", "c8d"]
-LayerCompression = Literal["gzip", "zstd"] | None
+LayerCompression = Literal["gzip", "zstd"] | None | Callable[[bytes], bytes]
+"""How layers are stored; a function makes gzip data of them."""
 
 STYLES: tuple[Style, ...] = ("classic", "v25", "podman", "oci", "c8d")
 CREATED = 1_700_000_000
@@ -103,11 +104,17 @@ def docker_save(images: list[TestImage], style: Style = "v25", layer_compression
 
 def compress(data: bytes, kind: LayerCompression) -> bytes:
     """Compress a layer the way a registry would store it."""
+    if callable(kind):
+        return kind(data)
     if kind == "gzip":
         return gzip.compress(data, 6, mtime=0)
     if kind == "zstd":
         return zstandard.ZstdCompressor(level=3).compress(data)
     return data
+
+
+def _suffix(kind: LayerCompression) -> str:
+    return "+gzip" if callable(kind) else _MEDIA_SUFFIX[kind]
 
 
 def sha256(data: bytes) -> str:
@@ -164,9 +171,7 @@ def _v25(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
     for image, entry in zip(images, manifest, strict=True):
         stored = [compress(layer, packing) for layer in image.layers]
         entry["LayerSources"] = {
-            f"sha256:{sha256(layer)}": _descriptor(
-                f"application/vnd.oci.image.layer.v1.tar{_MEDIA_SUFFIX[packing]}", blob
-            )
+            f"sha256:{sha256(layer)}": _descriptor(f"application/vnd.oci.image.layer.v1.tar{_suffix(packing)}", blob)
             for layer, blob in zip(image.layers, stored, strict=True)
         }
     index = to_json(_index(descriptors))
@@ -233,7 +238,7 @@ def _blobs(
     manifest: list[dict[str, object]] = []
     for image in images:
         config = _put(blobs, "application/vnd.oci.image.config.v1+json", image.config_bytes())
-        media_type = f"application/vnd.oci.image.layer.v1.tar{_MEDIA_SUFFIX[packing]}"
+        media_type = f"application/vnd.oci.image.layer.v1.tar{_suffix(packing)}"
         layers = [_put(blobs, media_type, compress(layer, packing)) for layer in image.layers]
         body = to_json({"schemaVersion": 2, "config": config, "layers": layers})
         descriptor = _put(blobs, "application/vnd.oci.image.manifest.v1+json", body)

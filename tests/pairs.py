@@ -1,16 +1,17 @@
 """Generated pairs of image archives with their bundles, for tests that need no engine: ``make(folder, megabytes=3)``.
 
-Between a.tar and b.tar lie changes of every kind, so that the bundles use every codec there is but that for programs,
-which ``make_programs(folder)`` makes for.
+Between a.tar and b.tar lie changes of every kind, so that the bundles use every codec there is but those for programs
+and for compressed files, which ``make_programs(folder)`` and ``make_packed(folder)`` make for.
 """
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.builders import Style, TarItem, TestImage, build_layer, docker_save, file, folder, symlink
+from tests.builders import LayerCompression, Style, TarItem, TestImage, build_layer, docker_save, file, folder, symlink
 from tests.content import code, edited, noise, relinked, text
 from tests.delta import programs
 from tests.program import succeed
@@ -52,10 +53,24 @@ def make_programs(work: Path) -> Pair:
     return _write(work, TestImage([layers[0]], [OLD_NAME]), TestImage([layers[1]], [NEW_NAME]), "v25")
 
 
-def _write(work: Path, old: TestImage, new: TestImage, style: Style) -> Pair:
+def make_packed(work: Path) -> Pair:
+    """Write a pair of images with gzip layers that hold compressed files, and create its bundles."""
+    layers = []
+    for number in range(2):
+        news = text(50, 60_000)
+        files = [
+            file("usr/share/doc/news.gz", gzip.compress(b"release %d\n" % number + news, 6, mtime=0)),
+            file("usr/share/doc/notes", b"release %d\n" % number + text(51, 60_000)),
+        ]
+        layers.append(build_layer(files))
+    old, new = TestImage([layers[0]], [OLD_NAME]), TestImage([layers[1]], [NEW_NAME])
+    return _write(work, old, new, "c8d", "gzip")
+
+
+def _write(work: Path, old: TestImage, new: TestImage, style: Style, stored: LayerCompression = None) -> Pair:
     pair = Pair(work / "a.tar", work / "b.tar", work / "out.dib", work / "vcdiff.dib", work / "alone.dib")
-    pair.base.write_bytes(docker_save([old], style))
-    pair.target.write_bytes(docker_save([new], style))
+    pair.base.write_bytes(docker_save([old], style, stored))
+    pair.target.write_bytes(docker_save([new], style, stored))
     succeed("create", pair.base, pair.target, pair.bundle)
     succeed("create", "--codec", "vcdiff", pair.base, pair.target, pair.vcdiff)
     succeed("create", "--no-base", pair.target, pair.alone)

@@ -36,8 +36,13 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return pairs.make_programs(tmp_path_factory.mktemp("programs"))
 
 
-def test_the_bundles_have_every_region(pair: Pair, programs: Pair) -> None:
-    bundles = (*pair.bundles, programs.bundle)
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return pairs.make_packed(tmp_path_factory.mktemp("packed"))
+
+
+def test_the_bundles_have_every_region(pair: Pair, programs: Pair, packed: Pair) -> None:
+    bundles = (*pair.bundles, programs.bundle, packed.bundle)
     found = {part.name for path in bundles for part in damage.regions(path.read_bytes())}
     assert {f"{name} frame" for name in codecs.NAMES.values()} <= found
 
@@ -53,6 +58,13 @@ def test_cut_bundles(name: str, pair: Pair, trials: Trials) -> None:
 def test_flipped_bits(name: str, pair: Pair, trials: Trials) -> None:
     bundle = getattr(pair, name).read_bytes()
     cases = list(damage.flips(bundle, 200, seed=2))
+    assert [fault for case in cases if (fault := trials.to_stdout(bundle, case))] == []
+
+
+def test_damaged_bundles_of_what_is_packed_again(packed: Pair, runs: ManyRuns, tmp_path: Path) -> None:
+    bundle = packed.bundle.read_bytes()
+    trials = Trials(packed, tmp_path, runs)
+    cases = [*damage.cuts(bundle, 60, seed=1), *damage.flips(bundle, 200, seed=2)]
     assert [fault for case in cases if (fault := trials.to_stdout(bundle, case))] == []
 
 

@@ -1,0 +1,309 @@
+"""Compressed layers: their content is what the bundle is made of, and their very bytes come back."""
+
+import dataclasses
+import gzip
+import io
+import zlib
+from pathlib import Path
+
+import pytest
+
+from dibundle import digest
+from dibundle.apply import apply
+from dibundle.archive.opener import open_archive
+from dibundle.bundle import writer
+from dibundle.bundle.manifest import Manifest
+from dibundle.bundle.program import Columns
+from dibundle.bundle.reader import BundleReader
+from dibundle.bundle.wire import Column, ColumnWriter
+from dibundle.create import CreateOptions
+from dibundle.deflate import encoders
+from dibundle.deflate.encoders import Encoder
+from dibundle.delta import codecs, packing, zstd
+from dibundle.delta.choose import Options
+from dibundle.errors import BundleError, DibError, FileError
+from tests.builders import TestImage, build_layer, docker_save, file
+from tests.content import noise, text
+from tests.roundtrip import FAST, bundle_of, check, rebuilt
+
+GO_HEADER = bytes.fromhex("1f8b08000000000000ff")
+
+
+def compressor(encoder, level, parameter=0, header=GO_HEADER):
+    """Return what gzips as one of the encoders does."""
+
+    def compress(data):
+        made = Encoder(encoder, level, parameter)
+        body = made.write(data) + made.finish()
+        return header + body + zlib.crc32(data).to_bytes(4, "little") + (len(data) & 0xFFFFFFFF).to_bytes(4, "little")
+
+    return compress
+
+
+DOCKER = compressor(encoders.GO, 6)
+SKOPEO = compressor(encoders.PGZIP_1, 5, 1 << 20)
+UMOCI = compressor(encoders.PGZIP_1, 5, 256 << 10)
+WRITERS = {
+    "docker": DOCKER,
+    "kaniko": compressor(encoders.GO, 1),
+    "go1.27": compressor(encoders.KLAUSPOST, 6),
+    "skopeo": SKOPEO,
+    "umoci": UMOCI,
+    "newer skopeo": compressor(encoders.PGZIP_3, 5, 1 << 20),
+    "jib": compressor(encoders.ZLIB, 6, 8),
+    "gzip": compressor(encoders.GNU, 9),
+}
+
+
+def release(number):
+    bottom = build_layer([file("usr/data", noise(1, 300_000)), file("usr/words", text(2, 900_000))])
+    words = text(3, 400_000)
+    top = build_layer(
+        [
+            file("app/words", words[:1000] + b"%d" % number + words[1000:], mtime=number),
+            file("app/noise", noise(4, 50_000), mtime=number),
+        ]
+    )
+    return TestImage([bottom, top], [f"example.com/app:{number}"])
+
+
+@pytest.fixture(scope="module")
+def raw_size(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("raw")
+    return check(folder, [docker_save([release(1)], "oci")], docker_save([release(2)], "oci")).size
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_bundle_of_compressed_layers_is_as_small_as_of_raw_ones(tmp_path: Path, name: str, raw_size: int):
+    base, target = (docker_save([release(number)], "oci", WRITERS[name]) for number in (1, 2))
+    assert check(tmp_path, [base], target).size < raw_size + 400
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(None, DOCKER), (DOCKER, None), (SKOPEO, DOCKER), (DOCKER, SKOPEO), ("zstd", DOCKER), ("zstd", None)],
+)
+def test_between_forms_content_counts(tmp_path: Path, old, new, raw_size: int):
+    base, target = docker_save([release(1)], "podman", old), docker_save([release(2)], "c8d", new)
+    assert check(tmp_path, [base], target).size < raw_size + 900
+
+
+def test_any_form_of_the_base_does(tmp_path: Path):
+    target = docker_save([release(2)], "oci", DOCKER)
+    bundle, _ = bundle_of(tmp_path, [docker_save([release(1)], "podman")], target)
+    for style, stored in (("v25", None), ("oci", SKOPEO), ("oci", DOCKER), ("c8d", "zstd")):
+        assert rebuilt(tmp_path, [docker_save([release(1)], style, stored)], bundle) == target
+
+
+def members(data):
+    """Gzip in three members, one of them empty, as estargz does, and zeros behind them."""
+    return b"".join(map(DOCKER, (data[:30_000], b"", data[30_000:]))) + bytes(700)
+
+
+def extra(data):
+    """Gzip with every optional field in its header."""
+    head = b"\x1f\x8b\x08\x1e\0\0\0\0\0\xff" + b"\x04\0abcd" + b"name\0" + b"a comment\0"
+    return DOCKER(data).replace(GO_HEADER, head + (zlib.crc32(head) & 0xFFFF).to_bytes(2, "little"), 1)
+
+
+def junk(data):
+    """Gzip with something behind it: no base can be read so, but the target comes back."""
+    return DOCKER(data) + b"junk behind it"
+
+
+@pytest.mark.parametrize("write", [members, extra, junk])
+def test_odd_gzip(tmp_path: Path, write, raw_size: int):
+    base = docker_save([release(1)], "oci", DOCKER if write is junk else write)
+    result = check(tmp_path, [base], docker_save([release(2)], "oci", write))
+    assert result.size < raw_size + 1500
+    assert result.manifest.reencoders == (encoders.GO << 4 | 6,)
+
+
+def test_what_nobody_can_make_again_travels_as_it_is(tmp_path: Path):
+    def strange(data):
+        deflater = zlib.compressobj(6, zlib.DEFLATED, -15, 8, zlib.Z_HUFFMAN_ONLY)
+        return GO_HEADER + deflater.compress(data) + deflater.flush() + bytes(8)
+
+    for write in (strange, lambda data: DOCKER(data)[:-200], "zstd"):
+        base, target = (docker_save([release(number)], "podman", write) for number in (1, 2))
+        result = check(tmp_path, [base], target)
+        assert result.manifest.reencoders == ()
+        if write == "zstd":  # an older dib's or another tool's content still serves a raw target
+            assert check(tmp_path, [base], docker_save([release(2)], "podman")).size < len(target) // 20
+
+
+def test_portable_bundles_need_no_encoder(tmp_path: Path):
+    base, target = (docker_save([release(number)], "oci", DOCKER) for number in (1, 2))
+    portable = CreateOptions(patch=Options(level=3, portable=True))
+    assert check(tmp_path, [base], target, portable).manifest.reencoders == ()
+
+
+def test_without_the_c_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    base, target = (docker_save([release(number)], "oci", DOCKER) for number in (1, 2))
+    bundle, _ = bundle_of(tmp_path, [base], target)
+    monkeypatch.setattr(encoders, "DEFLATE", None)
+    monkeypatch.setattr(encoders, "prove", encoders.prove.__wrapped__)
+    with pytest.raises(FileError, match="C library"):
+        rebuilt(tmp_path, [base], bundle)
+    assert check(tmp_path, [base], target).manifest.reencoders == ()
+
+
+def test_a_bomb_of_a_layer_is_carried_as_it_is(tmp_path: Path):
+    zeros = build_layer([file("zeros", bytes(60 << 20))])
+    target = docker_save([TestImage([zeros], ["example.com/app:1"])], "oci", "gzip")
+    result = check(tmp_path, [docker_save([release(1)], "oci")], target)
+    assert result.manifest.reencoders == ()
+    assert result.size < len(target) + 2000
+
+
+# ---------------------------------------------------------------- packings that lie
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("packed")
+    base, target = docker_save([release(1)], "podman"), docker_save([release(2)], "oci", DOCKER)
+    bundle, _ = bundle_of(folder, [base], target, FAST)
+    reader = BundleReader(io.BytesIO(bundle))
+    return folder, base, target, reader.manifest, [reader.frame() for _ in reader.manifest.frames]
+
+
+def attempt(packed, manifest, frames):
+    """Apply a bundle of these parts, digests made right; nothing but a prefix of the target may come out."""
+    folder, base, target, _, _ = packed
+    data = b"".join(writer.write(manifest, [stored for _, stored in frames]))
+    out = io.BytesIO()
+    (folder / "base.tar").write_bytes(base)
+    try:
+        with open_archive(folder / "base.tar") as archive:
+            apply([archive], BundleReader(io.BytesIO(data)), out.write)
+    finally:
+        assert target.startswith(out.getvalue())
+    return out.getvalue()
+
+
+def with_columns(manifest: Manifest, **numbers) -> Manifest:
+    columns = manifest.targets[0].columns.rewound()
+    changed = {
+        name: Column(bytes(value) if name == "ops" else bytes(ColumnWriter(value).data), name)
+        for name, value in numbers.items()
+    }
+    target = dataclasses.replace(manifest.targets[0], columns=dataclasses.replace(columns, **changed))
+    return dataclasses.replace(manifest, targets=(target,))
+
+
+def numbers_of(columns: Columns, name: str) -> list[int]:
+    column = getattr(columns, name).rewound()
+    values = []
+    while column.position < len(column.data):
+        values.append(column.next())
+    return values
+
+
+def test_the_parts_make_the_target(packed):
+    assert attempt(packed, packed[3], packed[4]) == packed[2]
+
+
+@pytest.mark.parametrize("by", [-1, 1, 512])
+@pytest.mark.parametrize("column", ["packed", "packing"])
+def test_lengths_that_lie(packed, column: str, by: int):
+    manifest, frames = packed[3:]
+    values = numbers_of(manifest.targets[0].columns, column)
+    with pytest.raises(BundleError):
+        attempt(packed, with_columns(manifest, **{column: [values[0] + by, *values[1:]]}), frames)
+
+
+def test_begins_and_ends_that_do_not_match(packed):
+    manifest, frames = packed[3:]
+    ops = manifest.targets[0].columns.ops.data
+    begin, end = ops.index(10), ops.index(11)
+    for wrong in (
+        ops[:end] + ops[end + 1 :],
+        ops[:begin] + ops[begin + 1 :],
+        ops[: begin + 1] + b"\x0a" + ops[begin + 1 :],
+        ops[: end + 1] + b"\x0b" + ops[end + 1 :],
+        ops[:end] + ops[end + 1 :] + b"\x0b\x0b",
+    ):
+        with pytest.raises(BundleError):
+            attempt(packed, with_columns(manifest, ops=wrong), frames)
+
+
+def test_a_packing_of_an_absurd_size_is_refused(packed):
+    manifest, frames = packed[3:]
+    values = numbers_of(manifest.targets[0].columns, "packing")
+    with pytest.raises(BundleError, match="over a limit"):
+        attempt(packed, with_columns(manifest, packing=[1 << 40, *values[1:]]), frames)
+
+
+def with_packing(packed, change):
+    """Return manifest and frames with the first packing's parts changed, in a text frame of the same size."""
+    manifest, frames = packed[3:]
+    number = next(n for n, (frame, _) in enumerate(frames) if frame.stream == 0)
+    frame, stored = frames[number]
+    digest_text = manifest.targets[0].digest_text()
+    plain = codecs.decode(frame.codec, stored, digest_text if frame.sources else b"", frame.size)
+    sizes = numbers_of(manifest.targets[0].columns, "packing")
+    at = next(k for k in range(len(plain)) if _is_packing(plain[k : k + sizes[0]]))
+    parts, rest = packing.read(bytes(plain[at : at + sizes[0]]))
+    data = packing.write(change(parts)) + rest
+    data = plain[:at] + data + plain[at + sizes[0] :]
+    payload = zstd.compress(bytes(data), 3)
+    new = dataclasses.replace(
+        frame,
+        codec=codecs.ZSTD,
+        stored=len(payload),
+        size=len(data),
+        digest=digest.sha256(payload),
+        implied=False,
+        source_size=0,
+        sources=(),
+    )
+    changed = [*frames[:number], (new, payload), *frames[number + 1 :]]
+    used = tuple(sorted({item.codec for item, _ in changed}))
+    manifest = dataclasses.replace(manifest, codecs=used, frames=tuple(item for item, _ in changed))
+    return with_columns(manifest, packing=[sizes[0] + len(data) - len(plain), *sizes[1:]]), changed
+
+
+def _is_packing(data):
+    try:
+        parts, rest = packing.read(bytes(data))
+    except BundleError:
+        return False
+    return len(parts) == 3 and packing.plain_size(parts) == len(rest) == 18
+
+
+def body(parts):
+    return next(part for part in parts if isinstance(part, packing.Body))
+
+
+LIES = {
+    "another level": lambda part: part._replace(recipe=dataclasses.replace(part.recipe, level=1)),
+    "another encoder": lambda part: part._replace(recipe=dataclasses.replace(part.recipe, encoder=encoders.GNU)),
+    "no such level": lambda part: part._replace(recipe=dataclasses.replace(part.recipe, level=13)),
+    "no such encoder": lambda part: part._replace(recipe=dataclasses.replace(part.recipe, encoder=77)),
+    "a parameter too many": lambda part: part._replace(recipe=dataclasses.replace(part.recipe, parameter=5)),
+    "less content": lambda part: part._replace(content=part.content - 1),
+    "more content": lambda part: part._replace(content=part.content + 1),
+    "years of content": lambda part: part._replace(content=1 << 50),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_packings_that_lie(packed, lie: str):
+    manifest, frames = with_packing(
+        packed, lambda parts: [LIES[lie](part) if part is body(parts) else part for part in parts]
+    )
+    with pytest.raises(DibError):
+        attempt(packed, manifest, frames)
+
+
+def test_the_same_packing_still_makes_the_target(packed):
+    manifest, frames = with_packing(packed, lambda parts: parts)
+    assert attempt(packed, manifest, frames) == packed[2]
+
+
+def test_gzip_of_python_is_what_jib_writes(tmp_path: Path):
+    if "zlib-ng" in zlib.ZLIB_RUNTIME_VERSION:
+        pytest.skip("this Python's zlib is zlib-ng, whose bytes are others")
+    data = text(9, 200_000)
+    assert gzip.compress(data, 6, mtime=0)[10:] == WRITERS["jib"](data)[10:]
