@@ -20,6 +20,8 @@ from dibundle.native.library import Buffer, Pinned
 
 _SLICE: Final = 1 << 20  # content given to the encoders at a time
 _FIRST: Final = 64 << 10  # the same for the first of it, while most candidates are wrong
+_BODY_SLICE: Final = 64 << 10  # of the body at a time: it bounds how many blocks come to light at once
+_WAITING: Final = 32 << 20  # bytes of the body, or 512 times its blocks, that candidates may leave waiting
 _FREE: Final = 64 << 10  # literal bytes that a candidate may need in any case,
 _SHARE: Final = 10  # and one for so many of the body,
 _MOST: Final = 8 << 20  # but never more than these: they are held in memory
@@ -168,19 +170,20 @@ class Search:
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
         """Take a piece of the body and yield the content that it gives; iterate to the end before the next piece."""
-        if self.ended:
-            return
-        if self._runs:
-            self._real.data += piece
-        data = piece
-        while True:
-            limit = _FIRST if self._content < _SLICE and self._runs else _SLICE
-            content = self._inflater.feed(data, limit)
-            data = b""
-            self._advance(content)
-            if not content:
+        for at in range(0, len(piece), _BODY_SLICE):
+            if self.ended:
                 return
-            yield content
+            data = piece[at : at + _BODY_SLICE]
+            if self._runs:
+                self._real.data += data
+            while True:
+                limit = _FIRST if self._content < _SLICE and self._runs else _SLICE
+                content = self._inflater.feed(data, limit)
+                data = b""
+                self._advance(content)
+                if not content:
+                    break
+                yield content
 
     def finish(self) -> Found:
         """Say that the body is complete, and return the result; ``ArchiveError`` if it has not ended."""
@@ -192,6 +195,11 @@ class Search:
         good = [recipe for recipe in recipes if recipe is not None]
         best = min(good, key=lambda recipe: recipe.literal_bytes, default=None)
         return Found(recipe=best, used=self._inflater.used, content=self._content)
+
+    def likely(self, content: int) -> Recipe | None:
+        """Return the recipe of the first candidate without a difference so far, for a body of so much content."""
+        recipes = (run.recipe(content) for run in self._runs if run.difference is None)
+        return next((recipe for recipe in recipes if recipe is not None), None)
 
     def _advance(self, content: bytes) -> None:
         """Let all runs encode content, which has just been decoded, and compare."""
@@ -211,6 +219,8 @@ class Search:
 
     def _judge(self) -> None:
         """Drop the runs that are hopeless, and those with a difference that another run has passed without any."""
+        if self._real.is_too_much():
+            self._runs = []
         passed = max((run.real_bit for run in self._runs if run.difference is None), default=-1)
         self._runs = [
             run
@@ -245,6 +255,10 @@ class _Real:
             self._before = mark
         self.marks += marks
         return block_size if encoders.DICTIONARY < block_size <= encoders.FRAME_LIMIT else 0
+
+    def is_too_much(self) -> bool:
+        """Whether more waits than blocks that are worth having leave waiting: there may be empty ones without end."""
+        return len(self.data) > _WAITING or len(self.marks) > _WAITING // 512
 
     def forget(self, bit: int | None) -> None:
         """Drop what nobody needs who is at a bit or behind it; all of it if nobody is left."""

@@ -515,7 +515,7 @@ static void add_runs(header_t *h, const uint8_t *lengths, int n)
 }
 
 /* Lay out the header for the first literals and distances of a code. Go's run over both alphabets as one, zlib's do not. */
-static void make_header(header_t *h, const code_t *code, int literals, int distances, int one_run, lengths_of *lengths_of)
+static void make_header(header_t *h, const code_t *code, int literals, int distances, int one_run, lengths_of *build)
 {
     uint32_t counts[19] = {0};
     h->count = 0;
@@ -532,7 +532,7 @@ static void make_header(header_t *h, const code_t *code, int literals, int dista
     }
     for (int i = 0; i < h->count; i++)
         counts[h->items[i] & 255]++;
-    lengths_of(counts, 19, 7, h->lengths);
+    build(counts, 19, 7, h->lengths);
     h->listed = 19;
     while (h->listed > 4 && h->lengths[LISTING_ORDER[h->listed - 1]] == 0)
         h->listed--;

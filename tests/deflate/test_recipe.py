@@ -172,6 +172,14 @@ def test_probe():
     assert probe(encode(GO, 6, 0, MIXTURE)[:10], FEW) == list(FEW)
 
 
+def test_empty_blocks_without_end():
+    flood = Bits().add(2, 10)
+    for _ in range(17):  # doubled: 1.3 million bits
+        flood = Bits().add(flood.value | flood.value << flood.count, 2 * flood.count)
+    body = flood.add(3, 10).done()
+    assert find_and_rebuild(body, candidates=CANDIDATES) is None
+
+
 def test_damage_is_told():
     body = encode(GO, 6, 0, SHORT)
     for bad, message in ((body[:-1], "too early"), (b"", "too early"), (b"\x07" + body, "damaged")):
