@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from dibundle import digest
 from dibundle.archive.opener import Archive
-from dibundle.bundle.manifest import Manifest
+from dibundle.bundle.manifest import BaseObject, Form, Manifest
 from dibundle.bundle.output import Sink, VerifiedOutput
-from dibundle.bundle.plan import make_plan
+from dibundle.bundle.plan import make_plan, packing_limit
 from dibundle.bundle.reader import BundleReader
 from dibundle.bundle.rebuild import rebuild
 from dibundle.deflate import encoders
+from dibundle.delta import packing
 from dibundle.errors import BaseMismatchError, BundleError
 from dibundle.image.reader import read_images
 from dibundle.image.serve import BaseObjects, Wanted
@@ -87,12 +89,32 @@ def find_base(
 
     ``believe``: what the archives claim has to do, no content is read.
     """
-    wanted = [Wanted(item.digest, item.size) for item in manifest.objects]
+    forms = {form.object: form for form in manifest.forms}
+    wanted = [_wanted(item, forms.get(number)) for number, item in enumerate(manifest.objects)]
     objects = BaseObjects(wanted, [read_images(base) for base in bases], tmp=options.tmp, believe=believe)
     missing = objects.missing
     if missing:
         raise BaseMismatchError(_missing_text(manifest, missing, bases), hint=_missing_hint(manifest))
     return objects
+
+
+def _wanted(item: BaseObject, form: Form | None) -> Wanted:
+    if form is None:
+        return Wanted(item.digest, item.size)
+    return Wanted(
+        item.digest, item.size, of=Wanted(form.digest, form.size), make=partial(_make, form.packing, item.size)
+    )
+
+
+def _make(packed: bytes, size: int, content: Iterable[bytes]) -> Iterator[bytes | memoryview]:
+    """Yield a compressed layer of ``size`` bytes made of its content."""
+    parts, plain = packing.read(packed)
+    if packing.cost(parts) > packing_limit(size):
+        raise BundleError("bundle over a limit: a layer takes too long to compress for its size")
+    packer = packing.Packer(parts, plain)
+    for piece in content:
+        yield from packer.write(piece)
+    yield from packer.finish()
 
 
 def base_names(manifest: Manifest) -> list[str]:

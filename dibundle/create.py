@@ -15,13 +15,13 @@ from dibundle.archive.opener import Archive
 from dibundle.archive.readat import ReadAt, Spool, copy_chunks
 from dibundle.bundle import writer
 from dibundle.bundle.constants import KIND_LAYER, KIND_OTHER
-from dibundle.bundle.manifest import About, AboutImage, Frame, Manifest, Names, Range, Target
+from dibundle.bundle.manifest import About, AboutImage, Form, Frame, Manifest, Names, Range, Target
 from dibundle.bundle.program import ProgramWriter
 from dibundle.compose.archive import ArchiveComposer, Member
 from dibundle.compose.frames import Draft, FramePlanner
 from dibundle.compose.layer import Counts, LayerComposer
 from dibundle.compose.objects import ObjectTable
-from dibundle.compose.packed import PackedLayer, unpack_layer
+from dibundle.compose.packed import PackedLayer, guess, unpack_layer
 from dibundle.deflate import encoders
 from dibundle.delta import choose, layout, packing, zstd
 from dibundle.errors import ArchiveError
@@ -80,7 +80,7 @@ def create(
         composed = _compose(sides, executor)
         spool = stack.enter_context(closing(Spool(options.tmp)))
         frames = list(_encode(composed, options, executor, workers, spool, progress))
-        manifest = _manifest(sides, composed, frames, options)
+        manifest = _manifest(sides, composed, frames, options, executor)
         size = 0
         for piece in writer.write(manifest, _stored(frames, spool)):
             write(piece)
@@ -386,7 +386,9 @@ def _frame(draft: Draft, codec: int, payload: bytes) -> Frame:
     )
 
 
-def _manifest(sides: _Sides, composed: _Composed, frames: list[Frame], options: CreateOptions) -> Manifest:
+def _manifest(
+    sides: _Sides, composed: _Composed, frames: list[Frame], options: CreateOptions, executor: Executor
+) -> Manifest:
     target = sides.target_images.archive
     manifest = Manifest(
         codecs=tuple(sorted({frame.codec for frame in frames})),
@@ -405,9 +407,25 @@ def _manifest(sides: _Sides, composed: _Composed, frames: list[Frame], options: 
             ),
         ),
         about=_about(sides),
-        names=None,
+        forms=() if options.patch.portable else tuple(_forms(sides, composed.objects, executor)),
     )
     return _with_names(manifest, sides, composed, options)
+
+
+def _forms(sides: _Sides, objects: ObjectTable, executor: Executor) -> Iterator[Form]:
+    """Yield how compressed layers that stay may be made of their content, for receivers with another form of it."""
+    numbers = {item.digest: number for number, item in enumerate(objects.objects) if item.kind == KIND_OTHER}
+    stored = {blob.digest: blob for blob in sides.base_blobs if blob.layer and blob.digest in numbers}
+    guesses = {
+        digest_of: executor.submit(guess, blob.source, blob.layer.source.size)
+        for digest_of, blob in stored.items()
+        if blob.layer and blob.blob.compression == "gzip"
+    }
+    for digest_of, number in sorted(numbers.items(), key=lambda item: item[1]):
+        layer = stored[digest_of].layer if digest_of in guesses else None
+        packed = guesses[digest_of].result() if layer else None
+        if layer and packed:
+            yield Form(object=number, size=layer.source.size, digest=layer.digest, packing=packed)
 
 
 def _about(sides: _Sides) -> About:

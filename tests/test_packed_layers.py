@@ -21,7 +21,7 @@ from dibundle.deflate import encoders
 from dibundle.deflate.encoders import Encoder
 from dibundle.delta import codecs, packing, zstd
 from dibundle.delta.choose import Options
-from dibundle.errors import BundleError, DibError, FileError
+from dibundle.errors import BaseMismatchError, BundleError, DibError, FileError
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import noise, text
 from tests.roundtrip import FAST, bundle_of, check, rebuilt
@@ -93,6 +93,36 @@ def test_any_form_of_the_base_does(tmp_path: Path):
     bundle, _ = bundle_of(tmp_path, [docker_save([release(1)], "podman")], target)
     for style, stored in (("v25", None), ("oci", SKOPEO), ("oci", DOCKER), ("c8d", "zstd")):
         assert rebuilt(tmp_path, [docker_save([release(1)], style, stored)], bundle) == target
+
+
+def test_layers_that_stay_compressed_do_not_tie_a_bundle_to_their_form(tmp_path: Path):
+    """The bottom layer is the same blob on both sides; a receiver that has its content alone makes it again."""
+    for write in (DOCKER, SKOPEO, UMOCI, "gzip"):
+        target = docker_save([release(2)], "oci", write)
+        bundle, result = bundle_of(tmp_path, [docker_save([release(1)], "oci", write)], target)
+        assert len(result.manifest.forms) == 1
+        for style, stored in (("podman", None), ("oci", write), ("c8d", "zstd"), ("oci", WRITERS["kaniko"])):
+            assert rebuilt(tmp_path, [docker_save([release(1)], style, stored)], bundle) == target
+
+
+def test_a_form_that_was_guessed_wrong_is_told(tmp_path: Path):
+    target = docker_save([release(2)], "oci", DOCKER)
+    bundle, _ = bundle_of(tmp_path, [docker_save([release(1)], "oci", DOCKER)], target)
+    reader = BundleReader(io.BytesIO(bundle))
+    frames = [reader.frame()[1] for _ in reader.manifest.frames]
+    (form,) = reader.manifest.forms
+    parts, plain = packing.read(form.packing)
+    for wrong in (
+        packing.write([LIES["another level"](part) if isinstance(part, packing.Body) else part for part in parts])
+        + plain,
+        packing.write([LIES["years of content"](part) if isinstance(part, packing.Body) else part for part in parts]),
+        b"nonsense",
+    ):
+        forms = (dataclasses.replace(form, packing=wrong),)
+        lying = b"".join(writer.write(dataclasses.replace(reader.manifest, forms=forms), frames))
+        with pytest.raises(BaseMismatchError):
+            rebuilt(tmp_path, [docker_save([release(1)], "podman")], lying)
+        assert rebuilt(tmp_path, [docker_save([release(1)], "oci", DOCKER)], lying) == target
 
 
 def members(data):

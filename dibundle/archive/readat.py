@@ -131,7 +131,7 @@ class Spool:
         """Return the descriptor of the file."""
         return self._fd
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         """Append ``data`` and return the offset at which it lies."""
         start = self._size
         rest = memoryview(data)

@@ -106,8 +106,21 @@ class Names:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """How base object ``object``, a compressed layer, may be made of its content: ``size`` bytes, SHA-256 ``digest``.
+
+    ``packing`` is a packing with its plain bytes. An encoder may have guessed it.
+    """
+
+    object: int
+    size: int
+    digest: bytes
+    packing: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """A whole manifest. ``about`` and ``names`` are the skippable sections."""
+    """A whole manifest. ``about``, ``names`` and ``forms`` are the skippable sections."""
 
     codecs: tuple[int, ...]
     reencoders: tuple[int, ...] = ()
@@ -116,6 +129,7 @@ class Manifest:
     targets: tuple[Target, ...]
     about: About | None = None
     names: Names | None = None
+    forms: tuple[Form, ...] = ()
 
     def encode(self) -> bytes:
         """Return the manifest's bytes, not yet compressed."""
@@ -129,6 +143,8 @@ class Manifest:
             sections[c.SECTION_ABOUT] = _encode_about(self.about)
         if self.names:
             sections[c.SECTION_NAMES] = _encode_names(self.names)
+        if self.forms:
+            sections[c.SECTION_FORMS] = pack([[f.object, f.size, f.digest, f.packing] for f in self.forms])
         return pack([[number, sections[number]] for number in sorted(sections)])
 
     @classmethod
@@ -150,6 +166,7 @@ class Manifest:
         targets = _read_targets(sections[c.SECTION_TARGETS], len(frames))
         about = sections.get(c.SECTION_ABOUT)
         names = sections.get(c.SECTION_NAMES)
+        forms = sections.get(c.SECTION_FORMS)
         manifest = cls(
             codecs=codecs,
             reencoders=reencoders,
@@ -158,6 +175,7 @@ class Manifest:
             targets=targets,
             about=_read_about(about, len(targets)) if about is not None else None,
             names=_read_names(names, len(targets)) if names is not None else None,
+            forms=_read_forms(forms, len(objects)) if forms is not None else (),
         )
         manifest.check_limits()
         return manifest
@@ -211,6 +229,7 @@ _KNOWN_SECTIONS = frozenset(
         c.SECTION_TARGETS,
         c.SECTION_ABOUT,
         c.SECTION_NAMES,
+        c.SECTION_FORMS,
     )
 )
 
@@ -260,6 +279,26 @@ def _read_objects(data: bytes) -> tuple[BaseObject, ...]:
     if len({item.digest for item in objects}) != len(objects):
         raise BundleError("malformed bundle: a base object is listed twice")
     return objects
+
+
+def _read_forms(data: bytes, objects: int) -> tuple[Form, ...]:
+    reader = Structure(data, "section 6")
+    forms: list[Form] = []
+    for _ in range(reader.array("forms", minimum=1, maximum=c.MAX_OBJECTS)):
+        reader.array("fields of a form", minimum=4, maximum=4)
+        number = reader.integer("object", maximum=objects - 1)
+        if forms and number <= forms[-1].object:
+            raise BundleError("malformed bundle: the forms of section 6 are not in ascending order")
+        forms.append(
+            Form(
+                object=number,
+                size=reader.integer("size"),
+                digest=reader.blob("digest", exactly=digest.SIZE),
+                packing=reader.blob("packing", maximum=c.MAX_PACKING),
+            )
+        )
+    reader.end()
+    return tuple(forms)
 
 
 def _nth(digests: bytes, index: int) -> bytes:

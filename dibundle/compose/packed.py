@@ -20,6 +20,7 @@ PLAIN: Final = 1 << 20  # bytes of a layer that may be outside of bodies
 COST: Final = 16  # what packing may cost for each byte of the layer as it is stored (spec/dib.md, 4.6)
 
 _TRAILER: Final = 8
+_GUESSED: Final = 3 << 20  # bytes by which an encoder is guessed: pgzip's versions differ within 2.1 MB
 _HEADER: Final = 1 << 16  # bytes in which a header has to end
 
 
@@ -68,6 +69,29 @@ def unpack_layer(stored: ReadAt, spool: Spool) -> PackedLayer | None:
     return PackedLayer(
         layer=Layer(digest.digest(), content, scan(content)), parts=tuple(_joined(parts)), plain=b"".join(plain)
     )
+
+
+def guess(stored: ReadAt, content_size: int) -> bytes | None:
+    """Return the packing, with its plain bytes, that a gzip layer of one member most likely has, by its beginning."""
+    size = members.gzip_header_size(stored.read_at(0, min(_HEADER, stored.size)))
+    if size is None or stored.size < size + _TRAILER:
+        return None
+    trailer = stored.read_at(stored.size - _TRAILER, _TRAILER)
+    if int.from_bytes(trailer[4:], "little") != content_size & 0xFFFFFFFF:
+        return None
+    search = recipe.Search()
+    try:
+        for content in search.feed(stored.read_at(size, min(_GUESSED, stored.size - size - _TRAILER))):
+            del content
+        found = search.likely(content_size)
+    except ArchiveError:
+        return None
+    if found is None:
+        return None
+    parts: list[Part] = [Plain(size), Body(content_size, found), Plain(_TRAILER)]
+    if packing.cost(parts) > COST * stored.size:
+        return None
+    return packing.write(parts) + stored.read_at(0, size) + trailer
 
 
 def _body(stored: ReadAt, start: int, take: Callable[[bytes], None]) -> tuple[Body, int] | None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dibundle import compression
 from dibundle.archive.readat import ReadAt, Slice, Spool, check_room, copy_chunks
 from dibundle.archive.window import Window
 from dibundle.digest import sha256_of
-from dibundle.errors import ArchiveError, BaseMismatchError, FileError
+from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, FileError
 from dibundle.image.model import Blob, ImageArchive
 
 _PIECE = 1 << 20
@@ -17,10 +18,15 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An object that a bundle builds on: its sha256 and size in bytes."""
+    """An object that a bundle builds on: its sha256 and size in bytes.
+
+    ``make`` may make it of the content ``of``, where no archive has the object itself.
+    """
 
     digest: bytes
     size: int
+    of: Wanted | None = None
+    make: Callable[[Iterable[bytes]], Iterator[bytes | memoryview]] | None = None
 
 
 @dataclass(slots=True)
@@ -58,6 +64,7 @@ class BaseObjects:
         self._sources: list[ReadAt | None] = [None] * len(wanted)
         self._windows: dict[int, Window] = {}
         self._inflate: dict[int, _Candidate] = {}
+        self._made: dict[int, _Candidate] = {}
         self._wanted = wanted
         candidates = [
             _Candidate(blob, Slice(images.archive.bytes, blob.member.content, blob.member.size))
@@ -71,20 +78,22 @@ class BaseObjects:
     @property
     def missing(self) -> list[int]:
         """Return the indexes of objects that were not found."""
-        return [i for i, source in enumerate(self._sources) if source is None and i not in self._inflate]
+        waiting = self._inflate.keys() | self._made.keys()
+        return [i for i, source in enumerate(self._sources) if source is None and i not in waiting]
 
     @property
     def spool_size(self) -> int:
         """Return how many bytes of temporary file :meth:`prepare` will need."""
-        return sum(self._wanted[index].size for index in self._inflate)
+        return sum(self._wanted[index].size for index in (*self._inflate, *self._made))
 
     def prepare(self) -> None:
-        """Inflate what has no random access; :class:`BaseMismatchError` where it is damaged.
+        """Inflate what has no random access and make what is not there; :class:`BaseMismatchError` where that fails.
 
         :class:`FileError` where the disk has too little room, before anything is written.
         """
-        if self._inflate:
+        if self._inflate or self._made:
             check_room(self._tmp, self.spool_size)
+        self._prepare_made()
         for index, candidate in self._inflate.items():
             self._spool = self._spool or Spool(self._tmp)
             wanted = self._wanted[index]
@@ -104,6 +113,31 @@ class BaseObjects:
                 )
             self._sources[index] = Slice(self._spool, start, wanted.size)
         self._inflate.clear()
+
+    def _prepare_made(self) -> None:
+        """Compress again what no archive has in the form that is wanted."""
+        for index, candidate in self._made.items():
+            self._spool = self._spool or Spool(self._tmp)
+            wanted, start, found = self._wanted[index], self._spool.size, hashlib.sha256()
+            assert wanted.make
+            chunks: Iterable[bytes] = copy_chunks(candidate.source, 0, candidate.source.size)
+            if candidate.blob.compression:
+                chunks = compression.decompress_iter(candidate.blob.compression, chunks)
+            try:
+                for piece in wanted.make(chunks):
+                    if self._spool.size - start + len(piece) > wanted.size:
+                        break
+                    found.update(piece)
+                    self._spool.write(piece)
+            except (ArchiveError, BundleError) as error:
+                raise BaseMismatchError(f"base cannot serve as {_name(wanted)}: {error.message}") from error
+            if found.digest() != wanted.digest:
+                raise BaseMismatchError(
+                    f"base does not hold {_name(wanted)}, and compressing its content again makes other bytes",
+                    hint="save the base in the form that the bundle was made from",
+                )
+            self._sources[index] = Slice(self._spool, start, wanted.size)
+        self._made.clear()
 
     def source(self, object_index: int) -> ReadAt:
         """Return the content of an object; :class:`BaseMismatchError` where no archive has it."""
@@ -172,6 +206,10 @@ class BaseObjects:
                 self._sources[index] = found.source
             elif wanted.digest in inflated:
                 self._inflate[index] = inflated[wanted.digest]
+            elif wanted.of:
+                made_of = stored.get((wanted.of.digest, wanted.of.size)) or inflated.get(wanted.of.digest)
+                if made_of:
+                    self._made[index] = made_of
 
     def _resolve_by_hash(self, candidates: list[_Candidate]) -> None:
         """Look for the missing objects among blobs whose claims are absent or wrong, by hashing them."""
