@@ -35,7 +35,7 @@ FRAME_LIMIT: Final = 1 << 30
 """The largest block of pgzip that is dealt with."""
 
 _SLICE: Final = 1 << 20  # what an encoder is given at a time: about as much may come out
-_MARKS: Final = 4096  # fetched at a time
+_MARKS: Final = 1024  # fetched at a time
 _NO_MEMORY: Final = -2
 
 

@@ -31,6 +31,7 @@ class Inflater:
             raise MemoryError
         self._input = b""
         self._at = 0
+        self._out = ctypes.create_string_buffer(1)
         self._told = array("q", (0, 0, 0))
         self.ended = False
         self.used = 0
@@ -47,13 +48,15 @@ class Inflater:
         if data:
             self._input = self._input[self._at :] + data
             self._at = 0
-        out = ctypes.create_string_buffer(limit)
+        if len(self._out) < limit:
+            self._out = ctypes.create_string_buffer(limit)
+        out = ctypes.addressof(self._out)
         made = 0
         while made < limit:
-            made += self._run(ctypes.addressof(out) + made, limit - made)
+            made += self._run(out + made, limit - made)
             if self.ended or (self._at == len(self._input) and made < limit):
                 break
-        return out.raw[:made]
+        return ctypes.string_at(out, made)
 
     def finish(self) -> None:
         """Say that the input is complete; ``ArchiveError`` if the body has not ended."""
