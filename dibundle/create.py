@@ -330,13 +330,15 @@ def _encode(
     """Encode the frames on all workers, in order; at most ``workers`` of them are in memory."""
     drafts = composed.frames.drafts
     hex_digits = composed.digest_text()
+    patched = sum(draft.size for draft in drafts if draft.old)
+    patch = replace(options.patch, little=patched) if patched <= choose.LITTLE else options.patch
     progress.phase("encoding", sum(draft.size for draft in drafts))
     running: deque[tuple[Draft, Future[choose.Encoded]]] = deque()
 
     def encode(draft: Draft) -> choose.Encoded:
         source = _read_source(draft, composed.objects, hex_digits)
-        plan = _relink_plan(draft, composed.objects) if choose.relinks(options.patch) else None
-        return choose.encode(draft.read(), source, options.patch, plan)
+        plan = _relink_plan(draft, composed.objects) if choose.relinks(patch) else None
+        return choose.encode(draft.read(), source, patch, plan)
 
     def finish() -> Frame:
         draft, future = running.popleft()

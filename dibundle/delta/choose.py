@@ -20,6 +20,8 @@ WITH_SOURCE = frozenset((codecs.ZSTD_PREFIX, codecs.VCDIFF, codecs.COVER, codecs
 RELINK_LEVEL = 4  # from which level on native code is relinked
 UNPACK_LEVEL = 2  # from which level on compressed files are looked into
 PROGRAM_SHARE = 0.25  # of a program that compressed data has to be for relinking to be given up
+LITTLE = 64 << 20  # bytes to patch up to which Options.little is given
+LITTLE_TIME = 1_000_000_000  # nanoseconds for all of them
 SMALL = 1 << 20  # bytes of target up to which the default level tries more than one codec
 
 
@@ -27,12 +29,25 @@ SMALL = 1 << 20  # bytes of target up to which the default level tries more than
 class Options:
     """How hard to try (``level`` 1..9), and whether only one kind of patch is allowed (``codec``).
 
-    ``portable``: no payload needs an encoder of deflate streams.
+    ``portable``: no payload needs an encoder of deflate streams. ``little``: all that is to be patched has no more
+    bytes than that, so that ways which are slow for each of them are not slow for the user.
     """
 
     level: int = DEFAULT_LEVEL
     codec: str = "auto"
     portable: bool = False
+    little: int | None = None
+
+    @property
+    def model_time(self) -> int:
+        """Nanoseconds that decoding a MiB of difference may take, see :mod:`dibundle.delta.cover`."""
+        from dibundle.delta import cover
+
+        return (
+            max(cover.MODEL_TIME, (LITTLE_TIME << 20) // max(1, self.little))
+            if self.little is not None
+            else cover.MODEL_TIME
+        )
 
     @property
     def zstd_level(self) -> int:
@@ -85,7 +100,7 @@ def _candidates(target: bytes, source: bytes, options: Options, plan: Plan | Non
     from dibundle.delta import cover, covers, relink, vcdiff  # creation alone needs HDiffPatch
 
     if relinks(options):
-        relinked = relink.encode(source, target, effort=options.level, plan=plan)
+        relinked = relink.encode(source, target, effort=options.level, model_time=options.model_time, plan=plan)
         if relinked is not None:
             yield Encoded(codecs.RELINK, relinked)
             if len(target) > SMALL:  # as above, to save a header at the best
@@ -94,7 +109,9 @@ def _candidates(target: bytes, source: bytes, options: Options, plan: Plan | Non
     if options.codec == "vcdiff":
         yield Encoded(codecs.VCDIFF, zstd.compress(vcdiff.encode(source, target, found), level))
         return
-    yield Encoded(codecs.COVER, cover.encode(source, target, found, effort=options.level))
+    yield Encoded(
+        codecs.COVER, cover.encode(source, target, found, effort=options.level, model_time=options.model_time)
+    )
     if options.codec == "auto" and options.level == 9 and len(target) > SMALL:
         yield Encoded(codecs.ZSTD_PREFIX, zstd.compress(target, level, prefix=source))
 

@@ -59,7 +59,8 @@ def programs(data: bytes) -> list[Program]:
 def guess(data: bytes) -> Program | None:
     """Return ``data`` as one section of code if it looks like a stretch of a large program, without its headers.
 
-    Looks at 64 samples of 4 KiB: in code, calls stand close together and most lead to somewhere near.
+    Looks at 64 samples of 4 KiB: in code, calls stand close together and most lead to somewhere near. Real code for
+    aarch64 has 42 to 158 calls in 4 KiB that lead to somewhere within its file; random bytes have 16, of which few do.
     """
     if len(data) < _LEAST_STRETCH:
         return None
@@ -71,13 +72,17 @@ def guess(data: bytes) -> Program | None:
             x86_all += 1
             at = found.start() + 1
             x86 += -_NEAR < int.from_bytes(piece[at : at + 4], "little", signed=True) < _NEAR
-        words = array("I", piece[start % 4 and 4 - start % 4 :][:4092])
+        first = -start % 4
+        words = array("I", piece[first:][:4092])
         if sys.byteorder == "big":
             words.byteswap()
-        arm += sum(word >> 26 == 0x25 for word in words)
+        arm += sum(
+            word >> 26 == 0x25 and 0 <= start + first + 4 * number + _arm_distance(word) < len(data)
+            for number, word in enumerate(words)
+        )
     if x86 > 64 * 12 and x86 * 2 > x86_all:
         machine = X86_64
-    elif arm > 64 * 12:
+    elif arm > 64 * 24:
         machine = AARCH64
     else:
         return None
@@ -85,6 +90,11 @@ def guess(data: bytes) -> Program | None:
         name=b"", start=0, length=len(data), address=0, code=True, writable=False, relocations=False, stored=True
     )
     return Program(start=0, end=len(data), machine=machine, fixed=False, sections=(whole,))
+
+
+def _arm_distance(call: int) -> int:
+    """Return how far an aarch64 BL leads, in bytes."""
+    return ((call & 0x3FFFFFF ^ 0x2000000) - 0x2000000) * 4
 
 
 def _programs(data: bytes) -> Iterator[Program]:

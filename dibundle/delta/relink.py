@@ -56,7 +56,12 @@ class Header(NamedTuple):
 
 
 def encode(
-    source: bytes, target: bytes, *, effort: int = cover.DEFAULT_EFFORT, plan: layout.Plan | None = None
+    source: bytes,
+    target: bytes,
+    *,
+    effort: int = cover.DEFAULT_EFFORT,
+    model_time: int = cover.MODEL_TIME,
+    plan: layout.Plan | None = None,
 ) -> bytes | None:
     """Return the payload from which :func:`decode` makes ``target`` out of ``source``.
 
@@ -75,7 +80,7 @@ def encode(
     rows = cover.flat(found)
     header = Header(LEAST, plan.regions, plan.sections, layout.fixed_steps(plan, source, target, rows))
     linked = relink(source, plan.regions, steps_of(rows, header))
-    return _write(header) + cover.encode(linked, target, found, effort=effort)
+    return _write(header) + cover.encode(linked, target, found, effort=effort, model_time=model_time)
 
 
 def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask: bool = False) -> bytes:

@@ -74,6 +74,7 @@ class BaseObjects:
         self._resolve_claims(candidates)
         if self.missing and not believe:
             self._resolve_by_hash(candidates)
+        self._resolve_forms(candidates)
 
     @property
     def missing(self) -> list[int]:
@@ -206,21 +207,30 @@ class BaseObjects:
                 self._sources[index] = found.source
             elif wanted.digest in inflated:
                 self._inflate[index] = inflated[wanted.digest]
-            elif wanted.of:
-                made_of = stored.get((wanted.of.digest, wanted.of.size)) or inflated.get(wanted.of.digest)
-                if made_of:
-                    self._made[index] = made_of
+
+    def _resolve_forms(self, candidates: list[_Candidate]) -> None:
+        """Find content that missing objects can be made of, by what the archives claim."""
+        contents: dict[bytes, _Candidate] = {}
+        for candidate in candidates:
+            content = candidate.blob.diff_id or (None if candidate.blob.compression else candidate.blob.digest)
+            if content:
+                contents.setdefault(content, candidate)
+        for index in self.missing:
+            of = self._wanted[index].of
+            if of and of.digest in contents:
+                self._made[index] = contents[of.digest]
 
     def _resolve_by_hash(self, candidates: list[_Candidate]) -> None:
         """Look for the missing objects among blobs whose claims are absent or wrong, by hashing them."""
         missing = {self._wanted[index].digest: index for index in self.missing}
+        contents = {index for index in missing.values() if not self._wanted[index].of}
         sizes = {self._wanted[index].size for index in missing.values()}
         for candidate in candidates:
             if candidate.source.size in sizes:
                 index = missing.get(sha256_of(copy_chunks(candidate.source, 0, candidate.source.size)))
                 if index is not None:
                     self._sources[index] = candidate.source
-            if candidate.blob.kind == "layer" and candidate.blob.compression and self.missing:
+            if candidate.blob.kind == "layer" and candidate.blob.compression and contents - self._inflate.keys():
                 chunks = copy_chunks(candidate.source, 0, candidate.source.size)
                 try:
                     digest = sha256_of(compression.decompress_iter(candidate.blob.compression, chunks))
