@@ -18,6 +18,7 @@ CODEC_NAMES = ("auto", "zstd", "vcdiff", "cover")
 _ZSTD_LEVELS = {1: 3, 2: 6, 3: 9, 4: 12, 5: 15, 6: 19, 7: 19, 8: 19, 9: 19}
 WITH_SOURCE = frozenset((codecs.ZSTD_PREFIX, codecs.VCDIFF, codecs.COVER, codecs.RELINK, codecs.UNPACK))
 RELINK_LEVEL = 4  # from which level on native code is relinked
+LZMA_LEVEL = 5  # from which level on LZMA2 is tried for what has no source, as the literals of a cover payload
 UNPACK_LEVEL = 2  # from which level on compressed files are looked into
 PROGRAM_SHARE = 0.25  # of a program that compressed data has to be for relinking to be given up
 LITTLE = 64 << 20  # bytes to patch up to which Options.little is given
@@ -92,6 +93,10 @@ def _candidates(target: bytes, source: bytes, options: Options, plan: Plan | Non
     level = options.zstd_level
     if not source:
         yield Encoded(codecs.ZSTD, zstd.compress(target, level))
+        if options.codec == "auto" and options.level >= LZMA_LEVEL:
+            from dibundle.delta import cover, covers
+
+            yield Encoded(codecs.COVER, cover.encode(b"", target, covers.Covers(), effort=options.level))
         return
     if options.codec == "zstd" or (options.codec == "auto" and len(target) <= SMALL):
         yield Encoded(codecs.ZSTD_PREFIX, zstd.compress(target, level, prefix=source))

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ABI 4
+#define ABI 5
 #define MALFORMED (-1)
 #define NO_MEMORY (-2)
 
@@ -76,6 +76,31 @@ EXPORT int64_t dib_cover_join(const uint8_t *source, const cover_t *covers, int6
     }
     copy_bytes(target + at, literals, target_size - at);
     return 0;
+}
+
+/* Copy up to width bytes of source from before and behind each run of literals, as far as out has room; return how many. */
+EXPORT int64_t dib_cover_context(const uint8_t *source, int64_t source_size, const cover_t *covers, int64_t count,
+                                 int64_t width, uint8_t *out, int64_t room)
+{
+    int64_t source_end = 0, target_end = 0, size = 0;
+    for (int64_t k = 0; k <= count; k++) {
+        if (k == count || covers[k].target > target_end) {
+            int64_t after = source_size - source_end, before = k < count ? covers[k].source : 0;
+            after = after < width ? after : width;
+            after = after < room - size ? after : room - size;
+            copy_bytes(out + size, source + source_end, after);
+            size += after;
+            before = before < width ? before : width;
+            before = before < room - size ? before : room - size;
+            copy_bytes(out + size, source + (k < count ? covers[k].source : 0) - before, before);
+            size += before;
+        }
+        if (k < count) {
+            source_end = covers[k].source + covers[k].length;
+            target_end = covers[k].target + covers[k].length;
+        }
+    }
+    return size;
 }
 
 /* ---------------------------------------------------------------- sparse differences: delta/sparse.py */

@@ -13,7 +13,7 @@ from array import array
 from pathlib import Path
 from typing import Final
 
-ABI: Final = 4
+ABI: Final = 5
 """What ``dib_abi()`` of a library that fits this package returns: raised with every change of a C signature."""
 
 Buffer = bytes | bytearray | memoryview
@@ -26,6 +26,7 @@ _SIGNATURES: Final[dict[str, list[type]]] = {
     "dib_vcdiff_encode": [_PTR, _I64, _PTR, _I64, _PTR, _I64, _I64, _I64, _PTR, _PTR, _PTR, _I64, _PTR],
     "dib_cover_split": [_PTR, _PTR, _I64, _PTR, _I64, _PTR, _PTR],
     "dib_cover_join": [_PTR, _PTR, _I64, _I64, _PTR, _PTR, _I64],
+    "dib_cover_context": [_PTR, _I64, _PTR, _I64, _I64, _PTR, _I64],
     "dib_numbers_put": [_PTR, _I64, _PTR],
     "dib_numbers_get": [_PTR, _I64, _PTR, _I64],
     "dib_sparse_split": [_PTR, _I64, _PTR, _PTR, _PTR, _PTR],

@@ -240,3 +240,28 @@ def test_anchors_are_equal_stretches_that_bridges_join(parts):
             for at in range(0, len(native), 3):
                 old, new, length = native[at : at + 3]
                 assert source[old : old + length] == target[new : new + length]
+
+
+@given(st.lists(st.tuples(st.integers(0, 1900), st.integers(0, 40), st.integers(1, 60)), max_size=20))
+@settings(max_examples=100, deadline=None)
+def test_the_context_of_literals(parts):
+    source = random.Random(8).randbytes(2000)
+    rows, target = [], 0
+    for start, gap, length in parts:
+        rows.append((start, target + gap, length))
+        target += gap + length
+    flat = cover.flat(Covers.of(rows))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cover, "MAX_CONTEXT", 5000)
+        native, plain = twins(patch, cover, lambda: cover.context(source, flat))
+    assert native == plain
+    end = rows[-1][0] + rows[-1][2] if rows else 0
+    assert native.endswith(source[end : end + 512][: max(0, 5000 - len(native))] or b"")
+
+
+def test_literals_like_their_surroundings_are_packed_with_them():
+    lines = [b"    assert value(%d) == expected[%d], message_%d\n" % (n * n % 977, n, n % 13) for n in range(3000)]
+    source = b"".join(lines)
+    target = b"".join(lines[:1000] + [line.replace(b"assert", b"if not") for line in lines[1000:1020]] + lines[1020:])
+    payload = check(source, target, find(source, target), 6)
+    assert len(payload) < 700
