@@ -92,11 +92,7 @@ def _candidates(target: bytes, source: bytes, options: Options, plan: Plan | Non
                 return
     level = options.zstd_level
     if not source:
-        yield Encoded(codecs.ZSTD, zstd.compress(target, level))
-        if options.codec == "auto" and options.level >= LZMA_LEVEL:
-            from dibundle.delta import cover, covers
-
-            yield Encoded(codecs.COVER, cover.encode(b"", target, covers.Covers(), effort=options.level))
+        yield from _alone(target, options)
         return
     if options.codec == "zstd" or (options.codec == "auto" and len(target) <= SMALL):
         yield Encoded(codecs.ZSTD_PREFIX, zstd.compress(target, level, prefix=source))
@@ -119,6 +115,14 @@ def _candidates(target: bytes, source: bytes, options: Options, plan: Plan | Non
     )
     if options.codec == "auto" and options.level == 9 and len(target) > SMALL:
         yield Encoded(codecs.ZSTD_PREFIX, zstd.compress(target, level, prefix=source))
+
+
+def _alone(target: bytes, options: Options) -> Iterator[Encoded]:
+    yield Encoded(codecs.ZSTD, zstd.compress(target, options.zstd_level))
+    if options.codec == "auto" and options.level >= LZMA_LEVEL:
+        from dibundle.delta import cover, covers
+
+        yield Encoded(codecs.COVER, cover.encode(b"", target, covers.Covers(), effort=options.level))
 
 
 def _unpacked(target: bytes, source: bytes, options: Options, plan: Plan | None) -> Encoded | None:
