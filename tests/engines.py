@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tarfile
 import tempfile
@@ -231,6 +232,28 @@ def podman() -> Iterator[Podman]:
                 "PODMAN_IGNORE_CGROUPSV1_WARNING": "1",
             }
         )
+
+
+@contextlib.contextmanager
+def registry() -> Iterator[str]:
+    """Start an empty registry and return its address, on this machine, without TLS."""
+    needs.programs("docker-registry")
+    with _folder() as folder, socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        host, port = probe.getsockname()
+        probe.close()
+        (folder / "config.yml").write_text(
+            f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}}}\n"
+            f"http: {{addr: {host}:{port}}}\n"
+        )
+
+        def answers() -> bool:
+            with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
+                return True
+            return False
+
+        with _process(["docker-registry", "serve", str(folder / "config.yml")], folder / "registry.log", answers):
+            yield f"{host}:{port}"
 
 
 @contextlib.contextmanager

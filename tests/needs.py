@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 
 import pytest
 
@@ -16,6 +17,13 @@ def programs(*names: str) -> None:
     absent = [name for name in names if shutil.which(name) is None]
     if absent:
         pytest.skip(f"not installed: {', '.join(absent)}")
+
+
+def plugin(program: str, name: str) -> None:
+    """Skip the test unless a program knows a command that comes as a package of its own."""
+    programs(program)
+    if subprocess.run([program, name, "version"], capture_output=True, check=False).returncode:
+        pytest.skip(f"not installed: {program} {name}")
 
 
 def root() -> None:
