@@ -41,10 +41,6 @@ class Entry:
     path: bytes
     link: bytes
     type: int
-    mode: int
-    uid: int
-    gid: int
-    mtime: int
     plain: bool
 
     @property
@@ -161,7 +157,7 @@ def _entries(headers: _Headers) -> Iterator[Entry]:
                 name = block[:100].split(b"\0", 1)[0]
                 whole = end <= headers.size
                 end = min(end, headers.size)
-                dangling = Entry(start, offset, content, size, end, name, b"", kind, 0, 0, 0, 0, whole)
+                dangling = Entry(start, offset, content, size, end, name, b"", kind, whole)
                 offset = end
                 continue
             entry = _entry(headers, start, offset, block, size, extensions)
@@ -208,15 +204,12 @@ def _entry(
     link = block[157:257].split(b"\0", 1)[0] if block[157] else b""
     if block[345]:
         path = _with_prefix(block, path)
-    uid, gid, mtime = _field(block[108:116]), _field(block[116:124]), _field(block[136:148])
     size = field_size
     if extensions is not None:
         pax = extensions.pax
         if pax:
             path = pax.get(b"GNU.sparse.name") or pax.get(b"path") or path
             link = pax.get(b"linkpath") or link
-            uid, gid = _decimal(pax.get(b"uid"), uid), _decimal(pax.get(b"gid"), gid)
-            mtime = _seconds(pax.get(b"mtime"), mtime)
             size = _decimal(pax.get(b"size"), size)
             if size < 0:
                 raise _StopReading(header, "a header whose size cannot be read")
@@ -236,9 +229,7 @@ def _entry(
         plain = False
     if header == start:
         header = start  # one object for both: an index of a large image has many
-    return Entry(
-        start, header, content, size, end, path, link, kind, _field(block[100:108]), uid, gid, mtime, plain
-    )  # fmt: skip
+    return Entry(start, header, content, size, end, path, link, kind, plain)
 
 
 def _with_prefix(block: bytes, path: bytes) -> bytes:
@@ -294,13 +285,6 @@ def _number(field: bytes) -> int | None:
     return int(digits, 8)
 
 
-@lru_cache(maxsize=8192)
-def _field(field: bytes) -> int:
-    """Read a numeric field that nothing depends on; -1 when it cannot be read."""
-    value = _number(field)
-    return -1 if value is None else value
-
-
 def _pax_records(content: bytes) -> dict[bytes, bytes]:
     """Read ``length key=value`` records as far as they are well formed."""
     records: dict[bytes, bytes] = {}
@@ -328,15 +312,6 @@ def _decimal(text: bytes | None, otherwise: int) -> int:
         return -1
     value = int(text)
     return value if -(1 << 63) <= value < 1 << 63 else -1
-
-
-def _seconds(text: bytes | None, otherwise: int) -> int:
-    """Read a PAX time, rounded down to whole seconds."""
-    if not text:
-        return otherwise
-    whole, _, fraction = text.partition(b".")
-    value = _decimal(whole, 0)
-    return value - 1 if whole[:1] == b"-" and fraction.strip(b"0") else value
 
 
 def _text(content: bytes) -> bytes:
