@@ -9,7 +9,7 @@ from dibundle.deflate.encoders import DYNAMIC, GNU, GO, KLAUSPOST, PGZIP_0, PGZI
 from dibundle.deflate.recipe import CANDIDATES, Candidate, Edit, Recipe, find, probe, rebuild
 from dibundle.errors import ArchiveError, BundleError
 from dibundle.native.deflate import DEFLATE
-from tests.deflate.bodies import MIXTURE, NOISE, NUMBERS, SHORT, TEXT, Bits, encode, inflate, pieces
+from tests.deflate.bodies import MIXTURE, NOISE, NUMBERS, SHORT, SLIDING, TEXT, Bits, encode, inflate, pieces
 
 pytestmark = pytest.mark.skipif(DEFLATE is None, reason="the C library was not built")
 
@@ -33,8 +33,7 @@ def find_and_rebuild(body, behind=b"behind", candidates=FEW, size=99_999):
     assert whole == zlib.decompress(body, -15)
     assert (found.used, found.content) == (len(body), len(whole))
     if found.recipe:
-        for size in (70_001, len(whole) + 1):
-            assert b"".join(rebuild(found.recipe, pieces(whole, size))) == body
+        assert b"".join(rebuild(found.recipe, pieces(whole, 70_001))) == body
     return found.recipe
 
 
@@ -44,7 +43,7 @@ def bits_of(recipe):
 
 @pytest.mark.parametrize("key", [*KEYS, (PGZIP_0, 5, 100_000), (GO, 2, 0), (ZLIB, 1, 9), (GNU, 4, 0)], ids=str)
 def test_bodies_as_encoders_write_them(key):
-    recipe = find_and_rebuild(encode(*key, SHORT), candidates=CANDIDATES)
+    recipe = find_and_rebuild(encode(*key, SLIDING), candidates=CANDIDATES)
     assert recipe == Recipe(encoder=key[0], level=key[1], parameter=key[2])
 
 
@@ -52,7 +51,7 @@ def test_bodies_as_encoders_write_them(key):
 def test_pieces_make_no_difference(size):
     body = encode(GO, 6, 0, SHORT[:200_000])[: 60_000 if size == 1 else None]
     if size == 1:
-        body = encode(GO, 6, 0, SHORT[:9_000])
+        body = encode(GO, 6, 0, SHORT[:5_000])
     assert find_and_rebuild(body, size=size) == Recipe(encoder=GO, level=6, parameter=0)
 
 
@@ -100,7 +99,7 @@ def replaced(body, number, content):
 def test_a_block_that_is_stored(key):
     dull = bytes(byte & 63 for byte in NOISE)
     content = b"".join(
-        part for at in range(0, 250_000, 65_535) for part in (cut(TEXT, at), cut(dull, at), cut(NUMBERS, at))
+        part for at in range(0, 190_000, 65_535) for part in (cut(TEXT, at), cut(dull, at), cut(NUMBERS, at))
     )
     body = encode(*key, content)
     marks = inflate(body)[1]
@@ -160,14 +159,14 @@ def test_a_flush_in_the_middle():
 def test_bodies_that_none_of_them_wrote():
     for level, bits, strategy in ((6, -12, 0), (6, -15, zlib.Z_RLE), (9, -15, zlib.Z_HUFFMAN_ONLY), (0, -15, 0)):
         real = zlib.compressobj(level, zlib.DEFLATED, bits, 8, strategy)
-        assert find_and_rebuild(real.compress(TEXT[:900_000]) + real.flush(), candidates=CANDIDATES) is None
+        assert find_and_rebuild(real.compress(TEXT[:400_000]) + real.flush(), candidates=CANDIDATES) is None
 
 
 def test_probe():
     assert [c.encoder for c in probe(encode(GO, 6, 0, MIXTURE)[: 1 << 20], FEW)] == [GO]
     assert {c.encoder for c in probe(encode(PGZIP_1, 5, 1 << 18, SHORT), FEW)} <= {PGZIP_1, PGZIP_3}
     real = zlib.compressobj(6, zlib.DEFLATED, -12)
-    assert probe(real.compress(MIXTURE) + real.flush()) == []
+    assert probe(real.compress(SHORT) + real.flush()) == []
     assert probe(b"\xff" * 100) == []
     assert probe(encode(GO, 6, 0, MIXTURE)[:10], FEW) == list(FEW)
 
@@ -267,6 +266,6 @@ def test_recipes_that_do_not_fit(edit, message):
 
 
 def test_noise_between():
-    content = TEXT[:200_000] + NOISE + TEXT[:200_000]
+    content = TEXT[:100_000] + NOISE[:150_000] + TEXT[:100_000]
     for key in KEYS:
         assert find_and_rebuild(encode(*key, content)) == Recipe(encoder=key[0], level=key[1], parameter=key[2])
