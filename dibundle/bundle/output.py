@@ -39,7 +39,7 @@ class VerifiedOutput:
         self._pending_size = 0
         self._held: list[Piece] = []
         self._failure: DibError | None = None
-        self._work: queue.Queue[Callable[[], None] | None] = queue.Queue(maxsize=64)
+        self._work: queue.Queue[Callable[[], None] | None] = queue.Queue(maxsize=8)
         self._thread = threading.Thread(target=self._hash, daemon=True)
         self._thread.start()
 
