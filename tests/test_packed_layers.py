@@ -1,5 +1,6 @@
 """Compressed layers: their content is what the bundle is made of, and their very bytes come back."""
 
+import contextlib
 import dataclasses
 import gzip
 import io
@@ -11,11 +12,13 @@ import pytest
 from dibundle import digest
 from dibundle.apply import apply
 from dibundle.archive.opener import open_archive
+from dibundle.archive.readat import MemoryBytes, Spool
 from dibundle.bundle import writer
 from dibundle.bundle.manifest import Manifest
 from dibundle.bundle.program import Columns
 from dibundle.bundle.reader import BundleReader
 from dibundle.bundle.wire import Column, ColumnWriter
+from dibundle.compose.packed import unpack_layer
 from dibundle.create import CreateOptions
 from dibundle.deflate import encoders
 from dibundle.deflate.encoders import Encoder
@@ -184,6 +187,23 @@ def test_a_bomb_of_a_layer_is_carried_as_it_is(tmp_path: Path):
     result = check(tmp_path, [docker_save([release(1)], "oci")], target)
     assert result.manifest.reencoders == ()
     assert result.size < len(target) + 2000
+
+
+def test_of_a_bomb_no_more_is_inflated_than_could_be_made_again():
+    stored = MemoryBytes(DOCKER(bytes(200 << 20)))
+    with contextlib.closing(Spool(None)) as spool:
+        assert unpack_layer(stored, spool) is None
+        assert spool.size < 17 * stored.size + (2 << 20)
+
+
+@pytest.mark.parametrize("name", ["gzip", "slow zlib"])
+def test_slow_levels_are_found_where_layers_get_four_times_smaller(tmp_path: Path, name: str):
+    """As a program's layer does at -9, whose cost counts more than at other levels."""
+    words = b"".join(text(i % 50, 36) + text(1000 + i, 24) for i in range(9_000))
+    write = {"gzip": WRITERS["gzip"], "slow zlib": compressor(encoders.ZLIB, 9, 8)}[name]
+    images = [TestImage([build_layer([file("words", words + extra)])]) for extra in (b"", b"more")]
+    assert 3 < len(images[0].layers[0]) / len(write(images[0].layers[0])) < 4
+    assert check(tmp_path, [docker_save(images[:1], "podman")], docker_save(images[1:], "oci", write)).size < 3000
 
 
 # ---------------------------------------------------------------- packings that lie

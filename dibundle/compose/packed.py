@@ -95,13 +95,16 @@ def guess(stored: ReadAt, content_size: int) -> bytes | None:
 
 
 def _body(stored: ReadAt, start: int, take: Callable[[bytes], None]) -> tuple[Body, int] | None:
-    """Return the body at ``start`` and how many bytes it has."""
+    """Return the body at ``start`` and how many bytes it has; ``None`` too as soon as it would cost too much."""
     search = recipe.Search()
+    size = 0
     try:
         for piece in copy_chunks(stored, start, stored.size - start):
             for content in search.feed(piece):
                 take(content)
-                if not search.candidates:
+                size += len(content)
+                cost = min((packing.byte_cost(candidate.level) for candidate in search.candidates), default=None)
+                if cost is None or cost * size > COST * stored.size:
                     return None
             if search.ended:
                 break
