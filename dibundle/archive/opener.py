@@ -6,11 +6,13 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 
 from dibundle import compression
 from dibundle.archive.readat import FileBytes, ReadAt, Slice, Spool, copy_chunks
 from dibundle.archive.tar import TarIndex, scan
+from dibundle.archive.tree import TreeBytes, is_layout
 from dibundle.errors import ArchiveError, FileError
 
 _SAVE_HINT = 'make an image archive with "docker save -o FILE IMAGE"'
@@ -65,12 +67,11 @@ def from_fd(fd: int, name: str, *, spool_dir: str | None = None) -> Archive:
 def _open(fd: int, name: str, spool_dir: str | None, closers: list[Callable[[], None]]) -> Archive:
     try:
         status = os.fstat(fd)
-        if stat.S_ISDIR(status.st_mode):
-            raise ArchiveError(
-                f"{name} is a directory, not an archive",
-                hint=f"pack it first: tar -C {name} -cf archive.tar .",
-            )
-        source = _random_access(fd, name, status, spool_dir, closers)
+        source = (
+            _folder(fd, name, closers)
+            if stat.S_ISDIR(status.st_mode)
+            else _random_access(fd, name, status, spool_dir, closers)
+        )
         kind = compression.sniff(_head(source))
         if kind is not None:
             source = _inflated(source, kind, name, spool_dir, closers)
@@ -85,6 +86,17 @@ def _open(fd: int, name: str, spool_dir: str | None, closers: list[Callable[[], 
         _run(closers)
         raise
     return Archive(name, source, index, kind, (status.st_dev, status.st_ino), closers)
+
+
+def _folder(fd: int, name: str, closers: list[Callable[[], None]]) -> ReadAt:
+    """Return an OCI layout in a folder as the tar that it would be."""
+    folder = f"/proc/self/fd/{fd}" if Path("/proc/self/fd").exists() else name
+    if not is_layout(folder):
+        raise ArchiveError(
+            f"{name} is a directory, and no OCI layout: it has neither oci-layout nor manifest.json",
+            hint="give an image archive or an OCI layout",
+        )
+    return TreeBytes(folder, closers)
 
 
 def _random_access(

@@ -131,7 +131,12 @@ class Spool:
         """Return the descriptor of the file."""
         return self._fd
 
-    def write(self, data: bytes | memoryview) -> int:
+    def start(self) -> int:
+        """Return the descriptor of the file, which then stands at the beginning."""
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        return self._fd
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
         """Append ``data`` and return the offset at which it lies."""
         start = self._size
         rest = memoryview(data)

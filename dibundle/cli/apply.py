@@ -9,8 +9,9 @@ import click
 from dibundle import digest
 from dibundle.apply import ApplyOptions, apply, base_names, choose_target, find_base
 from dibundle.bundle.reader import BundleReader
+from dibundle.chain import follow
 from dibundle.cli import terminal
-from dibundle.cli.sources import Sources, one_bundle, open_sources
+from dibundle.cli.sources import Sources, all_bundles, one_bundle, open_sources
 from dibundle.destination import Destination
 
 MAX_SIZE = click.IntRange(min=0)
@@ -21,10 +22,17 @@ MAX_SIZE = click.IntRange(min=0)
 @click.option("-o", "--output", metavar="FILE", help="Write there, whole or not at all; default is stdout.")
 @click.option("--check", is_flag=True, help="Only say whether it would work here; reads heads and metadata.")
 @click.option("--max-size", type=MAX_SIZE, metavar="BYTES", help="Refuse bundles that make more than this.")
+@click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 def command(
-    sources: tuple[str, ...], output: str | None, check: bool, max_size: int | None, tmp: str | None, quiet: bool
+    sources: tuple[str, ...],
+    output: str | None,
+    check: bool,
+    max_size: int | None,
+    platform: str | None,
+    tmp: str | None,
+    quiet: bool,
 ) -> None:
     """Rebuild the image archive that a bundle makes, byte for byte.
 
@@ -32,21 +40,25 @@ def command(
         dib apply old.tar update.dib | docker load
         dib apply old.tar update.dib -o new.tar
 
+        dib apply v1.tar v1-v2.dib v2-v3.dib -o v3.tar
+        dib apply docker-daemon:app:1 update.dib | docker load
+
     Each SOURCE is recognised by its content: bundles are applied, archives (of any form that holds the same layers)
-    are bases. "-" is stdin.
+    are bases. Bundles that build on each other may come in any order. An OCI layout in a folder is an archive too, and
+    docker-daemon:NAME or containers-storage:NAME asks docker or podman to save an image. "-" is stdin.
     """
     options = ApplyOptions(tmp=tmp) if max_size is None else ApplyOptions(tmp=tmp, max_size=max_size)
     progress = terminal.progress(quiet=quiet)
     with ExitStack() as stack:
         destination = Destination("-" if output is None else output)
-        opened = open_sources(sources, stack, tmp=tmp)
+        opened = open_sources(sources, stack, tmp=tmp, platform=platform)
         opened.refuse_overwriting(destination)
-        bundle = one_bundle(opened)
         if check:
-            _check(opened, bundle, options)
+            _check(opened, one_bundle(opened), options)
             return
+        archives, bundle = follow(opened.archives, all_bundles(opened), options, stack, progress)
         with destination:
-            apply(opened.archives, bundle, destination.write, options, progress)
+            apply(archives, bundle, destination.write, options, progress)
     progress.clear()
     if output is not None and not quiet:
         terminal.message(f"{terminal.escape(destination.name)}: {terminal.human(destination.written)}, verified")

@@ -57,6 +57,7 @@ class _WithLevels(click.Command):
 )
 @click.option("--workers", type=click.IntRange(0, 256), default=0, help="Threads; 0 means one per core.")
 @click.option("--portable", is_flag=True, help="Compress no layer again on apply; compressed ones travel as they are.")
+@click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 def command(
@@ -69,6 +70,7 @@ def command(
     names: str,
     workers: int,
     portable: bool,
+    platform: str | None,
     tmp: str | None,
     quiet: bool,
 ) -> None:
@@ -88,7 +90,7 @@ def command(
     progress = terminal.progress(quiet=quiet)
     with ExitStack() as stack:
         destination = Destination(out)
-        sources = open_archives([*bases, target], stack, tmp=tmp)
+        sources = open_archives([*bases, target], stack, tmp=tmp, platform=platform)
         sources.refuse_overwriting(destination)
         opened = sources.archives
         for archive in opened:

@@ -7,17 +7,19 @@ from contextlib import ExitStack
 import click
 
 from dibundle.apply import ApplyOptions, apply
+from dibundle.chain import follow
 from dibundle.cli import terminal
-from dibundle.cli.sources import one_bundle, open_sources
+from dibundle.cli.sources import all_bundles, open_sources
 from dibundle.engine import ENGINES, Loader, default_engine
 
 
 @click.command("load", short_help="Apply a bundle straight into an engine and check that the image is there.")
 @click.argument("sources", nargs=-1, metavar="SOURCE...", required=True)
 @click.option("--engine", type=click.Choice(sorted(ENGINES)), help="Default: docker, else podman, else ctr.")
+@click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-def command(sources: tuple[str, ...], engine: str | None, tmp: str | None, quiet: bool) -> None:
+def command(sources: tuple[str, ...], engine: str | None, platform: str | None, tmp: str | None, quiet: bool) -> None:
     """Apply a bundle into an engine, then ask the engine whether the image is really there.
 
     \b
@@ -29,12 +31,13 @@ def command(sources: tuple[str, ...], engine: str | None, tmp: str | None, quiet
     """
     progress = terminal.progress(quiet=quiet)
     with ExitStack() as stack:
-        opened = open_sources(sources, stack, tmp=tmp)
-        bundle = one_bundle(opened)
+        opened = open_sources(sources, stack, tmp=tmp, platform=platform)
+        options = ApplyOptions(tmp=tmp)
+        archives, bundle = follow(opened.archives, all_bundles(opened), options, stack, progress)
         about = bundle.manifest.about
         images = about.targets[0] if about else ()
         loader = stack.enter_context(Loader(engine or default_engine()))
-        apply(opened.archives, bundle, loader.write, ApplyOptions(tmp=tmp), progress)
+        apply(archives, bundle, loader.write, options, progress)
         loader.finish()
         progress.clear()
         for image in images:

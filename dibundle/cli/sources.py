@@ -12,6 +12,7 @@ from dibundle.archive.opener import Archive, from_fd
 from dibundle.archive.readat import Spool
 from dibundle.bundle.constants import MAGIC
 from dibundle.bundle.reader import BundleReader, Readable
+from dibundle.cli.names import engine_of, path_of, save
 from dibundle.destination import Destination
 from dibundle.errors import BundleError, FileError, UsageError
 
@@ -53,18 +54,29 @@ class _Descriptor:
 
 
 def open_sources(
-    names: Sequence[str], stack: ExitStack, *, tmp: str | None = None, bundle_wanted: bool = True
+    names: Sequence[str],
+    stack: ExitStack,
+    *,
+    tmp: str | None = None,
+    platform: str | None = None,
+    bundle_wanted: bool = True,
 ) -> Sources:
-    """Open every argument; ``-`` is stdin. Raises :class:`FileError` and :class:`ArchiveError`.
+    """Open every argument; ``-`` is stdin, and engines are asked for names such as ``docker-daemon:app:1``.
 
-    Where a ``bundle_wanted`` is not found, an empty file is taken for what is left of one.
+    Raises :class:`FileError` and :class:`ArchiveError`. Where a ``bundle_wanted`` is not found, an empty file is taken
+    for what is left of one.
     """
     if names.count("-") > 1:
         raise UsageError("stdin can be given once", hint="save one of the two into a file")
     sources = Sources()
     empty: list[tuple[str, int]] = []
     for name in names:
-        fd = 0 if name == "-" else _open(name)
+        engine = engine_of(name)
+        if engine:
+            spool = save(*engine, stack, tmp=tmp, platform=platform)
+            sources.archives.append(_archive(spool.start(), name, b"", stack, tmp))
+            continue
+        fd = 0 if name == "-" else _open(path_of(name))
         if fd:
             stack.callback(os.close, fd)
         shown = "stdin" if name == "-" else name
@@ -87,9 +99,11 @@ def open_sources(
     return sources
 
 
-def open_archives(names: Sequence[str], stack: ExitStack, *, tmp: str | None = None) -> Sources:
+def open_archives(
+    names: Sequence[str], stack: ExitStack, *, tmp: str | None = None, platform: str | None = None
+) -> Sources:
     """Open arguments that must be archives."""
-    sources = open_sources(names, stack, tmp=tmp, bundle_wanted=False)
+    sources = open_sources(names, stack, tmp=tmp, platform=platform, bundle_wanted=False)
     if sources.bundles:
         raise UsageError(
             f"{sources.bundles[0][0]} is a bundle, an image archive is wanted here",
@@ -100,17 +114,21 @@ def open_archives(names: Sequence[str], stack: ExitStack, *, tmp: str | None = N
 
 def one_bundle(sources: Sources) -> BundleReader:
     """Return the one bundle among ``sources``, its head read and checked."""
+    if len(sources.bundles) > 1:
+        raise UsageError(f"{len(sources.bundles)} bundles given, one is wanted here")
+    return all_bundles(sources)[0]
+
+
+def all_bundles(sources: Sources) -> list[BundleReader]:
+    """Return the bundles among ``sources``, at least one, their heads read and checked."""
     if not sources.bundles:
         given = ", ".join(archive.name for archive in sources.archives) or "nothing"
         raise UsageError(f"no bundle among the arguments ({given})", hint="give the .dib file too")
-    if len(sources.bundles) > 1:
-        raise UsageError(
-            f"{len(sources.bundles)} bundles given, one is applied at a time",
-            hint="apply them one after the other",
-        )
-    name, stream = sources.bundles[0]
+    return [_bundle(name, stream, sources.sizes.get(name)) for name, stream in sources.bundles]
+
+
+def _bundle(name: str, stream: Readable, size: int | None) -> BundleReader:
     bundle = BundleReader(stream)
-    size = sources.sizes.get(name)
     if size is not None and size != bundle.size:
         what = "truncated bundle" if size < bundle.size else "malformed bundle: bytes follow its last frame"
         raise BundleError(f"{what}: {name} has {size:,} bytes, wanted {bundle.size:,}", hint="fetch the bundle again")
@@ -162,5 +180,4 @@ def _spooled(fd: int, name: str, head: bytes, stack: ExitStack, tmp: str | None)
     stream = _Descriptor(fd, name, head)
     while piece := stream.read(1 << 20):
         spool.write(piece)
-    os.lseek(spool.fileno(), 0, os.SEEK_SET)
-    return spool.fileno()
+    return spool.start()

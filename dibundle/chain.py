@@ -1,0 +1,84 @@
+"""Chains of bundles: each makes what the next one builds on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+
+from dibundle.apply import ApplyOptions, apply, base_names, find_base
+from dibundle.archive.opener import Archive, from_fd
+from dibundle.archive.readat import Spool, check_room
+from dibundle.bundle.manifest import Manifest
+from dibundle.bundle.reader import BundleReader
+from dibundle.errors import BaseMismatchError, UsageError
+from dibundle.progress import Progress, Silent
+
+
+def follow(
+    archives: Sequence[Archive],
+    bundles: Sequence[BundleReader],
+    options: ApplyOptions,
+    stack: ExitStack,
+    progress: Progress | None = None,
+) -> tuple[list[Archive], BundleReader]:
+    """Apply all of ``bundles`` but the last of their chain; return the archives there are then, and that last one.
+
+    What is made on the way lies in temporary files that ``stack`` gives back. The order of the bundles does not matter.
+    Raises :class:`BaseMismatchError` where nothing leads on, :class:`UsageError` where several bundles do.
+    """
+    progress = progress or Silent()
+    here = list(archives)
+    waiting = list(bundles)
+    while len(waiting) > 1:
+        ready = [bundle for bundle in waiting if _is_ready(bundle.manifest, here, options)]
+        needed = [
+            bundle for bundle in ready if any(_makes_for(bundle, other) for other in waiting if other is not bundle)
+        ]
+        if len(needed or ready) != 1:
+            raise _no_chain(waiting, ready)
+        (bundle,) = needed or ready
+        waiting.remove(bundle)
+        here.append(_made(bundle, here, options, stack, progress))
+    return here, waiting[0]
+
+
+def _is_ready(manifest: Manifest, archives: Sequence[Archive], options: ApplyOptions) -> bool:
+    try:
+        find_base(manifest, archives, options, believe=True).close()
+    except BaseMismatchError:
+        return False
+    return True
+
+
+def _makes_for(bundle: BundleReader, other: BundleReader) -> bool:
+    """Whether ``other`` builds on a layer that the target of ``bundle`` has, as far as the two tell."""
+    about = bundle.manifest.about
+    made = {digest for images in (about.targets if about else ()) for image in images for digest in image.diff_ids}
+    made |= {segment.digest for target in bundle.manifest.targets for segment in target.segments if segment.digest}
+    return any(item.digest in made for item in other.manifest.objects)
+
+
+def _made(
+    bundle: BundleReader, archives: Sequence[Archive], options: ApplyOptions, stack: ExitStack, progress: Progress
+) -> Archive:
+    """Apply a bundle into a temporary file."""
+    check_room(options.tmp, bundle.manifest.targets[0].size)
+    spool = stack.enter_context(closing(Spool(options.tmp)))
+    apply(archives, bundle, spool.write, options, progress)
+    name = ", ".join(_names(bundle.manifest)) or "an archive on the way"
+    return stack.enter_context(from_fd(spool.start(), name, spool_dir=options.tmp))
+
+
+def _names(manifest: Manifest) -> list[str]:
+    return [name for image in (manifest.about.targets[0] if manifest.about else ()) for name in image.names]
+
+
+def _no_chain(waiting: Sequence[BundleReader], ready: Sequence[BundleReader]) -> UsageError | BaseMismatchError:
+    if ready:
+        ends = " and ".join(", ".join(_names(bundle.manifest)) or "an image" for bundle in ready)
+        return UsageError(
+            f"{len(ready)} bundles can be applied and none builds on another: they make {ends}",
+            hint="apply them one at a time",
+        )
+    wanted = "; ".join(", ".join(base_names(bundle.manifest)) or "another image" for bundle in waiting)
+    return BaseMismatchError(f"no bundle builds on what is here: they need {wanted}", hint="give the first base too")

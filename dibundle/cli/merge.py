@@ -1,0 +1,58 @@
+"""``dib merge``."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+
+import click
+
+from dibundle.apply import ApplyOptions, apply
+from dibundle.archive.opener import from_fd
+from dibundle.archive.readat import Spool, check_room
+from dibundle.chain import follow
+from dibundle.cli import terminal
+from dibundle.cli.sources import all_bundles, open_sources
+from dibundle.create import CreateOptions, create
+from dibundle.delta import choose
+from dibundle.destination import Destination
+from dibundle.errors import UsageError
+
+
+@click.command("merge", short_help="Make one bundle of several that build on each other.")
+@click.argument("sources", nargs=-1, metavar="SOURCE...", required=True)
+@click.option("-o", "--output", metavar="OUT", required=True, help="The bundle to write.")
+@click.option(
+    "-l", "--level", type=click.IntRange(1, 9), default=choose.DEFAULT_LEVEL, show_default=True, help="1 fast, 9 small."
+)
+@click.option("--tmp", metavar="DIR", help="Where temporary files go.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+def command(sources: tuple[str, ...], output: str, level: int, tmp: str | None, quiet: bool) -> None:
+    """Make one bundle of a chain of bundles, with the base that the first of them needs.
+
+    \b
+        dib merge v1.tar v1-v2.dib v2-v3.dib -o v1-v3.dib
+
+    What the chain makes is rebuilt into a temporary file and compared with the base anew: what one bundle adds and the
+    next one drops is not in the result.
+    """
+    progress = terminal.progress(quiet=quiet)
+    options = ApplyOptions(tmp=tmp)
+    with ExitStack() as stack:
+        destination = Destination(output)
+        opened = open_sources(sources, stack, tmp=tmp)
+        opened.refuse_overwriting(destination)
+        if len(opened.bundles) < 2:
+            raise UsageError(f"{len(opened.bundles)} bundles given, merging takes two or more")
+        archives, last = follow(opened.archives, all_bundles(opened), options, stack, progress)
+        check_room(tmp, last.manifest.targets[0].size)
+        spool = stack.enter_context(closing(Spool(tmp)))
+        apply(archives, last, spool.write, options, progress)
+        target = stack.enter_context(from_fd(spool.start(), "the last target", spool_dir=tmp))
+        patch = choose.Options(level=level)
+        with destination:
+            result = create(opened.archives, target, destination.write, CreateOptions(patch=patch, tmp=tmp), progress)
+    progress.clear()
+    if not quiet:
+        terminal.message(
+            f"{terminal.escape(output)}: {terminal.human(result.size)} for {terminal.human(result.target_size)}"
+        )

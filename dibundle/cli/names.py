@@ -1,0 +1,89 @@
+"""Names of images as skopeo has them: ``docker-daemon:app:1``, ``oci:FOLDER``; anything else is a path."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Final
+
+from dibundle.archive.readat import Spool, check_room
+from dibundle.errors import FileError, UsageError
+
+_SAVE: Final = {
+    "docker-daemon": ("docker", "image", "inspect", "--format", "{{.Size}}"),
+    "containers-storage": ("podman", "image", "inspect", "--format", "{{.Size}}"),
+}
+_FILES: Final = ("docker-archive", "oci-archive", "oci")
+
+
+def engine_of(name: str) -> tuple[str, str] | None:
+    """Return transport and reference of a name that an engine has to save, None for any other name."""
+    transport, colon, reference = name.partition(":")
+    return (transport, reference) if colon and transport in _SAVE and not Path(name).exists() else None
+
+
+def path_of(name: str) -> str:
+    """Return the path that a name stands for: of ``oci:FOLDER:TAG`` the folder, as all that is in it counts."""
+    transport, colon, rest = name.partition(":")
+    if not colon or transport not in _FILES or Path(name).exists():
+        return name
+    if Path(rest).exists():
+        return rest
+    path, colon, _ = rest.rpartition(":")
+    while colon and not Path(path).exists():
+        path, colon, _ = path.rpartition(":")
+    return path if colon else rest
+
+
+def save(transport: str, reference: str, stack: ExitStack, *, tmp: str | None, platform: str | None = None) -> Spool:
+    """Ask an engine to save an image; return the archive in a temporary file that ``stack`` gives back."""
+    inspect = _SAVE[transport]
+    client = inspect[0]
+    if not reference:
+        raise UsageError(f"{transport}: names no image", hint=f"for example {transport}:app:1")
+    if shutil.which(client) is None:
+        raise FileError(f"{transport}:{reference} needs {client}, which is not installed")
+    told = _run([*inspect, reference])
+    if told.returncode:
+        raise FileError(
+            f"{client} has no image {reference}: {_last(told.stderr)}", hint=f"see what there is: {client} images"
+        )
+    size = told.stdout.strip()
+    check_room(tmp, int(size) if size.isdigit() else 0)
+    spool = stack.enter_context(closing(Spool(tmp)))
+    chosen = ["--platform", platform] if platform else []
+    command = [client, "save", *chosen, *(["--multi-image-archive"] if client == "podman" else []), reference]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as saving:
+        assert saving.stdout
+        assert saving.stderr
+        try:
+            while piece := saving.stdout.read(1 << 20):
+                spool.write(piece)
+        except BaseException:
+            saving.kill()
+            raise
+        text = saving.stderr.read()
+    if saving.returncode:
+        raise FileError(f"{client} could not save {reference}: {_last(text)}", hint=_remedy(text))
+    return spool
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    except OSError as error:
+        raise FileError(f"cannot run {command[0]}: {error.strerror}") from error
+
+
+def _last(text: bytes) -> str:
+    lines = text.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "no message"
+
+
+def _remedy(text: bytes) -> str | None:
+    """Say what to do where a containerd has thrown away what it unpacked."""
+    if b"not found" in text and b"content digest" in text:
+        return "containerd discards unpacked layers here: set discard_unpacked_layers = false and pull the image again"
+    return None

@@ -1,0 +1,150 @@
+"""Chains of bundles, merged bundles, folders and names of images as inputs."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.builders import TestImage, build_layer, docker_save, file
+from tests.content import noise, text
+from tests.program import dib, succeed
+
+
+def release(number: int) -> bytes:
+    words = text(1, 200_000)
+    files = [
+        file("usr/data", noise(1, 200_000)),
+        file("app/words", words[: 1000 * number] + b"version %d" % number + words[1000 * number :]),
+    ]
+    if number == 2:
+        files.append(file("app/only-in-two", noise(2, 300_000)))
+    return docker_save([TestImage([build_layer(files)], [f"example.com/app:{number}"])], "oci")
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """v1.tar to v4.tar and the bundles between neighbours."""
+    folder = tmp_path_factory.mktemp("versions")
+    for number in range(1, 5):
+        (folder / f"v{number}.tar").write_bytes(release(number))
+    for number in range(1, 4):
+        bundle = folder / f"v{number}-v{number + 1}.dib"
+        succeed("create", folder / f"v{number}.tar", folder / f"v{number + 1}.tar", bundle)
+    return folder
+
+
+def bundles(folder: Path, *names: str) -> list[Path]:
+    return [folder / f"{name}.dib" for name in names]
+
+
+@pytest.mark.parametrize(
+    "names", [("v1-v2", "v2-v3", "v3-v4"), ("v3-v4", "v1-v2", "v2-v3"), ("v2-v3", "v3-v4", "v1-v2")]
+)
+def test_a_chain_in_any_order(versions: Path, names: tuple[str, ...]):
+    ended = succeed("apply", *bundles(versions, *names), versions / "v1.tar")
+    assert ended.out == (versions / "v4.tar").read_bytes()
+
+
+def test_a_chain_leaves_nothing_behind(versions: Path, tmp_path: Path):
+    succeed(
+        "apply", versions / "v1.tar", *bundles(versions, "v1-v2", "v2-v3"), "-o", tmp_path / "v3.tar", "--tmp", tmp_path
+    )
+    assert (tmp_path / "v3.tar").read_bytes() == (versions / "v3.tar").read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["v3.tar"]
+
+
+def test_a_chain_with_a_gap(versions: Path, tmp_path: Path):
+    out = tmp_path / "out.tar"
+    ended = dib("apply", versions / "v1.tar", *bundles(versions, "v1-v2", "v3-v4"), "-o", out)
+    assert (ended.code, ended.out) == (6, b"")
+    assert "example.com/app:3" in ended.err
+    ended = dib("apply", versions / "v4.tar", *bundles(versions, "v1-v2", "v2-v3"), "-o", out)
+    assert ended.code == 6
+    assert "no bundle builds on what is here" in ended.err
+    assert not out.exists()
+
+
+def test_bundles_that_are_no_chain(versions: Path, tmp_path: Path):
+    other = tmp_path / "other.dib"
+    succeed("create", versions / "v1.tar", versions / "v4.tar", other)
+    ended = dib("apply", versions / "v1.tar", other, versions / "v1-v2.dib")
+    assert ended.code == 2
+    assert "none builds on another" in ended.err
+
+
+def test_a_damaged_link_of_a_chain(versions: Path, tmp_path: Path):
+    damaged = bytearray((versions / "v1-v2.dib").read_bytes())
+    damaged[-1] ^= 1
+    (tmp_path / "damaged.dib").write_bytes(damaged)
+    ended = dib("apply", versions / "v1.tar", tmp_path / "damaged.dib", versions / "v2-v3.dib")
+    assert (ended.code, ended.out) == (7, b"")
+
+
+def test_merging_leaves_out_what_is_dropped_again(versions: Path, tmp_path: Path):
+    merged, direct = tmp_path / "v1-v3.dib", tmp_path / "direct.dib"
+    succeed("merge", versions / "v1.tar", *bundles(versions, "v1-v2", "v2-v3"), "-o", merged)
+    succeed("create", versions / "v1.tar", versions / "v3.tar", direct)
+    assert merged.stat().st_size <= 1.2 * direct.stat().st_size
+    assert (versions / "v1-v2.dib").stat().st_size > 300_000
+    assert succeed("apply", versions / "v1.tar", merged).out == (versions / "v3.tar").read_bytes()
+    ended = dib("merge", versions / "v1.tar", versions / "v1-v2.dib", "-o", tmp_path / "no.dib")
+    assert (ended.code, (tmp_path / "no.dib").exists()) == (2, False)
+
+
+def unpacked(archive: Path, folder: Path) -> Path:
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    return folder
+
+
+def test_an_oci_layout_in_a_folder(versions: Path, tmp_path: Path):
+    old, new = (unpacked(versions / f"v{number}.tar", tmp_path / str(number)) for number in (1, 2))
+    assert succeed("apply", old, versions / "v1-v2.dib").out == (versions / "v2.tar").read_bytes()
+    assert succeed("apply", f"oci:{old}:latest", versions / "v1-v2.dib").out == (versions / "v2.tar").read_bytes()
+    succeed("create", f"oci:{old}", f"oci:{new}", tmp_path / "folders.dib")
+    made = succeed("apply", f"oci-archive:{versions / 'v1.tar'}", tmp_path / "folders.dib").out
+    (tmp_path / "made.tar").write_bytes(made)
+    again = unpacked(tmp_path / "made.tar", tmp_path / "again")
+    files = {path.relative_to(new): path.read_bytes() for path in new.rglob("*") if path.is_file()}
+    assert {path.relative_to(again): path.read_bytes() for path in again.rglob("*") if path.is_file()} == files
+
+
+def test_a_folder_that_is_no_layout(tmp_path: Path, versions: Path):
+    ended = dib("apply", tmp_path, versions / "v1-v2.dib")
+    assert ended.code == 4
+    assert "no OCI layout" in ended.err
+
+
+def engine(folder: Path, name: str, script: str) -> dict[str, str]:
+    """Put a program of that name first on the PATH."""
+    program = folder / name
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    return {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+def test_an_engine_is_asked_for_the_base(versions: Path, tmp_path: Path):
+    script = f'[ "$1" = image ] && echo 1000 && exit\n[ "$*" = "save app:1" ] && exec cat {versions / "v1.tar"}\nexit 9'
+    env = engine(tmp_path, "docker", script)
+    ended = dib("apply", "docker-daemon:app:1", versions / "v1-v2.dib", env=env)
+    assert (ended.code, ended.out) == (0, (versions / "v2.tar").read_bytes()), ended.err
+
+
+def test_an_engine_without_the_image(versions: Path, tmp_path: Path):
+    env = engine(tmp_path, "docker", "echo 'No such image: app:7' >&2; exit 1")
+    ended = dib("apply", "docker-daemon:app:7", versions / "v1-v2.dib", env=env)
+    assert ended.code == 3
+    assert "No such image: app:7" in ended.err
+    ended = dib("apply", "containers-storage:", versions / "v1-v2.dib")
+    assert ended.code == 2
+
+
+def test_a_containerd_that_threw_layers_away(versions: Path, tmp_path: Path):
+    script = '[ "$1" = image ] && echo 1 && exit\necho "content digest sha256:abc: not found" >&2; exit 1'
+    ended = dib("apply", "docker-daemon:app:1", versions / "v1-v2.dib", env=engine(tmp_path, "docker", script))
+    assert ended.code == 3
+    assert "discard_unpacked_layers" in ended.err
