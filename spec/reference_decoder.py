@@ -1,0 +1,3549 @@
+"""Decode dib bundles, slowly and plainly: the specification in this directory, as a program.
+
+    python3 -I reference_decoder.py [BASE...] BUNDLE > OUT
+
+It is written from the texts beside it alone and shares nothing with any other implementation. The sections that a
+part stands for are named in its comments. Exit codes: 0 done, 2 usage, 3 file or system, 5 the bundle is malformed or
+over a limit, 6 the base is wrong or damaged, 7 the bundle is damaged.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import lzma
+import mmap
+import re
+import struct
+import sys
+import tarfile
+import tempfile
+import zlib
+from array import array
+from bisect import bisect_right
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import pairwise
+from operator import mul
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+MiB = 1 << 20
+U32 = (1 << 32) - 1
+U64 = (1 << 64) - 1
+Content = bytes | mmap.mmap
+
+
+class Refused(Exception):  # noqa: N818  (the specification's word)
+    """The end of the work: what the exit code says."""
+
+    def __init__(self, text: str, code: int = 5) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def need(condition: object, text: str) -> None:
+    """Refuse the bundle as malformed unless the condition holds."""
+    if not condition:
+        raise Refused(text)
+
+
+def sha256(data: bytes) -> bytes:
+    """Give the digest of some bytes."""
+    return hashlib.sha256(data).digest()
+
+
+# --- dib.md, 1.3: zstd frames ---------------------------------------------------------------------------------------
+
+
+def zstd_decode(frame: bytes, size: int, source: bytes) -> bytes:
+    """Decode one zstd frame whose form is already checked."""
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+
+        words = zstd.ZstdDict(source, is_raw=True).as_prefix if len(source) >= 8 else None
+        try:
+            return zstd.decompress(frame, words)
+        except zstd.ZstdError as error:
+            raise Refused(f"zstd: {error}") from error
+    import zstandard
+
+    raw = zstandard.ZstdCompressionDict(source, dict_type=zstandard.DICT_TYPE_RAWCONTENT) if source else None
+    try:
+        return zstandard.ZstdDecompressor(dict_data=raw).decompress(frame, max_output_size=size)
+    except zstandard.ZstdError as error:
+        raise Refused(f"zstd: {error}") from error
+
+
+def zstd_reader(file: BinaryIO) -> IO[bytes]:
+    """Open a zstd file of any number of frames."""
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+
+        return zstd.ZstdFile(file)
+    import zstandard
+
+    return zstandard.ZstdDecompressor(max_window_size=1 << 31).stream_reader(file, read_across_frames=True)
+
+
+def zstd_error() -> type[Exception]:
+    """Name the error that a damaged zstd file gives."""
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+
+        return zstd.ZstdError
+    import zstandard
+
+    return zstandard.ZstdError
+
+
+def zstd_head(frame: bytes) -> tuple[int, int, int]:
+    """Read a frame's header: its length, the window and the content size."""
+    need(frame[:4] == b"\x28\xb5\x2f\xfd" and len(frame) > 5, "not a zstd frame")
+    flags = frame[4]
+    need(not flags & 3, "a zstd frame with a dictionary id")
+    need(not flags & 8, "a zstd frame with a reserved bit")
+    single = flags >> 5 & 1
+    need(single or flags >> 6, "a zstd frame that does not declare its content size")
+    at = 5 if single else 6
+    width = 1 << (flags >> 6)
+    need(len(frame) >= at + width, "a zstd frame ends early")
+    size = int.from_bytes(frame[at : at + width], "little") + (256 if width == 2 else 0)
+    window = size if single else (8 + (frame[5] & 7) << 7) << (frame[5] >> 3)
+    return at + width, window, size
+
+
+def zstd_end(frame: bytes, at: int) -> int:
+    """Find where a frame ends whose blocks begin at an offset."""
+    last = 0
+    while not last:
+        need(len(frame) >= at + 3, "a zstd frame ends early")
+        head = int.from_bytes(frame[at : at + 3], "little")
+        last, kind, length = head & 1, head >> 1 & 3, head >> 3
+        at += 3 + (1 if kind == 1 else length)
+    return at + (4 if frame[4] & 4 else 0)
+
+
+def unzstd(frame: bytes, size: int | None = None, source: bytes = b"", most: int = 64 * MiB) -> bytes:
+    """Decode a stored zstd frame under the rules of section 1.3."""
+    at, window, declared = zstd_head(frame)
+    need(window <= 64 * MiB, "a zstd window of more than 64 MiB")
+    need(declared == size if size is not None else declared <= most, "a zstd frame declares another size")
+    need(zstd_end(frame, at) == len(frame), "something follows a zstd frame, or it ends early")
+    result = zstd_decode(frame, declared, source) if declared else b""
+    need(len(result) == declared, "a zstd frame holds another size than it declares")
+    return result
+
+
+# --- dib.md, 2: values ----------------------------------------------------------------------------------------------
+
+
+class Msgpack:
+    """The strict msgpack of section 2.1, one value after another."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.at = data, 0
+
+    def take(self, length: int) -> bytes:
+        """Take that many bytes."""
+        need(self.at + length <= len(self.data), "msgpack ends early")
+        self.at += length
+        return self.data[self.at - length : self.at]
+
+    def number(self, width: int, least: int) -> int:
+        """Take a big-endian number, which must need that many bytes."""
+        value = int.from_bytes(self.take(width), "big")
+        need(value >= least, "a msgpack number is not in its shortest form")
+        return value
+
+    def head(self, forms: dict[int, tuple[int, int]], short: range) -> int:
+        """Take a value's head: a short form holds the number, the others say how wide it is."""
+        byte = self.take(1)[0]
+        if byte in short:
+            return byte - short.start
+        need(byte in forms, f"msgpack type {byte:#x} is not what belongs here")
+        return self.number(*forms[byte])
+
+    def uint(self) -> int:
+        """Take an unsigned integer."""
+        return self.head({0xCC: (1, 128), 0xCD: (2, 256), 0xCE: (4, 65536), 0xCF: (8, 1 << 32)}, range(128))
+
+    def array(self, length: int | None = None, most: int = U32) -> int:
+        """Take an array's head and give its length."""
+        count = self.head({0xDC: (2, 16), 0xDD: (4, 65536)}, range(0x90, 0xA0))
+        need(count == length if length is not None else count <= most, "a msgpack array of another length")
+        return count
+
+    def bin(self, length: int | None = None) -> bytes:
+        """Take a byte string."""
+        data = self.take(self.head({0xC4: (1, 0), 0xC5: (2, 256), 0xC6: (4, 65536)}, range(0)))
+        need(length is None or len(data) == length, "a byte string of another length")
+        return data
+
+    def text(self, most: int = U32) -> str:
+        """Take a UTF-8 string."""
+        head = self.head({0xD9: (1, 32), 0xDA: (2, 256), 0xDB: (4, 65536)}, range(0xA0, 0xC0))
+        need(head <= most, "a string over its limit")
+        try:
+            return self.take(head).decode()
+        except UnicodeDecodeError as error:
+            raise Refused("a string is not UTF-8") from error
+
+    def numbers(self) -> list[int]:
+        """Take an array of ascending integers."""
+        values = [self.uint() for _ in range(self.array(most=65536))]
+        need(all(a < b for a, b in pairwise(values)), "numbers do not ascend")
+        return values
+
+    def column(self) -> Column:
+        """Take a column."""
+        return Column(self.bin())
+
+    def end(self) -> None:
+        """Refuse bytes after the last value."""
+        need(self.at == len(self.data), "bytes after the last msgpack value")
+
+
+def unsign(number: int) -> int:
+    """Give a signed number of what is written of it."""
+    return -(number >> 1) - 1 if number & 1 else number >> 1
+
+
+class Column:
+    """LEB128 numbers: a column (section 2.2), and the numbers of cover.md."""
+
+    def __init__(self, data: bytes, at: int = 0) -> None:
+        self.data, self.at = data, at
+
+    def next(self) -> int:
+        """Take a number."""
+        value = shift = 0
+        while True:
+            need(self.at < len(self.data), "numbers end early")
+            byte = self.data[self.at]
+            self.at += 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                need(byte or shift == 7, "a number is not in its shortest form")
+                return value
+            need(shift < 63, "a number of more than nine bytes")
+
+    def take(self, length: int) -> bytes:
+        """Take bytes that stand between numbers."""
+        need(self.at + length <= len(self.data), "bytes end early")
+        self.at += length
+        return self.data[self.at - length : self.at]
+
+    def some(self, count: int) -> list[int]:
+        """Take that many numbers."""
+        return [self.next() for _ in range(count)]
+
+    def signed(self) -> int:
+        """Take a signed number."""
+        return unsign(self.next())
+
+    def positive(self) -> int:
+        """Take a number of at least 1."""
+        value = self.next()
+        need(value, "a length or count of 0")
+        return value
+
+    def end(self) -> None:
+        """Refuse numbers that are left over."""
+        need(self.at == len(self.data), "numbers are left over")
+
+
+# --- dib.md, 1 and 3: the file and its manifest ---------------------------------------------------------------------
+
+MAGIC = bytes.fromhex("8944 4942 0D0A 1A0A")
+
+
+class Span(NamedTuple):
+    """A range of an object."""
+
+    object: int
+    offset: int
+    length: int
+
+
+@dataclass
+class Frame:
+    """A frame as section 5 of the manifest has it."""
+
+    stream: int
+    codec: int
+    kind: int
+    stored: int
+    at: int
+    size: int
+    source_size: int
+    spans: list[Span]
+    digest: bytes
+
+
+@dataclass
+class Form:
+    """How a compressed layer of the base is made of its content (section 3.5)."""
+
+    object: int
+    size: int
+    digest: bytes
+    packing: bytes
+
+
+@dataclass
+class Target:
+    """A target as section 7 of the manifest has it."""
+
+    size: int
+    digest: bytes
+    rest: bytes
+    tail: int
+    first: int
+    frames: int
+    segments: list[tuple[int, bytes]]
+    program: list[bytes]
+
+    @property
+    def digest_text(self) -> bytes:
+        """Object number `objects` of section 3.2."""
+        return b"".join(digest.hex().encode() for _, digest in self.segments)
+
+
+@dataclass
+class Bundle:
+    """All that a bundle says, frames aside."""
+
+    data: Content
+    codecs: list[int] = field(default_factory=list)
+    encoders: list[int] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
+    kinds: bytes = b""
+    forms: list[Form] = field(default_factory=list)
+    frames: list[Frame] = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
+
+
+def take(data: Content, at: int, length: int) -> bytes:
+    """Read bytes of the file; where it is cut off it is damaged."""
+    if at + length > len(data):
+        raise Refused("the bundle is cut off", 7)
+    return data[at : at + length]
+
+
+def read_bundle(data: Content) -> Bundle:
+    """Read header, signature area and manifest (sections 1 and 3)."""
+    head = take(data, 0, 64)
+    magic, version, reserved, stored, size, digest = struct.unpack("<8sIIQQ32s", head)
+    need(magic == MAGIC and version == 1 and reserved == 0, "not a bundle of version 1")
+    need(1 <= stored <= 64 * MiB and 1 <= size <= 64 * MiB, "a manifest length out of range")
+    length = int.from_bytes(take(data, 64, 4), "little")
+    need(length <= MiB, "a signature of more than 1 MiB")
+    area = take(data, 64, length + 8)
+    if zlib.crc32(area[:-4]) != int.from_bytes(area[-4:], "little"):
+        raise Refused("the signature area's checksum is wrong", 7)
+    manifest = take(data, 72 + length, stored)
+    if sha256(manifest) != digest:
+        raise Refused("the manifest's digest is wrong", 7)
+    bundle = Bundle(data)
+    read_sections(bundle, unzstd(manifest, size), 72 + length + stored)
+    return bundle
+
+
+def read_sections(bundle: Bundle, manifest: bytes, at: int) -> None:
+    """Read the manifest's sections (section 3)."""
+    pack = Msgpack(manifest)
+    sections: dict[int, bytes] = {}
+    last = 0
+    for _ in range(pack.array(most=256)):
+        pack.array(2)
+        number = pack.uint()
+        need(last < number <= 1 << 31, "section ids do not ascend or are out of range")
+        need(number in {1, 3, 5, 7} or number % 2 == 0, f"critical section {number} is unknown")
+        sections[number], last = pack.bin(), number
+    pack.end()
+    need(sections.keys() >= {1, 3, 5, 7}, "a section is missing")
+    read_requires(bundle, Msgpack(sections[1]))
+    read_objects(bundle, Msgpack(sections[3]))
+    end = read_frames(bundle, Msgpack(sections[5]), at)
+    read_targets(bundle, Msgpack(sections[7]))
+    if 2 in sections:
+        read_about(Msgpack(sections[2]), len(bundle.targets))
+    if 4 in sections:
+        read_names(Msgpack(sections[4]), len(bundle.targets))
+    if 6 in sections:
+        read_forms(bundle, Msgpack(sections[6]))
+    if end > len(bundle.data):
+        raise Refused("the bundle is cut off", 7)
+    need(end == len(bundle.data), "bytes follow the last frame")
+
+
+def read_requires(bundle: Bundle, pack: Msgpack) -> None:
+    """Section 1: requires."""
+    pack.array(3)
+    bundle.codecs, transforms, bundle.encoders = pack.numbers(), pack.numbers(), pack.numbers()
+    pack.end()
+    need(all(codec <= 6 for codec in bundle.codecs) and not transforms, "the bundle requires what is unknown")
+    for number in bundle.encoders:
+        need(number % 16 in ENCODERS.get(number // 16, ()), f"re-encoder {number} is unknown")
+
+
+def read_objects(bundle: Bundle, pack: Msgpack) -> None:
+    """Section 3: base objects."""
+    pack.array(3)
+    bundle.kinds, sizes, digests = pack.bin(), pack.column(), pack.bin()
+    pack.end()
+    count = len(bundle.kinds)
+    need(count <= 65536 and len(digests) == 32 * count, "too many objects, or digests missing")
+    need(set(bundle.kinds) <= {1, 2, 3}, "an object of an unknown kind")
+    bundle.sizes = sizes.some(count)
+    sizes.end()
+    bundle.digests = [digests[at : at + 32] for at in range(0, len(digests), 32)]
+    need(len(set(bundle.digests)) == count, "an object occurs twice")
+
+
+def read_frames(bundle: Bundle, pack: Msgpack, at: int) -> int:
+    """Section 5: the frame table; gives the offset behind the last frame."""
+    pack.array(11)
+    streams, codecs, kinds = pack.bin(), pack.bin(), pack.bin()
+    columns = [pack.column() for _ in range(7)]
+    digests = pack.bin()
+    pack.end()
+    count = len(streams)
+    need(count == len(codecs) == len(kinds) and len(digests) == 32 * count, "frame columns differ in length")
+    need(count <= 1 << 20, "too many frames")
+    for number in range(count):
+        stored, size = columns[0].next(), columns[1].next()
+        kind, codec, stream = kinds[number], codecs[number], streams[number]
+        need(stored <= 80 * MiB and 1 <= size <= 64 * MiB, "a frame over its limits")
+        need(kind <= 2 and stream <= 31, "a frame of an unknown kind or stream")
+        need(codec in bundle.codecs, "a frame's codec is not listed")
+        implied = columns[2].next() if kind == 1 else 0
+        spans = read_spans(columns[3:]) if kind == 2 else []
+        total = implied + sum(span.length for span in spans)
+        need(total <= 128 * MiB, "a source of more than 128 MiB")
+        digest = digests[32 * number : 32 * number + 32]
+        bundle.frames.append(Frame(stream, codec, kind, stored, at, size, total, spans, digest))
+        at += stored
+    for column in columns:
+        column.end()
+    return at
+
+
+def read_spans(columns: list[Column]) -> list[Span]:
+    """Read the ranges of an explicit source."""
+    count = columns[0].positive()
+    need(count <= 1 << 20, "too many ranges")
+    return [Span(columns[1].next(), columns[2].next(), columns[3].positive()) for _ in range(count)]
+
+
+def read_targets(bundle: Bundle, pack: Msgpack) -> None:
+    """Section 7: targets."""
+    count = pack.array(most=1024)
+    need(count, "a bundle without targets")
+    first = 0
+    for _ in range(count):
+        target = read_target(pack, first)
+        first += target.frames
+        need(first <= len(bundle.frames), "targets have more frames than there are")
+        check_spans(bundle, target)
+        bundle.targets.append(target)
+    pack.end()
+    need(first == len(bundle.frames), "frames that belong to no target")
+
+
+def read_target(pack: Msgpack, first: int) -> Target:
+    """Read one target."""
+    pack.array(7)
+    size, digest, rest, tail, frames = pack.uint(), pack.bin(32), pack.bin(32), pack.uint(), pack.uint()
+    need(tail <= max(size - 1, 0) and tail >= size - 64 * MiB, "a tail out of range")
+    pack.array(3)
+    lengths, kinds, digests = pack.column(), pack.bin(), pack.bin()
+    need(len(kinds) <= 1 << 20 and set(kinds) <= {0, 1}, "too many segments, or of unknown kinds")
+    need(len(digests) == 32 * kinds.count(1), "digests of segments are missing or left over")
+    segments, at = [], 0
+    for kind in kinds:
+        segments.append((lengths.positive(), digests[at : at + 32 * kind]))
+        at += 32 * kind
+    lengths.end()
+    need(sum(length for length, _ in segments) == size, "the segments do not add up to the target")
+    pack.array(26)
+    return Target(size, digest, rest, tail, first, frames, segments, [pack.bin() for _ in range(26)])
+
+
+def check_spans(bundle: Bundle, target: Target) -> None:
+    """Refuse explicit ranges outside of their object, and what costs too much (4.5)."""
+    sizes = [*bundle.sizes, len(target.digest_text)]
+    cost = 0
+    for frame in bundle.frames[target.first : target.first + target.frames]:
+        cost += frame.size + frame.source_size
+        for span in frame.spans:
+            need(span.object < len(sizes), "a range of an object that is not there")
+            need(span.offset + span.length <= sizes[span.object], "a range outside of its object")
+    need(cost <= 8 * target.size + 64 * MiB, "a target costs too much")
+    need(len(target.program[0]) <= 65536 + target.size // 32, "a program has too many operations")
+
+
+def read_about(pack: Msgpack, targets: int) -> None:
+    """Section 2, which has no influence: check its form (3.4)."""
+    pack.array(3)
+    read_images(pack)
+    for _ in range(pack.array(targets)):
+        read_images(pack)
+    for _ in range(pack.array(most=1024)):
+        pack.array(2)
+        pack.text(4096)
+        pack.text(65536)
+    pack.end()
+
+
+def read_images(pack: Msgpack) -> None:
+    """Check the form of an array of images."""
+    for _ in range(pack.array(most=65536)):
+        pack.array(3)
+        for _ in range(pack.array(most=65536)):
+            pack.text(4096)
+        need(len(pack.bin()) in {0, 32}, "an image id of another length")
+        diff_ids = pack.bin()
+        need(len(diff_ids) % 32 == 0 and len(diff_ids) <= 32 * 65536, "diffIDs of another length")
+
+
+def read_names(pack: Msgpack, targets: int) -> None:
+    """Section 4, which has no influence: check its form (3.4)."""
+    pack.array(1)
+    for _ in range(pack.array(2 * targets)):
+        paths = pack.bin()
+        need(not paths or paths.endswith(b"\0"), "a path does not end with NUL")
+    pack.end()
+
+
+def read_forms(bundle: Bundle, pack: Msgpack) -> None:
+    """Section 6: forms (3.5)."""
+    last = -1
+    count = pack.array(most=65536)
+    need(count, "no forms")
+    for _ in range(count):
+        pack.array(4)
+        form = Form(pack.uint(), pack.uint(), pack.bin(32), pack.bin())
+        need(last < form.object < len(bundle.sizes), "forms do not ascend")
+        need(bundle.kinds[form.object] == 3 and len(form.packing) <= 16 * MiB, "a form of another object")
+        last = form.object
+        bundle.forms.append(form)
+    pack.end()
+
+
+# --- dib.md, 3.1 and 3.5: the base ----------------------------------------------------------------------------------
+
+
+class Objects:
+    """The contents of the base that a bundle asks for, by their digests."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.wanted = set(bundle.digests) | {form.digest for form in bundle.forms}
+        self.found: dict[bytes, Content] = {sha256(b""): b""}
+
+    def offer(self, reader: IO[bytes]) -> None:
+        """Hash a content and keep it if it is wanted."""
+        with tempfile.TemporaryFile() as file:
+            digest = hashlib.sha256()
+            while piece := reader.read(MiB):
+                digest.update(piece)
+                file.write(piece)
+            file.flush()
+            key = digest.digest()
+            if key in self.wanted and key not in self.found:
+                self.found[key] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def search(self, path: Path) -> None:
+        """Look through the members of an archive."""
+        with path.open("rb") as plain, opened(plain) as stream:
+            with tarfile.open(fileobj=stream, mode="r|") as tar:
+                for member in tar:
+                    if member.isfile() and (data := tar.extractfile(member)):
+                        self.offer_forms(data)
+
+    def offer_forms(self, data: IO[bytes]) -> None:
+        """Offer a member as stored and, where it is gzip or zstd, inflated."""
+        with tempfile.TemporaryFile() as file:
+            while piece := data.read(MiB):
+                file.write(piece)
+            file.seek(0)
+            self.offer(file)
+            file.seek(0)
+            if file.read(4)[:2] == b"\x1f\x8b" or head_is_zstd(file):
+                file.seek(0)
+                try:
+                    with opened(file) as stream:
+                        self.offer(stream)
+                except (OSError, EOFError, zlib.error, zstd_error()):
+                    return  # a member that only looks compressed
+
+    def make_forms(self) -> None:
+        """Make objects that the base has in another form only (3.5)."""
+        for form in self.bundle.forms:
+            wanted = self.bundle.digests[form.object]
+            content = self.found.get(form.digest)
+            if wanted in self.found or content is None:
+                continue
+            packing = read_packing(form.packing, self.bundle.encoders)
+            need(packing.takes == form.size, "a form of another size")
+            made = pack(packing, iter([bytes(content)]))
+            if sha256(made) == wanted:
+                self.found[wanted] = made
+
+    def all(self) -> list[Content]:
+        """Give all objects in their order, or say that the base is another."""
+        self.make_forms()
+        result = []
+        for size, digest in zip(self.bundle.sizes, self.bundle.digests, strict=True):
+            if digest not in self.found:
+                raise Refused(f"no base has the content {digest.hex()}", 6)
+            need(len(self.found[digest]) == size, "an object of another size than the bundle says")
+            result.append(self.found[digest])
+        return result
+
+
+def head_is_zstd(file: IO[bytes]) -> bool:
+    """Tell whether a file begins like zstd, a skippable frame included."""
+    file.seek(0)
+    head = file.read(4)
+    return head == b"\x28\xb5\x2f\xfd" or (len(head) == 4 and head[0] & 0xF0 == 0x50 and head[1:] == b"\x2a\x4d\x18")
+
+
+def opened(file: IO[bytes]) -> IO[bytes]:
+    """Open a file that may be compressed as a whole."""
+    file.seek(0)
+    head = file.read(6)
+    zstd = head_is_zstd(file)
+    file.seek(0)
+    if head[:2] == b"\x1f\x8b":
+        return gzip.open(file)  # type: ignore[return-value]
+    if head[:3] == b"BZh":
+        return bz2.BZ2File(file)
+    if head == b"\xfd7zXZ\0":
+        return lzma.LZMAFile(file)
+    return zstd_reader(file) if zstd else file  # type: ignore[arg-type]
+
+
+# --- dib.md, 4.1 and 4.2: header blocks and edits -------------------------------------------------------------------
+
+FIELDS = [  # the first byte of each field, and the one behind it
+    *[(0, 100), (100, 108), (108, 116), (116, 124), (124, 136), (136, 148), (148, 156), (156, 157), (157, 257)],
+    *[(257, 265), (265, 297), (297, 329), (329, 337), (337, 345), (345, 500), (500, 512)],
+]
+SIZE, CHKSUM = 4, 6
+NUMERIC = {1: 15, 2: 16, 3: 17, 4: 18, 5: 19, 12: 20, 13: 21}  # field: its column
+MOST = (1 << 63) - 1
+
+
+def content_length(block: bytes) -> int:
+    """Read the size field of a header block."""
+    text = block[124:136]
+    if text[0] & 0xC0 == 0x80:
+        value = int.from_bytes(text, "big") & ((1 << 95) - 1)
+        need(value <= MOST, "a record's size is out of range")
+        return value
+    digits = text.strip(b"\0 ")
+    need(not digits.strip(b"01234567"), "a record's size is no number")
+    return int(digits or b"0", 8)
+
+
+def styled(reference: bytes, number: int, blank: str) -> bytes:
+    """Write a number in the style of a field; `blank` is the style of a field that is all NUL."""
+    if not reference.strip(b"\0"):
+        text = (blank % number).encode()
+    else:
+        form = re.fullmatch(rb"( *)([0-7]+)([\0 ]*)", reference)
+        if form is None:
+            raise Refused("a field whose style is not known")
+        spaces, digits, rest = form.groups()
+        width = len(spaces) + len(digits)
+        text = (b"%o" % number).rjust(width, b" " if spaces else b"0") + rest
+    need(len(text) == len(reference), "a number does not fit into its field")
+    return text
+
+
+@dataclass
+class Change:
+    """What becomes of a field: a number, or text that shares its first bytes with the field's last text."""
+
+    field: int
+    number: int = 0
+    text: Draw | None = None
+    shared: int = 0
+
+
+@dataclass
+class Draw:
+    """A piece drawn from a stream: where its bytes are in the frames."""
+
+    pieces: list[tuple[int, int, int]]  # frame, offset, length
+
+    @property
+    def length(self) -> int:
+        """Count the bytes."""
+        return sum(length for _, _, length in self.pieces)
+
+
+@dataclass
+class Copy:
+    """Bytes of the base."""
+
+    span: Span
+
+
+@dataclass
+class Zeros:
+    """Zero bytes."""
+
+    length: int
+
+
+@dataclass
+class Edit:
+    """A header block, made of one of the base or of a register."""
+
+    register: int
+    base: Span | None
+    changes: list[Change]
+
+
+@dataclass
+class Begin:
+    """The content of a packing begins."""
+
+    packing: Draw
+    packed: int
+
+
+@dataclass
+class End:
+    """The content of a packing ends."""
+
+
+Step = Draw | Copy | Zeros | Edit | Begin | End
+
+
+# --- dib.md, 4.3 to 4.5: the program, gone through without making anything -------------------------------------------
+
+
+class Plan:
+    """What a target's program does, step by step, with all numbers resolved.
+
+    Where the program leads depends on the base and on the columns alone, so that everything about frames and their
+    implied sources is known, and checked, before anything is output.
+    """
+
+    def __init__(self, bundle: Bundle, target: Target, objects: list[Content]) -> None:
+        self.bundle, self.target, self.objects = bundle, target, objects
+        self.columns = [Column(column) for column in target.program]
+        self.steps: list[Step] = []
+        self.object = self.offset = 0
+        self.lengths = [0, 0]  # content lengths of the registers
+        self.texts = [0] * 16  # lengths of the last texts
+        self.numbers = [0] * 16
+        self.frames: list[list[int]] = [[] for _ in range(32)]  # of each stream, those not used up
+        for number in range(target.first, target.first + target.frames):
+            self.frames[bundle.frames[number].stream].append(number)
+        self.drawn = dict.fromkeys(range(target.first, target.first + target.frames), 0)
+        self.next_frame = target.first
+        self.sources: dict[int, list[Span]] = {}
+        self.repeats: dict[int, int] = {}  # frame: the last step that repeats of it
+        self.starts: dict[int, int] = {}  # frame: the step that draws first
+        self.yielded = self.packed_from = self.content = 0
+        self.last = -1
+        self.within = False
+        self.run()
+
+    def run(self) -> None:
+        """Go through all operations."""
+        self.shapes()
+        doing = [
+            *[self.seek, self.keep, self.mode, self.patch, self.add, self.repeat, self.raw, self.replace, self.zero],
+            *[self.header, self.begin, self.end],
+        ]
+        for operation in self.columns[0].data:
+            need(operation < len(doing), "an unknown operation")
+            doing[operation]()
+            self.last = operation
+        self.check()
+
+    def shapes(self) -> None:
+        """Read the table of shapes."""
+        column, self.table = self.columns[13], []
+        while column.at < len(column.data):
+            shape = column.next()
+            bits, raw = shape & 0xFFFF, shape >> 16
+            must = sum(1 << number for number in range(16) if number not in NUMERIC) & bits
+            need(raw < 1 << 16 and not raw & ~bits, "a shape with unknown bits")
+            need(raw & must == must and not raw >> SIZE & 1, "a shape that gives a field in the wrong way")
+            self.table.append(shape)
+        need(len(self.table) <= 4096, "too many shapes")
+
+    def emit(self, step: Step, length: int) -> None:
+        """Note a step and what it yields."""
+        if length or isinstance(step, End | Begin):
+            self.steps.append(step)
+            self.yielded += length
+
+    def draw(self, stream: int, length: int, source: Span | None = None) -> Draw:
+        """Take bytes of a stream: note which frames they come from, and their source."""
+        need(stream < 32, "a stream of too high a number")
+        pieces: list[tuple[int, int, int]] = []
+        while length:
+            need(self.frames[stream], "a stream ends early")
+            number = self.frames[stream][0]
+            frame, offset = self.bundle.frames[number], self.drawn[number]
+            if not offset:
+                need(number == self.next_frame, "frames are not needed in their order")
+                self.next_frame += 1
+                self.starts[number] = len(self.steps)
+            part = min(length, frame.size - offset)
+            if frame.kind == 1 and source and source.length:
+                need(part == length and not pieces, "a piece with a source goes beyond its frame")
+                self.sources.setdefault(number, []).append(source)
+            pieces.append((number, offset, part))
+            self.drawn[number] += part
+            length -= part
+            if self.drawn[number] == frame.size:
+                del self.frames[stream][0]
+        return Draw(pieces)
+
+    def read(self, length: int) -> Span:
+        """Take that many bytes from the cursor."""
+        need(self.object < len(self.objects), "the cursor is in no object")
+        span = Span(self.object, self.offset, length)
+        self.offset += length
+        need(self.offset <= len(self.objects[self.object]), "the cursor leaves its object")
+        return span
+
+    def at(self, span: Span) -> bytes:
+        """Get bytes of the base."""
+        return self.objects[span.object][span.offset : span.offset + span.length]
+
+    def edit(self, register: int, base: Span | None = None, old: int = 0) -> int:
+        """Plan an edit (4.2) and give the content length of the new block."""
+        number = self.columns[14].next()
+        need(number < len(self.table), "a shape that is not in the table")
+        shape = self.table[number]
+        changes = []
+        length = self.lengths[register] if base is None else old
+        for bit in range(16):
+            if not shape >> bit & 1:
+                continue
+            if shape >> 16 + bit & 1:
+                changes.append(self.text(bit))
+            else:
+                changes.append(Change(bit, self.number(bit, old)))
+                length = changes[-1].number if bit == SIZE else length
+        self.emit(Edit(register, base, changes), 512)
+        self.lengths[register] = length
+        return length
+
+    def text(self, bit: int) -> Change:
+        """Plan a field given as text."""
+        shared, length = self.columns[22].next(), self.columns[23].next()
+        need(shared <= self.texts[bit], "more bytes shared than the last text has")
+        need(shared + length <= FIELDS[bit][1] - FIELDS[bit][0], "a text is longer than its field")
+        self.texts[bit] = shared + length
+        return Change(bit, text=self.draw(0, length), shared=shared)
+
+    def number(self, bit: int, old: int) -> int:
+        """Plan a field given as a number."""
+        value = self.columns[NUMERIC[bit]].signed() + (old if bit == SIZE else self.numbers[bit])
+        need(0 <= value <= MOST, "a number out of range")
+        self.numbers[bit] = value
+        return value
+
+    def record(self) -> tuple[Span, int]:
+        """Take the header block at the cursor, and read its content length."""
+        span = self.read(512)
+        return span, content_length(self.at(span))
+
+    def seek(self) -> None:
+        """Operation 0."""
+        need(self.last != 0, "two seeks in a row")
+        number, offset = self.columns[1].next(), self.columns[2].signed()
+        need(number < len(self.objects), "a seek to an object that is not there")
+        self.offset = offset + (self.offset if number == self.object else 0)
+        self.object = number
+        need(0 <= self.offset <= len(self.objects[number]), "a seek to outside of an object")
+
+    def keep(self) -> None:
+        """Operation 1."""
+        length = self.columns[3].positive()
+        self.emit(Copy(self.read(length)), length)
+
+    def mode(self) -> None:
+        """Operation 2."""
+        for _ in range(self.columns[4].positive()):
+            span, old = self.record()
+            need(self.edit(0, span, old) == old, "a mode operation that changes a size")
+            length = old + -old % 512
+            self.emit(Copy(self.read(length)), length)
+
+    def patch(self) -> None:
+        """Operation 3."""
+        span, old = self.record()
+        new = self.edit(0, span, old)
+        source = self.read(old)
+        self.read(-old % 512)
+        self.emit(self.draw(self.columns[5].next(), new, source), new)
+        self.emit(Zeros(-new % 512), -new % 512)
+
+    def add(self) -> None:
+        """Operation 4."""
+        new = self.edit(0)
+        self.emit(self.draw(self.columns[5].next(), new), new)
+        self.emit(Zeros(-new % 512), -new % 512)
+
+    def repeat(self) -> None:
+        """Operation 5."""
+        number, offset, length = self.columns[9].next(), self.columns[10].next(), self.columns[11].positive()
+        need(self.drawn.get(number), "a repeat of a frame that was not drawn from")
+        need(offset + length <= self.bundle.frames[number].size, "a repeat goes beyond its frame")
+        self.repeats[number] = len(self.steps)
+        self.emit(Draw([(number, offset, length)]), length)
+
+    def raw(self) -> None:
+        """Operation 6."""
+        length = self.columns[6].positive()
+        self.emit(self.draw(self.columns[5].next(), length), length)
+
+    def replace(self) -> None:
+        """Operation 7."""
+        length, source = self.columns[6].positive(), self.read(self.columns[7].next())
+        self.emit(self.draw(self.columns[5].next(), length, source), length)
+
+    def zero(self) -> None:
+        """Operation 8."""
+        length = self.columns[8].positive()
+        self.emit(Zeros(length), length)
+
+    def header(self) -> None:
+        """Operation 9."""
+        register = self.columns[12].next()
+        need(register < 2, "a register that is not there")
+        self.edit(register)
+
+    def begin(self) -> None:
+        """Operation 10."""
+        need(not self.within, "a begin within a packing")
+        length, packed = self.columns[24].positive(), self.columns[25].next()
+        need(length <= 16 * MiB, "a packing of more than 16 MiB")
+        self.emit(Begin(self.draw(0, length), packed), packed)
+        self.within, self.packed_from = True, self.yielded
+
+    def end(self) -> None:
+        """Operation 11."""
+        need(self.within, "an end without a begin")
+        self.content += self.yielded - self.packed_from
+        self.within, self.yielded = False, self.packed_from
+        self.emit(End(), 0)
+
+    def check(self) -> None:
+        """Refuse what is left over, and what is over the limits."""
+        need(not self.within, "a begin without an end")
+        need(self.yielded == self.target.size, "the program yields another size")
+        need(self.content <= 16 * self.target.size + 64 * MiB, "too much content within packings")
+        for column in self.columns[1:]:
+            column.end()
+        need(not any(self.frames), "frames are not used up")
+        for number in self.drawn:
+            frame = self.bundle.frames[number]
+            if frame.kind == 1:
+                spans = self.sources.get(number, [])
+                need(frame.source_size == sum(span.length for span in spans), "an implied source of another size")
+            else:
+                self.sources[number] = frame.spans
+        self.check_kept()
+
+    def check_kept(self) -> None:
+        """Refuse more than 128 MiB of frames kept for repeats (4.4)."""
+        changes = [(self.starts[number], self.bundle.frames[number].size) for number in self.repeats]
+        changes += [(last + 1, -self.bundle.frames[number].size) for number, last in self.repeats.items()]
+        kept = 0
+        for _, change in sorted(changes):
+            kept += change
+            need(kept <= 128 * MiB, "too much kept for repeats")
+
+
+# --- dib.md, 4: the program, run ------------------------------------------------------------------------------------
+
+
+class Run:
+    """Makes a target's bytes by its plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.bundle, self.target = plan, plan.bundle, plan.target
+        self.registers = [bytes(512), bytes(512)]
+        self.texts = [b""] * 16
+        self.decoded: dict[int, bytes] = {}
+        self.uses = Counter(number for step in plan.steps for number in used_frames(step))
+        self.cost = 0
+
+    def output(self) -> Iterator[bytes]:
+        """Give the target in pieces."""
+        steps = iter(self.plan.steps)
+        for step in steps:
+            if isinstance(step, Begin):
+                yield self.packed(step, steps)
+            else:
+                yield from self.made(step)
+
+    def made(self, step: Step) -> Iterator[bytes]:
+        """Give what a step yields."""
+        if isinstance(step, Copy):
+            for at in range(0, step.span.length, MiB):
+                part = min(MiB, step.span.length - at)
+                yield self.plan.at(Span(step.span.object, step.span.offset + at, part))
+        elif isinstance(step, Zeros):
+            for at in range(0, step.length, MiB):
+                yield bytes(min(MiB, step.length - at))
+        elif isinstance(step, Edit):
+            yield self.edit(step)
+        elif isinstance(step, Draw):
+            yield from self.draw(step)
+
+    def draw(self, draw: Draw) -> Iterator[bytes]:
+        """Give the bytes of a piece; frames are decoded when first needed and dropped behind their last use."""
+        for number, offset, length in draw.pieces:
+            if number not in self.decoded:
+                self.decoded[number] = self.decode(number)
+            yield self.decoded[number][offset : offset + length]
+            self.uses[number] -= 1
+            if not self.uses[number]:
+                del self.decoded[number]
+
+    def decode(self, number: int) -> bytes:
+        """Check and decode a frame (1.3, 5)."""
+        frame = self.bundle.frames[number]
+        stored = take(self.bundle.data, frame.at, frame.stored)
+        if sha256(stored) != frame.digest:
+            raise Refused(f"the digest of frame {number} is wrong", 7)
+        text = self.target.digest_text
+        count = len(self.bundle.sizes)
+        parts = []
+        for span in self.plan.sources.get(number, []):
+            whole: Content = text if span.object == count else self.plan.objects[span.object]
+            parts.append(whole[span.offset : span.offset + span.length])
+        return decode_frame(frame.codec, stored, frame.size, b"".join(parts), self.bundle)
+
+    def edit(self, step: Edit) -> bytes:
+        """Make a header block (4.2)."""
+        reference = self.registers[step.register] if step.base is None else self.plan.at(step.base)
+        block = bytearray(reference)
+        for change in step.changes:
+            first, end = FIELDS[change.field]
+            if change.text is None:
+                block[first:end] = styled(reference[first:end], change.number, f"%0{end - first - 1}o\0")
+            else:
+                text = self.texts[change.field][: change.shared] + b"".join(self.draw(change.text))
+                self.texts[change.field] = text
+                block[first:end] = text.ljust(end - first, b"\0")
+        if step.changes and all(change.field != CHKSUM for change in step.changes):
+            total = sum(block) - sum(block[148:156]) + 8 * 32
+            block[148:156] = styled(reference[148:156], total, "%06o\0 ")
+        self.registers[step.register] = bytes(block)
+        return self.registers[step.register]
+
+    def packed(self, begin: Begin, steps: Iterator[Step]) -> bytes:
+        """Make packed bytes of the content up to the next end (4.6)."""
+        packing = read_packing(b"".join(self.draw(begin.packing)), self.bundle.encoders)
+        self.cost += packing.cost
+        need(self.cost <= 16 * self.target.size + 64 * MiB, "packings cost too much")
+        packed = pack(packing, self.content(steps))
+        need(len(packed) == begin.packed, "a packing makes another number of bytes")
+        return packed
+
+    def content(self, steps: Iterator[Step]) -> Iterator[bytes]:
+        """Give the content of a packing."""
+        for step in steps:
+            if isinstance(step, End):
+                return
+            yield from self.made(step)
+
+
+def used_frames(step: Step) -> list[int]:
+    """List the frames that a step draws from, each as often as it does."""
+    if isinstance(step, Draw):
+        draws = [step]
+    elif isinstance(step, Begin):
+        draws = [step.packing]
+    elif isinstance(step, Edit):
+        draws = [change.text for change in step.changes if change.text]
+    else:
+        draws = []
+    return [number for draw in draws for number, _, _ in draw.pieces]
+
+
+# --- dib.md, 6: output ----------------------------------------------------------------------------------------------
+
+
+class Output:
+    """Passes a target on and checks its digests; never ends at a multiple of 512 before the end."""
+
+    def __init__(self, target: Target, file: IO[bytes], fault: int) -> None:
+        self.target, self.file, self.fault = target, file, fault
+        self.whole, self.rest, self.own = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
+        self.segments = iter(target.segments)
+        self.left, self.expected = next(self.segments, (0, b""))
+        self.held = bytearray()
+        self.at = 0  # of the first byte that is held
+
+    def write(self, piece: bytes) -> None:
+        """Take the next bytes."""
+        self.whole.update(piece)
+        self.held += piece
+        while piece:
+            part, piece = piece[: self.left], piece[self.left :]
+            (self.own if self.expected else self.rest).update(part)
+            self.left -= len(part)
+            if not self.left:
+                self.next_segment()
+        self.release(min(self.target.tail, self.at + len(self.held)))
+
+    def next_segment(self) -> None:
+        """Check a segment that is whole."""
+        if self.expected:
+            self.same(self.own.digest(), self.expected)
+            self.own = hashlib.sha256()
+        self.left, self.expected = next(self.segments, (0, b""))
+
+    def release(self, end: int) -> None:
+        """Pass on what lies before an offset, but never up to a multiple of 512."""
+        end -= end % 512 == 0
+        if end > self.at:
+            self.file.write(self.held[: end - self.at])
+            del self.held[: end - self.at]
+            self.at = end
+
+    def same(self, digest: bytes, expected: bytes) -> None:
+        """Refuse a wrong digest."""
+        if digest != expected:
+            raise Refused("a digest of the output is wrong", self.fault)
+
+    def finish(self) -> None:
+        """Check everything, then pass on the rest."""
+        self.same(self.rest.digest(), self.target.rest)
+        self.same(self.whole.digest(), self.target.digest)
+        self.file.write(self.held)
+        self.file.flush()
+
+
+# --- dib.md, 4.6: packings ------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Body:
+    """A body: how many bytes of content, and the recipe that makes it."""
+
+    size: int
+    encoder: int = 0
+    parameter: int = 0
+    edits: list[tuple[int, int, int]] = field(default_factory=list)
+    literals: list[bytes] = field(default_factory=list)
+
+
+@dataclass
+class Packing:
+    """A packing: its parts, bodies or plain bytes, and what is known of their sizes."""
+
+    parts: list[Body | int]
+    plain: bytes
+
+    @property
+    def bodies(self) -> list[Body]:
+        """List the bodies."""
+        return [part for part in self.parts if isinstance(part, Body)]
+
+    @property
+    def takes(self) -> int:
+        """Count the content of all bodies."""
+        return sum(body.size for body in self.bodies)
+
+    @property
+    def cost(self) -> int:
+        """Weigh the content by what its encoders cost."""
+        return sum(body.size * (8 if body.encoder % 16 >= 7 else 1) for body in self.bodies)
+
+
+def read_packing(data: bytes, encoders: list[int], plain: bool = True) -> Packing:
+    """Read a packing, with or without its plain bytes behind it."""
+    numbers = Column(data)
+    count = numbers.next()
+    need(count <= 65536, "too many parts")
+    parts: list[Body | int] = []
+    for _ in range(count):
+        kind = numbers.next()
+        parts.append(read_body(numbers, kind >> 1, encoders) if kind & 1 else kind >> 1)
+    packing = Packing(parts, b"")
+    for body in packing.bodies:
+        for _, _, bits in body.edits:
+            body.literals.append(numbers.take(-(-bits // 8)))
+            spare = -bits % 8
+            need(not spare or not body.literals[-1][-1] >> 8 - spare, "bits behind the literals")
+    if plain:
+        packing.plain = numbers.take(sum(part for part in parts if isinstance(part, int)))
+    numbers.end()
+    return packing
+
+
+def read_body(numbers: Column, size: int, encoders: list[int]) -> Body:
+    """Read a body's recipe and check it (deflate.md, Recipes)."""
+    body = Body(size, numbers.next(), numbers.next())
+    need(body.encoder in encoders, "a re-encoder that is not listed")
+    kind = body.encoder // 16
+    right = {6: body.parameter in {8, 9}}.get(kind, body.parameter == 0)
+    need(16385 <= body.parameter <= 1 << 30 if kind in {3, 4, 5} else right, "a parameter out of range")
+    count = numbers.next()
+    need(count <= 65536, "too many edits")
+    for number in range(count):
+        edit = numbers.next(), numbers.next(), numbers.next()
+        need(max(edit) < 1 << 62, "an edit out of range")
+        need(edit[1] or edit[2], "an edit that does nothing")
+        need(edit[0] or not number, "an edit right behind another")
+        body.edits.append(edit)
+    return body
+
+
+def pack(packing: Packing, content: Iterator[bytes]) -> bytes:
+    """Make the packed bytes of the content."""
+    waiting = bytearray()
+    at, out = 0, []
+    for part in packing.parts:
+        if isinstance(part, int):
+            out.append(packing.plain[at : at + part])
+            at += part
+            continue
+        while len(waiting) < part.size:
+            piece = next(content, None)
+            if piece is None:
+                raise Refused("less content than the bodies take")
+            waiting += piece
+        out.append(make_body(part, bytes(waiting[: part.size])))
+        del waiting[: part.size]
+    need(not waiting and not any(content), "more content than the bodies take")
+    return b"".join(out)
+
+
+# --- dib.md, 5: codecs ----------------------------------------------------------------------------------------------
+
+
+def decode_frame(codec: int, stored: bytes, size: int, source: bytes, bundle: Bundle) -> bytes:
+    """Decode the stored bytes of a frame."""
+    if codec == 0:
+        result = stored
+    elif codec == 1:
+        result = unzstd(stored, size)
+    elif codec == 2:
+        result = unzstd(stored, size, source)
+    elif codec == 3:
+        result = vcdiff(unzstd(stored, most=2 * size + 65536), size, source)
+    elif codec == 4:
+        result = Cover(stored, size, len(source)).apply(source)
+    elif codec == 5:
+        result = relink(stored, size, source)
+    else:
+        result = unpack(stored, size, source, bundle)
+    need(len(result) == size, "a frame yields another size")
+    return result
+
+
+# --- vcdiff.md ------------------------------------------------------------------------------------------------------
+
+
+class Integers:
+    """The integers of VCDIFF: seven bits to a byte, the highest first (RFC 3284, 2)."""
+
+    def __init__(self, data: bytes, at: int = 0) -> None:
+        self.data, self.at = data, at
+
+    def byte(self) -> int:
+        """Take a byte."""
+        return self.take(1)[0]
+
+    def take(self, length: int) -> bytes:
+        """Take bytes."""
+        need(self.at + length <= len(self.data), "a VCDIFF section ends early")
+        self.at += length
+        return self.data[self.at - length : self.at]
+
+    def next(self) -> int:
+        """Take an integer."""
+        value = 0
+        while True:
+            byte = self.byte()
+            value = value << 7 | byte & 127
+            need(value < 1 << 62, "a VCDIFF integer of 2^62 or above")
+            if byte < 128:
+                return value
+
+
+NOOP, ADD, RUN, COPY = range(4)
+Code = tuple[int, int, int]  # instruction, size, mode
+
+
+@cache
+def code_table() -> list[tuple[Code, Code]]:
+    """Make the default code table (RFC 3284, 5.6)."""
+    none = (NOOP, 0, 0)
+    table = [((RUN, 0, 0), none)] + [((ADD, size, 0), none) for size in range(18)]
+    for mode in range(9):
+        table += [((COPY, size, mode), none) for size in (0, *range(4, 19))]
+    for mode in range(9):
+        for size in range(1, 5):
+            table += [((ADD, size, 0), (COPY, copied, mode)) for copied in (range(4, 7) if mode < 6 else (4,))]
+    return table + [((COPY, 4, mode), (ADD, 1, 0)) for mode in range(9)]
+
+
+@dataclass
+class Window:
+    """A window of a VCDIFF file, its head read."""
+
+    indicator: int
+    length: int
+    at: int
+    size: int
+    adler: int
+    data: bytes
+    instructions: bytes
+    addresses: bytes
+
+
+def read_windows(delta: bytes) -> list[Window]:
+    """Read the heads of all windows."""
+    file = Integers(delta)
+    need(file.take(4) == b"\xd6\xc3\xc4\x00", "not a VCDIFF file")
+    indicator = file.byte()
+    need(indicator in {0, 4}, "a VCDIFF header indicator that is not known")
+    if indicator:
+        file.take(file.next())
+    windows: list[Window] = []
+    while not windows or file.at < len(delta):
+        windows.append(read_window(file))
+    return windows
+
+
+def read_window(file: Integers) -> Window:
+    """Read one window's head and sections."""
+    indicator = file.byte()
+    need(indicator < 8 and indicator & 3 != 3, "a VCDIFF window indicator that is not known")
+    length, at = (file.next(), file.next()) if indicator & 3 else (0, 0)
+    encoded = file.next()
+    start = file.at
+    size = file.next()
+    need(file.byte() == 0, "a VCDIFF delta indicator that is not 0")
+    data, instructions, addresses = file.next(), file.next(), file.next()
+    adler = int.from_bytes(file.take(4), "big") if indicator & 4 else 0
+    window = Window(indicator, length, at, size, adler, file.take(data), file.take(instructions), file.take(addresses))
+    need(file.at - start == encoded, "a VCDIFF delta of another length")
+    return window
+
+
+def vcdiff(delta: bytes, size: int, source: bytes) -> bytes:
+    """Decode a VCDIFF file."""
+    windows = read_windows(delta)
+    need(sum(window.size for window in windows) == size, "VCDIFF windows make another size")
+    target = bytearray()
+    for window in windows:
+        whole = source if window.indicator & 1 else target
+        need(window.at + window.length <= len(whole), "a VCDIFF source segment that is not there")
+        segment = whole[window.at : window.at + window.length]
+        made = Vcdiff(window, bytes(segment)).run()
+        need(not window.indicator & 4 or zlib.adler32(made) == window.adler, "a VCDIFF window's Adler-32 is wrong")
+        target += made
+    return bytes(target)
+
+
+class Vcdiff:
+    """The decoding of one window."""
+
+    def __init__(self, window: Window, segment: bytes) -> None:
+        self.window, self.segment = window, segment
+        self.data, self.addresses = Integers(window.data), Integers(window.addresses)
+        self.made = bytearray()
+        self.near, self.same, self.slot = [0] * 4, [0] * 768, 0
+
+    def run(self) -> bytes:
+        """Follow the instructions."""
+        instructions = Integers(self.window.instructions)
+        while instructions.at < len(instructions.data):
+            for code, fixed, mode in code_table()[instructions.byte()]:
+                if code == NOOP:
+                    continue
+                size = fixed or instructions.next()
+                need(len(self.made) + size <= self.window.size, "a VCDIFF window makes too much")
+                if code == ADD:
+                    self.made += self.data.take(size)
+                elif code == RUN:
+                    self.made += self.data.take(1) * size
+                else:
+                    self.copy(self.address(mode), size)
+        need(len(self.made) == self.window.size, "a VCDIFF window makes too little")
+        need(self.data.at == len(self.data.data), "VCDIFF data is left over")
+        need(self.addresses.at == len(self.addresses.data), "VCDIFF addresses are left over")
+        return bytes(self.made)
+
+    def address(self, mode: int) -> int:
+        """Decode an address (RFC 3284, 5.3)."""
+        here = len(self.segment) + len(self.made)
+        if mode == 0:
+            address = self.addresses.next()
+        elif mode == 1:
+            address = here - self.addresses.next()
+        elif mode < 6:
+            address = self.near[mode - 2] + self.addresses.next()
+        else:
+            address = self.same[(mode - 6) * 256 + self.addresses.byte()]
+        need(0 <= address < here, "a VCDIFF address out of range")
+        self.near[self.slot] = address
+        self.slot = (self.slot + 1) % 4
+        self.same[address % 768] = address
+        return address
+
+    def copy(self, address: int, size: int) -> None:
+        """Copy from the source segment and the window, which may overlap what is written."""
+        part = self.segment[address : address + size]
+        self.made += part
+        size -= len(part)
+        start = max(0, address - len(self.segment))
+        while size:
+            part = bytes(self.made[start : start + size])
+            self.made += part
+            size -= len(part)
+
+
+# --- cover.md -------------------------------------------------------------------------------------------------------
+
+
+class Stored(NamedTuple):
+    """A stream header."""
+
+    packer: int
+    stored: int
+    size: int
+
+
+def stream_headers(numbers: Column, count: int, packers: Iterable[int] = (0, 1, 2)) -> list[Stored]:
+    """Read stream headers."""
+    headers = []
+    for _ in range(count):
+        header = Stored(numbers.take(1)[0], numbers.next(), numbers.next())
+        need(header.packer in packers, "a packer that is not known here")
+        need(header.size or not header.packer, "an empty stream that is not stored")
+        headers.append(header)
+    return headers
+
+
+def unpacked(header: Stored, data: bytes, source: bytes = b"") -> bytes:
+    """Unpack a stream (packers 0, 1, 2 and 5)."""
+    if header.packer == 0:
+        result = data
+    elif header.packer == 1:
+        result = unzstd(data, header.size)
+    elif header.packer == 5:
+        result = unzstd(data, header.size, source)
+    else:
+        words = min(max(header.size, 4096), 64 * MiB)
+        decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": words}])
+        try:
+            result = decoder.decompress(data, header.size + 1)
+            if not decoder.eof:
+                result += decoder.decompress(b"", 1)
+        except (lzma.LZMAError, EOFError) as error:
+            raise Refused(f"LZMA2: {error}") from error
+        need(decoder.eof and not decoder.unused_data, "LZMA2 without its end mark, or with more behind it")
+    need(len(result) == header.size, "a stream holds another size than it declares")
+    return result
+
+
+def add_bytes(one: bytes, other: bytes) -> bytes:
+    """Add byte by byte, modulo 256."""
+    out = []
+    for at in range(0, len(other), 4096):
+        part = other[at : at + 4096]
+        if not part.strip(b"\0"):
+            out.append(one[at : at + len(part)])
+            continue
+        low = int.from_bytes(b"\x7f" * len(part), "little")
+        a, b = int.from_bytes(one[at : at + len(part)], "little"), int.from_bytes(part, "little")
+        out.append((((a & low) + (b & low)) ^ ((a ^ b) & ~low & (low << 1 | low))).to_bytes(len(part), "little"))
+    return b"".join(out)
+
+
+class Piece(NamedTuple):
+    """A cover: where it is in the target and in the source."""
+
+    target: int
+    source: int
+    length: int
+
+
+PACKERS = [{0, 1, 2}, {0, 1, 2}, {0, 1, 2}, {0, 1, 2, 3, 4}, {0, 1, 2, 5}]
+
+
+class Cover:
+    """A cover payload: its streams, with the covers unpacked and checked."""
+
+    def __init__(self, payload: bytes, size: int, source_size: int) -> None:
+        numbers = Column(payload)
+        count = numbers.next()
+        need(count <= min(size, 1 << 20), "too many covers")
+        self.headers = stream_headers(numbers, 5, range(6))
+        need(sum(header.stored for header in self.headers) == len(payload) - numbers.at, "streams of another length")
+        for number, header in enumerate(self.headers):
+            need(header.packer in PACKERS[number], "a packer that is not for this stream")
+            need(number > 2 or count <= header.size <= 9 * count, "a stream of covers of an impossible size")
+        need(self.headers[3].size + self.headers[4].size == size, "streams do not add up to the target")
+        self.data = [numbers.take(header.stored) for header in self.headers]
+        self.size = size
+        self.covers = self.read(count, source_size)
+
+    def read(self, count: int, source_size: int) -> list[Piece]:
+        """Unpack and check the covers."""
+        gaps, lengths, seeks = (Column(unpacked(self.headers[i], self.data[i])) for i in range(3))
+        covers, target, source = [], 0, 0
+        for _ in range(count):
+            gap, length = gaps.next(), lengths.positive()
+            target += gap
+            source += gap + seeks.signed()
+            need(source >= 0 and source + length <= source_size, "a cover outside of the source")
+            need(target + length <= self.size, "a cover outside of the target")
+            covers.append(Piece(target, source, length))
+            target, source = target + length, source + length
+        for numbers in (gaps, lengths, seeks):
+            numbers.end()
+        need(sum(cover.length for cover in covers) == self.headers[3].size, "covers of another length in all")
+        return covers
+
+    def differences(self, source: bytes) -> bytes:
+        """Unpack stream 3."""
+        header, data = self.headers[3], self.data[3]
+        if header.packer == 3:
+            return Model(data, source).run(self.covers)
+        return sparse(data, header.size) if header.packer == 4 else unpacked(header, data)
+
+    def apply(self, source: bytes) -> bytes:
+        """Make the target."""
+        literals = unpacked(self.headers[4], self.data[4], source)
+        differences = self.differences(source)
+        out, literal, covered, end = [], 0, 0, 0
+        for cover in self.covers:
+            gap = cover.target - end
+            out.append(literals[literal : literal + gap])
+            part = source[cover.source : cover.source + cover.length]
+            out.append(add_bytes(part, differences[covered : covered + cover.length]))
+            literal, covered, end = literal + gap, covered + cover.length, cover.target + cover.length
+        out.append(literals[literal:])
+        return b"".join(out)
+
+
+def sparse(data: bytes, size: int) -> bytes:
+    """Unpack packer 4: runs between zeros."""
+    numbers = Column(data)
+    headers = stream_headers(numbers, 3)
+    need(all(header.size <= size for header in headers), "a stream of runs is too long")
+    need(sum(header.stored for header in headers) == len(data) - numbers.at, "streams of another length")
+    gaps, lengths, values = (unpacked(header, numbers.take(header.stored)) for header in headers)
+    out, runs, run, at = bytearray(), Column(gaps), Column(lengths), 0
+    while runs.at < len(gaps):
+        gap, length = runs.next(), run.positive()
+        need(len(out) + gap + length <= size and at + length <= len(values), "runs end beyond the stream")
+        out += bytes(gap) + values[at : at + length]
+        at += length
+    run.end()
+    need(at == len(values), "values are left over")
+    return bytes(out) + bytes(size - len(out))
+
+
+# --- cover.md, the model --------------------------------------------------------------------------------------------
+
+KNOTS = [
+    *[1, 2, 3, 6, 10, 16, 27, 45, 73, 120, 194, 310, 488, 747, 1101, 1546, 2047, 2549, 2994, 3348, 3607, 3785, 3901],
+    *[3975, 4022, 4050, 4068, 4079, 4085, 4089, 4092, 4093, 4094],
+]
+GOLD = 0x9E3779B1
+RATE = [655360 // (10 * n + 16) for n in range(1024)]
+
+
+@cache
+def squash_table() -> list[int]:
+    """Give squash(x) at x + 2048."""
+    table = []
+    for x in range(4096):
+        k, w = x >> 7, x & 127
+        table.append((KNOTS[k] * (128 - w) + KNOTS[k + 1] * w + 64) >> 7)
+    return table
+
+
+@cache
+def stretch_table() -> list[int]:
+    """Give stretch(p) at p."""
+    squash, table, x = squash_table(), [], -2047
+    for p in range(4096):
+        while x < 2047 and squash[x + 2048] < p:
+            x += 1
+        table.append(x)
+    return table
+
+
+def mixed_hash(a: int, b: int, c: int) -> int:
+    """Give H(a, b, c)."""
+    h = (a * GOLD ^ b * 0x85EBCA6B ^ (c + 1) * 0xC2B2AE35) & U32
+    h = (h ^ h >> 15) * 0x2C1B3C6D & U32
+    return h ^ h >> 13
+
+
+class Coder:
+    """The arithmetic decoder."""
+
+    def __init__(self, data: bytes) -> None:
+        need(len(data) >= 4, "an arithmetic-coded stream is too short")
+        self.data, self.at = data, 4
+        self.low, self.high, self.code = 0, U32, int.from_bytes(data[:4], "big")
+
+    def bit(self, chance: int) -> int:
+        """Decode a bit that is 1 with chance / 65536."""
+        middle = self.low + ((self.high - self.low) * chance >> 16)
+        bit = int(self.code <= middle)
+        if bit:
+            self.high = middle
+        else:
+            self.low = middle + 1
+        while not (self.low ^ self.high) >> 24:
+            need(self.at < len(self.data), "an arithmetic-coded stream ends early")
+            self.low = self.low << 8 & U32
+            self.high = self.high << 8 & U32 | 255
+            self.code = self.code << 8 & U32 | self.data[self.at]
+            self.at += 1
+        return bit
+
+    def end(self) -> None:
+        """Check the end of the stream."""
+        need(self.at == len(self.data) and self.code == self.low, "an arithmetic-coded stream ends wrongly")
+
+
+class Counters:
+    """Counters: probabilities of 22 bits and counts."""
+
+    def __init__(self, size: int, p: int) -> None:
+        self.p, self.n = array("I", [p]) * size, array("H", [0]) * size
+
+    def learn(self, at: int, bit: int, limit: int) -> None:
+        """Learn a bit."""
+        p, n = self.p[at], self.n[at]
+        self.p[at] = p + (((4194303 if bit else 0) - p) * RATE[n] >> 16)
+        if n < limit:
+            self.n[at] = n + 1
+
+    def alone(self, coder: Coder, at: int, limit: int) -> int:
+        """Decode a bit with one counter alone, and learn it."""
+        bit = coder.bit(max(self.p[at] >> 6, 1))
+        self.learn(at, bit, limit)
+        return bit
+
+
+class Model:
+    """Packer 3: the differences, arithmetic-coded."""
+
+    def __init__(self, data: bytes, source: bytes) -> None:
+        need(len(data) >= 2, "a model stream is too short")
+        self.bits, self.quiet = data[0], data[1]
+        need(10 <= self.bits <= 20 and self.quiet <= 32, "parameters of a model out of range")
+        self.coder = Coder(data[2:])
+        self.source = bytes(3) + source + bytes(4)  # 0 outside; offsets are three higher
+        self.flag, self.value = Counters(6 << self.bits, 262144), Counters(6 << self.bits, 2097152)
+        self.short, self.span = Counters(1 << 19, 16384), Counters(256, 2097152)
+        self.weights = {name: [26214] * (6 * 4096) for name in ("flag", "guess", "value")}
+        self.near, self.far = [0] * 65536, [0] * 65536
+        self.seen = self.last = self.previous = self.last_group = self.guessed = self.spans = 0
+        self.still = 128
+        self.moved = self.place = self.group = self.word = self.aim = self.guess_near = self.guess_far = 0
+
+    def run(self, covers: list[Piece]) -> bytes:
+        """Decode the differences of all covers."""
+        out = bytearray()
+        for cover in covers:
+            self.moved, self.place = cover.target - cover.source & U32, 0
+            at, end = cover.source, cover.source + cover.length
+            while at < end:
+                if self.quiet and not self.place and self.still == 128 and end - at >= 32 and self.quiet_span():
+                    out += bytes(32)
+                    at += 32
+                else:
+                    out.append(self.byte(at))
+                    at += 1
+        self.coder.end()
+        return bytes(out)
+
+    def quiet_span(self) -> int:
+        """Step 0."""
+        bit = self.span.alone(self.coder, self.spans & 255, 255)
+        self.spans = (self.spans * 2 + bit) & U32
+        if not bit:
+            self.still = 0
+        return bit
+
+    def mix(self, counters: Counters, places: list[int], name: str, number: int, limit: int) -> int:
+        """Decode a bit mixed from six counters."""
+        p, n, weights, stretch = counters.p, counters.n, self.weights[name], stretch_table()
+        x = [stretch[p[at] >> 10] for at in places]
+        first = 6 * number
+        weight = weights[first : first + 6]
+        d = sum(map(mul, x, weight)) >> 16
+        q = squash_table()[min(max(d, -2047), 2047) + 2048]
+        bit = self.coder.bit(16 * q + 8)
+        error = (4096 * bit - q) * 6
+        weights[first : first + 6] = [w + ((v * error + 32768) >> 16) for w, v in zip(weight, x, strict=True)]
+        goal = 4194303 if bit else 0
+        for at in places:
+            count = n[at]
+            p[at] += (goal - p[at]) * RATE[count] >> 16
+            if count < limit:
+                n[at] = count + 1
+        return bit
+
+    def flags(self, hashes: list[int], name: str, number: int) -> int:
+        """Decode a bit mixed from the six `flag` tables."""
+        places = [(i << self.bits) + (h >> 32 - self.bits) for i, h in enumerate(hashes)]
+        return self.mix(self.flag, places, name, number, 255)
+
+    def group_begins(self, at: int) -> None:
+        """Step 1."""
+        self.word = int.from_bytes(self.source[at + 3 : at + 7], "little")
+        self.aim, self.group = at + self.word & U32, 0
+        near, far = self.near[(self.aim * GOLD & U32) >> 16], self.far[self.aim >> 12 & 65535]
+        self.guess_near, self.guess_far = self.guess(near), self.guess(far)
+
+    def guess(self, entry: int) -> int:
+        """Guess a group by an entry of near or far."""
+        return by_bytes(self.word + entry - self.moved & U32, self.word, -1) if entry else 0
+
+    def byte(self, at: int) -> int:
+        """Decode the difference of one byte (steps 1 to 6)."""
+        if not self.place:
+            self.group_begins(at)
+        shift = 8 * self.place
+        mask = (1 << shift) - 1
+        guesses = self.guess_near, self.guess_far, self.last_group
+        g = [guess >> shift & 255 for guess in guesses]
+        hit = [int(guess & mask == self.group) for guess in guesses]
+        hits = hit[0] + 2 * hit[1] + 4 * hit[2]
+        state = (g[0] != 0) + 2 * (g[1] != 0) + 4 * (g[2] != 0) + 8 * hits
+        around = self.source[at : at + 7]
+        changed = self.changed(around, state)
+        difference = 0
+        if changed:
+            difference = self.guessed_right(around, g, hit, hits) or self.spelled(around, g, hit)
+        self.learn(at, changed, difference)
+        return difference
+
+    def changed(self, around: bytes, state: int) -> int:
+        """Step 3."""
+        s3, s2, s1, s0, n1, n2, n3 = around
+        place, seen, four = self.place, self.seen, self.seen & 15
+        if self.quiet and not place and not seen & (1 << self.quiet) - 1:
+            return self.short.alone(self.coder, 8 * (s1 + 256 * s2) + (state & 7), 1000)
+        opening = state + (64 if not place and not seen & 7 else 0)
+        hashes = [
+            mixed_hash(s1 + 256 * s2, four, 1),
+            mixed_hash(s1, seen & 255, 2 + 256 * place),
+            mixed_hash(s0 + 256 * s1 + 65536 * n1, seen & 7, 3),
+            mixed_hash(opening, four, place),
+            mixed_hash(s1 + 256 * s2 + 65536 * s3, opening, 5),
+            mixed_hash(n3 + 256 * n2 + 65536 * s1, four + 256 * place, 6),
+        ]
+        return self.flags(hashes, "flag", state + 64 * four + 1024 * place)
+
+    def guessed_right(self, around: bytes, g: list[int], hit: list[int], hits: int) -> int:
+        """Step 4: the difference if it is the one guessed, else 0."""
+        source = next((number for number in (1, 3, 2) if hit[number - 1] and g[number - 1]), 0)
+        if not source:
+            return 0
+        guess = g[source - 1]
+        _, s2, s1, s0, _, _, _ = around
+        four = self.seen & 15
+        alike = (g[0] == guess) + 2 * (g[1] == guess) + 4 * (g[2] == guess)
+        trust = source + 4 * alike + 32 * hits + 256 * self.place
+        hashes = [
+            mixed_hash(trust, four, 21),
+            mixed_hash(trust, s1 + 256 * s2, 22),
+            mixed_hash(guess + 256 * self.last, trust, 23),
+            mixed_hash(self.guessed & 255, trust, 24),
+            mixed_hash(s0 + 256 * s1 + 65536 * guess, trust, 25),
+            mixed_hash(self.aim >> 12, trust, 26),
+        ]
+        bit = self.flags(hashes, "guess", trust)
+        self.guessed = self.guessed << 1 & U32 | bit
+        return guess if bit else 0
+
+    def spelled(self, around: bytes, g: list[int], hit: list[int]) -> int:
+        """Step 5: a difference bit by bit."""
+        _, _, s1, s0, _, _, _ = around
+        place, last = self.place, self.last
+        contexts = [
+            mixed_hash(g[0] + 256 * hit[0] + 512 * place, g[1] + 256 * hit[1], 11),
+            mixed_hash(last + 256 * self.previous, place, 12),
+            mixed_hash(s0 + 256 * s1, place + 16 * (self.seen & 15), 13),
+            mixed_hash(g[2] + 256 * hit[2] + 512 * hit[0], place, 14),
+            mixed_hash(place, last, 15),
+            mixed_hash(g[0] + 256 * hit[0], last + 256 * place, 16),
+        ]
+        tree, node, lines = 1, 1, [0] * 6
+        for b in range(7, -1, -1):
+            if b in {7, 3}:
+                t, node = tree * GOLD if b == 3 else 0, 1
+                spots = [((context + t) * 0x2C1B3C6D & U32) >> 36 - self.bits for context in contexts]
+                lines = [(i << self.bits) + 16 * spot for i, spot in enumerate(spots)]
+            e = sum(1 << k for k in range(3) if hit[k] and (g[k] + 256) >> b + 1 == tree)
+            bit = self.mix(self.value, [line + node for line in lines], "value", e + 8 * place + 32 * b, 127)
+            tree, node = 2 * tree + bit, 2 * node + bit
+        need(tree != 256, "a difference of 0 where there is one")
+        return tree - 256
+
+    def learn(self, at: int, changed: int, difference: int) -> None:
+        """Step 6."""
+        self.seen = self.seen << 1 & U32 | changed
+        self.still = 0 if changed else min(self.still + 1, 128)
+        self.previous, self.last = self.last, difference
+        self.group |= difference << 8 * self.place
+        if not self.place and not difference:
+            return
+        self.place = (self.place + 1) % 4
+        if not self.place:
+            word = int.from_bytes(self.source[at : at + 4], "little")
+            shift = by_bytes(word, self.group, 1) - word + self.moved & U32
+            self.near[(self.aim * GOLD & U32) >> 16] = self.far[self.aim >> 12 & 65535] = shift
+            self.last_group = self.group
+
+
+def by_bytes(one: int, other: int, sign: int) -> int:
+    """Add or subtract two words byte by byte, modulo 256."""
+    return sum(((one >> s & 255) + sign * (other >> s & 255) & 255) << s for s in (0, 8, 16, 24))
+
+
+# --- relink.md ------------------------------------------------------------------------------------------------------
+
+HOLE, DATA, TABLE, CODE = range(4)
+
+
+@dataclass
+class Region:
+    """A region of the source."""
+
+    start: int
+    length: int
+    address: int
+    base: int
+    mode: int
+
+    @property
+    def end(self) -> int:
+        """The offset behind it."""
+        return self.start + self.length
+
+
+def bounded(value: int) -> int:
+    """Refuse an address out of range."""
+    need(0 <= value <= 1 << 61, "an address out of range")
+    return value
+
+
+def read_regions(data: bytes, count: int, source_size: int) -> list[Region]:
+    """Read stream 0."""
+    numbers, regions, at, address = Column(data), [], 0, 0
+    for _ in range(count):
+        start, length = at + numbers.next(), numbers.positive()
+        address = bounded(address + numbers.signed())
+        base = bounded(address + numbers.signed())
+        region = Region(start, length, address, base, numbers.next())
+        at, address = region.end, bounded(address + length)
+        need(at <= source_size and region.mode <= 8, "a region that ends beyond the source, or of an unknown mode")
+        regions.append(region)
+    numbers.end()
+    need(sum(region.mode in {6, 8} for region in regions) <= 16, "too many regions of tables")
+    return regions
+
+
+def read_areas(data: bytes, count: int) -> list[Region]:
+    """Read stream 1: the sections of the target."""
+    numbers, sections, at, address = Column(data), [], 0, 0
+    for _ in range(count):
+        start, length = at + numbers.next(), numbers.positive()
+        address = bounded(address + numbers.signed())
+        sections.append(Region(start, length, address, 0, 0))
+        at, address = bounded(start + length), bounded(address + length)
+    numbers.end()
+    return sections
+
+
+@dataclass
+class Fixed:
+    """A step of the map."""
+
+    address: int
+    shift: int
+    kind: int
+
+
+def read_steps(at: bytes, shift: bytes, kinds: bytes) -> list[Fixed]:
+    """Read streams 2 to 4: the fixed steps."""
+    places, shifts = Column(at), Column(shift)
+    steps: list[Fixed] = []
+    address = moved = 0
+    for kind in kinds:
+        distance = places.next()
+        need(distance or not steps, "fixed steps that do not ascend")
+        address, moved = bounded(address + distance), moved + shifts.signed()
+        need(-(1 << 61) < moved < 1 << 61 and kind <= CODE, "a fixed step with a shift or kind out of range")
+        steps.append(Fixed(address, moved, kind))
+    places.end()
+    shifts.end()
+    return steps
+
+
+class Move(NamedTuple):
+    """A piece of a cover: source addresses that moved by a shift."""
+
+    start: int
+    end: int
+    shift: int
+
+
+def moves(covers: list[Piece], least: int, regions: list[Region], sections: list[Region]) -> list[Move]:
+    """Cut covers into pieces, and put these in order (The map, 1 and 2)."""
+    starts, targets = [region.start for region in regions], [section.start for section in sections]
+    result = []
+    for cover in covers:
+        if cover.length < least:
+            continue
+        distance, end = cover.target - cover.source, cover.source + cover.length
+        for region in regions[max(bisect_right(starts, cover.source) - 1, 0) : bisect_right(starts, end)]:
+            low, high = max(region.start, cover.source), min(region.end, end)
+            first = max(bisect_right(targets, low + distance) - 1, 0)
+            for section in sections[first : bisect_right(targets, high + distance)]:
+                begin = max(low, section.start - distance)
+                length = min(high, section.end - distance) - begin
+                if length >= least:
+                    start = region.address + begin - region.start
+                    moved = section.address + begin + distance - section.start
+                    result.append(Move(start, start + length, moved - start))
+                    need(len(result) <= 1 << 21, "too many pieces")
+    return sorted(result, key=lambda move: (move.start, move.start - move.end))
+
+
+def without_overlaps(pieces: list[Move]) -> list[Move]:
+    """Keep what does not overlap (The map, 3)."""
+    kept: list[Move] = []
+    for piece in pieces:
+        start, end, shift = piece
+        while kept and start < kept[-1].end:
+            if end - start <= kept[-1].end - kept[-1].start:
+                start = kept[-1].end
+            elif start > kept[-1].start:
+                kept[-1] = Move(kept[-1].start, start, kept[-1].shift)
+                break
+            else:
+                kept.pop()
+        if start < end:
+            kept.append(Move(start, end, shift))
+    return kept
+
+
+def merge_steps(fixed: list[Fixed], pieces: list[Move]) -> list[Fixed]:
+    """Merge fixed steps and pieces (The map, 4)."""
+    steps: list[Fixed] = []
+    waiting = iter([*pieces, Move(1 << 65, 1 << 65, 0)])
+    piece = next(waiting)
+    while fixed and piece.start < fixed[0].address:
+        piece = next(waiting)
+    for number, step in enumerate(fixed):
+        steps.append(step)
+        end = fixed[number + 1].address if number + 1 < len(fixed) else 1 << 64
+        while piece.start < end:
+            if step.kind != HOLE and piece.shift != steps[-1].shift:
+                if steps[-1].address == piece.start:
+                    steps.pop()
+                steps.append(Fixed(piece.start, piece.shift, step.kind))
+            piece = next(waiting)
+    return steps
+
+
+class Relink:
+    """Computes the addresses in the source anew."""
+
+    def __init__(self, source: bytes, steps: list[Fixed]) -> None:
+        self.data = bytearray(source)
+        self.steps, self.addresses = steps, [step.address for step in steps]
+        self.marked: set[int] = set()
+        self.hole = Fixed(0, 0, HOLE)
+        self.region = Region(0, 0, 0, 0, 0)
+
+    def run(self, regions: list[Region]) -> bytes:
+        """Relink all regions."""
+        ways: list[Callable[[], None]] = [
+            *[lambda: None, self.x86, self.aarch64, self.pointers, self.based, self.frames, self.tables, self.x86],
+            self.tables,
+        ]
+        late = [region for region in regions if region.mode in {6, 8}]
+        for self.region in [region for region in regions if region.mode not in {6, 8}] + late:
+            ways[self.region.mode]()
+        return bytes(self.data)
+
+    def step(self, address: int) -> Fixed:
+        """Find the step of an address."""
+        address &= U64
+        number = bisect_right(self.addresses, address)
+        return self.steps[number - 1] if number and address < 1 << 63 else self.hole
+
+    def place(self, at: int) -> int:
+        """Give the address of an offset."""
+        return self.region.address + at - self.region.start
+
+    def word(self, at: int) -> int:
+        """Read a word."""
+        return int.from_bytes(self.data[at : at + 4], "little")
+
+    def write(self, at: int, word: int) -> None:
+        """Write a word."""
+        self.data[at : at + 4] = (word & U32).to_bytes(4, "little")
+
+    def mark(self, address: int, kind: int) -> None:
+        """Mark a target in a table."""
+        if kind == TABLE:
+            self.marked.add(address & U64)
+
+    def distance(self, at: int, zero: int, least: int, own: bool) -> bool:
+        """Relink a distance from an address; `own`: what moves is the place of the word."""
+        word = self.word(at)
+        target = zero + (word ^ 1 << 31) - (1 << 31)
+        step = self.step(target)
+        if step.kind < least:
+            return False
+        self.write(at, word + step.shift - self.step(self.place(at) if own else zero).shift)
+        self.mark(target, step.kind)
+        return True
+
+    def aligned(self, width: int) -> range:
+        """List the offsets of whole words at places that a width divides."""
+        first = self.region.start + -self.region.address % width
+        return range(first, self.region.end - width + 1, width)
+
+    def pointers(self) -> None:
+        """Mode 3."""
+        for at in self.aligned(8):
+            self.pointer(at)
+
+    def pointer(self, at: int) -> bool:
+        """Relink a pointer."""
+        value = int.from_bytes(self.data[at : at + 8], "little")
+        step = self.step(value + self.region.base)
+        if not value or step.kind == HOLE:
+            return False
+        self.data[at : at + 8] = (value + step.shift & U64).to_bytes(8, "little")
+        return True
+
+    def based(self) -> None:
+        """Mode 4."""
+        for at in self.aligned(4):
+            self.distance(at, self.region.base, DATA, own=False)
+
+    def tables(self) -> None:
+        """Modes 6 and 8."""
+        zero: int | None = None
+        at = self.region.start
+        while at + 4 <= self.region.end:
+            place = self.place(at)
+            if place in self.marked:
+                zero = place
+            if zero is not None and not self.distance(at, zero, CODE, own=False):
+                zero = None
+            free = self.region.mode == 8 and zero is None and place % 8 == 0 and at + 8 <= self.region.end
+            at += 8 if free and self.pointer(at) else 4
+
+    def frames(self) -> None:
+        """Mode 5."""
+        at, end = self.region.start, self.region.end
+        while at + 16 <= end:
+            size, number = self.word(at), self.word(at + 4)
+            if size < 4 or at + 4 + size > end:
+                return
+            if number and size >= 12:
+                place = self.place(at + 4)
+                other = self.step(place - number)
+                if other.kind != HOLE:
+                    self.write(at + 4, number + self.step(place).shift - other.shift)
+                self.distance(at + 8, self.place(at + 8), CODE, own=True)
+                if self.data[at + 16 : at + 17] == b"\4" and size + 4 >= 21:
+                    self.distance(at + 17, self.place(at + 17), DATA, own=True)
+            at += 4 + size
+
+    def x86(self) -> None:
+        """Modes 1 and 7."""
+        fixed = self.region.mode == 7
+        pattern = re.compile(rb"." if fixed else rb"[\x05\x0d\x15\x1d\x25\x2d\x35\x3d\x80-\x8f\xe8\xe9]", re.DOTALL)
+        at, end = self.region.start + 1, self.region.end
+        while found := pattern.search(self.data, at, end - 4):
+            at = found.start()
+            if self.x86_distance(at):
+                at += 5
+            else:
+                at = self.x86_address(at) if fixed else at + 1
+
+    def x86_distance(self, at: int) -> bool:
+        """Relink the distance behind a byte, if there is one."""
+        byte = self.data[at]
+        if byte in {0xE8, 0xE9} or (byte & 0xF0 == 0x80 and self.data[at - 1] == 0x0F):
+            return self.distance(at + 1, self.place(at + 5), CODE, own=True)
+        return byte & 0xC7 == 5 and self.distance(at + 1, self.place(at + 5), DATA, own=True)
+
+    def x86_address(self, at: int) -> int:
+        """Relink addresses behind a byte (mode 7); gives the next offset to look at."""
+        byte, before = self.data[at], self.data[at - 1]
+        if (
+            (0xB8 <= byte <= 0xBF and before != 0x0F)
+            or byte in {0x68, 0x3D}
+            or (byte & 7 == 5 and before & 0xC7 == 4)
+            or (byte & 0xF8 == 0xC0 and before in {0xC7, 0x81})
+            or (byte & 0xF8 == 0xF8 and before == 0x81)
+        ) and self.address(at + 1):
+            return at + 5
+        if byte in {0xC7, 0x81}:
+            m = self.data[at + 1]
+            where = at + 2 + (m & 7 == 4) + (0, 1, 4, 0)[m >> 6]
+            if m < 0xC0 and m & 0xC7 != 5 and where + 4 <= self.region.end and self.address(where):
+                return where + 4
+        return at + 1
+
+    def address(self, at: int) -> bool:
+        """Relink a word that is an address (mode 7)."""
+        word = self.word(at)
+        step = self.step(self.region.base + word)
+        if step.kind == HOLE:
+            return False
+        self.write(at, word + step.shift)
+        self.mark(self.region.base + word, step.kind)
+        return True
+
+    def aarch64(self) -> None:
+        """Mode 2."""
+        self.pages: dict[int, tuple[int, int, bool]] = {}  # register: offset of its ADRP, page, whether that is done
+        for at in self.aligned(4):
+            op = self.word(at)
+            if op & 0x7C000000 == 0x14000000:
+                self.branch(at, op, (0, 26), CODE)
+            elif op & 0xFF000010 == 0x54000000 or op & 0x7E000000 == 0x34000000 or op & 0x3B000000 == 0x18000000:
+                self.branch(at, op, (5, 19), DATA)
+            elif op & 0x9F000000 == 0x90000000:
+                self.adrp(at, op)
+            elif op & 0xFFC00000 == 0x91000000 or op & 0x3B000000 == 0x39000000:
+                self.low_bits(at, op)
+                if op & 31 != 31:
+                    self.pages.pop(op & 31, None)
+
+    def branch(self, at: int, op: int, bits: tuple[int, int], least: int) -> None:
+        """Relink an immediate that counts words from its place."""
+        first, count = bits
+        mask = (1 << count) - 1
+        distance = 4 * (((op >> first & mask) ^ 1 << count - 1) - (1 << count - 1))
+        place = self.place(at)
+        step = self.step(place + distance)
+        if step.kind >= least:
+            fresh = (distance + step.shift - self.step(place).shift) >> 2
+            self.write(at, op & ~(mask << first) | (fresh & mask) << first)
+
+    def adrp(self, at: int, op: int) -> None:
+        """Remember the page of an ADRP."""
+        pages = (op >> 5 & 0x7FFFF) << 2 | op >> 29 & 3
+        page = (self.place(at) & ~4095) + 4096 * ((pages ^ 1 << 20) - (1 << 20))
+        self.pages.pop(op & 31, None)
+        if self.step(page).kind != HOLE or self.step(page + 4095).kind != HOLE:
+            self.pages[op & 31] = (at, page, False)
+
+    def low_bits(self, at: int, op: int) -> None:
+        """Relink an ADD or a load or store by a page, and the ADRP that set it."""
+        register = op >> 5 & 31
+        where, page, done = self.pages.get(register, (-1000, 0, False))
+        if at - where > 256:
+            return
+        scale = 4 if op & 0x04800000 == 0x04800000 else op >> 30
+        if op & 0xFFC00000 == 0x91000000:
+            scale = 0
+        low = (op >> 10 & 4095) << scale
+        step = self.step(page + low)
+        if low >= 4096 or step.kind == HOLE:
+            return
+        self.mark(page + low, step.kind)
+        fresh = page + low + step.shift & U64
+        if fresh % (1 << scale):
+            return
+        self.write(at, op & ~(4095 << 10) | (fresh & 4095) >> scale << 10)
+        if not done:
+            self.pages[register] = (where, page, True)
+            place = self.place(where)
+            pages = (fresh >> 12) - ((place + self.step(place).shift & U64) >> 12)
+            self.write(where, self.word(where) & 0x9F00001F | (pages & 3) << 29 | (pages >> 2 & 0x7FFFF) << 5)
+
+
+def relink(payload: bytes, size: int, source: bytes) -> bytes:
+    """Decode a relink payload."""
+    numbers = Column(payload)
+    need(numbers.take(1) == b"\1", "a relink payload of another version")
+    least = numbers.positive()
+    need(least < 1 << 61, "a least length out of range")
+    counts = numbers.some(3)
+    need(counts[0] <= 4096 and counts[1] <= 4096 and counts[2] <= 1 << 20, "too many regions, sections or steps")
+    headers = stream_headers(numbers, 5)
+    rows = [counts[0], counts[1], counts[2], counts[2], counts[2]]
+    for header, count, (low, high) in zip(headers, rows, [(5, 45), (3, 27), (1, 9), (1, 9), (1, 1)], strict=True):
+        need(low * count <= header.size <= high * count, "a stream of an impossible size")
+    packed = [numbers.take(header.stored) for header in headers]
+    cover = Cover(payload[numbers.at :], size, len(source))
+    data = [unpacked(header, stream) for header, stream in zip(headers, packed, strict=True)]
+    regions, sections = read_regions(data[0], counts[0], len(source)), read_areas(data[1], counts[1])
+    pieces = without_overlaps(moves(cover.covers, least, regions, sections))
+    steps = merge_steps(read_steps(data[2], data[3], data[4]), pieces)
+    return cover.apply(Relink(source, steps).run(regions))
+
+
+# --- unpack.md ------------------------------------------------------------------------------------------------------
+
+
+def next_local_header(source: bytes, at: int) -> int:
+    """Find where the deflate stream behind the next local header of a zip begins."""
+    while (at := source.find(b"PK\3\4", at)) >= 0:
+        need(at + 30 <= len(source), "a local header is cut off")
+        if source[at + 8 : at + 10] == b"\x08\x00":
+            return at + 30 + sum(struct.unpack("<HH", source[at + 26 : at + 30]))
+        at += 4
+    raise Refused("no further local header")
+
+
+def unpacked_source(source: bytes, gaps: list[int], content: int, whole: int) -> tuple[bytes, bytes]:
+    """Unpack the source; gives too the numbers that are the table's dictionary."""
+    outside, inside, streams, words = [], [], [], bytearray()
+    end = held = 0
+    for gap in gaps:
+        start = end + gap - 1 if gap else next_local_header(source, end)
+        need(start <= len(source), "a stream begins beyond the source")
+        decoder = zlib.decompressobj(-15)
+        try:
+            data = decoder.decompress(source[start:], content - held + 1)
+            data += decoder.decompress(decoder.unconsumed_tail, 1) if not decoder.eof else b""
+        except zlib.error as error:
+            raise Refused("a deflate stream of the source is damaged") from error
+        held += len(data)
+        need(decoder.eof and held <= content, "a deflate stream of the source goes on too far")
+        outside.append(source[end:start])
+        words += leb(2 * (start - end)) + leb(2 * len(data) + 1)
+        end = len(source) - len(decoder.unused_data)
+        inside.append(data)
+        streams.append(source[start:end] if whole else b"")
+    need(held == content, "the source's streams hold another size")
+    return b"".join([*outside, source[end:], *inside, *streams]), bytes(words)
+
+
+def leb(number: int) -> bytes:
+    """Write a number."""
+    out = bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def unpack(payload: bytes, size: int, source: bytes, bundle: Bundle) -> bytes:
+    """Decode an unpack payload."""
+    numbers = Column(payload)
+    inner, whole = numbers.take(2)
+    need(inner < 6 and whole <= 1, "an inner codec or flag that is not known")
+    content, count = numbers.next(), numbers.next()
+    need(len(source) + content <= 128 * MiB and count <= 65536, "too much content, or too many streams")
+    (header,) = stream_headers(numbers, 1)
+    need(count <= header.size <= 9 * count, "gaps of an impossible size")
+    stored, table_size = numbers.next(), numbers.next()
+    need(table_size <= 16 * MiB, "a table of more than 16 MiB")
+    gaps = Column(unpacked(header, numbers.take(header.stored)))
+    table = numbers.take(stored)
+    places = gaps.some(count)
+    gaps.end()
+    source, words = unpacked_source(source, places, content, whole)
+    packing = read_packing(unzstd(table, table_size, words), bundle.encoders, plain=False)
+    plain = sum(part for part in packing.parts if isinstance(part, int))
+    need(plain + packing.takes <= 64 * MiB, "an unpacked target of more than 64 MiB")
+    need(packing.cost <= 64 * size + MiB, "a packing costs too much")
+    target = decode_frame(inner, payload[numbers.at :], plain + packing.takes, source, bundle)
+    packing.plain = target[:plain]
+    return pack(packing, iter([target[plain:]]))
+
+
+# --- deflate.md: bits, codes, blocks --------------------------------------------------------------------------------
+
+ENCODERS: dict[int, Sequence[int]] = {
+    **{1: range(1, 10), 2: (1, 5, 6), 3: (5,), 4: (5,), 5: (5,), 6: range(1, 10), 7: range(1, 10)},
+}
+ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15]
+END_OF_BLOCK = 256
+Bits = list[tuple[int, int]]  # values and how many bits each has
+
+
+class Writer:
+    """Writes bits, the lowest of a byte first."""
+
+    def __init__(self) -> None:
+        self.done = bytearray()
+        self.held = self.count = 0
+
+    def put(self, value: int, count: int) -> None:
+        """Write bits."""
+        self.held |= value << self.count
+        self.count += count
+        if self.count > 512:
+            whole = self.count >> 3
+            self.done += (self.held & (1 << 8 * whole) - 1).to_bytes(whole, "little")
+            self.held >>= 8 * whole
+            self.count &= 7
+
+    def put_all(self, bits: Iterable[tuple[int, int]]) -> None:
+        """Write several."""
+        for value, count in bits:
+            self.put(value, count)
+
+    def pad(self) -> None:
+        """Fill the last byte."""
+        whole = -(-self.count // 8)
+        self.done += self.held.to_bytes(whole, "little")
+        self.held = self.count = 0
+
+    def stored(self, data: bytes, last: int = 0) -> None:
+        """Write a stored block."""
+        self.put(last, 3)
+        self.pad()
+        self.done += struct.pack("<HH", len(data), len(data) ^ 0xFFFF) + data
+
+
+@cache
+def length_symbols() -> list[tuple[int, int, int]]:
+    """Give symbol, extra bits and their number for each match length (RFC 1951, 3.2.5)."""
+    table = [(0, 0, 0)] * 259
+    length = 3
+    for symbol in range(257, 285):
+        extra = max(0, (symbol - 261) // 4)
+        for value in range(1 << extra):
+            if length < 259:
+                table[length] = (symbol, value, extra)
+            length += 1
+    table[258] = (285, 0, 0)
+    return table
+
+
+@cache
+def distance_symbols() -> list[tuple[int, int, int]]:
+    """Give symbol, extra bits and their number for each distance."""
+    table = [(0, 0, 0)]
+    for symbol in range(30):
+        extra = max(0, symbol // 2 - 1)
+        table += [(symbol, value, extra) for value in range(1 << extra)]
+    return table
+
+
+def match(length: int, distance: int) -> int:
+    """Make the token of a match; a literal's is its byte."""
+    return length << 16 | distance
+
+
+class Counts:
+    """How often each symbol occurs in some tokens, and the extra bits of all."""
+
+    def __init__(self, tokens: Iterable[int], ends: int = 1) -> None:
+        self.literals, self.distances, self.extra, self.tokens, self.matches = [0] * 286, [0] * 30, 0, 0, 0
+        lengths, distances = length_symbols(), distance_symbols()
+        for token, count in Counter(tokens).items():
+            self.tokens += count
+            if token < 256:
+                self.literals[token] += count
+            else:
+                length, distance = lengths[token >> 16], distances[token & 0xFFFF]
+                self.literals[length[0]] += count
+                self.distances[distance[0]] += count
+                self.extra += count * (length[2] + distance[2])
+                self.matches += count
+        self.literals[END_OF_BLOCK] = ends
+
+    def bits(self, code: Code2) -> int:
+        """Count the bits of these with a code, without extra bits."""
+        literals, distances = map(mul, self.literals, code.literals), map(mul, self.distances, code.distances)
+        return sum(literals) + sum(distances)
+
+
+def merged_lengths(counts: Sequence[int], limit: int) -> list[int]:
+    """Code lengths, merged."""
+    leaves = sorted((count, symbol) for symbol, count in enumerate(counts) if count)
+    n = len(leaves)
+    lengths = [0] * len(counts)
+    if n <= 2:
+        for _, symbol in leaves:
+            lengths[symbol] = 1
+        return lengths
+    weights = [count for count, _ in leaves]
+    rows: list[list[tuple[int, bool]]] = [[(weight, True) for weight in weights]]
+    for _ in range(min(limit, n - 1) - 1):
+        above = rows[-1]
+        packages = [above[i][0] + above[i + 1][0] for i in range(0, len(above) - 1, 2)]
+        items = [(weight, 1, True) for weight in weights] + [(weight, 0, False) for weight in packages]
+        rows.append([(weight, leaf) for weight, _, leaf in sorted(items)])
+    bought = 2 * n - 2
+    for row in reversed(rows):
+        taken = sum(leaf for _, leaf in row[:bought])
+        for _, symbol in leaves[:taken]:
+            lengths[symbol] += 1
+        bought = 2 * (bought - taken)
+    return lengths
+
+
+class Heap:
+    """The heap of code lengths, treed: places from 1 on."""
+
+    def __init__(self, weights: dict[int, int]) -> None:
+        self.weights, self.depths = dict(weights), dict.fromkeys(weights, 0)
+        self.places = [-1, *weights]
+
+    def lighter(self, a: int, b: int) -> bool:
+        """Compare two nodes."""
+        return (self.weights[a], self.depths[a]) <= (self.weights[b], self.depths[b])
+
+    def sift(self, place: int) -> None:
+        """Sift down from a place."""
+        places = self.places
+        node = places[place]
+        while (child := 2 * place) < len(places):
+            if child + 1 < len(places) and self.lighter(places[child + 1], places[child]):
+                child += 1
+            if self.lighter(node, places[child]):
+                break
+            places[place] = places[child]
+            place = child
+        places[place] = node
+
+
+def treed_lengths(counts: Sequence[int], limit: int) -> list[int]:
+    """Code lengths, treed."""
+    weights = {symbol: count for symbol, count in enumerate(counts) if count}
+    highest = max(weights, default=-1)
+    while len(weights) < 2:
+        symbol = highest = highest + 1 if highest < 2 else highest
+        if symbol in weights:
+            symbol = 0
+        weights[symbol] = 1
+    heap = Heap(weights)
+    places = heap.places
+    for place in range((len(places) - 1) // 2, 0, -1):
+        heap.sift(place)
+    taken: list[int] = []
+    parents: dict[int, int] = {}
+    fresh = len(counts)
+    while len(places) > 2:
+        first, places[1] = places[1], places[-1]
+        places.pop()
+        heap.sift(1)
+        second = places[1]
+        taken += [first, second]
+        parents[first] = parents[second] = fresh
+        heap.weights[fresh] = heap.weights[first] + heap.weights[second]
+        heap.depths[fresh] = max(heap.depths[first], heap.depths[second]) + 1
+        places[1] = fresh
+        heap.sift(1)
+        fresh += 1
+    return leaf_lengths(taken, parents, len(counts), limit)
+
+
+def leaf_lengths(taken: list[int], parents: dict[int, int], count: int, limit: int) -> list[int]:
+    """Give the leaves of a tree their lengths, within the limit."""
+    depths = {parents[taken[-1]]: 0}
+    excess = 0
+    for node in reversed(taken):
+        depths[node] = depths[parents[node]] + 1
+        if depths[node] > limit:
+            depths[node] = limit
+            excess += 1
+    leaves = [node for node in taken if node < count]
+    have = Counter(depths[node] for node in leaves)
+    while excess > 0:
+        length = next(length for length in range(limit - 1, 0, -1) if have[length])
+        have[length] -= 1
+        have[length + 1] += 2
+        have[limit] -= 1
+        excess -= 2
+    lengths = [0] * count
+    order = iter(leaves)
+    for length in range(limit, 0, -1):
+        for _ in range(have[length]):
+            lengths[next(order)] = length
+    return lengths
+
+
+def codes(lengths: Sequence[int]) -> Bits:
+    """Make the canonical code (RFC 1951, 3.2.2), its bits reversed as they are written."""
+    code = 0
+    result = [(0, 0)] * len(lengths)
+    for length in range(1, 16):
+        code <<= 1
+        for symbol, own in enumerate(lengths):
+            if own == length:
+                result[symbol] = (int(f"{code:0{length}b}"[::-1], 2), length)
+                code += 1
+    return result
+
+
+class Code2:
+    """The two codes of a block."""
+
+    def __init__(self, literals: list[int], distances: list[int]) -> None:
+        self.literals, self.distances = literals, distances
+
+    def lacks(self, counts: Counts) -> bool:
+        """Tell whether something that counts has no code."""
+        pairs = [*zip(counts.literals, self.literals, strict=True), *zip(counts.distances, self.distances, strict=True)]
+        return any(count and not length for count, length in pairs)
+
+    def write(self, writer: Writer, tokens: Iterable[int], end: bool = True) -> None:
+        """Write tokens."""
+        literals, distances = codes(self.literals), codes(self.distances)
+        lengths, places = length_symbols(), distance_symbols()
+        made = {token: literals[token] for token in range(256)}
+        for token in tokens:
+            if token not in made:
+                (symbol, more, extra), (place, far, wide) = lengths[token >> 16], places[token & 0xFFFF]
+                value, count = literals[symbol]
+                value, count = value | more << count, count + extra
+                value, count = value | distances[place][0] << count, count + distances[place][1]
+                made[token] = value | far << count, count + wide
+            writer.put(*made[token])
+        if end:
+            writer.put(*literals[END_OF_BLOCK])
+
+    def end(self, writer: Writer) -> None:
+        """Write the end of the block."""
+        writer.put(*codes(self.literals)[END_OF_BLOCK])
+
+
+@cache
+def fixed_code() -> Code2:
+    """Give the fixed code (RFC 1951, 3.2.6)."""
+    return Code2([8] * 144 + [9] * 112 + [7] * 24 + [8] * 6, [5] * 30)
+
+
+def runs(lengths: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """Write code lengths as runs: symbols, extra bits and their number."""
+    at = 0
+    while at < len(lengths):
+        length, left = lengths[at], 1
+        while at + left < len(lengths) and lengths[at + left] == length:
+            left += 1
+        at += left
+        if length:
+            yield length, 0, 0
+            left -= 1
+        while left >= 3:
+            part = min(left, 6 if length else 138)
+            if length:
+                yield 16, part - 3, 2
+            else:
+                yield (18, part - 11, 7) if part >= 11 else (17, part - 3, 3)
+            left -= part
+        yield from [(length, 0, 0)] * left
+
+
+def trimmed(lengths: list[int], least: int) -> list[int]:
+    """Leave out what has no code at the end."""
+    end = len(lengths)
+    while end > least and not lengths[end - 1]:
+        end -= 1
+    return lengths[:end]
+
+
+def header(code: Code2, treed: bool = False, whole: bool = False) -> Bits:
+    """Make the header of a dynamic block, behind its three bits."""
+    literals, distances = code.literals, code.distances
+    if not whole:
+        literals, distances = trimmed(literals, 257), trimmed(distances, 1)
+    items = [*runs(literals), *runs(distances)] if treed else list(runs(literals + distances))
+    counts = [0] * 19
+    for symbol, _, _ in items:
+        counts[symbol] += 1
+    lengths = treed_lengths(counts, 7) if treed else merged_lengths(counts, 7)
+    listed = trimmed([lengths[symbol] for symbol in ORDER], 4)
+    bits = [(len(literals) - 257, 5), (len(distances) - 1, 5), (len(listed) - 4, 4)]
+    bits += [(length, 3) for length in listed]
+    own = codes(lengths)
+    for symbol, value, extra in items:
+        bits += [own[symbol], (value, extra)]
+    return bits
+
+
+def width(bits: Bits) -> int:
+    """Count bits."""
+    return sum(count for _, count in bits)
+
+
+def own_code(counts: Counts) -> Code2:
+    """Make a block's own code, merged; distance 0 counts once if none occurs."""
+    if not any(counts.distances):
+        counts.distances[0] = 1
+    return Code2(merged_lengths(counts.literals, 15), merged_lengths(counts.distances, 15))
+
+
+FIXED, DYNAMIC = 2, 4  # the three bits that begin a block, not the last
+
+
+def same(data: bytes | bytearray, p: int, q: int, most: int) -> int:
+    """Count the equal bytes from two positions on."""
+    done = 0
+    step = 16
+    while done < most:
+        part = min(step, most - done)
+        one, other = data[p + done : p + done + part], data[q + done : q + done + part]
+        if one != other:
+            unlike = int.from_bytes(one, "little") ^ int.from_bytes(other, "little")
+            return done + (((unlike & -unlike).bit_length() - 1) >> 3)
+        done += part
+        step *= 4
+    return most
+
+
+# --- deflate.md, 1: Go ----------------------------------------------------------------------------------------------
+
+GO_LEVELS = {  # lazy, nice, chain, inserted
+    **{2: (0, 16, 8, 5), 3: (0, 32, 32, 6), 4: (4, 16, 16, 0), 5: (16, 32, 32, 0), 6: (16, 128, 128, 0)},
+    **{7: (32, 128, 256, 0), 8: (128, 258, 1024, 0), 9: (258, 258, 4096, 0)},
+}
+
+
+class GoWindow:
+    """Go's levels 2 to 9."""
+
+    def __init__(self, data: bytes, level: int) -> None:
+        self.data, self.writer = data, Writer()
+        self.lazy, self.nice, self.chain, self.inserted = GO_LEVELS[level]
+        self.base, self.end = 0, min(65536, len(data))
+        self.heads: dict[bytes, int] = {}
+        self.before = [-1] * 32768
+        self.head = -1
+        self.tokens: list[int] = []
+        self.start = self.covered = 0  # of the block
+
+    def run(self) -> Writer:
+        """Encode all."""
+        if self.lazy:
+            self.slow()
+        else:
+            self.fast()
+        if self.tokens:
+            self.block()
+        self.writer.stored(b"", 1)
+        return self.writer
+
+    def settle(self, at: int) -> None:
+        """Move the window when it is full and little is ahead."""
+        while self.end - at < 262 and self.end < len(self.data):
+            self.base += 32768
+            self.end = min(self.base + 65536, len(self.data))
+
+    def insert(self, at: int) -> int:
+        """Index a position and give what headed its chain."""
+        key = self.data[at : at + 4]
+        head = self.heads.get(key, -1)
+        self.before[at & 32767] = head
+        self.heads[key] = at
+        return head
+
+    def search(self, at: int) -> tuple[int, int]:
+        """Look for a match: its length and distance, or 3."""
+        data, before, best, distance = self.data, self.before, 3, 0
+        most = min(self.end - at, 258)
+        nice, candidate = min(self.nice, most), self.head
+        for _ in range(self.chain):
+            if data[candidate + best] == data[at + best]:
+                n = same(data, candidate, at, most)
+                if n > best and (n > 4 or at - candidate <= 4096):
+                    best, distance = n, at - candidate
+                    if n >= nice:
+                        break
+            if candidate == at - 32768:
+                break
+            candidate = before[candidate & 32767]
+            if candidate < at - 32768 or candidate < self.base:
+                break
+        return best, distance
+
+    def look(self, at: int) -> bool:
+        """Insert a position; tells whether a search is made."""
+        if at < self.end - 3:
+            self.head = self.insert(at)
+        return self.head >= max(self.base, at - 32768) and self.end - at > 3
+
+    def emit(self, token: int) -> None:
+        """Emit a token."""
+        self.tokens.append(token)
+        self.covered += token >> 16 or 1
+        if len(self.tokens) == 16384:
+            self.block()
+
+    def fast(self) -> None:
+        """Levels 2 and 3."""
+        at = 0
+        self.settle(at)
+        while at < self.end:
+            best, distance = self.search(at) if self.look(at) else (3, 0)
+            if best >= 4:
+                if best <= self.inserted:
+                    for inside in range(at + 1, min(at + best, self.end - 3)):
+                        self.insert(inside)
+                at += best
+                self.emit(match(best, distance))
+            else:
+                at += 1
+                self.emit(self.data[at - 1])
+            self.settle(at)
+
+    def slow(self) -> None:
+        """Levels 4 to 9."""
+        at, best, distance, waits = 0, 3, 0, False
+        self.settle(at)
+        while at < self.end:
+            last, far = best, distance
+            search = self.look(at) and last < self.lazy and last < self.end - at
+            best, distance = self.search(at) if search else (3, 0)
+            if last >= 4 and best <= last:
+                for inside in range(at + 1, min(at - 1 + last, self.end - 3)):
+                    self.insert(inside)
+                at += last - 1
+                best, waits = 3, False
+                self.emit(match(last, far))
+            else:
+                if waits:
+                    self.emit(self.data[at - 1])
+                waits = True
+                at += 1
+            self.settle(at)
+        if waits:
+            self.emit(self.data[at - 1])
+
+    def block(self) -> None:
+        """End a block."""
+        data = self.data[self.start : self.covered]
+        storable = self.start >= self.base and len(data) <= 65535
+        counts = Counts(self.tokens)
+        code = own_code(counts)
+        head = header(code)
+        extra = counts.extra if storable else 0
+        fixed = 3 + counts.bits(fixed_code()) + extra
+        dynamic = 3 + width(head) + counts.bits(code) + extra
+        if storable and 8 * (len(data) + 5) < min(fixed, dynamic):
+            self.writer.stored(data)
+        elif dynamic < fixed:
+            self.writer.put_all([(DYNAMIC, 3), *head])
+            code.write(self.writer, self.tokens)
+        else:
+            self.writer.put(FIXED, 3)
+            fixed_code().write(self.writer, self.tokens)
+        self.start, self.tokens = self.covered, []
+
+
+class GoFast:
+    """Go's level 1."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.writer = data, Writer()
+        self.table: dict[int, int] = {}
+
+    def run(self) -> Writer:
+        """Encode all."""
+        for start in range(0, len(self.data), 65535):
+            end = min(start + 65535, len(self.data))
+            if end - start <= 16:
+                self.writer.stored(self.data[start:end])
+            else:
+                # below 128 bytes there is no token, so that it is a literal block
+                self.block(start, end, self.tokens(start, end) if end - start >= 128 else None)
+        self.writer.stored(b"", 1)
+        return self.writer
+
+    def exchange(self, at: int, put: int | None = None) -> int:
+        """Read the entry of a position's hash and replace it; gives a position that matches, or -1."""
+        word = self.data[at : at + 4]
+        key = (int.from_bytes(word, "little") * 0x1E35A7BD & U32) >> 18
+        found = self.table.get(key, -1)
+        self.table[key] = at
+        return found if found >= 0 and at - found <= 32768 and self.data[found : found + 4] == word else -1
+
+    def tokens(self, start: int, end: int) -> list[int]:
+        """Make the tokens of a chunk."""
+        tokens: list[int] = []
+        at = emitted = start
+        limit = end - 15
+        while (found := self.scan(at, limit)) is not None:
+            at, candidate = found
+            tokens += self.data[emitted:at]
+            while True:
+                length = 4 + same(self.data, candidate + 4, at + 4, min(254, end - at - 4))
+                tokens.append(match(length, at - candidate))
+                at = emitted = at + length
+                if at >= limit:
+                    return tokens + list(self.data[emitted:end])
+                self.exchange(at - 1)
+                candidate = self.exchange(at)
+                if candidate < 0:
+                    at += 1
+                    break
+        return tokens + list(self.data[emitted:end])
+
+    def scan(self, at: int, limit: int) -> tuple[int, int] | None:
+        """Look for the next match (step 1)."""
+        skip = 32
+        while True:
+            step = skip >> 5
+            skip += step
+            if at + step > limit:
+                return None
+            candidate = self.exchange(at)
+            if candidate >= 0:
+                return at, candidate
+            at += step
+
+    def block(self, start: int, end: int, tokens: list[int] | None) -> None:
+        """Write a chunk."""
+        size = end - start
+        literal = tokens is None or len(tokens) > size - (size >> 4)
+        counts = Counts(self.data[start:end] if tokens is None or literal else tokens)
+        code = own_code(counts)
+        head = header(code)
+        bits = 3 + width(head) + counts.bits(code)
+        if 8 * (size + 5) < bits + (bits >> 4):
+            self.writer.stored(self.data[start:end])
+            return
+        self.writer.put_all([(DYNAMIC, 3), *head])
+        code.write(self.writer, self.data[start:end] if tokens is None or literal else tokens)
+
+
+# --- deflate.md, 2 to 5: klauspost ----------------------------------------------------------------------------------
+
+
+def single(value: float) -> float:
+    """Round to IEEE single precision."""
+    return float(struct.unpack("<f", struct.pack("<f", value))[0])
+
+
+def log2(value: float) -> float:
+    """Give the rough logarithm of the estimate."""
+    bits = int.from_bytes(struct.pack("<f", value), "little")
+    e = single((bits >> 23 & 255) - 128)
+    m = float(struct.unpack("<f", struct.pack("<I", bits & ~(255 << 23) | 127 << 23))[0])
+    a, b, c = single(-0.34484843), single(2.02466578), single(0.67487759)
+    return single(e + single(single(single(single(a * m) + b) * m) - c))
+
+
+def estimate(counts: Counts) -> int:
+    """Estimate the bits of tokens with a code of their own."""
+    total = 0.0
+
+    def add(symbols: Sequence[int], share: float) -> None:
+        nonlocal total
+        for count in symbols:
+            if count:
+                value = min(max(-log2(single(single(count) * share)), 1.0), 15.0)
+                total = single(total + single(value * single(count)))
+
+    share = single(1 / single(counts.tokens))
+    add(counts.literals[:256], share)
+    total = single(total + 15)
+    add(counts.literals[257:], share)
+    if counts.matches:
+        add(counts.distances, single(1 / single(counts.matches)))
+    return int(total) + counts.extra
+
+
+class Klauspost:
+    """klauspost/compress: the blocks of one stream, and the matchers of levels 1, 5 and 6."""
+
+    def __init__(self, writer: Writer, encoder: int, level: int) -> None:
+        self.writer, self.encoder, self.level = writer, encoder, level
+        self.align = 0 if encoder == 3 else 2
+        self.data = b""
+        self.base = self.end = 0  # of the history
+        self.near: dict[int, int] = {}
+        self.far: dict[int, tuple[int, int]] = {}
+        self.open: Code2 | None = None
+        self.open_bits = 0
+        self.open_literal = False
+        self.tokens: list[int] = []
+        self.emitted = self.repeat = 0
+
+    def chunk(self, start: int, end: int, sync: bool) -> None:
+        """Encode a chunk."""
+        size = end - start
+        data = self.data[start:end]
+        if size < 128:
+            if 0 < size <= 32:
+                self.stored(data)
+            elif size:
+                self.literal_block(data, sync)
+            return
+        self.find(start, end)
+        if not self.tokens:
+            self.stored(data)
+        elif len(self.tokens) > size - (size >> 4):
+            self.literal_block(data, sync)
+        else:
+            self.token_block(data, sync)
+
+    def find(self, start: int, end: int) -> None:
+        """Put a chunk into the history and find its matches."""
+        if end - self.base > 327675:
+            self.base = start - 32768
+        self.end, self.limit = end, end - 11
+        self.emitted, self.repeat, self.tokens = start, 1, []
+        if self.level == 1:
+            self.level_one(start)
+        else:
+            self.level_five(start)
+        if self.tokens:
+            self.tokens += self.data[self.emitted : end]
+
+    # the hashes and tables
+
+    def near_hash(self, at: int) -> int:
+        """Hash 4 bytes."""
+        return (int.from_bytes(self.data[at : at + 4], "little") * 2654435761 & U32) >> 17
+
+    def long_hash(self, at: int) -> int:
+        """Hash 7 bytes, 5 at level 1."""
+        if self.level == 1:
+            return ((int.from_bytes(self.data[at : at + 5], "little") << 24) * 889523592379 & U64) >> 49
+        return ((int.from_bytes(self.data[at : at + 7], "little") << 8) * 58295818150454627 & U64) >> 49
+
+    def put_near(self, at: int) -> None:
+        """Insert a position in near."""
+        self.near[self.near_hash(at)] = at
+
+    def put_far(self, at: int) -> None:
+        """Insert a position in far."""
+        key = self.long_hash(at)
+        self.far[key] = at, self.far.get(key, NOWHERE)[0]
+
+    def put(self, at: int) -> None:
+        """Insert a position in both."""
+        self.put_near(at)
+        self.put_far(at)
+
+    def reaches(self, at: int, candidate: int) -> bool:
+        """Tell whether a position reaches another."""
+        return at - candidate < 32768 and self.data[at : at + 4] == self.data[candidate : candidate + 4]
+
+    def capped(self, at: int, candidate: int) -> int:
+        """Give a capped length."""
+        return 4 + same(self.data, at + 4, candidate + 4, min(254, self.end - at - 4))
+
+    def full(self, at: int, candidate: int) -> int:
+        """Give a full length."""
+        return same(self.data, at, candidate, self.end - at)
+
+    # level 5 and 6
+
+    def level_five(self, at: int) -> None:
+        """Find matches at levels 5 and 6."""
+        while True:
+            found = self.scan(at)
+            if found is None:
+                return
+            at, candidate, follow = found
+            at, candidate, length = self.better(at, candidate)
+            end = at + length
+            self.emit(at, candidate, length)
+            at = follow + 1 if follow >= end else end
+            if self.level == 6:
+                if self.index_six(follow, at):
+                    return
+            elif at >= self.limit:
+                return
+            else:
+                self.index_five(at, self.last_length)
+
+    def scan(self, at: int) -> tuple[int, int, int] | None:
+        """Look for the next match: its position, candidate, and `next` (steps 1 to 3)."""
+        skip = 7 if self.level == 6 else 6
+        while True:
+            follow = at + 1 + ((at - self.emitted) >> skip)
+            if follow > self.limit:
+                return None
+            near, (latest, before) = self.near.get(self.near_hash(at), -MiB), self.far.get(self.long_hash(at), NOWHERE)
+            self.put(at)
+            if at - latest < 32768:
+                if self.reaches(at, latest):
+                    self.put(follow)
+                    if self.reaches(at, before) and self.capped(at, before) > self.capped(at, latest):
+                        return at, before, follow
+                    return at, latest, follow
+                if self.reaches(at, before):
+                    self.put(follow)
+                    return at, before, follow
+            if self.reaches(at, near):
+                return (*self.near_match(at, near, follow), follow)
+            at = follow
+
+    def near_match(self, at: int, near: int, follow: int) -> tuple[int, int]:
+        """Step 3: near reaches; look for something longer at `next`."""
+        length = self.capped(at, near)
+        latest, before = self.far.get(self.long_hash(follow), NOWHERE)
+        self.put(follow)
+        best = at, near
+        if self.level == 6:
+            other = at + 1 - self.repeat
+            if other >= self.base and self.data[at + 1 : at + 5] == self.data[other : other + 4]:
+                longer = self.capped(at + 1, other)
+                if longer > length:
+                    return at + 1, other
+        if follow - latest >= 32768:
+            return best
+        if self.reaches(follow, latest) and (longer := self.capped(follow, latest)) > length:
+            best, length = (follow, latest), longer
+            if self.level == 5:
+                return best
+        if self.reaches(follow, before) and self.capped(follow, before) > length:
+            best = follow, before
+        return best
+
+    def better(self, at: int, candidate: int) -> tuple[int, int, int]:
+        """Step 4: the full length, and a match that the end of this one leads to."""
+        length = self.full(at, candidate)
+        if at + length >= self.limit or (self.level == 5 and length >= 30):
+            return at, candidate, length
+        start, entries = at, self.far.get(self.long_hash(at + length), NOWHERE)
+        for entry in entries[: 2 if self.level == 6 else 1]:
+            place, other = start + self.align, entry - length + self.align
+            if place - other >= 32768:
+                break
+            if other >= self.base and place - other >= 1 and (longer := self.full(place, other)) > length:
+                at, candidate, length = place, other, longer
+        return at, candidate, length
+
+    def emit(self, at: int, candidate: int, length: int) -> None:
+        """Step 5: grow backwards, then emit literals and match."""
+        data = self.data
+        while candidate > self.base and at > self.emitted and data[candidate - 1] == data[at - 1]:
+            at, candidate, length = at - 1, candidate - 1, length + 1
+        self.tokens += data[self.emitted : at]
+        self.emitted, self.repeat, self.last_length = at + length, at - candidate, length
+        while length:
+            part = length if length <= 258 else 255 if length <= 261 else 258
+            self.tokens.append(match(part, at - candidate))
+            length -= part
+
+    def index_five(self, at: int, length: int) -> None:
+        """Step 6."""
+        i = at - length + 1
+        if i < at - 1:
+            self.put(i)
+            self.put_far(i + 1)
+            self.put_near(i + 2)
+            for place in range(i + 4, at - 1, 3):
+                self.put_far(place)
+                self.put_near(place + 1)
+        self.put(at - 1)
+
+    def index_six(self, follow: int, at: int) -> bool:
+        """Level 6 in place of step 6; tells whether the chunk is at its end."""
+        if at >= self.limit:
+            for i in range(follow + 1, self.end - 8, 2):
+                self.put(i)
+            return True
+        for i in range(follow + 1, at - 1, 2):
+            self.put(i)
+            self.put_far(i + 1)
+        return False
+
+    # level 1
+
+    def enter(self, at: int) -> int:
+        """Read the entry of a position and replace it."""
+        key = self.long_hash(at)
+        found = self.near.get(key, -MiB)
+        self.near[key] = at
+        return found
+
+    def level_one(self, at: int) -> None:
+        """Find matches at level 1."""
+        found = self.scan_one(at)
+        while found is not None:
+            at, candidate, follow = found
+            length = self.full(at, candidate)
+            self.emit(at, candidate, length)
+            at = self.emitted
+            if follow >= at:
+                at = follow + 1
+            if at >= self.limit:
+                if at + self.last_length + 8 < self.end:
+                    self.enter(at)
+                return
+            self.enter(at - 2)
+            candidate = self.enter(at)
+            if at - candidate <= 32768 and self.data[at : at + 4] == self.data[candidate : candidate + 4]:
+                found = at, candidate, follow
+            else:
+                found = self.scan_one(at + 1)
+
+    def scan_one(self, at: int) -> tuple[int, int, int] | None:
+        """Look for the next match at level 1."""
+        while True:
+            follow = at + 2 + ((at - self.emitted) >> 5)
+            if follow > self.limit:
+                return None
+            for here, after in ((at, follow), (follow, follow + 1)):
+                candidate = self.enter(here)
+                if self.reaches(here, candidate):
+                    self.near[self.long_hash(after if here == at else here)] = after
+                    return here, candidate, after
+            at = follow + 1
+
+    # blocks
+
+    def close(self) -> None:
+        """Close the open block."""
+        if self.open:
+            self.open.end(self.writer)
+            self.open, self.open_bits = None, 0
+
+    def stored(self, data: bytes) -> None:
+        """Write a stored block."""
+        self.close()
+        self.writer.stored(data)
+
+    def token_block(self, data: bytes, sync: bool) -> None:
+        """Write a block of tokens."""
+        fixed, size = fixed_code(), 8 * (len(data) + 5)
+        counts = Counts(self.tokens, ends=1 if self.encoder in {2, 5} else int(sync))
+        count = counts.tokens + sync
+        if not counts.matches:
+            counts.distances[0] = 1
+        if self.open and (self.open_literal or self.open.lacks(counts)):
+            self.close()
+        if self.open:
+            fresh = self.open_bits + estimate(counts)
+            fresh += self.open.literals[END_OF_BLOCK] + (fresh >> 7)
+            bits = counts.bits(self.open) + counts.extra
+            if fresh < bits:
+                self.close()
+                bits = fresh
+            if size <= bits:
+                self.stored(data)
+                return
+            if count < 250 and 3 + counts.bits(fixed) + counts.extra + 7 < bits:
+                self.fixed()
+                return
+        if not self.open:
+            self.fresh_block(counts, count, data, sync)
+            return
+        self.open.write(self.writer, self.tokens, end=False)
+        if sync:
+            self.close()
+
+    def fresh_block(self, counts: Counts, count: int, data: bytes, sync: bool) -> None:
+        """Write a block of tokens where none is open."""
+        counts.literals[END_OF_BLOCK] = 1
+        size = 8 * (len(data) + 5)
+        code = own_code(counts)
+        head = header(code, whole=self.encoder in {3, 4} and not sync)
+        bits = 3 + width(head) + counts.bits(code) + counts.extra
+        fixed = 3 + counts.bits(fixed_code()) + counts.extra
+        if count < 250 and fixed <= bits:
+            if size <= fixed:
+                self.stored(data)
+            else:
+                self.fixed()
+            return
+        if size <= bits:
+            self.stored(data)
+            return
+        self.writer.put_all([(DYNAMIC, 3), *head])
+        self.begin(code, 3 + width(head), literal=False)
+        code.write(self.writer, self.tokens, end=False)
+        if sync:
+            self.close()
+
+    def fixed(self) -> None:
+        """Write the tokens as a fixed block."""
+        self.close()
+        self.writer.put(FIXED, 3)
+        fixed_code().write(self.writer, self.tokens)
+
+    def begin(self, code: Code2, bits: int, literal: bool) -> None:
+        """Leave a block open."""
+        self.open, self.open_bits, self.open_literal = code, bits, literal
+
+    def literal_block(self, data: bytes, sync: bool) -> None:
+        """Write a literal block."""
+        size = len(data)
+        counts = Counts(data)
+        if size > 1024 and sum((count - size / 256) ** 2 for count in counts.literals[:256]) < 2 * size:
+            self.stored(data)
+            return
+        code = Code2(merged_lengths(counts.literals, 15), [1] + [0] * 29)
+        bits = counts.bits(code) + (self.open_bits if self.open else 560)
+        bits += bits >> 7
+        if 8 * (size + 5) <= bits:
+            self.stored(data)
+            return
+        if self.open:
+            plain = Counts(data, ends=0)
+            if self.open.lacks(plain) or bits < plain.bits(self.open):
+                self.close()
+        if not self.open:
+            head = header(code)
+            self.writer.put_all([(DYNAMIC, 3), *head])
+            self.begin(code, 3 + width(head), literal=True)
+        if self.open:
+            self.open.write(self.writer, data, end=False)
+        if sync:
+            self.close()
+
+
+NOWHERE = (-MiB, -MiB)
+
+
+def klauspost(data: bytes, level: int) -> Writer:
+    """Encode with encoder 2."""
+    encoder = Klauspost(Writer(), 2, level)
+    encoder.data = data
+    starts = range(0, len(data), 65535)
+    for start in starts:
+        encoder.chunk(start, min(start + 65535, len(data)), sync=start == starts[-1])
+    encoder.close()
+    encoder.writer.put_all([(FIXED + 1, 3), (0, 7)])
+    encoder.writer.pad()
+    return encoder.writer
+
+
+def pgzip(data: bytes, encoder: int, block: int) -> Writer:
+    """Encode with encoders 3 to 5."""
+    writer = Writer()
+    for start in range(0, len(data) + 1, block):
+        one = Klauspost(writer, encoder, 5)
+        words = data[max(start - 16384, 0) : start] if start and block > 16384 else b""
+        one.data = words + data[start : start + block]
+        if words:
+            one.find(0, len(words))
+        for at in range(len(words), len(one.data), 65535):
+            end = min(at + 65535, len(one.data))
+            one.chunk(at, end, sync=end == len(one.data))
+        one.close()
+        writer.stored(b"")
+    writer.put_all([(3, 8), (0, 8)])
+    writer.pad()
+    return writer
+
+
+# --- deflate.md, 6 and 7: zlib and gzip -----------------------------------------------------------------------------
+
+ZLIB_LEVELS = {  # good, lazy, nice, chain
+    **{1: (4, 4, 8, 4), 2: (4, 5, 16, 8), 3: (4, 6, 32, 32), 4: (4, 4, 16, 16), 5: (8, 16, 32, 32)},
+    **{6: (8, 16, 128, 128), 7: (8, 32, 128, 256), 8: (32, 128, 258, 1024), 9: (32, 258, 258, 4096)},
+}
+
+
+class Zlib:
+    """zlib and GNU gzip."""
+
+    def __init__(self, data: bytes, level: int, memory: int) -> None:
+        self.gzip = not memory
+        self.level = level
+        self.size = len(data)
+        self.data = data
+        self.writer = Writer()
+        self.good, self.lazy, self.nice, self.chain = ZLIB_LEVELS[level]
+        self.most_tokens = (1 << (memory + 6)) - 1 if memory else 32767
+        self.hash_bits = memory + 7 if memory else 15
+        self.hash_shift = (self.hash_bits + 2) // 3
+        self.base, self.end, self.ended = 0, min(65536, len(data)), False
+        self.heads: dict[int, int] = {}
+        self.before = [-1] * 32768
+        self.tokens: list[int] = []
+        self.start = self.covered = 0
+        self.matches = self.distance_bits = 0
+
+    def run(self) -> Writer:
+        """Encode all."""
+        self.settle(0)
+        if self.level <= 3:
+            self.fast()
+        else:
+            self.slow()
+        self.block(1)
+        self.writer.pad()
+        return self.writer
+
+    def settle(self, at: int) -> None:
+        """Move the window where little is ahead."""
+        while self.end - at < 262 and not self.ended:
+            if at - self.base >= 65274:
+                self.base += 32768
+            filled = min(self.base + 65536, self.size)
+            if filled == self.end:
+                if self.gzip:
+                    self.end_gzip()
+                break
+            self.end = filled
+
+    def end_gzip(self) -> None:
+        """Put behind the content what gzip's window holds there."""
+        self.ended = True
+        behind = bytearray(2)
+        for at in range(self.size + 2, self.size + 260):
+            old = at - 32768
+            behind.append(self.data[old] if self.base and old >= 0 and at - self.base >= self.stale_from() else 0)
+        self.data += bytes(behind)
+
+    def stale_from(self) -> int:
+        """Where in the window old content begins: zeros of the first window stay when its upper half moves down."""
+        return 32768 if self.base == 32768 else 0
+
+    def insert(self, at: int) -> int:
+        """Index a position; gives what headed its chain."""
+        a, b, c = self.data[at : at + 3]
+        key = (a << 2 * self.hash_shift ^ b << self.hash_shift ^ c) & (1 << self.hash_bits) - 1
+        head = self.heads.get(key, -1)
+        self.before[at & 32767] = head
+        self.heads[key] = at
+        return head
+
+    def look(self, at: int) -> int:
+        """Insert a position; gives the candidate of a search, or -1."""
+        if not self.gzip and self.end - at < 3:
+            return -1
+        head = self.insert(at)
+        if self.gzip and at - self.base > 65274:
+            return -1
+        return head if head > self.base and at - head <= 32506 else -1
+
+    def search(self, at: int, candidate: int, best: int) -> tuple[int, int]:
+        """Look for a match longer than `best`: its length and distance."""
+        data, distance, limit = self.data, 0, max(at - 32506, self.base)
+        ahead = self.end - at
+        most, nice = (258, self.nice) if self.gzip else (min(258, ahead), min(self.nice, ahead))
+        for _ in range(self.chain >> 2 if best >= self.good else self.chain):
+            if best < most and data[candidate + best] == data[at + best] and data[candidate] == data[at]:
+                n = same(data, candidate, at, most)
+                if n > best:
+                    best, distance = n, at - candidate
+                    if n >= nice:
+                        break
+            candidate = self.before[candidate & 32767]
+            if candidate <= limit:
+                break
+        return min(best, ahead), distance
+
+    def emit(self, token: int, at: int) -> None:
+        """Emit a token; `at` is the position that is being looked at."""
+        self.tokens.append(token)
+        self.covered += token >> 16 or 1
+        if token > 255:
+            self.matches += 1
+            self.distance_bits += 5 + distance_symbols()[token & 0xFFFF][2]
+        if len(self.tokens) == self.most_tokens or (self.gzip and self.early(at)):
+            self.block(0)
+
+    def early(self, at: int) -> bool:
+        """Tell whether gzip ends a block before it is full."""
+        count = len(self.tokens)
+        if self.level < 3 or count % 4096 or self.matches >= count // 2:
+            return False
+        return (8 * count + self.distance_bits) >> 3 < (at - self.start) // 2
+
+    def fast(self) -> None:
+        """Levels 1 to 3."""
+        at = 0
+        while at < self.end:
+            head = self.look(at)
+            best, distance = self.search(at, head, 2) if head >= 0 else (2, 0)
+            if best >= 3 and distance:
+                self.emit_fast(at, best, distance)
+                at += best
+            else:
+                self.emit(self.data[at], at)
+                at += 1
+            self.settle(at)
+
+    def emit_fast(self, at: int, best: int, distance: int) -> None:
+        """Emit a match, and insert its positions if it is short."""
+        if best <= self.lazy and (self.gzip or self.end - at - best >= 3):
+            for inside in range(at + 1, at + best):
+                self.insert(inside)
+        self.emit(match(best, distance), at)
+
+    def slow(self) -> None:
+        """Levels 4 to 9."""
+        at, best, distance, waits = 0, 2, 0, False
+        while at < self.end:
+            last, far = best, distance
+            best, distance = 2, 0
+            head = self.look(at)
+            if head >= 0 and last < self.lazy:
+                best, distance = self.search(at, head, last)
+                if best == 3 and at - distance < at - 4096:
+                    best = 2
+            if last >= 3 and best <= last:
+                for inside in range(at + 1, at - 1 + last):
+                    if self.gzip or self.end - inside >= 3:
+                        self.insert(inside)
+                self.emit(match(last, far), at)
+                at += last - 1
+                best, waits = 2, False
+            else:
+                if waits:
+                    self.emit(self.data[at - 1], at)
+                waits = True
+                at += 1
+            self.settle(at)
+        if waits:
+            self.tokens.append(self.data[at - 1])
+            self.covered += 1
+
+    def block(self, last: int) -> None:
+        """End a block."""
+        counts = Counts(self.tokens)
+        code = Code2(treed_lengths(counts.literals, 15), treed_lengths(counts.distances, 15))
+        head = header(code, treed=True)
+        dynamic = (width(head) + counts.bits(code) + counts.extra + 10) >> 3
+        fixed = (counts.bits(fixed_code()) + counts.extra + 10) >> 3
+        if self.start >= self.base and self.covered - self.start + 4 <= min(dynamic, fixed):
+            self.writer.stored(self.data[self.start : self.covered], last)
+        elif fixed <= dynamic:
+            self.writer.put(FIXED | last, 3)
+            fixed_code().write(self.writer, self.tokens)
+        else:
+            self.writer.put_all([(DYNAMIC | last, 3), *head])
+            code.write(self.writer, self.tokens)
+        self.start, self.tokens, self.matches, self.distance_bits = self.covered, [], 0, 0
+
+
+# --- deflate.md, Recipes --------------------------------------------------------------------------------------------
+
+
+def encode(content: bytes, encoder: int, level: int, parameter: int) -> bytes:
+    """Make what an encoder makes of some content."""
+    if encoder == 1:
+        writer = GoFast(content).run() if level == 1 else GoWindow(content, level).run()
+    elif encoder == 2:
+        writer = klauspost(content, level)
+    elif encoder <= 5:
+        writer = pgzip(content, encoder, parameter)
+    else:
+        writer = Zlib(content, level, parameter).run()
+    return bytes(writer.done)
+
+
+def make_body(body: Body, content: bytes) -> bytes:
+    """Follow a recipe."""
+    made = encode(content, body.encoder // 16, body.encoder % 16, body.parameter)
+    if not body.edits:
+        return made
+    writer, at = Writer(), 0
+    for (copied, dropped, count), literals in zip(body.edits, body.literals, strict=True):
+        need(at + copied + dropped <= 8 * len(made), "an edit goes beyond the encoder's output")
+        copy_bits(writer, made, at, copied)
+        writer.put(int.from_bytes(literals, "little"), count)
+        at += copied + dropped
+    copy_bits(writer, made, at, 8 * len(made) - at)
+    need(writer.count % 8 == 0, "a body does not end with a whole byte")
+    writer.pad()
+    return bytes(writer.done)
+
+
+def copy_bits(writer: Writer, data: bytes, at: int, count: int) -> None:
+    """Copy bits."""
+    while count:
+        part = min(count, 8192)
+        some = int.from_bytes(data[at >> 3 : (at + part + 7) >> 3], "little")
+        writer.put(some >> (at & 7) & (1 << part) - 1, part)
+        at, count = at + part, count - part
+
+
+# --- deflate.md: known bodies, for section 3 of dib.md --------------------------------------------------------------
+
+
+def known_content() -> bytes:
+    """Make content on which the encoders and their levels differ: 70,000 bytes of text, digests, zeros."""
+    text = b"".join(b"%d:%s\n" % (i, hashlib.md5(b"%d" % (i % 97)).hexdigest().encode()) for i in range(1500))  # noqa: S324
+    noise = b"".join(sha256(b"%d" % i) for i in range(300))
+    return text + noise + bytes(2000) + text[7000:13000] + noise[:900] + b"end"
+
+
+KNOWN: dict[tuple[int, int, int], str] = {}
+
+
+def check_encoders(numbers: list[int]) -> None:
+    """Refuse re-encoders that do not make what they should."""
+    for number in numbers:
+        for (encoder, level, parameter), digest in KNOWN.items():
+            if (encoder, level) == (number // 16, number % 16):
+                made = sha256(encode(known_content(), encoder, level, parameter)).hex()[:16]
+                need(made == digest, f"re-encoder {number} does not make what it should here")
+
+
+# --- the command ----------------------------------------------------------------------------------------------------
+
+
+def split_arguments(paths: list[Path]) -> tuple[Path, list[Path]]:
+    """Tell the bundle from the bases by its magic."""
+    bundles: list[Path] = []
+    bases: list[Path] = []
+    for path in paths:
+        with path.open("rb") as file:
+            (bundles if file.read(8) == MAGIC else bases).append(path)
+    if len(bundles) != 1:
+        raise Refused("usage: reference_decoder.py [BASE...] BUNDLE > OUT", 2)
+    return bundles[0], bases
+
+
+def decode(paths: list[Path], out: IO[bytes]) -> None:
+    """Rebuild all targets of a bundle, one after the other."""
+    path, bases = split_arguments(paths)
+    with path.open("rb") as file:
+        bundle = read_bundle(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    check_encoders(bundle.encoders)
+    objects = Objects(bundle)
+    for base in bases:
+        objects.search(base)
+    contents = objects.all()
+    plans = [Plan(bundle, target, contents) for target in bundle.targets]
+    for plan in plans:
+        output = Output(plan.target, out, 6 if contents else 5)
+        for piece in Run(plan).output():
+            output.write(piece)
+        output.finish()
+
+
+def main() -> int:
+    """Run the command."""
+    try:
+        decode([Path(argument) for argument in sys.argv[1:]], sys.stdout.buffer)
+    except Refused as error:
+        sys.stderr.write(f"{error}\n")
+        return error.code
+    except (OSError, tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, zstd_error()) as error:
+        sys.stderr.write(f"{error}\n")
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
