@@ -149,6 +149,15 @@ class Spool:
             raise _spool_error(self._directory, error) from error
         return start
 
+    def skip(self, length: int) -> None:
+        """Append zeros that take no room."""
+        self._size += length
+        try:
+            os.ftruncate(self._fd, self._size)
+            os.lseek(self._fd, self._size, os.SEEK_SET)
+        except OSError as error:
+            raise _spool_error(self._directory, error) from error
+
     def read_at(self, offset: int, length: int) -> bytes:
         """Return exactly ``length`` bytes from ``offset`` on."""
         _check_range("temporary file", self._size, offset, length)

@@ -12,7 +12,10 @@ from dibundle.bundle.reader import BundleReader
 from dibundle.chain import follow
 from dibundle.cli import terminal
 from dibundle.cli.sources import Sources, all_bundles, one_bundle, open_sources
+from dibundle.convert import apply_as, apply_to_folder
 from dibundle.destination import Destination
+from dibundle.errors import UsageError
+from dibundle.image.forms import Form
 
 MAX_SIZE = click.IntRange(min=0)
 
@@ -20,6 +23,10 @@ MAX_SIZE = click.IntRange(min=0)
 @click.command("apply", short_help="Rebuild an image archive from the old one and a bundle.")
 @click.argument("sources", nargs=-1, metavar="[SOURCE...]", required=True)
 @click.option("-o", "--output", metavar="FILE", help="Write there, whole or not at all; default is stdout.")
+@click.option(
+    "--as", "form", metavar="FORM", help="Write docker-archive, oci-archive or oci:FOLDER instead of the exact target."
+)
+@click.option("--thin", is_flag=True, help="Leave out the layers of the base, which the receiver has loaded.")
 @click.option("--check", is_flag=True, help="Only say whether it would work here; reads heads and metadata.")
 @click.option("--max-size", type=MAX_SIZE, metavar="BYTES", help="Refuse bundles that make more than this.")
 @click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
@@ -28,6 +35,8 @@ MAX_SIZE = click.IntRange(min=0)
 def command(
     sources: tuple[str, ...],
     output: str | None,
+    form: str | None,
+    thin: bool,
     check: bool,
     max_size: int | None,
     platform: str | None,
@@ -57,11 +66,26 @@ def command(
             _check(opened, one_bundle(opened), options)
             return
         archives, bundle = follow(opened.archives, all_bundles(opened), options, stack, progress)
+        folder = form.removeprefix("oci:") if form and form.startswith("oci:") else None
+        if folder is not None:
+            apply_to_folder(archives, bundle, folder, options, progress, thin=thin)
+            return
         with destination:
-            apply(archives, bundle, destination.write, options, progress)
+            if form or thin:
+                apply_as(archives, bundle, _form(form), destination.write, options, progress, thin=thin)
+            else:
+                apply(archives, bundle, destination.write, options, progress)
     progress.clear()
     if output is not None and not quiet:
         terminal.message(f"{terminal.escape(destination.name)}: {terminal.human(destination.written)}, verified")
+
+
+def _form(name: str | None) -> Form:
+    if name in (None, "docker-archive"):
+        return "docker-archive"
+    if name == "oci-archive":
+        return "oci-archive"
+    raise UsageError(f"no form {name}", hint="there are docker-archive, oci-archive and oci:FOLDER")
 
 
 def _check(opened: Sources, bundle: BundleReader, options: ApplyOptions) -> None:

@@ -1,0 +1,151 @@
+"""Archives in canonical forms: the same images, with the same digests, as loaders want them.
+
+All forms have the blobs of an OCI layout. What an archive says in OCI's own words (its index.json, manifests) is kept
+as it is; where it says nothing, manifests are made from configs and layers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from dibundle.archive.readat import copy_chunks
+from dibundle.errors import ArchiveError
+from dibundle.image.layout import INDEX
+from dibundle.image.members import Members
+from dibundle.image.model import Blob, Image, ImageArchive
+
+Form = Literal["docker-archive", "oci-archive"]
+Content = bytes | Blob
+
+_LAYOUT: Final = b'{"imageLayoutVersion":"1.0.0"}'
+_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
+_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
+_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
+_SUFFIX: Final = {None: "", "gzip": "+gzip", "zstd": "+zstd"}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """An OCI layout: blobs by their digest, index.json, and the manifest.json that docker reads."""
+
+    blobs: dict[bytes, Content]
+    index: bytes
+    manifest: bytes
+
+
+def layout(images: ImageArchive, dropped: frozenset[int]) -> Layout:
+    """Return the layout of all images of an archive, without the members whose contents start at ``dropped``.
+
+    ``ArchiveError`` where a layer is missing whose size nobody tells, or is of a compression that OCI does not know.
+    """
+    kept = (blob for blob in images.blobs if _belongs(blob) and blob.member.content not in dropped)
+    blobs: dict[bytes, Content] = {_digest(images, blob): blob for blob in kept}
+    entry = Members(images.archive).find(INDEX)
+    descriptors: list[dict[str, object]] = []
+    listed: list[dict[str, object]] = []
+    for image in images.images:
+        if image.config is None:
+            raise ArchiveError(f"{', '.join(image.names) or 'an image'} has no config, so it has no other form")
+        layers = [_described(images, image, layer) for layer in image.layers]
+        config = _descriptor(_CONFIG, image.config_digest, image.config.member.size)
+        body = _json({"schemaVersion": 2, "mediaType": _MANIFEST, "config": config, "layers": layers})
+        if entry is None:
+            blobs[hashlib.sha256(body).digest()] = body
+            descriptors += _named(_descriptor(_MANIFEST, hashlib.sha256(body).digest(), len(body)), image.names)
+        listed.append(
+            {
+                "Config": _path(image.config_digest),
+                "RepoTags": [name for name in image.names if ":" in name.rpartition("/")[2]] or None,
+                "Layers": [_path(bytes.fromhex(str(layer["digest"])[7:])) for layer in layers],
+            }
+        )
+    index: bytes = (
+        images.archive.bytes.read_at(entry.content, entry.size)
+        if entry
+        else _json(
+            {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": descriptors}
+        )
+    )
+    return Layout(blobs, index, _json(listed))
+
+
+def write(images: ImageArchive, parts: Layout, form: Form, sink: Callable[[bytes], object]) -> None:
+    """Write an archive of that form: blobs by digest, then the documents, everything the same each time."""
+    for name, content in files(parts, form):
+        size = len(content) if isinstance(content, bytes) else content.member.size
+        entry = tarfile.TarInfo(name)
+        entry.size, entry.mode = size, 0o444 if name.startswith("blobs/") else 0o644
+        sink(entry.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape"))
+        for piece in chunks(images, content):
+            sink(piece)
+        sink(bytes(-size % 512))
+    sink(bytes(1024))
+
+
+def files(parts: Layout, form: Form) -> Iterator[tuple[str, Content]]:
+    """Yield the files of a form in the order in which they are written."""
+    for digest in sorted(parts.blobs):
+        yield _path(digest), parts.blobs[digest]
+    yield "index.json", parts.index
+    if form == "docker-archive":
+        yield "manifest.json", parts.manifest
+    yield "oci-layout", _LAYOUT
+
+
+def chunks(images: ImageArchive, content: Content) -> Iterator[bytes]:
+    """Yield what a file holds."""
+    if isinstance(content, bytes):
+        yield content
+    else:
+        yield from copy_chunks(images.archive.bytes, content.member.content, content.member.size)
+
+
+def _belongs(blob: Blob) -> bool:
+    """Whether a blob is part of a layout: not the documents that are written anew, nor what nothing points to."""
+    return blob.kind in ("layer", "config") or blob.digest is not None
+
+
+def _digest(images: ImageArchive, blob: Blob) -> bytes:
+    if blob.digest:
+        return blob.digest
+    if blob.kind == "layer" and not blob.compression and blob.diff_id:
+        return blob.diff_id
+    digest = hashlib.sha256()
+    for piece in copy_chunks(images.archive.bytes, blob.member.content, blob.member.size):
+        digest.update(piece)
+    return digest.digest()
+
+
+def _described(images: ImageArchive, image: Image, layer: Blob | None) -> dict[str, object]:
+    if layer is None:
+        raise ArchiveError(f"{', '.join(image.names) or 'an image'} lacks a layer, so it has no other form")
+    if layer.compression not in _SUFFIX:
+        raise ArchiveError(f"a layer is compressed by {layer.compression}, which OCI does not have")
+    return _descriptor(_LAYER + _SUFFIX[layer.compression], _digest(images, layer), layer.member.size)
+
+
+def _descriptor(media_type: str, digest: bytes, size: int) -> dict[str, object]:
+    return {"mediaType": media_type, "digest": f"sha256:{digest.hex()}", "size": size}
+
+
+def _named(descriptor: dict[str, object], names: tuple[str, ...]) -> Iterator[dict[str, object]]:
+    """Yield the descriptor once for each name, as engines write and read them."""
+    if not names:
+        yield descriptor
+    for name in names:
+        tag = name.rpartition(":")[2] if ":" in name.rpartition("/")[2] else "latest"
+        annotations = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": tag}
+        yield {**descriptor, "annotations": annotations}
+
+
+def _path(digest: bytes) -> str:
+    return f"blobs/sha256/{digest.hex()}"
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()

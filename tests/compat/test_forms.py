@@ -1,0 +1,127 @@
+"""Other forms of a target, and thin ones: into real engines, with the same images as a result."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests import engines, needs
+from tests.builders import TestImage, build_layer, docker_save, file
+from tests.content import noise
+from tests.program import dib, succeed
+
+NAMES = ("example.com/app:1", "example.com/app:2")
+STYLES = ("classic", "v25", "podman", "oci", "c8d")
+ENGINES = ("classic", "containerd", "podman", "ctr")
+
+
+def release(number: int) -> TestImage:
+    bottom = build_layer([file("usr/data", noise(number_of_bottom, 400_000)) for number_of_bottom in (1,)])
+    layers = [bottom, build_layer([file("app/version", b"%d" % number + noise(3, 50_000))])]
+    if number == 2:
+        layers.append(build_layer([file("app/more", noise(4, 10_000))]))
+    return TestImage(layers, [NAMES[number - 1]])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """old.tar and new.tar of each style, and bundles between them."""
+    work = tmp_path_factory.mktemp("forms")
+    for style in STYLES:
+        stored = "gzip" if style == "c8d" else None
+        for number, name in ((1, "old"), (2, "new")):
+            (work / f"{style}-{name}.tar").write_bytes(docker_save([release(number)], style, stored))
+        succeed("create", work / f"{style}-old.tar", work / f"{style}-new.tar", work / f"{style}.dib")
+    return work
+
+
+def blobs(archive: Path) -> dict[str, int]:
+    with tarfile.open(archive) as tar:
+        return {member.name: member.size for member in tar if member.isfile()}
+
+
+def layer_digests(archive: Path) -> list[str]:
+    with tarfile.open(archive) as tar:
+        names = [member.name for member in tar]
+        document = tar.extractfile("manifest.json" if "manifest.json" in names else "index.json")
+        return sorted(name for name in names if name.startswith("blobs/") and document is not None)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_canonical_forms_have_the_same_blobs(folder: Path, tmp_path: Path, style: str):
+    made = {}
+    for form in ("docker-archive", "oci-archive"):
+        out = tmp_path / f"{form}.tar"
+        succeed("apply", folder / f"{style}-old.tar", folder / f"{style}.dib", "--as", form, "-o", out)
+        made[form] = blobs(out)
+    succeed("apply", folder / f"{style}-old.tar", folder / f"{style}.dib", "--as", f"oci:{tmp_path / 'layout'}")
+    layout = {
+        str(path.relative_to(tmp_path / "layout")): path.stat().st_size
+        for path in (tmp_path / "layout").rglob("*")
+        if path.is_file()
+    }
+    assert layout == made["oci-archive"]
+    assert made["docker-archive"].keys() - made["oci-archive"].keys() == {"manifest.json"}
+    again = tmp_path / "again.tar"
+    succeed("apply", folder / f"{style}-old.tar", folder / f"{style}.dib", "--as", "oci-archive", "-o", again)
+    assert again.read_bytes() == (tmp_path / "oci-archive.tar").read_bytes()
+    needs.programs("skopeo")
+    looked = subprocess.run(
+        ["skopeo", "inspect", "--config", "--raw", f"oci:{tmp_path / 'layout'}"], capture_output=True, check=False
+    )
+    assert looked.returncode == 0, looked.stderr
+    assert json.loads(looked.stdout)["rootfs"]["diff_ids"][2:]
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_thin_archives_are_without_what_the_base_has(folder: Path, tmp_path: Path, style: str):
+    thin = tmp_path / "thin.tar"
+    ended = succeed("apply", folder / f"{style}-old.tar", folder / f"{style}.dib", "--thin", "-o", thin)
+    assert "without 1 layers of example.com/app:1" in ended.err
+    assert thin.stat().st_size < 150_000
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("kind", ENGINES)
+def test_engines_load_canonical_and_thin_archives(folder: Path, tmp_path: Path, kind: str, style: str):
+    new, old, bundle = (folder / f"{style}-new.tar", folder / f"{style}-old.tar", folder / f"{style}.dib")
+    whole, thin = tmp_path / "whole.tar", tmp_path / "thin.tar"
+    succeed("apply", old, bundle, "--as", "docker-archive", "-o", whole)
+    succeed("apply", old, bundle, "--thin", "-o", thin)
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(engines.engine(kind))
+        first.load(whole)
+        wanted = first.facts(NAMES[1])
+    with contextlib.ExitStack() as stack:
+        second = stack.enter_context(engines.engine(kind))
+        base = tmp_path / "base.tar"
+        succeed("apply", old, _whole_base(old, tmp_path), "--as", "docker-archive", "-o", base)
+        second.load(base)
+        second.load(thin)
+        assert second.facts(NAMES[1]) == wanted
+    del new
+
+
+def _whole_base(old: Path, tmp_path: Path) -> Path:
+    """Return a bundle that makes the base of itself, so that it can be had in the form that all engines load."""
+    bundle = tmp_path / "base.dib"
+    if not bundle.exists():
+        succeed("create", old, old, bundle)
+    return bundle
+
+
+def test_a_form_that_is_none(folder: Path):
+    ended = dib("apply", folder / "v25-old.tar", folder / "v25.dib", "--as", "zip")
+    assert (ended.code, ended.out) == (2, b"")
+
+
+def test_a_folder_that_is_there_already(folder: Path, tmp_path: Path):
+    ended = dib("apply", folder / "v25-old.tar", folder / "v25.dib", "--as", f"oci:{tmp_path}")
+    assert ended.code == 3
+    assert not list(tmp_path.iterdir())
