@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import threading
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -34,6 +35,33 @@ def default_engine() -> str:
         if shutil.which(name):
             return name
     raise UsageError("no engine found: neither docker nor podman nor ctr", hint="dib apply OLD.tar NEW.dib -o new.tar")
+
+
+def require_layers(engine: str, images: Sequence[AboutImage]) -> None:
+    """Raise :class:`LoadError` unless the engine has the images of a base, whose layers a thin archive is without.
+
+    ctr has no question for layers: there the loader itself finds out.
+    """
+    if engine == "ctr":
+        return
+    for image in images:
+        wanted = {item.hex() for item in image.diff_ids}
+        candidates = [*image.names, f"sha256:{image.id.hex()}"]
+        if not any(wanted <= set(_layers(engine, name)) for name in candidates):
+            raise LoadError(
+                f"{engine} does not have {candidates[0]}, whose layers a thin archive is without",
+                exit_code=6,
+                hint=f"load the base first, or run the command without --thin: {engine} pull {candidates[0]}",
+            )
+
+
+def _layers(engine: str, name: str) -> list[str]:
+    found = subprocess.run((*ENGINES[engine][1], name), capture_output=True, check=False)
+    try:
+        layers = json.loads(found.stdout)[0]["RootFS"]["Layers"] if found.returncode == 0 else []
+        return [str(item).removeprefix("sha256:") for item in layers or ()]
+    except (ValueError, LookupError, TypeError):
+        return []
 
 
 class Loader:

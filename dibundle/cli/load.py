@@ -10,16 +10,25 @@ from dibundle.apply import ApplyOptions, apply
 from dibundle.chain import follow
 from dibundle.cli import terminal
 from dibundle.cli.sources import all_bundles, open_sources
-from dibundle.engine import ENGINES, Loader, default_engine
+from dibundle.convert import apply_as
+from dibundle.engine import ENGINES, Loader, default_engine, require_layers
 
 
 @click.command("load", short_help="Apply a bundle straight into an engine and check that the image is there.")
 @click.argument("sources", nargs=-1, metavar="SOURCE...", required=True)
 @click.option("--engine", type=click.Choice(sorted(ENGINES)), help="Default: docker, else podman, else ctr.")
+@click.option("--thin", is_flag=True, help="Do not pass on the base's layers, which the engine must have already.")
 @click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-def command(sources: tuple[str, ...], engine: str | None, platform: str | None, tmp: str | None, quiet: bool) -> None:
+def command(
+    sources: tuple[str, ...],
+    engine: str | None,
+    thin: bool,
+    platform: str | None,
+    tmp: str | None,
+    quiet: bool,
+) -> None:
     """Apply a bundle into an engine, then ask the engine whether the image is really there.
 
     \b
@@ -36,8 +45,14 @@ def command(sources: tuple[str, ...], engine: str | None, platform: str | None, 
         archives, bundle = follow(opened.archives, all_bundles(opened), options, stack, progress)
         about = bundle.manifest.about
         images = about.targets[0] if about else ()
-        loader = stack.enter_context(Loader(engine or default_engine()))
-        apply(archives, bundle, loader.write, options, progress)
+        engine = engine or default_engine()
+        if thin:
+            require_layers(engine, about.bases if about else ())
+        loader = stack.enter_context(Loader(engine))
+        if thin:
+            apply_as(archives, bundle, "docker-archive", loader.write, options, progress, thin=True)
+        else:
+            apply(archives, bundle, loader.write, options, progress)
         loader.finish()
         progress.clear()
         for image in images:

@@ -45,13 +45,6 @@ def blobs(archive: Path) -> dict[str, int]:
         return {member.name: member.size for member in tar if member.isfile()}
 
 
-def layer_digests(archive: Path) -> list[str]:
-    with tarfile.open(archive) as tar:
-        names = [member.name for member in tar]
-        document = tar.extractfile("manifest.json" if "manifest.json" in names else "index.json")
-        return sorted(name for name in names if name.startswith("blobs/") and document is not None)
-
-
 @pytest.mark.parametrize("style", STYLES)
 def test_canonical_forms_have_the_same_blobs(folder: Path, tmp_path: Path, style: str):
     made = {}
@@ -90,7 +83,7 @@ def test_thin_archives_are_without_what_the_base_has(folder: Path, tmp_path: Pat
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("kind", ENGINES)
 def test_engines_load_canonical_and_thin_archives(folder: Path, tmp_path: Path, kind: str, style: str):
-    new, old, bundle = (folder / f"{style}-new.tar", folder / f"{style}-old.tar", folder / f"{style}.dib")
+    old, bundle = folder / f"{style}-old.tar", folder / f"{style}.dib"
     whole, thin = tmp_path / "whole.tar", tmp_path / "thin.tar"
     succeed("apply", old, bundle, "--as", "docker-archive", "-o", whole)
     succeed("apply", old, bundle, "--thin", "-o", thin)
@@ -105,7 +98,6 @@ def test_engines_load_canonical_and_thin_archives(folder: Path, tmp_path: Path, 
         second.load(base)
         second.load(thin)
         assert second.facts(NAMES[1]) == wanted
-    del new
 
 
 def _whole_base(old: Path, tmp_path: Path) -> Path:
@@ -114,6 +106,31 @@ def _whole_base(old: Path, tmp_path: Path) -> Path:
     if not bundle.exists():
         succeed("create", old, old, bundle)
     return bundle
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("kind", ["classic", "containerd", "podman"])
+def test_loading_thin_asks_for_the_base_first(folder: Path, kind: str):
+    old, bundle = folder / "v25-old.tar", folder / "v25.dib"
+    with engines.engine(kind) as engine:
+        ended = dib("load", "--thin", "--engine", engine.dib_name, old, bundle, env=engine.env)
+        assert ended.code == 6
+        assert "does not have example.com/app:1" in ended.err
+        assert engine.images() == []
+        engine.load(old)
+        ended = dib("load", "--thin", "--engine", engine.dib_name, old, bundle, env=engine.env)
+        assert ended.code == 0, ended.err
+        assert "loaded and checked" in ended.err
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(("kind", "transport"), [("classic", "docker-daemon"), ("podman", "containers-storage")])
+def test_a_running_engine_gives_the_base(folder: Path, kind: str, transport: str):
+    with engines.engine(kind) as engine:
+        engine.load(folder / "v25-old.tar")
+        ended = dib("apply", f"{transport}:{NAMES[0]}", folder / "v25.dib", env=engine.env)
+        assert ended.code == 0, ended.err
+        assert ended.out == (folder / "v25-new.tar").read_bytes()
 
 
 def test_a_form_that_is_none(folder: Path):
