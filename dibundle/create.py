@@ -39,11 +39,15 @@ NAMES_FLOOR = 2048  # ... or so many bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateOptions:
-    """How to create: ``names`` is auto, all or none; ``workers`` 0 means one per core; ``tmp`` for temporary files."""
+    """How to create: ``names`` is auto, all or none; ``workers`` 0 means one per core; ``tmp`` for temporary files.
+
+    ``have``: diffIDs of the layers that the receiver has, of which alone a bundle may take something.
+    """
 
     patch: choose.Options = field(default_factory=choose.Options)
     names: str = "auto"
     workers: int = 0
+    have: frozenset[bytes] | None = None
     tmp: str | None = None
 
 
@@ -77,7 +81,7 @@ def create(
         options = replace(options, patch=replace(options.patch, portable=True))
     with ExitStack() as stack, ThreadPoolExecutor(workers) as executor:
         sides = _Sides.read(bases, target, executor, stack, options, progress)
-        composed = _compose(sides, executor)
+        composed = _compose(sides, options)
         spool = stack.enter_context(closing(Spool(options.tmp)))
         frames = list(_encode(composed, options, executor, workers, spool, progress))
         manifest = _manifest(sides, composed, frames, options, executor)
@@ -132,10 +136,14 @@ class _Sides:
         base_blobs: list[StoredBlob] = []
         for images in base_images:
             base_blobs += inflate_all(read_blobs(images, executor, progress.advance), spool)
+        if options.have is not None:
+            base_blobs = [blob for blob in base_blobs if blob.layer and blob.layer.digest in options.have]
         target_blobs = read_blobs(target_images, executor, progress.advance)
         _tell_damage((*base_blobs, *target_blobs), progress)
         layers = _in_image_order(base_images, base_blobs)
-        known = {blob.digest for blob in base_blobs} | {layer.digest for layer in layers}
+        known = {layer.digest for layer in layers}
+        if options.have is None:
+            known |= {blob.digest for blob in base_blobs}
         packed = {} if options.patch.portable else _unpack(target_blobs, known, executor, stack, options, progress)
         new_layers = [blob.layer for blob in target_blobs if blob.layer and blob.digest not in known]
         new_layers += [item.layer for item in packed.values() if item.layer.digest not in known]
@@ -238,7 +246,7 @@ class _Composed:
         return b"".join(item.digest.hex().encode() for item in self.archive.segments.found if item.digest)
 
 
-def _compose(sides: _Sides, executor: Executor) -> _Composed:
+def _compose(sides: _Sides, options: CreateOptions) -> _Composed:
     """Write the target's program: identical blobs by reference, layers entry by entry, the rest as it is."""
     program, objects, counts = ProgramWriter(), ObjectTable(), Counts()
     text_sources: list[Range] = []
@@ -246,7 +254,7 @@ def _compose(sides: _Sides, executor: Executor) -> _Composed:
     frames = FramePlanner(0, text_sources, document_sources)
     target = sides.target_images.archive
     composer = ArchiveComposer(target.bytes, target.index, program, frames)
-    known = _known_contents(sides)
+    known = _known_contents(sides, stored=options.have is None)
     contents = {stored.digest for stored in sides.target_blobs} | {item.layer.digest for item in sides.packed.values()}
     kept = contents & known.keys()
     matcher = Matcher(sides.base, sides.new_layers, kept)
@@ -287,18 +295,18 @@ def _compose(sides: _Sides, executor: Executor) -> _Composed:
     return composed
 
 
-def _known_contents(sides: _Sides) -> dict[bytes, tuple[int, ReadAt]]:
+def _known_contents(sides: _Sides, *, stored: bool) -> dict[bytes, tuple[int, ReadAt]]:
     """Return what the base can serve whole, by digest: (kind, source).
 
     Layers alone, which every archive of an image holds whatever its form; a compressed layer also as it is stored.
     Manifests differ from form to form, and so do configs: skopeo writes them anew on the way to an OCI layout.
     """
     known: dict[bytes, tuple[int, ReadAt]] = {}
-    for stored in sides.base_blobs:
-        if stored.layer:
-            known.setdefault(stored.layer.digest, (KIND_LAYER, stored.layer.source))
-        if stored.source.size and stored.blob.kind == "layer":
-            known.setdefault(stored.digest, (KIND_OTHER, stored.source))
+    for blob in sides.base_blobs:
+        if blob.layer:
+            known.setdefault(blob.layer.digest, (KIND_LAYER, blob.layer.source))
+        if stored and blob.source.size and blob.blob.kind == "layer":
+            known.setdefault(blob.digest, (KIND_OTHER, blob.source))
     return known
 
 

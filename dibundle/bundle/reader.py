@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from dibundle import digest
@@ -23,8 +24,11 @@ class Readable(Protocol):
 class BundleReader:
     """A bundle whose head has been read and checked; frames follow in file order through :meth:`frame`."""
 
-    def __init__(self, stream: Readable) -> None:
+    def __init__(self, stream: Readable, where: Callable[[int, int], str] | None = None) -> None:
+        """Read the head of ``stream``; ``where`` names, for messages, what the bytes of a stretch of it are in."""
         self._stream = stream
+        self._where = where
+        self._at = 0
         self.header_bytes = self._exactly_or_less(HEADER_SIZE)
         self.header = Header.decode(self.header_bytes)
         prefix = self._exactly(4, "the signature area")
@@ -45,7 +49,10 @@ class BundleReader:
         frame = self.manifest.frames[index]
         stored = self._exactly(frame.stored, f"frame {index}")
         if digest.sha256(stored) != frame.digest:
-            raise DigestError(f"bundle is damaged: frame {index} does not have the digest that the manifest promises")
+            place = f" ({self._where(self._at - frame.stored, self._at)})" if self._where else ""
+            raise DigestError(
+                f"bundle is damaged: frame {index}{place} does not have the digest that the manifest promises"
+            )
         self.frames_read += 1
         return frame, stored
 
@@ -61,6 +68,7 @@ class BundleReader:
         while size and (chunk := self._stream.read(min(size, 1 << 20))):
             chunks.append(chunk)
             size -= len(chunk)
+            self._at += len(chunk)
         return b"".join(chunks)
 
     def _exactly(self, size: int, what: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import ExitStack
 
@@ -13,9 +14,15 @@ from dibundle.create import CreateOptions, CreateResult, create
 from dibundle.delta import choose
 from dibundle.destination import Destination
 from dibundle.errors import UsageError
+from dibundle.have import read_list
+from dibundle.parts import PartsWriter
 
+LEAST_PART = 65536
 _SHORT_LEVELS = tuple(f"-{level}" for level in choose.LEVELS)
-_WITH_VALUE = ("-o", "--output", "--base", "-l", "--level", "--codec", "--names", "--workers", "--tmp")
+_WITH_VALUE = (
+    *("-o", "--output", "--base", "-l", "--level", "--codec", "--names", "--workers", "--have", "--split"),
+    *("--platform", "--tmp"),
+)
 
 
 class _WithLevels(click.Command):
@@ -56,6 +63,8 @@ class _WithLevels(click.Command):
     help="Names for listing alone: auto keeps them under 5 % of the bundle or 2 kB.",
 )
 @click.option("--workers", type=click.IntRange(0, 256), default=0, help="Threads; 0 means one per core.")
+@click.option("--have", metavar="FILE", help='Use no layer that is not in this list, which "dib have" made far away.')
+@click.option("--split", metavar="SIZE", help="Write parts of at most that size, OUT.001 and so on; for example 3900M.")
 @click.option("--portable", is_flag=True, help="Compress no layer again on apply; compressed ones travel as they are.")
 @click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
@@ -69,6 +78,8 @@ def command(
     codec: str,
     names: str,
     workers: int,
+    have: str | None,
+    split: str | None,
     portable: bool,
     platform: str | None,
     tmp: str | None,
@@ -79,12 +90,17 @@ def command(
     \b
         dib create old.tar new.tar update.dib
         dib create --no-base app.tar app.dib
+        dib create docker-daemon:app:1 docker-daemon:app:2 update.dib
 
     An archive may be compressed (gzip, bzip2, xz, zstd): the bundle then makes the tar inside. "-" is stdin.
     """
     bases, target, out = _arguments(archives, output, more_bases, no_base=no_base)
     options = CreateOptions(
-        patch=choose.Options(level=level, codec=codec, portable=portable), names=names, workers=workers, tmp=tmp
+        patch=choose.Options(level=level, codec=codec, portable=portable),
+        names=names,
+        workers=workers,
+        have=read_list(have) if have else None,
+        tmp=tmp,
     )
     started = time.monotonic()
     progress = terminal.progress(quiet=quiet)
@@ -98,11 +114,20 @@ def command(
                 progress.note(f"{terminal.escape(archive.name)}: {archive.compression} removed; the tar inside counts")
             if archive.index.problem and not quiet:
                 progress.note(f"{terminal.escape(archive.name)}: {archive.index.problem}; kept as it is")
-        with destination:
-            result = create(opened[:-1], opened[-1], destination.write, options, progress)
+        with PartsWriter(out, _size(split)) if split else destination as written:
+            result = create(opened[:-1], opened[-1], written.write, options, progress)
     progress.clear()
     if not quiet:
         _summary(out, result, time.monotonic() - started)
+
+
+def _size(text: str) -> int:
+    """Read a size such as 3900M."""
+    found = re.fullmatch(r"([0-9]{1,15})([KMG]?)B?", text.upper())
+    size = int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[found[2]] if found else 0
+    if size < LEAST_PART:
+        raise UsageError(f"--split {text} is no size of {LEAST_PART:,} bytes or more", hint="for example --split 3900M")
+    return size
 
 
 def _arguments(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from dibundle import parts
 from dibundle.archive.opener import Archive, from_fd
 from dibundle.archive.readat import Spool
 from dibundle.bundle.constants import MAGIC
@@ -70,7 +71,7 @@ def open_sources(
         raise UsageError("stdin can be given once", hint="save one of the two into a file")
     sources = Sources()
     empty: list[tuple[str, int]] = []
-    for name in names:
+    for name in parts.firsts(names):
         engine = engine_of(name)
         if engine:
             spool = save(*engine, stack, tmp=tmp, platform=platform)
@@ -85,7 +86,11 @@ def open_sources(
             sources.identities[shown] = (status.st_dev, status.st_ino)
             sources.sizes[shown] = status.st_size - (os.lseek(fd, 0, os.SEEK_CUR))
         head = _read_head(fd, shown)
-        if _is_bundle(head):
+        if _is_bundle(head) and parts.is_first(name):
+            reader = parts.PartsReader(name, stack)
+            sources.sizes[shown] = reader.size
+            sources.bundles.append((shown, reader))
+        elif _is_bundle(head):
             sources.bundles.append((shown, _Descriptor(fd, shown, head)))
         elif not head and not stat.S_ISDIR(status.st_mode):
             empty.append((shown, fd))
@@ -128,7 +133,14 @@ def all_bundles(sources: Sources) -> list[BundleReader]:
 
 
 def _bundle(name: str, stream: Readable, size: int | None) -> BundleReader:
-    bundle = BundleReader(stream)
+    in_parts = stream if isinstance(stream, parts.PartsReader) else None
+    bundle = BundleReader(stream, in_parts.where if in_parts else None)
+    if in_parts and in_parts.size < bundle.size:
+        raise BundleError(
+            f"truncated bundle: {in_parts.missing} is missing, or a part before it is cut short:"
+            f" {in_parts.size:,} of {bundle.size:,} bytes are here",
+            hint="copy that part beside the others",
+        )
     if size is not None and size != bundle.size:
         what = "truncated bundle" if size < bundle.size else "malformed bundle: bytes follow its last frame"
         raise BundleError(f"{what}: {name} has {size:,} bytes, wanted {bundle.size:,}", hint="fetch the bundle again")

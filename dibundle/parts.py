@@ -1,0 +1,136 @@
+"""Bundles in numbered parts, for media that take no large file: ``out.dib.001``, ``out.dib.002``, ...
+
+The parts are the bundle's bytes one after the other and nothing else, so that ``cat`` puts them together too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Final, Self
+
+from dibundle.destination import Destination
+from dibundle.errors import FileError, UsageError
+
+MOST: Final = 999
+_NAME: Final = re.compile(r"(.*)\.([0-9]{3})")
+
+
+class PartsWriter:
+    """An output in parts of at most ``size`` bytes; all of them appear when the last is complete, or none does."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self.name = name
+        self.written = 0
+        self.count = 0
+        self._size = size
+        self._left = 0
+        self._open: list[Destination] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._next()
+        return self
+
+    def write(self, data: bytes) -> None:
+        """Write all of ``data``, over as many parts as it takes."""
+        view = memoryview(data)
+        while view:
+            if not self._left:
+                self._next()
+            piece = view[: self._left]
+            self._open[-1].write(piece)
+            self._left -= len(piece)
+            self.written += len(piece)
+            view = view[len(piece) :]
+
+    def _next(self) -> None:
+        if self.count == MOST:
+            raise UsageError(f"{self.name} would have more than {MOST} parts", hint="make the parts larger")
+        self.count += 1
+        self._open.append(self._stack.enter_context(Destination(part_name(self.name, self.count))))
+        self._left = self._size
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+        after = part_name(self.name, self.count + 1)
+        if kind is None and os.path.lexists(after):
+            raise FileError(
+                f"{after} is left of an older bundle of more parts", hint=f"remove it and those after it: {after}"
+            )
+
+
+class PartsReader:
+    """The parts of a bundle as one stream; ``where`` names the part that a stretch of it lies in."""
+
+    def __init__(self, first: str, stack: ExitStack) -> None:
+        found = _NAME.fullmatch(first)
+        assert found
+        self._stem = found[1]
+        self.names = [first]
+        while len(self.names) < MOST and os.path.exists(name := part_name(self._stem, len(self.names) + 1)):  # noqa: PTH110
+            self.names.append(name)
+        self._files = [stack.enter_context(open(name, "rb", buffering=0)) for name in self.names]  # noqa: PTH123, SIM115
+        self.sizes = [os.fstat(file.fileno()).st_size for file in self._files]
+        self._number = 0
+
+    @property
+    def size(self) -> int:
+        """Number of bytes in all parts."""
+        return sum(self.sizes)
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes, none at the end of the last part."""
+        while self._number < len(self._files):
+            try:
+                piece = self._files[self._number].read(size)
+            except OSError as error:
+                raise FileError(f"cannot read {self.names[self._number]}: {error.strerror}") from error
+            if piece:
+                return piece
+            self._number += 1
+        return b""
+
+    def where(self, start: int, end: int) -> str:
+        """Return the names of the parts in which the bytes from ``start`` to ``end`` lie."""
+        at = 0
+        within = []
+        for name, size in zip(self.names, self.sizes, strict=True):
+            if at < end and start < at + size:
+                within.append(name)
+            at += size
+        return " and ".join(within) or self.missing
+
+    @property
+    def missing(self) -> str:
+        """The name of the part that would come next."""
+        return part_name(self._stem, len(self.names) + 1)
+
+
+def part_name(name: str, number: int) -> str:
+    """Return the name of a part."""
+    return f"{name}.{number:03d}"
+
+
+def firsts(names: Sequence[str]) -> list[str]:
+    """Return names with all parts of a bundle as its first one, where they are given one by one, in any order."""
+    stems = {found[1] for name in names if (found := _NAME.fullmatch(name)) and found[2] == "001"}
+    kept = []
+    for name in names:
+        found = _NAME.fullmatch(name)
+        if found and found[1] not in stems and int(found[2]) > 1 and os.path.exists(part_name(found[1], 1)):  # noqa: PTH110
+            stems.add(found[1])
+            kept.append(part_name(found[1], 1))
+        elif not found or found[1] not in stems or found[2] == "001":
+            kept.append(name)
+    return kept
+
+
+def is_first(name: str) -> bool:
+    """Whether a name is that of a first part."""
+    return name.endswith(".001")

@@ -1,0 +1,98 @@
+"""Bundles in parts: written, read in order, put together by cat; a missing or swapped part is named."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests import needs
+from tests.builders import TestImage, build_layer, docker_save, file
+from tests.content import noise
+from tests.program import dib, succeed
+
+PART = 100_000
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("parts")
+    old = build_layer([file("a", noise(1, 1000))])
+    new = build_layer([file("a", noise(1, 1000)), file("b", noise(2, 450_000))])
+    (folder / "old.tar").write_bytes(docker_save([TestImage([old], ["example.com/app:1"])]))
+    (folder / "new.tar").write_bytes(docker_save([TestImage([new], ["example.com/app:2"])]))
+    succeed("create", folder / "old.tar", folder / "new.tar", folder / "out.dib", "--split", str(PART))
+    return folder
+
+
+def parts(folder: Path) -> list[Path]:
+    return sorted(folder.glob("out.dib.*"))
+
+
+@pytest.fixture
+def copy(made: Path, tmp_path: Path) -> Path:
+    for path in (*parts(made), made / "old.tar"):
+        shutil.copy(path, tmp_path)
+    return tmp_path
+
+
+def test_parts_have_the_size_that_was_asked_for(made: Path):
+    assert [path.name for path in parts(made)] == [f"out.dib.00{number}" for number in range(1, 6)]
+    assert [path.stat().st_size for path in parts(made)[:-1]] == 4 * [PART]
+    assert not (made / "out.dib").exists()
+
+
+def test_parts_are_read_in_order(made: Path):
+    new = (made / "new.tar").read_bytes()
+    assert succeed("apply", made / "old.tar", made / "out.dib.001").out == new
+    assert succeed("apply", *reversed(parts(made)), made / "old.tar").out == new
+    assert b"undamaged" in succeed("verify", made / "out.dib.001").out
+    assert b"makes" in succeed("inspect", made / "out.dib.001").out
+
+
+def test_cat_puts_them_together(made: Path):
+    joined = b"".join(path.read_bytes() for path in parts(made))
+    assert succeed("apply", made / "old.tar", "-", stdin=joined).out == (made / "new.tar").read_bytes()
+
+
+@pytest.mark.parametrize("number", [2, 5])
+def test_a_missing_part_is_named(copy: Path, number: int):
+    (copy / f"out.dib.00{number}").unlink()
+    ended = dib("apply", copy / "old.tar", copy / "out.dib.001", "-o", copy / "new.tar")
+    assert ended.code == 5
+    assert f"out.dib.00{number} is missing" in ended.err
+    assert not (copy / "new.tar").exists()
+
+
+def test_swapped_parts_are_named(copy: Path):
+    two, three = copy / "out.dib.002", copy / "out.dib.003"
+    first = two.read_bytes()
+    two.write_bytes(three.read_bytes())
+    three.write_bytes(first)
+    ended = dib("apply", copy / "old.tar", copy / "out.dib.001")
+    assert ended.code == 7
+    assert "out.dib.002" in ended.err
+
+
+def test_a_bad_size_and_a_failed_run_leave_nothing(made: Path, tmp_path: Path):
+    for size in ("much", "0", "1K", "-5"):
+        ended = dib("create", made / "old.tar", made / "new.tar", tmp_path / "x.dib", f"--split={size}")
+        assert ended.code == 2
+    ended = dib("create", made / "old.tar", made / "absent.tar", tmp_path / "x.dib", "--split", "1M")
+    assert ended.code == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parts_on_fat32(made: Path, tmp_path: Path):
+    needs.programs("mkfs.fat", "mcopy")
+    stick = tmp_path / "stick.img"
+    with stick.open("wb") as image:
+        image.truncate(40 << 20)
+    subprocess.run(["mkfs.fat", "-F", "32", stick], check=True, capture_output=True)
+    subprocess.run(["mcopy", "-i", stick, *parts(made), "::"], check=True)
+    far = tmp_path / "far"
+    far.mkdir()
+    subprocess.run(["mcopy", "-i", stick, "::*", far], check=True)
+    assert succeed("apply", made / "old.tar", far / "out.dib.001").out == (made / "new.tar").read_bytes()
