@@ -47,10 +47,10 @@ class Refused(Exception):  # noqa: N818  (the specification's word)
         self.code = code
 
 
-def need(condition: object, text: str) -> None:
-    """Refuse the bundle as malformed unless the condition holds."""
+def need(condition: object, text: str, code: int = 5) -> None:
+    """Refuse unless the condition holds; the bundle as malformed if nothing else is said."""
     if not condition:
-        raise Refused(text)
+        raise Refused(text, code)
 
 
 def sha256(data: bytes) -> bytes:
@@ -91,15 +91,16 @@ def zstd_reader(file: BinaryIO) -> IO[bytes]:
     return zstandard.ZstdDecompressor(max_window_size=1 << 31).stream_reader(file, read_across_frames=True)
 
 
-def zstd_error() -> type[Exception]:
-    """Name the error that a damaged zstd file gives."""
+def broken() -> tuple[type[Exception], ...]:
+    """List the errors that damaged compressed files give."""
+    known = (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError)
     if sys.version_info >= (3, 14):
         from compression import zstd
 
-        return zstd.ZstdError
+        return *known, zstd.ZstdError
     import zstandard
 
-    return zstandard.ZstdError
+    return *known, zstandard.ZstdError
 
 
 def zstd_head(frame: bytes) -> tuple[int, int, int]:
@@ -332,9 +333,8 @@ class Bundle:
 
 
 def take(data: Content, at: int, length: int) -> bytes:
-    """Read bytes of the file; where it is cut off it is damaged."""
-    if at + length > len(data):
-        raise Refused("the bundle is cut off", 7)
+    """Read bytes of the file."""
+    need(at + length <= len(data), "the bundle is cut off")
     return data[at : at + length]
 
 
@@ -347,11 +347,9 @@ def read_bundle(data: Content) -> Bundle:
     length = int.from_bytes(take(data, 64, 4), "little")
     need(length <= MiB, "a signature of more than 1 MiB")
     area = take(data, 64, length + 8)
-    if zlib.crc32(area[:-4]) != int.from_bytes(area[-4:], "little"):
-        raise Refused("the signature area's checksum is wrong", 7)
+    need(zlib.crc32(area[:-4]) == int.from_bytes(area[-4:], "little"), "the signature area's checksum is wrong")
     manifest = take(data, 72 + length, stored)
-    if sha256(manifest) != digest:
-        raise Refused("the manifest's digest is wrong", 7)
+    need(sha256(manifest) == digest, "the manifest's digest is wrong", 7)
     bundle = Bundle(data)
     read_sections(bundle, unzstd(manifest, size), 72 + length + stored)
     return bundle
@@ -380,9 +378,7 @@ def read_sections(bundle: Bundle, manifest: bytes, at: int) -> None:
         read_names(Msgpack(sections[4]), len(bundle.targets))
     if 6 in sections:
         read_forms(bundle, Msgpack(sections[6]))
-    if end > len(bundle.data):
-        raise Refused("the bundle is cut off", 7)
-    need(end == len(bundle.data), "bytes follow the last frame")
+    need(end == len(bundle.data), "the bundle is cut off, or bytes follow the last frame")
 
 
 def read_requires(bundle: Bundle, pack: Msgpack) -> None:
@@ -441,7 +437,7 @@ def read_spans(columns: list[Column]) -> list[Span]:
     """Read the ranges of an explicit source."""
     count = columns[0].positive()
     need(count <= 1 << 20, "too many ranges")
-    return [Span(columns[1].next(), columns[2].next(), columns[3].positive()) for _ in range(count)]
+    return [Span(columns[1].next(), columns[2].next(), columns[3].next()) for _ in range(count)]
 
 
 def read_targets(bundle: Bundle, pack: Msgpack) -> None:
@@ -470,7 +466,7 @@ def read_target(pack: Msgpack, first: int) -> Target:
     need(len(digests) == 32 * kinds.count(1), "digests of segments are missing or left over")
     segments, at = [], 0
     for kind in kinds:
-        segments.append((lengths.positive(), digests[at : at + 32 * kind]))
+        segments.append((lengths.next(), digests[at : at + 32 * kind]))
         at += 32 * kind
     lengths.end()
     need(sum(length for length, _ in segments) == size, "the segments do not add up to the target")
@@ -542,6 +538,11 @@ def read_forms(bundle: Bundle, pack: Msgpack) -> None:
 # --- dib.md, 3.1 and 3.5: the base ----------------------------------------------------------------------------------
 
 
+def mapped(file: IO[bytes]) -> Content:
+    """Map a file."""
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if file.seek(0, 2) else b""
+
+
 class Objects:
     """The contents of the base that a bundle asks for, by their digests."""
 
@@ -560,15 +561,17 @@ class Objects:
             file.flush()
             key = digest.digest()
             if key in self.wanted and key not in self.found:
-                self.found[key] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                self.found[key] = mapped(file)
 
     def search(self, path: Path) -> None:
         """Look through the members of an archive."""
-        with path.open("rb") as plain, opened(plain) as stream:
-            with tarfile.open(fileobj=stream, mode="r|") as tar:
+        try:
+            with path.open("rb") as plain, opened(plain) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
                 for member in tar:
                     if member.isfile() and (data := tar.extractfile(member)):
                         self.offer_forms(data)
+        except broken() as error:
+            raise Refused(f"{path}: {error}", 6) from error
 
     def offer_forms(self, data: IO[bytes]) -> None:
         """Offer a member as stored and, where it is gzip or zstd, inflated."""
@@ -583,7 +586,7 @@ class Objects:
                 try:
                     with opened(file) as stream:
                         self.offer(stream)
-                except (OSError, EOFError, zlib.error, zstd_error()):
+                except broken():
                     return  # a member that only looks compressed
 
     def make_forms(self) -> None:
@@ -604,8 +607,7 @@ class Objects:
         self.make_forms()
         result = []
         for size, digest in zip(self.bundle.sizes, self.bundle.digests, strict=True):
-            if digest not in self.found:
-                raise Refused(f"no base has the content {digest.hex()}", 6)
+            need(digest in self.found, f"no base has the content {digest.hex()}", 6)
             need(len(self.found[digest]) == size, "an object of another size than the bundle says")
             result.append(self.found[digest])
         return result
@@ -649,25 +651,25 @@ def content_length(block: bytes) -> int:
     text = block[124:136]
     if text[0] & 0xC0 == 0x80:
         value = int.from_bytes(text, "big") & ((1 << 95) - 1)
-        need(value <= MOST, "a record's size is out of range")
+        need(value <= MOST, "a record's size is out of range", 6)
         return value
     digits = text.strip(b"\0 ")
-    need(not digits.strip(b"01234567"), "a record's size is no number")
+    need(not digits.strip(b"01234567"), "a record's size is no number", 6)
     return int(digits or b"0", 8)
 
 
-def styled(reference: bytes, number: int, blank: str) -> bytes:
+def styled(reference: bytes, number: int, blank: str, fault: int) -> bytes:
     """Write a number in the style of a field; `blank` is the style of a field that is all NUL."""
     if not reference.strip(b"\0"):
         text = (blank % number).encode()
     else:
         form = re.fullmatch(rb"( *)([0-7]+)([\0 ]*)", reference)
         if form is None:
-            raise Refused("a field whose style is not known")
+            raise Refused("a field whose style is not known", fault)
         spaces, digits, rest = form.groups()
         width = len(spaces) + len(digits)
         text = (b"%o" % number).rjust(width, b" " if spaces else b"0") + rest
-    need(len(text) == len(reference), "a number does not fit into its field")
+    need(len(text) == len(reference), "a number does not fit into its field", fault)
     return text
 
 
@@ -1027,8 +1029,7 @@ class Run:
         """Check and decode a frame (1.3, 5)."""
         frame = self.bundle.frames[number]
         stored = take(self.bundle.data, frame.at, frame.stored)
-        if sha256(stored) != frame.digest:
-            raise Refused(f"the digest of frame {number} is wrong", 7)
+        need(sha256(stored) == frame.digest, f"the digest of frame {number} is wrong", 7)
         text = self.target.digest_text
         count = len(self.bundle.sizes)
         parts = []
@@ -1040,18 +1041,19 @@ class Run:
     def edit(self, step: Edit) -> bytes:
         """Make a header block (4.2)."""
         reference = self.registers[step.register] if step.base is None else self.plan.at(step.base)
+        fault = 5 if step.base is None else 6
         block = bytearray(reference)
         for change in step.changes:
             first, end = FIELDS[change.field]
             if change.text is None:
-                block[first:end] = styled(reference[first:end], change.number, f"%0{end - first - 1}o\0")
+                block[first:end] = styled(reference[first:end], change.number, f"%0{end - first - 1}o\0", fault)
             else:
                 text = self.texts[change.field][: change.shared] + b"".join(self.draw(change.text))
                 self.texts[change.field] = text
                 block[first:end] = text.ljust(end - first, b"\0")
         if step.changes and all(change.field != CHKSUM for change in step.changes):
             total = sum(block) - sum(block[148:156]) + 8 * 32
-            block[148:156] = styled(reference[148:156], total, "%06o\0 ")
+            block[148:156] = styled(reference[148:156], total, "%06o\0 ", fault)
         self.registers[step.register] = bytes(block)
         return self.registers[step.register]
 
@@ -1095,7 +1097,8 @@ class Output:
         self.target, self.file, self.fault = target, file, fault
         self.whole, self.rest, self.own = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
         self.segments = iter(target.segments)
-        self.left, self.expected = next(self.segments, (0, b""))
+        self.left, self.expected = 0, b""
+        self.next_segment()
         self.held = bytearray()
         self.at = 0  # of the first byte that is held
 
@@ -1112,11 +1115,12 @@ class Output:
         self.release(min(self.target.tail, self.at + len(self.held)))
 
     def next_segment(self) -> None:
-        """Check a segment that is whole."""
-        if self.expected:
-            self.same(self.own.digest(), self.expected)
-            self.own = hashlib.sha256()
-        self.left, self.expected = next(self.segments, (0, b""))
+        """Check a segment that is whole, and go to the next one that is not empty."""
+        while not self.left:
+            if self.expected:
+                self.same(self.own.digest(), self.expected)
+                self.own = hashlib.sha256()
+            self.left, self.expected = next(self.segments, (1 << 64, b""))
 
     def release(self, end: int) -> None:
         """Pass on what lies before an offset, but never up to a multiple of 512."""
@@ -1128,8 +1132,7 @@ class Output:
 
     def same(self, digest: bytes, expected: bytes) -> None:
         """Refuse a wrong digest."""
-        if digest != expected:
-            raise Refused("a digest of the output is wrong", self.fault)
+        need(digest == expected, "a digest of the output is wrong", self.fault)
 
     def finish(self) -> None:
         """Check everything, then pass on the rest."""
@@ -2223,7 +2226,7 @@ def next_local_header(source: bytes, at: int) -> int:
     while (at := source.find(b"PK\3\4", at)) >= 0:
         need(at + 30 <= len(source), "a local header is cut off")
         if source[at + 8 : at + 10] == b"\x08\x00":
-            return at + 30 + sum(struct.unpack("<HH", source[at + 26 : at + 30]))
+            return at + 30 + sum(int.from_bytes(source[at + i : at + i + 2], "little") for i in (26, 28))
         at += 4
     raise Refused("no further local header")
 
@@ -2382,7 +2385,8 @@ class Counts:
 
     def bits(self, code: Code2) -> int:
         """Count the bits of these with a code, without extra bits."""
-        literals, distances = map(mul, self.literals, code.literals), map(mul, self.distances, code.distances)
+        literals: Iterable[int] = map(mul, self.literals, code.literals)
+        distances: Iterable[int] = map(mul, self.distances, code.distances)
         return sum(literals) + sum(distances)
 
 
@@ -2478,6 +2482,8 @@ def leaf_lengths(taken: list[int], parents: dict[int, int], count: int, limit: i
             excess += 1
     leaves = [node for node in taken if node < count]
     have = Counter(depths[node] for node in leaves)
+    if not excess:
+        return [depths.get(symbol, 0) for symbol in range(count)]
     while excess > 0:
         length = next(length for length in range(limit - 1, 0, -1) if have[length])
         have[length] -= 1
@@ -2540,7 +2546,7 @@ class Code2:
 @cache
 def fixed_code() -> Code2:
     """Give the fixed code (RFC 1951, 3.2.6)."""
-    return Code2([8] * 144 + [9] * 112 + [7] * 24 + [8] * 6, [5] * 30)
+    return Code2([8] * 144 + [9] * 112 + [7] * 24 + [8] * 8, [5] * 32)
 
 
 def runs(lengths: Sequence[int]) -> Iterator[tuple[int, int, int]]:
@@ -2636,7 +2642,7 @@ class GoWindow:
         self.data, self.writer = data, Writer()
         self.lazy, self.nice, self.chain, self.inserted = GO_LEVELS[level]
         self.base, self.end = 0, min(65536, len(data))
-        self.heads: dict[bytes, int] = {}
+        self.heads: dict[int, int] = {}
         self.before = [-1] * 32768
         self.head = -1
         self.tokens: list[int] = []
@@ -2661,7 +2667,7 @@ class GoWindow:
 
     def insert(self, at: int) -> int:
         """Index a position and give what headed its chain."""
-        key = self.data[at : at + 4]
+        key = (int.from_bytes(self.data[at : at + 4], "big") * 0x1E35A7BD & U32) >> 15
         head = self.heads.get(key, -1)
         self.before[at & 32767] = head
         self.heads[key] = at
@@ -3504,21 +3510,21 @@ def check_encoders(numbers: list[int]) -> None:
 
 def split_arguments(paths: list[Path]) -> tuple[Path, list[Path]]:
     """Tell the bundle from the bases by its magic."""
-    bundles: list[Path] = []
-    bases: list[Path] = []
+    bundles = []
     for path in paths:
         with path.open("rb") as file:
-            (bundles if file.read(8) == MAGIC else bases).append(path)
-    if len(bundles) != 1:
-        raise Refused("usage: reference_decoder.py [BASE...] BUNDLE > OUT", 2)
-    return bundles[0], bases
+            if file.read(8) == MAGIC:
+                bundles.append(path)
+    bundles = bundles or paths[-1:]  # none: say what is wrong with the last
+    need(len(bundles) == 1, "usage: reference_decoder.py [BASE...] BUNDLE > OUT", 2)
+    return bundles[0], [path for path in paths if path not in bundles]
 
 
 def decode(paths: list[Path], out: IO[bytes]) -> None:
     """Rebuild all targets of a bundle, one after the other."""
     path, bases = split_arguments(paths)
     with path.open("rb") as file:
-        bundle = read_bundle(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        bundle = read_bundle(mapped(file))
     check_encoders(bundle.encoders)
     objects = Objects(bundle)
     for base in bases:
@@ -3526,7 +3532,7 @@ def decode(paths: list[Path], out: IO[bytes]) -> None:
     contents = objects.all()
     plans = [Plan(bundle, target, contents) for target in bundle.targets]
     for plan in plans:
-        output = Output(plan.target, out, 6 if contents else 5)
+        output = Output(plan.target, out, 6 if contents else 7)
         for piece in Run(plan).output():
             output.write(piece)
         output.finish()
@@ -3539,7 +3545,7 @@ def main() -> int:
     except Refused as error:
         sys.stderr.write(f"{error}\n")
         return error.code
-    except (OSError, tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, zstd_error()) as error:
+    except OSError as error:
         sys.stderr.write(f"{error}\n")
         return 3
     return 0
