@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -260,21 +260,25 @@ def _compose(sides: _Sides, options: CreateOptions) -> _Composed:
     matcher = Matcher(sides.base, sides.new_layers, kept)
     layers = LayerComposer(program, frames, objects, sides.base, matcher, counts)
     numbers = {id(entry): number for number, entry in enumerate(target.index.entries)}
+
+    def content_of(layer: Layer) -> Callable[[], None]:
+        return (
+            partial(_refer, program, objects, layer.digest, known)
+            if layer.digest in known
+            else partial(layers.compose, layer)
+        )
+
     members = {}
     for stored in sides.target_blobs:
         member = stored.blob.member
         compose: Callable[[], None] | None = None
         packed = sides.packed.get(stored.digest)
         if stored.digest in known:
-            compose = partial(_refer, program, objects, stored.digest, known[stored.digest])
-        elif packed and packed.layer.digest in known:
-            content = packed.layer.digest
-            refer = partial(_refer, program, objects, content, known[content])
-            compose = partial(_pack, program, frames, packed, stored.source.size, refer)
+            compose = partial(_refer, program, objects, stored.digest, known)
         elif packed:
-            compose = partial(_pack, program, frames, packed, stored.source.size, partial(layers.compose, packed.layer))
+            compose = partial(_pack, program, frames, packed, stored.source.size, content_of(packed.layer))
         elif stored.layer:
-            compose = partial(layers.compose, stored.layer)
+            compose = content_of(stored.layer)
         named = stored.digest in (stored.blob.digest, stored.blob.diff_id)
         members[numbers[id(member)]] = Member(member, stored.digest, named, compose)
     composer.compose(members)
@@ -310,8 +314,10 @@ def _known_contents(sides: _Sides, *, stored: bool) -> dict[bytes, tuple[int, Re
     return known
 
 
-def _refer(program: ProgramWriter, objects: ObjectTable, content: bytes, known: tuple[int, ReadAt]) -> None:
-    kind, source = known
+def _refer(
+    program: ProgramWriter, objects: ObjectTable, content: bytes, known: Mapping[bytes, tuple[int, ReadAt]]
+) -> None:
+    kind, source = known[content]
     program.seek(objects.use(kind, content, source), 0)
     program.keep(source.size)
 
