@@ -106,4 +106,8 @@ def _tree(
 
 
 def _added(unit: int) -> list[TarItem]:
-    return [file("srv/added.bin", noise(40, unit // 2)), file("srv/more.bin", noise(41, unit // 4))]
+    return [
+        file("srv/added.bin", noise(40, unit // 2)),
+        file("srv/more.bin", noise(41, unit // 4)),
+        file("srv/added.txt", text(42, unit // 8)),
+    ]
