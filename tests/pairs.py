@@ -62,6 +62,8 @@ def make_packed(work: Path) -> Pair:
             file("usr/share/doc/news.gz", gzip.compress(b"release %d\n" % number + news, 6, mtime=0)),
             file("usr/share/doc/notes", b"release %d\n" % number + text(51, 60_000)),
         ]
+        if number:
+            files.append(file("usr/share/doc/added", text(52, 20_000)))
         layers.append(build_layer(files))
     old, new = TestImage([layers[0]], [OLD_NAME]), TestImage([layers[1]], [NEW_NAME])
     return _write(work, old, new, "c8d", "gzip")
@@ -106,8 +108,4 @@ def _tree(
 
 
 def _added(unit: int) -> list[TarItem]:
-    return [
-        file("srv/added.bin", noise(40, unit // 2)),
-        file("srv/more.bin", noise(41, unit // 4)),
-        file("srv/added.txt", text(42, unit // 8)),
-    ]
+    return [file("srv/added.bin", noise(40, unit // 2)), file("srv/more.bin", noise(41, unit // 4))]

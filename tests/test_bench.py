@@ -79,7 +79,22 @@ def test_report_is_made_of_what_was_kept(tmp_path: Path, monkeypatch: pytest.Mon
     step = {"bundle": 1, "create": run, "apply": run}
     steps = [{**step, "series": s, "value": v, "gib": 1, "files": v} for s in ("size", "files") for v in (1, 2)]
     report.keep("growth", steps, identity=("series", "value"))
+    report.keep("compressed", [row], identity=("pair", "tool"))
+    archive = {
+        "layers": 3,
+        "zstd": 1,
+        "unknown": 1,
+        "target": 9,
+        "bundle": 1,
+        "create": run,
+        "apply": run,
+        "exact": True,
+    }
+    archives = [{**archive, "archive": k, "kind": k, "found": {"Go": 1}} for k in ("usual", "options", "third party")]
+    report.keep("layers", archives, identity=("archive",))
     text = (tmp_path / "RESULTS.md").read_text()
+    assert "1 of 2 gzip layers as programs write them" in text
+    assert "| usual | 3 | 1 x Go | 1 zstd, 1 gzip |" in text
     assert "at most 0.90 of HDiffPatch zstd on 1 of 1" in text
     assert "| p | dib | 1 |" in text
     for name in ("results.svg", "drawn.svg", "growth.svg"):

@@ -42,7 +42,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 
 
 def test_the_bundles_have_every_region(pair: Pair, programs: Pair, packed: Pair) -> None:
-    bundles = (*pair.bundles, programs.bundle, packed.bundle)
+    bundles = (*pair.bundles, programs.bundle, packed.bundle, packed.vcdiff)
     found = {part.name for path in bundles for part in damage.regions(path.read_bytes())}
     assert {f"{name} frame" for name in codecs.NAMES.values()} <= found
 
