@@ -18,9 +18,9 @@ from dibundle.bundle.manifest import Manifest
 from dibundle.bundle.program import Columns
 from dibundle.bundle.reader import BundleReader
 from dibundle.bundle.wire import Column, ColumnWriter
-from dibundle.compose.packed import unpack_layer
+from dibundle.compose.packed import guess, unpack_layer
 from dibundle.create import CreateOptions
-from dibundle.deflate import encoders
+from dibundle.deflate import encoders, recipe
 from dibundle.deflate.encoders import Encoder
 from dibundle.delta import codecs, packing, zstd
 from dibundle.delta.choose import Options
@@ -194,6 +194,14 @@ def test_of_a_bomb_no_more_is_inflated_than_could_be_made_again():
     with contextlib.closing(Spool(None)) as spool:
         assert unpack_layer(stored, spool) is None
         assert spool.size < 17 * stored.size + (2 << 20)
+
+
+def test_of_a_bomb_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch):
+    """Its first megabytes are gigabytes of content, which every candidate would have to encode."""
+    content = bytes(20 << 20)
+    stored = MemoryBytes(DOCKER(content))
+    monkeypatch.setattr(recipe.Search, "feed", None)
+    assert guess(stored, len(content)) is None
 
 
 @pytest.mark.parametrize("name", ["gzip", "slow zlib"])

@@ -74,7 +74,7 @@ def unpack_layer(stored: ReadAt, spool: Spool) -> PackedLayer | None:
 def guess(stored: ReadAt, content_size: int) -> bytes | None:
     """Return the packing, with its plain bytes, that a gzip layer of one member most likely has, by its beginning."""
     size = members.gzip_header_size(stored.read_at(0, min(_HEADER, stored.size)))
-    if size is None or stored.size < size + _TRAILER:
+    if size is None or stored.size < size + _TRAILER or content_size > COST * stored.size:
         return None
     trailer = stored.read_at(stored.size - _TRAILER, _TRAILER)
     if int.from_bytes(trailer[4:], "little") != content_size & 0xFFFFFFFF:
