@@ -184,6 +184,58 @@ def _relink(rows: list[Row]) -> list[str]:
     ]
 
 
+# compressed: as pairs
+
+
+def _compressed(rows: list[Row]) -> list[str]:
+    return [
+        "Pairs of the corpus saved again with gzip layers, the base like the target: A6 by docker push and a pull into"
+        " containerd's store or a copy by skopeo (Go's encoder), B by skopeo alone (pgzip); `-raw`: the pair as it was."
+        " `jar` is an image of npm's google-closure-compiler-java, 20261011.0.0 and 20261015.0.0.",
+        "",
+        *_every_run(_in_order(rows)),
+    ]
+
+
+# layers: layers.Row
+
+
+def _layers(rows: list[Row]) -> list[str]:
+    head = ("written by", "layers", "found", "not found", "archive, MB", "bundle", "create, CPU s", "apply, CPU s")
+    cells, others = [], []
+    for row in rows:
+        found = [f"{count} x {name}" for name, count in row["found"].items()]
+        lost = [f"{count} {name}" for name, count in (("zstd", row["zstd"]), ("gzip", row["unknown"])) if count]
+        words = [row["archive"], str(row["layers"]), "; ".join(found) or "-", ", ".join(lost) or "-"]
+        exact = "" if row["exact"] else " NOT EXACT"
+        if row["kind"] == "third party":
+            others.append([*words, f"{row['bundle'] / row['target']:.3f}{exact}"])
+            continue
+        times = [f"{row[what]['cpu']:.1f}" for what in RUNS]
+        cells.append([*words, f"{row['target'] / 1e6:.1f}", f"{row['bundle']:,}{exact}", *times])
+    gzip = [row for row in rows if row["layers"] > row["zstd"]]
+    told = [
+        f"{sum(sum(row['found'].values()) for row in gzip if row['kind'] == kind)} of"
+        f" {sum(row['layers'] - row['zstd'] for row in gzip if row['kind'] == kind)} gzip layers {words}"
+        for kind, words in (
+            ("usual", "as programs write them unasked"),
+            ("options", "with levels and formats that were asked for"),
+            ("third party", "of third-party archives"),
+        )
+    ]
+    return [
+        "One image by many programs, against its older version with raw layers (`python bench/layers.py`). A layer is"
+        " found if an encoder gives its very bytes again; the others travel as they are.",
+        f"Found: {'; '.join(told)}.",
+        "",
+        *_table(head, cells),
+        "",
+        "Third-party archives, without a base:",
+        "",
+        *_table(("archive", *head[1:4], "bundle / archive"), others),
+    ]
+
+
 # growth: {series, value, gib, files, bundle, create, apply}
 
 
@@ -227,6 +279,8 @@ PARTS: tuple[tuple[str, str, Callable[[list[Row]], list[str]]], ...] = (
     ("drawn", "Other pairs", _drawn),
     ("relink", "Relinking", _relink),
     ("growth", "Growth", _growth),
+    ("layers", "Compressed layers", _layers),
+    ("compressed", "Compressed pairs", _compressed),
 )
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Measure dib beside its peers on pairs of archives and write bench/RESULTS.md and its pictures.
 
-    python bench/run.py FOLDER [--as drawn] [--tools dib,...] [--pairs a,b]
+    python bench/run.py FOLDER [--as drawn|compressed] [--tools dib,...] [--pairs a,b]
 
 FOLDER holds a folder for each pair with a.tar and b.tar. Run it in the virtual environment that dib is installed in,
 with Debian's xdelta3 and zstd. Rows of the same pair and tool are replaced in what was measured before.
@@ -35,7 +35,7 @@ def main() -> None:
     """Run the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--as", dest="part", choices=("corpus", "drawn"), default="corpus", help="part of the report")
+    parser.add_argument("--as", dest="part", choices=("corpus", "drawn", "compressed"), default="corpus", help="part")
     parser.add_argument("--tools", default=",".join(TOOLS))
     parser.add_argument("--pairs")
     arguments = parser.parse_args()
