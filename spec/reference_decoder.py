@@ -1176,7 +1176,7 @@ class Packing:
     @property
     def cost(self) -> int:
         """Weigh the content by what its encoders cost."""
-        return sum(body.size * (8 if body.encoder % 16 >= 7 else 1) for body in self.bodies)
+        return sum(body.size * (4 if body.encoder % 16 >= 7 else 1) for body in self.bodies)
 
 
 def read_packing(data: bytes, encoders: list[int], plain: bool = True) -> Packing:
@@ -1535,9 +1535,24 @@ class Cover:
             return Model(data, source).run(self.covers)
         return sparse(data, header.size) if header.packer == 4 else unpacked(header, data)
 
+    def context(self, source: bytes) -> bytes:
+        """Gather the context of the literals."""
+        out = bytearray()
+        end = behind = 0  # of the cover before, in the target and in the source
+        for cover in [*self.covers, None]:
+            if cover is None or cover.target > end:
+                room = 8 * MiB - len(out)
+                out += source[behind : behind + min(512, room)]
+            if cover is not None:
+                if cover.target > end:
+                    room = 8 * MiB - len(out)
+                    out += source[max(cover.source - min(512, room), 0) : cover.source]
+                end, behind = cover.target + cover.length, cover.source + cover.length
+        return bytes(out)
+
     def apply(self, source: bytes) -> bytes:
         """Make the target."""
-        literals = unpacked(self.headers[4], self.data[4], source)
+        literals = unpacked(self.headers[4], self.data[4], self.context(source) if self.headers[4].packer == 5 else b"")
         differences = self.differences(source)
         out, literal, covered, end = [], 0, 0, 0
         for cover in self.covers:
@@ -3493,7 +3508,22 @@ def known_content() -> bytes:
     return text + noise + bytes(2000) + text[7000:13000] + noise[:900] + b"end"
 
 
-KNOWN: dict[tuple[int, int, int], str] = {}
+KNOWN = {  # encoder, level, parameter: the first digits of the body's SHA-256, as the real encoders write it
+    **{(1, 1, 0): "762a90ffaed8", (1, 2, 0): "7f1dad19a68e", (1, 3, 0): "7ffc795f09dc"},
+    **{(1, 4, 0): "cb4be73debb7", (1, 5, 0): "13bfe6aea3bb", (1, 6, 0): "2053084706e8"},
+    **{(1, 7, 0): "2053084706e8", (1, 8, 0): "2053084706e8", (1, 9, 0): "2053084706e8"},
+    **{(2, 1, 0): "647124a4dca3", (2, 5, 0): "f457e463ba47", (2, 6, 0): "a0768b6f4d4a"},
+    **{(3, 5, 65536): "259be56389d0", (4, 5, 65536): "d5a1056513f7", (5, 5, 65536): "0739d0700160"},
+    **{(6, 1, 8): "1498799deb55", (6, 1, 9): "69dfefe53bb0", (6, 2, 8): "7bba40ed6f27"},
+    **{(6, 2, 9): "0aa45ccc0654", (6, 3, 8): "f9c3789e87a2", (6, 3, 9): "9111ac8bb40f"},
+    **{(6, 4, 8): "79a9103537f1", (6, 4, 9): "8992c0162242", (6, 5, 8): "b6d4809d3096"},
+    **{(6, 5, 9): "b6d4809d3096", (6, 6, 8): "72554561a58e", (6, 6, 9): "72554561a58e"},
+    **{(6, 7, 8): "72554561a58e", (6, 7, 9): "72554561a58e", (6, 8, 8): "72554561a58e"},
+    **{(6, 8, 9): "72554561a58e", (6, 9, 8): "72554561a58e", (6, 9, 9): "72554561a58e"},
+    **{(7, 1, 0): "fe2f62e11f0a", (7, 2, 0): "1b3d43b211cb", (7, 3, 0): "d6274bc72ea6"},
+    **{(7, 4, 0): "7a26a8dc9f72", (7, 5, 0): "12e153867fc9", (7, 6, 0): "6d28508dc69c"},
+    **{(7, 7, 0): "6d28508dc69c", (7, 8, 0): "6d28508dc69c", (7, 9, 0): "6d28508dc69c"},
+}
 
 
 def check_encoders(numbers: list[int]) -> None:
@@ -3501,7 +3531,7 @@ def check_encoders(numbers: list[int]) -> None:
     for number in numbers:
         for (encoder, level, parameter), digest in KNOWN.items():
             if (encoder, level) == (number // 16, number % 16):
-                made = sha256(encode(known_content(), encoder, level, parameter)).hex()[:16]
+                made = sha256(encode(known_content(), encoder, level, parameter)).hex()[:12]
                 need(made == digest, f"re-encoder {number} does not make what it should here")
 
 
