@@ -196,6 +196,20 @@ def test_of_a_bomb_no_more_is_inflated_than_could_be_made_again():
         assert spool.size < 17 * stored.size + (2 << 20)
 
 
+def test_members_are_searched_with_the_encoders_that_are_left():
+    """The first says little, and each of its encoders but one gives a member that follows; then another takes over."""
+    content = [b"a", noise(7, 40_000) + text(8, 90_000), text(9, 30_000), b"", text(10, 50_000)]
+    slow = compressor(encoders.GO, 9)
+    stored = MemoryBytes(b"".join([*map(slow, content[:-1]), SKOPEO(content[-1]), slow(content[1])]))
+    with contextlib.closing(Spool(None)) as spool:
+        found = unpack_layer(stored, spool)
+        assert found
+        assert spool.read_at(0, spool.size) == b"".join([*content, content[1]])
+    bodies = [part.recipe for part in found.parts if isinstance(part, packing.Body)]
+    assert [body.encoder for body in bodies] == [encoders.GO] * 4 + [encoders.PGZIP_1, encoders.GO]
+    assert not any(body.edits for body in bodies)
+
+
 def test_of_a_bomb_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch):
     """Its first megabytes are gigabytes of content, which every candidate would have to encode."""
     content = bytes(20 << 20)

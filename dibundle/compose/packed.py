@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from dibundle.archive.readat import ReadAt, Slice, Spool, copy_chunks
 from dibundle.archive.tar import scan
 from dibundle.deflate import recipe
+from dibundle.deflate.recipe import Candidate
 from dibundle.delta import members, packing
 from dibundle.delta.packing import Body, Part, Plain
 from dibundle.errors import ArchiveError
@@ -21,6 +22,7 @@ COST: Final = 16  # what packing may cost for each byte of the layer as it is st
 
 _TRAILER: Final = 8
 _GUESSED: Final = 3 << 20  # bytes by which an encoder is guessed: pgzip's versions differ within 2.1 MB
+_PROBED: Final = 64 << 10  # bytes of a further member by which the encoders that are left are tried
 _HEADER: Final = 1 << 16  # bytes in which a header has to end
 
 
@@ -47,14 +49,17 @@ def unpack_layer(stored: ReadAt, spool: Spool) -> PackedLayer | None:
         spool.write(content)
 
     at = 0
+    left = COST * stored.size
+    candidates: Sequence[Candidate] = recipe.CANDIDATES
     while at < stored.size:
         size = members.gzip_header_size(stored.read_at(at, min(_HEADER, stored.size - at)))
         if size is None:
             break
-        body = _body(stored, at + size, take)
+        body = _body(stored, at + size, take, left, candidates)
         if body is None or len(parts) >= 2 * MEMBERS:
             return None
-        found, used = body
+        found, used, candidates = body
+        left -= found.cost
         end = min(stored.size, at + size + used + _TRAILER)
         parts += [Plain(size), found, Plain(end - at - size - used)]
         plain += [stored.read_at(at, size), stored.read_at(at + size + used, end - at - size - used)]
@@ -94,9 +99,22 @@ def guess(stored: ReadAt, content_size: int) -> bytes | None:
     return packing.write(parts) + stored.read_at(0, size) + trailer
 
 
-def _body(stored: ReadAt, start: int, take: Callable[[bytes], None]) -> tuple[Body, int] | None:
-    """Return the body at ``start`` and how many bytes it has; ``None`` too as soon as it would cost too much."""
-    search = recipe.Search()
+def _body(
+    stored: ReadAt, start: int, take: Callable[[bytes], None], limit: int, candidates: Sequence[Candidate]
+) -> tuple[Body, int, Sequence[Candidate]] | None:
+    """Return the body at ``start``, how many bytes it has and who is left; ``None`` too once its cost is over a limit.
+
+    ``candidates`` are those that are left of the members before. A small member is tried with the first of them alone,
+    and all are tried only where none gives the beginning: estargz has a member for each file, and they would take
+    minutes.
+    """
+    if len(candidates) < len(recipe.CANDIDATES):
+        head = stored.read_at(start, min(_PROBED, stored.size - start))
+        whole = _small_body(head, take, limit, candidates[0])
+        if whole:
+            return *whole, candidates
+        candidates = recipe.probe(head, candidates) or recipe.CANDIDATES
+    search = recipe.Search(candidates)
     size = 0
     try:
         for piece in copy_chunks(stored, start, stored.size - start):
@@ -104,14 +122,36 @@ def _body(stored: ReadAt, start: int, take: Callable[[bytes], None]) -> tuple[Bo
                 take(content)
                 size += len(content)
                 cost = min((packing.byte_cost(candidate.level) for candidate in search.candidates), default=None)
-                if cost is None or cost * size > COST * stored.size:
+                if cost is None or cost * size > limit:
                     return None
             if search.ended:
                 break
         found = search.finish()
     except ArchiveError:
         return None
-    return (Body(found.content, found.recipe), found.used) if found.recipe else None
+    return (Body(found.content, found.recipe), found.used, search.candidates) if found.recipe else None
+
+
+def _small_body(
+    head: bytes, take: Callable[[bytes], None], limit: int, candidate: Candidate
+) -> tuple[Body, int] | None:
+    """Return the body that ends within ``head`` and how many bytes it has, if it is all that an encoder gives."""
+    search = recipe.Search([candidate])
+    pieces = []
+    try:
+        for content in search.feed(head):
+            pieces.append(content)
+            limit -= len(content) * packing.byte_cost(candidate.level)
+            if limit < 0 or not search.candidates:
+                return None
+        found = search.finish()
+    except ArchiveError:
+        return None
+    if found.recipe is None or found.recipe.edits:
+        return None
+    for content in pieces:
+        take(content)
+    return Body(found.content, found.recipe), found.used
 
 
 def _joined(parts: list[Part]) -> Iterator[Part]:

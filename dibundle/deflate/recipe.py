@@ -144,6 +144,8 @@ def probe(first: bytes, candidates: Iterable[Candidate] = CANDIDATES) -> list[Ca
         for _ in search.feed(first):
             if not search.candidates:
                 break
+        if search.ended:
+            search.finish()
     except ArchiveError:
         return []
     return search.candidates
