@@ -538,6 +538,14 @@ def read_forms(bundle: Bundle, pack: Msgpack) -> None:
 # --- dib.md, 3.1 and 3.5: the base ----------------------------------------------------------------------------------
 
 
+def make_form(form: Form, content: bytes) -> bytes:
+    """Make a compressed layer of its content; section 1 does not list the re-encoders of forms."""
+    packing = read_packing(form.packing, [16 * encoder + level for encoder in ENCODERS for level in ENCODERS[encoder]])
+    check_encoders([body.encoder for body in packing.bodies])
+    need(packing.takes == form.size == len(content), "a form of another size")
+    return pack(packing, iter([content]))
+
+
 def mapped(file: IO[bytes]) -> Content:
     """Map a file."""
     return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if file.seek(0, 2) else b""
@@ -596,9 +604,10 @@ class Objects:
             content = self.found.get(form.digest)
             if wanted in self.found or content is None:
                 continue
-            packing = read_packing(form.packing, self.bundle.encoders)
-            need(packing.takes == form.size, "a form of another size")
-            made = pack(packing, iter([bytes(content)]))
+            try:
+                made = make_form(form, bytes(content))
+            except Refused as error:
+                raise Refused(f"the base cannot serve as {wanted.hex()}: {error}", 6) from error
             if sha256(made) == wanted:
                 self.found[wanted] = made
 
