@@ -210,6 +210,16 @@ def test_members_are_searched_with_the_encoders_that_are_left():
     assert not any(body.edits for body in bodies)
 
 
+def test_the_smallest_layers_are_made_again(tmp_path: Path):
+    """They get more than sixteen times smaller, being mostly zeros."""
+    tiny = [build_layer([file(f"usr/{k}", b"%d" % k)]) + bytes(6144) for k in range(40)]
+    base, target = (
+        docker_save([TestImage(layers)], "oci", write) for layers, write in ((tiny[:3], None), (tiny, DOCKER))
+    )
+    assert len(DOCKER(tiny[0])) * 16 < len(tiny[0])
+    assert check(tmp_path, [base], target).manifest.reencoders == (encoders.GO << 4 | 6,)
+
+
 def test_of_a_bomb_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch):
     """Its first megabytes are gigabytes of content, which every candidate would have to encode."""
     content = bytes(20 << 20)

@@ -9,6 +9,7 @@ from typing import Final
 
 from dibundle.archive.readat import ReadAt, Slice, Spool, copy_chunks
 from dibundle.archive.tar import scan
+from dibundle.bundle.records import padded
 from dibundle.deflate import recipe
 from dibundle.deflate.recipe import Candidate
 from dibundle.delta import members, packing
@@ -18,7 +19,7 @@ from dibundle.match.base import Layer
 
 MEMBERS: Final = 1 << 14  # of one layer; a packing has two parts for each
 PLAIN: Final = 1 << 20  # bytes of a layer that may be outside of bodies
-COST: Final = 16  # what packing may cost for each byte of the layer as it is stored (spec/dib.md, 4.6)
+COST: Final = 16  # what packing may cost for each byte that the layer takes in the archive (spec/dib.md, 4.6)
 
 _TRAILER: Final = 8
 _GUESSED: Final = 3 << 20  # bytes by which an encoder is guessed: pgzip's versions differ within 2.1 MB
@@ -49,7 +50,7 @@ def unpack_layer(stored: ReadAt, spool: Spool) -> PackedLayer | None:
         spool.write(content)
 
     at = 0
-    left = COST * stored.size
+    left = _most(stored)
     candidates: Sequence[Candidate] = recipe.CANDIDATES
     while at < stored.size:
         size = members.gzip_header_size(stored.read_at(at, min(_HEADER, stored.size - at)))
@@ -68,7 +69,7 @@ def unpack_layer(stored: ReadAt, spool: Spool) -> PackedLayer | None:
         return None
     parts.append(Plain(stored.size - at))
     plain.append(stored.read_at(at, stored.size - at))
-    if packing.cost(parts) > COST * stored.size:
+    if packing.cost(parts) > _most(stored):
         return None
     content = Slice(spool, 0, spool.size)
     return PackedLayer(
@@ -79,7 +80,7 @@ def unpack_layer(stored: ReadAt, spool: Spool) -> PackedLayer | None:
 def guess(stored: ReadAt, content_size: int) -> bytes | None:
     """Return the packing, with its plain bytes, that a gzip layer of one member most likely has, by its beginning."""
     size = members.gzip_header_size(stored.read_at(0, min(_HEADER, stored.size)))
-    if size is None or stored.size < size + _TRAILER or content_size > COST * stored.size:
+    if size is None or stored.size < size + _TRAILER or content_size > _most(stored):
         return None
     trailer = stored.read_at(stored.size - _TRAILER, _TRAILER)
     if int.from_bytes(trailer[4:], "little") != content_size & 0xFFFFFFFF:
@@ -94,7 +95,7 @@ def guess(stored: ReadAt, content_size: int) -> bytes | None:
     if found is None:
         return None
     parts: list[Part] = [Plain(size), Body(content_size, found), Plain(_TRAILER)]
-    if packing.cost(parts) > COST * stored.size:
+    if packing.cost(parts) > _most(stored):
         return None
     return packing.write(parts) + stored.read_at(0, size) + trailer
 
@@ -152,6 +153,11 @@ def _small_body(
     for content in pieces:
         take(content)
     return Body(found.content, found.recipe), found.used
+
+
+def _most(stored: ReadAt) -> int:
+    """Return what packing a layer may cost. Header and padding count, so that the smallest layers are made again."""
+    return COST * (512 + padded(stored.size))
 
 
 def _joined(parts: list[Part]) -> Iterator[Part]:
