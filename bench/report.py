@@ -225,7 +225,7 @@ def _layers(rows: list[Row]) -> list[str]:
     ]
     return [
         "One image by many programs, against its older version with raw layers (`python bench/layers.py`). A layer is"
-        " found if an encoder gives its very bytes again; the others travel as they are.",
+        " found if an encoder gives its very bytes again; the others travel as they are. Images of two sizes.",
         f"Found: {'; '.join(told)}.",
         "",
         *_table(head, cells),
