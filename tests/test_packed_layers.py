@@ -108,6 +108,16 @@ def test_layers_that_stay_compressed_do_not_tie_a_bundle_to_their_form(tmp_path:
             assert rebuilt(tmp_path, [docker_save([release(1)], style, stored)], bundle) == target
 
 
+def test_the_forms_of_small_layers_are_sure(tmp_path: Path):
+    """Encoders that give the same beginning of a small layer and another end of it are told apart."""
+    bottom = build_layer([file("etc/motd", b"hello hello hello world\n" * 3)])
+    images = [TestImage([bottom, build_layer([file("n", b"%d" % n)])], [f"example.com/app:{n}"]) for n in (1, 2)]
+    for write in (*WRITERS.values(), "gzip"):
+        target = docker_save([images[1]], "oci", write)
+        bundle, _ = bundle_of(tmp_path, [docker_save([images[0]], "oci", write)], target)
+        assert rebuilt(tmp_path, [docker_save([images[0]], "podman")], bundle) == target
+
+
 def test_a_form_that_was_guessed_wrong_is_told(tmp_path: Path):
     target = docker_save([release(2)], "oci", DOCKER)
     bundle, _ = bundle_of(tmp_path, [docker_save([release(1)], "oci", DOCKER)], target)

@@ -89,7 +89,7 @@ def guess(stored: ReadAt, content_size: int) -> bytes | None:
     try:
         for content in search.feed(stored.read_at(size, min(_GUESSED, stored.size - size - _TRAILER))):
             del content
-        found = search.likely(content_size)
+        found = search.finish().recipe if search.ended else search.likely(content_size)  # small ones are sure
     except ArchiveError:
         return None
     if found is None:
