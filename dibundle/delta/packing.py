@@ -7,7 +7,7 @@ makes of a stretch of content. A gzip layer is a plain header, a body and a plai
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
 from typing import Final, NamedTuple
 
@@ -214,7 +214,6 @@ class _Blocks:
 
     def _submit(self, *, last: bool) -> None:
         block, dictionary = self._block, self._dictionary
-        encode: Callable[[], bytes] = lambda: encoders.encode_frame(self._encoder, dictionary, block, last=last)  # noqa: E731
-        self._running.append(self._pool.submit(encode))
+        self._running.append(self._pool.submit(encoders.encode_frame, self._encoder, dictionary, block, last=last))
         self._block = bytearray()
         self._dictionary = bytes(block[-encoders.DICTIONARY :]) if len(block) > encoders.DICTIONARY else b""
