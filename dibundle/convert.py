@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -79,18 +81,22 @@ def apply_to_folder(
         raise FileError(f"{folder} is there already", hint="name a folder that is not")
     with ExitStack() as stack:
         images, parts, left = _rebuilt(bases, bundle, options, stack, progress, thin=thin)
-        beside = Path(f"{folder.rstrip('/')}.part")
+        final = Path(folder)
+        beside: Path | None = None
         try:
+            beside = Path(tempfile.mkdtemp(prefix=f".{final.name[:64]}.", suffix=".part", dir=final.parent))
+            beside.chmod(0o755)
             (beside / "blobs" / "sha256").mkdir(parents=True)
             for name, content in forms.files(parts, "oci-archive"):
                 with Destination(str(beside / name)) as file:
                     for piece in forms.chunks(images, content):
                         file.write(piece)
-            beside.rename(folder)
+            beside.rename(final)
         except OSError as error:
             raise FileError(f"cannot write {folder}: {error.strerror}") from error
         finally:
-            _remove(beside)
+            if beside is not None and beside.is_dir():
+                shutil.rmtree(beside)
         return left
 
 
@@ -130,13 +136,3 @@ def _of_the_base(manifest: Manifest, target: Target) -> list[tuple[int, int, byt
             found.append((at, at + segment.length, segment.digest or b""))
         at += segment.length
     return found
-
-
-def _remove(folder: Path) -> None:
-    if folder.is_dir():
-        for path in sorted(folder.rglob("*"), reverse=True):
-            if path.is_dir():
-                path.rmdir()
-            else:
-                path.unlink()
-        folder.rmdir()

@@ -142,3 +142,15 @@ def test_a_folder_that_is_there_already(folder: Path, tmp_path: Path):
     ended = dib("apply", folder / "v25-old.tar", folder / "v25.dib", "--as", f"oci:{tmp_path}")
     assert ended.code == 3
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_leaves_what_is_beside_it_alone(folder: Path, tmp_path: Path):
+    """Neither a folder of a likely temporary name nor one for a failed run is touched or left."""
+    other = tmp_path / "layout.part"
+    other.mkdir()
+    (other / "mine").write_text("kept")
+    succeed("apply", folder / "v25-old.tar", folder / "v25.dib", "--as", f"oci:{tmp_path / 'layout'}")
+    ended = dib("apply", folder / "v25-old.tar", folder / "v25.dib", "--as", f"oci:{tmp_path / 'absent' / 'layout'}")
+    assert ended.code == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["layout", "layout.part"]
+    assert (other / "mine").read_text() == "kept"
