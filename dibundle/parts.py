@@ -57,12 +57,14 @@ class PartsWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.__exit__(kind, error, trace)
         after = part_name(self.name, self.count + 1)
         if kind is None and os.path.lexists(after):
-            raise FileError(
-                f"{after} is left of an older bundle of more parts", hint=f"remove it and those after it: {after}"
+            failure = FileError(
+                f"{after} is left of an older bundle of more parts", hint="remove it and those after it"
             )
+            self._stack.__exit__(FileError, failure, None)
+            raise failure
+        self._stack.__exit__(kind, error, trace)
 
 
 class PartsReader:

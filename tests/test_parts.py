@@ -85,6 +85,14 @@ def test_a_bad_size_and_a_failed_run_leave_nothing(made: Path, tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_part_of_an_older_bundle_is_told_before_anything_is_written(made: Path, tmp_path: Path):
+    (tmp_path / "x.dib.006").write_bytes(b"older")
+    ended = dib("create", made / "old.tar", made / "new.tar", tmp_path / "x.dib", "--split", str(PART))
+    assert ended.code == 3
+    assert "x.dib.006 is left of an older bundle" in ended.err
+    assert [path.name for path in tmp_path.iterdir()] == ["x.dib.006"]
+
+
 def test_parts_on_fat32(made: Path, tmp_path: Path):
     needs.programs("mkfs.fat", "mcopy")
     stick = tmp_path / "stick.img"
