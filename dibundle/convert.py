@@ -17,7 +17,6 @@ from dibundle.bundle.reader import BundleReader
 from dibundle.destination import Destination
 from dibundle.errors import FileError
 from dibundle.image import forms
-from dibundle.image.model import ImageArchive
 from dibundle.image.reader import read_images
 from dibundle.progress import Progress, Silent
 
@@ -62,8 +61,8 @@ def apply_as(
     Everything is verified before the first byte is written; only what is written lies in a temporary file.
     """
     with ExitStack() as stack:
-        images, parts, left = _rebuilt(bases, bundle, options, stack, progress, thin=thin)
-        forms.write(images, parts, form, write)
+        parts, left = _rebuilt(bases, bundle, options, stack, progress, thin=thin)
+        forms.write(parts, form, write)
         return left
 
 
@@ -80,7 +79,7 @@ def apply_to_folder(
     if os.path.lexists(folder):
         raise FileError(f"{folder} is there already", hint="name a folder that is not")
     with ExitStack() as stack:
-        images, parts, left = _rebuilt(bases, bundle, options, stack, progress, thin=thin)
+        parts, left = _rebuilt(bases, bundle, options, stack, progress, thin=thin)
         final = Path(folder)
         beside: Path | None = None
         try:
@@ -89,7 +88,7 @@ def apply_to_folder(
             (beside / "blobs" / "sha256").mkdir(parents=True)
             for name, content in forms.files(parts, "oci-archive"):
                 with Destination(str(beside / name)) as file:
-                    for piece in forms.chunks(images, content):
+                    for piece in forms.chunks(content):
                         file.write(piece)
             beside.rename(final)
         except OSError as error:
@@ -108,7 +107,7 @@ def _rebuilt(
     progress: Progress | None,
     *,
     thin: bool,
-) -> tuple[ImageArchive, forms.Layout, list[bytes]]:
+) -> tuple[forms.Layout, list[bytes]]:
     progress = progress or Silent()
     target = bundle.manifest.targets[choose_target(bundle.manifest, options)]
     holes = list(_of_the_base(bundle.manifest, target)) if thin else []
@@ -122,7 +121,7 @@ def _rebuilt(
     if holes:
         names = ", ".join(base_names(bundle.manifest)) or "the base"
         progress.note(f"without {len(holes)} layers of {names}, which must be loaded already")
-    return images, parts, [digest for _, _, digest in holes]
+    return parts, [digest for _, _, digest in holes]
 
 
 def _of_the_base(manifest: Manifest, target: Target) -> list[tuple[int, int, bytes]]:

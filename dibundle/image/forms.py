@@ -9,23 +9,24 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from dibundle.archive.readat import copy_chunks
+from dibundle.archive.readat import ReadAt, Slice, copy_chunks
 from dibundle.errors import ArchiveError
 from dibundle.image.layout import INDEX
 from dibundle.image.members import Members
 from dibundle.image.model import Blob, Image, ImageArchive
 
 Form = Literal["docker-archive", "oci-archive"]
-Content = bytes | Blob
+Content = bytes | ReadAt
 
+OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
+OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
+OCI_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
 _LAYOUT: Final = b'{"imageLayoutVersion":"1.0.0"}'
-_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
-_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
-_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
 _SUFFIX: Final = {None: "", "gzip": "+gzip", "zstd": "+zstd"}
 
 
@@ -44,47 +45,44 @@ def layout(images: ImageArchive, dropped: frozenset[int]) -> Layout:
     ``ArchiveError`` where a layer is missing whose size nobody tells, or is of a compression that OCI does not know.
     """
     kept = (blob for blob in images.blobs if _belongs(blob) and blob.member.content not in dropped)
-    blobs: dict[bytes, Content] = {_digest(images, blob): blob for blob in kept}
+    blobs: dict[bytes, Content] = {_digest(images, blob): stored(images, blob) for blob in kept}
     entry = Members(images.archive).find(INDEX)
     descriptors: list[dict[str, object]] = []
     listed: list[dict[str, object]] = []
     for image in images.images:
         if image.config is None:
             raise ArchiveError(f"{', '.join(image.names) or 'an image'} has no config, so it has no other form")
-        layers = [_described(images, image, layer) for layer in image.layers]
-        config = _descriptor(_CONFIG, image.config_digest, image.config.member.size)
-        body = _json({"schemaVersion": 2, "mediaType": _MANIFEST, "config": config, "layers": layers})
+        layers = described(images, image)
+        config = descriptor(OCI_CONFIG, image.config_digest, image.config.member.size)
+        body = to_json({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": layers})
         if entry is None:
             blobs[hashlib.sha256(body).digest()] = body
-            descriptors += _named(_descriptor(_MANIFEST, hashlib.sha256(body).digest(), len(body)), image.names)
-        listed.append(
-            {
-                "Config": _path(image.config_digest),
-                "RepoTags": [name for name in image.names if ":" in name.rpartition("/")[2]] or None,
-                "Layers": [_path(bytes.fromhex(str(layer["digest"])[7:])) for layer in layers],
-            }
-        )
+            descriptors += named(descriptor(OCI_MANIFEST, hashlib.sha256(body).digest(), len(body)), image.names)
+        listed.append(docker_entry(image.config_digest, image.names, layers))
     index: bytes = (
         images.archive.bytes.read_at(entry.content, entry.size)
         if entry
-        else _json(
-            {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": descriptors}
-        )
+        else to_json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors})
     )
-    return Layout(blobs, index, _json(listed))
+    return Layout(blobs, index, to_json(listed))
 
 
-def write(images: ImageArchive, parts: Layout, form: Form, sink: Callable[[bytes], object]) -> None:
+def write(parts: Layout, form: Form, sink: Callable[[bytes], object]) -> None:
     """Write an archive of that form: blobs by digest, then the documents, everything the same each time."""
     for name, content in files(parts, form):
-        size = len(content) if isinstance(content, bytes) else content.member.size
-        entry = tarfile.TarInfo(name)
-        entry.size, entry.mode = size, 0o444 if name.startswith("blobs/") else 0o644
-        sink(entry.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape"))
-        for piece in chunks(images, content):
+        size = size_of(content)
+        sink(header(name, size))
+        for piece in chunks(content):
             sink(piece)
         sink(bytes(-size % 512))
     sink(bytes(1024))
+
+
+def header(name: str, size: int) -> bytes:
+    """Return the header of a file of an archive; ``size`` bytes follow, then zeros up to a multiple of 512."""
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = size, 0o444 if name.startswith("blobs/") else 0o644
+    return entry.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
 
 
 def files(parts: Layout, form: Form) -> Iterator[tuple[str, Content]]:
@@ -97,12 +95,36 @@ def files(parts: Layout, form: Form) -> Iterator[tuple[str, Content]]:
     yield "oci-layout", _LAYOUT
 
 
-def chunks(images: ImageArchive, content: Content) -> Iterator[bytes]:
+def chunks(content: Content) -> Iterator[bytes]:
     """Yield what a file holds."""
     if isinstance(content, bytes):
         yield content
     else:
-        yield from copy_chunks(images.archive.bytes, content.member.content, content.member.size)
+        yield from copy_chunks(content, 0, content.size)
+
+
+def size_of(content: Content) -> int:
+    """Return the number of bytes of a file."""
+    return len(content) if isinstance(content, bytes) else content.size
+
+
+def stored(images: ImageArchive, blob: Blob) -> ReadAt:
+    """Return the bytes of a blob as the archive has them."""
+    return Slice(images.archive.bytes, blob.member.content, blob.member.size)
+
+
+def docker_entry(config: bytes, names: Iterable[str], layers: list[dict[str, object]]) -> dict[str, object]:
+    """Return the entry of manifest.json for an image; ``layers`` are descriptors."""
+    return {
+        "Config": _path(config),
+        "RepoTags": [name for name in names if ":" in name.rpartition("/")[2]] or None,
+        "Layers": [_path(bytes.fromhex(str(layer["digest"])[7:])) for layer in layers],
+    }
+
+
+def described(images: ImageArchive, image: Image) -> list[dict[str, object]]:
+    """Return the descriptors of an image's layers; ``ArchiveError`` where OCI has none for one."""
+    return [_described(images, image, layer) for layer in image.layers]
 
 
 def _belongs(blob: Blob) -> bool:
@@ -126,26 +148,28 @@ def _described(images: ImageArchive, image: Image, layer: Blob | None) -> dict[s
         raise ArchiveError(f"{', '.join(image.names) or 'an image'} lacks a layer, so it has no other form")
     if layer.compression not in _SUFFIX:
         raise ArchiveError(f"a layer is compressed by {layer.compression}, which OCI does not have")
-    return _descriptor(_LAYER + _SUFFIX[layer.compression], _digest(images, layer), layer.member.size)
+    return descriptor(OCI_LAYER + _SUFFIX[layer.compression], _digest(images, layer), layer.member.size)
 
 
-def _descriptor(media_type: str, digest: bytes, size: int) -> dict[str, object]:
+def descriptor(media_type: str, digest: bytes, size: int) -> dict[str, object]:
+    """Return what OCI manifests and indexes say of a blob of ``size`` bytes."""
     return {"mediaType": media_type, "digest": f"sha256:{digest.hex()}", "size": size}
 
 
-def _named(descriptor: dict[str, object], names: tuple[str, ...]) -> Iterator[dict[str, object]]:
+def named(plain: dict[str, object], names: tuple[str, ...]) -> Iterator[dict[str, object]]:
     """Yield the descriptor once for each name, as engines write and read them."""
     if not names:
-        yield descriptor
+        yield plain
     for name in names:
         tag = name.rpartition(":")[2] if ":" in name.rpartition("/")[2] else "latest"
         annotations = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": tag}
-        yield {**descriptor, "annotations": annotations}
+        yield {**plain, "annotations": annotations}
 
 
 def _path(digest: bytes) -> str:
     return f"blobs/sha256/{digest.hex()}"
 
 
-def _json(value: object) -> bytes:
+def to_json(value: object) -> bytes:
+    """Return compact JSON."""
     return json.dumps(value, separators=(",", ":")).encode()
