@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,6 +17,7 @@ from dibundle.bundle.rebuild import rebuild
 from dibundle.deflate import encoders
 from dibundle.delta import packing
 from dibundle.errors import BaseMismatchError, BundleError
+from dibundle.expect import Watch, refuse_claims
 from dibundle.image.reader import read_images
 from dibundle.image.serve import BaseObjects, Wanted
 from dibundle.progress import Progress, Silent
@@ -26,10 +27,14 @@ MAX_TARGET = 1 << 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyOptions:
-    """How to apply: ``max_size`` bytes of target at most, ``whole``: check the archive's own sha256 too."""
+    """How to apply: ``max_size`` bytes of target at most, ``whole``: check the archive's own sha256 too.
+
+    ``expect``: digests, if any, of which the target must have one, or all of its images their IDs.
+    """
 
     max_size: int = MAX_TARGET
     whole: bool = False
+    expect: frozenset[bytes] = frozenset()
     tmp: str | None = None
 
 
@@ -43,19 +48,26 @@ def apply(
     """Pass the target's bytes to ``sink``, in order; its tail only when every byte before it is verified.
 
     Raises :class:`BaseMismatchError` for a wrong or damaged base, before the first byte where it can be known,
-    :class:`BundleError` and :class:`DigestError` for a bundle that is malformed or damaged.
+    :class:`BundleError` and :class:`DigestError` for a bundle that is malformed or damaged, and
+    :class:`UnexpectedError` for one that makes something else than ``options.expect``.
     """
     progress = progress or Silent()
     target_index = choose_target(bundle.manifest, options)
     target = bundle.manifest.targets[target_index]
+    if options.expect:
+        refuse_claims(options.expect, bundle.manifest, target_index)
     with ExitStack() as stack:
         base = find_base(bundle.manifest, bases, options)
         stack.callback(base.close)
         if base.spool_size:
             progress.note(f"the base is compressed: {base.spool_size:,} bytes of temporary space are used")
         base.prepare()
-        output = VerifiedOutput(target, sink, whole=options.whole, has_base=bool(bundle.manifest.objects))
+        named = target.digest in options.expect  # by the archive's own digest, which is then to be checked
+        output = VerifiedOutput(target, sink, whole=options.whole or named, has_base=bool(bundle.manifest.objects))
         stack.callback(output.close)
+        watch = None
+        if options.expect and not named:
+            watch = stack.enter_context(closing(Watch(options.expect, target, options.tmp)))
         progress.phase("applying", target.size)
         try:
             plan = make_plan(bundle.manifest, target_index, base)
@@ -63,12 +75,14 @@ def apply(
                 encoders.prove(number >> 4, number & 15)
             for piece in rebuild(bundle.manifest, target_index, bundle, base, plan):
                 output.write(piece)
+                if watch:
+                    watch.write(piece)
                 progress.advance(len(piece))
             bundle.finish()
         except BundleError:
             base.verify()  # on the wrong source a sound patch looks malformed: the base is to blame where it is damaged
             raise
-        output.finish()
+        output.finish(watch.check if watch else None)
 
 
 def choose_target(manifest: Manifest, options: ApplyOptions) -> int:

@@ -24,8 +24,17 @@ class Readable(Protocol):
 class BundleReader:
     """A bundle whose head has been read and checked; frames follow in file order through :meth:`frame`."""
 
-    def __init__(self, stream: Readable, where: Callable[[int, int], str] | None = None) -> None:
-        """Read the head of ``stream``; ``where`` names, for messages, what the bytes of a stretch of it are in."""
+    def __init__(
+        self,
+        stream: Readable,
+        where: Callable[[int, int], str] | None = None,
+        trust: Callable[[bytes, bytes], object] | None = None,
+    ) -> None:
+        """Read the head of ``stream``.
+
+        ``where`` names, for messages, what the bytes of a stretch of it are in. ``trust`` gets the header and the
+        signature before anything else is looked at; it raises where it does not trust them.
+        """
         self._stream = stream
         self._where = where
         self._at = 0
@@ -33,6 +42,8 @@ class BundleReader:
         self.header = Header.decode(self.header_bytes)
         prefix = self._exactly(4, "the signature area")
         self.signature = check_signature_area(prefix, self._exactly(signature_length(prefix) + 4, "the signature area"))
+        if trust:
+            trust(self.header_bytes, self.signature)
         stored = self._exactly(self.header.stored, "the manifest")
         if digest.sha256(stored) != self.header.digest:
             raise DigestError("bundle is damaged: its manifest does not have the digest that the header promises")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 
 import click
 
@@ -12,9 +13,12 @@ from dibundle.bundle.reader import BundleReader
 from dibundle.chain import follow
 from dibundle.cli import terminal
 from dibundle.cli.sources import Sources, all_bundles, one_bundle, open_sources
+from dibundle.cli.trust import Trust
+from dibundle.cli.trust import options as trust_options
 from dibundle.convert import apply_as, apply_to_folder
 from dibundle.destination import Destination
 from dibundle.errors import UsageError
+from dibundle.expect import refuse_claims
 from dibundle.image.forms import Form
 
 MAX_SIZE = click.IntRange(min=0)
@@ -29,6 +33,7 @@ MAX_SIZE = click.IntRange(min=0)
 @click.option("--thin", is_flag=True, help="Leave out the layers of the base, which the receiver has loaded.")
 @click.option("--check", is_flag=True, help="Only say whether it would work here; reads heads and metadata.")
 @click.option("--max-size", type=MAX_SIZE, metavar="BYTES", help="Refuse bundles that make more than this.")
+@trust_options(word=True)
 @click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
@@ -42,6 +47,7 @@ def command(
     platform: str | None,
     tmp: str | None,
     quiet: bool,
+    trust: Trust,
 ) -> None:
     """Rebuild the image archive that a bundle makes, byte for byte.
 
@@ -55,6 +61,9 @@ def command(
     Each SOURCE is recognised by its content: bundles are applied, archives (of any form that holds the same layers)
     are bases. Bundles that build on each other may come in any order. An OCI layout in a folder is an archive too, and
     docker-daemon:NAME or containers-storage:NAME asks docker or podman to save an image. "-" is stdin.
+
+    With --allowed-signers, each bundle must be signed (see "dib sign"), which is checked before anything else is read.
+    A signature does not say that a bundle is the latest one, or yours: --expect does.
     """
     options = ApplyOptions(tmp=tmp) if max_size is None else ApplyOptions(tmp=tmp, max_size=max_size)
     progress = terminal.progress(quiet=quiet)
@@ -63,9 +72,10 @@ def command(
         opened = open_sources(sources, stack, tmp=tmp, platform=platform)
         opened.refuse_overwriting(destination)
         if check:
-            _check(opened, one_bundle(opened), options)
+            _check(opened, one_bundle(opened, trust.check), replace(options, expect=trust.expect))
             return
-        archives, bundle = follow(opened.archives, all_bundles(opened), options, stack, progress)
+        archives, bundle = follow(opened.archives, all_bundles(opened, trust.check), options, stack, progress)
+        options = replace(options, expect=trust.expect)  # of the last one; those before only lead to it
         folder = form.removeprefix("oci:") if form and form.startswith("oci:") else None
         if folder is not None:
             apply_to_folder(archives, bundle, folder, options, progress, thin=thin)
@@ -91,6 +101,8 @@ def _form(name: str | None) -> Form:
 def _check(opened: Sources, bundle: BundleReader, options: ApplyOptions) -> None:
     """Say whether the base serves the bundle; :class:`BaseMismatchError` says what is missing."""
     target = choose_target(bundle.manifest, options)
+    if options.expect:
+        refuse_claims(options.expect, bundle.manifest, target)
     with ExitStack() as stack:
         base = find_base(bundle.manifest, opened.archives, options, believe=True)
         stack.callback(base.close)

@@ -17,7 +17,9 @@ from dibundle.bundle.reader import BundleReader
 from dibundle.cli import terminal
 from dibundle.cli.sources import one_bundle, open_sources
 from dibundle.delta import codecs
+from dibundle.errors import SignatureError
 from dibundle.report import Line, listing, listing_with_base, stored_by_kind
+from dibundle.signing import Signature
 
 _KINDS = {KIND_LAYER: "layer", KIND_CONFIG: "config"}
 
@@ -68,12 +70,23 @@ def _print_summary(name: str, reader: BundleReader) -> None:
             echo(f"       {_KINDS.get(item.kind, 'blob'):6} {digest.text(item.digest)}  {terminal.human(item.size)}")
     else:
         echo("needs  no base")
-    echo("signed " + (f"{len(reader.signature)} bytes of signature, not checked" if reader.signature else "no"))
+    echo(
+        "signed "
+        + (f"by {_signer(reader) or 'what this dib does not know'}, not checked" if reader.signature else "no")
+    )
     echo("bytes")
     stored_manifest = reader.size - sum(frame.stored for frame in manifest.frames)
     for kind, stored, decoded in stored_by_kind(manifest):
         echo(f"  {stored:>12,}  {100 * stored / reader.size:5.1f} %  {kind}, makes {terminal.human(decoded)}")
     echo(f"  {stored_manifest:>12,}  {100 * stored_manifest / reader.size:5.1f} %  header and manifest")
+
+
+def _signer(reader: BundleReader) -> str | None:
+    """Return the key that a bundle says it is signed by; None where its signature is none."""
+    try:
+        return Signature.parse(reader.signature).fingerprint
+    except SignatureError:
+        return None
 
 
 def _image(image: AboutImage) -> str:
@@ -102,6 +115,7 @@ def _as_json(reader: BundleReader, lines: Iterable[Line] | None) -> dict[str, ob
         "schema": "dib.inspect/1",
         "size": reader.size,
         "signed": bool(reader.signature),
+        "signed_by": _signer(reader),
         "header_sha256": digest.text(digest.sha256(reader.header_bytes)),
         "targets": [
             {

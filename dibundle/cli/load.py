@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 
 import click
 
@@ -10,6 +11,8 @@ from dibundle.apply import ApplyOptions, apply
 from dibundle.chain import follow
 from dibundle.cli import terminal
 from dibundle.cli.sources import all_bundles, open_sources
+from dibundle.cli.trust import Trust
+from dibundle.cli.trust import options as trust_options
 from dibundle.convert import apply_as
 from dibundle.engine import ENGINES, Loader, default_engine, require_layers
 
@@ -18,6 +21,7 @@ from dibundle.engine import ENGINES, Loader, default_engine, require_layers
 @click.argument("sources", nargs=-1, metavar="SOURCE...", required=True)
 @click.option("--engine", type=click.Choice(sorted(ENGINES)), help="Default: docker, else podman, else ctr.")
 @click.option("--thin", is_flag=True, help="Do not pass on the base's layers, which the engine must have already.")
+@trust_options(word=True)
 @click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
@@ -28,6 +32,7 @@ def command(
     platform: str | None,
     tmp: str | None,
     quiet: bool,
+    trust: Trust,
 ) -> None:
     """Apply a bundle into an engine, then ask the engine whether the image is really there.
 
@@ -42,7 +47,8 @@ def command(
     with ExitStack() as stack:
         opened = open_sources(sources, stack, tmp=tmp, platform=platform)
         options = ApplyOptions(tmp=tmp)
-        archives, bundle = follow(opened.archives, all_bundles(opened), options, stack, progress)
+        archives, bundle = follow(opened.archives, all_bundles(opened, trust.check), options, stack, progress)
+        options = replace(options, expect=trust.expect)  # of the last one; those before only lead to it
         about = bundle.manifest.about
         images = about.targets[0] if about else ()
         engine = engine or default_engine()

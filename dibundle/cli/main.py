@@ -24,6 +24,7 @@ _COMMANDS = {
     "merge": ("merge", "Make one bundle of several that build on each other."),
     "have": ("have", "List the layers that are here, for a sender who has the images."),
     "verify": ("verify", "Check a bundle, alone or by a full rebuild that is thrown away."),
+    "sign": ("sign", "Sign a bundle with an SSH key."),
     "demo": ("demo", "Show the whole job on two small images made on the spot."),
 }
 

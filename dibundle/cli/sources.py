@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -16,6 +16,8 @@ from dibundle.bundle.reader import BundleReader, Readable
 from dibundle.cli.names import engine_of, path_of, save
 from dibundle.destination import Destination
 from dibundle.errors import BundleError, FileError, UsageError
+
+TrustCheck = Callable[[bytes, bytes], None]
 
 
 @dataclass(slots=True)
@@ -117,24 +119,27 @@ def open_archives(
     return sources
 
 
-def one_bundle(sources: Sources) -> BundleReader:
+def one_bundle(sources: Sources, trust: TrustCheck | None = None) -> BundleReader:
     """Return the one bundle among ``sources``, its head read and checked."""
     if len(sources.bundles) > 1:
         raise UsageError(f"{len(sources.bundles)} bundles given, one is wanted here")
-    return all_bundles(sources)[0]
+    return all_bundles(sources, trust)[0]
 
 
-def all_bundles(sources: Sources) -> list[BundleReader]:
-    """Return the bundles among ``sources``, at least one, their heads read and checked."""
+def all_bundles(sources: Sources, trust: TrustCheck | None = None) -> list[BundleReader]:
+    """Return the bundles among ``sources``, at least one, their heads read and checked.
+
+    ``trust`` gets each one's header and signature before anything else of it is looked at.
+    """
     if not sources.bundles:
         given = ", ".join(archive.name for archive in sources.archives) or "nothing"
         raise UsageError(f"no bundle among the arguments ({given})", hint="give the .dib file too")
-    return [_bundle(name, stream, sources.sizes.get(name)) for name, stream in sources.bundles]
+    return [_bundle(name, stream, sources.sizes.get(name), trust) for name, stream in sources.bundles]
 
 
-def _bundle(name: str, stream: Readable, size: int | None) -> BundleReader:
+def _bundle(name: str, stream: Readable, size: int | None, trust: TrustCheck | None) -> BundleReader:
     in_parts = stream if isinstance(stream, parts.PartsReader) else None
-    bundle = BundleReader(stream, in_parts.where if in_parts else None)
+    bundle = BundleReader(stream, in_parts.where if in_parts else None, trust)
     if in_parts and in_parts.size < bundle.size:
         raise BundleError(
             f"truncated bundle: {in_parts.missing} is missing, or a part before it is cut short:"

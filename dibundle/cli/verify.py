@@ -10,27 +10,35 @@ from dibundle import digest
 from dibundle.apply import ApplyOptions
 from dibundle.cli import terminal
 from dibundle.cli.sources import one_bundle, open_sources
+from dibundle.cli.trust import Trust
+from dibundle.cli.trust import options as trust_options
+from dibundle.errors import UsageError
 from dibundle.verify import check_integrity, check_rebuild
 
 
 @click.command("verify", short_help="Check a bundle, alone or by a full rebuild that is thrown away.")
 @click.argument("bundle", metavar="BUNDLE")
 @click.option("--base", "bases", multiple=True, metavar="BASE", help="Rebuild from this base and check the result.")
+@trust_options(word=False)
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-def command(bundle: str, bases: tuple[str, ...], tmp: str | None, quiet: bool) -> None:
+def command(bundle: str, bases: tuple[str, ...], tmp: str | None, quiet: bool, trust: Trust) -> None:
     """Check that every byte of BUNDLE is as its header promises; with --base, rebuild and check the result too."""
     progress = terminal.progress(quiet=quiet)
     with ExitStack() as stack:
         opened = open_sources([bundle, *bases], stack, tmp=tmp)
-        reader = one_bundle(opened)
+        reader = one_bundle(opened, trust.check)
         full = bool(bases) or not reader.manifest.objects
+        if trust.expect and not full:
+            raise UsageError("what the bundle makes shows in a rebuild alone", hint="give --base too")
         if full:
-            check_rebuild(opened.archives, reader, ApplyOptions(tmp=tmp), progress)
+            check_rebuild(opened.archives, reader, ApplyOptions(tmp=tmp, expect=trust.expect), progress)
         else:
             check_integrity(reader, progress)
     progress.clear()
     if not quiet:
         what = f"rebuilds {digest.text(reader.manifest.targets[0].digest)}" if full else "undamaged"
         hint = "" if full else " (give --base to check a rebuild)"
+        for who in trust.found:
+            click.echo(f"{terminal.escape(bundle)}: signed by {terminal.escape(who)}")
         click.echo(f"{terminal.escape(bundle)}: {what}, {terminal.human(reader.size)}{hint}")

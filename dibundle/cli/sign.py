@@ -1,0 +1,95 @@
+"""``dib sign``."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import ExitStack
+
+import click
+
+from dibundle import parts, signing
+from dibundle.bundle.reader import BundleReader
+from dibundle.cli import terminal
+from dibundle.cli.sources import one_bundle, open_sources
+from dibundle.destination import Destination
+from dibundle.errors import UsageError
+from dibundle.verify import check_integrity
+
+
+@click.command("sign", short_help="Sign a bundle with an SSH key.")
+@click.argument("bundle", metavar="BUNDLE")
+@click.option("--key", metavar="KEY", help="A private key, or a public one whose other half an agent holds.")
+@click.option("--signature", "given", metavar="FILE", help="Put in this signature, made by ssh-keygen elsewhere.")
+@click.option("--detach", is_flag=True, help="Leave the bundle as it is; write BUNDLE.sig.")
+@click.option("-o", "--output", metavar="FILE", help="Write there instead.")
+@click.option("--tmp", metavar="DIR", help="Where temporary files go.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+def command(
+    bundle: str,
+    key: str | None,
+    given: str | None,
+    detach: bool,
+    output: str | None,
+    tmp: str | None,
+    quiet: bool,
+) -> None:
+    """Sign BUNDLE, once every byte of it is checked; the signature goes into the bundle itself.
+
+    \b
+        dib sign --key ~/.ssh/id_ed25519 update.dib
+        dib verify --allowed-signers signers update.dib
+
+    What is signed is the first 64 bytes, which commit to all the rest. A signature that is there already is replaced.
+    A detached one can be checked without dib:
+
+    \b
+        head -c 64 update.dib | ssh-keygen -Y verify -n dib -f signers -I me@example.com -s update.dib.sig
+
+    Of a bundle in parts the first part is signed, and grows by the signature.
+    """
+    if (key is None) == (given is None):
+        raise UsageError("one of --key and --signature is wanted")
+    progress = terminal.progress(quiet=quiet)
+    with ExitStack() as stack:
+        opened = open_sources([bundle], stack, tmp=tmp)
+        reader = one_bundle(opened)
+        name = opened.bundles[0][0]
+        destination = Destination(output or _default(bundle, name, detach=detach))
+        if detach:
+            opened.refuse_overwriting(destination)
+        check_integrity(reader, progress)
+        data = signing.sign(reader.header_bytes, key) if key is not None else signing.read_file(given or "")
+        signature = signing.check_own(reader.header_bytes, data, tmp)
+        if detach:
+            with destination:
+                destination.write(signature.armored())
+        else:
+            _embed(name, reader, signature.armored(), destination, whole=output is not None)
+    progress.clear()
+    if not quiet:
+        replaced = ", in place of another" if reader.signature and not detach else ""
+        terminal.message(f"{terminal.escape(destination.name)}: signed by key {signature.fingerprint}{replaced}")
+
+
+def _default(bundle: str, name: str, *, detach: bool) -> str:
+    """Return where the result goes if nothing is said: beside the bundle, or in its place."""
+    if bundle == "-" or not stat.S_ISREG(os.stat(name).st_mode):  # noqa: PTH116 - any name that the system takes
+        raise UsageError(f"{name} is no file: its signature has no place beside it", hint="give --detach -o FILE")
+    if not detach:
+        return name
+    return (name.removesuffix(".001") if parts.is_first(name) else name) + ".sig"
+
+
+def _embed(name: str, reader: BundleReader, signature: bytes, destination: Destination, *, whole: bool) -> None:
+    """Write the bundle with its signature: all parts into one file, or the one file, or the first part."""
+    with ExitStack() as stack:
+        if parts.is_first(name) and whole:
+            read = parts.PartsReader(name, stack).read
+        elif name == "stdin":
+            raise UsageError("stdin is read once: only --detach signs it")
+        else:
+            read = stack.enter_context(open(name, "rb")).read  # noqa: PTH123
+        with destination:
+            for piece in signing.with_signature(read, reader.header_bytes, signature):
+                destination.write(piece)

@@ -1,0 +1,89 @@
+"""The options by which a receiver says whose bundles count, and what they must make; shared by several commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any
+
+import click
+
+from dibundle.errors import UsageError
+from dibundle.expect import parse
+from dibundle.signing import Signers, read_file
+
+_OPTIONS = (
+    click.option("--allowed-signers", metavar="FILE", help="Refuse bundles that nobody in this file signed."),
+    click.option("--identity", metavar="WHO", help="Who of them it must be; default is anyone."),
+    click.option("--signature", "detached", multiple=True, metavar="FILE", help="A signature beside the bundle."),
+    click.option("--revoked", metavar="KRL", help="Keys that count no more: a KRL, or public keys."),
+    click.option("--verify-time", metavar="TIME", help="Judge keys as of then: YYYYMMDD or YYYYMMDDHHMM."),
+    click.option(
+        "--expect", multiple=True, metavar="ID", help="Refuse what is not this image ID or sha256 of an archive."
+    ),
+)
+
+
+@dataclass
+class Trust:
+    """What was asked for: ``signers`` (None: signatures do not matter), ``expect``; ``found`` tells who signed."""
+
+    signers: Signers | None = None
+    expect: frozenset[bytes] = frozenset()
+    found: list[str] = field(default_factory=list)
+
+    @property
+    def check(self) -> Callable[[bytes, bytes], None] | None:
+        """What a bundle's header and signature are given to before anything else is read."""
+        return self._check if self.signers else None
+
+    def _check(self, header: bytes, signature: bytes) -> None:
+        assert self.signers
+        self.found.append(self.signers.check(header, signature))
+
+
+def options(*, word: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command these options, as one argument ``trust``; ``word``: --require-signature too."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def run(
+            allowed_signers: str | None,
+            identity: str | None,
+            detached: tuple[str, ...],
+            revoked: str | None,
+            verify_time: str | None,
+            expect: tuple[str, ...],
+            *,
+            require_signature: bool = False,
+            **others: Any,  # noqa: ANN401 - what the command itself declares
+        ) -> None:
+            trust = Trust(expect=frozenset(map(parse, expect)))
+            if allowed_signers is not None:
+                trust.signers = Signers(
+                    allowed=allowed_signers,
+                    identity=identity,
+                    signatures=tuple(map(read_file, detached)),
+                    revoked=revoked,
+                    verify_time=verify_time,
+                    tmp=others.get("tmp"),
+                )
+            elif require_signature or identity or detached or revoked or verify_time:
+                raise UsageError(
+                    "a signature is asked for, but not whose: --allowed-signers is missing",
+                    hint="--allowed-signers FILE, with lines as ssh-keygen(1) describes them",
+                )
+            command(trust=trust, **others)
+
+        declared = list(_OPTIONS)
+        if word:
+            declared.append(
+                click.option("--require-signature", is_flag=True, help="Say so too; --allowed-signers alone does it.")
+            )
+        decorated: Callable[..., None] = run
+        for option in reversed(declared):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate

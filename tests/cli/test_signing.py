@@ -1,0 +1,325 @@
+"""Signatures, with real ssh-keygen on both ends, and what a receiver expects: refused before a byte comes out."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from dibundle.bundle.header import encode_signature_area
+from tests import needs, pairs
+from tests.program import Ended, dib, succeed
+
+WHO = "release@example.com"
+
+
+def keygen(*arguments: str | Path, stdin: bytes = b"", env: dict[str, str] | None = None) -> bytes:
+    run = subprocess.run(
+        ["ssh-keygen", *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        check=True,
+        env={**os.environ, **(env or {})},
+    )
+    return run.stdout
+
+
+@dataclass(frozen=True)
+class Keys:
+    """A folder with keys by their names, each with its .pub."""
+
+    folder: Path
+
+    def __getitem__(self, name: str) -> Path:
+        return self.folder / name
+
+    def public(self, name: str) -> str:
+        return (self.folder / f"{name}.pub").read_text().strip()
+
+    def fingerprint(self, name: str) -> str:
+        return keygen("-l", "-f", self.folder / f"{name}.pub").decode().split()[1]
+
+    def allowed(self, folder: Path, *lines: str) -> Path:
+        path = folder / "allowed"
+        path.write_text("".join(f"{line}\n" for line in lines or (f"{WHO} {self.public('ed25519')}",)))
+        return path
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    needs.programs("ssh-keygen", "ssh-agent", "ssh-add")
+    folder = tmp_path_factory.mktemp("keys")
+    for name, kind in (("ed25519", "ed25519"), ("ecdsa", "ecdsa"), ("rsa", "rsa"), ("other", "ed25519")):
+        bits = ("-b", "2048") if kind == "rsa" else ()
+        keygen("-q", "-t", kind, *bits, "-N", "", "-C", name, "-f", folder / name)
+    return Keys(folder)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> pairs.Pair:
+    return pairs.make(tmp_path_factory.mktemp("made"), megabytes=1)
+
+
+@pytest.fixture
+def bundle(made: pairs.Pair, tmp_path: Path) -> Path:
+    """A bundle of the test's own."""
+    path = tmp_path / "update.dib"
+    path.write_bytes(made.bundle.read_bytes())
+    return path
+
+
+@pytest.fixture
+def signed(bundle: Path, keys: Keys) -> Path:
+    succeed("sign", "-q", "--key", keys["ed25519"], bundle)
+    return bundle
+
+
+def refused(made: pairs.Pair, bundle: Path, *options: str | Path, code: int = 8) -> Ended:
+    """Assert that apply, to stdout, to a file and as a check, and verify all refuse; return how apply ended."""
+    out = bundle.parent / "out.tar"
+    ended = dib("apply", made.base, bundle, *options)
+    for again in (
+        ended,
+        dib("apply", made.base, bundle, "-o", out, *options),
+        dib("apply", "--check", made.base, bundle, *options),
+        dib("verify", bundle, *(option for option in options if option != "--require-signature")),
+    ):
+        assert again.code == code, again.err
+        assert again.out == b""
+        assert again.err.startswith("dib: error: ")
+        assert not out.exists()
+    return ended
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
+def test_openssh_accepts_what_dib_signs(kind: str, keys: Keys, made, bundle: Path, tmp_path: Path) -> None:
+    allowed = keys.allowed(tmp_path, f"{WHO} {keys.public(kind)}")
+    succeed("sign", "-q", "--detach", "--key", keys[kind], bundle)
+    assert bundle.read_bytes() == made.bundle.read_bytes()
+    told = keygen(
+        *("-Y", "verify", "-n", "dib", "-f", allowed, "-I", WHO, "-s", tmp_path / "update.dib.sig"),
+        stdin=bundle.read_bytes()[:64],
+    )
+    assert b"Good" in told
+    trust = ("--allowed-signers", allowed, "--signature", tmp_path / "update.dib.sig")
+    assert keys.fingerprint(kind) in succeed("verify", bundle, *trust).out.decode()
+    assert succeed("apply", made.base, bundle, "--require-signature", *trust).out == made.target.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
+def test_dib_accepts_what_openssh_signs(kind: str, keys: Keys, made, bundle: Path, tmp_path: Path) -> None:
+    allowed = keys.allowed(tmp_path, f"*@example.com,!bad@example.com {keys.public(kind)}")
+    by_hand = keygen("-Y", "sign", "-q", "-n", "dib", "-f", keys[kind], stdin=bundle.read_bytes()[:64])
+    (tmp_path / "by-hand.sig").write_bytes(by_hand)
+    succeed("sign", "-q", "--signature", tmp_path / "by-hand.sig", bundle)
+    area = bundle.read_bytes()[64:]
+    assert area[4 : 4 + int.from_bytes(area[:4], "little")] == by_hand
+    trust = ("--allowed-signers", allowed, "--identity", WHO)
+    assert f"signed by {WHO}" in succeed("verify", bundle, *trust).out.decode()
+    assert succeed("apply", made.base, bundle, *trust).out == made.target.read_bytes()
+    refused(made, bundle, "--allowed-signers", allowed, "--identity", "bad@example.com")
+
+
+def test_signs_in_place_and_keeps_the_mode(keys: Keys, made, bundle: Path, tmp_path: Path) -> None:
+    bundle.chmod(0o640)
+    ended = succeed("sign", "--key", keys["ed25519"], bundle)
+    assert keys.fingerprint("ed25519") in ended.err
+    assert stat.S_IMODE(bundle.stat().st_mode) == 0o640
+    assert [path.name for path in tmp_path.iterdir()] == ["update.dib"]
+    first, plain = bundle.read_bytes(), made.bundle.read_bytes()
+    assert (first[:64], first[-(len(plain) - 72) :]) == (plain[:64], plain[72:])
+    assert succeed("apply", made.base, bundle).out == made.target.read_bytes()
+    told = succeed("inspect", bundle).out.decode()
+    assert f"signed by {keys.fingerprint('ed25519')}, not checked" in told
+    assert "in place of another" in succeed("sign", "--key", keys["other"], bundle).err
+    assert len(bundle.read_bytes()) == len(first)
+    refused(made, bundle, "--allowed-signers", keys.allowed(tmp_path))
+
+
+def test_writes_a_signed_copy(keys: Keys, made, bundle: Path, tmp_path: Path) -> None:
+    succeed("sign", "-q", "--key", keys["ed25519"], bundle, "-o", tmp_path / "signed.dib")
+    assert bundle.read_bytes() == made.bundle.read_bytes()
+    succeed("verify", tmp_path / "signed.dib", "--allowed-signers", keys.allowed(tmp_path))
+
+
+def test_signs_with_a_key_that_an_agent_holds(keys: Keys, bundle: Path, tmp_path: Path) -> None:
+    socket = tmp_path / "agent"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
+    try:
+        for _ in range(500):
+            if socket.exists():
+                break
+            subprocess.run(["sleep", "0.02"], check=True)
+        env = {"SSH_AUTH_SOCK": str(socket)}
+        subprocess.run(["ssh-add", "-q", keys["other"]], check=True, env={**os.environ, **env}, capture_output=True)
+        public = tmp_path / "held.pub"
+        public.write_text(keys.public("other") + "\n")
+        succeed("sign", "-q", "--key", public, bundle, env=env)
+    finally:
+        agent.terminate()
+        agent.wait()
+    allowed = keys.allowed(tmp_path, f"{WHO} {keys.public('other')}")
+    assert f"signed by {WHO}" in succeed("verify", bundle, "--allowed-signers", allowed).out.decode()
+    assert dib("sign", "-q", "--key", public, bundle, env=env).code == 8
+
+
+def test_signs_a_bundle_in_parts(keys: Keys, made, tmp_path: Path) -> None:
+    for form in ("in place", "detached", "joined"):
+        folder = tmp_path / form.replace(" ", "-")
+        folder.mkdir()
+        succeed("create", "-q", "--split", "65536", made.base, made.target, folder / "u.dib")
+        parts = sorted(folder.iterdir())
+        assert len(parts) > 1
+        allowed = keys.allowed(tmp_path)
+        if form == "in place":
+            succeed("sign", "-q", "--key", keys["ed25519"], parts[0])
+            succeed("verify", parts[0], "--allowed-signers", allowed)
+        elif form == "detached":
+            succeed("sign", "-q", "--detach", "--key", keys["ed25519"], parts[0])
+            succeed("verify", parts[0], "--allowed-signers", allowed, "--signature", folder / "u.dib.sig")
+        else:
+            succeed("sign", "-q", "--key", keys["ed25519"], parts[0], "-o", folder / "whole.dib")
+            succeed("verify", folder / "whole.dib", "--allowed-signers", allowed)
+
+
+def test_an_unsigned_bundle_is_refused(keys: Keys, made, bundle: Path, tmp_path: Path) -> None:
+    ended = refused(made, bundle, "--allowed-signers", keys.allowed(tmp_path), "--require-signature")
+    assert "not signed" in ended.err
+
+
+def test_another_key_is_refused(keys: Keys, made, signed: Path, tmp_path: Path) -> None:
+    allowed = keys.allowed(tmp_path, f"{WHO} {keys.public('other')}")
+    ended = refused(made, signed, "--allowed-signers", allowed)
+    assert keys.fingerprint("ed25519") in ended.err
+    refused(made, signed, "--allowed-signers", allowed, "--identity", WHO)
+
+
+def test_another_identity_is_refused(keys: Keys, made, signed: Path, tmp_path: Path) -> None:
+    refused(made, signed, "--allowed-signers", keys.allowed(tmp_path), "--identity", "else@example.com")
+
+
+def test_another_namespace_is_refused(keys: Keys, made, bundle: Path, tmp_path: Path) -> None:
+    allowed = keys.allowed(tmp_path)
+    other = keygen("-Y", "sign", "-q", "-n", "git", "-f", keys["ed25519"], stdin=bundle.read_bytes()[:64])
+    (tmp_path / "git.sig").write_bytes(other)
+    ended = refused(made, bundle, "--allowed-signers", allowed, "--signature", tmp_path / "git.sig")
+    assert "namespace git" in ended.err
+    assert dib("sign", "--signature", tmp_path / "git.sig", bundle).code == 8
+    succeed("sign", "-q", "--key", keys["ed25519"], bundle)
+    keys.allowed(tmp_path, f'{WHO} namespaces="git" {keys.public("ed25519")}')
+    refused(made, bundle, "--allowed-signers", allowed)
+
+
+def test_validity_is_judged_as_of_a_time(keys: Keys, made, signed: Path, tmp_path: Path) -> None:
+    line = f'{WHO} valid-after="20200101",valid-before="20210101" {keys.public("ed25519")}'
+    allowed = keys.allowed(tmp_path, line)
+    refused(made, signed, "--allowed-signers", allowed)
+    refused(made, signed, "--allowed-signers", allowed, "--identity", WHO)
+    refused(made, signed, "--allowed-signers", allowed, "--verify-time", "20190601")
+    refused(made, signed, "--allowed-signers", allowed, "--verify-time", "yesterday", code=2)
+    succeed("verify", signed, "--allowed-signers", allowed, "--verify-time", "202006011200")
+
+
+def test_a_revoked_key_is_refused(keys: Keys, made, signed: Path, tmp_path: Path) -> None:
+    allowed = keys.allowed(tmp_path)
+    krl = tmp_path / "krl"
+    keygen("-q", "-k", "-f", krl, keys.folder / "other.pub")
+    succeed("verify", signed, "--allowed-signers", allowed, "--revoked", krl)
+    keygen("-q", "-k", "-f", krl, keys.folder / "ed25519.pub")
+    refused(made, signed, "--allowed-signers", allowed, "--revoked", krl)
+    krl.write_text("garbage\n")
+    refused(made, signed, "--allowed-signers", allowed, "--revoked", krl)
+    refused(made, signed, "--allowed-signers", allowed, "--revoked", tmp_path / "none", code=3)
+
+
+def areas(good: bytes) -> Iterator[bytes]:
+    half = len(good) // 2
+    yield b"garbage"
+    yield good[:half]
+    yield good[:half] + bytes((good[half] ^ 1,)) + good[half + 1 :]
+    yield good + b"more"
+    yield b"-----BEGIN SSH SIGNATURE-----\n-----END SSH SIGNATURE-----\n"
+    yield b"-----BEGIN SSH SIGNATURE-----\nU1NIU0lHAAAAAf////8=\n-----END SSH SIGNATURE-----\n"
+    yield bytes(1 << 20)
+
+
+def test_garbage_in_the_signature_area_is_refused(keys: Keys, made, signed: Path, tmp_path: Path) -> None:
+    allowed = keys.allowed(tmp_path)
+    whole = signed.read_bytes()
+    length = int.from_bytes(whole[64:68], "little")
+    for area in areas(whole[68 : 68 + length]):
+        signed.write_bytes(whole[:64] + encode_signature_area(area) + whole[72 + length :])
+        assert dib("apply", made.base, signed).out == made.target.read_bytes()
+        assert b"signed" in succeed("inspect", signed).out
+        refused(made, signed, "--allowed-signers", allowed)
+
+
+def test_a_signature_that_is_too_large_is_refused(keys: Keys, made, bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "large.sig").write_bytes(b"\n" * ((1 << 20) + 1))
+    ended = refused(made, bundle, "--allowed-signers", keys.allowed(tmp_path), "--signature", tmp_path / "large.sig")
+    assert "at most" in ended.err
+    plain = bundle.read_bytes()
+    bundle.write_bytes(plain[:64] + encode_signature_area(b"\n" * ((1 << 20) + 1)) + plain[72:])
+    refused(made, bundle, "--allowed-signers", keys.allowed(tmp_path), code=5)
+
+
+def test_a_signature_is_checked_before_anything_else_is_read(keys: Keys, made, signed: Path, tmp_path: Path) -> None:
+    """A tampered header, and an untampered one in front of garbage: the signature comes first."""
+    allowed = keys.allowed(tmp_path)
+    whole = bytearray(signed.read_bytes())
+    whole[40] ^= 1
+    signed.write_bytes(whole)
+    refused(made, signed, "--allowed-signers", allowed)
+    refused(made, signed, "--allowed-signers", keys.allowed(tmp_path, f"x {keys.public('other')}"))
+
+
+def test_a_tampered_frame_is_damage(keys: Keys, made, signed: Path, tmp_path: Path) -> None:
+    whole = bytearray(signed.read_bytes())
+    whole[-1] ^= 1
+    signed.write_bytes(whole)
+    ended = dib("apply", made.base, signed, "--allowed-signers", keys.allowed(tmp_path))
+    assert ended.code == 7
+    assert dib("sign", "--key", keys["other"], signed).code == 7
+
+
+def test_every_bundle_of_a_chain_must_be_signed(keys: Keys, made, signed: Path, tmp_path: Path) -> None:
+    back = tmp_path / "back.dib"
+    succeed("create", "-q", made.target, made.base, back)
+    trust = ("--allowed-signers", keys.allowed(tmp_path))
+    out = tmp_path / "out.tar"
+    ended = dib("apply", made.base, signed, back, "-o", out, *trust)
+    assert (ended.code, ended.out, out.exists()) == (8, b"", False)
+    both = tmp_path / "back.sig"
+    succeed("sign", "-q", "--detach", "--key", keys["ed25519"], back, "-o", both)
+    assert dib("apply", made.base, signed, back, *trust, "--signature", both).code == 8
+    succeed("sign", "-q", "--key", keys["ed25519"], back)
+
+
+def test_says_what_is_missing(keys: Keys, made, signed: Path, tmp_path: Path) -> None:
+    ended = refused(made, signed, "--identity", WHO, code=2)
+    assert "--allowed-signers" in ended.err
+    assert dib("apply", made.base, signed, "--require-signature").code == 2
+    refused(made, signed, "--allowed-signers", tmp_path / "none", code=3)
+    (tmp_path / "bin").mkdir()
+    ended = dib("verify", signed, "--allowed-signers", keys.allowed(tmp_path), env={"PATH": str(tmp_path / "bin")})
+    assert (ended.code, ended.out) == (3, b"")
+    assert "openssh-client" in ended.err
+    for options in ((), ("--key", keys["rsa"], "--signature", "x"), ("--key", tmp_path / "none")):
+        before = signed.read_bytes()
+        assert dib("sign", signed, *options).code in (2, 3)
+        assert signed.read_bytes() == before
+
+
+def test_stdin_is_signed_beside(keys: Keys, made, tmp_path: Path) -> None:
+    data = made.bundle.read_bytes()
+    out = tmp_path / "s.sig"
+    succeed("sign", "-q", "--detach", "-o", out, "--key", keys["ed25519"], "-", stdin=data)
+    trust = ("--allowed-signers", keys.allowed(tmp_path), "--signature", out)
+    assert succeed("apply", made.base, "-", *trust, stdin=data).out == made.target.read_bytes()
+    assert dib("sign", "--key", keys["ed25519"], "-", stdin=data).code == 2
+    assert dib("sign", "--detach", "--key", keys["ed25519"], "-", stdin=data).code == 2
