@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 
 from dibundle import digest
-from dibundle.archive.opener import Archive
+from dibundle.archive.opener import Archive, from_fd
+from dibundle.archive.readat import Spool, check_room
 from dibundle.bundle.manifest import BaseObject, Form, Manifest
-from dibundle.bundle.output import Sink, VerifiedOutput
+from dibundle.bundle.output import Piece, Sink, VerifiedOutput
 from dibundle.bundle.plan import make_plan, packing_limit
 from dibundle.bundle.reader import BundleReader
 from dibundle.bundle.rebuild import rebuild
+from dibundle.bundle.uses import makers, objects_used
+from dibundle.bundle.uses import order as make_order
 from dibundle.deflate import encoders
 from dibundle.delta import packing
-from dibundle.errors import BaseMismatchError, BundleError
+from dibundle.errors import BaseMismatchError, BundleError, UsageError
 from dibundle.expect import Watch, refuse_claims
 from dibundle.image.reader import read_images
 from dibundle.image.serve import BaseObjects, Wanted
@@ -30,11 +33,13 @@ class ApplyOptions:
     """How to apply: ``max_size`` bytes of target at most, ``whole``: check the archive's own sha256 too.
 
     ``expect``: digests, if any, of which the target must have one, or all of its images their IDs.
+    ``target``: a name of an image, an image ID or an archive's digest, which chooses one of several targets.
     """
 
     max_size: int = MAX_TARGET
     whole: bool = False
     expect: frozenset[bytes] = frozenset()
+    target: str | None = None
     tmp: str | None = None
 
 
@@ -45,71 +50,192 @@ def apply(
     options: ApplyOptions = ApplyOptions(),
     progress: Progress | None = None,
 ) -> None:
-    """Pass the target's bytes to ``sink``, in order; its tail only when every byte before it is verified.
+    """Pass a target's bytes to ``sink``, in order; its tail only when every byte before it is verified.
 
     Raises :class:`BaseMismatchError` for a wrong or damaged base, before the first byte where it can be known,
     :class:`BundleError` and :class:`DigestError` for a bundle that is malformed or damaged, and
     :class:`UnexpectedError` for one that makes something else than ``options.expect``.
     """
+    apply_several(bases, bundle, {choose_target(bundle.manifest, options): sink}, options, progress)
+
+
+def apply_several(
+    bases: Sequence[Archive],
+    bundle: BundleReader,
+    sinks: Mapping[int, Sink],
+    options: ApplyOptions = ApplyOptions(),
+    progress: Progress | None = None,
+) -> None:
+    """Pass targets to their ``sinks``, by their numbers, one after the other; else as :func:`apply`.
+
+    Targets that those build on are made too, into temporary files.
+    """
     progress = progress or Silent()
-    target_index = choose_target(bundle.manifest, options)
-    target = bundle.manifest.targets[target_index]
-    if options.expect:
-        refuse_claims(options.expect, bundle.manifest, target_index)
+    manifest = bundle.manifest
+    for number in sinks:
+        check_size(manifest, number, options)
+        if options.expect:
+            refuse_claims(options.expect, manifest, number)
     with ExitStack() as stack:
-        base = find_base(bundle.manifest, bases, options)
+        base = find_base(manifest, bases, options, sinks.keys())
         stack.callback(base.close)
-        if base.spool_size:
-            progress.note(f"the base is compressed: {base.spool_size:,} bytes of temporary space are used")
-        base.prepare()
+        needs = {number: objects_used(manifest, number) for number in base.order}
+        progress.phase("applying", sum(manifest.targets[number].size for number in base.order))
+        for number in base.order:
+            later = set().union(*(needs[other] for other in base.order if other > number))
+            spool = stack.enter_context(_spool(manifest, number, options)) if base.missing(later) else None
+            _make_target(bundle, number, base, needs[number], _tee(sinks.get(number), spool), options, progress)
+            if spool:
+                made = stack.enter_context(from_fd(spool.start(), "a target before", spool_dir=options.tmp))
+                base.add([read_images(made)], later)
+
+
+def _spool(manifest: Manifest, number: int, options: ApplyOptions) -> AbstractContextManager[Spool]:
+    check_room(options.tmp, manifest.targets[number].size)
+    return closing(Spool(options.tmp))
+
+
+def _tee(sink: Sink | None, spool: Spool | None) -> Sink:
+    if sink is None or spool is None:
+        return sink or (spool.write if spool else lambda piece: None)
+
+    def both(piece: Piece) -> None:
+        sink(piece)
+        spool.write(piece)
+
+    return both
+
+
+def _make_target(
+    bundle: BundleReader,
+    number: int,
+    base: FoundBase,
+    needed: set[int],
+    sink: Sink,
+    options: ApplyOptions,
+    progress: Progress,
+) -> None:
+    """Make one target; with the last of them the bundle is read to its end before the output is."""
+    manifest = bundle.manifest
+    target = manifest.targets[number]
+    bundle.skip_to(number)
+    if base.missing(needed):
+        raise BaseMismatchError(_missing_text(manifest, base.missing(needed), ()))
+    if base.spool_size(needed):
+        progress.note(f"the base is compressed: {base.spool_size(needed):,} bytes of temporary space are used")
+    base.prepare(needed)
+    with ExitStack() as stack:
         named = target.digest in options.expect  # by the archive's own digest, which is then to be checked
-        output = VerifiedOutput(target, sink, whole=options.whole or named, has_base=bool(bundle.manifest.objects))
+        output = VerifiedOutput(target, sink, whole=options.whole or named, has_base=bool(needed))
         stack.callback(output.close)
         watch = None
-        if options.expect and not named:
+        if options.expect and number in base.wanted and not named:
             watch = stack.enter_context(closing(Watch(options.expect, target, options.tmp)))
-        progress.phase("applying", target.size)
         try:
-            plan = make_plan(bundle.manifest, target_index, base)
-            for number in bundle.manifest.reencoders:
-                encoders.prove(number >> 4, number & 15)
-            for piece in rebuild(bundle.manifest, target_index, bundle, base, plan):
+            plan = make_plan(manifest, number, base)
+            for encoder in manifest.reencoders:
+                encoders.prove(encoder >> 4, encoder & 15)
+            for piece in rebuild(manifest, number, bundle, base, plan):
                 output.write(piece)
                 if watch:
                     watch.write(piece)
                 progress.advance(len(piece))
-            bundle.finish()
+            if number == base.order[-1]:
+                bundle.skip_to(len(manifest.targets))
+                bundle.finish()
         except BundleError:
-            base.verify()  # on the wrong source a sound patch looks malformed: the base is to blame where it is damaged
+            base.verify(needed)  # on the wrong source a sound patch looks malformed: a damaged base is to blame
             raise
         output.finish(watch.check if watch else None)
 
 
 def choose_target(manifest: Manifest, options: ApplyOptions) -> int:
-    """Return the index of the target to write, which must not be larger than allowed."""
-    size = manifest.targets[0].size
+    """Return the number of the target to write: the only one, or the one that ``options.target`` names."""
+    if options.target is None:
+        if len(manifest.targets) > 1:
+            raise UsageError(
+                f"this bundle makes {len(manifest.targets)} archives: {', '.join(_target_names(manifest))}",
+                hint="choose one with --target NAME, or write all of them with -o FOLDER/",
+            )
+        number = 0
+    else:
+        found = [index for index in range(len(manifest.targets)) if options.target in _names_of(manifest, index)]
+        if len(found) != 1:
+            raise UsageError(
+                f"{len(found) or 'no'} targets are called {options.target};"
+                f" there are {', '.join(_target_names(manifest))}",
+                hint="sha256:... of the image or of the archive names one too",
+            )
+        (number,) = found
+    check_size(manifest, number, options)
+    return number
+
+
+def check_size(manifest: Manifest, number: int, options: ApplyOptions) -> None:
+    """Refuse a target that is larger than allowed."""
+    size = manifest.targets[number].size
     if size > options.max_size:
         raise BundleError(
             f"bundle over a limit: it makes {size} bytes, at most {options.max_size} are allowed",
             hint=f"allow it with --max-size {size}",
         )
-    return 0
+
+
+def _names_of(manifest: Manifest, number: int) -> set[str]:
+    """Return all that a target may be called by."""
+    images = manifest.about.targets[number] if manifest.about else ()
+    names = {name for image in images for name in image.names}
+    digests = {manifest.targets[number].digest, *(image.id for image in images)}
+    return names | {digest.text(item) for item in digests}
+
+
+def _target_names(manifest: Manifest) -> list[str]:
+    """Return a name for each target."""
+    return [target_name(manifest, number) for number in range(len(manifest.targets))]
+
+
+def target_name(manifest: Manifest, number: int) -> str:
+    """Return the first name of a target's images, else its digest."""
+    images = manifest.about.targets[number] if manifest.about else ()
+    names = [name for image in images for name in image.names]
+    return names[0] if names else digest.text(manifest.targets[number].digest)
+
+
+class FoundBase(BaseObjects):
+    """The base of some targets of a bundle: ``wanted`` ones, which take those of ``order`` to be made."""
+
+    wanted: frozenset[int] = frozenset()
+    order: tuple[int, ...] = ()
 
 
 def find_base(
-    manifest: Manifest, bases: Sequence[Archive], options: ApplyOptions, *, believe: bool = False
-) -> BaseObjects:
-    """Return the base objects of a bundle; :class:`BaseMismatchError` names what is missing and what to do.
+    manifest: Manifest,
+    bases: Sequence[Archive],
+    options: ApplyOptions,
+    targets: Collection[int] = (0,),
+    *,
+    believe: bool = False,
+) -> FoundBase:
+    """Return the base objects for ``targets``; :class:`BaseMismatchError` names what is missing and what to do.
 
     ``believe``: what the archives claim has to do, no content is read.
     """
     forms = {form.object: form for form in manifest.forms}
     wanted = [_wanted(item, forms.get(number)) for number, item in enumerate(manifest.objects)]
-    objects = BaseObjects(wanted, [read_images(base) for base in bases], tmp=options.tmp, believe=believe)
-    missing = objects.missing
+    base = FoundBase(wanted, tmp=options.tmp, believe=believe)
+    every = set().union(*(objects_used(manifest, number) for number in range(max(targets) + 1)))
+    base.add([read_images(archive) for archive in bases], every)
+    order = make_order(manifest, targets, base.missing(every))
+    missing = [
+        item
+        for number in order
+        for item in base.missing(objects_used(manifest, number))
+        if not makers(manifest, number, [item])
+    ]
     if missing:
-        raise BaseMismatchError(_missing_text(manifest, missing, bases), hint=_missing_hint(manifest))
-    return objects
+        raise BaseMismatchError(_missing_text(manifest, sorted(set(missing)), bases), hint=_missing_hint(manifest))
+    base.wanted, base.order = frozenset(targets), tuple(order)
+    return base
 
 
 def _wanted(item: BaseObject, form: Form | None) -> Wanted:

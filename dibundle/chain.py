@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 
-from dibundle.apply import ApplyOptions, apply, base_names, find_base
+from dibundle.apply import ApplyOptions, apply_several, base_names, find_base, target_name
 from dibundle.archive.opener import Archive, from_fd
 from dibundle.archive.readat import Spool, check_room
 from dibundle.bundle.manifest import Manifest
@@ -38,16 +38,20 @@ def follow(
             raise _no_chain(waiting, ready)
         (bundle,) = needed or ready
         waiting.remove(bundle)
-        here.append(_made(bundle, here, options, stack, progress))
+        here += make_all(bundle, here, options, stack, progress)
     return here, waiting[0]
 
 
 def _is_ready(manifest: Manifest, archives: Sequence[Archive], options: ApplyOptions) -> bool:
     try:
-        find_base(manifest, archives, options, believe=True).close()
+        find_base(manifest, archives, options, _all(manifest), believe=True).close()
     except BaseMismatchError:
         return False
     return True
+
+
+def _all(manifest: Manifest) -> range:
+    return range(len(manifest.targets))
 
 
 def _makes_for(bundle: BundleReader, other: BundleReader) -> bool:
@@ -58,19 +62,22 @@ def _makes_for(bundle: BundleReader, other: BundleReader) -> bool:
     return any(item.digest in made for item in other.manifest.objects)
 
 
-def _made(
+def make_all(
     bundle: BundleReader, archives: Sequence[Archive], options: ApplyOptions, stack: ExitStack, progress: Progress
-) -> Archive:
-    """Apply a bundle into a temporary file."""
-    check_room(options.tmp, bundle.manifest.targets[0].size)
-    spool = stack.enter_context(closing(Spool(options.tmp)))
-    apply(archives, bundle, spool.write, options, progress)
-    name = ", ".join(_names(bundle.manifest)) or "an archive on the way"
-    return stack.enter_context(from_fd(spool.start(), name, spool_dir=options.tmp))
+) -> list[Archive]:
+    """Apply a bundle into temporary files, one for each target."""
+    manifest = bundle.manifest
+    check_room(options.tmp, sum(target.size for target in manifest.targets))
+    spools = [stack.enter_context(closing(Spool(options.tmp))) for _ in manifest.targets]
+    apply_several(archives, bundle, {number: spools[number].write for number in _all(manifest)}, options, progress)
+    return [
+        stack.enter_context(from_fd(spool.start(), target_name(manifest, number), spool_dir=options.tmp))
+        for number, spool in enumerate(spools)
+    ]
 
 
 def _names(manifest: Manifest) -> list[str]:
-    return [name for image in (manifest.about.targets[0] if manifest.about else ()) for name in image.names]
+    return [name for images in (manifest.about.targets if manifest.about else ()) for i in images for name in i.names]
 
 
 def _no_chain(waiting: Sequence[BundleReader], ready: Sequence[BundleReader]) -> UsageError | BaseMismatchError:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dibundle.apply import ApplyOptions, apply
+from dibundle.apply import ApplyOptions, apply_several
 from dibundle.archive.opener import Archive
+from dibundle.bundle.output import Piece
 from dibundle.bundle.reader import BundleReader
 from dibundle.progress import Progress, Silent
 
@@ -27,5 +28,10 @@ def check_rebuild(
     options: ApplyOptions = ApplyOptions(),  # noqa: B008 - immutable
     progress: Progress | None = None,
 ) -> None:
-    """Rebuild the target, check every digest and the whole archive's, keep nothing."""
-    apply(bases, bundle, lambda piece: None, replace(options, whole=True), progress)
+    """Rebuild every target, check every digest and the whole archives', keep nothing."""
+    sinks = dict.fromkeys(range(len(bundle.manifest.targets)), _nowhere)
+    apply_several(bases, bundle, sinks, replace(options, whole=True), progress)
+
+
+def _nowhere(piece: Piece) -> None:
+    del piece

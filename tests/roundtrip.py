@@ -23,7 +23,7 @@ def bundle_of(
     opened = [open_archive(path) for path in _written(folder, "base", bases)]
     try:
         with open_archive(_written(folder, "target", [target])[0]) as archive:
-            result = create(opened, archive, out.write, options)
+            result = create(opened, [archive], out.write, options)
     finally:
         for base in opened:
             base.close()

@@ -67,6 +67,11 @@ class BundleReader:
         self.frames_read += 1
         return frame, stored
 
+    def skip_to(self, target: int) -> None:
+        """Read on to the first frame of target number ``target``, checking what is passed over."""
+        for _ in range(self.frames_read, sum(before.frames for before in self.manifest.targets[:target])):
+            self.frame()
+
     def finish(self) -> None:
         """Refuse frames that were not used and bytes after the last frame."""
         if self.frames_read != len(self.manifest.frames):

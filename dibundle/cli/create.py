@@ -40,7 +40,7 @@ class _WithLevels(click.Command):
 
 
 @click.command("create", cls=_WithLevels, short_help="Write what changed between two image archives into a bundle.")
-@click.argument("archives", nargs=-1, metavar="BASE TARGET OUT")
+@click.argument("archives", nargs=-1, metavar="BASE TARGET... OUT")
 @click.option("-o", "--output", metavar="OUT", help="The bundle to write, in place of the last argument.")
 @click.option("--base", "more_bases", multiple=True, metavar="BASE", help="A base; may be given more than once.")
 @click.option("--no-base", is_flag=True, help="TARGET OUT alone: a bundle that needs no base.")
@@ -91,10 +91,14 @@ def command(
         dib create old.tar new.tar update.dib
         dib create --no-base app.tar app.dib
         dib create docker-daemon:app:1 docker-daemon:app:2 update.dib
+        dib create --base web1.tar --base api1.tar web2.tar api2.tar -o release.dib
+
+    Several TARGETs, for which -o and --base (or --no-base) are needed, share what they have in common. Of many bases
+    those are used that help.
 
     An archive may be compressed (gzip, bzip2, xz, zstd): the bundle then makes the tar inside. "-" is stdin.
     """
-    bases, target, out = _arguments(archives, output, more_bases, no_base=no_base)
+    bases, targets, out = _arguments(archives, output, more_bases, no_base=no_base)
     options = CreateOptions(
         patch=choose.Options(level=level, codec=codec, portable=portable),
         names=names,
@@ -106,7 +110,7 @@ def command(
     progress = terminal.progress(quiet=quiet)
     with ExitStack() as stack:
         destination = Destination(out)
-        sources = open_archives([*bases, target], stack, tmp=tmp, platform=platform)
+        sources = open_archives([*bases, *targets], stack, tmp=tmp, platform=platform)
         sources.refuse_overwriting(destination)
         opened = sources.archives
         for archive in opened:
@@ -115,7 +119,7 @@ def command(
             if archive.index.problem and not quiet:
                 progress.note(f"{terminal.escape(archive.name)}: {archive.index.problem}; kept as it is")
         with PartsWriter(out, _size(split)) if split else destination as written:
-            result = create(opened[:-1], opened[-1], written.write, options, progress)
+            result = create(opened[: len(bases)], opened[len(bases) :], written.write, options, progress)
     progress.clear()
     if not quiet:
         _summary(out, result, time.monotonic() - started)
@@ -132,19 +136,25 @@ def _size(text: str) -> int:
 
 def _arguments(
     archives: tuple[str, ...], output: str | None, more_bases: tuple[str, ...], *, no_base: bool
-) -> tuple[list[str], str, str]:
+) -> tuple[list[str], list[str], str]:
+    """Return the names of the bases, of the targets and of the output."""
     names = list(archives)
+    usage = "dib create OLD.tar NEW.tar OUT.dib"
+    several = output is not None and (no_base or bool(more_bases))
     if output is None:
         if not names:
-            raise UsageError("no archives given", hint="dib create OLD.tar NEW.tar OUT.dib")
+            raise UsageError("no archives given", hint=usage)
         output = names.pop()
     if no_base and more_bases:
         raise UsageError("--no-base and --base exclude each other")
-    wanted = 1 if no_base or more_bases else 2
-    if len(names) != wanted:
-        shape = "TARGET OUT" if wanted == 1 else "BASE TARGET OUT"
-        raise UsageError(f"{len(archives)} arguments, wanted {shape}", hint="dib create OLD.tar NEW.tar OUT.dib")
-    return [*more_bases, *names[:-1]], names[-1], output
+    alone = no_base or bool(more_bases)
+    if (len(names) < 1) if several else (len(names) != (1 if alone else 2)):
+        shape = "TARGET... -o OUT" if several else "TARGET OUT" if alone else "BASE TARGET OUT"
+        hint = usage
+        if alone and len(names) > 1:
+            hint = "several targets need -o: dib create --base OLD.tar NEW1.tar NEW2.tar -o OUT.dib"
+        raise UsageError(f"{len(archives)} arguments, wanted {shape}", hint=hint)
+    return ([*more_bases], names, output) if alone else ([names[0]], names[1:], output)
 
 
 def _summary(out: str, result: CreateResult, seconds: float) -> None:

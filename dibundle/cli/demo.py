@@ -49,7 +49,7 @@ def command(keep: str | None) -> None:
         started = time.monotonic()
         opened = open_archives([str(old), str(new)], stack).archives
         with Destination(str(bundle)) as destination:
-            made = create(opened[:1], opened[1], destination.write)
+            made = create(opened[:1], opened[1:2], destination.write)
         _tell_size(bundle, f"{made.target_size / made.size:,.0f} times smaller, {time.monotonic() - started:.1f} s")
 
         click.echo("\n$ dib apply old.tar update.dib -o result.tar")

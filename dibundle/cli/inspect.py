@@ -14,6 +14,7 @@ from dibundle.apply import ApplyOptions, find_base
 from dibundle.bundle.constants import KIND_CONFIG, KIND_LAYER
 from dibundle.bundle.manifest import AboutImage, Manifest
 from dibundle.bundle.reader import BundleReader
+from dibundle.bundle.uses import objects_used
 from dibundle.cli import terminal
 from dibundle.cli.sources import one_bundle, open_sources
 from dibundle.delta import codecs
@@ -39,7 +40,7 @@ def command(bundle: str, show_list: bool, bases: tuple[str, ...], as_json: bool,
         if show_list and opened.archives:
             base = find_base(reader.manifest, opened.archives, ApplyOptions(tmp=tmp))
             stack.callback(base.close)
-            base.prepare()
+            base.prepare(objects_used(reader.manifest, 0))
             lines = listing_with_base(reader, base)
         elif show_list:
             lines = listing(reader)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import click
 
-from dibundle.apply import ApplyOptions, apply
+from dibundle.apply import ApplyOptions, apply, choose_target
 from dibundle.chain import follow
 from dibundle.cli import terminal
 from dibundle.cli.sources import all_bundles, open_sources
@@ -20,6 +20,7 @@ from dibundle.engine import ENGINES, Loader, default_engine, require_layers
 @click.command("load", short_help="Apply a bundle straight into an engine and check that the image is there.")
 @click.argument("sources", nargs=-1, metavar="SOURCE...", required=True)
 @click.option("--engine", type=click.Choice(sorted(ENGINES)), help="Default: docker, else podman, else ctr.")
+@click.option("--target", metavar="NAME", help="Which one to load, of a bundle that makes several archives.")
 @click.option("--thin", is_flag=True, help="Do not pass on the base's layers, which the engine must have already.")
 @trust_options(word=True)
 @click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
@@ -28,6 +29,7 @@ from dibundle.engine import ENGINES, Loader, default_engine, require_layers
 def command(
     sources: tuple[str, ...],
     engine: str | None,
+    target: str | None,
     thin: bool,
     platform: str | None,
     tmp: str | None,
@@ -48,9 +50,10 @@ def command(
         opened = open_sources(sources, stack, tmp=tmp, platform=platform)
         options = ApplyOptions(tmp=tmp)
         archives, bundle = follow(opened.archives, all_bundles(opened, trust.check), options, stack, progress)
-        options = replace(options, expect=trust.expect)  # of the last one; those before only lead to it
+        # both concern the last one; those before only lead to it
+        options = replace(options, expect=trust.expect, target=target)
         about = bundle.manifest.about
-        images = about.targets[0] if about else ()
+        images = about.targets[choose_target(bundle.manifest, options)] if about else ()
         engine = engine or default_engine()
         if thin:
             require_layers(engine, about.bases if about else ())

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 
 import click
 
-from dibundle.apply import ApplyOptions, apply
-from dibundle.archive.opener import from_fd
-from dibundle.archive.readat import Spool, check_room
-from dibundle.chain import follow
+from dibundle.apply import ApplyOptions
+from dibundle.chain import follow, make_all
 from dibundle.cli import terminal
 from dibundle.cli.sources import all_bundles, open_sources
 from dibundle.create import CreateOptions, create
@@ -44,13 +42,10 @@ def command(sources: tuple[str, ...], output: str, level: int, tmp: str | None, 
         if len(opened.bundles) < 2:
             raise UsageError(f"{len(opened.bundles)} bundles given, merging takes two or more")
         archives, last = follow(opened.archives, all_bundles(opened), options, stack, progress)
-        check_room(tmp, last.manifest.targets[0].size)
-        spool = stack.enter_context(closing(Spool(tmp)))
-        apply(archives, last, spool.write, options, progress)
-        target = stack.enter_context(from_fd(spool.start(), "the last target", spool_dir=tmp))
+        targets = make_all(last, archives, options, stack, progress)
         patch = choose.Options(level=level)
         with destination:
-            result = create(opened.archives, target, destination.write, CreateOptions(patch=patch, tmp=tmp), progress)
+            result = create(opened.archives, targets, destination.write, CreateOptions(patch=patch, tmp=tmp), progress)
     progress.clear()
     if not quiet:
         terminal.message(

@@ -79,19 +79,19 @@ class Draft:
 class FramePlanner:
     """Cuts what operations draw into frames, numbered in the order in which they are first needed."""
 
-    def __init__(self, first: int, text_sources: list[Range], document_sources: list[Range]) -> None:
+    def __init__(self, first: int, literal_sources: list[Range]) -> None:
         self._first = first
-        self._literal_sources = {TEXT_STREAM: text_sources, DOCUMENT_STREAM: document_sources}
+        self._literal_sources = literal_sources
         self._open: dict[int, Draft] = {}
         self._kept: set[int] = set()
         self._kept_size = 0
         self.drafts: list[Draft] = []
 
     def text(self, data: bytes, stream: int = TEXT_STREAM) -> None:
-        """Draw literal bytes of the text or the document stream; both lists of sources may still grow."""
+        """Draw literal bytes of the text or the document stream; the list of their sources may still grow."""
         if data:
             draft = self._room(stream, len(data), 0, TEXT_UNIT, 0)
-            draft.old = self._literal_sources[stream]
+            draft.old = self._literal_sources
             self._append(draft, lambda: data, len(data))
 
     def add(self, read: Callable[[int, int], bytes], size: int) -> list[tuple[int, int, int]]:

@@ -16,6 +16,7 @@ class ObjectTable:
         self._numbers: dict[bytes, int] = {}
         self.objects: list[BaseObject] = []
         self.sources: list[ReadAt] = []
+        self.used: set[bytes] = set()  # digests of those used since it was last cleared
 
     def layer(self, layer: Layer) -> int:
         """Return the number of a layer's content."""
@@ -23,6 +24,7 @@ class ObjectTable:
 
     def use(self, kind: int, digest: bytes, source: ReadAt) -> int:
         """Return the number of an object of this kind, whose content has this sha256."""
+        self.used.add(digest)
         number = self._numbers.setdefault(digest, len(self.objects))
         if number == len(self.objects):
             self.objects.append(BaseObject(kind=kind, size=source.size, digest=digest))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dibundle import compression
@@ -44,101 +44,96 @@ class _Candidate:
 
 
 class BaseObjects:
-    """The objects of a bundle, by their index, out of ``archives``.
+    """The objects of a bundle, by their index, out of the archives that were added.
 
     Claims of the archives are believed here, as every byte of output is verified later; where no claim fits, blobs of
-    the right size are hashed, unless ``believe`` says that claims have to do. ``missing`` holds the indexes of those
-    that no archive has.
+    the right size are hashed, unless ``believe`` says that claims have to do.
     """
 
-    def __init__(
-        self,
-        wanted: Sequence[Wanted],
-        archives: Sequence[ImageArchive],
-        *,
-        tmp: str | None = None,
-        believe: bool = False,
-    ) -> None:
+    def __init__(self, wanted: Sequence[Wanted], *, tmp: str | None = None, believe: bool = False) -> None:
         self._tmp = tmp
+        self._believe = believe
         self._spool: Spool | None = None
         self._sources: list[ReadAt | None] = [None] * len(wanted)
         self._windows: dict[int, Window] = {}
         self._inflate: dict[int, _Candidate] = {}
         self._made: dict[int, _Candidate] = {}
         self._wanted = wanted
+
+    def add(self, archives: Sequence[ImageArchive], needed: Collection[int]) -> None:
+        """Look for the ``needed`` objects that are still missing in ``archives``."""
         candidates = [
             _Candidate(blob, Slice(images.archive.bytes, blob.member.content, blob.member.size))
             for images in archives
             for blob in images.blobs
         ]
-        self._resolve_claims(candidates)
-        if self.missing and not believe:
-            self._resolve_by_hash(candidates)
-        self._resolve_forms(candidates)
+        self._resolve_claims(candidates, self.missing(needed))
+        if self.missing(needed) and not self._believe:
+            self._resolve_by_hash(candidates, self.missing(needed))
+        self._resolve_forms(candidates, self.missing(needed))
 
-    @property
-    def missing(self) -> list[int]:
-        """Return the indexes of objects that were not found."""
+    def missing(self, needed: Iterable[int]) -> list[int]:
+        """Return those of the ``needed`` objects that were not found."""
         waiting = self._inflate.keys() | self._made.keys()
-        return [i for i, source in enumerate(self._sources) if source is None and i not in waiting]
+        return [i for i in sorted(needed) if self._sources[i] is None and i not in waiting]
 
-    @property
-    def spool_size(self) -> int:
+    def spool_size(self, needed: Collection[int]) -> int:
         """Return how many bytes of temporary file :meth:`prepare` will need."""
-        return sum(self._wanted[index].size for index in (*self._inflate, *self._made))
+        return sum(self._wanted[index].size for index in (*self._inflate, *self._made) if index in needed)
 
-    def prepare(self) -> None:
+    def prepare(self, needed: Collection[int]) -> None:
         """Inflate what has no random access and make what is not there; :class:`BaseMismatchError` where that fails.
 
         :class:`FileError` where the disk has too little room, before anything is written.
         """
-        if self._inflate or self._made:
-            check_room(self._tmp, self.spool_size)
-        self._prepare_made()
-        for index, candidate in self._inflate.items():
-            self._spool = self._spool or Spool(self._tmp)
-            wanted = self._wanted[index]
-            start = self._spool.size
-            assert candidate.blob.compression
-            chunks = copy_chunks(candidate.source, 0, candidate.source.size)
-            try:
-                for piece in compression.decompress_iter(candidate.blob.compression, chunks):
-                    if self._spool.size - start + len(piece) > wanted.size:
-                        raise BaseMismatchError(f"base is damaged: {_name(wanted)} is longer than {wanted.size} bytes")
-                    self._spool.write(piece)
-            except ArchiveError as error:
-                raise BaseMismatchError(f"base is damaged: {_name(wanted)}: {error.message}") from error
-            if self._spool.size - start != wanted.size:
-                raise BaseMismatchError(
-                    f"base is damaged: {_name(wanted)} has {self._spool.size - start} bytes, wanted {wanted.size}"
-                )
-            self._sources[index] = Slice(self._spool, start, wanted.size)
-        self._inflate.clear()
+        if self.spool_size(needed):
+            check_room(self._tmp, self.spool_size(needed))
+        for index in sorted(self._made.keys() & set(needed)):
+            self._prepare_made(index, self._made.pop(index))
+        for index in sorted(self._inflate.keys() & set(needed)):
+            self._prepare_inflated(index, self._inflate.pop(index))
 
-    def _prepare_made(self) -> None:
+    def _prepare_inflated(self, index: int, candidate: _Candidate) -> None:
+        self._spool = self._spool or Spool(self._tmp)
+        wanted = self._wanted[index]
+        start = self._spool.size
+        assert candidate.blob.compression
+        chunks = copy_chunks(candidate.source, 0, candidate.source.size)
+        try:
+            for piece in compression.decompress_iter(candidate.blob.compression, chunks):
+                if self._spool.size - start + len(piece) > wanted.size:
+                    raise BaseMismatchError(f"base is damaged: {_name(wanted)} is longer than {wanted.size} bytes")
+                self._spool.write(piece)
+        except ArchiveError as error:
+            raise BaseMismatchError(f"base is damaged: {_name(wanted)}: {error.message}") from error
+        if self._spool.size - start != wanted.size:
+            raise BaseMismatchError(
+                f"base is damaged: {_name(wanted)} has {self._spool.size - start} bytes, wanted {wanted.size}"
+            )
+        self._sources[index] = Slice(self._spool, start, wanted.size)
+
+    def _prepare_made(self, index: int, candidate: _Candidate) -> None:
         """Compress again what no archive has in the form that is wanted."""
-        for index, candidate in self._made.items():
-            self._spool = self._spool or Spool(self._tmp)
-            wanted, start, found = self._wanted[index], self._spool.size, hashlib.sha256()
-            assert wanted.make
-            chunks: Iterable[bytes] = copy_chunks(candidate.source, 0, candidate.source.size)
-            if candidate.blob.compression:
-                chunks = compression.decompress_iter(candidate.blob.compression, chunks)
-            try:
-                for piece in wanted.make(chunks):
-                    if self._spool.size - start + len(piece) > wanted.size:
-                        break
-                    found.update(piece)
-                    self._spool.write(piece)
-            except (ArchiveError, BundleError) as error:
-                raise BaseMismatchError(f"base cannot serve as {_name(wanted)}: {error.message}") from error
-            if found.digest() != wanted.digest:
-                raise BaseMismatchError(
-                    f"base does not hold {_name(wanted)}, and compressing its content again makes other bytes",
-                    hint="save the base in the form that the bundle was made from",
-                )
-            self._sources[index] = Slice(self._spool, start, wanted.size)
-        self._made.clear()
+        self._spool = self._spool or Spool(self._tmp)
+        wanted, start, found = self._wanted[index], self._spool.size, hashlib.sha256()
+        assert wanted.make
+        chunks: Iterable[bytes] = copy_chunks(candidate.source, 0, candidate.source.size)
+        if candidate.blob.compression:
+            chunks = compression.decompress_iter(candidate.blob.compression, chunks)
+        try:
+            for piece in wanted.make(chunks):
+                if self._spool.size - start + len(piece) > wanted.size:
+                    break
+                found.update(piece)
+                self._spool.write(piece)
+        except (ArchiveError, BundleError) as error:
+            raise BaseMismatchError(f"base cannot serve as {_name(wanted)}: {error.message}") from error
+        if found.digest() != wanted.digest:
+            raise BaseMismatchError(
+                f"base does not hold {_name(wanted)}, and compressing its content again makes other bytes",
+                hint="save the base in the form that the bundle was made from",
+            )
+        self._sources[index] = Slice(self._spool, start, wanted.size)
 
     def source(self, object_index: int) -> ReadAt:
         """Return the content of an object; :class:`BaseMismatchError` where no archive has it."""
@@ -147,9 +142,10 @@ class BaseObjects:
             raise BaseMismatchError(f"base does not hold {_name(self._wanted[object_index])}")
         return source
 
-    def verify(self) -> None:
-        """Hash every object; :class:`BaseMismatchError` names the first that is not what its archive claims."""
-        for index, wanted in enumerate(self._wanted):
+    def verify(self, needed: Iterable[int]) -> None:
+        """Hash objects; :class:`BaseMismatchError` names the first that is not what its archive claims."""
+        for index in sorted(needed):
+            wanted = self._wanted[index]
             pieces = (
                 self.read(index, offset, min(1 << 20, wanted.size - offset))
                 for offset in range(0, wanted.size, 1 << 20)
@@ -193,7 +189,7 @@ class BaseObjects:
         if self._spool:
             self._spool.close()
 
-    def _resolve_claims(self, candidates: list[_Candidate]) -> None:
+    def _resolve_claims(self, candidates: list[_Candidate], needed: list[int]) -> None:
         stored: dict[tuple[bytes, int], _Candidate] = {}
         inflated: dict[bytes, _Candidate] = {}
         for candidate in candidates:
@@ -201,28 +197,29 @@ class BaseObjects:
                 stored.setdefault((claim, candidate.source.size), candidate)
             if candidate.blob.compression and candidate.blob.diff_id:
                 inflated.setdefault(candidate.blob.diff_id, candidate)
-        for index, wanted in enumerate(self._wanted):
+        for index in needed:
+            wanted = self._wanted[index]
             found = stored.get((wanted.digest, wanted.size))
             if found:
                 self._sources[index] = found.source
             elif wanted.digest in inflated:
                 self._inflate[index] = inflated[wanted.digest]
 
-    def _resolve_forms(self, candidates: list[_Candidate]) -> None:
+    def _resolve_forms(self, candidates: list[_Candidate], needed: list[int]) -> None:
         """Find content that missing objects can be made of, by what the archives claim."""
         contents: dict[bytes, _Candidate] = {}
         for candidate in candidates:
             content = candidate.blob.diff_id or (None if candidate.blob.compression else candidate.blob.digest)
             if content:
                 contents.setdefault(content, candidate)
-        for index in self.missing:
+        for index in needed:
             of = self._wanted[index].of
             if of and of.digest in contents:
                 self._made[index] = contents[of.digest]
 
-    def _resolve_by_hash(self, candidates: list[_Candidate]) -> None:
+    def _resolve_by_hash(self, candidates: list[_Candidate], needed: list[int]) -> None:
         """Look for the missing objects among blobs whose claims are absent or wrong, by hashing them."""
-        missing = {self._wanted[index].digest: index for index in self.missing}
+        missing = {self._wanted[index].digest: index for index in needed}
         contents = {index for index in missing.values() if not self._wanted[index].of}
         sizes = {self._wanted[index].size for index in missing.values()}
         for candidate in candidates:

@@ -57,23 +57,30 @@ def hash_contents(layer: Layer, sizes: Collection[int], chunk: int = 1 << 20) ->
 
 
 class BaseIndex:
-    """Finds base entries for target entries. Layers are in the order of their images, the topmost last.
+    """Finds base entries for target entries. Images come one after the other, of each the topmost layer last.
 
     What most files have one of is kept without a list around it: 100,000 files then take 12 MB instead of 42.
     """
 
-    def __init__(self, layers: list[Layer]) -> None:
-        self.layers = layers
+    def __init__(self) -> None:
+        self.layers: list[Layer] = []
+        self.images: list[int] = []  # for each layer, the number of the image that it came with
         self._by_path: dict[bytes, Place | list[Place]] = {}
         self._by_content: dict[bytes, Place | list[Place]] = {}
-        for layer_number, layer in enumerate(layers):
+
+    def add(self, layers: Iterable[Layer]) -> None:
+        """Add the layers of an image, the topmost last."""
+        image = self.images[-1] + 1 if self.images else 0
+        for layer in layers:
             for number, entry in enumerate(layer.index.entries):
-                place = Place(layer_number, number)
+                place = Place(len(self.layers), number)
                 _add(self._by_path, names.clean(entry.path), place)
                 digest = layer.hashes.get(number)
                 if digest:
                     _add(self._by_content, digest, place)
             layer.hashes = {}  # nobody asks a base layer for them again
+            self.layers.append(layer)
+            self.images.append(image)
 
     def entry(self, place: Place) -> Entry:
         """Return the entry at ``place``."""

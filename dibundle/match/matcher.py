@@ -31,10 +31,22 @@ class Matcher:
         """Match the new layers ``targets``; ``kept`` are the digests of base layers that the target has whole."""
         self._base = base
         self._kept = kept
+        targets = list(targets)
+        self._likeness = self._like_images(targets)
         self._spare = self._spare_files({names.clean(e.path) for layer in targets for e in layer.index.entries})
         self._spare_names = self._by_names(self._spare)
         self._sketches: SketchIndex[Place] | None = None
-        self._expected = Place(0, 0)
+        self._expected = Place(self._likeness.index(max(self._likeness)) if self._likeness else 0, 0)
+
+    def _like_images(self, targets: Iterable[Layer]) -> list[int]:
+        """Return, for each layer of the base, how many files its image shares with the targets by path and size."""
+        shared = [0] * (self._base.images[-1] + 1 if self._base.images else 0)
+        if len(shared) > 1:
+            for layer in targets:
+                for entry in layer.index.entries:
+                    for place in self._base.at_path(names.clean(entry.path)) if is_file(entry) else ():
+                        shared[self._base.images[place.layer]] += self._base.entry(place).size == entry.size
+        return [shared[image] for image in self._base.images]
 
     def _spare_files(self, used: set[bytes]) -> list[Place]:
         """Return the base files whose path the target does not have."""
@@ -100,11 +112,11 @@ class Matcher:
         return next(iter(self._sketches.nearest(_beginning(layer, entry))), None)
 
     def _nearest(self, places: list[Place]) -> Place:
-        """Prefer the entry that comes next, then its layer, then the topmost layer."""
+        """Prefer the entry that comes next, then its layer, then the image most like the target, the topmost layer."""
         if self._expected in places:
             return self._expected
         in_layer = [place for place in places if place.layer == self._expected.layer]
-        return (in_layer or places)[-1]
+        return in_layer[-1] if in_layer else max(places, key=lambda place: (self._likeness[place.layer], place.layer))
 
     def _most_alike(self, entry: Entry, places: list[Place]) -> Place:
         """Prefer the longest common beginning of the path, then the nearest size."""
