@@ -6,7 +6,8 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -106,6 +107,59 @@ class Slice:
         """Fill ``view`` with the bytes from ``offset`` on, counted from the start of the part."""
         _check_range("part of the source", self._size, offset, len(view))
         self._parent.read_into(self._offset + offset, view)
+
+
+class Joined:
+    """Other sources, one after the other."""
+
+    def __init__(self, parts: Iterable[ReadAt] = ()) -> None:
+        self._starts: list[int] = []
+        self._parts: list[ReadAt] = []
+        self._size = 0
+        for part in parts:
+            self.append(part)
+
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        return self._size
+
+    def append(self, part: ReadAt) -> None:
+        """Add a source behind the others."""
+        if part.size:
+            self._starts.append(self._size)
+            self._parts.append(part)
+            self._size += part.size
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes from ``offset`` on."""
+        data = bytearray(length)
+        self.read_into(offset, memoryview(data))
+        return bytes(data)
+
+    def read_into(self, offset: int, view: memoryview) -> None:
+        """Fill ``view`` with the bytes from ``offset`` on."""
+        _check_range("the source", self._size, offset, len(view))
+        number = bisect_right(self._starts, offset) - 1
+        while view:
+            part, within = self._parts[number], offset - self._starts[number]
+            count = min(len(view), part.size - within)
+            part.read_into(within, view[:count])
+            offset, view, number = offset + count, view[count:], number + 1
+
+
+class Stream:
+    """A source read once, from its beginning to its end."""
+
+    def __init__(self, source: ReadAt) -> None:
+        self._source = source
+        self._at = 0
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes, none at the end."""
+        piece = self._source.read_at(self._at, min(size, self._source.size - self._at))
+        self._at += len(piece)
+        return piece
 
 
 class Spool:

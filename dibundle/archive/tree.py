@@ -5,48 +5,23 @@ from __future__ import annotations
 import os
 import stat
 import tarfile
-from bisect import bisect_right
 from collections.abc import Callable, Iterator
 
-from dibundle.archive.readat import FileBytes, MemoryBytes, ReadAt
+from dibundle.archive.readat import FileBytes, Joined, MemoryBytes
 from dibundle.errors import ArchiveError, FileError
 
 _BLOCK = 512
 _MOST = 1 << 20  # files of a folder: an OCI layout has a few for each layer
 
 
-class TreeBytes:
+class TreeBytes(Joined):
     """The bytes of the tar of a folder: headers in memory, contents read from the files when they are asked for."""
 
     def __init__(self, folder: str, closers: list[Callable[[], None]]) -> None:
-        self._starts: list[int] = []
-        self._parts: list[ReadAt] = []
-        self._size = 0
+        super().__init__()
         for path, name in _files(folder):
             self._add(path, name, closers)
-        self._append(MemoryBytes(bytes(2 * _BLOCK), folder))
-
-    @property
-    def size(self) -> int:
-        """Number of bytes."""
-        return self._size
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        """Return exactly ``length`` bytes from ``offset`` on."""
-        data = bytearray(length)
-        self.read_into(offset, memoryview(data))
-        return bytes(data)
-
-    def read_into(self, offset: int, view: memoryview) -> None:
-        """Fill ``view`` with the bytes from ``offset`` on."""
-        if offset < 0 or offset + len(view) > self._size:
-            raise FileError(f"the folder ended at byte {self._size}, wanted {offset + len(view)}")
-        number = bisect_right(self._starts, offset) - 1
-        while view:
-            part, within = self._parts[number], offset - self._starts[number]
-            count = min(len(view), part.size - within)
-            part.read_into(within, view[:count])
-            offset, view, number = offset + count, view[count:], number + 1
+        self.append(MemoryBytes(bytes(2 * _BLOCK), folder))
 
     def _add(self, path: str, name: str, closers: list[Callable[[], None]]) -> None:
         try:
@@ -58,16 +33,10 @@ class TreeBytes:
         entry = tarfile.TarInfo(name)
         entry.size, entry.mode = file.size, 0o644
         header = entry.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
-        self._append(MemoryBytes(header, path))
-        if file.size:
-            self._append(file)
+        self.append(MemoryBytes(header, path))
+        self.append(file)
         if file.size % _BLOCK:
-            self._append(MemoryBytes(bytes(-file.size % _BLOCK), path))
-
-    def _append(self, part: ReadAt) -> None:
-        self._starts.append(self._size)
-        self._parts.append(part)
-        self._size += part.size
+            self.append(MemoryBytes(bytes(-file.size % _BLOCK), path))
 
 
 def is_layout(folder: str) -> bool:

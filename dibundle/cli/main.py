@@ -25,6 +25,8 @@ _COMMANDS = {
     "have": ("have", "List the layers that are here, for a sender who has the images."),
     "verify": ("verify", "Check a bundle, alone or by a full rebuild that is thrown away."),
     "sign": ("sign", "Sign a bundle with an SSH key."),
+    "wrap": ("wrap", "Make an image of a bundle, on top of its base's layers or alone."),
+    "unwrap": ("unwrap", "Take the bundle out of an image that was made of it."),
     "demo": ("demo", "Show the whole job on two small images made on the spot."),
 }
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 
 from dibundle import parts
 from dibundle.archive.opener import Archive, from_fd
-from dibundle.archive.readat import Spool
+from dibundle.archive.readat import Spool, Stream
 from dibundle.bundle.constants import MAGIC
 from dibundle.bundle.reader import BundleReader, Readable
 from dibundle.cli.names import engine_of, path_of, save
 from dibundle.destination import Destination
 from dibundle.errors import BundleError, FileError, UsageError
+from dibundle.wrap import find
 
 TrustCheck = Callable[[bytes, bytes], None]
 
@@ -98,12 +99,29 @@ def open_sources(
             empty.append((shown, fd))
         else:
             sources.archives.append(_archive(fd, shown, head, stack, tmp))
+    if bundle_wanted:
+        _find_wrapped(sources, stack, tmp)
+    _sort_out(empty, sources, stack, tmp, bundle_wanted=bundle_wanted)
+    return sources
+
+
+def _sort_out(
+    empty: Sequence[tuple[str, int]], sources: Sources, stack: ExitStack, tmp: str | None, *, bundle_wanted: bool
+) -> None:
+    """Take what is empty for a bundle where one is missing."""
     for shown, fd in empty:
         if bundle_wanted and not sources.bundles:
             sources.bundles.append((shown, _Descriptor(fd, shown, b"")))
         else:
             sources.archives.append(_archive(fd, shown, b"", stack, tmp))
-    return sources
+
+
+def _find_wrapped(sources: Sources, stack: ExitStack, tmp: str | None) -> None:
+    """Take the bundles out of archives that are wrapped bundles; their layers may be a base all the same."""
+    for archive in sources.archives:
+        for name, content in find(archive, stack, tmp):
+            sources.sizes[name] = content.size
+            sources.bundles.append((name, Stream(content)))
 
 
 def open_archives(
@@ -124,6 +142,14 @@ def one_bundle(sources: Sources, trust: TrustCheck | None = None) -> BundleReade
     if len(sources.bundles) > 1:
         raise UsageError(f"{len(sources.bundles)} bundles given, one is wanted here")
     return all_bundles(sources, trust)[0]
+
+
+def one_stream(sources: Sources) -> Readable:
+    """Return the one bundle among ``sources`` as a stream, nothing of it read or checked."""
+    if len(sources.bundles) != 1:
+        what = f"{len(sources.bundles)} bundles" if sources.bundles else "no bundle"
+        raise UsageError(f"{what} found, one is wanted here")
+    return sources.bundles[0][1]
 
 
 def all_bundles(sources: Sources, trust: TrustCheck | None = None) -> list[BundleReader]:

@@ -26,6 +26,7 @@ OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 OCI_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
+_BLOBS: Final = "blobs/sha256/"
 _LAYOUT: Final = b'{"imageLayoutVersion":"1.0.0"}'
 _SUFFIX: Final = {None: "", "gzip": "+gzip", "zstd": "+zstd"}
 
@@ -67,12 +68,16 @@ def layout(images: ImageArchive, dropped: frozenset[int]) -> Layout:
     return Layout(blobs, index, to_json(listed))
 
 
-def write(parts: Layout, form: Form, sink: Callable[[bytes], object]) -> None:
-    """Write an archive of that form: blobs by digest, then the documents, everything the same each time."""
+def write(parts: Layout, form: Form, sink: Callable[[bytes], object], *, check: bool = False) -> None:
+    """Write an archive of that form: blobs by digest, then the documents, everything the same each time.
+
+    ``check``: the digests are claims, so the end of each blob is withheld until it is known to have its own;
+    ``ArchiveError`` where it has another.
+    """
     for name, content in files(parts, form):
         size = size_of(content)
         sink(header(name, size))
-        for piece in chunks(content):
+        for piece in _checked(name, content) if check and name.startswith(_BLOBS) else chunks(content):
             sink(piece)
         sink(bytes(-size % 512))
     sink(bytes(1024))
@@ -81,7 +86,7 @@ def write(parts: Layout, form: Form, sink: Callable[[bytes], object]) -> None:
 def header(name: str, size: int) -> bytes:
     """Return the header of a file of an archive; ``size`` bytes follow, then zeros up to a multiple of 512."""
     entry = tarfile.TarInfo(name)
-    entry.size, entry.mode = size, 0o444 if name.startswith("blobs/") else 0o644
+    entry.size, entry.mode = size, 0o444 if name.startswith(_BLOBS) else 0o644
     return entry.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
 
 
@@ -101,6 +106,20 @@ def chunks(content: Content) -> Iterator[bytes]:
         yield content
     else:
         yield from copy_chunks(content, 0, content.size)
+
+
+def _checked(name: str, content: Content) -> Iterator[bytes]:
+    whole, held = hashlib.sha256(), b""
+    for piece in chunks(content):
+        whole.update(piece)
+        if held:
+            yield held
+        held = piece
+    if whole.hexdigest() != name.removeprefix(_BLOBS):
+        raise ArchiveError(
+            f"{name} has another digest, sha256:{whole.hexdigest()}", hint="save or download the archive again"
+        )
+    yield held
 
 
 def size_of(content: Content) -> int:
@@ -167,7 +186,7 @@ def named(plain: dict[str, object], names: tuple[str, ...]) -> Iterator[dict[str
 
 
 def _path(digest: bytes) -> str:
-    return f"blobs/sha256/{digest.hex()}"
+    return _BLOBS + digest.hex()
 
 
 def to_json(value: object) -> bytes:

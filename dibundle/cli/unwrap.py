@@ -1,0 +1,36 @@
+"""``dib unwrap``."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import click
+
+from dibundle.archive.readat import copy_chunks
+from dibundle.cli import terminal
+from dibundle.cli.sources import one_stream, open_sources
+from dibundle.destination import Destination
+from dibundle.wrap import keep
+
+
+@click.command("unwrap", short_help="Take the bundle out of an image that was made of it.")
+@click.argument("source", metavar="SOURCE")
+@click.option("-o", "--output", metavar="OUT", help="The bundle to write, whole or not at all; default is stdout.")
+@click.option("--tmp", metavar="DIR", help="Where temporary files go.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+def command(source: str, output: str | None, tmp: str | None, quiet: bool) -> None:
+    """Write the bundle in an image that "dib wrap" made, in any archive of it, after checking it.
+
+    \b
+        dib unwrap docker-daemon:app:1-2 -o update.dib
+    """
+    with ExitStack() as stack:
+        destination = Destination("-" if output is None else output)
+        opened = open_sources([source], stack, tmp=tmp)
+        opened.refuse_overwriting(destination)
+        bundle = keep(one_stream(opened), stack, tmp)
+        with destination:
+            for piece in copy_chunks(bundle.content, 0, bundle.content.size):
+                destination.write(piece)
+    if output is not None and not quiet:
+        terminal.message(f"{terminal.escape(output)}: {terminal.human(destination.written)}, undamaged")

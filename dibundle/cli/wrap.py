@@ -1,0 +1,63 @@
+"""``dib wrap``."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import click
+
+from dibundle.cli import terminal
+from dibundle.cli.sources import one_stream, open_archives, open_sources
+from dibundle.destination import Destination
+from dibundle.errors import UsageError
+from dibundle.image import forms
+from dibundle.wrap import keep, wrap
+
+
+@click.command("wrap", short_help="Make an image of a bundle, on top of its base's layers or alone.")
+@click.argument("bundle", metavar="BUNDLE")
+@click.option("--linked", "kind", flag_value="linked", help="The base's layers, and one with the bundle.")
+@click.option("--unlinked", "kind", flag_value="unlinked", help="The layer with the bundle alone.")
+@click.option("--base", "bases", multiple=True, metavar="BASE", help="The image to link to.")
+@click.option("--tag", "tags", multiple=True, metavar="NAME", help="Name of the image; may be given more than once.")
+@click.option("-o", "--output", metavar="FILE", help="Write there, whole or not at all; default is stdout.")
+@click.option("--platform", metavar="OS/ARCH", help="Of an unlinked image, and of names that an engine is asked for.")
+@click.option("--tmp", metavar="DIR", help="Where temporary files go.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+def command(
+    bundle: str,
+    kind: str | None,
+    bases: tuple[str, ...],
+    tags: tuple[str, ...],
+    output: str | None,
+    platform: str | None,
+    tmp: str | None,
+    quiet: bool,
+) -> None:
+    """Make an image of BUNDLE, which registries and engines keep and move as any other.
+
+    \b
+        dib wrap update.dib --linked --base old.tar --tag app:1-2 | docker load
+        dib wrap update.dib --unlinked --tag app:delta -o delta.tar
+
+    A linked image has the base's layers, the very same blobs, and one more: whoever pulls it has all that
+    "dib apply" needs. It is a parcel, not a program: apply it, do not run it.
+    """
+    if kind is None:
+        raise UsageError("give --linked or --unlinked", hint="dib wrap BUNDLE --linked --base OLD.tar --tag NAME")
+    if (kind == "linked") != bool(bases):
+        raise UsageError(
+            "a linked image needs the base it is linked to" if kind == "linked" else "--unlinked takes no --base",
+            hint="dib wrap BUNDLE --linked --base OLD.tar --tag NAME",
+        )
+    with ExitStack() as stack:
+        destination = Destination("-" if output is None else output)
+        opened = open_sources([bundle], stack, tmp=tmp)
+        here = open_archives(bases, stack, tmp=tmp, platform=platform)
+        for sources in (opened, here):
+            sources.refuse_overwriting(destination)
+        made = wrap(keep(one_stream(opened), stack, tmp), here.archives, tags, platform=platform)
+        with destination:
+            forms.write(made.layout, "docker-archive", destination.write, check=True)
+    if output is not None and not quiet:
+        terminal.message(f"{terminal.escape(output)}: {kind} image, {terminal.human(destination.written)}")

@@ -1,0 +1,210 @@
+"""Bundles as images: a layer with the bundle on top of the base's own layers (linked), or that layer alone (unlinked).
+
+A registry stores the base's layers once, as they are the same blobs; whoever pulls a linked image has base and bundle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import Final
+
+from dibundle import compression, digest
+from dibundle.apply import ApplyOptions, find_base
+from dibundle.archive.opener import Archive
+from dibundle.archive.readat import Joined, MemoryBytes, ReadAt, Slice, Spool, Stream, check_room, copy_chunks
+from dibundle.archive.tar import scan
+from dibundle.bundle import labels
+from dibundle.bundle.manifest import Manifest
+from dibundle.bundle.reader import BundleReader, Readable
+from dibundle.errors import ArchiveError, BaseMismatchError, UsageError
+from dibundle.image import document, forms
+from dibundle.image.members import Members, normalise
+from dibundle.image.model import Blob, Image, ImageArchive
+from dibundle.image.reader import read_images
+from dibundle.verify import check_integrity
+
+FILE: Final = "bundle.dib"
+PLATFORM: Final = "linux/amd64"
+_EPOCH: Final = "1970-01-01T00:00:00Z"
+_AROUND: Final = 1 << 20  # bytes that a layer may have around its bundle: headers and padding
+_INHERITED: Final = ("architecture", "os", "variant", "os.version", "os.features")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A whole bundle at hand, undamaged: its bytes, SHA-256 and manifest."""
+
+    content: ReadAt
+    digest: bytes
+    manifest: Manifest
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What it says of itself."""
+        return labels.labels(self.manifest, self.content.size, self.digest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wrapped:
+    """An image to write or to push: its manifest, and the layout that has it and all blobs."""
+
+    manifest: bytes
+    layout: forms.Layout
+
+
+def keep(stream: Readable, stack: ExitStack, tmp: str | None = None) -> Kept:
+    """Read a bundle to its end into a temporary file, checking every digest in it."""
+    spool = stack.enter_context(closing(Spool(tmp)))
+    while piece := stream.read(1 << 20):
+        spool.write(piece)
+    reader = BundleReader(Stream(spool))
+    check_integrity(reader)
+    return Kept(content=spool, digest=digest.sha256_of(copy_chunks(spool, 0, spool.size)), manifest=reader.manifest)
+
+
+def wrap(bundle: Kept, bases: Sequence[Archive], tags: Sequence[str], *, platform: str | None = None) -> Wrapped:
+    """Return the image of a bundle: linked to the image in ``bases`` that it builds on, without bases unlinked.
+
+    The same arguments give the same image. Raises :class:`BaseMismatchError` where no image serves the bundle.
+    """
+    blobs: dict[bytes, forms.Content] = {}
+    layers: list[dict[str, object]] = []
+    config: dict[str, object] = dict(_platform(platform or PLATFORM))
+    diff_ids: list[bytes] = []
+    if bases:
+        images, image = _base(bundle.manifest, bases)
+        layers = forms.described(images, image)
+        diff_ids = list(image.diff_ids)
+        config = _inherited(images, image)
+        for described, blob in zip(layers, image.layers, strict=True):
+            assert blob is not None  # else it could not be described
+            blobs[bytes.fromhex(str(described["digest"])[7:])] = forms.stored(images, blob)
+    layer = _layer(bundle.content)
+    layer_digest = digest.sha256_of(copy_chunks(layer, 0, layer.size))
+    blobs[layer_digest] = layer
+    layers.append(forms.descriptor(forms.OCI_LAYER, layer_digest, layer.size))
+    config |= {
+        "created": _EPOCH,
+        "config": {"Labels": bundle.labels},
+        "rootfs": {"type": "layers", "diff_ids": [digest.text(item) for item in (*diff_ids, layer_digest)]},
+    }
+    return _image(config, layers, blobs, tags)
+
+
+def find(archive: Archive, stack: ExitStack, tmp: str | None = None) -> Iterator[tuple[str, ReadAt]]:
+    """Yield name and bytes of the bundles in an archive of wrapped images, told by a label; none in any other."""
+    try:
+        images = read_images(archive)
+    except ArchiveError:
+        return  # whoever wants an image says so better
+    seen = set()
+    for image in images.images:
+        found = _labels(images, image)
+        if found.get(labels.BUNDLE) and found[labels.BUNDLE] not in seen:
+            seen.add(found[labels.BUNDLE])
+            yield f"the bundle in {archive.name}", _unpack(images, image, found, stack, tmp)
+
+
+def _image(
+    config: dict[str, object],
+    layers: list[dict[str, object]],
+    blobs: dict[bytes, forms.Content],
+    tags: Sequence[str],
+) -> Wrapped:
+    config_bytes = forms.to_json(config)
+    config_digest = digest.sha256(config_bytes)
+    manifest = forms.to_json(
+        {
+            "schemaVersion": 2,
+            "mediaType": forms.OCI_MANIFEST,
+            "config": forms.descriptor(forms.OCI_CONFIG, config_digest, len(config_bytes)),
+            "layers": layers,
+        }
+    )
+    manifest_digest = digest.sha256(manifest)
+    described = forms.descriptor(forms.OCI_MANIFEST, manifest_digest, len(manifest))
+    index = {"schemaVersion": 2, "mediaType": forms.OCI_INDEX, "manifests": list(forms.named(described, tuple(tags)))}
+    docker = [forms.docker_entry(config_digest, tags, layers)]
+    everything = blobs | {config_digest: config_bytes, manifest_digest: manifest}
+    return Wrapped(manifest=manifest, layout=forms.Layout(everything, forms.to_json(index), forms.to_json(docker)))
+
+
+def _base(manifest: Manifest, bases: Sequence[Archive]) -> tuple[ImageArchive, Image]:
+    """Return the image among ``bases`` that has all that a bundle needs."""
+    find_base(manifest, bases, ApplyOptions(), believe=True).close()
+    forms_of = {form.object: form.digest for form in manifest.forms}
+    wanted = [{item.digest, forms_of.get(number)} for number, item in enumerate(manifest.objects)]
+    for images in map(read_images, bases):
+        for image in images.images:
+            here = {*image.diff_ids, *(blob.digest for blob in image.layers if blob and blob.digest)}
+            if image.config and all(item & here for item in wanted):
+                return images, image
+    raise BaseMismatchError(
+        "the base has what the bundle needs in several images, a linked image is made of one",
+        hint="wrap it with --unlinked",
+    )
+
+
+def _inherited(images: ImageArchive, image: Image) -> dict[str, object]:
+    """Return what the config of a linked image takes over from the base's: the platform."""
+    config = _config(images, image)
+    found = {key: document.get(config, key) for key in _INHERITED}
+    return {key: value for key, value in found.items() if value}
+
+
+def _platform(text: str) -> Iterator[tuple[str, str]]:
+    parts = text.split("/")
+    if not 2 <= len(parts) <= 3 or not all(parts):
+        raise UsageError(f"{text} is no platform", hint=f"for example {PLATFORM}")
+    yield from zip(("os", "architecture", "variant"), parts, strict=False)
+
+
+def _layer(bundle: ReadAt) -> ReadAt:
+    """Return a layer whose one file is the bundle."""
+    before = forms.header(FILE, bundle.size)
+    return Joined((MemoryBytes(before), bundle, MemoryBytes(bytes(-bundle.size % 512 + 1024))))
+
+
+def _config(images: ImageArchive, image: Image) -> object:
+    if image.config is None:
+        return None
+    try:
+        return document.parse(Members(images.archive).read(image.config.member), "config")
+    except ArchiveError:
+        return None
+
+
+def _labels(images: ImageArchive, image: Image) -> Mapping[str, str]:
+    found = document.get(document.get(_config(images, image), "config"), "Labels")
+    return {key: value for key, value in found.items() if isinstance(value, str)} if isinstance(found, dict) else {}
+
+
+def _unpack(images: ImageArchive, image: Image, found: Mapping[str, str], stack: ExitStack, tmp: str | None) -> ReadAt:
+    """Return the bundle in the topmost layer of a wrapped image."""
+    name = images.archive.name
+    top = image.layers[-1] if image.layers else None
+    if top is None:
+        raise ArchiveError(f"{name} is a wrapped bundle without the layer that has it", hint="save the image again")
+    told = labels.Told.read(found)
+    layer = _inflated(images, top, told.size if told else 0, stack, tmp) if top.compression else None
+    layer = layer or forms.stored(images, top)
+    for entry in reversed(scan(layer).entries):
+        if entry.is_file and normalise(entry.path) == FILE.encode():
+            return Slice(layer, entry.content, entry.size)
+    raise ArchiveError(f"{name} is labelled as a wrapped bundle, but its last layer has no {FILE}")
+
+
+def _inflated(images: ImageArchive, blob: Blob, size: int, stack: ExitStack, tmp: str | None) -> ReadAt:
+    """Return a compressed layer's content, which is to be that of a bundle of ``size`` bytes and little more."""
+    check_room(tmp, size)
+    spool = stack.enter_context(closing(Spool(tmp)))
+    source = forms.stored(images, blob)
+    for piece in compression.decompress_iter(str(blob.compression), copy_chunks(source, 0, source.size)):
+        if spool.size + len(piece) > size + _AROUND:
+            raise ArchiveError(
+                f"{images.archive.name} is labelled as a wrapped bundle of {size:,} bytes, its last layer has more"
+            )
+        spool.write(piece)
+    return spool
