@@ -20,7 +20,7 @@ from dibundle.bundle.uses import order as make_order
 from dibundle.deflate import encoders
 from dibundle.delta import packing
 from dibundle.errors import BaseMismatchError, BundleError, UsageError
-from dibundle.expect import Watch, refuse_claims
+from dibundle.expect import Judged, refuse_claims
 from dibundle.image.reader import read_images
 from dibundle.image.serve import BaseObjects, Wanted
 from dibundle.progress import Progress, Silent
@@ -125,20 +125,22 @@ def _make_target(
         progress.note(f"the base is compressed: {base.spool_size(needed):,} bytes of temporary space are used")
     base.prepare(needed)
     with ExitStack() as stack:
-        named = target.digest in options.expect  # by the archive's own digest, which is then to be checked
-        output = VerifiedOutput(target, sink, whole=options.whole or named, has_base=bool(needed))
+        judged = None
+        if options.expect and number in base.wanted:
+            judged = stack.enter_context(closing(Judged(options.expect, target, sink, options.tmp)))
+        output = VerifiedOutput(
+            target,
+            judged.write if judged else sink,
+            whole=options.whole or judged is not None,
+            has_base=bool(needed),
+        )
         stack.callback(output.close)
-        watch = None
-        if options.expect and number in base.wanted and not named:
-            watch = stack.enter_context(closing(Watch(options.expect, target, options.tmp)))
         try:
             plan = make_plan(manifest, number, base)
             for encoder in manifest.reencoders:
                 encoders.prove(encoder >> 4, encoder & 15)
             for piece in rebuild(manifest, number, bundle, base, plan):
                 output.write(piece)
-                if watch:
-                    watch.write(piece)
                 progress.advance(len(piece))
             if number == base.order[-1]:
                 bundle.skip_to(len(manifest.targets))
@@ -146,7 +148,9 @@ def _make_target(
         except BundleError:
             base.verify(needed)  # on the wrong source a sound patch looks malformed: a damaged base is to blame
             raise
-        output.finish(watch.check if watch else None)
+        output.finish()
+        if judged:
+            judged.release()
 
 
 def choose_target(manifest: Manifest, options: ApplyOptions) -> int:

@@ -10,7 +10,6 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from dibundle.apply import ApplyOptions, apply, base_names, choose_target
-from dibundle.archive.kept import Kept
 from dibundle.archive.opener import Archive, from_fd
 from dibundle.archive.readat import Spool, check_room
 from dibundle.bundle.manifest import Manifest, Target
@@ -20,6 +19,31 @@ from dibundle.errors import FileError
 from dibundle.image import forms
 from dibundle.image.reader import read_images
 from dibundle.progress import Progress, Silent
+
+
+class _Kept:
+    """A sink that keeps a target in a sparse temporary file, without the stretches at ``holes``."""
+
+    def __init__(self, spool: Spool, holes: Sequence[tuple[int, int]]) -> None:
+        self._spool = spool
+        self._holes = list(holes)
+        self._at = 0
+
+    def write(self, piece: bytes | bytearray | memoryview) -> None:
+        """Take the next bytes of the target."""
+        view = memoryview(piece)
+        while view:
+            while self._holes and self._holes[0][1] <= self._at:
+                self._holes.pop(0)
+            start, end = self._holes[0] if self._holes else (1 << 62, 1 << 62)
+            within = start <= self._at
+            part = view[: (end if within else start) - self._at]
+            if within:
+                self._spool.skip(len(part))
+            else:
+                self._spool.write(part)
+            self._at += len(part)
+            view = view[len(part) :]
 
 
 def apply_as(
@@ -89,7 +113,7 @@ def _rebuilt(
     holes = list(_of_the_base(bundle.manifest, target)) if thin else []
     check_room(options.tmp, target.size - sum(end - start for start, end, _ in holes))
     spool = stack.enter_context(closing(Spool(options.tmp)))
-    kept = Kept(spool, [(start, end) for start, end, _ in holes])
+    kept = _Kept(spool, [(start, end) for start, end, _ in holes])
     apply(bases, bundle, kept.write, options, progress)
     archive = stack.enter_context(from_fd(spool.start(), "the target", spool_dir=options.tmp))
     images = read_images(archive)

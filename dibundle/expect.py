@@ -1,4 +1,4 @@
-"""What a receiver expects a bundle to make: judged by the output itself, before its tail is let go.
+"""What a receiver expects a bundle to make: judged by the output itself, before any of it is let go.
 
 What a bundle says about its images (section 2 of the manifest) is bound by the header but checked against nothing. It
 is taken as a reason to refuse, never as a reason to accept.
@@ -13,18 +13,16 @@ from contextlib import closing
 from typing import Final
 
 from dibundle import digest
-from dibundle.archive.kept import Kept
 from dibundle.archive.opener import Archive, from_fd
-from dibundle.archive.readat import Spool, check_room
-from dibundle.archive.tar import Entry
+from dibundle.archive.readat import Spool, check_room, copy_chunks
 from dibundle.bundle.manifest import Manifest, Target
+from dibundle.bundle.output import Piece, Sink
 from dibundle.errors import ArchiveError, SignatureError, UsageError
-from dibundle.image import document
+from dibundle.image import docker, document, layout
 from dibundle.image.members import Members, normalise
 from dibundle.image.reader import read_ids
 
 _DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
-_SIDE: Final = document.SIZE_LIMIT  # what is larger is not read as JSON, and need not be kept
 _TELLING: Final = frozenset(("config", "layers", "manifests", "digest", "repotags", "mediatype"))
 
 
@@ -52,29 +50,36 @@ def refuse_claims(expected: frozenset[bytes], manifest: Manifest, target_index: 
     _refuse_others(expected, (image.id for image in images))
 
 
-class Watch:
-    """Looks at a target as it is made; :meth:`check` judges it. The target's own digests are checked by others.
+class Judged:
+    """A sink that keeps a target in a temporary file until it is judged; :meth:`release` then passes it on.
 
-    A temporary file holds the outer archive's headers and small members.
+    The tail that a bundle has withheld is its own choice, so it would not do: here everything is. The target's digests,
+    its own among them, are checked by who writes here.
     """
 
-    def __init__(self, expected: frozenset[bytes], target: Target, tmp: str | None) -> None:
+    def __init__(self, expected: frozenset[bytes], target: Target, sink: Sink, tmp: str | None) -> None:
         self._expected = expected
+        self._target = target
+        self._sink = sink
         self._tmp = tmp
-        self._holes = list(_large(target))
-        check_room(tmp, target.size - sum(end - start for start, end in self._holes))
+        check_room(tmp, target.size)
         self._spool = Spool(tmp)
-        self._kept = Kept(self._spool, self._holes)
 
-    def write(self, piece: bytes | bytearray | memoryview) -> None:
+    def write(self, piece: Piece) -> None:
         """Take the next bytes of the target."""
-        self._kept.write(piece)
+        self._spool.write(piece)
 
-    def check(self) -> None:
-        """Raise :class:`UnexpectedError` unless every image in the target is an expected one."""
+    def release(self) -> None:
+        """Pass the target on; :class:`UnexpectedError` unless it, or every image in it, is an expected one."""
+        if self._target.digest not in self._expected:
+            self._judge()
+        for piece in copy_chunks(self._spool, 0, self._spool.size):
+            self._sink(piece)
+
+    def _judge(self) -> None:
         try:
             with closing(from_fd(self._spool.start(), "what the bundle makes", spool_dir=self._tmp)) as archive:
-                _refuse_ambiguous(archive, self._holes)
+                _refuse_ambiguous(archive)
                 _refuse_others(self._expected, read_ids(archive))
         except ArchiveError as error:
             raise UnexpectedError(f"cannot tell which image the bundle makes: {error.message}") from error
@@ -97,36 +102,21 @@ def _text(image_id: bytes) -> str:
     return digest.text(image_id) if image_id else "without an ID"
 
 
-def _large(target: Target) -> Iterable[tuple[int, int]]:
-    """Yield start and end of the segments that are large members, layers most often."""
-    at = 0
-    for segment in target.segments:
-        if segment.digest and segment.length > _SIDE:
-            yield at, at + segment.length
-        at += segment.length
-
-
-def _refuse_ambiguous(archive: Archive, holes: list[tuple[int, int]]) -> None:
+def _refuse_ambiguous(archive: Archive) -> None:
     """Raise :class:`ArchiveError` for an archive in which another reader could find another image."""
     if archive.compression or archive.index.problem:
         raise ArchiveError(f"its archive is odd: {archive.compression or archive.index.problem}")
     files = [entry for entry in archive.index.entries if entry.is_file]
-    _require_within(files, holes)
     names = [normalise(entry.path) for entry in files]
     if len(set(names)) != len(names):
         raise ArchiveError("two of its members have one name")
     members = Members(archive)
+    for name in (docker.MANIFEST, layout.INDEX):
+        if found := members.find(name):
+            document.parse(members.read(found), name.decode())
     for entry in files:
-        if entry.size <= _SIDE and members.head(entry, 1) in (b"{", b"["):
+        if entry.size <= document.SIZE_LIMIT and members.head(entry, 1) in (b"{", b"["):
             _refuse_repeated_keys(members.read(entry))
-
-
-def _require_within(files: list[Entry], holes: list[tuple[int, int]]) -> None:
-    """Make sure that only members' content was left out, so that headers are read as they are."""
-    ends = {entry.content: entry.content + entry.size for entry in files}
-    for start, end in holes:
-        if ends.get(start, 0) < end:
-            raise ArchiveError("its segments are not its members")
 
 
 def _refuse_repeated_keys(content: bytes) -> None:

@@ -50,8 +50,8 @@ class VerifiedOutput:
         if self._pending_size >= WRITE:
             self._flush()
 
-    def finish(self, approve: Callable[[], None] | None = None) -> None:
-        """Check everything, ask ``approve``, which may raise, and only then let the tail go."""
+    def finish(self) -> None:
+        """Check everything, then let the tail go."""
         self._flush(last=True)
         self._next_segment()
         self._work.put(partial(self._check, self._rest, self._target.rest_digest, "the rest of the archive"))
@@ -59,8 +59,6 @@ class VerifiedOutput:
             self._work.put(partial(self._check, self._whole, self._target.digest, "the whole archive"))
         self.close()
         self._raise_failure()
-        if approve:
-            approve()
         for piece in self._held:
             self._sink(piece)
 

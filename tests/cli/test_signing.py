@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -323,3 +324,25 @@ def test_stdin_is_signed_beside(keys: Keys, made, tmp_path: Path) -> None:
     assert succeed("apply", made.base, "-", *trust, stdin=data).out == made.target.read_bytes()
     assert dib("sign", "--key", keys["ed25519"], "-", stdin=data).code == 2
     assert dib("sign", "--detach", "--key", keys["ed25519"], "-", stdin=data).code == 2
+
+
+def test_a_bundle_for_something_else_is_refused(made, bundle: Path, tmp_path: Path) -> None:
+    told = json.loads(succeed("inspect", "--json", bundle).out)["targets"][0]
+    for expected in (told["sha256"], told["images"][0]["id"], told["images"][0]["id"].removeprefix("sha256:")):
+        assert succeed("apply", made.base, bundle, "--expect", expected).out == made.target.read_bytes()
+        succeed("apply", "--check", made.base, bundle, "--expect", expected)
+        succeed("verify", "-q", bundle, "--base", made.base, "--expect", expected)
+    out = tmp_path / "out.tar"
+    other = ("--expect", "0" * 64)
+    for arguments in (
+        ("apply", made.base, bundle),
+        ("apply", made.base, bundle, "-o", out),
+        ("apply", "--check", made.base, bundle),
+        ("apply", "--as", "oci-archive", made.base, bundle, "-o", out),
+        ("verify", bundle, "--base", made.base),
+    ):
+        ended = dib(*arguments, *other)
+        assert (ended.code, ended.out, out.exists()) == (8, b"", False)
+        assert told["images"][0]["id"] in ended.err
+    assert dib("verify", bundle, *other).code == 2
+    assert dib("apply", made.base, bundle, "--expect", "0" * 12).code == 2

@@ -1,0 +1,165 @@
+"""What a receiver expects is judged by the output, whatever a bundle says of itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+from pathlib import Path
+
+import pytest
+
+from dibundle.apply import ApplyOptions, apply
+from dibundle.archive.opener import open_archive
+from dibundle.bundle import writer
+from dibundle.bundle.manifest import AboutImage, Segment
+from dibundle.bundle.reader import BundleReader
+from dibundle.digest import sha256
+from dibundle.errors import UsageError
+from dibundle.expect import UnexpectedError, parse
+from tests.builders import STYLES, TestImage, build_layer, docker_save, file, to_json
+from tests.roundtrip import bundle_of
+
+OLD = TestImage([build_layer([file("a", b"old " * 500)])], ["app:1"])
+NEW = TestImage([build_layer([file("a", b"new " * 500)])], ["app:2"])
+OTHER = TestImage([build_layer([file("a", b"other " * 500)])], ["app:3"])
+
+
+def image_id(image: TestImage) -> bytes:
+    return sha256(image.config_bytes())
+
+
+def made(tmp_path: Path, target: bytes, *expected: bytes, bundle: bytes | None = None) -> bytes:
+    """Return what a bundle for ``target`` gives that expects these; nothing on a refusal."""
+    base = docker_save([OLD])
+    bundle = bundle or bundle_of(tmp_path, [base], target)[0]
+    (tmp_path / "base.tar").write_bytes(base)
+    out = io.BytesIO()
+    with open_archive(tmp_path / "base.tar") as archive:
+        try:
+            apply([archive], BundleReader(io.BytesIO(bundle)), out.write, ApplyOptions(expect=frozenset(expected)))
+        except UnexpectedError:
+            assert not out.getvalue()
+            raise
+    return out.getvalue()
+
+
+def silent(tmp_path: Path, target: bytes, *, claim: bytes | None = None) -> bytes:
+    """Return a bundle for ``target`` that tells nothing of its images, or claims that they are another one."""
+    bundle, _ = bundle_of(tmp_path, [docker_save([OLD])], target)
+    reader = BundleReader(io.BytesIO(bundle))
+    frames = [reader.frame()[1] for _ in reader.manifest.frames]
+    about = None
+    if claim:
+        assert reader.manifest.about
+        images = ((AboutImage(names=("app:2",), id=claim, diff_ids=()),),)
+        about = dataclasses.replace(reader.manifest.about, targets=images)
+    return b"".join(writer.write(dataclasses.replace(reader.manifest, about=about), frames))
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_takes_the_image_that_is_expected(style, tmp_path: Path) -> None:
+    target = docker_save([NEW], style)
+    assert made(tmp_path, target, image_id(NEW)) == target
+    assert made(tmp_path, target, hashlib.sha256(target).digest()) == target
+    assert made(tmp_path, target, image_id(NEW), image_id(OTHER)) == target
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_refuses_another_image(style, tmp_path: Path) -> None:
+    target = docker_save([NEW], style)
+    for bundle in (None, silent(tmp_path, target), silent(tmp_path, target, claim=image_id(OTHER))):
+        with pytest.raises(UnexpectedError, match=image_id(NEW).hex()):
+            made(tmp_path, target, image_id(OTHER), bundle=bundle)
+    with pytest.raises(UnexpectedError):
+        made(tmp_path, target, bytes(32))
+
+
+def test_refuses_an_image_beside_the_expected_one(tmp_path: Path) -> None:
+    target = docker_save([NEW, OTHER])
+    with pytest.raises(UnexpectedError):
+        made(tmp_path, target, image_id(NEW), bundle=silent(tmp_path, target))
+    assert made(tmp_path, target, image_id(NEW), image_id(OTHER)) == target
+
+
+def test_a_digest_of_the_archive_that_is_only_declared_does_not_count(tmp_path: Path) -> None:
+    target = docker_save([NEW])
+    reader = BundleReader(io.BytesIO(silent(tmp_path, target)))
+    frames = [reader.frame()[1] for _ in reader.manifest.frames]
+    lying = dataclasses.replace(reader.manifest.targets[0], digest=bytes(32))
+    bundle = b"".join(writer.write(dataclasses.replace(reader.manifest, targets=(lying,)), frames))
+    out = io.BytesIO()
+    with open_archive(tmp_path / "base0.tar") as archive, pytest.raises(Exception, match="whole archive"):
+        apply([archive], BundleReader(io.BytesIO(bundle)), out.write, ApplyOptions(expect=frozenset((bytes(32),))))
+    assert not out.getvalue()
+
+
+def odd(change) -> bytes:
+    """Return an archive of OTHER that also has NEW's config, with ``change`` made to its list of outer members."""
+    layer, config = OTHER.layers[0], OTHER.config_bytes()
+    items = [
+        file("good.json", NEW.config_bytes()),
+        file("evil.json", config),
+        file("layer.tar", layer),
+    ]
+    return build_layer([*items, *change(layer)])
+
+
+def entry(config: str) -> bytes:
+    return to_json([{"Config": config, "RepoTags": ["app:2"], "Layers": ["layer.tar"]}])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda layer: [file("manifest.json", entry("evil.json"))],
+        lambda layer: [file("manifest.json", entry("good.json")), file("manifest.json", entry("evil.json"))],
+        lambda layer: [file("manifest.json", entry("evil.json")), file("./manifest.json", entry("good.json"))],
+        lambda layer: [
+            file("manifest.json", entry("good.json").replace(b'"RepoTags"', b'"config":"evil.json","RepoTags"'))
+        ],
+        lambda layer: [
+            file("manifest.json", entry("good.json").replace(b'"RepoTags"', b'"Config":"evil.json","RepoTags"'))
+        ],
+        lambda layer: [file("manifest.json", b"[]")],
+        lambda layer: [file("manifest.json", b"{")],
+        lambda layer: [file("manifest.json", entry("good.json")), file("index.json", b"[" + b" " * (8 << 20) + b"]")],
+        lambda layer: [file("manifest.json", entry("good.json")), file("index.json", b"?")],
+    ],
+)
+def test_an_archive_that_can_be_read_in_two_ways_is_refused(change, tmp_path: Path) -> None:
+    target = odd(change)
+    with pytest.raises(UnexpectedError):
+        made(tmp_path, target, image_id(NEW), bundle=alone(target, claim=image_id(NEW)))
+
+
+def alone(target: bytes, *, claim: bytes) -> bytes:
+    """Return a bundle by hand that makes ``target`` of one stored frame and claims whatever is said."""
+    from dibundle.bundle.manifest import About, Frame, Manifest, Target
+    from dibundle.bundle.program import ProgramWriter
+
+    program = ProgramWriter()
+    program.raw(len(target), 1)
+    frame = Frame(
+        stream=1, codec=0, stored=len(target), size=len(target), digest=sha256(target), implied=False, source_size=0
+    )
+    images = (AboutImage(names=("app:2",), id=claim, diff_ids=()),)
+    made_target = Target(
+        size=len(target),
+        digest=sha256(target),
+        rest_digest=sha256(target),
+        tail=len(target) - 1,
+        frames=1,
+        segments=(Segment(len(target), None),),
+        columns=program.finish(),
+    )
+    about = About(bases=(), targets=(images,))
+    manifest = Manifest(codecs=(0,), objects=(), frames=(frame,), targets=(made_target,), about=about)
+    return b"".join(writer.write(manifest, [target]))
+
+
+def test_digests_are_given_whole() -> None:
+    assert parse("SHA256:" + "AB" * 32) == parse("ab" * 32) == b"\xab" * 32
+    for text in ("ab" * 6, "sha512:" + "ab" * 32, "app:1", ""):
+        with pytest.raises(UsageError):
+            parse(text)
