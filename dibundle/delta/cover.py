@@ -226,6 +226,11 @@ def flat(covers: Covers) -> array[int]:
 
 def _columns(rows: array[int]) -> tuple[bytes, bytes, bytes]:
     """Return the columns of numbers that say where the covers are."""
+    if LIBRARY is not None:
+        count = len(rows) // 3
+        gaps, seeks = array("q", bytes(8 * count)), array("q", bytes(8 * count))
+        LIBRARY.dib_cover_columns(Pinned(rows).address, count, Pinned(gaps).address, Pinned(seeks).address)
+        return pack(gaps), pack(rows[2::3]), pack(seeks)
     gaps, seeks = array("q"), array("q")
     source_end = target_end = 0
     for source, target, length in zip(rows[0::3], rows[1::3], rows[2::3], strict=True):
@@ -238,6 +243,12 @@ def _columns(rows: array[int]) -> tuple[bytes, bytes, bytes]:
 
 def _place(columns: list[array[int]], source_size: int, covered: int, target_size: int) -> array[int]:
     """Return the rows that the columns describe, each cover within source and target, ``covered`` bytes in all."""
+    if LIBRARY is not None:
+        rows = array("q", bytes(24 * len(columns[0])))
+        gaps, lengths, turns = map(Pinned, columns)
+        room = (len(columns[0]), source_size, target_size, Pinned(rows).address)
+        if LIBRARY.dib_cover_place(gaps.address, lengths.address, turns.address, *room) == covered:
+            return rows  # else the loop below says what is wrong
     rows = array("q")
     source_end = target_end = total = 0
     for gap, length, turn in zip(*columns, strict=True):

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ABI 5
+#define ABI 6
 #define MALFORMED (-1)
 #define NO_MEMORY (-2)
 
@@ -101,6 +101,43 @@ EXPORT int64_t dib_cover_context(const uint8_t *source, int64_t source_size, con
         }
     }
     return size;
+}
+
+/* Write the columns that tell where the covers are: bytes of the target between one and the next, and how far the source
+ * jumps beyond that (twice it, or minus twice it less 1). Each column has room for count numbers. */
+EXPORT void dib_cover_columns(const cover_t *covers, int64_t count, int64_t *gaps, int64_t *turns)
+{
+    int64_t source_end = 0, target_end = 0;
+    for (int64_t k = 0; k < count; k++) {
+        int64_t gap = covers[k].target - target_end, seek = covers[k].source - source_end - gap;
+        gaps[k] = gap;
+        turns[k] = seek >= 0 ? seek * 2 : -seek * 2 - 1;
+        source_end = covers[k].source + covers[k].length;
+        target_end = covers[k].target + covers[k].length;
+    }
+}
+
+/* Undo that: fill covers from the columns and return the sum of their lengths; -1 where one does not fit into the source
+ * or the target. All numbers are 0 to 2^63 - 1, the sizes at most 2^60. */
+EXPORT int64_t dib_cover_place(const int64_t *gaps, const int64_t *lengths, const int64_t *turns, int64_t count,
+                               int64_t source_size, int64_t target_size, cover_t *covers)
+{
+    int64_t source_end = 0, target_end = 0, total = 0;
+    for (int64_t k = 0; k < count; k++) {
+        int64_t length = lengths[k], seek = turns[k] & 1 ? -(turns[k] >> 1) - 1 : turns[k] >> 1, source;
+        if (gaps[k] > target_size - target_end || length > target_size - target_end - gaps[k] || length == 0)
+            return MALFORMED;
+        source = source_end + gaps[k] + seek;
+        if (source < 0 || source > source_size || length > source_size - source)
+            return MALFORMED;
+        covers[k].source = source;
+        covers[k].target = target_end + gaps[k];
+        covers[k].length = length;
+        source_end = source + length;
+        target_end = covers[k].target + length;
+        total += length;
+    }
+    return total;
 }
 
 /* ---------------------------------------------------------------- sparse differences: delta/sparse.py */

@@ -13,7 +13,7 @@ from array import array
 from pathlib import Path
 from typing import Final
 
-ABI: Final = 5
+ABI: Final = 6
 """What ``dib_abi()`` of a library that fits this package returns: raised with every change of a C signature."""
 
 Buffer = bytes | bytearray | memoryview
@@ -27,6 +27,8 @@ _SIGNATURES: Final[dict[str, list[type]]] = {
     "dib_cover_split": [_PTR, _PTR, _I64, _PTR, _I64, _PTR, _PTR],
     "dib_cover_join": [_PTR, _PTR, _I64, _I64, _PTR, _PTR, _I64],
     "dib_cover_context": [_PTR, _I64, _PTR, _I64, _I64, _PTR, _I64],
+    "dib_cover_columns": [_PTR, _I64, _PTR, _PTR],
+    "dib_cover_place": [_PTR, _PTR, _PTR, _I64, _I64, _I64, _PTR],
     "dib_numbers_put": [_PTR, _I64, _PTR],
     "dib_numbers_get": [_PTR, _I64, _PTR, _I64],
     "dib_sparse_split": [_PTR, _I64, _PTR, _PTR, _PTR, _PTR],
