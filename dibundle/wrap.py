@@ -177,8 +177,7 @@ def _config(images: ImageArchive, image: Image) -> object:
 
 
 def _labels(images: ImageArchive, image: Image) -> Mapping[str, str]:
-    found = document.get(document.get(_config(images, image), "config"), "Labels")
-    return {key: value for key, value in found.items() if isinstance(value, str)} if isinstance(found, dict) else {}
+    return document.texts(document.get(document.get(_config(images, image), "config"), "Labels"))
 
 
 def _unpack(images: ImageArchive, image: Image, found: Mapping[str, str], stack: ExitStack, tmp: str | None) -> ReadAt:

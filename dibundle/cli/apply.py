@@ -15,7 +15,7 @@ from dibundle.archive.opener import Archive
 from dibundle.bundle.reader import BundleReader
 from dibundle.bundle.uses import objects_used
 from dibundle.chain import follow
-from dibundle.cli import terminal
+from dibundle.cli import registries, terminal
 from dibundle.cli.sources import Sources, all_bundles, one_bundle, open_sources
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
@@ -46,6 +46,7 @@ MAX_SIZE = click.IntRange(min=0)
 @click.option("--max-size", type=MAX_SIZE, metavar="BYTES", help="Refuse bundles that make more than this.")
 @trust_options(word=True)
 @click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
+@registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 def command(
@@ -73,7 +74,8 @@ def command(
 
     Each SOURCE is recognised by its content: bundles are applied, archives (of any form that holds the same layers)
     are bases. Bundles that build on each other may come in any order. An OCI layout in a folder is an archive too, and
-    docker-daemon:NAME or containers-storage:NAME asks docker or podman to save an image. "-" is stdin.
+    docker-daemon:NAME or containers-storage:NAME asks docker or podman to save an image; docker://HOST/NAME:TAG is in a
+    registry, image or bundle. An image that "dib wrap" made is base and bundle at once. "-" is stdin.
 
     With --allowed-signers, each bundle must be signed (see "dib sign"), which is checked before anything else is read.
     A signature does not say that a bundle is the latest one, or yours: --expect does.

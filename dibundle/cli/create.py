@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import click
 
-from dibundle.cli import terminal
+from dibundle.cli import registries, terminal
 from dibundle.cli.sources import open_archives
 from dibundle.create import CreateOptions, CreateResult, create
 from dibundle.delta import choose
@@ -67,6 +67,7 @@ class _WithLevels(click.Command):
 @click.option("--split", metavar="SIZE", help="Write parts of at most that size, OUT.001 and so on; for example 3900M.")
 @click.option("--portable", is_flag=True, help="Compress no layer again on apply; compressed ones travel as they are.")
 @click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
+@registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 def command(

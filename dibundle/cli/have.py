@@ -6,12 +6,14 @@ from contextlib import ExitStack
 
 import click
 
+from dibundle.cli import registries
 from dibundle.cli.sources import open_archives
 from dibundle.have import list_of
 
 
 @click.command("have", short_help="List the layers that are here, for a sender who has the images.")
 @click.argument("sources", nargs=-1, metavar="SOURCE...", required=True)
+@registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 def command(sources: tuple[str, ...], tmp: str | None) -> None:
     """Write the list of the layers in archives, or of images that an engine is asked for, to stdout.

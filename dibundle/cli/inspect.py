@@ -15,7 +15,7 @@ from dibundle.bundle.constants import KIND_CONFIG, KIND_LAYER
 from dibundle.bundle.manifest import AboutImage, Manifest
 from dibundle.bundle.reader import BundleReader
 from dibundle.bundle.uses import objects_used
-from dibundle.cli import terminal
+from dibundle.cli import registries, terminal
 from dibundle.cli.sources import one_bundle, open_sources
 from dibundle.delta import codecs
 from dibundle.errors import SignatureError
@@ -30,6 +30,7 @@ _KINDS = {KIND_LAYER: "layer", KIND_CONFIG: "config"}
 @click.option("--list", "show_list", is_flag=True, help="Show the operations per path.")
 @click.option("--base", "bases", multiple=True, metavar="BASE", help="With --list: name every path, deleted ones too.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 def command(bundle: str, show_list: bool, bases: tuple[str, ...], as_json: bool, tmp: str | None) -> None:
     """Show what BUNDLE needs, what it makes and where its bytes go."""

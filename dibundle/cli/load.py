@@ -9,7 +9,7 @@ import click
 
 from dibundle.apply import ApplyOptions, apply, choose_target
 from dibundle.chain import follow
-from dibundle.cli import terminal
+from dibundle.cli import registries, terminal
 from dibundle.cli.sources import all_bundles, open_sources
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
@@ -24,6 +24,7 @@ from dibundle.engine import ENGINES, Loader, default_engine, require_layers
 @click.option("--thin", is_flag=True, help="Do not pass on the base's layers, which the engine must have already.")
 @trust_options(word=True)
 @click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
+@registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 def command(

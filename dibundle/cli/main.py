@@ -27,6 +27,8 @@ _COMMANDS = {
     "sign": ("sign", "Sign a bundle with an SSH key."),
     "wrap": ("wrap", "Make an image of a bundle, on top of its base's layers or alone."),
     "unwrap": ("unwrap", "Take the bundle out of an image that was made of it."),
+    "push": ("push", "Put a bundle into a registry, where the image that it makes leads to it."),
+    "pull": ("pull", "Fetch a bundle from a registry."),
     "demo": ("demo", "Show the whole job on two small images made on the spot."),
 }
 

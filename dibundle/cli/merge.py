@@ -8,7 +8,7 @@ import click
 
 from dibundle.apply import ApplyOptions
 from dibundle.chain import follow, make_all
-from dibundle.cli import terminal
+from dibundle.cli import registries, terminal
 from dibundle.cli.sources import all_bundles, open_sources
 from dibundle.create import CreateOptions, create
 from dibundle.delta import choose
@@ -22,6 +22,7 @@ from dibundle.errors import UsageError
 @click.option(
     "-l", "--level", type=click.IntRange(1, 9), default=choose.DEFAULT_LEVEL, show_default=True, help="1 fast, 9 small."
 )
+@registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 def command(sources: tuple[str, ...], output: str, level: int, tmp: str | None, quiet: bool) -> None:

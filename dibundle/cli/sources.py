@@ -13,6 +13,7 @@ from dibundle.archive.opener import Archive, from_fd
 from dibundle.archive.readat import Spool, Stream
 from dibundle.bundle.constants import MAGIC
 from dibundle.bundle.reader import BundleReader, Readable
+from dibundle.cli import registries
 from dibundle.cli.names import engine_of, path_of, save
 from dibundle.destination import Destination
 from dibundle.errors import BundleError, FileError, UsageError
@@ -75,6 +76,8 @@ def open_sources(
     sources = Sources()
     empty: list[tuple[str, int]] = []
     for name in parts.firsts(names):
+        if registries.is_reference(name):
+            continue
         engine = engine_of(name)
         if engine:
             spool = save(*engine, stack, tmp=tmp, platform=platform)
@@ -99,10 +102,25 @@ def open_sources(
             empty.append((shown, fd))
         else:
             sources.archives.append(_archive(fd, shown, head, stack, tmp))
+    for name in filter(registries.is_reference, names):
+        _fetch(name, sources, stack, tmp, platform, bundle_wanted=bundle_wanted)
     if bundle_wanted:
         _find_wrapped(sources, stack, tmp)
     _sort_out(empty, sources, stack, tmp, bundle_wanted=bundle_wanted)
     return sources
+
+
+def _fetch(
+    name: str, sources: Sources, stack: ExitStack, tmp: str | None, platform: str | None, *, bundle_wanted: bool
+) -> None:
+    """Take what a registry has under a name."""
+    only = bundle_wanted and bool(sources.archives)
+    spool, is_bundle = registries.open_reference(name, stack, tmp=tmp, platform=platform, only_bundle=only)
+    if is_bundle:
+        sources.sizes[name] = spool.size
+        sources.bundles.append((name, Stream(spool)))
+    else:
+        sources.archives.append(_archive(spool.start(), name, b"", stack, tmp))
 
 
 def _sort_out(

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import click
 
 from dibundle.archive.readat import copy_chunks
-from dibundle.cli import terminal
+from dibundle.cli import registries, terminal
 from dibundle.cli.sources import one_stream, open_sources
 from dibundle.destination import Destination
 from dibundle.wrap import keep
@@ -16,6 +16,7 @@ from dibundle.wrap import keep
 @click.command("unwrap", short_help="Take the bundle out of an image that was made of it.")
 @click.argument("source", metavar="SOURCE")
 @click.option("-o", "--output", metavar="OUT", help="The bundle to write, whole or not at all; default is stdout.")
+@registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 def command(source: str, output: str | None, tmp: str | None, quiet: bool) -> None:
@@ -24,6 +25,11 @@ def command(source: str, output: str | None, tmp: str | None, quiet: bool) -> No
     \b
         dib unwrap docker-daemon:app:1-2 -o update.dib
     """
+    write_bundle(source, output, tmp, quiet=quiet)
+
+
+def write_bundle(source: str, output: str | None, tmp: str | None, *, quiet: bool) -> None:
+    """Write the one bundle behind a name, undamaged."""
     with ExitStack() as stack:
         destination = Destination("-" if output is None else output)
         opened = open_sources([source], stack, tmp=tmp)

@@ -8,7 +8,7 @@ import click
 
 from dibundle import digest
 from dibundle.apply import ApplyOptions
-from dibundle.cli import terminal
+from dibundle.cli import registries, terminal
 from dibundle.cli.sources import one_bundle, open_sources
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
@@ -20,6 +20,7 @@ from dibundle.verify import check_integrity, check_rebuild
 @click.argument("bundle", metavar="BUNDLE")
 @click.option("--base", "bases", multiple=True, metavar="BASE", help="Rebuild from this base and check the result.")
 @trust_options(word=False)
+@registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 def command(bundle: str, bases: tuple[str, ...], tmp: str | None, quiet: bool, trust: Trust) -> None:

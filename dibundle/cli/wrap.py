@@ -6,12 +6,12 @@ from contextlib import ExitStack
 
 import click
 
-from dibundle.cli import terminal
+from dibundle.cli import registries, terminal
 from dibundle.cli.sources import one_stream, open_archives, open_sources
 from dibundle.destination import Destination
 from dibundle.errors import UsageError
 from dibundle.image import forms
-from dibundle.wrap import keep, wrap
+from dibundle.wrap import Wrapped, keep, wrap
 
 
 @click.command("wrap", short_help="Make an image of a bundle, on top of its base's layers or alone.")
@@ -21,6 +21,8 @@ from dibundle.wrap import keep, wrap
 @click.option("--base", "bases", multiple=True, metavar="BASE", help="The image to link to.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME", help="Name of the image; may be given more than once.")
 @click.option("-o", "--output", metavar="FILE", help="Write there, whole or not at all; default is stdout.")
+@click.option("--push", "target", metavar="docker://HOST/NAME:TAG", help="Push it there instead of writing it.")
+@registries.insecure
 @click.option("--platform", metavar="OS/ARCH", help="Of an unlinked image, and of names that an engine is asked for.")
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
@@ -30,6 +32,7 @@ def command(
     bases: tuple[str, ...],
     tags: tuple[str, ...],
     output: str | None,
+    target: str | None,
     platform: str | None,
     tmp: str | None,
     quiet: bool,
@@ -39,6 +42,7 @@ def command(
     \b
         dib wrap update.dib --linked --base old.tar --tag app:1-2 | docker load
         dib wrap update.dib --unlinked --tag app:delta -o delta.tar
+        dib wrap update.dib --linked --base docker://registry.example/app:1 --push docker://registry.example/app:1-2
 
     A linked image has the base's layers, the very same blobs, and one more: whoever pulls it has all that
     "dib apply" needs. It is a parcel, not a program: apply it, do not run it.
@@ -57,7 +61,25 @@ def command(
         for sources in (opened, here):
             sources.refuse_overwriting(destination)
         made = wrap(keep(one_stream(opened), stack, tmp), here.archives, tags, platform=platform)
+        if target is not None:
+            _push(made, target, bases, stack, quiet=quiet)
+            return
         with destination:
             forms.write(made.layout, "docker-archive", destination.write, check=True)
     if output is not None and not quiet:
         terminal.message(f"{terminal.escape(output)}: {kind} image, {terminal.human(destination.written)}")
+
+
+def _push(made: Wrapped, target: str, bases: tuple[str, ...], stack: ExitStack, *, quiet: bool) -> None:
+    """Push the image, taking the base's layers from where they are in the registry already."""
+    from dibundle.registry.images import push
+    from dibundle.registry.reference import Reference
+
+    reference = registries.parse_target(target)
+    known = (Reference.parse(base) for base in bases if registries.is_reference(base))
+    source = next((base.repository for base in known if base.host == reference.host), None)
+    repository = registries.repository(reference, stack, write=True)
+    sent = push(repository, made.manifest, made.layout.blobs, reference.tag or "latest", source)
+    if not quiet:
+        size = terminal.human(sum(blob.size for blob in sent))
+        terminal.message(f"{reference}: {len(sent)} of {len(made.layout.blobs) - 1} blobs sent, {size}")

@@ -45,6 +45,11 @@ def get_text(value: object, key: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def texts(value: object) -> dict[str, str]:
+    """Return the members of an object that are texts: labels, annotations."""
+    return {key: item for key, item in value.items() if isinstance(item, str)} if isinstance(value, dict) else {}
+
+
 def is_digest(text: object) -> bool:
     """Tell an ``algorithm:hex`` digest."""
     return isinstance(text, str) and _DIGEST.fullmatch(text) is not None

@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 from dibundle.archive.readat import ReadAt, Slice, copy_chunks
 from dibundle.errors import ArchiveError
+from dibundle.image import document
 from dibundle.image.layout import INDEX
 from dibundle.image.members import Members
 from dibundle.image.model import Blob, Image, ImageArchive
@@ -40,9 +41,10 @@ class Layout:
     manifest: bytes
 
 
-def layout(images: ImageArchive, dropped: frozenset[int]) -> Layout:
+def layout(images: ImageArchive, dropped: frozenset[int], names: tuple[str, ...] | None = None) -> Layout:
     """Return the layout of all images of an archive, without the members whose contents start at ``dropped``.
 
+    ``names`` are for each image in place of those that it has (None: its own).
     ``ArchiveError`` where a layer is missing whose size nobody tells, or is of a compression that OCI does not know.
     """
     kept = (blob for blob in images.blobs if _belongs(blob) and blob.member.content not in dropped)
@@ -54,18 +56,34 @@ def layout(images: ImageArchive, dropped: frozenset[int]) -> Layout:
         if image.config is None:
             raise ArchiveError(f"{', '.join(image.names) or 'an image'} has no config, so it has no other form")
         layers = described(images, image)
+        given = image.names if names is None else names
         config = descriptor(OCI_CONFIG, image.config_digest, image.config.member.size)
         body = to_json({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": layers})
         if entry is None:
             blobs[hashlib.sha256(body).digest()] = body
-            descriptors += named(descriptor(OCI_MANIFEST, hashlib.sha256(body).digest(), len(body)), image.names)
-        listed.append(docker_entry(image.config_digest, image.names, layers))
+            descriptors += named(descriptor(OCI_MANIFEST, hashlib.sha256(body).digest(), len(body)), given)
+        listed.append(docker_entry(image.config_digest, given, layers))
     index: bytes = (
         images.archive.bytes.read_at(entry.content, entry.size)
         if entry
         else to_json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors})
     )
+    if entry and names is not None:
+        index = _renamed(index, names)
     return Layout(blobs, index, to_json(listed))
+
+
+def _renamed(index: bytes, names: tuple[str, ...]) -> bytes:
+    """Return an index.json that gives what it leads to other names."""
+    value = document.parse(index, "index.json")
+    assert isinstance(value, dict)  # else no image had been found through it
+    plain = [
+        {key: item for key, item in entry.items() if key != "annotations"}
+        for entry in document.get_list(value, "manifests")
+        if isinstance(entry, dict)
+    ]
+    once = {to_json(entry): entry for entry in plain}
+    return to_json({**value, "manifests": [item for entry in once.values() for item in named(entry, names)]})
 
 
 def write(parts: Layout, form: Form, sink: Callable[[bytes], object], *, check: bool = False) -> None:
@@ -88,6 +106,13 @@ def header(name: str, size: int) -> bytes:
     entry = tarfile.TarInfo(name)
     entry.size, entry.mode = size, 0o444 if name.startswith(_BLOBS) else 0o644
     return entry.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+
+
+def documents(index: bytes, manifest: bytes) -> bytes:
+    """Return the end of an archive whose blobs are written: the documents that lead to them."""
+    made: list[bytes] = []
+    write(Layout({}, index, manifest), "docker-archive", made.append)
+    return b"".join(made)
 
 
 def files(parts: Layout, form: Form) -> Iterator[tuple[str, Content]]:

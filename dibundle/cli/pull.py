@@ -1,0 +1,26 @@
+"""``dib pull``."""
+
+from __future__ import annotations
+
+import click
+
+from dibundle.cli import registries
+from dibundle.cli.unwrap import write_bundle
+from dibundle.errors import UsageError
+
+
+@click.command("pull", short_help="Fetch a bundle from a registry.")
+@click.argument("name", metavar="docker://HOST/NAME:TAG")
+@click.option("-o", "--output", metavar="OUT", required=True, help="The bundle to write, whole or not at all.")
+@registries.insecure
+@click.option("--tmp", metavar="DIR", help="Where temporary files go.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+def command(name: str, output: str, tmp: str | None, quiet: bool) -> None:
+    """Write a bundle that is in a registry, pushed by "dib push" or wrapped as an image, after checking it.
+
+    \b
+        dib pull docker://registry.example/app:1-2 -o update.dib
+    """
+    if not registries.is_reference(name):
+        raise UsageError(f"{name} is no name in a registry", hint="for example docker://registry.example/app:1-2")
+    write_bundle(name, output, tmp, quiet=quiet)

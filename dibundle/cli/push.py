@@ -1,0 +1,75 @@
+"""``dib push``."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import click
+
+from dibundle.cli import registries, terminal
+from dibundle.cli.sources import one_stream, open_sources
+from dibundle.errors import UsageError
+from dibundle.registry.reference import Reference
+from dibundle.wrap import keep
+
+
+@click.command("push", short_help="Put a bundle into a registry, where the image that it makes leads to it.")
+@click.argument("bundle", metavar="BUNDLE")
+@click.argument("name", metavar="docker://HOST/NAME[:TAG]")
+@click.option("--subject", metavar="TAG|DIGEST", help="The image in that repository that the bundle makes.")
+@registries.insecure
+@click.option("--tmp", metavar="DIR", help="Where temporary files go.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+def command(bundle: str, name: str, subject: str | None, tmp: str | None, quiet: bool) -> None:
+    """Put BUNDLE into a registry as an OCI artifact; without TAG it is found by what it refers to alone.
+
+    \b
+        dib push update.dib docker://registry.example/app:1-2
+
+    It refers to the image that it makes, if that is in the same repository: under --subject, else under the tag that
+    the image had when the bundle was made. Whoever has the image's name then finds the bundle ("dib update").
+    """
+    from dibundle.registry import artifacts
+
+    reference = registries.parse_target(name)
+    progress = terminal.progress(quiet=quiet)
+    with ExitStack() as stack:
+        kept = keep(one_stream(open_sources([bundle], stack, tmp=tmp)), stack, tmp)
+        repository = registries.repository(reference, stack, write=True)
+        about = kept.manifest.about
+        targets, bases = (about.targets[0], about.bases) if about else ((), ())
+        if subject is not None:
+            wanted = Reference.parse(subject).wanted if registries.is_reference(subject) else subject
+            found = artifacts.find_image(repository, wanted, targets)
+            if found is None:
+                raise UsageError(
+                    f"{wanted} is not the image that {bundle} makes", hint="push the image that it makes first"
+                )
+            makes = [found]
+        else:
+            makes = artifacts.find_by_names(repository, targets)
+            if not makes:
+                progress.note(
+                    f"no image that the bundle makes is in {reference.host}/{reference.repository} under a tag that it"
+                    " tells: nothing leads to the bundle but its own name"
+                )
+                if reference.tag is None:
+                    raise UsageError("then the bundle needs a name of its own", hint=f"dib push {bundle} {name}:TAG")
+        needs = artifacts.find_by_names(repository, bases)
+        annotations = kept.labels
+        if needs:
+            annotations[artifacts.NEEDS_MANIFESTS] = artifacts.texts(needs)
+        manifest, sent = artifacts.push(
+            repository,
+            reference.tag,
+            kept.content,
+            kept.digest,
+            annotations,
+            makes[0].manifest if makes else None,
+        )
+    progress.clear()
+    if not quiet:
+        where = str(reference) if reference.tag else str(reference.with_digest(manifest.descriptor["digest"]))  # type: ignore[arg-type]
+        what = f"{terminal.human(kept.content.size)} sent" if sent else "was there already"
+        to = f", refers to {makes[0].manifest.descriptor['digest']}" if makes else ""
+        terminal.message(f"{where}: {what}{to}")

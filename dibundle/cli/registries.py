@@ -1,0 +1,115 @@
+"""What commands know of registries: the logins of this user, hosts without TLS, names such as docker://HOST/app:1."""
+
+from __future__ import annotations
+
+import os
+import platform as system
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from dibundle.archive.readat import Spool
+from dibundle.bundle import labels
+from dibundle.errors import UsageError
+from dibundle.registry.reference import SCHEME, Reference
+
+if TYPE_CHECKING:
+    from dibundle.registry.client import Repository
+    from dibundle.registry.transport import Settings
+
+_KEY: Final = "dibundle.insecure"
+_MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le", "s390x": "s390x"}
+
+
+def insecure(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the option --insecure, which :func:`settings` knows."""
+
+    def remember(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> None:
+        context.meta[_KEY] = frozenset(value)
+
+    return click.option(
+        "--insecure",
+        metavar="HOST[:PORT]",
+        multiple=True,
+        expose_value=False,
+        callback=remember,
+        help="A registry to speak to without TLS; this machine always is.",
+    )(command)
+
+
+def settings() -> Settings:
+    """Return what the user and the command line set."""
+    from dibundle.registry.transport import Settings
+
+    context = click.get_current_context(silent=True)
+    hosts: frozenset[str] = context.meta.get(_KEY, frozenset()) if context else frozenset()
+    return Settings(logins=tuple(_logins()), insecure=hosts)
+
+
+def is_reference(name: str) -> bool:
+    """Whether a name is one in a registry."""
+    return name.startswith(SCHEME)
+
+
+def platform_here() -> str:
+    """Return the platform of images that run here."""
+    machine = system.machine()
+    return f"linux/{_MACHINES.get(machine, machine)}"
+
+
+def repository(reference: Reference, stack: ExitStack, *, write: bool = False) -> Repository:
+    """Return a repository to speak to until ``stack`` ends."""
+    from dibundle.registry.client import Repository
+
+    return stack.enter_context(Repository(reference, settings(), write=write))
+
+
+def open_reference(
+    name: str, stack: ExitStack, *, tmp: str | None, platform: str | None, only_bundle: bool
+) -> tuple[Spool, bool]:
+    """Fetch what a name stands for into a temporary file; return it, and whether it is a bundle, no archive.
+
+    ``only_bundle``: of a wrapped bundle that layer alone, as its base is here.
+    """
+    from dibundle.registry import artifacts, images
+
+    reference = Reference.parse(name)
+    found = repository(reference, stack)
+    manifest = found.manifest(reference.wanted)
+    spool = stack.enter_context(closing(Spool(tmp)))
+    bundle = artifacts.bundle_of(found, manifest)
+    if bundle:
+        artifacts.fetch(found, bundle, spool, tmp)
+        return spool, True
+    image = images.resolve(found, manifest, platform or platform_here())
+    wrapped = only_bundle and labels.BUNDLE in image.labels
+    without = frozenset(blob.digest for blob in image.layers[:-1]) if wrapped else frozenset()
+    names = [reference.name] if reference.name else []
+    images.fetch(found, image, names, spool, without=without, tmp=tmp)
+    return spool, False
+
+
+def parse_target(name: str) -> Reference:
+    """Return a name to push to."""
+    if not is_reference(name):
+        raise UsageError(f"{name} is no name in a registry", hint="for example docker://registry.example/app:1-2")
+    reference = Reference.parse(name)
+    if reference.digest:
+        raise UsageError(f"{name} names a digest; what is pushed gets its own")
+    return reference
+
+
+def _logins() -> Iterable[Path]:
+    """Yield the files of logins, in podman's order, then docker's."""
+    environment = os.environ
+    if environment.get("REGISTRY_AUTH_FILE"):
+        yield Path(environment["REGISTRY_AUTH_FILE"])
+    if environment.get("XDG_RUNTIME_DIR"):
+        yield Path(environment["XDG_RUNTIME_DIR"], "containers", "auth.json")
+    yield Path(f"/run/containers/{os.getuid()}/auth.json")
+    home = Path(environment.get("HOME") or "~").expanduser()
+    yield Path(environment.get("XDG_CONFIG_HOME") or home / ".config", "containers", "auth.json")
+    yield Path(environment.get("DOCKER_CONFIG") or home / ".docker", "config.json")

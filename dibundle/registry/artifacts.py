@@ -1,0 +1,114 @@
+"""Bundles in a registry: OCI artifacts that refer to the image that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dibundle import digest
+from dibundle.archive.readat import ReadAt, Spool, check_room
+from dibundle.bundle import labels
+from dibundle.bundle.manifest import AboutImage
+from dibundle.errors import DibError
+from dibundle.image import document, forms
+from dibundle.image.document import get, get_list, get_text, sha256_of
+from dibundle.registry.client import Manifest, Repository
+from dibundle.registry.images import Blob, RemoteImage, blob_of, images
+
+TYPE: Final = "application/vnd.dib.bundle.v1"
+NEEDS_MANIFESTS: Final = "dibundle.needs.manifests"  # of the base's images in the same repository
+_EMPTY: Final = b"{}"
+_EMPTY_TYPE: Final = "application/vnd.oci.empty.v1+json"
+_TITLE: Final = "org.opencontainers.image.title"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
+    """A bundle that a registry tells of: the digest of its manifest, what it is said to need and make, base images."""
+
+    manifest: bytes
+    told: labels.Told
+    bases: frozenset[bytes]
+
+
+def push(
+    repository: Repository,
+    tag: str | None,
+    content: ReadAt,
+    whole: bytes,
+    annotations: Mapping[str, str],
+    subject: Manifest | None,
+) -> tuple[Manifest, bool]:
+    """Push a bundle with SHA-256 ``whole``, under a tag or its digest alone.
+
+    Returns its manifest, and whether the bundle's bytes were sent: they are not where the repository has them.
+    """
+    value: dict[str, object] = {
+        "schemaVersion": 2,
+        "mediaType": forms.OCI_MANIFEST,
+        "artifactType": TYPE,
+        "config": forms.descriptor(_EMPTY_TYPE, digest.sha256(_EMPTY), len(_EMPTY)),
+        "layers": [{**forms.descriptor(TYPE, whole, content.size), "annotations": {_TITLE: f"{whole.hex()[:12]}.dib"}}],
+    }
+    if subject:
+        value["subject"] = subject.descriptor
+    value["annotations"] = dict(annotations)
+    body = forms.to_json(value)
+    manifest = Manifest(body, digest.sha256(body), forms.OCI_MANIFEST, value)
+    repository.upload(digest.sha256(_EMPTY), _EMPTY)
+    sent = repository.upload(whole, content)
+    answer = repository.put(tag or digest.text(manifest.digest), body, forms.OCI_MANIFEST)
+    if subject and "OCI-Subject" not in answer.headers:
+        repository.put_referrer(manifest)
+    return manifest, sent
+
+
+def bundle_of(repository: Repository, manifest: Manifest) -> Blob | None:
+    """Return the bundle in an artifact; None where the manifest is not of one."""
+    layers = get_list(manifest.value, "layers")
+    if len(layers) != 1 or get_text(layers[0], "mediaType") != TYPE:
+        return None
+    return blob_of(repository, layers[0])
+
+
+def fetch(repository: Repository, bundle: Blob, spool: Spool, tmp: str | None) -> None:
+    """Write a bundle into a temporary file; it has its digest when this returns."""
+    check_room(tmp, bundle.size)
+    for piece in repository.blob(bundle.digest, bundle.size):
+        spool.write(piece)
+
+
+def deltas_to(repository: Repository, image: bytes) -> list[Delta]:
+    """Return what the registry tells of bundles that make the image with this manifest, unchecked."""
+    found = []
+    for item in repository.referrers(image, TYPE):
+        said = document.texts(get(item, "annotations"))
+        told, own = labels.Told.read(said), sha256_of(get(item, "digest"))
+        if told and own:
+            found.append(Delta(manifest=own, told=told, bases=labels.digests(said.get(NEEDS_MANIFESTS, ""))))
+    return found
+
+
+def find_image(repository: Repository, wanted: str, told: Sequence[AboutImage]) -> RemoteImage | None:
+    """Return the image under a tag or digest if it is one of those that a bundle tells of; else None."""
+    found = repository.find(wanted)
+    if found is None or bundle_of(repository, found):
+        return None
+    ids = {image.id for image in told if image.id}
+    try:
+        return next((image for image in images(repository, found) if image.id in ids), None)
+    except DibError:
+        return None  # an image that cannot be read is not the one
+
+
+def find_by_names(repository: Repository, told: Sequence[AboutImage]) -> list[RemoteImage]:
+    """Return the images that a bundle tells of and that the repository has under the tags that they are told with."""
+    tags = {name.rpartition(":")[2]: None for image in told for name in image.names if ":" in name.rpartition("/")[2]}
+    found = [find_image(repository, tag, told) for tag in list(tags)[:16]]
+    return list({image.manifest.digest: image for image in found if image}.values())
+
+
+def texts(found: Sequence[RemoteImage]) -> str:
+    """Return the digests of images' manifests as an annotation has them."""
+    return labels.texts(image.manifest.digest for image in found)

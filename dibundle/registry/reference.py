@@ -1,0 +1,75 @@
+"""Names in registries: ``docker://HOST[:PORT]/NAME[:TAG][@sha256:DIGEST]``."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from dibundle.errors import UsageError
+
+SCHEME: Final = "docker://"
+_NAME: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
+_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253})|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?")
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A name in a registry; without tag and digest the tag ``latest`` is meant where one is needed."""
+
+    host: str
+    repository: str
+    tag: str | None = None
+    digest: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Reference:
+        """Return what a name says; :class:`UsageError` for one that is none, or that names no host."""
+        rest = text.removeprefix(SCHEME)
+        rest, at, digest = rest.partition("@")
+        host, slash, path = rest.partition("/")
+        name, colon, tag = path.partition(":")
+        named = bool(slash) and ("." in host or ":" in host or host == "localhost") and _HOST.fullmatch(host)
+        if not named:
+            raise UsageError(
+                f"{text} does not name its registry", hint="for example docker://registry.example/team/app:1"
+            )
+        if (at and not _DIGEST.fullmatch(digest)) or (colon and not _TAG.fullmatch(tag)) or not _NAME.fullmatch(name):
+            raise UsageError(f"{text} is no name in a registry", hint=f"for example {SCHEME}{host}/team/app:1")
+        return cls(host, name, tag or None, digest or None)
+
+    @property
+    def wanted(self) -> str:
+        """What to ask the registry for: digest, else tag."""
+        return self.digest or self.tag or "latest"
+
+    @property
+    def name(self) -> str | None:
+        """The name that engines show; None where there is no tag."""
+        return f"{self.host}/{self.repository}:{self.tag}" if self.tag or not self.digest else None
+
+    def with_tag(self, tag: str) -> Reference:
+        """Return another tag of the same repository."""
+        return Reference(self.host, self.repository, tag)
+
+    def with_digest(self, digest: str) -> Reference:
+        """Return a manifest of the same repository."""
+        return Reference(self.host, self.repository, None, digest)
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        return f"{SCHEME}{self.host}/{self.repository}{tag}" + (f"@{self.digest}" if self.digest else "")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host (with or without port) is this machine, as far as its name says."""
+    name = host.rpartition(":")[0] if re.search(r":[0-9]+$", host) else host
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,292 @@
+"""HTTP to one repository of a registry: logged in, tried again where that helps, and with limits.
+
+Credentials go to the registry itself and to the token server that it names, over the registry's own scheme or a
+stronger one; never along with a redirect to another host.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+from urllib.parse import urlencode, urljoin, urlsplit
+
+from dibundle import __version__
+from dibundle.errors import RegistryError
+from dibundle.image import document
+from dibundle.registry.credentials import Login, find
+from dibundle.registry.reference import Reference, is_loopback
+
+try:
+    import urllib3
+except ModuleNotFoundError as missing:  # an optional extra: most people move bundles as files
+    raise RegistryError(
+        "registries need urllib3, which is not installed", hint="pip install 'dibundle[registry]'"
+    ) from missing
+
+REDIRECTS: Final = 5
+SMALL: Final = 4 << 20  # bytes of a manifest or of another document
+_AGAIN: Final = (429, 500, 502, 503, 504)
+_MOVED: Final = (301, 302, 303, 307, 308)
+_MOST_PAUSE: Final = 30.0
+_PATIENCE: Final = 5  # timeouts that a whole document may take
+_VISIBLE: Final = re.compile(r"[\x21-\x7e]{1,65536}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a user sets: ``logins`` are files to look in, ``insecure`` hosts are spoken to without TLS.
+
+    ``tries`` of each request, ``pause`` seconds after the first, ``timeout`` seconds without a byte.
+    """
+
+    logins: tuple[Path, ...] = ()
+    insecure: frozenset[str] = frozenset()
+    tries: int = 5
+    pause: float = 0.5
+    timeout: float = 60.0
+    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+
+
+class Response(Protocol):
+    """What is used of urllib3's response."""
+
+    status: int
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers, in any case of letters."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response that has been read to its end."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+
+
+class UnansweredError(RegistryError):
+    """The registry goes on failing, or cannot be reached."""
+
+
+class Transport:
+    """Requests to one repository; not for several threads at once."""
+
+    def __init__(self, reference: Reference, settings: Settings, *, write: bool = False) -> None:
+        self.host = reference.host
+        self.settings = settings
+        self._repository = reference.repository
+        self._actions = "pull,push" if write else "pull"
+        plain = is_loopback(self.host) or self.host in settings.insecure
+        self._base = f"{'http' if plain else 'https'}://{self.host}"
+        self._authorization: str | None = None
+        self._pool = urllib3.PoolManager(
+            retries=False,
+            timeout=urllib3.Timeout(connect=min(15.0, settings.timeout), read=settings.timeout),
+            headers={"User-Agent": f"dib/{__version__}", "Accept-Encoding": "identity"},
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.clear()
+
+    def url(self, path: str) -> str:
+        """Return the URL of something in the repository, such as ``manifests/latest``."""
+        return f"{self._base}/v2/{self._repository}/{path}"
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        tries: int | None = None,
+    ) -> Answer:
+        """Send a request, again where the registry fails, and return what it says, whatever the status is.
+
+        :class:`RegistryError` where it goes on failing, refuses the login, or says more than ``SMALL`` bytes.
+        """
+        reason = asked = ""
+        for number in range(tries or self.settings.tries):
+            if number:
+                self.pause(number - 1, asked)
+            try:
+                with self._opened(method, url, headers or {}, body) as (response, final):
+                    answer = Answer(response.status, response.headers, self._small(response, method), final)
+            except urllib3.exceptions.HTTPError as error:
+                reason = brief(error)
+                continue
+            if answer.status not in _AGAIN:
+                return answer
+            reason = said(answer)
+            asked = answer.headers.get("Retry-After", "")
+        raise UnansweredError(f"{self.host}/{self._repository} does not answer: {reason}", hint="try again later")
+
+    @contextmanager
+    def stream(self, url: str, headers: Mapping[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:
+        """Send one GET, whose body the caller reads; urllib3's errors pass through."""
+        with self._opened("GET", url, headers, None) as (response, _):
+            yield response
+
+    def pause(self, number: int, asked: str = "") -> None:
+        """Wait before another try: twice as long each time, or as long as the registry ``asked`` for, within reason."""
+        seconds = float(asked) if asked.isascii() and asked.isdigit() else self.settings.pause * 2**number
+        self.settings.sleep(min(seconds, _MOST_PAUSE))
+
+    def failed(self, what: str, *, hint: str | None = None) -> RegistryError:
+        """Return an error that names the registry."""
+        return RegistryError(f"{self.host}/{self._repository} {what}", hint=hint)
+
+    @contextmanager
+    def _opened(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> Iterator[tuple[urllib3.BaseHTTPResponse, str]]:
+        """Send a request, with a login where one is asked for, and follow redirects of reads."""
+        answered = False
+        for _ in range(REDIRECTS + 2):
+            own = _origin(url) == _origin(self._base)
+            extra = {"Authorization": self._authorization} if own and self._authorization else {}
+            response = self._pool.request(
+                method,
+                url,
+                headers={**self._pool.headers, **headers, **extra},
+                body=body,
+                preload_content=False,
+                redirect=False,
+            )
+            try:
+                if response.status == 401 and own and not answered:
+                    answered = True
+                    self._log_in(response.headers.get("WWW-Authenticate", ""))
+                    continue
+                if response.status in (401, 403):
+                    raise self._refused(
+                        said(Answer(response.status, response.headers, self._small(response, method), url))
+                    )
+                if response.status in _MOVED and method in ("GET", "HEAD"):
+                    url = self._moved(url, response.headers.get("Location", ""))
+                    continue
+                yield response, url
+                return
+            finally:
+                _finish(response)
+        raise self.failed(f"sends from one place to another, more than {REDIRECTS} times")
+
+    def _moved(self, url: str, location: str) -> str:
+        target = urljoin(url, location)
+        scheme = urlsplit(target).scheme
+        if not location or scheme not in ("http", "https") or (scheme == "http" and not self._base.startswith("http:")):
+            raise self.failed(f"sends to {target[:200]!r}, which is not followed")
+        return target
+
+    def _small(self, response: urllib3.BaseHTTPResponse, method: str) -> bytes:
+        """Read a body to its end."""
+        if method == "HEAD":
+            return b""
+        body = b""
+        end = time.monotonic() + _PATIENCE * self.settings.timeout
+        for piece in response.stream(1 << 16, decode_content=False):
+            body += piece
+            if len(body) > SMALL:
+                raise self.failed(f"answers with more than the {SMALL:,} bytes that a document may have")
+            if time.monotonic() > end:
+                raise self.failed("answers too slowly")
+        return body
+
+    def _log_in(self, challenge: str) -> None:
+        """Answer a challenge: find a login, fetch a token with it or without."""
+        kind, _, rest = challenge.partition(" ")
+        parameters = dict(re.findall(r'([a-zA-Z_]+)="([^"]*)"', rest))
+        login = find(self.settings.logins, self.host, self._repository)
+        if kind.lower() == "basic" and login and login.user:
+            self._authorization = login.basic
+        elif kind.lower() == "bearer":
+            self._authorization = f"Bearer {self._token(parameters, login)}"
+        else:
+            raise self._refused("nobody is logged in" if not login else f"it asks for {kind[:40] or 'nothing known'}")
+
+    def _token(self, parameters: Mapping[str, str], login: Login | None) -> str:
+        realm = parameters.get("realm", "")
+        asked = {"scope": parameters.get("scope") or f"repository:{self._repository}:{self._actions}"}
+        if parameters.get("service"):
+            asked["service"] = parameters["service"]
+        scheme = urlsplit(realm).scheme
+        if scheme != "https" and not (scheme == "http" and self._base.startswith("http:")):
+            raise self.failed(f"names {realm[:200]!r} for tokens, which is not asked")
+        headers = dict(self._pool.headers)
+        if login and not login.user:
+            form = {**asked, "grant_type": "refresh_token", "refresh_token": login.secret, "client_id": "dib"}
+            answer = self._ask(
+                "POST", realm, {**headers, "Content-Type": "application/x-www-form-urlencoded"}, urlencode(form)
+            )
+        else:
+            headers |= {"Authorization": login.basic} if login else {}
+            joined = "&" if urlsplit(realm).query else "?"
+            answer = self._ask("GET", f"{realm}{joined}{urlencode(asked)}", headers, None)
+        if answer.status != 200:
+            raise self._refused(said(answer))
+        token = _token_in(answer.body)
+        if token is None:
+            raise self.failed("has a token server that answers with no token")
+        return token
+
+    def _ask(self, method: str, url: str, headers: Mapping[str, str], body: str | None) -> Answer:
+        """Ask the token server, which is not followed anywhere."""
+        response = self._pool.request(method, url, headers=headers, body=body, preload_content=False, redirect=False)
+        try:
+            return Answer(response.status, response.headers, self._small(response, method), url)
+        finally:
+            _finish(response)
+
+    def _refused(self, reason: str) -> RegistryError:
+        return self.failed(f"refuses access: {reason}", hint=f"log in first: docker login {self.host}")
+
+
+def said(answer: Answer) -> str:
+    """Return the reason that a registry gives, in a line."""
+    try:
+        errors = document.get_list(json.loads(answer.body), "errors")
+    except (ValueError, RecursionError):
+        errors = []
+    first = errors[0] if errors else None
+    told = [document.get_text(first, key) for key in ("code", "message")]
+    text = ": ".join(" ".join(part.split())[:200] for part in told if part)
+    return f"status {answer.status}" + (f", {text}" if text else "")
+
+
+def brief(error: Exception) -> str:
+    """Return what went wrong with a connection, in a line and without the names of objects."""
+    text = re.sub(r"<[^<>]* object at 0x[0-9a-f]+>:? ?|^HTTPS?Connection\([^)]*\): ?", "", str(error))
+    return " ".join(text.split())[:200] or type(error).__name__
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def _finish(response: urllib3.BaseHTTPResponse) -> None:
+    """Let a connection be used again where its body was read to the end; else close it."""
+    if response.length_remaining == 0:
+        response.release_conn()
+    else:
+        response.close()
+
+
+def _token_in(body: bytes) -> str | None:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    token = document.get_text(value, "token") or document.get_text(value, "access_token")
+    return token if token and _VISIBLE.fullmatch(token) else None
