@@ -38,11 +38,11 @@ def find(source: bytes, target: bytes, *, stride: int, bridge: int = 0) -> array
 
 
 def _hash(piece: bytes) -> int:
-    h = 0
-    for k in range(0, ANCHOR, 8):
-        h = (h ^ int.from_bytes(piece[k : k + 8], "little")) * 0x9E3779B97F4A7C15 & _M64
-        h ^= h >> 29
-    return h
+    one, two, three, four = (int.from_bytes(piece[k : k + 8], "little") for k in range(0, ANCHOR, 8))
+    a = one * 0x9E3779B97F4A7C15 + two * 0xC2B2AE3D27D4EB4F & _M64
+    b = three * 0x165667B19E3779F9 + four * 0xD6E8FEB86659FD93 & _M64
+    a ^= b << 32 & _M64 | b >> 32
+    return (a ^ a >> 29) * 0x9E3779B97F4A7C15 & _M64
 
 
 def _plain(source: bytes, target: bytes, stride: int, bridge: int) -> list[list[int]]:

@@ -35,6 +35,8 @@ MAX_COVERS: Final = 1 << 20
 
 SMALL_DIFFERENCE: Final = 64 << 10  # up to which plain zstd is tried: of more, the other packers make less
 SMALL_LITERALS: Final = 4 << 20  # up to which LZMA2 is tried for literals below effort 7
+MODEL_EFFORT: Final = 3  # below it, for differences of more than MODEL_LENGTH, the model is not thought of:
+MODEL_LENGTH: Final = 1 << 20  # it takes as long as half of all the rest of rebuild-noop
 SLOW_EFFORT: Final = 8
 """From this effort on a payload may take as long to decode as it likes; below it the model has a limit:"""
 
@@ -194,6 +196,8 @@ def _pack_difference(
     source: bytes, rows: array[int], difference: bytearray, *, target_size: int, effort: int, model_time: int
 ) -> tuple[int, bytes]:
     """Return the packer and the packed form of the difference stream."""
+    if effort < MODEL_EFFORT and len(difference) > MODEL_LENGTH:
+        return SPARSE, sparse.pack(difference, level=_ZSTD_LEVELS[effort], literal_bits=())
     zeros = difference.count(0)
     if zeros == len(difference) or len(difference) <= SMALL_DIFFERENCE:
         quick = streams.pack(difference, level=3)

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from dibundle.delta import anchors
 from dibundle.errors import DibError
+from dibundle.native.library import LIBRARY, Pinned
 
 IN_PLACE: Final = 1 / 2048  # share of a target that anchors may leave uncovered for a full search to find nothing more
 STRIDE: Final = 16
@@ -62,6 +63,10 @@ class Covers:
 
     def check(self, source_size: int, target_size: int) -> None:
         """Raise ``ValueError`` unless every cover lies within both sides, is not empty and follows the one before."""
+        if LIBRARY is not None:
+            columns = [Pinned(column).address for column in (self.source, self.target, self.length)]
+            if LIBRARY.dib_cover_fits(*columns, len(self), source_size, target_size):
+                return  # else the loop below says what is wrong
         end = 0
         for source, target, length in self:
             if length <= 0 or source < 0 or source + length > source_size or target < end:

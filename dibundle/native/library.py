@@ -27,6 +27,7 @@ _SIGNATURES: Final[dict[str, list[type]]] = {
     "dib_cover_split": [_PTR, _PTR, _I64, _PTR, _I64, _PTR, _PTR],
     "dib_cover_join": [_PTR, _PTR, _I64, _I64, _PTR, _PTR, _I64],
     "dib_cover_context": [_PTR, _I64, _PTR, _I64, _I64, _PTR, _I64],
+    "dib_cover_fits": [_PTR, _PTR, _PTR, _I64, _I64, _I64],
     "dib_cover_columns": [_PTR, _I64, _PTR, _PTR],
     "dib_cover_place": [_PTR, _PTR, _PTR, _I64, _I64, _I64, _PTR],
     "dib_numbers_put": [_PTR, _I64, _PTR],
