@@ -55,13 +55,16 @@ def apply_as(
     progress: Progress | None = None,
     *,
     thin: bool = False,
+    names: tuple[str, ...] | None = None,
 ) -> list[bytes]:
     """Write the images that a bundle makes as an archive of ``form``; return the digests of the layers left out.
+
+    ``names`` are for the images in place of their own.
 
     Everything is verified before the first byte is written; only what is written lies in a temporary file.
     """
     with ExitStack() as stack:
-        parts, left = _rebuilt(bases, bundle, options, stack, progress, thin=thin)
+        parts, left = _rebuilt(bases, bundle, options, stack, progress, thin=thin, names=names)
         forms.write(parts, form, write)
         return left
 
@@ -107,6 +110,7 @@ def _rebuilt(
     progress: Progress | None,
     *,
     thin: bool,
+    names: tuple[str, ...] | None = None,
 ) -> tuple[forms.Layout, list[bytes]]:
     progress = progress or Silent()
     target = bundle.manifest.targets[choose_target(bundle.manifest, options)]
@@ -117,10 +121,10 @@ def _rebuilt(
     apply(bases, bundle, kept.write, options, progress)
     archive = stack.enter_context(from_fd(spool.start(), "the target", spool_dir=options.tmp))
     images = read_images(archive)
-    parts = forms.layout(images, frozenset(start for start, _, _ in holes))
+    parts = forms.layout(images, frozenset(start for start, _, _ in holes), names)
     if holes:
-        names = ", ".join(base_names(bundle.manifest)) or "the base"
-        progress.note(f"without {len(holes)} layers of {names}, which must be loaded already")
+        told = ", ".join(base_names(bundle.manifest)) or "the base"
+        progress.note(f"without {len(holes)} layers of {told}, which must be loaded already")
     return parts, [digest for _, _, digest in holes]
 
 

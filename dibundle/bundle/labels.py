@@ -49,7 +49,7 @@ def labels(manifest: Manifest, size: int, whole: bytes) -> dict[str, str]:
     """Return the labels of a bundle of ``size`` bytes with SHA-256 ``whole``."""
     about = manifest.about
     bases = about.bases if about else ()
-    targets = about.targets[0] if about else ()
+    targets = [image for images in about.targets for image in images] if about else []
     return {
         BUNDLE: digest.text(whole),
         SIZE: str(size),
@@ -58,7 +58,7 @@ def labels(manifest: Manifest, size: int, whole: bytes) -> dict[str, str]:
         MAKES: ", ".join(map(_named, targets)),
         MAKES_IDS: texts(image.id for image in targets if image.id),
         MAKES_LAYERS: texts(layer for image in targets for layer in image.diff_ids if layer),
-        MAKES_SIZE: str(manifest.targets[0].size),
+        MAKES_SIZE: str(sum(target.size for target in manifest.targets)),
     }
 
 

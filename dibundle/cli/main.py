@@ -29,6 +29,7 @@ _COMMANDS = {
     "unwrap": ("unwrap", "Take the bundle out of an image that was made of it."),
     "push": ("push", "Put a bundle into a registry, where the image that it makes leads to it."),
     "pull": ("pull", "Fetch a bundle from a registry."),
+    "update": ("update", "Get an image from a registry by the deltas to it that are there."),
     "demo": ("demo", "Show the whole job on two small images made on the spot."),
 }
 

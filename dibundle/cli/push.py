@@ -37,7 +37,8 @@ def command(bundle: str, name: str, subject: str | None, tmp: str | None, quiet:
         kept = keep(one_stream(open_sources([bundle], stack, tmp=tmp)), stack, tmp)
         repository = registries.repository(reference, stack, write=True)
         about = kept.manifest.about
-        targets, bases = (about.targets[0], about.bases) if about else ((), ())
+        targets = [image for images in about.targets for image in images] if about else []
+        bases = about.bases if about else ()
         if subject is not None:
             wanted = Reference.parse(subject).wanted if registries.is_reference(subject) else subject
             found = artifacts.find_image(repository, wanted, targets)

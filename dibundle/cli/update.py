@@ -1,0 +1,179 @@
+"""``dib update``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from itertools import repeat
+from typing import TYPE_CHECKING
+
+import click
+
+from dibundle import digest
+from dibundle.apply import ApplyOptions, apply
+from dibundle.archive.readat import Spool, Stream, copy_chunks
+from dibundle.bundle.manifest import AboutImage
+from dibundle.bundle.output import Sink
+from dibundle.bundle.reader import BundleReader
+from dibundle.chain import follow
+from dibundle.cli import registries, terminal
+from dibundle.cli.sources import Sources, open_archives
+from dibundle.cli.trust import Trust
+from dibundle.cli.trust import options as trust_options
+from dibundle.convert import apply_as
+from dibundle.destination import Destination
+from dibundle.engine import ENGINES, Loader, default_engine
+from dibundle.errors import RegistryError, UsageError
+from dibundle.expect import UnexpectedError
+from dibundle.registry.reference import Reference
+
+if TYPE_CHECKING:
+    from dibundle.update import Plan
+
+_TRANSPORTS = {"docker": "docker-daemon:", "podman": "containers-storage:"}
+
+
+@click.command("update", short_help="Get an image from a registry by the deltas to it that are there.")
+@click.argument("name", metavar="docker://HOST/NAME:TAG")
+@click.option("--have", "haves", multiple=True, metavar="IMAGE", help="What is here; may be given more than once.")
+@click.option("--engine", type=click.Choice(sorted(ENGINES)), help="Default: docker, else podman, else ctr.")
+@click.option("-o", "--output", metavar="FILE", help="Write the image archive there instead of loading it.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be fetched.")
+@trust_options(word=True)
+@click.option("--platform", metavar="OS/ARCH", help="Which image to get where a name stands for several.")
+@registries.insecure
+@click.option("--tmp", metavar="DIR", help="Where temporary files go.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+def command(
+    name: str,
+    haves: tuple[str, ...],
+    engine: str | None,
+    output: str | None,
+    dry_run: bool,
+    platform: str | None,
+    tmp: str | None,
+    quiet: bool,
+    trust: Trust,
+) -> None:
+    """Get an image from a registry, by the bundles there that lead to it from what is here ("dib push").
+
+    \b
+        dib update docker://registry.example/app:2 --have docker-daemon:app:1
+        dib update docker://registry.example/app:2 --have old.tar -o new.tar
+
+    Of all chains of bundles that of the fewest bytes is taken, or the image itself where that is less. What comes out
+    must be the very image under that name, else nothing is loaded. With --allowed-signers each bundle must be signed,
+    and the image itself, which is not, is never fetched.
+    """
+    from dibundle import update
+    from dibundle.registry import images
+
+    if not registries.is_reference(name):
+        raise UsageError(f"{name} is no name in a registry", hint="for example docker://registry.example/app:2")
+    reference = Reference.parse(name)
+    options = ApplyOptions(tmp=tmp)
+    progress = terminal.progress(quiet=quiet)
+    with ExitStack() as stack:
+        receiver = _Receiver(output, engine, dry_run=dry_run)
+        repository = registries.repository(reference, stack)
+        found = repository.manifest(reference.wanted)
+        image = images.resolve(repository, found, platform or registries.platform_here())
+        if trust.expect and not trust.expect & {image.id, image.manifest.digest}:
+            raise UnexpectedError(f"{name} is {digest.text(image.id)}, which is not what is expected")
+        opened = open_archives(haves, stack, tmp=tmp, platform=platform)
+        receiver.refuse_overwriting(opened)
+        plan = update.plan(
+            repository, image, opened.archives, thin=receiver.has(haves), only_bundles=trust.check is not None
+        )
+        if dry_run:
+            _tell(name, plan)
+            return
+        progress.phase("fetching", plan.size)
+        made = AboutImage(names=(reference.name,) if reference.name else (), id=image.id, diff_ids=image.diff_ids)
+        spool = stack.enter_context(closing(Spool(tmp)))
+        if plan.chain is None:
+            images.fetch(repository, image, made.names, spool, without=plan.without, tmp=tmp)
+            receiver.take(made, lambda write: _copy(spool, write))
+        else:
+            steps = [update.fetch(repository, step, stack, tmp) for step in plan.chain]
+            bundles = [BundleReader(Stream(step), None, trust.check) for step in steps]
+            archives, last = follow(opened.archives, bundles, options, stack, progress)
+            options = replace(options, expect=frozenset((image.id,)), target=_target(last, image.id))
+            try:
+                if output is not None:
+                    receiver.take(made, lambda write: apply(archives, last, write, options, progress))
+                else:
+                    receiver.take(
+                        made,
+                        lambda write: apply_as(
+                            archives, last, "docker-archive", write, options, progress, names=made.names or None
+                        ),
+                    )
+            except UnexpectedError as error:
+                raise RegistryError(f"{name} leads to a bundle of another image: {error.message}") from error
+    progress.clear()
+    if not quiet:
+        how = _count(len(plan.chain), "bundle") if plan.chain else "the image itself"
+        terminal.message(
+            f"{name}: {terminal.human(plan.size)} fetched, {how}; {receiver.done}, {digest.text(image.id)}"
+        )
+
+
+class _Receiver:
+    """Where the image goes: a file, or an engine that is asked afterwards."""
+
+    def __init__(self, output: str | None, engine: str | None, *, dry_run: bool) -> None:
+        self._destination = Destination(output) if output is not None else None
+        self._engine = engine or ("docker" if dry_run else default_engine())
+        self.done = "written" if output is not None else f"loaded into {self._engine} and checked"
+
+    def refuse_overwriting(self, opened: Sources) -> None:
+        """Refuse an output that is an input."""
+        if self._destination:
+            opened.refuse_overwriting(self._destination)
+
+    def has(self, haves: Sequence[str]) -> bool:
+        """Whether the layers of all of these are in the engine already."""
+        transport = _TRANSPORTS.get(self._engine)
+        return not self._destination and transport is not None and all(map(str.startswith, haves, repeat(transport)))
+
+    def take(self, made: AboutImage, write: Callable[[Sink], object]) -> None:
+        """Have an archive written, then make sure of the image."""
+        if self._destination:
+            with self._destination:
+                write(self._destination.write)
+            return
+        with Loader(self._engine) as loader:
+            write(loader.write)
+            loader.finish()
+            loader.check(made)
+
+
+def _copy(spool: Spool, write: Sink) -> None:
+    for piece in copy_chunks(spool, 0, spool.size):
+        write(piece)
+
+
+def _target(bundle: BundleReader, image: bytes) -> str | None:
+    """Return what names the target of a bundle that makes several archives."""
+    return digest.text(image) if len(bundle.manifest.targets) > 1 else None
+
+
+def _tell(name: str, plan: Plan) -> None:
+    """Say what would be fetched, one line for each step and one for the other way."""
+    for number, step in enumerate(plan.chain or (), 1):
+        told = step.delta.told
+        click.echo(f"{number}. bundle {digest.text(step.delta.manifest)}: {terminal.human(told.size)}")
+    image = "the image itself: " + terminal.human(plan.pull_size)
+    if plan.chain:
+        count = _count(len(plan.chain), "bundle")
+        click.echo(f"{terminal.escape(name)}: {count}, {terminal.human(plan.size)}, instead of {image}")
+    elif plan.chain_size is not None:
+        click.echo(f"{terminal.escape(name)}: {image}, as bundles are {terminal.human(plan.chain_size)}")
+    else:
+        click.echo(f"{terminal.escape(name)}: {image}, as no bundle leads there from here")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")

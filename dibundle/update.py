@@ -1,0 +1,149 @@
+"""Which bundles lead from what is here to an image in a registry, for the fewest bytes."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import Final
+
+from dibundle.archive.opener import Archive
+from dibundle.archive.readat import Spool
+from dibundle.errors import SignatureError
+from dibundle.image.document import get, get_text, sha256_of
+from dibundle.image.reader import read_images
+from dibundle.registry import artifacts
+from dibundle.registry.artifacts import Delta
+from dibundle.registry.client import Repository
+from dibundle.registry.images import RemoteImage
+
+MOST_IMAGES: Final = 64  # that are asked about on the way back from the target
+MOST_DELTAS: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A bundle and the manifest's digest of the image that it is said to make."""
+
+    delta: Delta
+    makes: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to fetch: a chain of bundles, or (None) the image itself.
+
+    ``chain_size`` and ``pull_size`` are the bytes of both ways, ``without`` the digests of the layers that need not be
+    fetched with the image.
+    """
+
+    chain: tuple[Step, ...] | None
+    chain_size: int | None
+    pull_size: int
+    without: frozenset[bytes]
+
+    @property
+    def size(self) -> int:
+        """Bytes to fetch, apart from manifests."""
+        return self.pull_size if self.chain is None or self.chain_size is None else self.chain_size
+
+
+def plan(
+    repository: Repository, image: RemoteImage, archives: Sequence[Archive], *, thin: bool, only_bundles: bool
+) -> Plan:
+    """Find the way of the fewest bytes to an image from what is in ``archives``.
+
+    ``thin``: layers that are there need not come with the image itself. ``only_bundles``: the image itself is no way;
+    :class:`SignatureError` where there is no other.
+    """
+    here = _here(archives)
+    chain = cheapest(image.manifest.digest, here, lambda item: artifacts.deltas_to(repository, item))
+    size = sum(step.delta.told.size for step in chain) if chain else None
+    layers = zip(image.layers, image.diff_ids, strict=True)
+    without = frozenset(blob.digest for blob, diff_id in layers if thin and {blob.digest, diff_id} & here)
+    missing = {blob.digest: blob.size for blob in image.layers if blob.digest not in without}
+    pull = sum(missing.values()) + len(image.config)
+    if only_bundles and chain is None:
+        raise SignatureError(
+            f"no bundle leads from here to {repository.reference}, and the image itself has no signature",
+            hint="give --have what is here, or leave out --allowed-signers",
+        )
+    if size is not None and pull <= size and not only_bundles:
+        chain = None
+    return Plan(chain=chain, chain_size=size, pull_size=pull, without=without)
+
+
+def _here(archives: Sequence[Archive]) -> frozenset[bytes]:
+    """Return the digests of the layers in archives, stored and uncompressed, as they claim."""
+    found: set[bytes] = set()
+    for archive in archives:
+        for blob in read_images(archive).blobs:
+            if blob.kind == "layer":
+                found |= {item for item in (blob.digest, blob.diff_id) if item}
+    return frozenset(found)
+
+
+def cheapest(
+    target: bytes, here: frozenset[bytes], deltas_to: Callable[[bytes], Sequence[Delta]]
+) -> tuple[Step, ...] | None:
+    """Return the chain of the fewest bytes that makes ``target``, in order; None where nothing leads there.
+
+    ``deltas_to`` is asked once for each image, from the target back to what builds on what is ``here``.
+    """
+    steps = _collect(target, here, deltas_to)
+    heap: list[tuple[int, int, bytes, tuple[Step, ...], frozenset[bytes]]] = []
+
+    def push(cost: int, chain: tuple[Step, ...], holds: frozenset[bytes]) -> None:
+        last = chain[-1]
+        size = cost + last.delta.told.size
+        heapq.heappush(heap, (size, len(heap), last.makes, chain, holds | last.delta.told.makes))
+
+    for step in steps:
+        if step.delta.told.needs <= here:
+            push(0, (step,), here)
+    done: set[bytes] = set()
+    while heap:
+        cost, _, image, chain, holds = heapq.heappop(heap)
+        if image == target:
+            return chain
+        if image in done:
+            continue
+        done.add(image)
+        for step in steps:
+            if image in step.delta.bases and step.makes not in done and step.delta.told.needs <= holds:
+                push(cost, (*chain, step), holds)
+    return None
+
+
+def _collect(target: bytes, here: frozenset[bytes], deltas_to: Callable[[bytes], Sequence[Delta]]) -> list[Step]:
+    """Ask for what leads to the target, to what that builds on, and so on."""
+    asked = {target}
+    waiting = deque((target,))
+    steps: list[Step] = []
+    while waiting:
+        image = waiting.popleft()
+        for delta in deltas_to(image):
+            if len(steps) == MOST_DELTAS:
+                return steps
+            steps.append(Step(delta, image))
+            if delta.told.needs <= here:
+                continue
+            for base in sorted(delta.bases - asked):
+                if len(asked) < MOST_IMAGES:
+                    asked.add(base)
+                    waiting.append(base)
+    return steps
+
+
+def fetch(repository: Repository, step: Step, stack: ExitStack, tmp: str | None = None) -> Spool:
+    """Fetch the bundle of a step; :class:`RegistryError` where it is not what the registry told."""
+    manifest = repository.manifest("sha256:" + step.delta.manifest.hex())
+    bundle = artifacts.bundle_of(repository, manifest)
+    subject = sha256_of(get_text(get(manifest.value, "subject"), "digest"))
+    if bundle is None or subject != step.makes or bundle.size != step.delta.told.size:
+        raise repository.failed("lists a bundle that is not for this image, or is another one than it says")
+    spool = stack.enter_context(closing(Spool(tmp)))
+    artifacts.fetch(repository, bundle, spool, tmp)
+    return spool
