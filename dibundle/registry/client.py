@@ -11,15 +11,13 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlencode, urljoin
 
-import urllib3
-
 from dibundle import digest
 from dibundle.archive.readat import MemoryBytes, ReadAt
 from dibundle.errors import RegistryError
 from dibundle.image import document
 from dibundle.image.forms import OCI_INDEX, OCI_MANIFEST, to_json
 from dibundle.registry.reference import Reference
-from dibundle.registry.transport import Answer, Settings, Transport, UnansweredError, brief, said
+from dibundle.registry.transport import Answer, ConnectionFailure, Settings, Transport, UnansweredError, brief, said
 
 DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -102,7 +100,7 @@ class Repository:
                         raise self._transport.failed(f"sends more than the {size:,} bytes of {digest.text(wanted)}")
                     whole.update(piece)
                     yield piece
-            except urllib3.exceptions.HTTPError as error:
+            except ConnectionFailure as error:
                 reason = brief(error)
             if at == size:
                 break
@@ -205,7 +203,7 @@ class Repository:
                     raise self._transport.failed(f"answers with another range than from byte {at:,} on")
                 skip = 0
             elif response.status >= 500 or response.status == 429:
-                raise urllib3.exceptions.HTTPError(f"status {response.status}")
+                raise ConnectionFailure(f"status {response.status}")
             elif response.status != 200:
                 raise self._transport.failed(f"does not have a blob that it should have: status {response.status}")
             for piece in response.stream(1 << 18, decode_content=False):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from dibundle import __version__
@@ -29,11 +29,13 @@ except ModuleNotFoundError as missing:  # an optional extra: most people move bu
         "registries need urllib3, which is not installed", hint="pip install 'dibundle[registry]'"
     ) from missing
 
+ConnectionFailure = urllib3.exceptions.HTTPError
 REDIRECTS: Final = 5
 SMALL: Final = 4 << 20  # bytes of a manifest or of another document
 _AGAIN: Final = (429, 500, 502, 503, 504)
 _MOVED: Final = (301, 302, 303, 307, 308)
 _MOST_PAUSE: Final = 30.0
+_LITTLE: Final = 65536  # bytes that are read rather than a connection closed
 _PATIENCE: Final = 5  # timeouts that a whole document may take
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]{1,65536}")
 
@@ -51,17 +53,6 @@ class Settings:
     pause: float = 0.5
     timeout: float = 60.0
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
-
-
-class Response(Protocol):
-    """What is used of urllib3's response."""
-
-    status: int
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers, in any case of letters."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +114,7 @@ class Transport:
             try:
                 with self._opened(method, url, headers or {}, body) as (response, final):
                     answer = Answer(response.status, response.headers, self._small(response, method), final)
-            except urllib3.exceptions.HTTPError as error:
+            except ConnectionFailure as error:
                 reason = brief(error)
                 continue
             if answer.status not in _AGAIN:
@@ -276,8 +267,10 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 
 def _finish(response: urllib3.BaseHTTPResponse) -> None:
-    """Let a connection be used again where its body was read to the end; else close it."""
-    if response.length_remaining == 0:
+    """Let a connection be used again where little or nothing of its body is left to read; else close it."""
+    left = response.length_remaining
+    if left is not None and left <= _LITTLE:
+        response.drain_conn()
         response.release_conn()
     else:
         response.close()
