@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from dibundle.delta import codecs, zstd
+from dibundle.errors import BundleError
 
 if TYPE_CHECKING:
     from dibundle.delta.layout import Plan
@@ -77,10 +78,20 @@ def encode(target: bytes, source: bytes, options: Options, plan: Plan | None = N
     """
     best = Encoded(codecs.STORED, target)
     for tried in _candidates(target, source, options, plan):
-        smaller = len(tried.payload) < len(best.payload)
-        if smaller and codecs.decode(tried.codec, tried.payload, source, len(target)) == target:
+        if len(tried.payload) >= len(best.payload):
+            continue
+        if _makes(tried, source, target):
             best = tried
+        elif options.codec != "zstd":  # the others may have been left out for the sake of this one
+            return encode(target, source, replace(options, codec="zstd"))
     return best
+
+
+def _makes(tried: Encoded, source: bytes, target: bytes) -> bool:
+    try:
+        return codecs.decode(tried.codec, tried.payload, source, len(target)) == target
+    except BundleError:
+        return False
 
 
 def _candidates(target: bytes, source: bytes, options: Options, plan: Plan | None) -> Iterator[Encoded]:

@@ -17,6 +17,7 @@ HOLE, DATA, TABLE, CODE = range(4)
 
 _M32: Final = 0xFFFFFFFF
 _M64: Final = (1 << 64) - 1
+_FARTHEST: Final = 1 << 40  # how far an operand can say that something went: a program's space in layout.py
 
 
 class Region(NamedTuple):
@@ -98,7 +99,9 @@ class Walker:
 
     def _count(self, address: int, shift: int) -> None:
         assert self.votes is not None
-        self.votes[address & _M64, (shift + (1 << 63) & _M64) - (1 << 63)] += 1
+        shift = (shift + (1 << 63) & _M64) - (1 << 63)
+        if abs(shift) <= _FARTHEST:  # else what is there in the target is no address
+            self.votes[address & _M64, shift] += 1
 
     def _alike(self, at: int) -> bool:
         """Whether the byte before ``at`` is the same in the target, if that is asked for."""

@@ -617,6 +617,7 @@ enum { RELINK, MASK, VOTE };
 #define BUCKETS 65536
 #define MAX_STEPS (1 << 21)
 #define MAX_TABLES 16 /* regions of jump tables */
+#define FARTHEST ((uint64_t)1 << 40) /* how far an operand can say that something went: layout.py's space */
 
 typedef struct {
     const step_t *steps;
@@ -699,6 +700,8 @@ static inline void mark(const walk_t *w, uint64_t address)
 
 static inline void vote(walk_t *w, uint64_t address, uint64_t shift)
 {
+    if (shift + FARTHEST > 2 * FARTHEST)
+        return; /* what is there in the target is no address */
     if (w->count == w->room) {
         vote_t *more = realloc(w->votes, (size_t)w->room * 2 * sizeof *more);
         if (!more) {

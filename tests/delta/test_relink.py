@@ -219,3 +219,16 @@ def test_random_headers_take_no_memory(values, rest):
 def test_headers_out_of_bounds_are_refused(header, wrong):
     with pytest.raises(BundleError, match=wrong):
         relink.decode(relink._write(header) + cover.encode(bytes(100), b"", covers.Covers()), bytes(100), 0)
+
+
+def test_pointers_overwritten_by_other_data_tell_of_no_move(monkeypatch):
+    where = Region(0, 64, 0x1000, 0, walker.POINTERS)
+    steps = [Step(0x1000, 0, DATA), Step(0x2000, 16, DATA), Step(0x3000, 0, HOLE)]
+    plan = layout.Plan(
+        regions=[where], sections=[Section(0, 64, 0x1000)], fixed=steps, first=relink.columns(steps), records=[]
+    )
+    source = (0x2010).to_bytes(8, "little") * 8
+    target = (0x7FFF << 48).to_bytes(8, "little") * 8
+    made = twins(monkeypatch, relink, layout, lambda: layout.fixed_steps(plan, source, target, array("q", (0, 0, 64))))
+    assert made[0] == made[1]
+    assert all(abs(step.shift) < relink.MAX_ADDRESS for step in made[0])
