@@ -22,6 +22,7 @@ class Inflater:
     ``feed`` returns at most ``limit`` bytes of content; while it returns something, ``feed(b"")`` asks for more from
     what it holds. An empty result means that more input is needed, or that the body has ended: ``ended`` tells, and
     ``used`` how many bytes it has. Bytes behind the end are taken and dropped. ``sure_bits`` belong to it in any case.
+    ``first_tokens``: literals and matches of the first block so far.
     """
 
     def __init__(self) -> None:
@@ -32,10 +33,11 @@ class Inflater:
         self._input = b""
         self._at = 0
         self._out = ctypes.create_string_buffer(1)
-        self._told = array("q", (0, 0, 0))
+        self._told = array("q", (0, 0, 0, 0))
         self.ended = False
         self.used = 0
         self.sure_bits = 0
+        self.first_tokens = 0
 
     def __del__(self) -> None:
         if getattr(self, "_handle", 0):
@@ -78,6 +80,7 @@ class Inflater:
             raise ArchiveError("deflate data is damaged", hint="copy or download the file again")
         self._at += self._told[0]
         self.sure_bits = max(0, 8 * (self._told[2] - _AHEAD))
+        self.first_tokens = self._told[3]
         if self._told[1]:
             self.ended = True
             self.used = self._told[2]

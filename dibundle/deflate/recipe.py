@@ -19,7 +19,9 @@ from dibundle.errors import ArchiveError, BundleError
 from dibundle.native.library import Buffer, Pinned
 
 _SLICE: Final = 1 << 20  # content given to the encoders at a time
-_FIRST: Final = 64 << 10  # the same for the first of it, while most candidates are wrong
+_FIRST: Final = 64 << 10  # the same for the first of it, until a block has ended
+_HELD: Final = 1 << 20  # content that may go by before a block has ended: then all candidates start
+_CHUNK: Final = 65_535  # bytes of content that some encoders take at a time
 _BODY_SLICE: Final = 64 << 10  # of the body at a time: it bounds how many blocks come to light at once
 _WAITING: Final = 32 << 20  # bytes of the body, or 512 times its blocks, that candidates may leave waiting
 _FREE: Final = 64 << 10  # literal bytes that a candidate may need in any case,
@@ -152,12 +154,19 @@ def probe(first: bytes, candidates: Iterable[Candidate] = CANDIDATES) -> list[Ca
 
 
 class Search:
-    """``find`` piece by piece."""
+    """``find`` piece by piece.
+
+    Candidates start when there is content behind the first block: where that ends tells most of them apart. A layer of
+    62 to 82 MB by a writer that none of them is (17 were tried: pigz, igzip, zlib-ng, libdeflate, zlib with other
+    settings) costs 0.001 to 0.12 s; with all candidates at work from the start pigz' and zlib-ng's cost 0.1 to 0.7 s.
+    """
 
     def __init__(self, candidates: Iterable[Candidate] = CANDIDATES) -> None:
         self._inflater = Inflater()
         self._real = _Real()
-        self._runs = [_Run(candidate) for candidate in candidates]
+        self._waiting = list(candidates)
+        self._held: list[bytes] = []  # the content that has gone by while they wait
+        self._runs: list[_Run] = []
         self._content = 0
 
     @property
@@ -168,7 +177,7 @@ class Search:
     @property
     def candidates(self) -> list[Candidate]:
         """Those that are left."""
-        return [run.candidate for run in self._runs]
+        return self._waiting or [run.candidate for run in self._runs]
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
         """Take a piece of the body and yield the content that it gives; iterate to the end before the next piece."""
@@ -176,10 +185,10 @@ class Search:
             if self.ended:
                 return
             data = piece[at : at + _BODY_SLICE]
-            if self._runs:
+            if self.candidates:
                 self._real.data += data
             while True:
-                limit = _FIRST if self._content < _SLICE and self._runs else _SLICE
+                limit = _FIRST if self._waiting else _SLICE
                 content = self._inflater.feed(data, limit)
                 data = b""
                 self._advance(content)
@@ -190,6 +199,7 @@ class Search:
     def finish(self) -> Found:
         """Say that the body is complete, and return the result; ``ArchiveError`` if it has not ended."""
         self._inflater.finish()
+        self._start()
         for run in self._runs:
             run.finish(self._real)
         self._judge()
@@ -200,6 +210,7 @@ class Search:
 
     def likely(self, content: int) -> Recipe | None:
         """Return the recipe of the first candidate without a difference so far, for a body of so much content."""
+        self._start()
         recipes = (run.recipe(content) for run in self._runs if run.difference is None)
         return next((recipe for recipe in recipes if recipe is not None), None)
 
@@ -207,17 +218,42 @@ class Search:
         """Let all runs encode content, which has just been decoded, and compare."""
         self._content += len(content)
         marks = self._inflater.marks()
-        if not self._runs:
+        if not self.candidates:
             return
         real = self._real
         block_size = real.add(marks)
         real.limit = self._inflater.sure_bits
         real.ended = self._inflater.ended
+        if self._waiting:
+            self._held.append(content)
+            if not self._goes_on() and not real.ended and self._content < _HELD:
+                return
+            self._start(block_size)
+        else:
+            for run in self._runs:
+                run.encode(content, block_size)
         for run in self._runs:
-            run.encode(content, block_size)
             run.compare(real)
         self._judge()
         real.forget(min((run.real_bit for run in self._runs), default=None))
+
+    def _goes_on(self) -> bool:
+        """Whether there is content behind the first block."""
+        marks = self._real.marks
+        return len(marks) > 1 and marks[1].content < self._content
+
+    def _start(self, block_size: int = 0) -> None:
+        """Start those that wait and may have written a first block like this one, with what has gone by."""
+        held = b"".join(self._held)
+        marks = self._real.marks
+        is_all = self._real.ended and not self._goes_on()  # then the first block ends where the content does: anywhere
+        for candidate in self._waiting:
+            if marks and not is_all and not _may_begin(candidate, marks, self._inflater.first_tokens):
+                continue
+            run = _Run(candidate)
+            run.encode(held, block_size)
+            self._runs.append(run)
+        self._waiting, self._held = [], []
 
     def _judge(self) -> None:
         """Drop the runs that are hopeless, and those with a difference that another run has passed without any."""
@@ -229,6 +265,22 @@ class Search:
             for run in self._runs
             if run.difference is None or (run.difference >= passed and not run.is_hopeless(self._real))
         ]
+
+
+def _may_begin(candidate: Candidate, marks: list[Mark], tokens: int) -> bool:
+    """Whether an encoder may write this first block, with more content behind it (spec/deflate.md, "Blocks").
+
+    ``tokens``: how many it has, so far if there is no second mark.
+    """
+    if marks[0].type == encoders.STORED or encoders.is_pgzip(candidate.encoder):
+        return True  # which does not show its tokens, or ends a block where the parameter says
+    has_ended = len(marks) > 1
+    if candidate.encoder == encoders.KLAUSPOST or (candidate.encoder, candidate.level) == (encoders.GO, 1):
+        return not has_ended or marks[1].content % _CHUNK == 0
+    most = 1 << 14 if candidate.encoder == encoders.GO else (1 << (candidate.parameter or 9) + 6) - 1
+    if candidate.encoder == encoders.GNU and tokens % 4096 == 0:
+        return True
+    return tokens == most if has_ended else tokens < most
 
 
 class _Real:

@@ -2137,6 +2137,9 @@ typedef struct {
     int32_t distance;          /* of the match */
     int literals, distances, listed, known; /* the header that is being read */
     int64_t content;                        /* given out */
+    int64_t matched;                        /* of the first block, the bytes of matches but one for each */
+    int64_t first;                          /* its tokens, when the second starts */
+    int blocks;                             /* started, 2 for any more */
     int32_t kept;                           /* of window, which ends with the latest byte */
     marks_t marks;
     uint8_t listing[19], lengths[320];
@@ -2332,6 +2335,7 @@ static int inflate_fast(inflate_t *f, flow_t *flow)
         }
         bits >>= entry & 63;
         count -= (int)(entry & 63);
+        f->matched += length - 1;
         if (distance > out - flow->start) {
             f->left = length;
             f->distance = distance;
@@ -2385,6 +2389,7 @@ static int inflate_symbol(inflate_t *f, flow_t *flow)
         f->distance = value_of(distance, rest);
         if (too_far(f, flow, f->distance))
             return -1;
+        f->matched += f->left - 1;
         used += (int)(distance & 63);
         f->state = IN_MATCH;
     }
@@ -2437,8 +2442,12 @@ static int inflate_start(inflate_t *f, flow_t *flow)
     int64_t bit = 8 * f->consumed - f->count;
     int kind = (int)drop(f, 3), type = kind >> 1;
     f->last = kind & 1;
-    if (!marks_add(&f->marks, bit, f->content + (flow->out - flow->start), 2 * type + f->last))
+    int64_t content = f->content + (flow->out - flow->start);
+    if (!marks_add(&f->marks, bit, content, 2 * type + f->last))
         return NO_MEMORY;
+    if (f->blocks == 1)
+        f->first = content - f->matched;
+    f->blocks += f->blocks < 2;
     if (type == STORED)
         drop(f, f->count & 7);
     else if (type == FIXED)
@@ -2559,8 +2568,9 @@ EXPORT int64_t dib_inflate_free(void *handle)
 
 /* Decode n bytes of a body into out; return how many bytes of content that gave.
  *
- * told: bytes of in that were read, 1 if the stream has ended, and if so the bytes of the body in all. Of what is read
- * behind the end nothing counts: the caller goes by the latter. Call again with the rest of the input, with none of it if the room was filled. */
+ * told: bytes of in that were read, 1 if the stream has ended, if so the bytes of the body in all, and the tokens of
+ * the first block so far (of a stored one its bytes). Of what is read behind the end nothing
+ * counts: the caller goes by the third. Call again with the rest of the input, with none of it if the room was filled. */
 EXPORT int64_t dib_inflate_run(void *handle, const uint8_t *in, int64_t n, uint8_t *out, int64_t room, int64_t *told)
 {
     inflate_t *f = handle;
@@ -2574,6 +2584,7 @@ EXPORT int64_t dib_inflate_run(void *handle, const uint8_t *in, int64_t n, uint8
     told[0] = flow.in - in;
     told[1] = f->state == AT_END;
     told[2] = f->consumed;
+    told[3] = f->blocks == 2 ? f->first : f->content - f->matched;
     return flow.out - out;
 }
 

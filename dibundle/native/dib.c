@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ABI 6
+#define ABI 7
 #define MALFORMED (-1)
 #define NO_MEMORY (-2)
 

@@ -13,7 +13,7 @@ from array import array
 from pathlib import Path
 from typing import Final
 
-ABI: Final = 6
+ABI: Final = 7
 """What ``dib_abi()`` of a library that fits this package returns: raised with every change of a C signature."""
 
 Buffer = bytes | bytearray | memoryview
