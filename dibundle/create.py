@@ -33,6 +33,7 @@ from dibundle.progress import Progress, Silent
 
 NAMES_SHARE = 0.05  # names for listing may take this share of a bundle ...
 NAMES_FLOOR = 2048  # ... or so many bytes
+AHEAD = 4  # frames for each worker that may be at work, waiting or encoded: nobody stands idle behind a slow one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +217,7 @@ def _encode(
     spool: Spool,
     progress: Progress,
 ) -> Iterator[Frame]:
-    """Encode the frames of all targets on all workers, in order; at most ``workers`` of them are in memory."""
+    """Encode the frames of all targets on all workers, in order; at most ``workers`` of them are in memory decoded."""
     drafts = [(item, item.digest_text(), draft) for item in composed for draft in item.frames.drafts]
     patched = sum(draft.size for _, _, draft in drafts if draft.old)
     patch = replace(options.patch, little=patched) if patched <= choose.LITTLE else options.patch
@@ -237,7 +238,7 @@ def _encode(
         return _frame(draft, encoded.codec, encoded.payload)
 
     for item, hex_digits, draft in drafts:
-        if len(running) == workers:
+        if len(running) == AHEAD * workers:
             yield finish()
         running.append((item, draft, executor.submit(encode, draft, hex_digits)))
     while running:
