@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -75,6 +76,15 @@ def scan(source: ReadAt) -> TarIndex:
     except _StopReading as stop:
         problem = f"{stop} at byte {stop.offset}"
     return TarIndex(entries, end, source.size, problem)
+
+
+def arriving(source: ReadAt) -> Iterator[Entry]:
+    """Yield the entries of a tar that is still coming, each as soon as its headers are here; never raises by itself.
+
+    ``source`` may say that it is larger than it is and give fewer bytes than it is asked for at its end.
+    """
+    with suppress(_StopReading):
+        yield from _entries(_Headers(source))
 
 
 class _StopReading(Exception):  # noqa: N818 - it says where an index ends, and never leaves this module

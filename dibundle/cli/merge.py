@@ -39,6 +39,7 @@ def command(sources: tuple[str, ...], output: str, level: int, tmp: str | None, 
     with ExitStack() as stack:
         destination = Destination(output)
         opened = open_sources(sources, stack, tmp=tmp)
+        opened.ask_engines()  # to compare anew takes all of an image
         opened.refuse_overwriting(destination)
         if len(opened.bundles) < 2:
             raise UsageError(f"{len(opened.bundles)} bundles given, merging takes two or more")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Collection
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Final
 
 from dibundle.archive.readat import Spool, check_room
+from dibundle.archive.sieve import sieve
 from dibundle.errors import FileError, UsageError
 
 _SAVE: Final = {
@@ -37,8 +39,19 @@ def path_of(name: str) -> str:
     return path if colon else rest
 
 
-def save(transport: str, reference: str, stack: ExitStack, *, tmp: str | None, platform: str | None = None) -> Spool:
-    """Ask an engine to save an image; return the archive in a temporary file that ``stack`` gives back."""
+def save(
+    transport: str,
+    reference: str,
+    stack: ExitStack,
+    *,
+    tmp: str | None,
+    platform: str | None = None,
+    sizes: Collection[int] | None = None,
+) -> Spool:
+    """Ask an engine to save an image; return the archive in a temporary file that ``stack`` gives back.
+
+    Where the ``sizes`` of the layers that will be read are known, the others are left out, see :func:`sieve`.
+    """
     inspect = _SAVE[transport]
     client = inspect[0]
     if not reference:
@@ -51,7 +64,8 @@ def save(transport: str, reference: str, stack: ExitStack, *, tmp: str | None, p
             f"{client} has no image {reference}: {_last(told.stderr)}", hint=f"see what there is: {client} images"
         )
     size = told.stdout.strip()
-    check_room(tmp, int(size) if size.isdigit() else 0)
+    room = int(size) if size.isdigit() else 0
+    check_room(tmp, room if sizes is None else min(room, sum(sizes)))
     spool = stack.enter_context(closing(Spool(tmp)))
     chosen = ["--platform", platform] if platform else []
     command = [client, "save", *chosen, *(["--multi-image-archive"] if client == "podman" else []), reference]
@@ -59,8 +73,11 @@ def save(transport: str, reference: str, stack: ExitStack, *, tmp: str | None, p
         assert saving.stdout
         assert saving.stderr
         try:
-            while piece := saving.stdout.read(1 << 20):
-                spool.write(piece)
+            if sizes is None:
+                while piece := saving.stdout.read(1 << 20):
+                    spool.write(piece)
+            else:
+                sieve(saving.stdout.read, spool, sizes)
         except BaseException:
             saving.kill()
             raise

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 from dibundle import parts
 from dibundle.archive.opener import Archive, from_fd
@@ -24,12 +25,21 @@ TrustCheck = Callable[[bytes, bytes], None]
 
 @dataclass(slots=True)
 class Sources:
-    """Opened arguments: archives, bundles as (name, stream), and of files by name device, inode and size."""
+    """Opened arguments: archives, bundles as (name, stream), and of files by name device, inode and size.
+
+    ``engines`` have not saved their images yet: each takes the sizes of the layers that will be read, or None for all.
+    """
 
     archives: list[Archive] = field(default_factory=list)
     bundles: list[tuple[str, Readable]] = field(default_factory=list)
     identities: dict[str, tuple[int, int]] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
+    engines: list[Callable[[Collection[int] | None], Archive]] = field(default_factory=list)
+
+    def ask_engines(self, sizes: Collection[int] | None = None) -> None:
+        """Have the engines save, if they have not yet; their archives are added."""
+        while self.engines:
+            self.archives.append(self.engines.pop(0)(sizes))
 
     def refuse_overwriting(self, destination: Destination) -> None:
         """Raise :class:`UsageError` where the output is one of the inputs, under whatever name."""
@@ -68,6 +78,7 @@ def open_sources(
 ) -> Sources:
     """Open every argument; ``-`` is stdin, and engines are asked for names such as ``docker-daemon:app:1``.
 
+    Where there is a bundle the engines are asked by :func:`all_bundles`, as what it reads is known then.
     Raises :class:`FileError` and :class:`ArchiveError`. Where a ``bundle_wanted`` is not found, an empty file is taken
     for what is left of one.
     """
@@ -80,34 +91,52 @@ def open_sources(
             continue
         engine = engine_of(name)
         if engine:
-            spool = save(*engine, stack, tmp=tmp, platform=platform)
-            sources.archives.append(_archive(spool.start(), name, b"", stack, tmp))
+            sources.engines.append(partial(_saved, name, engine, stack, tmp, platform))
             continue
-        fd = 0 if name == "-" else _open(path_of(name))
-        if fd:
-            stack.callback(os.close, fd)
-        shown = "stdin" if name == "-" else name
-        status = os.fstat(fd)
-        if stat.S_ISREG(status.st_mode):
-            sources.identities[shown] = (status.st_dev, status.st_ino)
-            sources.sizes[shown] = status.st_size - (os.lseek(fd, 0, os.SEEK_CUR))
-        head = _read_head(fd, shown)
+        shown, fd, head = _open_file(name, sources, stack)
         if _is_bundle(head) and parts.is_first(name):
             reader = parts.PartsReader(name, stack)
             sources.sizes[shown] = reader.size
             sources.bundles.append((shown, reader))
         elif _is_bundle(head):
             sources.bundles.append((shown, _Descriptor(fd, shown, head)))
-        elif not head and not stat.S_ISDIR(status.st_mode):
+        elif not head and not stat.S_ISDIR(os.fstat(fd).st_mode):
             empty.append((shown, fd))
         else:
             sources.archives.append(_archive(fd, shown, head, stack, tmp))
     for name in filter(registries.is_reference, names):
         _fetch(name, sources, stack, tmp, platform, bundle_wanted=bundle_wanted)
+    if not bundle_wanted or not sources.bundles:
+        sources.ask_engines()
     if bundle_wanted:
         _find_wrapped(sources, stack, tmp)
     _sort_out(empty, sources, stack, tmp, bundle_wanted=bundle_wanted)
     return sources
+
+
+def _open_file(name: str, sources: Sources, stack: ExitStack) -> tuple[str, int, bytes]:
+    """Open a file or stdin and note what it is; return the name to show, the descriptor and the first bytes."""
+    fd = 0 if name == "-" else _open(path_of(name))
+    if fd:
+        stack.callback(os.close, fd)
+    shown = "stdin" if name == "-" else name
+    status = os.fstat(fd)
+    if stat.S_ISREG(status.st_mode):
+        sources.identities[shown] = (status.st_dev, status.st_ino)
+        sources.sizes[shown] = status.st_size - (os.lseek(fd, 0, os.SEEK_CUR))
+    return shown, fd, _read_head(fd, shown)
+
+
+def _saved(
+    name: str,
+    engine: tuple[str, str],
+    stack: ExitStack,
+    tmp: str | None,
+    platform: str | None,
+    sizes: Collection[int] | None,
+) -> Archive:
+    spool = save(*engine, stack, tmp=tmp, platform=platform, sizes=sizes)
+    return _archive(spool.start(), name, b"", stack, tmp)
 
 
 def _fetch(
@@ -178,7 +207,11 @@ def all_bundles(sources: Sources, trust: TrustCheck | None = None) -> list[Bundl
     if not sources.bundles:
         given = ", ".join(archive.name for archive in sources.archives) or "nothing"
         raise UsageError(f"no bundle among the arguments ({given})", hint="give the .dib file too")
-    return [_bundle(name, stream, sources.sizes.get(name), trust) for name, stream in sources.bundles]
+    found = [_bundle(name, stream, sources.sizes.get(name), trust) for name, stream in sources.bundles]
+    manifests = [bundle.manifest for bundle in found]
+    sizes = {item.size for manifest in manifests for item in manifest.objects}
+    sources.ask_engines(sizes | {form.size for manifest in manifests for form in manifest.forms})
+    return found
 
 
 def _bundle(name: str, stream: Readable, size: int | None, trust: TrustCheck | None) -> BundleReader:

@@ -117,8 +117,10 @@ def test_a_folder_that_is_not_there(pair: Pair, tmp_path: Path) -> None:
 
 def test_out_is_a_folder(pair: Pair, tmp_path: Path) -> None:
     assert dib("create", pair.base, pair.target, tmp_path).code == 3
-    assert dib("apply", pair.base, pair.bundle, "-o", tmp_path).code == 3
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "example.com_app_2.tar").mkdir()  # a folder is where targets go, but not over another
+    assert dib("apply", pair.base, pair.bundle, "-o", tmp_path).code == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["example.com_app_2.tar"]
 
 
 # Closed pipes
