@@ -246,13 +246,15 @@ def _wanted(item: BaseObject, form: Form | None) -> Wanted:
     if form is None:
         return Wanted(item.digest, item.size)
     return Wanted(
-        item.digest, item.size, of=Wanted(form.digest, form.size), make=partial(_make, form.packing, item.size)
+        item.digest, item.size, of=Wanted(form.digest, form.size), make=partial(_make, form, item.size)
     )
 
 
-def _make(packed: bytes, size: int, content: Iterable[bytes]) -> Iterator[bytes | memoryview]:
+def _make(form: Form, size: int, content: Iterable[bytes]) -> Iterator[bytes | memoryview]:
     """Yield a compressed layer of ``size`` bytes made of its content."""
-    parts, plain = packing.read(packed)
+    parts, plain = packing.read(form.packing)
+    if packing.content_size(parts) != form.size:
+        raise BundleError(f"a form of {form.size} bytes takes {packing.content_size(parts)} bytes of content")
     if packing.cost(parts) > packing_limit(size):
         raise BundleError("bundle over a limit: a layer takes too long to compress for its size")
     packer = packing.Packer(parts, plain)

@@ -42,7 +42,7 @@ def text_of(bundle: BundleReader) -> bytes | None:
             readable = False
             continue
         source = b"".join(hex_digits[item.offset : item.offset + item.length] for item in frame.sources)
-        parts.append(codecs.decode(frame.codec, stored, source, frame.size))
+        parts.append(codecs.decode(frame.codec, stored, source, frame.size, manifest.reencoders))
     return b"".join(parts) if readable else None
 
 

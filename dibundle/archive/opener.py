@@ -13,7 +13,7 @@ from dibundle import compression
 from dibundle.archive.readat import FileBytes, ReadAt, Slice, Spool, copy_chunks
 from dibundle.archive.tar import TarIndex, scan
 from dibundle.archive.tree import TreeBytes, is_layout
-from dibundle.errors import ArchiveError, FileError
+from dibundle.errors import ArchiveError, BundleError, FileError
 
 _SAVE_HINT = 'make an image archive with "docker save -o FILE IMAGE"'
 _HEAD = 1024
@@ -143,7 +143,7 @@ def _refuse_other_formats(name: str, head: bytes, packed: str | None) -> None:
             hint=f"rebuild the image archive first: dib apply BASE {name} -o target.tar",
         )
     if head.startswith(b"\x89DIB"):
-        raise ArchiveError(
+        raise BundleError(
             f"{name} looks like a dib bundle damaged by a text-mode transfer", hint="copy it again in binary mode"
         )
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):

@@ -175,7 +175,7 @@ class Manifest:
             targets=targets,
             about=_read_about(about, len(targets)) if about is not None else None,
             names=_read_names(names, len(targets)) if names is not None else None,
-            forms=_read_forms(forms, len(objects)) if forms is not None else (),
+            forms=_read_forms(forms, objects) if forms is not None else (),
         )
         manifest.check_limits()
         return manifest
@@ -281,12 +281,14 @@ def _read_objects(data: bytes) -> tuple[BaseObject, ...]:
     return objects
 
 
-def _read_forms(data: bytes, objects: int) -> tuple[Form, ...]:
+def _read_forms(data: bytes, objects: tuple[BaseObject, ...]) -> tuple[Form, ...]:
     reader = Structure(data, "section 6")
     forms: list[Form] = []
     for _ in range(reader.array("forms", minimum=1, maximum=c.MAX_OBJECTS)):
         reader.array("fields of a form", minimum=4, maximum=4)
-        number = reader.integer("object", maximum=objects - 1)
+        number = reader.integer("object", maximum=len(objects) - 1)
+        if objects[number].kind != c.KIND_OTHER:
+            raise BundleError(f"malformed bundle: a form of object {number}, which is no blob as stored")
         if forms and number <= forms[-1].object:
             raise BundleError("malformed bundle: the forms of section 6 are not in ascending order")
         forms.append(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Protocol
 
@@ -116,7 +116,8 @@ class _FrameFeed:
         return self._ahead and (not self._waiting or self._waiting + need <= AHEAD)
 
     def _decode(self, index: int, frame: Frame, stored: bytes) -> Decoded:
-        return codecs.decode(frame.codec, stored, self._source(index, frame), frame.size)
+        reencoders = self._reader.manifest.reencoders
+        return codecs.decode(frame.codec, stored, self._source(index, frame), frame.size, reencoders)
 
     def _source(self, index: int, frame: Frame) -> bytearray:
         """Return the source of a frame, for the decoder to use up."""
@@ -192,7 +193,7 @@ def rebuild(manifest: Manifest, target_index: int, reader: BundleReader, base: B
 def _pieces(manifest: Manifest, target: Target, base: Base, plan: Plan, streams: _Streams) -> Iterator[Decoded]:
     rebuilder = _Rebuilder(base, plan, streams)
     with ThreadPoolExecutor(PACKERS) as pool:
-        packing = _Packing(streams, pool, packing_limit(target.size))
+        packing = _Packing(streams, pool, packing_limit(target.size), manifest.reencoders)
         for number, step in enumerate(walk(target.columns, base, [item.size for item in manifest.objects])):
             if isinstance(step, Begin):
                 packing.begin(step)
@@ -234,18 +235,22 @@ class _Rebuilder:
 
 
 class _Packing:
-    """Packs content while a packing is open; ``limit`` bytes of it in all, slow levels counted more."""
+    """Packs content while a packing is open; ``limit`` bytes of it in all, slow levels counted more.
 
-    def __init__(self, streams: _Streams, pool: Executor, limit: int) -> None:
+    ``reencoders``: those that the bundle lists.
+    """
+
+    def __init__(self, streams: _Streams, pool: Executor, limit: int, reencoders: Collection[int]) -> None:
         self._streams = streams
         self._pool = pool
         self._limit = limit
+        self._reencoders = reencoders
         self._left = 0
         self.packer: Packer | None = None
 
     def begin(self, step: Begin) -> None:
         """Read a packing."""
-        parts, plain = packing.read(b"".join(self._streams.read(TEXT_STREAM, step.packing)))
+        parts, plain = packing.read(b"".join(self._streams.read(TEXT_STREAM, step.packing)), self._reencoders)
         self._limit -= packing.cost(parts)
         if self._limit < 0:
             raise BundleError("bundle over a limit: its layers take too long to compress for their size")

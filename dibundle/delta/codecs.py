@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 
+from dibundle.deflate import encoders
 from dibundle.delta import zstd
 from dibundle.errors import BundleError
 
@@ -26,12 +28,19 @@ NAMES = {
 }
 
 
-def decode(codec: int, payload: bytes, source: bytes | bytearray, size: int) -> bytes | bytearray:
+def decode(
+    codec: int,
+    payload: bytes,
+    source: bytes | bytearray,
+    size: int,
+    reencoders: Collection[int] = encoders.KNOWN,
+) -> bytes | bytearray:
     """Return the ``size`` bytes that ``payload`` makes of ``source`` (empty for codecs that take none).
 
-    A source that can be written to is used up: nobody else may need it.
+    A source that can be written to is used up: nobody else may need it. ``reencoders``: those that may occur.
     """
-    data = _DECODERS[codec](payload, source, size)
+    decoder = partial(_unpack, reencoders=reencoders) if codec == UNPACK else _DECODERS[codec]
+    data = decoder(payload, source, size)
     if len(data) != size:
         raise BundleError(f"malformed bundle: a {NAMES[codec]} frame holds {len(data)} bytes, wanted {size}")
     return data
@@ -72,15 +81,15 @@ def _relink(payload: bytes, source: bytes | bytearray, size: int) -> bytearray:
     return relink.decode(payload, source, size)
 
 
-def _unpack(payload: bytes, source: bytes | bytearray, size: int) -> bytearray:
+def _unpack(payload: bytes, source: bytes | bytearray, size: int, reencoders: Collection[int]) -> bytearray:
     from dibundle.delta import unpack
 
-    return unpack.decode(payload, source, size, _decode_inner)
+    return unpack.decode(payload, source, size, _decode_inner, reencoders)
 
 
 def _decode_inner(codec: int, payload: bytes, source: bytes | bytearray, size: int) -> bytes | bytearray:
     """Decode a payload within another: one that is not such itself."""
-    if codec not in _DECODERS or codec == UNPACK:
+    if codec not in _DECODERS:
         raise BundleError(f"malformed bundle: codec {codec} within an unpack payload")
     return decode(codec, payload, source, size)
 
@@ -92,6 +101,5 @@ _DECODERS: dict[int, Callable[[bytes, bytes | bytearray, int], bytes | bytearray
     VCDIFF: _vcdiff,
     COVER: _cover,
     RELINK: _relink,
-    UNPACK: _unpack,
 }
-KNOWN = frozenset(_DECODERS)
+KNOWN = frozenset((*_DECODERS, UNPACK))

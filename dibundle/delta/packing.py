@@ -7,7 +7,7 @@ makes of a stretch of content. A gzip layer is a plain header, a body and a plai
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from typing import Final, NamedTuple
 
@@ -92,8 +92,11 @@ def write(parts: Sequence[Part]) -> bytes:
     return bytes(out) + b"".join(literals)
 
 
-def read(data: bytes) -> tuple[list[Part], bytes]:
-    """Return the parts and what follows them; ``BundleError`` for anything that :func:`write` does not write."""
+def read(data: bytes, listed: Collection[int] = encoders.KNOWN) -> tuple[list[Part], bytes]:
+    """Return the parts and what follows them; ``BundleError`` for anything that :func:`write` does not write.
+
+    ``listed``: the re-encoders that may occur, those of the bundle's section 1.
+    """
     reader = Numbers(data)
     count = reader.number()
     if count > MAX_PARTS:
@@ -124,6 +127,8 @@ def read(data: bytes) -> tuple[list[Part], bytes]:
             edits_of.append(Edit(copied=copied, dropped=dropped, count=size, literals=literals))
         recipe = Recipe(encoder=reencoder >> 4, level=reencoder & 15, parameter=parameter, edits=tuple(edits_of))
         recipe.check()
+        if reencoder not in listed:
+            raise BundleError(f"malformed bundle: re-encoder {reencoder} is used, but not listed in section 1")
         parts.append(Body(content, recipe))
     return parts, data[at:]
 

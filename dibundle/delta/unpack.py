@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import zlib
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
+from dibundle.deflate import encoders
 from dibundle.delta import packing, streams, zstd
 from dibundle.delta.numbers import Numbers, number
 from dibundle.delta.packing import Packer
@@ -71,12 +72,18 @@ def write(
     return head + stored + packed_table + inner
 
 
-def decode(payload: bytes, source: bytes | bytearray, size: int, decode_inner: Decode) -> bytearray:
+def decode(
+    payload: bytes,
+    source: bytes | bytearray,
+    size: int,
+    decode_inner: Decode,
+    reencoders: Collection[int] = encoders.KNOWN,
+) -> bytearray:
     """Return the ``size`` bytes that ``payload`` makes of ``source``; ``BundleError`` for anything malformed.
 
     ``decode_inner`` is :func:`codecs.decode`. Needs, beyond what the inner codec does, the unpacked source and target.
     """
-    codec, whole, streams_of, parts, inner = _read(payload, source)
+    codec, whole, streams_of, parts, inner = _read(payload, source, reencoders)
     if packing.cost(parts) > COST * size + COST_FLOOR:
         raise BundleError("bundle over a limit: a frame takes too long to compress for its size")
     plain, content = packing.plain_size(parts), packing.content_size(parts)
@@ -130,7 +137,9 @@ def inflate(data: bytes | bytearray, start: int, limit: int) -> tuple[bytes, int
     return (b"".join(pieces), start - len(inflater.unused_data)) if inflater.eof else None
 
 
-def _read(payload: bytes, source: bytes | bytearray) -> tuple[int, bool, Streams, list[packing.Part], bytes]:
+def _read(
+    payload: bytes, source: bytes | bytearray, reencoders: Collection[int]
+) -> tuple[int, bool, Streams, list[packing.Part], bytes]:
     """Return inner codec, whether the streams follow as they are, what they hold, parts and inner payload."""
     reader = Numbers(payload)
     codec, whole, total, count = reader.byte(), reader.byte(), reader.number(), reader.number()
@@ -146,7 +155,7 @@ def _read(payload: bytes, source: bytes | bytearray) -> tuple[int, bool, Streams
     reader.at += stored
     streams_of = _streams(Numbers(gaps).numbers(count), source, total)
     table = payload[reader.at : reader.at + table_stored]
-    parts, rest = packing.read(zstd.decompress(table, table_size, prefix=streams_of.lengths()))
+    parts, rest = packing.read(zstd.decompress(table, table_size, prefix=streams_of.lengths()), reencoders)
     if rest:
         raise BundleError("malformed bundle: bytes after a packing")
     return codec, bool(whole), streams_of, parts, payload[reader.at + table_stored :]

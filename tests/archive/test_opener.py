@@ -13,7 +13,7 @@ import pytest
 import zstandard
 
 from dibundle.archive.opener import from_fd, open_archive
-from dibundle.errors import ArchiveError, FileError
+from dibundle.errors import ArchiveError, BundleError, FileError
 from tests.builders import build_layer, file
 
 TAR = build_layer([file("a", b"content"), file("b")])
@@ -90,7 +90,6 @@ def test_a_tar_without_entries_opens(tmp_path):
     [
         (b"", "is empty"),
         (b"\x89DIB\r\n\x1a\n" + bytes(56), "is a dib bundle, not an image archive"),
-        (b"\x89DIB\n\x1a\n" + bytes(56), "damaged by a text-mode transfer"),
         (b"\n <!DOCTYPE html><html>", "is a web page"),
         (b"\xef\xbb\xbf<HTML>", "is a web page"),
         (b"PK\x03\x04" + bytes(600), "is a zip file"),
@@ -112,6 +111,11 @@ def test_what_is_no_archive_is_refused(tmp_path, data, message):
     assert caught.value.exit_code == 4
     assert caught.value.message.startswith(str(path))
     assert caught.value.hint or "found something else" in message
+
+
+def test_a_bundle_damaged_by_a_text_transfer_is_a_bad_bundle(tmp_path):
+    with pytest.raises(BundleError, match="damaged by a text-mode transfer"):
+        open_archive(put(tmp_path, b"\x89DIB\n\x1a\n" + bytes(56)))
 
 
 def test_a_directory_is_refused(tmp_path):
