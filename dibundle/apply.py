@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +19,7 @@ from dibundle.bundle.uses import makers, objects_used
 from dibundle.bundle.uses import order as make_order
 from dibundle.deflate import encoders
 from dibundle.delta import packing
-from dibundle.errors import BaseMismatchError, BundleError, UsageError
+from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, UsageError
 from dibundle.expect import Judged, refuse_claims
 from dibundle.image.reader import read_images
 from dibundle.image.serve import BaseObjects, Wanted
@@ -86,8 +86,9 @@ def apply_several(
             spool = stack.enter_context(_spool(manifest, number, options)) if base.missing(later) else None
             _make_target(bundle, number, base, needs[number], _tee(sinks.get(number), spool), options, progress)
             if spool:
-                made = stack.enter_context(from_fd(spool.start(), "a target before", spool_dir=options.tmp))
-                base.add([read_images(made)], later)
+                with suppress(ArchiveError):  # what is no image archive holds nothing; what is missing is told later
+                    made = stack.enter_context(from_fd(spool.start(), "a target before", spool_dir=options.tmp))
+                    base.add([read_images(made)], later)
 
 
 def _spool(manifest: Manifest, number: int, options: ApplyOptions) -> AbstractContextManager[Spool]:
@@ -245,9 +246,7 @@ def find_base(
 def _wanted(item: BaseObject, form: Form | None) -> Wanted:
     if form is None:
         return Wanted(item.digest, item.size)
-    return Wanted(
-        item.digest, item.size, of=Wanted(form.digest, form.size), make=partial(_make, form, item.size)
-    )
+    return Wanted(item.digest, item.size, of=Wanted(form.digest, form.size), make=partial(_make, form, item.size))
 
 
 def _make(form: Form, size: int, content: Iterable[bytes]) -> Iterator[bytes | memoryview]:

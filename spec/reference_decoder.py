@@ -1,15 +1,19 @@
 """Decode dib bundles, slowly and plainly: the specification in this directory, as a program.
 
-    python3 -I reference_decoder.py [BASE...] BUNDLE > OUT
+    python3 -I reference_decoder.py [--target NAME] [BASE...] BUNDLE > OUT
 
 It is written from the texts beside it alone and shares nothing with any other implementation. The sections that a
-part stands for are named in its comments. Exit codes: 0 done, 2 usage, 3 file or system, 5 the bundle is malformed or
-over a limit, 6 the base is wrong or damaged, 7 the bundle is damaged.
+part stands for are named in its comments. Of several targets NAME chooses one: the name of an image, or sha256: and
+the digits of an image ID or of the target's digest.
+
+Exit codes: 0 done, 2 usage, 3 file or system, 5 the bundle is malformed or over a limit, 6 the base is wrong or
+damaged, 7 the bundle is damaged.
 """
 
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import hashlib
 import lzma
@@ -310,6 +314,7 @@ class Target:
     frames: int
     segments: list[tuple[int, bytes]]
     program: list[bytes]
+    names: set[str] = field(default_factory=set)  # all that it may be called by
 
     @property
     def digest_text(self) -> bytes:
@@ -373,7 +378,7 @@ def read_sections(bundle: Bundle, manifest: bytes, at: int) -> None:
     end = read_frames(bundle, Msgpack(sections[5]), at)
     read_targets(bundle, Msgpack(sections[7]))
     if 2 in sections:
-        read_about(Msgpack(sections[2]), len(bundle.targets))
+        read_about(bundle, Msgpack(sections[2]))
     if 4 in sections:
         read_names(Msgpack(sections[4]), len(bundle.targets))
     if 6 in sections:
@@ -471,7 +476,8 @@ def read_target(pack: Msgpack, first: int) -> Target:
     lengths.end()
     need(sum(length for length, _ in segments) == size, "the segments do not add up to the target")
     pack.array(26)
-    return Target(size, digest, rest, tail, first, frames, segments, [pack.bin() for _ in range(26)])
+    program = [pack.bin() for _ in range(26)]
+    return Target(size, digest, rest, tail, first, frames, segments, program, {f"sha256:{digest.hex()}"})
 
 
 def check_spans(bundle: Bundle, target: Target) -> None:
@@ -487,12 +493,13 @@ def check_spans(bundle: Bundle, target: Target) -> None:
     need(len(target.program[0]) <= 65536 + target.size // 32, "a program has too many operations")
 
 
-def read_about(pack: Msgpack, targets: int) -> None:
-    """Section 2, which has no influence: check its form (3.4)."""
+def read_about(bundle: Bundle, pack: Msgpack) -> None:
+    """Section 2, which has no influence on the output: check its form (3.4), and note what targets are called."""
     pack.array(3)
     read_images(pack)
-    for _ in range(pack.array(targets)):
-        read_images(pack)
+    pack.array(len(bundle.targets))
+    for target in bundle.targets:
+        target.names |= read_images(pack)
     for _ in range(pack.array(most=1024)):
         pack.array(2)
         pack.text(4096)
@@ -500,15 +507,18 @@ def read_about(pack: Msgpack, targets: int) -> None:
     pack.end()
 
 
-def read_images(pack: Msgpack) -> None:
-    """Check the form of an array of images."""
+def read_images(pack: Msgpack) -> set[str]:
+    """Check the form of an array of images, and give their names and ids."""
+    names = set()
     for _ in range(pack.array(most=65536)):
         pack.array(3)
-        for _ in range(pack.array(most=65536)):
-            pack.text(4096)
-        need(len(pack.bin()) in {0, 32}, "an image id of another length")
+        names |= {pack.text(4096) for _ in range(pack.array(most=65536))}
+        image_id = pack.bin()
+        need(len(image_id) in {0, 32}, "an image id of another length")
+        names.add(f"sha256:{image_id.hex()}")
         diff_ids = pack.bin()
         need(len(diff_ids) % 32 == 0 and len(diff_ids) <= 32 * 65536, "diffIDs of another length")
+    return names
 
 
 def read_names(pack: Msgpack, targets: int) -> None:
@@ -533,6 +543,38 @@ def read_forms(bundle: Bundle, pack: Msgpack) -> None:
         last = form.object
         bundle.forms.append(form)
     pack.end()
+
+
+# --- dib.md, 3.1: what a target uses, and which targets are made first ----------------------------------------------
+
+SEEK, TAKES = 0, bytes((1, 2, 3, 7))  # keep, mode, patch and replace take from the cursor
+
+
+def used_objects(bundle: Bundle, target: Target) -> set[int]:
+    """List the objects that a target uses."""
+    used, seeks = set(), Column(target.program[1])
+    while seeks.at < len(seeks.data):
+        used.add(seeks.next())
+    before, _, _ = target.program[0].partition(bytes((SEEK,)))
+    if any(operation in TAKES for operation in before):
+        used.add(0)
+    for frame in bundle.frames[target.first : target.first + target.frames]:
+        used.update(span.object for span in frame.spans)
+    return {number for number in used if number < len(bundle.sizes)}
+
+
+def made_first(bundle: Bundle, number: int, missing: set[int]) -> set[int]:
+    """List the targets before one that may hold objects which no base has."""
+    found: set[int] = set()
+    for digest in (bundle.digests[item] for item in missing):
+        holders = (
+            index
+            for index, target in enumerate(bundle.targets[:number])
+            if any(own == digest for _, own in target.segments)
+        )
+        first = next(holders, None)  # none says so: it may be the content of a compressed layer of any
+        found |= set(range(number)) if first is None else {first}
+    return found
 
 
 # --- dib.md, 3.1 and 3.5: the base ----------------------------------------------------------------------------------
@@ -581,6 +623,11 @@ class Objects:
         except broken() as error:
             raise Refused(f"{path}: {error}", 6) from error
 
+    def search_target(self, path: Path) -> None:
+        """Look through a target that was made; where it is no archive, nothing is found."""
+        with contextlib.suppress(Refused):
+            self.search(path)
+
     def offer_forms(self, data: IO[bytes]) -> None:
         """Offer a member as stored and, where it is gzip or zstd, inflated."""
         with tempfile.TemporaryFile() as file:
@@ -597,12 +644,12 @@ class Objects:
                 except broken():
                     return  # a member that only looks compressed
 
-    def make_forms(self) -> None:
+    def make_forms(self, used: set[int]) -> None:
         """Make objects that the base has in another form only (3.5)."""
         for form in self.bundle.forms:
             wanted = self.bundle.digests[form.object]
             content = self.found.get(form.digest)
-            if wanted in self.found or content is None:
+            if form.object not in used or wanted in self.found or content is None:
                 continue
             try:
                 made = make_form(form, bytes(content))
@@ -611,14 +658,20 @@ class Objects:
             if sha256(made) == wanted:
                 self.found[wanted] = made
 
-    def all(self) -> list[Content]:
-        """Give all objects in their order, or say that the base is another."""
-        self.make_forms()
-        result = []
-        for size, digest in zip(self.bundle.sizes, self.bundle.digests, strict=True):
+    def missing(self, used: set[int]) -> set[int]:
+        """List those objects that are not there, nor can be made of what is."""
+        forms = {form.object for form in self.bundle.forms if form.digest in self.found}
+        return {number for number in used - forms if self.bundle.digests[number] not in self.found}
+
+    def all(self, used: set[int]) -> list[Content]:
+        """Give the objects in their order, those that are not used as nothing; or say that the base is another."""
+        self.make_forms(used)
+        result: list[Content] = [b""] * len(self.bundle.sizes)
+        for number in used:
+            digest = self.bundle.digests[number]
             need(digest in self.found, f"no base has the content {digest.hex()}", 6)
-            need(len(self.found[digest]) == size, "an object of another size than the bundle says")
-            result.append(self.found[digest])
+            need(len(self.found[digest]) == self.bundle.sizes[number], "an object of another size than the bundle says")
+            result[number] = self.found[digest]
         return result
 
 
@@ -3543,6 +3596,9 @@ def check_encoders(numbers: list[int]) -> None:
 # --- the command ----------------------------------------------------------------------------------------------------
 
 
+USAGE = "usage: reference_decoder.py [--target NAME] [BASE...] BUNDLE > OUT"
+
+
 def split_arguments(paths: list[Path]) -> tuple[Path, list[Path]]:
     """Tell the bundle from the bases by its magic."""
     bundles = []
@@ -3551,32 +3607,62 @@ def split_arguments(paths: list[Path]) -> tuple[Path, list[Path]]:
             if file.read(8) == MAGIC:
                 bundles.append(path)
     bundles = bundles or paths[-1:]  # none: say what is wrong with the last
-    need(len(bundles) == 1, "usage: reference_decoder.py [BASE...] BUNDLE > OUT", 2)
+    need(len(bundles) == 1, USAGE, 2)
     return bundles[0], [path for path in paths if path not in bundles]
 
 
-def decode(paths: list[Path], out: IO[bytes]) -> None:
-    """Rebuild all targets of a bundle, one after the other."""
+def choose(bundle: Bundle, name: str | None) -> int:
+    """Give the number of the target to make: the only one, or the one that is called so."""
+    named = [number for number, target in enumerate(bundle.targets) if name is None or name in target.names]
+    need(len(named) == 1, f"{len(named)} targets, --target NAME is to choose one", 2)
+    return named[0]
+
+
+def decode(paths: list[Path], out: IO[bytes], name: str | None = None) -> None:
+    """Rebuild a target of a bundle."""
     path, bases = split_arguments(paths)
     with path.open("rb") as file:
         bundle = read_bundle(mapped(file))
+    wanted = choose(bundle, name)
     check_encoders(bundle.encoders)
     objects = Objects(bundle)
     for base in bases:
         objects.search(base)
-    contents = objects.all()
-    plans = [Plan(bundle, target, contents) for target in bundle.targets]
-    for plan in plans:
-        output = Output(plan.target, out, 6 if contents else 7)
-        for piece in Run(plan).output():
-            output.write(piece)
-        output.finish()
+    make(bundle, wanted, objects, out)
+
+
+def make(bundle: Bundle, wanted: int, objects: Objects, out: IO[bytes]) -> None:
+    """Make a target, and before it, into temporary files, those that it builds on (3.1)."""
+    todo, needs = {wanted}, [used_objects(bundle, target) for target in bundle.targets[: wanted + 1]]
+    for number in range(wanted, 0, -1):
+        if number in todo:
+            todo |= made_first(bundle, number, objects.missing(needs[number]))
+    for number in sorted(todo - {wanted}):
+        with tempfile.NamedTemporaryFile() as file:
+            make_one(bundle, number, objects, needs[number], file)
+            objects.search_target(Path(file.name))
+    make_one(bundle, wanted, objects, needs[wanted], out)
+
+
+def make_one(bundle: Bundle, number: int, objects: Objects, used: set[int], out: IO[bytes]) -> None:
+    """Make one target of objects that are there."""
+    plan = Plan(bundle, bundle.targets[number], objects.all(used))
+    output = Output(plan.target, out, 6 if used else 7)
+    for piece in Run(plan).output():
+        output.write(piece)
+    output.finish()
 
 
 def main() -> int:
     """Run the command."""
     try:
-        decode([Path(argument) for argument in sys.argv[1:]], sys.stdout.buffer)
+        arguments = sys.argv[1:]
+        name = None
+        if arguments[:1] == ["--target"]:
+            need(len(arguments) > 1, USAGE, 2)
+            name = arguments[1]
+            del arguments[:2]
+        decode([Path(argument) for argument in arguments], sys.stdout.buffer, name)
     except Refused as error:
         sys.stderr.write(f"{error}\n")
         return error.code

@@ -1,0 +1,189 @@
+"""The vectors of bundles with several targets, of which one is made, and the faults of such."""
+
+from __future__ import annotations
+
+from bundles import Bundle, Frame, Program, Target, block, msgpack, record, sha256, signed
+from faults import Change, bad
+from good import (
+    HELLO,
+    LAYER,
+    SECOND,
+    L,
+    S,
+    archive,
+    config,
+    cover_of,
+    deflated,
+    good,
+    gzipped,
+    plain,
+    text,
+)
+
+OWN = record(block("own", size=700), text(700)) + bytes(1024)  # a layer that no base has
+NEXT = OWN[:600] + b"!" + OWN[601:]  # another one, made of it
+
+
+def image(layer: bytes, stored: bytes | None = None) -> bytes:
+    """Return an archive of one layer."""
+    return archive({"c": config(layer), "l": layer if stored is None else stored}, ["l"], "c")
+
+
+def with_segment(out: bytes, layer: bytes, program: Program, frames: int) -> Target:
+    """Return a target that has a digest for a layer."""
+    at = out.index(layer)
+    rest = len(out) - at - len(layer)
+    return Target(out, program, frames, segments=[(at, 0), (len(layer), 1), (rest, 0)], tail=at + len(layer))
+
+
+def whole(out: bytes) -> Program:
+    """Return a program that takes everything from stream 1."""
+    return Program().do("raw", raw=len(out), stream=1)
+
+
+def two() -> Bundle:
+    """Return a bundle of two targets, each with frames and an object of its own."""
+    first = Target(b"one: " + LAYER[:100], Program().do("raw", raw=5, stream=1).do("keep", keep=100), 1)
+    second = Target(SECOND[:50] + b" is two", Program().do("seek", seek_object=1, seek_offset=0).do("keep", keep=50), 1)
+    second.program.do("raw", raw=7, stream=1)
+    bundle = Bundle([plain(b"one: "), plain(b" is two")], [first, second], objects=[L, S])
+    images = [[[["example.com/one:1"], sha256(b"1"), b""]], [[["example.com/two:1", "two"], sha256(b"2"), b""]]]
+    bundle.more = {2: msgpack([[], images, []])}
+    return bundle
+
+
+@good("targets", "target.frames", "D.targets.choice")
+def first_of_two_targets() -> Bundle:
+    return two()
+
+
+@good("targets", "target.frames", target=1)
+def second_of_two_targets() -> Bundle:
+    return two()
+
+
+@good("about.targets", "about.names", target=1, name="two")
+def target_by_the_name_of_its_image() -> Bundle:
+    return two()
+
+
+@good("about.targets", "about.id", target=1, name=f"sha256:{sha256(b'2').hex()}")
+def target_by_the_id_of_its_image() -> Bundle:
+    return two()
+
+
+@good("D.objects.used", base="raw", target=1)
+def object_of_another_target_is_not_there() -> Bundle:
+    """Only the target that is not made uses object 0, the layer."""
+    bundle = two()
+    bundle.objects[0] = (1, 12345, sha256(b"nowhere"))
+    return bundle
+
+
+@good("D.objects.used", base="other+base", target=1)
+def objects_from_two_bases() -> Bundle:
+    """One base holds what neither target takes."""
+    return two()
+
+
+def chained(*, compressed: bool = False) -> Bundle:
+    """Return a bundle whose second target is made of a layer of the first, and the third of one of the second."""
+    stored = gzipped(deflated(OWN, 6, 6, 8), OWN) if compressed else OWN
+    outs = [image(OWN, stored), image(NEXT), b"third: " + NEXT[512:700]]
+    layer = with_segment(outs[0], stored, whole(outs[0]), 1)
+    at = outs[1].index(NEXT)
+    program = Program().do("raw", raw=at, stream=1).do("keep", keep=600).do("raw", raw=1, stream=1)
+    program.do("seek", seek_object=0, seek_offset=signed(1)).do("keep", keep=len(OWN) - 601)
+    program.do("raw", raw=len(outs[1]) - at - len(OWN), stream=1)
+    rest = outs[1][:at] + b"!" + outs[1][at + len(OWN) :]
+    last = Program().do("raw", raw=7, stream=1).do("seek", seek_object=1, seek_offset=signed(512)).do("keep", keep=188)
+    targets = [layer, with_segment(outs[1], NEXT, program, 1), Target(outs[2], last, 1)]
+    objects = [(1, len(OWN), sha256(OWN)), (1, len(NEXT), sha256(NEXT))]
+    return Bundle([plain(outs[0]), plain(rest), plain(b"third: ")], targets, objects=objects)
+
+
+@good("D.targets.base", base="", target=1)
+def target_made_of_a_layer_of_the_one_before() -> Bundle:
+    return chained()
+
+
+@good("D.targets.base", base="", target=2)
+def target_at_the_end_of_a_chain() -> Bundle:
+    return chained()
+
+
+@good("D.targets.base", base="", target=1)
+def target_made_of_the_content_of_a_compressed_layer() -> Bundle:
+    """No segment says that the first target has it."""
+    return chained(compressed=True)
+
+
+@good("D.targets.base", base="", target=1)
+def target_whose_frame_has_an_earlier_target_as_source() -> Bundle:
+    bundle = chained()
+    out = HELLO
+    bundle.targets[1:] = [Target(out, whole(out), 1)]
+    bundle.frames[1:] = [Frame(cover_of(OWN, out), len(out), codec=4, spans=[(0, 0, len(OWN))])]
+    return bundle
+
+
+bad("no-target-chosen", "first-of-two-targets", "D.targets.choice", code=2, arguments=[])(lambda bundle: None)
+bad("target-of-another-name", "first-of-two-targets", "D.targets.choice", code=2, arguments=["--target", "one"])(
+    lambda bundle: None
+)
+bad("target-of-a-name-that-two-have", "first-of-two-targets", "D.targets.choice", code=2, arguments=["--target", "x"])(
+    lambda b: b.more.__setitem__(2, msgpack([[], [[[["x"], b"", b""]]] * 2, []]))
+)
+
+_CHAIN = "target-made-of-a-layer-of-the-one-before"
+
+
+def first(change: Change) -> Change:
+    """Change the first of the targets."""
+    return lambda bundle: change(bundle.targets[0])  # type: ignore[arg-type]
+
+
+@bad("target-before-does-not-hold-it", _CHAIN, "D.targets.base", code=6)
+def _not_held(bundle: Bundle) -> None:
+    bundle.objects[0] = (1, len(OWN), sha256(b"x" * len(OWN)))
+
+
+@bad("target-before-is-no-archive", _CHAIN, "D.targets.base", code=6)
+def _no_archive(bundle: Bundle) -> None:
+    """Have the layer alone, which is an archive without an image, and nothing in it is the layer."""
+    bundle.targets[0] = Target(OWN, whole(OWN), 1, segments=[(len(OWN), 1)])
+    bundle.frames[0] = plain(OWN)
+
+
+@bad("target-before-is-malformed", _CHAIN, "D.targets.base", "D.size")
+def _malformed(bundle: Bundle) -> None:
+    bundle.targets[0].program.do("zero", zero=512)
+
+
+@bad("target-before-has-a-wrong-digest", _CHAIN, "D.targets.base", "D.output.digest", code=7)
+def _wrong(bundle: Bundle) -> None:
+    bundle.targets[0].rest = bytes(32)
+
+
+@bad("target-takes-from-one-after-it", "first-of-two-targets", "D.targets.base", base="raw", code=6)
+def _after(bundle: Bundle) -> None:
+    """Only targets before it serve."""
+    other = chained()
+    bundle.objects[0] = other.objects[0]
+    bundle.targets[1], bundle.frames[1] = other.targets[0], other.frames[0]
+
+
+@bad("frames-of-the-second-target-missing", "first-of-two-targets", "target.frames", "D.targets.frames")
+def _frames(bundle: Bundle) -> None:
+    bundle.targets[1].frames = 2
+
+
+@bad("repeat-of-another-targets-frame", "second-of-two-targets", "repeat_frame", "D.op.repeat")
+def _repeat(bundle: Bundle) -> None:
+    bundle.targets[1].program.do("repeat", repeat_frame=0, repeat_offset=0, repeat=5)
+    bundle.targets[1].out += b"one: "
+
+
+bad("names-of-two-lists-for-two-targets", "first-of-two-targets", "names.lists")(
+    lambda b: b.more.__setitem__(4, msgpack([[b"", b""]]))
+)
