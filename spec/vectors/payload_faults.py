@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bundles import Bundle, numbers, zframe
+from bundles import Bundle, Frame, Program, numbers, zframe
 from faults import MIB, Change, bad, body, put
-from good import CODE, HELLO, cover, deflated, packing
+from good import CODE, HELLO, C, cover, deflated, packing
 from payloads import (
     ADDED,
     CONTEXT_FRAME,
@@ -32,28 +32,28 @@ from payloads import (
 
 # --- codecs 0 to 2 ----------------------------------------------------------------------------------------------------
 
-bad("stored-frame-of-another-size", "stored", "codec.0", "D.codec.size")(body(HELLO + b"x"))
-bad("zstd-frame-of-another-size", "zstd-raw-blocks", "codec.1", "D.zstd.size")(body(zframe(HELLO[:999])))
-bad("zstd-frame-that-holds-less", "zstd-raw-blocks", "codec.1", "D.zstd.size")(body(zframe(HELLO[:999], size=1000)))
-bad("zstd-frame-that-holds-more", "zstd-raw-blocks", "codec.1", "D.zstd.size")(body(zframe(HELLO + b"x", size=1000)))
-bad("zstd-frame-and-a-byte", "zstd-raw-blocks", "codec.1", "D.zstd.one")(body(zframe(HELLO) + b"\0"))
-bad("zstd-frame-cut", "zstd-raw-blocks", "codec.1", "D.zstd.one")(body(zframe(HELLO)[:-1]))
-bad("zstd-frame-with-a-dictionary-id", "zstd-raw-blocks", "codec.1", "D.zstd.dictionary")(
+bad("stored-frame-of-another-size", "stored", "codec.0", "M71")(body(HELLO + b"x"))
+bad("zstd-frame-of-another-size", "zstd-raw-blocks", "codec.1", "M9")(body(zframe(HELLO[:999])))
+bad("zstd-frame-that-holds-less", "zstd-raw-blocks", "codec.1", "M9")(body(zframe(HELLO[:999], size=1000)))
+bad("zstd-frame-that-holds-more", "zstd-raw-blocks", "codec.1", "M9")(body(zframe(HELLO + b"x", size=1000)))
+bad("zstd-frame-and-a-byte", "zstd-raw-blocks", "codec.1", "M8")(body(zframe(HELLO) + b"\0"))
+bad("zstd-frame-cut", "zstd-raw-blocks", "codec.1", "M8")(body(zframe(HELLO)[:-1]))
+bad("zstd-frame-with-a-dictionary-id", "zstd-raw-blocks", "codec.1", "M10")(
     body(b"\x28\xb5\x2f\xfd\x61\x07" + zframe(HELLO)[5:])
 )
-bad("zstd-frame-without-a-size", "zstd-raw-blocks", "codec.1", "D.zstd.size")(
+bad("zstd-frame-without-a-size", "zstd-raw-blocks", "codec.1", "M9")(
     body(b"\x28\xb5\x2f\xfd\x00\x00" + zframe(HELLO)[7:])
 )
-bad("zstd-frame-with-a-window-too-large", "zstd-raw-blocks", "codec.1", "D.zstd.window")(
+bad("zstd-frame-with-a-window-too-large", "zstd-raw-blocks", "codec.1", "M11")(
     body(b"\x28\xb5\x2f\xfd\x40\x88" + zframe(HELLO)[5:])
 )
-bad("zstd-frame-damaged", "zstd-compressed-blocks", "codec.1", "D.zstd.one")(
+bad("zstd-frame-damaged", "zstd-compressed-blocks", "codec.1", "M8")(
     lambda b: b.frames[0].__setattr__("data", b.frames[0].data[:9] + b"\xff" + b.frames[0].data[10:])
 )
-bad("zstd-checksum", "zstd-with-a-window-and-a-checksum", "codec.1", "D.zstd.one")(
+bad("zstd-checksum", "zstd-with-a-window-and-a-checksum", "codec.1", "M8")(
     lambda b: b.frames[0].__setattr__("data", b.frames[0].data[:-1] + b"\0")
 )
-bad("zstd-prefix-frame-without-its-source", "zstd-prefix", "codec.2", "D.zstd.one")(
+bad("zstd-prefix-frame-without-its-source", "zstd-prefix", "codec.2", "M8")(
     lambda b: b.frames[0].__setattr__("spans", [(0, 0, 10)])
 )
 
@@ -71,37 +71,37 @@ def _instructions(instructions: bytes, data: bytes = ADDED + b"R", addresses: by
     return _windows(window(data, instructions, addresses, len(MADE), segment=(len(CODE), 0)))
 
 
-bad("vcdiff-magic", _V, "codec.3", "V.header")(body(zframe(b"\xd6\xc3\xc4S\0" + a_window())))
-bad("vcdiff-secondary-compression", _V, "V.header")(_windows(a_window(), indicator=1, head=b"\1"))
-bad("vcdiff-code-table", _V, "V.header")(_windows(a_window(), indicator=2, head=b"\0"))
-bad("vcdiff-header-bit-unknown", _V, "V.header")(_windows(a_window(), indicator=8))
-bad("vcdiff-application-header-cut", _V, "V.header")(_windows(indicator=4, head=integer(10) + b"app"))
-bad("vcdiff-without-a-window", _V, "V.sizes")(_windows())
-bad("vcdiff-delta-indicator", _V, "V.header")(_windows(a_window(delta=1)))
-bad("vcdiff-window-indicator-8", _V, "V.window")(_windows(a_window(indicator=9)))
-bad("vcdiff-window-of-source-and-target", _V, "V.window")(_windows(a_window(indicator=3)))
-bad("vcdiff-integer-too-large", _V, "V.integer")(
+bad("vcdiff-magic", _V, "codec.3", "M82")(body(zframe(b"\xd6\xc3\xc4S\0" + a_window())))
+bad("vcdiff-secondary-compression", _V, "M82")(_windows(a_window(), indicator=1, head=b"\1"))
+bad("vcdiff-code-table", _V, "M82")(_windows(a_window(), indicator=2, head=b"\0"))
+bad("vcdiff-header-bit-unknown", _V, "M82")(_windows(a_window(), indicator=8))
+bad("vcdiff-application-header-cut", _V, "M82")(_windows(indicator=4, head=integer(10) + b"app"))
+bad("vcdiff-without-a-window", _V, "M86")(_windows())
+bad("vcdiff-delta-indicator", _V, "M82")(_windows(a_window(delta=1)))
+bad("vcdiff-window-indicator-8", _V, "M83")(_windows(a_window(indicator=9)))
+bad("vcdiff-window-of-source-and-target", _V, "M83")(_windows(a_window(indicator=3)))
+bad("vcdiff-integer-too-large", _V, "M84")(
     _windows(a_window().replace(integer(len(CODE)), b"\xc0" + b"\x80" * 7 + b"\0", 1))
 )
-bad("vcdiff-delta-length", _V, "V.length")(_windows(a_window(length=len(a_window()) + 1)))
-bad("vcdiff-windows-too-large", _V, "V.sizes")(_windows(a_window(), window(b"x", b"\2", b"", 1)))
-bad("vcdiff-windows-too-small", _V, "V.sizes")(_windows(window(ADDED, b"\x0c", b"", 11)))
-bad("vcdiff-a-byte-behind", _V, "V.sizes")(body(zframe(VCDIFF + b"\0" + a_window() + b"\0")))
-bad("vcdiff-outer-frame-too-large", _V, "codec.3", "V.outer")(
+bad("vcdiff-delta-length", _V, "M85")(_windows(a_window(length=len(a_window()) + 1)))
+bad("vcdiff-windows-too-large", _V, "M86")(_windows(a_window(), window(b"x", b"\2", b"", 1)))
+bad("vcdiff-windows-too-small", _V, "M86")(_windows(window(ADDED, b"\x0c", b"", 11)))
+bad("vcdiff-a-byte-behind", _V, "M86")(body(zframe(VCDIFF + b"\0" + a_window() + b"\0")))
+bad("vcdiff-outer-frame-too-large", _V, "codec.3", "M72")(
     _windows(a_window(), indicator=4, head=integer(70000) + bytes(70000))
 )
-bad("vcdiff-segment-beyond-the-source", _V, "V.segment")(_windows(a_window(segment=(len(CODE), 1))))
-bad("vcdiff-segment-beyond-the-target", _V, "V.segment")(_windows(a_window(segment=(1, 0), indicator=2)))
-bad("vcdiff-instructions-make-too-much", _V, "V.made")(_instructions(INSTRUCTIONS + b"\0\1", ADDED + b"RR"))
-bad("vcdiff-instructions-make-too-little", _V, "V.made")(_instructions(INSTRUCTIONS[:-1] + integer(11)))
-bad("vcdiff-data-left-over", _V, "V.made")(_instructions(INSTRUCTIONS, ADDED + b"RR"))
-bad("vcdiff-data-missing", _V, "V.made")(_instructions(INSTRUCTIONS, ADDED))
-bad("vcdiff-addresses-left-over", _V, "V.made")(_instructions(INSTRUCTIONS, addresses=_ADDRESSES + b"\0"))
-bad("vcdiff-addresses-missing", _V, "V.made")(_instructions(INSTRUCTIONS, addresses=integer(100)))
-bad("vcdiff-instruction-cut", _V, "V.made")(_instructions(INSTRUCTIONS[:-1]))
-bad("vcdiff-address-at-here", _V, "V.address")(_instructions(INSTRUCTIONS, addresses=integer(len(CODE) + 11) + b"\5"))
-bad("vcdiff-address-below-0", _V, "V.address")(_instructions(INSTRUCTIONS, addresses=integer(100) + integer(5000)))
-bad("vcdiff-adler-32", _V, "V.adler")(_windows(a_window(adler=bytes(4))))
+bad("vcdiff-segment-beyond-the-source", _V, "M87")(_windows(a_window(segment=(len(CODE), 1))))
+bad("vcdiff-segment-beyond-the-target", _V, "M87")(_windows(a_window(segment=(1, 0), indicator=2)))
+bad("vcdiff-instructions-make-too-much", _V, "M88")(_instructions(INSTRUCTIONS + b"\0\1", ADDED + b"RR"))
+bad("vcdiff-instructions-make-too-little", _V, "M88")(_instructions(INSTRUCTIONS[:-1] + integer(11)))
+bad("vcdiff-data-left-over", _V, "M88")(_instructions(INSTRUCTIONS, ADDED + b"RR"))
+bad("vcdiff-data-missing", _V, "M88")(_instructions(INSTRUCTIONS, ADDED))
+bad("vcdiff-addresses-left-over", _V, "M88")(_instructions(INSTRUCTIONS, addresses=_ADDRESSES + b"\0"))
+bad("vcdiff-addresses-missing", _V, "M88")(_instructions(INSTRUCTIONS, addresses=integer(100)))
+bad("vcdiff-instruction-cut", _V, "M88")(_instructions(INSTRUCTIONS[:-1]))
+bad("vcdiff-address-at-here", _V, "M89")(_instructions(INSTRUCTIONS, addresses=integer(len(CODE) + 11) + b"\5"))
+bad("vcdiff-address-below-0", _V, "M89")(_instructions(INSTRUCTIONS, addresses=integer(100) + integer(5000)))
+bad("vcdiff-adler-32", _V, "M90")(_windows(a_window(adler=bytes(4))))
 
 # --- codec 4 ----------------------------------------------------------------------------------------------------------
 
@@ -122,51 +122,55 @@ def _stream(index: int, packer: int, packed: bytes, decoded: int) -> Change:
 
 
 _GAPS, _LENGTHS = numbers(0, 8, 0), numbers(1000, 1000, 500)
-bad("cover-number-not-shortest", _C, "cover.covers", "D.number.form")(
-    body(b"\x83\0" + cover(COVERS, DIFFERENCE, _LITERALS)[1:])
-)
-bad("cover-of-no-bytes", _C, "cover.covers", "D.number.form")(body(b""))
-bad("cover-more-covers-than-bytes", "cover-of-nothing", "cover.covers", "K.covers")(
+bad("cover-number-not-shortest", _C, "cover.covers", "M91")(body(b"\x83\0" + cover(COVERS, DIFFERENCE, _LITERALS)[1:]))
+bad("cover-of-no-bytes", _C, "cover.covers", "M91")(body(b""))
+bad("cover-more-covers-than-bytes", "cover-of-nothing", "cover.covers", "M92")(
     body(cover([(0, 1, 0)] * 1001, bytes(1000), b""))
 )
-bad("cover-of-more-numbers-than-covers", _C, "cover.covers", "K.end")(_cover(count=2))
-bad("cover-of-fewer-numbers-than-covers", _C, "cover.covers", "K.end")(_cover(count=4))
-bad("cover-packer-6", _C, "cover.packer", "K.packer")(_stream(4, 6, _LITERALS, 15))
-bad("cover-packer-3-for-literals", _C, "cover.packer", "K.packer")(_stream(4, 3, _LITERALS, 15))
-bad("cover-packer-4-for-gaps", _C, "cover.packer", "K.packer")(_stream(0, 4, sparse([], [], b""), 4))
-bad("cover-packer-5-for-differences", _C, "cover.packer", "K.packer")(_stream(3, 5, zframe(DIFFERENCE), 2500))
-bad("cover-packer-1-of-nothing", "cover-of-nothing", "cover.packer", "K.packer")(
+bad("cover-of-more-numbers-than-covers", _C, "cover.covers", "M95")(_cover(count=2))
+bad("cover-of-fewer-numbers-than-covers", _C, "cover.covers", "M95")(_cover(count=4))
+bad("cover-packer-6", _C, "cover.5 stream headers", "M99")(_stream(4, 6, _LITERALS, 15))
+bad("cover-packer-3-for-literals", _C, "cover.5 stream headers", "M99")(_stream(4, 3, _LITERALS, 15))
+bad("cover-packer-4-for-gaps", _C, "cover.5 stream headers", "M99")(_stream(0, 4, sparse([], [], b""), 4))
+bad("cover-packer-5-for-differences", _C, "cover.5 stream headers", "M99")(_stream(3, 5, zframe(DIFFERENCE), 2500))
+bad("cover-packer-1-of-nothing", "cover-of-nothing", "cover.5 stream headers", "M99")(
     body(cover([], b"", HELLO, packers={3: (1, zframe(b""))}))
 )
-bad("cover-packer-5-of-nothing", _C, "cover.prefixed", "K.packer")(
+bad("cover-packer-5-of-nothing", _C, "packer.prefixed", "M99")(
     body(cover([(0, 1000, 0), (0, 1515, 0)], bytes(2515), b"", packers={4: (5, zframe(b""))}))
 )
-bad("cover-and-a-byte", _C, "cover.stored length", "K.stored")(body(cover(COVERS, DIFFERENCE, _LITERALS) + b"\0"))
-bad("cover-cut", _C, "cover.stored length", "K.stored")(body(cover(COVERS, DIFFERENCE, _LITERALS)[:-1]))
-bad("cover-gaps-too-short", _C, "cover.decoded length", "K.decoded")(_stream(0, 0, numbers(0, 8), 2))
-bad("cover-gaps-too-long", _C, "cover.decoded length", "K.decoded")(_stream(0, 0, bytes(28), 28))
-bad("cover-literals-too-long", _C, "cover.decoded length", "K.decoded")(_stream(4, 0, _LITERALS + b"x", 16))
-bad("cover-stored-stream-of-another-length", _C, "cover.decoded length", "K.holds")(
+bad("cover-and-a-byte", _C, "cover.5 stream headers", "cover.5 streams", "M93")(
+    body(cover(COVERS, DIFFERENCE, _LITERALS) + b"\0")
+)
+bad("cover-cut", _C, "cover.5 stream headers", "cover.5 streams", "M93")(
+    body(cover(COVERS, DIFFERENCE, _LITERALS)[:-1])
+)
+bad("cover-gaps-too-short", _C, "cover.5 stream headers", "M94")(_stream(0, 0, numbers(0, 8), 2))
+bad("cover-gaps-too-long", _C, "cover.5 stream headers", "M94")(_stream(0, 0, bytes(28), 28))
+bad("cover-literals-too-long", _C, "cover.5 stream headers", "M94")(_stream(4, 0, _LITERALS + b"x", 16))
+bad("cover-stored-stream-of-another-length", _C, "cover.5 stream headers", "M100")(
     _cover(streams={0: (0, 4, 3, _GAPS + b"\0")})
 )
-bad("cover-gap-left-over", _C, "cover.gap", "K.end")(_stream(0, 0, _GAPS + b"\0", 4))
-bad("cover-length-left-over", _C, "cover.length", "K.end")(_stream(1, 0, _LENGTHS + b"\1", 7))
-bad("cover-seek-left-over", _C, "cover.seek", "K.end")(_stream(2, 0, numbers(0, 15, 0, 0), 4))
-bad("cover-length-0", _C, "cover.length", "K.within")(_covers((0, 1000, 0), (8, 1500, -8), (0, 0, 0)))
-bad("cover-before-the-source", _C, "cover.seek", "K.within")(_covers((0, 1000, 0), (8, 1000, -1009), (0, 500, 0)))
-bad("cover-behind-the-source", _C, "cover.seek", "K.within")(_covers((0, 1000, 0), (8, 1000, -8), (0, 500, 501)))
-bad("cover-behind-the-target", _C, "cover.gap", "K.within")(_covers((0, 1000, 0), (8, 1000, -8), (16, 500, -16)))
-bad("cover-lengths-of-another-sum", _C, "cover.difference", "K.sum")(_covers((0, 1000, 0), (8, 1000, -8), (0, 499, 0)))
-bad("cover-zstd-stream-and-a-byte", _C, "cover.zstd", "D.zstd.one")(_stream(4, 1, zframe(_LITERALS) + b"\0", 15))
-bad("cover-zstd-stream-of-another-length", _C, "cover.zstd", "D.zstd.size")(_stream(4, 1, zframe(_LITERALS + b"x"), 15))
-bad("cover-zstd-stream-with-a-dictionary-id", _C, "cover.zstd", "D.zstd.dictionary")(
+bad("cover-gap-left-over", _C, "cover stream.gap", "M95")(_stream(0, 0, _GAPS + b"\0", 4))
+bad("cover-length-left-over", _C, "cover stream.length", "M95")(_stream(1, 0, _LENGTHS + b"\1", 7))
+bad("cover-seek-left-over", _C, "cover stream.seek", "M95")(_stream(2, 0, numbers(0, 15, 0, 0), 4))
+bad("cover-length-0", _C, "cover stream.length", "M96")(_covers((0, 1000, 0), (8, 1500, -8), (0, 0, 0)))
+bad("cover-before-the-source", _C, "cover stream.seek", "M96")(_covers((0, 1000, 0), (8, 1000, -1009), (0, 500, 0)))
+bad("cover-behind-the-source", _C, "cover stream.seek", "M96")(_covers((0, 1000, 0), (8, 1000, -8), (0, 500, 501)))
+bad("cover-behind-the-target", _C, "cover stream.gap", "M96")(_covers((0, 1000, 0), (8, 1000, -8), (16, 500, -16)))
+bad("cover-lengths-of-another-sum", _C, "cover stream.difference", "M97")(
+    _covers((0, 1000, 0), (8, 1000, -8), (0, 499, 0))
+)
+bad("cover-zstd-stream-and-a-byte", _C, "packer.zstd", "M8")(_stream(4, 1, zframe(_LITERALS) + b"\0", 15))
+bad("cover-zstd-stream-of-another-length", _C, "packer.zstd", "M9")(_stream(4, 1, zframe(_LITERALS + b"x"), 15))
+bad("cover-zstd-stream-with-a-dictionary-id", _C, "packer.zstd", "M10")(
     _stream(4, 1, b"\x28\xb5\x2f\xfd\x21\7" + zframe(_LITERALS)[5:], 15)
 )
-bad("cover-lzma2-without-its-end", _C, "cover.lzma2", "K.lzma2")(_stream(4, 2, lzma2(_LITERALS)[:-1], 15))
-bad("cover-lzma2-and-a-byte", _C, "cover.lzma2", "K.lzma2")(_stream(4, 2, lzma2(_LITERALS) + b"\0", 15))
-bad("cover-lzma2-of-more", _C, "cover.lzma2", "K.holds")(_stream(4, 2, lzma2(_LITERALS + b"x"), 15))
-bad("cover-lzma2-of-less", _C, "cover.lzma2", "K.holds")(_stream(4, 2, lzma2(_LITERALS[:-1]), 15))
-bad("cover-lzma2-damaged", _C, "cover.lzma2", "K.lzma2")(_stream(4, 2, b"\x7f" + lzma2(_LITERALS)[1:], 15))
+bad("cover-lzma2-without-its-end", _C, "packer.LZMA2", "M101")(_stream(4, 2, lzma2(_LITERALS)[:-1], 15))
+bad("cover-lzma2-and-a-byte", _C, "packer.LZMA2", "M101")(_stream(4, 2, lzma2(_LITERALS) + b"\0", 15))
+bad("cover-lzma2-of-more", _C, "packer.LZMA2", "M100")(_stream(4, 2, lzma2(_LITERALS + b"x"), 15))
+bad("cover-lzma2-of-less", _C, "packer.LZMA2", "M100")(_stream(4, 2, lzma2(_LITERALS[:-1]), 15))
+bad("cover-lzma2-damaged", _C, "packer.LZMA2", "M101")(_stream(4, 2, b"\x7f" + lzma2(_LITERALS)[1:], 15))
 
 
 def _differences(packer: int, packed: bytes, of: bytes) -> Change:
@@ -183,7 +187,7 @@ for _name, _packed in (
     ("and-a-byte", _MODEL + b"\0"),
     ("that-ends-with-another-code", _MODEL[:-1] + bytes((_MODEL[-1] ^ 1,))),
 ):
-    bad(f"cover-model-{_name}", "cover-model", "cover.model", "K.model")(_differences(3, _packed, NOISY))
+    bad(f"cover-model-{_name}", "cover-model", "packer.model", "M102")(_differences(3, _packed, NOISY))
 
 _VALUES = b"ab" + b"c" * 400
 for _name, _packed in (
@@ -200,15 +204,13 @@ for _name, _packed in (
     ("decoded-too-long", sparse([1501, 3], [2, 400], bytes(2501))),
     ("value-of-another-length", sparse([1501, 3], [2, 400], _VALUES, {2: (0, 402, 401)})),
 ):
-    bad(f"cover-sparse-{_name}", "cover-sparse", "cover.sparse", "K.sparse")(
-        _differences(4, _packed, SPARSE_DIFFERENCE)
-    )
+    bad(f"cover-sparse-{_name}", "cover-sparse", "packer.sparse", "M98")(_differences(4, _packed, SPARSE_DIFFERENCE))
 
 _IN_CONTEXT = [(700, 1000, 300), (8, 1000, -8)]
-bad("cover-prefixed-and-a-byte", "cover-with-literals-in-context", "cover.prefixed", "D.zstd.one")(
+bad("cover-prefixed-and-a-byte", "cover-with-literals-in-context", "packer.prefixed", "M8")(
     body(cover(_IN_CONTEXT, bytes(2000), CONTEXT_LITERALS, packers={4: (5, CONTEXT_FRAME + b"\0")}))
 )
-bad("cover-prefixed-of-another-length", "cover-with-literals-in-context", "cover.prefixed", "D.zstd.size")(
+bad("cover-prefixed-of-another-length", "cover-with-literals-in-context", "packer.prefixed", "M9")(
     body(cover(_IN_CONTEXT, bytes(2000), CONTEXT_LITERALS, packers={4: (5, zframe(CONTEXT_LITERALS[1:]))}))
 )
 
@@ -236,42 +238,62 @@ for _name, _change in (
     ("version-0", _relink(version=0)),
     ("version-2", _relink(version=2)),
 ):
-    bad(f"relink-{_name}", _R, "relink.version", "R.version")(_change)
-bad("relink-least-0", _R, "relink.least", "R.least")(_relink(least=0))
-bad("relink-least-too-large", _R, "relink.least", "R.least")(_relink(least=_TOP))
-bad("relink-too-many-regions", _R, "relink.counts", "R.counts")(_relink([(0, 1, 0, 0, 0)] * 4097))
-bad("relink-too-many-sections", _R, "relink.counts", "R.counts")(_relink(sections=[(0, 1, 0)] * 4097))
-bad("relink-too-many-steps", _R, "relink.counts", "R.counts")(_relink(counts=(1, 1, MIB + 1)))
-bad("relink-packer-3", _R, "relink.packer", "R.streams", "K.packer")(_relink(heads={0: (3, 12, 12)}))
-bad("relink-stream-longer-than-it-says", _R, "relink.stored length", "R.streams")(_relink(heads={4: (0, 1, 2)}))
-bad("relink-regions-of-4-bytes-each", _R, "relink.decoded length", "R.decoded")(
+    bad(f"relink-{_name}", _R, "relink.version", "M103")(_change)
+bad("relink-least-0", _R, "relink.least", "M104")(_relink(least=0))
+bad("relink-least-too-large", _R, "relink.least", "M104")(_relink(least=_TOP))
+bad("relink-too-many-regions", _R, "relink.regions, sections, fixed steps", "M105")(_relink([(0, 1, 0, 0, 0)] * 4097))
+bad("relink-too-many-sections", _R, "relink.regions, sections, fixed steps", "M105")(
+    _relink(sections=[(0, 1, 0)] * 4097)
+)
+bad("relink-too-many-steps", _R, "relink.regions, sections, fixed steps", "M105")(_relink(counts=(1, 1, MIB + 1)))
+bad("relink-packer-3", _R, "relink.5 stream headers", "M100", "M99")(_relink(heads={0: (3, 12, 12)}))
+bad("relink-stream-longer-than-it-says", _R, "relink.5 stream headers", "M100")(_relink(heads={4: (0, 1, 2)}))
+bad("relink-regions-of-4-bytes-each", _R, "relink.5 stream headers", "M106")(
     _relink([(0, 1, 0, 0, 0)], counts=(2, 1, 2))
 )
-bad("relink-kinds-of-another-count", _R, "relink.kind", "R.decoded")(_relink(heads={4: (0, 2, 3)}))
-bad("relink-at-of-too-few-bytes", _R, "relink.at", "R.decoded")(_relink(steps=[(1, 0, 3)] * 2, heads={2: (0, 2, 1)}))
-bad("relink-region-left-over", _R, "relink.regions", "R.end")(_relink([*_REGIONS, (0, 1, 0, 0, 0)], counts=(1, 1, 2)))
-bad("relink-section-left-over", _R, "relink.sections", "R.end")(
+bad("relink-kinds-of-another-count", _R, "relink stream.kind", "M106")(_relink(heads={4: (0, 2, 3)}))
+bad("relink-at-of-too-few-bytes", _R, "relink stream.at", "M106")(_relink(steps=[(1, 0, 3)] * 2, heads={2: (0, 2, 1)}))
+bad("relink-region-left-over", _R, "relink stream.regions", "M107")(
+    _relink([*_REGIONS, (0, 1, 0, 0, 0)], counts=(1, 1, 2))
+)
+bad("relink-section-left-over", _R, "relink stream.sections", "M107")(
     _relink(sections=[*_SECTIONS, (0, 1, 0)], counts=(1, 1, 2))
 )
-bad("relink-region-of-0", _R, "relink.regions", "R.rows")(_relink([(0, 0, 0x400000, 0, 0)]))
-bad("relink-region-beyond-the-source", _R, "relink.regions", "R.rows")(_relink([(1, 3000, 0x400000, 0, 0)]))
-bad("relink-region-of-mode-9", _R, "relink.mode", "R.rows")(_relink([(0, 3000, 0x400000, 0, 9)]))
-bad("relink-17-regions-of-tables", _R, "relink.mode", "R.rows")(_relink([(0, 8, 0, 0, 6), (0, 8, 0, 0, 8)] * 9))
-bad("relink-region-below-0", _R, "relink.regions", "R.addresses")(_relink([(0, 3000, -1, 1, 0)]))
-bad("relink-region-too-high", _R, "relink.regions", "R.addresses")(_relink([(0, 3000, _TOP - 2999, 0, 0)]))
-bad("relink-base-below-0", _R, "relink.regions", "R.addresses")(_relink([(0, 3000, 0, -1, 0)]))
-bad("relink-base-too-high", _R, "relink.regions", "R.addresses")(_relink([(0, 3000, 0, _TOP + 1, 0)]))
-bad("relink-section-of-0", _R, "relink.sections", "R.rows")(_relink(sections=[(0, 0, 0)]))
-bad("relink-section-below-0", _R, "relink.sections", "R.addresses")(_relink(sections=[(0, 3000, -1)]))
-bad("relink-section-too-high", _R, "relink.sections", "R.addresses")(_relink(sections=[(0, 3000, _TOP - 2999)]))
-bad("relink-section-too-far", _R, "relink.sections", "R.addresses")(_relink(sections=[(_TOP, 1, 0)]))
-bad("relink-steps-at-one-address", _R, "relink.at", "R.steps")(_relink(steps=[(5, 0, 3), (0, 1, 3)]))
-bad("relink-step-too-high", _R, "relink.at", "R.addresses")(_relink(steps=[(_TOP + 1, 0, 3)]))
-bad("relink-shift-too-high", _R, "relink.shift", "R.steps")(_relink(steps=[(5, _TOP, 3)]))
-bad("relink-shift-too-low", _R, "relink.shift", "R.steps")(_relink(steps=[(5, -_TOP, 3)]))
-bad("relink-kind-4", _R, "relink.kind", "R.steps")(_relink(steps=[(5, 0, 4)]))
-bad("relink-inner-payload-cut", _R, "relink.cover payload", "K.stored")(_relink(inner=_WHOLE[:-1]))
-bad("relink-without-an-inner-payload", _R, "relink.cover payload", "D.number.form")(_relink(inner=b""))
+bad("relink-region-of-0", _R, "relink stream.regions", "M108")(_relink([(0, 0, 0x400000, 0, 0)]))
+bad("relink-region-beyond-the-source", _R, "relink stream.regions", "M108")(_relink([(1, 3000, 0x400000, 0, 0)]))
+bad("relink-region-of-mode-9", _R, "relink stream.regions", "M108")(_relink([(0, 3000, 0x400000, 0, 9)]))
+bad("relink-17-regions-of-tables", _R, "relink stream.regions", "M108")(_relink([(0, 8, 0, 0, 6), (0, 8, 0, 0, 8)] * 9))
+bad("relink-region-below-0", _R, "relink stream.regions", "M109")(_relink([(0, 3000, -1, 1, 0)]))
+bad("relink-region-too-high", _R, "relink stream.regions", "M109")(_relink([(0, 3000, _TOP - 2999, 0, 0)]))
+bad("relink-base-below-0", _R, "relink stream.regions", "M109")(_relink([(0, 3000, 0, -1, 0)]))
+bad("relink-base-too-high", _R, "relink stream.regions", "M109")(_relink([(0, 3000, 0, _TOP + 1, 0)]))
+bad("relink-section-of-0", _R, "relink stream.sections", "M108")(_relink(sections=[(0, 0, 0)]))
+bad("relink-section-below-0", _R, "relink stream.sections", "M109")(_relink(sections=[(0, 3000, -1)]))
+bad("relink-section-too-high", _R, "relink stream.sections", "M109")(_relink(sections=[(0, 3000, _TOP - 2999)]))
+bad("relink-section-too-far", _R, "relink stream.sections", "M109")(_relink(sections=[(_TOP, 1, 0)]))
+bad("relink-steps-at-one-address", _R, "relink stream.at", "M110")(_relink(steps=[(5, 0, 3), (0, 1, 3)]))
+bad("relink-step-too-high", _R, "relink stream.at", "M109")(_relink(steps=[(_TOP + 1, 0, 3)]))
+bad("relink-shift-too-high", _R, "relink stream.shift", "M110")(_relink(steps=[(5, _TOP, 3)]))
+bad("relink-shift-too-low", _R, "relink stream.shift", "M110")(_relink(steps=[(5, -_TOP, 3)]))
+bad("relink-kind-4", _R, "relink stream.kind", "M110")(_relink(steps=[(5, 0, 4)]))
+
+
+@bad("relink-too-many-pieces", _R, "M111", base="base")
+def _pieces(bundle: Bundle) -> None:
+    """Have 3,000 regions of a byte, 700 covers of all of them, and every piece of a byte count: 2,100,000."""
+    count, size = 700, 700 * 3000
+    covers = [(0, 3000, -3000 if n else 0) for n in range(count)]
+    inner = cover(covers, bytes(size), b"", packers={3: (1, zframe(bytes(size)))})
+    payload = relinked([(0, 1, 0, 0, 0)] * 3000, [(0, size, 0)], [], inner, least=1)
+    target = bundle.target
+    target.out = CODE * count
+    target.program = Program().do("raw", raw=size, stream=1)
+    bundle.frames[0] = Frame(payload, size, codec=5, spans=[(0, 0, 3000)])
+    bundle.objects[:] = [C]
+
+
+bad("relink-inner-payload-cut", _R, "relink.cover payload", "M93")(_relink(inner=_WHOLE[:-1]))
+bad("relink-without-an-inner-payload", _R, "relink.cover payload", "M91")(_relink(inner=b""))
 
 # --- codec 6 ----------------------------------------------------------------------------------------------------------
 
@@ -286,33 +308,33 @@ def _unpack(**given: Any) -> Change:
 
 
 for _name, _tests, _given in (
-    ("inner-codec-6", ("unpack.inner codec", "U.inner"), {"codec": 6}),
-    ("inner-codec-7", ("unpack.inner codec", "U.inner"), {"codec": 7}),
-    ("inner-codec-0", ("unpack.inner payload", "D.codec.size"), {"codec": 0}),
-    ("whole-2", ("unpack.whole", "U.whole"), {"whole": 2}),
-    ("content-of-more", ("unpack.content", "U.content"), {"content": 1301}),
-    ("content-of-less", ("unpack.content", "U.content"), {"content": 1299}),
-    ("content-too-large", ("unpack.content", "U.limit"), {"content": 128 * MIB}),
-    ("too-many-streams", ("unpack.streams", "U.limit"), {"streams": 65537}),
-    ("fewer-streams-than-gaps", ("unpack.streams", "unpack.gaps", "U.gaps"), {"streams": 2}),
-    ("more-streams-than-gaps", ("unpack.streams", "unpack.gaps", "U.gaps"), {"streams": 4}),
-    ("no-further-header", ("unpack.gaps", "U.header"), {"streams_": [(7, 500), (0, 200), (0, 600), (0, 0)]}),
-    ("stream-beyond-the-source", ("unpack.gaps", "U.stream"), {"streams_": [(7, 500), (9000, 200), (0, 600)]}),
-    ("stream-damaged", ("unpack.gaps", "U.stream"), {"streams_": [(8, 500), (0, 200), (0, 600)]}),
-    ("gaps-with-packer-3", ("unpack.gaps", "K.packer"), {"heads": (3, 3, 3, None, 16)}),
-    ("gaps-of-another-length", ("unpack.gaps", "K.holds"), {"heads": (0, 3, 4, None, 16)}),
-    ("table-that-is-no-zstd", ("unpack.table", "D.zstd.one"), {"table": b"table"}),
-    ("table-of-another-length", ("unpack.table", "D.zstd.size"), {"heads": (0, 3, 3, None, 5)}),
-    ("table-too-large", ("unpack.table", "U.table"), {"heads": (0, 3, 3, None, 16 * MIB + 1)}),
-    ("packing-with-plain-bytes", ("unpack.table", "D.packing.rules"), {"behind": b"x"}),
-    ("packing-too-large", ("unpack.table", "U.target"), {"packing_": packing(64 * MIB + 1)}),
-    ("packing-that-costs-too-much", ("unpack.table", "U.cost"), {"packing_": packing((2 * MIB, 121, 0, []))}),
-    ("packs-another-size", ("unpack.table", "D.codec.size"), {"packing_": packing(1148)}),
-    ("inner-payload-missing", ("unpack.inner payload", "D.number.form"), {"inner_": b""}),
+    ("inner-codec-6", ("unpack.inner codec", "M112"), {"codec": 6}),
+    ("inner-codec-7", ("unpack.inner codec", "M112"), {"codec": 7}),
+    ("inner-codec-0", ("unpack.inner payload", "M71"), {"codec": 0}),
+    ("whole-2", ("unpack.whole", "M113"), {"whole": 2}),
+    ("content-of-more", ("unpack.content", "M120"), {"content": 1301}),
+    ("content-of-less", ("unpack.content", "M120"), {"content": 1299}),
+    ("content-too-large", ("unpack.content", "M116"), {"content": 128 * MIB}),
+    ("too-many-streams", ("unpack.streams", "M114"), {"streams": 65537}),
+    ("fewer-streams-than-gaps", ("unpack.streams", "unpack.gaps", "M117"), {"streams": 2}),
+    ("more-streams-than-gaps", ("unpack.streams", "unpack.gaps", "M117"), {"streams": 4}),
+    ("no-further-header", ("unpack.gaps", "M118"), {"streams_": [(7, 500), (0, 200), (0, 600), (0, 0)]}),
+    ("stream-beyond-the-source", ("unpack.gaps", "M119"), {"streams_": [(7, 500), (9000, 200), (0, 600)]}),
+    ("stream-damaged", ("unpack.gaps", "M119"), {"streams_": [(8, 500), (0, 200), (0, 600)]}),
+    ("gaps-with-packer-3", ("unpack.gaps", "M99"), {"heads": (3, 3, 3, None, 16)}),
+    ("gaps-of-another-length", ("unpack.gaps", "M100"), {"heads": (0, 3, 4, None, 16)}),
+    ("table-that-is-no-zstd", ("unpack.table", "M8"), {"table": b"table"}),
+    ("table-of-another-length", ("unpack.table", "M9"), {"heads": (0, 3, 3, None, 5)}),
+    ("table-too-large", ("unpack.table", "M115"), {"heads": (0, 3, 3, None, 16 * MIB + 1)}),
+    ("packing-with-plain-bytes", ("unpack.table", "M66"), {"behind": b"x"}),
+    ("packing-too-large", ("unpack.table", "M121"), {"packing_": packing(64 * MIB + 1)}),
+    ("packing-that-costs-too-much", ("unpack.table", "M122"), {"packing_": packing((2 * MIB, 121, 0, []))}),
+    ("packs-another-size", ("unpack.table", "M71"), {"packing_": packing(1148)}),
+    ("inner-payload-missing", ("unpack.inner payload", "M91"), {"inner_": b""}),
 ):
     bad(f"unpack-{_name}", _U, *_tests)(_unpack(**_given))
 
-bad("unpack-re-encoders-not-listed", _U, "D.requires.reencoder", "requires.re-encoders")(put(reencoders=[]))
-bad("unpack-stream-that-goes-on", _U, "unpack.gaps", "U.stream")(
+bad("unpack-re-encoders-not-listed", _U, "M24", "requires.re-encoders")(put(reencoders=[]))
+bad("unpack-stream-that-goes-on", _U, "unpack.gaps", "M119")(
     lambda b: b.frames[0].__setattr__("spans", [(0, 0, 6 + len(deflated(OLD_A, 6, 6, 8)) - 1)])
 )

@@ -73,12 +73,12 @@ def a_window(**given: object) -> bytes:
     return window(ADDED + b"R", INSTRUCTIONS, integer(100) + integer(5), len(MADE), **values)  # type: ignore[arg-type]
 
 
-@good("codec.3", "V.accept")
+@good("codec.3", "M81")
 def vcdiff_source_window() -> Bundle:
     return patched(3, vcdiff(a_window()), CODE, MADE)
 
 
-@good("codec.3", "V.accept")
+@good("codec.3", "M81")
 def vcdiff_header_checksum_and_target_window() -> Bundle:
     """Have an application header, leading 80 bytes, Adler-32, an empty window, a window on the target made before."""
     adler = zlib.adler32(MADE).to_bytes(4, "big")
@@ -96,7 +96,7 @@ def vcdiff_header_checksum_and_target_window() -> Bundle:
     )
 
 
-@good("V.accept")
+@good("M81")
 def vcdiff_every_instruction() -> Bundle:
     """All 256 codes of the default table, in every address mode; sizes of 0 in the stream among them."""
     out, data, instructions, addresses = b"", b"", b"", b""
@@ -176,7 +176,7 @@ COVERS = [(0, 1000, 0), (8, 1000, -8), (0, 500, 0)]
 DIFFERENCE = bytes(2000) + b"\1" * 500
 
 
-@good("codec.4", "cover.covers", "cover.stored", "cover.gap", "cover.length", "cover.seek")
+@good("codec.4", "cover.covers", "packer.stored", "cover stream.gap", "cover stream.length", "cover stream.seek")
 def cover_stored() -> Bundle:
     return patched(4, cover(COVERS, DIFFERENCE, b"insertedthe end"), CODE, EDITED)
 
@@ -186,7 +186,7 @@ def cover_of_nothing() -> Bundle:
     return patched(4, cover([], b"", HELLO), CODE, HELLO)
 
 
-@good("cover.zstd", "cover.lzma2", "cover.difference", "cover.literal")
+@good("packer.zstd", "packer.LZMA2", "cover stream.difference", "cover stream.literal")
 def cover_with_zstd_and_lzma2() -> Bundle:
     streams = {
         0: (1, zframe(numbers(0, 8, 0))),
@@ -217,13 +217,13 @@ NOISY_OUT = CODE[:1000] + b"inserted"
 NOISY_OUT += bytes((a + b) % 256 for a, b in zip(CODE[1000:2500], NOISY[1000:], strict=True)) + b"the end"
 
 
-@good("cover.model")
+@good("packer.model")
 def cover_model() -> Bundle:
     payload = cover(COVERS, NOISY, b"insertedthe end", packers={3: (3, modelled(10, 0))})
     return patched(4, payload, CODE, NOISY_OUT)
 
 
-@good("cover.model")
+@good("packer.model")
 def cover_model_with_short_ways() -> Bundle:
     payload = cover(COVERS, NOISY, b"insertedthe end", packers={3: (3, modelled(12, 8))})
     return patched(4, payload, CODE, NOISY_OUT)
@@ -247,7 +247,7 @@ SPARSE_OUT = CODE[:1000] + b"inserted"
 SPARSE_OUT += bytes((a + b) % 256 for a, b in zip(CODE[1000:2500], SPARSE_DIFFERENCE[1000:], strict=True)) + b"the end"
 
 
-@good("cover.sparse")
+@good("packer.sparse")
 def cover_sparse() -> Bundle:
     payload = cover(COVERS, SPARSE_DIFFERENCE, b"insertedthe end", packers={3: (4, SPARSE)})
     return patched(4, payload, CODE, SPARSE_OUT)
@@ -258,7 +258,7 @@ CONTEXT_LITERALS = CODE[200:880] + b"!" * 20 + b"inserted" + CODE[2300:2500]
 CONTEXT_FRAME = bytes.fromhex("28b52ffd608c02ed0000588221696e736572746564220400c4cd32756f726d236735687656f315")
 
 
-@good("cover.prefixed", "cover.context")
+@good("packer.prefixed")
 def cover_with_literals_in_context() -> Bundle:
     """Literals before a cover, between covers and behind the last one; the dictionary is made of all three places."""
     out = CONTEXT_LITERALS[:700] + CODE[1000:2000] + b"inserted" + CODE[2000:3000]
@@ -392,52 +392,68 @@ BASES["code"] = archive(
 )
 
 
-@good("relink.raw", base="code")
+@good("relink mode.raw", base="code")
 def relink_raw() -> Bundle:
     return relink_case(0)
 
 
-@good("relink.x86", "codec.5", "relink.layout", base="code")
+@good(
+    "relink mode.x86-64 code",
+    "codec.5",
+    "relink.version",
+    "relink.5 stream headers",
+    "relink.5 streams",
+    "relink.cover payload",
+    base="code",
+)
 def relink_x86_64() -> Bundle:
     return relink_case(1)
 
 
-@good("relink.arm", base="code")
+@good("relink mode.aarch64 code", base="code")
 def relink_aarch64() -> Bundle:
     return relink_case(2)
 
 
-@good("relink.pointers", base="code")
+@good("relink mode.pointers", base="code")
 def relink_pointers() -> Bundle:
     return relink_case(3)
 
 
-@good("relink.based", base="code")
+@good("relink mode.based", base="code")
 def relink_based() -> Bundle:
     return relink_case(4)
 
 
-@good("relink.frames", base="code")
+@good("relink mode.frames", base="code")
 def relink_frames() -> Bundle:
     return relink_case(5)
 
 
-@good("relink.tables", base="code")
+@good("relink mode.tables", base="code")
 def relink_tables() -> Bundle:
     return relink_case(1, 6)
 
 
-@good("relink.fixed", base="code")
+@good("relink mode.fixed x86-64 code", base="code")
 def relink_fixed_code() -> Bundle:
     return relink_case(7)
 
 
-@good("relink.fixed-tables", base="code")
+@good("relink mode.fixed tables", base="code")
 def relink_fixed_tables() -> Bundle:
     return relink_case(7, 8)
 
 
-@good("relink.map", "relink.least")
+@good(
+    "relink stream.regions",
+    "relink stream.sections",
+    "relink stream.at",
+    "relink stream.shift",
+    "relink stream.kind",
+    "relink.regions, sections, fixed steps",
+    "relink.least",
+)
 def relink_by_covers() -> Bundle:
     """Take steps from covers: pieces that overlap, are too short, lie in a hole, agree with the step before."""
     from dibundle.delta import relink
@@ -526,7 +542,16 @@ def unpack_case(
     return bundle
 
 
-@good("codec.6", "unpack.layout", "unpack.streams", base="zip")
+@good(
+    "codec.6",
+    "unpack.inner codec",
+    "unpack.content",
+    "unpack.gaps, table",
+    "unpack.inner payload",
+    "unpack.table",
+    "unpack.streams",
+    base="zip",
+)
 def unpack_streams_of_a_zip() -> Bundle:
     return unpack_case()
 

@@ -52,27 +52,27 @@ def two() -> Bundle:
     return bundle
 
 
-@good("targets", "target.frames", "D.targets.choice")
+@good("section.targets", "target.frames")
 def first_of_two_targets() -> Bundle:
     return two()
 
 
-@good("targets", "target.frames", target=1)
+@good("section.targets", "target.frames", target=1)
 def second_of_two_targets() -> Bundle:
     return two()
 
 
-@good("about.targets", "about.names", target=1, name="two")
+@good("about.targets", "images.names", target=1, name="two")
 def target_by_the_name_of_its_image() -> Bundle:
     return two()
 
 
-@good("about.targets", "about.id", target=1, name=f"sha256:{sha256(b'2').hex()}")
+@good("about.targets", "images.id", target=1, name=f"sha256:{sha256(b'2').hex()}")
 def target_by_the_id_of_its_image() -> Bundle:
     return two()
 
 
-@good("D.objects.used", base="raw", target=1)
+@good("M26", base="raw", target=1)
 def object_of_another_target_is_not_there() -> Bundle:
     """Only the target that is not made uses object 0, the layer."""
     bundle = two()
@@ -80,7 +80,7 @@ def object_of_another_target_is_not_there() -> Bundle:
     return bundle
 
 
-@good("D.objects.used", base="other+base", target=1)
+@good("M26", base="other+base", target=1)
 def objects_from_two_bases() -> Bundle:
     """One base holds what neither target takes."""
     return two()
@@ -102,23 +102,23 @@ def chained(*, compressed: bool = False) -> Bundle:
     return Bundle([plain(outs[0]), plain(rest), plain(b"third: ")], targets, objects=objects)
 
 
-@good("D.targets.base", base="", target=1)
+@good("M28", base="", target=1)
 def target_made_of_a_layer_of_the_one_before() -> Bundle:
     return chained()
 
 
-@good("D.targets.base", base="", target=2)
+@good("M28", base="", target=2)
 def target_at_the_end_of_a_chain() -> Bundle:
     return chained()
 
 
-@good("D.targets.base", base="", target=1)
+@good("M28", base="", target=1)
 def target_made_of_the_content_of_a_compressed_layer() -> Bundle:
     """No segment says that the first target has it."""
     return chained(compressed=True)
 
 
-@good("D.targets.base", base="", target=1)
+@good("M28", base="", target=1)
 def target_whose_frame_has_an_earlier_target_as_source() -> Bundle:
     bundle = chained()
     out = HELLO
@@ -127,13 +127,18 @@ def target_whose_frame_has_an_earlier_target_as_source() -> Bundle:
     return bundle
 
 
-bad("no-target-chosen", "first-of-two-targets", "D.targets.choice", code=2, arguments=[])(lambda bundle: None)
-bad("target-of-another-name", "first-of-two-targets", "D.targets.choice", code=2, arguments=["--target", "one"])(
+bad("no-target-chosen", "first-of-two-targets", "M123", "section.targets", code=2, arguments=[])(lambda bundle: None)
+bad("target-of-another-name", "first-of-two-targets", "M123", "section.targets", code=2, arguments=["--target", "one"])(
     lambda bundle: None
 )
-bad("target-of-a-name-that-two-have", "first-of-two-targets", "D.targets.choice", code=2, arguments=["--target", "x"])(
-    lambda b: b.more.__setitem__(2, msgpack([[], [[[["x"], b"", b""]]] * 2, []]))
-)
+bad(
+    "target-of-a-name-that-two-have",
+    "first-of-two-targets",
+    "M123",
+    "section.targets",
+    code=2,
+    arguments=["--target", "x"],
+)(lambda b: b.more.__setitem__(2, msgpack([[], [[[["x"], b"", b""]]] * 2, []])))
 
 _CHAIN = "target-made-of-a-layer-of-the-one-before"
 
@@ -143,29 +148,29 @@ def first(change: Change) -> Change:
     return lambda bundle: change(bundle.targets[0])  # type: ignore[arg-type]
 
 
-@bad("target-before-does-not-hold-it", _CHAIN, "D.targets.base", code=6)
+@bad("target-before-does-not-hold-it", _CHAIN, "M28", code=6)
 def _not_held(bundle: Bundle) -> None:
     bundle.objects[0] = (1, len(OWN), sha256(b"x" * len(OWN)))
 
 
-@bad("target-before-is-no-archive", _CHAIN, "D.targets.base", code=6)
+@bad("target-before-is-no-archive", _CHAIN, "M28", code=6)
 def _no_archive(bundle: Bundle) -> None:
     """Have the layer alone, which is an archive without an image, and nothing in it is the layer."""
     bundle.targets[0] = Target(OWN, whole(OWN), 1, segments=[(len(OWN), 1)])
     bundle.frames[0] = plain(OWN)
 
 
-@bad("target-before-is-malformed", _CHAIN, "D.targets.base", "D.size")
+@bad("target-before-is-malformed", _CHAIN, "M28", "M52")
 def _malformed(bundle: Bundle) -> None:
     bundle.targets[0].program.do("zero", zero=512)
 
 
-@bad("target-before-has-a-wrong-digest", _CHAIN, "D.targets.base", "D.output.digest", code=7)
+@bad("target-before-has-a-wrong-digest", _CHAIN, "M28", "M73", code=7)
 def _wrong(bundle: Bundle) -> None:
     bundle.targets[0].rest = bytes(32)
 
 
-@bad("target-takes-from-one-after-it", "first-of-two-targets", "D.targets.base", base="raw", code=6)
+@bad("target-takes-from-one-after-it", "first-of-two-targets", "M28", base="raw", code=6)
 def _after(bundle: Bundle) -> None:
     """Only targets before it serve."""
     other = chained()
@@ -173,17 +178,17 @@ def _after(bundle: Bundle) -> None:
     bundle.targets[1], bundle.frames[1] = other.targets[0], other.frames[0]
 
 
-@bad("frames-of-the-second-target-missing", "first-of-two-targets", "target.frames", "D.targets.frames")
+@bad("frames-of-the-second-target-missing", "first-of-two-targets", "target.frames", "M34")
 def _frames(bundle: Bundle) -> None:
     bundle.targets[1].frames = 2
 
 
-@bad("repeat-of-another-targets-frame", "second-of-two-targets", "repeat_frame", "D.op.repeat")
+@bad("repeat-of-another-targets-frame", "second-of-two-targets", "column.repeat_frame", "M55")
 def _repeat(bundle: Bundle) -> None:
     bundle.targets[1].program.do("repeat", repeat_frame=0, repeat_offset=0, repeat=5)
     bundle.targets[1].out += b"one: "
 
 
-bad("names-of-two-lists-for-two-targets", "first-of-two-targets", "names.lists")(
+bad("names-of-two-lists-for-two-targets", "first-of-two-targets", "M12", "names.lists")(
     lambda b: b.more.__setitem__(4, msgpack([[b"", b""]]))
 )
