@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -17,9 +19,64 @@ import pytest
 from dibundle.apply import ApplyOptions, apply
 from dibundle.cli.sources import one_bundle, open_sources
 from dibundle.errors import DibError
+from tests import needs
 
-SPEC = Path(__file__).parent.parent / "spec"
+ROOT = Path(__file__).parent.parent
+SPEC = ROOT / "spec"
 FOLDER = SPEC / "vectors"
+TEXTS = {path.stem: path.read_text() for path in sorted(SPEC.glob("*.md"))}
+DUTY = re.compile(r"M[0-9]+")
+
+ELSEWHERE = {  # duties that no bundle alone can show: where they are tested
+    "S1": ("cli/test_signing.py", "test_a_signature_is_checked_before_anything_else_is_read"),
+    "S2": ("cli/test_signing.py", "test_another_key_is_refused"),
+    "S3": ("deflate/test_encoders.py", "test_an_encoder_that_does_not_work_is_refused"),
+    "S4": ("test_expect.py", "test_refuses_another_image"),
+    "S5": ("cli/test_signing.py", "test_a_bundle_for_something_else_is_refused"),
+    "S6": ("test_expect.py", "test_a_digest_of_the_archive_that_is_only_declared_does_not_count"),
+}
+
+TABLES = {  # by text and head: what vectors call the fields of a table by, and the columns that have their names
+    ("dib", "part | length | content"): ("file", [0]),
+    ("dib", "offset | length | field | value"): ("header", [2]),
+    ("dib", "length | field"): ("area", [1]),
+    ("dib", "id | section | content"): ("section", [1]),
+    ("dib", "kind | object"): ("object kind", [0]),
+    ("dib", "source kind | source of the frame"): ("source kind", [0]),
+    ("dib", "field | form | meaning"): ("target", [0]),
+    ("dib", "bit | field | bytes | numeric |  | bit | field | bytes | numeric"): ("field", [1, 6]),
+    ("dib", "byte | name | columns | yields"): ("operation", [1]),
+    ("dib", "field | form"): ("packing", [0]),
+    ("dib", "number | name | frame"): ("codec", [0]),
+    ("cover", "field | form"): ("cover", [0]),
+    ("cover", "stream | content"): ("cover stream", [0]),
+    ("cover", "number | name | stored form"): ("packer", [1]),
+    ("deflate", "number | encoder | levels | parameter | who writes it"): ("encoder", [0]),
+    ("relink", "field | form"): ("relink", [0]),
+    ("relink", "stream | content"): ("relink stream", [0]),
+    ("relink", "mode | name |"): ("relink mode", [1]),
+    ("unpack", "field | form"): ("unpack", [0]),
+}
+NO_FIELDS = ("level |", "at the end of the content |", "encoder, level, parameter |", "numbers |", "who |")
+IN_PROSE = {  # what they are called by: how section 3 and 4.3 of dib.md list them
+    "requires": "[codecs, transforms, re-encoders]",
+    "objects": "[kinds, sizes, digests]",
+    "segments": "[lengths, kinds, digests]",
+    "about": "[bases, targets, notes]",
+    "images": "[names, id, diffIDs]",
+    "names": "[lists]",
+    "column": (
+        "ops, seek_object, seek_offset, keep, count, stream, raw, replace, zero, repeat_frame, repeat_offset, repeat, "
+        "register, shapes, shape, mode, uid, gid, size, mtime, devmajor, devminor, shared, text, packing, packed"
+    ),
+}
+BESIDES = {  # listed in whole sentences
+    "frames": (
+        *("stream", "codec", "source kind", "stored length", "size", "source size", "source count"),
+        *("source object", "source offset", "source length", "digests"),
+    ),
+    "form": ("object", "size", "digest", "packing"),
+}
 
 
 def loaded(path: Path) -> ModuleType:
@@ -76,6 +133,79 @@ def test_dib_agrees(vector: dict[str, Any]) -> None:
 @each
 def test_the_reference_decoder_agrees(vector: dict[str, Any]) -> None:
     assert runner.fault(vector, by_reference(runner.arguments(vector))) is None
+
+
+def rows(text: str) -> Iterator[tuple[str, list[str]]]:
+    """Give the rows of all tables, each with the head of its table."""
+    head = ""
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.removeprefix("|").rstrip().removesuffix("|").split("|")]
+        if not line.startswith("|"):
+            head = ""
+        elif not head:
+            head = " | ".join(cells).strip()
+        elif line.strip("|- "):
+            yield head, cells
+
+
+def fields() -> Iterator[str]:
+    """Give the names of all fields of the specification, as vectors name them."""
+    for text, whole in TEXTS.items():
+        for head, cells in rows(whole):
+            if head.startswith(NO_FIELDS):
+                continue
+            kind, columns = TABLES[text, head]
+            for cell in (cells[column] for column in columns if column < len(cells) and cells[column]):
+                named = re.split("[,; ]", cell)[0] if kind == "area" else cell
+                yield f"{kind}.{re.sub('^[0-4] ', '', named) if kind.endswith('stream') else named}"
+    prose = TEXTS["dib"].replace("\n", " ")
+    for kind, listed in IN_PROSE.items():
+        assert listed in prose
+        yield from (f"{kind}.{name}" for name in listed.strip("[]").split(", "))
+    for kind, names in BESIDES.items():
+        yield from (f"{kind}.{name}" for name in names)
+
+
+def test_every_duty_has_vectors() -> None:
+    stated = {duty for text in TEXTS.values() for duty in re.findall(r"\[(M[0-9]+)\]", text)}
+    tested = {item for vector in VECTORS for item in vector["tests"] if DUTY.fullmatch(item)}
+    assert stated == tested == {f"M{number}" for number in range(1, len(stated) + 1)}
+    assert f"M1 to M{len(stated)}, S1 to S{len(ELSEWHERE)}" in TEXTS["dib"]
+
+
+def test_a_bad_vector_says_which_duty_it_asks_for() -> None:
+    bad = [vector for vector in VECTORS if vector["codes"][0]]
+    assert [vector["name"] for vector in bad if not any(map(DUTY.fullmatch, vector["tests"]))] == []
+
+
+def test_every_field_has_vectors() -> None:
+    tested = {item for vector in VECTORS for item in vector["tests"] if not DUTY.fullmatch(item)}
+    assert set(fields()) == tested
+
+
+def test_other_duties_are_tested_elsewhere() -> None:
+    stated = {duty for text in TEXTS.values() for duty in re.findall(r"\[(S[0-9]+)\]", text)}
+    assert stated == ELSEWHERE.keys()
+    for path, name in ELSEWHERE.values():
+        assert f"\ndef {name}(" in (ROOT / "tests" / path).read_text()
+
+
+def test_the_worked_example_is_the_vector(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(FOLDER)
+    assert loaded(FOLDER / "example.py").text() in TEXTS["dib"]
+
+
+def test_file_knows_bundles() -> None:
+    needs.programs("file")
+    paths = [FOLDER / "ok" / f"{name}.dib" for name in ("stored", "signature-area-holds-anything")]
+    for options, wanted in (
+        ([], ["dib bundle, version 1", "dib bundle, version 1, signed"]),
+        (["--mime-type"], ["application/vnd.dib.bundle.v1"] * 2),
+        (["--extension"], ["dib"] * 2),
+    ):
+        command = ["file", "-b", *options, "-m", SPEC / "dib.magic", *paths]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines() == wanted
 
 
 def test_there_are_enough() -> None:

@@ -123,12 +123,12 @@ def base(*, layer: bytes = LAYER, gz: bytes = GZ) -> bytes:
     return archive(members, ["1/layer.tar", "2/layer.tar", "3/layer.tar"], "config.json")
 
 
-_OTHER = record(block("x", size=3), b"xyz") + bytes(1024)
+OTHER = record(block("x", size=3), b"xyz") + bytes(1024)
 BASES: dict[str, bytes] = {
     "base": base(),
     "raw": base(gz=PACKED_CONTENT),
     "damaged": base(layer=LAYER.replace(HELLO, HELLO[:500] + b"?" + HELLO[501:])),
-    "other": archive({"config.json": config(_OTHER), "1/layer.tar": _OTHER}, ["1/layer.tar"], "config.json"),
+    "other": archive({"config.json": config(OTHER), "1/layer.tar": OTHER}, ["1/layer.tar"], "config.json"),
 }
 L, S, K, C, G = (
     (kind, len(data), sha256(data)) for kind, data in ((1, LAYER), (1, SECOND), (2, CONFIG), (3, CODE), (3, GZ))
@@ -487,6 +487,18 @@ def last_numbers_and_texts_are_of_any_block() -> Bundle:
     third = _with(first, name=b"abcdXY", mtime=b"00000000007\0")
     texts = b"abcde" + b"XY" + b"??"
     return one(first + RECORDS["hello"][512:] + second + third, program, plain(texts, 0), objects=[L])
+
+
+@good("operation.patch", "operation.keep", "object kind.1", base="other")
+def worked_example() -> Bundle:
+    """Change the content and the time of a layer's one file; dib.md has these bytes."""
+    program = Program().do("patch").edit("size", "mtime", size=3, mtime=1700000000).put(stream=1)
+    program.do("keep", keep=1024)
+    header = _with(OTHER[:512], size=b"%011o\0" % 6, mtime=b"%011o\0" % 1700000000)
+    out = record(header, b"hello\n") + OTHER[1024:]
+    bundle = one(out, program, plain(b"hello\n"), objects=[(1, len(OTHER), sha256(OTHER))])
+    bundle.target.segments, bundle.target.tail = [(len(out), 1)], len(out) - 1
+    return bundle
 
 
 # Sources
