@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from dibundle import digest
-from dibundle.apply import ApplyOptions, apply, base_names, choose_target, find_base
+from dibundle.applying import ApplyOptions, apply, base_names, choose_target, find_base
 from dibundle.archive.opener import Archive
 from dibundle.bundle.reader import BundleReader
 from dibundle.bundle.uses import objects_used

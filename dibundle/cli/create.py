@@ -10,7 +10,7 @@ import click
 
 from dibundle.cli import registries, terminal
 from dibundle.cli.sources import open_archives
-from dibundle.create import CreateOptions, CreateResult, create
+from dibundle.creating import CreateOptions, CreateResult, create
 from dibundle.delta import choose
 from dibundle.destination import Destination
 from dibundle.errors import UsageError

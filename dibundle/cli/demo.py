@@ -10,11 +10,11 @@ from pathlib import Path
 
 import click
 
-from dibundle.apply import apply
+from dibundle.applying import apply
 from dibundle.bundle.reader import BundleReader
 from dibundle.cli import terminal
 from dibundle.cli.sources import open_archives
-from dibundle.create import create
+from dibundle.creating import create
 from dibundle.demo import archives
 from dibundle.destination import Destination
 from dibundle.errors import UsageError

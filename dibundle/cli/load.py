@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import click
 
-from dibundle.apply import ApplyOptions, apply, choose_target
+from dibundle.applying import ApplyOptions, apply, choose_target
 from dibundle.chain import follow
 from dibundle.cli import registries, terminal
 from dibundle.cli.sources import all_bundles, open_sources

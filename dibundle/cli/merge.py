@@ -6,11 +6,11 @@ from contextlib import ExitStack
 
 import click
 
-from dibundle.apply import ApplyOptions
+from dibundle.applying import ApplyOptions
 from dibundle.chain import follow, make_all
 from dibundle.cli import registries, terminal
 from dibundle.cli.sources import all_bundles, open_sources
-from dibundle.create import CreateOptions, create
+from dibundle.creating import CreateOptions, create
 from dibundle.delta import choose
 from dibundle.destination import Destination
 from dibundle.errors import UsageError

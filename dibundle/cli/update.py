@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dibundle import digest
-from dibundle.apply import ApplyOptions, apply
+from dibundle.applying import ApplyOptions, apply
 from dibundle.archive.readat import Spool, Stream, copy_chunks
 from dibundle.bundle.manifest import AboutImage
 from dibundle.bundle.output import Sink

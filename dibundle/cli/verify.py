@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import click
 
 from dibundle import digest
-from dibundle.apply import ApplyOptions
+from dibundle.applying import ApplyOptions
 from dibundle.cli import registries, terminal
 from dibundle.cli.sources import one_bundle, open_sources
 from dibundle.cli.trust import Trust
