@@ -117,7 +117,6 @@ def test_a_folder_that_is_not_there(pair: Pair, tmp_path: Path) -> None:
 
 def test_out_is_a_folder(pair: Pair, tmp_path: Path) -> None:
     assert dib("create", pair.base, pair.target, tmp_path).code == 3
-    assert dib("apply", pair.base, pair.bundle, "-o", tmp_path).code == 3
     assert list(tmp_path.iterdir()) == []
 
 
