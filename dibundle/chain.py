@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 
-from dibundle.apply import ApplyOptions, apply_several, base_names, find_base, target_name
+from dibundle.applying import ApplyOptions, apply_several, base_names, find_base, target_name
 from dibundle.archive.opener import Archive, from_fd
 from dibundle.archive.readat import Spool, check_room
 from dibundle.bundle.manifest import Manifest

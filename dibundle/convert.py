@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from dibundle.apply import ApplyOptions, apply, base_names, choose_target
+from dibundle.applying import ApplyOptions, apply, base_names, choose_target
 from dibundle.archive.opener import Archive, from_fd
 from dibundle.archive.readat import Spool, check_room
 from dibundle.bundle.manifest import Manifest, Target

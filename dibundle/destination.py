@@ -23,7 +23,7 @@ class Destination:
     A regular file is made exclusively beside the resolved path under an unpredictable name, synced, then renamed. A
     symbolic link is followed once. ``-``, ``/dev/stdout`` and the like are the open descriptor itself, written
     directly as pipes and devices are. Terminals are refused. ``identity`` tells the device and inode of what would be
-    overwritten, so that callers can refuse to overwrite their inputs.
+    overwritten, so that callers can refuse to overwrite their inputs; ``descriptor`` is that of an open one, else None.
     """
 
     def __init__(self, path: str) -> None:
@@ -33,10 +33,10 @@ class Destination:
         self._fd = -1
         self.written = 0
         named = _DESCRIPTOR.fullmatch(path)
-        self._descriptor = int(named[1] or 1) if named else None
+        self.descriptor = int(named[1] or 1) if named else None
         try:
-            if self._descriptor is not None:
-                found = os.fstat(self._descriptor)
+            if self.descriptor is not None:
+                found = os.fstat(self.descriptor)
                 self.identity: tuple[int, int] | None = (found.st_dev, found.st_ino)
                 self._special, self._mode = True, -1
                 return
@@ -57,8 +57,8 @@ class Destination:
 
     def __enter__(self) -> Self:
         try:
-            if self._descriptor is not None:
-                self._fd = os.dup(self._descriptor)
+            if self.descriptor is not None:
+                self._fd = os.dup(self.descriptor)
             elif self._special:
                 self._fd = os.open(self._final, os.O_WRONLY | os.O_CLOEXEC)
             else:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from dibundle.apply import ApplyOptions, apply_several, target_name
+from dibundle.applying import ApplyOptions, apply_several, target_name
 from dibundle.archive.opener import Archive
 from dibundle.bundle.manifest import Manifest
 from dibundle.bundle.reader import BundleReader

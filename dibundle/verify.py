@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dibundle.apply import ApplyOptions, apply_several
+from dibundle.applying import ApplyOptions, apply_several
 from dibundle.archive.opener import Archive
 from dibundle.bundle.output import Piece
 from dibundle.bundle.reader import BundleReader

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dibundle import compression, digest
-from dibundle.apply import ApplyOptions, find_base
+from dibundle.applying import ApplyOptions, find_base
 from dibundle.archive.opener import Archive
 from dibundle.archive.readat import Joined, MemoryBytes, ReadAt, Slice, Spool, Stream, check_room, copy_chunks
 from dibundle.archive.tar import scan

@@ -6,10 +6,10 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from dibundle.apply import ApplyOptions, apply
+from dibundle.applying import ApplyOptions, apply
 from dibundle.archive.opener import open_archive
 from dibundle.bundle.reader import BundleReader
-from dibundle.create import CreateOptions, CreateResult, create
+from dibundle.creating import CreateOptions, CreateResult, create
 from dibundle.delta.choose import Options
 
 FAST = CreateOptions(patch=Options(level=3))

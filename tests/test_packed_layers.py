@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dibundle import digest
-from dibundle.apply import apply
+from dibundle.applying import apply
 from dibundle.archive.opener import open_archive
 from dibundle.archive.readat import MemoryBytes, Spool
 from dibundle.bundle import writer
@@ -19,7 +19,7 @@ from dibundle.bundle.program import Columns
 from dibundle.bundle.reader import BundleReader
 from dibundle.bundle.wire import Column, ColumnWriter
 from dibundle.compose.packed import guess, unpack_layer
-from dibundle.create import CreateOptions
+from dibundle.creating import CreateOptions
 from dibundle.deflate import encoders, recipe
 from dibundle.deflate.encoders import Encoder
 from dibundle.delta import codecs, packing, zstd

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dibundle.apply import ApplyOptions, apply
+from dibundle.applying import ApplyOptions, apply
 from dibundle.archive.opener import open_archive
 from dibundle.bundle.reader import BundleReader
 from tests.builders import TestImage, build_layer, docker_save, file

@@ -8,7 +8,7 @@ from dibundle import compression
 from dibundle.archive.opener import open_archive
 from dibundle.archive.readat import MemoryBytes
 from dibundle.archive.tar import scan
-from dibundle.create import CreateOptions
+from dibundle.creating import CreateOptions
 from dibundle.delta.choose import CODEC_NAMES, Options
 from dibundle.errors import ArchiveError
 from tests.builders import TestImage, build_layer, docker_save, file, folder, hardlink, symlink

@@ -10,12 +10,14 @@ from pathlib import Path
 import click
 
 from dibundle import digest
-from dibundle.apply import ApplyOptions, apply, base_names, choose_target, find_base
+from dibundle.applying import ApplyOptions, apply, base_names, choose_target, find_base
 from dibundle.archive.opener import Archive
 from dibundle.bundle.reader import BundleReader
 from dibundle.bundle.uses import objects_used
 from dibundle.chain import follow
-from dibundle.cli import registries, terminal
+from dibundle.cli import documents, registries, terminal
+from dibundle.cli.console import Console
+from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import Sources, all_bundles, one_bundle, open_sources
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
@@ -48,7 +50,7 @@ MAX_SIZE = click.IntRange(min=0)
 @click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@console_options()
 def command(
     sources: tuple[str, ...],
     output: str | None,
@@ -59,8 +61,8 @@ def command(
     max_size: int | None,
     platform: str | None,
     tmp: str | None,
-    quiet: bool,
     trust: Trust,
+    console: Console,
 ) -> None:
     """Rebuild the image archive that a bundle makes, byte for byte.
 
@@ -81,7 +83,7 @@ def command(
     A signature does not say that a bundle is the latest one, or yours: --expect does.
     """
     options = ApplyOptions(tmp=tmp) if max_size is None else ApplyOptions(tmp=tmp, max_size=max_size)
-    progress = terminal.progress(quiet=quiet)
+    progress = console.progress
     with ExitStack() as stack:
         into = output if output is not None and (output.endswith("/") or Path(output).is_dir()) else None
         if into and (form or thin):
@@ -89,28 +91,46 @@ def command(
         destination = Destination("-" if output is None or into else output)
         opened = open_sources(sources, stack, tmp=tmp, platform=platform)
         opened.refuse_overwriting(destination)
+        if not check and not (form and form.startswith("oci:")) and not into:
+            console.keep_stdout(destination)
         if check:
             options = replace(options, expect=trust.expect, target=target)
-            _check(opened, one_bundle(opened, trust.check), options)
+            _check(opened, one_bundle(opened, trust.check), options, console)
             return
         archives, bundle = follow(opened.archives, all_bundles(opened, trust.check), options, stack, progress)
         # both concern the last one; those before only lead to it
         options = replace(options, expect=trust.expect, target=target)
         if into:
-            _write_all(into, archives, bundle, options, progress, quiet=quiet)
+            _write_all(into, archives, bundle, options, console)
             return
         folder = form.removeprefix("oci:") if form and form.startswith("oci:") else None
         if folder is not None:
             apply_to_folder(archives, bundle, folder, options, progress, thin=thin)
+            _tell(console, bundle, options, [(folder, None)])
             return
         with destination:
             if form or thin:
                 apply_as(archives, bundle, _form(form), destination.write, options, progress, thin=thin)
             else:
                 apply(archives, bundle, destination.write, options, progress)
-    progress.clear()
-    if output is not None and not quiet:
-        terminal.message(f"{terminal.escape(destination.name)}: {terminal.human(destination.written)}, verified")
+        _tell(console, bundle, options, [(destination.name, destination.written)])
+
+
+def _tell(
+    console: Console, bundle: BundleReader, options: ApplyOptions, written: Sequence[tuple[str, int | None]]
+) -> None:
+    """Say what was written: names and sizes of files, or the name of a folder."""
+    manifest = bundle.manifest
+    numbers = range(len(manifest.targets)) if len(written) > 1 else [choose_target(manifest, options)]
+    outputs = [
+        {**documents.name("path", name), "size": size, "target": documents.target(manifest, number)}
+        for number, (name, size) in zip(numbers, written, strict=True)
+    ]
+    console.result("dib.apply/1", {"outputs": outputs, "seconds": round(console.seconds, 3)})
+    for name, size in written:
+        much = f"{terminal.human(size)}, " if size is not None else ""
+        shown = "stdout" if name == "-" else terminal.escape(name)
+        console.say(f"{shown}: {much}verified, in {console.seconds:.1f} s")
 
 
 def _write_all(
@@ -118,17 +138,13 @@ def _write_all(
     archives: Sequence[Archive],
     bundle: BundleReader,
     options: ApplyOptions,
-    progress: terminal.Bar | terminal.Notes | terminal.Quiet,
-    *,
-    quiet: bool,
+    console: Console,
 ) -> None:
     """Write every target, or the one that is named, into a folder."""
     every = range(len(bundle.manifest.targets))
     targets = every if options.target is None else [choose_target(bundle.manifest, options)]
-    written = apply_into(archives, bundle, folder, targets, options, progress)
-    progress.clear()
-    for file in written if not quiet else ():
-        terminal.message(f"{terminal.escape(file.name)}: {terminal.human(file.written)}, verified")
+    written = apply_into(archives, bundle, folder, targets, options, console.progress)
+    _tell(console, bundle, options, [(file.name, file.written) for file in written])
 
 
 def _form(name: str | None) -> Form:
@@ -139,7 +155,7 @@ def _form(name: str | None) -> Form:
     raise UsageError(f"no form {name}", hint="there are docker-archive, oci-archive and oci:FOLDER")
 
 
-def _check(opened: Sources, bundle: BundleReader, options: ApplyOptions) -> None:
+def _check(opened: Sources, bundle: BundleReader, options: ApplyOptions, console: Console) -> None:
     """Say whether the base serves the bundle; :class:`BaseMismatchError` says what is missing."""
     target = choose_target(bundle.manifest, options)
     if options.expect:
@@ -152,11 +168,18 @@ def _check(opened: Sources, bundle: BundleReader, options: ApplyOptions) -> None
     made = ", ".join(_name(image.names, image.id) for image in about.targets[target]) if about else "an image"
     needs = (", ".join(base_names(bundle.manifest)) or "the base") + " is here"
     needs = needs if bundle.manifest.objects else "no base is needed"
-    click.echo(
+    line = (
         f"ok: {terminal.escape(needs)}; applying makes {terminal.escape(made)},"
         f" {terminal.human(bundle.manifest.targets[target].size)}"
         + (f", with {terminal.human(need)} of temporary space" if need else "")
     )
+    document = {
+        "ok": True,
+        "needs": documents.images(about.bases if about else ()),
+        "target": documents.target(bundle.manifest, target),
+        "temporary_space": need,
+    }
+    console.answer("dib.check/1", document, line)
 
 
 def _name(names: tuple[str, ...], image_id: bytes) -> str:

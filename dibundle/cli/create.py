@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-import time
 from contextlib import ExitStack
 
 import click
 
-from dibundle.cli import registries, terminal
+from dibundle.cli import documents, registries, terminal
+from dibundle.cli.console import Console, Document
+from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import open_archives
-from dibundle.create import CreateOptions, CreateResult, create
+from dibundle.creating import CreateOptions, CreateResult, create
 from dibundle.delta import choose
 from dibundle.destination import Destination
 from dibundle.errors import UsageError
@@ -69,7 +70,7 @@ class _WithLevels(click.Command):
 @click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@console_options()
 def command(
     archives: tuple[str, ...],
     output: str | None,
@@ -84,7 +85,7 @@ def command(
     portable: bool,
     platform: str | None,
     tmp: str | None,
-    quiet: bool,
+    console: Console,
 ) -> None:
     """Write what changed from the images in BASE to the archive TARGET into the bundle OUT.
 
@@ -107,23 +108,22 @@ def command(
         have=read_list(have) if have else None,
         tmp=tmp,
     )
-    started = time.monotonic()
-    progress = terminal.progress(quiet=quiet)
+    progress = console.progress
     with ExitStack() as stack:
         destination = Destination(out)
+        console.keep_stdout(destination)
         sources = open_archives([*bases, *targets], stack, tmp=tmp, platform=platform)
         sources.refuse_overwriting(destination)
         opened = sources.archives
         for archive in opened:
-            if archive.compression and not quiet:
+            if archive.compression:
                 progress.note(f"{terminal.escape(archive.name)}: {archive.compression} removed; the tar inside counts")
-            if archive.index.problem and not quiet:
+            if archive.index.problem:
                 progress.note(f"{terminal.escape(archive.name)}: {archive.index.problem}; kept as it is")
         with PartsWriter(out, _size(split)) if split else destination as written:
             result = create(opened[: len(bases)], opened[len(bases) :], written.write, options, progress)
-    progress.clear()
-    if not quiet:
-        _summary(out, result, time.monotonic() - started)
+    console.result("dib.create/1", document(out, result, console.seconds))
+    _summary(out, result, console)
 
 
 def _size(text: str) -> int:
@@ -158,14 +158,37 @@ def _arguments(
     return ([*more_bases], names, output) if alone else ([names[0]], names[1:], output)
 
 
-def _summary(out: str, result: CreateResult, seconds: float) -> None:
+def document(out: str, result: CreateResult, seconds: float) -> Document:
+    """Return what was made, for programs."""
     counts = result.counts
-    ratio = result.target_size / result.size if result.size else 0
-    terminal.message(
+    return {
+        **documents.name("output", out),
+        "size": result.size,
+        "base_size": result.base_size,
+        "target_size": result.target_size,
+        "manifest_size": result.manifest_size,
+        "seconds": round(seconds, 3),
+        "bases": documents.images(result.manifest.about.bases if result.manifest.about else ()),
+        "targets": documents.targets(result.manifest),
+        "entries": {
+            "kept": counts.kept,
+            "mode": counts.mode,
+            "patched": counts.patched,
+            "added": counts.added,
+            "repeated": counts.repeated,
+            "raw": counts.raw_entries,
+        },
+        "opaque_layers": counts.opaque_layers,
+    }
+
+
+def _summary(out: str, result: CreateResult, console: Console) -> None:
+    counts = result.counts
+    console.say(
         f"{terminal.escape(out)}: {terminal.human(result.size)} for {terminal.human(result.target_size)}"
-        f" ({ratio:,.{0 if ratio >= 10 else 1}f} times smaller), in {seconds:.1f} s"
+        f" ({terminal.times(result.target_size, result.size)}), in {console.seconds:.1f} s"
     )
-    terminal.message(
+    console.say(
         f"  {counts.kept:,} entries kept, {counts.mode:,} with other metadata, {counts.patched:,} patched,"
         f" {counts.added:,} added, {counts.repeated:,} repeated"
         + (f", {counts.raw_entries:,} raw" if counts.raw_entries else "")

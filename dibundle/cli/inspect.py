@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import click
 
 from dibundle import digest
-from dibundle.apply import ApplyOptions, find_base
+from dibundle.applying import ApplyOptions, find_base
 from dibundle.bundle.constants import KIND_CONFIG, KIND_LAYER
 from dibundle.bundle.manifest import AboutImage, Manifest
 from dibundle.bundle.reader import BundleReader

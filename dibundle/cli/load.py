@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import click
 
-from dibundle.apply import ApplyOptions, apply, choose_target
+from dibundle.applying import ApplyOptions, apply, choose_target
 from dibundle.chain import follow
-from dibundle.cli import registries, terminal
+from dibundle.cli import documents, registries, terminal
+from dibundle.cli.console import Console
+from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import all_bundles, open_sources
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
@@ -26,7 +28,7 @@ from dibundle.engine import ENGINES, Loader, default_engine, require_layers
 @click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@console_options()
 def command(
     sources: tuple[str, ...],
     engine: str | None,
@@ -34,8 +36,8 @@ def command(
     thin: bool,
     platform: str | None,
     tmp: str | None,
-    quiet: bool,
     trust: Trust,
+    console: Console,
 ) -> None:
     """Apply a bundle into an engine, then ask the engine whether the image is really there.
 
@@ -46,7 +48,7 @@ def command(
     The exit code is that of "dib apply" where that fails, else the loader's. The engine is found as its own client
     finds it (DOCKER_HOST, CONTAINERS_STORAGE_CONF, CONTAINERD_ADDRESS, ...).
     """
-    progress = terminal.progress(quiet=quiet)
+    progress = console.progress
     with ExitStack() as stack:
         opened = open_sources(sources, stack, tmp=tmp, platform=platform)
         options = ApplyOptions(tmp=tmp)
@@ -64,10 +66,13 @@ def command(
         else:
             apply(archives, bundle, loader.write, options, progress)
         loader.finish()
-        progress.clear()
+        progress.close()
         for image in images:
             loader.check(image)
-    if not quiet:
-        for image in images:
-            names = ", ".join(terminal.escape(name) for name in image.names) or "image"
-            terminal.message(f"{names}: loaded and checked, sha256:{image.id.hex()}")
+    console.result(
+        "dib.load/1",
+        {"engine": engine, "images": documents.images(images), "seconds": round(console.seconds, 3)},
+    )
+    for image in images:
+        names = ", ".join(terminal.escape(name) for name in image.names) or "image"
+        console.say(f"{names}: loaded and checked, sha256:{image.id.hex()}, in {console.seconds:.1f} s")

@@ -11,7 +11,7 @@ from types import FrameType
 import click
 
 from dibundle import __version__
-from dibundle.cli import terminal
+from dibundle.cli import console, terminal
 from dibundle.errors import DibError
 
 CLOSED_PIPE, INTERRUPTED, TERMINATED = 141, 130, 143
@@ -102,23 +102,21 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    failure = _Failure(as_json=console.is_json(arguments))
     try:
         result = main.main(args=arguments, prog_name="dib", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except DibError as error:
-        _tell(error.message, error.hint)
-        return error.exit_code
+        return failure.tell(type(error).__name__, error.exit_code, error.message, error.hint)
     except click.exceptions.NoArgsIsHelpError as error:
         terminal.message(error.format_message())
         return 2
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "dib"
         text = error.format_message().rstrip(".")
-        _tell(text[:1].lower() + text[1:], f'run "{command} --help"')
-        return 2
+        return failure.tell("UsageError", 2, text[:1].lower() + text[1:], f'run "{command} --help"')
     except click.ClickException as error:
-        _tell(error.format_message(), None)
-        return 2
+        return failure.tell("UsageError", 2, error.format_message(), None)
     except (_ClosedPipe, BrokenPipeError):
         return CLOSED_PIPE
     except (KeyboardInterrupt, click.Abort):
@@ -126,19 +124,29 @@ def _run(arguments: list[str]) -> int:
     except _Terminated:
         return TERMINATED
     except OSError as error:
-        _tell(f"{error.filename or 'system'}: {error.strerror or error}", None)
-        return 3
+        return failure.tell("FileError", 3, f"{error.filename or 'system'}: {error.strerror or error}", None)
     except MemoryError:
-        _tell("not enough memory", "use fewer workers (--workers 1) or a machine with more memory")
-        return 3
+        hint = "use fewer workers (--workers 1) or a machine with more memory"
+        return failure.tell("FileError", 3, "not enough memory", hint)
     except Exception as error:
         if os.environ.get("DIB_DEBUG"):
             raise
-        _tell(f"internal error: {type(error).__name__}: {error}", "run it again with DIB_DEBUG=1 and report the output")
-        return 1
+        text = f"internal error: {type(error).__name__}: {error}"
+        return failure.tell("InternalError", 1, text, "run it again with DIB_DEBUG=1 and report the output")
 
 
-def _tell(text: str, hint: str | None) -> None:
-    terminal.message(f"dib: error: {terminal.escape(text)}")
-    if hint:
-        terminal.message(f"dib: hint: {terminal.escape(hint)}")
+class _Failure:
+    """Tells of an error: people on stderr, and programs that asked for it in a document on stdout."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._json = as_json
+
+    def tell(self, name: str, code: int, text: str, hint: str | None) -> int:
+        """Tell of it and return its exit code."""
+        terminal.message(f"dib: error: {terminal.escape(text)}")
+        if hint:
+            terminal.message(f"dib: hint: {terminal.escape(hint)}")
+        if self._json:
+            with contextlib.suppress(OSError):
+                console.write_error(name, code, text, hint)
+        return code

@@ -6,11 +6,14 @@ from contextlib import ExitStack
 
 import click
 
-from dibundle.apply import ApplyOptions
+from dibundle.applying import ApplyOptions
 from dibundle.chain import follow, make_all
 from dibundle.cli import registries, terminal
+from dibundle.cli.console import Console
+from dibundle.cli.console import options as console_options
+from dibundle.cli.create import document
 from dibundle.cli.sources import all_bundles, open_sources
-from dibundle.create import CreateOptions, create
+from dibundle.creating import CreateOptions, create
 from dibundle.delta import choose
 from dibundle.destination import Destination
 from dibundle.errors import UsageError
@@ -24,8 +27,8 @@ from dibundle.errors import UsageError
 )
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-def command(sources: tuple[str, ...], output: str, level: int, tmp: str | None, quiet: bool) -> None:
+@console_options()
+def command(sources: tuple[str, ...], output: str, level: int, tmp: str | None, console: Console) -> None:
     """Make one bundle of a chain of bundles, with the base that the first of them needs.
 
     \b
@@ -34,10 +37,11 @@ def command(sources: tuple[str, ...], output: str, level: int, tmp: str | None, 
     What the chain makes is rebuilt into a temporary file and compared with the base anew: what one bundle adds and the
     next one drops is not in the result.
     """
-    progress = terminal.progress(quiet=quiet)
+    progress = console.progress
     options = ApplyOptions(tmp=tmp)
     with ExitStack() as stack:
         destination = Destination(output)
+        console.keep_stdout(destination)
         opened = open_sources(sources, stack, tmp=tmp)
         opened.ask_engines()  # to compare anew takes all of an image
         opened.refuse_overwriting(destination)
@@ -48,8 +52,8 @@ def command(sources: tuple[str, ...], output: str, level: int, tmp: str | None, 
         patch = choose.Options(level=level)
         with destination:
             result = create(opened.archives, targets, destination.write, CreateOptions(patch=patch, tmp=tmp), progress)
-    progress.clear()
-    if not quiet:
-        terminal.message(
-            f"{terminal.escape(output)}: {terminal.human(result.size)} for {terminal.human(result.target_size)}"
-        )
+    console.result("dib.merge/1", document(output, result, console.seconds))
+    console.say(
+        f"{terminal.escape(output)}: {terminal.human(result.size)} for {terminal.human(result.target_size)},"
+        f" in {console.seconds:.1f} s"
+    )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from dibundle.cli import registries
+from dibundle.cli.console import Console
+from dibundle.cli.console import options as console_options
 from dibundle.cli.unwrap import write_bundle
 from dibundle.errors import UsageError
 
@@ -14,8 +16,8 @@ from dibundle.errors import UsageError
 @click.option("-o", "--output", metavar="OUT", required=True, help="The bundle to write, whole or not at all.")
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-def command(name: str, output: str, tmp: str | None, quiet: bool) -> None:
+@console_options()
+def command(name: str, output: str, tmp: str | None, console: Console) -> None:
     """Write a bundle that is in a registry, pushed by "dib push" or wrapped as an image, after checking it.
 
     \b
@@ -23,4 +25,4 @@ def command(name: str, output: str, tmp: str | None, quiet: bool) -> None:
     """
     if not registries.is_reference(name):
         raise UsageError(f"{name} is no name in a registry", hint="for example docker://registry.example/app:1-2")
-    write_bundle(name, output, tmp, quiet=quiet)
+    write_bundle(name, output, tmp, console, "dib.pull/1")

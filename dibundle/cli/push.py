@@ -6,7 +6,9 @@ from contextlib import ExitStack
 
 import click
 
-from dibundle.cli import registries, terminal
+from dibundle.cli import documents, registries, terminal
+from dibundle.cli.console import Console
+from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import one_stream, open_sources
 from dibundle.errors import UsageError
 from dibundle.registry.reference import Reference
@@ -19,8 +21,8 @@ from dibundle.wrap import keep
 @click.option("--subject", metavar="TAG|DIGEST", help="The image in that repository that the bundle makes.")
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-def command(bundle: str, name: str, subject: str | None, tmp: str | None, quiet: bool) -> None:
+@console_options()
+def command(bundle: str, name: str, subject: str | None, tmp: str | None, console: Console) -> None:
     """Put BUNDLE into a registry as an OCI artifact; without TAG it is found by what it refers to alone.
 
     \b
@@ -32,7 +34,7 @@ def command(bundle: str, name: str, subject: str | None, tmp: str | None, quiet:
     from dibundle.registry import artifacts
 
     reference = registries.parse_target(name)
-    progress = terminal.progress(quiet=quiet)
+    progress = console.progress
     with ExitStack() as stack:
         kept = keep(one_stream(open_sources([bundle], stack, tmp=tmp)), stack, tmp)
         repository = registries.repository(reference, stack, write=True)
@@ -68,9 +70,19 @@ def command(bundle: str, name: str, subject: str | None, tmp: str | None, quiet:
             annotations,
             makes[0].manifest if makes else None,
         )
-    progress.clear()
-    if not quiet:
-        where = str(reference) if reference.tag else str(reference.with_digest(manifest.descriptor["digest"]))  # type: ignore[arg-type]
-        what = f"{terminal.human(kept.content.size)} sent" if sent else "was there already"
-        to = f", refers to {makes[0].manifest.descriptor['digest']}" if makes else ""
-        terminal.message(f"{where}: {what}{to}")
+    pushed = str(manifest.descriptor["digest"])
+    where = str(reference) if reference.tag else str(reference.with_digest(pushed))
+    refers = str(makes[0].manifest.descriptor["digest"]) if makes else None
+    console.result(
+        "dib.push/1",
+        {
+            **documents.name("bundle", bundle),
+            "name": where,
+            "digest": pushed,
+            "size": kept.content.size,
+            "sent": bool(sent),
+            "refers_to": refers,
+        },
+    )
+    what = f"{terminal.human(kept.content.size)} sent" if sent else "was there already"
+    console.say(f"{where}: {what}" + (f", refers to {refers}" if refers else ""))

@@ -10,7 +10,9 @@ import click
 
 from dibundle import parts, signing
 from dibundle.bundle.reader import BundleReader
-from dibundle.cli import terminal
+from dibundle.cli import documents, terminal
+from dibundle.cli.console import Console
+from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import one_bundle, open_sources
 from dibundle.destination import Destination
 from dibundle.errors import UsageError
@@ -24,7 +26,7 @@ from dibundle.verify import check_integrity
 @click.option("--detach", is_flag=True, help="Leave the bundle as it is; write BUNDLE.sig.")
 @click.option("-o", "--output", metavar="FILE", help="Write there instead.")
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@console_options()
 def command(
     bundle: str,
     key: str | None,
@@ -32,7 +34,7 @@ def command(
     detach: bool,
     output: str | None,
     tmp: str | None,
-    quiet: bool,
+    console: Console,
 ) -> None:
     """Sign BUNDLE, once every byte of it is checked; the signature goes into the bundle itself.
 
@@ -50,15 +52,15 @@ def command(
     """
     if (key is None) == (given is None):
         raise UsageError("one of --key and --signature is wanted")
-    progress = terminal.progress(quiet=quiet)
     with ExitStack() as stack:
         opened = open_sources([bundle], stack, tmp=tmp)
         reader = one_bundle(opened)
         name = opened.bundles[0][0]
         destination = Destination(output or _default(bundle, name, detach=detach))
+        console.keep_stdout(destination)
         if detach:
             opened.refuse_overwriting(destination)
-        check_integrity(reader, progress)
+        check_integrity(reader, console.progress)
         data = signing.sign(reader.header_bytes, key) if key is not None else signing.read_file(given or "")
         signature = signing.check_own(reader.header_bytes, data, tmp)
         if detach:
@@ -66,10 +68,20 @@ def command(
                 destination.write(signature.armored())
         else:
             _embed(name, reader, signature.armored(), destination, whole=output is not None)
-    progress.clear()
-    if not quiet:
-        replaced = ", in place of another" if reader.signature and not detach else ""
-        terminal.message(f"{terminal.escape(destination.name)}: signed by key {signature.fingerprint}{replaced}")
+    replaced = bool(reader.signature) and not detach
+    console.result(
+        "dib.sign/1",
+        {
+            **documents.name("output", destination.name),
+            "key": signature.fingerprint,
+            "detached": detach,
+            "replaced": replaced,
+        },
+    )
+    console.say(
+        f"{terminal.escape(destination.name)}: signed by key {signature.fingerprint}"
+        + (", in place of another" if replaced else "")
+    )
 
 
 def _default(bundle: str, name: str, *, detach: bool) -> str:

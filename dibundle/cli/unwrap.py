@@ -7,7 +7,9 @@ from contextlib import ExitStack
 import click
 
 from dibundle.archive.readat import copy_chunks
-from dibundle.cli import registries, terminal
+from dibundle.cli import documents, registries, terminal
+from dibundle.cli.console import Console
+from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import one_stream, open_sources
 from dibundle.destination import Destination
 from dibundle.wrap import keep
@@ -18,25 +20,36 @@ from dibundle.wrap import keep
 @click.option("-o", "--output", metavar="OUT", help="The bundle to write, whole or not at all; default is stdout.")
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-def command(source: str, output: str | None, tmp: str | None, quiet: bool) -> None:
+@console_options()
+def command(source: str, output: str | None, tmp: str | None, console: Console) -> None:
     """Write the bundle in an image that "dib wrap" made, in any archive of it, after checking it.
 
     \b
         dib unwrap docker-daemon:app:1-2 -o update.dib
     """
-    write_bundle(source, output, tmp, quiet=quiet)
+    write_bundle(source, output, tmp, console, "dib.unwrap/1")
 
 
-def write_bundle(source: str, output: str | None, tmp: str | None, *, quiet: bool) -> None:
+def write_bundle(source: str, output: str | None, tmp: str | None, console: Console, schema: str) -> None:
     """Write the one bundle behind a name, undamaged."""
     with ExitStack() as stack:
         destination = Destination("-" if output is None else output)
+        console.keep_stdout(destination)
         opened = open_sources([source], stack, tmp=tmp)
         opened.refuse_overwriting(destination)
         bundle = keep(one_stream(opened), stack, tmp)
         with destination:
             for piece in copy_chunks(bundle.content, 0, bundle.content.size):
                 destination.write(piece)
-    if output is not None and not quiet:
-        terminal.message(f"{terminal.escape(output)}: {terminal.human(destination.written)}, undamaged")
+    manifest = bundle.manifest
+    console.result(
+        schema,
+        {
+            **documents.name("source", source),
+            **documents.name("output", destination.name),
+            "size": destination.written,
+            "targets": documents.targets(manifest),
+        },
+    )
+    if output is not None:
+        console.say(f"{terminal.escape(output)}: {terminal.human(destination.written)}, undamaged")

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 import click
 
 from dibundle import digest
-from dibundle.apply import ApplyOptions, apply
+from dibundle.applying import ApplyOptions, apply
 from dibundle.archive.readat import Spool, Stream, copy_chunks
 from dibundle.bundle.manifest import AboutImage
 from dibundle.bundle.output import Sink
 from dibundle.bundle.reader import BundleReader
 from dibundle.chain import follow
-from dibundle.cli import registries, terminal
+from dibundle.cli import documents, registries, terminal
+from dibundle.cli.console import Console, Document
+from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import Sources, open_archives
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
@@ -44,7 +46,7 @@ _TRANSPORTS = {"docker": "docker-daemon:", "podman": "containers-storage:"}
 @click.option("--platform", metavar="OS/ARCH", help="Which image to get where a name stands for several.")
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@console_options()
 def command(
     name: str,
     haves: tuple[str, ...],
@@ -53,8 +55,8 @@ def command(
     dry_run: bool,
     platform: str | None,
     tmp: str | None,
-    quiet: bool,
     trust: Trust,
+    console: Console,
 ) -> None:
     """Get an image from a registry, by the bundles there that lead to it from what is here ("dib push").
 
@@ -73,9 +75,10 @@ def command(
         raise UsageError(f"{name} is no name in a registry", hint="for example docker://registry.example/app:2")
     reference = Reference.parse(name)
     options = ApplyOptions(tmp=tmp)
-    progress = terminal.progress(quiet=quiet)
+    progress = console.progress
     with ExitStack() as stack:
         receiver = _Receiver(output, engine, dry_run=dry_run)
+        receiver.keep_stdout(console)
         repository = registries.repository(reference, stack)
         found = repository.manifest(reference.wanted)
         image = images.resolve(repository, found, platform or registries.platform_here())
@@ -87,7 +90,7 @@ def command(
             repository, image, opened.archives, thin=receiver.has(haves), only_bundles=trust.check is not None
         )
         if dry_run:
-            _tell(name, plan)
+            _tell(name, plan, console)
             return
         progress.phase("fetching", plan.size)
         made = AboutImage(names=(reference.name,) if reference.name else (), id=image.id, diff_ids=image.diff_ids)
@@ -112,12 +115,25 @@ def command(
                     )
             except UnexpectedError as error:
                 raise RegistryError(f"{name} leads to a bundle of another image: {error.message}") from error
-    progress.clear()
-    if not quiet:
-        how = _count(len(plan.chain), "bundle") if plan.chain else "the image itself"
-        terminal.message(
-            f"{name}: {terminal.human(plan.size)} fetched, {how}; {receiver.done}, {digest.text(image.id)}"
-        )
+    document = {**_document(name, plan), "image": documents.image(made), "written": output is not None}
+    console.result("dib.update/1", document)
+    how = _count(len(plan.chain), "bundle") if plan.chain else "the image itself"
+    console.say(
+        f"{name}: {terminal.human(plan.size)} fetched, {how}; {receiver.done}, {digest.text(image.id)},"
+        f" in {console.seconds:.1f} s"
+    )
+
+
+def _document(name: str, plan: Plan) -> Document:
+    """Return what is fetched."""
+    bundles = [{"digest": digest.text(step.delta.manifest), "size": step.delta.told.size} for step in plan.chain or ()]
+    return {
+        "name": name,
+        "how": "image" if plan.chain is None else "bundles",
+        "size": plan.size,
+        "image_size": plan.pull_size,
+        "bundles": bundles,
+    }
 
 
 class _Receiver:
@@ -127,6 +143,11 @@ class _Receiver:
         self._destination = Destination(output) if output is not None else None
         self._engine = engine or ("docker" if dry_run else default_engine())
         self.done = "written" if output is not None else f"loaded into {self._engine} and checked"
+
+    def keep_stdout(self, console: Console) -> None:
+        """Refuse to write the image where the JSON document goes."""
+        if self._destination:
+            console.keep_stdout(self._destination)
 
     def refuse_overwriting(self, opened: Sources) -> None:
         """Refuse an output that is an input."""
@@ -160,19 +181,21 @@ def _target(bundle: BundleReader, image: bytes) -> str | None:
     return digest.text(image) if len(bundle.manifest.targets) > 1 else None
 
 
-def _tell(name: str, plan: Plan) -> None:
+def _tell(name: str, plan: Plan, console: Console) -> None:
     """Say what would be fetched, one line for each step and one for the other way."""
-    for number, step in enumerate(plan.chain or (), 1):
-        told = step.delta.told
-        click.echo(f"{number}. bundle {digest.text(step.delta.manifest)}: {terminal.human(told.size)}")
+    lines = [
+        f"{number}. bundle {digest.text(step.delta.manifest)}: {terminal.human(step.delta.told.size)}"
+        for number, step in enumerate(plan.chain or (), 1)
+    ]
     image = "the image itself: " + terminal.human(plan.pull_size)
     if plan.chain:
         count = _count(len(plan.chain), "bundle")
-        click.echo(f"{terminal.escape(name)}: {count}, {terminal.human(plan.size)}, instead of {image}")
+        lines.append(f"{terminal.escape(name)}: {count}, {terminal.human(plan.size)}, instead of {image}")
     elif plan.chain_size is not None:
-        click.echo(f"{terminal.escape(name)}: {image}, as bundles are {terminal.human(plan.chain_size)}")
+        lines.append(f"{terminal.escape(name)}: {image}, as bundles are {terminal.human(plan.chain_size)}")
     else:
-        click.echo(f"{terminal.escape(name)}: {image}, as no bundle leads there from here")
+        lines.append(f"{terminal.escape(name)}: {image}, as no bundle leads there from here")
+    console.answer("dib.update-plan/1", _document(name, plan), *lines)
 
 
 def _count(number: int, what: str) -> str:

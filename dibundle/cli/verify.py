@@ -7,8 +7,10 @@ from contextlib import ExitStack
 import click
 
 from dibundle import digest
-from dibundle.apply import ApplyOptions
-from dibundle.cli import registries, terminal
+from dibundle.applying import ApplyOptions
+from dibundle.cli import documents, registries, terminal
+from dibundle.cli.console import Console
+from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import one_bundle, open_sources
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
@@ -22,10 +24,9 @@ from dibundle.verify import check_integrity, check_rebuild
 @trust_options(word=False)
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-def command(bundle: str, bases: tuple[str, ...], tmp: str | None, quiet: bool, trust: Trust) -> None:
+@console_options()
+def command(bundle: str, bases: tuple[str, ...], tmp: str | None, trust: Trust, console: Console) -> None:
     """Check that every byte of BUNDLE is as its header promises; with --base, rebuild and check the result too."""
-    progress = terminal.progress(quiet=quiet)
     with ExitStack() as stack:
         opened = open_sources([bundle, *bases], stack, tmp=tmp)
         reader = one_bundle(opened, trust.check)
@@ -33,13 +34,21 @@ def command(bundle: str, bases: tuple[str, ...], tmp: str | None, quiet: bool, t
         if trust.expect and not full:
             raise UsageError("what the bundle makes shows in a rebuild alone", hint="give --base too")
         if full:
-            check_rebuild(opened.archives, reader, ApplyOptions(tmp=tmp, expect=trust.expect), progress)
+            check_rebuild(opened.archives, reader, ApplyOptions(tmp=tmp, expect=trust.expect), console.progress)
         else:
-            check_integrity(reader, progress)
-    progress.clear()
-    if not quiet:
-        what = f"rebuilds {digest.text(reader.manifest.targets[0].digest)}" if full else "undamaged"
-        hint = "" if full else " (give --base to check a rebuild)"
-        for who in trust.found:
-            click.echo(f"{terminal.escape(bundle)}: signed by {terminal.escape(who)}")
-        click.echo(f"{terminal.escape(bundle)}: {what}, {terminal.human(reader.size)}{hint}")
+            check_integrity(reader, console.progress)
+    manifest = reader.manifest
+    made = ", ".join(digest.text(target.digest) for target in manifest.targets)
+    what = f"rebuilds {made}" if full else "undamaged"
+    hint = "" if full else " (give --base to check a rebuild)"
+    lines = [f"{terminal.escape(bundle)}: signed by {terminal.escape(who)}" for who in trust.found]
+    lines.append(f"{terminal.escape(bundle)}: {what}, {terminal.human(reader.size)}{hint}")
+    document = {
+        **documents.name("bundle", bundle),
+        "size": reader.size,
+        "signed_by": trust.found,
+        "rebuilt": full,
+        "targets": documents.targets(manifest),
+        "seconds": round(console.seconds, 3),
+    }
+    console.answer("dib.verify/1", document, *(lines if not console.quiet else ()))

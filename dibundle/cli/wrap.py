@@ -6,7 +6,9 @@ from contextlib import ExitStack
 
 import click
 
-from dibundle.cli import registries, terminal
+from dibundle.cli import documents, registries, terminal
+from dibundle.cli.console import Console
+from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import one_stream, open_archives, open_sources
 from dibundle.destination import Destination
 from dibundle.errors import UsageError
@@ -25,7 +27,7 @@ from dibundle.wrap import Wrapped, keep, wrap
 @registries.insecure
 @click.option("--platform", metavar="OS/ARCH", help="Of an unlinked image, and of names that an engine is asked for.")
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@console_options()
 def command(
     bundle: str,
     kind: str | None,
@@ -35,7 +37,7 @@ def command(
     target: str | None,
     platform: str | None,
     tmp: str | None,
-    quiet: bool,
+    console: Console,
 ) -> None:
     """Make an image of BUNDLE, which registries and engines keep and move as any other.
 
@@ -56,21 +58,27 @@ def command(
         )
     with ExitStack() as stack:
         destination = Destination("-" if output is None else output)
+        if target is None:
+            console.keep_stdout(destination)
         opened = open_sources([bundle], stack, tmp=tmp)
         here = open_archives(bases, stack, tmp=tmp, platform=platform)
         for sources in (opened, here):
             sources.refuse_overwriting(destination)
         made = wrap(keep(one_stream(opened), stack, tmp), here.archives, tags, platform=platform)
         if target is not None:
-            _push(made, target, bases, stack, quiet=quiet)
+            _push(made, target, bases, stack, console, kind)
             return
         with destination:
             forms.write(made.layout, "docker-archive", destination.write, check=True)
-    if output is not None and not quiet:
-        terminal.message(f"{terminal.escape(output)}: {kind} image, {terminal.human(destination.written)}")
+    console.result(
+        "dib.wrap/1",
+        {**documents.name("output", destination.name), "kind": kind, "size": destination.written, "tags": list(tags)},
+    )
+    if output is not None:
+        console.say(f"{terminal.escape(output)}: {kind} image, {terminal.human(destination.written)}")
 
 
-def _push(made: Wrapped, target: str, bases: tuple[str, ...], stack: ExitStack, *, quiet: bool) -> None:
+def _push(made: Wrapped, target: str, bases: tuple[str, ...], stack: ExitStack, console: Console, kind: str) -> None:
     """Push the image, taking the base's layers from where they are in the registry already."""
     from dibundle.registry.images import push
     from dibundle.registry.reference import Reference
@@ -80,6 +88,9 @@ def _push(made: Wrapped, target: str, bases: tuple[str, ...], stack: ExitStack, 
     source = next((base.repository for base in known if base.host == reference.host), None)
     repository = registries.repository(reference, stack, write=True)
     sent = push(repository, made.manifest, made.layout.blobs, reference.tag or "latest", source)
-    if not quiet:
-        size = terminal.human(sum(blob.size for blob in sent))
-        terminal.message(f"{reference}: {len(sent)} of {len(made.layout.blobs) - 1} blobs sent, {size}")
+    size = sum(blob.size for blob in sent)
+    console.result(
+        "dib.wrap/1",
+        {"output": str(reference), "kind": kind, "size": size, "tags": [reference.tag or "latest"]},
+    )
+    console.say(f"{reference}: {len(sent)} of {len(made.layout.blobs) - 1} blobs sent, {terminal.human(size)}")

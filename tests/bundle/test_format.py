@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dibundle import digest
-from dibundle.apply import apply
+from dibundle.applying import apply
 from dibundle.archive.opener import open_archive
 from dibundle.bundle import constants, writer
 from dibundle.bundle.header import Header, encode_signature_area

@@ -10,7 +10,7 @@ from tests.pairs import Pair
 
 WITHOUT = """
 import sys
-for name in ("hdiffpatch", "dibundle.create", "dibundle.compose", "dibundle.match"):
+for name in ("hdiffpatch", "dibundle.creating", "dibundle.compose", "dibundle.match"):
     sys.modules[name] = None
 sys.argv = ["dib", "apply", *sys.argv[1:]]
 from dibundle.cli.main import run

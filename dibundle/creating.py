@@ -89,6 +89,7 @@ def create(
             progress=progress,
         )
         base, sides = read_sides(bases, targets, reading)
+        progress.phase("comparing", sum(side.images.archive.bytes.size for side in sides))
         objects, counts = ObjectTable(), Counts()
         composed = _compose_all(base, sides, objects, counts)
         spool = stack.enter_context(closing(Spool(options.tmp)))

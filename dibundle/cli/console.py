@@ -1,0 +1,116 @@
+"""What a command tells, and to whom: the options -q, -v, --progress and --json, which mean the same everywhere.
+
+With --json stdout has exactly one document, the result or the error, whatever else a command would write there; one
+whose stdout is data (an archive, a bundle) then wants a file for it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, Final
+
+import click
+
+from dibundle.cli import display, terminal
+from dibundle.destination import Destination
+from dibundle.errors import UsageError
+
+Document = dict[str, object]
+ERROR: Final = "dib.error/1"
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Write the result, or the error, as JSON to stdout.")
+_QUIET = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+_VERBOSE = click.option("-v", "--verbose", is_flag=True, help="Say what each phase took.")
+_PROGRESS = click.option(
+    "--progress",
+    "mode",
+    type=click.Choice(display.MODES),
+    default="auto",
+    show_default=True,
+    help="How to show progress on stderr; auto: bars on a terminal.",
+)
+
+
+class Console:
+    """A command's way to tell: ``progress`` for the stories, the rest for itself."""
+
+    def __init__(
+        self, *, mode: str = "auto", quiet: bool = False, verbose: bool = False, as_json: bool = False
+    ) -> None:
+        self.quiet, self.json = quiet, as_json
+        self.progress = display.display(mode, quiet=quiet, verbose=verbose)
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the command began."""
+        return time.monotonic() - self._started
+
+    def keep_stdout(self, destination: Destination) -> None:
+        """Refuse to write data where the JSON document goes."""
+        if self.json and destination.descriptor == 1:
+            raise UsageError("--json and the data cannot both go to stdout", hint="give -o FILE")
+
+    def say(self, text: str) -> None:
+        """Tell people on stderr, when the work is done; progress ends."""
+        self.progress.close()
+        if not self.quiet:
+            terminal.message(text)
+
+    def answer(self, schema: str, document: Document, *lines: str) -> None:
+        """Give the answer on stdout: ``lines`` for people, or the document."""
+        self.result(schema, document)
+        if not self.json:
+            for line in lines:
+                click.echo(line)
+
+    def result(self, schema: str, document: Document) -> None:
+        """Give the document, where it is asked for; progress ends."""
+        self.progress.close()
+        if self.json:
+            write(schema, document)
+
+
+def write(schema: str, document: Document) -> None:
+    """Write a document to stdout, in ASCII: nothing in it reaches a terminal as it is."""
+    click.echo(json.dumps({"schema": schema, **document}, indent=2))
+
+
+def write_error(name: str, code: int, text: str, hint: str | None) -> None:
+    """Write the document of an error."""
+    write(ERROR, {"class": name, "exit_code": code, "message": _plain(text), "hint": hint and _plain(hint)})
+
+
+def is_json(arguments: Sequence[str]) -> bool:
+    """Whether a command line asks for JSON, even one that makes no sense."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return "--json" in arguments[:end]
+
+
+def _plain(text: str) -> str:
+    """Return text without lone surrogates, which are no JSON."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def options(*, progress: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command these options, as one argument ``console``; without ``progress`` that of --json alone."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def run(**others: Any) -> None:  # noqa: ANN401 - what the command itself declares
+            told = {name: others.pop(name) for name in ("mode", "quiet", "verbose", "as_json") if name in others}
+            console = Console(**told)
+            try:
+                command(console=console, **others)
+            finally:
+                console.progress.close()
+
+        decorated: Callable[..., None] = run
+        for option in (_JSON, _PROGRESS, _VERBOSE, _QUIET) if progress else (_JSON,):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate

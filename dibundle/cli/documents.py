@@ -1,0 +1,49 @@
+"""What the JSON documents have in common: names, digests, images, targets; the schemas are in spec/json."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterable
+
+from dibundle import digest
+from dibundle.bundle.manifest import AboutImage, Manifest
+from dibundle.cli.console import Document
+
+
+def name(key: str, value: str | bytes) -> Document:
+    """Return a name under ``key``; one that is not UTF-8 has U+FFFD there, and its bytes in base64 under KEY_b64."""
+    data = os.fsencode(value) if isinstance(value, str) else value
+    try:
+        return {key: data.decode()}
+    except UnicodeDecodeError:
+        return {key: data.decode("utf-8", "replace"), f"{key}_b64": base64.b64encode(data).decode()}
+
+
+def image(about: AboutImage) -> Document:
+    """Return an image as a bundle tells of it; ``id`` is null for one without a config."""
+    return {
+        "names": list(about.names),
+        "id": digest.text(about.id) if len(about.id) == digest.SIZE else None,
+        "diff_ids": [digest.text(item) for item in about.diff_ids],
+    }
+
+
+def images(found: Iterable[AboutImage]) -> list[Document]:
+    """Return images."""
+    return [image(item) for item in found]
+
+
+def target(manifest: Manifest, number: int) -> Document:
+    """Return one of the archives that a bundle makes."""
+    made = manifest.targets[number]
+    return {
+        "size": made.size,
+        "sha256": digest.text(made.digest),
+        "images": images(manifest.about.targets[number] if manifest.about else ()),
+    }
+
+
+def targets(manifest: Manifest) -> list[Document]:
+    """Return all archives that a bundle makes."""
+    return [target(manifest, number) for number in range(len(manifest.targets))]
