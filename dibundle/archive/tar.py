@@ -30,19 +30,31 @@ _SUM_MODULUS: Final = 65521
 class Entry:
     """One logical entry; all offsets are absolute, and names are bytes as found.
 
+    ``head`` is how many bytes lie between main header and content, ``cut`` how many of the padding are missing: both
+    are the same for nearly all entries, so that an index of 300,000 of them has no number of its own for either.
     ``plain`` says that a walk by blocks works: from ``start`` on, header block after header block, each followed by as
     much as its own size field says (rounded up to 512), lands on ``end`` exactly, the last header being the main one.
     """
 
     start: int
     header: int
-    content: int
+    head: int
     size: int
-    end: int
+    cut: int
     path: bytes
     link: bytes
     type: int
     plain: bool
+
+    @property
+    def content(self) -> int:
+        """Where the content starts."""
+        return self.header + self.head
+
+    @property
+    def end(self) -> int:
+        """Where the next entry starts."""
+        return self.header + self.head + (self.size + 511 & ~511) - self.cut
 
     @property
     def is_file(self) -> bool:
@@ -163,12 +175,10 @@ def _entries(headers: _Headers) -> Iterator[Entry]:
                 content = offset + BLOCK
                 extensions = extensions or _Extensions()
                 extensions.add(kind, _extension_content(headers, offset, size))
-                end = content + (size + 511 & ~511)
+                cut = max(0, content + (size + 511 & ~511) - headers.size)
                 name = block[:100].split(b"\0", 1)[0]
-                whole = end <= headers.size
-                end = min(end, headers.size)
-                dangling = Entry(start, offset, content, size, end, name, b"", kind, whole)
-                offset = end
+                dangling = Entry(start, offset, BLOCK, size, cut, name, b"", kind, not cut)
+                offset = dangling.end
                 continue
             entry = _entry(headers, start, offset, block, size, extensions)
             extensions = dangling = None
@@ -230,16 +240,13 @@ def _entry(
     content = header + BLOCK
     if kind == 0x53 and block[257:265] == b"ustar  \0":
         content = _after_sparse_map(headers, content, block[482])
-    end = content + (size + 511 & ~511)
-    plain = size == field_size and content == header + BLOCK
-    if end > headers.size:
-        if content + size > headers.size:
-            raise _StopReading(header, "the archive is cut short in an entry")
-        end = headers.size  # only padding is missing, which Go does not mind in the last entry
-        plain = False
+    head = BLOCK if content == header + BLOCK else content - header
+    cut = max(0, content + (size + 511 & ~511) - headers.size)  # Go does not mind that in the last entry
+    if content + size > headers.size:
+        raise _StopReading(header, "the archive is cut short in an entry")
     if header == start:
-        header = start  # one object for both: an index of a large image has many
-    return Entry(start, header, content, size, end, path, link, kind, plain)
+        header = start  # one object for both
+    return Entry(start, header, head, size, cut, path, link, kind, size == field_size and head == BLOCK and not cut)
 
 
 def _with_prefix(block: bytes, path: bytes) -> bytes:
