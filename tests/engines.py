@@ -202,6 +202,7 @@ def docker(kind: Literal["classic", "containerd"]) -> Iterator[Docker]:
         (folder / "daemon.json").write_text(json.dumps(settings))
         host = f"unix://{folder}/docker.sock"
         env = {"DOCKER_HOST": host, "DOCKER_CONFIG": str(folder / "client"), "DOCKER_BUILDKIT": "0"}
+        env["CONTAINERD_ADDRESS"] = address
         found = Docker(kind, env)
         found.env.pop("DOCKER_CONTEXT", None)
         command = [

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from dibundle.apply import ApplyOptions, apply
+from dibundle.applying import ApplyOptions, apply
 from dibundle.cli.sources import one_bundle, open_sources
 from dibundle.errors import DibError
 from tests import needs

@@ -17,6 +17,9 @@ _SAVE: Final = {
     "docker-daemon": ("docker", "image", "inspect", "--format", "{{.Size}}"),
     "containers-storage": ("podman", "image", "inspect", "--format", "{{.Size}}"),
 }
+DISCARDED: Final = (
+    "containerd discards unpacked layers here: set discard_unpacked_layers = false and pull the image again"
+)
 _FILES: Final = ("docker-archive", "oci-archive", "oci")
 
 
@@ -102,5 +105,5 @@ def _last(text: bytes) -> str:
 def _remedy(text: bytes) -> str | None:
     """Say what to do where a containerd has thrown away what it unpacked."""
     if b"not found" in text and b"content digest" in text:
-        return "containerd discards unpacked layers here: set discard_unpacked_layers = false and pull the image again"
+        return DISCARDED
     return None

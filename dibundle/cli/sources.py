@@ -15,9 +15,10 @@ from dibundle.archive.readat import Spool, Stream
 from dibundle.bundle.constants import MAGIC
 from dibundle.bundle.reader import BundleReader, Readable
 from dibundle.cli import registries
-from dibundle.cli.names import engine_of, path_of, save
+from dibundle.cli.names import DISCARDED, engine_of, path_of, save
 from dibundle.destination import Destination
 from dibundle.errors import BundleError, FileError, UsageError
+from dibundle.image.reader import read_images
 from dibundle.wrap import find
 
 TrustCheck = Callable[[bytes, bytes], None]
@@ -136,7 +137,11 @@ def _saved(
     sizes: Collection[int] | None,
 ) -> Archive:
     spool = save(*engine, stack, tmp=tmp, platform=platform, sizes=sizes)
-    return _archive(spool.start(), name, b"", stack, tmp)
+    archive = _archive(spool.start(), name, b"", stack, tmp)
+    # docker says nothing of it; other platforms may be missing, but not all of them
+    if not any(image.config and all(image.layers) for image in read_images(archive).images):
+        raise FileError(f"{engine[1]} was saved without its layers", hint=DISCARDED)
+    return archive
 
 
 def _fetch(

@@ -154,3 +154,36 @@ def test_a_folder_leaves_what_is_beside_it_alone(folder: Path, tmp_path: Path):
     assert ended.code == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["layout", "layout.part"]
     assert (other / "mine").read_text() == "kept"
+
+
+def _drop_layers(engine: engines.Engine, namespace: str) -> None:
+    """Let the layers go from containerd's store, as discard_unpacked_layers does once they are unpacked."""
+    command = ["ctr", "-a", engine.env["CONTAINERD_ADDRESS"], "-n", namespace, "content"]
+    rows = [row.split() for row in engine.run(*command, "ls").decode().splitlines()[1:]]
+    for digest, size, *_ in rows:
+        if size.endswith(("MB", "MiB", "kB", "KiB")) and float(size.rstrip("kKMiB")) > 20:
+            engine.run(*command, "rm", digest)
+
+
+@pytest.mark.engine
+def test_a_containerd_that_discards_unpacked_layers_cannot_save(folder: Path, tmp_path: Path):
+    with engines.engine("containerd") as engine:
+        engine.load(folder / "v25-old.tar")
+        _drop_layers(engine, "moby")
+        out = tmp_path / "out.tar"
+        ended = dib("apply", f"docker-daemon:{NAMES[0]}", folder / "v25.dib", "-o", out, env=engine.env)
+        assert ended.code == 3
+        assert "discard_unpacked_layers = false" in ended.err
+        assert not out.exists()
+
+
+@pytest.mark.engine
+def test_a_containerd_that_discards_unpacked_layers_takes_thin_archives(folder: Path, tmp_path: Path):
+    with engines.engine("ctr") as engine:
+        old = tmp_path / "old.tar"
+        succeed("apply", folder / "v25-old.tar", _whole_base(folder / "v25-old.tar", tmp_path), "-o", old)
+        engine.load(old)
+        _drop_layers(engine, "test")
+        ended = dib("load", "--thin", "--engine", "ctr", old, folder / "v25.dib", env=engine.env)
+        assert ended.code == 0, ended.err
+        assert engine.export(NAMES[1])
