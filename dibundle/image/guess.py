@@ -16,10 +16,10 @@ _VERSION_NAME: Final = re.compile(rb"[0-9a-f]{64}/VERSION")
 _NESTED: Final = re.compile(rb"([^/]+)/(manifest\.json|oci-layout|index\.json)")
 
 
-def producer(members: Members, manifest: list[object] | None) -> str | None:
+def producer(members: Members, manifest: list[object] | None, *, has_index: bool) -> str | None:
     """Return who seems to have written the archive; None when nothing tells."""
     if manifest is None:
-        return "OCI archive"
+        return "OCI archive" if has_index else "docker save (before 1.10)"
     first = manifest[0] if manifest else None
     if members.find(b"oci-layout") is not None:
         new = get(first, "LayerSources") is not None
@@ -56,8 +56,7 @@ def refusal(members: Members, *, has_manifest: bool, has_index: bool) -> Archive
     elif not names:
         what, hint = "there is nothing in it", _SAVE
     elif members.find(b"repositories") is not None:
-        what = "it has repositories but no manifest.json, as docker before 1.10 wrote it"
-        hint = "load it into a docker older than 29 and save it again"
+        what, hint = "it has repositories but no manifest.json and no layers", _SAVE
     elif nested := next((match[1] for name in names if (match := _NESTED.fullmatch(name))), None):
         what = "its files lie in a folder instead of at the top"
         hint = f"pack the folder's content: tar -C {nested.decode('utf-8', 'backslashreplace')} -cf FILE ."

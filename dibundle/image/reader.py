@@ -1,14 +1,14 @@
 """Reading the images of an archive, from Docker's manifest.json and from an OCI layout's index.json.
 
 Where both are there, manifest.json says which images there are, as loaders have it; what index.json leads to adds
-kinds and claimed digests of blobs.
+kinds and claimed digests of blobs. Where neither is, it may be an archive of docker before 1.10.
 """
 
 from __future__ import annotations
 
 from dibundle.archive.opener import Archive
 from dibundle.errors import ArchiveError
-from dibundle.image import docker, guess
+from dibundle.image import docker, guess, legacy
 from dibundle.image.claims import Claims, Draft
 from dibundle.image.layout import Layout
 from dibundle.image.members import Members
@@ -23,12 +23,16 @@ def read_images(archive: Archive) -> ImageArchive:
     manifest, drafts = _docker_drafts(claims)
     layout.read()
     drafts = drafts or layout.drafts
+    if not drafts and manifest is None and not layout.found:
+        drafts = legacy.read_drafts(claims)
     if not drafts:
         raise guess.refusal(members, has_manifest=manifest is not None, has_index=layout.found)
     blobs = claims.blobs()
     digests = layout.manifest_digests()
     images = tuple(_image(draft, blobs, digests) for draft in drafts)
-    return ImageArchive(archive, images, tuple(blobs.values()), guess.producer(members, manifest))
+    return ImageArchive(
+        archive, images, tuple(blobs.values()), guess.producer(members, manifest, has_index=layout.found)
+    )
 
 
 def read_ids(archive: Archive) -> frozenset[bytes]:
