@@ -15,8 +15,8 @@ SHARE = 8  # one byte in so many of the target is looked at ...
 SLICES = 128  # ... in so many places, evenly apart
 MARGIN = 2048  # bytes of the source around what the first pass finds for a slice
 EXCESS = 0.85
-"""What a sample says times this is the size. Measured on windows of node-app and static-binary, by a sample and in full,
-in kB: 1125 and 994, 396 and 277, 310 and 285, 961 and 787; 1554 and 1365, 1406 and 1151, 1300 and 1141."""
+"""What a sample says times this is the size. Windows of node-app and static-binary, sampled and in full, in kB: 1125
+and 994, 396 and 277, 310 and 285, 961 and 787; 1554 and 1365, 1406 and 1151, 1300 and 1141."""
 
 
 def relinked_size(source: bytes, target: bytes, plan: layout.Plan, *, effort: int, model_time: int) -> int:
