@@ -15,8 +15,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-
 from dibundle.apply import ApplyOptions, apply
+
 from dibundle.cli.sources import one_bundle, open_sources
 from dibundle.errors import DibError
 from tests import needs
