@@ -70,6 +70,18 @@ def apply_several(
 
     Targets that those build on are made too, into temporary files.
     """
+    for _ in apply_steps(bases, bundle, sinks, options, progress):
+        pass
+
+
+def apply_steps(
+    bases: Sequence[Archive],
+    bundle: BundleReader,
+    sinks: Mapping[int, Sink],
+    options: ApplyOptions = ApplyOptions(),
+    progress: Progress | None = None,
+) -> Iterator[None]:
+    """Do what :func:`apply_several` does step by step: between two steps a sink gets a few pieces at most."""
     progress = progress or Silent()
     manifest = bundle.manifest
     for number in sinks:
@@ -84,7 +96,8 @@ def apply_several(
         for number in base.order:
             later = set().union(*(needs[other] for other in base.order if other > number))
             spool = stack.enter_context(_spool(manifest, number, options)) if base.missing(later) else None
-            _make_target(bundle, number, base, needs[number], _tee(sinks.get(number), spool), options, progress)
+            sink = _tee(sinks.get(number), spool)
+            yield from _make_target(bundle, number, base, needs[number], sink, options, progress)
             if spool:
                 with suppress(ArchiveError):  # what is no image archive holds nothing; what is missing is told later
                     made = stack.enter_context(from_fd(spool.start(), "a target before", spool_dir=options.tmp))
@@ -115,8 +128,8 @@ def _make_target(
     sink: Sink,
     options: ApplyOptions,
     progress: Progress,
-) -> None:
-    """Make one target; with the last of them the bundle is read to its end before the output is."""
+) -> Iterator[None]:
+    """Make one target, step by step; with the last of them the bundle is read to its end before the output is."""
     manifest = bundle.manifest
     target = manifest.targets[number]
     bundle.skip_to(number)
@@ -143,6 +156,7 @@ def _make_target(
             for piece in rebuild(manifest, number, bundle, base, plan):
                 output.write(piece)
                 progress.advance(len(piece))
+                yield
             if number == base.order[-1]:
                 bundle.skip_to(len(manifest.targets))
                 bundle.finish()

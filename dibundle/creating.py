@@ -68,33 +68,22 @@ def create(
     write: Callable[[bytes], object],
     options: CreateOptions = CreateOptions(),
     progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> CreateResult:
     """Write a bundle that rebuilds ``targets`` from the images in ``bases`` (none: a bundle that needs no base).
 
-    Each target may build on those before it. Raises :class:`ArchiveError` where an input is no image archive,
+    Each target may build on those before it. ``executor`` encodes the frames in place of threads: it gets
+    :func:`choose.encode` and bytes, so that processes and other machines do, if they have the same libraries; then
+    ``workers`` says how many frames it has at a time. Raises :class:`ArchiveError` where an input is no image archive,
     :class:`FileError` where the system refuses.
     """
     progress = progress or Silent()
     workers = options.workers or os.cpu_count() or 1
-    if not encoders.are_here() and not options.patch.portable:
-        progress.note("this dib has no C library: nothing that is compressed is looked into")
-        options = replace(options, patch=replace(options.patch, portable=True))
-    with ExitStack() as stack, ThreadPoolExecutor(workers) as executor:
-        reading = Reading(
-            executor=executor,
-            stack=stack,
-            tmp=options.tmp,
-            have=options.have,
-            portable=options.patch.portable,
-            progress=progress,
-        )
-        base, sides = read_sides(bases, targets, reading)
-        progress.phase("comparing", sum(side.images.archive.bytes.size for side in sides))
-        objects, counts = ObjectTable(), Counts()
-        composed = _compose_all(base, sides, objects, counts)
+    with ExitStack() as stack, ThreadPoolExecutor(workers) as threads:
+        prepared = prepare(bases, targets, options, threads, stack, progress)
         spool = stack.enter_context(closing(Spool(options.tmp)))
-        frames = list(_encode(composed, objects, options, executor, workers, spool, progress))
-        manifest = _manifest(base, composed, objects, frames, options, executor)
+        frames = list(_encode(prepared, executor, workers, spool, progress))
+        manifest = prepared.manifest(frames)
         size = 0
         for piece in writer.write(manifest, _stored(frames, spool)):
             write(piece)
@@ -104,9 +93,64 @@ def create(
             base_size=sum(archive.bytes.size for archive in bases),
             target_size=sum(archive.bytes.size for archive in targets),
             manifest_size=size - sum(frame.stored for frame in frames),
-            counts=counts,
+            counts=prepared.counts,
             manifest=manifest,
         )
+
+
+@dataclass(slots=True, kw_only=True)
+class Prepared:
+    """A bundle before its frames are encoded: everything is matched, the programs are written."""
+
+    base: BaseSide
+    composed: list[_Composed]
+    objects: ObjectTable
+    counts: Counts
+    options: CreateOptions
+    threads: Executor
+
+    def drafts(self) -> list[tuple[_Composed, bytes, Draft]]:
+        """Return the frames to encode, each with its target and that one's digest text."""
+        return [(item, item.digest_text(), draft) for item in self.composed for draft in item.frames.drafts]
+
+    def load(self, draft: Draft, hex_digits: bytes) -> tuple[bytes, bytes, choose.Options, layout.Plan | None]:
+        """Return what :func:`choose.encode` takes to encode a frame."""
+        plan = _relink_plan(draft, self.objects) if choose.relinks(self.options.patch) else None
+        return draft.read(), _read_source(draft, self.objects, hex_digits), self.options.patch, plan
+
+    def manifest(self, frames: list[Frame]) -> Manifest:
+        """Return the manifest for these frames."""
+        return _manifest(self.base, self.composed, self.objects, frames, self.options, self.threads)
+
+
+def prepare(
+    bases: Sequence[Archive],
+    targets: Sequence[Archive],
+    options: CreateOptions,
+    threads: Executor,
+    stack: ExitStack,
+    progress: Progress,
+) -> Prepared:
+    """Read and match everything and write the programs; what is temporary is there until ``stack`` ends."""
+    if not encoders.are_here() and not options.patch.portable:
+        progress.note("this dib has no C library: nothing that is compressed is looked into")
+        options = replace(options, patch=replace(options.patch, portable=True))
+    reading = Reading(
+        executor=threads,
+        stack=stack,
+        tmp=options.tmp,
+        have=options.have,
+        portable=options.patch.portable,
+        progress=progress,
+    )
+    base, sides = read_sides(bases, targets, reading)
+    progress.phase("comparing", 0)
+    objects, counts = ObjectTable(), Counts()
+    composed = _compose_all(base, sides, objects, counts)
+    patched = sum(draft.size for item in composed for draft in item.frames.drafts if draft.old)
+    if patched <= choose.LITTLE:
+        options = replace(options, patch=replace(options.patch, little=patched))
+    return Prepared(base=base, composed=composed, objects=objects, counts=counts, options=options, threads=threads)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -210,25 +254,20 @@ def _pack(
 
 
 def _encode(
-    composed: Sequence[_Composed],
-    objects: ObjectTable,
-    options: CreateOptions,
-    executor: ThreadPoolExecutor,
-    workers: int,
-    spool: Spool,
-    progress: Progress,
+    prepared: Prepared, executor: Executor | None, workers: int, spool: Spool, progress: Progress
 ) -> Iterator[Frame]:
     """Encode the frames of all targets on all workers, in order; at most ``workers`` of them are in memory decoded."""
-    drafts = [(item, item.digest_text(), draft) for item in composed for draft in item.frames.drafts]
-    patched = sum(draft.size for _, _, draft in drafts if draft.old)
-    patch = replace(options.patch, little=patched) if patched <= choose.LITTLE else options.patch
+    drafts = prepared.drafts()
     progress.phase("encoding", sum(draft.size for _, _, draft in drafts))
     running: deque[tuple[_Composed, Draft, Future[choose.Encoded]]] = deque()
 
     def encode(draft: Draft, hex_digits: bytes) -> choose.Encoded:
-        source = _read_source(draft, objects, hex_digits)
-        plan = _relink_plan(draft, objects) if choose.relinks(patch) else None
-        return choose.encode(draft.read(), source, patch, plan)
+        return choose.encode(*prepared.load(draft, hex_digits))
+
+    def submit(draft: Draft, hex_digits: bytes) -> Future[choose.Encoded]:
+        if executor is None:
+            return prepared.threads.submit(encode, draft, hex_digits)  # which reads, too
+        return executor.submit(choose.encode, *prepared.load(draft, hex_digits))
 
     def finish() -> Frame:
         item, draft, future = running.popleft()
@@ -239,9 +278,9 @@ def _encode(
         return _frame(draft, encoded.codec, encoded.payload)
 
     for item, hex_digits, draft in drafts:
-        if len(running) == AHEAD * workers:
+        if len(running) == (AHEAD * workers if executor is None else workers):
             yield finish()
-        running.append((item, draft, executor.submit(encode, draft, hex_digits)))
+        running.append((item, draft, submit(draft, hex_digits)))
     while running:
         yield finish()
 

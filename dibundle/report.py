@@ -2,38 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from dibundle.archive.tar import Entry, scan
 from dibundle.bundle.constants import KIND_LAYER, TEXT_STREAM
 from dibundle.bundle.manifest import Manifest
 from dibundle.bundle.outline import Operation, outline
 from dibundle.bundle.reader import BundleReader
+from dibundle.bundle.uses import objects_used
 from dibundle.delta import codecs
 from dibundle.image.serve import BaseObjects
+from dibundle.shares import Shares
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A line of a listing: ``count`` entries that change alike, or one path with its new size in bytes."""
+    """A line of a listing: ``count`` entries that change alike, or one path with its sizes in bytes.
+
+    ``stored`` is about what it takes in the bundle: its share of the frames that it lies in. ``layer`` is the outer
+    member that it is in, as the archive has its name.
+    """
 
     operation: str
-    count: int
-    path: bytes | None
+    count: int = 1
+    path: bytes | None = None
+    size: int | None = None
+    old_size: int | None = None
+    stored: int = 0
+    layer: bytes | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class LayerLine:
+    """A member of the archive as a whole: what it was made of, in entries by operation and in bytes."""
+
+    path: bytes
     size: int | None
+    stored: int = 0
+    kept: int = 0
+    operations: dict[str, int] = field(default_factory=dict)
 
 
-def text_of(bundle: BundleReader) -> bytes | None:
-    """Return the decoded text stream of the first target, which names what is added; reads all frames.
+def text_of(bundle: BundleReader, number: int = 0) -> bytes | None:
+    """Return the decoded text stream of a target, which names what is added; reads all its frames.
 
     None where it takes a base to decode it.
     """
     manifest = bundle.manifest
-    target = manifest.targets[0]
+    target = manifest.targets[number]
     hex_digits = target.digest_text()
     parts = []
     readable = True
+    bundle.skip_to(number)
     for _ in range(target.frames):
         frame, stored = bundle.frame()
         if frame.stream != TEXT_STREAM:
@@ -46,82 +67,134 @@ def text_of(bundle: BundleReader) -> bytes | None:
     return b"".join(parts) if readable else None
 
 
-def listing(bundle: BundleReader) -> Iterator[Line]:
-    """Yield the operations per path of the first target, runs that change alike as one line; no base is needed."""
+def listing(bundle: BundleReader, number: int = 0, base: BaseObjects | None = None) -> list[Line]:
+    """Return the operations of a target per path, in the archive's order, deletions last; reads its frames.
+
+    Without a base runs that change alike are one line, and of what is patched the sizes are not known. With one,
+    every path has its line; it must hold the objects that the target uses, prepared.
+    """
     manifest = bundle.manifest
-    text = text_of(bundle)
+    target = manifest.targets[number]
+    text = text_of(bundle, number)
+    sizes = [item.size for item in manifest.objects]
+    operations = list(outline(target.columns, text, base, sizes if base else None))
+    first = sum(before.frames for before in manifest.targets[:number])
+    shares = Shares(manifest.frames[first : first + target.frames], operations)
+    if base:
+        return list(_every_path(manifest, objects_used(manifest, number), operations, shares, base))
     names = manifest.names
-    patched = iter(names.patched[0] if names else ())
+    lines = list(_with_runs(operations, shares, names.patched[number] if names else ()))
+    return lines + [Line(operation="delete", path=path) for path in (names.deleted[number] if names else ())]
+
+
+def _with_runs(operations: Sequence[Operation], shares: Shares, patched: Sequence[bytes]) -> Iterator[Line]:
+    """Yield lines, one for what was kept and one for what changed in metadata alone between two named paths."""
+    names = iter(patched)
     runs = {"keep": 0, "mode": 0}
-    for operation in outline(manifest.targets[0].columns, text):
+    layer = None
+    for operation in operations:
         if operation.kind in runs:
             runs[operation.kind] += operation.count
             continue
-        yield from _run_lines(runs)
+        if operation.kind == "member":
+            yield from _run_lines(runs, layer)
+            layer = operation.path
+        yield from _run_lines(runs, layer)
         if operation.kind == "patch":
-            name = next(patched, None)
-            if name != b"":  # an extension header of the entry that follows
-                yield Line(operation="patch", count=1, path=name, size=None)
+            path = next(names, None)
+            # an empty name is that of an extension header, which belongs to the entry that follows
+            yield _line(operation if path != b"" else replace(operation, kind="raw"), shares, path or None, layer)
         else:
-            yield Line(operation=operation.kind, count=operation.count, path=operation.path, size=operation.size)
-    yield from _run_lines(runs)
-    for path in names.deleted[0] if names else ():
-        yield Line(operation="delete", count=1, path=path, size=None)
+            yield _line(operation, shares, operation.path, layer)
+    yield from _run_lines(runs, layer)
 
 
-def _run_lines(runs: dict[str, int]) -> Iterator[Line]:
-    """Yield a line for what was kept and one for what changed in metadata alone since the last named path."""
+def _line(operation: Operation, shares: Shares, path: bytes | None, layer: bytes | None) -> Line:
+    if operation.kind == "raw" and path is None:
+        path = layer  # what no operation names is of the member as a whole: a config, a manifest
+    return Line(
+        operation="patch" if operation.kind == "replace" else operation.kind,
+        count=operation.count,
+        path=path,
+        size=operation.size,
+        old_size=operation.old_size,
+        stored=shares.cost(operation),
+        layer=layer,
+    )
+
+
+def _run_lines(runs: dict[str, int], layer: bytes | None) -> Iterator[Line]:
     for kind, count in runs.items():
         if count:
-            yield Line(operation=kind, count=count, path=None, size=None)
+            yield Line(operation=kind, count=count, layer=layer)
             runs[kind] = 0
 
 
-def listing_with_base(bundle: BundleReader, base: BaseObjects) -> Iterator[Line]:
-    """Yield one line for every path, deletions included, with names and sizes taken from the base."""
-    manifest = bundle.manifest
-    text = text_of(bundle)
-    sizes = [item.size for item in manifest.objects]
-    entries = _BaseEntries(manifest, base)
+def _every_path(
+    manifest: Manifest, used: Collection[int], operations: Sequence[Operation], shares: Shares, base: BaseObjects
+) -> Iterator[Line]:
+    entries = _BaseEntries(manifest, used, base)
     live: set[bytes] = set()
-    for operation in outline(manifest.targets[0].columns, text, base, sizes):
-        for line in entries.lines(operation):
+    layer = None
+    for operation in operations:
+        layer = operation.path if operation.kind == "member" else layer
+        for line in entries.lines(operation, shares, layer):
             live.add((line.path or b"").rstrip(b"/"))
             yield line
-    for path in entries.unused(live):
-        yield Line(operation="delete", count=1, path=path, size=None)
+    for entry in entries.unused(live):
+        yield Line(operation="delete", path=entry.path, old_size=entry.size)
 
 
 class _BaseEntries:
     """The entries of the base's layers by the place of their blocks."""
 
-    def __init__(self, manifest: Manifest, base: BaseObjects) -> None:
+    def __init__(self, manifest: Manifest, used: Collection[int], base: BaseObjects) -> None:
         self._by_start: dict[tuple[int, int], Entry] = {}
         self._by_header: dict[tuple[int, int], Entry] = {}
         for number, item in enumerate(manifest.objects):
-            if item.kind != KIND_LAYER:
+            if item.kind != KIND_LAYER or number not in used:
                 continue
             for entry in scan(base.source(number)).entries:
                 self._by_start[number, entry.start] = entry
                 self._by_header[number, entry.header] = entry
 
-    def lines(self, operation: Operation) -> Iterator[Line]:
+    def lines(self, operation: Operation, shares: Shares, layer: bytes | None) -> Iterator[Line]:
         """Yield the lines of an operation: a kept stretch is told entry by entry."""
         if operation.kind == "keep" and operation.place:
             number, at = operation.place
             end = at + operation.count
             while at < end and (entry := self._by_start.get((number, at))):
-                yield Line(operation="keep", count=1, path=entry.path, size=entry.size)
+                yield Line(operation="keep", path=entry.path, size=entry.size, old_size=entry.size, layer=layer)
                 at = entry.end
             return
         path = operation.path
         if operation.place and (entry := self._by_header.get(operation.place)) and len(entry.path) > 99:
             path = entry.path
-        yield Line(operation=operation.kind, count=operation.count, path=path, size=operation.size)
+        line = _line(operation, shares, path, layer)
+        yield replace(line, old_size=line.size) if line.operation == "mode" else line
 
-    def unused(self, live: set[bytes]) -> list[bytes]:
-        """Return the base's paths that are not among ``live``."""
-        return sorted({entry.path for entry in self._by_start.values() if entry.path.rstrip(b"/") not in live})
+    def unused(self, live: set[bytes]) -> list[Entry]:
+        """Return the base's entries whose paths are not among ``live``."""
+        found = {entry.path: entry for entry in self._by_start.values() if entry.path.rstrip(b"/") not in live}
+        return [found[path] for path in sorted(found)]
+
+
+def layers_of(lines: Iterable[Line]) -> list[LayerLine]:
+    """Return the members of the archive that hold more than themselves, with what their lines come to."""
+    found: dict[bytes, LayerLine] = {}
+    for line in lines:
+        if line.layer is None:
+            continue
+        layer = found.setdefault(line.layer, LayerLine(path=line.layer, size=None))
+        if line.operation == "member":
+            layer.size = line.size
+            continue
+        layer.stored += line.stored
+        if line.operation == "keep" and line.path is None:
+            layer.kept += line.count
+        elif line.operation != "raw":
+            layer.operations[line.operation] = layer.operations.get(line.operation, 0) + line.count
+    return [layer for layer in found.values() if layer.operations or layer.kept]
 
 
 def stored_by_kind(manifest: Manifest) -> list[tuple[str, int, int]]:

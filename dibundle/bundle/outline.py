@@ -41,7 +41,8 @@ UNKNOWN = 1 << 62  # stands for the content size of a base record where there is
 class Operation:
     """An operation: what it does, to how many entries or (keep) bytes, and what is known of path and size.
 
-    ``place`` is where in the base it begins: object and offset; known with a base alone.
+    ``place`` is where in the base it begins: object and offset; known with a base alone, as is the ``old_size`` of
+    what is patched. Content is drawn from ``stream``, None where there is none or it is text.
     """
 
     kind: str
@@ -49,6 +50,8 @@ class Operation:
     path: bytes | None = None
     size: int | None = None
     place: tuple[int, int] | None = None
+    old_size: int | None = None
+    stream: int | None = None
 
 
 class _Outline:
@@ -199,20 +202,25 @@ def _mode(state: _Outline) -> Iterator[Operation]:
 def _patch(state: _Outline) -> Iterator[Operation]:
     block, place = _base_block(state)
     made = state.edit(REGISTER_RECORD, block, from_base=True)
-    state.columns.stream.next()
-    if not state.extension(made, None):
-        size = records.record_size(made) if made else None
-        yield Operation("patch", 1, state.name(made) if made else None, size, place)
+    stream = state.columns.stream.next()
+    size = records.record_size(made) if made else None
+    if state.extension(made, None):
+        yield Operation("raw", 1, None, size, stream=stream)
+    else:
+        old = records.record_size(block) if block else None
+        yield Operation("patch", 1, state.name(made) if made else None, size, place, old, stream)
 
 
 def _add(state: _Outline) -> Iterator[Operation]:
     made = state.edit(REGISTER_RECORD, None, from_base=False)
     size = state.cursor.register_sizes[REGISTER_RECORD]
     content = None
-    if state.columns.stream.next() == TEXT_STREAM:
-        content = state.take_text(size)
+    stream: int | None = state.columns.stream.next()
+    if stream == TEXT_STREAM:
+        content, stream = state.take_text(size), None
     if not state.extension(made, content):
-        yield Operation(_kind(made, "add"), 1, state.name(made), size if size < UNKNOWN // 2 else None)
+        known = size if size < UNKNOWN // 2 else None
+        yield Operation(_kind(made, "add"), 1, state.name(made), known, stream=stream)
 
 
 def _kind(block: bytes | None, otherwise: str) -> str:
@@ -228,19 +236,22 @@ def _repeat(state: _Outline) -> Iterator[Operation]:
 
 def _raw(state: _Outline) -> Iterator[Operation]:
     length = state.columns.raw.next()
-    if state.columns.stream.next() == TEXT_STREAM:
+    stream = state.columns.stream.next()
+    if stream == TEXT_STREAM:
         state.take_text(length)
-    yield from ()
+    else:
+        yield Operation("raw", 1, None, length, stream=stream)
 
 
 def _replace(state: _Outline) -> Iterator[Operation]:
     length = state.columns.raw.next()
     source = state.columns.replace.next()
-    if state.columns.stream.next() == TEXT_STREAM:
+    stream = state.columns.stream.next()
+    if stream == TEXT_STREAM:
         state.take_text(length)
     if state.base:
         state.cursor.take(source)
-    yield Operation("patch", 1, None, length)
+    yield Operation("replace", 1, None, length, None, source, stream)
 
 
 def _zero(state: _Outline) -> Iterator[Operation]:

@@ -15,6 +15,7 @@ from dibundle.creating import CreateOptions, CreateResult, create
 from dibundle.delta import choose
 from dibundle.destination import Destination
 from dibundle.errors import UsageError
+from dibundle.estimate import Estimate, estimate
 from dibundle.have import read_list
 from dibundle.parts import PartsWriter
 
@@ -67,6 +68,7 @@ class _WithLevels(click.Command):
 @click.option("--have", metavar="FILE", help='Use no layer that is not in this list, which "dib have" made far away.')
 @click.option("--split", metavar="SIZE", help="Write parts of at most that size, OUT.001 and so on; for example 3900M.")
 @click.option("--portable", is_flag=True, help="Compress no layer again on apply; compressed ones travel as they are.")
+@click.option("--dry-run", is_flag=True, help="Write nothing; say about how large it would be, and how long it takes.")
 @click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
@@ -83,6 +85,7 @@ def command(
     have: str | None,
     split: str | None,
     portable: bool,
+    dry_run: bool,
     platform: str | None,
     tmp: str | None,
     console: Console,
@@ -111,7 +114,8 @@ def command(
     progress = console.progress
     with ExitStack() as stack:
         destination = Destination(out)
-        console.keep_stdout(destination)
+        if not dry_run:
+            console.keep_stdout(destination)
         sources = open_archives([*bases, *targets], stack, tmp=tmp, platform=platform)
         sources.refuse_overwriting(destination)
         opened = sources.archives
@@ -120,6 +124,9 @@ def command(
                 progress.note(f"{terminal.escape(archive.name)}: {archive.compression} removed; the tar inside counts")
             if archive.index.problem:
                 progress.note(f"{terminal.escape(archive.name)}: {archive.index.problem}; kept as it is")
+        if dry_run:
+            _tell_estimate(estimate(opened[: len(bases)], opened[len(bases) :], options, progress), console)
+            return
         with PartsWriter(out, _size(split)) if split else destination as written:
             result = create(opened[: len(bases)], opened[len(bases) :], written.write, options, progress)
     console.result("dib.create/1", document(out, result, console.seconds))
@@ -156,6 +163,25 @@ def _arguments(
             hint = "several targets need -o: dib create --base OLD.tar NEW1.tar NEW2.tar -o OUT.dib"
         raise UsageError(f"{len(archives)} arguments, wanted {shape}", hint=hint)
     return ([*more_bases], names, output) if alone else ([names[0]], names[1:], output)
+
+
+def _tell_estimate(found: Estimate, console: Console) -> None:
+    """Say what would be made."""
+    exact = found.sampled == found.frames
+    line = (
+        f"{'' if exact else 'about '}{terminal.human(found.size)} for {terminal.human(found.target_size)}"
+        f" ({terminal.times(found.target_size, found.size)}), in about {found.seconds:.0f} s"
+        f" ({found.sampled:,} of {found.frames:,} frames were encoded, in {console.seconds:.1f} s)"
+    )
+    document: Document = {
+        "size": found.size,
+        "seconds": round(found.seconds, 1),
+        "base_size": found.base_size,
+        "target_size": found.target_size,
+        "frames": found.frames,
+        "sampled": found.sampled,
+    }
+    console.answer("dib.estimate/1", document, line)
 
 
 def document(out: str, result: CreateResult, seconds: float) -> Document:

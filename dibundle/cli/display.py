@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import sys
+import threading
 import time
 from typing import Final, Protocol, TextIO
 
@@ -46,6 +47,7 @@ class _Meter:
         self.name = ""
         self.total = self.done = 0
         self._started = self._shown = 0.0
+        self._lock = threading.Lock()
 
     def phase(self, name: str, total: int) -> None:
         """Begin a phase of ``total`` bytes."""
@@ -57,11 +59,12 @@ class _Meter:
 
     def advance(self, count: int) -> None:
         """Count bytes; show them now and then."""
-        self.done += count
-        now = time.monotonic()
-        if now - self._shown >= _REDRAW.get(self.mode, now):
-            self._shown = now
-            self.show()
+        with self._lock:  # layers are read by several threads
+            self.done += count
+            now = time.monotonic()
+            if now - self._shown >= _REDRAW.get(self.mode, now):
+                self._shown = now
+                self.show()
 
     def close(self) -> None:
         """End the phase."""
@@ -91,8 +94,9 @@ class _Meter:
 
     def summary(self) -> str:
         """Return what a finished phase was."""
-        rate = f", {human(self.rate)}/s" if self.done else ""
-        return f"dib: {self.name}: {human(self.done)} in {self.seconds:.1f} s{rate}"
+        if not self.done:
+            return f"dib: {self.name}: {self.seconds:.1f} s"
+        return f"dib: {self.name}: {human(self.done)} in {self.seconds:.1f} s, {human(self.rate)}/s"
 
     def begin(self) -> None:
         """Show that a phase has begun."""

@@ -2,85 +2,143 @@
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Iterable
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import click
 
 from dibundle import digest
-from dibundle.applying import ApplyOptions, find_base
+from dibundle.applying import ApplyOptions, choose_target, find_base, target_name
 from dibundle.bundle.constants import KIND_CONFIG, KIND_LAYER
-from dibundle.bundle.manifest import AboutImage, Manifest
+from dibundle.bundle.manifest import AboutImage
 from dibundle.bundle.reader import BundleReader
 from dibundle.bundle.uses import objects_used
-from dibundle.cli import registries, terminal
-from dibundle.cli.sources import one_bundle, open_sources
+from dibundle.cli import documents, listing, registries, terminal
+from dibundle.cli.console import Console, Document
+from dibundle.cli.console import options as console_options
+from dibundle.cli.sources import Sources, one_bundle, open_sources
 from dibundle.delta import codecs
-from dibundle.errors import SignatureError
-from dibundle.report import Line, listing, listing_with_base, stored_by_kind
+from dibundle.errors import SignatureError, UsageError
+from dibundle.report import Line, layers_of, stored_by_kind
+from dibundle.report import listing as lines_of
 from dibundle.signing import Signature
 
 _KINDS = {KIND_LAYER: "layer", KIND_CONFIG: "config"}
+_TOP = 5
 
 
 @click.command("inspect", short_help="Show what a bundle needs, what it makes and where its bytes go.")
 @click.argument("bundle", metavar="BUNDLE")
-@click.option("--list", "show_list", is_flag=True, help="Show the operations per path.")
-@click.option("--base", "bases", multiple=True, metavar="BASE", help="With --list: name every path, deleted ones too.")
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.option("--list", "show", flag_value="list", help="Show the operations per path.")
+@click.option("--tree", "show", flag_value="tree", help="Show where the bytes go, by folder.")
+@click.option("--layers", "show", flag_value="layers", help="Show what each layer was made of.")
+@click.option("--target", metavar="NAME", help="Which one to list, of a bundle that makes several archives.")
+@listing.options
+@click.option("--base", "bases", multiple=True, metavar="BASE", help="Tell every path and its sizes, deleted ones too.")
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
-def command(bundle: str, show_list: bool, bases: tuple[str, ...], as_json: bool, tmp: str | None) -> None:
-    """Show what BUNDLE needs, what it makes and where its bytes go."""
+@console_options(progress=False)
+def command(
+    bundle: str,
+    show: str | None,
+    target: str | None,
+    choice: listing.Choice,
+    bases: tuple[str, ...],
+    tmp: str | None,
+    console: Console,
+) -> None:
+    """Show what BUNDLE needs, what it makes and where its bytes go.
+
+    \b
+        dib inspect update.dib
+        dib inspect update.dib --list --op patch --sort stored
+        dib inspect update.dib --list --path 'usr/lib/*' --base old.tar
+        dib inspect update.dib --tree --depth 2
+
+    What a path takes in the bundle is its share of the frame that it lies in, by size: files that are patched together
+    are not told apart. Without --base the sizes of patched files are not known, and count as equally large.
+    """
     with ExitStack() as stack:
         opened = open_sources([bundle, *bases], stack, tmp=tmp)
         reader = one_bundle(opened)
-        lines: Iterable[Line] | None = None
-        if show_list and opened.archives:
-            base = find_base(reader.manifest, opened.archives, ApplyOptions(tmp=tmp))
-            stack.callback(base.close)
-            base.prepare(objects_used(reader.manifest, 0))
-            lines = listing_with_base(reader, base)
-        elif show_list:
-            lines = listing(reader)
-        if as_json:
-            click.echo(json.dumps(_as_json(reader, lines), indent=2))
-        elif lines is not None:
-            _print_lines(lines)
-        else:
-            _print_summary(bundle, reader)
-
-
-def _print_summary(name: str, reader: BundleReader) -> None:
-    manifest = reader.manifest
-    target = manifest.targets[0]
-    about = manifest.about
-    echo = click.echo
-    echo(f"{terminal.escape(name)}: dib bundle, format version 1, {terminal.human(reader.size)}")
-    echo(f"makes  {terminal.human(target.size)}, {digest.text(target.digest)}")
-    for image in about.targets[0] if about else ():
-        echo(f"       {_image(image)}")
-    for key, value in about.notes if about else ():
-        echo(f"       {terminal.escape(key)}: {terminal.escape(value)}")
-    if manifest.objects:
-        echo(f"needs  {len(manifest.objects)} objects of {terminal.human(sum(item.size for item in manifest.objects))}")
-        for image in about.bases if about else ():
-            echo(f"       {_image(image)}")
-        for item in manifest.objects:
-            echo(f"       {_KINDS.get(item.kind, 'blob'):6} {digest.text(item.digest)}  {terminal.human(item.size)}")
+        several = len(reader.manifest.targets) > 1
+        if several and show and target is None:
+            choose_target(reader.manifest, ApplyOptions())  # says which there are
+        number = choose_target(reader.manifest, ApplyOptions(target=target)) if target or not several else None
+        lines = _lines(reader, number or 0, opened, stack, tmp) if number is not None else []
+    document = _document(reader)
+    if number is not None:
+        document["top"] = [listing.line_json(line) for line in listing.top(lines, _TOP)]
+        document["layers"] = [listing.layer_json(layer) for layer in layers_of(lines)]
+    if show == "list":
+        chosen = choice.of(lines)
+        document["operations"] = [listing.line_json(line) for line in chosen]
+        text = listing.table(chosen, stored=True)
+    elif show == "tree":
+        folders = listing.tree(choice.of(lines), choice.depth)
+        document["tree"] = [listing.folder_json(folder) for folder in folders]
+        text = listing.tree_table(folders, stored=True)
+    elif show == "layers":
+        text = listing.layer_table(layers_of(lines))
     else:
-        echo("needs  no base")
-    echo(
-        "signed "
-        + (f"by {_signer(reader) or 'what this dib does not know'}, not checked" if reader.signature else "no")
+        text = _summary(bundle, reader, lines)
+    console.answer("dib.inspect/1", document, *text)
+
+
+def _lines(reader: BundleReader, number: int, opened: Sources, stack: ExitStack, tmp: str | None) -> list[Line]:
+    """Return the lines of a target, with a base's help where there is one."""
+    if not opened.archives:
+        return lines_of(reader, number)
+    used = objects_used(reader.manifest, number)
+    base = find_base(reader.manifest, opened.archives, ApplyOptions(tmp=tmp), [number])
+    stack.callback(base.close)
+    if base.missing(used):
+        raise UsageError(
+            f"{target_name(reader.manifest, number)} builds on a target before it",
+            hint="make that one with dib apply and give it as --base too",
+        )
+    base.prepare(used)
+    return lines_of(reader, number, base)
+
+
+def _summary(name: str, reader: BundleReader, lines: list[Line]) -> Iterator[str]:
+    manifest = reader.manifest
+    about = manifest.about
+    size = sum(target.size for target in manifest.targets)
+    yield (
+        f"{terminal.escape(name)}: dib bundle, format version 1, {terminal.human(reader.size)},"
+        f" {terminal.times(size, reader.size)}"
     )
-    echo("bytes")
+    for number, target in enumerate(manifest.targets):
+        yield f"makes  {terminal.human(target.size)}, {digest.text(target.digest)}"
+        for image in about.targets[number] if about else ():
+            yield f"       {_image(image)}"
+    for key, value in about.notes if about else ():
+        yield f"       {terminal.escape(key)}: {terminal.escape(value)}"
+    if manifest.objects:
+        total = sum(item.size for item in manifest.objects)
+        count = len(manifest.objects)
+        yield f"needs  {count} {'object' if count == 1 else 'objects'} of {terminal.human(total)}"
+        for image in about.bases if about else ():
+            yield f"       {_image(image)}"
+        for item in manifest.objects:
+            yield f"       {_KINDS.get(item.kind, 'blob'):6} {digest.text(item.digest)}  {terminal.human(item.size)}"
+    else:
+        yield "needs  no base"
+    yield "signed " + (
+        f"by {_signer(reader) or 'what this dib does not know'}, not checked" if reader.signature else "no"
+    )
+    yield "bytes"
     stored_manifest = reader.size - sum(frame.stored for frame in manifest.frames)
     for kind, stored, decoded in stored_by_kind(manifest):
-        echo(f"  {stored:>12,}  {100 * stored / reader.size:5.1f} %  {kind}, makes {terminal.human(decoded)}")
-    echo(f"  {stored_manifest:>12,}  {100 * stored_manifest / reader.size:5.1f} %  header and manifest")
+        yield f"  {stored:>12,}  {100 * stored / reader.size:5.1f} %  {kind}, makes {terminal.human(decoded)}"
+    yield f"  {stored_manifest:>12,}  {100 * stored_manifest / reader.size:5.1f} %  header and manifest"
+    found = listing.top(lines, _TOP)
+    if found:
+        yield "most of them (see --list, --tree)"
+    for line in found:
+        share = 100 * line.stored / reader.size
+        yield f"  {line.stored:>12,}  {share:5.1f} %  {line.operation} {terminal.escape(line.path or b'')}"
 
 
 def _signer(reader: BundleReader) -> str | None:
@@ -96,43 +154,21 @@ def _image(image: AboutImage) -> str:
     return f"image  {names}  {digest.text(image.id) if len(image.id) == digest.SIZE else '(no config)'}"
 
 
-def _print_lines(lines: Iterable[Line]) -> None:
-    for line in lines:
-        if line.operation == "keep" and line.path is None:
-            text = f"({terminal.human(line.count)} as in the base)"
-        elif line.path is not None:
-            text = terminal.escape(line.path)
-        elif line.operation == "mode":
-            text = f"({line.count:,} {'entry' if line.count == 1 else 'entries'})"
-        else:
-            text = "(a name that the bundle does not tell)"
-        size = f"{line.size:,}" if line.size is not None else ""
-        click.echo(f"{line.operation:9} {size:>13}  {text}")
-
-
-def _as_json(reader: BundleReader, lines: Iterable[Line] | None) -> dict[str, object]:
-    manifest: Manifest = reader.manifest
+def _document(reader: BundleReader) -> Document:
+    manifest = reader.manifest
     about = manifest.about
-    result: dict[str, object] = {
-        "schema": "dib.inspect/1",
+    return {
         "size": reader.size,
         "signed": bool(reader.signature),
-        "signed_by": _signer(reader),
+        "signed_by": _signer(reader) if reader.signature else None,
         "header_sha256": digest.text(digest.sha256(reader.header_bytes)),
-        "targets": [
-            {
-                "size": target.size,
-                "sha256": digest.text(target.digest),
-                "images": [_image_json(image) for image in about.targets[number]] if about else [],
-            }
-            for number, target in enumerate(manifest.targets)
-        ],
+        "targets": documents.targets(manifest),
         "base": {
             "objects": [
                 {"kind": _KINDS.get(item.kind, "other"), "size": item.size, "sha256": digest.text(item.digest)}
                 for item in manifest.objects
             ],
-            "images": [_image_json(image) for image in about.bases] if about else [],
+            "images": documents.images(about.bases if about else ()),
         },
         "codecs": [codecs.NAMES[number] for number in manifest.codecs],
         "bytes": [
@@ -140,27 +176,3 @@ def _as_json(reader: BundleReader, lines: Iterable[Line] | None) -> dict[str, ob
         ],
         "notes": dict(about.notes) if about else {},
     }
-    if lines is not None:
-        result["operations"] = [_line_json(line) for line in lines]
-    return result
-
-
-def _image_json(image: AboutImage) -> dict[str, object]:
-    return {
-        "names": list(image.names),
-        "id": digest.text(image.id),
-        "diff_ids": [digest.text(item) for item in image.diff_ids],
-    }
-
-
-def _line_json(line: Line) -> dict[str, object]:
-    result: dict[str, object] = {"operation": line.operation, "count": line.count}
-    if line.path is not None:
-        result["path"] = line.path.decode("utf-8", "replace")
-        try:
-            line.path.decode()
-        except UnicodeDecodeError:
-            result["path_b64"] = base64.b64encode(line.path).decode()
-    if line.size is not None:
-        result["size"] = line.size
-    return result

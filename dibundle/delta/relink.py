@@ -83,6 +83,11 @@ def encode(
     return _write(header) + cover.encode(linked, target, found, effort=effort, model_time=model_time)
 
 
+def header_size(header: Header) -> int:
+    """Return the bytes that a header takes in a payload."""
+    return len(_write(header))
+
+
 def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask: bool = False) -> bytes:
     """Return ``source`` with the addresses in it computed anew; with ``mask``, with all of them set to zero.
 

@@ -1,0 +1,270 @@
+"""The public functions, which ``dibundle`` itself offers: create, apply and open_bundle, from files or streams."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from dibundle import digest, parts
+from dibundle.applying import MAX_TARGET, ApplyOptions, apply_steps, choose_target, find_base
+from dibundle.archive.opener import Archive, from_fd, open_archive
+from dibundle.archive.readat import Spool
+from dibundle.bundle.constants import MAGIC
+from dibundle.bundle.manifest import AboutImage
+from dibundle.bundle.output import Piece
+from dibundle.bundle.reader import BundleReader, Readable
+from dibundle.bundle.uses import objects_used
+from dibundle.chain import follow
+from dibundle.creating import CreateOptions, CreateResult
+from dibundle.creating import create as write_bundle
+from dibundle.delta import choose
+from dibundle.destination import Destination
+from dibundle.errors import BaseMismatchError, FileError, UsageError
+from dibundle.expect import parse
+from dibundle.progress import Progress
+from dibundle.report import Line, listing
+
+__all__ = ["Bundle", "CreateResult", "Line", "Made", "Source", "apply", "create", "open_bundle"]
+
+Source = str | os.PathLike[str] | Readable
+"""An archive or a bundle: a path (of an OCI layout the folder), or an open binary file, read from where it stands."""
+
+
+class Writable(Protocol):
+    """A binary file open for writing."""
+
+    def write(self, data: bytes, /) -> object:
+        """Write all of ``data``."""
+
+
+def create(
+    base: Source | Sequence[Source] | None,
+    target: Source | Sequence[Source],
+    out: str | os.PathLike[str] | Writable,
+    *,
+    level: int = choose.DEFAULT_LEVEL,
+    workers: int = 0,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+    tmp: str | None = None,
+) -> CreateResult:
+    """Write a bundle that makes ``target`` of ``base`` (None or none: of nothing) to ``out``; return what was made.
+
+    A path as ``out`` appears whole or not at all. ``level`` is 1 (fast) to 9 (small). The same inputs and level give
+    the same bundle, whatever does the work: threads of this process, one per core or ``workers`` of them, or an
+    ``executor`` of concurrent.futures, to which a function and bytes are submitted, ``workers`` frames at a time (one
+    per core of this machine, if it is 0). Processes and machines that it sends them to need the same versions of dib,
+    zstandard and hdiffpatch. ``tmp`` is where temporary files go.
+
+    Raises :class:`DibError`: ``ArchiveError`` for what is no image archive, ``FileError`` where the system refuses.
+    """
+    if level not in choose.LEVELS:
+        raise UsageError(f"no level {level}", hint="1 is fast, 9 is small")
+    options = CreateOptions(patch=choose.Options(level=level), workers=workers, tmp=tmp)
+    with ExitStack() as stack:
+        bases = [_archive(item, stack, tmp) for item in _several(base)]
+        targets = [_archive(item, stack, tmp) for item in _several(target)]
+        if not targets:
+            raise UsageError("no target given")
+        if not isinstance(out, str | os.PathLike):
+            return write_bundle(bases, targets, out.write, options, progress, executor)
+        destination = Destination(os.fspath(out))
+        for archive in (*bases, *targets):
+            if archive.identity and archive.identity == destination.identity:
+                raise UsageError(f"{destination.name} is both input and output")
+        with destination:
+            return write_bundle(bases, targets, destination.write, options, progress, executor)
+
+
+def apply(
+    sources: Iterable[Source],
+    *,
+    target: str | None = None,
+    expect: Iterable[str] = (),
+    max_size: int | None = None,
+    progress: Progress | None = None,
+    tmp: str | None = None,
+) -> Iterator[bytes]:
+    """Yield the archive that bundles make, byte for byte, from the archives among ``sources``.
+
+    What is a bundle is seen by its content; several are followed as a chain. ``target`` chooses by name one of several
+    that a bundle makes. With ``expect``, image IDs or digests as ``sha256:...``, nothing else is yielded. The last
+    bytes come only when every byte before them is verified, so that half an archive is never taken for a whole one.
+
+    Nothing is opened before the first byte is asked for; then :class:`DibError` may be raised: ``BaseMismatchError``
+    for a wrong base, ``BundleError`` and ``DigestError`` for a bundle that is malformed or damaged.
+    """
+    limit = MAX_TARGET if max_size is None else max_size
+    with ExitStack() as stack:
+        archives, bundles = _sort(sources, stack, tmp)
+        plain = ApplyOptions(tmp=tmp, max_size=limit)
+        archives, bundle = follow(archives, bundles, plain, stack, progress)
+        options = ApplyOptions(tmp=tmp, target=target, expect=frozenset(map(parse, expect)), max_size=limit)
+        pieces: deque[bytes] = deque()
+        sinks = {choose_target(bundle.manifest, options): _into(pieces)}
+        for _ in apply_steps(archives, bundle, sinks, options, progress):
+            while pieces:
+                yield pieces.popleft()
+        yield from pieces
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """An archive that a bundle makes: its size in bytes, its ``sha256:...`` and its images."""
+
+    size: int
+    sha256: str
+    images: tuple[AboutImage, ...]
+
+
+class Bundle:
+    """An open bundle, whose head has been read and checked; a context manager that closes it."""
+
+    def __init__(self, source: Source, tmp: str | None = None) -> None:
+        self._stack = ExitStack()
+        self._tmp = tmp
+        try:
+            _, bundles = _sort([source], self._stack, tmp)
+        except BaseException:
+            self._stack.close()
+            raise
+        self._reader = bundles[0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; closing twice is harmless."""
+        self._stack.close()
+
+    @property
+    def size(self) -> int:
+        """Number of bytes of the bundle."""
+        return self._reader.size
+
+    @property
+    def needs(self) -> tuple[AboutImage, ...]:
+        """The images that it was made from: names, ID, diffIDs; none where it needs no base, or does not tell."""
+        about = self._reader.manifest.about
+        return about.bases if about else ()
+
+    @property
+    def makes(self) -> tuple[Made, ...]:
+        """The archives that it makes."""
+        manifest = self._reader.manifest
+        images = manifest.about.targets if manifest.about else ((),) * len(manifest.targets)
+        return tuple(
+            Made(size=item.size, sha256=digest.text(item.digest), images=about)
+            for item, about in zip(manifest.targets, images, strict=True)
+        )
+
+    def operations(self, base: Source | None = None, *, target: str | None = None) -> list[Line]:
+        """Return what happens to each path of a target, as ``dib inspect --list`` shows it; may be asked once.
+
+        With ``base`` every path is told, with its sizes.
+        """
+        options = ApplyOptions(tmp=self._tmp, target=target)
+        number = choose_target(self._reader.manifest, options)
+        if base is None:
+            return listing(self._reader, number)
+        with ExitStack() as stack:
+            found = find_base(self._reader.manifest, [_archive(base, stack, self._tmp)], options, [number])
+            stack.callback(found.close)
+            used = objects_used(self._reader.manifest, number)
+            if found.missing(used):
+                raise BaseMismatchError("this target builds on one before it: give that archive as the base")
+            found.prepare(used)
+            return listing(self._reader, number, found)
+
+
+def open_bundle(source: Source, *, tmp: str | None = None) -> Bundle:
+    """Open a bundle to look at it; :class:`DibError` where it is none or damaged."""
+    return Bundle(source, tmp)
+
+
+def _into(pieces: deque[bytes]) -> Callable[[Piece], object]:
+    def take(piece: Piece) -> None:
+        pieces.append(bytes(piece))  # what it is a view of may be used again
+
+    return take
+
+
+def _several(sources: Source | Sequence[Source] | None) -> Sequence[Source]:
+    if sources is None:
+        return ()
+    return sources if isinstance(sources, Sequence) and not isinstance(sources, str) else (sources,)
+
+
+def _archive(source: Source, stack: ExitStack, tmp: str | None) -> Archive:
+    if isinstance(source, str | os.PathLike):
+        return stack.enter_context(open_archive(source, spool_dir=tmp))
+    return _spooled(source, b"", stack, tmp)
+
+
+def _sort(sources: Iterable[Source], stack: ExitStack, tmp: str | None) -> tuple[list[Archive], list[BundleReader]]:
+    """Open everything; return archives and bundles apart, at least one of these."""
+    archives: list[Archive] = []
+    bundles: list[BundleReader] = []
+    for source in sources:
+        if not isinstance(source, str | os.PathLike):
+            head = source.read(len(MAGIC))
+            if head == MAGIC:
+                bundles.append(BundleReader(_Continued(head, source)))
+            else:
+                archives.append(_spooled(source, head, stack, tmp))
+        elif (stream := _bundle_file(os.fspath(source), stack)) is not None:
+            bundles.append(BundleReader(stream))
+        else:
+            archives.append(_archive(source, stack, tmp))
+    if not bundles:
+        raise UsageError("no bundle among the sources", hint="give the .dib file too")
+    return archives, bundles
+
+
+def _bundle_file(name: str, stack: ExitStack) -> Readable | None:
+    """Open a file if it is a bundle."""
+    try:
+        if os.path.isdir(name):  # noqa: PTH112 - the path may be any bytes that the system takes
+            return None
+        file = stack.enter_context(open(name, "rb"))  # noqa: PTH123, SIM115 - the stack closes it
+        if file.read(len(MAGIC)) != MAGIC:
+            return None
+        file.seek(0)
+    except OSError as error:
+        raise FileError(f"cannot open {name}: {error.strerror}") from error
+    return parts.PartsReader(name, stack) if parts.is_first(name) else file
+
+
+class _Continued:
+    """A stream of which the first bytes have been read already."""
+
+    def __init__(self, head: bytes, stream: Readable) -> None:
+        self._head, self._stream = head, stream
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes."""
+        if self._head:
+            piece, self._head = self._head[:size], self._head[size:]
+            return piece
+        return self._stream.read(size)
+
+
+def _spooled(stream: Readable, head: bytes, stack: ExitStack, tmp: str | None) -> Archive:
+    """Copy a stream into a temporary file and open the archive in it."""
+    spool = Spool(tmp)
+    stack.callback(spool.close)
+    spool.write(head)
+    while piece := stream.read(1 << 20):
+        spool.write(piece)
+    return stack.enter_context(from_fd(spool.start(), "a stream", spool_dir=tmp))

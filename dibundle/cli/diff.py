@@ -1,0 +1,127 @@
+"""``dib diff``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import islice
+
+import click
+
+from dibundle import digest
+from dibundle.changes import Changes, Setting, compare
+from dibundle.cli import listing, registries, terminal
+from dibundle.cli.console import Console, Document
+from dibundle.cli.console import options as console_options
+from dibundle.cli.sources import open_archives
+from dibundle.image.model import Image
+from dibundle.report import Line
+
+_TOP = 10
+
+
+@click.command("diff", short_help="Show what changed between two images, without making a bundle.")
+@click.argument("old", metavar="OLD")
+@click.argument("new", metavar="NEW")
+@click.option("--list", "show", flag_value="list", help="Show every path that changed.")
+@click.option("--tree", "show", flag_value="tree", help="Show what changed by folder.")
+@listing.options
+@click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
+@registries.insecure
+@click.option("--tmp", metavar="DIR", help="Where temporary files go.")
+@console_options()
+def command(
+    old: str,
+    new: str,
+    show: str | None,
+    choice: listing.Choice,
+    platform: str | None,
+    tmp: str | None,
+    console: Console,
+) -> None:
+    """Show what changed from the image in OLD to the one in NEW: paths, their sizes, and settings of the config.
+
+    \b
+        dib diff old.tar new.tar
+        dib diff old.tar new.tar --list --op patch --sort size
+        dib diff docker-daemon:app:1 docker-daemon:app:2 --tree
+
+    Layers count by what they come to: a file that has moved to another layer has not changed. A path that differs in
+    its time alone is "time", in mode, owner, type or link "mode".
+    """
+    with ExitStack() as stack:
+        opened = open_archives([old, new], stack, tmp=tmp, platform=platform)
+        changes = compare(opened.archives[0], opened.archives[1], tmp, console.progress)
+    document = _document(changes)
+    chosen = choice.of(changes.lines)
+    document["operations"] = [listing.line_json(line) for line in chosen]
+    if show == "tree":
+        folders = listing.tree(chosen, choice.depth)
+        document["tree"] = [listing.folder_json(folder) for folder in folders]
+        text = listing.tree_table(folders, stored=False)
+    elif show == "list":
+        text = listing.table(chosen, stored=False)
+    else:
+        text = _summary(old, new, changes)
+    console.answer("dib.diff/1", document, *text)
+
+
+def _summary(old: str, new: str, changes: Changes) -> Iterator[str]:
+    yield f"from   {terminal.escape(old)}: {_image(changes.old)}"
+    yield f"to     {terminal.escape(new)}: {_image(changes.new)}"
+    common = len({*changes.old.diff_ids} & {*changes.new.diff_ids})
+    yield f"layers {len(changes.old.diff_ids)} before, {len(changes.new.diff_ids)} after, {common} the same"
+    yield "paths"
+    for operation, (count, size) in _totals(changes.lines).items():
+        yield f"  {count:>12,}  {operation:9}" + (f"  {terminal.human(size)}" if size else "")
+    yield f"  {changes.same:>12,}  the same"
+    if changes.settings:
+        yield "config"
+    for setting in changes.settings:
+        yield f"  {terminal.escape(setting.key)}: {_value(setting.old)} -> {_value(setting.new)}"
+    largest = sorted((line for line in changes.lines if line.operation != "time"), key=lambda line: -(line.size or 0))
+    if any(line.size for line in largest):
+        yield "largest changes (see --list, --tree)"
+    for line in islice((line for line in largest if line.size), _TOP):
+        yield f"  {line.size:>12,}  {line.operation:9}  {terminal.escape(line.path or b'')}"
+
+
+def _totals(lines: list[Line]) -> dict[str, tuple[int, int]]:
+    found = dict.fromkeys(listing.OPERATIONS, (0, 0))
+    for line in lines:
+        count, size = found[line.operation]
+        found[line.operation] = count + 1, size + (line.size or line.old_size or 0)
+    return {operation: total for operation, total in found.items() if total[0]}
+
+
+def _image(image: Image) -> str:
+    names = ", ".join(terminal.escape(name) for name in image.names) or "(no name)"
+    return f"{names}  {digest.text(image.config_digest)}" if image.config_digest else names
+
+
+def _value(value: str | None) -> str:
+    return "(not set)" if value is None else terminal.escape(value)
+
+
+def _document(changes: Changes) -> Document:
+    return {
+        "old": _image_json(changes.old),
+        "new": _image_json(changes.new),
+        "same": changes.same,
+        "totals": {
+            operation: {"count": count, "size": size} for operation, (count, size) in _totals(changes.lines).items()
+        },
+        "config": [_setting_json(setting) for setting in changes.settings],
+    }
+
+
+def _image_json(image: Image) -> Document:
+    return {
+        "names": [name.encode("utf-8", "replace").decode() for name in image.names],
+        "id": digest.text(image.config_digest) if image.config_digest else None,
+        "diff_ids": [digest.text(item) for item in image.diff_ids],
+    }
+
+
+def _setting_json(setting: Setting) -> Document:
+    return {"key": setting.key, "old": setting.old, "new": setting.new}

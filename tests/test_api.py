@@ -1,0 +1,169 @@
+"""The public functions: the same bundle whoever does the work, bytes as they come, errors with codes and hints."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import threading
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+import dibundle
+from tests import pairs
+from tests.pairs import Pair
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return pairs.make_programs(tmp_path_factory.mktemp("api"))
+
+
+def make(pair: Pair, executor: Executor | None = None, **options: object) -> bytes:
+    out = io.BytesIO()
+    dibundle.create(pair.base, pair.target, out, executor=executor, **options)
+    return out.getvalue()
+
+
+def test_create_and_apply(pair: Pair, tmp_path: Path) -> None:
+    out = tmp_path / "out.dib"
+    result = dibundle.create(pair.base, pair.target, out)
+    assert result.size == out.stat().st_size
+    assert out.read_bytes() == pair.bundle.read_bytes()
+    assert b"".join(dibundle.apply([pair.base, out])) == pair.target.read_bytes()
+    assert b"".join(dibundle.apply([out, pair.base])) == pair.target.read_bytes()
+
+
+def test_streams(pair: Pair) -> None:
+    out = io.BytesIO()
+    dibundle.create(io.BytesIO(pair.base.read_bytes()), io.BytesIO(pair.target.read_bytes()), out)
+    assert out.getvalue() == pair.bundle.read_bytes()
+    out.seek(0)
+    with pair.base.open("rb") as base:
+        assert b"".join(dibundle.apply([base, out])) == pair.target.read_bytes()
+
+
+def test_output_comes_in_pieces(pair: Pair) -> None:
+    pieces = dibundle.apply([pair.base, pair.bundle])
+    first = next(pieces)
+    assert pair.target.read_bytes().startswith(first)
+    assert len(first) < pair.target.stat().st_size // 2
+    pieces.close()  # gives everything back
+
+
+def test_no_base(pair: Pair, tmp_path: Path) -> None:
+    dibundle.create(None, pair.target, tmp_path / "o.dib")
+    assert b"".join(dibundle.apply([tmp_path / "o.dib"])) == pair.target.read_bytes()
+
+
+def test_threads_of_the_caller(pair: Pair, programs: Pair) -> None:
+    with ThreadPoolExecutor(2) as executor:
+        assert make(pair, executor) == pair.bundle.read_bytes()
+        assert make(programs, executor, workers=3) == programs.bundle.read_bytes()
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_processes(pair: Pair, programs: Pair, method: str) -> None:
+    with ProcessPoolExecutor(2, mp_context=get_context(method)) as executor:
+        assert make(pair, executor) == pair.bundle.read_bytes()
+        assert make(programs, executor) == programs.bundle.read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore")  # what Dask warns of is not ours
+def test_a_dask_cluster(pair: Pair, programs: Pair) -> None:
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=True
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        executor = client.get_executor()
+        assert make(pair, executor, workers=4) == pair.bundle.read_bytes()
+        assert make(programs, executor, workers=4) == programs.bundle.read_bytes()
+
+
+def test_several_at_once(pair: Pair) -> None:
+    made: list[bytes] = []
+    threads = [threading.Thread(target=lambda: made.append(make(pair, workers=1))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made == [pair.bundle.read_bytes()] * 3
+
+
+SCRIPT = """
+import multiprocessing, signal, sys
+multiprocessing.set_start_method(sys.argv[4])
+before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGPIPE)
+import dibundle
+dibundle.create(sys.argv[1], sys.argv[2], sys.argv[3], workers=2)
+assert b"".join(dibundle.apply([sys.argv[1], sys.argv[3]])) == open(sys.argv[2], "rb").read()
+assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGPIPE))
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_plain_script(pair: Pair, tmp_path: Path, method: str) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, script, pair.base, pair.target, tmp_path / "o.dib", method]
+    run = subprocess.run(command, capture_output=True, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (0, b"", b"")
+    assert (tmp_path / "o.dib").read_bytes() == pair.bundle.read_bytes()
+
+
+def test_open_bundle(pair: Pair) -> None:
+    with dibundle.open_bundle(pair.bundle) as bundle:
+        assert bundle.size == pair.bundle.stat().st_size
+        assert bundle.needs[0].names == ("example.com/app:1",)
+        assert bundle.makes[0].size == pair.target.stat().st_size
+        lines = bundle.operations(pair.base)
+    assert {line.operation for line in lines} >= {"keep", "patch", "add"}
+    assert all(line.size is not None for line in lines if line.operation == "patch")
+
+
+def test_errors_have_codes_and_hints(pair: Pair, tmp_path: Path) -> None:
+    with pytest.raises(dibundle.DibError) as missing:
+        b"".join(dibundle.apply([pair.bundle]))
+    assert missing.value.exit_code == 6
+    assert "docker save" in (missing.value.hint or "")
+    with pytest.raises(dibundle.DibError) as absent:
+        dibundle.create(tmp_path / "absent.tar", pair.target, tmp_path / "o.dib")
+    assert absent.value.exit_code == 3
+    with pytest.raises(dibundle.DibError) as same:
+        dibundle.create(pair.base, pair.target, pair.base)
+    assert same.value.exit_code == 2
+    with pytest.raises(dibundle.DibError) as unexpected:
+        next(dibundle.apply([pair.base, pair.bundle], expect=["sha256:" + "0" * 64]))
+    assert unexpected.value.exit_code == 8
+    assert not (tmp_path / "o.dib").exists()
+
+
+def test_progress_is_told(pair: Pair) -> None:
+    told: list[str] = []
+
+    class Told:
+        def phase(self, name: str, total: int) -> None:
+            told.append(name)
+
+        def advance(self, count: int) -> None:
+            assert count >= 0
+
+        def note(self, text: str) -> None:
+            told.append(text)
+
+    make(pair, progress=Told())
+    assert told == ["reading", "comparing", "encoding"]
+
+
+def test_importing_is_cheap() -> None:
+    code = (
+        "import dibundle, sys; print([m for m in ('msgpack', 'zstandard', 'hdiffpatch', 'click') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert run.stdout.strip() == b"[]"
