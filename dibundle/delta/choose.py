@@ -117,7 +117,10 @@ def _candidates(target: bytes, source: bytes, options: Options, plan: Plan | Non
             yield Encoded(codecs.RELINK, relinked)
             if len(target) > SMALL:  # as above, to save a header at the best
                 return
-    found = (covers.find if options.level >= RELINK_LEVEL else covers.find_fast)(source, target)
+    if options.level < RELINK_LEVEL:
+        found = covers.find_fast(source, target)
+    else:
+        found = covers.find(source, target, all_of_it=options.level >= cover.SLOW_EFFORT)
     if options.codec == "vcdiff":
         yield Encoded(codecs.VCDIFF, zstd.compress(vcdiff.encode(source, target, found), level))
         return

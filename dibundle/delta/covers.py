@@ -7,11 +7,12 @@ at the head of its own uncompressed patch ("HDIFF13"); nothing else of that patc
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from dibundle.delta import anchors
+from dibundle.delta.remainder import Remainder
 from dibundle.errors import DibError
 from dibundle.native.library import LIBRARY, Pinned
 
@@ -76,9 +77,10 @@ class Covers:
             raise ValueError(f"covers end at {end}, the target at {target_size}")
 
 
-def find(source: bytes, target: bytes) -> Covers:
-    """Return the covers of ``target`` by ``source``; about a second of CPU and 130 MB for 10 MB on either side.
+def find(source: bytes, target: bytes, *, all_of_it: bool = False) -> Covers:
+    """Return the covers of ``target`` by ``source``; about a second of CPU and 130 MB for 10 MB that differ.
 
+    Long equal stretches are not searched for what else is like them, unless ``all_of_it`` is to be searched.
     The same inputs give the same covers. HDiffPatch's one tunable, the match score, is not reachable from its Python
     interface. Raises ``DibError`` where hdiffpatch is not installed.
     """
@@ -93,7 +95,15 @@ def find(source: bytes, target: bytes) -> Covers:
         raise DibError(
             "the cover and vcdiff codecs need hdiffpatch, which is not installed", hint="pip install hdiffpatch"
         ) from error
-    patch = hdiffpatch.diff(source, target, compression="none", validate=False, big_cache_match=True)
+    if all_of_it:
+        return _search(hdiffpatch.diff, source, target)
+    rest = Remainder(source, target, anchors.find(source, target, stride=STRIDE))
+    found = _search(hdiffpatch.diff, rest.source, rest.target) if rest.source and rest.target else ()
+    return Covers.of(rest.whole(found))
+
+
+def _search(diff: Callable[..., bytes], source: bytes, target: bytes) -> Covers:
+    patch = diff(source, target, compression="none", validate=False, big_cache_match=True)
     covers = _parse(patch, len(source), len(target))
     covers.check(len(source), len(target))
     return covers

@@ -74,7 +74,7 @@ def encode(
     plan = plan or layout.plan(source, target)
     if plan is None:
         return None
-    found = covers.find(relink(source, plan.regions, plan.first), target)
+    found = covers.find(relink(source, plan.regions, plan.first), target, all_of_it=effort >= cover.SLOW_EFFORT)
     if len(found) > cover.MAX_COVERS:
         found = found.longest(cover.MAX_COVERS)
     rows = cover.flat(found)
