@@ -583,6 +583,7 @@ bad("base-field-too-narrow", _SIZED, "M47", "M76", code=6)(lambda b: of_one_bloc
 bad("base-size-negative", _SIZED, "M41", "M76", code=6)(
     lambda b: of_one_block(b, in_base("negative", "mtime", mtime=1))
 )
+bad("base-size-immense", _SIZED, "M41", "M76", code=6)(lambda b: of_one_block(b, in_base("immense", "mtime", mtime=1)))
 bad("base-size-unreadable", _SIZED, "M41", "M76", code=6)(
     lambda b: of_one_block(b, in_base("unreadable", "mtime", mtime=1))
 )

@@ -60,6 +60,7 @@ RECORDS = {
     "odd": record(block("odd", mtime=b"yesterday")),
     "narrow": record(block("narrow", uid=b"7\0\0\0\0\0\0\0")),
     "negative": record(block("negative")[:124] + b"\xff" * 12 + block("negative")[136:]),
+    "immense": record(block("immense")[:124] + b"\x80" + (1 << 63).to_bytes(11, "big") + block("immense")[136:]),
     "unreadable": record(block("unreadable")[:124] + b"12x\0" + bytes(8) + block("unreadable")[136:]),
 }
 RECORDS["base256"] = record(

@@ -41,6 +41,15 @@ bad("zstd-frame-cut", "zstd-raw-blocks", "codec.1", "M8")(body(zframe(HELLO)[:-1
 bad("zstd-frame-with-a-dictionary-id", "zstd-raw-blocks", "codec.1", "M10")(
     body(b"\x28\xb5\x2f\xfd\x61\x07" + zframe(HELLO)[5:])
 )
+bad("zstd-frame-with-a-reserved-bit", "zstd-raw-blocks", "codec.1", "M8")(
+    body(b"\x28\xb5\x2f\xfd\x68" + zframe(HELLO)[5:])
+)
+bad("zstd-frame-with-a-reserved-block", "zstd-raw-blocks", "codec.1", "M8")(
+    body(zframe(HELLO)[:7] + bytes((zframe(HELLO)[7] | 6,)) + zframe(HELLO)[8:])
+)
+bad("zstd-frame-of-a-skippable-one-behind", "zstd-raw-blocks", "codec.1", "M8")(
+    body(zframe(HELLO) + b"\x50\x2a\x4d\x18\0\0\0\0")
+)
 bad("zstd-frame-without-a-size", "zstd-raw-blocks", "codec.1", "M9")(
     body(b"\x28\xb5\x2f\xfd\x00\x00" + zframe(HELLO)[7:])
 )
