@@ -50,6 +50,8 @@ def zeros(size: int, stream: int = 1) -> Frame:
 @instead
 def _frame() -> Bundle:
     bundle = drawn(zeros(64 * MIB + 1), bytes(64 * MIB + 1))
+    whole = bundle.frames[0].data  # as one segment its window is too large too: here it is 2 MiB
+    bundle.frames[0].data = whole[:4] + b"\x80\x58" + whole[5:]
     bundle.target.tail = 64 * MIB
     return bundle
 

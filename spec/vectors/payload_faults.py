@@ -18,6 +18,7 @@ from payloads import (
     NOISY,
     OLD_A,
     SPARSE_DIFFERENCE,
+    UNPACK_SOURCE,
     VCDIFF,
     a_window,
     integer,
@@ -339,6 +340,9 @@ for _name, _tests, _given in (
 ):
     bad(f"unpack-{_name}", _U, *_tests)(_unpack(**_given))
 
+bad("unpack-local-header-cut", _U, "unpack.gaps", "M118")(
+    lambda b: b.frames[0].__setattr__("spans", [(0, 0, UNPACK_SOURCE.rindex(b"PK\3\4") + 12)])
+)
 bad("unpack-re-encoders-not-listed", _U, "M24", "requires.re-encoders")(put(reencoders=[]))
 bad("unpack-stream-that-goes-on", _U, "unpack.gaps", "M119")(
     lambda b: b.frames[0].__setattr__("spans", [(0, 0, 6 + len(deflated(OLD_A, 6, 6, 8)) - 1)])
