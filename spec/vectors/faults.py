@@ -259,9 +259,7 @@ bad("object-sizes-long", "keep-and-seek", "objects.sizes", "M15")(
 bad("object-that-no-base-has", "keep-and-seek", "objects.digests", "M26", code=6)(
     lambda b: _object(b, 0, digest=bytes(32))
 )
-bad("object-of-another-size", "records", "M26", "objects.sizes", code=(5, 6))(
-    lambda b: _object(b, 0, size=len(LAYER) + 1)
-)
+bad("object-of-another-size", "records", "M26", "objects.sizes", code=6)(lambda b: _object(b, 0, size=len(LAYER) + 1))
 
 
 def _object(
@@ -414,6 +412,9 @@ bad("form-that-makes-something-else", "a-form-that-is-not-needed", "M39", code=6
 )
 bad("form-of-another-size", "a-form-that-is-not-needed", "form.size", "M39", code=6, base="raw")(
     more(s6=msgpack([form(GZ_FORM, size=2999)]))
+)
+bad("form-that-makes-an-object-of-another-size", "a-form-that-is-needed", "objects.sizes", "M26", code=6)(
+    lambda b: _object(b, 0, size=len(GZ) + 1)
 )
 bad("form-that-is-no-packing", "a-form-that-cannot-be-followed", "M39", "form.packing", code=6, base="raw")(
     lambda bundle: None
