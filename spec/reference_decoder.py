@@ -670,7 +670,8 @@ class Objects:
         for number in used:
             digest = self.bundle.digests[number]
             need(digest in self.found, f"no base has the content {digest.hex()}", 6)
-            need(len(self.found[digest]) == self.bundle.sizes[number], "an object of another size than the bundle says")
+            right = len(self.found[digest]) == self.bundle.sizes[number]
+            need(right, f"the content {digest.hex()} has another size than the bundle says", 6)
             result[number] = self.found[digest]
         return result
 

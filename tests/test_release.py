@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,14 @@ def old(folder: Path) -> list[Path]:
 def test_one_of_several(release: Path, name: str):
     ended = succeed("apply", *old(release), release / "release.dib", "--target", f"example.com/{name}:2")
     assert ended.out == (release / f"{name}2.tar").read_bytes()
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_reference_decoder_makes_the_same(release: Path, name: str):
+    decoder = Path(__file__).parent.parent / "spec" / "reference_decoder.py"
+    command = [sys.executable, "-I", decoder, "--target", f"example.com/{name}:2", *old(release)]
+    done = subprocess.run([*command, release / "release.dib"], capture_output=True, check=True)
+    assert done.stdout == (release / f"{name}2.tar").read_bytes()
 
 
 def test_all_of_several(release: Path, tmp_path: Path):

@@ -102,7 +102,8 @@ def read_number(field: bytes) -> int | None:
 
 def record_size(block: bytes) -> int | None:
     """Return the content length, in bytes, that a header block announces in its size field; None where unreadable."""
-    return read_number(block[124:136])
+    size = read_number(block[124:136])
+    return size if size is not None and size < 1 << 63 else None
 
 
 def padded(size: int) -> int:

@@ -128,7 +128,7 @@ class BaseObjects:
                 self._spool.write(piece)
         except (ArchiveError, BundleError) as error:
             raise BaseMismatchError(f"base cannot serve as {_name(wanted)}: {error.message}") from error
-        if found.digest() != wanted.digest:
+        if found.digest() != wanted.digest or self._spool.size - start != wanted.size:
             raise BaseMismatchError(
                 f"base does not hold {_name(wanted)}, and compressing its content again makes other bytes",
                 hint="save the base in the form that the bundle was made from",

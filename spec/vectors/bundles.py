@@ -110,16 +110,17 @@ def _blocks(data: bytes, most: int) -> Iterator[tuple[int, int, bytes]]:
     """Yield kind, size and bytes of blocks: long runs of a byte as what they are, all else raw."""
     at = 0
     for found in re.finditer(rb"(.)\1{1023,}", data, re.DOTALL):
-        yield from _cut(0, data[at : found.start()], most)
-        yield from _cut(1, found[0], most)
+        yield from _raw(data[at : found.start()], most)
+        for start in range(found.start(), found.end(), most):
+            yield 1, min(most, found.end() - start), found[1]
         at = found.end()
-    yield from _cut(0, data[at:], most)
+    yield from _raw(data[at:], most)
 
 
-def _cut(kind: int, data: bytes, most: int) -> Iterator[tuple[int, int, bytes]]:
+def _raw(data: bytes, most: int) -> Iterator[tuple[int, int, bytes]]:
     for at in range(0, len(data), most):
         piece = data[at : at + most]
-        yield kind, len(piece), piece[:1] if kind else piece
+        yield 0, len(piece), piece
 
 
 # --- programs ---------------------------------------------------------------------------------------------------------

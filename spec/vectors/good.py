@@ -60,6 +60,7 @@ RECORDS = {
     "odd": record(block("odd", mtime=b"yesterday")),
     "narrow": record(block("narrow", uid=b"7\0\0\0\0\0\0\0")),
     "negative": record(block("negative")[:124] + b"\xff" * 12 + block("negative")[136:]),
+    "immense": record(block("immense")[:124] + b"\x80" + (1 << 63).to_bytes(11, "big") + block("immense")[136:]),
     "unreadable": record(block("unreadable")[:124] + b"12x\0" + bytes(8) + block("unreadable")[136:]),
 }
 RECORDS["base256"] = record(
@@ -382,10 +383,10 @@ def records() -> Bundle:
     for data in (hello, folder):
         data[136:148] = b"00000000007\0"
         data[148:156] = b"%06o\0 " % _sum(bytes(data[:512]))
-    patch_block = _with(RECORDS["again"][:512], size=b"%011o\0" % 7)
-    add_block = _with(patch_block, name=b"new", size=b"%011o\0" % 600)
-    outer = _with(bytes(512), name=b"nX", mode=b"0000644\0")
-    last = _with(add_block, name=b"nX")
+    patch_block = having(RECORDS["again"][:512], size=b"%011o\0" % 7)
+    add_block = having(patch_block, name=b"new", size=b"%011o\0" % 600)
+    outer = having(bytes(512), name=b"nX", mode=b"0000644\0")
+    last = having(add_block, name=b"nX")
     content = noise("n", 600)
     out = bytes(hello) + bytes(folder) + RECORDS["spaced"] + record(patch_block, b"1234567")
     out += record(add_block, content) + outer + last
@@ -397,7 +398,7 @@ def _sum(header: bytes) -> int:
     return sum(header) - sum(header[148:156]) + 8 * 32
 
 
-def _with(header: bytes, **fields: bytes) -> bytes:
+def having(header: bytes, **fields: bytes) -> bytes:
     """Return a block with fields set and the checksum of six digits."""
     from bundles import FIELDS
 
@@ -425,7 +426,7 @@ def every_field_as_text() -> Bundle:
     program.do("header", register=1).edit(*(f"raw:{name}" for name in RAW_TEXTS))
     for value in RAW_TEXTS.values():
         program.text(len(value), 0)
-    out = _with(bytes(512), **RAW_TEXTS)
+    out = having(bytes(512), **RAW_TEXTS)
     return one(out + out, program, plain(b"".join(RAW_TEXTS.values()), 0))
 
 
@@ -438,9 +439,9 @@ def every_number_in_a_blank_block() -> Bundle:
     program = Program().do("header", register=0).edit(*NUMERIC, **{name: 100 + n for n, name in enumerate(NUMERIC)})
     program.do("header", register=0).edit(*NUMERIC, **{name: (500 if name == "size" else -3) for name in NUMERIC})
     widths = {"size": 11, "mtime": 11}
-    first = _with(bytes(512), **{name: b"%0*o\0" % (widths.get(name, 7), 100 + n) for n, name in enumerate(NUMERIC)})
+    first = having(bytes(512), **{name: b"%0*o\0" % (widths.get(name, 7), 100 + n) for n, name in enumerate(NUMERIC)})
     values = {name: 500 if name == "size" else 97 + n for n, name in enumerate(NUMERIC)}
-    second = _with(first, **{name: b"%0*o\0" % (widths.get(name, 7), value) for name, value in values.items()})
+    second = having(first, **{name: b"%0*o\0" % (widths.get(name, 7), value) for name, value in values.items()})
     return one(first + second, program)
 
 
@@ -456,7 +457,7 @@ def numbers_in_the_style_of_their_field() -> Bundle:
     spaced[108:116] = b"%6o \0" % 1
     spaced[136:148] = b"%11o " % 0o777
     spaced[148:156] = b"%6o\0 " % _sum(bytes(spaced[:512]))
-    blank = _with(RECORDS["blank"], mtime=b"%011o\0" % 0o777, gid=b"%07o\0" % 8)
+    blank = having(RECORDS["blank"], mtime=b"%011o\0" % 0o777, gid=b"%07o\0" % 8)
     return one(bytes(spaced) + blank, program, objects=[L])
 
 
@@ -464,14 +465,14 @@ def numbers_in_the_style_of_their_field() -> Bundle:
 def a_size_in_base_256_is_read() -> Bundle:
     program = Program().do("seek", seek_object=0, seek_offset=signed(AT["base256"]))
     program.do("mode", count=1).edit("raw:name").text(0, 3)
-    out = _with(RECORDS["base256"][:512], name=b"new") + RECORDS["base256"][512:]
+    out = having(RECORDS["base256"][:512], name=b"new") + RECORDS["base256"][512:]
     return one(out, program, plain(b"new", 0), objects=[L])
 
 
 @good()
 def a_checksum_of_its_own() -> Bundle:
     program = Program().do("mode", count=1).edit("mtime", "raw:chksum", mtime=1).text(0, 8)
-    out = _with(RECORDS["hello"][:512], mtime=b"00000000001\0", chksum=b"chksum?!") + RECORDS["hello"][512:]
+    out = having(RECORDS["hello"][:512], mtime=b"00000000001\0", chksum=b"chksum?!") + RECORDS["hello"][512:]
     return one(out, program, plain(b"chksum?!", 0), objects=[L])
 
 
@@ -482,9 +483,9 @@ def last_numbers_and_texts_are_of_any_block() -> Bundle:
     program.do("header", register=1).edit("raw:mtime", "raw:name").text(4, 2).text(0, 2)
     program.do("header", register=0).edit("mtime", "raw:mtime", "raw:name", shape=0x20 | 1 | 1 << 16, mtime=-2)
     program.text(6, 0)
-    first = _with(RECORDS["hello"][:512], name=b"abcde", mtime=b"00000000011\0")
-    second = _with(bytes(512), name=b"abcdXY", mtime=b"??")
-    third = _with(first, name=b"abcdXY", mtime=b"00000000007\0")
+    first = having(RECORDS["hello"][:512], name=b"abcde", mtime=b"00000000011\0")
+    second = having(bytes(512), name=b"abcdXY", mtime=b"??")
+    third = having(first, name=b"abcdXY", mtime=b"00000000007\0")
     texts = b"abcde" + b"XY" + b"??"
     return one(first + RECORDS["hello"][512:] + second + third, program, plain(texts, 0), objects=[L])
 
@@ -494,7 +495,7 @@ def worked_example() -> Bundle:
     """Change the content and the time of a layer's one file; dib.md has these bytes."""
     program = Program().do("patch").edit("size", "mtime", size=3, mtime=1700000000).put(stream=1)
     program.do("keep", keep=1024)
-    header = _with(OTHER[:512], size=b"%011o\0" % 6, mtime=b"%011o\0" % 1700000000)
+    header = having(OTHER[:512], size=b"%011o\0" % 6, mtime=b"%011o\0" % 1700000000)
     out = record(header, b"hello\n") + OTHER[1024:]
     bundle = one(out, program, plain(b"hello\n"), objects=[(1, len(OTHER), sha256(OTHER))])
     bundle.target.segments, bundle.target.tail = [(len(out), 1)], len(out) - 1
@@ -523,7 +524,7 @@ def a_patch_to_nothing_draws_from_no_frame() -> Bundle:
     program = Program().do("patch").edit("size", size=-1000).put(stream=9)
     program.do("seek", seek_object=0, seek_offset=signed(AT["again"] - AT["dir"]))
     program.do("patch").edit().put(stream=1)
-    emptied = _with(RECORDS["hello"][:512], size=b"%011o\0" % 0)
+    emptied = having(RECORDS["hello"][:512], size=b"%011o\0" % 0)
     out = emptied + record(RECORDS["again"][:512], b"54321")
     return one(out, program, Frame(cover_of(b"12345", b"54321"), 5, codec=4, implied=5), objects=[L])
 
