@@ -10,6 +10,7 @@ from dibundle.delta import codecs, zstd
 from dibundle.errors import BundleError
 
 if TYPE_CHECKING:
+    from dibundle.delta.covers import Covers
     from dibundle.delta.layout import Plan
 
 LEVELS = range(1, 10)
@@ -109,7 +110,7 @@ def _candidates(target: bytes, source: bytes, options: Options, plan: Plan | Non
         yield Encoded(codecs.ZSTD_PREFIX, zstd.compress(target, level, prefix=source))
     if options.codec == "zstd" or (options.codec == "auto" and options.level == 1 and len(target) <= SMALL):
         return
-    from dibundle.delta import cover, covers, relink, vcdiff  # creation alone needs HDiffPatch
+    from dibundle.delta import cover, relink, vcdiff
 
     if relinks(options):
         relinked = relink.encode(source, target, effort=options.level, model_time=options.model_time, plan=plan)
@@ -117,10 +118,7 @@ def _candidates(target: bytes, source: bytes, options: Options, plan: Plan | Non
             yield Encoded(codecs.RELINK, relinked)
             if len(target) > SMALL:  # as above, to save a header at the best
                 return
-    if options.level < RELINK_LEVEL:
-        found = covers.find_fast(source, target)
-    else:
-        found = covers.find(source, target, all_of_it=options.level >= cover.SLOW_EFFORT)
+    found = _search(source, target, options.level)
     if options.codec == "vcdiff":
         yield Encoded(codecs.VCDIFF, zstd.compress(vcdiff.encode(source, target, found), level))
         return
@@ -129,6 +127,14 @@ def _candidates(target: bytes, source: bytes, options: Options, plan: Plan | Non
     )
     if options.codec == "auto" and options.level == 9 and len(target) > SMALL:
         yield Encoded(codecs.ZSTD_PREFIX, zstd.compress(target, level, prefix=source))
+
+
+def _search(source: bytes, target: bytes, level: int) -> Covers:
+    from dibundle.delta import cover, covers  # creation alone needs HDiffPatch
+
+    if level < RELINK_LEVEL:
+        return covers.find_fast(source, target)
+    return covers.find(source, target, all_of_it=level >= cover.SLOW_EFFORT)
 
 
 def _alone(target: bytes, options: Options) -> Iterator[Encoded]:
