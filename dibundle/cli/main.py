@@ -7,12 +7,16 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
 from dibundle import __version__
 from dibundle.cli import console, terminal
 from dibundle.errors import DibError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 CLOSED_PIPE, INTERRUPTED, TERMINATED = 141, 130, 143
 
@@ -31,6 +35,9 @@ _COMMANDS = {
     "push": ("push", "Put a bundle into a registry, where the image that it makes leads to it."),
     "pull": ("pull", "Fetch a bundle from a registry."),
     "update": ("update", "Get an image from a registry by the deltas to it that are there."),
+    "doctor": ("doctor", "Say what works here and what does not."),
+    "completion": ("completion", "Write what makes a shell complete dib's commands and options."),
+    "man": ("man", "Write the manual pages."),
     "demo": ("demo", "Show the whole job on two small images made on the spot."),
 }
 
@@ -61,6 +68,15 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError as error:
             raise _ClosedPipe from error
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the commands' names without importing them."""
+        from click.shell_completion import CompletionItem
+
+        if incomplete.startswith("-"):
+            return click.Command.shell_complete(self, ctx, incomplete)
+        found = {name: text for name, (_, text) in _COMMANDS.items() if name.startswith(incomplete)}
+        return [CompletionItem(name, help=text) for name, text in found.items()]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
@@ -102,11 +118,18 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise _Terminated
 
 
+def _dispatch(arguments: list[str]) -> int:
+    try:
+        result = main.main(args=arguments, prog_name="dib", standalone_mode=False)
+    except SystemExit as error:  # how click ends what a shell asks it to complete
+        result = error.code
+    return result if isinstance(result, int) else 0
+
+
 def _run(arguments: list[str]) -> int:
     failure = _Failure(as_json=console.is_json(arguments))
     try:
-        result = main.main(args=arguments, prog_name="dib", standalone_mode=False)
-        return result if isinstance(result, int) else 0
+        return _dispatch(arguments)
     except DibError as error:
         return failure.tell(type(error).__name__, error.exit_code, error.message, error.hint)
     except click.exceptions.NoArgsIsHelpError as error:

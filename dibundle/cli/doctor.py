@@ -1,0 +1,48 @@
+"""``dib doctor``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import click
+
+from dibundle import __version__
+from dibundle.cli import terminal
+from dibundle.cli.console import Console
+from dibundle.cli.console import options as console_options
+from dibundle.doctor import Check, checks
+
+_MARKS = {"ok": "ok", "missing": "-", "broken": "!"}
+
+
+@click.command("doctor", short_help="Say what works here and what does not.")
+@click.option("--tmp", metavar="DIR", help="Where temporary files would go.")
+@console_options(progress=False)
+def command(tmp: str | None, console: Console) -> None:
+    """Look at libraries, encoders, engines, tools and disk; say what does not work here and what to do about it.
+
+    The exit code is 0 unless "dib create" or "dib apply" themselves cannot work (3).
+    """
+    found = list(checks(tmp))
+    ok = all(check.state == "ok" for check in found if check.vital)
+    document = {
+        "ok": ok,
+        "version": __version__,
+        "python": found[0].found,
+        "checks": [
+            {"name": item.name, "state": item.state, "found": item.found, "means": item.means, "hint": item.hint}
+            for item in found
+        ],
+    }
+    console.answer("dib.doctor/1", document, *_lines(found, ok=ok))
+    if not ok:
+        click.get_current_context().exit(3)
+
+
+def _lines(found: Sequence[Check], *, ok: bool) -> Iterator[str]:
+    yield f"dib {__version__}"
+    for check in found:
+        yield f"{_MARKS[check.state]:>2}  {check.name:11} {terminal.escape(check.found)}"
+        if check.means:
+            yield f"    {'':11} {check.means}" + (f"; {terminal.escape(check.hint)}" if check.hint else "")
+    yield "create and apply work" if ok else "create or apply cannot work"
