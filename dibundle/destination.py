@@ -7,6 +7,8 @@ import errno
 import os
 import re
 import secrets
+import shlex
+import shutil
 import stat
 from pathlib import Path
 from types import TracebackType
@@ -76,6 +78,21 @@ class Destination:
             raise UsageError(f"{self.name} is a terminal, the output is binary", hint="pipe it on, or give -o FILE")
         return self
 
+    def check_room(self, size: int) -> None:
+        """Raise :class:`FileError` where a file of ``size`` bytes has no room beside what it would replace."""
+        if self._special:
+            return
+        folder = os.path.dirname(self._final) or "."  # noqa: PTH120
+        try:
+            free = shutil.disk_usage(folder).free
+        except OSError as error:
+            raise _refused(self.name, error) from error
+        if size > free:
+            raise FileError(
+                f"cannot write {self.name}: it takes {size:,} bytes, and that disk has {free:,} free",
+                hint="make room there, or name a file on another disk",
+            )
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write all of ``data``; :class:`FileError` where the system refuses."""
         self.written += len(data)
@@ -113,4 +130,7 @@ def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
 def _refused(name: str, error: OSError) -> FileError:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     hint = "make room on that disk or write elsewhere" if full else None
+    folder = os.path.dirname(name)  # noqa: PTH120
+    if error.errno == errno.ENOENT and folder:
+        hint = f"make the folder first: mkdir -p {shlex.quote(folder)}"
     return FileError(f"cannot write {name}: {error.strerror}", hint=hint)

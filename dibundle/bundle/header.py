@@ -34,7 +34,10 @@ class Header:
     def decode(cls, data: bytes) -> Header:
         """Parse exactly 64 bytes; :class:`BundleError` on anything that version 1 does not allow."""
         if len(data) < len(MAGIC) and MAGIC.startswith(data):
-            raise BundleError(f"truncated bundle: {len(data)} bytes, the header alone has {HEADER_SIZE}")
+            raise BundleError(
+                f"truncated bundle: {len(data)} bytes, the header alone has {HEADER_SIZE}",
+                hint="fetch the bundle again",
+            )
         if data[:4] == MAGIC[:4] and data[:8] != MAGIC:
             raise BundleError(
                 "malformed bundle: its first bytes show that it went through a text-mode transfer",
@@ -43,7 +46,10 @@ class Header:
         if data[:8] != MAGIC:
             raise BundleError("not a dib bundle: the magic bytes are missing")
         if len(data) != HEADER_SIZE:
-            raise BundleError(f"truncated bundle: {len(data)} bytes, the header alone has {HEADER_SIZE}")
+            raise BundleError(
+                f"truncated bundle: {len(data)} bytes, the header alone has {HEADER_SIZE}",
+                hint="fetch the bundle again",
+            )
         version = int.from_bytes(data[8:12], "little")
         if version != VERSION:
             raise BundleError(
@@ -81,3 +87,8 @@ def check_signature_area(prefix: bytes, rest: bytes) -> bytes:
     if len(rest) != signature_length(prefix) + 4 or zlib.crc32(prefix + rest[:-4]).to_bytes(4, "little") != rest[-4:]:
         raise BundleError("malformed bundle: the signature area is damaged")
     return rest[:-4]
+
+
+def _truncated(data: bytes) -> BundleError:
+    text = f"truncated bundle: {len(data)} bytes, the header alone has {HEADER_SIZE}"
+    return BundleError(text, hint="fetch the bundle again")

@@ -13,6 +13,8 @@ from dibundle.deflate import encoders
 from dibundle.delta import codecs, zstd
 from dibundle.errors import BundleError, DigestError
 
+_FETCH = "fetch the bundle again"
+
 
 class Readable(Protocol):
     """A byte stream: files, pipes, sockets."""
@@ -46,7 +48,9 @@ class BundleReader:
             trust(self.header_bytes, self.signature)
         stored = self._exactly(self.header.stored, "the manifest")
         if digest.sha256(stored) != self.header.digest:
-            raise DigestError("bundle is damaged: its manifest does not have the digest that the header promises")
+            raise DigestError(
+                "bundle is damaged: its manifest does not have the digest that the header promises", hint=_FETCH
+            )
         self.manifest = Manifest.decode(zstd.decompress(stored, self.header.size), codecs.KNOWN, encoders.KNOWN)
         self.frames_read = 0
         self.frames_offset = HEADER_SIZE + 4 + len(self.signature) + 4 + self.header.stored
@@ -62,7 +66,8 @@ class BundleReader:
         if digest.sha256(stored) != frame.digest:
             place = f" ({self._where(self._at - frame.stored, self._at)})" if self._where else ""
             raise DigestError(
-                f"bundle is damaged: frame {index}{place} does not have the digest that the manifest promises"
+                f"bundle is damaged: frame {index}{place} does not have the digest that the manifest promises",
+                hint=_FETCH,
             )
         self.frames_read += 1
         return frame, stored
@@ -90,7 +95,5 @@ class BundleReader:
     def _exactly(self, size: int, what: str) -> bytes:
         data = self._exactly_or_less(size)
         if len(data) != size:
-            raise BundleError(
-                f"truncated bundle: {what} has {len(data)} of {size} bytes", hint="fetch the bundle again"
-            )
+            raise BundleError(f"truncated bundle: {what} has {len(data)} of {size} bytes", hint=_FETCH)
         return data

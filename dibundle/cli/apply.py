@@ -108,6 +108,8 @@ def command(
             apply_to_folder(archives, bundle, folder, options, progress, thin=thin)
             _tell(console, bundle, options, [(folder, None)])
             return
+        if form is None:
+            destination.check_room(bundle.manifest.targets[choose_target(bundle.manifest, options)].size)
         with destination:
             if form or thin:
                 apply_as(archives, bundle, _form(form), destination.write, options, progress, thin=thin)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import wraps
 from typing import Any, Final
 
@@ -82,12 +82,6 @@ def write(schema: str, document: Document) -> None:
 def write_error(name: str, code: int, text: str, hint: str | None) -> None:
     """Write the document of an error."""
     write(ERROR, {"class": name, "exit_code": code, "message": _plain(text), "hint": hint and _plain(hint)})
-
-
-def is_json(arguments: Sequence[str]) -> bool:
-    """Whether a command line asks for JSON, even one that makes no sense."""
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    return "--json" in arguments[:end]
 
 
 def _plain(text: str) -> str:

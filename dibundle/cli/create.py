@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 import click
 
@@ -20,6 +23,7 @@ from dibundle.have import read_list
 from dibundle.parts import PartsWriter
 
 LEAST_PART = 65536
+CUT_SHORT = "the archive is cut short in an entry"  # such an archive is refused, which says it all
 _SHORT_LEVELS = tuple(f"-{level}" for level in choose.LEVELS)
 _WITH_VALUE = (
     *("-o", "--output", "--base", "-l", "--level", "--codec", "--names", "--workers", "--have", "--split"),
@@ -116,13 +120,15 @@ def command(
         destination = Destination(out)
         if not dry_run:
             console.keep_stdout(destination)
-        sources = open_archives([*bases, *targets], stack, tmp=tmp, platform=platform)
+        sources = open_archives([*bases, *targets], stack, tmp=tmp, platform=platform, hint=_in_order(archives))
         sources.refuse_overwriting(destination)
+        if not dry_run:
+            _refuse_archive(out, destination)
         opened = sources.archives
         for archive in opened:
             if archive.compression:
                 progress.note(f"{terminal.escape(archive.name)}: {archive.compression} removed; the tar inside counts")
-            if archive.index.problem:
+            if archive.index.problem and not archive.index.problem.startswith(CUT_SHORT):
                 progress.note(f"{terminal.escape(archive.name)}: {archive.index.problem}; kept as it is")
         if dry_run:
             _tell_estimate(estimate(opened[: len(bases)], opened[len(bases) :], options, progress), console)
@@ -131,6 +137,25 @@ def command(
             result = create(opened[: len(bases)], opened[len(bases) :], written.write, options, progress)
     console.result("dib.create/1", document(out, result, console.seconds))
     _summary(out, result, console)
+
+
+def _in_order(names: Sequence[str]) -> str:
+    """Return the command with its arguments in order, bundles last."""
+    ordered = sorted(names, key=lambda name: name.endswith(".dib"))
+    return "the order is: dib create " + (shlex.join(ordered) if len(names) == 3 else "OLD.tar NEW.tar OUT.dib")
+
+
+def _refuse_archive(out: str, destination: Destination) -> None:
+    """Refuse to put a bundle in the place of an archive: ``dib create *.tar`` would."""
+    if destination.identity is None or destination.descriptor is not None or not Path(out).is_file():
+        return
+    with Path(out).open("rb") as file:
+        head = file.read(512)
+    if head[257:262] == b"ustar":
+        raise UsageError(
+            f"{out} is there already, and a tar archive: a bundle is not put in its place",
+            hint="name another file for the bundle, the last argument",
+        )
 
 
 def _size(text: str) -> int:
@@ -159,6 +184,8 @@ def _arguments(
     if (len(names) < 1) if several else (len(names) != (1 if alone else 2)):
         shape = "TARGET... -o OUT" if several else "TARGET OUT" if alone else "BASE TARGET OUT"
         hint = usage
+        if not alone and len(archives) == 2:
+            hint = f"name the bundle to write: dib create {shlex.join(archives)} update.dib"
         if alone and len(names) > 1:
             hint = "several targets need -o: dib create --base OLD.tar NEW1.tar NEW2.tar -o OUT.dib"
         raise UsageError(f"{len(archives)} arguments, wanted {shape}", hint=hint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 from types import FrameType
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dibundle import __version__
-from dibundle.cli import console, terminal
+from dibundle.cli import terminal
 from dibundle.errors import DibError
 
 if TYPE_CHECKING:
@@ -39,6 +40,15 @@ _COMMANDS = {
     "completion": ("completion", "Write what makes a shell complete dib's commands and options."),
     "man": ("man", "Write the manual pages."),
     "demo": ("demo", "Show the whole job on two small images made on the spot."),
+}
+
+
+_OTHER_WORDS = {
+    **dict.fromkeys(("delta", "make", "compare"), "create"),
+    **dict.fromkeys(("patch", "extract", "rebuild"), "apply"),
+    **dict.fromkeys(("info", "show", "list", "ls"), "inspect"),
+    **dict.fromkeys(("check", "test"), "verify"),
+    **dict.fromkeys(("changes", "changed"), "diff"),
 }
 
 
@@ -127,7 +137,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    failure = _Failure(as_json=console.is_json(arguments))
+    failure = _Failure(as_json="--json" in arguments)
     try:
         return _dispatch(arguments)
     except DibError as error:
@@ -138,7 +148,7 @@ def _run(arguments: list[str]) -> int:
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "dib"
         text = error.format_message().rstrip(".")
-        return failure.tell("UsageError", 2, text[:1].lower() + text[1:], f'run "{command} --help"')
+        return failure.tell("UsageError", 2, text[:1].lower() + text[1:], _meant(text) or f"{command} --help")
     except click.ClickException as error:
         return failure.tell("UsageError", 2, error.format_message(), None)
     except (_ClosedPipe, BrokenPipeError):
@@ -159,6 +169,17 @@ def _run(arguments: list[str]) -> int:
         return failure.tell("InternalError", 1, text, "run it again with DIB_DEBUG=1 and report the output")
 
 
+def _meant(text: str) -> str | None:
+    """Return the command that was likely meant."""
+    from difflib import get_close_matches
+
+    found = re.match("No such command '([^']*)'", text)
+    if not found:
+        return None
+    near = get_close_matches(found[1], [*_COMMANDS, *_OTHER_WORDS], 1)
+    return f"dib {_OTHER_WORDS.get(near[0], near[0])} --help" if near else None
+
+
 class _Failure:
     """Tells of an error: people on stderr, and programs that asked for it in a document on stdout."""
 
@@ -171,6 +192,8 @@ class _Failure:
         if hint:
             terminal.message(f"dib: hint: {terminal.escape(hint)}")
         if self._json:
+            from dibundle.cli import console
+
             with contextlib.suppress(OSError):
                 console.write_error(name, code, text, hint)
         return code

@@ -46,7 +46,10 @@ def command(sources: tuple[str, ...], output: str, level: int, tmp: str | None, 
         opened.ask_engines()  # to compare anew takes all of an image
         opened.refuse_overwriting(destination)
         if len(opened.bundles) < 2:
-            raise UsageError(f"{len(opened.bundles)} bundles given, merging takes two or more")
+            raise UsageError(
+                f"{len(opened.bundles)} bundles given, merging takes two or more",
+                hint="dib merge V1.tar V1-V2.dib V2-V3.dib -o V1-V3.dib",
+            )
         archives, last = follow(opened.archives, all_bundles(opened), options, stack, progress)
         targets = make_all(last, archives, options, stack, progress)
         patch = choose.Options(level=level)

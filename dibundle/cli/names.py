@@ -20,6 +20,7 @@ _SAVE: Final = {
 DISCARDED: Final = (
     "containerd discards unpacked layers here: set discard_unpacked_layers = false and pull the image again"
 )
+_SILENT: Final = (b"Cannot connect to", b"permission denied", b"failed to connect")
 _FILES: Final = ("docker-archive", "oci-archive", "oci")
 
 
@@ -62,6 +63,11 @@ def save(
     if shutil.which(client) is None:
         raise FileError(f"{transport}:{reference} needs {client}, which is not installed")
     told = _run([*inspect, reference])
+    if told.returncode and any(sign in told.stderr for sign in _SILENT):
+        raise FileError(
+            f"{client} does not answer: {_last(told.stderr)}",
+            hint=f"try it by itself: {client} info",
+        )
     if told.returncode:
         raise FileError(
             f"{client} has no image {reference}: {_last(told.stderr)}", hint=f"see what there is: {client} images"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from contextlib import ExitStack
 
@@ -51,7 +52,10 @@ def command(
     Of a bundle in parts the first part is signed, and grows by the signature.
     """
     if (key is None) == (given is None):
-        raise UsageError("one of --key and --signature is wanted")
+        raise UsageError(
+            "one of --key and --signature is wanted",
+            hint=f"dib sign --key ~/.ssh/id_ed25519 {shlex.quote(bundle)}",
+        )
     with ExitStack() as stack:
         opened = open_sources([bundle], stack, tmp=tmp)
         reader = one_bundle(opened)

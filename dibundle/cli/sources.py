@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 import stat
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
@@ -177,14 +179,19 @@ def _find_wrapped(sources: Sources, stack: ExitStack, tmp: str | None) -> None:
 
 
 def open_archives(
-    names: Sequence[str], stack: ExitStack, *, tmp: str | None = None, platform: str | None = None
+    names: Sequence[str],
+    stack: ExitStack,
+    *,
+    tmp: str | None = None,
+    platform: str | None = None,
+    hint: str = "give the image archive that it was made from, or that it makes",
 ) -> Sources:
-    """Open arguments that must be archives."""
+    """Open arguments that must be archives; ``hint`` is for those who give a bundle."""
     sources = open_sources(names, stack, tmp=tmp, platform=platform, bundle_wanted=False)
     if sources.bundles:
         raise UsageError(
             f"{sources.bundles[0][0]} is a bundle, an image archive is wanted here",
-            hint="the order is: dib create OLD.tar NEW.tar OUT.dib",
+            hint=hint,
         )
     return sources
 
@@ -239,10 +246,26 @@ def _open(name: str) -> int:
         return os.open(name, os.O_RDONLY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        hint = None
-        if isinstance(error, FileNotFoundError) and os.sep not in name and not name.endswith((".tar", ".dib")):
-            hint = f"if it is the name of an image, save it first: docker save -o image.tar {name}"
-        raise FileError(f"cannot open {name}: {reason}", hint=hint) from error
+        raise FileError(f"cannot open {name}: {reason}", hint=_remedy(name, error)) from error
+
+
+def _remedy(name: str, error: Exception) -> str | None:
+    """Say what may have been meant by a name that is not that of a file."""
+    if not isinstance(error, FileNotFoundError):
+        return None
+    if name.startswith(("http://", "https://")):
+        return f"download it first: curl -fLO {shlex.quote(name)}"
+    from difflib import get_close_matches
+
+    folder, base = os.path.split(name)
+    with contextlib.suppress(OSError):
+        there = {item.lower(): item for item in os.listdir(folder or ".")}  # noqa: PTH208 - names as typed
+        near = get_close_matches(base.lower(), there, 1, 0.8)
+        if near:
+            return f"there is {os.path.join(folder, there[near[0]])}"  # noqa: PTH118
+    if os.sep not in name and not name.endswith((".tar", ".dib")):
+        return f"if it is the name of an image, save it first: docker save -o image.tar {name}"
+    return f"see what is there: ls -l {shlex.quote(folder or '.')}"
 
 
 def _read_head(fd: int, name: str) -> bytes:

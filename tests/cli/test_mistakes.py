@@ -1,0 +1,150 @@
+"""What newcomers do wrong, and what they are told: the right exit code, three lines at most, a hint to act on."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shlex
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dibundle.destination import Destination
+from dibundle.errors import FileError
+from tests import pairs
+from tests.builders import TestImage, build_layer, docker_save, file, folder
+from tests.program import DIB, dib, succeed
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as somebody may have it: a.tar, b.tar, out.dib, and things that are none of these."""
+    path = tmp_path_factory.mktemp("mistakes")
+    pair = pairs.make(path, megabytes=1)
+    bundle, target = pair.bundle.read_bytes(), pair.target.read_bytes()
+    exported = [folder("bin/"), file("bin/sh", b"x" * 1000), file("etc/os-release", b"y"), file(".dockerenv")]
+    (path / "exported.tar").write_bytes(build_layer(exported))
+    (path / "half.tar").write_bytes(target[:500_000])
+    (path / "half.dib").write_bytes(bundle[:-5000])
+    (path / "head.dib").write_bytes(bundle[:40])
+    (path / "empty.dib").touch()
+    (path / "empty.tar").touch()
+    (path / "page.dib").write_bytes(b"<!DOCTYPE html><html><title>404</title></html>")
+    (path / "notes.txt").write_text("hello\n")
+    (path / "out.dib.gz").write_bytes(gzip.compress(bundle))
+    (path / "text.dib").write_bytes(bundle.replace(b"\n", b"\r\n"))
+    (path / "damaged.dib").write_bytes(bundle[:-9] + bytes(9))
+    (path / "other.tar").write_bytes(docker_save([TestImage([build_layer([file("x", b"y")])], ["other:1"])]))
+    (path / "folder").mkdir()
+    with zipfile.ZipFile(path / "a.zip", "w") as archive:
+        archive.writestr("a.tar", pair.base.read_bytes())
+    return path
+
+
+MISTAKES: list[tuple[str, int, str, str]] = [
+    # the command, the exit code, what is told, what the hint says
+    ("create out.dib a.tar new.dib", 2, "out.dib is a bundle", "dib create"),
+    ("create a.tar out.dib b2.tar", 2, "out.dib is a bundle", "dib create a.tar b2.tar out.dib"),
+    ("create a.tar b.tar", 2, "wanted BASE TARGET OUT", "dib create a.tar b.tar update.dib"),
+    ("create a.tar b.tar other.tar", 2, "other.tar is there already", "name another file"),
+    ("create a.tar b.tar a.tar", 2, "both input", "name another file"),
+    ("create a.tar b.tar folder", 3, "it is a directory", "name a file in it"),
+    ("create folder b.tar o.dib", 4, "folder is a directory", "give an image archive"),
+    ("create nginx:1.25 nginx:1.26 o.dib", 3, "cannot open nginx:1.25", "docker save -o image.tar nginx:1.25"),
+    ("create exported.tar b.tar o.dib", 4, "exported.tar is not an image archive", "docker save"),
+    ("create a.tar half.tar o.dib", 4, "half.tar is truncated", "again"),
+    ("create empty.tar b.tar o.dib", 4, "empty.tar is empty", "docker save"),
+    ("create a.zip b.tar o.dib", 4, "a.zip is a zip file", "unpack it"),
+    ("create a.tar b.tar o.dib --levle 9", 2, "no such option", "dib create --help"),
+    ("create a.tar b.tar o.dib --level 10", 2, "not in the range", "dib create --help"),
+    ("create a.tar b.tar o.dib --split 10", 2, "no size", "--split 3900M"),
+    ("create a.tar absent/b.tar o.dib", 3, "cannot open absent/b.tar", "ls -l absent"),
+    ("create a.tar b.tar absent/o.dib", 3, "cannot write absent/o.dib", "mkdir -p absent"),
+    ("create https://example.com/a.tar b.tar o.dib", 3, "cannot open https:", "curl -fLO https://example.com/a.tar"),
+    ("apply out.dib", 6, "needs a base: example.com/app:1", "docker save -o base.tar example.com/app:1"),
+    ("apply other.tar out.dib", 6, "does not hold", "docker save -o base.tar example.com/app:1"),
+    ("apply b.tar out.dib", 6, "does not hold", "docker save -o base.tar example.com/app:1"),
+    ("apply a.tar", 2, "no bundle among the arguments", "give the .dib file too"),
+    ("apply a.tar half.dib -o x", 5, "truncated bundle", "fetch the bundle again"),
+    ("apply a.tar head.dib -o x", 5, "truncated bundle", "fetch the bundle again"),
+    ("apply a.tar empty.dib -o x", 5, "truncated bundle", "fetch the bundle again"),
+    ("apply a.tar page.dib", 4, "page.dib is a web page", "download again"),
+    ("apply a.tar damaged.dib -o x", 7, "bundle is damaged", "fetch the bundle again"),
+    ("apply a.tar text.dib", 5, "text-mode transfer", "binary mode"),
+    ("apply a.tar out.dib.gz", 4, "compressed with gzip", "decompress it"),
+    ("apply a.tar notes.txt", 4, "notes.txt is not a tar archive", "docker save"),
+    ("apply a.tar Out.dib", 3, "cannot open Out.dib", "there is out.dib"),
+    ("apply a.tar out.dib -o a.tar", 2, "both input", "name another file"),
+    ("apply a.tar out.dib -o absent/x.tar", 3, "cannot write absent/x.tar", "mkdir -p absent"),
+    ("apply a.tar out.dib --as docker", 2, "no form docker", "docker-archive"),
+    ("apply a.tar out.dib --target app:9", 2, "no targets are called app:9", "sha256:"),
+    ("inspect a.tar", 2, "no bundle among", "give the .dib file too"),
+    ("verify out.dib --base other.tar", 6, "does not hold", "docker save"),
+    ("diff a.tar out.dib", 2, "out.dib is a bundle", "give the image archive"),
+    ("merge a.tar out.dib -o m.dib", 2, "1 bundles given", "dib merge"),
+    ("sign out.dib", 2, "--key", "dib sign --key ~/.ssh/id_ed25519 out.dib"),
+    ("push out.dib registry.example/app:1", 2, "no name in a registry", "docker://"),
+    ("creat a.tar b.tar o.dib", 2, "no such command 'creat'", "dib create --help"),
+    ("patch a.tar out.dib", 2, "no such command 'patch'", "dib apply --help"),
+]
+
+
+@pytest.mark.parametrize(("command", "code", "told", "hint"), MISTAKES, ids=[row[0] for row in MISTAKES])
+def test_a_mistake(work: Path, command: str, code: int, told: str, hint: str) -> None:
+    before = sorted(work.iterdir())
+    ended = dib(*shlex.split(command), cwd=work)
+    lines = ended.err.splitlines()
+    assert ended.code == code, ended.err
+    assert len(lines) <= 2
+    assert lines[0].startswith("dib: error: ")
+    assert told.lower() in lines[0].lower()
+    assert lines[1].startswith("dib: hint: ")
+    assert hint in lines[1]
+    assert ended.out == b""
+    assert sorted(work.iterdir()) == before
+
+
+def test_a_disk_that_is_too_small_is_told_before_anything_is_written(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage: Callable[[object], object] = lambda path: shutil._ntuple_diskusage(100, 99, 1)  # type: ignore[attr-defined] # noqa: E731
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    with pytest.raises(FileError, match="takes 1,000 bytes, and that disk has 1 free"):
+        Destination(str(tmp_path / "o")).check_room(1000)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_completion_of_bash(tmp_path: Path) -> None:
+    script = succeed("completion", "bash").out.decode()
+    assert "-o default" in script  # files, where there is nothing better
+    program = tmp_path / "dib"
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(DIB)} "$@"\n')
+    program.chmod(0o755)
+    for words, wanted in ((["dib", "ins"], "inspect"), (["dib", "create", "--dry"], "--dry-run")):
+        asked = f"COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1}; _dib_completion dib"
+        told = subprocess.run(
+            ["bash", "-c", f"{script}\n{asked}; echo ${{COMPREPLY[@]}}"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        )
+        assert wanted in told.stdout.split(), told.stderr
+
+
+def test_every_command_has_a_manual_page(tmp_path: Path) -> None:
+    succeed("man", "-o", tmp_path)
+    pages = {path.name for path in tmp_path.iterdir()}
+    assert {"dib.1", "dib-create.1", "dib-apply.1", "dib-doctor.1"} <= pages
+    assert ".SH OPTIONS" in (tmp_path / "dib-create.1").read_text()
+
+
+def test_the_doctor() -> None:
+    assert "create and apply work" in succeed("doctor").out.decode()
+    broken = dib("doctor", "--tmp", "/nowhere")
+    assert broken.code == 3
+    assert "cannot work" in broken.out.decode()
