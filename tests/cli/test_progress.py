@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -22,24 +23,22 @@ def on_a_terminal(columns: int, *arguments: object, env: dict[str, str] | None =
     """Run ``dib`` with stderr a terminal of so many columns; return its stdout and what the terminal was sent."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*DIB, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=theirs,
         env={**os.environ, "TERM": "xterm", "PYTHONIOENCODING": "utf-8", **(env or {})},
-    )
-    os.close(theirs)
-    assert process.stdout
-    out = process.stdout.read()
-    told = b""
-    try:
-        while piece := os.read(ours, 4096):
-            told += piece
-    except OSError:
-        pass  # the other side is closed
-    os.close(ours)
-    assert process.wait() == 0, told
+    ) as process:
+        os.close(theirs)
+        assert process.stdout
+        out = process.stdout.read()
+        told = b""
+        with contextlib.suppress(OSError):  # the other side is closed
+            while piece := os.read(ours, 4096):
+                told += piece
+        os.close(ours)
+    assert process.returncode == 0, told
     return out, told.decode()
 
 
