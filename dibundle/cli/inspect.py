@@ -18,7 +18,7 @@ from dibundle.cli.console import Console, Document
 from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import Sources, one_bundle, open_sources
 from dibundle.delta import codecs
-from dibundle.errors import SignatureError, UsageError
+from dibundle.errors import BaseMismatchError, SignatureError, UsageError
 from dibundle.report import Line, layers_of, stored_by_kind
 from dibundle.report import listing as lines_of
 from dibundle.signing import Signature
@@ -65,7 +65,7 @@ def command(
         if several and show and target is None:
             choose_target(reader.manifest, ApplyOptions())  # says which there are
         number = choose_target(reader.manifest, ApplyOptions(target=target)) if target or not several else None
-        lines = _lines(reader, number or 0, opened, stack, tmp) if number is not None else []
+        lines = _lines(reader, number or 0, opened, stack, tmp, given=bool(bases)) if number is not None else []
     document = _document(reader)
     if number is not None:
         document["top"] = [listing.line_json(line) for line in listing.top(lines, _TOP)]
@@ -85,12 +85,19 @@ def command(
     console.answer("dib.inspect/1", document, *text)
 
 
-def _lines(reader: BundleReader, number: int, opened: Sources, stack: ExitStack, tmp: str | None) -> list[Line]:
-    """Return the lines of a target, with a base's help where there is one."""
+def _lines(
+    reader: BundleReader, number: int, opened: Sources, stack: ExitStack, tmp: str | None, *, given: bool
+) -> list[Line]:
+    """Return the lines of a target, with a base's help where there is one; one that is ``given`` must be it."""
     if not opened.archives:
         return lines_of(reader, number)
     used = objects_used(reader.manifest, number)
-    base = find_base(reader.manifest, opened.archives, ApplyOptions(tmp=tmp), [number])
+    try:
+        base = find_base(reader.manifest, opened.archives, ApplyOptions(tmp=tmp), [number])
+    except BaseMismatchError:
+        if given:
+            raise
+        return lines_of(reader, number)  # a wrapped bundle's own archive need not be a base
     stack.callback(base.close)
     if base.missing(used):
         raise UsageError(

@@ -1,0 +1,40 @@
+"""Estimates beside real sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dibundle import estimate
+from dibundle.archive.opener import open_archive
+from dibundle.creating import CreateOptions
+from tests import pairs
+from tests.pairs import Pair
+
+
+def of(pair: Pair, **options: object) -> estimate.Estimate:
+    with open_archive(pair.base) as base, open_archive(pair.target) as target:
+        return estimate.estimate([base], [target], CreateOptions(**options))
+
+
+def test_what_is_little_work_is_all_done(pair: Pair) -> None:
+    found = of(pair)
+    assert found.sampled == found.frames
+    assert abs(found.size - pair.bundle.stat().st_size) <= 100
+
+
+def test_a_sample_is_near_and_always_the_same(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "ALL", 0)
+    monkeypatch.setattr(estimate, "LEAST_SAMPLE", 1)
+    found = of(pair, workers=1)
+    assert found.sampled < found.frames
+    assert abs(found.size - pair.bundle.stat().st_size) <= 20_000
+    assert of(pair, workers=3).size == found.size
+
+
+def test_large_programs_are_looked_at_by_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "ALL", 0)
+    monkeypatch.setattr("dibundle.delta.sample.LEAST", 1 << 16)
+    pair = pairs.make_programs(tmp_path)
+    assert abs(of(pair).size - pair.bundle.stat().st_size) <= 20_000
