@@ -20,7 +20,7 @@ from dibundle.delta import choose, codecs, layout, sample
 from dibundle.progress import Progress, Silent
 
 ALL = 4.0  # seconds of CPU up to which every frame is encoded: the estimate is then the size itself
-SHARE = 0.2  # of the time for other frames, that a sample of them may take
+SHARE = 0.12  # of the time for other frames, that a sample of them may take
 LEAST_SAMPLE = 4  # frames
 
 
