@@ -26,6 +26,8 @@ PROGRAM_SHARE = 0.25  # of a program that compressed data has to be for relinkin
 LITTLE = 64 << 20  # bytes to patch up to which Options.little is given
 LITTLE_TIME = 1_000_000_000  # nanoseconds for all of them
 SMALL = 1 << 20  # bytes of target up to which the default level tries more than one codec
+SMALL_SOURCE = 4 << 20  # and of source up to which one of them is zstd, at levels where it takes a second for 16 MB:
+SLOW_ZSTD = range(4, 7)  # node-app has three such frames, which took 3.3 s of 31 and saved 111 bytes of 3.5 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +108,8 @@ def _candidates(target: bytes, source: bytes, options: Options, plan: Plan | Non
     if not source:
         yield from _alone(target, options)
         return
-    if options.codec == "zstd" or (options.codec == "auto" and len(target) <= SMALL):
+    is_small = len(target) <= SMALL and (len(source) <= SMALL_SOURCE or options.level not in SLOW_ZSTD)
+    if options.codec == "zstd" or (options.codec == "auto" and is_small):
         yield Encoded(codecs.ZSTD_PREFIX, zstd.compress(target, level, prefix=source))
     if options.codec == "zstd" or (options.codec == "auto" and options.level == 1 and len(target) <= SMALL):
         return
