@@ -13,6 +13,7 @@ from dibundle import digest
 from dibundle.applying import apply
 from dibundle.archive.opener import open_archive
 from dibundle.archive.readat import MemoryBytes, Spool
+from dibundle.archive.tar import Entry
 from dibundle.bundle import writer
 from dibundle.bundle.manifest import Manifest
 from dibundle.bundle.program import Columns
@@ -25,6 +26,8 @@ from dibundle.deflate.encoders import Encoder
 from dibundle.delta import codecs, packing, zstd
 from dibundle.delta.choose import Options
 from dibundle.errors import BaseMismatchError, BundleError, DibError, FileError
+from dibundle.image.model import Blob
+from dibundle.match import images as match_images
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import noise, text
 from tests.roundtrip import FAST, bundle_of, check, rebuilt
@@ -204,6 +207,16 @@ def test_of_a_bomb_no_more_is_inflated_than_could_be_made_again():
     with contextlib.closing(Spool(None)) as spool:
         assert unpack_layer(stored, spool) is None
         assert spool.size < 17 * stored.size + (2 << 20)
+
+
+def test_of_a_bomb_in_a_base_not_all_is_inflated(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(match_images, "FREE_CONTENT", 1 << 20)
+    blob = Blob(Entry(0, 0, 512, 0, 0, b"", b"", 0x30, True), "layer", "gzip", None, None)
+    stored = match_images.StoredBlob(blob, MemoryBytes(gzip.compress(bytes(200 << 20), mtime=0)), bytes(32))
+    with contextlib.closing(Spool(None)) as spool:
+        (found,) = match_images.inflate_all([stored], lambda: spool)
+        assert found.layer is None
+        assert spool.size < 64 * stored.source.size + (3 << 20)
 
 
 def test_members_are_searched_with_the_encoders_that_are_left():

@@ -177,7 +177,7 @@ def _unpack(blobs: Sequence[StoredBlob], known: Container[bytes], reading: Readi
             packed[blob.digest] = found
         else:
             reading.progress.note(
-                f"layer {digest.text(blob.digest)} is {blob.blob.compression} by an unknown encoder:"
+                f"layer {digest.text(blob.digest)} is {blob.blob.compression} that no encoder here makes again:"
                 f" it is in the bundle as it is, {blob.source.size:,} bytes"
             )
     return packed

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import Final
 
 from dibundle import compression
 from dibundle.archive.readat import ReadAt, Slice, Spool, copy_chunks
@@ -15,6 +16,9 @@ from dibundle.image.model import Blob, ImageArchive
 from dibundle.match.base import Layer
 
 Advance = Callable[[int], None]
+
+FREE_CONTENT: Final = 1 << 30  # bytes that a compressed layer may have in any case to be looked into,
+MOST_RATIO: Final = 64  # and for each byte that it takes: real ones have 2 to 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +46,15 @@ def read_blobs(images: ImageArchive, executor: Executor, advance: Advance) -> li
 
 
 def inflate(stored: StoredBlob, spool: Spool) -> StoredBlob:
-    """Inflate a compressed layer into ``spool`` and index its content."""
+    """Inflate a compressed layer into ``spool`` and index its content; ``ArchiveError`` for damage and for bombs."""
     assert stored.blob.compression
     digest = hashlib.sha256()
     start = spool.size
+    most = FREE_CONTENT + MOST_RATIO * stored.source.size
     chunks = copy_chunks(stored.source, 0, stored.source.size)
     for piece in compression.decompress_iter(stored.blob.compression, chunks):
+        if spool.size - start + len(piece) > most:
+            raise ArchiveError(f"a layer of {stored.source.size} bytes has more than {most} of content")
         digest.update(piece)
         spool.write(piece)
     content = Slice(spool, start, spool.size - start)
@@ -55,7 +62,7 @@ def inflate(stored: StoredBlob, spool: Spool) -> StoredBlob:
 
 
 def inflate_all(stored: Iterable[StoredBlob], spool: Callable[[], Spool]) -> list[StoredBlob]:
-    """Inflate the compressed layers among ``stored``; one that is damaged serves as the plain blob it is."""
+    """Inflate the compressed layers among ``stored``; one that is damaged, or a bomb, serves as the plain blob it is."""
     result = []
     for item in stored:
         if item.blob.kind == "layer" and item.blob.compression:
