@@ -62,7 +62,7 @@ def inflate(stored: StoredBlob, spool: Spool) -> StoredBlob:
 
 
 def inflate_all(stored: Iterable[StoredBlob], spool: Callable[[], Spool]) -> list[StoredBlob]:
-    """Inflate the compressed layers among ``stored``; one that is damaged, or a bomb, serves as the plain blob it is."""
+    """Inflate the compressed layers among ``stored``; a damaged one, or a bomb, serves as the plain blob it is."""
     result = []
     for item in stored:
         if item.blob.kind == "layer" and item.blob.compression:
