@@ -76,7 +76,7 @@ class Encoded(NamedTuple):
 def encode(target: bytes, source: bytes, options: Options, plan: Plan | None = None) -> Encoded:
     """Return what makes ``target`` of ``source``, the smallest of those tried.
 
-    ``plan`` is what :func:`relink.encode` takes for stretches of large programs.
+    ``plan`` is what :func:`relinker.encode` takes for stretches of large programs.
     Each payload is decoded again before it is used: a fault in an encoder costs bytes, never a bundle.
     """
     best = Encoded(codecs.STORED, target)
@@ -113,10 +113,10 @@ def _candidates(target: bytes, source: bytes, options: Options, plan: Plan | Non
         yield Encoded(codecs.ZSTD_PREFIX, zstd.compress(target, level, prefix=source))
     if options.codec == "zstd" or (options.codec == "auto" and options.level == 1 and len(target) <= SMALL):
         return
-    from dibundle.delta import cover, relink, vcdiff
+    from dibundle.delta import cover, relinker, vcdiff
 
     if relinks(options):
-        relinked = relink.encode(source, target, effort=options.level, model_time=options.model_time, plan=plan)
+        relinked = relinker.encode(source, target, effort=options.level, model_time=options.model_time, plan=plan)
         if relinked is not None:
             yield Encoded(codecs.RELINK, relinked)
             if len(target) > SMALL:  # as above, to save a header at the best

@@ -12,16 +12,13 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from dibundle.delta import cover, streams, walker
 from dibundle.delta.numbers import Numbers, number, turned, turned_back
 from dibundle.delta.walker import CODE, HOLE, TABLES, TABLES_FIXED, Region, Section, Step
 from dibundle.errors import BundleError
 from dibundle.native.library import LIBRARY, Buffer, Pinned
-
-if TYPE_CHECKING:
-    from dibundle.delta import layout
 
 VERSION: Final = 1
 MAX_REGIONS: Final = 4096
@@ -53,39 +50,6 @@ class Header(NamedTuple):
     regions: list[Region]
     sections: list[Section]
     fixed: list[Step]
-
-
-def encode(
-    source: bytes,
-    target: bytes,
-    *,
-    effort: int = cover.DEFAULT_EFFORT,
-    model_time: int = cover.MODEL_TIME,
-    plan: layout.Plan | None = None,
-) -> bytes | None:
-    """Return the payload from which :func:`decode` makes ``target`` out of ``source``.
-
-    ``plan`` is needed for stretches of larger files: :func:`layout.plan` of the whole files, cut by ``window``. Without
-    one, what the two hold themselves is used. ``None`` where the source has no native code that moved. HDiffPatch runs
-    once, on the relinked source.
-    """
-    from dibundle.delta import covers, layout  # creation only
-
-    plan = plan or layout.plan(source, target)
-    if plan is None:
-        return None
-    found = covers.find(relink(source, plan.regions, plan.first), target, all_of_it=effort >= cover.SLOW_EFFORT)
-    if len(found) > cover.MAX_COVERS:
-        found = found.longest(cover.MAX_COVERS)
-    rows = cover.flat(found)
-    header = Header(LEAST, plan.regions, plan.sections, layout.fixed_steps(plan, source, target, rows))
-    linked = relink(source, plan.regions, steps_of(rows, header))
-    return _write(header) + cover.encode(linked, target, found, effort=effort, model_time=model_time)
-
-
-def header_size(header: Header) -> int:
-    """Return the bytes that a header takes in a payload."""
-    return len(_write(header))
 
 
 def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask: bool = False) -> bytes:
@@ -121,7 +85,8 @@ def columns(rows: Sequence[tuple[int, ...]]) -> array[int]:
 # ---- the payload
 
 
-def _write(header: Header) -> bytes:
+def write(header: Header) -> bytes:
+    """Return the bytes before the cover payload."""
     parts = [bytearray() for _ in range(5)]
     end = address = 0
     for region in header.regions:

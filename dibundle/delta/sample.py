@@ -20,7 +20,7 @@ EXCESS = 0.85
 
 
 def relinked_size(source: bytes, target: bytes, plan: layout.Plan, *, effort: int, model_time: int) -> int:
-    """Return about how many bytes :func:`relink.encode` would need, in about a quarter of its time."""
+    """Return about how many bytes :func:`relinker.encode` would need, in about a quarter of its time."""
     found = covers.find_fast(relink.relink(source, plan.regions, plan.first), target)
     fixed = layout.fixed_steps(plan, source, target, cover.flat(found))
     header = relink.Header(relink.LEAST, plan.regions, plan.sections, fixed)
@@ -31,7 +31,7 @@ def relinked_size(source: bytes, target: bytes, plan: layout.Plan, *, effort: in
     near = _stretches(covers.find_fast(linked, target), starts, length, len(linked), len(target))
     old = b"".join(linked[start:end] for start, end in near)
     payload = cover.encode(old, piece, covers.find(old, piece), effort=effort, model_time=model_time)
-    return relink.header_size(header) + int(EXCESS * len(payload) * len(target) / max(1, len(piece)))
+    return len(relink.write(header)) + int(EXCESS * len(payload) * len(target) / max(1, len(piece)))
 
 
 def _stretches(

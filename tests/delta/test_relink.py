@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dibundle.delta import cover, covers, layout, model, numbers, relink, sparse, walker
+from dibundle.delta import cover, covers, layout, model, numbers, relink, relinker, sparse, walker
 from dibundle.delta.numbers import number
 from dibundle.delta.walker import CODE, DATA, HOLE, TABLE, Region, Section, Step
 from dibundle.errors import BundleError
@@ -21,14 +21,14 @@ machines = pytest.mark.parametrize("machine", [programs.X86_64, programs.AARCH64
 @settings(max_examples=25, deadline=None)
 def test_decode_undoes_encode(machine, seed, effort):
     source, target = programs.versions(machine, 30, 40, seed)
-    payload = relink.encode(source, target, effort=effort)
+    payload = relinker.encode(source, target, effort=effort)
     assert payload is None or relink.decode(payload, source, len(target)) == target
 
 
 @machines
 def test_moved_code_costs_next_to_nothing(machine):
     source, target = programs.versions(machine, 300, 40, 5)
-    payload = relink.encode(source, target)
+    payload = relinker.encode(source, target)
     plain = cover.encode(source, target, covers.find(source, target))
     assert payload is not None
     assert relink.decode(payload, source, len(target)) == target
@@ -38,7 +38,7 @@ def test_moved_code_costs_next_to_nothing(machine):
 @machines
 def test_native_and_twin_write_the_same_bytes(monkeypatch, machine):
     source, target = programs.versions(machine, 60, 40, 8)
-    made = twins(monkeypatch, *MODULES, lambda: relink.encode(source, target))
+    made = twins(monkeypatch, *MODULES, lambda: relinker.encode(source, target))
     assert made[0] == made[1] is not None
     read = twins(monkeypatch, *MODULES, lambda: relink.decode(made[0], source, len(target)))
     assert read[0] == read[1] == target
@@ -47,7 +47,7 @@ def test_native_and_twin_write_the_same_bytes(monkeypatch, machine):
 def test_several_programs_at_once():
     pairs = [programs.versions(machine, 40, 40, 3) for machine in (programs.X86_64, programs.AARCH64, programs.X86_64)]
     source, target = (b"some text".join(files) for files in zip(*pairs, strict=True))
-    payload = relink.encode(source, target)
+    payload = relinker.encode(source, target)
     assert payload is not None
     assert relink.decode(payload, source, len(target)) == target
 
@@ -64,7 +64,7 @@ def test_stretches_with_the_plan_of_the_whole(machine, count):
         piece, wanted = source[old.start : old.stop], target[new.start : new.stop]
         plain = cover.encode(piece, wanted, covers.find(piece, wanted))
         window = plan.window(old, new)
-        payload = relink.encode(piece, wanted, plan=window) if window else plain
+        payload = relinker.encode(piece, wanted, plan=window) if window else plain
         if window:
             assert relink.decode(payload, piece, len(wanted)) == wanted
         with_plan += min(len(payload), len(plain))
@@ -75,21 +75,21 @@ def test_stretches_with_the_plan_of_the_whole(machine, count):
 def test_stretches_are_known_by_their_calls():
     source, target = programs.versions(programs.X86_64, 9000, 80, 5)
     cut = source[4096 : 4096 + (1 << 20)], target[4096 : 4096 + (1 << 20)]
-    payload = relink.encode(*cut)
+    payload = relinker.encode(*cut)
     assert payload is not None
     assert relink.decode(payload, cut[0], 1 << 20) == cut[1]
     noise = random.Random(1).randbytes(1 << 20)
-    assert relink.encode(noise, noise[5:]) is None
+    assert relinker.encode(noise, noise[5:]) is None
 
 
 def test_not_for_anything_else():
     source, target = programs.versions(programs.X86_64, 40, 40, 3)
-    assert relink.encode(b"text" * 1000, target) is None
-    assert relink.encode(source, b"text" * 1000) is None
-    assert relink.encode(source, source) is None
+    assert relinker.encode(b"text" * 1000, target) is None
+    assert relinker.encode(source, b"text" * 1000) is None
+    assert relinker.encode(source, source) is None
     for cut in range(0, 200, 7):
-        relink.encode(source[:cut], target)
-    relink.encode(source[:-100], target)
+        relinker.encode(source[:cut], target)
+    relinker.encode(source[:-100], target)
 
 
 @st.composite
@@ -161,7 +161,7 @@ def test_native_and_twin_map_alike(case, least, seed):
         native, plain = twins(patch, relink, lambda: relink.steps_of(rows, header))
     assert native == plain
     assert all(a < b for a, b in zip(native[0::3], native[3::3], strict=False))
-    relink._read(relink._write(header), len(data))
+    relink._read(relink.write(header), len(data))
 
 
 def outcome(payload, source, size):
@@ -173,7 +173,7 @@ def outcome(payload, source, size):
 
 def test_damage_is_refused_alike_by_native_and_twin(monkeypatch):
     source, target = programs.versions(programs.X86_64, 40, 30, 4)
-    payload = relink.encode(source, target)
+    payload = relinker.encode(source, target)
     rng = random.Random(5)
     cases = [payload[:n] for n in range(0, len(payload), 61)] + [payload + b"\0"]
     for _ in range(60):
@@ -218,7 +218,7 @@ def test_random_headers_take_no_memory(values, rest):
 )
 def test_headers_out_of_bounds_are_refused(header, wrong):
     with pytest.raises(BundleError, match=wrong):
-        relink.decode(relink._write(header) + cover.encode(bytes(100), b"", covers.Covers()), bytes(100), 0)
+        relink.decode(relink.write(header) + cover.encode(bytes(100), b"", covers.Covers()), bytes(100), 0)
 
 
 def test_pointers_overwritten_by_other_data_tell_of_no_move(monkeypatch):

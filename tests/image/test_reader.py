@@ -17,7 +17,6 @@ from dibundle.archive.readat import MemoryBytes
 from dibundle.archive.tar import scan
 from dibundle.errors import ArchiveError, DibError
 from dibundle.image.model import ImageArchive
-from dibundle.image.objects import contents
 from dibundle.image.reader import read_images
 from tests.builders import (
     STYLES,
@@ -33,6 +32,7 @@ from tests.builders import (
     to_json,
 )
 from tests.fixtures import fixtures
+from tests.image.contents import contents
 
 BOTTOM = build_layer([folder("etc/"), file("etc/release", b"one")])
 TOP = build_layer([file("app", b"two" * 1000)])
