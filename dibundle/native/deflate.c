@@ -2625,8 +2625,6 @@ EXPORT int64_t dib_bits_same(const uint8_t *a, int64_t a_bit, const uint8_t *b, 
 /* Copy n bits of in from in_bit on to out from out_bit on; the bits of out's byte before out_bit stay, those behind become 0. */
 EXPORT int64_t dib_bits_copy(uint8_t *out, int64_t out_bit, const uint8_t *in, int64_t in_bit, int64_t n)
 {
-    if (n == 0)
-        return 0; /* of nothing: out and in may be NULL then, to which nothing may be added */
     int64_t in_end = (in_bit + n + 7) >> 3;
     uint8_t *to = out + (out_bit >> 3);
     int count = (int)(out_bit & 7);
