@@ -40,7 +40,7 @@ def main() -> None:
             (folder / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
     options = [f"-max_len={LARGEST_INPUT}", "-rss_limit_mb=2048", "-timeout=20", *more]
     this = f"{sys.executable} -m tests.fuzz.run {name}"  # libFuzzer runs it again when it merges
-    if name == "bundle":
+    if name in ("bundle", "listings"):
         atheris.Setup([this, *options], targets.TARGETS[name], custom_mutator=_mutated_bundle)
     else:
         atheris.Setup([this, *options], targets.TARGETS[name])

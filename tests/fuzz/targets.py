@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import tarfile
 import zlib
 from array import array
@@ -22,20 +23,22 @@ from typing import Any
 import msgpack
 import zstandard
 
-from dibundle import applying, compression, signing
+from dibundle import applying, compression, report, signing
 from dibundle.archive import tar
-from dibundle.archive.opener import Archive
+from dibundle.archive.opener import Archive, from_fd
 from dibundle.archive.readat import MemoryBytes
 from dibundle.bundle import header
 from dibundle.bundle.manifest import Manifest
 from dibundle.bundle.output import VerifiedOutput
 from dibundle.bundle.reader import BundleReader
+from dibundle.bundle.uses import objects_used
 from dibundle.bundle.wire import Column
 from dibundle.creating import CreateOptions, create
 from dibundle.deflate import encoders, inflate, recipe
 from dibundle.delta import codecs, cover, model, numbers, packing, relink, sparse, streams, vcdiff
 from dibundle.delta.choose import Options
 from dibundle.errors import ArchiveError, DibError
+from dibundle.image import forms
 from dibundle.image import reader as image_reader
 from dibundle.image.legacy import REPOSITORIES
 from dibundle.image.objects import contents
@@ -192,6 +195,33 @@ def bundle(data: bytes) -> object:
     if chosen(data, 32):
         return both(lambda: made(encoded, choice))
     return outcome(lambda: made(encoded, choice))
+
+
+@target
+def listings(data: bytes) -> object:
+    """What is told of a bundle, with and without its base."""
+    try:
+        encoded = opened_input(data).encode()
+    except (ValueError, IndexError, TypeError, KeyError, OverflowError, msgpack.UnpackException):
+        return None
+
+    def call(*, with_base: bool) -> object:
+        read = BundleReader(io.BytesIO(encoded))
+        told = read.manifest
+        if sum(frame.size + frame.source_size for frame in told.frames) > FRAMES_LARGEST:
+            return None
+        number = len(told.targets) - 1 if data[0] & 2 else 0
+        if not with_base:
+            return report.listing(read, number)
+        base = applying.find_base(told, bases()[data[0] & 1], applying.ApplyOptions(), (number,))
+        try:
+            base.prepare(objects_used(told, number))
+            return report.listing(read, number, base)
+        finally:
+            base.close()
+
+    outcome(lambda: call(with_base=True))
+    return outcome(lambda: call(with_base=False))
 
 
 @target
@@ -495,6 +525,28 @@ def _layer(data: bytes) -> bytes:
 
 
 @target
+def archives(data: bytes) -> object:
+    """A file that is given as an archive, as it is; the images in it can be written in other forms."""
+    file_of = os.memfd_create("fuzz")
+    try:
+        os.write(file_of, data[1:])
+        os.lseek(file_of, data[0] if data else 0, os.SEEK_SET)
+
+        def call() -> object:
+            with from_fd(file_of, "fuzz") as opened:
+                if opened.bytes.size > FRAMES_LARGEST:
+                    return None
+                found = image_reader.read_images(opened)
+                written: list[bytes] = []
+                forms.write(forms.layout(found, frozenset()), "docker-archive", written.append, check=True)
+                return b"".join(written)
+
+        return outcome(call)
+    finally:
+        os.close(file_of)
+
+
+@target
 def compressed(data: bytes) -> object:
     """What wraps archives: the first byte says what it is taken for, the second the size of pieces."""
     kind = ("gzip", "bzip2", "xz", "zstd")[data[0] % 4] if data else "gzip"
@@ -569,7 +621,7 @@ def seeds(name: str) -> Iterator[bytes]:
         yield from (
             joined(s, src, p) for c, s, src, p in _source_of_frames() if c == codec_of[name] and len(src) < 65536
         )
-    elif name in ("bundle", "manifest"):
+    elif name in ("bundle", "manifest", "listings"):
         for data, is_raw in vectors():
             try:
                 opened = Open.of(data)
@@ -577,7 +629,7 @@ def seeds(name: str) -> Iterator[bytes]:
                 continue
             if sum(map(len, (*opened.sections.values(), *opened.frames))) < SEEDS_LARGEST:
                 whole = bundle_input(opened, 2 | is_raw)
-                yield whole if name == "bundle" else whole[4 : 4 + int.from_bytes(whole[1:4], "little")]
+                yield whole if name != "manifest" else whole[4 : 4 + int.from_bytes(whole[1:4], "little")]
     elif name == "head":
         yield from (data[:4096] for data, _ in vectors())
     else:
@@ -703,6 +755,19 @@ def _image_seeds() -> Iterator[bytes]:
     )
 
 
+def _archive_seeds() -> Iterator[bytes]:
+    for path in sorted((VECTORS / "base").iterdir()):
+        yield b"\0" + path.read_bytes()[:20_000]
+    for style in STYLES:
+        for stored in (None, "gzip", "zstd"):
+            image = TestImage([build_layer([file("a", b"x" * 20)])], ["n:1", "m/n:2"])
+            data = docker_save([image, TestImage([build_layer([file("b")])], ["o:1"])], style, stored)  # type: ignore[arg-type]
+            yield b"\0" + data[: 20_000 + 40 * len(style)]
+            yield b"\0" + gzip.compress(data, mtime=0)
+            yield b"\0" + zstandard.compress(data)
+            yield b"\5behin" + data
+
+
 def _compressed_seeds() -> Iterator[bytes]:
     data = b"abcd" * 50 + bytes(300)
     skippable = b"\x50\x2a\x4d\x18\3\0\0\0abc"
@@ -754,6 +819,7 @@ _SEEDS: dict[str, Callable[[], Iterator[bytes]]] = {
     "mended_tars": _tar_seeds,
     "images": _image_seeds,
     "created": _created_seeds,
+    "archives": _archive_seeds,
     "compressed": _compressed_seeds,
     "signatures": _signature_seeds,
 }
