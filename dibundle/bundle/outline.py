@@ -24,6 +24,7 @@ from dibundle.bundle.constants import (
 from dibundle.bundle.program import (
     REGISTER_OUTER,
     REGISTER_RECORD,
+    REGISTERS,
     BaseHeaders,
     Columns,
     Cursor,
@@ -31,6 +32,7 @@ from dibundle.bundle.program import (
     Text,
 )
 from dibundle.bundle.records import EMPTY, FIELDS, padded
+from dibundle.errors import BundleError
 
 _TYPES = {0x31: "link", 0x32: "symlink", 0x33: "device", 0x34: "device", 0x35: "directory", 0x36: "fifo"}
 _EXTENSIONS = b"xgLK"
@@ -158,7 +160,10 @@ def outline(
     """
     state = _Outline(columns, text, base, object_sizes or [])
     for op in state.columns.ops.data:
-        yield from _STEPS[op](state)
+        step = _STEPS.get(op)
+        if step is None:
+            raise BundleError(f"malformed bundle: operation {op} is not one of version 1")
+        yield from step(state)
 
 
 def _seek(state: _Outline) -> Iterator[Operation]:
@@ -261,6 +266,8 @@ def _zero(state: _Outline) -> Iterator[Operation]:
 
 def _header(state: _Outline) -> Iterator[Operation]:
     register = state.columns.register.next()
+    if register >= REGISTERS:
+        raise BundleError(f"malformed bundle: register {register} of {REGISTERS}")
     made = state.edit(register, None, from_base=False)
     if register == REGISTER_OUTER:
         yield Operation("member", 1, state.name(made), records.record_size(made) if made else None)

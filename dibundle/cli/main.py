@@ -159,14 +159,13 @@ def _run(arguments: list[str]) -> int:
         return TERMINATED
     except OSError as error:
         return failure.tell("FileError", 3, f"{error.filename or 'system'}: {error.strerror or error}", None)
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "start new thread" not in str(error):
+            return failure.internal(error)
         hint = "use fewer workers (--workers 1) or a machine with more memory"
         return failure.tell("FileError", 3, "not enough memory", hint)
     except Exception as error:
-        if os.environ.get("DIB_DEBUG"):
-            raise
-        text = f"internal error: {type(error).__name__}: {error}"
-        return failure.tell("InternalError", 1, text, "run it again with DIB_DEBUG=1 and report the output")
+        return failure.internal(error)
 
 
 def _meant(text: str) -> str | None:
@@ -197,3 +196,10 @@ class _Failure:
             with contextlib.suppress(OSError):
                 console.write_error(name, code, text, hint)
         return code
+
+    def internal(self, error: Exception) -> int:
+        """Tell of what should not happen; raise it where someone wants to look into it."""
+        if os.environ.get("DIB_DEBUG"):
+            raise error
+        text = f"internal error: {type(error).__name__}: {error}"
+        return self.tell("InternalError", 1, text, "run it again with DIB_DEBUG=1 and report the output")

@@ -10,7 +10,7 @@ from dibundle import compression
 from dibundle.archive.readat import ReadAt, Slice, Spool, check_room, copy_chunks
 from dibundle.archive.window import Window
 from dibundle.digest import sha256_of
-from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, FileError
+from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, DibError, FileError
 from dibundle.image.model import Blob, ImageArchive
 
 _PIECE = 1 << 20
@@ -161,14 +161,14 @@ class BaseObjects:
         try:
             return self.source(object_index).read_at(offset, length)
         except FileError as error:
-            raise BaseMismatchError(f"base cannot be read: {error.message}", hint=error.hint) from error
+            raise _blamed(error) from error.__cause__
 
     def read_into(self, object_index: int, offset: int, view: memoryview) -> None:
         """Fill ``view`` with the bytes of an object from ``offset`` on."""
         try:
             self.source(object_index).read_into(offset, view)
         except FileError as error:
-            raise BaseMismatchError(f"base cannot be read: {error.message}", hint=error.hint) from error
+            raise _blamed(error) from error.__cause__
 
     def nearby(self, object_index: int, offset: int, length: int) -> bytes:
         """Return exactly ``length`` bytes of an object, read ahead; for one thread at a time."""
@@ -178,7 +178,7 @@ class BaseObjects:
         try:
             return window.read_at(offset, length)
         except FileError as error:
-            raise BaseMismatchError(f"base cannot be read: {error.message}", hint=error.hint) from error
+            raise _blamed(error) from error.__cause__
 
     def header(self, object_index: int, offset: int) -> bytes:
         """Return 512 bytes of an object, read ahead; for one thread at a time."""
@@ -235,6 +235,13 @@ class BaseObjects:
                     continue
                 if digest in missing:
                     self._inflate[missing[digest]] = candidate
+
+
+def _blamed(error: FileError) -> DibError:
+    """Return the error to raise: a base that ends early is to blame itself, one that cannot be read the system is."""
+    if isinstance(error.__cause__, OSError):
+        return error
+    return BaseMismatchError(f"base cannot be read: {error.message}", hint=error.hint)
 
 
 def _name(wanted: Wanted) -> str:

@@ -65,6 +65,9 @@ def _load() -> ctypes.CDLL | None:
 LIBRARY: Final[ctypes.CDLL | None] = _load()
 
 
+_NOTHING: Final = ctypes.create_string_buffer(1)  # where empty buffers are: C may not even add 0 to a null pointer
+
+
 class Pinned:
     """The address of a buffer's first byte, valid while this object lives; read-only buffers are taken as they are."""
 
@@ -84,4 +87,4 @@ class Pinned:
             self._keep = (ctypes.c_char * view.nbytes).from_buffer(view.cast("B"))
             self.address = ctypes.addressof(self._keep)
         else:
-            self.address = 0
+            self.address = ctypes.addressof(_NOTHING)

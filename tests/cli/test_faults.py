@@ -245,6 +245,15 @@ def test_a_signal_while_create_encodes(number: signal.Signals, code: int, pair: 
     assert len(list(out.iterdir())) == 1 or number == signal.SIGKILL
 
 
+# Everything else that the system can do, a little of each: tests/faults.py describes the long run
+
+
+def test_faults_of_every_kind() -> None:
+    command = [sys.executable, "-m", "tests.faults", "--times", "6"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 # Outputs that are not plain files
 
 

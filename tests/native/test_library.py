@@ -1,6 +1,9 @@
 import os
 import subprocess
 import sys
+from array import array
+
+import pytest
 
 from dibundle.native.library import ABI, LIBRARY, Pinned
 
@@ -35,3 +38,11 @@ def test_pinned_takes_every_kind_of_buffer():
         assert pinned.size == len(data)
         assert pinned.address or not len(data)
     assert Pinned(memoryview(b"abcdef")[::2]).size == 3
+
+
+@pytest.mark.parametrize("empty", [b"", bytearray(), memoryview(bytearray()), array("q")])
+def test_an_empty_buffer_has_an_address(empty) -> None:
+    """C may not add anything to a null pointer, not even 0."""
+    pinned = Pinned(empty)
+    assert pinned.size == 0
+    assert pinned.address

@@ -1,0 +1,1 @@
+"""Attacks on the decoders: inputs that libFuzzer and structure-aware mutators make, and what must hold for each."""

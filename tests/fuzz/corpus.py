@@ -1,0 +1,52 @@
+"""The kept corpora: for each target a tar of inputs in corpus/, compressed as a whole because they are so alike.
+
+``python -m tests.fuzz.corpus TARGET FOLDER`` puts the files of a folder into it that are no seeds, such as what
+``-merge=1`` left.
+"""
+
+from __future__ import annotations
+
+import io
+import lzma
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.fuzz import targets
+
+HERE = Path(__file__).parent / "corpus"
+
+
+def kept(target: str) -> Iterator[bytes]:
+    """Give the inputs that are kept for a target."""
+    path = HERE / f"{target}.tar.xz"
+    if path.exists():
+        with tarfile.open(path) as archive:
+            for entry in archive:
+                found = archive.extractfile(entry)
+                assert found is not None
+                yield found.read()
+
+
+def keep(target: str, inputs: set[bytes]) -> None:
+    """Keep these inputs and no others; the same ones give the same file."""
+    HERE.mkdir(exist_ok=True)
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for number, data in enumerate(sorted(inputs, key=lambda data: (len(data), data))):
+            entry = tarfile.TarInfo(f"{number:04}")
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    (HERE / f"{target}.tar.xz").write_bytes(lzma.compress(out.getvalue(), preset=9))
+
+
+def main() -> None:
+    """Keep the files of a folder that are no seeds."""
+    _, target, folder = sys.argv
+    inputs = {path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
+    keep(target, inputs - set(targets.seeds(target)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Fuzz one target: ``python -m tests.fuzz.run TARGET [FOLDER...] [-OPTION=VALUE...]``, the rest as libFuzzer has it.
+
+It takes atheris (README.md says how). Without a folder, the corpus is a new one that begins with the seeds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import pkgutil
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["dibundle"]):
+    import dibundle.compose
+    import dibundle.delta
+
+    for package in (dibundle.delta, dibundle.compose):  # some modules are imported when they are needed: too late
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+    from tests.fuzz import corpus, targets
+    from tests.fuzz.bundles import flipped
+
+LARGEST_INPUT = 40_000
+
+
+def main() -> None:
+    """Fill the first folder with seeds and what is kept, and let libFuzzer work."""
+    name, *more = sys.argv[1:]
+    if "-merge_inner=1" not in more:
+        if not any(not item.startswith("-") for item in more):
+            more.insert(0, tempfile.mkdtemp(prefix=f"fuzz-{name}-"))
+        folder = Path(next(item for item in more if not item.startswith("-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        for data in (*targets.seeds(name), *corpus.kept(name)):
+            (folder / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
+    options = [f"-max_len={LARGEST_INPUT}", "-rss_limit_mb=2048", "-timeout=20", *more]
+    this = f"{sys.executable} -m tests.fuzz.run {name}"  # libFuzzer runs it again when it merges
+    if name in ("bundle", "listings"):
+        atheris.Setup([this, *options], targets.TARGETS[name], custom_mutator=_mutated_bundle)
+    else:
+        atheris.Setup([this, *options], targets.TARGETS[name])
+    atheris.Fuzz()
+
+
+def _mutated_bundle(data: bytes, most: int, seed: int) -> bytes:
+    """Change what a bundle means, or (a quarter of the time) bytes anywhere in its input."""
+    chance = random.Random(seed)
+    if chance.random() < 0.75:
+        try:
+            opened = targets.opened_input(data)
+            choice = data[0] ^ (chance.random() < 0.05)
+            return targets.bundle_input(opened.mutated(chance, _by_libfuzzer), choice)[:most]
+        except Exception:
+            pass
+    return bytes(atheris.Mutate(data, most))
+
+
+def _by_libfuzzer(chance: random.Random, data: bytes) -> bytes:
+    return bytes(atheris.Mutate(data, len(data) + 64)) if data and chance.random() < 0.5 else flipped(chance, data)
+
+
+if __name__ == "__main__":
+    main()

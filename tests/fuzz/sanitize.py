@@ -1,0 +1,78 @@
+"""The C files under sanitizers: ``python -m tests.fuzz.sanitize [PYTEST ARGUMENT...]``, by default vectors and corpora.
+
+A copy of the package gets a library that clang built with the address and undefined-behaviour sanitizers, and tests
+run on it. Leaks are not looked for: Python itself has some. ``--fuzzer`` builds for libFuzzer and prints where.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+COPIED = ("dibundle", "tests", "spec", "pyproject.toml", "README.md", "LICENSE")
+FLAGS = ("-std=c99", "-g", "-shared", "-fPIC", "-ffp-contract=off", "-fno-omit-frame-pointer")
+CHECKS = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-shared-libasan")
+FUZZER = ("-O2", "-fsanitize=fuzzer-no-link,undefined", "-fno-sanitize-recover=undefined")
+TESTS = (
+    "tests/test_vectors.py",
+    "tests/fuzz/test_corpus.py",
+    "-k",
+    "dib_agrees or (test_seeds and not bundle and not head) or test_kept or odd_inputs",
+)
+
+
+def build(folder: Path, flags: tuple[str, ...]) -> Path:
+    """Copy the package into a folder, with a library built with these flags; return that library."""
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+        else:
+            shutil.copy(source, folder)
+    native = folder / "dibundle" / "native"
+    library = native / "dib.so"
+    subprocess.run(["clang", *FLAGS, *flags, "-o", library, *sorted(native.glob("*.c"))], check=True)
+    return library
+
+
+def runtime() -> str:
+    """Return clang's shared address sanitizer, which has to be loaded before all else."""
+    command = ["clang", f"-print-file-name=libclang_rt.asan-{os.uname().machine}.so"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def main() -> int:
+    """Build, and run the tests."""
+    if sys.argv[1:2] == ["--fuzzer"]:
+        print(build(Path(tempfile.mkdtemp(prefix="dib-fuzz-")), FUZZER).parents[2])
+        return 0
+    with tempfile.TemporaryDirectory() as name:
+        build(Path(name), CHECKS)
+        environment = {
+            **os.environ,
+            "LD_PRELOAD": runtime(),
+            "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
+            "UBSAN_OPTIONS": "print_stacktrace=1",
+            "DIB_SANITIZED": "1",
+            "PYTHONMALLOC": "malloc",  # so that each buffer has an end that is watched
+        }
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--capture=sys",
+            *(sys.argv[1:] or TESTS),
+        ]
+        return subprocess.run(command, cwd=name, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

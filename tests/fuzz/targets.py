@@ -1,0 +1,825 @@
+"""The targets: each takes any bytes and says by an exception what did not hold. ``TARGETS`` has them by name.
+
+For each input a decoder returns or raises ``DibError``; where a C function has a Python twin, both end alike.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import os
+import tarfile
+import zlib
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import zstandard
+
+from dibundle import applying, compression, report, signing
+from dibundle.archive import tar
+from dibundle.archive.opener import Archive, from_fd
+from dibundle.archive.readat import MemoryBytes
+from dibundle.bundle import header
+from dibundle.bundle.manifest import Manifest
+from dibundle.bundle.output import VerifiedOutput
+from dibundle.bundle.reader import BundleReader
+from dibundle.bundle.uses import objects_used
+from dibundle.bundle.wire import Column
+from dibundle.creating import CreateOptions, create
+from dibundle.deflate import encoders, inflate, recipe
+from dibundle.delta import codecs, cover, model, numbers, packing, relink, sparse, streams, vcdiff
+from dibundle.delta.choose import Options
+from dibundle.errors import ArchiveError, DibError
+from dibundle.image import forms
+from dibundle.image import reader as image_reader
+from dibundle.image.legacy import REPOSITORIES
+from dibundle.image.objects import contents
+from dibundle.native.library import LIBRARY
+from tests.builders import STYLES, TestImage, build_layer, docker_save, file
+from tests.content import code, edited, text
+from tests.delta import programs
+from tests.fuzz.bundles import Open, closed
+
+VECTORS = Path(__file__).parents[2] / "spec" / "vectors"
+LARGEST = 1 << 17  # bytes that a codec is asked to make: larger ones are for the vectors, and take the time of hundreds
+TWIN_LARGEST = 1 << 11  # and up to which its twin is asked as well
+TWIN_SHARE = 8  # one input of so many is given to the twin as well: it takes ten times as long
+SEEDS_LARGEST = 30_000
+FRAMES_LARGEST = 1 << 20  # of all frames of a bundle
+KNOWN_SECTIONS = range(1, 8)
+TWINS = (cover, model, numbers, relink, sparse, vcdiff)
+SEPARATOR = b"\n%%\n"
+
+Target = Callable[[bytes], object]
+TARGETS: dict[str, Target] = {}
+
+
+class BrokenError(AssertionError):
+    """An invariant does not hold."""
+
+
+def target(function: Target) -> Target:
+    TARGETS[function.__name__] = function
+    return function
+
+
+def outcome(call: Callable[[], Any]) -> object:
+    """Return what a call gives, or the class of the ``DibError`` that it raises."""
+    try:
+        value = call()
+    except DibError as error:
+        return type(error)
+    return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else value
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Have the Python twins do the work."""
+    for module in TWINS:
+        module.LIBRARY = None  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        for module in TWINS:
+            module.LIBRARY = LIBRARY  # type: ignore[misc]
+
+
+def both(call: Callable[[], Any]) -> object:
+    """Return the outcome of a call, the same with the C functions and with their twins."""
+    native = outcome(call)
+    if LIBRARY is not None:
+        with plain():
+            twin = outcome(call)
+        if native != twin:
+            raise BrokenError(f"C: {native!r:.200}, Python: {twin!r:.200}")
+    return native
+
+
+def joined(size: int, source: bytes, rest: bytes) -> bytes:
+    """Return the input of a codec's target."""
+    return size.to_bytes(3, "little") + len(source).to_bytes(2, "little") + source + rest
+
+
+def _parted(data: bytes) -> tuple[int, bytes, bytes]:
+    size = min(int.from_bytes(data[:3], "little"), LARGEST)
+    end = 5 + int.from_bytes(data[3:5], "little")
+    return size, data[5:end], data[end:]
+
+
+def _codec(codec: int, data: bytes) -> object:
+    size, source, payload = _parted(data)
+
+    def call() -> object:
+        return codecs.decode(codec, payload, bytearray(source), size)
+
+    return both(call) if size <= TWIN_LARGEST and chosen(data) else outcome(call)
+
+
+def chosen(data: bytes, share: int = TWIN_SHARE) -> bool:
+    """Whether this is one of the inputs that are given to the twins: the same ones each time."""
+    return zlib.crc32(data) % share == 0
+
+
+# --- bundles
+
+
+@cache
+def bases() -> tuple[tuple[Archive, ...], tuple[Archive, ...]]:
+    """Return the vectors' bases, all of which are given to each bundle: with a layer as it is, and compressed."""
+    base, raw, *others = (
+        _opened((VECTORS / "base" / f"{name}.tar").read_bytes(), name)
+        for name in ("base", "raw", "code", "zip", "other")
+    )
+    return (base, *others), (raw, *others)
+
+
+def _opened(data: bytes, name: str = "fuzz") -> Archive:
+    source = MemoryBytes(data)
+    return Archive(name, source, tar.scan(source), None, None)
+
+
+class Unchecked(VerifiedOutput):
+    """Output whose digests may be wrong, so that a bundle is decoded to its end whatever it makes."""
+
+    def _check(self, *_: object) -> None:
+        pass
+
+
+def bundle_input(opened: Open, choice: int = 0) -> bytes:
+    """Return the input of the bundle's target: ``choice`` has bit 0 for the base and bit 1 for the last target."""
+    manifest = msgpack.packb([[number, opened.sections[number]] for number in sorted(opened.sections)])
+    return bytes((choice,)) + len(manifest).to_bytes(3, "little") + manifest + b"".join(opened.frames)
+
+
+def opened_input(data: bytes) -> Open:
+    """Undo ``bundle_input``; any exception where it is none."""
+    end = 4 + int.from_bytes(data[1:4], "little")
+    return Open.parse(data[4:end], data[end:])
+
+
+def made(bundle: bytes, choice: int = 0, *, checked: bool = False) -> bytes:
+    """Return what a bundle makes of the vectors' bases."""
+    before = applying.VerifiedOutput
+    applying.VerifiedOutput = VerifiedOutput if checked else Unchecked  # type: ignore[misc]
+    try:
+        out = io.BytesIO()
+        read = BundleReader(io.BytesIO(bundle))
+        if sum(frame.size + frame.source_size for frame in read.manifest.frames) > FRAMES_LARGEST:
+            return b""
+        number = len(read.manifest.targets) - 1 if choice & 2 else 0
+        options = applying.ApplyOptions(max_size=FRAMES_LARGEST)
+        applying.check_size(read.manifest, number, options)
+        applying.apply_several(bases()[choice & 1], read, {number: out.write}, options)
+        return out.getvalue()
+    finally:
+        applying.VerifiedOutput = before  # type: ignore[misc]
+
+
+@target
+def bundle(data: bytes) -> object:
+    """A whole bundle behind its digests, which are made right."""
+    try:
+        encoded = opened_input(data).encode()
+    except (ValueError, IndexError, TypeError, KeyError, OverflowError, msgpack.UnpackException):
+        end = 4 + int.from_bytes(data[1:4], "little")
+        encoded = closed(data[4:end], data[end:])
+    choice = data[0] if data else 0
+    if chosen(data, 32):
+        return both(lambda: made(encoded, choice))
+    return outcome(lambda: made(encoded, choice))
+
+
+@target
+def listings(data: bytes) -> object:
+    """What is told of a bundle, with and without its base."""
+    try:
+        encoded = opened_input(data).encode()
+    except (ValueError, IndexError, TypeError, KeyError, OverflowError, msgpack.UnpackException):
+        return None
+
+    def call(*, with_base: bool) -> object:
+        read = BundleReader(io.BytesIO(encoded))
+        told = read.manifest
+        if sum(frame.size + frame.source_size for frame in told.frames) > FRAMES_LARGEST:
+            return None
+        number = len(told.targets) - 1 if data[0] & 2 else 0
+        if not with_base:
+            return report.listing(read, number)
+        base = applying.find_base(told, bases()[data[0] & 1], applying.ApplyOptions(), (number,))
+        try:
+            base.prepare(objects_used(told, number))
+            return report.listing(read, number, base)
+        finally:
+            base.close()
+
+    outcome(lambda: call(with_base=True))
+    return outcome(lambda: call(with_base=False))
+
+
+@target
+def manifest(data: bytes) -> object:
+    """A manifest by itself: what is accepted has one form."""
+    try:
+        read = Manifest.decode(data, codecs.KNOWN, encoders.KNOWN)
+    except DibError:
+        return None
+    again = read.encode()
+    if Manifest.decode(again, codecs.KNOWN, encoders.KNOWN).encode() != again:
+        raise BrokenError("a manifest is another one when written again")
+    if again != data and all(number in KNOWN_SECTIONS for number, _ in msgpack.unpackb(data)):
+        raise BrokenError("a manifest has two forms")
+    return read
+
+
+@target
+def head(data: bytes) -> object:
+    """A bundle's first bytes, as they are."""
+    return outcome(lambda: BundleReader(io.BytesIO(data)).manifest)
+
+
+@target
+def columns(data: bytes) -> object:
+    """Numbers in columns and in payloads: two readers and the C function agree."""
+
+    def read() -> list[int]:
+        column = Column(data)
+        out = []
+        while column.position < len(data):
+            out.append(column.next())
+        return out
+
+    def payload() -> list[int]:
+        return list(numbers.Numbers(data).numbers(count))
+
+    found = outcome(read)
+    count = len(found) if isinstance(found, list) else min(len(data), 8)
+    again = both(payload)
+    if again != found:
+        raise BrokenError(f"column {found!r:.200}, payload {again!r:.200}")
+    if isinstance(found, list) and numbers.pack(array("q", found)) != data:
+        raise BrokenError("numbers have another form when written again")
+    return found
+
+
+# --- codecs
+
+
+@target
+def zstd(data: bytes) -> object:
+    return _codec(codecs.ZSTD, data)
+
+
+@target
+def zstd_prefix(data: bytes) -> object:
+    return _codec(codecs.ZSTD_PREFIX, data)
+
+
+@target
+def vcdiff_zstd(data: bytes) -> object:
+    return _codec(codecs.VCDIFF, data)
+
+
+@target
+def vcdiff_plain(data: bytes) -> object:
+    """The VCDIFF file without the zstd frame around it."""
+    size, source, payload = _parted(data)
+    return (both if chosen(data) else outcome)(lambda: vcdiff.decode(payload, source, size))
+
+
+@target
+def cover_codec(data: bytes) -> object:
+    return _codec(codecs.COVER, data)
+
+
+@target
+def relink_codec(data: bytes) -> object:
+    return _codec(codecs.RELINK, data)
+
+
+@target
+def unpack_codec(data: bytes) -> object:
+    return _codec(codecs.UNPACK, data)
+
+
+@target
+def packers(data: bytes) -> object:
+    """The packers of streams: the first byte says which."""
+    size, _, payload = _parted(data)
+    return outcome(lambda: streams.unpack(payload[0] if payload else 0, payload[1:], size))
+
+
+@target
+def sparse_difference(data: bytes) -> object:
+    size, _, payload = _parted(data)
+
+    def call() -> bytearray:
+        out = bytearray(size)
+        sparse.unpack(payload, memoryview(out))
+        return out
+
+    return (both if chosen(data) else outcome)(call)
+
+
+@target
+def modelled(data: bytes) -> object:
+    """The modelled difference: up to eight covers, of two bytes each, before it."""
+    size, source, payload = _parted(data)
+    rows = array("q")
+    covered = 0
+    for at in range(1, 1 + payload[0] % 8 * 2 if payload else 0, 2):
+        start, length = payload[at : at + 2].ljust(2, b"\0")
+        length = min(length + 1, len(source) - start)
+        if length > 0:
+            rows.extend((start, covered, length))
+            covered += length
+    rest = payload[17:]
+    if not rows or len(rest) < 2:
+        return None
+
+    def call() -> bytearray:
+        out = bytearray(covered)
+        model.decode(rest[2:], source, rows, memoryview(out), bits=rest[0], quiet=rest[1])
+        return out
+
+    result = both(call) if rest[0] <= model.MIN_BITS + 1 and chosen(data) else outcome(call)
+    if isinstance(result, bytes) and chosen(data, 4):
+        stream = model.encode(source, rows, result, bits=rest[0], quiet=rest[1])
+        out = bytearray(covered)
+        model.decode(stream, source, rows, memoryview(out), bits=rest[0], quiet=rest[1])
+        if out != result:
+            raise BrokenError("a difference is another one when modelled again")
+    return size
+
+
+@target
+def packings(data: bytes) -> object:
+    """A packing, its plain bytes and its content."""
+    size, content, payload = _parted(data)
+
+    def call() -> bytes:
+        parts, plain_bytes = packing.read(payload)
+        if packing.cost(parts) > LARGEST:
+            return b""
+        packer = packing.Packer(parts, plain_bytes)
+        whole = content * (1 + size % 16)
+        return b"".join((*packer.write(whole), *packer.finish()))
+
+    result = outcome(call)
+    parts = outcome(lambda: packing.read(payload))
+    if isinstance(parts, tuple) and packing.write(parts[0]) + parts[1] != payload:
+        raise BrokenError("a packing has another form when written again")
+    return result
+
+
+# --- deflate
+
+
+@target
+def bodies(data: bytes) -> object:
+    """A deflate body: zlib takes it too and finds the same in it, and its recipe makes it again."""
+    reader = inflate.Inflater()
+    content = bytearray()
+
+    def call() -> bytes:
+        at, step = 0, max(1, data[0] if data else 1)
+        while not reader.ended and (at < len(data) or not at):
+            piece = reader.feed(data[at : at + step], 1000)
+            at += step
+            while piece:
+                content.extend(piece)
+                if len(content) > LARGEST:
+                    raise ArchiveError("enough")
+                piece = reader.feed(b"", 1000)
+        reader.finish()
+        return bytes(content)
+
+    found = outcome(call)
+    if len(content) > LARGEST:
+        return None
+    other = zlib.decompressobj(-15)
+    try:
+        whole = other.decompress(data)
+    except zlib.error:
+        whole = None
+    right = whole if other.eof else None
+    if isinstance(found, bytes) != (right is not None) or (right is not None and found != right):
+        raise BrokenError(f"here {found!r:.100}, zlib {right!r:.100}")
+    if right is None:
+        return None
+    if reader.used != len(data) - len(other.unused_data):
+        raise BrokenError(f"{reader.used} bytes used, zlib {len(data) - len(other.unused_data)}")
+    told = recipe.find([data], lambda piece: None)
+    if told.recipe is not None:
+        body = b"".join(recipe.rebuild(told.recipe, [right]))
+        if body != data[: reader.used]:
+            raise BrokenError("a recipe makes another body")
+    return told
+
+
+@target
+def encoded(data: bytes) -> object:
+    """Any content through any encoder is a body of that content."""
+    if len(data) < 4:
+        return None
+    number = sorted(encoders.KNOWN)[data[0] % len(encoders.KNOWN)]
+    family, level = number >> 4, number & 15
+    parameter = {True: encoders.DICTIONARY + 1 + data[1] * 16, False: 0}[encoders.is_pgzip(family)]
+    if family == encoders.ZLIB:
+        parameter = 8 + data[1] % 2
+    content = data[4:] * (1 + data[2] % 64)
+    pieces = [content[: len(content) // 2], content[len(content) // 2 :]] if data[3] % 2 else [content]
+    plan = recipe.Recipe(encoder=family, level=level, parameter=parameter)
+    body = b"".join(recipe.rebuild(plan, pieces))
+    if zlib.decompressobj(-15).decompress(body) != content:
+        raise BrokenError(f"encoder {number} makes another content")
+    return None
+
+
+# --- archives
+
+
+@target
+def tars(data: bytes) -> object:
+    """The index of a tar has no gaps and stays within it."""
+    index = tar.scan(MemoryBytes(data))
+    end = 0
+    for entry in index.entries:
+        if entry.start != end or entry.content < entry.header + 512 or entry.end < entry.content:
+            raise BrokenError(f"{entry} does not begin at {end}")
+        end = entry.end
+    if end != index.entries_end or end > len(data):
+        raise BrokenError(f"entries end at {end} of {len(data)}")
+    return index
+
+
+@target
+def mended_tars(data: bytes) -> object:
+    """The same with checksums made right, so that changes get behind them."""
+    out = bytearray(data)
+    for at in range(0, len(out) - 511, 512):
+        if out[at + 257 : at + 262] == b"ustar":
+            out[at + 148 : at + 156] = b" " * 8
+            out[at + 148 : at + 156] = b"%06o\0 " % sum(out[at : at + 512])
+    return tars(bytes(out))
+
+
+@target
+def images(data: bytes) -> object:
+    """Archives of files whose names and contents take turns: what is found in them can be followed."""
+    parts = data.split(SEPARATOR)
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for name, content in zip(parts[::2], parts[1::2], strict=False):
+            kind, path = name[:1], name[1:].decode("utf-8", "surrogateescape").replace("\0", "?")
+            entry = tarfile.TarInfo(path[:200] or "x")
+            if kind == b"@":
+                entry.type, entry.linkname = tarfile.SYMTYPE, content[:200].decode("utf-8", "surrogateescape")
+                archive.addfile(entry)
+                continue
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    opened = _opened(out.getvalue())
+
+    def call() -> object:
+        found = image_reader.read_images(opened)
+        contents(found)
+        for image in found.images:
+            str(image)
+        return found
+
+    outcome(lambda: image_reader.read_ids(opened))
+    return outcome(call)
+
+
+@target
+def created(data: bytes) -> object:
+    """Whatever two images hold, a bundle of the second makes it again: the first byte says how they are written."""
+    _, before, after = _parted(data)
+    how = data[0] if data else 0
+    style, stored = STYLES[how % 5], (None, "gzip", "zstd")[how // 5 % 3]
+    old, new = (TestImage([_layer(content)]) for content in (before, after))
+    base, wanted = (docker_save([image], style, stored) for image in (old, new))  # type: ignore[arg-type]
+    out = io.BytesIO()
+    effort = CreateOptions(patch=Options(level=(1, 3, 6, 9)[how // 15 % 4]))
+    create([_opened(base)], [_opened(wanted)], out.write, effort)
+    again = io.BytesIO()
+    applying.apply([_opened(base)], BundleReader(io.BytesIO(out.getvalue())), again.write)
+    if again.getvalue() != wanted:
+        raise BrokenError("a bundle makes another archive")
+    return None
+
+
+def _layer(data: bytes) -> bytes:
+    """Return a layer: the data as it is if it looks like a tar, else a file of each of its parts."""
+    if data[257:262] == b"ustar":
+        return data
+    return build_layer([file(f"srv/{number}", part) for number, part in enumerate(data.split(SEPARATOR))])
+
+
+@target
+def archives(data: bytes) -> object:
+    """A file that is given as an archive, as it is; the images in it can be written in other forms."""
+    file_of = os.memfd_create("fuzz")
+    try:
+        os.write(file_of, data[1:])
+        os.lseek(file_of, data[0] if data else 0, os.SEEK_SET)
+
+        def call() -> object:
+            with from_fd(file_of, "fuzz") as opened:
+                if opened.bytes.size > FRAMES_LARGEST:
+                    return None
+                found = image_reader.read_images(opened)
+                written: list[bytes] = []
+                forms.write(forms.layout(found, frozenset()), "docker-archive", written.append, check=True)
+                return b"".join(written)
+
+        return outcome(call)
+    finally:
+        os.close(file_of)
+
+
+@target
+def compressed(data: bytes) -> object:
+    """What wraps archives: the first byte says what it is taken for, the second the size of pieces."""
+    kind = ("gzip", "bzip2", "xz", "zstd")[data[0] % 4] if data else "gzip"
+    step = (1 + data[1]) * 8 if len(data) > 1 else 8
+    body = data[2:]
+    compression.sniff(body[:16])
+
+    def call() -> int:
+        total = 0
+        for piece in compression.decompress_iter(
+            kind, (body[at : at + step] for at in range(0, len(body), step)), 4096
+        ):
+            if not 0 < len(piece) <= 4096:
+                raise BrokenError(f"{len(piece)} bytes at a time")
+            total += len(piece)
+            if total > LARGEST:
+                break
+        return total
+
+    return outcome(call)
+
+
+@target
+def signatures(data: bytes) -> object:
+    """Armor: what is accepted is the same when written again."""
+    found = outcome(lambda: signing.Signature.parse(data))
+    if isinstance(found, signing.Signature) and signing.Signature.parse(found.armored()) != found:
+        raise BrokenError("a signature is another one when written again")
+    area = outcome(lambda: header.check_signature_area(data[:4], data[4:]))
+    if isinstance(area, bytes) and header.encode_signature_area(area) != data:
+        raise BrokenError("a signature area has another form when written again")
+    return found
+
+
+# --- seeds
+
+
+def vectors() -> Iterator[tuple[bytes, bool]]:
+    """Give all vectors, and whether their base is the one with a compressed layer."""
+    index = json.loads((VECTORS / "index.json").read_text())
+    for vector in (*index["ok"], *index["bad"]):
+        yield (VECTORS / vector["bundle"]).read_bytes(), "base/raw.tar" in vector["bases"]
+
+
+@cache
+def _source_of_frames() -> tuple[tuple[int, int, bytes, bytes], ...]:
+    """Give codec, size, source and payload of every frame that the vectors have decoded, inner ones included."""
+    seen: dict[tuple[int, bytes, bytes], tuple[int, int, bytes, bytes]] = {}
+    decode = codecs.decode
+
+    def watch(codec: int, payload: bytes, source: bytes | bytearray, size: int, *more: Any) -> bytes | bytearray:
+        seen.setdefault((codec, payload, bytes(source)), (codec, size, bytes(source), payload))
+        return decode(codec, payload, source, size, *more)
+
+    codecs.decode = watch
+    try:
+        for data, is_raw in vectors():
+            outcome(lambda data=data, is_raw=is_raw: made(data, is_raw))  # type: ignore[misc]
+            outcome(lambda data=data, is_raw=is_raw: made(data, 2 | is_raw))  # type: ignore[misc]
+    finally:
+        codecs.decode = decode
+    return tuple(seen.values())
+
+
+def seeds(name: str) -> Iterator[bytes]:
+    """Give what fuzzing a target begins with."""
+    codec_of = {
+        **{"zstd": codecs.ZSTD, "zstd_prefix": codecs.ZSTD_PREFIX, "vcdiff_zstd": codecs.VCDIFF},
+        **{"cover_codec": codecs.COVER, "relink_codec": codecs.RELINK, "unpack_codec": codecs.UNPACK},
+    }
+    if name in codec_of:
+        yield from (
+            joined(s, src, p) for c, s, src, p in _source_of_frames() if c == codec_of[name] and len(src) < 65536
+        )
+    elif name in ("bundle", "manifest", "listings"):
+        for data, is_raw in vectors():
+            try:
+                opened = Open.of(data)
+            except Exception:
+                continue
+            if sum(map(len, (*opened.sections.values(), *opened.frames))) < SEEDS_LARGEST:
+                whole = bundle_input(opened, 2 | is_raw)
+                yield whole if name != "manifest" else whole[4 : 4 + int.from_bytes(whole[1:4], "little")]
+    elif name == "head":
+        yield from (data[:4096] for data, _ in vectors())
+    else:
+        yield from _SEEDS[name]()
+
+
+def _vcdiff_seeds() -> Iterator[bytes]:
+    for codec, size, source, payload in _source_of_frames():
+        if codec == codecs.VCDIFF and len(source) < 65536:
+            try:
+                yield joined(size, source, zstandard.ZstdDecompressor().decompress(payload, 1 << 20))
+            except zstandard.ZstdError:
+                continue
+
+
+def _column_seeds() -> Iterator[bytes]:
+    for value in (0, 127, 128, 300, 1 << 14, 1 << 28, 1 << 35, 1 << 62, (1 << 63) - 1):
+        yield numbers.number(value) + numbers.number(1)
+    yield from (b"\x80\0", b"\xff" * 9, b"\xff" * 8 + b"\x7f\x01", b"\x80")
+
+
+def _packer_seeds() -> Iterator[bytes]:
+    data = b"abcd" * 100 + bytes(300)
+    for bits in ((), ((3, 0, 0),), ((4, 0, 0),), ((3, 0, 2),)):
+        packer, packed = streams.pack(data, level=3, literal_bits=bits)
+        yield joined(len(data), b"", bytes((packer,)) + packed)
+    yield joined(4, b"", b"\0abcd")
+    yield joined(len(data), b"", b"\2" + streams._lzma2(data, 3, 0, 0))
+
+
+def _sparse_seeds() -> Iterator[bytes]:
+    for data in (bytes(100) + b"ab" + bytes(50) + b"c", b"x", bytes(40), b"abc" * 30, b"\1" + bytes(300) + b"\2"):
+        yield joined(len(data), b"", sparse.pack(data, level=3, literal_bits=((3, 0, 0),)))
+
+
+def _model_seeds() -> Iterator[bytes]:
+    source = bytes(range(256)) + b"\xe8\0\1\0\0" * 100
+    for count, bits, quiet in ((1, 10, 0), (2, 10, 32), (3, 11, 16), (7, 12, 1)):
+        head_of = bytes((count,)) + bytes(v for k in range(8) for v in (20 * k, 100))
+        rows = array("q", (v for k in range(count) for v in (20 * k, 101 * k + 2 * k, 101)))
+        difference = bytes((k * k) % 251 if k % 3 == 0 else 0 for k in range(101 * count))
+        stream = model.encode(source, rows, difference, bits=bits, quiet=quiet)
+        yield joined(0, source, head_of + bytes((bits, quiet)) + stream)
+
+
+def _packing_seeds() -> Iterator[bytes]:
+    content = b"some content, some content\n" * 9
+    for number in sorted(encoders.KNOWN):
+        family = number >> 4
+        parameter = 20_000 if encoders.is_pgzip(family) else 8 if family == encoders.ZLIB else 0
+        for edits in ((), (recipe.Edit(copied=9, dropped=3, count=11, literals=b"\xff\x07"),)):
+            body = packing.Body(
+                len(content), recipe.Recipe(encoder=family, level=number & 15, parameter=parameter, edits=edits)
+            )
+            yield joined(0, content, packing.write([packing.Plain(3), body, packing.Plain(2)]) + b"abcde")
+
+
+def _body_seeds() -> Iterator[bytes]:
+    content = b"".join(b"%d lines of content\n" % (k * k) for k in range(60))
+    yield b"\3\0"
+    yield b"\1\4\0\xfb\xffabcd"
+    for number in sorted(encoders.KNOWN):
+        family = number >> 4
+        parameter = 20_000 if encoders.is_pgzip(family) else 8 if family == encoders.ZLIB else 0
+        plan = recipe.Recipe(encoder=family, level=number & 15, parameter=parameter)
+        yield b"".join(recipe.rebuild(plan, [content])) + b"behind"
+    for strategy in (zlib.Z_FIXED, zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE):
+        made_by = zlib.compressobj(6, zlib.DEFLATED, -15, 8, strategy)
+        yield made_by.compress(content) + made_by.flush(zlib.Z_FULL_FLUSH) + made_by.compress(content) + made_by.flush()
+
+
+def _encoder_seeds() -> Iterator[bytes]:
+    text = b"".join(b"%d lines of content\n" % (k * k) for k in range(40))
+    yield from (bytes((k, k * 5 & 255, k * 3 % 64, k % 2)) + text for k in range(len(encoders.KNOWN)))
+
+
+def _tar_seeds() -> Iterator[bytes]:
+    for path in sorted((VECTORS / "base").iterdir()):
+        yield path.read_bytes()[:8192]
+    for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w", format=form) as archive:
+            for name, kind in (("a", b"0"), ("d/", b"5"), ("l" * 90 + "/" + "m" * 90, b"0"), ("h", b"1"), ("s", b"2")):
+                entry = tarfile.TarInfo(name)
+                entry.type, entry.linkname, entry.size = (
+                    kind,
+                    "to" * 60 if kind in b"12" and form else "",
+                    5 * (kind == b"0"),
+                )
+                if form == tarfile.PAX_FORMAT:
+                    entry.pax_headers = {"GNU.sparse.name": "x"} if name == "a" else {"comment": "c"}
+                if kind == b"0" and form == tarfile.GNU_FORMAT:
+                    entry.uid = 1 << 40
+                archive.addfile(entry, io.BytesIO(b"hello"))
+        yield out.getvalue()[:6144]
+    yield _sparse_tar()
+
+
+def _sparse_tar() -> bytes:
+    entry = tarfile.TarInfo("sparse")
+    entry.size, entry.type = 512, tarfile.GNUTYPE_SPARSE
+    block = bytearray(entry.tobuf(tarfile.GNU_FORMAT))
+    block[482] = 1
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block) + bytes(512) + b"x" * 512 + bytes(1024)
+
+
+def _image_seeds() -> Iterator[bytes]:
+    for style in STYLES:
+        for packing_of in (None, "gzip"):
+            image = TestImage([build_layer([file("a", b"x" * 20)]), build_layer([file("b")])], ["n:1", "m/n:2"])
+            data = docker_save([image], style, packing_of)  # type: ignore[arg-type]
+            parts = []
+            with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+                for entry in archive:
+                    found = archive.extractfile(entry) if entry.isreg() else None
+                    content = found.read()[:600] if found else entry.linkname.encode()
+                    parts += [(b"@" if entry.issym() else b" ") + entry.name.encode(), content.rstrip(b"\0")]
+            yield SEPARATOR.join(parts)
+    yield SEPARATOR.join(
+        (b" " + REPOSITORIES, b'{"a":{"b":"c"}}', b" c/json", b'{"id":"c","parent":"d"}', b" c/layer.tar", b"x")
+    )
+
+
+def _archive_seeds() -> Iterator[bytes]:
+    for path in sorted((VECTORS / "base").iterdir()):
+        yield b"\0" + path.read_bytes()[:20_000]
+    for style in STYLES:
+        for stored in (None, "gzip", "zstd"):
+            image = TestImage([build_layer([file("a", b"x" * 20)])], ["n:1", "m/n:2"])
+            data = docker_save([image, TestImage([build_layer([file("b")])], ["o:1"])], style, stored)  # type: ignore[arg-type]
+            yield b"\0" + data[: 20_000 + 40 * len(style)]
+            yield b"\0" + gzip.compress(data, mtime=0)
+            yield b"\0" + zstandard.compress(data)
+            yield b"\5behin" + data
+
+
+def _compressed_seeds() -> Iterator[bytes]:
+    data = b"abcd" * 50 + bytes(300)
+    skippable = b"\x50\x2a\x4d\x18\3\0\0\0abc"
+    checked = zstandard.ZstdCompressor(write_checksum=True).compress(data)
+    for kind, packed in enumerate((gzip.compress(data), bz2.compress(data), lzma.compress(data), skippable + checked)):
+        for step in (0, 255):
+            yield bytes((kind, step)) + packed
+            yield bytes((kind, step)) + packed + bytes(40) + packed
+    streamed = zstandard.ZstdCompressor().compressobj()
+    yield b"\3\5" + streamed.compress(data) + streamed.flush()
+
+
+def _signature_seeds() -> Iterator[bytes]:
+    def string(value: bytes) -> bytes:
+        return len(value).to_bytes(4, "big") + value
+
+    blob = b"SSHSIG\0\0\0\1" + b"".join(map(string, (b"key" * 11, b"dib", b"", b"sha512", b"sig" * 20)))
+    signature = signing.Signature(blob, b"").armored()
+    yield signature
+    yield header.encode_signature_area(signature)
+    yield header.encode_signature_area(b"")
+
+
+def _created_seeds() -> Iterator[bytes]:
+    for number, (old, new) in enumerate(
+        (
+            *(programs.versions(machine, 60, 8, 3)[:2] for machine in (programs.X86_64, programs.AARCH64)),
+            (code(1, 6000), edited(code(1, 6000), 2)),
+            (text(1, 4000), edited(text(1, 4000), 2) + SEPARATOR + text(1, 4000) + SEPARATOR),
+            (b"", text(3, 300)),
+            tuple(gzip.compress(b"%d" % k + text(5, 3000), 6, mtime=0) + SEPARATOR + text(6, 400) for k in range(2)),
+            ((VECTORS / "base" / "zip.tar").read_bytes(), (VECTORS / "base" / "other.tar").read_bytes()),
+        )
+    ):
+        for level in range(4):
+            yield joined((level * 15 + number * 4) % 60, old, new)
+
+
+_SEEDS: dict[str, Callable[[], Iterator[bytes]]] = {
+    "vcdiff_plain": _vcdiff_seeds,
+    "columns": _column_seeds,
+    "packers": _packer_seeds,
+    "sparse_difference": _sparse_seeds,
+    "modelled": _model_seeds,
+    "packings": _packing_seeds,
+    "bodies": _body_seeds,
+    "encoded": _encoder_seeds,
+    "tars": _tar_seeds,
+    "mended_tars": _tar_seeds,
+    "images": _image_seeds,
+    "created": _created_seeds,
+    "archives": _archive_seeds,
+    "compressed": _compressed_seeds,
+    "signatures": _signature_seeds,
+}

@@ -1,0 +1,59 @@
+"""The kept inputs and the seeds, one after the other: what CI does of fuzzing."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.fuzz import corpus, targets
+from tests.fuzz.bundles import Open, flipped
+
+MUTATIONS = 400  # of the vectors' bundles, in each run the same
+
+
+@pytest.mark.parametrize("name", targets.TARGETS)
+def test_seeds(name: str) -> None:
+    inputs = set(targets.seeds(name))
+    assert inputs
+    for data in inputs:
+        targets.TARGETS[name](data)
+
+
+@pytest.mark.parametrize("name", targets.TARGETS)
+def test_kept(name: str) -> None:
+    inputs = list(corpus.kept(name))
+    assert inputs
+    for data in inputs:
+        targets.TARGETS[name](data)
+
+
+@pytest.mark.parametrize("name", targets.TARGETS)
+def test_odd_inputs(name: str) -> None:
+    for data in (b"", b"\0", b"\xff", bytes(40), b"\xff" * 40, bytes(3000)):
+        targets.TARGETS[name](data)
+
+
+def test_mutated_bundles() -> None:
+    chance = random.Random(6)
+    inputs = sorted(targets.seeds("bundle"))
+    for _ in range(MUTATIONS):
+        opened = targets.opened_input(chance.choice(inputs)).mutated(chance, flipped)
+        targets.bundle(targets.bundle_input(opened))
+
+
+def test_an_opened_bundle_is_the_same_when_it_is_closed() -> None:
+    data = (targets.VECTORS / "ok" / "worked-example.dib").read_bytes()
+    opened = Open.of(data)
+    again = opened.encode()
+    assert Open.of(again) == opened
+    assert targets.made(again, checked=True) == targets.made(data, checked=True)
+    assert targets.made(opened.with_output(0, targets.made(data)).encode(), checked=True) == targets.made(data)
+
+
+def test_a_twin_that_differs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    if targets.LIBRARY is None:
+        pytest.skip("the native library is not built here")
+    monkeypatch.setattr(targets.numbers.Numbers, "number", lambda self: self.byte())
+    with pytest.raises(targets.BrokenError):
+        targets.columns(targets.numbers.number(300))
