@@ -115,7 +115,7 @@
   function draw() {
     const all = printing ? Math.min(chosen.length, PRINTED) : chosen.length;
     const first = printing ? 0 : Math.max(0, Math.min(Math.floor(box.scrollTop / ROW), all) - SPARE);
-    const last = printing ? all : Math.min(all, first + Math.ceil(box.clientHeight / ROW) + 2 * SPARE);
+    const last = printing ? all : Math.min(all, first + Math.ceil(Math.max(box.clientHeight, 550) / ROW) + 2 * SPARE);
     const rows = [];
     if (first) rows.push(gap(first));
     for (let at = first; at < last; at += 1) rows.push(line(chosen[at], at));
@@ -210,7 +210,7 @@
   }
   function few(items, w, h) {  // what would be too small to see is one area
     const total = items.reduce((sum, item) => sum + item.bytes, 0);
-    const cut = items.findIndex((item, i) => i >= 40 || (item.bytes * w * h) / total < 150);
+    const cut = items.findIndex((item, i) => i >= 30 || (item.bytes * w * h) / total < 250);
     if (cut < 0 || cut >= items.length - 1) return items;
     const bytes = items.slice(cut).reduce((sum, item) => sum + item.bytes, 0);
     return [...items.slice(0, cut), { name: `${number.format(items.length - cut)} smaller`, bytes, kids: new Map(), row: -1 }];
@@ -246,22 +246,23 @@
     const width = area.clientWidth || 1000, height = area.clientHeight || 416, found = [];
     const open = (names) => () => { write({ at: [...at, ...names] }); area.querySelector("button")?.focus(); };
     const look = (item) => (item.row < 0 ? null : () => { write({ q: path[item.row] }); $("q").focus(); });
-    squares(few(kids(node), width, height), 0, 0, width, height).forEach(([item, x, y, w, h], i) => {
-      const [names, inner] = single(item), name = names.join("/"), colour = "c" + (i % 7);
-      const full = [...at, ...names].join("/");
-      if (!inner.kids.size) {
-        found.push(cell(name, full, item.bytes, root.bytes, [x, y, w, h], item.row < 0 ? "" : colour, look(item)));
-        return;
-      }
-      found.push(cell(name, full, item.bytes, root.bytes, [x, y, w, h], colour + " group", open(names)));
-      if (w < 60 || h < 44) return;
-      const inside = few(kids(inner), w - 6, h - 22);
-      for (const [kid, kx, ky, kw, kh] of squares(inside, x + 3, y + 19, w - 6, h - 22)) {
-        const [deeper, end] = single(kid), label = deeper.join("/");
-        const action = end.kids.size ? open([...names, ...deeper]) : look(kid) || open(names);
-        found.push(cell(label, `${full}/${label}`, kid.bytes, root.bytes, [kx, ky, kw, kh], colour, action));
-      }
-    });
+    // Colours tell apart what is side by side; where one takes nearly all, what is in it gets colours of its own.
+    const fill = (parent, names, [x, y, w, h], colour) => {
+      const items = few(kids(parent), w, h), own = !colour;
+      squares(items, x, y, w, h).forEach(([item, kx, ky, kw, kh], i) => {
+        // a layer or a file type is no folder, to be one with what it holds
+        const apart = parent === root && state.by !== "folder";
+        const [more, inner] = apart ? [[item.name], item] : single(item), way = [...names, ...more], label = more.join("/");
+        const action = inner.kids.size ? open(way) : look(inner);
+        const room = kw >= 60 && kh >= 44 && inner.kids.size;
+        const alone = room && own && item.bytes > 0.6 * parent.bytes;
+        const shade = alone || (inner.row < 0 && !inner.kids.size) ? "" : colour || "c" + (i % 7);
+        const full = [...at, ...way].join("/"), name = shade + (room ? " group" : "");
+        found.push(cell(label, full, item.bytes, root.bytes, [kx, ky, kw, kh], name, action));
+        if (room) fill(inner, way, [kx + 3, ky + 19, kw - 6, kh - 22], shade);
+      });
+    };
+    fill(node, [], [0, 0, width, height], "");
     area.replaceChildren(...found);
     const steps = [];
     ["all", ...at].forEach((name, i) => {

@@ -95,7 +95,7 @@ def _data(page: Page) -> str:
 def _short(path: bytes) -> str:
     """Return enough of a layer's name to tell it from others: those in archives are digests."""
     parts = [part for part in path.split(b"/") if part not in (b"layer.tar", b"blobs", b"sha256")]
-    return terminal.escape(parts[-1].removesuffix(b".tar") if parts else path)[:12]
+    return terminal.escape(parts[-1].removesuffix(b".tar") if parts else path)[:8]
 
 
 def _changes(page: Page) -> Iterator[str]:
