@@ -18,6 +18,7 @@ from dibundle.image.model import Image
 from dibundle.image.reader import read_images
 from dibundle.match.base import REGULAR, Layer
 from dibundle.match.images import StoredBlob, inflate_all, read_blobs
+from dibundle.packages import SIZE_LIMIT, Inventory, Package, changed, inventory
 from dibundle.progress import Progress, Silent
 from dibundle.report import Line
 
@@ -46,6 +47,7 @@ class Changes:
     lines: list[Line]
     same: int
     settings: list[Setting]
+    packages: list[Package]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ def compare(old: Archive, new: Archive, tmp: str | None = None, progress: Progre
             lines=lines,
             same=len(after.tree) - sum(line.operation != "delete" for line in lines),
             settings=list(_settings(before.config, after.config)),
+            packages=changed(_packages(before.tree), _packages(after.tree)),
         )
 
 
@@ -176,6 +179,16 @@ def _change(before: _Node, after: _Node) -> str | None:
     if before.kind != after.kind or before.metadata() != after.metadata():
         return "mode"
     return "time" if before.time() != after.time() else None
+
+
+def _packages(tree: Tree) -> Inventory:
+    def read(path: bytes) -> bytes | None:
+        node = tree[path]
+        if node.kind != REGULAR[0] or node.entry.size > SIZE_LIMIT:
+            return None
+        return node.layer.source.read_at(node.entry.content, node.entry.size)
+
+    return inventory(tree.keys(), read)
 
 
 def _flat(config: StoredBlob | None) -> dict[str, str]:

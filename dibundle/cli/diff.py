@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import asdict
 from itertools import islice
 
 import click
@@ -18,6 +19,7 @@ from dibundle.image.model import Image
 from dibundle.report import Line
 
 _TOP = 10
+_PACKAGES = 20
 
 
 @click.command("diff", short_help="Show what changed between two images, without making a bundle.")
@@ -39,7 +41,7 @@ def command(
     tmp: str | None,
     console: Console,
 ) -> None:
-    """Show what changed from the image in OLD to the one in NEW: paths, their sizes, and settings of the config.
+    """Show what changed from the image in OLD to the one in NEW: paths, sizes, packages, and the config.
 
     \b
         dib diff old.tar new.tar
@@ -79,6 +81,13 @@ def _summary(old: str, new: str, changes: Changes) -> Iterator[str]:
         yield "config"
     for setting in changes.settings:
         yield f"  {terminal.escape(setting.key)}: {_value(setting.old)} -> {_value(setting.new)}"
+    if changes.packages:
+        yield "packages"
+    for package in changes.packages[:_PACKAGES]:
+        versions = f"{_version(package.old)} -> {_version(package.new)}"
+        yield f"  {package.manager:5} {terminal.escape(package.name)}: {versions}"
+    if len(changes.packages) > _PACKAGES:
+        yield f"  and {len(changes.packages) - _PACKAGES:,} more (see --json)"
     largest = sorted((line for line in changes.lines if line.operation != "time"), key=lambda line: -(line.size or 0))
     if any(line.size for line in largest):
         yield "largest changes (see --list, --tree)"
@@ -103,6 +112,10 @@ def _value(value: str | None) -> str:
     return "(not set)" if value is None else terminal.escape(value)
 
 
+def _version(version: str | None) -> str:
+    return "(none)" if version is None else terminal.escape(version)
+
+
 def _document(changes: Changes) -> Document:
     return {
         "old": _image_json(changes.old),
@@ -112,6 +125,7 @@ def _document(changes: Changes) -> Document:
             operation: {"count": count, "size": size} for operation, (count, size) in _totals(changes.lines).items()
         },
         "config": [_setting_json(setting) for setting in changes.settings],
+        "packages": [asdict(package) for package in changes.packages],
     }
 
 

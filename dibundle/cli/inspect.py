@@ -65,7 +65,9 @@ def command(
         if several and show and target is None:
             choose_target(reader.manifest, ApplyOptions())  # says which there are
         number = choose_target(reader.manifest, ApplyOptions(target=target)) if target or not several else None
-        lines = _lines(reader, number or 0, opened, stack, tmp, given=bool(bases)) if number is not None else []
+        lines = (
+            lines_with_base(reader, number or 0, opened, stack, tmp, given=bool(bases)) if number is not None else []
+        )
     document = _document(reader)
     if number is not None:
         document["top"] = [listing.line_json(line) for line in listing.top(lines, _TOP)]
@@ -85,7 +87,7 @@ def command(
     console.answer("dib.inspect/1", document, *text)
 
 
-def _lines(
+def lines_with_base(
     reader: BundleReader, number: int, opened: Sources, stack: ExitStack, tmp: str | None, *, given: bool
 ) -> list[Line]:
     """Return the lines of a target, with a base's help where there is one; one that is ``given`` must be it."""
@@ -133,7 +135,7 @@ def _summary(name: str, reader: BundleReader, lines: list[Line]) -> Iterator[str
     else:
         yield "needs  no base"
     yield "signed " + (
-        f"by {_signer(reader) or 'what this dib does not know'}, not checked" if reader.signature else "no"
+        f"by {signer(reader) or 'what this dib does not know'}, not checked" if reader.signature else "no"
     )
     yield "bytes"
     stored_manifest = reader.size - sum(frame.stored for frame in manifest.frames)
@@ -148,7 +150,7 @@ def _summary(name: str, reader: BundleReader, lines: list[Line]) -> Iterator[str
         yield f"  {line.stored:>12,}  {share:5.1f} %  {line.operation} {terminal.escape(line.path or b'')}"
 
 
-def _signer(reader: BundleReader) -> str | None:
+def signer(reader: BundleReader) -> str | None:
     """Return the key that a bundle says it is signed by; None where its signature is none."""
     try:
         return Signature.parse(reader.signature).fingerprint
@@ -167,7 +169,7 @@ def _document(reader: BundleReader) -> Document:
     return {
         "size": reader.size,
         "signed": bool(reader.signature),
-        "signed_by": _signer(reader) if reader.signature else None,
+        "signed_by": signer(reader) if reader.signature else None,
         "header_sha256": digest.text(digest.sha256(reader.header_bytes)),
         "targets": documents.targets(manifest),
         "base": {

@@ -84,7 +84,7 @@ def table(lines: Sequence[Line], *, stored: bool) -> Iterator[str]:
         yield (
             f"{line.operation:9} {_number(line.old_size):>13} {_number(line.size):>13} "
             + (f"{cost:>11} " if stored else "")
-            + f" {_path(line)}"
+            + f" {path_text(line)}"
         )
 
 
@@ -180,7 +180,8 @@ def _number(value: int | None) -> str:
     return f"{value:,}" if value is not None else ""
 
 
-def _path(line: Line) -> str:
+def path_text(line: Line) -> str:
+    """Return a line's path, or what there is to say instead."""
     if line.path is not None:
         return terminal.escape(line.path)
     if line.operation == "keep":

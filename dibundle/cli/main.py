@@ -27,6 +27,7 @@ _COMMANDS = {
     "load": ("load", "Apply a bundle straight into an engine and check that the image is there."),
     "inspect": ("inspect", "Show what a bundle needs, what it makes and where its bytes go."),
     "diff": ("diff", "Show what changed between two images, without making a bundle."),
+    "report": ("report", "Write a page that shows where a bundle's bytes go."),
     "merge": ("merge", "Make one bundle of several that build on each other."),
     "have": ("have", "List the layers that are here, for a sender who has the images."),
     "verify": ("verify", "Check a bundle, alone or by a full rebuild that is thrown away."),

@@ -93,7 +93,8 @@ def find(source: bytes, target: bytes, *, all_of_it: bool = False) -> Covers:
         import hdiffpatch
     except ImportError as error:
         raise DibError(
-            "the cover and vcdiff codecs need hdiffpatch, which is not installed", hint="pip install hdiffpatch"
+            "the cover and vcdiff codecs need hdiffpatch, which is not installed",
+            hint="install dib whole: pip install dibundle; or create with level 1 to 3",
         ) from error
     if all_of_it:
         return _search(hdiffpatch.diff, source, target)

@@ -75,6 +75,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Pair, Path], list[object]]]] = {
     "inspect --layers": ("dib.inspect/1", lambda p, t: ["inspect", "--layers", p.alone]),
     "diff": ("dib.diff/1", lambda p, t: ["diff", p.base, p.target]),
     "diff --tree": ("dib.diff/1", lambda p, t: ["diff", "--tree", p.base, p.target]),
+    "report": ("dib.report/1", lambda p, t: ["report", p.bundle, "--base", p.base, "-o", t / "o.html"]),
     "verify": ("dib.verify/1", lambda p, t: ["verify", p.bundle]),
     "verify --base": ("dib.verify/1", lambda p, t: ["verify", p.bundle, "--base", p.base]),
     "wrap": (

@@ -1,0 +1,150 @@
+"""A bundle as one page of HTML that fetches nothing: its policy lets only its own style and script run.
+
+Names come from archives. They are escaped twice: control and bidi characters become text (``\\x1b``), and what HTML and
+the end of a script would take for markup becomes entities, or JSON's escapes.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from string import Template
+from typing import Final
+
+from dibundle.changes import Changes
+from dibundle.cli import listing, terminal
+from dibundle.report import Line, layers_of
+
+_UNSHOWN: Final = frozenset({"keep", "member"})
+_OUTSIDE: Final = "outside of layers"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What a page tells; ``kinds`` are (what, stored, decoded), ``stored`` the bytes of the whole bundle."""
+
+    title: str
+    facts: Sequence[tuple[str, str]]
+    stored: int
+    kinds: Sequence[tuple[str, int, int]]
+    lines: Sequence[Line]
+    changes: Changes | None = None
+    note: str = ""
+    """Why there are no changes, where there are none."""
+
+
+def build(page: Page) -> bytes:
+    """Return a page; the same for the same."""
+    style, script = _part("page.css"), _part("page.js")
+    policy = (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none';"
+        " form-action 'none'"
+    )
+    text = Template(_part("page.html")).substitute(
+        policy=policy,
+        title=_text(page.title),
+        style=style,
+        script=script,
+        facts="\n".join(f"<dt>{_text(key)}</dt><dd>{_text(value)}</dd>" for key, value in page.facts),
+        changes="\n".join(_changes(page)),
+        kinds="\n".join(_kinds(page)),
+        data=_data(page),
+    )
+    return text.encode()
+
+
+def _part(name: str) -> str:
+    return Path(__file__).with_name(name).read_text("utf-8")
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(sha256(text.encode()).digest()).decode()
+
+
+def _text(value: str | bytes) -> str:
+    return html.escape(terminal.escape(value))
+
+
+def _data(page: Page) -> str:
+    """Return what the script shows, column by column: small, and quick to parse."""
+    rows = [line for line in page.lines if line.operation not in _UNSHOWN or line.stored]
+    found = {layer.path: number for number, layer in enumerate(layers_of(page.lines))}
+    names = [f"layer {number + 1} ({_short(path)})" for path, number in found.items()]
+    # what other targets of the bundle take is here too, and what rounding left
+    rest = page.stored - sum(line.stored for line in rows)
+    value = {
+        "operations": listing.OPERATIONS,
+        "layers": [*names, _OUTSIDE],
+        "op": [listing.OPERATIONS.index(line.operation) for line in rows],
+        "layer": [found.get(line.layer, len(names)) if line.layer else len(names) for line in rows],
+        "path": [listing.path_text(line) for line in rows],
+        "old": [line.old_size for line in rows],
+        "size": [line.size for line in rows],
+        "stored": [line.stored for line in rows],
+        "rest": [["(header, manifest and the rest)", max(rest, 0)]],
+    }
+    text = json.dumps(value, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _short(path: bytes) -> str:
+    """Return enough of a layer's name to tell it from others: those in archives are digests."""
+    parts = [part for part in path.split(b"/") if part not in (b"layer.tar", b"blobs", b"sha256")]
+    return terminal.escape(parts[-1].removesuffix(b".tar") if parts else path)[:8]
+
+
+def _changes(page: Page) -> Iterator[str]:
+    yield '<section aria-labelledby="changed"><h2 id="changed">What changed between the images</h2>'
+    if page.changes is None:
+        yield f"<p>{_text(page.note)}</p></section>"
+        return
+    changes = page.changes
+    yield "<h3>Config</h3>"
+    rows = [(item.key, item.old, item.new) for item in changes.settings]
+    yield from _table(("Setting",), (((key,), old, new) for key, old, new in rows), len(rows), "The same.")
+    yield f"<h3>Packages ({len(changes.packages):,})</h3>"
+    yield from _table(
+        ("From", "Package"),
+        (((item.manager, item.name), item.old, item.new) for item in changes.packages),
+        len(changes.packages),
+        "No change in what dpkg, apk, rpm, pip and npm keep about themselves.",
+    )
+    yield "</section>"
+
+
+def _table(
+    heads: Sequence[str], rows: Iterable[tuple[Sequence[str], str | None, str | None]], count: int, empty: str
+) -> Iterator[str]:
+    if not count:
+        yield f"<p>{_text(empty)}</p>"
+        return
+    yield '<div class="scroll"><table class="plain"><thead><tr>'
+    yield "".join(f'<th scope="col">{_text(head)}</th>' for head in (*heads, "Before", "After"))
+    yield "</tr></thead><tbody>"
+    for names, old, new in rows:
+        cells = "".join(f"<td>{_text(name)}</td>" for name in names)
+        yield f"<tr>{cells}<td{_versions(old, 'old')}</td><td{_versions(new, 'new')}</td></tr>"
+    yield "</tbody></table></div>"
+
+
+def _versions(value: str | None, name: str) -> str:
+    return ' class="none">none' if value is None else f' class="{name}">{_text(value)}'
+
+
+def _kinds(page: Page) -> Iterator[str]:
+    yield '<section aria-labelledby="kinds"><h2 id="kinds">Kinds of bytes</h2>'
+    yield '<div class="scroll"><table class="plain"><thead><tr><th scope="col">What</th>'
+    yield "".join(f'<th scope="col" class="number">{head}</th>' for head in ("Stored", "Share", "Makes"))
+    yield "</tr></thead><tbody>"
+    rest = page.stored - sum(stored for _, stored, _ in page.kinds)
+    for kind, stored, made in [*page.kinds, ("header and manifest", rest, 0)]:
+        share = f"{100 * stored / page.stored:.1f} %"
+        cells = (f"{stored:,}", share, f"{made:,}" if made else "")
+        numbers = "".join(f'<td class="number">{cell}</td>' for cell in cells)
+        yield f"<tr><td>{_text(kind)}</td>{numbers}</tr>"
+    yield "</tbody></table></div></section>"

@@ -1,0 +1,139 @@
+"""``dib report``."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from pathlib import PurePath
+
+import click
+
+from dibundle import digest
+from dibundle.applying import ApplyOptions, apply, choose_target
+from dibundle.archive.opener import from_fd
+from dibundle.archive.readat import Spool, Stream
+from dibundle.bundle.manifest import AboutImage
+from dibundle.bundle.reader import BundleReader
+from dibundle.changes import Changes, compare
+from dibundle.cli import documents, page, registries, terminal
+from dibundle.cli.console import Console
+from dibundle.cli.console import options as console_options
+from dibundle.cli.inspect import lines_with_base, signer
+from dibundle.cli.sources import Sources, one_bundle, one_stream, open_sources
+from dibundle.destination import Destination
+from dibundle.errors import ArchiveError
+from dibundle.report import Line, stored_by_kind
+
+_PIECE = 1 << 20
+_WITHOUT_BASE = "Give --base to see this: the image that the bundle makes is then rebuilt and compared with it."
+
+
+@click.command("report", short_help="Write a page that shows where a bundle's bytes go.")
+@click.argument("bundle", metavar="BUNDLE")
+@click.option("-o", "--output", default="-", metavar="FILE", help="Write there, whole or not at all. Default: stdout.")
+@click.option("--target", metavar="NAME", help="Which one to show, of a bundle that makes several archives.")
+@click.option("--base", "bases", multiple=True, metavar="BASE", help="Tell every path and what changed in the image.")
+@registries.insecure
+@click.option("--tmp", metavar="DIR", help="Where temporary files go.")
+@console_options()
+def command(
+    bundle: str, output: str, target: str | None, bases: tuple[str, ...], tmp: str | None, console: Console
+) -> None:
+    """Write one page of HTML about BUNDLE: a map of its bytes, its paths, and what changed between the images.
+
+    \b
+        dib report update.dib -o report.html
+        dib report update.dib --base old.tar -o report.html
+
+    The page is whole in itself: it fetches nothing, and works where there is no network. With --base, the image is
+    rebuilt into a temporary file and compared with the one in the first base: settings of its config and packages.
+    """
+    with ExitStack() as stack:
+        destination = Destination(output)
+        console.keep_stdout(destination)
+        opened = open_sources([bundle, *bases], stack, tmp=tmp)
+        opened.refuse_overwriting(destination)
+        opened.ask_engines()  # for all of the base: what the bundle does not use may have changed too
+        kept = _keep(opened, stack, tmp)
+        reader = one_bundle(opened)
+        number = choose_target(reader.manifest, ApplyOptions(target=target))
+        lines = lines_with_base(reader, number, opened, stack, tmp, given=bool(bases))
+        changes, note = None, _WITHOUT_BASE
+        if bases:
+            opened.bundles = [(opened.bundles[0][0], Stream(kept))]
+            changes, note = _changes(opened, ApplyOptions(target=target, tmp=tmp), stack, console)
+        content = page.build(_page(bundle, reader, number, lines, changes, note))
+        with destination:
+            destination.write(content)
+    shown = sum(line.operation not in ("keep", "member") for line in lines)
+    console.result(
+        "dib.report/1",
+        {
+            **documents.name("bundle", bundle),
+            **documents.name("output", destination.name),
+            "size": len(content),
+            "sha256": digest.text(digest.sha256(content)),
+            "paths": shown,
+            "compared": changes is not None,
+        },
+    )
+    console.say(f"{terminal.escape(destination.name)}: {shown:,} paths, {terminal.human(len(content))}")
+
+
+def _keep(opened: Sources, stack: ExitStack, tmp: str | None) -> Spool:
+    """Make a bundle that is read twice one that can be: it may come from a pipe."""
+    stream, spool = one_stream(opened), stack.enter_context(closing(Spool(tmp)))
+    while piece := stream.read(_PIECE):
+        spool.write(piece)
+    name = opened.bundles[0][0]
+    opened.sizes[name] = spool.size
+    opened.bundles = [(name, Stream(spool))]
+    return spool
+
+
+def _changes(opened: Sources, options: ApplyOptions, stack: ExitStack, console: Console) -> tuple[Changes | None, str]:
+    """Rebuild the image and compare it with the first base's; where that cannot be, say why."""
+    made = stack.enter_context(closing(Spool(options.tmp)))
+    apply(opened.archives, one_bundle(opened), made.write, options, console.progress)
+    try:
+        new = stack.enter_context(from_fd(made.start(), "the image that the bundle makes", spool_dir=options.tmp))
+        return compare(opened.archives[0], new, options.tmp, console.progress), ""
+    except ArchiveError as error:
+        return None, f"Not compared: {error.message}."
+
+
+def _page(
+    name: str, reader: BundleReader, number: int, lines: list[Line], changes: Changes | None, note: str
+) -> page.Page:
+    manifest = reader.manifest
+    target = manifest.targets[number]
+    about = manifest.about
+    facts = [("Bundle", f"{terminal.human(reader.size)}, {terminal.times(target.size, reader.size)}")]
+    facts += [("Makes", _image(image)) for image in (about.targets[number] if about else ())]
+    facts.append(("", f"{terminal.human(target.size)}, {digest.text(target.digest)}"))
+    if len(manifest.targets) > 1:
+        facts.append(("", f"target {number + 1} of {len(manifest.targets)}; the map shows the others as the rest"))
+    facts += [("Needs", _image(image)) for image in (about.bases if about else ())]
+    if not manifest.objects:
+        facts.append(("Needs", "no base"))
+    signed = f"by {signer(reader) or 'what this dib does not know'}, not checked" if reader.signature else "no"
+    facts.append(("Signed", signed))
+    kept = [line for line in lines if line.operation == "keep"]
+    if any(line.path is not None for line in kept):
+        facts.append(("As in the base", f"{len(kept):,} paths, {terminal.human(sum(line.size or 0 for line in kept))}"))
+    elif kept:
+        facts.append(("As in the base", terminal.human(sum(line.count for line in kept))))
+    shown = "stdin" if name == "-" else PurePath(name).name
+    return page.Page(
+        title=f"{shown}: what is in this bundle",
+        facts=facts,
+        stored=reader.size,
+        kinds=stored_by_kind(manifest),
+        lines=lines,
+        changes=changes,
+        note=note,
+    )
+
+
+def _image(image: AboutImage) -> str:
+    names = ", ".join(image.names) or "(no name)"
+    return f"{names}  {digest.text(image.id) if len(image.id) == digest.SIZE else '(no config)'}"

@@ -1,0 +1,163 @@
+"""Which packages a file tree says are installed: what dpkg, apk, rpm, pip and npm keep about them.
+
+It is read for display alone: what cannot be read is left out. Of rpm it is the database of SQLite, which Fedora and
+RHEL have since 2020; older ones in Berkeley DB and SUSE's ndb are not read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from email.parser import BytesHeaderParser
+from typing import Final
+
+SIZE_LIMIT: Final = 256 << 20
+"""Larger files are not looked at; a database of a large installation has some 100 MB."""
+
+Inventory = Mapping[tuple[str, str], Collection[str]]
+"""The versions by manager and name; of npm several may be there side by side."""
+
+_NAME, _VERSION, _RELEASE, _EPOCH = 1000, 1001, 1002, 1003
+_INT32, _STRING, _I18N = 4, 6, 9
+_SEPARATORS = re.compile("[-_.]+")
+_FIELDS = re.compile(rb"^(Package|Version|Status|P|V)[ \t]*:[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """A package that changed: its versions, None where it is not there."""
+
+    manager: str
+    name: str
+    old: str | None
+    new: str | None
+
+
+def inventory(paths: Collection[bytes], read: Callable[[bytes], bytes | None]) -> Inventory:
+    """Return what is installed in a tree of these paths; ``read`` returns a file's content, None where it has none."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for path in paths:
+        reader = _reader(path)
+        content = read(path) if reader else None
+        if reader and content is not None:
+            manager, parse = reader
+            for name, version in parse(content):
+                found.setdefault((manager, name), set()).add(version)
+    return found
+
+
+def changed(old: Inventory, new: Inventory) -> list[Package]:
+    """Return the packages that differ, by manager and name."""
+    return [
+        Package(manager=key[0], name=key[1], old=_text(old.get(key)), new=_text(new.get(key)))
+        for key in sorted(old.keys() | new.keys())
+        if _text(old.get(key)) != _text(new.get(key))
+    ]
+
+
+def _text(versions: Collection[str] | None) -> str | None:
+    return ", ".join(sorted(versions)) if versions else None
+
+
+_Parse = Callable[[bytes], Iterator[tuple[str, str]]]
+
+
+def _reader(path: bytes) -> tuple[str, _Parse] | None:
+    """Return what keeps this file, and how it is read."""
+    folder, _, name = path.rpartition(b"/")
+    if path == b"var/lib/dpkg/status" or (folder == b"var/lib/dpkg/status.d" and not name.endswith(b".md5sums")):
+        return "dpkg", _dpkg
+    if name == b"installed" and folder in (b"lib/apk/db", b"usr/lib/apk/db"):
+        return "apk", _apk
+    if name == b"rpmdb.sqlite" and folder in (b"var/lib/rpm", b"usr/lib/sysimage/rpm", b"usr/share/rpm"):
+        return "rpm", _rpm
+    if (name == b"METADATA" and folder.endswith(b".dist-info")) or (
+        name == b"PKG-INFO" and folder.endswith(b".egg-info")
+    ):
+        return "pip", _pip
+    if name == b"package.json" and _is_npm_package(folder):
+        return "npm", _npm
+    return None
+
+
+def _is_npm_package(folder: bytes) -> bool:
+    """Whether it is a package's own folder, not one within it: node_modules/NAME or node_modules/@SCOPE/NAME."""
+    parts = folder.split(b"/")
+    scoped = len(parts) > 2 and parts[-2].startswith(b"@")
+    return len(parts) > 1 and parts[-3 if scoped else -2] == b"node_modules"
+
+
+def _stanzas(content: bytes) -> Iterator[dict[bytes, str]]:
+    for stanza in content.split(b"\n\n"):
+        yield {key: value.decode("utf-8", "replace") for key, value in _FIELDS.findall(stanza)}
+
+
+def _dpkg(content: bytes) -> Iterator[tuple[str, str]]:
+    for fields in _stanzas(content):
+        # distroless images keep no Status: what is there is installed
+        if fields.get(b"Status", "ok installed").endswith(" installed") and {b"Package", b"Version"} <= fields.keys():
+            yield fields[b"Package"], fields[b"Version"]
+
+
+def _apk(content: bytes) -> Iterator[tuple[str, str]]:
+    for fields in _stanzas(content):
+        if {b"P", b"V"} <= fields.keys():
+            yield fields[b"P"], fields[b"V"]
+
+
+def _pip(content: bytes) -> Iterator[tuple[str, str]]:
+    fields = BytesHeaderParser().parsebytes(content)
+    if "Name" in fields and "Version" in fields:
+        yield _SEPARATORS.sub("-", str(fields["Name"])).lower(), str(fields["Version"])
+
+
+def _npm(content: bytes) -> Iterator[tuple[str, str]]:
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        return
+    name, version = (value.get(key) for key in ("name", "version")) if isinstance(value, dict) else (None, None)
+    if isinstance(name, str) and isinstance(version, str):
+        yield name, version
+
+
+def _rpm(content: bytes) -> Iterator[tuple[str, str]]:
+    try:
+        import sqlite3
+    except ImportError:  # Pythons are built without it, too
+        return
+    # a database that was last written with a journal beside it says so here, and would not open without one
+    plain = content[:18] + b"\1\1" + content[20:]
+    database = sqlite3.connect(":memory:")
+    try:
+        database.deserialize(plain)
+        database.execute("PRAGMA trusted_schema = OFF")
+        tables = database.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'Packages'")
+        if tables.fetchone()[0]:
+            for (blob,) in database.execute("SELECT blob FROM Packages"):
+                if isinstance(blob, bytes):
+                    yield from _rpm_header(blob)
+    except sqlite3.Error:
+        return
+    finally:
+        database.close()
+
+
+def _rpm_header(blob: bytes) -> Iterator[tuple[str, str]]:
+    """Read a header: the numbers of entries and of data bytes, entries (tag, type, offset, count), data."""
+    if len(blob) < 8:
+        return
+    entries, size = struct.unpack_from(">II", blob)
+    data = blob[8 + 16 * entries :][:size]
+    found: dict[int, str] = {}
+    for at in range(8, min(8 + 16 * entries, len(blob) - 15), 16):
+        tag, kind, offset, _ = struct.unpack_from(">IIII", blob, at)
+        if tag in (_NAME, _VERSION, _RELEASE) and kind in (_STRING, _I18N):
+            found[tag] = data[offset:].split(b"\0", 1)[0].decode("utf-8", "replace")
+        elif tag == _EPOCH and kind == _INT32 and offset + 4 <= len(data):
+            found[tag] = f"{struct.unpack_from('>I', data, offset)[0]}:"
+    if {_NAME, _VERSION, _RELEASE} <= found.keys():
+        yield found[_NAME], f"{found.get(_EPOCH, '')}{found[_VERSION]}-{found[_RELEASE]}"
