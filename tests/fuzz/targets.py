@@ -22,6 +22,7 @@ from typing import Any
 
 import msgpack
 import zstandard
+from dibundle.image.objects import contents
 
 from dibundle import applying, compression, report, signing
 from dibundle.archive import tar
@@ -41,7 +42,6 @@ from dibundle.errors import ArchiveError, DibError
 from dibundle.image import forms
 from dibundle.image import reader as image_reader
 from dibundle.image.legacy import REPOSITORIES
-from dibundle.image.objects import contents
 from dibundle.native.library import LIBRARY
 from tests.builders import STYLES, TestImage, build_layer, docker_save, file
 from tests.content import code, edited, text
