@@ -47,6 +47,7 @@ from tests.builders import STYLES, TestImage, build_layer, docker_save, file
 from tests.content import code, edited, text
 from tests.delta import programs
 from tests.fuzz.bundles import Open, closed
+from tests.image.contents import contents
 
 VECTORS = Path(__file__).parents[2] / "spec" / "vectors"
 LARGEST = 1 << 17  # bytes that a codec is asked to make: larger ones are for the vectors, and take the time of hundreds
