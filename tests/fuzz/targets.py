@@ -22,7 +22,6 @@ from typing import Any
 
 import msgpack
 import zstandard
-from dibundle.image.objects import contents
 
 from dibundle import applying, compression, report, signing
 from dibundle.archive import tar
