@@ -10,7 +10,8 @@ from dibundle import digest
 from dibundle.applying import apply
 from dibundle.archive.opener import open_archive
 from dibundle.bundle import constants, writer
-from dibundle.bundle.header import Header, encode_signature_area
+from dibundle.bundle.constants import MAX_SIGNATURE
+from dibundle.bundle.header import Header, encode_signature_area, signature_length
 from dibundle.bundle.manifest import Frame, Manifest, Range
 from dibundle.bundle.program import Columns
 from dibundle.bundle.reader import BundleReader
@@ -303,3 +304,10 @@ def test_a_zstd_bomb_in_place_of_the_manifest_is_refused():
     header = Header(stored=len(bomb), size=1000, digest=digest.sha256(bomb))
     with pytest.raises(BundleError, match="declares"):
         BundleReader(io.BytesIO(header.encode() + encode_signature_area(b"") + bomb))
+
+
+def test_a_signature_area_has_a_limit() -> None:
+    """A vector would take a megabyte."""
+    assert signature_length(MAX_SIGNATURE.to_bytes(4, "little")) == MAX_SIGNATURE
+    with pytest.raises(BundleError, match="signature area of 1048577 bytes"):
+        signature_length((MAX_SIGNATURE + 1).to_bytes(4, "little"))
