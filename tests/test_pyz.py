@@ -170,3 +170,22 @@ def test_what_is_in_it(pyz: Path):
     assert not [name for name in names if "hdiffpatch" in name or name.endswith((".pyc", ".c"))]
     assert len([name for name in names if "licen" in name.lower()]) >= 4
     assert pyz.stat().st_size < 12_000_000
+
+
+def test_on_aarch64(pyz: Path, pair: Path, tmp_path: Path):
+    """Debian's own Python for that architecture in a folder, run by an emulator."""
+    needs.programs("qemu-aarch64", "mmdebstrap")
+    root = tmp_path / "root"
+    command = ["mmdebstrap", "--arch=arm64", "--variant=extract", "--include=base-files,python3", "trixie", root]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("Debian's archive cannot be reached")
+    if not (root / "lib").exists():
+        (root / "lib").symlink_to("usr/lib")
+    (python,) = root.glob("usr/bin/python3.[0-9]*")
+    emulated = ["qemu-aarch64", "-L", root, python, "-I", "-S", pyz]
+    env = {"PATH": os.defpath, "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [*emulated, "apply", pair / "a.tar", pair / "out.dib"], env=env, capture_output=True, check=False
+    )
+    assert done.stdout == (pair / "b.tar").read_bytes(), done.stderr
+    assert cache(tmp_path).name.endswith("-aarch64-linux-gnu")
