@@ -188,6 +188,8 @@ def path_text(line: Line) -> str:
         return f"({terminal.human(line.count)} as in the base)"
     if line.operation == "mode":
         return f"({line.count:,} {'entry' if line.count == 1 else 'entries'})"
+    if line.operation == "packed":
+        return "(how the layer is compressed)"
     if line.operation == "raw":
         return "(bytes outside of files)"
     return "(a name that the bundle does not tell)"

@@ -93,7 +93,6 @@
   function gap(count) {
     const row = make("tr", "gap"), cell = make("td");
     row.setAttribute("aria-hidden", "true");
-    cell.colSpan = COLUMNS.length;
     cell.style.height = count * ROW + "px";
     row.append(cell);
     return row;

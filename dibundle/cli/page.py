@@ -79,9 +79,9 @@ def _data(page: Page) -> str:
     rest = page.stored - sum(line.stored for line in rows)
     value = {
         "operations": listing.OPERATIONS,
-        "layers": [*names, _OUTSIDE],
+        "layers": [*names, _OUTSIDE, ""],
         "op": [listing.OPERATIONS.index(line.operation) for line in rows],
-        "layer": [found.get(line.layer, len(names)) if line.layer else len(names) for line in rows],
+        "layer": [_number(found, line) for line in rows],
         "path": [listing.path_text(line) for line in rows],
         "old": [line.old_size for line in rows],
         "size": [line.size for line in rows],
@@ -90,6 +90,13 @@ def _data(page: Page) -> str:
     }
     text = json.dumps(value, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _number(layers: dict[bytes, int], line: Line) -> int:
+    """Return which of the layers a line is in; behind them come what is outside, and what is gone and so in none."""
+    if line.operation == "delete":
+        return len(layers) + 1
+    return layers.get(line.layer, len(layers)) if line.layer else len(layers)
 
 
 def _short(path: bytes) -> str:

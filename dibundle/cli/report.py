@@ -119,7 +119,8 @@ def _page(
     facts.append(("Signed", signed))
     kept = [line for line in lines if line.operation == "keep"]
     if any(line.path is not None for line in kept):
-        facts.append(("As in the base", f"{len(kept):,} paths, {terminal.human(sum(line.size or 0 for line in kept))}"))
+        count = "1 path" if len(kept) == 1 else f"{len(kept):,} paths"
+        facts.append(("As in the base", f"{count}, {terminal.human(sum(line.size or 0 for line in kept))}"))
     elif kept:
         facts.append(("As in the base", terminal.human(sum(line.count for line in kept))))
     shown = "stdin" if name == "-" else PurePath(name).name
