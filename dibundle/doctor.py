@@ -56,7 +56,7 @@ def checks(tmp: str | None = None) -> Iterator[Check]:
 def _module(name: str, package: str, means: str, install: str | None = None, *, vital: bool = False) -> Check:
     try:
         importlib.import_module(name)
-        return Check(name=name, state="ok", found=version(package), vital=vital)
+        return Check(name=name, state="ok", found=version(package) or "?", vital=vital)
     except PackageNotFoundError:
         return Check(name=name, state="ok", found="of an unknown version", vital=vital)
     except ImportError as error:
