@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -10,6 +11,12 @@ import pytest
 
 from tests import engines, pairs
 from tests.compat import images
+
+
+def pytest_configure() -> None:
+    """Let programs that tests start hear SIGINT, which what a shell runs in the background ignores."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
