@@ -1,0 +1,204 @@
+"""What mkdocs calls while it builds: writes the reference from the code itself, and takes in the specification."""
+
+from __future__ import annotations
+
+import html
+import inspect
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import FunctionType
+
+import click
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+import dibundle
+from dibundle.cli.main import main
+from dibundle.cli.man import EXIT_CODES
+
+ROOT = Path(__file__).parents[1]
+SCHEMAS = ROOT / "spec" / "json"
+SPECIFICATION = ("dib", "cover", "deflate", "relink", "unpack", "vcdiff")
+LINK = re.compile(r"\[([^]]+)\]\(([^)#]+)\)")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages that are made here."""
+    pages = {
+        "reference/commands.md": commands(),
+        "reference/exit-codes.md": exit_codes(),
+        "reference/json.md": documents(),
+        "reference/python.md": functions(),
+        **{f"spec/{name}.md": [specification(name)] for name in SPECIFICATION},
+    }
+    for path, lines in pages.items():
+        files.append(File.generated(config, path, content="\n".join(lines) + "\n"))
+    for path in sorted(SCHEMAS.glob("*.json")):
+        files.append(File.generated(config, f"reference/{path.name}", abs_src_path=str(path)))
+    return files
+
+
+def commands() -> Iterator[str]:
+    """Yield the page of commands: what ``--help`` and the manual pages are made of, too."""
+    yield "# Commands"
+    yield ""
+    yield "This page, `dib COMMAND --help` and the manual pages (`dib man COMMAND`) are made from one source."
+    top = click.Context(main, info_name="dib")
+    for name in main.list_commands(top):
+        command = main.get_command(top, name)
+        assert command
+        context = click.Context(command, info_name=name, parent=top)
+        yield from ("", f"## dib {name}", "", "```text")
+        yield " ".join(["dib", name, *command.collect_usage_pieces(context)])
+        yield from ("```", "")
+        yield from paragraphs(command.help or "")
+        yield from ("| option | |", "|---|---|")
+        for option in command.get_params(context):
+            record = option.get_help_record(context)
+            if isinstance(option, click.Option) and record:
+                yield f"| {code(record[0])} | {cell(record[1])} |"
+
+
+def paragraphs(text: str) -> Iterator[str]:
+    """Yield paragraphs of a command's text; indented ones are examples."""
+    for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(text)):
+        lines = [line for line in paragraph.splitlines() if line.strip() != "\b"]
+        if lines[0].startswith("    "):
+            yield from ("```text", *(line[4:] for line in lines), "```", "")
+        else:
+            yield from (*(html.escape(line, quote=False) for line in lines), "")
+
+
+def exit_codes() -> Iterator[str]:
+    """Yield the page of exit codes."""
+    yield from ("# Exit codes", "", "| code | meaning |", "|---|---|")
+    yield from (f"| {number} | {cell(text)} |" for number, text in EXIT_CODES)
+    yield ""
+    yield "`dib load` ends with the loader's own code where the loader fails. With `--json` the code is the same, and the"
+    yield "document on stdout names the class of the error: see [JSON](json.md)."
+
+
+def documents() -> Iterator[str]:
+    """Yield the page of JSON documents: the text beside the schemas, then each schema's members."""
+    yield from plain((SCHEMAS / "README.md").read_text(), ()).splitlines()
+    common = json.loads((SCHEMAS / "dib.common-1.json").read_text())["$defs"]
+    for path in sorted(SCHEMAS.glob("*.json")):
+        schema = json.loads(path.read_text())
+        members = common if "common" in path.name else schema.get("properties", {})
+        yield from ("", f"## {path.stem}", "", f"{schema.get('title', '')}: [{path.name}]({path.name})", "")
+        if not members:
+            continue
+        yield from ("| member | kind | always there | |", "|---|---|---|---|")
+        for name, member in members.items():
+            always = "yes" if name in schema.get("required", ()) else ""
+            yield f"| {code(name)} | {cell(kind(member))} | {always} | {cell(member.get('description', ''))} |"
+
+
+def kind(member: dict[str, object]) -> str:
+    """Say in a word what a member of a schema is."""
+    if "$ref" in member:
+        return str(member["$ref"]).rpartition("/")[2]
+    if "const" in member or "enum" in member:
+        return json.dumps(member.get("const", member.get("enum")))
+    several = member.get("anyOf") or member.get("oneOf")
+    if isinstance(several, list):
+        return " or ".join(kind(item) for item in several)
+    told = member.get("type", "")
+    words = [str(item) for item in told] if isinstance(told, list) else [str(told)]
+    items = member.get("items")
+    if isinstance(items, dict) and kind(items):
+        words.append(f"of {kind(items)}")
+    return " ".join(words)
+
+
+def functions() -> Iterator[str]:
+    """Yield the page of the Python interface, from the signatures and docstrings."""
+    yield from ("# Python", "")
+    yield from ("The public names are those of `dibundle` itself. The package is typed (`py.typed`).", "")
+    yield from (
+        "```python",
+        "import dibundle",
+        "",
+        'print(dibundle.create("old.tar", "new.tar", "update.dib").size)',
+        'with open("again.tar", "wb") as file:',
+        '    file.writelines(dibundle.apply(["old.tar", "update.dib"]))',
+        'with dibundle.open_bundle("update.dib") as bundle:',
+        "    print(bundle.makes[0].sha256, [image.names for image in bundle.needs])",
+        "```",
+        "",
+        prose(inspect.cleandoc(dibundle.__doc__ or "").rpartition("\n\n")[2]),
+    )
+    for name in sorted(dibundle.__all__, key=lambda name: (not inspect.isfunction(getattr(dibundle, name)), name)):
+        value = getattr(dibundle, name)
+        yield from ("", f"## {name}", "")
+        if isinstance(value, FunctionType):
+            yield from signature(name, value)
+        elif isinstance(value, type):
+            yield from (prose(inspect.getdoc(value) or ""), "")
+            yield from attributes(value)
+        else:
+            yield from ("A path as `str` or `os.PathLike`, or a binary file that is open for reading.", "")
+
+
+def signature(name: str, function: FunctionType) -> Iterator[str]:
+    """Yield a function's signature, a parameter to a line, and its text."""
+    told = inspect.signature(function)
+    before = False
+    yield from ("```text", f"{name}(")
+    for parameter in told.parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and not before:
+            before = True
+            yield "    *,"
+        if parameter.name != "self":
+            yield f"    {parameter},".replace("'", "")
+    yield from (f") -> {told.return_annotation}", "```", "", prose(inspect.getdoc(function) or ""), "")
+
+
+def attributes(value: type) -> Iterator[str]:
+    """Yield the public members of a class that have a text, and the fields of a dataclass."""
+    fields = {item: note for item, note in inspect.get_annotations(value).items() if hasattr(value, "__dataclass_fields__")}
+    if fields:
+        yield from ("| field | type |", "|---|---|")
+        yield from (f"| {code(item)} | {code(str(note))} |" for item, note in fields.items())
+        yield ""
+    for item, member in vars(value).items():
+        text = inspect.getdoc(member) if isinstance(member, property | FunctionType) else None
+        if item.startswith("_") or not text:
+            continue
+        if isinstance(member, FunctionType):
+            yield from (f"### {value.__name__}.{item}", "", *signature(item, member))
+        else:
+            returned = inspect.signature(member.fget).return_annotation if isinstance(member, property) else ""
+            yield from (f"### {value.__name__}.{item}", "", f"`{returned}`: {prose(text)}", "")
+
+
+def specification(name: str) -> str:
+    """Return a page of the specification; what it points to outside of these pages is named, not linked."""
+    return plain((ROOT / "spec" / f"{name}.md").read_text(), {f"{item}.md" for item in SPECIFICATION})
+
+
+def plain(text: str, there: Iterable[str]) -> str:
+    """Return Markdown with links to pages that are there alone, or to the web."""
+    kept = set(there)
+
+    def link(found: re.Match[str]) -> str:
+        return found[0] if found[2] in kept or "://" in found[2] else found[1]
+
+    return LINK.sub(link, text)
+
+
+def prose(text: str) -> str:
+    """Return a docstring as Markdown."""
+    return re.sub(r":\w+:`([^`]+)`", r"`\1`", text).replace("``", "`")
+
+
+def code(text: str) -> str:
+    """Return text as code in a cell."""
+    return "`" + text.replace("|", "\\|") + "`"
+
+
+def cell(text: str) -> str:
+    """Return text for a cell of a table."""
+    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|").replace("[default", "\\[default")
