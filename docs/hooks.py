@@ -76,8 +76,8 @@ def exit_codes() -> Iterator[str]:
     yield from ("# Exit codes", "", "| code | meaning |", "|---|---|")
     yield from (f"| {number} | {cell(text)} |" for number, text in EXIT_CODES)
     yield ""
-    yield "`dib load` ends with the loader's own code where the loader fails. With `--json` the code is the same, and the"
-    yield "document on stdout names the class of the error: see [JSON](json.md)."
+    yield "`dib load` ends with the loader's own code where the loader fails. With `--json` the code is the same, and"
+    yield "the document on stdout names the class of the error: see [JSON](json.md)."
 
 
 def documents() -> Iterator[str]:
@@ -158,7 +158,7 @@ def signature(name: str, function: FunctionType) -> Iterator[str]:
 
 def attributes(value: type) -> Iterator[str]:
     """Yield the public members of a class that have a text, and the fields of a dataclass."""
-    fields = {item: note for item, note in inspect.get_annotations(value).items() if hasattr(value, "__dataclass_fields__")}
+    fields = inspect.get_annotations(value) if hasattr(value, "__dataclass_fields__") else {}
     if fields:
         yield from ("| field | type |", "|---|---|")
         yield from (f"| {code(item)} | {code(str(note))} |" for item, note in fields.items())

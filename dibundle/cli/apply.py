@@ -69,7 +69,6 @@ def command(
     \b
         dib apply old.tar update.dib | docker load
         dib apply old.tar update.dib -o new.tar
-
         dib apply v1.tar v1-v2.dib v2-v3.dib -o v3.tar
         dib apply docker-daemon:app:1 update.dib | docker load
         dib apply old.tar release.dib -o new/

@@ -86,7 +86,7 @@ def dib(settings: Settings, capfd: pytest.CaptureFixture[str]) -> Program:
     return Program(capfd)
 
 
-def put_image(registry: Registry, archive: Path, tag: str) -> str:
+def put_image(registry: Registry, archive: Path, tag: str, repository: str = REPOSITORY) -> str:
     """Store the image of an OCI archive under a tag; return the manifest's digest."""
     import json
     import tarfile
@@ -96,10 +96,10 @@ def put_image(registry: Registry, archive: Path, tag: str) -> str:
     (entry,) = json.loads(content["index.json"])["manifests"]
     for name, data in content.items():
         if name.startswith("blobs/"):
-            registry.blobs[REPOSITORY, name.removeprefix("blobs/").replace("/", ":")] = data
+            registry.blobs[repository, name.removeprefix("blobs/").replace("/", ":")] = data
     body = content["blobs/" + entry["digest"].replace(":", "/")]
     for name in (tag, entry["digest"]):
-        registry.manifests[REPOSITORY, name] = (entry["mediaType"], body)
+        registry.manifests[repository, name] = (entry["mediaType"], body)
     return str(entry["digest"])
 
 

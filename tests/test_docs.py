@@ -1,0 +1,191 @@
+"""What docs/ tells people to type, typed page by page, with stand-ins for engines, networks and other machines.
+
+A block's title says where it is typed: ``far side`` is the other machine, a file name is a file to save, none is here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+import pytest
+
+from tests import needs
+from tests.builders import TestImage, build_layer, docker_save, file
+from tests.content import edited, noise, text
+from tests.registry.conftest import put_image
+from tests.registry.server import serve
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
+BLOCK = re.compile(r'^```(\w+)(?: title="([^"]*)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^ *```", re.MULTILINE)
+RUN = re.compile(r"^( *)(?:- )?run: (?:\|\n((?:\1 +.*\n)+)|(.*\n))", re.MULTILINE)
+
+NOT_RUN = {
+    "pipx install": "fetches from the network; .ci/run installs dib with pip in a fresh clone",
+    "uv tool install": "fetches from the network; .ci/run installs dib with pip in a fresh clone",
+    "pip install ziglang": "fetches from the network for a minute; tests/test_pyz.py builds dib.pyz and runs it",
+    "docker build": "needs an engine and a public image",
+}
+"""Blocks that are not run, by how they begin, each with the reason."""
+
+COMES_TO = {
+    "how-to/air-gap.md": ("far", "app:2"),
+    "how-to/container.md": ("near", "app:2"),
+    "how-to/edge.md": ("far", "app:3"),
+    "how-to/kubernetes.md": ("far", "registry.example/app:2"),
+    "how-to/registry.md": ("far", "registry.example/app:2"),
+    "how-to/ssh.md": ("far", "app:2"),
+    "index.md": ("near", "app:2"),
+    "tutorial.md": ("far", "app:2"),
+    "how-to/backups.md": ("near", "app:3"),
+}
+"""On which machine which image is loaded in the end."""
+
+STAND_INS = {
+    "dib": f'exec {sys.executable} -m dibundle "$@"',
+    "python3": f'exec {sys.executable} "$@"',
+    "scp": 'for last; do :; done\nfor file; do [ "$file" = "$last" ] || cp "$file" "$FAR"; done',
+    "ssh": 'shift; cd "$FAR" && MACHINE=$FAR exec sh -c "$*"',
+    "git": 'case "$*" in "describe --tags --abbrev=0 2^") echo 1;; *) exit 9;; esac',
+    "gh": '[ "$1 $2" = "release upload" ] && shift 3 && mkdir published && cp "$@" published',
+    "pipx": '[ "$1" = install ]',
+    **{name: f'exec {sys.executable} {ROOT}/tests/stand_in.py {name} "$@"' for name in ("docker", "podman", "ctr")},
+}
+
+
+@dataclass
+class Machines:
+    """Two folders, each a machine with a container engine."""
+
+    near: Path
+    far: Path
+    host: str
+
+    def paste(self, block: str, folder: Path, **more: str) -> None:
+        """Run a block as a careful shell would."""
+        for name, here in (
+            ("docker://registry.example", f"docker://{self.host}"),
+            ("/media/stick", f"{self.near}/stick"),
+        ):
+            block = block.replace(name, here)
+        block = block.replace("--split 3900M", "--split 64K")  # so that there are several parts
+        path = f"{self.near}/bin:{os.environ['PATH']}"
+        env = {**os.environ, "PATH": path, "FAR": str(self.far), "MACHINE": str(folder), "HOME": str(folder), **more}
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", block], cwd=folder, env=env, capture_output=True, check=False
+        )
+        assert done.returncode == 0, f"{block}\n{done.stdout.decode(errors='replace')[-2000:]}{done.stderr.decode()}"
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> Iterator[Machines]:
+    near, far = tmp_path / "near", tmp_path / "far"
+    for folder in (near, far, near / "bin", near / "stick", near / "engine", far / "engine"):
+        folder.mkdir()
+    for name, script in STAND_INS.items():
+        program = near / "bin" / name
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    (near / "dib.pyz").write_text("import runpy\nrunpy.run_module('dibundle', run_name='__main__', alter_sys=True)\n")
+    with serve() as registry:
+        for number in (1, 2, 3):
+            words = edited(text(1, 200_000), number)
+            added = noise(number, 150_000)
+            layers = [
+                build_layer([file("data", noise(9, 300_000))]),
+                build_layer([file("app", words), file("new", added)]),
+            ]
+            for name, tag in ((f"app:{number}", "app"), (f"registry.example/app:{number}", "registry.example%2Fapp")):
+                archive = near / "engine" / f"{tag}%3A{number}"
+                archive.write_bytes(docker_save([TestImage(layers, [name])], "v25"))
+                if number == 1:
+                    (far / "engine" / archive.name).write_bytes(archive.read_bytes())
+            stored = tmp_path / "stored.tar"
+            stored.write_bytes(docker_save([TestImage(layers, [f"app:{number}"])], "oci", "gzip"))
+            put_image(registry, stored, str(number), "app")
+        yield Machines(near, far, registry.host)
+
+
+def blocks(page: str) -> list[tuple[str, str, str]]:
+    """Return kind, title and text of a page's blocks."""
+    return BLOCK.findall((DOCS / page).read_text())
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_is_of_a_kind_that_is_run(page: str):
+    found = blocks(page)
+    assert len(FENCE.findall((DOCS / page).read_text())) == 2 * len(found)
+    assert {kind for kind, _, _ in found} <= {"sh", "yaml"}
+
+
+def test_what_is_not_run_is_there():
+    commands = [text for page in PAGES for _, _, text in blocks(page)]
+    assert [begin for begin in NOT_RUN if not any(text.startswith(begin) for text in commands)] == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
+def test_a_page(page: str, machines: Machines):
+    needs.programs("ssh-keygen")
+    loaded, name = COMES_TO.get(page, ("", ""))
+    if page == "how-to/registry.md":
+        name = name.replace("registry.example", machines.host)
+    wanted = getattr(machines, loaded) / "engine" / quote(name, safe="") if loaded else None
+    if wanted and loaded == "near":
+        forget(wanted, machines)
+    for kind, title, block in blocks(page):
+        if block.startswith(tuple(NOT_RUN)):
+            continue
+        if kind == "yaml":
+            workflow(block, machines)
+        elif title and title != "far side":
+            (machines.near / title).write_text(block)
+        else:
+            machines.paste(block, machines.far if title else machines.near)
+    assert wanted is None or wanted.exists()
+
+
+def forget(image: Path, machines: Machines) -> None:
+    """Have the engine keep an image under another name, from which it saves it, so that loading shows."""
+    docker = machines.near / "bin" / "docker"
+    kept = image.rename(machines.near / "kept.tar")
+    name = unquote(image.name)
+    script = docker.read_text().splitlines()[1]
+    docker.write_text(
+        f"#!/bin/sh\ncase \"$*\" in 'save -o '*' {name}') cp {shlex.quote(str(kept))} \"$3\";; *) {script};; esac\n"
+    )
+
+
+def workflow(text: str, machines: Machines) -> None:
+    """Run the steps of a job."""
+    steps = [textwrap.dedent(several) or one for _, several, one in RUN.findall(text)]
+    assert len(steps) == text.count("run:")
+    for step in steps:
+        machines.paste(step, machines.near, GITHUB_REF_NAME="2", IMAGE="registry.example/app")
+    assert {path.name for path in (machines.near / "published").iterdir()} > {"1-2.dib", "1-2.dib.json"}
+
+
+def test_the_site_is_built_without_a_warning(tmp_path: Path):
+    if importlib.util.find_spec("mkdocs") is None or importlib.util.find_spec("material") is None:
+        pytest.skip("not installed: mkdocs-material")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    env = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    shown = (tmp_path / "reference" / "commands.html").read_text()
+    assert 'id="dib-create"' in shown
+    assert "--split" in shown
+    fetches = re.compile(r"<(link|script|img)[^>]+\"https?://")
+    assert [path for path in tmp_path.rglob("*.html") if fetches.search(path.read_text())] == []
