@@ -117,19 +117,8 @@ def functions() -> Iterator[str]:
     """Yield the page of the Python interface, from the signatures and docstrings."""
     yield from ("# Python", "")
     yield from ("The public names are those of `dibundle` itself. The package is typed (`py.typed`).", "")
-    yield from (
-        "```python",
-        "import dibundle",
-        "",
-        'print(dibundle.create("old.tar", "new.tar", "update.dib").size)',
-        'with open("again.tar", "wb") as file:',
-        '    file.writelines(dibundle.apply(["old.tar", "update.dib"]))',
-        'with dibundle.open_bundle("update.dib") as bundle:',
-        "    print(bundle.makes[0].sha256, [image.names for image in bundle.needs])",
-        "```",
-        "",
-        prose(inspect.cleandoc(dibundle.__doc__ or "").rpartition("\n\n")[2]),
-    )
+    yield from ("```python", (ROOT / "docs" / "example.py").read_text().rstrip(), "```", "")
+    yield prose(inspect.cleandoc(dibundle.__doc__ or "").rpartition("\n\n")[2])
     for name in sorted(dibundle.__all__, key=lambda name: (not inspect.isfunction(getattr(dibundle, name)), name)):
         value = getattr(dibundle, name)
         yield from ("", f"## {name}", "")

@@ -177,6 +177,12 @@ def workflow(text: str, machines: Machines) -> None:
     assert {path.name for path in (machines.near / "published").iterdir()} > {"1-2.dib", "1-2.dib.json"}
 
 
+def test_the_functions(machines: Machines):
+    machines.paste("docker save -o old.tar app:1; docker save -o new.tar app:2", machines.near)
+    machines.paste(f"python3 {shlex.quote(str(DOCS / 'example.py'))}", machines.near)
+    assert (machines.near / "again.tar").read_bytes() == (machines.near / "new.tar").read_bytes()
+
+
 def test_the_site_is_built_without_a_warning(tmp_path: Path):
     if importlib.util.find_spec("mkdocs") is None or importlib.util.find_spec("material") is None:
         pytest.skip("not installed: mkdocs-material")

@@ -45,8 +45,12 @@ def test_the_lock_has_all_and_each_with_a_hash() -> None:
     blocks = re.split(r"\n(?=[a-z0-9])", LOCK.partition("bash .ci/lock\n")[2])
     pinned = {block.partition("==")[0]: block for block in blocks}
     assert [name for name, block in pinned.items() if "--hash=sha256:" not in block] == []
-    wanted = PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"]
-    wanted += [item for extra in PROJECT["project"]["optional-dependencies"].values() for item in extra]
+    wanted = PROJECT["project"]["dependencies"] + [
+        item
+        for several in ("dependency-groups", "optional-dependencies")
+        for group in {**PROJECT, **PROJECT["project"]}[several].values()
+        for item in group
+    ]
     assert _names(wanted) <= pinned.keys()
     assert "://" not in LOCK
 
