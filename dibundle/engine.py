@@ -94,7 +94,9 @@ class Loader:
         try:
             write_all(self._process.stdin.fileno(), piece)
         except BrokenPipeError:
-            self._fail(self._process.wait() or 1)
+            code = self._process.wait() or 1
+            self._reader.join(5)
+            self._fail(code)
 
     def finish(self) -> None:
         """Close the pipe and wait; :class:`LoadError` carries the loader's exit code."""

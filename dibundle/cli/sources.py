@@ -260,10 +260,11 @@ def _remedy(name: str, error: Exception) -> str | None:
     folder, base = os.path.split(name)
     with contextlib.suppress(OSError):
         there = {item.lower(): item for item in os.listdir(folder or ".")}  # noqa: PTH208 - names as typed
-        near = get_close_matches(base.lower(), there, 1, 0.8)
+        first = f"{base.lower()}.001"  # of a bundle in parts
+        near = [first] if first in there else get_close_matches(base.lower(), there, 1, 0.8)
         if near:
             return f"there is {os.path.join(folder, there[near[0]])}"  # noqa: PTH118
-    if os.sep not in name and not name.endswith((".tar", ".dib")):
+    if os.sep not in name and not name.endswith(".tar") and ".dib" not in name:
         return f"if it is the name of an image, save it first: docker save -o image.tar {name}"
     return f"see what is there: ls -l {shlex.quote(folder or '.')}"
 

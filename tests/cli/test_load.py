@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
+from dibundle.engine import Loader, LoadError
 from tests.pairs import Pair
 from tests.program import Ended, dib
 
@@ -22,6 +25,16 @@ def test_a_loader_that_reads_nothing(program: str, pair: Pair, tmp_path: Path) -
     ended = _load(program, "echo no daemon >&2; exit 1", pair, tmp_path)
     assert ended.code == 1
     assert "no daemon" in ended.err
+
+
+def test_what_a_loader_said_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "docker").write_text("#!/bin/sh\necho no daemon\nexit 1\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    drain = Loader._drain
+    monkeypatch.setattr(Loader, "_drain", lambda loader: (time.sleep(0.2), drain(loader)))
+    with Loader("docker") as loader, pytest.raises(LoadError, match="no daemon"):
+        loader.write(bytes(1 << 24))
 
 
 @pytest.mark.parametrize("program", ["docker", "podman", "ctr"])

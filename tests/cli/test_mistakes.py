@@ -31,6 +31,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (path / "half.tar").write_bytes(target[:500_000])
     (path / "half.dib").write_bytes(bundle[:-5000])
     (path / "head.dib").write_bytes(bundle[:40])
+    (path / "parts.dib.001").write_bytes(bundle[:-9])
     (path / "empty.dib").touch()
     (path / "empty.tar").touch()
     (path / "page.dib").write_bytes(b"<!DOCTYPE html><html><title>404</title></html>")
@@ -78,6 +79,8 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ("apply a.tar out.dib.gz", 4, "compressed with gzip", "decompress it"),
     ("apply a.tar notes.txt", 4, "notes.txt is not a tar archive", "docker save"),
     ("apply a.tar Out.dib", 3, "cannot open Out.dib", "there is out.dib"),
+    ("apply a.tar parts.dib -o x", 3, "cannot open parts.dib", "there is parts.dib.001"),
+    ("apply a.tar gone.dib.001 -o x", 3, "cannot open gone.dib.001", "ls -l"),
     ("apply a.tar out.dib -o a.tar", 2, "both input", "name another file"),
     ("apply a.tar out.dib -o absent/x.tar", 3, "cannot write absent/x.tar", "mkdir -p absent"),
     ("apply a.tar out.dib --as docker", 2, "no form docker", "docker-archive"),
