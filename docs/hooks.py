@@ -54,7 +54,7 @@ def commands() -> Iterator[str]:
         yield " ".join(["dib", name, *command.collect_usage_pieces(context)])
         yield from ("```", "")
         yield from paragraphs(command.help or "")
-        yield from ("| option | |", "|---|---|")
+        yield from ("| option | what it does |", "|---|---|")
         for option in command.get_params(context):
             record = option.get_help_record(context)
             if isinstance(option, click.Option) and record:
@@ -90,7 +90,7 @@ def documents() -> Iterator[str]:
         yield from ("", f"## {path.stem}", "", f"{schema.get('title', '')}: [{path.name}]({path.name})", "")
         if not members:
             continue
-        yield from ("| member | kind | always there | |", "|---|---|---|---|")
+        yield from ("| member | kind | always there | what it is |", "|---|---|---|---|")
         for name, member in members.items():
             always = "yes" if name in schema.get("required", ()) else ""
             yield f"| {code(name)} | {cell(kind(member))} | {always} | {cell(member.get('description', ''))} |"
@@ -185,7 +185,7 @@ def prose(text: str) -> str:
 
 def code(text: str) -> str:
     """Return text as code in a cell."""
-    return "`" + text.replace("|", "\\|") + "`"
+    return f"<code>{html.escape(text, quote=False).replace('|', '&#124;')}</code>"
 
 
 def cell(text: str) -> str:
