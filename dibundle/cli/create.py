@@ -108,6 +108,8 @@ def command(
     An archive may be compressed (gzip, bzip2, xz, zstd): the bundle then makes the tar inside. "-" is stdin.
     """
     bases, targets, out = _arguments(archives, output, more_bases, no_base=no_base)
+    if out.startswith("docker://"):
+        raise UsageError("a bundle is written into a file, then pushed", hint=f"dib push update.dib {shlex.quote(out)}")
     options = CreateOptions(
         patch=choose.Options(level=level, codec=codec, portable=portable),
         names=names,

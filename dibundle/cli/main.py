@@ -149,7 +149,7 @@ def _run(arguments: list[str]) -> int:
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "dib"
         text = error.format_message().rstrip(".")
-        return failure.tell("UsageError", 2, text[:1].lower() + text[1:], _meant(text) or f"{command} --help")
+        return failure.tell("UsageError", 2, text[:1].lower() + text[1:], _meant(text, command) or f"{command} --help")
     except click.ClickException as error:
         return failure.tell("UsageError", 2, error.format_message(), None)
     except (_ClosedPipe, BrokenPipeError):
@@ -169,10 +169,14 @@ def _run(arguments: list[str]) -> int:
         return failure.internal(error)
 
 
-def _meant(text: str) -> str | None:
+def _meant(text: str, command: str) -> str | None:
     """Return the command that was likely meant."""
     from difflib import get_close_matches
 
+    if command in ("dib apply", "dib load") and re.match("no such option '?--base", text, re.IGNORECASE):
+        return f"{command} OLD.tar UPDATE.dib"
+    if command == "dib verify" and "unexpected extra argument" in text:
+        return "dib verify BUNDLE --base OLD.tar"
     found = re.match("No such command '([^']*)'", text)
     if not found:
         return None
