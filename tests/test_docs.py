@@ -5,6 +5,7 @@ A block's title says where it is typed: ``far side`` is the other machine, a fil
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import re
@@ -190,6 +191,10 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path):
     env = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    yaml = importlib.import_module("yaml")  # mkdocs brings it
+    assert [
+        len(yaml.safe_load(text)["jobs"]) for page in PAGES for kind, _, text in blocks(page) if kind == "yaml"
+    ] == [1]
     shown = (tmp_path / "reference" / "commands.html").read_text()
     assert 'id="dib-create"' in shown
     assert "--split" in shown
