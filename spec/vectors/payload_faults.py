@@ -138,7 +138,7 @@ bad("cover-more-covers-than-bytes", "cover-of-nothing", "cover.covers", "M92")(
     body(cover([(0, 1, 0)] * 1001, bytes(1000), b""))
 )
 bad("cover-of-more-numbers-than-covers", _C, "cover.covers", "M95")(_cover(count=2))
-bad("cover-of-fewer-numbers-than-covers", _C, "cover.covers", "M95")(_cover(count=4))
+bad("cover-of-fewer-numbers-than-covers", _C, "cover.covers", "M94")(_cover(count=4))
 bad("cover-packer-6", _C, "cover.5 stream headers", "M99")(_stream(4, 6, _LITERALS, 15))
 bad("cover-packer-3-for-literals", _C, "cover.5 stream headers", "M99")(_stream(4, 3, _LITERALS, 15))
 bad("cover-packer-4-for-gaps", _C, "cover.5 stream headers", "M99")(_stream(0, 4, sparse([], [], b""), 4))
