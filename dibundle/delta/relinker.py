@@ -25,7 +25,12 @@ def encode(
     found = covers.find(relink.relink(source, plan.regions, plan.first), target, all_of_it=effort >= cover.SLOW_EFFORT)
     if len(found) > cover.MAX_COVERS:
         found = found.longest(cover.MAX_COVERS)
+    header, linked = relinked(source, target, plan, found)
+    return relink.write(header) + cover.encode(linked, target, found, effort=effort, model_time=model_time)
+
+
+def relinked(source: bytes, target: bytes, plan: layout.Plan, found: covers.Covers) -> tuple[relink.Header, bytes]:
+    """Return the header of a payload with the covers ``found``, and the source as a decoder of it relinks it."""
     rows = cover.flat(found)
     header = relink.Header(relink.LEAST, plan.regions, plan.sections, layout.fixed_steps(plan, source, target, rows))
-    linked = relink.relink(source, plan.regions, relink.steps_of(rows, header))
-    return relink.write(header) + cover.encode(linked, target, found, effort=effort, model_time=model_time)
+    return header, relink.relink(source, plan.regions, relink.steps_of(rows, header))

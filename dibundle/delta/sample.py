@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 
-from dibundle.delta import cover, covers, layout, relink
+from dibundle.delta import cover, covers, layout, relink, relinker
 
 LEAST = 8 << 20  # bytes of target from which on a sample is worth its own first pass
 SHARE = 12  # one byte in so many of the target is looked at ...
@@ -22,9 +22,7 @@ EXCESS = 0.85
 def relinked_size(source: bytes, target: bytes, plan: layout.Plan, *, effort: int, model_time: int) -> int:
     """Return about how many bytes :func:`relinker.encode` would need, in about a quarter of its time."""
     found = covers.find_fast(relink.relink(source, plan.regions, plan.first), target)
-    fixed = layout.fixed_steps(plan, source, target, cover.flat(found))
-    header = relink.Header(relink.LEAST, plan.regions, plan.sections, fixed)
-    linked = relink.relink(source, plan.regions, relink.steps_of(cover.flat(found), header))
+    header, linked = relinker.relinked(source, target, plan, found)
     length = len(target) // (SHARE * SLICES)
     starts = [(2 * k + 1) * len(target) // (2 * SLICES) - length // 2 for k in range(SLICES)]
     piece = b"".join(target[start : start + length] for start in starts)
