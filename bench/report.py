@@ -100,9 +100,9 @@ def _write_readme(rows: list[Row]) -> None:
     size = {(row["pair"], row["tool"]): f"{row['size']:,}" for row in rows}
     target = {row["pair"]: f"{row['target'] / 1e6:.0f} MB" for row in rows}
     text = readme.read_text() if readme.exists() else ""
-    for pair in target:
+    for pair, shown in target.items():
         ours, *others = (size.get((pair, tool), "-") for tool in README_TOOLS)
-        line = f"| {pair} ({target[pair]}) | **{ours}** | " + " | ".join(others) + " |"
+        line = f"| {pair} ({shown}) | **{ours}** | " + " | ".join(others) + " |"
         text = re.sub(rf"^\| {re.escape(pair)} \(.*\|$", line, text, flags=re.MULTILINE)
     if rows and text:
         readme.write_text(text)

@@ -22,8 +22,16 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    *("Bundle", "CreateResult", "DibError", "Line", "Made", "Progress", "Source"),
-    *("apply", "create", "open_bundle"),
+    "Bundle",
+    "CreateResult",
+    "DibError",
+    "Line",
+    "Made",
+    "Progress",
+    "Source",
+    "apply",
+    "create",
+    "open_bundle",
 ]
 
 
