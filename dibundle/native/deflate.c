@@ -725,15 +725,17 @@ static int32_t go_longest(const go_chain_t *g, int32_t candidate, int32_t ahead,
 {
     const uint8_t *here = g->window + g->index;
     int32_t most = least(ahead, LONGEST), nice = least(g->level.nice, most), best = 3, lowest = g->index - WINDOW;
+    uint32_t wanted = load32(here); /* the last 4 bytes of what is longer than the best: few candidates have those too */
     for (int tries = g->level.chain; tries > 0; tries--) {
         const uint8_t *there = g->window + candidate;
-        if (there[best] == here[best]) {
+        if (load32(there + best - 3) == wanted) {
             int32_t n = same_bytes(here, there, most);
             if (n > best && (n > 4 || g->index - candidate <= 4096)) {
                 best = n;
                 *distance = g->index - candidate;
                 if (n >= nice)
                     break;
+                wanted = load32(here + best - 3);
             }
         }
         if (candidate == lowest)
