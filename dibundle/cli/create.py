@@ -72,7 +72,7 @@ class _WithLevels(click.Command):
 @click.option("--have", metavar="FILE", help='Use no layer that is not in this list, which "dib have" made far away.')
 @click.option("--split", metavar="SIZE", help="Write parts of at most that size, OUT.001 and so on; for example 3900M.")
 @click.option("--portable", is_flag=True, help="Compress no layer again on apply; compressed ones travel as they are.")
-@click.option("--dry-run", is_flag=True, help="Write nothing; say about how large it would be, and how long it takes.")
+@click.option("--dry-run", is_flag=True, help="Write nothing; say about how large OUT would be, and how long it takes.")
 @click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
@@ -107,6 +107,8 @@ def command(
 
     An archive may be compressed (gzip, bzip2, xz, zstd): the bundle then makes the tar inside. "-" is stdin.
     """
+    if dry_run and output is None and len(archives) == (1 if no_base or more_bases else 2):
+        output = "-"  # nothing is written: OUT may be left out
     bases, targets, out = _arguments(archives, output, more_bases, no_base=no_base)
     if out.startswith("docker://"):
         raise UsageError("a bundle is written into a file, then pushed", hint=f"dib push update.dib {shlex.quote(out)}")

@@ -34,7 +34,6 @@ MAX_COVERS: Final = 1 << 20
 """Covers in a payload at most: their columns and rows then take less than 80 MB, whatever a payload declares."""
 
 SMALL_DIFFERENCE: Final = 64 << 10  # up to which plain zstd is tried: of more, the other packers make less
-SMALL_LITERALS: Final = 4 << 20  # up to which LZMA2 is tried for literals below effort 7
 MODEL_EFFORT: Final = 3  # below it, for differences of more than MODEL_LENGTH, the model is not thought of:
 MODEL_LENGTH: Final = 1 << 20  # it takes as long as half of all the rest of rebuild-noop
 SLOW_EFFORT: Final = 8
@@ -84,14 +83,14 @@ def encode(
     level = _ZSTD_LEVELS.get(effort, 19)
     number_trials = ((0, 0, 0), (3, 0, 0)) if effort >= 5 else ()
     literal_trials: tuple[tuple[int, int, int], ...] = ()
-    if effort >= 7 or (effort >= 5 and len(literals) <= SMALL_LITERALS):
+    if effort >= 5:
         literal_trials = ((3, 0, 2), (4, 0, 0)) if effort >= 9 else ((3, 0, 0),)
     columns = _columns(rows)
     packed = [streams.pack(column, level=level, literal_bits=number_trials) for column in columns]
     packed.append(
         _pack_difference(source, rows, difference, target_size=len(target), effort=effort, model_time=model_time)
     )
-    literal_level = min(level, 9) if literal_trials and effort < SLOW_EFFORT else level  # LZMA2 mostly wins anyway
+    literal_level = min(level, 9) if literal_trials and effort < SLOW_EFFORT else level  # LZMA2 wins
     packed.append(streams.pack(literals, level=literal_level, literal_bits=literal_trials))
     if effort >= 5 and (effort >= SLOW_EFFORT or model_time > MODEL_TIME or len(literals) <= CONTEXT_LITERALS):
         around = context(source, rows) if len(literals) >= 64 else b""
