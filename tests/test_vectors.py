@@ -56,6 +56,9 @@ TABLES = {  # by text and head: what vectors call the fields of a table by, and 
     ("relink", "stream | content"): ("relink stream", [0]),
     ("relink", "mode | name |"): ("relink mode", [1]),
     ("unpack", "field | form"): ("unpack", [0]),
+    ("vcdiff", "field | form |"): ("vcdiff", [0]),
+    ("vcdiff", "address mode | in the addresses section | address"): ("vcdiff address mode", [0]),
+    ("vcdiff", "codes | first instruction | second"): ("vcdiff codes", [0]),
 }
 NO_FIELDS = ("level |", "at the end of the content |", "encoder, level, parameter |", "numbers |", "who |")
 IN_PROSE = {  # what they are called by: how section 3 and 4.3 of dib.md list them
