@@ -285,7 +285,7 @@ def _segments() -> Bundle:
     return bundle
 
 
-# --- what another check would find too, if it were a little different --------------------------------------------------
+# --- what another check would find too, if it were a little different -------------------------------------------------
 
 
 bad("zstd-frame-with-a-dictionary-id-of-0", "zstd-raw-blocks", "codec.1", "M10")(

@@ -15,6 +15,7 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent.parent)]
 
+import edges  # noqa: F401 - adds its cases
 import limits  # noqa: F401 - adds its cases
 import payload_faults  # noqa: F401 - adds its cases
 import payloads  # noqa: F401 - adds its cases
