@@ -64,14 +64,6 @@ NO_FIELDS = (
     *("level |", "at the end of the content |", "encoder, level, parameter |", "numbers |", "who |"),
     *("label |", "member |"),
 )
-    "label |",
-    "member |",
-    "level |",
-    "at the end of the content |",
-    "encoder, level, parameter |",
-    "numbers |",
-    "who |",
-)
 IN_PROSE = {  # what they are called by: how section 3 and 4.3 of dib.md list them
     "requires": "[codecs, transforms, re-encoders]",
     "objects": "[kinds, sizes, digests]",

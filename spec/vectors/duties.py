@@ -16,7 +16,8 @@ HEAD = """\
 # Duties of readers
 
 Every numbered duty of the texts, by its number: what it says in short (the text itself counts), where it stands, the
-vectors that show whether a reader does it, and the exit codes of the bad ones among them. Made by [duties.py](vectors/duties.py).
+vectors that show whether a reader does it, and the exit codes of the bad ones among them.
+Made by [duties.py](vectors/duties.py).
 
 | duty | in short | where | vectors | exit codes |
 |---|---|---|---|---|

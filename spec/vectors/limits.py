@@ -463,6 +463,16 @@ bad("unpack-gaps-with-packer-5", "unpack-streams-of-a-zip", "unpack.gaps", "M99"
 )
 
 
+@bad("number-too-large-by-three-edits", "every-number-in-a-blank-block", "column.mtime", "M45", "M47")
+@instead
+def _three() -> Bundle:
+    """Add up to more than 2^63 - 1, which no two differences do; the first does not fit its field either."""
+    program = Program()
+    for _ in range(3):
+        program.do("header", register=0).edit("mtime", mtime=(1 << 62) - 1)
+    return one(bytes(1536), program)
+
+
 @bad("cover-from-before-the-source", "cover-stored", "cover stream.seek", "M96")
 @instead
 def _before() -> Bundle:

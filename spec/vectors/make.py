@@ -23,6 +23,7 @@ import encoding  # noqa: F401 - adds its cases
 import limits  # noqa: F401 - adds its cases
 import payload_faults  # noqa: F401 - adds its cases
 import payloads  # noqa: F401 - adds its cases
+import readings  # noqa: F401 - adds its cases
 import relinking  # noqa: F401 - adds its cases
 import targets  # noqa: F401 - adds its cases
 from bundles import sha256
