@@ -195,8 +195,7 @@ def _compose(base: BaseSide, side: TargetSide, first: int, objects: ObjectTable,
     frames = FramePlanner(first, text_sources)
     target = side.images.archive
     composer = ArchiveComposer(target.bytes, target.index, program, frames)
-    contents = {stored.digest for stored in side.blobs} | {item.layer.digest for item in side.packed.values()}
-    matcher = Matcher(base.index, side.new_layers, contents & base.known.keys())
+    matcher = Matcher(base.index, side.new_layers, base.kept_by(side))
     layers = LayerComposer(program, frames, objects, base.index, matcher, counts)
     numbers = {id(entry): number for number, entry in enumerate(target.index.entries)}
 

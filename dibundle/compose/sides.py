@@ -73,6 +73,12 @@ class BaseSide:
         for packed in target.packed.values():
             self.known.setdefault(packed.layer.digest, (KIND_LAYER, packed.layer.source))
 
+    def kept_by(self, target: TargetSide) -> set[bytes]:
+        """Return the diffIDs of the layers known here that a target has whole, compressed or not."""
+        has = {stored.digest for stored in target.blobs} | {item.layer.digest for item in target.packed.values()}
+        compressed = {stored.layer.digest for stored in self.blobs if stored.layer and stored.digest in has}
+        return (has & self.known.keys()) | compressed
+
     def know(self, blobs: Iterable[StoredBlob], *, stored: bool) -> None:
         """Add the layers among ``blobs`` to what can be told whole; ``stored``: compressed ones as they are too."""
         for blob in blobs:

@@ -1,6 +1,7 @@
 """Anchors: long equal stretches of two contents, found by sampling in a tenth of the time of a full search.
 
-Some places of the source are indexed by the 32 bytes there; the twin of ``dib_anchors`` in ``native/dib.c``.
+Some places of the source are indexed by the 32 bytes there; the twins of ``dib_anchors`` and ``dib_bridge`` in
+``native/dib.c``.
 """
 
 from __future__ import annotations
@@ -15,19 +16,18 @@ MOST: Final = 1 << 20
 _M64: Final = (1 << 64) - 1
 
 
-def find(source: bytes, target: bytes, *, stride: int, bridge: int = 0) -> array[int]:
+def find(source: bytes, target: bytes, *, stride: int) -> array[int]:
     """Return rows (source, target, length) of equal stretches of ``ANCHOR`` bytes and more, in target order.
 
     One place of the source in ``stride`` is indexed: stretches of ``ANCHOR + stride`` bytes and more are found.
-    Where at most ``bridge`` bytes, which differ, lie between two stretches on one diagonal, they are one: after short
-    ones fewer. At most a million rows; what comes after is not looked at.
+    At most a million rows; what comes after is not looked at.
     """
     if LIBRARY is None:
-        return array("q", (value for row in _plain(source, target, stride, bridge) for value in row))
+        return array("q", (value for row in _plain(source, target, stride) for value in row))
     room = min(MOST, len(target) // ANCHOR)
     out = bytearray(24 * room)  # memory that is not written to is not taken
     count = LIBRARY.dib_anchors(
-        *(Pinned(source).address, len(source), Pinned(target).address, len(target), stride, bridge),
+        *(Pinned(source).address, len(source), Pinned(target).address, len(target), stride),
         *(Pinned(out).address, room),
     )
     if count < 0:
@@ -35,6 +35,16 @@ def find(source: bytes, target: bytes, *, stride: int, bridge: int = 0) -> array
     rows = array("q")
     rows.frombytes(memoryview(out)[: 24 * count])
     return rows
+
+
+def bridged(rows: array[int], *, most: int) -> array[int]:
+    """Return the rows, joined where at most ``most`` bytes lie between two on one diagonal; after short ones fewer."""
+    if LIBRARY is None:
+        return array("q", (value for row in _plain_bridged(rows, most) for value in row))
+    joined = array("q", rows)
+    count = LIBRARY.dib_bridge(Pinned(joined).address, len(joined) // 3, most)
+    del joined[3 * count :]
+    return joined
 
 
 def _hash(piece: bytes) -> int:
@@ -45,7 +55,7 @@ def _hash(piece: bytes) -> int:
     return (a ^ a >> 29) * 0x9E3779B97F4A7C15 & _M64
 
 
-def _plain(source: bytes, target: bytes, stride: int, bridge: int) -> list[list[int]]:
+def _plain(source: bytes, target: bytes, stride: int) -> list[list[int]]:
     bits = 16
     while bits < 24 and 1 << bits < 2 * len(source) // stride:
         bits += 1
@@ -68,10 +78,18 @@ def _plain(source: bytes, target: bytes, stride: int, bridge: int) -> list[list[
         ):
             length += 1
         diagonal = s - start
-        last = rows[-1] if rows else None
-        if last and diagonal == last[0] - last[1] and start - done <= min(bridge, bridge // 64 + last[2]):
-            last[2] = start + length - last[1]
-        else:
-            rows.append([s, start, length])
+        rows.append([s, start, length])
         done = t = start + length
     return rows
+
+
+def _plain_bridged(rows: array[int], most: int) -> list[list[int]]:
+    joined: list[list[int]] = []
+    for source, target, length in zip(rows[0::3], rows[1::3], rows[2::3], strict=True):
+        last = joined[-1] if joined else None
+        is_near = last and target - last[1] - last[2] <= min(most, most // 64 + last[2])
+        if last and is_near and source - target == last[0] - last[1]:
+            last[2] = target + length - last[1]
+        else:
+            joined.append([source, target, length])
+    return joined

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ABI 7
+#define ABI 8
 #define MALFORMED (-1)
 #define NO_MEMORY (-2)
 
@@ -1354,9 +1354,8 @@ static inline int64_t anchor_find(const anchor_table_t *a, const uint8_t *source
     return memcmp(source + s, t, 32) != 0 || memcmp(t, t + 1, 31) == 0 ? -1 : s;
 }
 
-/* Covers on one diagonal become one where at most bridge bytes lie between them, fewer after short ones. */
 EXPORT int64_t dib_anchors(const uint8_t *source, int64_t source_size, const uint8_t *target, int64_t target_size,
-                           int64_t stride, int64_t bridge, cover_t *covers, int64_t room)
+                           int64_t stride, cover_t *covers, int64_t room)
 {
     anchor_table_t a;
     uint64_t hashes[BATCH];
@@ -1394,16 +1393,29 @@ EXPORT int64_t dib_anchors(const uint8_t *source, int64_t source_size, const uin
         while (length < most && source[s + length] == target[from + length])
             length++;
         diagonal = s - from;
-        cover_t *last = covers + n - 1;
-        int64_t near = n ? bridge / 64 + last->length : 0;
-        if (n && diagonal == last->source - last->target && from - done <= (near < bridge ? near : bridge))
-            last->length = from + length - last->target;
-        else
-            covers[n++] = (cover_t){s, from, length};
+        covers[n++] = (cover_t){s, from, length};
         done = t = from + length;
     }
     free(a.table);
     free(a.filter);
+    return n;
+}
+
+/* Covers on one diagonal become one where at most bridge bytes lie between them, fewer after short ones; how many are left. */
+EXPORT int64_t dib_bridge(cover_t *covers, int64_t count, int64_t bridge)
+{
+    int64_t n = 0;
+    for (int64_t k = 0; k < count; k++) {
+        cover_t *last = covers + (n ? n - 1 : 0);
+        if (n && covers[k].source - covers[k].target == last->source - last->target) {
+            int64_t near = bridge / 64 + last->length, gap = covers[k].target - last->target - last->length;
+            if (gap <= (near < bridge ? near : bridge)) {
+                last->length = covers[k].target + covers[k].length - last->target;
+                continue;
+            }
+        }
+        covers[n++] = covers[k];
+    }
     return n;
 }
 

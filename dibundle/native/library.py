@@ -13,7 +13,7 @@ from array import array
 from pathlib import Path
 from typing import Final
 
-ABI: Final = 7
+ABI: Final = 8
 """What ``dib_abi()`` of a library that fits this package returns: raised with every change of a C signature."""
 
 Buffer = bytes | bytearray | memoryview
@@ -37,7 +37,8 @@ _SIGNATURES: Final[dict[str, list[type]]] = {
     "dib_relink": [_PTR, _PTR, _I64, _PTR, _I64, _I64],
     "dib_relink_steps": [_PTR, _I64, _PTR, _I64, _PTR, _I64, _I64, _PTR, _I64, _PTR, _I64],
     "dib_relink_votes": [_PTR, _PTR, _PTR, _PTR, _PTR, _I64, _PTR, _I64, _I64, _PTR, _I64],
-    "dib_anchors": [_PTR, _I64, _PTR, _I64, _I64, _I64, _PTR, _I64],
+    "dib_anchors": [_PTR, _I64, _PTR, _I64, _I64, _PTR, _I64],
+    "dib_bridge": [_PTR, _I64, _I64],
     "dib_model_encode": [_PTR, _I64, _PTR, _I64, _PTR, _I64, _I64, _PTR, _I64],
     "dib_model_decode": [_PTR, _I64, _PTR, _I64, _PTR, _I64, _I64, _PTR, _I64],
 }

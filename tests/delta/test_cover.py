@@ -229,17 +229,18 @@ def test_large_differences_are_sparse_below_the_slow_efforts():
 def test_anchors_are_equal_stretches_that_bridges_join(parts):
     source = random.Random(5).randbytes(1000) + bytes(400)
     target = b"".join(source[at : at + length] + new for at, length, new in parts)
-    for stride, bridge in ((4, 0), (16, 0), (16, 4096)):
+    for stride in (4, 16):
         with pytest.MonkeyPatch.context() as patch:
-            native, plain = twins(
-                patch, anchors, lambda s=stride, b=bridge: anchors.find(source, target, stride=s, bridge=b)
-            )
-        assert native == plain
-        Covers.of(zip(native[0::3], native[1::3], native[2::3], strict=True)).check(len(source), len(target))
-        if not bridge:
-            for at in range(0, len(native), 3):
-                old, new, length = native[at : at + 3]
-                assert source[old : old + length] == target[new : new + length]
+            rows, plain = twins(patch, anchors, lambda s=stride: anchors.find(source, target, stride=s))
+        assert rows == plain
+        for at in range(0, len(rows), 3):
+            old, new, length = rows[at : at + 3]
+            assert source[old : old + length] == target[new : new + length]
+        with pytest.MonkeyPatch.context() as patch:
+            joined, plain = twins(patch, anchors, lambda r=rows: anchors.bridged(r, most=4096))
+        assert joined == plain
+        Covers.of(zip(joined[0::3], joined[1::3], joined[2::3], strict=True)).check(len(source), len(target))
+        assert sum(joined[2::3]) >= sum(rows[2::3])
 
 
 @given(st.lists(st.tuples(st.integers(0, 1900), st.integers(0, 40), st.integers(1, 60)), max_size=20))
