@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bundles import Bundle, Program, block, numbers, record, sha256, signed, zframe
 from edges import pair
-from faults import MIB
+from faults import MIB, bad
 from good import BASES, CODE, archive, config, cover, deflated, good, having, one, packing, plain
-from limits import through
+from limits import instead, through
 from payloads import (
     COVERS,
     OLD_A,
@@ -27,7 +27,26 @@ from payloads import (
 
 PAX = record(block("PaxHeaders/a", size=38, typeflag=b"x"), b"20 size=1234567890\n19 path=longer/name\n"[:38])
 PAX += record(block("a", size=5), b"12345") + bytes(1024)
-BASES["pax"] = archive({"config.json": config(PAX), "layer.tar": PAX}, ["layer.tar"], "config.json")
+
+
+def incomplete() -> bytes:
+    """Return a deflate stream of 20 bytes whose literals' code has two codes of two bits and no others."""
+    bits: list[tuple[int, int]] = [(1, 1), (2, 2), (0, 5), (0, 5), (14, 4)]  # one block; 257, 1 and 18 lengths
+    lengths = {18: 1, 2: 2, 1: 2}
+    bits += [(lengths.get(symbol, 0), 3) for symbol in (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1)]
+    zeros, one_bit, two_bits = (0, 1), (0b01, 2), (0b11, 2)  # the codes of 18, 1 and 2, as they are written
+    bits += [zeros, (97 - 11, 7), two_bits, zeros, (138 - 11, 7), zeros, (20 - 11, 7), two_bits, one_bit]
+    bits += [*[(0b00, 2)] * 20, (0b10, 2)]  # twenty letters and the end
+    value = at = 0
+    for number, count in bits:
+        value, at = value | number << at, at + count
+    return value.to_bytes(-(-at // 8), "little")
+
+
+INCOMPLETE = incomplete()
+BASES["pax"] = archive(
+    {"config.json": config(PAX), "layer.tar": PAX, "incomplete.bin": INCOMPLETE}, ["layer.tar"], "config.json"
+)
 
 
 @good("operation.mode", "operation.patch", base="pax")
@@ -94,6 +113,13 @@ def unpack_with_inner_relink() -> Bundle:
     made = bytes(relink.decode(inner, UNPACKED, size))
     assert made != UNPACKED
     return packs_by(5, inner, made)
+
+
+@bad("unpack-stream-with-an-incomplete-code", "unpack-without-a-source", "unpack.gaps", "M119", base="pax")
+@instead
+def _incomplete() -> Bundle:
+    payload = unpacked([(1, 20)], packing(20), zframe(b"a" * 20), codec=1)
+    return through(6, payload, INCOMPLETE, b"a" * 20, of=(3, len(INCOMPLETE), sha256(INCOMPLETE)))
 
 
 TABLE = bytes.fromhex(
