@@ -170,7 +170,14 @@ def encoder_go_fast_chunks() -> Bundle:
     """Level 1: last chunks of 16, 17, 127 and 128 bytes, alone and behind a full one; literals, noise, zeros."""
     key = (1, 1, 0)
     lasts = [(key, [a(n)]) for n in (16, 17, 127, 128)] + [(key, [a(FULL + n)]) for n in (0, 16, 17, 127, 128)]
-    return bodies(*lasts, (key, [a(140000)]), (key, [ALL_D]), (key, [SCATTERED]), (key, [3000]), (key, DISTANCES))
+    return bodies(
+        *lasts,
+        (key, [a(140000)]),
+        (key, [ALL_D]),
+        (key, [SCATTERED]),
+        *[(key, [n]) for n in (16, 17, 3000)],
+        (key, DISTANCES),
+    )
 
 
 @good("encoder.1", base="long")
@@ -185,7 +192,18 @@ def encoder_go_windows() -> Bundle:
 def _klauspost(level: int) -> Bundle:
     key = (2, level, 0)
     ends = [(key, [a(FULL + n)]) for n in (0, 32, 33, 127, 128, FULL)] + [(key, [a(n)]) for n in (32, 33)]
-    more: list[list[Piece]] = [[ALL_A], [ALL_D], EVEN, [NOISE], [NO_MATCH], [SCATTERED], DISTANCES, repeating()]
+    more: list[list[Piece]] = [
+        [ALL_A],
+        [ALL_D],
+        EVEN,
+        [NOISE],
+        [NO_MATCH],
+        [SCATTERED],
+        DISTANCES,
+        repeating(),
+        [32],
+        [33],
+    ]
     return bodies(*ends, *[(key, content) for content in more])
 
 
