@@ -14,6 +14,7 @@ import json
 import math
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -90,6 +91,24 @@ def write() -> None:
         if kept["rows"]:
             text += [f"## {title}", "", f"{kept['about']}.", "", *section(kept["rows"]), ""]
     (HERE / "RESULTS.md").write_text("\n".join(text).rstrip() + "\n")
+    _write_readme(_in_order(load("corpus")["rows"]))
+
+
+def _write_readme(rows: list[Row]) -> None:
+    """Put the sizes of the corpus in place of those in the README's table."""
+    readme = HERE.parent / "README.md"
+    size = {(row["pair"], row["tool"]): f"{row['size']:,}" for row in rows}
+    target = {row["pair"]: f"{row['target'] / 1e6:.0f} MB" for row in rows}
+    text = readme.read_text() if readme.exists() else ""
+    for pair, shown in target.items():
+        ours, *others = (size.get((pair, tool), "-") for tool in README_TOOLS)
+        line = f"| {pair} ({shown}) | **{ours}** | " + " | ".join(others) + " |"
+        text = re.sub(rf"^\| {re.escape(pair)} \(.*\|$", line, text, flags=re.MULTILINE)
+    if rows and text:
+        readme.write_text(text)
+
+
+README_TOOLS = (DIB, "dib -1", PEER, "HDiffPatch LZMA2", "zstd -3 --patch-from")
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

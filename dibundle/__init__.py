@@ -16,12 +16,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dibundle.api import Bundle, CreateResult, Source, apply, create, open_bundle
+    from dibundle.api import Bundle, CreateResult, Line, Made, Source, apply, create, open_bundle
     from dibundle.errors import DibError
     from dibundle.progress import Progress
 
 __version__ = "0.1.0"
-__all__ = ["Bundle", "CreateResult", "DibError", "Progress", "Source", "apply", "create", "open_bundle"]
+__all__ = [
+    "Bundle",
+    "CreateResult",
+    "DibError",
+    "Line",
+    "Made",
+    "Progress",
+    "Source",
+    "apply",
+    "create",
+    "open_bundle",
+]
 
 
 def __getattr__(name: str) -> object:
