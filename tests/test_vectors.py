@@ -24,7 +24,7 @@ from tests import needs
 ROOT = Path(__file__).parent.parent
 SPEC = ROOT / "spec"
 FOLDER = SPEC / "vectors"
-TEXTS = {path.stem: path.read_text() for path in sorted(SPEC.glob("*.md"))}
+TEXTS = {path.stem: path.read_text() for path in sorted(SPEC.glob("*.md")) if path.stem != "duties"}
 DUTY = re.compile(r"M[0-9]+")
 
 ELSEWHERE = {  # duties that no bundle alone can show: where they are tested
@@ -56,8 +56,14 @@ TABLES = {  # by text and head: what vectors call the fields of a table by, and 
     ("relink", "stream | content"): ("relink stream", [0]),
     ("relink", "mode | name |"): ("relink mode", [1]),
     ("unpack", "field | form"): ("unpack", [0]),
+    ("vcdiff", "field | form |"): ("vcdiff", [0]),
+    ("vcdiff", "address mode | in the addresses section | address"): ("vcdiff address mode", [0]),
+    ("vcdiff", "codes | first instruction | second"): ("vcdiff codes", [0]),
 }
-NO_FIELDS = ("level |", "at the end of the content |", "encoder, level, parameter |", "numbers |", "who |")
+NO_FIELDS = (
+    *("level |", "at the end of the content |", "encoder, level, parameter |", "numbers |", "who |"),
+    *("label |", "member |"),
+)
 IN_PROSE = {  # what they are called by: how section 3 and 4.3 of dib.md list them
     "requires": "[codecs, transforms, re-encoders]",
     "objects": "[kinds, sizes, digests]",
@@ -188,6 +194,10 @@ def test_other_duties_are_tested_elsewhere() -> None:
     assert stated == ELSEWHERE.keys()
     for path, name in ELSEWHERE.values():
         assert f"\ndef {name}(" in (ROOT / "tests" / path).read_text()
+
+
+def test_the_list_of_duties_is_up_to_date() -> None:
+    assert loaded(FOLDER / "duties.py").text() == (SPEC / "duties.md").read_text()
 
 
 def test_the_worked_example_is_the_vector(monkeypatch: pytest.MonkeyPatch) -> None:

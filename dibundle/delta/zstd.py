@@ -15,7 +15,9 @@ MAX_WINDOW = 64 << 20
 
 def compress(data: Buffer, level: int, *, prefix: bytes = b"") -> bytes:
     """Return one zstd frame with ``data``'s size in its header; ``prefix`` must be given again to decompress."""
-    reach = max(10, min(27, (len(data) + len(prefix)).bit_length()))
+    # more than a window is no single segment then: its window would be all of it
+    most = 27 if len(data) <= MAX_WINDOW else 26
+    reach = max(10, min(most, (len(data) + len(prefix)).bit_length()))
     parameters = zstandard.ZstdCompressionParameters.from_level(
         level,
         source_size=len(data) + len(prefix),
@@ -64,9 +66,11 @@ def decompress(frame: bytes, size: int, *, prefix: bytes | bytearray = b"") -> b
         declared = zstandard.get_frame_parameters(frame)
     except zstandard.ZstdError as error:
         raise BundleError("malformed bundle: a zstd frame cannot be read") from error
-    if declared.content_size != size or declared.dict_id:
+    if declared.content_size != size:
         raise BundleError(f"malformed bundle: a zstd frame declares {declared.content_size} bytes, wanted {size}")
-    if declared.window_size > max(MAX_WINDOW, size):
+    if frame[4] & 3:  # the field's length: 0 would mean that there is no id, but a frame has one form
+        raise BundleError("malformed bundle: a zstd frame has a dictionary id")
+    if declared.window_size > MAX_WINDOW:
         raise BundleError(f"bundle over a limit: a zstd window of {declared.window_size} bytes, at most {MAX_WINDOW}")
     decompressor = zstandard.ZstdDecompressor(dict_data=_dictionary(prefix), max_window_size=1 << 27)
     try:

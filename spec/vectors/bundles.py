@@ -30,7 +30,7 @@ FIELDS = {
 BITS = {name: bit for bit, name in enumerate(FIELDS)}
 
 
-def sha256(data: bytes) -> bytes:
+def sha256(data: bytes | memoryview) -> bytes:
     """Return a digest."""
     return hashlib.sha256(data).digest()
 
@@ -197,14 +197,18 @@ class Target:
     def value(self) -> list[Any]:
         """Return what section 7 has of it."""
         segments = self.segments if self.segments is not None else ([(len(self.out), 0)] if self.out else [])
-        own, rest, at = b"", b"", 0
+        own, rest, at, view = b"", hashlib.sha256(), 0, memoryview(self.out)
         for length, kind in segments:
-            piece = self.out[at : at + length]
-            own, rest, at = (own + sha256(piece), rest, at + length) if kind else (own, rest + piece, at + length)
+            piece = view[at : at + length]
+            if kind:
+                own += sha256(piece)
+            else:
+                rest.update(piece)
+            at += length
         return [
             len(self.out) if self.size is None else self.size,
             sha256(self.out) if self.digest is None else self.digest,
-            sha256(rest) if self.rest is None else self.rest,
+            rest.digest() if self.rest is None else self.rest,
             self.tail,
             self.frames,
             [

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
-from bundles import Bundle, Frame, Program, numbers, padded, sha256, signed, zframe
-from faults import MIB, Change, bad
+from bundles import Bundle, Frame, Program, Target, msgpack, number, numbers, padded, sha256, signed, zframe
+from faults import MIB, Change, bad, body, column, put
 from good import (
     AT,
     CODE,
@@ -27,7 +28,18 @@ from good import (
     packs,
     plain,
 )
-from payloads import relinked, unpacked
+from payloads import (
+    COVERS,
+    SPARSE_DIFFERENCE,
+    SPARSE_OUT,
+    a_window,
+    integer,
+    relinked,
+    sparse,
+    unpacked,
+    vcdiff,
+    window,
+)
 
 
 def instead(make: Callable[[], Bundle]) -> Change:
@@ -270,4 +282,212 @@ def _segments() -> Bundle:
     """Leave the last byte under no digest, not even the rest's."""
     bundle = drawn(plain(HELLO), HELLO)
     bundle.target.segments, bundle.target.rest = [(999, 0)], sha256(HELLO)
+    return bundle
+
+
+# --- what another check would find too, if it were a little different -------------------------------------------------
+
+
+bad("zstd-frame-with-a-dictionary-id-of-0", "zstd-raw-blocks", "codec.1", "M10")(
+    body(b"\x28\xb5\x2f\xfd\x61\0" + zframe(HELLO)[5:])
+)
+bad("manifest-zstd-dictionary-id-of-0", "stored", "M10")(
+    put(on_stored=lambda data: data[:4] + bytes((data[4] | 1,)) + b"\0" + data[5:])
+)
+bad("msgpack-bin-ends-early", "stored", "M12")(
+    put(on_manifest=lambda data: bytes((data[0] + 1,)) + data[1:] + b"\x92\x08\xc4\5abcd")
+)
+bad("object-size-of-ten-bytes", "an-object-that-no-operation-uses", "objects.sizes", "M14")(
+    put(objects=[(1, 1 << 63, sha256(b"nowhere"))])
+)
+bad("number-that-wraps-at-64-bits", "stored", "column.raw", "M14")(column(raw=number((1 << 64) + len(HELLO))))
+
+
+@bad("manifest-a-byte-too-large", "stored", "header.manifest, decoded size", "M3")
+@instead
+def _manifest() -> Bundle:
+    """Have 64 MiB of zeros and a byte, in all, in a window of 2 MiB."""
+    bundle = drawn(plain(HELLO), HELLO)
+    bundle.more = {8: bytes(64 * MIB)}
+    bundle.on_sections = lambda values: values[-1].__setitem__(1, bytes(64 * MIB + 1 - _around(values)))
+    bundle.on_stored = lambda data: data[:4] + b"\x80\x58" + data[5:]
+    return bundle
+
+
+def _around(sections: list[Any]) -> int:
+    """Count the bytes of a manifest but for its last section's content."""
+    return len(msgpack([*sections[:-1], [sections[-1][0], b"x" * 65536]])) - 65536
+
+
+@bad("too-many-frames-of-another-target", "first-of-two-targets", "frames.stored length", "M30")
+@instead
+def _frames() -> Bundle:
+    """Have more than a million frames of no byte; the target that is made needs one other."""
+    count = MIB + 1
+    bundle = Bundle([plain(HELLO)], [Target(HELLO, Program().do("raw", raw=1000, stream=1), 1)])
+    bundle.targets.append(Target(b"2", Program().do("raw", raw=1, stream=1), count - 1))
+
+    def table(values: list[Any]) -> None:
+        more = count - 1
+        values[:5] = [b"\1" * count, bytes(count), bytes(count), values[3] + bytes(more), values[4] + b"\1" * more]
+        values[10] += bytes(32 * more)
+
+    bundle.on_frames = table
+    return bundle
+
+
+@bad("explicit-source-too-large", "stored", "frames.source length", "M30")
+@instead
+def _source() -> Bundle:
+    """Have as many ranges as may be, of more than 128 MiB; codec 0 has no use for them."""
+    out = HELLO + bytes(9 * MIB)
+    bundle = one(out, Program().do("raw", raw=1000, stream=1).do("zero", zero=9 * MIB), plain(HELLO), objects=[C])
+    bundle.frames[0].spans = [(0, 0, 127)] * (MIB - 400) + [(0, 0, 3000)] * 400
+    return bundle
+
+
+def crossing(*kinds: int | None) -> Change:
+    """Have a piece with a source over two frames, whose implied sources are of these sizes, if they have any."""
+
+    def change(bundle: Bundle) -> None:
+        made = noise("made", 1000)
+        bundle.frames[:] = [
+            Frame(piece if kind is None else zframe(piece), len(piece), codec=0 if kind is None else 2, implied=kind)
+            for piece, kind in zip((made[:400], made[400:]), kinds, strict=True)
+        ]
+        bundle.target.frames = 2
+
+    return change
+
+
+_PIECES = "implied-source-of-several-pieces"
+for _what, _kinds in (
+    ("counts-for-both", (400, 700)),
+    ("counts-for-the-last", (0, 700)),
+    ("of-which-the-first-has-none", (None, 700)),
+    ("of-which-the-first-has-none-of-it", (None, 300)),
+    ("of-which-the-last-has-none", (400, None)),
+):
+    bad(f"piece-crosses-frames-and-{_what}", _PIECES, "M59")(crossing(*_kinds))
+
+
+@bad("packing-within-a-packing", "packs-nothing", "M56")
+@instead
+def _within() -> Bundle:
+    """Have what a decoder with a stack would make: the inner one's bytes are content of the outer one."""
+    inner, content = packing(3) + b"abc", b"abc"
+    packed = deflated(content, 1, 6)
+    outer = packing((3, 22, 0, []))
+    program = Program().do("begin", packing=len(outer), packed=len(packed))
+    program.do("begin", packing=len(inner), packed=3).do("end").do("end")
+    bundle = one(packed, program, plain(outer + inner, 0))
+    bundle.reencoders = [22]
+    return bundle
+
+
+@bad("begin-within-a-packing-of-nothing", "packs-nothing", "M56")
+@instead
+def _begin() -> Bundle:
+    outer, inner = packing(3) + b"abc", packing()
+    program = Program().do("begin", packing=len(outer), packed=3).do("begin", packing=len(inner), packed=0).do("end")
+    return one(b"abc", program, plain(outer + inner, 0))
+
+
+@bad("begin-without-an-end-of-nothing", "packs-nothing", "M56")
+@instead
+def _no_end() -> Bundle:
+    table = packing(3) + b"abc"
+    return one(b"abc", Program().do("begin", packing=len(table), packed=3), plain(table, 0))
+
+
+bad("end-before-anything", "stored", "M56")(
+    instead(lambda: one(HELLO, Program().do("end").do("raw", raw=1000, stream=1), plain(HELLO)))
+)
+
+
+@bad("content-of-packings-behind-output", "packs-nothing", "M69")
+@instead
+def _content() -> Bundle:
+    """Be over the limit in all: a reader that sees it when it comes to the packing has put out a byte."""
+    size = 64 * MIB + 16 * 3
+    table = packing((size, 22, 0, []))
+    program = Program().do("raw", raw=2, stream=1).do("begin", packing=len(table), packed=0).do("zero", zero=size)
+    bundle = one(b"<>", program.do("end"), plain(table, 0), plain(b"<>"))
+    bundle.frames.reverse()
+    bundle.reencoders, bundle.target.tail = [22], 1
+    return bundle
+
+
+bad("vcdiff-integer-that-wraps-at-64-bits", "vcdiff-source-window", "M84")(
+    body(vcdiff(a_window(segment=((1 << 64) + len(CODE), 0))))
+)
+
+
+@bad("vcdiff-windows-that-trade-a-byte", "vcdiff-source-window", "M88")
+@instead
+def _trade() -> Bundle:
+    """Have a window make a byte more than its size, and the next one a byte less."""
+    windows = window(HELLO[:12], b"\x0d", b"", 11), window(HELLO[12:13], b"\2", b"", 2)
+    return through(3, vcdiff(*windows), CODE, HELLO[:13])
+
+
+def _prefixed(payload: bytes, row: bytes) -> bytes:
+    """Give a payload's stored stream the packer that is for literals alone."""
+    head = b"\0" + numbers(len(row), len(row))
+    packed = zframe(row)
+    before, _, behind = payload.partition(head)
+    return before + b"\5" + numbers(len(packed), len(row)) + behind.replace(row, packed, 1)
+
+
+@bad("relink-packer-5", "relink-raw", "relink.5 stream headers", "M99", base="base")
+@instead
+def _relink_packer() -> Bundle:
+    row = numbers(0, 3000, signed(0x400000), 0, 0)
+    payload = relinked(
+        [(0, 3000, 0x400000, 0, 0)], [(0, 3000, 0x400000)], [(1, 0, 3)], cover([(0, 3000, 0)], bytes(3000), b"")
+    )
+    return through(5, _prefixed(payload, row), CODE, CODE)
+
+
+@bad("cover-sparse-with-packer-5", "cover-sparse", "packer.sparse", "M98")
+@instead
+def _sparse_packer() -> Bundle:
+    runs = sparse([1501, 3], [2, 400], b"ab" + b"c" * 400)
+    packed = _prefixed(runs, b"ab" + b"c" * 400)
+    payload = cover(COVERS, SPARSE_DIFFERENCE, b"insertedthe end", packers={3: (4, packed)})
+    return through(4, payload, CODE, SPARSE_OUT)
+
+
+bad("unpack-gaps-with-packer-5", "unpack-streams-of-a-zip", "unpack.gaps", "M99")(
+    lambda b: b.frames[0].__setattr__("data", _prefixed(b.frames[0].data, b"\7\0\0"))
+)
+
+
+@bad("number-too-large-by-three-edits", "every-number-in-a-blank-block", "column.mtime", "M45", "M47")
+@instead
+def _three() -> Bundle:
+    """Add up to more than 2^63 - 1, which no two differences do; the first does not fit its field either."""
+    program = Program()
+    for _ in range(3):
+        program.do("header", register=0).edit("mtime", mtime=(1 << 62) - 1)
+    return one(bytes(1536), program)
+
+
+@bad("cover-from-before-the-source", "cover-stored", "cover stream.seek", "M96")
+@instead
+def _before() -> Bundle:
+    """Read what an offset that counts from the end would give."""
+    return through(4, cover([(0, 3, -5)], bytes(3), b""), CODE, CODE[-5:-2])
+
+
+@bad("vcdiff-outer-frame-with-a-window-too-large", "vcdiff-source-window", "M11")
+@instead
+def _vcdiff_window() -> Bundle:
+    """Have an application header of 64 MiB in the one segment of the outer frame, which the target's size allows."""
+    size = 33 * MIB
+    payload = vcdiff(
+        window(b"\0", b"\0" + integer(size), b"", size), indicator=4, head=integer(64 * MIB) + bytes(64 * MIB)
+    )
+    bundle = through(3, payload, CODE, bytes(size))
+    bundle.target.tail = size - 1
     return bundle

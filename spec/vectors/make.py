@@ -1,5 +1,7 @@
 """Make the vectors anew: ``python3 spec/vectors/make.py [FOLDER]``. The same bytes come out every time.
 
+Without a folder ../duties.md is written anew too, which lists them by duty.
+
 It needs dibundle, for the encoders of deflate.md, the model of cover.md and the addresses of relink.md: these vectors
 hold what dibundle made and the reference decoder confirmed. All else is written down in the scripts beside this one.
 """
@@ -15,9 +17,14 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent.parent)]
 
+import duties
+import edges  # noqa: F401 - adds its cases
+import encoding  # noqa: F401 - adds its cases
 import limits  # noqa: F401 - adds its cases
 import payload_faults  # noqa: F401 - adds its cases
 import payloads  # noqa: F401 - adds its cases
+import readings  # noqa: F401 - adds its cases
+import relinking  # noqa: F401 - adds its cases
 import targets  # noqa: F401 - adds its cases
 from bundles import sha256
 from faults import BAD, Bad
@@ -85,3 +92,5 @@ def _bad(folder: Path, name: str, case: Bad) -> dict[str, Any]:
 
 if __name__ == "__main__":
     make(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE)
+    if len(sys.argv) == 1:
+        duties.write()

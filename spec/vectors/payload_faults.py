@@ -87,7 +87,7 @@ bad("vcdiff-code-table", _V, "M82")(_windows(a_window(), indicator=2, head=b"\0"
 bad("vcdiff-header-bit-unknown", _V, "M82")(_windows(a_window(), indicator=8))
 bad("vcdiff-application-header-cut", _V, "M82")(_windows(indicator=4, head=integer(10) + b"app"))
 bad("vcdiff-without-a-window", _V, "M86")(_windows())
-bad("vcdiff-delta-indicator", _V, "M82")(_windows(a_window(delta=1)))
+bad("vcdiff-delta-indicator", _V, "vcdiff.delta indicator", "M82")(_windows(a_window(delta=1)))
 bad("vcdiff-window-indicator-8", _V, "M83")(_windows(a_window(indicator=9)))
 bad("vcdiff-window-of-source-and-target", _V, "M83")(_windows(a_window(indicator=3)))
 bad("vcdiff-integer-too-large", _V, "M84")(

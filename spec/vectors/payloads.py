@@ -73,12 +73,12 @@ def a_window(**given: object) -> bytes:
     return window(ADDED + b"R", INSTRUCTIONS, integer(100) + integer(5), len(MADE), **values)  # type: ignore[arg-type]
 
 
-@good("codec.3", "M81")
+@good("codec.3", "M81", *(f"vcdiff.{name}" for name in ("window indicator", "length", "size", "lengths", "sections")))
 def vcdiff_source_window() -> Bundle:
     return patched(3, vcdiff(a_window()), CODE, MADE)
 
 
-@good("codec.3", "M81")
+@good("codec.3", "M81", "vcdiff.segment", "vcdiff.Adler-32")
 def vcdiff_header_checksum_and_target_window() -> Bundle:
     """Have an application header, leading 80 bytes, Adler-32, an empty window, a window on the target made before."""
     adler = zlib.adler32(MADE).to_bytes(4, "big")
@@ -96,7 +96,17 @@ def vcdiff_header_checksum_and_target_window() -> Bundle:
     )
 
 
-@good("M81")
+CODES_OF_TABLE = (
+    *("0", "1", "2 to 18", "19 + 16 m, m = 0 to 8", "20 + 16 m to 34 + 16 m, m = 0 to 8"),
+    *("163 + 12 m + 3 (a - 1) + (c - 4), m = 0 to 5", "235 + 4 (m - 6) + (a - 1), m = 6 to 8", "247 + m, m = 0 to 8"),
+)
+
+
+@good(
+    "M81",
+    *(f"vcdiff codes.{codes}" for codes in CODES_OF_TABLE),
+    *(f"vcdiff address mode.{modes}" for modes in ("0", "1", "2 to 5", "6 to 8")),
+)
 def vcdiff_every_instruction() -> Bundle:
     """All 256 codes of the default table, in every address mode; sizes of 0 in the stream among them."""
     out, data, instructions, addresses = b"", b"", b"", b""

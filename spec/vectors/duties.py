@@ -1,0 +1,88 @@
+"""List the duties of readers: ``python3 spec/vectors/duties.py`` writes ../duties.md from the texts and index.json."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+HERE = Path(__file__).parent
+SPEC = HERE.parent
+MOST = 4  # vectors that are named
+
+HEAD = """\
+# Duties of readers
+
+Every numbered duty of the texts, by its number: what it says in short (the text itself counts), where it stands, the
+vectors that show whether a reader does it, and the exit codes of the bad ones among them.
+Made by [duties.py](vectors/duties.py).
+
+| duty | in short | where | vectors | exit codes |
+|---|---|---|---|---|
+"""
+
+
+class Duty(NamedTuple):
+    """A duty: its number, the words before it, and where they are."""
+
+    name: str
+    words: str
+    file: str
+    section: str
+
+
+def duties() -> list[Duty]:
+    """Find them in the texts, in the order of their numbers."""
+    found = [duty for path in sorted(SPEC.glob("*.md")) if path.stem != "duties" for duty in _within(path)]
+    return sorted(found, key=lambda duty: (duty.name[0], int(duty.name[1:])))
+
+
+def _within(path: Path) -> Iterator[Duty]:
+    for section, block in _blocks(path.read_text()):
+        before = 0
+        for marker in re.finditer(r"\[([MS][0-9]+)\]", block):
+            words = re.split(r"(?<=[.;]) |\| ", block[before : marker.start()])[-1].strip(" ,-").removeprefix("and ")
+            if block.startswith("|"):
+                words = f"{block.split('|')[1].strip()}: {words}"
+            yield Duty(marker[1], re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", words), path.name, section)
+            before = marker.end()
+
+
+def _blocks(text: str) -> Iterator[tuple[str, str]]:
+    """Yield paragraphs, items of lists and rows of tables, each with the heading it is under."""
+    section, block = "", ""
+    for line in [*text.splitlines(), ""]:
+        begins = not line or line.startswith(("#", "|", "- ")) or re.match(r"[0-9]+\. ", line)
+        if begins and block:
+            yield section, block
+            block = ""
+        if line.startswith("#"):
+            section = line.strip("# ")
+        else:
+            block = f"{block} {line.strip()}".strip()
+
+
+def text() -> str:
+    """Return the whole page."""
+    index = json.loads((HERE / "index.json").read_text())
+    return HEAD + "".join(f"{_row(duty, index)}\n" for duty in duties())
+
+
+def _row(duty: Duty, index: dict[str, Any]) -> str:
+    vectors = [vector for kind in ("bad", "ok") for vector in index[kind] if duty.name in vector["tests"]]
+    names = [vector["bundle"].removesuffix(".dib") for vector in vectors]
+    listed = ", ".join(names[:MOST]) + (f" and {len(names) - MOST} more" if len(names) > MOST else "")
+    codes = sorted({code for vector in vectors for code in vector["codes"] if code})
+    where = f"[{duty.file}]({duty.file}), {duty.section}"
+    return f"| {duty.name} | {duty.words} | {where} | {listed or 'tests'} | {', '.join(map(str, codes)) or '-'} |"
+
+
+def write() -> None:
+    """Write the page anew."""
+    (SPEC / "duties.md").write_text(text())
+
+
+if __name__ == "__main__":
+    write()

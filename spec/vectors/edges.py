@@ -1,0 +1,365 @@
+"""Vectors at limits: good ones just within, each with a bad one just beyond where that can be small."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bundles import Bundle, Frame, Program, Raw, msgpack, sha256, signed, zframe
+from faults import MIB, bad, body, more, put
+from good import (
+    BASES,
+    CODE,
+    HELLO,
+    PACKED_CONTENT,
+    C,
+    archive,
+    config,
+    deflated,
+    drawn,
+    form,
+    good,
+    kept_blob,
+    noise,
+    one,
+    packing,
+    packs,
+    plain,
+    stored,
+)
+from limits import edited, instead, through, zeros
+from payloads import ADDED, INSTRUCTIONS, MADE, VCDIFF, a_window, integer, vcdiff, window
+
+ZEROS = bytes(MIB)
+Z = (1, MIB, sha256(ZEROS))
+BASES["zeros"] = archive({"config.json": config(ZEROS), "layer.zst": zframe(ZEROS)}, ["layer.zst"], "config.json")
+
+
+def pair(
+    name: str, of: str, *tests: str, beyond: str, base: str = "base"
+) -> Callable[[Callable[[int], Bundle]], Callable[[int], Bundle]]:
+    """Name a good vector and a bad one: what is called with 0 and with 1, how far it is beyond the limit."""
+
+    def note(make: Callable[[int], Bundle]) -> Callable[[int], Bundle]:
+        def within() -> Bundle:
+            return make(0)
+
+        within.__name__ = name.replace("-", "_")
+        good(*tests, base=base)(within)
+        bad(beyond, of, *tests, base=base)(instead(lambda: make(1)))
+        return make
+
+    return note
+
+
+# --- zstd and msgpack -------------------------------------------------------------------------------------------------
+
+
+@pair("zstd-window-of-64-mib", "zstd-raw-blocks", "M11", beyond="zstd-window-of-72-mib")
+def _window(over: int) -> Bundle:
+    return drawn(Frame(b"\x28\xb5\x2f\xfd\x40" + bytes((0x80 + over,)) + zframe(HELLO)[5:], 1000, codec=1), HELLO)
+
+
+@good("M3", "header.manifest, decoded size")
+def manifest_of_64_mib() -> Bundle:
+    """Have 64 MiB, mostly of zeros, in a window of 2 MiB."""
+    bundle = stored()
+    bundle.more = {8: bytes(65536)}
+
+    def fill(values: list[Any]) -> None:
+        values[-1][1] = bytes(64 * MIB - len(msgpack(values)) + 65536)
+
+    bundle.on_sections = fill
+    bundle.on_stored = lambda data: data[:4] + b"\x80\x58" + data[5:]
+    return bundle
+
+
+for _name, _tail in (("127", b"\xcc\x7f"), ("255", b"\xcd\0\xff"), ("65535", b"\xce\0\0\xff\xff")):
+
+    @bad(f"msgpack-{_name}-not-shortest", "stored", "M12")
+    @instead
+    def _tail_of(value: bytes = _tail) -> Bundle:
+        bundle = one(HELLO + bytes(70000), Program().do("raw", raw=1000, stream=1).do("zero", zero=70000), plain(HELLO))
+        bundle.on_targets = lambda values: values[0].__setitem__(3, Raw(value))
+        return bundle
+
+
+for _name, _data in (
+    ("bin-of-255-bytes", b"\xc5\0\xff" + bytes(255)),
+    ("bin-of-65535-bytes", b"\xc6\0\0\xff\xff" + bytes(65535)),
+):
+    bad(f"msgpack-{_name}-not-shortest", "stored", "M12")(
+        put(on_sections=lambda values, data=_data: values.append([8, Raw(data)]))
+    )
+for _name, _names in (
+    ("array-of-15", b"\xdc\0\x0f" + b"\xa0" * 15),
+    ("array-of-65535", b"\xdd\0\0\xff\xff" + b"\xa0" * 65535),
+    ("str-of-31-bytes", b"\x91\xd9\x1f" + b"n" * 31),
+    ("str-of-255-bytes", b"\x91\xda\0\xff" + b"n" * 255),
+):
+    bad(f"msgpack-{_name}-not-shortest", "stored", "M12")(more(s2=msgpack([[[Raw(_names), b"", b""]], [[]], []])))
+
+
+@good("M12")
+def msgpack_of_every_width() -> Bundle:
+    """Have strs and arrays with the least and the most that each form may have; notes as large as they may be."""
+    bundle = stored()
+    names = ["n" * length for length in (0, 31, 32, 255, 256, 4096)]
+    notes = [["k" * 4096, "x" * 65536], ["", "x" * 65535], *[["", ""]] * 13]
+    images = [[names, b"", bytes(32 * 65536)], [[""] * 65536, b"", b""]], [[[[""] * 65535, b"", b""]]]
+    bundle.more = {
+        2: msgpack([*images, notes]),
+        4: msgpack([[b"", b""]]),
+        **{size: bytes(size) for size in (8, 10, 254, 256, 65534, 65536)},
+        **{1 << 30: b"", 1 << 31: b""},
+    }
+    bundle.more |= dict.fromkeys(range(300, 300 + 2 * (252 - len(bundle.more)), 2), b"")  # 256 sections in all
+    return bundle
+
+
+@good("M14", "objects.sizes")
+def object_size_of_nine_bytes() -> Bundle:
+    bundle = stored()
+    bundle.objects = [(1, (1 << 63) - 1, sha256(b"nowhere"))]
+    return bundle
+
+
+# --- the manifest -----------------------------------------------------------------------------------------------------
+
+
+@good("M30", "frames.size")
+def frame_of_64_mib() -> Bundle:
+    bundle = drawn(zeros(64 * MIB), bytes(64 * MIB))
+    bundle.target.tail = 64 * MIB - 1
+    return bundle
+
+
+@bad("frame-of-no-byte", "stored", "M30", "frames.size")
+@instead
+def _no_byte() -> Bundle:
+    bundle = drawn(plain(HELLO), HELLO)
+    bundle.frames.append(Frame(b"", 0, 2))
+    bundle.target.frames = 2
+    return bundle
+
+
+@pair("source-of-128-mib", "stored", "M30", "frames.source length", beyond="source-a-byte-too-large", base="zeros")
+def _source(over: int) -> Bundle:
+    """Codec 0 has no use for it."""
+    out = HELLO + bytes(9 * MIB)
+    bundle = one(out, Program().do("raw", raw=1000, stream=1).do("zero", zero=9 * MIB), plain(HELLO), objects=[Z])
+    bundle.frames[0].spans = [(0, 0, MIB)] * 128 + [(0, 0, 1)] * over
+    bundle.target.tail = len(out) - 1
+    return bundle
+
+
+@pair(
+    "implied-source-of-128-mib",
+    "stored",
+    "M30",
+    "frames.source size",
+    beyond="implied-source-a-byte-too-large",
+    base="zeros",
+)
+def _implied(over: int) -> Bundle:
+    program = Program()
+    for index in range(128 + over):
+        if index:
+            program.do("seek", seek_object=0, seek_offset=signed(-MIB))
+        program.do("replace", raw=1, replace=MIB if index < 128 else 1, stream=1)
+    size = 128 + over
+    bundle = one(b"x" * size + bytes(9 * MIB), program.do("zero", zero=9 * MIB), objects=[Z])
+    bundle.frames = [Frame(b"x" * size, size, implied=128 * MIB + over)]
+    bundle.target.frames, bundle.target.tail = 1, size
+    return bundle
+
+
+@good("M30", "frames.source count")
+def ranges_as_many_as_may_be() -> Bundle:
+    bundle = drawn(plain(HELLO), HELLO)
+    bundle.frames[0].spans, bundle.objects = [(0, 0, 0)] * MIB, [C]
+    return bundle
+
+
+@pair("tail-of-64-mib", "stored", "M32", "target.tail", beyond="tail-a-byte-too-long")
+def _tail_at(over: int) -> Bundle:
+    size = 64 * MIB
+    bundle = one(HELLO + bytes(size), Program().do("raw", raw=1000, stream=1).do("zero", zero=size), plain(HELLO))
+    bundle.target.tail = 1000 - over
+    return bundle
+
+
+@good("M33", "segments.lengths")
+def segments_as_many_as_may_be() -> Bundle:
+    bundle = stored()
+    bundle.target.segments = [(0, 0)] * (MIB - 1) + [(len(HELLO), 0)]
+    return bundle
+
+
+@pair("cost-at-its-limit", "stored", "M62", beyond="cost-a-byte-too-much", base="zeros")
+def _cost(over: int) -> Bundle:
+    bundle = drawn(plain(HELLO), HELLO)
+    bundle.objects = [Z]
+    bundle.frames[0].spans = [(0, 0, MIB)] * 64 + [(0, 0, 7000 + over)]
+    return bundle
+
+
+@pair("operations-at-their-limit", "stored", "M63", beyond="an-operation-too-many")
+def _operations(over: int) -> Bundle:
+    count = 67650 + over  # 65,536 plus a 32nd of as many bytes
+    program = Program()
+    program.columns["ops"][:], program.columns["zero"][:] = b"\x08" * count, b"\1" * count
+    return one(bytes(count), program)
+
+
+@good("M38", "form.packing")
+def form_packing_as_large_as_may_be() -> Bundle:
+    return kept_blob(form(bytes(16 * MIB)))
+
+
+# --- programs ---------------------------------------------------------------------------------------------------------
+
+
+@good("M43", "column.shapes")
+def shapes_as_many_as_may_be() -> Bundle:
+    program = Program().do("header", register=0).put(shape=4095)
+    program.columns["shapes"][:] = bytes(4096)
+    return one(bytes(512), program)
+
+
+bad("keep-a-byte-beyond-the-object", "keep-and-seek", "column.keep", "M50")(
+    instead(
+        lambda: one(
+            CODE[-5:] + b"\0",
+            Program().do("seek", seek_object=0, seek_offset=signed(len(CODE) - 5)).do("keep", keep=6),
+            objects=[C],
+        )
+    )
+)
+
+
+@pair("packing-of-16-mib", "packs-nothing", "M64", "column.packing", beyond="packing-a-byte-too-large")
+def _packing(over: int) -> Bundle:
+    size = 16 * MIB - 5 + over
+    table = packing(size) + bytes(size)
+    assert len(table) == 16 * MIB + over
+    bundle = one(bytes(size), Program().do("begin", packing=len(table), packed=size).do("end"))
+    bundle.frames, bundle.target.frames = [Frame(zframe(table), len(table), 0, codec=1)], 1
+    bundle.target.tail = size - 1
+    return bundle
+
+
+@good("M65", "packing.parts")
+def packing_of_65536_parts() -> Bundle:
+    table = packing(*[0] * 65536)
+    bundle = packs(table, b"", b"")
+    bundle.frames[1] = Frame(zframe(table), len(table), 0, codec=1)
+    return bundle
+
+
+@good("M65", "packing.edits")
+def packing_of_65536_edits() -> Bundle:
+    content, edits = noise("edits", 17000), [(1, 1, 1)] * 65536
+    packed = edited(deflated(content, 6, 6, 8), edits, "0" * len(edits))
+    table = packing((len(content), 102, 8, edits), literals=bytes(len(edits)))
+    bundle = packs(table, content, packed, 102)
+    bundle.frames[1] = Frame(zframe(table), len(table), 0, codec=1)
+    return bundle
+
+
+for _encoder, _parameter, _what in (
+    ((1, 6, 0), 1, "go"),
+    ((2, 5, 0), 1, "klauspost"),
+    ((4, 5, 16385), 16384, "block-too-small"),
+    ((4, 5, 1 << 30), (1 << 30) + 1, "block-too-large"),
+    ((6, 6, 9), 10, "memory"),
+    ((7, 9, 0), 1, "gzip"),
+):
+
+    @bad(f"recipe-parameter-that-would-do-{_what}", "packs-gzip", "packing.parameter", "M77")
+    @instead
+    def _parameter_of(which: tuple[int, int, int] = _encoder, parameter: int = _parameter) -> Bundle:
+        """Pack what the nearest parameter makes too."""
+        packed, reencoder = deflated(PACKED_CONTENT, *which), 16 * which[0] + which[1]
+        return packs(packing((3000, reencoder, parameter, [])), PACKED_CONTENT, packed, reencoder)
+
+
+@good("M69", "M70")
+def content_of_packings_at_its_limit() -> Bundle:
+    """Pack 64 MiB of zeros and 16 times the target's size, at level 1: its cost is at its limit too."""
+    size = 220000
+    content = 64 * MIB + 16 * size
+    packed, table = deflated(bytes(content), 1, 1), packing((content, 17, 0, []))
+    program = Program().do("begin", packing=len(table), packed=len(packed)).do("zero", zero=content).do("end")
+    program.do("zero", zero=size - len(packed))
+    bundle = one(packed + bytes(size - len(packed)), program, plain(table, 0))
+    bundle.reencoders = [17]
+    return bundle
+
+
+@bad("cost-of-packings-a-byte-too-much", "packs-nothing", "M70")
+@instead
+def _cost_of_packings() -> Bundle:
+    """Pack a byte at level 9, then what is left of the content that may be, at level 1."""
+    first, packed = packing((1, 25, 0, [])), deflated(b"\0", 1, 9)
+    content = 64 * MIB + 16 * len(packed) + 1 - 4
+    second = packing((content, 17, 0, []))
+    program = Program().do("begin", packing=len(first), packed=len(packed)).do("zero", zero=1).do("end")
+    program.do("begin", packing=len(second), packed=0).do("zero", zero=content).do("end")
+    bundle = one(packed, program, plain(first + second, 0))
+    bundle.reencoders = [17, 25]
+    return bundle
+
+
+@pair("kept-128-mib", "repeat", "M61", beyond="kept-a-byte-too-much")
+def _kept(over: int) -> Bundle:
+    """Repeat of two frames of 64 MiB at the end, and of one of a byte."""
+    size = 64 * MIB
+    program = Program().do("raw", raw=size, stream=1).do("raw", raw=size, stream=2)
+    frames = [zeros(size, 1), zeros(size, 2)]
+    if over:
+        program.do("raw", raw=1, stream=3)
+        frames.append(plain(b"\0", 3))
+    for index in range(2 + over):
+        program.do("repeat", repeat_frame=index, repeat_offset=size - 1 if index < 2 else 0, repeat=1)
+    bundle = one(bytes(2 * size + 2 + 2 * over), program, *frames)
+    bundle.target.tail = 2 * size
+    return bundle
+
+
+# --- codec 3 ----------------------------------------------------------------------------------------------------------
+
+
+@pair("vcdiff-outer-frame-at-its-limit", "vcdiff-source-window", "M72", beyond="vcdiff-outer-frame-a-byte-too-large")
+def _outer(over: int) -> Bundle:
+    """Have an application header of the right length, which is written in three bytes."""
+    filler = 2 * len(MADE) + 65536 + over - len(VCDIFF) - 1 - 3 - len(a_window())
+    return through(3, vcdiff(a_window(), indicator=4, head=integer(filler) + bytes(filler)), CODE, MADE)
+
+
+bad("vcdiff-window-indicator-8-alone", "vcdiff-source-window", "vcdiff.window indicator", "M83")(
+    instead(lambda: through(3, vcdiff(window(ADDED, b"\x0c", b"", 11, indicator=8)), CODE, ADDED))
+)
+bad("vcdiff-address-of-minus-1", "vcdiff-source-window", "M89")(
+    body(
+        vcdiff(
+            window(
+                ADDED + b"R",
+                INSTRUCTIONS,
+                integer(100) + integer(len(CODE) + len(MADE) - 12 + 1),
+                len(MADE),
+                segment=(len(CODE), 0),
+            )
+        )
+    )
+)
+
+
+@good("M89", "vcdiff address mode.1")
+def vcdiff_copy_of_the_last_byte() -> Bundle:
+    """Copy from just before what is made, and from the very first byte, by modes 1 and 0."""
+    out = b"ab" + b"b" * 18 + CODE[:4]
+    instructions = bytes((3, 16 + 19)) + integer(18) + bytes((20,))
+    return through(
+        3, vcdiff(window(b"ab", instructions, integer(1) + integer(0), 24, segment=(len(CODE), 0))), CODE, out
+    )

@@ -1,0 +1,254 @@
+"""Vectors for what could be read in another way: inner codecs, extension headers, contexts that are full."""
+
+from __future__ import annotations
+
+from bundles import Bundle, Program, block, numbers, record, sha256, signed, zframe
+from edges import pair
+from faults import MIB, bad
+from good import BASES, CODE, archive, config, cover, deflated, good, having, one, packing, plain
+from limits import instead, through
+from payloads import (
+    COVERS,
+    OLD_A,
+    OLD_B,
+    OLD_C,
+    OUTSIDE,
+    UNPACK_SOURCE,
+    VCDIFF,
+    ZIPPED,
+    integer,
+    relinked,
+    sparse,
+    unpacked,
+    window,
+)
+
+# An extension header is a record like any other: what it says of the next one's size changes nothing
+
+PAX = record(block("PaxHeaders/a", size=38, typeflag=b"x"), b"20 size=1234567890\n19 path=longer/name\n"[:38])
+PAX += record(block("a", size=5), b"12345") + bytes(1024)
+
+
+def incomplete() -> bytes:
+    """Return a deflate stream of 20 bytes whose literals' code has two codes of two bits and no others."""
+    bits: list[tuple[int, int]] = [(1, 1), (2, 2), (0, 5), (0, 5), (14, 4)]  # one block; 257, 1 and 18 lengths
+    lengths = {18: 1, 2: 2, 1: 2}
+    bits += [(lengths.get(symbol, 0), 3) for symbol in (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1)]
+    zeros, one_bit, two_bits = (0, 1), (0b01, 2), (0b11, 2)  # the codes of 18, 1 and 2, as they are written
+    bits += [zeros, (97 - 11, 7), two_bits, zeros, (138 - 11, 7), zeros, (20 - 11, 7), two_bits, one_bit]
+    bits += [*[(0b00, 2)] * 20, (0b10, 2)]  # twenty letters and the end
+    value = at = 0
+    for number, count in bits:
+        value, at = value | number << at, at + count
+    return value.to_bytes(-(-at // 8), "little")
+
+
+INCOMPLETE = incomplete()
+BASES["pax"] = archive(
+    {"config.json": config(PAX), "layer.tar": PAX, "incomplete.bin": INCOMPLETE}, ["layer.tar"], "config.json"
+)
+
+
+@good("operation.mode", "operation.patch", base="pax")
+def records_of_an_extension_header() -> Bundle:
+    """Change the time of both, then both contents: the first says that the second is larger."""
+    program = Program().do("mode", count=2).edit("mtime", mtime=1).edit("mtime", mtime=1)
+    program.do("seek", seek_object=0, seek_offset=2 * 2048 - 1)
+    program.do("patch").edit("size", size=1).put(stream=1).do("patch").edit("size", size=-4).put(stream=1)
+    first, second = PAX[:512], PAX[1024:1536]
+    times = (b"00000000001\0", b"00000000002\0")
+    out = having(first, mtime=times[0]) + PAX[512:1024] + having(second, mtime=times[1]) + PAX[1536:2048]
+    changed = b"20 size=9999999999\n20 path=another/name"
+    out += record(having(first, size=b"%011o\0" % 39), changed) + record(having(second, size=b"%011o\0" % 1), b"1")
+    content = changed + b"1"
+    return one(out, program, plain(content), objects=[(1, len(PAX), sha256(PAX))])
+
+
+# The inner codecs of codec 6: their source is the unpacked one
+
+STREAMS = [(7, len(OLD_A)), (0, len(OLD_B)), (0, len(OLD_C))]
+UNPACKED = OUTSIDE + OLD_A + OLD_B + OLD_C
+ZIP = (3, len(UNPACK_SOURCE), sha256(UNPACK_SOURCE))
+
+
+def packs_by(codec: int, inner: bytes, made: bytes) -> Bundle:
+    """Return a bundle that packs, behind three plain bytes, what an inner codec made of the unpacked source."""
+    out = made[:3] + deflated(made[3:], 6, 6, 8)
+    payload = unpacked(STREAMS, packing(3, (len(made) - 3, 102, 8, [])), inner, codec=codec)
+    bundle = through(6, payload, UNPACK_SOURCE, out, of=ZIP)
+    bundle.reencoders = [102]
+    return bundle
+
+
+@good("unpack.inner codec", base="zip")
+def unpack_with_inner_zstd() -> Bundle:
+    return packs_by(1, zframe(OLD_A[::-1]), OLD_A[::-1])
+
+
+@good("unpack.inner codec", base="zip")
+def unpack_with_inner_prefix() -> Bundle:
+    """Have a zstd frame that takes all from its dictionary, but for the first three bytes."""
+    return packs_by(2, INNER_PREFIXED, b"new" + UNPACKED[100:1100])
+
+
+INNER_PREFIXED = bytes.fromhex("28b52ffd60eb025d0000186e65770100e57faaf210")
+
+
+@good("unpack.inner codec", base="zip")
+def unpack_with_inner_vcdiff() -> Bundle:
+    made = b"new" + UNPACKED[100:1100]
+    instructions = bytes((4, 19)) + integer(1000)
+    return packs_by(
+        3, zframe(VCDIFF + b"\0" + window(b"new", instructions, integer(100), 1003, segment=(len(UNPACKED), 0))), made
+    )
+
+
+@good("unpack.inner codec", base="zip")
+def unpack_with_inner_relink() -> Bundle:
+    """Every word of letters or digits is an address, which moved by one."""
+    from dibundle.delta import relink
+
+    size = len(UNPACKED)
+    inner = relinked([(100, 1001, 0, 0, 4)], [], [(0x20000000, 1, 3)], cover([(0, size, 0)], bytes(size), b""))
+    made = bytes(relink.decode(inner, UNPACKED, size))
+    assert made != UNPACKED
+    return packs_by(5, inner, made)
+
+
+@bad("unpack-stream-with-an-incomplete-code", "unpack-without-a-source", "unpack.gaps", "M119", base="pax")
+@instead
+def _incomplete() -> Bundle:
+    payload = unpacked([(1, 20)], packing(20), zframe(b"a" * 20), codec=1)
+    return through(6, payload, INCOMPLETE, b"a" * 20, of=(3, len(INCOMPLETE), sha256(INCOMPLETE)))
+
+
+TABLE = bytes.fromhex(
+    "28b52ffd800008000000 5d0000 20 02660800 01 54 010301 0b"
+)  # RFC 8878, 3.1.1.3: a literal, a match 8 back
+
+
+@good("unpack.table", base="zip")
+def unpack_table_of_its_dictionary() -> Bundle:
+    """Have the two numbers of the second stream of the source in the packing, by way of the dictionary."""
+    size = len(OUTSIDE) - len(b"before") - len(ZIPPED) - len(b"after")
+    made = OUTSIDE[:size] + OLD_A[: len(OLD_B)]
+    out = made[:size] + deflated(made[size:], 6, 6, 8)
+    assert packing(size, (len(OLD_B), 102, 8, [])) == b"\2" + numbers(2 * size, 2 * len(OLD_B) + 1) + b"\x66\x08\0"
+    payload = unpacked(STREAMS, b"", zframe(made), codec=1, table=TABLE, heads=(0, 3, 3, len(TABLE), 8))
+    bundle = through(6, payload, UNPACK_SOURCE, out, of=ZIP)
+    bundle.reencoders = [102]
+    return bundle
+
+
+@pair("unpack-cost-at-its-limit", "unpack-without-a-source", "M122", beyond="unpack-cost-beyond-its-limit")
+def _cost(over: int) -> Bundle:
+    """Have content that counts four times: 1,200,000, which is 64 times 2,366 bytes and 1 MiB."""
+    content = bytes(300000 + over)
+    body = deflated(content, 7, 9)
+    filler = 2366 - len(body)
+    payload = unpacked([], packing((len(content), 121, 0, []), filler), zframe(bytes(filler) + content), codec=1)
+    bundle = through(6, payload, b"", body + bytes(filler))
+    bundle.reencoders = [121]
+    return bundle
+
+
+# The context of literals: what lies behind a cover and before the next, up to a limit
+
+
+def in_context(covers: list[tuple[int, int, int]], literals: bytes, frame: bytes) -> Bundle:
+    """Return a bundle of covers, each as its gap, length and place in the source, without differences."""
+    rows, end, made, taken = [], 0, b"", 0
+    for gap, length, at in covers:
+        rows.append((gap, length, at - end - gap))
+        made += literals[taken : taken + gap] + CODE[at : at + length]
+        end, taken = at + length, taken + gap
+    columns = [numbers(*(row[index] if index < 2 else signed(row[2]) for row in rows)) for index in range(3)]
+    differences = bytes(sum(length for _, length, _ in covers))
+    packers = {index: (1, zframe(data)) for index, data in enumerate([*columns, differences])}
+    payload = cover(rows, differences, literals, packers={**packers, 4: (5, frame)})
+    return through(4, payload, CODE, made + literals[taken:])
+
+
+def context(covers: list[tuple[int, int, int]]) -> bytes:
+    """Return the context of literals, as cover.md says."""
+    out, behind = bytearray(), 0
+    for gap, length, at in covers:
+        if gap:
+            out += CODE[behind : behind + min(512, 8 * MIB - len(out))]
+            out += CODE[max(at - min(512, 8 * MIB - len(out)), 0) : at]
+        behind = at + length
+    return bytes(out + CODE[behind : behind + min(512, 8 * MIB - len(out))])
+
+
+PLACES = [(5, 100, 50), (3, 10, 2600), (0, 300, 700), (9, 200, 2000)]
+
+
+@good("packer.prefixed")
+def cover_with_literals_of_every_place() -> Bundle:
+    """Have literals of the context's begin, its end and between; one cover has none before it."""
+    return in_context(PLACES, LITERALS, PLACES_FRAME)
+
+
+FIRST = [(1, 1, 100)]  # a hundred bytes before it
+FULL = [(1, 1, 1000 + n % 1400) for n in range(1, 8193)]
+ENDING = b"l" * 8193
+
+
+@good("packer.prefixed")
+def cover_with_a_context_full_behind_a_cover() -> Bundle:
+    """Of what lies behind a cover the first bytes are taken: literals are the last of the context."""
+    covers = FIRST + FULL
+    return in_context(covers, ENDING + context(covers)[-700:], BEHIND_FRAME)
+
+
+@good("packer.prefixed")
+def cover_with_a_context_full_before_a_cover() -> Bundle:
+    """Of what lies before a cover the last bytes are taken."""
+    covers = [*FIRST, (1, 1, 2800), *FULL[1:]]
+    return in_context(covers, ENDING + context(covers)[-700:], BEFORE_FRAME)
+
+
+LITERALS = context(PLACES)[:17] + context(PLACES)[1200:1600] + context(PLACES)[-300:]
+PLACES_FRAME = bytes.fromhex("28b52ffd60cd018500000827030029d0840a8d9667156a84c02b")
+BEHIND_FRAME = bytes.fromhex("28b52ffd60bd219d0000086c030099c082ad54a183aa3aa442fff7e00a")
+BEFORE_FRAME = bytes.fromhex("28b52ffd60bd219d0000106c2603005160512921cff668a50afddf832b")
+
+
+# The model's and the sparse packer's parameters at their limits
+
+
+def modelled(bits: int, quiet: int) -> bytes:
+    """Return differences that are all 0 as packer 3 has them; with ``quiet`` above 0 ``bits`` makes no difference."""
+    from array import array
+
+    from dibundle.delta import model
+
+    return bytes((bits, quiet)) + model.encode(CODE, array("q", (0, 0, 3000)), bytearray(3000), bits=10, quiet=1)
+
+
+def by_model(bits: int, quiet: int) -> Bundle:
+    """Return a bundle of one cover."""
+    return through(4, cover([(0, 3000, 0)], bytes(3000), b"", packers={3: (3, modelled(bits, quiet))}), CODE, CODE)
+
+
+@pair("cover-model-of-20-bits", "cover-model", "packer.model", "M102", beyond="cover-model-of-21-bits-that-would-do")
+def _bits(over: int) -> Bundle:
+    return by_model(20 + over, 1)
+
+
+@pair("cover-model-of-10-bits", "cover-model", "packer.model", "M102", beyond="cover-model-of-9-bits-that-would-do")
+def _fewest(over: int) -> Bundle:
+    return by_model(10 - over, 1)
+
+
+@pair("cover-model-as-quiet-as-may-be", "cover-model", "packer.model", "M102", beyond="cover-model-too-quiet")
+def _quiet(over: int) -> Bundle:
+    return by_model(12, 32 + over)
+
+
+@pair("cover-sparse-to-the-end", "cover-sparse", "packer.sparse", "M98", beyond="cover-sparse-a-byte-beyond-the-end")
+def _sparse(over: int) -> Bundle:
+    """Have a run of zeros that ends where the stream does; a byte more of it would be of no use."""
+    runs = sparse([2500 - 400], [400 + over], bytes(400 + over))
+    payload = cover(COVERS, bytes(2500), b"insertedthe end", packers={3: (4, runs)})
+    return through(4, payload, CODE, CODE[:1000] + b"inserted" + CODE[1000:2500] + b"the end")
