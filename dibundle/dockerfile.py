@@ -108,6 +108,7 @@ def _words(*words: str) -> str:
 
 
 def _is_reference(source: str) -> bool:
+    """Whether a source is in a registry; :class:`UsageError` where only its beginning says so."""
     if not source.startswith(SCHEME):
         return False
     Reference.parse(source)

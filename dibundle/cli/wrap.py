@@ -24,7 +24,13 @@ from dibundle.wrap import Wrapped, keep, wrap
 @click.argument("sources", nargs=-1, metavar="BUNDLE", required=True)
 @click.option("--linked", "kind", flag_value="linked", help="The base's layers, and one with the bundle.")
 @click.option("--unlinked", "kind", flag_value="unlinked", help="The layer with the bundle alone.")
-@click.option("--base", "bases", multiple=True, metavar="BASE", help="The image to link to.")
+@click.option(
+    "--base",
+    "bases",
+    multiple=True,
+    metavar="BASE",
+    help="The image to link to; with --dockerfile as the builder calls it.",
+)
 @click.option("--tag", "tags", multiple=True, metavar="NAME", help="Name of the image; may be given more than once.")
 @click.option("-o", "--output", metavar="FILE", help="Write there, whole or not at all; default is stdout.")
 @click.option("--push", "target", metavar="docker://HOST/NAME:TAG", help="Push it there instead of writing it.")
