@@ -49,7 +49,10 @@ class Site:
         return self.docker.run("docker", "run", "--rm", "--network", "host", "rebuilt")
 
 
-@pytest.fixture(scope="module", params=["classic builder", "BuildKit", "BuildKit, containerd store"])
+BUILDERS = ("classic builder", "BuildKit")
+
+
+@pytest.fixture(scope="module")
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
     with engines.registry() as registry, engines.docker(_store(request.param)) as docker:
@@ -78,7 +81,8 @@ def put_dib(docker: Docker, folder: Path) -> None:
     docker.run("docker", "import", *changes, folder / "root.tar", "dib")
 
 
-def test_from_archives_in_the_context(site: Site, tmp_path: Path) -> None:
+@pytest.mark.parametrize("site", BUILDERS, indirect=True)
+def test_from_archives_in_the_context(site: Site) -> None:
     site.build(succeed("wrap", "--dockerfile", "--unlinked", "a.tar", "b.tar").out, "-t", WRAPPED)
     site.docker.save(site.context / "unlinked.tar", WRAPPED)
     bundle = succeed("create", site.context / "a.tar", site.context / "b.tar", "-").out
@@ -88,6 +92,7 @@ def test_from_archives_in_the_context(site: Site, tmp_path: Path) -> None:
     assert site.restore("unlinked.tar", "a.tar") == wanted
 
 
+@pytest.mark.parametrize("site", [*BUILDERS, "BuildKit, containerd store"], indirect=True)
 def test_from_a_registry(site: Site, tmp_path: Path) -> None:
     """And out of a second engine's store, with the image ID at the end."""
     old, new, wrapped = (f"docker://{site.name(tag)}" for tag in ("1", "2", "1-2"))
@@ -113,6 +118,7 @@ def test_from_a_registry(site: Site, tmp_path: Path) -> None:
         assert other.facts(site.name("2"))["Id"] == facts["Id"]
 
 
+@pytest.mark.parametrize("site", BUILDERS, indirect=True)
 def test_linked_to_an_image_that_the_engine_has(site: Site) -> None:
     dockerfile = succeed("wrap", "--dockerfile", "--linked", "--base", OLD, "a.tar", "b.tar").out
     site.build(dockerfile, "-t", WRAPPED)
@@ -120,6 +126,7 @@ def test_linked_to_an_image_that_the_engine_has(site: Site) -> None:
     assert succeed("apply", site.context / "linked.tar").out == (site.context / "b.tar").read_bytes()
 
 
+@pytest.mark.parametrize("site", BUILDERS, indirect=True)
 def test_logins_from_a_secret(site: Site, tmp_path: Path) -> None:
     with serve() as registry:
         for number in (1, 2):
