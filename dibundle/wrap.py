@@ -102,8 +102,8 @@ def find(archive: Archive, stack: ExitStack, tmp: str | None = None) -> Iterator
     seen = set()
     for image in images.images:
         found = _labels(images, image)
-        if found.get(labels.BUNDLE) and found[labels.BUNDLE] not in seen:
-            seen.add(found[labels.BUNDLE])
+        if found.get(labels.BUNDLE) and image.diff_ids[-1:] not in seen:
+            seen.add(image.diff_ids[-1:])
             yield f"the bundle in {archive.name}", _unpack(images, image, found, stack, tmp)
 
 
@@ -187,7 +187,9 @@ def _unpack(images: ImageArchive, image: Image, found: Mapping[str, str], stack:
     if top is None:
         raise ArchiveError(f"{name} is a wrapped bundle without the layer that has it", hint="save the image again")
     told = labels.Told.read(found)
-    layer = _inflated(images, top, told.size if told else 0, stack, tmp) if top.compression else None
+    # where nothing is told: what is in a bundle is compressed already, for the most part
+    most = told.size if told else 4 * forms.stored(images, top).size
+    layer = _inflated(images, top, most, stack, tmp) if top.compression else None
     layer = layer or forms.stored(images, top)
     for entry in reversed(scan(layer).entries):
         if entry.is_file and normalise(entry.path) == FILE.encode():
@@ -196,7 +198,7 @@ def _unpack(images: ImageArchive, image: Image, found: Mapping[str, str], stack:
 
 
 def _inflated(images: ImageArchive, blob: Blob, size: int, stack: ExitStack, tmp: str | None) -> ReadAt:
-    """Return a compressed layer's content, which is to be that of a bundle of ``size`` bytes and little more."""
+    """Return a compressed layer's content, which is to have at most ``size`` bytes and little more."""
     check_room(tmp, size)
     spool = stack.enter_context(closing(Spool(tmp)))
     source = forms.stored(images, blob)

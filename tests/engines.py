@@ -26,6 +26,7 @@ from typing import IO, Any, Literal
 from tests import needs
 
 Kind = Literal["classic", "containerd", "podman", "ctr"]
+Store = Literal["classic", "containerd"]
 LOADERS: tuple[Kind, ...] = ("classic", "containerd", "podman")
 START_SECONDS = 60
 
@@ -93,7 +94,7 @@ class Docker(Engine):
     dib_name = "docker"
     load_command = ("docker", "load")
 
-    def __init__(self, kind: Literal["classic", "containerd"], env: dict[str, str]) -> None:
+    def __init__(self, kind: Store, env: dict[str, str]) -> None:
         super().__init__(env)
         self.kind = kind
 
@@ -191,7 +192,7 @@ def engine(kind: Kind) -> Iterator[Engine]:
 
 
 @contextlib.contextmanager
-def docker(kind: Literal["classic", "containerd"]) -> Iterator[Docker]:
+def docker(kind: Store) -> Iterator[Docker]:
     """Start an empty Docker engine with the classic or the containerd store."""
     needs.root()
     needs.programs("dockerd", "docker", "containerd")

@@ -11,6 +11,7 @@ from dibundle import digest
 from dibundle.bundle.manifest import AboutImage, Manifest
 
 BUNDLE: Final = "dibundle.bundle"  # sha256 of the whole bundle; an image with this label is a wrapped bundle
+BUILT: Final = "built"  # in place of that digest, which whoever writes a Dockerfile does not know
 SIZE: Final = "dibundle.size"
 NEEDS: Final = "dibundle.needs"
 NEEDS_LAYERS: Final = "dibundle.needs.layers"

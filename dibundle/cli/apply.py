@@ -18,11 +18,14 @@ from dibundle.chain import follow
 from dibundle.cli import documents, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
+from dibundle.cli.dockerfiles import options as dockerfile_options
+from dibundle.cli.dockerfiles import write
 from dibundle.cli.sources import Sources, all_bundles, one_bundle, open_sources
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
 from dibundle.convert import apply_as, apply_to_folder
 from dibundle.destination import Destination
+from dibundle.dockerfile import Build, applying
 from dibundle.errors import UsageError
 from dibundle.expect import refuse_claims
 from dibundle.image.forms import Form
@@ -50,6 +53,7 @@ MAX_SIZE = click.IntRange(min=0)
 @click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
+@dockerfile_options(own=set(), passed={"target", "thin", "max_size", "expect", "platform", "insecure"})
 @console_options()
 def command(
     sources: tuple[str, ...],
@@ -62,6 +66,7 @@ def command(
     platform: str | None,
     tmp: str | None,
     trust: Trust,
+    build: Build | None,
     console: Console,
 ) -> None:
     """Rebuild the image archive that a bundle makes, byte for byte.
@@ -80,7 +85,13 @@ def command(
 
     With --allowed-signers, each bundle must be signed (see "dib sign"), which is checked before anything else is read.
     A signature does not say that a bundle is the latest one, or yours: --expect does.
+
+    With --dockerfile nothing is read: the build of that Dockerfile takes each SOURCE from a registry or its context,
+    and needs an image of dib.
     """
+    if build is not None:
+        write(applying(build, sources), console)
+        return
     options = ApplyOptions(tmp=tmp) if max_size is None else ApplyOptions(tmp=tmp, max_size=max_size)
     progress = console.progress
     with ExitStack() as stack:

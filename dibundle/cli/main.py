@@ -50,6 +50,7 @@ _OTHER_WORDS = {
     **dict.fromkeys(("info", "show", "list", "ls"), "inspect"),
     **dict.fromkeys(("check", "test"), "verify"),
     **dict.fromkeys(("changes", "changed"), "diff"),
+    **dict.fromkeys(("docker-file", "dockerfile"), "wrap"),  # as deltaimage has it
 }
 
 

@@ -44,9 +44,13 @@ def settings() -> Settings:
     """Return what the user and the command line set."""
     from dibundle.registry.transport import Settings
 
+    return Settings(logins=tuple(_logins()), insecure=frozenset(insecure_hosts()))
+
+
+def insecure_hosts() -> list[str]:
+    """Return the hosts that --insecure names."""
     context = click.get_current_context(silent=True)
-    hosts: frozenset[str] = context.meta.get(_KEY, frozenset()) if context else frozenset()
-    return Settings(logins=tuple(_logins()), insecure=hosts)
+    return sorted(context.meta.get(_KEY, ())) if context else []
 
 
 def is_reference(name: str) -> bool:

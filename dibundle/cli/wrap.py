@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 import click
@@ -9,27 +10,37 @@ import click
 from dibundle.cli import documents, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
+from dibundle.cli.dockerfiles import options as dockerfile_options
+from dibundle.cli.dockerfiles import write
 from dibundle.cli.sources import one_stream, open_archives, open_sources
 from dibundle.destination import Destination
+from dibundle.dockerfile import Build, wrapping
 from dibundle.errors import UsageError
 from dibundle.image import forms
 from dibundle.wrap import Wrapped, keep, wrap
 
 
 @click.command("wrap", short_help="Make an image of a bundle, on top of its base's layers or alone.")
-@click.argument("bundle", metavar="BUNDLE")
+@click.argument("sources", nargs=-1, metavar="BUNDLE", required=True)
 @click.option("--linked", "kind", flag_value="linked", help="The base's layers, and one with the bundle.")
 @click.option("--unlinked", "kind", flag_value="unlinked", help="The layer with the bundle alone.")
-@click.option("--base", "bases", multiple=True, metavar="BASE", help="The image to link to.")
+@click.option(
+    "--base",
+    "bases",
+    multiple=True,
+    metavar="BASE",
+    help="The image to link to; with --dockerfile as the builder calls it.",
+)
 @click.option("--tag", "tags", multiple=True, metavar="NAME", help="Name of the image; may be given more than once.")
 @click.option("-o", "--output", metavar="FILE", help="Write there, whole or not at all; default is stdout.")
 @click.option("--push", "target", metavar="docker://HOST/NAME:TAG", help="Push it there instead of writing it.")
 @registries.insecure
 @click.option("--platform", metavar="OS/ARCH", help="Of an unlinked image, and of names that an engine is asked for.")
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
+@dockerfile_options(own={"kind", "bases"}, passed={"platform", "insecure"})
 @console_options()
 def command(
-    bundle: str,
+    sources: tuple[str, ...],
     kind: str | None,
     bases: tuple[str, ...],
     tags: tuple[str, ...],
@@ -37,6 +48,7 @@ def command(
     target: str | None,
     platform: str | None,
     tmp: str | None,
+    build: Build | None,
     console: Console,
 ) -> None:
     """Make an image of BUNDLE, which registries and engines keep and move as any other.
@@ -48,9 +60,20 @@ def command(
 
     A linked image has the base's layers, the very same blobs, and one more: whoever pulls it has all that
     "dib apply" needs. It is a parcel, not a program: apply it, do not run it.
+
+    \b
+        dib wrap --dockerfile --linked docker://registry.example/app:1 docker://registry.example/app:2 > Dockerfile
+        dib wrap --dockerfile --linked --base app:1 old.tar new.tar > Dockerfile
+
+    Such a build makes the bundle too. It takes archives out of its context, and needs an image of dib.
     """
     if kind is None:
         raise UsageError("give --linked or --unlinked", hint="dib wrap BUNDLE --linked --base OLD.tar --tag NAME")
+    if build is not None:
+        _write_dockerfile(build, sources, kind, bases, platform, console)
+        return
+    if len(sources) > 1:
+        raise UsageError(f"{len(sources)} arguments, wanted BUNDLE", hint="give the base with --base")
     if (kind == "linked") != bool(bases):
         raise UsageError(
             "a linked image needs the base it is linked to" if kind == "linked" else "--unlinked takes no --base",
@@ -60,10 +83,10 @@ def command(
         destination = Destination("-" if output is None else output)
         if target is None:
             console.keep_stdout(destination)
-        opened = open_sources([bundle], stack, tmp=tmp)
+        opened = open_sources(sources, stack, tmp=tmp)
         here = open_archives(bases, stack, tmp=tmp, platform=platform)
-        for sources in (opened, here):
-            sources.refuse_overwriting(destination)
+        for found in (opened, here):
+            found.refuse_overwriting(destination)
         made = wrap(keep(one_stream(opened), stack, tmp), here.archives, tags, platform=platform)
         if target is not None:
             _push(made, target, bases, stack, console, kind)
@@ -76,6 +99,20 @@ def command(
     )
     if output is not None:
         console.say(f"{terminal.escape(output)}: {kind} image, {terminal.human(destination.written)}")
+
+
+def _write_dockerfile(
+    build: Build, sources: Sequence[str], kind: str, bases: Sequence[str], platform: str | None, console: Console
+) -> None:
+    """Write the Dockerfile that makes bundle and image from two archives."""
+    usage = "dib wrap --dockerfile --linked docker://registry.example/app:1 docker://registry.example/app:2"
+    if len(sources) != 2:
+        raise UsageError(f"{len(sources)} arguments, wanted OLD NEW", hint=usage)
+    if len(bases) > (kind == "linked"):
+        raise UsageError(f"{len(bases)} times --base, wanted once at most, with --linked", hint=usage)
+    old, new = sources
+    linked = kind == "linked"
+    write(wrapping(build, old, new, linked=linked, base=bases[0] if bases else None, platform=platform), console)
 
 
 def _push(made: Wrapped, target: str, bases: tuple[str, ...], stack: ExitStack, console: Console, kind: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,7 @@ from dibundle.registry.images import Blob, RemoteImage, blob_of, images
 
 TYPE: Final = "application/vnd.dib.bundle.v1"
 NEEDS_MANIFESTS: Final = "dibundle.needs.manifests"  # of the base's images in the same repository
+_MOST_MANIFESTS: Final = 64  # read because a list of them does not tell enough
 _EMPTY: Final = b"{}"
 _EMPTY_TYPE: Final = "application/vnd.oci.empty.v1+json"
 _TITLE: Final = "org.opencontainers.image.title"
@@ -82,12 +83,29 @@ def fetch(repository: Repository, bundle: Blob, spool: Spool, tmp: str | None) -
 def deltas_to(repository: Repository, image: bytes) -> list[Delta]:
     """Return what the registry tells of bundles that make the image with this manifest, unchecked."""
     found = []
-    for item in repository.referrers(image, TYPE):
+    for item in _listed(repository, image):
         said = document.texts(get(item, "annotations"))
         told, own = labels.Told.read(said), sha256_of(get(item, "digest"))
         if told and own:
             found.append(Delta(manifest=own, told=told, bases=labels.digests(said.get(NEEDS_MANIFESTS, ""))))
     return found
+
+
+def _listed(repository: Repository, image: bytes) -> Iterator[object]:
+    """Yield descriptors of bundles that refer to an image, with what their manifests say of them.
+
+    Some registries list neither annotations nor any type but that of the config.
+    """
+    most = _MOST_MANIFESTS
+    for item in repository.referrers(image, TYPE):
+        own = sha256_of(get(item, "digest"))
+        if get_text(item, "artifactType") == TYPE:
+            yield item
+        elif own and most and get_text(item, "artifactType") in (None, "", _EMPTY_TYPE):
+            most -= 1
+            found = repository.find(digest.text(own))
+            if found and get_text(found.value, "artifactType") == TYPE:
+                yield {**found.descriptor, "annotations": get(found.value, "annotations")}
 
 
 def find_image(repository: Repository, wanted: str, told: Sequence[AboutImage]) -> RemoteImage | None:

@@ -29,6 +29,7 @@ class Registry:
     manifests: dict[tuple[str, str], tuple[str, bytes]] = field(default_factory=dict)
     hook: Callable[[Request], object] = lambda request: False
     referrers_api: bool = False
+    bare_referrers: bool = False
     asked: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     uploads: dict[str, bytes] = field(default_factory=dict)
 
@@ -132,6 +133,8 @@ class Request(BaseHTTPRequestHandler):
                     "artifactType": value.get("artifactType"),
                     "annotations": value.get("annotations"),
                 }
+                if self.registry.bare_referrers:  # as go-containerregistry's
+                    found[digest(body)] |= {"artifactType": value["config"]["mediaType"], "annotations": None}
         body = json.dumps({"schemaVersion": 2, "manifests": list(found.values())}).encode()
         return self.answer(200, body, {"Content-Type": "application/vnd.oci.image.index.v1+json"})
 

@@ -1,0 +1,69 @@
+"""What ``dib wrap --dockerfile`` and ``dib apply --dockerfile`` have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any, Final
+
+import click
+from click.core import ParameterSource
+
+from dibundle.cli import registries
+from dibundle.cli.console import Console
+from dibundle.dockerfile import IMAGE, Build
+from dibundle.errors import UsageError
+
+_OURS: Final = {"dockerfile", "image", "secret"}
+_ANYWHERE: Final = {"mode", "quiet", "verbose", "as_json"}  # they do not change what is written
+_OPTIONS: Final = (
+    click.option("--dockerfile", is_flag=True, help="Write a Dockerfile to stdout whose build does it."),
+    click.option("--image", metavar="NAME", help=f"The image of dib for that build. Default: {IMAGE}."),
+    click.option("--secret", metavar="ID", help="BuildKit's secret with the logins for registries, for that build."),
+)
+
+
+def options(own: set[str], passed: set[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command these options, as one argument ``build``, which is None where no Dockerfile is asked for.
+
+    Of the command's other options ``own`` mean something to it, ``passed`` to the dib in the build; others are refused.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def run(*, dockerfile: bool, image: str | None, secret: str | None, **others: Any) -> None:  # noqa: ANN401
+            build = None
+            if dockerfile:
+                given = tuple(_given(click.get_current_context(), own | _OURS | _ANYWHERE, passed))
+                build = Build(image=IMAGE if image is None else image, options=given, secret=secret)
+            elif image is not None or secret is not None:
+                raise UsageError("--image and --secret are for a build", hint="give --dockerfile too")
+            command(build=build, **others)
+
+        decorated: Callable[..., None] = run
+        for option in reversed(_OPTIONS):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
+def write(text: str, console: Console) -> None:
+    """Write a Dockerfile to stdout."""
+    console.answer("dib.dockerfile/1", {"dockerfile": text}, text.removesuffix("\n"))
+
+
+def _given(context: click.Context, own: set[str], passed: set[str]) -> Iterator[str]:
+    """Yield the options of the command line that are to be passed on."""
+    for option in context.command.params:
+        name = option.name or ""
+        told = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if not isinstance(option, click.Option) or not told or name in own:
+            continue
+        if name not in passed:
+            raise UsageError(f"--dockerfile takes no {option.opts[-1]}", hint=f"{context.command_path} --help")
+        values = registries.insecure_hosts() if name == "insecure" else context.params[name]
+        for value in values if option.multiple else (values,):
+            yield option.opts[-1]
+            if not option.is_flag:
+                yield str(value)
