@@ -64,6 +64,8 @@ COMMANDS: dict[str, tuple[str, Callable[[Pair, Path], list[object]]]] = {
     "create": ("dib.create/1", lambda p, t: ["create", p.base, p.target, t / "o.dib"]),
     "create --split": ("dib.create/1", lambda p, t: ["create", "--split", "70000", p.base, p.target, t / "o.dib"]),
     "create --dry-run": ("dib.estimate/1", lambda p, t: ["create", "--dry-run", p.base, p.target, t / "o.dib"]),
+    "create --dry-run, no OUT": ("dib.estimate/1", lambda p, t: ["create", "--dry-run", p.base, p.target]),
+    "create --dry-run --no-base": ("dib.estimate/1", lambda p, t: ["create", "--dry-run", "--no-base", p.target]),
     "apply": ("dib.apply/1", lambda p, t: ["apply", p.base, p.bundle, "-o", t / "b.tar"]),
     "apply into a folder": ("dib.apply/1", lambda p, t: ["apply", p.base, p.bundle, "-o", f"{t}/new/"]),
     "apply --as oci:": ("dib.apply/1", lambda p, t: ["apply", p.base, p.bundle, "--as", f"oci:{t}/layout"]),
