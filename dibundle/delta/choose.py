@@ -137,7 +137,7 @@ def _search(source: bytes, target: bytes, level: int) -> Covers:
     from dibundle.delta import cover, covers  # creation alone needs HDiffPatch
 
     if level < RELINK_LEVEL:
-        return covers.find_fast(source, target)
+        return covers.find_fast(source, target, stride=covers.FASTEST_STRIDE if level == 1 else covers.STRIDE)
     return covers.find(source, target, all_of_it=level >= cover.SLOW_EFFORT)
 
 
