@@ -48,10 +48,10 @@ a caller may allow more.
 """
 
 MODEL_BITS: Final = 19
-"""Of the model's tables, below that effort: two frames at a time are decoded, and each then takes 24 MiB for them.
+"""Of the model's tables at most: two frames at a time are decoded, and each then takes 24 MiB for them.
 
-Measured on scipy, bundle and MiB of memory to apply it: 20 bits 886,145 and 184 to 224, 19 bits 888,540 and 118 to 128. On four other
-pairs of programs 0.2 to 0.5 % more.
+Measured on scipy, bundle and MiB of memory to apply it: 20 bits 886,145 and 184 to 224, 19 bits 888,540 and 118 to 128.
+On four other pairs of programs 0.2 to 0.5 % more bytes.
 """
 
 CONTEXT_LITERALS: Final = 1 << 20
@@ -224,8 +224,7 @@ def _pack_difference(
         small = effort >= 5  # LZMA2 then wins, so that zstd need not try hard
         level = 3 if small else _ZSTD_LEVELS[effort]
         return SPARSE, sparse.pack(difference, level=level, literal_bits=((3, 0, 0),) if small else ())
-    most = model.MAX_BITS if effort >= SLOW_EFFORT else MODEL_BITS
-    bits = max(model.MIN_BITS, min(most, len(difference).bit_length() - 2))
+    bits = max(model.MIN_BITS, min(MODEL_BITS, len(difference).bit_length() - 2))
     trials = (32, 0) if effort >= 9 else (32 if effort >= 6 else 16,)
     modelled = (
         bytes([bits, quiet]) + model.encode(source, rows, difference, bits=bits, quiet=quiet) for quiet in trials
