@@ -8,7 +8,7 @@ import subprocess
 import threading
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from dibundle.bundle.manifest import AboutImage
 from dibundle.destination import write_all
@@ -29,8 +29,14 @@ class LoadError(DibError):
         self.exit_code = exit_code
 
 
-def default_engine() -> str:
-    """Return the first engine whose client is installed."""
+_HOLDERS: Final = {"docker-daemon:": "docker", "containers-storage:": "podman"}
+
+
+def default_engine(sources: Sequence[str] = ()) -> str:
+    """Return the engine that one of the sources is in, else the first whose client is installed."""
+    for source in sources:
+        if source.startswith(tuple(_HOLDERS)):
+            return _HOLDERS[source.partition(":")[0] + ":"]
     for name in ("docker", "podman", "ctr"):
         if shutil.which(name):
             return name

@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import os
 import re
+import shlex
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -142,10 +143,10 @@ class Signers:
         run = _ssh_keygen("find-principals", "-s", file, "-f", self.allowed, *self._times(), seconds=CHECK_SECONDS)
         found = [line for line in run.stdout.decode(errors="surrogateescape").splitlines() if line]
         if run.returncode or not found:
-            raise SignatureError(
-                f"{self.allowed} has no valid line for the {by} that signed the bundle",
-                hint="who the key belongs to is for the sender to say; see ssh-keygen(1), ALLOWED SIGNERS",
-            )
+            hint = "who the key belongs to is for the sender to say; see ssh-keygen(1), ALLOWED SIGNERS"
+            if re.match(rb"(ssh|ecdsa|sk)-\S+ \S+", read_file(self.allowed)):
+                hint = f"this is a bare public key; say whose it is: echo WHO $(cat {self.allowed}) > signers"
+            raise SignatureError(f"{self.allowed} has no valid line for the {by} that signed the bundle", hint=hint)
         return found
 
     def _times(self) -> tuple[str, ...]:
@@ -160,7 +161,9 @@ def sign(header: bytes, key: str) -> bytes:
     _require_readable(key)
     run = _ssh_keygen("sign", "-q", "-n", NAMESPACE, "-f", key, given=header, seconds=SIGN_SECONDS)
     if run.returncode:
-        raise SignatureError(f"ssh-keygen cannot sign with {key}: {_told(run)}")
+        if b"UNPROTECTED PRIVATE KEY" in run.stderr:
+            raise SignatureError(f"others may read the private key {key}", hint=f"chmod 600 {shlex.quote(key)}")
+        raise SignatureError(f"ssh-keygen cannot sign with {key}: {_told(run)}", hint="give --key a private SSH key")
     return Signature.parse(run.stdout).armored()
 
 

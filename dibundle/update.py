@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Final
@@ -51,15 +51,25 @@ class Plan:
 
 
 def plan(
-    repository: Repository, image: RemoteImage, archives: Sequence[Archive], *, thin: bool, only_bundles: bool
+    repository: Repository,
+    image: RemoteImage,
+    archives: Sequence[Archive],
+    *,
+    thin: bool,
+    only_bundles: bool,
+    refused: Collection[bytes] = (),
 ) -> Plan:
     """Find the way of the fewest bytes to an image from what is in ``archives``.
 
     ``thin``: layers that are there need not come with the image itself. ``only_bundles``: the image itself is no way;
-    :class:`SignatureError` where there is no other.
+    :class:`SignatureError` where there is no other. ``refused``: the digests of the manifests of bundles that are none.
     """
+
+    def deltas_to(item: bytes) -> list[Delta]:
+        return [delta for delta in artifacts.deltas_to(repository, item) if delta.manifest not in refused]
+
     here = _here(archives)
-    chain = cheapest(image.manifest.digest, here, lambda item: artifacts.deltas_to(repository, item))
+    chain = cheapest(image.manifest.digest, here, deltas_to)
     size = sum(step.delta.told.size for step in chain) if chain else None
     layers = zip(image.layers, image.diff_ids, strict=True)
     without = frozenset(blob.digest for blob, diff_id in layers if thin and {blob.digest, diff_id} & here)
@@ -67,12 +77,18 @@ def plan(
     pull = sum(missing.values()) + len(image.config)
     if only_bundles and chain is None:
         raise SignatureError(
-            f"no bundle leads from here to {repository.reference}, and the image itself has no signature",
-            hint="give --have what is here, or leave out --allowed-signers",
+            f"no {'other ' if refused else ''}bundle leads from here to {repository.reference},"
+            " and the image itself has no signature",
+            hint="give --have all that is here; else a bundle from it has to be signed, and pushed",
         )
     if size is not None and pull <= size and not only_bundles:
         chain = None
     return Plan(chain=chain, chain_size=size, pull_size=pull, without=without)
+
+
+def holds(archives: Sequence[Archive], image_id: bytes) -> bool:
+    """Whether an image is in one of the archives."""
+    return any(image.config_digest == image_id for archive in archives for image in read_images(archive).images)
 
 
 def _here(archives: Sequence[Archive]) -> frozenset[bytes]:

@@ -21,7 +21,11 @@ from dibundle.engine import ENGINES, Loader, default_engine, require_layers
 
 @click.command("load", short_help="Apply a bundle straight into an engine and check that the image is there.")
 @click.argument("sources", nargs=-1, metavar="SOURCE...", required=True)
-@click.option("--engine", type=click.Choice(sorted(ENGINES)), help="Default: docker, else podman, else ctr.")
+@click.option(
+    "--engine",
+    type=click.Choice(sorted(ENGINES)),
+    help="Default: that of a SOURCE, else docker, podman, ctr.",
+)
 @click.option("--target", metavar="NAME", help="Which one to load, of a bundle that makes several archives.")
 @click.option("--thin", is_flag=True, help="Do not pass on the base's layers, which the engine must have already.")
 @trust_options(word=True)
@@ -57,7 +61,7 @@ def command(
         options = replace(options, expect=trust.expect, target=target)
         about = bundle.manifest.about
         images = about.targets[choose_target(bundle.manifest, options)] if about else ()
-        engine = engine or default_engine()
+        engine = engine or default_engine(sources)
         if thin:
             require_layers(engine, about.bases if about else ())
         loader = stack.enter_context(Loader(engine))

@@ -54,7 +54,7 @@ def command(bundle: str, name: str, subject: str | None, tmp: str | None, consol
             if not makes:
                 progress.note(
                     f"no image that the bundle makes is in {reference.host}/{reference.repository} under a tag that it"
-                    " tells: nothing leads to the bundle but its own name"
+                    " tells: nothing leads to the bundle but its own name; push the image, then the bundle again"
                 )
                 if reference.tag is None:
                     raise UsageError("then the bundle needs a name of its own", hint=f"dib push {bundle} {name}:TAG")

@@ -26,11 +26,12 @@ from dibundle.cli.trust import options as trust_options
 from dibundle.convert import apply_as
 from dibundle.destination import Destination
 from dibundle.engine import ENGINES, Loader, default_engine
-from dibundle.errors import RegistryError, UsageError
+from dibundle.errors import RegistryError, SignatureError, UsageError
 from dibundle.expect import UnexpectedError
 from dibundle.registry.reference import Reference
 
 if TYPE_CHECKING:
+    from dibundle.registry.client import Repository
     from dibundle.update import Plan
 
 _TRANSPORTS = {"docker": "docker-daemon:", "podman": "containers-storage:"}
@@ -65,8 +66,8 @@ def command(
         dib update docker://registry.example/app:2 --have old.tar -o new.tar
 
     Of all chains of bundles that of the fewest bytes is taken, or the image itself where that is less. What comes out
-    must be the very image under that name, else nothing is loaded. With --allowed-signers each bundle must be signed,
-    and the image itself, which is not, is never fetched.
+    must be the very image under that name, else nothing is loaded. With --allowed-signers a bundle that none of them
+    signed is passed over (--dry-run does not fetch any, and cannot tell), and the image itself is never fetched.
     """
     from dibundle import update
     from dibundle.registry import images
@@ -86,21 +87,30 @@ def command(
             raise UnexpectedError(f"{name} is {digest.text(image.id)}, which is not what is expected")
         opened = open_archives(haves, stack, tmp=tmp, platform=platform)
         receiver.refuse_overwriting(opened)
-        plan = update.plan(
-            repository, image, opened.archives, thin=receiver.has(haves), only_bundles=trust.check is not None
-        )
-        if dry_run:
-            _tell(name, plan, console)
-            return
-        progress.phase("fetching", plan.size)
         made = AboutImage(names=(reference.name,) if reference.name else (), id=image.id, diff_ids=image.diff_ids)
+        is_thin = receiver.has(haves)
+        if is_thin and update.holds(opened.archives, image.id):
+            _tell_here(name, made, console)
+            return
+        refused: set[bytes] = set()
+        bundles: list[BundleReader] | None = None
+        while bundles is None:
+            plan = update.plan(
+                *(repository, image, opened.archives),
+                thin=is_thin,
+                only_bundles=trust.check is not None,
+                refused=refused,
+            )
+            if dry_run:
+                _tell(name, plan, console)
+                return
+            progress.phase("fetching", plan.size)
+            bundles = _fetch(repository, plan, trust, refused, console, stack, tmp)
         spool = stack.enter_context(closing(Spool(tmp)))
         if plan.chain is None:
             images.fetch(repository, image, made.names, spool, without=plan.without, tmp=tmp)
             receiver.take(made, lambda write: _copy(spool, write))
         else:
-            steps = [update.fetch(repository, step, stack, tmp) for step in plan.chain]
-            bundles = [BundleReader(Stream(step), None, trust.check) for step in steps]
             archives, last = follow(opened.archives, bundles, options, stack, progress)
             options = replace(options, expect=frozenset((image.id,)), target=_target(last, image.id))
             try:
@@ -122,6 +132,40 @@ def command(
         f"{name}: {terminal.human(plan.size)} fetched, {how}; {receiver.done}, {digest.text(image.id)},"
         f" in {console.seconds:.1f} s"
     )
+
+
+def _fetch(
+    repository: Repository,
+    plan: Plan,
+    trust: Trust,
+    refused: set[bytes],
+    console: Console,
+    stack: ExitStack,
+    tmp: str | None,
+) -> list[BundleReader] | None:
+    """Fetch the bundles of a plan; None, and one more that is refused, where nobody signed it whose signature counts.
+
+    Whoever may push could else keep everybody from the bundles of others.
+    """
+    from dibundle import update
+
+    bundles = []
+    for step in plan.chain or ():
+        spool = update.fetch(repository, step, stack, tmp)
+        try:
+            bundles.append(BundleReader(Stream(spool), None, trust.check))
+        except SignatureError as error:
+            refused.add(step.delta.manifest)
+            console.progress.note(f"bundle {digest.text(step.delta.manifest)} is passed over: {error.message}")
+            return None
+    return bundles
+
+
+def _tell_here(name: str, made: AboutImage, console: Console) -> None:
+    """Say that there is nothing to do."""
+    document = {"name": name, "how": "here", "size": 0, "image_size": 0, "bundles": []}
+    console.result("dib.update/1", {**document, "image": documents.image(made), "written": False})
+    console.say(f"{name}: {digest.text(made.id)} is here already")
 
 
 def _document(name: str, plan: Plan) -> Document:

@@ -137,7 +137,9 @@ def _image(repository: Repository, manifest: Manifest, index: Manifest | None) -
         raise RegistryError(f"{repository.reference} is no image: its config is no JSON") from error
     diff_ids = tuple(sha256_of(item) or b"" for item in get_list(get(value, "rootfs"), "diff_ids"))
     if len(diff_ids) != len(layers):
-        raise repository.failed("has a manifest whose layers are not those of its config")
+        raise repository.failed(
+            "has a manifest whose layers are not those of its config: is it a bundle? Then name the image that it makes"
+        )
     return RemoteImage(manifest=manifest, index=index, config=content, layers=layers, diff_ids=diff_ids)
 
 

@@ -346,3 +346,15 @@ def test_a_bundle_for_something_else_is_refused(made, bundle: Path, tmp_path: Pa
         assert told["images"][0]["id"] in ended.err
     assert dib("verify", bundle, *other).code == 2
     assert dib("apply", made.base, bundle, "--expect", "0" * 12).code == 2
+
+
+def test_keys_that_are_not_as_they_should_be_are_told(keys: Keys, made, signed: Path, tmp_path: Path) -> None:
+    open_key = tmp_path / "open"
+    open_key.write_bytes(keys["ed25519"].read_bytes())
+    open_key.chmod(0o644)
+    ended = dib("sign", "--key", open_key, signed)
+    assert (ended.code, f"chmod 600 {open_key}" in ended.err) == (8, True)
+    bare = tmp_path / "bare"
+    bare.write_text(keys.public("other") + "\n")
+    ended = dib("apply", made.base, signed, "--allowed-signers", bare)
+    assert (ended.code, "this is a bare public key" in ended.err) == (8, True)

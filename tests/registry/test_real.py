@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import engines, needs
-from tests.program import succeed
+from tests.program import dib, succeed
 from tests.registry.conftest import REPOSITORY, Files
 
 pytestmark = pytest.mark.engine
@@ -70,3 +70,21 @@ def test_bundles_are_found_and_followed(host: str, files: Files, tmp_path: Path)
         assert (tmp_path / "out.tar").read_bytes() == files.archive(4).read_bytes()
     succeed("pull", f"{name}:v1-v2", "-o", tmp_path / "pulled.dib")
     assert (tmp_path / "pulled.dib").read_bytes() == files.bundle(1, 2).read_bytes()
+
+
+def test_an_image_that_is_here_already_is_not_fetched(files: Files, tmp_path: Path) -> None:
+    with engines.registry() as host, engines.docker("classic") as docker:
+        docker.load(_loadable(files, tmp_path))
+        reference = f"{host}/{REPOSITORY}:v4"
+        docker.run("docker", "tag", docker.images()[0], reference)
+        docker.run("docker", "push", "-q", reference)
+        ended = dib("update", f"docker://{reference}", "--have", f"docker-daemon:{reference}", "--json", env=docker.env)
+        assert ended.code == 0, ended.err
+        assert json.loads(ended.out)["how"] == "here"
+
+
+def _loadable(files: Files, tmp_path: Path) -> Path:
+    """Return the fourth image in the form that docker's classic store loads."""
+    succeed("create", "--no-base", files.archive(4), tmp_path / "whole.dib")
+    succeed("apply", tmp_path / "whole.dib", "--as", "docker-archive", "-o", tmp_path / "v4.tar")
+    return tmp_path / "v4.tar"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from dibundle.bundle.labels import Told
 from dibundle.registry import artifacts
 from dibundle.registry.artifacts import Delta
 from dibundle.update import cheapest
+from tests import needs
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.program import dib as run
 from tests.program import succeed
@@ -263,3 +265,28 @@ def test_the_manifest_of_a_bundle(stocked, files):
     assert value["subject"]["digest"] == digest(stocked.manifests[REPOSITORY, "v2"][1])
     assert value["annotations"]["dibundle.needs.manifests"] == digest(stocked.manifests[REPOSITORY, "v1"][1])
     assert value["layers"][0]["digest"] == digest(files.bundle(1, 2).read_bytes())
+
+
+def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib, tmp_path):
+    """An unsigned one is smaller, and whoever may push can put it there: that keeps nobody from the signed one."""
+    needs.programs("ssh-keygen")
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+    allowed = tmp_path / "allowed"
+    allowed.write_text("release@example.com " + (tmp_path / "key.pub").read_text())
+    signed = tmp_path / "2-4.dib"
+    signed.write_bytes(files.bundle(2, 4).read_bytes())
+    assert dib("sign", "--key", tmp_path / "key", signed).code == 0
+    for number in range(1, 5):
+        put_image(registry, files.archive(number), f"v{number}")
+    for bundle in (files.bundle(1, 2), files.bundle(2, 4), signed):
+        assert dib("push", bundle, f"docker://{registry.host}/{REPOSITORY}").code == 0
+    update = ("update", name(registry, "v4"), "--allowed-signers", allowed, "-o", tmp_path / "out.tar")
+    ended = dib(*update, "--have", files.archive(2))
+    assert ended.code == 0, ended.err
+    assert "is passed over: the bundle is not signed" in ended.err
+    assert (tmp_path / "out.tar").read_bytes() == files.archive(4).read_bytes()
+    (tmp_path / "out.tar").unlink()
+    ended = dib(*update, "--have", files.archive(1))
+    assert ended.code == 8
+    assert "no other bundle leads from here" in ended.err
+    assert not (tmp_path / "out.tar").exists()
