@@ -20,7 +20,7 @@ from dibundle.destination import Destination
 from dibundle.errors import UsageError
 from dibundle.estimate import Estimate, estimate
 from dibundle.have import read_list
-from dibundle.parts import PartsWriter
+from dibundle.parts import PartsWriter, part_name
 
 LEAST_PART = 65536
 CUT_SHORT = "the archive is cut short in an entry"  # such an archive is refused, which says it all
@@ -140,7 +140,8 @@ def command(
         with PartsWriter(out, _size(split)) if split else destination as written:
             result = create(opened[: len(bases)], opened[len(bases) :], written.write, options, progress)
     console.result("dib.create/1", document(out, result, console.seconds))
-    _summary(out, result, console)
+    parts = written.count if isinstance(written, PartsWriter) else 0
+    _summary(f"{part_name(out, 1)} to {part_name(out, parts)}" if parts > 1 else out, result, console)
 
 
 def _in_order(names: Sequence[str]) -> str:
@@ -246,7 +247,7 @@ def _summary(out: str, result: CreateResult, console: Console) -> None:
         f" ({terminal.times(result.target_size, result.size)}), in {console.seconds:.1f} s"
     )
     console.say(
-        f"  {counts.kept:,} entries kept, {counts.mode:,} with other metadata, {counts.patched:,} patched,"
+        f"  new layers: {counts.kept:,} kept, {counts.mode:,} other metadata, {counts.patched:,} patched,"
         f" {counts.added:,} added, {counts.repeated:,} repeated"
         + (f", {counts.raw_entries:,} raw" if counts.raw_entries else "")
         + (f", {counts.opaque_layers:,} opaque layers" if counts.opaque_layers else "")
