@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from typing import Final
 
-from dibundle.native.library import LIBRARY, Pinned
+from dibundle.native.library import LIBRARY, Pinned, scratch
 
 ANCHOR: Final = 32  # bytes that are equal where an anchor holds
 MOST: Final = 1 << 20
@@ -25,7 +25,7 @@ def find(source: bytes, target: bytes, *, stride: int) -> array[int]:
     if LIBRARY is None:
         return array("q", (value for row in _plain(source, target, stride) for value in row))
     room = min(MOST, len(target) // ANCHOR)
-    out = bytearray(24 * room)  # memory that is not written to is not taken
+    out = scratch(24 * room)
     count = LIBRARY.dib_anchors(
         *(Pinned(source).address, len(source), Pinned(target).address, len(target), stride),
         *(Pinned(out).address, room),

@@ -12,7 +12,7 @@ from array import array
 from dibundle.delta import streams
 from dibundle.delta.numbers import Numbers, number
 from dibundle.errors import BundleError
-from dibundle.native.library import LIBRARY, Buffer, Pinned
+from dibundle.native.library import LIBRARY, Buffer, Pinned, scratch
 
 
 def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], ...]) -> bytes:
@@ -55,7 +55,7 @@ def split(data: Buffer) -> tuple[bytes, bytes, bytes]:
             gaps += number(len(run) - len(value))
             lengths += number(len(value))
         return bytes(gaps), bytes(lengths), b"".join(values)
-    outs = [bytearray(len(data)) for _ in range(3)]
+    outs = [scratch(len(data)) for _ in range(3)]
     sizes = array("q", bytes(24))
     LIBRARY.dib_sparse_split(
         Pinned(data).address, len(data), *(Pinned(out).address for out in outs), Pinned(sizes).address

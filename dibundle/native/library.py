@@ -7,6 +7,7 @@ environment says ``DIB_NATIVE=off``. Callers then use the Python twin of each fu
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import sys
 from array import array
@@ -69,12 +70,17 @@ LIBRARY: Final[ctypes.CDLL | None] = _load()
 _NOTHING: Final = ctypes.create_string_buffer(1)  # where empty buffers are: C may not even add 0 to a null pointer
 
 
+def scratch(size: int) -> mmap.mmap:
+    """Return zeroed memory for results of unknown size: unlike a bytearray, it is taken only as it is written to."""
+    return mmap.mmap(-1, max(1, size))
+
+
 class Pinned:
     """The address of a buffer's first byte, valid while this object lives; read-only buffers are taken as they are."""
 
     __slots__ = ("_keep", "address", "size")
 
-    def __init__(self, data: Buffer | array[int]) -> None:
+    def __init__(self, data: Buffer | array[int] | mmap.mmap) -> None:
         view = memoryview(data)
         if not view.contiguous:
             view = memoryview(bytes(view))
