@@ -96,8 +96,9 @@ def _operations(bundle: Bundle) -> None:
 
 @good("target.program", target=1)
 def program_of_another_target_is_not_looked_at() -> Bundle:
+    """Have an operation that is none, and a column that ends within a number."""
     bundle = two()
-    bundle.columns["ops"][:] = b"\x0c"
+    bundle.columns["ops"][:], bundle.columns["seek_object"][:] = b"\x0c", b"\x80"
     return bundle
 
 
