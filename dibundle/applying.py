@@ -242,7 +242,7 @@ def find_base(
     forms = {form.object: form for form in manifest.forms}
     wanted = [_wanted(item, forms.get(number)) for number, item in enumerate(manifest.objects)]
     base = FoundBase(wanted, tmp=options.tmp, believe=believe)
-    every = set().union(*(objects_used(manifest, number) for number in range(max(targets) + 1)))
+    every = _may_use(manifest, targets)
     base.add([read_images(archive) for archive in bases], every)
     order = make_order(manifest, targets, base.missing(every))
     missing = [
@@ -255,6 +255,18 @@ def find_base(
         raise BaseMismatchError(_missing_text(manifest, sorted(set(missing)), bases), hint=_missing_hint(manifest))
     base.wanted, base.order = frozenset(targets), tuple(order)
     return base
+
+
+def _may_use(manifest: Manifest, targets: Collection[int]) -> set[int]:
+    """Return the objects that ``targets`` and those before them use; a malformed program of these is no concern yet."""
+    every: set[int] = set()
+    for number in range(max(targets) + 1):
+        try:
+            every |= objects_used(manifest, number)
+        except BundleError:
+            if number in targets:
+                raise
+    return every
 
 
 def _wanted(item: BaseObject, form: Form | None) -> Wanted:

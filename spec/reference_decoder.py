@@ -3634,9 +3634,11 @@ def decode(paths: list[Path], out: IO[bytes], name: str | None = None) -> None:
 
 def make(bundle: Bundle, wanted: int, objects: Objects, out: IO[bytes]) -> None:
     """Make a target, and before it, into temporary files, those that it builds on (3.1)."""
-    todo, needs = {wanted}, [used_objects(bundle, target) for target in bundle.targets[: wanted + 1]]
-    for number in range(wanted, 0, -1):
-        if number in todo:
+    todo = {wanted}
+    needs: dict[int, set[int]] = {}
+    for number in range(wanted, -1, -1):
+        if number in todo:  # the programs of others are no concern
+            needs[number] = used_objects(bundle, bundle.targets[number])
             todo |= made_first(bundle, number, objects.missing(needs[number]))
     for number in sorted(todo - {wanted}):
         with tempfile.NamedTemporaryFile() as file:

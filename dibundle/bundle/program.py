@@ -191,8 +191,9 @@ class Cursor:
 
     def take(self, length: int) -> Copy:
         """Return the next ``length`` bytes of the base object and step behind them."""
-        offset = self.offset
-        size = self.object_sizes[self.object] if self.object_sizes else 0
+        if self.object >= len(self.object_sizes):  # there are none: not even 0 bytes can be taken
+            raise BundleError("malformed bundle: an operation takes from a base object, and there is none")
+        offset, size = self.offset, self.object_sizes[self.object]
         if length > size - offset:
             raise BundleError("malformed bundle: an operation reads past the end of its base object")
         self.offset += length

@@ -76,7 +76,7 @@ def _ranges() -> Bundle:
     return bundle
 
 
-@bad("cost-of-sources", "stored", "M62")
+@bad("cost-of-sources", "stored", "M62", base="base")
 @instead
 def _sources() -> Bundle:
     bundle = drawn(plain(HELLO), HELLO)

@@ -389,6 +389,19 @@ def many_covers(seed: str, *, count: int, least: int, kinds: tuple[int, ...]) ->
     return _bundle(source, sections, differences(steps), inner, total, least=least)
 
 
+def relinking_by(source: Source, pieces: list[tuple[int, int, int]], steps: list[tuple[int, int, int]]) -> Bundle:
+    """Relink by covers, each as its place in source and target and its length; the target is one section at 30000h."""
+    covers, target, end = [], 0, 0
+    for at, place, length in pieces:
+        covers.append((place - target, length, at - (end + place - target)))
+        target, end = place + length, at + length
+    size = len(source.data)
+    covers.append((0, size, -end))
+    literals = noise("literals", sum(gap for gap, _, _ in covers))
+    inner = cover(covers, bytes(target + size - len(literals)), literals)
+    return _bundle(source, [(0, target, 0x30000)], steps, inner, target + size, least=8)
+
+
 def _covers(number: int, count: int, least: int, *kinds: int) -> None:
     """Name a vector of many covers."""
 

@@ -1,0 +1,276 @@
+"""Vectors for what the texts left open to those who wrote a decoder from them alone."""
+
+from __future__ import annotations
+
+from bundles import Bundle, Program, Target, msgpack, number, numbers, sha256, signed
+from encoding import E, F, Piece, a, bodies
+from faults import MIB, bad, column, frame, more
+from good import (
+    AT,
+    BASES,
+    HELLO,
+    LAYER,
+    PACKED_CONTENT,
+    RECORDS,
+    L,
+    archive,
+    config,
+    deflated,
+    good,
+    gzipped,
+    having,
+    noise,
+    one,
+    packing,
+    packs,
+    plain,
+)
+from limits import instead
+from relinking import FAR, START, Source, differences, le, relinking_by, relinks
+from targets import OWN, chained, image, two, whole, with_segment
+
+# --- encoders ---------------------------------------------------------------------------------------------------------
+
+
+def both(size: int) -> list[Piece]:
+    """Return E and F in turn, so many bytes in all."""
+    pieces: list[Piece] = []
+    while size:
+        data = (E, F)[len(pieces) % 2]
+        part = min(size, len(data))
+        pieces.append((data, 0, part))
+        size -= part
+    return pieces
+
+
+@good("encoder.6", "encoder.7", base="long")
+def encoder_blocks_full_at_the_end() -> Bundle:
+    """Have a last token with the block's last number: a literal that waits, behind which no empty block is, or not."""
+    cases = [((6, 6, 8), 141776), ((6, 6, 8), 141777), ((7, 4, 0), 237746), ((7, 4, 0), 237748)]
+    return bodies(*((key, both(size)) for key, size in cases))
+
+
+@good("encoder.1", base="long")
+def encoder_go_window_full_at_the_end() -> Bundle:
+    """Have 65,536 bytes, of which the last 200 are in the window's lower half too: it does not move any more."""
+    return bodies(
+        *(((1, level, 0), [a(65336), a(65536 - far, 65336 - far)]) for level, far in ((9, 32700), (6, 32600)))
+    )
+
+
+@good("packing.edits")
+def packs_with_edits_of_padding() -> Bundle:
+    """Copy the bits that pad a body and put a byte behind them; drop one of them and put another there."""
+    body = deflated(PACKED_CONTENT, 6, 6, 8)
+    assert body[-1] < 128
+    size = 8 * len(body)
+    table = packing((3000, 102, 8, [(size, 0, 8)]), (0, 102, 8, [(15, 1, 1)]), literals=b"\xa5\1")
+    return packs(table, PACKED_CONTENT, body + b"\xa5" + b"\3\x80", 102)
+
+
+# --- the manifest -----------------------------------------------------------------------------------------------------
+
+_SECOND = "second-of-two-targets"
+
+
+@bad("codec-not-listed-of-another-target", _SECOND, "M23", "frames.codec")
+def _codec(bundle: Bundle) -> None:
+    """Have it in a row of section 5 of a target that is not made; so in those that follow."""
+    bundle.frames[0].codec, bundle.codecs = 1, [0]
+
+
+bad("range-of-another-target-beyond-its-object", _SECOND, "M29", "frames.source offset")(
+    frame(spans=[(0, len(LAYER), 1)])
+)
+bad("frame-of-another-target-of-0-bytes", _SECOND, "M30", "frames.size")(frame(size=0))
+bad("cost-of-another-target", _SECOND, "M62")(frame(size=64 * MIB, implied=MIB))
+
+
+@bad("operations-of-another-target-too-many", _SECOND, "M63")
+def _operations(bundle: Bundle) -> None:
+    count = 67700
+    program = Program()
+    program.columns["ops"][:], program.columns["zero"][:] = b"\x08" * count, b"\1" * count
+    bundle.targets[0] = Target(bytes(count), program, 1)
+
+
+@good("target.program", target=1)
+def program_of_another_target_is_not_looked_at() -> Bundle:
+    """Have an operation that is none, and a column that ends within a number."""
+    bundle = two()
+    bundle.columns["ops"][:], bundle.columns["seek_object"][:] = b"\x0c", b"\x80"
+    return bundle
+
+
+bad("names-not-within-an-array", "stored", "M12", "names.lists")(more(s4=msgpack([b"", b""])))
+
+# --- base objects -----------------------------------------------------------------------------------------------------
+
+bad("the-archive-itself-is-no-object", "worked-example", "M26", code=6)(
+    instead(
+        lambda: one(
+            BASES["other"],
+            Program().do("keep", keep=len(BASES["other"])),
+            objects=[(3, len(BASES["other"]), sha256(BASES["other"]))],
+        )
+    )
+)
+
+
+def _replaces(objects: list[tuple[int, int, bytes]]) -> Bundle:
+    return one(HELLO, Program().do("replace", raw=1000, replace=0, stream=1), plain(HELLO), objects=objects)
+
+
+@good("operation.replace", "column.replace")
+def replace_of_nothing() -> Bundle:
+    return _replaces([L])
+
+
+bad("replace-of-nothing-without-an-object", "stored", "M50", "column.replace")(instead(lambda: _replaces([])))
+bad("replace-of-nothing-uses-the-first-object", "stored", "M26", "column.replace", code=6, base="other")(
+    instead(lambda: _replaces([L]))
+)
+
+
+@bad("rest-digest-of-a-target-made-of-one-before", "target-made-of-a-layer-of-the-one-before", "M73", "M76", code=6)
+def _rest(bundle: Bundle) -> None:
+    """No base has the object: it is the base's fault all the same."""
+    bundle.targets[1].rest, bundle.targets[1].tail = bytes(32), 0
+
+
+@bad("segment-of-another-length-than-its-object", "target-at-the-end-of-a-chain", "M28", "M73", code=7)
+@instead
+def _lying() -> Bundle:
+    """Have two targets with the digest of the object, of which the first, which is made, has not what it says."""
+    bundle = chained()
+    last = bundle.targets[2]
+    last.program = Program().do("raw", raw=7, stream=1).do("keep", keep=188)
+    last.out = b"third: " + OWN[:188]
+    out = image(OWN)
+    at = out.index(OWN)
+    honest = with_segment(out, OWN, whole(out), 1)
+    lying = Target(out, whole(out), 1, tail=len(out) - 1, own=sha256(OWN))
+    lying.segments = [(at, 0), (len(OWN) + 1, 1), (len(out) - at - len(OWN) - 1, 0)]
+    bundle.targets[:] = [lying, honest, last]
+    bundle.frames[:] = [plain(out), plain(out), plain(b"third: ")]
+    bundle.objects = bundle.objects[:1]
+    return bundle
+
+
+@good("M28", "section.forms", base="", target=1, optional=True)
+def form_of_content_of_a_target_before() -> Bundle:
+    """Have the layer in the first target, and keep it compressed, as a form makes it."""
+    body = deflated(OWN, 6, 6, 8)
+    blob = gzipped(body, OWN)
+    bundle = chained()
+    bundle.targets[1:] = [Target(blob, Program().do("keep", keep=len(blob)), 0)]
+    bundle.frames[1:] = []
+    bundle.objects = [(3, len(blob), sha256(blob))]
+    packed = packing(10, (len(OWN), 102, 8, []), 8) + blob[:10] + blob[-8:]
+    bundle.more = {6: msgpack([[0, len(OWN), sha256(OWN), packed]])}
+    return bundle
+
+
+# --- programs ---------------------------------------------------------------------------------------------------------
+
+
+@good("operation.mode", "field.size")
+def mode_that_writes_the_size_anew() -> Bundle:
+    """Change the field, by the number, to the same one."""
+    return one(RECORDS["hello"], Program().do("mode", count=1).edit("size", size=0), objects=[L])
+
+
+@bad("base-record-that-goes-beyond-its-object", "records", "M50")
+@instead
+def _beyond() -> Bundle:
+    """Begin within a block, so that its time is where a size should be: 3,273,595 bytes."""
+    program = Program().do("seek", seek_object=0, seek_offset=signed(AT["spaced"] + 12)).do("mode", count=1).edit()
+    return one(bytes(512), program, objects=[L])
+
+
+@bad("register-with-a-block-of-the-base-without-a-style", "records", "M46", "M76")
+@instead
+def _register() -> Bundle:
+    program = Program().do("seek", seek_object=0, seek_offset=signed(AT["odd"])).do("mode", count=1).edit()
+    return one(bytes(1024), program.do("header", register=0).edit("mtime", mtime=1), objects=[L])
+
+
+@good("column.shared", "column.text")
+def a_number_that_is_written_is_no_text() -> Bundle:
+    program = Program().do("header", register=0).edit("raw:mtime").text(0, 5)
+    program.do("header", register=1).edit("mtime", mtime=9)
+    program.do("header", register=1).edit("raw:mtime").text(3, 1)
+    first = having(bytes(512), mtime=b"12345")
+    second = having(bytes(512), mtime=b"00000000011\0")
+    return one(first + second + having(second, mtime=b"123x"), program, plain(b"12345x", 0))
+
+
+@bad("text-shares-with-a-number", "every-field-as-text", "M44", "column.shared")
+@instead
+def _shares() -> Bundle:
+    program = Program().do("header", register=0).edit("mtime", mtime=9)
+    program.do("header", register=0).edit("raw:mtime").text(3, 1)
+    return one(bytes(1024), program, plain(b"x", 0))
+
+
+@good("column.shapes")
+def shapes_that_no_edit_has() -> Bundle:
+    bundle = one(HELLO, Program().do("raw", raw=1000, stream=1), plain(HELLO))
+    bundle.columns["shapes"][:] = numbers(0, 1 << 16 | 1, 2, 2)
+    return bundle
+
+
+bad("shape-with-an-unknown-bit-that-no-edit-has", "stored", "M42", "column.shapes")(column(shapes=number(1 << 32)))
+
+# --- relink -----------------------------------------------------------------------------------------------------------
+
+
+def _jumps() -> Source:
+    """Have bytes 85 and B8, which begin something else behind a byte 0F, behind words whose last byte becomes so."""
+    source = Source("jumps")
+    words = (0x0E000010, 0x0F000010, 0x0E800010)
+    code = bytearray(b"\x90")
+    for word in words:
+        code += b"\xe8" + le(word) + b"\x85"
+        code += le(FAR + 16 - (source.here + len(code) + 4)) + b"\x90"
+    source.region(1, bytes(code) + bytes(8))
+    source.region(7, b"\x90" + b"".join(b"\xe8" + le(word) + b"\xb8" + le(FAR + 16) for word in words) + bytes(8))
+    return source
+
+
+def _words() -> Source:
+    """Have a word for every second address that the covers below tell of."""
+    source = Source("words", 0x10000)
+    source.region(0, noise("words", 500))
+    source.region(4, b"".join(le(at) for at in range(0, 520, 2)), base=0x10000, address=0x20000)
+    return source
+
+
+JUMPS, WORDS = _jumps(), _words()
+BASES["doubts"] = archive({"c": config(), "jumps": bytes(JUMPS.data), "words": bytes(WORDS.data)}, [], "c")
+
+
+@good("relink mode.x86-64 code", base="doubts")
+def relink_behind_a_byte_that_was_rewritten() -> Bundle:
+    far = 0x1000000
+    steps = [
+        (START - 8, 0, 3),
+        (FAR, 64, 3),
+        (FAR + 256, 0, 0),
+        (START + 0x0E000000, far, 3),
+        (START + 0x0E700000, 0, 3),
+        (START + 0x0EF00000, -far, 3),
+    ]
+    return relinks(JUMPS, differences(steps))
+
+
+@good("relink stream.kind", "relink stream.shift", base="doubts")
+def relink_by_pieces_of_the_same_shift() -> Bundle:
+    """Compare a piece with a fixed step that began since the piece before, also where that one was in a hole."""
+    start = WORDS.regions[0][0]
+    shift = 0x20000 - 60
+    steps = [
+        *((0x10000 + at, by, kind) for at, by, kind in ((20, 64, 3), (120, 4096, 3), (260, 64, 0), (320, 4096, 1))),
+        *((0x10000 + at, by, kind) for at, by, kind in ((400, shift, 1), (470, 64, 3))),
+    ]
+    return relinking_by(WORDS, [(start + at, at - 60, 40) for at in (60, 200, 280, 340, 400, 450)], differences(steps))
