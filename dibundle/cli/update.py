@@ -89,7 +89,7 @@ def command(
         receiver.refuse_overwriting(opened)
         made = AboutImage(names=(reference.name,) if reference.name else (), id=image.id, diff_ids=image.diff_ids)
         is_thin = receiver.has(haves)
-        if is_thin and update.holds(opened.archives, image.id):
+        if is_thin and not dry_run and update.holds(opened.archives, image.id):
             _tell_here(name, made, console)
             return
         refused: set[bytes] = set()
