@@ -29,14 +29,16 @@ class LoadError(DibError):
         self.exit_code = exit_code
 
 
-_HOLDERS: Final = {"docker-daemon:": "docker", "containers-storage:": "podman"}
+TRANSPORTS: Final = {"docker": "docker-daemon:", "podman": "containers-storage:"}
+"""How names of images in an engine's store begin."""
 
 
 def default_engine(sources: Sequence[str] = ()) -> str:
     """Return the engine that one of the sources is in, else the first whose client is installed."""
     for source in sources:
-        if source.startswith(tuple(_HOLDERS)):
-            return _HOLDERS[source.partition(":")[0] + ":"]
+        for name, transport in TRANSPORTS.items():
+            if source.startswith(transport):
+                return name
     for name in ("docker", "podman", "ctr"):
         if shutil.which(name):
             return name

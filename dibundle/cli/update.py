@@ -25,7 +25,7 @@ from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
 from dibundle.convert import apply_as
 from dibundle.destination import Destination
-from dibundle.engine import ENGINES, Loader, default_engine
+from dibundle.engine import ENGINES, TRANSPORTS, Loader, default_engine
 from dibundle.errors import RegistryError, SignatureError, UsageError
 from dibundle.expect import UnexpectedError
 from dibundle.registry.reference import Reference
@@ -33,8 +33,6 @@ from dibundle.registry.reference import Reference
 if TYPE_CHECKING:
     from dibundle.registry.client import Repository
     from dibundle.update import Plan
-
-_TRANSPORTS = {"docker": "docker-daemon:", "podman": "containers-storage:"}
 
 
 @click.command("update", short_help="Get an image from a registry by the deltas to it that are there.")
@@ -93,6 +91,7 @@ def command(
             _tell_here(name, made, console)
             return
         refused: set[bytes] = set()
+        fetched: dict[bytes, BundleReader] = {}
         bundles: list[BundleReader] | None = None
         while bundles is None:
             plan = update.plan(
@@ -105,7 +104,7 @@ def command(
                 _tell(name, plan, console)
                 return
             progress.phase("fetching", plan.size)
-            bundles = _fetch(repository, plan, trust, refused, console, stack, tmp)
+            bundles = _fetch(repository, plan, trust, refused, fetched, console, stack, tmp)
         spool = stack.enter_context(closing(Spool(tmp)))
         if plan.chain is None:
             images.fetch(repository, image, made.names, spool, without=plan.without, tmp=tmp)
@@ -139,26 +138,32 @@ def _fetch(
     plan: Plan,
     trust: Trust,
     refused: set[bytes],
+    fetched: dict[bytes, BundleReader],
     console: Console,
     stack: ExitStack,
     tmp: str | None,
 ) -> list[BundleReader] | None:
     """Fetch the bundles of a plan; None, and one more that is refused, where nobody signed it whose signature counts.
 
-    Whoever may push could else keep everybody from the bundles of others.
+    Whoever may push could else keep everybody from the bundles of others. What is ``fetched`` stays for the next plan.
     """
     from dibundle import update
 
-    bundles = []
-    for step in plan.chain or ():
-        spool = update.fetch(repository, step, stack, tmp)
+    chain = plan.chain or ()
+    for step in chain:
+        name = step.delta.manifest
+        if name in fetched:
+            continue
         try:
-            bundles.append(BundleReader(Stream(spool), None, trust.check))
+            with ExitStack() as own:  # nothing is kept of a bundle that is refused
+                spool = update.fetch(repository, step, own, tmp)
+                fetched[name] = BundleReader(Stream(spool), None, trust.check)
+                stack.push(own.pop_all())
         except SignatureError as error:
-            refused.add(step.delta.manifest)
-            console.progress.note(f"bundle {digest.text(step.delta.manifest)} is passed over: {error.message}")
+            refused.add(name)
+            console.progress.note(f"bundle {digest.text(name)} is passed over: {error.message}")
             return None
-    return bundles
+    return [fetched[step.delta.manifest] for step in chain]
 
 
 def _tell_here(name: str, made: AboutImage, console: Console) -> None:
@@ -200,7 +205,7 @@ class _Receiver:
 
     def has(self, haves: Sequence[str]) -> bool:
         """Whether the layers of all of these are in the engine already."""
-        transport = _TRANSPORTS.get(self._engine)
+        transport = TRANSPORTS.get(self._engine)
         return not self._destination and transport is not None and all(map(str.startswith, haves, repeat(transport)))
 
     def take(self, made: AboutImage, write: Callable[[Sink], object]) -> None:
