@@ -18,8 +18,9 @@ from dibundle.registry.reference import SCHEME, Reference
 from dibundle.wrap import FILE
 
 IMAGE: Final = "dib"
-_FOLDER: Final = "/tmp/dib"  # noqa: S108 - in a stage of a build, which nobody else is in
-_BUNDLE: Final = "/tmp/bundle.dib"  # noqa: S108
+_SPACE: Final = "/tmp"  # noqa: S108 - in a stage of a build, which nobody else is in
+_FOLDER: Final = f"{_SPACE}/dib"
+_BUNDLE: Final = f"{_SPACE}/bundle.dib"
 _ARCHIVE: Final = "image.tar"
 _LOGINS: Final = "/run/secrets/dib"
 _HINT: Final = (
@@ -87,7 +88,7 @@ def wrapping(build: Build, old: str, new: str, *, linked: bool, base: str | None
 
 def applying(build: Build, sources: Sequence[str]) -> str:
     """Return the Dockerfile that rebuilds an archive, as a file for those who have BuildKit, on stdout for all."""
-    built = f"/tmp/{_ARCHIVE}"  # noqa: S108
+    built = f"{_SPACE}/{_ARCHIVE}"
     lines = [
         f"# Rebuilds an image archive, byte for byte. With BuildKit it is {_ARCHIVE} in this folder:",
         f"{build.command(sources, '-o .')} && docker load -i {_ARCHIVE}",

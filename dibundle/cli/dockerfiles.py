@@ -31,7 +31,13 @@ def options(own: set[str], passed: set[str]) -> Callable[[Callable[..., None]], 
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)
-        def run(*, dockerfile: bool, image: str | None, secret: str | None, **others: Any) -> None:  # noqa: ANN401
+        def run(
+            *,
+            dockerfile: bool,
+            image: str | None,
+            secret: str | None,
+            **others: Any,  # noqa: ANN401 - what the command itself declares
+        ) -> None:
             build = None
             if dockerfile:
                 given = tuple(_given(click.get_current_context(), own | _OURS | _ANYWHERE, passed))
