@@ -1,6 +1,6 @@
 """Record what a terminal shows: a first use, from the installation to the loaded image, and the help of every command.
 
-    python docs/record.py           # needs root and docker, as the tests with engines do; pip install pyte
+    python -m docs.record           # in the checkout; needs root and docker, as the tests with engines do, and pyte
 
 Writes docs/recordings/{first-use,help}-{80,120}.txt: the text that is left on the screen, what progress bars drew over
 each other included as it ended.
@@ -14,7 +14,6 @@ import pty
 import shlex
 import struct
 import subprocess
-import sys
 import tempfile
 import termios
 from collections.abc import Mapping, Sequence
@@ -24,14 +23,11 @@ import click
 import pyte
 
 from dibundle.cli.main import main as program
+from tests import engines
+from tests.compat import images
 
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parent
-sys.path.insert(0, str(CHECKOUT))
-
-from tests import engines  # noqa: E402 - from the checkout
-from tests.compat import images  # noqa: E402
-
 WIDTHS = (80, 120)
 LINES = 4000  # of the screen: nothing is to scroll away
 
@@ -82,11 +78,12 @@ def record(commands: Sequence[str], folder: Path, width: int, env: Mapping[str, 
     shell = folder / "typed.sh"
     lines = [f"printf '$ %s\\n' {shlex.quote(command)}\n{command}" for command in commands]
     shell.write_text("\n".join(lines) + "\n")
-    child, terminal = pty.fork()
-    if child == 0:
-        os.chdir(folder)
-        os.execvpe("bash", ["bash", shell.name], {**env, "TERM": "xterm", "LC_ALL": "C.UTF-8"})  # noqa: S606
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+    terminal, inner = pty.openpty()
+    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+    ends = {"stdin": inner, "stdout": inner, "stderr": inner}
+    shown = {**env, "TERM": "xterm", "LC_ALL": "C.UTF-8"}
+    child = subprocess.Popen(["bash", shell.name], cwd=folder, env=shown, start_new_session=True, **ends)
+    os.close(inner)
     while True:
         try:
             piece = os.read(terminal, 65536)
@@ -95,7 +92,7 @@ def record(commands: Sequence[str], folder: Path, width: int, env: Mapping[str, 
         if not piece:
             break
         stream.feed(piece)
-    os.waitpid(child, 0)
+    child.wait()
     os.close(terminal)
     return "\n".join(line.rstrip() for line in screen.display).rstrip("\n") + "\n"
 
