@@ -63,6 +63,13 @@ def a(end: int, start: int = 0) -> Piece:
     return A, start, end
 
 
+def held(piece: Piece) -> bytes:
+    """Return what a piece is."""
+    if isinstance(piece, int):
+        return bytes(piece)
+    return piece if isinstance(piece, bytes) else piece[0][piece[1] : piece[2]]
+
+
 ALL_A, ALL_D = a(len(A)), (D, 0, len(D))
 EVEN: list[Piece] = [(data, 0, len(data)) for data in (E, E, E, E, F, F, F, E, E)]
 NOISE = noise("stored", 1500)
@@ -74,14 +81,8 @@ def bodies(*cases: tuple[Key, list[Piece]]) -> Bundle:
     program, parts, packed, raw = Program(), [], b"", b""
     current = A
     for (encoder, level, parameter), pieces in cases:
-        content = b""
-        for piece in pieces:
-            if isinstance(piece, int):
-                content += bytes(piece)
-            elif isinstance(piece, bytes):
-                content, raw = content + piece, raw + piece
-            else:
-                content += piece[0][piece[1] : piece[2]]
+        content = b"".join(map(held, pieces))
+        raw += b"".join(piece for piece in pieces if isinstance(piece, bytes))
         parts.append((len(content), 16 * encoder + level, parameter, []))
         packed += deflated(content, encoder, level, parameter)
     table = packing(*parts)
@@ -123,8 +124,7 @@ def ending(size: int, *, moved: bool) -> list[Piece]:
             last,
         ]
 
-    length = sum(len(p) if isinstance(p, bytes) else p[2] - p[1] for p in pieces(b"1234"))  # type: ignore[index, operator]
-    at = length + 2 - 32768
+    at = sum(len(held(piece)) for piece in pieces(b"1234")) + 2 - 32768
     return pieces(A[at : at + 4] if moved else bytes(4))
 
 
