@@ -209,8 +209,7 @@ def _relink(rows: list[Row]) -> list[str]:
 def _compressed(rows: list[Row]) -> list[str]:
     return [
         "Pairs of the corpus saved again with gzip layers, the base like the target: A6 by docker push and a pull into"
-        " containerd's store or a copy by skopeo (Go's encoder), B by skopeo alone (pgzip); `-raw`: the pair as it was."
-        " `jar` is an image of npm's google-closure-compiler-java, 20261011.0.0 and 20261015.0.0.",
+        " containerd's store or a copy by skopeo (Go's encoder), B by skopeo alone (pgzip); `-raw`: as it was.",
         "",
         *_every_run(_in_order(rows)),
     ]
