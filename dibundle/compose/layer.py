@@ -92,7 +92,7 @@ class LayerComposer:
         self._counts.layers += 1
         self._target = Window(layer.source)
         for number, entry in enumerate(layer.index.entries):
-            digest = layer.hashes.get(number)
+            digest = layer.hash_of(number)
             self._entry(entry, self._matcher.find(layer, entry, digest), digest)
         self._flush_keep()
         self._tail(layer)

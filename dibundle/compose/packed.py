@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from dibundle.archive.readat import ReadAt, Slice, Spool, copy_chunks
-from dibundle.archive.tar import scan
 from dibundle.bundle.records import padded
 from dibundle.deflate import recipe
 from dibundle.deflate.recipe import Candidate
@@ -72,9 +71,7 @@ def unpack_layer(stored: ReadAt, spool: Spool) -> PackedLayer | None:
     if packing.cost(parts) > _most(stored):
         return None
     content = Slice(spool, 0, spool.size)
-    return PackedLayer(
-        layer=Layer(digest.digest(), content, scan(content)), parts=tuple(_joined(parts)), plain=b"".join(plain)
-    )
+    return PackedLayer(layer=Layer(digest.digest(), content), parts=tuple(_joined(parts)), plain=b"".join(plain))
 
 
 def guess(stored: ReadAt, content_size: int) -> bytes | None:

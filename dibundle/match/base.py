@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from dibundle.archive.readat import ReadAt
-from dibundle.archive.tar import Entry, TarIndex
+from dibundle.archive.tar import Entry, TarIndex, scan
 from dibundle.match import names
 
 REGULAR = (0x30, 0x00, 0x37)
@@ -15,12 +15,31 @@ REGULAR = (0x30, 0x00, 0x37)
 
 @dataclass(slots=True)
 class Layer:
-    """A layer's uncompressed content: ``digest`` is its sha256, the diffID."""
+    """A layer's uncompressed content: ``digest`` is its sha256, the diffID.
+
+    ``hashes`` has, once they are needed, for each entry the sha256 of its content, None where no other can equal it.
+    """
 
     digest: bytes
     source: ReadAt
-    index: TarIndex
-    hashes: dict[int, bytes] = field(default_factory=dict)  # entry number -> sha256 of its content
+    hashes: list[bytes | None] = field(default_factory=list)
+    _index: TarIndex | None = None
+
+    @property
+    def index(self) -> TarIndex:
+        """What entries there are; read when it is first asked for: nobody asks of a target's layer that is known."""
+        if self._index is None:
+            self._index = scan(self.source)
+        return self._index
+
+    def forget_entries(self) -> None:
+        """Let go of the entries: they take some 400 bytes each."""
+        self._index = None
+        self.hashes = []
+
+    def hash_of(self, number: int) -> bytes | None:
+        """Return the sha256 of the content of entry ``number`` where it is known."""
+        return self.hashes[number] if self.hashes else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +62,16 @@ def content_sizes(layers: Iterable[Layer]) -> set[int]:
 
 def hash_contents(layer: Layer, sizes: Collection[int], chunk: int = 1 << 20) -> None:
     """Hash those files of ``layer`` whose size is one of ``sizes``: no other can equal anything."""
-    source = layer.source
-    for number, entry in enumerate(layer.index.entries):
-        if not is_file(entry) or entry.size not in sizes or number in layer.hashes:
-            continue
-        if entry.size <= chunk:
-            layer.hashes[number] = hashlib.sha256(source.read_at(entry.content, entry.size)).digest()
-            continue
+
+    def hashed(entry: Entry) -> bytes | None:
+        if not is_file(entry) or entry.size not in sizes:
+            return None
         digest = hashlib.sha256()
         for offset in range(0, entry.size, chunk):
-            digest.update(source.read_at(entry.content + offset, min(chunk, entry.size - offset)))
-        layer.hashes[number] = digest.digest()
+            digest.update(layer.source.read_at(entry.content + offset, min(chunk, entry.size - offset)))
+        return digest.digest()
+
+    layer.hashes = [hashed(entry) for entry in layer.index.entries]
 
 
 class BaseIndex:
@@ -75,12 +93,19 @@ class BaseIndex:
             for number, entry in enumerate(layer.index.entries):
                 place = Place(len(self.layers), number)
                 _add(self._by_path, names.clean(entry.path), place)
-                digest = layer.hashes.get(number)
+                digest = layer.hash_of(number)
                 if digest:
                     _add(self._by_content, digest, place)
-            layer.hashes = {}  # nobody asks a base layer for them again
+            layer.hashes = []  # nobody asks a base layer for them again
             self.layers.append(layer)
             self.images.append(image)
+
+    def forget_entries(self) -> None:
+        """Let go of all entries; nothing is found then."""
+        self._by_path.clear()
+        self._by_content.clear()
+        for layer in self.layers:
+            layer.forget_entries()
 
     def entry(self, place: Place) -> Entry:
         """Return the entry at ``place``."""

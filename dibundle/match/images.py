@@ -10,7 +10,6 @@ from typing import Final
 
 from dibundle import compression
 from dibundle.archive.readat import ReadAt, Slice, Spool, copy_chunks
-from dibundle.archive.tar import scan
 from dibundle.errors import ArchiveError
 from dibundle.image.model import Blob, ImageArchive
 from dibundle.match.base import Layer
@@ -32,21 +31,21 @@ class StoredBlob:
 
 
 def read_blobs(images: ImageArchive, executor: Executor, advance: Advance) -> list[StoredBlob]:
-    """Hash every blob of an archive as stored; raw layers are indexed, compressed ones are left closed."""
+    """Hash every blob of an archive as stored; compressed layers are left closed."""
 
     def read(blob: Blob) -> StoredBlob:
         source = Slice(images.archive.bytes, blob.member.content, blob.member.size)
         digest = _sha256(source, advance)
         layer = None
         if blob.kind == "layer" and not blob.compression:
-            layer = Layer(digest, source, scan(source))
+            layer = Layer(digest, source)
         return StoredBlob(blob, source, digest, layer)
 
     return list(executor.map(read, images.blobs))
 
 
 def inflate(stored: StoredBlob, spool: Spool) -> StoredBlob:
-    """Inflate a compressed layer into ``spool`` and index its content; ``ArchiveError`` for damage and for bombs."""
+    """Inflate a compressed layer into ``spool``; ``ArchiveError`` for damage and for bombs."""
     assert stored.blob.compression
     digest = hashlib.sha256()
     start = spool.size
@@ -58,7 +57,7 @@ def inflate(stored: StoredBlob, spool: Spool) -> StoredBlob:
         digest.update(piece)
         spool.write(piece)
     content = Slice(spool, start, spool.size - start)
-    return StoredBlob(stored.blob, stored.source, stored.digest, Layer(digest.digest(), content, scan(content)))
+    return StoredBlob(stored.blob, stored.source, stored.digest, Layer(digest.digest(), content))
 
 
 def inflate_all(stored: Iterable[StoredBlob], spool: Callable[[], Spool]) -> list[StoredBlob]:
