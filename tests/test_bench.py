@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 
 import chart
 import draw
+import encoders
 import growth
 import report
 
@@ -103,3 +104,21 @@ def test_report_is_made_of_what_was_kept(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_bars_escape_names() -> None:
     assert "a&lt;b" in chart.bars([("bytes", ",.0f")], [chart.Bar("a<b", "dib", (1.0,))])
+
+
+def test_encoders_are_compared_with_the_programs_that_are_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = tmp_path / "content"
+    content.write_bytes(b"".join(b"%d," % (number * number % 9973) for number in range(40_000)))
+    monkeypatch.setattr(sys, "argv", ["encoders.py", str(content), "--only", "zlib;GNU"])
+    with pytest.raises(SystemExit) as done:
+        encoders.main()
+    assert not done.value.code
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 6
+    assert all("equal over" in line or "is not here" in line for line in told)
+    monkeypatch.setattr(encoders, "ours", lambda case, content: ("", 0))
+    with pytest.raises(SystemExit) as done:
+        encoders.main()
+    assert done.value.code

