@@ -113,9 +113,11 @@ class Prepared:
         """Return the frames to encode, each with its target and that one's digest text."""
         return [(item, item.digest_text(), draft) for item in self.composed for draft in item.frames.drafts]
 
-    def load(self, draft: Draft, hex_digits: bytes) -> tuple[bytes, bytes, choose.Options, layout.Plan | None]:
-        """Return what :func:`choose.encode` takes to encode a frame."""
-        plan = _relink_plan(draft, self.objects) if choose.relinks(self.options.patch) else None
+    def load(
+        self, draft: Draft, hex_digits: bytes, *, planned: bool = True
+    ) -> tuple[bytes, bytes, choose.Options, layout.Plan | None]:
+        """Return what :func:`choose.encode` takes to encode a frame; not ``planned``: where nothing is relinked."""
+        plan = _relink_plan(draft, self.objects) if planned and choose.relinks(self.options.patch) else None
         return draft.read(), _read_source(draft, self.objects, hex_digits), self.options.patch, plan
 
     def manifest(self, frames: list[Frame]) -> Manifest:

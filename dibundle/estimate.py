@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from math import sqrt
 
 from dibundle import digest
 from dibundle.archive.opener import Archive
@@ -16,39 +15,41 @@ from dibundle.bundle import writer
 from dibundle.bundle.manifest import Frame
 from dibundle.compose.frames import Draft
 from dibundle.creating import CreateOptions, Prepared, prepare
-from dibundle.delta import choose, codecs, layout, sample
+from dibundle.delta import choose, codecs, sample
 from dibundle.progress import Progress, Silent
 
-ALL = 4.0  # seconds of CPU up to which every frame is encoded: the estimate is then the size itself
-SHARE = 0.12  # of the time for other frames, that a sample of them may take
-LEAST_SAMPLE = 4  # frames
+ALL = 1.0  # seconds of CPU up to which every frame is encoded: the estimate is then the size itself
+LOOK = 0.2  # of the time that encoding a frame takes, a look at a sample of it takes about so much
+LOOKS = 1.5  # seconds of CPU that looks may take in any case,
+SHARE = 0.12  # and of the time for all frames
+LEAST_SAMPLE = 3  # frames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What ``create`` would make, about: ``size`` in bytes, ``seconds``; of ``frames``, ``sampled`` were encoded.
+    """What ``create`` would make, about: ``size`` in bytes, ``seconds``; of ``frames``, ``sampled`` were looked at.
 
-    Where all of them were, the size is exact but for a few bytes.
+    ``exact``: all of them were encoded, and the size is that of the bundle but for a few bytes.
     """
 
     size: int
     seconds: float
     frames: int
     sampled: int
+    exact: bool
     base_size: int
     target_size: int
 
 
 @dataclass(slots=True)
 class _Guess:
-    """What is known of a frame: by level 1, by a closer look, and what it is thought to cost to encode."""
+    """What is known of a frame: its size by level 1, what it costs to encode in seconds of CPU, by a look its size."""
 
     draft: Draft
     hex_digits: bytes
-    cost: float = 0.0
     fast: int = 0
+    cost: float = 0.0
     size: float | None = None
-    encoded: bool = False
 
 
 def estimate(
@@ -59,9 +60,8 @@ def estimate(
 ) -> Estimate:
     """Match everything as ``create`` does, then look at a sample of what is to be encoded.
 
-    Frames are encoded at level 1, a fraction of the work; of some, chosen in proportion to that size, the real size
-    tells what the level makes of it. Of large programs a sample of the content is relinked. Same inputs, same estimate,
-    but for the seconds.
+    Frames are encoded at level 1, a fraction of the work; a sample of some, chosen in proportion to that size, tells
+    what the level makes of them. Same inputs, same estimate, but for the seconds.
     """
     progress = progress or Silent()
     workers = options.workers or os.cpu_count() or 1
@@ -74,21 +74,23 @@ def estimate(
         look = _Look(prepared)
         for guess, _ in zip(guesses, threads.map(look.first, guesses), strict=True):
             progress.advance(guess.draft.size)
-        chosen = _chosen([guess for guess in guesses if guess.size is None])
+        is_little = sum(guess.cost for guess in guesses) <= ALL
+        chosen = guesses if is_little else _chosen(guesses)
+        expected = sum(guess.cost for guess in chosen) * (1 if is_little else LOOK)
         spent = time.process_time()
-        list(threads.map(look.encode, chosen))
+        list(threads.map(look.encode if is_little else look.closer, chosen))
         spent = time.process_time() - spent
         _fill_in(guesses)
         frames = [_frame(number, guess) for number, guess in enumerate(guesses)]
         head = sum(map(len, writer.write(prepared.manifest(frames), iter(()))))
-        predicted = sum(guess.cost for guess in guesses)
-        real = sum(guess.cost for guess in chosen)
-        speed = spent / real if real > 1 else 1.0
+        speed = spent / expected if expected > ALL / 4 else 1.0
+        cost = sum(look.cost(guess, guess.size or 0) for guess in guesses)
         return Estimate(
             size=head + sum(frame.stored for frame in frames),
-            seconds=ready + speed * predicted / min(workers, max(1, len(guesses))),
+            seconds=ready + speed * cost / min(workers, max(1, len(guesses))),
             frames=len(guesses),
-            sampled=sum(guess.encoded for guess in guesses),
+            sampled=len(chosen),
+            exact=is_little,
             base_size=sum(archive.bytes.size for archive in bases),
             target_size=sum(archive.bytes.size for archive in targets),
         )
@@ -102,51 +104,47 @@ class _Look:
         self._patch = prepared.options.patch
 
     def first(self, guess: _Guess) -> None:
-        """Find out what a frame is at level 1, or by a sample where it is of a large program."""
-        target, source, patch, plan = self._prepared.load(guess.draft, guess.hex_digits)
-        large = choose.relinks(patch) and len(target) >= sample.LEAST and guess.draft.old
-        if large:
-            plan = plan or layout.plan(source, target)
-            if plan:
-                guess.size = sample.relinked_size(source, target, plan, effort=patch.level, model_time=patch.model_time)
-        if guess.size is None:
-            guess.fast = len(choose.encode(target, source, replace(patch, level=1)).payload)
-        guess.cost = _cost(len(target), len(source), guess.fast or guess.size or 0, patch)
+        """Find out what a frame is at level 1."""
+        target, source, patch, _ = self._prepared.load(guess.draft, guess.hex_digits, planned=False)
+        guess.fast = len(choose.encode(target, source, replace(patch, level=1)).payload)
+        guess.cost = self.cost(guess, guess.fast * (0.5 if source else 0.9))
+
+    def closer(self, guess: _Guess) -> None:
+        """Find out by a sample what a frame will be."""
+        guess.size = sample.size(*self._prepared.load(guess.draft, guess.hex_digits))
 
     def encode(self, guess: _Guess) -> None:
         """Find out what a frame really is."""
         guess.size = len(choose.encode(*self._prepared.load(guess.draft, guess.hex_digits)).payload)
-        guess.encoded = True
 
-
-def _cost(size: int, source: int, stored: float, patch: choose.Options) -> float:
-    """Return about how many seconds encoding takes: measured on node-app and python-app at level 6, within a half."""
-    if patch.level < choose.RELINK_LEVEL:
-        return size / 30e6
-    return 0.05 + (size + source) / 20e6 + 1.1 * sqrt(stored / 50e3) * (1 if patch.level < 9 else 4)
+    def cost(self, guess: _Guess, stored: float) -> float:
+        """Return about how many seconds of CPU encoding takes: measured at level 6 on node-app and python-app."""
+        size = guess.draft.size + guess.draft.old_size
+        if self._patch.level < choose.RELINK_LEVEL:
+            return size / 60e6
+        return 0.01 + size / 25e6 + stored / 450e3 * (1 if self._patch.level < 9 else 5)
 
 
 def _chosen(guesses: Sequence[_Guess]) -> list[_Guess]:
-    """Return the frames to encode: all where that is little work, else some, those that weigh more rather."""
-    if sum(guess.cost for guess in guesses) <= ALL:
-        return list(guesses)
-    return [guess for group in _groups(guesses) for guess in _sample(group)]
+    """Return the frames to look at: all where that takes little time, else a sample of each stream."""
+    total = sum(guess.cost for guess in guesses)
+    share = max(SHARE, LOOKS / total) / LOOK
+    return [guess for group in _groups(guesses) for guess in _sample(group, share)]
 
 
 def _groups(guesses: Sequence[_Guess]) -> Iterator[list[_Guess]]:
-    """Yield the frames with a source, and those without."""
-    for patched in (True, False):
-        group = [guess for guess in guesses if bool(guess.draft.old) == patched]
-        if group:
-            yield group
+    """Yield the frames of each stream: they are alike."""
+    for stream in sorted({guess.draft.stream for guess in guesses}):
+        yield [guess for guess in guesses if guess.draft.stream == stream]
 
 
-def _sample(group: Sequence[_Guess]) -> list[_Guess]:
+def _sample(group: Sequence[_Guess], share: float) -> list[_Guess]:
     """Return a systematic sample, by size at level 1: equal steps through all of it, each frame met at most once."""
     total = sum(guess.fast for guess in group)
     mean = sum(guess.cost * guess.fast for guess in group) / max(1, total)
-    budget = SHARE * sum(guess.cost for guess in group)
-    count = max(LEAST_SAMPLE, int(budget / max(mean, 0.001)))
+    count = max(LEAST_SAMPLE, int(share * sum(guess.cost for guess in group) / max(mean, 0.001)))
+    if count >= len(group) or share >= 1:
+        return list(group)
     found: list[_Guess] = []
     at, step = 0, total / count
     for guess in sorted(group, key=lambda guess: guess.fast):
@@ -161,7 +159,7 @@ def _sample(group: Sequence[_Guess]) -> list[_Guess]:
 def _fill_in(guesses: Sequence[_Guess]) -> None:
     """Give the frames that were not looked at closely the size that others like them suggest."""
     for group in _groups(guesses):
-        known = sorted((guess for guess in group if guess.encoded and guess.fast), key=lambda guess: guess.fast)
+        known = [guess for guess in group if guess.size is not None and guess.fast]
         for guess in group:
             if guess.size is None:
                 like = sorted(known, key=lambda other: abs(other.fast - guess.fast))[:LEAST_SAMPLE]

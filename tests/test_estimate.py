@@ -8,7 +8,8 @@ import pytest
 
 from dibundle import estimate
 from dibundle.archive.opener import open_archive
-from dibundle.creating import CreateOptions
+from dibundle.creating import CreateOptions, create
+from dibundle.delta import choose
 from tests import pairs
 from tests.pairs import Pair
 
@@ -20,16 +21,23 @@ def of(pair: Pair, **options: object) -> estimate.Estimate:
 
 def test_what_is_little_work_is_all_done(pair: Pair) -> None:
     found = of(pair)
-    assert found.sampled == found.frames
+    assert found.exact
     assert abs(found.size - pair.bundle.stat().st_size) <= 100
+
+
+def made(pair: Pair, how: CreateOptions = CreateOptions()) -> int:
+    with open_archive(pair.base) as base, open_archive(pair.target) as target:
+        return create([base], [target], lambda data: None, how).size
 
 
 def test_a_sample_is_near_and_always_the_same(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "ALL", 0)
+    monkeypatch.setattr(estimate, "LOOKS", 0)
     monkeypatch.setattr(estimate, "LEAST_SAMPLE", 1)
+    monkeypatch.setattr("dibundle.compose.frames.UNIT", 1 << 17)
     found = of(pair, workers=1)
     assert found.sampled < found.frames
-    assert abs(found.size - pair.bundle.stat().st_size) <= 20_000
+    assert abs(found.size - made(pair)) <= 20_000
     assert of(pair, workers=3).size == found.size
 
 
@@ -37,4 +45,19 @@ def test_large_programs_are_looked_at_by_a_sample(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(estimate, "ALL", 0)
     monkeypatch.setattr("dibundle.delta.sample.LEAST", 1 << 16)
     pair = pairs.make_programs(tmp_path)
-    assert abs(of(pair).size - pair.bundle.stat().st_size) <= 20_000
+    found = of(pair)
+    assert not found.exact
+    assert abs(found.size - pair.bundle.stat().st_size) <= 20_000
+
+
+@pytest.mark.parametrize("options", [{"level": 1}, {"level": 5}, {"codec": "zstd"}, {"codec": "vcdiff"}], ids=str)
+def test_any_way_of_encoding_is_sampled(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, options: dict[str, object]
+) -> None:
+    monkeypatch.setattr(estimate, "ALL", 0)
+    monkeypatch.setattr("dibundle.delta.sample.LEAST", 1 << 16)
+    monkeypatch.setattr("dibundle.delta.sample.WHOLE", 1 << 16)
+    how = CreateOptions(patch=choose.Options(**options))
+    size = made(pair, how)
+    with open_archive(pair.base) as base, open_archive(pair.target) as target:
+        assert abs(estimate.estimate([base], [target], how).size - size) <= max(20_000, 0.15 * size)

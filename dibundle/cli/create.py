@@ -199,11 +199,11 @@ def _arguments(
 
 def _tell_estimate(found: Estimate, console: Console) -> None:
     """Say what would be made."""
-    exact = found.sampled == found.frames
+    looked_at = "encoded" if found.exact else "sampled"
     line = (
-        f"{'' if exact else 'about '}{terminal.human(found.size)} for {terminal.human(found.target_size)}"
+        f"{'' if found.exact else 'about '}{terminal.human(found.size)} for {terminal.human(found.target_size)}"
         f" ({terminal.times(found.target_size, found.size)}), in about {found.seconds:.0f} s"
-        f" ({found.sampled:,} of {found.frames:,} frames were encoded, in {console.seconds:.1f} s)"
+        f" ({found.sampled:,} of {found.frames:,} frames were {looked_at}, in {console.seconds:.1f} s)"
     )
     document: Document = {
         "size": found.size,
@@ -212,6 +212,7 @@ def _tell_estimate(found: Estimate, console: Console) -> None:
         "target_size": found.target_size,
         "frames": found.frames,
         "sampled": found.sampled,
+        "exact": found.exact,
     }
     console.answer("dib.estimate/1", document, line)
 

@@ -122,7 +122,7 @@ def _candidates(target: bytes, source: bytes, options: Options, plan: Plan | Non
             yield Encoded(codecs.RELINK, relinked)
             if len(target) > SMALL:  # as above, to save a header at the best
                 return
-    found = _search(source, target, options.level)
+    found = search(source, target, options.level)
     if options.codec == "vcdiff":
         yield Encoded(codecs.VCDIFF, zstd.compress(vcdiff.encode(source, target, found), level))
         return
@@ -133,7 +133,8 @@ def _candidates(target: bytes, source: bytes, options: Options, plan: Plan | Non
         yield Encoded(codecs.ZSTD_PREFIX, zstd.compress(target, level, prefix=source))
 
 
-def _search(source: bytes, target: bytes, level: int) -> Covers:
+def search(source: bytes, target: bytes, level: int) -> Covers:
+    """Return the covers that patches of this level are made with."""
     from dibundle.delta import cover, covers  # creation alone needs HDiffPatch
 
     if level < RELINK_LEVEL:

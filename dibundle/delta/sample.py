@@ -1,41 +1,60 @@
-"""How large a relinked patch would be, from a sample of its target: the suffix sort is spared nearly all of the source.
+"""How large a frame would be, from a sample of its target (creation only).
 
-Creation only. What the sample costs more than its share, as the models see less of it, is taken off at the end.
+The slow parts of encoding, the search for all that is like the target and the models, see slices of the target alone,
+and of the source only what the fast search finds for them. Level 1, which sees all, says what share they are of it.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from dataclasses import replace
 
-from dibundle.delta import cover, covers, layout, relink, relinker
+from dibundle.delta import choose, cover, covers, layout, members, relink, relinker, unpack
 
-LEAST = 8 << 20  # bytes of target from which on a sample is worth its own first pass
-SHARE = 12  # one byte in so many of the target is looked at ...
+LEAST = 512 << 10  # bytes of a sample; what has no more is encoded as a whole
+SHARE = 24  # one byte in so many of a large target is looked at ...
+WHOLE = 16 << 20  # bytes of an unpacked target that is not sampled: of changelogs and the like the beginning is new
 SLICES = 96  # ... in so many places, evenly apart
-MARGIN = 2048  # bytes of the source around what the first pass finds for a slice
-EXCESS = 0.95
-"""What a sample says times this is the size. Estimates and bundles then are, in kB, 3,597 and 3,659 of static-binary,
-3,627 and 3,513 of node-app, 313 and 306, 294 and 293 of two libraries that changed in few places."""
+MARGIN = 2048  # bytes of the source around what the fast search finds for a slice
 
 
-def relinked_size(source: bytes, target: bytes, plan: layout.Plan, *, effort: int, model_time: int) -> int:
-    """Return about how many bytes :func:`relinker.encode` would need, in about a quarter of its time."""
-    found = covers.find_fast(relink.relink(source, plan.regions, plan.first), target)
-    header, linked = relinker.relinked(source, target, plan, found)
-    length = len(target) // (SHARE * SLICES)
+def size(target: bytes, source: bytes, options: choose.Options, plan: layout.Plan | None = None) -> int:
+    """Return about how many bytes :func:`choose.encode` would need, in about a fifth of its time."""
+    if len(target) <= LEAST:
+        return len(choose.encode(target, source, options, plan).payload)
+    if options.codec == "auto" and options.level >= choose.UNPACK_LEVEL and not options.portable:
+        found = members.find(target, source, least_share=choose.PROGRAM_SHARE if plan else 0)
+        if found:
+            if len(found.target) <= WHOLE:
+                return len(choose.encode(target, source, options, plan).payload)
+            wrapped = unpack.write(found.streams, source, found.parts, whole=found.whole, codec=0, inner=b"")
+            return len(wrapped) + size(found.target, found.source, replace(options, portable=True))
+    if source and choose.relinks(options):
+        plan = plan or layout.plan(source, target)
+        if plan:
+            first = covers.find_fast(relink.relink(source, plan.regions, plan.first), target)
+            header, linked = relinker.relinked(source, target, plan, first)
+            return len(relink.write(header)) + _scaled(linked, target, options)
+    return _scaled(source, target, options)
+
+
+def _scaled(source: bytes, target: bytes, options: choose.Options) -> int:
+    length = max(LEAST, len(target) // SHARE) // SLICES
     starts = [(2 * k + 1) * len(target) // (2 * SLICES) - length // 2 for k in range(SLICES)]
     piece = b"".join(target[start : start + length] for start in starts)
-    near = _stretches(covers.find_fast(linked, target), starts, length, len(linked), len(target))
-    old = b"".join(linked[start:end] for start, end in near)
-    payload = cover.encode(old, piece, covers.find(old, piece), effort=effort, model_time=model_time)
-    quick = _quick_size(old, piece)
-    return len(relink.write(header)) + int(EXCESS * len(payload) * _quick_size(linked, target) / max(1, quick))
+    whole = covers.find_fast(source, target)
+    near = _stretches(whole, starts, length, len(source), len(target))
+    old = b"".join(source[start:end] for start, end in near)
+    quick = len(cover.encode(old, piece, covers.find_fast(old, piece), effort=1))
+    return _slow_size(piece, old, options) * len(cover.encode(source, target, whole, effort=1)) // max(1, quick)
 
 
-def _quick_size(source: bytes, target: bytes) -> int:
-    """Return what level 1 makes of it: where that puts bytes, other levels put some, too."""
-    return len(cover.encode(source, target, covers.find_fast(source, target), effort=1))
+def _slow_size(target: bytes, source: bytes, options: choose.Options) -> int:
+    if not source or options.codec not in ("auto", "cover"):
+        return len(choose.encode(target, source, replace(options, portable=True)).payload)
+    found = choose.search(source, target, options.level)
+    return len(cover.encode(source, target, found, effort=options.level, model_time=options.model_time))
 
 
 def _stretches(
@@ -57,7 +76,7 @@ def _near(
 ) -> Iterator[tuple[int, int]]:
     for start in starts:
         end = start + length
-        at = start * source_size // target_size  # in proportion, for what the first pass did not find
+        at = start * source_size // target_size  # in proportion, for what the fast search did not find
         yield max(0, at - MARGIN), min(source_size, at + length + MARGIN)
         k = max(0, bisect_right(found.target, start) - 1)
         while k < len(found) and found.target[k] < end:
