@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from bundles import Bundle, Program, Target, msgpack, number, numbers, sha256, signed
+from bundles import Bundle, Program, Target, block, msgpack, number, numbers, record, sha256, signed, zframe
 from encoding import E, F, Piece, a, bodies
 from faults import MIB, bad, column, frame, more
 from good import (
     AT,
     BASES,
+    CODE,
     HELLO,
     LAYER,
     PACKED_CONTENT,
@@ -15,6 +16,7 @@ from good import (
     L,
     archive,
     config,
+    cover,
     deflated,
     good,
     gzipped,
@@ -25,7 +27,8 @@ from good import (
     packs,
     plain,
 )
-from limits import instead
+from limits import instead, through
+from payloads import relinked, unpacked
 from relinking import FAR, START, Source, differences, le, relinking_by, relinks
 from targets import OWN, chained, image, two, whole, with_segment
 
@@ -222,6 +225,66 @@ def shapes_that_no_edit_has() -> Bundle:
 
 bad("shape-with-an-unknown-bit-that-no-edit-has", "stored", "M42", "column.shapes")(column(shapes=number(1 << 32)))
 
+
+@good("operation.add", "field.size", "column.size")
+def register_with_a_block_of_the_base_is_none_of_it() -> Bundle:
+    """Take a block into the register unchanged, and another of it: its size is a difference from 0."""
+    program = Program().do("mode", count=1).edit()
+    program.do("add").edit("size", size=5).put(stream=1)
+    head = having(RECORDS["hello"][:512], size=b"00000000005\0")
+    return one(RECORDS["hello"] + record(head, b"added"), program, plain(b"added"), objects=[L])
+
+
+@bad("size-below-0-of-a-block-of-the-base", "records", "M45", "M76")
+@instead
+def _below() -> Bundle:
+    """Take a byte more from the size than it has: the bundle's fault, though the size is the base's."""
+    return one(bytes(512), Program().do("patch").edit("size", size=-1001).put(stream=1), objects=[L])
+
+
+@good("M46")
+def number_in_a_field_full_of_digits() -> Bundle:
+    """Have nothing behind the digits, in a register as a text made it."""
+    texts = b"00000644", b"   000000017"
+    program = Program().do("header", register=0).edit("raw:mode", "raw:mtime").text(0, 8).text(0, 12)
+    program.do("header", register=0).edit("mode", "mtime", mode=0o755, mtime=8)
+    first = having(bytes(512), mode=texts[0], mtime=texts[1])
+    return one(
+        first + having(first, mode=b"00000755", mtime=b"          10"), program, plain(b"00000644   000000017", 0)
+    )
+
+
+@good("column.shared", "column.text")
+def text_that_ends_in_nul() -> Bundle:
+    """Share three bytes, of which the last is the NUL that was written."""
+    program = Program().do("header", register=0).edit("raw:name").text(0, 3)
+    program.do("header", register=0).edit("raw:name").text(3, 1)
+    first = having(bytes(512), name=b"ab")
+    return one(first + having(first, name=b"ab\0c"), program, plain(b"ab\0c", 0))
+
+
+CUT = record(block("cut", size=100), bytes(100))[:612]
+
+
+@bad("base-record-without-its-padding", "records", "M50", base="doubts")
+@instead
+def _padding() -> Bundle:
+    program = Program().do("mode", count=1).edit()
+    return one(bytes(1024), program, objects=[(3, len(CUT), sha256(CUT))])
+
+
+# --- unpack -----------------------------------------------------------------------------------------------------------
+
+
+@good("unpack.inner payload")
+def unpack_to_nothing() -> Bundle:
+    """Have a body of no content, and no bytes beside it."""
+    out = deflated(b"", 6, 6, 8)
+    bundle = through(6, unpacked([], packing((0, 102, 8, [])), b"", codec=0), b"", out)
+    bundle.reencoders = [102]
+    return bundle
+
+
 # --- relink -----------------------------------------------------------------------------------------------------------
 
 
@@ -246,8 +309,66 @@ def _words() -> Source:
     return source
 
 
-JUMPS, WORDS = _jumps(), _words()
-BASES["doubts"] = archive({"c": config(), "jumps": bytes(JUMPS.data), "words": bytes(WORDS.data)}, [], "c")
+def _passed() -> Source:
+    """Have pointers whose second words are marked, and tables that nothing but a pointer leads to."""
+    source = Source("passed")
+    at = -(-source.here // 8) * 8
+    words = b"".join(le(target - FAR - 4096, 8) for target in (FAR, FAR + 256)) + le(-1) * 2
+    source.region(8, words, base=FAR + 4096, address=at)
+    source.region(7, b"\x90" + b"".join(b"\x68" + le(at + word) for word in (4, 12, 20)) + bytes(8))
+    table = source.here + 100
+    source.region(6, le(FAR - table) * 3, address=table)
+    source.region(3, le(table, 8) + le(FAR, 8), address=table + 16 + -(table + 16) % 8)
+    return source
+
+
+def _register_31() -> Source:
+    """Have pages in register 31, which loads do not take away, but another page does."""
+    source = Source("31", -(len(noise("31", 7)) + 3) % 4096 + START // 4096 * 4096)
+    page = (FAR >> 12) - (source.here >> 12)
+    adrp = 0x9000001F | (page & 3) << 29 | (page >> 2 & 0x7FFFF) << 5
+    add = 0x91000000 | 31 << 5
+    words = (adrp, add | 64 << 10 | 31, add | 128 << 10 | 1, 0x9000001F, add | 64 << 10 | 2, adrp | 1, add | 64 << 10)
+    source.region(2, b"".join(map(le, words)))
+    return source
+
+
+JUMPS, WORDS, PASSED, REGISTER_31 = _jumps(), _words(), _passed(), _register_31()
+BASES["doubts"] = archive(
+    {
+        **{"c": config(), "jumps": bytes(JUMPS.data), "words": bytes(WORDS.data), "cut": CUT},
+        **{"passed": bytes(PASSED.data), "31": bytes(REGISTER_31.data)},
+    },
+    [],
+    "c",
+)
+
+
+@good("relink mode.fixed tables", "relink mode.pointers", base="doubts")
+def relink_words_that_are_passed_over() -> Bundle:
+    """Rewrite a pointer to what it was, and another; what follows each is no table, nor is what a pointer leads to."""
+    at, table = PASSED.regions[0][2], PASSED.regions[2][2]
+    steps = [(at - 8, 64, 3)]
+    for word in (4, 12, 20):
+        steps += [(at + word, 96, 2), (at + word + 4, 64, 3)]
+    steps += [(table, 16, 2), (table + 12, 64, 3), (FAR, 0, 3), (FAR + 256, 4096, 3), (FAR + 8192, 0, 0)]
+    return relinks(PASSED, differences(steps))
+
+
+@good("relink mode.aarch64 code", base="doubts")
+def relink_by_pages_in_register_31() -> Bundle:
+    steps = [(REGISTER_31.start - 4096, 0, 3), (FAR // 4096 * 4096, 4096 + 16, 1), (FAR + 65536, 0, 0)]
+    return relinks(REGISTER_31, differences(steps))
+
+
+@good("M111", "relink.least")
+def relink_pieces_that_are_dropped_are_not_counted() -> Bundle:
+    """Have 2,100,000 pieces of a byte, where two count."""
+    count = 700
+    size = count * len(CODE)
+    covers = [(0, len(CODE), -len(CODE) if n else 0) for n in range(count)]
+    inner = cover(covers, bytes(size), b"", packers={3: (1, zframe(bytes(size)))})
+    return through(5, relinked([(0, 1, 0, 0, 0)] * len(CODE), [(0, size, 0)], [], inner, least=2), CODE, CODE * count)
 
 
 @good("relink mode.x86-64 code", base="doubts")

@@ -17,6 +17,7 @@ from payloads import (
     MADE,
     NOISY,
     OLD_A,
+    PARTS,
     SPARSE_DIFFERENCE,
     UNPACK_SOURCE,
     VCDIFF,
@@ -54,9 +55,8 @@ bad("zstd-frame-of-a-skippable-one-behind", "zstd-raw-blocks", "codec.1", "M8")(
 bad("zstd-frame-without-a-size", "zstd-raw-blocks", "codec.1", "M9")(
     body(b"\x28\xb5\x2f\xfd\x00\x00" + zframe(HELLO)[7:])
 )
-bad("zstd-frame-with-a-window-too-large", "zstd-raw-blocks", "codec.1", "M11")(
-    body(b"\x28\xb5\x2f\xfd\x40\x88" + zframe(HELLO)[5:])
-)
+_WIDE = b"\x28\xb5\x2f\xfd\x40\x88"  # a head whose window is 128 MiB, where the content's size has two bytes
+bad("zstd-frame-with-a-window-too-large", "zstd-raw-blocks", "codec.1", "M11")(body(_WIDE + zframe(HELLO)[5:]))
 bad("zstd-frame-damaged", "zstd-compressed-blocks", "codec.1", "M8")(
     lambda b: b.frames[0].__setattr__("data", b.frames[0].data[:9] + b"\xff" + b.frames[0].data[10:])
 )
@@ -175,6 +175,19 @@ bad("cover-zstd-stream-and-a-byte", _C, "packer.zstd", "M8")(_stream(4, 1, zfram
 bad("cover-zstd-stream-of-another-length", _C, "packer.zstd", "M9")(_stream(4, 1, zframe(_LITERALS + b"x"), 15))
 bad("cover-zstd-stream-with-a-dictionary-id", _C, "packer.zstd", "M10")(
     _stream(4, 1, b"\x28\xb5\x2f\xfd\x21\7" + zframe(_LITERALS)[5:], 15)
+)
+bad("cover-zstd-stream-with-a-window-too-large", _C, "packer.zstd", "M11")(
+    _stream(3, 1, _WIDE + zframe(DIFFERENCE)[5:], 2500)
+)
+bad("cover-prefixed-stream-with-a-window-too-large", "cover-with-literals-in-context", "packer.prefixed", "M11")(
+    body(
+        cover(
+            [(700, 1000, 300), (8, 1000, -8)],
+            bytes(2000),
+            CONTEXT_LITERALS,
+            packers={4: (5, _WIDE + CONTEXT_FRAME[5:])},
+        )
+    )
 )
 bad("cover-lzma2-without-its-end", _C, "packer.LZMA2", "M101")(_stream(4, 2, lzma2(_LITERALS)[:-1], 15))
 bad("cover-lzma2-and-a-byte", _C, "packer.LZMA2", "M101")(_stream(4, 2, lzma2(_LITERALS) + b"\0", 15))
@@ -306,6 +319,7 @@ bad("relink-without-an-inner-payload", _R, "relink.cover payload", "M91")(_relin
 # --- codec 6 ----------------------------------------------------------------------------------------------------------
 
 _U = "unpack-streams-of-a-zip"
+_WIDE_TABLE = b"\x28\xb5\x2f\xfd\x80\x88" + len(PARTS).to_bytes(4, "little") + zframe(PARTS)[6:]
 
 
 def _unpack(**given: Any) -> Change:
@@ -331,6 +345,7 @@ for _name, _tests, _given in (
     ("gaps-with-packer-3", ("unpack.gaps", "M99"), {"heads": (3, 3, 3, None, 16)}),
     ("gaps-of-another-length", ("unpack.gaps", "M100"), {"heads": (0, 3, 4, None, 16)}),
     ("table-that-is-no-zstd", ("unpack.table", "M8"), {"table": b"table"}),
+    ("table-with-a-window-too-large", ("unpack.table", "M11"), {"table": _WIDE_TABLE}),
     ("table-of-another-length", ("unpack.table", "M9"), {"heads": (0, 3, 3, None, 5)}),
     ("table-too-large", ("unpack.table", "M115"), {"heads": (0, 3, 3, None, 16 * MIB + 1)}),
     ("packing-with-plain-bytes", ("unpack.table", "M66"), {"behind": b"x"}),

@@ -516,6 +516,7 @@ UNPACK_SOURCE = b"before" + deflated(OLD_A, 6, 6, 8) + b"between" + STORED_ENTRY
 UNPACK_SOURCE += ZIPPED + deflated(OLD_C, 7, 9) + b"after"
 BASES["zip"] = archive({"config.json": CONFIG, "old.zip": UNPACK_SOURCE}, [], "config.json")
 OUTSIDE = b"before" + b"between" + STORED_ENTRY + ZIPPED + ZIPPED + b"after"
+PARTS = packing(3, (len(NEW_A), 6 * 16 + 6, 8, []), len(ZIPPED), (len(OLD_C), 7 * 16 + 9, 0, []), 3)
 
 
 def unpack_case(
@@ -536,10 +537,9 @@ def unpack_case(
     inner = cover(covers, bytes(500 + len(OLD_C)), plain_ + b"changed")
     assert inner_source[len(OUTSIDE) :] == held
     assert len(inner_target) == len(plain_) + 507 + len(OLD_C)
-    parts = packing(3, (len(NEW_A), 6 * 16 + 6, 8, []), len(ZIPPED), (len(OLD_C), 7 * 16 + 9, 0, []), 3)
     out = b"new" + deflated(NEW_A, 6, 6, 8) + ZIPPED + deflated(OLD_C, 7, 9) + b"end"
     streams = [(7, len(OLD_A)), (0, len(OLD_B)), (0, len(OLD_C))]
-    packing_ = (packing_ or parts) + behind
+    packing_ = (packing_ or PARTS) + behind
     payload = unpacked(streams_ or streams, packing_, inner if inner_ is None else inner_, whole=whole, **given)  # type: ignore[arg-type]
     bundle = one(
         out,
