@@ -80,14 +80,12 @@ def find(target: bytes, source: bytes, *, least_share: float = 0) -> Unpacked | 
     plain += target[end:]
     if packing.cost(parts) > unpack.COST * len(target):
         return None
-    streams = unpack.Streams([], [], [])
+    streams = unpack.Streams()
     size = len(source)
     for member in members(source):
         if size + len(member.content) + member.length > SOURCE or len(streams.starts) == unpack.MAX_STREAMS:
             break
-        streams.starts.append(member.start)
-        streams.ends.append(member.start + member.length)
-        streams.contents.append(member.content)
+        streams.add(member.start, member.start + member.length, member.content)
         size += len(member.content) + member.length
     unpacked = streams.unpacked(source, whole=left)
     return Unpacked(unpacked, bytes(plain) + b"".join(contents), streams, parts, left)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import zlib
 from array import array
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 from dibundle.deflate import encoders
 from dibundle.delta import packing, streams, zstd
@@ -33,11 +33,19 @@ Decode = Callable[[int, bytes, bytes | bytearray, int], bytes | bytearray]
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """Deflate streams of a source: where each begins and ends, and what they hold."""
+    """Deflate streams of a source: where each begins and ends, how much each holds, and what all of them do."""
 
-    starts: list[int]
-    ends: list[int]
-    contents: list[bytes]
+    starts: list[int] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    content: bytearray = field(default_factory=bytearray)  # one piece: thousands of small ones stay with the process
+
+    def add(self, start: int, end: int, content: bytes) -> None:
+        """Add a stream behind the others."""
+        self.starts.append(start)
+        self.ends.append(end)
+        self.sizes.append(len(content))
+        self.content.extend(content)
 
     def unpacked(self, source: bytes | bytearray, *, whole: bool) -> bytes:
         """Return what is outside of the streams, what they hold, and (``whole``) the streams as they are."""
@@ -45,13 +53,13 @@ class Streams:
         bounds = zip([0, *self.ends], [*self.starts, len(source)], strict=True)
         streams_of = zip(self.starts, self.ends, strict=True)
         tail = [view[start:end] for start, end in streams_of] if whole else []
-        return b"".join((*(view[end:start] for end, start in bounds), *self.contents, *tail))
+        return b"".join((*(view[end:start] for end, start in bounds), self.content, *tail))
 
     def lengths(self) -> bytes:
         """Return the lengths as a packing of just these streams has them: much of a target's packing is the same."""
         out = bytearray()
-        for start, end, content in zip(self.starts, [0, *self.ends], self.contents, strict=False):
-            out += number(start - end << 1) + number(len(content) << 1 | 1)
+        for start, end, size in zip(self.starts, [0, *self.ends], self.sizes, strict=False):
+            out += number(start - end << 1) + number(size << 1 | 1)
         return bytes(out)
 
 
@@ -61,13 +69,17 @@ def write(
     """Return a payload; ``inner`` is one of ``codec`` for the unpacked sides."""
     gaps = bytearray()
     end = 0
+    entries = _zip_entries(source, 0)
+    entry = next(entries, None)
     for start, after in zip(streams_of.starts, streams_of.ends, strict=True):
-        gaps += number(0 if start == zip_start(source, end) else start - end + 1)
+        while entry and entry.header < end:
+            entry = next(entries, None)
+        gaps += number(0 if entry and start == entry.start else start - end + 1)
         end = after
     packer, stored = streams.pack(bytes(gaps), level=19)
     table = packing.write(parts)
     packed_table = zstd.compress(table, 19, prefix=streams_of.lengths())
-    head = bytes([codec, whole]) + number(sum(map(len, streams_of.contents))) + number(len(streams_of.starts))
+    head = bytes([codec, whole]) + number(len(streams_of.content)) + number(len(streams_of.starts))
     head += bytes([packer]) + number(len(stored)) + number(len(gaps)) + number(len(packed_table)) + number(len(table))
     return head + stored + packed_table + inner
 
@@ -83,13 +95,14 @@ def decode(
 
     ``decode_inner`` is :func:`codecs.decode`. Needs, beyond what the inner codec does, the unpacked source and target.
     """
-    codec, whole, streams_of, parts, inner = _read(payload, source, reencoders)
+    codec, unpacked_source, parts, inner = _read(payload, source, reencoders)
     if packing.cost(parts) > COST * size + COST_FLOOR:
         raise BundleError("bundle over a limit: a frame takes too long to compress for its size")
     plain, content = packing.plain_size(parts), packing.content_size(parts)
     if plain + content > MAX_UNPACKED:
         raise BundleError(f"bundle over a limit: a frame of {plain + content} bytes unpacked, at most {MAX_UNPACKED}")
-    unpacked = decode_inner(codec, inner, streams_of.unpacked(source, whole=whole), plain + content)
+    unpacked = decode_inner(codec, inner, unpacked_source, plain + content)
+    del unpacked_source  # packing needs memory of its own
     view = memoryview(unpacked)
     packer = Packer(parts, bytes(view[:plain]))
     target = bytearray()
@@ -104,18 +117,24 @@ def decode(
 
 def zip_start(data: bytes | bytearray, at: int) -> int | None:
     """Return where the stream of the next zip entry begins: behind the first local header that says "deflated"."""
-    while (at := data.find(b"PK\3\4", at)) >= 0:
-        if len(data) < at + 30:
-            break
+    entry = next(_zip_entries(data, at), None)
+    return entry.start if entry else None
+
+
+class _Entry(NamedTuple):
+    """An entry of a zip: where its local header and its stream begin."""
+
+    header: int
+    start: int
+
+
+def _zip_entries(data: bytes | bytearray, at: int) -> Iterator[_Entry]:
+    """Yield the entries that are "deflated", from a place on."""
+    while (at := data.find(b"PK\3\4", at)) >= 0 and at + 30 <= len(data):
         if data[at + 8] == 8 and data[at + 9] == 0:
-            return (
-                at
-                + 30
-                + int.from_bytes(data[at + 26 : at + 28], "little")
-                + int.from_bytes(data[at + 28 : at + 30], "little")
-            )
+            name, extra = (int.from_bytes(data[at + place : at + place + 2], "little") for place in (26, 28))
+            yield _Entry(at, at + 30 + name + extra)
         at += 4
-    return None
 
 
 def inflate(data: bytes | bytearray, start: int, limit: int) -> tuple[bytes, int] | None:
@@ -139,8 +158,8 @@ def inflate(data: bytes | bytearray, start: int, limit: int) -> tuple[bytes, int
 
 def _read(
     payload: bytes, source: bytes | bytearray, reencoders: Collection[int]
-) -> tuple[int, bool, Streams, list[packing.Part], bytes]:
-    """Return inner codec, whether the streams follow as they are, what they hold, parts and inner payload."""
+) -> tuple[int, bytes, list[packing.Part], bytes]:
+    """Return inner codec, unpacked source, parts and inner payload."""
     reader = Numbers(payload)
     codec, whole, total, count = reader.byte(), reader.byte(), reader.number(), reader.number()
     if whole > 1:
@@ -158,12 +177,12 @@ def _read(
     parts, rest = packing.read(zstd.decompress(table, table_size, prefix=streams_of.lengths()), reencoders)
     if rest:
         raise BundleError("malformed bundle: bytes after a packing")
-    return codec, bool(whole), streams_of, parts, payload[reader.at + table_stored :]
+    return codec, streams_of.unpacked(source, whole=bool(whole)), parts, payload[reader.at + table_stored :]
 
 
 def _streams(gaps: array[int], source: bytes | bytearray, total: int) -> Streams:
     """Inflate the streams of a source."""
-    found = Streams([], [], [])
+    found = Streams()
     end = 0
     for gap in gaps:
         start = end + gap - 1 if gap else zip_start(source, end)
@@ -172,9 +191,7 @@ def _streams(gaps: array[int], source: bytes | bytearray, total: int) -> Streams
             raise BundleError(f"malformed bundle: a source has no deflate stream behind byte {end}")
         content, end = inflated
         total -= len(content)
-        found.starts.append(start)
-        found.ends.append(end)
-        found.contents.append(content)
+        found.add(start, end, content)
     if total:
         raise BundleError(f"malformed bundle: the deflate streams of a source hold {total} bytes less than declared")
     return found
