@@ -7,7 +7,6 @@ zstd frames) read as one; zero bytes after a stream are padding, as gzip(1) has 
 
 from __future__ import annotations
 
-import bz2
 import lzma
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -286,13 +285,22 @@ def _reason(error: BaseException) -> str:
     return text[:1].lower() + text[1:]
 
 
+def _bzip2_stream() -> _Engine:
+    try:
+        import bz2
+    except ImportError as error:  # Pythons are built without it, too
+        text = "found bzip2 data, which this Python was built without a module for"
+        raise ArchiveError(text, hint="decompress the file first: bunzip2 FILE") from error
+    return bz2.BZ2Decompressor()
+
+
 def _xz_stream() -> _Engine:
     return lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=XZ_MEMORY_LIMIT)
 
 
 _ENGINES: Final[dict[str, Callable[[], _Engine]]] = {
     "gzip": _GzipMember,
-    "bzip2": bz2.BZ2Decompressor,
+    "bzip2": _bzip2_stream,
     "xz": _xz_stream,
     "zstd": _ZstdFrame,
 }

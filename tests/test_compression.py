@@ -8,6 +8,7 @@ import gzip
 import lzma
 import random
 import struct
+import sys
 import tracemalloc
 
 import pytest
@@ -35,6 +36,14 @@ def inflate(kind: str, data: bytes, step: int = 1 << 16, chunk_size: int = 1 << 
     )
     assert all(0 < len(piece) <= chunk_size for piece in pieces)
     return b"".join(pieces)
+
+
+def test_a_python_without_bz2_reads_all_else(monkeypatch):
+    monkeypatch.setitem(sys.modules, "bz2", None)
+    assert inflate("xz", lzma.compress(TEXT)) == TEXT
+    with pytest.raises(ArchiveError, match="bzip2") as caught:
+        inflate("bzip2", COMPRESS["bzip2"](TEXT))
+    assert "bunzip2" in caught.value.hint
 
 
 def skippable(content: bytes, number: int = 0) -> bytes:

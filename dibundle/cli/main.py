@@ -207,5 +207,13 @@ class _Failure:
         """Tell of what should not happen; raise it where someone wants to look into it."""
         if os.environ.get("DIB_DEBUG"):
             raise error
+        if isinstance(error, ModuleNotFoundError):
+            return self._lacking(error.name or "")
         text = f"internal error: {type(error).__name__}: {error}"
         return self.tell("InternalError", 1, text, "run it again with DIB_DEBUG=1 and report the output")
+
+    def _lacking(self, module: str) -> int:
+        hint = f"{sys.executable} -m pip install --force-reinstall dibundle"
+        if module.lstrip("_") in sys.stdlib_module_names:  # Pythons are built without some of them
+            hint = f"take a Python that has it: python3 -c 'import {module}'"
+        return self.tell("FileError", 3, f"{sys.executable} lacks the module {module}", hint)

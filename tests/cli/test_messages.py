@@ -272,3 +272,12 @@ def test_a_level_is_no_value_of_another_option(pair, tmp_path):
 
 def test_words_are_kept_as_typed(pair):
     assert "Foo.DIB" in dib("inspect", pair.bundle, "Foo.DIB").stderr.decode()
+
+
+@pytest.mark.parametrize(("module", "hint"), [("_lzma", "take a Python that has it"), ("msgpack", "pip install")])
+def test_a_module_that_is_not_there_is_named(pair, module, hint):
+    """As in Pythons that were built without some libraries."""
+    code = f"import sys; sys.modules[{module!r}] = None; from dibundle.cli.main import run; run()"
+    command = [sys.executable, "-c", code, "apply", pair.base, pair.bundle]
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    refused(3, f"lacks the module {module}", hint, run=ended)
