@@ -94,7 +94,7 @@ def apply_steps(
         needs = {number: objects_used(manifest, number) for number in base.order}
         progress.phase("applying", sum(manifest.targets[number].size for number in base.order))
         for number in base.order:
-            later = set().union(*(needs[other] for other in base.order if other > number))
+            later = _later(needs, number)
             spool = stack.enter_context(_spool(manifest, number, options)) if base.missing(later) else None
             sink = _tee(sinks.get(number), spool)
             yield from _make_target(bundle, number, base, needs[number], sink, options, progress)
@@ -102,6 +102,23 @@ def apply_steps(
                 with suppress(ArchiveError):  # what is no image archive holds nothing; what is missing is told later
                     made = stack.enter_context(from_fd(spool.start(), "a target before", spool_dir=options.tmp))
                     base.add([read_images(made)], later)
+
+
+def temporary_space(manifest: Manifest, base: FoundBase, options: ApplyOptions) -> int:
+    """Return how many bytes of temporary files making the targets of ``base`` takes, as far as it is known before."""
+    needs = {number: objects_used(manifest, number) for number in base.order}
+    kept = [number for number in base.order if base.missing(_later(needs, number))]
+    judged = [manifest.targets[number].size for number in base.wanted] if options.expect else []
+    return (
+        base.spool_size(set().union(*needs.values()))
+        + sum(manifest.targets[number].size for number in kept)
+        + max(judged, default=0)
+    )
+
+
+def _later(needs: Mapping[int, set[int]], number: int) -> set[int]:
+    """Return the objects that the targets after ``number`` build on."""
+    return set().union(*(needed for other, needed in needs.items() if other > number))
 
 
 def _spool(manifest: Manifest, number: int, options: ApplyOptions) -> AbstractContextManager[Spool]:

@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 
 from dibundle import digest
-from dibundle.applying import ApplyOptions, apply, base_names, choose_target, find_base
+from dibundle.applying import ApplyOptions, apply, base_names, choose_target, find_base, temporary_space
 from dibundle.archive.opener import Archive
+from dibundle.archive.readat import check_room
 from dibundle.bundle.reader import BundleReader
-from dibundle.bundle.uses import objects_used
 from dibundle.chain import follow
 from dibundle.cli import documents, registries, terminal
 from dibundle.cli.console import Console
@@ -23,7 +23,7 @@ from dibundle.cli.dockerfiles import write
 from dibundle.cli.sources import Sources, all_bundles, one_bundle, open_sources
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
-from dibundle.convert import apply_as, apply_to_folder
+from dibundle.convert import apply_as, apply_to_folder, kept_size
 from dibundle.destination import Destination
 from dibundle.dockerfile import Build, applying
 from dibundle.errors import UsageError
@@ -105,7 +105,7 @@ def command(
             console.keep_stdout(destination)
         if check:
             options = replace(options, expect=trust.expect, target=target)
-            _check(opened, one_bundle(opened, trust.check), options, console)
+            _check(opened, one_bundle(opened, trust.check), options, console, form=form, thin=thin)
             return
         archives, bundle = follow(opened.archives, all_bundles(opened, trust.check), options, stack, progress)
         # both concern the last one; those before only lead to it
@@ -167,15 +167,23 @@ def _form(name: str | None) -> Form:
     raise UsageError(f"no form {name}", hint="there are docker-archive, oci-archive and oci:FOLDER")
 
 
-def _check(opened: Sources, bundle: BundleReader, options: ApplyOptions, console: Console) -> None:
-    """Say whether the base serves the bundle; :class:`BaseMismatchError` says what is missing."""
+def _check(
+    opened: Sources, bundle: BundleReader, options: ApplyOptions, console: Console, *, form: str | None, thin: bool
+) -> None:
+    """Say whether the base serves the bundle; :class:`BaseMismatchError` says what is missing.
+
+    :class:`FileError` where temporary files have too little room.
+    """
     target = choose_target(bundle.manifest, options)
     if options.expect:
         refuse_claims(options.expect, bundle.manifest, target)
     with ExitStack() as stack:
         base = find_base(bundle.manifest, opened.archives, options, [target], believe=True)
         stack.callback(base.close)
-        need = base.spool_size(objects_used(bundle.manifest, target))
+        need = temporary_space(bundle.manifest, base, options)
+    if form or thin:
+        need += kept_size(bundle.manifest, target, thin=thin)
+    check_room(options.tmp, need)
     about = bundle.manifest.about
     made = ", ".join(_name(image.names, image.id) for image in about.targets[target]) if about else "an image"
     needs = (", ".join(base_names(bundle.manifest)) or "the base") + " is here"
