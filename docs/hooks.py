@@ -190,4 +190,4 @@ def code(text: str) -> str:
 
 def cell(text: str) -> str:
     """Return text for a cell of a table."""
-    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|").replace("[default", "\\[default")
+    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|").replace(" [", " \\[")

@@ -14,7 +14,13 @@ from dibundle.expect import parse
 from dibundle.signing import Signers, read_file
 
 _OPTIONS = (
-    click.option("--allowed-signers", metavar="FILE", help="Refuse bundles that nobody in this file signed."),
+    click.option(
+        "--allowed-signers",
+        metavar="FILE",
+        envvar="DIB_ALLOWED_SIGNERS",
+        show_envvar=True,
+        help="Refuse bundles that nobody in this file signed.",
+    ),
     click.option("--identity", metavar="WHO", help="Who of them it must be; default is anyone."),
     click.option("--signature", "detached", multiple=True, metavar="FILE", help="A signature beside the bundle."),
     click.option("--revoked", metavar="KRL", help="Keys that count no more: a KRL, or public keys."),
@@ -79,7 +85,13 @@ def options(*, word: bool) -> Callable[[Callable[..., None]], Callable[..., None
         declared = list(_OPTIONS)
         if word:
             declared.append(
-                click.option("--require-signature", is_flag=True, help="Say so too; --allowed-signers alone does it.")
+                click.option(
+                    "--require-signature",
+                    is_flag=True,
+                    envvar="DIB_REQUIRE_SIGNATURE",
+                    show_envvar=True,
+                    help="Say so too; --allowed-signers alone does it.",
+                )
             )
         decorated: Callable[..., None] = run
         for option in reversed(declared):

@@ -316,6 +316,28 @@ def test_says_what_is_missing(keys: Keys, made, signed: Path, tmp_path: Path) ->
         assert signed.read_bytes() == before
 
 
+def test_the_environment_says_whose_bundles_count(keys: Keys, made, bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.tar"
+    apply = ("apply", made.base, bundle, "-o", out)
+    env = {"DIB_ALLOWED_SIGNERS": str(keys.allowed(tmp_path)), "DIB_REQUIRE_SIGNATURE": "1"}
+    for command in (apply, ("load", made.base, bundle, "--engine", "docker"), ("verify", bundle)):
+        ended = dib(*command, env=env)
+        assert (ended.code, ended.out) == (8, b""), ended.err
+        assert "not signed" in ended.err
+        assert not out.exists()
+        ended = succeed(command[0], "--help")
+        for name in env if command[0] != "verify" else ["DIB_ALLOWED_SIGNERS"]:
+            assert f"[env var: {name}]" in " ".join(ended.out.decode().split())
+    ended = dib(*apply, env={"DIB_REQUIRE_SIGNATURE": "1"})
+    assert (ended.code, ended.out) == (2, b"")
+    assert "--allowed-signers is missing" in ended.err
+    succeed("sign", "-q", "--key", keys["ed25519"], bundle)
+    succeed(*apply, env=env)
+    assert out.read_bytes() == made.target.read_bytes()
+    (tmp_path / "others").write_text(f"{WHO} {keys.public('rsa')}\n")
+    assert dib("verify", bundle, "--allowed-signers", tmp_path / "others", env=env).code == 8  # the option counts first
+
+
 def test_stdin_is_signed_beside(keys: Keys, made, tmp_path: Path) -> None:
     data = made.bundle.read_bytes()
     out = tmp_path / "s.sig"
