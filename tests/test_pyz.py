@@ -86,11 +86,17 @@ def test_it_applies_with_nothing_but_a_python(pyz: Path, pair: Path, tmp_path: P
 
 
 def test_what_needs_hdiffpatch_says_so(pyz: Path, pair: Path, tmp_path: Path):
-    done = run(pyz, tmp_path, "create", pair / "a.tar", pair / "b.tar", tmp_path / "out.dib")
-    assert done.returncode != 0
+    arguments = ("create", pair / "a.tar", pair / "b.tar", tmp_path / "out.dib")
+    done = run(pyz, tmp_path, *arguments, "-6")
+    assert (done.returncode, done.stdout) == (3, b"")
     assert b"need hdiffpatch" in done.stderr
     assert b"pip install dibundle" in done.stderr
     assert not (tmp_path / "out.dib").exists()
+    done = run(pyz, tmp_path, *arguments)
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert b"dib: level 3, not 6: hdiffpatch is not installed" in done.stderr
+    assert run(pyz, tmp_path, "apply", pair / "a.tar", tmp_path / "out.dib").stdout == (pair / "b.tar").read_bytes()
+    assert b"takes level 3 instead of 6" in run(pyz, tmp_path, "doctor").stdout
 
 
 def test_a_damaged_cache_is_made_again(pyz: Path, pair: Path, tmp_path: Path):
