@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -141,6 +142,16 @@ def test_where_it_unpacks(pyz: Path, tmp_path: Path):
     assert b"XDG_CACHE_HOME" in done.stderr
     assert done.stderr.count(b"\n") == 2
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_the_sizes_in_the_readme(pyz: Path, tmp_path: Path):
+    text = " ".join((ROOT / "README.md").read_text().split())
+    whole, unpacked = (int(re.search(words, text)[1]) for words in (r"one file of (\d+) MB", r"takes up to (\d+) MB"))
+    assert pyz.stat().st_size / 1e6 == pytest.approx(whole, abs=0.5)
+    assert run(pyz, tmp_path, "--version").returncode == 0
+    subprocess.run([PYTHON, "-m", "compileall", "-q", cache(tmp_path)], check=True)
+    size = sum(path.stat().st_size for path in cache(tmp_path).rglob("*") if path.is_file())
+    assert unpacked - 2 < size / 1e6 <= unpacked
 
 
 def test_a_damaged_pyz(pyz: Path, tmp_path: Path):
