@@ -16,6 +16,7 @@ from dibundle.archive.readat import check_room
 from dibundle.bundle.reader import BundleReader
 from dibundle.chain import follow
 from dibundle.cli import documents, registries, terminal
+from dibundle.cli.completion import words
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.dockerfiles import options as dockerfile_options
@@ -43,7 +44,11 @@ MAX_SIZE = click.IntRange(min=0)
     help="Write there, whole or not at all; a folder gets a file for each target. Default: stdout.",
 )
 @click.option(
-    "--as", "form", metavar="FORM", help="Write docker-archive, oci-archive or oci:FOLDER instead of the exact target."
+    "--as",
+    "form",
+    metavar="FORM",
+    shell_complete=words("docker-archive", "oci-archive", "oci:"),
+    help="Write docker-archive, oci-archive or oci:FOLDER instead of the exact target.",
 )
 @click.option("--target", metavar="NAME", help="Which one to make, of a bundle that makes several archives.")
 @click.option("--thin", is_flag=True, help="Leave out the layers of the base, which the receiver has loaded.")

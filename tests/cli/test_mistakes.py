@@ -131,7 +131,18 @@ def test_the_completion_of_bash(tmp_path: Path) -> None:
     program = tmp_path / "dib"
     program.write_text(f'#!/bin/sh\nexec {shlex.join(DIB)} "$@"\n')
     program.chmod(0o755)
-    for words, wanted in ((["dib", "ins"], "inspect"), (["dib", "create", "--dry"], "--dry-run")):
+    for typed, wanted in (
+        ("dib ins", "inspect"),
+        ("dib create --dry", "--dry-run"),
+        ("dib man cre", "create"),
+        ("dib completion z", "zsh"),
+        ("dib apply --as do", "docker-archive"),
+        ("dib apply --as = oci-", "oci-archive"),  # as bash takes --as=oci- apart
+        ("dib apply --as = oci-archive --progress =", "lines"),
+        ("dib apply --as = oci-archive --progress = li", "lines"),
+        ("dib load --engine = po", "podman"),
+    ):
+        words = typed.split()
         asked = f"COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1}; _dib_completion dib"
         told = subprocess.run(
             ["bash", "-c", f"{script}\n{asked}; echo ${{COMPREPLY[@]}}"],
@@ -141,6 +152,7 @@ def test_the_completion_of_bash(tmp_path: Path) -> None:
             env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
         )
         assert wanted in told.stdout.split(), told.stderr
+    assert "compset -P '--*='" in succeed("completion", "zsh").out.decode()  # the value alone is completed
 
 
 def test_every_command_has_a_manual_page(tmp_path: Path) -> None:
