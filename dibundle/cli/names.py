@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack, closing
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 from dibundle.archive.readat import Spool, check_room
 from dibundle.archive.sieve import sieve
+from dibundle.engine import ENGINES, default_engine
 from dibundle.errors import FileError, UsageError
 
 _SAVE: Final = {
@@ -28,6 +30,15 @@ def engine_of(name: str) -> tuple[str, str] | None:
     """Return transport and reference of a name that an engine has to save, None for any other name."""
     transport, colon, reference = name.partition(":")
     return (transport, reference) if colon and transport in _SAVE and not Path(name).exists() else None
+
+
+def engine_in_use(arguments: Sequence[str]) -> str:
+    """Return the engine that a command line names, by --engine or an image in it, else one that is installed."""
+    words = [word for argument in arguments for word in argument.split("=", 1)]
+    for option, engine in pairwise(words):
+        if option == "--engine" and engine in ENGINES:
+            return engine
+    return default_engine(words, needed=False)
 
 
 def path_of(name: str) -> str:

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 @click.command("update", short_help="Get an image from a registry by the deltas to it that are there.")
 @click.argument("name", metavar="docker://HOST/NAME:TAG")
 @click.option("--have", "haves", multiple=True, metavar="IMAGE", help="What is here; may be given more than once.")
-@click.option("--engine", type=click.Choice(sorted(ENGINES)), help="Default: docker, else podman, else ctr.")
+@click.option(
+    "--engine", type=click.Choice(sorted(ENGINES)), help="Default: that of an IMAGE, else docker, podman, ctr."
+)
 @click.option("-o", "--output", metavar="FILE", help="Write the image archive there instead of loading it.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be fetched.")
 @trust_options(word=True)
@@ -76,7 +78,7 @@ def command(
     options = ApplyOptions(tmp=tmp)
     progress = console.progress
     with ExitStack() as stack:
-        receiver = _Receiver(output, engine, dry_run=dry_run)
+        receiver = _Receiver(output, engine, haves, dry_run=dry_run)
         receiver.keep_stdout(console)
         repository = registries.repository(reference, stack)
         found = repository.manifest(reference.wanted)
@@ -86,7 +88,7 @@ def command(
         opened = open_archives(haves, stack, tmp=tmp, platform=platform)
         receiver.refuse_overwriting(opened)
         made = AboutImage(names=(reference.name,) if reference.name else (), id=image.id, diff_ids=image.diff_ids)
-        is_thin = receiver.has(haves)
+        is_thin = receiver.has_them()
         if is_thin and not dry_run and update.holds(opened.archives, image.id):
             _tell_here(name, made, console)
             return
@@ -188,9 +190,10 @@ def _document(name: str, plan: Plan) -> Document:
 class _Receiver:
     """Where the image goes: a file, or an engine that is asked afterwards."""
 
-    def __init__(self, output: str | None, engine: str | None, *, dry_run: bool) -> None:
+    def __init__(self, output: str | None, engine: str | None, haves: Sequence[str], *, dry_run: bool) -> None:
         self._destination = Destination(output) if output is not None else None
-        self._engine = engine or ("docker" if dry_run else default_engine())
+        self._haves = haves
+        self._engine = engine or default_engine(haves, needed=output is None and not dry_run)
         self.done = "written" if output is not None else f"loaded into {self._engine} and checked"
 
     def keep_stdout(self, console: Console) -> None:
@@ -203,10 +206,12 @@ class _Receiver:
         if self._destination:
             opened.refuse_overwriting(self._destination)
 
-    def has(self, haves: Sequence[str]) -> bool:
-        """Whether the layers of all of these are in the engine already."""
+    def has_them(self) -> bool:
+        """Whether the layers of all that is here are in the engine already."""
         transport = TRANSPORTS.get(self._engine)
-        return not self._destination and transport is not None and all(map(str.startswith, haves, repeat(transport)))
+        return (
+            not self._destination and transport is not None and all(map(str.startswith, self._haves, repeat(transport)))
+        )
 
     def take(self, made: AboutImage, write: Callable[[Sink], object]) -> None:
         """Have an archive written, then make sure of the image."""

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from tests import needs
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.program import dib as run
 from tests.program import succeed
-from tests.registry.conftest import REPOSITORY, Files, Program, put_image
+from tests.registry.conftest import REPOSITORY, Files, Program, put_image, version
 from tests.registry.server import Registry, Request, digest
 
 
@@ -77,6 +78,34 @@ def test_update_from_every_version(registry, files, dib, tmp_path, api, old, ste
     asked = [path.rpartition("/")[2] for path in registry.log("GET", "/blobs/")]
     assert asked[1:] == fetched  # after the config
     assert any("sha256-" in path for path in registry.log("GET", "/manifests/")) is (api is None)
+
+
+def stand_in(folder: Path, name: str, script: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+
+
+def test_an_image_goes_into_the_engine_that_the_old_one_is_in(stocked, files, dib, tmp_path, monkeypatch):
+    stand_in(tmp_path, "podman", f'exec {sys.executable} {Path(__file__).parents[1]}/stand_in.py podman "$@"')
+    stand_in(tmp_path, "docker", f"touch {tmp_path}/asked; exit 1")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("MACHINE", str(tmp_path))
+    engine = tmp_path / "engine"
+    engine.mkdir()
+    (engine / "app%3A1").write_bytes(docker_save([version(1)], "v25"))
+    for more in ("--dry-run", "-q"):
+        ended = dib("update", name(stocked, "v2"), "--have", "containers-storage:app:1", more)
+        assert ended.code == 0, ended.err
+    assert [path.name for path in engine.iterdir() if path.name.endswith("v2")]
+    assert not (tmp_path / "asked").exists()
+
+
+def test_a_file_needs_no_engine(stocked, files, dib, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ended = dib("update", name(stocked, "v2"), "--have", files.archive(1), "-o", tmp_path / "out.tar")
+    assert ended.code == 0, ended.err
+    ended = dib("update", name(stocked, "v2"), "--have", files.archive(1))
+    assert (ended.code, "no engine found" in ended.err) == (2, True)
 
 
 def test_a_plain_pull_where_nothing_leads(stocked, files, dib, tmp_path):
