@@ -9,7 +9,7 @@ from functools import partial
 
 from dibundle import digest
 from dibundle.archive.opener import Archive, from_fd
-from dibundle.archive.readat import Spool, check_room
+from dibundle.archive.readat import Spool, check_room, room
 from dibundle.bundle.manifest import BaseObject, Form, Manifest
 from dibundle.bundle.output import Piece, Sink, VerifiedOutput
 from dibundle.bundle.plan import make_plan, packing_limit
@@ -153,7 +153,7 @@ def _make_target(
     if base.missing(needed):
         raise BaseMismatchError(_missing_text(manifest, base.missing(needed), ()))
     if base.spool_size(needed):
-        progress.note(f"the base is compressed: {base.spool_size(needed):,} bytes of temporary space are used")
+        _tell_tight_room(base.spool_size(needed), options, progress)
     base.prepare(needed)
     with ExitStack() as stack:
         judged = None
@@ -183,6 +183,16 @@ def _make_target(
         output.finish()
         if judged:
             judged.release()
+
+
+def _tell_tight_room(size: int, options: ApplyOptions, progress: Progress) -> None:
+    """Say where most of a disk will be taken; where it is too small for sure an error says it."""
+    place, free = room(options.tmp)
+    if free // 2 < size <= free:
+        progress.note(
+            f"the base is compressed: temporary files take {size:,} of the {free:,} bytes free in {place};"
+            " --tmp DIR puts them elsewhere"
+        )
 
 
 def choose_target(manifest: Manifest, options: ApplyOptions) -> int:

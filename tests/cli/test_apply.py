@@ -76,3 +76,14 @@ def test_check_tells_the_temporary_space_and_misses_room_for_it(
     assert (code, written) == (3, 0)
     assert f"temporary files need {need:,} bytes" in told
     assert "use --tmp DIR" in told
+
+
+def test_temporary_files_are_told_of_where_they_take_most_of_a_disk(pair: Pair, tmp_path: Path) -> None:
+    packed = tmp_path / "packed.tar"
+    packed.write_bytes(docker_save([pairs.images(3)[0]], "c8d", "gzip"))
+    arguments = ("apply", packed, pair.bundle)
+    need = json.loads(succeed(*arguments, "--check", "--json").out)["temporary_space"]
+    for free, told in ((need, True), (2 * need, False)):
+        code, text, _ = with_room(free, *arguments)
+        assert (code, "--tmp DIR puts them elsewhere" in text) == (0, told), text
+    assert with_room(need, *arguments, "-q")[:2] == (0, "")

@@ -225,15 +225,15 @@ def test_without_hdiffpatch_a_lower_level_is_taken_and_said(pair, tmp_path):
     assert b"takes level 3 instead of 6" in without("doctor").stdout
 
 
-def test_a_compressed_base_says_what_space_it_takes(pair, tmp_path):
+def test_a_compressed_base_is_no_news(pair, tmp_path):
     packed = tmp_path / "c8d.tar"
     old, _ = pairs.images(1)
     packed.write_bytes(docker_save([old], "c8d", "gzip"))
     run = dib("apply", packed, pair.bundle)
     assert run.returncode == 0
     assert run.stdout == pair.target.read_bytes()
-    assert "bytes of temporary space are used" in run.stderr.decode()
-    assert dib("apply", "-q", packed, pair.bundle).stderr == b""
+    (line,) = run.stderr.decode().splitlines()
+    assert line.startswith("stdout: ")
 
 
 def test_a_temporary_folder_that_is_not_there_is_named(pair, tmp_path):
