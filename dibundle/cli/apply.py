@@ -112,16 +112,18 @@ def command(
             options = replace(options, expect=trust.expect, target=target)
             _check(opened, one_bundle(opened, trust.check), options, console, form=form, thin=thin)
             return
-        archives, bundle = follow(opened.archives, all_bundles(opened, trust.check), options, stack, progress)
+        bundles = all_bundles(opened, trust.check)
+        archives, bundle = follow(opened.archives, bundles, options, stack, progress)
         # both concern the last one; those before only lead to it
         options = replace(options, expect=trust.expect, target=target)
         if into:
-            _write_all(into, archives, bundle, options, console)
+            written = _write_all(into, archives, bundle, options, console)
+            _tell(console, bundle, options, written, trust.signed_by(bundles))
             return
         folder = form.removeprefix("oci:") if form and form.startswith("oci:") else None
         if folder is not None:
             apply_to_folder(archives, bundle, folder, options, progress, thin=thin)
-            _tell(console, bundle, options, [(folder, None)])
+            _tell(console, bundle, options, [(folder, None)], trust.signed_by(bundles))
             return
         if form is None:
             destination.check_room(bundle.manifest.targets[choose_target(bundle.manifest, options)].size)
@@ -130,11 +132,15 @@ def command(
                 apply_as(archives, bundle, _form(form), destination.write, options, progress, thin=thin)
             else:
                 apply(archives, bundle, destination.write, options, progress)
-        _tell(console, bundle, options, [(destination.name, destination.written)])
+        _tell(console, bundle, options, [(destination.name, destination.written)], trust.signed_by(bundles))
 
 
 def _tell(
-    console: Console, bundle: BundleReader, options: ApplyOptions, written: Sequence[tuple[str, int | None]]
+    console: Console,
+    bundle: BundleReader,
+    options: ApplyOptions,
+    written: Sequence[tuple[str, int | None]],
+    signed_by: Sequence[str],
 ) -> None:
     """Say what was written: names and sizes of files, or the name of a folder."""
     manifest = bundle.manifest
@@ -143,7 +149,9 @@ def _tell(
         {**documents.name("path", name), "size": size, "target": documents.target(manifest, number)}
         for number, (name, size) in zip(numbers, written, strict=True)
     ]
-    console.result("dib.apply/1", {"outputs": outputs, "seconds": round(console.seconds, 3)})
+    document = {"outputs": outputs, "signed_by": signed_by, "seconds": round(console.seconds, 3)}
+    console.result("dib.apply/1", document)
+    console.say_signed(signed_by)
     for name, size in written:
         much = f"{terminal.human(size)}, " if size is not None else ""
         shown = "stdout" if name == "-" else terminal.escape(name)
@@ -156,12 +164,12 @@ def _write_all(
     bundle: BundleReader,
     options: ApplyOptions,
     console: Console,
-) -> None:
-    """Write every target, or the one that is named, into a folder."""
+) -> list[tuple[str, int]]:
+    """Write every target, or the one that is named, into a folder; return the files' names and sizes."""
     every = range(len(bundle.manifest.targets))
     targets = every if options.target is None else [choose_target(bundle.manifest, options)]
     written = apply_into(archives, bundle, folder, targets, options, console.progress)
-    _tell(console, bundle, options, [(file.name, file.written) for file in written])
+    return [(file.name, file.written) for file in written]
 
 
 def _form(name: str | None) -> Form:

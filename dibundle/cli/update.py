@@ -126,13 +126,7 @@ def command(
                     )
             except UnexpectedError as error:
                 raise RegistryError(f"{name} leads to a bundle of another image: {error.message}") from error
-    document = {**_document(name, plan), "image": documents.image(made), "written": output is not None}
-    console.result("dib.update/1", document)
-    how = _count(len(plan.chain), "bundle") if plan.chain else "the image itself"
-    console.say(
-        f"{name}: {terminal.human(plan.size)} fetched, {how}; {receiver.done}, {digest.text(image.id)},"
-        f" in {console.seconds:.1f} s"
-    )
+    _tell_done(name, plan, made, receiver, trust.signed_by(bundles), console)
 
 
 def _fetch(
@@ -171,8 +165,22 @@ def _fetch(
 def _tell_here(name: str, made: AboutImage, console: Console) -> None:
     """Say that there is nothing to do."""
     document = {"name": name, "how": "here", "size": 0, "image_size": 0, "bundles": []}
-    console.result("dib.update/1", {**document, "image": documents.image(made), "written": False})
+    console.result("dib.update/1", {**document, "image": documents.image(made), "written": False, "signed_by": []})
     console.say(f"{name}: {digest.text(made.id)} is here already")
+
+
+def _tell_done(
+    name: str, plan: Plan, made: AboutImage, receiver: _Receiver, signed_by: Sequence[str], console: Console
+) -> None:
+    """Say what was fetched, and where the image is now."""
+    document = {**_document(name, plan), "image": documents.image(made), "written": receiver.writes}
+    console.result("dib.update/1", {**document, "signed_by": signed_by})
+    console.say_signed(signed_by)
+    how = _count(len(plan.chain), "bundle") if plan.chain else "the image itself"
+    console.say(
+        f"{name}: {terminal.human(plan.size)} fetched, {how}; {receiver.done}, {digest.text(made.id)},"
+        f" in {console.seconds:.1f} s"
+    )
 
 
 def _document(name: str, plan: Plan) -> Document:
@@ -194,6 +202,7 @@ class _Receiver:
         self._destination = Destination(output) if output is not None else None
         self._haves = haves
         self._engine = engine or default_engine(haves, needed=output is None and not dry_run)
+        self.writes = output is not None
         self.done = "written" if output is not None else f"loaded into {self._engine} and checked"
 
     def keep_stdout(self, console: Console) -> None:

@@ -313,6 +313,7 @@ def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib
     ended = dib(*update, "--have", files.archive(2))
     assert ended.code == 0, ended.err
     assert "is passed over: the bundle is not signed" in ended.err
+    assert "\nsigned by release@example.com (key SHA256:" in ended.err
     assert (tmp_path / "out.tar").read_bytes() == files.archive(4).read_bytes()
     (tmp_path / "out.tar").unlink()
     ended = dib(*update, "--have", files.archive(1))
