@@ -20,7 +20,7 @@ from tests.builders import TestImage, build_layer, docker_save, file
 from tests.program import dib as run
 from tests.program import succeed
 from tests.registry.conftest import REPOSITORY, Files, Program, put_image, version
-from tests.registry.server import Registry, Request, digest
+from tests.registry.server import Registry, Request, digest, serve
 
 
 def name(registry: Registry, tag: str) -> str:
@@ -106,6 +106,29 @@ def test_a_file_needs_no_engine(stocked, files, dib, tmp_path, monkeypatch):
     assert ended.code == 0, ended.err
     ended = dib("update", name(stocked, "v2"), "--have", files.archive(1))
     assert (ended.code, "no engine found" in ended.err) == (2, True)
+
+
+@pytest.mark.parametrize("api", [True, False], ids=["api", "no api"])
+def test_which_bundle_is_taken_does_not_depend_on_the_order_of_pushes(files, dib, tmp_path, api):
+    needs.programs("ssh-keygen")
+    bundles = [tmp_path / f"{number}.dib" for number in range(3)]  # of one size, all for one image
+    for bundle in bundles:
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", bundle.with_suffix(".key")], check=True)
+        bundle.write_bytes(files.bundle(1, 2).read_bytes())
+        assert dib("sign", "--key", bundle.with_suffix(".key"), bundle).code == 0
+    assert len({bundle.stat().st_size for bundle in bundles}) == 1
+    taken = set()
+    for pushed in (bundles, bundles[::-1], bundles[1:] + bundles[:1]):
+        with serve() as registry:
+            registry.referrers_api = api
+            put_image(registry, files.archive(2), "v2")
+            for bundle in pushed:  # over the same tag
+                assert dib("push", bundle, name(registry, "1-2")).code == 0
+            registry.asked.clear()
+            ended = dib("update", name(registry, "v2"), "--have", files.archive(1), "-o", tmp_path / "out.tar")
+            assert ended.code == 0, ended.err
+            taken.add(registry.log("GET", "/blobs/")[-1].rpartition("/")[2])
+    assert len(taken) == 1
 
 
 def test_a_plain_pull_where_nothing_leads(stocked, files, dib, tmp_path):
