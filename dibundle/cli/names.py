@@ -13,7 +13,7 @@ from typing import Final
 from dibundle.archive.readat import Spool, check_room
 from dibundle.archive.sieve import sieve
 from dibundle.engine import ENGINES, default_engine
-from dibundle.errors import FileError, UsageError
+from dibundle.errors import AbsentError, FileError, UsageError
 
 _SAVE: Final = {
     "docker-daemon": ("docker", "image", "inspect", "--format", "{{.Size}}"),
@@ -72,7 +72,7 @@ def save(
     if not reference:
         raise UsageError(f"{transport}: names no image", hint=f"for example {transport}:app:1")
     if shutil.which(client) is None:
-        raise FileError(f"{transport}:{reference} needs {client}, which is not installed")
+        raise AbsentError(f"{transport}:{reference} needs {client}, which is not installed")
     told = _run([*inspect, reference])
     if told.returncode and any(sign in told.stderr for sign in _SILENT):
         raise FileError(
@@ -80,7 +80,7 @@ def save(
             hint=f"try it by itself: {client} info",
         )
     if told.returncode:
-        raise FileError(
+        raise AbsentError(
             f"{client} has no image {reference}: {_last(told.stderr)}", hint=f"see what there is: {client} images"
         )
     size = told.stdout.strip()

@@ -20,7 +20,7 @@ from dibundle.chain import follow
 from dibundle.cli import documents, registries, terminal
 from dibundle.cli.console import Console, Document
 from dibundle.cli.console import options as console_options
-from dibundle.cli.sources import Sources, open_archives
+from dibundle.cli.sources import Sources, open_present
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
 from dibundle.convert import apply_as
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @click.command("update", short_help="Get an image from a registry by the deltas to it that are there.")
 @click.argument("name", metavar="docker://HOST/NAME:TAG")
-@click.option("--have", "haves", multiple=True, metavar="IMAGE", help="What is here; may be given more than once.")
+@click.option("--have", "haves", multiple=True, metavar="IMAGE", help="What is here; of several some may be absent.")
 @click.option(
     "--engine", type=click.Choice(sorted(ENGINES)), help="Default: that of an IMAGE, else docker, podman, ctr."
 )
@@ -85,7 +85,7 @@ def command(
         image = images.resolve(repository, found, platform or registries.platform_here())
         if trust.expect and not trust.expect & {image.id, image.manifest.digest}:
             raise UnexpectedError(f"{name} is {digest.text(image.id)}, which is not what is expected")
-        opened = open_archives(haves, stack, tmp=tmp, platform=platform)
+        opened = open_present(haves, stack, progress, tmp=tmp, platform=platform)
         receiver.refuse_overwriting(opened)
         made = AboutImage(names=(reference.name,) if reference.name else (), id=image.id, diff_ids=image.diff_ids)
         is_thin = receiver.has_them()

@@ -100,6 +100,30 @@ def test_an_image_goes_into_the_engine_that_the_old_one_is_in(stocked, files, di
     assert not (tmp_path / "asked").exists()
 
 
+def test_what_is_absent_is_passed_over_where_something_is_there(stocked, files, dib, tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    stand_in(tmp_path / "bin", "docker", "echo No such image >&2; exit 1")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    out = tmp_path / "out.tar"
+    absent = ("docker-daemon:app:1", "containers-storage:app:1", tmp_path / "absent.tar")
+    update = ("update", name(stocked, "v2"), "-o", out, *(item for have in absent for item in ("--have", have)))
+    ended = dib(*update)
+    assert (ended.code, ended.err.count("\n")) == (3, 2), ended.err
+    assert ended.err.startswith("dib: error: docker has no image app:1: No such image\ndib: hint: ")
+    assert not out.exists()
+    ended = dib(*update, "--have", files.archive(1))
+    assert ended.code == 0, ended.err
+    told = [line for line in ended.err.splitlines() if line.startswith("dib: passed over: ")]
+    assert len(told) == len(absent)
+    assert "docker has no image app:1" in told[0]
+    assert "1 bundle;" in ended.err
+    assert out.read_bytes() == files.archive(2).read_bytes()
+    out.unlink()
+    (tmp_path / "half.tar").write_bytes(files.archive(1).read_bytes()[:5000])
+    assert dib(*update, "--have", files.archive(1), "--have", tmp_path / "half.tar").code == 4  # damage is no absence
+    assert not out.exists()
+
+
 def test_a_file_needs_no_engine(stocked, files, dib, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     ended = dib("update", name(stocked, "v2"), "--have", files.archive(1), "-o", tmp_path / "out.tar")
