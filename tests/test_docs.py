@@ -29,8 +29,16 @@ from tests.registry.server import serve
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
+DOCUMENTS = sorted(
+    str(path.relative_to(ROOT))
+    for pattern in ("*.md", *(f"{folder}/**/*.md" for folder in ("bench", "docs", "spec", "tests")))
+    for path in ROOT.glob(pattern)
+)
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]*)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 FENCE = re.compile(r"^ *```", re.MULTILINE)
+LINK = re.compile(r"\]\(([^)\s]+)(?: \"[^\"]*\")?\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 RUN = re.compile(r"^( *)(?:- )?run: (?:\|\n((?:\1 +.*\n)+)|(.*\n))", re.MULTILINE)
 
 NOT_RUN = {
@@ -130,6 +138,23 @@ def test_every_block_is_of_a_kind_that_is_run(page: str):
     found = blocks(page)
     assert len(FENCE.findall((DOCS / page).read_text())) == 2 * len(found)
     assert {kind for kind, _, _ in found} <= {"sh", "yaml"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_no_link_is_dead(document: str):
+    text = re.sub("`[^`\n]+`", "", FENCED.sub("", (ROOT / document).read_text()))
+    links = [link for link in LINK.findall(text) if not re.match("[a-z]+:", link)]
+    assert [link for link in links if not leads_somewhere(ROOT / document, link)] == []
+
+
+def leads_somewhere(document: Path, link: str) -> bool:
+    """Whether a relative link leads to a file, and to a heading of it where it names one."""
+    path, _, anchor = unquote(link).partition("#")
+    found = (document.parent / path).resolve() if path else document
+    if not found.exists():
+        return False
+    headings = HEADING.findall(FENCED.sub("", found.read_text())) if anchor else []
+    return not anchor or anchor in [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
 
 
 def test_what_is_not_run_is_there():
