@@ -139,6 +139,11 @@ def functions() -> Iterator[str]:
     yield from ("# Python", "")
     yield from ("The public names are those of `dibundle` itself. The package is typed (`py.typed`).", "")
     yield from ("```python", (ROOT / "docs" / "example.py").read_text().rstrip(), "```", "")
+    yield from (
+        "Processes can share the work. Where they are not forked (`spawn`, `forkserver`) the `if` is needed:",
+        "",
+    )
+    yield from ("```python", (ROOT / "docs" / "processes.py").read_text().rstrip(), "```", "")
     yield prose(inspect.cleandoc(dibundle.__doc__ or "").rpartition("\n\n")[2])
     for name in sorted(dibundle.__all__, key=lambda name: (not inspect.isfunction(getattr(dibundle, name)), name)):
         value = getattr(dibundle, name)

@@ -207,6 +207,8 @@ def test_the_functions(machines: Machines):
     machines.paste("docker save -o old.tar app:1; docker save -o new.tar app:2", machines.near)
     machines.paste(f"python3 {shlex.quote(str(DOCS / 'example.py'))}", machines.near)
     assert (machines.near / "again.tar").read_bytes() == (machines.near / "new.tar").read_bytes()
+    machines.paste(f"python3 {shlex.quote(str(DOCS / 'processes.py'))}", machines.near)
+    assert (machines.near / "spawned.dib").read_bytes() == (machines.near / "update.dib").read_bytes()
 
 
 def test_the_site_is_built_without_a_warning(tmp_path: Path):
@@ -223,5 +225,6 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path):
     shown = (tmp_path / "reference" / "commands.html").read_text()
     assert 'id="dib-create"' in shown
     assert "--split" in shown
+    assert "__name__" in (tmp_path / "reference" / "python.html").read_text()
     fetches = re.compile(r"<(link|script|img)[^>]+\"https?://")
     assert [path for path in tmp_path.rglob("*.html") if fetches.search(path.read_text())] == []
