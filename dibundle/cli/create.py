@@ -25,6 +25,7 @@ from dibundle.progress import Progress
 
 LEAST_PART = 65536
 CUT_SHORT = "the archive is cut short in an entry"  # such an archive is refused, which says it all
+SHOWN_LEVEL = f"{choose.DEFAULT_LEVEL}; {choose.PLAIN_LEVEL} without hdiffpatch"
 _SHORT_LEVELS = tuple(f"-{level}" for level in choose.LEVELS)
 _WITH_VALUE = (
     *("-o", "--output", "--base", "-l", "--level", "--codec", "--names", "--workers", "--have", "--split"),
@@ -55,7 +56,7 @@ class _WithLevels(click.Command):
     "-l",
     "--level",
     type=click.IntRange(1, 9),
-    show_default=str(choose.DEFAULT_LEVEL),
+    show_default=SHOWN_LEVEL,
     help="1 is fast, 9 is small; also as -1 to -9.",
 )
 @click.option(
