@@ -60,7 +60,8 @@ def create(
     the same bundle, whatever does the work: threads of this process, one per core or ``workers`` of them, or an
     ``executor`` of concurrent.futures, to which a function and bytes are submitted, ``workers`` frames at a time (one
     per core of this machine, if it is 0). Processes and machines that it sends them to need the same versions of dib,
-    zstandard and hdiffpatch. ``tmp`` is where temporary files go.
+    zstandard and hdiffpatch. Processes that are started by spawn or forkserver import the script anew: there it makes
+    its ``ProcessPoolExecutor`` under ``if __name__ == "__main__":``. ``tmp`` is where temporary files go.
 
     Raises :class:`DibError`: ``ArchiveError`` for what is no image archive, ``FileError`` where the system refuses.
     """

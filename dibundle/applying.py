@@ -9,7 +9,7 @@ from functools import partial
 
 from dibundle import digest
 from dibundle.archive.opener import Archive, from_fd
-from dibundle.archive.readat import Spool, check_room
+from dibundle.archive.readat import Spool, check_room, room
 from dibundle.bundle.manifest import BaseObject, Form, Manifest
 from dibundle.bundle.output import Piece, Sink, VerifiedOutput
 from dibundle.bundle.plan import make_plan, packing_limit
@@ -94,7 +94,7 @@ def apply_steps(
         needs = {number: objects_used(manifest, number) for number in base.order}
         progress.phase("applying", sum(manifest.targets[number].size for number in base.order))
         for number in base.order:
-            later = set().union(*(needs[other] for other in base.order if other > number))
+            later = _later(needs, number)
             spool = stack.enter_context(_spool(manifest, number, options)) if base.missing(later) else None
             sink = _tee(sinks.get(number), spool)
             yield from _make_target(bundle, number, base, needs[number], sink, options, progress)
@@ -102,6 +102,23 @@ def apply_steps(
                 with suppress(ArchiveError):  # what is no image archive holds nothing; what is missing is told later
                     made = stack.enter_context(from_fd(spool.start(), "a target before", spool_dir=options.tmp))
                     base.add([read_images(made)], later)
+
+
+def temporary_space(manifest: Manifest, base: FoundBase, options: ApplyOptions) -> int:
+    """Return how many bytes of temporary files making the targets of ``base`` takes, as far as it is known before."""
+    needs = {number: objects_used(manifest, number) for number in base.order}
+    kept = [number for number in base.order if base.missing(_later(needs, number))]
+    judged = [manifest.targets[number].size for number in base.wanted] if options.expect else []
+    return (
+        base.spool_size(set().union(*needs.values()))
+        + sum(manifest.targets[number].size for number in kept)
+        + max(judged, default=0)
+    )
+
+
+def _later(needs: Mapping[int, set[int]], number: int) -> set[int]:
+    """Return the objects that the targets after ``number`` build on."""
+    return set().union(*(needed for other, needed in needs.items() if other > number))
 
 
 def _spool(manifest: Manifest, number: int, options: ApplyOptions) -> AbstractContextManager[Spool]:
@@ -136,7 +153,7 @@ def _make_target(
     if base.missing(needed):
         raise BaseMismatchError(_missing_text(manifest, base.missing(needed), ()))
     if base.spool_size(needed):
-        progress.note(f"the base is compressed: {base.spool_size(needed):,} bytes of temporary space are used")
+        _tell_tight_room(base.spool_size(needed), options, progress)
     base.prepare(needed)
     with ExitStack() as stack:
         judged = None
@@ -166,6 +183,16 @@ def _make_target(
         output.finish()
         if judged:
             judged.release()
+
+
+def _tell_tight_room(size: int, options: ApplyOptions, progress: Progress) -> None:
+    """Say where most of a disk will be taken; where it is too small for sure an error says it."""
+    place, free = room(options.tmp)
+    if free // 2 < size <= free:
+        progress.note(
+            f"the base is compressed: temporary files take {size:,} of the {free:,} bytes free in {place};"
+            " --tmp DIR puts them elsewhere"
+        )
 
 
 def choose_target(manifest: Manifest, options: ApplyOptions) -> int:

@@ -113,9 +113,9 @@ def _rebuilt(
     names: tuple[str, ...] | None = None,
 ) -> tuple[forms.Layout, list[bytes]]:
     progress = progress or Silent()
-    target = bundle.manifest.targets[choose_target(bundle.manifest, options)]
-    holes = list(_of_the_base(bundle.manifest, target)) if thin else []
-    check_room(options.tmp, target.size - sum(end - start for start, end, _ in holes))
+    number = choose_target(bundle.manifest, options)
+    holes = _of_the_base(bundle.manifest, bundle.manifest.targets[number]) if thin else []
+    check_room(options.tmp, kept_size(bundle.manifest, number, thin=thin))
     spool = stack.enter_context(closing(Spool(options.tmp)))
     kept = _Kept(spool, [(start, end) for start, end, _ in holes])
     apply(bases, bundle, kept.write, options, progress)
@@ -126,6 +126,12 @@ def _rebuilt(
         told = ", ".join(base_names(bundle.manifest)) or "the base"
         progress.note(f"without {len(holes)} layers of {told}, which must be loaded already")
     return parts, [digest for _, _, digest in holes]
+
+
+def kept_size(manifest: Manifest, number: int, *, thin: bool) -> int:
+    """Return how many bytes of a target lie in a temporary file before they are written in another form."""
+    target = manifest.targets[number]
+    return target.size - sum(end - start for start, end, _ in (_of_the_base(manifest, target) if thin else ()))
 
 
 def _of_the_base(manifest: Manifest, target: Target) -> list[tuple[int, int, bytes]]:

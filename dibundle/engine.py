@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import threading
@@ -33,8 +34,11 @@ TRANSPORTS: Final = {"docker": "docker-daemon:", "podman": "containers-storage:"
 """How names of images in an engine's store begin."""
 
 
-def default_engine(sources: Sequence[str] = ()) -> str:
-    """Return the engine that one of the sources is in, else the first whose client is installed."""
+def default_engine(sources: Sequence[str] = (), *, needed: bool = True) -> str:
+    """Return the engine that one of the sources is in, else the first whose client is installed.
+
+    Raises :class:`UsageError` where there is none, unless none is ``needed``: then it is docker.
+    """
     for source in sources:
         for name, transport in TRANSPORTS.items():
             if source.startswith(transport):
@@ -42,7 +46,18 @@ def default_engine(sources: Sequence[str] = ()) -> str:
     for name in ("docker", "podman", "ctr"):
         if shutil.which(name):
             return name
+    if not needed:
+        return "docker"
     raise UsageError("no engine found: neither docker nor podman nor ctr", hint="dib apply OLD.tar NEW.dib -o new.tar")
+
+
+def told_with(engine: str, hint: str) -> str:
+    """Return a hint, which tells docker's commands, with those of the engine that is in use."""
+    if engine == "ctr":
+        return hint.replace("docker save -o", "ctr images export")
+    if engine == "podman" and "podman" not in hint:
+        return re.sub(r"\bdocker (save|export|inspect|login)\b", r"podman \1", hint)
+    return hint
 
 
 def require_layers(engine: str, images: Sequence[AboutImage]) -> None:

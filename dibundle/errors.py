@@ -30,6 +30,10 @@ class FileError(DibError):
     exit_code = 3
 
 
+class AbsentError(FileError):
+    """What was named is not there: no such file, or an engine without that image."""
+
+
 class ArchiveError(DibError):
     """The input is not an image archive, or one that cannot be read."""
 

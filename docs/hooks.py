@@ -5,14 +5,16 @@ from __future__ import annotations
 import html
 import inspect
 import json
+import posixpath
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import FunctionType
 
 import click
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 import dibundle
 from dibundle.cli.main import main
@@ -21,6 +23,14 @@ from dibundle.cli.man import EXIT_CODES
 ROOT = Path(__file__).parents[1]
 SCHEMAS = ROOT / "spec" / "json"
 SPECIFICATION = ("dib", "cover", "deflate", "relink", "unpack", "vcdiff")
+MADE_OF = {
+    "dibundle/cli/main.py": "reference/commands.md",
+    "dibundle/cli/man.py": "reference/exit-codes.md",
+    "dibundle/api.py": "reference/python.md",
+    "spec/json/README.md": "reference/json.md",
+    **{f"spec/{name}.md": f"spec/{name}.md" for name in SPECIFICATION},
+}
+"""Pages by what they are made of, which the files in this folder link to: their links lead somewhere without a site."""
 LINK = re.compile(r"\[([^]]+)\]\(([^)#]+)\)")
 
 
@@ -38,6 +48,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path in sorted(SCHEMAS.glob("*.json")):
         files.append(File.generated(config, f"reference/{path.name}", abs_src_path=str(path)))
     return files
+
+
+def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Lead links at what a page is made of to that page."""
+    here = PurePosixPath(page.file.src_uri).parent
+
+    def link(found: re.Match[str]) -> str:
+        made = MADE_OF.get(posixpath.normpath(posixpath.join("docs", here, found[2])))
+        return f"[{found[1]}]({posixpath.relpath(made, here)})" if made else found[0]
+
+    return LINK.sub(link, markdown)
 
 
 def commands() -> Iterator[str]:
@@ -118,6 +139,11 @@ def functions() -> Iterator[str]:
     yield from ("# Python", "")
     yield from ("The public names are those of `dibundle` itself. The package is typed (`py.typed`).", "")
     yield from ("```python", (ROOT / "docs" / "example.py").read_text().rstrip(), "```", "")
+    yield from (
+        "Processes can share the work. Where they are not forked (`spawn`, `forkserver`) the `if` is needed:",
+        "",
+    )
+    yield from ("```python", (ROOT / "docs" / "processes.py").read_text().rstrip(), "```", "")
     yield prose(inspect.cleandoc(dibundle.__doc__ or "").rpartition("\n\n")[2])
     for name in sorted(dibundle.__all__, key=lambda name: (not inspect.isfunction(getattr(dibundle, name)), name)):
         value = getattr(dibundle, name)
@@ -190,4 +216,4 @@ def code(text: str) -> str:
 
 def cell(text: str) -> str:
     """Return text for a cell of a table."""
-    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|").replace("[default", "\\[default")
+    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|").replace(" [", " \\[")

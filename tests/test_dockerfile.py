@@ -156,6 +156,13 @@ def test_wrong_command_lines(arguments: tuple[str, ...], text: str):
     assert (ended.code, ended.out, text in ended.err) == (2, b"", True), ended.err
 
 
+def test_a_build_that_checks_no_signature_is_not_written_where_they_are_demanded():
+    ended = dib("apply", "--dockerfile", OLD, NEW, env={"DIB_ALLOWED_SIGNERS": "/etc/dib/signers"})
+    assert (ended.code, ended.out) == (2, b"")
+    assert "DIB_ALLOWED_SIGNERS is set, and --dockerfile takes no --allowed-signers" in ended.err
+    assert dib("apply", "--dockerfile", OLD, NEW, env={"DIB_ALLOWED_SIGNERS": ""}).code == 0
+
+
 def test_an_image_that_a_build_made_is_found(tmp_path):
     """Its label tells neither digest nor size, and the builder compressed its layer."""
     old = TestImage([build_layer([file("a", noise(1, 3_000_000))])], ["app:1"])

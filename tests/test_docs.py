@@ -29,8 +29,16 @@ from tests.registry.server import serve
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
+DOCUMENTS = sorted(
+    str(path.relative_to(ROOT))
+    for pattern in ("*.md", *(f"{folder}/**/*.md" for folder in ("bench", "docs", "spec", "tests")))
+    for path in ROOT.glob(pattern)
+)
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]*)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 FENCE = re.compile(r"^ *```", re.MULTILINE)
+LINK = re.compile(r"\]\(([^)\s]+)(?: \"[^\"]*\")?\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 RUN = re.compile(r"^( *)(?:- )?run: (?:\|\n((?:\1 +.*\n)+)|(.*\n))", re.MULTILINE)
 
 NOT_RUN = {
@@ -132,6 +140,23 @@ def test_every_block_is_of_a_kind_that_is_run(page: str):
     assert {kind for kind, _, _ in found} <= {"sh", "yaml"}
 
 
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_no_link_is_dead(document: str):
+    text = re.sub("`[^`\n]+`", "", FENCED.sub("", (ROOT / document).read_text()))
+    links = [link for link in LINK.findall(text) if not re.match("[a-z]+:", link)]
+    assert [link for link in links if not leads_somewhere(ROOT / document, link)] == []
+
+
+def leads_somewhere(document: Path, link: str) -> bool:
+    """Whether a relative link leads to a file, and to a heading of it where it names one."""
+    path, _, anchor = unquote(link).partition("#")
+    found = (document.parent / path).resolve() if path else document
+    if not found.exists():
+        return False
+    headings = HEADING.findall(FENCED.sub("", found.read_text())) if anchor else []
+    return not anchor or anchor in [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
 def test_what_is_not_run_is_there():
     commands = [text for page in PAGES for _, _, text in blocks(page)]
     assert [begin for begin in NOT_RUN if not any(text.startswith(begin) for text in commands)] == []
@@ -182,6 +207,8 @@ def test_the_functions(machines: Machines):
     machines.paste("docker save -o old.tar app:1; docker save -o new.tar app:2", machines.near)
     machines.paste(f"python3 {shlex.quote(str(DOCS / 'example.py'))}", machines.near)
     assert (machines.near / "again.tar").read_bytes() == (machines.near / "new.tar").read_bytes()
+    machines.paste(f"python3 {shlex.quote(str(DOCS / 'processes.py'))}", machines.near)
+    assert (machines.near / "spawned.dib").read_bytes() == (machines.near / "update.dib").read_bytes()
 
 
 def test_the_site_is_built_without_a_warning(tmp_path: Path):
@@ -198,5 +225,6 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path):
     shown = (tmp_path / "reference" / "commands.html").read_text()
     assert 'id="dib-create"' in shown
     assert "--split" in shown
+    assert "__name__" in (tmp_path / "reference" / "python.html").read_text()
     fetches = re.compile(r"<(link|script|img)[^>]+\"https?://")
     assert [path for path in tmp_path.rglob("*.html") if fetches.search(path.read_text())] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -86,11 +87,17 @@ def test_it_applies_with_nothing_but_a_python(pyz: Path, pair: Path, tmp_path: P
 
 
 def test_what_needs_hdiffpatch_says_so(pyz: Path, pair: Path, tmp_path: Path):
-    done = run(pyz, tmp_path, "create", pair / "a.tar", pair / "b.tar", tmp_path / "out.dib")
-    assert done.returncode != 0
+    arguments = ("create", pair / "a.tar", pair / "b.tar", tmp_path / "out.dib")
+    done = run(pyz, tmp_path, *arguments, "-6")
+    assert (done.returncode, done.stdout) == (3, b"")
     assert b"need hdiffpatch" in done.stderr
     assert b"pip install dibundle" in done.stderr
     assert not (tmp_path / "out.dib").exists()
+    done = run(pyz, tmp_path, *arguments)
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert b"dib: level 3, not 6: hdiffpatch is not installed" in done.stderr
+    assert run(pyz, tmp_path, "apply", pair / "a.tar", tmp_path / "out.dib").stdout == (pair / "b.tar").read_bytes()
+    assert b"takes level 3 instead of 6" in run(pyz, tmp_path, "doctor").stdout
 
 
 def test_a_damaged_cache_is_made_again(pyz: Path, pair: Path, tmp_path: Path):
@@ -135,6 +142,16 @@ def test_where_it_unpacks(pyz: Path, tmp_path: Path):
     assert b"XDG_CACHE_HOME" in done.stderr
     assert done.stderr.count(b"\n") == 2
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_the_sizes_in_the_readme(pyz: Path, tmp_path: Path):
+    text = " ".join((ROOT / "README.md").read_text().split())
+    whole, unpacked = (int(re.search(words, text)[1]) for words in (r"one file of (\d+) MB", r"takes up to (\d+) MB"))
+    assert pyz.stat().st_size / 1e6 == pytest.approx(whole, abs=0.5)
+    assert run(pyz, tmp_path, "--version").returncode == 0
+    subprocess.run([PYTHON, "-m", "compileall", "-q", cache(tmp_path)], check=True)
+    size = sum(path.stat().st_size for path in cache(tmp_path).rglob("*") if path.is_file())
+    assert unpacked - 2 < size / 1e6 <= unpacked
 
 
 def test_a_damaged_pyz(pyz: Path, tmp_path: Path):

@@ -243,13 +243,18 @@ def default_spool_dir() -> str:
     return os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108 - files there are made exclusively and have no name
 
 
-def check_room(directory: str | None, size: int) -> None:
-    """Raise ``FileError`` where a spool of ``size`` bytes in ``directory`` (None: the default) has no room."""
+def room(directory: str | None) -> tuple[str, int]:
+    """Return the folder that spools in ``directory`` (None: the default) go to, and how many bytes are free there."""
     place = directory or default_spool_dir()
     try:
-        free = shutil.disk_usage(place).free
+        return place, shutil.disk_usage(place).free
     except OSError as error:
         raise _spool_error(place, error) from error
+
+
+def check_room(directory: str | None, size: int) -> None:
+    """Raise ``FileError`` where a spool of ``size`` bytes in ``directory`` (None: the default) has no room."""
+    place, free = room(directory)
     if size > free:
         raise FileError(
             f"temporary files need {size:,} bytes in {place}, which has {free:,} free",

@@ -10,12 +10,13 @@ from pathlib import Path
 import click
 
 from dibundle import digest
-from dibundle.applying import ApplyOptions, apply, base_names, choose_target, find_base
+from dibundle.applying import ApplyOptions, apply, base_names, choose_target, find_base, temporary_space
 from dibundle.archive.opener import Archive
+from dibundle.archive.readat import check_room
 from dibundle.bundle.reader import BundleReader
-from dibundle.bundle.uses import objects_used
 from dibundle.chain import follow
 from dibundle.cli import documents, registries, terminal
+from dibundle.cli.completion import words
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.dockerfiles import options as dockerfile_options
@@ -23,7 +24,7 @@ from dibundle.cli.dockerfiles import write
 from dibundle.cli.sources import Sources, all_bundles, one_bundle, open_sources
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
-from dibundle.convert import apply_as, apply_to_folder
+from dibundle.convert import apply_as, apply_to_folder, kept_size
 from dibundle.destination import Destination
 from dibundle.dockerfile import Build, applying
 from dibundle.errors import UsageError
@@ -43,7 +44,11 @@ MAX_SIZE = click.IntRange(min=0)
     help="Write there, whole or not at all; a folder gets a file for each target. Default: stdout.",
 )
 @click.option(
-    "--as", "form", metavar="FORM", help="Write docker-archive, oci-archive or oci:FOLDER instead of the exact target."
+    "--as",
+    "form",
+    metavar="FORM",
+    shell_complete=words("docker-archive", "oci-archive", "oci:"),
+    help="Write docker-archive, oci-archive or oci:FOLDER instead of the exact target.",
 )
 @click.option("--target", metavar="NAME", help="Which one to make, of a bundle that makes several archives.")
 @click.option("--thin", is_flag=True, help="Leave out the layers of the base, which the receiver has loaded.")
@@ -105,18 +110,20 @@ def command(
             console.keep_stdout(destination)
         if check:
             options = replace(options, expect=trust.expect, target=target)
-            _check(opened, one_bundle(opened, trust.check), options, console)
+            _check(opened, one_bundle(opened, trust.check), options, console, form=form, thin=thin)
             return
-        archives, bundle = follow(opened.archives, all_bundles(opened, trust.check), options, stack, progress)
+        bundles = all_bundles(opened, trust.check)
+        archives, bundle = follow(opened.archives, bundles, options, stack, progress)
         # both concern the last one; those before only lead to it
         options = replace(options, expect=trust.expect, target=target)
         if into:
-            _write_all(into, archives, bundle, options, console)
+            written = _write_all(into, archives, bundle, options, console)
+            _tell(console, bundle, options, written, trust.signed_by(bundles))
             return
         folder = form.removeprefix("oci:") if form and form.startswith("oci:") else None
         if folder is not None:
             apply_to_folder(archives, bundle, folder, options, progress, thin=thin)
-            _tell(console, bundle, options, [(folder, None)])
+            _tell(console, bundle, options, [(folder, None)], trust.signed_by(bundles))
             return
         if form is None:
             destination.check_room(bundle.manifest.targets[choose_target(bundle.manifest, options)].size)
@@ -125,11 +132,15 @@ def command(
                 apply_as(archives, bundle, _form(form), destination.write, options, progress, thin=thin)
             else:
                 apply(archives, bundle, destination.write, options, progress)
-        _tell(console, bundle, options, [(destination.name, destination.written)])
+        _tell(console, bundle, options, [(destination.name, destination.written)], trust.signed_by(bundles))
 
 
 def _tell(
-    console: Console, bundle: BundleReader, options: ApplyOptions, written: Sequence[tuple[str, int | None]]
+    console: Console,
+    bundle: BundleReader,
+    options: ApplyOptions,
+    written: Sequence[tuple[str, int | None]],
+    signed_by: Sequence[str],
 ) -> None:
     """Say what was written: names and sizes of files, or the name of a folder."""
     manifest = bundle.manifest
@@ -138,7 +149,9 @@ def _tell(
         {**documents.name("path", name), "size": size, "target": documents.target(manifest, number)}
         for number, (name, size) in zip(numbers, written, strict=True)
     ]
-    console.result("dib.apply/1", {"outputs": outputs, "seconds": round(console.seconds, 3)})
+    document = {"outputs": outputs, "signed_by": signed_by, "seconds": round(console.seconds, 3)}
+    console.result("dib.apply/1", document)
+    console.say_signed(signed_by)
     for name, size in written:
         much = f"{terminal.human(size)}, " if size is not None else ""
         shown = "stdout" if name == "-" else terminal.escape(name)
@@ -151,12 +164,12 @@ def _write_all(
     bundle: BundleReader,
     options: ApplyOptions,
     console: Console,
-) -> None:
-    """Write every target, or the one that is named, into a folder."""
+) -> list[tuple[str, int]]:
+    """Write every target, or the one that is named, into a folder; return the files' names and sizes."""
     every = range(len(bundle.manifest.targets))
     targets = every if options.target is None else [choose_target(bundle.manifest, options)]
     written = apply_into(archives, bundle, folder, targets, options, console.progress)
-    _tell(console, bundle, options, [(file.name, file.written) for file in written])
+    return [(file.name, file.written) for file in written]
 
 
 def _form(name: str | None) -> Form:
@@ -167,15 +180,23 @@ def _form(name: str | None) -> Form:
     raise UsageError(f"no form {name}", hint="there are docker-archive, oci-archive and oci:FOLDER")
 
 
-def _check(opened: Sources, bundle: BundleReader, options: ApplyOptions, console: Console) -> None:
-    """Say whether the base serves the bundle; :class:`BaseMismatchError` says what is missing."""
+def _check(
+    opened: Sources, bundle: BundleReader, options: ApplyOptions, console: Console, *, form: str | None, thin: bool
+) -> None:
+    """Say whether the base serves the bundle; :class:`BaseMismatchError` says what is missing.
+
+    :class:`FileError` where temporary files have too little room.
+    """
     target = choose_target(bundle.manifest, options)
     if options.expect:
         refuse_claims(options.expect, bundle.manifest, target)
     with ExitStack() as stack:
         base = find_base(bundle.manifest, opened.archives, options, [target], believe=True)
         stack.callback(base.close)
-        need = base.spool_size(objects_used(bundle.manifest, target))
+        need = temporary_space(bundle.manifest, base, options)
+    if form or thin:
+        need += kept_size(bundle.manifest, target, thin=thin)
+    check_room(options.tmp, need)
     about = bundle.manifest.about
     made = ", ".join(_name(image.names, image.id) for image in about.targets[target]) if about else "an image"
     needs = (", ".join(base_names(bundle.manifest)) or "the base") + " is here"

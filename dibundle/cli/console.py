@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, Final
 
@@ -59,6 +59,11 @@ class Console:
         self.progress.close()
         if not self.quiet:
             terminal.message(text)
+
+    def say_signed(self, signed_by: Sequence[str]) -> None:
+        """Tell people whose signatures were accepted."""
+        if signed_by:
+            self.say("signed by " + ", ".join(map(terminal.escape, signed_by)))
 
     def answer(self, schema: str, document: Document, *lines: str) -> None:
         """Give the answer on stdout: ``lines`` for people, or the document."""

@@ -21,9 +21,11 @@ from dibundle.errors import UsageError
 from dibundle.estimate import Estimate, estimate
 from dibundle.have import read_list
 from dibundle.parts import PartsWriter, part_name
+from dibundle.progress import Progress
 
 LEAST_PART = 65536
 CUT_SHORT = "the archive is cut short in an entry"  # such an archive is refused, which says it all
+SHOWN_LEVEL = f"{choose.DEFAULT_LEVEL}; {choose.PLAIN_LEVEL} without hdiffpatch"
 _SHORT_LEVELS = tuple(f"-{level}" for level in choose.LEVELS)
 _WITH_VALUE = (
     *("-o", "--output", "--base", "-l", "--level", "--codec", "--names", "--workers", "--have", "--split"),
@@ -54,8 +56,7 @@ class _WithLevels(click.Command):
     "-l",
     "--level",
     type=click.IntRange(1, 9),
-    default=choose.DEFAULT_LEVEL,
-    show_default=True,
+    show_default=SHOWN_LEVEL,
     help="1 is fast, 9 is small; also as -1 to -9.",
 )
 @click.option(
@@ -82,7 +83,7 @@ def command(
     output: str | None,
     more_bases: tuple[str, ...],
     no_base: bool,
-    level: int,
+    level: int | None,
     codec: str,
     names: str,
     workers: int,
@@ -112,14 +113,14 @@ def command(
     bases, targets, out = _arguments(archives, output, more_bases, no_base=no_base)
     if out.startswith("docker://"):
         raise UsageError("a bundle is written into a file, then pushed", hint=f"dib push update.dib {shlex.quote(out)}")
+    progress = console.progress
     options = CreateOptions(
-        patch=choose.Options(level=level, codec=codec, portable=portable),
+        patch=choose.Options(level=level or default_level(progress, codec), codec=codec, portable=portable),
         names=names,
         workers=workers,
         have=read_list(have) if have else None,
         tmp=tmp,
     )
-    progress = console.progress
     with ExitStack() as stack:
         destination = Destination(out)
         if not dry_run:
@@ -142,6 +143,14 @@ def command(
     console.result("dib.create/1", document(out, result, console.seconds))
     parts = written.count if isinstance(written, PartsWriter) else 0
     _summary(f"{part_name(out, 1)} to {part_name(out, parts)}" if parts > 1 else out, result, console)
+
+
+def default_level(progress: Progress, codec: str = "auto") -> int:
+    """Return the level to take where none is asked for; tell of one that makes larger bundles than usual."""
+    level = choose.default_level(codec)
+    if level != choose.DEFAULT_LEVEL:
+        progress.note(f"level {level}, not {choose.DEFAULT_LEVEL}: hdiffpatch is not installed, the bundle gets larger")
+    return level
 
 
 def _in_order(names: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from dibundle.errors import UsageError
 
 _OURS: Final = {"dockerfile", "image", "secret"}
 _ANYWHERE: Final = {"mode", "quiet", "verbose", "as_json"}  # they do not change what is written
+_TOLD: Final = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 _OPTIONS: Final = (
     click.option("--dockerfile", is_flag=True, help="Write a Dockerfile to stdout whose build does it."),
     click.option("--image", metavar="NAME", help=f"The image of dib for that build. Default: {IMAGE}."),
@@ -60,12 +61,17 @@ def write(text: str, console: Console) -> None:
 
 
 def _given(context: click.Context, own: set[str], passed: set[str]) -> Iterator[str]:
-    """Yield the options of the command line that are to be passed on."""
+    """Yield the options that were given and are to be passed on."""
     for option in context.command.params:
         name = option.name or ""
-        told = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if not isinstance(option, click.Option) or not told or name in own:
+        source = context.get_parameter_source(name)
+        if not isinstance(option, click.Option) or source not in _TOLD or name in own:
             continue
+        if source is ParameterSource.ENVIRONMENT:  # silence would be no answer to who demands signatures
+            raise UsageError(
+                f"{option.envvar} is set, and --dockerfile takes no {option.opts[-1]}",
+                hint=f"for a build that checks no signature unset it: {option.envvar}= {context.command_path} ...",
+            )
         if name not in passed:
             raise UsageError(f"--dockerfile takes no {option.opts[-1]}", hint=f"{context.command_path} --help")
         values = registries.insecure_hosts() if name == "insecure" else context.params[name]

@@ -56,7 +56,8 @@ def command(
     with ExitStack() as stack:
         opened = open_sources(sources, stack, tmp=tmp, platform=platform)
         options = ApplyOptions(tmp=tmp)
-        archives, bundle = follow(opened.archives, all_bundles(opened, trust.check), options, stack, progress)
+        bundles = all_bundles(opened, trust.check)
+        archives, bundle = follow(opened.archives, bundles, options, stack, progress)
         # both concern the last one; those before only lead to it
         options = replace(options, expect=trust.expect, target=target)
         about = bundle.manifest.about
@@ -73,10 +74,10 @@ def command(
         progress.close()
         for image in images:
             loader.check(image)
-    console.result(
-        "dib.load/1",
-        {"engine": engine, "images": documents.images(images), "seconds": round(console.seconds, 3)},
-    )
+    signed_by = trust.signed_by(bundles)
+    document = {"engine": engine, "images": documents.images(images), "signed_by": signed_by}
+    console.result("dib.load/1", {**document, "seconds": round(console.seconds, 3)})
+    console.say_signed(signed_by)
     for image in images:
         names = ", ".join(terminal.escape(name) for name in image.names) or "image"
         console.say(f"{names}: loaded and checked, sha256:{image.id.hex()}, in {console.seconds:.1f} s")

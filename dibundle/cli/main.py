@@ -139,7 +139,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    failure = _Failure(as_json="--json" in arguments)
+    failure = _Failure(arguments)
     try:
         return _dispatch(arguments)
     except DibError as error:
@@ -188,11 +188,17 @@ def _meant(text: str, command: str) -> str | None:
 class _Failure:
     """Tells of an error: people on stderr, and programs that asked for it in a document on stdout."""
 
-    def __init__(self, *, as_json: bool) -> None:
-        self._json = as_json
+    def __init__(self, arguments: list[str]) -> None:
+        self._arguments = arguments
+        self._json = "--json" in arguments
 
     def tell(self, name: str, code: int, text: str, hint: str | None) -> int:
-        """Tell of it and return its exit code."""
+        """Tell of it and return its exit code; a hint at an engine is at the one that is in use."""
+        if hint and "docker" in hint:
+            from dibundle.cli.names import engine_in_use
+            from dibundle.engine import told_with
+
+            hint = told_with(engine_in_use(self._arguments), hint)
         terminal.message(f"dib: error: {terminal.escape(text)}")
         if hint:
             terminal.message(f"dib: hint: {terminal.escape(hint)}")

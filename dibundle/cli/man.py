@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,9 @@ from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.destination import Destination
 from dibundle.errors import UsageError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 EXIT_CODES = (
     (0, "Done."),
@@ -31,8 +35,13 @@ EXIT_CODES = (
 )
 
 
+def _commands(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    main = context.find_root()
+    return main.command.shell_complete(main, typed)
+
+
 @click.command("man", short_help="Write the manual pages.")
-@click.argument("name", metavar="[COMMAND]", required=False)
+@click.argument("name", metavar="[COMMAND]", required=False, shell_complete=_commands)
 @click.option("-o", "--output", metavar="DIR", help="Write all of them there: dib.1, dib-create.1 and so on.")
 @console_options(progress=False)
 @click.pass_context

@@ -11,7 +11,7 @@ from dibundle.chain import follow, make_all
 from dibundle.cli import registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
-from dibundle.cli.create import document
+from dibundle.cli.create import SHOWN_LEVEL, default_level, document
 from dibundle.cli.sources import all_bundles, open_sources
 from dibundle.creating import CreateOptions, create
 from dibundle.delta import choose
@@ -22,13 +22,11 @@ from dibundle.errors import UsageError
 @click.command("merge", short_help="Make one bundle of several that build on each other.")
 @click.argument("sources", nargs=-1, metavar="SOURCE...", required=True)
 @click.option("-o", "--output", metavar="OUT", required=True, help="The bundle to write.")
-@click.option(
-    "-l", "--level", type=click.IntRange(1, 9), default=choose.DEFAULT_LEVEL, show_default=True, help="1 fast, 9 small."
-)
+@click.option("-l", "--level", type=click.IntRange(1, 9), show_default=SHOWN_LEVEL, help="1 fast, 9 small.")
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 @console_options()
-def command(sources: tuple[str, ...], output: str, level: int, tmp: str | None, console: Console) -> None:
+def command(sources: tuple[str, ...], output: str, level: int | None, tmp: str | None, console: Console) -> None:
     """Make one bundle of a chain of bundles, with the base that the first of them needs.
 
     \b
@@ -52,7 +50,7 @@ def command(sources: tuple[str, ...], output: str, level: int, tmp: str | None, 
             )
         archives, last = follow(opened.archives, all_bundles(opened), options, stack, progress)
         targets = make_all(last, archives, options, stack, progress)
-        patch = choose.Options(level=level)
+        patch = choose.Options(level=level or default_level(progress))
         with destination:
             result = create(opened.archives, targets, destination.write, CreateOptions(patch=patch, tmp=tmp), progress)
     console.result("dib.merge/1", document(output, result, console.seconds))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack, closing
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 from dibundle.archive.readat import Spool, check_room
 from dibundle.archive.sieve import sieve
-from dibundle.errors import FileError, UsageError
+from dibundle.engine import ENGINES, default_engine
+from dibundle.errors import AbsentError, FileError, UsageError
 
 _SAVE: Final = {
     "docker-daemon": ("docker", "image", "inspect", "--format", "{{.Size}}"),
@@ -28,6 +30,15 @@ def engine_of(name: str) -> tuple[str, str] | None:
     """Return transport and reference of a name that an engine has to save, None for any other name."""
     transport, colon, reference = name.partition(":")
     return (transport, reference) if colon and transport in _SAVE and not Path(name).exists() else None
+
+
+def engine_in_use(arguments: Sequence[str]) -> str:
+    """Return the engine that a command line names, by --engine or an image in it, else one that is installed."""
+    words = [word for argument in arguments for word in argument.split("=", 1)]
+    for option, engine in pairwise(words):
+        if option == "--engine" and engine in ENGINES:
+            return engine
+    return default_engine(words, needed=False)
 
 
 def path_of(name: str) -> str:
@@ -61,7 +72,7 @@ def save(
     if not reference:
         raise UsageError(f"{transport}: names no image", hint=f"for example {transport}:app:1")
     if shutil.which(client) is None:
-        raise FileError(f"{transport}:{reference} needs {client}, which is not installed")
+        raise AbsentError(f"{transport}:{reference} needs {client}, which is not installed")
     told = _run([*inspect, reference])
     if told.returncode and any(sign in told.stderr for sign in _SILENT):
         raise FileError(
@@ -69,7 +80,7 @@ def save(
             hint=f"try it by itself: {client} info",
         )
     if told.returncode:
-        raise FileError(
+        raise AbsentError(
             f"{client} has no image {reference}: {_last(told.stderr)}", hint=f"see what there is: {client} images"
         )
     size = told.stdout.strip()

@@ -19,8 +19,9 @@ from dibundle.bundle.reader import BundleReader, Readable
 from dibundle.cli import registries
 from dibundle.cli.names import DISCARDED, engine_of, path_of, save
 from dibundle.destination import Destination
-from dibundle.errors import BundleError, FileError, UsageError
+from dibundle.errors import AbsentError, BundleError, FileError, UsageError
 from dibundle.image.reader import read_images
+from dibundle.progress import Progress
 from dibundle.wrap import find
 
 TrustCheck = Callable[[bytes, bytes], None]
@@ -196,6 +197,27 @@ def open_archives(
     return sources
 
 
+def open_present(
+    names: Sequence[str], stack: ExitStack, progress: Progress, *, tmp: str | None = None, platform: str | None = None
+) -> Sources:
+    """Open those archives that are there; the others are told of. :class:`AbsentError` where none of several is."""
+    found = Sources()
+    absent: list[AbsentError] = []
+    for name in names:
+        try:
+            opened = open_archives([name], stack, tmp=tmp, platform=platform)
+        except AbsentError as error:
+            absent.append(error)
+            continue
+        found.archives += opened.archives
+        found.identities |= opened.identities
+    if absent and not found.archives:
+        raise absent[0]
+    for missed in absent:
+        progress.note(f"passed over: {missed.message}")
+    return found
+
+
 def one_bundle(sources: Sources, trust: TrustCheck | None = None) -> BundleReader:
     """Return the one bundle among ``sources``, its head read and checked."""
     if len(sources.bundles) > 1:
@@ -246,7 +268,8 @@ def _open(name: str) -> int:
         return os.open(name, os.O_RDONLY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise FileError(f"cannot open {name}: {reason}", hint=_remedy(name, error)) from error
+        kind = AbsentError if isinstance(error, FileNotFoundError) else FileError
+        raise kind(f"cannot open {name}: {reason}", hint=_remedy(name, error)) from error
 
 
 def _remedy(name: str, error: Exception) -> str | None:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
 
 import click
 
+from dibundle.bundle.reader import BundleReader
 from dibundle.errors import UsageError
 from dibundle.expect import parse
 from dibundle.signing import Signers, read_file
 
 _OPTIONS = (
-    click.option("--allowed-signers", metavar="FILE", help="Refuse bundles that nobody in this file signed."),
+    click.option(
+        "--allowed-signers",
+        metavar="FILE",
+        envvar="DIB_ALLOWED_SIGNERS",
+        show_envvar=True,
+        help="Refuse bundles that nobody in this file signed.",
+    ),
     click.option("--identity", metavar="WHO", help="Who of them it must be; default is anyone."),
     click.option("--signature", "detached", multiple=True, metavar="FILE", help="A signature beside the bundle."),
     click.option("--revoked", metavar="KRL", help="Keys that count no more: a KRL, or public keys."),
@@ -27,11 +34,11 @@ _OPTIONS = (
 
 @dataclass
 class Trust:
-    """What was asked for: ``signers`` (None: signatures do not matter), ``expect``; ``found`` tells who signed."""
+    """What was asked for: ``signers`` (None: signatures do not matter), ``expect``; ``found``: who signed a header."""
 
     signers: Signers | None = None
     expect: frozenset[bytes] = frozenset()
-    found: list[str] = field(default_factory=list)
+    found: dict[bytes, str] = field(default_factory=dict)
 
     @property
     def check(self) -> Callable[[bytes, bytes], None] | None:
@@ -40,7 +47,11 @@ class Trust:
 
     def _check(self, header: bytes, signature: bytes) -> None:
         assert self.signers
-        self.found.append(self.signers.check(header, signature))
+        self.found[header] = self.signers.check(header, signature)
+
+    def signed_by(self, bundles: Iterable[BundleReader]) -> list[str]:
+        """Return who signed these bundles, each once; nobody where signatures do not matter."""
+        return list(dict.fromkeys(self.found[bundle.header_bytes] for bundle in bundles if self.signers))
 
 
 def options(*, word: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -79,7 +90,13 @@ def options(*, word: bool) -> Callable[[Callable[..., None]], Callable[..., None
         declared = list(_OPTIONS)
         if word:
             declared.append(
-                click.option("--require-signature", is_flag=True, help="Say so too; --allowed-signers alone does it.")
+                click.option(
+                    "--require-signature",
+                    is_flag=True,
+                    envvar="DIB_REQUIRE_SIGNATURE",
+                    show_envvar=True,
+                    help="Say so too; --allowed-signers alone does it.",
+                )
             )
         decorated: Callable[..., None] = run
         for option in reversed(declared):

@@ -20,7 +20,7 @@ from dibundle.chain import follow
 from dibundle.cli import documents, registries, terminal
 from dibundle.cli.console import Console, Document
 from dibundle.cli.console import options as console_options
-from dibundle.cli.sources import Sources, open_archives
+from dibundle.cli.sources import Sources, open_present
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
 from dibundle.convert import apply_as
@@ -37,8 +37,10 @@ if TYPE_CHECKING:
 
 @click.command("update", short_help="Get an image from a registry by the deltas to it that are there.")
 @click.argument("name", metavar="docker://HOST/NAME:TAG")
-@click.option("--have", "haves", multiple=True, metavar="IMAGE", help="What is here; may be given more than once.")
-@click.option("--engine", type=click.Choice(sorted(ENGINES)), help="Default: docker, else podman, else ctr.")
+@click.option("--have", "haves", multiple=True, metavar="IMAGE", help="What is here; of several some may be absent.")
+@click.option(
+    "--engine", type=click.Choice(sorted(ENGINES)), help="Default: that of an IMAGE, else docker, podman, ctr."
+)
 @click.option("-o", "--output", metavar="FILE", help="Write the image archive there instead of loading it.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be fetched.")
 @trust_options(word=True)
@@ -76,17 +78,17 @@ def command(
     options = ApplyOptions(tmp=tmp)
     progress = console.progress
     with ExitStack() as stack:
-        receiver = _Receiver(output, engine, dry_run=dry_run)
+        receiver = _Receiver(output, engine, haves, dry_run=dry_run)
         receiver.keep_stdout(console)
         repository = registries.repository(reference, stack)
         found = repository.manifest(reference.wanted)
         image = images.resolve(repository, found, platform or registries.platform_here())
         if trust.expect and not trust.expect & {image.id, image.manifest.digest}:
             raise UnexpectedError(f"{name} is {digest.text(image.id)}, which is not what is expected")
-        opened = open_archives(haves, stack, tmp=tmp, platform=platform)
+        opened = open_present(haves, stack, progress, tmp=tmp, platform=platform)
         receiver.refuse_overwriting(opened)
         made = AboutImage(names=(reference.name,) if reference.name else (), id=image.id, diff_ids=image.diff_ids)
-        is_thin = receiver.has(haves)
+        is_thin = receiver.has_them()
         if is_thin and not dry_run and update.holds(opened.archives, image.id):
             _tell_here(name, made, console)
             return
@@ -124,13 +126,7 @@ def command(
                     )
             except UnexpectedError as error:
                 raise RegistryError(f"{name} leads to a bundle of another image: {error.message}") from error
-    document = {**_document(name, plan), "image": documents.image(made), "written": output is not None}
-    console.result("dib.update/1", document)
-    how = _count(len(plan.chain), "bundle") if plan.chain else "the image itself"
-    console.say(
-        f"{name}: {terminal.human(plan.size)} fetched, {how}; {receiver.done}, {digest.text(image.id)},"
-        f" in {console.seconds:.1f} s"
-    )
+    _tell_done(name, plan, made, receiver, trust.signed_by(bundles), console)
 
 
 def _fetch(
@@ -169,8 +165,22 @@ def _fetch(
 def _tell_here(name: str, made: AboutImage, console: Console) -> None:
     """Say that there is nothing to do."""
     document = {"name": name, "how": "here", "size": 0, "image_size": 0, "bundles": []}
-    console.result("dib.update/1", {**document, "image": documents.image(made), "written": False})
+    console.result("dib.update/1", {**document, "image": documents.image(made), "written": False, "signed_by": []})
     console.say(f"{name}: {digest.text(made.id)} is here already")
+
+
+def _tell_done(
+    name: str, plan: Plan, made: AboutImage, receiver: _Receiver, signed_by: Sequence[str], console: Console
+) -> None:
+    """Say what was fetched, and where the image is now."""
+    document = {**_document(name, plan), "image": documents.image(made), "written": receiver.writes}
+    console.result("dib.update/1", {**document, "signed_by": signed_by})
+    console.say_signed(signed_by)
+    how = _count(len(plan.chain), "bundle") if plan.chain else "the image itself"
+    console.say(
+        f"{name}: {terminal.human(plan.size)} fetched, {how}; {receiver.done}, {digest.text(made.id)},"
+        f" in {console.seconds:.1f} s"
+    )
 
 
 def _document(name: str, plan: Plan) -> Document:
@@ -188,9 +198,11 @@ def _document(name: str, plan: Plan) -> Document:
 class _Receiver:
     """Where the image goes: a file, or an engine that is asked afterwards."""
 
-    def __init__(self, output: str | None, engine: str | None, *, dry_run: bool) -> None:
+    def __init__(self, output: str | None, engine: str | None, haves: Sequence[str], *, dry_run: bool) -> None:
         self._destination = Destination(output) if output is not None else None
-        self._engine = engine or ("docker" if dry_run else default_engine())
+        self._haves = haves
+        self._engine = engine or default_engine(haves, needed=output is None and not dry_run)
+        self.writes = output is not None
         self.done = "written" if output is not None else f"loaded into {self._engine} and checked"
 
     def keep_stdout(self, console: Console) -> None:
@@ -203,10 +215,12 @@ class _Receiver:
         if self._destination:
             opened.refuse_overwriting(self._destination)
 
-    def has(self, haves: Sequence[str]) -> bool:
-        """Whether the layers of all of these are in the engine already."""
+    def has_them(self) -> bool:
+        """Whether the layers of all that is here are in the engine already."""
         transport = TRANSPORTS.get(self._engine)
-        return not self._destination and transport is not None and all(map(str.startswith, haves, repeat(transport)))
+        return (
+            not self._destination and transport is not None and all(map(str.startswith, self._haves, repeat(transport)))
+        )
 
     def take(self, made: AboutImage, write: Callable[[Sink], object]) -> None:
         """Have an archive written, then make sure of the image."""

@@ -41,12 +41,13 @@ def command(bundle: str, bases: tuple[str, ...], tmp: str | None, trust: Trust, 
     made = ", ".join(digest.text(target.digest) for target in manifest.targets)
     what = f"rebuilds {made}" if full else "undamaged"
     hint = "" if full else " (give --base to check a rebuild)"
-    lines = [f"{terminal.escape(bundle)}: signed by {terminal.escape(who)}" for who in trust.found]
+    signed_by = trust.signed_by([reader])
+    lines = [f"{terminal.escape(bundle)}: signed by {terminal.escape(who)}" for who in signed_by]
     lines.append(f"{terminal.escape(bundle)}: {what}, {terminal.human(reader.size)}{hint}")
     document = {
         **documents.name("bundle", bundle),
         "size": reader.size,
-        "signed_by": trust.found,
+        "signed_by": signed_by,
         "rebuilt": full,
         "targets": documents.targets(manifest),
         "seconds": round(console.seconds, 3),

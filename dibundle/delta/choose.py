@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,6 +21,7 @@ CODEC_NAMES = ("auto", "zstd", "vcdiff", "cover")
 _ZSTD_LEVELS = {1: 3, 2: 6, 3: 9, 4: 12, 5: 15, 6: 19, 7: 19, 8: 19, 9: 19}
 WITH_SOURCE = frozenset((codecs.ZSTD_PREFIX, codecs.VCDIFF, codecs.COVER, codecs.RELINK, codecs.UNPACK))
 RELINK_LEVEL = 4  # from which level on native code is relinked
+PLAIN_LEVEL = RELINK_LEVEL - 1  # up to which level HDiffPatch is not needed
 LZMA_LEVEL = 5  # from which level on LZMA2 is tried for what has no source, as the literals of a cover payload
 UNPACK_LEVEL = 2  # from which level on compressed files are looked into
 PROGRAM_SHARE = 0.25  # of a program that compressed data has to be for relinking to be given up
@@ -59,6 +61,12 @@ class Options:
     def zstd_level(self) -> int:
         """The zstd level that goes with the level."""
         return _ZSTD_LEVELS[self.level]
+
+
+def default_level(codec: str = "auto") -> int:
+    """Return the level to take where none is asked for: without hdiffpatch the highest that does without."""
+    needed = codec != "zstd" and importlib.util.find_spec("hdiffpatch") is None
+    return PLAIN_LEVEL if needed else DEFAULT_LEVEL
 
 
 def relinks(options: Options) -> bool:

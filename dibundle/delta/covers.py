@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from dibundle.delta import anchors
 from dibundle.delta.remainder import Remainder
-from dibundle.errors import DibError
+from dibundle.errors import DibError, FileError
 from dibundle.native.library import LIBRARY, Pinned
 
 IN_PLACE: Final = 1 / 2048  # share of a target that anchors may leave uncovered for a full search to find nothing more
@@ -86,7 +86,7 @@ def find(source: bytes, target: bytes, *, all_of_it: bool = False) -> Covers:
 
     Long equal stretches are not searched for what else is like them, unless ``all_of_it`` is to be searched.
     The same inputs give the same covers. HDiffPatch's one tunable, the match score, is not reachable from its Python
-    interface. Raises ``DibError`` where hdiffpatch is not installed.
+    interface. Raises ``FileError`` where hdiffpatch is not installed.
     """
     if not source or not target:
         return Covers()
@@ -97,9 +97,9 @@ def find(source: bytes, target: bytes, *, all_of_it: bool = False) -> Covers:
     try:
         import hdiffpatch
     except ImportError as error:
-        raise DibError(
-            "the cover and vcdiff codecs need hdiffpatch, which is not installed",
-            hint="install dib whole: pip install dibundle; or create with level 1 to 3",
+        raise FileError(
+            "levels above 3 need hdiffpatch, which is not installed",
+            hint="take level 3 or less, or install dib whole: pip install dibundle",
         ) from error
     if all_of_it:
         return _search(hdiffpatch.diff, source, target)

@@ -81,14 +81,18 @@ def fetch(repository: Repository, bundle: Blob, spool: Spool, tmp: str | None) -
 
 
 def deltas_to(repository: Repository, image: bytes) -> list[Delta]:
-    """Return what the registry tells of bundles that make the image with this manifest, unchecked."""
+    """Return what the registry tells of bundles that make the image with this manifest, unchecked, smallest first.
+
+    The order is that of sizes and digests, never that of the registry: what was pushed under a tag that now names
+    another bundle is listed still, and of two that serve alike the same one is always taken.
+    """
     found = []
     for item in _listed(repository, image):
         said = document.texts(get(item, "annotations"))
         told, own = labels.Told.read(said), sha256_of(get(item, "digest"))
         if told and own:
             found.append(Delta(manifest=own, told=told, bases=labels.digests(said.get(NEEDS_MANIFESTS, ""))))
-    return found
+    return sorted(found, key=lambda delta: (delta.told.size, delta.manifest))
 
 
 def _listed(repository: Repository, image: bytes) -> Iterator[object]:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
+
+from tests import pairs
+from tests.builders import docker_save
 from tests.pairs import Pair
+from tests.program import succeed
 
 WITHOUT = """
 import sys
@@ -24,3 +31,59 @@ def test_no_encoder_is_imported(pair: Pair) -> None:
         done = subprocess.run(command, capture_output=True, check=False, env={**os.environ, "PATH": ""})
         assert done.returncode == 0, done.stderr
         assert done.stdout == pair.target.read_bytes()
+
+
+WITH_ROOM = """
+import shutil, sys
+free = int(sys.argv.pop(1))
+shutil.disk_usage = lambda path: shutil._ntuple_diskusage(1 << 40, 0, free)
+from dibundle.archive.readat import Spool
+write, written = Spool.write, 0
+def counted(spool, data):
+    global written
+    written += len(data)
+    return write(spool, data)
+Spool.write = counted
+from dibundle.cli import main
+code = main._run(sys.argv[1:])
+sys.stdout.flush()
+print(written, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def with_room(free: int, *arguments: str | Path) -> tuple[int, str, int]:
+    """Run dib on disks with so many bytes free; return exit code, what it told, and the bytes in temporary files."""
+    command = [sys.executable, "-c", WITH_ROOM, str(free), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    *told, written = done.stderr.decode().splitlines()
+    return done.returncode, "\n".join(told), int(written)
+
+
+@pytest.mark.parametrize("options", [(), ("--thin",), ("--as", "oci-archive"), ("--thin", "--expect")], ids=" ".join)
+def test_check_tells_the_temporary_space_and_misses_room_for_it(
+    options: tuple[str, ...], pair: Pair, tmp_path: Path
+) -> None:
+    packed = tmp_path / "packed.tar"
+    packed.write_bytes(docker_save([pairs.images(3)[0]], "c8d", "gzip"))
+    document = json.loads(succeed("apply", "--check", "--json", packed, pair.bundle).out)
+    more = (document["target"]["sha256"],) if "--expect" in options else ()
+    arguments = ("apply", packed, pair.bundle, *options, *more)
+    need = json.loads(succeed(*arguments, "--check", "--json").out)["temporary_space"]
+    assert with_room(1 << 40, *arguments)[2] == need
+    assert with_room(need, *arguments, "--check")[0] == 0
+    code, told, written = with_room(need - 1, *arguments, "--check")
+    assert (code, written) == (3, 0)
+    assert f"temporary files need {need:,} bytes" in told
+    assert "use --tmp DIR" in told
+
+
+def test_temporary_files_are_told_of_where_they_take_most_of_a_disk(pair: Pair, tmp_path: Path) -> None:
+    packed = tmp_path / "packed.tar"
+    packed.write_bytes(docker_save([pairs.images(3)[0]], "c8d", "gzip"))
+    arguments = ("apply", packed, pair.bundle)
+    need = json.loads(succeed(*arguments, "--check", "--json").out)["temporary_space"]
+    for free, told in ((need, True), (2 * need, False)):
+        code, text, _ = with_room(free, *arguments)
+        assert (code, "--tmp DIR puts them elsewhere" in text) == (0, told), text
+    assert with_room(need, *arguments, "-q")[:2] == (0, "")

@@ -123,7 +123,7 @@ def test_errors(pair: Pair, tmp_path: Path) -> None:
         (2, "UsageError", ["create", "--json"]),
         (2, "UsageError", ["create", "--json", "--nonsense"]),
         (2, "UsageError", ["apply", pair.base, pair.bundle, "--json"]),
-        (3, "FileError", ["apply", "absent.dib", "--json", "-o", tmp_path / "b.tar"]),
+        (3, "AbsentError", ["apply", "absent.dib", "--json", "-o", tmp_path / "b.tar"]),
         (4, "ArchiveError", ["create", "--json", SCHEMAS / "README.md", pair.target, tmp_path / "o.dib"]),
         (5, "BundleError", ["apply", "--max-size", "9", pair.base, pair.bundle, "--json", "-o", tmp_path / "b.tar"]),
         (6, "BaseMismatchError", ["apply", "--json", pair.bundle, "-o", tmp_path / "b.tar"]),

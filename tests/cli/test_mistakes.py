@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import shlex
 import shutil
@@ -95,6 +96,9 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ("merge a.tar out.dib -o m.dib", 2, "1 bundles given", "dib merge"),
     ("sign out.dib", 2, "--key", "dib sign --key ~/.ssh/id_ed25519 out.dib"),
     ("push out.dib registry.example/app:1", 2, "no name in a registry", "docker://"),
+    ("load --engine podman other.tar out.dib", 6, "does not hold", "podman save -o base.tar example.com/app:1"),
+    ("load --engine=ctr out.dib", 6, "needs a base", "ctr images export base.tar example.com/app:1"),
+    ("apply containers-storage:x notes.txt", 4, "notes.txt is not a tar archive", "podman save -o FILE IMAGE"),
     ("creat a.tar b.tar o.dib", 2, "no such command 'creat'", "dib create --help"),
     ("patch a.tar out.dib", 2, "no such command 'patch'", "dib apply --help"),
 ]
@@ -115,6 +119,18 @@ def test_a_mistake(work: Path, command: str, code: int, told: str, hint: str) ->
     assert sorted(work.iterdir()) == before
 
 
+@pytest.mark.parametrize("installed", ["docker", "podman", None])
+def test_a_hint_is_at_the_engine_that_is_installed(installed: str | None, work: Path, tmp_path: Path) -> None:
+    if installed:
+        (tmp_path / installed).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / installed).chmod(0o755)
+    ended = dib("apply", "out.dib", cwd=work, env={"PATH": str(tmp_path)})
+    assert ended.code == 6
+    assert f'"{installed or "docker"} save -o base.tar example.com/app:1"' in ended.err
+    ended = dib("apply", "out.dib", "--json", "-o", tmp_path / "o", cwd=work, env={"PATH": str(tmp_path)})
+    assert f"{installed or 'docker'} save" in json.loads(ended.out)["hint"]
+
+
 def test_a_disk_that_is_too_small_is_told_before_anything_is_written(
     work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,7 +147,18 @@ def test_the_completion_of_bash(tmp_path: Path) -> None:
     program = tmp_path / "dib"
     program.write_text(f'#!/bin/sh\nexec {shlex.join(DIB)} "$@"\n')
     program.chmod(0o755)
-    for words, wanted in ((["dib", "ins"], "inspect"), (["dib", "create", "--dry"], "--dry-run")):
+    for typed, wanted in (
+        ("dib ins", "inspect"),
+        ("dib create --dry", "--dry-run"),
+        ("dib man cre", "create"),
+        ("dib completion z", "zsh"),
+        ("dib apply --as do", "docker-archive"),
+        ("dib apply --as = oci-", "oci-archive"),  # as bash takes --as=oci- apart
+        ("dib apply --as = oci-archive --progress =", "lines"),
+        ("dib apply --as = oci-archive --progress = li", "lines"),
+        ("dib load --engine = po", "podman"),
+    ):
+        words = typed.split()
         asked = f"COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1}; _dib_completion dib"
         told = subprocess.run(
             ["bash", "-c", f"{script}\n{asked}; echo ${{COMPREPLY[@]}}"],
@@ -141,6 +168,7 @@ def test_the_completion_of_bash(tmp_path: Path) -> None:
             env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
         )
         assert wanted in told.stdout.split(), told.stderr
+    assert "compset -P '--*='" in succeed("completion", "zsh").out.decode()  # the value alone is completed
 
 
 def test_every_command_has_a_manual_page(tmp_path: Path) -> None:

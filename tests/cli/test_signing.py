@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -314,6 +315,46 @@ def test_says_what_is_missing(keys: Keys, made, signed: Path, tmp_path: Path) ->
         before = signed.read_bytes()
         assert dib("sign", signed, *options).code in (2, 3)
         assert signed.read_bytes() == before
+
+
+def test_apply_and_load_tell_who_signed(keys: Keys, made, signed: Path, tmp_path: Path) -> None:
+    trust = ("--allowed-signers", keys.allowed(tmp_path))
+    line = f"signed by {WHO} (key {keys.fingerprint('ed25519')})"
+    (tmp_path / "engine").mkdir()
+    (tmp_path / "podman").write_text(
+        f'#!/bin/sh\nMACHINE={tmp_path} exec {sys.executable} {Path(__file__).parents[1]}/stand_in.py podman "$@"\n'
+    )
+    (tmp_path / "podman").chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    for command in (("apply", "-o", tmp_path / "o"), ("apply", "-o", f"{tmp_path}/"), ("load", "--engine", "podman")):
+        ended = succeed(*command, made.base, signed, *trust, "--json", env=env)
+        assert line in ended.err.splitlines()
+        assert json.loads(ended.out)["signed_by"] == [line.removeprefix("signed by ")]
+    again = ("apply", "-o", tmp_path / "o", made.base, signed)
+    assert "signed by" not in succeed(*again).err
+    assert succeed(*again, *trust, "-q").err == ""
+
+
+def test_the_environment_says_whose_bundles_count(keys: Keys, made, bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.tar"
+    apply = ("apply", made.base, bundle, "-o", out)
+    env = {"DIB_ALLOWED_SIGNERS": str(keys.allowed(tmp_path)), "DIB_REQUIRE_SIGNATURE": "1"}
+    for command in (apply, ("load", made.base, bundle, "--engine", "docker"), ("verify", bundle)):
+        ended = dib(*command, env=env)
+        assert (ended.code, ended.out) == (8, b""), ended.err
+        assert "not signed" in ended.err
+        assert not out.exists()
+        ended = succeed(command[0], "--help")
+        for name in env if command[0] != "verify" else ["DIB_ALLOWED_SIGNERS"]:
+            assert f"[env var: {name}]" in " ".join(ended.out.decode().split())
+    ended = dib(*apply, env={"DIB_REQUIRE_SIGNATURE": "1"})
+    assert (ended.code, ended.out) == (2, b"")
+    assert "--allowed-signers is missing" in ended.err
+    succeed("sign", "-q", "--key", keys["ed25519"], bundle)
+    succeed(*apply, env=env)
+    assert out.read_bytes() == made.target.read_bytes()
+    (tmp_path / "others").write_text(f"{WHO} {keys.public('rsa')}\n")
+    assert dib("verify", bundle, "--allowed-signers", tmp_path / "others", env=env).code == 8  # the option counts first
 
 
 def test_stdin_is_signed_beside(keys: Keys, made, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,8 @@ from tests import needs
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.program import dib as run
 from tests.program import succeed
-from tests.registry.conftest import REPOSITORY, Files, Program, put_image
-from tests.registry.server import Registry, Request, digest
+from tests.registry.conftest import REPOSITORY, Files, Program, put_image, version
+from tests.registry.server import Registry, Request, digest, serve
 
 
 def name(registry: Registry, tag: str) -> str:
@@ -77,6 +78,81 @@ def test_update_from_every_version(registry, files, dib, tmp_path, api, old, ste
     asked = [path.rpartition("/")[2] for path in registry.log("GET", "/blobs/")]
     assert asked[1:] == fetched  # after the config
     assert any("sha256-" in path for path in registry.log("GET", "/manifests/")) is (api is None)
+
+
+def stand_in(folder: Path, name: str, script: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+
+
+def test_an_image_goes_into_the_engine_that_the_old_one_is_in(stocked, files, dib, tmp_path, monkeypatch):
+    stand_in(tmp_path, "podman", f'exec {sys.executable} {Path(__file__).parents[1]}/stand_in.py podman "$@"')
+    stand_in(tmp_path, "docker", f"touch {tmp_path}/asked; exit 1")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("MACHINE", str(tmp_path))
+    engine = tmp_path / "engine"
+    engine.mkdir()
+    (engine / "app%3A1").write_bytes(docker_save([version(1)], "v25"))
+    for more in ("--dry-run", "-q"):
+        ended = dib("update", name(stocked, "v2"), "--have", "containers-storage:app:1", more)
+        assert ended.code == 0, ended.err
+    assert [path.name for path in engine.iterdir() if path.name.endswith("v2")]
+    assert not (tmp_path / "asked").exists()
+
+
+def test_what_is_absent_is_passed_over_where_something_is_there(stocked, files, dib, tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    stand_in(tmp_path / "bin", "docker", "echo No such image >&2; exit 1")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    out = tmp_path / "out.tar"
+    absent = ("docker-daemon:app:1", "containers-storage:app:1", tmp_path / "absent.tar")
+    update = ("update", name(stocked, "v2"), "-o", out, *(item for have in absent for item in ("--have", have)))
+    ended = dib(*update)
+    assert (ended.code, ended.err.count("\n")) == (3, 2), ended.err
+    assert ended.err.startswith("dib: error: docker has no image app:1: No such image\ndib: hint: ")
+    assert not out.exists()
+    ended = dib(*update, "--have", files.archive(1))
+    assert ended.code == 0, ended.err
+    told = [line for line in ended.err.splitlines() if line.startswith("dib: passed over: ")]
+    assert len(told) == len(absent)
+    assert "docker has no image app:1" in told[0]
+    assert "1 bundle;" in ended.err
+    assert out.read_bytes() == files.archive(2).read_bytes()
+    out.unlink()
+    (tmp_path / "half.tar").write_bytes(files.archive(1).read_bytes()[:5000])
+    assert dib(*update, "--have", files.archive(1), "--have", tmp_path / "half.tar").code == 4  # damage is no absence
+    assert not out.exists()
+
+
+def test_a_file_needs_no_engine(stocked, files, dib, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ended = dib("update", name(stocked, "v2"), "--have", files.archive(1), "-o", tmp_path / "out.tar")
+    assert ended.code == 0, ended.err
+    ended = dib("update", name(stocked, "v2"), "--have", files.archive(1))
+    assert (ended.code, "no engine found" in ended.err) == (2, True)
+
+
+@pytest.mark.parametrize("api", [True, False], ids=["api", "no api"])
+def test_which_bundle_is_taken_does_not_depend_on_the_order_of_pushes(files, dib, tmp_path, api):
+    needs.programs("ssh-keygen")
+    bundles = [tmp_path / f"{number}.dib" for number in range(3)]  # of one size, all for one image
+    for bundle in bundles:
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", bundle.with_suffix(".key")], check=True)
+        bundle.write_bytes(files.bundle(1, 2).read_bytes())
+        assert dib("sign", "--key", bundle.with_suffix(".key"), bundle).code == 0
+    assert len({bundle.stat().st_size for bundle in bundles}) == 1
+    taken = set()
+    for pushed in (bundles, bundles[::-1], bundles[1:] + bundles[:1]):
+        with serve() as registry:
+            registry.referrers_api = api
+            put_image(registry, files.archive(2), "v2")
+            for bundle in pushed:  # over the same tag
+                assert dib("push", bundle, name(registry, "1-2")).code == 0
+            registry.asked.clear()
+            ended = dib("update", name(registry, "v2"), "--have", files.archive(1), "-o", tmp_path / "out.tar")
+            assert ended.code == 0, ended.err
+            taken.add(registry.log("GET", "/blobs/")[-1].rpartition("/")[2])
+    assert len(taken) == 1
 
 
 def test_a_plain_pull_where_nothing_leads(stocked, files, dib, tmp_path):
@@ -284,6 +360,7 @@ def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib
     ended = dib(*update, "--have", files.archive(2))
     assert ended.code == 0, ended.err
     assert "is passed over: the bundle is not signed" in ended.err
+    assert "\nsigned by release@example.com (key SHA256:" in ended.err
     assert (tmp_path / "out.tar").read_bytes() == files.archive(4).read_bytes()
     (tmp_path / "out.tar").unlink()
     ended = dib(*update, "--have", files.archive(1))
