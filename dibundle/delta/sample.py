@@ -13,8 +13,10 @@ from dataclasses import replace
 from dibundle.delta import choose, cover, covers, layout, members, relink, relinker, unpack
 
 LEAST = 512 << 10  # bytes of a sample; what has no more is encoded as a whole
-SHARE = 24  # one byte in so many of a large target is looked at ...
+SHARE = 24  # one byte in so many of a large target is looked at,
+LEAST_PATCH = 24 << 10  # but so many that level 1's patch of them should have this size: a small one is heads mostly ...
 WHOLE = 16 << 20  # bytes of an unpacked target that is not sampled: of changelogs and the like the beginning is new
+TRUST = 8  # of so many streams one is compared with what an encoder makes
 SLICES = 96  # ... in so many places, evenly apart
 MARGIN = 2048  # bytes of the source around what the fast search finds for a slice
 
@@ -24,7 +26,7 @@ def size(target: bytes, source: bytes, options: choose.Options, plan: layout.Pla
     if len(target) <= LEAST:
         return len(choose.encode(target, source, options, plan).payload)
     if options.codec == "auto" and options.level >= choose.UNPACK_LEVEL and not options.portable:
-        found = members.find(target, source, least_share=choose.PROGRAM_SHARE if plan else 0)
+        found = members.find(target, source, least_share=choose.PROGRAM_SHARE if plan else 0, trust=TRUST)
         if found:
             if len(found.target) <= WHOLE:
                 return len(choose.encode(target, source, options, plan).payload)
@@ -40,14 +42,17 @@ def size(target: bytes, source: bytes, options: choose.Options, plan: layout.Pla
 
 
 def _scaled(source: bytes, target: bytes, options: choose.Options) -> int:
-    length = max(LEAST, len(target) // SHARE) // SLICES
+    whole = covers.find_fast(source, target)
+    whole_quick = len(cover.encode(source, target, whole, effort=1))
+    length = max(LEAST, len(target) // SHARE, len(target) * LEAST_PATCH // whole_quick) // SLICES
+    if length >= len(target) // SLICES:
+        return _slow_size(target, source, options)
     starts = [(2 * k + 1) * len(target) // (2 * SLICES) - length // 2 for k in range(SLICES)]
     piece = b"".join(target[start : start + length] for start in starts)
-    whole = covers.find_fast(source, target)
     near = _stretches(whole, starts, length, len(source), len(target))
     old = b"".join(source[start:end] for start, end in near)
     quick = len(cover.encode(old, piece, covers.find_fast(old, piece), effort=1))
-    return _slow_size(piece, old, options) * len(cover.encode(source, target, whole, effort=1)) // max(1, quick)
+    return _slow_size(piece, old, options) * whole_quick // max(1, quick)
 
 
 def _slow_size(target: bytes, source: bytes, options: choose.Options) -> int:
