@@ -13,11 +13,11 @@ from dataclasses import replace
 from dibundle.delta import choose, cover, covers, layout, members, relink, relinker, unpack
 
 LEAST = 512 << 10  # bytes of a sample; what has no more is encoded as a whole
-SHARE = 24  # one byte in so many of a large target is looked at,
-LEAST_PATCH = 24 << 10  # but so many that level 1's patch of them should have this size: a small one is heads mostly ...
+SHARE = 24  # one byte in so many of a large target is looked at, and so many that
+LEAST_PATCH = 24 << 10  # level 1 makes a patch of so many bytes of them, as a small one is all heads,
+SLICES = 96  # in so many places, evenly apart
 WHOLE = 16 << 20  # bytes of an unpacked target that is not sampled: of changelogs and the like the beginning is new
 TRUST = 8  # of so many streams one is compared with what an encoder makes
-SLICES = 96  # ... in so many places, evenly apart
 MARGIN = 2048  # bytes of the source around what the fast search finds for a slice
 
 
