@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +15,9 @@ from dibundle.cli.sources import one_stream, open_sources
 from dibundle.errors import UsageError
 from dibundle.registry.reference import Reference
 from dibundle.wrap import keep
+
+if TYPE_CHECKING:
+    from dibundle.registry.client import Repository
 
 
 @click.command("push", short_help="Put a bundle into a registry, where the image that it makes leads to it.")
@@ -29,7 +34,8 @@ def command(bundle: str, name: str, subject: str | None, tmp: str | None, consol
         dib push update.dib docker://registry.example/app:1-2
 
     It refers to the image that it makes, if that is in the same repository: under --subject, else under the tag that
-    the image had when the bundle was made. Whoever has the image's name then finds the bundle ("dib update").
+    the image had when the bundle was made. Whoever has the image's name then finds the bundle ("dib update"). The TAG of
+    an image is refused: engines could no longer pull that image.
     """
     from dibundle.registry import artifacts
 
@@ -38,6 +44,7 @@ def command(bundle: str, name: str, subject: str | None, tmp: str | None, consol
     with ExitStack() as stack:
         kept = keep(one_stream(open_sources([bundle], stack, tmp=tmp)), stack, tmp)
         repository = registries.repository(reference, stack, write=True)
+        _refuse_image(bundle, reference, repository)
         about = kept.manifest.about
         targets = [image for images in about.targets for image in images] if about else []
         bases = about.bases if about else ()
@@ -86,3 +93,16 @@ def command(bundle: str, name: str, subject: str | None, tmp: str | None, consol
     )
     what = f"{terminal.human(kept.content.size)} sent" if sent else "was there already"
     console.say(f"{where}: {what}" + (f", refers to {refers}" if refers else ""))
+
+
+def _refuse_image(bundle: str, reference: Reference, repository: Repository) -> None:
+    """Refuse to take the tag of what is no bundle: an image under it would be lost to those who pull it."""
+    from dibundle.registry import artifacts
+
+    found = repository.find(reference.tag) if reference.tag else None
+    if found and not artifacts.bundle_of(repository, found):
+        free = reference.with_tag(f"delta-{reference.tag}"[:128])
+        raise UsageError(
+            f"{reference} is an image: a bundle is not put in its place",
+            hint=f"give the bundle another tag: dib push {shlex.quote(bundle)} {free}",
+        )

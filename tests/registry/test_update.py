@@ -164,6 +164,25 @@ def test_a_plain_pull_where_nothing_leads(stocked, files, dib, tmp_path):
         succeed("create", files.archive(1), tmp_path / "out.tar", tmp_path / "whole.dib")  # an archive as any other
 
 
+@pytest.mark.parametrize("index", [False, True], ids=["image", "index"])
+def test_a_bundle_takes_no_tag_of_an_image(registry, files, dib, index):
+    entry = put_image(registry, files.archive(2), "v2")
+    if index:
+        kind = "application/vnd.oci.image.index.v1+json"
+        described = {"mediaType": registry.manifests[REPOSITORY, entry][0], "digest": entry, "size": 1}
+        registry.manifests[REPOSITORY, "v2"] = (kind, json.dumps({"manifests": [described]}).encode())
+    before = dict(registry.manifests)
+    ended = dib("push", files.bundle(1, 2), name(registry, "v2"))
+    assert ended.code == 2
+    assert "is an image: a bundle is not put in its place" in ended.err
+    assert registry.manifests == before
+    assert not registry.log("POST", "/uploads/")  # nothing was sent either
+    hint = ended.err.splitlines()[1].partition("dib push ")[2]
+    assert dib("push", *hint.split()).code == 0
+    assert hint.endswith(":delta-v2")
+    assert dib("push", files.bundle(2, 3), name(registry, "delta-v2")).code == 0  # a bundle's tag may be taken
+
+
 def test_dry_run_says_it_and_fetches_no_blob_but_the_config(stocked, files, dib):
     ended = dib("update", name(stocked, "v4"), "--have", files.archive(1), "--dry-run")
     assert ended.code == 0
