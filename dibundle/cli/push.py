@@ -34,8 +34,8 @@ def command(bundle: str, name: str, subject: str | None, tmp: str | None, consol
         dib push update.dib docker://registry.example/app:1-2
 
     It refers to the image that it makes, if that is in the same repository: under --subject, else under the tag that
-    the image had when the bundle was made. Whoever has the image's name then finds the bundle ("dib update"). The TAG of
-    an image is refused: engines could no longer pull that image.
+    the image had when the bundle was made. Whoever has the image's name then finds the bundle ("dib update"). The TAG
+    of an image is refused: engines could no longer pull that image.
     """
     from dibundle.registry import artifacts
 
