@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -34,12 +34,14 @@ class ApplyOptions:
 
     ``expect``: digests, if any, of which the target must have one, or all of its images their IDs.
     ``target``: a name of an image, an image ID or an archive's digest, which chooses one of several targets.
+    ``kept``: how many bytes of temporary files the sinks write, which need room too.
     """
 
     max_size: int = MAX_TARGET
     whole: bool = False
     expect: frozenset[bytes] = frozenset()
     target: str | None = None
+    kept: int = 0
     tmp: str | None = None
 
 
@@ -91,11 +93,12 @@ def apply_steps(
     with ExitStack() as stack:
         base = find_base(manifest, bases, options, sinks.keys())
         stack.callback(base.close)
+        check_room(options.tmp, temporary_space(manifest, base, options))
         needs = {number: objects_used(manifest, number) for number in base.order}
         progress.phase("applying", sum(manifest.targets[number].size for number in base.order))
         for number in base.order:
             later = _later(needs, number)
-            spool = stack.enter_context(_spool(manifest, number, options)) if base.missing(later) else None
+            spool = stack.enter_context(closing(Spool(options.tmp))) if base.missing(later) else None
             sink = _tee(sinks.get(number), spool)
             yield from _make_target(bundle, number, base, needs[number], sink, options, progress)
             if spool:
@@ -113,17 +116,13 @@ def temporary_space(manifest: Manifest, base: FoundBase, options: ApplyOptions) 
         base.spool_size(set().union(*needs.values()))
         + sum(manifest.targets[number].size for number in kept)
         + max(judged, default=0)
+        + options.kept
     )
 
 
 def _later(needs: Mapping[int, set[int]], number: int) -> set[int]:
     """Return the objects that the targets after ``number`` build on."""
     return set().union(*(needed for other, needed in needs.items() if other > number))
-
-
-def _spool(manifest: Manifest, number: int, options: ApplyOptions) -> AbstractContextManager[Spool]:
-    check_room(options.tmp, manifest.targets[number].size)
-    return closing(Spool(options.tmp))
 
 
 def _tee(sink: Sink | None, spool: Spool | None) -> Sink:
@@ -195,13 +194,18 @@ def _tell_tight_room(size: int, options: ApplyOptions, progress: Progress) -> No
         )
 
 
-def choose_target(manifest: Manifest, options: ApplyOptions) -> int:
-    """Return the number of the target to write: the only one, or the one that ``options.target`` names."""
+def choose_target(
+    manifest: Manifest, options: ApplyOptions, *, hint: str = "choose one of them with --target NAME"
+) -> int:
+    """Return the number of the target to write: the only one, or the one that ``options.target`` names.
+
+    ``hint``: what to do where that is missing.
+    """
     if options.target is None:
         if len(manifest.targets) > 1:
             raise UsageError(
                 f"this bundle makes {len(manifest.targets)} archives: {', '.join(_target_names(manifest))}",
-                hint="choose one with --target NAME, or write all of them with -o FOLDER/",
+                hint=hint,
             )
         number = 0
     else:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 
 from dibundle.applying import ApplyOptions, apply_several, base_names, find_base, target_name
 from dibundle.archive.opener import Archive, from_fd
-from dibundle.archive.readat import Spool, check_room
+from dibundle.archive.readat import Spool
 from dibundle.bundle.manifest import Manifest
 from dibundle.bundle.reader import BundleReader
 from dibundle.errors import BaseMismatchError, UsageError
@@ -67,7 +68,7 @@ def make_all(
 ) -> list[Archive]:
     """Apply a bundle into temporary files, one for each target."""
     manifest = bundle.manifest
-    check_room(options.tmp, sum(target.size for target in manifest.targets))
+    options = replace(options, kept=sum(target.size for target in manifest.targets))
     spools = [stack.enter_context(closing(Spool(options.tmp))) for _ in manifest.targets]
     apply_several(archives, bundle, {number: spools[number].write for number in _all(manifest)}, options, progress)
     return [

@@ -7,11 +7,12 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
 from dibundle.applying import ApplyOptions, apply, base_names, choose_target
 from dibundle.archive.opener import Archive, from_fd
-from dibundle.archive.readat import Spool, check_room
+from dibundle.archive.readat import Spool
 from dibundle.bundle.manifest import Manifest, Target
 from dibundle.bundle.reader import BundleReader
 from dibundle.destination import Destination
@@ -115,7 +116,7 @@ def _rebuilt(
     progress = progress or Silent()
     number = choose_target(bundle.manifest, options)
     holes = _of_the_base(bundle.manifest, bundle.manifest.targets[number]) if thin else []
-    check_room(options.tmp, kept_size(bundle.manifest, number, thin=thin))
+    options = replace(options, kept=kept_size(bundle.manifest, number, thin=thin))
     spool = stack.enter_context(closing(Spool(options.tmp)))
     kept = _Kept(spool, [(start, end) for start, end, _ in holes])
     apply(bases, bundle, kept.write, options, progress)

@@ -14,7 +14,7 @@ from typing import Final
 
 from dibundle import digest
 from dibundle.archive.opener import Archive, from_fd
-from dibundle.archive.readat import Spool, check_room, copy_chunks
+from dibundle.archive.readat import Spool, copy_chunks
 from dibundle.bundle.manifest import Manifest, Target
 from dibundle.bundle.output import Piece, Sink
 from dibundle.errors import ArchiveError, SignatureError, UsageError
@@ -62,7 +62,6 @@ class Judged:
         self._target = target
         self._sink = sink
         self._tmp = tmp
-        check_room(tmp, target.size)
         self._spool = Spool(tmp)
 
     def write(self, piece: Piece) -> None:

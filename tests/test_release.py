@@ -129,6 +129,20 @@ def test_a_target_needs_the_bases_it_takes_from_alone(tmp_path: Path):
     succeed("apply", "--check", tmp_path / "two1.tar", tmp_path / "out.dib", "--target", "two:2")
     ended = dib("apply", tmp_path / "two1.tar", tmp_path / "out.dib", "--target", "one:2")
     assert (ended.code, ended.out) == (6, b"")
+    check = ("apply", "--check", tmp_path / "out.dib")
+    both = (tmp_path / "one1.tar", tmp_path / "two1.tar")
+    assert succeed(*check, both[1], "--target", "two:2").out.startswith(b"ok: two:1 is here; applying makes two:2")
+    lines = succeed(*check, *both).out.decode().splitlines()
+    assert [line.partition(",")[0] for line in lines] == ["ok: one:1", "ok: one:1"]
+    assert all("one:1, two:1 are here" in line for line in lines)
+    told = json.loads(succeed(*check, *both, "--json").out)
+    assert [target["images"][0]["names"] for target in told["targets"]] == [["one:2"], ["two:2"]]
+    ended = dib(*check, both[1])
+    assert ended.code == 6
+    assert [line[:4] for line in ended.out.decode().splitlines()] == ["no: ", "ok: "]
+    assert "two1.tar does not hold what this bundle builds on" in ended.err
+    ended = dib("load", *both, tmp_path / "out.dib")
+    assert (ended.code, "--target NAME" in ended.err, "-o" in ended.err) == (2, True, False)
 
 
 def test_what_targets_share_is_there_once(tmp_path: Path):

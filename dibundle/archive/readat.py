@@ -6,12 +6,17 @@ import errno
 import os
 import shutil
 import tempfile
+import threading
+import weakref
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from dibundle.errors import FileError
+
+_LOCK: Final = threading.Lock()
+_OPEN: Final[weakref.WeakSet[Spool]] = weakref.WeakSet()  # so that the room for one more is told with theirs
 
 
 class ReadAt(Protocol):
@@ -175,11 +180,18 @@ class Spool:
             raise _spool_error(self._directory, error) from error
         self._fd = fd
         self._open = True
+        self._written = 0
+        with _LOCK:
+            _OPEN.add(self)
 
     @property
     def size(self) -> int:
-        """Number of bytes written so far."""
+        """Number of bytes so far."""
         return self._size
+
+    def taken_in(self, directory: str) -> int:
+        """Return how many bytes it takes there: what was written, without what was skipped."""
+        return self._written if self._open and self._directory == directory else 0
 
     def fileno(self) -> int:
         """Return the descriptor of the file."""
@@ -198,6 +210,7 @@ class Spool:
             while rest:
                 written = os.write(self._fd, rest)
                 self._size += written
+                self._written += written
                 rest = rest[written:]
         except OSError as error:
             raise _spool_error(self._directory, error) from error
@@ -227,6 +240,8 @@ class Spool:
         if self._open:
             self._open = False
             os.close(self._fd)
+            with _LOCK:
+                _OPEN.discard(self)
 
 
 def copy_chunks(source: ReadAt, offset: int, length: int, chunk: int = 1 << 20) -> Iterator[bytes]:
@@ -252,12 +267,23 @@ def room(directory: str | None) -> tuple[str, int]:
         raise _spool_error(place, error) from error
 
 
+def taken(directory: str | None) -> int:
+    """Return how many bytes the spools in ``directory`` (None: the default) take, those of this process."""
+    place = directory or default_spool_dir()
+    with _LOCK:
+        return sum(spool.taken_in(place) for spool in _OPEN)
+
+
 def check_room(directory: str | None, size: int) -> None:
-    """Raise ``FileError`` where a spool of ``size`` bytes in ``directory`` (None: the default) has no room."""
+    """Raise ``FileError`` where ``size`` bytes more of spools in ``directory`` (None: the default) have no room.
+
+    It tells the whole: what the spools there take already counts to what is needed, and to the room for it.
+    """
     place, free = room(directory)
     if size > free:
+        there = taken(directory)
         raise FileError(
-            f"temporary files need {size:,} bytes in {place}, which has {free:,} free",
+            f"temporary files need {there + size:,} bytes in {place}, which has room for {there + free:,}",
             hint="use --tmp DIR to name a directory with more room",
         )
 

@@ -9,26 +9,24 @@ from pathlib import Path
 
 import click
 
-from dibundle import digest
-from dibundle.applying import ApplyOptions, apply, base_names, choose_target, find_base, temporary_space
+from dibundle.applying import ApplyOptions, apply, choose_target
 from dibundle.archive.opener import Archive
-from dibundle.archive.readat import check_room
 from dibundle.bundle.reader import BundleReader
 from dibundle.chain import follow
 from dibundle.cli import documents, registries, terminal
+from dibundle.cli.checking import check_targets, tell_checked
 from dibundle.cli.completion import words
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.dockerfiles import options as dockerfile_options
 from dibundle.cli.dockerfiles import write
-from dibundle.cli.sources import Sources, all_bundles, one_bundle, open_sources
+from dibundle.cli.sources import all_bundles, one_bundle, open_sources
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
 from dibundle.convert import apply_as, apply_to_folder, kept_size
 from dibundle.destination import Destination
 from dibundle.dockerfile import Build, applying
 from dibundle.errors import UsageError
-from dibundle.expect import refuse_claims
 from dibundle.image.forms import Form
 from dibundle.release import apply_into
 
@@ -110,7 +108,9 @@ def command(
             console.keep_stdout(destination)
         if check:
             options = replace(options, expect=trust.expect, target=target)
-            _check(opened, one_bundle(opened, trust.check), options, console, form=form, thin=thin)
+            bundle = one_bundle(opened, trust.check)
+            found = check_targets(opened, bundle, options, destination, form=form, thin=thin)
+            tell_checked(found, bundle, trust.signed_by([bundle]), console)
             return
         bundles = all_bundles(opened, trust.check)
         archives, bundle = follow(opened.archives, bundles, options, stack, progress)
@@ -126,7 +126,9 @@ def command(
             _tell(console, bundle, options, [(folder, None)], trust.signed_by(bundles))
             return
         if form is None:
-            destination.check_room(bundle.manifest.targets[choose_target(bundle.manifest, options)].size)
+            hint = "choose one of them with --target NAME, or write all with -o FOLDER/"
+            number = choose_target(bundle.manifest, options, hint=hint)
+            destination.check_room(kept_size(bundle.manifest, number, thin=thin))
         with destination:
             if form or thin:
                 apply_as(archives, bundle, _form(form), destination.write, options, progress, thin=thin)
@@ -178,42 +180,3 @@ def _form(name: str | None) -> Form:
     if name == "oci-archive":
         return "oci-archive"
     raise UsageError(f"no form {name}", hint="there are docker-archive, oci-archive and oci:FOLDER")
-
-
-def _check(
-    opened: Sources, bundle: BundleReader, options: ApplyOptions, console: Console, *, form: str | None, thin: bool
-) -> None:
-    """Say whether the base serves the bundle; :class:`BaseMismatchError` says what is missing.
-
-    :class:`FileError` where temporary files have too little room.
-    """
-    target = choose_target(bundle.manifest, options)
-    if options.expect:
-        refuse_claims(options.expect, bundle.manifest, target)
-    with ExitStack() as stack:
-        base = find_base(bundle.manifest, opened.archives, options, [target], believe=True)
-        stack.callback(base.close)
-        need = temporary_space(bundle.manifest, base, options)
-    if form or thin:
-        need += kept_size(bundle.manifest, target, thin=thin)
-    check_room(options.tmp, need)
-    about = bundle.manifest.about
-    made = ", ".join(_name(image.names, image.id) for image in about.targets[target]) if about else "an image"
-    needs = (", ".join(base_names(bundle.manifest)) or "the base") + " is here"
-    needs = needs if bundle.manifest.objects else "no base is needed"
-    line = (
-        f"ok: {terminal.escape(needs)}; applying makes {terminal.escape(made)},"
-        f" {terminal.human(bundle.manifest.targets[target].size)}"
-        + (f", with {terminal.human(need)} of temporary space" if need else "")
-    )
-    document = {
-        "ok": True,
-        "needs": documents.images(about.bases if about else ()),
-        "target": documents.target(bundle.manifest, target),
-        "temporary_space": need,
-    }
-    console.answer("dib.check/1", document, line)
-
-
-def _name(names: tuple[str, ...], image_id: bytes) -> str:
-    return names[0] if names else digest.text(image_id)

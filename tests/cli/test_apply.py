@@ -36,7 +36,7 @@ def test_no_encoder_is_imported(pair: Pair) -> None:
 WITH_ROOM = """
 import shutil, sys
 free = int(sys.argv.pop(1))
-shutil.disk_usage = lambda path: shutil._ntuple_diskusage(1 << 40, 0, free)
+shutil.disk_usage = lambda path: shutil._ntuple_diskusage(1 << 40, 0, free - written)
 from dibundle.archive.readat import Spool
 write, written = Spool.write, 0
 def counted(spool, data):
@@ -87,3 +87,34 @@ def test_temporary_files_are_told_of_where_they_take_most_of_a_disk(pair: Pair, 
         code, text, _ = with_room(free, *arguments)
         assert (code, "--tmp DIR puts them elsewhere" in text) == (0, told), text
     assert with_room(need, *arguments, "-q")[:2] == (0, "")
+
+
+@pytest.mark.parametrize("options", [(), ("--thin",), ("--as", "oci-archive")], ids=" ".join)
+def test_what_an_engine_saved_counts_as_temporary_space(
+    options: tuple[str, ...], pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = tmp_path / "docker"
+    saved = f"[ $1 = save ] && exec cat {pair.base}; echo 1000"
+    engine.write_text(f"#!/bin/sh\n{saved}\n")
+    engine.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    arguments = ("apply", "docker-daemon:app:1", pair.bundle, *options)
+    need = json.loads(succeed(*arguments, "--check", "--json").out)["temporary_space"]
+    assert with_room(1 << 40, *arguments)[2] == need > 0
+    assert with_room(need, *arguments)[0] == with_room(need, *arguments, "--check")[0] == 0
+    if options:  # without, there is nothing but what is saved
+        for more in ((), ("--check",)):
+            code, told, _ = with_room(need - 1, *arguments, *more)
+            assert code == 3
+            assert f"temporary files need {need:,} bytes" in told
+            assert f"has room for {need - 1:,}" in told
+
+
+def test_check_compares_the_disk_of_the_output_too(pair: Pair, tmp_path: Path) -> None:
+    out, size = tmp_path / "out.tar", pair.target.stat().st_size
+    arguments = ("apply", "--check", pair.base, pair.bundle, "-o", out)
+    assert with_room(size, *arguments)[0] == 0
+    code, told, _ = with_room(size - 1, *arguments)
+    assert code == 3
+    assert f"it takes {size:,} bytes, and that disk has {size - 1:,} free" in told
+    assert not out.exists()
