@@ -19,7 +19,7 @@ from dibundle.native.library import LIBRARY
 
 State = Literal["ok", "missing", "broken"]
 _TIMEOUT = 5  # seconds that an engine may take to answer
-_REINSTALL = f"{sys.executable} -m pip install --force-reinstall dibundle"
+_REINSTALL = f"in a checkout of dib: {sys.executable} -m pip install --force-reinstall ."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ def checks(tmp: str | None = None) -> Iterator[Check]:
     yield _library()
     yield _encoders()
     yield _room(tmp)
-    yield _module("urllib3", "urllib3", "docker:// names, push, pull and update do not work", "'dibundle[registry]'")
+    yield _module("urllib3", "urllib3", "docker:// names, push, pull and update do not work")
     yield _tool("ssh-keygen", "dib sign and --allowed-signers do not work", "apt-get install openssh-client")
     for client, command in (
         ("docker", ("docker", "version", "--format", "{{.Server.Version}}")),
@@ -53,7 +53,7 @@ def checks(tmp: str | None = None) -> Iterator[Check]:
         yield _engine(client, command)
 
 
-def _module(name: str, package: str, means: str, install: str | None = None, *, vital: bool = False) -> Check:
+def _module(name: str, package: str, means: str, *, vital: bool = False) -> Check:
     try:
         importlib.import_module(name)
         return Check(name=name, state="ok", found=version(package) or "?", vital=vital)
@@ -61,7 +61,7 @@ def _module(name: str, package: str, means: str, install: str | None = None, *, 
         return Check(name=name, state="ok", found="of an unknown version", vital=vital)
     except ImportError as error:
         state: State = "missing" if isinstance(error, ModuleNotFoundError) and error.name == name else "broken"
-        hint = f"{sys.executable} -m pip install {install or package}"
+        hint = f"{sys.executable} -m pip install {package}"
         return Check(name=name, state=state, found=str(error), means=means, hint=hint, vital=vital)
 
 

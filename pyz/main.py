@@ -32,7 +32,7 @@ def main():
             known = "CPython 3.%d to 3.%d for Linux on x86-64 and aarch64" % (OLDEST[1], NEWEST[1])
             fail(
                 "dib.pyz is for %s, this is %s" % (known, build),
-                "pip install dibundle, where that works; else " + DECODER,
+                "pip install . in a checkout of dib, where that works; else " + DECODER,
             )
         platform = build.split("-", 2)[2]
         wanted = {}

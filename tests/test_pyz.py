@@ -91,7 +91,7 @@ def test_what_needs_hdiffpatch_says_so(pyz: Path, pair: Path, tmp_path: Path):
     done = run(pyz, tmp_path, *arguments, "-6")
     assert (done.returncode, done.stdout) == (3, b"")
     assert b"need hdiffpatch" in done.stderr
-    assert b"pip install dibundle" in done.stderr
+    assert b"pip install hdiffpatch" in done.stderr
     assert not (tmp_path / "out.dib").exists()
     done = run(pyz, tmp_path, *arguments)
     assert (done.returncode, done.stdout) == (0, b"")

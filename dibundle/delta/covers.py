@@ -6,6 +6,7 @@ at the head of its own uncompressed patch ("HDIFF13"); nothing else of that patc
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -99,7 +100,7 @@ def find(source: bytes, target: bytes, *, all_of_it: bool = False) -> Covers:
     except ImportError as error:
         raise FileError(
             "levels above 3 need hdiffpatch, which is not installed",
-            hint="take level 3 or less, or install dib whole: pip install dibundle",
+            hint=f"take level 3 or less (-3), or: {sys.executable} -m pip install hdiffpatch",
         ) from error
     if all_of_it:
         return _search(hdiffpatch.diff, source, target)

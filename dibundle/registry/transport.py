@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ try:
     import urllib3
 except ModuleNotFoundError as missing:  # an optional extra: most people move bundles as files
     raise RegistryError(
-        "registries need urllib3, which is not installed", hint="pip install 'dibundle[registry]'"
+        "registries need urllib3, which is not installed", hint=f"{sys.executable} -m pip install urllib3"
     ) from missing
 
 ConnectionFailure = urllib3.exceptions.HTTPError

@@ -220,7 +220,7 @@ def test_without_hdiffpatch_a_lower_level_is_taken_and_said(pair, tmp_path):
     assert out.read_bytes() == (tmp_path / "3.dib").read_bytes()
     assert without("create", "-q", pair.base, pair.target, out).stderr == b""
     out.unlink()
-    refused(3, "need hdiffpatch", "pip install dibundle", run=without("create", "-6", pair.base, pair.target, out))
+    refused(3, "need hdiffpatch", "pip install hdiffpatch", run=without("create", "-6", pair.base, pair.target, out))
     assert list(tmp_path.iterdir()) == [tmp_path / "3.dib"]
     assert b"takes level 3 instead of 6" in without("doctor").stdout
 
@@ -294,7 +294,9 @@ def test_words_are_kept_as_typed(pair):
     assert "Foo.DIB" in dib("inspect", pair.bundle, "Foo.DIB").stderr.decode()
 
 
-@pytest.mark.parametrize(("module", "hint"), [("_lzma", "take a Python that has it"), ("msgpack", "pip install")])
+@pytest.mark.parametrize(
+    ("module", "hint"), [("_lzma", "take a Python that has it"), ("msgpack", "pip install --force-reinstall msgpack")]
+)
 def test_a_module_that_is_not_there_is_named(pair, module, hint):
     """As in Pythons that were built without some libraries."""
     code = f"import sys; sys.modules[{module!r}] = None; from dibundle.cli.main import run; run()"
