@@ -125,7 +125,7 @@ def _rebuilt(
     parts = forms.layout(images, frozenset(start for start, _, _ in holes), names)
     if holes:
         told = ", ".join(base_names(bundle.manifest)) or "the base"
-        progress.note(f"without {len(holes)} layers of {told}, which must be loaded already")
+        progress.note(f"without {len(holes)} layer{'s' * (len(holes) > 1)} of {told}, which must be loaded already")
     return parts, [digest for _, _, digest in holes]
 
 

@@ -32,6 +32,7 @@ class LoadError(DibError):
 
 TRANSPORTS: Final = {"docker": "docker-daemon:", "podman": "containers-storage:"}
 """How names of images in an engine's store begin."""
+_PATIENCE: Final = 10  # seconds that an engine may take to say whether it works
 
 
 def default_engine(sources: Sequence[str] = (), *, needed: bool = True) -> str:
@@ -54,9 +55,11 @@ def default_engine(sources: Sequence[str] = (), *, needed: bool = True) -> str:
 def told_with(engine: str, hint: str) -> str:
     """Return a hint, which tells docker's commands, with those of the engine that is in use."""
     if engine == "ctr":
-        return hint.replace("docker save -o", "ctr images export")
+        hint = re.sub(r"give docker-daemon:(\S+)", r"save it first: docker save -o image.tar \1", hint)
+        return hint.replace("docker save -o", "ctr images export").replace("docker load -i", "ctr images import")
     if engine == "podman" and "podman" not in hint:
-        return re.sub(r"\bdocker (save|export|inspect|login)\b", r"podman \1", hint)
+        hint = hint.replace(TRANSPORTS["docker"], TRANSPORTS["podman"])
+        return re.sub(r"\bdocker (save|load|export|inspect|login|push)\b", r"podman \1", hint)
     return hint
 
 
@@ -85,6 +88,21 @@ def _layers(engine: str, name: str) -> list[str]:
         return [str(item).removeprefix("sha256:") for item in layers or ()]
     except (ValueError, LookupError, TypeError):
         return []
+
+
+def _is_podman_alone() -> bool:
+    """Whether podman works and docker has a client here, but no daemon that answers it."""
+    for command, wanted in ((("docker", "info"), False), (("podman", "info"), True)):
+        try:
+            told = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE, check=False
+            )
+            answers = not told.returncode
+        except (OSError, subprocess.TimeoutExpired):
+            answers = False
+        if answers is not wanted:
+            return False
+    return True
 
 
 class Loader:
@@ -167,6 +185,7 @@ class Loader:
         raise LoadError(
             f"{self._engine} load failed: {text[-1] if text else 'no message'}",
             exit_code=code if 0 < code < 126 else 3,
+            hint="podman works here: --engine podman" if self._engine == "docker" and _is_podman_alone() else None,
         )
 
     def __exit__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -108,11 +109,11 @@ def command(
             console.keep_stdout(destination)
         if check:
             options = replace(options, expect=trust.expect, target=target)
-            bundle = one_bundle(opened, trust.check)
+            bundle = one_bundle(opened, trust.check, hint=_without(sources))
             found = check_targets(opened, bundle, options, destination, form=form, thin=thin)
             tell_checked(found, bundle, trust.signed_by([bundle]), console)
             return
-        bundles = all_bundles(opened, trust.check)
+        bundles = all_bundles(opened, trust.check, hint=_without(sources))
         archives, bundle = follow(opened.archives, bundles, options, stack, progress)
         # both concern the last one; those before only lead to it
         options = replace(options, expect=trust.expect, target=target)
@@ -135,6 +136,15 @@ def command(
             else:
                 apply(archives, bundle, destination.write, options, progress)
         _tell(console, bundle, options, [(destination.name, destination.written)], trust.signed_by(bundles))
+
+
+def _without(sources: Sequence[str]) -> str:
+    """Return what to do where no source is a bundle: an image in a registry may have one that leads to it."""
+    wanted = next(filter(registries.is_reference, reversed(sources)), None)
+    if wanted is None:
+        return "give the .dib file too"
+    haves = [word for source in sources if source != wanted for word in ("--have", source)]
+    return f"to get an image: {shlex.join(['dib', 'update', wanted, *haves])}"
 
 
 def _tell(

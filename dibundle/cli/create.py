@@ -202,7 +202,7 @@ def _arguments(
             hint = f"name the bundle to write: dib create {shlex.join(archives)} update.dib"
         if alone and len(names) > 1:
             hint = "several targets need -o: dib create --base OLD.tar NEW1.tar NEW2.tar -o OUT.dib"
-        raise UsageError(f"{len(archives)} arguments, wanted {shape}", hint=hint)
+        raise UsageError(f"{terminal.count(len(archives), 'argument')}, wanted {shape}", hint=hint)
     return ([*more_bases], names, output) if alone else ([names[0]], names[1:], output)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -60,7 +61,7 @@ def command(
     """
     with ExitStack() as stack:
         opened = open_sources([bundle, *bases], stack, tmp=tmp)
-        reader = one_bundle(opened)
+        reader = one_bundle(opened, hint=f"of an archive: dib diff {shlex.quote(bundle)} NEW.tar")
         several = len(reader.manifest.targets) > 1
         if several and show and target is None:
             choose_target(reader.manifest, ApplyOptions())  # says which there are

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import click
 
@@ -17,6 +20,14 @@ from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
 from dibundle.convert import apply_as
 from dibundle.engine import ENGINES, Loader, default_engine, require_layers
+
+
+def _without(sources: Sequence[str]) -> str:
+    """Return what to do where no source is a bundle: one archive alone needs none."""
+    (first, *others) = sources
+    if others or not Path(first).is_file():
+        return "give the .dib file too"
+    return f"an archive is loaded by the engine itself: docker load -i {shlex.quote(first)}"
 
 
 @click.command("load", short_help="Apply a bundle straight into an engine and check that the image is there.")
@@ -56,7 +67,7 @@ def command(
     with ExitStack() as stack:
         opened = open_sources(sources, stack, tmp=tmp, platform=platform)
         options = ApplyOptions(tmp=tmp)
-        bundles = all_bundles(opened, trust.check)
+        bundles = all_bundles(opened, trust.check, hint=_without(sources))
         archives, bundle = follow(opened.archives, bundles, options, stack, progress)
         # both concern the last one; those before only lead to it
         options = replace(options, expect=trust.expect, target=target)

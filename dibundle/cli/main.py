@@ -176,6 +176,8 @@ def _meant(text: str, command: str) -> str | None:
 
     if command in ("dib apply", "dib load") and re.match("no such option '?--base", text, re.IGNORECASE):
         return f"{command} OLD.tar UPDATE.dib"
+    if command == "dib load" and re.match("no such option '?--check", text, re.IGNORECASE):
+        return "dib apply --check OLD.tar UPDATE.dib"
     if command == "dib verify" and "unexpected extra argument" in text:
         return "dib verify BUNDLE --base OLD.tar"
     found = re.match("No such command '([^']*)'", text)
@@ -219,7 +221,10 @@ class _Failure:
         return self.tell("InternalError", 1, text, "run it again with DIB_DEBUG=1 and report the output")
 
     def _lacking(self, module: str) -> int:
-        hint = f"{sys.executable} -m pip install --force-reinstall dibundle"
+        package = module.partition(".")[0]
+        hint = f"{sys.executable} -m pip install --force-reinstall {package}"
+        if package == "dibundle":
+            hint = f"in a checkout of dib: {sys.executable} -m pip install --force-reinstall ."
         if module.lstrip("_") in sys.stdlib_module_names:  # Pythons are built without some of them
             hint = f"take a Python that has it: python3 -c 'import {module}'"
         return self.tell("FileError", 3, f"{sys.executable} lacks the module {module}", hint)

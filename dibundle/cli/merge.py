@@ -45,7 +45,7 @@ def command(sources: tuple[str, ...], output: str, level: int | None, tmp: str |
         opened.refuse_overwriting(destination)
         if len(opened.bundles) < 2:
             raise UsageError(
-                f"{len(opened.bundles)} bundles given, merging takes two or more",
+                f"{terminal.count(len(opened.bundles), 'bundle')} given, merging takes two or more",
                 hint="dib merge V1.tar V1-V2.dib V2-V3.dib -o V1-V3.dib",
             )
         archives, last = follow(opened.archives, all_bundles(opened), options, stack, progress)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from dibundle.cli import registries
@@ -25,4 +27,5 @@ def command(name: str, output: str, tmp: str | None, console: Console) -> None:
     """
     if not registries.is_reference(name):
         raise UsageError(f"{name} is no name in a registry", hint="for example docker://registry.example/app:1-2")
-    write_bundle(name, output, tmp, console, "dib.pull/1")
+    hint = f"to get an image: dib update {shlex.quote(name)} -o new.tar"
+    write_bundle(name, output, tmp, console, "dib.pull/1", hint=hint)

@@ -13,7 +13,7 @@ from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import one_stream, open_sources
 from dibundle.errors import UsageError
-from dibundle.registry.reference import Reference
+from dibundle.registry.reference import SCHEME, Reference
 from dibundle.wrap import keep
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def command(bundle: str, name: str, subject: str | None, tmp: str | None, consol
     reference = registries.parse_target(name)
     progress = console.progress
     with ExitStack() as stack:
-        kept = keep(one_stream(open_sources([bundle], stack, tmp=tmp)), stack, tmp)
+        hint = f"an image is pushed by its engine: docker push {name.removeprefix(SCHEME)}"
+        kept = keep(one_stream(open_sources([bundle], stack, tmp=tmp), hint=hint), stack, tmp)
         repository = registries.repository(reference, stack, write=True)
         _refuse_image(bundle, reference, repository)
         about = kept.manifest.about

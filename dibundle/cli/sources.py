@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import stat
 from collections.abc import Callable, Collection, Sequence
@@ -24,6 +25,8 @@ from dibundle.image.reader import read_images
 from dibundle.progress import Progress
 from dibundle.wrap import find
 
+_IMAGE = re.compile(r"(?:(?:docker|podman):(?://)?)?([^/\s]+|[^\s]+[:@][^/\s]+)")  # app, app:1, HOST/team/app:1
+_NO_BUNDLE = "give the .dib file too"
 TrustCheck = Callable[[bytes, bytes], None]
 
 
@@ -218,29 +221,29 @@ def open_present(
     return found
 
 
-def one_bundle(sources: Sources, trust: TrustCheck | None = None) -> BundleReader:
-    """Return the one bundle among ``sources``, its head read and checked."""
+def one_bundle(sources: Sources, trust: TrustCheck | None = None, *, hint: str = _NO_BUNDLE) -> BundleReader:
+    """Return the one bundle among ``sources``, its head read and checked; ``hint`` is for those who give none."""
     if len(sources.bundles) > 1:
         raise UsageError(f"{len(sources.bundles)} bundles given, one is wanted here")
-    return all_bundles(sources, trust)[0]
+    return all_bundles(sources, trust, hint=hint)[0]
 
 
-def one_stream(sources: Sources) -> Readable:
-    """Return the one bundle among ``sources`` as a stream, nothing of it read or checked."""
+def one_stream(sources: Sources, *, hint: str | None = None) -> Readable:
+    """Return the one bundle among ``sources`` as a stream, nothing of it read or checked; else as above."""
     if len(sources.bundles) != 1:
         what = f"{len(sources.bundles)} bundles" if sources.bundles else "no bundle"
-        raise UsageError(f"{what} found, one is wanted here")
+        raise UsageError(f"{what} found, one is wanted here", hint=None if sources.bundles else hint)
     return sources.bundles[0][1]
 
 
-def all_bundles(sources: Sources, trust: TrustCheck | None = None) -> list[BundleReader]:
+def all_bundles(sources: Sources, trust: TrustCheck | None = None, *, hint: str = _NO_BUNDLE) -> list[BundleReader]:
     """Return the bundles among ``sources``, at least one, their heads read and checked.
 
-    ``trust`` gets each one's header and signature before anything else of it is looked at.
+    ``trust`` gets each one's header and signature before anything else of it is looked at; ``hint`` is for none.
     """
     if not sources.bundles:
         given = ", ".join(archive.name for archive in sources.archives) or "nothing"
-        raise UsageError(f"no bundle among the arguments ({given})", hint="give the .dib file too")
+        raise UsageError(f"no bundle among the arguments ({given})", hint=hint)
     found = [_bundle(name, stream, sources.sizes.get(name), trust) for name, stream in sources.bundles]
     manifests = [bundle.manifest for bundle in found]
     sizes = {item.size for manifest in manifests for item in manifest.objects}
@@ -287,8 +290,9 @@ def _remedy(name: str, error: Exception) -> str | None:
         near = [first] if first in there else get_close_matches(base.lower(), there, 1, 0.8)
         if near:
             return f"there is {os.path.join(folder, there[near[0]])}"  # noqa: PTH118
-    if os.sep not in name and not name.endswith(".tar") and ".dib" not in name:
-        return f"if it is the name of an image, save it first: docker save -o image.tar {name}"
+    image = _IMAGE.fullmatch(name)
+    if image and not re.search(r"\.(tar|dib)\b", name):
+        return f"if it is the name of an image, give docker-daemon:{image[1]}"
     return f"see what is there: ls -l {shlex.quote(folder or '.')}"
 
 

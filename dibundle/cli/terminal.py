@@ -42,6 +42,11 @@ def human(size: int) -> str:
     return f"{value / 1000:.1f} TB"
 
 
+def count(number: int, what: str) -> str:
+    """Return how many there are: 1 bundle, 2 bundles."""
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
 def times(large: int, small: int) -> str:
     """Return how many times smaller the second is: 21,267 times smaller, 3.4 times smaller."""
     ratio = large / small if small else 0

@@ -30,14 +30,16 @@ def command(source: str, output: str | None, tmp: str | None, console: Console) 
     write_bundle(source, output, tmp, console, "dib.unwrap/1")
 
 
-def write_bundle(source: str, output: str | None, tmp: str | None, console: Console, schema: str) -> None:
-    """Write the one bundle behind a name, undamaged."""
+def write_bundle(
+    source: str, output: str | None, tmp: str | None, console: Console, schema: str, *, hint: str | None = None
+) -> None:
+    """Write the one bundle behind a name, undamaged; ``hint`` is for a name with none behind it."""
     with ExitStack() as stack:
         destination = Destination("-" if output is None else output)
         console.keep_stdout(destination)
         opened = open_sources([source], stack, tmp=tmp)
         opened.refuse_overwriting(destination)
-        bundle = keep(one_stream(opened), stack, tmp)
+        bundle = keep(one_stream(opened, hint=hint), stack, tmp)
         with destination:
             for piece in copy_chunks(bundle.content, 0, bundle.content.size):
                 destination.write(piece)

@@ -176,7 +176,7 @@ def _tell_done(
     document = {**_document(name, plan), "image": documents.image(made), "written": receiver.writes}
     console.result("dib.update/1", {**document, "signed_by": signed_by})
     console.say_signed(signed_by)
-    how = _count(len(plan.chain), "bundle") if plan.chain else "the image itself"
+    how = terminal.count(len(plan.chain), "bundle") if plan.chain else "the image itself"
     console.say(
         f"{name}: {terminal.human(plan.size)} fetched, {how}; {receiver.done}, {digest.text(made.id)},"
         f" in {console.seconds:.1f} s"
@@ -252,14 +252,10 @@ def _tell(name: str, plan: Plan, console: Console) -> None:
     ]
     image = "the image itself: " + terminal.human(plan.pull_size)
     if plan.chain:
-        count = _count(len(plan.chain), "bundle")
+        count = terminal.count(len(plan.chain), "bundle")
         lines.append(f"{terminal.escape(name)}: {count}, {terminal.human(plan.size)}, instead of {image}")
     elif plan.chain_size is not None:
         lines.append(f"{terminal.escape(name)}: {image}, as bundles are {terminal.human(plan.chain_size)}")
     else:
         lines.append(f"{terminal.escape(name)}: {image}, as no bundle leads there from here")
     console.answer("dib.update-plan/1", _document(name, plan), *lines)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")

@@ -107,7 +107,7 @@ def _write_dockerfile(
     """Write the Dockerfile that makes bundle and image from two archives."""
     usage = "dib wrap --dockerfile --linked docker://registry.example/app:1 docker://registry.example/app:2"
     if len(sources) != 2:
-        raise UsageError(f"{len(sources)} arguments, wanted OLD NEW", hint=usage)
+        raise UsageError(f"{terminal.count(len(sources), 'argument')}, wanted OLD NEW", hint=usage)
     if len(bases) > (kind == "linked"):
         raise UsageError(f"{len(bases)} times --base, wanted once at most, with --linked", hint=usage)
     old, new = sources

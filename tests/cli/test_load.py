@@ -27,6 +27,15 @@ def test_a_loader_that_reads_nothing(program: str, pair: Pair, tmp_path: Path) -
     assert "no daemon" in ended.err
 
 
+@pytest.mark.parametrize(("podman", "told"), [("exit 0", True), ("exit 1", False)])
+def test_podman_is_told_of_where_docker_has_no_daemon(podman: str, told: bool, pair: Pair, tmp_path: Path) -> None:
+    (tmp_path / "podman").write_text(f"#!/bin/sh\n{podman}\n")
+    (tmp_path / "podman").chmod(0o755)
+    ended = _load("docker", "echo Cannot connect to the Docker daemon >&2; exit 1", pair, tmp_path)
+    assert ended.code == 1
+    assert ("--engine podman" in ended.err) is told
+
+
 def test_what_a_loader_said_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "docker").write_text("#!/bin/sh\necho no daemon\nexit 1\n")
     (tmp_path / "docker").chmod(0o755)
