@@ -113,6 +113,13 @@ class PartsReader:
         """The name of the part that would come next."""
         return part_name(self._stem, len(self.names) + 1)
 
+    @property
+    def lacking(self) -> str:
+        """What may be wrong where bytes are missing."""
+        if len(self.sizes) > 1 and self.sizes[-1] < self.sizes[-2]:
+            return f"{self.names[-1]}, the last part, is cut short, or one after it is missing"
+        return f"{self.missing} is missing, or a part before it is cut short"
+
 
 def part_name(name: str, number: int) -> str:
     """Return the name of a part."""

@@ -66,6 +66,15 @@ def test_a_missing_part_is_named(copy: Path, number: int):
     assert not (copy / "new.tar").exists()
 
 
+def test_a_last_part_that_is_cut_short_is_told(copy: Path):
+    last = copy / "out.dib.005"
+    last.write_bytes(last.read_bytes()[:-1])
+    ended = dib("apply", copy / "old.tar", copy / "out.dib.001", "-o", copy / "new.tar")
+    assert ended.code == 5
+    assert "out.dib.005, the last part, is cut short, or one after it is missing" in ended.err
+    assert not (copy / "new.tar").exists()
+
+
 def test_swapped_parts_are_named(copy: Path):
     two, three = copy / "out.dib.002", copy / "out.dib.003"
     first = two.read_bytes()
@@ -80,6 +89,11 @@ def test_a_bad_size_and_a_failed_run_leave_nothing(made: Path, tmp_path: Path):
     for size in ("much", "0", "1K", "-5"):
         ended = dib("create", made / "old.tar", made / "new.tar", tmp_path / "x.dib", f"--split={size}")
         assert ended.code == 2
+        assert ("65,536 bytes (64K) or more" in ended.err) is (size in ("0", "1K"))
+    for size in ("64K", "64kB", "64KiB"):
+        ended = succeed("create", made / "old.tar", made / "old.tar", tmp_path / "y.dib", f"--split={size}")
+        assert f"{tmp_path}/y.dib.001: " in ended.err  # the one file that there is
+        (tmp_path / "y.dib.001").unlink()
     ended = dib("create", made / "old.tar", made / "absent.tar", tmp_path / "x.dib", "--split", "1M")
     assert ended.code == 3
     assert list(tmp_path.iterdir()) == []

@@ -71,7 +71,9 @@ class _WithLevels(click.Command):
 )
 @click.option("--workers", type=click.IntRange(0, 256), default=0, help="Threads; 0 means one per core.")
 @click.option("--have", metavar="FILE", help='Use no layer that is not in this list, which "dib have" made far away.')
-@click.option("--split", metavar="SIZE", help="Write parts of at most that size, OUT.001 and so on; for example 3900M.")
+@click.option(
+    "--split", metavar="SIZE", help="Write parts of at most SIZE, OUT.001 and so on; 64K or more, for example 3900M."
+)
 @click.option("--portable", is_flag=True, help="Compress no layer again on apply; compressed ones travel as they are.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; say about how large OUT would be, and how long it takes.")
 @click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
@@ -141,8 +143,10 @@ def command(
         with PartsWriter(out, _size(split)) if split else destination as written:
             result = create(opened[: len(bases)], opened[len(bases) :], written.write, options, progress)
     console.result("dib.create/1", document(out, result, console.seconds))
-    parts = written.count if isinstance(written, PartsWriter) else 0
-    _summary(f"{part_name(out, 1)} to {part_name(out, parts)}" if parts > 1 else out, result, console)
+    parts = [part_name(out, written.count)] if isinstance(written, PartsWriter) else [out]
+    if parts[0] not in (out, part_name(out, 1)):
+        parts.insert(0, part_name(out, 1))
+    _summary(" to ".join(parts), result, console)
 
 
 def default_level(progress: Progress, codec: str = "auto") -> int:
@@ -173,11 +177,15 @@ def _refuse_archive(out: str, destination: Destination) -> None:
 
 
 def _size(text: str) -> int:
-    """Read a size such as 3900M."""
-    found = re.fullmatch(r"([0-9]{1,15})([KMG]?)B?", text.upper())
-    size = int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[found[2]] if found else 0
+    """Read a size such as 3900M; 3900MB and 3900MiB are the same."""
+    found = re.fullmatch(r"([0-9]{1,15})(?:([KMG]?)|([KMG])I?)B?", text.upper())
+    if not found:
+        raise UsageError(f"--split {text} is no size: a number of bytes, K, M or G", hint="for example --split 3900M")
+    size = int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[found[2] or found[3] or ""]
     if size < LEAST_PART:
-        raise UsageError(f"--split {text} is no size of {LEAST_PART:,} bytes or more", hint="for example --split 3900M")
+        raise UsageError(
+            f"--split {text} is no size of {LEAST_PART:,} bytes (64K) or more", hint="for example --split 3900M"
+        )
     return size
 
 

@@ -256,8 +256,7 @@ def _bundle(name: str, stream: Readable, size: int | None, trust: TrustCheck | N
     bundle = BundleReader(stream, in_parts.where if in_parts else None, trust)
     if in_parts and in_parts.size < bundle.size:
         raise BundleError(
-            f"truncated bundle: {in_parts.missing} is missing, or a part before it is cut short:"
-            f" {in_parts.size:,} of {bundle.size:,} bytes are here",
+            f"truncated bundle: {in_parts.lacking}: {in_parts.size:,} of {bundle.size:,} bytes are here",
             hint="copy that part beside the others",
         )
     if size is not None and size != bundle.size:
