@@ -203,21 +203,16 @@ def open_archives(
 def open_present(
     names: Sequence[str], stack: ExitStack, progress: Progress, *, tmp: str | None = None, platform: str | None = None
 ) -> Sources:
-    """Open those archives that are there; the others are told of. :class:`AbsentError` where none of several is."""
+    """Open those archives that are there; the others are told of."""
     found = Sources()
-    absent: list[AbsentError] = []
     for name in names:
         try:
             opened = open_archives([name], stack, tmp=tmp, platform=platform)
         except AbsentError as error:
-            absent.append(error)
+            progress.note(f"passed over: {error.message}")
             continue
         found.archives += opened.archives
         found.identities |= opened.identities
-    if absent and not found.archives:
-        raise absent[0]
-    for missed in absent:
-        progress.note(f"passed over: {missed.message}")
     return found
 
 

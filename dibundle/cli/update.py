@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @click.command("update", short_help="Get an image from a registry by the deltas to it that are there.")
 @click.argument("name", metavar="docker://HOST/NAME:TAG")
-@click.option("--have", "haves", multiple=True, metavar="IMAGE", help="What is here; of several some may be absent.")
+@click.option("--have", "haves", multiple=True, metavar="IMAGE", help="What is here; what is absent is passed over.")
 @click.option(
     "--engine", type=click.Choice(sorted(ENGINES)), help="Default: that of an IMAGE, else docker, podman, ctr."
 )
