@@ -129,18 +129,22 @@ class Signers:
             file.write(signature.armored())
             file.flush()
             who = [self.identity] if self.identity is not None else self._principals(file.name, by)
-            common = ("verify", "-n", NAMESPACE, "-f", self.allowed, "-s", file.name, *self._times())
+            common = ("-Y", "verify", "-n", NAMESPACE, "-f", self.allowed, "-s", file.name, *self._times())
             revoked = ("-r", self.revoked) if self.revoked is not None else ()
             for identity in who:
                 run = _ssh_keygen(*common, *revoked, "-I", identity, given=header, seconds=CHECK_SECONDS)
                 if run.returncode == 0:
                     return f"{identity} ({by})"
+        if self._is_revoked(signature.key):
+            raise SignatureError(f"the {by} that signed the bundle is revoked by {self.revoked}")
         wanted = f" for {self.identity}" if self.identity is not None else ""
         raise SignatureError(f"the signature by {by} is not accepted{wanted}: {_told(run)}")
 
     def _principals(self, file: str, by: str) -> list[str]:
         """Return those who have the signature's key, as far as it is valid; they are to be tried one by one."""
-        run = _ssh_keygen("find-principals", "-s", file, "-f", self.allowed, *self._times(), seconds=CHECK_SECONDS)
+        run = _ssh_keygen(
+            "-Y", "find-principals", "-s", file, "-f", self.allowed, *self._times(), seconds=CHECK_SECONDS
+        )
         found = [line for line in run.stdout.decode(errors="surrogateescape").splitlines() if line]
         if run.returncode or not found:
             hint = "who the key belongs to is for the sender to say; see ssh-keygen(1), ALLOWED SIGNERS"
@@ -148,6 +152,17 @@ class Signers:
                 hint = f"this is a bare public key; say whose it is: echo WHO $(cat {self.allowed}) > signers"
             raise SignatureError(f"{self.allowed} has no valid line for the {by} that signed the bundle", hint=hint)
         return found
+
+    def _is_revoked(self, key: bytes) -> bool:
+        """Whether that is why a key does not count: verifying says of no reason which it is."""
+        if self.revoked is None:
+            return False
+        kind, _ = _string(key)
+        with tempfile.NamedTemporaryFile(prefix="dib-", suffix=".pub", dir=self.tmp) as file:
+            file.write(kind + b" " + base64.b64encode(key) + b"\n")
+            file.flush()
+            run = _ssh_keygen("-Q", "-f", self.revoked, file.name, seconds=CHECK_SECONDS)
+        return run.returncode == 1 and b"REVOKED" in run.stdout
 
     def _times(self) -> tuple[str, ...]:
         return ("-O", f"verify-time={self.verify_time}") if self.verify_time is not None else ()
@@ -159,7 +174,7 @@ def sign(header: bytes, key: str) -> bytes:
     That is the name of a private key, or of a public one whose other half an agent or a security key holds.
     """
     _require_readable(key)
-    run = _ssh_keygen("sign", "-q", "-n", NAMESPACE, "-f", key, given=header, seconds=SIGN_SECONDS)
+    run = _ssh_keygen("-Y", "sign", "-q", "-n", NAMESPACE, "-f", key, given=header, seconds=SIGN_SECONDS)
     if run.returncode:
         if b"UNPROTECTED PRIVATE KEY" in run.stderr:
             raise SignatureError(f"others may read the private key {key}", hint=f"chmod 600 {shlex.quote(key)}")
@@ -173,7 +188,9 @@ def check_own(header: bytes, data: bytes, tmp: str | None = None) -> Signature:
     with tempfile.NamedTemporaryFile(prefix="dib-", suffix=".sig", dir=tmp) as file:
         file.write(signature.armored())
         file.flush()
-        run = _ssh_keygen("check-novalidate", "-n", NAMESPACE, "-s", file.name, given=header, seconds=CHECK_SECONDS)
+        run = _ssh_keygen(
+            "-Y", "check-novalidate", "-n", NAMESPACE, "-s", file.name, given=header, seconds=CHECK_SECONDS
+        )
     if run.returncode:
         raise SignatureError("the signature is not over the header of this bundle", hint="sign this very file")
     return signature
@@ -220,8 +237,8 @@ def _require_readable(name: str) -> None:
         raise FileError(f"cannot open {name}: {reason}") from error
 
 
-def _ssh_keygen(what: str, *arguments: str, given: bytes = b"", seconds: int) -> subprocess.CompletedProcess[bytes]:
-    command = ("ssh-keygen", "-Y", what, *arguments)
+def _ssh_keygen(*arguments: str, given: bytes = b"", seconds: int) -> subprocess.CompletedProcess[bytes]:
+    command = ("ssh-keygen", *arguments)
     try:
         return subprocess.run(command, input=given, capture_output=True, check=False, timeout=seconds)
     except FileNotFoundError as error:

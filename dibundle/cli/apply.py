@@ -53,7 +53,7 @@ MAX_SIZE = click.IntRange(min=0)
 @click.option("--thin", is_flag=True, help="Leave out the layers of the base, which the receiver has loaded.")
 @click.option("--check", is_flag=True, help="Only say whether it would work here; reads heads and metadata.")
 @click.option("--max-size", type=MAX_SIZE, metavar="BYTES", help="Refuse bundles that make more than this.")
-@trust_options(word=True)
+@trust_options
 @click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")

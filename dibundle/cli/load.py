@@ -39,7 +39,7 @@ def _without(sources: Sequence[str]) -> str:
 )
 @click.option("--target", metavar="NAME", help="Which one to load, of a bundle that makes several archives.")
 @click.option("--thin", is_flag=True, help="Do not pass on the base's layers, which the engine must have already.")
-@trust_options(word=True)
+@trust_options
 @click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")

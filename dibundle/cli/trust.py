@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from dibundle.bundle.reader import BundleReader
 from dibundle.errors import UsageError
@@ -28,6 +29,13 @@ _OPTIONS = (
     click.option("--verify-time", metavar="TIME", help="Judge keys as of then: YYYYMMDD or YYYYMMDDHHMM."),
     click.option(
         "--expect", multiple=True, metavar="ID", help="Refuse what is not this image ID or sha256 of an archive."
+    ),
+    click.option(
+        "--require-signature",
+        is_flag=True,
+        envvar="DIB_REQUIRE_SIGNATURE",
+        show_envvar=True,
+        help="Say so too; --allowed-signers alone does it.",
     ),
 )
 
@@ -54,53 +62,41 @@ class Trust:
         return list(dict.fromkeys(self.found[bundle.header_bytes] for bundle in bundles if self.signers))
 
 
-def options(*, word: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command these options, as one argument ``trust``; ``word``: --require-signature too."""
+def options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command these options, as one argument ``trust``."""
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        @wraps(command)
-        def run(
-            allowed_signers: str | None,
-            identity: str | None,
-            detached: tuple[str, ...],
-            revoked: str | None,
-            verify_time: str | None,
-            expect: tuple[str, ...],
-            *,
-            require_signature: bool = False,
-            **others: Any,  # noqa: ANN401 - what the command itself declares
-        ) -> None:
-            trust = Trust(expect=frozenset(map(parse, expect)))
-            if allowed_signers is not None:
-                trust.signers = Signers(
-                    allowed=allowed_signers,
-                    identity=identity,
-                    signatures=tuple(map(read_file, detached)),
-                    revoked=revoked,
-                    verify_time=verify_time,
-                    tmp=others.get("tmp"),
-                )
-            elif require_signature or identity or detached or revoked or verify_time:
-                raise UsageError(
-                    "a signature is asked for, but not whose: --allowed-signers is missing",
-                    hint="--allowed-signers FILE, with lines as ssh-keygen(1) describes them",
-                )
-            command(trust=trust, **others)
-
-        declared = list(_OPTIONS)
-        if word:
-            declared.append(
-                click.option(
-                    "--require-signature",
-                    is_flag=True,
-                    envvar="DIB_REQUIRE_SIGNATURE",
-                    show_envvar=True,
-                    help="Say so too; --allowed-signers alone does it.",
-                )
+    @wraps(command)
+    def run(
+        allowed_signers: str | None,
+        identity: str | None,
+        detached: tuple[str, ...],
+        revoked: str | None,
+        verify_time: str | None,
+        expect: tuple[str, ...],
+        *,
+        require_signature: bool,
+        **others: Any,  # noqa: ANN401 - what the command itself declares
+    ) -> None:
+        trust = Trust(expect=frozenset(map(parse, expect)))
+        if allowed_signers is not None:
+            trust.signers = Signers(
+                allowed=allowed_signers,
+                identity=identity,
+                signatures=tuple(map(read_file, detached)),
+                revoked=revoked,
+                verify_time=verify_time,
+                tmp=others.get("tmp"),
             )
-        decorated: Callable[..., None] = run
-        for option in reversed(declared):
-            decorated = option(decorated)
-        return decorated
+        elif require_signature or identity or detached or revoked or verify_time:
+            source = click.get_current_context().get_parameter_source("require_signature")
+            asked = "DIB_REQUIRE_SIGNATURE is set" if source is ParameterSource.ENVIRONMENT else "it is asked for"
+            raise UsageError(
+                f"a signature is wanted, as {asked}, but not whose: --allowed-signers is missing",
+                hint="--allowed-signers FILE (or DIB_ALLOWED_SIGNERS), with lines as ssh-keygen(1) describes them",
+            )
+        command(trust=trust, **others)
 
-    return decorate
+    decorated: Callable[..., None] = run
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 )
 @click.option("-o", "--output", metavar="FILE", help="Write the image archive there instead of loading it.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be fetched.")
-@trust_options(word=True)
+@trust_options
 @click.option("--platform", metavar="OS/ARCH", help="Which image to get where a name stands for several.")
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")

@@ -21,7 +21,7 @@ from dibundle.verify import check_integrity, check_rebuild
 @click.command("verify", short_help="Check a bundle, alone or by a full rebuild that is thrown away.")
 @click.argument("bundle", metavar="BUNDLE")
 @click.option("--base", "bases", multiple=True, metavar="BASE", help="Rebuild from this base and check the result.")
-@trust_options(word=False)
+@trust_options
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 @console_options()

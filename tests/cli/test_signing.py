@@ -89,7 +89,7 @@ def refused(made: pairs.Pair, bundle: Path, *options: str | Path, code: int = 8)
         ended,
         dib("apply", made.base, bundle, "-o", out, *options),
         dib("apply", "--check", made.base, bundle, *options),
-        dib("verify", bundle, *(option for option in options if option != "--require-signature")),
+        dib("verify", bundle, *options),
     ):
         assert again.code == code, again.err
         assert again.out == b""
@@ -233,7 +233,8 @@ def test_a_revoked_key_is_refused(keys: Keys, made, signed: Path, tmp_path: Path
     keygen("-q", "-k", "-f", krl, keys.folder / "other.pub")
     succeed("verify", signed, "--allowed-signers", allowed, "--revoked", krl)
     keygen("-q", "-k", "-f", krl, keys.folder / "ed25519.pub")
-    refused(made, signed, "--allowed-signers", allowed, "--revoked", krl)
+    ended = refused(made, signed, "--allowed-signers", allowed, "--revoked", krl)
+    assert f"that signed the bundle is revoked by {krl}" in ended.err
     krl.write_text("garbage\n")
     refused(made, signed, "--allowed-signers", allowed, "--revoked", krl)
     refused(made, signed, "--allowed-signers", allowed, "--revoked", tmp_path / "none", code=3)
@@ -345,14 +346,19 @@ def test_the_environment_says_whose_bundles_count(keys: Keys, made, bundle: Path
         assert "not signed" in ended.err
         assert not out.exists()
         ended = succeed(command[0], "--help")
-        for name in env if command[0] != "verify" else ["DIB_ALLOWED_SIGNERS"]:
+        for name in env:
             assert f"[env var: {name}]" in " ".join(ended.out.decode().split())
-    ended = dib(*apply, env={"DIB_REQUIRE_SIGNATURE": "1"})
-    assert (ended.code, ended.out) == (2, b"")
-    assert "--allowed-signers is missing" in ended.err
+    for command in (apply, ("verify", bundle)):
+        ended = dib(*command, env={"DIB_REQUIRE_SIGNATURE": "1"})
+        assert (ended.code, ended.out) == (2, b"")
+        assert "DIB_REQUIRE_SIGNATURE is set" in ended.err
+        assert "--allowed-signers is missing" in ended.err
     succeed("sign", "-q", "--key", keys["ed25519"], bundle)
     succeed(*apply, env=env)
     assert out.read_bytes() == made.target.read_bytes()
+    checked = succeed("apply", "--check", made.base, bundle, "--json", env=env)
+    assert checked.err.startswith("signed by ")
+    assert json.loads(checked.out)["signed_by"][0].startswith(WHO)
     (tmp_path / "others").write_text(f"{WHO} {keys.public('rsa')}\n")
     assert dib("verify", bundle, "--allowed-signers", tmp_path / "others", env=env).code == 8  # the option counts first
 
