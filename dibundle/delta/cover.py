@@ -74,8 +74,8 @@ _QUICK: Final = 12  # zstd's level then
 NEAR: Final = 1.2
 """Of the size without context: where zstd's quick level takes more with it, its slow one is not tried.
 
-Measured on a dump of 900,000 lines, of which every fiftieth changed: 14.6 s of CPU with the slow level, which lost all the
-same, 2.3 without. Fourteen pairs of packages and three of the corpus keep their sizes to the byte.
+Measured on a dump of 900,000 lines, of which every fiftieth changed: 14.6 s of CPU with the slow level, which lost all
+the same, 2.3 without. Fourteen pairs of packages and three of the corpus keep their sizes to the byte.
 """
 _ZSTD_LEVELS: Final = {1: 3, 2: 6, 3: 9, 4: 12, 5: 15}
 _NAMES: Final = ("gap", "length", "seek", "difference", "literal")
@@ -216,12 +216,12 @@ def context(source: Buffer, rows: array[int]) -> bytes:
     return b"".join(pieces)
 
 
-def _in_context(literals: bytes, around: bytes, level: int, *, most: int) -> bytes:
-    """Return literals packed with their context, at a slow level only where a quick one comes near to ``most`` bytes."""
+def _in_context(literals: bytearray, around: bytes, level: int, *, most: int) -> bytes:
+    """Return literals packed with their context, by a slow level only where a quick one comes near to ``most`` bytes."""
     if not around:
         return b""
     quick = zstd.compress(literals, min(level, _QUICK), prefix=around)
-    return zstd.compress(literals, level, prefix=around) if _QUICK < level and len(quick) < most * NEAR else quick
+    return zstd.compress(literals, level, prefix=around) if level > _QUICK and len(quick) < most * NEAR else quick
 
 
 def _pack_difference(
