@@ -217,7 +217,7 @@ def context(source: Buffer, rows: array[int]) -> bytes:
 
 
 def _in_context(literals: bytearray, around: bytes, level: int, *, most: int) -> bytes:
-    """Return literals packed with their context, by a slow level only where a quick one comes near to ``most`` bytes."""
+    """Return literals packed with their context: slowly only where a quick level comes near to ``most`` bytes."""
     if not around:
         return b""
     quick = zstd.compress(literals, min(level, _QUICK), prefix=around)
