@@ -7,8 +7,9 @@
 ...     file.writelines(dibundle.apply(["old.tar", "update.dib"]))
 
 What is here is the public interface; all else may change. Nothing is printed, no signal is handled, nothing is global:
-every function may be called from several threads at once. What goes wrong raises :class:`DibError`, which has an
-``exit_code`` and may have a ``hint``.
+every function may be called from several threads at once, and no variable of the environment counts but those for
+temporary files. Archives and bundles are files and streams; names of engines and registries (``docker-daemon:...``)
+are the command's. What goes wrong raises a :class:`DibError`, which has an ``exit_code`` and may have a ``hint``.
 """
 
 from __future__ import annotations
@@ -16,23 +17,45 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dibundle.api import Bundle, CreateResult, Line, Made, Source, apply, create, open_bundle
-    from dibundle.errors import DibError
+    from dibundle.api import Bundle, CreateResult, Line, Made, Source, Writable, apply, create, open_bundle
+    from dibundle.bundle.manifest import AboutImage
+    from dibundle.errors import (
+        ArchiveError,
+        BaseMismatchError,
+        BundleError,
+        DibError,
+        DigestError,
+        FileError,
+        SignatureError,
+        UsageError,
+    )
     from dibundle.progress import Progress
+    from dibundle.signing import Signers
 
 __version__ = "0.1.0"
 __all__ = [
+    "AboutImage",
+    "ArchiveError",
+    "BaseMismatchError",
     "Bundle",
+    "BundleError",
     "CreateResult",
     "DibError",
+    "DigestError",
+    "FileError",
     "Line",
     "Made",
     "Progress",
+    "SignatureError",
+    "Signers",
     "Source",
+    "UsageError",
+    "Writable",
     "apply",
     "create",
     "open_bundle",
 ]
+_PLACES = {"AboutImage": "bundle.manifest", "Progress": "progress", "Signers": "signing"}
 
 
 def __getattr__(name: str) -> object:
@@ -41,5 +64,10 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    place = {"DibError": "dibundle.errors", "Progress": "dibundle.progress"}.get(name, "dibundle.api")
-    return getattr(import_module(place), name)
+    place = _PLACES.get(name, "errors" if name.endswith("Error") else "api")
+    return getattr(import_module(f"dibundle.{place}"), name)
+
+
+def __dir__() -> list[str]:
+    """Name what can be asked for, too."""
+    return sorted({*globals(), *__all__})

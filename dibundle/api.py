@@ -25,12 +25,14 @@ from dibundle.creating import CreateOptions, CreateResult
 from dibundle.creating import create as write_bundle
 from dibundle.delta import choose
 from dibundle.destination import Destination
+from dibundle.engine import TRANSPORTS
 from dibundle.errors import BaseMismatchError, FileError, UsageError
 from dibundle.expect import parse
 from dibundle.progress import Progress
 from dibundle.report import Line, listing
+from dibundle.signing import Signers
 
-__all__ = ["Bundle", "CreateResult", "Line", "Made", "Source", "apply", "create", "open_bundle"]
+__all__ = ["Bundle", "CreateResult", "Line", "Made", "Source", "Writable", "apply", "create", "open_bundle"]
 
 Source = str | os.PathLike[str] | Readable
 """An archive or a bundle: a path (of an OCI layout the folder), or an open binary file, read from where it stands."""
@@ -84,10 +86,11 @@ def create(
 
 
 def apply(
-    sources: Iterable[Source],
+    sources: Source | Iterable[Source],
     *,
     target: str | None = None,
-    expect: Iterable[str] = (),
+    expect: str | Iterable[str] = (),
+    signers: Signers | None = None,
     max_size: int | None = None,
     progress: Progress | None = None,
     tmp: str | None = None,
@@ -95,18 +98,21 @@ def apply(
     """Yield the archive that bundles make, byte for byte, from the archives among ``sources``.
 
     What is a bundle is seen by its content; several are followed as a chain. ``target`` chooses by name one of several
-    that a bundle makes. With ``expect``, image IDs or digests as ``sha256:...``, nothing else is yielded. The last
-    bytes come only when every byte before them is verified, so that half an archive is never taken for a whole one.
+    that a bundle makes. With ``expect``, image IDs or digests as ``sha256:...``, nothing else is yielded. With
+    ``signers`` every bundle has to be signed by one of them. The last bytes come only when every byte before them is
+    verified, so that half an archive is never taken for a whole one.
 
     Nothing is opened before the first byte is asked for; then :class:`DibError` may be raised: ``BaseMismatchError``
-    for a wrong base, ``BundleError`` and ``DigestError`` for a bundle that is malformed or damaged.
+    for a wrong base, ``BundleError`` and ``DigestError`` for a bundle that is malformed or damaged, ``SignatureError``
+    for one that nobody who counts has signed, or that makes something else than is expected.
     """
     limit = MAX_TARGET if max_size is None else max_size
+    expected = (expect,) if isinstance(expect, str) else expect
     with ExitStack() as stack:
-        archives, bundles = _sort(sources, stack, tmp)
+        archives, bundles = _sort(_several(sources), stack, tmp, signers.check if signers else None)
         plain = ApplyOptions(tmp=tmp, max_size=limit)
         archives, bundle = follow(archives, bundles, plain, stack, progress)
-        options = ApplyOptions(tmp=tmp, target=target, expect=frozenset(map(parse, expect)), max_size=limit)
+        options = ApplyOptions(tmp=tmp, target=target, expect=frozenset(map(parse, expected)), max_size=limit)
         pieces: deque[bytes] = deque()
         sinks = {choose_target(bundle.manifest, options): _into(pieces)}
         for _ in apply_steps(archives, bundle, sinks, options, progress):
@@ -117,7 +123,10 @@ def apply(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """An archive that a bundle makes: its size in bytes, its ``sha256:...`` and its images."""
+    """An archive that a bundle makes: its size in bytes, its ``sha256:...`` and its images.
+
+    An image's ``id`` and ``diff_ids`` are digests of 32 bytes; ``f"sha256:{image.id.hex()}"`` is what ``expect`` takes.
+    """
 
     size: int
     sha256: str
@@ -125,13 +134,22 @@ class Made:
 
 
 class Bundle:
-    """An open bundle, whose head has been read and checked; a context manager that closes it."""
+    """An open bundle, whose head has been read and checked; a context manager that closes it.
 
-    def __init__(self, source: Source, tmp: str | None = None) -> None:
+    ``signed_by`` tells who of the signers that were asked for signed it, and with which key; None if none were.
+    """
+
+    def __init__(self, source: Source, tmp: str | None = None, signers: Signers | None = None) -> None:
         self._stack = ExitStack()
         self._tmp = tmp
+        self._asked = False
+        self.signed_by: str | None = None
+
+        def check(header: bytes, signature: bytes) -> None:
+            self.signed_by = signers.check(header, signature) if signers else None
+
         try:
-            _, bundles = _sort([source], self._stack, tmp)
+            _, bundles = _sort([source], self._stack, tmp, check)
         except BaseException:
             self._stack.close()
             raise
@@ -175,8 +193,11 @@ class Bundle:
 
         With ``base`` every path is told, with its sizes.
         """
+        if self._asked:
+            raise UsageError("the operations of this bundle were asked for before", hint="open it again")
         options = ApplyOptions(tmp=self._tmp, target=target)
         number = choose_target(self._reader.manifest, options)
+        self._asked = True
         if base is None:
             return listing(self._reader, number)
         with ExitStack() as stack:
@@ -189,9 +210,9 @@ class Bundle:
             return listing(self._reader, number, found)
 
 
-def open_bundle(source: Source, *, tmp: str | None = None) -> Bundle:
-    """Open a bundle to look at it; :class:`DibError` where it is none or damaged."""
-    return Bundle(source, tmp)
+def open_bundle(source: Source, *, signers: Signers | None = None, tmp: str | None = None) -> Bundle:
+    """Open a bundle to look at it; :class:`DibError` where it is none, damaged, or signed by none of ``signers``."""
+    return Bundle(source, tmp, signers)
 
 
 def _into(pieces: deque[bytes]) -> Callable[[Piece], object]:
@@ -201,31 +222,60 @@ def _into(pieces: deque[bytes]) -> Callable[[Piece], object]:
     return take
 
 
-def _several(sources: Source | Sequence[Source] | None) -> Sequence[Source]:
+def _several(sources: Source | Iterable[Source] | None) -> Iterable[Source]:
     if sources is None:
         return ()
-    return sources if isinstance(sources, Sequence) and not isinstance(sources, str) else (sources,)
+    # a file is iterable, too: by lines
+    is_one = isinstance(sources, str | bytes | os.PathLike) or hasattr(sources, "read")
+    return (sources,) if is_one else sources  # type: ignore[return-value]
 
 
 def _archive(source: Source, stack: ExitStack, tmp: str | None) -> Archive:
     if isinstance(source, str | os.PathLike):
+        _require_path(source)
         return stack.enter_context(open_archive(source, spool_dir=tmp))
-    return _spooled(source, b"", stack, tmp)
+    return _spooled(source, _head(source), stack, tmp)
 
 
-def _sort(sources: Iterable[Source], stack: ExitStack, tmp: str | None) -> tuple[list[Archive], list[BundleReader]]:
+def _require_path(source: str | os.PathLike[str]) -> None:
+    """Say of a name of the command line's that it is no path."""
+    name = os.fspath(source)
+    if name.startswith(("docker://", *TRANSPORTS.values())):
+        raise UsageError(
+            f"{name} is a name for the command dib, here a source is a path or a binary file",
+            hint="save the image to a file, or give the pipe of docker save",
+        )
+
+
+def _head(source: Readable) -> bytes:
+    """Read the first bytes of a stream."""
+    if not hasattr(source, "read"):
+        raise TypeError(f"a source is a path or a binary file, not {type(source).__name__}")
+    head = source.read(len(MAGIC))
+    if not isinstance(head, bytes):
+        raise TypeError("a source that is a file has to be open in binary mode")
+    if not head:
+        raise UsageError(
+            "a stream has nothing to read from where it stands", hint="what was written to it before is behind: seek(0)"
+        )
+    return head
+
+
+def _sort(
+    sources: Iterable[Source], stack: ExitStack, tmp: str | None, trust: Callable[[bytes, bytes], object] | None = None
+) -> tuple[list[Archive], list[BundleReader]]:
     """Open everything; return archives and bundles apart, at least one of these."""
     archives: list[Archive] = []
     bundles: list[BundleReader] = []
     for source in sources:
         if not isinstance(source, str | os.PathLike):
-            head = source.read(len(MAGIC))
+            head = _head(source)
             if head == MAGIC:
-                bundles.append(BundleReader(_Continued(head, source)))
+                bundles.append(BundleReader(_Continued(head, source), trust=trust))
             else:
                 archives.append(_spooled(source, head, stack, tmp))
-        elif (stream := _bundle_file(os.fspath(source), stack)) is not None:
-            bundles.append(BundleReader(stream))
+        elif (stream := _bundle_file(source, stack)) is not None:
+            bundles.append(BundleReader(stream, trust=trust))
         else:
             archives.append(_archive(source, stack, tmp))
     if not bundles:
@@ -233,8 +283,10 @@ def _sort(sources: Iterable[Source], stack: ExitStack, tmp: str | None) -> tuple
     return archives, bundles
 
 
-def _bundle_file(name: str, stack: ExitStack) -> Readable | None:
+def _bundle_file(source: str | os.PathLike[str], stack: ExitStack) -> Readable | None:
     """Open a file if it is a bundle."""
+    _require_path(source)
+    name = os.fspath(source)
     try:
         if os.path.isdir(name):  # noqa: PTH112 - the path may be any bytes that the system takes
             return None

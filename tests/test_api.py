@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pydoc
 import subprocess
 import sys
 import threading
@@ -13,8 +14,9 @@ from pathlib import Path
 import pytest
 
 import dibundle
-from tests import pairs
+from tests import needs, pairs
 from tests.pairs import Pair
+from tests.program import succeed
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +144,62 @@ def test_errors_have_codes_and_hints(pair: Pair, tmp_path: Path) -> None:
         next(dibundle.apply([pair.base, pair.bundle], expect=["sha256:" + "0" * 64]))
     assert unexpected.value.exit_code == 8
     assert not (tmp_path / "o.dib").exists()
+
+
+def test_what_is_public_can_be_found() -> None:
+    assert set(dibundle.__all__) <= set(dir(dibundle))
+    assert all(getattr(dibundle, name) for name in dibundle.__all__)
+    assert "open_bundle(" in pydoc.plain(pydoc.render_doc(dibundle))
+
+
+def test_one_source_and_one_expected_image(pair: Pair, tmp_path: Path) -> None:
+    dibundle.create(None, pair.target, tmp_path / "o.dib")
+    with dibundle.open_bundle(tmp_path / "o.dib") as bundle:
+        expected = f"sha256:{bundle.makes[0].images[0].id.hex()}"
+    assert b"".join(dibundle.apply(str(tmp_path / "o.dib"), expect=expected)) == pair.target.read_bytes()
+    with (tmp_path / "o.dib").open("rb") as file:
+        assert b"".join(dibundle.apply(file)) == pair.target.read_bytes()
+
+
+def test_what_is_no_source(pair: Pair) -> None:
+    written = io.BytesIO()
+    dibundle.create(pair.base, pair.target, written)
+    with pytest.raises(dibundle.UsageError) as behind:
+        dibundle.open_bundle(written)
+    assert "seek(0)" in (behind.value.hint or "")
+    with pytest.raises(dibundle.UsageError, match="a name for the command"):
+        next(dibundle.apply(["docker-daemon:app:1", pair.bundle]))
+    with pytest.raises(TypeError, match="not bytes"):
+        dibundle.open_bundle(b"bundle")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="binary mode"):
+        dibundle.open_bundle(io.StringIO("bundle"))  # type: ignore[arg-type]
+
+
+def test_operations_are_told_once(pair: Pair) -> None:
+    with dibundle.open_bundle(pair.bundle) as bundle:
+        bundle.operations()
+        with pytest.raises(dibundle.UsageError, match="asked for before"):
+            bundle.operations()
+
+
+def test_signers(pair: Pair, tmp_path: Path) -> None:
+    needs.programs("ssh-keygen")
+    for who in ("release", "other"):
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", who, "-f", tmp_path / who]
+        subprocess.run(command, check=True)
+        (tmp_path / f"{who}.allowed").write_text(f"{who}@example.com {(tmp_path / f'{who}.pub').read_text()}")
+    signed = tmp_path / "o.dib"
+    signed.write_bytes(pair.bundle.read_bytes())
+    succeed("sign", "--key", tmp_path / "release", signed)
+    release, other = (dibundle.Signers(allowed=str(tmp_path / f"{who}.allowed")) for who in ("release", "other"))
+    assert b"".join(dibundle.apply([pair.base, signed], signers=release)) == pair.target.read_bytes()
+    with dibundle.open_bundle(signed, signers=release) as bundle:
+        assert "release@example.com" in (bundle.signed_by or "")
+    with dibundle.open_bundle(signed) as bundle:
+        assert bundle.signed_by is None
+    for sources, signers in (([pair.base, signed], other), ([pair.base, pair.bundle], release)):
+        with pytest.raises(dibundle.SignatureError):
+            next(dibundle.apply(sources, signers=signers))
 
 
 def test_progress_is_told(pair: Pair) -> None:
