@@ -20,6 +20,7 @@ from dibundle.bundle.reader import BundleReader, Readable
 from dibundle.cli import registries
 from dibundle.cli.names import DISCARDED, engine_of, path_of, save
 from dibundle.destination import Destination
+from dibundle.engine import default_engine, told_with
 from dibundle.errors import AbsentError, BundleError, FileError, UsageError
 from dibundle.image.reader import read_images
 from dibundle.progress import Progress
@@ -203,13 +204,14 @@ def open_archives(
 def open_present(
     names: Sequence[str], stack: ExitStack, progress: Progress, *, tmp: str | None = None, platform: str | None = None
 ) -> Sources:
-    """Open those archives that are there; the others are told of."""
+    """Open those archives that are there; the others are told of, with what may have been meant."""
     found = Sources()
     for name in names:
         try:
             opened = open_archives([name], stack, tmp=tmp, platform=platform)
         except AbsentError as error:
-            progress.note(f"passed over: {error.message}")
+            hint = f" ({told_with(default_engine(names, needed=False), error.hint)})" if error.hint else ""
+            progress.note(f"passed over: {error.message}{hint}")
             continue
         found.archives += opened.archives
         found.identities |= opened.identities

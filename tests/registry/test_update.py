@@ -111,6 +111,7 @@ def test_what_is_absent_is_passed_over(stocked, files, dib, tmp_path, monkeypatc
     assert ended.code == 0, ended.err
     assert ended.err.count("dib: passed over: ") == len(absent)
     assert "the image itself; written" in ended.err  # as nothing is here
+    assert "give docker-daemon:app:1)" in dib(*update[:4], "--have", "app:1").err
     out.unlink()
     signed = dib(*update, "--allowed-signers", files.archive(1))
     assert (signed.code, "give --have" in signed.err) == (8, True)
