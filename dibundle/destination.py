@@ -78,18 +78,23 @@ class Destination:
             raise UsageError(f"{self.name} is a terminal, the output is binary", hint="pipe it on, or give -o FILE")
         return self
 
-    def check_room(self, size: int) -> None:
-        """Raise :class:`FileError` where a file of ``size`` bytes has no room beside what it would replace."""
+    def check_room(self, size: int, *, temporary: int = 0, place: str = ".") -> None:
+        """Raise :class:`FileError` where a file of ``size`` bytes has no room beside what it would replace.
+
+        ``temporary``: how many bytes will lie in the folder ``place`` meanwhile, which may be on the same disk.
+        """
         if self._special:
             return
         folder = os.path.dirname(self._final) or "."  # noqa: PTH120
         try:
             free = shutil.disk_usage(folder).free
+            beside = temporary if os.stat(folder).st_dev == os.stat(place).st_dev else 0  # noqa: PTH116
         except OSError as error:
             raise _refused(self.name, error) from error
-        if size > free:
+        if size + beside > free:
+            more = f" beside {beside:,} of temporary files" if beside else ""
             raise FileError(
-                f"cannot write {self.name}: it takes {size:,} bytes, and that disk has {free:,} free",
+                f"cannot write {self.name}: it takes {size:,} bytes{more}, and that disk has {free:,} free",
                 hint="make room there, or name a file on another disk",
             )
 

@@ -17,7 +17,7 @@ from dibundle.applying import (
     target_name,
     temporary_space,
 )
-from dibundle.archive.readat import check_room, taken
+from dibundle.archive.readat import check_room, room, taken
 from dibundle.bundle.manifest import Manifest
 from dibundle.bundle.reader import BundleReader
 from dibundle.cli import documents, terminal
@@ -74,7 +74,8 @@ def check_targets(
         whole = _space(opened, manifest, every, options)
         check_room(options.tmp, whole)
         if form is None:
-            destination.check_room(sum(kept_size(manifest, number, thin=thin) for number in every))
+            size = sum(kept_size(manifest, number, thin=thin) for number in every)
+            destination.check_room(size, temporary=whole, place=room(options.tmp)[0])
     return Checked(
         space={number: there + size for number, size in space.items()},
         whole=there + whole,

@@ -117,4 +117,12 @@ def test_check_compares_the_disk_of_the_output_too(pair: Pair, tmp_path: Path) -
     code, told, _ = with_room(size - 1, *arguments)
     assert code == 3
     assert f"it takes {size:,} bytes, and that disk has {size - 1:,} free" in told
+    packed = tmp_path / "packed.tar"
+    packed.write_bytes(docker_save([pairs.images(3)[0]], "c8d", "gzip"))
+    arguments = ("apply", "--check", packed, pair.bundle, "-o", out, "--tmp", tmp_path)
+    need = json.loads(succeed(*arguments, "--json").out)["temporary_space"]
+    assert with_room(size + need, *arguments)[0] == 0
+    code, told, _ = with_room(size + need - 1, *arguments)
+    assert code == 3
+    assert f"it takes {size:,} bytes beside {need:,} of temporary files" in told
     assert not out.exists()
