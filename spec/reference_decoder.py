@@ -2933,8 +2933,8 @@ def log2(value: float) -> float:
     return single(e + single(single(single(single(a * m) + b) * m) - c))
 
 
-def estimate(counts: Counts) -> int:
-    """Estimate the bits of tokens with a code of their own."""
+def estimate(counts: Counts, tokens: int) -> int:
+    """Estimate the bits of so many tokens with a code of their own."""
     total = 0.0
 
     def add(symbols: Sequence[int], share: float) -> None:
@@ -2944,7 +2944,7 @@ def estimate(counts: Counts) -> int:
                 value = min(max(-log2(single(single(count) * share)), 1.0), 15.0)
                 total = single(total + single(value * single(count)))
 
-    share = single(1 / single(counts.tokens))
+    share = single(1 / single(tokens))
     add(counts.literals[:256], share)
     total = single(total + 15)
     add(counts.literals[257:], share)
@@ -3218,7 +3218,7 @@ class Klauspost:
         if self.open and (self.open_literal or self.open.lacks(counts)):
             self.close()
         if self.open:
-            fresh = self.open_bits + estimate(counts)
+            fresh = self.open_bits + estimate(counts, count)
             fresh += self.open.literals[END_OF_BLOCK] + (fresh >> 7)
             bits = counts.bits(self.open) + counts.extra
             if fresh < bits:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bundles import Bundle, Program, Target, block, msgpack, number, numbers, record, sha256, signed, zframe
-from encoding import E, F, Piece, a, bodies
-from faults import MIB, bad, column, frame, more
+from encoding import A, D, E, F, Piece, a, bodies
+from faults import MIB, bad, column, frame, in_base, more, of_one_block
 from good import (
     AT,
     BASES,
@@ -30,7 +30,7 @@ from good import (
 from limits import instead, through
 from payloads import relinked, unpacked
 from relinking import FAR, START, Source, differences, le, relinking_by, relinks
-from targets import OWN, chained, image, two, whole, with_segment
+from targets import NEXT, OWN, chained, image, two, whole, with_segment
 
 # --- encoders ---------------------------------------------------------------------------------------------------------
 
@@ -58,6 +58,36 @@ def encoder_go_window_full_at_the_end() -> Bundle:
     """Have 65,536 bytes, of which the last 200 are in the window's lower half too: it does not move any more."""
     return bodies(
         *(((1, level, 0), [a(65336), a(65536 - far, 65336 - far)]) for level, far in ((9, 32700), (6, 32600)))
+    )
+
+
+def _of(*parts: tuple[bytes, int, int]) -> list[Piece]:
+    """Return stretches of objects, each with its start and its length."""
+    return [(data, start, start + length) for data, start, length in parts]
+
+
+@good("encoder.2", "encoder.5", base="long")
+def encoder_klauspost_estimates() -> Bundle:
+    """Have the last chunk's estimate a bit from the other choice, by the shares of the end of block and of lengths."""
+    return bodies(
+        ((2, 5, 0), _of((D, 17013, 20000), (E, 18425, 500), (A, 252408, 20000), (E, 50, 3000), (F, 4882, 27808))),
+        ((5, 5, 1 << 20), _of((E, 0, 34000), (F, 19568, 3000), (A, 213061, 500), (F, 5836, 20000), (A, 237356, 12339))),
+        ((2, 5, 0), _of((E, 0, 34000), (D, 39973, 34000), (D, 33370, 500), (E, 17861, 1851))),
+    )
+
+
+def _far(size: int) -> list[Piece]:
+    """Return content whose 262nd byte from the end begins what is elsewhere just as far back as a match may be."""
+    found, first = b"\0\1found there alone", size - 261 - 32506
+    between = 32506 - len(found) - 1
+    return [a(first - 1), b"\2" + found, a(between + 300, 300), b"\3" + found, a(361 - len(found), 100)]
+
+
+@good("encoder.6", "encoder.7", base="long")
+def encoder_windows_that_move_at_their_end() -> Bundle:
+    """Have fewer than 262 bytes ahead first where the window just moves, a byte before, and a byte behind."""
+    return bodies(
+        *(((encoder, 6, 8 * (encoder == 6)), _far(size)) for encoder in (6, 7) for size in (65534, 65535, 65536))
     )
 
 
@@ -158,6 +188,30 @@ def _lying() -> Bundle:
     bundle.frames[:] = [plain(out), plain(out), plain(b"third: ")]
     bundle.objects = bundle.objects[:1]
     return bundle
+
+
+@bad("one-of-all-targets-before-is-malformed", "target-at-the-end-of-a-chain", "M28", "M52")
+@instead
+def _one_of_all() -> Bundle:
+    """Have another target hold the object; but no segment says so, so that all that come before are made."""
+    bundle = chained(compressed=True)
+    malformed = Target(HELLO, whole(HELLO).do("zero", zero=1), 1)
+    bundle.targets[:] = [malformed, *bundle.targets[:2]]
+    bundle.frames[:] = [plain(HELLO), *bundle.frames[:2]]
+    bundle.objects = bundle.objects[:1]
+    return bundle
+
+
+@good("M28", base="", target=2)
+def object_of_a_target_that_was_made_for_another_one() -> Bundle:
+    """Have a segment tell of the object in a target that is no archive, and a compressed layer of another hold it."""
+    layer = gzipped(deflated(OWN, 6, 6, 8), OWN)
+    out = archive({"c": config(OWN, NEXT), "l": layer, "n": NEXT}, ["l", "n"], "c")
+    alone = Target(OWN, whole(OWN), 1, segments=[(len(OWN), 1)], tail=len(OWN) - 1)
+    program = Program().do("keep", keep=512).do("seek", seek_object=1, seek_offset=0).do("keep", keep=600)
+    last = Target(OWN[:512] + NEXT[:600], program, 0)
+    objects = [(1, len(OWN), sha256(OWN)), (1, len(NEXT), sha256(NEXT))]
+    return Bundle([plain(OWN), plain(out)], [alone, with_segment(out, NEXT, whole(out), 1), last], objects=objects)
 
 
 @good("M28", "section.forms", base="", target=1, optional=True)
@@ -285,6 +339,10 @@ def unpack_to_nothing() -> Bundle:
     return bundle
 
 
+bad("number-too-large-for-a-blank-field-of-the-base", "records", "M47", "M76", code=6)(
+    lambda bundle: of_one_block(bundle, in_base("blank", "uid", uid=1 << 21))
+)
+
 # --- relink -----------------------------------------------------------------------------------------------------------
 
 
@@ -333,11 +391,32 @@ def _register_31() -> Source:
     return source
 
 
+def _unmarked() -> Source:
+    """Have tables that a B.cond, a CBZ and an LDR of a literal lead to, and nothing else."""
+    source = Source("unmarked", -(len(noise("unmarked", 7)) + 3) % 4096 + START // 4096 * 4096)
+    table = source.here + 400
+    words = (0x54000000, 0x34000001, 0x18000002)
+    at = source.here
+    source.region(2, b"".join(le(op | (table + 8 * n - at - 4 * n) // 4 << 5) for n, op in enumerate(words)))
+    source.region(6, b"".join(le(FAR - table - 8 * n) + le(1 << 30) for n in range(3)), address=table)
+    return source
+
+
+def _hole() -> Source:
+    """Have words whose zero is in a hole, the shift of which counts."""
+    source = Source("hole", 0x10000)
+    source.region(0, noise("hole", 500))
+    source.region(4, b"".join(map(le, range(190, 400, 2))), base=0x10000 + 100, address=0x20000)
+    return source
+
+
 JUMPS, WORDS, PASSED, REGISTER_31 = _jumps(), _words(), _passed(), _register_31()
+UNMARKED, HOLE = _unmarked(), _hole()
 BASES["doubts"] = archive(
     {
         **{"c": config(), "jumps": bytes(JUMPS.data), "words": bytes(WORDS.data), "cut": CUT},
         **{"passed": bytes(PASSED.data), "31": bytes(REGISTER_31.data)},
+        **{"unmarked": bytes(UNMARKED.data), "hole": bytes(HOLE.data)},
     },
     [],
     "c",
@@ -359,6 +438,20 @@ def relink_words_that_are_passed_over() -> Bundle:
 def relink_by_pages_in_register_31() -> Bundle:
     steps = [(REGISTER_31.start - 4096, 0, 3), (FAR // 4096 * 4096, 4096 + 16, 1), (FAR + 65536, 0, 0)]
     return relinks(REGISTER_31, differences(steps))
+
+
+@good("relink mode.aarch64 code", "relink mode.tables", base="doubts")
+def relink_branches_and_literals_that_do_not_mark() -> Bundle:
+    table = UNMARKED.regions[1][2]
+    steps = [(UNMARKED.start, 0, 3), *((table + 8 * n + by, 16, 2 + by // 4) for n in range(3) for by in (0, 4))]
+    return relinks(UNMARKED, differences([*steps, (FAR, 4096, 3), (FAR + 64, 0, 0)]))
+
+
+@good("relink.least", "relink stream.kind", base="doubts")
+def relink_by_a_piece_in_a_hole() -> Bundle:
+    """Have a piece there with another shift, which counts for nothing."""
+    steps = [(0x10000 + 8, 64, 0), (0x10000 + 290, 4096, 3), (0x10000 + 600, 0, 0)]
+    return relinking_by(HOLE, [(HOLE.regions[0][0] + 40, 0, 40)], differences(steps))
 
 
 @good("M111", "relink.least")
