@@ -22,14 +22,6 @@ from dibundle.convert import apply_as
 from dibundle.engine import ENGINES, Loader, default_engine, require_layers
 
 
-def _without(sources: Sequence[str]) -> str:
-    """Return what to do where no source is a bundle: one archive alone needs none."""
-    (first, *others) = sources
-    if others or not Path(first).is_file():
-        return "give the .dib file too"
-    return f"an archive is loaded by the engine itself: docker load -i {shlex.quote(first)}"
-
-
 @click.command("load", short_help="Apply a bundle straight into an engine and check that the image is there.")
 @click.argument("sources", nargs=-1, metavar="SOURCE...", required=True)
 @click.option(
@@ -92,3 +84,11 @@ def command(
     for image in images:
         names = ", ".join(terminal.escape(name) for name in image.names) or "image"
         console.say(f"{names}: loaded and checked, sha256:{image.id.hex()}, in {console.seconds:.1f} s")
+
+
+def _without(sources: Sequence[str]) -> str:
+    """Return what to do where no source is a bundle: one archive alone needs none."""
+    (first, *others) = sources
+    if others or not Path(first).is_file():
+        return "give the .dib file too"
+    return f"an archive is loaded by the engine itself: docker load -i {shlex.quote(first)}"
