@@ -173,10 +173,10 @@ def main() -> None:
     arguments = parser.parse_args()
     steps = [("size", float(word), int(float(word) * GIB), 2000) for word in arguments.sizes.split(",") if word]
     steps += [("files", int(word), GIB, int(word)) for word in arguments.files.split(",") if word]
-    for step in steps:
-        if arguments.work:
+    if arguments.work:
         arguments.work.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=arguments.work) as work:
+    for step in steps:
+        with tempfile.TemporaryDirectory(dir=arguments.work) as work:
             row = measure(Path(work), *step)
         times = [f"{r.wall:.1f} s, CPU {r.cpu:.1f} s, {r.memory:.0f} MiB" for r in (row.create, row.apply)]
         print(f"{row.series} {row.value:g}: bundle {row.bundle:,}; create {times[0]}; apply {times[1]}", flush=True)
