@@ -6,10 +6,11 @@
 >>> with open("again.tar", "wb") as file:                       # doctest: +SKIP
 ...     file.writelines(dibundle.apply(["old.tar", "update.dib"]))
 
-What is here is the public interface; all else may change. Nothing is printed, no signal is handled, no call changes what
-another one does: every function may be called from several threads at once. No variable of the environment counts but
-those for temporary files. Archives and bundles are files and streams; names of engines and registries (``docker-daemon:...``)
-are the command's. What goes wrong raises a :class:`DibError`, which has an ``exit_code`` and may have a ``hint``.
+What is here is the public interface; all else may change. Nothing is printed, no signal is handled, no call changes
+what another one does: every function may be called from several threads at once. No variable of the environment counts
+but those for temporary files. Archives and bundles are files and streams; names of engines and registries
+(``docker-daemon:...``) are the command's. What goes wrong raises a :class:`DibError`, which has an ``exit_code`` and
+may have a ``hint``.
 """
 
 from __future__ import annotations

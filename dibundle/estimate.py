@@ -20,8 +20,8 @@ from dibundle.progress import Progress, Silent
 
 ALL = 1.0  # seconds of CPU up to which every frame is encoded: the estimate is then the size itself
 LOOK = 0.2  # of the time that encoding a frame takes, a look at a sample of it takes about so much
-LOOKS = 1.5  # seconds of CPU that looks may take in any case,
-SHARE = 0.12  # and of the time for all frames
+LOOKS = 0.9  # seconds of CPU that looks may take in any case,
+SHARE = 0.07  # and of the time for all frames
 LEAST_SAMPLE = 3  # frames
 
 
@@ -72,7 +72,8 @@ def estimate(
         ready = time.monotonic() - started
         progress.phase("sampling", sum(guess.draft.size for guess in guesses))
         look = _Look(prepared)
-        for guess, _ in zip(guesses, threads.map(look.first, guesses), strict=True):
+        largest_first = sorted(guesses, key=lambda guess: -guess.draft.size)  # no thread is to end long before others
+        for guess, _ in zip(largest_first, threads.map(look.first, largest_first), strict=True):
             progress.advance(guess.draft.size)
         is_little = sum(guess.cost for guess in guesses) <= ALL
         chosen = guesses if is_little else _chosen(guesses)
@@ -129,7 +130,8 @@ def _chosen(guesses: Sequence[_Guess]) -> list[_Guess]:
     """Return the frames to look at: all where that takes little time, else a sample of each stream."""
     total = sum(guess.cost for guess in guesses)
     share = max(SHARE, LOOKS / total) / LOOK
-    return [guess for group in _groups(guesses) for guess in _sample(group, share)]
+    chosen = [guess for group in _groups(guesses) for guess in _sample(group, share)]
+    return sorted(chosen, key=lambda guess: -guess.cost)
 
 
 def _groups(guesses: Sequence[_Guess]) -> Iterator[list[_Guess]]:
