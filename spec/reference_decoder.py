@@ -3172,8 +3172,6 @@ class Klauspost:
             if follow >= at:
                 at = follow + 1
             if at >= self.limit:
-                if at + self.last_length + 8 < self.end:
-                    self.enter(at)
                 return
             self.enter(at - 2)
             candidate = self.enter(at)

@@ -1401,11 +1401,8 @@ static void klauspost_match1(klauspost_t *k, int32_t s)
             emitted = s += length;
             if (next >= s)
                 s = next + 1;
-            if (s >= limit) {
-                if (s + length + 8 < k->history_size)
-                    k->near[five_hash(load64(history + s))] = s + k->offset;
+            if (s >= limit)
                 goto rest;
-            }
             bytes = load64(history + s - 2);
             k->near[five_hash(bytes)] = s - 2 + k->offset;
             bytes >>= 16;

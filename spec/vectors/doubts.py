@@ -76,6 +76,15 @@ def encoder_klauspost_estimates() -> Bundle:
     )
 
 
+@good("encoder.2", base="long")
+def encoder_literal_blocks_a_bit_from_stored() -> Bundle:
+    """Have bytes whose code saves just as much as the bound says: distance symbol 0 does not count."""
+    cases = ((10, 120, 12), (189, 127, 14))
+    return bodies(
+        *(((2, 1, 0), [bytes(97 + b % letters for b in noise(f"literals {n}", size))]) for n, size, letters in cases)
+    )
+
+
 def _far(size: int) -> list[Piece]:
     """Return content whose 262nd byte from the end begins what is elsewhere just as far back as a match may be."""
     found, first = b"\0\1found there alone", size - 261 - 32506
@@ -199,6 +208,15 @@ def _one_of_all() -> Bundle:
     bundle.targets[:] = [malformed, *bundle.targets[:2]]
     bundle.frames[:] = [plain(HELLO), *bundle.frames[:2]]
     bundle.objects = bundle.objects[:1]
+    return bundle
+
+
+@bad("target-before-is-malformed-though-another-one-has-the-object", "target-at-the-end-of-a-chain", "M28", "M52")
+@instead
+def _though() -> Bundle:
+    """Have the first segment of that digest in a target that cannot be made; one made for another object holds it."""
+    bundle = object_of_a_target_that_was_made_for_another_one()
+    bundle.targets[0].program.do("zero", zero=1)
     return bundle
 
 
@@ -391,6 +409,13 @@ def _register_31() -> Source:
     return source
 
 
+def _twice() -> Source:
+    """Have C7 behind C7: as the first byte of an address that is in a hole, and of what has one two bytes on."""
+    source = Source("twice")
+    source.region(7, b"\x90\xc7\xc7\x00" + le(FAR + 16) + bytes(8))
+    return source
+
+
 def _unmarked() -> Source:
     """Have tables that a B.cond, a CBZ and an LDR of a literal lead to, and nothing else."""
     source = Source("unmarked", -(len(noise("unmarked", 7)) + 3) % 4096 + START // 4096 * 4096)
@@ -411,12 +436,12 @@ def _hole() -> Source:
 
 
 JUMPS, WORDS, PASSED, REGISTER_31 = _jumps(), _words(), _passed(), _register_31()
-UNMARKED, HOLE = _unmarked(), _hole()
+UNMARKED, HOLE, TWICE = _unmarked(), _hole(), _twice()
 BASES["doubts"] = archive(
     {
         **{"c": config(), "jumps": bytes(JUMPS.data), "words": bytes(WORDS.data), "cut": CUT},
         **{"passed": bytes(PASSED.data), "31": bytes(REGISTER_31.data)},
-        **{"unmarked": bytes(UNMARKED.data), "hole": bytes(HOLE.data)},
+        **{"unmarked": bytes(UNMARKED.data), "hole": bytes(HOLE.data), "twice": bytes(TWICE.data)},
     },
     [],
     "c",
@@ -445,6 +470,11 @@ def relink_branches_and_literals_that_do_not_mark() -> Bundle:
     table = UNMARKED.regions[1][2]
     steps = [(UNMARKED.start, 0, 3), *((table + 8 * n + by, 16, 2 + by // 4) for n in range(3) for by in (0, 4))]
     return relinks(UNMARKED, differences([*steps, (FAR, 4096, 3), (FAR + 64, 0, 0)]))
+
+
+@good("relink mode.fixed x86-64 code", base="doubts")
+def relink_where_the_first_of_two_addresses_is_in_a_hole() -> Bundle:
+    return relinks(TWICE, differences([(START - 8, 0, 3), (FAR, 64, 3), (FAR + 256, 0, 0)]))
 
 
 @good("relink.least", "relink stream.kind", base="doubts")

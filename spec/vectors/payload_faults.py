@@ -101,6 +101,9 @@ bad("vcdiff-outer-frame-too-large", _V, "codec.3", "M72")(
     _windows(a_window(), indicator=4, head=integer(70000) + bytes(70000))
 )
 bad("vcdiff-segment-beyond-the-source", _V, "M87")(_windows(a_window(segment=(len(CODE), 1))))
+bad("vcdiff-empty-segment-behind-the-source", _V, "M87")(
+    _windows(window(MADE, bytes((1,)) + integer(len(MADE)), b"", len(MADE), segment=(0, len(CODE) + 1)))
+)
 bad("vcdiff-segment-beyond-the-target", _V, "M87")(_windows(a_window(segment=(1, 0), indicator=2)))
 bad("vcdiff-instructions-make-too-much", _V, "M88")(_instructions(INSTRUCTIONS + b"\0\1", ADDED + b"RR"))
 bad("vcdiff-instructions-make-too-little", _V, "M88")(_instructions(INSTRUCTIONS[:-1] + integer(11)))
