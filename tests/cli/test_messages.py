@@ -76,7 +76,7 @@ def test_arguments_are_recognised_by_content_in_any_order(pair):
         (("create", "a.tar", "out.dib"), 2, "BASE TARGET OUT"),
         (("create", "--level", "12", "a", "b", "c"), 2, "12"),
         (("create", "missing.tar", "missing.tar", "out.dib"), 3, "cannot open missing.tar"),
-        (("create", "nginx:1.25", "nginx:1.26", "out.dib"), 3, "docker save -o image.tar nginx:1.25"),
+        (("create", "nginx:1.25", "nginx:1.26", "out.dib"), 3, "give docker-daemon:nginx:1.25"),
         (("apply",), 2, ""),
         (("apply", "missing.dib"), 3, "cannot open missing.dib"),
         (("apply", "-", "-"), 2, "stdin can be given once"),

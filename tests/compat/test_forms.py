@@ -75,7 +75,7 @@ def test_canonical_forms_have_the_same_blobs(folder: Path, tmp_path: Path, style
 def test_thin_archives_are_without_what_the_base_has(folder: Path, tmp_path: Path, style: str):
     thin = tmp_path / "thin.tar"
     ended = succeed("apply", folder / f"{style}-old.tar", folder / f"{style}.dib", "--thin", "-o", thin)
-    assert "without 1 layers of example.com/app:1" in ended.err
+    assert "without 1 layer of example.com/app:1" in ended.err
     assert thin.stat().st_size < 150_000
 
 
