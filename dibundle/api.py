@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, cast
 
 from dibundle import digest, parts
 from dibundle.applying import MAX_TARGET, ApplyOptions, apply_steps, choose_target, find_base
@@ -227,7 +227,7 @@ def _several(sources: Source | Iterable[Source] | None) -> Iterable[Source]:
         return ()
     # a file is iterable, too: by lines
     is_one = isinstance(sources, str | bytes | os.PathLike) or hasattr(sources, "read")
-    return (sources,) if is_one else sources  # type: ignore[return-value]
+    return (cast("Source", sources),) if is_one else cast("Iterable[Source]", sources)
 
 
 def _archive(source: Source, stack: ExitStack, tmp: str | None) -> Archive:

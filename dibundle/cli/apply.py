@@ -21,7 +21,7 @@ from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.dockerfiles import options as dockerfile_options
 from dibundle.cli.dockerfiles import write
-from dibundle.cli.sources import all_bundles, one_bundle, open_sources
+from dibundle.cli.sources import NO_BUNDLE, all_bundles, one_bundle, open_sources
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
 from dibundle.convert import apply_as, apply_to_folder, kept_size
@@ -142,7 +142,7 @@ def _without(sources: Sequence[str]) -> str:
     """Return what to do where no source is a bundle: an image in a registry may have one that leads to it."""
     wanted = next(filter(registries.is_reference, reversed(sources)), None)
     if wanted is None:
-        return "give the .dib file too"
+        return NO_BUNDLE
     haves = [word for source in sources if source != wanted for word in ("--have", source)]
     return f"to get an image: {shlex.join(['dib', 'update', wanted, *haves])}"
 

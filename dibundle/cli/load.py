@@ -15,7 +15,7 @@ from dibundle.chain import follow
 from dibundle.cli import documents, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
-from dibundle.cli.sources import all_bundles, open_sources
+from dibundle.cli.sources import NO_BUNDLE, all_bundles, open_sources
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
 from dibundle.convert import apply_as
@@ -90,5 +90,5 @@ def _without(sources: Sequence[str]) -> str:
     """Return what to do where no source is a bundle: one archive alone needs none."""
     (first, *others) = sources
     if others or not Path(first).is_file():
-        return "give the .dib file too"
+        return NO_BUNDLE
     return f"an archive is loaded by the engine itself: docker load -i {shlex.quote(first)}"

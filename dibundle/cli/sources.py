@@ -27,7 +27,7 @@ from dibundle.progress import Progress
 from dibundle.wrap import find
 
 _IMAGE = re.compile(r"(?:(?:docker|podman):(?://)?)?([^/\s]+|[^\s]+[:@][^/\s]+)")  # app, app:1, HOST/team/app:1
-_NO_BUNDLE = "give the .dib file too"
+NO_BUNDLE = "give the .dib file too"
 TrustCheck = Callable[[bytes, bytes], None]
 
 
@@ -218,7 +218,7 @@ def open_present(
     return found
 
 
-def one_bundle(sources: Sources, trust: TrustCheck | None = None, *, hint: str = _NO_BUNDLE) -> BundleReader:
+def one_bundle(sources: Sources, trust: TrustCheck | None = None, *, hint: str = NO_BUNDLE) -> BundleReader:
     """Return the one bundle among ``sources``, its head read and checked; ``hint`` is for those who give none."""
     if len(sources.bundles) > 1:
         raise UsageError(f"{len(sources.bundles)} bundles given, one is wanted here")
@@ -233,7 +233,7 @@ def one_stream(sources: Sources, *, hint: str | None = None) -> Readable:
     return sources.bundles[0][1]
 
 
-def all_bundles(sources: Sources, trust: TrustCheck | None = None, *, hint: str = _NO_BUNDLE) -> list[BundleReader]:
+def all_bundles(sources: Sources, trust: TrustCheck | None = None, *, hint: str = NO_BUNDLE) -> list[BundleReader]:
     """Return the bundles among ``sources``, at least one, their heads read and checked.
 
     ``trust`` gets each one's header and signature before anything else of it is looked at; ``hint`` is for none.
