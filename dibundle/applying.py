@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +35,8 @@ class ApplyOptions:
     ``expect``: digests, if any, of which the target must have one, or all of its images their IDs.
     ``target``: a name of an image, an image ID or an archive's digest, which chooses one of several targets.
     ``kept``: how many bytes of temporary files the sinks write, which need room too.
+    ``check_output``: is told how many bytes of temporary files there will be, before there are, and raises where the
+    output has no room beside them.
     """
 
     max_size: int = MAX_TARGET
@@ -42,6 +44,7 @@ class ApplyOptions:
     expect: frozenset[bytes] = frozenset()
     target: str | None = None
     kept: int = 0
+    check_output: Callable[[int], object] = lambda temporary: None
     tmp: str | None = None
 
 
@@ -93,7 +96,9 @@ def apply_steps(
     with ExitStack() as stack:
         base = find_base(manifest, bases, options, sinks.keys())
         stack.callback(base.close)
-        check_room(options.tmp, temporary_space(manifest, base, options))
+        space = temporary_space(manifest, base, options)
+        check_room(options.tmp, space)
+        options.check_output(space)
         needs = {number: objects_used(manifest, number) for number in base.order}
         progress.phase("applying", sum(manifest.targets[number].size for number in base.order))
         for number in base.order:

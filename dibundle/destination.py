@@ -78,25 +78,10 @@ class Destination:
             raise UsageError(f"{self.name} is a terminal, the output is binary", hint="pipe it on, or give -o FILE")
         return self
 
-    def check_room(self, size: int, *, temporary: int = 0, place: str = ".") -> None:
-        """Raise :class:`FileError` where a file of ``size`` bytes has no room beside what it would replace.
-
-        ``temporary``: how many bytes will lie in the folder ``place`` meanwhile, which may be on the same disk.
-        """
-        if self._special:
-            return
-        folder = os.path.dirname(self._final) or "."  # noqa: PTH120
-        try:
-            free = shutil.disk_usage(folder).free
-            beside = temporary if os.stat(folder).st_dev == os.stat(place).st_dev else 0  # noqa: PTH116
-        except OSError as error:
-            raise _refused(self.name, error) from error
-        if size + beside > free:
-            more = f" beside {beside:,} of temporary files" if beside else ""
-            raise FileError(
-                f"cannot write {self.name}: it takes {size:,} bytes{more}, and that disk has {free:,} free",
-                hint="make room there, or name a file on another disk",
-            )
+    def check_room(self, size: int, temporary: int = 0, place: str = ".") -> None:
+        """Do what :func:`check_room` does for this file; pipes and devices take anything."""
+        if not self._special:
+            check_room(self.name, os.path.dirname(self._final), size, temporary, place)  # noqa: PTH120
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write all of ``data``; :class:`FileError` where the system refuses."""
@@ -123,6 +108,24 @@ class Destination:
             if self._temporary:
                 with contextlib.suppress(OSError):
                     os.unlink(self._temporary)  # noqa: PTH108
+
+
+def check_room(name: str, folder: str, size: int, temporary: int = 0, place: str = ".") -> None:
+    """Raise :class:`FileError` where an output of ``size`` bytes has no room in ``folder`` beside what it may replace.
+
+    ``temporary``: how many bytes will lie in the folder ``place`` meanwhile, which may be on the same disk.
+    """
+    try:
+        free = shutil.disk_usage(folder or ".").free
+        beside = temporary if os.stat(folder or ".").st_dev == os.stat(place).st_dev else 0  # noqa: PTH116
+    except OSError as error:
+        raise _refused(name, error) from error
+    if size + beside > free:
+        more = f" beside {beside:,} of temporary files" if beside else ""
+        raise FileError(
+            f"cannot write {name}: it takes {size:,} bytes{more}, and that disk has {free:,} free",
+            hint="make room there, or name a file on another disk",
+        )
 
 
 def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:

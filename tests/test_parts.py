@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -42,6 +43,11 @@ def test_parts_have_the_size_that_was_asked_for(made: Path):
     assert [path.name for path in parts(made)] == [f"out.dib.00{number}" for number in range(1, 6)]
     assert [path.stat().st_size for path in parts(made)[:-1]] == 4 * [PART]
     assert not (made / "out.dib").exists()
+
+
+def test_programs_get_the_name_of_a_part_that_is_there(made: Path, tmp_path: Path):
+    arguments = (made / "old.tar", made / "new.tar", tmp_path / "out.dib", "--split", PART, "--json")
+    assert json.loads(succeed("create", *arguments).out)["output"] == str(tmp_path / "out.dib.001")
 
 
 def test_parts_are_read_in_order(made: Path):

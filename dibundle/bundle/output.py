@@ -10,11 +10,14 @@ from functools import partial
 
 from dibundle import digest
 from dibundle.bundle.manifest import Segment, Target
+from dibundle.bundle.records import BLOCK
 from dibundle.errors import BaseMismatchError, DibError, DigestError
 
 Piece = bytes | bytearray | memoryview
 Sink = Callable[[Piece], object]
 WRITE = 1 << 20
+LARGE = 64 << 10  # pieces of so many bytes are passed on as they are: copying them took 0.3 s of CPU for python-app
+WAITING = 8  # pieces to hash
 
 
 class VerifiedOutput:
@@ -35,28 +38,42 @@ class VerifiedOutput:
         self._rest = hashlib.sha256()
         self._own = hashlib.sha256()
         self._whole = hashlib.sha256() if whole else None
-        self._pending: list[Piece] = []
-        self._pending_size = 0
+        self._waiting: list[Piece] = []
+        self._waiting_size = 0
         self._held: list[Piece] = []
         self._failure: DibError | None = None
-        self._work: queue.Queue[Callable[[], None] | None] = queue.Queue(maxsize=8)
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(WAITING):
+            self._room.put(None)
         self._thread = threading.Thread(target=self._hash, daemon=True)
         self._thread.start()
 
     def write(self, piece: Piece) -> None:
-        """Take the next bytes; raises as soon as a finished segment is known to be wrong."""
-        self._pending.append(piece)
-        self._pending_size += len(piece)
-        if self._pending_size >= WRITE:
-            self._flush()
+        """Take the next bytes; raises as soon as a finished segment is known to be wrong.
+
+        What is passed on ends one byte into a block, so that a stream that breaks off never ends between entries.
+        """
+        if len(piece) < LARGE:
+            self._wait(piece)
+            if self._waiting_size >= WRITE:
+                self._flush()
+            return
+        view = memoryview(piece)
+        first = (1 - self._written - self._waiting_size) % BLOCK
+        last = len(view) - (len(view) - first) % BLOCK
+        self._wait(view[:first])
+        self._flush()
+        self._pass_on(view[first:last])
+        self._wait(view[last:])
 
     def finish(self) -> None:
         """Check everything, then let the tail go."""
         self._flush(last=True)
         self._next_segment()
-        self._work.put(partial(self._check, self._rest, self._target.rest_digest, "the rest of the archive"))
+        self._later(partial(self._check, self._rest, self._target.rest_digest, "the rest of the archive"))
         if self._whole is not None:
-            self._work.put(partial(self._check, self._whole, self._target.digest, "the whole archive"))
+            self._later(partial(self._check, self._whole, self._target.digest, "the whole archive"))
         self.close()
         self._raise_failure()
         for piece in self._held:
@@ -68,17 +85,18 @@ class VerifiedOutput:
             self._work.put(None)
             self._thread.join()
 
+    def _wait(self, piece: Piece) -> None:
+        self._waiting.append(piece)
+        self._waiting_size += len(piece)
+
     def _flush(self, *, last: bool = False) -> None:
-        """Pass on what waits but for its last byte, so that a stream that breaks off never ends between entries."""
-        if not self._pending:
-            return
-        chunk = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
-        self._pending.clear()
-        self._pending_size = 0
-        if not last:
-            self._pending.append(chunk[-1:])
-            self._pending_size = 1
-            chunk = chunk[:-1]
+        """Pass on what waits, but for what is behind the first byte of a block."""
+        chunk = memoryview(b"".join(self._waiting))
+        kept = 0 if last else (self._written + len(chunk) - 1) % BLOCK
+        self._waiting, self._waiting_size = [chunk[len(chunk) - kept :]], kept
+        self._pass_on(chunk[: len(chunk) - kept])
+
+    def _pass_on(self, chunk: memoryview) -> None:
         self._hash_chunk(chunk)
         self._raise_failure()
         before_tail = self._target.tail - self._written
@@ -91,10 +109,9 @@ class VerifiedOutput:
         else:
             self._held.append(chunk)
 
-    def _hash_chunk(self, chunk: Piece) -> None:
+    def _hash_chunk(self, view: memoryview) -> None:
         if self._whole is not None:
-            self._work.put(partial(self._whole.update, chunk))
-        view = memoryview(chunk)
+            self._later(partial(self._whole.update, view))
         while view:
             if not self._left:
                 self._next_segment()
@@ -102,14 +119,14 @@ class VerifiedOutput:
             piece, view = view[: self._left], view[self._left :]
             self._left -= len(piece)
             hasher = self._own if self._segment.digest else self._rest
-            self._work.put(partial(hasher.update, piece))
+            self._later(partial(hasher.update, piece))
 
     def _next_segment(self) -> None:
         """Step to the next segment that has bytes, checking the one that ends here and any empty ones between."""
         while not self._left:
             if self._segment is not None and self._segment.digest:
                 wanted = self._segment.digest
-                self._work.put(partial(self._check, self._own, wanted, f"content {digest.text(wanted)}"))
+                self._later(partial(self._check, self._own, wanted, f"content {digest.text(wanted)}"))
                 self._own = hashlib.sha256()
             self._segment = next(self._segments, None)
             if self._segment is None:
@@ -128,9 +145,15 @@ class VerifiedOutput:
         else:
             self._failure = DigestError(f"bundle is damaged: {what} came out as {digest.text(found)}")
 
+    def _later(self, task: Callable[[], None]) -> None:
+        """Have a thread do a task, in order; wait where many are waiting."""
+        self._room.get()
+        self._work.put(task)
+
     def _hash(self) -> None:
         while (task := self._work.get()) is not None:
             task()
+            self._room.put(None)
 
     def _raise_failure(self) -> None:
         if self._failure:

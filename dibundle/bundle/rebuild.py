@@ -18,6 +18,7 @@ from dibundle.bundle.reader import BundleReader
 from dibundle.delta import codecs, packing
 from dibundle.delta.packing import Packer
 from dibundle.errors import BaseMismatchError, BundleError
+from dibundle.native.library import unfilled
 
 CHUNK = 1 << 20
 AHEAD = 48 << 20  # bytes of frames and their sources that may be decoded before their turn
@@ -121,7 +122,7 @@ class _FrameFeed:
 
     def _source(self, index: int, frame: Frame) -> bytearray:
         """Return the source of a frame, for the decoder to use up."""
-        source = bytearray(frame.source_size)
+        source = unfilled(frame.source_size)
         rest = memoryview(source)
         for item in self._plan.source_ranges(index, frame):
             if item.object == len(self._reader.manifest.objects):

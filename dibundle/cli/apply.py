@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import click
 
 from dibundle.applying import ApplyOptions, apply, choose_target
-from dibundle.archive.opener import Archive
+from dibundle.archive.readat import room
 from dibundle.bundle.reader import BundleReader
 from dibundle.chain import follow
 from dibundle.cli import documents, registries, terminal
@@ -25,7 +27,7 @@ from dibundle.cli.sources import NO_BUNDLE, all_bundles, one_bundle, open_source
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
 from dibundle.convert import apply_as, apply_to_folder, kept_size
-from dibundle.destination import Destination
+from dibundle.destination import Destination, check_room
 from dibundle.dockerfile import Build, applying
 from dibundle.errors import UsageError
 from dibundle.image.forms import Form
@@ -102,15 +104,21 @@ def command(
         into = output if output is not None and (output.endswith("/") or Path(output).is_dir()) else None
         if into and (form or thin):
             raise UsageError("--as and --thin write one image", hint="name a file, and the target with --target NAME")
+        folder = form.removeprefix("oci:") if form and form.startswith("oci:") else None
         destination = Destination("-" if output is None or into else output)
         opened = open_sources(sources, stack, tmp=tmp, platform=platform)
         opened.refuse_overwriting(destination)
-        if not check and not (form and form.startswith("oci:")) and not into:
+        if not (check or folder is not None or into):
             console.keep_stdout(destination)
         if check:
-            options = replace(options, expect=trust.expect, target=target)
             bundle = one_bundle(opened, trust.check, hint=_without(sources))
-            found = check_targets(opened, bundle, options, destination, form=form, thin=thin)
+            options = replace(options, expect=trust.expect, target=target)
+            named = target is not None or form or thin
+            every = [choose_target(bundle.manifest, options)] if named else range(len(bundle.manifest.targets))
+            sizes = [kept_size(bundle.manifest, number, thin=thin) for number in every]
+            options = replace(options, kept=sum(sizes) if form or thin else 0)
+            options = _with_room(options, into or folder or destination, sum(sizes))
+            found = check_targets(opened, bundle, options, every)
             tell_checked(found, bundle, trust.signed_by([bundle]), console)
             return
         bundles = all_bundles(opened, trust.check, hint=_without(sources))
@@ -118,18 +126,19 @@ def command(
         # both concern the last one; those before only lead to it
         options = replace(options, expect=trust.expect, target=target)
         if into:
-            written = _write_all(into, archives, bundle, options, console)
+            every = range(len(bundle.manifest.targets)) if target is None else [choose_target(bundle.manifest, options)]
+            options = _with_room(options, into, sum(bundle.manifest.targets[number].size for number in every))
+            files = apply_into(archives, bundle, into, every, options, progress)
+            written = [(file.name, file.written) for file in files]
             _tell(console, bundle, options, written, trust.signed_by(bundles))
             return
-        folder = form.removeprefix("oci:") if form and form.startswith("oci:") else None
+        hint = "choose one of them with --target NAME, or write all with -o FOLDER/"
+        number = choose_target(bundle.manifest, options, hint=hint)
+        options = _with_room(options, folder or destination, kept_size(bundle.manifest, number, thin=thin))
         if folder is not None:
             apply_to_folder(archives, bundle, folder, options, progress, thin=thin)
             _tell(console, bundle, options, [(folder, None)], trust.signed_by(bundles))
             return
-        if form is None:
-            hint = "choose one of them with --target NAME, or write all with -o FOLDER/"
-            number = choose_target(bundle.manifest, options, hint=hint)
-            destination.check_room(kept_size(bundle.manifest, number, thin=thin))
         with destination:
             if form or thin:
                 apply_as(archives, bundle, _form(form), destination.write, options, progress, thin=thin)
@@ -170,18 +179,14 @@ def _tell(
         console.say(f"{shown}: {much}verified, in {console.seconds:.1f} s")
 
 
-def _write_all(
-    folder: str,
-    archives: Sequence[Archive],
-    bundle: BundleReader,
-    options: ApplyOptions,
-    console: Console,
-) -> list[tuple[str, int]]:
-    """Write every target, or the one that is named, into a folder; return the files' names and sizes."""
-    every = range(len(bundle.manifest.targets))
-    targets = every if options.target is None else [choose_target(bundle.manifest, options)]
-    written = apply_into(archives, bundle, folder, targets, options, console.progress)
-    return [(file.name, file.written) for file in written]
+def _with_room(options: ApplyOptions, output: Destination | str, size: int) -> ApplyOptions:
+    """Return options by which a file, or a folder that may not be there yet, is refused without room for ``size``."""
+    if isinstance(output, Destination):
+        check = output.check_room
+    else:
+        place = output if Path(output).is_dir() else os.path.dirname(output.rstrip("/"))  # noqa: PTH120
+        check = partial(check_room, output, place)
+    return replace(options, check_output=lambda temporary: check(size, temporary, room(options.tmp)[0]))
 
 
 def _form(name: str | None) -> Form:

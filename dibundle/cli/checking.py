@@ -4,27 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import click
 
 from dibundle import digest
-from dibundle.applying import (
-    ApplyOptions,
-    check_size,
-    choose_target,
-    find_base,
-    target_name,
-    temporary_space,
-)
-from dibundle.archive.readat import check_room, room, taken
+from dibundle.applying import ApplyOptions, check_size, find_base, target_name, temporary_space
+from dibundle.archive.readat import check_room, taken
 from dibundle.bundle.manifest import Manifest
 from dibundle.bundle.reader import BundleReader
 from dibundle.cli import documents, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.sources import Sources
-from dibundle.convert import kept_size
-from dibundle.destination import Destination
 from dibundle.errors import DibError
 from dibundle.expect import refuse_claims
 from dibundle.image.reader import read_images
@@ -44,20 +35,13 @@ def check_targets(
     opened: Sources,
     bundle: BundleReader,
     options: ApplyOptions,
-    destination: Destination,
-    *,
-    form: str | None,
-    thin: bool,
+    every: Collection[int],
 ) -> Checked:
-    """Try whether the base serves the bundle: for the target that is named, else for every one.
+    """Try whether the base serves the bundle to make the targets in ``every``.
 
     :class:`FileError` where temporary files or the output have too little room.
     """
     manifest = bundle.manifest
-    one = options.target is not None or form or thin
-    every = [choose_target(manifest, options)] if one else range(len(manifest.targets))
-    if form or thin:
-        options = replace(options, kept=kept_size(manifest, every[0], thin=thin))
     space: dict[int, int] = {}
     failed: dict[int, DibError] = {}
     for number in every:
@@ -73,9 +57,7 @@ def check_targets(
     if not failed:
         whole = _space(opened, manifest, every, options)
         check_room(options.tmp, whole)
-        if form is None:
-            size = sum(kept_size(manifest, number, thin=thin) for number in every)
-            destination.check_room(size, temporary=whole, place=room(options.tmp)[0])
+        options.check_output(whole)
     return Checked(
         space={number: there + size for number, size in space.items()},
         whole=there + whole,

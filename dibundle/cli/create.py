@@ -142,11 +142,11 @@ def command(
             return
         with PartsWriter(out, _size(split)) if split else destination as written:
             result = create(opened[: len(bases)], opened[len(bases) :], written.write, options, progress)
-    console.result("dib.create/1", document(out, result, console.seconds))
-    parts = [part_name(out, written.count)] if isinstance(written, PartsWriter) else [out]
-    if parts[0] not in (out, part_name(out, 1)):
-        parts.insert(0, part_name(out, 1))
-    _summary(" to ".join(parts), result, console)
+    first = last = out
+    if isinstance(written, PartsWriter):
+        first, last = part_name(out, 1), part_name(out, written.count)
+    console.result("dib.create/1", document(first, result, console.seconds))
+    _summary(first if first == last else f"{first} to {last}", result, console)
 
 
 def default_level(progress: Progress, codec: str = "auto") -> int:

@@ -14,7 +14,7 @@ from dibundle.delta import model, sparse, streams, zstd
 from dibundle.delta.covers import Covers
 from dibundle.delta.numbers import Numbers, number, pack, turned, turned_back
 from dibundle.errors import BundleError
-from dibundle.native.library import LIBRARY, Buffer, Pinned
+from dibundle.native.library import LIBRARY, Buffer, Pinned, unfilled
 
 MODEL: Final = 3
 """The packer of the difference stream alone that sees the source: delta/model.py."""
@@ -138,7 +138,7 @@ class Parsed:
             literals = zstd.decompress(self.stored[1], literal_size, prefix=context(source, self.rows))
         else:
             literals = streams.unpack(literal_packer, self.stored[1], literal_size)
-        target = bytearray(self.target_size)
+        target = unfilled(self.target_size)
         difference = memoryview(target)[self.target_size - covered :]
         if packer == MODEL:
             if len(self.stored[0]) < 2:
@@ -302,7 +302,7 @@ def _place(columns: list[array[int]], source_size: int, covered: int, target_siz
 def _split(source: bytes, target: bytes, rows: array[int]) -> tuple[bytearray, bytearray]:
     """Return the difference over the covers and the literals between them."""
     covered = sum(rows[2::3])
-    difference, literals = bytearray(covered), bytearray(len(target) - covered)
+    difference, literals = unfilled(covered), unfilled(len(target) - covered)
     if LIBRARY is not None:
         LIBRARY.dib_cover_split(
             *(Pinned(source).address, Pinned(target).address, len(target), Pinned(rows).address, len(rows) // 3),

@@ -27,7 +27,7 @@ def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], 
 
 
 def unpack(stored: bytes, data: memoryview) -> None:
-    """Undo :func:`pack` into ``data``, which holds zeros; ``BundleError`` for anything but the form of so many bytes.
+    """Undo :func:`pack` into ``data``; ``BundleError`` for anything but the form of so many bytes.
 
     Takes up to three times those.
     """
@@ -65,7 +65,7 @@ def split(data: Buffer) -> tuple[bytes, bytes, bytes]:
 
 
 def join(gaps: bytes, lengths: bytes, values: bytes, data: memoryview) -> None:
-    """Undo :func:`split` into ``data``, which holds zeros; ``BundleError`` where the three do not fit together."""
+    """Undo :func:`split` into ``data``; ``BundleError`` where the three do not fit together."""
     if LIBRARY is None:
         _plain_join(gaps, lengths, values, data)
         return
@@ -76,6 +76,7 @@ def join(gaps: bytes, lengths: bytes, values: bytes, data: memoryview) -> None:
 
 
 def _plain_join(gaps: bytes, lengths: bytes, values: bytes, data: memoryview) -> None:
+    data[:] = bytes(len(data))
     before, runs = Numbers(gaps), Numbers(lengths)
     at = taken = 0
     while before.at < len(gaps):

@@ -225,11 +225,12 @@ EXPORT int64_t dib_sparse_split(const uint8_t *data, int64_t size, uint8_t *gaps
     return 0;
 }
 
-/* Undo dib_sparse_split; data is zeros at first. */
+/* Undo dib_sparse_split: data is written from its first byte to its last. */
 EXPORT int64_t dib_sparse_join(const uint8_t *gaps, int64_t gaps_size, const uint8_t *lengths, int64_t lengths_size,
                                const uint8_t *values, int64_t values_size, uint8_t *data, int64_t size)
 {
     int64_t at = 0, g = 0, l = 0, v = 0;
+    memset(data, 0, (size_t)size);
     while (g < gaps_size) {
         int64_t gap = get_number(gaps, gaps_size, &g), length = get_number(lengths, lengths_size, &l);
         if (gap < 0 || length < 1 || gap > size - at || length > size - at - gap || length > values_size - v)

@@ -75,6 +75,21 @@ def scratch(size: int) -> mmap.mmap:
     return mmap.mmap(-1, max(1, size))
 
 
+_UNFILLED: Final = ctypes.pythonapi.PyByteArray_FromStringAndSize
+_UNFILLED.restype = ctypes.py_object
+_UNFILLED.argtypes = [ctypes.c_char_p, ctypes.c_ssize_t]
+
+
+def unfilled(size: int) -> bytearray:
+    """Return memory for bytes of which every one is written before any is read.
+
+    ``bytearray(size)`` writes zeros first and lets no other thread run meanwhile: a sixth of the time that applying
+    node-app took.
+    """
+    made: bytearray = _UNFILLED(None, size)
+    return made
+
+
 class Pinned:
     """The address of a buffer's first byte, valid while this object lives; read-only buffers are taken as they are."""
 

@@ -110,19 +110,21 @@ def test_what_an_engine_saved_counts_as_temporary_space(
             assert f"has room for {need - 1:,}" in told
 
 
-def test_check_compares_the_disk_of_the_output_too(pair: Pair, tmp_path: Path) -> None:
-    out, size = tmp_path / "out.tar", pair.target.stat().st_size
-    arguments = ("apply", "--check", pair.base, pair.bundle, "-o", out)
-    assert with_room(size, *arguments)[0] == 0
-    code, told, _ = with_room(size - 1, *arguments)
-    assert code == 3
-    assert f"it takes {size:,} bytes, and that disk has {size - 1:,} free" in told
+@pytest.mark.parametrize("check", [("--check",), ()], ids=["check", "apply"])
+@pytest.mark.parametrize("form", [(), ("--as", "oci-archive"), ("--as", "oci:"), ("-o", "folder/")], ids=" ".join)
+def test_the_disk_of_the_output_is_compared_too(
+    form: tuple[str, ...], check: tuple[str, ...], pair: Pair, tmp_path: Path
+) -> None:
     packed = tmp_path / "packed.tar"
     packed.write_bytes(docker_save([pairs.images(3)[0]], "c8d", "gzip"))
-    arguments = ("apply", "--check", packed, pair.bundle, "-o", out, "--tmp", tmp_path)
-    need = json.loads(succeed(*arguments, "--json").out)["temporary_space"]
-    assert with_room(size + need, *arguments)[0] == 0
-    code, told, _ = with_room(size + need - 1, *arguments)
-    assert code == 3
-    assert f"it takes {size:,} bytes beside {need:,} of temporary files" in told
-    assert not out.exists()
+    out, size = tmp_path / "out", pair.target.stat().st_size
+    outputs = {"oci:": ("--as", f"oci:{out}"), "folder/": ("-o", f"{out}/")}
+    options = outputs.get(form[-1], (*form, "-o", str(out))) if form else ("-o", str(out))
+    for base in (pair.base, packed):
+        arguments = ("apply", base, pair.bundle, *options, "--tmp", tmp_path)
+        need = json.loads(succeed(*arguments, "--check", "--json").out)["temporary_space"]
+        code, told, _ = with_room(size + need - 1, *arguments, *check)
+        assert code == 3
+        assert f"it takes {size:,} bytes" + (f" beside {need:,} of temporary files" if need else "") in told
+        assert not out.exists()
+        assert with_room(size + need, *arguments, "--check")[0] == 0
