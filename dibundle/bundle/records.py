@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -160,13 +161,26 @@ def _places(shape: int) -> tuple[tuple[int, int], ...]:
     return tuple((field.start, field.end) for bit, field in enumerate(FIELDS) if shape >> bit & 1)
 
 
+def _changed(reference: bytes, block: bytes) -> Iterator[tuple[int, Field]]:
+    """Yield the fields of those stretches that differ, a few at a time: mostly the time alone does."""
+    for start, end, fields in _STRETCHES:
+        if reference[start:end] != block[start:end]:
+            yield from fields
+
+
+_STRETCHES = tuple(
+    (FIELDS[first].start, FIELDS[last - 1].end, tuple(enumerate(FIELDS))[first:last])
+    for first, last in ((0, 4), (4, 7), (7, len(FIELDS)))
+)
+
+
 def find_edit(reference: bytes, block: bytes) -> Edit | None:
     """Return the smallest edit that makes ``block`` of ``reference``; None where its size cannot be written so."""
     if reference == block:
         return UNCHANGED
     shape = 0
     values: list[tuple[int, int | bytes]] = []
-    for index, field in enumerate(FIELDS):
+    for index, field in _changed(reference, block):
         old, new = reference[field.start : field.end], block[field.start : field.end]
         if old == new or index == CHKSUM_FIELD:
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from dibundle.archive.tar import Entry
 from dibundle.archive.window import Window
@@ -35,8 +36,7 @@ class Counts:
     names: list[bytes] = field(default_factory=list)  # one for each patch operation, in order
 
 
-@dataclass(frozen=True, slots=True)
-class _Record:
+class _Record(NamedTuple):
     """A header block and where its content lies."""
 
     offset: int

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from dibundle.archive.readat import ReadAt
 from dibundle.archive.tar import Entry, TarIndex, scan
+from dibundle.archive.window import Window
 from dibundle.match import names
 
 REGULAR = (0x30, 0x00, 0x37)
@@ -62,13 +63,14 @@ def content_sizes(layers: Iterable[Layer]) -> set[int]:
 
 def hash_contents(layer: Layer, sizes: Collection[int], chunk: int = 1 << 20) -> None:
     """Hash those files of ``layer`` whose size is one of ``sizes``: no other can equal anything."""
+    window = Window(layer.source)
 
     def hashed(entry: Entry) -> bytes | None:
         if not is_file(entry) or entry.size not in sizes:
             return None
         digest = hashlib.sha256()
         for offset in range(0, entry.size, chunk):
-            digest.update(layer.source.read_at(entry.content + offset, min(chunk, entry.size - offset)))
+            digest.update(window.read_at(entry.content + offset, min(chunk, entry.size - offset)))
         return digest.digest()
 
     layer.hashes = [hashed(entry) for entry in layer.index.entries]
