@@ -99,6 +99,11 @@ def encode(target: bytes, source: bytes, options: Options, plan: Plan | None = N
     return best
 
 
+def least(target: bytes, source: bytes, options: Options, plan: Plan | None = None) -> int:
+    """Return how many bytes the payload of :func:`encode` has, without decoding it again."""
+    return min([len(target), *(len(tried.payload) for tried in _candidates(target, source, options, plan))])
+
+
 def _makes(tried: Encoded, source: bytes, target: bytes) -> bool:
     try:
         return codecs.decode(tried.codec, tried.payload, source, len(target)) == target

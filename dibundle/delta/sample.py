@@ -24,12 +24,12 @@ MARGIN = 2048  # bytes of the source around what the fast search finds for a sli
 def size(target: bytes, source: bytes, options: choose.Options, plan: layout.Plan | None = None) -> int:
     """Return about how many bytes :func:`choose.encode` would need, in about a fifth of its time."""
     if len(target) <= LEAST:
-        return len(choose.encode(target, source, options, plan).payload)
+        return choose.least(target, source, options, plan)
     if options.codec == "auto" and options.level >= choose.UNPACK_LEVEL and not options.portable:
         found = members.find(target, source, least_share=choose.PROGRAM_SHARE if plan else 0, trust=TRUST)
         if found:
             if len(found.target) <= WHOLE:
-                return len(choose.encode(target, source, options, plan).payload)
+                return choose.least(target, source, options, plan)
             wrapped = unpack.write(found.streams, source, found.parts, whole=found.whole, codec=0, inner=b"")
             return len(wrapped) + size(found.target, found.source, replace(options, portable=True))
     if source and choose.relinks(options):
@@ -37,12 +37,12 @@ def size(target: bytes, source: bytes, options: choose.Options, plan: layout.Pla
         if plan:
             first = covers.find_fast(relink.relink(source, plan.regions, plan.first), target)
             header, linked = relinker.relinked(source, target, plan, first)
-            return len(relink.write(header)) + _scaled(linked, target, options)
-    return _scaled(source, target, options)
+            return len(relink.write(header)) + _scaled(linked, target, first, options)
+    return _scaled(source, target, covers.find_fast(source, target), options)
 
 
-def _scaled(source: bytes, target: bytes, options: choose.Options) -> int:
-    whole = covers.find_fast(source, target)
+def _scaled(source: bytes, target: bytes, whole: covers.Covers, options: choose.Options) -> int:
+    """Scale what a sample takes by what ``whole``, covers that the fast search found, says of all."""
     whole_quick = len(cover.encode(source, target, whole, effort=1))
     length = max(LEAST, len(target) // SHARE, len(target) * LEAST_PATCH // whole_quick) // SLICES
     if length >= len(target) // SLICES:
@@ -51,15 +51,34 @@ def _scaled(source: bytes, target: bytes, options: choose.Options) -> int:
     piece = b"".join(target[start : start + length] for start in starts)
     near = _stretches(whole, starts, length, len(source), len(target))
     old = b"".join(source[start:end] for start, end in near)
-    quick = len(cover.encode(old, piece, covers.find_fast(old, piece), effort=1))
+    quick = len(cover.encode(source, piece, _clipped(whole, starts, length), effort=1))
     return _slow_size(piece, old, options) * whole_quick // max(1, quick)
 
 
 def _slow_size(target: bytes, source: bytes, options: choose.Options) -> int:
     if not source or options.codec not in ("auto", "cover"):
-        return len(choose.encode(target, source, replace(options, portable=True)).payload)
+        return choose.least(target, source, replace(options, portable=True))
     found = choose.search(source, target, options.level)
     return len(cover.encode(source, target, found, effort=options.level, model_time=options.model_time))
+
+
+def _clipped(found: covers.Covers, starts: list[int], length: int) -> covers.Covers:
+    """Return the covers of slices of the target that are put together, from the same source."""
+    clipped = []
+    for number, start in enumerate(starts):
+        for source, target, covered in _within(found, start, start + length):
+            clipped.append((source, number * length + target - start, covered))
+    return covers.Covers.of(clipped)
+
+
+def _within(found: covers.Covers, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Yield source, target and length of what covers have of a stretch of the target."""
+    k = max(0, bisect_right(found.target, start) - 1)
+    while k < len(found) and found.target[k] < end:
+        low, high = max(found.target[k], start), min(found.target[k] + found.length[k], end)
+        if low < high:
+            yield found.source[k] + low - found.target[k], low, high - low
+        k += 1
 
 
 def _stretches(
@@ -83,10 +102,5 @@ def _near(
         end = start + length
         at = start * source_size // target_size  # in proportion, for what the fast search did not find
         yield max(0, at - MARGIN), min(source_size, at + length + MARGIN)
-        k = max(0, bisect_right(found.target, start) - 1)
-        while k < len(found) and found.target[k] < end:
-            low, high = max(found.target[k], start), min(found.target[k] + found.length[k], end)
-            shift = found.source[k] - found.target[k]
-            if low < high:
-                yield max(0, low + shift - MARGIN), min(source_size, high + shift + MARGIN)
-            k += 1
+        for source, _, covered in _within(found, start, end):
+            yield max(0, source - MARGIN), min(source_size, source + covered + MARGIN)
