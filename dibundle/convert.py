@@ -5,21 +5,57 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 
-from dibundle.applying import ApplyOptions, apply, base_names, choose_target
+from dibundle.applying import ApplyOptions, apply, choose_target
 from dibundle.archive.opener import Archive, from_fd
 from dibundle.archive.readat import Spool
-from dibundle.bundle.manifest import Manifest, Target
+from dibundle.bundle.manifest import Manifest
 from dibundle.bundle.reader import BundleReader
 from dibundle.destination import Destination
-from dibundle.errors import FileError
+from dibundle.errors import ArchiveError, FileError
 from dibundle.image import forms
+from dibundle.image.model import Image
 from dibundle.image.reader import read_images
 from dibundle.progress import Progress, Silent
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a receiver has loaded: the images of the archives that are given here, as these claim them.
+
+    ``names`` of images; ``chains``: the diffIDs of the layers of each, the lowest first; ``diff_ids``: that of each
+    stored form of a layer, by its digest.
+    """
+
+    names: tuple[str, ...]
+    chains: tuple[tuple[bytes, ...], ...]
+    diff_ids: Mapping[bytes, bytes]
+
+    def shared(self, chain: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        """Return the lowest layers of an image, as far as one that is loaded has the same: engines know no others."""
+        return chain[: max((_shared(chain, other) for other in self.chains), default=0)]
+
+
+def _shared(chain: Sequence[bytes], other: Sequence[bytes]) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(chain, other, strict=False)))
+
+
+def loaded(archives: Sequence[Archive]) -> Loaded:
+    """Return what a receiver has who has loaded these archives."""
+    found: list[Image] = []
+    for archive in archives:
+        with suppress(ArchiveError):  # what is no image archive holds nothing
+            found += read_images(archive).images
+    diff_ids = {diff_id: diff_id for image in found for diff_id in image.diff_ids}
+    for image in found:
+        diff_ids |= {blob.digest: blob.diff_id for blob in image.layers if blob and blob.digest and blob.diff_id}
+    names = tuple(name for image in found for name in image.names)
+    return Loaded(names, tuple(image.diff_ids for image in found), diff_ids)
 
 
 class _Kept:
@@ -55,19 +91,17 @@ def apply_as(
     options: ApplyOptions,
     progress: Progress | None = None,
     *,
-    thin: bool = False,
+    without: Loaded | None = None,
     names: tuple[str, ...] | None = None,
-) -> list[bytes]:
-    """Write the images that a bundle makes as an archive of ``form``; return the digests of the layers left out.
+) -> None:
+    """Write the images that a bundle makes as an archive of ``form``, without the layers that a receiver has.
 
     ``names`` are for the images in place of their own.
 
     Everything is verified before the first byte is written; only what is written lies in a temporary file.
     """
     with ExitStack() as stack:
-        parts, left = _rebuilt(bases, bundle, options, stack, progress, thin=thin, names=names)
-        forms.write(parts, form, write)
-        return left
+        forms.write(_rebuilt(bases, bundle, options, stack, progress, without, names), form, write)
 
 
 def apply_to_folder(
@@ -77,13 +111,13 @@ def apply_to_folder(
     options: ApplyOptions,
     progress: Progress | None = None,
     *,
-    thin: bool = False,
-) -> list[bytes]:
-    """Write the images as an OCI layout in a folder that is not there yet; return the layers left out."""
+    without: Loaded | None = None,
+) -> None:
+    """Write the images as an OCI layout in a folder that is not there yet; else as :func:`apply_as`."""
     if os.path.lexists(folder):
         raise FileError(f"{folder} is there already", hint="name a folder that is not")
     with ExitStack() as stack:
-        parts, left = _rebuilt(bases, bundle, options, stack, progress, thin=thin)
+        parts = _rebuilt(bases, bundle, options, stack, progress, without)
         final = Path(folder)
         beside: Path | None = None
         try:
@@ -100,7 +134,6 @@ def apply_to_folder(
         finally:
             if beside is not None and beside.is_dir():
                 shutil.rmtree(beside)
-        return left
 
 
 def _rebuilt(
@@ -109,40 +142,48 @@ def _rebuilt(
     options: ApplyOptions,
     stack: ExitStack,
     progress: Progress | None,
-    *,
-    thin: bool,
+    without: Loaded | None,
     names: tuple[str, ...] | None = None,
-) -> tuple[forms.Layout, list[bytes]]:
+) -> forms.Layout:
     progress = progress or Silent()
     number = choose_target(bundle.manifest, options)
-    holes = _of_the_base(bundle.manifest, bundle.manifest.targets[number]) if thin else []
-    options = replace(options, kept=kept_size(bundle.manifest, number, thin=thin))
+    holes = _left_out(bundle.manifest, number, without)
+    options = replace(options, kept=kept_size(bundle.manifest, number, without))
     spool = stack.enter_context(closing(Spool(options.tmp)))
-    kept = _Kept(spool, [(start, end) for start, end, _ in holes])
+    kept = _Kept(spool, holes)
     apply(bases, bundle, kept.write, options, progress)
     archive = stack.enter_context(from_fd(spool.start(), "the target", spool_dir=options.tmp))
     images = read_images(archive)
-    parts = forms.layout(images, frozenset(start for start, _, _ in holes), names)
-    if holes:
-        told = ", ".join(base_names(bundle.manifest)) or "the base"
+    parts = forms.layout(images, frozenset(start for start, _ in holes), names)
+    if holes and without:
+        told = ", ".join(without.names) or "the base"
         progress.note(f"without {len(holes)} layer{'s' * (len(holes) > 1)} of {told}, which must be loaded already")
-    return parts, [digest for _, _, digest in holes]
+    return parts
 
 
-def kept_size(manifest: Manifest, number: int, *, thin: bool) -> int:
+def kept_size(manifest: Manifest, number: int, without: Loaded | None) -> int:
     """Return how many bytes of a target lie in a temporary file before they are written in another form."""
-    target = manifest.targets[number]
-    return target.size - sum(end - start for start, end, _ in (_of_the_base(manifest, target) if thin else ()))
+    return manifest.targets[number].size - sum(end - start for start, end in _left_out(manifest, number, without))
 
 
-def _of_the_base(manifest: Manifest, target: Target) -> list[tuple[int, int, bytes]]:
-    """Return start, end and digest of the members of a target that the base has as layers, as far as it is told."""
-    here = {item.digest for item in manifest.objects}
-    here |= {digest for image in (manifest.about.bases if manifest.about else ()) for digest in image.diff_ids}
+def needed(manifest: Manifest, number: int, without: Loaded) -> list[tuple[bytes, ...]]:
+    """Return the layers, by their diffIDs, the lowest first, that each image of a target is left without."""
+    images = manifest.about.targets[number] if manifest.about else ()
+    return [without.shared(image.diff_ids) for image in images]
+
+
+def _left_out(manifest: Manifest, number: int, without: Loaded | None) -> list[tuple[int, int]]:
+    """Return start and end of the members of a target that are layers which every image with them finds loaded."""
+    if without is None or manifest.about is None:
+        return []
+    chains = needed(manifest, number, without)
+    images = manifest.about.targets[number]
+    left = {diff_id for chain in chains for diff_id in chain}
+    left -= {diff_id for image, chain in zip(images, chains, strict=True) for diff_id in image.diff_ids[len(chain) :]}
     found = []
     at = 0
-    for segment in target.segments:
-        if segment.digest in here and segment.length:
-            found.append((at, at + segment.length, segment.digest or b""))
+    for segment in manifest.targets[number].segments:
+        if segment.digest and segment.length and without.diff_ids.get(segment.digest) in left:
+            found.append((at, at + segment.length))
         at += segment.length
     return found

@@ -120,6 +120,11 @@ class Prepared:
         plan = _relink_plan(draft, self.objects) if planned and choose.relinks(self.options.patch) else None
         return draft.read(), _read_source(draft, self.objects, hex_digits), self.options.patch, plan
 
+    def plan_ahead(self, draft: Draft) -> None:
+        """Find out what :meth:`load` needs to know of the whole file that a frame was cut from."""
+        if draft.whole and choose.relinks(self.options.patch):
+            draft.whole.prepare(self.objects.read)
+
     def manifest(self, frames: list[Frame]) -> Manifest:
         """Return the manifest for these frames."""
         return _manifest(self.base, self.composed, self.objects, frames, self.options, self.threads)
@@ -402,13 +407,20 @@ def _about_images(images: ImageArchive) -> Iterator[AboutImage]:
 
 
 def _deleted(base: BaseSide, side: TargetSide, used: set[bytes]) -> list[bytes]:
-    """Return the paths of the base's layers that a target uses and has no entry for."""
-    kept_layers = {blob.digest for blob in side.blobs} & base.own
-    if kept_layers and not side.new_layers:
+    """Return the paths of the base's layers that a target uses and has no entry for, in no layer."""
+    here = {blob.layer.digest if blob.layer else blob.digest for blob in side.blobs}
+    here |= {packed.layer.digest for packed in side.packed.values()}
+    here |= {blob.layer.digest for blob in base.blobs if blob.layer and blob.digest in here}
+    own = [layer for layer in base.index.layers if layer.digest in base.own]
+    kept = [layer for layer in own if layer.digest in here]
+    if kept and not side.new_layers:
         return []
-    kept = {match_names.clean(entry.path) for layer in side.new_layers for entry in layer.index.entries}
-    layers = [layer for layer in base.index.layers if layer.digest in used & base.own]
-    return sorted({match_names.clean(entry.path) for layer in layers for entry in layer.index.entries} - kept)
+    used_layers = [layer for layer in own if layer.digest in used - here]
+    return sorted(_paths(used_layers) - _paths([*kept, *side.new_layers]))
+
+
+def _paths(layers: Sequence[Layer]) -> set[bytes]:
+    return {match_names.clean(entry.path) for layer in layers for entry in layer.index.entries}
 
 
 def _with_names(manifest: Manifest, composed: Sequence[_Composed], options: CreateOptions) -> Manifest:

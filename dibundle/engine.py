@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -63,31 +64,36 @@ def told_with(engine: str, hint: str) -> str:
     return hint
 
 
-def require_layers(engine: str, images: Sequence[AboutImage]) -> None:
-    """Raise :class:`LoadError` unless the engine has the images of a base, whose layers a thin archive is without.
+def require_layers(engine: str, chains: Iterable[Sequence[bytes]], names: Sequence[str]) -> None:
+    """Raise :class:`LoadError` unless the engine has images with these layers, which a thin archive is without.
 
-    ctr has no question for layers: there the loader itself finds out.
+    ``chains`` are diffIDs, the lowest layer's first; ``names``: of images that have them. ctr has no question for
+    layers: there the loader itself finds out.
     """
-    if engine == "ctr":
-        return
-    for image in images:
-        wanted = {item.hex() for item in image.diff_ids}
-        candidates = [*image.names, f"sha256:{image.id.hex()}"]
-        if not any(wanted <= set(_layers(engine, name)) for name in candidates):
-            raise LoadError(
-                f"{engine} does not have {candidates[0]}, whose layers a thin archive is without",
-                exit_code=6,
-                hint=f"load the base first, or run the command without --thin: {engine} pull {candidates[0]}",
-            )
+    wanted = [[f"sha256:{diff_id.hex()}" for diff_id in chain] for chain in chains]
+    there = [] if engine == "ctr" else _layers(engine)
+    if engine != "ctr" and not all(any(layers[: len(chain)] == chain for layers in there) for chain in wanted if chain):
+        name = names[0] if names else "an image"
+        raise LoadError(
+            f"{engine} does not have {name}, whose layers a thin archive is without",
+            exit_code=6,
+            hint="load the base first, or run the command without --thin"
+            + (f": {engine} pull {shlex.quote(name)}" if names else ""),
+        )
 
 
-def _layers(engine: str, name: str) -> list[str]:
-    found = subprocess.run((*ENGINES[engine][1], name), capture_output=True, check=False)
+def _layers(engine: str) -> list[list[str]]:
+    """Return the digests of the layers of every image that an engine has, the lowest first."""
+    listed = subprocess.run((engine, "image", "ls", "--quiet", "--no-trunc"), capture_output=True, check=False)
+    ids = sorted(set(listed.stdout.decode().split()))
+    if not ids:
+        return []
+    found = subprocess.run((*ENGINES[engine][1], *ids), capture_output=True, check=False)
     try:
-        layers = json.loads(found.stdout)[0]["RootFS"]["Layers"] if found.returncode == 0 else []
-        return [str(item).removeprefix("sha256:") for item in layers or ()]
+        layers = [image["RootFS"]["Layers"] or [] for image in json.loads(found.stdout)]
     except (ValueError, LookupError, TypeError):
         return []
+    return [[f"sha256:{item.removeprefix('sha256:')}" for item in image] for image in layers]
 
 
 def _is_podman_alone() -> bool:

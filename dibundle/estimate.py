@@ -73,6 +73,8 @@ def estimate(
         progress.phase("sampling", sum(guess.draft.size for guess in guesses))
         look = _Look(prepared)
         largest_first = sorted(guesses, key=lambda guess: -guess.draft.size)  # no thread is to end long before others
+        if largest_first:  # ahead, as later all who look at frames of that file would wait for it
+            threads.submit(prepared.plan_ahead, largest_first[0].draft)
         for guess, _ in zip(largest_first, threads.map(look.first, largest_first), strict=True):
             progress.advance(guess.draft.size)
         is_little = sum(guess.cost for guess in guesses) <= ALL

@@ -26,7 +26,7 @@ from dibundle.cli.dockerfiles import write
 from dibundle.cli.sources import NO_BUNDLE, all_bundles, one_bundle, open_sources
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
-from dibundle.convert import apply_as, apply_to_folder, kept_size
+from dibundle.convert import apply_as, apply_to_folder, kept_size, loaded
 from dibundle.destination import Destination, check_room
 from dibundle.dockerfile import Build, applying
 from dibundle.errors import UsageError
@@ -110,12 +110,13 @@ def command(
         opened.refuse_overwriting(destination)
         if not (check or folder is not None or into):
             console.keep_stdout(destination)
+        without = loaded(opened.archives) if thin else None
         if check:
             bundle = one_bundle(opened, trust.check, hint=_without(sources))
             options = replace(options, expect=trust.expect, target=target)
             named = target is not None or form or thin
             every = [choose_target(bundle.manifest, options)] if named else range(len(bundle.manifest.targets))
-            sizes = [kept_size(bundle.manifest, number, thin=thin) for number in every]
+            sizes = [kept_size(bundle.manifest, number, without) for number in every]
             options = replace(options, kept=sum(sizes) if form or thin else 0)
             options = _with_room(options, into or folder or destination, sum(sizes))
             found = check_targets(opened, bundle, options, every)
@@ -134,14 +135,14 @@ def command(
             return
         hint = "choose one of them with --target NAME, or write all with -o FOLDER/"
         number = choose_target(bundle.manifest, options, hint=hint)
-        options = _with_room(options, folder or destination, kept_size(bundle.manifest, number, thin=thin))
+        options = _with_room(options, folder or destination, kept_size(bundle.manifest, number, without))
         if folder is not None:
-            apply_to_folder(archives, bundle, folder, options, progress, thin=thin)
+            apply_to_folder(archives, bundle, folder, options, progress, without=without)
             _tell(console, bundle, options, [(folder, None)], trust.signed_by(bundles))
             return
         with destination:
             if form or thin:
-                apply_as(archives, bundle, _form(form), destination.write, options, progress, thin=thin)
+                apply_as(archives, bundle, _form(form), destination.write, options, progress, without=without)
             else:
                 apply(archives, bundle, destination.write, options, progress)
         _tell(console, bundle, options, [(destination.name, destination.written)], trust.signed_by(bundles))

@@ -18,7 +18,7 @@ from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import NO_BUNDLE, all_bundles, open_sources
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
-from dibundle.convert import apply_as
+from dibundle.convert import apply_as, loaded, needed
 from dibundle.engine import ENGINES, Loader, default_engine, require_layers
 
 
@@ -64,13 +64,15 @@ def command(
         # both concern the last one; those before only lead to it
         options = replace(options, expect=trust.expect, target=target)
         about = bundle.manifest.about
-        images = about.targets[choose_target(bundle.manifest, options)] if about else ()
+        number = choose_target(bundle.manifest, options)
+        images = about.targets[number] if about else ()
         engine = engine or default_engine(sources)
-        if thin:
-            require_layers(engine, about.bases if about else ())
+        here = loaded(opened.archives) if thin else None
+        if here:
+            require_layers(engine, needed(bundle.manifest, number, here), here.names)
         loader = stack.enter_context(Loader(engine))
-        if thin:
-            apply_as(archives, bundle, "docker-archive", loader.write, options, progress, thin=True)
+        if here:
+            apply_as(archives, bundle, "docker-archive", loader.write, options, progress, without=here)
         else:
             apply(archives, bundle, loader.write, options, progress)
         loader.finish()

@@ -41,12 +41,17 @@ class LargeFile:
         self._plan: layout.Plan | None = None
         self._planned = False
 
-    def plan(self, read_old: Callable[[Copy], bytes], old: range, new: range) -> layout.Plan | None:
-        """Return the plan for a window; the whole's is let go with the last one. Windows ask one after the other."""
+    def prepare(self, read_old: Callable[[Copy], bytes]) -> None:
+        """Find out what there is to know of the whole, if nobody has."""
         with self._lock:
             if not self._planned and self._size + self.old.length <= LARGEST_PLAN:
                 self._plan = layout.plan(read_old(self.old), self._read(0, self._size))
             self._planned = True
+
+    def plan(self, read_old: Callable[[Copy], bytes], old: range, new: range) -> layout.Plan | None:
+        """Return the plan for a window; the whole's is let go with the last one. Windows ask one after the other."""
+        self.prepare(read_old)
+        with self._lock:
             found = self._plan.window(old, new) if self._plan else None
             self._left -= 1
             if not self._left:

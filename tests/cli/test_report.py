@@ -42,6 +42,19 @@ def status(**versions: str) -> bytes:
     ).encode()
 
 
+@pytest.mark.parametrize("style", ["v25", "c8d"])
+def test_what_lies_in_a_layer_that_stays_is_not_listed_as_deleted(tmp_path: Path, style: str) -> None:
+    below = build_layer([file("lib/same", noise(1, 60_000)), file("lib/other", noise(2, 60_000))])
+    for number in (1, 2):
+        names = ["app/both", f"app/only{number}", *(["app/gone"] if number == 1 else [])]
+        layer = build_layer([file(name, text(number, 5000), mtime=number) for name in names])
+        made = docker_save([TestImage([below, layer], [f"example.com/a:{number}"])], style, "gzip")
+        (tmp_path / f"{number}.tar").write_bytes(made)
+    succeed("create", tmp_path / "1.tar", tmp_path / "2.tar", tmp_path / "out.dib", "--names", "all")
+    listed = json.loads(succeed("inspect", "--list", "--op", "delete", "--json", tmp_path / "out.dib").out)
+    assert [line["path"] for line in listed["operations"]] == ["app/gone", "app/only1"]
+
+
 def image(number: int) -> TestImage:
     layers = [
         build_layer(

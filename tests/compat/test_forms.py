@@ -79,6 +79,48 @@ def test_thin_archives_are_without_what_the_base_has(folder: Path, tmp_path: Pat
     assert thin.stat().st_size < 150_000
 
 
+@pytest.fixture
+def grown(tmp_path: Path) -> Path:
+    """A folder with three releases of an image, 1.tar to 3.tar, each with one layer more, and bundles between them."""
+    layers = [build_layer([file(f"{number}/data", noise(number, 40_000))]) for number in range(3)]
+    for release in (1, 2, 3):
+        image = TestImage(layers[:release], [f"example.com/grown:{release}"])
+        (tmp_path / f"{release}.tar").write_bytes(docker_save([image], "v25"))
+    for old, new in ((1, 2), (2, 3)):
+        succeed("create", tmp_path / f"{old}.tar", tmp_path / f"{new}.tar", tmp_path / f"{old}-{new}.dib")
+    return tmp_path
+
+
+def test_a_thin_archive_of_a_chain_has_what_was_made_on_the_way(grown: Path) -> None:
+    thin = grown / "thin.tar"
+    sources = (grown / "1.tar", grown / "1-2.dib", grown / "2-3.dib")
+    assert "without 1 layer of example.com/grown:1" in succeed("apply", *sources, "--thin", "-o", thin).err
+    assert noise(0, 40_000) not in thin.read_bytes()
+    assert noise(1, 40_000) in thin.read_bytes()
+
+
+def test_a_thin_archive_has_what_lies_on_another_layer_than_in_the_base(grown: Path) -> None:
+    first, second, third = (build_layer([file(f"{number}/data", noise(number, 40_000))]) for number in range(3))
+    (grown / "other.tar").write_bytes(docker_save([TestImage([first, third, second], ["example.com/grown:4"])], "v25"))
+    succeed("create", grown / "2.tar", grown / "other.tar", grown / "other.dib")
+    succeed("apply", grown / "2.tar", grown / "other.dib", "--thin", "-o", grown / "thin.tar")
+    assert [noise(number, 40_000) in (grown / "thin.tar").read_bytes() for number in range(3)] == [False, True, True]
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("kind", ["classic", "containerd", "podman"])
+def test_loading_thin_asks_for_layers_by_whatever_name(grown: Path, kind: str) -> None:
+    (grown / "far.json").write_bytes(succeed("have", grown / "2.tar").out)
+    bases = [word for number in (1, 2) for word in ("--base", grown / f"{number}.tar")]
+    succeed("create", "--have", grown / "far.json", *bases, grown / "3.tar", "-o", grown / "have.dib")
+    with engines.engine(kind) as engine:
+        engine.load(grown / "2.tar")
+        for sources in ((grown / "2.tar", grown / "have.dib"), (grown / "1.tar", grown / "1-2.dib", grown / "2-3.dib")):
+            ended = dib("load", "--thin", "--engine", engine.dib_name, *sources, env=engine.env)
+            assert ended.code == 0, ended.err
+            assert "loaded and checked" in ended.err
+
+
 @pytest.mark.engine
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("kind", ENGINES)
