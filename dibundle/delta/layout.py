@@ -66,16 +66,26 @@ class Plan:
 
     def _outside(self, inside: list[tuple[int, int]]) -> list[Step]:
         """Return the steps of the first map but for those inside, where covers will tell; their bounds become steps."""
-        inside = sorted(inside)
-        starts, ats = [low for low, _ in inside], self.first[0::3]
-        own = {step.at for step in self.fixed}
+        ats, shifts, kinds = self.first[0::3], self.first[1::3], self.first[2::3]
         steps: dict[int, Step] = {}
-        for at in (*ats, *(bound for pair in inside for bound in pair)):
-            k = bisect_right(starts, at) - 1
-            if k < 0 or at >= inside[k][1] or at in own or at == inside[k][0]:
-                step = 3 * (bisect_right(ats, at) - 1)
-                if step >= 0:
-                    steps[at] = Step(at, self.first[step + 1], self.first[step + 2])
+
+        def keep(first: int, last: int) -> None:
+            rows = zip(ats[first:last], shifts[first:last], kinds[first:last], strict=True)
+            steps.update(zip(ats[first:last], map(Step._make, rows), strict=True))
+
+        done = 0
+        for low, high in sorted(inside):
+            keep(done, bisect_left(ats, low))
+            for bound in (low, high):
+                k = bisect_right(ats, bound) - 1
+                if k >= 0:
+                    steps[bound] = Step(bound, shifts[k], kinds[k])
+            done = max(done, bisect_left(ats, high))
+        keep(done, len(ats))
+        for at in (step.at for step in self.fixed):
+            k = bisect_left(ats, at)
+            if k < len(ats) and ats[k] == at:
+                keep(k, k + 1)
         return [steps[at] for at in sorted(steps)]
 
 

@@ -5,7 +5,6 @@ They are found by their magics wherever they are: in .gz files, jars and wheels,
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -22,7 +21,8 @@ LEAST: Final = 64  # bytes of a stream and of its content from which on it count
 LOST: Final = 24  # streams after each other that no encoder makes: then the file is from an unknown one
 _TRIED: Final = 64 << 10  # bytes of content that encoders are compared by at a time
 
-_MAGIC: Final = re.compile(rb"\x1f\x8b\x08|PK\x03\x04")
+_ZIP: Final = b"PK\3\4"
+_GZIP: Final = b"\x1f\x8b"
 _LIKELY_ZIP: Final = ((encoders.ZLIB, 6, 8), (encoders.ZLIB, 9, 8), (encoders.GO, 6, 0), (encoders.ZLIB, 8, 8))
 _LIKELY_GZIP: Final = (
     *((encoders.GNU, 9, 0), (encoders.ZLIB, 6, 8), (encoders.ZLIB, 9, 8), (encoders.GNU, 6, 0), (encoders.GO, 6, 0)),
@@ -92,13 +92,29 @@ def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1
     return Unpacked(unpacked, bytes(plain) + b"".join(contents), streams, parts, left)
 
 
+class _Places:
+    """Finds where a header may begin: one magic after the other, a third of what an expression of both takes."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._next = {magic: data.find(magic) for magic in (_ZIP, _GZIP)}
+
+    def next(self, at: int) -> int | None:
+        """Return the first place from ``at`` on, which never goes back."""
+        for magic, place in self._next.items():
+            if 0 <= place < at:
+                self._next[magic] = self._data.find(magic, at)
+        return min((place for place in self._next.values() if place >= 0), default=None)
+
+
 def members(data: bytes) -> Iterator[Member]:
     """Yield the deflate streams in ``data`` whose frame says that they are such, one after the other."""
     at = 0
-    while found := _MAGIC.search(data, at):
-        at = found.start() + 1
-        zipped = data[found.start()] == 0x50
-        start = _zip_start(data, found.start()) if zipped else _gzip_start(data, found.start())
+    places = _Places(data)
+    while (found := places.next(at)) is not None:
+        at = found + 1
+        zipped = data[found] == _ZIP[0]
+        start = _zip_start(data, found) if zipped else _gzip_start(data, found)
         if start is None:
             continue
         inflated = unpack.inflate(data, start, TARGET)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Final, NamedTuple
 
 from dibundle.delta import cover, streams, walker
@@ -79,7 +80,7 @@ def _relinked(source: Buffer, regions: Sequence[Region], steps: array[int], *, m
 
 def columns(rows: Sequence[tuple[int, ...]]) -> array[int]:
     """Return rows of numbers one after another, as the C functions take them."""
-    return array("q", (value for row in rows for value in row))
+    return array("q", chain.from_iterable(rows))
 
 
 # ---- the payload
