@@ -92,8 +92,8 @@ class LayerComposer:
         self._counts.layers += 1
         self._target = Window(layer.source)
         for number, entry in enumerate(layer.index.entries):
-            digest = layer.hash_of(number)
-            self._entry(entry, self._matcher.find(layer, entry, digest), digest)
+            mark = layer.mark_of(number)
+            self._entry(entry, self._matcher.find(layer, entry, mark), mark)
         self._flush_keep()
         self._tail(layer)
 
@@ -125,7 +125,7 @@ class LayerComposer:
         opaque = [n for n, old in enumerate(self._base.layers) if not old.index.entries and tails[n]]
         return min(opaque, key=lambda n: abs(tails[n] - layer.source.size), default=None)
 
-    def _entry(self, entry: Entry, match: Match | None, digest: bytes | None) -> None:
+    def _entry(self, entry: Entry, match: Match | None, mark: bytes | None) -> None:
         old = self._base.entry(match.place) if match else None
         if match and old and match.same and self._keep_whole(entry, match, old):
             return
@@ -142,7 +142,7 @@ class LayerComposer:
             old_records = records_of(old, self._windows[match.place.layer])
         layer = match.place.layer if match else 0
         self._extensions(entry, new_records[:-1], old_records[:-1], layer)
-        self._main(entry, new_records[-1], old_records[-1] if old_records else None, match, digest)
+        self._main(entry, new_records[-1], old_records[-1] if old_records else None, match, mark)
 
     def _keep_whole(self, entry: Entry, match: Match, old: Entry) -> bool:
         """Keep an entry whose every byte equals the base's; neighbours become one operation."""
@@ -219,7 +219,7 @@ class LayerComposer:
             self._frames.text(content)
 
     def _main(
-        self, entry: Entry, record: _Record, old: _Record | None, match: Match | None, digest: bytes | None
+        self, entry: Entry, record: _Record, old: _Record | None, match: Match | None, mark: bytes | None
     ) -> None:
         edit = records.find_edit(old.block, record.block) if old else None
         if match and old and edit is not None:
@@ -229,8 +229,8 @@ class LayerComposer:
                 self._counts.mode += 1
                 return
             if not match.same and record.size and old.size:
-                if not self._repeat(record, digest):
-                    self._patch(entry, record, old, edit, match.place.layer, digest)
+                if not self._repeat(record, mark):
+                    self._patch(entry, record, old, edit, match.place.layer, mark)
                 return
         if match and match.same and record.size:
             source = self._base.entry(match.place)
@@ -238,36 +238,36 @@ class LayerComposer:
             self._copy(Copy(self._object(match.place.layer), source.content, source.size))
             self._zero(padded(record.size) - record.size)
             self._counts.mode += 1
-        elif not self._repeat(record, digest):
-            self._add(record, digest)
+        elif not self._repeat(record, mark):
+            self._add(record, mark)
 
     def _patch(
-        self, entry: Entry, record: _Record, old: _Record, edit: records.Edit, layer: int, digest: bytes | None
+        self, entry: Entry, record: _Record, old: _Record, edit: records.Edit, layer: int, mark: bytes | None
     ) -> None:
         index = self._object(layer)
         stream = stream_for(record.size, old.size)
         self._writer.seek(index, old.offset)
         self._frames.text(self._writer.patch(edit, record.block, old.size, stream))
         source = Copy(index, old.content, old.size)
-        self._remember(digest, self._frames.patch(stream, self._reader(record.content), record.size, source))
+        self._remember(mark, self._frames.patch(stream, self._reader(record.content), record.size, source))
         self._counts.patched += 1
         self._counts.names.append(entry.path)
 
-    def _add(self, record: _Record, digest: bytes | None) -> None:
+    def _add(self, record: _Record, mark: bytes | None) -> None:
         self._counts.added += 1
         edit = records.find_edit(self._writer.registers[REGISTER_RECORD], record.block)
         if edit is not None:
             self._frames.text(self._writer.add(edit, record.block, ADD_STREAM))
-            self._remember(digest, self._frames.add(self._reader(record.content), record.size))
+            self._remember(mark, self._frames.add(self._reader(record.content), record.size))
             return
         self._raw_bytes(record.block)
         if record.size:
-            self._add_content(record.content, record.size, digest)
+            self._add_content(record.content, record.size, mark)
             self._zero(padded(record.size) - record.size)
 
-    def _repeat(self, record: _Record, digest: bytes | None) -> bool:
+    def _repeat(self, record: _Record, mark: bytes | None) -> bool:
         """Tell content that this target has brought before as a repeat of decoded frames."""
-        places = self._sent.get(digest) if digest else None
+        places = self._sent.get(mark) if mark else None
         if not places or record.size < REPEAT_FROM or not self._frames.keep(places):
             return False
         self._header_from_last(record)
@@ -277,9 +277,9 @@ class LayerComposer:
         self._counts.repeated += 1
         return True
 
-    def _remember(self, digest: bytes | None, places: list[tuple[int, int, int]]) -> None:
-        if digest:
-            self._sent.setdefault(digest, places)
+    def _remember(self, mark: bytes | None, places: list[tuple[int, int, int]]) -> None:
+        if mark:
+            self._sent.setdefault(mark, places)
 
     def _header_from_last(self, record: _Record) -> None:
         edit = records.find_edit(self._writer.registers[REGISTER_RECORD], record.block)
@@ -288,9 +288,9 @@ class LayerComposer:
         else:
             self._frames.text(self._writer.header(edit, record.block, REGISTER_RECORD))
 
-    def _add_content(self, offset: int, size: int, digest: bytes | None) -> None:
+    def _add_content(self, offset: int, size: int, mark: bytes | None) -> None:
         self._writer.raw(size, ADD_STREAM)
-        self._remember(digest, self._frames.add(self._reader(offset), size))
+        self._remember(mark, self._frames.add(self._reader(offset), size))
 
     def _raw_bytes(self, data: bytes) -> None:
         """Write literal bytes: header blocks and extension contents, which go with the text."""

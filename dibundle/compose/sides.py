@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack, closing
@@ -17,7 +16,7 @@ from dibundle.errors import ArchiveError
 from dibundle.image.model import ImageArchive
 from dibundle.image.reader import read_images
 from dibundle.match import candidates
-from dibundle.match.base import BaseIndex, Layer, content_sizes, hash_contents, is_file
+from dibundle.match.base import BaseIndex, Layer, mark_contents
 from dibundle.match.images import StoredBlob, inflate_all, read_blobs
 from dibundle.progress import Progress
 
@@ -113,10 +112,10 @@ def read_sides(
         known |= {blob.digest for blob in sides[-1].blobs}
         known |= {packed.layer.digest for packed in sides[-1].packed.values()}
     flat = [layer for image in layers for layer in image]
-    _hash_both(flat, [layer for side in sides for layer in side.new_layers], reading.executor)
     index = BaseIndex()
     for image in layers:
         index.add(image)
+    mark_contents(index, [layer for side in sides for layer in side.new_layers], reading.executor)
     base = BaseSide(images=base_images, blobs=base_blobs, index=index, own=frozenset(layer.digest for layer in flat))
     base.know(base_blobs, stored=reading.have is None)
     return base, sides
@@ -215,14 +214,3 @@ def _new_layers(blobs: Iterable[StoredBlob | None], seen: set[bytes]) -> Iterato
         if stored and stored.layer and stored.layer.digest not in seen:
             seen.add(stored.layer.digest)
             yield stored.layer
-
-
-def _hash_both(base: list[Layer], target: list[Layer], executor: Executor) -> None:
-    """Hash the files that could have an equal on the other side or within the targets."""
-    base_sizes = content_sizes(base)
-    counts = Counter(entry.size for layer in target for entry in layer.index.entries if is_file(entry))
-    twice = {size for size, count in counts.items() if count > 1}
-    jobs = [executor.submit(hash_contents, layer, counts.keys()) for layer in base]
-    jobs += [executor.submit(hash_contents, layer, base_sizes | twice) for layer in target]
-    for job in jobs:
-        job.result()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from dibundle.archive.readat import ReadAt
@@ -18,12 +20,13 @@ REGULAR = (0x30, 0x00, 0x37)
 class Layer:
     """A layer's uncompressed content: ``digest`` is its sha256, the diffID.
 
-    ``hashes`` has, once they are needed, for each entry the sha256 of its content, None where no other can equal it.
+    ``marks`` has, once they are needed, for each entry what only equal contents have in common: their sha256, or a name
+    of the base's file at that path; None where no other can equal it.
     """
 
     digest: bytes
     source: ReadAt
-    hashes: list[bytes | None] = field(default_factory=list)
+    marks: list[bytes | None] = field(default_factory=list)
     _index: TarIndex | None = None
 
     @property
@@ -36,11 +39,11 @@ class Layer:
     def forget_entries(self) -> None:
         """Let go of the entries: they take some 400 bytes each."""
         self._index = None
-        self.hashes = []
+        self.marks = []
 
-    def hash_of(self, number: int) -> bytes | None:
-        """Return the sha256 of the content of entry ``number`` where it is known."""
-        return self.hashes[number] if self.hashes else None
+    def mark_of(self, number: int) -> bytes | None:
+        """Return the mark of the content of entry ``number`` where there is one."""
+        return self.marks[number] if self.marks else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +59,57 @@ def is_file(entry: Entry) -> bool:
     return entry.size > 0 and entry.type in REGULAR
 
 
-def content_sizes(layers: Iterable[Layer]) -> set[int]:
-    """Return the sizes of all regular files, in bytes."""
-    return {entry.size for layer in layers for entry in layer.index.entries if is_file(entry)}
+def mark_contents(index: BaseIndex, targets: Sequence[Layer], executor: Executor) -> None:
+    """Mark the files of ``targets`` that have an equal in the base or in each other.
+
+    Most have it at the same path, which takes a comparison; what is left is hashed where its size occurs twice.
+    """
+    pairings = [executor.submit(_pair, index, layer) for layer in targets]
+    for layer, pairing in zip(targets, pairings, strict=True):
+        layer.marks = pairing.result()
+    base = index.layers
+    counts = Counter(entry.size for layer in targets for entry, mark in _files(layer) if not mark)
+    twice = {size for size, count in counts.items() if count > 1}
+    base_sizes = {entry.size for layer in base for entry, _ in _files(layer)}
+    jobs = [executor.submit(_hash, layer, counts.keys()) for layer in base]
+    jobs += [executor.submit(_hash, layer, base_sizes | twice) for layer in targets]
+    for job in jobs:
+        job.result()
+    for number, layer in enumerate(base):
+        index.learn(number, layer)
 
 
-def hash_contents(layer: Layer, sizes: Collection[int], chunk: int = 1 << 20) -> None:
-    """Hash those files of ``layer`` whose size is one of ``sizes``: no other can equal anything."""
+def _files(layer: Layer) -> Iterator[tuple[Entry, bytes | None]]:
+    """Yield the regular files of a layer and their marks."""
+    for number, entry in enumerate(layer.index.entries):
+        if is_file(entry):
+            yield entry, layer.mark_of(number)
+
+
+def _pair(index: BaseIndex, layer: Layer) -> list[bytes | None]:
+    """Return a mark for each entry whose content is that of the only file of the same size at its path."""
+    windows = [Window(old.source) for old in index.layers]
+    window = Window(layer.source)
+    marks: list[bytes | None] = []
+    for entry in layer.index.entries:
+        places = index.at_path(names.clean(entry.path)) if is_file(entry) else ()
+        places = [place for place in places if is_file(index.entry(place)) and index.entry(place).size == entry.size]
+        same = len(places) == 1 and _equal(windows[places[0].layer], index.entry(places[0]), window, entry)
+        marks.append(index.name(places[0]) if same else None)
+    return marks
+
+
+def _equal(old: Window, old_entry: Entry, new: Window, entry: Entry, chunk: int = 1 << 20) -> bool:
+    """Whether two files of the same size have the same content."""
+    for offset in range(0, entry.size, chunk):
+        length = min(chunk, entry.size - offset)
+        if old.read_at(old_entry.content + offset, length) != new.read_at(entry.content + offset, length):
+            return False
+    return True
+
+
+def _hash(layer: Layer, sizes: Collection[int], chunk: int = 1 << 20) -> None:
+    """Hash those files of ``layer`` without a mark whose size is one of ``sizes``: no other can equal anything."""
     window = Window(layer.source)
 
     def hashed(entry: Entry) -> bytes | None:
@@ -73,7 +120,7 @@ def hash_contents(layer: Layer, sizes: Collection[int], chunk: int = 1 << 20) ->
             digest.update(window.read_at(entry.content + offset, min(chunk, entry.size - offset)))
         return digest.digest()
 
-    layer.hashes = [hashed(entry) for entry in layer.index.entries]
+    layer.marks = [layer.mark_of(number) or hashed(entry) for number, entry in enumerate(layer.index.entries)]
 
 
 class BaseIndex:
@@ -93,14 +140,23 @@ class BaseIndex:
         image = self.images[-1] + 1 if self.images else 0
         for layer in layers:
             for number, entry in enumerate(layer.index.entries):
-                place = Place(len(self.layers), number)
-                _add(self._by_path, names.clean(entry.path), place)
-                digest = layer.hash_of(number)
-                if digest:
-                    _add(self._by_content, digest, place)
-            layer.hashes = []  # nobody asks a base layer for them again
+                _add(self._by_path, names.clean(entry.path), Place(len(self.layers), number))
+            self.learn(len(self.layers), layer)
             self.layers.append(layer)
             self.images.append(image)
+
+    def learn(self, number: int, layer: Layer) -> None:
+        """Take the marks of a layer, which has this number: nobody asks a base layer for them again."""
+        for entry, mark in enumerate(layer.marks):
+            if mark:
+                _add(self._by_content, mark, Place(number, entry))
+        layer.marks = []
+
+    def name(self, place: Place) -> bytes:
+        """Return a mark for the content of a file of the base, without a look at it."""
+        name = b"%d %d" % (place.layer, place.entry)
+        self._by_content.setdefault(name, place)
+        return name
 
     def forget_entries(self) -> None:
         """Let go of all entries; nothing is found then."""
@@ -121,9 +177,9 @@ class BaseIndex:
         """Return the entries at a cleaned path, the topmost layer's last."""
         return _places(self._by_path.get(path))
 
-    def with_content(self, digest: bytes | None) -> list[Place]:
-        """Return the files whose content has this sha256."""
-        return _places(self._by_content.get(digest)) if digest else []
+    def with_content(self, mark: bytes | None) -> list[Place]:
+        """Return the files whose content has this mark."""
+        return _places(self._by_content.get(mark)) if mark else []
 
 
 def _add(index: dict[bytes, Place | list[Place]], key: bytes, place: Place) -> None:

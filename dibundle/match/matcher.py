@@ -71,23 +71,23 @@ class Matcher:
         """The base layer of the last match, where the next one is looked for first."""
         return self._expected.layer
 
-    def find(self, layer: Layer, entry: Entry, digest: bytes | None) -> Match | None:
+    def find(self, layer: Layer, entry: Entry, mark: bytes | None) -> Match | None:
         """Return the best base entry for ``entry`` of ``layer``.
 
-        ``digest`` is the sha256 of its content, None where no base file can have the same.
+        ``mark`` is that of its content, None where no base file can have the same.
         """
-        match = self._find(layer, entry, digest)
+        match = self._find(layer, entry, mark)
         if match:
             self._expected = Place(match.place.layer, match.place.entry + 1)
         return match
 
-    def _find(self, layer: Layer, entry: Entry, digest: bytes | None) -> Match | None:
+    def _find(self, layer: Layer, entry: Entry, mark: bytes | None) -> Match | None:
         path = names.clean(entry.path)
         at_path = self._base.at_path(path)
         if not is_file(entry):
             alike = [place for place in at_path if self._base.entry(place).type == entry.type]
             return Match(self._nearest(alike), same=not entry.size) if alike else None
-        same = self._base.with_content(digest)
+        same = self._base.with_content(mark)
         if same:
             return Match(self._nearest([place for place in same if place in at_path] or same), same=True)
         files = [place for place in at_path if is_file(self._base.entry(place))]
