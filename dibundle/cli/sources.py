@@ -256,6 +256,12 @@ def _bundle(name: str, stream: Readable, size: int | None, trust: TrustCheck | N
             f"truncated bundle: {in_parts.lacking}: {in_parts.size:,} of {bundle.size:,} bytes are here",
             hint="copy that part beside the others",
         )
+    older = in_parts.left_over(bundle.size) if in_parts else None
+    if older:
+        raise BundleError(
+            f"{older} is left of an older bundle: this one ends before it, at {bundle.size:,} bytes",
+            hint=f"remove it, then those after it count no more: rm {shlex.quote(older)}",
+        )
     if size is not None and size != bundle.size:
         what = "truncated bundle" if size < bundle.size else "malformed bundle: bytes follow its last frame"
         raise BundleError(f"{what}: {name} has {size:,} bytes, wanted {bundle.size:,}", hint="fetch the bundle again")
