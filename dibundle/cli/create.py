@@ -125,6 +125,9 @@ def command(
     )
     with ExitStack() as stack:
         destination = Destination(out)
+        if split and not dry_run and destination.descriptor is not None:
+            hint = "name the bundle in place of it; its parts are called update.dib.001 and so on"
+            raise UsageError("--split writes several files, stdout takes one bundle whole", hint=hint)
         if not dry_run:
             console.keep_stdout(destination)
         sources = open_archives([*bases, *targets], stack, tmp=tmp, platform=platform, hint=_in_order(archives))

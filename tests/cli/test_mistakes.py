@@ -74,6 +74,8 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ("create a.tar b.tar o.dib --levle 9", 2, "no such option", "dib create --help"),
     ("create a.tar b.tar o.dib --level 10", 2, "not in the range", "dib create --help"),
     ("create a.tar b.tar o.dib --split 10", 2, "no size", "--split 3900M"),
+    ("create a.tar b.tar - --split 64K", 2, "--split writes several files", "name the bundle in place of it"),
+    ("create a.tar b.tar /dev/stdout --split 64K", 2, "--split writes several files", "update.dib.001"),
     ("create a.tar absent/b.tar o.dib", 3, "cannot open absent/b.tar", "ls -l absent"),
     ("create a.tar b.tar absent/o.dib", 3, "cannot write absent/o.dib", "mkdir -p absent"),
     ("create https://example.com/a.tar b.tar o.dib", 3, "cannot open https:", "curl -fLO https://example.com/a.tar"),
