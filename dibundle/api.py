@@ -65,10 +65,13 @@ def create(
     zstandard and hdiffpatch. Processes that are started by spawn or forkserver import the script anew: there it makes
     its ``ProcessPoolExecutor`` under ``if __name__ == "__main__":``. ``tmp`` is where temporary files go.
 
-    Raises :class:`DibError`: ``ArchiveError`` for what is no image archive, ``FileError`` where the system refuses.
+    Raises :class:`DibError`: ``ArchiveError`` for what is no image archive, ``FileError`` where the system refuses,
+    ``UsageError`` for a level or a number of workers that there is not.
     """
     if level not in choose.LEVELS:
         raise UsageError(f"no level {level}", hint="1 is fast, 9 is small")
+    if workers < 0:
+        raise UsageError(f"no number of workers: {workers}", hint="0 means one per core")
     options = CreateOptions(patch=choose.Options(level=level), workers=workers, tmp=tmp)
     with ExitStack() as stack:
         bases = [_archive(item, stack, tmp) for item in _several(base)]

@@ -225,3 +225,11 @@ def test_importing_is_cheap() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert run.stdout.strip() == b"[]"
+
+
+def test_a_level_or_a_number_of_workers_that_there_is_not(pair: Pair, tmp_path: Path) -> None:
+    for options, told in (({"level": 10}, "no level 10"), ({"workers": -1}, "no number of workers: -1")):
+        with pytest.raises(dibundle.UsageError, match=told) as refused:
+            dibundle.create(pair.base, pair.target, tmp_path / "out.dib", **options)
+        assert refused.value.hint
+    assert list(tmp_path.iterdir()) == []
