@@ -154,6 +154,8 @@ def _read_base(images: Sequence[ImageArchive], reading: Reading) -> list[StoredB
         blobs += inflate_all(read_blobs(archive, reading.executor, reading.progress.advance), spool)
     if reading.have is not None:
         blobs = [blob for blob in blobs if blob.layer and blob.layer.digest in reading.have]
+        if images and not blobs:
+            reading.progress.note("the receiver has none of the base's layers: nothing of it is used")
     _tell_damage(blobs, reading.progress)
     return blobs
 
