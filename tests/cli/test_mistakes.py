@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from dibundle.destination import Destination
-from dibundle.errors import FileError
+from dibundle.errors import FileError, install_hint
 from tests import pairs
 from tests.builders import TestImage, build_layer, docker_save, file, folder
 from tests.program import DIB, dib, succeed
@@ -195,3 +196,23 @@ def test_the_doctor() -> None:
     broken = dib("doctor", "--tmp", "/nowhere")
     assert broken.code == 3
     assert "cannot work" in broken.out.decode()
+
+
+@pytest.mark.parametrize(
+    ("venv", "managed", "pip", "hint"),
+    [
+        (True, True, True, "{python} -m pip install urllib3"),
+        (False, False, True, "{python} -m pip install urllib3"),
+        (False, True, True, "{python} -m venv --system-site-packages venv && venv/bin/pip install urllib3"),
+        (False, False, False, "{python} -m venv --system-site-packages venv && venv/bin/pip install urllib3"),
+    ],
+)
+def test_a_python_that_refuses_pip_gets_a_hint_at_a_venv(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, venv: bool, managed: bool, pip: bool, hint: str
+) -> None:
+    if managed:
+        (tmp_path / "EXTERNALLY-MANAGED").touch()
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr("sys.base_prefix", "/elsewhere" if venv else sys.prefix)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if pip else None)
+    assert install_hint("urllib3").endswith(hint.format(python=sys.executable))
