@@ -223,6 +223,10 @@ def test_without_hdiffpatch_a_lower_level_is_taken_and_said(pair, tmp_path):
     refused(3, "need hdiffpatch", "pip install hdiffpatch", run=without("create", "-6", pair.base, pair.target, out))
     assert list(tmp_path.iterdir()) == [tmp_path / "3.dib"]
     assert b"takes level 3 instead of 6" in without("doctor").stdout
+    demo = without("demo")
+    assert demo.returncode == 0, demo.stderr
+    assert b"byte for byte: yes" in demo.stdout
+    assert demo.stderr.startswith(b"dib: level 3, not 6: hdiffpatch is not installed")
 
 
 def test_a_compressed_base_is_no_news(pair, tmp_path):
