@@ -95,6 +95,13 @@ def test_merging_leaves_out_what_is_dropped_again(versions: Path, tmp_path: Path
     assert (ended.code, (tmp_path / "no.dib").exists()) == (2, False)
 
 
+def test_merging_takes_short_levels(versions: Path, tmp_path: Path):
+    chain = (versions / "v1.tar", *bundles(versions, "v1-v2", "v2-v3"))
+    succeed("merge", "-1", *chain, "-o", tmp_path / "short.dib")
+    succeed("merge", *chain, "-o", tmp_path / "long.dib", "--level", "1")
+    assert (tmp_path / "short.dib").read_bytes() == (tmp_path / "long.dib").read_bytes()
+
+
 def unpacked(archive: Path, folder: Path) -> Path:
     with tarfile.open(archive) as tar:
         tar.extractall(folder, filter="data")
