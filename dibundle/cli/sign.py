@@ -57,7 +57,7 @@ def command(
             hint=f"dib sign --key ~/.ssh/id_ed25519 {shlex.quote(bundle)}",
         )
     with ExitStack() as stack:
-        opened = open_sources([bundle], stack, tmp=tmp)
+        opened = open_sources([bundle], stack, tmp=tmp, bundle_first=True)
         reader = one_bundle(opened)
         name = opened.bundles[0][0]
         destination = Destination(output or _default(bundle, name, detach=detach))

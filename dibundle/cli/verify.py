@@ -28,7 +28,7 @@ from dibundle.verify import check_integrity, check_rebuild
 def command(bundle: str, bases: tuple[str, ...], tmp: str | None, trust: Trust, console: Console) -> None:
     """Check that every byte of BUNDLE is as its header promises; with --base, rebuild and check the result too."""
     with ExitStack() as stack:
-        opened = open_sources([bundle, *bases], stack, tmp=tmp)
+        opened = open_sources([bundle, *bases], stack, tmp=tmp, bundle_first=True)
         reader = one_bundle(opened, trust.check)
         full = bool(bases) or not reader.manifest.objects
         if trust.expect and not full:

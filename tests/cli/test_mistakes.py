@@ -37,6 +37,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (path / "empty.dib").touch()
     (path / "empty.tar").touch()
     (path / "page.dib").write_bytes(b"<!DOCTYPE html><html><title>404</title></html>")
+    (path / "elf.dib").write_bytes(b"\x7fELF\2\1\1" + bytes(600))
     (path / "notes.txt").write_text("hello\n")
     (path / "out.dib.gz").write_bytes(gzip.compress(bundle))
     (path / "text.dib").write_bytes(bundle.replace(b"\n", b"\r\n"))
@@ -104,6 +105,18 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ("apply --base a.tar out.dib", 2, "no such option '--base'", "dib apply OLD.tar UPDATE.dib"),
     ("load --base=a.tar out.dib", 2, "no such option '--base'", "dib load OLD.tar UPDATE.dib"),
     ("verify out.dib a.tar", 2, "extra argument", "dib verify BUNDLE --base OLD.tar"),
+    *(
+        (f"{command} notes.txt", 5, "notes.txt is no bundle: it begins with 'hello\\x0a'", "head -c 64 notes.txt")
+        for command in (
+            "verify",
+            "inspect",
+            "report -o r.html",
+            "sign --key KEY",
+            "wrap --unlinked --tag app:1 -o w.tar",
+        )
+    ),
+    ("push notes.txt docker://registry.example/app:1-2", 5, "notes.txt is no bundle", "what dib create writes"),
+    ("apply a.tar elf.dib", 5, r"elf.dib is no bundle: it begins with '\x7fELF\x02\x01\x01\x00'", "head -c 64 elf.dib"),
     ("verify out.dib --base other.tar", 6, "does not hold", "docker save"),
     ("diff a.tar out.dib", 2, "out.dib is a bundle", "give the image archive"),
     ("merge a.tar out.dib -o m.dib", 2, "1 bundle given", "dib merge"),
