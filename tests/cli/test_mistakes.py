@@ -44,6 +44,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (path / "damaged.dib").write_bytes(bundle[:-9] + bytes(9))
     (path / "other.tar").write_bytes(docker_save([TestImage([build_layer([file("x", b"y")])], ["other:1"])]))
     (path / "folder").mkdir()
+    succeed("wrap", "--unlinked", path / "out.dib", "--tag", "parcel:1", "-o", path / "wrapped.tar")
     with zipfile.ZipFile(path / "a.zip", "w") as archive:
         archive.writestr("a.tar", pair.base.read_bytes())
     return path
@@ -121,6 +122,11 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ("diff a.tar out.dib", 2, "out.dib is a bundle", "give the image archive"),
     ("merge a.tar out.dib -o m.dib", 2, "1 bundle given", "dib merge"),
     ("sign out.dib", 2, "--key", "dib sign --key ~/.ssh/id_ed25519 out.dib"),
+    (
+        "sign --key KEY docker://registry.example/app:1-2",
+        *(2, "in a registry", "dib pull docker://registry.example/app:1-2 -o update.dib && dib sign --key KEY"),
+    ),
+    ("sign --key KEY wrapped.tar", 2, "an image that holds a bundle", "dib unwrap wrapped.tar -o update.dib"),
     ("push out.dib registry.example/app:1", 2, "no name in a registry", "docker://"),
     ("load --engine podman other.tar out.dib", 6, "does not hold", "podman save -o base.tar example.com/app:1"),
     ("load --engine=ctr out.dib", 6, "needs a base", "ctr images export base.tar example.com/app:1"),
