@@ -204,19 +204,27 @@ def test_signers(pair: Pair, tmp_path: Path) -> None:
 
 def test_progress_is_told(pair: Pair) -> None:
     told: list[str] = []
+    totals: list[int] = []
+    done: list[int] = []  # by several threads, and appending is atomic
 
     class Told:
         def phase(self, name: str, total: int) -> None:
+            assert sum(done) == sum(totals)  # what was to be done before is done
             told.append(name)
+            totals.append(total)
 
         def advance(self, count: int) -> None:
-            assert count >= 0
+            done.append(count)
 
         def note(self, text: str) -> None:
             told.append(text)
 
     make(pair, progress=Told())
     assert told == ["reading", "comparing", "encoding"]
+    for _ in dibundle.apply([pair.base, pair.bundle], progress=Told()):
+        pass
+    assert told[3:] == ["applying"]
+    assert sum(done) == sum(totals)
 
 
 def test_importing_is_cheap() -> None:

@@ -18,7 +18,7 @@ from dibundle.image.model import ImageArchive
 from dibundle.image.reader import read_images
 from dibundle.match import candidates
 from dibundle.match.base import BaseIndex, Layer, content_sizes, hash_contents, is_file
-from dibundle.match.images import StoredBlob, inflate_all, read_blobs
+from dibundle.match.images import StoredBlob, inflate_all, read_blobs, read_size
 from dibundle.progress import Progress
 
 
@@ -100,8 +100,7 @@ def read_sides(
     base_images = tuple(read_images(base) for base in bases)
     target_images = [read_images(target) for target in targets]
     base_images = _helpful(base_images, target_images, reading)
-    sizes = [images.archive.bytes.size for images in (*base_images, *target_images)]
-    reading.progress.phase("reading", sum(sizes))
+    reading.progress.phase("reading", read_size((*base_images, *target_images)))
     base_blobs = _read_base(base_images, reading)
     layers = _by_image(base_images, base_blobs)
     known = {layer.digest for image in layers for layer in image}
