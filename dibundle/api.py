@@ -278,7 +278,7 @@ def _sort(
             else:
                 archives.append(_spooled(source, head, stack, tmp))
         elif (stream := _bundle_file(source, stack)) is not None:
-            bundles.append(BundleReader(stream, trust=trust))
+            bundles.append(BundleReader(stream, trust=trust, name=os.fspath(source)))
         else:
             archives.append(_archive(source, stack, tmp))
     if not bundles:

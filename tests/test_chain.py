@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import tarfile
 from pathlib import Path
@@ -61,11 +62,22 @@ def test_a_chain_with_a_gap(versions: Path, tmp_path: Path):
     out = tmp_path / "out.tar"
     ended = dib("apply", versions / "v1.tar", *bundles(versions, "v1-v2", "v3-v4"), "-o", out)
     assert (ended.code, ended.out) == (6, b"")
-    assert "example.com/app:3" in ended.err
+    assert f"{versions}/v3-v4.dib builds on example.com/app:3" in ended.err
+    assert "give example.com/app:3 too, or the bundle that makes it" in ended.err
     ended = dib("apply", versions / "v4.tar", *bundles(versions, "v1-v2", "v2-v3"), "-o", out)
     assert ended.code == 6
-    assert "no bundle builds on what is here" in ended.err
-    assert not out.exists()
+    assert f"{versions}/v1-v2.dib builds on example.com/app:1; {versions}/v2-v3.dib builds on" in ended.err
+    assert "a bundle between that is missing" in ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_of_before_is_named(versions: Path, tmp_path: Path):
+    chain = ("apply", versions / "v2.tar", *bundles(versions, "v1-v2", "v2-v3"), "-o", tmp_path / "out.tar")
+    ended = dib(*chain, "--tmp", tmp_path)
+    assert ended.code == 6
+    assert f"not lead to all of the bundles: {versions}/v1-v2.dib builds on example.com/app:1\n" in ended.err
+    assert "leave it out if it is not needed" in ended.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_bundles_that_are_no_chain(versions: Path, tmp_path: Path):
@@ -73,7 +85,7 @@ def test_bundles_that_are_no_chain(versions: Path, tmp_path: Path):
     succeed("create", versions / "v1.tar", versions / "v4.tar", other)
     ended = dib("apply", versions / "v1.tar", other, versions / "v1-v2.dib")
     assert ended.code == 2
-    assert "none builds on another" in ended.err
+    assert f"none builds on another: {other} (it makes example.com/app:4) and {versions}/v1-v2.dib (it" in ended.err
 
 
 def test_a_damaged_link_of_a_chain(versions: Path, tmp_path: Path):

@@ -28,6 +28,7 @@ from dibundle.wrap import find
 
 _IMAGE = re.compile(r"(?:(?:docker|podman):(?://)?)?([^/\s]+|[^\s]+[:@][^/\s]+)")  # app, app:1, HOST/team/app:1
 NO_BUNDLE = "give the .dib file too"
+ONE_BUNDLE = "give them one at a time"
 TrustCheck = Callable[[bytes, bytes], None]
 
 
@@ -236,10 +237,15 @@ def open_present(
     return found
 
 
-def one_bundle(sources: Sources, trust: TrustCheck | None = None, *, hint: str = NO_BUNDLE) -> BundleReader:
-    """Return the one bundle among ``sources``, its head read and checked; ``hint`` is for those who give none."""
+def one_bundle(
+    sources: Sources, trust: TrustCheck | None = None, *, hint: str = NO_BUNDLE, several: str = ONE_BUNDLE
+) -> BundleReader:
+    """Return the one bundle among ``sources``, its head read and checked.
+
+    ``hint`` is for those who give none, ``several`` for those who give more than one.
+    """
     if len(sources.bundles) > 1:
-        raise UsageError(f"{len(sources.bundles)} bundles given, one is wanted here")
+        raise UsageError(f"{len(sources.bundles)} bundles given, one is wanted here", hint=several)
     return all_bundles(sources, trust, hint=hint)[0]
 
 
@@ -268,7 +274,7 @@ def all_bundles(sources: Sources, trust: TrustCheck | None = None, *, hint: str 
 
 def _bundle(name: str, stream: Readable, size: int | None, trust: TrustCheck | None) -> BundleReader:
     in_parts = stream if isinstance(stream, parts.PartsReader) else None
-    bundle = BundleReader(stream, in_parts.where if in_parts else None, trust)
+    bundle = BundleReader(stream, in_parts.where if in_parts else None, trust, name)
     if in_parts and in_parts.size < bundle.size:
         raise BundleError(
             f"truncated bundle: {in_parts.lacking}: {in_parts.size:,} of {bundle.size:,} bytes are here",
