@@ -80,6 +80,15 @@ def test_a_bundle_of_before_is_named(versions: Path, tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_chain_is_checked_by_making_it(versions: Path):
+    ended = dib("apply", "--check", versions / "v1.tar", *bundles(versions, "v1-v2", "v2-v3"))
+    assert ended.code == 2
+    assert "2 bundles given, one is wanted here" in ended.err
+    hint = ended.err.partition("a chain is tried by making it: dib ")[2]
+    assert succeed(*shlex.split(hint)).out == b""
+    assert dib(*shlex.split(hint.replace("v1.tar", "v3.tar"))).code == 6
+
+
 def test_bundles_that_are_no_chain(versions: Path, tmp_path: Path):
     other = tmp_path / "other.dib"
     succeed("create", versions / "v1.tar", versions / "v4.tar", other)
