@@ -113,6 +113,8 @@ def apply(
     expected = (expect,) if isinstance(expect, str) else expect
     with ExitStack() as stack:
         archives, bundles = _sort(_several(sources), stack, tmp, signers.check if signers else None)
+        if not bundles:
+            raise UsageError("no bundle among the sources", hint="give the .dib file too")
         plain = ApplyOptions(tmp=tmp, max_size=limit)
         archives, bundle = follow(archives, bundles, plain, stack, progress)
         options = ApplyOptions(tmp=tmp, target=target, expect=frozenset(map(parse, expected)), max_size=limit)
@@ -152,7 +154,11 @@ class Bundle:
             self.signed_by = signers.check(header, signature) if signers else None
 
         try:
-            _, bundles = _sort([source], self._stack, tmp, check)
+            archives, bundles = _sort([source], self._stack, tmp, check)
+            if not bundles:
+                raise UsageError(
+                    f"{archives[0].name} is an image archive, not a bundle", hint="a bundle is what create writes"
+                )
         except BaseException:
             self._stack.close()
             raise
@@ -267,7 +273,7 @@ def _head(source: Readable) -> bytes:
 def _sort(
     sources: Iterable[Source], stack: ExitStack, tmp: str | None, trust: Callable[[bytes, bytes], object] | None = None
 ) -> tuple[list[Archive], list[BundleReader]]:
-    """Open everything; return archives and bundles apart, at least one of these."""
+    """Open everything; return archives and bundles apart."""
     archives: list[Archive] = []
     bundles: list[BundleReader] = []
     for source in sources:
@@ -281,8 +287,6 @@ def _sort(
             bundles.append(BundleReader(stream, trust=trust, name=os.fspath(source)))
         else:
             archives.append(_archive(source, stack, tmp))
-    if not bundles:
-        raise UsageError("no bundle among the sources", hint="give the .dib file too")
     return archives, bundles
 
 

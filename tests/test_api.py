@@ -241,3 +241,10 @@ def test_a_level_or_a_number_of_workers_that_there_is_not(pair: Pair, tmp_path: 
             dibundle.create(pair.base, pair.target, tmp_path / "out.dib", **options)
         assert refused.value.hint
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_is_no_bundle(pair: Pair) -> None:
+    with pytest.raises(dibundle.UsageError, match=f"{pair.base} is an image archive, not a bundle"):
+        dibundle.open_bundle(pair.base)
+    with pytest.raises(dibundle.UsageError, match="no bundle among the sources"):
+        next(dibundle.apply([pair.base]))
