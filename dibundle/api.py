@@ -65,10 +65,13 @@ def create(
     zstandard and hdiffpatch. Processes that are started by spawn or forkserver import the script anew: there it makes
     its ``ProcessPoolExecutor`` under ``if __name__ == "__main__":``. ``tmp`` is where temporary files go.
 
-    Raises :class:`DibError`: ``ArchiveError`` for what is no image archive, ``FileError`` where the system refuses.
+    Raises :class:`DibError`: ``ArchiveError`` for what is no image archive, ``FileError`` where the system refuses,
+    ``UsageError`` for a level or a number of workers that there is not.
     """
     if level not in choose.LEVELS:
         raise UsageError(f"no level {level}", hint="1 is fast, 9 is small")
+    if workers < 0:
+        raise UsageError(f"no number of workers: {workers}", hint="0 means one per core")
     options = CreateOptions(patch=choose.Options(level=level), workers=workers, tmp=tmp)
     with ExitStack() as stack:
         bases = [_archive(item, stack, tmp) for item in _several(base)]
@@ -110,6 +113,8 @@ def apply(
     expected = (expect,) if isinstance(expect, str) else expect
     with ExitStack() as stack:
         archives, bundles = _sort(_several(sources), stack, tmp, signers.check if signers else None)
+        if not bundles:
+            raise UsageError("no bundle among the sources", hint="give the .dib file too")
         plain = ApplyOptions(tmp=tmp, max_size=limit)
         archives, bundle = follow(archives, bundles, plain, stack, progress)
         options = ApplyOptions(tmp=tmp, target=target, expect=frozenset(map(parse, expected)), max_size=limit)
@@ -149,7 +154,11 @@ class Bundle:
             self.signed_by = signers.check(header, signature) if signers else None
 
         try:
-            _, bundles = _sort([source], self._stack, tmp, check)
+            archives, bundles = _sort([source], self._stack, tmp, check)
+            if not bundles:
+                raise UsageError(
+                    f"{archives[0].name} is an image archive, not a bundle", hint="a bundle is what create writes"
+                )
         except BaseException:
             self._stack.close()
             raise
@@ -264,7 +273,7 @@ def _head(source: Readable) -> bytes:
 def _sort(
     sources: Iterable[Source], stack: ExitStack, tmp: str | None, trust: Callable[[bytes, bytes], object] | None = None
 ) -> tuple[list[Archive], list[BundleReader]]:
-    """Open everything; return archives and bundles apart, at least one of these."""
+    """Open everything; return archives and bundles apart."""
     archives: list[Archive] = []
     bundles: list[BundleReader] = []
     for source in sources:
@@ -275,11 +284,9 @@ def _sort(
             else:
                 archives.append(_spooled(source, head, stack, tmp))
         elif (stream := _bundle_file(source, stack)) is not None:
-            bundles.append(BundleReader(stream, trust=trust))
+            bundles.append(BundleReader(stream, trust=trust, name=os.fspath(source)))
         else:
             archives.append(_archive(source, stack, tmp))
-    if not bundles:
-        raise UsageError("no bundle among the sources", hint="give the .dib file too")
     return archives, bundles
 
 

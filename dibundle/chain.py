@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 
@@ -25,7 +25,8 @@ def follow(
     """Apply all of ``bundles`` but the last of their chain; return the archives there are then, and that last one.
 
     What is made on the way lies in temporary files that ``stack`` gives back. The order of the bundles does not matter.
-    Raises :class:`BaseMismatchError` where nothing leads on, :class:`UsageError` where several bundles do.
+    Raises :class:`BaseMismatchError` where nothing leads on, or not to the last one, :class:`UsageError` where several
+    bundles lead on.
     """
     progress = progress or Silent()
     here = list(archives)
@@ -40,12 +41,30 @@ def follow(
         (bundle,) = needed or ready
         waiting.remove(bundle)
         here += make_all(bundle, here, options, stack, progress)
-    return here, waiting[0]
+    (last,) = waiting
+    if len(bundles) > 1 and not _serves_any(last.manifest, here, options):
+        raise _unfit(waiting)
+    return here, last
 
 
 def _is_ready(manifest: Manifest, archives: Sequence[Archive], options: ApplyOptions) -> bool:
+    return _serves(manifest, archives, options, _all(manifest), believe=True)
+
+
+def _serves_any(manifest: Manifest, archives: Sequence[Archive], options: ApplyOptions) -> bool:
+    """Whether one target at least can be made, by what the archives claim or, where that is too little, by content."""
+    return any(
+        _serves(manifest, archives, options, [number], believe=believe)
+        for believe in (True, False)
+        for number in _all(manifest)
+    )
+
+
+def _serves(
+    manifest: Manifest, archives: Sequence[Archive], options: ApplyOptions, targets: Collection[int], *, believe: bool
+) -> bool:
     try:
-        find_base(manifest, archives, options, _all(manifest), believe=True).close()
+        find_base(manifest, archives, options, targets, believe=believe).close()
     except BaseMismatchError:
         return False
     return True
@@ -81,12 +100,29 @@ def _names(manifest: Manifest) -> list[str]:
     return [name for images in (manifest.about.targets if manifest.about else ()) for i in images for name in i.names]
 
 
+def _told(bundle: BundleReader) -> str:
+    made = ", ".join(_names(bundle.manifest)) or "an image"
+    return f"{bundle.name} (it makes {made})" if bundle.name else f"the bundle that makes {made}"
+
+
 def _no_chain(waiting: Sequence[BundleReader], ready: Sequence[BundleReader]) -> UsageError | BaseMismatchError:
     if ready:
-        ends = " and ".join(", ".join(_names(bundle.manifest)) or "an image" for bundle in ready)
+        ends = " and ".join(map(_told, ready))
         return UsageError(
-            f"{len(ready)} bundles can be applied and none builds on another: they make {ends}",
+            f"{len(ready)} bundles can be applied and none builds on another: {ends}",
             hint="apply them one at a time",
         )
-    wanted = "; ".join(", ".join(base_names(bundle.manifest)) or "another image" for bundle in waiting)
-    return BaseMismatchError(f"no bundle builds on what is here: they need {wanted}", hint="give the first base too")
+    return _unfit(waiting)
+
+
+def _unfit(waiting: Sequence[BundleReader]) -> BaseMismatchError:
+    """Name the bundles that nothing here or among the others leads to, and what they build on."""
+    needs = [" and ".join(base_names(bundle.manifest)) or "another image" for bundle in waiting]
+    told = "; ".join(
+        f"{bundle.name or 'a bundle'} builds on {need}" for bundle, need in zip(waiting, needs, strict=True)
+    )
+    if len(waiting) == 1:
+        hint = f"leave it out if it is not needed, else give {needs[0]} too, or the bundle that makes it"
+    else:
+        hint = "give the base of the first of them too, or a bundle between that is missing"
+    return BaseMismatchError(f"what is here does not lead to all of the bundles: {told}", hint=hint)

@@ -14,10 +14,10 @@ from dibundle.archive.tar import Entry
 from dibundle.digest import sha256_of
 from dibundle.errors import ArchiveError
 from dibundle.image import document
-from dibundle.image.model import Image
+from dibundle.image.model import Image, ImageArchive
 from dibundle.image.reader import read_images
 from dibundle.match.base import REGULAR, Layer
-from dibundle.match.images import StoredBlob, inflate_all, read_blobs
+from dibundle.match.images import StoredBlob, inflate_all, read_blobs, read_size
 from dibundle.packages import SIZE_LIMIT, Inventory, Package, changed, inventory
 from dibundle.progress import Progress, Silent
 from dibundle.report import Line
@@ -86,9 +86,10 @@ def compare(old: Archive, new: Archive, tmp: str | None = None, progress: Progre
     """
     progress = progress or Silent()
     with ExitStack() as stack, ThreadPoolExecutor() as executor:
-        progress.phase("reading", old.bytes.size + new.bytes.size)
+        sides = [read_images(archive) for archive in (old, new)]
+        progress.phase("reading", read_size(sides))
         spool = stack.enter_context(closing(Spool(tmp)))
-        before, after = (_read(archive, spool, executor, progress) for archive in (old, new))
+        before, after = (_read(images, spool, executor, progress) for images in sides)
         progress.phase("comparing", 0)
         lines = list(_lines(before.tree, after.tree))
         return Changes(
@@ -108,8 +109,8 @@ class _Side:
     config: dict[str, str]
 
 
-def _read(archive: Archive, spool: Spool, executor: Executor, progress: Progress) -> _Side:
-    images = read_images(archive)
+def _read(images: ImageArchive, spool: Spool, executor: Executor, progress: Progress) -> _Side:
+    archive = images.archive
     if not images.images:
         raise ArchiveError(f"{archive.name} holds no image", hint="save one: docker save -o image.tar NAME")
     image = images.images[0]

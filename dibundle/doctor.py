@@ -6,7 +6,6 @@ import importlib
 import platform
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -14,12 +13,12 @@ from typing import Literal
 
 from dibundle.archive.readat import Spool, default_spool_dir
 from dibundle.deflate import encoders
-from dibundle.errors import FileError
+from dibundle.errors import FileError, install_hint
 from dibundle.native.library import LIBRARY
 
 State = Literal["ok", "missing", "broken"]
 _TIMEOUT = 5  # seconds that an engine may take to answer
-_REINSTALL = f"in a checkout of dib: {sys.executable} -m pip install --force-reinstall ."
+_REINSTALL = f"in a checkout of dib: {install_hint('--force-reinstall .')}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +60,7 @@ def _module(name: str, package: str, means: str, *, vital: bool = False) -> Chec
         return Check(name=name, state="ok", found="of an unknown version", vital=vital)
     except ImportError as error:
         state: State = "missing" if isinstance(error, ModuleNotFoundError) and error.name == name else "broken"
-        hint = f"{sys.executable} -m pip install {package}"
+        hint = install_hint(package)
         return Check(name=name, state=state, found=str(error), means=means, hint=hint, vital=vital)
 
 

@@ -68,3 +68,24 @@ class RegistryError(DibError):
     """A registry or the network failed."""
 
     exit_code = 9
+
+
+def install_hint(arguments: str) -> str:
+    """Return the hint that installs with pip, for what ``pip install`` takes as ``arguments``.
+
+    A Python that its system manages refuses pip: there it is a venv that sees what is installed already.
+    """
+    import importlib.util
+    import shlex
+    import sys
+    import sysconfig
+    from pathlib import Path
+
+    python = shlex.quote(sys.executable)
+    managed = sys.prefix == sys.base_prefix and Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED").exists()
+    if importlib.util.find_spec("pip") and not managed:
+        return f"{python} -m pip install {arguments}"
+    return (
+        "in a venv, whose python then runs dib:"
+        f" {python} -m venv --system-site-packages venv && venv/bin/pip install {arguments}"
+    )

@@ -113,6 +113,15 @@ class PartsReader:
         """The name of the part that would come next."""
         return part_name(self._stem, len(self.names) + 1)
 
+    def left_over(self, size: int) -> str | None:
+        """Return the name of the first part that a bundle of ``size`` bytes leaves over, if it ends where one ends."""
+        at = 0
+        for name, part_size in zip(self.names, self.sizes, strict=True):
+            if at == size:
+                return name
+            at += part_size
+        return None
+
     @property
     def lacking(self) -> str:
         """What may be wrong where bytes are missing."""

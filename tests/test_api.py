@@ -204,19 +204,27 @@ def test_signers(pair: Pair, tmp_path: Path) -> None:
 
 def test_progress_is_told(pair: Pair) -> None:
     told: list[str] = []
+    totals: list[int] = []
+    done: list[int] = []  # by several threads, and appending is atomic
 
     class Told:
         def phase(self, name: str, total: int) -> None:
+            assert sum(done) == sum(totals)  # what was to be done before is done
             told.append(name)
+            totals.append(total)
 
         def advance(self, count: int) -> None:
-            assert count >= 0
+            done.append(count)
 
         def note(self, text: str) -> None:
             told.append(text)
 
     make(pair, progress=Told())
     assert told == ["reading", "comparing", "encoding"]
+    for _ in dibundle.apply([pair.base, pair.bundle], progress=Told()):
+        pass
+    assert told[3:] == ["applying"]
+    assert sum(done) == sum(totals)
 
 
 def test_importing_is_cheap() -> None:
@@ -225,3 +233,18 @@ def test_importing_is_cheap() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert run.stdout.strip() == b"[]"
+
+
+def test_a_level_or_a_number_of_workers_that_there_is_not(pair: Pair, tmp_path: Path) -> None:
+    for options, told in (({"level": 10}, "no level 10"), ({"workers": -1}, "no number of workers: -1")):
+        with pytest.raises(dibundle.UsageError, match=told) as refused:
+            dibundle.create(pair.base, pair.target, tmp_path / "out.dib", **options)
+        assert refused.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_is_no_bundle(pair: Pair) -> None:
+    with pytest.raises(dibundle.UsageError, match=f"{pair.base} is an image archive, not a bundle"):
+        dibundle.open_bundle(pair.base)
+    with pytest.raises(dibundle.UsageError, match="no bundle among the sources"):
+        next(dibundle.apply([pair.base]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import tarfile
 from pathlib import Path
@@ -61,11 +62,31 @@ def test_a_chain_with_a_gap(versions: Path, tmp_path: Path):
     out = tmp_path / "out.tar"
     ended = dib("apply", versions / "v1.tar", *bundles(versions, "v1-v2", "v3-v4"), "-o", out)
     assert (ended.code, ended.out) == (6, b"")
-    assert "example.com/app:3" in ended.err
+    assert f"{versions}/v3-v4.dib builds on example.com/app:3" in ended.err
+    assert "give example.com/app:3 too, or the bundle that makes it" in ended.err
     ended = dib("apply", versions / "v4.tar", *bundles(versions, "v1-v2", "v2-v3"), "-o", out)
     assert ended.code == 6
-    assert "no bundle builds on what is here" in ended.err
-    assert not out.exists()
+    assert f"{versions}/v1-v2.dib builds on example.com/app:1; {versions}/v2-v3.dib builds on" in ended.err
+    assert "a bundle between that is missing" in ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_of_before_is_named(versions: Path, tmp_path: Path):
+    chain = ("apply", versions / "v2.tar", *bundles(versions, "v1-v2", "v2-v3"), "-o", tmp_path / "out.tar")
+    ended = dib(*chain, "--tmp", tmp_path)
+    assert ended.code == 6
+    assert f"not lead to all of the bundles: {versions}/v1-v2.dib builds on example.com/app:1\n" in ended.err
+    assert "leave it out if it is not needed" in ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_chain_is_checked_by_making_it(versions: Path):
+    ended = dib("apply", "--check", versions / "v1.tar", *bundles(versions, "v1-v2", "v2-v3"))
+    assert ended.code == 2
+    assert "2 bundles given, one is wanted here" in ended.err
+    hint = ended.err.partition("a chain is tried by making it: dib ")[2]
+    assert succeed(*shlex.split(hint)).out == b""
+    assert dib(*shlex.split(hint.replace("v1.tar", "v3.tar"))).code == 6
 
 
 def test_bundles_that_are_no_chain(versions: Path, tmp_path: Path):
@@ -73,7 +94,7 @@ def test_bundles_that_are_no_chain(versions: Path, tmp_path: Path):
     succeed("create", versions / "v1.tar", versions / "v4.tar", other)
     ended = dib("apply", versions / "v1.tar", other, versions / "v1-v2.dib")
     assert ended.code == 2
-    assert "none builds on another" in ended.err
+    assert f"none builds on another: {other} (it makes example.com/app:4) and {versions}/v1-v2.dib (it" in ended.err
 
 
 def test_a_damaged_link_of_a_chain(versions: Path, tmp_path: Path):
@@ -93,6 +114,13 @@ def test_merging_leaves_out_what_is_dropped_again(versions: Path, tmp_path: Path
     assert succeed("apply", versions / "v1.tar", merged).out == (versions / "v3.tar").read_bytes()
     ended = dib("merge", versions / "v1.tar", versions / "v1-v2.dib", "-o", tmp_path / "no.dib")
     assert (ended.code, (tmp_path / "no.dib").exists()) == (2, False)
+
+
+def test_merging_takes_short_levels(versions: Path, tmp_path: Path):
+    chain = (versions / "v1.tar", *bundles(versions, "v1-v2", "v2-v3"))
+    succeed("merge", "-1", *chain, "-o", tmp_path / "short.dib")
+    succeed("merge", *chain, "-o", tmp_path / "long.dib", "--level", "1")
+    assert (tmp_path / "short.dib").read_bytes() == (tmp_path / "long.dib").read_bytes()
 
 
 def unpacked(archive: Path, folder: Path) -> Path:

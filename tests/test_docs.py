@@ -68,7 +68,10 @@ STAND_INS = {
     "scp": 'for last; do :; done\nfor file; do [ "$file" = "$last" ] || cp "$file" "$FAR"; done',
     "ssh": 'shift; cd "$FAR" && MACHINE=$FAR exec sh -c "$*"',
     "git": 'case "$*" in "describe --tags --abbrev=0 2^") echo 1;; *) exit 9;; esac',
-    "gh": '[ "$1 $2" = "release upload" ] && shift 3 && mkdir published && cp "$@" published',
+    "gh": (
+        'case "$1 $2" in "release view") [ -e published ];; "release create") mkdir published;;'
+        ' "release upload") shift 3 && cp "$@" published;; *) exit 9;; esac'
+    ),
     "pipx": '[ "$1" = install ]',
     **{name: f'exec {sys.executable} {ROOT}/tests/stand_in.py {name} "$@"' for name in ("docker", "podman", "ctr")},
 }

@@ -34,6 +34,19 @@ def test_a_bundle_takes_nothing_that_is_not_there(tmp_path: Path):
     assert sizes[0] < 5_000 < sizes[1] < sizes[2] // 2
 
 
+def test_a_base_of_which_the_receiver_has_nothing_is_told(tmp_path: Path):
+    (tmp_path / "old.tar").write_bytes(docker_save([image(BOTTOM, OLD, name="app:1")]))
+    (tmp_path / "new.tar").write_bytes(docker_save([image(BOTTOM, NEW, name="app:2")]))
+    files = [tmp_path / name for name in ("old.tar", "new.tar", "out.dib")]
+    common = ("--have", tmp_path / "far.json", *files)
+    note = "dib: the receiver has none of the base's layers: nothing of it is used"
+    for layer, told in ((NEW, True), (BOTTOM, False)):
+        (tmp_path / "far.tar").write_bytes(docker_save([image(layer, name="far:1")]))
+        (tmp_path / "far.json").write_bytes(succeed("have", tmp_path / "far.tar").out)
+        assert (note in succeed("create", *common).err) is told
+        assert succeed("create", "-q", *common).err == ""
+
+
 def test_a_list_of_200_layers_fits_into_a_message(tmp_path: Path):
     layers = [build_layer([file(f"f{number}", b"%d" % number)]) for number in range(200)]
     (tmp_path / "many.tar").write_bytes(docker_save([image(*layers, name="many:1")], "v25"))

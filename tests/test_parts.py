@@ -81,6 +81,23 @@ def test_a_last_part_that_is_cut_short_is_told(copy: Path):
     assert not (copy / "new.tar").exists()
 
 
+@pytest.mark.parametrize("command", ["verify", "apply"])
+def test_parts_of_an_older_longer_bundle_are_named(copy: Path, command: str):
+    older = copy / "out.dib.006"
+    older.write_bytes(b"older")
+    (copy / "out.dib.007").write_bytes(b"older")
+    base = [copy / "old.tar", "-o", copy / "new.tar"] if command == "apply" else []
+    ended = dib(command, copy / "out.dib.001", *base)
+    size = sum(path.stat().st_size for path in parts(copy)[:5])
+    assert ended.code == 5
+    assert f"{older} is left of an older bundle: this one ends before it, at {size:,} bytes" in ended.err
+    assert f"rm {older}" in ended.err
+    assert not (copy / "new.tar").exists()
+    last = copy / "out.dib.005"
+    last.write_bytes(last.read_bytes() + b"more")  # no part ends where the bundle does: damage, for all that is known
+    assert "malformed bundle: bytes follow its last frame" in dib("verify", copy / "out.dib.001").err
+
+
 def test_swapped_parts_are_named(copy: Path):
     two, three = copy / "out.dib.002", copy / "out.dib.003"
     first = two.read_bytes()

@@ -15,7 +15,7 @@ from dibundle.archive.tar import TarIndex, scan
 from dibundle.archive.tree import TreeBytes, is_layout
 from dibundle.errors import ArchiveError, BundleError, FileError
 
-_SAVE_HINT = 'make an image archive with "docker save -o FILE IMAGE"'
+SAVE_HINT = 'make an image archive with "docker save -o FILE IMAGE"'
 _HEAD = 1024
 _CHUNK = 1 << 20
 
@@ -78,7 +78,7 @@ def _open(fd: int, name: str, spool_dir: str | None, closers: list[Callable[[], 
         _refuse_other_formats(name, _head(source), kind)
         index = scan(source)
         if not index.entries and not _is_empty_tar(source):
-            raise ArchiveError(f"{name} is not a tar archive ({index.problem or 'it has no entry'})", hint=_SAVE_HINT)
+            raise ArchiveError(f"{name} is not a tar archive ({index.problem or 'it has no entry'})", hint=SAVE_HINT)
     except OSError as error:
         _run(closers)
         raise FileError(f"cannot read {name}: {_system_reason(error)}") from error
@@ -134,7 +134,7 @@ def _refuse_other_formats(name: str, head: bytes, packed: str | None) -> None:
     """Say what a file is that is taken for an image archive by mistake."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not head:
-        raise ArchiveError(f"{name} is empty", hint=_SAVE_HINT)
+        raise ArchiveError(f"{name} is empty", hint=SAVE_HINT)
     if head.startswith(b"\x89DIB\r\n\x1a\n") and packed:
         raise ArchiveError(f"{name} is a bundle compressed with {packed}", hint="decompress it first")
     if head.startswith(b"\x89DIB\r\n\x1a\n"):
@@ -154,9 +154,9 @@ def _refuse_other_formats(name: str, head: bytes, packed: str | None) -> None:
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         raise ArchiveError(f"{name} is a zip file, not a tar archive", hint="unpack it and use the archive inside")
     if head.startswith(b"hsqs"):
-        raise ArchiveError(f"{name} is a squashfs file system, not an image archive", hint=_SAVE_HINT)
+        raise ArchiveError(f"{name} is a squashfs file system, not an image archive", hint=SAVE_HINT)
     if text.startswith((b"{", b"[")) and b"\0" not in head:
-        raise ArchiveError(f"{name} is JSON, not an archive", hint=_SAVE_HINT)
+        raise ArchiveError(f"{name} is JSON, not an archive", hint=SAVE_HINT)
 
 
 def _is_empty_tar(source: ReadAt) -> bool:

@@ -31,15 +31,18 @@ class BundleReader:
         stream: Readable,
         where: Callable[[int, int], str] | None = None,
         trust: Callable[[bytes, bytes], object] | None = None,
+        name: str | None = None,
     ) -> None:
         """Read the head of ``stream``.
 
-        ``where`` names, for messages, what the bytes of a stretch of it are in. ``trust`` gets the header and the
-        signature before anything else is looked at; it raises where it does not trust them.
+        ``where`` names, for messages, what the bytes of a stretch of it are in, ``name`` is that of all of it.
+        ``trust`` gets the header and the signature before anything else is looked at; it raises where it does not
+        trust them.
         """
         self._stream = stream
         self._where = where
         self._at = 0
+        self.name = name
         self.header_bytes = self._exactly_or_less(HEADER_SIZE)
         self.header = Header.decode(self.header_bytes)
         prefix = self._exactly(4, "the signature area")

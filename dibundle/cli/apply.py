@@ -89,6 +89,8 @@ def command(
     docker-daemon:NAME or containers-storage:NAME asks docker or podman to save an image; docker://HOST/NAME:TAG is in a
     registry, image or bundle. An image that "dib wrap" made is base and bundle at once. "-" is stdin.
 
+    --check takes one bundle. Whether a chain of them works shows when it is made: -o /dev/null keeps nothing.
+
     With --allowed-signers, each bundle must be signed (see "dib sign"), which is checked before anything else is read.
     A signature does not say that a bundle is the latest one, or yours: --expect does.
 
@@ -112,7 +114,8 @@ def command(
             console.keep_stdout(destination)
         without = loaded(opened.archives) if thin else None
         if check:
-            bundle = one_bundle(opened, trust.check, hint=_without(sources))
+            whole = f"a chain is tried by making it: {shlex.join(['dib', 'apply', *sources, '-o', '/dev/null'])}"
+            bundle = one_bundle(opened, trust.check, hint=_without(sources), several=whole)
             options = replace(options, expect=trust.expect, target=target)
             named = target is not None or form or thin
             every = [choose_target(bundle.manifest, options)] if named else range(len(bundle.manifest.targets))

@@ -27,13 +27,13 @@ LEAST_PART = 65536
 CUT_SHORT = "the archive is cut short in an entry"  # such an archive is refused, which says it all
 SHOWN_LEVEL = f"{choose.DEFAULT_LEVEL}; {choose.PLAIN_LEVEL} without hdiffpatch"
 _SHORT_LEVELS = tuple(f"-{level}" for level in choose.LEVELS)
-_WITH_VALUE = (
+_WITH_VALUE = (  # of all commands that make bundles
     *("-o", "--output", "--base", "-l", "--level", "--codec", "--names", "--workers", "--have", "--split"),
     *("--platform", "--tmp"),
 )
 
 
-class _WithLevels(click.Command):
+class WithLevels(click.Command):
     """Takes -1 to -9 for --level, as compressors do."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -47,7 +47,7 @@ class _WithLevels(click.Command):
         return super().parse_args(ctx, short[:end] + args[end:])
 
 
-@click.command("create", cls=_WithLevels, short_help="Write what changed between two image archives into a bundle.")
+@click.command("create", cls=WithLevels, short_help="Write what changed between two image archives into a bundle.")
 @click.argument("archives", nargs=-1, metavar="BASE TARGET... OUT")
 @click.option("-o", "--output", metavar="OUT", help="The bundle to write, in place of the last argument.")
 @click.option("--base", "more_bases", multiple=True, metavar="BASE", help="A base; may be given more than once.")
@@ -125,6 +125,9 @@ def command(
     )
     with ExitStack() as stack:
         destination = Destination(out)
+        if split and not dry_run and destination.descriptor is not None:
+            hint = "name the bundle in place of it; its parts are called update.dib.001 and so on"
+            raise UsageError("--split writes several files, stdout takes one bundle whole", hint=hint)
         if not dry_run:
             console.keep_stdout(destination)
         sources = open_archives([*bases, *targets], stack, tmp=tmp, platform=platform, hint=_in_order(archives))

@@ -16,8 +16,10 @@ from dibundle.bundle.reader import BundleReader
 from dibundle.cli import documents, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
+from dibundle.cli.create import default_level
 from dibundle.cli.sources import open_archives
-from dibundle.creating import create
+from dibundle.creating import CreateOptions, create
+from dibundle.delta import choose
 from dibundle.demo import archives
 from dibundle.destination import Destination
 from dibundle.errors import UsageError
@@ -54,7 +56,8 @@ def command(keep: str | None, console: Console) -> None:
         started = time.monotonic()
         opened = open_archives([str(old), str(new)], stack).archives
         with Destination(str(bundle)) as destination:
-            made = create(opened[:1], opened[1:2], destination.write)
+            patch = choose.Options(level=default_level(console.progress))
+            made = create(opened[:1], opened[1:2], destination.write, CreateOptions(patch=patch))
         _tell_size(say, bundle, f"{terminal.times(made.target_size, made.size)}, {time.monotonic() - started:.1f} s")
 
         say("\n$ dib apply old.tar update.dib -o result.tar")

@@ -60,7 +60,7 @@ def command(
     are not told apart. Without --base the sizes of patched files are not known, and count as equally large.
     """
     with ExitStack() as stack:
-        opened = open_sources([bundle, *bases], stack, tmp=tmp)
+        opened = open_sources([bundle, *bases], stack, tmp=tmp, bundle_first=True)
         reader = one_bundle(opened, hint=f"of an archive: dib diff {shlex.quote(bundle)} NEW.tar")
         several = len(reader.manifest.targets) > 1
         if several and show and target is None:

@@ -14,7 +14,7 @@ import click
 
 from dibundle import __version__
 from dibundle.cli import terminal
-from dibundle.errors import DibError
+from dibundle.errors import DibError, install_hint
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -222,9 +222,9 @@ class _Failure:
 
     def _lacking(self, module: str) -> int:
         package = module.partition(".")[0]
-        hint = f"{sys.executable} -m pip install --force-reinstall {package}"
+        hint = install_hint(f"--force-reinstall {package}")
         if package == "dibundle":
-            hint = f"in a checkout of dib: {sys.executable} -m pip install --force-reinstall ."
+            hint = f"in a checkout of dib: {install_hint('--force-reinstall .')}"
         if module.lstrip("_") in sys.stdlib_module_names:  # Pythons are built without some of them
             hint = f"take a Python that has it: python3 -c 'import {module}'"
         return self.tell("FileError", 3, f"{sys.executable} lacks the module {module}", hint)

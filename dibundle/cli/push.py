@@ -43,7 +43,7 @@ def command(bundle: str, name: str, subject: str | None, tmp: str | None, consol
     progress = console.progress
     with ExitStack() as stack:
         hint = f"an image is pushed by its engine: docker push {name.removeprefix(SCHEME)}"
-        kept = keep(one_stream(open_sources([bundle], stack, tmp=tmp), hint=hint), stack, tmp)
+        kept = keep(one_stream(open_sources([bundle], stack, tmp=tmp, bundle_first=True), hint=hint), stack, tmp)
         repository = registries.repository(reference, stack, write=True)
         _refuse_image(bundle, reference, repository)
         about = kept.manifest.about

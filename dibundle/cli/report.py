@@ -50,7 +50,7 @@ def command(
     with ExitStack() as stack:
         destination = Destination(output)
         console.keep_stdout(destination)
-        opened = open_sources([bundle, *bases], stack, tmp=tmp)
+        opened = open_sources([bundle, *bases], stack, tmp=tmp, bundle_first=True)
         opened.refuse_overwriting(destination)
         opened.ask_engines()  # for all of the base: what the bundle does not use may have changed too
         kept = _keep(opened, stack, tmp)

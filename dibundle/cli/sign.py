@@ -11,7 +11,7 @@ import click
 
 from dibundle import parts, signing
 from dibundle.bundle.reader import BundleReader
-from dibundle.cli import documents, terminal
+from dibundle.cli import documents, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import one_bundle, open_sources
@@ -26,6 +26,7 @@ from dibundle.verify import check_integrity
 @click.option("--signature", "given", metavar="FILE", help="Put in this signature, made by ssh-keygen elsewhere.")
 @click.option("--detach", is_flag=True, help="Leave the bundle as it is; write BUNDLE.sig.")
 @click.option("-o", "--output", metavar="FILE", help="Write there instead.")
+@registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 @console_options()
 def command(
@@ -49,17 +50,31 @@ def command(
     \b
         head -c 64 update.dib | ssh-keygen -Y verify -n dib -f signers -I me@example.com -s update.dib.sig
 
-    Of a bundle in parts the first part is signed, and grows by the signature.
+    Of a bundle in parts the first part is signed, and grows by the signature. One in a registry is pulled, signed and
+    pushed again; --detach -o FILE signs it where it is.
     """
     if (key is None) == (given is None):
         raise UsageError(
             "one of --key and --signature is wanted",
             hint=f"dib sign --key ~/.ssh/id_ed25519 {shlex.quote(bundle)}",
         )
+    aside = detach and output is not None  # nothing is written where the bundle is
+    if registries.is_reference(bundle) and not aside:
+        again = bundle.partition("@")[0]
+        raise UsageError(
+            f"{bundle} is in a registry, where a bundle is not signed",
+            hint=f"pull it, sign it, push it: dib pull {shlex.quote(bundle)} -o update.dib &&"
+            f" dib sign --key KEY update.dib && dib push update.dib {shlex.quote(again)}",
+        )
     with ExitStack() as stack:
-        opened = open_sources([bundle], stack, tmp=tmp)
+        opened = open_sources([bundle], stack, tmp=tmp, bundle_first=True)
         reader = one_bundle(opened)
         name = opened.bundles[0][0]
+        if name not in (bundle, "stdin") and not parts.is_first(name) and not aside:
+            raise UsageError(
+                f"{bundle} is an image that holds a bundle, which is signed alone",
+                hint=f"take it out first: dib unwrap {shlex.quote(bundle)} -o update.dib",
+            )
         destination = Destination(output or _default(bundle, name, detach=detach))
         console.keep_stdout(destination)
         if detach:

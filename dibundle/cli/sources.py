@@ -7,13 +7,13 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
 from dibundle import parts
-from dibundle.archive.opener import Archive, from_fd
+from dibundle.archive.opener import SAVE_HINT, Archive, from_fd
 from dibundle.archive.readat import Spool, Stream
 from dibundle.bundle.constants import MAGIC
 from dibundle.bundle.reader import BundleReader, Readable
@@ -21,13 +21,14 @@ from dibundle.cli import registries
 from dibundle.cli.names import DISCARDED, engine_of, path_of, save
 from dibundle.destination import Destination
 from dibundle.engine import default_engine, told_with
-from dibundle.errors import AbsentError, BundleError, FileError, UsageError
+from dibundle.errors import AbsentError, ArchiveError, BundleError, FileError, UsageError
 from dibundle.image.reader import read_images
 from dibundle.progress import Progress
 from dibundle.wrap import find
 
 _IMAGE = re.compile(r"(?:(?:docker|podman):(?://)?)?([^/\s]+|[^\s]+[:@][^/\s]+)")  # app, app:1, HOST/team/app:1
 NO_BUNDLE = "give the .dib file too"
+ONE_BUNDLE = "give them one at a time"
 TrustCheck = Callable[[bytes, bytes], None]
 
 
@@ -83,18 +84,20 @@ def open_sources(
     tmp: str | None = None,
     platform: str | None = None,
     bundle_wanted: bool = True,
+    bundle_first: bool = False,
 ) -> Sources:
     """Open every argument; ``-`` is stdin, and engines are asked for names such as ``docker-daemon:app:1``.
 
     Where there is a bundle the engines are asked by :func:`all_bundles`, as what it reads is known then.
     Raises :class:`FileError` and :class:`ArchiveError`. Where a ``bundle_wanted`` is not found, an empty file is taken
-    for what is left of one.
+    for what is left of one. ``bundle_first``: the first argument has to be a bundle, or an image that holds one;
+    :class:`BundleError` where it is no archive either.
     """
     if names.count("-") > 1:
         raise UsageError("stdin can be given once", hint="save one of the two into a file")
     sources = Sources()
     empty: list[tuple[str, int]] = []
-    for name in parts.firsts(names):
+    for number, name in enumerate(parts.firsts(names)):
         if registries.is_reference(name):
             continue
         engine = engine_of(name)
@@ -111,7 +114,8 @@ def open_sources(
         elif not head and not stat.S_ISDIR(os.fstat(fd).st_mode):
             empty.append((shown, fd))
         else:
-            sources.archives.append(_archive(fd, shown, head, stack, tmp))
+            with _no_bundle(shown, head, wanted=(bundle_first and not number) or name.endswith(".dib")):
+                sources.archives.append(_archive(fd, shown, head, stack, tmp))
     for name in filter(registries.is_reference, names):
         _fetch(name, sources, stack, tmp, platform, bundle_wanted=bundle_wanted)
     if not bundle_wanted or not sources.bundles:
@@ -120,6 +124,21 @@ def open_sources(
         _find_wrapped(sources, stack, tmp)
     _sort_out(empty, sources, stack, tmp, bundle_wanted=bundle_wanted)
     return sources
+
+
+@contextlib.contextmanager
+def _no_bundle(name: str, head: bytes, *, wanted: bool) -> Iterator[None]:
+    """Tell of what is no archive that it is no bundle, where that is what is wanted."""
+    try:
+        yield
+    except ArchiveError as error:
+        if not wanted or error.hint != SAVE_HINT:  # other hints fit a bundle too
+            raise
+        look = "" if name == "stdin" else f"; see what this is: head -c 64 {shlex.quote(name)} | od -c"
+        raise BundleError(
+            f"{name} is no bundle: it begins with '{head.decode(errors='surrogateescape')}'",
+            hint=f"a bundle is what dib create writes{look}",
+        ) from error
 
 
 def _open_file(name: str, sources: Sources, stack: ExitStack) -> tuple[str, int, bytes]:
@@ -218,10 +237,15 @@ def open_present(
     return found
 
 
-def one_bundle(sources: Sources, trust: TrustCheck | None = None, *, hint: str = NO_BUNDLE) -> BundleReader:
-    """Return the one bundle among ``sources``, its head read and checked; ``hint`` is for those who give none."""
+def one_bundle(
+    sources: Sources, trust: TrustCheck | None = None, *, hint: str = NO_BUNDLE, several: str = ONE_BUNDLE
+) -> BundleReader:
+    """Return the one bundle among ``sources``, its head read and checked.
+
+    ``hint`` is for those who give none, ``several`` for those who give more than one.
+    """
     if len(sources.bundles) > 1:
-        raise UsageError(f"{len(sources.bundles)} bundles given, one is wanted here")
+        raise UsageError(f"{len(sources.bundles)} bundles given, one is wanted here", hint=several)
     return all_bundles(sources, trust, hint=hint)[0]
 
 
@@ -250,11 +274,17 @@ def all_bundles(sources: Sources, trust: TrustCheck | None = None, *, hint: str 
 
 def _bundle(name: str, stream: Readable, size: int | None, trust: TrustCheck | None) -> BundleReader:
     in_parts = stream if isinstance(stream, parts.PartsReader) else None
-    bundle = BundleReader(stream, in_parts.where if in_parts else None, trust)
+    bundle = BundleReader(stream, in_parts.where if in_parts else None, trust, name)
     if in_parts and in_parts.size < bundle.size:
         raise BundleError(
             f"truncated bundle: {in_parts.lacking}: {in_parts.size:,} of {bundle.size:,} bytes are here",
             hint="copy that part beside the others",
+        )
+    older = in_parts.left_over(bundle.size) if in_parts else None
+    if older:
+        raise BundleError(
+            f"{older} is left of an older bundle: this one ends before it, at {bundle.size:,} bytes",
+            hint=f"remove it, then those after it count no more: rm {shlex.quote(older)}",
         )
     if size is not None and size != bundle.size:
         what = "truncated bundle" if size < bundle.size else "malformed bundle: bytes follow its last frame"

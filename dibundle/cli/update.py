@@ -153,7 +153,7 @@ def _fetch(
         try:
             with ExitStack() as own:  # nothing is kept of a bundle that is refused
                 spool = update.fetch(repository, step, own, tmp)
-                fetched[name] = BundleReader(Stream(spool), None, trust.check)
+                fetched[name] = BundleReader(Stream(spool), None, trust.check, digest.text(name))
                 stack.push(own.pop_all())
         except SignatureError as error:
             refused.add(name)

@@ -28,7 +28,7 @@ from dibundle.verify import check_integrity, check_rebuild
 def command(bundle: str, bases: tuple[str, ...], tmp: str | None, trust: Trust, console: Console) -> None:
     """Check that every byte of BUNDLE is as its header promises; with --base, rebuild and check the result too."""
     with ExitStack() as stack:
-        opened = open_sources([bundle, *bases], stack, tmp=tmp)
+        opened = open_sources([bundle, *bases], stack, tmp=tmp, bundle_first=True)
         reader = one_bundle(opened, trust.check)
         full = bool(bases) or not reader.manifest.objects
         if trust.expect and not full:
@@ -38,12 +38,12 @@ def command(bundle: str, bases: tuple[str, ...], tmp: str | None, trust: Trust, 
         else:
             check_integrity(reader, console.progress)
     manifest = reader.manifest
-    made = ", ".join(digest.text(target.digest) for target in manifest.targets)
-    what = f"rebuilds {made}" if full else "undamaged"
+    made = ", ".join(f"{digest.text(target.digest)} ({terminal.human(target.size)})" for target in manifest.targets)
+    told = f"{terminal.human(reader.size)}, " + (f"rebuilds {made}" if full else "undamaged")
     hint = "" if full else " (give --base to check a rebuild)"
     signed_by = trust.signed_by([reader])
     lines = [f"{terminal.escape(bundle)}: signed by {terminal.escape(who)}" for who in signed_by]
-    lines.append(f"{terminal.escape(bundle)}: {what}, {terminal.human(reader.size)}{hint}")
+    lines.append(f"{terminal.escape(bundle)}: {told}{hint}")
     document = {
         **documents.name("bundle", bundle),
         "size": reader.size,

@@ -83,7 +83,7 @@ def command(
         destination = Destination("-" if output is None else output)
         if target is None:
             console.keep_stdout(destination)
-        opened = open_sources(sources, stack, tmp=tmp)
+        opened = open_sources(sources, stack, tmp=tmp, bundle_first=True)
         here = open_archives(bases, stack, tmp=tmp, platform=platform)
         for found in (opened, here):
             found.refuse_overwriting(destination)

@@ -17,7 +17,7 @@ from dibundle.image.model import ImageArchive
 from dibundle.image.reader import read_images
 from dibundle.match import candidates
 from dibundle.match.base import BaseIndex, Layer, mark_contents
-from dibundle.match.images import StoredBlob, inflate_all, read_blobs
+from dibundle.match.images import StoredBlob, inflate_all, read_blobs, read_size
 from dibundle.progress import Progress
 
 
@@ -99,8 +99,7 @@ def read_sides(
     base_images = tuple(read_images(base) for base in bases)
     target_images = [read_images(target) for target in targets]
     base_images = _helpful(base_images, target_images, reading)
-    sizes = [images.archive.bytes.size for images in (*base_images, *target_images)]
-    reading.progress.phase("reading", sum(sizes))
+    reading.progress.phase("reading", read_size((*base_images, *target_images)))
     base_blobs = _read_base(base_images, reading)
     layers = _by_image(base_images, base_blobs)
     known = {layer.digest for image in layers for layer in image}
@@ -153,6 +152,8 @@ def _read_base(images: Sequence[ImageArchive], reading: Reading) -> list[StoredB
         blobs += inflate_all(read_blobs(archive, reading.executor, reading.progress.advance), spool)
     if reading.have is not None:
         blobs = [blob for blob in blobs if blob.layer and blob.layer.digest in reading.have]
+        if images and not blobs:
+            reading.progress.note("the receiver has none of the base's layers: nothing of it is used")
     _tell_damage(blobs, reading.progress)
     return blobs
 

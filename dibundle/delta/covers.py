@@ -6,7 +6,6 @@ at the head of its own uncompressed patch ("HDIFF13"); nothing else of that patc
 
 from __future__ import annotations
 
-import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import Final, NamedTuple
 
 from dibundle.delta import anchors
 from dibundle.delta.remainder import Remainder
-from dibundle.errors import DibError, FileError
+from dibundle.errors import DibError, FileError, install_hint
 from dibundle.native.library import LIBRARY, Pinned
 
 IN_PLACE: Final = 1 / 2048  # share of a target that anchors may leave uncovered for a full search to find nothing more
@@ -100,7 +99,7 @@ def find(source: bytes, target: bytes, *, all_of_it: bool = False) -> Covers:
     except ImportError as error:
         raise FileError(
             "levels above 3 need hdiffpatch, which is not installed",
-            hint=f"take level 3 or less (-3), or: {sys.executable} -m pip install hdiffpatch",
+            hint=f"take level 3 or less (-3), or: {install_hint('hdiffpatch')}",
         ) from error
     if all_of_it:
         return _search(hdiffpatch.diff, source, target)

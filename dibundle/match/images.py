@@ -44,6 +44,11 @@ def read_blobs(images: ImageArchive, executor: Executor, advance: Advance) -> li
     return list(executor.map(read, images.blobs))
 
 
+def read_size(archives: Iterable[ImageArchive]) -> int:
+    """Return how many bytes :func:`read_blobs` reads of archives."""
+    return sum(blob.member.size for images in archives for blob in images.blobs)
+
+
 def inflate(stored: StoredBlob, spool: Spool) -> StoredBlob:
     """Inflate a compressed layer into ``spool``; ``ArchiveError`` for damage and for bombs."""
     assert stored.blob.compression

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from typing import Final
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from dibundle import __version__
-from dibundle.errors import RegistryError
+from dibundle.errors import RegistryError, install_hint
 from dibundle.image import document
 from dibundle.registry.credentials import Login, find
 from dibundle.registry.reference import Reference, is_loopback
@@ -26,9 +25,7 @@ from dibundle.registry.reference import Reference, is_loopback
 try:
     import urllib3
 except ModuleNotFoundError as missing:  # an optional extra: most people move bundles as files
-    raise RegistryError(
-        "registries need urllib3, which is not installed", hint=f"{sys.executable} -m pip install urllib3"
-    ) from missing
+    raise RegistryError("registries need urllib3, which is not installed", hint=install_hint("urllib3")) from missing
 
 ConnectionFailure = urllib3.exceptions.HTTPError
 REDIRECTS: Final = 5

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dibundle.cli.terminal import human
 from tests import pairs
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.pairs import Pair
@@ -123,7 +124,9 @@ def test_limits_on_the_target_are_kept(pair):
 
 def test_verify(pair, tmp_path):
     assert b"undamaged" in dib("verify", pair.bundle).stdout
-    assert b"rebuilds sha256:" in dib("verify", pair.bundle, "--base", pair.base).stdout
+    told = dib("verify", pair.bundle, "--base", pair.base).stdout.decode()
+    sizes = [re.escape(human(path.stat().st_size)) for path in (pair.bundle, pair.target)]
+    assert re.search(rf": {sizes[0]}, rebuilds sha256:[0-9a-f]{{64}} \({sizes[1]}\)$", told, re.MULTILINE)
     assert b"rebuilds sha256:" in dib("verify", pair.alone).stdout
     damaged = bytearray(pair.bundle.read_bytes())
     damaged[-1] ^= 1
@@ -223,6 +226,10 @@ def test_without_hdiffpatch_a_lower_level_is_taken_and_said(pair, tmp_path):
     refused(3, "need hdiffpatch", "pip install hdiffpatch", run=without("create", "-6", pair.base, pair.target, out))
     assert list(tmp_path.iterdir()) == [tmp_path / "3.dib"]
     assert b"takes level 3 instead of 6" in without("doctor").stdout
+    demo = without("demo")
+    assert demo.returncode == 0, demo.stderr
+    assert b"byte for byte: yes" in demo.stdout
+    assert demo.stderr.startswith(b"dib: level 3, not 6: hdiffpatch is not installed")
 
 
 def test_a_compressed_base_is_no_news(pair, tmp_path):

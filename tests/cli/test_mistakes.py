@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from dibundle.destination import Destination
-from dibundle.errors import FileError
+from dibundle.errors import FileError, install_hint
 from tests import pairs
 from tests.builders import TestImage, build_layer, docker_save, file, folder
 from tests.program import DIB, dib, succeed
@@ -36,12 +37,14 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (path / "empty.dib").touch()
     (path / "empty.tar").touch()
     (path / "page.dib").write_bytes(b"<!DOCTYPE html><html><title>404</title></html>")
+    (path / "elf.dib").write_bytes(b"\x7fELF\2\1\1" + bytes(600))
     (path / "notes.txt").write_text("hello\n")
     (path / "out.dib.gz").write_bytes(gzip.compress(bundle))
     (path / "text.dib").write_bytes(bundle.replace(b"\n", b"\r\n"))
     (path / "damaged.dib").write_bytes(bundle[:-9] + bytes(9))
     (path / "other.tar").write_bytes(docker_save([TestImage([build_layer([file("x", b"y")])], ["other:1"])]))
     (path / "folder").mkdir()
+    succeed("wrap", "--unlinked", path / "out.dib", "--tag", "parcel:1", "-o", path / "wrapped.tar")
     with zipfile.ZipFile(path / "a.zip", "w") as archive:
         archive.writestr("a.tar", pair.base.read_bytes())
     return path
@@ -74,6 +77,8 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ("create a.tar b.tar o.dib --levle 9", 2, "no such option", "dib create --help"),
     ("create a.tar b.tar o.dib --level 10", 2, "not in the range", "dib create --help"),
     ("create a.tar b.tar o.dib --split 10", 2, "no size", "--split 3900M"),
+    ("create a.tar b.tar - --split 64K", 2, "--split writes several files", "name the bundle in place of it"),
+    ("create a.tar b.tar /dev/stdout --split 64K", 2, "--split writes several files", "update.dib.001"),
     ("create a.tar absent/b.tar o.dib", 3, "cannot open absent/b.tar", "ls -l absent"),
     ("create a.tar b.tar absent/o.dib", 3, "cannot write absent/o.dib", "mkdir -p absent"),
     ("create https://example.com/a.tar b.tar o.dib", 3, "cannot open https:", "curl -fLO https://example.com/a.tar"),
@@ -101,10 +106,27 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ("apply --base a.tar out.dib", 2, "no such option '--base'", "dib apply OLD.tar UPDATE.dib"),
     ("load --base=a.tar out.dib", 2, "no such option '--base'", "dib load OLD.tar UPDATE.dib"),
     ("verify out.dib a.tar", 2, "extra argument", "dib verify BUNDLE --base OLD.tar"),
+    *(
+        (f"{command} notes.txt", 5, "notes.txt is no bundle: it begins with 'hello\\x0a'", "head -c 64 notes.txt")
+        for command in (
+            "verify",
+            "inspect",
+            "report -o r.html",
+            "sign --key KEY",
+            "wrap --unlinked --tag app:1 -o w.tar",
+        )
+    ),
+    ("push notes.txt docker://registry.example/app:1-2", 5, "notes.txt is no bundle", "what dib create writes"),
+    ("apply a.tar elf.dib", 5, r"elf.dib is no bundle: it begins with '\x7fELF\x02\x01\x01\x00'", "head -c 64 elf.dib"),
     ("verify out.dib --base other.tar", 6, "does not hold", "docker save"),
     ("diff a.tar out.dib", 2, "out.dib is a bundle", "give the image archive"),
     ("merge a.tar out.dib -o m.dib", 2, "1 bundle given", "dib merge"),
     ("sign out.dib", 2, "--key", "dib sign --key ~/.ssh/id_ed25519 out.dib"),
+    (
+        "sign --key KEY docker://registry.example/app:1-2",
+        *(2, "in a registry", "dib pull docker://registry.example/app:1-2 -o update.dib && dib sign --key KEY"),
+    ),
+    ("sign --key KEY wrapped.tar", 2, "an image that holds a bundle", "dib unwrap wrapped.tar -o update.dib"),
     ("push out.dib registry.example/app:1", 2, "no name in a registry", "docker://"),
     ("load --engine podman other.tar out.dib", 6, "does not hold", "podman save -o base.tar example.com/app:1"),
     ("load --engine=ctr out.dib", 6, "needs a base", "ctr images export base.tar example.com/app:1"),
@@ -193,3 +215,23 @@ def test_the_doctor() -> None:
     broken = dib("doctor", "--tmp", "/nowhere")
     assert broken.code == 3
     assert "cannot work" in broken.out.decode()
+
+
+@pytest.mark.parametrize(
+    ("venv", "managed", "pip", "hint"),
+    [
+        (True, True, True, "{python} -m pip install urllib3"),
+        (False, False, True, "{python} -m pip install urllib3"),
+        (False, True, True, "{python} -m venv --system-site-packages venv && venv/bin/pip install urllib3"),
+        (False, False, False, "{python} -m venv --system-site-packages venv && venv/bin/pip install urllib3"),
+    ],
+)
+def test_a_python_that_refuses_pip_gets_a_hint_at_a_venv(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, venv: bool, managed: bool, pip: bool, hint: str
+) -> None:
+    if managed:
+        (tmp_path / "EXTERNALLY-MANAGED").touch()
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr("sys.base_prefix", "/elsewhere" if venv else sys.prefix)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if pip else None)
+    assert install_hint("urllib3").endswith(hint.format(python=sys.executable))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import pty
 import re
@@ -78,6 +79,21 @@ def test_verbose_says_what_each_phase_took(pair: Pair, tmp_path: Path) -> None:
     told = succeed("create", "-v", pair.base, pair.target, tmp_path / "o.dib").err
     for phase in ("reading", "comparing", "encoding"):
         assert re.search(rf"^dib: {phase}: .* s", told, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", ["create", "diff", "verify", "apply"])
+def test_each_phase_gets_to_its_total(pair: Pair, tmp_path: Path, command: str) -> None:
+    arguments = {
+        "create": (pair.base, pair.target, tmp_path / "o.dib"),
+        "diff": (pair.base, pair.target),
+        "verify": (pair.bundle,),
+        "apply": (pair.base, pair.bundle, "-o", tmp_path / "o.tar"),
+    }[command]
+    told = succeed(command, "--progress", "json", *arguments).err
+    lines = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
+    totals = {line["phase"]: line.get("total") or 0 for line in lines if line["event"] == "begin"}
+    assert totals
+    assert {line["phase"]: line["done"] for line in lines if line["event"] == "end"} == totals
 
 
 def test_the_output_is_the_same_whatever_is_shown(pair: Pair, tmp_path: Path) -> None:

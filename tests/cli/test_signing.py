@@ -149,6 +149,20 @@ def test_writes_a_signed_copy(keys: Keys, made, bundle: Path, tmp_path: Path) ->
     succeed("verify", tmp_path / "signed.dib", "--allowed-signers", keys.allowed(tmp_path))
 
 
+def test_a_passphrase_that_nobody_can_type_is_told(bundle: Path, tmp_path: Path) -> None:
+    needs.programs("ssh-keygen", "setsid")
+    before, key = bundle.read_bytes(), tmp_path / "locked"
+    keygen("-q", "-t", "ed25519", "-N", "secret", "-f", key)
+    command = ["setsid", "--wait", sys.executable, "-m", "dibundle", "sign", "--key", key, bundle]
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("SSH_", "DISPLAY"))}
+    run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, env=env)
+    assert run.returncode == 8
+    assert f"{key} has a passphrase" in run.stderr.decode()
+    assert run.stderr.decode().endswith(f"ssh-add {key}\n")
+    assert bundle.read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {bundle.name, "locked", "locked.pub"}
+
+
 def test_signs_with_a_key_that_an_agent_holds(keys: Keys, bundle: Path, tmp_path: Path) -> None:
     socket = tmp_path / "agent"
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)

@@ -310,6 +310,19 @@ def test_names_are_taken_wherever_archives_and_bundles_are(stocked, files, dib, 
     assert out.read_bytes() == files.archive(2).read_bytes()
 
 
+def test_a_bundle_in_a_registry_is_signed_beside_it_alone(stocked, files, dib, tmp_path):
+    needs.programs("ssh-keygen")
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    ended = dib("sign", "--key", key, name(stocked, "v1-v2"))
+    assert ended.code == 2
+    assert f"dib push update.dib {name(stocked, 'v1-v2')}" in ended.err
+    assert dib("sign", "--key", key, name(stocked, "v1-v2"), "--detach", "-o", tmp_path / "sig").code == 0
+    (tmp_path / "signers").write_text(f"me {(tmp_path / 'key.pub').read_text()}")
+    options = ("--allowed-signers", tmp_path / "signers", "--signature", tmp_path / "sig")
+    assert dib("verify", name(stocked, "v1-v2"), *options).code == 0
+
+
 def test_a_linked_image_sends_no_layer_of_the_base(stocked, files, dib, tmp_path):
     base = ("--linked", "--base", name(stocked, "v1"))
     ended = dib("wrap", files.bundle(1, 2), *base, "--push", name(stocked, "linked"))
