@@ -67,10 +67,11 @@ def sha256(data: bytes) -> bytes:
 
 def zstd_decode(frame: bytes, size: int, source: bytes) -> bytes:
     """Decode one zstd frame whose form is already checked."""
+    source = source if len(source) >= 8 else b""
     if sys.version_info >= (3, 14):
         from compression import zstd
 
-        words = zstd.ZstdDict(source, is_raw=True).as_prefix if len(source) >= 8 else None
+        words = zstd.ZstdDict(source, is_raw=True).as_prefix if source else None
         try:
             return zstd.decompress(frame, words)
         except zstd.ZstdError as error:

@@ -11,6 +11,8 @@ from dibundle.errors import BundleError
 from dibundle.native.library import Buffer
 
 MAX_WINDOW = 64 << 20
+LEAST_DICTIONARY = 8
+"""Fewer bytes are no dictionary; the library that encodes makes nothing of them, but chooses parameters by them."""
 
 
 def compress(data: Buffer, level: int, *, prefix: bytes = b"") -> bytes:
@@ -72,7 +74,8 @@ def decompress(frame: bytes, size: int, *, prefix: bytes | bytearray = b"") -> b
         raise BundleError("malformed bundle: a zstd frame has a dictionary id")
     if declared.window_size > MAX_WINDOW:
         raise BundleError(f"bundle over a limit: a zstd window of {declared.window_size} bytes, at most {MAX_WINDOW}")
-    decompressor = zstandard.ZstdDecompressor(dict_data=_dictionary(prefix), max_window_size=1 << 27)
+    dictionary = _dictionary(prefix) if len(prefix) >= LEAST_DICTIONARY else None
+    decompressor = zstandard.ZstdDecompressor(dict_data=dictionary, max_window_size=1 << 27)
     try:
         data: bytes = decompressor.decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError as error:

@@ -9,10 +9,13 @@ from good import (
     AT,
     BASES,
     CODE,
+    GZ,
+    GZIP_HEAD,
     HELLO,
     LAYER,
     PACKED_CONTENT,
     RECORDS,
+    G,
     L,
     archive,
     config,
@@ -97,6 +100,43 @@ def encoder_windows_that_move_at_their_end() -> Bundle:
     """Have fewer than 262 bytes ahead first where the window just moves, a byte before, and a byte behind."""
     return bodies(
         *(((encoder, 6, 8 * (encoder == 6)), _far(size)) for encoder in (6, 7) for size in (65534, 65535, 65536))
+    )
+
+
+def _first_window(size: int, last: bytes, zeros: int, far: bytes) -> list[Piece]:
+    """Return content that ends like it did twice before, with zeros behind it, or, farther back, something else."""
+    start, near, again = size + 2 - 32768, last + bytes(zeros) + b"\1", noise("again", 258)
+    return [
+        *(a(start), STALE, a(40000, start + len(STALE)), last + far, a(45000, 40000 + len(last + far)), again),
+        *(a(50000, 45258), near, a(size - len(last) - 258, 50000 + len(near)), again, last),
+    ]
+
+
+STALE = b"Q" * 40
+
+
+@good("encoder.7", base="long")
+def encoder_gzip_first_window_that_moves_before_it_is_full() -> Bundle:
+    """Have zeros behind the content up to position 65,536: not what is 32,768 bytes before there."""
+    return bodies(
+        *(
+            ((7, level, 0), _first_window(size, last, 2, bytes(2) + STALE))
+            for size in (65300, 65400, 65411, 65533)
+            for level, last in ((1, b"<the "), (6, b"<the end"), (9, b"<the end"))
+        )
+    )
+
+
+@good("encoder.7", base="long")
+def encoder_gzip_first_window_of_zeros_and_what_was_there_before() -> Bundle:
+    """Have just as many zeros as there are up to that position, then what is 32,768 bytes before, from there on."""
+    cases = [(65534, 1, b"<the "), *((size, level, b"<the end") for size in (65400, 65450, 65534) for level in (6, 9))]
+    return bodies(
+        *(
+            ((7, level, 0), _first_window(size, last, zeros, bytes(zeros) + (A[32768:32788] if zeros > 2 else STALE)))
+            for size, level, last in cases
+            for zeros in (65536 - size,)
+        )
     )
 
 
@@ -232,6 +272,101 @@ def object_of_a_target_that_was_made_for_another_one() -> Bundle:
     return Bundle([plain(OWN), plain(out)], [alone, with_segment(out, NEXT, whole(out), 1), last], objects=objects)
 
 
+@good("M28", "M124", base="", target=2)
+def object_of_a_target_that_was_made_for_another_target() -> Bundle:
+    """Have a layer told of by a target that is no archive; what that one is made of holds it, compressed."""
+    layer = gzipped(deflated(NEXT, 6, 6, 8), NEXT)
+    out = archive({"c": config(OWN, NEXT), "l": OWN, "n": layer}, ["l", "n"], "c")
+    program = Program().do("keep", keep=600).do("raw", raw=1, stream=1)
+    program.do("seek", seek_object=0, seek_offset=signed(1)).do("keep", keep=len(OWN) - 601)
+    alone = Target(NEXT, program, 1, segments=[(len(NEXT), 1)], tail=len(NEXT) - 1)
+    last = Target(NEXT[:600], Program().do("seek", seek_object=1, seek_offset=0).do("keep", keep=600), 0)
+    objects = [(1, len(OWN), sha256(OWN)), (1, len(NEXT), sha256(NEXT))]
+    return Bundle([plain(out), plain(b"!")], [with_segment(out, OWN, whole(out), 1), alone, last], objects=objects)
+
+
+@good("M28", "M124", base="", target=3)
+def targets_are_made_in_ascending_order() -> Bundle:
+    """Have the last one take first, by number too, from the third; that is made of what the second holds by chance."""
+    third = NEXT[:700] + b"?" + NEXT[701:]
+    layer = gzipped(deflated(OWN, 6, 6, 8), OWN)
+    outs = [OWN, archive({"c": config(OWN, NEXT), "l": layer, "n": NEXT}, ["l", "n"], "c"), image(third)]
+    at = outs[2].index(third)
+    program = Program().do("raw", raw=at, stream=1).do("seek", seek_object=1, seek_offset=0).do("keep", keep=600)
+    program.do("raw", raw=len(outs[2]) - at - 600, stream=1)
+    last = Program().do("keep", keep=800).do("seek", seek_object=2, seek_offset=0).do("keep", keep=700)
+    targets = [
+        Target(OWN, whole(OWN), 1, segments=[(len(OWN), 1)], tail=len(OWN) - 1),
+        with_segment(outs[1], NEXT, whole(outs[1]), 1),
+        with_segment(outs[2], third, program, 1),
+        Target(third[:800] + NEXT[:700], last, 0),
+    ]
+    objects = [(1, len(data), sha256(data)) for data in (third, OWN, NEXT)]
+    bundle = Bundle(
+        [plain(outs[0]), plain(outs[1]), plain(outs[2][:at] + outs[2][at + 600 :])], targets, objects=objects
+    )
+    bundle.more = {2: msgpack([[], [[[[f"{n}"], b"", b""]] for n in range(1, 5)], []])}
+    return bundle
+
+
+bad(
+    *("target-alone-whose-object-is-in-one-that-is-not-made", "targets-are-made-in-ascending-order", "M28", "M124"),
+    code=6,
+    arguments=["--target", "3"],
+)(lambda bundle: None)
+
+
+@bad("target-that-is-not-needed-any-more-is-malformed", "object-of-a-target-that-was-made-for-another-target", "M124")
+def _not_needed(bundle: Bundle) -> None:
+    """Have the last one use both, so that the first is made, which holds what the second was to be made for."""
+    bundle.targets[1].program.do("zero", zero=1)
+    bundle.targets[2].program.do("seek", seek_object=0, seek_offset=0).do("keep", keep=100)
+    bundle.targets[2].out += OWN[:100]
+
+
+def _ending(end: bytes) -> Bundle:
+    """Have an archive end so behind its members, of which the last is the object."""
+    at = image(OWN)[:-1024] + end
+    program = Program().do("keep", keep=600)
+    first = with_segment(at, NEXT, whole(at), 1)
+    first.tail = len(at) - 1
+    return Bundle([plain(at)], [first, Target(NEXT[:600], program, 0)], objects=[(3, len(NEXT), sha256(NEXT))])
+
+
+_MEMBER = record(block("next", size=len(NEXT)), NEXT)
+
+
+@good("M125", base="", target=1)
+def object_of_a_target_that_ends_in_a_wrong_checksum() -> Bundle:
+    """Have no zeros behind the members, but what is none."""
+    return _ending(_MEMBER + block("x", chksum=b"0000000\0") + b"whatever")
+
+
+@good("M125", base="", target=1)
+def object_of_a_target_that_ends_behind_its_last_member() -> Bundle:
+    """Have nothing behind the content of a member, not even its padding."""
+    bundle, cut = _ending(_MEMBER), NEXT[: 512 + 700]
+    at = image(OWN)[:-1024] + block("next", size=len(cut)) + cut
+    bundle.targets[0], bundle.frames[0] = with_segment(at, cut, whole(at), 1), plain(at)
+    bundle.targets[0].tail = len(at) - 1
+    bundle.objects = [(3, len(cut), sha256(cut))]
+    return bundle
+
+
+for _name, _end in {
+    "a-block-of-zeros": bytes(512),
+    "two-blocks-of-zeros": bytes(1024),
+    "a-wrong-checksum": block("x", chksum=b"0000000\0"),
+    "a-size-that-cannot-be-read": block("x")[:124] + b"x".ljust(12, b"\0") + block("x")[136:],
+}.items():
+    bad(f"target-with-a-member-behind-{_name}", "object-of-a-target-that-ends-in-a-wrong-checksum", "M125", code=6)(
+        instead(lambda end=_end: _ending(end + _MEMBER + bytes(1024)))  # type: ignore[misc]
+    )
+bad("target-with-a-member-that-is-cut", "object-of-a-target-that-ends-in-a-wrong-checksum", "M125", code=6)(
+    instead(lambda: _ending(block("next", size=len(NEXT) + 100) + NEXT))
+)
+
+
 @good("M28", "section.forms", base="", target=1, optional=True)
 def form_of_content_of_a_target_before() -> Bundle:
     """Have the layer in the first target, and keep it compressed, as a form makes it."""
@@ -344,6 +479,65 @@ def _padding() -> Bundle:
     program = Program().do("mode", count=1).edit()
     return one(bytes(1024), program, objects=[(3, len(CUT), sha256(CUT))])
 
+
+# --- dictionaries of fewer than 8 bytes -------------------------------------------------------------------------------
+
+
+def _referring(literals: bytes, before: int, length: int, distance: int) -> bytes:
+    """Return a zstd frame with one match of 3 to 34 bytes, up to 12 back, and ``before`` of its literals before it."""
+    bits = (distance + 3).bit_length() - 1
+    sequence = bytes((1, 0x54, before, bits, length - 3, distance + 3))  # codes that occur alone, the offset's low bits
+    data = bytes((len(literals) << 3,)) + literals + sequence
+    head = b"\x28\xb5\x2f\xfd\x80\0" + (len(literals) + length).to_bytes(4, "little")  # the window: 1 KiB
+    return head + (len(data) << 3 | 5).to_bytes(3, "little") + data
+
+
+def _after_source(size: int) -> Bundle:
+    """Have a source of that size as dictionary, and a frame that begins with its first 7 bytes."""
+    return through(2, _referring(b"xyz", 0, 7, size), CODE[:size], CODE[:7] + b"xyz")
+
+
+def _in_context(size: int) -> Bundle:
+    """Have it as the context of literals, which are all there is."""
+    out = CODE[:7] + b"xyz"
+    return through(4, cover([], b"", out, packers={4: (5, _referring(b"xyz", 0, 7, size))}), CODE[:size], out)
+
+
+@good("codec.2", "M126")
+def zstd_prefix_of_8_bytes() -> Bundle:
+    return _after_source(8)
+
+
+@good("packer.prefixed", "M126")
+def cover_with_a_context_of_8_bytes() -> Bundle:
+    return _in_context(8)
+
+
+bad("zstd-prefix-of-7-bytes", "zstd-prefix-of-8-bytes", "codec.2", "M126")(instead(lambda: _after_source(7)))
+bad("cover-with-a-context-of-7-bytes", "cover-with-a-context-of-8-bytes", "packer.prefixed", "M126")(
+    instead(lambda: _in_context(7))
+)
+
+
+def _gz_again(referring: bool) -> Bundle:
+    """Make the compressed layer of itself: what its one stream has in the dictionary, 3 bytes, is in the table too."""
+    parts = packing(10, (3000, 102, 8, []), 8)
+    table = _referring(parts[:1] + parts[4:], 1, 3, 4) if referring else zframe(parts)
+    inner = GZIP_HEAD + gzipped(b"", PACKED_CONTENT)[10:] + PACKED_CONTENT
+    bundle = through(6, unpacked([(11, 3000)], parts, inner, codec=0, table=table), GZ, GZ, of=G)
+    bundle.reencoders = [102]
+    return bundle
+
+
+@good("unpack.table")
+def unpack_with_a_dictionary_of_3_bytes() -> Bundle:
+    """Have a table that does not refer to it."""
+    return _gz_again(referring=False)
+
+
+bad("unpack-refers-to-a-dictionary-of-3-bytes", "unpack-with-a-dictionary-of-3-bytes", "unpack.table", "M126")(
+    instead(lambda: _gz_again(referring=True))
+)
 
 # --- unpack -----------------------------------------------------------------------------------------------------------
 
