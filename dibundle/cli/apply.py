@@ -112,11 +112,11 @@ def command(
         opened.refuse_overwriting(destination)
         if not (check or folder is not None or into):
             console.keep_stdout(destination)
-        without = loaded(opened.archives) if thin else None
         if check:
             whole = f"a chain is tried by making it: {shlex.join(['dib', 'apply', *sources, '-o', '/dev/null'])}"
             bundle = one_bundle(opened, trust.check, hint=_without(sources), several=whole)
             options = replace(options, expect=trust.expect, target=target)
+            without = loaded(opened.archives) if thin else None
             named = target is not None or form or thin
             every = [choose_target(bundle.manifest, options)] if named else range(len(bundle.manifest.targets))
             sizes = [kept_size(bundle.manifest, number, without) for number in every]
@@ -126,6 +126,7 @@ def command(
             tell_checked(found, bundle, trust.signed_by([bundle]), console)
             return
         bundles = all_bundles(opened, trust.check, hint=_without(sources))
+        without = loaded(opened.archives) if thin else None
         archives, bundle = follow(opened.archives, bundles, options, stack, progress)
         # both concern the last one; those before only lead to it
         options = replace(options, expect=trust.expect, target=target)
