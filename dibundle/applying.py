@@ -21,7 +21,7 @@ from dibundle.deflate import encoders
 from dibundle.delta import packing
 from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, UsageError
 from dibundle.expect import Judged, refuse_claims
-from dibundle.image.reader import read_images
+from dibundle.image.reader import read_images, read_others
 from dibundle.image.serve import BaseObjects, Wanted
 from dibundle.progress import Progress, Silent
 
@@ -107,9 +107,19 @@ def apply_steps(
             sink = _tee(sinks.get(number), spool)
             yield from _make_target(bundle, number, base, needs[number], sink, options, progress)
             if spool:
-                with suppress(ArchiveError):  # what is no image archive holds nothing; what is missing is told later
+                with suppress(ArchiveError):  # what is no archive holds nothing; what is missing is told later
                     made = stack.enter_context(from_fd(spool.start(), "a target before", spool_dir=options.tmp))
-                    base.add([read_images(made)], later)
+                    _look_within(base, made, later)
+
+
+def _look_within(base: FoundBase, made: Archive, later: set[int]) -> None:
+    """Look for objects in a target that was made: in every member, whether or not it holds images."""
+    images = None
+    with suppress(ArchiveError):
+        images = read_images(made)
+        base.add([images], later)
+    if base.missing(later):
+        base.add([read_others(made, images)], later)
 
 
 def temporary_space(manifest: Manifest, base: FoundBase, options: ApplyOptions) -> int:

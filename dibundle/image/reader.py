@@ -6,10 +6,11 @@ kinds and claimed digests of blobs. Where neither is, it may be an archive of do
 
 from __future__ import annotations
 
+from dibundle import compression
 from dibundle.archive.opener import Archive
 from dibundle.errors import ArchiveError
 from dibundle.image import docker, guess, legacy
-from dibundle.image.claims import Claims, Draft
+from dibundle.image.claims import Claims, Draft, named_digest
 from dibundle.image.layout import Layout
 from dibundle.image.members import Members
 from dibundle.image.model import Blob, Image, ImageArchive
@@ -33,6 +34,20 @@ def read_images(archive: Archive) -> ImageArchive:
     return ImageArchive(
         archive, images, tuple(blobs.values()), guess.producer(members, manifest, has_index=layout.found)
     )
+
+
+def read_others(archive: Archive, images: ImageArchive | None) -> ImageArchive:
+    """Return as layers the gzip and zstd members that no manifest calls so; all members where there are no images."""
+    members = Members(archive)
+    layers = {blob.member.header for blob in images.blobs if blob.kind == "layer"} if images else set()
+    blobs = []
+    for entry in archive.index.entries:
+        if entry.is_file and entry.header not in layers:
+            packing = compression.sniff(members.head(entry, 16))
+            packing = packing if packing in ("gzip", "zstd") else None
+            if packing or not images:
+                blobs.append(Blob(entry, "layer", packing, named_digest(entry.path), None))
+    return ImageArchive(archive, (), tuple(blobs), None)
 
 
 def read_ids(archive: Archive) -> frozenset[bytes]:

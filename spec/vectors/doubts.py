@@ -334,6 +334,8 @@ def _ending(end: bytes) -> Bundle:
 
 
 _MEMBER = record(block("next", size=len(NEXT)), NEXT)
+_GZ = gzipped(deflated(NEXT, 6, 6, 8), NEXT)
+_COMPRESSED = record(block("next.gz", size=len(_GZ)), _GZ) + bytes(1024)
 
 
 @good("M125", base="", target=1)
@@ -351,6 +353,28 @@ def object_of_a_target_that_ends_behind_its_last_member() -> Bundle:
     bundle.targets[0].tail = len(at) - 1
     bundle.objects = [(3, len(cut), sha256(cut))]
     return bundle
+
+
+def _holding(at: bytes) -> Bundle:
+    """Have an archive that holds the object somewhere, and no segment that says so."""
+    bundle = _ending(_MEMBER)
+    bundle.targets[0], bundle.frames[0] = Target(at, whole(at), 1, tail=len(at) - 1), plain(at)
+    return bundle
+
+
+@good("M28", "M125", base="", target=1)
+def object_of_a_target_without_an_image() -> Bundle:
+    return _holding(_MEMBER + bytes(1024))
+
+
+@good("M28", "M125", base="", target=1)
+def object_of_a_target_without_an_image_is_compressed() -> Bundle:
+    return _holding(_COMPRESSED)
+
+
+@good("M28", "M125", base="", target=1)
+def object_of_a_target_is_in_a_compressed_member_that_is_no_layer() -> Bundle:
+    return _holding(image(OWN)[:-1024] + _COMPRESSED)
 
 
 for _name, _end in {
