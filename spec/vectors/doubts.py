@@ -335,6 +335,7 @@ def _ending(end: bytes) -> Bundle:
 
 _MEMBER = record(block("next", size=len(NEXT)), NEXT)
 _GZ = gzipped(deflated(NEXT, 6, 6, 8), NEXT)
+_FRAME = zframe(NEXT)
 _COMPRESSED = record(block("next.gz", size=len(_GZ)), _GZ) + bytes(1024)
 
 
@@ -370,6 +371,11 @@ def object_of_a_target_without_an_image() -> Bundle:
 @good("M28", "M125", base="", target=1)
 def object_of_a_target_without_an_image_is_compressed() -> Bundle:
     return _holding(_COMPRESSED)
+
+
+@good("M28", "M125", base="", target=1)
+def object_of_a_target_is_in_a_zstd_member() -> Bundle:
+    return _holding(image(OWN)[:-1024] + record(block("next", size=len(_FRAME)), _FRAME))
 
 
 @good("M28", "M125", base="", target=1)
