@@ -27,7 +27,7 @@ _PACKAGES = 20
 @click.argument("new", metavar="NEW")
 @click.option("--list", "show", flag_value="list", help="Show every path that changed.")
 @click.option("--tree", "show", flag_value="tree", help="Show what changed by folder.")
-@listing.options
+@listing.options(listing.OF_IMAGES)
 @click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")

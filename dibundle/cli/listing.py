@@ -18,6 +18,8 @@ OPERATIONS: Final = (
     *("keep", "mode", "time", "patch", "add", "copy", "delete", "link", "symlink", "directory", "device", "fifo"),
     *("member", "packed", "raw"),
 )
+OF_BUNDLE: Final = tuple(name for name in OPERATIONS if name != "time")  # a bundle does not tell times from modes
+OF_IMAGES: Final = tuple(name for name in OPERATIONS if name not in ("keep", "copy", "member", "packed", "raw"))
 _SORTS: Final[dict[str, Callable[[Line], Any]]] = {
     "path": lambda line: line.path or b"",
     "size": lambda line: -(line.size or 0),
@@ -49,30 +51,35 @@ class Choice:
         return line.path is not None and any(fnmatchcase(path, glob.strip("/")) for glob in self.paths)
 
 
-def options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of a listing, as one argument ``choice``."""
+def options(operations: Sequence[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of a listing, as one argument ``choice``; ``operations``: those that it can show."""
 
-    @wraps(command)
-    def run(paths: tuple[str, ...], operations: tuple[str, ...], sort: str | None, depth: int, **others: Any) -> None:  # noqa: ANN401 - what the command itself declares
-        command(choice=Choice(paths=paths, operations=operations, sort=sort, depth=depth), **others)
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def run(paths: tuple[str, ...], chosen: tuple[str, ...], sort: str | None, depth: int, **others: Any) -> None:  # noqa: ANN401 - what the command itself declares
+            command(choice=Choice(paths=paths, operations=chosen, sort=sort, depth=depth), **others)
 
-    decorated: Callable[..., None] = run
-    for option in (
-        click.option("--depth", type=click.IntRange(1, 100), default=3, show_default=True, help="Depth of --tree."),
-        click.option("--sort", type=click.Choice(list(_SORTS)), help="Order of --list; default: as in the archive."),
-        click.option(
-            "--op",
-            "operations",
-            multiple=True,
-            type=click.Choice(OPERATIONS),
-            help="Only these operations; may be given more than once.",
-        ),
-        click.option(
-            "--path", "paths", multiple=True, metavar="GLOB", help="Only paths like this; * goes across folders."
-        ),
-    ):
-        decorated = option(decorated)
-    return decorated
+        decorated: Callable[..., None] = run
+        for option in (
+            click.option("--depth", type=click.IntRange(1, 100), default=3, show_default=True, help="Depth of --tree."),
+            click.option(
+                "--sort", type=click.Choice(list(_SORTS)), help="Order of --list; default: as in the archive."
+            ),
+            click.option(
+                "--op",
+                "chosen",
+                multiple=True,
+                type=click.Choice(operations),
+                help="Only these operations; may be given more than once.",
+            ),
+            click.option(
+                "--path", "paths", multiple=True, metavar="GLOB", help="Only paths like this; * goes across folders."
+            ),
+        ):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
 
 
 def table(lines: Sequence[Line], *, stored: bool) -> Iterator[str]:

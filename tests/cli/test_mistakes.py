@@ -75,6 +75,8 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ("create empty.tar b.tar o.dib", 4, "empty.tar is empty", "docker save"),
     ("create a.zip b.tar o.dib", 4, "a.zip is a zip file", "unpack it"),
     ("create a.tar b.tar o.dib --levle 9", 2, "no such option", "dib create --help"),
+    ("inspect out.dib --list --op time", 2, "'time' is not one of 'keep', 'mode', 'patch'", "dib inspect --help"),
+    ("diff a.tar b.tar --list --op keep", 2, "'keep' is not one of 'mode', 'time', 'patch'", "dib diff --help"),
     ("create a.tar b.tar o.dib --level 10", 2, "not in the range", "dib create --help"),
     ("create a.tar b.tar o.dib --split 10", 2, "no size", "--split 3900M"),
     ("create a.tar b.tar - --split 64K", 2, "--split writes several files", "name the bundle in place of it"),
