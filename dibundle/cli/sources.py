@@ -208,14 +208,16 @@ def open_archives(
     *,
     tmp: str | None = None,
     platform: str | None = None,
-    hint: str = "give the image archive that it was made from, or that it makes",
+    hint: str | None = None,
 ) -> Sources:
-    """Open arguments that must be archives; ``hint`` is for those who give a bundle."""
+    """Open arguments that must be archives; ``hint`` is for those who give a bundle, if there is a better one."""
     sources = open_sources(names, stack, tmp=tmp, platform=platform, bundle_wanted=False)
     if sources.bundles:
+        name = sources.bundles[0][0]
+        make = shlex.join(["dib", "apply", "OLD.tar", "-" if name == "stdin" else name, "-o", "new.tar"])
         raise UsageError(
-            f"{sources.bundles[0][0]} is a bundle, an image archive is wanted here",
-            hint=hint,
+            f"{name} is a bundle, an image archive is wanted here",
+            hint=hint or f"give the archive that it was made from, or make the new one first: {make}",
         )
     return sources
 

@@ -52,7 +52,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 MISTAKES: list[tuple[str, int, str, str]] = [
     # the command, the exit code, what is told, what the hint says
-    ("create out.dib a.tar new.dib", 2, "out.dib is a bundle", "dib create"),
+    ("create out.dib a.tar new.dib", 2, "out.dib is a bundle", "dib apply OLD.tar out.dib -o new.tar"),
+    ("create a.tar out.dib new.dib", 2, "out.dib is a bundle", "dib apply OLD.tar out.dib -o new.tar"),
     ("create a.tar out.dib b2.tar", 2, "out.dib is a bundle", "dib create a.tar b2.tar out.dib"),
     ("create a.tar b.tar", 2, "wanted BASE TARGET OUT", "dib create a.tar b.tar update.dib"),
     ("create a.tar b.tar other.tar", 2, "other.tar is there already", "name another file"),
@@ -121,7 +122,7 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ("push notes.txt docker://registry.example/app:1-2", 5, "notes.txt is no bundle", "what dib create writes"),
     ("apply a.tar elf.dib", 5, r"elf.dib is no bundle: it begins with '\x7fELF\x02\x01\x01\x00'", "head -c 64 elf.dib"),
     ("verify out.dib --base other.tar", 6, "does not hold", "docker save"),
-    ("diff a.tar out.dib", 2, "out.dib is a bundle", "give the image archive"),
+    ("diff a.tar out.dib", 2, "out.dib is a bundle", "give the archive that it was made from"),
     ("merge a.tar out.dib -o m.dib", 2, "1 bundle given", "dib merge"),
     ("sign out.dib", 2, "--key", "dib sign --key ~/.ssh/id_ed25519 out.dib"),
     (
