@@ -14,7 +14,7 @@ from dibundle.bundle.reader import BundleReader
 from dibundle.cli import documents, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
-from dibundle.cli.sources import one_bundle, open_sources
+from dibundle.cli.sources import in_place_of, one_bundle, open_sources
 from dibundle.destination import Destination
 from dibundle.errors import UsageError
 from dibundle.verify import check_integrity
@@ -68,7 +68,7 @@ def command(
         )
     with ExitStack() as stack:
         opened = open_sources([bundle], stack, tmp=tmp, bundle_first=True)
-        reader = one_bundle(opened)
+        reader = one_bundle(opened, hint=in_place_of(bundle))
         name = opened.bundles[0][0]
         if name not in (bundle, "stdin") and not parts.is_first(name) and not aside:
             raise UsageError(

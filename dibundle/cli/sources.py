@@ -240,7 +240,7 @@ def open_present(
 
 
 def one_bundle(
-    sources: Sources, trust: TrustCheck | None = None, *, hint: str = NO_BUNDLE, several: str = ONE_BUNDLE
+    sources: Sources, trust: TrustCheck | None = None, *, hint: str | None = None, several: str = ONE_BUNDLE
 ) -> BundleReader:
     """Return the one bundle among ``sources``, its head read and checked.
 
@@ -251,6 +251,11 @@ def one_bundle(
     return all_bundles(sources, trust, hint=hint)[0]
 
 
+def in_place_of(name: str) -> str:
+    """Return the hint for a command that takes a bundle alone, and got an archive."""
+    return f"give the .dib file in place of {name}"
+
+
 def one_stream(sources: Sources, *, hint: str | None = None) -> Readable:
     """Return the one bundle among ``sources`` as a stream, nothing of it read or checked; else as above."""
     if len(sources.bundles) != 1:
@@ -259,7 +264,9 @@ def one_stream(sources: Sources, *, hint: str | None = None) -> Readable:
     return sources.bundles[0][1]
 
 
-def all_bundles(sources: Sources, trust: TrustCheck | None = None, *, hint: str = NO_BUNDLE) -> list[BundleReader]:
+def all_bundles(
+    sources: Sources, trust: TrustCheck | None = None, *, hint: str | None = NO_BUNDLE
+) -> list[BundleReader]:
     """Return the bundles among ``sources``, at least one, their heads read and checked.
 
     ``trust`` gets each one's header and signature before anything else of it is looked at; ``hint`` is for none.

@@ -110,6 +110,13 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ("load --base=a.tar out.dib", 2, "no such option '--base'", "dib load OLD.tar UPDATE.dib"),
     ("verify out.dib a.tar", 2, "extra argument", "dib verify BUNDLE --base OLD.tar"),
     *(
+        (f"{command} a.tar", 2, "no bundle", "give the .dib file in place of a.tar")
+        for command in (
+            *("verify", "verify --base b.tar", "report -o r.html", "sign --key KEY"),
+            "wrap --unlinked --tag app:1 -o w.tar",
+        )
+    ),
+    *(
         (f"{command} notes.txt", 5, "notes.txt is no bundle: it begins with 'hello\\x0a'", "head -c 64 notes.txt")
         for command in (
             "verify",
