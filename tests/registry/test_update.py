@@ -400,8 +400,12 @@ def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib
     for bundle in (files.bundle(1, 2), files.bundle(2, 4), signed):
         assert dib("push", bundle, f"docker://{registry.host}/{REPOSITORY}").code == 0
     update = ("update", name(registry, "v4"), "--allowed-signers", allowed, "-o", tmp_path / "out.tar")
+    assert json.loads(dib(*update, "--have", files.archive(2), "--json").out)["size"] == sum(
+        bundle.stat().st_size for bundle in (files.bundle(2, 4), signed)
+    )
     ended = dib(*update, "--have", files.archive(2))
     assert ended.code == 0, ended.err
+    assert "fetched, 1 bundle and 1 passed over; written" in ended.err
     assert "is passed over: the bundle is not signed" in ended.err
     assert "\nsigned by release@example.com (key SHA256:" in ended.err
     assert (tmp_path / "out.tar").read_bytes() == files.archive(4).read_bytes()
