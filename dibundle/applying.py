@@ -10,7 +10,7 @@ from functools import partial
 from dibundle import digest
 from dibundle.archive.opener import Archive, from_fd
 from dibundle.archive.readat import Spool, check_room, room
-from dibundle.bundle.manifest import BaseObject, Form, Manifest
+from dibundle.bundle.manifest import AboutImage, BaseObject, Form, Manifest
 from dibundle.bundle.output import Piece, Sink, VerifiedOutput
 from dibundle.bundle.plan import make_plan, packing_limit
 from dibundle.bundle.reader import BundleReader
@@ -298,7 +298,9 @@ def find_base(
         if not makers(manifest, number, [item])
     ]
     if missing:
-        raise BaseMismatchError(_missing_text(manifest, sorted(set(missing)), bases), hint=_missing_hint(manifest))
+        raise BaseMismatchError(
+            _missing_text(manifest, sorted(set(missing)), bases), hint=_missing_hint(manifest, missing)
+        )
     base.wanted, base.order = frozenset(targets), tuple(order)
     return base
 
@@ -338,12 +340,25 @@ def base_names(manifest: Manifest) -> list[str]:
     """Return the names of the images that the bundle was made from, else their IDs."""
     if not manifest.about:
         return []
-    return [image.names[0] if image.names else digest.text(image.id) for image in manifest.about.bases]
+    return [_name(image) for image in manifest.about.bases]
+
+
+def _name(image: AboutImage) -> str:
+    return image.names[0] if image.names else digest.text(image.id)
+
+
+def _lacking(manifest: Manifest, missing: Collection[int]) -> list[AboutImage]:
+    """Return the base images that the ``missing`` objects are of; all of them where the bundle does not tell."""
+    bases = manifest.about.bases if manifest.about else ()
+    contents = {form.object: form.digest for form in manifest.forms}
+    digests = {contents.get(number, manifest.objects[number].digest) for number in missing}
+    if not digests.issubset(found for image in bases for found in (image.id, *image.diff_ids)):
+        return list(bases)
+    return [image for image in bases if digests & {image.id, *image.diff_ids}]
 
 
 def _missing_text(manifest: Manifest, missing: list[int], bases: Sequence[Archive]) -> str:
-    names = base_names(manifest)
-    wanted = " and ".join(names) if names else "another image"
+    wanted = " and ".join(map(_name, _lacking(manifest, missing))) or "another image"
     first = digest.text(manifest.objects[missing[0]].digest)
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     if not bases:
@@ -352,7 +367,6 @@ def _missing_text(manifest: Manifest, missing: list[int], bases: Sequence[Archiv
     return f"{given} does not hold what this bundle builds on: {wanted} (missing {first}{more})"
 
 
-def _missing_hint(manifest: Manifest) -> str:
-    names = base_names(manifest)
-    name = names[0] if names else "IMAGE"
+def _missing_hint(manifest: Manifest, missing: Collection[int]) -> str:
+    name = next(map(_name, _lacking(manifest, missing)), "IMAGE")
     return f'get the base with "docker save -o base.tar {name}" and give it as an argument'
