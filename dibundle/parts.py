@@ -122,9 +122,12 @@ class PartsReader:
             at += part_size
         return None
 
-    @property
-    def lacking(self) -> str:
-        """What may be wrong where bytes are missing."""
+    def lacking(self, signature: int) -> str:
+        """Return what may be wrong where bytes are missing; the first part has grown by ``signature`` bytes."""
+        whole = max(self.sizes[0] - signature, *self.sizes[1:-1], 0)
+        for name, size in zip(self.names[:-1], self.sizes, strict=False):
+            if size < whole:
+                return f"{name} is cut short, or of another bundle, as only the last part may be shorter than others"
         if len(self.sizes) > 1 and self.sizes[-1] < self.sizes[-2]:
             return f"{self.names[-1]}, the last part, is cut short, or one after it is missing"
         return f"{self.missing} is missing, or a part before it is cut short"

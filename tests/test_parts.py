@@ -81,6 +81,31 @@ def test_a_last_part_that_is_cut_short_is_told(copy: Path):
     assert not (copy / "new.tar").exists()
 
 
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_part_before_the_last_that_is_cut_short_is_told(copy: Path, number: int):
+    part = copy / f"out.dib.00{number}"
+    part.write_bytes(part.read_bytes()[:-1])
+    ended = dib("apply", copy / "old.tar", copy / "out.dib.001", "-o", copy / "new.tar")
+    assert ended.code == 5
+    assert f"truncated bundle: {part} is cut short, or of another bundle" in ended.err
+    assert "copy that part beside the others" in ended.err
+    assert not (copy / "new.tar").exists()
+
+
+def test_of_three_parts_the_first_signed_the_one_that_is_cut_short_is_told(made: Path, tmp_path: Path):
+    needs.programs("ssh-keygen")
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+    succeed("create", made / "old.tar", made / "new.tar", tmp_path / "out.dib", "--split", "200000")
+    assert len(parts(tmp_path)) == 3
+    succeed("sign", "--key", tmp_path / "key", tmp_path / "out.dib.001")
+    first, two, _ = parts(tmp_path)
+    assert first.stat().st_size > two.stat().st_size
+    two.write_bytes(two.read_bytes()[:-1])
+    ended = dib("verify", first)
+    assert (ended.code, ended.out) == (5, b"")
+    assert f"{two} is cut short" in ended.err
+
+
 @pytest.mark.parametrize("command", ["verify", "apply"])
 def test_parts_of_an_older_longer_bundle_are_named(copy: Path, command: str):
     older = copy / "out.dib.006"

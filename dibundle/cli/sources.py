@@ -285,8 +285,9 @@ def _bundle(name: str, stream: Readable, size: int | None, trust: TrustCheck | N
     in_parts = stream if isinstance(stream, parts.PartsReader) else None
     bundle = BundleReader(stream, in_parts.where if in_parts else None, trust, name)
     if in_parts and in_parts.size < bundle.size:
+        lacking = in_parts.lacking(len(bundle.signature))
         raise BundleError(
-            f"truncated bundle: {in_parts.lacking}: {in_parts.size:,} of {bundle.size:,} bytes are here",
+            f"truncated bundle: {lacking}: {in_parts.size:,} of {bundle.size:,} bytes are here",
             hint="copy that part beside the others",
         )
     older = in_parts.left_over(bundle.size) if in_parts else None
