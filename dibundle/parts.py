@@ -152,6 +152,15 @@ def firsts(names: Sequence[str]) -> list[str]:
     return kept
 
 
+def missing_first(name: str) -> str | None:
+    """Return the name of the first part of a bundle of which others are there, where ``name`` is that of a part."""
+    found = _NAME.fullmatch(name)
+    if not found or os.path.exists(part_name(found[1], 1)):  # noqa: PTH110
+        return None
+    there = any(os.path.exists(part_name(found[1], number)) for number in range(2, MOST + 1))  # noqa: PTH110
+    return part_name(found[1], 1) if there else None
+
+
 def is_first(name: str) -> bool:
     """Whether a name is that of a first part."""
     return name.endswith(".001")

@@ -72,6 +72,18 @@ def test_a_missing_part_is_named(copy: Path, number: int):
     assert not (copy / "new.tar").exists()
 
 
+@pytest.mark.parametrize("given", [["001"], ["002"], ["005"], ["002", "003", "004", "005"]])
+def test_the_first_part_that_is_missing_is_named(copy: Path, given: list[str]):
+    (copy / "out.dib.001").unlink()
+    named = [copy / f"out.dib.{number}" for number in given]
+    for arguments in (["apply", copy / "old.tar", *named, "-o", copy / "new.tar"], ["verify", named[0]]):
+        ended = dib(*arguments)
+        assert (ended.code, ended.out) == (3, b"")
+        assert f"{copy / 'out.dib.001'}, the first part, is missing\n" in ended.err
+        assert "copy it beside the others" in ended.err
+        assert not (copy / "new.tar").exists()
+
+
 def test_a_last_part_that_is_cut_short_is_told(copy: Path):
     last = copy / "out.dib.005"
     last.write_bytes(last.read_bytes()[:-1])

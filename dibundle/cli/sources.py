@@ -128,10 +128,12 @@ def open_sources(
 
 @contextlib.contextmanager
 def _no_bundle(name: str, head: bytes, *, wanted: bool) -> Iterator[None]:
-    """Tell of what is no archive that it is no bundle, where that is what is wanted."""
+    """Tell of what is no archive that it is no bundle, where one is wanted, or a part of one without the first."""
     try:
         yield
     except ArchiveError as error:
+        if parts.missing_first(name):
+            raise _first_part_missing(name) from error
         if not wanted or error.hint != SAVE_HINT:  # other hints fit a bundle too
             raise
         look = "" if name == "stdin" else f"; see what this is: head -c 64 {shlex.quote(name)} | od -c"
@@ -306,9 +308,17 @@ def _open(name: str) -> int:
     try:
         return os.open(name, os.O_RDONLY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
+        if isinstance(error, FileNotFoundError) and parts.missing_first(name):
+            raise _first_part_missing(name) from error
         reason = error.strerror if isinstance(error, OSError) else str(error)
         kind = AbsentError if isinstance(error, FileNotFoundError) else FileError
         raise kind(f"cannot open {name}: {reason}", hint=_remedy(name, error)) from error
+
+
+def _first_part_missing(name: str) -> AbsentError:
+    return AbsentError(
+        f"{parts.missing_first(name)}, the first part, is missing", hint="copy it beside the others, and name it"
+    )
 
 
 def _remedy(name: str, error: Exception) -> str | None:
