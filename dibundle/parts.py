@@ -122,6 +122,13 @@ class PartsReader:
             at += part_size
         return None
 
+    def too_long(self, size: int) -> str:
+        """Return the name of the part that has bytes too many, of a bundle of ``size`` bytes."""
+        for name, part_size in zip(self.names[1:-1], self.sizes[1:], strict=False):
+            if part_size > self.sizes[0]:
+                return name
+        return self.where(size - 1, size)
+
     def lacking(self, signature: int) -> str:
         """Return what may be wrong where bytes are missing; the first part has grown by ``signature`` bytes."""
         whole = max(self.sizes[0] - signature, *self.sizes[1:-1], 0)

@@ -130,9 +130,18 @@ def test_parts_of_an_older_longer_bundle_are_named(copy: Path, command: str):
     assert f"{older} is left of an older bundle: this one ends before it, at {size:,} bytes" in ended.err
     assert f"rm {older}" in ended.err
     assert not (copy / "new.tar").exists()
-    last = copy / "out.dib.005"
-    last.write_bytes(last.read_bytes() + b"more")  # no part ends where the bundle does: damage, for all that is known
-    assert "malformed bundle: bytes follow its last frame" in dib("verify", copy / "out.dib.001").err
+
+
+@pytest.mark.parametrize("number", [3, 5])
+def test_a_part_that_is_too_long_is_told(copy: Path, number: int):
+    size = sum(path.stat().st_size for path in parts(copy))
+    part = copy / f"out.dib.00{number}"
+    part.write_bytes(part.read_bytes() + b"more")  # no part ends where the bundle does: damage, for all that is known
+    ended = dib("apply", copy / "old.tar", copy / "out.dib.001", "-o", copy / "new.tar")
+    assert ended.code == 5
+    assert f"its last frame: {part} is too long, {size + 4:,} bytes are here, wanted {size:,}" in ended.err
+    assert "copy that part again" in ended.err
+    assert not (copy / "new.tar").exists()
 
 
 def test_swapped_parts_are_named(copy: Path):

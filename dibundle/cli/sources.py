@@ -298,6 +298,12 @@ def _bundle(name: str, stream: Readable, size: int | None, trust: TrustCheck | N
             f"{older} is left of an older bundle: this one ends before it, at {bundle.size:,} bytes",
             hint=f"remove it, then those after it count no more: rm {shlex.quote(older)}",
         )
+    if in_parts and in_parts.size > bundle.size:
+        raise BundleError(
+            f"malformed bundle: bytes follow its last frame: {in_parts.too_long(bundle.size)} is too long,"
+            f" {in_parts.size:,} bytes are here, wanted {bundle.size:,}",
+            hint="copy that part again",
+        )
     if size is not None and size != bundle.size:
         what = "truncated bundle" if size < bundle.size else "malformed bundle: bytes follow its last frame"
         raise BundleError(f"{what}: {name} has {size:,} bytes, wanted {bundle.size:,}", hint="fetch the bundle again")
