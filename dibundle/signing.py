@@ -179,9 +179,10 @@ def sign(header: bytes, key: str) -> bytes:
         if b"UNPROTECTED PRIVATE KEY" in run.stderr:
             raise SignatureError(f"others may read the private key {key}", hint=f"chmod 600 {shlex.quote(key)}")
         if b"incorrect passphrase" in run.stderr:
+            private = key.removesuffix(".pub")  # which ssh-keygen takes where no agent has the key
             raise SignatureError(
-                f"{key} has a passphrase, and none that fits was given",
-                hint=f"sign from a terminal, or have an agent hold the key first: ssh-add {shlex.quote(key)}",
+                f"{private} has a passphrase, and none that fits was given",
+                hint=f"sign from a terminal, or have an agent hold the key first: ssh-add {shlex.quote(private)}",
             )
         raise SignatureError(f"ssh-keygen cannot sign with {key}: {_told(run)}", hint="give --key a private SSH key")
     return Signature.parse(run.stdout).armored()
