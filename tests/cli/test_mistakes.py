@@ -136,6 +136,10 @@ MISTAKES: list[tuple[str, int, str, str]] = [
         "sign --key KEY docker://registry.example/app:1-2",
         *(2, "in a registry", "dib pull docker://registry.example/app:1-2 -o update.dib && dib sign --key KEY"),
     ),
+    (
+        "sign --key KEY --detach docker://registry.example/app:1-2",
+        *(2, "no place", "dib sign --key KEY --detach docker://registry.example/app:1-2 -o update.dib.sig"),
+    ),
     ("sign --key KEY wrapped.tar", 2, "an image that holds a bundle", "dib unwrap wrapped.tar -o update.dib"),
     ("push out.dib registry.example/app:1", 2, "no name in a registry", "docker://"),
     ("load --engine podman other.tar out.dib", 6, "does not hold", "podman save -o base.tar example.com/app:1"),
