@@ -87,6 +87,7 @@ def command(
         if detach:
             opened.refuse_overwriting(destination)
         check_integrity(reader, console.progress)
+        console.progress.close()  # ssh-keygen may ask for a passphrase, on a line of its own
         data = signing.sign(reader.header_bytes, key) if key is not None else signing.read_file(given or "")
         signature = signing.check_own(reader.header_bytes, data, tmp)
         if detach:
