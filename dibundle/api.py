@@ -66,7 +66,9 @@ def create(
     its ``ProcessPoolExecutor`` under ``if __name__ == "__main__":``. ``tmp`` is where temporary files go.
 
     Raises :class:`DibError`: ``ArchiveError`` for what is no image archive, ``FileError`` where the system refuses,
-    ``UsageError`` for a level or a number of workers that there is not.
+    ``UsageError`` for a level or a number of workers that there is not. What the caller's own objects raise comes
+    through as it is: ``OSError`` of an open file that cannot be written, ``RuntimeError`` of an ``executor`` that is
+    broken or shut down.
     """
     if level not in choose.LEVELS:
         raise UsageError(f"no level {level}", hint="1 is fast, 9 is small")
@@ -147,7 +149,7 @@ class Bundle:
     def __init__(self, source: Source, tmp: str | None = None, signers: Signers | None = None) -> None:
         self._stack = ExitStack()
         self._tmp = tmp
-        self._asked = False
+        self._asked = self._closed = False
         self.signed_by: str | None = None
 
         def check(header: bytes, signature: bytes) -> None:
@@ -174,6 +176,7 @@ class Bundle:
 
     def close(self) -> None:
         """Close the file; closing twice is harmless."""
+        self._closed = True
         self._stack.close()
 
     @property
@@ -202,6 +205,8 @@ class Bundle:
 
         With ``base`` every path is told, with its sizes.
         """
+        if self._closed:
+            raise UsageError("this bundle is closed", hint="ask for its operations before, or open it again")
         if self._asked:
             raise UsageError("the operations of this bundle were asked for before", hint="open it again")
         options = ApplyOptions(tmp=self._tmp, target=target)

@@ -182,6 +182,26 @@ def test_operations_are_told_once(pair: Pair) -> None:
             bundle.operations()
 
 
+def test_a_closed_bundle_has_no_operations(pair: Pair) -> None:
+    bundle = dibundle.open_bundle(pair.bundle)
+    bundle.close()
+    bundle.close()
+    assert bundle.size == pair.bundle.stat().st_size
+    with pytest.raises(dibundle.UsageError, match="this bundle is closed") as closed:
+        bundle.operations()
+    assert (closed.value.exit_code, bool(closed.value.hint)) == (2, True)
+
+
+def test_what_the_callers_objects_raise_comes_through(pair: Pair) -> None:
+    executor = ThreadPoolExecutor(1)
+    executor.shutdown()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        make(pair, executor)
+    with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(OSError, match="No space left") as refused:
+        dibundle.create(pair.base, pair.target, full)
+    assert not isinstance(refused.value, dibundle.DibError)
+
+
 def test_signers(pair: Pair, tmp_path: Path) -> None:
     needs.programs("ssh-keygen")
     for who in ("release", "other"):
