@@ -88,7 +88,8 @@ class Signers:
     """Whose signatures count, as OpenSSH has it: the names of an allowed_signers file and of a KRL or key list.
 
     ``identity``: who it must be (None: anyone in the file). ``signatures``: detached ones that count instead of the
-    one in the bundle. ``verify_time``: judge validity as of then (YYYYMMDD[HHMM[SS]][Z]) instead of now.
+    one in the bundle, as bytes: what the files hold, not their names. ``verify_time``: judge validity as of then
+    (YYYYMMDD[HHMM[SS]][Z]) instead of now.
     """
 
     allowed: str
@@ -97,6 +98,11 @@ class Signers:
     revoked: str | None = None
     verify_time: str | None = None
     tmp: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse names in place of what the files hold."""
+        if not all(isinstance(item, bytes) for item in self.signatures):
+            raise TypeError("signatures are what the files hold, as a tuple of bytes: Path(name).read_bytes()")
 
     def check(self, header: bytes, embedded: bytes) -> str:
         """Return who signed a header and with which key; :class:`SignatureError` unless someone did who counts.

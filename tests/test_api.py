@@ -222,6 +222,12 @@ def test_signers(pair: Pair, tmp_path: Path) -> None:
             next(dibundle.apply(sources, signers=signers))
 
 
+@pytest.mark.parametrize("given", [["o.dib.sig"], "o.dib.sig", b"-----BEGIN", [Path("o.dib.sig")]])
+def test_signatures_are_bytes(given: object) -> None:
+    with pytest.raises(TypeError, match="what the files hold, as a tuple of bytes"):
+        dibundle.Signers(allowed="signers", signatures=given)  # type: ignore[arg-type]
+
+
 def test_progress_is_told(pair: Pair) -> None:
     told: list[str] = []
     totals: list[int] = []
