@@ -211,8 +211,8 @@ class Bundle:
             raise UsageError("the operations of this bundle were asked for before", hint="open it again")
         options = ApplyOptions(tmp=self._tmp, target=target)
         number = choose_target(self._reader.manifest, options)
-        self._asked = True
         if base is None:
+            self._asked = True
             return listing(self._reader, number)
         with ExitStack() as stack:
             found = find_base(self._reader.manifest, [_archive(base, stack, self._tmp)], options, [number])
@@ -221,6 +221,7 @@ class Bundle:
             if found.missing(used):
                 raise BaseMismatchError("this target builds on one before it: give that archive as the base")
             found.prepare(used)
+            self._asked = True  # from here on frames are read
             return listing(self._reader, number, found)
 
 

@@ -182,6 +182,15 @@ def test_operations_are_told_once(pair: Pair) -> None:
             bundle.operations()
 
 
+def test_operations_can_be_asked_for_again_where_the_base_was_wrong(pair: Pair) -> None:
+    with dibundle.open_bundle(pair.bundle) as bundle:
+        with pytest.raises(dibundle.BaseMismatchError):
+            bundle.operations(pair.target)
+        assert any(line.operation == "keep" for line in bundle.operations(pair.base))
+        with pytest.raises(dibundle.UsageError, match="asked for before"):
+            bundle.operations(pair.base)
+
+
 def test_a_closed_bundle_has_no_operations(pair: Pair) -> None:
     bundle = dibundle.open_bundle(pair.bundle)
     bundle.close()
