@@ -51,6 +51,7 @@ def command(
     Layers count by what they come to: a file that has moved to another layer has not changed. A path that differs in
     its time alone is "time", in mode, owner, type or link "mode".
     """
+    choice.require(show, listed=console.json)
     with ExitStack() as stack:
         opened = open_archives([old, new], stack, tmp=tmp, platform=platform)
         changes = compare(opened.archives[0], opened.archives[1], tmp, console.progress)
@@ -58,7 +59,7 @@ def command(
     chosen = choice.of(changes.lines)
     document["operations"] = [listing.line_json(line) for line in chosen]
     if show == "tree":
-        folders = listing.tree(chosen, choice.depth)
+        folders = listing.tree(chosen, choice.depth or listing.DEPTH)
         document["tree"] = [listing.folder_json(folder) for folder in folders]
         text = listing.tree_table(folders, stored=False)
     elif show == "list":

@@ -61,6 +61,7 @@ def command(
 
     "mode" is what differs in metadata alone, be it the time; "dib diff" tells these apart.
     """
+    choice.require(show)
     with ExitStack() as stack:
         opened = open_sources([bundle, *bases], stack, tmp=tmp, bundle_first=True)
         reader = one_bundle(opened, hint=f"of an archive: dib diff {shlex.quote(bundle)} NEW.tar")
@@ -80,7 +81,7 @@ def command(
         document["operations"] = [listing.line_json(line) for line in chosen]
         text = listing.table(chosen, stored=True)
     elif show == "tree":
-        folders = listing.tree(choice.of(lines), choice.depth)
+        folders = listing.tree(choice.of(lines), choice.depth or listing.DEPTH)
         document["tree"] = [listing.folder_json(folder) for folder in folders]
         text = listing.tree_table(folders, stored=True)
     elif show == "layers":

@@ -160,6 +160,14 @@ def test_inspect_lists_operations(pair):
     assert "(a name that the bundle does not tell)" not in every
 
 
+def test_a_listing_is_chosen_from_wherever_it_is_shown(pair):
+    told = dib("inspect", "--tree", "--depth", "1", "--op", "add", pair.bundle).stdout.decode()
+    assert told.splitlines()[1].endswith("  /")
+    assert len(told.splitlines()) < len(dib("inspect", "--tree", pair.bundle).stdout.splitlines())
+    told = json.loads(dib("diff", "--json", "--op", "add", pair.base, pair.target).stdout)
+    assert {line["operation"] for line in told["operations"]} == {"add"}
+
+
 def test_inspect_json(pair):
     told = json.loads(dib("inspect", "--json", "--list", pair.bundle).stdout)
     assert told["schema"] == "dib.inspect/1"
