@@ -63,7 +63,9 @@ def create(
     ``executor`` of concurrent.futures, to which a function and bytes are submitted, ``workers`` frames at a time (one
     per core of this machine, if it is 0). Processes and machines that it sends them to need the same versions of dib,
     zstandard and hdiffpatch. Processes that are started by spawn or forkserver import the script anew: there it makes
-    its ``ProcessPoolExecutor`` under ``if __name__ == "__main__":``. ``tmp`` is where temporary files go.
+    its ``ProcessPoolExecutor`` under ``if __name__ == "__main__":``. Fork, the default on Linux before
+    Python 3.14, may make Python warn of deadlocks, as threads run here: give the pool one of those two as its
+    ``mp_context``. ``tmp`` is where temporary files go.
 
     Raises :class:`DibError`: ``ArchiveError`` for what is no image archive, ``FileError`` where the system refuses,
     ``UsageError`` for a level or a number of workers that there is not. What the caller's own objects raise comes
