@@ -10,7 +10,7 @@ What is here is the public interface; all else may change. Nothing is printed, n
 what another one does: every function may be called from several threads at once. No variable of the environment counts
 but those for temporary files. Archives and bundles are files and streams; names of engines and registries
 (``docker-daemon:...``) are the command's. What goes wrong raises a :class:`DibError`, which has an ``exit_code`` and
-may have a ``hint``.
+may have a ``hint``; what the caller's own files and executors raise comes through as it is.
 """
 
 from __future__ import annotations

@@ -63,10 +63,14 @@ def create(
     ``executor`` of concurrent.futures, to which a function and bytes are submitted, ``workers`` frames at a time (one
     per core of this machine, if it is 0). Processes and machines that it sends them to need the same versions of dib,
     zstandard and hdiffpatch. Processes that are started by spawn or forkserver import the script anew: there it makes
-    its ``ProcessPoolExecutor`` under ``if __name__ == "__main__":``. ``tmp`` is where temporary files go.
+    its ``ProcessPoolExecutor`` under ``if __name__ == "__main__":``. Fork, the default on Linux before
+    Python 3.14, may make Python warn of deadlocks, as threads run here: give the pool one of those two as its
+    ``mp_context``. ``tmp`` is where temporary files go.
 
     Raises :class:`DibError`: ``ArchiveError`` for what is no image archive, ``FileError`` where the system refuses,
-    ``UsageError`` for a level or a number of workers that there is not.
+    ``UsageError`` for a level or a number of workers that there is not. What the caller's own objects raise comes
+    through as it is: ``OSError`` of an open file that cannot be written, ``RuntimeError`` of an ``executor`` that is
+    broken or shut down.
     """
     if level not in choose.LEVELS:
         raise UsageError(f"no level {level}", hint="1 is fast, 9 is small")
@@ -147,7 +151,7 @@ class Bundle:
     def __init__(self, source: Source, tmp: str | None = None, signers: Signers | None = None) -> None:
         self._stack = ExitStack()
         self._tmp = tmp
-        self._asked = False
+        self._asked = self._closed = False
         self.signed_by: str | None = None
 
         def check(header: bytes, signature: bytes) -> None:
@@ -174,6 +178,7 @@ class Bundle:
 
     def close(self) -> None:
         """Close the file; closing twice is harmless."""
+        self._closed = True
         self._stack.close()
 
     @property
@@ -202,12 +207,14 @@ class Bundle:
 
         With ``base`` every path is told, with its sizes.
         """
+        if self._closed:
+            raise UsageError("this bundle is closed", hint="ask for its operations before, or open it again")
         if self._asked:
             raise UsageError("the operations of this bundle were asked for before", hint="open it again")
         options = ApplyOptions(tmp=self._tmp, target=target)
         number = choose_target(self._reader.manifest, options)
-        self._asked = True
         if base is None:
+            self._asked = True
             return listing(self._reader, number)
         with ExitStack() as stack:
             found = find_base(self._reader.manifest, [_archive(base, stack, self._tmp)], options, [number])
@@ -216,6 +223,7 @@ class Bundle:
             if found.missing(used):
                 raise BaseMismatchError("this target builds on one before it: give that archive as the base")
             found.prepare(used)
+            self._asked = True  # from here on frames are read
             return listing(self._reader, number, found)
 
 

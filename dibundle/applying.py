@@ -10,7 +10,7 @@ from functools import partial
 from dibundle import digest
 from dibundle.archive.opener import Archive, from_fd
 from dibundle.archive.readat import Spool, check_room, room
-from dibundle.bundle.manifest import BaseObject, Form, Manifest
+from dibundle.bundle.manifest import AboutImage, BaseObject, Form, Manifest
 from dibundle.bundle.output import Piece, Sink, VerifiedOutput
 from dibundle.bundle.plan import make_plan, packing_limit
 from dibundle.bundle.reader import BundleReader
@@ -21,6 +21,7 @@ from dibundle.deflate import encoders
 from dibundle.delta import packing
 from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, UsageError
 from dibundle.expect import Judged, refuse_claims
+from dibundle.image.model import ImageArchive
 from dibundle.image.reader import read_images, read_others
 from dibundle.image.serve import BaseObjects, Wanted
 from dibundle.progress import Progress, Silent
@@ -165,7 +166,7 @@ def _make_target(
     target = manifest.targets[number]
     bundle.skip_to(number)
     if base.missing(needed):
-        raise BaseMismatchError(_missing_text(manifest, base.missing(needed), ()))
+        raise BaseMismatchError(_missing_text(manifest, base.missing(needed)))
     if base.spool_size(needed):
         _tell_tight_room(base.spool_size(needed), options, progress)
     base.prepare(needed)
@@ -289,7 +290,8 @@ def find_base(
     wanted = [_wanted(item, forms.get(number)) for number, item in enumerate(manifest.objects)]
     base = FoundBase(wanted, tmp=options.tmp, believe=believe)
     every = _may_use(manifest, targets)
-    base.add([read_images(archive) for archive in bases], every)
+    here = [read_images(archive) for archive in bases]
+    base.add(here, every)
     order = make_order(manifest, targets, base.missing(every))
     missing = [
         item
@@ -298,7 +300,7 @@ def find_base(
         if not makers(manifest, number, [item])
     ]
     if missing:
-        raise BaseMismatchError(_missing_text(manifest, sorted(set(missing)), bases), hint=_missing_hint(manifest))
+        raise _mismatch(manifest, sorted(set(missing)), here)
     base.wanted, base.order = frozenset(targets), tuple(order)
     return base
 
@@ -338,21 +340,47 @@ def base_names(manifest: Manifest) -> list[str]:
     """Return the names of the images that the bundle was made from, else their IDs."""
     if not manifest.about:
         return []
-    return [image.names[0] if image.names else digest.text(image.id) for image in manifest.about.bases]
+    return [_name(image) for image in manifest.about.bases]
 
 
-def _missing_text(manifest: Manifest, missing: list[int], bases: Sequence[Archive]) -> str:
-    names = base_names(manifest)
-    wanted = " and ".join(names) if names else "another image"
+def _name(image: AboutImage) -> str:
+    return image.names[0] if image.names else digest.text(image.id)
+
+
+def _lacking(manifest: Manifest, missing: Collection[int]) -> list[AboutImage]:
+    """Return the base images that the ``missing`` objects are of; all of them where the bundle does not tell."""
+    bases = manifest.about.bases if manifest.about else ()
+    contents = {form.object: form.digest for form in manifest.forms}
+    digests = {contents.get(number, manifest.objects[number].digest) for number in missing}
+    if not digests.issubset(found for image in bases for found in (image.id, *image.diff_ids)):
+        return list(bases)
+    return [image for image in bases if digests & {image.id, *image.diff_ids}]
+
+
+def _mismatch(manifest: Manifest, missing: list[int], here: Sequence[ImageArchive]) -> BaseMismatchError:
+    """Say what is missing, and of an image that was built anew under the same name that it is another one."""
+    lacking = _lacking(manifest, missing)
+    given = [archive.archive.name for archive in here]
+    images = {image.config_digest: image for archive in here for image in archive.images if image.config_digest}
+    for wanted in lacking:
+        others = [found for found, image in images.items() if set(image.names) & set(wanted.names)]
+        if others and len(wanted.id) == digest.SIZE and wanted.id not in images:
+            return BaseMismatchError(
+                f"{', '.join(given)} does not hold what this bundle builds on: its {_name(wanted)} is another image,"
+                f" {digest.text(others[0])}, wanted {digest.text(wanted.id)}",
+                hint=f'get that one from where the bundle was made: "docker save -o base.tar {_name(wanted)}" there',
+            )
+    name = next(map(_name, lacking), "IMAGE")
+    return BaseMismatchError(
+        _missing_text(manifest, missing, given),
+        hint=f'get the base with "docker save -o base.tar {name}" and give it as an argument',
+    )
+
+
+def _missing_text(manifest: Manifest, missing: list[int], given: Sequence[str] = ()) -> str:
+    wanted = " and ".join(map(_name, _lacking(manifest, missing))) or "another image"
     first = digest.text(manifest.objects[missing[0]].digest)
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    if not bases:
+    if not given:
         return f"this bundle needs a base: {wanted} (content {first}{more})"
-    given = ", ".join(base.name for base in bases)
-    return f"{given} does not hold what this bundle builds on: {wanted} (missing {first}{more})"
-
-
-def _missing_hint(manifest: Manifest) -> str:
-    names = base_names(manifest)
-    name = names[0] if names else "IMAGE"
-    return f'get the base with "docker save -o base.tar {name}" and give it as an argument'
+    return f"{', '.join(given)} does not hold what this bundle builds on: {wanted} (missing {first}{more})"

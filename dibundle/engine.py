@@ -64,21 +64,20 @@ def told_with(engine: str, hint: str) -> str:
     return hint
 
 
-def require_layers(engine: str, chains: Iterable[Sequence[bytes]], names: Sequence[str]) -> None:
+def require_layers(engine: str, chains: Iterable[Sequence[bytes]], base: str, file: str | None) -> None:
     """Raise :class:`LoadError` unless the engine has images with these layers, which a thin archive is without.
 
-    ``chains`` are diffIDs, the lowest layer's first; ``names``: of images that have them. ctr has no question for
-    layers: there the loader itself finds out.
+    ``chains`` are diffIDs, the lowest layer's first; ``base``: what to call an image that has them, and the ``file``
+    that it is in, if any. ctr has no question for layers: there the loader itself finds out.
     """
     wanted = [[f"sha256:{diff_id.hex()}" for diff_id in chain] for chain in chains]
     there = [] if engine == "ctr" else _layers(engine)
     if engine != "ctr" and not all(any(layers[: len(chain)] == chain for layers in there) for chain in wanted if chain):
-        name = names[0] if names else "an image"
         raise LoadError(
-            f"{engine} does not have {name}, whose layers a thin archive is without",
+            f"{engine} does not have the layers of {base}, which a thin archive is without",
             exit_code=6,
-            hint="load the base first, or run the command without --thin"
-            + (f": {engine} pull {shlex.quote(name)}" if names else ""),
+            hint="run the command without --thin"
+            + (f", or load the base first: {engine} load -i {shlex.quote(file)}" if file else ""),
         )
 
 

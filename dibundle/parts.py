@@ -122,9 +122,19 @@ class PartsReader:
             at += part_size
         return None
 
-    @property
-    def lacking(self) -> str:
-        """What may be wrong where bytes are missing."""
+    def too_long(self, size: int) -> str:
+        """Return the name of the part that has bytes too many, of a bundle of ``size`` bytes."""
+        for name, part_size in zip(self.names[1:-1], self.sizes[1:], strict=False):
+            if part_size > self.sizes[0]:
+                return name
+        return self.where(size - 1, size)
+
+    def lacking(self, signature: int) -> str:
+        """Return what may be wrong where bytes are missing; the first part has grown by ``signature`` bytes."""
+        whole = max(self.sizes[0] - signature, *self.sizes[1:-1], 0)
+        for name, size in zip(self.names[:-1], self.sizes, strict=False):
+            if size < whole:
+                return f"{name} is cut short, or of another bundle, as only the last part may be shorter than others"
         if len(self.sizes) > 1 and self.sizes[-1] < self.sizes[-2]:
             return f"{self.names[-1]}, the last part, is cut short, or one after it is missing"
         return f"{self.missing} is missing, or a part before it is cut short"
@@ -147,6 +157,15 @@ def firsts(names: Sequence[str]) -> list[str]:
         elif not found or found[1] not in stems or found[2] == "001":
             kept.append(name)
     return kept
+
+
+def missing_first(name: str) -> str | None:
+    """Return the name of the first part of a bundle of which others are there, where ``name`` is that of a part."""
+    found = _NAME.fullmatch(name)
+    if not found or os.path.exists(part_name(found[1], 1)):  # noqa: PTH110
+        return None
+    there = any(os.path.exists(part_name(found[1], number)) for number in range(2, MOST + 1))  # noqa: PTH110
+    return part_name(found[1], 1) if there else None
 
 
 def is_first(name: str) -> bool:

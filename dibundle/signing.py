@@ -88,7 +88,8 @@ class Signers:
     """Whose signatures count, as OpenSSH has it: the names of an allowed_signers file and of a KRL or key list.
 
     ``identity``: who it must be (None: anyone in the file). ``signatures``: detached ones that count instead of the
-    one in the bundle. ``verify_time``: judge validity as of then (YYYYMMDD[HHMM[SS]][Z]) instead of now.
+    one in the bundle, as bytes: what the files hold, not their names. ``verify_time``: judge validity as of then
+    (YYYYMMDD[HHMM[SS]][Z]) instead of now.
     """
 
     allowed: str
@@ -97,6 +98,11 @@ class Signers:
     revoked: str | None = None
     verify_time: str | None = None
     tmp: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse names in place of what the files hold."""
+        if not all(isinstance(item, bytes) for item in self.signatures):
+            raise TypeError("signatures are what the files hold, as a tuple of bytes: Path(name).read_bytes()")
 
     def check(self, header: bytes, embedded: bytes) -> str:
         """Return who signed a header and with which key; :class:`SignatureError` unless someone did who counts.
@@ -179,9 +185,10 @@ def sign(header: bytes, key: str) -> bytes:
         if b"UNPROTECTED PRIVATE KEY" in run.stderr:
             raise SignatureError(f"others may read the private key {key}", hint=f"chmod 600 {shlex.quote(key)}")
         if b"incorrect passphrase" in run.stderr:
+            private = key.removesuffix(".pub")  # which ssh-keygen takes where no agent has the key
             raise SignatureError(
-                f"{key} has a passphrase, and none that fits was given",
-                hint=f"sign from a terminal, or have an agent hold the key first: ssh-add {shlex.quote(key)}",
+                f"{private} has a passphrase, and none that fits was given",
+                hint=f"sign from a terminal, or have an agent hold the key first: ssh-add {shlex.quote(private)}",
             )
         raise SignatureError(f"ssh-keygen cannot sign with {key}: {_told(run)}", hint="give --key a private SSH key")
     return Signature.parse(run.stdout).armored()

@@ -182,6 +182,35 @@ def test_operations_are_told_once(pair: Pair) -> None:
             bundle.operations()
 
 
+def test_operations_can_be_asked_for_again_where_the_base_was_wrong(pair: Pair) -> None:
+    with dibundle.open_bundle(pair.bundle) as bundle:
+        with pytest.raises(dibundle.BaseMismatchError):
+            bundle.operations(pair.target)
+        assert any(line.operation == "keep" for line in bundle.operations(pair.base))
+        with pytest.raises(dibundle.UsageError, match="asked for before"):
+            bundle.operations(pair.base)
+
+
+def test_a_closed_bundle_has_no_operations(pair: Pair) -> None:
+    bundle = dibundle.open_bundle(pair.bundle)
+    bundle.close()
+    bundle.close()
+    assert bundle.size == pair.bundle.stat().st_size
+    with pytest.raises(dibundle.UsageError, match="this bundle is closed") as closed:
+        bundle.operations()
+    assert (closed.value.exit_code, bool(closed.value.hint)) == (2, True)
+
+
+def test_what_the_callers_objects_raise_comes_through(pair: Pair) -> None:
+    executor = ThreadPoolExecutor(1)
+    executor.shutdown()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        make(pair, executor)
+    with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(OSError, match="No space left") as refused:
+        dibundle.create(pair.base, pair.target, full)
+    assert not isinstance(refused.value, dibundle.DibError)
+
+
 def test_signers(pair: Pair, tmp_path: Path) -> None:
     needs.programs("ssh-keygen")
     for who in ("release", "other"):
@@ -200,6 +229,12 @@ def test_signers(pair: Pair, tmp_path: Path) -> None:
     for sources, signers in (([pair.base, signed], other), ([pair.base, pair.bundle], release)):
         with pytest.raises(dibundle.SignatureError):
             next(dibundle.apply(sources, signers=signers))
+
+
+@pytest.mark.parametrize("given", [["o.dib.sig"], "o.dib.sig", b"-----BEGIN", [Path("o.dib.sig")]])
+def test_signatures_are_bytes(given: object) -> None:
+    with pytest.raises(TypeError, match="what the files hold, as a tuple of bytes"):
+        dibundle.Signers(allowed="signers", signatures=given)  # type: ignore[arg-type]
 
 
 def test_progress_is_told(pair: Pair) -> None:

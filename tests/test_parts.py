@@ -72,6 +72,18 @@ def test_a_missing_part_is_named(copy: Path, number: int):
     assert not (copy / "new.tar").exists()
 
 
+@pytest.mark.parametrize("given", [["001"], ["002"], ["005"], ["002", "003", "004", "005"]])
+def test_the_first_part_that_is_missing_is_named(copy: Path, given: list[str]):
+    (copy / "out.dib.001").unlink()
+    named = [copy / f"out.dib.{number}" for number in given]
+    for arguments in (["apply", copy / "old.tar", *named, "-o", copy / "new.tar"], ["verify", named[0]]):
+        ended = dib(*arguments)
+        assert (ended.code, ended.out) == (3, b"")
+        assert f"{copy / 'out.dib.001'}, the first part, is missing\n" in ended.err
+        assert "copy it beside the others" in ended.err
+        assert not (copy / "new.tar").exists()
+
+
 def test_a_last_part_that_is_cut_short_is_told(copy: Path):
     last = copy / "out.dib.005"
     last.write_bytes(last.read_bytes()[:-1])
@@ -79,6 +91,31 @@ def test_a_last_part_that_is_cut_short_is_told(copy: Path):
     assert ended.code == 5
     assert "out.dib.005, the last part, is cut short, or one after it is missing" in ended.err
     assert not (copy / "new.tar").exists()
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_part_before_the_last_that_is_cut_short_is_told(copy: Path, number: int):
+    part = copy / f"out.dib.00{number}"
+    part.write_bytes(part.read_bytes()[:-1])
+    ended = dib("apply", copy / "old.tar", copy / "out.dib.001", "-o", copy / "new.tar")
+    assert ended.code == 5
+    assert f"truncated bundle: {part} is cut short, or of another bundle" in ended.err
+    assert "copy that part beside the others" in ended.err
+    assert not (copy / "new.tar").exists()
+
+
+def test_of_three_parts_the_first_signed_the_one_that_is_cut_short_is_told(made: Path, tmp_path: Path):
+    needs.programs("ssh-keygen")
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+    succeed("create", made / "old.tar", made / "new.tar", tmp_path / "out.dib", "--split", "200000")
+    assert len(parts(tmp_path)) == 3
+    succeed("sign", "--key", tmp_path / "key", tmp_path / "out.dib.001")
+    first, two, _ = parts(tmp_path)
+    assert first.stat().st_size > two.stat().st_size
+    two.write_bytes(two.read_bytes()[:-1])
+    ended = dib("verify", first)
+    assert (ended.code, ended.out) == (5, b"")
+    assert f"{two} is cut short" in ended.err
 
 
 @pytest.mark.parametrize("command", ["verify", "apply"])
@@ -93,9 +130,18 @@ def test_parts_of_an_older_longer_bundle_are_named(copy: Path, command: str):
     assert f"{older} is left of an older bundle: this one ends before it, at {size:,} bytes" in ended.err
     assert f"rm {older}" in ended.err
     assert not (copy / "new.tar").exists()
-    last = copy / "out.dib.005"
-    last.write_bytes(last.read_bytes() + b"more")  # no part ends where the bundle does: damage, for all that is known
-    assert "malformed bundle: bytes follow its last frame" in dib("verify", copy / "out.dib.001").err
+
+
+@pytest.mark.parametrize("number", [3, 5])
+def test_a_part_that_is_too_long_is_told(copy: Path, number: int):
+    size = sum(path.stat().st_size for path in parts(copy))
+    part = copy / f"out.dib.00{number}"
+    part.write_bytes(part.read_bytes() + b"more")  # no part ends where the bundle does: damage, for all that is known
+    ended = dib("apply", copy / "old.tar", copy / "out.dib.001", "-o", copy / "new.tar")
+    assert ended.code == 5
+    assert f"its last frame: {part} is too long, {size + 4:,} bytes are here, wanted {size:,}" in ended.err
+    assert "copy that part again" in ended.err
+    assert not (copy / "new.tar").exists()
 
 
 def test_swapped_parts_are_named(copy: Path):

@@ -62,6 +62,23 @@ def test_one_of_several(release: Path, name: str):
     assert ended.out == (release / f"{name}2.tar").read_bytes()
 
 
+def test_of_two_bases_the_one_that_is_missing_is_named(tmp_path: Path):
+    one, two = (build_layer([file(name, noise(at, 90_000))]) for at, name in enumerate("ab"))
+    for name, layers in (("one", [one]), ("two", [two]), ("new", [one, two, build_layer([file("c", b"c")])])):
+        (tmp_path / f"{name}.tar").write_bytes(docker_save([TestImage(layers, [f"example.com/{name}:1"])]))
+    bases = ("--base", tmp_path / "one.tar", "--base", tmp_path / "two.tar")
+    succeed("create", *bases, tmp_path / "new.tar", "-o", tmp_path / "new.dib")
+    out = tmp_path / "out.tar"
+    for here, wanted in (("one", "two"), ("two", "one")):
+        ended = dib("apply", tmp_path / f"{here}.tar", tmp_path / "new.dib", "-o", out)
+        assert ended.code == 6
+        assert f"builds on: example.com/{wanted}:1 (missing" in ended.err
+        assert f'"docker save -o base.tar example.com/{wanted}:1"' in ended.err
+        assert not out.exists()
+    ended = dib("apply", tmp_path / "new.dib", "-o", out)
+    assert "needs a base: example.com/one:1 and example.com/two:1 (content" in ended.err
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_the_reference_decoder_makes_the_same(release: Path, name: str):
     decoder = Path(__file__).parent.parent / "spec" / "reference_decoder.py"

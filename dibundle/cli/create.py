@@ -160,9 +160,11 @@ def default_level(progress: Progress, codec: str = "auto") -> int:
     return level
 
 
-def _in_order(names: Sequence[str]) -> str:
-    """Return the command with its arguments in order, bundles last."""
+def _in_order(names: Sequence[str]) -> str | None:
+    """Return the command with its arguments in order, the bundle last; None where the order is not what is wrong."""
     ordered = sorted(names, key=lambda name: name.endswith(".dib"))
+    if ordered == list(names) or sum(name.endswith(".dib") for name in names) > 1:
+        return None
     return "the order is: dib create " + (shlex.join(ordered) if len(names) == 3 else "OLD.tar NEW.tar OUT.dib")
 
 

@@ -27,7 +27,7 @@ _PACKAGES = 20
 @click.argument("new", metavar="NEW")
 @click.option("--list", "show", flag_value="list", help="Show every path that changed.")
 @click.option("--tree", "show", flag_value="tree", help="Show what changed by folder.")
-@listing.options
+@listing.options(listing.OF_IMAGES)
 @click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
@@ -51,6 +51,7 @@ def command(
     Layers count by what they come to: a file that has moved to another layer has not changed. A path that differs in
     its time alone is "time", in mode, owner, type or link "mode".
     """
+    choice.require(show, listed=console.json)
     with ExitStack() as stack:
         opened = open_archives([old, new], stack, tmp=tmp, platform=platform)
         changes = compare(opened.archives[0], opened.archives[1], tmp, console.progress)
@@ -58,7 +59,7 @@ def command(
     chosen = choice.of(changes.lines)
     document["operations"] = [listing.line_json(line) for line in chosen]
     if show == "tree":
-        folders = listing.tree(chosen, choice.depth)
+        folders = listing.tree(chosen, choice.depth or listing.DEPTH)
         document["tree"] = [listing.folder_json(folder) for folder in folders]
         text = listing.tree_table(folders, stored=False)
     elif show == "list":

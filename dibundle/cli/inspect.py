@@ -34,7 +34,7 @@ _TOP = 5
 @click.option("--tree", "show", flag_value="tree", help="Show where the bytes go, by folder.")
 @click.option("--layers", "show", flag_value="layers", help="Show what each layer was made of.")
 @click.option("--target", metavar="NAME", help="Which one to list, of a bundle that makes several archives.")
-@listing.options
+@listing.options(listing.OF_BUNDLE)
 @click.option("--base", "bases", multiple=True, metavar="BASE", help="Tell every path and its sizes, deleted ones too.")
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
@@ -58,7 +58,10 @@ def command(
 
     What a path takes in the bundle is its share of the frame that it lies in, by size: files that are patched together
     are not told apart. Without --base the sizes of patched files are not known, and count as equally large.
+
+    "mode" is what differs in metadata alone, be it the time; "dib diff" tells these apart.
     """
+    choice.require(show)
     with ExitStack() as stack:
         opened = open_sources([bundle, *bases], stack, tmp=tmp, bundle_first=True)
         reader = one_bundle(opened, hint=f"of an archive: dib diff {shlex.quote(bundle)} NEW.tar")
@@ -78,7 +81,7 @@ def command(
         document["operations"] = [listing.line_json(line) for line in chosen]
         text = listing.table(chosen, stored=True)
     elif show == "tree":
-        folders = listing.tree(choice.of(lines), choice.depth)
+        folders = listing.tree(choice.of(lines), choice.depth or listing.DEPTH)
         document["tree"] = [listing.folder_json(folder) for folder in folders]
         text = listing.tree_table(folders, stored=True)
     elif show == "layers":

@@ -12,12 +12,16 @@ import click
 
 from dibundle.cli import documents, terminal
 from dibundle.cli.console import Document
+from dibundle.errors import UsageError
 from dibundle.report import LayerLine, Line
 
 OPERATIONS: Final = (
     *("keep", "mode", "time", "patch", "add", "copy", "delete", "link", "symlink", "directory", "device", "fifo"),
     *("member", "packed", "raw"),
 )
+OF_BUNDLE: Final = tuple(name for name in OPERATIONS if name != "time")  # a bundle does not tell times from modes
+OF_IMAGES: Final = tuple(name for name in OPERATIONS if name not in ("keep", "copy", "member", "packed", "raw"))
+DEPTH: Final = 3
 _SORTS: Final[dict[str, Callable[[Line], Any]]] = {
     "path": lambda line: line.path or b"",
     "size": lambda line: -(line.size or 0),
@@ -28,12 +32,26 @@ _SORTS: Final[dict[str, Callable[[Line], Any]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Which lines of a listing, in which order (None: the archive's), and how deep a tree."""
+    """Which lines of a listing, in which order (None: the archive's), and how deep a tree (None: ``DEPTH``)."""
 
     paths: tuple[str, ...] = ()
     operations: tuple[str, ...] = ()
     sort: str | None = None
-    depth: int = 3
+    depth: int | None = None
+
+    def require(self, show: str | None, *, listed: bool = False) -> None:
+        """Refuse what is said of a listing that is not shown; ``listed``: the lines are told all the same."""
+        for option, given, shown in (
+            ("--op", bool(self.operations), ("list", "tree")),
+            ("--path", bool(self.paths), ("list", "tree")),
+            ("--sort", self.sort is not None, ("list",)),
+            ("--depth", self.depth is not None, ("tree",)),
+        ):
+            if given and show not in shown and not (listed and option != "--depth"):
+                raise UsageError(
+                    f"{option} goes with " + " or ".join(f"--{name}" for name in shown),
+                    hint=f"give --{shown[0]} " + (f"in place of --{show}" if show else "too"),
+                )
 
     def of(self, lines: Iterable[Line]) -> list[Line]:
         """Return the chosen lines in their order."""
@@ -49,30 +67,41 @@ class Choice:
         return line.path is not None and any(fnmatchcase(path, glob.strip("/")) for glob in self.paths)
 
 
-def options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of a listing, as one argument ``choice``."""
+def options(operations: Sequence[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of a listing, as one argument ``choice``; ``operations``: those that it can show."""
 
-    @wraps(command)
-    def run(paths: tuple[str, ...], operations: tuple[str, ...], sort: str | None, depth: int, **others: Any) -> None:  # noqa: ANN401 - what the command itself declares
-        command(choice=Choice(paths=paths, operations=operations, sort=sort, depth=depth), **others)
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def run(
+            paths: tuple[str, ...],
+            chosen: tuple[str, ...],
+            sort: str | None,
+            depth: int | None,
+            **others: Any,  # noqa: ANN401 - what the command itself declares
+        ) -> None:
+            command(choice=Choice(paths=paths, operations=chosen, sort=sort, depth=depth), **others)
 
-    decorated: Callable[..., None] = run
-    for option in (
-        click.option("--depth", type=click.IntRange(1, 100), default=3, show_default=True, help="Depth of --tree."),
-        click.option("--sort", type=click.Choice(list(_SORTS)), help="Order of --list; default: as in the archive."),
-        click.option(
-            "--op",
-            "operations",
-            multiple=True,
-            type=click.Choice(OPERATIONS),
-            help="Only these operations; may be given more than once.",
-        ),
-        click.option(
-            "--path", "paths", multiple=True, metavar="GLOB", help="Only paths like this; * goes across folders."
-        ),
-    ):
-        decorated = option(decorated)
-    return decorated
+        decorated: Callable[..., None] = run
+        for option in (
+            click.option("--depth", type=click.IntRange(1, 100), help=f"Depth of --tree; default: {DEPTH}."),
+            click.option(
+                "--sort", type=click.Choice(list(_SORTS)), help="Order of --list; default: as in the archive."
+            ),
+            click.option(
+                "--op",
+                "chosen",
+                multiple=True,
+                type=click.Choice(operations),
+                help="Only these operations; may be given more than once.",
+            ),
+            click.option(
+                "--path", "paths", multiple=True, metavar="GLOB", help="Only paths like this; * goes across folders."
+            ),
+        ):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
 
 
 def table(lines: Sequence[Line], *, stored: bool) -> Iterator[str]:

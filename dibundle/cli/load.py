@@ -10,16 +10,20 @@ from pathlib import Path
 
 import click
 
+from dibundle import digest
 from dibundle.applying import ApplyOptions, apply, choose_target
+from dibundle.archive.opener import Archive
 from dibundle.chain import follow
 from dibundle.cli import documents, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
+from dibundle.cli.names import path_of
 from dibundle.cli.sources import NO_BUNDLE, all_bundles, open_sources
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
 from dibundle.convert import apply_as, loaded, needed
 from dibundle.engine import ENGINES, Loader, default_engine, require_layers
+from dibundle.image.reader import read_images
 
 
 @click.command("load", short_help="Apply a bundle straight into an engine and check that the image is there.")
@@ -69,7 +73,8 @@ def command(
         engine = engine or default_engine(sources)
         here = loaded(opened.archives) if thin else None
         if here:
-            require_layers(engine, needed(bundle.manifest, number, here), here.names)
+            chains = needed(bundle.manifest, number, here)
+            require_layers(engine, chains, *_base(opened.archives, chains))
         loader = stack.enter_context(Loader(engine))
         if here:
             apply_as(archives, bundle, "docker-archive", loader.write, options, progress, without=here)
@@ -86,6 +91,17 @@ def command(
     for image in images:
         names = ", ".join(terminal.escape(name) for name in image.names) or "image"
         console.say(f"{names}: loaded and checked, sha256:{image.id.hex()}, in {console.seconds:.1f} s")
+
+
+def _base(archives: Sequence[Archive], chains: Sequence[tuple[bytes, ...]]) -> tuple[str, str | None]:
+    """Return what to call the image that has layers, and the file that it is in, if any."""
+    for archive in archives:
+        for image in read_images(archive).images:
+            if any(chain and image.diff_ids[: len(chain)] == chain for chain in chains):
+                path = path_of(archive.name)
+                name = image.names[0] if image.names else "an image"
+                return f"{name} ({digest.text(image.config_digest)[:19]})", path if Path(path).is_file() else None
+    return "an image", None
 
 
 def _without(sources: Sequence[str]) -> str:

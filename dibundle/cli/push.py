@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dibundle import digest
 from dibundle.cli import documents, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
@@ -45,7 +46,7 @@ def command(bundle: str, name: str, subject: str | None, tmp: str | None, consol
         hint = f"an image is pushed by its engine: docker push {name.removeprefix(SCHEME)}"
         kept = keep(one_stream(open_sources([bundle], stack, tmp=tmp, bundle_first=True), hint=hint), stack, tmp)
         repository = registries.repository(reference, stack, write=True)
-        _refuse_image(bundle, reference, repository)
+        before = _under(bundle, reference, repository)
         about = kept.manifest.about
         targets = [image for images in about.targets for image in images] if about else []
         bases = about.bases if about else ()
@@ -93,11 +94,17 @@ def command(bundle: str, name: str, subject: str | None, tmp: str | None, consol
         },
     )
     what = f"{terminal.human(kept.content.size)} sent" if sent else "was there already"
+    if reference.tag and before != manifest.digest:
+        what = what if sent else "nothing sent, now under this name"
+        what += f", in place of {digest.text(before)}" if before else ""
     console.say(f"{where}: {what}" + (f", refers to {refers}" if refers else ""))
 
 
-def _refuse_image(bundle: str, reference: Reference, repository: Repository) -> None:
-    """Refuse to take the tag of what is no bundle: an image under it would be lost to those who pull it."""
+def _under(bundle: str, reference: Reference, repository: Repository) -> bytes | None:
+    """Return the digest of the bundle that has the tag, if any.
+
+    The tag of what is no bundle is not taken: an image under it would be lost to those who pull it.
+    """
     from dibundle.registry import artifacts
 
     found = repository.find(reference.tag) if reference.tag else None
@@ -107,3 +114,4 @@ def _refuse_image(bundle: str, reference: Reference, repository: Repository) -> 
             f"{reference} is an image: a bundle is not put in its place",
             hint=f"give the bundle another tag: dib push {shlex.quote(bundle)} {free}",
         )
+    return found.digest if found else None

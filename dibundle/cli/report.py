@@ -18,7 +18,7 @@ from dibundle.cli import documents, page, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.inspect import lines_with_base, signer
-from dibundle.cli.sources import Sources, one_bundle, one_stream, open_sources
+from dibundle.cli.sources import Sources, in_place_of, one_bundle, one_stream, open_sources
 from dibundle.destination import Destination
 from dibundle.errors import ArchiveError
 from dibundle.report import Line, stored_by_kind
@@ -53,7 +53,7 @@ def command(
         opened = open_sources([bundle, *bases], stack, tmp=tmp, bundle_first=True)
         opened.refuse_overwriting(destination)
         opened.ask_engines()  # for all of the base: what the bundle does not use may have changed too
-        kept = _keep(opened, stack, tmp)
+        kept = _keep(bundle, opened, stack, tmp)
         reader = one_bundle(opened)
         number = choose_target(reader.manifest, ApplyOptions(target=target))
         lines = lines_with_base(reader, number, opened, stack, tmp, given=bool(bases))
@@ -79,9 +79,9 @@ def command(
     console.say(f"{terminal.escape(destination.name)}: {shown:,} paths, {terminal.human(len(content))}")
 
 
-def _keep(opened: Sources, stack: ExitStack, tmp: str | None) -> Spool:
+def _keep(bundle: str, opened: Sources, stack: ExitStack, tmp: str | None) -> Spool:
     """Make a bundle that is read twice one that can be: it may come from a pipe."""
-    stream, spool = one_stream(opened), stack.enter_context(closing(Spool(tmp)))
+    stream, spool = one_stream(opened, hint=in_place_of(bundle)), stack.enter_context(closing(Spool(tmp)))
     while piece := stream.read(_PIECE):
         spool.write(piece)
     name = opened.bundles[0][0]

@@ -14,7 +14,7 @@ from dibundle.bundle.reader import BundleReader
 from dibundle.cli import documents, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
-from dibundle.cli.sources import one_bundle, open_sources
+from dibundle.cli.sources import in_place_of, one_bundle, open_sources
 from dibundle.destination import Destination
 from dibundle.errors import UsageError
 from dibundle.verify import check_integrity
@@ -50,8 +50,8 @@ def command(
     \b
         head -c 64 update.dib | ssh-keygen -Y verify -n dib -f signers -I me@example.com -s update.dib.sig
 
-    Of a bundle in parts the first part is signed, and grows by the signature. One in a registry is pulled, signed and
-    pushed again; --detach -o FILE signs it where it is.
+    Of a bundle in parts the first part is signed, and grows by the signature. One in a registry: pull it, sign it, push
+    it again; with --detach -o FILE it is signed where it is.
     """
     if (key is None) == (given is None):
         raise UsageError(
@@ -60,15 +60,22 @@ def command(
         )
     aside = detach and output is not None  # nothing is written where the bundle is
     if registries.is_reference(bundle) and not aside:
-        again = bundle.partition("@")[0]
+        if detach:
+            by = ["--key", key] if key is not None else ["--signature", given or ""]
+            again = shlex.join(["dib", "sign", *by, "--detach", bundle, "-o", "update.dib.sig"])
+            raise UsageError(
+                f"{bundle} is in a registry, where its signature has no place beside it",
+                hint=f"name a file for it: {again}",
+            )
+        again = shlex.quote(bundle.partition("@")[0])
         raise UsageError(
             f"{bundle} is in a registry, where a bundle is not signed",
             hint=f"pull it, sign it, push it: dib pull {shlex.quote(bundle)} -o update.dib &&"
-            f" dib sign --key KEY update.dib && dib push update.dib {shlex.quote(again)}",
+            f" dib sign --key KEY update.dib && dib push update.dib {again}",
         )
     with ExitStack() as stack:
         opened = open_sources([bundle], stack, tmp=tmp, bundle_first=True)
-        reader = one_bundle(opened)
+        reader = one_bundle(opened, hint=in_place_of(bundle))
         name = opened.bundles[0][0]
         if name not in (bundle, "stdin") and not parts.is_first(name) and not aside:
             raise UsageError(
@@ -80,6 +87,7 @@ def command(
         if detach:
             opened.refuse_overwriting(destination)
         check_integrity(reader, console.progress)
+        console.progress.close()  # ssh-keygen may ask for a passphrase, on a line of its own
         data = signing.sign(reader.header_bytes, key) if key is not None else signing.read_file(given or "")
         signature = signing.check_own(reader.header_bytes, data, tmp)
         if detach:

@@ -128,10 +128,12 @@ def open_sources(
 
 @contextlib.contextmanager
 def _no_bundle(name: str, head: bytes, *, wanted: bool) -> Iterator[None]:
-    """Tell of what is no archive that it is no bundle, where that is what is wanted."""
+    """Tell of what is no archive that it is no bundle, where one is wanted, or a part of one without the first."""
     try:
         yield
     except ArchiveError as error:
+        if parts.missing_first(name):
+            raise _first_part_missing(name) from error
         if not wanted or error.hint != SAVE_HINT:  # other hints fit a bundle too
             raise
         look = "" if name == "stdin" else f"; see what this is: head -c 64 {shlex.quote(name)} | od -c"
@@ -208,14 +210,16 @@ def open_archives(
     *,
     tmp: str | None = None,
     platform: str | None = None,
-    hint: str = "give the image archive that it was made from, or that it makes",
+    hint: str | None = None,
 ) -> Sources:
-    """Open arguments that must be archives; ``hint`` is for those who give a bundle."""
+    """Open arguments that must be archives; ``hint`` is for those who give a bundle, if there is a better one."""
     sources = open_sources(names, stack, tmp=tmp, platform=platform, bundle_wanted=False)
     if sources.bundles:
+        name = sources.bundles[0][0]
+        make = shlex.join(["dib", "apply", "OLD.tar", "-" if name == "stdin" else name, "-o", "new.tar"])
         raise UsageError(
-            f"{sources.bundles[0][0]} is a bundle, an image archive is wanted here",
-            hint=hint,
+            f"{name} is a bundle, an image archive is wanted here",
+            hint=hint or f"give the archive that it was made from, or make the new one first: {make}",
         )
     return sources
 
@@ -238,7 +242,7 @@ def open_present(
 
 
 def one_bundle(
-    sources: Sources, trust: TrustCheck | None = None, *, hint: str = NO_BUNDLE, several: str = ONE_BUNDLE
+    sources: Sources, trust: TrustCheck | None = None, *, hint: str | None = None, several: str = ONE_BUNDLE
 ) -> BundleReader:
     """Return the one bundle among ``sources``, its head read and checked.
 
@@ -249,6 +253,11 @@ def one_bundle(
     return all_bundles(sources, trust, hint=hint)[0]
 
 
+def in_place_of(name: str) -> str:
+    """Return the hint for a command that takes a bundle alone, and got an archive."""
+    return f"give the .dib file in place of {name}"
+
+
 def one_stream(sources: Sources, *, hint: str | None = None) -> Readable:
     """Return the one bundle among ``sources`` as a stream, nothing of it read or checked; else as above."""
     if len(sources.bundles) != 1:
@@ -257,7 +266,9 @@ def one_stream(sources: Sources, *, hint: str | None = None) -> Readable:
     return sources.bundles[0][1]
 
 
-def all_bundles(sources: Sources, trust: TrustCheck | None = None, *, hint: str = NO_BUNDLE) -> list[BundleReader]:
+def all_bundles(
+    sources: Sources, trust: TrustCheck | None = None, *, hint: str | None = NO_BUNDLE
+) -> list[BundleReader]:
     """Return the bundles among ``sources``, at least one, their heads read and checked.
 
     ``trust`` gets each one's header and signature before anything else of it is looked at; ``hint`` is for none.
@@ -276,8 +287,9 @@ def _bundle(name: str, stream: Readable, size: int | None, trust: TrustCheck | N
     in_parts = stream if isinstance(stream, parts.PartsReader) else None
     bundle = BundleReader(stream, in_parts.where if in_parts else None, trust, name)
     if in_parts and in_parts.size < bundle.size:
+        lacking = in_parts.lacking(len(bundle.signature))
         raise BundleError(
-            f"truncated bundle: {in_parts.lacking}: {in_parts.size:,} of {bundle.size:,} bytes are here",
+            f"truncated bundle: {lacking}: {in_parts.size:,} of {bundle.size:,} bytes are here",
             hint="copy that part beside the others",
         )
     older = in_parts.left_over(bundle.size) if in_parts else None
@@ -285,6 +297,12 @@ def _bundle(name: str, stream: Readable, size: int | None, trust: TrustCheck | N
         raise BundleError(
             f"{older} is left of an older bundle: this one ends before it, at {bundle.size:,} bytes",
             hint=f"remove it, then those after it count no more: rm {shlex.quote(older)}",
+        )
+    if in_parts and in_parts.size > bundle.size:
+        raise BundleError(
+            f"malformed bundle: bytes follow its last frame: {in_parts.too_long(bundle.size)} is too long,"
+            f" {in_parts.size:,} bytes are here, wanted {bundle.size:,}",
+            hint="copy that part again",
         )
     if size is not None and size != bundle.size:
         what = "truncated bundle" if size < bundle.size else "malformed bundle: bytes follow its last frame"
@@ -296,9 +314,17 @@ def _open(name: str) -> int:
     try:
         return os.open(name, os.O_RDONLY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
+        if isinstance(error, FileNotFoundError) and parts.missing_first(name):
+            raise _first_part_missing(name) from error
         reason = error.strerror if isinstance(error, OSError) else str(error)
         kind = AbsentError if isinstance(error, FileNotFoundError) else FileError
         raise kind(f"cannot open {name}: {reason}", hint=_remedy(name, error)) from error
+
+
+def _first_part_missing(name: str) -> AbsentError:
+    return AbsentError(
+        f"{parts.missing_first(name)}, the first part, is missing", hint="copy it beside the others, and name it"
+    )
 
 
 def _remedy(name: str, error: Exception) -> str | None:

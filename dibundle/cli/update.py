@@ -92,7 +92,7 @@ def command(
         if is_thin and not dry_run and update.holds(opened.archives, image.id):
             _tell_here(name, made, console)
             return
-        refused: set[bytes] = set()
+        refused: dict[bytes, int] = {}
         fetched: dict[bytes, BundleReader] = {}
         bundles: list[BundleReader] | None = None
         while bundles is None:
@@ -126,20 +126,21 @@ def command(
                     )
             except UnexpectedError as error:
                 raise RegistryError(f"{name} leads to a bundle of another image: {error.message}") from error
-    _tell_done(name, plan, made, receiver, trust.signed_by(bundles), console)
+    vain = sum(refused.values()) + sum(reader.size for reader in fetched.values() if reader not in bundles)
+    _tell_done(name, plan, vain, len(refused), made, receiver, trust.signed_by(bundles), console)
 
 
 def _fetch(
     repository: Repository,
     plan: Plan,
     trust: Trust,
-    refused: set[bytes],
+    refused: dict[bytes, int],
     fetched: dict[bytes, BundleReader],
     console: Console,
     stack: ExitStack,
     tmp: str | None,
 ) -> list[BundleReader] | None:
-    """Fetch the bundles of a plan; None, and one more that is refused, where nobody signed it whose signature counts.
+    """Fetch the bundles of a plan; None, and one more with its size refused, where nobody signed it who counts.
 
     Whoever may push could else keep everybody from the bundles of others. What is ``fetched`` stays for the next plan.
     """
@@ -156,7 +157,7 @@ def _fetch(
                 fetched[name] = BundleReader(Stream(spool), None, trust.check, digest.text(name))
                 stack.push(own.pop_all())
         except SignatureError as error:
-            refused.add(name)
+            refused[name] = step.delta.told.size
             console.progress.note(f"bundle {digest.text(name)} is passed over: {error.message}")
             return None
     return [fetched[step.delta.manifest] for step in chain]
@@ -170,15 +171,25 @@ def _tell_here(name: str, made: AboutImage, console: Console) -> None:
 
 
 def _tell_done(
-    name: str, plan: Plan, made: AboutImage, receiver: _Receiver, signed_by: Sequence[str], console: Console
+    name: str,
+    plan: Plan,
+    vain: int,
+    refused: int,
+    made: AboutImage,
+    receiver: _Receiver,
+    signed_by: Sequence[str],
+    console: Console,
 ) -> None:
-    """Say what was fetched, and where the image is now."""
-    document = {**_document(name, plan), "image": documents.image(made), "written": receiver.writes}
+    """Say what was fetched, ``vain`` bytes of it for nothing, and where the image is now."""
+    size = plan.size + vain
+    document = {**_document(name, plan), "size": size, "image": documents.image(made), "written": receiver.writes}
     console.result("dib.update/1", {**document, "signed_by": signed_by})
     console.say_signed(signed_by)
     how = terminal.count(len(plan.chain), "bundle") if plan.chain else "the image itself"
+    if refused:
+        how += f" and {refused} passed over"
     console.say(
-        f"{name}: {terminal.human(plan.size)} fetched, {how}; {receiver.done}, {digest.text(made.id)},"
+        f"{name}: {terminal.human(size)} fetched, {how}; {receiver.done}, {digest.text(made.id)},"
         f" in {console.seconds:.1f} s"
     )
 

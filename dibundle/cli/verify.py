@@ -11,7 +11,7 @@ from dibundle.applying import ApplyOptions
 from dibundle.cli import documents, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
-from dibundle.cli.sources import one_bundle, open_sources
+from dibundle.cli.sources import in_place_of, one_bundle, open_sources
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
 from dibundle.errors import UsageError
@@ -29,7 +29,7 @@ def command(bundle: str, bases: tuple[str, ...], tmp: str | None, trust: Trust, 
     """Check that every byte of BUNDLE is as its header promises; with --base, rebuild and check the result too."""
     with ExitStack() as stack:
         opened = open_sources([bundle, *bases], stack, tmp=tmp, bundle_first=True)
-        reader = one_bundle(opened, trust.check)
+        reader = one_bundle(opened, trust.check, hint=in_place_of(bundle))
         full = bool(bases) or not reader.manifest.objects
         if trust.expect and not full:
             raise UsageError("what the bundle makes shows in a rebuild alone", hint="give --base too")

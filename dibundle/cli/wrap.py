@@ -12,7 +12,7 @@ from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.dockerfiles import options as dockerfile_options
 from dibundle.cli.dockerfiles import write
-from dibundle.cli.sources import one_stream, open_archives, open_sources
+from dibundle.cli.sources import in_place_of, one_stream, open_archives, open_sources
 from dibundle.destination import Destination
 from dibundle.dockerfile import Build, wrapping
 from dibundle.errors import UsageError
@@ -87,7 +87,9 @@ def command(
         here = open_archives(bases, stack, tmp=tmp, platform=platform)
         for found in (opened, here):
             found.refuse_overwriting(destination)
-        made = wrap(keep(one_stream(opened), stack, tmp), here.archives, tags, platform=platform)
+        made = wrap(
+            keep(one_stream(opened, hint=in_place_of(sources[0])), stack, tmp), here.archives, tags, platform=platform
+        )
         if target is not None:
             _push(made, target, bases, stack, console, kind)
             return

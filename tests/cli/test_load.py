@@ -53,16 +53,28 @@ def test_a_loader_that_loads_nothing_and_says_that_all_is_well(program: str, pai
     assert "dib: error:" in ended.err
 
 
+@pytest.mark.parametrize("program", ["docker", "podman"])
+def test_the_base_of_a_thin_archive_is_loaded_from_the_file_that_was_given(
+    program: str, pair: Pair, tmp_path: Path
+) -> None:
+    script = 'test "$2" = ls && echo sha256:00 || echo \'[{"RootFS": {"Layers": ["sha256:00"]}}]\''
+    ended = _load(program, script, pair, tmp_path, "--thin")
+    assert ended.code == 6
+    assert f"{program} does not have the layers of example.com/app:1 (sha256:" in ended.err
+    assert f"without --thin, or load the base first: {program} load -i {pair.base}" in ended.err
+    assert len(ended.err.splitlines()) <= 3
+
+
 def test_no_engine_at_all(pair: Pair, tmp_path: Path) -> None:
     ended = dib("load", pair.base, pair.bundle, "--engine", "podman", env={"PATH": str(tmp_path)})
     assert ended.code == 3
     assert "podman" in ended.err
 
 
-def _load(program: str, script: str, pair: Pair, folder: Path) -> Ended:
+def _load(program: str, script: str, pair: Pair, folder: Path, *options: str) -> Ended:
     """Run ``dib load`` with a stand-in for a loader, which does this whatever it is asked."""
     stand_in = folder / program
     stand_in.write_text(f"#!/bin/sh\n{script}\n")
     stand_in.chmod(0o755)
     path = f"{folder}:/usr/bin:/bin"
-    return dib("load", pair.base, pair.bundle, "--engine", program, env={"PATH": path})
+    return dib("load", pair.base, pair.bundle, "--engine", program, *options, env={"PATH": path})

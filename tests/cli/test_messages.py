@@ -50,6 +50,17 @@ def test_wrong_base_is_named_before_the_first_byte(pair, tmp_path):
     assert list(tmp_path.iterdir()) == [other]
 
 
+def test_another_image_under_the_name_of_the_base_is_told(pair, tmp_path):
+    other = tmp_path / "other.tar"
+    other.write_bytes(docker_save([TestImage([build_layer([file("x", b"y")])], ["example.com/app:1"])]))
+    wanted = json.loads(dib("inspect", "--json", pair.bundle).stdout)["base"]["images"][0]["id"]
+    out = tmp_path / "out.tar"
+    for arguments in (("apply", other, pair.bundle, "-o", out), ("apply", "--check", other, pair.bundle)):
+        told = ("its example.com/app:1 is another image, sha256:", f", wanted {wanted}", "where the bundle was made")
+        refused(6, *told, run=dib(*arguments))
+    assert list(tmp_path.iterdir()) == [other]
+
+
 def test_check_says_yes_in_a_line(pair):
     run = dib("apply", "--check", pair.base, pair.bundle)
     assert run.returncode == 0
@@ -147,6 +158,14 @@ def test_inspect_lists_operations(pair):
     every = dib("inspect", "--list", "--base", pair.base, pair.bundle).stdout.decode()
     assert len(every.splitlines()) >= len(told.splitlines())
     assert "(a name that the bundle does not tell)" not in every
+
+
+def test_a_listing_is_chosen_from_wherever_it_is_shown(pair):
+    told = dib("inspect", "--tree", "--depth", "1", "--op", "add", pair.bundle).stdout.decode()
+    assert told.splitlines()[1].endswith("  /")
+    assert len(told.splitlines()) < len(dib("inspect", "--tree", pair.bundle).stdout.splitlines())
+    told = json.loads(dib("diff", "--json", "--op", "add", pair.base, pair.target).stdout)
+    assert {line["operation"] for line in told["operations"]} == {"add"}
 
 
 def test_inspect_json(pair):

@@ -52,7 +52,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 MISTAKES: list[tuple[str, int, str, str]] = [
     # the command, the exit code, what is told, what the hint says
-    ("create out.dib a.tar new.dib", 2, "out.dib is a bundle", "dib create"),
+    ("create out.dib a.tar new.dib", 2, "out.dib is a bundle", "dib apply OLD.tar out.dib -o new.tar"),
+    ("create a.tar out.dib new.dib", 2, "out.dib is a bundle", "dib apply OLD.tar out.dib -o new.tar"),
     ("create a.tar out.dib b2.tar", 2, "out.dib is a bundle", "dib create a.tar b2.tar out.dib"),
     ("create a.tar b.tar", 2, "wanted BASE TARGET OUT", "dib create a.tar b.tar update.dib"),
     ("create a.tar b.tar other.tar", 2, "other.tar is there already", "name another file"),
@@ -75,6 +76,13 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ("create empty.tar b.tar o.dib", 4, "empty.tar is empty", "docker save"),
     ("create a.zip b.tar o.dib", 4, "a.zip is a zip file", "unpack it"),
     ("create a.tar b.tar o.dib --levle 9", 2, "no such option", "dib create --help"),
+    ("inspect out.dib --op add --path 'zzz*'", 2, "--op goes with --list or --tree", "give --list too"),
+    ("inspect out.dib --layers --path 'zzz*'", 2, "--path goes with", "give --list in place of --layers"),
+    ("inspect out.dib --tree --sort size", 2, "--sort goes with --list", "give --list in place of --tree"),
+    ("inspect out.dib --list --depth 2", 2, "--depth goes with --tree", "give --tree in place of --list"),
+    ("diff a.tar b.tar --op add", 2, "--op goes with --list or --tree", "give --list too"),
+    ("inspect out.dib --list --op time", 2, "'time' is not one of 'keep', 'mode', 'patch'", "dib inspect --help"),
+    ("diff a.tar b.tar --list --op keep", 2, "'keep' is not one of 'mode', 'time', 'patch'", "dib diff --help"),
     ("create a.tar b.tar o.dib --level 10", 2, "not in the range", "dib create --help"),
     ("create a.tar b.tar o.dib --split 10", 2, "no size", "--split 3900M"),
     ("create a.tar b.tar - --split 64K", 2, "--split writes several files", "name the bundle in place of it"),
@@ -107,6 +115,13 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ("load --base=a.tar out.dib", 2, "no such option '--base'", "dib load OLD.tar UPDATE.dib"),
     ("verify out.dib a.tar", 2, "extra argument", "dib verify BUNDLE --base OLD.tar"),
     *(
+        (f"{command} a.tar", 2, "no bundle", "give the .dib file in place of a.tar")
+        for command in (
+            *("verify", "verify --base b.tar", "report -o r.html", "sign --key KEY"),
+            "wrap --unlinked --tag app:1 -o w.tar",
+        )
+    ),
+    *(
         (f"{command} notes.txt", 5, "notes.txt is no bundle: it begins with 'hello\\x0a'", "head -c 64 notes.txt")
         for command in (
             "verify",
@@ -119,12 +134,16 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ("push notes.txt docker://registry.example/app:1-2", 5, "notes.txt is no bundle", "what dib create writes"),
     ("apply a.tar elf.dib", 5, r"elf.dib is no bundle: it begins with '\x7fELF\x02\x01\x01\x00'", "head -c 64 elf.dib"),
     ("verify out.dib --base other.tar", 6, "does not hold", "docker save"),
-    ("diff a.tar out.dib", 2, "out.dib is a bundle", "give the image archive"),
+    ("diff a.tar out.dib", 2, "out.dib is a bundle", "give the archive that it was made from"),
     ("merge a.tar out.dib -o m.dib", 2, "1 bundle given", "dib merge"),
     ("sign out.dib", 2, "--key", "dib sign --key ~/.ssh/id_ed25519 out.dib"),
     (
         "sign --key KEY docker://registry.example/app:1-2",
         *(2, "in a registry", "dib pull docker://registry.example/app:1-2 -o update.dib && dib sign --key KEY"),
+    ),
+    (
+        "sign --key KEY --detach docker://registry.example/app:1-2",
+        *(2, "no place", "dib sign --key KEY --detach docker://registry.example/app:1-2 -o update.dib.sig"),
     ),
     ("sign --key KEY wrapped.tar", 2, "an image that holds a bundle", "dib unwrap wrapped.tar -o update.dib"),
     ("push out.dib registry.example/app:1", 2, "no name in a registry", "docker://"),

@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import struct
 import subprocess
 import termios
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from dibundle.cli import display
+from tests import needs
 from tests.pairs import Pair
 from tests.program import DIB, succeed
 
@@ -57,6 +59,20 @@ def test_a_bar_is_never_wider_than_the_terminal(pair: Pair, columns: int) -> Non
     assert max(map(len, bars)) < columns
     assert told.rstrip().endswith(" s")  # the summary comes last, and the bar is gone
     assert "applying" not in drawn(told)[-1]
+
+
+def test_the_bar_is_gone_when_a_passphrase_is_asked_for(pair: Pair, tmp_path: Path) -> None:
+    needs.programs("ssh-keygen")
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+    asking = tmp_path / "bin" / "ssh-keygen"
+    asking.parent.mkdir()
+    asking.write_text(f'#!/bin/sh\nprintf "PROMPT\\n" > /proc/$PPID/fd/2\nexec {shutil.which("ssh-keygen")} "$@"\n')
+    asking.chmod(0o755)
+    env = {"PATH": f"{asking.parent}:{os.environ['PATH']}"}
+    arguments = ("--key", tmp_path / "key", pair.bundle, "-o", tmp_path / "signed.dib")
+    _, told = on_a_terminal(80, "sign", *arguments, env=env)
+    assert any(line.startswith("checking") for line in drawn(told))
+    assert {line for line in drawn(told) if "PROMPT" in line} == {"PROMPT"}
 
 
 def test_no_color(pair: Pair) -> None:

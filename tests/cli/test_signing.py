@@ -149,11 +149,12 @@ def test_writes_a_signed_copy(keys: Keys, made, bundle: Path, tmp_path: Path) ->
     succeed("verify", tmp_path / "signed.dib", "--allowed-signers", keys.allowed(tmp_path))
 
 
-def test_a_passphrase_that_nobody_can_type_is_told(bundle: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", ["", ".pub"])
+def test_a_passphrase_that_nobody_can_type_is_told(suffix: str, bundle: Path, tmp_path: Path) -> None:
     needs.programs("ssh-keygen", "setsid")
     before, key = bundle.read_bytes(), tmp_path / "locked"
     keygen("-q", "-t", "ed25519", "-N", "secret", "-f", key)
-    command = ["setsid", "--wait", sys.executable, "-m", "dibundle", "sign", "--key", key, bundle]
+    command = ["setsid", "--wait", sys.executable, "-m", "dibundle", "sign", "--key", f"{key}{suffix}", bundle]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("SSH_", "DISPLAY"))}
     run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, env=env)
     assert run.returncode == 8

@@ -66,11 +66,12 @@ class Told:
     """How a command ended."""
 
     code: int
+    out: str
     err: str
 
 
 class Program:
-    """``dib`` in this process, so that its settings can be others; what it writes to stdout does not count."""
+    """``dib`` in this process, so that its settings can be others; what it writes to stdout has to be text."""
 
     def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
         self._capfd = capfd
@@ -78,7 +79,7 @@ class Program:
     def __call__(self, *arguments: object) -> Told:
         self._capfd.readouterr()
         code = main._run([str(item) for item in arguments])
-        return Told(code, self._capfd.readouterr().err)
+        return Told(code, *self._capfd.readouterr())
 
 
 @pytest.fixture

@@ -323,6 +323,17 @@ def test_a_bundle_in_a_registry_is_signed_beside_it_alone(stocked, files, dib, t
     assert dib("verify", name(stocked, "v1-v2"), *options).code == 0
 
 
+def test_a_tag_that_is_taken_from_another_bundle_is_told(stocked, files, dib):
+    tag = name(stocked, "tag")
+    ended = dib("push", files.bundle(1, 2), tag)
+    assert (ended.code, "tag: nothing sent, now under this name, refers to" in ended.err) == (0, True)
+    first = digest(stocked.manifests[REPOSITORY, "tag"][1])
+    assert ": was there already, refers to" in dib("push", files.bundle(1, 2), tag).err
+    ended = dib("push", files.bundle(2, 3), tag)
+    assert ended.code == 0
+    assert f"nothing sent, now under this name, in place of {first}, refers to" in ended.err
+
+
 def test_a_linked_image_sends_no_layer_of_the_base(stocked, files, dib, tmp_path):
     base = ("--linked", "--base", name(stocked, "v1"))
     ended = dib("wrap", files.bundle(1, 2), *base, "--push", name(stocked, "linked"))
@@ -400,8 +411,12 @@ def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib
     for bundle in (files.bundle(1, 2), files.bundle(2, 4), signed):
         assert dib("push", bundle, f"docker://{registry.host}/{REPOSITORY}").code == 0
     update = ("update", name(registry, "v4"), "--allowed-signers", allowed, "-o", tmp_path / "out.tar")
+    assert json.loads(dib(*update, "--have", files.archive(2), "--json").out)["size"] == sum(
+        bundle.stat().st_size for bundle in (files.bundle(2, 4), signed)
+    )
     ended = dib(*update, "--have", files.archive(2))
     assert ended.code == 0, ended.err
+    assert "fetched, 1 bundle and 1 passed over; written" in ended.err
     assert "is passed over: the bundle is not signed" in ended.err
     assert "\nsigned by release@example.com (key SHA256:" in ended.err
     assert (tmp_path / "out.tar").read_bytes() == files.archive(4).read_bytes()
