@@ -47,18 +47,21 @@ class WithLevels(click.Command):
         return super().parse_args(ctx, short[:end] + args[end:])
 
 
-@click.command("create", cls=WithLevels, short_help="Write what changed between two image archives into a bundle.")
-@click.argument("archives", nargs=-1, metavar="BASE TARGET... OUT")
-@click.option("-o", "--output", metavar="OUT", help="The bundle to write, in place of the last argument.")
-@click.option("--base", "more_bases", multiple=True, metavar="BASE", help="A base; may be given more than once.")
-@click.option("--no-base", is_flag=True, help="TARGET OUT alone: a bundle that needs no base.")
-@click.option(
+level_option = click.option(
     "-l",
     "--level",
     type=click.IntRange(1, 9),
     show_default=SHOWN_LEVEL,
     help="1 is fast, 9 is small; also as -1 to -9.",
 )
+
+
+@click.command("create", cls=WithLevels, short_help="Write what changed between two image archives into a bundle.")
+@click.argument("archives", nargs=-1, metavar="BASE TARGET... OUT")
+@click.option("-o", "--output", metavar="OUT", help="The bundle to write, in place of the last argument.")
+@click.option("--base", "more_bases", multiple=True, metavar="BASE", help="A base; may be given more than once.")
+@click.option("--no-base", is_flag=True, help="TARGET OUT alone: a bundle that needs no base.")
+@level_option
 @click.option(
     "--codec", type=click.Choice(choose.CODEC_NAMES), default="auto", show_default=True, help="Kind of patch."
 )

@@ -11,7 +11,7 @@ from dibundle.chain import follow, make_all
 from dibundle.cli import registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
-from dibundle.cli.create import SHOWN_LEVEL, WithLevels, default_level, document
+from dibundle.cli.create import WithLevels, default_level, document, level_option
 from dibundle.cli.sources import all_bundles, open_sources
 from dibundle.creating import CreateOptions, create
 from dibundle.delta import choose
@@ -22,13 +22,7 @@ from dibundle.errors import UsageError
 @click.command("merge", cls=WithLevels, short_help="Make one bundle of several that build on each other.")
 @click.argument("sources", nargs=-1, metavar="SOURCE...", required=True)
 @click.option("-o", "--output", metavar="OUT", required=True, help="The bundle to write.")
-@click.option(
-    "-l",
-    "--level",
-    type=click.IntRange(1, 9),
-    show_default=SHOWN_LEVEL,
-    help="1 is fast, 9 is small; also as -1 to -9.",
-)
+@level_option
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 @console_options()
