@@ -110,7 +110,7 @@ class _Outline:
             values.append(text)
         if missing or reference is None:
             return None
-        return records.apply_edit(reference, records.Edit(head.shape, tuple(values)))
+        return records.apply_edit(reference, head.shape, values)
 
     def name(self, block: bytes | None) -> bytes | None:
         """Return the path in a block, or that of the extension header before it."""

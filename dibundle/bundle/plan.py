@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from dibundle.bundle.constants import COST_FLOOR, MAX_LIVE, PACKING_COST, TEXT_STREAM
 from dibundle.bundle.manifest import Frame, Manifest, Range
 from dibundle.bundle.program import BaseHeaders, Begin, Copy, Data, End, Head, Repeat, Step, Text, walk
-from dibundle.bundle.records import BLOCK
+from dibundle.bundle.records import BLOCK, RAW_SHIFT
 from dibundle.errors import BundleError
 
 
@@ -125,7 +125,7 @@ def make_plan(manifest: Manifest, target_index: int, base: BaseHeaders) -> Plan:
     sizes = _Sizes(target.size)
     for number, step in enumerate(walk(target.columns, base, [item.size for item in manifest.objects])):
         if isinstance(step, Head):
-            for value in step.values:
+            for value in step.values if step.shape >> RAW_SHIFT else ():
                 if isinstance(value, Text):
                     streams.take(TEXT_STREAM, value.length, None, number)
         elif isinstance(step, Begin):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Protocol
 
@@ -216,23 +216,29 @@ class _Rebuilder:
         self._streams = streams
         self._headers = _Headers(streams)
 
-    def pieces(self, number: int, step: Step) -> Iterator[Decoded]:
-        """Yield what a step of this number makes."""
+    def pieces(self, number: int, step: Step) -> Iterable[Decoded]:
+        """Return what a step of this number makes."""
         if isinstance(step, Head):
-            yield self._headers.make(step)
-        elif isinstance(step, Copy):
-            for offset in range(0, step.length, CHUNK):
-                yield self._base.nearby(step.object, step.offset + offset, min(CHUNK, step.length - offset))
-        elif isinstance(step, Data):
-            yield from self._streams.read(step.stream, step.length)
-        elif isinstance(step, Repeat):
-            kept = self._streams.kept
-            yield memoryview(kept[step.frame])[step.offset : step.offset + step.length]
-            if self._plan.last_use[step.frame] == number:
-                del kept[step.frame]
-        elif isinstance(step, Zero):
-            for offset in range(0, step.length, CHUNK):
-                yield bytes(min(CHUNK, step.length - offset))
+            return (self._headers.make(step),)
+        if isinstance(step, Copy):
+            return self._copied(step)
+        if isinstance(step, Data):
+            return self._streams.read(step.stream, step.length)
+        if isinstance(step, Repeat):
+            return (self._repeated(number, step),)
+        assert isinstance(step, Zero)
+        return (bytes(min(CHUNK, step.length - offset)) for offset in range(0, step.length, CHUNK))
+
+    def _copied(self, step: Copy) -> Iterator[Decoded]:
+        for offset in range(0, step.length, CHUNK):
+            yield self._base.nearby(step.object, step.offset + offset, min(CHUNK, step.length - offset))
+
+    def _repeated(self, number: int, step: Repeat) -> Decoded:
+        kept = self._streams.kept
+        data = kept[step.frame]
+        if self._plan.last_use[step.frame] == number:
+            del kept[step.frame]
+        return memoryview(data)[step.offset : step.offset + step.length]
 
 
 class _Packing:
@@ -289,23 +295,23 @@ class _Headers:
 
     def make(self, head: Head) -> bytes:
         reference = self._registers[head.register] if head.reference is None else head.reference
-        block = records.apply_edit(reference, self._edit(head)) if head.shape else reference
+        block = records.apply_edit(reference, head.shape, self._values(head))
         if block is None:
             kind = BundleError if head.reference is None else BaseMismatchError
             raise kind("a header block cannot be made from the block that it refers to")
         self._registers[head.register] = block
         return block
 
-    def _edit(self, head: Head) -> records.Edit:
+    def _values(self, head: Head) -> Sequence[int | bytes]:
         if not head.shape >> records.RAW_SHIFT:
-            return records.Edit(head.shape, head.values)  # type: ignore[arg-type] # numbers alone
+            return head.values  # type: ignore[return-value] # numbers alone
         values: list[int | bytes] = []
         given = iter(head.values)
         for bit in range(len(records.FIELDS)):
             if head.shape >> bit & 1:
                 value = next(given)
                 values.append(self._text(bit, value) if isinstance(value, Text) else value)
-        return records.Edit(head.shape, tuple(values))
+        return values
 
     def _text(self, bit: int, text: Text) -> bytes:
         last = self._texts.get(bit, b"")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -91,6 +91,13 @@ def number_style(field: bytes) -> Style | None:
 
 
 @lru_cache(maxsize=8192)
+def _number_field(reference: bytes, value: int) -> bytes | None:
+    """Return the field that says ``value`` in the style of a reference field; None where that cannot be."""
+    style = number_style(reference)
+    return style.format(value) if style else None
+
+
+@lru_cache(maxsize=8192)
 def read_number(field: bytes) -> int | None:
     """Return the value of an octal or base-256 field, None where it is neither or negative."""
     if field[0] & 0x80:
@@ -112,14 +119,16 @@ def padded(size: int) -> int:
     return (size + BLOCK - 1) // BLOCK * BLOCK
 
 
-def checksum_field(block: bytes | bytearray, reference: bytes) -> bytes | None:
-    """Return the checksum field of ``block`` in the style of ``reference``'s; None where that style has no room."""
+def checksum_field(block: bytearray, reference: bytes) -> bytes | None:
+    """Return the checksum field of ``block`` in the style of ``reference``'s; None where that style has no room.
+
+    The field of ``block`` counts as spaces, whatever is there, and has them afterwards.
+    """
+    block[148:156] = b"        "
     # The low half of Adler-32 is one more than the sum of the bytes, exactly so for 256 of them: far faster than sum().
     total = (zlib.adler32(block[:256]) & 0xFFFF) + (zlib.adler32(block[256:]) & 0xFFFF) - 2
-    total += 8 * 0x20 - sum(block[148:156])
     field = reference[148:156]
-    style = number_style(field) if field.strip(b"\0") else Style(spaces=False, width=6, tail=b"\0 ")
-    return style.format(total) if style else None
+    return _number_field(field if field.strip(b"\0") else b"000000\0 ", total)
 
 
 class Edit(NamedTuple):
@@ -132,19 +141,17 @@ class Edit(NamedTuple):
 UNCHANGED = Edit(0, ())
 
 
-def apply_edit(reference: bytes, edit: Edit) -> bytes | None:
-    """Return the block that ``edit`` makes of ``reference``, 512 bytes; None where a number cannot be written."""
-    shape = edit.shape
+def apply_edit(reference: bytes, shape: int, values: Sequence[int | bytes]) -> bytes | None:
+    """Return the block that an edit makes of ``reference``, 512 bytes; None where a number cannot be written."""
     if not shape:
         return reference
     block = bytearray(reference)
-    for (start, end), value in zip(_places(shape), edit.values, strict=True):
+    for (start, end), value in zip(_places(shape), values, strict=True):
         if isinstance(value, int):
-            style = number_style(reference[start:end])
-            formatted = style.format(value) if style else None
-            if formatted is None:
+            number = _number_field(reference[start:end], value)
+            if number is None:
                 return None
-            block[start:end] = formatted
+            block[start:end] = number
         else:
             block[start:end] = value.ljust(end - start, b"\0")
     if not shape >> CHKSUM_FIELD & 1:
@@ -196,9 +203,9 @@ def find_edit(reference: bytes, block: bytes) -> Edit | None:
         text = new.rstrip(b"\0")
         values.append((index, text))
     edit = Edit(shape, tuple(value for _, value in values))
-    if apply_edit(reference, edit) == block:
+    if apply_edit(reference, *edit) == block:
         return edit
     shape |= 1 << CHKSUM_FIELD | 1 << CHKSUM_FIELD + RAW_SHIFT
     values.append((CHKSUM_FIELD, block[148:156].rstrip(b"\0")))
     edit = Edit(shape, tuple(value for _, value in sorted(values, key=lambda pair: pair[0])))
-    return edit if apply_edit(reference, edit) == block else None
+    return edit if apply_edit(reference, *edit) == block else None

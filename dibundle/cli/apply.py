@@ -31,6 +31,7 @@ from dibundle.destination import Destination, check_room
 from dibundle.dockerfile import Build, applying
 from dibundle.errors import UsageError
 from dibundle.image.forms import Form
+from dibundle.native.library import reuse_memory
 from dibundle.release import apply_into
 
 MAX_SIZE = click.IntRange(min=0)
@@ -100,6 +101,7 @@ def command(
     if build is not None:
         write(applying(build, sources), console)
         return
+    reuse_memory()
     options = ApplyOptions(tmp=tmp) if max_size is None else ApplyOptions(tmp=tmp, max_size=max_size)
     progress = console.progress
     with ExitStack() as stack:

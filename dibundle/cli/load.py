@@ -24,6 +24,7 @@ from dibundle.cli.trust import options as trust_options
 from dibundle.convert import apply_as, loaded, needed
 from dibundle.engine import ENGINES, Loader, default_engine, require_layers
 from dibundle.image.reader import read_images
+from dibundle.native.library import reuse_memory
 
 
 @click.command("load", short_help="Apply a bundle straight into an engine and check that the image is there.")
@@ -59,6 +60,7 @@ def command(
     The exit code is that of "dib apply" where that fails, else the loader's. The engine is found as its own client
     finds it (DOCKER_HOST, CONTAINERS_STORAGE_CONF, CONTAINERD_ADDRESS, ...).
     """
+    reuse_memory()
     progress = console.progress
     with ExitStack() as stack:
         opened = open_sources(sources, stack, tmp=tmp, platform=platform)

@@ -23,13 +23,13 @@ def test_an_mtime_that_changes_is_one_number_and_the_checksum_follows():
     new = build_layer([file("a/b", b"x" * 5, mtime=2_000_000)])[:512]
     edit = find_edit(old, new)
     assert edit == Edit(1 << 5, (2_000_000,))
-    assert apply_edit(old, edit) == new
+    assert apply_edit(old, *edit) == new
 
 
 def test_a_header_can_be_made_of_nothing():
     edit = find_edit(EMPTY, block())
     assert edit is not None
-    assert apply_edit(EMPTY, edit) == block()
+    assert apply_edit(EMPTY, *edit) == block()
 
 
 def test_an_equal_block_costs_nothing():
@@ -54,7 +54,7 @@ def test_a_number_keeps_the_writing_of_its_reference(style: bytes):
     old[108:116] = style
     old[148:156] = b"%06o\0 " % (sum(old[:148]) + sum(old[156:]) + 256)
     edit = Edit(1 << 2, (0o17,))
-    made = apply_edit(bytes(old), edit)
+    made = apply_edit(bytes(old), *edit)
     assert made is not None
     assert read_number(made[108:116]) == 0o17
     assert len(made) == 512
@@ -65,7 +65,7 @@ def test_a_number_keeps_the_writing_of_its_reference(style: bytes):
 def test_any_block_is_made_of_any_other_unless_its_size_cannot_be_written(old: bytes, new: bytes):
     edit = find_edit(old, new)
     if edit is not None:
-        assert apply_edit(old, edit) == new
+        assert apply_edit(old, *edit) == new
         assert valid_shape(edit.shape)
 
 
@@ -76,6 +76,6 @@ def test_edits_survive_small_changes(old: bytes, changes: dict[int, int]):
         new[place] = byte
     edit = find_edit(old, bytes(new))
     if edit is not None:
-        assert apply_edit(old, edit) == new
+        assert apply_edit(old, *edit) == new
     else:
         assert old[124:136] != new[124:136]
