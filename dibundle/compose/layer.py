@@ -130,13 +130,11 @@ class LayerComposer:
         if match and old and match.same and self._keep_whole(entry, match, old):
             return
         self._flush_keep()
-        padding_is_zero = not self._target.read_at(
-            entry.content + entry.size, entry.end - entry.content - entry.size
-        ).strip(b"\0")
-        if not entry.plain or not padding_is_zero:
+        new_records = records_of(entry, self._target) if entry.plain else []  # before the padding: windows go forward
+        padding = self._target.read_at(entry.content + entry.size, entry.end - entry.content - entry.size)
+        if not new_records or padding.strip(b"\0"):
             self._raw_entry(entry, match, old)
             return
-        new_records = records_of(entry, self._target)
         old_records: list[_Record] = []
         if match and old and old.plain:
             old_records = records_of(old, self._windows[match.place.layer])

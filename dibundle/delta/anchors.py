@@ -9,21 +9,21 @@ from __future__ import annotations
 from array import array
 from typing import Final
 
-from dibundle.native.library import LIBRARY, Pinned, scratch
+from dibundle.native.library import LIBRARY, Buffer, Pinned, scratch
 
 ANCHOR: Final = 32  # bytes that are equal where an anchor holds
 MOST: Final = 1 << 20
 _M64: Final = (1 << 64) - 1
 
 
-def find(source: bytes, target: bytes, *, stride: int) -> array[int]:
+def find(source: Buffer, target: Buffer, *, stride: int) -> array[int]:
     """Return rows (source, target, length) of equal stretches of ``ANCHOR`` bytes and more, in target order.
 
     One place of the source in ``stride`` is indexed: stretches of ``ANCHOR + stride`` bytes and more are found.
     At most a million rows; what comes after is not looked at.
     """
     if LIBRARY is None:
-        return array("q", (value for row in _plain(source, target, stride) for value in row))
+        return array("q", (value for row in _plain(bytes(source), bytes(target), stride) for value in row))
     room = min(MOST, len(target) // ANCHOR)
     out = scratch(24 * room)
     count = LIBRARY.dib_anchors(

@@ -64,25 +64,17 @@ def guess(data: bytes) -> Program | None:
     """
     if len(data) < _LEAST_STRETCH:
         return None
-    x86 = arm = x86_all = 0
     step = len(data) // 64
-    for start in range(0, len(data) - 4096, step):
-        piece = data[start : start + 4096]
+    pieces = [(start, data[start : start + 4096]) for start in range(0, len(data) - 4096, step)]
+    near = every = 0
+    for _, piece in pieces:
         for found in re.finditer(b"\xe8", piece[:-5]):
-            x86_all += 1
+            every += 1
             at = found.start() + 1
-            x86 += -_NEAR < int.from_bytes(piece[at : at + 4], "little", signed=True) < _NEAR
-        first = -start % 4
-        words = array("I", piece[first:][:4092])
-        if sys.byteorder == "big":
-            words.byteswap()
-        arm += sum(
-            word >> 26 == 0x25 and 0 <= start + first + 4 * number + _arm_distance(word) < len(data)
-            for number, word in enumerate(words)
-        )
-    if x86 > 64 * 12 and x86 * 2 > x86_all:
+            near += -_NEAR < int.from_bytes(piece[at : at + 4], "little", signed=True) < _NEAR
+    if near > 64 * 12 and near * 2 > every:
         machine = X86_64
-    elif arm > 64 * 24:
+    elif sum(_arm_calls(piece, start, len(data)) for start, piece in pieces) > 64 * 24:
         machine = AARCH64
     else:
         return None
@@ -90,6 +82,18 @@ def guess(data: bytes) -> Program | None:
         name=b"", start=0, length=len(data), address=0, code=True, writable=False, relocations=False, stored=True
     )
     return Program(start=0, end=len(data), machine=machine, fixed=False, sections=(whole,))
+
+
+def _arm_calls(piece: bytes, start: int, size: int) -> int:
+    """Count the aarch64 BL in a piece from ``start`` on that lead to somewhere within ``size`` bytes."""
+    first = -start % 4
+    words = array("I", piece[first:][:4092])
+    if sys.byteorder == "big":
+        words.byteswap()
+    return sum(
+        word >> 26 == 0x25 and 0 <= start + first + 4 * number + _arm_distance(word) < size
+        for number, word in enumerate(words)
+    )
 
 
 def _arm_distance(call: int) -> int:

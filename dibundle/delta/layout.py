@@ -124,7 +124,7 @@ def plan(source: bytes, target: bytes) -> Plan | None:
         relink.relink(target, counterparts, relink.columns(places), mask=True),
         stride=STRIDE,
     )
-    cuts = [cut for cut in relink.cuts(rows, regions, sections) if cut[4] >= FIRST_LEAST]
+    cuts = list(relink.cuts(rows, regions, sections, least=FIRST_LEAST))
     header = relink.Header(FIRST_LEAST, regions, sections, _from_pieces(fixed, _shifts(cuts, regions, sections)))
     first = relink.steps_of(rows, header)
     if not any(first[1::3]):
@@ -147,7 +147,7 @@ def _records(source: bytes, region: Region) -> Iterable[int]:
 
 def fixed_steps(made: Plan, source: bytes, target: bytes, rows: array[int]) -> list[Step]:
     """Return the fixed steps to go with the covers in ``rows``: what they leave out, the addresses under them tell."""
-    cuts = [cut for cut in relink.cuts(rows, made.regions, made.sections) if cut[4] >= relink.LEAST]
+    cuts = list(relink.cuts(rows, made.regions, made.sections, least=relink.LEAST))
     fixed = _from_pieces(made.fixed, _shifts(cuts, made.regions, made.sections))
     steps = relink.steps_of(rows, relink.Header(relink.LEAST, made.regions, made.sections, fixed))
     voted = _voted(made, source, target, cuts, steps)

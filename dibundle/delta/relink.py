@@ -41,7 +41,7 @@ def decode(payload: bytes, source: Buffer, target_size: int) -> bytearray:
     header, inner = _read(payload, memoryview(source).nbytes)
     parsed = cover.parse(inner, memoryview(source).nbytes, target_size)
     steps = steps_of(parsed.rows, header)
-    return parsed.apply(_relinked(source, header.regions, steps))
+    return parsed.apply(relink(source, header.regions, steps))
 
 
 class Header(NamedTuple):
@@ -53,15 +53,11 @@ class Header(NamedTuple):
     fixed: list[Step]
 
 
-def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask: bool = False) -> bytes:
+def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask: bool = False) -> bytearray:
     """Return ``source`` with the addresses in it computed anew; with ``mask``, with all of them set to zero.
 
-    ``steps`` has address, shift and kind of one :class:`Step` after another.
+    ``steps`` has address, shift and kind of one :class:`Step` after another. A bytearray is used up for the result.
     """
-    return bytes(_relinked(bytes(source), regions, steps, mask=mask))
-
-
-def _relinked(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask: bool = False) -> bytearray:
     data = source if isinstance(source, bytearray) else bytearray(source)
     if not steps:
         return data
@@ -244,20 +240,25 @@ def pieces_of(
     rows: array[int], regions: Sequence[Region], sections: Sequence[Section]
 ) -> Iterator[tuple[int, int, int]]:
     """Cut the covers at the bounds of regions and sections; yield old address, new address and length of each piece."""
-    for index, section, source, target, length in cuts(rows, regions, sections):
+    for index, section, source, target, length in cuts(rows, regions, sections, least=1):
         region = regions[index]
         new = sections[section]
         yield region.address + source - region.start, new.address + target - new.start, length
 
 
 def cuts(
-    rows: array[int], regions: Sequence[Region], sections: Sequence[Section]
+    rows: array[int], regions: Sequence[Region], sections: Sequence[Section], *, least: int
 ) -> Iterator[tuple[int, int, int, int, int]]:
-    """Yield region, section, source offset, target offset and length of each piece of a cover within one of either."""
+    """Yield region, section, source offset, target offset and length of each piece of a cover within one of either.
+
+    Pieces of less than ``least`` bytes (at least 1) are left out.
+    """
     ends = [region.start + region.length for region in regions]
     first = 0
-    for k in range(0, len(rows), 3):
-        source, target, left = rows[k : k + 3]
+    for start, place, length in zip(rows[0::3], rows[1::3], rows[2::3], strict=True):
+        if length < least:
+            continue
+        source, target, left = start, place, length
         while first < len(sections) and sections[first].start + sections[first].length <= target:
             first += 1
         r, c = bisect_right(ends, source), first
@@ -265,7 +266,7 @@ def cuts(
             section = sections[c]
             skip = max(0, regions[r].start - source, section.start - target)
             part = min(left, ends[r] - source, section.start + section.length - target)
-            if part > skip:
+            if part - skip >= least:
                 yield r, c, source + skip, target + skip, part - skip
             source, target, left = source + part, target + part, left - part
             if ends[r] <= source:

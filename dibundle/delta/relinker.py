@@ -29,7 +29,7 @@ def encode(
     return relink.write(header) + cover.encode(linked, target, found, effort=effort, model_time=model_time)
 
 
-def relinked(source: bytes, target: bytes, plan: layout.Plan, found: covers.Covers) -> tuple[relink.Header, bytes]:
+def relinked(source: bytes, target: bytes, plan: layout.Plan, found: covers.Covers) -> tuple[relink.Header, bytearray]:
     """Return the header of a payload with the covers ``found``, and the source as a decoder of it relinks it."""
     rows = cover.flat(found)
     header = relink.Header(relink.LEAST, plan.regions, plan.sections, layout.fixed_steps(plan, source, target, rows))

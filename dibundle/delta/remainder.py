@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Final
 
+from dibundle.native.library import Buffer
+
 LONG: Final = 512  # bytes from which on an equal stretch is left out of the search,
 MARGIN: Final = 128  # but for so many at either end, by which covers that reach into it are found
 
@@ -29,7 +31,7 @@ class Remainder:
     ``source`` and ``target`` are what is left of them.
     """
 
-    def __init__(self, source: bytes, target: bytes, rows: array[int]) -> None:
+    def __init__(self, source: Buffer, target: bytes, rows: array[int]) -> None:
         stretches = zip(rows[0::3], rows[1::3], rows[2::3], strict=True)
         self._middles = [(s + MARGIN, t + MARGIN, length - 2 * MARGIN) for s, t, length in stretches if length >= LONG]
         self._old = _Rest(((s, s + length) for s, _, length in sorted(self._middles)), len(source))
@@ -74,7 +76,7 @@ class _Rest:
                 self._places.append(self._places[-1] + start - end)
             end = max(end, stop)
 
-    def of(self, whole: bytes) -> bytes:
+    def of(self, whole: Buffer) -> bytes:
         """Return what is left of it."""
         view = memoryview(whole)
         sizes = (end - start for start, end in pairwise(self._places))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from dibundle.delta import choose, cover, covers, layout, members, relink, relinker, unpack
+from dibundle.native.library import Buffer
 
 LEAST = 512 << 10  # bytes of a sample; what has no more is encoded as a whole
 SHARE = 24  # one byte in so many of a large target is looked at, and so many that
@@ -42,13 +43,13 @@ def size(target: bytes, source: bytes, options: choose.Options, plan: layout.Pla
     return _scaled(source, target, None, options)
 
 
-def _scaled(source: bytes, target: bytes, known: covers.Covers | None, options: choose.Options) -> int:
+def _scaled(source: Buffer, target: bytes, known: covers.Covers | None, options: choose.Options) -> int:
     """Scale what a sample takes by what the covers that the fast search finds, or those ``known``, say of all."""
     whole = known or covers.find_fast(source, target)
     whole_quick = len(cover.encode(source, target, whole, effort=1))
     length = max(LEAST, len(target) // SHARE, len(target) * LEAST_PATCH // whole_quick) // SLICES
     if length >= len(target) // SLICES:
-        return _slow_size(target, source, options)
+        return _slow_size(target, bytes(source), options)
     starts = [(2 * k + 1) * len(target) // (2 * SLICES) - length // 2 for k in range(SLICES)]
     piece = b"".join(target[start : start + length] for start in starts)
     near = _stretches(whole, starts, length, len(source), len(target))

@@ -675,6 +675,8 @@ static void go_smallest_block(sink_t *s, const uint32_t *tokens, int64_t n, cons
     put_end(s, is_dynamic ? &code : &fixed);
 }
 
+enum { FAR = 65535 };
+
 typedef struct {
     encoder_t base;
     go_level_t level;
@@ -685,7 +687,8 @@ typedef struct {
     int64_t origin;                  /* content before window[0] */
     int64_t count;
     uint32_t tokens[16384];
-    int32_t head[1 << 17], previous[WINDOW];
+    int32_t head[1 << 17];
+    uint16_t back[WINDOW]; /* how far before a position its chain goes on; FAR: out of reach */
     uint8_t window[2 * WINDOW];
 } go_chain_t;
 
@@ -699,8 +702,8 @@ static inline uint32_t go_hash(const uint8_t *p)
 static inline int32_t go_insert(go_chain_t *g, int32_t index)
 {
     int32_t *head = g->head + go_hash(g->window + index), before = *head;
-    g->previous[index & (WINDOW - 1)] = before;
     *head = index + g->offset;
+    g->back[index & (WINDOW - 1)] = (uint16_t)least(*head - before, FAR);
     return before;
 }
 
@@ -740,7 +743,7 @@ static int32_t go_longest(const go_chain_t *g, int32_t candidate, int32_t ahead,
         }
         if (candidate == lowest)
             break;
-        candidate = g->previous[candidate & (WINDOW - 1)] - g->offset;
+        candidate -= g->back[candidate & (WINDOW - 1)];
         if (candidate < lowest || candidate < 0)
             break;
     }
@@ -838,8 +841,6 @@ static void go_slide(go_chain_t *g)
     g->chain -= delta;
     for (int i = 0; i < 1 << 17; i++)
         g->head[i] = g->head[i] > delta ? g->head[i] - delta : 0;
-    for (int i = 0; i < WINDOW; i++)
-        g->previous[i] = g->previous[i] > delta ? g->previous[i] - delta : 0;
 }
 
 static void go_chain_write(encoder_t *self, const uint8_t *content, int64_t n, int finish)
