@@ -383,6 +383,24 @@ def object_of_a_target_is_in_a_compressed_member_that_is_no_layer() -> Bundle:
     return _holding(image(OWN)[:-1024] + _COMPRESSED)
 
 
+@good("M28", "M125", base="", target=1)
+def object_of_a_target_is_in_two_gzip_members_of_one_file() -> Bundle:
+    halves = b"".join(gzipped(deflated(half, 6, 6, 8), half) for half in (NEXT[:900], NEXT[900:]))
+    return _holding(image(OWN)[:-1024] + record(block("next.gz", size=len(halves)), halves) + bytes(1024))
+
+
+@good("M28", "M125", base="", target=1)
+def object_of_a_target_that_is_compressed_as_a_whole() -> Bundle:
+    plain_form = _MEMBER + bytes(1024)
+    return _holding(gzipped(deflated(plain_form, 6, 6, 8), plain_form))
+
+
+@good("M28", "M125", base="", target=1)
+def object_of_a_target_behind_a_folder_and_links() -> Bundle:
+    others = b"".join(block(f"other{flag}", typeflag=b"%d" % flag, linkname=b"own") for flag in (5, 1, 2))
+    return _holding(others + _MEMBER + bytes(1024))
+
+
 for _name, _end in {
     "a-block-of-zeros": bytes(512),
     "two-blocks-of-zeros": bytes(1024),

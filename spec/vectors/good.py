@@ -394,6 +394,18 @@ def records() -> Bundle:
     return one(out, program, *frames, objects=[L])
 
 
+@good("operation.header", "operation.add")
+def add_with_the_size_of_the_header_before() -> Bundle:
+    """Have an edit say a size once, for the content that operations make, and for that of the next record."""
+    program = Program().do("header", register=0).edit("raw:name", "size", size=300).text(0, 1)
+    program.do("raw", raw=300, stream=1).do("zero", zero=212)
+    program.do("add").edit("raw:name").text(0, 1).put(stream=1)
+    content, size = noise("twice", 600), b"%011o\0" % 300
+    out = record(having(bytes(512), name=b"a", size=size), content[:300])
+    out += record(having(bytes(512), name=b"b", size=size), content[300:])
+    return one(out, program, plain(b"ab", 0), plain(content))
+
+
 def _sum(header: bytes) -> int:
     return sum(header) - sum(header[148:156]) + 8 * 32
 
