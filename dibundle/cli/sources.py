@@ -34,21 +34,27 @@ TrustCheck = Callable[[bytes, bytes], None]
 
 @dataclass(slots=True)
 class Sources:
-    """Opened arguments: archives, bundles as (name, stream), and of files by name device, inode and size.
+    """Opened arguments: bundles as (name, stream), and of files by name device, inode and size.
 
+    ``placed`` has the archives by their places on the command line, which they are not opened in the order of.
     ``engines`` have not saved their images yet: each takes the sizes of the layers that will be read, or None for all.
     """
 
-    archives: list[Archive] = field(default_factory=list)
+    placed: dict[int, Archive] = field(default_factory=dict)
     bundles: list[tuple[str, Readable]] = field(default_factory=list)
     identities: dict[str, tuple[int, int]] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
-    engines: list[Callable[[Collection[int] | None], Archive]] = field(default_factory=list)
+    engines: dict[int, Callable[[Collection[int] | None], Archive]] = field(default_factory=dict)
+
+    @property
+    def archives(self) -> list[Archive]:
+        """The archives, in the order of the command line: it says which is the old one and which the new."""
+        return [self.placed[place] for place in sorted(self.placed)]
 
     def ask_engines(self, sizes: Collection[int] | None = None) -> None:
         """Have the engines save, if they have not yet; their archives are added."""
-        while self.engines:
-            self.archives.append(self.engines.pop(0)(sizes))
+        for place in sorted(self.engines):
+            self.placed[place] = self.engines.pop(place)(sizes)
 
     def refuse_overwriting(self, destination: Destination) -> None:
         """Raise :class:`UsageError` where the output is one of the inputs, under whatever name."""
@@ -96,13 +102,14 @@ def open_sources(
     if names.count("-") > 1:
         raise UsageError("stdin can be given once", hint="save one of the two into a file")
     sources = Sources()
-    empty: list[tuple[str, int]] = []
-    for number, name in enumerate(parts.firsts(names)):
+    empty: list[tuple[int, str, int]] = []
+    given = list(enumerate(parts.firsts(names) if bundle_wanted else names))
+    for place, name in given:
         if registries.is_reference(name):
             continue
         engine = engine_of(name)
         if engine:
-            sources.engines.append(partial(_saved, name, engine, stack, tmp, platform))
+            sources.engines[place] = partial(_saved, name, engine, stack, tmp, platform)
             continue
         shown, fd, head = _open_file(name, sources, stack)
         if _is_bundle(head) and parts.is_first(name):
@@ -112,12 +119,13 @@ def open_sources(
         elif _is_bundle(head):
             sources.bundles.append((shown, _Descriptor(fd, shown, head)))
         elif not head and not stat.S_ISDIR(os.fstat(fd).st_mode):
-            empty.append((shown, fd))
+            empty.append((place, shown, fd))
         else:
-            with _no_bundle(shown, head, wanted=(bundle_first and not number) or name.endswith(".dib")):
-                sources.archives.append(_archive(fd, shown, head, stack, tmp))
-    for name in filter(registries.is_reference, names):
-        _fetch(name, sources, stack, tmp, platform, bundle_wanted=bundle_wanted)
+            with _no_bundle(shown, head, wanted=(bundle_first and not place) or name.endswith(".dib")):
+                sources.placed[place] = _archive(fd, shown, head, stack, tmp)
+    for place, name in given:
+        if registries.is_reference(name):
+            _fetch(place, name, sources, stack, tmp, platform, bundle_wanted=bundle_wanted)
     if not bundle_wanted or not sources.bundles:
         sources.ask_engines()
     if bundle_wanted:
@@ -173,27 +181,34 @@ def _saved(
 
 
 def _fetch(
-    name: str, sources: Sources, stack: ExitStack, tmp: str | None, platform: str | None, *, bundle_wanted: bool
+    place: int,
+    name: str,
+    sources: Sources,
+    stack: ExitStack,
+    tmp: str | None,
+    platform: str | None,
+    *,
+    bundle_wanted: bool,
 ) -> None:
     """Take what a registry has under a name."""
-    only = bundle_wanted and bool(sources.archives)
+    only = bundle_wanted and bool(sources.placed)
     spool, is_bundle = registries.open_reference(name, stack, tmp=tmp, platform=platform, only_bundle=only)
     if is_bundle:
         sources.sizes[name] = spool.size
         sources.bundles.append((name, Stream(spool)))
     else:
-        sources.archives.append(_archive(spool.start(), name, b"", stack, tmp))
+        sources.placed[place] = _archive(spool.start(), name, b"", stack, tmp)
 
 
 def _sort_out(
-    empty: Sequence[tuple[str, int]], sources: Sources, stack: ExitStack, tmp: str | None, *, bundle_wanted: bool
+    empty: Sequence[tuple[int, str, int]], sources: Sources, stack: ExitStack, tmp: str | None, *, bundle_wanted: bool
 ) -> None:
     """Take what is empty for a bundle where one is missing."""
-    for shown, fd in empty:
+    for place, shown, fd in empty:
         if bundle_wanted and not sources.bundles:
             sources.bundles.append((shown, _Descriptor(fd, shown, b"")))
         else:
-            sources.archives.append(_archive(fd, shown, b"", stack, tmp))
+            sources.placed[place] = _archive(fd, shown, b"", stack, tmp)
 
 
 def _find_wrapped(sources: Sources, stack: ExitStack, tmp: str | None) -> None:
@@ -229,14 +244,14 @@ def open_present(
 ) -> Sources:
     """Open those archives that are there; the others are told of, with what may have been meant."""
     found = Sources()
-    for name in names:
+    for place, name in enumerate(names):
         try:
             opened = open_archives([name], stack, tmp=tmp, platform=platform)
         except AbsentError as error:
             hint = f" ({told_with(default_engine(names, needed=False), error.hint)})" if error.hint else ""
             progress.note(f"passed over: {error.message}{hint}")
             continue
-        found.archives += opened.archives
+        found.placed[place] = opened.archives[0]
         found.identities |= opened.identities
     return found
 
