@@ -38,6 +38,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (path / "empty.tar").touch()
     (path / "page.dib").write_bytes(b"<!DOCTYPE html><html><title>404</title></html>")
     (path / "elf.dib").write_bytes(b"\x7fELF\2\1\1" + bytes(600))
+    (path / "zeros.dib").write_bytes(bytes(4096))
     (path / "notes.txt").write_text("hello\n")
     (path / "out.dib.gz").write_bytes(gzip.compress(bundle))
     (path / "text.dib").write_bytes(bundle.replace(b"\n", b"\r\n"))
@@ -133,6 +134,9 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ),
     ("push notes.txt docker://registry.example/app:1-2", 5, "notes.txt is no bundle", "what dib create writes"),
     ("apply a.tar elf.dib", 5, r"elf.dib is no bundle: it begins with '\x7fELF\x02\x01\x01\x00'", "head -c 64 elf.dib"),
+    ("apply a.tar zeros.dib", 5, r"zeros.dib is no bundle: it begins with '\x00\x00", "head -c 64 zeros.dib"),
+    ("verify zeros.dib", 5, r"zeros.dib is no bundle: it begins with '\x00\x00", "head -c 64 zeros.dib"),
+    ("apply a.tar out.dib head.dib", 5, "head.dib: truncated bundle", "fetch the bundle again"),
     ("verify out.dib --base other.tar", 6, "does not hold", "docker save"),
     ("diff a.tar out.dib", 2, "out.dib is a bundle", "give the archive that it was made from"),
     ("merge a.tar out.dib -o m.dib", 2, "1 bundle given", "dib merge"),
