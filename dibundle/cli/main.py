@@ -169,9 +169,7 @@ def _run(arguments: list[str]) -> int:
         terminal.message(error.format_message())
         return 2
     except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "dib"
-        text = error.format_message().rstrip(".")
-        return failure.tell("UsageError", 2, text[:1].lower() + text[1:], _meant(text, command) or f"{command} --help")
+        return failure.usage(error)
     except click.ClickException as error:
         return failure.tell("UsageError", 2, error.format_message(), None)
     except (_ClosedPipe, BrokenPipeError):
@@ -189,6 +187,14 @@ def _run(arguments: list[str]) -> int:
         return failure.tell("FileError", 3, "not enough memory", hint)
     except Exception as error:
         return failure.internal(error)
+
+
+def _moved(arguments: list[str]) -> str | None:
+    """Return the command line with the options that came before the command behind it."""
+    import shlex
+
+    place = next((number for number, word in enumerate(arguments) if word in _COMMANDS), 0)
+    return shlex.join(["dib", arguments[place], *arguments[:place], *arguments[place + 1 :]]) if place else None
 
 
 def _meant(text: str, command: str) -> str | None:
@@ -231,6 +237,16 @@ class _Failure:
             with contextlib.suppress(OSError):
                 console.write_error(name, code, text, hint)
         return code
+
+    def usage(self, error: click.UsageError) -> int:
+        """Tell of a command line that click refuses, and of the one that was likely meant."""
+        command = error.ctx.command_path if error.ctx else "dib"
+        text = error.format_message().rstrip(".")
+        moved = _moved(self._arguments) if command == "dib" and text.startswith("No such option") else None
+        if moved:
+            text = text.partition(". Did you mean")[0] + " before the command"
+        hint = moved or _meant(text, command) or f"{command} --help"
+        return self.tell("UsageError", 2, text[:1].lower() + text[1:], hint)
 
     def internal(self, error: Exception) -> int:
         """Tell of what should not happen; raise it where someone wants to look into it."""

@@ -71,6 +71,13 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ("load --engine podman a.tar", 2, "no bundle", "podman load -i a.tar"),
     ("load --engine ctr a.tar", 2, "no bundle", "ctr images import a.tar"),
     ("push a.tar docker://registry.example/app:1", 2, "no bundle", "push registry.example/app:1"),
+    ("create --no-base a.tar b.tar o.dib", 2, "wanted TARGET OUT", "dib create --no-base a.tar b.tar -o o.dib"),
+    ("create --base a.tar a.tar b.tar o.dib", 2, "wanted TARGET OUT", "dib create --base a.tar a.tar b.tar -o o.dib"),
+    ("-q create a.tar b.tar o.dib", 2, "no such option '-q' before the command", "dib create -q a.tar b.tar o.dib"),
+    ("--progress json diff a.tar", 2, "no such option '--progress' before", "dib diff --progress json a.tar"),
+    ("--nothing", 2, "no such option '--nothing'", "dib --help"),
+    ("create -12 a.tar b.tar o.dib", 2, "no level 12", "-1 is fast, -9 is small"),
+    ("merge a.tar out.dib -10 -o o.dib", 2, "no level 10", "-1 is fast, -9 is small"),
     ("create a.tar", 2, "1 argument,", "dib create OLD.tar NEW.tar OUT.dib"),
     ("create exported.tar b.tar o.dib", 4, "exported.tar is not an image archive", "docker save"),
     ("create a.tar half.tar o.dib", 4, "half.tar is truncated", "again"),
@@ -93,6 +100,7 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ("create https://example.com/a.tar b.tar o.dib", 3, "cannot open https:", "curl -fLO https://example.com/a.tar"),
     ("apply out.dib", 6, "needs a base: example.com/app:1", "docker save -o base.tar example.com/app:1"),
     ("apply other.tar out.dib", 6, "does not hold", "docker save -o base.tar example.com/app:1"),
+    ("apply other.tar out.dib", 6, "does not hold", "give the bundle that makes example.com/app:1 too, or"),
     ("apply b.tar out.dib", 6, "does not hold", "docker save -o base.tar example.com/app:1"),
     ("apply a.tar", 2, "no bundle among the arguments", "give the .dib file too"),
     ("apply a.tar half.dib -o x", 5, "truncated bundle", "fetch the bundle again"),
@@ -172,6 +180,13 @@ def test_a_mistake(work: Path, command: str, code: int, told: str, hint: str) ->
     assert hint in lines[1]
     assert ended.out == b""
     assert sorted(work.iterdir()) == before
+
+
+def test_json_before_the_command_is_told_where_it_goes(work: Path) -> None:
+    ended = dib("--json", "inspect", "out.dib", cwd=work)
+    told = json.loads(ended.out)
+    assert (ended.code, told["message"]) == (2, "no such option '--json' before the command")
+    assert told["hint"] == "dib inspect --json out.dib"
 
 
 @pytest.mark.parametrize("installed", ["docker", "podman", None])
