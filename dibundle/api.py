@@ -38,10 +38,7 @@ from dibundle.signing import Signers
 __all__ = ["Bundle", "CreateResult", "Line", "Made", "Source", "Writable", "apply", "create", "open_bundle"]
 
 Source = str | os.PathLike[str] | Readable
-"""An archive or a bundle: a path (of an OCI layout the folder), or an open binary file, read from where it stands.
-
-Of a bundle in parts (``update.dib.001`` and so on) any part is named, or all of them: they lie beside each other.
-"""
+"""An archive or a bundle: a path (of an OCI layout the folder), or an open binary file, read from where it stands."""
 
 
 class Writable(Protocol):
@@ -110,7 +107,8 @@ def apply(
 ) -> Iterator[bytes]:
     """Yield the archive that bundles make, byte for byte, from the archives among ``sources``.
 
-    What is a bundle is seen by its content; several are followed as a chain. ``target`` chooses by name one of several
+    What is a bundle is seen by its content; several are followed as a chain. Of one in parts (``update.dib.001`` and so
+    on) any part may be named, or all of them; the others are found beside it. ``target`` chooses by name one of several
     that a bundle makes. With ``expect``, image IDs or digests as ``sha256:...``, nothing else is yielded. With
     ``signers`` every bundle has to be signed by one of them. The last bytes come only when every byte before them is
     verified, so that half an archive is never taken for a whole one.
@@ -238,7 +236,8 @@ class Bundle:
 def open_bundle(source: Source, *, signers: Signers | None = None, tmp: str | None = None) -> Bundle:
     """Open a bundle to look at it; :class:`DibError` where it is none, or signed by none of ``signers``.
 
-    So it is where its head is damaged, or a file is cut short; what follows the head is checked when it is applied.
+    So it is where its head is damaged, or a file is cut short; what follows the head is checked when it is applied. Of
+    a bundle in parts any part may be named.
     """
     return Bundle(source, tmp, signers)
 
