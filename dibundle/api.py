@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Protocol, Self, cast
 
@@ -28,6 +30,7 @@ from dibundle.destination import Destination
 from dibundle.engine import TRANSPORTS
 from dibundle.errors import BaseMismatchError, FileError, UsageError
 from dibundle.expect import parse
+from dibundle.opening import first_part_missing, is_bundle, is_named_so, open_other, read_bundle
 from dibundle.progress import Progress
 from dibundle.report import Line, listing
 from dibundle.signing import Signers
@@ -104,7 +107,8 @@ def apply(
 ) -> Iterator[bytes]:
     """Yield the archive that bundles make, byte for byte, from the archives among ``sources``.
 
-    What is a bundle is seen by its content; several are followed as a chain. ``target`` chooses by name one of several
+    What is a bundle is seen by its content; several are followed as a chain. Of one in parts (``update.dib.001`` and so
+    on) any part may be named, or all of them; the others are found beside it. ``target`` chooses by name one of several
     that a bundle makes. With ``expect``, image IDs or digests as ``sha256:...``, nothing else is yielded. With
     ``signers`` every bundle has to be signed by one of them. The last bytes come only when every byte before them is
     verified, so that half an archive is never taken for a whole one.
@@ -115,6 +119,7 @@ def apply(
     """
     limit = MAX_TARGET if max_size is None else max_size
     expected = (expect,) if isinstance(expect, str) else expect
+    _require_signers(signers)
     with ExitStack() as stack:
         archives, bundles = _sort(_several(sources), stack, tmp, signers.check if signers else None)
         if not bundles:
@@ -149,6 +154,7 @@ class Bundle:
     """
 
     def __init__(self, source: Source, tmp: str | None = None, signers: Signers | None = None) -> None:
+        _require_signers(signers)
         self._stack = ExitStack()
         self._tmp = tmp
         self._asked = self._closed = False
@@ -158,7 +164,7 @@ class Bundle:
             self.signed_by = signers.check(header, signature) if signers else None
 
         try:
-            archives, bundles = _sort([source], self._stack, tmp, check)
+            archives, bundles = _sort([source], self._stack, tmp, check, bundle_wanted=True)
             if not bundles:
                 raise UsageError(
                     f"{archives[0].name} is an image archive, not a bundle", hint="a bundle is what create writes"
@@ -228,7 +234,11 @@ class Bundle:
 
 
 def open_bundle(source: Source, *, signers: Signers | None = None, tmp: str | None = None) -> Bundle:
-    """Open a bundle to look at it; :class:`DibError` where it is none, damaged, or signed by none of ``signers``."""
+    """Open a bundle to look at it; :class:`DibError` where it is none, or signed by none of ``signers``.
+
+    So it is where its head is damaged, or a file is cut short; what follows the head is checked when it is applied. Of
+    a bundle in parts any part may be named.
+    """
     return Bundle(source, tmp, signers)
 
 
@@ -252,6 +262,12 @@ def _archive(source: Source, stack: ExitStack, tmp: str | None) -> Archive:
         _require_path(source)
         return stack.enter_context(open_archive(source, spool_dir=tmp))
     return _spooled(source, _head(source), stack, tmp)
+
+
+def _require_signers(signers: object) -> None:
+    """Say of a name of a file that it is not :class:`Signers`."""
+    if signers is not None and not isinstance(signers, Signers):
+        raise TypeError(f"signers are Signers(allowed=FILE), not {type(signers).__name__}")
 
 
 def _require_path(source: str | os.PathLike[str]) -> None:
@@ -279,39 +295,69 @@ def _head(source: Readable) -> bytes:
 
 
 def _sort(
-    sources: Iterable[Source], stack: ExitStack, tmp: str | None, trust: Callable[[bytes, bytes], object] | None = None
+    sources: Iterable[Source],
+    stack: ExitStack,
+    tmp: str | None,
+    trust: Callable[[bytes, bytes], object] | None = None,
+    *,
+    bundle_wanted: bool = False,
 ) -> tuple[list[Archive], list[BundleReader]]:
-    """Open everything; return archives and bundles apart."""
+    """Open everything; return archives and bundles apart. ``bundle_wanted``: nothing else will do."""
     archives: list[Archive] = []
     bundles: list[BundleReader] = []
-    for source in sources:
-        if not isinstance(source, str | os.PathLike):
-            head = _head(source)
-            if head == MAGIC:
-                bundles.append(BundleReader(_Continued(head, source), trust=trust))
-            else:
-                archives.append(_spooled(source, head, stack, tmp))
-        elif (stream := _bundle_file(source, stack)) is not None:
-            bundles.append(BundleReader(stream, trust=trust, name=os.fspath(source)))
+    for source in _with_first_parts(sources):
+        if isinstance(source, str | os.PathLike):
+            name, head = os.fspath(source), _head_of_file(source)
+            if is_bundle(head):
+                bundles.append(read_bundle(*_bundle_file(name, stack), trust))
+                continue
+            opened = partial(_archive, source, stack, tmp)
         else:
-            archives.append(_archive(source, stack, tmp))
+            name, head = "a stream", _head(source)
+            if is_bundle(head):
+                bundles.append(read_bundle(_Continued(head, source), None, None, trust))
+                continue
+            opened = partial(_spooled, source, head, stack, tmp)
+        archives.append(open_other(name, head, opened, wanted=bundle_wanted or is_named_so(name)))
     return archives, bundles
 
 
-def _bundle_file(source: str | os.PathLike[str], stack: ExitStack) -> Readable | None:
-    """Open a file if it is a bundle."""
+def _with_first_parts(sources: Iterable[Source]) -> list[Source]:
+    """Return the sources, of a bundle in parts the first part in place of all; streams come last."""
+    names: list[str] = []
+    streams: list[Source] = []
+    for source in sources:
+        if isinstance(source, str | os.PathLike):
+            names.append(os.fspath(source))
+        else:
+            streams.append(source)
+    return [*parts.firsts(names), *streams]
+
+
+def _head_of_file(source: str | os.PathLike[str]) -> bytes:
+    """Read the first bytes of a file; a folder has none."""
     _require_path(source)
     name = os.fspath(source)
     try:
         if os.path.isdir(name):  # noqa: PTH112 - the path may be any bytes that the system takes
-            return None
-        file = stack.enter_context(open(name, "rb"))  # noqa: PTH123, SIM115 - the stack closes it
-        if file.read(len(MAGIC)) != MAGIC:
-            return None
-        file.seek(0)
-    except OSError as error:
-        raise FileError(f"cannot open {name}: {error.strerror}") from error
-    return parts.PartsReader(name, stack) if parts.is_first(name) else file
+            return b""
+        with open(name, "rb") as file:  # noqa: PTH123
+            return os.pread(file.fileno(), len(MAGIC), 0)
+    except (OSError, ValueError) as error:
+        if isinstance(error, FileNotFoundError) and parts.missing_first(name):
+            raise first_part_missing(name) from error
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise FileError(f"cannot open {name}: {reason}") from error
+
+
+def _bundle_file(name: str, stack: ExitStack) -> tuple[Readable, str, int | None]:
+    """Open a bundle; return its stream, its name and, where that is known, its size."""
+    if parts.is_first(name):
+        reader = parts.PartsReader(name, stack)
+        return reader, name, reader.size
+    file = stack.enter_context(open(name, "rb"))  # noqa: PTH123, SIM115 - the stack closes it
+    found = os.fstat(file.fileno())
+    return file, name, found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 class _Continued:

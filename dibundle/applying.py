@@ -371,10 +371,11 @@ def _mismatch(manifest: Manifest, missing: list[int], here: Sequence[ImageArchiv
                 hint=f'get that one from where the bundle was made: "docker save -o base.tar {_name(wanted)}" there',
             )
     name = next(map(_name, lacking), "IMAGE")
-    return BaseMismatchError(
-        _missing_text(manifest, missing, given),
-        hint=f'get the base with "docker save -o base.tar {name}" and give it as an argument',
-    )
+    save = f'"docker save -o base.tar {name}"'
+    hint = f"get the base with {save} and give it as an argument"
+    if given:  # something older, it may be
+        hint = f"give the bundle that makes {name} too, or the image itself, from where it is: {save} there"
+    return BaseMismatchError(_missing_text(manifest, missing, given), hint=hint)
 
 
 def _missing_text(manifest: Manifest, missing: list[int], given: Sequence[str] = ()) -> str:

@@ -122,22 +122,25 @@ class PartsReader:
             at += part_size
         return None
 
-    def too_long(self, size: int) -> str:
-        """Return the name of the part that has bytes too many, of a bundle of ``size`` bytes."""
-        for name, part_size in zip(self.names[1:-1], self.sizes[1:], strict=False):
-            if part_size > self.sizes[0]:
-                return name
-        return self.where(size - 1, size)
+    def excess(self, size: int) -> str:
+        """Return what may be wrong where there are bytes too many, of a bundle that should have ``size``."""
+        first = self.names[0]
+        longer = [name for name, part in zip(self.names[1:-1], self.sizes[1:], strict=False) if part > self.sizes[0]]
+        name = longer[0] if longer else self.where(size - 1, size)
+        return f"{name} is too long" + (f", or {first} is of another bundle" if name != first else "")
 
     def lacking(self, signature: int) -> str:
         """Return what may be wrong where bytes are missing; the first part has grown by ``signature`` bytes."""
+        first, last = self.names[0], self.names[-1]
         whole = max(self.sizes[0] - signature, *self.sizes[1:-1], 0)
         for name, size in zip(self.names[:-1], self.sizes, strict=False):
             if size < whole:
-                return f"{name} is cut short, or of another bundle, as only the last part may be shorter than others"
-        if len(self.sizes) > 1 and self.sizes[-1] < self.sizes[-2]:
-            return f"{self.names[-1]}, the last part, is cut short, or one after it is missing"
-        return f"{self.missing} is missing, or a part before it is cut short"
+                one = "it" if name == first else f"it or {first}"
+                return f"{name} is cut short, or {one} is of another bundle: only the last part is shorter than others"
+        if self.sizes[-1] < whole:
+            return f"{last}, the last part, is cut short, or {first} is of another bundle"
+        other = " or of another bundle" if first != last else ""
+        return f"{self.missing} is missing, or {first} is cut short{other}"
 
 
 def part_name(name: str, number: int) -> str:

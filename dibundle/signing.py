@@ -27,6 +27,9 @@ SIGN_SECONDS: Final = 600  # a person may have to type a passphrase or to touch 
 CHECK_SECONDS: Final = 60
 _COPY: Final = 1 << 20
 _ARMOR: Final = re.compile(rb"\s*-----BEGIN SSH SIGNATURE-----\s([A-Za-z0-9+/=\s]*)-----END SSH SIGNATURE-----\s*")
+_INVALID: Final = re.compile(r": key (has expired|is not yet valid)")
+_NO_REASON: Final = "Could not verify signature"  # all that ssh-keygen says of an identity that is another one
+_PRIVATE: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _TIME: Final = re.compile(r"[0-9]{8}(?:[0-9]{4}(?:[0-9]{2})?)?Z?")
 Reader = Callable[[int], bytes]
 
@@ -110,7 +113,7 @@ class Signers:
         ``embedded`` is what the bundle's signature area holds.
         """
         for name in filter(None, (self.allowed, self.revoked)):
-            _require_readable(name)
+            require_readable(name)
         if self.verify_time is not None and not _TIME.fullmatch(self.verify_time):
             raise UsageError(
                 f"{self.verify_time} is no time to verify as of", hint="write it as YYYYMMDD or YYYYMMDDHHMM"
@@ -141,10 +144,21 @@ class Signers:
                 run = _ssh_keygen(*common, *revoked, "-I", identity, given=header, seconds=CHECK_SECONDS)
                 if run.returncode == 0:
                     return f"{identity} ({by})"
-        if self._is_revoked(signature.key):
-            raise SignatureError(f"the {by} that signed the bundle is revoked by {self.revoked}")
+            if self._is_revoked(signature.key):
+                raise SignatureError(
+                    f"the {by} that signed the bundle is revoked by {self.revoked}",
+                    hint="ask the sender to sign with another key",
+                )
+            told = _told(run)
+            if self.identity is not None:
+                owners = ", ".join(self._principals(file.name, by))
+                if told == _NO_REASON:
+                    raise SignatureError(
+                        f"the {by} that signed the bundle is not that of {self.identity}",
+                        hint=f"by {self.allowed} it is that of {owners}; --identity says whose it has to be",
+                    )
         wanted = f" for {self.identity}" if self.identity is not None else ""
-        raise SignatureError(f"the signature by {by} is not accepted{wanted}: {_told(run)}")
+        raise SignatureError(f"the signature by {by} is not accepted{wanted}: {told}")
 
     def _principals(self, file: str, by: str) -> list[str]:
         """Return those who have the signature's key, as far as it is valid; they are to be tried one by one."""
@@ -152,6 +166,12 @@ class Signers:
             "-Y", "find-principals", "-s", file, "-f", self.allowed, *self._times(), seconds=CHECK_SECONDS
         )
         found = [line for line in run.stdout.decode(errors="surrogateescape").splitlines() if line]
+        expired = next(filter(_INVALID.search, run.stderr.decode(errors="replace").splitlines()), None)
+        if expired and not found:
+            raise SignatureError(
+                f"the {by} that signed the bundle is not valid: {expired.strip()}",
+                hint="ask the sender to sign with a key that is, and for its line",
+            )
         if run.returncode or not found:
             hint = "who the key belongs to is for the sender to say; see ssh-keygen(1), ALLOWED SIGNERS"
             if re.match(rb"(ssh|ecdsa|sk)-\S+ \S+", read_file(self.allowed)):
@@ -163,6 +183,8 @@ class Signers:
         """Whether that is why a key does not count: verifying says of no reason which it is."""
         if self.revoked is None:
             return False
+        if base64.b64encode(key) in read_file(self.revoked).split():  # a list of public keys, which -Q does not take
+            return True
         kind, _ = _string(key)
         with tempfile.NamedTemporaryFile(prefix="dib-", suffix=".pub", dir=self.tmp) as file:
             file.write(kind + b" " + base64.b64encode(key) + b"\n")
@@ -179,7 +201,7 @@ def sign(header: bytes, key: str) -> bytes:
 
     That is the name of a private key, or of a public one whose other half an agent or a security key holds.
     """
-    _require_readable(key)
+    require_readable(key)
     run = _ssh_keygen("-Y", "sign", "-q", "-n", NAMESPACE, "-f", key, given=header, seconds=SIGN_SECONDS)
     if run.returncode:
         if b"UNPROTECTED PRIVATE KEY" in run.stderr:
@@ -190,8 +212,28 @@ def sign(header: bytes, key: str) -> bytes:
                 f"{private} has a passphrase, and none that fits was given",
                 hint=f"sign from a terminal, or have an agent hold the key first: ssh-add {shlex.quote(private)}",
             )
-        raise SignatureError(f"ssh-keygen cannot sign with {key}: {_told(run)}", hint="give --key a private SSH key")
+        raise _unusable(key, run)
     return Signature.parse(run.stdout).armored()
+
+
+def _unusable(key: str, run: subprocess.CompletedProcess[bytes]) -> SignatureError:
+    """Say why a key cannot sign: of a private one ssh-keygen tells of a public one beside it that is not there."""
+    found = read_file(key)
+    if not found:
+        return SignatureError(f"the key {key} is empty", hint="give --key a private SSH key")
+    if not _PRIVATE.match(found):
+        return SignatureError(f"ssh-keygen cannot sign with {key}: {_told(run)}", hint="give --key a private SSH key")
+    read = _ssh_keygen("-y", "-P", "", "-f", key, seconds=CHECK_SECONDS)
+    if not found.endswith(b"\n") or b"\r" in found:
+        lost = "has carriage returns" if b"\r" in found else "lacks its last newline"
+        return SignatureError(
+            f"ssh-keygen cannot read the private key {key}, which {lost}: {_told(read)}",
+            hint="write it again with the lines that it had, as variables of a pipeline change them",
+        )
+    return SignatureError(
+        f"ssh-keygen cannot sign with the private key {key}: {_told(read if read.returncode else run)}",
+        hint=f"see whether it is whole: ssh-keygen -y -f {shlex.quote(key)}",
+    )
 
 
 def check_own(header: bytes, data: bytes, tmp: str | None = None) -> Signature:
@@ -240,7 +282,7 @@ def _exactly(read: Reader, size: int) -> bytes:
     return data
 
 
-def _require_readable(name: str) -> None:
+def require_readable(name: str) -> None:
     """Raise :class:`FileError` for a file that cannot be read: ssh-keygen would say so less plainly."""
     try:
         os.close(os.open(name, os.O_RDONLY | os.O_CLOEXEC))

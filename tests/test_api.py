@@ -283,3 +283,60 @@ def test_an_archive_is_no_bundle(pair: Pair) -> None:
         dibundle.open_bundle(pair.base)
     with pytest.raises(dibundle.UsageError, match="no bundle among the sources"):
         next(dibundle.apply([pair.base]))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"text\n", "is no bundle: it begins with 'text"),
+        (bytes(4096), "is no bundle: it begins with"),
+        (b"", "is no bundle: it is empty"),
+    ],
+)
+def test_what_is_no_bundle_is_told_as_such(content: bytes, told: str, pair: Pair, tmp_path: Path) -> None:
+    path = tmp_path / "t.dib"
+    path.write_bytes(content)
+    with pytest.raises(dibundle.BundleError, match=told):
+        dibundle.open_bundle(path)
+    with pytest.raises(dibundle.BundleError, match=told):
+        next(dibundle.apply([pair.base, path]))
+    if content:
+        with pytest.raises(dibundle.BundleError, match=told):
+            dibundle.open_bundle(io.BytesIO(content))
+
+
+def test_a_bundle_that_is_cut_short_is_not_opened(pair: Pair, tmp_path: Path) -> None:
+    path = tmp_path / "t.dib"
+    whole = pair.bundle.read_bytes()
+    for size in (4, 100, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(dibundle.BundleError, match="truncated bundle"):
+            dibundle.open_bundle(path)
+        with pytest.raises(dibundle.BundleError, match="truncated bundle"):
+            next(dibundle.apply([pair.base, path]))
+    path.write_bytes(whole + b"more")
+    with pytest.raises(dibundle.BundleError, match="bytes follow its last frame"):
+        dibundle.open_bundle(path)
+
+
+def test_parts_are_taken_as_the_command_takes_them(pair: Pair, tmp_path: Path) -> None:
+    succeed("create", "--no-base", pair.target, tmp_path / "u.dib", "--split", "128K")
+    first, second, *_ = every = sorted(tmp_path.iterdir())
+    for sources in (every, [*reversed(every)], [first], [second]):
+        assert b"".join(dibundle.apply(sources)) == pair.target.read_bytes()
+    with dibundle.open_bundle(second) as bundle:
+        assert bundle.size == sum(path.stat().st_size for path in every)
+    second.unlink()
+    with pytest.raises(dibundle.BundleError, match=r"u\.dib\.002 is missing"):
+        dibundle.open_bundle(first)
+    first.rename(tmp_path / "other")
+    for name in every[1:3]:  # one that is gone, one that is there
+        with pytest.raises(dibundle.FileError, match=r"u\.dib\.001, the first part, is missing"):
+            dibundle.open_bundle(name)
+
+
+def test_signers_are_no_name(pair: Pair) -> None:
+    with pytest.raises(TypeError, match="not str"):
+        dibundle.open_bundle(pair.bundle, signers="signers")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="not str"):
+        next(dibundle.apply([pair.base, pair.bundle], signers="signers"))  # type: ignore[arg-type]

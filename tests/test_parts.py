@@ -89,7 +89,9 @@ def test_a_last_part_that_is_cut_short_is_told(copy: Path):
     last.write_bytes(last.read_bytes()[:-1])
     ended = dib("apply", copy / "old.tar", copy / "out.dib.001", "-o", copy / "new.tar")
     assert ended.code == 5
-    assert "out.dib.005, the last part, is cut short, or one after it is missing" in ended.err
+    first = copy / "out.dib.001"
+    assert f"truncated bundle: {last}, the last part, is cut short, or {first} is of another bundle: " in ended.err
+    assert "copy what is named here again, all parts of one bundle" in ended.err
     assert not (copy / "new.tar").exists()
 
 
@@ -99,8 +101,9 @@ def test_a_part_before_the_last_that_is_cut_short_is_told(copy: Path, number: in
     part.write_bytes(part.read_bytes()[:-1])
     ended = dib("apply", copy / "old.tar", copy / "out.dib.001", "-o", copy / "new.tar")
     assert ended.code == 5
-    assert f"truncated bundle: {part} is cut short, or of another bundle" in ended.err
-    assert "copy that part beside the others" in ended.err
+    one = "it" if number == 1 else f"it or {copy / 'out.dib.001'}"
+    assert f"truncated bundle: {part} is cut short, or {one} is of another bundle: " in ended.err
+    assert "copy what is named here again, all parts of one bundle" in ended.err
     assert not (copy / "new.tar").exists()
 
 
@@ -139,9 +142,45 @@ def test_a_part_that_is_too_long_is_told(copy: Path, number: int):
     part.write_bytes(part.read_bytes() + b"more")  # no part ends where the bundle does: damage, for all that is known
     ended = dib("apply", copy / "old.tar", copy / "out.dib.001", "-o", copy / "new.tar")
     assert ended.code == 5
-    assert f"its last frame: {part} is too long, {size + 4:,} bytes are here, wanted {size:,}" in ended.err
-    assert "copy that part again" in ended.err
+    told = f"{part} is too long, or {copy / 'out.dib.001'} is of another bundle"
+    assert f"its last frame: {told}, {size + 4:,} bytes are here, wanted {size:,}" in ended.err
+    assert "copy what is named here again, all parts of one bundle" in ended.err
     assert not (copy / "new.tar").exists()
+
+
+@pytest.mark.parametrize("layer", [150_000, 1_000_000])
+def test_a_first_part_of_another_bundle_is_told(copy: Path, tmp_path_factory: pytest.TempPathFactory, layer: int):
+    other = tmp_path_factory.mktemp("other")
+    new = build_layer([file("b", noise(3, layer))])
+    (other / "new.tar").write_bytes(docker_save([TestImage([new], ["example.com/app:3"])]))
+    succeed("create", copy / "old.tar", other / "new.tar", other / "out.dib", "--split", str(PART))
+    first = copy / "out.dib.001"
+    shutil.copy(other / "out.dib.001", first)
+    ended = dib("verify", first)
+    assert (ended.code, ended.out) == (5, b"")
+    assert f"or {first} is of another bundle" in ended.err
+    assert "all parts of one bundle" in ended.err
+
+
+def test_a_missing_last_part_is_named_where_the_first_is_signed(made: Path, tmp_path: Path):
+    needs.programs("ssh-keygen")
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+    succeed("create", made / "old.tar", made / "new.tar", tmp_path / "out.dib", "--split", "200000")
+    succeed("sign", "--key", tmp_path / "key", tmp_path / "out.dib.001")
+    (tmp_path / "out.dib.003").unlink()
+    ended = dib("verify", tmp_path / "out.dib.001")
+    assert (ended.code, ended.out) == (5, b"")
+    assert f"truncated bundle: {tmp_path / 'out.dib.003'} is missing, or " in ended.err
+
+
+@pytest.mark.parametrize("size", [1000, PART])
+def test_a_first_part_of_zeros_is_no_empty_archive(copy: Path, size: int):
+    first = copy / "out.dib.001"
+    first.write_bytes(bytes(size) + first.read_bytes()[size:])
+    for arguments in (("verify", first), ("load", copy / "old.tar", *parts(copy)), ("apply", copy / "old.tar", first)):
+        ended = dib(*arguments)
+        assert (ended.code, ended.out) == (5, b"")
+        assert rf"{first} is no bundle: it begins with '\x00\x00" in ended.err
 
 
 def test_swapped_parts_are_named(copy: Path):

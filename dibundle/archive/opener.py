@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -150,6 +151,11 @@ def _refuse_other_formats(name: str, head: bytes, packed: str | None) -> None:
         raise ArchiveError(
             f"{name} is a web page, not an archive",
             hint="the download gave an error or login page: open it in a browser, then download again",
+        )
+    if head.startswith(b"-----BEGIN SSH SIGNATURE-----"):
+        raise ArchiveError(
+            f"{name} is a signature, neither archive nor bundle",
+            hint=f"say so where it is to be checked: --signature {shlex.quote(name)}",
         )
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         raise ArchiveError(f"{name} is a zip file, not a tar archive", hint="unpack it and use the archive inside")

@@ -40,11 +40,17 @@ class WithLevels(click.Command):
         """Translate the short levels before the "--" that ends options."""
         end = args.index("--") if "--" in args else len(args)
         before = ["", *args]
-        short = [
-            f"--level={arg[1]}" if arg in _SHORT_LEVELS and before[number] not in _WITH_VALUE else arg
-            for number, arg in enumerate(args)
-        ]
-        return super().parse_args(ctx, short[:end] + args[end:])
+        words = [_long(arg) if before[number] not in _WITH_VALUE else arg for number, arg in enumerate(args[:end])]
+        return super().parse_args(ctx, words + args[end:])
+
+
+def _long(word: str) -> str:
+    """Return a short level as the option that it stands for, any other word as it is."""
+    if word in _SHORT_LEVELS:
+        return f"--level={word[1]}"
+    if re.fullmatch("-[0-9]+", word):
+        raise UsageError(f"no level {word[1:]}", hint="-1 is fast, -9 is small")
+    return word
 
 
 level_option = click.option(
@@ -217,7 +223,8 @@ def _arguments(
         if not alone and len(archives) == 2:
             hint = f"name the bundle to write: dib create {shlex.join(archives)} update.dib"
         if alone and len(names) > 1:
-            hint = "several targets need -o: dib create --base OLD.tar NEW1.tar NEW2.tar -o OUT.dib"
+            bases = ["--no-base"] if no_base else [word for name in more_bases for word in ("--base", name)]
+            hint = "several targets need -o: " + shlex.join(["dib", "create", *bases, *names, "-o", output])
         raise UsageError(f"{terminal.count(len(archives), 'argument')}, wanted {shape}", hint=hint)
     return ([*more_bases], names, output) if alone else ([names[0]], names[1:], output)
 

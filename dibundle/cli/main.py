@@ -19,7 +19,7 @@ from dibundle.errors import DibError, install_hint
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-CLOSED_PIPE, INTERRUPTED, TERMINATED = 141, 130, 143
+CLOSED_PIPE, INTERRUPTED = 141, 130
 
 _COMMANDS = {
     "create": ("create", "Write what changed between two image archives into a bundle."),
@@ -108,13 +108,20 @@ def main() -> None:
 
 
 class _Terminated(BaseException):
-    """SIGTERM, as an exception so that everything opened is cleaned up."""
+    """SIGTERM or SIGHUP, as an exception so that everything opened is cleaned up; ``code`` is the exit code."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.code = 128 + number
 
 
 def run() -> None:
     """Run ``dib`` and end the process with the right exit code."""
+    _stand_in_for_closed()
     with contextlib.suppress(ValueError):  # not in the main thread: a library use
         signal.signal(signal.SIGTERM, _terminate)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(signal.SIGHUP, _terminate)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     code = _run(sys.argv[1:])
     with contextlib.suppress(OSError, ValueError):
@@ -126,8 +133,22 @@ def run() -> None:
     os._exit(code)  # threads that wait for a pipe must not keep the process
 
 
+def _stand_in_for_closed() -> None:
+    """Put what refuses data in the place of standard streams that were closed; words to them go nowhere.
+
+    Else the next file to be opened would be one of them.
+    """
+    for number, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)  # gets the lowest number that is free
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - as long as the process
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
+
+
 def _terminate(number: int, frame: FrameType | None) -> None:
-    raise _Terminated
+    raise _Terminated(number)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -148,17 +169,15 @@ def _run(arguments: list[str]) -> int:
         terminal.message(error.format_message())
         return 2
     except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "dib"
-        text = error.format_message().rstrip(".")
-        return failure.tell("UsageError", 2, text[:1].lower() + text[1:], _meant(text, command) or f"{command} --help")
+        return failure.usage(error)
     except click.ClickException as error:
         return failure.tell("UsageError", 2, error.format_message(), None)
     except (_ClosedPipe, BrokenPipeError):
         return CLOSED_PIPE
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
-    except _Terminated:
-        return TERMINATED
+    except _Terminated as error:
+        return error.code
     except OSError as error:
         return failure.tell("FileError", 3, f"{error.filename or 'system'}: {error.strerror or error}", None)
     except (MemoryError, RuntimeError) as error:
@@ -168,6 +187,14 @@ def _run(arguments: list[str]) -> int:
         return failure.tell("FileError", 3, "not enough memory", hint)
     except Exception as error:
         return failure.internal(error)
+
+
+def _moved(arguments: list[str]) -> str | None:
+    """Return the command line with the options that came before the command behind it."""
+    import shlex
+
+    place = next((number for number, word in enumerate(arguments) if word in _COMMANDS), 0)
+    return shlex.join(["dib", arguments[place], *arguments[:place], *arguments[place + 1 :]]) if place else None
 
 
 def _meant(text: str, command: str) -> str | None:
@@ -210,6 +237,16 @@ class _Failure:
             with contextlib.suppress(OSError):
                 console.write_error(name, code, text, hint)
         return code
+
+    def usage(self, error: click.UsageError) -> int:
+        """Tell of a command line that click refuses, and of the one that was likely meant."""
+        command = error.ctx.command_path if error.ctx else "dib"
+        text = error.format_message().rstrip(".")
+        moved = _moved(self._arguments) if command == "dib" and text.startswith("No such option") else None
+        if moved:
+            text = text.partition(". Did you mean")[0] + " before the command"
+        hint = moved or _meant(text, command) or f"{command} --help"
+        return self.tell("UsageError", 2, text[:1].lower() + text[1:], hint)
 
     def internal(self, error: Exception) -> int:
         """Tell of what should not happen; raise it where someone wants to look into it."""

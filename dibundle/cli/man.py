@@ -30,7 +30,7 @@ EXIT_CODES = (
     (7, "The bundle is damaged."),
     (8, "A signature is missing or wrong, or it is another image than expected."),
     (9, "A registry failed."),
-    (130, "Interrupted; 143: terminated."),
+    (130, "Interrupted; 143: terminated, 129: its terminal went away."),
     (141, "Whoever read the output went away."),
 )
 

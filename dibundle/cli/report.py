@@ -9,7 +9,7 @@ import click
 
 from dibundle import digest
 from dibundle.applying import ApplyOptions, apply, choose_target
-from dibundle.archive.opener import from_fd
+from dibundle.archive.opener import Archive, from_fd
 from dibundle.archive.readat import Spool, Stream
 from dibundle.bundle.manifest import AboutImage
 from dibundle.bundle.reader import BundleReader
@@ -60,7 +60,8 @@ def command(
         changes, note = None, _WITHOUT_BASE
         if bases:
             opened.bundles = [(opened.bundles[0][0], Stream(kept))]
-            changes, note = _changes(opened, ApplyOptions(target=target, tmp=tmp), stack, console)
+            base = opened.archives[-len(bases)]  # an image that holds the bundle comes before
+            changes, note = _changes(opened, base, ApplyOptions(target=target, tmp=tmp), stack, console)
         content = page.build(_page(bundle, reader, number, lines, changes, note))
         with destination:
             destination.write(content)
@@ -90,13 +91,15 @@ def _keep(bundle: str, opened: Sources, stack: ExitStack, tmp: str | None) -> Sp
     return spool
 
 
-def _changes(opened: Sources, options: ApplyOptions, stack: ExitStack, console: Console) -> tuple[Changes | None, str]:
-    """Rebuild the image and compare it with the first base's; where that cannot be, say why."""
+def _changes(
+    opened: Sources, base: Archive, options: ApplyOptions, stack: ExitStack, console: Console
+) -> tuple[Changes | None, str]:
+    """Rebuild the image and compare it with the one in ``base``; where that cannot be, say why."""
     made = stack.enter_context(closing(Spool(options.tmp)))
     apply(opened.archives, one_bundle(opened), made.write, options, console.progress)
     try:
         new = stack.enter_context(from_fd(made.start(), "the image that the bundle makes", spool_dir=options.tmp))
-        return compare(opened.archives[0], new, options.tmp, console.progress), ""
+        return compare(base, new, options.tmp, console.progress), ""
     except ArchiveError as error:
         return None, f"Not compared: {error.message}."
 

@@ -7,13 +7,13 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
 from dibundle import parts
-from dibundle.archive.opener import SAVE_HINT, Archive, from_fd
+from dibundle.archive.opener import Archive, from_fd
 from dibundle.archive.readat import Spool, Stream
 from dibundle.bundle.constants import MAGIC
 from dibundle.bundle.reader import BundleReader, Readable
@@ -21,8 +21,9 @@ from dibundle.cli import registries
 from dibundle.cli.names import DISCARDED, engine_of, path_of, save
 from dibundle.destination import Destination
 from dibundle.engine import default_engine, told_with
-from dibundle.errors import AbsentError, ArchiveError, BundleError, FileError, UsageError
+from dibundle.errors import AbsentError, FileError, UsageError
 from dibundle.image.reader import read_images
+from dibundle.opening import first_part_missing, is_bundle, is_named_so, open_other, read_bundle
 from dibundle.progress import Progress
 from dibundle.wrap import find
 
@@ -34,21 +35,27 @@ TrustCheck = Callable[[bytes, bytes], None]
 
 @dataclass(slots=True)
 class Sources:
-    """Opened arguments: archives, bundles as (name, stream), and of files by name device, inode and size.
+    """Opened arguments: bundles as (name, stream), and of files by name device, inode and size.
 
+    ``placed`` has the archives by their places on the command line, which they are not opened in the order of.
     ``engines`` have not saved their images yet: each takes the sizes of the layers that will be read, or None for all.
     """
 
-    archives: list[Archive] = field(default_factory=list)
+    placed: dict[int, Archive] = field(default_factory=dict)
     bundles: list[tuple[str, Readable]] = field(default_factory=list)
     identities: dict[str, tuple[int, int]] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
-    engines: list[Callable[[Collection[int] | None], Archive]] = field(default_factory=list)
+    engines: dict[int, Callable[[Collection[int] | None], Archive]] = field(default_factory=dict)
+
+    @property
+    def archives(self) -> list[Archive]:
+        """The archives, in the order of the command line: it says which is the old one and which the new."""
+        return [self.placed[place] for place in sorted(self.placed)]
 
     def ask_engines(self, sizes: Collection[int] | None = None) -> None:
         """Have the engines save, if they have not yet; their archives are added."""
-        while self.engines:
-            self.archives.append(self.engines.pop(0)(sizes))
+        for place in sorted(self.engines):
+            self.placed[place] = self.engines.pop(place)(sizes)
 
     def refuse_overwriting(self, destination: Destination) -> None:
         """Raise :class:`UsageError` where the output is one of the inputs, under whatever name."""
@@ -96,51 +103,37 @@ def open_sources(
     if names.count("-") > 1:
         raise UsageError("stdin can be given once", hint="save one of the two into a file")
     sources = Sources()
-    empty: list[tuple[str, int]] = []
-    for number, name in enumerate(parts.firsts(names)):
+    empty: list[tuple[int, str, int]] = []
+    given = list(enumerate(parts.firsts(names) if bundle_wanted else names))
+    for place, name in given:
         if registries.is_reference(name):
             continue
         engine = engine_of(name)
         if engine:
-            sources.engines.append(partial(_saved, name, engine, stack, tmp, platform))
+            sources.engines[place] = partial(_saved, name, engine, stack, tmp, platform)
             continue
         shown, fd, head = _open_file(name, sources, stack)
-        if _is_bundle(head) and parts.is_first(name):
+        if is_bundle(head) and parts.is_first(name):
             reader = parts.PartsReader(name, stack)
             sources.sizes[shown] = reader.size
             sources.bundles.append((shown, reader))
-        elif _is_bundle(head):
+        elif is_bundle(head):
             sources.bundles.append((shown, _Descriptor(fd, shown, head)))
         elif not head and not stat.S_ISDIR(os.fstat(fd).st_mode):
-            empty.append((shown, fd))
+            empty.append((place, shown, fd))
         else:
-            with _no_bundle(shown, head, wanted=(bundle_first and not number) or name.endswith(".dib")):
-                sources.archives.append(_archive(fd, shown, head, stack, tmp))
-    for name in filter(registries.is_reference, names):
-        _fetch(name, sources, stack, tmp, platform, bundle_wanted=bundle_wanted)
+            wanted = bundle_wanted and ((bundle_first and not place) or is_named_so(name))
+            opened = partial(_archive, fd, shown, head, stack, tmp)
+            sources.placed[place] = open_other(shown, head, opened, wanted=wanted)
+    for place, name in given:
+        if registries.is_reference(name):
+            _fetch(place, name, sources, stack, tmp, platform, bundle_wanted=bundle_wanted)
     if not bundle_wanted or not sources.bundles:
         sources.ask_engines()
     if bundle_wanted:
         _find_wrapped(sources, stack, tmp)
     _sort_out(empty, sources, stack, tmp, bundle_wanted=bundle_wanted)
     return sources
-
-
-@contextlib.contextmanager
-def _no_bundle(name: str, head: bytes, *, wanted: bool) -> Iterator[None]:
-    """Tell of what is no archive that it is no bundle, where one is wanted, or a part of one without the first."""
-    try:
-        yield
-    except ArchiveError as error:
-        if parts.missing_first(name):
-            raise _first_part_missing(name) from error
-        if not wanted or error.hint != SAVE_HINT:  # other hints fit a bundle too
-            raise
-        look = "" if name == "stdin" else f"; see what this is: head -c 64 {shlex.quote(name)} | od -c"
-        raise BundleError(
-            f"{name} is no bundle: it begins with '{head.decode(errors='surrogateescape')}'",
-            hint=f"a bundle is what dib create writes{look}",
-        ) from error
 
 
 def _open_file(name: str, sources: Sources, stack: ExitStack) -> tuple[str, int, bytes]:
@@ -173,27 +166,34 @@ def _saved(
 
 
 def _fetch(
-    name: str, sources: Sources, stack: ExitStack, tmp: str | None, platform: str | None, *, bundle_wanted: bool
+    place: int,
+    name: str,
+    sources: Sources,
+    stack: ExitStack,
+    tmp: str | None,
+    platform: str | None,
+    *,
+    bundle_wanted: bool,
 ) -> None:
     """Take what a registry has under a name."""
-    only = bundle_wanted and bool(sources.archives)
+    only = bundle_wanted and bool(sources.placed)
     spool, is_bundle = registries.open_reference(name, stack, tmp=tmp, platform=platform, only_bundle=only)
     if is_bundle:
         sources.sizes[name] = spool.size
         sources.bundles.append((name, Stream(spool)))
     else:
-        sources.archives.append(_archive(spool.start(), name, b"", stack, tmp))
+        sources.placed[place] = _archive(spool.start(), name, b"", stack, tmp)
 
 
 def _sort_out(
-    empty: Sequence[tuple[str, int]], sources: Sources, stack: ExitStack, tmp: str | None, *, bundle_wanted: bool
+    empty: Sequence[tuple[int, str, int]], sources: Sources, stack: ExitStack, tmp: str | None, *, bundle_wanted: bool
 ) -> None:
     """Take what is empty for a bundle where one is missing."""
-    for shown, fd in empty:
+    for place, shown, fd in empty:
         if bundle_wanted and not sources.bundles:
             sources.bundles.append((shown, _Descriptor(fd, shown, b"")))
         else:
-            sources.archives.append(_archive(fd, shown, b"", stack, tmp))
+            sources.placed[place] = _archive(fd, shown, b"", stack, tmp)
 
 
 def _find_wrapped(sources: Sources, stack: ExitStack, tmp: str | None) -> None:
@@ -229,14 +229,14 @@ def open_present(
 ) -> Sources:
     """Open those archives that are there; the others are told of, with what may have been meant."""
     found = Sources()
-    for name in names:
+    for place, name in enumerate(names):
         try:
             opened = open_archives([name], stack, tmp=tmp, platform=platform)
         except AbsentError as error:
             hint = f" ({told_with(default_engine(names, needed=False), error.hint)})" if error.hint else ""
             progress.note(f"passed over: {error.message}{hint}")
             continue
-        found.archives += opened.archives
+        found.placed[place] = opened.archives[0]
         found.identities |= opened.identities
     return found
 
@@ -276,38 +276,11 @@ def all_bundles(
     if not sources.bundles:
         given = ", ".join(archive.name for archive in sources.archives) or "nothing"
         raise UsageError(f"no bundle among the arguments ({given})", hint=hint)
-    found = [_bundle(name, stream, sources.sizes.get(name), trust) for name, stream in sources.bundles]
+    found = [read_bundle(stream, name, sources.sizes.get(name), trust) for name, stream in sources.bundles]
     manifests = [bundle.manifest for bundle in found]
     sizes = {item.size for manifest in manifests for item in manifest.objects}
     sources.ask_engines(sizes | {form.size for manifest in manifests for form in manifest.forms})
     return found
-
-
-def _bundle(name: str, stream: Readable, size: int | None, trust: TrustCheck | None) -> BundleReader:
-    in_parts = stream if isinstance(stream, parts.PartsReader) else None
-    bundle = BundleReader(stream, in_parts.where if in_parts else None, trust, name)
-    if in_parts and in_parts.size < bundle.size:
-        lacking = in_parts.lacking(len(bundle.signature))
-        raise BundleError(
-            f"truncated bundle: {lacking}: {in_parts.size:,} of {bundle.size:,} bytes are here",
-            hint="copy that part beside the others",
-        )
-    older = in_parts.left_over(bundle.size) if in_parts else None
-    if older:
-        raise BundleError(
-            f"{older} is left of an older bundle: this one ends before it, at {bundle.size:,} bytes",
-            hint=f"remove it, then those after it count no more: rm {shlex.quote(older)}",
-        )
-    if in_parts and in_parts.size > bundle.size:
-        raise BundleError(
-            f"malformed bundle: bytes follow its last frame: {in_parts.too_long(bundle.size)} is too long,"
-            f" {in_parts.size:,} bytes are here, wanted {bundle.size:,}",
-            hint="copy that part again",
-        )
-    if size is not None and size != bundle.size:
-        what = "truncated bundle" if size < bundle.size else "malformed bundle: bytes follow its last frame"
-        raise BundleError(f"{what}: {name} has {size:,} bytes, wanted {bundle.size:,}", hint="fetch the bundle again")
-    return bundle
 
 
 def _open(name: str) -> int:
@@ -315,16 +288,10 @@ def _open(name: str) -> int:
         return os.open(name, os.O_RDONLY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         if isinstance(error, FileNotFoundError) and parts.missing_first(name):
-            raise _first_part_missing(name) from error
+            raise first_part_missing(name) from error
         reason = error.strerror if isinstance(error, OSError) else str(error)
         kind = AbsentError if isinstance(error, FileNotFoundError) else FileError
         raise kind(f"cannot open {name}: {reason}", hint=_remedy(name, error)) from error
-
-
-def _first_part_missing(name: str) -> AbsentError:
-    return AbsentError(
-        f"{parts.missing_first(name)}, the first part, is missing", hint="copy it beside the others, and name it"
-    )
 
 
 def _remedy(name: str, error: Exception) -> str | None:
@@ -359,12 +326,6 @@ def _read_head(fd: int, name: str) -> bytes:
     except OSError as error:
         raise FileError(f"cannot read {name}: {error.strerror}") from error
     return head
-
-
-def _is_bundle(head: bytes) -> bool:
-    """Tell a bundle by its first bytes, even one that is cut short within them or has a few of them damaged."""
-    same = sum(a == b for a, b in zip(head, MAGIC, strict=False))
-    return same >= 6 or (0 < len(head) < len(MAGIC) and same == len(head))
 
 
 def _archive(fd: int, name: str, head: bytes, stack: ExitStack, tmp: str | None) -> Archive:

@@ -11,9 +11,9 @@ import click
 from click.core import ParameterSource
 
 from dibundle.bundle.reader import BundleReader
-from dibundle.errors import UsageError
+from dibundle.errors import FileError, UsageError
 from dibundle.expect import parse
-from dibundle.signing import Signers, read_file
+from dibundle.signing import Signers, read_file, require_readable
 
 _OPTIONS = (
     click.option(
@@ -62,6 +62,21 @@ class Trust:
         return list(dict.fromkeys(self.found[bundle.header_bytes] for bundle in bundles if self.signers))
 
 
+def _is_from_environment(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.ENVIRONMENT
+
+
+def _require_named_file(name: str) -> None:
+    """Tell of a file that cannot be read who named it, as the command line does not."""
+    try:
+        require_readable(name)
+    except FileError as error:
+        raise FileError(
+            f"DIB_ALLOWED_SIGNERS is set: {error.message}",
+            hint="put the file there, with lines as ssh-keygen(1) describes them, or name it with --allowed-signers",
+        ) from error
+
+
 def options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command these options, as one argument ``trust``."""
 
@@ -79,6 +94,8 @@ def options(command: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         trust = Trust(expect=frozenset(map(parse, expect)))
         if allowed_signers is not None:
+            if _is_from_environment("allowed_signers"):
+                _require_named_file(allowed_signers)
             trust.signers = Signers(
                 allowed=allowed_signers,
                 identity=identity,
@@ -88,8 +105,7 @@ def options(command: Callable[..., None]) -> Callable[..., None]:
                 tmp=others.get("tmp"),
             )
         elif require_signature or identity or detached or revoked or verify_time:
-            source = click.get_current_context().get_parameter_source("require_signature")
-            asked = "DIB_REQUIRE_SIGNATURE is set" if source is ParameterSource.ENVIRONMENT else "it is asked for"
+            asked = "DIB_REQUIRE_SIGNATURE is set" if _is_from_environment("require_signature") else "it is asked for"
             raise UsageError(
                 f"a signature is wanted, as {asked}, but not whose: --allowed-signers is missing",
                 hint="--allowed-signers FILE (or DIB_ALLOWED_SIGNERS), with lines as ssh-keygen(1) describes them",

@@ -8,6 +8,7 @@ import gzip
 import os
 import pty
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -157,9 +158,38 @@ def test_inspect_into_a_pipe_closed_by_its_reader(pair: Pair) -> None:
     assert said == b""
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_standard_streams_that_are_closed(closed: str, pair: Pair, tmp_path: Path) -> None:
+    """Work that is done counts as done; an archive that has to go there does not."""
+
+    def run(*arguments: str | Path) -> tuple[int, bytes]:
+        command = f"exec {shlex.join([*DIB, *map(str, arguments)])} {closed}"
+        done = subprocess.run(
+            ["sh", "-c", command], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=PATIENCE
+        )
+        return shell_code(done.returncode), done.stderr
+
+    out = tmp_path / "out"
+    for arguments in (
+        ("create", pair.base, pair.target, out),
+        ("apply", pair.base, pair.bundle, "-o", out),
+        ("verify", "--json", pair.bundle),
+        ("inspect", pair.bundle),
+    ):
+        code, told = run(*arguments)
+        assert (code, b"Traceback" in told) == (0, False), told
+    assert out.read_bytes() == pair.target.read_bytes()
+    code, told = run("apply", pair.base, pair.bundle)
+    assert code == (3 if ">&-" in closed.split() else 0)
+    assert (b"cannot write -: " in told) is (closed == ">&-")
+    code, told = run("apply", pair.base, "-")
+    assert code == (3 if "<&-" in closed else 5)  # nothing is no bundle
+    assert run("nothing")[0] == 2
+
+
 # Signals. The bundle comes through a pipe and stops half-way, so that the command waits when the signal reaches it.
 
-SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, 137)]
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, 137)]
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
@@ -243,6 +273,22 @@ def test_a_signal_while_create_encodes(number: signal.Signals, code: int, pair: 
     assert (out / "out.dib").read_bytes() == b"precious"
     assert list(spool.iterdir()) == []
     assert len(list(out.iterdir())) == 1 or number == signal.SIGKILL
+
+
+def test_a_hangup_that_is_ignored_stays_so(pair: Pair, tmp_path: Path) -> None:
+    """As nohup has it."""
+    bundle = pair.bundle.read_bytes()
+    command = f"trap '' HUP; exec {shlex.join([*DIB, 'apply', str(pair.base), '-', '-o', str(tmp_path / 'b.tar')])}"
+    with subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdin
+        process.stdin.write(bundle[: len(bundle) // 2])
+        process.stdin.flush()
+        _wait_for(lambda: any(path.name.endswith(".part") for path in tmp_path.iterdir()))
+        process.send_signal(signal.SIGHUP)
+        process.stdin.write(bundle[len(bundle) // 2 :])
+        process.stdin.close()
+    assert process.returncode == 0
+    assert (tmp_path / "b.tar").read_bytes() == pair.target.read_bytes()
 
 
 # Everything else that the system can do, a little of each: tests/faults.py describes the long run

@@ -38,6 +38,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (path / "empty.tar").touch()
     (path / "page.dib").write_bytes(b"<!DOCTYPE html><html><title>404</title></html>")
     (path / "elf.dib").write_bytes(b"\x7fELF\2\1\1" + bytes(600))
+    (path / "zeros.dib").write_bytes(bytes(4096))
     (path / "notes.txt").write_text("hello\n")
     (path / "out.dib.gz").write_bytes(gzip.compress(bundle))
     (path / "text.dib").write_bytes(bundle.replace(b"\n", b"\r\n"))
@@ -70,6 +71,13 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ("load --engine podman a.tar", 2, "no bundle", "podman load -i a.tar"),
     ("load --engine ctr a.tar", 2, "no bundle", "ctr images import a.tar"),
     ("push a.tar docker://registry.example/app:1", 2, "no bundle", "push registry.example/app:1"),
+    ("create --no-base a.tar b.tar o.dib", 2, "wanted TARGET OUT", "dib create --no-base a.tar b.tar -o o.dib"),
+    ("create --base a.tar a.tar b.tar o.dib", 2, "wanted TARGET OUT", "dib create --base a.tar a.tar b.tar -o o.dib"),
+    ("-q create a.tar b.tar o.dib", 2, "no such option '-q' before the command", "dib create -q a.tar b.tar o.dib"),
+    ("--progress json diff a.tar", 2, "no such option '--progress' before", "dib diff --progress json a.tar"),
+    ("--nothing", 2, "no such option '--nothing'", "dib --help"),
+    ("create -12 a.tar b.tar o.dib", 2, "no level 12", "-1 is fast, -9 is small"),
+    ("merge a.tar out.dib -10 -o o.dib", 2, "no level 10", "-1 is fast, -9 is small"),
     ("create a.tar", 2, "1 argument,", "dib create OLD.tar NEW.tar OUT.dib"),
     ("create exported.tar b.tar o.dib", 4, "exported.tar is not an image archive", "docker save"),
     ("create a.tar half.tar o.dib", 4, "half.tar is truncated", "again"),
@@ -92,6 +100,7 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ("create https://example.com/a.tar b.tar o.dib", 3, "cannot open https:", "curl -fLO https://example.com/a.tar"),
     ("apply out.dib", 6, "needs a base: example.com/app:1", "docker save -o base.tar example.com/app:1"),
     ("apply other.tar out.dib", 6, "does not hold", "docker save -o base.tar example.com/app:1"),
+    ("apply other.tar out.dib", 6, "does not hold", "give the bundle that makes example.com/app:1 too, or"),
     ("apply b.tar out.dib", 6, "does not hold", "docker save -o base.tar example.com/app:1"),
     ("apply a.tar", 2, "no bundle among the arguments", "give the .dib file too"),
     ("apply a.tar half.dib -o x", 5, "truncated bundle", "fetch the bundle again"),
@@ -133,6 +142,9 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ),
     ("push notes.txt docker://registry.example/app:1-2", 5, "notes.txt is no bundle", "what dib create writes"),
     ("apply a.tar elf.dib", 5, r"elf.dib is no bundle: it begins with '\x7fELF\x02\x01\x01\x00'", "head -c 64 elf.dib"),
+    ("apply a.tar zeros.dib", 5, r"zeros.dib is no bundle: it begins with '\x00\x00", "head -c 64 zeros.dib"),
+    ("verify zeros.dib", 5, r"zeros.dib is no bundle: it begins with '\x00\x00", "head -c 64 zeros.dib"),
+    ("apply a.tar out.dib head.dib", 5, "head.dib: truncated bundle", "fetch the bundle again"),
     ("verify out.dib --base other.tar", 6, "does not hold", "docker save"),
     ("diff a.tar out.dib", 2, "out.dib is a bundle", "give the archive that it was made from"),
     ("merge a.tar out.dib -o m.dib", 2, "1 bundle given", "dib merge"),
@@ -168,6 +180,13 @@ def test_a_mistake(work: Path, command: str, code: int, told: str, hint: str) ->
     assert hint in lines[1]
     assert ended.out == b""
     assert sorted(work.iterdir()) == before
+
+
+def test_json_before_the_command_is_told_where_it_goes(work: Path) -> None:
+    ended = dib("--json", "inspect", "out.dib", cwd=work)
+    told = json.loads(ended.out)
+    assert (ended.code, told["message"]) == (2, "no such option '--json' before the command")
+    assert told["hint"] == "dib inspect --json out.dib"
 
 
 @pytest.mark.parametrize("installed", ["docker", "podman", None])

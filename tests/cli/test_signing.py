@@ -7,7 +7,7 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -217,7 +217,10 @@ def test_another_key_is_refused(keys: Keys, made, signed: Path, tmp_path: Path) 
 
 
 def test_another_identity_is_refused(keys: Keys, made, signed: Path, tmp_path: Path) -> None:
-    refused(made, signed, "--allowed-signers", keys.allowed(tmp_path), "--identity", "else@example.com")
+    allowed = keys.allowed(tmp_path)
+    ended = refused(made, signed, "--allowed-signers", allowed, "--identity", "else@example.com")
+    assert f"the key {keys.fingerprint('ed25519')} that signed the bundle is not that of else@example.com" in ended.err
+    assert f"by {allowed} it is that of {WHO}; --identity says whose it has to be" in ended.err
 
 
 def test_another_namespace_is_refused(keys: Keys, made, bundle: Path, tmp_path: Path) -> None:
@@ -235,9 +238,14 @@ def test_another_namespace_is_refused(keys: Keys, made, bundle: Path, tmp_path: 
 def test_validity_is_judged_as_of_a_time(keys: Keys, made, signed: Path, tmp_path: Path) -> None:
     line = f'{WHO} valid-after="20200101",valid-before="20210101" {keys.public("ed25519")}'
     allowed = keys.allowed(tmp_path, line)
-    refused(made, signed, "--allowed-signers", allowed)
-    refused(made, signed, "--allowed-signers", allowed, "--identity", WHO)
-    refused(made, signed, "--allowed-signers", allowed, "--verify-time", "20190601")
+    for options, told in (
+        ((), "key has expired"),
+        (("--identity", WHO), "key has expired"),
+        (("--verify-time", "20190601"), "key is not yet valid"),
+    ):
+        ended = refused(made, signed, "--allowed-signers", allowed, *options)
+        assert f"that signed the bundle is not valid: {allowed}:1: {told}: verify time " in ended.err
+        assert "ask the sender to sign with a key that is" in ended.err
     refused(made, signed, "--allowed-signers", allowed, "--verify-time", "yesterday", code=2)
     succeed("verify", signed, "--allowed-signers", allowed, "--verify-time", "202006011200")
 
@@ -250,6 +258,10 @@ def test_a_revoked_key_is_refused(keys: Keys, made, signed: Path, tmp_path: Path
     keygen("-q", "-k", "-f", krl, keys.folder / "ed25519.pub")
     ended = refused(made, signed, "--allowed-signers", allowed, "--revoked", krl)
     assert f"that signed the bundle is revoked by {krl}" in ended.err
+    assert "ask the sender to sign with another key" in ended.err
+    public = keys.folder / "ed25519.pub"
+    ended = refused(made, signed, "--allowed-signers", allowed, "--revoked", public, "--identity", WHO)
+    assert f"that signed the bundle is revoked by {public}" in ended.err
     krl.write_text("garbage\n")
     refused(made, signed, "--allowed-signers", allowed, "--revoked", krl)
     refused(made, signed, "--allowed-signers", allowed, "--revoked", tmp_path / "none", code=3)
@@ -323,6 +335,10 @@ def test_says_what_is_missing(keys: Keys, made, signed: Path, tmp_path: Path) ->
     assert "--allowed-signers" in ended.err
     assert dib("apply", made.base, signed, "--require-signature").code == 2
     refused(made, signed, "--allowed-signers", tmp_path / "none", code=3)
+    ended = dib("verify", signed, env={"DIB_ALLOWED_SIGNERS": str(tmp_path / "none")})
+    assert (ended.code, ended.out) == (3, b"")
+    assert f"DIB_ALLOWED_SIGNERS is set: cannot open {tmp_path / 'none'}: No such file" in ended.err
+    assert "put the file there" in ended.err
     (tmp_path / "bin").mkdir()
     ended = dib("verify", signed, "--allowed-signers", keys.allowed(tmp_path), env={"PATH": str(tmp_path / "bin")})
     assert (ended.code, ended.out) == (3, b"")
@@ -420,3 +436,35 @@ def test_keys_that_are_not_as_they_should_be_are_told(keys: Keys, made, signed: 
     bare.write_text(keys.public("other") + "\n")
     ended = dib("apply", made.base, signed, "--allowed-signers", bare)
     assert (ended.code, "this is a bare public key" in ended.err) == (8, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda data: data.rstrip(b"\n"), "which lacks its last newline: Load key"),
+        (lambda data: data.replace(b"\n", b"\r\n"), "which has carriage returns: Load key"),
+        (lambda data: data[:200] + b"\n", "ssh-keygen cannot sign with the private key"),
+        (lambda data: b"", "is empty"),
+    ],
+)
+def test_a_private_key_that_is_not_whole_is_told(
+    change: Callable[[bytes], bytes], told: str, keys: Keys, bundle: Path, tmp_path: Path
+) -> None:
+    key = tmp_path / "key"
+    key.touch(0o600)
+    key.write_bytes(change(keys["ed25519"].read_bytes()))
+    ended = dib("sign", "--key", key, bundle)
+    assert (ended.code, ended.out) == (8, b"")
+    assert f"key {key}" in ended.err
+    assert told in ended.err
+    assert "No such file" not in ended.err
+
+
+def test_a_detached_signature_among_the_sources_is_told(keys: Keys, made, bundle: Path) -> None:
+    succeed("sign", "--detach", "--key", keys["ed25519"], bundle)
+    signature = f"{bundle}.sig"
+    for arguments in (("apply", made.base, bundle, signature), ("load", made.base, bundle, signature)):
+        ended = dib(*arguments)
+        assert (ended.code, ended.out) == (4, b"")
+        assert f"{signature} is a signature, neither archive nor bundle" in ended.err
+        assert f"--signature {signature}" in ended.err

@@ -1,0 +1,96 @@
+"""Bundles among what a user names: told by their first bytes, opened, and refused where they are not whole."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from typing import Final
+
+from dibundle import parts
+from dibundle.archive.opener import SAVE_HINT, Archive
+from dibundle.bundle.constants import MAGIC
+from dibundle.bundle.reader import BundleReader, Readable
+from dibundle.errors import AbsentError, ArchiveError, BundleError, DigestError
+
+STREAMS: Final = ("stdin", "a stream")  # names of what has none
+_NAME: Final = re.compile(r".*\.dib(\.[0-9]{3})?", re.DOTALL)
+Trust = Callable[[bytes, bytes], object]
+
+
+def is_bundle(head: bytes) -> bool:
+    """Tell a bundle by its first bytes, even one that is cut short within them or has a few of them damaged."""
+    same = sum(a == b for a, b in zip(head, MAGIC, strict=False))
+    return same >= 6 or (0 < len(head) < len(MAGIC) and same == len(head))
+
+
+def is_named_so(name: str) -> bool:
+    """Whether a name is one as bundles and their parts have."""
+    return _NAME.fullmatch(name) is not None
+
+
+def open_other(name: str, head: bytes, open_it: Callable[[], Archive], *, wanted: bool) -> Archive:
+    """Open the archive that is in what is no bundle; ``wanted``: a bundle was expected there.
+
+    Then :class:`BundleError` tells so of what is no archive either, and :class:`AbsentError` of a part of a bundle that
+    the first one is missing.
+    """
+    try:
+        archive = open_it()
+        if wanted and not archive.index.entries:  # zeros, as a bad disk gives them, are a tar of no entries
+            raise ArchiveError(f"{name} is an archive without an entry", hint=SAVE_HINT)
+    except ArchiveError as error:
+        if parts.missing_first(name):
+            raise first_part_missing(name) from error
+        if not wanted or error.hint != SAVE_HINT:  # other hints fit a bundle too
+            raise
+        begins = f"it begins with '{head.decode(errors='surrogateescape')}'" if head else "it is empty"
+        look = "" if name in STREAMS else f"; see what this is: head -c 64 {shlex.quote(name)} | od -c"
+        raise BundleError(f"{name} is no bundle: {begins}", hint=f"a bundle is what dib create writes{look}") from error
+    return archive
+
+
+def first_part_missing(name: str) -> AbsentError:
+    """Return the error of a part, whose first one is not there."""
+    return AbsentError(
+        f"{parts.missing_first(name)}, the first part, is missing", hint="copy it beside the others, and name it"
+    )
+
+
+def read_bundle(stream: Readable, name: str | None, size: int | None, trust: Trust | None = None) -> BundleReader:
+    """Read and check a bundle's head; refuse one that has not the ``size`` that it should have, where that is known."""
+    in_parts = stream if isinstance(stream, parts.PartsReader) else None
+    try:
+        bundle = BundleReader(stream, in_parts.where if in_parts else None, trust, name)
+    except (BundleError, DigestError) as error:
+        if name is None:
+            raise
+        raise type(error)(f"{name}: {error.message}", hint=error.hint) from error
+    if in_parts:
+        _check_parts(in_parts, bundle)
+    elif size is not None and size != bundle.size:
+        what = "truncated bundle" if size < bundle.size else "malformed bundle: bytes follow its last frame"
+        raise BundleError(f"{what}: {name} has {size:,} bytes, wanted {bundle.size:,}", hint="fetch the bundle again")
+    return bundle
+
+
+def _check_parts(found: parts.PartsReader, bundle: BundleReader) -> None:
+    """Refuse parts that are not all there, or more than that; the first one says how much there has to be."""
+    sizes = f"{found.size:,} of {bundle.size:,} bytes are here"
+    if found.size < bundle.size:
+        raise BundleError(
+            f"truncated bundle: {found.lacking(len(bundle.signature))}: {sizes}",
+            hint="copy what is named here again, all parts of one bundle",
+        )
+    older = found.left_over(bundle.size)
+    if older:
+        raise BundleError(
+            f"{older} is left of an older bundle: this one ends before it, at {bundle.size:,} bytes",
+            hint=f"remove it, then those after it count no more: rm {shlex.quote(older)}",
+        )
+    if found.size > bundle.size:
+        raise BundleError(
+            f"malformed bundle: bytes follow its last frame: {found.excess(bundle.size)},"
+            f" {found.size:,} bytes are here, wanted {bundle.size:,}",
+            hint="copy what is named here again, all parts of one bundle",
+        )
