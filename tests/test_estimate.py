@@ -43,7 +43,8 @@ def test_a_sample_is_near_and_always_the_same(pair: Pair, monkeypatch: pytest.Mo
 
 def test_large_programs_are_looked_at_by_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "ALL", 0)
-    monkeypatch.setattr("dibundle.delta.sample.LEAST", 1 << 16)
+    for name in ("SMALL", "LEAST"):
+        monkeypatch.setattr(f"dibundle.delta.sample.{name}", 1 << 16)
     pair = pairs.make_programs(tmp_path)
     found = of(pair)
     assert not found.exact
@@ -55,7 +56,8 @@ def test_any_way_of_encoding_is_sampled(
     pair: Pair, monkeypatch: pytest.MonkeyPatch, options: dict[str, object]
 ) -> None:
     monkeypatch.setattr(estimate, "ALL", 0)
-    monkeypatch.setattr("dibundle.delta.sample.LEAST", 1 << 16)
+    for name in ("SMALL", "LEAST"):
+        monkeypatch.setattr(f"dibundle.delta.sample.{name}", 1 << 16)
     monkeypatch.setattr("dibundle.delta.sample.WHOLE", 1 << 16)
     how = CreateOptions(patch=choose.Options(**options))
     size = made(pair, how)

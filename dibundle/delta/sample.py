@@ -13,7 +13,8 @@ from dataclasses import replace
 from dibundle.delta import choose, cover, covers, layout, members, relink, relinker, unpack
 from dibundle.native.library import Buffer
 
-LEAST = 512 << 10  # bytes of a sample; what has no more is encoded as a whole
+SMALL = 512 << 10  # bytes of a target that is not sampled, but encoded
+LEAST = 320 << 10  # bytes of a sample, or more:
 SHARE = 24  # one byte in so many of a large target is looked at, and so many that
 LEAST_PATCH = 24 << 10  # level 1 makes a patch of so many bytes of them, as a small one is all heads,
 SLICES = 96  # in so many places, evenly apart
@@ -25,7 +26,7 @@ MARGIN = 2048  # bytes of the source around what the fast search finds for a sli
 
 def size(target: bytes, source: bytes, options: choose.Options, plan: layout.Plan | None = None) -> int:
     """Return about how many bytes :func:`choose.encode` would need, in about a fifth of its time."""
-    if len(target) <= LEAST:
+    if len(target) <= SMALL:
         return choose.least(target, source, options, plan)
     if options.codec == "auto" and options.level >= choose.UNPACK_LEVEL and not options.portable:
         found = members.find(target, source, least_share=choose.PROGRAM_SHARE if plan else 0, trust=TRUST)
