@@ -114,7 +114,7 @@ def pairs(work: Path, arguments: argparse.Namespace) -> Iterator[tuple[str, str,
 
 def create(folder: Path, bundle: Path, *, relinking: bool) -> tuple[Run, Run]:
     """Make a bundle and apply it."""
-    program = [sys.executable, "-c", OFF] if not relinking else [Path(sys.executable).with_name("dib")]
+    program = [sys.executable, "-P", "-c", OFF] if not relinking else [Path(sys.executable).with_name("dib")]
     base, target, result = folder / "a.tar", folder / "b.tar", bundle.with_suffix(".tar")
     made = run([*program, "create", "-q", base, target, bundle])
     used = run([Path(sys.executable).with_name("dib"), "apply", "-q", base, bundle], stdout=result)
