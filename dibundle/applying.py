@@ -188,6 +188,7 @@ def _make_target(
             for piece in rebuild(manifest, number, bundle, base, plan):
                 output.write(piece)
                 progress.advance(len(piece))
+                del piece  # a view of a frame, which is not to stay while the next one is decoded
                 yield
             if number == base.order[-1]:
                 bundle.skip_to(len(manifest.targets))

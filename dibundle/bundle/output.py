@@ -65,7 +65,7 @@ class VerifiedOutput:
         self._wait(view[:first])
         self._flush()
         self._pass_on(view[first:last])
-        self._wait(view[last:])
+        self._wait(bytes(view[last:]))  # a view would keep all of the frame in memory
 
     def finish(self) -> None:
         """Check everything, then let the tail go."""
@@ -153,6 +153,7 @@ class VerifiedOutput:
     def _hash(self) -> None:
         while (task := self._work.get()) is not None:
             task()
+            del task  # what it holds may be a view of a frame
             self._room.put(None)
 
     def _raise_failure(self) -> None:

@@ -22,6 +22,7 @@ from dibundle.native.library import unfilled
 
 CHUNK = 1 << 20
 AHEAD = 48 << 20  # bytes of frames and their sources that may be decoded before their turn
+MOST = 96 << 20  # with the frame that is written meanwhile: a program of 90 MB took 203 MiB now and then, else 172
 Decoded = bytes | bytearray | memoryview
 PACKERS = max(2, os.cpu_count() or 1)  # threads for the blocks of pgzip
 DECODERS = 2  # threads; more help little, as decoding waits for no one and memory bounds what is decoded ahead
@@ -55,6 +56,7 @@ class _FrameFeed:
         self._room = threading.Condition()
         self._asked = first
         self._waiting = 0
+        self._given = 0
         self._ahead = False
         self._closed = False
         self._workers = ThreadPoolExecutor(DECODERS)
@@ -74,6 +76,7 @@ class _FrameFeed:
         data = future.result()
         with self._room:
             self._waiting -= _need(self._reader.manifest.frames[index])
+            self._given = len(data)
             self._room.notify()
         return index, data
 
@@ -114,7 +117,8 @@ class _FrameFeed:
             self._decoding.put(error)
 
     def _has_room(self, need: int) -> bool:
-        return self._ahead and (not self._waiting or self._waiting + need <= AHEAD)
+        fits = not self._waiting or self._waiting + need <= AHEAD
+        return self._ahead and fits and self._given + need <= MOST
 
     def _decode(self, index: int, frame: Frame, stored: bytes) -> Decoded:
         reencoders = self._reader.manifest.reencoders
