@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from collections import deque
@@ -45,7 +46,7 @@ class Writable(Protocol):
     """A binary file open for writing."""
 
     def write(self, data: bytes, /) -> object:
-        """Write all of ``data``."""
+        """Write ``data``; return how many bytes of it, if not all: the rest is given again then."""
 
 
 def create(
@@ -73,7 +74,7 @@ def create(
     Raises :class:`DibError`: ``ArchiveError`` for what is no image archive, ``FileError`` where the system refuses,
     ``UsageError`` for a level or a number of workers that there is not. What the caller's own objects raise comes
     through as it is: ``OSError`` of an open file that cannot be written, ``RuntimeError`` of an ``executor`` that is
-    broken or shut down.
+    broken or shut down. One that takes nothing, as it would block or has waited for too long, is a ``FileError``.
     """
     if level not in choose.LEVELS:
         raise UsageError(f"no level {level}", hint="1 is fast, 9 is small")
@@ -86,7 +87,7 @@ def create(
         if not targets:
             raise UsageError("no target given")
         if not isinstance(out, str | os.PathLike):
-            return write_bundle(bases, targets, out.write, options, progress, executor)
+            return write_bundle(bases, targets, partial(_write_all, out), options, progress, executor)
         destination = Destination(os.fspath(out))
         for archive in (*bases, *targets):
             if archive.identity and archive.identity == destination.identity:
@@ -240,6 +241,28 @@ def open_bundle(source: Source, *, signers: Signers | None = None, tmp: str | No
     a bundle in parts any part may be named.
     """
     return Bundle(source, tmp, signers)
+
+
+def _write_all(out: Writable, data: bytes) -> None:
+    """Write all of ``data``; raw files take less at a time, and nothing where they would block."""
+    while data:
+        try:
+            taken = out.write(data)
+        except (BlockingIOError, TimeoutError) as error:
+            raise _refused(str(error)) from error
+        if taken is None and not isinstance(out, io.RawIOBase):
+            return  # writers of other kinds need not say
+        count = taken if isinstance(taken, int) else 0
+        if count <= 0:
+            raise _refused("it takes nothing now")
+        data = data[count:]
+
+
+def _refused(why: str) -> FileError:
+    return FileError(
+        f"cannot write to the stream that was given: {why}",
+        hint="give one that waits until there is room: blocking, without a timeout",
+    )
 
 
 def _into(pieces: deque[bytes]) -> Callable[[Piece], object]:

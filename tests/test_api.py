@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pydoc
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import threading
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -209,6 +211,56 @@ def test_what_the_callers_objects_raise_comes_through(pair: Pair) -> None:
     with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(OSError, match="No space left") as refused:
         dibundle.create(pair.base, pair.target, full)
     assert not isinstance(refused.value, dibundle.DibError)
+
+
+class Slow(io.RawIOBase):
+    """A raw file that takes a few bytes at a time, and after ``most`` of them what ``then`` gives."""
+
+    def __init__(self, most: int, then: BaseException | int | None) -> None:
+        self.taken = bytearray()
+        self._most, self._then = most, then
+
+    def write(self, data: bytes, /) -> int | None:
+        if len(self.taken) >= self._most:
+            if isinstance(self._then, BaseException):
+                raise self._then
+            return self._then
+        piece = bytes(data[:1000])
+        self.taken += piece
+        return len(piece)
+
+
+def test_what_a_stream_does_not_take_is_written_again(pair: Pair) -> None:
+    out = Slow(1 << 62, None)
+    assert dibundle.create(pair.base, pair.target, out).size == len(out.taken)
+    assert out.taken == pair.bundle.read_bytes()
+
+
+@pytest.mark.parametrize("then", [None, 0, BlockingIOError("would block"), TimeoutError("timed out")])
+def test_a_stream_that_takes_nothing(pair: Pair, then: BaseException | int | None) -> None:
+    with pytest.raises(dibundle.FileError, match=r"the stream that was given: (it takes|would|timed)") as refused:
+        dibundle.create(pair.base, pair.target, Slow(5000, then))
+    assert refused.value.hint
+
+
+def test_a_pipe_that_does_not_wait(pair: Pair) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with open(reader, "rb"), open(writer, "wb", buffering=0) as out:  # noqa: PTH123
+        out.write(bytes(1 << 20))  # as much as there is room for
+        with pytest.raises(dibundle.FileError, match="takes nothing"):
+            dibundle.create(pair.base, pair.target, out)
+
+
+def test_writers_need_not_say_what_they_took(pair: Pair) -> None:
+    class Silent:
+        pieces: ClassVar[list[bytes]] = []
+
+        def write(self, data: bytes, /) -> None:
+            self.pieces.append(data)
+
+    dibundle.create(pair.base, pair.target, Silent())
+    assert b"".join(Silent.pieces) == pair.bundle.read_bytes()
 
 
 def test_signers(pair: Pair, tmp_path: Path) -> None:

@@ -160,3 +160,26 @@ def test_a_damaged_bundle_or_base_is_not_wrapped(folder: Path, tmp_path: Path):
 def test_wrong_command_lines(folder: Path, arguments, code, text):
     ended = dib("wrap", "out.dib", *arguments, cwd=folder)
     assert (ended.code, ended.out, text in ended.err) == (code, b"", True), ended.err
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("BAD::", "App:2", "a b", "a b:1", "app:", "app:-1", "app/", "/app", "team//app", "-app", "app:1:2", ""),
+        *("example.com:port/app:1", "example.com/App:1", "app@sha256:" + "0" * 64, "0" * 64, "a" * 256),
+    ],
+)
+def test_names_that_no_engine_takes(folder: Path, tmp_path: Path, name: str):
+    ended = dib("wrap", folder / "out.dib", "--unlinked", "--tag", name, "-o", tmp_path / "x.tar")
+    assert ended.code == 2
+    assert f"error: {name} is no name for an image: [HOST/]NAME[:TAG], NAME in lower case\n" in ended.err
+    assert "hint: for example team/app:1-2\n" in ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["app", "team/app__x:1", "localhost/app:1", "Host/app:1", "example.com:5000/team/app"])
+def test_names_that_engines_take(folder: Path, tmp_path: Path, name: str):
+    succeed("wrap", folder / "out.dib", "--unlinked", "--tag", name, "-o", tmp_path / "x.tar")
+    with tarfile.open(tmp_path / "x.tar") as tar:
+        (image,) = json.load(tar.extractfile("manifest.json"))
+    assert image["RepoTags"] == [name if ":" in name.rpartition("/")[2] else f"{name}:latest"]

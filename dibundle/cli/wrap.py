@@ -17,6 +17,7 @@ from dibundle.destination import Destination
 from dibundle.dockerfile import Build, wrapping
 from dibundle.errors import UsageError
 from dibundle.image import forms
+from dibundle.registry.reference import image_name
 from dibundle.wrap import Wrapped, keep, wrap
 
 
@@ -79,6 +80,7 @@ def command(
             "a linked image needs the base it is linked to" if kind == "linked" else "--unlinked takes no --base",
             hint="dib wrap BUNDLE --linked --base OLD.tar --tag NAME",
         )
+    tags = tuple(map(image_name, tags))
     with ExitStack() as stack:
         destination = Destination("-" if output is None else output)
         if target is None:

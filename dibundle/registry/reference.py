@@ -16,6 +16,28 @@ _HOST: Final = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253})|\[[0-9A-Fa-f:
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 
+_LONGEST: Final = 255  # characters of a repository with its host, as engines have it
+
+
+def image_name(text: str) -> str:
+    """Return a name that engines take for an image, ``[HOST/]NAME[:TAG]``, with its tag; else :class:`UsageError`."""
+    first, slash, rest = text.partition("/")
+    # as engines tell a host from the first part of a name
+    has_host = bool(slash) and (any(c in first for c in ".:") or first == "localhost" or first != first.lower())
+    name, colon, tag = (rest if has_host else text).partition(":")
+    if (
+        (has_host and not _HOST.fullmatch(first))
+        or not _NAME.fullmatch(name)
+        or (colon and not _TAG.fullmatch(tag))
+        or len(text) - len(colon + tag) > _LONGEST
+        or re.fullmatch("[0-9a-f]{64}", name)
+    ):
+        raise UsageError(
+            f"{text} is no name for an image: [HOST/]NAME[:TAG], NAME in lower case", hint="for example team/app:1-2"
+        )
+    return text if colon else f"{text}:latest"
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
     """A name in a registry; without tag and digest the tag ``latest`` is meant where one is needed."""
