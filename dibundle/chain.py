@@ -24,25 +24,26 @@ def follow(
 ) -> tuple[list[Archive], BundleReader]:
     """Apply all of ``bundles`` but the last of their chain; return the archives there are then, and that last one.
 
-    What is made on the way lies in temporary files that ``stack`` gives back. The order of the bundles does not matter.
+    What is made on the way lies in temporary files that ``stack`` gives back. The order of the bundles does not matter,
+    and the same bundle given twice counts once.
     Raises :class:`BaseMismatchError` where nothing leads on, or not to the last one, :class:`UsageError` where several
     bundles lead on.
     """
     progress = progress or Silent()
     here = list(archives)
-    waiting = list(bundles)
+    waiting = list({bundle.header_bytes: bundle for bundle in bundles}.values())
+    is_chain = len(waiting) > 1
     while len(waiting) > 1:
         ready = [bundle for bundle in waiting if _is_ready(bundle.manifest, here, options)]
-        needed = [
-            bundle for bundle in ready if any(_makes_for(bundle, other) for other in waiting if other is not bundle)
-        ]
-        if len(needed or ready) != 1:
-            raise _no_chain(waiting, ready)
-        (bundle,) = needed or ready
+        needed = [bundle for bundle in ready if any(_makes_for(bundle, other) for other in waiting)]
+        first = [bundle for bundle in needed if not any(_makes_for(other, bundle) for other in ready)]
+        if not first and len(needed or ready) != 1:
+            raise _no_chain(waiting, ready, apart=not needed)
+        bundle = (first or needed or ready)[0]
         waiting.remove(bundle)
         here += make_all(bundle, here, options, stack, progress)
     (last,) = waiting
-    if len(bundles) > 1 and not _serves_any(last.manifest, here, options):
+    if is_chain and not _serves_any(last.manifest, here, options):
         raise _unfit(waiting)
     return here, last
 
@@ -75,11 +76,12 @@ def _all(manifest: Manifest) -> range:
 
 
 def _makes_for(bundle: BundleReader, other: BundleReader) -> bool:
-    """Whether ``other`` builds on a layer that the target of ``bundle`` has, as far as the two tell."""
+    """Whether ``other`` builds on a layer that ``bundle`` makes and does not build on, as far as the two tell."""
     about = bundle.manifest.about
     made = {digest for images in (about.targets if about else ()) for image in images for digest in image.diff_ids}
     made |= {segment.digest for target in bundle.manifest.targets for segment in target.segments if segment.digest}
-    return any(item.digest in made for item in other.manifest.objects)
+    made -= {item.digest for item in bundle.manifest.objects}
+    return other is not bundle and any(item.digest in made for item in other.manifest.objects)
 
 
 def make_all(
@@ -105,11 +107,14 @@ def _told(bundle: BundleReader) -> str:
     return f"{bundle.name} (it makes {made})" if bundle.name else f"the bundle that makes {made}"
 
 
-def _no_chain(waiting: Sequence[BundleReader], ready: Sequence[BundleReader]) -> UsageError | BaseMismatchError:
+def _no_chain(
+    waiting: Sequence[BundleReader], ready: Sequence[BundleReader], *, apart: bool
+) -> UsageError | BaseMismatchError:
     if ready:
         ends = " and ".join(map(_told, ready))
+        why = "none builds on another" if apart else "each builds on another"
         return UsageError(
-            f"{len(ready)} bundles can be applied and none builds on another: {ends}",
+            f"{len(ready)} bundles can be applied and {why}: {ends}",
             hint="apply them one at a time",
         )
     return _unfit(waiting)

@@ -97,6 +97,41 @@ def test_bundles_that_are_no_chain(versions: Path, tmp_path: Path):
     assert f"none builds on another: {other} (it makes example.com/app:4) and {versions}/v1-v2.dib (it" in ended.err
 
 
+def test_the_same_bundle_given_twice_counts_once(versions: Path):
+    twice = succeed("apply", versions / "v1.tar", *bundles(versions, "v1-v2", "v2-v3", "v1-v2"))
+    assert twice.out == (versions / "v3.tar").read_bytes()
+    ended = dib("apply", versions / "v4.tar", *bundles(versions, "v1-v2", "v1-v2"))
+    assert (ended.code, "does not hold what this bundle builds on" in ended.err) == (6, True)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As ``versions``, but every version has the same lowest layer, and there is a way back from v2 to v1."""
+    folder = tmp_path_factory.mktemp("shared")
+    below = build_layer([file("usr/data", noise(1, 200_000))])
+    for number in range(1, 5):
+        image = TestImage([below, build_layer([file("app/version", b"%d" % number)])], [f"example.com/app:{number}"])
+        (folder / f"v{number}.tar").write_bytes(docker_save([image], "v25"))
+    for old, new in ((1, 2), (2, 3), (3, 4), (2, 1)):
+        succeed("create", folder / f"v{old}.tar", folder / f"v{new}.tar", folder / f"v{old}-v{new}.dib")
+    return folder
+
+
+@pytest.mark.parametrize("bases", [(1, 2), (2, 1), (1, 3), (1, 2, 3), (1, 2, 3, 4)])
+def test_a_chain_with_the_bases_of_several_steps(shared: Path, bases: tuple[int, ...], tmp_path: Path):
+    chain = [shared / f"v{number}.tar" for number in bases] + bundles(shared, "v3-v4", "v1-v2", "v2-v3")
+    assert succeed("apply", *chain).out == (shared / "v4.tar").read_bytes()
+    succeed("merge", *chain, "-o", tmp_path / "m.dib")
+    assert succeed("apply", *chain[: len(bases)], tmp_path / "m.dib").out == (shared / "v4.tar").read_bytes()
+
+
+def test_a_chain_without_an_end(shared: Path):
+    ended = dib("apply", shared / "v1.tar", shared / "v2.tar", *bundles(shared, "v1-v2", "v2-v1"))
+    assert (ended.code, ended.out) == (2, b"")
+    assert "error: 2 bundles can be applied and each builds on another: " in ended.err
+    assert "hint: apply them one at a time\n" in ended.err
+
+
 def test_a_damaged_link_of_a_chain(versions: Path, tmp_path: Path):
     damaged = bytearray((versions / "v1-v2.dib").read_bytes())
     damaged[-1] ^= 1

@@ -119,7 +119,6 @@ def test_what_is_no_image_archive_is_refused_with_its_reason(pair, tmp_path):
         assert not out.exists()
     refused(2, "no bundle", run=dib("apply", pair.base, pair.target))
     refused(2, "is a bundle", run=dib("create", pair.bundle, pair.target, tmp_path / "out.dib"))
-    refused(2, "none builds on another", run=dib("apply", pair.base, pair.bundle, pair.bundle))
 
 
 def test_an_input_is_never_overwritten(pair):
