@@ -49,10 +49,10 @@ class Console:
         """Seconds since the command began."""
         return time.monotonic() - self._started
 
-    def keep_stdout(self, destination: Destination) -> None:
+    def keep_stdout(self, destination: Destination, hint: str = "give -o FILE") -> None:
         """Refuse to write data where the JSON document goes."""
         if self.json and destination.descriptor == 1:
-            raise UsageError("--json and the data cannot both go to stdout", hint="give -o FILE")
+            raise UsageError("--json and the data cannot both go to stdout", hint=hint)
 
     def say(self, text: str) -> None:
         """Tell people on stderr, when the work is done; progress ends."""

@@ -20,6 +20,7 @@ from dibundle.destination import Destination
 from dibundle.errors import UsageError
 from dibundle.estimate import Estimate, estimate
 from dibundle.have import read_list
+from dibundle.opening import is_named_so
 from dibundle.parts import PartsWriter, part_name
 from dibundle.progress import Progress
 
@@ -138,7 +139,7 @@ def command(
             hint = "name the bundle in place of it; its parts are called update.dib.001 and so on"
             raise UsageError("--split writes several files, stdout takes one bundle whole", hint=hint)
         if not dry_run:
-            console.keep_stdout(destination)
+            console.keep_stdout(destination, f"name a file in place of {out}")
         sources = open_archives([*bases, *targets], stack, tmp=tmp, platform=platform, hint=_in_order(archives))
         sources.refuse_overwriting(destination)
         if not dry_run:
@@ -222,11 +223,18 @@ def _arguments(
         hint = usage
         if not alone and len(archives) == 2:
             hint = f"name the bundle to write: dib create {shlex.join(archives)} update.dib"
+            if _is_new_bundle(archives[1]):
+                hint = f"give the base too: dib create OLD.tar {shlex.join(archives)}; --no-base is for one without"
         if alone and len(names) > 1:
             bases = ["--no-base"] if no_base else [word for name in more_bases for word in ("--base", name)]
             hint = "several targets need -o: " + shlex.join(["dib", "create", *bases, *names, "-o", output])
         raise UsageError(f"{terminal.count(len(archives), 'argument')}, wanted {shape}", hint=hint)
     return ([*more_bases], names, output) if alone else ([names[0]], names[1:], output)
+
+
+def _is_new_bundle(name: str) -> bool:
+    """Whether a name is likely meant for the bundle to write: by how it ends, or as nothing is there."""
+    return is_named_so(name) or not (":" in name or Path(name).exists())
 
 
 def _tell_estimate(found: Estimate, console: Console) -> None:

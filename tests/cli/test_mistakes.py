@@ -57,6 +57,21 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ("create a.tar out.dib new.dib", 2, "out.dib is a bundle", "dib apply OLD.tar out.dib -o new.tar"),
     ("create a.tar out.dib b2.tar", 2, "out.dib is a bundle", "dib create a.tar b2.tar out.dib"),
     ("create a.tar b.tar", 2, "wanted BASE TARGET OUT", "dib create a.tar b.tar update.dib"),
+    (
+        "create b.tar update.dib",
+        2,
+        "wanted BASE TARGET OUT",
+        "the base too: dib create OLD.tar b.tar update.dib; --no-",
+    ),
+    ("create b.tar out.dib", 2, "wanted BASE TARGET OUT", "the base too: dib create OLD.tar b.tar out.dib; --no-base"),
+    (
+        "create b.tar update",
+        2,
+        "wanted BASE TARGET OUT",
+        "give the base too: dib create OLD.tar b.tar update; --no-base",
+    ),
+    ("create docker-daemon:x new.dib", 2, "wanted BASE TARGET OUT", "dib create OLD.tar docker-daemon:x new.dib; --no"),
+    ("create docker-daemon:x oci:y", 2, "wanted BASE TARGET OUT", "dib create docker-daemon:x oci:y update.dib"),
     ("create a.tar b.tar other.tar", 2, "other.tar is there already", "name another file"),
     ("create a.tar b.tar a.tar", 2, "both input", "name another file"),
     ("create a.tar b.tar folder", 3, "it is a directory", "name a file in it"),
@@ -180,6 +195,16 @@ def test_a_mistake(work: Path, command: str, code: int, told: str, hint: str) ->
     assert hint in lines[1]
     assert ended.out == b""
     assert sorted(work.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "command", ["create a.tar b.tar -", "create --no-base b.tar /dev/stdout", "create a.tar b.tar -o -"]
+)
+def test_data_and_a_document_cannot_both_go_to_stdout(work: Path, command: str) -> None:
+    ended = dib(*shlex.split(command), "--json", cwd=work)
+    told = json.loads(ended.out)
+    assert (ended.code, told["message"]) == (2, "--json and the data cannot both go to stdout")
+    assert told["hint"] == f"name a file in place of {shlex.split(command)[-1]}"
 
 
 def test_json_before_the_command_is_told_where_it_goes(work: Path) -> None:
