@@ -166,7 +166,7 @@ def _make_target(
     target = manifest.targets[number]
     bundle.skip_to(number)
     if base.missing(needed):
-        raise BaseMismatchError(_missing_text(manifest, base.missing(needed)))
+        raise _mismatch(manifest, base.missing(needed), ())
     if base.spool_size(needed):
         _tell_tight_room(base.spool_size(needed), options, progress)
     base.prepare(needed)
@@ -379,7 +379,7 @@ def _mismatch(manifest: Manifest, missing: list[int], here: Sequence[ImageArchiv
     return BaseMismatchError(_missing_text(manifest, missing, given), hint=hint)
 
 
-def _missing_text(manifest: Manifest, missing: list[int], given: Sequence[str] = ()) -> str:
+def _missing_text(manifest: Manifest, missing: list[int], given: Sequence[str]) -> str:
     wanted = " and ".join(map(_name, _lacking(manifest, missing))) or "another image"
     first = digest.text(manifest.objects[missing[0]].digest)
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""

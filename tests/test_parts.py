@@ -55,6 +55,8 @@ def test_parts_are_read_in_order(made: Path):
     assert succeed("apply", made / "old.tar", made / "out.dib.001").out == new
     assert succeed("apply", *reversed(parts(made)), made / "old.tar").out == new
     assert b"undamaged" in succeed("verify", made / "out.dib.001").out
+    assert b"undamaged" in succeed("verify", *reversed(parts(made))).out
+    assert b"rebuilds" in succeed("verify", *parts(made), "--base", made / "old.tar").out
     assert b"makes" in succeed("inspect", made / "out.dib.001").out
 
 

@@ -205,8 +205,6 @@ def _meant(text: str, command: str) -> str | None:
         return f"{command} OLD.tar UPDATE.dib"
     if command == "dib load" and re.match("no such option '?--check", text, re.IGNORECASE):
         return "dib apply --check OLD.tar UPDATE.dib"
-    if command == "dib verify" and "unexpected extra argument" in text:
-        return "dib verify BUNDLE --base OLD.tar"
     found = re.match("No such command '([^']*)'", text)
     if not found:
         return None

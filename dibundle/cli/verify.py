@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 import click
@@ -15,18 +16,21 @@ from dibundle.cli.sources import in_place_of, one_bundle, open_sources
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
 from dibundle.errors import UsageError
+from dibundle.opening import is_named_so
+from dibundle.parts import firsts
 from dibundle.verify import check_integrity, check_rebuild
 
 
 @click.command("verify", short_help="Check a bundle, alone or by a full rebuild that is thrown away.")
-@click.argument("bundle", metavar="BUNDLE")
+@click.argument("bundles", nargs=-1, metavar="BUNDLE", required=True)
 @click.option("--base", "bases", multiple=True, metavar="BASE", help="Rebuild from this base and check the result.")
 @trust_options
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 @console_options()
-def command(bundle: str, bases: tuple[str, ...], tmp: str | None, trust: Trust, console: Console) -> None:
+def command(bundles: tuple[str, ...], bases: tuple[str, ...], tmp: str | None, trust: Trust, console: Console) -> None:
     """Check that every byte of BUNDLE is as its header promises; with --base, rebuild and check the result too."""
+    bundle = _one(bundles)
     with ExitStack() as stack:
         opened = open_sources([bundle, *bases], stack, tmp=tmp, bundle_first=True)
         reader = one_bundle(opened, trust.check, hint=in_place_of(bundle))
@@ -53,3 +57,17 @@ def command(bundle: str, bases: tuple[str, ...], tmp: str | None, trust: Trust, 
         "seconds": round(console.seconds, 3),
     }
     console.answer("dib.verify/1", document, *(lines if not console.quiet else ()))
+
+
+def _one(names: Sequence[str]) -> str:
+    """Return the one bundle that is named, of one in parts the first part where several are."""
+    if len(names) == 1:
+        return names[0]
+    bundle, *others = firsts(names)
+    if others:
+        alone = all(map(is_named_so, others))
+        raise UsageError(
+            f"{len(names)} arguments, wanted BUNDLE, or its parts",
+            hint="verify them one at a time" if alone else "dib verify BUNDLE --base OLD.tar",
+        )
+    return bundle
