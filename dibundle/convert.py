@@ -155,9 +155,14 @@ def _rebuilt(
     archive = stack.enter_context(from_fd(spool.start(), "the target", spool_dir=options.tmp))
     images = read_images(archive)
     parts = forms.layout(images, frozenset(start for start, _ in holes), names)
-    if holes and without:
+    if without:
         told = ", ".join(without.names) or "the base"
-        progress.note(f"without {len(holes)} layer{'s' * (len(holes) > 1)} of {told}, which must be loaded already")
+        note = f"without {len(holes)} layer{'s' * (len(holes) > 1)} of {told}, which must be loaded already"
+        none = (
+            f"nothing is left out: {told} has no layer in the form that the new image has it in;"
+            " where the bundle was made from a registry, give the base as docker://HOST/NAME:TAG"
+        )
+        progress.note(note if holes else none)
     return parts
 
 

@@ -107,6 +107,28 @@ def test_a_thin_archive_has_what_lies_on_another_layer_than_in_the_base(grown: P
     assert [noise(number, 40_000) in (grown / "thin.tar").read_bytes() for number in range(3)] == [False, True, True]
 
 
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    """A folder with base.tar as an engine saves it, and with out.dib, made of layers that a registry has compressed."""
+    layers = [build_layer([file(f"{number}/data", noise(number, 40_000))]) for number in range(2)]
+    for release, name in ((1, "old"), (2, "new")):
+        image = TestImage(layers[:release], [f"example.com/grown:{release}"])
+        (tmp_path / f"{name}.tar").write_bytes(docker_save([image], "oci", "gzip"))
+    (tmp_path / "base.tar").write_bytes(docker_save([TestImage(layers[:1], ["example.com/grown:1"])], "v25"))
+    succeed("create", tmp_path / "old.tar", tmp_path / "new.tar", tmp_path / "out.dib")
+    return tmp_path
+
+
+def test_thin_says_that_nothing_is_left_out(packed: Path) -> None:
+    """Podman loads no archive without a layer that it has in another compression alone."""
+    ended = succeed("apply", "--thin", packed / "base.tar", packed / "out.dib", "-o", packed / "thin.tar")
+    assert "dib: nothing is left out: example.com/grown:1 has no layer in the form that the new image has" in ended.err
+    assert "give the base as docker://HOST/NAME:TAG\n" in ended.err
+    assert (
+        "without 1 layer" in succeed("apply", "--thin", packed / "old.tar", packed / "out.dib", "-o", "/dev/null").err
+    )
+
+
 @pytest.mark.engine
 @pytest.mark.parametrize("kind", ["classic", "containerd", "podman"])
 def test_loading_thin_asks_for_layers_by_whatever_name(grown: Path, kind: str) -> None:
