@@ -33,6 +33,7 @@ class LoadError(DibError):
 
 TRANSPORTS: Final = {"docker": "docker-daemon:", "podman": "containers-storage:"}
 """How names of images in an engine's store begin."""
+_ASIDE: Final = re.compile(r"time=|See '")  # a line of a log, or where to read more
 _PATIENCE: Final = 10  # seconds that an engine may take to say whether it works
 
 
@@ -64,8 +65,21 @@ def told_with(engine: str, hint: str) -> str:
     return hint
 
 
+def told_by(text: bytes) -> str:
+    """Return what a client says in its stderr, in one line: all of it but its log and where to read more."""
+    lines = [line.strip() for line in text.decode(errors="replace").splitlines()]
+    return "; ".join(line for line in lines if line and not _ASIDE.match(line)) or "no message"
+
+
+def no_answer(engine: str, text: bytes) -> FileError:
+    """Return the error for an engine that does not answer, with what its client says."""
+    return FileError(f"{engine} does not answer: {told_by(text)}", hint=f"try it by itself: {engine} info")
+
+
 def require_layers(engine: str, chains: Iterable[Sequence[bytes]], base: str, file: str | None) -> None:
     """Raise :class:`LoadError` unless the engine has images with these layers, which a thin archive is without.
+
+    :class:`FileError` where it does not answer.
 
     ``chains`` are diffIDs, the lowest layer's first; ``base``: what to call an image that has them, and the ``file``
     that it is in, if any. ctr has no question for layers: there the loader itself finds out.
@@ -84,6 +98,8 @@ def require_layers(engine: str, chains: Iterable[Sequence[bytes]], base: str, fi
 def _layers(engine: str) -> list[list[str]]:
     """Return the digests of the layers of every image that an engine has, the lowest first."""
     listed = subprocess.run((engine, "image", "ls", "--quiet", "--no-trunc"), capture_output=True, check=False)
+    if listed.returncode:
+        raise no_answer(engine, listed.stderr)
     ids = sorted(set(listed.stdout.decode().split()))
     if not ids:
         return []
@@ -187,11 +203,14 @@ class Loader:
 
     def _fail(self, code: int) -> None:
         text = self._output.decode(errors="replace").strip().splitlines()
-        raise LoadError(
-            f"{self._engine} load failed: {text[-1] if text else 'no message'}",
-            exit_code=code if 0 < code < 126 else 3,
-            hint="podman works here: --engine podman" if self._engine == "docker" and _is_podman_alone() else None,
-        )
+        last = text[-1] if text else "no message"
+        hint = None
+        if self._engine == "docker" and last.endswith("/blobs/json: no such file or directory"):
+            hint = "this docker takes no OCI archive: dib apply --as docker-archive OLD.tar UPDATE.dib | docker load"
+        elif self._engine == "docker" and _is_podman_alone():
+            hint = "podman works here: --engine podman"
+        code = code if 0 < code < 126 else 3
+        raise LoadError(f"{self._engine} load failed: {last}", exit_code=code, hint=hint)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

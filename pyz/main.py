@@ -139,4 +139,7 @@ def fail(text, hint):
     sys.exit(3)
 
 
-main()
+try:
+    main()
+except KeyboardInterrupt:
+    sys.exit(130)

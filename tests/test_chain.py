@@ -211,3 +211,15 @@ def test_a_containerd_that_threw_layers_away(versions: Path, tmp_path: Path):
     ended = dib("apply", "docker-daemon:app:1", versions / "v1-v2.dib", env=engine(tmp_path, "docker", script))
     assert ended.code == 3
     assert "discard_unpacked_layers" in ended.err
+
+
+@pytest.mark.parametrize("client", ["docker", "podman"])
+def test_a_client_that_saves_no_platform_of_choice(client: str, versions: Path, tmp_path: Path):
+    said = f"unknown flag: --platform\\nSee '{client} save --help'."
+    script = f'[ "$1" = image ] && echo 1 && exit\nprintf "{said}\\n" >&2; exit 125'
+    name = {"docker": "docker-daemon:app:1", "podman": "containers-storage:app:1"}[client]
+    command = ("apply", "--platform", "linux/arm64", name, versions / "v1-v2.dib")
+    ended = dib(*command, env=engine(tmp_path, client, script))
+    assert ended.code == 3
+    assert f"error: {client} could not save app:1: unknown flag: --platform\n" in ended.err
+    assert f"hint: this {client} saves what it has: run the command without --platform, or with docker" in ended.err

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from dibundle import digest
-from dibundle.applying import ApplyOptions, apply, choose_target
+from dibundle.applying import ApplyOptions, apply, choose_target, find_base
 from dibundle.archive.opener import Archive
 from dibundle.chain import follow
 from dibundle.cli import documents, registries, terminal
@@ -22,7 +22,7 @@ from dibundle.cli.sources import NO_BUNDLE, all_bundles, open_sources
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
 from dibundle.convert import apply_as, loaded, needed
-from dibundle.engine import ENGINES, Loader, default_engine, require_layers
+from dibundle.engine import ENGINES, Loader, LoadError, default_engine, require_layers
 from dibundle.image.reader import read_images
 from dibundle.native.library import reuse_memory
 
@@ -76,7 +76,11 @@ def command(
         here = loaded(opened.archives) if thin else None
         if here:
             chains = needed(bundle.manifest, number, here)
-            require_layers(engine, chains, *_base(opened.archives, chains))
+            try:
+                require_layers(engine, chains, *_base(opened.archives, chains))
+            except LoadError:
+                find_base(bundle.manifest, archives, options, [number]).close()  # a base without them is told of first
+                raise
         loader = stack.enter_context(Loader(engine))
         if here:
             apply_as(archives, bundle, "docker-archive", loader.write, options, progress, without=here)

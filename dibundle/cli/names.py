@@ -12,7 +12,7 @@ from typing import Final
 
 from dibundle.archive.readat import Spool, check_room
 from dibundle.archive.sieve import sieve
-from dibundle.engine import ENGINES, default_engine
+from dibundle.engine import ENGINES, default_engine, no_answer, told_by
 from dibundle.errors import AbsentError, FileError, UsageError
 
 _SAVE: Final = {
@@ -75,13 +75,10 @@ def save(
         raise AbsentError(f"{transport}:{reference} needs {client}, which is not installed")
     told = _run([*inspect, reference])
     if told.returncode and any(sign in told.stderr for sign in _SILENT):
-        raise FileError(
-            f"{client} does not answer: {_last(told.stderr)}",
-            hint=f"try it by itself: {client} info",
-        )
+        raise no_answer(client, told.stderr)
     if told.returncode:
         raise AbsentError(
-            f"{client} has no image {reference}: {_last(told.stderr)}", hint=f"see what there is: {client} images"
+            f"{client} has no image {reference}: {told_by(told.stderr)}", hint=f"see what there is: {client} images"
         )
     size = told.stdout.strip()
     room = int(size) if size.isdigit() else 0
@@ -103,7 +100,7 @@ def save(
             raise
         text = saving.stderr.read()
     if saving.returncode:
-        raise FileError(f"{client} could not save {reference}: {_last(text)}", hint=_remedy(text))
+        raise FileError(f"{client} could not save {reference}: {told_by(text)}", hint=_remedy(client, text))
     return spool
 
 
@@ -114,13 +111,10 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[bytes]:
         raise FileError(f"cannot run {command[0]}: {error.strerror}") from error
 
 
-def _last(text: bytes) -> str:
-    lines = text.decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "no message"
-
-
-def _remedy(text: bytes) -> str | None:
-    """Say what to do where a containerd has thrown away what it unpacked."""
+def _remedy(client: str, text: bytes) -> str | None:
+    """Say what to do where a containerd has thrown away what it unpacked, or a client is too old for an option."""
     if b"not found" in text and b"content digest" in text:
         return DISCARDED
+    if b"unknown flag: --platform" in text:
+        return f"this {client} saves what it has: run the command without --platform, or with docker://HOST/NAME:TAG"
     return None

@@ -192,6 +192,12 @@ def test_standard_streams_that_are_closed(closed: str, pair: Pair, tmp_path: Pat
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, 137)]
 
 
+def test_ctrl_c_while_dib_starts(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")  # as if it came while this is imported
+    ended = dib("doctor", env={"PYTHONPATH": str(tmp_path)})
+    assert (ended.code, ended.out, ended.err) == (130, b"", "")
+
+
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 @pytest.mark.parametrize("existing", [None, b"precious"])
 @pytest.mark.parametrize("moment", ["at the beginning", "while it waits"])

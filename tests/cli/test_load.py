@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from dibundle.engine import Loader, LoadError
+from tests.builders import TestImage, build_layer, docker_save, file
+from tests.content import noise
 from tests.pairs import Pair
-from tests.program import Ended, dib
+from tests.program import Ended, dib, succeed
 
 
 @pytest.mark.parametrize("program", ["docker", "podman", "ctr"])
@@ -34,6 +36,14 @@ def test_podman_is_told_of_where_docker_has_no_daemon(podman: str, told: bool, p
     ended = _load("docker", "echo Cannot connect to the Docker daemon >&2; exit 1", pair, tmp_path)
     assert ended.code == 1
     assert ("--engine podman" in ended.err) is told
+
+
+def test_a_docker_that_takes_no_oci_archive(pair: Pair, tmp_path: Path) -> None:
+    said = "open /import/blobs/json: no such file or directory"
+    ended = _load("docker", f"cat > /dev/null; echo {said} >&2; exit 1", pair, tmp_path)
+    assert ended.code == 1
+    assert f"docker load failed: {said}\n" in ended.err
+    assert "hint: this docker takes no OCI archive: dib apply --as docker-archive OLD.tar UPDATE.dib | do" in ended.err
 
 
 def test_what_a_loader_said_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,6 +73,31 @@ def test_the_base_of_a_thin_archive_is_loaded_from_the_file_that_was_given(
     assert f"{program} does not have the layers of example.com/app:1 (sha256:" in ended.err
     assert f"without --thin, or load the base first: {program} load -i {pair.base}" in ended.err
     assert len(ended.err.splitlines()) <= 3
+
+
+@pytest.mark.parametrize("program", ["docker", "podman"])
+def test_an_engine_that_does_not_answer_is_not_said_to_lack_layers(program: str, pair: Pair, tmp_path: Path) -> None:
+    ended = _load(program, "echo time=now level=warning >&2; echo cannot connect >&2; exit 1", pair, tmp_path, "--thin")
+    assert ended.code == 3
+    assert f"dib: error: {program} does not answer: cannot connect\n" in ended.err
+    assert f"dib: hint: try it by itself: {program} info\n" in ended.err
+
+
+def test_a_thin_base_is_told_of_before_what_the_engine_lacks(tmp_path: Path) -> None:
+    layers = [build_layer([file(f"{number}/data", noise(number, 40_000))]) for number in range(3)]
+    for number in (1, 2, 3):
+        image = TestImage(layers[:number], [f"example.com/grown:{number}"])
+        (tmp_path / f"{number}.tar").write_bytes(docker_save([image], "v25"))
+    for old, new in ((1, 2), (2, 3)):
+        succeed("create", tmp_path / f"{old}.tar", tmp_path / f"{new}.tar", tmp_path / f"{old}-{new}.dib")
+    succeed("apply", "--thin", tmp_path / "1.tar", tmp_path / "1-2.dib", "-o", tmp_path / "thin.tar")
+    stand_in = tmp_path / "docker"
+    stand_in.write_text("#!/bin/sh\nexit 0\n")
+    stand_in.chmod(0o755)
+    sources = (tmp_path / "thin.tar", tmp_path / "2-3.dib")
+    ended = dib("load", "--thin", "--engine", "docker", *sources, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    assert ended.code == 6
+    assert f"error: {tmp_path}/thin.tar does not hold what this bundle builds on: example.com/grown:2" in ended.err
 
 
 def test_no_engine_at_all(pair: Pair, tmp_path: Path) -> None:
