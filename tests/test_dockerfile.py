@@ -160,6 +160,13 @@ def test_a_build_that_checks_no_signature_is_not_written_where_they_are_demanded
     ended = dib("apply", "--dockerfile", OLD, NEW, env={"DIB_ALLOWED_SIGNERS": "/etc/dib/signers"})
     assert (ended.code, ended.out) == (2, b"")
     assert "DIB_ALLOWED_SIGNERS is set, and --dockerfile takes no --allowed-signers" in ended.err
+    assert "hint: for a build that checks no signature: DIB_ALLOWED_SIGNERS= dib apply ...\n" in ended.err
+    ended = dib("apply", "--dockerfile", OLD, NEW, env={"DIB_REQUIRE_SIGNATURE": "1"})
+    assert "hint: for a build that checks no signature: DIB_REQUIRE_SIGNATURE= dib apply ...\n" in ended.err
+    both = {"DIB_ALLOWED_SIGNERS": "/etc/dib/signers", "DIB_REQUIRE_SIGNATURE": "1"}
+    ended = dib("apply", "--dockerfile", OLD, NEW, env=both)
+    assert "signature: DIB_ALLOWED_SIGNERS= DIB_REQUIRE_SIGNATURE= dib apply ...\n" in ended.err
+    assert dib("apply", "--dockerfile", OLD, NEW, env=dict.fromkeys(both, "")).code == 0
     assert dib("apply", "--dockerfile", OLD, NEW, env={"DIB_ALLOWED_SIGNERS": ""}).code == 0
 
 

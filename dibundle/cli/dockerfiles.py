@@ -68,9 +68,10 @@ def _given(context: click.Context, own: set[str], passed: set[str]) -> Iterator[
         if not isinstance(option, click.Option) or source not in _TOLD or name in own:
             continue
         if source is ParameterSource.ENVIRONMENT:  # silence would be no answer to who demands signatures
+            unset = "".join(f"{name}= " for name in _from_environment(context))
             raise UsageError(
                 f"{option.envvar} is set, and --dockerfile takes no {option.opts[-1]}",
-                hint=f"for a build that checks no signature unset it: {option.envvar}= {context.command_path} ...",
+                hint=f"for a build that checks no signature: {unset}{context.command_path} ...",
             )
         if name not in passed:
             raise UsageError(f"--dockerfile takes no {option.opts[-1]}", hint=f"{context.command_path} --help")
@@ -79,3 +80,10 @@ def _given(context: click.Context, own: set[str], passed: set[str]) -> Iterator[
             yield option.opts[-1]
             if not option.is_flag:
                 yield str(value)
+
+
+def _from_environment(context: click.Context) -> Iterator[str]:
+    """Yield the variables of the environment that options of a command come from."""
+    for option in context.command.params:
+        if context.get_parameter_source(option.name or "") is ParameterSource.ENVIRONMENT:
+            yield str(option.envvar)

@@ -93,7 +93,9 @@ def options(command: Callable[..., None]) -> Callable[..., None]:
         **others: Any,  # noqa: ANN401 - what the command itself declares
     ) -> None:
         trust = Trust(expect=frozenset(map(parse, expect)))
-        if allowed_signers is not None:
+        if others.get("dockerfile"):
+            pass  # it takes none of these options, and says so
+        elif allowed_signers is not None:
             if _is_from_environment("allowed_signers"):
                 _require_named_file(allowed_signers)
             trust.signers = Signers(
