@@ -77,7 +77,7 @@ def create(
     broken or shut down. One that takes nothing, as it would block or has waited for too long, is a ``FileError``.
     """
     if level not in choose.LEVELS:
-        raise UsageError(f"no level {level}", hint="1 is fast, 9 is small")
+        raise UsageError(f"no level {level!r}", hint="a number: 1 is fast, 9 is small")
     if workers < 0:
         raise UsageError(f"no number of workers: {workers}", hint="0 means one per core")
     options = CreateOptions(patch=choose.Options(level=level), workers=workers, tmp=tmp)
@@ -237,8 +237,8 @@ class Bundle:
 def open_bundle(source: Source, *, signers: Signers | None = None, tmp: str | None = None) -> Bundle:
     """Open a bundle to look at it; :class:`DibError` where it is none, or signed by none of ``signers``.
 
-    So it is where its head is damaged, or a file is cut short; what follows the head is checked when it is applied. Of
-    a bundle in parts any part may be named.
+    So it is where its head is damaged, or a file that is named is cut short; what follows the head, and all of an open
+    file behind it, is checked when it is applied. Of a bundle in parts any part may be named.
     """
     return Bundle(source, tmp, signers)
 

@@ -42,9 +42,11 @@ def main():
         folder = find(bundle, wanted, key(manifest) + "-" + build)
     sys.path[0] = folder
 
+    import shlex
+
     from dibundle.cli.main import run
 
-    run()
+    run(shlex.join([sys.executable, sys.argv[0]]))
 
 
 def key(manifest):

@@ -323,7 +323,11 @@ def test_importing_is_cheap() -> None:
 
 
 def test_a_level_or_a_number_of_workers_that_there_is_not(pair: Pair, tmp_path: Path) -> None:
-    for options, told in (({"level": 10}, "no level 10"), ({"workers": -1}, "no number of workers: -1")):
+    for options, told in (
+        ({"level": 10}, "no level 10"),
+        ({"level": "6"}, "no level '6'"),
+        ({"workers": -1}, "no number of workers: -1"),
+    ):
         with pytest.raises(dibundle.UsageError, match=told) as refused:
             dibundle.create(pair.base, pair.target, tmp_path / "out.dib", **options)
         assert refused.value.hint

@@ -77,6 +77,11 @@ def test_it_applies_with_nothing_but_a_python(pyz: Path, pair: Path, tmp_path: P
     assert b"app:2" in run(pyz, tmp_path, "inspect", pair / "out.dib").stdout
     assert b"Usage: dib load" in run(pyz, tmp_path, "load", "--help").stdout
     assert b"-  hdiffpatch" in run(pyz, tmp_path, "doctor").stdout
+    given = (pair / "a.tar", pair / "b.tar")
+    told = run(pyz, tmp_path, "create", *given).stderr.decode()
+    assert re.search(
+        rf"hint: name the bundle to write: \S*python3\S* {pyz} create {given[0]} {given[1]} update.dib", told
+    )
     native = subprocess.run(
         [PYTHON, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(cache(tmp_path))!r});"
          "from dibundle.native import library, deflate; import zstandard, msgpack;"

@@ -43,6 +43,7 @@ _COMMANDS = {
     "demo": ("demo", "Show the whole job on two small images made on the spot."),
 }
 
+_COMMAND_LINE = re.compile(rf"(^|: |&& |= )dib (?=(?:--help|{'|'.join(_COMMANDS)})\b)")  # in a hint
 
 _OTHER_WORDS = {
     **dict.fromkeys(("delta", "make", "compare"), "create"),
@@ -115,15 +116,15 @@ class _Terminated(BaseException):
         self.code = 128 + number
 
 
-def run() -> None:
-    """Run ``dib`` and end the process with the right exit code."""
+def run(program: str = "dib") -> None:
+    """Run ``dib`` and end the process with the right exit code; ``program``: how a shell calls it."""
     _stand_in_for_closed()
     with contextlib.suppress(ValueError):  # not in the main thread: a library use
         signal.signal(signal.SIGTERM, _terminate)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(signal.SIGHUP, _terminate)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    code = _run(sys.argv[1:])
+    code = _run(sys.argv[1:], program)
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.flush()
     try:
@@ -159,8 +160,8 @@ def _dispatch(arguments: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _run(arguments: list[str]) -> int:
-    failure = _Failure(arguments)
+def _run(arguments: list[str], program: str = "dib") -> int:
+    failure = _Failure(arguments, program)
     try:
         return _dispatch(arguments)
     except DibError as error:
@@ -215,8 +216,9 @@ def _meant(text: str, command: str) -> str | None:
 class _Failure:
     """Tells of an error: people on stderr, and programs that asked for it in a document on stdout."""
 
-    def __init__(self, arguments: list[str]) -> None:
+    def __init__(self, arguments: list[str], program: str) -> None:
         self._arguments = arguments
+        self._program = program
         self._json = "--json" in arguments
 
     def tell(self, name: str, code: int, text: str, hint: str | None) -> int:
@@ -226,6 +228,8 @@ class _Failure:
             from dibundle.engine import told_with
 
             hint = told_with(engine_in_use(self._arguments), hint)
+        if hint and self._program != "dib":
+            hint = _COMMAND_LINE.sub(lambda found: f"{found[1]}{self._program} ", hint)
         terminal.message(f"dib: error: {terminal.escape(text)}")
         if hint:
             terminal.message(f"dib: hint: {terminal.escape(hint)}")

@@ -208,6 +208,28 @@ def test_data_and_a_document_cannot_both_go_to_stdout(work: Path, command: str) 
     assert told["hint"] == f"name a file in place of {shlex.split(command)[-1]}"
 
 
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        ("create a.tar b.tar", "name the bundle to write: python3 dib.pyz create a.tar b.tar update.dib"),
+        ("load --check a.tar out.dib", "python3 dib.pyz apply --check OLD.tar UPDATE.dib"),
+        ("--nothing", "python3 dib.pyz --help"),
+        ("creat", "python3 dib.pyz create --help"),
+        ("diff out.dib b.tar", "make the new one first: python3 dib.pyz apply OLD.tar out.dib -o new.tar"),
+        (
+            "sign --key KEY docker://registry.example/app:1-2",
+            "python3 dib.pyz pull docker://registry.example/app:1-2 -o update.dib && python3 dib.pyz sign --key KEY",
+        ),
+        ("verify zeros.dib", "a bundle is what dib create writes"),
+    ],
+)
+def test_hints_begin_with_what_was_run(work: Path, command: str, hint: str) -> None:
+    code = "from dibundle.cli.main import run; run('python3 dib.pyz')"
+    run = [sys.executable, "-c", code, *shlex.split(command)]
+    told = subprocess.run(run, capture_output=True, text=True, check=False, cwd=work).stderr
+    assert hint in told.partition("dib: hint: ")[2]
+
+
 def test_json_before_the_command_is_told_where_it_goes(work: Path) -> None:
     ended = dib("--json", "inspect", "out.dib", cwd=work)
     told = json.loads(ended.out)
