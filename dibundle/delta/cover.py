@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dibundle.delta import model, sparse, streams, zstd
-from dibundle.delta.covers import Covers
 from dibundle.delta.numbers import Numbers, number, pack, turned, turned_back
 from dibundle.errors import BundleError
 from dibundle.native.library import LIBRARY, Buffer, Pinned, unfilled
+
+if TYPE_CHECKING:
+    from dibundle.delta.covers import Covers
 
 MODEL: Final = 3
 """The packer of the difference stream alone that sees the source: delta/model.py."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -91,6 +90,8 @@ def is_loopback(host: str) -> bool:
     name = host.rpartition(":")[0] if re.search(r":[0-9]+$", host) else host
     if name == "localhost":
         return True
+    import ipaddress  # takes longer to load than the rest of this module
+
     try:
         return ipaddress.ip_address(name.strip("[]")).is_loopback
     except ValueError:
