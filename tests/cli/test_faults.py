@@ -189,6 +189,14 @@ def test_standard_streams_that_are_closed(closed: str, pair: Pair, tmp_path: Pat
 
 # Signals. The bundle comes through a pipe and stops half-way, so that the command waits when the signal reaches it.
 
+@pytest.fixture(autouse=True)
+def hangups() -> Iterator[None]:
+    """Have commands start with SIGHUP as a shell has it, even where the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, 137)]
 
 
