@@ -22,7 +22,7 @@ ALL = 1.0  # seconds of CPU up to which every frame is encoded: the estimate is 
 LOOK = 0.2  # of the time that encoding a frame takes, a look at a sample of it takes about so much
 LOOKS = 0.9  # seconds of CPU that looks may take in any case,
 SHARE = 0.03  # and of the time for all frames
-LEAST_SAMPLE = 3  # frames
+LEAST_SAMPLE = 2  # frames of each stream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,8 @@ from dibundle.delta import choose, cover, covers, layout, members, relink, relin
 from dibundle.native.library import Buffer
 
 SMALL = 512 << 10  # bytes of a target that is not sampled, but encoded
-LEAST = 320 << 10  # bytes of a sample, or more:
-SHARE = 24  # one byte in so many of a large target is looked at, and so many that
+LEAST = 256 << 10  # bytes of a sample, or more:
+SHARE = 32  # one byte in so many of a large target is looked at, and so many that
 LEAST_PATCH = 24 << 10  # level 1 makes a patch of so many bytes of them, as a small one is all heads,
 SLICES = 96  # in so many places, evenly apart
 WHOLE = 2 << 20  # bytes of an unpacked target that is not sampled: of changelogs and the like the beginning is new
