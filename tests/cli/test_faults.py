@@ -189,6 +189,7 @@ def test_standard_streams_that_are_closed(closed: str, pair: Pair, tmp_path: Pat
 
 # Signals. The bundle comes through a pipe and stops half-way, so that the command waits when the signal reaches it.
 
+
 @pytest.fixture(autouse=True)
 def hangups() -> Iterator[None]:
     """Have commands start with SIGHUP as a shell has it, even where the tests run under nohup."""
