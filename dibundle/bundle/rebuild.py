@@ -22,7 +22,7 @@ from dibundle.native.library import unfilled
 
 CHUNK = 1 << 20
 AHEAD = 48 << 20  # bytes of frames and their sources that may be decoded before their turn
-MOST = 96 << 20  # with the frame that is written meanwhile: a program of 90 MB took 203 MiB now and then, else 172
+MOST = 96 << 20  # with the frame that is written meanwhile: a program of 90 MB took 218 MiB now and then, else 187
 Decoded = bytes | bytearray | memoryview
 PACKERS = max(2, os.cpu_count() or 1)  # threads for the blocks of pgzip
 DECODERS = 2  # threads; more help little, as decoding waits for no one and memory bounds what is decoded ahead
