@@ -120,6 +120,8 @@ def hand_over(
     images: Sequence[tuple[PinnedImage, tuple[str, ...]]], engine: str, progress: Progress
 ) -> list[AboutImage]:
     """Load images, each under its names, in an archive written here; check each by its digests."""
+    if engine == "ctr":  # containerd has no image without a name
+        images = [(image, names or (f"localhost/dib:sha256-{image.id.hex()}",)) for image, names in images]
     for image, _ in images:
         require_left_out(image, engine)
     with Loader(engine) as loader:

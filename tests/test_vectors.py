@@ -34,6 +34,8 @@ ELSEWHERE = {  # duties that no bundle alone can show: where they are tested
     "S4": ("test_expect.py", "test_refuses_another_image"),
     "S5": ("cli/test_signing.py", "test_a_bundle_for_something_else_is_refused"),
     "S6": ("test_expect.py", "test_a_digest_of_the_archive_that_is_only_declared_does_not_count"),
+    "S7": ("differential/test_differential.py", "test_hostile_archives_are_refused"),
+    "S8": ("test_expect.py", "test_refuses_an_image_beside_the_expected_one"),
 }
 
 TABLES = {  # by text and head: what vectors call the fields of a table by, and the columns that have their names

@@ -1,4 +1,4 @@
-"""The strict profile (spec/dib.md, 10.2): archives in which every reader finds the same images.
+"""The strict profile (spec/profile.md): archives in which every reader finds the same images.
 
 Programs that load images differ in how they read a tar and JSON: which of two members counts, what a link leads to,
 what a key in another case means. :func:`judge` does not predict them. It accepts only what leaves no choice, and
