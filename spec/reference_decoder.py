@@ -3943,15 +3943,16 @@ def expanded_digest(data: memoryview, kind: str | None) -> str:
     return whole.hexdigest()
 
 
-def judge(path: Path, expected: str) -> None:
-    """Refuse an archive unless it is the expected one, or every image in it is."""
+def judge(path: Path, expected: str, alone: bool = True) -> None:
+    """Refuse an archive unless it is the expected one, or every image in it (not alone: one of them) is."""
     with path.open("rb") as file:
         data = memoryview(mapped(file))
         if sha256(data).hex() == expected:
             return
         images = Images(data).found
         pinned = {expected} | {config for config, manifest in images if manifest == expected}
-        need(all(config in pinned for config, _ in images), "the bundle makes another image than is expected", 8)
+        right = [config in pinned for config, _ in images]
+        need(all(right) if alone else any(right), "the bundle makes another image than is expected", 8)
 
 
 # --- the command ----------------------------------------------------------------------------------------------------
@@ -3980,16 +3981,25 @@ def choose(bundle: Bundle, name: str | None) -> int:
 
 
 def decode(paths: list[Path], out: IO[bytes], name: str | None = None, expected: str | None = None) -> None:
-    """Rebuild a target of a bundle; where one is expected, nothing is put out before it is judged (10)."""
-    if expected is not None:
-        with tempfile.NamedTemporaryFile() as file:
-            decode(paths, file, name)  # type: ignore[arg-type]
-            file.flush()
-            judge(Path(file.name), expected)
-            file.seek(0)
-            while piece := file.read(MiB):
-                out.write(piece)
+    """Rebuild a target of a bundle; one that is expected, or named by a digest, is judged before it is put out (10)."""
+    named = name[7:] if name and re.fullmatch("sha256:[0-9a-f]{64}", name) else None
+    if not expected and not named:
+        rebuild(paths, out, name)
         return
+    with tempfile.NamedTemporaryFile() as file:
+        rebuild(paths, file, name)
+        file.flush()
+        if expected:
+            judge(Path(file.name), expected)
+        if named:
+            judge(Path(file.name), named, alone=False)
+        file.seek(0)
+        while piece := file.read(MiB):
+            out.write(piece)
+
+
+def rebuild(paths: list[Path], out: IO[bytes], name: str | None) -> None:
+    """Rebuild a target of a bundle."""
     path, bases = split_arguments(paths)
     with path.open("rb") as file:
         bundle = read_bundle(mapped(file))
