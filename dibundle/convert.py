@@ -12,7 +12,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from dibundle.applying import ApplyOptions, apply, choose_target
-from dibundle.archive.opener import Archive, from_fd
+from dibundle.archive.opener import Archive, open_made
 from dibundle.archive.readat import Spool
 from dibundle.bundle.manifest import Manifest
 from dibundle.bundle.reader import BundleReader
@@ -152,7 +152,7 @@ def _rebuilt(
     spool = stack.enter_context(closing(Spool(options.tmp)))
     kept = _Kept(spool, holes)
     apply(bases, bundle, kept.write, options, progress)
-    archive = stack.enter_context(from_fd(spool.start(), "the target", spool_dir=options.tmp))
+    archive = stack.enter_context(open_made(spool, "the target"))
     images = read_images(archive)
     parts = forms.layout(images, frozenset(start for start, _ in holes), names)
     if without:

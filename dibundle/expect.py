@@ -13,7 +13,7 @@ from contextlib import closing
 from typing import Final
 
 from dibundle import digest
-from dibundle.archive.opener import Archive, from_fd
+from dibundle.archive.opener import Archive, open_made
 from dibundle.archive.readat import Spool, copy_chunks
 from dibundle.bundle.manifest import Manifest, Target
 from dibundle.bundle.output import Piece, Sink
@@ -77,7 +77,7 @@ class Judged:
 
     def _judge(self) -> None:
         try:
-            with closing(from_fd(self._spool.start(), "what the bundle makes", spool_dir=self._tmp)) as archive:
+            with closing(open_made(self._spool, "what the bundle makes")) as archive:
                 _refuse_ambiguous(archive)
                 _refuse_others(self._expected, read_ids(archive))
         except ArchiveError as error:

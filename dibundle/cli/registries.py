@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from dibundle.archive.readat import Spool
+from dibundle.archive.readat import Spool, check_room
 from dibundle.bundle import labels
 from dibundle.errors import UsageError
+from dibundle.opening import Pieces, Trust, check_signature
 from dibundle.registry.reference import SCHEME, Reference
 
 if TYPE_CHECKING:
@@ -72,11 +73,18 @@ def repository(reference: Reference, stack: ExitStack, *, write: bool = False) -
 
 
 def open_reference(
-    name: str, stack: ExitStack, *, tmp: str | None, platform: str | None, only_bundle: bool
+    name: str,
+    stack: ExitStack,
+    *,
+    tmp: str | None,
+    platform: str | None,
+    only_bundle: bool,
+    trust: Trust | None = None,
 ) -> tuple[Spool, bool]:
     """Fetch what a name stands for into a temporary file; return it, and whether it is a bundle, no archive.
 
-    ``only_bundle``: of a wrapped bundle that layer alone, as its base is here.
+    ``only_bundle``: of a wrapped bundle that layer alone, as its base is here. ``trust`` gets the header and the
+    signature of a bundle before more of it is fetched.
     """
     from dibundle.registry import artifacts, images
 
@@ -86,7 +94,12 @@ def open_reference(
     spool = stack.enter_context(closing(Spool(tmp)))
     bundle = artifacts.bundle_of(found, manifest)
     if bundle:
-        artifacts.fetch(found, bundle, spool, tmp)
+        stream = Pieces(found.blob(bundle.digest, bundle.size))
+        if trust:
+            check_signature(stream, name, trust)
+        check_room(tmp, bundle.size)
+        while piece := stream.read(1 << 20):
+            spool.write(piece)
         return spool, True
     image = images.resolve(found, manifest, platform or platform_here())
     wrapped = only_bundle and labels.BUNDLE in image.labels
