@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from dibundle.bundle.uses import makers, objects_used
 from dibundle.bundle.uses import order as make_order
 from dibundle.deflate import encoders
 from dibundle.delta import packing
-from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, UsageError
+from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, UsageError, command
 from dibundle.expect import Judged, refuse_claims
 from dibundle.image.model import ImageArchive
 from dibundle.image.reader import read_images, read_others
@@ -401,14 +402,18 @@ def _mismatch(manifest: Manifest, missing: list[int], here: Sequence[ImageArchiv
             return BaseMismatchError(
                 f"{', '.join(given)} does not hold what this bundle builds on: its {_name(wanted)} is another image,"
                 f" {digest.text(others[0])}, wanted {digest.text(wanted.id)}",
-                hint=f'get that one from where the bundle was made: "docker save -o base.tar {_name(wanted)}" there',
+                hint=f"get that one from where the bundle was made: {_save(_name(wanted))} there",
             )
     name = next(map(_name, lacking), "IMAGE")
-    save = f'"docker save -o base.tar {name}"'
-    hint = f"get the base with {save} and give it as an argument"
+    hint = f"get the base with {_save(name)} and give it as an argument"
     if given:  # something older, it may be
-        hint = f"give the bundle that makes {name} too, or the image itself, from where it is: {save} there"
+        which = shlex.quote(name)
+        hint = f"give the bundle that makes {which} too, or the image itself, from where it is: {_save(name)} there"
     return BaseMismatchError(_missing_text(manifest, missing, given), hint=hint)
+
+
+def _save(name: str) -> str:
+    return command("docker", "save", "-o", "base.tar", name=name)
 
 
 def _missing_text(manifest: Manifest, missing: list[int], given: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -155,7 +156,7 @@ def _unfit(waiting: Sequence[BundleReader]) -> BaseMismatchError:
         f"{bundle.name or 'a bundle'} builds on {need}" for bundle, need in zip(waiting, needs, strict=True)
     )
     if len(waiting) == 1:
-        hint = f"leave it out if it is not needed, else give {needs[0]} too, or the bundle that makes it"
+        hint = f"leave it out if it is not needed, else give {shlex.quote(needs[0])} too, or the bundle that makes it"
     else:
         hint = "give the base of the first of them too, or a bundle between that is missing"
     return BaseMismatchError(f"what is here does not lead to all of the bundles: {told}", hint=hint)

@@ -2,7 +2,8 @@
 
 Extensions in C cannot be imported out of a zip file, so they have to be files. Every file is compared with its sha256
 at each start, so that a cache that is damaged or half written is made again. It is as safe as its folder, which must
-belong to the user alone, and the folders above it. Written so that a Python far too old still gets as far as the message.
+belong to the user alone, and the folders above it.
+Written so that a Python far too old still gets as far as the message.
 """
 
 import sys
@@ -105,9 +106,10 @@ def check_above(place):
     import os
     import stat
 
-    for path in (os.path.abspath(place), os.path.realpath(place)):
-        path = os.path.dirname(path)
-        while True:
+    for start in (os.path.abspath(place), os.path.realpath(place)):
+        path, above = start, os.path.dirname(start)
+        while path != above:
+            path, above = above, os.path.dirname(above)
             try:
                 found = os.lstat(path)
             except FileNotFoundError:
@@ -118,10 +120,6 @@ def check_above(place):
                 shared = not stat.S_ISLNK(found.st_mode) and found.st_mode & 0o022
                 if shared and not found.st_mode & stat.S_ISVTX:
                     raise OSError("others may write to %s" % path)
-            above = os.path.dirname(path)
-            if above == path:
-                break
-            path = above
 
 
 def good(folder, wanted):

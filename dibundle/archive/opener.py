@@ -179,7 +179,7 @@ def _refuse_other_formats(name: str, head: bytes, packed: str | None) -> None:
     if head.startswith(b"\x89DIB\r\n\x1a\n"):
         raise ArchiveError(
             f"{name} is a dib bundle, not an image archive",
-            hint=f"rebuild the image archive first: dib apply BASE {name} -o target.tar",
+            hint=f"rebuild the image archive first: dib apply BASE {shlex.quote(name)} -o target.tar",
         )
     if head.startswith(b"\x89DIB"):
         raise BundleError(

@@ -45,7 +45,7 @@ def command(bundle: str, name: str, subject: str | None, tmp: str | None, trust:
     reference = registries.parse_target(name)
     progress = console.progress
     with ExitStack() as stack:
-        hint = f"an image is pushed by its engine: docker push {name.removeprefix(SCHEME)}"
+        hint = f"an image is pushed by its engine: docker push {shlex.quote(name.removeprefix(SCHEME))}"
         kept = keep(
             one_stream(open_sources([bundle], stack, trust=trust.check, tmp=tmp, bundle_first=True), hint=hint),
             stack,
@@ -72,7 +72,10 @@ def command(bundle: str, name: str, subject: str | None, tmp: str | None, trust:
                     " tells: nothing leads to the bundle but its own name; push the image, then the bundle again"
                 )
                 if reference.tag is None:
-                    raise UsageError("then the bundle needs a name of its own", hint=f"dib push {bundle} {name}:TAG")
+                    raise UsageError(
+                        "then the bundle needs a name of its own",
+                        hint=f"dib push {shlex.quote(bundle)} {shlex.quote(name + ':TAG')}",
+                    )
         needs = artifacts.find_by_names(repository, bases)
         annotations = kept.labels
         if needs:

@@ -400,10 +400,10 @@ def _remedy(name: str, error: Exception) -> str | None:
         first = f"{base.lower()}.001"  # of a bundle in parts
         near = [first] if first in there else get_close_matches(base.lower(), there, 1, 0.8)
         if near:
-            return f"there is {os.path.join(folder, there[near[0]])}"  # noqa: PTH118
+            return f"there is {shlex.quote(os.path.join(folder, there[near[0]]))}"  # noqa: PTH118
     image = _IMAGE.fullmatch(name)
     if image and not re.search(r"\.(tar|dib)\b", name):
-        return f"if it is the name of an image, give docker-daemon:{image[1]}"
+        return f"if it is the name of an image, give {shlex.quote('docker-daemon:' + image[1])}"
     return f"see what is there: ls -l {shlex.quote(folder or '.')}"
 
 
