@@ -21,7 +21,7 @@ from dibundle.bundle.uses import order as make_order
 from dibundle.deflate import encoders
 from dibundle.delta import packing
 from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, UsageError, command
-from dibundle.expect import Judged, refuse_claims
+from dibundle.expect import Expectation, Judged, named_digest
 from dibundle.image.model import ImageArchive
 from dibundle.image.reader import read_images, read_others
 from dibundle.image.serve import BaseObjects, Wanted
@@ -93,8 +93,6 @@ def apply_steps(
     manifest = bundle.manifest
     for number in sinks:
         check_size(manifest, number, options)
-        if options.expect:
-            refuse_claims(options.expect, manifest, number)
     with ExitStack() as stack:
         base = find_base(manifest, bases, options, sinks.keys())
         stack.callback(base.close)
@@ -135,7 +133,7 @@ def _kept(manifest: Manifest, base: FoundBase, options: ApplyOptions) -> int:
     """Return how many bytes of targets, or parts of them, lie in temporary files while those of ``base`` are made."""
     needs = {number: objects_used(manifest, number) for number in base.order}
     kept = [number for number in base.order if base.missing(_later(needs, number))]
-    judged = [manifest.targets[number].size for number in base.wanted] if options.expect else []
+    judged = [manifest.targets[number].size for number in base.wanted] if expectation(options) else []
     return sum(manifest.targets[number].size for number in kept) + max(judged, default=0) + options.kept
 
 
@@ -196,8 +194,8 @@ def _make_target(
     base.prepare(needed)
     with ExitStack() as stack:
         judged = None
-        if options.expect and number in base.wanted:
-            judged = stack.enter_context(closing(Judged(options.expect, target, sink, options.tmp)))
+        if number in base.wanted and (expected := expectation(options)):
+            judged = stack.enter_context(closing(Judged(expected, target, sink, options.tmp)))
         output = VerifiedOutput(
             target,
             judged.write if judged else sink,
@@ -233,6 +231,11 @@ def _tell_tight_room(size: int, options: ApplyOptions, progress: Progress) -> No
             f"the base is compressed: temporary files take {size:,} of the {free:,} bytes free in {place};"
             " --tmp DIR puts them elsewhere"
         )
+
+
+def expectation(options: ApplyOptions) -> Expectation:
+    """Return what a target is judged by: what is expected, and the digest that it is named by, if it is by one."""
+    return Expectation(options.expect, named_digest(options.target))
 
 
 def choose_target(
@@ -275,7 +278,7 @@ def check_size(manifest: Manifest, number: int, options: ApplyOptions) -> None:
 def _names_of(manifest: Manifest, number: int) -> set[str]:
     """Return all that a target may be called by."""
     images = manifest.about.targets[number] if manifest.about else ()
-    names = {name for image in images for name in image.names}
+    names = {name for image in images for name in image.names if not named_digest(name)}
     digests = {manifest.targets[number].digest, *(image.id for image in images)}
     return names | {digest.text(item) for item in digests}
 
