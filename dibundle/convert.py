@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dibundle import digest
 from dibundle.applying import ApplyOptions, apply_several, choose_target, expectation
-from dibundle.archive.opener import Archive, from_fd
+from dibundle.archive.opener import Archive, open_made
 from dibundle.archive.readat import Spool
 from dibundle.bundle.manifest import Manifest, Target
 from dibundle.bundle.reader import BundleReader
@@ -179,7 +179,7 @@ def rebuild_images(
     spool = stack.enter_context(closing(Spool(options.tmp)))
     sink = _Kept(spool, holes).write
     apply_several(bases, bundle, {choose_target(bundle.manifest, options): sink}, replace(plain, target=None), progress)
-    archive = stack.enter_context(from_fd(spool.start(), "the target", spool_dir=options.tmp))
+    archive = stack.enter_context(open_made(spool, "the target"))
     return read_images(archive), holes
 
 

@@ -120,7 +120,7 @@ def _layers(engine: str) -> list[list[str]]:
     ids = sorted(set(listed.stdout.decode().split()))
     if not ids:
         return []
-    found = subprocess.run((*ENGINES[engine][1], *ids), capture_output=True, check=False)
+    found = subprocess.run((*ENGINES[engine][1], "--", *ids), capture_output=True, check=False)
     try:
         layers = [image["RootFS"]["Layers"] or [] for image in json.loads(found.stdout)]
     except (ValueError, LookupError, TypeError):
@@ -233,7 +233,7 @@ class Loader:
         if self._engine == "ctr":
             self._check_ctr(image)
             return
-        found = subprocess.run((*self._inspect, name), capture_output=True, check=False)
+        found = subprocess.run((*self._inspect, "--", name), capture_output=True, check=False)
         try:
             parsed = json.loads(found.stdout)[0] if found.returncode == 0 else None
             told = str(parsed["Id"]).removeprefix("sha256:") if parsed else ""

@@ -83,6 +83,8 @@ def write(data: bytes, output: str) -> None:
 
 def engine(command: str, rest: list[str]) -> None:
     """Do what docker and podman do."""
+    if "--" in rest:  # behind it are names alone
+        rest.remove("--")
     if command == "load":
         source = option(rest, "-i")
         load(Path(source).read_bytes() if source else sys.stdin.buffer.read())

@@ -65,9 +65,9 @@ def command(
     reuse_memory()
     progress = console.progress
     with ExitStack() as stack:
-        opened = open_sources(sources, stack, tmp=tmp, platform=platform)
+        opened = open_sources(sources, stack, trust=trust.check, tmp=tmp, platform=platform)
         options = ApplyOptions(tmp=tmp)
-        bundles = all_bundles(opened, trust.check, hint=_without(sources))
+        bundles = all_bundles(opened, hint=_without(sources))
         archives, bundle = follow(opened.archives, bundles, options, stack, progress)
         # both concern the last one; those before only lead to it
         options = replace(options, expect=trust.expect, target=target)
