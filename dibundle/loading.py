@@ -157,7 +157,7 @@ def _allowed_names(
                 f"the name {name} is not given to the image: the base is in another repository, and --expect"
                 f" does not cover names; docker tag {digest.text(image.id)} NAME gives it one"
             )
-    return taken
+    return tuple(name if ":" in name.rpartition("/")[2] else f"{name}:latest" for name in taken)
 
 
 def repositories_of(archives: Sequence[Archive]) -> frozenset[str]:

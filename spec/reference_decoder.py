@@ -3637,7 +3637,7 @@ def read_members(data: memoryview) -> dict[str, Member]:
     members: dict[str, Member] = {}
     at, large = 0, None
     while at < len(data) and any(block := bytes(data[at : at + 512])):
-        fits(block[257:265] in (b"ustar\x0000", b"ustar  \0"), "P2")
+        fits(block[257:265] in (b"ustar\x0000", b"ustar  \0") and not any(block[500:]), "P2")
         fits(octal(block[148:156]) == sum(block[:148]) + 256 + sum(block[156:]), "P2")
         flag = block[156] or 48
         fits(flag in b"0125x", "P3")
@@ -3696,13 +3696,13 @@ def member_name(block: bytes, flag: int) -> str:
             return "."
     name = name.removeprefix(b"./")
     fits(re.fullmatch(PART + rb"(?:/" + PART + rb")*", name), "P4")
-    fits(not {b".", b".."} & set(name.split(b"/")), "P4")
+    fits(not {b".", b".."} & set(name.split(b"/")) and b"/.wh." not in b"/" + name, "P4")
     return name.decode()
 
 
 def document(content: memoryview) -> Any:  # noqa: ANN401 - what JSON holds
     """Read strict JSON."""
-    fits(len(content) <= 8 * MiB and content[:1] in (b"{", b"["), "P8")
+    fits(len(content) <= 4 * MiB and content[:1] in (b"{", b"["), "P8")
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         fits(len({key for key, _ in pairs}) == len(pairs), "P8")
@@ -3781,17 +3781,18 @@ class Images:
 
     def __init__(self, data: memoryview) -> None:
         self.members = read_members(data)
+        self.left = 64 * MiB
         self.names: dict[str, str] = {}
         self.found: list[tuple[str, str]] = []
         if "manifest.json" in self.members:
-            self.docker(listed(document(self.file("manifest.json"))))
+            self.docker(listed(self.document(self.file("manifest.json"))))
         else:
             legacy = "repositories|[^/]+/(?:json|layer[.]tar|VERSION)"
             fits(not any(re.fullmatch(legacy, name) for name in self.members), "P13")
         before = {config for config, _ in self.found}
         fits(("index.json" in self.members) == ("oci-layout" in self.members), "P13")
         if "index.json" in self.members:
-            fits(document(self.file("oci-layout")) == {"imageLayoutVersion": "1.0.0"}, "P13")
+            fits(self.document(self.file("oci-layout")) == {"imageLayoutVersion": "1.0.0"}, "P13")
             self.found += self.layout()
             fits(not before or before == {config for config, _ in self.found}, "P22")
             fits(not before or before == {config for config, manifest in self.found if manifest}, "P22")
@@ -3802,13 +3803,19 @@ class Images:
         fits(name in self.members and self.members[name].flag == 48, "P14")
         return self.members[name].content
 
+    def document(self, content: memoryview) -> Any:  # noqa: ANN401 - what JSON holds
+        """Read a document, of which there are not too many."""
+        self.left -= len(content) + 1024
+        fits(self.left >= 0, "P8")
+        return document(content)
+
     def name(self, name: str, config: str) -> None:
         """Note the name of an image."""
         fits(self.names.setdefault(name, config) == config, "P23")
 
     def config(self, content: memoryview) -> tuple[list[str], list[str]]:
         """Return the diffIDs of a config, and its platform."""
-        value = keyed(document(content), CONFIG, True)
+        value = keyed(self.document(content), CONFIG, True)
         fits(not {"manifests", "layers", "schemaVersion", "fsLayers", "mediaType"} & value.keys(), "P12")
         root = keyed(value.get("rootfs"), {"type", "diff_ids"})
         fits(root.get("type") == "layers", "P12")
@@ -3863,7 +3870,7 @@ class Images:
 
     def head(self, content: memoryview, keys: set[str], types: set[str], media_type: str | None) -> dict[str, Any]:
         """Read an index or a manifest."""
-        value = keyed(document(content), {"schemaVersion", "mediaType", "annotations", *keys})
+        value = keyed(self.document(content), {"schemaVersion", "mediaType", "annotations", *keys})
         fits(type(value.get("schemaVersion")) is int and value["schemaVersion"] == 2, "P11")
         own = value.get("mediaType", media_type or OCI + "index.v1+json")
         fits(isinstance(own, str) and own in types and media_type in (None, own), "P11")

@@ -24,6 +24,7 @@ _PAX: Final = re.compile(rb"(\d+) ([^=\n]+)=([^\n\0]*)\n")
 _PAX_KEYS: Final = frozenset((b"mtime", b"atime", b"ctime", b"uid", b"gid", b"uname", b"gname"))
 _MAX_PAX: Final = 65_536
 _MAGICS: Final = (b"ustar\x0000", b"ustar  \0")
+_NO_PARTS: Final = frozenset((b".", b".."))
 _BIG: Final = 1 << 33  # sizes from here on do not fit into octal digits
 _HARD_LINK, _LINK, _PAX_HEADER = b"12x"
 
@@ -79,7 +80,7 @@ def read_header(block: bytes) -> tuple[str, int, int]:
 
 def _header(block: bytes, at: int) -> tuple[int, int]:
     """Return type flag and size of a header that has one reading."""
-    if block[257:265] not in _MAGICS:
+    if block[257:265] not in _MAGICS or any(block[500:]):
         raise ArchiveError(f"the header at byte {at} is neither ustar's nor GNU tar's")
     if _octal(block[148:156], at) != sum(block) - sum(block[148:156]) + 8 * 32:
         raise ArchiveError(f"the header at byte {at} has a wrong checksum")
@@ -137,6 +138,6 @@ def _name(block: bytes, kind: int) -> str:
             return "."
     name = name.removeprefix(b"./")
     parts = name.split(b"/")
-    if not _NAME.fullmatch(name) or b"." in parts or b".." in parts:
+    if not _NAME.fullmatch(name) or not _NO_PARTS.isdisjoint(parts) or b"/.wh." in b"/" + name:
         raise ArchiveError(f"the name {name[:100]!r} is not a plain relative path")
     return name.decode("ascii")

@@ -17,9 +17,12 @@ from dibundle.archive.plain import FILE, FOLDER, Member, members
 from dibundle.archive.readat import ReadAt, copy_chunks
 from dibundle.errors import ArchiveError
 from dibundle.image import strict
-from dibundle.image.document import SIZE_LIMIT
 from dibundle.image.strict import Config, Descriptor, DockerEntry, IndexDocument, ManifestDocument
 
+MAX_DOCUMENT: Final = 4 << 20
+"""Bytes of a document: parsed, it takes up to thirty times as much memory."""
+MAX_DOCUMENTS: Final = 64 << 20
+"""Bytes of all documents, each counted as often as something leads to it: an index may lead to one many times."""
 MAX_DEPTH: Final = 2
 """Nested indexes below index.json."""
 MAX_EXPANSION: Final = 1100
@@ -57,6 +60,8 @@ class _Judge:
     def __init__(self, source: ReadAt, known: Mapping[tuple[int, int], bytes], *, hashed: bool) -> None:
         self._source = source
         self._hashed = hashed
+        self._left = MAX_DOCUMENTS
+        self._platforms: set[str] = set()
         self._known = known
         self._members: dict[str, Member] = {}
         self._digests: dict[str, bytes] = {}
@@ -114,8 +119,13 @@ class _Judge:
 
     def _document(self, name: str) -> bytes:
         member = self._file(name)
-        if member.size > SIZE_LIMIT:
-            raise ArchiveError(f"{name!r} has {member.size} bytes, more than the {SIZE_LIMIT} that JSON may have")
+        if member.size > MAX_DOCUMENT:
+            raise ArchiveError(f"{name!r} has {member.size} bytes, more than the {MAX_DOCUMENT} that JSON may have")
+        self._left -= member.size + 1024
+        if self._left < 0:
+            raise ArchiveError(
+                f"its documents have more than {MAX_DOCUMENTS} bytes, counted as often as they are led to"
+            )
         return self._source.read_at(member.start, member.size)
 
     def _digest(self, name: str) -> bytes:
@@ -127,7 +137,7 @@ class _Judge:
         return self._digests[name]
 
     def _is_hashed(self, name: str) -> bool:
-        return self._hashed or self._file(name).size <= SIZE_LIMIT
+        return self._hashed or self._file(name).size <= MAX_DOCUMENT
 
     def _blob(self, descriptor: Descriptor, where: str) -> str:
         """Return the name of a blob that is there and is what its descriptor says."""
@@ -184,19 +194,14 @@ class _Judge:
         for number, descriptor in enumerate(index.manifests):
             where = f"index.json: manifests[{number}]"
             self._follow(descriptor, where, 0, names_of(descriptor), found, absent)
-        platforms = {config.platform for config in map(self._config_of, found)}
         if not found:
             raise ArchiveError("index.json leads to no image that is there")
         for descriptor, where in absent:
-            if not _is_elsewhere(descriptor.platform, platforms):
+            if not _is_elsewhere(descriptor.platform, self._platforms):
                 raise ArchiveError(f"{where} is not there, and not said to be of another platform")
         if before and not {image.config for image in before} == {image.config for image in found}:
             raise ArchiveError("manifest.json and index.json lead to different images")
         return found
-
-    def _config_of(self, image: ArchiveImage) -> Config:
-        name = f"blobs/sha256/{image.config.hex()}"
-        return Config(self._document(name), name)
 
     def _follow(
         self,
@@ -241,6 +246,7 @@ class _Judge:
             raise ArchiveError(
                 f"{where} is said to be for {descriptor.platform[:40]}, and is for {config.platform[:40]}"
             )
+        self._platforms.add(config.platform)
         found.append(ArchiveImage(where, manifest.config.digest, descriptor.digest, names))
 
     def _check_attestation(self, descriptor: Descriptor, manifest: ManifestDocument, where: str, depth: int) -> None:
