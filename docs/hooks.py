@@ -22,7 +22,7 @@ from dibundle.cli.man import EXIT_CODES
 
 ROOT = Path(__file__).parents[1]
 SCHEMAS = ROOT / "spec" / "json"
-SPECIFICATION = ("dib", "cover", "deflate", "relink", "unpack", "vcdiff")
+SPECIFICATION = ("dib", "profile", "cover", "deflate", "relink", "unpack", "vcdiff")
 MADE_OF = {
     "dibundle/cli/main.py": "reference/commands.md",
     "dibundle/cli/man.py": "reference/exit-codes.md",
