@@ -63,7 +63,7 @@ MAX_ABOUT_TEXT = 4 << 20  # bytes of all strings
 # The budget: what a byte of a bundle can ask for has a least cost, in bytes of work (spec/dib.md, 4.5 and 4.6).
 COST_FACTOR = 8  # of a target: 8 x its size; all targets together ...
 COST_FLOOR = 64 << 20  # ... may have 64 MiB more
-FRAME_COST = 4096  # and its size and source
+FRAME_COST = 16384  # and its size and source
 RANGE_COST = 256
 SEGMENT_COST = 1024
 OP_COST = 256

@@ -79,12 +79,18 @@ def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1
         return None
     _plain(parts, len(target) - end)
     plain += target[end:]
-    if packing.cost(parts) > unpack.COST * len(target):
+    slow = sum(part.content * packing.byte_cost(part.recipe.level) for part in parts if isinstance(part, Body))
+    most = unpack.COST * len(target)
+    if slow > most or packing.cost(parts) > most + unpack.COST_FLOOR:
         return None
     streams = unpack.Streams()
     size = len(source)
+    most_streams = min(unpack.MAX_STREAMS, len(source) // unpack.STREAM_BYTES)
+    most_content = unpack.COST * (len(source) + len(target)) + unpack.COST_FLOOR
     for member in members(source):
-        if size + len(member.content) + member.length > SOURCE or len(streams.starts) == unpack.MAX_STREAMS:
+        if size + len(member.content) + member.length > SOURCE or len(streams.starts) == most_streams:
+            break
+        if len(streams.content) + len(member.content) > most_content:
             break
         streams.add(member.start, member.start + member.length, member.content)
         size += len(member.content) + member.length
