@@ -142,8 +142,8 @@ def unpack_table_of_its_dictionary() -> Bundle:
 
 @pair("unpack-cost-at-its-limit", "unpack-without-a-source", "M122", beyond="unpack-cost-beyond-its-limit")
 def _cost(over: int) -> Bundle:
-    """Have content that counts four times: 1,200,000, which is 64 times 2,366 bytes and 1 MiB."""
-    content = bytes(300000 + over)
+    """Have content that counts four times: with a packing of two parts 216,960, which is 64 times 2,366 bytes and 64 KiB."""
+    content = bytes((64 * 2366 + 65536 - 1024 - 128 - 2048) // 4 + over)
     body = deflated(content, 7, 9)
     filler = 2366 - len(body)
     payload = unpacked([], packing((len(content), 121, 0, []), filler), zframe(bytes(filler) + content), codec=1)
