@@ -19,6 +19,8 @@ SOURCE: Final = 64 << 20  # bytes that an unpacked source may have, and a target
 TARGET: Final = 48 << 20
 LEAST: Final = 64  # bytes of a stream and of its content from which on it counts
 LOST: Final = 24  # streams after each other that no encoder makes: then the file is from an unknown one
+WORK: Final = 64  # bytes inflated for each byte of a file, at most, ...
+WORK_FLOOR: Final = 64 << 20  # ... and beside that: streams may begin within each other
 _TRIED: Final = 64 << 10  # bytes of content that encoders are compared by at a time
 
 _ZIP: Final = b"PK\3\4"
@@ -116,17 +118,18 @@ class _Places:
 def members(data: bytes) -> Iterator[Member]:
     """Yield the deflate streams in ``data`` whose frame says that they are such, one after the other."""
     at = 0
+    left = WORK * len(data) + WORK_FLOOR
     places = _Places(data)
-    while (found := places.next(at)) is not None:
+    while (found := places.next(at)) is not None and left > 0:
         at = found + 1
         zipped = data[found] == _ZIP[0]
         start = _zip_start(data, found) if zipped else _gzip_start(data, found)
         if start is None:
             continue
-        inflated = unpack.inflate(data, start, TARGET)
-        if inflated is None:
+        content, end, work = unpack.inflate(data, start, TARGET)
+        left -= work
+        if content is None:
             continue
-        content, end = inflated
         if zipped or _trailer_fits(data, end, content):
             at = end
             if end - start >= LEAST and len(content) >= LEAST:

@@ -138,8 +138,17 @@ def _zip_entries(data: bytes | bytearray, at: int) -> Iterator[_Entry]:
         at += 4
 
 
-def inflate(data: bytes | bytearray, start: int, limit: int) -> tuple[bytes, int] | None:
-    """Return what the deflate stream at ``start`` holds, and where it ends; ``None`` for no stream or a longer one."""
+class Inflated(NamedTuple):
+    """What a try to inflate gave: content (``None``: no stream, or a longer one), where it ends, and bytes of work."""
+
+    content: bytes | None
+    end: int
+    work: int
+
+
+def inflate(data: bytes | bytearray, start: int, limit: int) -> Inflated:
+    """Inflate the deflate stream at ``start``, of at most ``limit`` bytes of content."""
+    begin, most = start, limit
     inflater = zlib.decompressobj(-15)
     view = memoryview(data)
     pieces = []
@@ -148,13 +157,14 @@ def inflate(data: bytes | bytearray, start: int, limit: int) -> tuple[bytes, int
         try:
             pieces.append(inflater.decompress(view[start : start + step], limit + 1))
         except zlib.error:
-            return None
+            return Inflated(None, start, start - begin + step + most - limit)
         start += min(step, len(data) - start)
         step = _STEP
         limit -= len(pieces[-1])
         if limit < 0:
-            return None
-    return (b"".join(pieces), start - len(inflater.unused_data)) if inflater.eof else None
+            return Inflated(None, start, start - begin + most - limit)
+    end, work = start - len(inflater.unused_data), start - begin + most - limit
+    return Inflated(b"".join(pieces) if inflater.eof else None, end, work)
 
 
 def _read(
@@ -191,10 +201,10 @@ def _streams(gaps: array[int], source: bytes | bytearray, total: int) -> Streams
     end = 0
     for gap in gaps:
         start = end + gap - 1 if gap else zip_start(source, end)
-        inflated = inflate(source, start, total) if start is not None else None
-        if start is None or inflated is None:
+        content, after, _ = inflate(source, start, total) if start is not None else Inflated(None, end, 0)
+        if start is None or content is None:
             raise BundleError(f"malformed bundle: a source has no deflate stream behind byte {end}")
-        content, end = inflated
+        end = after
         total -= len(content)
         found.add(start, end, content)
     if total:

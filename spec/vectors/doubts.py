@@ -795,6 +795,6 @@ def packing_excess_of_two_targets() -> Bundle:
     return of_packings(0)
 
 
-bad("packing-excess-of-two-targets-too-large", "packing-excess-of-two-targets", "M69", "M70")(
+bad("packing-excess-of-two-targets-too-large", "packing-excess-of-two-targets", "M70", released=100)(
     instead(lambda: of_packings(1))
 )

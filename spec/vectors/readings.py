@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bundles import Bundle, Program, block, numbers, record, sha256, signed, zframe
-from edges import pair
+from edges import Z, pair
 from faults import MIB, bad
 from good import BASES, CODE, archive, config, cover, deflated, good, having, one, packing, plain
 from limits import instead, through
@@ -231,9 +231,20 @@ def by_model(bits: int, quiet: int) -> Bundle:
     return through(4, cover([(0, 3000, 0)], bytes(3000), b"", packers={3: (3, modelled(bits, quiet))}), CODE, CODE)
 
 
-@pair("cover-model-of-20-bits", "cover-model", "packer.model", "M102", beyond="cover-model-of-21-bits-that-would-do")
+@pair("cover-model-of-20-bits", "cover-model", "packer.model", "M102", beyond="cover-model-of-21-bits-that-would-do", base="zeros")
 def _bits(over: int) -> Bundle:
-    return by_model(20 + over, 1)
+    """Have differences of 256 KiB, as 20 bits need, nearly all of them zeros that are passed over."""
+    from array import array
+
+    from dibundle.delta import model
+
+    size, bits = 1 << 18, 20 + over
+    differences = bytearray(size)
+    differences[100:164] = CODE[:64]
+    covers, rows = [(0, size, 0)], array("q", (0, 0, size))
+    coded = bytes((bits, 32)) + model.encode(bytes(size), rows, differences, bits=bits, quiet=32)
+    payload = cover(covers, bytes(differences), b"", packers={3: (3, coded)})
+    return through(4, payload, bytes(size), bytes(differences), of=Z)
 
 
 @pair("cover-model-of-10-bits", "cover-model", "packer.model", "M102", beyond="cover-model-of-9-bits-that-would-do")
