@@ -313,7 +313,9 @@ def _may_use(manifest: Manifest, targets: Collection[int]) -> set[int]:
 def _wanted(item: BaseObject, form: Form | None, budget: PackingBudget) -> Wanted:
     if form is None:
         return Wanted(item.digest, item.size)
-    return Wanted(item.digest, item.size, of=Wanted(form.digest, form.size), make=partial(_make, form, item.size, budget))
+    return Wanted(
+        item.digest, item.size, of=Wanted(form.digest, form.size), make=partial(_make, form, item.size, budget)
+    )
 
 
 def _make(form: Form, size: int, budget: PackingBudget, content: Iterable[bytes]) -> Iterator[bytes | memoryview]:

@@ -15,8 +15,9 @@ from dibundle.archive.opener import Archive
 from dibundle.archive.readat import ReadAt, Spool, copy_chunks
 from dibundle.bundle import writer
 from dibundle.bundle.constants import KIND_OTHER
-from dibundle.bundle.manifest import About, AboutImage, Form, Frame, Manifest, Names, Range, Target
+from dibundle.bundle.manifest import About, AboutImage, Form, Manifest, Names, Target
 from dibundle.bundle.program import ProgramWriter
+from dibundle.bundle.tables import Frame, Range
 from dibundle.compose.archive import ArchiveComposer, Member
 from dibundle.compose.frames import Draft, FramePlanner
 from dibundle.compose.layer import Counts, LayerComposer

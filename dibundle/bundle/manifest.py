@@ -13,7 +13,7 @@ from itertools import accumulate
 from dibundle import digest
 from dibundle.bundle import constants as c
 from dibundle.bundle.program import COLUMN_NAMES, Columns
-from dibundle.bundle.tables import Frame, FrameTable, Paths, Range, RangeTable, Segment, SegmentTable
+from dibundle.bundle.tables import Frame, FrameTable, Paths, RangeTable, Segment, SegmentTable
 from dibundle.bundle.wire import ColumnWriter, Structure, pack
 from dibundle.errors import BundleError
 

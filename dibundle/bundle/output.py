@@ -9,8 +9,9 @@ from collections.abc import Callable
 from functools import partial
 
 from dibundle import digest
-from dibundle.bundle.manifest import Segment, Target
+from dibundle.bundle.manifest import Target
 from dibundle.bundle.records import BLOCK
+from dibundle.bundle.tables import Segment
 from dibundle.errors import BaseMismatchError, DibError, DigestError
 
 Piece = bytes | bytearray | memoryview

@@ -117,7 +117,7 @@ class FrameTable(Table[Frame]):
 
     __slots__ = ("codecs", "digests", "firsts", "kinds", "ranges", "sizes", "source_sizes", "stored", "streams")
 
-    def __init__(  # noqa: PLR0913 - these are the columns
+    def __init__(
         self,
         *,
         streams: bytes,

@@ -96,7 +96,7 @@ def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1
             break
         streams.add(member.start, member.start + member.length, member.content)
         size += len(member.content) + member.length
-    unpacked = streams.unpacked(source, whole=left)
+    unpacked = bytes(streams.unpacked(source, whole=left))
     return Unpacked(unpacked, bytes(plain) + b"".join(contents), streams, parts, left)
 
 

@@ -105,9 +105,7 @@ def write(parts: Sequence[Part]) -> bytes:
     return bytes(out) + b"".join(literals)
 
 
-def read(
-    data: bytes, listed: Collection[int] = encoders.KNOWN, *, most: int = MOST_COST
-) -> tuple[list[Part], bytes]:
+def read(data: bytes, listed: Collection[int] = encoders.KNOWN, *, most: int = MOST_COST) -> tuple[list[Part], bytes]:
     """Return the parts and what follows them; ``BundleError`` for anything that :func:`write` does not write.
 
     ``listed``: the re-encoders that may occur, those of the bundle's section 1. ``most``: what the packing may cost.

@@ -187,9 +187,7 @@ def _read(
     reader.at += stored
     streams_of = _streams(Numbers(gaps).numbers(count), source, total)
     table = payload[reader.at : reader.at + table_stored]
-    parts, rest = packing.read(
-        zstd.decompress(table, table_size, prefix=streams_of.lengths()), reencoders, most=limit
-    )
+    parts, rest = packing.read(zstd.decompress(table, table_size, prefix=streams_of.lengths()), reencoders, most=limit)
     if rest:
         raise BundleError("malformed bundle: bytes after a packing")
     return codec, streams_of.unpacked(source, whole=bool(whole)), parts, payload[reader.at + table_stored :]

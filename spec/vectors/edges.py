@@ -198,7 +198,9 @@ def with_ranges(*counts: int) -> Bundle:
     return bundle
 
 
-bad("ranges-in-all-too-many", "stored", "frames.source count", "M30")(instead(lambda: with_ranges(MIB // 2, MIB // 2 + 1)))
+bad("ranges-in-all-too-many", "stored", "frames.source count", "M30")(
+    instead(lambda: with_ranges(MIB // 2, MIB // 2 + 1))
+)
 
 
 @bad("explicit-range-of-no-byte", "explicit-source-of-several-ranges", "frames.source length", "M127")
@@ -247,9 +249,9 @@ def named_targets(targets: list[Target], frames: list[Frame] | None = None, **gi
 def _excess(over: int) -> Bundle:
     """Have two targets that take 32 MiB more than 8 times their size, the one that is not made a byte more."""
     frames, targets = [], []
-    for more in (0, over):
+    for beyond in (0, over):
         frame = plain(HELLO)
-        frame.spans = [(0, 0, MIB)] * 31 + [(0, 0, MIB + 7000 - 16384 - 32 * 256 - 1024 - 256 + more)]
+        frame.spans = [(0, 0, MIB)] * 31 + [(0, 0, MIB + 7000 - 16384 - 32 * 256 - 1024 - 256 + beyond)]
         frames.append(frame)
         targets.append(Target(HELLO, Program().do("raw", raw=1000, stream=1), 1))
     return named_targets(targets, frames, objects=[Z])

@@ -90,9 +90,7 @@ def vcdiff_header_checksum_and_target_window() -> Bundle:
     made = bytearray(MADE[-10:] + b"XY")
     for at in range(4, 18):
         made.append(made[at])
-    return patched(
-        3, vcdiff(first, crossing, indicator=4, head=integer(3) + b"app"), CODE, MADE + bytes(made[10:])
-    )
+    return patched(3, vcdiff(first, crossing, indicator=4, head=integer(3) + b"app"), CODE, MADE + bytes(made[10:]))
 
 
 CODES_OF_TABLE = (

@@ -142,7 +142,7 @@ def unpack_table_of_its_dictionary() -> Bundle:
 
 @pair("unpack-cost-at-its-limit", "unpack-without-a-source", "M122", beyond="unpack-cost-beyond-its-limit")
 def _cost(over: int) -> Bundle:
-    """Have content that counts four times: with a packing of two parts 216,960, which is 64 times 2,366 bytes and 64 KiB."""
+    """Have content that counts four times: with its packing that is 64 times 2,366 bytes and 64 KiB."""
     content = bytes((64 * 2366 + 65536 - 1024 - 128 - 2048) // 4 + over)
     body = deflated(content, 7, 9)
     filler = 2366 - len(body)
@@ -231,7 +231,14 @@ def by_model(bits: int, quiet: int) -> Bundle:
     return through(4, cover([(0, 3000, 0)], bytes(3000), b"", packers={3: (3, modelled(bits, quiet))}), CODE, CODE)
 
 
-@pair("cover-model-of-20-bits", "cover-model", "packer.model", "M102", beyond="cover-model-of-21-bits-that-would-do", base="zeros")
+@pair(
+    "cover-model-of-20-bits",
+    "cover-model",
+    "packer.model",
+    "M102",
+    beyond="cover-model-of-21-bits-that-would-do",
+    base="zeros",
+)
 def _bits(over: int) -> Bundle:
     """Have differences of 256 KiB, as 20 bits need, nearly all of them zeros that are passed over."""
     from array import array

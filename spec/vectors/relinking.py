@@ -10,7 +10,6 @@ from itertools import pairwise
 
 from bundles import Bundle, Frame, Program, numbers, sha256, zframe
 from edges import ZEROS, Z, pair
-from faults import MIB
 from good import BASES, CODE, CONFIG, archive, cover, good, noise, one
 from limits import through
 from payloads import relinked
