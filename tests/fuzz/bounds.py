@@ -1,8 +1,8 @@
 """Bundles at the edges of all limits, and the promise of spec/dib.md, 10.1, which every one of them has to keep.
 
-``python -m tests.fuzz.bounds [SECONDS [SEED [CLASS...]]]`` draws bundles, class after class, applies each in a process of
-its own, and prints what memory and CPU time it took beside what is promised. Each class is one thing that few bytes can
-ask much of. Bundles are written field by field (spec/vectors), behind right digests.
+``python -m tests.fuzz.bounds [SECONDS [SEED [CLASS...]]]`` draws bundles, class after class, applies each in a process
+of its own, and prints what memory and CPU time it took beside what is promised. Each class is one thing that few bytes
+can ask much of. Bundles are written field by field (spec/vectors), behind right digests.
 """
 
 from __future__ import annotations
