@@ -38,6 +38,7 @@ _NAME, _VERSION, _RELEASE, _EPOCH = 1000, 1001, 1002, 1003
 _ENTRIES: Final = 4096  # of a package's header; real ones have about a hundred
 _INT32, _STRING, _I18N = 4, 6, 9
 _SEPARATORS = re.compile("[-_.]+")
+_CONTENT = re.compile(rb"[^\n]")
 _FIELDS = re.compile(rb"^(Package|Version|Status|P|V)[ \t]*:(.*)$", re.MULTILINE)
 
 
@@ -107,13 +108,11 @@ def _is_npm_package(folder: bytes) -> bool:
 
 def _stanzas(content: bytes) -> Iterator[dict[bytes, str]]:
     at = 0
-    while at < len(content):
-        end = content.find(b"\n\n", at)
-        end = len(content) if end < 0 else end
-        if end > at:
-            found = _FIELDS.finditer(content, at, end)
-            yield {field[1]: field[2][:_FIELD].strip(b" \t\r").decode("utf-8", "replace") for field in found}
-        at = end + 2
+    while begins := _CONTENT.search(content, at):
+        end = content.find(b"\n\n", begins.start())
+        at = len(content) if end < 0 else end
+        found = _FIELDS.finditer(content, begins.start(), at)
+        yield {field[1]: field[2][:_FIELD].strip(b" \t\r").decode("utf-8", "replace") for field in found}
 
 
 def _dpkg(content: bytes) -> Iterator[tuple[str, str]]:

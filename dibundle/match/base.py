@@ -97,7 +97,7 @@ class Places(Sequence[Place]):
         return self._all[index]
 
 
-MOST_AT_PATH = 1024
+MOST_AT_PATH = 256
 """Entries of one path that are looked at; an image has one of each in a layer, unless it was made to be odd."""
 
 
@@ -221,7 +221,7 @@ class BaseIndex:
         return self._by_path.keys()
 
     def at_path(self, path: bytes) -> Sequence[Place]:
-        """Return the entries at a cleaned path, the topmost layer's last; of more than 1,024 the last ones."""
+        """Return the entries at a cleaned path, the topmost layer's last; of more than 256 the last ones."""
         places = _places(self._by_path.get(path))
         return places if len(places) <= MOST_AT_PATH else places[-MOST_AT_PATH:]
 
