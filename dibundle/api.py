@@ -24,6 +24,7 @@ from dibundle.bundle.output import Piece
 from dibundle.bundle.reader import BundleReader, Readable
 from dibundle.bundle.uses import objects_used
 from dibundle.chain import follow
+from dibundle.compression import RATIO
 from dibundle.creating import CreateOptions, CreateResult
 from dibundle.creating import create as write_bundle
 from dibundle.delta import choose
@@ -165,7 +166,7 @@ class Bundle:
             self.signed_by = signers.check(header, signature) if signers else None
 
         try:
-            archives, bundles = _sort([source], self._stack, tmp, check, bundle_wanted=True)
+            archives, bundles = _sort([source], self._stack, tmp, check if signers else None, bundle_wanted=True)
             if not bundles:
                 raise UsageError(
                     f"{archives[0].name} is an image archive, not a bundle", hint="a bundle is what create writes"
@@ -280,11 +281,11 @@ def _several(sources: Source | Iterable[Source] | None) -> Iterable[Source]:
     return (cast("Source", sources),) if is_one else cast("Iterable[Source]", sources)
 
 
-def _archive(source: Source, stack: ExitStack, tmp: str | None) -> Archive:
+def _archive(source: Source, stack: ExitStack, tmp: str | None, ratio: int | None = None) -> Archive:
     if isinstance(source, str | os.PathLike):
         _require_path(source)
-        return stack.enter_context(open_archive(source, spool_dir=tmp))
-    return _spooled(source, _head(source), stack, tmp)
+        return stack.enter_context(open_archive(source, spool_dir=tmp, ratio=ratio))
+    return _spooled(source, _head(source), stack, tmp, ratio)
 
 
 def _require_signers(signers: object) -> None:
@@ -325,8 +326,11 @@ def _sort(
     *,
     bundle_wanted: bool = False,
 ) -> tuple[list[Archive], list[BundleReader]]:
-    """Open everything; return archives and bundles apart. ``bundle_wanted``: nothing else will do."""
-    archives: list[Archive] = []
+    """Open everything; return archives and bundles apart. ``bundle_wanted``: nothing else will do.
+
+    ``trust`` is asked about every bundle before an archive is unpacked; without a bundle none is unpacked far.
+    """
+    waiting: list[Callable[[int | None], Archive]] = []
     bundles: list[BundleReader] = []
     for source in _with_first_parts(sources):
         if isinstance(source, str | os.PathLike):
@@ -334,15 +338,23 @@ def _sort(
             if is_bundle(head):
                 bundles.append(read_bundle(*_bundle_file(name, stack), trust))
                 continue
-            opened = partial(_archive, source, stack, tmp)
+            opened: Callable[[int | None], Archive] = partial(_archive, source, stack, tmp)
         else:
             name, head = "a stream", _head(source)
             if is_bundle(head):
                 bundles.append(read_bundle(_Continued(head, source), None, None, trust))
                 continue
             opened = partial(_spooled, source, head, stack, tmp)
-        archives.append(open_other(name, head, opened, wanted=bundle_wanted or is_named_so(name)))
-    return archives, bundles
+        wanted = bundle_wanted or is_named_so(name)
+        waiting.append(partial(_open_other, name, head, opened, wanted, trust is not None and wanted))
+    ratio = RATIO if trust and not bundles else None
+    return [open_it(ratio) for open_it in waiting], bundles
+
+
+def _open_other(
+    name: str, head: bytes, opened: Callable[[int | None], Archive], wanted: bool, bounded: bool, ratio: int | None
+) -> Archive:
+    return open_other(name, head, partial(opened, RATIO if bounded else ratio), wanted=wanted)
 
 
 def _with_first_parts(sources: Iterable[Source]) -> list[Source]:
@@ -397,11 +409,11 @@ class _Continued:
         return self._stream.read(size)
 
 
-def _spooled(stream: Readable, head: bytes, stack: ExitStack, tmp: str | None) -> Archive:
+def _spooled(stream: Readable, head: bytes, stack: ExitStack, tmp: str | None, ratio: int | None = None) -> Archive:
     """Copy a stream into a temporary file and open the archive in it."""
     spool = Spool(tmp)
     stack.callback(spool.close)
     spool.write(head)
     while piece := stream.read(1 << 20):
         spool.write(piece)
-    return stack.enter_context(from_fd(spool.start(), "a stream", spool_dir=tmp))
+    return stack.enter_context(from_fd(spool.start(), "a stream", spool_dir=tmp, ratio=ratio))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import partial
 
 from dibundle import digest
-from dibundle.archive.opener import Archive, from_fd
+from dibundle.archive.opener import Archive, open_made
 from dibundle.archive.readat import Spool, check_room, room
 from dibundle.bundle.manifest import AboutImage, BaseObject, Form, Manifest
 from dibundle.bundle.output import Piece, Sink, VerifiedOutput
@@ -19,8 +20,8 @@ from dibundle.bundle.uses import LastUses, objects_used
 from dibundle.bundle.uses import order as make_order
 from dibundle.deflate import encoders
 from dibundle.delta import packing
-from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, UsageError
-from dibundle.expect import Judged, refuse_claims
+from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, UsageError, command
+from dibundle.expect import Expectation, Judged, named_digest
 from dibundle.image.model import ImageArchive
 from dibundle.image.reader import read_images, read_others
 from dibundle.image.serve import BaseObjects, Wanted
@@ -92,11 +93,10 @@ def apply_steps(
     manifest = bundle.manifest
     for number in sinks:
         check_size(manifest, number, options)
-        if options.expect:
-            refuse_claims(options.expect, manifest, number)
     with ExitStack() as stack:
         base = find_base(manifest, bases, options, sinks.keys())
         stack.callback(base.close)
+        check_sizes(manifest, base, bases, options)
         space = temporary_space(manifest, base, options)
         check_room(options.tmp, space)
         options.check_output(space)
@@ -109,7 +109,7 @@ def apply_steps(
             yield from _make_target(bundle, number, base, packings, sink, options, progress)
             if spool:
                 with suppress(ArchiveError):  # what is no archive holds nothing; what is missing is told later
-                    made = stack.enter_context(from_fd(spool.start(), "a target before", spool_dir=options.tmp))
+                    made = stack.enter_context(open_made(spool, "a target before"))
                     _look_within(base, made, later)
 
 
@@ -125,15 +125,37 @@ def _look_within(base: FoundBase, made: Archive, later: Collection[int]) -> None
 
 def temporary_space(manifest: Manifest, base: FoundBase, options: ApplyOptions) -> int:
     """Return how many bytes of temporary files making the targets of ``base`` takes, as far as it is known before."""
+    needed = LastUses(manifest, base.order).after(-1)
+    return base.spool_size(needed) + _kept(manifest, base, options)
+
+
+def _kept(manifest: Manifest, base: FoundBase, options: ApplyOptions) -> int:
+    """Return how many bytes of targets, or parts of them, lie in temporary files while those of ``base`` are made."""
     last = LastUses(manifest, base.order)
     kept = [number for number in base.order if base.missing(last.after(number))]
-    judged = [manifest.targets[number].size for number in base.wanted] if options.expect else []
-    return (
-        base.spool_size(last.after(-1))
-        + sum(manifest.targets[number].size for number in kept)
-        + max(judged, default=0)
-        + options.kept
-    )
+    judged = [manifest.targets[number].size for number in base.wanted] if expectation(options) else []
+    return sum(manifest.targets[number].size for number in kept) + max(judged, default=0) + options.kept
+
+
+def check_sizes(manifest: Manifest, base: FoundBase, bases: Sequence[Archive], options: ApplyOptions) -> None:
+    """Refuse targets that are larger than allowed, also on the way, and temporary files of twice that in all.
+
+    Those count that hold targets: of this bundle, and among ``bases`` of bundles before it.
+    """
+    for number in base.order:
+        check_size(manifest, number, options)
+    kept = made_size(bases) + _kept(manifest, base, options)
+    if kept > 2 * options.max_size:
+        raise BundleError(
+            f"bundle over a limit: it takes {kept} bytes of temporary files, at most twice {options.max_size} are"
+            " allowed",
+            hint=f"allow it with --max-size {(kept + 1) // 2}",
+        )
+
+
+def made_size(archives: Iterable[Archive]) -> int:
+    """Return how many bytes of temporary files hold those archives that bundles have made."""
+    return sum(archive.bytes.size for archive in archives if archive.is_made)
 
 
 def _tee(sink: Sink | None, spool: Spool | None) -> Sink:
@@ -168,8 +190,8 @@ def _make_target(
     base.prepare(needed)
     with ExitStack() as stack:
         judged = None
-        if options.expect and number in base.wanted:
-            judged = stack.enter_context(closing(Judged(options.expect, target, sink, options.tmp)))
+        if number in base.wanted and (expected := expectation(options)):
+            judged = stack.enter_context(closing(Judged(expected, target, sink, options.tmp)))
         output = VerifiedOutput(
             target,
             judged.write if judged else sink,
@@ -205,6 +227,11 @@ def _tell_tight_room(size: int, options: ApplyOptions, progress: Progress) -> No
             f"the base is compressed: temporary files take {size:,} of the {free:,} bytes free in {place};"
             " --tmp DIR puts them elsewhere"
         )
+
+
+def expectation(options: ApplyOptions) -> Expectation:
+    """Return what a target is judged by: what is expected, and the digest that it is named by, if it is by one."""
+    return Expectation(options.expect, named_digest(options.target))
 
 
 def choose_target(
@@ -247,7 +274,7 @@ def check_size(manifest: Manifest, number: int, options: ApplyOptions) -> None:
 def _names_of(manifest: Manifest, number: int) -> set[str]:
     """Return all that a target may be called by."""
     images = manifest.about.targets[number] if manifest.about else ()
-    names = {name for image in images for name in image.names}
+    names = {name for image in images for name in image.names if not named_digest(name)}
     digests = {manifest.targets[number].digest, *(image.id for image in images)}
     return names | {digest.text(item) for item in digests}
 
@@ -296,6 +323,16 @@ def find_base(
         raise _mismatch(manifest, missing, here)
     base.wanted, base.order = frozenset(targets), tuple(order)
     return base
+
+
+def missing_objects(manifest: Manifest, bases: Sequence[Archive]) -> list[int]:
+    """Return the numbers of a bundle's objects that archives do not claim to hold."""
+    forms = {form.object: form for form in manifest.forms}
+    budget = PackingBudget()
+    wanted = [_wanted(item, forms.get(number), budget) for number, item in enumerate(manifest.objects)]
+    with closing(FoundBase(wanted, believe=True)) as base:
+        base.add([read_images(archive) for archive in bases], range(len(wanted)))
+        return base.missing(range(len(wanted)))
 
 
 def _may_use(manifest: Manifest, targets: Collection[int]) -> set[int]:
@@ -362,14 +399,18 @@ def _mismatch(manifest: Manifest, missing: list[int], here: Sequence[ImageArchiv
             return BaseMismatchError(
                 f"{', '.join(given)} does not hold what this bundle builds on: its {_name(wanted)} is another image,"
                 f" {digest.text(others[0])}, wanted {digest.text(wanted.id)}",
-                hint=f'get that one from where the bundle was made: "docker save -o base.tar {_name(wanted)}" there',
+                hint=f"get that one from where the bundle was made: {_save(_name(wanted))} there",
             )
     name = next(map(_name, lacking), "IMAGE")
-    save = f'"docker save -o base.tar {name}"'
-    hint = f"get the base with {save} and give it as an argument"
+    hint = f"get the base with {_save(name)} and give it as an argument"
     if given:  # something older, it may be
-        hint = f"give the bundle that makes {name} too, or the image itself, from where it is: {save} there"
+        which = shlex.quote(name)
+        hint = f"give the bundle that makes {which} too, or the image itself, from where it is: {_save(name)} there"
     return BaseMismatchError(_missing_text(manifest, missing, given), hint=hint)
+
+
+def _save(name: str) -> str:
+    return command("docker", "save", "-o", "base.tar", name=name)
 
 
 def _missing_text(manifest: Manifest, missing: list[int], given: Sequence[str]) -> str:

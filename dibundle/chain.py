@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 
-from dibundle.applying import ApplyOptions, apply_several, base_names, find_base, target_name
-from dibundle.archive.opener import Archive, from_fd
+from dibundle.applying import (
+    ApplyOptions,
+    apply_several,
+    base_names,
+    find_base,
+    made_size,
+    missing_objects,
+    target_name,
+)
+from dibundle.archive.opener import Archive, open_made
 from dibundle.archive.readat import Spool
 from dibundle.bundle.manifest import Manifest
 from dibundle.bundle.reader import BundleReader
@@ -41,11 +50,31 @@ def follow(
             raise _no_chain(waiting, ready, apart=not needed)
         bundle = (first or needed or ready)[0]
         waiting.remove(bundle)
+        here = _with_room(here, [bundle, *waiting], options)
         here += make_all(bundle, here, options, stack, progress)
     (last,) = waiting
     if is_chain and not _serves_any(last.manifest, here, options):
         raise _unfit(waiting)
     return here, last
+
+
+def _with_room(here: list[Archive], waiting: Sequence[BundleReader], options: ApplyOptions) -> list[Archive]:
+    """Return the archives without those made before that are in nobody's way but that of ``--max-size``.
+
+    While what the next bundle makes would be too much beside them, what none of the ``waiting`` builds on is given up,
+    the oldest first.
+    """
+    next_size = sum(target.size for target in waiting[0].manifest.targets)
+    for archive in [archive for archive in here if archive.is_made]:
+        if made_size(here) + next_size <= 2 * options.max_size:
+            break
+        others = [other for other in here if other is not archive]
+        if all(
+            missing_objects(bundle.manifest, others) == missing_objects(bundle.manifest, here) for bundle in waiting
+        ):
+            archive.close()
+            here = others
+    return here
 
 
 def _is_ready(manifest: Manifest, archives: Sequence[Archive], options: ApplyOptions) -> bool:
@@ -93,7 +122,7 @@ def make_all(
     spools = [stack.enter_context(closing(Spool(options.tmp))) for _ in manifest.targets]
     apply_several(archives, bundle, {number: spools[number].write for number in _all(manifest)}, options, progress)
     return [
-        stack.enter_context(from_fd(spool.start(), target_name(manifest, number), spool_dir=options.tmp))
+        stack.enter_context(open_made(spool, target_name(manifest, number), owned=True))
         for number, spool in enumerate(spools)
     ]
 
@@ -127,7 +156,7 @@ def _unfit(waiting: Sequence[BundleReader]) -> BaseMismatchError:
         f"{bundle.name or 'a bundle'} builds on {need}" for bundle, need in zip(waiting, needs, strict=True)
     )
     if len(waiting) == 1:
-        hint = f"leave it out if it is not needed, else give {needs[0]} too, or the bundle that makes it"
+        hint = f"leave it out if it is not needed, else give {shlex.quote(needs[0])} too, or the bundle that makes it"
     else:
         hint = "give the base of the first of them too, or a bundle between that is missing"
     return BaseMismatchError(f"what is here does not lead to all of the bundles: {told}", hint=hint)

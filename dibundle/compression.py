@@ -17,6 +17,9 @@ import zstandard
 from dibundle.errors import ArchiveError
 
 CHUNK: Final = 1 << 20
+RATIO: Final = 20
+"""How many bytes may come of each byte of what holds a bundle that nobody trusted has signed, or may hold one."""
+RATIO_FLOOR: Final = 1 << 20  # bytes that may come of the first ones, whatever the ratio is
 ZSTD_WINDOW_LIMIT: Final = 128 << 20
 XZ_MEMORY_LIMIT: Final = 256 << 20
 
@@ -39,6 +42,10 @@ def sniff(head: bytes) -> str | None:
     if head[:3] == b"BZh" and head[3:4] in b"123456789" and head[4:10] in (b"1AY&SY", b"\x17rE8P\x90"):
         return "bzip2"
     return None
+
+
+class RatioError(ArchiveError):
+    """So much comes of so few bytes that it is not unpacked unless someone trusted has signed it."""
 
 
 class Decompressor:
@@ -129,12 +136,22 @@ def open_decompressor(kind: str) -> Decompressor:
     return Decompressor(kind)
 
 
-def decompress_iter(kind: str, chunks: Iterable[bytes], chunk_size: int = CHUNK) -> Iterator[bytes]:
-    """Yield the decompressed bytes of ``chunks`` in pieces of at most ``chunk_size``."""
+def decompress_iter(
+    kind: str, chunks: Iterable[bytes], chunk_size: int = CHUNK, *, ratio: int | None = None
+) -> Iterator[bytes]:
+    """Yield the decompressed bytes of ``chunks`` in pieces of at most ``chunk_size``.
+
+    ``ratio``: how many bytes may come of each byte read, beside ``RATIO_FLOOR``; :class:`RatioError` for more.
+    """
     decompressor = open_decompressor(kind)
+    taken = made = 0
     for chunk in chunks:
+        taken += len(chunk)
         out = decompressor.feed(chunk, chunk_size)
         while out:
+            made += len(out)
+            if ratio is not None and made > ratio * taken + RATIO_FLOOR:
+                raise RatioError(f"{kind} data unpacks to more than {ratio} times its {taken:,} bytes")
             yield out
             out = decompressor.feed(b"", chunk_size)
     decompressor.finish()

@@ -11,15 +11,18 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 
-from dibundle.applying import ApplyOptions, apply, choose_target
-from dibundle.archive.opener import Archive, from_fd
+from dibundle import digest
+from dibundle.applying import ApplyOptions, apply_several, choose_target, expectation
+from dibundle.archive.opener import Archive, open_made
 from dibundle.archive.readat import Spool
-from dibundle.bundle.manifest import Manifest
+from dibundle.bundle.manifest import Manifest, Target
 from dibundle.bundle.reader import BundleReader
 from dibundle.destination import Destination
 from dibundle.errors import ArchiveError, FileError
-from dibundle.image import forms
-from dibundle.image.model import Image
+from dibundle.expect import Expectation, UnexpectedError, named_digest, refuse_others
+from dibundle.image import forms, pinned
+from dibundle.image.model import Image, ImageArchive
+from dibundle.image.pinned import LayerStore, PinnedImage, Stored
 from dibundle.image.reader import read_images
 from dibundle.progress import Progress, Silent
 
@@ -145,16 +148,102 @@ def _rebuilt(
     without: Loaded | None,
     names: tuple[str, ...] | None = None,
 ) -> forms.Layout:
-    progress = progress or Silent()
     number = choose_target(bundle.manifest, options)
-    holes = _left_out(bundle.manifest, number, without)
-    options = replace(options, kept=kept_size(bundle.manifest, number, without))
+    images, holes = rebuild_images(bases, bundle, options, stack, progress, without)
+    starts = frozenset(start for start, _ in holes)
+    _tell_left_out(progress or Silent(), without, holes)
+    expected = expectation(options).without_archive(bundle.manifest.targets[number].digest)
+    if not expected:
+        return forms.layout(images, starts, names)
+    found = pin(images, expected, bases, holes, bundle.manifest.targets[number], without)
+    return pinned.layout([(image, own if names is None else names) for image, own in found])
+
+
+def rebuild_images(
+    bases: Sequence[Archive],
+    bundle: BundleReader,
+    options: ApplyOptions,
+    stack: ExitStack,
+    progress: Progress | None,
+    without: Loaded | None = None,
+) -> tuple[ImageArchive, list[tuple[int, int]]]:
+    """Rebuild a target into a temporary file; return its images, and which ranges of it were left out.
+
+    Its digests are checked, its own too where that is expected. Its images are not judged: :func:`pin` does that.
+    """
+    target = bundle.manifest.targets[choose_target(bundle.manifest, options)]
+    holes = _left_out(bundle.manifest, choose_target(bundle.manifest, options), without)
+    kept = target.size - sum(end - start for start, end in holes)
+    is_archive_expected = target.digest in options.expect or named_digest(options.target) == target.digest
+    plain = replace(options, kept=kept, expect=frozenset(), whole=options.whole or is_archive_expected)
     spool = stack.enter_context(closing(Spool(options.tmp)))
-    kept = _Kept(spool, holes)
-    apply(bases, bundle, kept.write, options, progress)
-    archive = stack.enter_context(from_fd(spool.start(), "the target", spool_dir=options.tmp))
-    images = read_images(archive)
-    parts = forms.layout(images, frozenset(start for start, _ in holes), names)
+    sink = _Kept(spool, holes).write
+    apply_several(bases, bundle, {choose_target(bundle.manifest, options): sink}, replace(plain, target=None), progress)
+    archive = stack.enter_context(open_made(spool, "the target"))
+    return read_images(archive), holes
+
+
+def pin(
+    images: ImageArchive,
+    expected: Expectation,
+    bases: Sequence[Archive],
+    holes: Sequence[tuple[int, int]],
+    target: Target,
+    without: Loaded | None,
+) -> list[tuple[PinnedImage, tuple[str, ...]]]:
+    """Return the expected images of a target and the names that it gives them; ``UnexpectedError`` if it has none."""
+    try:
+        found = pinned.find(images, expected.wanted)
+        if not found:
+            refuse_others(expected.wanted, (image.config_digest for image in images.images))
+            raise UnexpectedError(f"the bundle does not make {digest.text(min(expected.wanted))}")
+        store = LayerStore([images], frozenset(start for start, _ in holes))
+        left_out = _stored_in(bases, holes, target, without) if holes else {}
+        made = [
+            pinned.assemble(
+                item,
+                store,
+                left_out,
+                is_manifest_expected=digest.sha256(item.config) not in expected.wanted,
+            )
+            for item in found
+        ]
+    except ArchiveError as error:
+        raise UnexpectedError(f"cannot tell which image the bundle makes: {error.message}") from error
+    for image in made if expected.named else ():
+        if expected.images and not image.ids & expected.images:
+            refuse_others(expected.images, (image.id,))
+    named = {image.config_digest: image.names for image in images.images}
+    return [(image, named.get(image.id, ())) for image in made]
+
+
+def _stored_in(
+    bases: Sequence[Archive], holes: Sequence[tuple[int, int]], target: Target, without: Loaded | None
+) -> dict[bytes, Stored]:
+    """Return the layers that are left out of a target, by diffID, each as a base really stores it."""
+    store = LayerStore(stored_images(bases))
+    starts = {start for start, _ in holes}
+    found: dict[bytes, Stored] = {}
+    at = 0
+    for segment in target.segments:
+        if at in starts and segment.digest and without:
+            diff_id = without.diff_ids[segment.digest]
+            if layer := store.find(segment.digest, diff_id):
+                found[diff_id] = layer
+        at += segment.length
+    return found
+
+
+def stored_images(archives: Sequence[Archive]) -> list[ImageArchive]:
+    """Return the images of those archives that hold some."""
+    found = []
+    for archive in archives:
+        with suppress(ArchiveError):
+            found.append(read_images(archive))
+    return found
+
+
+def _tell_left_out(progress: Progress, without: Loaded | None, holes: Sequence[tuple[int, int]]) -> None:
     if without:
         told = ", ".join(without.names) or "the base"
         note = f"without {len(holes)} layer{'s' * (len(holes) > 1)} of {told}, which must be loaded already"
@@ -163,7 +252,6 @@ def _rebuilt(
             " where the bundle was made from a registry, give the base as docker://HOST/NAME:TAG"
         )
         progress.note(note if holes else none)
-    return parts
 
 
 def kept_size(manifest: Manifest, number: int, without: Loaded | None) -> int:

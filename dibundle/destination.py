@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import secrets
+import select
 import shlex
 import shutil
 import stat
@@ -22,6 +23,7 @@ from dibundle.errors import FileError, UsageError
 _DESCRIPTOR = re.compile(r"-|/dev/stdout|(?:/dev|/proc/self)/fd/([0-9]{1,9})")
 
 
+_BLOCK: Final = 512  # bytes: where entries of a tar begin
 STRETCH: Final = 16 << 20  # bytes
 _WRITE: Final = 2  # SYNC_FILE_RANGE_WRITE
 
@@ -61,6 +63,8 @@ class Destination:
         self._temporary: str | None = None
         self._fd = -1
         self.written = 0
+        self._passed = 0  # bytes that the system took
+        self._rest = memoryview(b"")  # what it did not take yet of the last ones
         self._begun = 0  # so many of them the system was told to write to its disk
         named = _DESCRIPTOR.fullmatch(path)
         self.descriptor = int(named[1] or 1) if named else None
@@ -115,7 +119,10 @@ class Destination:
         """Write all of ``data``; :class:`FileError` where the system refuses."""
         self.written += len(data)
         try:
-            write_all(self._fd, data)
+            self._rest = memoryview(data)
+            while self._rest:
+                count = os.write(self._fd, self._rest)
+                self._passed, self._rest = self._passed + count, self._rest[count:]
             if self._temporary and self.written - self._begun >= STRETCH:
                 _start_writing(self._fd, self._begun, self.written - self._begun)
                 self._begun = self.written
@@ -135,10 +142,21 @@ class Destination:
         except OSError as failure:
             raise _refused(self.name, failure) from failure
         finally:
+            if kind is not None and self._special:
+                self._end_within_a_block()
             os.close(self._fd)
             if self._temporary:
                 with contextlib.suppress(OSError):
                     os.unlink(self._temporary)  # noqa: PTH108
+
+    def _end_within_a_block(self) -> None:
+        """Have what was interrupted in the middle of a write not end where an entry of a tar could.
+
+        A pipe takes 4096 bytes at a time. A reader that is gone or does not read is not waited for.
+        """
+        with contextlib.suppress(OSError, ValueError):
+            if self._passed and not self._passed % _BLOCK and select.select((), (self._fd,), (), 0)[1]:
+                os.write(self._fd, bytes(self._rest[:1]) or b"\0")
 
 
 def check_room(name: str, folder: str, size: int, temporary: int = 0, place: str = ".") -> None:

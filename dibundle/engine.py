@@ -8,7 +8,8 @@ import shlex
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from itertools import takewhile
 from types import TracebackType
 from typing import Final, Self
 
@@ -95,6 +96,22 @@ def require_layers(engine: str, chains: Iterable[Sequence[bytes]], base: str, fi
         )
 
 
+def layers_present(engine: str, diff_ids: Sequence[bytes], digests: Sequence[bytes]) -> int:
+    """Return how many of an image's lowest layers an engine itself reports to have.
+
+    docker and podman report ``diff_ids`` of images, ctr the ``digests`` under which it stores layers.
+    """
+    if engine == "ctr":
+        listed = subprocess.run(("ctr", "content", "ls", "--quiet"), capture_output=True, check=False)
+        if listed.returncode:
+            raise no_answer(engine, listed.stderr)
+        there = set(listed.stdout.decode(errors="replace").split())
+        return sum(1 for _ in takewhile(lambda item: f"sha256:{item.hex()}" in there, digests))
+    wanted = [f"sha256:{item.hex()}" for item in diff_ids]
+    found = (takewhile(lambda pair: pair[0] == pair[1], zip(wanted, chain, strict=False)) for chain in _layers(engine))
+    return max((sum(1 for _ in pairs) for pairs in found), default=0)
+
+
 def _layers(engine: str) -> list[list[str]]:
     """Return the digests of the layers of every image that an engine has, the lowest first."""
     listed = subprocess.run((engine, "image", "ls", "--quiet", "--no-trunc"), capture_output=True, check=False)
@@ -103,7 +120,7 @@ def _layers(engine: str) -> list[list[str]]:
     ids = sorted(set(listed.stdout.decode().split()))
     if not ids:
         return []
-    found = subprocess.run((*ENGINES[engine][1], *ids), capture_output=True, check=False)
+    found = subprocess.run((*ENGINES[engine][1], "--", *ids), capture_output=True, check=False)
     try:
         layers = [image["RootFS"]["Layers"] or [] for image in json.loads(found.stdout)]
     except (ValueError, LookupError, TypeError):
@@ -169,13 +186,54 @@ class Loader:
         if code:
             self._fail(code)
 
+    def check_digests(self, names: Sequence[str], ids: Collection[bytes]) -> None:
+        """Ask the engine for an image by each of its names; :class:`LoadError` unless that has one of the digests.
+
+        Which of ``ids`` it is depends on the store: the config's or the manifest's. Without names these are asked for.
+        """
+        wanted = {f"sha256:{item.hex()}" for item in ids}
+        if self._engine == "ctr":
+            told = [row.split() for row in self._ask("ctr", "images", "ls").splitlines()[1:]]
+            there = {row[0]: row[2] for row in told if len(row) > 2}
+            for name in names:
+                found = next((there[item] for item in there if item == name or item.endswith("/" + name)), "nothing")
+                self._require(name, found, wanted)
+            if not names and not wanted & set(there.values()):
+                self._require("no name", "nothing", wanted)
+            return
+        for name in names:
+            self._require(name, self._id_of(name) or "nothing", wanted)
+        if not names and not any(self._id_of(item) in wanted for item in sorted(wanted)):
+            self._require("no name", "nothing", wanted)
+
+    def _require(self, name: str, found: str, wanted: Collection[str]) -> None:
+        if found not in wanted:
+            raise LoadError(
+                f"{self._engine} has {found} under {name} after loading, wanted {' or '.join(sorted(wanted))}",
+                exit_code=3,
+                hint=f"look at the log of {self._engine}",
+            )
+
+    def _id_of(self, name: str) -> str | None:
+        found = subprocess.run((*self._inspect, "--", name), capture_output=True, check=False)
+        try:
+            return "sha256:" + str(json.loads(found.stdout)[0]["Id"]).removeprefix("sha256:")
+        except (ValueError, LookupError, TypeError):
+            return None
+
+    def _ask(self, *command: str) -> str:
+        found = subprocess.run(command, capture_output=True, check=False)
+        if found.returncode:
+            raise no_answer(self._engine, found.stderr)
+        return found.stdout.decode(errors="replace")
+
     def check(self, image: AboutImage) -> None:
         """Ask the engine for an image; :class:`LoadError` where it is not there or is another one."""
         name = image.names[0] if image.names else f"sha256:{image.id.hex()}"
         if self._engine == "ctr":
             self._check_ctr(image)
             return
-        found = subprocess.run((*self._inspect, name), capture_output=True, check=False)
+        found = subprocess.run((*self._inspect, "--", name), capture_output=True, check=False)
         try:
             parsed = json.loads(found.stdout)[0] if found.returncode == 0 else None
             told = str(parsed["Id"]).removeprefix("sha256:") if parsed else ""

@@ -70,6 +70,18 @@ class RegistryError(DibError):
     exit_code = 9
 
 
+def command(*words: str, name: str) -> str:
+    """Return a command for a hint, with ``name`` as its last word: as a shell takes it, whatever is in the name.
+
+    Names come from bundles, archives and registries, and people paste hints. What no shell gives a meaning stands in
+    double quotes; a name that begins as an option does is told apart from one.
+    """
+    import shlex
+
+    text = shlex.join([*words, *(["--"] if name.startswith("-") else []), name])
+    return text if "'" in text else f'"{text}"'
+
+
 def install_hint(arguments: str) -> str:
     """Return the hint that installs with pip, for what ``pip install`` takes as ``arguments``.
 

@@ -1,33 +1,55 @@
 """What a receiver expects a bundle to make: judged by the output itself, before any of it is let go.
 
 What a bundle says about its images (section 2 of the manifest) is bound by the header but checked against nothing. It
-is taken as a reason to refuse, never as a reason to accept.
+is never a reason to accept.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
-from contextlib import closing
+from dataclasses import dataclass
 from typing import Final
 
 from dibundle import digest
-from dibundle.archive.opener import Archive, from_fd
 from dibundle.archive.readat import Spool, copy_chunks
 from dibundle.bundle.manifest import Manifest, Target
 from dibundle.bundle.output import Piece, Sink
 from dibundle.errors import ArchiveError, SignatureError, UsageError
-from dibundle.image import docker, document, layout
-from dibundle.image.members import Members, normalise
-from dibundle.image.reader import read_ids
+from dibundle.image.profile import judge
 
 _DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
-_TELLING: Final = frozenset(("config", "layers", "manifests", "digest", "repotags", "mediatype"))
+_NAME: Final = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 class UnexpectedError(SignatureError):
     """The bundle makes something else than was asked for; it may be rightly signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a target has to be, by digests of configs, of manifests or of the archive itself.
+
+    ``images``: every image must be one of these, or the archive have one of these digests; any, if there are none.
+    ``named``: one image must be this one.
+    """
+
+    images: frozenset[bytes] = frozenset()
+    named: bytes | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.images or self.named)
+
+    @property
+    def wanted(self) -> frozenset[bytes]:
+        """The digests of which one has to be an image's, where an archive is written anew of one image."""
+        return frozenset((self.named,)) if self.named else self.images
+
+    def without_archive(self, archive: bytes) -> Expectation:
+        """Return what is left to judge by the images of an archive that has the digest ``archive``."""
+        return Expectation(
+            frozenset() if archive in self.images else self.images, None if self.named == archive else self.named
+        )
 
 
 def parse(text: str) -> bytes:
@@ -41,13 +63,19 @@ def parse(text: str) -> bytes:
     return bytes.fromhex(found[1])
 
 
+def named_digest(name: str | None) -> bytes | None:
+    """Return the digest by which a target is named; None where the name is none."""
+    found = _NAME.fullmatch(name or "")
+    return bytes.fromhex(found[1]) if found else None
+
+
 def refuse_claims(expected: frozenset[bytes], manifest: Manifest, target_index: int) -> None:
     """Raise :class:`UnexpectedError` where a bundle itself says that it makes something else."""
     target = manifest.targets[target_index]
     images = manifest.about.targets[target_index] if manifest.about else ()
     if target.digest in expected or not images:
         return
-    _refuse_others(expected, (image.id for image in images))
+    refuse_others(expected, (image.id for image in images))
 
 
 class Judged:
@@ -57,11 +85,10 @@ class Judged:
     its own among them, are checked by who writes here.
     """
 
-    def __init__(self, expected: frozenset[bytes], target: Target, sink: Sink, tmp: str | None) -> None:
-        self._expected = expected
+    def __init__(self, expectation: Expectation, target: Target, sink: Sink, tmp: str | None) -> None:
+        self._expectation = expectation.without_archive(target.digest)
         self._target = target
         self._sink = sink
-        self._tmp = tmp
         self._spool = Spool(tmp)
 
     def write(self, piece: Piece) -> None:
@@ -70,25 +97,40 @@ class Judged:
 
     def release(self) -> None:
         """Pass the target on; :class:`UnexpectedError` unless it, or every image in it, is an expected one."""
-        if self._target.digest not in self._expected:
+        if self._expectation:
             self._judge()
         for piece in copy_chunks(self._spool, 0, self._spool.size):
             self._sink(piece)
 
     def _judge(self) -> None:
+        known = {}
+        at = 0
+        for segment in self._target.segments:
+            if segment.digest:
+                known[at, segment.length] = segment.digest
+            at += segment.length
         try:
-            with closing(from_fd(self._spool.start(), "what the bundle makes", spool_dir=self._tmp)) as archive:
-                _refuse_ambiguous(archive)
-                _refuse_others(self._expected, read_ids(archive))
+            images = judge(self._spool, known)
         except ArchiveError as error:
-            raise UnexpectedError(f"cannot tell which image the bundle makes: {error.message}") from error
+            raise UnexpectedError(
+                f"not every reader would find the same images in what the bundle makes: {error.message}",
+                hint="--as docker-archive writes the expected image alone, in an archive that has one reading",
+            ) from error
+        if self._expectation.images:
+            expected = self._expectation.images
+            pinned = {image.config for image in images if image.manifest in expected}
+            refuse_others(expected, (image.config for image in images if image.config not in pinned))
+        named = self._expectation.named
+        if named and not any(named in (image.config, image.manifest) for image in images):
+            raise UnexpectedError(f"the bundle says that it makes {digest.text(named)}, and makes another image")
 
     def close(self) -> None:
         """Give the space back."""
         self._spool.close()
 
 
-def _refuse_others(expected: frozenset[bytes], found: Iterable[bytes]) -> None:
+def refuse_others(expected: frozenset[bytes], found: Iterable[bytes]) -> None:
+    """Raise :class:`UnexpectedError` where an image that was ``found`` is not an expected one."""
     wrong = sorted(set(found) - expected)
     if wrong:
         raise UnexpectedError(
@@ -99,34 +141,3 @@ def _refuse_others(expected: frozenset[bytes], found: Iterable[bytes]) -> None:
 
 def _text(image_id: bytes) -> str:
     return digest.text(image_id) if image_id else "without an ID"
-
-
-def _refuse_ambiguous(archive: Archive) -> None:
-    """Raise :class:`ArchiveError` for an archive in which another reader could find another image."""
-    if archive.compression or archive.index.problem:
-        raise ArchiveError(f"its archive is odd: {archive.compression or archive.index.problem}")
-    files = [entry for entry in archive.index.entries if entry.is_file]
-    names = [normalise(entry.path) for entry in files]
-    if len(set(names)) != len(names):
-        raise ArchiveError("two of its members have one name")
-    members = Members(archive)
-    for name in (docker.MANIFEST, layout.INDEX):
-        if found := members.find(name):
-            document.parse(members.read(found), name.decode())
-    for entry in files:
-        if entry.size <= document.SIZE_LIMIT and members.head(entry, 1) in (b"{", b"["):
-            _refuse_repeated_keys(members.read(entry))
-
-
-def _refuse_repeated_keys(content: bytes) -> None:
-    """Refuse JSON in which a key that tells of images occurs twice, in any case of letters: Go takes the last one."""
-
-    def pairs(items: list[tuple[str, object]]) -> None:
-        keys = [key.casefold() for key, _ in items]
-        if any(keys.count(key) > 1 for key in _TELLING):
-            raise ArchiveError("its JSON says one thing twice")
-
-    try:
-        json.loads(content, object_pairs_hook=pairs)
-    except (ValueError, RecursionError):
-        return  # no JSON, so no reader finds an image in it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,5 +45,7 @@ def read_list(path: str) -> frozenset[bytes]:
         if any(len(digest) != SIZE for digest in layers):
             raise ValueError
     except (ValueError, LookupError, TypeError, RecursionError, binascii.Error) as error:
-        raise ArchiveError(f"{path} is no list of layers", hint=f"make one: dib have IMAGE.tar > {path}") from error
+        raise ArchiveError(
+            f"{path} is no list of layers", hint=f"make one: dib have IMAGE.tar > {shlex.quote(str(path))}"
+        ) from error
     return layers

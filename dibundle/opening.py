@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
 
 from dibundle import parts
 from dibundle.archive.opener import SAVE_HINT, Archive
@@ -55,6 +55,82 @@ def first_part_missing(name: str) -> AbsentError:
     return AbsentError(
         f"{parts.missing_first(name)}, the first part, is missing", hint="copy it beside the others, and name it"
     )
+
+
+class Rereadable(Readable, Protocol):
+    """A stream that takes back what was read of it."""
+
+    def give_back(self, data: bytes) -> None:
+        """Take back the last bytes that were read."""
+
+
+class Pieces:
+    """Bytes that come in pieces, as a stream."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self._rest = b""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes, none at the end."""
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return b""
+            self._rest = piece
+        piece, self._rest = self._rest[:size], self._rest[size:]
+        return piece
+
+    def give_back(self, data: bytes) -> None:
+        """Take back the last bytes that were read."""
+        self._rest = data + self._rest
+
+
+class _Recorded:
+    """A stream that keeps what was read of it."""
+
+    def __init__(self, stream: Readable) -> None:
+        self._stream = stream
+        self.data = b""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes, none at the end."""
+        piece = self._stream.read(size)
+        self.data += piece
+        return piece
+
+
+class _TrustedError(Exception):
+    """A signature was accepted; nothing behind it is to be read yet."""
+
+
+def check_signature(stream: Rereadable, name: str | None, trust: Trust) -> None:
+    """Give a bundle's header and signature to ``trust`` before anything behind them is read, or kept anywhere.
+
+    The stream then stands at its beginning again. Raises what ``trust`` raises, and as :func:`read_bundle`.
+    """
+
+    def check(header: bytes, signature: bytes) -> None:
+        trust(header, signature)
+        raise _TrustedError
+
+    head = _Recorded(stream)
+    try:
+        read_bundle(head, name, None, check)
+    except _TrustedError:
+        stream.give_back(head.data)
+
+
+def remembered(trust: Trust) -> Trust:
+    """Return ``trust`` as a function that checks the same header and signature once."""
+    accepted: set[tuple[bytes, bytes]] = set()
+
+    def check(header: bytes, signature: bytes) -> None:
+        if (header, signature) not in accepted:
+            trust(header, signature)
+            accepted.add((header, signature))
+
+    return check
 
 
 def read_bundle(stream: Readable, name: str | None, size: int | None, trust: Trust | None = None) -> BundleReader:

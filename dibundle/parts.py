@@ -80,6 +80,7 @@ class PartsReader:
         self._files = [stack.enter_context(open(name, "rb", buffering=0)) for name in self.names]  # noqa: PTH123, SIM115
         self.sizes = [os.fstat(file.fileno()).st_size for file in self._files]
         self._number = 0
+        self._given_back = b""
 
     @property
     def size(self) -> int:
@@ -88,6 +89,9 @@ class PartsReader:
 
     def read(self, size: int, /) -> bytes:
         """Return up to ``size`` bytes, none at the end of the last part."""
+        if self._given_back:
+            piece, self._given_back = self._given_back[:size], self._given_back[size:]
+            return piece
         while self._number < len(self._files):
             try:
                 piece = self._files[self._number].read(size)
@@ -97,6 +101,10 @@ class PartsReader:
                 return piece
             self._number += 1
         return b""
+
+    def give_back(self, data: bytes) -> None:
+        """Take back the last bytes that were read."""
+        self._given_back = data + self._given_back
 
     def where(self, start: int, end: int) -> str:
         """Return the names of the parts in which the bytes from ``start`` to ``end`` lie."""

@@ -155,7 +155,8 @@ class Signers:
                 if told == _NO_REASON:
                     raise SignatureError(
                         f"the {by} that signed the bundle is not that of {self.identity}",
-                        hint=f"by {self.allowed} it is that of {owners}; --identity says whose it has to be",
+                        hint=f"by {shlex.quote(self.allowed)} it is that of {shlex.quote(owners)};"
+                        " --identity says whose it has to be",
                     )
         wanted = f" for {self.identity}" if self.identity is not None else ""
         raise SignatureError(f"the signature by {by} is not accepted{wanted}: {told}")
@@ -175,7 +176,9 @@ class Signers:
         if run.returncode or not found:
             hint = "who the key belongs to is for the sender to say; see ssh-keygen(1), ALLOWED SIGNERS"
             if re.match(rb"(ssh|ecdsa|sk)-\S+ \S+", read_file(self.allowed)):
-                hint = f"this is a bare public key; say whose it is: echo WHO $(cat {self.allowed}) > signers"
+                hint = (
+                    f"this is a bare public key; say whose it is: echo WHO $(cat {shlex.quote(self.allowed)}) > signers"
+                )
             raise SignatureError(f"{self.allowed} has no valid line for the {by} that signed the bundle", hint=hint)
         return found
 

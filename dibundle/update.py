@@ -13,6 +13,8 @@ from dibundle.archive.opener import Archive
 from dibundle.archive.readat import Spool
 from dibundle.errors import SignatureError
 from dibundle.image.document import get, get_text, sha256_of
+from dibundle.image.model import ImageArchive
+from dibundle.image.pinned import LayerStore, PinnedImage, Pins, assemble
 from dibundle.image.reader import read_images
 from dibundle.registry import artifacts
 from dibundle.registry.artifacts import Delta
@@ -84,6 +86,21 @@ def plan(
     if size is not None and pull <= size and not only_bundles:
         chain = None
     return Plan(chain=chain, chain_size=size, pull_size=pull, without=without)
+
+
+def pin(
+    image: RemoteImage, archive: ImageArchive, here: Sequence[ImageArchive], without: Collection[bytes]
+) -> PinnedImage:
+    """Return the image that a registry has under a name, with the layers of ``archive``, each hashed to its diffID.
+
+    ``without``: the digests of layers that are left out, which those of ``here`` hold. ``ArchiveError`` where another
+    layer is not there. The registry's manifest stays where it names just these layers.
+    """
+    store = LayerStore(here)
+    absent = [diff_id for blob, diff_id in zip(image.layers, image.diff_ids, strict=True) if blob.digest in without]
+    left_out = {diff_id: layer for diff_id in absent if (layer := store.find(None, diff_id))}
+    pins = Pins(image.config, image.manifest.body)
+    return assemble(pins, LayerStore([archive]), left_out, is_manifest_known=True)
 
 
 def holds(archives: Sequence[Archive], image_id: bytes) -> bool:

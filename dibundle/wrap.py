@@ -13,7 +13,7 @@ from typing import Final
 from dibundle import compression, digest
 from dibundle.applying import ApplyOptions, find_base
 from dibundle.archive.opener import Archive
-from dibundle.archive.readat import Joined, MemoryBytes, ReadAt, Slice, Spool, Stream, check_room, copy_chunks
+from dibundle.archive.readat import Joined, MemoryBytes, ReadAt, Slice, Spool, check_room, copy_chunks
 from dibundle.archive.tar import scan
 from dibundle.bundle import labels
 from dibundle.bundle.manifest import Manifest
@@ -28,7 +28,6 @@ from dibundle.verify import check_integrity
 FILE: Final = "bundle.dib"
 PLATFORM: Final = "linux/amd64"
 _EPOCH: Final = "1970-01-01T00:00:00Z"
-_AROUND: Final = 1 << 20  # bytes that a layer may have around its bundle: headers and padding
 _INHERITED: Final = ("architecture", "os", "variant", "os.version", "os.features")
 
 
@@ -57,11 +56,24 @@ class Wrapped:
 def keep(stream: Readable, stack: ExitStack, tmp: str | None = None) -> Kept:
     """Read a bundle to its end into a temporary file, checking every digest in it."""
     spool = stack.enter_context(closing(Spool(tmp)))
-    while piece := stream.read(1 << 20):
-        spool.write(piece)
-    reader = BundleReader(Stream(spool))
-    check_integrity(reader)
+    copied = _Copied(stream, spool)
+    reader = BundleReader(copied)
+    check_room(tmp, reader.size - spool.size)
+    check_integrity(reader)  # to its end, and no further
     return Kept(content=spool, digest=digest.sha256_of(copy_chunks(spool, 0, spool.size)), manifest=reader.manifest)
+
+
+class _Copied:
+    """A stream of which all that is read is written to a temporary file, too."""
+
+    def __init__(self, stream: Readable, spool: Spool) -> None:
+        self._stream, self._spool = stream, spool
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes, none at the end."""
+        piece = self._stream.read(size)
+        self._spool.write(piece)
+        return piece
 
 
 def wrap(bundle: Kept, bases: Sequence[Archive], tags: Sequence[str], *, platform: str | None = None) -> Wrapped:
@@ -104,7 +116,7 @@ def find(archive: Archive, stack: ExitStack, tmp: str | None = None) -> Iterator
         found = _labels(images, image)
         if found.get(labels.BUNDLE) and image.diff_ids[-1:] not in seen:
             seen.add(image.diff_ids[-1:])
-            yield f"the bundle in {archive.name}", _unpack(images, image, found, stack, tmp)
+            yield f"the bundle in {archive.name}", _unpack(images, image, stack, tmp)
 
 
 def _image(
@@ -180,16 +192,13 @@ def _labels(images: ImageArchive, image: Image) -> Mapping[str, str]:
     return document.texts(document.get(document.get(_config(images, image), "config"), "Labels"))
 
 
-def _unpack(images: ImageArchive, image: Image, found: Mapping[str, str], stack: ExitStack, tmp: str | None) -> ReadAt:
+def _unpack(images: ImageArchive, image: Image, stack: ExitStack, tmp: str | None) -> ReadAt:
     """Return the bundle in the topmost layer of a wrapped image."""
     name = images.archive.name
     top = image.layers[-1] if image.layers else None
     if top is None:
         raise ArchiveError(f"{name} is a wrapped bundle without the layer that has it", hint="save the image again")
-    told = labels.Told.read(found)
-    # where nothing is told: what is in a bundle is compressed already, for the most part
-    most = told.size if told else 4 * forms.stored(images, top).size
-    layer = _inflated(images, top, most, stack, tmp) if top.compression else None
+    layer = _inflated(images, top, stack, tmp) if top.compression else None
     layer = layer or forms.stored(images, top)
     for entry in reversed(scan(layer).entries):
         if entry.is_file and normalise(entry.path) == FILE.encode():
@@ -197,15 +206,22 @@ def _unpack(images: ImageArchive, image: Image, found: Mapping[str, str], stack:
     raise ArchiveError(f"{name} is labelled as a wrapped bundle, but its last layer has no {FILE}")
 
 
-def _inflated(images: ImageArchive, blob: Blob, size: int, stack: ExitStack, tmp: str | None) -> ReadAt:
-    """Return a compressed layer's content, which is to have at most ``size`` bytes and little more."""
-    check_room(tmp, size)
-    spool = stack.enter_context(closing(Spool(tmp)))
+def _inflated(images: ImageArchive, blob: Blob, stack: ExitStack, tmp: str | None) -> ReadAt:
+    """Return a compressed layer's content; as a bundle is compressed already, there is little more than is stored.
+
+    Whatever size the image's labels tell: nobody has checked them.
+    """
     source = forms.stored(images, blob)
-    for piece in compression.decompress_iter(str(blob.compression), copy_chunks(source, 0, source.size)):
-        if spool.size + len(piece) > size + _AROUND:
-            raise ArchiveError(
-                f"{images.archive.name} is labelled as a wrapped bundle of {size:,} bytes, its last layer has more"
-            )
-        spool.write(piece)
+    check_room(tmp, source.size)
+    spool = stack.enter_context(closing(Spool(tmp)))
+    pieces = compression.decompress_iter(
+        str(blob.compression), copy_chunks(source, 0, source.size), ratio=compression.RATIO
+    )
+    try:
+        for piece in pieces:
+            spool.write(piece)
+    except compression.RatioError as error:
+        raise ArchiveError(
+            f"{images.archive.name} is labelled as a wrapped bundle, but its last layer is none: {error.message}"
+        ) from error
     return spool

@@ -2,7 +2,8 @@
 
 Extensions in C cannot be imported out of a zip file, so they have to be files. Every file is compared with its sha256
 at each start, so that a cache that is damaged or half written is made again. It is as safe as its folder, which must
-belong to the user alone. Written so that a Python far too old still gets as far as the message.
+belong to the user alone, and the folders above it.
+Written so that a Python far too old still gets as far as the message.
 """
 
 import sys
@@ -78,20 +79,47 @@ def find(bundle, wanted, name):
 
 
 def check(place):
-    """Make a place if it is not there; raise OSError unless it is a folder of this user alone."""
+    """Make a place if it is not there; raise OSError unless it is a folder of this user alone, beneath safe ones."""
     import os
     import stat
 
-    os.makedirs(os.path.dirname(place), exist_ok=True)
+    check_above(place)  # before anything is made there
+    os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)
     try:
         os.mkdir(place, 0o700)
     except FileExistsError:
         pass
+    check_above(place)
     found = os.lstat(place)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
         raise OSError("not a folder of this user alone (mode 0700)")
     if os.statvfs(place).f_flag & os.ST_NOEXEC:
         raise OSError("mounted noexec")
+
+
+def check_above(place):
+    """Raise OSError where someone else could put another folder in the place of one that is checked.
+
+    Folders above, links in the path and what they lead to have to be of this user or root, and writable for nobody
+    else, unless they are as /tmp is: there nobody can rename what is another's.
+    """
+    import os
+    import stat
+
+    for start in (os.path.abspath(place), os.path.realpath(place)):
+        path, above = start, os.path.dirname(start)
+        while path != above:
+            path, above = above, os.path.dirname(above)
+            try:
+                found = os.lstat(path)
+            except FileNotFoundError:
+                found = None  # it will be made
+            if found is not None:
+                if found.st_uid not in (0, os.geteuid()):
+                    raise OSError("%s belongs to another user" % path)
+                shared = not stat.S_ISLNK(found.st_mode) and found.st_mode & 0o022
+                if shared and not found.st_mode & stat.S_ISVTX:
+                    raise OSError("others may write to %s" % path)
 
 
 def good(folder, wanted):

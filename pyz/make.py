@@ -3,8 +3,9 @@
     python pyz/make.py dib.pyz
 
 It holds dib, click, and for CPython 3.11 to 3.14 on Linux (x86-64 and aarch64, glibc and musl) the extensions of
-zstandard and msgpack out of their wheels on PyPI, and dib's own C library, which zig compiles for all four. hdiffpatch,
-which only creating needs, is not in it. Needs pip, the network, and the ziglang package.
+zstandard and msgpack out of their wheels on PyPI, whose hashes .ci/runtime.txt has, and dib's own C library, which zig
+compiles for all four. hdiffpatch, which only creating needs, is not in it. Needs pip, the network, and the ziglang
+package.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import struct
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +32,9 @@ PLATFORMS: Final = {
     "aarch64-linux-musl": ("aarch64-linux-musl", ("musllinux_1_2_aarch64", "musllinux_1_1_aarch64")),
 }
 """By the ending of a Python's name for its build: zig's name for it, and pip's."""
-EXTENSIONS: Final = ("zstandard>=0.23", "msgpack>=1.0.8")
+EXTENSIONS: Final = ("zstandard", "msgpack")
+LOCK: Final = ROOT / ".ci" / "runtime.txt"
+"""The versions and hashes of all that is taken; pip refuses any other file."""
 FLAGS: Final = ("-mcpu=baseline", "-std=c99", "-O2", "-shared", "-fPIC", "-s", "-ffp-contract=off")  # as build_hook.py
 UNUSED: Final = ("backend_cffi.py", ".pyi", "py.typed")
 Groups = dict[str, dict[str, bytes]]
@@ -72,8 +77,8 @@ def fetch(folder: Path) -> list[Path]:
         for _, names in PLATFORMS.values():
             build = ["--python-version", python, "--implementation", "cp", "--abi", f"cp{python.replace('.', '')}"]
             build += [part for name in names for part in ("--platform", name)]
-            download(folder, *build, *EXTENSIONS)
-    download(folder, "click>=8.1")
+            download(folder, EXTENSIONS, *build)
+    download(folder, ("click",))
     wheels = sorted(folder.iterdir())
     versions = {tuple(wheel.name.split("-")[:2]) for wheel in wheels}
     if len(versions) != len(EXTENSIONS) + 1:
@@ -81,10 +86,20 @@ def fetch(folder: Path) -> list[Path]:
     return wheels
 
 
-def download(folder: Path, *arguments: str) -> None:
-    """Have pip download wheels of these packages alone."""
+def pinned(lock: str, packages: Sequence[str]) -> str:
+    """Return what a lock has of some packages."""
+    blocks = {block.partition("==")[0]: block for block in re.split(r"\n(?=[a-z0-9])", lock)}
+    return "\n".join(blocks[name] for name in packages) + "\n"
+
+
+def download(folder: Path, packages: Sequence[str], *build: str) -> None:
+    """Have pip download wheels of these packages alone, with the hashes of the lock."""
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    subprocess.run([*pip, "--only-binary=:all:", "--dest", folder, *arguments], check=True)
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write(pinned(LOCK.read_text(), packages))
+        file.flush()
+        hashed = ["--require-hashes", "-r", file.name]
+        subprocess.run([*pip, "--only-binary=:all:", "--dest", folder, *build, *hashed], check=True)
 
 
 def add_wheel(groups: Groups, wheel: Path) -> None:

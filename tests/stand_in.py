@@ -54,6 +54,14 @@ def inspect(name: str, form: str) -> str:
     return "1000000" if form else json.dumps([told])
 
 
+def manifest_digest(data: bytes) -> str:
+    """Return the digest of an archive's first manifest."""
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        index = tar.extractfile("index.json")
+        assert index
+        return str(json.load(index)["manifests"][0]["digest"])
+
+
 def option(arguments: list[str], *names: str) -> str:
     """Take an option with its value out of the arguments; return the value, or nothing."""
     for name in names:
@@ -75,6 +83,8 @@ def write(data: bytes, output: str) -> None:
 
 def engine(command: str, rest: list[str]) -> None:
     """Do what docker and podman do."""
+    if "--" in rest:  # behind it are names alone
+        rest.remove("--")
     if command == "load":
         source = option(rest, "-i")
         load(Path(source).read_bytes() if source else sys.stdin.buffer.read())
@@ -84,7 +94,7 @@ def engine(command: str, rest: list[str]) -> None:
         write(image(name), output)
     elif command == "image" and rest[0] == "inspect":
         form = option(rest, "--format")
-        print(inspect(rest[1], form))
+        print(inspect(rest[-1], form))
     elif command in ("pull", "push"):
         image(rest[-1])
     elif command == "run":
@@ -110,6 +120,10 @@ def containerd(rest: list[str]) -> None:
         load(sys.stdin.buffer.read())
     elif rest == ["ls", "-q"]:
         print("\n".join(unquote(path.name) for path in STORE.iterdir()))
+    elif rest == ["ls"]:
+        print("REF TYPE DIGEST")
+        for path in STORE.iterdir():
+            print(unquote(path.name), "manifest", manifest_digest(path.read_bytes()))
     else:
         sys.exit(f"not known here: {rest}")
 

@@ -44,7 +44,7 @@ RUN = re.compile(r"^( *)(?:- )?run: (?:\|\n((?:\1 +.*\n)+)|(.*\n))", re.MULTILIN
 NOT_RUN = {
     "pipx install": "fetches from the network; .ci/run installs dib with pip in a fresh clone",
     "uv tool install": "fetches from the network; .ci/run installs dib with pip in a fresh clone",
-    "pip install ziglang": "fetches from the network for a minute; tests/test_pyz.py builds dib.pyz and runs it",
+    "pip install --require-hashes": "fetches from the network; tests/test_pyz.py builds dib.pyz and runs it",
     "docker build": "needs an engine and a public image; tests/compat/test_dockerfile.py builds what dib writes",
 }
 """Blocks that are not run, by how they begin, each with the reason."""

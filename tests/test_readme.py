@@ -27,7 +27,7 @@ STAND_INS = {
     "docker": """case "$*" in
 load) cat > "$LOADED";;
 "image inspect"*) echo 1000;;
-"save app:1") cat "$FAR/old.tar";;
+"save -- app:1") cat "$FAR/old.tar";;
 *) exit 9;;
 esac""",
 }

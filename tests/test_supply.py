@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
+import importlib.util
 import json
 import os
 import re
@@ -11,6 +13,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -63,3 +66,81 @@ def test_the_sbom_has_all_that_dib_runs_with(part: str) -> None:
     assert _names(wanted) <= components.keys()
     assert [name for name, version in components.items() if f"\n{name}=={version} " not in f"\n{LOCK}"] == []
     assert SBOM["metadata"]["component"]["version"] == project["version"]
+
+
+RUNTIME = (ROOT / ".ci" / "runtime.txt").read_text()
+BUILD = (ROOT / ".ci" / "build.txt").read_text()
+
+
+def _module(path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_smaller_locks_agree_with_the_large_one() -> None:
+    large = re.split(r"\n(?=[a-z0-9])", LOCK)
+    for lock in (RUNTIME, BUILD):
+        blocks = [block.strip() for block in re.split(r"\n(?=[a-z0-9])", lock)[1:]]
+        assert blocks
+        assert [block for block in blocks if block not in [item.strip() for item in large]] == []
+    assert {item["name"] for item in SBOM["components"]} <= _module(".ci/sbom.py").hashes(RUNTIME).keys()
+
+
+def test_the_sbom_has_the_hashes_of_the_lock() -> None:
+    known = _module(".ci/sbom.py").hashes(LOCK)
+    for component in SBOM["components"]:
+        found = [item["content"] for item in component["hashes"]]
+        assert found == known[component["name"]]
+        assert found
+
+
+@pytest.mark.parametrize("name", ["hdiffpatch", "zstandard"])
+def test_the_sbom_has_the_native_libraries_that_are_in_wheels(name: str) -> None:
+    """As what is installed here tells itself, if it is of that version."""
+    (component,) = (item for item in SBOM["components"] if item["name"] == name)
+    if importlib.metadata.version(name) != component["version"]:
+        pytest.skip(f"another version of {name} is installed")
+    told = {part["name"]: part.get("version") for part in component["components"]}
+    assert told == _module(".ci/sbom.py").inside(name)
+    assert "zstd" in told
+
+
+@pytest.mark.parametrize(
+    ("base", "taken"),
+    [
+        ("docker.io/library/python@sha256:" + "0a" * 32, True),
+        ("registry.example:5000/python:3.13@sha256:" + "0a" * 32, True),
+        ("docker.io/library/python:3.13-slim", False),
+        ("python", False),
+        ("", False),
+        ("python@sha256:" + "0a" * 31, False),
+        ("python@sha256:" + "0A" * 32, False),
+        ("python@sha256:" + "0a" * 31 + "zz", False),
+    ],
+)
+def test_the_container_is_built_of_a_digest_alone(base: str, taken: bool) -> None:
+    dockerfile = (ROOT / "container" / "Dockerfile").read_text()
+    assert re.findall("^ARG .*", dockerfile, re.MULTILINE) == ["ARG PYTHON", "ARG PYTHON"]  # without a default
+    assert set(re.findall("^FROM (\\S+)", dockerfile, re.MULTILINE)) == {"${PYTHON}"}
+    (check,) = re.findall(r"^RUN (digest=(?:.*\\\n)+.*)", dockerfile, re.MULTILINE)
+    run = subprocess.run(["sh", "-c", check], env={**os.environ, "PYTHON": base}, capture_output=True, check=False)
+    assert (run.returncode == 0) is taken
+    assert taken or b"wanted NAME@sha256:DIGEST" in run.stderr
+
+
+def test_what_the_container_and_the_pyz_take_has_a_hash() -> None:
+    dockerfile = (ROOT / "container" / "Dockerfile").read_text()
+    installs = re.findall("pip install [^&\n]*", dockerfile)
+    assert len(installs) == 3
+    for command in installs:
+        assert "--require-hashes" in command or "--no-index --no-deps" in command
+    make = (ROOT / "pyz" / "make.py").read_text()
+    assert make.count('"download"') == 1
+    assert "--require-hashes" in make
+    lock = _module("pyz/make.py").pinned(RUNTIME, ("click", "msgpack", "zstandard"))
+    assert lock.count("==") == 3
+    assert lock.count("--hash=sha256:") > 50

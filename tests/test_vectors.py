@@ -19,6 +19,7 @@ import pytest
 from dibundle.applying import ApplyOptions, apply
 from dibundle.cli.sources import one_bundle, open_sources
 from dibundle.errors import DibError
+from dibundle.expect import parse
 from tests import needs
 
 ROOT = Path(__file__).parent.parent
@@ -26,6 +27,7 @@ SPEC = ROOT / "spec"
 FOLDER = SPEC / "vectors"
 TEXTS = {path.stem: path.read_text() for path in sorted(SPEC.glob("*.md")) if path.stem != "duties"}
 DUTY = re.compile(r"M[0-9]+")
+RULE = re.compile(r"[MPS][0-9]+")  # P: of profile.md; S: what other vectors than those of duties show
 
 ELSEWHERE = {  # duties that no bundle alone can show: where they are tested
     "S1": ("cli/test_signing.py", "test_a_signature_is_checked_before_anything_else_is_read"),
@@ -34,6 +36,8 @@ ELSEWHERE = {  # duties that no bundle alone can show: where they are tested
     "S4": ("test_expect.py", "test_refuses_another_image"),
     "S5": ("cli/test_signing.py", "test_a_bundle_for_something_else_is_refused"),
     "S6": ("test_expect.py", "test_a_digest_of_the_archive_that_is_only_declared_does_not_count"),
+    "S7": ("differential/test_differential.py", "test_hostile_archives_are_refused"),
+    "S8": ("test_expect.py", "test_refuses_an_image_beside_the_expected_one"),
 }
 
 TABLES = {  # by text and head: what vectors call the fields of a table by, and the columns that have their names
@@ -62,7 +66,7 @@ TABLES = {  # by text and head: what vectors call the fields of a table by, and 
 }
 NO_FIELDS = (
     *("level |", "at the end of the content |", "encoder, level, parameter |", "numbers |", "who |"),
-    *("label |", "member |", "thing |"),
+    *("label |", "member |", "thing |", "object | keys"),
 )
 IN_PROSE = {  # what they are called by: how section 3 and 4.3 of dib.md list them
     "requires": "[codecs, transforms, re-encoders]",
@@ -105,27 +109,34 @@ def reference() -> ModuleType:
     return loaded(SPEC / "reference_decoder.py")
 
 
-def named(arguments: list[str]) -> tuple[str | None, list[str]]:
-    return (arguments[1], arguments[2:]) if arguments[0] == "--target" else (None, arguments)
+def options(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the options of a vector, and the paths behind them."""
+    found = {}
+    while arguments[0].startswith("--"):
+        found[arguments[0]], arguments = arguments[1], arguments[2:]
+    return found, arguments
 
 
 def by_dib(arguments: list[str]) -> Any:
-    target, paths = named(arguments)
+    given, paths = options(arguments)
+    expected = frozenset(parse(text) for name, text in given.items() if name == "--expect")
     out = io.BytesIO()
     with ExitStack() as stack:
         try:
             opened = open_sources(paths, stack)
-            apply(opened.archives, one_bundle(opened), out.write, ApplyOptions(target=target))
+            how = ApplyOptions(target=given.get("--target"), expect=expected)
+            apply(opened.archives, one_bundle(opened), out.write, how)
         except DibError as error:
             return runner.Ended(error.exit_code, out.getvalue())
     return runner.Ended(0, out.getvalue())
 
 
 def by_reference(arguments: list[str]) -> Any:
-    target, paths = named(arguments)
+    given, paths = options(arguments)
+    expected = given.get("--expect", "").removeprefix("sha256:")
     out = io.BytesIO()
     try:
-        reference().decode([Path(path) for path in paths], out, target)
+        reference().decode([Path(path) for path in paths], out, given.get("--target"), expected)
     except reference().Refused as error:
         return runner.Ended(error.code, out.getvalue())
     return runner.Ended(0, out.getvalue())
@@ -179,13 +190,20 @@ def test_every_duty_has_vectors() -> None:
     assert f"M1 to M{len(stated)}, S1 to S{len(ELSEWHERE)}" in TEXTS["dib"]
 
 
+def test_every_rule_of_the_profile_has_vectors() -> None:
+    stated = re.findall(r"^- (P[0-9]+)\. ", TEXTS["profile"], re.MULTILINE)
+    bad = {item for vector in VECTORS if vector["codes"][0] for item in vector["tests"] if item[0] == "P"}
+    assert stated == [f"P{number}" for number in range(1, len(stated) + 1)]
+    assert bad == set(stated)
+
+
 def test_a_bad_vector_says_which_duty_it_asks_for() -> None:
     bad = [vector for vector in VECTORS if vector["codes"][0]]
-    assert [vector["name"] for vector in bad if not any(map(DUTY.fullmatch, vector["tests"]))] == []
+    assert [vector["name"] for vector in bad if not any(map(RULE.fullmatch, vector["tests"]))] == []
 
 
 def test_every_field_has_vectors() -> None:
-    tested = {item for vector in VECTORS for item in vector["tests"] if not DUTY.fullmatch(item)}
+    tested = {item for vector in VECTORS for item in vector["tests"] if not RULE.fullmatch(item)}
     assert set(fields()) == tested
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from dibundle import compression
-from dibundle.archive.readat import FileBytes, ReadAt, Slice, Spool, copy_chunks
+from dibundle.archive.readat import FileBytes, ReadAt, Slice, Spool, check_room, copy_chunks
 from dibundle.archive.tar import TarIndex, scan
 from dibundle.archive.tree import TreeBytes, is_layout
 from dibundle.errors import ArchiveError, BundleError, FileError
@@ -35,6 +35,7 @@ class Archive:
     compression: str | None
     identity: tuple[int, int] | None
     _closers: list[Callable[[], None]] = field(default_factory=list, repr=False)
+    is_made: bool = False  # of a bundle, on the way to another archive
 
     def close(self) -> None:
         """Close files and give temporary space back; closing twice is harmless."""
@@ -50,22 +51,41 @@ class Archive:
         self.close()
 
 
-def open_archive(path: str | os.PathLike[str], *, spool_dir: str | None = None) -> Archive:
-    """Open the archive at ``path``; ``FileError`` when the system refuses, ``ArchiveError`` when it is no tar."""
+def open_archive(path: str | os.PathLike[str], *, spool_dir: str | None = None, ratio: int | None = None) -> Archive:
+    """Open the archive at ``path``; ``FileError`` when the system refuses, ``ArchiveError`` when it is no tar.
+
+    ``ratio`` bounds what a compressed one is unpacked to, see :func:`compression.decompress_iter`.
+    """
     name = os.fspath(path)
     try:
         fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         raise FileError(f"cannot open {name}: {_system_reason(error)}") from error
-    return _open(fd, name, spool_dir, [lambda: os.close(fd)])
+    return _open(fd, name, spool_dir, [lambda: os.close(fd)], ratio)
 
 
-def from_fd(fd: int, name: str, *, spool_dir: str | None = None) -> Archive:
+def from_fd(fd: int, name: str, *, spool_dir: str | None = None, ratio: int | None = None) -> Archive:
     """Open the archive behind ``fd`` from its position on; ``fd`` stays the caller's to close, after the archive."""
-    return _open(fd, name, spool_dir, [])
+    return _open(fd, name, spool_dir, [], ratio)
 
 
-def _open(fd: int, name: str, spool_dir: str | None, closers: list[Callable[[], None]]) -> Archive:
+def open_made(spool: Spool, name: str, *, owned: bool = False) -> Archive:
+    """Open the archive that a bundle has made in a temporary file; ``ArchiveError`` for a compressed one.
+
+    ``owned``: closing the archive gives the file back.
+    No target is, as an outer compression is taken off before a bundle is made: what is would only fill a disk.
+    """
+    kind = compression.sniff(_head(spool))
+    if kind is not None:
+        raise ArchiveError(f"{name} is compressed with {kind}")
+    archive = _open(spool.start(), name, None, [spool.close] if owned else [])
+    archive.is_made = True
+    return archive
+
+
+def _open(
+    fd: int, name: str, spool_dir: str | None, closers: list[Callable[[], None]], ratio: int | None = None
+) -> Archive:
     try:
         status = os.fstat(fd)
         source = (
@@ -75,7 +95,7 @@ def _open(fd: int, name: str, spool_dir: str | None, closers: list[Callable[[], 
         )
         kind = compression.sniff(_head(source))
         if kind is not None:
-            source = _inflated(source, kind, name, spool_dir, closers)
+            source = _inflated(source, kind, name, spool_dir, closers, ratio)
         _refuse_other_formats(name, _head(source), kind)
         index = scan(source)
         if not index.entries and not _is_empty_tar(source):
@@ -115,14 +135,32 @@ def _random_access(
     return spool
 
 
-def _inflated(source: ReadAt, kind: str, name: str, spool_dir: str | None, closers: list[Callable[[], None]]) -> ReadAt:
-    """Return the uncompressed bytes of ``source`` in a temporary file."""
+def _inflated(
+    source: ReadAt,
+    kind: str,
+    name: str,
+    spool_dir: str | None,
+    closers: list[Callable[[], None]],
+    ratio: int | None,
+) -> ReadAt:
+    """Return the uncompressed bytes of ``source`` in a temporary file; what is no archive is refused by its head."""
+    check_room(spool_dir, source.size)
     spool = Spool(spool_dir)
     closers.append(spool.close)
     try:
-        for chunk in compression.decompress_iter(kind, copy_chunks(source, 0, source.size)):
+        for chunk in compression.decompress_iter(kind, copy_chunks(source, 0, source.size), ratio=ratio):
+            begins = spool.size < _HEAD
             spool.write(chunk)
+            if begins and spool.size >= _HEAD:
+                _refuse_other_formats(name, _head(spool), kind)
+    except compression.RatioError as error:
+        raise compression.RatioError(
+            f"{name}: {error.message}, and no trusted signature has been found yet",
+            hint="if you trust it, decompress it first and give the result",
+        ) from error
     except ArchiveError as error:
+        if error.message.startswith(f"{name} is "):
+            raise
         raise ArchiveError(f"{name}: {error.message}", hint=error.hint) from error
     return spool
 
@@ -141,7 +179,7 @@ def _refuse_other_formats(name: str, head: bytes, packed: str | None) -> None:
     if head.startswith(b"\x89DIB\r\n\x1a\n"):
         raise ArchiveError(
             f"{name} is a dib bundle, not an image archive",
-            hint=f"rebuild the image archive first: dib apply BASE {name} -o target.tar",
+            hint=f"rebuild the image archive first: dib apply BASE {shlex.quote(name)} -o target.tar",
         )
     if head.startswith(b"\x89DIB"):
         raise BundleError(

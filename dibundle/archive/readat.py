@@ -166,6 +166,10 @@ class Stream:
         self._at += len(piece)
         return piece
 
+    def give_back(self, data: bytes) -> None:
+        """Take back the last bytes that were read."""
+        self._at -= len(data)
+
 
 class Spool:
     """A temporary file without a name: written in order, then read by position; gone when closed or on any exit."""

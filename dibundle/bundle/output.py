@@ -102,6 +102,7 @@ class VerifiedOutput:
         self._hash_chunk(chunk)
         self._raise_failure()
         before_tail = self._target.tail - self._written
+        before_tail -= self._target.tail % BLOCK == 0  # else the output would end between entries where it is cut off
         self._written += len(chunk)
         if before_tail >= len(chunk):
             self._sink(chunk)

@@ -163,7 +163,7 @@ class Column:
             raise BundleError(f"malformed bundle: column {self.what} ends early")
         if LIBRARY is not None:
             values = array("q", bytes(8 * count))
-            if LIBRARY.dib_numbers_get(Pinned(self.data).address, len(self.data), Pinned(values).address, count) == 0:
+            if LIBRARY.dib_numbers_get(Pinned(self.data), len(self.data), Pinned(values), count) == 0:
                 return values  # else the loop below says what is wrong
         values = array("q", (self.next() for _ in range(count)))
         self.end()

@@ -110,13 +110,13 @@ def command(
             raise UsageError("--as and --thin write one image", hint="name a file, and the target with --target NAME")
         folder = form.removeprefix("oci:") if form and form.startswith("oci:") else None
         destination = Destination("-" if output is None or into else output)
-        opened = open_sources(sources, stack, tmp=tmp, platform=platform)
+        opened = open_sources(sources, stack, trust=trust.check, tmp=tmp, platform=platform)
         opened.refuse_overwriting(destination)
         if not (check or folder is not None or into):
             console.keep_stdout(destination)
         if check:
             whole = f"a chain is tried by making it: {shlex.join(['dib', 'apply', *sources, '-o', '/dev/null'])}"
-            bundle = one_bundle(opened, trust.check, hint=_without(sources), several=whole)
+            bundle = one_bundle(opened, hint=_without(sources), several=whole)
             options = replace(options, expect=trust.expect, target=target)
             without = loaded(opened.archives) if thin else None
             named = target is not None or form or thin
@@ -127,7 +127,7 @@ def command(
             found = check_targets(opened, bundle, options, every)
             tell_checked(found, bundle, trust.signed_by([bundle]), console)
             return
-        bundles = all_bundles(opened, trust.check, hint=_without(sources))
+        bundles = all_bundles(opened, hint=_without(sources))
         without = loaded(opened.archives) if thin else None
         archives, bundle = follow(opened.archives, bundles, options, stack, progress)
         # both concern the last one; those before only lead to it

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import click
 
 from dibundle import digest
-from dibundle.applying import ApplyOptions, check_size, find_base, target_name, temporary_space
+from dibundle.applying import ApplyOptions, check_size, check_sizes, find_base, target_name, temporary_space
 from dibundle.archive.readat import check_room, taken
 from dibundle.bundle.manifest import Manifest
 from dibundle.bundle.reader import BundleReader
@@ -68,6 +68,7 @@ def check_targets(
 
 def _space(opened: Sources, manifest: Manifest, numbers: Collection[int], options: ApplyOptions) -> int:
     with closing(find_base(manifest, opened.archives, options, numbers, believe=True)) as base:
+        check_sizes(manifest, base, opened.archives, options)
         return temporary_space(manifest, base, options)
 
 

@@ -14,7 +14,7 @@ import threading
 import time
 from typing import Final, Protocol, TextIO
 
-from dibundle.cli.terminal import human, message
+from dibundle.cli.terminal import human, message, printable
 from dibundle.progress import Progress, Silent
 
 MODES: Final = ("auto", "bars", "lines", "json", "off")
@@ -117,7 +117,7 @@ class Notes(_Meter):
 
     def note(self, text: str) -> None:
         """Write a line."""
-        message(f"dib: {text}")
+        message(f"dib: {printable(text)}")
 
     def end(self) -> None:
         """Say what the phase took, to those who ask."""
@@ -153,7 +153,7 @@ class Bars(Notes):
     def note(self, text: str) -> None:
         """Write a line that stays."""
         self._draw("")
-        message(f"dib: {text}")
+        message(f"dib: {printable(text)}")
 
     def begin(self) -> None:
         """Draw the line, before there is anything to count."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
 import click
@@ -18,6 +18,7 @@ from dibundle.cli import documents, listing, registries, terminal
 from dibundle.cli.console import Console, Document
 from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import Sources, one_bundle, open_sources
+from dibundle.cli.trust import Trust, signature_options
 from dibundle.delta import codecs
 from dibundle.errors import BaseMismatchError, SignatureError, UsageError
 from dibundle.report import Line, layers_of, stored_by_kind
@@ -36,6 +37,7 @@ _TOP = 5
 @click.option("--target", metavar="NAME", help="Which one to list, of a bundle that makes several archives.")
 @listing.options(listing.OF_BUNDLE)
 @click.option("--base", "bases", multiple=True, metavar="BASE", help="Tell every path and its sizes, deleted ones too.")
+@signature_options
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 @console_options(progress=False)
@@ -46,6 +48,7 @@ def command(
     choice: listing.Choice,
     bases: tuple[str, ...],
     tmp: str | None,
+    trust: Trust,
     console: Console,
 ) -> None:
     """Show what BUNDLE needs, what it makes and where its bytes go.
@@ -63,7 +66,7 @@ def command(
     """
     choice.require(show)
     with ExitStack() as stack:
-        opened = open_sources([bundle, *bases], stack, tmp=tmp, bundle_first=True)
+        opened = open_sources([bundle, *bases], stack, trust=trust.check, tmp=tmp, bundle_first=True)
         reader = one_bundle(opened, hint=f"of an archive: dib diff {shlex.quote(bundle)} NEW.tar")
         several = len(reader.manifest.targets) > 1
         if several and show and target is None:
@@ -87,7 +90,7 @@ def command(
     elif show == "layers":
         text = listing.layer_table(layers_of(lines))
     else:
-        text = _summary(bundle, reader, lines)
+        text = _summary(bundle, reader, lines, trust.signed_by([reader]))
     console.answer("dib.inspect/1", document, *text)
 
 
@@ -114,7 +117,7 @@ def lines_with_base(
     return lines_of(reader, number, base)
 
 
-def _summary(name: str, reader: BundleReader, lines: list[Line]) -> Iterator[str]:
+def _summary(name: str, reader: BundleReader, lines: list[Line], signed_by: Sequence[str]) -> Iterator[str]:
     manifest = reader.manifest
     about = manifest.about
     size = sum(target.size for target in manifest.targets)
@@ -138,9 +141,7 @@ def _summary(name: str, reader: BundleReader, lines: list[Line]) -> Iterator[str
             yield f"       {_KINDS.get(item.kind, 'blob'):6} {digest.text(item.digest)}  {terminal.human(item.size)}"
     else:
         yield "needs  no base"
-    yield "signed " + (
-        f"by {signer(reader) or 'what this dib does not know'}, not checked" if reader.signature else "no"
-    )
+    yield f"signed {terminal.escape(signature_told(reader, signed_by))}"
     yield "bytes"
     stored_manifest = reader.size - sum(frame.stored for frame in manifest.frames)
     for kind, stored, decoded in stored_by_kind(manifest):
@@ -152,6 +153,13 @@ def _summary(name: str, reader: BundleReader, lines: list[Line]) -> Iterator[str
     for line in found:
         share = 100 * line.stored / reader.size
         yield f"  {line.stored:>12,}  {share:5.1f} %  {line.operation} {terminal.escape(line.path or b'')}"
+
+
+def signature_told(reader: BundleReader, signed_by: Sequence[str]) -> str:
+    """Return who signed a bundle, of those who were asked for, else which key it says it is signed by."""
+    if signed_by:
+        return "by " + ", ".join(signed_by)
+    return f"by {signer(reader) or 'what this dib does not know'}, not checked" if reader.signature else "no"
 
 
 def signer(reader: BundleReader) -> str | None:

@@ -6,12 +6,13 @@ import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import click
 
 from dibundle import digest
-from dibundle.applying import ApplyOptions, apply, choose_target, find_base
+from dibundle.applying import ApplyOptions
 from dibundle.archive.opener import Archive
 from dibundle.chain import follow
 from dibundle.cli import documents, registries, terminal
@@ -21,9 +22,10 @@ from dibundle.cli.names import path_of
 from dibundle.cli.sources import NO_BUNDLE, all_bundles, open_sources
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
-from dibundle.convert import apply_as, loaded, needed
-from dibundle.engine import ENGINES, Loader, LoadError, default_engine, require_layers
+from dibundle.convert import loaded
+from dibundle.engine import ENGINES, default_engine
 from dibundle.image.reader import read_images
+from dibundle.loading import LoadOptions, load, repositories_of
 from dibundle.native.library import reuse_memory
 
 
@@ -63,35 +65,22 @@ def command(
     reuse_memory()
     progress = console.progress
     with ExitStack() as stack:
-        opened = open_sources(sources, stack, tmp=tmp, platform=platform)
+        opened = open_sources(sources, stack, trust=trust.check, tmp=tmp, platform=platform)
         options = ApplyOptions(tmp=tmp)
-        bundles = all_bundles(opened, trust.check, hint=_without(sources))
+        bundles = all_bundles(opened, hint=_without(sources))
         archives, bundle = follow(opened.archives, bundles, options, stack, progress)
         # both concern the last one; those before only lead to it
         options = replace(options, expect=trust.expect, target=target)
-        about = bundle.manifest.about
-        number = choose_target(bundle.manifest, options)
-        images = about.targets[number] if about else ()
-        engine = engine or default_engine(sources)
-        here = loaded(opened.archives) if thin else None
-        if here:
-            chains = needed(bundle.manifest, number, here)
-            try:
-                require_layers(engine, chains, *_base(opened.archives, chains))
-            except LoadError:
-                find_base(bundle.manifest, archives, options, [number]).close()  # a base without them is told of first
-                raise
-        loader = stack.enter_context(Loader(engine))
-        if here:
-            apply_as(archives, bundle, "docker-archive", loader.write, options, progress, without=here)
-        else:
-            apply(archives, bundle, loader.write, options, progress)
-        loader.finish()
-        progress.close()
-        for image in images:
-            loader.check(image)
+        how = LoadOptions(
+            engine=engine or default_engine(sources),
+            thin=loaded(opened.archives) if thin else None,
+            repositories=None if trust.signers else repositories_of(opened.archives),
+        )
+        describe = partial(_base, opened.archives)
+        images = load(archives, bundle, options, how, progress, describe)
+    progress.close()
     signed_by = trust.signed_by(bundles)
-    document = {"engine": engine, "images": documents.images(images), "signed_by": signed_by}
+    document = {"engine": how.engine, "images": documents.images(images), "signed_by": signed_by}
     console.result("dib.load/1", {**document, "seconds": round(console.seconds, 3)})
     console.say_signed(signed_by)
     for image in images:

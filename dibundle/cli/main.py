@@ -43,7 +43,8 @@ _COMMANDS = {
     "demo": ("demo", "Show the whole job on two small images made on the spot."),
 }
 
-_COMMAND_LINE = re.compile(rf"(^|: |&& |= )dib (?=(?:--help|{'|'.join(_COMMANDS)})\b)")  # in a hint
+# In a hint, but not in a name that is quoted there: what is put in may hold quotes, too
+_COMMAND_LINE = re.compile(rf"'[^']*'|(^|: |&& |= )(dib )(?=(?:--help|{'|'.join(_COMMANDS)})\b)")
 
 _OTHER_WORDS = {
     **dict.fromkeys(("delta", "make", "compare"), "create"),
@@ -229,10 +230,11 @@ class _Failure:
 
             hint = told_with(engine_in_use(self._arguments), hint)
         if hint and self._program != "dib":
-            hint = _COMMAND_LINE.sub(lambda found: f"{found[1]}{self._program} ", hint)
+            hint = _COMMAND_LINE.sub(lambda found: f"{found[1]}{self._program} " if found[2] else found[0], hint)
+        hint = hint and terminal.printable(hint)
         terminal.message(f"dib: error: {terminal.escape(text)}")
         if hint:
-            terminal.message(f"dib: hint: {terminal.escape(hint)}")
+            terminal.message(f"dib: hint: {hint}")
         if self._json:
             from dibundle.cli import console
 

@@ -13,6 +13,7 @@ from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.create import WithLevels, default_level, document, level_option
 from dibundle.cli.sources import all_bundles, open_sources
+from dibundle.cli.trust import Trust, signature_options
 from dibundle.creating import CreateOptions, create
 from dibundle.delta import choose
 from dibundle.destination import Destination
@@ -23,10 +24,22 @@ from dibundle.errors import UsageError
 @click.argument("sources", nargs=-1, metavar="SOURCE...", required=True)
 @click.option("-o", "--output", metavar="OUT", required=True, help="The bundle to write.")
 @level_option
+@click.option(
+    "--max-size", type=click.IntRange(min=0), metavar="BYTES", help="Refuse bundles that make more than this."
+)
+@signature_options
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 @console_options()
-def command(sources: tuple[str, ...], output: str, level: int | None, tmp: str | None, console: Console) -> None:
+def command(
+    sources: tuple[str, ...],
+    output: str,
+    level: int | None,
+    max_size: int | None,
+    tmp: str | None,
+    trust: Trust,
+    console: Console,
+) -> None:
     """Make one bundle of a chain of bundles, with the base that the first of them needs.
 
     \b
@@ -36,11 +49,11 @@ def command(sources: tuple[str, ...], output: str, level: int | None, tmp: str |
     next one drops is not in the result.
     """
     progress = console.progress
-    options = ApplyOptions(tmp=tmp)
+    options = ApplyOptions(tmp=tmp) if max_size is None else ApplyOptions(tmp=tmp, max_size=max_size)
     with ExitStack() as stack:
         destination = Destination(output)
         console.keep_stdout(destination)
-        opened = open_sources(sources, stack, tmp=tmp)
+        opened = open_sources(sources, stack, trust=trust.check, tmp=tmp)
         opened.ask_engines()  # to compare anew takes all of an image
         opened.refuse_overwriting(destination)
         if len(opened.bundles) < 2:

@@ -73,7 +73,7 @@ def save(
         raise UsageError(f"{transport}: names no image", hint=f"for example {transport}:app:1")
     if shutil.which(client) is None:
         raise AbsentError(f"{transport}:{reference} needs {client}, which is not installed")
-    told = _run([*inspect, reference])
+    told = _run([*inspect, "--", reference])
     if told.returncode and any(sign in told.stderr for sign in _SILENT):
         raise no_answer(client, told.stderr)
     if told.returncode:
@@ -85,7 +85,7 @@ def save(
     check_room(tmp, room if sizes is None else min(room, sum(sizes)))
     spool = stack.enter_context(closing(Spool(tmp)))
     chosen = ["--platform", platform] if platform else []
-    command = [client, "save", *chosen, *(["--multi-image-archive"] if client == "podman" else []), reference]
+    command = [client, "save", *chosen, *(["--multi-image-archive"] if client == "podman" else []), "--", reference]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as saving:
         assert saving.stdout
         assert saving.stderr

@@ -13,6 +13,7 @@ from dibundle.cli import documents, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import one_stream, open_sources
+from dibundle.cli.trust import Trust, signature_options
 from dibundle.errors import UsageError
 from dibundle.registry.reference import SCHEME, Reference
 from dibundle.wrap import keep
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
 @click.argument("bundle", metavar="BUNDLE")
 @click.argument("name", metavar="docker://HOST/NAME[:TAG]")
 @click.option("--subject", metavar="TAG|DIGEST", help="The image in that repository that the bundle makes.")
+@signature_options
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 @console_options()
-def command(bundle: str, name: str, subject: str | None, tmp: str | None, console: Console) -> None:
+def command(bundle: str, name: str, subject: str | None, tmp: str | None, trust: Trust, console: Console) -> None:
     """Put BUNDLE into a registry as an OCI artifact; without TAG it is found by what it refers to alone.
 
     \b
@@ -43,8 +45,12 @@ def command(bundle: str, name: str, subject: str | None, tmp: str | None, consol
     reference = registries.parse_target(name)
     progress = console.progress
     with ExitStack() as stack:
-        hint = f"an image is pushed by its engine: docker push {name.removeprefix(SCHEME)}"
-        kept = keep(one_stream(open_sources([bundle], stack, tmp=tmp, bundle_first=True), hint=hint), stack, tmp)
+        hint = f"an image is pushed by its engine: docker push {shlex.quote(name.removeprefix(SCHEME))}"
+        kept = keep(
+            one_stream(open_sources([bundle], stack, trust=trust.check, tmp=tmp, bundle_first=True), hint=hint),
+            stack,
+            tmp,
+        )
         repository = registries.repository(reference, stack, write=True)
         before = _under(bundle, reference, repository)
         about = kept.manifest.about
@@ -66,7 +72,10 @@ def command(bundle: str, name: str, subject: str | None, tmp: str | None, consol
                     " tells: nothing leads to the bundle but its own name; push the image, then the bundle again"
                 )
                 if reference.tag is None:
-                    raise UsageError("then the bundle needs a name of its own", hint=f"dib push {bundle} {name}:TAG")
+                    raise UsageError(
+                        "then the bundle needs a name of its own",
+                        hint=f"dib push {shlex.quote(bundle)} {shlex.quote(name + ':TAG')}",
+                    )
         needs = artifacts.find_by_names(repository, bases)
         annotations = kept.labels
         if needs:

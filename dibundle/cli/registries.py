@@ -6,14 +6,16 @@ import os
 import platform as system
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from dibundle.archive.readat import Spool
+from dibundle.archive.readat import Spool, check_room
 from dibundle.bundle import labels
 from dibundle.errors import UsageError
+from dibundle.opening import Pieces, Trust, check_signature
 from dibundle.registry.reference import SCHEME, Reference
 
 if TYPE_CHECKING:
@@ -21,15 +23,36 @@ if TYPE_CHECKING:
     from dibundle.registry.transport import Settings
 
 _KEY: Final = "dibundle.insecure"
+_LIMITS: Final = (
+    (
+        "--min-rate",
+        click.IntRange(min=0),
+        "BYTES",
+        "Least bytes per second that a registry sends; default is 1000.",
+    ),
+    (
+        "--max-time",
+        click.FloatRange(min=0, min_open=True),
+        "SECONDS",
+        "Total time limit for a registry; default is none.",
+    ),
+)
 _MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le", "s390x": "s390x"}
 
 
 def insecure(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the option --insecure, which :func:`settings` knows."""
+    """Give a command the options about registries, which :func:`settings` knows: --insecure, --max-time, --min-rate."""
 
     def remember(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> None:
         context.meta[_KEY] = frozenset(value)
 
+    def remember_limit(context: click.Context, parameter: click.Parameter, value: float | None) -> None:
+        context.meta[f"dibundle.{parameter.name}"] = value
+
+    for name, kind, unit, text in _LIMITS:
+        command = click.option(name, type=kind, metavar=unit, expose_value=False, callback=remember_limit, help=text)(
+            command
+        )
     return click.option(
         "--insecure",
         metavar="HOST[:PORT]",
@@ -44,7 +67,13 @@ def settings() -> Settings:
     """Return what the user and the command line set."""
     from dibundle.registry.transport import Settings
 
-    return Settings(logins=tuple(_logins()), insecure=frozenset(insecure_hosts()))
+    given = Settings(logins=tuple(_logins()), insecure=frozenset(insecure_hosts()))
+    context = click.get_current_context(silent=True)
+    meta = context.meta if context else {}
+    rate = meta.get("dibundle.min_rate")
+    return replace(
+        given, max_time=meta.get("dibundle.max_time"), min_rate=given.min_rate if rate is None else int(rate)
+    )
 
 
 def insecure_hosts() -> list[str]:
@@ -72,11 +101,18 @@ def repository(reference: Reference, stack: ExitStack, *, write: bool = False) -
 
 
 def open_reference(
-    name: str, stack: ExitStack, *, tmp: str | None, platform: str | None, only_bundle: bool
+    name: str,
+    stack: ExitStack,
+    *,
+    tmp: str | None,
+    platform: str | None,
+    only_bundle: bool,
+    trust: Trust | None = None,
 ) -> tuple[Spool, bool]:
     """Fetch what a name stands for into a temporary file; return it, and whether it is a bundle, no archive.
 
-    ``only_bundle``: of a wrapped bundle that layer alone, as its base is here.
+    ``only_bundle``: of a wrapped bundle that layer alone, as its base is here. ``trust`` gets the header and the
+    signature of a bundle before more of it is fetched.
     """
     from dibundle.registry import artifacts, images
 
@@ -86,7 +122,12 @@ def open_reference(
     spool = stack.enter_context(closing(Spool(tmp)))
     bundle = artifacts.bundle_of(found, manifest)
     if bundle:
-        artifacts.fetch(found, bundle, spool, tmp)
+        stream = Pieces(found.blob(bundle.digest, bundle.size))
+        if trust:
+            check_signature(stream, name, trust)
+        check_room(tmp, bundle.size)
+        while piece := stream.read(1 << 20):
+            spool.write(piece)
         return spool, True
     image = images.resolve(found, manifest, platform or platform_here())
     wrapped = only_bundle and labels.BUNDLE in image.labels

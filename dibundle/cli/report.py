@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import PurePath
 
 import click
 
 from dibundle import digest
 from dibundle.applying import ApplyOptions, apply, choose_target
-from dibundle.archive.opener import Archive, from_fd
+from dibundle.archive.opener import Archive, open_made
 from dibundle.archive.readat import Spool, Stream
 from dibundle.bundle.manifest import AboutImage
 from dibundle.bundle.reader import BundleReader
@@ -17,13 +19,14 @@ from dibundle.changes import Changes, compare
 from dibundle.cli import documents, page, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
-from dibundle.cli.inspect import lines_with_base, signer
+from dibundle.cli.inspect import lines_with_base, signature_told
 from dibundle.cli.sources import Sources, in_place_of, one_bundle, one_stream, open_sources
+from dibundle.cli.trust import Trust, signature_options
 from dibundle.destination import Destination
 from dibundle.errors import ArchiveError
 from dibundle.report import Line, stored_by_kind
+from dibundle.wrap import keep
 
-_PIECE = 1 << 20
 _WITHOUT_BASE = "Give --base to see this: the image that the bundle makes is then rebuilt and compared with it."
 
 
@@ -32,11 +35,18 @@ _WITHOUT_BASE = "Give --base to see this: the image that the bundle makes is the
 @click.option("-o", "--output", default="-", metavar="FILE", help="Write there, whole or not at all. Default: stdout.")
 @click.option("--target", metavar="NAME", help="Which one to show, of a bundle that makes several archives.")
 @click.option("--base", "bases", multiple=True, metavar="BASE", help="Tell every path and what changed in the image.")
+@signature_options
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 @console_options()
 def command(
-    bundle: str, output: str, target: str | None, bases: tuple[str, ...], tmp: str | None, console: Console
+    bundle: str,
+    output: str,
+    target: str | None,
+    bases: tuple[str, ...],
+    tmp: str | None,
+    trust: Trust,
+    console: Console,
 ) -> None:
     """Write one page of HTML about BUNDLE: a map of its bytes, its paths, and what changed between the images.
 
@@ -50,10 +60,12 @@ def command(
     with ExitStack() as stack:
         destination = Destination(output)
         console.keep_stdout(destination)
-        opened = open_sources([bundle, *bases], stack, tmp=tmp, bundle_first=True)
+        opened = open_sources([bundle, *bases], stack, trust=trust.check, tmp=tmp, bundle_first=True)
         opened.refuse_overwriting(destination)
         opened.ask_engines()  # for all of the base: what the bundle does not use may have changed too
-        kept = _keep(bundle, opened, stack, tmp)
+        kept = keep(one_stream(opened, hint=in_place_of(bundle)), stack, tmp).content  # it is read twice
+        opened.sizes[opened.bundles[0][0]] = kept.size
+        opened.bundles = [(opened.bundles[0][0], Stream(kept))]
         reader = one_bundle(opened)
         number = choose_target(reader.manifest, ApplyOptions(target=target))
         lines = lines_with_base(reader, number, opened, stack, tmp, given=bool(bases))
@@ -62,7 +74,7 @@ def command(
             opened.bundles = [(opened.bundles[0][0], Stream(kept))]
             base = opened.archives[-len(bases)]  # an image that holds the bundle comes before
             changes, note = _changes(opened, base, ApplyOptions(target=target, tmp=tmp), stack, console)
-        content = page.build(_page(bundle, reader, number, lines, changes, note))
+        content = page.build(_page(bundle, reader, number, lines, changes, note, trust.signed_by([reader])))
         with destination:
             destination.write(content)
     shown = sum(line.operation not in ("keep", "member") for line in lines)
@@ -80,32 +92,29 @@ def command(
     console.say(f"{terminal.escape(destination.name)}: {shown:,} paths, {terminal.human(len(content))}")
 
 
-def _keep(bundle: str, opened: Sources, stack: ExitStack, tmp: str | None) -> Spool:
-    """Make a bundle that is read twice one that can be: it may come from a pipe."""
-    stream, spool = one_stream(opened, hint=in_place_of(bundle)), stack.enter_context(closing(Spool(tmp)))
-    while piece := stream.read(_PIECE):
-        spool.write(piece)
-    name = opened.bundles[0][0]
-    opened.sizes[name] = spool.size
-    opened.bundles = [(name, Stream(spool))]
-    return spool
-
-
 def _changes(
     opened: Sources, base: Archive, options: ApplyOptions, stack: ExitStack, console: Console
 ) -> tuple[Changes | None, str]:
     """Rebuild the image and compare it with the one in ``base``; where that cannot be, say why."""
     made = stack.enter_context(closing(Spool(options.tmp)))
-    apply(opened.archives, one_bundle(opened), made.write, options, console.progress)
+    bundle = one_bundle(opened)
+    size = bundle.manifest.targets[choose_target(bundle.manifest, options)].size
+    apply(opened.archives, bundle, made.write, replace(options, kept=size), console.progress)
     try:
-        new = stack.enter_context(from_fd(made.start(), "the image that the bundle makes", spool_dir=options.tmp))
+        new = stack.enter_context(open_made(made, "the image that the bundle makes"))
         return compare(base, new, options.tmp, console.progress), ""
     except ArchiveError as error:
         return None, f"Not compared: {error.message}."
 
 
 def _page(
-    name: str, reader: BundleReader, number: int, lines: list[Line], changes: Changes | None, note: str
+    name: str,
+    reader: BundleReader,
+    number: int,
+    lines: list[Line],
+    changes: Changes | None,
+    note: str,
+    signed_by: Sequence[str],
 ) -> page.Page:
     manifest = reader.manifest
     target = manifest.targets[number]
@@ -118,8 +127,7 @@ def _page(
     facts += [("Needs", _image(image)) for image in (about.bases if about else ())]
     if not manifest.objects:
         facts.append(("Needs", "no base"))
-    signed = f"by {signer(reader) or 'what this dib does not know'}, not checked" if reader.signature else "no"
-    facts.append(("Signed", signed))
+    facts.append(("Signed", signature_told(reader, signed_by)))
     kept = [line for line in lines if line.operation == "keep"]
     if any(line.path is not None for line in kept):
         count = "1 path" if len(kept) == 1 else f"{len(kept):,} paths"

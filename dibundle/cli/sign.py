@@ -74,7 +74,7 @@ def command(
             f" dib sign --key KEY update.dib && dib push update.dib {again}",
         )
     with ExitStack() as stack:
-        opened = open_sources([bundle], stack, tmp=tmp, bundle_first=True)
+        opened = open_sources([bundle], stack, trust=None, tmp=tmp, bundle_first=True)
         reader = one_bundle(opened, hint=in_place_of(bundle))
         name = opened.bundles[0][0]
         if name not in (bundle, "stdin") and not parts.is_first(name) and not aside:

@@ -19,30 +19,43 @@ from dibundle.bundle.constants import MAGIC
 from dibundle.bundle.reader import BundleReader, Readable
 from dibundle.cli import registries
 from dibundle.cli.names import DISCARDED, engine_of, path_of, save
+from dibundle.compression import RATIO, RatioError
 from dibundle.destination import Destination
 from dibundle.engine import default_engine, told_with
 from dibundle.errors import AbsentError, FileError, UsageError
 from dibundle.image.reader import read_images
-from dibundle.opening import first_part_missing, is_bundle, is_named_so, open_other, read_bundle
+from dibundle.opening import (
+    Rereadable,
+    Trust,
+    check_signature,
+    first_part_missing,
+    is_bundle,
+    is_named_so,
+    open_other,
+    read_bundle,
+    remembered,
+)
 from dibundle.progress import Progress
 from dibundle.wrap import find
 
 _IMAGE = re.compile(r"(?:(?:docker|podman):(?://)?)?([^/\s]+|[^\s]+[:@][^/\s]+)")  # app, app:1, HOST/team/app:1
 NO_BUNDLE = "give the .dib file too"
 ONE_BUNDLE = "give them one at a time"
-TrustCheck = Callable[[bytes, bytes], None]
 
 
 @dataclass(slots=True)
 class Sources:
     """Opened arguments: bundles as (name, stream), and of files by name device, inode and size.
 
+    ``trust``: what the header and the signature of every bundle were given to, before anything else of it was read or
+    kept; None where signatures do not matter.
     ``placed`` has the archives by their places on the command line, which they are not opened in the order of.
     ``engines`` have not saved their images yet: each takes the sizes of the layers that will be read, or None for all.
     """
 
+    trust: Trust | None = None
     placed: dict[int, Archive] = field(default_factory=dict)
-    bundles: list[tuple[str, Readable]] = field(default_factory=list)
+    bundles: list[tuple[str, Rereadable]] = field(default_factory=list)
     identities: dict[str, tuple[int, int]] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     engines: dict[int, Callable[[Collection[int] | None], Archive]] = field(default_factory=dict)
@@ -56,6 +69,14 @@ class Sources:
         """Have the engines save, if they have not yet; their archives are added."""
         for place in sorted(self.engines):
             self.placed[place] = self.engines.pop(place)(sizes)
+
+    def add_bundle(self, name: str, stream: Rereadable, size: int | None) -> None:
+        """Add a bundle, whose signature is checked here and nowhere else."""
+        if self.trust:
+            check_signature(stream, name, self.trust)
+        if size is not None:
+            self.sizes[name] = size
+        self.bundles.append((name, stream))
 
     def refuse_overwriting(self, destination: Destination) -> None:
         """Raise :class:`UsageError` where the output is one of the inputs, under whatever name."""
@@ -83,11 +104,37 @@ class _Descriptor:
         except OSError as error:
             raise FileError(f"cannot read {self._name}: {error.strerror}") from error
 
+    def give_back(self, data: bytes) -> None:
+        """Take back the last bytes that were read."""
+        self._head = data + self._head
+
+
+@dataclass(slots=True)
+class _Other:
+    """A file that begins as no bundle does: its place and name on the command line, descriptor and first bytes."""
+
+    place: int
+    name: str
+    fd: int
+    head: bytes
+    bundle_wanted: bool  # as it is named, or where it stands
+
+    def open(self, stack: ExitStack, tmp: str | None, ratio: int | None) -> Archive:
+        """Open the archive in it; may be tried again, with another ratio."""
+        try:
+            os.lseek(self.fd, -len(self.head), os.SEEK_CUR)
+        except OSError:
+            self.fd = _spooled(self.fd, self.name, self.head, stack, tmp)
+        head, self.head = self.head, b""  # from here on the descriptor stands at its beginning
+        opened = partial(_archive, self.fd, self.name, stack, tmp, ratio)
+        return open_other(self.name, head, opened, wanted=self.bundle_wanted)
+
 
 def open_sources(
     names: Sequence[str],
     stack: ExitStack,
     *,
+    trust: Trust | None,
     tmp: str | None = None,
     platform: str | None = None,
     bundle_wanted: bool = True,
@@ -96,15 +143,51 @@ def open_sources(
     """Open every argument; ``-`` is stdin, and engines are asked for names such as ``docker-daemon:app:1``.
 
     Where there is a bundle the engines are asked by :func:`all_bundles`, as what it reads is known then.
+    Where ``trust`` is given every bundle must pass it: first the bundles that are files or streams, then those in a
+    registry. Only then are compressed archives unpacked; without any such bundle the one that holds a bundle is among
+    them, and they are unpacked to ``RATIO`` times their size at most until its signature is checked, too.
     Raises :class:`FileError` and :class:`ArchiveError`. Where a ``bundle_wanted`` is not found, an empty file is taken
     for what is left of one. ``bundle_first``: the first argument has to be a bundle, or an image that holds one;
     :class:`BundleError` where it is no archive either.
     """
     if names.count("-") > 1:
         raise UsageError("stdin can be given once", hint="save one of the two into a file")
-    sources = Sources()
-    empty: list[tuple[int, str, int]] = []
+    sources = Sources(trust and remembered(trust))
     given = list(enumerate(parts.firsts(names) if bundle_wanted else names))
+    empty, others = _open_files(given, sources, stack, tmp, platform, bundle_wanted=bundle_wanted, first=bundle_first)
+    if not trust:
+        _open_others(others, sources, stack, tmp)
+    for place, name in given:
+        if registries.is_reference(name):
+            only = bundle_wanted and bool(sources.placed or others)
+            _fetch(place, name, sources, stack, tmp, platform, only_bundle=only)
+    searched: set[int] = set()
+    if trust:
+        _find_wrapped(sources.archives, sources, stack, tmp)
+        _open_others(others, sources, stack, tmp)
+        searched = set(sources.placed)
+    if not bundle_wanted or not sources.bundles:
+        sources.ask_engines()
+    if bundle_wanted:
+        new = [sources.placed[place] for place in sorted(sources.placed) if place not in searched]
+        _find_wrapped(new, sources, stack, tmp)
+    _sort_out(empty, sources, stack, tmp, bundle_wanted=bundle_wanted)
+    return sources
+
+
+def _open_files(
+    given: Sequence[tuple[int, str]],
+    sources: Sources,
+    stack: ExitStack,
+    tmp: str | None,
+    platform: str | None,
+    *,
+    bundle_wanted: bool,
+    first: bool,
+) -> tuple[list[tuple[int, str, int]], list[_Other]]:
+    """Open files and stdin, and take the bundles among them; return what is empty, and the rest, not unpacked yet."""
+    empty: list[tuple[int, str, int]] = []
+    others: list[_Other] = []
     for place, name in given:
         if registries.is_reference(name):
             continue
@@ -115,25 +198,15 @@ def open_sources(
         shown, fd, head = _open_file(name, sources, stack)
         if is_bundle(head) and parts.is_first(name):
             reader = parts.PartsReader(name, stack)
-            sources.sizes[shown] = reader.size
-            sources.bundles.append((shown, reader))
+            sources.add_bundle(shown, reader, reader.size)
         elif is_bundle(head):
-            sources.bundles.append((shown, _Descriptor(fd, shown, head)))
+            sources.add_bundle(shown, _Descriptor(fd, shown, head), None)
         elif not head and not stat.S_ISDIR(os.fstat(fd).st_mode):
             empty.append((place, shown, fd))
         else:
-            wanted = bundle_wanted and ((bundle_first and not place) or is_named_so(name))
-            opened = partial(_archive, fd, shown, head, stack, tmp)
-            sources.placed[place] = open_other(shown, head, opened, wanted=wanted)
-    for place, name in given:
-        if registries.is_reference(name):
-            _fetch(place, name, sources, stack, tmp, platform, bundle_wanted=bundle_wanted)
-    if not bundle_wanted or not sources.bundles:
-        sources.ask_engines()
-    if bundle_wanted:
-        _find_wrapped(sources, stack, tmp)
-    _sort_out(empty, sources, stack, tmp, bundle_wanted=bundle_wanted)
-    return sources
+            wanted = bundle_wanted and ((first and not place) or is_named_so(name))
+            others.append(_Other(place, shown, fd, head, wanted))
+    return empty, others
 
 
 def _open_file(name: str, sources: Sources, stack: ExitStack) -> tuple[str, int, bytes]:
@@ -158,7 +231,7 @@ def _saved(
     sizes: Collection[int] | None,
 ) -> Archive:
     spool = save(*engine, stack, tmp=tmp, platform=platform, sizes=sizes)
-    archive = _archive(spool.start(), name, b"", stack, tmp)
+    archive = _archive(spool.start(), name, stack, tmp)
     # docker says nothing of it; other platforms may be missing, but not all of them
     if not any(image.config and all(image.layers) for image in read_images(archive).images):
         raise FileError(f"{engine[1]} was saved without its layers", hint=DISCARDED)
@@ -173,16 +246,16 @@ def _fetch(
     tmp: str | None,
     platform: str | None,
     *,
-    bundle_wanted: bool,
+    only_bundle: bool,
 ) -> None:
     """Take what a registry has under a name."""
-    only = bundle_wanted and bool(sources.placed)
-    spool, is_bundle = registries.open_reference(name, stack, tmp=tmp, platform=platform, only_bundle=only)
+    spool, is_bundle = registries.open_reference(
+        name, stack, tmp=tmp, platform=platform, only_bundle=only_bundle, trust=sources.trust
+    )
     if is_bundle:
-        sources.sizes[name] = spool.size
-        sources.bundles.append((name, Stream(spool)))
+        sources.add_bundle(name, Stream(spool), spool.size)
     else:
-        sources.placed[place] = _archive(spool.start(), name, b"", stack, tmp)
+        sources.placed[place] = _archive(spool.start(), name, stack, tmp)
 
 
 def _sort_out(
@@ -191,17 +264,43 @@ def _sort_out(
     """Take what is empty for a bundle where one is missing."""
     for place, shown, fd in empty:
         if bundle_wanted and not sources.bundles:
-            sources.bundles.append((shown, _Descriptor(fd, shown, b"")))
+            sources.add_bundle(shown, _Descriptor(fd, shown, b""), None)
         else:
-            sources.placed[place] = _archive(fd, shown, b"", stack, tmp)
+            sources.placed[place] = _archive(fd, shown, stack, tmp)
 
 
-def _find_wrapped(sources: Sources, stack: ExitStack, tmp: str | None) -> None:
+def _open_others(others: Sequence[_Other], sources: Sources, stack: ExitStack, tmp: str | None) -> None:
+    """Open the archives among files, and with ``trust`` find the bundles in them.
+
+    Where a signature is demanded, what may hold a bundle is unpacked within a ratio until a bundle was accepted. What
+    goes beyond it is then a base, unless it is named as a bundle or stands where one is wanted.
+    """
+    waiting: list[tuple[_Other, RatioError]] = []
+    for other in others:
+        bounded = sources.trust and (other.bundle_wanted or not sources.bundles)
+        try:
+            _open_other(other, sources, stack, tmp, RATIO if bounded else None)
+        except RatioError as error:
+            if other.bundle_wanted:
+                raise
+            waiting.append((other, error))
+    for other, refusal in waiting:
+        if not sources.bundles:
+            raise refusal
+        _open_other(other, sources, stack, tmp, None)
+
+
+def _open_other(other: _Other, sources: Sources, stack: ExitStack, tmp: str | None, ratio: int | None) -> None:
+    sources.placed[other.place] = archive = other.open(stack, tmp, ratio)
+    if sources.trust:
+        _find_wrapped([archive], sources, stack, tmp)
+
+
+def _find_wrapped(archives: Sequence[Archive], sources: Sources, stack: ExitStack, tmp: str | None) -> None:
     """Take the bundles out of archives that are wrapped bundles; their layers may be a base all the same."""
-    for archive in sources.archives:
+    for archive in archives:
         for name, content in find(archive, stack, tmp):
-            sources.sizes[name] = content.size
-            sources.bundles.append((name, Stream(content)))
+            sources.add_bundle(name, Stream(content), content.size)
 
 
 def open_archives(
@@ -213,7 +312,7 @@ def open_archives(
     hint: str | None = None,
 ) -> Sources:
     """Open arguments that must be archives; ``hint`` is for those who give a bundle, if there is a better one."""
-    sources = open_sources(names, stack, tmp=tmp, platform=platform, bundle_wanted=False)
+    sources = open_sources(names, stack, trust=None, tmp=tmp, platform=platform, bundle_wanted=False)
     if sources.bundles:
         name = sources.bundles[0][0]
         make = shlex.join(["dib", "apply", "OLD.tar", "-" if name == "stdin" else name, "-o", "new.tar"])
@@ -241,16 +340,14 @@ def open_present(
     return found
 
 
-def one_bundle(
-    sources: Sources, trust: TrustCheck | None = None, *, hint: str | None = None, several: str = ONE_BUNDLE
-) -> BundleReader:
+def one_bundle(sources: Sources, *, hint: str | None = None, several: str = ONE_BUNDLE) -> BundleReader:
     """Return the one bundle among ``sources``, its head read and checked.
 
     ``hint`` is for those who give none, ``several`` for those who give more than one.
     """
     if len(sources.bundles) > 1:
         raise UsageError(f"{len(sources.bundles)} bundles given, one is wanted here", hint=several)
-    return all_bundles(sources, trust, hint=hint)[0]
+    return all_bundles(sources, hint=hint)[0]
 
 
 def in_place_of(name: str) -> str:
@@ -266,17 +363,12 @@ def one_stream(sources: Sources, *, hint: str | None = None) -> Readable:
     return sources.bundles[0][1]
 
 
-def all_bundles(
-    sources: Sources, trust: TrustCheck | None = None, *, hint: str | None = NO_BUNDLE
-) -> list[BundleReader]:
-    """Return the bundles among ``sources``, at least one, their heads read and checked.
-
-    ``trust`` gets each one's header and signature before anything else of it is looked at; ``hint`` is for none.
-    """
+def all_bundles(sources: Sources, *, hint: str | None = NO_BUNDLE) -> list[BundleReader]:
+    """Return the bundles among ``sources``, at least one, their heads read and checked; ``hint`` is for none."""
     if not sources.bundles:
         given = ", ".join(archive.name for archive in sources.archives) or "nothing"
         raise UsageError(f"no bundle among the arguments ({given})", hint=hint)
-    found = [read_bundle(stream, name, sources.sizes.get(name), trust) for name, stream in sources.bundles]
+    found = [read_bundle(stream, name, sources.sizes.get(name), sources.trust) for name, stream in sources.bundles]
     manifests = [bundle.manifest for bundle in found]
     sizes = {item.size for manifest in manifests for item in manifest.objects}
     sources.ask_engines(sizes | {form.size for manifest in manifests for form in manifest.forms})
@@ -308,10 +400,10 @@ def _remedy(name: str, error: Exception) -> str | None:
         first = f"{base.lower()}.001"  # of a bundle in parts
         near = [first] if first in there else get_close_matches(base.lower(), there, 1, 0.8)
         if near:
-            return f"there is {os.path.join(folder, there[near[0]])}"  # noqa: PTH118
+            return f"there is {shlex.quote(os.path.join(folder, there[near[0]]))}"  # noqa: PTH118
     image = _IMAGE.fullmatch(name)
     if image and not re.search(r"\.(tar|dib)\b", name):
-        return f"if it is the name of an image, give docker-daemon:{image[1]}"
+        return f"if it is the name of an image, give {shlex.quote('docker-daemon:' + image[1])}"
     return f"see what is there: ls -l {shlex.quote(folder or '.')}"
 
 
@@ -328,12 +420,8 @@ def _read_head(fd: int, name: str) -> bytes:
     return head
 
 
-def _archive(fd: int, name: str, head: bytes, stack: ExitStack, tmp: str | None) -> Archive:
-    try:
-        os.lseek(fd, -len(head), os.SEEK_CUR)
-    except OSError:
-        return stack.enter_context(from_fd(_spooled(fd, name, head, stack, tmp), name, spool_dir=tmp))
-    return stack.enter_context(from_fd(fd, name, spool_dir=tmp))
+def _archive(fd: int, name: str, stack: ExitStack, tmp: str | None, ratio: int | None = None) -> Archive:
+    return stack.enter_context(from_fd(fd, name, spool_dir=tmp, ratio=ratio))
 
 
 def _spooled(fd: int, name: str, head: bytes, stack: ExitStack, tmp: str | None) -> int:

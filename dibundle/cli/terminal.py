@@ -19,6 +19,14 @@ def escape(text: str | bytes) -> str:
     return "".join(_escape_one(character) for character in decoded)
 
 
+def printable(text: str) -> str:
+    r"""Return a message as it may go to a terminal: as :func:`escape`, but a backslash stays one.
+
+    For what is escaped in part already, and for hints, which people paste.
+    """
+    return "".join(character if character == "\\" else _escape_one(character) for character in text)
+
+
 def _escape_one(character: str) -> str:
     if character == "\\":
         return "\\\\"

@@ -25,18 +25,18 @@ _OPTIONS = (
     ),
     click.option("--identity", metavar="WHO", help="Who of them it must be; default is anyone."),
     click.option("--signature", "detached", multiple=True, metavar="FILE", help="A signature beside the bundle."),
-    click.option("--revoked", metavar="KRL", help="Keys that count no more: a KRL, or public keys."),
+    click.option("--revoked", metavar="KRL", help="Revoked keys: a KRL or a list of public keys."),
     click.option("--verify-time", metavar="TIME", help="Judge keys as of then: YYYYMMDD or YYYYMMDDHHMM."),
-    click.option(
-        "--expect", multiple=True, metavar="ID", help="Refuse what is not this image ID or sha256 of an archive."
-    ),
     click.option(
         "--require-signature",
         is_flag=True,
         envvar="DIB_REQUIRE_SIGNATURE",
         show_envvar=True,
-        help="Say so too; --allowed-signers alone does it.",
+        help="Require a signature (implied by --allowed-signers).",
     ),
+)
+_EXPECT = click.option(
+    "--expect", multiple=True, metavar="ID", help="Refuse what is not this image ID or sha256 of an archive."
 )
 
 
@@ -78,7 +78,15 @@ def _require_named_file(name: str) -> None:
 
 
 def options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command these options, as one argument ``trust``."""
+    """Give a command these options and --expect, as one argument ``trust``."""
+    return signature_options(_EXPECT(command))
+
+
+def signature_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that reads bundles the options about their signatures, as one argument ``trust``.
+
+    Each such command but "dib sign" has them, and gives ``trust.check`` to what opens its arguments.
+    """
 
     @wraps(command)
     def run(
@@ -87,12 +95,11 @@ def options(command: Callable[..., None]) -> Callable[..., None]:
         detached: tuple[str, ...],
         revoked: str | None,
         verify_time: str | None,
-        expect: tuple[str, ...],
         *,
         require_signature: bool,
         **others: Any,  # noqa: ANN401 - what the command itself declares
     ) -> None:
-        trust = Trust(expect=frozenset(map(parse, expect)))
+        trust = Trust(expect=frozenset(map(parse, others.pop("expect", ()))))
         if others.get("dockerfile"):
             pass  # it takes none of these options, and says so
         elif allowed_signers is not None:

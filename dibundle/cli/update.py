@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from itertools import repeat
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import click
 
 from dibundle import digest
-from dibundle.applying import ApplyOptions, apply
-from dibundle.archive.readat import Spool, Stream, copy_chunks
+from dibundle.applying import ApplyOptions
+from dibundle.archive.opener import from_fd
+from dibundle.archive.readat import Spool, Stream
 from dibundle.bundle.manifest import AboutImage
-from dibundle.bundle.output import Sink
 from dibundle.bundle.reader import BundleReader
 from dibundle.chain import follow
 from dibundle.cli import documents, registries, terminal
@@ -23,11 +23,16 @@ from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import Sources, open_present
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
-from dibundle.convert import apply_as
+from dibundle.convert import rebuild_images, stored_images
 from dibundle.destination import Destination
-from dibundle.engine import ENGINES, TRANSPORTS, Loader, default_engine
-from dibundle.errors import RegistryError, SignatureError, UsageError
+from dibundle.engine import ENGINES, TRANSPORTS, default_engine
+from dibundle.errors import ArchiveError, RegistryError, SignatureError, UsageError
 from dibundle.expect import UnexpectedError
+from dibundle.image import forms, pinned
+from dibundle.image.pinned import PinnedImage
+from dibundle.image.reader import read_images
+from dibundle.loading import hand_over
+from dibundle.progress import Progress
 from dibundle.registry.reference import Reference
 
 if TYPE_CHECKING:
@@ -107,25 +112,20 @@ def command(
                 return
             progress.phase("fetching", plan.size)
             bundles = _fetch(repository, plan, trust, refused, fetched, console, stack, tmp)
-        spool = stack.enter_context(closing(Spool(tmp)))
+        images_here = stored_images(opened.archives)
         if plan.chain is None:
+            spool = stack.enter_context(closing(Spool(tmp)))
             images.fetch(repository, image, made.names, spool, without=plan.without, tmp=tmp)
-            receiver.take(made, lambda write: _copy(spool, write))
+            archive = read_images(stack.enter_context(from_fd(spool.start(), name, spool_dir=tmp)))
         else:
             archives, last = follow(opened.archives, bundles, options, stack, progress)
-            options = replace(options, expect=frozenset((image.id,)), target=_target(last, image.id))
-            try:
-                if output is not None:
-                    receiver.take(made, lambda write: apply(archives, last, write, options, progress))
-                else:
-                    receiver.take(
-                        made,
-                        lambda write: apply_as(
-                            archives, last, "docker-archive", write, options, progress, names=made.names or None
-                        ),
-                    )
-            except UnexpectedError as error:
-                raise RegistryError(f"{name} leads to a bundle of another image: {error.message}") from error
+            options = replace(options, target=_target(last, image.id))
+            archive, _ = rebuild_images(archives, last, options, stack, progress)
+        try:
+            pinned_image = update.pin(image, archive, images_here, plan.without)
+        except ArchiveError as error:
+            raise RegistryError(f"{name} leads to another image: {error.message}") from error
+        receiver.take(pinned_image, made, progress)
     vain = sum(refused.values()) + sum(reader.size for reader in fetched.values() if reader not in bundles)
     _tell_done(name, plan, vain, len(refused), made, receiver, trust.signed_by(bundles), console)
 
@@ -233,21 +233,13 @@ class _Receiver:
             not self._destination and transport is not None and all(map(str.startswith, self._haves, repeat(transport)))
         )
 
-    def take(self, made: AboutImage, write: Callable[[Sink], object]) -> None:
-        """Have an archive written, then make sure of the image."""
-        if self._destination:
-            with self._destination:
-                write(self._destination.write)
+    def take(self, image: PinnedImage, made: AboutImage, progress: Progress) -> None:
+        """Write the image in an archive that is made here, then make sure that an engine has it."""
+        if not self._destination:
+            hand_over([(image, made.names)], self._engine, progress)
             return
-        with Loader(self._engine) as loader:
-            write(loader.write)
-            loader.finish()
-            loader.check(made)
-
-
-def _copy(spool: Spool, write: Sink) -> None:
-    for piece in copy_chunks(spool, 0, spool.size):
-        write(piece)
+        with self._destination:
+            forms.write(pinned.layout([(image, made.names)]), "docker-archive", self._destination.write)
 
 
 def _target(bundle: BundleReader, image: bytes) -> str | None:

@@ -32,8 +32,8 @@ def command(bundles: tuple[str, ...], bases: tuple[str, ...], tmp: str | None, t
     """Check that every byte of BUNDLE is as its header promises; with --base, rebuild and check the result too."""
     bundle = _one(bundles)
     with ExitStack() as stack:
-        opened = open_sources([bundle, *bases], stack, tmp=tmp, bundle_first=True)
-        reader = one_bundle(opened, trust.check, hint=in_place_of(bundle))
+        opened = open_sources([bundle, *bases], stack, trust=trust.check, tmp=tmp, bundle_first=True)
+        reader = one_bundle(opened, hint=in_place_of(bundle))
         full = bool(bases) or not reader.manifest.objects
         if trust.expect and not full:
             raise UsageError("what the bundle makes shows in a rebuild alone", hint="give --base too")

@@ -13,6 +13,7 @@ from dibundle.cli.console import options as console_options
 from dibundle.cli.dockerfiles import options as dockerfile_options
 from dibundle.cli.dockerfiles import write
 from dibundle.cli.sources import in_place_of, one_stream, open_archives, open_sources
+from dibundle.cli.trust import Trust, signature_options
 from dibundle.destination import Destination
 from dibundle.dockerfile import Build, wrapping
 from dibundle.errors import UsageError
@@ -35,10 +36,12 @@ from dibundle.wrap import Wrapped, keep, wrap
 @click.option("--tag", "tags", multiple=True, metavar="NAME", help="Name of the image; may be given more than once.")
 @click.option("-o", "--output", metavar="FILE", help="Write there, whole or not at all; default is stdout.")
 @click.option("--push", "target", metavar="docker://HOST/NAME:TAG", help="Push it there instead of writing it.")
+@signature_options
 @registries.insecure
 @click.option("--platform", metavar="OS/ARCH", help="Of an unlinked image, and of names that an engine is asked for.")
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
-@dockerfile_options(own={"kind", "bases"}, passed={"platform", "insecure"})
+# a build that wraps reads no bundle, whatever is demanded of bundles here
+@dockerfile_options(own={"kind", "bases", "allowed_signers", "require_signature"}, passed={"platform", "insecure"})
 @console_options()
 def command(
     sources: tuple[str, ...],
@@ -49,6 +52,7 @@ def command(
     target: str | None,
     platform: str | None,
     tmp: str | None,
+    trust: Trust,
     build: Build | None,
     console: Console,
 ) -> None:
@@ -85,7 +89,7 @@ def command(
         destination = Destination("-" if output is None else output)
         if target is None:
             console.keep_stdout(destination)
-        opened = open_sources(sources, stack, tmp=tmp, bundle_first=True)
+        opened = open_sources(sources, stack, trust=trust.check, tmp=tmp, bundle_first=True)
         here = open_archives(bases, stack, tmp=tmp, platform=platform)
         for found in (opened, here):
             found.refuse_overwriting(destination)

@@ -159,7 +159,7 @@ class Encoder:
 
     def _write(self, content: memoryview, *, finish: bool) -> bytes:
         pinned = Pinned(content)
-        return self._take(self._library.dib_deflate_write(self._handle, pinned.address, pinned.size, int(finish)))
+        return self._take(self._library.dib_deflate_write(self._handle, pinned, pinned.size, int(finish)))
 
     def _take(self, size: int) -> bytes:
         if size == _NO_MEMORY:
@@ -196,7 +196,7 @@ def encode_frame(encoder: int, dictionary: Buffer, block: Buffer, *, last: bool)
     before, content = Pinned(dictionary), Pinned(block)
     out = ctypes.create_string_buffer(content.size + content.size // 8192 + 64)
     size = library().dib_deflate_block(
-        encoder, before.address, before.size, content.address, content.size, int(last), ctypes.addressof(out), len(out)
+        encoder, before, before.size, content, content.size, int(last), ctypes.addressof(out), len(out)
     )
     if size == _NO_MEMORY:
         raise MemoryError

@@ -73,7 +73,7 @@ class Inflater:
         pinned = Pinned(self._input)
         size = min(_SLICE, pinned.size - self._at)
         told, _ = self._told.buffer_info()
-        made: int = self._library.dib_inflate_run(self._handle, pinned.address + self._at, size, out, room, told)
+        made: int = self._library.dib_inflate_run(self._handle, pinned.at(self._at), size, out, room, told)
         if made == _NO_MEMORY:
             raise MemoryError
         if made < 0:

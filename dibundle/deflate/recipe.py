@@ -468,13 +468,13 @@ def _behind_header(bit: int) -> int:
 
 def _same_bits(a: Buffer, a_bit: int, b: Buffer, b_bit: int, count: int) -> int:
     """Return how many of ``count`` bits are the same in both."""
-    same: int = library().dib_bits_same(Pinned(a).address, a_bit, Pinned(b).address, b_bit, count)
+    same: int = library().dib_bits_same(Pinned(a), a_bit, Pinned(b), b_bit, count)
     return same
 
 
 def _copy_bits(out: bytearray, out_bit: int, source: Buffer, bit: int, count: int) -> None:
     """Copy bits; those of the last byte written that are behind them become 0."""
-    library().dib_bits_copy(Pinned(out).address, out_bit, Pinned(source).address, bit, count)
+    library().dib_bits_copy(Pinned(out), out_bit, Pinned(source), bit, count)
 
 
 # ---------------------------------------------------------------- the way back

@@ -27,8 +27,8 @@ def find(source: Buffer, target: Buffer, *, stride: int) -> array[int]:
     room = min(MOST, len(target) // ANCHOR)
     out = scratch(24 * room)
     count = LIBRARY.dib_anchors(
-        *(Pinned(source).address, len(source), Pinned(target).address, len(target), stride),
-        *(Pinned(out).address, room),
+        *(Pinned(source), len(source), Pinned(target), len(target), stride),
+        *(Pinned(out), room),
     )
     if count < 0:
         raise MemoryError("no memory for the table of anchors")
@@ -42,7 +42,7 @@ def bridged(rows: array[int], *, most: int) -> array[int]:
     if LIBRARY is None:
         return array("q", (value for row in _plain_bridged(rows, most) for value in row))
     joined = array("q", rows)
-    count = LIBRARY.dib_bridge(Pinned(joined).address, len(joined) // 3, most)
+    count = LIBRARY.dib_bridge(Pinned(joined), len(joined) // 3, most)
     del joined[3 * count :]
     return joined
 

@@ -202,7 +202,7 @@ def context(source: Buffer, rows: array[int]) -> bytes:
         out = bytearray(min(MAX_CONTEXT, 2 * CONTEXT * (len(rows) // 3 + 1)))
         held = Pinned(source)
         size = LIBRARY.dib_cover_context(
-            *(held.address, held.size, Pinned(rows).address, len(rows) // 3, CONTEXT, Pinned(out).address, len(out))
+            *(held, held.size, Pinned(rows), len(rows) // 3, CONTEXT, Pinned(out), len(out))
         )
         return bytes(memoryview(out)[:size])
     view = memoryview(source).cast("B")
@@ -276,7 +276,7 @@ def _columns(rows: array[int]) -> tuple[bytes, bytes, bytes]:
     if LIBRARY is not None:
         count = len(rows) // 3
         gaps, seeks = array("q", bytes(8 * count)), array("q", bytes(8 * count))
-        LIBRARY.dib_cover_columns(Pinned(rows).address, count, Pinned(gaps).address, Pinned(seeks).address)
+        LIBRARY.dib_cover_columns(Pinned(rows), count, Pinned(gaps), Pinned(seeks))
         return pack(gaps), pack(rows[2::3]), pack(seeks)
     gaps, seeks = array("q"), array("q")
     source_end = target_end = 0
@@ -293,8 +293,8 @@ def _place(columns: list[array[int]], source_size: int, covered: int, target_siz
     if LIBRARY is not None:
         rows = array("q", bytes(24 * len(columns[0])))
         gaps, lengths, turns = map(Pinned, columns)
-        room = (len(columns[0]), source_size, target_size, Pinned(rows).address)
-        if LIBRARY.dib_cover_place(gaps.address, lengths.address, turns.address, *room) == covered:
+        room = (len(columns[0]), source_size, target_size, Pinned(rows))
+        if LIBRARY.dib_cover_place(gaps, lengths, turns, *room) == covered:
             return rows  # else the loop below says what is wrong
     rows = array("q")
     source_end = target_end = total = 0
@@ -316,8 +316,8 @@ def _split(source: Buffer, target: bytes, rows: array[int]) -> tuple[bytearray, 
     difference, literals = unfilled(covered), unfilled(len(target) - covered)
     if LIBRARY is not None:
         LIBRARY.dib_cover_split(
-            *(Pinned(source).address, Pinned(target).address, len(target), Pinned(rows).address, len(rows) // 3),
-            *(Pinned(difference).address, Pinned(literals).address),
+            *(Pinned(source), Pinned(target), len(target), Pinned(rows), len(rows) // 3),
+            *(Pinned(difference), Pinned(literals)),
         )
         return difference, literals
     end = done = literal = 0
@@ -337,8 +337,8 @@ def _join(source: Buffer, rows: array[int], covered: int, literals: bytes, targe
     """Undo :func:`_split` in ``target``, which has the difference at its end; every size has been checked."""
     if LIBRARY is not None:
         LIBRARY.dib_cover_join(
-            *(Pinned(source).address, Pinned(rows).address, len(rows) // 3, covered),
-            *(Pinned(literals).address, Pinned(target).address, len(target)),
+            *(Pinned(source), Pinned(rows), len(rows) // 3, covered),
+            *(Pinned(literals), Pinned(target), len(target)),
         )
         return
     view = memoryview(source).cast("B")

@@ -69,7 +69,7 @@ class Covers:
     def check(self, source_size: int, target_size: int) -> None:
         """Raise ``ValueError`` unless every cover lies within both sides, is not empty and follows the one before."""
         if LIBRARY is not None:
-            columns = [Pinned(column).address for column in (self.source, self.target, self.length)]
+            columns = [Pinned(column) for column in (self.source, self.target, self.length)]
             if LIBRARY.dib_cover_fits(*columns, len(self), source_size, target_size):
                 return  # else the loop below says what is wrong
         end = 0

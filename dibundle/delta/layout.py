@@ -172,9 +172,9 @@ def _voted(made: Plan, source: bytes, target: bytes, cuts: list[Cut], steps: arr
     while True:
         out = array("q", bytes(24 * room))
         size = LIBRARY.dib_relink_votes(
-            *(Pinned(source).address, Pinned(target).address, Pinned(table).address, Pinned(targets).address),
-            *(Pinned(moved).address, len(pieces), Pinned(steps).address, len(steps) // 3, GAIN),
-            *(Pinned(out).address, room),
+            *(Pinned(source), Pinned(target), Pinned(table), Pinned(targets)),
+            *(Pinned(moved), len(pieces), Pinned(steps), len(steps) // 3, GAIN),
+            *(Pinned(out), room),
         )
         if size < 0:
             raise MemoryError("no memory to compare the addresses in both sides")

@@ -42,8 +42,8 @@ def encode(source: Buffer, rows: array[int], difference: Buffer, *, bits: int, q
     while True:
         out = bytearray(room)
         size = LIBRARY.dib_model_encode(
-            *(held.address, held.size, Pinned(rows).address, len(rows) // 3, Pinned(difference).address),
-            *(bits, quiet, Pinned(out).address, room),
+            *(held, held.size, Pinned(rows), len(rows) // 3, Pinned(difference)),
+            *(bits, quiet, Pinned(out), room),
         )
         if size < 0:
             raise MemoryError("no memory for the tables of the model")
@@ -66,8 +66,8 @@ def decode(stream: Buffer, source: Buffer, rows: array[int], difference: memoryv
         return
     held, stored = Pinned(source), Pinned(stream)
     status = LIBRARY.dib_model_decode(
-        *(held.address, held.size, Pinned(rows).address, len(rows) // 3, Pinned(difference).address),
-        *(bits, quiet, stored.address, stored.size),
+        *(held, held.size, Pinned(rows), len(rows) // 3, Pinned(difference)),
+        *(bits, quiet, stored, stored.size),
     )
     if status == -2:
         raise MemoryError("no memory for the tables of the model")

@@ -64,7 +64,7 @@ class Numbers:
         if LIBRARY is not None and len(self.data) - self.at >= count:
             values = array("q", bytes(8 * count))
             rest = self.data[self.at :]
-            if LIBRARY.dib_numbers_get(Pinned(rest).address, len(rest), Pinned(values).address, count) == 0:
+            if LIBRARY.dib_numbers_get(Pinned(rest), len(rest), Pinned(values), count) == 0:
                 self.at = len(self.data)
                 return values  # else the loop below says what is wrong
         values = array("q", (self.number() for _ in range(count)))
@@ -78,5 +78,5 @@ def pack(values: array[int]) -> bytes:
     if LIBRARY is None:
         return b"".join(map(number, values))
     out = bytearray(9 * len(values))
-    size = LIBRARY.dib_numbers_put(Pinned(values).address, len(values), Pinned(out).address)
+    size = LIBRARY.dib_numbers_put(Pinned(values), len(values), Pinned(out))
     return bytes(out[:size])

@@ -73,8 +73,8 @@ def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask
         return data
     table = columns(regions)
     status = LIBRARY.dib_relink(
-        *(Pinned(data).address, Pinned(table).address, len(regions)),
-        *(Pinned(steps).address, len(steps) // 3, int(mask)),
+        *(Pinned(data), Pinned(table), len(regions)),
+        *(Pinned(steps), len(steps) // 3, int(mask)),
     )
     if status:
         raise MemoryError("no memory for the map of what moved")
@@ -233,9 +233,9 @@ def steps_of(rows: array[int], header: Header) -> array[int]:
     while True:
         out = array("q", bytes(24 * room))
         size = LIBRARY.dib_relink_steps(
-            *(Pinned(rows).address, len(rows) // 3, Pinned(regions).address, len(header.regions)),
-            *(Pinned(sections).address, len(header.sections), header.least, Pinned(fixed).address, len(header.fixed)),
-            *(Pinned(out).address, room),
+            *(Pinned(rows), len(rows) // 3, Pinned(regions), len(header.regions)),
+            *(Pinned(sections), len(header.sections), header.least, Pinned(fixed), len(header.fixed)),
+            *(Pinned(out), room),
         )
         if size == -2:
             raise MemoryError("no memory for the map of what moved")

@@ -57,9 +57,7 @@ def split(data: Buffer) -> tuple[bytes, bytes, bytes]:
         return bytes(gaps), bytes(lengths), b"".join(values)
     outs = [scratch(len(data)) for _ in range(3)]
     sizes = array("q", bytes(24))
-    LIBRARY.dib_sparse_split(
-        Pinned(data).address, len(data), *(Pinned(out).address for out in outs), Pinned(sizes).address
-    )
+    LIBRARY.dib_sparse_split(Pinned(data), len(data), *(Pinned(out) for out in outs), Pinned(sizes))
     parts = [bytes(memoryview(out)[:size]) for out, size in zip(outs, sizes, strict=True)]
     return parts[0], parts[1], parts[2]
 
@@ -70,8 +68,8 @@ def join(gaps: bytes, lengths: bytes, values: bytes, data: memoryview) -> None:
         _plain_join(gaps, lengths, values, data)
         return
     held = [Pinned(part) for part in (gaps, lengths, values)]
-    sides = [side for part in held for side in (part.address, part.size)]
-    if LIBRARY.dib_sparse_join(*sides, Pinned(data).address, len(data)):
+    sides = [side for part in held for side in (part, part.size)]
+    if LIBRARY.dib_sparse_join(*sides, Pinned(data), len(data)):
         raise _damaged()
 
 

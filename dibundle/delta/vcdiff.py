@@ -204,7 +204,7 @@ def _decode_window(window: _Window, segment: memoryview, target: memoryview) -> 
             return False
         return True
     sections = [Pinned(part) for part in (window.data, window.codes, window.addresses, segment, target)]
-    return not LIBRARY.dib_vcdiff_window(*(value for part in sections for value in (part.address, part.size)))
+    return not LIBRARY.dib_vcdiff_window(*(value for part in sections for value in (part, part.size)))
 
 
 class _Cache:
@@ -310,10 +310,10 @@ def _encode_window(segment: memoryview, target: bytes, rows: array[int]) -> tupl
     sizes = array("q", [0, 0, 0])
     inputs = (Pinned(segment), Pinned(target))
     LIBRARY.dib_vcdiff_encode(
-        *(value for part in inputs for value in (part.address, part.size)),
-        *(Pinned(rows).address, len(rows) // 3, COPY_LENGTH, RUN_LENGTH),
-        *(Pinned(section).address for section in sections),
-        *(room, Pinned(sizes).address),
+        *(value for part in inputs for value in (part, part.size)),
+        *(Pinned(rows), len(rows) // 3, COPY_LENGTH, RUN_LENGTH),
+        *(Pinned(section) for section in sections),
+        *(room, Pinned(sizes)),
     )
     data, codes, addresses = (bytes(memoryview(s)[:n]) for s, n in zip(sections, sizes, strict=True))
     return data, codes, addresses

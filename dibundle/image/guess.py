@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Final
 
 from dibundle.errors import ArchiveError
@@ -59,7 +60,7 @@ def refusal(members: Members, *, has_manifest: bool, has_index: bool) -> Archive
         what, hint = "it has repositories but no manifest.json and no layers", _SAVE
     elif nested := next((match[1] for name in names if (match := _NESTED.fullmatch(name))), None):
         what = "its files lie in a folder instead of at the top"
-        hint = f"pack the folder's content: tar -C {nested.decode('utf-8', 'backslashreplace')} -cf FILE ."
+        hint = f"pack the folder's content: tar -C {shlex.quote(nested.decode('utf-8', 'backslashreplace'))} -cf FILE ."
     elif any(name.rsplit(b"/", 1)[-1].startswith(b".wh.") for name in names):
         what, hint = "it looks like a single layer", "give the whole archive that the layer belongs to"
     elif len(tops & _ROOT) >= 3:

@@ -50,23 +50,6 @@ def read_others(archive: Archive, images: ImageArchive | None) -> ImageArchive:
     return ImageArchive(archive, (), tuple(blobs), None)
 
 
-def read_ids(archive: Archive) -> frozenset[bytes]:
-    """Return the IDs of all images that any loader may find, by manifest.json and by index.json.
-
-    Raises ``ArchiveError`` where there is none, or a manifest.json that is no Docker manifest.
-    """
-    members = Members(archive)
-    claims = Claims(members)
-    layout = Layout(claims)
-    manifest = docker.read_manifest(members)
-    drafts = docker.read_drafts(claims, manifest) if manifest else []
-    layout.read()
-    ids = frozenset(draft.config_digest for draft in (*drafts, *layout.drafts))
-    if not ids:
-        raise guess.refusal(members, has_manifest=manifest is not None, has_index=layout.found)
-    return ids
-
-
 def _docker_drafts(claims: Claims) -> tuple[list[object] | None, list[Draft]]:
     """Read manifest.json; one that is no Docker manifest is no matter where there is an OCI layout as well."""
     try:

@@ -110,22 +110,36 @@ _NEVER: Final = 1 << 30
 
 
 class Pinned:
-    """The address of a buffer's first byte, valid while this object lives; read-only buffers are taken as they are."""
+    """A buffer as an argument of a C function, which gets the address of its first byte.
 
-    __slots__ = ("_keep", "address", "size")
+    The call itself holds this object, and with it the buffer. An address alone would not: a read-only view that is no
+    ``bytes`` is copied, and the copy would be gone before C reads it. So there is no address to ask for.
+    """
+
+    __slots__ = ("_as_parameter_", "_kept", "size")
 
     def __init__(self, data: Buffer | array[int] | mmap.mmap) -> None:
         view = memoryview(data)
         if not view.contiguous:
             view = memoryview(bytes(view))
         self.size = view.nbytes
-        self._keep: object = view
+        self._kept: object
         if view.readonly:
             whole = data if isinstance(data, bytes) else bytes(view)
-            self._keep = whole
-            self.address = ctypes.cast(ctypes.c_char_p(whole), ctypes.c_void_p).value or 0
+            self._kept = whole
+            self._as_parameter_ = ctypes.cast(ctypes.c_char_p(whole), _PTR).value or 0
         elif view.nbytes:
-            self._keep = (ctypes.c_char * view.nbytes).from_buffer(view.cast("B"))
-            self.address = ctypes.addressof(self._keep)
+            self._kept = (ctypes.c_char * view.nbytes).from_buffer(view.cast("B"))
+            self._as_parameter_ = ctypes.addressof(self._kept)
         else:
-            self.address = ctypes.addressof(_NOTHING)
+            self._kept = _NOTHING
+            self._as_parameter_ = ctypes.addressof(_NOTHING)
+
+    def at(self, offset: int) -> Pinned:
+        """Return the argument that has the address of the byte at ``offset``, and holds the same buffer."""
+        if not 0 <= offset <= self.size:
+            raise IndexError(f"no byte {offset} in a buffer of {self.size}")
+        part = object.__new__(Pinned)
+        part.size = self.size - offset
+        part._kept, part._as_parameter_ = self._kept, self._as_parameter_ + offset
+        return part

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urlencode
 
 from dibundle import digest
 from dibundle.archive.readat import MemoryBytes, ReadAt
@@ -186,7 +186,7 @@ class Repository:
                 break
             found += document.get_list(self._json(answer), "manifests")
             following = re.search(r'<([^>]*)>\s*;\s*rel="?next', answer.headers.get("Link", ""))
-            url = urljoin(url, following[1]) if following else None
+            url = self._transport.follow(url, following[1]) if following else None
         return found
 
     def _tagged(self, subject: str) -> list[object]:
@@ -206,7 +206,7 @@ class Repository:
                 raise ConnectionFailure(f"status {response.status}")
             elif response.status != 200:
                 raise self._transport.failed(f"does not have a blob that it should have: status {response.status}")
-            for piece in response.stream(1 << 18, decode_content=False):
+            for piece in self._transport.pieces(response):
                 rest = piece[skip:]
                 skip -= len(piece) - len(rest)
                 if rest:
@@ -225,7 +225,7 @@ class Repository:
         location = answer.headers.get("Location")
         if not location:
             raise self._transport.failed("begins an upload without saying where to")
-        return urljoin(answer.url, location)
+        return self._transport.upload_place(answer.url, location)
 
     def _send(self, wanted: bytes, data: ReadAt) -> None:
         """Upload a blob at once, or a large one in chunks."""

@@ -1,25 +1,30 @@
 """HTTP to one repository of a registry: logged in, tried again where that helps, and with limits.
 
-Credentials go to the registry itself and to the token server that it names, over the registry's own scheme or a
-stronger one; never along with a redirect to another host.
+Credentials go to the registry itself and to the token server that it names, over TLS, or as the registry itself
+without; never along with a redirect to another host. Nothing goes from https to http, nor to addresses of this machine
+or its link (metadata of clouds) that somebody else's registry names; what is sent goes to the registry alone.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import socket
+import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from dibundle import __version__
 from dibundle.errors import RegistryError, install_hint
 from dibundle.image import document
 from dibundle.registry.credentials import Login, find
+from dibundle.registry.places import follow, kind, kinds
 from dibundle.registry.reference import Reference, is_loopback
 
 try:
@@ -31,6 +36,7 @@ ConnectionFailure = urllib3.exceptions.HTTPError
 REDIRECTS: Final = 5
 SMALL: Final = 4 << 20  # bytes of a manifest or of another document
 _AGAIN: Final = (429, 500, 502, 503, 504)
+MIN_RATE: Final = 1000  # bytes a second, which only what means to be slow does not reach
 _MOVED: Final = (301, 302, 303, 307, 308)
 _MOST_PAUSE: Final = 30.0
 _LITTLE: Final = 65536  # bytes that are read rather than a connection closed
@@ -42,7 +48,8 @@ _VISIBLE: Final = re.compile(r"[\x21-\x7e]{1,65536}")
 class Settings:
     """What a user sets: ``logins`` are files to look in, ``insecure`` hosts are spoken to without TLS.
 
-    ``tries`` of each request, ``pause`` seconds after the first, ``timeout`` seconds without a byte.
+    ``tries`` of each request, ``pause`` seconds after the first, ``timeout`` seconds without a byte; ``max_time``
+    seconds for all that is asked of it (None: no limit), ``min_rate`` bytes a second at least, over ``timeout``.
     """
 
     logins: tuple[Path, ...] = ()
@@ -50,6 +57,8 @@ class Settings:
     tries: int = 5
     pause: float = 0.5
     timeout: float = 60.0
+    max_time: float | None = None
+    min_rate: int = MIN_RATE
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
 
 
@@ -78,15 +87,71 @@ class Transport:
         plain = is_loopback(self.host) or self.host in settings.insecure
         self._base = f"{'http' if plain else 'https'}://{self.host}"
         self._authorization: str | None = None
+        self._own_kinds: set[str] | None = None
         self._pool = urllib3.PoolManager(
-            retries=False,
-            timeout=urllib3.Timeout(connect=min(15.0, settings.timeout), read=settings.timeout),
-            headers={"User-Agent": f"dib/{__version__}", "Accept-Encoding": "identity"},
+            retries=False, headers={"User-Agent": f"dib/{__version__}", "Accept-Encoding": "identity"}
         )
+        self._connections: weakref.WeakSet[urllib3.connection.HTTPConnection] = weakref.WeakSet()
+        self._pool.pool_classes_by_scheme = _pool_classes(self._check_place, self._connections)
+        self._end: float | None = None
+        self._timer: threading.Timer | None = None
+        if settings.max_time is not None:
+            self._end = time.monotonic() + settings.max_time
+            self._timer = threading.Timer(settings.max_time, self._break_off)
+            self._timer.daemon = True
+            self._timer.start()
 
     def close(self) -> None:
         """Close the connections."""
+        if self._timer:
+            self._timer.cancel()
         self._pool.clear()
+
+    def _break_off(self) -> None:
+        """End what waits for the registry, wherever it does: the next look at the clock says why."""
+        for connection in list(self._connections):
+            if connection.sock is not None:
+                with suppress(OSError):  # past what TLS would still have to say
+                    socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+
+    def _patience(self) -> urllib3.Timeout:
+        """Return how long a request may wait; :class:`RegistryError` where all the time has gone."""
+        left = self.settings.timeout
+        if self._end is not None:
+            left = min(left, self._end - time.monotonic())
+            if left <= 0:
+                raise self.failed(
+                    f"has taken the {self.settings.max_time:g} seconds that it may",
+                    hint="allow more: --max-time SECONDS",
+                )
+        return urllib3.Timeout(connect=min(15.0, left), read=left)
+
+    def pieces(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+        """Yield a body as it comes; :class:`ConnectionFailure` where it comes too slowly."""
+        begun, count = time.monotonic(), 0
+        while piece := response.read1(1 << 18, decode_content=False):
+            yield piece
+            self._patience()
+            count += len(piece)
+            took = time.monotonic() - begun
+            if took >= self.settings.timeout:
+                if count < took * self.settings.min_rate:
+                    raise ConnectionFailure(f"slower than {self.settings.min_rate:,} bytes a second (--min-rate)")
+                begun, count = time.monotonic(), 0
+        self._patience()
+        if response.length_remaining:
+            raise ConnectionFailure("the connection ended")
+
+    def _check_place(self, host: str, addresses: set[str]) -> None:
+        """Refuse an address of this machine or its link, unless the registry that was named is at such a one."""
+        if host.strip("[]").lower() == (urlsplit(self._base).hostname or ""):
+            return
+        if self._own_kinds is None:
+            with suppress(OSError):
+                self._own_kinds = kinds(urlsplit(self._base).hostname or "")
+        wrong = addresses - (self._own_kinds or set())
+        if wrong:
+            raise self.failed(f"sends to {host[:200]}, a {min(wrong)} address, which is not asked")
 
     def url(self, path: str) -> str:
         """Return the URL of something in the repository, such as ``manifests/latest``."""
@@ -152,8 +217,10 @@ class Transport:
                 body=body,
                 preload_content=False,
                 redirect=False,
+                timeout=self._patience(),
             )
             try:
+                self._patience()  # what was broken off may look like an answer
                 if response.status == 401 and own and not answered:
                     answered = True
                     self._log_in(response.headers.get("WWW-Authenticate", ""))
@@ -163,7 +230,7 @@ class Transport:
                         said(Answer(response.status, response.headers, self._small(response, method), url))
                     )
                 if response.status in _MOVED and method in ("GET", "HEAD"):
-                    url = self._moved(url, response.headers.get("Location", ""))
+                    url = self.follow(url, response.headers.get("Location", ""))
                     continue
                 yield response, url
                 return
@@ -171,11 +238,21 @@ class Transport:
                 _finish(response)
         raise self.failed(f"sends from one place to another, more than {REDIRECTS} times")
 
-    def _moved(self, url: str, location: str) -> str:
-        target = urljoin(url, location)
-        scheme = urlsplit(target).scheme
-        if not location or scheme not in ("http", "https") or (scheme == "http" and not self._base.startswith("http:")):
-            raise self.failed(f"sends to {target[:200]!r}, which is not followed")
+    def follow(self, url: str, location: str) -> str:
+        """Return where an answer to ``url`` sends to; :class:`RegistryError` where that is not followed."""
+        target = follow(url, location)
+        if target is None:
+            raise self.failed(f"sends to {location[:200]!r}, which is not followed")
+        return target
+
+    def upload_place(self, url: str, location: str) -> str:
+        """Return where an answer to ``url`` wants bytes sent: at the registry itself, no host but that was named."""
+        target = self.follow(url, location)
+        if _origin(target) != _origin(self._base):
+            raise self.failed(
+                f"wants bytes sent to {location[:200]!r}, another host than the one that was named",
+                hint="name the registry as it calls itself",
+            )
         return target
 
     def _small(self, response: urllib3.BaseHTTPResponse, method: str) -> bytes:
@@ -184,7 +261,7 @@ class Transport:
             return b""
         body = b""
         end = time.monotonic() + _PATIENCE * self.settings.timeout
-        for piece in response.stream(1 << 16, decode_content=False):
+        for piece in self.pieces(response):
             body += piece
             if len(body) > SMALL:
                 raise self.failed(f"answers with more than the {SMALL:,} bytes that a document may have")
@@ -209,8 +286,7 @@ class Transport:
         asked = {"scope": parameters.get("scope") or f"repository:{self._repository}:{self._actions}"}
         if parameters.get("service"):
             asked["service"] = parameters["service"]
-        scheme = urlsplit(realm).scheme
-        if scheme != "https" and not (scheme == "http" and self._base.startswith("http:")):
+        if follow(self._base, realm) != realm:
             raise self.failed(f"names {realm[:200]!r} for tokens, which is not asked")
         headers = dict(self._pool.headers)
         if login and not login.user:
@@ -231,7 +307,14 @@ class Transport:
 
     def _ask(self, method: str, url: str, headers: Mapping[str, str], body: str | None) -> Answer:
         """Ask the token server, which is not followed anywhere."""
-        response = self._pool.request(method, url, headers=headers, body=body, preload_content=False, redirect=False)
+        response = self._pool.request(
+            *(method, url),
+            headers=headers,
+            body=body,
+            preload_content=False,
+            redirect=False,
+            timeout=self._patience(),
+        )
         try:
             return Answer(response.status, response.headers, self._small(response, method), url)
         finally:
@@ -259,9 +342,45 @@ def brief(error: Exception) -> str:
     return " ".join(text.split())[:200] or type(error).__name__
 
 
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+def _origin(url: str) -> tuple[str | None, str | None, int | None]:
+    """Return scheme, host and port, as they are read where the connection is made."""
+    parts = urllib3.util.parse_url(url)
+    return parts.scheme, parts.host, parts.port or {"http": 80, "https": 443}.get(parts.scheme or "")
+
+
+def _pool_classes(
+    check: Callable[[str, set[str]], None], connections: weakref.WeakSet[urllib3.connection.HTTPConnection]
+) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+    """Return pools whose connections give the addresses that they are made to to ``check``, before a byte is sent."""
+
+    def connected(connection: urllib3.connection.HTTPConnection, connect: Callable[[], socket.socket]) -> socket.socket:
+        connections.add(connection)
+        with suppress(OSError, ValueError):  # what cannot be resolved cannot be reached either
+            check(connection.host, kinds(connection.host))
+        made = connect()
+        try:
+            found = kind(str(made.getpeername()[0]))  # a name may lead elsewhere from one moment to the next
+            check(connection.host, {found} if found else set())
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    class Plain(urllib3.connection.HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return connected(self, super()._new_conn)
+
+    class Secure(urllib3.connection.HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return connected(self, super()._new_conn)
+
+    class PlainPool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}
 
 
 def _finish(response: urllib3.BaseHTTPResponse) -> None:

@@ -1,7 +1,8 @@
 """Run a decoder over all vectors: ``python3 spec/vectors/run.py COMMAND [ARGUMENT...]``.
 
-For each vector the command is run as ``COMMAND [--target NAME] [BASE...] BUNDLE > OUT``; the vectors of bundles with
-several targets have ``--target``. It is to end with the exit code, and to have written the bytes, that index.json says;
+For each vector the command is run as ``COMMAND [--target NAME] [--expect ID] [BASE...] BUNDLE > OUT``; the vectors of
+bundles with several targets have ``--target``, those of images that are expected ``--expect``. It is to
+end with the exit code, and to have written the bytes, that index.json says;
 0 is the exit code of this script if it always does. Standard library alone.
 """
 

@@ -68,9 +68,24 @@ def target_by_the_name_of_its_image() -> Bundle:
     return two()
 
 
-@good("about.targets", "images.id", target=1, name=f"sha256:{sha256(b'2').hex()}")
+def one_is_an_image(of: bytes = OWN) -> Bundle:
+    """Return a bundle whose second target is an archive, and is said to be of the image that has the layer OWN."""
+    bundle, out = two(), image(of)
+    bundle.frames[1], bundle.targets[1] = plain(out), Target(out, whole(out), 1)
+    bundle.objects = [L]
+    images = [[[["example.com/one:1"], sha256(b"1"), b""]], [[["two"], sha256(config(OWN)), sha256(OWN)]]]
+    bundle.more = {2: msgpack([[], images, []])}
+    return bundle
+
+
+@good("about.targets", "images.id", target=1, name=f"sha256:{sha256(config(OWN)).hex()}")
 def target_by_the_id_of_its_image() -> Bundle:
-    return two()
+    return one_is_an_image()
+
+
+@bad("target-of-an-id-is-another-image", "target-by-the-id-of-its-image", "S4", code=8)
+def _(bundle: Bundle) -> None:
+    bundle.frames, bundle.targets = one_is_an_image(NEXT).frames, one_is_an_image(NEXT).targets
 
 
 @good("M26", base="raw", target=1)

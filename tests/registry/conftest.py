@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,13 @@ class Files:
 
     def bundle(self, old: int, new: int) -> Path:
         return self.folder / f"{old}-{new}.dib"
+
+
+def blobs(archive: Path) -> dict[str, bytes]:
+    """Return the blobs of an archive by name; the same ones make the same image, manifest and all."""
+    with tarfile.open(archive) as tar:
+        files = [item for item in tar if item.isfile() and item.name.startswith("blobs/")]
+        return {item.name: tar.extractfile(item).read() for item in files}  # type: ignore[union-attr]
 
 
 def version(number: int) -> TestImage:
@@ -90,7 +98,6 @@ def dib(settings: Settings, capfd: pytest.CaptureFixture[str]) -> Program:
 def put_image(registry: Registry, archive: Path, tag: str, repository: str = REPOSITORY) -> str:
     """Store the image of an OCI archive under a tag; return the manifest's digest."""
     import json
-    import tarfile
 
     with tarfile.open(archive) as tar:
         content = {item.name: tar.extractfile(item).read() for item in tar if item.isfile()}  # type: ignore[union-attr]

@@ -1,0 +1,260 @@
+"""Documents of images that every reader understands alike: strict JSON, every key known and in one spelling.
+
+Loaders are written in Go, whose JSON decoder takes keys in any case of letters (U+017F and U+212A fold too), takes the
+last of two, replaces invalid UTF-8 and, in some programs, stops reading behind the first value. A document that any of
+that could concern is refused here. Everything raises ``ArchiveError`` that says where.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+from typing import Final, Never
+
+from dibundle.errors import ArchiveError
+
+INDEX_TYPES: Final = frozenset(
+    ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
+)
+MANIFEST_TYPES: Final = frozenset(
+    ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
+)
+CONFIG_TYPES: Final = frozenset(
+    ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
+)
+LAYER_TYPES: Final = {
+    "application/vnd.oci.image.layer.v1.tar": None,
+    "application/vnd.oci.image.layer.v1.tar+gzip": "gzip",
+    "application/vnd.oci.image.layer.v1.tar+zstd": "zstd",
+    "application/vnd.docker.image.rootfs.diff.tar": None,
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": "gzip",
+}
+"""The compression of a layer, by its media type."""
+IN_TOTO: Final = "application/vnd.in-toto+json"
+MAX_LIST: Final = 4096
+"""Images, manifests or layers in one list."""
+
+_DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})")
+_CONFIG_KEYS: Final = frozenset(
+    ("architecture", "os", "variant", "os.version", "os.features", "rootfs", "config", "history", "created", "author")
+)
+_DESCRIPTOR_KEYS: Final = frozenset(("mediaType", "digest", "size", "annotations", "platform", "artifactType"))
+_PLATFORM_KEYS: Final = frozenset(("architecture", "os", "variant", "os.version", "os.features"))
+
+
+def parse(content: bytes, name: str) -> object:
+    """Return the value of a JSON object or array that fills ``content``; keys occur once in each object."""
+    if content[:1] not in (b"{", b"["):
+        raise ArchiveError(f"{name} does not begin with a JSON object or array")
+    try:
+        text = content.decode("utf-8")
+        value: object = json.loads(text, object_pairs_hook=_pairs, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ArchiveError(f"{name} is nested too deeply") from error
+    except UnicodeError as error:
+        raise ArchiveError(f"{name} is not valid UTF-8") from error
+    except ValueError as error:
+        raise ArchiveError(f"{name} is not strict JSON: {str(error)[:100]}") from error
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeError as error:
+        raise ArchiveError(f"{name} has half of a surrogate pair") from error
+    return value
+
+
+def _pairs(items: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(items)
+    if len(found) != len(items):
+        raise ValueError("a key occurs twice in an object")
+    return found
+
+
+def _refuse_constant(text: str) -> Never:
+    raise ValueError(f"{text} is no number")
+
+
+def fold(key: str) -> str:
+    """Return a key as a reader sees it that ignores case: as ``encoding/json`` of Go, or coarser."""
+    return key.casefold()
+
+
+def read_object(value: object, known: Collection[str], where: str, *, more: bool = False) -> dict[str, object]:
+    """Return an object whose keys are ``known`` ones, or (``more``) others that no reader can take for these."""
+    if not isinstance(value, dict):
+        raise ArchiveError(f"{where} is not an object")
+    folded = {fold(key): key for key in known}
+    seen = set()
+    for key in value:
+        if key not in known and (not more or fold(key) in folded):
+            raise ArchiveError(f"{where} has the key {key[:40]!r}, which readers may take differently")
+        if fold(key) in seen:
+            raise ArchiveError(f"{where} has the key {key[:40]!r} in two spellings")
+        seen.add(fold(key))
+    return value
+
+
+def read_list(value: object, where: str) -> list[object]:
+    """Return a list of at most :data:`MAX_LIST` values."""
+    if not isinstance(value, list):
+        raise ArchiveError(f"{where} is not a list")
+    if len(value) > MAX_LIST:
+        raise ArchiveError(f"{where} has {len(value)} values, more than {MAX_LIST}")
+    return value
+
+
+def read_text(value: object, where: str) -> str:
+    """Return a text."""
+    if not isinstance(value, str):
+        raise ArchiveError(f"{where} is not a text")
+    return value
+
+
+def read_digest(value: object, where: str) -> bytes:
+    """Return the 32 bytes of a ``sha256:`` digest; other algorithms are refused."""
+    found = _DIGEST.fullmatch(read_text(value, where))
+    if not found:
+        raise ArchiveError(f"{where} is not a sha256 digest of 64 lowercase hex digits")
+    return bytes.fromhex(found[1])
+
+
+class Descriptor:
+    """What an index or a manifest says of a blob: ``digest`` (32 bytes), ``size``, media type, platform, names."""
+
+    __slots__ = ("annotations", "digest", "media_type", "platform", "size")
+
+    def __init__(self, value: object, where: str) -> None:
+        fields = read_object(value, _DESCRIPTOR_KEYS, where)  # so there are no urls and no data
+        self.media_type = read_text(fields.get("mediaType"), f"{where}.mediaType")
+        self.digest = read_digest(fields.get("digest"), f"{where}.digest")
+        size = fields.get("size")
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 62:
+            raise ArchiveError(f"{where}.size is not a size")
+        self.size = size
+        if fields.get("artifactType") not in (None, *CONFIG_TYPES):
+            raise ArchiveError(f"{where}.artifactType is not that of an image")
+        self.annotations = _texts(fields["annotations"], f"{where}.annotations") if "annotations" in fields else {}
+        self.platform = _platform(fields["platform"], f"{where}.platform") if "platform" in fields else None
+
+    @property
+    def is_attestation(self) -> bool:
+        """Whether it is said to be an attestation; what it leads to decides."""
+        return self.platform == "unknown/unknown" or "vnd.docker.reference.type" in self.annotations
+
+
+def _texts(value: object, where: str) -> dict[str, str]:
+    if value is None:
+        return {}
+    fields = read_object(value, (), where, more=True)
+    return {key: read_text(item, f"{where}[{key[:40]!r}]") for key, item in fields.items()}
+
+
+def _platform(value: object, where: str) -> str:
+    return read_platform(read_object(value, _PLATFORM_KEYS, where), where)
+
+
+def read_platform(fields: dict[str, object], where: str) -> str:
+    """Return ``os/architecture[/variant]``."""
+    found = [read_text(fields[key], f"{where}.{key}") for key in ("os", "architecture", "variant") if fields.get(key)]
+    return "/".join(found)
+
+
+class Config:
+    """An image's config: ``diff_ids`` (32 bytes each), the lowest layer first, and ``platform``."""
+
+    __slots__ = ("diff_ids", "platform")
+
+    def __init__(self, content: bytes, name: str) -> None:
+        value = read_object(parse(content, name), _CONFIG_KEYS, name, more=True)
+        for key in ("manifests", "layers", "schemaVersion", "fsLayers", "mediaType"):
+            if key in value:
+                raise ArchiveError(f"{name} is a config that has the key {key!r}")
+        rootfs = read_object(value.get("rootfs"), ("type", "diff_ids"), f"{name}: rootfs")
+        if rootfs.get("type") != "layers":
+            raise ArchiveError(f"{name}: rootfs.type is not 'layers'")
+        found = rootfs.get("diff_ids")
+        listed = [] if found is None else read_list(found, f"{name}: rootfs.diff_ids")
+        self.diff_ids = tuple(read_digest(item, f"{name}: rootfs.diff_ids[{n}]") for n, item in enumerate(listed))
+        self.platform = read_platform(value, name)
+
+
+class ManifestDocument:
+    """An image manifest: descriptors of its config and its layers, the lowest first.
+
+    ``media_type``: that of its descriptor; None where none describes it.
+    """
+
+    __slots__ = ("config", "layers", "media_type")
+
+    def __init__(self, content: bytes, name: str, media_type: str | None) -> None:
+        fields = read_object(
+            parse(content, name), ("schemaVersion", "mediaType", "config", "layers", "annotations"), name
+        )
+        self.media_type = _head(fields, name, media_type, MANIFEST_TYPES)
+        self.config = Descriptor(fields.get("config"), f"{name}: config")
+        listed = read_list(fields.get("layers"), f"{name}: layers")
+        self.layers = tuple(Descriptor(item, f"{name}: layers[{number}]") for number, item in enumerate(listed))
+        if "annotations" in fields:
+            _texts(fields["annotations"], f"{name}: annotations")
+
+
+class IndexDocument:
+    """An index: descriptors of manifests and of further indexes."""
+
+    __slots__ = ("manifests",)
+
+    def __init__(self, content: bytes, name: str, media_type: str | None) -> None:
+        fields = read_object(parse(content, name), ("schemaVersion", "mediaType", "manifests", "annotations"), name)
+        _head(fields, name, media_type, INDEX_TYPES)
+        listed = read_list(fields.get("manifests"), f"{name}: manifests")
+        self.manifests = tuple(Descriptor(item, f"{name}: manifests[{n}]") for n, item in enumerate(listed))
+        if "annotations" in fields:
+            _texts(fields["annotations"], f"{name}: annotations")
+
+
+def _head(fields: dict[str, object], name: str, media_type: str | None, types: Collection[str]) -> str:
+    """Return the document's media type; it is of version 2 and of the type that its descriptor gives."""
+    if fields.get("schemaVersion") != 2 or isinstance(fields["schemaVersion"], bool | float):
+        raise ArchiveError(f"{name}: schemaVersion is not 2")
+    own = fields.get("mediaType", media_type or next(item for item in types if "vnd.oci" in item))
+    if not isinstance(own, str) or own not in types or media_type not in (None, own):
+        raise ArchiveError(f"{name}: mediaType is {own!r}, its descriptor's {media_type!r}"[:200])
+    return own
+
+
+class DockerEntry:
+    """An image of docker's manifest.json: the names of its config and layers in the archive, its tags, its parent."""
+
+    __slots__ = ("config", "layers", "names", "parent", "sources")
+
+    def __init__(self, value: object, where: str) -> None:
+        is_jib = isinstance(value, dict) and "config" in value
+        config, names, layers = ("config", "repoTags", "layers") if is_jib else ("Config", "RepoTags", "Layers")
+        fields = read_object(value, (config, names, layers, *(() if is_jib else ("LayerSources", "Parent"))), where)
+        parent = fields.get("Parent")
+        self.parent = read_digest(parent, f"{where}.Parent") if parent else None
+        self.config = read_text(fields.get(config), f"{where}.{config}")
+        tags = fields.get(names)
+        self.names = tuple(
+            read_text(item, f"{where}.{names}")
+            for item in ([] if tags is None else read_list(tags, f"{where}.{names}"))
+        )
+        listed = fields.get(layers)
+        self.layers = tuple(
+            read_text(item, f"{where}.{layers}")
+            for item in ([] if listed is None else read_list(listed, f"{where}.{layers}"))
+        )
+        sources = fields.get("LayerSources")
+        found = {} if sources is None else read_object(sources, (), f"{where}.LayerSources", more=True)
+        self.sources = {
+            read_digest(key, f"{where}.LayerSources"): Descriptor(item, f"{where}.LayerSources")
+            for key, item in found.items()
+        }
+
+
+def docker_entries(content: bytes, name: str) -> list[DockerEntry]:
+    """Return the images of a manifest.json, at least one."""
+    listed = read_list(parse(content, name), name)
+    if not listed:
+        raise ArchiveError(f"{name} lists no image")
+    return [DockerEntry(item, f"{name}[{number}]") for number, item in enumerate(listed)]

@@ -1,0 +1,64 @@
+"""Where a registry may send to: addresses of this machine and its link are not for strangers to name."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import urljoin, urlsplit
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_THIS: Final = ipaddress.ip_network("0.0.0.0/8")  # connecting to it reaches this machine
+_METADATA: Final = frozenset(  # what tells machines of a cloud who they are, where it has no link-local address
+    map(ipaddress.ip_address, ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"))
+)
+_PLAIN: Final = re.compile(r"https?://[^\x00-\x20\x7f\\\\@/?#]+(?:[/?#][^\x00-\x20\x7f\\\\]*)?", re.IGNORECASE)
+
+
+def kind(text: str) -> str | None:
+    """Name what an address is that a registry may not name unless it has such a one itself; None for any other."""
+    address = _embedded(ipaddress.ip_address(text.partition("%")[0]))
+    if address.is_loopback or address.is_unspecified or (address.version == 4 and address in _THIS):
+        return "loopback"
+    if address.is_link_local or address in _METADATA:
+        return "link-local"
+    return "multicast" if address.is_multicast else None
+
+
+def _embedded(address: Address) -> Address:
+    """Return the IPv4 address that one of IPv6 stands for, if it does."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    if int(address) >> 32 == 0 and int(address) > 1:  # IPv4-compatible, long out of use
+        return ipaddress.IPv4Address(int(address))
+    return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else address)
+
+
+def kinds(host: str) -> set[str]:
+    """Return what the addresses of a host are, by any name that the system resolves; OSError where it does not."""
+    found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
+    return {name for item in found if (name := kind(str(item[4][0])))}
+
+
+def follow(url: str, location: str) -> str | None:
+    """Return where a registry sends to from ``url``; None where that is not followed: to http from https, for one.
+
+    What two readers may read differently is none: user names, backslashes, spaces and control characters.
+    """
+    if not location or not _is_plain(location):
+        return None
+    target = urljoin(url, location)
+    if not _PLAIN.fullmatch(target):
+        return None
+    if urlsplit(target).scheme.lower() == "http" and urlsplit(url).scheme.lower() != "http":
+        return None
+    return target
+
+
+def _is_plain(text: Iterable[str]) -> bool:
+    return all(" " < character < "\x7f" and character != "\\" for character in text)

@@ -1,0 +1,235 @@
+"""The vectors of profile.md: archives that are taken where an image is expected, and those with other readings."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+from bundles import Bundle, Target, block, msgpack, record, sha256
+from faults import bad
+from good import GOOD, Good, archive, config, plain
+from targets import OWN, whole
+
+OCI = "application/vnd.oci.image."
+OTHER = OWN[:600] + b"?" + OWN[601:]
+ID = config(OWN)
+END = bytes(1024)
+Members = list[tuple[bytes, bytes]]
+
+
+def blob(data: bytes, media_type: str, **more: object) -> dict[str, Any]:
+    """Return a descriptor."""
+    return {"mediaType": f"{OCI}{media_type}", "digest": f"sha256:{sha256(data).hex()}", "size": len(data), **more}
+
+
+def to_json(value: object) -> bytes:
+    """Return compact JSON."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def member(name: str, data: bytes, **fields: bytes) -> bytes:
+    """Return a file."""
+    return record(block(name, size=len(data), **fields), data)
+
+
+def blobs(*contents: bytes) -> bytes:
+    """Return blobs as files."""
+    return b"".join(member(f"blobs/sha256/{sha256(data).hex()}", data) for data in contents)
+
+
+def manifest(layer: bytes = OWN, media_type: str = "layer.v1.tar", **more: object) -> bytes:
+    """Return a manifest of an image of one layer."""
+    return to_json(
+        {
+            "schemaVersion": 2,
+            "mediaType": f"{OCI}manifest.v1+json",
+            "config": blob(ID, "config.v1+json"),
+            "layers": [blob(layer, media_type, **more)],
+        }
+    )
+
+
+def index(*descriptors: dict[str, Any], **more: object) -> bytes:
+    """Return an index."""
+    return to_json({"schemaVersion": 2, "mediaType": f"{OCI}index.v1+json", "manifests": list(descriptors), **more})
+
+
+LAYOUT = member("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+MANIFEST = manifest()
+LEAD = blob(MANIFEST, "manifest.v1+json")
+ENTRY = {"Config": "c", "RepoTags": ["example.com/vector:1"], "Layers": ["l"]}
+NOTE = to_json(
+    {
+        "schemaVersion": 2,
+        "mediaType": f"{OCI}manifest.v1+json",
+        "config": blob(b"{}", "config.v1+json"),
+        "layers": [{**blob(b"{}", ""), "mediaType": "application/vnd.in-toto+json"}],
+    }
+)
+UNKNOWN = {"os": "unknown", "architecture": "unknown"}
+ARM = {"os": "linux", "architecture": "arm64"}
+ABSENT = blob(b"absent", "manifest.v1+json", platform=ARM)
+
+
+def docker(entry: object = ENTRY, **files: bytes) -> bytes:
+    """Return a docker archive without its end."""
+    return b"".join(
+        member(name.replace("_", "."), data)
+        for name, data in {"c": ID, "l": OWN, "manifest_json": to_json([entry]), **files}.items()
+    )
+
+
+def oci(top: bytes, *more: bytes) -> bytes:
+    """Return an OCI layout without its end: the index, the image's blobs, others."""
+    every = list(dict.fromkeys((ID, OWN, MANIFEST, *more)))
+    return blobs(*every) + member("index.json", top) + LAYOUT
+
+
+def nested(*descriptors: dict[str, Any], more: tuple[bytes, ...] = ()) -> bytes:
+    """Return an OCI layout whose index.json leads to an index."""
+    inner = index(*descriptors)
+    return oci(index(blob(inner, "index.v1+json")), inner, *more) + END
+
+
+def made(out: bytes) -> Bundle:
+    """Return a bundle that makes an archive, and says that it is the expected image."""
+    bundle = Bundle([plain(out)], [Target(out, whole(out), 1)])
+    bundle.more = {2: msgpack([[], [[[["example.com/vector:1"], sha256(ID), sha256(OWN)]]], []])}
+    return bundle
+
+
+def taken(name: str, out: bytes, *tests: str, expect: bytes | None = None) -> None:
+    """Note an archive that is taken."""
+    wanted = ["--expect", f"sha256:{(expect or sha256(ID)).hex()}"]
+    GOOD[f"expected-{name}"] = Expected(lambda: made(out), tests, (), wanted)
+
+
+class Expected(Good):
+    """A case with an expected image."""
+
+    def __init__(
+        self, make: Callable[[], Bundle], tests: tuple[str, ...], bases: tuple[str, ...], wanted: list[str]
+    ) -> None:
+        super().__init__(make, tests, bases)
+        self.wanted = wanted
+
+    def arguments(self, bundle: Bundle) -> list[str]:
+        """Return what comes before the bases."""
+        del bundle
+        return self.wanted
+
+
+def refused(name: str, out: bytes, *rules: str, expect: bytes | None = None) -> None:
+    """Note an archive that is refused."""
+
+    def change(bundle: Bundle) -> None:
+        bundle.frames, bundle.targets = made(out).frames, made(out).targets
+
+    arguments = ["--expect", f"sha256:{(expect or sha256(ID)).hex()}"]
+    bad(f"unexpected-{name}", "expected-docker-archive", *rules, code=8, base="", arguments=arguments)(change)
+
+
+def link(name: str, to: str, flag: bytes = b"2") -> bytes:
+    """Return a link."""
+    return block(name, typeflag=flag, linkname=to.encode())
+
+
+def pax(*records: str) -> bytes:
+    """Return a PAX header."""
+    content = b"".join(
+        next(f"{size}{text}".encode() for size in range(100) if len(f"{size}{text}") == size)
+        for text in (f" {item}\n" for item in records)
+    )
+    return record(block("pax", size=len(content), typeflag=b"x"), content)
+
+
+taken("docker-archive", docker() + END, "P1", "P2", "P13", "P15")
+taken("docker-archive-of-jib", docker({"config": "c", "repoTags": None, "layers": ["l"]}) + END, "P9")
+taken("oci-layout", oci(index(LEAD)) + END, "P13", "P16", "P17")
+taken("by-its-manifest", oci(index(LEAD)) + END, "P16", expect=sha256(MANIFEST))
+taken("both", oci(index(LEAD)) + docker() + END, "P22")
+taken(
+    "attestation-and-another-platform",
+    nested(LEAD, ABSENT, blob(NOTE, "manifest.v1+json", platform=UNKNOWN), more=(NOTE,)),
+    "P18",
+    "P19",
+)
+taken("gzip", docker(l=gzip.compress(OWN, mtime=0)) + END, "P21")
+taken("times-by-pax", pax("mtime=1.5") + docker() + END, "P5")
+taken("links-beside", link("x/latest", "../l") + docker() + END, "P3", "P14")
+taken("no-end", docker(), "P1")
+taken("by-its-own-digest", docker() + b"junk", "P1", expect=sha256(docker() + b"junk"))
+
+refused("another-image", archive({"c": config(OTHER), "l": OTHER}, ["l"], "c"), "S8")
+refused("behind-the-end", docker() + END + docker(), "P1")
+refused("not-in-blocks", docker() + END + b"\0", "P1")
+refused("checksum", docker() + record(block("x", chksum=b"000001\0 ")) + END, "P2")
+refused("old-magic", docker() + block("x", magic=b"") + END, "P2")
+refused(
+    "size-in-base-256",
+    docker() + block("x", size=0, **{"mode": b"0000644\0"}).replace(b"00000000000\0", b"\x80" + bytes(11), 1) + END,
+    "P2",
+)
+refused("sparse", docker() + record(block("x", typeflag=b"S")) + END, "P3")
+refused("folder-with-size", docker() + record(block("x/", size=3, typeflag=b"5"), b"abc") + END, "P3")
+refused("dot-dot", docker() + member("x/../manifest.json", b"[]") + END, "P4")
+refused("absolute", docker() + member("/manifest.json", b"[]") + END, "P4")
+refused("slash-behind", docker() + member("manifest.json/", b"[]") + END, "P4")
+refused("gnu-prefix", docker() + member("x", b"", magic=b"ustar  \0", prefix=b"y") + END, "P4")
+refused("renamed", docker() + pax("path=manifest.json") + member("x", b"[]") + END, "P5")
+refused("resized", docker() + pax("size=0") + member("x", b"[]") + END, "P5")
+refused("twice", docker() + member("manifest.json", b"[]") + END, "P6")
+refused("twice-by-dot", docker() + member("./manifest.json", b"[]") + END, "P6")
+refused("twice-by-case", docker() + member("Manifest.json", b"[]") + END, "P6")
+refused("file-and-link", docker() + link("manifest.json", "x") + END, "P6")
+refused("beneath-a-link", link("x", "y") + member("x/z", b"") + docker() + END, "P7")
+refused("folder-in-two-cases", docker() + block("X", typeflag=b"5") + member("x/z", b"") + END, "P7")
+refused("space-before", docker(manifest_json=b" " + to_json([ENTRY])) + END, "P8")
+refused("json-behind", docker(manifest_json=to_json([ENTRY]) + b"[]") + END, "P8")
+refused(
+    "key-twice", docker(manifest_json=to_json([ENTRY]).replace(b'"RepoTags"', b'"Config":"c","RepoTags"')) + END, "P8"
+)
+refused("half-a-surrogate", docker(manifest_json=to_json([{**ENTRY, "RepoTags": ["\ud800"]}])) + END, "P8")
+refused("key-in-another-case", docker({**ENTRY, "CONFIG": "c"}) + END, "P9")
+refused("key-with-long-s", docker({**ENTRY, "Layer\u017f": ["l"]}) + END, "P9")
+refused("urls", oci(index(blob(m := manifest(urls=["http://127.0.0.1/"]), "manifest.v1+json")), m) + END, "P9")
+refused("sha512", oci(index({**LEAD, "digest": "sha512:" + hashlib.sha512(MANIFEST).hexdigest()})) + END, "P10")
+refused("index-typed-as-manifest", oci(index({**LEAD, "mediaType": f"{OCI}index.v1+json"})) + END, "P11")
+CONFIG_AND_INDEX = ID[:-1] + b',"manifests":[]}'
+refused("config-is-an-index", docker(c=CONFIG_AND_INDEX) + END, "P12", expect=sha256(CONFIG_AND_INDEX))
+refused("no-document", member("c", ID) + END, "P13")
+refused("layout-without-index", docker() + LAYOUT + END, "P13")
+refused("old-docker", oci(index(LEAD)) + member("repositories", b"{}") + END, "P13")
+refused("config-is-a-link", docker({**ENTRY, "Config": "x"}) + link("x", "c") + END, "P14")
+refused("layer-is-absent", docker({**ENTRY, "Layers": ["x"]}) + END, "P14")
+refused("layers-too-many", docker({**ENTRY, "Layers": ["l", "l"]}) + END, "P15")
+refused("parent", docker({**ENTRY, "Parent": f"sha256:{'0' * 64}"}) + END, "P15")
+refused("blob-of-another-size", oci(index({**LEAD, "size": 1})) + END, "P16")
+refused("no-image", oci(index()) + END, "P16")
+refused(
+    "type-of-a-layer",
+    oci(index(blob(m := manifest(media_type="layer.v1.tar+gzip"), "manifest.v1+json")), m) + END,
+    "P17",
+)
+refused("absent-for-this-platform", nested(LEAD, {**ABSENT, "platform": {**ARM, "architecture": "amd64"}}), "P18")
+refused("absent-for-no-platform", nested(LEAD, {**ABSENT, "platform": {**ARM, "architecture": "x86_64"}}), "P18")
+refused("attestation-on-top", oci(index(LEAD, blob(NOTE, "manifest.v1+json", platform=UNKNOWN)), NOTE) + END, "P19")
+refused(
+    "image-as-attestation",
+    nested(blob(m := manifest(OTHER), "manifest.v1+json", platform=UNKNOWN), LEAD, more=(m, OTHER)),
+    "P19",
+)
+refused("platform-of-another", nested({**LEAD, "platform": ARM}), "P20")
+refused("layer-of-another", docker(l=OTHER) + END, "P21")
+refused("layer-in-xz", docker(l=b"\xfd7zXZ\0" + bytes(100)) + END, "P21")
+refused("two-readings", oci(index(LEAD)) + archive({"c": config(OTHER), "l": OTHER}, ["l"], "c"), "P22", "S8")
+refused(
+    "name-of-two",
+    b"".join(member(name, data) for name, data in (("c", ID), ("l", OWN), ("d", config())))
+    + member("manifest.json", to_json([ENTRY, {**ENTRY, "Config": "d", "Layers": []}]))
+    + END,
+    "P23",
+)

@@ -1,0 +1,247 @@
+"""How many bytes of temporary files sources of any kind can have dib write, and when."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+from pathlib import Path
+
+import pytest
+import zstandard
+
+import dibundle
+from dibundle.archive import readat
+from dibundle.archive.readat import Spool
+from dibundle.cli.main import main
+from dibundle.compression import RATIO, RATIO_FLOOR
+from dibundle.errors import BundleError, DibError, SignatureError
+from dibundle.signing import Signers
+from tests import needs, pairs
+from tests.builders import TestImage, build_layer, docker_save, file
+from tests.cli.test_signing import WHO, keygen
+from tests.content import noise
+from tests.program import succeed
+from tests.test_wrap import lying
+
+BIG = 64 << 20  # bytes, of zeros or of what comes with an honest head
+PACK = {
+    "gzip": lambda data: gzip.compress(data, 9, mtime=0),
+    "bzip2": lambda data: bz2.compress(data, 9),
+    "xz": lambda data: lzma.compress(data, preset=1),
+    "zstd": lambda data: zstandard.ZstdCompressor(level=1).compress(data),
+}
+
+
+class Disk:
+    """What temporary files take: bytes written in all, and the most at once."""
+
+    def __init__(self) -> None:
+        self.written = self.most = 0
+
+    def note(self, count: int, directory: str) -> None:
+        self.written += count
+        self.most = max(self.most, readat.taken(directory))
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    disk, write = Disk(), Spool.write
+
+    def noted(self: Spool, data: bytes) -> int:
+        place = write(self, data)
+        disk.note(len(data), self._directory)
+        return place
+
+    monkeypatch.setattr(Spool, "write", noted)
+    return disk
+
+
+@pytest.fixture(scope="module")
+def signed(tmp_path_factory: pytest.TempPathFactory) -> tuple[pairs.Pair, Path]:
+    """A pair with a signed bundle, and the file of the signers."""
+    needs.programs("ssh-keygen")
+    folder = tmp_path_factory.mktemp("disk")
+    pair = pairs.make(folder, megabytes=1)
+    keygen("-q", "-t", "ed25519", "-N", "", "-f", folder / "key")
+    succeed("sign", "-q", "--key", folder / "key", pair.bundle)
+    allowed = folder / "allowed"
+    allowed.write_text(f"{WHO} {(folder / 'key.pub').read_text()}")
+    return pair, allowed
+
+
+def run(*arguments: object) -> None:
+    main.main([str(item) for item in arguments], standalone_mode=False)
+
+
+def zeros_in_an_archive() -> bytes:
+    return docker_save([TestImage([build_layer([file("zeros", bytes(BIG))])], ["app:1"])])
+
+
+@pytest.mark.parametrize("kind", PACK)
+@pytest.mark.parametrize("content", ["zeros", "an archive", "a bundle"])
+@pytest.mark.parametrize("name", ["update.dib", "update.tar"])
+def test_nothing_is_unpacked_far_before_a_signature(kind, content, name, signed, tmp_path: Path, disk: Disk) -> None:
+    pair, allowed = signed
+    data = {
+        "zeros": lambda: bytes(BIG),
+        "an archive": zeros_in_an_archive,
+        "a bundle": lambda: pair.bundle.read_bytes() + bytes(BIG),
+    }[content]()
+    bomb = tmp_path / name
+    bomb.write_bytes(PACK[kind](data))
+    for command in (
+        ["apply", bomb, "-o", tmp_path / "out", "--max-size", 1_000_000],
+        ["apply", pair.base, bomb, "-o", tmp_path / "out"],
+        ["verify", bomb],
+        ["inspect", bomb],
+        ["unwrap", bomb, "-o", tmp_path / "out"],
+        ["report", bomb, "-o", tmp_path / "out"],
+    ):
+        with pytest.raises(DibError):
+            run(*command, "--allowed-signers", allowed, "--require-signature", "--tmp", tmp_path)
+        assert not (tmp_path / "out").exists()
+    with pytest.raises(DibError):
+        list(dibundle.apply([bomb], signers=Signers(allowed=str(allowed)), tmp=str(tmp_path)))
+    base = pair.base.stat().st_size
+    assert disk.most <= RATIO * bomb.stat().st_size + RATIO_FLOOR + base
+
+
+def test_an_unsigned_bundle_is_refused_before_a_base_is_unpacked(signed, tmp_path: Path, disk: Disk) -> None:
+    pair, allowed = signed
+    base = tmp_path / "base.tar.gz"
+    base.write_bytes(gzip.compress(zeros_in_an_archive()))
+    with pytest.raises(SignatureError):
+        run("apply", base, pair.vcdiff, "-o", tmp_path / "out", "--allowed-signers", allowed, "--tmp", tmp_path)
+    with pytest.raises(SignatureError):
+        list(dibundle.apply([base, pair.vcdiff], signers=Signers(allowed=str(allowed)), tmp=str(tmp_path)))
+    assert disk.written == 0
+
+
+@pytest.mark.parametrize("kind", PACK)
+def test_a_base_of_zeros_is_taken_once_the_bundle_is(kind, signed, tmp_path: Path) -> None:
+    """An honest layer of zeros goes far beyond the ratio."""
+    _, allowed = signed
+    old, new, bundle = tmp_path / "old.tar", tmp_path / "new.tar", tmp_path / "update.dib"
+    for path, text in ((old, b"1"), (new, b"2")):
+        layers = [build_layer([file("zeros", bytes(BIG))]), build_layer([file("version", text)])]
+        path.write_bytes(docker_save([TestImage(layers, ["app:1"])]))
+    packed = tmp_path / "old.tar.packed"
+    packed.write_bytes(PACK[kind](old.read_bytes()))
+    succeed("create", "-1", "-q", old, new, bundle)
+    succeed("sign", "-q", "--key", allowed.parent / "key", bundle)
+    out = tmp_path / "out"
+    succeed("apply", packed, bundle, "-o", out, "--allowed-signers", allowed)
+    assert out.read_bytes() == new.read_bytes()
+    assert b"".join(dibundle.apply([packed, bundle], signers=Signers(allowed=str(allowed)))) == new.read_bytes()
+    # a wrapped bundle that is compressed, too: it is found within the ratio, then the base is unpacked
+    succeed("wrap", "-q", "--unlinked", bundle, "--tag", "app:d", "-o", tmp_path / "wrapped.tar")
+    wrapped = tmp_path / "wrapped.tar.gz"
+    wrapped.write_bytes(gzip.compress((tmp_path / "wrapped.tar").read_bytes()))
+    succeed("apply", packed, wrapped, "-o", out, "--allowed-signers", allowed)
+    assert out.read_bytes() == new.read_bytes()
+
+
+@pytest.mark.parametrize("stored", ["gzip", "zstd"])
+@pytest.mark.parametrize("told", [None, str(1 << 40)])
+def test_the_size_on_a_label_is_not_believed(stored: str, told: str | None, tmp_path: Path, disk: Disk) -> None:
+    labels = {"dibundle.bundle": "sha256:" + "0" * 64}
+    if told:
+        labels |= {"dibundle.size": told, "dibundle.bundle.size": told}
+    bomb = tmp_path / "x.tar"
+    bomb.write_bytes(lying(labels, build_layer([file("bundle.dib", bytes(BIG))]), stored))
+    with pytest.raises(DibError, match="more than 20 times"):
+        run("unwrap", bomb, "-o", tmp_path / "out", "--tmp", tmp_path)
+    assert disk.most <= RATIO * bomb.stat().st_size + RATIO_FLOOR
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of two targets; the small second one builds on a layer of the large first one."""
+    folder = tmp_path_factory.mktemp("release")
+    shared = build_layer([file("shared", noise(5, 200_000))])
+    images = {
+        "base": [build_layer([file("a", b"a")])],
+        "large": [build_layer([file("large", bytes(4 << 20))]), shared],
+        "small": [shared],
+    }
+    for name, layers in images.items():
+        (folder / f"{name}.tar").write_bytes(docker_save([TestImage(layers, [f"app:{name}"])]))
+    bundle = folder / "release.dib"
+    succeed(
+        "create", "-q", "-1", "--base", folder / "base.tar", folder / "large.tar", folder / "small.tar", "-o", bundle
+    )
+    return folder
+
+
+def test_a_target_on_the_way_is_bounded(release: Path, tmp_path: Path, disk: Disk) -> None:
+    sources = [release / "base.tar", release / "release.dib"]
+    small = (release / "small.tar").read_bytes()
+    assert b"".join(dibundle.apply(sources, target="app:small")) == small
+    for command in (["apply"], ["apply", "--check"]):
+        out = [] if "--check" in command else ["-o", tmp_path / "out"]
+        with pytest.raises(BundleError, match="at most 1000000 are allowed"):
+            run(*command, *sources, "--target", "app:small", "--max-size", 1_000_000, *out, "--tmp", tmp_path)
+    disk.written = 0
+    with pytest.raises(BundleError, match="at most 1000000 are allowed"):
+        list(dibundle.apply(sources, target="app:small", max_size=1_000_000))
+    assert disk.written == 0
+
+
+def test_steps_of_chains_and_merges_are_bounded(tmp_path: Path, disk: Disk) -> None:
+    sizes, names = (1, 3 << 20, 2), []
+    archives = []
+    for number, size in enumerate(sizes):
+        archives.append(tmp_path / f"{number}.tar")
+        layers = [build_layer([file("a", noise(number, size))]), build_layer([file("b", noise(9, 100_000))])]
+        archives[-1].write_bytes(docker_save([TestImage(layers, [f"app:{number}"])]))
+    for number in (1, 2):
+        names.append(tmp_path / f"{number}.dib")
+        succeed("create", "-q", "-1", archives[number - 1], archives[number], names[-1])
+    for command in ("apply", "merge"):
+        with pytest.raises(BundleError, match="at most 1000000 are allowed"):
+            run(command, archives[0], *names, "--max-size", 1_000_000, "-o", tmp_path / "out", "--tmp", tmp_path)
+    assert disk.written == 0
+
+
+def test_a_long_chain_takes_twice_the_limit_at_most(tmp_path: Path, disk: Disk) -> None:
+    """What no step needs any more is given up."""
+    archives, names = [], []
+    for number in range(6):
+        archives.append(tmp_path / f"{number}.tar")
+        layer = build_layer([file("a", noise(number, 300_000)), file("b", noise(9, 700_000))])
+        archives[-1].write_bytes(docker_save([TestImage([layer], [f"app:{number}"])]))
+    for number in range(1, 6):
+        names.append(tmp_path / f"{number}.dib")
+        succeed("create", "-q", "-1", archives[number - 1], archives[number], names[-1])
+    limit = max(path.stat().st_size for path in archives)
+    out = tmp_path / "out"
+    run("apply", archives[0], *names, "--max-size", limit, "-o", out, "--tmp", tmp_path)
+    assert out.read_bytes() == archives[5].read_bytes()
+    assert disk.most <= 2 * limit
+    with pytest.raises(BundleError, match="at most"):
+        run("apply", archives[0], *names, "--max-size", limit - 1, "-o", out, "--tmp", tmp_path)
+
+
+def test_a_target_that_is_compressed_is_not_unpacked(tmp_path: Path, disk: Disk) -> None:
+    """No honest target is; a bundle that makes one on the way would fill a disk."""
+    spool = Spool(str(tmp_path))
+    spool.write(PACK["zstd"](bytes(BIG)))
+    disk.written = 0
+    from dibundle.archive.opener import open_made
+    from dibundle.errors import ArchiveError
+
+    with pytest.raises(ArchiveError, match="is compressed with zstd"):
+        open_made(spool, "what a bundle makes")
+    assert disk.written == 0
+    spool.close()
+
+
+def test_free_space_is_checked_before_anything_is_unpacked(signed, tmp_path: Path, disk: Disk, monkeypatch) -> None:
+    pair, _ = signed
+    packed = tmp_path / "old.tar.gz"
+    packed.write_bytes(gzip.compress(pair.base.read_bytes()))
+    monkeypatch.setattr(readat, "room", lambda directory: (str(tmp_path), 1000))
+    with pytest.raises(DibError, match="temporary files need"):
+        run("apply", packed, pair.bundle, "-o", tmp_path / "out")
+    assert disk.written == 0

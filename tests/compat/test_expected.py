@@ -1,0 +1,89 @@
+"""``dib load --expect`` into real engines: thin, under names that count, and by the digests that engines show."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dibundle.digest import sha256
+from tests import engines
+from tests.builders import TestImage, build_layer, docker_save, file
+from tests.content import noise
+from tests.differential.loaders import Loader
+from tests.engines import Kind
+from tests.program import dib, succeed
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module", params=["classic", "containerd", "podman", "ctr"])
+def engine(request: pytest.FixtureRequest) -> Iterator[Loader]:
+    kind: Kind = request.param
+    with engines.engine(kind) as started:
+        yield Loader(started)
+
+
+class Versions:
+    """Two versions that share a layer, as archives, and the bundle from one to the other."""
+
+    def __init__(self, folder: Path, seed: int, *, name: str = "example.com/app") -> None:
+        below = build_layer([file("below", noise(seed, 60_000))])
+        old = TestImage([below, build_layer([file("app", b"old")])], ["example.com/app:1"])
+        self.new = TestImage([below, build_layer([file("app", noise(seed + 1, 9000))])], [f"{name}:2"])
+        self.base, self.target, self.bundle = folder / "old.tar", folder / "new.tar", folder / "update.dib"
+        self.base.write_bytes(docker_save([old], "v25"))
+        self.target.write_bytes(docker_save([self.new], "v25"))
+        succeed("create", self.base, self.target, self.bundle)
+        self.id = f"sha256:{sha256(self.new.config_bytes()).hex()}"
+
+
+def load(engine: Loader, *arguments: str | Path):
+    return dib("load", "--engine", engine.engine.dib_name, *arguments, env=engine.env)
+
+
+@pytest.mark.parametrize("thin", [(), ("--thin",)], ids=["whole", "thin"])
+def test_the_expected_image_is_loaded(engine: Loader, thin: tuple[str, ...], tmp_path: Path) -> None:
+    made = Versions(tmp_path, 100 + len(thin))
+    if thin:
+        ended = load(engine, "--expect", made.id, made.base, made.bundle, *thin)
+        assert ended.code, "the engine has no base yet"
+        with made.base.open("rb") as archive:
+            engine.engine.run(*engine.engine.load_command, stdin=archive)
+    ended = load(engine, "--expect", made.id, made.base, made.bundle, *thin, "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["images"][0]["names"] == ["example.com/app:2"]
+    assert made.id[7:] in engine.found(0).configs
+
+
+def test_the_digest_of_the_manifest_will_do(engine: Loader, tmp_path: Path) -> None:
+    made = Versions(tmp_path, 200)
+    with tarfile.open(made.target) as archive:
+        content = archive.extractfile("index.json")
+        assert content
+        manifest = json.load(content)["manifests"][0]["digest"]
+    ended = load(engine, "--expect", manifest, made.base, made.bundle)
+    assert ended.code == 0, ended.err
+    assert engine.found(0).configs == {made.id[7:]}
+
+
+def test_another_image_is_not_loaded(engine: Loader, tmp_path: Path) -> None:
+    made = Versions(tmp_path, 300)
+    ended = load(engine, "--expect", "sha256:" + "0" * 64, made.base, made.bundle)
+    assert ended.code == 8
+    assert f"makes image {made.id}, wanted sha256:0000" in ended.err
+    assert engine.found(8).configs == frozenset()
+
+
+def test_names_in_other_repositories_are_not_given(engine: Loader, tmp_path: Path) -> None:
+    made = Versions(tmp_path, 400, name="example.com/database")
+    ended = load(engine, "--expect", made.id, made.base, made.bundle)
+    assert ended.code == 0, ended.err
+    assert "the name example.com/database:2 is not given" in ended.err
+    if engine.name != "ctr":
+        told = engine.engine.run(engine.engine.dib_name, "images").decode()
+        assert "example.com/database" not in told
+    assert engine.found(0).configs == {made.id[7:]}

@@ -1,0 +1,1 @@
+"""Archives that programs may read differently, and the programs that read them."""

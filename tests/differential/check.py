@@ -1,0 +1,73 @@
+"""What dib makes of a generated archive: what ``apply --expect`` lets out, and what ``load --expect`` hands over."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+from dibundle.applying import ApplyOptions, apply
+from dibundle.bundle import writer
+from dibundle.bundle.manifest import About, AboutImage, Frame, Manifest, Segment, Target
+from dibundle.bundle.program import ProgramWriter
+from dibundle.bundle.reader import BundleReader
+from dibundle.digest import sha256
+from dibundle.errors import DibError
+from dibundle.expect import UnexpectedError
+from dibundle.loading import LoadOptions, load
+from tests.differential.archives import Case
+from tests.differential.loaders import Loader, Taken, environment
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``reason``: why an archive was refused; None if it was taken."""
+
+    reason: str | None
+
+
+def bundle_for(target: bytes, claim: bytes) -> BundleReader:
+    """Return a bundle that makes ``target`` of one stored frame and claims that it is the image ``claim``."""
+    program = ProgramWriter()
+    program.raw(len(target), 1)
+    frame = Frame(
+        stream=1, codec=0, stored=len(target), size=len(target), digest=sha256(target), implied=False, source_size=0
+    )
+    images = (AboutImage(names=("example.com/app:good",), id=claim, diff_ids=()),)
+    made = Target(
+        size=len(target),
+        digest=sha256(target),
+        rest_digest=sha256(target),
+        tail=len(target) - 1,
+        frames=1,
+        segments=(Segment(len(target), None),),
+        columns=program.finish(),
+    )
+    about = About(bases=(), targets=(images,))
+    manifest = Manifest(codecs=(0,), objects=(), frames=(frame,), targets=(made,), about=about)
+    return BundleReader(io.BytesIO(b"".join(writer.write(manifest, [target]))))
+
+
+def applied(case: Case) -> Verdict:
+    """Apply a bundle of a case's archive, where GOOD is expected."""
+    out = io.BytesIO()
+    try:
+        options = ApplyOptions(expect=frozenset((case.good,)))
+        apply([], bundle_for(case.archive, case.good), out.write, options)
+    except UnexpectedError as error:
+        assert not out.getvalue()
+        return Verdict(error.message)
+    assert out.getvalue() == case.archive
+    return Verdict(None)
+
+
+def loaded(case: Case, loader: Loader) -> Taken:
+    """Load a bundle of a case's archive into an engine by dib, where GOOD is expected."""
+    text, code = "", 0
+    with environment(loader.env):
+        try:
+            options = ApplyOptions(expect=frozenset((case.good,)))
+            how = LoadOptions(engine=loader.engine.dib_name, repositories=frozenset(("example.com/app",)))
+            load([], bundle_for(case.archive, case.good), options, how)
+        except DibError as error:
+            text, code = error.message, error.exit_code
+    return loader.found(code, text)

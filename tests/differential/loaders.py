@@ -1,0 +1,132 @@
+"""Real programs that load an archive, and which images they have afterwards, by their configs' digests."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests import engines, needs
+from tests.engines import Engine
+
+NAMESPACE = {"containerd": "moby", "ctr": "test"}
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What came of it: the exit code, what was said, and the digests of the configs of all images that are there."""
+
+    code: int
+    text: str
+    configs: frozenset[str]
+
+
+class Loader:
+    """An engine, emptied after each archive. ``name`` is for logs, ``engine`` for ``dib load --engine``."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.name = engine.kind
+        self.env = engine.env
+
+    def take(self, archive: bytes) -> Taken:
+        """Load an archive as its own program does."""
+        done = subprocess.run(self.engine.load_command, input=archive, env=self.env, capture_output=True, check=False)
+        return self.found(done.returncode, (done.stdout + done.stderr).decode(errors="replace"))
+
+    def found(self, code: int, text: str = "") -> Taken:
+        """Return what is there now, and remove it."""
+        found = frozenset().union(*(self._configs(image) for image in self._images()))
+        self._empty()
+        return Taken(code, text.strip(), found)
+
+    def _images(self) -> list[str]:
+        if self.name in NAMESPACE:
+            rows = self._run("ctr", "-n", NAMESPACE[self.name], "images", "ls").splitlines()[1:]
+            return sorted({row.split()[2] for row in rows})
+        return self.engine.images()
+
+    def _configs(self, image: str) -> set[str]:
+        """Return the configs that an image may be run with: of an index, those of all manifests that are there."""
+        if self.name not in NAMESPACE:
+            return {image.removeprefix("sha256:")}
+        done = subprocess.run(
+            ["ctr", "-n", NAMESPACE[self.name], "content", "get", image], env=self.env, capture_output=True, check=False
+        )
+        if done.returncode:
+            return set()
+        value = json.loads(done.stdout)
+        if "manifests" in value and "config" not in value:
+            listed = [item for item in value["manifests"] if item.get("platform", {}).get("os") != "unknown"]
+            return set().union(*(self._configs(item["digest"]) for item in listed))
+        return {value["config"]["digest"].removeprefix("sha256:")} if "config" in value else {f"no image: {image}"}
+
+    def _empty(self) -> None:
+        if self.name in ("classic", "podman"):
+            program = self.engine.dib_name
+            ids = self.engine.images()
+            if ids:
+                subprocess.run([program, "rmi", "-f", *ids], env=self.env, capture_output=True, check=False)
+            return
+        if self.name == "containerd":
+            ids = self.engine.images()
+            if ids:
+                subprocess.run(["docker", "rmi", "-f", *ids], env=self.env, capture_output=True, check=False)
+        names = self._run("ctr", "-n", NAMESPACE[self.name], "images", "ls", "-q").split()
+        if names:
+            self._run("ctr", "-n", NAMESPACE[self.name], "images", "rm", *names)
+
+    def _run(self, *command: str) -> str:
+        return self.engine.run(*command).decode()
+
+
+class Skopeo:
+    """skopeo copy, as a docker-archive and as an oci-archive."""
+
+    name = "skopeo"
+
+    def take(self, archive: bytes) -> Taken:
+        """Copy an archive into a folder both ways."""
+        configs: set[str] = set()
+        codes, texts = [], []
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "archive.tar")
+            source.write_bytes(archive)
+            for kind in ("docker-archive", "oci-archive"):
+                out = Path(folder, kind)
+                done = subprocess.run(
+                    ["skopeo", "--insecure-policy", "copy", "-q", f"{kind}:{source}", f"dir:{out}"],
+                    capture_output=True,
+                    check=False,
+                )
+                codes.append(done.returncode)
+                texts.append(done.stderr.decode(errors="replace"))
+                if not done.returncode:
+                    configs.add(json.loads((out / "manifest.json").read_text())["config"]["digest"][7:])
+        return Taken(min(codes), " ".join(texts).strip(), frozenset(configs))
+
+
+@contextlib.contextmanager
+def loaders() -> Iterator[list[Loader | Skopeo]]:
+    """Start docker with both stores, podman and containerd, each empty; skopeo needs nothing."""
+    needs.programs("skopeo")
+    with contextlib.ExitStack() as stack:
+        kinds: tuple[engines.Kind, ...] = ("classic", "containerd", "podman", "ctr")
+        yield [*(Loader(stack.enter_context(engines.engine(kind))) for kind in kinds), Skopeo()]
+
+
+@contextlib.contextmanager
+def environment(env: dict[str, str]) -> Iterator[None]:
+    """Have this process see an engine's environment."""
+    before = dict(os.environ)
+    os.environ.update(env)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

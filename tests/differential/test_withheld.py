@@ -1,0 +1,48 @@
+"""A load that fails leaves nothing in any engine, wherever the fault is."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Iterator
+
+import pytest
+
+from dibundle.applying import ApplyOptions
+from dibundle.bundle import writer
+from dibundle.bundle.reader import BundleReader
+from dibundle.digest import sha256
+from dibundle.errors import DigestError
+from dibundle.loading import LoadOptions, load
+from tests.differential.archives import STYLES, draft
+from tests.differential.check import bundle_for
+from tests.differential.loaders import Loader, environment, loaders
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def programs() -> Iterator[list[Loader]]:
+    with loaders() as started:
+        yield [program for program in started if isinstance(program, Loader)]
+
+
+def broken_at_the_end(archive: bytes) -> BundleReader:
+    """Return a bundle for an archive whose last digest is wrong, which withholds one byte."""
+    reader = bundle_for(archive, bytes(32))
+    (target,) = reader.manifest.targets
+    frames = [reader.frame()[1] for _ in reader.manifest.frames]
+    target = dataclasses.replace(target, rest_digest=sha256(b"another"))
+    return BundleReader(
+        io.BytesIO(b"".join(writer.write(dataclasses.replace(reader.manifest, targets=(target,)), frames)))
+    )
+
+
+@pytest.mark.parametrize("junk", [b"", b"j" * 5000], ids=["whole", "with junk behind it"])
+@pytest.mark.parametrize("style", STYLES)
+def test_nothing_is_loaded_of_what_is_damaged(style, junk: bytes, programs: list[Loader]) -> None:
+    for number, program in enumerate(programs):
+        archive = draft(90_000 + number, style).build() + junk
+        with environment(program.env), pytest.raises(DigestError):
+            load([], broken_at_the_end(archive), ApplyOptions(), LoadOptions(engine=program.engine.dib_name))
+        assert program.found(7).configs == frozenset(), program.name
