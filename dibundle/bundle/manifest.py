@@ -179,7 +179,8 @@ class Manifest:
         sizes = [*(item.size for item in self.objects), text_size]
         ranges, rows = table.ranges, range(table.firsts[first], table.firsts[end])
         for row in rows:
-            if ranges.offsets[row] + ranges.lengths[row] > sizes[ranges.objects[row]]:
+            item = ranges.objects[row]
+            if item >= len(sizes) or ranges.offsets[row] + ranges.lengths[row] > sizes[item]:
                 raise BundleError("malformed bundle: a frame's source lies outside its base object")
 
 
