@@ -191,7 +191,9 @@ def engine(folder: Path, name: str, script: str) -> dict[str, str]:
 
 
 def test_an_engine_is_asked_for_the_base(versions: Path, tmp_path: Path):
-    script = f'[ "$1" = image ] && echo 1000 && exit\n[ "$*" = "save app:1" ] && exec cat {versions / "v1.tar"}\nexit 9'
+    script = (
+        f'[ "$1" = image ] && echo 1000 && exit\n[ "$*" = "save -- app:1" ] && exec cat {versions / "v1.tar"}\nexit 9'
+    )
     env = engine(tmp_path, "docker", script)
     ended = dib("apply", "docker-daemon:app:1", versions / "v1-v2.dib", env=env)
     assert (ended.code, ended.out) == (0, (versions / "v2.tar").read_bytes()), ended.err

@@ -208,7 +208,7 @@ def test_all_of_it_takes_so_long_at_most(registry: Registry, hook, what: str) ->
         pytest.raises(RegistryError, match=re.escape("has taken the 0.6 seconds that it may")),
     ):
         fetch(repository) if what == "blob" else repository.find("latest")
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 8
 
 
 def test_a_registry_that_drips(registry: Registry) -> None:
