@@ -123,7 +123,7 @@ def by_dib(arguments: list[str]) -> Any:
     out = io.BytesIO()
     with ExitStack() as stack:
         try:
-            opened = open_sources(paths, stack)
+            opened = open_sources(paths, stack, trust=None)
             how = ApplyOptions(target=given.get("--target"), expect=expected)
             apply(opened.archives, one_bundle(opened), out.write, how)
         except DibError as error:
