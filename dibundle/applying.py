@@ -13,10 +13,10 @@ from dibundle.archive.opener import Archive, open_made
 from dibundle.archive.readat import Spool, check_room, room
 from dibundle.bundle.manifest import AboutImage, BaseObject, Form, Manifest
 from dibundle.bundle.output import Piece, Sink, VerifiedOutput
-from dibundle.bundle.plan import make_plan, packing_limit
+from dibundle.bundle.plan import PackingBudget, make_plan
 from dibundle.bundle.reader import BundleReader
 from dibundle.bundle.rebuild import rebuild
-from dibundle.bundle.uses import makers, objects_used
+from dibundle.bundle.uses import LastUses, objects_used
 from dibundle.bundle.uses import order as make_order
 from dibundle.deflate import encoders
 from dibundle.delta import packing
@@ -100,20 +100,20 @@ def apply_steps(
         space = temporary_space(manifest, base, options)
         check_room(options.tmp, space)
         options.check_output(space)
-        needs = {number: objects_used(manifest, number) for number in base.order}
+        last, packings = LastUses(manifest, base.order), PackingBudget()
         progress.phase("applying", sum(manifest.targets[number].size for number in base.order))
         for number in base.order:
-            later = _later(needs, number)
-            spool = stack.enter_context(closing(Spool(options.tmp))) if base.missing(later) else None
+            later = base.missing(last.after(number))
+            spool = stack.enter_context(closing(Spool(options.tmp))) if later else None
             sink = _tee(sinks.get(number), spool)
-            yield from _make_target(bundle, number, base, needs[number], sink, options, progress)
+            yield from _make_target(bundle, number, base, packings, sink, options, progress)
             if spool:
                 with suppress(ArchiveError):  # what is no archive holds nothing; what is missing is told later
                     made = stack.enter_context(open_made(spool, "a target before"))
                     _look_within(base, made, later)
 
 
-def _look_within(base: FoundBase, made: Archive, later: set[int]) -> None:
+def _look_within(base: FoundBase, made: Archive, later: Collection[int]) -> None:
     """Look for objects in a target that was made: in every member, whether or not it holds images."""
     images = None
     with suppress(ArchiveError):
@@ -125,14 +125,14 @@ def _look_within(base: FoundBase, made: Archive, later: set[int]) -> None:
 
 def temporary_space(manifest: Manifest, base: FoundBase, options: ApplyOptions) -> int:
     """Return how many bytes of temporary files making the targets of ``base`` takes, as far as it is known before."""
-    needs = {number: objects_used(manifest, number) for number in base.order}
-    return base.spool_size(set().union(*needs.values())) + _kept(manifest, base, options)
+    needed = LastUses(manifest, base.order).after(-1)
+    return base.spool_size(needed) + _kept(manifest, base, options)
 
 
 def _kept(manifest: Manifest, base: FoundBase, options: ApplyOptions) -> int:
     """Return how many bytes of targets, or parts of them, lie in temporary files while those of ``base`` are made."""
-    needs = {number: objects_used(manifest, number) for number in base.order}
-    kept = [number for number in base.order if base.missing(_later(needs, number))]
+    last = LastUses(manifest, base.order)
+    kept = [number for number in base.order if base.missing(last.after(number))]
     judged = [manifest.targets[number].size for number in base.wanted] if expectation(options) else []
     return sum(manifest.targets[number].size for number in kept) + max(judged, default=0) + options.kept
 
@@ -158,11 +158,6 @@ def made_size(archives: Iterable[Archive]) -> int:
     return sum(archive.bytes.size for archive in archives if archive.is_made)
 
 
-def _later(needs: Mapping[int, set[int]], number: int) -> set[int]:
-    """Return the objects that the targets after ``number`` build on."""
-    return set().union(*(needed for other, needed in needs.items() if other > number))
-
-
 def _tee(sink: Sink | None, spool: Spool | None) -> Sink:
     if sink is None or spool is None:
         return sink or (spool.write if spool else lambda piece: None)
@@ -178,7 +173,7 @@ def _make_target(
     bundle: BundleReader,
     number: int,
     base: FoundBase,
-    needed: set[int],
+    packings: PackingBudget,
     sink: Sink,
     options: ApplyOptions,
     progress: Progress,
@@ -186,6 +181,7 @@ def _make_target(
     """Make one target, step by step; with the last of them the bundle is read to its end before the output is."""
     manifest = bundle.manifest
     target = manifest.targets[number]
+    needed = objects_used(manifest, number)
     bundle.skip_to(number)
     if base.missing(needed):
         raise _mismatch(manifest, base.missing(needed), ())
@@ -204,10 +200,10 @@ def _make_target(
         )
         stack.callback(output.close)
         try:
-            plan = make_plan(manifest, number, base)
+            plan = make_plan(manifest, number, base, packings)
             for encoder in manifest.reencoders:
                 encoders.prove(encoder >> 4, encoder & 15)
-            for piece in rebuild(manifest, number, bundle, base, plan):
+            for piece in rebuild(manifest, number, bundle, base, plan, packings):
                 output.write(piece)
                 progress.advance(len(piece))
                 del piece  # a view of a frame, which is not to stay while the next one is decoded
@@ -315,20 +311,16 @@ def find_base(
     ``believe``: what the archives claim has to do, no content is read.
     """
     forms = {form.object: form for form in manifest.forms}
-    wanted = [_wanted(item, forms.get(number)) for number, item in enumerate(manifest.objects)]
+    budget = PackingBudget()
+    wanted = [_wanted(item, forms.get(number), budget) for number, item in enumerate(manifest.objects)]
     base = FoundBase(wanted, tmp=options.tmp, believe=believe)
     every = _may_use(manifest, targets)
     here = [read_images(archive) for archive in bases]
     base.add(here, every)
     order = make_order(manifest, targets, base.missing(every))
-    missing = [
-        item
-        for number in order
-        for item in base.missing(objects_used(manifest, number))
-        if not makers(manifest, number, [item])
-    ]
+    missing = base.missing(objects_used(manifest, 0)) if 0 in order else []  # of others a target before may hold it
     if missing:
-        raise _mismatch(manifest, sorted(set(missing)), here)
+        raise _mismatch(manifest, missing, here)
     base.wanted, base.order = frozenset(targets), tuple(order)
     return base
 
@@ -336,7 +328,8 @@ def find_base(
 def missing_objects(manifest: Manifest, bases: Sequence[Archive]) -> list[int]:
     """Return the numbers of a bundle's objects that archives do not claim to hold."""
     forms = {form.object: form for form in manifest.forms}
-    wanted = [_wanted(item, forms.get(number)) for number, item in enumerate(manifest.objects)]
+    budget = PackingBudget()
+    wanted = [_wanted(item, forms.get(number), budget) for number, item in enumerate(manifest.objects)]
     with closing(FoundBase(wanted, believe=True)) as base:
         base.add([read_images(archive) for archive in bases], range(len(wanted)))
         return base.missing(range(len(wanted)))
@@ -354,19 +347,20 @@ def _may_use(manifest: Manifest, targets: Collection[int]) -> set[int]:
     return every
 
 
-def _wanted(item: BaseObject, form: Form | None) -> Wanted:
+def _wanted(item: BaseObject, form: Form | None, budget: PackingBudget) -> Wanted:
     if form is None:
         return Wanted(item.digest, item.size)
-    return Wanted(item.digest, item.size, of=Wanted(form.digest, form.size), make=partial(_make, form, item.size))
+    return Wanted(
+        item.digest, item.size, of=Wanted(form.digest, form.size), make=partial(_make, form, item.size, budget)
+    )
 
 
-def _make(form: Form, size: int, content: Iterable[bytes]) -> Iterator[bytes | memoryview]:
-    """Yield a compressed layer of ``size`` bytes made of its content."""
-    parts, plain = packing.read(form.packing)
+def _make(form: Form, size: int, budget: PackingBudget, content: Iterable[bytes]) -> Iterator[bytes | memoryview]:
+    """Yield a compressed layer of ``size`` bytes made of its content; ``budget`` is that of all forms together."""
+    parts, plain = packing.read(form.packing, most=budget.limit(size))
+    budget.spend(packing.cost(parts), size)
     if packing.content_size(parts) != form.size:
         raise BundleError(f"a form of {form.size} bytes takes {packing.content_size(parts)} bytes of content")
-    if packing.cost(parts) > packing_limit(size):
-        raise BundleError("bundle over a limit: a layer takes too long to compress for its size")
     packer = packing.Packer(parts, plain)
     for piece in content:
         yield from packer.write(piece)

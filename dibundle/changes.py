@@ -143,17 +143,18 @@ def _tree(layers: Sequence[Layer]) -> Tree:
             elif path:
                 added[path] = _Node(layer, entry)
         if gone:
-            for path in [path for path in tree if _is_under(path, gone)]:
+            lengths = {len(item) for item in gone}
+            for path in [path for path in tree if _is_under(path, gone, lengths)]:
                 del tree[path]
         tree |= added
     return tree
 
 
-def _is_under(path: bytes, gone: set[bytes]) -> bool:
-    """Whether a path or one of its parents (with a slash) is in a set."""
+def _is_under(path: bytes, gone: set[bytes], lengths: set[int]) -> bool:
+    """Whether a path or one of its parents (with a slash) is in a set of paths of these ``lengths``."""
     at = path.find(b"/")
     while at >= 0:
-        if path[: at + 1] in gone:
+        if at + 1 in lengths and path[: at + 1] in gone:
             return True
         at = path.find(b"/", at + 1)
     return path in gone

@@ -9,14 +9,28 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Final
 
 from dibundle import digest
 from dibundle.archive.opener import Archive
 from dibundle.archive.readat import ReadAt, Spool, copy_chunks
 from dibundle.bundle import writer
-from dibundle.bundle.constants import KIND_OTHER
-from dibundle.bundle.manifest import About, AboutImage, Form, Frame, Manifest, Names, Range, Target
+from dibundle.bundle.constants import (
+    COST_FACTOR,
+    COST_FLOOR,
+    FRAME_COST,
+    KIND_OTHER,
+    MAX_ABOUT_TEXT,
+    MAX_DIFF_IDS,
+    MAX_IMAGES,
+    MAX_MANIFEST,
+    MAX_NAMES,
+    OP_COST,
+    SEGMENT_COST,
+)
+from dibundle.bundle.manifest import About, AboutImage, Form, Manifest, Names, Target
 from dibundle.bundle.program import ProgramWriter
+from dibundle.bundle.tables import Frame, Range
 from dibundle.compose.archive import ArchiveComposer, Member
 from dibundle.compose.frames import Draft, FramePlanner
 from dibundle.compose.layer import Counts, LayerComposer
@@ -175,6 +189,13 @@ class _Composed:
     deleted: list[bytes]
     reencoders: set[int]
 
+    def cost(self) -> int:
+        """Return what the target costs a reader (spec/dib.md, 4.5)."""
+        of_frames = sum(
+            FRAME_COST + draft.size + sum(item.length for item in draft.old) for draft in self.frames.drafts
+        )
+        return of_frames + SEGMENT_COST * len(self.archive.segments.found) + OP_COST * self.writer.operations
+
     def digest_text(self) -> bytes:
         """Return the hex digits of the segments' digests, as readers will make them."""
         return b"".join(item.digest.hex().encode() for item in self.archive.segments.found if item.digest)
@@ -192,7 +213,28 @@ def _compose_all(base: BaseSide, sides: Sequence[TargetSide], objects: ObjectTab
         size = len(item.digest_text())
         if size:
             item.text_sources.append(Range(len(objects.objects), 0, size))
+    _drop_costly_sources(composed)
     return composed
+
+
+def _drop_costly_sources(composed: Sequence[_Composed]) -> None:
+    """Patch no more from sources that are far larger than what they help with, where they would cost too much.
+
+    A reader refuses a bundle whose targets cost more than 8 times their sizes by over 64 MiB (spec/dib.md, 4.5).
+    """
+    beyond = [max(0, item.cost() - COST_FACTOR * item.side.images.archive.bytes.size) for item in composed]
+    drafts = [
+        draft
+        for item, excess in zip(composed, beyond, strict=True)
+        for draft in item.frames.drafts
+        if excess and draft.old_size
+    ]
+    left = sum(beyond)
+    for draft in sorted(drafts, key=lambda draft: draft.old_size, reverse=True):
+        if left <= COST_FLOOR:
+            return
+        left -= draft.old_size
+        draft.old, draft.old_size, draft.implied, draft.whole = [], 0, False, None
 
 
 def _compose(base: BaseSide, side: TargetSide, first: int, objects: ObjectTable, counts: Counts) -> _Composed:
@@ -375,11 +417,42 @@ def _forms(base: BaseSide, objects: ObjectTable, executor: Executor) -> Iterator
 
 def _about(base: BaseSide, composed: Sequence[_Composed], objects: ObjectTable) -> About:
     removed = {item.side.images.archive.compression for item in composed} - {None}
+    bases, targets = about_within(
+        list(_needed_images(base, {item.digest for item in objects.objects})),
+        [list(_about_images(item.side.images)) for item in composed],
+    )
     return About(
-        bases=tuple(_needed_images(base, {item.digest for item in objects.objects})),
-        targets=tuple(tuple(_about_images(item.side.images)) for item in composed),
+        bases=tuple(bases),
+        targets=tuple(map(tuple, targets)),
         notes=tuple(("outer compression removed", name) for name in sorted(filter(None, removed))),
     )
+
+
+def about_within(
+    bases: Sequence[AboutImage], targets: Sequence[Sequence[AboutImage]]
+) -> tuple[list[AboutImage], list[list[AboutImage]]]:
+    """Return images as a bundle may tell them: names, diffIDs, then images are left out where there are too many."""
+    images, names, diff_ids, text = MAX_IMAGES, MAX_NAMES, MAX_DIFF_IDS, MAX_ABOUT_TEXT - ABOUT_NOTES
+
+    def fitting(found: Sequence[AboutImage]) -> list[AboutImage]:
+        nonlocal images, names, diff_ids, text
+        kept = []
+        for image in found[:images]:
+            size = sum(len(name.encode()) for name in image.names)
+            told = image.names if len(image.names) <= names and size <= text else ()
+            layers = image.diff_ids if len(image.diff_ids) <= diff_ids else ()
+            names -= len(told)
+            text -= size if told else 0
+            diff_ids -= len(layers)
+            kept.append(replace(image, names=told, diff_ids=layers))
+        images -= len(kept)
+        return kept
+
+    made = [fitting(found) for found in targets]  # what is made is worth more
+    return fitting(bases), made
+
+
+ABOUT_NOTES: Final = 64 << 10  # bytes of text that are left for notes
 
 
 def _needed_images(base: BaseSide, used: set[bytes]) -> Iterator[AboutImage]:
@@ -431,6 +504,8 @@ def _with_names(manifest: Manifest, composed: Sequence[_Composed], options: Crea
         patched=tuple(tuple(item.names) for item in composed), deleted=tuple(tuple(item.deleted) for item in composed)
     )
     named = replace(manifest, names=names)
+    if len(named.encode()) > MAX_MANIFEST:
+        return manifest
     extra = len(zstd.compress(named.encode(), 3)) - len(zstd.compress(manifest.encode(), 3))
     total = sum(frame.stored for frame in manifest.frames)
     if options.names == "all" or extra <= max(NAMES_FLOOR, NAMES_SHARE * total):

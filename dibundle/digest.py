@@ -29,3 +29,8 @@ def sha256_of(chunks: Iterable[bytes]) -> bytes:
     for chunk in chunks:
         whole.update(chunk)
     return whole.digest()
+
+
+def nth(digests: bytes, index: int) -> bytes:
+    """Return one of digests that are written one after the other."""
+    return digests[index * SIZE : (index + 1) * SIZE]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from dibundle import digest
 from dibundle.archive.opener import Archive
 from dibundle.bundle import writer
-from dibundle.bundle.manifest import Frame
+from dibundle.bundle.tables import Frame
 from dibundle.compose.frames import Draft
 from dibundle.creating import CreateOptions, Prepared, prepare
 from dibundle.delta import choose, codecs, sample

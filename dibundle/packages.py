@@ -12,18 +12,34 @@ import struct
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from email.parser import BytesHeaderParser
-from typing import Final
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import sqlite3
 
 SIZE_LIMIT: Final = 256 << 20
 """Larger files are not looked at; a database of a large installation has some 100 MB."""
+
+SMALL_LIMIT: Final = 4 << 20
+"""The same of files about one package: parsed JSON takes thirty times its size."""
+
+MOST: Final = 1 << 18
+"""Packages that are read of an image; a large one has some thousands."""
+
+_ROW: Final = 16 << 20  # bytes of a row, and of a statement's text, that SQLite may make
+_STEPS: Final = 20_000_000  # of SQLite's machine for one database: a few seconds
+_EACH: Final = 10_000  # of these, one look at how many there were
 
 Inventory = Mapping[tuple[str, str], Collection[str]]
 """The versions by manager and name; of npm several may be there side by side."""
 
 _NAME, _VERSION, _RELEASE, _EPOCH = 1000, 1001, 1002, 1003
+_ENTRIES: Final = 4096  # of a package's header; real ones have about a hundred
 _INT32, _STRING, _I18N = 4, 6, 9
 _SEPARATORS = re.compile("[-_.]+")
-_FIELDS = re.compile(rb"^(Package|Version|Status|P|V)[ \t]*:[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
+_CONTENT = re.compile(rb"[^\n]")
+_FIELDS = re.compile(rb"^(Package|Version|Status|P|V)[ \t]*:(.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +60,7 @@ def inventory(paths: Collection[bytes], read: Callable[[bytes], bytes | None]) -
         content = read(path) if reader else None
         if reader and content is not None:
             manager, parse = reader
-            for name, version in parse(content):
+            for name, version in islice(parse(content), MOST - len(found)):
                 found.setdefault((manager, name), set()).add(version)
     return found
 
@@ -91,8 +107,12 @@ def _is_npm_package(folder: bytes) -> bool:
 
 
 def _stanzas(content: bytes) -> Iterator[dict[bytes, str]]:
-    for stanza in content.split(b"\n\n"):
-        yield {key: value.decode("utf-8", "replace") for key, value in _FIELDS.findall(stanza)}
+    at = 0
+    while begins := _CONTENT.search(content, at):
+        end = content.find(b"\n\n", begins.start())
+        at = len(content) if end < 0 else end
+        found = _FIELDS.finditer(content, begins.start(), at)
+        yield {field[1]: field[2][:_FIELD].strip(b" \t\r").decode("utf-8", "replace") for field in found}
 
 
 def _dpkg(content: bytes) -> Iterator[tuple[str, str]]:
@@ -109,12 +129,16 @@ def _apk(content: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _pip(content: bytes) -> Iterator[tuple[str, str]]:
+    if len(content) > SMALL_LIMIT:
+        return
     fields = BytesHeaderParser().parsebytes(content)
     if "Name" in fields and "Version" in fields:
         yield _SEPARATORS.sub("-", str(fields["Name"])).lower(), str(fields["Version"])
 
 
 def _npm(content: bytes) -> Iterator[tuple[str, str]]:
+    if len(content) > SMALL_LIMIT:
+        return
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):
@@ -134,16 +158,57 @@ def _rpm(content: bytes) -> Iterator[tuple[str, str]]:
     database = sqlite3.connect(":memory:")
     try:
         database.deserialize(plain)
-        database.execute("PRAGMA trusted_schema = OFF")
-        tables = database.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'Packages'")
-        if tables.fetchone()[0]:
-            for (blob,) in database.execute("SELECT blob FROM Packages"):
+        _bind_hands(database)
+        for rowid, size in database.execute(_SIZES):
+            if isinstance(size, int) and 0 < size <= _ROW:
+                blob = database.execute("SELECT blob FROM main.Packages WHERE rowid = ?", (rowid,)).fetchone()[0]
                 if isinstance(blob, bytes):
                     yield from _rpm_header(blob)
-    except sqlite3.Error:
+    except (sqlite3.Error, OverflowError, MemoryError):
         return
     finally:
         database.close()
+
+
+_SIZES: Final = "SELECT rowid, length(blob) FROM main.Packages WHERE typeof(blob) = 'blob'"
+
+
+def _bind_hands(database: sqlite3.Connection) -> None:
+    """Have a database that anyone may have made take bounded memory and time: what it says is data, not a program.
+
+    ``sqlite3.DatabaseError`` unless Packages is a plain table of plain columns: a view or a generated column would make
+    rows of nothing.
+    """
+    import sqlite3
+
+    if hasattr(database, "setlimit"):  # from Python 3.11
+        database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _ROW)
+        database.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, 1 << 16)
+        database.setlimit(sqlite3.SQLITE_LIMIT_COLUMN, 64)
+        database.setlimit(sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 16)
+        database.setlimit(sqlite3.SQLITE_LIMIT_VDBE_OP, 1 << 14)
+        database.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+        database.setlimit(sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH, 1)
+    left = _STEPS
+
+    def is_too_long() -> bool:
+        nonlocal left
+        left -= _EACH
+        return left < 0
+
+    database.set_progress_handler(is_too_long, _EACH)
+    for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0", "cache_size = -4096"):
+        database.execute(f"PRAGMA {pragma}")
+    kinds = database.execute("SELECT type, length(sql) FROM sqlite_master WHERE name = 'Packages' LIMIT 2").fetchall()
+    if len(kinds) != 1 or kinds[0][0] != "table" or not 0 < kinds[0][1] <= _DEFINITION:
+        raise sqlite3.DatabaseError("Packages is no plain table")
+    hidden = database.execute("SELECT count(*) FROM pragma_table_xinfo('Packages') WHERE hidden <> 0").fetchone()[0]
+    if hidden:
+        raise sqlite3.DatabaseError("Packages has columns that are made, not kept")
+
+
+_DEFINITION: Final = 4096  # bytes of the statement that made the table
+_FIELD: Final = 4096  # and of a value that is shown
 
 
 def _rpm_header(blob: bytes) -> Iterator[tuple[str, str]]:
@@ -152,11 +217,12 @@ def _rpm_header(blob: bytes) -> Iterator[tuple[str, str]]:
         return
     entries, size = struct.unpack_from(">II", blob)
     data = blob[8 + 16 * entries :][:size]
+    entries = min(entries, _ENTRIES)
     found: dict[int, str] = {}
     for at in range(8, min(8 + 16 * entries, len(blob) - 15), 16):
         tag, kind, offset, _ = struct.unpack_from(">IIII", blob, at)
         if tag in (_NAME, _VERSION, _RELEASE) and kind in (_STRING, _I18N):
-            found[tag] = data[offset:].split(b"\0", 1)[0].decode("utf-8", "replace")
+            found[tag] = data[offset : offset + _FIELD].split(b"\0", 1)[0].decode("utf-8", "replace")
         elif tag == _EPOCH and kind == _INT32 and offset + 4 <= len(data):
             found[tag] = f"{struct.unpack_from('>I', data, offset)[0]}:"
     if {_NAME, _VERSION, _RELEASE} <= found.keys():

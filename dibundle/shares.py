@@ -6,8 +6,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
-from dibundle.bundle.manifest import Frame
 from dibundle.bundle.outline import Operation
+from dibundle.bundle.tables import Frame
 
 
 class _Stream:

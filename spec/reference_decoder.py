@@ -337,6 +337,8 @@ class Bundle:
     forms: list[Form] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
+    excess: int = 64 * MiB  # what packings of targets may still cost beyond 16 times their sizes (4.6)
+    form_excess: int = 64 * MiB  # the same of forms
 
 
 def take(data: Content, at: int, length: int) -> bytes:
@@ -437,6 +439,7 @@ def read_frames(bundle: Bundle, pack: Msgpack, at: int) -> int:
         at += stored
     for column in columns:
         column.end()
+    need(sum(len(frame.spans) for frame in bundle.frames) <= 1 << 20, "too many ranges")
     return at
 
 
@@ -444,21 +447,24 @@ def read_spans(columns: list[Column]) -> list[Span]:
     """Read the ranges of an explicit source."""
     count = columns[0].positive()
     need(count <= 1 << 20, "too many ranges")
-    return [Span(columns[1].next(), columns[2].next(), columns[3].next()) for _ in range(count)]
+    return [Span(columns[1].next(), columns[2].next(), columns[3].positive()) for _ in range(count)]
 
 
 def read_targets(bundle: Bundle, pack: Msgpack) -> None:
     """Section 7: targets."""
     count = pack.array(most=1024)
     need(count, "a bundle without targets")
-    first = 0
+    first = excess = 0
     for _ in range(count):
         target = read_target(pack, first)
         first += target.frames
         need(first <= len(bundle.frames), "targets have more frames than there are")
         check_spans(bundle, target)
         bundle.targets.append(target)
+        excess += max(0, cost(bundle, target) - 8 * target.size)
     pack.end()
+    need(excess <= 64 * MiB, "the targets cost too much")
+    need(sum(len(target.segments) for target in bundle.targets) <= 1 << 20, "too many segments")
     need(first == len(bundle.frames), "frames that belong to no target")
 
 
@@ -473,7 +479,7 @@ def read_target(pack: Msgpack, first: int) -> Target:
     need(len(digests) == 32 * kinds.count(1), "digests of segments are missing or left over")
     segments, at = [], 0
     for kind in kinds:
-        segments.append((lengths.next(), digests[at : at + 32 * kind]))
+        segments.append((lengths.positive(), digests[at : at + 32 * kind]))
         at += 32 * kind
     lengths.end()
     need(sum(length for length, _ in segments) == size, "the segments do not add up to the target")
@@ -483,43 +489,69 @@ def read_target(pack: Msgpack, first: int) -> Target:
 
 
 def check_spans(bundle: Bundle, target: Target) -> None:
-    """Refuse explicit ranges outside of their object, and what costs too much (4.5)."""
+    """Refuse explicit ranges outside of their object, and too many operations (4.5)."""
     sizes = [*bundle.sizes, len(target.digest_text)]
-    cost = 0
     for frame in bundle.frames[target.first : target.first + target.frames]:
-        cost += frame.size + frame.source_size
         for span in frame.spans:
             need(span.object < len(sizes), "a range of an object that is not there")
             need(span.offset + span.length <= sizes[span.object], "a range outside of its object")
-    need(cost <= 8 * target.size + 64 * MiB, "a target costs too much")
     need(len(target.program[0]) <= 65536 + target.size // 32, "a program has too many operations")
+
+
+def cost(bundle: Bundle, target: Target) -> int:
+    """Add up what a target costs (4.5)."""
+    frames = bundle.frames[target.first : target.first + target.frames]
+    of_frames = sum(16384 + frame.size + frame.source_size + 256 * len(frame.spans) for frame in frames)
+    return of_frames + 1024 * len(target.segments) + 256 * len(target.program[0])
+
+
+@dataclass
+class Left:
+    """How much more section 2 may hold (3.4)."""
+
+    images: int = 65536
+    names: int = 65536
+    diff_ids: int = 262144
+    text: int = 4 * MiB
+
+    def read(self, pack: Msgpack, most: int = 4096) -> str:
+        """Read a text."""
+        text = pack.text(most)
+        self.text -= len(text.encode())
+        need(self.text >= 0, "too much text")
+        return text
 
 
 def read_about(bundle: Bundle, pack: Msgpack) -> None:
     """Section 2, which has no influence on the output: check its form (3.4), and note what targets are called."""
+    left = Left()
     pack.array(3)
-    read_images(pack)
+    read_images(pack, left)
     pack.array(len(bundle.targets))
     for target in bundle.targets:
-        target.names |= read_images(pack)
+        target.names |= read_images(pack, left)
     for _ in range(pack.array(most=1024)):
         pack.array(2)
-        pack.text(4096)
-        pack.text(65536)
+        left.read(pack)
+        left.read(pack, 65536)
     pack.end()
 
 
-def read_images(pack: Msgpack) -> set[str]:
+def read_images(pack: Msgpack, left: Left) -> set[str]:
     """Check the form of an array of images, and give their names and ids."""
     names = set()
-    for _ in range(pack.array(most=65536)):
+    for _ in range(pack.array(most=left.images)):
+        left.images -= 1
         pack.array(3)
-        names |= {pack.text(4096) for _ in range(pack.array(most=65536))}
+        count = pack.array(most=left.names)
+        left.names -= count
+        names |= {left.read(pack) for _ in range(count)}
         image_id = pack.bin()
         need(len(image_id) in {0, 32}, "an image id of another length")
         names.add(f"sha256:{image_id.hex()}")
         diff_ids = pack.bin()
-        need(len(diff_ids) % 32 == 0 and len(diff_ids) <= 32 * 65536, "diffIDs of another length")
+        left.diff_ids -= len(diff_ids) // 32
+        need(len(diff_ids) % 32 == 0 and left.diff_ids >= 0, "diffIDs of another length, or too many")
     return names
 
 
@@ -582,11 +614,13 @@ def made_first(bundle: Bundle, number: int, missing: set[int]) -> set[int]:
 # --- dib.md, 3.1 and 3.5: the base ----------------------------------------------------------------------------------
 
 
-def make_form(form: Form, content: bytes) -> bytes:
+def make_form(bundle: Bundle, form: Form, content: bytes) -> bytes:
     """Make a compressed layer of its content; section 1 does not list the re-encoders of forms."""
     packing = read_packing(form.packing, [16 * encoder + level for encoder in ENCODERS for level in ENCODERS[encoder]])
     check_encoders([body.encoder for body in packing.bodies])
     need(packing.takes == form.size == len(content), "a form of another size")
+    bundle.form_excess -= max(0, packing.cost - 16 * bundle.sizes[form.object])
+    need(bundle.form_excess >= 0, "forms cost too much")
     return pack(packing, iter([content]))
 
 
@@ -654,7 +688,7 @@ class Objects:
             if form.object not in used or wanted in self.found or content is None:
                 continue
             try:
-                made = make_form(form, bytes(content))
+                made = make_form(self.bundle, form, bytes(content))
             except Refused as error:
                 raise Refused(f"the base cannot serve as {wanted.hex()}: {error}", 6) from error
             if sha256(made) == wanted:
@@ -825,6 +859,7 @@ class Plan:
         self.sources: dict[int, list[Span]] = {}
         self.repeats: dict[int, int] = {}  # frame: the last step that repeats of it
         self.starts: dict[int, int] = {}  # frame: the step that draws first
+        self.ends: dict[int, int] = {}  # frame: the step that uses it up
         self.yielded = self.packed_from = self.content = 0
         self.last = -1
         self.within = False
@@ -881,6 +916,7 @@ class Plan:
             self.drawn[number] += part
             length -= part
             if self.drawn[number] == frame.size:
+                self.ends[number] = len(self.steps)
                 del self.frames[stream][0]
         return Draw(pieces)
 
@@ -1020,7 +1056,7 @@ class Plan:
         """Refuse what is left over, and what is over the limits."""
         need(not self.within, "a begin without an end")
         need(self.yielded == self.target.size, "the program yields another size")
-        need(self.content <= 16 * self.target.size + 64 * MiB, "too much content within packings")
+        need(self.content <= 16 * self.target.size + self.bundle.excess, "too much content within packings")
         for column in self.columns[1:]:
             column.end()
         need(not any(self.frames), "frames are not used up")
@@ -1034,13 +1070,24 @@ class Plan:
         self.check_kept()
 
     def check_kept(self) -> None:
-        """Refuse more than 128 MiB of frames kept for repeats (4.4)."""
+        """Refuse more than 128 MiB of frames kept for repeats, and 144 MiB with those that are not used up (4.4)."""
         changes = [(self.starts[number], self.bundle.frames[number].size) for number in self.repeats]
         changes += [(last + 1, -self.bundle.frames[number].size) for number, last in self.repeats.items()]
-        kept = 0
-        for _, change in sorted(changes):
-            kept += change
-            need(kept <= 128 * MiB, "too much kept for repeats")
+        need(highest(changes) <= 128 * MiB, "too much kept for repeats")
+        changes = []
+        for number, start in self.starts.items():
+            size, end = self.bundle.frames[number].size, max(self.ends[number], self.repeats.get(number, 0))
+            changes += [(start, size), (end, -size)] if end > start else []
+        need(highest(changes) <= 144 * MiB, "too much of frames that are not used up")
+
+
+def highest(changes: list[tuple[int, int]]) -> int:
+    """Give the highest sum of changes, in the order of their steps; of one step, what is let go comes first."""
+    most = sum_ = 0
+    for _, change in sorted(changes):
+        sum_ += change
+        most = max(most, sum_)
+    return most
 
 
 # --- dib.md, 4: the program, run ------------------------------------------------------------------------------------
@@ -1126,7 +1173,7 @@ class Run:
         """Make packed bytes of the content up to the next end (4.6)."""
         packing = read_packing(b"".join(self.draw(begin.packing)), self.bundle.encoders)
         self.cost += packing.cost
-        need(self.cost <= 16 * self.target.size + 64 * MiB, "packings cost too much")
+        need(self.cost <= 16 * self.target.size + self.bundle.excess, "packings cost too much")
         packed = pack(packing, self.content(steps))
         need(len(packed) == begin.packed, "a packing makes another number of bytes")
         return packed
@@ -1240,8 +1287,10 @@ class Packing:
 
     @property
     def cost(self) -> int:
-        """Weigh the content by what its encoders cost."""
-        return sum(body.size * (4 if body.encoder % 16 >= 7 else 1) for body in self.bodies)
+        """Weigh the content by what its encoders cost, and all else by the piece (4.6)."""
+        pieces = 64 * (len(self.parts) + sum(len(body.edits) for body in self.bodies))
+        of_bodies = sum(2048 + body.size * (4 if body.encoder % 16 >= 7 else 1) for body in self.bodies)
+        return 1024 + pieces + of_bodies
 
 
 def read_packing(data: bytes, encoders: list[int], plain: bool = True) -> Packing:
@@ -1254,6 +1303,7 @@ def read_packing(data: bytes, encoders: list[int], plain: bool = True) -> Packin
         kind = numbers.next()
         parts.append(read_body(numbers, kind >> 1, encoders) if kind & 1 else kind >> 1)
     packing = Packing(parts, b"")
+    need(sum(len(body.edits) for body in packing.bodies) <= 65536, "too many edits")
     for body in packing.bodies:
         for _, _, bits in body.edits:
             body.literals.append(numbers.take(-(-bits // 8)))
@@ -1421,6 +1471,8 @@ def vcdiff(delta: bytes, size: int, source: bytes) -> bytes:
     """Decode a VCDIFF file."""
     windows = read_windows(delta)
     need(sum(window.size for window in windows) == size, "VCDIFF windows make another size")
+    need(all(window.size for window in windows) or len(windows) == 1, "a VCDIFF window that makes nothing")
+    need(len(windows) <= 16 + size // 4096, "too many VCDIFF windows")
     target = bytearray()
     for window in windows:
         whole = source if window.indicator & 1 else target
@@ -1597,6 +1649,7 @@ class Cover:
         """Unpack stream 3."""
         header, data = self.headers[3], self.data[3]
         if header.packer == 3:
+            need(len(data) and 1 << data[0] <= max(1 << 10, 4 * header.size), "a model too large for its differences")
             return Model(data, source).run(self.covers)
         return sparse(data, header.size) if header.packer == 4 else unpacked(header, data)
 
@@ -2280,7 +2333,8 @@ def relink(payload: bytes, size: int, source: bytes) -> bytes:
     least = numbers.positive()
     need(least < 1 << 61, "a least length out of range")
     counts = numbers.some(3)
-    need(counts[0] <= 4096 and counts[1] <= 4096 and counts[2] <= 1 << 20, "too many regions, sections or steps")
+    need(counts[0] <= 4096 and counts[1] <= 4096, "too many regions or sections")
+    need(counts[2] <= min(1 << 20, 4096 + len(source) // 16), "too many steps")
     headers = stream_headers(numbers, 5)
     rows = [counts[0], counts[1], counts[2], counts[2], counts[2]]
     for header, count, (low, high) in zip(headers, rows, [(5, 45), (3, 27), (1, 9), (1, 9), (1, 1)], strict=True):
@@ -2347,11 +2401,14 @@ def unpack(payload: bytes, size: int, source: bytes, bundle: Bundle) -> bytes:
     inner, whole = numbers.take(2)
     need(inner < 6 and whole <= 1, "an inner codec or flag that is not known")
     content, count = numbers.next(), numbers.next()
-    need(len(source) + content <= 128 * MiB and count <= 65536, "too much content, or too many streams")
+    most = 64 * (len(source) + size) + 65536
+    need(content <= min(128 * MiB - len(source), most), "too much content")
+    need(count <= min(65536, len(source) // 16), "too many streams")
+    most = 64 * size + 65536
     (header,) = stream_headers(numbers, 1)
     need(count <= header.size <= 9 * count, "gaps of an impossible size")
     stored, table_size = numbers.next(), numbers.next()
-    need(table_size <= 16 * MiB, "a table of more than 16 MiB")
+    need(table_size <= min(16 * MiB, most), "a table that is too long")
     gaps = Column(unpacked(header, numbers.take(header.stored)))
     table = numbers.take(stored)
     places = gaps.some(count)
@@ -2360,7 +2417,8 @@ def unpack(payload: bytes, size: int, source: bytes, bundle: Bundle) -> bytes:
     packing = read_packing(unzstd(table, table_size, words), bundle.encoders, plain=False)
     plain = sum(part for part in packing.parts if isinstance(part, int))
     need(plain + packing.takes <= 64 * MiB, "an unpacked target of more than 64 MiB")
-    need(packing.cost <= 64 * size + MiB, "a packing costs too much")
+    need(packing.cost <= most, "a packing costs too much")
+    need(plain <= size, "more plain bytes than the frame has")
     target = decode_frame(inner, payload[numbers.at :], plain + packing.takes, source, bundle)
     packing.plain = target[:plain]
     return pack(packing, iter([target[plain:]]))
@@ -4037,9 +4095,11 @@ def make_one(bundle: Bundle, number: int, objects: Objects, used: set[int], out:
     """Make one target of objects that are there."""
     plan = Plan(bundle, bundle.targets[number], objects.all(used))
     output = Output(plan.target, out, 6 if used else 7)
-    for piece in Run(plan).output():
+    run = Run(plan)
+    for piece in run.output():
         output.write(piece)
     output.finish()
+    bundle.excess -= max(0, run.cost - 16 * plan.target.size)
 
 
 def main() -> int:

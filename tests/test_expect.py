@@ -12,8 +12,9 @@ import pytest
 from dibundle.applying import ApplyOptions, apply
 from dibundle.archive.opener import open_archive
 from dibundle.bundle import writer
-from dibundle.bundle.manifest import AboutImage, Segment
+from dibundle.bundle.manifest import AboutImage
 from dibundle.bundle.reader import BundleReader
+from dibundle.bundle.tables import Segment
 from dibundle.digest import sha256
 from dibundle.errors import UsageError
 from dibundle.expect import UnexpectedError, parse
@@ -135,8 +136,9 @@ def test_an_archive_that_can_be_read_in_two_ways_is_refused(change, tmp_path: Pa
 
 def alone(target: bytes, *, claim: bytes) -> bytes:
     """Return a bundle by hand that makes ``target`` of one stored frame and claims whatever is said."""
-    from dibundle.bundle.manifest import About, Frame, Manifest, Target
+    from dibundle.bundle.manifest import About, Manifest, Target
     from dibundle.bundle.program import ProgramWriter
+    from dibundle.bundle.tables import Frame
 
     program = ProgramWriter()
     program.raw(len(target), 1)

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from itertools import accumulate
 
 from dibundle import digest
 from dibundle.bundle import constants as c
 from dibundle.bundle.program import COLUMN_NAMES, Columns
+from dibundle.bundle.tables import Frame, FrameTable, Paths, RangeTable, Segment, SegmentTable
 from dibundle.bundle.wire import ColumnWriter, Structure, pack
 from dibundle.errors import BundleError
 
@@ -22,41 +25,6 @@ class BaseObject:
     kind: int
     size: int
     digest: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """``length`` bytes of base object ``object`` from ``offset`` on; the object after the last is the digest text."""
-
-    object: int
-    offset: int
-    length: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
-    """A stored piece: it decodes to ``size`` bytes of ``stream``, given its source.
-
-    ``implied``: the source is the old content of the pieces that the frame makes, in order; else it is ``sources``.
-    ``stored`` bytes lie in the file, with SHA-256 ``digest``.
-    """
-
-    stream: int
-    codec: int
-    stored: int
-    size: int
-    digest: bytes
-    implied: bool
-    source_size: int
-    sources: tuple[Range, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """``length`` bytes of a target under a SHA-256 of their own, or (None) under that of the rest."""
-
-    length: int
-    digest: bytes | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +39,18 @@ class Target:
     rest_digest: bytes
     tail: int
     frames: int
-    segments: tuple[Segment, ...]
+    segments: Sequence[Segment]
     columns: Columns
+
+    def own_digests(self) -> bytes:
+        """Return the digests of the segments that have one, in their order."""
+        if isinstance(self.segments, SegmentTable):
+            return self.segments.digests
+        return b"".join(segment.digest for segment in self.segments if segment.digest)
 
     def digest_text(self) -> bytes:
         """Return the hex digits of the segments' digests one after the other: a source for names and JSON."""
-        return b"".join(segment.digest.hex().encode() for segment in self.segments if segment.digest)
+        return self.own_digests().hex().encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +75,8 @@ class About:
 class Names:
     """Names that decoding does not need, for listing: per target those patched (in order) and those deleted."""
 
-    patched: tuple[tuple[bytes, ...], ...]
-    deleted: tuple[tuple[bytes, ...], ...]
+    patched: tuple[Sequence[bytes], ...]
+    deleted: tuple[Sequence[bytes], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +99,7 @@ class Manifest:
     codecs: tuple[int, ...]
     reencoders: tuple[int, ...] = ()
     objects: tuple[BaseObject, ...]
-    frames: tuple[Frame, ...]
+    frames: Sequence[Frame]
     targets: tuple[Target, ...]
     about: About | None = None
     names: Names | None = None
@@ -181,34 +155,55 @@ class Manifest:
         return manifest
 
     def check_limits(self) -> None:
-        """Refuse what would cost too much, from the declared sizes alone."""
-        first = 0
+        """Refuse what would cost too much, from the declared sizes alone (spec/dib.md, 4.5)."""
+        table = FrameTable.of(self.frames)
+        segments = sum(len(target.segments) for target in self.targets)
+        if segments > c.MAX_SEGMENTS or len(table.ranges) > c.MAX_RANGES:
+            raise BundleError(f"bundle over a limit: {segments} segments and {len(table.ranges)} source ranges")
+        first = beyond = 0
         for target in self.targets:
-            frames = self.frames[first : first + target.frames]
-            first += target.frames
-            cost = sum(frame.size + frame.source_size for frame in frames)
-            if cost > c.COST_FACTOR * target.size + c.COST_FLOOR:
+            end = first + target.frames
+            if len(target.columns.ops.data) > c.MAX_OPS + target.size // c.OP_BYTES:
+                raise BundleError("bundle over a limit: more operations than a target of this size can need")
+            cost = _cost(table, first, end, target)
+            beyond += max(0, cost - c.COST_FACTOR * target.size)
+            if beyond > c.COST_FLOOR:
                 raise BundleError(
                     f"bundle over a limit: decoding costs {cost} bytes of work for a target of {target.size} bytes"
                 )
-            if len(target.columns.ops.data) > 65536 + target.size // 32:
-                raise BundleError("bundle over a limit: more operations than a target of this size can need")
-            digest_size = len(target.digest_text())
-            for frame in frames:
-                for source in frame.sources:
-                    limit = self.objects[source.object].size if source.object < len(self.objects) else digest_size
-                    if source.offset + source.length > limit:
-                        raise BundleError("malformed bundle: a frame's source lies outside its base object")
+            self._check_ranges(table, first, end, 2 * len(target.own_digests()))
+            first = end
+
+    def _check_ranges(self, table: FrameTable, first: int, end: int, text_size: int) -> None:
+        """Refuse ranges outside of their objects; the digest text has ``text_size`` bytes."""
+        sizes = [*(item.size for item in self.objects), text_size]
+        ranges, rows = table.ranges, range(table.firsts[first], table.firsts[end])
+        for row in rows:
+            item = ranges.objects[row]
+            if item >= len(sizes) or ranges.offsets[row] + ranges.lengths[row] > sizes[item]:
+                raise BundleError("malformed bundle: a frame's source lies outside its base object")
 
 
-def _read_sections(data: bytes) -> dict[int, bytes]:
+def _cost(table: FrameTable, first: int, end: int, target: Target) -> int:
+    """Return what a target costs, in bytes of work."""
+    return (
+        sum(table.sizes[first:end])
+        + sum(table.source_sizes[first:end])
+        + c.FRAME_COST * (end - first)
+        + c.RANGE_COST * (table.firsts[end] - table.firsts[first])
+        + c.SEGMENT_COST * len(target.segments)
+        + c.OP_COST * len(target.columns.ops.data)
+    )
+
+
+def _read_sections(data: bytes) -> dict[int, memoryview]:
     reader = Structure(data, "the manifest")
-    sections: dict[int, bytes] = {}
+    sections: dict[int, memoryview] = {}
     last = 0
     for _ in range(reader.array("sections", maximum=256)):
         reader.array("a section's id and bytes", minimum=2, maximum=2)
         number = reader.integer("section id", maximum=1 << 31)
-        body = reader.blob("section bytes")
+        body = reader.view("section bytes")
         if number <= last:
             raise BundleError(f"malformed bundle: section {number} follows section {last}")
         last = number
@@ -235,7 +230,7 @@ _KNOWN_SECTIONS = frozenset(
 
 
 def _read_requires(
-    data: bytes, codecs: frozenset[int], reencoders: frozenset[int]
+    data: memoryview, codecs: frozenset[int], reencoders: frozenset[int]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the codecs and re-encoders that a bundle uses, all of them known; there are no transforms."""
     reader = Structure(data, "section 1")
@@ -263,7 +258,7 @@ def _encode_objects(objects: tuple[BaseObject, ...]) -> bytes:
     )
 
 
-def _read_objects(data: bytes) -> tuple[BaseObject, ...]:
+def _read_objects(data: memoryview) -> tuple[BaseObject, ...]:
     reader = Structure(data, "section 3")
     reader.array("columns", minimum=3, maximum=3)
     kinds = reader.blob("kinds", maximum=c.MAX_OBJECTS)
@@ -273,15 +268,15 @@ def _read_objects(data: bytes) -> tuple[BaseObject, ...]:
     if any(kind not in (c.KIND_LAYER, c.KIND_CONFIG, c.KIND_OTHER) for kind in kinds):
         raise BundleError("malformed bundle: a base object of a kind that is not one of version 1")
     objects = tuple(
-        BaseObject(kind=kind, size=sizes.next(), digest=_nth(digests, index)) for index, kind in enumerate(kinds)
+        BaseObject(kind=kind, size=size, digest=digest.nth(digests, index))
+        for index, (kind, size) in enumerate(zip(kinds, sizes.all(len(kinds)), strict=True))
     )
-    sizes.end()
     if len({item.digest for item in objects}) != len(objects):
         raise BundleError("malformed bundle: a base object is listed twice")
     return objects
 
 
-def _read_forms(data: bytes, objects: tuple[BaseObject, ...]) -> tuple[Form, ...]:
+def _read_forms(data: memoryview, objects: tuple[BaseObject, ...]) -> tuple[Form, ...]:
     reader = Structure(data, "section 6")
     forms: list[Form] = []
     for _ in range(reader.array("forms", minimum=1, maximum=c.MAX_OBJECTS)):
@@ -303,40 +298,23 @@ def _read_forms(data: bytes, objects: tuple[BaseObject, ...]) -> tuple[Form, ...
     return tuple(forms)
 
 
-def _nth(digests: bytes, index: int) -> bytes:
-    return digests[index * digest.SIZE : (index + 1) * digest.SIZE]
+def _encode_frames(frames: Sequence[Frame]) -> bytes:
+    table = FrameTable.of(frames)
+    counts = (table.firsts[row + 1] - table.firsts[row] for row, kind in enumerate(table.kinds) if kind == 2)
+    implied = (size for size, kind in zip(table.source_sizes, table.kinds, strict=True) if kind == 1)
+    columns: list[Iterable[int]] = [table.stored, table.sizes, implied, counts]
+    columns += [table.ranges.objects, table.ranges.offsets, table.ranges.lengths]
+    encoded = [bytes(ColumnWriter(column).data) for column in columns]
+    return pack([table.streams, table.codecs, table.kinds, *encoded, table.digests])
 
 
-def _encode_frames(frames: tuple[Frame, ...]) -> bytes:
-    kinds = bytes(1 if frame.implied else 2 if frame.sources else 0 for frame in frames)
-    explicit = [frame for frame in frames if frame.sources]
-    columns = [
-        (frame.stored for frame in frames),
-        (frame.size for frame in frames),
-        (frame.source_size for frame in frames if frame.implied),
-        (len(frame.sources) for frame in explicit),
-        (source.object for frame in explicit for source in frame.sources),
-        (source.offset for frame in explicit for source in frame.sources),
-        (source.length for frame in explicit for source in frame.sources),
-    ]
-    return pack(
-        [
-            bytes(frame.stream for frame in frames),
-            bytes(frame.codec for frame in frames),
-            kinds,
-            *(bytes(ColumnWriter(column).data) for column in columns),
-            b"".join(frame.digest for frame in frames),
-        ]
-    )
-
-
-def _read_frames(data: bytes, codecs: tuple[int, ...], objects: tuple[BaseObject, ...]) -> tuple[Frame, ...]:
+def _read_frames(data: memoryview, codecs: tuple[int, ...], objects: tuple[BaseObject, ...]) -> FrameTable:
     reader = Structure(data, "section 5")
     reader.array("columns", minimum=11, maximum=11)
     streams = reader.blob("streams", maximum=c.MAX_FRAMES)
     codec_column = reader.blob("codecs", exactly=len(streams))
     kinds = reader.blob("source kinds", exactly=len(streams))
-    stored, sizes, source_sizes, counts, source_objects, offsets, lengths = (
+    stored, sizes, implied, counts, source_objects, offsets, lengths = (
         reader.column(f"frames' {what}")
         for what in (
             "stored lengths",
@@ -350,52 +328,62 @@ def _read_frames(data: bytes, codecs: tuple[int, ...], objects: tuple[BaseObject
     )
     digests = reader.blob("digests", exactly=len(streams) * digest.SIZE)
     reader.end()
-    frames = []
-    for index, (stream, codec, kind) in enumerate(zip(streams, codec_column, kinds, strict=True)):
-        where = f"frame {index}"
-        if stream >= c.STREAMS or codec not in codecs or kind > 2:
-            raise BundleError(f"malformed bundle: {where} has stream {stream}, codec {codec}, source kind {kind}")
-        sources: tuple[Range, ...] = ()
-        if kind == 2:
-            count = _at_most(counts.next(), c.MAX_SOURCES, f"source ranges of {where}")
-            sources = tuple(
-                Range(
-                    _at_most(source_objects.next(), len(objects), f"a source object of {where}"),
-                    offsets.next(),
-                    lengths.next(),
-                )
-                for _ in range(count)
-            )
-            if not sources:
-                raise BundleError(f"malformed bundle: {where} has an empty list of sources")
-        source_size = source_sizes.next() if kind == 1 else sum(source.length for source in sources)
-        frames.append(
-            Frame(
-                stream=stream,
-                codec=codec,
-                stored=_at_most(stored.next(), c.MAX_FRAME_STORED, f"stored bytes of {where}"),
-                size=_at_most(sizes.next(), c.MAX_FRAME_SIZE, f"size of {where}"),
-                digest=_nth(digests, index),
-                implied=kind == 1,
-                source_size=_at_most(source_size, c.MAX_FRAME_SOURCE, f"source of {where}"),
-                sources=sources,
-            )
-        )
-        if not frames[-1].size:
-            raise BundleError(f"malformed bundle: {where} is empty")
-    for column in (stored, sizes, source_sizes, counts, source_objects, offsets, lengths):
-        column.end()
-    return tuple(frames)
+    _check_bytes(streams, range(c.STREAMS), "stream")
+    _check_bytes(codec_column, codecs, "codec")
+    _check_bytes(kinds, range(3), "source kind")
+    count_column = counts.all(kinds.count(2))
+    _check_numbers(count_column, 1, c.MAX_RANGES, "source ranges of a frame")
+    if sum(count_column) > c.MAX_RANGES:
+        raise BundleError(f"bundle over a limit: {sum(count_column)} source ranges, at most {c.MAX_RANGES}")
+    total = sum(count_column)
+    ranges = RangeTable(source_objects.all(total), offsets.all(total), lengths.all(total))
+    _check_numbers(ranges.objects, 0, len(objects), "a source object")
+    _check_numbers(ranges.lengths, 1, c.MAX_FRAME_SOURCE, "a source range")
+    given = iter(count_column)
+    firsts = array("q", accumulate((next(given) if kind == 2 else 0 for kind in kinds), initial=0))
+    implied_sizes = iter(implied.all(kinds.count(1)))
+    source_sizes = array(
+        "q",
+        (
+            next(implied_sizes) if kind == 1 else sum(ranges.lengths[firsts[row] : firsts[row + 1]])
+            for row, kind in enumerate(kinds)
+        ),
+    )
+    table = FrameTable(
+        streams=streams,
+        codecs=codec_column,
+        kinds=kinds,
+        stored=stored.all(len(streams)),
+        sizes=sizes.all(len(streams)),
+        source_sizes=source_sizes,
+        firsts=firsts,
+        ranges=ranges,
+        digests=digests,
+    )
+    _check_numbers(table.stored, 0, c.MAX_FRAME_STORED, "stored bytes of a frame")
+    _check_numbers(table.sizes, 1, c.MAX_FRAME_SIZE, "size of a frame")
+    _check_numbers(table.source_sizes, 0, c.MAX_FRAME_SOURCE, "source of a frame")
+    return table
 
 
-def _at_most(value: int, limit: int, what: str) -> int:
-    if value > limit:
-        raise BundleError(f"bundle over a limit: {what}: {value}, at most {limit}")
-    return value
+def _check_bytes(values: bytes, known: Iterable[int], what: str) -> None:
+    """Refuse a column of bytes with others than those ``known``."""
+    other = values.translate(None, bytes(known))
+    if other:
+        raise BundleError(f"malformed bundle: frame {values.index(other[0])} has {what} {other[0]}")
+
+
+def _check_numbers(values: array[int], least: int, most: int, what: str) -> None:
+    """Refuse a column of numbers with one below ``least`` or above ``most``."""
+    if not values:
+        return
+    if max(values) > most:
+        raise BundleError(f"bundle over a limit: {what}: {max(values)}, at most {most}")
+    if min(values) < least:
+        raise BundleError(f"malformed bundle: {what}: {min(values)}, at least {least}")
 
 
 def _encode_target(target: Target) -> list[object]:
-    own = [segment.digest for segment in target.segments if segment.digest]
     return [
         target.size,
         target.digest,
@@ -405,13 +393,13 @@ def _encode_target(target: Target) -> list[object]:
         [
             bytes(ColumnWriter(segment.length for segment in target.segments).data),
             bytes(1 if segment.digest else 0 for segment in target.segments),
-            b"".join(own),
+            target.own_digests(),
         ],
         [getattr(target.columns, name).data for name in COLUMN_NAMES],
     ]
 
 
-def _read_targets(data: bytes, frame_count: int) -> tuple[Target, ...]:
+def _read_targets(data: memoryview, frame_count: int) -> tuple[Target, ...]:
     reader = Structure(data, "section 7")
     targets = tuple(_read_target(reader) for _ in range(reader.array("targets", minimum=1, maximum=c.MAX_TARGETS)))
     reader.end()
@@ -443,44 +431,57 @@ def _read_target(reader: Structure) -> Target:
     )
 
 
-def _read_segments(reader: Structure, size: int) -> tuple[Segment, ...]:
+def _read_segments(reader: Structure, size: int) -> SegmentTable:
     reader.array("columns of segments", minimum=3, maximum=3)
     lengths = reader.column("segment lengths")
     kinds = reader.blob("segment kinds", maximum=c.MAX_SEGMENTS)
     digests = reader.blob("segment digests", exactly=kinds.count(1) * digest.SIZE)
-    segments = []
-    own = 0
-    for kind in kinds:
-        if kind > 1:
-            raise BundleError(f"malformed bundle: segment kind {kind} is not one of version 1")
-        segments.append(Segment(lengths.next(), _nth(digests, own) if kind else None))
-        own += kind
-    lengths.end()
-    if sum(segment.length for segment in segments) != size:
+    if other := kinds.translate(None, b"\0\1"):
+        raise BundleError(f"malformed bundle: segment kind {other[0]} is not one of version 1")
+    table = SegmentTable(lengths.all(len(kinds)), kinds, digests)
+    if kinds and not min(table.lengths):
+        raise BundleError("malformed bundle: an empty segment")
+    if sum(table.lengths) != size:
         raise BundleError("malformed bundle: the segments do not add up to the target's size")
-    return tuple(segments)
+    return table
 
 
 def _encode_image(image: AboutImage) -> list[object]:
     return [list(image.names), image.id, b"".join(image.diff_ids)]
 
 
-def _read_images(reader: Structure) -> tuple[AboutImage, ...]:
+@dataclass(slots=True)
+class _Left:
+    """How much more section 2 may hold."""
+
+    images: int = c.MAX_IMAGES
+    names: int = c.MAX_NAMES
+    diff_ids: int = c.MAX_DIFF_IDS
+    text: int = c.MAX_ABOUT_TEXT
+
+    def read(self, reader: Structure, what: str, *, maximum: int = 4096) -> str:
+        """Read a text."""
+        value = reader.text(what, maximum=min(maximum, self.text))
+        self.text -= len(value.encode())
+        return value
+
+
+def _read_images(reader: Structure, left: _Left) -> tuple[AboutImage, ...]:
     images = []
-    for _ in range(reader.array("images", maximum=65536)):
+    for _ in range(reader.array("images", maximum=left.images)):
+        left.images -= 1
         reader.array("an image's parts", minimum=3, maximum=3)
-        names = tuple(reader.text("image name") for _ in range(reader.array("image names", maximum=65536)))
+        names = reader.array("image names", maximum=left.names)
+        left.names -= names
+        texts = tuple(left.read(reader, "image name") for _ in range(names))
         image_id = reader.blob("image ID", maximum=digest.SIZE)
-        diff_ids = reader.blob("diffIDs", maximum=digest.SIZE * 65536)
+        diff_ids = reader.blob("diffIDs", maximum=digest.SIZE * left.diff_ids)
         if len(image_id) not in (0, digest.SIZE) or len(diff_ids) % digest.SIZE:
             raise BundleError("malformed bundle: an image ID or diffID that is no SHA-256")
-        images.append(
-            AboutImage(
-                names=names,
-                id=image_id,
-                diff_ids=tuple(_nth(diff_ids, index) for index in range(len(diff_ids) // digest.SIZE)),
-            )
-        )
+        count = len(diff_ids) // digest.SIZE
+        left.diff_ids -= count
+        found = tuple(digest.nth(diff_ids, index) for index in range(count))
+        images.append(AboutImage(names=texts, id=image_id, diff_ids=found))
     return tuple(images)
 
 
@@ -494,17 +495,18 @@ def _encode_about(about: About) -> bytes:
     )
 
 
-def _read_about(data: bytes, target_count: int) -> About:
+def _read_about(data: memoryview, target_count: int) -> About:
     reader = Structure(data, "section 2")
     reader.array("parts", minimum=3, maximum=3)
-    bases = _read_images(reader)
+    left = _Left()
+    bases = _read_images(reader, left)
     targets = tuple(
-        _read_images(reader) for _ in range(reader.array("targets", minimum=target_count, maximum=target_count))
+        _read_images(reader, left) for _ in range(reader.array("targets", minimum=target_count, maximum=target_count))
     )
     notes = []
     for _ in range(reader.array("notes", maximum=1024)):
         reader.array("a note", minimum=2, maximum=2)
-        notes.append((reader.text("note's key"), reader.text("note's text", maximum=65536)))
+        notes.append((left.read(reader, "note's key"), left.read(reader, "note's text", maximum=65536)))
     reader.end()
     return About(bases=bases, targets=targets, notes=tuple(notes))
 
@@ -514,7 +516,7 @@ def _encode_names(names: Names) -> bytes:
     return pack([[b"".join(path + b"\0" for path in paths) for paths in lists]])
 
 
-def _read_names(data: bytes, target_count: int) -> Names:
+def _read_names(data: memoryview, target_count: int) -> Names:
     reader = Structure(data, "section 4")
     reader.array("parts", minimum=1, maximum=1)
     count = reader.array("lists", minimum=2 * target_count, maximum=2 * target_count)
@@ -522,5 +524,5 @@ def _read_names(data: bytes, target_count: int) -> Names:
     reader.end()
     if any(blob and not blob.endswith(b"\0") for blob in blobs):
         raise BundleError("malformed bundle: a list of names does not end with NUL")
-    lists = [tuple(blob.split(b"\0")[:-1]) for blob in blobs]
+    lists = [Paths(blob) for blob in blobs]
     return Names(patched=tuple(lists[:target_count]), deleted=tuple(lists[target_count:]))

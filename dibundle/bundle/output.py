@@ -9,8 +9,9 @@ from collections.abc import Callable
 from functools import partial
 
 from dibundle import digest
-from dibundle.bundle.manifest import Segment, Target
+from dibundle.bundle.manifest import Target
 from dibundle.bundle.records import BLOCK
+from dibundle.bundle.tables import Segment
 from dibundle.errors import BaseMismatchError, DibError, DigestError
 
 Piece = bytes | bytearray | memoryview
@@ -18,6 +19,7 @@ Sink = Callable[[Piece], object]
 WRITE = 1 << 20
 LARGE = 64 << 10  # pieces of so many bytes are passed on as they are: copying them took 0.3 s of CPU for python-app
 WAITING = 8  # pieces to hash
+PIECES = 16384  # small ones that wait for more: a million of one byte each would take 200 MB
 
 
 class VerifiedOutput:
@@ -56,7 +58,7 @@ class VerifiedOutput:
         """
         if len(piece) < LARGE:
             self._wait(piece)
-            if self._waiting_size >= WRITE:
+            if self._waiting_size >= WRITE or len(self._waiting) >= PIECES:
                 self._flush()
             return
         view = memoryview(piece)
@@ -106,9 +108,9 @@ class VerifiedOutput:
             self._sink(chunk)
         elif before_tail > 0:
             self._sink(chunk[:before_tail])
-            self._held.append(chunk[before_tail:])
+            self._held.append(bytes(chunk[before_tail:]))  # a view would keep all of its frame in memory
         else:
-            self._held.append(chunk)
+            self._held.append(bytes(chunk))
 
     def _hash_chunk(self, view: memoryview) -> None:
         if self._whole is not None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 
-from dibundle.bundle.constants import COST_FLOOR, MAX_LIVE, PACKING_COST, TEXT_STREAM
-from dibundle.bundle.manifest import Frame, Manifest, Range
+from dibundle.bundle.constants import COST_FLOOR, MAX_LIVE, MAX_OPEN, PACKING_COST, TEXT_STREAM
+from dibundle.bundle.manifest import Manifest
 from dibundle.bundle.program import BaseHeaders, Begin, Copy, Data, End, Head, Repeat, Step, Text, walk
 from dibundle.bundle.records import BLOCK, RAW_SHIFT
+from dibundle.bundle.tables import Frame, FrameTable, Range
 from dibundle.errors import BundleError
 
 
@@ -21,7 +23,7 @@ from dibundle.errors import BundleError
 class Plan:
     """What a rebuild needs to know of its frames: the sources of implied ones, and when a kept frame is let go."""
 
-    sources: dict[int, array[int]] = field(default_factory=dict)  # frame -> object, offset, length, object, ...
+    sources: dict[int, array[int]] = field(default_factory=dict)  # frame -> offset, object and length, offset, ...
     last_use: dict[int, int] = field(default_factory=dict)  # frame -> number of the repeat step that needs it last
 
     def source_ranges(self, index: int, frame: Frame) -> Iterator[Range]:
@@ -30,22 +32,43 @@ class Plan:
             yield from frame.sources
             return
         flat = self.sources.get(index, array("Q"))
-        for position in range(0, len(flat), 3):
-            yield Range(flat[position], flat[position + 1], flat[position + 2])
+        for position in range(0, len(flat), 2):
+            yield Range(flat[position + 1] >> 32, flat[position], flat[position + 1] & 0xFFFFFFFF)
+
+    def source_size(self, index: int) -> int:
+        """Return how many bytes the pieces of an implied frame have as their source."""
+        return sum(item & 0xFFFFFFFF for item in self.sources.get(index, array("Q"))[1::2])
+
+
+class PackingBudget:
+    """What packing may cost beyond 16 times each target's size: the same for all targets of a bundle that are made."""
+
+    def __init__(self) -> None:
+        self._floor = COST_FLOOR
+
+    def limit(self, target_size: int) -> int:
+        """Return how much content may be packed for the next target, in bytes; slow levels count more of it."""
+        return PACKING_COST * target_size + self._floor
+
+    def spend(self, cost: int, target_size: int) -> None:
+        """Count what a target has cost."""
+        self._floor -= max(0, cost - PACKING_COST * target_size)
 
 
 class _Streams:
     """Follows how a program uses up the frames of its streams."""
 
     def __init__(self, manifest: Manifest, first: int, count: int) -> None:
-        self._frames = manifest.frames
-        self._waiting: dict[int, list[int]] = {}
+        self._table = FrameTable.of(manifest.frames)
+        self._first = first
+        self._waiting: dict[int, array[int]] = {}
         for index in range(first + count - 1, first - 1, -1):
-            self._waiting.setdefault(manifest.frames[index].stream, []).append(index)
+            self._waiting.setdefault(self._table.streams[index], array("i")).append(index)
         self._current: dict[int, int] = {}
         self._left: dict[int, int] = {}
         self.entered = first
-        self.entered_at: dict[int, int] = {}
+        self._entered_at = array("q", bytes(8 * count))  # the step that begins each frame,
+        self._used_up = array("q", bytes(8 * count))  # and the one that uses it up
         self.plan = Plan()
 
     def take(self, stream: int, length: int, source: Copy | None, step: int) -> None:
@@ -55,11 +78,15 @@ class _Streams:
                 self._enter(stream, step)
             used = min(length, self._left[stream])
             index = self._current[stream]
-            if self._frames[index].implied and source and source.length:
-                if used != whole:
+            if source and source.length and self._table.kinds[index] == 1:
+                if used != whole or source.length >> 32:
                     raise BundleError(f"malformed bundle: a patched piece crosses the end of frame {index}")
-                self.plan.sources.setdefault(index, array("Q")).extend(source)
+                flat = self.plan.sources.setdefault(index, array("Q"))
+                flat.append(source.offset)
+                flat.append(source.object << 32 | source.length)
             self._left[stream] -= used
+            if not self._left[stream]:
+                self._used_up[index - self._first] = step
             length -= used
 
     def _enter(self, stream: int, step: int) -> None:
@@ -70,51 +97,54 @@ class _Streams:
         if index != self.entered:
             raise BundleError(f"malformed bundle: frame {index} is needed before frame {self.entered}")
         self.entered += 1
-        self.entered_at[index] = step
+        self._entered_at[index - self._first] = step
         self._current[stream] = index
-        self._left[stream] = self._frames[index].size
+        self._left[stream] = self._table.sizes[index]
 
     def repeat(self, repeat: Repeat, first: int, number: int) -> None:
         if not first <= repeat.frame < self.entered:
             raise BundleError(f"malformed bundle: a repeat of frame {repeat.frame}, which is not decoded yet")
-        if repeat.offset + repeat.length > self._frames[repeat.frame].size:
+        if repeat.offset + repeat.length > self._table.sizes[repeat.frame]:
             raise BundleError(f"malformed bundle: a repeat reads past the end of frame {repeat.frame}")
         self.plan.last_use[repeat.frame] = number
 
     def finish(self) -> None:
         if any(self._waiting.values()) or any(self._left.values()):
             raise BundleError("malformed bundle: its program leaves decoded bytes unused")
-        for index, flat in self.plan.sources.items():
-            if sum(flat[2::3]) != self._frames[index].source_size:
+        for index in range(self._first, self.entered):
+            if self._table.kinds[index] == 1 and self.plan.source_size(index) != self._table.source_sizes[index]:
                 raise BundleError(f"malformed bundle: the source of frame {index} has another size than declared")
-        missing = [
-            index
-            for index in self.entered_at
-            if self._frames[index].implied and self._frames[index].source_size and index not in self.plan.sources
-        ]
-        if missing:
-            raise BundleError(f"malformed bundle: frame {missing[0]} declares a source that nothing gives it")
 
     def check_live(self) -> None:
-        """Refuse programs that need more decoded frames at once than the limit."""
-        events: list[tuple[int, int]] = []
+        """Refuse programs that need more decoded frames at once than the limits."""
+        kept: list[tuple[int, int, int]] = []
         for index, last in self.plan.last_use.items():
-            events.append((self.entered_at[index], self._frames[index].size))
-            events.append((last, -self._frames[index].size))
-        live = 0
-        for _, change in sorted(events, key=lambda event: (event[0], -event[1])):
-            live += change
-            if live > MAX_LIVE:
-                raise BundleError(f"bundle over a limit: {live} bytes of decoded frames kept, at most {MAX_LIVE}")
+            size = self._table.sizes[index]
+            kept += ((self._entered_at[index - self._first], 0, size), (last, 1, -size))
+        if _most(kept) > MAX_LIVE:
+            raise BundleError(f"bundle over a limit: {_most(kept)} bytes of decoded frames kept, at most {MAX_LIVE}")
+        live: list[tuple[int, int, int]] = []  # between two steps: a step counts what it uses up no more
+        for index in range(self._first, self.entered):
+            size, begun = self._table.sizes[index], self._entered_at[index - self._first]
+            end = max(self._used_up[index - self._first], self.plan.last_use.get(index, 0))
+            if end > begun:
+                live += ((begun, 1, size), (end, 0, -size))
+        if _most(live) > MAX_OPEN:
+            raise BundleError(
+                f"bundle over a limit: {_most(live)} bytes of frames begun and not used up or kept, at most {MAX_OPEN}"
+            )
 
 
-def packing_limit(target_size: int) -> int:
-    """Return how much content may be packed for a target, in bytes; slow levels count more of it."""
-    return PACKING_COST * target_size + COST_FLOOR
+def _most(changes: list[tuple[int, int, int]]) -> int:
+    """Return the highest sum of changes: of a step, what it has in common with its number, and by how much."""
+    changes.sort()
+    return max(accumulate(change for _, _, change in changes), default=0)
 
 
-def make_plan(manifest: Manifest, target_index: int, base: BaseHeaders) -> Plan:
+def make_plan(manifest: Manifest, target_index: int, base: BaseHeaders, packings: PackingBudget | None = None) -> Plan:
     """Walk a target's program once and return its plan.
+
+    ``packings`` is what the targets of the bundle that are made share; None where it is the only one.
 
     Raises :class:`BundleError` for a program that does not add up and :class:`BaseMismatchError` for a base whose
     header blocks are not those that the program counts on.
@@ -122,7 +152,7 @@ def make_plan(manifest: Manifest, target_index: int, base: BaseHeaders) -> Plan:
     target = manifest.targets[target_index]
     first = sum(before.frames for before in manifest.targets[:target_index])
     streams = _Streams(manifest, first, target.frames)
-    sizes = _Sizes(target.size)
+    sizes = _Sizes(target.size, (packings or PackingBudget()).limit(target.size))
     for number, step in enumerate(walk(target.columns, base, [item.size for item in manifest.objects])):
         if isinstance(step, Head):
             for value in step.values if step.shape >> RAW_SHIFT else ():
@@ -144,8 +174,9 @@ def make_plan(manifest: Manifest, target_index: int, base: BaseHeaders) -> Plan:
 class _Sizes:
     """Adds up what a program makes: output, and content that is packed into output."""
 
-    def __init__(self, target_size: int) -> None:
+    def __init__(self, target_size: int, limit: int) -> None:
         self._target_size = target_size
+        self._limit = limit
         self._output = 0
         self._content = 0
         self._packed: int | None = None  # what the content at hand is packed into
@@ -165,7 +196,7 @@ class _Sizes:
             self._content += made
         if self._output > self._target_size:
             self.finish()
-        if self._content > packing_limit(self._target_size):
+        if self._content > self._limit:
             raise BundleError(
                 f"bundle over a limit: {self._content} bytes to compress for a target of {self._target_size} bytes"
             )

@@ -398,6 +398,11 @@ class ProgramWriter:
         self._counts: list[int] = []
         self.registers = [records.EMPTY, records.EMPTY]
 
+    @property
+    def operations(self) -> int:
+        """How many there are so far."""
+        return len(self._columns["ops"].data)
+
     def seek(self, object_index: int, offset: int) -> None:
         """Put the cursor at ``offset`` of a base object; nothing is written where it stands there already."""
         if (object_index, offset) == (self._object, self._offset):

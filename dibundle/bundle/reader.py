@@ -8,7 +8,8 @@ from typing import Protocol
 from dibundle import digest
 from dibundle.bundle.constants import HEADER_SIZE
 from dibundle.bundle.header import Header, check_signature_area, signature_length
-from dibundle.bundle.manifest import Frame, Manifest
+from dibundle.bundle.manifest import Manifest
+from dibundle.bundle.tables import Frame, FrameTable
 from dibundle.deflate import encoders
 from dibundle.delta import codecs, zstd
 from dibundle.errors import BundleError, DigestError
@@ -57,7 +58,7 @@ class BundleReader:
         self.manifest = Manifest.decode(zstd.decompress(stored, self.header.size), codecs.KNOWN, encoders.KNOWN)
         self.frames_read = 0
         self.frames_offset = HEADER_SIZE + 4 + len(self.signature) + 4 + self.header.stored
-        self.size = self.frames_offset + sum(frame.stored for frame in self.manifest.frames)
+        self.size = self.frames_offset + sum(FrameTable.of(self.manifest.frames).stored)
 
     def frame(self) -> tuple[Frame, bytes]:
         """Return the next frame and its stored bytes, which have the promised digest."""

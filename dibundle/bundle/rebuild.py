@@ -11,10 +11,11 @@ from typing import Protocol
 
 from dibundle.bundle import records
 from dibundle.bundle.constants import TEXT_STREAM
-from dibundle.bundle.manifest import Frame, Manifest, Target
-from dibundle.bundle.plan import Plan, packing_limit
+from dibundle.bundle.manifest import Manifest, Target
+from dibundle.bundle.plan import PackingBudget, Plan
 from dibundle.bundle.program import BaseHeaders, Begin, Copy, Data, End, Head, Repeat, Step, Text, Zero, walk
 from dibundle.bundle.reader import BundleReader
+from dibundle.bundle.tables import Frame
 from dibundle.delta import codecs, packing
 from dibundle.delta.packing import Packer
 from dibundle.errors import BaseMismatchError, BundleError
@@ -172,7 +173,14 @@ class _Streams:
             length -= used
 
 
-def rebuild(manifest: Manifest, target_index: int, reader: BundleReader, base: Base, plan: Plan) -> Iterator[Decoded]:
+def rebuild(
+    manifest: Manifest,
+    target_index: int,
+    reader: BundleReader,
+    base: Base,
+    plan: Plan,
+    packings: PackingBudget | None = None,
+) -> Iterator[Decoded]:
     """Yield the bytes of a target in pieces of any size.
 
     The caller hashes them against the target's segments. Raises :class:`BundleError`, :class:`DigestError` (the
@@ -182,7 +190,7 @@ def rebuild(manifest: Manifest, target_index: int, reader: BundleReader, base: B
     first = sum(before.frames for before in manifest.targets[:target_index])
     feed = _FrameFeed(reader, base, plan, target.digest_text(), first, target.frames)
     try:
-        pieces = _pieces(manifest, target, base, plan, _Streams(feed, manifest, plan))
+        pieces = _pieces(manifest, target, base, plan, _Streams(feed, manifest, plan), packings or PackingBudget())
         made = 0
         for piece in pieces:
             yield piece
@@ -195,10 +203,12 @@ def rebuild(manifest: Manifest, target_index: int, reader: BundleReader, base: B
         feed.close()
 
 
-def _pieces(manifest: Manifest, target: Target, base: Base, plan: Plan, streams: _Streams) -> Iterator[Decoded]:
+def _pieces(
+    manifest: Manifest, target: Target, base: Base, plan: Plan, streams: _Streams, packings: PackingBudget
+) -> Iterator[Decoded]:
     rebuilder = _Rebuilder(base, plan, streams)
     with ThreadPoolExecutor(PACKERS) as pool:
-        packing = _Packing(streams, pool, packing_limit(target.size), manifest.reencoders)
+        packing = _Packing(streams, pool, packings.limit(target.size), manifest.reencoders)
         for number, step in enumerate(walk(target.columns, base, [item.size for item in manifest.objects])):
             if isinstance(step, Begin):
                 packing.begin(step)
@@ -209,6 +219,7 @@ def _pieces(manifest: Manifest, target: Target, base: Base, plan: Plan, streams:
                     yield from packing.write(piece)
             else:
                 yield from rebuilder.pieces(number, step)
+        packings.spend(packing.cost, target.size)
 
 
 class _Rebuilder:
@@ -257,14 +268,14 @@ class _Packing:
         self._limit = limit
         self._reencoders = reencoders
         self._left = 0
+        self.cost = 0  # of all packings so far
         self.packer: Packer | None = None
 
     def begin(self, step: Begin) -> None:
         """Read a packing."""
-        parts, plain = packing.read(b"".join(self._streams.read(TEXT_STREAM, step.packing)), self._reencoders)
-        self._limit -= packing.cost(parts)
-        if self._limit < 0:
-            raise BundleError("bundle over a limit: its layers take too long to compress for their size")
+        data = b"".join(self._streams.read(TEXT_STREAM, step.packing))
+        parts, plain = packing.read(data, self._reencoders, most=self._limit - self.cost)
+        self.cost += packing.cost(parts)
         self.packer = Packer(parts, plain, self._pool)
         self._left = step.packed
 

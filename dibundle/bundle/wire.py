@@ -6,13 +6,22 @@ cannot make it build anything that was not asked for.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
+from typing import Final
 
 import msgpack
 
 from dibundle.errors import BundleError
+from dibundle.native.library import LIBRARY, Pinned
 
 MAX_VARINT = (1 << 63) - 1
+
+_ARRAY: Final = (0x90, 0xA0, {0xDC: 2, 0xDD: 4})
+_INTEGER: Final = (0x00, 0x80, {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8})
+_BIN: Final = (0, 0, {0xC4: 1, 0xC5: 2, 0xC6: 4})
+_TEXT: Final = (0xA0, 0xC0, {0xD9: 1, 0xDA: 2, 0xDB: 4})
+_Form = tuple[int, int, dict[int, int]]
 
 
 def pack(value: object) -> bytes:
@@ -22,53 +31,54 @@ def pack(value: object) -> bytes:
 
 
 class Structure:
-    """A typed cursor over canonical msgpack; ``where`` names the place for messages."""
+    """A typed cursor over canonical msgpack; ``where`` names the place for messages. Nothing is copied ahead of use."""
 
-    def __init__(self, data: bytes, where: str) -> None:
-        self._data = data
+    def __init__(self, data: bytes | memoryview, where: str) -> None:
+        self._data = memoryview(data)
         self._where = where
-        self._unpacker = msgpack.Unpacker(max_buffer_size=0, strict_map_key=True)
-        self._unpacker.feed(data)
+        self._at = 0
 
     def _fail(self, wanted: str) -> BundleError:
-        return BundleError(f"malformed bundle: {wanted} expected in {self._where} at byte {self._unpacker.tell()}")
+        return BundleError(f"malformed bundle: {wanted} expected in {self._where} at byte {self._at}")
 
     def array(self, what: str, *, minimum: int = 0, maximum: int) -> int:
         """Enter an array and return its length, which must lie in ``minimum..maximum``."""
-        start = self._unpacker.tell()
-        if not self._next_is(0x90, 0xA0, 0xDC, 0xDE):
-            raise self._fail(f"array of {what}")
-        try:
-            length: int = self._unpacker.read_array_header()
-        except (ValueError, msgpack.UnpackException) as error:
-            raise self._fail(f"array of {what}") from error
-        canonical: bytes = msgpack.Packer().pack_array_header(length)
-        if not minimum <= length <= maximum or self._data[start : self._unpacker.tell()] != canonical:
+        start = self._at
+        length = self._number(_ARRAY, f"array of {what}")
+        if not minimum <= length <= maximum:
+            self._at = start
             raise self._fail(f"canonical array of {minimum} to {maximum} {what}")
         return length
 
     def integer(self, what: str, *, maximum: int = MAX_VARINT) -> int:
         """Read an integer in ``0..maximum``."""
-        value = self._scalar(what, (0x00, 0x80), (0xCC, 0xD0))
-        if not isinstance(value, int) or value > maximum:
+        value = self._number(_INTEGER, what)
+        if value > maximum:
             raise self._fail(f"{what} of at most {maximum}")
         return value
 
     def blob(self, what: str, *, maximum: int | None = None, exactly: int | None = None) -> bytes:
         """Read a byte string of at most ``maximum`` or ``exactly`` so many bytes."""
-        value = self._scalar(what, (0xC4, 0xC7))
-        if not isinstance(value, bytes) or (maximum is not None and len(value) > maximum):
+        return bytes(self.view(what, maximum=maximum, exactly=exactly))
+
+    def view(self, what: str, *, maximum: int | None = None, exactly: int | None = None) -> memoryview:
+        """Read a byte string as :meth:`blob` does, without a copy."""
+        size = self._number(_BIN, what)
+        if maximum is not None and size > maximum:
             raise self._fail(what)
-        if exactly is not None and len(value) != exactly:
+        if exactly is not None and size != exactly:
             raise self._fail(f"{what} of {exactly} bytes")
-        return value
+        return self._take(size, what)
 
     def text(self, what: str, *, maximum: int = 4096) -> str:
         """Read a UTF-8 string of at most ``maximum`` bytes."""
-        value = self._scalar(what, (0xA0, 0xC0), (0xD9, 0xDC))
-        if not isinstance(value, str) or len(value.encode()) > maximum:
+        size = self._number(_TEXT, what)
+        if size > maximum:
             raise self._fail(what)
-        return value
+        try:
+            return str(self._take(size, what), "utf-8")
+        except UnicodeDecodeError as error:
+            raise self._fail(what) from error
 
     def column(self, what: str) -> Column:
         """Read a byte string that holds a column of numbers."""
@@ -76,26 +86,32 @@ class Structure:
 
     def end(self) -> None:
         """Refuse bytes after the last value."""
-        if self._unpacker.tell() != len(self._data):
+        if self._at != len(self._data):
             raise self._fail("the end")
 
-    def _next_is(self, *bounds: int) -> bool:
-        position = self._unpacker.tell()
-        if position >= len(self._data):
-            return False
-        byte = self._data[position]
-        return any(low <= byte < high for low, high in zip(bounds[::2], bounds[1::2], strict=True))
-
-    def _scalar(self, what: str, *bounds: tuple[int, int]) -> object:
-        start = self._unpacker.tell()
-        if not self._next_is(*(bound for pair in bounds for bound in pair)):
+    def _take(self, size: int, what: str) -> memoryview:
+        if size > len(self._data) - self._at:
             raise self._fail(what)
-        try:
-            value: object = self._unpacker.unpack()
-        except (ValueError, msgpack.UnpackException) as error:
-            raise self._fail(what) from error
-        if self._data[start : self._unpacker.tell()] != pack(value):
+        self._at += size
+        return self._data[self._at - size : self._at]
+
+    def _number(self, form: _Form, what: str) -> int:
+        """Read a number in its shortest form: an integer, or the length of something else."""
+        low, high, widths = form
+        if self._at >= len(self._data):
+            raise self._fail(what)
+        first = self._data[self._at]
+        if low <= first < high:
+            self._at += 1
+            return first - low
+        width = widths.get(first)
+        if width is None or width >= len(self._data) - self._at:
+            raise self._fail(what)
+        value = int.from_bytes(self._data[self._at + 1 : self._at + 1 + width], "big")
+        shorter = [1 << 8 * other for other in widths.values() if other < width]
+        if value < max(shorter, default=high - low):
             raise self._fail(f"canonical {what}")
+        self._at += 1 + width
         return value
 
 
@@ -126,9 +142,11 @@ class Column:
                 if byte < 0x80:
                     break
                 shift += 7
+                if shift > 56:
+                    break
         except IndexError:
             raise BundleError(f"malformed bundle: column {self.what} ends early") from None
-        if byte == 0 or shift > 56:
+        if byte == 0 or byte >= 0x80:
             raise BundleError(f"malformed bundle: column {self.what} holds a number that is not canonical")
         self.position = position
         return value
@@ -137,6 +155,19 @@ class Column:
         """Return the next number of a column of zigzag numbers (0, -1, 1, -2, ...)."""
         value = self.next()
         return (value >> 1) ^ -(value & 1)
+
+    def all(self, count: int) -> array[int]:
+        """Return all numbers of the column, eight bytes each; there must be just ``count``."""
+        self.position = 0
+        if count > len(self.data):
+            raise BundleError(f"malformed bundle: column {self.what} ends early")
+        if LIBRARY is not None:
+            values = array("q", bytes(8 * count))
+            if LIBRARY.dib_numbers_get(Pinned(self.data), len(self.data), Pinned(values), count) == 0:
+                return values  # else the loop below says what is wrong
+        values = array("q", (self.next() for _ in range(count)))
+        self.end()
+        return values
 
     def rewound(self) -> Column:
         """Return a reader of the same bytes that stands at the beginning."""

@@ -5,16 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from dibundle import digest
+from dibundle.bundle.constants import MAX_MANIFEST
 from dibundle.bundle.header import Header, encode_signature_area
 from dibundle.bundle.manifest import Manifest
 from dibundle.delta import zstd
+from dibundle.errors import BundleError
 
 MANIFEST_LEVEL = 19
 
 
 def write(manifest: Manifest, frames: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the bytes of a bundle; ``frames`` are the stored bytes of the manifest's frames, in its order."""
+    """Yield the bytes of a bundle; ``frames`` are the stored bytes of the manifest's frames, in its order.
+
+    :class:`BundleError`, before the first byte, for a manifest that readers refuse.
+    """
+    manifest.check_limits()
     encoded = manifest.encode()
+    if len(encoded) > MAX_MANIFEST:
+        raise BundleError(
+            f"the bundle would be over a limit: a manifest of {len(encoded):,} bytes, at most {MAX_MANIFEST:,}",
+            hint="create one bundle for each image, or use --names none",
+        )
     stored = zstd.compress(encoded, MANIFEST_LEVEL)
     yield Header(stored=len(stored), size=len(encoded), digest=digest.sha256(stored)).encode()
     yield encode_signature_area(b"")

@@ -10,9 +10,9 @@ from dibundle.archive.readat import ReadAt, copy_chunks
 from dibundle.archive.tar import Entry, TarIndex
 from dibundle.archive.window import Window
 from dibundle.bundle import records
-from dibundle.bundle.manifest import Segment
 from dibundle.bundle.program import REGISTER_OUTER, ProgramWriter
 from dibundle.bundle.records import padded
+from dibundle.bundle.tables import Segment
 from dibundle.compose.frames import ADD_STREAM, DOCUMENT_STREAM, FramePlanner
 from dibundle.compose.layer import records_of
 

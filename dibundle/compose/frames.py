@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dibundle.bundle.constants import MAX_LIVE, TEXT_STREAM
-from dibundle.bundle.manifest import Range
 from dibundle.bundle.program import Copy
+from dibundle.bundle.tables import Range
 from dibundle.delta import layout
 
 # Streams: what is drawn in another order, or decoded from another kind of source, needs a stream of its own.

@@ -58,7 +58,7 @@ def _zstd_prefix(payload: bytes, source: bytes | bytearray, size: int) -> bytes:
     return zstd.decompress(payload, size, prefix=source)
 
 
-def _vcdiff(payload: bytes, source: bytes | bytearray, size: int) -> bytes:
+def _vcdiff(payload: bytes, source: bytes | bytearray, size: int) -> bytearray:
     from dibundle.delta import vcdiff  # imported when a bundle uses it: starting up stays cheap
 
     return vcdiff.decode(_inner(payload, size), source, size)

@@ -148,6 +148,8 @@ class Parsed:
             if len(self.stored[0]) < 2:
                 raise BundleError("malformed bundle: a modelled difference without its parameters")
             bits, quiet = self.stored[0][:2]
+            if 1 << bits > max(1 << model.MIN_BITS, 4 * covered):
+                raise BundleError(f"malformed bundle: a model of {bits} bits for a difference of {covered} bytes")
             model.decode(memoryview(self.stored[0])[2:], source, self.rows, difference, bits=bits, quiet=quiet)
         elif packer == SPARSE:
             sparse.unpack(self.stored[0], difference)

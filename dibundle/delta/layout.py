@@ -151,7 +151,7 @@ def fixed_steps(made: Plan, source: bytes, target: bytes, rows: array[int]) -> l
     fixed = _from_pieces(made.fixed, _shifts(cuts, made.regions, made.sections))
     steps = relink.steps_of(rows, relink.Header(relink.LEAST, made.regions, made.sections, fixed))
     voted = _voted(made, source, target, cuts, steps)
-    return sorted({step.at: step for step in (*fixed, *voted)}.values())[: relink.MAX_FIXED]
+    return sorted({step.at: step for step in (*fixed, *voted)}.values())[: relink.most_steps(len(source))]
 
 
 def _voted(made: Plan, source: bytes, target: bytes, cuts: list[Cut], steps: array[int]) -> list[Step]:

@@ -19,6 +19,8 @@ SOURCE: Final = 64 << 20  # bytes that an unpacked source may have, and a target
 TARGET: Final = 48 << 20
 LEAST: Final = 64  # bytes of a stream and of its content from which on it counts
 LOST: Final = 24  # streams after each other that no encoder makes: then the file is from an unknown one
+WORK: Final = 64  # bytes inflated for each byte of a file, at most, ...
+WORK_FLOOR: Final = 64 << 20  # ... and beside that: streams may begin within each other
 _TRIED: Final = 64 << 10  # bytes of content that encoders are compared by at a time
 
 _ZIP: Final = b"PK\3\4"
@@ -79,16 +81,22 @@ def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1
         return None
     _plain(parts, len(target) - end)
     plain += target[end:]
-    if packing.cost(parts) > unpack.COST * len(target):
+    slow = sum(part.content * packing.byte_cost(part.recipe.level) for part in parts if isinstance(part, Body))
+    most = unpack.COST * len(target)
+    if slow > most or packing.cost(parts) > most + unpack.COST_FLOOR:
         return None
     streams = unpack.Streams()
     size = len(source)
+    most_streams = min(unpack.MAX_STREAMS, len(source) // unpack.STREAM_BYTES)
+    most_content = unpack.COST * (len(source) + len(target)) + unpack.COST_FLOOR
     for member in members(source):
-        if size + len(member.content) + member.length > SOURCE or len(streams.starts) == unpack.MAX_STREAMS:
+        if size + len(member.content) + member.length > SOURCE or len(streams.starts) == most_streams:
+            break
+        if len(streams.content) + len(member.content) > most_content:
             break
         streams.add(member.start, member.start + member.length, member.content)
         size += len(member.content) + member.length
-    unpacked = streams.unpacked(source, whole=left)
+    unpacked = bytes(streams.unpacked(source, whole=left))
     return Unpacked(unpacked, bytes(plain) + b"".join(contents), streams, parts, left)
 
 
@@ -110,17 +118,18 @@ class _Places:
 def members(data: bytes) -> Iterator[Member]:
     """Yield the deflate streams in ``data`` whose frame says that they are such, one after the other."""
     at = 0
+    left = WORK * len(data) + WORK_FLOOR
     places = _Places(data)
-    while (found := places.next(at)) is not None:
+    while (found := places.next(at)) is not None and left > 0:
         at = found + 1
         zipped = data[found] == _ZIP[0]
         start = _zip_start(data, found) if zipped else _gzip_start(data, found)
         if start is None:
             continue
-        inflated = unpack.inflate(data, start, TARGET)
-        if inflated is None:
+        content, end, work = unpack.inflate(data, start, TARGET)
+        left -= work
+        if content is None:
             continue
-        content, end = inflated
         if zipped or _trailer_fits(data, end, content):
             at = end
             if end - start >= LEAST and len(content) >= LEAST:

@@ -18,11 +18,19 @@ from dibundle.errors import BundleError
 
 MAX_PARTS: Final = 1 << 16
 MAX_EDITS: Final = 1 << 16
+"""Of all bodies of a packing."""
 MAX_SIZE: Final = 16 << 20
 """Of a packing in bytes, with the plain bytes of a layer."""
 
 SLOW_LEVEL: Final = 7
 SLOW: Final = 4  # how much longer levels from SLOW_LEVEL on take: on layers 9 takes 3 to 4 times as long as 6
+
+
+PART_COST: Final = 64  # what a part costs in any case, in bytes of content; an edit costs the same
+BODY_COST: Final = 2048  # and a body: an encoder is made for it
+PACKING_COST: Final = 1024  # and a packing
+MOST_COST: Final = 1 << 62
+BLOCKS: Final = 4 << 20  # bytes of pgzip blocks up to which they are made side by side: larger ones are in no memory
 
 
 class Plain(NamedTuple):
@@ -40,7 +48,7 @@ class Body(NamedTuple):
     @property
     def cost(self) -> int:
         """How long it takes, in bytes of content at an ordinary level."""
-        return self.content * byte_cost(self.recipe.level)
+        return _body_cost(self.content, self.recipe.level, len(self.recipe.edits))
 
 
 Part = Plain | Body
@@ -49,6 +57,10 @@ Part = Plain | Body
 def byte_cost(level: int) -> int:
     """Return what a byte of content costs at a level."""
     return SLOW if level >= SLOW_LEVEL else 1
+
+
+def _body_cost(content: int, level: int, edits: int) -> int:
+    return BODY_COST + content * byte_cost(level) + PART_COST * edits
 
 
 def plain_size(parts: Sequence[Part]) -> int:
@@ -63,7 +75,8 @@ def content_size(parts: Sequence[Part]) -> int:
 
 def cost(parts: Sequence[Part]) -> int:
     """Return what it costs to pack, see :attr:`Body.cost`."""
-    return sum(part.cost for part in parts if isinstance(part, Body))
+    bodies = sum(part.cost for part in parts if isinstance(part, Body))
+    return PACKING_COST + PART_COST * len(parts) + bodies
 
 
 def reencoders(parts: Sequence[Part]) -> set[int]:
@@ -92,15 +105,17 @@ def write(parts: Sequence[Part]) -> bytes:
     return bytes(out) + b"".join(literals)
 
 
-def read(data: bytes, listed: Collection[int] = encoders.KNOWN) -> tuple[list[Part], bytes]:
+def read(data: bytes, listed: Collection[int] = encoders.KNOWN, *, most: int = MOST_COST) -> tuple[list[Part], bytes]:
     """Return the parts and what follows them; ``BundleError`` for anything that :func:`write` does not write.
 
-    ``listed``: the re-encoders that may occur, those of the bundle's section 1.
+    ``listed``: the re-encoders that may occur, those of the bundle's section 1. ``most``: what the packing may cost.
     """
     reader = Numbers(data)
     count = reader.number()
     if count > MAX_PARTS:
         raise BundleError(f"malformed bundle: a packing of {count} parts, at most {MAX_PARTS}")
+    most -= PACKING_COST + PART_COST * count
+    left = MAX_EDITS
     heads: list[tuple[int, tuple[int, int], list[tuple[int, int, int]]] | int] = []
     for _ in range(count):
         turned = reader.number()
@@ -109,10 +124,14 @@ def read(data: bytes, listed: Collection[int] = encoders.KNOWN) -> tuple[list[Pa
             continue
         numbers = reader.number(), reader.number()
         edits = reader.number()
-        if edits > MAX_EDITS:
-            raise BundleError(f"malformed bundle: {edits} edits of a body, at most {MAX_EDITS}")
+        left -= edits
+        if left < 0:
+            raise BundleError(f"malformed bundle: more than {MAX_EDITS} edits in a packing")
+        most -= _body_cost(turned >> 1, numbers[0] & 15, edits)
+        _check_cost(most)
         bits = [(reader.number(), reader.number(), reader.number()) for _ in range(edits)]
         heads.append((turned >> 1, numbers, bits))
+    _check_cost(most)
     parts: list[Part] = []
     at = reader.at
     for head in heads:
@@ -131,6 +150,11 @@ def read(data: bytes, listed: Collection[int] = encoders.KNOWN) -> tuple[list[Pa
             raise BundleError(f"malformed bundle: re-encoder {reencoder} is used, but not listed in section 1")
         parts.append(Body(content, recipe))
     return parts, data[at:]
+
+
+def _check_cost(left: int) -> None:
+    if left < 0:
+        raise BundleError("bundle over a limit: its layers or files take too long to compress for their size")
 
 
 class Packer:
@@ -185,7 +209,7 @@ class Packer:
             yield from body.finish()
 
     def _open(self, recipe: Recipe) -> _Blocks | Rebuilder:
-        if self._pool and not recipe.edits and encoders.is_pgzip(recipe.encoder):
+        if self._pool and not recipe.edits and encoders.is_pgzip(recipe.encoder) and recipe.parameter <= BLOCKS:
             return _Blocks(recipe, self._pool)
         return Rebuilder(recipe)
 

@@ -13,7 +13,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, overload
 
 from dibundle.delta import cover, streams, walker
 from dibundle.delta.numbers import Numbers, number, turned, turned_back
@@ -24,6 +24,8 @@ from dibundle.native.library import LIBRARY, Buffer, Pinned
 VERSION: Final = 1
 MAX_REGIONS: Final = 4096
 MAX_FIXED: Final = 1 << 20
+FEW_FIXED: Final = 4096
+FIXED_BYTES: Final = 16  # of the source for each fixed step beyond these
 MAX_STEPS: Final = 1 << 21
 MAX_TABLES: Final = 16
 MAX_ADDRESS: Final = 1 << 61
@@ -50,7 +52,12 @@ class Header(NamedTuple):
     least: int
     regions: list[Region]
     sections: list[Section]
-    fixed: list[Step]
+    fixed: Sequence[Step]
+
+
+def most_steps(source_size: int) -> int:
+    """Return how many fixed steps there may be for a source."""
+    return min(MAX_FIXED, FEW_FIXED + source_size // FIXED_BYTES)
 
 
 def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask: bool = False) -> bytearray:
@@ -77,6 +84,10 @@ def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask
 def columns(rows: Sequence[tuple[int, ...]]) -> array[int]:
     """Return rows of numbers one after another, as the C functions take them."""
     return array("q", chain.from_iterable(rows))
+
+
+def _flat(steps: Sequence[Step]) -> array[int]:
+    return steps.numbers if isinstance(steps, _Steps) else columns(steps)
 
 
 # ---- the payload
@@ -116,7 +127,7 @@ def _read(payload: bytes, source_size: int) -> tuple[Header, bytes]:
     least = reader.number()
     counts = [reader.number() for _ in range(3)]
     for name, count, most in zip(
-        ("regions", "sections", "steps"), counts, (MAX_REGIONS, MAX_REGIONS, MAX_FIXED), strict=True
+        ("regions", "sections", "steps"), counts, (MAX_REGIONS, MAX_REGIONS, most_steps(source_size)), strict=True
     ):
         if count > most:
             raise BundleError(f"malformed bundle: {count} {name} in a relink payload, at most {most}")
@@ -172,15 +183,38 @@ def _sections(numbers: array[int]) -> list[Section]:
     return sections
 
 
-def _fixed(gaps: array[int], turns: array[int], kinds: bytes) -> list[Step]:
-    steps: list[Step] = []
-    at = shift = 0
+class _Steps(Sequence[Step]):
+    """Steps as one array of their numbers: a million of them as objects would take 150 MB."""
+
+    def __init__(self, numbers: array[int]) -> None:
+        self.numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers) // 3
+
+    @overload
+    def __getitem__(self, index: int) -> Step: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Step]: ...
+
+    def __getitem__(self, index: int | slice) -> Step | Sequence[Step]:
+        rows = range(len(self))[index]
+        if isinstance(rows, int):
+            return Step(*self.numbers[3 * rows : 3 * rows + 3])
+        return [self[row] for row in rows]
+
+
+def _fixed(gaps: array[int], turns: array[int], kinds: bytes) -> _Steps:
+    steps = array("q", bytes(24 * len(kinds)))
+    at = shift = place = 0
     for gap, turn, kind in zip(gaps, turns, kinds, strict=True):
         at, shift = at + gap, shift + turned_back(turn)
-        if (steps and not gap) or not _fits(at, 0) or not -MAX_ADDRESS < shift < MAX_ADDRESS or kind > CODE:
+        if (place and not gap) or not _fits(at, 0) or not -MAX_ADDRESS < shift < MAX_ADDRESS or kind > CODE:
             raise BundleError(f"malformed bundle: step at address {at} by {shift}")
-        steps.append(Step(at, shift, kind))
-    return steps
+        steps[place], steps[place + 1], steps[place + 2] = at, shift, kind
+        place += 3
+    return _Steps(steps)
 
 
 def _fits(address: int, length: int) -> bool:
@@ -194,7 +228,7 @@ def steps_of(rows: array[int], header: Header) -> array[int]:
     """Return the steps: the fixed ones, and between them those that the covers in ``rows`` tell of."""
     if LIBRARY is None:
         return columns(_plain_steps(rows, header))
-    regions, sections, fixed = columns(header.regions), columns(header.sections), columns(header.fixed)
+    regions, sections, fixed = columns(header.regions), columns(header.sections), _flat(header.fixed)
     room = len(header.fixed) + len(rows) // 3 + len(header.regions) + len(header.sections)
     while True:
         out = array("q", bytes(24 * room))
@@ -275,7 +309,7 @@ def cuts(
                 c += 1
 
 
-def _merge(kept: list[list[int]], fixed: list[Step]) -> list[Step]:
+def _merge(kept: list[list[int]], fixed: Sequence[Step]) -> list[Step]:
     """Put the pieces between the fixed steps: each lasts until the next of either."""
     out: list[Step] = []
     k = 0

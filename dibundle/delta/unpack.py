@@ -23,8 +23,9 @@ from dibundle.errors import BundleError
 MAX_UNPACKED: Final = 64 << 20
 MAX_SOURCE: Final = 128 << 20
 MAX_STREAMS: Final = 1 << 16
-COST: Final = 64  # what packing may cost for each byte of the target ...
-COST_FLOOR: Final = 1 << 20  # ... and beside that
+STREAM_BYTES: Final = 16  # of the source for each stream, at least
+COST: Final = 64  # what packing may cost for each byte of the target, ...
+COST_FLOOR: Final = 64 << 10  # ... and beside that; what may be inflated for each byte of target and source, too
 _FIRST: Final = 4 << 10
 _STEP: Final = 64 << 10
 
@@ -47,13 +48,13 @@ class Streams:
         self.sizes.append(len(content))
         self.content.extend(content)
 
-    def unpacked(self, source: bytes | bytearray, *, whole: bool) -> bytes:
+    def unpacked(self, source: bytes | bytearray, *, whole: bool) -> bytearray:
         """Return what is outside of the streams, what they hold, and (``whole``) the streams as they are."""
         view = memoryview(source)
         bounds = zip([0, *self.ends], [*self.starts, len(source)], strict=True)
         streams_of = zip(self.starts, self.ends, strict=True)
         tail = [view[start:end] for start, end in streams_of] if whole else []
-        return b"".join((*(view[end:start] for end, start in bounds), self.content, *tail))
+        return bytearray().join((*(view[end:start] for end, start in bounds), self.content, *tail))
 
     def lengths(self) -> bytes:
         """Return the lengths as a packing of just these streams has them: much of a target's packing is the same."""
@@ -95,12 +96,12 @@ def decode(
 
     ``decode_inner`` is :func:`codecs.decode`. Needs, beyond what the inner codec does, the unpacked source and target.
     """
-    codec, unpacked_source, parts, inner = _read(payload, source, reencoders)
-    if packing.cost(parts) > COST * size + COST_FLOOR:
-        raise BundleError("bundle over a limit: a frame takes too long to compress for its size")
+    codec, unpacked_source, parts, inner = _read(payload, source, size, reencoders)
     plain, content = packing.plain_size(parts), packing.content_size(parts)
     if plain + content > MAX_UNPACKED:
         raise BundleError(f"bundle over a limit: a frame of {plain + content} bytes unpacked, at most {MAX_UNPACKED}")
+    if plain > size:
+        raise BundleError(f"malformed bundle: a packing gives {plain} plain bytes for a frame of {size}")
     unpacked = decode_inner(codec, inner, unpacked_source, plain + content)
     del unpacked_source  # packing needs memory of its own
     view = memoryview(unpacked)
@@ -137,8 +138,17 @@ def _zip_entries(data: bytes | bytearray, at: int) -> Iterator[_Entry]:
         at += 4
 
 
-def inflate(data: bytes | bytearray, start: int, limit: int) -> tuple[bytes, int] | None:
-    """Return what the deflate stream at ``start`` holds, and where it ends; ``None`` for no stream or a longer one."""
+class Inflated(NamedTuple):
+    """What a try to inflate gave: content (``None``: no stream, or a longer one), where it ends, and bytes of work."""
+
+    content: bytes | None
+    end: int
+    work: int
+
+
+def inflate(data: bytes | bytearray, start: int, limit: int) -> Inflated:
+    """Inflate the deflate stream at ``start``, of at most ``limit`` bytes of content."""
+    begin, most = start, limit
     inflater = zlib.decompressobj(-15)
     view = memoryview(data)
     pieces = []
@@ -147,34 +157,37 @@ def inflate(data: bytes | bytearray, start: int, limit: int) -> tuple[bytes, int
         try:
             pieces.append(inflater.decompress(view[start : start + step], limit + 1))
         except zlib.error:
-            return None
+            return Inflated(None, start, start - begin + step + most - limit)
         start += min(step, len(data) - start)
         step = _STEP
         limit -= len(pieces[-1])
         if limit < 0:
-            return None
-    return (b"".join(pieces), start - len(inflater.unused_data)) if inflater.eof else None
+            return Inflated(None, start, start - begin + most - limit)
+    end, work = start - len(inflater.unused_data), start - begin + most - limit
+    return Inflated(b"".join(pieces) if inflater.eof else None, end, work)
 
 
 def _read(
-    payload: bytes, source: bytes | bytearray, reencoders: Collection[int]
-) -> tuple[int, bytes, list[packing.Part], bytes]:
+    payload: bytes, source: bytes | bytearray, target_size: int, reencoders: Collection[int]
+) -> tuple[int, bytearray, list[packing.Part], bytes]:
     """Return inner codec, unpacked source, parts and inner payload."""
     reader = Numbers(payload)
     codec, whole, total, count = reader.byte(), reader.byte(), reader.number(), reader.number()
     if whole > 1:
         raise BundleError(f"malformed bundle: an unpack payload with flag {whole}")
-    if total > MAX_SOURCE - len(source) or count > MAX_STREAMS:
+    most = COST * (len(source) + target_size) + COST_FLOOR
+    if total > min(MAX_SOURCE - len(source), most) or count > min(MAX_STREAMS, len(source) // STREAM_BYTES):
         raise BundleError(f"bundle over a limit: a source of {len(source)} bytes with {total} in {count} streams")
     packer, stored, size = reader.byte(), reader.number(), reader.number()
     table_stored, table_size = reader.number(), reader.number()
-    if not count <= size <= 9 * count or table_size > packing.MAX_SIZE:
+    limit = COST * target_size + COST_FLOOR
+    if not count <= size <= 9 * count or table_size > min(packing.MAX_SIZE, limit):
         raise BundleError("malformed bundle: the columns of an unpack payload have sizes that cannot be")
     gaps = streams.unpack(packer, payload[reader.at : reader.at + stored], size)
     reader.at += stored
     streams_of = _streams(Numbers(gaps).numbers(count), source, total)
     table = payload[reader.at : reader.at + table_stored]
-    parts, rest = packing.read(zstd.decompress(table, table_size, prefix=streams_of.lengths()), reencoders)
+    parts, rest = packing.read(zstd.decompress(table, table_size, prefix=streams_of.lengths()), reencoders, most=limit)
     if rest:
         raise BundleError("malformed bundle: bytes after a packing")
     return codec, streams_of.unpacked(source, whole=bool(whole)), parts, payload[reader.at + table_stored :]
@@ -186,10 +199,10 @@ def _streams(gaps: array[int], source: bytes | bytearray, total: int) -> Streams
     end = 0
     for gap in gaps:
         start = end + gap - 1 if gap else zip_start(source, end)
-        inflated = inflate(source, start, total) if start is not None else None
-        if start is None or inflated is None:
+        content, after, _ = inflate(source, start, total) if start is not None else Inflated(None, end, 0)
+        if start is None or content is None:
             raise BundleError(f"malformed bundle: a source has no deflate stream behind byte {end}")
-        content, end = inflated
+        end = after
         total -= len(content)
         found.add(start, end, content)
     if total:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +22,10 @@ WINDOW_SIZE: Final = 8 << 20
 
 VCD_SECONDARY, VCD_CODETABLE, VCD_APPHEADER = 1, 2, 4  # header indicator
 VCD_SOURCE, VCD_TARGET, VCD_ADLER32 = 1, 2, 4  # window indicator
+
+MAX_WINDOWS: Final = 16
+WINDOW_LEAST: Final = 4096
+"""A file has at most 16 windows, and one more for so many bytes of target: each takes the time of thousands."""
 
 COPY_LENGTH: Final = 6
 """The shortest run of equal bytes that :func:`encode` makes a copy, measured after zstd."""
@@ -44,28 +49,28 @@ class _Window:
     addresses: memoryview
 
 
-def decode(delta: bytes, source: Buffer, target_size: int) -> bytes:
+def decode(delta: bytes, source: Buffer, target_size: int) -> bytearray:
     """Return the ``target_size`` bytes that ``delta`` makes of ``source``; ``BundleError`` for anything else.
 
-    All window headers are read, and their sizes added up, before memory for the target is taken.
+    All window headers are read, and their sizes added up, before memory for the target is taken; none is kept.
     """
-    windows = _read_windows(delta, target_size)
+    _check_windows(delta, target_size)
     view = memoryview(source).cast("B")
     target = bytearray(target_size)
+    whole = memoryview(target)
     at = 0
-    for number, window in enumerate(windows):
+    for number, window in enumerate(_windows(delta)):
         end = window.segment_at + window.segment_size
         if end > (len(view) if window.segment_kind == VCD_SOURCE else at) and window.segment_kind:
             raise _malformed(f"window {number} has a segment up to byte {end}, beyond what there is")
-        segment = memoryview(target) if window.segment_kind == VCD_TARGET else view
-        piece = _decode_window(window, segment[window.segment_at : end])
-        if piece is None:
+        segment = whole if window.segment_kind == VCD_TARGET else view
+        piece = whole[at : at + window.target_size]
+        if not _decode_window(window, segment[window.segment_at : end], piece):
             raise _malformed(f"window {number} is damaged")
         if window.checksum and zlib.adler32(piece).to_bytes(4, "big") != window.checksum:
             raise _malformed(f"window {number} has another checksum than it declares")
-        target[at : at + window.target_size] = piece
         at += window.target_size
-    return bytes(target)
+    return target
 
 
 def encode(source: bytes, target: bytes, covers: Covers) -> bytes:
@@ -128,8 +133,8 @@ class _Reader:
         return self.data[self.at - size : self.at]
 
 
-def _read_windows(delta: bytes, target_size: int) -> list[_Window]:
-    """Read the file's header and the headers of its windows, which must make ``target_size`` bytes in all."""
+def _windows(delta: bytes) -> Iterator[_Window]:
+    """Read the file's header and yield its windows, one at least."""
     reader = _Reader(memoryview(delta))
     magic = bytes(reader.take(4))
     if magic != MAGIC:
@@ -139,17 +144,25 @@ def _read_windows(delta: bytes, target_size: int) -> list[_Window]:
         raise _malformed(f"header asks for secondary compression or a code table of its own (0x{indicator:02x})")
     if indicator & VCD_APPHEADER:
         reader.take(reader.number())
-    windows: list[_Window] = []
+    yield _read_window(reader)
+    while reader.at < len(delta):
+        yield _read_window(reader)
+
+
+def _check_windows(delta: bytes, target_size: int) -> None:
+    """Refuse windows that make other than ``target_size`` bytes in all, nothing by themselves, or are too many."""
     left = target_size
-    while not windows or reader.at < len(delta):
-        window = _read_window(reader)
+    most = MAX_WINDOWS + target_size // WINDOW_LEAST
+    for number, window in enumerate(_windows(delta)):
         left -= window.target_size
         if left < 0:
             raise _malformed(f"makes more than the {target_size} bytes wanted")
-        windows.append(window)
+        if not window.target_size and (number or target_size):
+            raise _malformed(f"window {number} makes nothing")
+        if number >= most:
+            raise BundleError(f"bundle over a limit: more than {most} vcdiff windows for {target_size} bytes")
     if left:
         raise _malformed(f"makes {target_size - left} bytes, wanted {target_size}")
-    return windows
 
 
 def _read_window(reader: _Reader) -> _Window:
@@ -182,17 +195,16 @@ def _read_window(reader: _Reader) -> _Window:
     )
 
 
-def _decode_window(window: _Window, segment: memoryview) -> bytearray | None:
-    """Return what the window's instructions make, ``None`` if they are not well-formed or make another size."""
+def _decode_window(window: _Window, segment: memoryview, target: memoryview) -> bool:
+    """Write what the window's instructions make to ``target``; whether they are well-formed and make just that."""
     if LIBRARY is None:
         try:
-            return _Instructions(window, segment).run()
+            target[:] = _Instructions(window, segment).run()
         except BundleError:
-            return None
-    target = bytearray(window.target_size)
+            return False
+        return True
     sections = [Pinned(part) for part in (window.data, window.codes, window.addresses, segment, target)]
-    status = LIBRARY.dib_vcdiff_window(*(value for part in sections for value in (part, part.size)))
-    return None if status else target
+    return not LIBRARY.dib_vcdiff_window(*(value for part in sections for value in (part, part.size)))
 
 
 class _Cache:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from typing import overload
 
 from dibundle.archive.readat import ReadAt
 from dibundle.archive.tar import Entry, TarIndex, scan
@@ -52,6 +53,52 @@ class Place:
 
     layer: int
     entry: int
+
+
+class Places(Sequence[Place]):
+    """Entries that have something in common, in the order of their layers: membership takes no look at all of them.
+
+    An image may have one path ten thousand times, and one content for that many paths.
+    """
+
+    __slots__ = ("_all", "_known", "first", "last")
+
+    def __init__(self, *places: Place) -> None:
+        self._all: list[Place] = []
+        self._known: set[Place] = set()
+        self.first: dict[int, Place] = {}  # of each layer
+        self.last: dict[int, Place] = {}
+        for place in places:
+            self.append(place)
+
+    def append(self, place: Place) -> None:
+        """Add an entry."""
+        self._all.append(place)
+        self._known.add(place)
+        self.first.setdefault(place.layer, place)
+        self.last[place.layer] = place
+
+    def __contains__(self, place: object) -> bool:
+        return place in self._known
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __iter__(self) -> Iterator[Place]:
+        return iter(self._all)
+
+    @overload
+    def __getitem__(self, index: int) -> Place: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Place]: ...
+
+    def __getitem__(self, index: int | slice) -> Place | Sequence[Place]:
+        return self._all[index]
+
+
+MOST_AT_PATH = 256
+"""Entries of one path that are looked at; an image has one of each in a layer, unless it was made to be odd."""
 
 
 def is_file(entry: Entry) -> bool:
@@ -132,8 +179,8 @@ class BaseIndex:
     def __init__(self) -> None:
         self.layers: list[Layer] = []
         self.images: list[int] = []  # for each layer, the number of the image that it came with
-        self._by_path: dict[bytes, Place | list[Place]] = {}
-        self._by_content: dict[bytes, Place | list[Place]] = {}
+        self._by_path: dict[bytes, Place | Places] = {}
+        self._by_content: dict[bytes, Place | Places] = {}
 
     def add(self, layers: Iterable[Layer]) -> None:
         """Add the layers of an image, the topmost last."""
@@ -173,26 +220,27 @@ class BaseIndex:
         """Return every path of the base, cleaned."""
         return self._by_path.keys()
 
-    def at_path(self, path: bytes) -> list[Place]:
-        """Return the entries at a cleaned path, the topmost layer's last."""
-        return _places(self._by_path.get(path))
+    def at_path(self, path: bytes) -> Sequence[Place]:
+        """Return the entries at a cleaned path, the topmost layer's last; of more than 256 the last ones."""
+        places = _places(self._by_path.get(path))
+        return places if len(places) <= MOST_AT_PATH else places[-MOST_AT_PATH:]
 
-    def with_content(self, mark: bytes | None) -> list[Place]:
+    def with_content(self, mark: bytes | None) -> Sequence[Place]:
         """Return the files whose content has this mark."""
-        return _places(self._by_content.get(mark)) if mark else []
+        return _places(self._by_content.get(mark)) if mark else ()
 
 
-def _add(index: dict[bytes, Place | list[Place]], key: bytes, place: Place) -> None:
+def _add(index: dict[bytes, Place | Places], key: bytes, place: Place) -> None:
     found = index.get(key)
     if found is None:
         index[key] = place
     elif isinstance(found, Place):
-        index[key] = [found, place]
+        index[key] = Places(found, place)
     else:
         found.append(place)
 
 
-def _places(found: Place | list[Place] | None) -> list[Place]:
+def _places(found: Place | Places | None) -> Sequence[Place]:
     if found is None:
-        return []
-    return [found] if isinstance(found, Place) else found
+        return ()
+    return (found,) if isinstance(found, Place) else found

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from dibundle.archive.tar import Entry
 from dibundle.match import names, sketch
-from dibundle.match.base import BaseIndex, Layer, Place, is_file
+from dibundle.match.base import BaseIndex, Layer, Place, Places, is_file
 from dibundle.match.sketch import SketchIndex
 
 
@@ -89,7 +89,7 @@ class Matcher:
             return Match(self._nearest(alike), same=not entry.size) if alike else None
         same = self._base.with_content(mark)
         if same:
-            return Match(self._nearest([place for place in same if place in at_path] or same), same=True)
+            return Match(self._nearest([place for place in at_path if place in same] or same), same=True)
         files = [place for place in at_path if is_file(self._base.entry(place))]
         if files:
             return Match(self._nearest(files), same=False)
@@ -111,10 +111,13 @@ class Matcher:
                     self._sketches.add(place, _beginning(source, old))
         return next(iter(self._sketches.nearest(_beginning(layer, entry))), None)
 
-    def _nearest(self, places: list[Place]) -> Place:
+    def _nearest(self, places: Sequence[Place]) -> Place:
         """Prefer the entry that comes next, then its layer, then the image most like the target, the topmost layer."""
         if self._expected in places:
             return self._expected
+        if isinstance(places, Places):
+            top = max(places.first, key=lambda layer: (self._likeness[layer], layer))
+            return places.last.get(self._expected.layer) or places.first[top]
         in_layer = [place for place in places if place.layer == self._expected.layer]
         return in_layer[-1] if in_layer else max(places, key=lambda place: (self._likeness[place.layer], place.layer))
 

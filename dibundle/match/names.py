@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 
 _CHANGING = re.compile(rb"[0-9a-f]{7,}|[0-9]+(?:[.\-_][0-9]+)*")
+_LEADING = re.compile(rb"(?:\./|/)+")
 _HASH_PART = re.compile(rb"[-.][0-9A-Za-z_]{8,}(?=\.|$)")
 
 
 def clean(path: bytes) -> bytes:
     """Return ``path`` without ``./``, leading and trailing slashes: one name for one place in the tree."""
-    while path.startswith((b"./", b"/")):
-        path = path[2:] if path[0] == 0x2E else path[1:]
-    return path.rstrip(b"/")
+    start = _LEADING.match(path)
+    return (path[start.end() :] if start else path).rstrip(b"/")
 
 
 def versionless(path: bytes) -> bytes:

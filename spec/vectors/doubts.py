@@ -760,3 +760,41 @@ def relink_by_pieces_of_the_same_shift() -> Bundle:
         *((0x10000 + at, by, kind) for at, by, kind in ((400, shift, 1), (470, 64, 3))),
     ]
     return relinking_by(WORDS, [(start + at, at - 60, 40) for at in (60, 200, 280, 340, 400, 450)], differences(steps))
+
+
+def of_packings(over: int) -> Bundle:
+    """Have a target that is made first exceed 16 times its size by 40 MiB of packings, and another one by 24 MiB."""
+    size, made, frames = 300000, [], []
+    for start, excess in ((image(OWN), 40 * MIB), (OWN[:100], 24 * MIB + over)):
+        content = excess + 16 * size - 1024 - 64 - 2048
+        packed, table = deflated(bytes(content), 1, 1), packing((content, 17, 0, []))
+        program = Program()
+        if made:
+            program.do("seek", seek_object=0, seek_offset=0).do("keep", keep=len(start))
+            frames.append(plain(table, 0))
+        else:
+            program.do("raw", raw=len(start), stream=1)
+            frames += [plain(start), plain(table, 0)]
+        program.do("begin", packing=len(table), packed=len(packed)).do("zero", zero=content).do("end")
+        rest = size - len(start) - len(packed)
+        out = start + packed + bytes(rest)
+        made.append(Target(out, program.do("zero", zero=rest), 1, tail=len(out) - 1))
+    made[0] = with_segment(made[0].out, OWN, made[0].program, 2)
+    names = [[[["first"], b"", b""]], [[["second"], b"", b""]]]
+    return Bundle(
+        frames,
+        made,
+        objects=[(1, len(OWN), sha256(OWN))],
+        reencoders=[17],
+        more={2: msgpack([[], names, []])},
+    )
+
+
+@good("M70", base="", target=1, name="second")
+def packing_excess_of_two_targets() -> Bundle:
+    return of_packings(0)
+
+
+bad("packing-excess-of-two-targets-too-large", "packing-excess-of-two-targets", "M70", released=100)(
+    instead(lambda: of_packings(1))
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bundles import Bundle, Frame, Program, Raw, msgpack, sha256, signed, zframe
+from bundles import Bundle, Frame, Program, Raw, Target, msgpack, sha256, signed, zframe
 from faults import MIB, bad, body, more, put
 from good import (
     BASES,
@@ -15,6 +15,7 @@ from good import (
     C,
     archive,
     config,
+    cover,
     deflated,
     drawn,
     form,
@@ -36,7 +37,7 @@ BASES["zeros"] = archive({"config.json": config(ZEROS), "layer.zst": zframe(ZERO
 
 
 def pair(
-    name: str, of: str, *tests: str, beyond: str, base: str = "base"
+    name: str, of: str, *tests: str, beyond: str, base: str = "base", target: int | None = None
 ) -> Callable[[Callable[[int], Bundle]], Callable[[int], Bundle]]:
     """Name a good vector and a bad one: what is called with 0 and with 1, how far it is beyond the limit."""
 
@@ -45,8 +46,12 @@ def pair(
             return make(0)
 
         within.__name__ = name.replace("-", "_")
-        good(*tests, base=base)(within)
-        bad(beyond, of, *tests, base=base)(instead(lambda: make(1)))
+        if target is None:
+            good(*tests, base=base)(within)
+        else:
+            good(*tests, base=base, target=target, name=str(target + 1))(within)
+        arguments = None if target is None else ["--target", str(target + 1)]
+        bad(beyond, of, *tests, base=base, arguments=arguments)(instead(lambda: make(1)))
         return make
 
     return note
@@ -106,7 +111,7 @@ def msgpack_of_every_width() -> Bundle:
     bundle = stored()
     names = ["n" * length for length in (0, 31, 32, 255, 256, 4096)]
     notes = [["k" * 4096, "x" * 65536], ["", "x" * 65535], *[["", ""]] * 13]
-    images = [[names, b"", bytes(32 * 65536)], [[""] * 65536, b"", b""]], [[[[""] * 65535, b"", b""]]]
+    images = [[names, b"", bytes(32 * 65536)], [[""] * 65530, b"", b""], *[[[], b"", b""]] * 65534], [[]]
     bundle.more = {
         2: msgpack([*images, notes]),
         4: msgpack([[b"", b""]]),
@@ -176,8 +181,34 @@ def _implied(over: int) -> Bundle:
 
 @good("M30", "frames.source count")
 def ranges_as_many_as_may_be() -> Bundle:
-    bundle = drawn(plain(HELLO), HELLO)
-    bundle.frames[0].spans, bundle.objects = [(0, 0, 0)] * MIB, [C]
+    return with_ranges(MIB)
+
+
+def with_ranges(*counts: int) -> Bundle:
+    """Return a bundle of frames with so many ranges each, and with zeros behind that make up for what these cost."""
+    size = 26 * MIB
+    program = Program()
+    for _ in counts:
+        program.do("raw", raw=1000, stream=1)
+    out = HELLO * len(counts) + bytes(size)
+    bundle = one(out, program.do("zero", zero=size), *(plain(HELLO) for _ in counts))
+    for frame, count in zip(bundle.frames, counts, strict=True):
+        frame.spans = [(0, 0, 1)] * count
+    bundle.objects, bundle.target.tail = [C], len(out) - 1
+    return bundle
+
+
+bad("ranges-in-all-too-many", "stored", "frames.source count", "M30")(
+    instead(lambda: with_ranges(MIB // 2, MIB // 2 + 1))
+)
+
+
+@bad("explicit-range-of-no-byte", "explicit-source-of-several-ranges", "frames.source length", "M127")
+@instead
+def _range_of_no_byte() -> Bundle:
+    bundle = with_ranges(2)
+    assert bundle.frames[0].spans
+    bundle.frames[0].spans[0] = (0, 0, 0)
     return bundle
 
 
@@ -189,10 +220,54 @@ def _tail_at(over: int) -> Bundle:
     return bundle
 
 
-@good("M33", "segments.lengths")
-def segments_as_many_as_may_be() -> Bundle:
+@good("M33", "M128", "segments.lengths")
+def segments_of_one_byte() -> Bundle:
     bundle = stored()
-    bundle.target.segments = [(0, 0)] * (MIB - 1) + [(len(HELLO), 0)]
+    bundle.target.segments = [(1, number % 2) for number in range(len(HELLO))]
+    return bundle
+
+
+@bad("too-many-segments", "segments-of-one-byte", "M33")
+@instead
+def _segments() -> Bundle:
+    """Have two targets that have more segments than may be in both."""
+    size = 65 * MIB
+    program = Program().do("zero", zero=size)
+    targets = [Target(bytes(size), program, 0, tail=size - 1) for _ in range(2)]
+    for target, count in zip(targets, (MIB // 2, MIB // 2 + 1), strict=True):
+        target.segments = [(1, 0)] * (count - 1) + [(size - count + 1, 0)]
+    return named_targets(targets)
+
+
+def named_targets(targets: list[Target], frames: list[Frame] | None = None, **given: Any) -> Bundle:
+    """Return a bundle of targets that are called 1, 2 and so on."""
+    names = [[[[str(number + 1)], b"", b""]] for number in range(len(targets))]
+    return Bundle(frames or [], targets, more={2: msgpack([[], names, []])}, **given)
+
+
+@pair("excess-of-two-targets", "stored", "M62", beyond="excess-of-two-targets-a-byte-too-much", base="zeros", target=0)
+def _excess(over: int) -> Bundle:
+    """Have two targets that take 32 MiB more than 8 times their size, the one that is not made a byte more."""
+    frames, targets = [], []
+    for beyond in (0, over):
+        frame = plain(HELLO)
+        frame.spans = [(0, 0, MIB)] * 31 + [(0, 0, MIB + 7000 - 16384 - 32 * 256 - 1024 - 256 + beyond)]
+        frames.append(frame)
+        targets.append(Target(HELLO, Program().do("raw", raw=1000, stream=1), 1))
+    return named_targets(targets, frames, objects=[Z])
+
+
+@pair("live-144-mib", "stored", "M129", beyond="live-a-byte-too-much")
+def _live(over: int) -> Bundle:
+    """Draw a byte of each of three frames of 48 MiB, then the rest of them."""
+    sizes = [48 * MIB, 48 * MIB, 48 * MIB + over]
+    program = Program()
+    for stream in (1, 2, 3):
+        program.do("raw", raw=1, stream=stream)
+    for stream, size in enumerate(sizes, 1):
+        program.do("raw", raw=size - 1, stream=stream)
+    bundle = one(bytes(sum(sizes)), program, *(zeros(size, stream) for stream, size in enumerate(sizes, 1)))
+    bundle.target.tail = sum(sizes) - 1
     return bundle
 
 
@@ -200,7 +275,8 @@ def segments_as_many_as_may_be() -> Bundle:
 def _cost(over: int) -> Bundle:
     bundle = drawn(plain(HELLO), HELLO)
     bundle.objects = [Z]
-    bundle.frames[0].spans = [(0, 0, MIB)] * 64 + [(0, 0, 7000 + over)]
+    rest = MIB + 7000 - 16384 - 64 * 256 - 1024 - 256 + over
+    bundle.frames[0].spans = [(0, 0, MIB)] * 63 + [(0, 0, rest)]
     return bundle
 
 
@@ -286,9 +362,9 @@ for _encoder, _parameter, _what in (
 
 @good("M69", "M70")
 def content_of_packings_at_its_limit() -> Bundle:
-    """Pack 64 MiB of zeros and 16 times the target's size, at level 1: its cost is at its limit too."""
+    """Pack as many zeros as 64 MiB and 16 times the target's size allow, at level 1: the cost is at its limit."""
     size = 220000
-    content = 64 * MIB + 16 * size
+    content = 64 * MIB + 16 * size - 1024 - 64 - 2048
     packed, table = deflated(bytes(content), 1, 1), packing((content, 17, 0, []))
     program = Program().do("begin", packing=len(table), packed=len(packed)).do("zero", zero=content).do("end")
     program.do("zero", zero=size - len(packed))
@@ -302,7 +378,7 @@ def content_of_packings_at_its_limit() -> Bundle:
 def _cost_of_packings() -> Bundle:
     """Pack a byte at level 9, then what is left of the content that may be, at level 1."""
     first, packed = packing((1, 25, 0, [])), deflated(b"\0", 1, 9)
-    content = 64 * MIB + 16 * len(packed) + 1 - 4
+    content = 64 * MIB + 16 * len(packed) + 1 - 4 - 2 * (1024 + 64 + 2048)
     second = packing((content, 17, 0, []))
     program = Program().do("begin", packing=len(first), packed=len(packed)).do("zero", zero=1).do("end")
     program.do("begin", packing=len(second), packed=0).do("zero", zero=content).do("end")
@@ -328,6 +404,31 @@ def _kept(over: int) -> Bundle:
 
 
 # --- codec 3 ----------------------------------------------------------------------------------------------------------
+
+
+@pair("vcdiff-windows-as-many-as-may-be", "vcdiff-source-window", "M130", beyond="vcdiff-windows-one-too-many")
+def _windows(over: int) -> Bundle:
+    """Have windows of a byte each, and one of all that is left."""
+    count = 16 + 2
+    size = 2 * 4096
+    small = [window(b"x", b"\x02", b"", 1) for _ in range(count - 1 + over)]
+    rest = window(b"r", b"\0" + integer(size - len(small)), b"", size - len(small))
+    out = b"x" * len(small) + b"r" * (size - len(small))
+    return through(3, vcdiff(*small, rest), CODE, out)
+
+
+@pair("cover-model-as-large-as-may-be", "cover-model", "M131", beyond="cover-model-too-large")
+def _model(over: int) -> Bundle:
+    """Have a model of 11 bits for 512 bytes, or one less."""
+    from array import array
+
+    from dibundle.delta import model
+
+    size = 512 - over
+    differences = bytes(1 + at % 5 for at in range(size))
+    coded = model.encode(CODE, array("q", (0, 0, size)), bytearray(differences), bits=11, quiet=0)
+    payload = cover([(0, size, 0)], differences, b"", packers={3: (3, b"\x0b\0" + coded)})
+    return through(4, payload, CODE, bytes((a + b) % 256 for a, b in zip(CODE, differences, strict=False)))
 
 
 @pair("vcdiff-outer-frame-at-its-limit", "vcdiff-source-window", "M72", beyond="vcdiff-outer-frame-a-byte-too-large")

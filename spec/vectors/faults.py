@@ -345,12 +345,11 @@ bad("segments-too-long", "stored", "segments.lengths", "M33")(target(segments=[(
 bad("segment-kind-2", "stored", "M33", "segments.kinds")(
     put(on_targets=lambda values: values[0][5].__setitem__(1, b"\2"))
 )
-bad("segment-digests-missing", "segments-of-every-kind", "M12", "segments.digests")(target(own=bytes(96)))
+bad("segment-digests-missing", "segments-of-every-kind", "M12", "segments.digests")(target(own=bytes(32)))
 bad("segment-digests-left-over", "stored", "M12", "segments.digests")(target(own=bytes(32)))
 bad("segment-lengths-left-over", "stored", "segments.lengths", "M15")(
     put(on_targets=lambda values: values[0][5].__setitem__(0, values[0][5][0] + b"\0"))
 )
-bad("too-many-segments", "empty-target", "M33")(target(segments=[(0, 0)] * (MIB + 1)))
 bad("twenty-five-columns", "empty-target", "M12", "target.program")(put(on_targets=lambda values: values[0][6].pop()))
 bad("target-larger-than-its-program", "stored", "target.size", "M52")(target(size=1001, segments=[(1001, 0)]))
 bad("target-smaller-than-its-program", "stored", "target.size", "M52")(target(size=999, segments=[(999, 0)]))
@@ -368,11 +367,12 @@ bad("rest-digest-behind-output", "tail-at-the-last-byte", "target.rest digest", 
     target(rest=bytes(32))
 )
 bad("segment-digest", "segments-of-every-kind", "segments.digests", "M73", code=7, released=999)(
-    target(own=b"".join(map(sha256, (HELLO[:100], b"", bytes(512), b""))))
+    target(own=b"".join(map(sha256, (HELLO[:100], bytes(512)))))
 )
-bad("empty-segment-digest", "segments-of-every-kind", "segments.digests", "M73", code=7, released=999)(
-    target(own=b"".join(map(sha256, (HELLO[:100], b"x", HELLO[400:912], b""))))
+bad("segment-of-no-byte", "segments-of-every-kind", "segments.lengths", "M128")(
+    target(segments=[(100, 1), (0, 0), (300, 0), (512, 1), (88, 0)])
 )
+bad("segment-of-an-empty-target", "empty-target", "segments.lengths", "M128")(target(segments=[(0, 0)]))
 bad("rest-digest-with-a-base", "keep-and-seek", "M76", code=6)(target(rest=bytes(32)))
 
 _IMAGE = [["a"], sha256(b"id"), b""]
@@ -386,7 +386,19 @@ bad("about-too-many-names", "stored", "images.names", "M35")(
 bad("about-id-of-31-bytes", "stored", "images.id", "M35")(more(s2=msgpack([[[[], bytes(31), b""]], [[]], []])))
 bad("about-half-a-diffid", "stored", "images.diffIDs", "M35")(more(s2=msgpack([[[[], b"", bytes(16)]], [[]], []])))
 bad("about-too-many-diffids", "stored", "images.diffIDs", "M35")(
-    more(s2=msgpack([[[[], b"", bytes(32 * 65537)]], [[]], []]))
+    more(s2=msgpack([[[[], b"", bytes(32 * 262145)]], [[]], []]))
+)
+bad("about-names-in-all-too-many", "stored", "images.names", "M35")(
+    more(s2=msgpack([[[[""] * 32769, b"", b""]], [[[[""] * 32768, b"", b""]]], []]))
+)
+bad("about-images-in-all-too-many", "stored", "about.bases", "M35")(
+    more(s2=msgpack([[[[], b"", b""]] * 32769, [[[[], b"", b""]] * 32768], []]))
+)
+bad("about-diffids-in-all-too-many", "stored", "images.diffIDs", "M35")(
+    more(s2=msgpack([[[[], b"", bytes(32 * 131073)]], [[[[], b"", bytes(32 * 131072)]]], []]))
+)
+bad("about-text-in-all-too-long", "stored", "about.notes", "M35")(
+    more(s2=msgpack([[], [[]], [*[["", "x" * 65536]] * 64, ["", "x"]]]))
 )
 bad("about-image-of-two", "stored", "M12", "about.bases")(more(s2=msgpack([[[[], b""]], [[]], []])))
 bad("about-too-many-notes", "stored", "about.notes", "M35")(more(s2=msgpack([[], [[]], [["", ""]] * 1025])))

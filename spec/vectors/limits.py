@@ -30,6 +30,7 @@ from good import (
 )
 from payloads import (
     COVERS,
+    MADE,
     SPARSE_DIFFERENCE,
     SPARSE_OUT,
     a_window,
@@ -72,7 +73,11 @@ def _frame() -> Bundle:
 @instead
 def _ranges() -> Bundle:
     bundle = drawn(plain(HELLO), HELLO)
-    bundle.frames[0].spans, bundle.objects = [(0, 0, 0)] * (MIB + 1), [C]
+    bundle.frames[0].spans, bundle.objects = [(0, 0, 1)] * (MIB + 1), [C]
+    size = 26 * MIB
+    bundle.target.program.do("zero", zero=size)
+    bundle.target.out += bytes(size)
+    bundle.target.tail = size
     return bundle
 
 
@@ -156,6 +161,25 @@ def _edits() -> Bundle:
     bundle = packs(table, content, packed, 102)
     bundle.frames[1] = Frame(zframe(table), len(table), 0, codec=1)
     return bundle
+
+
+@bad("packing-edits-of-two-bodies-too-many", "packs-with-edits", "packing.edits", "M65")
+@instead
+def _edits_of_two() -> Bundle:
+    content = noise("edits", 17000)
+    edits = [(1, 1, 1)] * 32769
+    packed = edited(deflated(content, 6, 6, 8), edits, "0" * len(edits))
+    body = (len(content), 102, 8, edits)
+    table = packing(body, body, literals=bytes(2 * len(edits)))
+    bundle = packs(table, 2 * content, 2 * packed, 102)
+    bundle.frames[1] = Frame(zframe(table), len(table), 0, codec=1)
+    return bundle
+
+
+@bad("vcdiff-window-of-nothing", "vcdiff-source-window", "M130")
+@instead
+def _window_of_nothing() -> Bundle:
+    return through(3, vcdiff(a_window(), window(b"", b"", b"", 0)), CODE, MADE)
 
 
 @bad("recipe-bits-behind-the-literals", "packs-with-edits", "packing.literals", "M78")

@@ -80,10 +80,9 @@ def vcdiff_source_window() -> Bundle:
 
 @good("codec.3", "M81", "vcdiff.segment", "vcdiff.Adler-32")
 def vcdiff_header_checksum_and_target_window() -> Bundle:
-    """Have an application header, leading 80 bytes, Adler-32, an empty window, a window on the target made before."""
+    """Have an application header, leading 80 bytes, Adler-32, a window on the target made before."""
     adler = zlib.adler32(MADE).to_bytes(4, "big")
     first = a_window(adler=adler)
-    empty = window(b"", b"", b"", 0)
     # a copy that crosses from the segment (the last 10 bytes of MADE) into the window
     crossing = window(
         b"XY", bytes((3, 19)) + b"\x80" + integer(14), integer(4), 16, segment=(10, len(MADE) - 10), indicator=2
@@ -91,9 +90,7 @@ def vcdiff_header_checksum_and_target_window() -> Bundle:
     made = bytearray(MADE[-10:] + b"XY")
     for at in range(4, 18):
         made.append(made[at])
-    return patched(
-        3, vcdiff(first, empty, crossing, indicator=4, head=integer(3) + b"app"), CODE, MADE + bytes(made[10:])
-    )
+    return patched(3, vcdiff(first, crossing, indicator=4, head=integer(3) + b"app"), CODE, MADE + bytes(made[10:]))
 
 
 CODES_OF_TABLE = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bundles import Bundle, Program, block, numbers, record, sha256, signed, zframe
-from edges import pair
+from edges import Z, pair
 from faults import MIB, bad
 from good import BASES, CODE, archive, config, cover, deflated, good, having, one, packing, plain
 from limits import instead, through
@@ -142,8 +142,8 @@ def unpack_table_of_its_dictionary() -> Bundle:
 
 @pair("unpack-cost-at-its-limit", "unpack-without-a-source", "M122", beyond="unpack-cost-beyond-its-limit")
 def _cost(over: int) -> Bundle:
-    """Have content that counts four times: 1,200,000, which is 64 times 2,366 bytes and 1 MiB."""
-    content = bytes(300000 + over)
+    """Have content that counts four times: with its packing that is 64 times 2,366 bytes and 64 KiB."""
+    content = bytes((64 * 2366 + 65536 - 1024 - 128 - 2048) // 4 + over)
     body = deflated(content, 7, 9)
     filler = 2366 - len(body)
     payload = unpacked([], packing((len(content), 121, 0, []), filler), zframe(bytes(filler) + content), codec=1)
@@ -231,9 +231,27 @@ def by_model(bits: int, quiet: int) -> Bundle:
     return through(4, cover([(0, 3000, 0)], bytes(3000), b"", packers={3: (3, modelled(bits, quiet))}), CODE, CODE)
 
 
-@pair("cover-model-of-20-bits", "cover-model", "packer.model", "M102", beyond="cover-model-of-21-bits-that-would-do")
+@pair(
+    "cover-model-of-20-bits",
+    "cover-model",
+    "packer.model",
+    "M102",
+    beyond="cover-model-of-21-bits-that-would-do",
+    base="zeros",
+)
 def _bits(over: int) -> Bundle:
-    return by_model(20 + over, 1)
+    """Have differences of 256 KiB, as 20 bits need, nearly all of them zeros that are passed over."""
+    from array import array
+
+    from dibundle.delta import model
+
+    size, bits = 1 << 18, 20 + over
+    differences = bytearray(size)
+    differences[100:164] = CODE[:64]
+    covers, rows = [(0, size, 0)], array("q", (0, 0, size))
+    coded = bytes((bits, 32)) + model.encode(bytes(size), rows, differences, bits=bits, quiet=32)
+    payload = cover(covers, bytes(differences), b"", packers={3: (3, coded)})
+    return through(4, payload, bytes(size), bytes(differences), of=Z)
 
 
 @pair("cover-model-of-10-bits", "cover-model", "packer.model", "M102", beyond="cover-model-of-9-bits-that-would-do")

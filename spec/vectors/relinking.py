@@ -10,7 +10,6 @@ from itertools import pairwise
 
 from bundles import Bundle, Frame, Program, numbers, sha256, zframe
 from edges import ZEROS, Z, pair
-from faults import MIB
 from good import BASES, CODE, CONFIG, archive, cover, good, noise, one
 from limits import through
 from payloads import relinked
@@ -348,7 +347,8 @@ def _rows(counts: tuple[int, int, int], size: int) -> bytes:
     return payload + b"".join(packed) + cover([], b"", bytes(size), packers={4: (1, zframe(bytes(size)))})
 
 
-COUNTS = (("regions", (4096, 0, 0), 0), ("sections", (0, 4096, 0), 1), ("steps", (0, 0, MIB), 2))
+STEPS = 4096 + len(ZEROS) // 16
+COUNTS = (("regions", (4096, 0, 0), 0), ("sections", (0, 4096, 0), 1), ("steps", (0, 0, STEPS), 2))
 for _name, _counts, _which in COUNTS:
 
     @pair(

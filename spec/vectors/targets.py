@@ -33,7 +33,8 @@ def with_segment(out: bytes, layer: bytes, program: Program, frames: int) -> Tar
     """Return a target that has a digest for a layer."""
     at = out.index(layer)
     rest = len(out) - at - len(layer)
-    return Target(out, program, frames, segments=[(at, 0), (len(layer), 1), (rest, 0)], tail=at + len(layer))
+    segments = [(length, kind) for length, kind in ((at, 0), (len(layer), 1), (rest, 0)) if length]
+    return Target(out, program, frames, segments=segments, tail=at + len(layer))
 
 
 def whole(out: bytes) -> Program:

@@ -12,9 +12,10 @@ from dibundle.archive.opener import open_archive
 from dibundle.bundle import constants, writer
 from dibundle.bundle.constants import MAX_SIGNATURE
 from dibundle.bundle.header import Header, encode_signature_area, signature_length
-from dibundle.bundle.manifest import Frame, Manifest, Range
+from dibundle.bundle.manifest import Manifest
 from dibundle.bundle.program import Columns
 from dibundle.bundle.reader import BundleReader
+from dibundle.bundle.tables import Frame, Range
 from dibundle.bundle.wire import Column, ColumnWriter, pack
 from dibundle.delta import codecs, zstd
 from dibundle.errors import BaseMismatchError, BundleError, DibError, DigestError

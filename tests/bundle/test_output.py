@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from dibundle.bundle.manifest import Segment, Target
+from dibundle.bundle.manifest import Target
 from dibundle.bundle.output import LARGE, WRITE, VerifiedOutput
+from dibundle.bundle.tables import Segment
 from dibundle.errors import DigestError
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import noise

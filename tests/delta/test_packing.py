@@ -116,7 +116,8 @@ def test_broken_packings_raise_bundle_error_alone():
 
 def test_the_cost_counts_slow_levels_more():
     slow = Recipe(encoder=encoders.GNU, level=9, parameter=0)
-    assert packing.cost([Plain(5), Body(10, ZLIB), Body(10, slow)]) == 10 + 4 * 10
+    parts = [Plain(5), Body(10, ZLIB), Body(10, slow)]
+    assert packing.cost(parts) == 1024 + 3 * 64 + (2048 + 10) + (2048 + 4 * 10)
 
 
 def test_what_gzip_made_is_made_again():

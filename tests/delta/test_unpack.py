@@ -174,7 +174,7 @@ def test_zip_starts_follow_the_local_header():
     data = jar({"a": text(1, 100), "b": text(2, 100)})
     first = unpack.zip_start(data, 0)
     assert first is not None
-    content, end = unpack.inflate(data, first, 1000)
+    content, end, _ = unpack.inflate(data, first, 1000)
     assert content == text(1, 100)
     assert unpack.inflate(data, unpack.zip_start(data, end), 1000)[0] == text(2, 100)
     assert unpack.zip_start(data, len(data) - 50) is None

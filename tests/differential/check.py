@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from dibundle.applying import ApplyOptions, apply
 from dibundle.bundle import writer
-from dibundle.bundle.manifest import About, AboutImage, Frame, Manifest, Segment, Target
+from dibundle.bundle.manifest import About, AboutImage, Manifest, Target
 from dibundle.bundle.program import ProgramWriter
 from dibundle.bundle.reader import BundleReader
+from dibundle.bundle.tables import Frame, Segment
 from dibundle.digest import sha256
 from dibundle.errors import DibError
 from dibundle.expect import UnexpectedError

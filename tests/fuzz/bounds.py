@@ -1,0 +1,774 @@
+"""Bundles at the edges of all limits, and the promise of spec/dib.md, 10.1, which every one of them has to keep.
+
+``python -m tests.fuzz.bounds [SECONDS [SEED [CLASS...]]]`` draws bundles, class after class, applies each in a process
+of its own, and prints what memory and CPU time it took beside what is promised. Each class is one thing that few bytes
+can ask much of. Bundles are written field by field (spec/vectors), behind right digests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import resource
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import zstandard
+
+VECTORS: Final = Path(__file__).parents[2] / "spec" / "vectors"
+sys.path.append(str(VECTORS))
+
+import bundles as written  # noqa: E402 - of the vectors, as the three that follow
+import good  # noqa: E402
+import payloads  # noqa: E402
+from bundles import Bundle, Frame, Program, Target, msgpack, number, numbers, sha256  # noqa: E402
+
+from dibundle.bundle.constants import COST_FACTOR  # noqa: E402
+
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
+MOST_MEMORY: Final = 640 * MIB
+MEMORY_PER_MANIFEST_BYTE: Final = 8
+SECONDS: Final = 10.0
+NANOSECONDS: Final = 400.0
+"""The promise of 10.1, on a core of 2.5 GHz or so; nanoseconds for each byte of bundle and targets."""
+
+LARGEST_TARGET: Final = 64 * MIB  # that is drawn, so that a run has many
+WITHOUT_BASE: Final = frozenset({0})
+
+Draw = Callable[[random.Random], Bundle]
+CLASSES: dict[str, Draw] = {}
+
+
+def bundle_class(draw: Draw) -> Draw:
+    """Note a class of bundles."""
+    CLASSES[draw.__name__] = draw
+    return draw
+
+
+def frame_of(data: bytes) -> bytes:
+    """Return a small zstd frame."""
+    packed: bytes = zstandard.ZstdCompressor(level=1, write_content_size=True).compress(data)
+    return packed
+
+
+written.zframe = lambda data, **_: frame_of(data)  # type: ignore[assignment] # in real blocks: a manifest of zeros is small
+
+
+def edge(chance: random.Random, limit: int, least: int = 0) -> int:
+    """Return a count near one of the ends of ``least..limit``, mostly the upper one, or a bit beyond."""
+    values = (least, least + 1, limit // 16, limit // 2, limit - 1, limit, limit, limit, limit + 1, limit + limit // 4)
+    return max(least, chance.choice(values))
+
+
+def drawn(chance: random.Random, frame: Frame, **given: Any) -> Bundle:
+    """Return a bundle of one frame, drawn at once, with zeros behind it now and then."""
+    size = min(frame.size, LARGEST_TARGET)
+    program = Program().do("raw", raw=size, stream=frame.stream)
+    rest = chance.choice((0, 0, 0, 1, MIB))
+    if rest:
+        program.do("zero", zero=rest)
+    return one(size + rest, program, frame, **given)
+
+
+def one(size: int, program: Program, *frames: Frame, **given: Any) -> Bundle:
+    """Return a bundle of one target, whose bytes are never compared: its digest is one of zeros."""
+    return Bundle(list(frames), [target(size, program, len(frames))], **given)
+
+
+def target(size: int, program: Program, frames: int = 0) -> Target:
+    """Return a target of zeros; tails are as long as may be."""
+    return Target(zeros(size), program, frames, tail=max(0, size - 64 * MIB))
+
+
+@cache
+def zeros(size: int) -> bytes:
+    """Return zeros, the same for each size."""
+    return bytes(size)
+
+
+def explicit(frame: Frame, size: int) -> Frame:
+    """Give a frame a source of zeros."""
+    whole, rest = divmod(size, MIB)
+    frame.spans = [(0, 0, MIB)] * whole + ([(0, 0, rest)] if rest else [])
+    return frame
+
+
+ZEROS: Final = (1, MIB, sha256(bytes(MIB)))
+
+
+# --- codecs
+
+
+@bundle_class
+def vcdiff_windows(chance: random.Random) -> Bundle:
+    size = chance.choice((1, 1000, 4096, MIB, 8 * MIB))
+    count = chance.choice((edge(chance, 16 + size // 4096, 1), 100_000, 1_000_000))
+    each = chance.choice((0, 1, size // count))
+    small = payloads.window(b"", b"", b"", 0) if not each else payloads.window(b"x", b"\0" + number_(each), b"", each)
+    count = min(count, (2 * size + 65536) // len(small))
+    left = max(0, size - each * count)
+    rest = payloads.window(b"r", b"\0" + number_(left), b"", left)
+    return drawn(chance, Frame(frame_of(b"\xd6\xc3\xc4\0\0" + small * count + rest), size, codec=3))
+
+
+def number_(value: int) -> bytes:
+    made: bytes = payloads.integer(value)
+    return made
+
+
+@bundle_class
+def vcdiff_instructions_of_nothing(chance: random.Random) -> Bundle:
+    size = chance.choice((1, 4096, MIB))
+    count = edge(chance, 2 * size + 65536 - 40)
+    codes = chance.choice((b"\1\0", b"\x13\0"))[:2] * (count // 3)
+    addresses = bytes(count // 3) if codes[:1] == b"\x13" else b""
+    window = payloads.window(b"r", b"\0" + number_(size) + codes, addresses, size)
+    return drawn(chance, Frame(frame_of(b"\xd6\xc3\xc4\0\0" + window), size, codec=3))
+
+
+@bundle_class
+def cover_rows(chance: random.Random) -> Bundle:
+    count = edge(chance, chance.choice((1, 4096, MIB)), 1)
+    size = max(count, chance.choice((count, 2 * count)))
+    columns = [bytes(count), b"\1" * count, b"\0" + b"\1" * (count - 1), bytes(count), bytes(size - count)]
+    packers = {k: (1, frame_of(data)) for k, data in enumerate(columns) if data}
+    streams = {k: (packed[0], len(packed[1]), len(columns[k]), packed[1]) for k, packed in packers.items()}
+    payload = good.cover([], b"", b"", count=count, streams=streams)
+    frame = explicit(Frame(payload, size, codec=4), MIB)
+    return drawn(chance, frame, objects=[ZEROS])
+
+
+@bundle_class
+def cover_contexts(chance: random.Random) -> Bundle:
+    count = edge(chance, 8192, 1)
+    columns = [b"\1" * count, b"\1" * count, b"\0" * count, bytes(count), bytes(count)]
+    streams = {k: (1, len(frame_of(data)), len(data), frame_of(data)) for k, data in enumerate(columns)}
+    streams[4] = (5, *streams[4][1:])
+    payload = good.cover([], b"", b"", count=count, streams=streams)
+    return drawn(chance, explicit(Frame(payload, 2 * count, codec=4), MIB), objects=[ZEROS])
+
+
+@bundle_class
+def models(chance: random.Random) -> Bundle:
+    frames = []
+    size = chance.choice((1, 64, 4096, 262144, MIB))
+    for _ in range(edge(chance, 64, 1)):
+        coded = bytes((chance.choice((10, 12, 18, 20)), chance.choice((0, 1, 32)))) + bytes(chance.choice((4, 8, 1000)))
+        payload = good.cover([(0, size, 0)], bytes(size), b"", packers={3: (3, coded)})
+        frames.append(explicit(Frame(payload, size, codec=4), MIB))
+    program = Program().do("raw", raw=size * len(frames), stream=1)
+    return one(size * len(frames), program, *frames, objects=[ZEROS])
+
+
+@bundle_class
+def lzma_dictionaries(chance: random.Random) -> Bundle:
+    import lzma
+
+    size = chance.choice((1, 5000, MIB, 32 * MIB))
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": max(4096, size), "preset": 0}]
+    data = lzma.compress(zeros(size), lzma.FORMAT_RAW, filters=filters)
+    payload = good.cover([], b"", b"", streams={4: (2, len(data), size, data)})
+    return drawn(chance, Frame(payload, size, codec=4))
+
+
+@bundle_class
+def sparse_differences(chance: random.Random) -> Bundle:
+    size = chance.choice((1, 4096, MIB))
+    columns = [bytes(size // 2), b"\1" * (size // 2), b"\1" * (size // 2)]
+    packed = [frame_of(column) if column else b"" for column in columns]
+    head = b"".join(
+        bytes((1 if data else 0,)) + numbers(len(data), len(column))
+        for data, column in zip(packed, columns, strict=True)
+    )
+    payload = good.cover([(0, size, 0)], bytes(size), b"", packers={3: (4, head + b"".join(packed))})
+    return drawn(chance, explicit(Frame(payload, size, codec=4), MIB), objects=[ZEROS])
+
+
+@bundle_class
+def zstd_frames(chance: random.Random) -> Bundle:
+    size = edge(chance, 64 * MIB, 1)
+    data = frame_of(zeros(min(size, 70 * MIB)))
+    codec = chance.choice((1, 2))
+    frame = Frame(data, size, codec=codec)
+    if codec == 2:
+        explicit(frame, chance.choice((1, 7, 8, MIB, 128 * MIB)))
+    return drawn(chance, frame, objects=[ZEROS])
+
+
+@bundle_class
+def relink_tables(chance: random.Random) -> Bundle:
+    source = chance.choice((1, 65536, MIB, 16 * MIB))
+    counts = [min(edge(chance, 4096), source), edge(chance, 4096), edge(chance, 4096 + source // 16)]
+    rows = [
+        b"".join(numbers(0, 1, 0, 0, chance.choice((0, 1, 2, 3, 5))) for _ in range(counts[0])),
+        numbers(0, 1, 0) * counts[1],
+        b"\1" * counts[2],
+        bytes(counts[2]),
+        bytes((chance.randrange(4),)) * counts[2],
+    ]
+    packed = [frame_of(row) if row else b"" for row in rows]
+    payload = b"\1" + number(chance.choice((1, 8, 32))) + numbers(*counts)
+    for row, data in zip(rows, packed, strict=True):
+        payload += (b"\1" if row else b"\0") + numbers(len(data), len(row))
+    size = chance.choice((1, 4096, MIB))
+    count = min(size, source, chance.choice((1, 4096, MIB)))
+    columns = [bytes(count), b"\1" * count, bytes(count), bytes(count), bytes(size - count)]
+    streams = {k: (1, len(frame_of(data)), len(data), frame_of(data)) for k, data in enumerate(columns) if data}
+    payload += b"".join(packed) + good.cover([], b"", b"", count=count, streams=streams)
+    return drawn(chance, explicit(Frame(payload, size, codec=5), source), objects=[ZEROS])
+
+
+# --- packings
+
+
+ENCODERS: Final = tuple(
+    (encoder, level, parameter)
+    for encoder, levels, parameter in (
+        *((1, (1, 2, 6, 9), 0), (2, (1, 5, 6), 0), (3, (5,), 16385), (4, (5,), MIB), (5, (5,), 1 << 30)),
+        *((6, (1, 6, 9), 8), (7, (1, 6, 9), 0)),
+    )
+    for level in levels
+)
+
+
+def packed(chance: random.Random, tables: list[bytes], content: list[int], reencoders: set[int]) -> Bundle:
+    """Return a bundle of packings of zeros, whose output is not known: a wrong length ends it."""
+    program = Program()
+    total = 0
+    for table, size in zip(tables, content, strict=True):
+        out = max(0, size // chance.choice((900, 300)))
+        program.do("begin", packing=len(table), packed=out)
+        if size:
+            program.do("zero", zero=size)
+        program.do("end")
+        total += out
+    rest = chance.choice((0, KIB, MIB))
+    if rest:
+        program.do("zero", zero=rest)
+    data = b"".join(tables)
+    frames = [
+        Frame(frame_of(data[at : at + 32 * MIB]), len(data[at : at + 32 * MIB]), 0, codec=1)
+        for at in range(0, len(data), 32 * MIB)
+    ]
+    return one(total + rest, program, *frames, reencoders=sorted(reencoders))
+
+
+@bundle_class
+def bodies(chance: random.Random) -> Bundle:
+    encoder, level, parameter = chance.choice(ENCODERS)
+    number_of = 16 * encoder + level
+    size = chance.choice((0, 0, 1, 100))
+    count = edge(chance, 65536, 1)
+    table = number(count) + numbers(2 * size + 1, number_of, parameter, 0) * count
+    return packed(chance, [table], [count * size], {number_of})
+
+
+@bundle_class
+def empty_packings(chance: random.Random) -> Bundle:
+    count = edge(chance, 32768, 1)
+    return packed(chance, [b"\0"] * count, [0] * count, set())
+
+
+@bundle_class
+def packing_parts(chance: random.Random) -> Bundle:
+    count = edge(chance, 65536)
+    table = number(count) + bytes(count)
+    times = edge(chance, 256, 1)
+    return packed(chance, [table] * times, [0] * times, set())
+
+
+@bundle_class
+def edits(chance: random.Random) -> Bundle:
+    encoder, level, parameter = chance.choice(ENCODERS)
+    number_of = 16 * encoder + level
+    count = edge(chance, 65536)
+    each = numbers(chance.choice((1, 100)), 1, chance.choice((0, 1)))
+    parts = chance.choice((1, 2, 64))
+    body = numbers(2 * MIB + 1, number_of, parameter, count) + each * count
+    literals = bytes(count) if each[-1:] == b"\1" else b""
+    table = number(parts) + body * parts + literals * parts
+    return packed(chance, [table], [MIB * parts], {number_of})
+
+
+@bundle_class
+def pgzip_blocks(chance: random.Random) -> Bundle:
+    encoder = chance.choice((3, 4, 5))
+    parameter = chance.choice((16385, MIB, 4 * MIB, 4 * MIB + 1, 64 * MIB, 1 << 30))
+    size = edge(chance, chance.choice((MIB, 64 * MIB)))
+    table = number(1) + numbers(2 * size + 1, 16 * encoder + 5, parameter, 0)
+    return packed(chance, [table], [size], {16 * encoder + 5})
+
+
+@bundle_class
+def slow_content(chance: random.Random) -> Bundle:
+    """Content that takes the encoders longest: short repeats with little in common behind them."""
+    encoder, level, parameter = chance.choice(ENCODERS)
+    number_of = 16 * encoder + level
+    size = chance.choice((KIB, 64 * KIB, MIB))
+    data = tangled(chance, size)
+    times = max(1, edge(chance, (64 * MIB) // size) // (4 if level >= 7 else 1) // 4)
+    table = number(1) + numbers(2 * size * times + 1, number_of, parameter, 0)
+    program = Program().do("raw", raw=size, stream=1).do("begin", packing=len(table), packed=1)
+    for _ in range(times):
+        program.do("repeat", repeat_frame=0, repeat_offset=0, repeat=size)
+    program.do("end")
+    frames = [Frame(frame_of(data), size, codec=1), Frame(table, len(table), 0)]
+    return one(size + 1, program, *frames, reencoders=[number_of])
+
+
+def tangled(chance: random.Random, size: int) -> bytes:
+    """Return bytes of few kinds, in runs that are nearly like others."""
+    kind = chance.randrange(4)
+    if kind == 0:
+        return bytes(chance.choices(b"ab", k=size))
+    if kind == 1:
+        unit = bytes(chance.choices(b"abcd", k=chance.randrange(3, 300)))
+        return b"".join(unit + bytes((k & 255,)) for k in range(size // len(unit) + 1))[:size]
+    if kind == 2:
+        return zeros(size)
+    return chance.randbytes(size)
+
+
+@bundle_class
+def inner_payloads(chance: random.Random) -> Bundle:
+    """Codec 6: streams of the source, parts and bodies of the target, what is inflated."""
+    streams = edge(chance, chance.choice((1, 100, 65536)))
+    content = chance.choice((0, 1, 1000, MIB))
+    stream = zlib.compressobj(9, zlib.DEFLATED, -15)
+    deflated = stream.compress(zeros(content)) + stream.flush()
+    source = deflated * streams
+    encoder, level, parameter = chance.choice(ENCODERS)
+    number_of = 16 * encoder + level
+    count = edge(chance, chance.choice((1, 65536)))
+    size = chance.choice((0, 1, 1000))
+    plain = chance.choice((0, 1, 64 * MIB))
+    table = number(count + 1) + numbers(2 * size + 1, number_of, parameter, 0) * count + number(2 * plain)
+    table = frame_of(table)
+    head = bytes((1, chance.randrange(2))) + numbers(content * streams, streams)
+    gaps = frame_of(b"\1" * streams) if streams else b""
+    head += (b"\1" if streams else b"\0") + numbers(len(gaps), streams)
+    head += numbers(len(table), zstandard.get_frame_parameters(table).content_size)
+    payload = head + gaps + table + frame_of(zeros(min(48 * MIB, size * count + plain)))
+    source = source[: 16 * MIB]
+    frame = Frame(payload, chance.choice((1, 1000, MIB)), 1, codec=6)
+    if source:
+        frame.spans = [(0, 0, len(source))]
+    base = (1, max(1, len(source)), sha256(source or b"\0"))
+    made = target(frame.size, Program().do("raw", raw=frame.size, stream=1), 1)
+    return Bundle([frame], [made], objects=[base], reencoders=[number_of], more={IN_BASE: source})
+
+
+IN_BASE: Final = 0x40000000
+"""What a class puts there is the base's layer, not a section."""
+
+
+# --- the manifest
+
+
+def hello(**given: Any) -> Bundle:
+    """Return a bundle that makes a few bytes."""
+    return one(5, Program().do("raw", raw=5, stream=1), Frame(b"\0" * 5, 5), **given)
+
+
+def about(bases: list[Any], targets: list[Any], notes: list[Any]) -> dict[int, bytes]:
+    return {2: msgpack([bases, targets, notes])}
+
+
+@bundle_class
+def names(chance: random.Random) -> Bundle:
+    count = edge(chance, 65536)
+    name = "n" * chance.choice((0, 1, 31, 64, 4096, 4097))
+    count = min(count, 60 * MIB // (len(name) + 3))
+    return hello(more=about([[[name] * count, b"", b""]], [[]], []))
+
+
+@bundle_class
+def images(chance: random.Random) -> Bundle:
+    each = chance.choice(([[], b"", b""], [["a"], bytes(32), bytes(32)], [[""] * 16, b"", b""]))
+    count = edge(chance, 65536)
+    return hello(more=about([each] * count, [[each] * chance.choice((0, 1, count))], []))
+
+
+@bundle_class
+def diff_ids(chance: random.Random) -> Bundle:
+    count = edge(chance, 262144)
+    times = chance.choice((1, 2, 4))
+    return hello(more=about([[[], b"", bytes(32 * (count // times))]] * times, [[]], []))
+
+
+@bundle_class
+def notes(chance: random.Random) -> Bundle:
+    text = chance.choice(("", "x" * 4096, "x" * 65536, "x" * 65532 + "\U0001f600"))
+    return hello(more=about([], [[]], [["k", text]] * min(edge(chance, 1024), 60 * MIB // (len(text) + 8))))
+
+
+@bundle_class
+def paths(chance: random.Random) -> Bundle:
+    path = b"p" * chance.choice((0, 1, 100)) + b"\0"
+    count = edge(chance, 30 * MIB // len(path))
+    return hello(more={4: msgpack([[path * count, path * chance.choice((0, count))]])})
+
+
+@bundle_class
+def unknown_sections(chance: random.Random) -> Bundle:
+    return hello(more={100 + 2 * k: bytes(edge(chance, 240 * KIB)) for k in range(edge(chance, 252))})
+
+
+@bundle_class
+def ranges(chance: random.Random) -> Bundle:
+    bundle = hello(objects=[ZEROS])
+    size = chance.choice((0, 26 * MIB, 40 * MIB))
+    if size:
+        bundle.targets = [target(5 + size, Program().do("raw", raw=5, stream=1).do("zero", zero=size), 1)]
+    count = edge(chance, MIB)
+    bundle.frames[0].spans = [(0, 0, chance.choice((0, 1, 1, 128)))] * count
+    return bundle
+
+
+@bundle_class
+def segments(chance: random.Random) -> Bundle:
+    kind = chance.choice((0, 1))
+    count = edge(chance, 16384 if kind else chance.choice((65536, MIB)), 1)
+    times = chance.choice((1, 2, 64)) if count <= 16384 else 1
+    size = chance.choice((count, 8 * MIB, 48 * MIB)) + count
+    made = target(size, Program().do("zero", zero=size))
+    each = chance.choice((0, 1, 1))
+    made.segments = [(each, kind)] * (count - 1) + [(size - each * (count - 1), 0)]
+    made.own = (sha256(b"\0" * each) * (count - 1)) if kind else b""
+    made.rest = hashlib.sha256(zeros(size if not kind else made.segments[-1][0])).digest()
+    return Bundle([], [made] * times)
+
+
+@bundle_class
+def objects_and_segments(chance: random.Random) -> Bundle:
+    objects = [(chance.choice((1, 3)), 5, sha256(b"%d" % k)) for k in range(edge(chance, chance.choice((100, 65536))))]
+    count = edge(chance, chance.choice((16, 16384)), 1)
+    times = edge(chance, chance.choice((1, 1024)) if count < 100 else 4, 1)
+    made = target(count, Program().do("zero", zero=count))
+    made.segments, made.own = [(1, 1)] * count, sha256(b"\0") * count
+    last = Program()
+    for k in range(len(objects)):
+        last.do("seek", seek_object=k, seek_offset=0).do("keep", keep=1)
+    last.do("zero", zero=1)
+    return Bundle([], [*[made] * times, target(len(objects) + 1, last)], objects=objects)
+
+
+@bundle_class
+def objects(chance: random.Random) -> Bundle:
+    count = edge(chance, 65536)
+    return hello(
+        objects=[(chance.choice((1, 2, 3)), chance.choice((0, 5, 1 << 60)), sha256(b"%d" % k)) for k in range(count)]
+    )
+
+
+@bundle_class
+def targets(chance: random.Random) -> Bundle:
+    frames = edge(chance, chance.choice((0, 1, 1024)))
+    times = edge(chance, 1024, 1)
+    frames = min(frames, 200_000 // times)
+    program = Program().do("raw", raw=frames, stream=1) if frames else Program()
+    return Bundle([Frame(b"\0", 1) for _ in range(frames * times)], [target(frames, program, frames)] * times)
+
+
+@bundle_class
+def chains_of_targets(chance: random.Random) -> Bundle:
+    """Targets of which each builds on the one before."""
+    times = edge(chance, chance.choice((16, 256, 1024)), 2)
+    size = chance.choice((1, 1000))
+    made, contents, objects = [], [], []
+    for k in range(times):
+        content = b"%d" % k * size
+        layer = good.archive({"l": content}, [], "l")
+        start = contents[-1] if k else b""
+        out = layer + start
+        program = Program().do("raw", raw=len(layer), stream=1)
+        if k:
+            program.do("seek", seek_object=k - 1, seek_offset=0).do("keep", keep=len(start))
+        link = Target(out, program, 1, tail=len(out) - 1)
+        at = layer.index(content)
+        link.segments = [(at, 0), (len(content), 1), (len(out) - at - len(content), 0)]
+        made.append(link)
+        objects.append((1, len(content), sha256(content)))
+        contents.append(content)
+    frames = [Frame(link.out[: len(link.out) - (len(contents[k - 1]) if k else 0)], 1) for k, link in enumerate(made)]
+    for frame in frames:
+        frame.size = len(frame.data)
+    return Bundle(frames, made, objects=objects)
+
+
+@bundle_class
+def frames(chance: random.Random) -> Bundle:
+    count = edge(chance, chance.choice((4096, 65536)), 1)
+    size = chance.choice((1, 100, 4096))
+    program = Program().do("raw", raw=count * size, stream=1)
+    data = chance.choice(((b"\0" * size, 0), (frame_of(bytes(size)), 1)))
+    return one(count * size, program, *[Frame(data[0], size, codec=data[1])] * count)
+
+
+@bundle_class
+def open_streams(chance: random.Random) -> Bundle:
+    count = edge(chance, 31, 1)
+    size = chance.choice((MIB, 4 * MIB, 48 * MIB, 64 * MIB))
+    count = max(1, min(count, 9 * MIB * 64 // size))
+    program = Program()
+    for stream in range(1, count + 1):
+        program.do("raw", raw=1, stream=stream)
+    for stream in range(1, count + 1):
+        program.do("raw", raw=size - 1, stream=stream)
+    data = frame_of(zeros(size))
+    return one(count * size, program, *(Frame(data, size, stream, codec=1) for stream in range(1, count + 1)))
+
+
+@bundle_class
+def kept_frames(chance: random.Random) -> Bundle:
+    count = edge(chance, chance.choice((2, 128)), 1)
+    size = edge(chance, max(1, 128 * MIB // count), 1)
+    size = min(size, 64 * MIB)
+    program = Program()
+    for _ in range(count):
+        program.do("raw", raw=size, stream=1)
+    times = edge(chance, 10_000, 1)
+    each = chance.choice((1, min(size, 65536)))
+    for k in range(times):
+        program.do("repeat", repeat_frame=k % count, repeat_offset=0, repeat=each)
+    data = frame_of(zeros(size))
+    return one(count * size + times * each, program, *(Frame(data, size, codec=1) for _ in range(count)))
+
+
+@bundle_class
+def operations(chance: random.Random) -> Bundle:
+    count = edge(chance, chance.choice((65536, 65536 * 3)), 1)
+    kind = chance.choice(("zero", "keep", "seek", "raw", "repeat", "header", "replace"))
+    program = Program()
+    columns, size = program.columns, count
+    values = {
+        "zero": ("zero",),
+        "keep": ("keep",),
+        "raw": ("raw",),
+        "repeat": ("repeat",),
+        "replace": ("raw", "replace"),
+    }
+    op = written.OPERATIONS.index
+    given: list[Frame] = [Frame(frame_of(bytes(count)), count, codec=1)] if kind in ("raw", "replace") else []
+    if kind == "seek":
+        columns["ops"] += bytes((op("seek"), op("keep"))) * count
+        columns["seek_object"] += bytes(count)
+        columns["seek_offset"] += b"\1" + b"\1" * (count - 1) if chance.random() < 0.2 else b"\0" + b"\1" * (count - 1)
+        columns["keep"] += b"\1" * count
+    elif kind == "header":
+        columns["ops"] += bytes((op("header"),)) * count
+        columns["register"] += bytes(count)
+        columns["shapes"] += number(1 << 1)
+        columns["shape"] += bytes(count)
+        columns["mode"] += bytes(count)
+        size = 512 * count
+    else:
+        if kind == "repeat":
+            given = [Frame(b"\0", 1)]
+            program.do("raw", raw=1, stream=1)
+            size += 1
+        columns["ops"] += bytes((op(kind),)) * count
+        for name in values[kind]:
+            columns[name] += b"\1" * count
+        if kind in ("raw", "replace"):
+            columns["stream"] += b"\1" * count
+        if kind == "repeat":
+            columns["repeat_frame"] += bytes(count)
+            columns["repeat_offset"] += bytes(count)
+    size = min(size, LARGEST_TARGET)
+    rest = chance.choice((0, 4 * MIB))
+    if rest:
+        program.do("zero", zero=rest)
+    return one(size + rest, program, *given, objects=[ZEROS])
+
+
+@bundle_class
+def columns_of_others(chance: random.Random) -> Bundle:
+    """Columns of a target that is not made, which nobody reads, and of one that is made and needs less."""
+    bundle = hello(objects=[ZEROS])
+    column = chance.choice(("seek_object", "seek_offset", "keep", "shape", "text", "mtime", "stream"))
+    other = target(1, Program().do("zero", zero=1))
+    other.program.columns[column] += bytes((chance.choice((0, 1, 127)),)) * edge(chance, 30 * MIB)
+    bundle.targets.insert(0, other)
+    bundle.more = about([], [[[["other"], b"", b""]], [[["made"], b"", b""]]], [])
+    return bundle
+
+
+@bundle_class
+def shapes(chance: random.Random) -> Bundle:
+    program = Program()
+    count = edge(chance, 4096)
+    program.columns["shapes"] += number(chance.choice((0, 2, (1 << 32) - 1 & ~(1 << 20)))) * count
+    times = edge(chance, chance.choice((1, 1024)), 1)
+    program.do("zero", zero=5)
+    return Bundle([], [target(5, program)] * times)
+
+
+@bundle_class
+def texts(chance: random.Random) -> Bundle:
+    """Header blocks of which every field is a text."""
+    count = edge(chance, 32768, 1)
+    program = Program()
+    shape = sum(1 << bit | 1 << 16 + bit for bit in range(16) if bit != 4)
+    program.columns["shapes"] += number(shape)
+    program.columns["ops"] += bytes((9,)) * count
+    program.columns["register"] += bytes(count)
+    program.columns["shape"] += bytes(count)
+    length = chance.choice((0, 1))
+    program.columns["shared"] += bytes(15 * count)
+    program.columns["text"] += bytes((length,)) * 15 * count
+    given = [Frame(frame_of(bytes(15 * count)), 15 * count, 0, codec=1)] if length else []
+    return one(512 * count, program, *given)
+
+
+@bundle_class
+def forms(chance: random.Random) -> Bundle:
+    count = edge(chance, chance.choice((1, 65536)), 1)
+    objects = [(3, 5, sha256(b"%d" % k)) for k in range(count)]
+    table = chance.choice((b"\0", number(1) + numbers(2 * MIB + 1, 102, 8, 0), bytes(500), bytes(16 * MIB)))
+    count = min(count, 50 * MIB // (len(table) + 40))
+    rows = [[k, MIB, ZEROS[2], table] for k in range(count)]
+    program = Program()
+    for k in range(min(count, edge(chance, 2048, 1))):
+        program.do("seek", seek_object=k, seek_offset=0).do("keep", keep=1)
+    size = len(program.columns["ops"]) // 2
+    return one(size, program, objects=objects, more={6: msgpack(rows)})
+
+
+@bundle_class
+def tails(chance: random.Random) -> Bundle:
+    size = edge(chance, 64 * MIB, 1)
+    size = min(size, 64 * MIB)
+    program = Program()
+    data = frame_of(zeros(MIB))
+    count = max(1, size // MIB)
+    for _ in range(count):
+        program.do("raw", raw=MIB, stream=1)
+    bundle = one(count * MIB, program, *[Frame(data, MIB, codec=1)] * count)
+    bundle.target.tail = max(0, count * MIB - 64 * MIB)
+    return bundle
+
+
+# --- what it takes
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What applying a bundle took: bytes of memory, seconds of CPU, and how it ended; and what is promised."""
+
+    memory: int
+    seconds: float
+    status: int
+    most_memory: int
+    most_seconds: float
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the promise was kept."""
+        return self.memory <= self.most_memory and self.seconds <= self.most_seconds and self.status in (0, 5, 6, 7, 2)
+
+
+BASE: Final = good.archive({"l": bytes(MIB), "config.json": good.config(bytes(MIB))}, ["l"], "config.json")
+
+
+def promised(bundle: bytes, made: int) -> tuple[int, float]:
+    """Return bytes of memory and seconds that a bundle which makes so many bytes may take (spec/dib.md, 10.1)."""
+    manifest = min(int.from_bytes(bundle[24:32], "little"), 64 * MIB)
+    work = len(bundle) + manifest // COST_FACTOR + made
+    return MOST_MEMORY + MEMORY_PER_MANIFEST_BYTE * manifest, SECONDS + NANOSECONDS * work / 1e9
+
+
+def take(bundle: bytes, made: int, base: bytes, name: str | None = None, limit: float = 300) -> Taken:
+    """Apply a bundle in a process of its own and measure it."""
+    process = os.fork()
+    if not process:
+        status = 99
+        with suppress(BaseException):
+            status = _child(bundle, base, name, int(limit))
+        os._exit(status)
+    _, ended, usage = os.wait4(process, 0)
+    memory, seconds = promised(bundle, made)
+    status = os.waitstatus_to_exitcode(ended)
+    return Taken(usage.ru_maxrss * KIB, usage.ru_utime + usage.ru_stime, status, memory, seconds)
+
+
+def _child(bundle: bytes, base: bytes, name: str | None, limit: int) -> int:
+    import io
+
+    from dibundle.applying import ApplyOptions, apply
+    from dibundle.archive import tar
+    from dibundle.archive.opener import Archive
+    from dibundle.archive.readat import MemoryBytes
+    from dibundle.bundle.reader import BundleReader
+    from dibundle.errors import DibError
+
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    source = MemoryBytes(base)
+    try:
+        reader = BundleReader(io.BytesIO(bundle))
+        apply(
+            [Archive("base", source, tar.scan(source), None, None)],
+            reader,
+            lambda piece: None,
+            ApplyOptions(target=name),
+        )
+    except DibError as error:
+        return int(error.exit_code)
+    return 0
+
+
+def case(name: str, chance: random.Random) -> tuple[bytes, int, bytes, str | None]:
+    """Return a bundle of a class, how many bytes it claims to make, its base, and the name of the target to make."""
+    made = CLASSES[name](chance)
+    chosen = None
+    if len(made.targets) > 1:
+        made.more.setdefault(2, msgpack([[], [[[[f"{k}"], b"", b""]] for k in range(len(made.targets))], []]))
+        chosen = "made" if name == "columns_of_others" else f"{len(made.targets) - 1}"
+    size = sum(item.size if item.size is not None else len(item.out) for item in made.targets)
+    extra = made.more.pop(IN_BASE, None)
+    base = good.archive({"l": extra or b"\0"}, [], "l") if extra is not None else BASE
+    return made.encode(), size, base, chosen
+
+
+def run(seconds: float, seed: int, wanted: list[str]) -> int:
+    """Draw and measure until the time is over; print the worst of each class, and what broke the promise."""
+    end = time.monotonic() + seconds
+    worst: dict[str, list[float]] = {name: [0, 0, 0, 0, 0, 0] for name in wanted}
+    broken = count = 0
+    while time.monotonic() < end:
+        for name in wanted:
+            data, size, base, chosen = case(name, random.Random(f"{name} {seed} {count}"))
+            taken = take(data, size, base, chosen)
+            row = worst[name]
+            row[0] += 1
+            row[1] = max(row[1], taken.memory / MIB)
+            row[2] = max(row[2], taken.seconds)
+            row[3] = max(row[3], taken.memory / taken.most_memory)
+            row[4] = max(row[4], taken.seconds / taken.most_seconds)
+            row[5] += taken.status == 0
+            if not taken.is_kept:
+                broken += 1
+                place = Path(tempfile.gettempdir()) / f"bounds-{name}-{seed}-{count}.dib"
+                place.write_bytes(data)
+                print(f"broken: {name} {count}: {taken}, {len(data)} bytes, makes {size}: {place}", flush=True)
+        count += 1
+    for name, row in worst.items():
+        print(f"| {name} | {row[0]:.0f} | {row[5]:.0f} | {row[1]:.0f} | {row[2]:.2f} | {row[3]:.2f} | {row[4]:.2f} |")
+    print(f"{sum(int(row[0]) for row in worst.values())} bundles of {len(worst)} classes, {broken} broke the promise")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    words = sys.argv[1:]
+    sys.exit(run(float(words[0]) if words else 60, int(words[1]) if len(words) > 1 else 0, words[2:] or list(CLASSES)))
