@@ -649,10 +649,14 @@ class Objects:
             if key in self.wanted and key not in self.found:
                 self.found[key] = mapped(file)
 
-    def search(self, path: Path) -> None:
-        """Look through the members of an archive."""
+    def search(self, path: Path, is_target: bool = False) -> None:
+        """Look through the members of an archive; a target is not compressed as a whole."""
         try:
-            with path.open("rb") as plain, opened(plain) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+            with (
+                path.open("rb") as plain,
+                plain if is_target else opened(plain) as stream,
+                tarfile.open(fileobj=stream, mode="r|") as tar,
+            ):
                 for member in tar:
                     if member.isfile() and (data := tar.extractfile(member)):
                         self.offer_forms(data)
@@ -662,7 +666,7 @@ class Objects:
     def search_target(self, path: Path) -> None:
         """Look through a target that was made; where it is no archive, nothing is found."""
         with contextlib.suppress(Refused):
-            self.search(path)
+            self.search(path, is_target=True)
 
     def offer_forms(self, data: IO[bytes]) -> None:
         """Offer a member as stored and, where it is gzip or zstd, inflated."""

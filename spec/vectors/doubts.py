@@ -390,12 +390,6 @@ def object_of_a_target_is_in_two_gzip_members_of_one_file() -> Bundle:
 
 
 @good("M28", "M125", base="", target=1)
-def object_of_a_target_that_is_compressed_as_a_whole() -> Bundle:
-    plain_form = _MEMBER + bytes(1024)
-    return _holding(gzipped(deflated(plain_form, 6, 6, 8), plain_form))
-
-
-@good("M28", "M125", base="", target=1)
 def object_of_a_target_behind_a_folder_and_links() -> Bundle:
     others = b"".join(block(f"other{flag}", typeflag=b"%d" % flag, linkname=b"own") for flag in (5, 1, 2))
     return _holding(others + _MEMBER + bytes(1024))
@@ -410,6 +404,10 @@ for _name, _end in {
     bad(f"target-with-a-member-behind-{_name}", "object-of-a-target-that-ends-in-a-wrong-checksum", "M125", code=6)(
         instead(lambda end=_end: _ending(end + _MEMBER + bytes(1024)))  # type: ignore[misc]
     )
+_PLAIN = _MEMBER + bytes(1024)
+bad("target-that-is-compressed-as-a-whole", "object-of-a-target-that-ends-in-a-wrong-checksum", "M28", code=6)(
+    instead(lambda: _holding(gzipped(deflated(_PLAIN, 6, 6, 8), _PLAIN)))
+)
 bad("target-with-a-member-that-is-cut", "object-of-a-target-that-ends-in-a-wrong-checksum", "M125", code=6)(
     instead(lambda: _ending(block("next", size=len(NEXT) + 100) + NEXT))
 )
