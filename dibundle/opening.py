@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from dibundle import parts
 from dibundle.archive.opener import SAVE_HINT, Archive
+from dibundle.archive.readat import Spool, check_room
 from dibundle.bundle.constants import MAGIC
 from dibundle.bundle.reader import BundleReader, Readable
 from dibundle.errors import AbsentError, ArchiveError, BundleError, DigestError
@@ -119,6 +120,19 @@ def check_signature(stream: Rereadable, name: str | None, trust: Trust) -> None:
         read_bundle(head, name, None, check)
     except _TrustedError:
         stream.give_back(head.data)
+
+
+def fetch_bundle(pieces: Iterable[bytes], size: int, name: str, spool: Spool, trust: Trust | None) -> None:
+    """Write a bundle of ``size`` bytes that is fetched into a temporary file.
+
+    ``trust`` gets its header and signature before more of it is fetched.
+    """
+    stream = Pieces(pieces)
+    if trust:
+        check_signature(stream, name, trust)
+    check_room(spool.directory, size)
+    while piece := stream.read(1 << 20):
+        spool.write(piece)
 
 
 def remembered(trust: Trust) -> Trust:

@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Final
 
+from dibundle import digest
 from dibundle.archive.opener import Archive
 from dibundle.archive.readat import Spool
 from dibundle.errors import SignatureError
@@ -16,6 +17,7 @@ from dibundle.image.document import get, get_text, sha256_of
 from dibundle.image.model import ImageArchive
 from dibundle.image.pinned import LayerStore, PinnedImage, Pins, assemble
 from dibundle.image.reader import read_images
+from dibundle.opening import Trust, fetch_bundle
 from dibundle.registry import artifacts
 from dibundle.registry.artifacts import Delta
 from dibundle.registry.client import Repository
@@ -170,13 +172,17 @@ def _collect(target: bytes, here: frozenset[bytes], deltas_to: Callable[[bytes],
     return steps
 
 
-def fetch(repository: Repository, step: Step, stack: ExitStack, tmp: str | None = None) -> Spool:
-    """Fetch the bundle of a step; :class:`RegistryError` where it is not what the registry told."""
+def fetch(repository: Repository, step: Step, stack: ExitStack, tmp: str | None, trust: Trust | None) -> Spool:
+    """Fetch the bundle of a step; :class:`RegistryError` where it is not what the registry told.
+
+    ``trust`` gets its header and signature before more of it is fetched.
+    """
     manifest = repository.manifest("sha256:" + step.delta.manifest.hex())
     bundle = artifacts.bundle_of(repository, manifest)
     subject = sha256_of(get_text(get(manifest.value, "subject"), "digest"))
     if bundle is None or subject != step.makes or bundle.size != step.delta.told.size:
         raise repository.failed("lists a bundle that is not for this image, or is another one than it says")
     spool = stack.enter_context(closing(Spool(tmp)))
-    artifacts.fetch(repository, bundle, spool, tmp)
+    name = digest.text(step.delta.manifest)
+    fetch_bundle(repository.blob(bundle.digest, bundle.size), bundle.size, name, spool, trust)
     return spool

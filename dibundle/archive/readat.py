@@ -175,13 +175,13 @@ class Spool:
     """A temporary file without a name: written in order, then read by position; gone when closed or on any exit."""
 
     def __init__(self, directory: str | None = None) -> None:
-        self._directory = directory or default_spool_dir()
+        self.directory = directory or default_spool_dir()
         self._size = 0
         try:
-            fd, path = tempfile.mkstemp(prefix="dib-", dir=self._directory)  # O_EXCL, mode 0600
+            fd, path = tempfile.mkstemp(prefix="dib-", dir=self.directory)  # O_EXCL, mode 0600
             Path(path).unlink()
         except OSError as error:
-            raise _spool_error(self._directory, error) from error
+            raise _spool_error(self.directory, error) from error
         self._fd = fd
         self._open = True
         self._written = 0
@@ -195,7 +195,7 @@ class Spool:
 
     def taken_in(self, directory: str) -> int:
         """Return how many bytes it takes there: what was written, without what was skipped."""
-        return self._written if self._open and self._directory == directory else 0
+        return self._written if self._open and self.directory == directory else 0
 
     def fileno(self) -> int:
         """Return the descriptor of the file."""
@@ -217,7 +217,7 @@ class Spool:
                 self._written += written
                 rest = rest[written:]
         except OSError as error:
-            raise _spool_error(self._directory, error) from error
+            raise _spool_error(self.directory, error) from error
         return start
 
     def skip(self, length: int) -> None:
@@ -227,7 +227,7 @@ class Spool:
             os.ftruncate(self._fd, self._size)
             os.lseek(self._fd, self._size, os.SEEK_SET)
         except OSError as error:
-            raise _spool_error(self._directory, error) from error
+            raise _spool_error(self.directory, error) from error
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Return exactly ``length`` bytes from ``offset`` on."""

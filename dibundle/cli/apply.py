@@ -16,7 +16,7 @@ from dibundle.applying import ApplyOptions, apply, choose_target
 from dibundle.archive.readat import room
 from dibundle.bundle.reader import BundleReader
 from dibundle.chain import follow
-from dibundle.cli import documents, registries, terminal
+from dibundle.cli import documents, limits, registries, terminal
 from dibundle.cli.checking import check_targets, tell_checked
 from dibundle.cli.completion import words
 from dibundle.cli.console import Console
@@ -33,8 +33,6 @@ from dibundle.errors import UsageError
 from dibundle.image.forms import Form
 from dibundle.native.library import reuse_memory
 from dibundle.release import apply_into
-
-MAX_SIZE = click.IntRange(min=0)
 
 
 @click.command("apply", short_help="Rebuild an image archive from the old one and a bundle.")
@@ -55,7 +53,7 @@ MAX_SIZE = click.IntRange(min=0)
 @click.option("--target", metavar="NAME", help="Which one to make, of a bundle that makes several archives.")
 @click.option("--thin", is_flag=True, help="Leave out the layers of the base, which the receiver has loaded.")
 @click.option("--check", is_flag=True, help="Only say whether it would work here; reads heads and metadata.")
-@click.option("--max-size", type=MAX_SIZE, metavar="BYTES", help="Refuse bundles that make more than this.")
+@limits.max_size
 @trust_options
 @click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
 @registries.insecure
@@ -69,7 +67,7 @@ def command(
     target: str | None,
     thin: bool,
     check: bool,
-    max_size: int | None,
+    max_size: int,
     platform: str | None,
     tmp: str | None,
     trust: Trust,
@@ -102,7 +100,7 @@ def command(
         write(applying(build, sources), console)
         return
     reuse_memory()
-    options = ApplyOptions(tmp=tmp) if max_size is None else ApplyOptions(tmp=tmp, max_size=max_size)
+    options = ApplyOptions(tmp=tmp, max_size=max_size)
     progress = console.progress
     with ExitStack() as stack:
         into = output if output is not None and (output.endswith("/") or Path(output).is_dir()) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import click
 
@@ -67,6 +67,8 @@ def check_targets(
 
 
 def _space(opened: Sources, manifest: Manifest, numbers: Collection[int], options: ApplyOptions) -> int:
+    if options.kept:  # images are taken out of the file that is kept: there is none beside it to judge
+        options = replace(options, expect=frozenset(), target=None)
     with closing(find_base(manifest, opened.archives, options, numbers, believe=True)) as base:
         check_sizes(manifest, base, opened.archives, options)
         return temporary_space(manifest, base, options)

@@ -15,7 +15,7 @@ from dibundle import digest
 from dibundle.applying import ApplyOptions
 from dibundle.archive.opener import Archive
 from dibundle.chain import follow
-from dibundle.cli import documents, registries, terminal
+from dibundle.cli import documents, limits, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.names import path_of
@@ -38,6 +38,7 @@ from dibundle.native.library import reuse_memory
 )
 @click.option("--target", metavar="NAME", help="Which one to load, of a bundle that makes several archives.")
 @click.option("--thin", is_flag=True, help="Do not pass on the base's layers, which the engine must have already.")
+@limits.max_size
 @trust_options
 @click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
 @registries.insecure
@@ -48,6 +49,7 @@ def command(
     engine: str | None,
     target: str | None,
     thin: bool,
+    max_size: int,
     platform: str | None,
     tmp: str | None,
     trust: Trust,
@@ -66,7 +68,7 @@ def command(
     progress = console.progress
     with ExitStack() as stack:
         opened = open_sources(sources, stack, trust=trust.check, tmp=tmp, platform=platform)
-        options = ApplyOptions(tmp=tmp)
+        options = ApplyOptions(tmp=tmp, max_size=max_size)
         bundles = all_bundles(opened, hint=_without(sources))
         archives, bundle = follow(opened.archives, bundles, options, stack, progress)
         # both concern the last one; those before only lead to it

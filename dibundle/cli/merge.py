@@ -8,7 +8,7 @@ import click
 
 from dibundle.applying import ApplyOptions
 from dibundle.chain import follow, make_all
-from dibundle.cli import registries, terminal
+from dibundle.cli import limits, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.create import WithLevels, default_level, document, level_option
@@ -24,9 +24,7 @@ from dibundle.errors import UsageError
 @click.argument("sources", nargs=-1, metavar="SOURCE...", required=True)
 @click.option("-o", "--output", metavar="OUT", required=True, help="The bundle to write.")
 @level_option
-@click.option(
-    "--max-size", type=click.IntRange(min=0), metavar="BYTES", help="Refuse bundles that make more than this."
-)
+@limits.max_size
 @signature_options
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
@@ -35,7 +33,7 @@ def command(
     sources: tuple[str, ...],
     output: str,
     level: int | None,
-    max_size: int | None,
+    max_size: int,
     tmp: str | None,
     trust: Trust,
     console: Console,
@@ -49,7 +47,7 @@ def command(
     next one drops is not in the result.
     """
     progress = console.progress
-    options = ApplyOptions(tmp=tmp) if max_size is None else ApplyOptions(tmp=tmp, max_size=max_size)
+    options = ApplyOptions(tmp=tmp, max_size=max_size)
     with ExitStack() as stack:
         destination = Destination(output)
         console.keep_stdout(destination)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from dibundle.archive.readat import Spool, check_room
+from dibundle.archive.readat import Spool
 from dibundle.bundle import labels
 from dibundle.errors import UsageError
-from dibundle.opening import Pieces, Trust, check_signature
+from dibundle.opening import Trust, fetch_bundle
 from dibundle.registry.reference import SCHEME, Reference
 
 if TYPE_CHECKING:
@@ -122,12 +122,7 @@ def open_reference(
     spool = stack.enter_context(closing(Spool(tmp)))
     bundle = artifacts.bundle_of(found, manifest)
     if bundle:
-        stream = Pieces(found.blob(bundle.digest, bundle.size))
-        if trust:
-            check_signature(stream, name, trust)
-        check_room(tmp, bundle.size)
-        while piece := stream.read(1 << 20):
-            spool.write(piece)
+        fetch_bundle(found.blob(bundle.digest, bundle.size), bundle.size, name, spool, trust)
         return spool, True
     image = images.resolve(found, manifest, platform or platform_here())
     wrapped = only_bundle and labels.BUNDLE in image.labels

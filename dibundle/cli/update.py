@@ -17,7 +17,7 @@ from dibundle.archive.readat import Spool, Stream
 from dibundle.bundle.manifest import AboutImage
 from dibundle.bundle.reader import BundleReader
 from dibundle.chain import follow
-from dibundle.cli import documents, registries, terminal
+from dibundle.cli import documents, limits, registries, terminal
 from dibundle.cli.console import Console, Document
 from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import Sources, open_present
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 )
 @click.option("-o", "--output", metavar="FILE", help="Write the image archive there instead of loading it.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be fetched.")
+@limits.max_size
 @trust_options
 @click.option("--platform", metavar="OS/ARCH", help="Which image to get where a name stands for several.")
 @registries.insecure
@@ -59,6 +60,7 @@ def command(
     engine: str | None,
     output: str | None,
     dry_run: bool,
+    max_size: int,
     platform: str | None,
     tmp: str | None,
     trust: Trust,
@@ -80,7 +82,7 @@ def command(
     if not registries.is_reference(name):
         raise UsageError(f"{name} is no name in a registry", hint="for example docker://registry.example/app:2")
     reference = Reference.parse(name)
-    options = ApplyOptions(tmp=tmp)
+    options = ApplyOptions(tmp=tmp, max_size=max_size)
     progress = console.progress
     with ExitStack() as stack:
         receiver = _Receiver(output, engine, haves, dry_run=dry_run)
@@ -110,6 +112,11 @@ def command(
             if dry_run:
                 _tell(name, plan, console)
                 return
+            if plan.size > max_size:
+                raise RegistryError(
+                    f"{name} takes {plan.size} bytes to fetch, at most {max_size} are allowed",
+                    hint=f"allow it with --max-size {plan.size}",
+                )
             progress.phase("fetching", plan.size)
             bundles = _fetch(repository, plan, trust, refused, fetched, console, stack, tmp)
         images_here = stored_images(opened.archives)
@@ -153,7 +160,7 @@ def _fetch(
             continue
         try:
             with ExitStack() as own:  # nothing is kept of a bundle that is refused
-                spool = update.fetch(repository, step, own, tmp)
+                spool = update.fetch(repository, step, own, tmp, trust.check)
                 fetched[name] = BundleReader(Stream(spool), None, trust.check, digest.text(name))
                 stack.push(own.pop_all())
         except SignatureError as error:

@@ -9,7 +9,7 @@ import click
 
 from dibundle import digest
 from dibundle.applying import ApplyOptions
-from dibundle.cli import documents, registries, terminal
+from dibundle.cli import documents, limits, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import in_place_of, one_bundle, open_sources
@@ -24,11 +24,14 @@ from dibundle.verify import check_integrity, check_rebuild
 @click.command("verify", short_help="Check a bundle, alone or by a full rebuild that is thrown away.")
 @click.argument("bundles", nargs=-1, metavar="BUNDLE", required=True)
 @click.option("--base", "bases", multiple=True, metavar="BASE", help="Rebuild from this base and check the result.")
+@limits.max_size
 @trust_options
 @registries.insecure
 @click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 @console_options()
-def command(bundles: tuple[str, ...], bases: tuple[str, ...], tmp: str | None, trust: Trust, console: Console) -> None:
+def command(
+    bundles: tuple[str, ...], bases: tuple[str, ...], max_size: int, tmp: str | None, trust: Trust, console: Console
+) -> None:
     """Check that every byte of BUNDLE is as its header promises; with --base, rebuild and check the result too."""
     bundle = _one(bundles)
     with ExitStack() as stack:
@@ -38,7 +41,9 @@ def command(bundles: tuple[str, ...], bases: tuple[str, ...], tmp: str | None, t
         if trust.expect and not full:
             raise UsageError("what the bundle makes shows in a rebuild alone", hint="give --base too")
         if full:
-            check_rebuild(opened.archives, reader, ApplyOptions(tmp=tmp, expect=trust.expect), console.progress)
+            check_rebuild(
+                opened.archives, reader, ApplyOptions(tmp=tmp, max_size=max_size, expect=trust.expect), console.progress
+            )
         else:
             check_integrity(reader, console.progress)
     manifest = reader.manifest

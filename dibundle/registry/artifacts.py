@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dibundle import digest
-from dibundle.archive.readat import ReadAt, Spool, check_room
+from dibundle.archive.readat import ReadAt
 from dibundle.bundle import labels
 from dibundle.bundle.manifest import AboutImage
 from dibundle.errors import DibError
@@ -71,13 +71,6 @@ def bundle_of(repository: Repository, manifest: Manifest) -> Blob | None:
     if len(layers) != 1 or get_text(layers[0], "mediaType") != TYPE:
         return None
     return blob_of(repository, layers[0])
-
-
-def fetch(repository: Repository, bundle: Blob, spool: Spool, tmp: str | None) -> None:
-    """Write a bundle into a temporary file; it has its digest when this returns."""
-    check_room(tmp, bundle.size)
-    for piece in repository.blob(bundle.digest, bundle.size):
-        spool.write(piece)
 
 
 def deltas_to(repository: Repository, image: bytes) -> list[Delta]:

@@ -21,7 +21,7 @@ from tests import needs, pairs
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.cli.test_signing import WHO, keygen
 from tests.content import noise
-from tests.program import succeed
+from tests.program import dib, succeed
 from tests.test_wrap import lying
 
 BIG = 64 << 20  # bytes, of zeros or of what comes with an honest head
@@ -50,7 +50,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 
     def noted(self: Spool, data: bytes) -> int:
         place = write(self, data)
-        disk.note(len(data), self._directory)
+        disk.note(len(data), self.directory)
         return place
 
     monkeypatch.setattr(Spool, "write", noted)
@@ -245,3 +245,13 @@ def test_free_space_is_checked_before_anything_is_unpacked(signed, tmp_path: Pat
     with pytest.raises(DibError, match="temporary files need"):
         run("apply", packed, pair.bundle, "-o", tmp_path / "out")
     assert disk.written == 0
+
+
+@pytest.mark.parametrize("command", ["apply", "load", "verify"])
+def test_every_command_that_makes_targets_takes_a_limit(command: str, pair: pairs.Pair, tmp_path: Path) -> None:
+    sources = ("--base", pair.base, pair.bundle) if command == "verify" else (pair.base, pair.bundle)
+    (tmp_path / "docker").write_text("#!/bin/sh\ntouch asked\ncat > /dev/null\n")
+    (tmp_path / "docker").chmod(0o755)
+    ended = dib(command, "--max-size", "1000", *sources, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    assert ended.code == 5
+    assert "at most 1000 are allowed" in ended.err
