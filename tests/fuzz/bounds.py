@@ -318,12 +318,13 @@ def slow_content(chance: random.Random) -> Bundle:
     data = tangled(chance, size)
     times = max(1, edge(chance, (64 * MIB) // size) // (4 if level >= 7 else 1) // 4)
     table = number(1) + numbers(2 * size * times + 1, number_of, parameter, 0)
-    program = Program().do("raw", raw=size, stream=1).do("begin", packing=len(table), packed=1)
+    most = size * times + size * times // 8 + 65536  # more than comes of it: that shows when all is compressed
+    program = Program().do("raw", raw=size, stream=1).do("begin", packing=len(table), packed=most)
     for _ in range(times):
         program.do("repeat", repeat_frame=0, repeat_offset=0, repeat=size)
     program.do("end")
     frames = [Frame(frame_of(data), size, codec=1), Frame(table, len(table), 0)]
-    return one(size + 1, program, *frames, reencoders=[number_of])
+    return one(size + most, program, *frames, reencoders=[number_of])
 
 
 def tangled(chance: random.Random, size: int) -> bytes:
