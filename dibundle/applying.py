@@ -96,7 +96,7 @@ def apply_steps(
     with ExitStack() as stack:
         base = find_base(manifest, bases, options, sinks.keys())
         stack.callback(base.close)
-        check_sizes(manifest, base, bases, options)
+        kept = check_sizes(manifest, base, bases, options)
         space = temporary_space(manifest, base, options)
         check_room(options.tmp, space)
         options.check_output(space)
@@ -106,7 +106,7 @@ def apply_steps(
             later = base.missing(last.after(number))
             spool = stack.enter_context(closing(Spool(options.tmp))) if later else None
             sink = _tee(sinks.get(number), spool)
-            yield from _make_target(bundle, number, base, packings, sink, options, progress)
+            yield from _make_target(bundle, number, base, packings, sink, options, progress, kept)
             if spool:
                 with suppress(ArchiveError):  # what is no archive holds nothing; what is missing is told later
                     made = stack.enter_context(open_made(spool, "a target before"))
@@ -137,14 +137,20 @@ def _kept(manifest: Manifest, base: FoundBase, options: ApplyOptions) -> int:
     return sum(manifest.targets[number].size for number in kept) + max(judged, default=0) + options.kept
 
 
-def check_sizes(manifest: Manifest, base: FoundBase, bases: Sequence[Archive], options: ApplyOptions) -> None:
+def check_sizes(manifest: Manifest, base: FoundBase, bases: Sequence[Archive], options: ApplyOptions) -> int:
     """Refuse targets that are larger than allowed, also on the way, and temporary files of twice that in all.
 
-    Those count that hold targets: of this bundle, and among ``bases`` of bundles before it.
+    Those count that hold targets, or layers of these decompressed: of this bundle, and among ``bases`` of bundles
+    before it. Return how many bytes of targets there will be.
     """
     for number in base.order:
         check_size(manifest, number, options)
     kept = made_size(bases) + _kept(manifest, base, options)
+    _check_kept(kept + base.spool_size(range(len(manifest.objects)), of_made=True), options)
+    return kept
+
+
+def _check_kept(kept: int, options: ApplyOptions) -> None:
     if kept > 2 * options.max_size:
         raise BundleError(
             f"bundle over a limit: it takes {kept} bytes of temporary files, at most twice {options.max_size} are"
@@ -177,8 +183,12 @@ def _make_target(
     sink: Sink,
     options: ApplyOptions,
     progress: Progress,
+    kept: int,
 ) -> Iterator[None]:
-    """Make one target, step by step; with the last of them the bundle is read to its end before the output is."""
+    """Make one target, step by step, beside ``kept`` bytes of temporary files.
+
+    With the last step of the last one the bundle is read to its end before the output is.
+    """
     manifest = bundle.manifest
     target = manifest.targets[number]
     needed = objects_used(manifest, number)
@@ -187,6 +197,7 @@ def _make_target(
         raise _mismatch(manifest, base.missing(needed), ())
     if base.spool_size(needed):
         _tell_tight_room(base.spool_size(needed), options, progress)
+    _check_kept(kept + base.made_size + base.spool_size(needed, of_made=True), options)
     base.prepare(needed)
     with ExitStack() as stack:
         judged = None
@@ -216,7 +227,7 @@ def _make_target(
             raise
         output.finish()
         if judged:
-            judged.release()
+            yield from judged.release()
 
 
 def _tell_tight_room(size: int, options: ApplyOptions, progress: Progress) -> None:

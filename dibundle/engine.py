@@ -112,6 +112,15 @@ def layers_present(engine: str, diff_ids: Sequence[bytes], digests: Sequence[byt
     return max((sum(1 for _ in pairs) for pairs in found), default=0)
 
 
+def image_id(engine: str, name: str) -> str | None:
+    """Return the ID that docker or podman shows for a name, as ``sha256:...``; None where it has no such image."""
+    found = subprocess.run((*ENGINES[engine][1], "--", name), capture_output=True, check=False)
+    try:
+        return "sha256:" + str(json.loads(found.stdout)[0]["Id"]).removeprefix("sha256:")
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
 def _layers(engine: str) -> list[list[str]]:
     """Return the digests of the layers of every image that an engine has, the lowest first."""
     listed = subprocess.run((engine, "image", "ls", "--quiet", "--no-trunc"), capture_output=True, check=False)
@@ -202,8 +211,8 @@ class Loader:
                 self._require("no name", "nothing", wanted)
             return
         for name in names:
-            self._require(name, self._id_of(name) or "nothing", wanted)
-        if not names and not any(self._id_of(item) in wanted for item in sorted(wanted)):
+            self._require(name, image_id(self._engine, name) or "nothing", wanted)
+        if not names and not any(image_id(self._engine, item) in wanted for item in sorted(wanted)):
             self._require("no name", "nothing", wanted)
 
     def _require(self, name: str, found: str, wanted: Collection[str]) -> None:
@@ -213,13 +222,6 @@ class Loader:
                 exit_code=3,
                 hint=f"look at the log of {self._engine}",
             )
-
-    def _id_of(self, name: str) -> str | None:
-        found = subprocess.run((*self._inspect, "--", name), capture_output=True, check=False)
-        try:
-            return "sha256:" + str(json.loads(found.stdout)[0]["Id"]).removeprefix("sha256:")
-        except (ValueError, LookupError, TypeError):
-            return None
 
     def _ask(self, *command: str) -> str:
         found = subprocess.run(command, capture_output=True, check=False)

@@ -7,7 +7,7 @@ is never a reason to accept.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,7 @@ from dibundle.archive.readat import Spool, copy_chunks
 from dibundle.bundle.manifest import Manifest, Target
 from dibundle.bundle.output import Piece, Sink
 from dibundle.errors import ArchiveError, SignatureError, UsageError
-from dibundle.image.profile import judge
+from dibundle.image.profile import ArchiveImage, Judge
 
 _DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 _NAME: Final = re.compile(r"sha256:([0-9a-f]{64})")
@@ -95,12 +95,13 @@ class Judged:
         """Take the next bytes of the target."""
         self._spool.write(piece)
 
-    def release(self) -> None:
-        """Pass the target on; :class:`UnexpectedError` unless it, or every image in it, is an expected one."""
+    def release(self) -> Iterator[None]:
+        """Pass the target on piece by piece; :class:`UnexpectedError` unless it, or all its images, are expected."""
         if self._expectation:
             self._judge()
         for piece in copy_chunks(self._spool, 0, self._spool.size):
             self._sink(piece)
+            yield
 
     def _judge(self) -> None:
         known = {}
@@ -109,13 +110,17 @@ class Judged:
             if segment.digest:
                 known[at, segment.length] = segment.digest
             at += segment.length
+        judge = Judge(self._spool, known)
         try:
-            images = judge(self._spool, known)
+            self._compare(judge.images())
+            judge.check_layers()
         except ArchiveError as error:
             raise UnexpectedError(
                 f"not every reader would find the same images in what the bundle makes: {error.message}",
                 hint="--as docker-archive writes the expected image alone, in an archive that has one reading",
             ) from error
+
+    def _compare(self, images: Sequence[ArchiveImage]) -> None:
         if self._expectation.images:
             expected = self._expectation.images
             pinned = {image.config for image in images if image.manifest in expected}

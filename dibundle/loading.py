@@ -23,7 +23,7 @@ from dibundle.errors import ArchiveError
 from dibundle.image import forms, pinned
 from dibundle.image.gate import Gate
 from dibundle.image.pinned import PinnedImage
-from dibundle.image.profile import judge
+from dibundle.image.profile import Judge
 from dibundle.progress import Progress, Silent
 
 _REFERENCE: Final = re.compile(
@@ -89,7 +89,7 @@ def _pass_on(
         apply(bases, bundle, gate.write, options, progress)
         archive = gate.finish()
         try:
-            judge(archive, hashed=False)
+            Judge(archive, hashed=False).images()
         except ArchiveError as error:
             progress.note(
                 f"not every engine would find the same images in this archive: {error.message};"
@@ -167,8 +167,10 @@ def repositories_of(archives: Sequence[Archive]) -> frozenset[str]:
 
 
 def _repository(name: str) -> str:
-    """Return a reference without its tag and without what engines put before short names."""
+    """Return a reference without its tag, and whole where it is short as docker has it."""
     repository = name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name
-    for default in ("docker.io/library/", "docker.io/", "localhost/"):
-        repository = repository.removeprefix(default)
-    return repository
+    host, slash, _ = repository.partition("/")
+    if not slash:
+        return f"docker.io/library/{repository}"
+    is_host = "." in host or ":" in host or host == "localhost"
+    return repository if is_host else f"docker.io/{repository}"

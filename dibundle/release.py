@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 from collections.abc import Collection, Sequence
@@ -53,10 +54,12 @@ def apply_into(
 def file_names(manifest: Manifest) -> list[str]:
     """Return a file name for each target, made of its image's: ``registry/app:2`` is in ``registry_app_2.tar``."""
     names: list[str] = []
+    taken: set[str] = set()
     for number in range(len(manifest.targets)):
         stem = re.sub(r"[^A-Za-z0-9._-]+", "_", target_name(manifest, number))[:_LONGEST_NAME].lstrip(".-") or "image"
-        count = sum(name == f"{stem}.tar" or name.startswith(f"{stem}-copy") for name in names)
-        names.append(f"{stem}-copy{count}.tar" if count else f"{stem}.tar")
+        candidates = (f"{stem}-copy{count}.tar" if count else f"{stem}.tar" for count in itertools.count())
+        names.append(next(name for name in candidates if name.lower() not in taken))
+        taken.add(names[-1].lower())  # as some file systems do not tell cases apart
     return names
 
 

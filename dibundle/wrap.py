@@ -112,8 +112,10 @@ def find(archive: Archive, stack: ExitStack, tmp: str | None = None) -> Iterator
     except ArchiveError:
         return  # whoever wants an image says so better
     seen = set()
+    known: dict[int, Mapping[str, str]] = {}  # by the config's place: many images may share one
     for image in images.images:
-        found = _labels(images, image)
+        place = image.config.member.header if image.config else -1
+        found = known[place] = known[place] if place in known else _labels(images, image)
         if found.get(labels.BUNDLE) and image.diff_ids[-1:] not in seen:
             seen.add(image.diff_ids[-1:])
             yield f"the bundle in {archive.name}", _unpack(images, image, stack, tmp)

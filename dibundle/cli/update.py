@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from itertools import repeat
@@ -25,7 +25,7 @@ from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
 from dibundle.convert import rebuild_images, stored_images
 from dibundle.destination import Destination
-from dibundle.engine import ENGINES, TRANSPORTS, default_engine
+from dibundle.engine import ENGINES, TRANSPORTS, default_engine, image_id
 from dibundle.errors import ArchiveError, RegistryError, SignatureError, UsageError
 from dibundle.expect import UnexpectedError
 from dibundle.image import forms, pinned
@@ -96,7 +96,8 @@ def command(
         receiver.refuse_overwriting(opened)
         made = AboutImage(names=(reference.name,) if reference.name else (), id=image.id, diff_ids=image.diff_ids)
         is_thin = receiver.has_them()
-        if is_thin and not dry_run and update.holds(opened.archives, image.id):
+        is_here = is_thin and not dry_run and update.holds(opened.archives, image.id)
+        if is_here and receiver.has_under(made.names, {image.id, image.manifest.digest}):
             _tell_here(name, made, console)
             return
         refused: dict[bytes, int] = {}
@@ -239,6 +240,10 @@ class _Receiver:
         return (
             not self._destination and transport is not None and all(map(str.startswith, self._haves, repeat(transport)))
         )
+
+    def has_under(self, names: Sequence[str], ids: Collection[bytes]) -> bool:
+        """Whether the engine has an image of one of these digests under each of the names."""
+        return all(image_id(self._engine, name) in {digest.text(item) for item in ids} for name in names)
 
     def take(self, image: PinnedImage, made: AboutImage, progress: Progress) -> None:
         """Write the image in an archive that is made here, then make sure that an engine has it."""

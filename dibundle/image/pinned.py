@@ -126,7 +126,7 @@ def find(archive: ImageArchive, expected: Collection[bytes]) -> list[Pins]:
         config = blob(manifest.config.digest) if manifest else None
         if config is not None:
             found.setdefault(digest.sha256(config), Pins(config, content))
-    for image in archive.images:
+    for image in {image.config.member.header: image for image in archive.images if image.config}.values():
         config = members.read(image.config.member) if image.config else None
         if config is not None and digest.sha256(config) in expected:
             found.setdefault(digest.sha256(config), Pins(config, blob(image.manifest_digest or b"")))

@@ -26,7 +26,8 @@ MAX_DOCUMENTS: Final = 64 << 20
 MAX_DEPTH: Final = 2
 """Nested indexes below index.json."""
 MAX_EXPANSION: Final = 1100
-"""Bytes that a byte of a compressed layer may hold; gzip reaches 1,032."""
+"""Bytes that a byte of a compressed layer may hold, besides 1 MiB; gzip reaches 1,032."""
+_ANY: Final = "any"
 
 _LEGACY: Final = re.compile(r"(?:repositories|[^/]+/(?:json|layer\.tar|VERSION))")
 _SYSTEMS: Final = frozenset(("linux", "windows", "darwin", "freebsd"))
@@ -45,29 +46,31 @@ class ArchiveImage:
     names: tuple[str, ...]
 
 
-def judge(
-    source: ReadAt, known: Mapping[tuple[int, int], bytes] | None = None, *, hashed: bool = True
-) -> list[ArchiveImage]:
-    """Return the images of an archive that is within the profile; ``ArchiveError`` says why another one is not.
+class Judge:
+    """Judges an archive: first what its documents say, then the layers.
 
-    Every config, manifest and layer of these images has been hashed. ``known``: SHA-256 of ranges (start, length) that
-    have been checked already. Not ``hashed``: layers need not be there, only what the documents say is judged.
+    ``known``: SHA-256 of ranges (start, length) that have been checked already. Not ``hashed``: layers need not be
+    there, only what the documents say is judged.
     """
-    return _Judge(source, known or {}, hashed=hashed).images()
 
-
-class _Judge:
-    def __init__(self, source: ReadAt, known: Mapping[tuple[int, int], bytes], *, hashed: bool) -> None:
+    def __init__(
+        self, source: ReadAt, known: Mapping[tuple[int, int], bytes] | None = None, *, hashed: bool = True
+    ) -> None:
         self._source = source
         self._hashed = hashed
         self._left = MAX_DOCUMENTS
         self._platforms: set[str] = set()
-        self._known = known
+        self._known = known or {}
+        self._unhashed: list[tuple[list[str], Config, str, tuple[str | None, ...]]] = []
         self._members: dict[str, Member] = {}
         self._digests: dict[str, bytes] = {}
         self._layers: dict[str, tuple[str | None, bytes]] = {}
 
     def images(self) -> list[ArchiveImage]:
+        """Return the images; ``ArchiveError`` says why not every reader finds these and no others.
+
+        Their configs and manifests have been hashed, their layers are by :meth:`check_layers`.
+        """
         self._read_members()
         found: list[ArchiveImage] = []
         if "manifest.json" in self._members:
@@ -158,21 +161,28 @@ class _Judge:
             self._layers[name] = kind, diff_id
         return self._layers[name]
 
-    def _check_layers(self, names: list[str], config: Config, where: str) -> None:
+    def check_layers(self) -> None:
+        """Hash the layers of all images; ``ArchiveError`` where one is not what config and manifest say."""
+        for names, config, where, kinds in self._unhashed:
+            for name, diff_id, kind in zip(names, config.diff_ids, kinds, strict=True):
+                if self._layer(name) != (kind if kind != _ANY else self._layer(name)[0], diff_id):
+                    raise ArchiveError(f"{where}: the layer {name!r} is not the one that its documents name")
+
+    def _note_layers(self, names: list[str], config: Config, where: str, kinds: list[str | None]) -> None:
+        """Note what the layers of an image have to be; ``kinds`` are their compressions."""
         if len(names) != len(config.diff_ids):
             raise ArchiveError(f"{where} has {len(names)} layers, its config {len(config.diff_ids)}")
-        if not self._hashed:
-            return
-        for name, diff_id in zip(names, config.diff_ids, strict=True):
-            if self._layer(name)[1] != diff_id:
-                raise ArchiveError(f"{where}: the layer {name!r} is not the one that the config names")
+        for name in names:
+            self._file(name)
+        if self._hashed:
+            self._unhashed.append((names, config, where, tuple(kinds)))
 
     def _docker(self, entries: list[DockerEntry]) -> list[ArchiveImage]:
         found = []
         for number, entry in enumerate(entries):
             where = f"manifest.json[{number}]"
             config = Config(self._document(entry.config), where)
-            self._check_layers(list(entry.layers), config, where)
+            self._note_layers(list(entry.layers), config, where, [_ANY] * len(entry.layers))
             for diff_id, source in entry.sources.items():
                 if diff_id not in config.diff_ids or source.media_type not in strict.LAYER_TYPES:
                     raise ArchiveError(f"{where}.LayerSources has something else than the layers")
@@ -237,11 +247,9 @@ class _Judge:
         config_name = self._blob(manifest.config, f"{where}: config")
         config = Config(self._document(config_name), config_name)
         layers = [self._blob(layer, f"{where}: layers[{n}]") for n, layer in enumerate(manifest.layers)]
-        self._check_layers(layers, config, where)
-        for number, (layer, blob) in enumerate(zip(manifest.layers, layers, strict=True)):
-            wanted = strict.LAYER_TYPES.get(layer.media_type, "unknown")
-            if self._hashed and wanted != self._layer(blob)[0]:
-                raise ArchiveError(f"{where}: layers[{number}] is not what its media type says")
+        if any(layer.media_type not in strict.LAYER_TYPES for layer in manifest.layers):
+            raise ArchiveError(f"{where} has a layer of a media type that is not a layer's")
+        self._note_layers(layers, config, where, [strict.LAYER_TYPES[layer.media_type] for layer in manifest.layers])
         if descriptor.platform and not _overlap(descriptor.platform, config.platform):
             raise ArchiveError(
                 f"{where} is said to be for {descriptor.platform[:40]}, and is for {config.platform[:40]}"
@@ -292,7 +300,7 @@ def layer_compression(head: bytes) -> str | None:
 
 def expanded(kind: str, chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
     """Yield the content of a compressed layer of ``size`` bytes, at most :data:`MAX_EXPANSION` times as much."""
-    limit = (size + 65_536) * MAX_EXPANSION
+    limit = size * MAX_EXPANSION + (1 << 20)
     for piece in compression.decompress_iter(kind, chunks):
         limit -= len(piece)
         if limit < 0:

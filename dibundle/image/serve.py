@@ -11,9 +11,13 @@ from dibundle.archive.readat import ReadAt, Slice, Spool, check_room, copy_chunk
 from dibundle.archive.window import Window
 from dibundle.digest import sha256_of
 from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, DibError, FileError
+from dibundle.image.forms import stored
 from dibundle.image.model import Blob, ImageArchive
 
 _PIECE = 1 << 20
+MADE_RATIO = 16
+MADE_FLOOR = 64 << 20
+"""Layers of a target on the way hold at most so many times its size, and so many bytes more (spec/dib.md, 3.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +33,32 @@ class Wanted:
     make: Callable[[Iterable[bytes]], Iterator[bytes | memoryview]] | None = None
 
 
+class _Budget:
+    """How many bytes may be decompressed of an archive that a bundle has made: it is whatever the bundle wants."""
+
+    def __init__(self, size: int) -> None:
+        self.left = MADE_RATIO * size + MADE_FLOOR
+
+
 @dataclass(slots=True)
 class _Candidate:
-    """A blob of a base: as stored, and what the archive claims about it."""
+    """A blob of a base: as stored, and what its archive claims; ``budget`` if a bundle has made the archive."""
 
     blob: Blob
     source: ReadAt
+    budget: _Budget | None = None
+
+    def content(self, most: int) -> Iterator[bytes]:
+        """Yield what a compressed blob holds; ``ArchiveError`` where it is more than ``most`` bytes."""
+        assert self.blob.compression
+        chunks = copy_chunks(self.source, 0, self.source.size)
+        for piece in compression.decompress_iter(self.blob.compression, chunks):
+            most -= len(piece)
+            if self.budget:
+                self.budget.left -= len(piece)
+            if most < 0 or (self.budget and self.budget.left < 0):
+                raise ArchiveError("it holds more than is looked for")
+            yield piece
 
     def claims(self) -> Iterable[bytes]:
         if not self.blob.compression and self.blob.diff_id:
@@ -58,15 +82,15 @@ class BaseObjects:
         self._windows: dict[int, Window] = {}
         self._inflate: dict[int, _Candidate] = {}
         self._made: dict[int, _Candidate] = {}
+        self._made_size = 0
         self._wanted = wanted
 
     def add(self, archives: Sequence[ImageArchive], needed: Collection[int]) -> None:
         """Look for the ``needed`` objects that are still missing in ``archives``."""
-        candidates = [
-            _Candidate(blob, Slice(images.archive.bytes, blob.member.content, blob.member.size))
-            for images in archives
-            for blob in images.blobs
-        ]
+        candidates = []
+        for images in archives:
+            budget = _Budget(images.archive.bytes.size) if images.archive.is_made else None
+            candidates += [_Candidate(blob, stored(images, blob), budget) for blob in images.blobs]
         self._resolve_claims(candidates, self.missing(needed))
         if self.missing(needed) and not self._believe:
             self._resolve_by_hash(candidates, self.missing(needed))
@@ -77,9 +101,18 @@ class BaseObjects:
         waiting = self._inflate.keys() | self._made.keys()
         return [i for i in sorted(needed) if self._sources[i] is None and i not in waiting]
 
-    def spool_size(self, needed: Collection[int]) -> int:
-        """Return how many bytes of temporary file :meth:`prepare` will need."""
-        return sum(self._wanted[index].size for index in (*self._inflate, *self._made) if index in needed)
+    def spool_size(self, needed: Collection[int], *, of_made: bool = False) -> int:
+        """Return how many bytes of temporary file :meth:`prepare` will need; ``of_made``: for what bundles made."""
+        return sum(
+            self._wanted[index].size
+            for index, candidate in (*self._inflate.items(), *self._made.items())
+            if index in needed and (candidate.budget or not of_made)
+        )
+
+    @property
+    def made_size(self) -> int:
+        """How many bytes of temporary file are there for what bundles made."""
+        return self._made_size
 
     def prepare(self, needed: Collection[int]) -> None:
         """Inflate what has no random access and make what is not there; :class:`BaseMismatchError` where that fails.
@@ -97,12 +130,9 @@ class BaseObjects:
         self._spool = self._spool or Spool(self._tmp)
         wanted = self._wanted[index]
         start = self._spool.size
-        assert candidate.blob.compression
-        chunks = copy_chunks(candidate.source, 0, candidate.source.size)
+        self._made_size += wanted.size if candidate.budget else 0
         try:
-            for piece in compression.decompress_iter(candidate.blob.compression, chunks):
-                if self._spool.size - start + len(piece) > wanted.size:
-                    raise BaseMismatchError(f"base is damaged: {_name(wanted)} is longer than {wanted.size} bytes")
+            for piece in candidate.content(wanted.size):
                 self._spool.write(piece)
         except ArchiveError as error:
             raise BaseMismatchError(f"base is damaged: {_name(wanted)}: {error.message}") from error
@@ -117,9 +147,10 @@ class BaseObjects:
         self._spool = self._spool or Spool(self._tmp)
         wanted, start, found = self._wanted[index], self._spool.size, hashlib.sha256()
         assert wanted.make
+        self._made_size += wanted.size if candidate.budget else 0
         chunks: Iterable[bytes] = copy_chunks(candidate.source, 0, candidate.source.size)
         if candidate.blob.compression:
-            chunks = compression.decompress_iter(candidate.blob.compression, chunks)
+            chunks = candidate.content(wanted.of.size if wanted.of else 0)
         try:
             for piece in wanted.make(chunks):
                 if self._spool.size - start + len(piece) > wanted.size:
@@ -227,10 +258,10 @@ class BaseObjects:
                 index = missing.get(sha256_of(copy_chunks(candidate.source, 0, candidate.source.size)))
                 if index is not None:
                     self._sources[index] = candidate.source
-            if candidate.blob.kind == "layer" and candidate.blob.compression and contents - self._inflate.keys():
-                chunks = copy_chunks(candidate.source, 0, candidate.source.size)
+            waiting = contents - self._inflate.keys()
+            if candidate.blob.kind == "layer" and candidate.blob.compression and waiting:
                 try:
-                    digest = sha256_of(compression.decompress_iter(candidate.blob.compression, chunks))
+                    digest = sha256_of(candidate.content(max(self._wanted[index].size for index in waiting)))
                 except ArchiveError:
                     continue
                 if digest in missing:

@@ -70,7 +70,7 @@ class Reference:
     @property
     def name(self) -> str | None:
         """The name that engines show; None where there is no tag."""
-        return f"{self.host}/{self.repository}:{self.tag}" if self.tag or not self.digest else None
+        return f"{self.host}/{self.repository}:{self.tag or 'latest'}" if self.tag or not self.digest else None
 
     def with_tag(self, tag: str) -> Reference:
         """Return another tag of the same repository."""
