@@ -12,10 +12,10 @@ from typing import Final
 from dibundle import digest
 from dibundle.archive.opener import Archive
 from dibundle.archive.readat import Spool
-from dibundle.errors import SignatureError
+from dibundle.errors import ArchiveError, SignatureError
 from dibundle.image.document import get, get_text, sha256_of
 from dibundle.image.model import ImageArchive
-from dibundle.image.pinned import LayerStore, PinnedImage, Pins, assemble
+from dibundle.image.pinned import LayerStore, PinnedImage, Pins, assemble, find
 from dibundle.image.reader import read_images
 from dibundle.opening import Trust, fetch_bundle
 from dibundle.registry import artifacts
@@ -90,13 +90,26 @@ def plan(
     return Plan(chain=chain, chain_size=size, pull_size=pull, without=without)
 
 
-def pin(
+def pin_made(image: RemoteImage, archive: ImageArchive, *, is_signed: bool) -> PinnedImage:
+    """Return the image that a registry has under a name, out of an ``archive`` that a bundle has made.
+
+    ``is_signed``: nothing of the registry counts beside the bundle, as only that is signed; else its manifest stays
+    where it names just these layers. ``ArchiveError`` where the archive does not hold the image.
+    """
+    found = find(archive, {image.id})
+    if not found:
+        raise ArchiveError(f"the bundle does not make {digest.text(image.id)}")
+    pins = found[0] if is_signed else Pins(found[0].config, image.manifest.body)
+    return assemble(pins, LayerStore([archive]))
+
+
+def pin_fetched(
     image: RemoteImage, archive: ImageArchive, here: Sequence[ImageArchive], without: Collection[bytes]
 ) -> PinnedImage:
-    """Return the image that a registry has under a name, with the layers of ``archive``, each hashed to its diffID.
+    """Return an image with its fetched layers, each hashed to its diffID; ``ArchiveError`` where one is not there.
 
-    ``without``: the digests of layers that are left out, which those of ``here`` hold. ``ArchiveError`` where another
-    layer is not there. The registry's manifest stays where it names just these layers.
+    ``without``: the digests of layers that are left out, which those of ``here`` hold. The registry's manifest stays
+    where it names just these layers.
     """
     store = LayerStore(here)
     absent = [diff_id for blob, diff_id in zip(image.layers, image.diff_ids, strict=True) if blob.digest in without]

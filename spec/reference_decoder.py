@@ -3819,8 +3819,18 @@ def platform(value: dict[str, Any]) -> list[str]:
 
 def overlap(one: list[str], other: list[str]) -> bool:
     """Tell whether two platforms may be taken for each other."""
-    count = 3 if one[1:2] == ["arm"] else 2
-    return len(one) < 2 or len(other) < 2 or all(a == b for a, b in list(zip(one, other))[:count])  # noqa: B905
+    return len(one) < 2 or len(other) < 2 or one[:2] == other[:2]
+
+
+def preferred(gone: list[str], here: list[str]) -> bool:
+    """Tell whether an engine may take an image of the one platform in place of one of the other."""
+    if len(here) > 1 and gone[0] != here[0]:
+        return False
+    machine, other = gone[1], (*here, "")[1]
+    if machine == other == "arm":
+        variant = {"v5": 5, "v6": 6, "v7": 7, "v8": 8}
+        return variant.get((*gone, "v7")[2], 64) >= variant.get((*here, "v7")[2], 64)
+    return machine == other or not other or (machine, other) in (("amd64", "386"), ("arm64", "arm"))
 
 
 def described(value: object) -> dict[str, Any]:
@@ -3958,7 +3968,7 @@ class Images:
         for gone in self.absent:
             system, machine = (*(gone or []), "", "")[:2]
             elsewhere = system in ("linux", "windows", "darwin", "freebsd") and machine in MACHINES
-            elsewhere = elsewhere and not any(overlap(gone or [], other) for other in self.platforms)
+            elsewhere = elsewhere and not any(preferred(gone or [], other) for other in self.platforms)
             fits(elsewhere or gone == ["unknown", "unknown"], "P18")
         return found
 

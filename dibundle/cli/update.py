@@ -120,17 +120,17 @@ def command(
                 )
             progress.phase("fetching", plan.size)
             bundles = _fetch(repository, plan, trust, refused, fetched, console, stack, tmp)
-        images_here = stored_images(opened.archives)
-        if plan.chain is None:
-            spool = stack.enter_context(closing(Spool(tmp)))
-            images.fetch(repository, image, made.names, spool, without=plan.without, tmp=tmp)
-            archive = read_images(stack.enter_context(from_fd(spool.start(), name, spool_dir=tmp)))
-        else:
-            archives, last = follow(opened.archives, bundles, options, stack, progress)
-            options = replace(options, target=_target(last, image.id))
-            archive, _ = rebuild_images(archives, last, options, stack, progress)
         try:
-            pinned_image = update.pin(image, archive, images_here, plan.without)
+            if plan.chain is None:
+                spool = stack.enter_context(closing(Spool(tmp)))
+                images.fetch(repository, image, made.names, spool, without=plan.without, tmp=tmp)
+                archive = read_images(stack.enter_context(from_fd(spool.start(), name, spool_dir=tmp)))
+                pinned_image = update.pin_fetched(image, archive, stored_images(opened.archives), plan.without)
+            else:
+                archives, last = follow(opened.archives, bundles, options, stack, progress)
+                options = replace(options, target=_target(last, image.id))
+                archive, _ = rebuild_images(archives, last, options, stack, progress)
+                pinned_image = update.pin_made(image, archive, is_signed=trust.check is not None)
         except ArchiveError as error:
             raise RegistryError(f"{name} leads to another image: {error.message}") from error
         receiver.take(pinned_image, made, progress)

@@ -274,19 +274,37 @@ def names_of(descriptor: Descriptor) -> tuple[str, ...]:
 
 
 def _is_elsewhere(platform: str | None, others: set[str]) -> bool:
-    """Whether no engine takes a platform for one of ``others``: it has a name in Go's spelling, and another one."""
+    """Whether no engine takes an image of a platform in place of one of ``others``.
+
+    A machine of 64 bits runs programs of 32 bits too, and of arm those of lower variants, but prefers its own.
+    """
     if platform == "unknown/unknown":
         return True
     system, _, machine = (platform or "").partition("/")
-    is_plain = system in _SYSTEMS and machine.partition("/")[0] in _MACHINES
-    return is_plain and not any(_overlap(platform or "", other) for other in others)
+    if system not in _SYSTEMS or machine.partition("/")[0] not in _MACHINES:
+        return False
+    for other in others:
+        own, known = _rank(machine), _rank(other.partition("/")[2])
+        if other.partition("/")[0] in (system, "") and (known is None or (own and own[0] == known[0] and own >= known)):
+            return False
+    return True
+
+
+def _rank(machine: str) -> tuple[str, int] | None:
+    """Return a family of machines, and how much one of it is preferred; None where no machine is named."""
+    name, _, variant = machine.partition("/")
+    if name in ("amd64", "386"):
+        return "x86", 2 if name == "amd64" else 1
+    if name in ("arm", "arm64"):
+        found = re.fullmatch("v([5-8])", variant or "v7")
+        return "arm", 64 if name == "arm64" or not found else int(found[1])
+    return (name, 0) if name else None
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Whether two platforms can be taken for each other: what both give is the same; of arm the variant counts too."""
+    """Whether two platforms can be taken for each other: os and architecture are the same, or one is not said."""
     first, second = one.split("/"), other.split("/")
-    count = 3 if first[1:2] == ["arm"] else 2
-    return len(first) < 2 or len(second) < 2 or all(a == b for a, b in zip(first[:count], second[:count], strict=False))
+    return len(first) < 2 or len(second) < 2 or first[:2] == second[:2]
 
 
 def layer_compression(head: bytes) -> str | None:

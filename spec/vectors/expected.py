@@ -215,6 +215,18 @@ refused(
     "P17",
 )
 refused("absent-for-this-platform", nested(LEAD, {**ABSENT, "platform": {**ARM, "architecture": "amd64"}}), "P18")
+IN_386 = ID.replace(b"amd64", b"386")
+MANIFEST_386 = to_json({**json.loads(MANIFEST), "config": blob(IN_386, "config.v1+json")})
+refused(
+    "absent-for-a-platform-that-is-preferred",
+    nested(
+        blob(MANIFEST_386, "manifest.v1+json"),
+        {**ABSENT, "platform": {**ARM, "architecture": "amd64"}},
+        more=(MANIFEST_386, IN_386),
+    ),
+    "P18",
+    expect=sha256(IN_386),
+)
 refused("absent-for-no-platform", nested(LEAD, {**ABSENT, "platform": {**ARM, "architecture": "x86_64"}}), "P18")
 refused("attestation-on-top", oci(index(LEAD, blob(NOTE, "manifest.v1+json", platform=UNKNOWN)), NOTE) + END, "P19")
 refused(

@@ -773,6 +773,24 @@ for _label, _machine in (("amd64", "amd64"), ("x86_64", "x86_64"), ("unnamed", N
     MECHANISMS[f"absent_for_{_label}"] = _absent({"architecture": _machine, "os": "linux"} if _machine else None)
 
 
+def _absent_beside(good: dict[str, str], absent: dict[str, str]) -> Mechanism:
+    """Lead to GOOD of one platform and to an absent manifest of another."""
+
+    def change(made: Draft) -> None:
+        made.good = replace(made.good, config={"os": "linux", **good})
+        if made.has("manifest.json"):
+            raise NotApplicable
+        _absent({"os": "linux", **absent})(made)
+
+    return change
+
+
+for _here, _gone in (("386", "amd64"), ("arm", "arm64"), ("arm v6", "arm v7")):
+    MECHANISMS[f"absent_{_gone}_beside_{_here}"] = _absent_beside(
+        *({"architecture": word.split()[0], "variant": ([*word.split(), ""])[1]} for word in (_here, _gone))
+    )
+
+
 @mechanism
 def index_and_manifest_at_once(made: Draft) -> None:
     _needs_layout(made)

@@ -425,3 +425,34 @@ def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib
     assert ended.code == 8
     assert "no other bundle leads from here" in ended.err
     assert not (tmp_path / "out.tar").exists()
+    give_another_config(registry, "v4", digest(signed.read_bytes()))
+    ended = dib(*update, "--have", files.archive(2))
+    assert ended.code == 9
+    assert "the bundle does not make sha256:" in ended.err
+    assert not (tmp_path / "out.tar").exists()
+
+
+def give_another_config(registry: Registry, tag: str, bundle: str) -> None:
+    """Have a tag lead to an image of the same layers with another config, which nobody signed, and a bundle to that."""
+    kind, body = registry.manifests[REPOSITORY, tag]
+    manifest = json.loads(body)
+    config = json.loads(registry.blobs[REPOSITORY, manifest["config"]["digest"]])
+    evil = json.dumps({**config, "config": {"Cmd": ["evil"]}}).encode()
+    registry.blobs[REPOSITORY, digest(evil)] = evil
+    manifest["config"].update({"digest": digest(evil), "size": len(evil)})
+    other = json.dumps(manifest).encode()
+    for name in (tag, digest(other)):
+        registry.manifests[REPOSITORY, name] = (kind, other)
+    (artifact,) = (
+        json.loads(found)
+        for _, found in {**registry.manifests}.values()
+        if b'"layers"' in found and bundle.encode() in found
+    )
+    artifact["subject"].update({"digest": digest(other), "size": len(other)})
+    made = json.dumps(artifact).encode()
+    registry.manifests[REPOSITORY, digest(made)] = (artifact["mediaType"], made)
+    entry = {"mediaType": artifact["mediaType"], "digest": digest(made), "size": len(made)}
+    entry |= {"artifactType": artifact.get("artifactType"), "annotations": artifact["annotations"]}
+    index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [entry]}
+    tagged = digest(other).replace(":", "-")
+    registry.manifests[REPOSITORY, tagged] = (str(index["mediaType"]), json.dumps(index).encode())
