@@ -5,14 +5,16 @@ A registry stores the base's layers once, as they are the same blobs; whoever pu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from dibundle import compression, digest
 from dibundle.applying import ApplyOptions, find_base
 from dibundle.archive.opener import Archive
+from dibundle.archive.plain import BLOCK, read_header
 from dibundle.archive.readat import Joined, MemoryBytes, ReadAt, Slice, Spool, check_room, copy_chunks
 from dibundle.archive.tar import scan
 from dibundle.bundle import labels
@@ -23,10 +25,13 @@ from dibundle.image import document, forms
 from dibundle.image.members import Members, normalise
 from dibundle.image.model import Blob, Image, ImageArchive
 from dibundle.image.reader import read_images
+from dibundle.opening import Pieces
 from dibundle.verify import check_integrity
 
 FILE: Final = "bundle.dib"
 PLATFORM: Final = "linux/amd64"
+_HEAD: Final = 64 << 10  # bytes of a layer in which the bundle begins
+_FIRST_MEMBERS: Final = 16
 _EPOCH: Final = "1970-01-01T00:00:00Z"
 _INHERITED: Final = ("architecture", "os", "variant", "os.version", "os.features")
 
@@ -206,6 +211,40 @@ def _unpack(images: ImageArchive, image: Image, stack: ExitStack, tmp: str | Non
         if entry.is_file and normalise(entry.path) == FILE.encode():
             return Slice(layer, entry.content, entry.size)
     raise ArchiveError(f"{name} is labelled as a wrapped bundle, but its last layer has no {FILE}")
+
+
+def find_in_layer(layer: Iterable[bytes], name: str) -> Pieces:
+    """Return a stream that stands at the beginning of the bundle in a wrapped image's last layer.
+
+    ``layer``: its bytes, as stored, of which no more is read than that takes. ``ArchiveError`` where the bundle is not
+    among the first members: :func:`wrap` writes no others.
+    """
+    stored = iter(layer)
+    head = b""
+    while len(head) < _HEAD and (piece := next(stored, None)) is not None:
+        head += piece
+    kind = compression.sniff(head)
+    chunks: Iterable[bytes] = chain((head,), stored)
+    stream = Pieces(compression.decompress_iter(kind, chunks, ratio=compression.RATIO) if kind else chunks)
+    for _ in range(_FIRST_MEMBERS):
+        block = _read(stream, BLOCK)
+        try:
+            path, _, size = read_header(block)
+        except ArchiveError:
+            break
+        if path == FILE:
+            return stream
+        if size > _HEAD:
+            break
+        _read(stream, size + -size % BLOCK)
+    raise ArchiveError(f"{name} is labelled as a wrapped bundle, but its last layer does not begin with {FILE}")
+
+
+def _read(stream: Pieces, size: int) -> bytes:
+    found = b""
+    while len(found) < size and (piece := stream.read(size - len(found))):
+        found += piece
+    return found.ljust(size, b"\0")
 
 
 def _inflated(images: ImageArchive, blob: Blob, stack: ExitStack, tmp: str | None) -> ReadAt:

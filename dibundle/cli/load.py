@@ -76,7 +76,7 @@ def command(
         how = LoadOptions(
             engine=engine or default_engine(sources),
             thin=loaded(opened.archives) if thin else None,
-            repositories=None if trust.signers else repositories_of(opened.archives),
+            repositories=None if trust.signers else repositories_of(opened.plain_archives),
         )
         describe = partial(_base, opened.archives)
         images = load(archives, bundle, options, how, progress, describe)

@@ -15,7 +15,7 @@ import click
 from dibundle.archive.readat import Spool
 from dibundle.bundle import labels
 from dibundle.errors import UsageError
-from dibundle.opening import Trust, fetch_bundle
+from dibundle.opening import Trust, check_signature, fetch_bundle
 from dibundle.registry.reference import SCHEME, Reference
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ def open_reference(
     signature of a bundle before more of it is fetched.
     """
     from dibundle.registry import artifacts, images
+    from dibundle.wrap import find_in_layer
 
     reference = Reference.parse(name)
     found = repository(reference, stack)
@@ -127,6 +128,9 @@ def open_reference(
     image = images.resolve(found, manifest, platform or platform_here())
     wrapped = only_bundle and labels.BUNDLE in image.labels
     without = frozenset(blob.digest for blob in image.layers[:-1]) if wrapped else frozenset()
+    if trust and labels.BUNDLE in image.labels and image.layers:
+        last = image.layers[-1]
+        check_signature(find_in_layer(found.blob(last.digest, last.size), name), name, trust)
     names = [reference.name] if reference.name else []
     images.fetch(found, image, names, spool, without=without, tmp=tmp)
     return spool, False

@@ -51,6 +51,7 @@ class Sources:
     kept; None where signatures do not matter.
     ``placed`` has the archives by their places on the command line, which they are not opened in the order of.
     ``engines`` have not saved their images yet: each takes the sizes of the layers that will be read, or None for all.
+    ``wrapped``: those of the archives that bundles came in.
     """
 
     trust: Trust | None = None
@@ -58,12 +59,18 @@ class Sources:
     bundles: list[tuple[str, Rereadable]] = field(default_factory=list)
     identities: dict[str, tuple[int, int]] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
+    wrapped: list[Archive] = field(default_factory=list)
     engines: dict[int, Callable[[Collection[int] | None], Archive]] = field(default_factory=dict)
 
     @property
     def archives(self) -> list[Archive]:
         """The archives, in the order of the command line: it says which is the old one and which the new."""
         return [self.placed[place] for place in sorted(self.placed)]
+
+    @property
+    def plain_archives(self) -> list[Archive]:
+        """The archives that no bundle came in."""
+        return [archive for archive in self.archives if not any(archive is other for other in self.wrapped)]
 
     def ask_engines(self, sizes: Collection[int] | None = None) -> None:
         """Have the engines save, if they have not yet; their archives are added."""
@@ -301,6 +308,7 @@ def _find_wrapped(archives: Sequence[Archive], sources: Sources, stack: ExitStac
     for archive in archives:
         for name, content in find(archive, stack, tmp):
             sources.add_bundle(name, Stream(content), content.size)
+            sources.wrapped.append(archive)
 
 
 def open_archives(

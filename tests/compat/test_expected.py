@@ -87,3 +87,13 @@ def test_names_in_other_repositories_are_not_given(engine: Loader, tmp_path: Pat
         told = engine.engine.run(engine.engine.dib_name, "images").decode()
         assert "example.com/database" not in told
     assert engine.found(0).configs == {made.id[7:]}
+
+
+def test_a_wrapped_bundle_allows_no_names(engine: Loader, tmp_path: Path) -> None:
+    made = Versions(tmp_path, 500, name="postgres")
+    wrapped = tmp_path / "wrapped.tar"
+    succeed("wrap", made.bundle, "--unlinked", "--tag", "postgres:1", "-o", wrapped)
+    ended = load(engine, "--expect", made.id, made.base, wrapped)
+    assert ended.code == 0, ended.err
+    assert "the name postgres:2 is not given" in ended.err
+    assert engine.found(0).configs == {made.id[7:]}
