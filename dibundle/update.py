@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from itertools import count
 from typing import Final
 
 from dibundle import digest
@@ -25,6 +26,7 @@ from dibundle.registry.images import RemoteImage
 
 MOST_IMAGES: Final = 64  # that are asked about on the way back from the target
 MOST_DELTAS: Final = 1024
+MOST_DIGESTS: Final = 65_536  # of layers, that all of them tell of
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +111,13 @@ def pin_fetched(
     """Return an image with its fetched layers, each hashed to its diffID; ``ArchiveError`` where one is not there.
 
     ``without``: the digests of layers that are left out, which those of ``here`` hold. The registry's manifest stays
-    where it names just these layers.
+    where it names just these layers, as they are stored here: an engine may take what it has by a digest that is named.
     """
     store = LayerStore(here)
     absent = [diff_id for blob, diff_id in zip(image.layers, image.diff_ids, strict=True) if blob.digest in without]
     left_out = {diff_id: layer for diff_id in absent if (layer := store.find(None, diff_id))}
     pins = Pins(image.config, image.manifest.body)
-    return assemble(pins, LayerStore([archive]), left_out, is_manifest_known=True)
+    return assemble(pins, LayerStore([archive]), left_out)
 
 
 def holds(archives: Sequence[Archive], image_id: bytes) -> bool:
@@ -141,27 +143,28 @@ def cheapest(
     ``deltas_to`` is asked once for each image, from the target back to what builds on what is ``here``.
     """
     steps = _collect(target, here, deltas_to)
-    heap: list[tuple[int, int, bytes, tuple[Step, ...], frozenset[bytes]]] = []
+    heap: list[tuple[int, int, tuple[Step, ...]]] = []
+    numbers = count()
 
-    def push(cost: int, chain: tuple[Step, ...], holds: frozenset[bytes]) -> None:
-        last = chain[-1]
-        size = cost + last.delta.told.size
-        heapq.heappush(heap, (size, len(heap), last.makes, chain, holds | last.delta.told.makes))
+    def push(cost: int, chain: tuple[Step, ...]) -> None:
+        heapq.heappush(heap, (cost + chain[-1].delta.told.size, next(numbers), chain))
 
     for step in steps:
         if step.delta.told.needs <= here:
-            push(0, (step,), here)
+            push(0, (step,))
     done: set[bytes] = set()
     while heap:
-        cost, _, image, chain, holds = heapq.heappop(heap)
+        cost, _, chain = heapq.heappop(heap)
+        image = chain[-1].makes
         if image == target:
             return chain
         if image in done:
             continue
         done.add(image)
+        holds = here.union(*(step.delta.told.makes for step in chain))
         for step in steps:
             if image in step.delta.bases and step.makes not in done and step.delta.told.needs <= holds:
-                push(cost, (*chain, step), holds)
+                push(cost, (*chain, step))
     return None
 
 
@@ -170,10 +173,12 @@ def _collect(target: bytes, here: frozenset[bytes], deltas_to: Callable[[bytes],
     asked = {target}
     waiting = deque((target,))
     steps: list[Step] = []
+    digests = 0
     while waiting:
         image = waiting.popleft()
         for delta in deltas_to(image):
-            if len(steps) == MOST_DELTAS:
+            digests += len(delta.told.needs) + len(delta.told.makes)
+            if len(steps) == MOST_DELTAS or digests > MOST_DIGESTS:
                 return steps
             steps.append(Step(delta, image))
             if delta.told.needs <= here:

@@ -116,13 +116,14 @@ def find(archive: Archive, stack: ExitStack, tmp: str | None = None) -> Iterator
         images = read_images(archive)
     except ArchiveError:
         return  # whoever wants an image says so better
-    seen = set()
+    seen: set[int | None] = set()
     known: dict[int, Mapping[str, str]] = {}  # by the config's place: many images may share one
     for image in images.images:
         place = image.config.member.header if image.config else -1
         found = known[place] = known[place] if place in known else _labels(images, image)
-        if found.get(labels.BUNDLE) and image.diff_ids[-1:] not in seen:
-            seen.add(image.diff_ids[-1:])
+        top = image.layers[-1].member.header if image.layers and image.layers[-1] else None
+        if found.get(labels.BUNDLE) and top not in seen:  # many images may share a layer, which is unpacked once
+            seen.add(top)
             yield f"the bundle in {archive.name}", _unpack(images, image, stack, tmp)
 
 

@@ -146,22 +146,20 @@ def assemble(
     left_out: Mapping[bytes, Stored] | None = None,
     *,
     is_manifest_expected: bool = False,
-    is_manifest_known: bool = False,
 ) -> PinnedImage:
     """Return an image with its layers out of ``store``; ``ArchiveError`` where one is not there.
 
     ``left_out``: layers that the receiver has, by diffID, as archives of the receiver store them: they are described,
     their content stays away. The image's own manifest stays where it names just this config and these layers; another
-    is written where it does not, unless it ``is_manifest_expected``. One that ``is_manifest_known`` by its digest, or
-    expected, may have a layer that is left out stored otherwise than the receiver has it.
+    is written where it does not, unless it ``is_manifest_expected``: then it may name a layer that is left out by
+    another digest than the receiver has it under.
     """
     config = Config(pins.config, "config")
     left_out = left_out or {}
     manifest = _manifest(pins.manifest) if pins.manifest else None
     layers = None
     if manifest and pins.manifest:
-        is_known = is_manifest_known or is_manifest_expected
-        layers = _as_described(manifest, pins, config, store, left_out, is_known=is_known)
+        layers = _as_described(manifest, pins, config, store, left_out, is_expected=is_manifest_expected)
         if layers is not None:
             return PinnedImage(
                 config=pins.config, manifest=pins.manifest, manifest_type=manifest.media_type, layers=layers
@@ -199,7 +197,7 @@ def _as_described(
     store: LayerStore,
     left_out: Mapping[bytes, Stored],
     *,
-    is_known: bool,
+    is_expected: bool,
 ) -> tuple[Layer, ...] | None:
     """Return the layers as a manifest names them; None where it names others than the config does."""
     if (
@@ -217,7 +215,7 @@ def _as_described(
             return None
         is_same = known.digest == described.digest and known.content.size == described.size
         is_same = is_same and LAYER_TYPES[described.media_type] == known.compression
-        if not is_same and (stored or not is_known):
+        if not is_same and (stored or not is_expected):
             return None
         layers.append(
             Layer(

@@ -25,6 +25,8 @@ MANIFESTS: Final = (OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX)
 CHUNK: Final = 8 << 20  # bytes of an upload that are sent at once
 _PROGRESS: Final = 1 << 20  # after so many bytes a broken connection counts as the first one again
 _PAGES: Final = 16  # of a list of referrers
+_MOST_REFERRERS: Final = 4096
+_LONGEST_LINK: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,15 +186,15 @@ class Repository:
             if answer.status != 200:
                 found = self._tagged(digest.text(subject))
                 break
-            found += document.get_list(self._json(answer), "manifests")
-            following = re.search(r'<([^>]*)>\s*;\s*rel="?next', answer.headers.get("Link", ""))
+            found += document.get_list(self._json(answer), "manifests")[: _MOST_REFERRERS - len(found)]
+            following = re.search(r'<([^<>]*)> *; *rel="?next', answer.headers.get("Link", "")[:_LONGEST_LINK])
             url = self._transport.follow(url, following[1]) if following else None
         return found
 
     def _tagged(self, subject: str) -> list[object]:
         """Return what the tag lists that stands in for the referrers API."""
         found = self.find(_fallback(subject))
-        return document.get_list(found.value, "manifests") if found else []
+        return document.get_list(found.value, "manifests")[:_MOST_REFERRERS] if found else []
 
     def _from(self, url: str, at: int) -> Iterator[bytes]:
         """Yield the bytes of a blob from ``at`` on, until they or the connection end."""

@@ -92,7 +92,7 @@ class Transport:
             retries=False, headers={"User-Agent": f"dib/{__version__}", "Accept-Encoding": "identity"}
         )
         self._connections: weakref.WeakSet[urllib3.connection.HTTPConnection] = weakref.WeakSet()
-        self._pool.pool_classes_by_scheme = _pool_classes(self._check_place, self._connections)
+        self._pool.pool_classes_by_scheme = _pool_classes(self._check_place, self._connections, settings.timeout)
         self._end: float | None = None
         self._timer: threading.Timer | None = None
         if settings.max_time is not None:
@@ -110,9 +110,7 @@ class Transport:
     def _break_off(self) -> None:
         """End what waits for the registry, wherever it does: the next look at the clock says why."""
         for connection in list(self._connections):
-            if connection.sock is not None:
-                with suppress(OSError):  # past what TLS would still have to say
-                    socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+            _shut(connection)
 
     def _patience(self) -> urllib3.Timeout:
         """Return how long a request may wait; :class:`RegistryError` where all the time has gone."""
@@ -349,7 +347,9 @@ def _origin(url: str) -> tuple[str | None, str | None, int | None]:
 
 
 def _pool_classes(
-    check: Callable[[str, set[str]], None], connections: weakref.WeakSet[urllib3.connection.HTTPConnection]
+    check: Callable[[str, set[str]], None],
+    connections: weakref.WeakSet[urllib3.connection.HTTPConnection],
+    timeout: float,
 ) -> dict[str, type[urllib3.HTTPConnectionPool]]:
     """Return pools whose connections give the addresses that they are made to to ``check``, before a byte is sent."""
 
@@ -366,13 +366,31 @@ def _pool_classes(
             raise
         return made
 
+    def answered(
+        connection: urllib3.connection.HTTPConnection, answer: Callable[[], urllib3.HTTPResponse]
+    ) -> urllib3.HTTPResponse:
+        """Wait for status and headers: each byte of them may come in time, and all of them never."""
+        timer = threading.Timer(timeout, _shut, [connection])
+        timer.daemon = True
+        timer.start()
+        try:
+            return answer()
+        finally:
+            timer.cancel()
+
     class Plain(urllib3.connection.HTTPConnection):
         def _new_conn(self) -> socket.socket:
             return connected(self, super()._new_conn)
 
+        def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+            return answered(self, super().getresponse)
+
     class Secure(urllib3.connection.HTTPSConnection):
         def _new_conn(self) -> socket.socket:
             return connected(self, super()._new_conn)
+
+        def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+            return answered(self, super().getresponse)
 
     class PlainPool(urllib3.HTTPConnectionPool):
         ConnectionCls = Plain
@@ -381,6 +399,13 @@ def _pool_classes(
         ConnectionCls = Secure
 
     return {"http": PlainPool, "https": SecurePool}
+
+
+def _shut(connection: urllib3.connection.HTTPConnection) -> None:
+    """End what waits for a connection."""
+    if connection.sock is not None:
+        with suppress(OSError):  # past what TLS would still have to say
+            socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
 
 
 def _finish(response: urllib3.BaseHTTPResponse) -> None:
