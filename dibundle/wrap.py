@@ -259,8 +259,13 @@ def _inflated(images: ImageArchive, blob: Blob, stack: ExitStack, tmp: str | Non
     pieces = compression.decompress_iter(
         str(blob.compression), copy_chunks(source, 0, source.size), ratio=compression.RATIO
     )
+    archive = images.archive
     try:
         for piece in pieces:
+            if archive.budget is not None:  # shared with an outer compression: one in the other would multiply
+                archive.budget -= len(piece)
+                if archive.budget < 0:
+                    raise compression.RatioError(f"it holds more than {compression.RATIO} times its size")
             spool.write(piece)
     except compression.RatioError as error:
         raise ArchiveError(

@@ -19,6 +19,7 @@ import hashlib
 import json
 import lzma
 import mmap
+import os
 import re
 import struct
 import sys
@@ -3669,6 +3670,7 @@ LAYERS = {OCI + "layer.v1.tar": None, DOCKER + "image.rootfs.diff.tar": None} | 
 PLATFORM = {"architecture", "os", "variant", "os.version", "os.features"}
 CONFIG = {*PLATFORM, "rootfs", "config", "history", "created", "author"}
 DESCRIPTOR = {"mediaType", "digest", "size", "annotations", "platform", "artifactType"}
+SYSTEMS = {"linux", "windows", "darwin", "freebsd"}
 MACHINES = {"386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x"}
 PART = rb"[A-Za-z0-9._:@+=,~-]+"
 
@@ -3824,13 +3826,22 @@ def overlap(one: list[str], other: list[str]) -> bool:
 
 def preferred(gone: list[str], here: list[str]) -> bool:
     """Tell whether an engine may take an image of the one platform in place of one of the other."""
-    if len(here) > 1 and gone[0] != here[0]:
+    if len(here) < 2 or here[0] not in SYSTEMS or here[1] not in MACHINES:
+        return True
+    if gone[0] != here[0]:
         return False
-    machine, other = gone[1], (*here, "")[1]
+    machine, other = gone[1], here[1]
     if machine == other == "arm":
         variant = {"v5": 5, "v6": 6, "v7": 7, "v8": 8}
         return variant.get((*gone, "v7")[2], 64) >= variant.get((*here, "v7")[2], 64)
-    return machine == other or not other or (machine, other) in (("amd64", "386"), ("arm64", "arm"))
+    return machine == other or (machine, other) in (("amd64", "386"), ("arm64", "arm"))
+
+
+def runs_here(machine: str) -> bool:
+    """Tell whether an engine on this machine may run an image for another one: of its own family."""
+    own = os.uname().machine
+    families = (("amd64", "386", "x86_64", "i686"), ("arm64", "arm", "aarch64", "armv7l", "armv6l"))
+    return own == machine or any(own in family and machine in family for family in families)
 
 
 def described(value: object) -> dict[str, Any]:
@@ -3967,8 +3978,9 @@ class Images:
         fits(found, "P16")
         for gone in self.absent:
             system, machine = (*(gone or []), "", "")[:2]
-            elsewhere = system in ("linux", "windows", "darwin", "freebsd") and machine in MACHINES
+            elsewhere = system in SYSTEMS and machine in MACHINES
             elsewhere = elsewhere and not any(preferred(gone or [], other) for other in self.platforms)
+            elsewhere = elsewhere and not (runs_here(machine) and not any(runs_here(to[1]) for to in self.platforms))
             fits(elsewhere or gone == ["unknown", "unknown"], "P18")
         return found
 

@@ -36,6 +36,7 @@ class Archive:
     identity: tuple[int, int] | None
     _closers: list[Callable[[], None]] = field(default_factory=list, repr=False)
     is_made: bool = False  # of a bundle, on the way to another archive
+    budget: int | None = None  # bytes that may still be decompressed of it; None if that is not limited
 
     def close(self) -> None:
         """Close files and give temporary space back; closing twice is harmless."""
@@ -94,6 +95,7 @@ def _open(
             else _random_access(fd, name, status, spool_dir, closers)
         )
         kind = compression.sniff(_head(source))
+        budget = None if ratio is None else ratio * source.size + compression.RATIO_FLOOR
         if kind is not None:
             source = _inflated(source, kind, name, spool_dir, closers, ratio)
         _refuse_other_formats(name, _head(source), kind)
@@ -106,7 +108,9 @@ def _open(
     except BaseException:
         _run(closers)
         raise
-    return Archive(name, source, index, kind, (status.st_dev, status.st_ino), closers)
+    if budget is not None and kind is not None:
+        budget = max(0, budget - source.size)
+    return Archive(name, source, index, kind, (status.st_dev, status.st_ino), closers, budget=budget)
 
 
 def _folder(fd: int, name: str, closers: list[Callable[[], None]]) -> ReadAt:

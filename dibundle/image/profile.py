@@ -7,6 +7,7 @@ raises ``ArchiveError`` with the reason for everything else.
 
 from __future__ import annotations
 
+import platform as system
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ MAX_EXPANSION: Final = 1100
 _ANY: Final = "any"
 
 _LEGACY: Final = re.compile(r"(?:repositories|[^/]+/(?:json|layer\.tar|VERSION))")
+_HERE: Final = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm/v7", "armv6l": "arm/v6"}
 _SYSTEMS: Final = frozenset(("linux", "windows", "darwin", "freebsd"))
 _MACHINES: Final = frozenset(
     ("386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x")
@@ -274,20 +276,27 @@ def names_of(descriptor: Descriptor) -> tuple[str, ...]:
 
 
 def _is_elsewhere(platform: str | None, others: set[str]) -> bool:
-    """Whether no engine takes an image of a platform in place of one of ``others``.
+    """Whether no engine takes an image of a platform in place of one of ``others``, here or where these run.
 
     A machine of 64 bits runs programs of 32 bits too, and of arm those of lower variants, but prefers its own.
     """
     if platform == "unknown/unknown":
         return True
-    system, _, machine = (platform or "").partition("/")
-    if system not in _SYSTEMS or machine.partition("/")[0] not in _MACHINES:
+    own = _kind(platform or "")
+    known = list(map(_kind, others))
+    if own is None or None in known:
         return False
-    for other in others:
-        own, known = _rank(machine), _rank(other.partition("/")[2])
-        if other.partition("/")[0] in (system, "") and (known is None or (own and own[0] == known[0] and own >= known)):
-            return False
-    return True
+    same = [other for other in known if other and other[:2] == own[:2]]
+    here = _kind(f"{system.system().lower()}/{_HERE.get(system.machine(), system.machine())}")
+    runs_here = here is not None and own[:2] == here[:2] and own <= here
+    return all(own < other for other in same) and (bool(same) or not runs_here)
+
+
+def _kind(platform: str) -> tuple[str, str, int] | None:
+    """Return os, family of machines, and how much one of it is preferred; None where it is not named as Go does."""
+    name, _, machine = platform.partition("/")
+    rank = _rank(machine)
+    return (name, *rank) if rank and name in _SYSTEMS and machine.partition("/")[0] in _MACHINES else None
 
 
 def _rank(machine: str) -> tuple[str, int] | None:

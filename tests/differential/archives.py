@@ -64,6 +64,7 @@ class Draft:
     members: list[Raw]
     end: bytes = bytes(1024)
     whole: Callable[[bytes], bytes] = field(default=lambda data: data)
+    before: bytes | None = None  # an archive that engines have loaded already
 
     def build(self) -> bytes:
         return self.whole(b"".join(member.blocks() for member in self.members) + self.end)
@@ -758,7 +759,10 @@ def _absent(platform: dict[str, str] | None) -> Mechanism:
         _needs_layout(made)
         value = made.json("index.json")
         good = made.descriptor(f"{OCI}.manifest.v1+json", made.manifest_of(made.good))
-        absent: dict[str, Any] = {"mediaType": f"{OCI}.manifest.v1+json", "digest": f"sha256:{'0' * 64}", "size": 1}
+        made.before = docker_save([made.evil], "oci")
+        evil = sha256(Draft(made.good, made.evil, made.style, []).manifest_of(made.evil))
+        absent: dict[str, Any] = {"mediaType": f"{OCI}.manifest.v1+json", "digest": f"sha256:{evil}"}
+        absent["size"] = len(Draft(made.good, made.evil, made.style, []).manifest_of(made.evil))
         if platform:
             absent["platform"] = platform
         body = to_json({"schemaVersion": 2, "mediaType": f"{OCI}.index.v1+json", "manifests": [absent, good]})
@@ -785,7 +789,7 @@ def _absent_beside(good: dict[str, str], absent: dict[str, str]) -> Mechanism:
     return change
 
 
-for _here, _gone in (("386", "amd64"), ("arm", "arm64"), ("arm v6", "arm v7")):
+for _here, _gone in (("386", "amd64"), ("x86_64", "amd64"), ("arm", "arm64"), ("arm v6", "arm v7"), ("s390x", "amd64")):
     MECHANISMS[f"absent_{_gone}_beside_{_here}"] = _absent_beside(
         *({"architecture": word.split()[0], "variant": ([*word.split(), ""])[1]} for word in (_here, _gone))
     )
@@ -1047,6 +1051,14 @@ def lower_case_keys(made: Draft) -> None:
 
 
 @honest
+def another_platform_is_absent(made: Draft) -> None:
+    """As docker saves one platform of an image of several; engines have the other one already."""
+    if made.has("manifest.json"):
+        raise NotApplicable
+    _absent({"architecture": "s390x", "os": "linux"})(made)
+
+
+@honest
 def executable_headers(made: Draft) -> None:
     def patch(header: bytearray) -> None:
         header[100:108] = b"0000755\0"
@@ -1068,6 +1080,7 @@ class Case:
     archive: bytes
     good: bytes
     evil: bytes
+    before: bytes | None = None
 
 
 def cases(pairs: int = 150) -> Iterator[Case]:
@@ -1108,4 +1121,4 @@ def _case(
         return
     label = "+".join([style, *([compression] if compression else []), *(name for name, _ in changes)])
     good, evil = (bytes.fromhex(sha256(image.config_bytes())) for image in (made.good, made.evil))
-    yield Case(label, is_honest, archive, good, evil)
+    yield Case(label, is_honest, archive, good, evil, made.before)

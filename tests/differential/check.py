@@ -64,6 +64,8 @@ def applied(case: Case) -> Verdict:
 def loaded(case: Case, loader: Loader) -> Taken:
     """Load a bundle of a case's archive into an engine by dib, where GOOD is expected."""
     text, code = "", 0
+    if case.before is not None:
+        loader.prepare(case.before)
     with environment(loader.env):
         try:
             options = ApplyOptions(expect=frozenset((case.good,)))

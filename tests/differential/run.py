@@ -44,7 +44,7 @@ def main() -> int:
                 print(f"HONEST REFUSED {case.label}: {verdict.reason}")
             for program in programs:
                 if verdict.reason is None or options.control:
-                    taken = program.take(case.archive)
+                    taken = program.take(case.archive, case.before)
                     if verdict.reason is None:
                         counts[f"{program.name}: archives that passed, loaded"] += not taken.code
                         counts[f"{program.name}: archives that passed, refused"] += bool(taken.code)

@@ -45,7 +45,7 @@ def test_no_program_has_another_image(case: Case, programs: list[Loader | Skopeo
     passed = applied(case).reason is None
     for program in programs:
         if passed:
-            taken = program.take(case.archive)
+            taken = program.take(case.archive, case.before)
             assert taken.configs <= good, f"{program.name}: {taken}"
         if isinstance(program, Loader):
             taken = loaded(case, program)
