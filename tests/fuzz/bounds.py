@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import resource
+import subprocess
 import sys
 import tempfile
 import time
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -691,42 +690,17 @@ def promised(bundle: bytes, made: int) -> tuple[int, float]:
 
 def take(bundle: bytes, made: int, base: bytes, name: str | None = None, limit: float = 300) -> Taken:
     """Apply a bundle in a process of its own and measure it."""
-    process = os.fork()
-    if not process:
-        status = 99
-        with suppress(BaseException):
-            status = _child(bundle, base, name, int(limit))
-        os._exit(status)
-    _, ended, usage = os.wait4(process, 0)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder, "bundle"), Path(folder, "base")]
+        for path, content in zip(paths, (bundle, base), strict=True):
+            path.write_bytes(content)
+        names = [] if name is None else [name]
+        command = [sys.executable, "-m", "tests.fuzz.apply_one", f"{limit:.0f}", *map(str, paths), *names]
+        process = subprocess.Popen(command, cwd=VECTORS.parents[1], stderr=subprocess.DEVNULL)
+        _, ended, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(ended)
     memory, seconds = promised(bundle, made)
-    status = os.waitstatus_to_exitcode(ended)
-    return Taken(usage.ru_maxrss * KIB, usage.ru_utime + usage.ru_stime, status, memory, seconds)
-
-
-def _child(bundle: bytes, base: bytes, name: str | None, limit: int) -> int:
-    import io
-
-    from dibundle.applying import ApplyOptions, apply
-    from dibundle.archive import tar
-    from dibundle.archive.opener import Archive
-    from dibundle.archive.readat import MemoryBytes
-    from dibundle.bundle.reader import BundleReader
-    from dibundle.errors import DibError
-
-    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    source = MemoryBytes(base)
-    try:
-        reader = BundleReader(io.BytesIO(bundle))
-        apply(
-            [Archive("base", source, tar.scan(source), None, None)],
-            reader,
-            lambda piece: None,
-            ApplyOptions(target=name),
-        )
-    except DibError as error:
-        return int(error.exit_code)
-    return 0
+    return Taken(usage.ru_maxrss * KIB, usage.ru_utime + usage.ru_stime, process.returncode, memory, seconds)
 
 
 def case(name: str, chance: random.Random) -> tuple[bytes, int, bytes, str | None]:

@@ -41,6 +41,7 @@ from dibundle.errors import ArchiveError, DibError
 from dibundle.image import forms
 from dibundle.image import reader as image_reader
 from dibundle.image.legacy import REPOSITORIES
+from dibundle.image.profile import Judge
 from dibundle.native.library import LIBRARY
 from tests.builders import STYLES, TestImage, build_layer, docker_save, file
 from tests.content import code, edited, text
@@ -497,7 +498,7 @@ def images(data: bytes) -> object:
             str(image)
         return found
 
-    outcome(lambda: image_reader.read_ids(opened))
+    outcome(lambda: Judge(opened.bytes).images())
     return outcome(call)
 
 

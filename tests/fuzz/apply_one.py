@@ -1,0 +1,31 @@
+"""Apply a bundle that may be hostile: ``python -m tests.fuzz.apply_one SECONDS BUNDLE BASE [TARGET]``.
+
+The exit code is that of the error, if there is one; a process takes SECONDS of CPU at most.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+
+from dibundle.applying import ApplyOptions, apply
+from dibundle.archive.opener import open_archive
+from dibundle.bundle.reader import BundleReader
+from dibundle.errors import DibError
+
+
+def main(limit: str, bundle: str, base: str, target: str | None = None) -> int:
+    """Apply it; nothing is kept."""
+    resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit)))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        with Path(bundle).open("rb") as file, open_archive(base) as archive:
+            apply([archive], BundleReader(file), lambda piece: None, ApplyOptions(target=target))
+    except DibError as error:
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
