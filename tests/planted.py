@@ -48,31 +48,32 @@ FAULTS = (
         "length > MAX_SIGNATURE",
         "length > MAX_SIGNATURE + 1",
     ),
-    Fault(
-        "msgpack in longer forms is allowed", WIRE, "self._data[start : self._unpacker.tell()] != pack(value)", "False"
-    ),
-    Fault("numbers of columns in longer forms", WIRE, "if byte == 0 or shift > 56:", "if shift > 56:"),
-    Fault("numbers of columns without a limit", WIRE, "if byte == 0 or shift > 56:", "if byte == 0:"),
-    Fault(
-        "no limit on what frames cost", MANIFEST, "if cost > c.COST_FACTOR * target.size + c.COST_FLOOR:", "if False:"
-    ),
+    Fault("msgpack in longer forms is allowed", WIRE, "if value < max(shorter, default=high - low):", "if False:"),
+    Fault("numbers of columns in longer forms", WIRE, "if byte == 0 or byte >= 0x80:", "if byte >= 0x80:"),
+    Fault("numbers of columns without a limit", WIRE, "if byte == 0 or byte >= 0x80:", "if byte == 0:"),
+    Fault("no limit on what frames cost", MANIFEST, "if beyond > c.COST_FLOOR:", "if False:"),
     Fault(
         "a source may end behind its object",
         MANIFEST,
-        "if source.offset + source.length > limit:",
-        "if source.offset > limit:",
+        "ranges.offsets[row] + ranges.lengths[row] > sizes[item]:",
+        "ranges.offsets[row] > sizes[item]:",
     ),
-    Fault("a codec that section 1 does not list", MANIFEST, "or codec not in codecs or", "or"),
+    Fault(
+        "a codec that section 1 does not list",
+        MANIFEST,
+        '_check_bytes(codec_column, codecs, "codec")',
+        '_check_bytes(codec_column, range(7), "codec")',
+    ),
     Fault("one byte more than the object has", PROGRAM, "if length > size - offset:", "if length > size - offset + 1:"),
     Fault("operations of length 0", PROGRAM, "    if not value:\n", "    if False:\n"),
     Fault("mode may change a size", PROGRAM, "if new_size != size:", "if False:"),
     Fault(
         "a repeat may read past its frame by one",
         PLAN,
-        "> self._frames[repeat.frame].size:",
-        "> self._frames[repeat.frame].size + 1:",
+        "> self._table.sizes[repeat.frame]:",
+        "> self._table.sizes[repeat.frame] + 1:",
     ),
-    Fault("no limit on frames kept", PLAN, "if live > MAX_LIVE:", "if False:"),
+    Fault("no limit on frames kept", PLAN, "if _most(kept) > MAX_LIVE:", "if False:"),
     Fault(
         "decoded bytes may be left over",
         PLAN,
