@@ -69,9 +69,10 @@ class Decompressor:
             self._input = self._input[self._at :] + data
             self._at = 0
         pieces: list[bytes] = []
-        room = limit
+        room, count = limit, 0
         while room and self._step(pieces, room):
-            room = limit - sum(map(len, pieces))
+            if len(pieces) > count:
+                room, count = room - len(pieces[-1]), len(pieces)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def finish(self) -> None:

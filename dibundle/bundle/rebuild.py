@@ -114,6 +114,8 @@ class _FrameFeed:
                     self._waiting += need
                 frame, stored = self._reader.frame()
                 self._decoding.put((index, self._workers.submit(self._decode, index, frame, stored)))
+            # whoever asks for more finds the base changed since the plan was made
+            self._decoding.put(BundleError("malformed bundle: its program asks for a frame behind the last"))
         except BaseException as error:
             self._decoding.put(error)
 

@@ -15,6 +15,7 @@ from dibundle.image.forms import stored
 from dibundle.image.model import Blob, ImageArchive
 
 _PIECE = 1 << 20
+MAX_WINDOWS = 64  # of 256 KiB each
 MADE_RATIO = 16
 MADE_FLOOR = 64 << 20
 """Layers of a target on the way hold at most so many times its size, and so many bytes more (spec/dib.md, 3.1)."""
@@ -205,7 +206,9 @@ class BaseObjects:
         """Return exactly ``length`` bytes of an object, read ahead; for one thread at a time."""
         window = self._windows.get(object_index)
         if window is None:
-            window = self._windows.setdefault(object_index, Window(self.source(object_index)))
+            while len(self._windows) >= MAX_WINDOWS:
+                self._windows.pop(next(iter(self._windows)))
+            window = self._windows[object_index] = Window(self.source(object_index))
         try:
             return window.read_at(offset, length)
         except FileError as error:
