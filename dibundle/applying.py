@@ -23,7 +23,7 @@ from dibundle.delta import packing
 from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, UsageError, command
 from dibundle.expect import Expectation, Judged, named_digest
 from dibundle.image.model import ImageArchive
-from dibundle.image.reader import read_images, read_others
+from dibundle.image.reader import read_images, read_members
 from dibundle.image.serve import BaseObjects, Wanted
 from dibundle.progress import Progress, Silent
 
@@ -110,17 +110,7 @@ def apply_steps(
             if spool:
                 with suppress(ArchiveError):  # what is no archive holds nothing; what is missing is told later
                     made = stack.enter_context(open_made(spool, "a target before"))
-                    _look_within(base, made, later)
-
-
-def _look_within(base: FoundBase, made: Archive, later: Collection[int]) -> None:
-    """Look for objects in a target that was made: in every member, whether or not it holds images."""
-    images = None
-    with suppress(ArchiveError):
-        images = read_images(made)
-        base.add([images], later)
-    if base.missing(later):
-        base.add([read_others(made, images)], later)
+                    base.add([read_members(made)], later)  # its documents are not read: they may be anything
 
 
 def temporary_space(manifest: Manifest, base: FoundBase, options: ApplyOptions) -> int:

@@ -19,6 +19,8 @@ from dibundle.errors import ArchiveError, BundleError, FileError
 SAVE_HINT = 'make an image archive with "docker save -o FILE IMAGE"'
 _HEAD = 1024
 _CHUNK = 1 << 20
+MAX_MADE_ENTRIES = 65_536
+"""Members that are looked at of an archive that a bundle has made (spec/dib.md, 3.1)."""
 
 
 @dataclass
@@ -73,19 +75,24 @@ def from_fd(fd: int, name: str, *, spool_dir: str | None = None, ratio: int | No
 def open_made(spool: Spool, name: str, *, owned: bool = False) -> Archive:
     """Open the archive that a bundle has made in a temporary file; ``ArchiveError`` for a compressed one.
 
-    ``owned``: closing the archive gives the file back.
+    Of its members the first :data:`MAX_MADE_ENTRIES` count. ``owned``: closing the archive gives the file back.
     No target is, as an outer compression is taken off before a bundle is made: what is would only fill a disk.
     """
     kind = compression.sniff(_head(spool))
     if kind is not None:
         raise ArchiveError(f"{name} is compressed with {kind}")
-    archive = _open(spool.start(), name, None, [spool.close] if owned else [])
+    archive = _open(spool.start(), name, None, [spool.close] if owned else [], entries=MAX_MADE_ENTRIES)
     archive.is_made = True
     return archive
 
 
 def _open(
-    fd: int, name: str, spool_dir: str | None, closers: list[Callable[[], None]], ratio: int | None = None
+    fd: int,
+    name: str,
+    spool_dir: str | None,
+    closers: list[Callable[[], None]],
+    ratio: int | None = None,
+    entries: int | None = None,
 ) -> Archive:
     try:
         status = os.fstat(fd)
@@ -99,7 +106,7 @@ def _open(
         if kind is not None:
             source = _inflated(source, kind, name, spool_dir, closers, ratio)
         _refuse_other_formats(name, _head(source), kind)
-        index = scan(source)
+        index = scan(source, entries)
         if not index.entries and not _is_empty_tar(source):
             raise ArchiveError(f"{name} is not a tar archive ({index.problem or 'it has no entry'})", hint=SAVE_HINT)
     except OSError as error:

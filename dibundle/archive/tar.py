@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Final
 
 from dibundle.archive.readat import ReadAt
@@ -75,14 +76,14 @@ class TarIndex:
     problem: str | None
 
 
-def scan(source: ReadAt) -> TarIndex:
-    """Index ``source``; raises nothing but what reading it raises."""
+def scan(source: ReadAt, most: int | None = None) -> TarIndex:
+    """Index ``source``, of its entries ``most`` at most if given; raises nothing but what reading it raises."""
     headers = _Headers(source)
     entries: list[Entry] = []
     end = 0
     problem = None
     try:
-        for entry in _entries(headers):
+        for entry in islice(_entries(headers), most):
             entries.append(entry)
             end = entry.end
     except _StopReading as stop:

@@ -25,7 +25,7 @@ class Layout:
     found: bool = False
     _drafts: dict[int, Draft] = field(default_factory=dict)  # by the offset of the manifest's header
     _names: dict[int, dict[str, None]] = field(default_factory=dict)  # the same; a set that keeps its order
-    _indexes: set[int] = field(default_factory=set)
+    _read: set[int] = field(default_factory=set)
 
     def read(self) -> None:
         """Follow index.json; what is missing or odd below it is passed over."""
@@ -72,12 +72,12 @@ class Layout:
         names += tuple(_names_of(descriptor))
         if entry.header in self._drafts:
             self._names[entry.header].update(dict.fromkeys(names))
-        if entry.header in self._drafts or entry.header in self._indexes:
+        if entry.header in self._drafts or entry.header in self._read:
             return
+        self._read.add(entry.header)
         value = self._parse(entry)
         digest = sha256_of(get(descriptor, "digest"))
         if isinstance(get(value, "manifests"), list):
-            self._indexes.add(entry.header)
             self.claims.note(entry, "index", digest=digest)
             for below in get_list(value, "manifests"):
                 self._follow(below, names, depth + 1)

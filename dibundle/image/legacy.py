@@ -17,6 +17,7 @@ from dibundle.image.members import Members
 
 REPOSITORIES: Final = b"repositories"
 
+_MAX_LAYERS: Final = 65_536  # of all images together
 _LAYER: Final = re.compile(rb"([0-9a-f]{64})/layer\.tar")
 
 
@@ -28,14 +29,21 @@ def read_drafts(claims: Claims) -> list[Draft]:
     tops = [name for name in names if name in parents]
     below = set(parents.values())
     tops += [name for name in parents if name not in below and name not in names]
-    return [_draft(claims, top, parents, tuple(names.get(top, ()))) for top in tops]
+    drafts = []
+    count = 0
+    for top in tops:
+        drafts.append(_draft(claims, top, parents, tuple(names.get(top, ()))))
+        count += len(drafts[-1].layers)
+        if count > _MAX_LAYERS:
+            raise ArchiveError(f"more than {_MAX_LAYERS} layers of images of an old docker save")
+    return drafts
 
 
 def _draft(claims: Claims, top: str, parents: dict[str, str | None], names: tuple[str, ...]) -> Draft:
-    chain: list[str] = []
+    chain: dict[str, None] = {}  # a set that keeps its order
     at: str | None = top
     while at is not None and at in parents and at not in chain:
-        chain.append(at)
+        chain[at] = None
         at = parents[at]
     layers = tuple(claims.members.find_text(f"{name}/layer.tar") for name in reversed(chain))
     claims.note_layers(layers, ())

@@ -36,17 +36,15 @@ def read_images(archive: Archive) -> ImageArchive:
     )
 
 
-def read_others(archive: Archive, images: ImageArchive | None) -> ImageArchive:
-    """Return as layers the gzip and zstd members that no manifest calls so; all members where there are no images."""
+def read_members(archive: Archive) -> ImageArchive:
+    """Return all regular members as layers, whatever documents call them, without images."""
     members = Members(archive)
-    layers = {blob.member.header for blob in images.blobs if blob.kind == "layer"} if images else set()
     blobs = []
     for entry in archive.index.entries:
-        if entry.is_file and entry.header not in layers:
+        if entry.is_file:
             packing = compression.sniff(members.head(entry, 16))
             packing = packing if packing in ("gzip", "zstd") else None
-            if packing or not images:
-                blobs.append(Blob(entry, "layer", packing, named_digest(entry.path), None))
+            blobs.append(Blob(entry, "layer", packing, named_digest(entry.path), None))
     return ImageArchive(archive, (), tuple(blobs), None)
 
 
