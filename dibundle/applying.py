@@ -28,6 +28,8 @@ from dibundle.image.serve import BaseObjects, Wanted
 from dibundle.progress import Progress, Silent
 
 MAX_TARGET = 1 << 40
+MAX_SEARCHES = 1 << 22
+"""Objects that no base has, times targets to be made, in which they are looked for (spec/dib.md, 3.1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +103,10 @@ def apply_steps(
         check_room(options.tmp, space)
         options.check_output(space)
         last, packings = LastUses(manifest, base.order), PackingBudget()
+        missing = base.missing(range(len(manifest.objects)))
         progress.phase("applying", sum(manifest.targets[number].size for number in base.order))
         for number in base.order:
-            later = base.missing(last.after(number))
+            later = missing = base.missing(last.after(number, missing))
             spool = stack.enter_context(closing(Spool(options.tmp))) if later else None
             sink = _tee(sinks.get(number), spool)
             yield from _make_target(bundle, number, base, packings, sink, options, progress, kept)
@@ -115,14 +118,15 @@ def apply_steps(
 
 def temporary_space(manifest: Manifest, base: FoundBase, options: ApplyOptions) -> int:
     """Return how many bytes of temporary files making the targets of ``base`` takes, as far as it is known before."""
-    needed = LastUses(manifest, base.order).after(-1)
+    needed = LastUses(manifest, base.order).after(-1, range(len(manifest.objects)))
     return base.spool_size(needed) + _kept(manifest, base, options)
 
 
 def _kept(manifest: Manifest, base: FoundBase, options: ApplyOptions) -> int:
     """Return how many bytes of targets, or parts of them, lie in temporary files while those of ``base`` are made."""
     last = LastUses(manifest, base.order)
-    kept = [number for number in base.order if base.missing(last.after(number))]
+    missing = base.missing(range(len(manifest.objects)))
+    kept = [number for number in base.order if missing and last.after(number, missing)]
     judged = [manifest.targets[number].size for number in base.wanted] if expectation(options) else []
     return sum(manifest.targets[number].size for number in kept) + max(judged, default=0) + options.kept
 
@@ -319,6 +323,11 @@ def find_base(
     here = [read_images(archive) for archive in bases]
     base.add(here, every)
     order = make_order(manifest, targets, base.missing(every))
+    if len(order) > 1 and len(base.missing(every)) * len(order) > MAX_SEARCHES:
+        raise BundleError(
+            f"bundle over a limit: {len(base.missing(every))} objects to look for in {len(order)} targets",
+            hint="give the base that has them",
+        )
     missing = base.missing(objects_used(manifest, 0)) if 0 in order else []  # of others a target before may hold it
     if missing:
         raise _mismatch(manifest, missing, here)
@@ -326,12 +335,14 @@ def find_base(
     return base
 
 
-def missing_objects(manifest: Manifest, bases: Sequence[Archive]) -> list[int]:
-    """Return the numbers of a bundle's objects that archives do not claim to hold."""
+def missing_objects(
+    manifest: Manifest, bases: Sequence[Archive], options: ApplyOptions, *, believe: bool = True
+) -> list[int]:
+    """Return the numbers of a bundle's objects that archives do not claim to hold, or (not ``believe``) do not hold."""
     forms = {form.object: form for form in manifest.forms}
     budget = PackingBudget()
     wanted = [_wanted(item, forms.get(number), budget) for number, item in enumerate(manifest.objects)]
-    with closing(FoundBase(wanted, believe=True)) as base:
+    with closing(FoundBase(wanted, tmp=options.tmp, believe=believe)) as base:
         base.add([read_images(archive) for archive in bases], range(len(wanted)))
         return base.missing(range(len(wanted)))
 

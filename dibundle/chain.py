@@ -20,6 +20,7 @@ from dibundle.archive.opener import Archive, open_made
 from dibundle.archive.readat import Spool
 from dibundle.bundle.manifest import Manifest
 from dibundle.bundle.reader import BundleReader
+from dibundle.bundle.uses import objects_used
 from dibundle.errors import BaseMismatchError, UsageError
 from dibundle.progress import Progress, Silent
 
@@ -70,7 +71,8 @@ def _with_room(here: list[Archive], waiting: Sequence[BundleReader], options: Ap
             break
         others = [other for other in here if other is not archive]
         if all(
-            missing_objects(bundle.manifest, others) == missing_objects(bundle.manifest, here) for bundle in waiting
+            missing_objects(bundle.manifest, others, options) == missing_objects(bundle.manifest, here, options)
+            for bundle in waiting
         ):
             archive.close()
             here = others
@@ -83,11 +85,11 @@ def _is_ready(manifest: Manifest, archives: Sequence[Archive], options: ApplyOpt
 
 def _serves_any(manifest: Manifest, archives: Sequence[Archive], options: ApplyOptions) -> bool:
     """Whether one target at least can be made, by what the archives claim or, where that is too little, by content."""
-    return any(
-        _serves(manifest, archives, options, [number], believe=believe)
-        for believe in (True, False)
-        for number in _all(manifest)
-    )
+    for believe in (True, False):  # what can be made without another target first: if nothing can, nothing else can
+        missing = set(missing_objects(manifest, archives, options, believe=believe))
+        if any(missing.isdisjoint(objects_used(manifest, number)) for number in _all(manifest)):
+            return True
+    return False
 
 
 def _serves(

@@ -23,6 +23,7 @@ from dibundle.progress import Progress, Silent
 from dibundle.report import Line
 
 _WHITEOUT = b".wh."
+_MAX_ENTRIES = 1 << 24
 _OPAQUE = b".wh..wh..opq"
 _HARD_LINK = 0x31
 _TYPES = {0x32: "symlink", 0x33: "device", 0x34: "device", 0x35: "directory", 0x36: "fifo"}
@@ -129,6 +130,8 @@ def _read(images: ImageArchive, spool: Spool, executor: Executor, progress: Prog
 def _tree(layers: Sequence[Layer]) -> Tree:
     """Return what is in an image, by path: upper layers hide what they replace and what they white out."""
     tree: dict[bytes, _Node] = {}
+    if sum(len(layer.index.entries) for layer in layers) > _MAX_ENTRIES:  # a manifest may name one layer often
+        raise ArchiveError(f"an image has more than {_MAX_ENTRIES:,} entries in its layers, counted for each layer")
     for layer in layers:
         added: dict[bytes, _Node] = {}
         gone: set[bytes] = set()

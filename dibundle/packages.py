@@ -159,8 +159,10 @@ def _rpm(content: bytes) -> Iterator[tuple[str, str]]:
     try:
         database.deserialize(plain)
         _bind_hands(database)
+        left = len(content)  # rows may share their bytes
         for rowid, size in database.execute(_SIZES):
-            if isinstance(size, int) and 0 < size <= _ROW:
+            if isinstance(size, int) and 0 < size <= min(_ROW, left):
+                left -= size
                 blob = database.execute("SELECT blob FROM main.Packages WHERE rowid = ?", (rowid,)).fetchone()[0]
                 if isinstance(blob, bytes):
                     yield from _rpm_header(blob)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar
 
 from dibundle.archive.tar import Entry, scan
 from dibundle.bundle.constants import KIND_LAYER, TEXT_STREAM
@@ -12,8 +13,13 @@ from dibundle.bundle.outline import Operation, outline
 from dibundle.bundle.reader import BundleReader
 from dibundle.bundle.uses import objects_used
 from dibundle.delta import codecs
+from dibundle.errors import BundleError
 from dibundle.image.serve import BaseObjects
 from dibundle.shares import Shares
+
+MAX_LINES: Final = 1 << 20
+MAX_TEXT: Final = 256 << 20
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +50,18 @@ class LayerLine:
     operations: dict[str, int] = field(default_factory=dict)
 
 
+class ListingError(BundleError):
+    """A bundle has more to list than memory should be taken for; applying it takes no listing."""
+
+
+def _bounded(lines: Iterable[_T]) -> Iterator[_T]:
+    """Yield lines or operations, at most as many as may be listed."""
+    for number, line in enumerate(lines):
+        if number == MAX_LINES:
+            raise ListingError(f"bundle over a limit: more than {MAX_LINES:,} lines to list")
+        yield line
+
+
 def text_of(bundle: BundleReader, number: int = 0) -> bytes | None:
     """Return the decoded text stream of a target, which names what is added; reads all its frames.
 
@@ -53,6 +71,7 @@ def text_of(bundle: BundleReader, number: int = 0) -> bytes | None:
     target = manifest.targets[number]
     hex_digits = target.digest_text()
     parts = []
+    size = 0
     readable = True
     bundle.skip_to(number)
     for _ in range(target.frames):
@@ -62,6 +81,9 @@ def text_of(bundle: BundleReader, number: int = 0) -> bytes | None:
         if any(item.object != len(manifest.objects) for item in frame.sources):
             readable = False
             continue
+        size += frame.size
+        if size > MAX_TEXT:
+            raise ListingError(f"bundle over a limit: more than {MAX_TEXT >> 20} MiB of text to list")
         source = b"".join(hex_digits[item.offset : item.offset + item.length] for item in frame.sources)
         parts.append(codecs.decode(frame.codec, stored, source, frame.size, manifest.reencoders))
     return b"".join(parts) if readable else None
@@ -77,11 +99,11 @@ def listing(bundle: BundleReader, number: int = 0, base: BaseObjects | None = No
     target = manifest.targets[number]
     text = text_of(bundle, number)
     sizes = [item.size for item in manifest.objects]
-    operations = list(outline(target.columns, text, base, sizes if base else None))
+    operations = list(_bounded(outline(target.columns, text, base, sizes if base else None)))
     first = sum(before.frames for before in manifest.targets[:number])
     shares = Shares(manifest.frames[first : first + target.frames], operations)
     if base:
-        return list(_every_path(manifest, objects_used(manifest, number), operations, shares, base))
+        return list(_bounded(_every_path(manifest, objects_used(manifest, number), operations, shares, base)))
     names = manifest.names
     lines = list(_with_runs(operations, shares, names.patched[number] if names else ()))
     return lines + [Line(operation="delete", path=path) for path in (names.deleted[number] if names else ())]

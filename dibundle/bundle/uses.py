@@ -34,15 +34,17 @@ def _numbers(column: Column) -> set[int]:
     found: set[bytes] = set()
     at, data = 0, column.data
     while at < len(data):
-        stretch = _NUMBER.findall(data[at : at + _STRETCH])
-        if not stretch:
-            raise BundleError(f"malformed bundle: column {column.what} ends early")
+        part = data[at : at + _STRETCH]
+        stretch = _NUMBER.findall(part)
+        whole = b"".join(stretch)
+        if not stretch or not part.startswith(whole):
+            raise BundleError(f"malformed bundle: column {column.what} ends early, or holds a number that is too large")
         found.update(stretch)
-        at += sum(map(len, stretch))
+        at += len(whole)
     return {Column(item, column.what).next() for item in found}
 
 
-_NUMBER: Final = re.compile(rb"[\x80-\xff]*[\x00-\x7f]")
+_NUMBER: Final = re.compile(rb"[\x80-\xff]{0,8}[\x00-\x7f]")  # of nine bytes at most: more would take time squared
 _STRETCH: Final = 1 << 20
 
 
@@ -55,9 +57,9 @@ class LastUses:
             for item in objects_used(manifest, number):
                 self._last[item] = number
 
-    def after(self, number: int) -> list[int]:
-        """Return the objects that targets after ``number`` use."""
-        return [item for item, last in enumerate(self._last) if last > number]
+    def after(self, number: int, among: Iterable[int]) -> list[int]:
+        """Return those of some objects that targets after ``number`` use."""
+        return [item for item in among if self._last[item] > number]
 
 
 def order(manifest: Manifest, wanted: Collection[int], missing: Collection[int]) -> list[int]:

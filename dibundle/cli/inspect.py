@@ -21,7 +21,7 @@ from dibundle.cli.sources import Sources, one_bundle, open_sources
 from dibundle.cli.trust import Trust, signature_options
 from dibundle.delta import codecs
 from dibundle.errors import BaseMismatchError, SignatureError, UsageError
-from dibundle.report import Line, layers_of, stored_by_kind
+from dibundle.report import Line, ListingError, layers_of, stored_by_kind
 from dibundle.report import listing as lines_of
 from dibundle.signing import Signature
 
@@ -72,9 +72,13 @@ def command(
         if several and show and target is None:
             choose_target(reader.manifest, ApplyOptions())  # says which there are
         number = choose_target(reader.manifest, ApplyOptions(target=target)) if target or not several else None
-        lines = (
-            lines_with_base(reader, number or 0, opened, stack, tmp, given=bool(bases)) if number is not None else []
-        )
+        try:
+            lines = lines_with_base(reader, number, opened, stack, tmp, given=bool(bases)) if number is not None else []
+        except ListingError as error:
+            if show:
+                raise
+            console.progress.note(f"the summary is without paths: {error.message}")
+            lines, number = [], None
     document = _document(reader)
     if number is not None:
         document["top"] = [listing.line_json(line) for line in listing.top(lines, _TOP)]
