@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
+import io
 import random
 import sqlite3
 import time
@@ -11,14 +13,17 @@ from array import array
 
 import pytest
 
-from dibundle import packages
+from dibundle import applying, compression, packages
+from dibundle.archive.opener import open_archive
+from dibundle.bundle import uses
 from dibundle.bundle.manifest import AboutImage, Manifest, Target
 from dibundle.bundle.program import Columns
+from dibundle.bundle.reader import BundleReader
 from dibundle.bundle.tables import FrameTable, RangeTable, Segment, SegmentTable
 from dibundle.bundle.wire import Column
 from dibundle.creating import about_within
 from dibundle.delta import members
-from dibundle.errors import BundleError
+from dibundle.errors import BundleError, DibError
 from dibundle.match import names
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.fuzz import bounds
@@ -234,3 +239,52 @@ def test_an_rpm_database_that_is_a_program_is_not_run(tmp_path, statements):
 def test_lists_of_packages_are_read_in_one_pass(path, content):
     with within(4):
         packages.inventory([path], lambda path: content)
+
+
+# --- what an attacker found
+
+
+@pytest.mark.parametrize("byte", [b"\x80", b"\xff"])
+def test_a_number_without_an_end_takes_no_time(byte):
+    begun = time.process_time()
+    with pytest.raises(BundleError):
+        uses._numbers(Column(byte * (1 << 20), "seek_object"))
+    assert time.process_time() - begun < QUICK
+
+
+@pytest.mark.parametrize(
+    ("kind", "stream"),
+    [("zstd", b"\x28\xb5\x2f\xfd\x20\x01\x09\x00\x00x"), ("gzip", gzip.compress(b"x", mtime=0))],
+)
+def test_many_tiny_streams_take_time_by_their_number(kind, stream):
+    begun = time.process_time()
+    made = sum(map(len, compression.decompress_iter(kind, [stream * 40_000])))
+    assert made == 40_000
+    assert time.process_time() - begun < QUICK
+
+
+def test_a_base_that_changes_while_it_is_read_ends_the_work(tmp_path, monkeypatch):
+    """A size in the base is another one than when the program was planned: it asks for a frame that is not there."""
+    old = build_layer([file("a", b"x" * 10), file("p", bytes(600 << 10)), file("z", b"y" * 10)])
+    new = build_layer([file("a", b"1" * 10), file("p", bytes(600 << 10)), file("z", b"2" * 10)])
+    bases = [docker_save([TestImage([old])])]
+    bundle, _ = bundle_of(tmp_path, bases, docker_save([TestImage([new])]))
+    path = tmp_path / "base0.tar"
+    content = path.read_bytes()
+    plan = applying.make_plan
+
+    def planned(*arguments, **named):
+        made = plan(*arguments, **named)
+        with path.open("r+b") as base:
+            at = content.index(b"a\0")
+            header = bytearray(content[at : at + 512])
+            header[124:136] = b"00000000700\0"
+            header[148:156] = b" " * 8
+            header[148:156] = b"%06o\0 " % sum(header)
+            base.seek(at)
+            base.write(header)
+        return made
+
+    monkeypatch.setattr(applying, "make_plan", planned)
+    with open_archive(path) as base, pytest.raises(DibError):
+        applying.apply([base], BundleReader(io.BytesIO(bundle)), lambda piece: None)
