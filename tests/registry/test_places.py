@@ -223,6 +223,48 @@ def test_a_registry_that_drips(registry: Registry) -> None:
     assert time.monotonic() - begun < 5
 
 
+@pytest.mark.parametrize("what", ["headers", "continue"])
+def test_headers_that_never_end(registry: Registry, what: str) -> None:
+    """Each byte of them comes in time; no total limit is set."""
+    registry.hook = _drip_headers if what == "headers" else _continue
+    quick = Settings(pause=0, timeout=0.5, tries=1, sleep=lambda seconds: None)
+    begun = time.monotonic()
+    with Repository(Reference(registry.host, "example/app"), quick) as repository, pytest.raises(RegistryError):
+        repository.find("latest")
+    assert time.monotonic() - begun < 5
+
+
+def _continue(request: Request) -> bool:
+    request.close_connection = True
+    try:
+        for _ in range(200):
+            request.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.wfile.flush()
+            time.sleep(0.05)
+    except OSError:
+        pass
+    return True
+
+
+def test_a_link_of_many_angles_takes_no_time(registry: Registry) -> None:
+    def angles(request: Request) -> bool:
+        if "/referrers/" not in request.path:
+            return False
+        body = b'{"manifests":[]}'
+        request.send_response(200)
+        request.send_header("Link", "<" * 60_000)
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
+        return True
+
+    registry.hook = angles
+    begun = time.process_time()
+    with Repository(Reference(registry.host, "example/app"), Settings(pause=0, timeout=5)) as repository:
+        assert repository.referrers(bytes(32), "x/y") == []
+    assert time.process_time() - begun < 2
+
+
 def test_the_options(registry: Registry, tmp_path: Path) -> None:
     registry.hook = _drip
     name = f"docker://{registry.host}/example/app:1"
