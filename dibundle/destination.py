@@ -123,6 +123,7 @@ class Destination:
             while self._rest:
                 count = os.write(self._fd, self._rest)
                 self._passed, self._rest = self._passed + count, self._rest[count:]
+            self._rest = memoryview(b"")  # an empty view would keep all that it is of
             if self._temporary and self.written - self._begun >= STRETCH:
                 _start_writing(self._fd, self._begun, self.written - self._begun)
                 self._begun = self.written

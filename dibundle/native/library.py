@@ -109,11 +109,39 @@ _ARENA_MAX: Final = -8
 _NEVER: Final = 1 << 30
 
 
+class _PyBuffer(ctypes.Structure):
+    """``Py_buffer``, which is part of the stable ABI from Python 3.11 on."""
+
+    _fields_ = (
+        ("buf", ctypes.c_void_p),
+        ("obj", ctypes.c_void_p),
+        ("len", ctypes.c_ssize_t),
+        ("itemsize", ctypes.c_ssize_t),
+        ("readonly", ctypes.c_int),
+        ("ndim", ctypes.c_int),
+        ("format", ctypes.c_void_p),
+        ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p),
+        ("suboffsets", ctypes.c_void_p),
+        ("internal", ctypes.c_void_p),
+    )
+
+
+def _address(view: memoryview) -> int:
+    """Return where the bytes of a read-only view lie, which ctypes has no way to ask; valid while the view lives."""
+    buffer = _PyBuffer()
+    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(view), ctypes.byref(buffer), 0)
+    try:
+        return buffer.buf or 0
+    finally:
+        ctypes.pythonapi.PyBuffer_Release(ctypes.byref(buffer))
+
+
 class Pinned:
     """A buffer as an argument of a C function, which gets the address of its first byte.
 
-    The call itself holds this object, and with it the buffer. An address alone would not: a read-only view that is no
-    ``bytes`` is copied, and the copy would be gone before C reads it. So there is no address to ask for.
+    The call itself holds this object, and with it the buffer. An address alone would not hold it: what is at an address
+    may be gone before C reads it. So there is no address to ask for.
     """
 
     __slots__ = ("_as_parameter_", "_kept", "size")
@@ -125,9 +153,8 @@ class Pinned:
         self.size = view.nbytes
         self._kept: object
         if view.readonly:
-            whole = data if isinstance(data, bytes) else bytes(view)
-            self._kept = whole
-            self._as_parameter_ = ctypes.cast(ctypes.c_char_p(whole), _PTR).value or 0
+            self._kept = view
+            self._as_parameter_ = _address(view)
         elif view.nbytes:
             self._kept = (ctypes.c_char * view.nbytes).from_buffer(view.cast("B"))
             self._as_parameter_ = ctypes.addressof(self._kept)
