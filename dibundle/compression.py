@@ -23,6 +23,10 @@ RATIO_FLOOR: Final = 1 << 20  # bytes that may come of the first ones, whatever 
 ZSTD_WINDOW_LIMIT: Final = 128 << 20
 XZ_MEMORY_LIMIT: Final = 256 << 20
 
+_FREE: Final = 65_536  # streams, and calls of a library
+_STREAM_BYTES: Final = 64  # of input for each further stream: one takes 30 us, however small it is
+_STEP_BYTES: Final = 8  # of input, or
+_STEP_MADE: Final = 1024  # of output, for each further call, which takes 3 us
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_BLOCK_LIMIT: Final = 128 << 10
 # What a library is given per call: it hands back unused input as a copy, so many tiny streams in one big piece
@@ -62,10 +66,13 @@ class Decompressor:
         self._streams = 0
         self._input = b""
         self._at = 0
+        self._taken = self._made = 0
+        self._steps = 0
 
     def feed(self, data: bytes, limit: int = CHUNK) -> bytes:
         """Return up to ``limit`` (at least 1) bytes of output; ``ArchiveError`` if the input is corrupt."""
         if data:
+            self._taken += len(data)
             self._input = self._input[self._at :] + data
             self._at = 0
         pieces: list[bytes] = []
@@ -86,6 +93,10 @@ class Decompressor:
             return False
         engine = self._engine
         assert engine is not None
+        self._steps += 1
+        steps = _FREE + self._taken // _STEP_BYTES + self._made // _STEP_MADE
+        if self._steps > steps or self._streams > _FREE + self._taken // _STREAM_BYTES:
+            raise ArchiveError(f"{self._kind} data is made of more tiny pieces than any program makes")
         piece = b""
         if engine.needs_input:
             if self._at == len(self._input):
@@ -97,6 +108,7 @@ class Decompressor:
             raise ArchiveError(f"{self._kind} data cannot be decompressed: {_reason(error)}") from error
         self._at += len(piece)
         if out:
+            self._made += len(out)
             pieces.append(out)
         if engine.eof:
             self._give_back(engine.unused_data)

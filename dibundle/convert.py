@@ -54,11 +54,12 @@ def loaded(archives: Sequence[Archive]) -> Loaded:
     for archive in archives:
         with suppress(ArchiveError):  # what is no image archive holds nothing
             found += read_images(archive).images
-    diff_ids = {diff_id: diff_id for image in found for diff_id in image.diff_ids}
-    for image in found:
+    distinct = {(image.config_digest, image.layers): image for image in found}.values()  # many may share a config
+    diff_ids = {diff_id: diff_id for image in distinct for diff_id in image.diff_ids}
+    for image in distinct:
         diff_ids |= {blob.digest: blob.diff_id for blob in image.layers if blob and blob.digest and blob.diff_id}
     names = tuple(name for image in found for name in image.names)
-    return Loaded(names, tuple(image.diff_ids for image in found), diff_ids)
+    return Loaded(names, tuple({image.diff_ids: None for image in distinct}), diff_ids)
 
 
 class _Kept:

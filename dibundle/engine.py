@@ -215,6 +215,31 @@ class Loader:
         if not names and not any(image_id(self._engine, item) in wanted for item in sorted(wanted)):
             self._require("no name", "nothing", wanted)
 
+    def check_whole(self, names: Iterable[str]) -> None:
+        """Ask an engine that stores blobs whether an image has all of them, of which some were left out.
+
+        :class:`LoadError` where it does not: it keeps layers in another form than the one that was left out.
+        """
+        for name in names:
+            if self._engine == "docker":  # lists no image that is not whole
+                is_whole = bool(self._ask("docker", "image", "ls", "--quiet", "--", name).split())
+            elif self._engine == "ctr":
+                rows = self._ask("ctr", "images", "check").splitlines()
+                is_whole = not any(
+                    "incomplete" in row
+                    and not row.rstrip().endswith("true")  # unpacked: containerd may be told to drop blobs then
+                    and (row.split()[0] == name or row.split()[0].endswith("/" + name))
+                    for row in rows[1:]
+                )
+            else:
+                is_whole = True  # podman takes layers by their content
+            if not is_whole:
+                raise LoadError(
+                    f"{self._engine} lacks layers of {name} in the form that the image has them in",
+                    exit_code=6,
+                    hint="run the command without --thin",
+                )
+
     def _require(self, name: str, found: str, wanted: Collection[str]) -> None:
         if found not in wanted:
             raise LoadError(

@@ -26,6 +26,8 @@ from dibundle.image.pinned import PinnedImage
 from dibundle.image.profile import Judge
 from dibundle.progress import Progress, Silent
 
+MAX_NAMES: Final = 64
+"""Names that an image is given, and images that an engine is asked for: each takes a process."""
 _REFERENCE: Final = re.compile(
     r"(?:[a-zA-Z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
 )
@@ -76,8 +78,10 @@ def load(
         else:
             _pass_on(bases, bundle, options, loader, progress)
         loader.finish()
-        for image in images:
+        for image in list({(image.names[:1], image.id): image for image in images}.values())[:MAX_NAMES]:
             loader.check(image)
+        if how.thin:
+            loader.check_whole([name for image in images for name in image.names[:1]][:MAX_NAMES])
     return images
 
 
@@ -129,6 +133,8 @@ def hand_over(
         loader.finish()
         for image, names in images:
             loader.check_digests(names, image.ids)
+            if any(layer.content is None for layer in image.layers):
+                loader.check_whole(names)
     return [AboutImage(names=names, id=image.id, diff_ids=image.diff_ids) for image, names in images]
 
 
@@ -150,13 +156,15 @@ def _allowed_names(
     image: PinnedImage, names: Collection[str], allowed: Collection[str], progress: Progress
 ) -> tuple[str, ...]:
     """Return the names in the repositories of the base: an image ID says nothing about names."""
-    taken = tuple(name for name in names if _REFERENCE.fullmatch(name) and _repository(name) in allowed)
-    for name in names:
-        if name not in taken:
-            progress.note(
-                f"the name {name} is not given to the image: the base is in another repository, and --expect"
-                f" does not cover names; docker tag {digest.text(image.id)} NAME gives it one"
-            )
+    fitting = [name for name in names if _REFERENCE.fullmatch(name) and _repository(name) in allowed]
+    taken = list(dict.fromkeys(fitting))[:MAX_NAMES]
+    others = [name for name in dict.fromkeys(names) if name not in taken[:MAX_NAMES]][: MAX_NAMES + 1]
+    if others:
+        more = f" and {'many' if len(others) > MAX_NAMES else len(others) - 1} more" if len(others) > 1 else ""
+        progress.note(
+            f"the name {others[0]}{more} is not given to the image: the base is in another repository, and --expect"
+            f" does not cover names; docker tag {digest.text(image.id)} NAME gives it one"
+        )
     return tuple(name if ":" in name.rpartition("/")[2] else f"{name}:latest" for name in taken)
 
 

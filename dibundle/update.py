@@ -102,7 +102,7 @@ def pin_made(image: RemoteImage, archive: ImageArchive, *, is_signed: bool) -> P
     if not found:
         raise ArchiveError(f"the bundle does not make {digest.text(image.id)}")
     pins = found[0] if is_signed else Pins(found[0].config, image.manifest.body)
-    return assemble(pins, LayerStore([archive]))
+    return assemble(pins, LayerStore([archive]), are_annotations_known=True)
 
 
 def pin_fetched(
@@ -117,7 +117,7 @@ def pin_fetched(
     absent = [diff_id for blob, diff_id in zip(image.layers, image.diff_ids, strict=True) if blob.digest in without]
     left_out = {diff_id: layer for diff_id in absent if (layer := store.find(None, diff_id))}
     pins = Pins(image.config, image.manifest.body)
-    return assemble(pins, LayerStore([archive]), left_out)
+    return assemble(pins, LayerStore([archive]), left_out, are_annotations_known=True)
 
 
 def holds(archives: Sequence[Archive], image_id: bytes) -> bool:

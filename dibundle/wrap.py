@@ -13,7 +13,7 @@ from typing import Final
 
 from dibundle import compression, digest
 from dibundle.applying import ApplyOptions, find_base
-from dibundle.archive.opener import Archive
+from dibundle.archive.opener import MAX_MADE_ENTRIES, Archive
 from dibundle.archive.plain import BLOCK, read_header
 from dibundle.archive.readat import Joined, MemoryBytes, ReadAt, Slice, Spool, check_room, copy_chunks
 from dibundle.archive.tar import scan
@@ -208,7 +208,7 @@ def _unpack(images: ImageArchive, image: Image, stack: ExitStack, tmp: str | Non
         raise ArchiveError(f"{name} is a wrapped bundle without the layer that has it", hint="save the image again")
     layer = _inflated(images, top, stack, tmp) if top.compression else None
     layer = layer or forms.stored(images, top)
-    for entry in reversed(scan(layer).entries):
+    for entry in reversed(scan(layer, MAX_MADE_ENTRIES).entries):
         if entry.is_file and normalise(entry.path) == FILE.encode():
             return Slice(layer, entry.content, entry.size)
     raise ArchiveError(f"{name} is labelled as a wrapped bundle, but its last layer has no {FILE}")

@@ -146,19 +146,22 @@ def assemble(
     left_out: Mapping[bytes, Stored] | None = None,
     *,
     is_manifest_expected: bool = False,
+    are_annotations_known: bool = False,
 ) -> PinnedImage:
     """Return an image with its layers out of ``store``; ``ArchiveError`` where one is not there.
 
     ``left_out``: layers that the receiver has, by diffID, as archives of the receiver store them: they are described,
     their content stays away. The image's own manifest stays where it names just this config and these layers; another
     is written where it does not, unless it ``is_manifest_expected``: then it may name a layer that is left out by
-    another digest than the receiver has it under.
+    another digest than the receiver has it under. One with annotations stays if it is expected, or
+    ``are_annotations_known``: engines show them, and nobody vouches for them.
     """
     config = Config(pins.config, "config")
     left_out = left_out or {}
     manifest = _manifest(pins.manifest) if pins.manifest else None
     layers = None
-    if manifest and pins.manifest:
+    is_plain = manifest and (is_manifest_expected or are_annotations_known or not manifest.has_annotations)
+    if manifest and pins.manifest and is_plain:
         layers = _as_described(manifest, pins, config, store, left_out, is_expected=is_manifest_expected)
         if layers is not None:
             return PinnedImage(

@@ -208,8 +208,9 @@ class Judge:
             self._follow(descriptor, where, 0, names_of(descriptor), found, absent)
         if not found:
             raise ArchiveError("index.json leads to no image that is there")
+        known = set(map(_kind, self._platforms))  # a few dozen, however many images there are
         for descriptor, where in absent:
-            if not _is_elsewhere(descriptor.platform, self._platforms):
+            if not _is_elsewhere(descriptor.platform, known):
                 raise ArchiveError(f"{where} is not there, and not said to be of another platform")
         if before and not {image.config for image in before} == {image.config for image in found}:
             raise ArchiveError("manifest.json and index.json lead to different images")
@@ -275,15 +276,14 @@ def names_of(descriptor: Descriptor) -> tuple[str, ...]:
     return ()
 
 
-def _is_elsewhere(platform: str | None, others: set[str]) -> bool:
-    """Whether no engine takes an image of a platform in place of one of ``others``, here or where these run.
+def _is_elsewhere(platform: str | None, known: set[tuple[str, str, int] | None]) -> bool:
+    """Whether no engine takes an image of a platform in place of one of the ``known`` kinds, here or where these run.
 
     A machine of 64 bits runs programs of 32 bits too, and of arm those of lower variants, but prefers its own.
     """
     if platform == "unknown/unknown":
         return True
     own = _kind(platform or "")
-    known = list(map(_kind, others))
     if own is None or None in known:
         return False
     same = [other for other in known if other and other[:2] == own[:2]]

@@ -184,7 +184,7 @@ class ManifestDocument:
     ``media_type``: that of its descriptor; None where none describes it.
     """
 
-    __slots__ = ("config", "layers", "media_type")
+    __slots__ = ("config", "has_annotations", "layers", "media_type")
 
     def __init__(self, content: bytes, name: str, media_type: str | None) -> None:
         fields = read_object(
@@ -194,8 +194,8 @@ class ManifestDocument:
         self.config = Descriptor(fields.get("config"), f"{name}: config")
         listed = read_list(fields.get("layers"), f"{name}: layers")
         self.layers = tuple(Descriptor(item, f"{name}: layers[{number}]") for number, item in enumerate(listed))
-        if "annotations" in fields:
-            _texts(fields["annotations"], f"{name}: annotations")
+        own = _texts(fields["annotations"], f"{name}: annotations") if "annotations" in fields else {}
+        self.has_annotations = bool(own or any(item.annotations for item in (self.config, *self.layers)))
 
 
 class IndexDocument:

@@ -39,7 +39,6 @@ _AGAIN: Final = (429, 500, 502, 503, 504)
 MIN_RATE: Final = 1000  # bytes a second, which only what means to be slow does not reach
 _MOVED: Final = (301, 302, 303, 307, 308)
 _MOST_PAUSE: Final = 30.0
-_LITTLE: Final = 65536  # bytes that are read rather than a connection closed
 _PATIENCE: Final = 5  # timeouts that a whole document may take
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]{1,65536}")
 
@@ -127,7 +126,7 @@ class Transport:
     def pieces(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         """Yield a body as it comes; :class:`ConnectionFailure` where it comes too slowly."""
         begun, count = time.monotonic(), 0
-        while piece := response.read1(1 << 18, decode_content=False):
+        while piece := self._read(response):
             yield piece
             self._patience()
             count += len(piece)
@@ -139,6 +138,14 @@ class Transport:
         self._patience()
         if response.length_remaining:
             raise ConnectionFailure("the connection ended")
+
+    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        """Read what is there of a body; parts of its form may come in time, each of them, and never end."""
+        connection = response.connection
+        if not isinstance(connection, urllib3.connection.HTTPConnection):
+            return response.read1(1 << 18, decode_content=False)
+        with _watched(connection, self.settings.timeout):
+            return response.read1(1 << 18, decode_content=False)
 
     def _check_place(self, host: str, addresses: set[str]) -> None:
         """Refuse an address of this machine or its link, unless the registry that was named is at such a one."""
@@ -370,13 +377,8 @@ def _pool_classes(
         connection: urllib3.connection.HTTPConnection, answer: Callable[[], urllib3.HTTPResponse]
     ) -> urllib3.HTTPResponse:
         """Wait for status and headers: each byte of them may come in time, and all of them never."""
-        timer = threading.Timer(timeout, _shut, [connection])
-        timer.daemon = True
-        timer.start()
-        try:
+        with _watched(connection, timeout):
             return answer()
-        finally:
-            timer.cancel()
 
     class Plain(urllib3.connection.HTTPConnection):
         def _new_conn(self) -> socket.socket:
@@ -401,6 +403,18 @@ def _pool_classes(
     return {"http": PlainPool, "https": SecurePool}
 
 
+@contextmanager
+def _watched(connection: urllib3.connection.HTTPConnection, timeout: float) -> Iterator[None]:
+    """End what waits for a connection after twice the ``timeout`` for a byte, whatever trickles in."""
+    timer = threading.Timer(2 * timeout, _shut, [connection])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def _shut(connection: urllib3.connection.HTTPConnection) -> None:
     """End what waits for a connection."""
     if connection.sock is not None:
@@ -409,9 +423,8 @@ def _shut(connection: urllib3.connection.HTTPConnection) -> None:
 
 
 def _finish(response: urllib3.BaseHTTPResponse) -> None:
-    """Let a connection be used again where little or nothing of its body is left to read; else close it."""
-    left = response.length_remaining
-    if left is not None and left <= _LITTLE:
+    """Let a connection be used again where its body has been read; else close it: what is left may never end."""
+    if response.length_remaining == 0:
         response.drain_conn()
         response.release_conn()
     else:
