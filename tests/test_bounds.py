@@ -23,7 +23,7 @@ from dibundle.bundle.tables import FrameTable, RangeTable, Segment, SegmentTable
 from dibundle.bundle.wire import Column
 from dibundle.creating import about_within
 from dibundle.delta import members
-from dibundle.errors import BundleError, DibError
+from dibundle.errors import ArchiveError, BundleError, DibError
 from dibundle.match import names
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.fuzz import bounds
@@ -260,6 +260,19 @@ def test_many_tiny_streams_take_time_by_their_number(kind, stream):
     begun = time.process_time()
     made = sum(map(len, compression.decompress_iter(kind, [stream * 40_000])))
     assert made == 40_000
+    assert time.process_time() - begun < QUICK
+
+
+@pytest.mark.parametrize("kind", ["zstd", "gzip", "blocks"])
+def test_more_tiny_pieces_than_any_program_makes_are_refused(kind):
+    pieces = {"zstd": b"\x28\xb5\x2f\xfd\x20\x01\x09\x00\x00x", "gzip": gzip.compress(b"x", mtime=0)}
+    many = (pieces.get(kind) or b"") * 200_000
+    if kind == "blocks":  # one frame of raw blocks of a byte
+        many = b"\x28\xb5\x2f\xfd\x00\x58" + b"\x08\x00\x00x" * 1_000_000 + b"\x09\x00\x00x"
+    begun = time.process_time()
+    with pytest.raises(ArchiveError, match="tiny pieces"):
+        for _ in compression.decompress_iter("gzip" if kind == "gzip" else "zstd", [many]):
+            pass
     assert time.process_time() - begun < QUICK
 
 
