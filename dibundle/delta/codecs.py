@@ -7,6 +7,7 @@ from functools import partial
 
 from dibundle.deflate import encoders
 from dibundle.delta import zstd
+from dibundle.delta.excess import Excess
 from dibundle.errors import BundleError
 
 STORED = 0
@@ -34,12 +35,14 @@ def decode(
     source: bytes | bytearray,
     size: int,
     reencoders: Collection[int] = encoders.KNOWN,
+    excess: Excess | None = None,
 ) -> bytes | bytearray:
     """Return the ``size`` bytes that ``payload`` makes of ``source`` (empty for codecs that take none).
 
     A source that can be written to is used up: nobody else may need it. ``reencoders``: those that may occur.
+    ``excess``: what all frames of a bundle share; None where this is the only one.
     """
-    decoder = partial(_unpack, reencoders=reencoders) if codec == UNPACK else _DECODERS[codec]
+    decoder = partial(_unpack, reencoders=reencoders, excess=excess) if codec == UNPACK else _DECODERS[codec]
     data = decoder(payload, source, size)
     if len(data) != size:
         raise BundleError(f"malformed bundle: a {NAMES[codec]} frame holds {len(data)} bytes, wanted {size}")
@@ -81,10 +84,12 @@ def _relink(payload: bytes, source: bytes | bytearray, size: int) -> bytearray:
     return relink.decode(payload, source, size)
 
 
-def _unpack(payload: bytes, source: bytes | bytearray, size: int, reencoders: Collection[int]) -> bytearray:
+def _unpack(
+    payload: bytes, source: bytes | bytearray, size: int, reencoders: Collection[int], excess: Excess | None
+) -> bytearray:
     from dibundle.delta import unpack
 
-    return unpack.decode(payload, source, size, _decode_inner, reencoders)
+    return unpack.decode(payload, source, size, _decode_inner, reencoders, excess)
 
 
 def _decode_inner(codec: int, payload: bytes, source: bytes | bytearray, size: int) -> bytes | bytearray:

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from dibundle.deflate import encoders
 from dibundle.delta import packing, streams, zstd
+from dibundle.delta.excess import Excess
 from dibundle.delta.numbers import Numbers, number
 from dibundle.delta.packing import Packer
 from dibundle.errors import BundleError
@@ -26,6 +27,10 @@ MAX_STREAMS: Final = 1 << 16
 STREAM_BYTES: Final = 16  # of the source for each stream, at least
 COST: Final = 64  # what packing may cost for each byte of the target, ...
 COST_FLOOR: Final = 64 << 10  # ... and beside that; what may be inflated for each byte of target and source, too
+FREE: Final = 16  # what unpacking a source may cost for each byte of the target, and 1 for each of the source
+STREAM_COST: Final = 64  # what a stream costs, beside each byte of content
+RELINKED: Final = 4  # and a byte of content that is relinked
+_RELINK: Final = 5  # the codec
 _FIRST: Final = 4 << 10
 _STEP: Final = 64 << 10
 
@@ -91,12 +96,15 @@ def decode(
     size: int,
     decode_inner: Decode,
     reencoders: Collection[int] = encoders.KNOWN,
+    excess: Excess | None = None,
 ) -> bytearray:
     """Return the ``size`` bytes that ``payload`` makes of ``source``; ``BundleError`` for anything malformed.
 
     ``decode_inner`` is :func:`codecs.decode`. Needs, beyond what the inner codec does, the unpacked source and target.
+    ``excess`` is what all frames of a bundle share; None where this is the only one.
     """
-    codec, unpacked_source, parts, inner = _read(payload, source, size, reencoders)
+    codec, unpacked_source, parts, inner = _read(payload, source, size, reencoders, excess or Excess())
+    del payload, source  # the inner codec needs memory of its own
     plain, content = packing.plain_size(parts), packing.content_size(parts)
     if plain + content > MAX_UNPACKED:
         raise BundleError(f"bundle over a limit: a frame of {plain + content} bytes unpacked, at most {MAX_UNPACKED}")
@@ -167,8 +175,13 @@ def inflate(data: bytes | bytearray, start: int, limit: int) -> Inflated:
     return Inflated(b"".join(pieces) if inflater.eof else None, end, work)
 
 
+def cost(codec: int, content: int, count: int) -> int:
+    """Return what it costs to unpack a source of ``count`` streams for an inner codec, in bytes of work."""
+    return content * (RELINKED if codec == _RELINK else 1) + STREAM_COST * count
+
+
 def _read(
-    payload: bytes, source: bytes | bytearray, target_size: int, reencoders: Collection[int]
+    payload: bytes, source: bytes | bytearray, target_size: int, reencoders: Collection[int], excess: Excess
 ) -> tuple[int, bytearray, list[packing.Part], bytes]:
     """Return inner codec, unpacked source, parts and inner payload."""
     reader = Numbers(payload)
@@ -178,6 +191,7 @@ def _read(
     most = COST * (len(source) + target_size) + COST_FLOOR
     if total > min(MAX_SOURCE - len(source), most) or count > min(MAX_STREAMS, len(source) // STREAM_BYTES):
         raise BundleError(f"bundle over a limit: a source of {len(source)} bytes with {total} in {count} streams")
+    excess.spend(cost(codec, total, count) - FREE * target_size - len(source))
     packer, stored, size = reader.byte(), reader.number(), reader.number()
     table_stored, table_size = reader.number(), reader.number()
     limit = COST * target_size + COST_FLOOR
@@ -190,6 +204,7 @@ def _read(
     parts, rest = packing.read(zstd.decompress(table, table_size, prefix=streams_of.lengths()), reencoders, most=limit)
     if rest:
         raise BundleError("malformed bundle: bytes after a packing")
+    excess.spend(packing.cost(parts) - COST * target_size)
     return codec, streams_of.unpacked(source, whole=bool(whole)), parts, payload[reader.at + table_stored :]
 
 
