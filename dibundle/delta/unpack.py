@@ -20,6 +20,7 @@ from dibundle.delta.excess import Excess
 from dibundle.delta.numbers import Numbers, number
 from dibundle.delta.packing import Packer
 from dibundle.errors import BundleError
+from dibundle.native.library import Buffer
 
 MAX_UNPACKED: Final = 64 << 20
 MAX_SOURCE: Final = 128 << 20
@@ -34,7 +35,7 @@ _RELINK: Final = 5  # the codec
 _FIRST: Final = 4 << 10
 _STEP: Final = 64 << 10
 
-Decode = Callable[[int, bytes, bytes | bytearray, int], bytes | bytearray]
+Decode = Callable[[int, Buffer, bytes | bytearray, int], Buffer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def write(
 
 
 def decode(
-    payload: bytes,
+    payload: Buffer,
     source: bytes | bytearray,
     size: int,
     decode_inner: Decode,
@@ -181,10 +182,11 @@ def cost(codec: int, content: int, count: int) -> int:
 
 
 def _read(
-    payload: bytes, source: bytes | bytearray, target_size: int, reencoders: Collection[int], excess: Excess
-) -> tuple[int, bytearray, list[packing.Part], bytes]:
+    payload: Buffer, source: bytes | bytearray, target_size: int, reencoders: Collection[int], excess: Excess
+) -> tuple[int, bytearray, list[packing.Part], memoryview]:
     """Return inner codec, unpacked source, parts and inner payload."""
-    reader = Numbers(payload)
+    view = memoryview(payload)  # the inner payload is most of it: no copy
+    reader = Numbers(view)
     codec, whole, total, count = reader.byte(), reader.byte(), reader.number(), reader.number()
     if whole > 1:
         raise BundleError(f"malformed bundle: an unpack payload with flag {whole}")
@@ -197,15 +199,15 @@ def _read(
     limit = COST * target_size + COST_FLOOR
     if not count <= size <= 9 * count or table_size > min(packing.MAX_SIZE, limit):
         raise BundleError("malformed bundle: the columns of an unpack payload have sizes that cannot be")
-    gaps = streams.unpack(packer, payload[reader.at : reader.at + stored], size)
+    gaps = streams.unpack(packer, view[reader.at : reader.at + stored], size)
     reader.at += stored
     streams_of = _streams(Numbers(gaps).numbers(count), source, total)
-    table = payload[reader.at : reader.at + table_stored]
+    table = view[reader.at : reader.at + table_stored]
     parts, rest = packing.read(zstd.decompress(table, table_size, prefix=streams_of.lengths()), reencoders, most=limit)
     if rest:
         raise BundleError("malformed bundle: bytes after a packing")
     excess.spend(packing.cost(parts) - COST * target_size)
-    return codec, streams_of.unpacked(source, whole=bool(whole)), parts, payload[reader.at + table_stored :]
+    return codec, streams_of.unpacked(source, whole=bool(whole)), parts, view[reader.at + table_stored :]
 
 
 def _streams(gaps: array[int], source: bytes | bytearray, total: int) -> Streams:
