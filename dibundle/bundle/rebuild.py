@@ -208,6 +208,7 @@ def rebuild(
         for piece in pieces:
             yield piece
             made += len(piece)
+            del piece  # a view of a frame
             if made > CHUNK:  # output has begun, before more of the bundle was read than it took
                 break
         feed.read_ahead()

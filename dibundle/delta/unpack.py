@@ -105,7 +105,8 @@ def decode(
     ``excess`` is what all frames of a bundle share; None where this is the only one.
     """
     codec, unpacked_source, parts, inner = _read(payload, source, size, reencoders, excess or Excess())
-    del payload, source  # the inner codec needs memory of its own
+    if isinstance(source, bytearray):
+        source.clear()  # the inner codec needs memory of its own, and callers hold this
     plain, content = packing.plain_size(parts), packing.content_size(parts)
     if plain + content > MAX_UNPACKED:
         raise BundleError(f"bundle over a limit: a frame of {plain + content} bytes unpacked, at most {MAX_UNPACKED}")
