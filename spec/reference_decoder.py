@@ -338,7 +338,7 @@ class Bundle:
     forms: list[Form] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
-    excess: int = 64 * MiB  # what packings of targets may still cost beyond 16 times their sizes (4.6)
+    excess: int = 64 * MiB  # what packings and frames of codec 6 may still cost beyond what is free (4.6)
     form_excess: int = 64 * MiB  # the same of forms
 
 
@@ -2400,6 +2400,12 @@ def leb(number: int) -> bytes:
     return bytes(out)
 
 
+def spend(bundle: Bundle, excess: int) -> None:
+    """Take from what packings and frames of codec 6 share (4.6)."""
+    bundle.excess -= max(0, excess)
+    need(bundle.excess >= 0, "packings and frames of codec 6 cost too much")
+
+
 def unpack(payload: bytes, size: int, source: bytes, bundle: Bundle) -> bytes:
     """Decode an unpack payload."""
     numbers = Column(payload)
@@ -2409,6 +2415,7 @@ def unpack(payload: bytes, size: int, source: bytes, bundle: Bundle) -> bytes:
     most = 64 * (len(source) + size) + 65536
     need(content <= min(128 * MiB - len(source), most), "too much content")
     need(count <= min(65536, len(source) // 16), "too many streams")
+    spend(bundle, content * (4 if inner == 5 else 1) + 64 * count - 16 * size - len(source))
     most = 64 * size + 65536
     (header,) = stream_headers(numbers, 1)
     need(count <= header.size <= 9 * count, "gaps of an impossible size")
@@ -2423,6 +2430,7 @@ def unpack(payload: bytes, size: int, source: bytes, bundle: Bundle) -> bytes:
     plain = sum(part for part in packing.parts if isinstance(part, int))
     need(plain + packing.takes <= 64 * MiB, "an unpacked target of more than 64 MiB")
     need(packing.cost <= most, "a packing costs too much")
+    spend(bundle, packing.cost - 64 * size)
     need(plain <= size, "more plain bytes than the frame has")
     target = decode_frame(inner, payload[numbers.at :], plain + packing.takes, source, bundle)
     packing.plain = target[:plain]
@@ -4124,8 +4132,8 @@ def make_one(bundle: Bundle, number: int, objects: Objects, used: set[int], out:
     run = Run(plan)
     for piece in run.output():
         output.write(piece)
+    spend(bundle, run.cost - 16 * plan.target.size)
     output.finish()
-    bundle.excess -= max(0, run.cost - 16 * plan.target.size)
 
 
 def main() -> int:

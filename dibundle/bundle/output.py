@@ -57,14 +57,14 @@ class VerifiedOutput:
         What is passed on ends one byte into a block, so that a stream that breaks off never ends between entries.
         """
         if len(piece) < LARGE:
-            self._wait(piece)
+            self._wait(bytes(piece))  # a view would keep all of its frame in memory
             if self._waiting_size >= WRITE or len(self._waiting) >= PIECES:
                 self._flush()
             return
         view = memoryview(piece)
         first = (1 - self._written - self._waiting_size) % BLOCK
         last = len(view) - (len(view) - first) % BLOCK
-        self._wait(view[:first])
+        self._wait(bytes(view[:first]))
         self._flush()
         self._pass_on(view[first:last])
         self._wait(bytes(view[last:]))  # a view would keep all of the frame in memory

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from dibundle.bundle.constants import COST_FLOOR, MAX_LIVE, MAX_OPEN, PACKING_COST, TEXT_STREAM
+from dibundle.bundle.constants import MAX_LIVE, MAX_OPEN, PACKING_COST, TEXT_STREAM
 from dibundle.bundle.manifest import Manifest
 from dibundle.bundle.program import BaseHeaders, Begin, Copy, Data, End, Head, Repeat, Step, Text, walk
 from dibundle.bundle.records import BLOCK, RAW_SHIFT
 from dibundle.bundle.tables import Frame, FrameTable, Range
+from dibundle.delta.excess import Excess
 from dibundle.errors import BundleError
 
 
@@ -41,18 +42,21 @@ class Plan:
 
 
 class PackingBudget:
-    """What packing may cost beyond 16 times each target's size: the same for all targets of a bundle that are made."""
+    """What packing may cost beyond 16 times each target's size: the same for all targets of a bundle that are made.
+
+    Frames of codec 6 share it: ``excess``.
+    """
 
     def __init__(self) -> None:
-        self._floor = COST_FLOOR
+        self.excess = Excess()
 
     def limit(self, target_size: int) -> int:
         """Return how much content may be packed for the next target, in bytes; slow levels count more of it."""
-        return PACKING_COST * target_size + self._floor
+        return PACKING_COST * target_size + self.excess.left
 
     def spend(self, cost: int, target_size: int) -> None:
-        """Count what a target has cost."""
-        self._floor -= max(0, cost - PACKING_COST * target_size)
+        """Count what a target has cost; :class:`BundleError` where it is too much."""
+        self.excess.spend(cost - PACKING_COST * target_size)
 
 
 class _Streams:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import partial
 from typing import Protocol
 
 from dibundle.bundle import records
@@ -17,6 +18,7 @@ from dibundle.bundle.program import BaseHeaders, Begin, Copy, Data, End, Head, R
 from dibundle.bundle.reader import BundleReader
 from dibundle.bundle.tables import Frame
 from dibundle.delta import codecs, packing
+from dibundle.delta.excess import Excess
 from dibundle.delta.packing import Packer
 from dibundle.errors import BaseMismatchError, BundleError
 from dibundle.native.library import unfilled
@@ -46,8 +48,16 @@ class _FrameFeed:
     """
 
     def __init__(
-        self, reader: BundleReader, base: Base, plan: Plan, digest_text: bytes, first: int, count: int
+        self,
+        reader: BundleReader,
+        base: Base,
+        plan: Plan,
+        digest_text: bytes,
+        first: int,
+        count: int,
+        excess: Excess,
     ) -> None:
+        self._excess = excess
         self._reader = reader
         self._base = base
         self._plan = plan
@@ -125,7 +135,7 @@ class _FrameFeed:
 
     def _decode(self, index: int, frame: Frame, stored: bytes) -> Decoded:
         reencoders = self._reader.manifest.reencoders
-        return codecs.decode(frame.codec, stored, self._source(index, frame), frame.size, reencoders)
+        return codecs.decode(frame.codec, stored, self._source(index, frame), frame.size, reencoders, self._excess)
 
     def _source(self, index: int, frame: Frame) -> bytearray:
         """Return the source of a frame, for the decoder to use up."""
@@ -190,13 +200,15 @@ def rebuild(
     """
     target = manifest.targets[target_index]
     first = sum(before.frames for before in manifest.targets[:target_index])
-    feed = _FrameFeed(reader, base, plan, target.digest_text(), first, target.frames)
+    packings = packings or PackingBudget()
+    feed = _FrameFeed(reader, base, plan, target.digest_text(), first, target.frames, packings.excess)
     try:
-        pieces = _pieces(manifest, target, base, plan, _Streams(feed, manifest, plan), packings or PackingBudget())
+        pieces = _pieces(manifest, target, base, plan, _Streams(feed, manifest, plan), packings)
         made = 0
         for piece in pieces:
             yield piece
             made += len(piece)
+            del piece  # a view of a frame
             if made > CHUNK:  # output has begun, before more of the bundle was read than it took
                 break
         feed.read_ahead()
@@ -210,7 +222,7 @@ def _pieces(
 ) -> Iterator[Decoded]:
     rebuilder = _Rebuilder(base, plan, streams)
     with ThreadPoolExecutor(PACKERS) as pool:
-        packing = _Packing(streams, pool, packings.limit(target.size), manifest.reencoders)
+        packing = _Packing(streams, pool, partial(packings.limit, target.size), manifest.reencoders)
         for number, step in enumerate(walk(target.columns, base, [item.size for item in manifest.objects])):
             if isinstance(step, Begin):
                 packing.begin(step)
@@ -259,12 +271,14 @@ class _Rebuilder:
 
 
 class _Packing:
-    """Packs content while a packing is open; ``limit`` bytes of it in all, slow levels counted more.
+    """Packs content while a packing is open; ``limit()`` bytes of it in all, slow levels counted more.
 
     ``reencoders``: those that the bundle lists.
     """
 
-    def __init__(self, streams: _Streams, pool: Executor, limit: int, reencoders: Collection[int]) -> None:
+    def __init__(
+        self, streams: _Streams, pool: Executor, limit: Callable[[], int], reencoders: Collection[int]
+    ) -> None:
         self._streams = streams
         self._pool = pool
         self._limit = limit
@@ -276,7 +290,7 @@ class _Packing:
     def begin(self, step: Begin) -> None:
         """Read a packing."""
         data = b"".join(self._streams.read(TEXT_STREAM, step.packing))
-        parts, plain = packing.read(data, self._reencoders, most=self._limit - self.cost)
+        parts, plain = packing.read(data, self._reencoders, most=self._limit() - self.cost)
         self.cost += packing.cost(parts)
         self.packer = Packer(parts, plain, self._pool)
         self._left = step.packed

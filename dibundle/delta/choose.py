@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from dibundle.delta import codecs, zstd
+from dibundle.delta.excess import OF_FRAME, Excess
 from dibundle.errors import BundleError
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def least(target: bytes, source: bytes, options: Options, plan: Plan | None = No
 
 def _makes(tried: Encoded, source: bytes, target: bytes) -> bool:
     try:
-        return codecs.decode(tried.codec, tried.payload, source, len(target)) == target
+        return codecs.decode(tried.codec, tried.payload, source, len(target), excess=Excess(OF_FRAME)) == target
     except BundleError:
         return False
 
@@ -174,7 +175,11 @@ def _unpacked(target: bytes, source: bytes, options: Options, plan: Plan | None)
     found = members.find(target, source, least_share=PROGRAM_SHARE if plan else 0)
     if found is None:
         return None
-    inner = encode(found.target, found.source, replace(options, portable=True))
+    options = replace(options, portable=True)
+    inner = encode(found.target, found.source, options)
+    cost = unpack.cost(inner.codec, len(found.streams.content), len(found.streams.starts))
+    if cost > unpack.FREE * len(target) + len(source) + OF_FRAME:
+        inner = encode(found.target, found.source, replace(options, codec="vcdiff"))  # relinking would cost too much
     payload = unpack.write(
         found.streams, source, found.parts, whole=found.whole, codec=inner.codec, inner=inner.payload
     )

@@ -129,7 +129,7 @@ class Parsed:
 
     rows: array[int]
     headers: tuple[tuple[int, int], ...]
-    stored: tuple[bytes, ...]
+    stored: tuple[Buffer, ...]
     target_size: int
 
     def apply(self, source: Buffer) -> bytearray:
@@ -139,7 +139,7 @@ class Parsed:
         """
         (packer, covered), (literal_packer, literal_size) = self.headers
         if literal_packer == PREFIXED and literal_size:
-            literals = zstd.decompress(self.stored[1], literal_size, prefix=context(source, self.rows))
+            literals: Buffer = zstd.decompress(self.stored[1], literal_size, prefix=context(source, self.rows))
         else:
             literals = streams.unpack(literal_packer, self.stored[1], literal_size)
         target = unfilled(self.target_size)
@@ -159,7 +159,7 @@ class Parsed:
         return target
 
 
-def decode(payload: bytes, source: Buffer, target_size: int) -> bytearray:
+def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
     """Return the ``target_size`` bytes that ``payload`` makes of ``source``; ``BundleError`` for anything malformed.
 
     Needs, beyond the result, memory for the literal bytes, up to 80 MB for a million covers and up to 128 MiB for the
@@ -168,9 +168,10 @@ def decode(payload: bytes, source: Buffer, target_size: int) -> bytearray:
     return parse(payload, memoryview(source).nbytes, target_size).apply(source)
 
 
-def parse(payload: bytes, source_size: int, target_size: int) -> Parsed:
+def parse(payload: Buffer, source_size: int, target_size: int) -> Parsed:
     """Read the covers of ``payload`` and check all that can be checked without the source."""
-    reader = Numbers(payload)
+    view = memoryview(payload)
+    reader = Numbers(view)
     count = reader.number()
     if count > min(target_size, MAX_COVERS):
         raise BundleError(f"malformed bundle: {count} covers, at most {min(target_size, MAX_COVERS)}")
@@ -186,7 +187,7 @@ def parse(payload: bytes, source_size: int, target_size: int) -> Parsed:
         )
     stored = []
     for _, length, _ in headers:
-        stored.append(payload[reader.at : reader.at + length])
+        stored.append(view[reader.at : reader.at + length])
         reader.at += length
     columns = [
         Numbers(streams.unpack(packer, data, size)).numbers(count)
@@ -333,7 +334,7 @@ def _split(source: Buffer, target: bytes, rows: array[int]) -> tuple[bytearray, 
     return difference, literals
 
 
-def _join(source: Buffer, rows: array[int], covered: int, literals: bytes, target: bytearray) -> None:
+def _join(source: Buffer, rows: array[int], covered: int, literals: Buffer, target: bytearray) -> None:
     """Undo :func:`_split` in ``target``, which has the difference at its end; every size has been checked."""
     if LIBRARY is not None:
         LIBRARY.dib_cover_join(

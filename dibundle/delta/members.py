@@ -13,6 +13,7 @@ from dibundle.deflate import encoders
 from dibundle.deflate.encoders import Encoder
 from dibundle.deflate.recipe import Recipe
 from dibundle.delta import packing, unpack
+from dibundle.delta.excess import OF_FRAME
 from dibundle.delta.packing import Body, Part, Plain
 
 SOURCE: Final = 64 << 20  # bytes that an unpacked source may have, and a target: HDiffPatch needs seven times those
@@ -83,16 +84,18 @@ def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1
     plain += target[end:]
     slow = sum(part.content * packing.byte_cost(part.recipe.level) for part in parts if isinstance(part, Body))
     most = unpack.COST * len(target)
-    if slow > most or packing.cost(parts) > most + unpack.COST_FLOOR:
+    if slow > most or packing.cost(parts) > most + OF_FRAME:
         return None
     streams = unpack.Streams()
     size = len(source)
     most_streams = min(unpack.MAX_STREAMS, len(source) // unpack.STREAM_BYTES)
     most_content = unpack.COST * (len(source) + len(target)) + unpack.COST_FLOOR
+    most_cost = unpack.FREE * len(target) + len(source) + OF_FRAME
     for member in members(source):
         if size + len(member.content) + member.length > SOURCE or len(streams.starts) == most_streams:
             break
-        if len(streams.content) + len(member.content) > most_content:
+        content = len(streams.content) + len(member.content)
+        if content > most_content or unpack.cost(0, content, len(streams.starts) + 1) > most_cost:
             break
         streams.add(member.start, member.start + member.length, member.content)
         size += len(member.content) + member.length

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 
 from dibundle.errors import BundleError
-from dibundle.native.library import LIBRARY, Pinned
+from dibundle.native.library import LIBRARY, Buffer, Pinned
 
 
 def turned(value: int) -> int:
@@ -33,7 +33,7 @@ class Numbers:
 
     __slots__ = ("at", "data")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: Buffer) -> None:
         self.data = data
         self.at = 0
 

@@ -34,7 +34,7 @@ LEAST: Final = 32
 """Shorter covers are mostly accidents; encoders write this, decoders take any."""
 
 
-def decode(payload: bytes, source: Buffer, target_size: int) -> bytearray:
+def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
     """Return the ``target_size`` bytes that ``payload`` makes of ``source``; ``BundleError`` for anything malformed.
 
     A source that can be written to is relinked in place, of another a copy is made. Needs, beyond what the cover codec
@@ -43,7 +43,9 @@ def decode(payload: bytes, source: Buffer, target_size: int) -> bytearray:
     header, inner = _read(payload, memoryview(source).nbytes)
     parsed = cover.parse(inner, memoryview(source).nbytes, target_size)
     steps = steps_of(parsed.rows, header)
-    return parsed.apply(relink(source, header.regions, steps))
+    relinked = relink(source, header.regions, steps)
+    del header, steps, source  # up to 100 MB, before there is a target
+    return parsed.apply(relinked)
 
 
 class Header(NamedTuple):
@@ -119,9 +121,10 @@ def write(header: Header) -> bytes:
     return bytes(head) + b"".join(stored for _, stored in packed)
 
 
-def _read(payload: bytes, source_size: int) -> tuple[Header, bytes]:
+def _read(payload: Buffer, source_size: int) -> tuple[Header, memoryview]:
     """Return the header and the cover payload behind it; everything in the header is within bounds."""
-    reader = Numbers(payload)
+    view = memoryview(payload)  # the cover payload is most of it: no copy
+    reader = Numbers(view)
     if reader.byte() != VERSION:
         raise BundleError(f"malformed bundle: a relink payload of version {payload[0]}, wanted {VERSION}")
     least = reader.number()
@@ -141,7 +144,7 @@ def _read(payload: bytes, source_size: int) -> tuple[Header, bytes]:
     ):
         if not low * count <= size <= high * count or stored > len(payload) - reader.at:
             raise BundleError(f"malformed bundle: a relink column of {size} bytes for {count} rows")
-        streams_of.append(streams.unpack(packer, payload[reader.at : reader.at + stored], size))
+        streams_of.append(streams.unpack(packer, view[reader.at : reader.at + stored], size))
         reader.at += stored
     header = Header(
         least,
@@ -149,7 +152,7 @@ def _read(payload: bytes, source_size: int) -> tuple[Header, bytes]:
         _sections(Numbers(streams_of[1]).numbers(3 * counts[1])),
         _fixed(Numbers(streams_of[2]).numbers(counts[2]), Numbers(streams_of[3]).numbers(counts[2]), streams_of[4]),
     )
-    return header, payload[reader.at :]
+    return header, view[reader.at :]
 
 
 def _regions(numbers: array[int], source_size: int) -> list[Region]:
@@ -205,7 +208,7 @@ class _Steps(Sequence[Step]):
         return [self[row] for row in rows]
 
 
-def _fixed(gaps: array[int], turns: array[int], kinds: bytes) -> _Steps:
+def _fixed(gaps: array[int], turns: array[int], kinds: Buffer) -> _Steps:
     steps = array("q", bytes(24 * len(kinds)))
     at = shift = place = 0
     for gap, turn, kind in zip(gaps, turns, kinds, strict=True):
@@ -242,8 +245,10 @@ def steps_of(rows: array[int], header: Header) -> array[int]:
         if size < 0:
             raise BundleError(f"malformed bundle: covers and sections make more than {MAX_STEPS} pieces")
         if size <= room:
-            return out[: 3 * size]
+            del out[3 * size :]  # in place: a copy would be as large
+            return out
         room = size
+        del out
 
 
 def _plain_steps(rows: array[int], header: Header) -> list[Step]:

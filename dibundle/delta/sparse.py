@@ -26,12 +26,13 @@ def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], 
     return head + b"".join(stored for _, stored in packed)
 
 
-def unpack(stored: bytes, data: memoryview) -> None:
+def unpack(stored: Buffer, data: memoryview) -> None:
     """Undo :func:`pack` into ``data``; ``BundleError`` for anything but the form of so many bytes.
 
     Takes up to three times those.
     """
     size = len(data)
+    stored = memoryview(stored)
     reader = Numbers(stored)
     headers = [(reader.byte(), reader.number(), reader.number()) for _ in range(3)]
     if sum(length for _, length, _ in headers) != len(stored) - reader.at:
@@ -62,7 +63,7 @@ def split(data: Buffer) -> tuple[bytes, bytes, bytes]:
     return parts[0], parts[1], parts[2]
 
 
-def join(gaps: bytes, lengths: bytes, values: bytes, data: memoryview) -> None:
+def join(gaps: Buffer, lengths: Buffer, values: Buffer, data: memoryview) -> None:
     """Undo :func:`split` into ``data``; ``BundleError`` where the three do not fit together."""
     if LIBRARY is None:
         _plain_join(gaps, lengths, values, data)
@@ -73,7 +74,7 @@ def join(gaps: bytes, lengths: bytes, values: bytes, data: memoryview) -> None:
         raise _damaged()
 
 
-def _plain_join(gaps: bytes, lengths: bytes, values: bytes, data: memoryview) -> None:
+def _plain_join(gaps: Buffer, lengths: Buffer, values: Buffer, data: memoryview) -> None:
     data[:] = bytes(len(data))
     before, runs = Numbers(gaps), Numbers(lengths)
     at = taken = 0

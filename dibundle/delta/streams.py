@@ -30,7 +30,7 @@ def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], 
     return best if len(best[1]) < len(data) else (STORED, bytes(data))
 
 
-def unpack(packer: int, packed: bytes, size: int) -> bytes:
+def unpack(packer: int, packed: Buffer, size: int) -> Buffer:
     """Return the ``size`` bytes in ``packed``; ``BundleError`` for anything else in there or an unknown packer."""
     if packer == STORED:
         if len(packed) != size:
@@ -54,7 +54,7 @@ def _lzma2(data: Buffer, lc: int, lp: int, pb: int) -> bytes:
     return lzma.compress(data, lzma.FORMAT_RAW, filters=filters)
 
 
-def _unpack_lzma2(packed: bytes, size: int) -> bytes:
+def _unpack_lzma2(packed: Buffer, size: int) -> bytes:
     decompressor = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_filters(size))
     try:
         data = decompressor.decompress(packed, max_length=size + 1)

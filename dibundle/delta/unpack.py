@@ -16,9 +16,11 @@ from typing import Final, NamedTuple
 
 from dibundle.deflate import encoders
 from dibundle.delta import packing, streams, zstd
+from dibundle.delta.excess import Excess
 from dibundle.delta.numbers import Numbers, number
 from dibundle.delta.packing import Packer
 from dibundle.errors import BundleError
+from dibundle.native.library import Buffer
 
 MAX_UNPACKED: Final = 64 << 20
 MAX_SOURCE: Final = 128 << 20
@@ -26,10 +28,14 @@ MAX_STREAMS: Final = 1 << 16
 STREAM_BYTES: Final = 16  # of the source for each stream, at least
 COST: Final = 64  # what packing may cost for each byte of the target, ...
 COST_FLOOR: Final = 64 << 10  # ... and beside that; what may be inflated for each byte of target and source, too
+FREE: Final = 16  # what unpacking a source may cost for each byte of the target, and 1 for each of the source
+STREAM_COST: Final = 64  # what a stream costs, beside each byte of content
+RELINKED: Final = 4  # and a byte of content that is relinked
+_RELINK: Final = 5  # the codec
 _FIRST: Final = 4 << 10
 _STEP: Final = 64 << 10
 
-Decode = Callable[[int, bytes, bytes | bytearray, int], bytes | bytearray]
+Decode = Callable[[int, Buffer, bytes | bytearray, int], Buffer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +92,21 @@ def write(
 
 
 def decode(
-    payload: bytes,
+    payload: Buffer,
     source: bytes | bytearray,
     size: int,
     decode_inner: Decode,
     reencoders: Collection[int] = encoders.KNOWN,
+    excess: Excess | None = None,
 ) -> bytearray:
     """Return the ``size`` bytes that ``payload`` makes of ``source``; ``BundleError`` for anything malformed.
 
     ``decode_inner`` is :func:`codecs.decode`. Needs, beyond what the inner codec does, the unpacked source and target.
+    ``excess`` is what all frames of a bundle share; None where this is the only one.
     """
-    codec, unpacked_source, parts, inner = _read(payload, source, size, reencoders)
+    codec, unpacked_source, parts, inner = _read(payload, source, size, reencoders, excess or Excess())
+    if isinstance(source, bytearray):
+        source.clear()  # the inner codec needs memory of its own, and callers hold this
     plain, content = packing.plain_size(parts), packing.content_size(parts)
     if plain + content > MAX_UNPACKED:
         raise BundleError(f"bundle over a limit: a frame of {plain + content} bytes unpacked, at most {MAX_UNPACKED}")
@@ -167,30 +177,38 @@ def inflate(data: bytes | bytearray, start: int, limit: int) -> Inflated:
     return Inflated(b"".join(pieces) if inflater.eof else None, end, work)
 
 
+def cost(codec: int, content: int, count: int) -> int:
+    """Return what it costs to unpack a source of ``count`` streams for an inner codec, in bytes of work."""
+    return content * (RELINKED if codec == _RELINK else 1) + STREAM_COST * count
+
+
 def _read(
-    payload: bytes, source: bytes | bytearray, target_size: int, reencoders: Collection[int]
-) -> tuple[int, bytearray, list[packing.Part], bytes]:
+    payload: Buffer, source: bytes | bytearray, target_size: int, reencoders: Collection[int], excess: Excess
+) -> tuple[int, bytearray, list[packing.Part], memoryview]:
     """Return inner codec, unpacked source, parts and inner payload."""
-    reader = Numbers(payload)
+    view = memoryview(payload)  # the inner payload is most of it: no copy
+    reader = Numbers(view)
     codec, whole, total, count = reader.byte(), reader.byte(), reader.number(), reader.number()
     if whole > 1:
         raise BundleError(f"malformed bundle: an unpack payload with flag {whole}")
     most = COST * (len(source) + target_size) + COST_FLOOR
     if total > min(MAX_SOURCE - len(source), most) or count > min(MAX_STREAMS, len(source) // STREAM_BYTES):
         raise BundleError(f"bundle over a limit: a source of {len(source)} bytes with {total} in {count} streams")
+    excess.spend(cost(codec, total, count) - FREE * target_size - len(source))
     packer, stored, size = reader.byte(), reader.number(), reader.number()
     table_stored, table_size = reader.number(), reader.number()
     limit = COST * target_size + COST_FLOOR
     if not count <= size <= 9 * count or table_size > min(packing.MAX_SIZE, limit):
         raise BundleError("malformed bundle: the columns of an unpack payload have sizes that cannot be")
-    gaps = streams.unpack(packer, payload[reader.at : reader.at + stored], size)
+    gaps = streams.unpack(packer, view[reader.at : reader.at + stored], size)
     reader.at += stored
     streams_of = _streams(Numbers(gaps).numbers(count), source, total)
-    table = payload[reader.at : reader.at + table_stored]
+    table = view[reader.at : reader.at + table_stored]
     parts, rest = packing.read(zstd.decompress(table, table_size, prefix=streams_of.lengths()), reencoders, most=limit)
     if rest:
         raise BundleError("malformed bundle: bytes after a packing")
-    return codec, streams_of.unpacked(source, whole=bool(whole)), parts, payload[reader.at + table_stored :]
+    excess.spend(packing.cost(parts) - COST * target_size)
+    return codec, streams_of.unpacked(source, whole=bool(whole)), parts, view[reader.at + table_stored :]
 
 
 def _streams(gaps: array[int], source: bytes | bytearray, total: int) -> Streams:

@@ -51,7 +51,7 @@ def _fast_search(level: int, reach: int) -> dict[str, int]:
     return {}
 
 
-def declared_size(frame: bytes, *, maximum: int) -> int:
+def declared_size(frame: Buffer, *, maximum: int) -> int:
     """Return the size that a frame declares, at most ``maximum`` bytes."""
     try:
         size: int = zstandard.get_frame_parameters(frame).content_size
@@ -62,7 +62,7 @@ def declared_size(frame: bytes, *, maximum: int) -> int:
     return size
 
 
-def decompress(frame: bytes, size: int, *, prefix: bytes | bytearray = b"") -> bytes:
+def decompress(frame: Buffer, size: int, *, prefix: bytes | bytearray = b"") -> bytes:
     """Return the ``size`` bytes that ``frame`` holds; :class:`BundleError` where it holds anything else."""
     try:
         declared = zstandard.get_frame_parameters(frame)

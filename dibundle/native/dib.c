@@ -616,6 +616,7 @@ enum { NO_MODE, X86, ARM, POINTERS, BASED, FRAMES, TABLES, X86_FIXED, TABLES_FIX
 enum { HOLE, DATA, TABLE, CODE };
 enum { RELINK, MASK, VOTE };
 #define BUCKETS 65536
+#define SAMPLE 16
 #define MAX_STEPS (1 << 21)
 #define MAX_TABLES 16 /* regions of jump tables */
 #define FARTHEST ((uint64_t)1 << 40) /* how far an operand can say that something went: layout.py's space */
@@ -624,6 +625,7 @@ typedef struct {
     const step_t *steps;
     int64_t count;
     uint32_t *bucket; /* BUCKETS + 1: the last step at or before the start of each */
+    uint64_t *sample; /* the address of every SAMPLE-th step: one step far away puts all others into one bucket */
     int down;
 } map_t;
 
@@ -633,8 +635,14 @@ static int map_open(map_t *m, const step_t *steps, int64_t count)
     m->count = count;
     m->down = 0;
     m->bucket = malloc((BUCKETS + 1) * sizeof *m->bucket);
-    if (!m->bucket)
+    m->sample = malloc((size_t)(count / SAMPLE + 1) * sizeof *m->sample);
+    if (!m->bucket || !m->sample) {
+        free(m->bucket);
+        free(m->sample);
         return 0;
+    }
+    for (int64_t j = 0; j < count; j += SAMPLE)
+        m->sample[j / SAMPLE] = (uint64_t)steps[j].at;
     uint64_t span = count ? (uint64_t)steps[count - 1].at - (uint64_t)steps[0].at : 0;
     while (span >> m->down >= BUCKETS)
         m->down++;
@@ -647,6 +655,12 @@ static int map_open(map_t *m, const step_t *steps, int64_t count)
     return 1;
 }
 
+static void map_close(map_t *m)
+{
+    free(m->bucket);
+    free(m->sample);
+}
+
 /* The step that holds an address; a hole for what lies before all of them. */
 static inline const step_t *look(const map_t *m, uint64_t address)
 {
@@ -657,14 +671,28 @@ static inline const step_t *look(const map_t *m, uint64_t address)
     if (b >= BUCKETS)
         return &m->steps[m->count - 1];
     int64_t low = m->bucket[b], high = m->bucket[b + 1];
-    while (low < high) {
-        int64_t middle = (low + high + 1) >> 1;
-        if ((uint64_t)m->steps[middle].at <= address)
-            low = middle;
-        else
-            high = middle - 1;
+    if (high - low >= 2 * SAMPLE) { /* no branches: nobody could foresee them */
+        const uint64_t *first = m->sample + (low + SAMPLE - 1) / SAMPLE;
+        int64_t left = high / SAMPLE - (low + SAMPLE - 1) / SAMPLE + 1;
+        if (*first > address) {
+            high = (first - m->sample) * SAMPLE - 1;
+        } else {
+            while (left > 1) {
+                int64_t half = left >> 1;
+                first = first[half] <= address ? first + half : first;
+                left -= half;
+            }
+            low = (first - m->sample) * SAMPLE;
+            high = high < low + SAMPLE - 1 ? high : low + SAMPLE - 1;
+        }
     }
-    return &m->steps[low];
+    const step_t *found = m->steps + low;
+    for (int64_t left = high - low + 1; left > 1;) {
+        int64_t half = left >> 1;
+        found = (uint64_t)found[half].at <= address ? found + half : found;
+        left -= half;
+    }
+    return found;
 }
 
 /* What code points to in the regions of jump tables: a bit for each four bytes. */
@@ -1053,7 +1081,7 @@ EXPORT int64_t dib_relink(uint8_t *data, const region_t *regions, int64_t count,
     }
     while (tables)
         free(marks[--tables].bits);
-    free(map.bucket);
+    map_close(&map);
     return status;
 }
 
@@ -1104,7 +1132,7 @@ EXPORT int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, co
     }
     if (w.full) {
         free(w.votes);
-        free(map.bucket);
+        map_close(&map);
         return NO_MEMORY;
     }
     qsort(w.votes, (size_t)w.count, sizeof *w.votes, by_vote);
@@ -1148,7 +1176,7 @@ EXPORT int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, co
     if (under && end < until)
         put_step(out, &size, room, end, under->shift, under->kind);
     free(w.votes);
-    free(map.bucket);
+    map_close(&map);
     return size;
 }
 

@@ -99,7 +99,7 @@ def reuse_memory() -> None:
     """
     with suppress(AttributeError, OSError, TypeError):  # musl and other systems have no such thing
         mallopt = ctypes.CDLL(None).mallopt
-        for option, value in ((_ARENA_MAX, 1), (_MMAP_THRESHOLD, _NEVER), (_TRIM_THRESHOLD, _NEVER)):
+        for option, value in ((_ARENA_MAX, 1), (_MMAP_THRESHOLD, _LARGE), (_TRIM_THRESHOLD, _NEVER)):
             mallopt(option, value)
 
 
@@ -107,6 +107,7 @@ _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 _ARENA_MAX: Final = -8
 _NEVER: Final = 1 << 30
+_LARGE: Final = 32 << 20  # blocks that are given back: holes of their size would stay, 85 MiB beside the largest frames
 
 
 class _PyBuffer(ctypes.Structure):

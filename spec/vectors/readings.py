@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bundles import Bundle, Program, block, numbers, record, sha256, signed, zframe
+from bundles import Bundle, Frame, Program, block, numbers, record, sha256, signed, zframe
 from edges import Z, pair
 from faults import MIB, bad
 from good import BASES, CODE, archive, config, cover, deflated, good, having, one, packing, plain
@@ -149,6 +149,38 @@ def _cost(over: int) -> Bundle:
     payload = unpacked([], packing((len(content), 121, 0, []), filler), zframe(bytes(filler) + content), codec=1)
     bundle = through(6, payload, b"", body + bytes(filler))
     bundle.reencoders = [121]
+    return bundle
+
+
+@pair("unpack-packings-share-64-mib", "unpack-without-a-source", "M132", beyond="unpack-packings-exceed-64-mib")
+def _shared(over: int) -> Bundle:
+    """Have 1,024 frames with a packing of 1,009 parts each, which costs 64 KiB beyond 64 times a byte."""
+    payload = unpacked([], packing(1, *[0] * 1008), b"x", codec=0)
+    count = 1024 + over
+    return one(b"x" * count, Program().do("raw", raw=count, stream=1), *[Frame(payload, 1, codec=6)] * count)
+
+
+HELD = (
+    2 * MIB + 9732
+)  # four times those, 64 and a packing of 1,088, but not 16 and 64 times a byte and once 40,000: 8 MiB
+INFLATES = deflated(bytes(HELD), 6, 6, 8).ljust(40000, b"\0")
+BASES["inflates"] = archive({"config.json": config(INFLATES), "layer.tar": INFLATES}, ["layer.tar"], "config.json")
+
+
+@pair(
+    "unpack-sources-share-64-mib",
+    "unpack-without-a-source",
+    "M132",
+    beyond="unpack-sources-exceed-64-mib",
+    base="inflates",
+)
+def _inflated(over: int) -> Bundle:
+    """Have eight frames of a byte whose sources are relinked; the last one has a byte less of what is no stream."""
+    payload = unpacked([(1, HELD)], packing(1), relinked([], [], [], cover([], b"", b"x")), codec=5)
+    frames = [Frame(payload, 1, codec=6, spans=[(0, 0, 40000)]) for _ in range(8)]
+    frames[7].spans = [(0, 0, 40000 - over)]
+    bundle = one(b"x" * 8, Program().do("raw", raw=8, stream=1), *frames)
+    bundle.objects = [(1, 40000, sha256(INFLATES))]
     return bundle
 
 

@@ -1,5 +1,6 @@
 import random
 from array import array
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -232,3 +233,24 @@ def test_pointers_overwritten_by_other_data_tell_of_no_move(monkeypatch):
     made = twins(monkeypatch, relink, layout, lambda: layout.fixed_steps(plan, source, target, array("q", (0, 0, 64))))
     assert made[0] == made[1]
     assert all(abs(step.shift) < relink.MAX_ADDRESS for step in made[0])
+
+
+@pytest.mark.parametrize("mode", [walker.X86, walker.X86_FIXED, walker.POINTERS])
+def test_steps_that_crowd_are_found_as_by_the_twin(monkeypatch, mode):
+    """One step far away puts all the others into one bucket; the last of them and the gaps between them count too."""
+    chance = random.Random(mode)
+    data = bytearray()
+    for place in range(48, 48 + 24 * 1000, 24):  # a call, an address and a pointer, each to somewhere among the steps
+        far, near, pointer = (chance.randrange(4000) for _ in range(3))
+        data += b"\xe8" + (far - place - 5).to_bytes(4, "little", signed=True) + b"\0\xbb"
+        data += near.to_bytes(4, "little") + bytes(5) + pointer.to_bytes(8, "little")
+    at = 100
+    steps = []
+    for count in range(900):
+        at += chance.choice((1, 1, 2, 9))
+        steps.append(Step(at, count * 8 - 3000, count % 4))
+    regions = [Region(0, len(data), 48, 0, mode)]
+    for some in (steps, [*steps, Step(1 << 60, 0, HOLE)], steps[:31], steps[:33]):
+        table = relink.columns(some)
+        made = twins(monkeypatch, *MODULES, partial(relink.relink, bytes(data), regions, table))
+        assert made[0] == made[1] != data
