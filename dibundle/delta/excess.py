@@ -8,7 +8,7 @@ from typing import Final
 from dibundle.errors import BundleError
 
 MOST: Final = 64 << 20
-OF_FRAME: Final = 16 << 10  # up to which an encoder uses a codec: 4,096 frames fit
+OF_FRAME: Final = 64  # up to which an encoder uses a codec: as many frames fit as a bundle may have
 
 
 class Excess:

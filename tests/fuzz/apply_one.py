@@ -1,6 +1,7 @@
 """Apply a bundle that may be hostile: ``python -m tests.fuzz.apply_one SECONDS BUNDLE BASE [TARGET]``.
 
-The exit code is that of the error, if there is one; a process takes SECONDS of CPU at most.
+The exit code is that of the error, if there is one; a process takes SECONDS of CPU at most. It prints its peak memory
+in KiB, as Linux has it for this program: what wait4 tells includes that of the process which started it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ def main(limit: str, bundle: str, base: str, target: str | None = None) -> int:
             apply([archive], BundleReader(file), lambda piece: None, ApplyOptions(target=target))
     except DibError as error:
         return error.exit_code
+    finally:
+        status = Path("/proc/self/status").read_text()
+        print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")))
     return 0
 
 

@@ -8,8 +8,8 @@ can ask much of. Bundles are written field by field (spec/vectors), behind right
 from __future__ import annotations
 
 import hashlib
-import os
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -697,11 +697,12 @@ def take(bundle: bytes, made: int, base: bytes, name: str | None = None, limit: 
             path.write_bytes(content)
         names = [] if name is None else [name]
         command = [sys.executable, "-m", "tests.fuzz.apply_one", f"{limit:.0f}", *map(str, paths), *names]
-        process = subprocess.Popen(command, cwd=VECTORS.parents[1], stderr=subprocess.DEVNULL)
-        _, ended, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(ended)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        ended = subprocess.run(command, cwd=VECTORS.parents[1], capture_output=True, check=False)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    taken = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     memory, seconds = promised(bundle, made)
-    return Taken(usage.ru_maxrss * KIB, usage.ru_utime + usage.ru_stime, process.returncode, memory, seconds)
+    return Taken(int(ended.stdout or b"-1") * KIB, taken, ended.returncode, memory, seconds)
 
 
 def case(name: str, chance: random.Random) -> tuple[bytes, int, bytes, str | None]:
