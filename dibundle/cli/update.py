@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from itertools import repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -26,7 +26,7 @@ from dibundle.cli.trust import options as trust_options
 from dibundle.convert import rebuild_images, stored_images
 from dibundle.destination import Destination
 from dibundle.engine import ENGINES, TRANSPORTS, default_engine, image_id
-from dibundle.errors import ArchiveError, RegistryError, SignatureError, UsageError
+from dibundle.errors import ArchiveError, BundleError, DigestError, RegistryError, SignatureError, UsageError
 from dibundle.expect import UnexpectedError
 from dibundle.image import forms, pinned
 from dibundle.image.pinned import PinnedImage
@@ -38,6 +38,9 @@ from dibundle.registry.reference import Reference
 if TYPE_CHECKING:
     from dibundle.registry.client import Repository
     from dibundle.update import Plan
+
+
+MOST_REFUSED: Final = 16  # bundles that are passed over: each asks the registry for its lists again
 
 
 @click.command("update", short_help="Get an image from a registry by the deltas to it that are there.")
@@ -150,7 +153,8 @@ def _fetch(
 ) -> list[BundleReader] | None:
     """Fetch the bundles of a plan; None, and one more with its size refused, where nobody signed it who counts.
 
-    Whoever may push could else keep everybody from the bundles of others. What is ``fetched`` stays for the next plan.
+    Whoever may push could else keep everybody from the bundles of others, with what is no bundle too. What is
+    ``fetched`` stays for the next plan.
     """
     from dibundle import update
 
@@ -164,7 +168,9 @@ def _fetch(
                 spool = update.fetch(repository, step, own, tmp, trust.check)
                 fetched[name] = BundleReader(Stream(spool), None, trust.check, digest.text(name))
                 stack.push(own.pop_all())
-        except SignatureError as error:
+        except (SignatureError, BundleError, DigestError, RegistryError) as error:
+            if not trust.check or len(refused) == MOST_REFUSED:
+                raise
             refused[name] = step.delta.told.size
             console.progress.note(f"bundle {digest.text(name)} is passed over: {error.message}")
             return None
