@@ -18,7 +18,7 @@ from dibundle.archive.readat import Spool
 from dibundle.bundle.manifest import Manifest, Target
 from dibundle.bundle.reader import BundleReader
 from dibundle.destination import Destination
-from dibundle.errors import ArchiveError, FileError
+from dibundle.errors import ArchiveError, BundleError, FileError
 from dibundle.expect import Expectation, UnexpectedError, named_digest, refuse_others
 from dibundle.image import forms, pinned
 from dibundle.image.model import Image, ImageArchive
@@ -54,12 +54,13 @@ def loaded(archives: Sequence[Archive]) -> Loaded:
     for archive in archives:
         with suppress(ArchiveError):  # what is no image archive holds nothing
             found += read_images(archive).images
-    distinct = {(image.config_digest, image.layers): image for image in found}.values()  # many may share a config
-    diff_ids = {diff_id: diff_id for image in distinct for diff_id in image.diff_ids}
-    for image in distinct:
+    # many images may share a config, whose diffIDs are one tuple then
+    by_config = {id(image.diff_ids): image.diff_ids for image in found}
+    diff_ids = {diff_id: diff_id for chain in by_config.values() for diff_id in chain}
+    for image in found:
         diff_ids |= {blob.digest: blob.diff_id for blob in image.layers if blob and blob.digest and blob.diff_id}
     names = tuple(name for image in found for name in image.names)
-    return Loaded(names, tuple({image.diff_ids: None for image in distinct}), diff_ids)
+    return Loaded(names, tuple(by_config.values()), diff_ids)
 
 
 class _Kept:
@@ -105,7 +106,9 @@ def apply_as(
     Everything is verified before the first byte is written; only what is written lies in a temporary file.
     """
     with ExitStack() as stack:
-        forms.write(_rebuilt(bases, bundle, options, stack, progress, without, names), form, write)
+        parts = _rebuilt(bases, bundle, options, stack, progress, without, names)
+        _check_size(parts, options)
+        forms.write(parts, form, write)
 
 
 def apply_to_folder(
@@ -122,6 +125,7 @@ def apply_to_folder(
         raise FileError(f"{folder} is there already", hint="name a folder that is not")
     with ExitStack() as stack:
         parts = _rebuilt(bases, bundle, options, stack, progress, without)
+        _check_size(parts, options)
         final = Path(folder)
         beside: Path | None = None
         try:
@@ -138,6 +142,16 @@ def apply_to_folder(
         finally:
             if beside is not None and beside.is_dir():
                 shutil.rmtree(beside)
+
+
+def _check_size(parts: forms.Layout, options: ApplyOptions) -> None:
+    """Refuse an archive that is larger than allowed: its documents may be, where the target's are not."""
+    size = sum(map(forms.size_of, parts.blobs.values())) + len(parts.index) + len(parts.manifest)
+    if size > options.max_size:
+        raise BundleError(
+            f"bundle over a limit: in this form it makes {size} bytes, at most {options.max_size} are allowed",
+            hint=f"allow it with --max-size {size}",
+        )
 
 
 def _rebuilt(

@@ -64,15 +64,20 @@ def plan(
     thin: bool,
     only_bundles: bool,
     refused: Collection[bytes] = (),
+    lists: dict[bytes, list[Delta]] | None = None,
 ) -> Plan:
     """Find the way of the fewest bytes to an image from what is in ``archives``.
 
     ``thin``: layers that are there need not come with the image itself. ``only_bundles``: the image itself is no way;
     :class:`SignatureError` where there is no other. ``refused``: the digests of the manifests of bundles that are none.
+    ``lists`` keeps what the registry has listed, for the next plan.
     """
+    known = {} if lists is None else lists
 
     def deltas_to(item: bytes) -> list[Delta]:
-        return [delta for delta in artifacts.deltas_to(repository, item) if delta.manifest not in refused]
+        if item not in known:
+            known[item] = artifacts.deltas_to(repository, item)
+        return [delta for delta in known[item] if delta.manifest not in refused]
 
     here = _here(archives)
     chain = cheapest(image.manifest.digest, here, deltas_to)
@@ -98,7 +103,7 @@ def pin_made(image: RemoteImage, archive: ImageArchive, *, is_signed: bool) -> P
     ``is_signed``: nothing of the registry counts beside the bundle, as only that is signed; else its manifest stays
     where it names just these layers. ``ArchiveError`` where the archive does not hold the image.
     """
-    found = find(archive, {image.id})
+    found = [pins for pins in find(archive, {image.id}) if digest.sha256(pins.config) == image.id]
     if not found:
         raise ArchiveError(f"the bundle does not make {digest.text(image.id)}")
     pins = found[0] if is_signed else Pins(found[0].config, image.manifest.body)

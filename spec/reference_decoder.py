@@ -4025,7 +4025,7 @@ class Images:
 
 def expanded_digest(data: memoryview, kind: str | None) -> str:
     """Return the digest of a layer's content."""
-    whole, left = hashlib.sha256(), len(data) * 1100 + MiB
+    whole, left = hashlib.sha256(), len(data) * 1100 + MiB + (4 << 30)
     if not kind:
         return hashlib.sha256(data).hexdigest()
     with tempfile.TemporaryFile() as file:

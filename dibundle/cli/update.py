@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import repeat
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
@@ -36,11 +36,11 @@ from dibundle.progress import Progress
 from dibundle.registry.reference import Reference
 
 if TYPE_CHECKING:
+    from dibundle.archive.opener import Archive
+    from dibundle.registry.artifacts import Delta
     from dibundle.registry.client import Repository
+    from dibundle.registry.images import RemoteImage
     from dibundle.update import Plan
-
-
-MOST_REFUSED: Final = 16  # bundles that are passed over: each asks the registry for its lists again
 
 
 @click.command("update", short_help="Get an image from a registry by the deltas to it that are there.")
@@ -104,6 +104,7 @@ def command(
             _tell_here(name, made, console)
             return
         refused: dict[bytes, int] = {}
+        lists: dict[bytes, list[Delta]] = {}
         fetched: dict[bytes, BundleReader] = {}
         bundles: list[BundleReader] | None = None
         while bundles is None:
@@ -112,6 +113,7 @@ def command(
                 thin=is_thin,
                 only_bundles=trust.check is not None,
                 refused=refused,
+                lists=lists,
             )
             if dry_run:
                 _tell(name, plan, console)
@@ -123,22 +125,42 @@ def command(
                 )
             progress.phase("fetching", plan.size)
             bundles = _fetch(repository, plan, trust, refused, fetched, console, stack, tmp)
-        try:
-            if plan.chain is None:
-                spool = stack.enter_context(closing(Spool(tmp)))
-                images.fetch(repository, image, made.names, spool, without=plan.without, tmp=tmp)
-                archive = read_images(stack.enter_context(from_fd(spool.start(), name, spool_dir=tmp)))
-                pinned_image = update.pin_fetched(image, archive, stored_images(opened.archives), plan.without)
-            else:
-                archives, last = follow(opened.archives, bundles, options, stack, progress)
-                options = replace(options, target=_target(last, image.id))
-                archive, _ = rebuild_images(archives, last, options, stack, progress)
-                pinned_image = update.pin_made(image, archive, is_signed=trust.check is not None)
-        except ArchiveError as error:
-            raise RegistryError(f"{name} leads to another image: {error.message}") from error
+        made_of = _Made(repository, image, opened.archives, bundles, trust, options)
+        pinned_image = made_of.pin(name, plan, made.names, stack, progress)
         receiver.take(pinned_image, made, progress)
     vain = sum(refused.values()) + sum(reader.size for reader in fetched.values() if reader not in bundles)
     _tell_done(name, plan, vain, len(refused), made, receiver, trust.signed_by(bundles), console)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What an image is made of: the registry's own parts, or the bundles of a chain and what is here."""
+
+    repository: Repository
+    image: RemoteImage
+    archives: Sequence[Archive]
+    bundles: Sequence[BundleReader]
+    trust: Trust
+    options: ApplyOptions
+
+    def pin(self, name: str, plan: Plan, names: Sequence[str], stack: ExitStack, progress: Progress) -> PinnedImage:
+        """Fetch or make the image; :class:`RegistryError` where another one comes out."""
+        from dibundle import update
+        from dibundle.registry import images
+
+        tmp = self.options.tmp
+        try:
+            if plan.chain is None:
+                spool = stack.enter_context(closing(Spool(tmp)))
+                images.fetch(self.repository, self.image, names, spool, without=plan.without, tmp=tmp)
+                archive = read_images(stack.enter_context(from_fd(spool.start(), name, spool_dir=tmp)))
+                return update.pin_fetched(self.image, archive, stored_images(self.archives), plan.without)
+            archives, last = follow(self.archives, self.bundles, self.options, stack, progress)
+            options = replace(self.options, target=_target(last, self.image.id))
+            archive, _ = rebuild_images(archives, last, options, stack, progress)
+            return update.pin_made(self.image, archive, is_signed=self.trust.check is not None)
+        except ArchiveError as error:
+            raise RegistryError(f"{name} leads to another image: {error.message}") from error
 
 
 def _fetch(
@@ -169,7 +191,7 @@ def _fetch(
                 fetched[name] = BundleReader(Stream(spool), None, trust.check, digest.text(name))
                 stack.push(own.pop_all())
         except (SignatureError, BundleError, DigestError, RegistryError) as error:
-            if not trust.check or len(refused) == MOST_REFUSED:
+            if not trust.check:
                 raise
             refused[name] = step.delta.told.size
             console.progress.note(f"bundle {digest.text(name)} is passed over: {error.message}")

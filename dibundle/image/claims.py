@@ -15,6 +15,8 @@ from dibundle.image.document import get, get_list, get_text, sha256_of
 from dibundle.image.members import Members, normalise
 from dibundle.image.model import Blob, BlobKind
 
+MAX_REFERENCES: Final = 1 << 18
+"""Layers that all images of an archive list together: 1,024 images of 256."""
 _BLOB_NAME: Final = re.compile(rb"blobs/sha256/([0-9a-f]{64})")
 
 
@@ -56,6 +58,13 @@ class Claims:
     members: Members
     _known: dict[int, _Claim] = field(default_factory=dict)  # by the offset of the member's header
     _configs: dict[int, Config] = field(default_factory=dict)
+    _references: int = 0
+
+    def count_layers(self, count: int) -> None:
+        """Note that a document lists so many layers; ``ArchiveError`` where all of them are more than any image has."""
+        self._references += count
+        if self._references > MAX_REFERENCES:
+            raise ArchiveError(f"its documents list more than {MAX_REFERENCES:,} layers")
 
     def note(
         self, entry: Entry | None, kind: BlobKind, *, digest: bytes | None = None, diff_id: bytes | None = None

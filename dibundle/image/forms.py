@@ -48,14 +48,15 @@ def layout(images: ImageArchive, dropped: frozenset[int], names: tuple[str, ...]
     ``ArchiveError`` where a layer is missing whose size nobody tells, or is of a compression that OCI does not know.
     """
     kept = (blob for blob in images.blobs if _belongs(blob) and blob.member.content not in dropped)
-    blobs: dict[bytes, Content] = {_digest(images, blob): stored(images, blob) for blob in kept}
+    known: dict[int, bytes] = {}
+    blobs: dict[bytes, Content] = {_digest(images, blob, known): stored(images, blob) for blob in kept}
     entry = Members(images.archive).find(INDEX)
     descriptors: list[dict[str, object]] = []
     listed: list[dict[str, object]] = []
     for image in images.images:
         if image.config is None:
             raise ArchiveError(f"{', '.join(image.names) or 'an image'} has no config, so it has no other form")
-        layers = described(images, image)
+        layers = described(images, image, known)
         given = image.names if names is None else names
         config = descriptor(OCI_CONFIG, image.config_digest, image.config.member.size)
         body = to_json({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": layers})
@@ -166,9 +167,13 @@ def docker_entry(config: bytes, names: Iterable[str], layers: list[dict[str, obj
     }
 
 
-def described(images: ImageArchive, image: Image) -> list[dict[str, object]]:
-    """Return the descriptors of an image's layers; ``ArchiveError`` where OCI has none for one."""
-    return [_described(images, image, layer) for layer in image.layers]
+def described(images: ImageArchive, image: Image, known: dict[int, bytes] | None = None) -> list[dict[str, object]]:
+    """Return the descriptors of an image's layers; ``ArchiveError`` where OCI has none for one.
+
+    ``known``: digests that were found, by the place of the member; the same for all images of an archive.
+    """
+    known = {} if known is None else known
+    return [_described(images, image, layer, known) for layer in image.layers]
 
 
 def _belongs(blob: Blob) -> bool:
@@ -176,23 +181,27 @@ def _belongs(blob: Blob) -> bool:
     return blob.kind in ("layer", "config") or blob.digest is not None
 
 
-def _digest(images: ImageArchive, blob: Blob) -> bytes:
+def _digest(images: ImageArchive, blob: Blob, known: dict[int, bytes] | None = None) -> bytes:
+    """Return the digest of a blob, claimed or found; ``known`` keeps what was found, by the place of the member."""
     if blob.digest:
         return blob.digest
     if blob.kind == "layer" and not blob.compression and blob.diff_id:
         return blob.diff_id
-    digest = hashlib.sha256()
-    for piece in copy_chunks(images.archive.bytes, blob.member.content, blob.member.size):
-        digest.update(piece)
-    return digest.digest()
+    known = {} if known is None else known
+    if blob.member.header not in known:
+        digest = hashlib.sha256()
+        for piece in copy_chunks(images.archive.bytes, blob.member.content, blob.member.size):
+            digest.update(piece)
+        known[blob.member.header] = digest.digest()
+    return known[blob.member.header]
 
 
-def _described(images: ImageArchive, image: Image, layer: Blob | None) -> dict[str, object]:
+def _described(images: ImageArchive, image: Image, layer: Blob | None, known: dict[int, bytes]) -> dict[str, object]:
     if layer is None:
         raise ArchiveError(f"{', '.join(image.names) or 'an image'} lacks a layer, so it has no other form")
     if layer.compression not in _SUFFIX:
         raise ArchiveError(f"a layer is compressed by {layer.compression}, which OCI does not have")
-    return descriptor(OCI_LAYER + _SUFFIX[layer.compression], _digest(images, layer), layer.member.size)
+    return descriptor(OCI_LAYER + _SUFFIX[layer.compression], _digest(images, layer, known), layer.member.size)
 
 
 def descriptor(media_type: str, digest: bytes, size: int) -> dict[str, object]:

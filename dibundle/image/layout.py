@@ -88,6 +88,7 @@ class Layout:
     def _read_manifest(self, entry: Entry, manifest: object, descriptor: object, names: tuple[str, ...]) -> None:
         """Take in a manifest and what it describes."""
         layers: list[Entry | None] = []
+        self.claims.count_layers(len(get_list(manifest, "layers")))
         for below in get_list(manifest, "layers"):
             layer = self._target(below)
             self.claims.note(layer, "other", digest=sha256_of(get(below, "digest")))

@@ -17,7 +17,7 @@ from dibundle.errors import ArchiveError
 from dibundle.image import forms
 from dibundle.image.members import Members
 from dibundle.image.model import Blob, ImageArchive
-from dibundle.image.profile import expanded, layer_compression
+from dibundle.image.profile import Pool, expanded, layer_compression
 from dibundle.image.strict import CONFIG_TYPES, LAYER_TYPES, Config, ManifestDocument
 
 _TYPES: Final = {None: forms.OCI_LAYER, "gzip": f"{forms.OCI_LAYER}+gzip", "zstd": f"{forms.OCI_LAYER}+zstd"}
@@ -82,6 +82,7 @@ class LayerStore:
     def __init__(self, archives: Iterable[ImageArchive], holes: Collection[int] = ()) -> None:
         self._candidates: dict[bytes, list[tuple[ImageArchive, Blob]]] = {}
         self._known: dict[tuple[int, int], tuple[Stored, bytes]] = {}
+        self._pool = Pool()
         for archive in archives:
             for blob in archive.blobs:
                 if blob.kind == "layer" and blob.member.content not in holes:
@@ -102,7 +103,11 @@ class LayerStore:
             content = forms.stored(archive, blob)
             compression = layer_compression(content.read_at(0, min(16, content.size)))
             own = digest.sha256_of(forms.chunks(content))
-            inner = digest.sha256_of(expanded(compression, forms.chunks(content), content.size)) if compression else own
+            inner = (
+                digest.sha256_of(expanded(compression, forms.chunks(content), content.size, self._pool))
+                if compression
+                else own
+            )
             self._known[key] = Stored(compression, own, content), inner
         return self._known[key]
 

@@ -28,6 +28,8 @@ MAX_DEPTH: Final = 2
 """Nested indexes below index.json."""
 MAX_EXPANSION: Final = 1100
 """Bytes that a byte of a compressed layer may hold, besides 1 MiB; gzip reaches 1,032."""
+MAX_EXCESS: Final = 4 << 30
+"""Bytes beyond that in all layers of an archive: zstd packs zeros 30,000 times."""
 _ANY: Final = "any"
 
 _LEGACY: Final = re.compile(r"(?:repositories|[^/]+/(?:json|layer\.tar|VERSION))")
@@ -61,6 +63,7 @@ class Judge:
         self._source = source
         self._hashed = hashed
         self._left = MAX_DOCUMENTS
+        self._pool = Pool()
         self._platforms: set[str] = set()
         self._known = known or {}
         self._unhashed: list[tuple[list[str], Config, str, tuple[str | None, ...]]] = []
@@ -159,7 +162,7 @@ class Judge:
             member = self._file(name)
             kind = layer_compression(self._source.read_at(member.start, min(16, member.size)))
             chunks = copy_chunks(self._source, member.start, member.size)
-            diff_id = digest.sha256_of(expanded(kind, chunks, member.size)) if kind else self._digest(name)
+            diff_id = digest.sha256_of(expanded(kind, chunks, member.size, self._pool)) if kind else self._digest(name)
             self._layers[name] = kind, diff_id
         return self._layers[name]
 
@@ -325,11 +328,21 @@ def layer_compression(head: bytes) -> str | None:
     return kind
 
 
-def expanded(kind: str, chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
-    """Yield the content of a compressed layer of ``size`` bytes, at most :data:`MAX_EXPANSION` times as much."""
+class Pool:
+    """How many bytes the layers of an archive may hold beyond :data:`MAX_EXPANSION` times their sizes."""
+
+    def __init__(self) -> None:
+        self.left = MAX_EXCESS
+
+
+def expanded(kind: str, chunks: Iterator[bytes], size: int, pool: Pool) -> Iterator[bytes]:
+    """Yield the content of a compressed layer of ``size`` bytes; ``ArchiveError`` where it holds too much."""
     limit = size * MAX_EXPANSION + (1 << 20)
     for piece in compression.decompress_iter(kind, chunks):
         limit -= len(piece)
         if limit < 0:
-            raise ArchiveError(f"a layer of {size} bytes holds more than {MAX_EXPANSION} times as much")
+            pool.left += limit
+            limit = 0
+        if pool.left < 0:
+            raise ArchiveError(f"layers hold over {MAX_EXPANSION} times their sizes and {MAX_EXCESS >> 30} GiB more")
         yield piece
