@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dibundle import digest
 from dibundle.applying import ApplyOptions, apply_several, choose_target, expectation
@@ -20,11 +21,13 @@ from dibundle.bundle.reader import BundleReader
 from dibundle.destination import Destination
 from dibundle.errors import ArchiveError, BundleError, FileError
 from dibundle.expect import Expectation, UnexpectedError, named_digest, refuse_others
-from dibundle.image import forms, pinned
+from dibundle.image import forms
 from dibundle.image.model import Image, ImageArchive
-from dibundle.image.pinned import LayerStore, PinnedImage, Stored
 from dibundle.image.reader import read_images
 from dibundle.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from dibundle.image.pinned import PinnedImage, Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +174,8 @@ def _rebuilt(
     if not expected:
         return forms.layout(images, starts, names)
     found = pin(images, expected, bases, holes, bundle.manifest.targets[number], without)
+    from dibundle.image import pinned
+
     return pinned.layout([(image, own if names is None else names) for image, own in found])
 
 
@@ -207,6 +212,9 @@ def pin(
     without: Loaded | None,
 ) -> list[tuple[PinnedImage, tuple[str, ...]]]:
     """Return the expected images of a target and the names that it gives them; ``UnexpectedError`` if it has none."""
+    from dibundle.image import pinned  # as in _stored_in: who applies without --expect need not wait for it
+    from dibundle.image.pinned import LayerStore
+
     try:
         found = pinned.find(images, expected.wanted)
         if not found:
@@ -236,6 +244,8 @@ def _stored_in(
     bases: Sequence[Archive], holes: Sequence[tuple[int, int]], target: Target, without: Loaded | None
 ) -> dict[bytes, Stored]:
     """Return the layers that are left out of a target, by diffID, each as a base really stores it."""
+    from dibundle.image.pinned import LayerStore
+
     store = LayerStore(stored_images(bases))
     starts = {start for start, _ in holes}
     found: dict[bytes, Stored] = {}

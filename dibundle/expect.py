@@ -9,14 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dibundle import digest
 from dibundle.archive.readat import Spool, copy_chunks
 from dibundle.bundle.manifest import Manifest, Target
 from dibundle.bundle.output import Piece, Sink
 from dibundle.errors import ArchiveError, SignatureError, UsageError
-from dibundle.image.profile import ArchiveImage, Judge
+
+if TYPE_CHECKING:
+    from dibundle.image.profile import ArchiveImage
 
 _DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 _NAME: Final = re.compile(r"sha256:([0-9a-f]{64})")
@@ -110,6 +112,8 @@ class Judged:
             if segment.digest:
                 known[at, segment.length] = segment.digest
             at += segment.length
+        from dibundle.image.profile import Judge  # takes milliseconds that most who apply need not wait for
+
         judge = Judge(self._spool, known)
         try:
             self._compare(judge.images())

@@ -7,7 +7,7 @@ raises ``ArchiveError`` with the reason for everything else.
 
 from __future__ import annotations
 
-import platform as system
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -290,7 +290,7 @@ def _is_elsewhere(platform: str | None, known: set[tuple[str, str, int] | None])
     if own is None or None in known:
         return False
     same = [other for other in known if other and other[:2] == own[:2]]
-    here = _kind(f"{system.system().lower()}/{_HERE.get(system.machine(), system.machine())}")
+    here = _kind(f"{os.uname().sysname.lower()}/{_HERE.get(os.uname().machine, os.uname().machine)}")
     runs_here = here is not None and own[:2] == here[:2] and own <= here
     return all(own < other for other in same) and (bool(same) or not runs_here)
 
