@@ -78,7 +78,9 @@ def _bases_here(opened: Sources, manifest: Manifest) -> list[str]:
     """Return the names of those images that the bundle was made from which are in the archives."""
     found: set[bytes | None] = set()
     for archive in opened.archives:
-        for image in {id(image.diff_ids): image for image in read_images(archive).images}.values():
+        for image in {
+            (image.config_digest, id(image.diff_ids)): image for image in read_images(archive).images
+        }.values():
             found |= {image.config_digest, *image.diff_ids}
     bases = manifest.about.bases if manifest.about else ()
     return [

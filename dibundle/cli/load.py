@@ -93,7 +93,9 @@ def command(
 def _base(archives: Sequence[Archive], chains: Sequence[tuple[bytes, ...]]) -> tuple[str, str | None]:
     """Return what to call the image that has layers, and the file that it is in, if any."""
     for archive in archives:
-        for image in {id(image.diff_ids): image for image in read_images(archive).images}.values():
+        for image in {
+            (image.config_digest, id(image.diff_ids)): image for image in read_images(archive).images
+        }.values():
             if any(chain and image.diff_ids[: len(chain)] == chain for chain in chains):
                 path = path_of(archive.name)
                 name = image.names[0] if image.names else "an image"

@@ -61,10 +61,10 @@ class Claims:
     _references: int = 0
 
     def count_layers(self, count: int) -> None:
-        """Note that a document lists so many layers; ``ArchiveError`` where all of them are more than any image has."""
+        """Note that a document lists so many layers or names; ``ArchiveError`` where all of them are too many."""
         self._references += count
         if self._references > MAX_REFERENCES:
-            raise ArchiveError(f"its documents list more than {MAX_REFERENCES:,} layers")
+            raise ArchiveError(f"its documents list more than {MAX_REFERENCES:,} layers and names")
 
     def note(
         self, entry: Entry | None, kind: BlobKind, *, digest: bytes | None = None, diff_id: bytes | None = None

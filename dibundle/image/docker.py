@@ -34,7 +34,7 @@ def _draft(claims: Claims, item: object, where: str) -> Draft:
         raise ArchiveError(f"unexpected value (expected text) in '{where}.Config'")
     if not isinstance(layer_names, list | None):
         raise ArchiveError(f"unexpected value (expected a list) in '{where}.Layers'")
-    claims.count_layers(len(layer_names or []))
+    claims.count_layers(len(layer_names or []) + len(get_list(item, "RepoTags")))
     layers = tuple(
         claims.members.find_text(_text(name, f"{where}.Layers[{number}]"))
         for number, name in enumerate(layer_names or [])
