@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from typing import Any
 
 from bundles import Bundle, Target, block, msgpack, record, sha256
 from faults import bad
-from good import GOOD, Good, archive, config, plain
+from good import GOOD, Good, archive, config, deflated, gzipped, plain
 from targets import OWN, whole
 
 OCI = "application/vnd.oci.image."
@@ -157,7 +156,7 @@ taken(
     "P18",
     "P19",
 )
-taken("gzip", docker(l=gzip.compress(OWN, mtime=0)) + END, "P21")
+taken("gzip", docker(l=gzipped(deflated(OWN, 6, 6, 8), OWN)) + END, "P21")
 taken("times-by-pax", pax("mtime=1.5") + docker() + END, "P5")
 taken("links-beside", link("x/latest", "../l") + docker() + END, "P3", "P14")
 taken("no-end", docker(), "P1")
