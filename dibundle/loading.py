@@ -66,7 +66,7 @@ def load(
         try:
             require_layers(how.engine, chains, *describe_base(chains))
         except LoadError:
-            find_base(bundle.manifest, bases, options, [number]).close()  # a base without them is told of first
+            find_base(bundle.manifest, bases, options, [number]).close()  # first report a base without them
             raise
     if expectation(options).without_archive(bundle.manifest.targets[number].digest):
         return _load_expected(bases, bundle, options, how, progress)

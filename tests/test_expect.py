@@ -14,11 +14,11 @@ from dibundle.archive.opener import open_archive
 from dibundle.bundle import writer
 from dibundle.bundle.manifest import AboutImage
 from dibundle.bundle.reader import BundleReader
-from dibundle.bundle.tables import Segment
 from dibundle.digest import sha256
 from dibundle.errors import UsageError
 from dibundle.expect import UnexpectedError, parse
 from tests.builders import STYLES, TestImage, build_layer, docker_save, file, to_json
+from tests.differential.check import written_for
 from tests.roundtrip import bundle_of
 
 OLD = TestImage([build_layer([file("a", b"old " * 500)])], ["app:1"])
@@ -131,33 +131,7 @@ def entry(config: str) -> bytes:
 def test_an_archive_that_can_be_read_in_two_ways_is_refused(change, tmp_path: Path) -> None:
     target = odd(change)
     with pytest.raises(UnexpectedError):
-        made(tmp_path, target, image_id(NEW), bundle=alone(target, claim=image_id(NEW)))
-
-
-def alone(target: bytes, *, claim: bytes) -> bytes:
-    """Return a bundle by hand that makes ``target`` of one stored frame and claims whatever is said."""
-    from dibundle.bundle.manifest import About, Manifest, Target
-    from dibundle.bundle.program import ProgramWriter
-    from dibundle.bundle.tables import Frame
-
-    program = ProgramWriter()
-    program.raw(len(target), 1)
-    frame = Frame(
-        stream=1, codec=0, stored=len(target), size=len(target), digest=sha256(target), implied=False, source_size=0
-    )
-    images = (AboutImage(names=("app:2",), id=claim, diff_ids=()),)
-    made_target = Target(
-        size=len(target),
-        digest=sha256(target),
-        rest_digest=sha256(target),
-        tail=len(target) - 1,
-        frames=1,
-        segments=(Segment(len(target), None),),
-        columns=program.finish(),
-    )
-    about = About(bases=(), targets=(images,))
-    manifest = Manifest(codecs=(0,), objects=(), frames=(frame,), targets=(made_target,), about=about)
-    return b"".join(writer.write(manifest, [target]))
+        made(tmp_path, target, image_id(NEW), bundle=written_for(target, image_id(NEW)))
 
 
 def test_digests_are_given_whole() -> None:

@@ -27,7 +27,12 @@ class Verdict:
 
 
 def bundle_for(target: bytes, claim: bytes) -> BundleReader:
-    """Return a bundle that makes ``target`` of one stored frame and claims that it is the image ``claim``."""
+    """Return a bundle for a target, which claims that it is the image ``claim``."""
+    return BundleReader(io.BytesIO(written_for(target, claim)))
+
+
+def written_for(target: bytes, claim: bytes) -> bytes:
+    """Write a bundle that makes ``target`` of one stored frame and claims that it is the image ``claim``."""
     program = ProgramWriter()
     program.raw(len(target), 1)
     frame = Frame(
@@ -45,7 +50,7 @@ def bundle_for(target: bytes, claim: bytes) -> BundleReader:
     )
     about = About(bases=(), targets=(images,))
     manifest = Manifest(codecs=(0,), objects=(), frames=(frame,), targets=(made,), about=about)
-    return BundleReader(io.BytesIO(b"".join(writer.write(manifest, [target]))))
+    return b"".join(writer.write(manifest, [target]))
 
 
 def applied(case: Case) -> Verdict:
