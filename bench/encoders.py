@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dibundle.deflate.encoders import FAMILIES, GNU, GO, KLAUSPOST, PGZIP_1, PGZIP_3, ZLIB, Encoder
+from dibundle.codecs.deflate.encoders import FAMILIES, GNU, GO, KLAUSPOST, PGZIP_1, PGZIP_3, ZLIB, Encoder
 
 PIECE = 1 << 20
 SOURCES = Path(__file__).with_name("encoders")

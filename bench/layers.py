@@ -26,14 +26,14 @@ sys.path.append(str(Path(__file__).parents[1]))  # behind what is installed: tha
 from measure import FailedRunError, Run, run, same
 from report import keep
 
-from dibundle.archive.opener import open_archive
-from dibundle.archive.readat import Spool
-from dibundle.compose.packed import unpack_layer
-from dibundle.deflate.encoders import FAMILIES, is_pgzip
-from dibundle.delta.packing import Body
+from dibundle.codecs.deflate.encoders import FAMILIES, is_pgzip
+from dibundle.codecs.recompression import Body
+from dibundle.creating.compose.recompressed import unpack_layer
+from dibundle.creating.match.images import read_blobs
 from dibundle.errors import DibError
-from dibundle.image.reader import read_images
-from dibundle.match.images import read_blobs
+from dibundle.files.readat import Spool
+from dibundle.images.archive import open_archive
+from dibundle.images.reader import read_images
 from tests.compat.writers import WITH_OPTIONS, WRITERS, Source
 from tests.fixtures import fixtures
 

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dibundle.api import Bundle, CreateResult, Line, Made, Source, Writable, apply, create, open_bundle
-    from dibundle.bundle.manifest import AboutImage
     from dibundle.errors import (
         ArchiveError,
         BaseMismatchError,
@@ -30,8 +29,9 @@ if TYPE_CHECKING:
         SignatureError,
         UsageError,
     )
-    from dibundle.progress import Progress
-    from dibundle.signing import Signers
+    from dibundle.files.progress import Progress
+    from dibundle.format.manifest import AboutImage
+    from dibundle.format.signing import Signers
 
 __version__ = "0.1.0"
 __all__ = [
@@ -56,7 +56,7 @@ __all__ = [
     "create",
     "open_bundle",
 ]
-_PLACES = {"AboutImage": "bundle.manifest", "Progress": "progress", "Signers": "signing"}
+_PLACES = {"AboutImage": "format.manifest", "Progress": "files.progress", "Signers": "format.signing"}
 
 
 def __getattr__(name: str) -> object:

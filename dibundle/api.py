@@ -14,28 +14,29 @@ from functools import partial
 from types import TracebackType
 from typing import Protocol, Self, cast
 
-from dibundle import digest, parts
-from dibundle.applying import MAX_TARGET, ApplyOptions, apply_steps, choose_target, find_base
-from dibundle.archive.opener import Archive, from_fd, open_archive
-from dibundle.archive.readat import Spool
-from dibundle.bundle.constants import MAGIC
-from dibundle.bundle.manifest import AboutImage
-from dibundle.bundle.output import Piece
-from dibundle.bundle.reader import BundleReader, Readable
-from dibundle.bundle.uses import objects_used
-from dibundle.chain import follow
-from dibundle.compression import RATIO
-from dibundle.creating import CreateOptions, CreateResult
-from dibundle.creating import create as write_bundle
-from dibundle.delta import choose
-from dibundle.destination import Destination
-from dibundle.engine import TRANSPORTS
+from dibundle.applying.chain import follow
+from dibundle.applying.expected import parse
+from dibundle.applying.pipeline import MAX_TARGET, ApplyOptions, apply_steps, choose_target, find_base
+from dibundle.codecs.encode import choose
+from dibundle.creating.pipeline import CreateOptions, CreateResult
+from dibundle.creating.pipeline import create as write_bundle
 from dibundle.errors import BaseMismatchError, FileError, UsageError
-from dibundle.expect import parse
-from dibundle.opening import first_part_missing, is_bundle, is_named_so, open_other, read_bundle
-from dibundle.progress import Progress
-from dibundle.report import Line, listing
-from dibundle.signing import Signers
+from dibundle.files import digest
+from dibundle.files.compression import RATIO
+from dibundle.files.destination import Destination
+from dibundle.files.progress import Progress
+from dibundle.files.readat import Spool
+from dibundle.format.constants import MAGIC
+from dibundle.format.manifest import AboutImage
+from dibundle.format.output import Piece
+from dibundle.format.reader import BundleReader, Readable
+from dibundle.format.signing import Signers
+from dibundle.format.uses import objects_used
+from dibundle.images.archive import Archive, from_fd, open_archive
+from dibundle.inspecting.operations import Line, listing
+from dibundle.sources import parts
+from dibundle.sources.detect import first_part_missing, is_bundle, is_named_so, open_other, read_bundle
+from dibundle.sources.engines import TRANSPORTS
 
 __all__ = ["Bundle", "CreateResult", "Line", "Made", "Source", "Writable", "apply", "create", "open_bundle"]
 

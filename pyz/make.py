@@ -49,7 +49,7 @@ def main() -> None:
     groups: Groups = {"common": own_files()}
     with tempfile.TemporaryDirectory() as folder:
         for platform, (zig, _) in PLATFORMS.items():
-            groups[platform] = {"dibundle/native/dib.so": compile_library(zig, Path(folder, "dib.so"))}
+            groups[platform] = {"dibundle/codecs/native/dib.so": compile_library(zig, Path(folder, "dib.so"))}
         for wheel in fetch(Path(folder, "wheels")):
             add_wheel(groups, wheel)
     write(groups, output)
@@ -65,7 +65,7 @@ def own_files() -> dict[str, bytes]:
 
 def compile_library(target: str, library: Path) -> bytes:
     """Return dib's C library for one of zig's targets."""
-    sources = [ROOT / "dibundle" / "native" / name for name in ("dib.c", "deflate.c")]
+    sources = [ROOT / "dibundle" / "codecs" / "native" / name for name in ("dib.c", "deflate.c")]
     command = [sys.executable, "-m", "ziglang", "cc", "-target", target, *FLAGS, "-o", library, *sources]
     subprocess.run(command, check=True)
     return library.read_bytes()

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from dibundle.bundle.constants import HEADER_SIZE
-from dibundle.bundle.reader import BundleReader
-from dibundle.delta import codecs
+from dibundle.codecs import decoders
+from dibundle.format.constants import HEADER_SIZE
+from dibundle.format.reader import BundleReader
 from tests import engines, pairs
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.manyruns import ManyRuns
@@ -70,7 +70,7 @@ def regions(bundle: bytes) -> list[Region]:
         ("digest", 32),
     )
     signature = (("signature length", 4), ("signature", len(reader.signature)), ("signature checksum", 4))
-    frames = [(f"{codecs.NAMES[frame.codec]} frame", frame.stored) for frame in reader.manifest.frames]
+    frames = [(f"{decoders.NAMES[frame.codec]} frame", frame.stored) for frame in reader.manifest.frames]
     found, place = [], 0
     for name, size in (*fields, *signature, ("manifest", reader.header.stored), *frames):
         found.append(Region(name, place, place + size))

@@ -386,7 +386,7 @@ def main() -> int:
     import dibundle.cli.apply
     import dibundle.cli.create
     import dibundle.cli.main
-    import dibundle.delta.cover  # noqa: F401 - imported here once, not in every child
+    import dibundle.codecs.cover  # noqa: F401 - imported here once, not in every child
 
     failures: list[str] = []
     print("| kind | tries | survived |\n|---|---|---|", flush=True)

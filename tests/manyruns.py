@@ -85,8 +85,8 @@ def _become(command: dict[str, object]) -> None:
 
 if __name__ == "__main__":
     import dibundle.cli.apply
-    import dibundle.delta.cover
-    import dibundle.delta.vcdiff  # noqa: F401 - imported here once, not in every child
+    import dibundle.codecs.cover
+    import dibundle.codecs.vcdiff  # noqa: F401 - imported here once, not in every child
     from dibundle.cli.main import run
 
     _serve()

@@ -28,11 +28,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
-from dibundle import applying
-from dibundle.applying import ApplyOptions, apply
-from dibundle.archive.opener import open_archive
-from dibundle.bundle.reader import BundleReader
+from dibundle.applying import pipeline
+from dibundle.applying.pipeline import ApplyOptions, apply
 from dibundle.errors import DibError
+from dibundle.format.reader import BundleReader
+from dibundle.images.archive import open_archive
 from tests import pairs
 from tests.fuzz import targets
 from tests.fuzz.bundles import Open, flipped, sha256
@@ -154,7 +154,7 @@ class Trials:
     def _in_child(self, real: Real, data: bytes, *, unchecked: bool) -> int:
         try:
             if unchecked:
-                applying.VerifiedOutput = targets.Unchecked  # type: ignore[misc]
+                pipeline.VerifiedOutput = targets.Unchecked  # type: ignore[misc]
             with self._out.open("wb") as out, open_archive(real.base) as base:
                 apply([base], BundleReader(io.BytesIO(data)), out.write, ApplyOptions(whole=not unchecked))
         except DibError as error:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.builders import LayerCompression, Style, TarItem, TestImage, build_layer, docker_save, file, folder, symlink
+from tests.codecs import programs
 from tests.content import code, edited, noise, relinked, text
-from tests.delta import programs
 from tests.program import succeed
 
 OLD_NAME, NEW_NAME = "example.com/app:1", "example.com/app:2"

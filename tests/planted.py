@@ -19,7 +19,7 @@ COPIED = ("dibundle", "tests", "spec", "pyproject.toml")
 CATCHERS = (  # in their order: the first that fails has caught it
     ("vectors", ("tests/test_vectors.py", "-k", "dib_agrees")),
     ("corpora", ("tests/fuzz/test_corpus.py", "-k", "test_kept or test_seeds or mutated")),
-    ("tests", ("tests/bundle", "tests/delta", "tests/deflate", "tests/archive", "tests/image", "tests/test_expect.py")),
+    ("tests", ("tests/format", "tests/codecs", "tests/images", "tests/test_expect.py")),
 )
 
 
@@ -32,9 +32,9 @@ class Fault(NamedTuple):
     new: str
 
 
-READER, MANIFEST, WIRE = "bundle/reader.py", "bundle/manifest.py", "bundle/wire.py"
-PROGRAM, PLAN, OUTPUT, REBUILD = "bundle/program.py", "bundle/plan.py", "bundle/output.py", "bundle/rebuild.py"
-DIB_C, DEFLATE_C = "native/dib.c", "native/deflate.c"
+READER, MANIFEST, WIRE = "format/reader.py", "format/manifest.py", "format/wire.py"
+PROGRAM, PLAN, OUTPUT, REBUILD = "format/program.py", "format/plan.py", "format/output.py", "format/rebuild.py"
+DIB_C, DEFLATE_C = "codecs/native/dib.c", "codecs/native/deflate.c"
 
 FAULTS = (
     Fault(
@@ -44,7 +44,7 @@ FAULTS = (
     Fault("bytes behind the last frame are allowed", READER, "if self._stream.read(1):", "if False:"),
     Fault(
         "a signature of a byte more than allowed",
-        "bundle/header.py",
+        "format/header.py",
         "length > MAX_SIGNATURE",
         "length > MAX_SIGNATURE + 1",
     ),
@@ -93,18 +93,23 @@ FAULTS = (
         "before_tail = self._target.tail + 1 - self._written",
     ),
     Fault("a text may share more than there is", REBUILD, "if text.shared > len(last):", "if False:"),
-    Fault("a re-encoder that section 1 does not list", "delta/packing.py", "if reencoder not in listed:", "if False:"),
+    Fault(
+        "a re-encoder that section 1 does not list",
+        "codecs/recompression.py",
+        "if reencoder not in listed:",
+        "if False:",
+    ),
     Fault(
         "bits behind the last literal",
-        "deflate/recipe.py",
+        "codecs/deflate/recipe.py",
         "if edit.count % 8 and edit.literals[-1] >> edit.count % 8:",
         "if False:",
     ),
-    Fault("a zstd window of any size", "delta/zstd.py", "if declared.window_size > MAX_WINDOW:", "if False:"),
-    Fault("LZMA2 with bytes behind its end", "delta/streams.py", " or decompressor.unused_data:", ":"),
+    Fault("a zstd window of any size", "codecs/zstd.py", "if declared.window_size > MAX_WINDOW:", "if False:"),
+    Fault("LZMA2 with bytes behind its end", "codecs/streams.py", " or decompressor.unused_data:", ":"),
     Fault(
         "too many regions of tables",
-        "delta/relink.py",
+        "codecs/relink.py",
         "for region in regions) > MAX_TABLES:",
         "for region in regions) > 9999:",
     ),

@@ -6,11 +6,11 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from dibundle.applying import ApplyOptions, apply
-from dibundle.archive.opener import open_archive
-from dibundle.bundle.reader import BundleReader
-from dibundle.creating import CreateOptions, CreateResult, create
-from dibundle.delta.choose import Options
+from dibundle.applying.pipeline import ApplyOptions, apply
+from dibundle.codecs.encode.choose import Options
+from dibundle.creating.pipeline import CreateOptions, CreateResult, create
+from dibundle.format.reader import BundleReader
+from dibundle.images.archive import open_archive
 
 FAST = CreateOptions(patch=Options(level=3))
 

@@ -13,18 +13,20 @@ from array import array
 
 import pytest
 
-from dibundle import applying, compression, packages
-from dibundle.archive.opener import open_archive
-from dibundle.bundle import uses
-from dibundle.bundle.manifest import AboutImage, Manifest, Target
-from dibundle.bundle.program import Columns
-from dibundle.bundle.reader import BundleReader
-from dibundle.bundle.tables import FrameTable, RangeTable, Segment, SegmentTable
-from dibundle.bundle.wire import Column
-from dibundle.creating import about_within
-from dibundle.delta import members
+from dibundle.applying import pipeline
+from dibundle.codecs.encode import embedded_streams
+from dibundle.creating.match import names
+from dibundle.creating.pipeline import about_within
 from dibundle.errors import ArchiveError, BundleError, DibError
-from dibundle.match import names
+from dibundle.files import compression
+from dibundle.format import uses
+from dibundle.format.manifest import AboutImage, Manifest, Target
+from dibundle.format.program import Columns
+from dibundle.format.reader import BundleReader
+from dibundle.format.tables import FrameTable, RangeTable, Segment, SegmentTable
+from dibundle.format.wire import Column
+from dibundle.images import packages
+from dibundle.images.archive import open_archive
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.fuzz import bounds
 from tests.roundtrip import bundle_of
@@ -159,7 +161,7 @@ def test_streams_that_begin_within_each_other_are_not_all_inflated():
     body = zlib.compressobj(9, zlib.DEFLATED, -15)
     bomb = body.compress(bytes(40 << 20)) + body.flush()
     with within(20):
-        found = list(members.members((b"\x1f\x8b\x08" + bytes(7)) * 2000 + bomb))
+        found = list(embedded_streams.members((b"\x1f\x8b\x08" + bytes(7)) * 2000 + bomb))
     assert len(found) <= 1
 
 
@@ -284,7 +286,7 @@ def test_a_base_that_changes_while_it_is_read_ends_the_work(tmp_path, monkeypatc
     bundle, _ = bundle_of(tmp_path, bases, docker_save([TestImage([new])]))
     path = tmp_path / "base0.tar"
     content = path.read_bytes()
-    plan = applying.make_plan
+    plan = pipeline.make_plan
 
     def planned(*arguments, **named):
         made = plan(*arguments, **named)
@@ -298,6 +300,6 @@ def test_a_base_that_changes_while_it_is_read_ends_the_work(tmp_path, monkeypatc
             base.write(header)
         return made
 
-    monkeypatch.setattr(applying, "make_plan", planned)
+    monkeypatch.setattr(pipeline, "make_plan", planned)
     with open_archive(path) as base, pytest.raises(DibError):
-        applying.apply([base], BundleReader(io.BytesIO(bundle)), lambda piece: None)
+        pipeline.apply([base], BundleReader(io.BytesIO(bundle)), lambda piece: None)

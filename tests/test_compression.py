@@ -16,8 +16,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dibundle import compression
 from dibundle.errors import ArchiveError, DibError
+from dibundle.files import compression
 
 COMPRESS = {
     "gzip": lambda data: gzip.compress(data, mtime=0),

@@ -40,7 +40,7 @@ def test_wrap_from_a_registry():
         f'RUN ["dib", "create", "--", "{OLD}", "{NEW}", "/tmp/bundle.dib"]',
         "FROM registry.example/app:1",
         "COPY --from=0 /tmp/bundle.dib /bundle.dib",
-        'LABEL dibundle.bundle="built" dibundle.needs="registry.example/app:1" dibundle.makes="registry.example/app:2"',
+        'LABEL dibundle.format="built" dibundle.needs="registry.example/app:1" dibundle.makes="registry.example/app:2"',
     ]
 
 
@@ -49,7 +49,7 @@ def test_wrap_from_archives():
     assert 'COPY ["old image.tar", "old image.tar"]' in found
     assert 'COPY ["x/new.tar", "x/new.tar"]' in found
     assert "FROM app:1" in found
-    assert 'LABEL dibundle.bundle="built"' in found
+    assert 'LABEL dibundle.format="built"' in found
     assert "FROM scratch" in lines("wrap", "--dockerfile", "--unlinked", "old.tar", "new.tar")
 
 
@@ -178,7 +178,7 @@ def test_an_image_that_a_build_made_is_found(tmp_path):
     (tmp_path / "b.tar").write_bytes(docker_save([new]))
     bundle = succeed("create", tmp_path / "a.tar", tmp_path / "b.tar", "-").out
     layer = build_layer([file("bundle.dib", bundle, mtime=1_700_000_000)])
-    built = TestImage([*old.layers, layer], ["app:1-2"], {"config": {"Labels": {"dibundle.bundle": "built"}}})
+    built = TestImage([*old.layers, layer], ["app:1-2"], {"config": {"Labels": {"dibundle.format": "built"}}})
     for stored in (None, "gzip"):
         (tmp_path / "linked.tar").write_bytes(docker_save([built], "v25", stored))
         assert succeed("unwrap", tmp_path / "linked.tar").out == bundle

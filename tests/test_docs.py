@@ -23,8 +23,8 @@ import pytest
 from tests import needs
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import edited, noise, text
-from tests.registry.conftest import put_image
-from tests.registry.server import serve
+from tests.sources.conftest import put_image
+from tests.sources.server import serve
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dibundle import estimate
-from dibundle.archive.opener import open_archive
-from dibundle.creating import CreateOptions, create
-from dibundle.delta import choose
+from dibundle.codecs.encode import choose
+from dibundle.creating import estimate
+from dibundle.creating.pipeline import CreateOptions, create
+from dibundle.images.archive import open_archive
 from tests import pairs
 from tests.pairs import Pair
 
@@ -34,7 +34,7 @@ def test_a_sample_is_near_and_always_the_same(pair: Pair, monkeypatch: pytest.Mo
     monkeypatch.setattr(estimate, "ALL", 0)
     monkeypatch.setattr(estimate, "LOOKS", 0)
     monkeypatch.setattr(estimate, "LEAST_SAMPLE", 1)
-    monkeypatch.setattr("dibundle.compose.frames.UNIT", 1 << 17)
+    monkeypatch.setattr("dibundle.creating.compose.frames.UNIT", 1 << 17)
     found = of(pair, workers=1)
     assert found.sampled < found.frames
     assert abs(found.size - made(pair, CreateOptions())) <= 20_000
@@ -44,7 +44,7 @@ def test_a_sample_is_near_and_always_the_same(pair: Pair, monkeypatch: pytest.Mo
 def test_large_programs_are_looked_at_by_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "ALL", 0)
     for name in ("SMALL", "LEAST"):
-        monkeypatch.setattr(f"dibundle.delta.sample.{name}", 1 << 16)
+        monkeypatch.setattr(f"dibundle.codecs.encode.sample.{name}", 1 << 16)
     pair = pairs.make_programs(tmp_path)
     found = of(pair)
     assert not found.exact
@@ -57,8 +57,8 @@ def test_any_way_of_encoding_is_sampled(
 ) -> None:
     monkeypatch.setattr(estimate, "ALL", 0)
     for name in ("SMALL", "LEAST"):
-        monkeypatch.setattr(f"dibundle.delta.sample.{name}", 1 << 16)
-    monkeypatch.setattr("dibundle.delta.sample.WHOLE", 1 << 16)
+        monkeypatch.setattr(f"dibundle.codecs.encode.sample.{name}", 1 << 16)
+    monkeypatch.setattr("dibundle.codecs.encode.sample.WHOLE", 1 << 16)
     how = CreateOptions(patch=choose.Options(**options))
     size = made(pair, how)
     with open_archive(pair.base) as base, open_archive(pair.target) as target:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from dibundle.applying import ApplyOptions, apply
-from dibundle.archive.opener import open_archive
-from dibundle.bundle import writer
-from dibundle.bundle.manifest import AboutImage
-from dibundle.bundle.reader import BundleReader
-from dibundle.digest import sha256
+from dibundle.applying.expected import UnexpectedError, parse
+from dibundle.applying.pipeline import ApplyOptions, apply
 from dibundle.errors import UsageError
-from dibundle.expect import UnexpectedError, parse
+from dibundle.files.digest import sha256
+from dibundle.format import writer
+from dibundle.format.manifest import AboutImage
+from dibundle.format.reader import BundleReader
+from dibundle.images.archive import open_archive
 from tests.builders import STYLES, TestImage, build_layer, docker_save, file, to_json
 from tests.differential.check import written_for
 from tests.roundtrip import bundle_of

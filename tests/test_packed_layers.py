@@ -9,25 +9,25 @@ from pathlib import Path
 
 import pytest
 
-from dibundle import digest
-from dibundle.applying import apply
-from dibundle.archive.opener import open_archive
-from dibundle.archive.readat import MemoryBytes, Spool
-from dibundle.archive.tar import Entry
-from dibundle.bundle import writer
-from dibundle.bundle.manifest import Manifest
-from dibundle.bundle.program import Columns
-from dibundle.bundle.reader import BundleReader
-from dibundle.bundle.wire import Column, ColumnWriter
-from dibundle.compose.packed import guess, unpack_layer
-from dibundle.creating import CreateOptions
-from dibundle.deflate import encoders, recipe
-from dibundle.deflate.encoders import Encoder
-from dibundle.delta import codecs, packing, zstd
-from dibundle.delta.choose import Options
+from dibundle.applying.pipeline import apply
+from dibundle.codecs import decoders, recompression, zstd
+from dibundle.codecs.deflate import encoders, recipe
+from dibundle.codecs.deflate.encoders import Encoder
+from dibundle.codecs.encode.choose import Options
+from dibundle.creating.compose.recompressed import guess, unpack_layer
+from dibundle.creating.match import images as match_images
+from dibundle.creating.pipeline import CreateOptions
 from dibundle.errors import BaseMismatchError, BundleError, DibError, FileError
-from dibundle.image.model import Blob
-from dibundle.match import images as match_images
+from dibundle.files import digest
+from dibundle.files.readat import MemoryBytes, Spool
+from dibundle.format import writer
+from dibundle.format.manifest import Manifest
+from dibundle.format.program import Columns
+from dibundle.format.reader import BundleReader
+from dibundle.format.wire import Column, ColumnWriter
+from dibundle.images.archive import open_archive
+from dibundle.images.model import Blob
+from dibundle.images.tar.entries import Entry
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import noise, text
 from tests.roundtrip import FAST, bundle_of, check, rebuilt
@@ -127,11 +127,15 @@ def test_a_form_that_was_guessed_wrong_is_told(tmp_path: Path):
     reader = BundleReader(io.BytesIO(bundle))
     frames = [reader.frame()[1] for _ in reader.manifest.frames]
     (form,) = reader.manifest.forms
-    parts, plain = packing.read(form.packing)
+    parts, plain = recompression.read(form.packing)
     for wrong in (
-        packing.write([LIES["another level"](part) if isinstance(part, packing.Body) else part for part in parts])
+        recompression.write(
+            [LIES["another level"](part) if isinstance(part, recompression.Body) else part for part in parts]
+        )
         + plain,
-        packing.write([LIES["years of content"](part) if isinstance(part, packing.Body) else part for part in parts]),
+        recompression.write(
+            [LIES["years of content"](part) if isinstance(part, recompression.Body) else part for part in parts]
+        ),
         b"nonsense",
     ):
         forms = (dataclasses.replace(form, packing=wrong),)
@@ -228,7 +232,7 @@ def test_members_are_searched_with_the_encoders_that_are_left():
         found = unpack_layer(stored, spool)
         assert found
         assert spool.read_at(0, spool.size) == b"".join([*content, content[1]])
-    bodies = [part.recipe for part in found.parts if isinstance(part, packing.Body)]
+    bodies = [part.recipe for part in found.parts if isinstance(part, recompression.Body)]
     assert [body.encoder for body in bodies] == [encoders.GO] * 4 + [encoders.PGZIP_1, encoders.GO]
     assert not any(body.edits for body in bodies)
 
@@ -346,16 +350,16 @@ def with_packing(packed, change):
     number = next(n for n, (frame, _) in enumerate(frames) if frame.stream == 0)
     frame, stored = frames[number]
     digest_text = manifest.targets[0].digest_text()
-    plain = codecs.decode(frame.codec, stored, digest_text if frame.sources else b"", frame.size)
+    plain = decoders.decode(frame.codec, stored, digest_text if frame.sources else b"", frame.size)
     sizes = numbers_of(manifest.targets[0].columns, "packing")
     at = next(k for k in range(len(plain)) if _is_packing(plain[k : k + sizes[0]]))
-    parts, rest = packing.read(bytes(plain[at : at + sizes[0]]))
-    data = packing.write(change(parts)) + rest
+    parts, rest = recompression.read(bytes(plain[at : at + sizes[0]]))
+    data = recompression.write(change(parts)) + rest
     data = plain[:at] + data + plain[at + sizes[0] :]
     payload = zstd.compress(bytes(data), 3)
     new = dataclasses.replace(
         frame,
-        codec=codecs.ZSTD,
+        codec=decoders.ZSTD,
         stored=len(payload),
         size=len(data),
         digest=digest.sha256(payload),
@@ -371,14 +375,14 @@ def with_packing(packed, change):
 
 def _is_packing(data):
     try:
-        parts, rest = packing.read(bytes(data))
+        parts, rest = recompression.read(bytes(data))
     except BundleError:
         return False
-    return len(parts) == 3 and packing.plain_size(parts) == len(rest) == 18
+    return len(parts) == 3 and recompression.plain_size(parts) == len(rest) == 18
 
 
 def body(parts):
-    return next(part for part in parts if isinstance(part, packing.Body))
+    return next(part for part in parts if isinstance(part, recompression.Body))
 
 
 LIES = {

@@ -84,7 +84,7 @@ def test_it_applies_with_nothing_but_a_python(pyz: Path, pair: Path, tmp_path: P
     )
     native = subprocess.run(
         [PYTHON, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(cache(tmp_path))!r});"
-         "from dibundle.native import library, deflate; import zstandard, msgpack;"
+         "from dibundle.codecs.native import library, deflate; import zstandard, msgpack;"
          "print(bool(library.LIBRARY), bool(deflate.DEFLATE), zstandard.backend, msgpack.Packer.__module__)"],
         capture_output=True, check=True, text=True,
     )  # fmt: skip
@@ -107,8 +107,8 @@ def test_what_needs_hdiffpatch_says_so(pyz: Path, pair: Path, tmp_path: Path):
 
 def test_a_damaged_cache_is_made_again(pyz: Path, pair: Path, tmp_path: Path):
     assert run(pyz, tmp_path, "--version").returncode == 0
-    module = cache(tmp_path) / "dibundle" / "applying.py"
-    library = cache(tmp_path) / "dibundle" / "native" / "dib.so"
+    module = cache(tmp_path) / "dibundle" / "applying" / "pipeline.py"
+    library = cache(tmp_path) / "dibundle" / "codecs" / "native" / "dib.so"
     good = module.read_bytes(), library.read_bytes()
     module.write_bytes(good[0][:100])
     library.unlink()
@@ -188,7 +188,7 @@ def test_what_is_in_it(pyz: Path):
         names = archive.namelist()
     assert len({name.split("/")[0] for name in names if "zstandard/backend_c." in name}) == BUILDS
     assert len({name.split("/")[0] for name in names if "msgpack/_cmsgpack." in name}) == BUILDS
-    assert sum(name.endswith("/dibundle/native/dib.so") for name in names) == 4
+    assert sum(name.endswith("/dibundle/codecs/native/dib.so") for name in names) == 4
     assert not [name for name in names if "hdiffpatch" in name or name.endswith((".pyc", ".c"))]
     assert len([name for name in names if "licen" in name.lower()]) >= 4
     assert pyz.stat().st_size < 12_000_000

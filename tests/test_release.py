@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from dibundle.applying import ApplyOptions, apply
-from dibundle.archive.opener import open_archive
-from dibundle.bundle.reader import BundleReader
+from dibundle.applying.pipeline import ApplyOptions, apply
+from dibundle.format.reader import BundleReader
+from dibundle.images.archive import open_archive
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import code, edited, noise, text
 from tests.program import dib, succeed

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from dibundle import compression
-from dibundle.archive.opener import open_archive
-from dibundle.archive.readat import MemoryBytes
-from dibundle.archive.tar import scan
-from dibundle.creating import CreateOptions
-from dibundle.delta.choose import CODEC_NAMES, Options
+from dibundle.codecs.encode.choose import CODEC_NAMES, Options
+from dibundle.creating.pipeline import CreateOptions
 from dibundle.errors import ArchiveError
+from dibundle.files import compression
+from dibundle.files.readat import MemoryBytes
+from dibundle.images.archive import open_archive
+from dibundle.images.tar.entries import scan
 from tests.builders import TestImage, build_layer, docker_save, file, folder, hardlink, symlink
 from tests.content import noise, text
 from tests.fixtures import Fixture, fixtures

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from dibundle.applying import ApplyOptions, apply
+from dibundle.applying.expected import parse
+from dibundle.applying.pipeline import ApplyOptions, apply
 from dibundle.cli.sources import one_bundle, open_sources
 from dibundle.errors import DibError
-from dibundle.expect import parse
 from tests import needs
 
 ROOT = Path(__file__).parent.parent

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import click
 
-from dibundle.applying import ApplyOptions, apply, choose_target
-from dibundle.archive.readat import room
-from dibundle.bundle.reader import BundleReader
-from dibundle.chain import follow
+from dibundle.applying.chain import follow
+from dibundle.applying.directory import apply_into
+from dibundle.applying.pipeline import ApplyOptions, apply, choose_target
+from dibundle.applying.rewrite import apply_as, apply_to_folder, kept_size, loaded
 from dibundle.cli import documents, limits, registries, terminal
 from dibundle.cli.checking import check_targets, tell_checked
 from dibundle.cli.completion import words
@@ -26,13 +26,13 @@ from dibundle.cli.dockerfiles import write
 from dibundle.cli.sources import NO_BUNDLE, all_bundles, one_bundle, open_sources
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
-from dibundle.convert import apply_as, apply_to_folder, kept_size, loaded
-from dibundle.destination import Destination, check_room
-from dibundle.dockerfile import Build, applying
+from dibundle.codecs.native.library import reuse_memory
 from dibundle.errors import UsageError
-from dibundle.image.forms import Form
-from dibundle.native.library import reuse_memory
-from dibundle.release import apply_into
+from dibundle.files.destination import Destination, check_room
+from dibundle.files.readat import room
+from dibundle.format.reader import BundleReader
+from dibundle.images.writers import Form
+from dibundle.sharing.dockerfile import Build, applying
 
 
 @click.command("apply", short_help="Rebuild an image archive from the old one and a bundle.")

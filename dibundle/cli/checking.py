@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 
 import click
 
-from dibundle import digest
-from dibundle.applying import ApplyOptions, check_size, check_sizes, find_base, target_name, temporary_space
-from dibundle.archive.readat import check_room, taken
-from dibundle.bundle.manifest import Manifest
-from dibundle.bundle.reader import BundleReader
+from dibundle.applying.expected import refuse_claims
+from dibundle.applying.pipeline import ApplyOptions, check_size, check_sizes, find_base, target_name, temporary_space
 from dibundle.cli import documents, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.sources import Sources
 from dibundle.errors import DibError
-from dibundle.expect import refuse_claims
-from dibundle.image.reader import read_images
+from dibundle.files import digest
+from dibundle.files.readat import check_room, taken
+from dibundle.format.manifest import Manifest
+from dibundle.format.reader import BundleReader
+from dibundle.images.reader import read_images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,8 @@ from typing import Any, Final
 import click
 
 from dibundle.cli import display, terminal
-from dibundle.destination import Destination
 from dibundle.errors import UsageError
+from dibundle.files.destination import Destination
 
 Document = dict[str, object]
 ERROR: Final = "dib.error/1"

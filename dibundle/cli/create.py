@@ -14,15 +14,15 @@ from dibundle.cli import documents, registries, terminal
 from dibundle.cli.console import Console, Document
 from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import open_archives
-from dibundle.creating import CreateOptions, CreateResult, create
-from dibundle.delta import choose
-from dibundle.destination import Destination
+from dibundle.codecs.encode import choose
+from dibundle.creating.estimate import Estimate, estimate
+from dibundle.creating.inventory import read_list
+from dibundle.creating.pipeline import CreateOptions, CreateResult, create
 from dibundle.errors import UsageError
-from dibundle.estimate import Estimate, estimate
-from dibundle.have import read_list
-from dibundle.opening import is_named_so
-from dibundle.parts import PartsWriter, part_name
-from dibundle.progress import Progress
+from dibundle.files.destination import Destination
+from dibundle.files.progress import Progress
+from dibundle.sources.detect import is_named_so
+from dibundle.sources.parts import PartsWriter, part_name
 
 LEAST_PART = 65536
 CUT_SHORT = "the archive is cut short in an entry"  # such an archive is refused, which says it all

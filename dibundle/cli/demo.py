@@ -11,19 +11,19 @@ from pathlib import Path
 
 import click
 
-from dibundle.applying import apply
-from dibundle.bundle.reader import BundleReader
+from dibundle.applying.pipeline import apply
+from dibundle.applying.verify import check_rebuild
 from dibundle.cli import documents, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.create import default_level
+from dibundle.cli.demo_images import archives
 from dibundle.cli.sources import open_archives
-from dibundle.creating import CreateOptions, create
-from dibundle.delta import choose
-from dibundle.demo import archives
-from dibundle.destination import Destination
+from dibundle.codecs.encode import choose
+from dibundle.creating.pipeline import CreateOptions, create
 from dibundle.errors import UsageError
-from dibundle.verify import check_rebuild
+from dibundle.files.destination import Destination
+from dibundle.format.reader import BundleReader
 
 
 @click.command("demo", short_help="Show the whole job on two small images made on the spot.")

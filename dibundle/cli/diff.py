@@ -9,14 +9,14 @@ from itertools import islice
 
 import click
 
-from dibundle import digest
-from dibundle.changes import Changes, Setting, compare
 from dibundle.cli import listing, registries, terminal
 from dibundle.cli.console import Console, Document
 from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import open_archives
-from dibundle.image.model import Image
-from dibundle.report import Line
+from dibundle.files import digest
+from dibundle.images.model import Image
+from dibundle.inspecting.image_diff import Changes, Setting, compare
+from dibundle.inspecting.operations import Line
 
 _TOP = 10
 _PACKAGES = 20

@@ -15,7 +15,7 @@ import time
 from typing import Final, Protocol, TextIO
 
 from dibundle.cli.terminal import human, message, printable
-from dibundle.progress import Progress, Silent
+from dibundle.files.progress import Progress, Silent
 
 MODES: Final = ("auto", "bars", "lines", "json", "off")
 SCHEMA: Final = "dib.progress/1"

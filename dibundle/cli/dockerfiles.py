@@ -11,8 +11,8 @@ from click.core import ParameterSource
 
 from dibundle.cli import registries
 from dibundle.cli.console import Console
-from dibundle.dockerfile import IMAGE, Build
 from dibundle.errors import UsageError
+from dibundle.sharing.dockerfile import IMAGE, Build
 
 _OURS: Final = {"dockerfile", "image", "secret"}
 _ANYWHERE: Final = {"mode", "quiet", "verbose", "as_json"}  # they do not change what is written

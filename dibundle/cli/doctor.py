@@ -10,7 +10,7 @@ from dibundle import __version__
 from dibundle.cli import terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
-from dibundle.doctor import Check, checks
+from dibundle.inspecting.doctor import Check, checks
 
 _MARKS = {"ok": "ok", "missing": "-", "broken": "!"}
 

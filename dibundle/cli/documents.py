@@ -6,9 +6,9 @@ import base64
 import os
 from collections.abc import Iterable
 
-from dibundle import digest
-from dibundle.bundle.manifest import AboutImage, Manifest
 from dibundle.cli.console import Document
+from dibundle.files import digest
+from dibundle.format.manifest import AboutImage, Manifest
 
 
 def name(key: str, value: str | bytes) -> Document:

@@ -10,7 +10,7 @@ from dibundle.cli import registries
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import open_archives
-from dibundle.have import list_of
+from dibundle.creating.inventory import list_of
 
 
 @click.command("have", short_help="List the layers that are here, for a sender who has the images.")

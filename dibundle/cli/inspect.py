@@ -8,22 +8,22 @@ from contextlib import ExitStack
 
 import click
 
-from dibundle import digest
-from dibundle.applying import ApplyOptions, choose_target, find_base, target_name
-from dibundle.bundle.constants import KIND_CONFIG, KIND_LAYER
-from dibundle.bundle.manifest import AboutImage
-from dibundle.bundle.reader import BundleReader
-from dibundle.bundle.uses import objects_used
+from dibundle.applying.pipeline import ApplyOptions, choose_target, find_base, target_name
 from dibundle.cli import documents, listing, registries, terminal
 from dibundle.cli.console import Console, Document
 from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import Sources, one_bundle, open_sources
 from dibundle.cli.trust import Trust, signature_options
-from dibundle.delta import codecs
+from dibundle.codecs import decoders
 from dibundle.errors import BaseMismatchError, SignatureError, UsageError
-from dibundle.report import Line, ListingError, layers_of, stored_by_kind
-from dibundle.report import listing as lines_of
-from dibundle.signing import Signature
+from dibundle.files import digest
+from dibundle.format.constants import KIND_CONFIG, KIND_LAYER
+from dibundle.format.manifest import AboutImage
+from dibundle.format.reader import BundleReader
+from dibundle.format.signing import Signature
+from dibundle.format.uses import objects_used
+from dibundle.inspecting.operations import Line, ListingError, layers_of, stored_by_kind
+from dibundle.inspecting.operations import listing as lines_of
 
 _KINDS = {KIND_LAYER: "layer", KIND_CONFIG: "config"}
 _TOP = 5
@@ -195,7 +195,7 @@ def _document(reader: BundleReader) -> Document:
             ],
             "images": documents.images(about.bases if about else ()),
         },
-        "codecs": [codecs.NAMES[number] for number in manifest.codecs],
+        "codecs": [decoders.NAMES[number] for number in manifest.codecs],
         "bytes": [
             {"kind": kind, "stored": stored, "decoded": decoded} for kind, stored, decoded in stored_by_kind(manifest)
         ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dibundle.applying import MAX_TARGET
+from dibundle.applying.pipeline import MAX_TARGET
 
 max_size = click.option(
     "--max-size",

@@ -13,7 +13,7 @@ import click
 from dibundle.cli import documents, terminal
 from dibundle.cli.console import Document
 from dibundle.errors import UsageError
-from dibundle.report import LayerLine, Line
+from dibundle.inspecting.operations import LayerLine, Line
 
 OPERATIONS: Final = (
     *("keep", "mode", "time", "patch", "add", "copy", "delete", "link", "symlink", "directory", "device", "fifo"),

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import click
 
-from dibundle import digest
-from dibundle.applying import ApplyOptions
-from dibundle.archive.opener import Archive
-from dibundle.chain import follow
+from dibundle.applying.chain import follow
+from dibundle.applying.loading import LoadOptions, load, repositories_of
+from dibundle.applying.pipeline import ApplyOptions
+from dibundle.applying.rewrite import loaded
 from dibundle.cli import documents, limits, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
@@ -22,11 +22,11 @@ from dibundle.cli.names import path_of
 from dibundle.cli.sources import NO_BUNDLE, all_bundles, open_sources
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
-from dibundle.convert import loaded
-from dibundle.engine import ENGINES, default_engine
-from dibundle.image.reader import read_images
-from dibundle.loading import LoadOptions, load, repositories_of
-from dibundle.native.library import reuse_memory
+from dibundle.codecs.native.library import reuse_memory
+from dibundle.files import digest
+from dibundle.images.archive import Archive
+from dibundle.images.reader import read_images
+from dibundle.sources.engines import ENGINES, default_engine
 
 
 @click.command("load", short_help="Apply a bundle straight into an engine and check that the image is there.")

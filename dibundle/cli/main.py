@@ -226,7 +226,7 @@ class _Failure:
         """Tell of it and return its exit code; a hint at an engine is at the one that is in use."""
         if hint and "docker" in hint:
             from dibundle.cli.names import engine_in_use
-            from dibundle.engine import told_with
+            from dibundle.sources.engines import told_with
 
             hint = told_with(engine_in_use(self._arguments), hint)
         if hint and self._program != "dib":

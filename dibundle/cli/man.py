@@ -13,8 +13,8 @@ import click
 from dibundle import __version__
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
-from dibundle.destination import Destination
 from dibundle.errors import UsageError
+from dibundle.files.destination import Destination
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

@@ -6,18 +6,18 @@ from contextlib import ExitStack
 
 import click
 
-from dibundle.applying import ApplyOptions
-from dibundle.chain import follow, make_all
+from dibundle.applying.chain import follow, make_all
+from dibundle.applying.pipeline import ApplyOptions
 from dibundle.cli import limits, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.create import WithLevels, default_level, document, level_option
 from dibundle.cli.sources import all_bundles, open_sources
 from dibundle.cli.trust import Trust, signature_options
-from dibundle.creating import CreateOptions, create
-from dibundle.delta import choose
-from dibundle.destination import Destination
+from dibundle.codecs.encode import choose
+from dibundle.creating.pipeline import CreateOptions, create
 from dibundle.errors import UsageError
+from dibundle.files.destination import Destination
 
 
 @click.command("merge", cls=WithLevels, short_help="Make one bundle of several that build on each other.")

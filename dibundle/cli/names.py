@@ -10,10 +10,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from dibundle.archive.readat import Spool, check_room
-from dibundle.archive.sieve import sieve
-from dibundle.engine import ENGINES, default_engine, no_answer, told_by
 from dibundle.errors import AbsentError, FileError, UsageError
+from dibundle.files.readat import Spool, check_room
+from dibundle.images.tar.sieve import sieve
+from dibundle.sources.engines import ENGINES, default_engine, no_answer, told_by
 
 _SAVE: Final = {
     "docker-daemon": ("docker", "image", "inspect", "--format", "{{.Size}}"),

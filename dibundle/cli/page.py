@@ -16,9 +16,9 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-from dibundle.changes import Changes
 from dibundle.cli import listing, terminal
-from dibundle.report import Line, layers_of
+from dibundle.inspecting.image_diff import Changes
+from dibundle.inspecting.operations import Line, layers_of
 
 _UNSHOWN: Final = frozenset({"keep", "member"})
 _OUTSIDE: Final = "outside of layers"

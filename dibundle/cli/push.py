@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dibundle import digest
 from dibundle.cli import documents, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import one_stream, open_sources
 from dibundle.cli.trust import Trust, signature_options
 from dibundle.errors import UsageError
-from dibundle.registry.reference import SCHEME, Reference
-from dibundle.wrap import keep
+from dibundle.files import digest
+from dibundle.sharing.wrap import keep
+from dibundle.sources.registry.reference import SCHEME, Reference
 
 if TYPE_CHECKING:
-    from dibundle.registry.client import Repository
+    from dibundle.sources.registry.client import Repository
 
 
 @click.command("push", short_help="Put a bundle into a registry, where the image that it makes leads to it.")
@@ -40,7 +40,7 @@ def command(bundle: str, name: str, subject: str | None, tmp: str | None, trust:
     the image had when the bundle was made. Whoever has the image's name then finds the bundle ("dib update"). The TAG
     of an image is refused: engines could no longer pull that image.
     """
-    from dibundle.registry import artifacts
+    from dibundle.sources.registry import artifacts
 
     reference = registries.parse_target(name)
     progress = console.progress
@@ -114,7 +114,7 @@ def _under(bundle: str, reference: Reference, repository: Repository) -> bytes |
 
     The tag of what is no bundle is not taken: an image under it would be lost to those who pull it.
     """
-    from dibundle.registry import artifacts
+    from dibundle.sources.registry import artifacts
 
     found = repository.find(reference.tag) if reference.tag else None
     if found and not artifacts.bundle_of(repository, found):

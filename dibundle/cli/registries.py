@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from dibundle.archive.readat import Spool
-from dibundle.bundle import labels
 from dibundle.errors import UsageError
-from dibundle.opening import Trust, check_signature, fetch_bundle
-from dibundle.registry.reference import SCHEME, Reference
+from dibundle.files.readat import Spool
+from dibundle.format import labels
+from dibundle.sources.detect import Trust, check_signature, fetch_bundle
+from dibundle.sources.registry.reference import SCHEME, Reference
 
 if TYPE_CHECKING:
-    from dibundle.registry.client import Repository
-    from dibundle.registry.transport import Settings
+    from dibundle.sources.registry.client import Repository
+    from dibundle.sources.registry.transport import Settings
 
 _KEY: Final = "dibundle.insecure"
 _LIMITS: Final = (
@@ -65,7 +65,7 @@ def insecure(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def settings() -> Settings:
     """Return what the user and the command line set."""
-    from dibundle.registry.transport import Settings
+    from dibundle.sources.registry.transport import Settings
 
     given = Settings(logins=tuple(_logins()), insecure=frozenset(insecure_hosts()))
     context = click.get_current_context(silent=True)
@@ -95,7 +95,7 @@ def platform_here() -> str:
 
 def repository(reference: Reference, stack: ExitStack, *, write: bool = False) -> Repository:
     """Return a repository to speak to until ``stack`` ends."""
-    from dibundle.registry.client import Repository
+    from dibundle.sources.registry.client import Repository
 
     return stack.enter_context(Repository(reference, settings(), write=write))
 
@@ -114,8 +114,8 @@ def open_reference(
     ``only_bundle``: of a wrapped bundle that layer alone, as its base is here. ``trust`` gets the header and the
     signature of a bundle before more of it is fetched.
     """
-    from dibundle.registry import artifacts, images
-    from dibundle.wrap import find_in_layer
+    from dibundle.sharing.wrap import find_in_layer
+    from dibundle.sources.registry import artifacts, images
 
     reference = Reference.parse(name)
     found = repository(reference, stack)

@@ -9,23 +9,23 @@ from pathlib import PurePath
 
 import click
 
-from dibundle import digest
-from dibundle.applying import ApplyOptions, apply, choose_target
-from dibundle.archive.opener import Archive, open_made
-from dibundle.archive.readat import Spool, Stream
-from dibundle.bundle.manifest import AboutImage
-from dibundle.bundle.reader import BundleReader
-from dibundle.changes import Changes, compare
+from dibundle.applying.pipeline import ApplyOptions, apply, choose_target
 from dibundle.cli import documents, page, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.inspect import lines_with_base, signature_told
 from dibundle.cli.sources import Sources, in_place_of, one_bundle, one_stream, open_sources
 from dibundle.cli.trust import Trust, signature_options
-from dibundle.destination import Destination
 from dibundle.errors import ArchiveError
-from dibundle.report import Line, stored_by_kind
-from dibundle.wrap import keep
+from dibundle.files import digest
+from dibundle.files.destination import Destination
+from dibundle.files.readat import Spool, Stream
+from dibundle.format.manifest import AboutImage
+from dibundle.format.reader import BundleReader
+from dibundle.images.archive import Archive, open_made
+from dibundle.inspecting.image_diff import Changes, compare
+from dibundle.inspecting.operations import Line, stored_by_kind
+from dibundle.sharing.wrap import keep
 
 _WITHOUT_BASE = "Give --base to see this: the image that the bundle makes is then rebuilt and compared with it."
 

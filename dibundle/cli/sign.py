@@ -9,15 +9,16 @@ from contextlib import ExitStack
 
 import click
 
-from dibundle import parts, signing
-from dibundle.bundle.reader import BundleReader
+from dibundle.applying.verify import check_integrity
 from dibundle.cli import documents, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import in_place_of, one_bundle, open_sources
-from dibundle.destination import Destination
 from dibundle.errors import UsageError
-from dibundle.verify import check_integrity
+from dibundle.files.destination import Destination
+from dibundle.format import signing
+from dibundle.format.reader import BundleReader
+from dibundle.sources import parts
 
 
 @click.command("sign", short_help="Sign a bundle with an SSH key.")

@@ -12,19 +12,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
-from dibundle import parts
-from dibundle.archive.opener import Archive, from_fd
-from dibundle.archive.readat import Spool, Stream
-from dibundle.bundle.constants import MAGIC
-from dibundle.bundle.reader import BundleReader, Readable
 from dibundle.cli import registries
 from dibundle.cli.names import DISCARDED, engine_of, path_of, save
-from dibundle.compression import RATIO, RatioError
-from dibundle.destination import Destination
-from dibundle.engine import default_engine, told_with
 from dibundle.errors import AbsentError, FileError, UsageError
-from dibundle.image.reader import read_images
-from dibundle.opening import (
+from dibundle.files.compression import RATIO, RatioError
+from dibundle.files.destination import Destination
+from dibundle.files.progress import Progress
+from dibundle.files.readat import Spool, Stream
+from dibundle.format.constants import MAGIC
+from dibundle.format.reader import BundleReader, Readable
+from dibundle.images.archive import Archive, from_fd
+from dibundle.images.reader import read_images
+from dibundle.sharing.wrap import find
+from dibundle.sources import parts
+from dibundle.sources.detect import (
     Rereadable,
     Trust,
     check_signature,
@@ -35,8 +36,7 @@ from dibundle.opening import (
     read_bundle,
     remembered,
 )
-from dibundle.progress import Progress
-from dibundle.wrap import find
+from dibundle.sources.engines import default_engine, told_with
 
 _IMAGE = re.compile(r"(?:(?:docker|podman):(?://)?)?([^/\s]+|[^\s]+[:@][^/\s]+)")  # app, app:1, HOST/team/app:1
 NO_BUNDLE = "give the .dib file too"

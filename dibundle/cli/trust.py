@@ -10,10 +10,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from dibundle.bundle.reader import BundleReader
+from dibundle.applying.expected import parse
 from dibundle.errors import FileError, UsageError
-from dibundle.expect import parse
-from dibundle.signing import Signers, read_file, require_readable
+from dibundle.format.reader import BundleReader
+from dibundle.format.signing import Signers, read_file, require_readable
 
 _OPTIONS = (
     click.option(

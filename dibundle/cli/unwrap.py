@@ -6,14 +6,14 @@ from contextlib import ExitStack
 
 import click
 
-from dibundle.archive.readat import copy_chunks
 from dibundle.cli import documents, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import one_stream, open_sources
 from dibundle.cli.trust import Trust, signature_options
-from dibundle.destination import Destination
-from dibundle.wrap import keep
+from dibundle.files.destination import Destination
+from dibundle.files.readat import copy_chunks
+from dibundle.sharing.wrap import keep
 
 
 @click.command("unwrap", short_help="Take the bundle out of an image that was made of it.")

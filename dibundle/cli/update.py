@@ -10,37 +10,37 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dibundle import digest
-from dibundle.applying import ApplyOptions
-from dibundle.archive.opener import from_fd
-from dibundle.archive.readat import Spool, Stream
-from dibundle.bundle.manifest import AboutImage
-from dibundle.bundle.reader import BundleReader
-from dibundle.chain import follow
+from dibundle.applying.chain import follow
+from dibundle.applying.expected import UnexpectedError
+from dibundle.applying.loading import hand_over
+from dibundle.applying.pipeline import ApplyOptions
+from dibundle.applying.rewrite import rebuild_images, stored_images
 from dibundle.cli import documents, limits, registries, terminal
 from dibundle.cli.console import Console, Document
 from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import Sources, open_present
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
-from dibundle.convert import rebuild_images, stored_images
-from dibundle.destination import Destination
-from dibundle.engine import ENGINES, TRANSPORTS, default_engine, image_id
 from dibundle.errors import ArchiveError, BundleError, DigestError, RegistryError, SignatureError, UsageError
-from dibundle.expect import UnexpectedError
-from dibundle.image import forms, pinned
-from dibundle.image.pinned import PinnedImage
-from dibundle.image.reader import read_images
-from dibundle.loading import hand_over
-from dibundle.progress import Progress
-from dibundle.registry.reference import Reference
+from dibundle.files import digest
+from dibundle.files.destination import Destination
+from dibundle.files.progress import Progress
+from dibundle.files.readat import Spool, Stream
+from dibundle.format.manifest import AboutImage
+from dibundle.format.reader import BundleReader
+from dibundle.images import pinned, writers
+from dibundle.images.archive import from_fd
+from dibundle.images.pinned import PinnedImage
+from dibundle.images.reader import read_images
+from dibundle.sources.engines import ENGINES, TRANSPORTS, default_engine, image_id
+from dibundle.sources.registry.reference import Reference
 
 if TYPE_CHECKING:
-    from dibundle.archive.opener import Archive
-    from dibundle.registry.artifacts import Delta
-    from dibundle.registry.client import Repository
-    from dibundle.registry.images import RemoteImage
-    from dibundle.update import Plan
+    from dibundle.images.archive import Archive
+    from dibundle.sharing.update import Plan
+    from dibundle.sources.registry.artifacts import Delta
+    from dibundle.sources.registry.client import Repository
+    from dibundle.sources.registry.images import RemoteImage
 
 
 @click.command("update", short_help="Get an image from a registry by the deltas to it that are there.")
@@ -79,8 +79,8 @@ def command(
     must be the very image under that name, else nothing is loaded. With --allowed-signers a bundle that none of them
     signed is passed over (--dry-run does not fetch any, and cannot tell), and the image itself is never fetched.
     """
-    from dibundle import update
-    from dibundle.registry import images
+    from dibundle.sharing import update
+    from dibundle.sources.registry import images
 
     if not registries.is_reference(name):
         raise UsageError(f"{name} is no name in a registry", hint="for example docker://registry.example/app:2")
@@ -145,8 +145,8 @@ class _Made:
 
     def pin(self, name: str, plan: Plan, names: Sequence[str], stack: ExitStack, progress: Progress) -> PinnedImage:
         """Fetch or make the image; :class:`RegistryError` where another one comes out."""
-        from dibundle import update
-        from dibundle.registry import images
+        from dibundle.sharing import update
+        from dibundle.sources.registry import images
 
         tmp = self.options.tmp
         try:
@@ -178,7 +178,7 @@ def _fetch(
     Whoever may push could else keep everybody from the bundles of others, with what is no bundle too. What is
     ``fetched`` stays for the next plan.
     """
-    from dibundle import update
+    from dibundle.sharing import update
 
     chain = plan.chain or ()
     for step in chain:
@@ -279,7 +279,7 @@ class _Receiver:
             hand_over([(image, made.names)], self._engine, progress)
             return
         with self._destination:
-            forms.write(pinned.layout([(image, made.names)]), "docker-archive", self._destination.write)
+            writers.write(pinned.layout([(image, made.names)]), "docker-archive", self._destination.write)
 
 
 def _target(bundle: BundleReader, image: bytes) -> str | None:

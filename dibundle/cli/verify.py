@@ -7,8 +7,8 @@ from contextlib import ExitStack
 
 import click
 
-from dibundle import digest
-from dibundle.applying import ApplyOptions
+from dibundle.applying.pipeline import ApplyOptions
+from dibundle.applying.verify import check_integrity, check_rebuild
 from dibundle.cli import documents, limits, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
@@ -16,9 +16,9 @@ from dibundle.cli.sources import in_place_of, one_bundle, open_sources
 from dibundle.cli.trust import Trust
 from dibundle.cli.trust import options as trust_options
 from dibundle.errors import UsageError
-from dibundle.opening import is_named_so
-from dibundle.parts import firsts
-from dibundle.verify import check_integrity, check_rebuild
+from dibundle.files import digest
+from dibundle.sources.detect import is_named_so
+from dibundle.sources.parts import firsts
 
 
 @click.command("verify", short_help="Check a bundle, alone or by a full rebuild that is thrown away.")

@@ -14,12 +14,12 @@ from dibundle.cli.dockerfiles import options as dockerfile_options
 from dibundle.cli.dockerfiles import write
 from dibundle.cli.sources import in_place_of, one_stream, open_archives, open_sources
 from dibundle.cli.trust import Trust, signature_options
-from dibundle.destination import Destination
-from dibundle.dockerfile import Build, wrapping
 from dibundle.errors import UsageError
-from dibundle.image import forms
-from dibundle.registry.reference import image_name
-from dibundle.wrap import Wrapped, keep, wrap
+from dibundle.files.destination import Destination
+from dibundle.images import writers
+from dibundle.sharing.dockerfile import Build, wrapping
+from dibundle.sharing.wrap import Wrapped, keep, wrap
+from dibundle.sources.registry.reference import image_name
 
 
 @click.command("wrap", short_help="Make an image of a bundle, on top of its base's layers or alone.")
@@ -100,7 +100,7 @@ def command(
             _push(made, target, bases, stack, console, kind)
             return
         with destination:
-            forms.write(made.layout, "docker-archive", destination.write, check=True)
+            writers.write(made.layout, "docker-archive", destination.write, check=True)
     console.result(
         "dib.wrap/1",
         {**documents.name("output", destination.name), "kind": kind, "size": destination.written, "tags": list(tags)},
@@ -125,8 +125,8 @@ def _write_dockerfile(
 
 def _push(made: Wrapped, target: str, bases: tuple[str, ...], stack: ExitStack, console: Console, kind: str) -> None:
     """Push the image, taking the base's layers from where they are in the registry already."""
-    from dibundle.registry.images import push
-    from dibundle.registry.reference import Reference
+    from dibundle.sources.registry.images import push
+    from dibundle.sources.registry.reference import Reference
 
     reference = registries.parse_target(target)
     known = (Reference.parse(base) for base in bases if registries.is_reference(base))

@@ -422,7 +422,7 @@ def _model(over: int) -> Bundle:
     """Have a model of 11 bits for 512 bytes, or one less."""
     from array import array
 
-    from dibundle.delta import model
+    from dibundle.codecs import model
 
     size = 512 - over
     differences = bytes(1 + at % 5 for at in range(size))

@@ -87,7 +87,7 @@ GZIP_HEAD = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 
 def deflated(content: bytes, encoder: int, level: int, parameter: int = 0) -> bytes:
     """Return what an encoder of deflate.md makes."""
-    from dibundle.deflate.recipe import Recipe, rebuild
+    from dibundle.codecs.deflate.recipe import Recipe, rebuild
 
     return b"".join(rebuild(Recipe(encoder=encoder, level=level, parameter=parameter), [content]))
 

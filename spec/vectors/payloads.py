@@ -213,7 +213,7 @@ def modelled(bits: int, quiet: int) -> bytes:
     """Return EDITED's difference as packer 3 has it."""
     from array import array
 
-    from dibundle.delta import model
+    from dibundle.codecs import model
 
     rows = array("q", (0, 0, 1000, 1000, 1008, 1000, 2000, 2008, 500))
     return bytes((bits, quiet)) + model.encode(CODE, rows, bytearray(NOISY), bits=bits, quiet=quiet)
@@ -303,7 +303,7 @@ def relinked(
 
 def relink_case(*modes: int, kinds: tuple[int, ...] = (3, 1, 2, 3, 0, 1)) -> Bundle:
     """Return a bundle whose frame is a source relinked, by steps all over, as one region or two."""
-    from dibundle.delta import relink
+    from dibundle.codecs import relink
 
     source, start = CODES[modes], 0x400000
     shifts = (16, 48, -8, 4096, 0, 64)
@@ -463,7 +463,7 @@ def relink_fixed_tables() -> Bundle:
 )
 def relink_by_covers() -> Bundle:
     """Take steps from covers: pieces that overlap, are too short, lie in a hole, agree with the step before."""
-    from dibundle.delta import relink
+    from dibundle.codecs import relink
 
     covers = [(0, 400, 0), (20, 300, 30), (0, 6, 0), (5, 500, -300), (0, 700, 100), (40, 200, -900)]
     size = sum(gap + length for gap, length, _ in covers) + 10

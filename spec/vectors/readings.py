@@ -106,7 +106,7 @@ def unpack_with_inner_vcdiff() -> Bundle:
 @good("unpack.inner codec", base="zip")
 def unpack_with_inner_relink() -> Bundle:
     """Every word of letters or digits is an address, which moved by one."""
-    from dibundle.delta import relink
+    from dibundle.codecs import relink
 
     size = len(UNPACKED)
     inner = relinked([(100, 1001, 0, 0, 4)], [], [(0x20000000, 1, 3)], cover([(0, size, 0)], bytes(size), b""))
@@ -253,7 +253,7 @@ def modelled(bits: int, quiet: int) -> bytes:
     """Return differences that are all 0 as packer 3 has them; with ``quiet`` above 0 ``bits`` makes no difference."""
     from array import array
 
-    from dibundle.delta import model
+    from dibundle.codecs import model
 
     return bytes((bits, quiet)) + model.encode(CODE, array("q", (0, 0, 3000)), bytearray(3000), bits=10, quiet=1)
 
@@ -275,7 +275,7 @@ def _bits(over: int) -> Bundle:
     """Have differences of 256 KiB, as 20 bits need, nearly all of them zeros that are passed over."""
     from array import array
 
-    from dibundle.delta import model
+    from dibundle.codecs import model
 
     size, bits = 1 << 18, 20 + over
     differences = bytearray(size)

@@ -202,7 +202,7 @@ def _bundle(
     *,
     least: int,
 ) -> Bundle:
-    from dibundle.delta import relink
+    from dibundle.codecs import relink
 
     data = bytes(source.data)
     payload = relinked(source.rows(), sections, steps, inner, least=least)

@@ -17,7 +17,7 @@ from tests.program import succeed
 
 WITHOUT = """
 import sys
-for name in ("hdiffpatch", "dibundle.creating", "dibundle.compose", "dibundle.match"):
+for name in ("hdiffpatch", "dibundle.creating.pipeline", "dibundle.creating.compose", "dibundle.creating.match"):
     sys.modules[name] = None
 sys.argv = ["dib", "apply", *sys.argv[1:]]
 from dibundle.cli.main import run
@@ -37,7 +37,7 @@ WITH_ROOM = """
 import shutil, sys
 free = int(sys.argv.pop(1))
 shutil.disk_usage = lambda path: shutil._ntuple_diskusage(1 << 40, 0, free - written)
-from dibundle.archive.readat import Spool
+from dibundle.files.readat import Spool
 write, written = Spool.write, 0
 def counted(spool, data):
     global written

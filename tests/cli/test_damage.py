@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dibundle.delta import codecs
+from dibundle.codecs import decoders
 from tests import damage, engines, pairs
 from tests.damage import Trials
 from tests.manyruns import ManyRuns
@@ -44,7 +44,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 def test_the_bundles_have_every_region(pair: Pair, programs: Pair, packed: Pair) -> None:
     bundles = (*pair.bundles, programs.bundle, packed.bundle, packed.vcdiff)
     found = {part.name for path in bundles for part in damage.regions(path.read_bytes())}
-    assert {f"{name} frame" for name in codecs.NAMES.values()} <= found
+    assert {f"{name} frame" for name in decoders.NAMES.values()} <= found
 
 
 @pytest.mark.parametrize("name", BUNDLES)

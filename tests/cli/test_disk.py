@@ -11,12 +11,12 @@ import pytest
 import zstandard
 
 import dibundle
-from dibundle.archive import readat
-from dibundle.archive.readat import Spool
 from dibundle.cli.main import main
-from dibundle.compression import RATIO, RATIO_FLOOR
 from dibundle.errors import BundleError, DibError, SignatureError
-from dibundle.signing import Signers
+from dibundle.files import readat
+from dibundle.files.compression import RATIO, RATIO_FLOOR
+from dibundle.files.readat import Spool
+from dibundle.format.signing import Signers
 from tests import needs, pairs
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.cli.test_signing import WHO, keygen
@@ -145,9 +145,9 @@ def test_a_base_of_zeros_is_taken_once_the_bundle_is(kind, signed, tmp_path: Pat
 @pytest.mark.parametrize("stored", ["gzip", "zstd"])
 @pytest.mark.parametrize("told", [None, str(1 << 40)])
 def test_the_size_on_a_label_is_not_believed(stored: str, told: str | None, tmp_path: Path, disk: Disk) -> None:
-    labels = {"dibundle.bundle": "sha256:" + "0" * 64}
+    labels = {"dibundle.format": "sha256:" + "0" * 64}
     if told:
-        labels |= {"dibundle.size": told, "dibundle.bundle.size": told}
+        labels |= {"dibundle.size": told, "dibundle.format.size": told}
     bomb = tmp_path / "x.tar"
     bomb.write_bytes(lying(labels, build_layer([file("bundle.dib", bytes(BIG))]), stored))
     with pytest.raises(DibError, match="more than 20 times"):
@@ -228,8 +228,8 @@ def test_a_target_that_is_compressed_is_not_unpacked(tmp_path: Path, disk: Disk)
     spool = Spool(str(tmp_path))
     spool.write(PACK["zstd"](bytes(BIG)))
     disk.written = 0
-    from dibundle.archive.opener import open_made
     from dibundle.errors import ArchiveError
+    from dibundle.images.archive import open_made
 
     with pytest.raises(ArchiveError, match="is compressed with zstd"):
         open_made(spool, "what a bundle makes")

@@ -14,7 +14,7 @@ from dibundle.errors import command
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import noise
 from tests.program import Ended, dib, succeed
-from tests.registry.server import serve
+from tests.sources.server import serve
 
 MARK = "HOSTILE"
 NAMES = [  # several to a name, as each takes a while

@@ -17,7 +17,7 @@ from tests import pairs
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.pairs import Pair
 from tests.program import dib, succeed
-from tests.registry.conftest import registry  # noqa: F401 - a fixture
+from tests.sources.conftest import registry  # noqa: F401 - a fixture
 
 SCHEMAS = Path(__file__).parents[2] / "spec" / "json"
 

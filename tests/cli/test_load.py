@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dibundle.engine import Loader, LoadError
+from dibundle.sources.engines import Loader, LoadError
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import noise
 from tests.pairs import Pair

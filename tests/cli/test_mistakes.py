@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from dibundle.destination import Destination
 from dibundle.errors import FileError, install_hint
+from dibundle.files.destination import Destination
 from tests import pairs
 from tests.builders import TestImage, build_layer, docker_save, file, folder
 from tests.program import DIB, dib, succeed

@@ -17,8 +17,8 @@ from urllib.parse import quote
 import pytest
 
 from dibundle.cli.page import Page, build
-from dibundle.packages import changed, inventory
-from dibundle.report import Line
+from dibundle.images.packages import changed, inventory
+from dibundle.inspecting.operations import Line
 from tests import needs
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import noise, text

@@ -18,8 +18,8 @@ from tests import engines
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import noise, text
 from tests.program import Ended, succeed
-from tests.registry.conftest import put_image
-from tests.registry.server import serve
+from tests.sources.conftest import put_image
+from tests.sources.server import serve
 
 STAND_IN = Path(__file__).parents[1] / "stand_in.py"
 RELEASES = (1, 2, 3)

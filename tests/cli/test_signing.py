@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dibundle.bundle.header import encode_signature_area
+from dibundle.format.header import encode_signature_area
 from tests import needs, pairs
 from tests.program import Ended, dib, succeed
 

@@ -16,11 +16,11 @@ import pytest
 
 import dibundle
 from dibundle.errors import SignatureError
-from dibundle.signing import Signers
+from dibundle.format.signing import Signers
 from tests import needs, pairs
 from tests.cli.test_signing import WHO, keygen
 from tests.program import Ended, dib, succeed
-from tests.registry.server import Registry, serve
+from tests.sources.server import Registry, serve
 
 WAYS = ("file", "parts", "stdin", "wrapped", "compressed", "registry", "wrapped in a registry", "chain")
 SIGNED = ("right", "unsigned", "wrong")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dibundle.bundle.reader import BundleReader
-from dibundle.deflate.encoders import GNU, GO, PGZIP_1, ZLIB
+from dibundle.codecs.deflate.encoders import GNU, GO, PGZIP_1, ZLIB
+from dibundle.format.reader import BundleReader
 from tests import engines
 from tests.compat import images
 from tests.compat.writers import WRITERS, Source

@@ -15,8 +15,8 @@ from tests.compat import images
 from tests.content import noise
 from tests.engines import Docker
 from tests.program import succeed
-from tests.registry.conftest import put_image
-from tests.registry.server import Request, serve
+from tests.sources.conftest import put_image
+from tests.sources.server import Request, serve
 
 pytestmark = pytest.mark.engine
 

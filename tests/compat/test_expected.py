@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dibundle.digest import sha256
+from dibundle.files.digest import sha256
 from tests import engines
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import noise

@@ -5,16 +5,16 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 
-from dibundle.applying import ApplyOptions, apply
-from dibundle.bundle import writer
-from dibundle.bundle.manifest import About, AboutImage, Manifest, Target
-from dibundle.bundle.program import ProgramWriter
-from dibundle.bundle.reader import BundleReader
-from dibundle.bundle.tables import Frame, Segment
-from dibundle.digest import sha256
+from dibundle.applying.expected import UnexpectedError
+from dibundle.applying.loading import LoadOptions, load
+from dibundle.applying.pipeline import ApplyOptions, apply
 from dibundle.errors import DibError
-from dibundle.expect import UnexpectedError
-from dibundle.loading import LoadOptions, load
+from dibundle.files.digest import sha256
+from dibundle.format import writer
+from dibundle.format.manifest import About, AboutImage, Manifest, Target
+from dibundle.format.program import ProgramWriter
+from dibundle.format.reader import BundleReader
+from dibundle.format.tables import Frame, Segment
 from tests.differential.archives import Case
 from tests.differential.loaders import Loader, Taken, environment
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from dibundle.applying import ApplyOptions
-from dibundle.bundle import writer
-from dibundle.bundle.reader import BundleReader
-from dibundle.digest import sha256
+from dibundle.applying.loading import LoadOptions, load
+from dibundle.applying.pipeline import ApplyOptions
 from dibundle.errors import DigestError
-from dibundle.loading import LoadOptions, load
+from dibundle.files.digest import sha256
+from dibundle.format import writer
+from dibundle.format.reader import BundleReader
 from tests.differential.archives import STYLES, draft
 from tests.differential.check import bundle_for
 from tests.differential.loaders import Loader, environment, loaders

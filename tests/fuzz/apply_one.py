@@ -10,10 +10,10 @@ import resource
 import sys
 from pathlib import Path
 
-from dibundle.applying import ApplyOptions, apply
-from dibundle.archive.opener import open_archive
-from dibundle.bundle.reader import BundleReader
+from dibundle.applying.pipeline import ApplyOptions, apply
 from dibundle.errors import DibError
+from dibundle.format.reader import BundleReader
+from dibundle.images.archive import open_archive
 
 
 def main(limit: str, bundle: str, base: str, target: str | None = None) -> int:

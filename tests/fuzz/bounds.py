@@ -31,7 +31,7 @@ import good  # noqa: E402
 import payloads  # noqa: E402
 from bundles import Bundle, Frame, Program, Target, msgpack, number, numbers, sha256  # noqa: E402
 
-from dibundle.bundle.constants import COST_FACTOR  # noqa: E402
+from dibundle.format.constants import COST_FACTOR  # noqa: E402
 
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20

@@ -17,7 +17,7 @@ from typing import Any
 import msgpack
 import zstandard
 
-from dibundle.bundle.wire import pack
+from dibundle.format.wire import pack
 
 MAGIC = b"\x89DIB\r\n\x1a\n"
 EXTREMES = (

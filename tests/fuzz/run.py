@@ -16,10 +16,10 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["dibundle"]):
-    import dibundle.compose
-    import dibundle.delta
+    import dibundle.codecs
+    import dibundle.creating.compose
 
-    for package in (dibundle.delta, dibundle.compose):  # some modules are imported when they are needed: too late
+    for package in (dibundle.codecs, dibundle.creating.compose):  # some are imported when needed: too late
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
     from tests.fuzz import corpus, targets

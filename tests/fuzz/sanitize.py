@@ -34,7 +34,7 @@ def build(folder: Path, flags: tuple[str, ...]) -> Path:
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
         else:
             shutil.copy(source, folder)
-    native = folder / "dibundle" / "native"
+    native = folder / "dibundle" / "codecs" / "native"
     library = native / "dib.so"
     subprocess.run(["clang", *FLAGS, *flags, "-o", library, *sorted(native.glob("*.c"))], check=True)
     return library

@@ -23,31 +23,33 @@ from typing import Any
 import msgpack
 import zstandard
 
-from dibundle import applying, compression, report, signing
-from dibundle.archive import tar
-from dibundle.archive.opener import Archive, from_fd
-from dibundle.archive.readat import MemoryBytes
-from dibundle.bundle import header
-from dibundle.bundle.manifest import Manifest
-from dibundle.bundle.output import VerifiedOutput
-from dibundle.bundle.reader import BundleReader
-from dibundle.bundle.uses import objects_used
-from dibundle.bundle.wire import Column
-from dibundle.creating import CreateOptions, create
-from dibundle.deflate import encoders, inflate, recipe
-from dibundle.delta import codecs, cover, model, numbers, packing, relink, sparse, streams, vcdiff
-from dibundle.delta.choose import Options
+from dibundle.applying import pipeline
+from dibundle.codecs import cover, decoders, model, numbers, recompression, relink, sparse, streams, vcdiff
+from dibundle.codecs.deflate import encoders, inflate, recipe
+from dibundle.codecs.encode.choose import Options
+from dibundle.codecs.native.library import LIBRARY
+from dibundle.creating.pipeline import CreateOptions, create
 from dibundle.errors import ArchiveError, DibError
-from dibundle.image import forms
-from dibundle.image import reader as image_reader
-from dibundle.image.legacy import REPOSITORIES
-from dibundle.image.profile import Judge
-from dibundle.native.library import LIBRARY
+from dibundle.files import compression
+from dibundle.files.readat import MemoryBytes
+from dibundle.format import header, signing
+from dibundle.format.manifest import Manifest
+from dibundle.format.output import VerifiedOutput
+from dibundle.format.reader import BundleReader
+from dibundle.format.uses import objects_used
+from dibundle.format.wire import Column
+from dibundle.images import reader as image_reader
+from dibundle.images import writers
+from dibundle.images.archive import Archive, from_fd
+from dibundle.images.legacy import REPOSITORIES
+from dibundle.images.profile import Judge
+from dibundle.images.tar import entries
+from dibundle.inspecting import operations
 from tests.builders import STYLES, TestImage, build_layer, docker_save, file
+from tests.codecs import programs
 from tests.content import code, edited, text
-from tests.delta import programs
 from tests.fuzz.bundles import Open, closed
-from tests.image.contents import contents
+from tests.images.contents import contents
 
 VECTORS = Path(__file__).parents[2] / "spec" / "vectors"
 LARGEST = 1 << 17  # bytes that a codec is asked to make: larger ones are for the vectors, and take the time of hundreds
@@ -119,7 +121,7 @@ def _codec(codec: int, data: bytes) -> object:
     size, source, payload = _parted(data)
 
     def call() -> object:
-        return codecs.decode(codec, payload, bytearray(source), size)
+        return decoders.decode(codec, payload, bytearray(source), size)
 
     return both(call) if size <= TWIN_LARGEST and chosen(data) else outcome(call)
 
@@ -144,7 +146,7 @@ def bases() -> tuple[tuple[Archive, ...], tuple[Archive, ...]]:
 
 def _opened(data: bytes, name: str = "fuzz") -> Archive:
     source = MemoryBytes(data)
-    return Archive(name, source, tar.scan(source), None, None)
+    return Archive(name, source, entries.scan(source), None, None)
 
 
 class Unchecked(VerifiedOutput):
@@ -168,20 +170,20 @@ def opened_input(data: bytes) -> Open:
 
 def made(bundle: bytes, choice: int = 0, *, checked: bool = False) -> bytes:
     """Return what a bundle makes of the vectors' bases."""
-    before = applying.VerifiedOutput
-    applying.VerifiedOutput = VerifiedOutput if checked else Unchecked  # type: ignore[misc]
+    before = pipeline.VerifiedOutput
+    pipeline.VerifiedOutput = VerifiedOutput if checked else Unchecked  # type: ignore[misc]
     try:
         out = io.BytesIO()
         read = BundleReader(io.BytesIO(bundle))
         if sum(frame.size + frame.source_size for frame in read.manifest.frames) > FRAMES_LARGEST:
             return b""
         number = len(read.manifest.targets) - 1 if choice & 2 else 0
-        options = applying.ApplyOptions(max_size=FRAMES_LARGEST)
-        applying.check_size(read.manifest, number, options)
-        applying.apply_several(bases()[choice & 1], read, {number: out.write}, options)
+        options = pipeline.ApplyOptions(max_size=FRAMES_LARGEST)
+        pipeline.check_size(read.manifest, number, options)
+        pipeline.apply_several(bases()[choice & 1], read, {number: out.write}, options)
         return out.getvalue()
     finally:
-        applying.VerifiedOutput = before  # type: ignore[misc]
+        pipeline.VerifiedOutput = before  # type: ignore[misc]
 
 
 @target
@@ -213,11 +215,11 @@ def listings(data: bytes) -> object:
             return None
         number = len(told.targets) - 1 if data[0] & 2 else 0
         if not with_base:
-            return report.listing(read, number)
-        base = applying.find_base(told, bases()[data[0] & 1], applying.ApplyOptions(), (number,))
+            return operations.listing(read, number)
+        base = pipeline.find_base(told, bases()[data[0] & 1], pipeline.ApplyOptions(), (number,))
         try:
             base.prepare(objects_used(told, number))
-            return report.listing(read, number, base)
+            return operations.listing(read, number, base)
         finally:
             base.close()
 
@@ -229,11 +231,11 @@ def listings(data: bytes) -> object:
 def manifest(data: bytes) -> object:
     """A manifest by itself: what is accepted has one form."""
     try:
-        read = Manifest.decode(data, codecs.KNOWN, encoders.KNOWN)
+        read = Manifest.decode(data, decoders.KNOWN, encoders.KNOWN)
     except DibError:
         return None
     again = read.encode()
-    if Manifest.decode(again, codecs.KNOWN, encoders.KNOWN).encode() != again:
+    if Manifest.decode(again, decoders.KNOWN, encoders.KNOWN).encode() != again:
         raise BrokenError("a manifest is another one when written again")
     if again != data and all(number in KNOWN_SECTIONS for number, _ in msgpack.unpackb(data)):
         raise BrokenError("a manifest has two forms")
@@ -275,17 +277,17 @@ def columns(data: bytes) -> object:
 
 @target
 def zstd(data: bytes) -> object:
-    return _codec(codecs.ZSTD, data)
+    return _codec(decoders.ZSTD, data)
 
 
 @target
 def zstd_prefix(data: bytes) -> object:
-    return _codec(codecs.ZSTD_PREFIX, data)
+    return _codec(decoders.ZSTD_PREFIX, data)
 
 
 @target
 def vcdiff_zstd(data: bytes) -> object:
-    return _codec(codecs.VCDIFF, data)
+    return _codec(decoders.VCDIFF, data)
 
 
 @target
@@ -297,17 +299,17 @@ def vcdiff_plain(data: bytes) -> object:
 
 @target
 def cover_codec(data: bytes) -> object:
-    return _codec(codecs.COVER, data)
+    return _codec(decoders.COVER, data)
 
 
 @target
 def relink_codec(data: bytes) -> object:
-    return _codec(codecs.RELINK, data)
+    return _codec(decoders.RELINK, data)
 
 
 @target
 def unpack_codec(data: bytes) -> object:
-    return _codec(codecs.UNPACK, data)
+    return _codec(decoders.UNPACK, data)
 
 
 @target
@@ -366,16 +368,16 @@ def packings(data: bytes) -> object:
     size, content, payload = _parted(data)
 
     def call() -> bytes:
-        parts, plain_bytes = packing.read(payload)
-        if packing.cost(parts) > LARGEST:
+        parts, plain_bytes = recompression.read(payload)
+        if recompression.cost(parts) > LARGEST:
             return b""
-        packer = packing.Packer(parts, plain_bytes)
+        packer = recompression.Packer(parts, plain_bytes)
         whole = content * (1 + size % 16)
         return b"".join((*packer.write(whole), *packer.finish()))
 
     result = outcome(call)
-    parts = outcome(lambda: packing.read(payload))
-    if isinstance(parts, tuple) and packing.write(parts[0]) + parts[1] != payload:
+    parts = outcome(lambda: recompression.read(payload))
+    if isinstance(parts, tuple) and recompression.write(parts[0]) + parts[1] != payload:
         raise BrokenError("a packing has another form when written again")
     return result
 
@@ -452,7 +454,7 @@ def encoded(data: bytes) -> object:
 @target
 def tars(data: bytes) -> object:
     """The index of a tar has no gaps and stays within it."""
-    index = tar.scan(MemoryBytes(data))
+    index = entries.scan(MemoryBytes(data))
     end = 0
     for entry in index.entries:
         if entry.start != end or entry.content < entry.header + 512 or entry.end < entry.content:
@@ -514,7 +516,7 @@ def created(data: bytes) -> object:
     effort = CreateOptions(patch=Options(level=(1, 3, 6, 9)[how // 15 % 4]))
     create([_opened(base)], [_opened(wanted)], out.write, effort)
     again = io.BytesIO()
-    applying.apply([_opened(base)], BundleReader(io.BytesIO(out.getvalue())), again.write)
+    pipeline.apply([_opened(base)], BundleReader(io.BytesIO(out.getvalue())), again.write)
     if again.getvalue() != wanted:
         raise BrokenError("a bundle makes another archive")
     return None
@@ -541,7 +543,7 @@ def archives(data: bytes) -> object:
                     return None
                 found = image_reader.read_images(opened)
                 written: list[bytes] = []
-                forms.write(forms.layout(found, frozenset()), "docker-archive", written.append, check=True)
+                writers.write(writers.layout(found, frozenset()), "docker-archive", written.append, check=True)
                 return b"".join(written)
 
         return outcome(call)
@@ -598,27 +600,27 @@ def vectors() -> Iterator[tuple[bytes, bool]]:
 def _source_of_frames() -> tuple[tuple[int, int, bytes, bytes], ...]:
     """Give codec, size, source and payload of every frame that the vectors have decoded, inner ones included."""
     seen: dict[tuple[int, bytes, bytes], tuple[int, int, bytes, bytes]] = {}
-    decode = codecs.decode
+    decode = decoders.decode
 
     def watch(codec: int, payload: bytes, source: bytes | bytearray, size: int, *more: Any) -> bytes | bytearray:
         seen.setdefault((codec, payload, bytes(source)), (codec, size, bytes(source), payload))
         return decode(codec, payload, source, size, *more)
 
-    codecs.decode = watch
+    decoders.decode = watch
     try:
         for data, is_raw in vectors():
             outcome(lambda data=data, is_raw=is_raw: made(data, is_raw))  # type: ignore[misc]
             outcome(lambda data=data, is_raw=is_raw: made(data, 2 | is_raw))  # type: ignore[misc]
     finally:
-        codecs.decode = decode
+        decoders.decode = decode
     return tuple(seen.values())
 
 
 def seeds(name: str) -> Iterator[bytes]:
     """Give what fuzzing a target begins with."""
     codec_of = {
-        **{"zstd": codecs.ZSTD, "zstd_prefix": codecs.ZSTD_PREFIX, "vcdiff_zstd": codecs.VCDIFF},
-        **{"cover_codec": codecs.COVER, "relink_codec": codecs.RELINK, "unpack_codec": codecs.UNPACK},
+        **{"zstd": decoders.ZSTD, "zstd_prefix": decoders.ZSTD_PREFIX, "vcdiff_zstd": decoders.VCDIFF},
+        **{"cover_codec": decoders.COVER, "relink_codec": decoders.RELINK, "unpack_codec": decoders.UNPACK},
     }
     if name in codec_of:
         yield from (
@@ -641,7 +643,7 @@ def seeds(name: str) -> Iterator[bytes]:
 
 def _vcdiff_seeds() -> Iterator[bytes]:
     for codec, size, source, payload in _source_of_frames():
-        if codec == codecs.VCDIFF and len(source) < 65536:
+        if codec == decoders.VCDIFF and len(source) < 65536:
             try:
                 yield joined(size, source, zstandard.ZstdDecompressor().decompress(payload, 1 << 20))
             except zstandard.ZstdError:
@@ -684,10 +686,12 @@ def _packing_seeds() -> Iterator[bytes]:
         family = number >> 4
         parameter = 20_000 if encoders.is_pgzip(family) else 8 if family == encoders.ZLIB else 0
         for edits in ((), (recipe.Edit(copied=9, dropped=3, count=11, literals=b"\xff\x07"),)):
-            body = packing.Body(
+            body = recompression.Body(
                 len(content), recipe.Recipe(encoder=family, level=number & 15, parameter=parameter, edits=edits)
             )
-            yield joined(0, content, packing.write([packing.Plain(3), body, packing.Plain(2)]) + b"abcde")
+            yield joined(
+                0, content, recompression.write([recompression.Plain(3), body, recompression.Plain(2)]) + b"abcde"
+            )
 
 
 def _body_seeds() -> Iterator[bytes]:

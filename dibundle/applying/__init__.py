@@ -1,0 +1,1 @@
+"""Rebuilding images from bundles: find the base, follow chains, rebuild, verify, write or load."""

@@ -1,0 +1,282 @@
+"""Serving a bundle's base objects from archives: found by digest, read at random, inflated where they must be."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, DibError, FileError
+from dibundle.files import compression
+from dibundle.files.digest import sha256_of
+from dibundle.files.readat import ReadAt, Slice, Spool, check_room, copy_chunks
+from dibundle.files.window import Window
+from dibundle.images.model import Blob, ImageArchive
+from dibundle.images.writers import stored
+
+_PIECE = 1 << 20
+MAX_WINDOWS = 64  # of 256 KiB each
+MADE_RATIO = 16
+MADE_FLOOR = 64 << 20
+"""Layers of a target on the way hold at most so many times its size, and so many bytes more (spec/dib.md, 3.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An object that a bundle builds on: its sha256 and size in bytes.
+
+    ``make`` may make it of the content ``of``, where no archive has the object itself.
+    """
+
+    digest: bytes
+    size: int
+    of: Wanted | None = None
+    make: Callable[[Iterable[bytes]], Iterator[bytes | memoryview]] | None = None
+
+
+class _Budget:
+    """How many bytes may be decompressed of an archive that a bundle has made: it is whatever the bundle wants."""
+
+    def __init__(self, size: int) -> None:
+        self.left = MADE_RATIO * size + MADE_FLOOR
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """A blob of a base: as stored, and what its archive claims; ``budget`` if a bundle has made the archive."""
+
+    blob: Blob
+    source: ReadAt
+    budget: _Budget | None = None
+
+    def content(self, most: int) -> Iterator[bytes]:
+        """Yield what a compressed blob holds; ``ArchiveError`` where it is more than ``most`` bytes."""
+        assert self.blob.compression
+        chunks = copy_chunks(self.source, 0, self.source.size)
+        for piece in compression.decompress_iter(self.blob.compression, chunks):
+            most -= len(piece)
+            if self.budget:
+                self.budget.left -= len(piece)
+            if most < 0 or (self.budget and self.budget.left < 0):
+                raise ArchiveError("it holds more than is looked for")
+            yield piece
+
+    def claims(self) -> Iterable[bytes]:
+        if not self.blob.compression and self.blob.diff_id:
+            yield self.blob.diff_id
+        if self.blob.digest:
+            yield self.blob.digest
+
+
+class BaseObjects:
+    """The objects of a bundle, by their index, out of the archives that were added.
+
+    Claims of the archives are believed here, as every byte of output is verified later; where no claim fits, blobs of
+    the right size are hashed, unless ``believe`` says that claims have to do.
+    """
+
+    def __init__(self, wanted: Sequence[Wanted], *, tmp: str | None = None, believe: bool = False) -> None:
+        self._tmp = tmp
+        self._believe = believe
+        self._spool: Spool | None = None
+        self._sources: list[ReadAt | None] = [None] * len(wanted)
+        self._windows: dict[int, Window] = {}
+        self._inflate: dict[int, _Candidate] = {}
+        self._made: dict[int, _Candidate] = {}
+        self._made_size = 0
+        self._wanted = wanted
+
+    def add(self, archives: Sequence[ImageArchive], needed: Collection[int]) -> None:
+        """Look for the ``needed`` objects that are still missing in ``archives``."""
+        candidates = []
+        for images in archives:
+            budget = _Budget(images.archive.bytes.size) if images.archive.is_made else None
+            candidates += [_Candidate(blob, stored(images, blob), budget) for blob in images.blobs]
+        self._resolve_claims(candidates, self.missing(needed))
+        if self.missing(needed) and not self._believe:
+            self._resolve_by_hash(candidates, self.missing(needed))
+        self._resolve_forms(candidates, self.missing(needed))
+
+    def missing(self, needed: Iterable[int]) -> list[int]:
+        """Return those of the ``needed`` objects that were not found."""
+        waiting = self._inflate.keys() | self._made.keys()
+        return [i for i in sorted(needed) if self._sources[i] is None and i not in waiting]
+
+    def spool_size(self, needed: Collection[int], *, of_made: bool = False) -> int:
+        """Return how many bytes of temporary file :meth:`prepare` will need; ``of_made``: for what bundles made."""
+        return sum(
+            self._wanted[index].size
+            for index, candidate in (*self._inflate.items(), *self._made.items())
+            if index in needed and (candidate.budget or not of_made)
+        )
+
+    @property
+    def made_size(self) -> int:
+        """How many bytes of temporary file are there for what bundles made."""
+        return self._made_size
+
+    def prepare(self, needed: Collection[int]) -> None:
+        """Inflate what has no random access and make what is not there; :class:`BaseMismatchError` where that fails.
+
+        :class:`FileError` where the disk has too little room, before anything is written.
+        """
+        if self.spool_size(needed):
+            check_room(self._tmp, self.spool_size(needed))
+        for index in sorted(self._made.keys() & set(needed)):
+            self._prepare_made(index, self._made.pop(index))
+        for index in sorted(self._inflate.keys() & set(needed)):
+            self._prepare_inflated(index, self._inflate.pop(index))
+
+    def _prepare_inflated(self, index: int, candidate: _Candidate) -> None:
+        self._spool = self._spool or Spool(self._tmp)
+        wanted = self._wanted[index]
+        start = self._spool.size
+        self._made_size += wanted.size if candidate.budget else 0
+        try:
+            for piece in candidate.content(wanted.size):
+                self._spool.write(piece)
+        except ArchiveError as error:
+            raise BaseMismatchError(f"base is damaged: {_name(wanted)}: {error.message}") from error
+        if self._spool.size - start != wanted.size:
+            raise BaseMismatchError(
+                f"base is damaged: {_name(wanted)} has {self._spool.size - start} bytes, wanted {wanted.size}"
+            )
+        self._sources[index] = Slice(self._spool, start, wanted.size)
+
+    def _prepare_made(self, index: int, candidate: _Candidate) -> None:
+        """Compress again what no archive has in the form that is wanted."""
+        self._spool = self._spool or Spool(self._tmp)
+        wanted, start, found = self._wanted[index], self._spool.size, hashlib.sha256()
+        assert wanted.make
+        self._made_size += wanted.size if candidate.budget else 0
+        chunks: Iterable[bytes] = copy_chunks(candidate.source, 0, candidate.source.size)
+        if candidate.blob.compression:
+            chunks = candidate.content(wanted.of.size if wanted.of else 0)
+        try:
+            for piece in wanted.make(chunks):
+                if self._spool.size - start + len(piece) > wanted.size:
+                    break
+                found.update(piece)
+                self._spool.write(piece)
+        except (ArchiveError, BundleError) as error:
+            raise BaseMismatchError(f"base cannot serve as {_name(wanted)}: {error.message}") from error
+        if found.digest() != wanted.digest or self._spool.size - start != wanted.size:
+            raise BaseMismatchError(
+                f"base does not hold {_name(wanted)}, and compressing its content again makes other bytes",
+                hint="save the base in the form that the bundle was made from",
+            )
+        self._sources[index] = Slice(self._spool, start, wanted.size)
+
+    def source(self, object_index: int) -> ReadAt:
+        """Return the content of an object; :class:`BaseMismatchError` where no archive has it."""
+        source = self._sources[object_index]
+        if source is None:
+            raise BaseMismatchError(f"base does not hold {_name(self._wanted[object_index])}")
+        return source
+
+    def verify(self, needed: Iterable[int]) -> None:
+        """Hash objects; :class:`BaseMismatchError` names the first that is not what its archive claims."""
+        for index in sorted(needed):
+            wanted = self._wanted[index]
+            pieces = (
+                self.read(index, offset, min(1 << 20, wanted.size - offset))
+                for offset in range(0, wanted.size, 1 << 20)
+            )
+            if sha256_of(pieces) != wanted.digest:
+                raise BaseMismatchError(
+                    f"base is damaged or changed while it was read: {_name(wanted)} has another digest",
+                    hint="check the base archive, save it again, and run the same command",
+                )
+
+    def read(self, object_index: int, offset: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes of an object."""
+        try:
+            return self.source(object_index).read_at(offset, length)
+        except FileError as error:
+            raise _blamed(error) from error.__cause__
+
+    def read_into(self, object_index: int, offset: int, view: memoryview) -> None:
+        """Fill ``view`` with the bytes of an object from ``offset`` on."""
+        try:
+            self.source(object_index).read_into(offset, view)
+        except FileError as error:
+            raise _blamed(error) from error.__cause__
+
+    def nearby(self, object_index: int, offset: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes of an object, read ahead; for one thread at a time."""
+        window = self._windows.get(object_index)
+        if window is None:
+            while len(self._windows) >= MAX_WINDOWS:
+                self._windows.pop(next(iter(self._windows)))
+            window = self._windows[object_index] = Window(self.source(object_index))
+        try:
+            return window.read_at(offset, length)
+        except FileError as error:
+            raise _blamed(error) from error.__cause__
+
+    def header(self, object_index: int, offset: int) -> bytes:
+        """Return 512 bytes of an object, read ahead; for one thread at a time."""
+        return self.nearby(object_index, offset, 512)
+
+    def close(self) -> None:
+        """Give temporary space back."""
+        if self._spool:
+            self._spool.close()
+
+    def _resolve_claims(self, candidates: list[_Candidate], needed: list[int]) -> None:
+        stored: dict[tuple[bytes, int], _Candidate] = {}
+        inflated: dict[bytes, _Candidate] = {}
+        for candidate in candidates:
+            for claim in candidate.claims():
+                stored.setdefault((claim, candidate.source.size), candidate)
+            if candidate.blob.compression and candidate.blob.diff_id:
+                inflated.setdefault(candidate.blob.diff_id, candidate)
+        for index in needed:
+            wanted = self._wanted[index]
+            found = stored.get((wanted.digest, wanted.size))
+            if found:
+                self._sources[index] = found.source
+            elif wanted.digest in inflated:
+                self._inflate[index] = inflated[wanted.digest]
+
+    def _resolve_forms(self, candidates: list[_Candidate], needed: list[int]) -> None:
+        """Find content that missing objects can be made of, by what the archives claim."""
+        contents: dict[bytes, _Candidate] = {}
+        for candidate in candidates:
+            content = candidate.blob.diff_id or (None if candidate.blob.compression else candidate.blob.digest)
+            if content:
+                contents.setdefault(content, candidate)
+        for index in needed:
+            of = self._wanted[index].of
+            if of and of.digest in contents:
+                self._made[index] = contents[of.digest]
+
+    def _resolve_by_hash(self, candidates: list[_Candidate], needed: list[int]) -> None:
+        """Look for the missing objects among blobs whose claims are absent or wrong, by hashing them."""
+        missing = {self._wanted[index].digest: index for index in needed}
+        contents = {index for index in missing.values() if not self._wanted[index].of}
+        sizes = {self._wanted[index].size for index in missing.values()}
+        for candidate in candidates:
+            if candidate.source.size in sizes:
+                index = missing.get(sha256_of(copy_chunks(candidate.source, 0, candidate.source.size)))
+                if index is not None:
+                    self._sources[index] = candidate.source
+            waiting = contents - self._inflate.keys()
+            if candidate.blob.kind == "layer" and candidate.blob.compression and waiting:
+                try:
+                    digest = sha256_of(candidate.content(max(self._wanted[index].size for index in waiting)))
+                except ArchiveError:
+                    continue
+                if digest in missing:
+                    self._inflate[missing[digest]] = candidate
+
+
+def _blamed(error: FileError) -> DibError:
+    """Return the error to raise: a base that ends early is to blame itself, one that cannot be read the system is."""
+    if isinstance(error.__cause__, OSError):
+        return error
+    return BaseMismatchError(f"base cannot be read: {error.message}", hint=error.hint)
+
+
+def _name(wanted: Wanted) -> str:
+    return f"sha256:{wanted.digest.hex()}"

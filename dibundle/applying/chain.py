@@ -1,0 +1,164 @@
+"""Chains of bundles: each makes what the next one builds on."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+
+from dibundle.applying.pipeline import (
+    ApplyOptions,
+    apply_several,
+    base_names,
+    find_base,
+    made_size,
+    missing_objects,
+    target_name,
+)
+from dibundle.errors import BaseMismatchError, UsageError
+from dibundle.files.progress import Progress, Silent
+from dibundle.files.readat import Spool
+from dibundle.format.manifest import Manifest
+from dibundle.format.reader import BundleReader
+from dibundle.format.uses import objects_used
+from dibundle.images.archive import Archive, open_made
+
+
+def follow(
+    archives: Sequence[Archive],
+    bundles: Sequence[BundleReader],
+    options: ApplyOptions,
+    stack: ExitStack,
+    progress: Progress | None = None,
+) -> tuple[list[Archive], BundleReader]:
+    """Apply all of ``bundles`` but the last of their chain; return the archives there are then, and that last one.
+
+    What is made on the way lies in temporary files that ``stack`` gives back. The order of the bundles does not matter,
+    and the same bundle given twice counts once.
+    Raises :class:`BaseMismatchError` where nothing leads on, or not to the last one, :class:`UsageError` where several
+    bundles lead on.
+    """
+    progress = progress or Silent()
+    here = list(archives)
+    waiting = list({bundle.header_bytes: bundle for bundle in bundles}.values())
+    is_chain = len(waiting) > 1
+    while len(waiting) > 1:
+        ready = [bundle for bundle in waiting if _is_ready(bundle.manifest, here, options)]
+        needed = [bundle for bundle in ready if any(_makes_for(bundle, other) for other in waiting)]
+        first = [bundle for bundle in needed if not any(_makes_for(other, bundle) for other in ready)]
+        if not first and len(needed or ready) != 1:
+            raise _no_chain(waiting, ready, apart=not needed)
+        bundle = (first or needed or ready)[0]
+        waiting.remove(bundle)
+        here = _with_room(here, [bundle, *waiting], options)
+        here += make_all(bundle, here, options, stack, progress)
+    (last,) = waiting
+    if is_chain and not _serves_any(last.manifest, here, options):
+        raise _unfit(waiting)
+    return here, last
+
+
+def _with_room(here: list[Archive], waiting: Sequence[BundleReader], options: ApplyOptions) -> list[Archive]:
+    """Return the archives without those made before that are in nobody's way but that of ``--max-size``.
+
+    While what the next bundle makes would be too much beside them, what none of the ``waiting`` builds on is given up,
+    the oldest first.
+    """
+    next_size = sum(target.size for target in waiting[0].manifest.targets)
+    for archive in [archive for archive in here if archive.is_made]:
+        if made_size(here) + next_size <= 2 * options.max_size:
+            break
+        others = [other for other in here if other is not archive]
+        if all(
+            missing_objects(bundle.manifest, others, options) == missing_objects(bundle.manifest, here, options)
+            for bundle in waiting
+        ):
+            archive.close()
+            here = others
+    return here
+
+
+def _is_ready(manifest: Manifest, archives: Sequence[Archive], options: ApplyOptions) -> bool:
+    return _serves(manifest, archives, options, _all(manifest), believe=True)
+
+
+def _serves_any(manifest: Manifest, archives: Sequence[Archive], options: ApplyOptions) -> bool:
+    """Whether one target at least can be made, by what the archives claim or, where that is too little, by content."""
+    for believe in (True, False):  # what can be made without another target first: if nothing can, nothing else can
+        missing = set(missing_objects(manifest, archives, options, believe=believe))
+        if any(missing.isdisjoint(objects_used(manifest, number)) for number in _all(manifest)):
+            return True
+    return False
+
+
+def _serves(
+    manifest: Manifest, archives: Sequence[Archive], options: ApplyOptions, targets: Collection[int], *, believe: bool
+) -> bool:
+    try:
+        find_base(manifest, archives, options, targets, believe=believe).close()
+    except BaseMismatchError:
+        return False
+    return True
+
+
+def _all(manifest: Manifest) -> range:
+    return range(len(manifest.targets))
+
+
+def _makes_for(bundle: BundleReader, other: BundleReader) -> bool:
+    """Whether ``other`` builds on a layer that ``bundle`` makes and does not build on, as far as the two tell."""
+    about = bundle.manifest.about
+    made = {digest for images in (about.targets if about else ()) for image in images for digest in image.diff_ids}
+    made |= {segment.digest for target in bundle.manifest.targets for segment in target.segments if segment.digest}
+    made -= {item.digest for item in bundle.manifest.objects}
+    return other is not bundle and any(item.digest in made for item in other.manifest.objects)
+
+
+def make_all(
+    bundle: BundleReader, archives: Sequence[Archive], options: ApplyOptions, stack: ExitStack, progress: Progress
+) -> list[Archive]:
+    """Apply a bundle into temporary files, one for each target."""
+    manifest = bundle.manifest
+    options = replace(options, kept=sum(target.size for target in manifest.targets))
+    spools = [stack.enter_context(closing(Spool(options.tmp))) for _ in manifest.targets]
+    apply_several(archives, bundle, {number: spools[number].write for number in _all(manifest)}, options, progress)
+    return [
+        stack.enter_context(open_made(spool, target_name(manifest, number), owned=True))
+        for number, spool in enumerate(spools)
+    ]
+
+
+def _names(manifest: Manifest) -> list[str]:
+    return [name for images in (manifest.about.targets if manifest.about else ()) for i in images for name in i.names]
+
+
+def _told(bundle: BundleReader) -> str:
+    made = ", ".join(_names(bundle.manifest)) or "an image"
+    return f"{bundle.name} (it makes {made})" if bundle.name else f"the bundle that makes {made}"
+
+
+def _no_chain(
+    waiting: Sequence[BundleReader], ready: Sequence[BundleReader], *, apart: bool
+) -> UsageError | BaseMismatchError:
+    if ready:
+        ends = " and ".join(map(_told, ready))
+        why = "none builds on another" if apart else "each builds on another"
+        return UsageError(
+            f"{len(ready)} bundles can be applied and {why}: {ends}",
+            hint="apply them one at a time",
+        )
+    return _unfit(waiting)
+
+
+def _unfit(waiting: Sequence[BundleReader]) -> BaseMismatchError:
+    """Name the bundles that nothing here or among the others leads to, and what they build on."""
+    needs = [" and ".join(base_names(bundle.manifest)) or "another image" for bundle in waiting]
+    told = "; ".join(
+        f"{bundle.name or 'a bundle'} builds on {need}" for bundle, need in zip(waiting, needs, strict=True)
+    )
+    if len(waiting) == 1:
+        hint = f"leave it out if it is not needed, else give {shlex.quote(needs[0])} too, or the bundle that makes it"
+    else:
+        hint = "give the base of the first of them too, or a bundle between that is missing"
+    return BaseMismatchError(f"what is here does not lead to all of the bundles: {told}", hint=hint)

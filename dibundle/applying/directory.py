@@ -1,0 +1,74 @@
+"""Applying a bundle with several targets into a folder: a file for each, all of them or none."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from dibundle.applying.pipeline import ApplyOptions, apply_several, target_name
+from dibundle.errors import FileError
+from dibundle.files.destination import Destination
+from dibundle.files.progress import Progress
+from dibundle.format.manifest import Manifest
+from dibundle.format.reader import BundleReader
+from dibundle.images.archive import Archive
+
+_LONGEST_NAME = 200
+
+
+def apply_into(
+    bases: Sequence[Archive],
+    bundle: BundleReader,
+    folder: str,
+    targets: Collection[int],
+    options: ApplyOptions,
+    progress: Progress | None = None,
+) -> list[Destination]:
+    """Write ``targets`` into ``folder``, which is made if it is not there; return what was written.
+
+    The files are called by :func:`file_names`. Nothing is overwritten, and after a failure nothing is left.
+    """
+    names = file_names(bundle.manifest)
+    made = _make_folder(folder)
+    try:
+        with ExitStack() as stack:
+            files = {number: Destination(str(Path(folder, names[number]))) for number in targets}
+            for file in files.values():
+                if file.identity:
+                    raise FileError(f"{file.name} is there already", hint="remove it or name another folder")
+                stack.enter_context(file)
+            apply_several(bases, bundle, {number: file.write for number, file in files.items()}, options, progress)
+        return list(files.values())
+    except BaseException:
+        if made:
+            with contextlib.suppress(OSError):
+                Path(folder).rmdir()
+        raise
+
+
+def file_names(manifest: Manifest) -> list[str]:
+    """Return a file name for each target, made of its image's: ``registry/app:2`` is in ``registry_app_2.tar``."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for number in range(len(manifest.targets)):
+        stem = re.sub(r"[^A-Za-z0-9._-]+", "_", target_name(manifest, number))[:_LONGEST_NAME].lstrip(".-") or "image"
+        candidates = (f"{stem}-copy{count}.tar" if count else f"{stem}.tar" for count in itertools.count())
+        names.append(next(name for name in candidates if name.lower() not in taken))
+        taken.add(names[-1].lower())  # as some file systems do not tell cases apart
+    return names
+
+
+def _make_folder(folder: str) -> bool:
+    """Make a folder; return whether it was not there."""
+    try:
+        os.mkdir(folder)  # noqa: PTH102 - the path may be any bytes that the system takes
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise FileError(f"cannot make {folder}: {error.strerror}") from error
+    return True

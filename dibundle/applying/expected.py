@@ -1,0 +1,152 @@
+"""What a receiver expects a bundle to make: judged by the output itself, before any of it is let go.
+
+What a bundle says about its images (section 2 of the manifest) is bound by the header but checked against nothing. It
+is never a reason to accept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from dibundle.errors import ArchiveError, SignatureError, UsageError
+from dibundle.files import digest
+from dibundle.files.readat import Spool, copy_chunks
+from dibundle.format.manifest import Manifest, Target
+from dibundle.format.output import Piece, Sink
+
+if TYPE_CHECKING:
+    from dibundle.images.profile import ArchiveImage
+
+_DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
+_NAME: Final = re.compile(r"sha256:([0-9a-f]{64})")
+
+
+class UnexpectedError(SignatureError):
+    """The bundle makes something else than was asked for; it may be rightly signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a target has to be, by digests of configs, of manifests or of the archive itself.
+
+    ``images``: every image must be one of these, or the archive have one of these digests; any, if there are none.
+    ``named``: one image must be this one.
+    """
+
+    images: frozenset[bytes] = frozenset()
+    named: bytes | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.images or self.named)
+
+    @property
+    def wanted(self) -> frozenset[bytes]:
+        """The digests of which one has to be an image's, where an archive is written anew of one image."""
+        return frozenset((self.named,)) if self.named else self.images
+
+    def without_archive(self, archive: bytes) -> Expectation:
+        """Return what is left to judge by the images of an archive that has the digest ``archive``."""
+        return Expectation(
+            frozenset() if archive in self.images else self.images, None if self.named == archive else self.named
+        )
+
+
+def parse(text: str) -> bytes:
+    """Return the digest in ``sha256:<hex>`` or ``<hex>``; all 64 digits are wanted, fewer can be forged."""
+    found = _DIGEST.fullmatch(text.lower())
+    if not found:
+        raise UsageError(
+            f"{text} is no image ID or digest of 64 hex digits",
+            hint='"docker inspect --format {{.Id}} IMAGE" shows the whole ID',
+        )
+    return bytes.fromhex(found[1])
+
+
+def named_digest(name: str | None) -> bytes | None:
+    """Return the digest by which a target is named; None where the name is none."""
+    found = _NAME.fullmatch(name or "")
+    return bytes.fromhex(found[1]) if found else None
+
+
+def refuse_claims(expected: frozenset[bytes], manifest: Manifest, target_index: int) -> None:
+    """Raise :class:`UnexpectedError` where a bundle itself says that it makes something else."""
+    target = manifest.targets[target_index]
+    images = manifest.about.targets[target_index] if manifest.about else ()
+    if target.digest in expected or not images:
+        return
+    refuse_others(expected, (image.id for image in images))
+
+
+class Judged:
+    """A sink that keeps a target in a temporary file until it is judged; :meth:`release` then passes it on.
+
+    The tail that a bundle has withheld is its own choice, so it would not do: here everything is. The target's digests,
+    its own among them, are checked by who writes here.
+    """
+
+    def __init__(self, expectation: Expectation, target: Target, sink: Sink, tmp: str | None) -> None:
+        self._expectation = expectation.without_archive(target.digest)
+        self._target = target
+        self._sink = sink
+        self._spool = Spool(tmp)
+
+    def write(self, piece: Piece) -> None:
+        """Take the next bytes of the target."""
+        self._spool.write(piece)
+
+    def release(self) -> Iterator[None]:
+        """Pass the target on piece by piece; :class:`UnexpectedError` unless it, or all its images, are expected."""
+        if self._expectation:
+            self._judge()
+        for piece in copy_chunks(self._spool, 0, self._spool.size):
+            self._sink(piece)
+            yield
+
+    def _judge(self) -> None:
+        known = {}
+        at = 0
+        for segment in self._target.segments:
+            if segment.digest:
+                known[at, segment.length] = segment.digest
+            at += segment.length
+        from dibundle.images.profile import Judge  # takes milliseconds that most who apply need not wait for
+
+        judge = Judge(self._spool, known)
+        try:
+            self._compare(judge.images())
+            judge.check_layers()
+        except ArchiveError as error:
+            raise UnexpectedError(
+                f"not every reader would find the same images in what the bundle makes: {error.message}",
+                hint="--as docker-archive writes the expected image alone, in an archive that has one reading",
+            ) from error
+
+    def _compare(self, images: Sequence[ArchiveImage]) -> None:
+        if self._expectation.images:
+            expected = self._expectation.images
+            pinned = {image.config for image in images if image.manifest in expected}
+            refuse_others(expected, (image.config for image in images if image.config not in pinned))
+        named = self._expectation.named
+        if named and not any(named in (image.config, image.manifest) for image in images):
+            raise UnexpectedError(f"the bundle says that it makes {digest.text(named)}, and makes another image")
+
+    def close(self) -> None:
+        """Give the space back."""
+        self._spool.close()
+
+
+def refuse_others(expected: frozenset[bytes], found: Iterable[bytes]) -> None:
+    """Raise :class:`UnexpectedError` where an image that was ``found`` is not an expected one."""
+    wrong = sorted(set(found) - expected)
+    if wrong:
+        raise UnexpectedError(
+            f"the bundle makes image {_text(wrong[0])}, wanted {' or '.join(map(digest.text, sorted(expected)))}",
+            hint="ask the sender for the bundle of that image, or correct --expect",
+        )
+
+
+def _text(image_id: bytes) -> str:
+    return digest.text(image_id) if image_id else "without an ID"

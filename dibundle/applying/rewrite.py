@@ -1,0 +1,307 @@
+"""Applying into another form than the target's own, with the layers left out that the receiver has (``thin``)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dibundle.applying.expected import Expectation, UnexpectedError, named_digest, refuse_others
+from dibundle.applying.pipeline import ApplyOptions, apply_several, choose_target, expectation
+from dibundle.errors import ArchiveError, BundleError, FileError
+from dibundle.files import digest
+from dibundle.files.destination import Destination
+from dibundle.files.progress import Progress, Silent
+from dibundle.files.readat import Spool
+from dibundle.format.manifest import Manifest, Target
+from dibundle.format.reader import BundleReader
+from dibundle.images import writers
+from dibundle.images.archive import Archive, open_made
+from dibundle.images.model import Image, ImageArchive
+from dibundle.images.reader import read_images
+
+if TYPE_CHECKING:
+    from dibundle.images.pinned import PinnedImage, Stored
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a receiver has loaded: the images of the archives that are given here, as these claim them.
+
+    ``names`` of images; ``chains``: the diffIDs of the layers of each, the lowest first; ``diff_ids``: that of each
+    stored form of a layer, by its digest.
+    """
+
+    names: tuple[str, ...]
+    chains: tuple[tuple[bytes, ...], ...]
+    diff_ids: Mapping[bytes, bytes]
+
+    def shared(self, chain: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        """Return the lowest layers of an image, as far as one that is loaded has the same: engines know no others."""
+        return chain[: max((_shared(chain, other) for other in self.chains), default=0)]
+
+
+def _shared(chain: Sequence[bytes], other: Sequence[bytes]) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(chain, other, strict=False)))
+
+
+def loaded(archives: Sequence[Archive]) -> Loaded:
+    """Return what a receiver has who has loaded these archives."""
+    found: list[Image] = []
+    for archive in archives:
+        with suppress(ArchiveError):  # what is no image archive holds nothing
+            found += read_images(archive).images
+    # many images may share a config, whose diffIDs are one tuple then
+    by_config = {id(image.diff_ids): image.diff_ids for image in found}
+    diff_ids = {diff_id: diff_id for chain in by_config.values() for diff_id in chain}
+    for image in found:
+        diff_ids |= {blob.digest: blob.diff_id for blob in image.layers if blob and blob.digest and blob.diff_id}
+    names = tuple(name for image in found for name in image.names)
+    return Loaded(names, tuple(by_config.values()), diff_ids)
+
+
+class _Kept:
+    """A sink that keeps a target in a sparse temporary file, without the stretches at ``holes``."""
+
+    def __init__(self, spool: Spool, holes: Sequence[tuple[int, int]]) -> None:
+        self._spool = spool
+        self._holes = list(holes)
+        self._at = 0
+
+    def write(self, piece: bytes | bytearray | memoryview) -> None:
+        """Take the next bytes of the target."""
+        view = memoryview(piece)
+        while view:
+            while self._holes and self._holes[0][1] <= self._at:
+                self._holes.pop(0)
+            start, end = self._holes[0] if self._holes else (1 << 62, 1 << 62)
+            within = start <= self._at
+            part = view[: (end if within else start) - self._at]
+            if within:
+                self._spool.skip(len(part))
+            else:
+                self._spool.write(part)
+            self._at += len(part)
+            view = view[len(part) :]
+
+
+def apply_as(
+    bases: Sequence[Archive],
+    bundle: BundleReader,
+    form: writers.Form,
+    write: Callable[[bytes], object],
+    options: ApplyOptions,
+    progress: Progress | None = None,
+    *,
+    without: Loaded | None = None,
+    names: tuple[str, ...] | None = None,
+) -> None:
+    """Write the images that a bundle makes as an archive of ``form``, without the layers that a receiver has.
+
+    ``names`` are for the images in place of their own.
+
+    Everything is verified before the first byte is written; only what is written lies in a temporary file.
+    """
+    with ExitStack() as stack:
+        parts = _rebuilt(bases, bundle, options, stack, progress, without, names)
+        _check_size(parts, options)
+        writers.write(parts, form, write)
+
+
+def apply_to_folder(
+    bases: Sequence[Archive],
+    bundle: BundleReader,
+    folder: str,
+    options: ApplyOptions,
+    progress: Progress | None = None,
+    *,
+    without: Loaded | None = None,
+) -> None:
+    """Write the images as an OCI layout in a folder that is not there yet; else as :func:`apply_as`."""
+    if os.path.lexists(folder):
+        raise FileError(f"{folder} is there already", hint="name a folder that is not")
+    with ExitStack() as stack:
+        parts = _rebuilt(bases, bundle, options, stack, progress, without)
+        _check_size(parts, options)
+        final = Path(folder)
+        beside: Path | None = None
+        try:
+            beside = Path(tempfile.mkdtemp(prefix=f".{final.name[:64]}.", suffix=".part", dir=final.parent))
+            beside.chmod(0o755)
+            (beside / "blobs" / "sha256").mkdir(parents=True)
+            for name, content in writers.files(parts, "oci-archive"):
+                with Destination(str(beside / name)) as file:
+                    for piece in writers.chunks(content):
+                        file.write(piece)
+            beside.rename(final)
+        except OSError as error:
+            raise FileError(f"cannot write {folder}: {error.strerror}") from error
+        finally:
+            if beside is not None and beside.is_dir():
+                shutil.rmtree(beside)
+
+
+def _check_size(parts: writers.Layout, options: ApplyOptions) -> None:
+    """Refuse an archive that is larger than allowed: its documents may be, where the target's are not."""
+    size = sum(map(writers.size_of, parts.blobs.values())) + len(parts.index) + len(parts.manifest)
+    if size > options.max_size:
+        raise BundleError(
+            f"bundle over a limit: in this form it makes {size} bytes, at most {options.max_size} are allowed",
+            hint=f"allow it with --max-size {size}",
+        )
+
+
+def _rebuilt(
+    bases: Sequence[Archive],
+    bundle: BundleReader,
+    options: ApplyOptions,
+    stack: ExitStack,
+    progress: Progress | None,
+    without: Loaded | None,
+    names: tuple[str, ...] | None = None,
+) -> writers.Layout:
+    number = choose_target(bundle.manifest, options)
+    images, holes = rebuild_images(bases, bundle, options, stack, progress, without)
+    starts = frozenset(start for start, _ in holes)
+    _tell_left_out(progress or Silent(), without, holes)
+    expected = expectation(options).without_archive(bundle.manifest.targets[number].digest)
+    if not expected:
+        return writers.layout(images, starts, names)
+    found = pin(images, expected, bases, holes, bundle.manifest.targets[number], without)
+    from dibundle.images import pinned
+
+    return pinned.layout([(image, own if names is None else names) for image, own in found])
+
+
+def rebuild_images(
+    bases: Sequence[Archive],
+    bundle: BundleReader,
+    options: ApplyOptions,
+    stack: ExitStack,
+    progress: Progress | None,
+    without: Loaded | None = None,
+) -> tuple[ImageArchive, list[tuple[int, int]]]:
+    """Rebuild a target into a temporary file; return its images, and which ranges of it were left out.
+
+    Its digests are checked, its own too where that is expected. Its images are not judged: :func:`pin` does that.
+    """
+    target = bundle.manifest.targets[choose_target(bundle.manifest, options)]
+    holes = _left_out(bundle.manifest, choose_target(bundle.manifest, options), without)
+    kept = target.size - sum(end - start for start, end in holes)
+    is_archive_expected = target.digest in options.expect or named_digest(options.target) == target.digest
+    plain = replace(options, kept=kept, expect=frozenset(), whole=options.whole or is_archive_expected)
+    spool = stack.enter_context(closing(Spool(options.tmp)))
+    sink = _Kept(spool, holes).write
+    apply_several(bases, bundle, {choose_target(bundle.manifest, options): sink}, replace(plain, target=None), progress)
+    archive = stack.enter_context(open_made(spool, "the target"))
+    return read_images(archive), holes
+
+
+def pin(
+    images: ImageArchive,
+    expected: Expectation,
+    bases: Sequence[Archive],
+    holes: Sequence[tuple[int, int]],
+    target: Target,
+    without: Loaded | None,
+) -> list[tuple[PinnedImage, tuple[str, ...]]]:
+    """Return the expected images of a target and the names that it gives them; ``UnexpectedError`` if it has none."""
+    from dibundle.images import pinned  # as in _stored_in: who applies without --expect need not wait for it
+    from dibundle.images.pinned import LayerStore
+
+    try:
+        found = pinned.find(images, expected.wanted)
+        if not found:
+            refuse_others(expected.wanted, (image.config_digest for image in images.images))
+            raise UnexpectedError(f"the bundle does not make {digest.text(min(expected.wanted))}")
+        store = LayerStore([images], frozenset(start for start, _ in holes))
+        left_out = _stored_in(bases, holes, target, without) if holes else {}
+        made = [
+            pinned.assemble(
+                item,
+                store,
+                left_out,
+                is_manifest_expected=digest.sha256(item.config) not in expected.wanted,
+            )
+            for item in found
+        ]
+    except ArchiveError as error:
+        raise UnexpectedError(f"cannot tell which image the bundle makes: {error.message}") from error
+    for image in made if expected.named else ():
+        if expected.images and not image.ids & expected.images:
+            refuse_others(expected.images, (image.id,))
+    named = {image.config_digest: image.names for image in images.images}
+    return [(image, named.get(image.id, ())) for image in made]
+
+
+def _stored_in(
+    bases: Sequence[Archive], holes: Sequence[tuple[int, int]], target: Target, without: Loaded | None
+) -> dict[bytes, Stored]:
+    """Return the layers that are left out of a target, by diffID, each as a base really stores it."""
+    from dibundle.images.pinned import LayerStore
+
+    store = LayerStore(stored_images(bases))
+    starts = {start for start, _ in holes}
+    found: dict[bytes, Stored] = {}
+    at = 0
+    for segment in target.segments:
+        if at in starts and segment.digest and without:
+            diff_id = without.diff_ids[segment.digest]
+            if layer := store.find(segment.digest, diff_id):
+                found[diff_id] = layer
+        at += segment.length
+    return found
+
+
+def stored_images(archives: Sequence[Archive]) -> list[ImageArchive]:
+    """Return the images of those archives that hold some."""
+    found = []
+    for archive in archives:
+        with suppress(ArchiveError):
+            found.append(read_images(archive))
+    return found
+
+
+def _tell_left_out(progress: Progress, without: Loaded | None, holes: Sequence[tuple[int, int]]) -> None:
+    if without:
+        told = ", ".join(without.names) or "the base"
+        note = f"without {len(holes)} layer{'s' * (len(holes) > 1)} of {told}, which must be loaded already"
+        none = (
+            f"nothing is left out: {told} has no layer in the form that the new image has it in;"
+            " where the bundle was made from a registry, give the base as docker://HOST/NAME:TAG"
+        )
+        progress.note(note if holes else none)
+
+
+def kept_size(manifest: Manifest, number: int, without: Loaded | None) -> int:
+    """Return how many bytes of a target lie in a temporary file before they are written in another form."""
+    return manifest.targets[number].size - sum(end - start for start, end in _left_out(manifest, number, without))
+
+
+def needed(manifest: Manifest, number: int, without: Loaded) -> list[tuple[bytes, ...]]:
+    """Return the layers, by their diffIDs, the lowest first, that each image of a target is left without."""
+    images = manifest.about.targets[number] if manifest.about else ()
+    return [without.shared(image.diff_ids) for image in images]
+
+
+def _left_out(manifest: Manifest, number: int, without: Loaded | None) -> list[tuple[int, int]]:
+    """Return start and end of the members of a target that are layers which every image with them finds loaded."""
+    if without is None or manifest.about is None:
+        return []
+    chains = needed(manifest, number, without)
+    images = manifest.about.targets[number]
+    left = {diff_id for chain in chains for diff_id in chain}
+    left -= {diff_id for image, chain in zip(images, chains, strict=True) for diff_id in image.diff_ids[len(chain) :]}
+    found = []
+    at = 0
+    for segment in manifest.targets[number].segments:
+        if segment.digest and segment.length and without.diff_ids.get(segment.digest) in left:
+            found.append((at, at + segment.length))
+        at += segment.length
+    return found

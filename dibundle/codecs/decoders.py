@@ -1,0 +1,111 @@
+"""The codecs by number: each turns a payload and a source into exactly ``size`` bytes, or raises BundleError."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from functools import partial
+
+from dibundle.codecs import zstd
+from dibundle.codecs.deflate import encoders
+from dibundle.codecs.excess import Excess
+from dibundle.codecs.native.library import Buffer
+from dibundle.errors import BundleError
+
+STORED = 0
+ZSTD = 1
+ZSTD_PREFIX = 2
+VCDIFF = 3
+COVER = 4
+RELINK = 5
+UNPACK = 6
+
+NAMES = {
+    STORED: "stored",
+    ZSTD: "zstd",
+    ZSTD_PREFIX: "zstd-prefix",
+    VCDIFF: "vcdiff",
+    COVER: "cover",
+    RELINK: "relink",
+    UNPACK: "unpack",
+}
+
+
+def decode(
+    codec: int,
+    payload: Buffer,
+    source: bytes | bytearray,
+    size: int,
+    reencoders: Collection[int] = encoders.KNOWN,
+    excess: Excess | None = None,
+) -> Buffer:
+    """Return the ``size`` bytes that ``payload`` makes of ``source`` (empty for codecs that take none).
+
+    A source that can be written to is used up: nobody else may need it. ``reencoders``: those that may occur.
+    ``excess``: what all frames of a bundle share; None where this is the only one.
+    """
+    decoder = partial(_unpack, reencoders=reencoders, excess=excess) if codec == UNPACK else _DECODERS[codec]
+    data = decoder(payload, source, size)
+    if len(data) != size:
+        raise BundleError(f"malformed bundle: a {NAMES[codec]} frame holds {len(data)} bytes, wanted {size}")
+    return data
+
+
+def _stored(payload: Buffer, source: bytes | bytearray, size: int) -> Buffer:
+    return payload
+
+
+def _zstd(payload: Buffer, source: bytes | bytearray, size: int) -> bytes:
+    return zstd.decompress(payload, size)
+
+
+def _zstd_prefix(payload: Buffer, source: bytes | bytearray, size: int) -> bytes:
+    return zstd.decompress(payload, size, prefix=source)
+
+
+def _vcdiff(payload: Buffer, source: bytes | bytearray, size: int) -> bytearray:
+    from dibundle.codecs import vcdiff  # imported when a bundle uses it: starting up stays cheap
+
+    return vcdiff.decode(_inner(payload, size), source, size)
+
+
+def _inner(payload: Buffer, size: int) -> bytes:
+    """Unpack the zstd frame around a VCDIFF file, which needs little more than its target at the worst."""
+    return zstd.decompress(payload, zstd.declared_size(payload, maximum=2 * size + 65536))
+
+
+def _cover(payload: Buffer, source: bytes | bytearray, size: int) -> bytearray:
+    from dibundle.codecs import cover
+
+    return cover.decode(payload, source, size)
+
+
+def _relink(payload: Buffer, source: bytes | bytearray, size: int) -> bytearray:
+    from dibundle.codecs import relink
+
+    return relink.decode(payload, source, size)
+
+
+def _unpack(
+    payload: Buffer, source: bytes | bytearray, size: int, reencoders: Collection[int], excess: Excess | None
+) -> bytearray:
+    from dibundle.codecs import embedded
+
+    return embedded.decode(payload, source, size, _decode_inner, reencoders, excess)
+
+
+def _decode_inner(codec: int, payload: Buffer, source: bytes | bytearray, size: int) -> Buffer:
+    """Decode a payload within another: one that is not such itself."""
+    if codec not in _DECODERS:
+        raise BundleError(f"malformed bundle: codec {codec} within an unpack payload")
+    return decode(codec, payload, source, size)
+
+
+_DECODERS: dict[int, Callable[[Buffer, bytes | bytearray, int], Buffer]] = {
+    STORED: _stored,
+    ZSTD: _zstd,
+    ZSTD_PREFIX: _zstd_prefix,
+    VCDIFF: _vcdiff,
+    COVER: _cover,
+    RELINK: _relink,
+}
+KNOWN = frozenset((*_DECODERS, UNPACK))

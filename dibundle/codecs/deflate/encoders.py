@@ -1,0 +1,282 @@
+"""The encoders by the numbers that recipes carry; each is tested on this machine before its first use.
+
+``spec/deflate.md`` has the encoders to the byte; the loops are in ``native/deflate.c``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+from array import array
+from dataclasses import dataclass
+from functools import cache
+from typing import Final, NamedTuple, Protocol
+
+from dibundle.codecs.native.deflate import DEFLATE
+from dibundle.codecs.native.library import Buffer, Pinned
+from dibundle.errors import BundleError, FileError
+
+GO: Final = 1
+KLAUSPOST: Final = 2
+PGZIP_0: Final = 3
+PGZIP_1: Final = 4
+PGZIP_3: Final = 5
+ZLIB: Final = 6
+GNU: Final = 7
+
+STORED: Final = 0
+FIXED: Final = 1
+DYNAMIC: Final = 2
+
+DICTIONARY: Final = 16 << 10
+"""Bytes of content before a pgzip block that it may refer to."""
+
+FRAME_LIMIT: Final = 1 << 30
+"""The largest block of pgzip that is dealt with."""
+
+_SLICE: Final = 1 << 20  # what an encoder is given at a time: about as much may come out
+_MARKS: Final = 1024  # fetched at a time
+_NO_MEMORY: Final = -2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """One encoder: its levels, and its parameters from ``least`` to ``most`` (0 and 0: it has none)."""
+
+    name: str
+    levels: tuple[int, ...]
+    least: int = 0
+    most: int = 0
+
+
+_ALL: Final = tuple(range(1, 10))
+
+FAMILIES: Final[dict[int, Family]] = {
+    GO: Family(name="Go compress/flate up to 1.26", levels=_ALL),
+    KLAUSPOST: Family(name="Go compress/flate from 1.27, klauspost/compress from 1.18.2", levels=(1, 5, 6)),
+    PGZIP_0: Family(
+        name="pgzip over klauspost/compress 1.15.0 to 1.15.9", levels=(5,), least=DICTIONARY + 1, most=FRAME_LIMIT
+    ),
+    PGZIP_1: Family(
+        name="pgzip over klauspost/compress 1.15.10 to 1.18.0", levels=(5,), least=DICTIONARY + 1, most=FRAME_LIMIT
+    ),
+    PGZIP_3: Family(
+        name="pgzip over klauspost/compress from 1.18.2", levels=(5,), least=DICTIONARY + 1, most=FRAME_LIMIT
+    ),
+    ZLIB: Family(name="zlib", levels=_ALL, least=8, most=9),
+    GNU: Family(name="GNU gzip", levels=_ALL),
+}
+"""Every encoder by its number. Parameters: pgzip's block size in bytes, zlib's memLevel."""
+
+
+KNOWN: Final = frozenset(encoder << 4 | level for encoder, family in FAMILIES.items() for level in family.levels)
+"""The re-encoders by the numbers of section 1: 16 times the encoder's, and the level."""
+
+
+class Mark(NamedTuple):
+    """Where a block starts: the bit of its header in the body, the content before it; its type; is it the last."""
+
+    bit: int
+    content: int
+    type: int
+    last: bool
+
+
+class _MarksFunction(Protocol):
+    def __call__(self, handle: int, out: int, most: int, /) -> int: ...
+
+
+def library() -> ctypes.CDLL:
+    """Return the C library; ``FileError`` where it is absent."""
+    if DEFLATE is None:
+        raise FileError(
+            "compressed layers need dib's C library, which this installation does not have",
+            hint="install a C compiler, then dibundle again",
+        )
+    return DEFLATE
+
+
+def are_here() -> bool:
+    """Whether this installation has the C library that encodes."""
+    return DEFLATE is not None
+
+
+def is_pgzip(encoder: int) -> bool:
+    """Whether an encoder's blocks can be made side by side, by :func:`encode_frame`."""
+    return PGZIP_0 <= encoder <= PGZIP_3
+
+
+def check(encoder: int, level: int, parameter: int) -> None:
+    """``BundleError`` unless the table has such an encoder."""
+    family = FAMILIES.get(encoder)
+    if family is None:
+        raise BundleError(f"unknown encoder {encoder} (known: 1 to {max(FAMILIES)})", hint="use a newer dib")
+    if level not in family.levels:
+        raise BundleError(f"level {level} of the encoder {family.name} is not known")
+    if not family.least <= parameter <= family.most:
+        raise BundleError(
+            f"parameter {parameter} of the encoder {family.name} is not between {family.least} and {family.most}"
+        )
+
+
+class Encoder:
+    """One body in the making. Pieces of content of any size give the body that one piece would give."""
+
+    def __init__(self, encoder: int, level: int, parameter: int, *, tested: bool = True) -> None:
+        """Make an encoder; if ``tested``, ``FileError`` where this machine's does not give what it should.
+
+        A parameter of 0 is allowed for pgzip: ``frame`` then has to be called before more content than a block has.
+        """
+        self._library = library()
+        is_open = parameter == 0 and PGZIP_0 <= encoder <= PGZIP_3
+        check(encoder, level, FAMILIES[encoder].least if is_open else parameter)
+        if tested:
+            prove(encoder, level)
+        self._handle: int = self._library.dib_deflate_new(encoder, level, parameter)
+        if not self._handle:
+            raise MemoryError
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", 0):
+            self._library.dib_deflate_free(self._handle)
+
+    def write(self, content: Buffer) -> bytes:
+        """Take content; return what the body has got longer by, as far as nothing that follows can change it."""
+        view = memoryview(content).cast("B")
+        return b"".join(self._write(view[at : at + _SLICE], finish=False) for at in range(0, len(view), _SLICE))
+
+    def finish(self) -> bytes:
+        """Say that the content is complete; return the rest of the body. Nothing may be written after it."""
+        return self._write(memoryview(b""), finish=True)
+
+    def frame(self, block_size: int) -> bytes:
+        """Set the block size of a pgzip encoder that has none; at least the content so far. Return more of the body."""
+        return self._take(self._library.dib_deflate_frame(self._handle, block_size))
+
+    def marks(self) -> list[Mark]:
+        """Return where blocks of the body start, each once."""
+        return take_marks(self._library.dib_deflate_marks, self._handle)
+
+    def _write(self, content: memoryview, *, finish: bool) -> bytes:
+        pinned = Pinned(content)
+        return self._take(self._library.dib_deflate_write(self._handle, pinned, pinned.size, int(finish)))
+
+    def _take(self, size: int) -> bytes:
+        if size == _NO_MEMORY:
+            raise MemoryError
+        if size < 0:
+            raise ValueError("an encoder was called in the wrong order")
+        out = ctypes.create_string_buffer(size)
+        self._library.dib_deflate_take(self._handle, ctypes.addressof(out), size)
+        return out.raw
+
+
+def take_marks(function: _MarksFunction, handle: int) -> list[Mark]:
+    """Fetch all marks that a handle holds with the C function for it."""
+    out = array("q", bytes(24 * _MARKS))
+    marks: list[Mark] = []
+    count = _MARKS
+    while count == _MARKS:
+        count = function(handle, out.buffer_info()[0], _MARKS)
+        numbers = iter(out[: 3 * count])
+        marks += [
+            Mark(bit, content, kind >> 1, bool(kind & 1))
+            for bit, content, kind in zip(numbers, numbers, numbers, strict=True)
+        ]
+    return marks
+
+
+def encode_frame(encoder: int, dictionary: Buffer, block: Buffer, *, last: bool) -> bytes:
+    """Return one pgzip block by itself, so that blocks can be made side by side.
+
+    ``dictionary``: the last 16 KiB of the block before, nothing for the first. All blocks but the last have the block
+    size; the last may be empty, and is if the content is a multiple of it. Their bytes, in order, are the body.
+    """
+    prove(encoder, 5)
+    before, content = Pinned(dictionary), Pinned(block)
+    out = ctypes.create_string_buffer(content.size + content.size // 8192 + 64)
+    size = library().dib_deflate_block(
+        encoder, before, before.size, content, content.size, int(last), ctypes.addressof(out), len(out)
+    )
+    if size == _NO_MEMORY:
+        raise MemoryError
+    if not 0 <= size <= len(out):
+        raise ValueError("not a pgzip encoder, or a dictionary of more than 16 KiB")
+    return out.raw[:size]
+
+
+# ---------------------------------------------------------------- the test before the first use
+
+
+@cache
+def sample() -> bytes:
+    """Return 171 KB that all rules of the encoders have to do with: lines like others, a run, noise, a repeat."""
+    words = [hashlib.sha256(b"%d" % number).hexdigest().encode() for number in range(211)]
+    lines = b"".join(b"%d:%s%s\n" % (i, words[i * i % 211][: i % 29], words[i * 7 % 97][i % 61 :]) for i in range(2600))
+    noise = b"".join(hashlib.sha256(b"%d" % i).digest() for i in range(256))
+    return lines + bytes(3000) + noise + lines[:20000]
+
+
+@cache
+def prove(encoder: int, level: int) -> None:
+    """Let an encoder encode the sample; ``FileError`` if this is not what it should be."""
+    least = FAMILIES[encoder].least
+    trial = Encoder(encoder, level, 70000 if least > DICTIONARY else least, tested=False)
+    body = trial.write(sample()) + trial.finish()
+    if hashlib.sha256(body).hexdigest()[:16] != _PROOFS[encoder][level]:
+        raise FileError(
+            f"the C library's encoder {FAMILIES[encoder].name}, level {level}, does not work on this machine",
+            hint="install dibundle again, with another C compiler",
+        )
+
+
+_PROOFS: Final[dict[int, dict[int, str]]] = {
+    GO: {
+        1: "f511d659850a35e6",
+        2: "f344bfd8925e56a1",
+        3: "14498ffc48955ddf",
+        4: "1a4231be0a9f8f3d",
+        5: "06ef7e64f2b05ce3",
+        6: "f3644a8f4aaa651e",
+        7: "6b79a03eecc9188f",
+        8: "867a04650cb2667a",
+        9: "867a04650cb2667a",
+    },
+    KLAUSPOST: {
+        1: "55435be75f15ab1d",
+        5: "f163e82afad7b0ed",
+        6: "5feec1fe2f3e6fd8",
+    },
+    PGZIP_0: {
+        5: "f44ac6450c10a0ee",
+    },
+    PGZIP_1: {
+        5: "e6b5a279e7e69db1",
+    },
+    PGZIP_3: {
+        5: "b89eb9f77ce8bf84",
+    },
+    ZLIB: {
+        1: "b0436d1447c63449",
+        2: "e261c546ac4147a4",
+        3: "20aba6e7f7cb96f3",
+        4: "6dc05807f1507e03",
+        5: "ca909a98b1026845",
+        6: "c678d1824187831d",
+        7: "41d9eb3086fca3a2",
+        8: "2cfaadd750fc24bd",
+        9: "2cfaadd750fc24bd",
+    },
+    GNU: {
+        1: "936160e0aec73787",
+        2: "f41c1b9caa28e166",
+        3: "731860763ec292cb",
+        4: "61072640d7dabb14",
+        5: "efa4506acf8fa04b",
+        6: "e3e16b88634ede4c",
+        7: "8e666845921c909b",
+        8: "8c597cab01b6f92a",
+        9: "8c597cab01b6f92a",
+    },
+}
+"""The first 16 digits of the SHA-256 of what the sample becomes (pgzip: blocks of 70,000 bytes, zlib: memLevel 8)."""

@@ -1,0 +1,88 @@
+"""Inflate that tells where the blocks of a body start: raw deflate from anywhere, decoded strictly."""
+
+from __future__ import annotations
+
+import ctypes
+from array import array
+from typing import Final
+
+from dibundle.codecs.deflate.encoders import Mark, library, take_marks
+from dibundle.codecs.native.library import Pinned
+from dibundle.errors import ArchiveError
+
+_LIMIT: Final = 1 << 20
+_SLICE: Final = 32 << 10  # input per call: it bounds how many marks one call can make
+_AHEAD: Final = 8  # bytes that may be read ahead of what is decoded
+_NO_MEMORY: Final = -2
+
+
+class Inflater:
+    """One body, fed piece by piece.
+
+    ``feed`` returns at most ``limit`` bytes of content; while it returns something, ``feed(b"")`` asks for more from
+    what it holds. An empty result means that more input is needed, or that the body has ended: ``ended`` tells, and
+    ``used`` how many bytes it has. Bytes behind the end are taken and dropped. ``sure_bits`` belong to it in any case.
+    ``first_tokens``: literals and matches of the first block so far.
+    """
+
+    def __init__(self) -> None:
+        self._library = library()
+        self._handle: int = self._library.dib_inflate_new()
+        if not self._handle:
+            raise MemoryError
+        self._input = b""
+        self._at = 0
+        self._out = ctypes.create_string_buffer(1)
+        self._told = array("q", (0, 0, 0, 0))
+        self.ended = False
+        self.used = 0
+        self.sure_bits = 0
+        self.first_tokens = 0
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", 0):
+            self._library.dib_inflate_free(self._handle)
+
+    def feed(self, data: bytes, limit: int = _LIMIT) -> bytes:
+        """Return up to ``limit`` (at least 1) bytes of content; ``ArchiveError`` if the body is damaged."""
+        if self.ended:
+            return b""
+        if data:
+            self._input = self._input[self._at :] + data
+            self._at = 0
+        if len(self._out) < limit:
+            self._out = ctypes.create_string_buffer(limit)
+        out = ctypes.addressof(self._out)
+        made = 0
+        while made < limit:
+            made += self._run(out + made, limit - made)
+            if self.ended or (self._at == len(self._input) and made < limit):
+                break
+        return ctypes.string_at(out, made)
+
+    def finish(self) -> None:
+        """Say that the input is complete; ``ArchiveError`` if the body has not ended."""
+        if not self.ended:
+            raise ArchiveError("deflate data ends too early", hint="copy or download the file again")
+
+    def marks(self) -> list[Mark]:
+        """Return where blocks of the body start, each once, as far as it is decoded."""
+        return take_marks(self._library.dib_inflate_marks, self._handle)
+
+    def _run(self, out: int, room: int) -> int:
+        pinned = Pinned(self._input)
+        size = min(_SLICE, pinned.size - self._at)
+        told, _ = self._told.buffer_info()
+        made: int = self._library.dib_inflate_run(self._handle, pinned.at(self._at), size, out, room, told)
+        if made == _NO_MEMORY:
+            raise MemoryError
+        if made < 0:
+            raise ArchiveError("deflate data is damaged", hint="copy or download the file again")
+        self._at += self._told[0]
+        self.sure_bits = max(0, 8 * (self._told[2] - _AHEAD))
+        self.first_tokens = self._told[3]
+        if self._told[1]:
+            self.ended = True
+            self.used = self._told[2]
+            self.sure_bits = 8 * self.used
+        return made

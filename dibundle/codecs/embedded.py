@@ -1,0 +1,230 @@
+"""The unpack codec: compressed files within a frame are inflated before a patch is made, and packed again after.
+
+A changelog of which one line changed is another file once it is compressed. Where an encoder is known to give the same
+bytes, source and target are patched as what they hold: what is outside of their deflate streams first, then what these
+hold (spec/unpack.md).
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Final, NamedTuple
+
+from dibundle.codecs import recompression, streams, zstd
+from dibundle.codecs.deflate import encoders
+from dibundle.codecs.excess import Excess
+from dibundle.codecs.native.library import Buffer
+from dibundle.codecs.numbers import Numbers, number
+from dibundle.codecs.recompression import Packer
+from dibundle.errors import BundleError
+
+MAX_UNPACKED: Final = 64 << 20
+MAX_SOURCE: Final = 128 << 20
+MAX_STREAMS: Final = 1 << 16
+STREAM_BYTES: Final = 16  # of the source for each stream, at least
+COST: Final = 64  # what packing may cost for each byte of the target, ...
+COST_FLOOR: Final = 64 << 10  # ... and beside that; what may be inflated for each byte of target and source, too
+FREE: Final = 16  # what unpacking a source may cost for each byte of the target, and 1 for each of the source
+STREAM_COST: Final = 64  # what a stream costs, beside each byte of content
+RELINKED: Final = 4  # and a byte of content that is relinked
+_RELINK: Final = 5  # the codec
+_FIRST: Final = 4 << 10
+_STEP: Final = 64 << 10
+
+Decode = Callable[[int, Buffer, bytes | bytearray, int], Buffer]
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """Deflate streams of a source: where each begins and ends, how much each holds, and what all of them do."""
+
+    starts: list[int] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    content: bytearray = field(default_factory=bytearray)  # one piece: thousands of small ones stay with the process
+
+    def add(self, start: int, end: int, content: bytes) -> None:
+        """Add a stream behind the others."""
+        self.starts.append(start)
+        self.ends.append(end)
+        self.sizes.append(len(content))
+        self.content.extend(content)
+
+    def unpacked(self, source: bytes | bytearray, *, whole: bool) -> bytearray:
+        """Return what is outside of the streams, what they hold, and (``whole``) the streams as they are."""
+        view = memoryview(source)
+        bounds = zip([0, *self.ends], [*self.starts, len(source)], strict=True)
+        streams_of = zip(self.starts, self.ends, strict=True)
+        tail = [view[start:end] for start, end in streams_of] if whole else []
+        return bytearray().join((*(view[end:start] for end, start in bounds), self.content, *tail))
+
+    def lengths(self) -> bytes:
+        """Return the lengths as a packing of just these streams has them: much of a target's packing is the same."""
+        out = bytearray()
+        for start, end, size in zip(self.starts, [0, *self.ends], self.sizes, strict=False):
+            out += number(start - end << 1) + number(size << 1 | 1)
+        return bytes(out)
+
+
+def write(
+    streams_of: Streams, source: bytes, parts: Sequence[recompression.Part], *, whole: bool, codec: int, inner: bytes
+) -> bytes:
+    """Return a payload; ``inner`` is one of ``codec`` for the unpacked sides."""
+    gaps = bytearray()
+    end = 0
+    entries = _zip_entries(source, 0)
+    entry = next(entries, None)
+    for start, after in zip(streams_of.starts, streams_of.ends, strict=True):
+        while entry and entry.header < end:
+            entry = next(entries, None)
+        gaps += number(0 if entry and start == entry.start else start - end + 1)
+        end = after
+    packer, stored = streams.pack(bytes(gaps), level=19)
+    table = recompression.write(parts)
+    packed_table = zstd.compress(table, 19, prefix=streams_of.lengths())
+    head = bytes([codec, whole]) + number(len(streams_of.content)) + number(len(streams_of.starts))
+    head += bytes([packer]) + number(len(stored)) + number(len(gaps)) + number(len(packed_table)) + number(len(table))
+    return head + stored + packed_table + inner
+
+
+def decode(
+    payload: Buffer,
+    source: bytes | bytearray,
+    size: int,
+    decode_inner: Decode,
+    reencoders: Collection[int] = encoders.KNOWN,
+    excess: Excess | None = None,
+) -> bytearray:
+    """Return the ``size`` bytes that ``payload`` makes of ``source``; ``BundleError`` for anything malformed.
+
+    ``decode_inner`` is :func:`codecs.decode`. Needs, beyond what the inner codec does, the unpacked source and target.
+    ``excess`` is what all frames of a bundle share; None where this is the only one.
+    """
+    codec, unpacked_source, parts, inner = _read(payload, source, size, reencoders, excess or Excess())
+    if isinstance(source, bytearray):
+        source.clear()  # the inner codec needs memory of its own, and callers hold this
+    plain, content = recompression.plain_size(parts), recompression.content_size(parts)
+    if plain + content > MAX_UNPACKED:
+        raise BundleError(f"bundle over a limit: a frame of {plain + content} bytes unpacked, at most {MAX_UNPACKED}")
+    if plain > size:
+        raise BundleError(f"malformed bundle: a packing gives {plain} plain bytes for a frame of {size}")
+    unpacked = decode_inner(codec, inner, unpacked_source, plain + content)
+    del unpacked_source  # packing needs memory of its own
+    view = memoryview(unpacked)
+    packer = Packer(parts, bytes(view[:plain]))
+    target = bytearray()
+    for piece in chain(packer.write(view[plain:]), packer.finish()):
+        target += piece
+        if len(target) > size:
+            break
+    if len(target) != size:
+        raise BundleError(f"malformed bundle: a packing gives other than the {size} bytes of its frame")
+    return target
+
+
+def zip_start(data: bytes | bytearray, at: int) -> int | None:
+    """Return where the stream of the next zip entry begins: behind the first local header that says "deflated"."""
+    entry = next(_zip_entries(data, at), None)
+    return entry.start if entry else None
+
+
+class _Entry(NamedTuple):
+    """An entry of a zip: where its local header and its stream begin."""
+
+    header: int
+    start: int
+
+
+def _zip_entries(data: bytes | bytearray, at: int) -> Iterator[_Entry]:
+    """Yield the entries that are "deflated", from a place on."""
+    while (at := data.find(b"PK\3\4", at)) >= 0 and at + 30 <= len(data):
+        if data[at + 8] == 8 and data[at + 9] == 0:
+            name, extra = (int.from_bytes(data[at + place : at + place + 2], "little") for place in (26, 28))
+            yield _Entry(at, at + 30 + name + extra)
+        at += 4
+
+
+class Inflated(NamedTuple):
+    """What a try to inflate gave: content (``None``: no stream, or a longer one), where it ends, and bytes of work."""
+
+    content: bytes | None
+    end: int
+    work: int
+
+
+def inflate(data: bytes | bytearray, start: int, limit: int) -> Inflated:
+    """Inflate the deflate stream at ``start``, of at most ``limit`` bytes of content."""
+    begin, most = start, limit
+    inflater = zlib.decompressobj(-15)
+    view = memoryview(data)
+    pieces = []
+    step = _FIRST  # the library copies what it does not use
+    while not inflater.eof and start < len(data):
+        try:
+            pieces.append(inflater.decompress(view[start : start + step], limit + 1))
+        except zlib.error:
+            return Inflated(None, start, start - begin + step + most - limit)
+        start += min(step, len(data) - start)
+        step = _STEP
+        limit -= len(pieces[-1])
+        if limit < 0:
+            return Inflated(None, start, start - begin + most - limit)
+    end, work = start - len(inflater.unused_data), start - begin + most - limit
+    return Inflated(b"".join(pieces) if inflater.eof else None, end, work)
+
+
+def cost(codec: int, content: int, count: int) -> int:
+    """Return what it costs to unpack a source of ``count`` streams for an inner codec, in bytes of work."""
+    return content * (RELINKED if codec == _RELINK else 1) + STREAM_COST * count
+
+
+def _read(
+    payload: Buffer, source: bytes | bytearray, target_size: int, reencoders: Collection[int], excess: Excess
+) -> tuple[int, bytearray, list[recompression.Part], memoryview]:
+    """Return inner codec, unpacked source, parts and inner payload."""
+    view = memoryview(payload)  # the inner payload is most of it: no copy
+    reader = Numbers(view)
+    codec, whole, total, count = reader.byte(), reader.byte(), reader.number(), reader.number()
+    if whole > 1:
+        raise BundleError(f"malformed bundle: an unpack payload with flag {whole}")
+    most = COST * (len(source) + target_size) + COST_FLOOR
+    if total > min(MAX_SOURCE - len(source), most) or count > min(MAX_STREAMS, len(source) // STREAM_BYTES):
+        raise BundleError(f"bundle over a limit: a source of {len(source)} bytes with {total} in {count} streams")
+    excess.spend(cost(codec, total, count) - FREE * target_size - len(source))
+    packer, stored, size = reader.byte(), reader.number(), reader.number()
+    table_stored, table_size = reader.number(), reader.number()
+    limit = COST * target_size + COST_FLOOR
+    if not count <= size <= 9 * count or table_size > min(recompression.MAX_SIZE, limit):
+        raise BundleError("malformed bundle: the columns of an unpack payload have sizes that cannot be")
+    gaps = streams.unpack(packer, view[reader.at : reader.at + stored], size)
+    reader.at += stored
+    streams_of = _streams(Numbers(gaps).numbers(count), source, total)
+    table = view[reader.at : reader.at + table_stored]
+    parts, rest = recompression.read(
+        zstd.decompress(table, table_size, prefix=streams_of.lengths()), reencoders, most=limit
+    )
+    if rest:
+        raise BundleError("malformed bundle: bytes after a packing")
+    excess.spend(recompression.cost(parts) - COST * target_size)
+    return codec, streams_of.unpacked(source, whole=bool(whole)), parts, view[reader.at + table_stored :]
+
+
+def _streams(gaps: array[int], source: bytes | bytearray, total: int) -> Streams:
+    """Inflate the streams of a source."""
+    found = Streams()
+    end = 0
+    for gap in gaps:
+        start = end + gap - 1 if gap else zip_start(source, end)
+        content, after, _ = inflate(source, start, total) if start is not None else Inflated(None, end, 0)
+        if start is None or content is None:
+            raise BundleError(f"malformed bundle: a source has no deflate stream behind byte {end}")
+        end = after
+        total -= len(content)
+        found.add(start, end, content)
+    if total:
+        raise BundleError(f"malformed bundle: the deflate streams of a source hold {total} bytes less than declared")
+    return found

@@ -1,0 +1,189 @@
+"""The choice of a codec for a frame: try what is likely to win at this level, keep the smallest."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from dibundle.codecs import decoders, zstd
+from dibundle.codecs.excess import OF_FRAME, Excess
+from dibundle.errors import BundleError
+
+if TYPE_CHECKING:
+    from dibundle.codecs.encode.covers import Covers
+    from dibundle.codecs.encode.layout import Plan
+
+LEVELS = range(1, 10)
+DEFAULT_LEVEL = 6
+CODEC_NAMES = ("auto", "zstd", "vcdiff", "cover")
+
+_ZSTD_LEVELS = {1: 3, 2: 6, 3: 9, 4: 12, 5: 15, 6: 19, 7: 19, 8: 19, 9: 19}
+WITH_SOURCE = frozenset((decoders.ZSTD_PREFIX, decoders.VCDIFF, decoders.COVER, decoders.RELINK, decoders.UNPACK))
+RELINK_LEVEL = 4  # from which level on native code is relinked
+PLAIN_LEVEL = RELINK_LEVEL - 1  # up to which level HDiffPatch is not needed
+LZMA_LEVEL = 5  # from which level on LZMA2 is tried for what has no source, as the literals of a cover payload
+UNPACK_LEVEL = 2  # from which level on compressed files are looked into
+PROGRAM_SHARE = 0.25  # of a program that compressed data has to be for relinking to be given up
+LITTLE = 64 << 20  # bytes to patch up to which Options.little is given
+LITTLE_TIME = 1_000_000_000  # nanoseconds for all of them
+SMALL = 1 << 20  # bytes of target up to which the default level tries more than one codec
+SMALL_SOURCE = 4 << 20  # and of source up to which one of them is zstd, at levels where it takes a second for 16 MB:
+SLOW_ZSTD = range(4, 7)  # node-app has three such frames, which took 3.3 s of 31 and saved 111 bytes of 3.5 MB
+QUICK_ZSTD = 3  # where LZMA2 follows, which on 32 MB of new files makes 0.91 of what zstd's level 19 makes, as fast
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How hard to try (``level`` 1..9), and whether only one kind of patch is allowed (``codec``).
+
+    ``portable``: no payload needs an encoder of deflate streams. ``little``: all that is to be patched has no more
+    bytes than that, so that ways which are slow for each of them are not slow for the user.
+    """
+
+    level: int = DEFAULT_LEVEL
+    codec: str = "auto"
+    portable: bool = False
+    little: int | None = None
+
+    @property
+    def model_time(self) -> int:
+        """Nanoseconds that decoding a MiB of difference may take, see :mod:`dibundle.codecs.cover`."""
+        from dibundle.codecs import cover
+
+        return (
+            max(cover.MODEL_TIME, (LITTLE_TIME << 20) // max(1, self.little))
+            if self.little is not None
+            else cover.MODEL_TIME
+        )
+
+    @property
+    def zstd_level(self) -> int:
+        """The zstd level that goes with the level."""
+        return _ZSTD_LEVELS[self.level]
+
+
+def default_level(codec: str = "auto") -> int:
+    """Return the level to take where none is asked for: without hdiffpatch the highest that does without."""
+    needed = codec != "zstd" and importlib.util.find_spec("hdiffpatch") is None
+    return PLAIN_LEVEL if needed else DEFAULT_LEVEL
+
+
+def relinks(options: Options) -> bool:
+    """Whether native code is relinked with these options."""
+    return options.level >= RELINK_LEVEL and options.codec in ("auto", "cover")
+
+
+class Encoded(NamedTuple):
+    """A frame's codec and payload, and the numbers of the re-encoders that decoding needs."""
+
+    codec: int
+    payload: bytes
+    reencoders: frozenset[int] = frozenset()
+
+
+def encode(target: bytes, source: bytes, options: Options, plan: Plan | None = None) -> Encoded:
+    """Return what makes ``target`` of ``source``, the smallest of those tried.
+
+    ``plan`` is what :func:`relinker.encode` takes for stretches of large programs.
+    Each payload is decoded again before it is used: a fault in an encoder costs bytes, never a bundle.
+    """
+    best = Encoded(decoders.STORED, target)
+    for tried in _candidates(target, source, options, plan):
+        if len(tried.payload) >= len(best.payload):
+            continue
+        if _makes(tried, source, target):
+            best = tried
+        elif options.codec != "zstd":  # the others may have been left out for the sake of this one
+            return encode(target, source, replace(options, codec="zstd"))
+    return best
+
+
+def least(target: bytes, source: bytes, options: Options, plan: Plan | None = None) -> int:
+    """Return how many bytes the payload of :func:`encode` has, without decoding it again."""
+    return min([len(target), *(len(tried.payload) for tried in _candidates(target, source, options, plan))])
+
+
+def _makes(tried: Encoded, source: bytes, target: bytes) -> bool:
+    try:
+        return decoders.decode(tried.codec, tried.payload, source, len(target), excess=Excess(OF_FRAME)) == target
+    except BundleError:
+        return False
+
+
+def _candidates(target: bytes, source: bytes, options: Options, plan: Plan | None) -> Iterator[Encoded]:
+    if options.level >= UNPACK_LEVEL and options.codec == "auto" and not options.portable:
+        unpacked = _unpacked(target, source, options, plan)
+        if unpacked:
+            yield unpacked
+            if len(target) > SMALL:  # a second search would double the time
+                return
+    level = options.zstd_level
+    if not source:
+        yield from _alone(target, options)
+        return
+    is_small = len(target) <= SMALL and (len(source) <= SMALL_SOURCE or options.level not in SLOW_ZSTD)
+    if options.codec == "zstd" or (options.codec == "auto" and is_small):
+        yield Encoded(decoders.ZSTD_PREFIX, zstd.compress(target, level, prefix=source))
+    if options.codec == "zstd" or (options.codec == "auto" and options.level == 1 and len(target) <= SMALL):
+        return
+    from dibundle.codecs import cover, vcdiff
+    from dibundle.codecs.encode import relinker
+
+    if relinks(options):
+        relinked = relinker.encode(source, target, effort=options.level, model_time=options.model_time, plan=plan)
+        if relinked is not None:
+            yield Encoded(decoders.RELINK, relinked)
+            if len(target) > SMALL:  # as above, to save a header at the best
+                return
+    found = search(source, target, options.level)
+    if options.codec == "vcdiff":
+        yield Encoded(decoders.VCDIFF, zstd.compress(vcdiff.encode(source, target, found), level))
+        return
+    yield Encoded(
+        decoders.COVER, cover.encode(source, target, found, effort=options.level, model_time=options.model_time)
+    )
+    if options.codec == "auto" and options.level == 9 and len(target) > SMALL:
+        yield Encoded(decoders.ZSTD_PREFIX, zstd.compress(target, level, prefix=source))
+
+
+def search(source: bytes, target: bytes, level: int) -> Covers:
+    """Return the covers that patches of this level are made with."""
+    from dibundle.codecs import cover
+    from dibundle.codecs.encode import covers  # creation alone needs HDiffPatch
+
+    if level < RELINK_LEVEL:
+        return covers.find_fast(source, target, stride=covers.FASTEST_STRIDE if level == 1 else covers.STRIDE)
+    return covers.find(source, target, all_of_it=level >= cover.SLOW_EFFORT)
+
+
+def _alone(target: bytes, options: Options) -> Iterator[Encoded]:
+    from dibundle.codecs import cover
+
+    is_lzma = options.codec == "auto" and options.level >= LZMA_LEVEL
+    is_quick = is_lzma and len(target) > SMALL and options.level < cover.SLOW_EFFORT
+    yield Encoded(decoders.ZSTD, zstd.compress(target, QUICK_ZSTD if is_quick else options.zstd_level))
+    if is_lzma:
+        from dibundle.codecs.encode import covers
+
+        yield Encoded(decoders.COVER, cover.encode(b"", target, covers.Covers(), effort=options.level))
+
+
+def _unpacked(target: bytes, source: bytes, options: Options, plan: Plan | None) -> Encoded | None:
+    """Return what patches what compressed files within the target hold, if there are any."""
+    from dibundle.codecs import embedded, recompression
+    from dibundle.codecs.encode import embedded_streams
+
+    found = embedded_streams.find(target, source, least_share=PROGRAM_SHARE if plan else 0)
+    if found is None:
+        return None
+    options = replace(options, portable=True)
+    inner = encode(found.target, found.source, options)
+    cost = embedded.cost(inner.codec, len(found.streams.content), len(found.streams.starts))
+    if cost > embedded.FREE * len(target) + len(source) + OF_FRAME:
+        inner = encode(found.target, found.source, replace(options, codec="vcdiff"))  # relinking would cost too much
+    payload = embedded.write(
+        found.streams, source, found.parts, whole=found.whole, codec=inner.codec, inner=inner.payload
+    )
+    return Encoded(decoders.UNPACK, payload, frozenset(recompression.reencoders(found.parts)))

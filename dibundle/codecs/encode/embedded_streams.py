@@ -1,0 +1,210 @@
+"""Deflate streams within files, and what made them (creation only): gzip members and entries of zips.
+
+They are found by their magics wherever they are: in .gz files, jars and wheels, and in tars or programs that hold such.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from dibundle.codecs import embedded, recompression
+from dibundle.codecs.deflate import encoders
+from dibundle.codecs.deflate.encoders import Encoder
+from dibundle.codecs.deflate.recipe import Recipe
+from dibundle.codecs.excess import OF_FRAME
+from dibundle.codecs.recompression import Body, Part, Plain
+
+SOURCE: Final = 64 << 20  # bytes that an unpacked source may have, and a target: HDiffPatch needs seven times those
+TARGET: Final = 48 << 20
+LEAST: Final = 64  # bytes of a stream and of its content from which on it counts
+LOST: Final = 24  # streams after each other that no encoder makes: then the file is from an unknown one
+WORK: Final = 64  # bytes inflated for each byte of a file, at most, ...
+WORK_FLOOR: Final = 64 << 20  # ... and beside that: streams may begin within each other
+_TRIED: Final = 64 << 10  # bytes of content that encoders are compared by at a time
+
+_ZIP: Final = b"PK\3\4"
+_GZIP: Final = b"\x1f\x8b"
+_LIKELY_ZIP: Final = ((encoders.ZLIB, 6, 8), (encoders.ZLIB, 9, 8), (encoders.GO, 6, 0), (encoders.ZLIB, 8, 8))
+_LIKELY_GZIP: Final = (
+    *((encoders.GNU, 9, 0), (encoders.ZLIB, 6, 8), (encoders.ZLIB, 9, 8), (encoders.GNU, 6, 0), (encoders.GO, 6, 0)),
+    *((encoders.GO, 9, 0), (encoders.KLAUSPOST, 6, 0), (encoders.GNU, 8, 0)),
+)
+Made = tuple[int, int, int]
+"""Encoder, level and parameter."""
+
+
+class Member(NamedTuple):
+    """A deflate stream: where it starts, how many bytes it has, what it holds, whether it is in a zip."""
+
+    start: int
+    length: int
+    content: bytes
+    zipped: bool
+
+
+class Unpacked(NamedTuple):
+    """Both sides as the unpack codec has them."""
+
+    source: bytes
+    target: bytes
+    streams: embedded.Streams
+    parts: list[Part]
+    whole: bool
+
+
+def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1) -> Unpacked | None:
+    """Return both sides unpacked; ``None`` if nothing in ``target`` is packed as we could pack it again.
+
+    ``least_share``: of the target's bytes so many have to be in such streams for it to be worth it. ``trust``: of so
+    many streams one is compared, and the others are taken for made as that was: enough to tell sizes, not to encode.
+    """
+    parts: list[Part] = []
+    plain, contents = bytearray(), []
+    end = size = packed = 0
+    left = False  # are there streams that stay as they are?
+    for member, made in _made(target, trust):
+        if made is None:
+            left = True
+            continue
+        if len(target) + size + len(member.content) > TARGET:
+            left = True
+            break
+        _plain(parts, member.start - end)
+        plain += target[end : member.start]
+        parts.append(Body(len(member.content), Recipe(encoder=made[0], level=made[1], parameter=made[2])))
+        contents.append(member.content)
+        size += len(member.content)
+        packed += member.length
+        end = member.start + member.length
+    if not contents or packed < least_share * len(target) or len(parts) > recompression.MAX_PARTS - 1:
+        return None
+    _plain(parts, len(target) - end)
+    plain += target[end:]
+    slow = sum(part.content * recompression.byte_cost(part.recipe.level) for part in parts if isinstance(part, Body))
+    most = embedded.COST * len(target)
+    if slow > most or recompression.cost(parts) > most + OF_FRAME:
+        return None
+    streams = embedded.Streams()
+    size = len(source)
+    most_streams = min(embedded.MAX_STREAMS, len(source) // embedded.STREAM_BYTES)
+    most_content = embedded.COST * (len(source) + len(target)) + embedded.COST_FLOOR
+    most_cost = embedded.FREE * len(target) + len(source) + OF_FRAME
+    for member in members(source):
+        if size + len(member.content) + member.length > SOURCE or len(streams.starts) == most_streams:
+            break
+        content = len(streams.content) + len(member.content)
+        if content > most_content or embedded.cost(0, content, len(streams.starts) + 1) > most_cost:
+            break
+        streams.add(member.start, member.start + member.length, member.content)
+        size += len(member.content) + member.length
+    unpacked = bytes(streams.unpacked(source, whole=left))
+    return Unpacked(unpacked, bytes(plain) + b"".join(contents), streams, parts, left)
+
+
+class _Places:
+    """Finds where a header may begin: one magic after the other, a third of what an expression of both takes."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._next = {magic: data.find(magic) for magic in (_ZIP, _GZIP)}
+
+    def next(self, at: int) -> int | None:
+        """Return the first place from ``at`` on, which never goes back."""
+        for magic, place in self._next.items():
+            if 0 <= place < at:
+                self._next[magic] = self._data.find(magic, at)
+        return min((place for place in self._next.values() if place >= 0), default=None)
+
+
+def members(data: bytes) -> Iterator[Member]:
+    """Yield the deflate streams in ``data`` whose frame says that they are such, one after the other."""
+    at = 0
+    left = WORK * len(data) + WORK_FLOOR
+    places = _Places(data)
+    while (found := places.next(at)) is not None and left > 0:
+        at = found + 1
+        zipped = data[found] == _ZIP[0]
+        start = _zip_start(data, found) if zipped else _gzip_start(data, found)
+        if start is None:
+            continue
+        content, end, work = embedded.inflate(data, start, TARGET)
+        left -= work
+        if content is None:
+            continue
+        if zipped or _trailer_fits(data, end, content):
+            at = end
+            if end - start >= LEAST and len(content) >= LEAST:
+                yield Member(start, end - start, content, zipped)
+
+
+def _made(data: bytes, trust: int) -> Iterator[tuple[Member, Made | None]]:
+    """Yield the members and what made them, as far as it is known."""
+    last: Made | None = None
+    lost = 0
+    for number, member in enumerate(members(data)):
+        if last and not lost and number % trust:
+            yield member, last
+            continue
+        likely = _LIKELY_ZIP if member.zipped else _LIKELY_GZIP
+        tried = likely if last is None else (last, *(made for made in likely if made != last))
+        stream = memoryview(data)[member.start : member.start + member.length]
+        made = next((made for made in tried if _makes(made, member.content, stream)), None)
+        if made:
+            last = made
+        lost = 0 if made else lost + 1
+        yield member, made
+        if lost == LOST:
+            return
+
+
+def _makes(made: Made, content: bytes, stream: memoryview) -> bool:
+    """Whether an encoder makes just this stream of the content."""
+    encoder = Encoder(*made, tested=False)
+    at = 0
+    for start in range(0, len(content), _TRIED):
+        piece = encoder.write(memoryview(content)[start : start + _TRIED])
+        if stream[at : at + len(piece)] != piece:
+            return False
+        at += len(piece)
+    return stream[at:] == encoder.finish()
+
+
+def _plain(parts: list[Part], length: int) -> None:
+    if length:
+        parts.append(Plain(length))
+
+
+def _gzip_start(data: bytes, at: int) -> int | None:
+    size = gzip_header_size(data[at : at + 4096])
+    return None if size is None else at + size
+
+
+def gzip_header_size(data: bytes) -> int | None:
+    """Return the size of the gzip header that ``data`` begins with (RFC 1952, 2.3); None if there is none."""
+    if len(data) < 10 or data[:3] != b"\x1f\x8b\x08" or data[3] & 0xE0:
+        return None
+    flags, at = data[3], 10
+    if flags & 4:
+        at += 2 + int.from_bytes(data[at : at + 2], "little")
+    for flag in (8, 16):  # name, comment
+        if flags & flag:
+            at = data.find(b"\0", at) + 1
+            if not at:
+                return None
+    at += flags & 2  # checksum
+    return at if at < len(data) else None
+
+
+def _trailer_fits(data: bytes, end: int, content: bytes) -> bool:
+    size = int.from_bytes(data[end + 4 : end + 8], "little")
+    return size == len(content) & 0xFFFFFFFF and int.from_bytes(data[end : end + 4], "little") == zlib.crc32(content)
+
+
+def _zip_start(data: bytes, at: int) -> int | None:
+    """Return where the data of a zip's entry begins, if it is deflated (APPNOTE, 4.3.7)."""
+    head = data[at : at + 30]
+    if len(head) < 30 or head[8:10] != b"\x08\0" or head[6] & 1:
+        return None
+    return at + 30 + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")

@@ -1,0 +1,94 @@
+"""The build hook that makes one shared library of the C files beside it when the package is built or installed.
+
+It runs inside hatchling, for wheels and for editable installs. A compiler is a help, not a condition: where none works
+the package is built as pure Python and the twins of the C functions do the work, with the same bytes and more time.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+_SOURCES = ("dib.c", "deflate.c")
+_FLAGS = ("-std=c99", "-O2", "-shared", "-fPIC", "-ffp-contract=off")
+
+
+class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
+    """Compile the C files with the first compiler that works and put the library into the wheel."""
+
+    def dependencies(self) -> list[str]:
+        """Return what the build needs beyond hatchling: a compiler from PyPI where the machine has none."""
+        return [] if any(map(_works, _system_compilers())) else ["ziglang"]
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Build the library before the wheel (``version`` is "standard" or "editable") and name its platform."""
+        del version
+        if self.target_name != "wheel":
+            return
+        folder = Path(self.root) / "dibundle" / "codecs" / "native"
+        library = folder / ("dib.dll" if sys.platform == "win32" else "dib.so")
+        if not _compile([folder / name for name in _SOURCES], library):
+            self.app.display_warning("no C compiler worked: dib is installed as pure Python, correct but slower")
+            return
+        build_data["pure_python"] = False
+        build_data["tag"] = f"py3-none-{_platform_tag()}"
+        build_data["force_include"][str(library)] = f"dibundle/codecs/native/{library.name}"
+
+
+def _system_compilers() -> list[list[str]]:
+    """Return the commands of the C compilers on this machine, the one that $CC names first."""
+    named = shlex.split(os.environ.get("CC", ""))
+    commands = [named] if named and shutil.which(named[0]) else []
+    return commands + [[name] for name in ("cc", "gcc", "clang") if shutil.which(name)]
+
+
+def _works(command: list[str]) -> bool:
+    """Whether a compiler finds the C library's headers too: Debian's gcc comes without them."""
+    program = '#include <stdint.h>\n#include <string.h>\nint dib(void) { return (int)strlen(""); }\n'
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "dib.c")
+        source.write_text(program)
+        try:
+            done = subprocess.run(
+                [*command, *_FLAGS, "-o", Path(folder, "dib.so"), source], capture_output=True, timeout=60, check=False
+            )
+        except (OSError, subprocess.SubprocessError):
+            return False
+        return done.returncode == 0
+
+
+def _compile(sources: list[Path], library: Path) -> bool:
+    """Compile ``sources`` to ``library`` with the first compiler that works; a half-written library is never left."""
+    commands = _system_compilers()
+    if importlib.util.find_spec("ziglang"):
+        # zig optimises for the very processor it runs on unless told otherwise; a wheel has to run elsewhere too
+        commands.append([sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline"])
+    partial = library.with_suffix(".partial")
+    library.unlink(missing_ok=True)
+    for command in commands:
+        try:
+            done = subprocess.run(
+                [*command, *_FLAGS, "-o", partial, *sources], capture_output=True, timeout=300, check=False
+            )
+        except (OSError, subprocess.SubprocessError):
+            continue
+        if done.returncode == 0 and partial.exists():
+            partial.replace(library)
+            return True
+    partial.unlink(missing_ok=True)
+    return False
+
+
+def _platform_tag() -> str:
+    """Return the wheel's platform tag for this machine, such as ``linux_x86_64``."""
+    return sysconfig.get_platform().replace("-", "_").replace(".", "_")

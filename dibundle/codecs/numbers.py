@@ -1,0 +1,82 @@
+"""Numbers in payloads: groups of seven bits, the lowest first (spec/cover.md)."""
+
+from __future__ import annotations
+
+from array import array
+
+from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
+from dibundle.errors import BundleError
+
+
+def turned(value: int) -> int:
+    """Return a signed value as one that is not: 2n for n >= 0, -2n - 1 for n < 0."""
+    return value << 1 if value >= 0 else ~value << 1 | 1
+
+
+def turned_back(value: int) -> int:
+    """Undo :func:`turned`."""
+    return ~(value >> 1) if value & 1 else value >> 1
+
+
+def number(value: int) -> bytes:
+    """Return ``value`` in groups of seven bits, the lowest first, the top bit set on all bytes but the last."""
+    out = bytearray()
+    while value >= 128:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+class Numbers:
+    """Reads numbers from ``data``, in their shortest form alone, below 2**63."""
+
+    __slots__ = ("at", "data")
+
+    def __init__(self, data: Buffer) -> None:
+        self.data = data
+        self.at = 0
+
+    def byte(self) -> int:
+        """Return the next byte."""
+        if self.at >= len(self.data):
+            raise BundleError("malformed bundle: a payload ends too early")
+        self.at += 1
+        return self.data[self.at - 1]
+
+    def number(self) -> int:
+        """Return the next number."""
+        value = shift = 0
+        while True:
+            byte = self.byte()
+            value |= (byte & 127) << shift
+            if byte < 128:
+                break
+            shift += 7
+            if shift > 56:
+                raise BundleError("malformed bundle: a number in a payload is too long")
+        if byte == 0 and shift:
+            raise BundleError("malformed bundle: a number in a payload is not in its shortest form")
+        return value
+
+    def numbers(self, count: int) -> array[int]:
+        """Return ``count`` numbers, which must be all there is; there must be ``count`` bytes at least."""
+        if LIBRARY is not None and len(self.data) - self.at >= count:
+            values = array("q", bytes(8 * count))
+            rest = self.data[self.at :]
+            if LIBRARY.dib_numbers_get(Pinned(rest), len(rest), Pinned(values), count) == 0:
+                self.at = len(self.data)
+                return values  # else the loop below says what is wrong
+        values = array("q", (self.number() for _ in range(count)))
+        if self.at != len(self.data):
+            raise BundleError("malformed bundle: a column has bytes after its last number")
+        return values
+
+
+def pack(values: array[int]) -> bytes:
+    """Return the numbers ``values``, one after another."""
+    if LIBRARY is None:
+        return b"".join(map(number, values))
+    out = bytearray(9 * len(values))
+    size = LIBRARY.dib_numbers_put(Pinned(values), len(values), Pinned(out))
+    return bytes(out[:size])

@@ -1,0 +1,248 @@
+"""Packings: how content becomes compressed bytes again, piece by piece (spec/dib.md, section 5.1).
+
+A packing is a list of parts: *plain* ones, whose bytes are given, and *bodies*, each a deflate stream that an encoder
+makes of a stretch of content. A gzip layer is a plain header, a body and a plain trailer; a jar has hundreds of each.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from typing import Final, NamedTuple
+
+from dibundle.codecs.deflate import encoders
+from dibundle.codecs.deflate.recipe import Edit, Rebuilder, Recipe
+from dibundle.codecs.numbers import Numbers, number
+from dibundle.errors import BundleError
+
+MAX_PARTS: Final = 1 << 16
+MAX_EDITS: Final = 1 << 16
+"""Of all bodies of a packing."""
+MAX_SIZE: Final = 16 << 20
+"""Of a packing in bytes, with the plain bytes of a layer."""
+
+SLOW_LEVEL: Final = 7
+SLOW: Final = 4  # how much longer levels from SLOW_LEVEL on take: on layers 9 takes 3 to 4 times as long as 6
+
+
+PART_COST: Final = 64  # what a part costs in any case, in bytes of content; an edit costs the same
+BODY_COST: Final = 2048  # and a body: an encoder is made for it
+PACKING_COST: Final = 1024  # and a packing
+MOST_COST: Final = 1 << 62
+BLOCKS: Final = 4 << 20  # bytes of pgzip blocks up to which they are made side by side: larger ones are in no memory
+
+
+class Plain(NamedTuple):
+    """``length`` bytes as they are given."""
+
+    length: int
+
+
+class Body(NamedTuple):
+    """What the recipe makes of the next ``content`` bytes."""
+
+    content: int
+    recipe: Recipe
+
+    @property
+    def cost(self) -> int:
+        """How long it takes, in bytes of content at an ordinary level."""
+        return _body_cost(self.content, self.recipe.level, len(self.recipe.edits))
+
+
+Part = Plain | Body
+
+
+def byte_cost(level: int) -> int:
+    """Return what a byte of content costs at a level."""
+    return SLOW if level >= SLOW_LEVEL else 1
+
+
+def _body_cost(content: int, level: int, edits: int) -> int:
+    return BODY_COST + content * byte_cost(level) + PART_COST * edits
+
+
+def plain_size(parts: Sequence[Part]) -> int:
+    """Return the number of plain bytes."""
+    return sum(part.length for part in parts if isinstance(part, Plain))
+
+
+def content_size(parts: Sequence[Part]) -> int:
+    """Return the number of bytes of content."""
+    return sum(part.content for part in parts if isinstance(part, Body))
+
+
+def cost(parts: Sequence[Part]) -> int:
+    """Return what it costs to pack, see :attr:`Body.cost`."""
+    bodies = sum(part.cost for part in parts if isinstance(part, Body))
+    return PACKING_COST + PART_COST * len(parts) + bodies
+
+
+def reencoders(parts: Sequence[Part]) -> set[int]:
+    """Return the numbers of the re-encoders."""
+    return {_reencoder(part.recipe) for part in parts if isinstance(part, Body)}
+
+
+def _reencoder(recipe: Recipe) -> int:
+    return recipe.encoder << 4 | recipe.level
+
+
+def write(parts: Sequence[Part]) -> bytes:
+    """Return the bytes that :func:`read` reads."""
+    out = bytearray(number(len(parts)))
+    literals = []
+    for part in parts:
+        if isinstance(part, Plain):
+            out += number(part.length << 1)
+            continue
+        recipe = part.recipe
+        out += number(part.content << 1 | 1) + number(_reencoder(recipe)) + number(recipe.parameter)
+        out += number(len(recipe.edits))
+        for edit in recipe.edits:
+            out += number(edit.copied) + number(edit.dropped) + number(edit.count)
+            literals.append(edit.literals)
+    return bytes(out) + b"".join(literals)
+
+
+def read(data: bytes, listed: Collection[int] = encoders.KNOWN, *, most: int = MOST_COST) -> tuple[list[Part], bytes]:
+    """Return the parts and what follows them; ``BundleError`` for anything that :func:`write` does not write.
+
+    ``listed``: the re-encoders that may occur, those of the bundle's section 1. ``most``: what the packing may cost.
+    """
+    reader = Numbers(data)
+    count = reader.number()
+    if count > MAX_PARTS:
+        raise BundleError(f"malformed bundle: a packing of {count} parts, at most {MAX_PARTS}")
+    most -= PACKING_COST + PART_COST * count
+    left = MAX_EDITS
+    heads: list[tuple[int, tuple[int, int], list[tuple[int, int, int]]] | int] = []
+    for _ in range(count):
+        turned = reader.number()
+        if not turned & 1:
+            heads.append(turned >> 1)
+            continue
+        numbers = reader.number(), reader.number()
+        edits = reader.number()
+        left -= edits
+        if left < 0:
+            raise BundleError(f"malformed bundle: more than {MAX_EDITS} edits in a packing")
+        most -= _body_cost(turned >> 1, numbers[0] & 15, edits)
+        _check_cost(most)
+        bits = [(reader.number(), reader.number(), reader.number()) for _ in range(edits)]
+        heads.append((turned >> 1, numbers, bits))
+    _check_cost(most)
+    parts: list[Part] = []
+    at = reader.at
+    for head in heads:
+        if isinstance(head, int):
+            parts.append(Plain(head))
+            continue
+        content, (reencoder, parameter), bits = head
+        edits_of = []
+        for copied, dropped, size in bits:
+            literals = data[at : at + (size + 7) // 8]
+            at += (size + 7) // 8
+            edits_of.append(Edit(copied=copied, dropped=dropped, count=size, literals=literals))
+        recipe = Recipe(encoder=reencoder >> 4, level=reencoder & 15, parameter=parameter, edits=tuple(edits_of))
+        recipe.check()
+        if reencoder not in listed:
+            raise BundleError(f"malformed bundle: re-encoder {reencoder} is used, but not listed in section 1")
+        parts.append(Body(content, recipe))
+    return parts, data[at:]
+
+
+def _check_cost(left: int) -> None:
+    if left < 0:
+        raise BundleError("bundle over a limit: its layers or files take too long to compress for their size")
+
+
+class Packer:
+    """Takes content in pieces of any size and yields the packed bytes; a pgzip body's blocks are made on ``pool``."""
+
+    def __init__(self, parts: Sequence[Part], plain: bytes, pool: Executor | None = None) -> None:
+        if len(plain) != plain_size(parts):
+            raise BundleError(f"malformed bundle: a packing of {plain_size(parts)} plain bytes comes with {len(plain)}")
+        self._parts = iter(parts)
+        self._plain = memoryview(plain)
+        self._pool = pool
+        self._body: _Blocks | Rebuilder | None = None
+        self._left = 0
+        self._started = False
+
+    def write(self, content: bytes | bytearray | memoryview) -> Iterator[bytes | memoryview]:
+        """Take content; ``BundleError`` where there is more than the bodies take."""
+        if not self._started:
+            yield from self._advance()
+        view = memoryview(content).cast("B")
+        while view:
+            if self._body is None:
+                raise BundleError("malformed bundle: more content than is to be packed")
+            taken = view[: self._left]
+            self._left -= len(taken)
+            yield from self._body.write(taken)
+            view = view[len(taken) :]
+            if not self._left:
+                yield from self._body.finish()
+                yield from self._advance()
+
+    def finish(self) -> Iterator[bytes | memoryview]:
+        """Say that the content is complete."""
+        if not self._started:
+            yield from self._advance()
+        if self._body is not None:
+            raise BundleError("malformed bundle: less content than is to be packed")
+
+    def _advance(self) -> Iterator[bytes | memoryview]:
+        """Yield what comes before the next body that takes content, and make that body ready."""
+        self._started = True
+        self._body = None
+        for part in self._parts:
+            if isinstance(part, Plain):
+                yield self._plain[: part.length]
+                self._plain = self._plain[part.length :]
+                continue
+            body = self._open(part.recipe)
+            if part.content:
+                self._body, self._left = body, part.content
+                return
+            yield from body.finish()
+
+    def _open(self, recipe: Recipe) -> _Blocks | Rebuilder:
+        if self._pool and not recipe.edits and encoders.is_pgzip(recipe.encoder) and recipe.parameter <= BLOCKS:
+            return _Blocks(recipe, self._pool)
+        return Rebuilder(recipe)
+
+
+class _Blocks:
+    """A pgzip body, its blocks encoded side by side."""
+
+    AHEAD = 4  # blocks that may wait for their turn
+
+    def __init__(self, recipe: Recipe, pool: Executor) -> None:
+        encoders.prove(recipe.encoder, recipe.level)
+        self._encoder, self._size, self._pool = recipe.encoder, recipe.parameter, pool
+        self._block = bytearray()
+        self._dictionary = b""
+        self._running: deque[Future[bytes]] = deque()
+
+    def write(self, content: memoryview) -> Iterator[bytes]:
+        while content:
+            part = content[: self._size - len(self._block)]
+            self._block += part
+            content = content[len(part) :]
+            if len(self._block) == self._size:
+                self._submit(last=False)
+                while len(self._running) > self.AHEAD or (self._running and self._running[0].done()):
+                    yield self._running.popleft().result()
+
+    def finish(self) -> Iterator[bytes]:
+        self._submit(last=True)
+        while self._running:
+            yield self._running.popleft().result()
+
+    def _submit(self, *, last: bool) -> None:
+        block, dictionary = self._block, self._dictionary
+        self._running.append(self._pool.submit(encoders.encode_frame, self._encoder, dictionary, block, last=last))
+        self._block = bytearray()
+        self._dictionary = bytes(block[-encoders.DICTIONARY :]) if len(block) > encoders.DICTIONARY else b""

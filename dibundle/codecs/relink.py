@@ -1,0 +1,333 @@
+"""The relink codec: native code of the source is given the target's addresses before a cover payload is applied to it.
+
+Where code moved, every call and every address that crosses the move changes, and that is most of what differs between
+two builds. The covers say what moved; from them and from a table of the source's sections the addresses in the source
+are computed anew, by integer arithmetic that both sides repeat (``spec/relink.md``).
+
+A payload is a header, five packed columns (regions, sections, three for the fixed steps) and a cover payload.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Final, NamedTuple, overload
+
+from dibundle.codecs import cover, streams, walker
+from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
+from dibundle.codecs.numbers import Numbers, number, turned, turned_back
+from dibundle.codecs.walker import CODE, HOLE, TABLES, TABLES_FIXED, Region, Section, Step
+from dibundle.errors import BundleError
+
+VERSION: Final = 1
+MAX_REGIONS: Final = 4096
+MAX_FIXED: Final = 1 << 20
+FEW_FIXED: Final = 4096
+FIXED_BYTES: Final = 16  # of the source for each fixed step beyond these
+MAX_STEPS: Final = 1 << 21
+MAX_TABLES: Final = 16
+MAX_ADDRESS: Final = 1 << 61
+
+LEAST: Final = 32
+"""Shorter covers are mostly accidents; encoders write this, decoders take any."""
+
+
+def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
+    """Return the ``target_size`` bytes that ``payload`` makes of ``source``; ``BundleError`` for anything malformed.
+
+    A source that can be written to is relinked in place, of another a copy is made. Needs, beyond what the cover codec
+    does, up to 200 MB where there are a million covers.
+    """
+    header, inner = _read(payload, memoryview(source).nbytes)
+    parsed = cover.parse(inner, memoryview(source).nbytes, target_size)
+    steps = steps_of(parsed.rows, header)
+    relinked = relink(source, header.regions, steps)
+    del header, steps, source  # up to 100 MB, before there is a target
+    return parsed.apply(relinked)
+
+
+class Header(NamedTuple):
+    """What a payload says beside its covers; covers of ``least`` bytes and more tell what moved."""
+
+    least: int
+    regions: list[Region]
+    sections: list[Section]
+    fixed: Sequence[Step]
+
+
+def most_steps(source_size: int) -> int:
+    """Return how many fixed steps there may be for a source."""
+    return min(MAX_FIXED, FEW_FIXED + source_size // FIXED_BYTES)
+
+
+def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask: bool = False) -> bytearray:
+    """Return ``source`` with the addresses in it computed anew; with ``mask``, with all of them set to zero.
+
+    ``steps`` has address, shift and kind of one :class:`Step` after another. A bytearray is used up for the result.
+    """
+    data = source if isinstance(source, bytearray) else bytearray(source)
+    if not steps:
+        return data
+    if LIBRARY is None:
+        walker.Walker(data, steps, mask=mask).run(regions)
+        return data
+    table = columns(regions)
+    status = LIBRARY.dib_relink(
+        *(Pinned(data), Pinned(table), len(regions)),
+        *(Pinned(steps), len(steps) // 3, int(mask)),
+    )
+    if status:
+        raise MemoryError("no memory for the map of what moved")
+    return data
+
+
+def columns(rows: Sequence[tuple[int, ...]]) -> array[int]:
+    """Return rows of numbers one after another, as the C functions take them."""
+    return array("q", chain.from_iterable(rows))
+
+
+def _flat(steps: Sequence[Step]) -> array[int]:
+    return steps.numbers if isinstance(steps, _Steps) else columns(steps)
+
+
+# ---- the payload
+
+
+def write(header: Header) -> bytes:
+    """Return the bytes before the cover payload."""
+    parts = [bytearray() for _ in range(5)]
+    end = address = 0
+    for region in header.regions:
+        parts[0] += number(region.start - end) + number(region.length) + number(turned(region.address - address))
+        parts[0] += number(turned(region.base - region.address)) + number(region.mode)
+        end, address = region.start + region.length, region.address + region.length
+    end = address = 0
+    for section in header.sections:
+        parts[1] += number(section.start - end) + number(section.length) + number(turned(section.address - address))
+        end, address = section.start + section.length, section.address + section.length
+    at = shift = 0
+    for step in header.fixed:
+        parts[2] += number(step.at - at)
+        parts[3] += number(turned(step.shift - shift))
+        parts[4].append(step.kind)
+        at, shift = step.at, step.shift
+    counts = (len(header.regions), len(header.sections), len(header.fixed))
+    head = bytearray([VERSION]) + number(header.least) + b"".join(map(number, counts))
+    packed = [streams.pack(bytes(column), level=19, literal_bits=((3, 0, 0),)) for column in parts]
+    for (packer, stored), column in zip(packed, parts, strict=True):
+        head += bytes([packer]) + number(len(stored)) + number(len(column))
+    return bytes(head) + b"".join(stored for _, stored in packed)
+
+
+def _read(payload: Buffer, source_size: int) -> tuple[Header, memoryview]:
+    """Return the header and the cover payload behind it; everything in the header is within bounds."""
+    view = memoryview(payload)  # the cover payload is most of it: no copy
+    reader = Numbers(view)
+    if reader.byte() != VERSION:
+        raise BundleError(f"malformed bundle: a relink payload of version {payload[0]}, wanted {VERSION}")
+    least = reader.number()
+    counts = [reader.number() for _ in range(3)]
+    for name, count, most in zip(
+        ("regions", "sections", "steps"), counts, (MAX_REGIONS, MAX_REGIONS, most_steps(source_size)), strict=True
+    ):
+        if count > most:
+            raise BundleError(f"malformed bundle: {count} {name} in a relink payload, at most {most}")
+    if not 1 <= least < MAX_ADDRESS:
+        raise BundleError(f"malformed bundle: covers of {least} bytes to relink by")
+    headers = [(reader.byte(), reader.number(), reader.number()) for _ in range(5)]
+    widths = ((5, 45), (3, 27), (1, 9), (1, 9), (1, 1))
+    streams_of = []
+    for (packer, stored, size), (low, high), count in zip(
+        headers, widths, (counts[0], counts[1], counts[2], counts[2], counts[2]), strict=True
+    ):
+        if not low * count <= size <= high * count or stored > len(payload) - reader.at:
+            raise BundleError(f"malformed bundle: a relink column of {size} bytes for {count} rows")
+        streams_of.append(streams.unpack(packer, view[reader.at : reader.at + stored], size))
+        reader.at += stored
+    header = Header(
+        least,
+        _regions(Numbers(streams_of[0]).numbers(5 * counts[0]), source_size),
+        _sections(Numbers(streams_of[1]).numbers(3 * counts[1])),
+        _fixed(Numbers(streams_of[2]).numbers(counts[2]), Numbers(streams_of[3]).numbers(counts[2]), streams_of[4]),
+    )
+    return header, view[reader.at :]
+
+
+def _regions(numbers: array[int], source_size: int) -> list[Region]:
+    regions = []
+    end = address = 0
+    for k in range(0, len(numbers), 5):
+        gap, length, moved, base, mode = numbers[k : k + 5]
+        start, address = end + gap, address + turned_back(moved)
+        base = address + turned_back(base)
+        end = start + length
+        if not length or end > source_size or mode > TABLES_FIXED or not _fits(address, length) or not _fits(base, 0):
+            raise BundleError(f"malformed bundle: region of {length} bytes at {start} does not fit")
+        regions.append(Region(start, length, address, base, mode))
+        address += length
+    if sum(region.mode in (TABLES, TABLES_FIXED) for region in regions) > MAX_TABLES:
+        raise BundleError(f"malformed bundle: more than {MAX_TABLES} regions of jump tables")
+    return regions
+
+
+def _sections(numbers: array[int]) -> list[Section]:
+    sections = []
+    end = address = 0
+    for k in range(0, len(numbers), 3):
+        gap, length, moved = numbers[k : k + 3]
+        start, address = end + gap, address + turned_back(moved)
+        end = start + length
+        if not length or not _fits(start, length) or not _fits(address, length):
+            raise BundleError(f"malformed bundle: section of {length} bytes at {start} does not fit")
+        sections.append(Section(start, length, address))
+        address += length
+    return sections
+
+
+class _Steps(Sequence[Step]):
+    """Steps as one array of their numbers: a million of them as objects would take 150 MB."""
+
+    def __init__(self, numbers: array[int]) -> None:
+        self.numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers) // 3
+
+    @overload
+    def __getitem__(self, index: int) -> Step: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Step]: ...
+
+    def __getitem__(self, index: int | slice) -> Step | Sequence[Step]:
+        rows = range(len(self))[index]
+        if isinstance(rows, int):
+            return Step(*self.numbers[3 * rows : 3 * rows + 3])
+        return [self[row] for row in rows]
+
+
+def _fixed(gaps: array[int], turns: array[int], kinds: Buffer) -> _Steps:
+    steps = array("q", bytes(24 * len(kinds)))
+    at = shift = place = 0
+    for gap, turn, kind in zip(gaps, turns, kinds, strict=True):
+        at, shift = at + gap, shift + turned_back(turn)
+        if (place and not gap) or not _fits(at, 0) or not -MAX_ADDRESS < shift < MAX_ADDRESS or kind > CODE:
+            raise BundleError(f"malformed bundle: step at address {at} by {shift}")
+        steps[place], steps[place + 1], steps[place + 2] = at, shift, kind
+        place += 3
+    return _Steps(steps)
+
+
+def _fits(address: int, length: int) -> bool:
+    return 0 <= address <= MAX_ADDRESS - length
+
+
+# ---- the map
+
+
+def steps_of(rows: array[int], header: Header) -> array[int]:
+    """Return the steps: the fixed ones, and between them those that the covers in ``rows`` tell of."""
+    if LIBRARY is None:
+        return columns(_plain_steps(rows, header))
+    regions, sections, fixed = columns(header.regions), columns(header.sections), _flat(header.fixed)
+    room = len(header.fixed) + len(rows) // 3 + len(header.regions) + len(header.sections)
+    while True:
+        out = array("q", bytes(24 * room))
+        size = LIBRARY.dib_relink_steps(
+            *(Pinned(rows), len(rows) // 3, Pinned(regions), len(header.regions)),
+            *(Pinned(sections), len(header.sections), header.least, Pinned(fixed), len(header.fixed)),
+            *(Pinned(out), room),
+        )
+        if size == -2:
+            raise MemoryError("no memory for the map of what moved")
+        if size < 0:
+            raise BundleError(f"malformed bundle: covers and sections make more than {MAX_STEPS} pieces")
+        if size <= room:
+            del out[3 * size :]  # in place: a copy would be as large
+            return out
+        room = size
+        del out
+
+
+def _plain_steps(rows: array[int], header: Header) -> list[Step]:
+    pieces = [
+        (address, length, fresh - address)
+        for address, fresh, length in pieces_of(rows, header.regions, header.sections)
+        if length >= header.least
+    ]
+    if len(pieces) > MAX_STEPS:
+        raise BundleError(f"malformed bundle: covers and sections make more than {MAX_STEPS} pieces")
+    pieces.sort(key=lambda piece: (piece[0], -piece[1]))
+    kept: list[list[int]] = []
+    for at, length, shift in pieces:
+        start, end = at, at + length
+        while kept and start < kept[-1][1]:
+            if end - start <= kept[-1][1] - kept[-1][0]:
+                start = kept[-1][1]
+            elif start > kept[-1][0]:
+                kept[-1][1] = start
+            else:
+                kept.pop()
+        if start < end:
+            kept.append([start, end, shift])
+    return _merge(kept, header.fixed)
+
+
+def pieces_of(
+    rows: array[int], regions: Sequence[Region], sections: Sequence[Section]
+) -> Iterator[tuple[int, int, int]]:
+    """Cut the covers at the bounds of regions and sections; yield old address, new address and length of each piece."""
+    for index, section, source, target, length in cuts(rows, regions, sections, least=1):
+        region = regions[index]
+        new = sections[section]
+        yield region.address + source - region.start, new.address + target - new.start, length
+
+
+def cuts(
+    rows: array[int], regions: Sequence[Region], sections: Sequence[Section], *, least: int
+) -> Iterator[tuple[int, int, int, int, int]]:
+    """Yield region, section, source offset, target offset and length of each piece of a cover within one of either.
+
+    Pieces of less than ``least`` bytes (at least 1) are left out.
+    """
+    ends = [region.start + region.length for region in regions]
+    first = 0
+    for start, place, length in zip(rows[0::3], rows[1::3], rows[2::3], strict=True):
+        if length < least:
+            continue
+        source, target, left = start, place, length
+        while first < len(sections) and sections[first].start + sections[first].length <= target:
+            first += 1
+        r, c = bisect_right(ends, source), first
+        while left > 0 and r < len(regions) and c < len(sections):
+            section = sections[c]
+            skip = max(0, regions[r].start - source, section.start - target)
+            part = min(left, ends[r] - source, section.start + section.length - target)
+            if part - skip >= least:
+                yield r, c, source + skip, target + skip, part - skip
+            source, target, left = source + part, target + part, left - part
+            if ends[r] <= source:
+                r += 1
+            elif section.start + section.length <= target:
+                c += 1
+
+
+def _merge(kept: list[list[int]], fixed: Sequence[Step]) -> list[Step]:
+    """Put the pieces between the fixed steps: each lasts until the next of either."""
+    out: list[Step] = []
+    k = 0
+    for number_of, first in enumerate(fixed):
+        step = first
+        out.append(step)
+        end = fixed[number_of + 1].at if number_of + 1 < len(fixed) else None
+        while k < len(kept) and (end is None or kept[k][0] < end):
+            at, _, shift = kept[k]
+            if at >= first.at and step.kind != HOLE and shift != step.shift:
+                if at == step.at:
+                    out.pop()
+                step = Step(at, shift, step.kind)
+                out.append(step)
+            k += 1
+    return out

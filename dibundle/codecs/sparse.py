@@ -1,0 +1,93 @@
+"""Sparse differences: bytes that are mostly zero as the lengths of their runs and the bytes that are not zero.
+
+The three streams of a sparse payload are packed each for itself (spec/cover.md): smaller than what one general
+compressor makes of the whole, in a tenth of the time.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+
+from dibundle.codecs import streams
+from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, scratch
+from dibundle.codecs.numbers import Numbers, number
+from dibundle.errors import BundleError
+
+
+def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], ...]) -> bytes:
+    """Return the sparse form of ``data``; the parameters are those of :func:`streams.pack`."""
+    parts = split(data)
+    packed = [streams.pack(part, level=level, literal_bits=literal_bits) for part in parts]
+    head = b"".join(
+        bytes([packer]) + number(len(stored)) + number(len(part))
+        for (packer, stored), part in zip(packed, parts, strict=True)
+    )
+    return head + b"".join(stored for _, stored in packed)
+
+
+def unpack(stored: Buffer, data: memoryview) -> None:
+    """Undo :func:`pack` into ``data``; ``BundleError`` for anything but the form of so many bytes.
+
+    Takes up to three times those.
+    """
+    size = len(data)
+    stored = memoryview(stored)
+    reader = Numbers(stored)
+    headers = [(reader.byte(), reader.number(), reader.number()) for _ in range(3)]
+    if sum(length for _, length, _ in headers) != len(stored) - reader.at:
+        raise BundleError("malformed bundle: the streams of a sparse difference do not fill it")
+    parts = []
+    for packer, length, decoded in headers:
+        if decoded > size:
+            raise BundleError(f"malformed bundle: a sparse difference of {size} bytes with a stream of {decoded}")
+        parts.append(streams.unpack(packer, stored[reader.at : reader.at + length], decoded))
+        reader.at += length
+    join(parts[0], parts[1], parts[2], data)
+
+
+def split(data: Buffer) -> tuple[bytes, bytes, bytes]:
+    """Return, as numbers, the zeros before each run of other bytes and the lengths of these runs; and the runs."""
+    if LIBRARY is None:
+        gaps, lengths = bytearray(), bytearray()
+        runs = re.findall(rb"\0*[^\0]+", data)
+        values = [run.lstrip(b"\0") for run in runs]
+        for run, value in zip(runs, values, strict=True):
+            gaps += number(len(run) - len(value))
+            lengths += number(len(value))
+        return bytes(gaps), bytes(lengths), b"".join(values)
+    outs = [scratch(len(data)) for _ in range(3)]
+    sizes = array("q", bytes(24))
+    LIBRARY.dib_sparse_split(Pinned(data), len(data), *(Pinned(out) for out in outs), Pinned(sizes))
+    parts = [bytes(memoryview(out)[:size]) for out, size in zip(outs, sizes, strict=True)]
+    return parts[0], parts[1], parts[2]
+
+
+def join(gaps: Buffer, lengths: Buffer, values: Buffer, data: memoryview) -> None:
+    """Undo :func:`split` into ``data``; ``BundleError`` where the three do not fit together."""
+    if LIBRARY is None:
+        _plain_join(gaps, lengths, values, data)
+        return
+    held = [Pinned(part) for part in (gaps, lengths, values)]
+    sides = [side for part in held for side in (part, part.size)]
+    if LIBRARY.dib_sparse_join(*sides, Pinned(data), len(data)):
+        raise _damaged()
+
+
+def _plain_join(gaps: Buffer, lengths: Buffer, values: Buffer, data: memoryview) -> None:
+    data[:] = bytes(len(data))
+    before, runs = Numbers(gaps), Numbers(lengths)
+    at = taken = 0
+    while before.at < len(gaps):
+        at += before.number()
+        length = runs.number()
+        if not length or at + length > len(data) or taken + length > len(values):
+            raise _damaged()
+        data[at : at + length] = values[taken : taken + length]
+        at, taken = at + length, taken + length
+    if runs.at != len(lengths) or taken != len(values):
+        raise _damaged()
+
+
+def _damaged() -> BundleError:
+    return BundleError("malformed bundle: the streams of a sparse difference do not fit together")

@@ -1,0 +1,67 @@
+"""Packed streams: bytes stored, in a zstd frame or as raw LZMA2, whichever is smallest (see spec/cover.md)."""
+
+from __future__ import annotations
+
+import lzma
+from typing import Any, Final
+
+from dibundle.codecs import zstd
+from dibundle.codecs.native.library import Buffer
+from dibundle.errors import BundleError
+
+STORED: Final = 0
+ZSTD: Final = 1
+LZMA2: Final = 2
+
+MAX_DICTIONARY: Final = 64 << 20
+"""What an LZMA2 decoder keeps of its output at most, in bytes; smaller streams need their own size."""
+
+
+def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], ...] = ()) -> tuple[int, bytes]:
+    """Return the number of the packer that makes ``data`` smallest, and what it makes of it.
+
+    ``level`` is zstd's; each (lc, lp, pb) of ``literal_bits`` is one trial of LZMA2 with these parameters.
+    """
+    if len(data) < 12:
+        return STORED, bytes(data)
+    trials = [(ZSTD, zstd.compress(data, level))]
+    trials += [(LZMA2, _lzma2(data, *parameters)) for parameters in literal_bits]
+    best = min(trials, key=lambda trial: len(trial[1]))
+    return best if len(best[1]) < len(data) else (STORED, bytes(data))
+
+
+def unpack(packer: int, packed: Buffer, size: int) -> Buffer:
+    """Return the ``size`` bytes in ``packed``; ``BundleError`` for anything else in there or an unknown packer."""
+    if packer == STORED:
+        if len(packed) != size:
+            raise BundleError(f"malformed bundle: a stored stream has {len(packed)} bytes, wanted {size}")
+        return packed
+    if size == 0:  # zstandard would not look past the header of an empty frame
+        raise BundleError(f"malformed bundle: an empty stream has packer {packer}, wanted {STORED}")
+    if packer == ZSTD:
+        return zstd.decompress(packed, size)
+    if packer == LZMA2:
+        return _unpack_lzma2(packed, size)
+    raise BundleError(f"malformed bundle: unknown stream packer {packer}")
+
+
+def _filters(size: int, **more: int) -> list[dict[str, Any]]:
+    return [{"id": lzma.FILTER_LZMA2, "dict_size": max(4096, min(MAX_DICTIONARY, size)), **more}]
+
+
+def _lzma2(data: Buffer, lc: int, lp: int, pb: int) -> bytes:
+    filters = _filters(len(data), preset=9, lc=lc, lp=lp, pb=pb, nice_len=64)
+    return lzma.compress(data, lzma.FORMAT_RAW, filters=filters)
+
+
+def _unpack_lzma2(packed: Buffer, size: int) -> bytes:
+    decompressor = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_filters(size))
+    try:
+        data = decompressor.decompress(packed, max_length=size + 1)
+        if not decompressor.eof and len(data) <= size:
+            data += decompressor.decompress(b"", max_length=1)  # the end marker may be read only when asked for more
+    except (lzma.LZMAError, EOFError) as error:
+        raise BundleError("malformed bundle: an LZMA2 stream is damaged") from error
+    if len(data) != size or not decompressor.eof or decompressor.unused_data:
+        raise BundleError(f"malformed bundle: an LZMA2 stream holds other than the {size} bytes it declares")
+    return data

@@ -1,0 +1,402 @@
+"""VCDIFF (RFC 3284) as xdelta3 reads and writes it: default code table, no secondary compression.
+
+See spec/vcdiff.md for the subset. Decoding knows windows with a source segment in the source or in the target
+made so far, xdelta3's Adler-32 of each window and its application header; encoding uses source segments alone.
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from dibundle.codecs.encode.covers import Covers
+from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
+from dibundle.errors import BundleError
+
+MAGIC: Final = b"\xd6\xc3\xc4\x00"
+WINDOW_SIZE: Final = 8 << 20
+"""Target bytes of a window that :func:`encode` writes; xdelta3 refuses windows above 16 MiB."""
+
+VCD_SECONDARY, VCD_CODETABLE, VCD_APPHEADER = 1, 2, 4  # header indicator
+VCD_SOURCE, VCD_TARGET, VCD_ADLER32 = 1, 2, 4  # window indicator
+
+MAX_WINDOWS: Final = 16
+WINDOW_LEAST: Final = 4096
+"""A file has at most 16 windows, and one more for so many bytes of target: each takes the time of thousands."""
+
+COPY_LENGTH: Final = 6
+"""The shortest run of equal bytes that :func:`encode` makes a copy, measured after zstd."""
+RUN_LENGTH: Final = 24
+
+_NOOP, _ADD, _RUN, _COPY = range(4)
+_SIZE_LIMIT: Final = 1 << 55
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Window:
+    """One window as its header declares it; the sections are parts of the file."""
+
+    segment_kind: int
+    segment_at: int
+    segment_size: int
+    target_size: int
+    checksum: bytes
+    data: memoryview
+    codes: memoryview
+    addresses: memoryview
+
+
+def decode(delta: bytes, source: Buffer, target_size: int) -> bytearray:
+    """Return the ``target_size`` bytes that ``delta`` makes of ``source``; ``BundleError`` for anything else.
+
+    All window headers are read, and their sizes added up, before memory for the target is taken; none is kept.
+    """
+    _check_windows(delta, target_size)
+    view = memoryview(source).cast("B")
+    target = bytearray(target_size)
+    whole = memoryview(target)
+    at = 0
+    for number, window in enumerate(_windows(delta)):
+        end = window.segment_at + window.segment_size
+        if end > (len(view) if window.segment_kind == VCD_SOURCE else at) and window.segment_kind:
+            raise _malformed(f"window {number} has a segment up to byte {end}, beyond what there is")
+        segment = whole if window.segment_kind == VCD_TARGET else view
+        piece = whole[at : at + window.target_size]
+        if not _decode_window(window, segment[window.segment_at : end], piece):
+            raise _malformed(f"window {number} is damaged")
+        if window.checksum and zlib.adler32(piece).to_bytes(4, "big") != window.checksum:
+            raise _malformed(f"window {number} has another checksum than it declares")
+        at += window.target_size
+    return target
+
+
+def encode(source: bytes, target: bytes, covers: Covers) -> bytes:
+    """Return a VCDIFF file that makes ``target`` of ``source``, by the equal stretches in ``covers`` of the two.
+
+    It is meant to be compressed: sections are left plain. Raises ``ValueError`` for covers that do not fit.
+    """
+    covers.check(len(source), len(target))
+    parts = [MAGIC, b"\0"]
+    first = 0
+    rows = list(covers)
+    for start in range(0, max(1, len(target)), WINDOW_SIZE):
+        end = min(start + WINDOW_SIZE, len(target))
+        inside: list[tuple[int, int, int]] = []
+        while first < len(rows) and rows[first].target < end:
+            cover = rows[first]
+            skip = max(0, start - cover.target)
+            stop = min(cover.length, end - cover.target)
+            inside.append((cover.source + skip, cover.target + skip - start, stop - skip))
+            if stop < cover.length:
+                break
+            first += 1
+        parts.append(_window(source, target[start:end], inside))
+    return b"".join(parts)
+
+
+def _malformed(what: str) -> BundleError:
+    return BundleError(f"malformed bundle: vcdiff {what}")
+
+
+class _Reader:
+    """Reads bytes and RFC 3284 integers of ``data`` from ``at`` on."""
+
+    __slots__ = ("at", "data")
+
+    def __init__(self, data: memoryview) -> None:
+        self.data = data
+        self.at = 0
+
+    def byte(self) -> int:
+        if self.at >= len(self.data):
+            raise _malformed("ends too early")
+        self.at += 1
+        return self.data[self.at - 1]
+
+    def number(self) -> int:
+        value = 0
+        while True:
+            byte = self.byte()
+            if value >= _SIZE_LIMIT:
+                raise _malformed("has a number of more than 62 bits")
+            value = value << 7 | byte & 127
+            if byte < 128:
+                return value
+
+    def take(self, size: int) -> memoryview:
+        if size > len(self.data) - self.at:
+            raise _malformed("ends too early")
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+
+def _windows(delta: bytes) -> Iterator[_Window]:
+    """Read the file's header and yield its windows, one at least."""
+    reader = _Reader(memoryview(delta))
+    magic = bytes(reader.take(4))
+    if magic != MAGIC:
+        raise _malformed(f"starts with {magic.hex()}, wanted {MAGIC.hex()}")
+    indicator = reader.byte()
+    if indicator & ~VCD_APPHEADER:
+        raise _malformed(f"header asks for secondary compression or a code table of its own (0x{indicator:02x})")
+    if indicator & VCD_APPHEADER:
+        reader.take(reader.number())
+    yield _read_window(reader)
+    while reader.at < len(delta):
+        yield _read_window(reader)
+
+
+def _check_windows(delta: bytes, target_size: int) -> None:
+    """Refuse windows that make other than ``target_size`` bytes in all, nothing by themselves, or are too many."""
+    left = target_size
+    most = MAX_WINDOWS + target_size // WINDOW_LEAST
+    for number, window in enumerate(_windows(delta)):
+        left -= window.target_size
+        if left < 0:
+            raise _malformed(f"makes more than the {target_size} bytes wanted")
+        if not window.target_size and (number or target_size):
+            raise _malformed(f"window {number} makes nothing")
+        if number >= most:
+            raise BundleError(f"bundle over a limit: more than {most} vcdiff windows for {target_size} bytes")
+    if left:
+        raise _malformed(f"makes {target_size - left} bytes, wanted {target_size}")
+
+
+def _read_window(reader: _Reader) -> _Window:
+    """Read one window, its sections left as they are."""
+    indicator = reader.byte()
+    kind = indicator & (VCD_SOURCE | VCD_TARGET)
+    if indicator & ~(VCD_SOURCE | VCD_TARGET | VCD_ADLER32) or kind == VCD_SOURCE | VCD_TARGET:
+        raise _malformed(f"window indicator 0x{indicator:02x} is unknown")
+    segment_size = reader.number() if kind else 0
+    segment_at = reader.number() if kind else 0
+    length = reader.number()
+    start = reader.at
+    target_size = reader.number()
+    if reader.byte():
+        raise _malformed("window has compressed sections")
+    sizes = [reader.number() for _ in range(3)]
+    checksum = bytes(reader.take(4)) if indicator & VCD_ADLER32 else b""
+    data, codes, addresses = (reader.take(size) for size in sizes)
+    if reader.at - start != length:
+        raise _malformed(f"window is {reader.at - start} bytes long, declared {length}")
+    return _Window(
+        segment_kind=kind,
+        segment_at=segment_at,
+        segment_size=segment_size,
+        target_size=target_size,
+        checksum=checksum,
+        data=data,
+        codes=codes,
+        addresses=addresses,
+    )
+
+
+def _decode_window(window: _Window, segment: memoryview, target: memoryview) -> bool:
+    """Write what the window's instructions make to ``target``; whether they are well-formed and make just that."""
+    if LIBRARY is None:
+        try:
+            target[:] = _Instructions(window, segment).run()
+        except BundleError:
+            return False
+        return True
+    sections = [Pinned(part) for part in (window.data, window.codes, window.addresses, segment, target)]
+    return not LIBRARY.dib_vcdiff_window(*(value for part in sections for value in (part, part.size)))
+
+
+class _Cache:
+    """The address cache of RFC 3284, section 5.3: four last addresses and one for each remainder modulo 768."""
+
+    def __init__(self) -> None:
+        self.near = [0] * 4
+        self.same = [0] * 768
+        self.next = 0
+
+    def add(self, address: int) -> None:
+        self.near[self.next] = address
+        self.next = (self.next + 1) % 4
+        self.same[address % 768] = address
+
+
+class _Instructions:
+    """The twin of dib_vcdiff_window in native/dib.c."""
+
+    def __init__(self, window: _Window, segment: memoryview) -> None:
+        self.data, self.codes = _Reader(window.data), _Reader(window.codes)
+        self.addresses = _Reader(window.addresses)
+        self.segment = segment
+        self.target = bytearray()
+        self.size = window.target_size
+        self.cache = _Cache()
+
+    def run(self) -> bytearray:
+        while self.codes.at < len(self.codes.data):
+            for kind, fixed, mode in _CODES[self.codes.byte()]:
+                size = fixed or self.codes.number()
+                if size > self.size - len(self.target):
+                    raise _malformed("instruction beyond the target")
+                if kind == _ADD:
+                    self.target += self.data.take(size)
+                elif kind == _RUN:
+                    self.target += bytes([self.data.byte()]) * size
+                else:
+                    self._copy(self._address(mode), size)
+        if any(part.at != len(part.data) for part in (self.data, self.addresses)) or len(self.target) != self.size:
+            raise _malformed("sections do not end together")
+        return self.target
+
+    def _address(self, mode: int) -> int:
+        here = len(self.segment) + len(self.target)
+        if mode >= 6:
+            address = self.cache.same[(mode - 6) * 256 + self.addresses.byte()]
+        else:
+            address = self.addresses.number()
+            if mode == 1:
+                address = here - address
+            elif mode >= 2:
+                address += self.cache.near[mode - 2]
+        if not 0 <= address < here:
+            raise _malformed("address beyond what there is")
+        self.cache.add(address)
+        return address
+
+    def _copy(self, address: int, size: int) -> None:
+        piece = self.segment[address : address + size]
+        self.target += piece
+        size -= len(piece)
+        start = max(0, address - len(self.segment))
+        while size:  # a copy that reaches into itself repeats: what is there so far, then twice that, ...
+            piece = memoryview(bytes(self.target[start : start + size]))
+            self.target += piece
+            size -= len(piece)
+
+
+def _code_table() -> list[tuple[tuple[int, int, int], ...]]:
+    """Return the default code table of RFC 3284, section 5.6: one or two (instruction, size, mode) for each code."""
+    table: list[tuple[tuple[int, int, int], ...]] = [((_RUN, 0, 0),)]
+    table += [((_ADD, size, 0),) for size in range(18)]
+    table += [((_COPY, size, mode),) for mode in range(9) for size in (0, *range(4, 19))]
+    for mode in range(9):
+        for add in range(1, 5):
+            table += [((_ADD, add, 0), (_COPY, size, mode)) for size in range(4, 7 if mode < 6 else 5)]
+    return table + [((_COPY, 4, mode), (_ADD, 1, 0)) for mode in range(9)]
+
+
+_CODES: Final = _code_table()
+
+
+def _window(source: bytes, target: bytes, covers: list[tuple[int, int, int]]) -> bytes:
+    """Return one window, its source segment as small as its covers allow."""
+    low = min((cover[0] for cover in covers), default=0)
+    high = max((cover[0] + cover[2] for cover in covers), default=0)
+    rows = array("q", (value for s, t, n in covers for value in (s - low, t, n)))
+    segment = memoryview(source)[low:high]
+    data, codes, addresses = _encode_window(segment, target, rows)
+    rest = b"".join([_number(len(target)), b"\0", _number(len(data)), _number(len(codes)), _number(len(addresses))])
+    length = _number(len(rest) + len(data) + len(codes) + len(addresses))
+    head = bytes([VCD_SOURCE]) + _number(high - low) + _number(low) if high else b"\0"
+    return b"".join([head, length, rest, data, codes, addresses])
+
+
+def _encode_window(segment: memoryview, target: bytes, rows: array[int]) -> tuple[Buffer, Buffer, Buffer]:
+    """Return the sections data, instructions and addresses of one window."""
+    if LIBRARY is None:
+        return _Writer().run(bytes(segment), target, rows)
+    room = 2 * len(target) + 64
+    sections = (bytearray(room), bytearray(room), bytearray(room))
+    sizes = array("q", [0, 0, 0])
+    inputs = (Pinned(segment), Pinned(target))
+    LIBRARY.dib_vcdiff_encode(
+        *(value for part in inputs for value in (part, part.size)),
+        *(Pinned(rows), len(rows) // 3, COPY_LENGTH, RUN_LENGTH),
+        *(Pinned(section) for section in sections),
+        *(room, Pinned(sizes)),
+    )
+    data, codes, addresses = (bytes(memoryview(s)[:n]) for s, n in zip(sections, sizes, strict=True))
+    return data, codes, addresses
+
+
+def _number(value: int) -> bytes:
+    """Return ``value`` as an RFC 3284 integer: groups of seven bits, the highest first."""
+    out = [value & 127]
+    while value := value >> 7:
+        out.append(value & 127 | 128)
+    return bytes(reversed(out))
+
+
+class _Writer:
+    """The twin of dib_vcdiff_encode in native/dib.c."""
+
+    def __init__(self) -> None:
+        self.data, self.codes, self.addresses = bytearray(), bytearray(), bytearray()
+        self.cache = _Cache()
+        self.held: tuple[int, int, int] = (_NOOP, 0, 0)
+
+    def run(self, source: bytes, target: bytes, rows: array[int]) -> tuple[bytearray, bytearray, bytearray]:
+        done = 0
+        for at in range(0, len(rows), 3):
+            s, t, length = rows[at : at + 3]
+            i = 0
+            while i < length:
+                j = i
+                while j < length and source[s + j] == target[t + j]:
+                    j += 1
+                if j - i >= COPY_LENGTH:
+                    self._literals(target[done : t + i])
+                    self._copy(s + i, len(source) + t + i, j - i)
+                    done = t + j
+                i = j + 1
+        self._literals(target[done:])
+        return self.data, self.codes, self.addresses
+
+    def _literals(self, piece: bytes) -> None:
+        start = at = 0
+        while at < len(piece):
+            end = at + 1
+            while end < len(piece) and piece[end] == piece[at]:
+                end += 1
+            if end - at >= RUN_LENGTH:
+                self._add(piece[start:at])
+                self.data.append(piece[at])
+                self.codes += b"\0" + _number(end - at)
+                self.held = (_NOOP, 0, 0)
+                start = end
+            at = end
+        self._add(piece[start:])
+
+    def _add(self, piece: bytes) -> None:
+        size = len(piece)
+        if not size:
+            return
+        self.data += piece
+        kind, held_size, mode = self.held
+        if size == 1 and kind == _COPY and held_size == 4:
+            self.codes[-1] = 247 + mode
+            self.held = (_NOOP, 0, 0)
+            return
+        self.codes += bytes([1 + size]) if size <= 17 else b"\1" + _number(size)
+        self.held = (_ADD, size, 0) if size <= 4 else (_NOOP, 0, 0)
+
+    def _copy(self, address: int, here: int, size: int) -> None:
+        candidates = [(address, 0), (here - address, 1)]
+        candidates += [(address - near, 2 + k) for k, near in enumerate(self.cache.near) if address >= near]
+        value, mode = min(candidates, key=lambda candidate: len(_number(candidate[0])))
+        stored = _number(value)
+        if self.cache.same[address % 768] == address and len(stored) > 1:
+            mode, stored = 6 + address % 768 // 256, bytes([address % 256])
+        self.addresses += stored
+        self.cache.add(address)
+        kind, held_size, _ = self.held
+        if kind == _ADD and 4 <= size <= (6 if mode < 6 else 4):
+            pair = (
+                163 + 12 * mode + size - 4 + 3 * (held_size - 1) if mode < 6 else 235 + 4 * (mode - 6) + held_size - 1
+            )
+            self.codes[-1] = pair
+            self.held = (_NOOP, 0, 0)
+            return
+        fixed = 4 <= size <= 18
+        self.codes += bytes([19 + 16 * mode + (size - 3 if fixed else 0)]) + (b"" if fixed else _number(size))
+        self.held = (_COPY, size if size <= 18 else 0, mode)

@@ -1,0 +1,91 @@
+"""Strict zstd frames: the size is declared and checked before memory is taken, nothing may follow the frame.
+
+A *prefix* is content that both sides have; it serves as a raw dictionary (what ``zstd --patch-from`` does).
+"""
+
+from __future__ import annotations
+
+import zstandard
+
+from dibundle.codecs.native.library import Buffer
+from dibundle.errors import BundleError
+
+MAX_WINDOW = 64 << 20
+LEAST_DICTIONARY = 8
+"""Fewer bytes are no dictionary; the library that encodes makes nothing of them, but chooses parameters by them."""
+
+
+def compress(data: Buffer, level: int, *, prefix: bytes = b"") -> bytes:
+    """Return one zstd frame with ``data``'s size in its header; ``prefix`` must be given again to decompress."""
+    # more than a window is no single segment then: its window would be all of it
+    most = 27 if len(data) <= MAX_WINDOW else 26
+    reach = max(10, min(most, (len(data) + len(prefix)).bit_length()))
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        level,
+        source_size=len(data) + len(prefix),
+        window_log=reach,
+        write_content_size=True,
+        write_checksum=False,
+        write_dict_id=False,
+        **(_fast_search(level, reach) if prefix else {}),
+    )
+    dictionary = _dictionary(prefix)
+    packed: bytes = zstandard.ZstdCompressor(compression_params=parameters, dict_data=dictionary).compress(data)
+    return packed
+
+
+def _fast_search(level: int, reach: int) -> dict[str, int]:
+    """Return tables that cover a prefix at the fast levels, whose own are so small that they forget most of it.
+
+    Measured on 128 MB of changed files (python-app), bytes and CPU seconds: level 3 as it is 32.8 M in 0.5 s, with
+    zstd's long-distance matching 34.2 M in 0.7 s; double-fast with tables for the whole 11.3 M in 1.7 s; lazy 10.0 M
+    in 2.2 s; lazy2 9.8 M in 2.6 s.
+    """
+    table = max(10, min(22, reach - 2))
+    if level <= 3:
+        return {"strategy": zstandard.STRATEGY_DFAST, "hash_log": max(10, table - 1), "chain_log": max(10, table - 1)}
+    if level <= 6:
+        return {"strategy": zstandard.STRATEGY_LAZY, "hash_log": table, "chain_log": table, "search_log": 4}
+    if level <= 12:
+        return {"strategy": zstandard.STRATEGY_LAZY2, "hash_log": table, "chain_log": table, "search_log": 4}
+    return {}
+
+
+def declared_size(frame: Buffer, *, maximum: int) -> int:
+    """Return the size that a frame declares, at most ``maximum`` bytes."""
+    try:
+        size: int = zstandard.get_frame_parameters(frame).content_size
+    except zstandard.ZstdError as error:
+        raise BundleError("malformed bundle: a zstd frame cannot be read") from error
+    if size > maximum:
+        raise BundleError(f"bundle over a limit: a zstd frame declares {size} bytes, at most {maximum}")
+    return size
+
+
+def decompress(frame: Buffer, size: int, *, prefix: bytes | bytearray = b"") -> bytes:
+    """Return the ``size`` bytes that ``frame`` holds; :class:`BundleError` where it holds anything else."""
+    try:
+        declared = zstandard.get_frame_parameters(frame)
+    except zstandard.ZstdError as error:
+        raise BundleError("malformed bundle: a zstd frame cannot be read") from error
+    if declared.content_size != size:
+        raise BundleError(f"malformed bundle: a zstd frame declares {declared.content_size} bytes, wanted {size}")
+    if frame[4] & 3:  # the field's length: 0 would mean that there is no id, but a frame has one form
+        raise BundleError("malformed bundle: a zstd frame has a dictionary id")
+    if declared.window_size > MAX_WINDOW:
+        raise BundleError(f"bundle over a limit: a zstd window of {declared.window_size} bytes, at most {MAX_WINDOW}")
+    dictionary = _dictionary(prefix) if len(prefix) >= LEAST_DICTIONARY else None
+    decompressor = zstandard.ZstdDecompressor(dict_data=dictionary, max_window_size=1 << 27)
+    try:
+        data: bytes = decompressor.decompress(frame, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise BundleError("malformed bundle: a zstd frame is damaged") from error
+    if len(data) != size:
+        raise BundleError(f"malformed bundle: a zstd frame holds {len(data)} bytes, wanted {size}")
+    return data
+
+
+def _dictionary(prefix: bytes | bytearray) -> zstandard.ZstdCompressionDict | None:
+    if not prefix:
+        return None
+    return zstandard.ZstdCompressionDict(prefix, dict_type=zstandard.DICT_TYPE_RAWCONTENT)

@@ -1,0 +1,1 @@
+"""Making bundles: read both sides, match, compose, encode, write."""

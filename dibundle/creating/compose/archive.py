@@ -1,0 +1,136 @@
+"""Operations for a whole archive: its members' headers, and for each member's content the way that costs least."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dibundle.creating.compose.frames import ADD_STREAM, DOCUMENT_STREAM, FramePlanner
+from dibundle.creating.compose.layer import records_of
+from dibundle.files.readat import ReadAt, copy_chunks
+from dibundle.files.window import Window
+from dibundle.format import records
+from dibundle.format.program import REGISTER_OUTER, ProgramWriter
+from dibundle.format.records import padded
+from dibundle.format.tables import Segment
+from dibundle.images.tar.entries import Entry, TarIndex
+
+TEXT_CONTENT = 256 << 10  # members up to this size (configs, manifests) go with the text
+OWN_DIGEST = 64 << 10  # members from this size on have a digest of their own, so that damage is found and named early
+TAIL_MARKS = (b"index.json", b"manifest.json")
+LONGEST_TAIL = 16 << 20
+
+
+@dataclass(slots=True)
+class Member:
+    """A member's content as create sees it.
+
+    ``compose`` writes the operations for the whole content; None where it travels as it is.
+    ``named``: its digest occurs in names or JSON, so it is worth a digest of its own.
+    """
+
+    entry: Entry
+    digest: bytes
+    named: bool
+    compose: Callable[[], None] | None = None
+
+
+class Segments:
+    """The target's digests in the making: own ones for members, one for the rest."""
+
+    def __init__(self, source: ReadAt) -> None:
+        self.source = source
+        self.found: list[Segment] = []
+        self.position = 0
+        self._rest = hashlib.sha256()
+
+    def member(self, start: int, size: int, digest: bytes) -> None:
+        """Give the bytes from ``start`` on a digest of their own; those before it belong to the rest."""
+        self._rest_until(start)
+        self.found.append(Segment(size, digest))
+        self.position = start + size
+
+    def finish(self) -> bytes:
+        """Give what is left to the rest and return the digest of the rest."""
+        self._rest_until(self.source.size)
+        return self._rest.digest()
+
+    def _rest_until(self, end: int) -> None:
+        if end > self.position:
+            for chunk in copy_chunks(self.source, self.position, end - self.position):
+                self._rest.update(chunk)
+            self.found.append(Segment(end - self.position, None))
+            self.position = end
+
+
+class ArchiveComposer:
+    """Writes the operations of an outer archive."""
+
+    def __init__(self, source: ReadAt, index: TarIndex, writer: ProgramWriter, frames: FramePlanner) -> None:
+        self._source = source
+        self._index = index
+        self._window = Window(source)
+        self._writer = writer
+        self._frames = frames
+        self.segments = Segments(source)
+
+    def compose(self, members: dict[int, Member]) -> None:
+        """Write everything; ``members`` are by the number of their entry."""
+        for number, entry in enumerate(self._index.entries):
+            self._headers(entry)
+            member = members.get(number)
+            if member and entry.size and (member.named or entry.size >= OWN_DIGEST):
+                self.segments.member(entry.content, entry.size, member.digest)
+            if member and member.compose and entry.size:
+                member.compose()
+            else:
+                self._bytes(entry.content, entry.size)
+            self._bytes(entry.content + entry.size, entry.end - entry.content - entry.size)
+        end = self._index.entries_end
+        self._bytes(end, self._source.size - end)
+
+    def tail(self) -> int:
+        """Return the offset from which output is withheld until everything is verified."""
+        entries = self._index.entries
+        size = self._source.size
+        marked = [entry.start for entry in entries if entry.path.removeprefix(b"./") in TAIL_MARKS]
+        if marked and size - min(marked) <= LONGEST_TAIL:
+            return min(marked)
+        filled = [entry for entry in entries if entry.size]
+        if filled and size - filled[-1].content <= LONGEST_TAIL + filled[-1].size:
+            return max(filled[-1].content + filled[-1].size - 1, size - LONGEST_TAIL)
+        return max(0, size - 1)
+
+    def _headers(self, entry: Entry) -> None:
+        if not entry.plain:
+            self._text(self._window.read_at(entry.start, entry.content - entry.start))
+            return
+        for record in records_of(entry, self._window):
+            edit = records.find_edit(self._writer.registers[REGISTER_OUTER], record.block)
+            if edit is None:
+                self._text(record.block)
+            else:
+                self._frames.text(self._writer.header(edit, record.block, REGISTER_OUTER))
+            if record.extension:
+                self._bytes(record.content, padded(record.size))
+
+    def _text(self, data: bytes) -> None:
+        if data:
+            self._writer.raw(len(data), 0)
+            self._frames.text(data)
+
+    def _bytes(self, start: int, length: int) -> None:
+        """Write a stretch of the archive as it is: zeros, text where it is short, else added content."""
+        if not length:
+            return
+        if length > TEXT_CONTENT:
+            self._writer.raw(length, ADD_STREAM)
+            self._frames.add(lambda offset, size: self._source.read_at(start + offset, size), length)
+            return
+        data = self._source.read_at(start, length)
+        if data.strip(b"\0"):
+            self._writer.raw(length, DOCUMENT_STREAM)
+            self._frames.text(data, DOCUMENT_STREAM)
+        else:
+            self._writer.zero(length)

@@ -1,0 +1,182 @@
+"""Frames in the making: the pieces that operations draw from streams, cut into frames as they are drawn."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from dibundle.codecs.encode import layout
+from dibundle.format.constants import MAX_LIVE, TEXT_STREAM
+from dibundle.format.program import Copy
+from dibundle.format.tables import Range
+
+# Streams: what is drawn in another order, or decoded from another kind of source, needs a stream of its own.
+PATCH_STREAM = 1  # small changed files, in units of many
+ADD_STREAM = 2  # content without a source
+LARGE_STREAM = 3  # large changed files, in windows
+DOCUMENT_STREAM = 4  # configs, manifests and the like
+
+UNIT = 4 << 20  # bytes of target in a unit of small files (engines.md)
+UNIT_SOURCE = 16 << 20
+TEXT_UNIT = 1 << 20
+ADD_UNIT = 8 << 20
+LARGE = 2 << 20  # a changed file of this size gets frames of its own
+WINDOW = 32 << 20  # bytes of target in one frame of a large file
+LARGEST_PLAN = 384 << 20  # bytes of an old and a new file that may be in memory to plan their relinking
+WINDOW_MARGIN = 4 << 20  # how much further than in proportion a window's source reaches, on both sides
+
+Reader = Callable[[], bytes]
+
+
+class LargeFile:
+    """A large changed file, cut into windows: what relinking has to know of the whole is found out once."""
+
+    def __init__(self, old: Copy, read: Callable[[int, int], bytes], size: int, windows: int) -> None:
+        self.old = old
+        self._read = read
+        self._size = size
+        self._left = windows
+        self._lock = threading.Lock()
+        self._plan: layout.Plan | None = None
+        self._planned = False
+
+    def prepare(self, read_old: Callable[[Copy], bytes]) -> None:
+        """Find out what there is to know of the whole, if nobody has."""
+        with self._lock:
+            if not self._planned and self._size + self.old.length <= LARGEST_PLAN:
+                self._plan = layout.plan(read_old(self.old), self._read(0, self._size))
+            self._planned = True
+
+    def plan(self, read_old: Callable[[Copy], bytes], old: range, new: range) -> layout.Plan | None:
+        """Return the plan for a window; the whole's is let go with the last one. Windows ask one after the other."""
+        self.prepare(read_old)
+        with self._lock:
+            found = self._plan.window(old, new) if self._plan else None
+            self._left -= 1
+            if not self._left:
+                self._plan = None
+            return found
+
+
+@dataclass(slots=True)
+class Draft:
+    """A frame before it is encoded: ``pieces`` read the target's bytes; ``old`` is the source, in order.
+
+    ``whole`` and ``window`` tell of which file, and of which stretch of it, a frame of a large file is.
+    """
+
+    index: int
+    stream: int
+    size: int = 0
+    pieces: list[Reader] = field(default_factory=list)
+    implied: bool = False
+    old: list[Range] = field(default_factory=list)
+    old_size: int = 0
+    whole: LargeFile | None = None
+    window: range = range(0)
+
+    def read(self) -> bytes:
+        """Return the bytes that the frame decodes to."""
+        return b"".join(piece() for piece in self.pieces)
+
+
+class FramePlanner:
+    """Cuts what operations draw into frames, numbered in the order in which they are first needed."""
+
+    def __init__(self, first: int, literal_sources: list[Range]) -> None:
+        self._first = first
+        self._literal_sources = literal_sources
+        self._open: dict[int, Draft] = {}
+        self._kept: set[int] = set()
+        self._kept_size = 0
+        self.drafts: list[Draft] = []
+
+    def text(self, data: bytes, stream: int = TEXT_STREAM) -> None:
+        """Draw literal bytes of the text or the document stream; the list of their sources may still grow."""
+        if data:
+            draft = self._room(stream, len(data), 0, TEXT_UNIT, 0)
+            draft.old = self._literal_sources
+            self._append(draft, lambda: data, len(data))
+
+    def add(self, read: Callable[[int, int], bytes], size: int) -> list[tuple[int, int, int]]:
+        """Draw ``size`` bytes that have no source; return where they lie: (frame, offset, length) each."""
+        places = []
+        done = 0
+        while done < size:
+            draft = self._room(ADD_STREAM, 1, 0, ADD_UNIT, 0)
+            part = min(size - done, ADD_UNIT - draft.size)
+            places.append((draft.index, draft.size, part))
+            self._append(draft, _part(read, done, part), part)
+            done += part
+        return places
+
+    def patch(self, stream: int, read: Callable[[int, int], bytes], size: int, old: Copy) -> list[tuple[int, int, int]]:
+        """Draw ``size`` bytes that are patched from ``old``; return where they lie."""
+        if stream == PATCH_STREAM:
+            draft = self._room(stream, size, old.length, UNIT, UNIT_SOURCE)
+            draft.implied = True
+            place = (draft.index, draft.size, size)
+            if old.length:
+                draft.old.append(Range(*old))
+                draft.old_size += old.length
+            self._append(draft, _part(read, 0, size), size)
+            return [place]
+        places = []
+        count = -(-size // WINDOW)
+        whole = LargeFile(old, read, size, count) if count > 1 else None
+        for number in range(count):
+            start, end = size * number // count, size * (number + 1) // count
+            draft = self._new(stream)
+            draft.old = [_window(old, start, end, size)]
+            draft.whole, draft.window = whole, range(start, end)
+            draft.old_size = draft.old[0].length
+            self._append(draft, _part(read, start, end - start), end - start)
+            places.append((draft.index, 0, end - start))
+        return places
+
+    def keep(self, places: list[tuple[int, int, int]]) -> bool:
+        """Whether the frames at ``places`` may be kept for repeats; counts them against the limit if so."""
+        frames = {frame for frame, _, _ in places} - self._kept
+        size = sum(max(self.drafts[frame - self._first].size, ADD_UNIT) for frame in frames)
+        if self._kept_size + size > MAX_LIVE:
+            return False
+        self._kept |= frames
+        self._kept_size += size
+        return True
+
+    def _room(self, stream: int, size: int, old: int, unit: int, unit_old: int) -> Draft:
+        """Return the open frame of ``stream``, or a new one where ``size`` more bytes would be too much."""
+        draft = self._open.get(stream)
+        if draft is None or (draft.size and (draft.size + size > unit or draft.old_size + old > max(unit_old, old))):
+            draft = self._new(stream)
+        return draft
+
+    def _new(self, stream: int) -> Draft:
+        draft = Draft(self._first + len(self.drafts), stream)
+        self.drafts.append(draft)
+        self._open[stream] = draft
+        return draft
+
+    def _append(self, draft: Draft, piece: Reader, size: int) -> None:
+        draft.pieces.append(piece)
+        draft.size += size
+
+
+def stream_for(size: int, old: int) -> int:
+    """Return the stream for a changed file of ``size`` bytes whose old version has ``old``."""
+    return LARGE_STREAM if max(size, old) >= LARGE else PATCH_STREAM
+
+
+def _part(read: Callable[[int, int], bytes], start: int, length: int) -> Reader:
+    return lambda: read(start, length)
+
+
+def _window(old: Copy, start: int, end: int, size: int) -> Range:
+    """Return the stretch of ``old`` that bytes ``start..end`` of a new version of ``size`` bytes likely come from."""
+    if size <= WINDOW and old.length <= 2 * WINDOW:
+        return Range(*old)
+    slack = WINDOW_MARGIN + abs(size - old.length) // 2
+    low = max(0, start * old.length // size - slack)
+    high = min(old.length, end * old.length // size + slack, low + 2 * WINDOW)
+    return Range(old.object, old.offset + low, high - low)

@@ -1,0 +1,337 @@
+"""Operations for the entries of a tar: what the base has is kept, what changed is patched, the rest is added."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from dibundle.creating.compose.frames import ADD_STREAM, FramePlanner, stream_for
+from dibundle.creating.compose.objects import ObjectTable
+from dibundle.creating.match.base import BaseIndex, Layer, is_file
+from dibundle.creating.match.matcher import Match, Matcher
+from dibundle.files.window import Window
+from dibundle.format import records
+from dibundle.format.constants import TEXT_STREAM
+from dibundle.format.program import REGISTER_RECORD, Copy, ProgramWriter
+from dibundle.format.records import BLOCK, padded
+from dibundle.images.tar.entries import Entry
+
+LONGEST_ZEROS = 1 << 20  # bytes: a longer end of a tar is looked at in pieces
+REPEAT_FROM = 64  # bytes of content from which a second copy is told as a repeat
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a program was made of, for reports."""
+
+    kept: int = 0
+    mode: int = 0
+    patched: int = 0
+    added: int = 0
+    repeated: int = 0
+    raw_entries: int = 0
+    opaque_layers: int = 0
+    layers: int = 0
+    names: list[bytes] = field(default_factory=list)  # one for each patch operation, in order
+
+
+class _Record(NamedTuple):
+    """A header block and where its content lies."""
+
+    offset: int
+    block: bytes
+    size: int
+
+    @property
+    def content(self) -> int:
+        return self.offset + BLOCK
+
+    @property
+    def extension(self) -> bool:
+        return self.block[156] in b"xgLK"
+
+
+def records_of(entry: Entry, window: Window) -> list[_Record]:
+    """Return the records of a plain entry: its extension headers, then its own."""
+    found = []
+    offset = entry.start
+    while offset < entry.end:
+        block = window.read_at(offset, BLOCK)
+        size = records.record_size(block)
+        assert size is not None
+        found.append(_Record(offset, block, size))
+        offset += BLOCK + padded(size)
+    return found
+
+
+class LayerComposer:
+    """Writes the operations that rebuild target layers, one layer after the other, from one base."""
+
+    def __init__(
+        self,
+        writer: ProgramWriter,
+        frames: FramePlanner,
+        objects: ObjectTable,
+        base: BaseIndex,
+        matcher: Matcher,
+        counts: Counts,
+    ) -> None:
+        self._writer = writer
+        self._frames = frames
+        self._objects = objects
+        self._base = base
+        self._matcher = matcher
+        self._counts = counts
+        self._windows = [Window(layer.source) for layer in base.layers]
+        self._sent: dict[bytes, list[tuple[int, int, int]]] = {}
+        self._keep: Copy | None = None
+
+    def compose(self, layer: Layer) -> None:
+        """Write the operations for a whole layer, whatever its bytes are."""
+        self._counts.layers += 1
+        self._target = Window(layer.source)
+        for number, entry in enumerate(layer.index.entries):
+            mark = layer.mark_of(number)
+            self._entry(entry, self._matcher.find(layer, entry, mark), mark)
+        self._flush_keep()
+        self._tail(layer)
+
+    def _tail(self, layer: Layer) -> None:
+        """Write what follows the last entry: zeros, or bytes that nothing could read, patched from the base's."""
+        start, end = layer.index.entries_end, layer.source.size
+        if end - start <= LONGEST_ZEROS and not self._target.read_at(start, end - start).strip(b"\0"):
+            self._zero(end - start)
+            return
+        if not layer.index.entries:
+            self._counts.opaque_layers += 1
+        number = self._counterpart(layer)
+        if number is None:
+            self._plain_bytes(start, end)
+            return
+        old = self._base.layers[number]
+        source = Copy(self._object(number), old.index.entries_end, old.source.size - old.index.entries_end)
+        stream = stream_for(end - start, source.length)
+        self._writer.seek(source.object, source.offset)
+        self._writer.replace(end - start, source.length, stream)
+        self._frames.patch(stream, self._reader(start), end - start, source)
+
+    def _counterpart(self, layer: Layer) -> int | None:
+        """Return the base layer whose tail is most like this one's: that of the entries, else the nearest in size."""
+        tails = [old.source.size - old.index.entries_end for old in self._base.layers]
+        expected = self._matcher.expected_layer
+        if layer.index.entries and expected < len(tails) and tails[expected]:
+            return expected
+        opaque = [n for n, old in enumerate(self._base.layers) if not old.index.entries and tails[n]]
+        return min(opaque, key=lambda n: abs(tails[n] - layer.source.size), default=None)
+
+    def _entry(self, entry: Entry, match: Match | None, mark: bytes | None) -> None:
+        old = self._base.entry(match.place) if match else None
+        if match and old and match.same and self._keep_whole(entry, match, old):
+            return
+        self._flush_keep()
+        new_records = records_of(entry, self._target) if entry.plain else []  # before the padding: windows go forward
+        padding = self._target.read_at(entry.content + entry.size, entry.end - entry.content - entry.size)
+        if not new_records or padding.strip(b"\0"):
+            self._raw_entry(entry, match, old)
+            return
+        old_records: list[_Record] = []
+        if match and old and old.plain:
+            old_records = records_of(old, self._windows[match.place.layer])
+        layer = match.place.layer if match else 0
+        self._extensions(entry, new_records[:-1], old_records[:-1], layer)
+        self._main(entry, new_records[-1], old_records[-1] if old_records else None, match, mark)
+
+    def _keep_whole(self, entry: Entry, match: Match, old: Entry) -> bool:
+        """Keep an entry whose every byte equals the base's; neighbours become one operation."""
+        if entry.end - entry.start != old.end - old.start or entry.content - entry.start != old.content - old.start:
+            return False
+        window = self._windows[match.place.layer]
+        head = entry.content - entry.start
+        if window.read_at(old.start, head) != self._target.read_at(entry.start, head):
+            return False
+        after = entry.content + entry.size
+        if window.read_at(old.content + old.size, old.end - old.content - old.size) != self._target.read_at(
+            after, entry.end - after
+        ):
+            return False
+        length = entry.end - entry.start
+        index = self._object(match.place.layer)
+        keep = self._keep
+        if keep and keep.object == index and keep.offset + keep.length == old.start:
+            self._keep = Copy(index, keep.offset, keep.length + length)
+        else:
+            self._flush_keep()
+            self._keep = Copy(index, old.start, length)
+        self._counts.kept += 1
+        return True
+
+    def _flush_keep(self) -> None:
+        if self._keep:
+            self._copy(self._keep)
+            self._keep = None
+
+    def _copy(self, copy: Copy) -> None:
+        if copy.length:
+            self._writer.seek(copy.object, copy.offset)
+            self._writer.keep(copy.length)
+
+    def _object(self, layer: int) -> int:
+        return self._objects.layer(self._base.layers[layer])
+
+    def _extensions(self, entry: Entry, new: list[_Record], old: list[_Record], layer: int) -> None:
+        """Write the extension headers of an entry, each from its counterpart in the base where there is one."""
+        spare = list(old)
+        for record in new:
+            counterpart = next((item for item in spare if item.block[156] == record.block[156]), None)
+            if counterpart is not None:
+                spare = spare[spare.index(counterpart) + 1 :]
+            self._extension(entry, record, counterpart, layer)
+
+    def _extension(self, entry: Entry, record: _Record, old: _Record | None, layer: int) -> None:
+        content = self._target.read_at(record.content, record.size)
+        padding = self._target.read_at(record.content + record.size, padded(record.size) - record.size)
+        if padding.strip(b"\0"):
+            self._raw_bytes(record.block + content + padding)
+            return
+        edit = records.find_edit(old.block, record.block) if old else None
+        if old and edit is not None:
+            offset = old.offset
+            old_content = self._windows[layer].read_at(old.content, padded(old.size))
+            self._writer.seek(self._object(layer), offset)
+            if old_content == content + padding:
+                self._frames.text(self._writer.mode(edit, record.block, record.size))
+                return
+            if record.size:
+                stream = stream_for(record.size, old.size)
+                self._frames.text(self._writer.patch(edit, record.block, old.size, stream))
+                self._counts.names.append(b"")
+                source = Copy(self._object(layer), old.content, old.size)
+                self._frames.patch(stream, lambda start, length: content[start : start + length], record.size, source)
+                return
+        edit = records.find_edit(self._writer.registers[REGISTER_RECORD], record.block)
+        if edit is None:
+            self._raw_bytes(record.block + content + padding)
+        else:
+            self._frames.text(self._writer.add(edit, record.block, TEXT_STREAM))
+            self._frames.text(content)
+
+    def _main(
+        self, entry: Entry, record: _Record, old: _Record | None, match: Match | None, mark: bytes | None
+    ) -> None:
+        edit = records.find_edit(old.block, record.block) if old else None
+        if match and old and edit is not None:
+            if match.same and old.size == record.size:
+                self._writer.seek(self._object(match.place.layer), old.offset)
+                self._frames.text(self._writer.mode(edit, record.block, record.size))
+                self._counts.mode += 1
+                return
+            if not match.same and record.size and old.size:
+                if not self._repeat(record, mark):
+                    self._patch(entry, record, old, edit, match.place.layer, mark)
+                return
+        if match and match.same and record.size:
+            source = self._base.entry(match.place)
+            self._header_from_last(record)
+            self._copy(Copy(self._object(match.place.layer), source.content, source.size))
+            self._zero(padded(record.size) - record.size)
+            self._counts.mode += 1
+        elif not self._repeat(record, mark):
+            self._add(record, mark)
+
+    def _patch(
+        self, entry: Entry, record: _Record, old: _Record, edit: records.Edit, layer: int, mark: bytes | None
+    ) -> None:
+        index = self._object(layer)
+        stream = stream_for(record.size, old.size)
+        self._writer.seek(index, old.offset)
+        self._frames.text(self._writer.patch(edit, record.block, old.size, stream))
+        source = Copy(index, old.content, old.size)
+        self._remember(mark, self._frames.patch(stream, self._reader(record.content), record.size, source))
+        self._counts.patched += 1
+        self._counts.names.append(entry.path)
+
+    def _add(self, record: _Record, mark: bytes | None) -> None:
+        self._counts.added += 1
+        edit = records.find_edit(self._writer.registers[REGISTER_RECORD], record.block)
+        if edit is not None:
+            self._frames.text(self._writer.add(edit, record.block, ADD_STREAM))
+            self._remember(mark, self._frames.add(self._reader(record.content), record.size))
+            return
+        self._raw_bytes(record.block)
+        if record.size:
+            self._add_content(record.content, record.size, mark)
+            self._zero(padded(record.size) - record.size)
+
+    def _repeat(self, record: _Record, mark: bytes | None) -> bool:
+        """Tell content that this target has brought before as a repeat of decoded frames."""
+        places = self._sent.get(mark) if mark else None
+        if not places or record.size < REPEAT_FROM or not self._frames.keep(places):
+            return False
+        self._header_from_last(record)
+        for frame, offset, length in places:
+            self._writer.repeat(length, frame, offset)
+        self._zero(padded(record.size) - record.size)
+        self._counts.repeated += 1
+        return True
+
+    def _remember(self, mark: bytes | None, places: list[tuple[int, int, int]]) -> None:
+        if mark:
+            self._sent.setdefault(mark, places)
+
+    def _header_from_last(self, record: _Record) -> None:
+        edit = records.find_edit(self._writer.registers[REGISTER_RECORD], record.block)
+        if edit is None:
+            self._raw_bytes(record.block)
+        else:
+            self._frames.text(self._writer.header(edit, record.block, REGISTER_RECORD))
+
+    def _add_content(self, offset: int, size: int, mark: bytes | None) -> None:
+        self._writer.raw(size, ADD_STREAM)
+        self._remember(mark, self._frames.add(self._reader(offset), size))
+
+    def _raw_bytes(self, data: bytes) -> None:
+        """Write literal bytes: header blocks and extension contents, which go with the text."""
+        if data:
+            self._writer.raw(len(data), 0)
+            self._frames.text(data)
+
+    def _zero(self, length: int) -> None:
+        if length:
+            self._writer.zero(length)
+
+    def _reader(self, offset: int) -> Callable[[int, int], bytes]:
+        source = self._target.source
+        return lambda start, length: source.read_at(offset + start, length)
+
+    def _raw_entry(self, entry: Entry, match: Match | None, old: Entry | None) -> None:
+        """Write an entry that no record describes: its headers as they are, its content from the base if it can be."""
+        self._counts.raw_entries += 1
+        head = self._target.read_at(entry.start, entry.content - entry.start)
+        self._raw_bytes(head)
+        if match and old and match.same:
+            self._copy(Copy(self._object(match.place.layer), old.content, entry.size))
+        elif match and old and old.size and is_file(old):
+            index = self._object(match.place.layer)
+            stream = stream_for(entry.size, old.size)
+            self._writer.seek(index, old.content)
+            self._writer.replace(entry.size, old.size, stream)
+            source = Copy(index, old.content, old.size)
+            self._frames.patch(stream, self._reader(entry.content), entry.size, source)
+        elif entry.size:
+            self._add_content(entry.content, entry.size, None)
+        self._plain_bytes(entry.content + entry.size, entry.end)
+
+    def _plain_bytes(self, start: int, end: int) -> None:
+        """Write bytes outside of entries: zeros as such, whatever else as added content."""
+        zeros = 0
+        for offset in range(start, end, 1 << 20):
+            data = self._target.read_at(offset, min(1 << 20, end - offset))
+            if data.strip(b"\0"):
+                self._zero(zeros)
+                zeros = 0
+                self._writer.raw(len(data), ADD_STREAM)
+                self._frames.add(self._reader(offset), len(data))
+            else:
+                zeros += len(data)
+        self._zero(zeros)

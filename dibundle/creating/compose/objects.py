@@ -1,0 +1,36 @@
+"""The base objects that a bundle points to, numbered as they are first used."""
+
+from __future__ import annotations
+
+from dibundle.creating.match.base import Layer
+from dibundle.files.readat import ReadAt
+from dibundle.format.constants import KIND_LAYER
+from dibundle.format.manifest import BaseObject
+from dibundle.format.program import Copy
+
+
+class ObjectTable:
+    """Gives each base object that is used its number, and remembers where its content is read."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[bytes, int] = {}
+        self.objects: list[BaseObject] = []
+        self.sources: list[ReadAt] = []
+        self.used: set[bytes] = set()  # digests of those used since it was last cleared
+
+    def layer(self, layer: Layer) -> int:
+        """Return the number of a layer's content."""
+        return self.use(KIND_LAYER, layer.digest, layer.source)
+
+    def use(self, kind: int, digest: bytes, source: ReadAt) -> int:
+        """Return the number of an object of this kind, whose content has this sha256."""
+        self.used.add(digest)
+        number = self._numbers.setdefault(digest, len(self.objects))
+        if number == len(self.objects):
+            self.objects.append(BaseObject(kind=kind, size=source.size, digest=digest))
+            self.sources.append(source)
+        return number
+
+    def read(self, copy: Copy) -> bytes:
+        """Return a stretch of an object."""
+        return self.sources[copy.object].read_at(copy.offset, copy.length)

@@ -1,0 +1,173 @@
+"""Compressed layers of a target: what is in them, and how it is packed to the same bytes again (creation only)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dibundle.codecs import recompression
+from dibundle.codecs.deflate import recipe
+from dibundle.codecs.deflate.recipe import Candidate
+from dibundle.codecs.encode import embedded_streams
+from dibundle.codecs.recompression import Body, Part, Plain
+from dibundle.creating.match.base import Layer
+from dibundle.errors import ArchiveError
+from dibundle.files.readat import ReadAt, Slice, Spool, copy_chunks
+from dibundle.format.records import padded
+
+MEMBERS: Final = 1 << 14  # of one layer; a packing has two parts for each
+PLAIN: Final = 1 << 20  # bytes of a layer that may be outside of bodies
+COST: Final = 16  # what packing may cost for each byte that the layer takes in the archive (spec/dib.md, 4.6)
+
+_TRAILER: Final = 8
+_GUESSED: Final = 3 << 20  # bytes by which an encoder is guessed: pgzip's versions differ within 2.1 MB
+_PROBED: Final = 64 << 10  # bytes of a further member by which the encoders that are left are tried
+_HEADER: Final = 1 << 16  # bytes in which a header has to end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedLayer:
+    """A layer whose stored bytes are what its parts make of its content."""
+
+    layer: Layer
+    parts: tuple[Part, ...]
+    plain: bytes
+
+
+def unpack_layer(stored: ReadAt, spool: Spool) -> PackedLayer | None:
+    """Inflate a gzip layer into ``spool`` and find what compressed it; ``None`` where nothing gives the same bytes.
+
+    The search ends as soon as no encoder is left, mostly within the first kilobytes.
+    """
+    parts: list[Part] = []
+    plain: list[bytes] = []
+    digest = hashlib.sha256()
+
+    def take(content: bytes) -> None:
+        digest.update(content)
+        spool.write(content)
+
+    at = 0
+    left = _most(stored)
+    candidates: Sequence[Candidate] = recipe.CANDIDATES
+    while at < stored.size:
+        size = embedded_streams.gzip_header_size(stored.read_at(at, min(_HEADER, stored.size - at)))
+        if size is None:
+            break
+        body = _body(stored, at + size, take, left, candidates)
+        if body is None or len(parts) >= 2 * MEMBERS:
+            return None
+        found, used, candidates = body
+        left -= found.cost
+        end = min(stored.size, at + size + used + _TRAILER)
+        parts += [Plain(size), found, Plain(end - at - size - used)]
+        plain += [stored.read_at(at, size), stored.read_at(at + size + used, end - at - size - used)]
+        at = end
+    if not parts or stored.size - at > PLAIN or sum(map(len, plain)) > PLAIN:
+        return None
+    parts.append(Plain(stored.size - at))
+    plain.append(stored.read_at(at, stored.size - at))
+    if recompression.cost(parts) > _most(stored):
+        return None
+    content = Slice(spool, 0, spool.size)
+    return PackedLayer(layer=Layer(digest.digest(), content), parts=tuple(_joined(parts)), plain=b"".join(plain))
+
+
+def guess(stored: ReadAt, content_size: int) -> bytes | None:
+    """Return the packing, with its plain bytes, that a gzip layer of one member most likely has, by its beginning."""
+    size = embedded_streams.gzip_header_size(stored.read_at(0, min(_HEADER, stored.size)))
+    if size is None or stored.size < size + _TRAILER or content_size > _most(stored):
+        return None
+    trailer = stored.read_at(stored.size - _TRAILER, _TRAILER)
+    if int.from_bytes(trailer[4:], "little") != content_size & 0xFFFFFFFF:
+        return None
+    search = recipe.Search()
+    try:
+        for content in search.feed(stored.read_at(size, min(_GUESSED, stored.size - size - _TRAILER))):
+            del content
+        found = search.finish().recipe if search.ended else search.likely(content_size)  # small ones are sure
+    except ArchiveError:
+        return None
+    if found is None:
+        return None
+    parts: list[Part] = [Plain(size), Body(content_size, found), Plain(_TRAILER)]
+    if recompression.cost(parts) > _most(stored):
+        return None
+    return recompression.write(parts) + stored.read_at(0, size) + trailer
+
+
+def _body(
+    stored: ReadAt, start: int, take: Callable[[bytes], None], limit: int, candidates: Sequence[Candidate]
+) -> tuple[Body, int, Sequence[Candidate]] | None:
+    """Return the body at ``start``, how many bytes it has and who is left; ``None`` too once its cost is over a limit.
+
+    ``candidates`` are those that are left of the members before. A small member is tried with the first of them alone,
+    and all are tried only where none gives the beginning: estargz has a member for each file, and they would take
+    minutes.
+    """
+    if len(candidates) < len(recipe.CANDIDATES):
+        head = stored.read_at(start, min(_PROBED, stored.size - start))
+        whole = _small_body(head, take, limit, candidates[0])
+        if whole:
+            return *whole, candidates
+        candidates = recipe.probe(head, candidates) or recipe.CANDIDATES
+    search = recipe.Search(candidates)
+    size = 0
+    try:
+        for piece in copy_chunks(stored, start, stored.size - start):
+            for content in search.feed(piece):
+                take(content)
+                size += len(content)
+                cost = min((recompression.byte_cost(candidate.level) for candidate in search.candidates), default=None)
+                if cost is None or cost * size > limit:
+                    return None
+            if search.ended:
+                break
+        found = search.finish()
+    except ArchiveError:
+        return None
+    return (Body(found.content, found.recipe), found.used, search.candidates) if found.recipe else None
+
+
+def _small_body(
+    head: bytes, take: Callable[[bytes], None], limit: int, candidate: Candidate
+) -> tuple[Body, int] | None:
+    """Return the body that ends within ``head`` and how many bytes it has, if it is all that an encoder gives."""
+    search = recipe.Search([candidate])
+    pieces = []
+    try:
+        for content in search.feed(head):
+            pieces.append(content)
+            limit -= len(content) * recompression.byte_cost(candidate.level)
+            if limit < 0 or not search.candidates:
+                return None
+        found = search.finish()
+    except ArchiveError:
+        return None
+    if found.recipe is None or found.recipe.edits:
+        return None
+    for content in pieces:
+        take(content)
+    return Body(found.content, found.recipe), found.used
+
+
+def _most(stored: ReadAt) -> int:
+    """Return what packing a layer may cost. Header and padding count, so that the smallest layers are made again."""
+    return COST * (512 + padded(stored.size))
+
+
+def _joined(parts: list[Part]) -> Iterator[Part]:
+    """Yield the parts, plain ones next to each other as one, empty ones left out."""
+    length = 0
+    for part in parts:
+        if isinstance(part, Plain):
+            length += part.length
+            continue
+        if length:
+            yield Plain(length)
+        length = 0
+        yield part
+    if length:
+        yield Plain(length)

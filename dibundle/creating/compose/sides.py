@@ -1,0 +1,217 @@
+"""Both sides of a bundle as create works from them: blobs with digests, layers indexed, the base to match with."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+
+from dibundle.creating.compose.recompressed import PackedLayer, unpack_layer
+from dibundle.creating.match import candidates
+from dibundle.creating.match.base import BaseIndex, Layer, mark_contents
+from dibundle.creating.match.images import StoredBlob, inflate_all, read_blobs, read_size
+from dibundle.errors import ArchiveError
+from dibundle.files import digest
+from dibundle.files.progress import Progress
+from dibundle.files.readat import ReadAt, Spool
+from dibundle.format.constants import KIND_LAYER, KIND_OTHER
+from dibundle.images.archive import Archive
+from dibundle.images.model import ImageArchive
+from dibundle.images.reader import read_images
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What reading needs: threads, somebody who closes temporary files, their folder.
+
+    ``have``: the layers of which alone something may be taken from the base. ``portable``: nothing is unpacked.
+    """
+
+    executor: Executor
+    stack: ExitStack
+    tmp: str | None
+    have: frozenset[bytes] | None
+    portable: bool
+    progress: Progress
+
+    def spool(self) -> Spool:
+        """Return a temporary file that is there until the stack ends."""
+        return self.stack.enter_context(closing(Spool(self.tmp)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetSide:
+    """A target read: its images and blobs, the layers that are new, and those of the compressed that can be remade."""
+
+    images: ImageArchive
+    blobs: list[StoredBlob]
+    new_layers: list[Layer]
+    packed: dict[bytes, PackedLayer]
+
+
+@dataclass(slots=True, kw_only=True)
+class BaseSide:
+    """What there is to build on: the bases, with ``own`` layers, and each target for those after it.
+
+    ``known`` is what can be told whole, by digest: (kind, source). It holds layers alone, which every archive of an
+    image has whatever its form; a compressed layer also as it is stored. Manifests differ from form to form, and so
+    do configs: skopeo writes them anew on the way to an OCI layout.
+    """
+
+    images: tuple[ImageArchive, ...]
+    blobs: list[StoredBlob]
+    index: BaseIndex
+    own: frozenset[bytes]
+    known: dict[bytes, tuple[int, ReadAt]] = field(default_factory=dict)
+
+    def grow(self, target: TargetSide) -> None:
+        """Count a composed target among what there is."""
+        self.index.add(target.new_layers)
+        self.know(target.blobs, stored=True)
+        for packed in target.packed.values():
+            self.known.setdefault(packed.layer.digest, (KIND_LAYER, packed.layer.source))
+
+    def kept_by(self, target: TargetSide) -> set[bytes]:
+        """Return the diffIDs of the layers known here that a target has whole, compressed or not."""
+        has = {stored.digest for stored in target.blobs} | {item.layer.digest for item in target.packed.values()}
+        compressed = {stored.layer.digest for stored in self.blobs if stored.layer and stored.digest in has}
+        return (has & self.known.keys()) | compressed
+
+    def know(self, blobs: Iterable[StoredBlob], *, stored: bool) -> None:
+        """Add the layers among ``blobs`` to what can be told whole; ``stored``: compressed ones as they are too."""
+        for blob in blobs:
+            if blob.layer:
+                self.known.setdefault(blob.layer.digest, (KIND_LAYER, blob.layer.source))
+            if stored and blob.source.size and blob.blob.kind == "layer":
+                self.known.setdefault(blob.digest, (KIND_OTHER, blob.source))
+
+
+def read_sides(
+    bases: Sequence[Archive], targets: Sequence[Archive], reading: Reading
+) -> tuple[BaseSide, list[TargetSide]]:
+    """Read everything once. Of many bases those are read that promise to help.
+
+    Raises :class:`ArchiveError` where an input is no image archive or is cut short.
+    """
+    for archive in (*bases, *targets):
+        _refuse_truncated(archive)
+    base_images = tuple(read_images(base) for base in bases)
+    target_images = [read_images(target) for target in targets]
+    base_images = _helpful(base_images, target_images, reading)
+    reading.progress.phase("reading", read_size((*base_images, *target_images)))
+    base_blobs = _read_base(base_images, reading)
+    layers = _by_image(base_images, base_blobs)
+    known = {layer.digest for image in layers for layer in image}
+    if reading.have is None:
+        known |= {blob.digest for blob in base_blobs}
+    sides = []
+    for images in target_images:
+        sides.append(_read_target(images, known, reading))
+        known |= {blob.digest for blob in sides[-1].blobs}
+        known |= {packed.layer.digest for packed in sides[-1].packed.values()}
+    flat = [layer for image in layers for layer in image]
+    index = BaseIndex()
+    for image in layers:
+        index.add(image)
+    mark_contents(index, [layer for side in sides for layer in side.new_layers], reading.executor)
+    base = BaseSide(images=base_images, blobs=base_blobs, index=index, own=frozenset(layer.digest for layer in flat))
+    base.know(base_blobs, stored=reading.have is None)
+    return base, sides
+
+
+def _refuse_truncated(archive: Archive) -> None:
+    """Refuse what is most likely half a download; junk behind whole entries is kept as it is."""
+    if archive.index.problem and archive.index.problem.startswith("the archive is cut short in an entry"):
+        raise ArchiveError(
+            f"{archive.name} is truncated: {archive.index.problem}", hint="save or download the archive again"
+        )
+
+
+def _helpful(
+    bases: tuple[ImageArchive, ...], targets: Sequence[ImageArchive], reading: Reading
+) -> tuple[ImageArchive, ...]:
+    """Return the bases that promise to help, where there are many; the rest is not read."""
+    picked = candidates.pick(bases, targets, lambda: Spool(reading.tmp))
+    if len(picked) < len(bases):
+        names = ", ".join(bases[number].archive.name for number in picked) or "none"
+        reading.progress.note(f"of {len(bases)} bases, these help: {names}")
+    return tuple(bases[number] for number in picked)
+
+
+def _read_base(images: Sequence[ImageArchive], reading: Reading) -> list[StoredBlob]:
+    spools: list[Spool] = []
+
+    def spool() -> Spool:
+        if not spools:
+            spools.append(reading.spool())
+        return spools[0]
+
+    blobs: list[StoredBlob] = []
+    for archive in images:
+        blobs += inflate_all(read_blobs(archive, reading.executor, reading.progress.advance), spool)
+    if reading.have is not None:
+        blobs = [blob for blob in blobs if blob.layer and blob.layer.digest in reading.have]
+        if images and not blobs:
+            reading.progress.note("the receiver has none of the base's layers: nothing of it is used")
+    _tell_damage(blobs, reading.progress)
+    return blobs
+
+
+def _read_target(images: ImageArchive, known: Container[bytes], reading: Reading) -> TargetSide:
+    blobs = read_blobs(images, reading.executor, reading.progress.advance)
+    _tell_damage(blobs, reading.progress)
+    packed = {} if reading.portable else _unpack(blobs, known, reading)
+    new_layers = [blob.layer for blob in blobs if blob.layer and blob.digest not in known]
+    new_layers += [item.layer for item in packed.values() if item.layer.digest not in known]
+    return TargetSide(images=images, blobs=blobs, new_layers=new_layers, packed=packed)
+
+
+def _unpack(blobs: Sequence[StoredBlob], known: Container[bytes], reading: Reading) -> dict[bytes, PackedLayer]:
+    """Return, by their digests, the compressed layers that are not known and that can be compressed again."""
+    new = [blob for blob in blobs if blob.blob.kind == "layer" and blob.blob.compression and blob.digest not in known]
+    new = list({blob.digest: blob for blob in new}.values())
+    spools = [reading.spool() for _ in new]
+    jobs = [
+        reading.executor.submit(unpack_layer, blob.source, spool) if blob.blob.compression == "gzip" else None
+        for blob, spool in zip(new, spools, strict=True)
+    ]
+    packed = {}
+    for blob, job in zip(new, jobs, strict=True):
+        found = job.result() if job else None
+        if found:
+            packed[blob.digest] = found
+        else:
+            reading.progress.note(
+                f"layer {digest.text(blob.digest)} is {blob.blob.compression} that no encoder here makes again:"
+                f" it is in the bundle as it is, {blob.source.size:,} bytes"
+            )
+    return packed
+
+
+def _tell_damage(blobs: Sequence[StoredBlob], progress: Progress) -> None:
+    """Say which layers are not what their archive claims: such a base helps nobody who has the real one."""
+    for stored in blobs:
+        claimed = stored.blob.digest if stored.blob.compression else stored.blob.diff_id or stored.blob.digest
+        if stored.blob.kind == "layer" and claimed and claimed != stored.digest:
+            progress.note(
+                f"warning: layer {digest.text(claimed)} has other content than its archive says; is it damaged?"
+            )
+
+
+def _by_image(archives: Sequence[ImageArchive], blobs: list[StoredBlob]) -> list[list[Layer]]:
+    """Return the layers of each image, the topmost last, then those of no image; each content once."""
+    by_place = {id(blob.blob): blob for blob in blobs}
+    seen: set[bytes] = set()
+    images = [[blob for blob in image.layers if blob] for archive in archives for image in archive.images]
+    return [
+        list(_new_layers((by_place.get(id(blob)) for blob in image), seen))
+        for image in (*images, [item.blob for item in blobs])
+    ]
+
+
+def _new_layers(blobs: Iterable[StoredBlob | None], seen: set[bytes]) -> Iterator[Layer]:
+    for stored in blobs:
+        if stored and stored.layer and stored.layer.digest not in seen:
+            seen.add(stored.layer.digest)
+            yield stored.layer

@@ -1,0 +1,188 @@
+"""How large a bundle will be and how long it will take, from a sample of its frames."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from dibundle.codecs import decoders
+from dibundle.codecs.encode import choose, sample
+from dibundle.creating.compose.frames import Draft
+from dibundle.creating.pipeline import CreateOptions, Prepared, prepare
+from dibundle.files import digest
+from dibundle.files.progress import Progress, Silent
+from dibundle.format import writer
+from dibundle.format.tables import Frame
+from dibundle.images.archive import Archive
+
+ALL = 1.0  # seconds of CPU up to which every frame is encoded: the estimate is then the size itself
+LOOK = 0.2  # of the time that encoding a frame takes, a look at a sample of it takes about so much
+LOOKS = 0.9  # seconds of CPU that looks may take in any case,
+SHARE = 0.03  # and of the time for all frames
+LEAST_SAMPLE = 2  # frames of each stream
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What ``create`` would make, about: ``size`` in bytes, ``seconds``; of ``frames``, ``sampled`` were looked at.
+
+    ``exact``: all of them were encoded, and the size is that of the bundle but for a few bytes.
+    """
+
+    size: int
+    seconds: float
+    frames: int
+    sampled: int
+    exact: bool
+    base_size: int
+    target_size: int
+
+
+@dataclass(slots=True)
+class _Guess:
+    """What is known of a frame: its size by level 1, what it costs to encode in seconds of CPU, by a look its size."""
+
+    draft: Draft
+    hex_digits: bytes
+    fast: int = 0
+    cost: float = 0.0
+    size: float | None = None
+
+
+def estimate(
+    bases: Sequence[Archive],
+    targets: Sequence[Archive],
+    options: CreateOptions = CreateOptions(),  # noqa: B008 - immutable
+    progress: Progress | None = None,
+) -> Estimate:
+    """Match everything as ``create`` does, then look at a sample of what is to be encoded.
+
+    Frames are encoded at level 1, a fraction of the work; a sample of some, chosen in proportion to that size, tells
+    what the level makes of them. Same inputs, same estimate, but for the seconds.
+    """
+    progress = progress or Silent()
+    workers = options.workers or os.cpu_count() or 1
+    started = time.monotonic()
+    with ExitStack() as stack, ThreadPoolExecutor(workers) as threads:
+        prepared = prepare(bases, targets, options, threads, stack, progress)
+        guesses = [_Guess(draft, hex_digits) for _, hex_digits, draft in prepared.drafts()]
+        ready = time.monotonic() - started
+        progress.phase("sampling", sum(guess.draft.size for guess in guesses))
+        look = _Look(prepared)
+        largest_first = sorted(guesses, key=lambda guess: -guess.draft.size)  # no thread is to end long before others
+        if largest_first:  # ahead, as later all who look at frames of that file would wait for it
+            threads.submit(prepared.plan_ahead, largest_first[0].draft)
+        for guess, _ in zip(largest_first, threads.map(look.first, largest_first), strict=True):
+            progress.advance(guess.draft.size)
+        is_little = sum(guess.cost for guess in guesses) <= ALL
+        chosen = guesses if is_little else _chosen(guesses)
+        expected = sum(guess.cost for guess in chosen) * (1 if is_little else LOOK)
+        spent = time.process_time()
+        list(threads.map(look.encode if is_little else look.closer, chosen))
+        spent = time.process_time() - spent
+        _fill_in(guesses)
+        frames = [_frame(number, guess) for number, guess in enumerate(guesses)]
+        head = sum(map(len, writer.write(prepared.manifest(frames), iter(()))))
+        speed = spent / expected if expected > ALL / 4 else 1.0
+        cost = sum(look.cost(guess, guess.size or 0) for guess in guesses)
+        return Estimate(
+            size=head + sum(frame.stored for frame in frames),
+            seconds=ready + speed * cost / min(workers, max(1, len(guesses))),
+            frames=len(guesses),
+            sampled=len(chosen),
+            exact=is_little,
+            base_size=sum(archive.bytes.size for archive in bases),
+            target_size=sum(archive.bytes.size for archive in targets),
+        )
+
+
+class _Look:
+    """Looks at frames, in whichever thread."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
+        self._patch = prepared.options.patch
+
+    def first(self, guess: _Guess) -> None:
+        """Find out what a frame is at level 1."""
+        target, source, patch, _ = self._prepared.load(guess.draft, guess.hex_digits, planned=False)
+        guess.fast = choose.least(target, source, replace(patch, level=1))
+        guess.cost = self.cost(guess, guess.fast * (0.5 if source else 0.9))
+
+    def closer(self, guess: _Guess) -> None:
+        """Find out by a sample what a frame will be."""
+        guess.size = sample.size(*self._prepared.load(guess.draft, guess.hex_digits))
+
+    def encode(self, guess: _Guess) -> None:
+        """Find out what a frame really is."""
+        guess.size = choose.least(*self._prepared.load(guess.draft, guess.hex_digits))
+
+    def cost(self, guess: _Guess, stored: float) -> float:
+        """Return about how many seconds of CPU encoding takes: measured at level 6 on node-app and python-app."""
+        size = guess.draft.size + guess.draft.old_size
+        if self._patch.level < choose.RELINK_LEVEL:
+            return size / 60e6
+        return 0.01 + size / 25e6 + stored / 450e3 * (1 if self._patch.level < 9 else 5)
+
+
+def _chosen(guesses: Sequence[_Guess]) -> list[_Guess]:
+    """Return the frames to look at: all where that takes little time, else a sample of each stream."""
+    total = sum(guess.cost for guess in guesses)
+    share = max(SHARE, LOOKS / total) / LOOK
+    chosen = [guess for group in _groups(guesses) for guess in _sample(group, share)]
+    return sorted(chosen, key=lambda guess: -guess.cost)
+
+
+def _groups(guesses: Sequence[_Guess]) -> Iterator[list[_Guess]]:
+    """Yield the frames of each stream: they are alike."""
+    for stream in sorted({guess.draft.stream for guess in guesses}):
+        yield [guess for guess in guesses if guess.draft.stream == stream]
+
+
+def _sample(group: Sequence[_Guess], share: float) -> list[_Guess]:
+    """Return a systematic sample, by size at level 1: equal steps through all of it, each frame met at most once."""
+    total = sum(guess.fast for guess in group)
+    mean = sum(guess.cost * guess.fast for guess in group) / max(1, total)
+    count = max(LEAST_SAMPLE, int(share * sum(guess.cost for guess in group) / max(mean, 0.001)))
+    if count >= len(group) or share >= 1:
+        return list(group)
+    found: list[_Guess] = []
+    at, step = 0, total / count
+    for guess in sorted(group, key=lambda guess: guess.fast):
+        at += guess.fast
+        if at > (len(found) + 0.5) * step:
+            found.append(guess)
+            while len(found) < count and at > (len(found) + 0.5) * step:
+                found.append(guess)
+    return list({id(guess): guess for guess in found}.values())
+
+
+def _fill_in(guesses: Sequence[_Guess]) -> None:
+    """Give the frames that were not looked at closely the size that others like them suggest."""
+    for group in _groups(guesses):
+        known = [guess for guess in group if guess.size is not None and guess.fast]
+        for guess in group:
+            if guess.size is None:
+                like = sorted(known, key=lambda other: abs(other.fast - guess.fast))[:LEAST_SAMPLE]
+                ratio = sum((item.size or 0) / item.fast for item in like) / max(1, len(like)) if like else 1.0
+                guess.size = ratio * guess.fast
+
+
+def _frame(number: int, guess: _Guess) -> Frame:
+    """Return a frame as it goes into the manifest; what takes no more or fewer bytes there is made up."""
+    draft = guess.draft
+    patched = bool(draft.old)
+    return Frame(
+        stream=draft.stream,
+        codec=decoders.COVER,
+        stored=int(guess.size or 0),
+        size=draft.size,
+        digest=digest.sha256(number.to_bytes(8, "big")),
+        implied=patched and draft.implied,
+        source_size=sum(item.length for item in draft.old),
+        sources=tuple(draft.old) if patched and not draft.implied else (),
+    )

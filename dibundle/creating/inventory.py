@@ -1,0 +1,51 @@
+"""Lists of the layers that a receiver has, small enough for a message: their diffIDs and nothing else."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from dibundle.errors import ArchiveError, FileError
+from dibundle.files.digest import SIZE
+from dibundle.images.archive import Archive
+from dibundle.images.reader import read_images
+
+VERSION = 1
+MOST = 1 << 20  # bytes of a list
+
+
+def list_of(archives: Sequence[Archive]) -> str:
+    """Return, as JSON, the layers that archives claim to hold: 46 bytes for each."""
+    found: dict[bytes, None] = {}
+    for archive in archives:
+        for blob in read_images(archive).blobs:
+            digest = blob.diff_id or (None if blob.compression else blob.digest)
+            if blob.kind == "layer" and digest:
+                found[digest] = None
+    layers = [base64.urlsafe_b64encode(digest).decode().rstrip("=") for digest in sorted(found)]
+    return json.dumps({"dib_have": VERSION, "layers": layers}, separators=(",", ":"))
+
+
+def read_list(path: str) -> frozenset[bytes]:
+    """Return the diffIDs in a list; :class:`ArchiveError` for what is none."""
+    try:
+        with Path(path).open("rb") as file:
+            text = file.read(MOST + 1)
+    except OSError as error:
+        raise FileError(f"cannot open {path}: {error.strerror}") from error
+    try:
+        value = json.loads(text) if len(text) <= MOST else None
+        if not isinstance(value, dict) or value.get("dib_have") != VERSION:
+            raise ValueError
+        layers = frozenset(base64.urlsafe_b64decode(str(item) + "=") for item in value["layers"])
+        if any(len(digest) != SIZE for digest in layers):
+            raise ValueError
+    except (ValueError, LookupError, TypeError, RecursionError, binascii.Error) as error:
+        raise ArchiveError(
+            f"{path} is no list of layers", hint=f"make one: dib have IMAGE.tar > {shlex.quote(str(path))}"
+        ) from error
+    return layers

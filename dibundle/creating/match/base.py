@@ -1,0 +1,246 @@
+"""The base as matching sees it: every entry of every layer, by path, by content and by name without versions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import overload
+
+from dibundle.creating.match import names
+from dibundle.files.readat import ReadAt
+from dibundle.files.window import Window
+from dibundle.images.tar.entries import Entry, TarIndex, scan
+
+REGULAR = (0x30, 0x00, 0x37)
+
+
+@dataclass(slots=True)
+class Layer:
+    """A layer's uncompressed content: ``digest`` is its sha256, the diffID.
+
+    ``marks`` has, once they are needed, for each entry what only equal contents have in common: their sha256, or a name
+    of the base's file at that path; None where no other can equal it.
+    """
+
+    digest: bytes
+    source: ReadAt
+    marks: list[bytes | None] = field(default_factory=list)
+    _index: TarIndex | None = None
+
+    @property
+    def index(self) -> TarIndex:
+        """What entries there are; read when it is first asked for: nobody asks of a target's layer that is known."""
+        if self._index is None:
+            self._index = scan(self.source)
+        return self._index
+
+    def forget_entries(self) -> None:
+        """Let go of the entries: they take some 400 bytes each."""
+        self._index = None
+        self.marks = []
+
+    def mark_of(self, number: int) -> bytes | None:
+        """Return the mark of the content of entry ``number`` where there is one."""
+        return self.marks[number] if self.marks else None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An entry of a layer, by their numbers."""
+
+    layer: int
+    entry: int
+
+
+class Places(Sequence[Place]):
+    """Entries that have something in common, in the order of their layers: membership takes no look at all of them.
+
+    An image may have one path ten thousand times, and one content for that many paths.
+    """
+
+    __slots__ = ("_all", "_known", "first", "last")
+
+    def __init__(self, *places: Place) -> None:
+        self._all: list[Place] = []
+        self._known: set[Place] = set()
+        self.first: dict[int, Place] = {}  # of each layer
+        self.last: dict[int, Place] = {}
+        for place in places:
+            self.append(place)
+
+    def append(self, place: Place) -> None:
+        """Add an entry."""
+        self._all.append(place)
+        self._known.add(place)
+        self.first.setdefault(place.layer, place)
+        self.last[place.layer] = place
+
+    def __contains__(self, place: object) -> bool:
+        return place in self._known
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __iter__(self) -> Iterator[Place]:
+        return iter(self._all)
+
+    @overload
+    def __getitem__(self, index: int) -> Place: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Place]: ...
+
+    def __getitem__(self, index: int | slice) -> Place | Sequence[Place]:
+        return self._all[index]
+
+
+MOST_AT_PATH = 256
+"""Entries of one path that are looked at; an image has one of each in a layer, unless it was made to be odd."""
+
+
+def is_file(entry: Entry) -> bool:
+    """Whether an entry is a regular file with content."""
+    return entry.size > 0 and entry.type in REGULAR
+
+
+def mark_contents(index: BaseIndex, targets: Sequence[Layer], executor: Executor) -> None:
+    """Mark the files of ``targets`` that have an equal in the base or in each other.
+
+    Most have it at the same path, which takes a comparison; what is left is hashed where its size occurs twice.
+    """
+    pairings = [executor.submit(_pair, index, layer) for layer in targets]
+    for layer, pairing in zip(targets, pairings, strict=True):
+        layer.marks = pairing.result()
+    base = index.layers
+    counts = Counter(entry.size for layer in targets for entry, mark in _files(layer) if not mark)
+    twice = {size for size, count in counts.items() if count > 1}
+    base_sizes = {entry.size for layer in base for entry, _ in _files(layer)}
+    jobs = [executor.submit(_hash, layer, counts.keys()) for layer in base]
+    jobs += [executor.submit(_hash, layer, base_sizes | twice) for layer in targets]
+    for job in jobs:
+        job.result()
+    for number, layer in enumerate(base):
+        index.learn(number, layer)
+
+
+def _files(layer: Layer) -> Iterator[tuple[Entry, bytes | None]]:
+    """Yield the regular files of a layer and their marks."""
+    for number, entry in enumerate(layer.index.entries):
+        if is_file(entry):
+            yield entry, layer.mark_of(number)
+
+
+def _pair(index: BaseIndex, layer: Layer) -> list[bytes | None]:
+    """Return a mark for each entry whose content is that of the only file of the same size at its path."""
+    windows = [Window(old.source) for old in index.layers]
+    window = Window(layer.source)
+    marks: list[bytes | None] = []
+    for entry in layer.index.entries:
+        places = index.at_path(names.clean(entry.path)) if is_file(entry) else ()
+        places = [place for place in places if is_file(index.entry(place)) and index.entry(place).size == entry.size]
+        same = len(places) == 1 and _equal(windows[places[0].layer], index.entry(places[0]), window, entry)
+        marks.append(index.name(places[0]) if same else None)
+    return marks
+
+
+def _equal(old: Window, old_entry: Entry, new: Window, entry: Entry, chunk: int = 1 << 20) -> bool:
+    """Whether two files of the same size have the same content."""
+    for offset in range(0, entry.size, chunk):
+        length = min(chunk, entry.size - offset)
+        if old.read_at(old_entry.content + offset, length) != new.read_at(entry.content + offset, length):
+            return False
+    return True
+
+
+def _hash(layer: Layer, sizes: Collection[int], chunk: int = 1 << 20) -> None:
+    """Hash those files of ``layer`` without a mark whose size is one of ``sizes``: no other can equal anything."""
+    window = Window(layer.source)
+
+    def hashed(entry: Entry) -> bytes | None:
+        if not is_file(entry) or entry.size not in sizes:
+            return None
+        digest = hashlib.sha256()
+        for offset in range(0, entry.size, chunk):
+            digest.update(window.read_at(entry.content + offset, min(chunk, entry.size - offset)))
+        return digest.digest()
+
+    layer.marks = [layer.mark_of(number) or hashed(entry) for number, entry in enumerate(layer.index.entries)]
+
+
+class BaseIndex:
+    """Finds base entries for target entries. Images come one after the other, of each the topmost layer last.
+
+    What most files have one of is kept without a list around it: 100,000 files then take 12 MB instead of 42.
+    """
+
+    def __init__(self) -> None:
+        self.layers: list[Layer] = []
+        self.images: list[int] = []  # for each layer, the number of the image that it came with
+        self._by_path: dict[bytes, Place | Places] = {}
+        self._by_content: dict[bytes, Place | Places] = {}
+
+    def add(self, layers: Iterable[Layer]) -> None:
+        """Add the layers of an image, the topmost last."""
+        image = self.images[-1] + 1 if self.images else 0
+        for layer in layers:
+            for number, entry in enumerate(layer.index.entries):
+                _add(self._by_path, names.clean(entry.path), Place(len(self.layers), number))
+            self.learn(len(self.layers), layer)
+            self.layers.append(layer)
+            self.images.append(image)
+
+    def learn(self, number: int, layer: Layer) -> None:
+        """Take the marks of a layer, which has this number: nobody asks a base layer for them again."""
+        for entry, mark in enumerate(layer.marks):
+            if mark:
+                _add(self._by_content, mark, Place(number, entry))
+        layer.marks = []
+
+    def name(self, place: Place) -> bytes:
+        """Return a mark for the content of a file of the base, without a look at it."""
+        name = b"%d %d" % (place.layer, place.entry)
+        self._by_content.setdefault(name, place)
+        return name
+
+    def forget_entries(self) -> None:
+        """Let go of all entries; nothing is found then."""
+        self._by_path.clear()
+        self._by_content.clear()
+        for layer in self.layers:
+            layer.forget_entries()
+
+    def entry(self, place: Place) -> Entry:
+        """Return the entry at ``place``."""
+        return self.layers[place.layer].index.entries[place.entry]
+
+    def paths(self) -> Iterable[bytes]:
+        """Return every path of the base, cleaned."""
+        return self._by_path.keys()
+
+    def at_path(self, path: bytes) -> Sequence[Place]:
+        """Return the entries at a cleaned path, the topmost layer's last; of more than 256 the last ones."""
+        places = _places(self._by_path.get(path))
+        return places if len(places) <= MOST_AT_PATH else places[-MOST_AT_PATH:]
+
+    def with_content(self, mark: bytes | None) -> Sequence[Place]:
+        """Return the files whose content has this mark."""
+        return _places(self._by_content.get(mark)) if mark else ()
+
+
+def _add(index: dict[bytes, Place | Places], key: bytes, place: Place) -> None:
+    found = index.get(key)
+    if found is None:
+        index[key] = place
+    elif isinstance(found, Place):
+        index[key] = Places(found, place)
+    else:
+        found.append(place)
+
+
+def _places(found: Place | Places | None) -> Sequence[Place]:
+    if found is None:
+        return ()
+    return (found,) if isinstance(found, Place) else found

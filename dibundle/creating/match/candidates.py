@@ -1,0 +1,170 @@
+"""Which of many bases promise to help, judged by names, sizes and samples of content: none of them is read whole."""
+
+from __future__ import annotations
+
+import heapq
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from dibundle.creating.match import names
+from dibundle.creating.match.base import is_file
+from dibundle.creating.match.sketch import sketch
+from dibundle.errors import ArchiveError
+from dibundle.files.compression import decompress_iter
+from dibundle.files.readat import ReadAt, Slice, Spool, copy_chunks
+from dibundle.images.model import Blob, ImageArchive
+from dibundle.images.tar.entries import scan
+
+FEW = 3  # so many bases are all read: judging them would save little
+WORTH = 0.005  # of the targets' bytes that a further base has to promise
+_SAMPLE = 512  # bytes in the middle and at the end of a file that stand for its content
+_LARGEST = 48  # files of a target whose beginnings are compared closely
+_BEGINNING = 256 << 10
+
+
+@dataclass(slots=True)
+class _File:
+    """A file as judging sees it: path without versions, size in bytes, a sample, for large ones a sketch."""
+
+    path: bytes
+    size: int
+    sample: int
+    sketch: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What a layer is known by, and its files."""
+
+    claims: frozenset[bytes]
+    size: int
+    files: list[_File]
+
+
+def pick(bases: Sequence[ImageArchive], targets: Sequence[ImageArchive], spool: Callable[[], Spool]) -> list[int]:
+    """Return the numbers of the bases that promise to help, all of them where they are few.
+
+    One base is taken at least, and each further one only where it promises enough beyond those taken. Compressed
+    layers are inflated into what ``spool`` returns, one archive at a time.
+    """
+    if len(bases) <= FEW:
+        return list(range(len(bases)))
+    wanted = _contents(targets, spool, frozenset(), frozenset())
+    claims = frozenset(claim for content in wanted for claim in content.claims)
+    paths = frozenset(file.path for file in _largest(wanted))
+    judged = [_Judge(_contents([images], spool, claims, paths)) for images in bases]
+    worths = [[judge.worth(content) for content in wanted] for judge in judged]
+    return _cover([[worth for content in rows for worth in content] for rows in worths], wanted)
+
+
+def _cover(worths: list[list[float]], wanted: list[_Content]) -> list[int]:
+    """Take the base that promises most bytes, then the one that adds most to it, and so on."""
+    total = sum(content.size for content in wanted)
+    best = [0.0] * len(worths[0])
+    taken: list[int] = []
+    while len(taken) < len(worths):
+        gains = [sum(max(0.0, new - old) for new, old in zip(row, best, strict=True)) for row in worths]
+        number = max(range(len(gains)), key=lambda index: (gains[index], index))
+        if number in taken or (taken and gains[number] < WORTH * total):
+            break
+        taken.append(number)
+        best = [max(pair) for pair in zip(best, worths[number], strict=True)]
+    return sorted(taken)
+
+
+class _Judge:
+    """Says how much of a target a base is likely to save."""
+
+    def __init__(self, contents: list[_Content]) -> None:
+        self._claims = {claim for content in contents for claim in content.claims}
+        self._files: dict[bytes, list[_File]] = {}
+        for content in contents:
+            for file in content.files:
+                self._files.setdefault(file.path, []).append(file)
+
+    def worth(self, wanted: _Content) -> list[float]:
+        """Return the bytes that are likely saved of each of a layer's files, and of the layer as a whole."""
+        if wanted.claims & self._claims:
+            return [float(file.size) for file in wanted.files] + [float(wanted.size)]
+        return [file.size * self._likeness(file) for file in wanted.files] + [0.0]
+
+    def _likeness(self, file: _File) -> float:
+        return max((_likeness(file, other) for other in self._files.get(file.path, ())), default=0.0)
+
+
+def _likeness(file: _File, other: _File) -> float:
+    """Return 0 to 1: how much of a file another one of like name gives, guessed."""
+    if (file.size, file.sample) == (other.size, other.sample):
+        return 1.0
+    size = min(file.size, other.size) / max(file.size, other.size)
+    if file.sketch and other.sketch:
+        alike = len(file.sketch & other.sketch) / max(len(file.sketch), len(other.sketch))
+        return 0.3 + 0.5 * alike + 0.1 * size
+    return 0.3 + 0.3 * size
+
+
+def _largest(contents: Iterable[_Content]) -> list[_File]:
+    return heapq.nlargest(_LARGEST, (file for content in contents for file in content.files), key=lambda f: f.size)
+
+
+def _contents(
+    archives: Sequence[ImageArchive], spool: Callable[[], Spool], whole: frozenset[bytes], closely: frozenset[bytes]
+) -> list[_Content]:
+    """Return the layers of archives; those whose claims are in ``whole`` without their files.
+
+    Files at a path in ``closely`` have a sketch; where that is empty, the largest have.
+    """
+    found = []
+    for images in archives:
+        with closing(spool()) as space:
+            layers = [
+                (_claims(blob), _open(images, blob, space) if not _claims(blob) & whole else None)
+                for blob in images.blobs
+                if blob.kind == "layer"
+            ]
+            contents = [
+                _Content(claims, source.size if source else 0, _files(source, closely) if source else [])
+                for claims, source in layers
+            ]
+            if not closely:
+                largest = {file.path for file in _largest(contents)}
+                for content, (_, source) in zip(contents, layers, strict=True):
+                    if source and any(file.path in largest for file in content.files):
+                        content.files[:] = _files(source, frozenset(largest))
+            found += contents
+    return found
+
+
+def _claims(blob: Blob) -> frozenset[bytes]:
+    return frozenset(claim for claim in (blob.digest, blob.diff_id) if claim)
+
+
+def _open(images: ImageArchive, blob: Blob, spool: Spool) -> ReadAt | None:
+    """Return a layer's content; None where it cannot be had."""
+    stored = Slice(images.archive.bytes, blob.member.content, blob.member.size)
+    if not blob.compression:
+        return stored
+    start = spool.size
+    try:
+        for piece in decompress_iter(blob.compression, copy_chunks(stored, 0, stored.size)):
+            spool.write(piece)
+    except ArchiveError:
+        return None
+    return Slice(spool, start, spool.size - start)
+
+
+def _files(source: ReadAt, closely: frozenset[bytes]) -> list[_File]:
+    files = []
+    for entry in scan(source).entries:
+        if is_file(entry):
+            path = names.versionless(names.clean(entry.path))
+            middle = source.read_at(entry.content + entry.size // 2, min(_SAMPLE, entry.size - entry.size // 2))
+            end = source.read_at(entry.content + max(0, entry.size - _SAMPLE), min(_SAMPLE, entry.size))
+            file = _File(path, entry.size, zlib.crc32(middle + end))
+            if path in closely:
+                beginning = source.read_at(entry.content, min(_BEGINNING, entry.size))
+                file.sketch = frozenset(sketch(beginning))
+            files.append(file)
+    return files

@@ -1,0 +1,87 @@
+"""The contents of image archives with digests computed, not claimed: what create works from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Final
+
+from dibundle.creating.match.base import Layer
+from dibundle.errors import ArchiveError
+from dibundle.files import compression
+from dibundle.files.readat import ReadAt, Slice, Spool, copy_chunks
+from dibundle.images.model import Blob, ImageArchive
+
+Advance = Callable[[int], None]
+
+FREE_CONTENT: Final = 1 << 30  # bytes that a compressed layer may have in any case to be looked into,
+MOST_RATIO: Final = 64  # and for each byte that it takes: real ones have 2 to 10
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """A blob as stored, with its sha256; ``layer`` is its uncompressed content where it is a layer of a base."""
+
+    blob: Blob
+    source: ReadAt
+    digest: bytes
+    layer: Layer | None = None
+
+
+def read_blobs(images: ImageArchive, executor: Executor, advance: Advance) -> list[StoredBlob]:
+    """Hash every blob of an archive as stored; compressed layers are left closed."""
+
+    def read(blob: Blob) -> StoredBlob:
+        source = Slice(images.archive.bytes, blob.member.content, blob.member.size)
+        digest = _sha256(source, advance)
+        layer = None
+        if blob.kind == "layer" and not blob.compression:
+            layer = Layer(digest, source)
+        return StoredBlob(blob, source, digest, layer)
+
+    return list(executor.map(read, images.blobs))
+
+
+def read_size(archives: Iterable[ImageArchive]) -> int:
+    """Return how many bytes :func:`read_blobs` reads of archives."""
+    return sum(blob.member.size for images in archives for blob in images.blobs)
+
+
+def inflate(stored: StoredBlob, spool: Spool) -> StoredBlob:
+    """Inflate a compressed layer into ``spool``; ``ArchiveError`` for damage and for bombs."""
+    assert stored.blob.compression
+    digest = hashlib.sha256()
+    start = spool.size
+    most = FREE_CONTENT + MOST_RATIO * stored.source.size
+    chunks = copy_chunks(stored.source, 0, stored.source.size)
+    for piece in compression.decompress_iter(stored.blob.compression, chunks):
+        if spool.size - start + len(piece) > most:
+            raise ArchiveError(f"a layer of {stored.source.size} bytes has more than {most} of content")
+        digest.update(piece)
+        spool.write(piece)
+    content = Slice(spool, start, spool.size - start)
+    return StoredBlob(stored.blob, stored.source, stored.digest, Layer(digest.digest(), content))
+
+
+def inflate_all(stored: Iterable[StoredBlob], spool: Callable[[], Spool]) -> list[StoredBlob]:
+    """Inflate the compressed layers among ``stored``; a damaged one, or a bomb, serves as the plain blob it is."""
+    result = []
+    for item in stored:
+        if item.blob.kind == "layer" and item.blob.compression:
+            try:
+                result.append(inflate(item, spool()))
+                continue
+            except ArchiveError:
+                pass
+        result.append(item)
+    return result
+
+
+def _sha256(source: ReadAt, advance: Advance) -> bytes:
+    digest = hashlib.sha256()
+    for piece in copy_chunks(source, 0, source.size):
+        digest.update(piece)
+        advance(len(piece))
+    return digest.digest()

@@ -1,0 +1,140 @@
+"""The choice of a base entry for each entry of a target layer."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from dibundle.creating.match import names, sketch
+from dibundle.creating.match.base import BaseIndex, Layer, Place, Places, is_file
+from dibundle.creating.match.sketch import SketchIndex
+from dibundle.images.tar.entries import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A base entry that helps; ``same``: its content is the target's."""
+
+    place: Place
+    same: bool
+
+
+class Matcher:
+    """Chooses base entries for the entries of target layers.
+
+    The order of preference: the same content (at the same path, next in sequence, anywhere); the same path; then, among
+    what the target has no other use for, like content, the same path but for versions and hashes, the same name but
+    for those.
+    """
+
+    def __init__(self, base: BaseIndex, targets: Iterable[Layer], kept: Collection[bytes]) -> None:
+        """Match the new layers ``targets``; ``kept`` are the digests of base layers that the target has whole."""
+        self._base = base
+        self._kept = kept
+        targets = list(targets)
+        self._likeness = self._like_images(targets)
+        self._spare = self._spare_files({names.clean(e.path) for layer in targets for e in layer.index.entries})
+        self._spare_names = self._by_names(self._spare)
+        self._sketches: SketchIndex[Place] | None = None
+        self._expected = Place(self._likeness.index(max(self._likeness)) if self._likeness else 0, 0)
+
+    def _like_images(self, targets: Iterable[Layer]) -> list[int]:
+        """Return, for each layer of the base, how many files its image shares with the targets by path and size."""
+        shared = [0] * (self._base.images[-1] + 1 if self._base.images else 0)
+        if len(shared) > 1:
+            for layer in targets:
+                for entry in layer.index.entries:
+                    for place in self._base.at_path(names.clean(entry.path)) if is_file(entry) else ():
+                        shared[self._base.images[place.layer]] += self._base.entry(place).size == entry.size
+        return [shared[image] for image in self._base.images]
+
+    def _spare_files(self, used: set[bytes]) -> list[Place]:
+        """Return the base files whose path the target does not have."""
+        return [
+            place
+            for path in self._base.paths()
+            if path not in used
+            for place in self._base.at_path(path)
+            if is_file(self._base.entry(place))
+        ]
+
+    def _by_names(self, places: list[Place]) -> dict[bytes, list[Place]]:
+        found: dict[bytes, list[Place]] = {}
+        for place in places:
+            path = names.clean(self._base.entry(place).path)
+            for name in {names.versionless(path), names.stem(path)}:
+                found.setdefault(name, []).append(place)
+        return found
+
+    @property
+    def expected_layer(self) -> int:
+        """The base layer of the last match, where the next one is looked for first."""
+        return self._expected.layer
+
+    def find(self, layer: Layer, entry: Entry, mark: bytes | None) -> Match | None:
+        """Return the best base entry for ``entry`` of ``layer``.
+
+        ``mark`` is that of its content, None where no base file can have the same.
+        """
+        match = self._find(layer, entry, mark)
+        if match:
+            self._expected = Place(match.place.layer, match.place.entry + 1)
+        return match
+
+    def _find(self, layer: Layer, entry: Entry, mark: bytes | None) -> Match | None:
+        path = names.clean(entry.path)
+        at_path = self._base.at_path(path)
+        if not is_file(entry):
+            alike = [place for place in at_path if self._base.entry(place).type == entry.type]
+            return Match(self._nearest(alike), same=not entry.size) if alike else None
+        same = self._base.with_content(mark)
+        if same:
+            return Match(self._nearest([place for place in at_path if place in same] or same), same=True)
+        files = [place for place in at_path if is_file(self._base.entry(place))]
+        if files:
+            return Match(self._nearest(files), same=False)
+        like = self._like_content(layer, entry)
+        if like:
+            return Match(like, same=False)
+        files = self._spare_names.get(names.versionless(path)) or self._spare_names.get(names.stem(path)) or []
+        return Match(self._most_alike(entry, files), same=False) if files else None
+
+    def _like_content(self, layer: Layer, entry: Entry) -> Place | None:
+        """Return the spare base file whose content is most like the entry's."""
+        if entry.size < sketch.SMALLEST or not self._spare:
+            return None
+        if self._sketches is None:
+            self._sketches = sketch.SketchIndex()
+            for place in self._spare:
+                old, source = self._base.entry(place), self._base.layers[place.layer]
+                if old.size >= sketch.SMALLEST and source.digest not in self._kept:
+                    self._sketches.add(place, _beginning(source, old))
+        return next(iter(self._sketches.nearest(_beginning(layer, entry))), None)
+
+    def _nearest(self, places: Sequence[Place]) -> Place:
+        """Prefer the entry that comes next, then its layer, then the image most like the target, the topmost layer."""
+        if self._expected in places:
+            return self._expected
+        if isinstance(places, Places):
+            top = max(places.first, key=lambda layer: (self._likeness[layer], layer))
+            return places.last.get(self._expected.layer) or places.first[top]
+        in_layer = [place for place in places if place.layer == self._expected.layer]
+        return in_layer[-1] if in_layer else max(places, key=lambda place: (self._likeness[place.layer], place.layer))
+
+    def _most_alike(self, entry: Entry, places: list[Place]) -> Place:
+        """Prefer the longest common beginning of the path, then the nearest size."""
+
+        def likeness(place: Place) -> tuple[int, int]:
+            other = self._base.entry(place)
+            shared = 0
+            for a, b in zip(entry.path.split(b"/"), other.path.split(b"/"), strict=False):
+                if a != b:
+                    break
+                shared += 1
+            return shared, -abs(other.size - entry.size)
+
+        return max(places[:64], key=likeness)
+
+
+def _beginning(layer: Layer, entry: Entry) -> bytes:
+    return layer.source.read_at(entry.content, min(entry.size, sketch.LARGEST))

@@ -1,0 +1,83 @@
+"""What a bundle needs and makes as labels of an image or annotations of an artifact: hints, which nothing relies on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from dibundle.files import digest
+from dibundle.format.manifest import AboutImage, Manifest
+
+BUNDLE: Final = "dibundle.format"  # sha256 of the whole bundle; an image with this label is a wrapped bundle
+BUILT: Final = "built"  # in place of that digest, which whoever writes a Dockerfile does not know
+SIZE: Final = "dibundle.size"
+NEEDS: Final = "dibundle.needs"
+NEEDS_LAYERS: Final = "dibundle.needs.layers"
+MAKES: Final = "dibundle.makes"
+MAKES_IDS: Final = "dibundle.makes.ids"
+MAKES_LAYERS: Final = "dibundle.makes.layers"
+MAKES_SIZE: Final = "dibundle.makes.size"
+
+_DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What labels say: bytes of the bundle, digests of the layers' contents that it needs and makes, image IDs."""
+
+    size: int
+    needs: frozenset[bytes]
+    makes: frozenset[bytes]
+    ids: frozenset[bytes]
+
+    @classmethod
+    def read(cls, found: Mapping[str, str]) -> Told | None:
+        """Return what is told; None where it is not all there."""
+        size = found.get(SIZE, "")
+        if NEEDS_LAYERS not in found or not (size.isascii() and size.isdigit() and len(size) < 16):
+            return None
+        return cls(
+            size=int(size),
+            needs=digests(found[NEEDS_LAYERS]),
+            makes=digests(found.get(MAKES_LAYERS, "")),
+            ids=digests(found.get(MAKES_IDS, "")),
+        )
+
+
+def labels(manifest: Manifest, size: int, whole: bytes) -> dict[str, str]:
+    """Return the labels of a bundle of ``size`` bytes with SHA-256 ``whole``."""
+    about = manifest.about
+    bases = about.bases if about else ()
+    targets = [image for images in about.targets for image in images] if about else []
+    return {
+        BUNDLE: digest.text(whole),
+        SIZE: str(size),
+        NEEDS: ", ".join(map(_named, bases)),
+        NEEDS_LAYERS: texts(needed(manifest)),
+        MAKES: ", ".join(map(_named, targets)),
+        MAKES_IDS: texts(image.id for image in targets if image.id),
+        MAKES_LAYERS: texts(layer for image in targets for layer in image.diff_ids if layer),
+        MAKES_SIZE: str(sum(target.size for target in manifest.targets)),
+    }
+
+
+def needed(manifest: Manifest) -> list[bytes]:
+    """Return the digests of what a base must hold: of a compressed layer that can be made again, its content's."""
+    contents = {form.object: form.digest for form in manifest.forms}
+    return [contents.get(number, item.digest) for number, item in enumerate(manifest.objects)]
+
+
+def texts(found: Iterable[bytes]) -> str:
+    """Return digests as text, each once."""
+    return " ".join(digest.text(item) for item in dict.fromkeys(found))
+
+
+def digests(text: str) -> frozenset[bytes]:
+    """Return the digests in a text."""
+    return frozenset(bytes.fromhex(item) for item in _DIGEST.findall(text))
+
+
+def _named(image: AboutImage) -> str:
+    return image.names[0] if image.names else digest.text(image.id)

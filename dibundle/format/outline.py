@@ -1,0 +1,292 @@
+"""A program as people see it: one operation per path or per run, without decoding anything but the text stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dibundle.errors import BundleError
+from dibundle.format import records
+from dibundle.format.constants import (
+    OP_ADD,
+    OP_BEGIN,
+    OP_END,
+    OP_HEADER,
+    OP_KEEP,
+    OP_MODE,
+    OP_PATCH,
+    OP_RAW,
+    OP_REPEAT,
+    OP_REPLACE,
+    OP_SEEK,
+    OP_ZERO,
+    TEXT_STREAM,
+)
+from dibundle.format.program import REGISTER_OUTER, REGISTER_RECORD, REGISTERS, BaseHeaders, Columns, Cursor, Head, Text
+from dibundle.format.records import EMPTY, FIELDS, padded
+
+_TYPES = {0x31: "link", 0x32: "symlink", 0x33: "device", 0x34: "device", 0x35: "directory", 0x36: "fifo"}
+_EXTENSIONS = b"xgLK"
+UNKNOWN = 1 << 62  # stands for the content size of a base record where there is no base to tell it
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation: what it does, to how many entries or (keep) bytes, and what is known of path and size.
+
+    ``place`` is where in the base it begins: object and offset; known with a base alone, as is the ``old_size`` of
+    what is patched. Content is drawn from ``stream``, None where there is none or it is text.
+    """
+
+    kind: str
+    count: int
+    path: bytes | None = None
+    size: int | None = None
+    place: tuple[int, int] | None = None
+    old_size: int | None = None
+    stream: int | None = None
+
+
+class _Outline:
+    """Reads a program's columns in step with :func:`dibundle.format.program.walk`, base or no base."""
+
+    def __init__(self, columns: Columns, text: bytes | None, base: BaseHeaders | None, object_sizes: list[int]) -> None:
+        self.columns = columns.rewound()
+        self.base = base
+        self.cursor = Cursor(self.columns, base, object_sizes)
+        self._text = text
+        self._text_at = 0
+        self._texts: dict[int, bytes] = {}
+        self._registers: list[bytes | None] = [EMPTY, EMPTY]
+        self._long_name: bytes | None = None
+
+    def take_text(self, length: int) -> bytes | None:
+        """Return the next bytes of the text stream, None where it is not known."""
+        if length >= UNKNOWN // 2:
+            self._text = None  # from here on nobody knows where the text of the next field begins
+        start = self._text_at
+        self._text_at += length
+        return self._text[start : start + length] if self._text is not None else None
+
+    def place(self) -> tuple[int, int] | None:
+        """Return where the cursor stands, if a base lets us know."""
+        return (self.cursor.object, self.cursor.offset) if self.base else None
+
+    def edit(self, register: int, reference: bytes | None, *, from_base: bool) -> bytes | None:
+        """Read an edit and return the block that it makes, None where something it depends on is not known."""
+        known = reference if from_base else self._registers[register]
+        size = (records.record_size(reference) if reference else UNKNOWN) if from_base else None
+        head, _ = self.cursor.edit(register, None, size)
+        block = self._make(head, known)
+        self._registers[register] = block
+        return block
+
+    def _make(self, head: Head, reference: bytes | None) -> bytes | None:
+        values: list[int | bytes] = []
+        missing = reference is None
+        given = iter(head.values)
+        for bit in range(len(FIELDS)):
+            if not head.shape >> bit & 1:
+                continue
+            value = next(given)
+            if not isinstance(value, Text):
+                values.append(value)
+                continue
+            piece = self.take_text(value.length)
+            if piece is None:
+                missing = True
+                continue
+            text = self._texts.get(bit, b"")[: value.shared] + piece
+            self._texts[bit] = text
+            values.append(text)
+        if missing or reference is None:
+            return None
+        return records.apply_edit(reference, head.shape, values)
+
+    def name(self, block: bytes | None) -> bytes | None:
+        """Return the path in a block, or that of the extension header before it."""
+        if self._long_name is not None:
+            name, self._long_name = self._long_name, None
+            return name
+        if block is None:
+            return self._texts.get(0)
+        name = block[:100].partition(b"\0")[0]
+        prefix = block[345:500].partition(b"\0")[0] if block[257:263] == b"ustar\0" else b""
+        return prefix + b"/" + name if prefix else name
+
+    def extension(self, block: bytes | None, content: bytes | None) -> bool:
+        """Whether a block is an extension header; remembers the path that its content gives."""
+        if block is None or block[156] not in _EXTENSIONS:
+            return False
+        if content and block[156] == 0x4C:
+            self._long_name = content.rstrip(b"\0")
+        elif content and block[156] == 0x78:
+            self._long_name = _pax_path(content) or self._long_name
+        return True
+
+
+def _pax_path(content: bytes) -> bytes | None:
+    """Return the path in PAX records, if there is one."""
+    at = 0
+    path = None
+    while (space := content.find(b" ", at)) > 0:
+        digits = content[at:space]
+        if not digits.isdigit() or len(digits) > 9 or int(digits) <= space - at:
+            break
+        key, _, value = content[space + 1 : at + int(digits) - 1].partition(b"=")
+        path = value if key == b"path" else path
+        at += int(digits)
+    return path
+
+
+def outline(
+    columns: Columns,
+    text: bytes | None,
+    base: BaseHeaders | None = None,
+    object_sizes: list[int] | None = None,
+) -> Iterator[Operation]:
+    """Yield a program's operations in tar order. With a base every entry comes alone and has its place.
+
+    ``text`` is the decoded stream 0, None where it is not known: names of what is added are then missing.
+    """
+    state = _Outline(columns, text, base, object_sizes or [])
+    for op in state.columns.ops.data:
+        step = _STEPS.get(op)
+        if step is None:
+            raise BundleError(f"malformed bundle: operation {op} is not one of version 1")
+        yield from step(state)
+
+
+def _seek(state: _Outline) -> Iterator[Operation]:
+    if state.base:
+        state.cursor.seek()
+    else:
+        state.columns.seek_object.next()
+        state.columns.seek_offset.next()
+    yield from ()
+
+
+def _keep(state: _Outline) -> Iterator[Operation]:
+    place = state.place()
+    length = state.columns.keep.next()
+    if state.base:
+        state.cursor.take(length)
+    yield Operation("keep", length, place=place)
+
+
+def _base_block(state: _Outline) -> tuple[bytes | None, tuple[int, int] | None]:
+    """Return the header block at the cursor, which steps behind the record; nothing is known without a base."""
+    if not state.base:
+        return None, None
+    place = state.place()
+    block = state.cursor.read_header()
+    state.cursor.take(padded(records.record_size(block) or 0))
+    return block, place
+
+
+def _mode(state: _Outline) -> Iterator[Operation]:
+    count = state.columns.count.next()
+    for _ in range(count):
+        block, place = _base_block(state)
+        made = state.edit(REGISTER_RECORD, block, from_base=True)
+        if state.base and not state.extension(made, None):
+            yield Operation("mode", 1, state.name(made), records.record_size(made or EMPTY), place)
+    if not state.base:
+        yield Operation("mode", count)
+
+
+def _patch(state: _Outline) -> Iterator[Operation]:
+    block, place = _base_block(state)
+    made = state.edit(REGISTER_RECORD, block, from_base=True)
+    stream = state.columns.stream.next()
+    size = records.record_size(made) if made else None
+    if state.extension(made, None):
+        yield Operation("raw", 1, None, size, stream=stream)
+    else:
+        old = records.record_size(block) if block else None
+        yield Operation("patch", 1, state.name(made) if made else None, size, place, old, stream)
+
+
+def _add(state: _Outline) -> Iterator[Operation]:
+    made = state.edit(REGISTER_RECORD, None, from_base=False)
+    size = state.cursor.register_sizes[REGISTER_RECORD]
+    content = None
+    stream: int | None = state.columns.stream.next()
+    if stream == TEXT_STREAM:
+        content, stream = state.take_text(size), None
+    if not state.extension(made, content):
+        known = size if size < UNKNOWN // 2 else None
+        yield Operation(_kind(made, "add"), 1, state.name(made), known, stream=stream)
+
+
+def _kind(block: bytes | None, otherwise: str) -> str:
+    return _TYPES.get(block[156], otherwise) if block else otherwise
+
+
+def _repeat(state: _Outline) -> Iterator[Operation]:
+    state.columns.repeat_frame.next()
+    state.columns.repeat_offset.next()
+    state.columns.repeat.next()
+    yield from ()
+
+
+def _raw(state: _Outline) -> Iterator[Operation]:
+    length = state.columns.raw.next()
+    stream = state.columns.stream.next()
+    if stream == TEXT_STREAM:
+        state.take_text(length)
+    else:
+        yield Operation("raw", 1, None, length, stream=stream)
+
+
+def _replace(state: _Outline) -> Iterator[Operation]:
+    length = state.columns.raw.next()
+    source = state.columns.replace.next()
+    stream = state.columns.stream.next()
+    if stream == TEXT_STREAM:
+        state.take_text(length)
+    if state.base:
+        state.cursor.take(source)
+    yield Operation("replace", 1, None, length, None, source, stream)
+
+
+def _zero(state: _Outline) -> Iterator[Operation]:
+    state.columns.zero.next()
+    yield from ()
+
+
+def _header(state: _Outline) -> Iterator[Operation]:
+    register = state.columns.register.next()
+    if register >= REGISTERS:
+        raise BundleError(f"malformed bundle: register {register} of {REGISTERS}")
+    made = state.edit(register, None, from_base=False)
+    if register == REGISTER_OUTER:
+        yield Operation("member", 1, state.name(made), records.record_size(made) if made else None)
+    elif not state.extension(made, None):
+        yield Operation(_kind(made, "copy"), 1, state.name(made), records.record_size(made) if made else None)
+
+
+def _begin(state: _Outline) -> Iterator[Operation]:
+    state.take_text(state.columns.packing.next())
+    yield Operation("packed", 1, None, state.columns.packed.next())
+
+
+def _end(state: _Outline) -> Iterator[Operation]:
+    del state
+    yield from ()
+
+
+_STEPS = {
+    OP_SEEK: _seek,
+    OP_KEEP: _keep,
+    OP_MODE: _mode,
+    OP_PATCH: _patch,
+    OP_ADD: _add,
+    OP_REPEAT: _repeat,
+    OP_RAW: _raw,
+    OP_REPLACE: _replace,
+    OP_ZERO: _zero,
+    OP_HEADER: _header,
+    OP_BEGIN: _begin,
+    OP_END: _end,
+}

@@ -1,0 +1,164 @@
+"""Writing a target under verification: every byte hashed as written, the tail withheld until all is verified."""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import threading
+from collections.abc import Callable
+from functools import partial
+
+from dibundle.errors import BaseMismatchError, DibError, DigestError
+from dibundle.files import digest
+from dibundle.format.manifest import Target
+from dibundle.format.records import BLOCK
+from dibundle.format.tables import Segment
+
+Piece = bytes | bytearray | memoryview
+Sink = Callable[[Piece], object]
+WRITE = 1 << 20
+LARGE = 64 << 10  # pieces of so many bytes are passed on as they are: copying them took 0.3 s of CPU for python-app
+WAITING = 8  # pieces to hash
+PIECES = 16384  # small ones that wait for more: a million of one byte each would take 200 MB
+
+
+class VerifiedOutput:
+    """Takes a target's bytes in order, checks each segment's digest, and passes on what may be passed on.
+
+    ``whole``: also check the SHA-256 of the whole target. ``has_base``: whether wrong bytes can come from a base;
+    where they cannot, they are the bundle's fault.
+    """
+
+    def __init__(self, target: Target, sink: Sink, *, whole: bool = False, has_base: bool = True) -> None:
+        self._target = target
+        self._sink = sink
+        self._has_base = has_base
+        self._written = 0
+        self._segments = iter(target.segments)
+        self._segment: Segment | None = None
+        self._left = 0
+        self._rest = hashlib.sha256()
+        self._own = hashlib.sha256()
+        self._whole = hashlib.sha256() if whole else None
+        self._waiting: list[Piece] = []
+        self._waiting_size = 0
+        self._held: list[Piece] = []
+        self._failure: DibError | None = None
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(WAITING):
+            self._room.put(None)
+        self._thread = threading.Thread(target=self._hash, daemon=True)
+        self._thread.start()
+
+    def write(self, piece: Piece) -> None:
+        """Take the next bytes; raises as soon as a finished segment is known to be wrong.
+
+        What is passed on ends one byte into a block, so that a stream that breaks off never ends between entries.
+        """
+        if len(piece) < LARGE:
+            self._wait(bytes(piece))  # a view would keep all of its frame in memory
+            if self._waiting_size >= WRITE or len(self._waiting) >= PIECES:
+                self._flush()
+            return
+        view = memoryview(piece)
+        first = (1 - self._written - self._waiting_size) % BLOCK
+        last = len(view) - (len(view) - first) % BLOCK
+        self._wait(bytes(view[:first]))
+        self._flush()
+        self._pass_on(view[first:last])
+        self._wait(bytes(view[last:]))  # a view would keep all of the frame in memory
+
+    def finish(self) -> None:
+        """Check everything, then let the tail go."""
+        self._flush(last=True)
+        self._next_segment()
+        self._later(partial(self._check, self._rest, self._target.rest_digest, "the rest of the archive"))
+        if self._whole is not None:
+            self._later(partial(self._check, self._whole, self._target.digest, "the whole archive"))
+        self.close()
+        self._raise_failure()
+        for piece in self._held:
+            self._sink(piece)
+
+    def close(self) -> None:
+        """Stop the hashing thread; safe to call twice."""
+        if self._thread.is_alive():
+            self._work.put(None)
+            self._thread.join()
+
+    def _wait(self, piece: Piece) -> None:
+        self._waiting.append(piece)
+        self._waiting_size += len(piece)
+
+    def _flush(self, *, last: bool = False) -> None:
+        """Pass on what waits, but for what is behind the first byte of a block."""
+        chunk = memoryview(b"".join(self._waiting))
+        kept = 0 if last else (self._written + len(chunk) - 1) % BLOCK
+        self._waiting, self._waiting_size = [chunk[len(chunk) - kept :]], kept
+        self._pass_on(chunk[: len(chunk) - kept])
+
+    def _pass_on(self, chunk: memoryview) -> None:
+        self._hash_chunk(chunk)
+        self._raise_failure()
+        before_tail = self._target.tail - self._written
+        before_tail -= self._target.tail % BLOCK == 0  # else the output would end between entries where it is cut off
+        self._written += len(chunk)
+        if before_tail >= len(chunk):
+            self._sink(chunk)
+        elif before_tail > 0:
+            self._sink(chunk[:before_tail])
+            self._held.append(bytes(chunk[before_tail:]))  # a view would keep all of its frame in memory
+        else:
+            self._held.append(bytes(chunk))
+
+    def _hash_chunk(self, view: memoryview) -> None:
+        if self._whole is not None:
+            self._later(partial(self._whole.update, view))
+        while view:
+            if not self._left:
+                self._next_segment()
+            assert self._segment is not None
+            piece, view = view[: self._left], view[self._left :]
+            self._left -= len(piece)
+            hasher = self._own if self._segment.digest else self._rest
+            self._later(partial(hasher.update, piece))
+
+    def _next_segment(self) -> None:
+        """Step to the next segment that has bytes, checking the one that ends here and any empty ones between."""
+        while not self._left:
+            if self._segment is not None and self._segment.digest:
+                wanted = self._segment.digest
+                self._later(partial(self._check, self._own, wanted, f"content {digest.text(wanted)}"))
+                self._own = hashlib.sha256()
+            self._segment = next(self._segments, None)
+            if self._segment is None:
+                return
+            self._left = self._segment.length
+
+    def _check(self, hasher: hashlib._Hash, wanted: bytes, what: str) -> None:
+        found = hasher.digest()
+        if found == wanted or self._failure:
+            return
+        if self._has_base:
+            self._failure = BaseMismatchError(
+                f"base is damaged or changed while it was read: {what} came out as {digest.text(found)}",
+                hint="check the base archive, save it again, and run the same command",
+            )
+        else:
+            self._failure = DigestError(f"bundle is damaged: {what} came out as {digest.text(found)}")
+
+    def _later(self, task: Callable[[], None]) -> None:
+        """Have a thread do a task, in order; wait where many are waiting."""
+        self._room.get()
+        self._work.put(task)
+
+    def _hash(self) -> None:
+        while (task := self._work.get()) is not None:
+            task()
+            del task  # what it holds may be a view of a frame
+            self._room.put(None)
+
+    def _raise_failure(self) -> None:
+        if self._failure:
+            raise self._failure

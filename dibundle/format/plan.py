@@ -1,0 +1,211 @@
+"""The plan of a rebuild: a first walk through a program that needs header blocks alone.
+
+It finds each frame's source and last use, and refuses, before the first byte of output, a program that does not add
+up: frames out of order or not used up, output of another size than the target's, too much kept alive.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from dibundle.codecs.excess import Excess
+from dibundle.errors import BundleError
+from dibundle.format.constants import MAX_LIVE, MAX_OPEN, PACKING_COST, TEXT_STREAM
+from dibundle.format.manifest import Manifest
+from dibundle.format.program import BaseHeaders, Begin, Copy, Data, End, Head, Repeat, Step, Text, walk
+from dibundle.format.records import BLOCK, RAW_SHIFT
+from dibundle.format.tables import Frame, FrameTable, Range
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a rebuild needs to know of its frames: the sources of implied ones, and when a kept frame is let go."""
+
+    sources: dict[int, array[int]] = field(default_factory=dict)  # frame -> offset, object and length, offset, ...
+    last_use: dict[int, int] = field(default_factory=dict)  # frame -> number of the repeat step that needs it last
+
+    def source_ranges(self, index: int, frame: Frame) -> Iterator[Range]:
+        """Yield the base ranges that make up a frame's source, in order."""
+        if not frame.implied:
+            yield from frame.sources
+            return
+        flat = self.sources.get(index, array("Q"))
+        for position in range(0, len(flat), 2):
+            yield Range(flat[position + 1] >> 32, flat[position], flat[position + 1] & 0xFFFFFFFF)
+
+    def source_size(self, index: int) -> int:
+        """Return how many bytes the pieces of an implied frame have as their source."""
+        return sum(item & 0xFFFFFFFF for item in self.sources.get(index, array("Q"))[1::2])
+
+
+class PackingBudget:
+    """What packing may cost beyond 16 times each target's size: the same for all targets of a bundle that are made.
+
+    Frames of codec 6 share it: ``excess``.
+    """
+
+    def __init__(self) -> None:
+        self.excess = Excess()
+
+    def limit(self, target_size: int) -> int:
+        """Return how much content may be packed for the next target, in bytes; slow levels count more of it."""
+        return PACKING_COST * target_size + self.excess.left
+
+    def spend(self, cost: int, target_size: int) -> None:
+        """Count what a target has cost; :class:`BundleError` where it is too much."""
+        self.excess.spend(cost - PACKING_COST * target_size)
+
+
+class _Streams:
+    """Follows how a program uses up the frames of its streams."""
+
+    def __init__(self, manifest: Manifest, first: int, count: int) -> None:
+        self._table = FrameTable.of(manifest.frames)
+        self._first = first
+        self._waiting: dict[int, array[int]] = {}
+        for index in range(first + count - 1, first - 1, -1):
+            self._waiting.setdefault(self._table.streams[index], array("i")).append(index)
+        self._current: dict[int, int] = {}
+        self._left: dict[int, int] = {}
+        self.entered = first
+        self._entered_at = array("q", bytes(8 * count))  # the step that begins each frame,
+        self._used_up = array("q", bytes(8 * count))  # and the one that uses it up
+        self.plan = Plan()
+
+    def take(self, stream: int, length: int, source: Copy | None, step: int) -> None:
+        whole = length
+        while length:
+            if not self._left.get(stream):
+                self._enter(stream, step)
+            used = min(length, self._left[stream])
+            index = self._current[stream]
+            if source and source.length and self._table.kinds[index] == 1:
+                if used != whole or source.length >> 32:
+                    raise BundleError(f"malformed bundle: a patched piece crosses the end of frame {index}")
+                flat = self.plan.sources.setdefault(index, array("Q"))
+                flat.append(source.offset)
+                flat.append(source.object << 32 | source.length)
+            self._left[stream] -= used
+            if not self._left[stream]:
+                self._used_up[index - self._first] = step
+            length -= used
+
+    def _enter(self, stream: int, step: int) -> None:
+        waiting = self._waiting.get(stream)
+        if not waiting:
+            raise BundleError(f"malformed bundle: its program asks for more of stream {stream} than there is")
+        index = waiting.pop()
+        if index != self.entered:
+            raise BundleError(f"malformed bundle: frame {index} is needed before frame {self.entered}")
+        self.entered += 1
+        self._entered_at[index - self._first] = step
+        self._current[stream] = index
+        self._left[stream] = self._table.sizes[index]
+
+    def repeat(self, repeat: Repeat, first: int, number: int) -> None:
+        if not first <= repeat.frame < self.entered:
+            raise BundleError(f"malformed bundle: a repeat of frame {repeat.frame}, which is not decoded yet")
+        if repeat.offset + repeat.length > self._table.sizes[repeat.frame]:
+            raise BundleError(f"malformed bundle: a repeat reads past the end of frame {repeat.frame}")
+        self.plan.last_use[repeat.frame] = number
+
+    def finish(self) -> None:
+        if any(self._waiting.values()) or any(self._left.values()):
+            raise BundleError("malformed bundle: its program leaves decoded bytes unused")
+        for index in range(self._first, self.entered):
+            if self._table.kinds[index] == 1 and self.plan.source_size(index) != self._table.source_sizes[index]:
+                raise BundleError(f"malformed bundle: the source of frame {index} has another size than declared")
+
+    def check_live(self) -> None:
+        """Refuse programs that need more decoded frames at once than the limits."""
+        kept: list[tuple[int, int, int]] = []
+        for index, last in self.plan.last_use.items():
+            size = self._table.sizes[index]
+            kept += ((self._entered_at[index - self._first], 0, size), (last, 1, -size))
+        if _most(kept) > MAX_LIVE:
+            raise BundleError(f"bundle over a limit: {_most(kept)} bytes of decoded frames kept, at most {MAX_LIVE}")
+        live: list[tuple[int, int, int]] = []  # between two steps: a step counts what it uses up no more
+        for index in range(self._first, self.entered):
+            size, begun = self._table.sizes[index], self._entered_at[index - self._first]
+            end = max(self._used_up[index - self._first], self.plan.last_use.get(index, 0))
+            if end > begun:
+                live += ((begun, 1, size), (end, 0, -size))
+        if _most(live) > MAX_OPEN:
+            raise BundleError(
+                f"bundle over a limit: {_most(live)} bytes of frames begun and not used up or kept, at most {MAX_OPEN}"
+            )
+
+
+def _most(changes: list[tuple[int, int, int]]) -> int:
+    """Return the highest sum of changes: of a step, what it has in common with its number, and by how much."""
+    changes.sort()
+    return max(accumulate(change for _, _, change in changes), default=0)
+
+
+def make_plan(manifest: Manifest, target_index: int, base: BaseHeaders, packings: PackingBudget | None = None) -> Plan:
+    """Walk a target's program once and return its plan.
+
+    ``packings`` is what the targets of the bundle that are made share; None where it is the only one.
+
+    Raises :class:`BundleError` for a program that does not add up and :class:`BaseMismatchError` for a base whose
+    header blocks are not those that the program counts on.
+    """
+    target = manifest.targets[target_index]
+    first = sum(before.frames for before in manifest.targets[:target_index])
+    streams = _Streams(manifest, first, target.frames)
+    sizes = _Sizes(target.size, (packings or PackingBudget()).limit(target.size))
+    for number, step in enumerate(walk(target.columns, base, [item.size for item in manifest.objects])):
+        if isinstance(step, Head):
+            for value in step.values if step.shape >> RAW_SHIFT else ():
+                if isinstance(value, Text):
+                    streams.take(TEXT_STREAM, value.length, None, number)
+        elif isinstance(step, Begin):
+            streams.take(TEXT_STREAM, step.packing, None, number)
+        elif isinstance(step, Data):
+            streams.take(step.stream, step.length, step.source, number)
+        elif isinstance(step, Repeat):
+            streams.repeat(step, first, number)
+        sizes.add(step)
+    sizes.finish()
+    streams.finish()
+    streams.check_live()
+    return streams.plan
+
+
+class _Sizes:
+    """Adds up what a program makes: output, and content that is packed into output."""
+
+    def __init__(self, target_size: int, limit: int) -> None:
+        self._target_size = target_size
+        self._limit = limit
+        self._output = 0
+        self._content = 0
+        self._packed: int | None = None  # what the content at hand is packed into
+
+    def add(self, step: Step) -> None:
+        """Count a step; :class:`BundleError` as soon as there is too much."""
+        if isinstance(step, Begin):
+            self._packed = step.packed
+            return
+        if isinstance(step, End):
+            made, self._packed = self._packed or 0, None
+        else:
+            made = BLOCK if isinstance(step, Head) else step.length
+        if self._packed is None:
+            self._output += made
+        else:
+            self._content += made
+        if self._output > self._target_size:
+            self.finish()
+        if self._content > self._limit:
+            raise BundleError(
+                f"bundle over a limit: {self._content} bytes to compress for a target of {self._target_size} bytes"
+            )
+
+    def finish(self) -> None:
+        """Refuse another output than the target's."""
+        if self._output != self._target_size:
+            raise BundleError(f"malformed bundle: its program makes {self._output} bytes, wanted {self._target_size}")

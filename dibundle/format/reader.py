@@ -1,0 +1,103 @@
+"""Reading a bundle once, front to back: head, then frames, each hashed before anything looks into it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from dibundle.codecs import decoders, zstd
+from dibundle.codecs.deflate import encoders
+from dibundle.errors import BundleError, DigestError
+from dibundle.files import digest
+from dibundle.format.constants import HEADER_SIZE
+from dibundle.format.header import Header, check_signature_area, signature_length
+from dibundle.format.manifest import Manifest
+from dibundle.format.tables import Frame, FrameTable
+
+_FETCH = "fetch the bundle again"
+
+
+class Readable(Protocol):
+    """A byte stream: files, pipes, sockets."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes, none at the end."""
+
+
+class BundleReader:
+    """A bundle whose head has been read and checked; frames follow in file order through :meth:`frame`."""
+
+    def __init__(
+        self,
+        stream: Readable,
+        where: Callable[[int, int], str] | None = None,
+        trust: Callable[[bytes, bytes], object] | None = None,
+        name: str | None = None,
+    ) -> None:
+        """Read the head of ``stream``.
+
+        ``where`` names, for messages, what the bytes of a stretch of it are in, ``name`` is that of all of it.
+        ``trust`` gets the header and the signature before anything else is looked at; it raises where it does not
+        trust them.
+        """
+        self._stream = stream
+        self._where = where
+        self._at = 0
+        self.name = name
+        self.header_bytes = self._exactly_or_less(HEADER_SIZE)
+        self.header = Header.decode(self.header_bytes)
+        prefix = self._exactly(4, "the signature area")
+        self.signature = check_signature_area(prefix, self._exactly(signature_length(prefix) + 4, "the signature area"))
+        if trust:
+            trust(self.header_bytes, self.signature)
+        stored = self._exactly(self.header.stored, "the manifest")
+        if digest.sha256(stored) != self.header.digest:
+            raise DigestError(
+                "bundle is damaged: its manifest does not have the digest that the header promises", hint=_FETCH
+            )
+        self.manifest = Manifest.decode(zstd.decompress(stored, self.header.size), decoders.KNOWN, encoders.KNOWN)
+        self.frames_read = 0
+        self.frames_offset = HEADER_SIZE + 4 + len(self.signature) + 4 + self.header.stored
+        self.size = self.frames_offset + sum(FrameTable.of(self.manifest.frames).stored)
+
+    def frame(self) -> tuple[Frame, bytes]:
+        """Return the next frame and its stored bytes, which have the promised digest."""
+        index = self.frames_read
+        if index >= len(self.manifest.frames):
+            raise BundleError("malformed bundle: its program asks for more frames than it has")
+        frame = self.manifest.frames[index]
+        stored = self._exactly(frame.stored, f"frame {index}")
+        if digest.sha256(stored) != frame.digest:
+            place = f" ({self._where(self._at - frame.stored, self._at)})" if self._where else ""
+            raise DigestError(
+                f"bundle is damaged: frame {index}{place} does not have the digest that the manifest promises",
+                hint=_FETCH,
+            )
+        self.frames_read += 1
+        return frame, stored
+
+    def skip_to(self, target: int) -> None:
+        """Read on to the first frame of target number ``target``, checking what is passed over."""
+        for _ in range(self.frames_read, sum(before.frames for before in self.manifest.targets[:target])):
+            self.frame()
+
+    def finish(self) -> None:
+        """Refuse frames that were not used and bytes after the last frame."""
+        if self.frames_read != len(self.manifest.frames):
+            raise BundleError("malformed bundle: it has frames that its program does not use")
+        if self._stream.read(1):
+            raise BundleError("malformed bundle: bytes follow its last frame")
+
+    def _exactly_or_less(self, size: int) -> bytes:
+        chunks = []
+        while size and (chunk := self._stream.read(min(size, 1 << 20))):
+            chunks.append(chunk)
+            size -= len(chunk)
+            self._at += len(chunk)
+        return b"".join(chunks)
+
+    def _exactly(self, size: int, what: str) -> bytes:
+        data = self._exactly_or_less(size)
+        if len(data) != size:
+            raise BundleError(f"truncated bundle: {what} has {len(data)} of {size} bytes", hint=_FETCH)
+        return data

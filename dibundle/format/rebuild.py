@@ -1,0 +1,354 @@
+"""Rebuilding a target: the second walk, which reads the base, decodes frames and yields the target's bytes."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import partial
+from typing import Protocol
+
+from dibundle.codecs import decoders
+from dibundle.codecs import recompression as packing
+from dibundle.codecs.excess import Excess
+from dibundle.codecs.native.library import unfilled
+from dibundle.codecs.recompression import Packer
+from dibundle.errors import BaseMismatchError, BundleError
+from dibundle.format import records
+from dibundle.format.constants import TEXT_STREAM
+from dibundle.format.manifest import Manifest, Target
+from dibundle.format.plan import PackingBudget, Plan
+from dibundle.format.program import BaseHeaders, Begin, Copy, Data, End, Head, Repeat, Step, Text, Zero, walk
+from dibundle.format.reader import BundleReader
+from dibundle.format.tables import Frame
+
+CHUNK = 1 << 20
+AHEAD = 48 << 20  # bytes of frames and their sources that may be decoded before their turn
+MOST = 96 << 20  # with the frame that is written meanwhile: a program of 90 MB took 218 MiB now and then, else 187
+Decoded = bytes | bytearray | memoryview
+PACKERS = max(2, os.cpu_count() or 1)  # threads for the blocks of pgzip
+DECODERS = 2  # threads; more help little, as decoding waits for no one and memory bounds what is decoded ahead
+
+
+class Base(BaseHeaders, Protocol):
+    """The base objects of a bundle, by their index in its manifest."""
+
+    def read_into(self, object_index: int, offset: int, view: memoryview) -> None:
+        """Fill ``view`` with bytes of an object; :class:`BaseMismatchError` when it ends before."""
+
+    def nearby(self, object_index: int, offset: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes of an object, read ahead: for one thread, mostly in order."""
+
+
+class _FrameFeed:
+    """Reads the frames in file order in a thread of its own and decodes them on others: as asked, later a way ahead.
+
+    What is decoded or being decoded ahead of its turn is bounded by what decoding needs, sources included.
+    """
+
+    def __init__(
+        self,
+        reader: BundleReader,
+        base: Base,
+        plan: Plan,
+        digest_text: bytes,
+        first: int,
+        count: int,
+        excess: Excess,
+    ) -> None:
+        self._excess = excess
+        self._reader = reader
+        self._base = base
+        self._plan = plan
+        self._digest_text = digest_text
+        self._first = first
+        self._count = count
+        self._room = threading.Condition()
+        self._asked = first
+        self._waiting = 0
+        self._given = 0
+        self._ahead = False
+        self._closed = False
+        self._workers = ThreadPoolExecutor(DECODERS)
+        self._decoding: queue.SimpleQueue[tuple[int, Future[Decoded]] | BaseException] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def next(self) -> tuple[int, Decoded]:
+        """Return the next frame's index and decoded bytes."""
+        with self._room:
+            self._asked += 1
+            self._room.notify()
+        item = self._take()
+        if isinstance(item, BaseException):
+            raise item
+        index, future = item
+        data = future.result()
+        with self._room:
+            self._waiting -= _need(self._reader.manifest.frames[index])
+            self._given = len(data)
+            self._room.notify()
+        return index, data
+
+    def _take(self) -> tuple[int, Future[Decoded]] | BaseException:
+        """Wait for the next frame; now and then without waiting, as a signal just before a wait does not end it."""
+        while True:
+            try:
+                return self._decoding.get(timeout=0.2)
+            except queue.Empty:
+                continue
+
+    def read_ahead(self) -> None:
+        """Read and decode on before it is asked for."""
+        with self._room:
+            self._ahead = True
+            self._room.notify()
+
+    def close(self) -> None:
+        """Stop decoding; a read that waits for a pipe is left behind, it ends with the process."""
+        with self._room:
+            self._closed = True
+            self._room.notify()
+        self._workers.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self) -> None:
+        try:
+            for index in range(self._first, self._first + self._count):
+                need = _need(self._reader.manifest.frames[index])
+                with self._room:
+                    while not (self._closed or index < self._asked or self._has_room(need)):
+                        self._room.wait()
+                    if self._closed:
+                        return
+                    self._waiting += need
+                frame, stored = self._reader.frame()
+                self._decoding.put((index, self._workers.submit(self._decode, index, frame, stored)))
+            # whoever asks for more finds the base changed since the plan was made
+            self._decoding.put(BundleError("malformed bundle: its program asks for a frame behind the last"))
+        except BaseException as error:
+            self._decoding.put(error)
+
+    def _has_room(self, need: int) -> bool:
+        fits = not self._waiting or self._waiting + need <= AHEAD
+        return self._ahead and fits and self._given + need <= MOST
+
+    def _decode(self, index: int, frame: Frame, stored: bytes) -> Decoded:
+        reencoders = self._reader.manifest.reencoders
+        return decoders.decode(frame.codec, stored, self._source(index, frame), frame.size, reencoders, self._excess)
+
+    def _source(self, index: int, frame: Frame) -> bytearray:
+        """Return the source of a frame, for the decoder to use up."""
+        source = unfilled(frame.source_size)
+        rest = memoryview(source)
+        for item in self._plan.source_ranges(index, frame):
+            if item.object == len(self._reader.manifest.objects):
+                rest[: item.length] = self._digest_text[item.offset : item.offset + item.length]
+            else:
+                self._base.read_into(item.object, item.offset, rest[: item.length])
+            rest = rest[item.length :]
+        return source
+
+
+def _need(frame: Frame) -> int:
+    """Return about how many bytes of memory it takes to decode a frame."""
+    return frame.size + frame.source_size
+
+
+class _Streams:
+    """The decoded streams: each hands out its bytes in order; frames that repeats need are kept until their last."""
+
+    def __init__(self, feed: _FrameFeed, manifest: Manifest, plan: Plan) -> None:
+        self._feed = feed
+        self._frames = manifest.frames
+        self._plan = plan
+        self._current: dict[int, tuple[Decoded, int]] = {}
+        self.kept: dict[int, Decoded] = {}
+
+    def read(self, stream: int, length: int) -> Iterator[Decoded]:
+        """Yield the next ``length`` bytes of ``stream``, a chunk at most at a time: views, so nothing is copied."""
+        while length:
+            data, position = self._current.get(stream, (b"", 0))
+            if position == len(data):
+                index, data = self._feed.next()
+                position = 0
+                if self._frames[index].stream != stream:
+                    raise BundleError(f"malformed bundle: frame {index} comes before it is needed")
+                if index in self._plan.last_use:
+                    self.kept[index] = data
+            used = min(length, len(data) - position, CHUNK)
+            yield memoryview(data)[position : position + used]
+            if position + used == len(data):
+                self._current.pop(stream, None)
+            else:
+                self._current[stream] = (data, position + used)
+            length -= used
+
+
+def rebuild(
+    manifest: Manifest,
+    target_index: int,
+    reader: BundleReader,
+    base: Base,
+    plan: Plan,
+    packings: PackingBudget | None = None,
+) -> Iterator[Decoded]:
+    """Yield the bytes of a target in pieces of any size.
+
+    The caller hashes them against the target's segments. Raises :class:`BundleError`, :class:`DigestError` (the
+    bundle) and :class:`BaseMismatchError` (the base).
+    """
+    target = manifest.targets[target_index]
+    first = sum(before.frames for before in manifest.targets[:target_index])
+    packings = packings or PackingBudget()
+    feed = _FrameFeed(reader, base, plan, target.digest_text(), first, target.frames, packings.excess)
+    try:
+        pieces = _pieces(manifest, target, base, plan, _Streams(feed, manifest, plan), packings)
+        made = 0
+        for piece in pieces:
+            yield piece
+            made += len(piece)
+            del piece  # a view of a frame
+            if made > CHUNK:  # output has begun, before more of the bundle was read than it took
+                break
+        feed.read_ahead()
+        yield from pieces
+    finally:
+        feed.close()
+
+
+def _pieces(
+    manifest: Manifest, target: Target, base: Base, plan: Plan, streams: _Streams, packings: PackingBudget
+) -> Iterator[Decoded]:
+    rebuilder = _Rebuilder(base, plan, streams)
+    with ThreadPoolExecutor(PACKERS) as pool:
+        packing = _Packing(streams, pool, partial(packings.limit, target.size), manifest.reencoders)
+        for number, step in enumerate(walk(target.columns, base, [item.size for item in manifest.objects])):
+            if isinstance(step, Begin):
+                packing.begin(step)
+            elif isinstance(step, End):
+                yield from packing.end()
+            elif packing.packer:
+                for piece in rebuilder.pieces(number, step):
+                    yield from packing.write(piece)
+            else:
+                yield from rebuilder.pieces(number, step)
+        packings.spend(packing.cost, target.size)
+
+
+class _Rebuilder:
+    """Makes the bytes of steps."""
+
+    def __init__(self, base: Base, plan: Plan, streams: _Streams) -> None:
+        self._base = base
+        self._plan = plan
+        self._streams = streams
+        self._headers = _Headers(streams)
+
+    def pieces(self, number: int, step: Step) -> Iterable[Decoded]:
+        """Return what a step of this number makes."""
+        if isinstance(step, Head):
+            return (self._headers.make(step),)
+        if isinstance(step, Copy):
+            return self._copied(step)
+        if isinstance(step, Data):
+            return self._streams.read(step.stream, step.length)
+        if isinstance(step, Repeat):
+            return (self._repeated(number, step),)
+        assert isinstance(step, Zero)
+        return (bytes(min(CHUNK, step.length - offset)) for offset in range(0, step.length, CHUNK))
+
+    def _copied(self, step: Copy) -> Iterator[Decoded]:
+        for offset in range(0, step.length, CHUNK):
+            yield self._base.nearby(step.object, step.offset + offset, min(CHUNK, step.length - offset))
+
+    def _repeated(self, number: int, step: Repeat) -> Decoded:
+        kept = self._streams.kept
+        data = kept[step.frame]
+        if self._plan.last_use[step.frame] == number:
+            del kept[step.frame]
+        return memoryview(data)[step.offset : step.offset + step.length]
+
+
+class _Packing:
+    """Packs content while a packing is open; ``limit()`` bytes of it in all, slow levels counted more.
+
+    ``reencoders``: those that the bundle lists.
+    """
+
+    def __init__(
+        self, streams: _Streams, pool: Executor, limit: Callable[[], int], reencoders: Collection[int]
+    ) -> None:
+        self._streams = streams
+        self._pool = pool
+        self._limit = limit
+        self._reencoders = reencoders
+        self._left = 0
+        self.cost = 0  # of all packings so far
+        self.packer: Packer | None = None
+
+    def begin(self, step: Begin) -> None:
+        """Read a packing."""
+        data = b"".join(self._streams.read(TEXT_STREAM, step.packing))
+        parts, plain = packing.read(data, self._reencoders, most=self._limit() - self.cost)
+        self.cost += packing.cost(parts)
+        self.packer = Packer(parts, plain, self._pool)
+        self._left = step.packed
+
+    def write(self, content: Decoded) -> Iterator[Decoded]:
+        """Yield the packed bytes that come with more content."""
+        assert self.packer
+        yield from self._checked(self.packer.write(content))
+
+    def end(self) -> Iterator[Decoded]:
+        """Yield the rest."""
+        assert self.packer
+        yield from self._checked(self.packer.finish())
+        if self._left:
+            raise BundleError(f"malformed bundle: a packing makes {self._left} bytes less than it declares")
+        self.packer = None
+
+    def _checked(self, pieces: Iterator[Decoded]) -> Iterator[Decoded]:
+        for piece in pieces:
+            self._left -= len(piece)
+            if self._left < 0:
+                raise BundleError("malformed bundle: a packing makes more bytes than it declares")
+            yield piece
+
+
+class _Headers:
+    """Makes header blocks; remembers the last block of each register and the last text of each field."""
+
+    def __init__(self, streams: _Streams) -> None:
+        self._streams = streams
+        self._registers = [records.EMPTY, records.EMPTY]
+        self._texts: dict[int, bytes] = {}
+
+    def make(self, head: Head) -> bytes:
+        reference = self._registers[head.register] if head.reference is None else head.reference
+        block = records.apply_edit(reference, head.shape, self._values(head))
+        if block is None:
+            kind = BundleError if head.reference is None else BaseMismatchError
+            raise kind("a header block cannot be made from the block that it refers to")
+        self._registers[head.register] = block
+        return block
+
+    def _values(self, head: Head) -> Sequence[int | bytes]:
+        if not head.shape >> records.RAW_SHIFT:
+            return head.values  # type: ignore[return-value] # numbers alone
+        values: list[int | bytes] = []
+        given = iter(head.values)
+        for bit in range(len(records.FIELDS)):
+            if head.shape >> bit & 1:
+                value = next(given)
+                values.append(self._text(bit, value) if isinstance(value, Text) else value)
+        return values
+
+    def _text(self, bit: int, text: Text) -> bytes:
+        last = self._texts.get(bit, b"")
+        if text.shared > len(last):
+            raise BundleError("malformed bundle: a text shares more with the last one than that has")
+        value = last[: text.shared] + b"".join(self._streams.read(TEXT_STREAM, text.length))
+        self._texts[bit] = value
+        return value

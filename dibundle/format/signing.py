@@ -1,0 +1,313 @@
+"""Signatures over a bundle's header, made and checked by OpenSSH: format SSHSIG, namespace ``dib``.
+
+No cryptography is done here. ``ssh-keygen -Y`` signs and verifies, with whatever keys it can use: files, agents,
+security keys. What is signed is the 64-byte header, which commits to the rest of the bundle.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import re
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, Self
+
+from dibundle.errors import BundleError, FileError, SignatureError, UsageError
+from dibundle.format.constants import HEADER_SIZE, MAX_SIGNATURE
+from dibundle.format.header import check_signature_area, encode_signature_area, signature_length
+
+NAMESPACE: Final = "dib"
+SIGN_SECONDS: Final = 600  # a person may have to type a passphrase or to touch a security key
+CHECK_SECONDS: Final = 60
+_COPY: Final = 1 << 20
+_ARMOR: Final = re.compile(rb"\s*-----BEGIN SSH SIGNATURE-----\s([A-Za-z0-9+/=\s]*)-----END SSH SIGNATURE-----\s*")
+_INVALID: Final = re.compile(r": key (has expired|is not yet valid)")
+_NO_REASON: Final = "Could not verify signature"  # all that ssh-keygen says of an identity that is another one
+_PRIVATE: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+_TIME: Final = re.compile(r"[0-9]{8}(?:[0-9]{4}(?:[0-9]{2})?)?Z?")
+Reader = Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """An SSHSIG signature: its bytes without the armor, and the public key that it says it is by."""
+
+    blob: bytes
+    key: bytes
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Read an armored signature of at most 1 MiB; :class:`SignatureError` where it is none for a bundle."""
+        if len(data) > MAX_SIGNATURE:
+            raise SignatureError(f"a signature of {len(data)} bytes, at most {MAX_SIGNATURE} are allowed")
+        found = _ARMOR.fullmatch(data)
+        if not found:
+            raise SignatureError("the signature is not one that ssh-keygen makes (SSHSIG, armored)")
+        try:
+            blob = base64.b64decode(b"".join(found[1].split()), validate=True)
+        except binascii.Error as error:
+            raise SignatureError("the signature is damaged: its armor is not base64") from error
+        if not blob.startswith(b"SSHSIG\0\0\0\1"):
+            raise SignatureError("the signature is not SSHSIG of version 1")
+        key, rest = _string(blob[10:])
+        namespace, rest = _string(rest)
+        for _ in ("reserved", "hash", "signature"):
+            _, rest = _string(rest)
+        if rest:
+            raise SignatureError("the signature is damaged: bytes follow its end")
+        if namespace != NAMESPACE.encode():
+            shown = namespace[:64].decode(errors="replace")
+            raise SignatureError(f"the signature is for namespace {shown}, wanted {NAMESPACE}")
+        return cls(blob, key)
+
+    def armored(self) -> bytes:
+        """Return it as ssh-keygen writes it."""
+        text = base64.b64encode(self.blob)
+        lines = [text[at : at + 70] for at in range(0, len(text), 70)]
+        return b"\n".join((b"-----BEGIN SSH SIGNATURE-----", *lines, b"-----END SSH SIGNATURE-----", b""))
+
+    @property
+    def fingerprint(self) -> str:
+        """The key as ``ssh-keygen -l`` shows it: ``SHA256:...``."""
+        return "SHA256:" + base64.b64encode(hashlib.sha256(self.key).digest()).decode().rstrip("=")
+
+
+def _string(data: bytes) -> tuple[bytes, bytes]:
+    """Return the first string of SSH's wire format, and what follows it."""
+    length = int.from_bytes(data[:4], "big")
+    if len(data) < 4 + length:
+        raise SignatureError("the signature is damaged: it ends early")
+    return data[4 : 4 + length], data[4 + length :]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signers:
+    """Whose signatures count, as OpenSSH has it: the names of an allowed_signers file and of a KRL or key list.
+
+    ``identity``: who it must be (None: anyone in the file). ``signatures``: detached ones that count instead of the
+    one in the bundle, as bytes: what the files hold, not their names. ``verify_time``: judge validity as of then
+    (YYYYMMDD[HHMM[SS]][Z]) instead of now.
+    """
+
+    allowed: str
+    identity: str | None = None
+    signatures: tuple[bytes, ...] = ()
+    revoked: str | None = None
+    verify_time: str | None = None
+    tmp: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse names in place of what the files hold."""
+        if not all(isinstance(item, bytes) for item in self.signatures):
+            raise TypeError("signatures are what the files hold, as a tuple of bytes: Path(name).read_bytes()")
+
+    def check(self, header: bytes, embedded: bytes) -> str:
+        """Return who signed a header and with which key; :class:`SignatureError` unless someone did who counts.
+
+        ``embedded`` is what the bundle's signature area holds.
+        """
+        for name in filter(None, (self.allowed, self.revoked)):
+            require_readable(name)
+        if self.verify_time is not None and not _TIME.fullmatch(self.verify_time):
+            raise UsageError(
+                f"{self.verify_time} is no time to verify as of", hint="write it as YYYYMMDD or YYYYMMDDHHMM"
+            )
+        given = self.signatures or ((embedded,) if embedded else ())
+        if not given:
+            raise SignatureError(
+                "the bundle is not signed", hint='ask the sender to run "dib sign", or give --signature FILE'
+            )
+        refusal: SignatureError | None = None
+        for data in given:
+            try:
+                return self._check(header, Signature.parse(data))
+            except SignatureError as error:
+                refusal = error
+        assert refusal
+        raise refusal
+
+    def _check(self, header: bytes, signature: Signature) -> str:
+        by = f"key {signature.fingerprint}"
+        with tempfile.NamedTemporaryFile(prefix="dib-", suffix=".sig", dir=self.tmp) as file:
+            file.write(signature.armored())
+            file.flush()
+            who = [self.identity] if self.identity is not None else self._principals(file.name, by)
+            common = ("-Y", "verify", "-n", NAMESPACE, "-f", self.allowed, "-s", file.name, *self._times())
+            revoked = ("-r", self.revoked) if self.revoked is not None else ()
+            for identity in who:
+                run = _ssh_keygen(*common, *revoked, "-I", identity, given=header, seconds=CHECK_SECONDS)
+                if run.returncode == 0:
+                    return f"{identity} ({by})"
+            if self._is_revoked(signature.key):
+                raise SignatureError(
+                    f"the {by} that signed the bundle is revoked by {self.revoked}",
+                    hint="ask the sender to sign with another key",
+                )
+            told = _told(run)
+            if self.identity is not None:
+                owners = ", ".join(self._principals(file.name, by))
+                if told == _NO_REASON:
+                    raise SignatureError(
+                        f"the {by} that signed the bundle is not that of {self.identity}",
+                        hint=f"by {shlex.quote(self.allowed)} it is that of {shlex.quote(owners)};"
+                        " --identity says whose it has to be",
+                    )
+        wanted = f" for {self.identity}" if self.identity is not None else ""
+        raise SignatureError(f"the signature by {by} is not accepted{wanted}: {told}")
+
+    def _principals(self, file: str, by: str) -> list[str]:
+        """Return those who have the signature's key, as far as it is valid; they are to be tried one by one."""
+        run = _ssh_keygen(
+            "-Y", "find-principals", "-s", file, "-f", self.allowed, *self._times(), seconds=CHECK_SECONDS
+        )
+        found = [line for line in run.stdout.decode(errors="surrogateescape").splitlines() if line]
+        expired = next(filter(_INVALID.search, run.stderr.decode(errors="replace").splitlines()), None)
+        if expired and not found:
+            raise SignatureError(
+                f"the {by} that signed the bundle is not valid: {expired.strip()}",
+                hint="ask the sender to sign with a key that is, and for its line",
+            )
+        if run.returncode or not found:
+            hint = "who the key belongs to is for the sender to say; see ssh-keygen(1), ALLOWED SIGNERS"
+            if re.match(rb"(ssh|ecdsa|sk)-\S+ \S+", read_file(self.allowed)):
+                hint = (
+                    f"this is a bare public key; say whose it is: echo WHO $(cat {shlex.quote(self.allowed)}) > signers"
+                )
+            raise SignatureError(f"{self.allowed} has no valid line for the {by} that signed the bundle", hint=hint)
+        return found
+
+    def _is_revoked(self, key: bytes) -> bool:
+        """Whether that is why a key does not count: verifying says of no reason which it is."""
+        if self.revoked is None:
+            return False
+        if base64.b64encode(key) in read_file(self.revoked).split():  # a list of public keys, which -Q does not take
+            return True
+        kind, _ = _string(key)
+        with tempfile.NamedTemporaryFile(prefix="dib-", suffix=".pub", dir=self.tmp) as file:
+            file.write(kind + b" " + base64.b64encode(key) + b"\n")
+            file.flush()
+            run = _ssh_keygen("-Q", "-f", self.revoked, file.name, seconds=CHECK_SECONDS)
+        return run.returncode == 1 and b"REVOKED" in run.stdout
+
+    def _times(self) -> tuple[str, ...]:
+        return ("-O", f"verify-time={self.verify_time}") if self.verify_time is not None else ()
+
+
+def sign(header: bytes, key: str) -> bytes:
+    """Return an armored signature over a header by ``key``.
+
+    That is the name of a private key, or of a public one whose other half an agent or a security key holds.
+    """
+    require_readable(key)
+    run = _ssh_keygen("-Y", "sign", "-q", "-n", NAMESPACE, "-f", key, given=header, seconds=SIGN_SECONDS)
+    if run.returncode:
+        if b"UNPROTECTED PRIVATE KEY" in run.stderr:
+            raise SignatureError(f"others may read the private key {key}", hint=f"chmod 600 {shlex.quote(key)}")
+        if b"incorrect passphrase" in run.stderr:
+            private = key.removesuffix(".pub")  # which ssh-keygen takes where no agent has the key
+            raise SignatureError(
+                f"{private} has a passphrase, and none that fits was given",
+                hint=f"sign from a terminal, or have an agent hold the key first: ssh-add {shlex.quote(private)}",
+            )
+        raise _unusable(key, run)
+    return Signature.parse(run.stdout).armored()
+
+
+def _unusable(key: str, run: subprocess.CompletedProcess[bytes]) -> SignatureError:
+    """Say why a key cannot sign: of a private one ssh-keygen tells of a public one beside it that is not there."""
+    found = read_file(key)
+    if not found:
+        return SignatureError(f"the key {key} is empty", hint="give --key a private SSH key")
+    if not _PRIVATE.match(found):
+        return SignatureError(f"ssh-keygen cannot sign with {key}: {_told(run)}", hint="give --key a private SSH key")
+    read = _ssh_keygen("-y", "-P", "", "-f", key, seconds=CHECK_SECONDS)
+    if not found.endswith(b"\n") or b"\r" in found:
+        lost = "has carriage returns" if b"\r" in found else "lacks its last newline"
+        return SignatureError(
+            f"ssh-keygen cannot read the private key {key}, which {lost}: {_told(read)}",
+            hint="write it again with the lines that it had, as variables of a pipeline change them",
+        )
+    return SignatureError(
+        f"ssh-keygen cannot sign with the private key {key}: {_told(read if read.returncode else run)}",
+        hint=f"see whether it is whole: ssh-keygen -y -f {shlex.quote(key)}",
+    )
+
+
+def check_own(header: bytes, data: bytes, tmp: str | None = None) -> Signature:
+    """Return the signature in ``data``, which must be one over ``header``, whoever made it."""
+    signature = Signature.parse(data)
+    with tempfile.NamedTemporaryFile(prefix="dib-", suffix=".sig", dir=tmp) as file:
+        file.write(signature.armored())
+        file.flush()
+        run = _ssh_keygen(
+            "-Y", "check-novalidate", "-n", NAMESPACE, "-s", file.name, given=header, seconds=CHECK_SECONDS
+        )
+    if run.returncode:
+        raise SignatureError("the signature is not over the header of this bundle", hint="sign this very file")
+    return signature
+
+
+def with_signature(read: Reader, header: bytes, signature: bytes) -> Iterator[bytes]:
+    """Yield a bundle, or its first part, with another signature in its area; ``read`` reads it from the start.
+
+    Raises :class:`BundleError` where the header is not ``header`` or the area is not whole.
+    """
+    found = _exactly(read, HEADER_SIZE)
+    if found != header:
+        raise BundleError("the bundle changed while it was signed")
+    prefix = _exactly(read, 4)
+    check_signature_area(prefix, _exactly(read, signature_length(prefix) + 4))
+    yield header + encode_signature_area(signature)
+    while piece := read(_COPY):
+        yield piece
+
+
+def read_file(name: str) -> bytes:
+    """Return the content of a signature file; of one that is too large only enough to be refused."""
+    try:
+        with open(name, "rb") as file:  # noqa: PTH123 - any name that the system takes
+            return file.read(MAX_SIGNATURE + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise FileError(f"cannot read {name}: {reason}") from error
+
+
+def _exactly(read: Reader, size: int) -> bytes:
+    data = b""
+    while len(data) < size and (piece := read(size - len(data))):
+        data += piece
+    return data
+
+
+def require_readable(name: str) -> None:
+    """Raise :class:`FileError` for a file that cannot be read: ssh-keygen would say so less plainly."""
+    try:
+        os.close(os.open(name, os.O_RDONLY | os.O_CLOEXEC))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise FileError(f"cannot open {name}: {reason}") from error
+
+
+def _ssh_keygen(*arguments: str, given: bytes = b"", seconds: int) -> subprocess.CompletedProcess[bytes]:
+    command = ("ssh-keygen", *arguments)
+    try:
+        return subprocess.run(command, input=given, capture_output=True, check=False, timeout=seconds)
+    except FileNotFoundError as error:
+        raise FileError(
+            "ssh-keygen is not installed; signatures are made and checked with it",
+            hint="apt-get install openssh-client",
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise SignatureError(f"ssh-keygen did not end within {seconds} seconds") from error
+
+
+def _told(run: subprocess.CompletedProcess[bytes]) -> str:
+    """Return the most telling line that ssh-keygen wrote: the first, as the last only sums up."""
+    lines = (run.stderr + b"\n" + run.stdout).decode(errors="replace").splitlines()
+    return next((line.strip().rstrip(".") for line in lines if line.strip()), f"ssh-keygen ended with {run.returncode}")

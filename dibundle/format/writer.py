@@ -1,0 +1,33 @@
+"""Writing a bundle: header, an empty signature area, the manifest, the frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from dibundle.codecs import zstd
+from dibundle.errors import BundleError
+from dibundle.files import digest
+from dibundle.format.constants import MAX_MANIFEST
+from dibundle.format.header import Header, encode_signature_area
+from dibundle.format.manifest import Manifest
+
+MANIFEST_LEVEL = 19
+
+
+def write(manifest: Manifest, frames: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the bytes of a bundle; ``frames`` are the stored bytes of the manifest's frames, in its order.
+
+    :class:`BundleError`, before the first byte, for a manifest that readers refuse.
+    """
+    manifest.check_limits()
+    encoded = manifest.encode()
+    if len(encoded) > MAX_MANIFEST:
+        raise BundleError(
+            f"the bundle would be over a limit: a manifest of {len(encoded):,} bytes, at most {MAX_MANIFEST:,}",
+            hint="create one bundle for each image, or use --names none",
+        )
+    stored = zstd.compress(encoded, MANIFEST_LEVEL)
+    yield Header(stored=len(stored), size=len(encoded), digest=digest.sha256(stored)).encode()
+    yield encode_signature_area(b"")
+    yield stored
+    yield from frames

@@ -1,0 +1,228 @@
+"""Opening what a user names as an archive, recognised by its content."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from dibundle.errors import ArchiveError, BundleError, FileError
+from dibundle.files import compression
+from dibundle.files.readat import FileBytes, ReadAt, Slice, Spool, check_room, copy_chunks
+from dibundle.images.tar.entries import TarIndex, scan
+from dibundle.images.tar.folder import TreeBytes, is_layout
+
+SAVE_HINT = 'make an image archive with "docker save -o FILE IMAGE"'
+_HEAD = 1024
+_CHUNK = 1 << 20
+MAX_MADE_ENTRIES = 65_536
+"""Members that are looked at of an archive that a bundle has made (spec/dib.md, 3.1)."""
+
+
+@dataclass
+class Archive:
+    """An opened outer archive; a context manager that closes what it opened.
+
+    ``name`` is what the user typed, ``bytes`` the uncompressed tar, ``compression`` what was removed to get it, and
+    ``identity`` the device and inode of the file.
+    """
+
+    name: str
+    bytes: ReadAt
+    index: TarIndex
+    compression: str | None
+    identity: tuple[int, int] | None
+    _closers: list[Callable[[], None]] = field(default_factory=list, repr=False)
+    is_made: bool = False  # of a bundle, on the way to another archive
+    budget: int | None = None  # bytes that may still be decompressed of it; None if that is not limited
+
+    def close(self) -> None:
+        """Close files and give temporary space back; closing twice is harmless."""
+        while self._closers:
+            self._closers.pop()()
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_archive(path: str | os.PathLike[str], *, spool_dir: str | None = None, ratio: int | None = None) -> Archive:
+    """Open the archive at ``path``; ``FileError`` when the system refuses, ``ArchiveError`` when it is no tar.
+
+    ``ratio`` bounds what a compressed one is unpacked to, see :func:`compression.decompress_iter`.
+    """
+    name = os.fspath(path)
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        raise FileError(f"cannot open {name}: {_system_reason(error)}") from error
+    return _open(fd, name, spool_dir, [lambda: os.close(fd)], ratio)
+
+
+def from_fd(fd: int, name: str, *, spool_dir: str | None = None, ratio: int | None = None) -> Archive:
+    """Open the archive behind ``fd`` from its position on; ``fd`` stays the caller's to close, after the archive."""
+    return _open(fd, name, spool_dir, [], ratio)
+
+
+def open_made(spool: Spool, name: str, *, owned: bool = False) -> Archive:
+    """Open the archive that a bundle has made in a temporary file; ``ArchiveError`` for a compressed one.
+
+    Of its members the first :data:`MAX_MADE_ENTRIES` count. ``owned``: closing the archive gives the file back.
+    No target is, as an outer compression is taken off before a bundle is made: what is would only fill a disk.
+    """
+    kind = compression.sniff(_head(spool))
+    if kind is not None:
+        raise ArchiveError(f"{name} is compressed with {kind}")
+    archive = _open(spool.start(), name, None, [spool.close] if owned else [], entries=MAX_MADE_ENTRIES)
+    archive.is_made = True
+    return archive
+
+
+def _open(
+    fd: int,
+    name: str,
+    spool_dir: str | None,
+    closers: list[Callable[[], None]],
+    ratio: int | None = None,
+    entries: int | None = None,
+) -> Archive:
+    try:
+        status = os.fstat(fd)
+        source = (
+            _folder(fd, name, closers)
+            if stat.S_ISDIR(status.st_mode)
+            else _random_access(fd, name, status, spool_dir, closers)
+        )
+        kind = compression.sniff(_head(source))
+        budget = None if ratio is None else ratio * source.size + compression.RATIO_FLOOR
+        if kind is not None:
+            source = _inflated(source, kind, name, spool_dir, closers, ratio)
+        _refuse_other_formats(name, _head(source), kind)
+        index = scan(source, entries)
+        if not index.entries and not _is_empty_tar(source):
+            raise ArchiveError(f"{name} is not a tar archive ({index.problem or 'it has no entry'})", hint=SAVE_HINT)
+    except OSError as error:
+        _run(closers)
+        raise FileError(f"cannot read {name}: {_system_reason(error)}") from error
+    except BaseException:
+        _run(closers)
+        raise
+    if budget is not None and kind is not None:
+        budget = max(0, budget - source.size)
+    return Archive(name, source, index, kind, (status.st_dev, status.st_ino), closers, budget=budget)
+
+
+def _folder(fd: int, name: str, closers: list[Callable[[], None]]) -> ReadAt:
+    """Return an OCI layout in a folder as the tar that it would be."""
+    folder = f"/proc/self/fd/{fd}" if Path("/proc/self/fd").exists() else name
+    if not is_layout(folder):
+        raise ArchiveError(
+            f"{name} is a directory, and no OCI layout: it has neither oci-layout nor manifest.json",
+            hint="give an image archive or an OCI layout",
+        )
+    return TreeBytes(folder, closers)
+
+
+def _random_access(
+    fd: int, name: str, status: os.stat_result, spool_dir: str | None, closers: list[Callable[[], None]]
+) -> ReadAt:
+    """Return the rest of ``fd``, through a temporary file when it cannot seek."""
+    if stat.S_ISREG(status.st_mode):
+        file = FileBytes(fd, name, owned=False)
+        position = min(os.lseek(fd, 0, os.SEEK_CUR), file.size)
+        return Slice(file, position, file.size - position) if position else file
+    spool = Spool(spool_dir)
+    closers.append(spool.close)
+    while chunk := os.read(fd, _CHUNK):
+        spool.write(chunk)
+    return spool
+
+
+def _inflated(
+    source: ReadAt,
+    kind: str,
+    name: str,
+    spool_dir: str | None,
+    closers: list[Callable[[], None]],
+    ratio: int | None,
+) -> ReadAt:
+    """Return the uncompressed bytes of ``source`` in a temporary file; what is no archive is refused by its head."""
+    check_room(spool_dir, source.size)
+    spool = Spool(spool_dir)
+    closers.append(spool.close)
+    try:
+        for chunk in compression.decompress_iter(kind, copy_chunks(source, 0, source.size), ratio=ratio):
+            begins = spool.size < _HEAD
+            spool.write(chunk)
+            if begins and spool.size >= _HEAD:
+                _refuse_other_formats(name, _head(spool), kind)
+    except compression.RatioError as error:
+        raise compression.RatioError(
+            f"{name}: {error.message}, and no trusted signature has been found yet",
+            hint="if you trust it, decompress it first and give the result",
+        ) from error
+    except ArchiveError as error:
+        if error.message.startswith(f"{name} is "):
+            raise
+        raise ArchiveError(f"{name}: {error.message}", hint=error.hint) from error
+    return spool
+
+
+def _head(source: ReadAt) -> bytes:
+    return source.read_at(0, min(_HEAD, source.size))
+
+
+def _refuse_other_formats(name: str, head: bytes, packed: str | None) -> None:
+    """Say what a file is that is taken for an image archive by mistake."""
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if not head:
+        raise ArchiveError(f"{name} is empty", hint=SAVE_HINT)
+    if head.startswith(b"\x89DIB\r\n\x1a\n") and packed:
+        raise ArchiveError(f"{name} is a bundle compressed with {packed}", hint="decompress it first")
+    if head.startswith(b"\x89DIB\r\n\x1a\n"):
+        raise ArchiveError(
+            f"{name} is a dib bundle, not an image archive",
+            hint=f"rebuild the image archive first: dib apply BASE {shlex.quote(name)} -o target.tar",
+        )
+    if head.startswith(b"\x89DIB"):
+        raise BundleError(
+            f"{name} looks like a dib bundle damaged by a text-mode transfer", hint="copy it again in binary mode"
+        )
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        raise ArchiveError(
+            f"{name} is a web page, not an archive",
+            hint="the download gave an error or login page: open it in a browser, then download again",
+        )
+    if head.startswith(b"-----BEGIN SSH SIGNATURE-----"):
+        raise ArchiveError(
+            f"{name} is a signature, neither archive nor bundle",
+            hint=f"say so where it is to be checked: --signature {shlex.quote(name)}",
+        )
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        raise ArchiveError(f"{name} is a zip file, not a tar archive", hint="unpack it and use the archive inside")
+    if head.startswith(b"hsqs"):
+        raise ArchiveError(f"{name} is a squashfs file system, not an image archive", hint=SAVE_HINT)
+    if text.startswith((b"{", b"[")) and b"\0" not in head:
+        raise ArchiveError(f"{name} is JSON, not an archive", hint=SAVE_HINT)
+
+
+def _is_empty_tar(source: ReadAt) -> bool:
+    """Tell a tar without entries, which is nothing but zero blocks."""
+    return source.size >= 1024 and not _head(source).strip(b"\0")
+
+
+def _system_reason(error: BaseException) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
+def _run(closers: list[Callable[[], None]]) -> None:
+    while closers:
+        closers.pop()()

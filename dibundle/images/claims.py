@@ -1,0 +1,131 @@
+"""What manifests claim about an archive's members, gathered while they are read, then made into blobs."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from dibundle.errors import ArchiveError
+from dibundle.files import compression
+from dibundle.images import document
+from dibundle.images.document import get, get_list, get_text, sha256_of
+from dibundle.images.members import Members, normalise
+from dibundle.images.model import Blob, BlobKind
+from dibundle.images.tar.entries import Entry
+
+MAX_REFERENCES: Final = 1 << 18
+"""Layers that all images of an archive list together: 1,024 images of 256."""
+_BLOB_NAME: Final = re.compile(rb"blobs/sha256/([0-9a-f]{64})")
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An image whose parts are still members."""
+
+    names: tuple[str, ...]
+    config: Entry | None
+    config_digest: bytes
+    layers: tuple[Entry | None, ...]
+    diff_ids: tuple[bytes, ...]
+    manifest_digest: bytes | None
+    platform: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What an image's config says; ``digest`` is the actual one of its bytes."""
+
+    digest: bytes
+    diff_ids: tuple[bytes, ...]
+    platform: str | None
+
+
+@dataclass(slots=True)
+class _Claim:
+    """What is known of one member."""
+
+    kind: BlobKind = "other"
+    digest: bytes | None = None
+    diff_id: bytes | None = None
+
+
+@dataclass
+class Claims:
+    """What is claimed about members so far; where two manifests disagree, the first counts."""
+
+    members: Members
+    _known: dict[int, _Claim] = field(default_factory=dict)  # by the offset of the member's header
+    _configs: dict[int, Config] = field(default_factory=dict)
+    _references: int = 0
+
+    def count_layers(self, count: int) -> None:
+        """Note that a document lists so many layers or names; ``ArchiveError`` where all of them are too many."""
+        self._references += count
+        if self._references > MAX_REFERENCES:
+            raise ArchiveError(f"its documents list more than {MAX_REFERENCES:,} layers and names")
+
+    def note(
+        self, entry: Entry | None, kind: BlobKind, *, digest: bytes | None = None, diff_id: bytes | None = None
+    ) -> None:
+        """Take down what a manifest says about a member."""
+        if entry is None:
+            return
+        known = self._known.setdefault(entry.header, _Claim())
+        if known.kind == "other":
+            known.kind = kind
+        known.digest = known.digest or digest
+        known.diff_id = known.diff_id or diff_id
+
+    def note_layers(self, layers: tuple[Entry | None, ...], diff_ids: tuple[bytes, ...]) -> None:
+        """Take down an image's layers; their diffIDs only when there is one for each, in the same order."""
+        paired: tuple[bytes | None, ...] = diff_ids if len(diff_ids) == len(layers) else (None,) * len(layers)
+        for layer, diff_id in zip(layers, paired, strict=True):
+            self.note(layer, "layer", diff_id=diff_id or None)
+
+    def config(self, entry: Entry) -> Config:
+        """Read a config, once; one that is odd says little."""
+        known = self._configs.get(entry.header)
+        if known is None:
+            known = self._configs[entry.header] = _parse_config(self.members.read(entry))
+            self.note(entry, "config", digest=named_digest(entry.path) or known.digest)
+        return known
+
+    def blobs(self) -> dict[int, Blob]:
+        """Return the blobs of all regular members in the archive's order, by the offset of their header."""
+        entries = (entry for entry in self.members.archive.index.entries if entry.is_file)
+        return {entry.header: self._blob(entry) for entry in entries}
+
+    def _blob(self, entry: Entry) -> Blob:
+        claim = self._known.get(entry.header) or _Claim()
+        digest = named_digest(entry.path) or claim.digest
+        if claim.kind != "layer":
+            return Blob(entry, claim.kind, None, digest, None)
+        packing = compression.sniff(self.members.head(entry, 16))
+        if packing is None:  # then both are digests of the same bytes
+            digest = digest or claim.diff_id
+        return Blob(entry, "layer", packing, digest, claim.diff_id)
+
+
+def named_digest(name: bytes) -> bytes | None:
+    """Return the sha256 that a member's name ``blobs/sha256/<hex>`` claims."""
+    match = _BLOB_NAME.fullmatch(normalise(name))
+    return bytes.fromhex(match[1].decode()) if match else None
+
+
+def _parse_config(content: bytes) -> Config:
+    digest = hashlib.sha256(content).digest()
+    try:
+        config = document.parse(content, "config")
+    except ArchiveError:
+        return Config(digest, (), None)
+    # One that is no sha256 keeps its place, so that the others keep theirs.
+    diff_ids = tuple(sha256_of(text) or b"" for text in get_list(get(config, "rootfs"), "diff_ids"))
+    return Config(digest, diff_ids, platform_of(config))
+
+
+def platform_of(value: object) -> str | None:
+    """Return ``os/architecture[/variant]`` of a config or of a descriptor's platform."""
+    parts = [get_text(value, key) for key in ("os", "architecture", "variant")]
+    return "/".join(part for part in parts if part) if parts[0] and parts[1] else None

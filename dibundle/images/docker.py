@@ -1,0 +1,61 @@
+"""Docker's manifest.json: a list of images, each with the names of its members."""
+
+from __future__ import annotations
+
+from dibundle.errors import ArchiveError
+from dibundle.images import document
+from dibundle.images.claims import Claims, Draft, named_digest
+from dibundle.images.document import get, get_list, get_text
+from dibundle.images.members import Members
+
+MANIFEST = b"manifest.json"
+
+
+def read_manifest(members: Members) -> list[object] | None:
+    """Return the entries of manifest.json; None when there is none, ``ArchiveError`` when it is something else."""
+    entry = members.find(MANIFEST)
+    if entry is None:
+        return None
+    value = document.parse(members.read(entry), "manifest.json")
+    if not isinstance(value, list):
+        raise ArchiveError("manifest.json is not a list of images", hint='make one with "docker save -o FILE IMAGE"')
+    return value
+
+
+def read_drafts(claims: Claims, manifest: list[object]) -> list[Draft]:
+    """Return the images of a manifest.json."""
+    claims.note(claims.members.find(MANIFEST), "manifest")
+    return [_draft(claims, item, f"manifest.json[{number}]") for number, item in enumerate(manifest)]
+
+
+def _draft(claims: Claims, item: object, where: str) -> Draft:
+    config_name, layer_names = get_text(item, "Config"), get(item, "Layers")
+    if config_name is None:
+        raise ArchiveError(f"unexpected value (expected text) in '{where}.Config'")
+    if not isinstance(layer_names, list | None):
+        raise ArchiveError(f"unexpected value (expected a list) in '{where}.Layers'")
+    claims.count_layers(len(layer_names or []) + len(get_list(item, "RepoTags")))
+    layers = tuple(
+        claims.members.find_text(_text(name, f"{where}.Layers[{number}]"))
+        for number, name in enumerate(layer_names or [])
+    )
+    entry = claims.members.find_text(config_name)
+    config = claims.config(entry) if entry else None
+    diff_ids = config.diff_ids if config else ()
+    claims.note_layers(layers, diff_ids)
+    names = tuple(name for name in get_list(item, "RepoTags") if isinstance(name, str))
+    return Draft(
+        names=names,
+        config=entry,
+        config_digest=config.digest if config else named_digest(config_name.encode("utf-8", "surrogatepass")) or b"",
+        layers=layers,
+        diff_ids=diff_ids,
+        manifest_digest=None,
+        platform=config.platform if config else None,
+    )
+
+
+def _text(value: object, where: str) -> str:
+    if not isinstance(value, str):
+        raise ArchiveError(f"unexpected value (expected text) in '{where}'")
+    return value

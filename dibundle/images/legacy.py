@@ -1,0 +1,86 @@
+"""Archives of docker before 1.10: a folder for each layer, whose json names the layer below, and ``repositories``.
+
+Such an image is the name of its topmost layer. It has no config and no diffIDs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from typing import Final
+
+from dibundle.errors import ArchiveError
+from dibundle.images import document
+from dibundle.images.claims import Claims, Draft
+from dibundle.images.document import get_text
+from dibundle.images.members import Members
+
+REPOSITORIES: Final = b"repositories"
+
+_MAX_LAYERS: Final = 65_536  # of all images together
+_LAYER: Final = re.compile(rb"([0-9a-f]{64})/layer\.tar")
+
+
+def read_drafts(claims: Claims) -> list[Draft]:
+    """Return the images of such an archive, those with names first; none where it is another sort of archive."""
+    members = claims.members
+    parents = {name: _parent(members, name) for name in _layer_names(members)}
+    names = _names(members)
+    tops = [name for name in names if name in parents]
+    below = set(parents.values())
+    tops += [name for name in parents if name not in below and name not in names]
+    drafts = []
+    count = 0
+    for top in tops:
+        drafts.append(_draft(claims, top, parents, tuple(names.get(top, ()))))
+        count += len(drafts[-1].layers)
+        if count > _MAX_LAYERS:
+            raise ArchiveError(f"more than {_MAX_LAYERS} layers of images of an old docker save")
+    return drafts
+
+
+def _draft(claims: Claims, top: str, parents: dict[str, str | None], names: tuple[str, ...]) -> Draft:
+    chain: dict[str, None] = {}  # a set that keeps its order
+    at: str | None = top
+    while at is not None and at in parents and at not in chain:
+        chain[at] = None
+        at = parents[at]
+    layers = tuple(claims.members.find_text(f"{name}/layer.tar") for name in reversed(chain))
+    claims.note_layers(layers, ())
+    claims.note(claims.members.find_text(f"{top}/json"), "config")
+    return Draft(
+        names=names,
+        config=None,
+        config_digest=bytes.fromhex(top),
+        layers=layers,
+        diff_ids=(),
+        manifest_digest=None,
+        platform=None,
+    )
+
+
+def _layer_names(members: Members) -> list[str]:
+    found = (_LAYER.fullmatch(name) for name in members.names)
+    return [match[1].decode() for match in found if match]
+
+
+def _parent(members: Members, name: str) -> str | None:
+    entry = members.find_text(f"{name}/json")
+    if entry is None:
+        return None
+    try:
+        return get_text(document.parse(members.read(entry), f"{name}/json"), "parent")
+    except ArchiveError:
+        return None
+
+
+def _names(members: Members) -> dict[str, list[str]]:
+    """Return the names of images, by that of the topmost layer."""
+    entry = members.find(REPOSITORIES)
+    value = document.parse(members.read(entry), "repositories") if entry else None
+    names: dict[str, list[str]] = defaultdict(list)
+    for repository, tags in value.items() if isinstance(value, dict) else ():
+        for tag, top in tags.items() if isinstance(tags, dict) else ():
+            if isinstance(top, str):
+                names[top].append(f"{repository}:{tag}")
+    return names

@@ -1,0 +1,85 @@
+"""The outer members of an archive by name, the way loaders look them up."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import Final
+
+from dibundle.errors import ArchiveError
+from dibundle.files.readat import copy_chunks
+from dibundle.images import document
+from dibundle.images.archive import Archive
+from dibundle.images.tar.entries import Entry
+
+MADE_DOCUMENTS: Final = 16 << 20
+"""Bytes of all documents of an archive that a bundle has made: parsed, they take up to thirty times as much memory."""
+_HOPS: Final = 16
+_LONGEST_LINK: Final = 4096
+_LINKS: Final = b"12"
+
+
+class Members:
+    """Members by normalised name; of several with one name the last counts, as if they were unpacked in order."""
+
+    def __init__(self, archive: Archive) -> None:
+        self.archive = archive
+        self._left = MADE_DOCUMENTS if archive.is_made else None
+        self._found: dict[bytes, Entry | None] = {}
+        self._by_name = {normalise(entry.path): entry for entry in archive.index.entries}
+
+    @property
+    def names(self) -> list[bytes]:
+        """All names, in the archive's order."""
+        return list(self._by_name)
+
+    def find(self, name: bytes) -> Entry | None:
+        """Return the regular member behind ``name``, through links between members."""
+        passed: list[bytes] = []
+        found: Entry | None = None
+        for _ in range(_HOPS):
+            name = normalise(name)
+            if name in self._found:  # documents may name one link many times, and links may be long
+                found = self._found[name]
+                break
+            passed.append(name)
+            entry = self._by_name.get(name)
+            if entry is None or entry.is_file:
+                found = entry
+                break
+            if entry.type not in _LINKS or len(entry.link) > _LONGEST_LINK:
+                break
+            symbolic = entry.type == 0x32 and not entry.link.startswith(b"/")
+            name = posixpath.join(posixpath.dirname(name), entry.link) if symbolic else entry.link
+        self._found |= dict.fromkeys(passed, found)
+        return found
+
+    def find_text(self, name: str) -> Entry | None:
+        """Return the regular member behind a name from JSON."""
+        return self.find(name.encode("utf-8", "surrogatepass"))
+
+    def read(self, entry: Entry) -> bytes:
+        """Return the content of a member that should be small."""
+        if entry.size > document.SIZE_LIMIT:
+            name = shown(entry.path)
+            raise ArchiveError(f"{name} has {entry.size} bytes, more than the {document.SIZE_LIMIT} that JSON may have")
+        if self._left is not None:
+            self._left -= entry.size
+            if self._left < 0:
+                raise ArchiveError(f"its documents have more than {MADE_DOCUMENTS >> 20} MiB in all")
+        return b"".join(copy_chunks(self.archive.bytes, entry.content, entry.size))
+
+    def head(self, entry: Entry, length: int) -> bytes:
+        """Return the first bytes of a member."""
+        return self.archive.bytes.read_at(entry.content, min(length, entry.size))
+
+
+def normalise(name: bytes) -> bytes:
+    """Return ``name`` relative to the archive's root, without ``.``, ``..`` and doubled slashes."""
+    if b"/" not in name and not name.startswith(b"."):
+        return name
+    return posixpath.normpath(b"/" + name).lstrip(b"/")
+
+
+def shown(name: bytes) -> str:
+    """Return a member's name as text for a message."""
+    return name.decode("utf-8", "backslashreplace")

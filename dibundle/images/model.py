@@ -1,0 +1,56 @@
+"""What an image archive holds: images made of blobs. Digests here are claims of the archive unless said otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dibundle.images.archive import Archive
+from dibundle.images.tar.entries import Entry
+
+BlobKind = Literal["layer", "config", "manifest", "index", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """The content of one regular outer member.
+
+    ``compression`` is that of a layer, found by its content; ``digest`` is the claimed sha256 (32 bytes) of the stored
+    bytes and ``diff_id``, for layers, of the uncompressed ones.
+    """
+
+    member: Entry
+    kind: BlobKind
+    compression: str | None
+    digest: bytes | None
+    diff_id: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image; a layer that the archive does not hold is None.
+
+    ``names`` are as the archive has them and for display only. ``config_digest`` is the actual sha256 of the config's
+    bytes; of a config that is missing it is the claimed one, or empty when there is none.
+    """
+
+    names: tuple[str, ...]
+    config: Blob | None
+    config_digest: bytes
+    layers: tuple[Blob | None, ...]
+    diff_ids: tuple[bytes, ...]
+    manifest_digest: bytes | None
+    platform: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageArchive:
+    """An archive's images, and every regular outer member as a blob, once each and in the archive's order.
+
+    ``producer`` is a guess, for display.
+    """
+
+    archive: Archive
+    images: tuple[Image, ...]
+    blobs: tuple[Blob, ...]
+    producer: str | None

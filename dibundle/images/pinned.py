@@ -1,0 +1,253 @@
+"""Images that a receiver knows by digest, gathered from an archive that may be hostile and written anew.
+
+Loaders differ in what they find in such an archive, so none is given the archive itself. What they are given is written
+here: the config of the expected digest, its layers, each hashed to its diffID, and nothing else. What the archive
+claims only shows where to look; digests decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dibundle.errors import ArchiveError
+from dibundle.files import digest
+from dibundle.files.readat import ReadAt
+from dibundle.images import writers
+from dibundle.images.members import Members
+from dibundle.images.model import Blob, ImageArchive
+from dibundle.images.profile import Pool, expanded, layer_compression
+from dibundle.images.strict import CONFIG_TYPES, LAYER_TYPES, Config, ManifestDocument
+
+_TYPES: Final = {None: writers.OCI_LAYER, "gzip": f"{writers.OCI_LAYER}+gzip", "zstd": f"{writers.OCI_LAYER}+zstd"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A layer whose content has ``diff_id``; stored as ``digest``, ``size`` bytes. ``content`` is None if left out."""
+
+    diff_id: bytes
+    digest: bytes
+    size: int
+    media_type: str
+    content: ReadAt | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinnedImage:
+    """An image all of whose parts have the digests that lead from the expected one."""
+
+    config: bytes
+    manifest: bytes
+    manifest_type: str
+    layers: tuple[Layer, ...]
+
+    @property
+    def id(self) -> bytes:
+        """The SHA-256 of the config."""
+        return digest.sha256(self.config)
+
+    @property
+    def ids(self) -> frozenset[bytes]:
+        """What engines call it: some by its config, some by its manifest."""
+        return frozenset((self.id, digest.sha256(self.manifest)))
+
+    @property
+    def diff_ids(self) -> tuple[bytes, ...]:
+        """The digests of the content of its layers, the lowest first."""
+        return tuple(layer.diff_id for layer in self.layers)
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """What is known of an image before its layers are looked for: its config, and its manifest if there is one."""
+
+    config: bytes
+    manifest: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A layer as an archive stores it: its compression, the digest of its bytes, and these."""
+
+    compression: str | None
+    digest: bytes
+    content: ReadAt
+
+
+class LayerStore:
+    """The layers of archives, found by what these claim and believed by their digests alone."""
+
+    def __init__(self, archives: Iterable[ImageArchive], holes: Collection[int] = ()) -> None:
+        self._candidates: dict[bytes, list[tuple[ImageArchive, Blob]]] = {}
+        self._known: dict[tuple[int, int], tuple[Stored, bytes]] = {}
+        self._pool = Pool()
+        for archive in archives:
+            for blob in archive.blobs:
+                if blob.kind == "layer" and blob.member.content not in holes:
+                    for name in {blob.digest, blob.diff_id} - {None}:
+                        self._candidates.setdefault(name or b"", []).append((archive, blob))
+
+    def find(self, name: bytes | None, diff_id: bytes) -> Stored | None:
+        """Return the layer whose content has ``diff_id``, stored under the digest ``name`` if given; None if absent."""
+        for archive, blob in self._candidates.get(name or diff_id, ()):
+            stored, found = self._read(archive, blob)
+            if found == diff_id and name in (None, stored.digest):
+                return stored
+        return None
+
+    def _read(self, archive: ImageArchive, blob: Blob) -> tuple[Stored, bytes]:
+        key = id(archive), blob.member.header
+        if key not in self._known:
+            content = writers.stored(archive, blob)
+            compression = layer_compression(content.read_at(0, min(16, content.size)))
+            own = digest.sha256_of(writers.chunks(content))
+            inner = (
+                digest.sha256_of(expanded(compression, writers.chunks(content), content.size, self._pool))
+                if compression
+                else own
+            )
+            self._known[key] = Stored(compression, own, content), inner
+        return self._known[key]
+
+
+def find(archive: ImageArchive, expected: Collection[bytes]) -> list[Pins]:
+    """Return what an archive has of the expected images, each ``expected`` by its config's or its manifest's digest.
+
+    Images that are not expected are passed over.
+    """
+    members = Members(archive.archive)
+    found: dict[bytes, Pins] = {}
+
+    def blob(name: bytes) -> bytes | None:
+        entry = members.find(b"blobs/sha256/" + name.hex().encode())
+        content = members.read(entry) if entry else None
+        return content if content is not None and digest.sha256(content) == name else None
+
+    for name in sorted(expected):
+        content = blob(name)
+        manifest = _manifest(content) if content else None
+        config = blob(manifest.config.digest) if manifest else None
+        if config is not None:
+            found.setdefault(digest.sha256(config), Pins(config, content))
+    for image in {image.config.member.header: image for image in archive.images if image.config}.values():
+        config = members.read(image.config.member) if image.config else None
+        if config is not None and digest.sha256(config) in expected:
+            found.setdefault(digest.sha256(config), Pins(config, blob(image.manifest_digest or b"")))
+    return list(found.values())
+
+
+def _manifest(content: bytes) -> ManifestDocument | None:
+    try:
+        return ManifestDocument(content, "manifest", None)
+    except ArchiveError:
+        return None
+
+
+def assemble(
+    pins: Pins,
+    store: LayerStore,
+    left_out: Mapping[bytes, Stored] | None = None,
+    *,
+    is_manifest_expected: bool = False,
+    are_annotations_known: bool = False,
+) -> PinnedImage:
+    """Return an image with its layers out of ``store``; ``ArchiveError`` where one is not there.
+
+    ``left_out``: layers that the receiver has, by diffID, as archives of the receiver store them: they are described,
+    their content stays away. The image's own manifest stays where it names just this config and these layers; another
+    is written where it does not, unless it ``is_manifest_expected``: then it may name a layer that is left out by
+    another digest than the receiver has it under. One with annotations stays if it is expected, or
+    ``are_annotations_known``: engines show them, and nobody vouches for them.
+    """
+    config = Config(pins.config, "config")
+    left_out = left_out or {}
+    manifest = _manifest(pins.manifest) if pins.manifest else None
+    layers = None
+    is_plain = manifest and (is_manifest_expected or are_annotations_known or not manifest.has_annotations)
+    if manifest and pins.manifest and is_plain:
+        layers = _as_described(manifest, pins, config, store, left_out, is_expected=is_manifest_expected)
+        if layers is not None:
+            return PinnedImage(
+                config=pins.config, manifest=pins.manifest, manifest_type=manifest.media_type, layers=layers
+            )
+    if is_manifest_expected:
+        raise ArchiveError("the expected manifest does not name just its config's layers, or can be read in two ways")
+    layers = tuple(_layer(diff_id, number, store, left_out) for number, diff_id in enumerate(config.diff_ids))
+    described = [writers.descriptor(layer.media_type, layer.digest, layer.size) for layer in layers]
+    of_config = writers.descriptor(writers.OCI_CONFIG, digest.sha256(pins.config), len(pins.config))
+    body = {"schemaVersion": 2, "mediaType": writers.OCI_MANIFEST, "config": of_config, "layers": described}
+    return PinnedImage(
+        config=pins.config, manifest=writers.to_json(body), manifest_type=writers.OCI_MANIFEST, layers=layers
+    )
+
+
+def _layer(diff_id: bytes, number: int, store: LayerStore, left_out: Mapping[bytes, Stored]) -> Layer:
+    stored, absent = store.find(None, diff_id), False
+    if stored is None:
+        stored, absent = left_out.get(diff_id), True
+    if stored is None:
+        raise ArchiveError(f"layer {number} of the expected image, diffID {digest.text(diff_id)}, is not in it")
+    return Layer(
+        diff_id=diff_id,
+        digest=stored.digest,
+        size=stored.content.size,
+        media_type=_TYPES[stored.compression],
+        content=None if absent else stored.content,
+    )
+
+
+def _as_described(
+    manifest: ManifestDocument,
+    pins: Pins,
+    config: Config,
+    store: LayerStore,
+    left_out: Mapping[bytes, Stored],
+    *,
+    is_expected: bool,
+) -> tuple[Layer, ...] | None:
+    """Return the layers as a manifest names them; None where it names others than the config does."""
+    if (
+        manifest.config.digest != digest.sha256(pins.config)
+        or manifest.config.size != len(pins.config)
+        or manifest.config.media_type not in CONFIG_TYPES
+        or len(manifest.layers) != len(config.diff_ids)
+    ):
+        return None
+    layers = []
+    for described, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
+        stored = store.find(described.digest, diff_id)
+        known = stored or left_out.get(diff_id)
+        if known is None or described.media_type not in LAYER_TYPES:
+            return None
+        is_same = known.digest == described.digest and known.content.size == described.size
+        is_same = is_same and LAYER_TYPES[described.media_type] == known.compression
+        if not is_same and (stored or not is_expected):
+            return None
+        layers.append(
+            Layer(
+                diff_id=diff_id,
+                digest=described.digest,
+                size=described.size,
+                media_type=described.media_type,
+                content=stored.content if stored else None,
+            )
+        )
+    return tuple(layers)
+
+
+def layout(images: Sequence[tuple[PinnedImage, tuple[str, ...]]]) -> writers.Layout:
+    """Return the layout of images, each with its names, and of nothing else."""
+    blobs: dict[bytes, writers.Content] = {}
+    listed: list[dict[str, object]] = []
+    descriptors: list[dict[str, object]] = []
+    for image, names in images:
+        blobs |= {layer.digest: layer.content for layer in image.layers if layer.content is not None}
+        blobs |= {image.id: image.config, digest.sha256(image.manifest): image.manifest}
+        described = [writers.descriptor(layer.media_type, layer.digest, layer.size) for layer in image.layers]
+        listed.append(writers.docker_entry(image.id, names, described))
+        own = writers.descriptor(image.manifest_type, digest.sha256(image.manifest), len(image.manifest))
+        descriptors += writers.named(own, names)
+    index = {"schemaVersion": 2, "mediaType": writers.OCI_INDEX, "manifests": descriptors}
+    return writers.Layout(blobs, writers.to_json(index), writers.to_json(listed))

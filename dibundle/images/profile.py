@@ -1,0 +1,348 @@
+"""The strict profile (spec/profile.md): archives in which every reader finds the same images.
+
+Programs that load images differ in how they read a tar and JSON: which of two members counts, what a link leads to,
+what a key in another case means. :func:`judge` does not predict them. It accepts only what leaves no choice, and
+raises ``ArchiveError`` with the reason for everything else.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from dibundle.errors import ArchiveError
+from dibundle.files import compression, digest
+from dibundle.files.readat import ReadAt, copy_chunks
+from dibundle.images import strict
+from dibundle.images.strict import Config, Descriptor, DockerEntry, IndexDocument, ManifestDocument
+from dibundle.images.tar.plain import FILE, FOLDER, Member, members
+
+MAX_DOCUMENT: Final = 4 << 20
+"""Bytes of a document: parsed, it takes up to thirty times as much memory."""
+MAX_DOCUMENTS: Final = 64 << 20
+"""Bytes of all documents, each counted as often as something leads to it: an index may lead to one many times."""
+MAX_DEPTH: Final = 2
+"""Nested indexes below index.json."""
+MAX_EXPANSION: Final = 1100
+"""Bytes that a byte of a compressed layer may hold, besides 1 MiB; gzip reaches 1,032."""
+MAX_EXCESS: Final = 4 << 30
+"""Bytes beyond that in all layers of an archive: zstd packs zeros 30,000 times."""
+_ANY: Final = "any"
+
+_LEGACY: Final = re.compile(r"(?:repositories|[^/]+/(?:json|layer\.tar|VERSION))")
+_HERE: Final = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm/v7", "armv6l": "arm/v6"}
+_SYSTEMS: Final = frozenset(("linux", "windows", "darwin", "freebsd"))
+_MACHINES: Final = frozenset(
+    ("386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x")
+)  # as Go spells them: engines take x86_64 and aarch64 for two of these
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveImage:
+    """An image that a document leads to: the config's digest and the manifest's, if there is one."""
+
+    where: str
+    config: bytes
+    manifest: bytes | None
+    names: tuple[str, ...]
+
+
+class Judge:
+    """Judges an archive: first what its documents say, then the layers.
+
+    ``known``: SHA-256 of ranges (start, length) that have been checked already. Not ``hashed``: layers need not be
+    there, only what the documents say is judged.
+    """
+
+    def __init__(
+        self, source: ReadAt, known: Mapping[tuple[int, int], bytes] | None = None, *, hashed: bool = True
+    ) -> None:
+        self._source = source
+        self._hashed = hashed
+        self._left = MAX_DOCUMENTS
+        self._pool = Pool()
+        self._platforms: set[str] = set()
+        self._known = known or {}
+        self._unhashed: list[tuple[list[str], Config, str, tuple[str | None, ...]]] = []
+        self._members: dict[str, Member] = {}
+        self._digests: dict[str, bytes] = {}
+        self._layers: dict[str, tuple[str | None, bytes]] = {}
+
+    def images(self) -> list[ArchiveImage]:
+        """Return the images; ``ArchiveError`` says why not every reader finds these and no others.
+
+        Their configs and manifests have been hashed, their layers are by :meth:`check_layers`.
+        """
+        self._read_members()
+        found: list[ArchiveImage] = []
+        if "manifest.json" in self._members:
+            found += self._docker(strict.docker_entries(self._document("manifest.json"), "manifest.json"))
+        elif any(_LEGACY.fullmatch(name) for name in self._members):
+            raise ArchiveError("it has files of an old docker save, but no manifest.json")
+        has_layout, has_index = "oci-layout" in self._members, "index.json" in self._members
+        if has_layout != has_index:
+            raise ArchiveError("it has one of oci-layout and index.json without the other")
+        if has_index:
+            layout = strict.read_object(
+                strict.parse(self._document("oci-layout"), "oci-layout"), ("imageLayoutVersion",), "oci-layout"
+            )
+            if layout != {"imageLayoutVersion": "1.0.0"}:
+                raise ArchiveError("oci-layout is not that of version 1.0.0")
+            found += self._layout(found)
+        if not found:
+            raise ArchiveError("it has no image")
+        owners: dict[str, bytes] = {}
+        for image in found:
+            for name in image.names:
+                if owners.setdefault(name, image.config) != image.config:
+                    raise ArchiveError(f"two images have the name {name[:100]!r}")
+        return found
+
+    def _read_members(self) -> None:
+        folded = set()
+        for member in members(self._source):
+            key = member.name.casefold()
+            if key in folded:
+                raise ArchiveError(f"two members have the name {member.name!r}")
+            folded.add(key)
+            self._members[member.name] = member
+        for name in self._members:
+            above = name
+            while "/" in above:
+                above = above.rpartition("/")[0]
+                if above in self._members and self._members[above].kind != FOLDER:
+                    raise ArchiveError(f"{name!r} lies beneath {above!r}, which is no folder")
+                if above not in self._members and above.casefold() in folded:
+                    raise ArchiveError(f"{name!r} lies in a folder that has two spellings")
+
+    def _file(self, name: str) -> Member:
+        """Return the regular member that a document refers to."""
+        member = self._members.get(name)
+        if member is None or member.kind != FILE:
+            raise ArchiveError(f"{name[:100]!r}, which its documents refer to, is not a regular member of that name")
+        return member
+
+    def _document(self, name: str) -> bytes:
+        member = self._file(name)
+        if member.size > MAX_DOCUMENT:
+            raise ArchiveError(f"{name!r} has {member.size} bytes, more than the {MAX_DOCUMENT} that JSON may have")
+        self._left -= member.size + 1024
+        if self._left < 0:
+            raise ArchiveError(
+                f"its documents have more than {MAX_DOCUMENTS} bytes, counted as often as they are led to"
+            )
+        return self._source.read_at(member.start, member.size)
+
+    def _digest(self, name: str) -> bytes:
+        """Return the SHA-256 of a member."""
+        if name not in self._digests:
+            member = self._file(name)
+            found = self._known.get((member.start, member.size))
+            self._digests[name] = found or digest.sha256_of(copy_chunks(self._source, member.start, member.size))
+        return self._digests[name]
+
+    def _is_hashed(self, name: str) -> bool:
+        return self._hashed or self._file(name).size <= MAX_DOCUMENT
+
+    def _blob(self, descriptor: Descriptor, where: str) -> str:
+        """Return the name of a blob that is there and is what its descriptor says."""
+        name = f"blobs/sha256/{descriptor.digest.hex()}"
+        if self._file(name).size != descriptor.size:
+            raise ArchiveError(f"{where} has another size than its descriptor says")
+        if self._is_hashed(name) and self._digest(name) != descriptor.digest:
+            raise ArchiveError(f"{where} has another digest than its descriptor says")
+        return name
+
+    def _layer(self, name: str) -> tuple[str | None, bytes]:
+        """Return a layer's compression and the digest of its content."""
+        if name not in self._layers:
+            member = self._file(name)
+            kind = layer_compression(self._source.read_at(member.start, min(16, member.size)))
+            chunks = copy_chunks(self._source, member.start, member.size)
+            diff_id = digest.sha256_of(expanded(kind, chunks, member.size, self._pool)) if kind else self._digest(name)
+            self._layers[name] = kind, diff_id
+        return self._layers[name]
+
+    def check_layers(self) -> None:
+        """Hash the layers of all images; ``ArchiveError`` where one is not what config and manifest say."""
+        for names, config, where, kinds in self._unhashed:
+            for name, diff_id, kind in zip(names, config.diff_ids, kinds, strict=True):
+                if self._layer(name) != (kind if kind != _ANY else self._layer(name)[0], diff_id):
+                    raise ArchiveError(f"{where}: the layer {name!r} is not the one that its documents name")
+
+    def _note_layers(self, names: list[str], config: Config, where: str, kinds: list[str | None]) -> None:
+        """Note what the layers of an image have to be; ``kinds`` are their compressions."""
+        if len(names) != len(config.diff_ids):
+            raise ArchiveError(f"{where} has {len(names)} layers, its config {len(config.diff_ids)}")
+        for name in names:
+            self._file(name)
+        if self._hashed:
+            self._unhashed.append((names, config, where, tuple(kinds)))
+
+    def _docker(self, entries: list[DockerEntry]) -> list[ArchiveImage]:
+        found = []
+        for number, entry in enumerate(entries):
+            where = f"manifest.json[{number}]"
+            config = Config(self._document(entry.config), where)
+            self._note_layers(list(entry.layers), config, where, [_ANY] * len(entry.layers))
+            for diff_id, source in entry.sources.items():
+                if diff_id not in config.diff_ids or source.media_type not in strict.LAYER_TYPES:
+                    raise ArchiveError(f"{where}.LayerSources has something else than the layers")
+                name = entry.layers[config.diff_ids.index(diff_id)]
+                is_same = not self._is_hashed(name) or source.digest == self._digest(name)
+                if not is_same or source.size != self._file(name).size:
+                    raise ArchiveError(f"{where}.LayerSources says something else of {name!r}")
+            found.append(ArchiveImage(where, self._digest(entry.config), None, entry.names))
+        for entry in entries:
+            if entry.parent and entry.parent not in {image.config for image in found}:
+                raise ArchiveError("manifest.json names a parent that is not in it")
+        return found
+
+    def _layout(self, before: list[ArchiveImage]) -> list[ArchiveImage]:
+        """Return the images that index.json leads to."""
+        index = IndexDocument(self._document("index.json"), "index.json", None)
+        found: list[ArchiveImage] = []
+        absent: list[tuple[Descriptor, str]] = []
+        for number, descriptor in enumerate(index.manifests):
+            where = f"index.json: manifests[{number}]"
+            self._follow(descriptor, where, 0, names_of(descriptor), found, absent)
+        if not found:
+            raise ArchiveError("index.json leads to no image that is there")
+        known = set(map(_kind, self._platforms))  # a few dozen, however many images there are
+        for descriptor, where in absent:
+            if not _is_elsewhere(descriptor.platform, known):
+                raise ArchiveError(f"{where} is not there, and not said to be of another platform")
+        if before and not {image.config for image in before} == {image.config for image in found}:
+            raise ArchiveError("manifest.json and index.json lead to different images")
+        return found
+
+    def _follow(
+        self,
+        descriptor: Descriptor,
+        where: str,
+        depth: int,
+        names: tuple[str, ...],
+        found: list[ArchiveImage],
+        absent: list[tuple[Descriptor, str]],
+    ) -> None:
+        """Judge the manifest or the index that a descriptor leads to."""
+        is_index = descriptor.media_type in strict.INDEX_TYPES
+        if not is_index and descriptor.media_type not in strict.MANIFEST_TYPES:
+            raise ArchiveError(f"{where} has the media type {descriptor.media_type[:100]!r}")
+        name = f"blobs/sha256/{descriptor.digest.hex()}"
+        if name not in self._members and not is_index and depth:
+            absent.append((descriptor, where))
+            return
+        self._blob(descriptor, where)
+        if is_index:
+            if depth == MAX_DEPTH:
+                raise ArchiveError(f"{where} is nested too deeply")
+            document = IndexDocument(self._document(name), name, descriptor.media_type)
+            for number, below in enumerate(document.manifests):
+                self._follow(below, f"{name}: manifests[{number}]", depth + 1, names, found, absent)
+            return
+        manifest = ManifestDocument(self._document(name), name, descriptor.media_type)
+        if descriptor.is_attestation:
+            self._check_attestation(descriptor, manifest, where, depth)
+            return
+        if manifest.config.media_type not in strict.CONFIG_TYPES:
+            raise ArchiveError(f"{where} has a config of the type {manifest.config.media_type[:100]!r}")
+        config_name = self._blob(manifest.config, f"{where}: config")
+        config = Config(self._document(config_name), config_name)
+        layers = [self._blob(layer, f"{where}: layers[{n}]") for n, layer in enumerate(manifest.layers)]
+        if any(layer.media_type not in strict.LAYER_TYPES for layer in manifest.layers):
+            raise ArchiveError(f"{where} has a layer of a media type that is not a layer's")
+        self._note_layers(layers, config, where, [strict.LAYER_TYPES[layer.media_type] for layer in manifest.layers])
+        if descriptor.platform and not _overlap(descriptor.platform, config.platform):
+            raise ArchiveError(
+                f"{where} is said to be for {descriptor.platform[:40]}, and is for {config.platform[:40]}"
+            )
+        self._platforms.add(config.platform)
+        found.append(ArchiveImage(where, manifest.config.digest, descriptor.digest, names))
+
+    def _check_attestation(self, descriptor: Descriptor, manifest: ManifestDocument, where: str, depth: int) -> None:
+        """Refuse what calls itself an attestation and could be taken for an image."""
+        if not depth or descriptor.platform != "unknown/unknown":
+            raise ArchiveError(f"{where} is an attestation that could be taken for an image")
+        if not manifest.layers or any(layer.media_type != strict.IN_TOTO for layer in manifest.layers):
+            raise ArchiveError(f"{where} is an attestation with other layers than in-toto's")
+
+
+def names_of(descriptor: Descriptor) -> tuple[str, ...]:
+    """Return the name that an engine gives the image of a descriptor in index.json."""
+    for key in ("io.containerd.image.name", "org.opencontainers.image.ref.name"):
+        if descriptor.annotations.get(key):
+            return (descriptor.annotations[key],)
+    return ()
+
+
+def _is_elsewhere(platform: str | None, known: set[tuple[str, str, int] | None]) -> bool:
+    """Whether no engine takes an image of a platform in place of one of the ``known`` kinds, here or where these run.
+
+    A machine of 64 bits runs programs of 32 bits too, and of arm those of lower variants, but prefers its own.
+    """
+    if platform == "unknown/unknown":
+        return True
+    own = _kind(platform or "")
+    if own is None or None in known:
+        return False
+    same = [other for other in known if other and other[:2] == own[:2]]
+    here = _kind(f"{os.uname().sysname.lower()}/{_HERE.get(os.uname().machine, os.uname().machine)}")
+    runs_here = here is not None and own[:2] == here[:2] and own <= here
+    return all(own < other for other in same) and (bool(same) or not runs_here)
+
+
+def _kind(platform: str) -> tuple[str, str, int] | None:
+    """Return os, family of machines, and how much one of it is preferred; None where it is not named as Go does."""
+    name, _, machine = platform.partition("/")
+    rank = _rank(machine)
+    return (name, *rank) if rank and name in _SYSTEMS and machine.partition("/")[0] in _MACHINES else None
+
+
+def _rank(machine: str) -> tuple[str, int] | None:
+    """Return a family of machines, and how much one of it is preferred; None where no machine is named."""
+    name, _, variant = machine.partition("/")
+    if name in ("amd64", "386"):
+        return "x86", 2 if name == "amd64" else 1
+    if name in ("arm", "arm64"):
+        found = re.fullmatch("v([5-8])", variant or "v7")
+        return "arm", 64 if name == "arm64" or not found else int(found[1])
+    return (name, 0) if name else None
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two platforms can be taken for each other: os and architecture are the same, or one is not said."""
+    first, second = one.split("/"), other.split("/")
+    return len(first) < 2 or len(second) < 2 or first[:2] == second[:2]
+
+
+def layer_compression(head: bytes) -> str | None:
+    """Return how a layer is compressed; ``ArchiveError`` where engines differ in that, or do not take it."""
+    kind = compression.sniff(head)
+    is_skippable = kind == "zstd" and head[:4] != b"\x28\xb5\x2f\xfd"
+    if kind not in (None, "gzip", "zstd") or is_skippable or (kind is None and head[:3] == b"BZh"):
+        raise ArchiveError(f"a layer is compressed in a way that not every engine takes ({kind or 'unclear'})")
+    return kind
+
+
+class Pool:
+    """How many bytes the layers of an archive may hold beyond :data:`MAX_EXPANSION` times their sizes."""
+
+    def __init__(self) -> None:
+        self.left = MAX_EXCESS
+
+
+def expanded(kind: str, chunks: Iterator[bytes], size: int, pool: Pool) -> Iterator[bytes]:
+    """Yield the content of a compressed layer of ``size`` bytes; ``ArchiveError`` where it holds too much."""
+    limit = size * MAX_EXPANSION + (1 << 20)
+    for piece in compression.decompress_iter(kind, chunks):
+        limit -= len(piece)
+        if limit < 0:
+            pool.left += limit
+            limit = 0
+        if pool.left < 0:
+            raise ArchiveError(f"layers hold over {MAX_EXPANSION} times their sizes and {MAX_EXCESS >> 30} GiB more")
+        yield piece

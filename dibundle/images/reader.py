@@ -1,0 +1,72 @@
+"""Reading the images of an archive, from Docker's manifest.json and from an OCI layout's index.json.
+
+Where both are there, manifest.json says which images there are, as loaders have it; what index.json leads to adds
+kinds and claimed digests of blobs. Where neither is, it may be an archive of docker before 1.10.
+"""
+
+from __future__ import annotations
+
+from dibundle.errors import ArchiveError
+from dibundle.files import compression
+from dibundle.images import docker, guess, legacy
+from dibundle.images.archive import Archive
+from dibundle.images.claims import Claims, Draft, named_digest
+from dibundle.images.members import Members
+from dibundle.images.model import Blob, Image, ImageArchive
+from dibundle.images.oci_layout import Layout
+
+
+def read_images(archive: Archive) -> ImageArchive:
+    """Return what ``archive`` holds; ``ArchiveError`` with the reason when it holds no image."""
+    members = Members(archive)
+    claims = Claims(members)
+    layout = Layout(claims)
+    manifest, drafts = _docker_drafts(claims)
+    layout.read()
+    drafts = drafts or layout.drafts
+    if not drafts and manifest is None and not layout.found:
+        drafts = legacy.read_drafts(claims)
+    if not drafts:
+        raise guess.refusal(members, has_manifest=manifest is not None, has_index=layout.found)
+    blobs = claims.blobs()
+    digests = layout.manifest_digests()
+    images = tuple(_image(draft, blobs, digests) for draft in drafts)
+    return ImageArchive(
+        archive, images, tuple(blobs.values()), guess.producer(members, manifest, has_index=layout.found)
+    )
+
+
+def read_members(archive: Archive) -> ImageArchive:
+    """Return all regular members as layers, whatever documents call them, without images."""
+    members = Members(archive)
+    blobs = []
+    for entry in archive.index.entries:
+        if entry.is_file:
+            packing = compression.sniff(members.head(entry, 16))
+            packing = packing if packing in ("gzip", "zstd") else None
+            blobs.append(Blob(entry, "layer", packing, named_digest(entry.path), None))
+    return ImageArchive(archive, (), tuple(blobs), None)
+
+
+def _docker_drafts(claims: Claims) -> tuple[list[object] | None, list[Draft]]:
+    """Read manifest.json; one that is no Docker manifest is no matter where there is an OCI layout as well."""
+    try:
+        manifest = docker.read_manifest(claims.members)
+        return manifest, docker.read_drafts(claims, manifest) if manifest else []
+    except ArchiveError as error:
+        if claims.members.find(b"oci-layout") is None:
+            name = claims.members.archive.name
+            raise ArchiveError(f"{name} is not an image archive: {error.message}", hint=error.hint) from error
+        return None, []
+
+
+def _image(draft: Draft, blobs: dict[int, Blob], digests: dict[bytes, bytes]) -> Image:
+    return Image(
+        names=draft.names,
+        config=blobs[draft.config.header] if draft.config else None,
+        config_digest=draft.config_digest,
+        layers=tuple(blobs[layer.header] if layer else None for layer in draft.layers),
+        diff_ids=draft.diff_ids,
+        manifest_digest=draft.manifest_digest or digests.get(draft.config_digest),
+        platform=draft.platform,
+    )

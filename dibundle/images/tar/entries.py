@@ -1,0 +1,337 @@
+"""An index of a tar: where each entry's headers and content lie, and what the headers say.
+
+Reading follows Go's archive/tar, since the programs that load images are written in Go. It is an index only: nothing
+here raises on odd content. What cannot be read as an entry is left to the tail, which users treat as plain bytes.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from typing import Final
+
+from dibundle.files.readat import ReadAt
+
+BLOCK: Final = 512
+EXTENSION_LIMIT: Final = 1 << 20
+
+_ZEROS: Final = bytes(BLOCK)
+_WINDOW: Final = 256 << 10
+_SHORT_WINDOW: Final = 4 << 10
+_HEADER_ONLY: Final = frozenset(b"123456")  # types without content, whatever their size field says
+_EXTENSIONS: Final = frozenset(b"xgLK")
+_SUM_MODULUS: Final = 65521
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One logical entry; all offsets are absolute, and names are bytes as found.
+
+    ``head`` is how many bytes lie between main header and content, ``cut`` how many of the padding are missing: both
+    are the same for nearly all entries, so that an index of 300,000 of them has no number of its own for either.
+    ``plain`` says that a walk by blocks works: from ``start`` on, header block after header block, each followed by as
+    much as its own size field says (rounded up to 512), lands on ``end`` exactly, the last header being the main one.
+    """
+
+    start: int
+    header: int
+    head: int
+    size: int
+    cut: int
+    path: bytes
+    link: bytes
+    type: int
+    plain: bool
+
+    @property
+    def content(self) -> int:
+        """Where the content starts."""
+        return self.header + self.head
+
+    @property
+    def end(self) -> int:
+        """Where the next entry starts."""
+        return self.header + self.head + (self.size + 511 & ~511) - self.cut
+
+    @property
+    def is_file(self) -> bool:
+        """Whether this is a regular file whose content lies in the tar as it is."""
+        return self.type in b"07" or (self.type == 0 and not self.path.endswith(b"/"))
+
+
+@dataclass(frozen=True, slots=True)
+class TarIndex:
+    """The entries of a tar, without gaps from 0 to ``entries_end``; then the tail, which may be anything.
+
+    ``problem`` says why reading stopped early; it is None at an end-of-archive block or a clean end.
+    """
+
+    entries: list[Entry]
+    entries_end: int
+    size: int
+    problem: str | None
+
+
+def scan(source: ReadAt, most: int | None = None) -> TarIndex:
+    """Index ``source``, of its entries ``most`` at most if given; raises nothing but what reading it raises."""
+    headers = _Headers(source)
+    entries: list[Entry] = []
+    end = 0
+    problem = None
+    try:
+        for entry in islice(_entries(headers), most):
+            entries.append(entry)
+            end = entry.end
+    except _StopReading as stop:
+        problem = f"{stop} at byte {stop.offset}"
+    return TarIndex(entries, end, source.size, problem)
+
+
+def arriving(source: ReadAt) -> Iterator[Entry]:
+    """Yield the entries of a tar that is still coming, each as soon as its headers are here; never raises by itself.
+
+    ``source`` may say that it is larger than it is and give fewer bytes than it is asked for at its end.
+    """
+    with suppress(_StopReading):
+        yield from _entries(_Headers(source))
+
+
+class _StopReading(Exception):  # noqa: N818 - it says where an index ends, and never leaves this module
+    """What follows cannot be read as an entry."""
+
+    def __init__(self, offset: int, what: str) -> None:
+        super().__init__(what)
+        self.offset = offset
+
+
+class _Headers:
+    """Header blocks of a source, through a window that reads ahead where entries are small."""
+
+    def __init__(self, source: ReadAt) -> None:
+        self.source = source
+        self.size = source.size
+        self._window = b""
+        self._start = 0
+
+    def block(self, offset: int) -> bytes:
+        """Return the block at ``offset``, shorter at the end of the source."""
+        at = offset - self._start
+        if at < 0 or at + BLOCK > len(self._window):
+            near = at <= len(self._window) + _WINDOW // 4
+            length = min(_WINDOW if near else _SHORT_WINDOW, self.size - offset)
+            if length <= 0:
+                return b""
+            self._window = self.source.read_at(offset, length)
+            self._start = offset
+            at = 0
+        return self._window[at : at + BLOCK]
+
+    def content(self, offset: int, size: int) -> bytes:
+        """Return the content of an extension record."""
+        at = offset - self._start
+        if at >= 0 and at + size <= len(self._window):
+            return self._window[at : at + size]
+        return self.source.read_at(offset, size)
+
+
+class _Extensions:
+    """What the x, L and K records ahead of a header say; the last of a kind wins, as in Go, which ignores g."""
+
+    __slots__ = ("link", "path", "pax")
+
+    def __init__(self) -> None:
+        self.path: bytes | None = None
+        self.link: bytes | None = None
+        self.pax: dict[bytes, bytes] = {}
+
+    def add(self, kind: int, content: bytes) -> None:
+        """Take in one record."""
+        if kind == 0x78:  # x
+            self.pax = _pax_records(content)
+        elif kind == 0x4C:  # L
+            self.path = _text(content)
+        elif kind == 0x4B:  # K
+            self.link = _text(content)
+
+
+def _entries(headers: _Headers) -> Iterator[Entry]:
+    """Yield entries until an end-of-archive block or the end of the source.
+
+    Extension records that no header follows make an entry of their own, of the type of the last of them.
+    """
+    offset = start = 0
+    extensions: _Extensions | None = None
+    dangling: Entry | None = None
+    try:
+        while (block := _header_block(headers, offset, extensions)) is not None:
+            kind = block[156]
+            size = _number(block[124:136])
+            if size is None or size < 0:
+                raise _StopReading(offset, "a header whose size cannot be read")
+            if kind in _EXTENSIONS:
+                content = offset + BLOCK
+                extensions = extensions or _Extensions()
+                extensions.add(kind, _extension_content(headers, offset, size))
+                cut = max(0, content + (size + 511 & ~511) - headers.size)
+                name = block[:100].split(b"\0", 1)[0]
+                dangling = Entry(start, offset, BLOCK, size, cut, name, b"", kind, not cut)
+                offset = dangling.end
+                continue
+            entry = _entry(headers, start, offset, block, size, extensions)
+            extensions = dangling = None
+            yield entry
+            offset = start = entry.end
+    except _StopReading:
+        if dangling:
+            yield dangling
+        raise
+
+
+def _header_block(headers: _Headers, offset: int, extensions: _Extensions | None) -> bytes | None:
+    """Return the header block at ``offset``, None at the end of the archive."""
+    block = headers.block(offset)
+    if len(block) < BLOCK:
+        if block.strip(b"\0") or extensions is not None:
+            raise _StopReading(offset, "the archive is cut short in a header")
+        return None
+    if block == _ZEROS:
+        if extensions is not None:
+            raise _StopReading(offset, "an end-of-archive block follows an extension header")
+        return None
+    if not _checksum_fits(block):
+        raise _StopReading(offset, "no tar header: wrong checksum")
+    return block
+
+
+def _extension_content(headers: _Headers, offset: int, size: int) -> bytes:
+    """Return the content of the extension record whose header is at ``offset``."""
+    if size > EXTENSION_LIMIT:
+        raise _StopReading(offset, f"an extension header of {size} bytes, more than {EXTENSION_LIMIT}")
+    if offset + BLOCK + size > headers.size:
+        raise _StopReading(offset, "the archive is cut short in an extension header")
+    return headers.content(offset + BLOCK, size)
+
+
+def _entry(
+    headers: _Headers, start: int, header: int, block: bytes, field_size: int, extensions: _Extensions | None
+) -> Entry:
+    """Read the main header in ``block`` and work out what lies where."""
+    kind = block[156]
+    path = block[:100].split(b"\0", 1)[0]
+    link = block[157:257].split(b"\0", 1)[0] if block[157] else b""
+    if block[345]:
+        path = _with_prefix(block, path)
+    size = field_size
+    if extensions is not None:
+        pax = extensions.pax
+        if pax:
+            path = pax.get(b"GNU.sparse.name") or pax.get(b"path") or path
+            link = pax.get(b"linkpath") or link
+            size = _decimal(pax.get(b"size"), size)
+            if size < 0:
+                raise _StopReading(header, "a header whose size cannot be read")
+        path = path if extensions.path is None else extensions.path
+        link = link if extensions.link is None else extensions.link
+    if kind in _HEADER_ONLY or (kind == 0 and path.endswith(b"/")):  # v7 marks a directory by its name alone
+        size = 0
+    content = header + BLOCK
+    if kind == 0x53 and block[257:265] == b"ustar  \0":
+        content = _after_sparse_map(headers, content, block[482])
+    head = BLOCK if content == header + BLOCK else content - header
+    cut = max(0, content + (size + 511 & ~511) - headers.size)  # Go does not mind that in the last entry
+    if content + size > headers.size:
+        raise _StopReading(header, "the archive is cut short in an entry")
+    if header == start:
+        header = start  # one object for both
+    return Entry(start, header, head, size, cut, path, link, kind, size == field_size and head == BLOCK and not cut)
+
+
+def _with_prefix(block: bytes, path: bytes) -> bytes:
+    """Return ``path`` with what the header's prefix field puts before it."""
+    magic = block[257:265]
+    if magic == b"ustar\x0000":
+        star = block[508:512] == b"tar\0"  # star keeps times in the last 24 bytes of what is the prefix elsewhere
+        return block[345 : 476 if star else 500].split(b"\0", 1)[0] + b"/" + path
+    if magic == b"ustar  \0" and (_number(block[345:357]) is None or _number(block[357:369]) is None):
+        # GNU has two times there. Go before 1.8, so old versions of docker, wrote a prefix all the same.
+        prefix = block[345:500].split(b"\0", 1)[0]
+        return prefix + b"/" + path if prefix.isascii() else path
+    return path
+
+
+def _after_sparse_map(headers: _Headers, offset: int, more: int) -> int:
+    """Return where content starts after the blocks that continue the map of an old GNU sparse file."""
+    while more:
+        block = headers.block(offset)
+        if len(block) < BLOCK:
+            raise _StopReading(offset, "the archive is cut short in a sparse map")
+        more = block[504]
+        offset += BLOCK
+    return offset
+
+
+def _checksum_fits(block: bytes) -> bool:
+    """Check a header's checksum, the sum of its bytes with the field itself taken as spaces."""
+    stated = _number(block[148:156])
+    if stated is None:
+        return False
+    # Adler-32's low half is one more than the sum of the bytes modulo 65521, and far faster than sum().
+    total = (zlib.adler32(block) & 0xFFFF) - 1 - sum(block[148:156]) + 256
+    if (stated - total) % _SUM_MODULUS == 0:
+        return True
+    high = sum(1 for byte in block[:148] + block[156:] if byte & 0x80)  # some old programs summed signed bytes
+    return (stated - total + 256 * high) % _SUM_MODULUS == 0
+
+
+@lru_cache(maxsize=8192)
+def _number(field: bytes) -> int | None:
+    """Read a numeric field: octal, or base-256 in two's complement; empty is 0, None what is neither."""
+    if field[0] & 0x80:
+        value = int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
+        if field[0] & 0x40:
+            value -= 1 << (8 * len(field) - 1)
+        return value if -(1 << 63) <= value < 1 << 63 else None
+    digits = field.strip(b" \0").split(b"\0", 1)[0]
+    if not digits:
+        return 0
+    if not digits.isdigit() or b"8" in digits or b"9" in digits:
+        return None
+    return int(digits, 8)
+
+
+def _pax_records(content: bytes) -> dict[bytes, bytes]:
+    """Read ``length key=value`` records as far as they are well formed."""
+    records: dict[bytes, bytes] = {}
+    at = 0
+    while at < len(content):
+        space = content.find(b" ", at, at + 20)
+        digits = content[at:space]
+        if space < 0 or not digits.isdigit():
+            break
+        end = at + int(digits)
+        equals = content.find(b"=", space, end)
+        if end > len(content) or equals < 0 or content[end - 1 : end] != b"\n":
+            break
+        records[content[space + 1 : equals]] = content[equals + 1 : end - 1]
+        at = end
+    return records
+
+
+def _decimal(text: bytes | None, otherwise: int) -> int:
+    """Read a PAX number that overrides ``otherwise``; -1 when it cannot be read."""
+    if not text:
+        return otherwise
+    digits = text[1:] if text[:1] in (b"-", b"+") else text
+    if not digits.isdigit() or len(digits) > 19:
+        return -1
+    value = int(text)
+    return value if -(1 << 63) <= value < 1 << 63 else -1
+
+
+def _text(content: bytes) -> bytes:
+    """Return a GNU long name without what follows its NUL."""
+    return content.split(b"\0", 1)[0]

@@ -1,0 +1,59 @@
+"""A folder as the tar that it would be: names sorted, no times and owners: the same files give the same bytes."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tarfile
+from collections.abc import Callable, Iterator
+
+from dibundle.errors import ArchiveError, FileError
+from dibundle.files.readat import FileBytes, Joined, MemoryBytes
+
+_BLOCK = 512
+_MOST = 1 << 20  # files of a folder: an OCI layout has a few for each layer
+
+
+class TreeBytes(Joined):
+    """The bytes of the tar of a folder: headers in memory, contents read from the files when they are asked for."""
+
+    def __init__(self, folder: str, closers: list[Callable[[], None]]) -> None:
+        super().__init__()
+        for path, name in _files(folder):
+            self._add(path, name, closers)
+        self.append(MemoryBytes(bytes(2 * _BLOCK), folder))
+
+    def _add(self, path: str, name: str, closers: list[Callable[[], None]]) -> None:
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError as error:
+            raise FileError(f"cannot open {path}: {error.strerror}") from error
+        file = FileBytes(fd, path)
+        closers.append(file.close)
+        entry = tarfile.TarInfo(name)
+        entry.size, entry.mode = file.size, 0o644
+        header = entry.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+        self.append(MemoryBytes(header, path))
+        self.append(file)
+        if file.size % _BLOCK:
+            self.append(MemoryBytes(bytes(-file.size % _BLOCK), path))
+
+
+def is_layout(folder: str) -> bool:
+    """Whether a folder looks like an OCI layout, or an image archive that was unpacked."""
+    return any(os.path.lexists(os.path.join(folder, name)) for name in ("oci-layout", "manifest.json"))  # noqa: PTH118
+
+
+def _files(folder: str) -> Iterator[tuple[str, str]]:
+    """Yield path and name of each regular file below ``folder``, in the order of the names' bytes."""
+    found: list[tuple[bytes, str]] = []
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        for name in names:
+            path = os.path.join(parent, name)  # noqa: PTH118
+            if stat.S_ISREG(os.lstat(path).st_mode):
+                found.append((os.fsencode(os.path.relpath(path, folder)), path))
+        if len(found) > _MOST:
+            raise ArchiveError(f"{folder} has more than {_MOST} files, which no OCI layout has")
+    for name_bytes, path in sorted(found):
+        yield path, os.fsdecode(name_bytes)

@@ -1,0 +1,70 @@
+"""Keeping of a tar that comes through a pipe only what is wanted: the rest of the temporary file is a hole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Final
+
+from dibundle.files import compression
+from dibundle.files.readat import Spool
+from dibundle.images.tar.entries import arriving
+
+SMALL: Final = 64 << 10
+"""Entries of at most so many bytes are kept in any case: configs, manifests, indexes."""
+
+_PIECE: Final = 1 << 20
+_MAGIC: Final = 16
+
+
+def sieve(read: Callable[[int], bytes], spool: Spool, sizes: Collection[int]) -> None:
+    """Copy the tar that ``read`` gives (up to so many bytes, none at its end) to ``spool``, as long as it is there.
+
+    Left out, and zeros in ``spool``, is the content of files that are neither small, nor of one of the ``sizes``, nor
+    compressed: of those the content may have a size that is wanted.
+    """
+    pipe = _Pipe(read, spool)
+    for entry in arriving(pipe):
+        if entry.is_file and entry.size > SMALL and entry.size not in sizes:
+            head = pipe.read_at(entry.content, _MAGIC)
+            if compression.sniff(head) is None:
+                pipe.skip_to(entry.content + entry.size)
+    while pipe.more(_PIECE):
+        pass
+
+
+class _Pipe:
+    """What has come so far with random access; asked for more, it waits for it."""
+
+    def __init__(self, read: Callable[[int], bytes], spool: Spool) -> None:
+        self._read = read
+        self._spool = spool
+
+    @property
+    def size(self) -> int:
+        """More than any pipe gives: where it ends is not known before."""
+        return 1 << 62
+
+    def more(self, most: int) -> int:
+        """Take up to ``most`` bytes; return how many came."""
+        piece = self._read(most)
+        self._spool.write(piece)
+        return len(piece)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return ``length`` bytes from ``offset`` on, fewer at the end."""
+        while self._spool.size < offset + length and self.more(min(_PIECE, offset + length - self._spool.size)):
+            pass
+        there = min(length, self._spool.size - offset)
+        return self._spool.read_at(offset, there) if there > 0 else b""
+
+    def read_into(self, offset: int, view: memoryview) -> None:
+        """Fill ``view`` with the bytes from ``offset`` on."""
+        view[:] = self.read_at(offset, len(view))
+
+    def skip_to(self, end: int) -> None:
+        """Let what comes before ``end`` go by."""
+        while self._spool.size < end:
+            piece = self._read(min(_PIECE, end - self._spool.size))
+            if not piece:
+                return
+            self._spool.skip(len(piece))

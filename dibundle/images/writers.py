@@ -1,0 +1,228 @@
+"""Archives in canonical forms: the same images, with the same digests, as loaders want them.
+
+All forms have the blobs of an OCI layout. What an archive says in OCI's own words (its index.json, manifests) is kept
+as it is; where it says nothing, manifests are made from configs and layers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from dibundle.errors import ArchiveError
+from dibundle.files.readat import ReadAt, Slice, copy_chunks
+from dibundle.images import document
+from dibundle.images.members import Members
+from dibundle.images.model import Blob, Image, ImageArchive
+from dibundle.images.oci_layout import INDEX
+
+Form = Literal["docker-archive", "oci-archive"]
+Content = bytes | ReadAt
+
+OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
+OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
+OCI_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
+_BLOBS: Final = "blobs/sha256/"
+_LAYOUT: Final = b'{"imageLayoutVersion":"1.0.0"}'
+_SUFFIX: Final = {None: "", "gzip": "+gzip", "zstd": "+zstd"}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """An OCI layout: blobs by their digest, index.json, and the manifest.json that docker reads."""
+
+    blobs: dict[bytes, Content]
+    index: bytes
+    manifest: bytes
+
+
+def layout(images: ImageArchive, dropped: frozenset[int], names: tuple[str, ...] | None = None) -> Layout:
+    """Return the layout of all images of an archive, without the members whose contents start at ``dropped``.
+
+    ``names`` are for each image in place of those that it has (None: its own).
+    ``ArchiveError`` where a layer is missing whose size nobody tells, or is of a compression that OCI does not know.
+    """
+    kept = (blob for blob in images.blobs if _belongs(blob) and blob.member.content not in dropped)
+    known: dict[int, bytes] = {}
+    blobs: dict[bytes, Content] = {_digest(images, blob, known): stored(images, blob) for blob in kept}
+    entry = Members(images.archive).find(INDEX)
+    descriptors: list[dict[str, object]] = []
+    listed: list[dict[str, object]] = []
+    for image in images.images:
+        if image.config is None:
+            raise ArchiveError(f"{', '.join(image.names) or 'an image'} has no config, so it has no other form")
+        layers = described(images, image, known)
+        given = image.names if names is None else names
+        config = descriptor(OCI_CONFIG, image.config_digest, image.config.member.size)
+        body = to_json({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": layers})
+        if entry is None:
+            blobs[hashlib.sha256(body).digest()] = body
+            descriptors += named(descriptor(OCI_MANIFEST, hashlib.sha256(body).digest(), len(body)), given)
+        listed.append(docker_entry(image.config_digest, given, layers))
+    index: bytes = (
+        images.archive.bytes.read_at(entry.content, entry.size)
+        if entry
+        else to_json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors})
+    )
+    if entry and names is not None:
+        index = _renamed(index, names)
+    return Layout(blobs, index, to_json(listed))
+
+
+def _renamed(index: bytes, names: tuple[str, ...]) -> bytes:
+    """Return an index.json that gives what it leads to other names."""
+    value = document.parse(index, "index.json")
+    assert isinstance(value, dict)  # else no image had been found through it
+    plain = [
+        {key: item for key, item in entry.items() if key != "annotations"}
+        for entry in document.get_list(value, "manifests")
+        if isinstance(entry, dict)
+    ]
+    once = {to_json(entry): entry for entry in plain}
+    return to_json({**value, "manifests": [item for entry in once.values() for item in named(entry, names)]})
+
+
+def write(parts: Layout, form: Form, sink: Callable[[bytes], object], *, check: bool = False) -> None:
+    """Write an archive of that form: blobs by digest, then the documents, everything the same each time.
+
+    ``check``: the digests are claims, so the end of each blob is withheld until it is known to have its own;
+    ``ArchiveError`` where it has another.
+    """
+    for name, content in files(parts, form):
+        size = size_of(content)
+        sink(header(name, size))
+        for piece in _checked(name, content) if check and name.startswith(_BLOBS) else chunks(content):
+            sink(piece)
+        sink(bytes(-size % 512))
+    sink(bytes(1024))
+
+
+def header(name: str, size: int) -> bytes:
+    """Return the header of a file of an archive; ``size`` bytes follow, then zeros up to a multiple of 512."""
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = size, 0o444 if name.startswith(_BLOBS) else 0o644
+    return entry.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+
+
+def documents(index: bytes, manifest: bytes) -> bytes:
+    """Return the end of an archive whose blobs are written: the documents that lead to them."""
+    made: list[bytes] = []
+    write(Layout({}, index, manifest), "docker-archive", made.append)
+    return b"".join(made)
+
+
+def files(parts: Layout, form: Form) -> Iterator[tuple[str, Content]]:
+    """Yield the files of a form in the order in which they are written."""
+    for digest in sorted(parts.blobs):
+        yield _path(digest), parts.blobs[digest]
+    yield "index.json", parts.index
+    if form == "docker-archive":
+        yield "manifest.json", parts.manifest
+    yield "oci-layout", _LAYOUT
+
+
+def chunks(content: Content) -> Iterator[bytes]:
+    """Yield what a file holds."""
+    if isinstance(content, bytes):
+        yield content
+    else:
+        yield from copy_chunks(content, 0, content.size)
+
+
+def _checked(name: str, content: Content) -> Iterator[bytes]:
+    whole, held = hashlib.sha256(), b""
+    for piece in chunks(content):
+        whole.update(piece)
+        if held:
+            yield held
+        held = piece
+    if whole.hexdigest() != name.removeprefix(_BLOBS):
+        raise ArchiveError(
+            f"{name} has another digest, sha256:{whole.hexdigest()}", hint="save or download the archive again"
+        )
+    yield held
+
+
+def size_of(content: Content) -> int:
+    """Return the number of bytes of a file."""
+    return len(content) if isinstance(content, bytes) else content.size
+
+
+def stored(images: ImageArchive, blob: Blob) -> ReadAt:
+    """Return the bytes of a blob as the archive has them."""
+    return Slice(images.archive.bytes, blob.member.content, blob.member.size)
+
+
+def docker_entry(config: bytes, names: Iterable[str], layers: list[dict[str, object]]) -> dict[str, object]:
+    """Return the entry of manifest.json for an image; ``layers`` are descriptors."""
+    return {
+        "Config": _path(config),
+        "RepoTags": [name for name in names if ":" in name.rpartition("/")[2]] or None,
+        "Layers": [_path(bytes.fromhex(str(layer["digest"])[7:])) for layer in layers],
+    }
+
+
+def described(images: ImageArchive, image: Image, known: dict[int, bytes] | None = None) -> list[dict[str, object]]:
+    """Return the descriptors of an image's layers; ``ArchiveError`` where OCI has none for one.
+
+    ``known``: digests that were found, by the place of the member; the same for all images of an archive.
+    """
+    known = {} if known is None else known
+    return [_described(images, image, layer, known) for layer in image.layers]
+
+
+def _belongs(blob: Blob) -> bool:
+    """Whether a blob is part of a layout: not the documents that are written anew, nor what nothing points to."""
+    return blob.kind in ("layer", "config") or blob.digest is not None
+
+
+def _digest(images: ImageArchive, blob: Blob, known: dict[int, bytes] | None = None) -> bytes:
+    """Return the digest of a blob, claimed or found; ``known`` keeps what was found, by the place of the member."""
+    if blob.digest:
+        return blob.digest
+    if blob.kind == "layer" and not blob.compression and blob.diff_id:
+        return blob.diff_id
+    known = {} if known is None else known
+    if blob.member.header not in known:
+        digest = hashlib.sha256()
+        for piece in copy_chunks(images.archive.bytes, blob.member.content, blob.member.size):
+            digest.update(piece)
+        known[blob.member.header] = digest.digest()
+    return known[blob.member.header]
+
+
+def _described(images: ImageArchive, image: Image, layer: Blob | None, known: dict[int, bytes]) -> dict[str, object]:
+    if layer is None:
+        raise ArchiveError(f"{', '.join(image.names) or 'an image'} lacks a layer, so it has no other form")
+    if layer.compression not in _SUFFIX:
+        raise ArchiveError(f"a layer is compressed by {layer.compression}, which OCI does not have")
+    return descriptor(OCI_LAYER + _SUFFIX[layer.compression], _digest(images, layer, known), layer.member.size)
+
+
+def descriptor(media_type: str, digest: bytes, size: int) -> dict[str, object]:
+    """Return what OCI manifests and indexes say of a blob of ``size`` bytes."""
+    return {"mediaType": media_type, "digest": f"sha256:{digest.hex()}", "size": size}
+
+
+def named(plain: dict[str, object], names: tuple[str, ...]) -> Iterator[dict[str, object]]:
+    """Yield the descriptor once for each name, as engines write and read them."""
+    if not names:
+        yield plain
+    for name in names:
+        tag = name.rpartition(":")[2] if ":" in name.rpartition("/")[2] else "latest"
+        annotations = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": tag}
+        yield {**plain, "annotations": annotations}
+
+
+def _path(digest: bytes) -> str:
+    return _BLOBS + digest.hex()
+
+
+def to_json(value: object) -> bytes:
+    """Return compact JSON."""
+    return json.dumps(value, separators=(",", ":")).encode()

@@ -1,0 +1,1 @@
+"""Looking without changing: what a bundle does, what its bytes are for, what differs between two images."""

@@ -1,0 +1,85 @@
+"""What an operation costs: its share of the frames that its content lies in, by size."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+
+from dibundle.format.outline import Operation
+from dibundle.format.tables import Frame
+
+
+class _Stream:
+    """The frames of a stream, and how far operations have drawn from it."""
+
+    def __init__(self, frames: Sequence[Frame]) -> None:
+        self._frames = frames
+        self._ends = list(accumulate(frame.size for frame in frames))
+        self._costs = [0, *accumulate(frame.stored for frame in frames)]
+        self.size = self._ends[-1] if frames else 0
+        self._at = 0.0
+
+    def draw(self, size: float) -> int:
+        """Return the bytes that the next ``size`` bytes are stored in."""
+        before = self._cost(self._at)
+        self._at = min(self._at + size, self.size)
+        return self._cost(self._at) - before
+
+    def _cost(self, at: float) -> int:
+        number = bisect_right(self._ends, at)
+        if number == len(self._frames):
+            return self._costs[-1]
+        frame = self._frames[number]
+        within = at - (self._ends[number] - frame.size)
+        return round(self._costs[number] + frame.stored * within / frame.size)
+
+    def files(self) -> list[int]:
+        """Return the sizes of the files that the frames are windows of: windows of one file overlap in the base."""
+        sizes: list[int] = []
+        last: tuple[int, int, int] | None = None
+        for frame in self._frames:
+            (source,) = frame.sources if len(frame.sources) == 1 else (None,)
+            place = (source.object, source.offset, source.offset + source.length) if source else None
+            if last and place and place[0] == last[0] and last[1] < place[1] < last[2]:
+                sizes[-1] += frame.size
+            else:
+                sizes.append(frame.size)
+            last = place
+        return sizes
+
+
+class Shares:
+    """Tells what each of a target's operations costs, asked in their order.
+
+    Without a base the size of what is patched may not be known: where a stream's frames show which file each of them
+    is of, that tells; else such files count as equally large.
+    """
+
+    def __init__(self, frames: Iterable[Frame], operations: Sequence[Operation]) -> None:
+        by_stream: dict[int, list[Frame]] = {}
+        for frame in frames:
+            if frame.size:
+                by_stream.setdefault(frame.stream, []).append(frame)
+        self._streams = {number: _Stream(found) for number, found in by_stream.items()}
+        self._guesses = {number: iter(self._guess(number, operations)) for number in self._streams}
+
+    def _guess(self, number: int, operations: Sequence[Operation]) -> list[float]:
+        drawn = [item.size for item in operations if item.stream == number]
+        unknown = drawn.count(None)
+        if not unknown:
+            return []
+        stream = self._streams[number]
+        files = stream.files()
+        if len(files) == len(drawn):
+            return [size for size, known in zip(files, drawn, strict=True) if known is None]
+        rest = stream.size - sum(size for size in drawn if size is not None)
+        return [max(0, rest) / unknown] * unknown
+
+    def cost(self, operation: Operation) -> int:
+        """Return the bytes that the content of the next operation is stored in."""
+        stream = self._streams.get(operation.stream) if operation.stream is not None else None
+        if stream is None or operation.stream is None:
+            return 0
+        size = operation.size if operation.size is not None else next(self._guesses[operation.stream])
+        return stream.draw(size)

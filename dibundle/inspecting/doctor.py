@@ -1,0 +1,128 @@
+"""What works here and what does not: libraries, encoders, engines and tools, room for temporary files."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+from dibundle.codecs.deflate import encoders
+from dibundle.codecs.native.library import LIBRARY
+from dibundle.errors import FileError, install_hint
+from dibundle.files.readat import Spool, default_spool_dir
+
+State = Literal["ok", "missing", "broken"]
+_TIMEOUT = 5  # seconds that an engine may take to answer
+_REINSTALL = f"in a checkout of dib: {install_hint('--force-reinstall .')}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing: what was ``found``, what it ``means`` where it is not in order; ``vital``: for create or apply."""
+
+    name: str
+    state: State
+    found: str
+    means: str | None = None
+    hint: str | None = None
+    vital: bool = False
+
+
+def checks(tmp: str | None = None) -> Iterator[Check]:
+    """Yield what there is to know, the vital things first."""
+    yield Check(name="python", state="ok", found=f"{platform.python_version()}, {platform.machine()}", vital=True)
+    for name in ("zstandard", "msgpack"):
+        yield _module(name, name, "nothing works", vital=True)
+    yield _module("hdiffpatch", "hdiffpatch", "dib create takes level 3 instead of 6, and none above")
+    yield _library()
+    yield _encoders()
+    yield _room(tmp)
+    yield _module("urllib3", "urllib3", "docker:// names, push, pull and update do not work")
+    yield _tool("ssh-keygen", "dib sign and --allowed-signers do not work", "apt-get install openssh-client")
+    for client, command in (
+        ("docker", ("docker", "version", "--format", "{{.Server.Version}}")),
+        ("podman", ("podman", "version", "--format", "{{.Client.Version}}")),
+        ("ctr", ("ctr", "version")),
+    ):
+        yield _engine(client, command)
+
+
+def _module(name: str, package: str, means: str, *, vital: bool = False) -> Check:
+    try:
+        importlib.import_module(name)
+        return Check(name=name, state="ok", found=version(package) or "?", vital=vital)
+    except PackageNotFoundError:
+        return Check(name=name, state="ok", found="of an unknown version", vital=vital)
+    except ImportError as error:
+        state: State = "missing" if isinstance(error, ModuleNotFoundError) and error.name == name else "broken"
+        hint = install_hint(package)
+        return Check(name=name, state=state, found=str(error), means=means, hint=hint, vital=vital)
+
+
+def _library() -> Check:
+    if LIBRARY is not None:
+        return Check(name="C library", state="ok", found="built")
+    means = "all is slow, and what was compressed again cannot be made"
+    return Check(name="C library", state="missing", found="plain Python does its work", means=means, hint=_REINSTALL)
+
+
+def _encoders() -> Check:
+    """Let every encoder compress its sample."""
+    if not encoders.are_here():
+        means = "bundles that compress something again cannot be applied"
+        return Check(name="encoders", state="missing", found="no C library", means=means, hint=_REINSTALL)
+    wrong = []
+    for encoder in sorted(encoders.KNOWN):
+        try:
+            encoders.prove(encoder >> 4, encoder & 15)
+        except FileError as error:
+            wrong.append(str(error))
+    count = len(encoders.KNOWN)
+    if wrong:
+        means = "bundles that need these cannot be applied"
+        return Check(name="encoders", state="broken", found="; ".join(wrong), means=means, hint=_REINSTALL)
+    return Check(name="encoders", state="ok", found=f"all {count} give the bytes that they should")
+
+
+def _room(tmp: str | None) -> Check:
+    place = tmp or default_spool_dir()
+    try:
+        spool = Spool(place)
+        spool.write(b"x")
+        spool.close()
+        free = shutil.disk_usage(place).free
+    except (FileError, OSError) as error:
+        hint = "name another folder: --tmp DIR"
+        return Check(name="disk", state="broken", found=str(error), means="nothing works", hint=hint, vital=True)
+    return Check(name="disk", state="ok", found=f"{free:,} bytes free in {place}", vital=True)
+
+
+def _tool(name: str, means: str, hint: str) -> Check:
+    found = shutil.which(name)
+    if found:
+        return Check(name=name, state="ok", found=found)
+    return Check(name=name, state="missing", found="not installed", means=means, hint=hint)
+
+
+def _engine(client: str, command: tuple[str, ...]) -> Check:
+    means = f"dib load --engine {client} does not work"
+    if not shutil.which(client):
+        return Check(name=client, state="missing", found="not installed", means=means)
+    hint = f"see what it says: {client} info"
+    try:
+        told = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT, check=False)
+    except subprocess.TimeoutExpired:
+        found = f"does not answer within {_TIMEOUT} seconds"
+        return Check(name=client, state="broken", found=found, means=means, hint=hint)
+    except OSError as error:
+        return Check(name=client, state="broken", found=str(error), means=means, hint=hint)
+    lines = (told.stderr if told.returncode else told.stdout).decode(errors="replace").strip().splitlines()
+    if told.returncode:
+        found = lines[-1] if lines else f"exit code {told.returncode}"
+        return Check(name=client, state="broken", found=found, means=means, hint=hint)
+    return Check(name=client, state="ok", found=lines[-1].strip() if lines else "answers")

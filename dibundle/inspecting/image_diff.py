@@ -1,0 +1,224 @@
+"""What changed between two images, path by path, without a bundle: their file trees and configs compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+
+from dibundle.creating.match.base import REGULAR, Layer
+from dibundle.creating.match.images import StoredBlob, inflate_all, read_blobs, read_size
+from dibundle.errors import ArchiveError
+from dibundle.files.digest import sha256_of
+from dibundle.files.progress import Progress, Silent
+from dibundle.files.readat import Spool, copy_chunks
+from dibundle.images import document
+from dibundle.images.archive import Archive
+from dibundle.images.model import Image, ImageArchive
+from dibundle.images.packages import SIZE_LIMIT, Inventory, Package, changed, inventory
+from dibundle.images.reader import read_images
+from dibundle.images.tar.entries import Entry
+from dibundle.inspecting.operations import Line
+
+_WHITEOUT = b".wh."
+_MAX_ENTRIES = 1 << 24
+_OPAQUE = b".wh..wh..opq"
+_HARD_LINK = 0x31
+_TYPES = {0x32: "symlink", 0x33: "device", 0x34: "device", 0x35: "directory", 0x36: "fifo"}
+_CONFIG_KEYS = ("architecture", "variant", "os", "os.version", "author")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A setting of an image's config: JSON texts, None where it is not there."""
+
+    key: str
+    old: str | None
+    new: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What makes the second image of the first; unchanged paths are left out but counted."""
+
+    old: Image
+    new: Image
+    lines: list[Line]
+    same: int
+    settings: list[Setting]
+    packages: list[Package]
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A path of an image, and the layer that it comes from."""
+
+    layer: Layer
+    entry: Entry
+
+    @property
+    def kind(self) -> int:
+        """The type, the same for all that tars call a regular file."""
+        return REGULAR[0] if self.entry.type in REGULAR else self.entry.type
+
+    def metadata(self) -> tuple[bytes, bytes]:
+        """Return mode and owner as their header fields, and where a link leads."""
+        return self.layer.source.read_at(self.entry.header + 100, 24), self.entry.link
+
+    def time(self) -> bytes:
+        """Return the header field of the time."""
+        return self.layer.source.read_at(self.entry.header + 136, 12)
+
+    def digest(self) -> bytes:
+        """Return the sha256 of the content."""
+        return sha256_of(copy_chunks(self.layer.source, self.entry.content, self.entry.size))
+
+
+Tree = Mapping[bytes, _Node]
+
+
+def compare(old: Archive, new: Archive, tmp: str | None = None, progress: Progress | None = None) -> Changes:
+    """Compare the first image of each archive; layers are read, nothing is encoded.
+
+    A path is ``add``, ``delete``, ``patch`` (other content), ``mode`` (other owner, mode, link or type) or ``time``.
+    Raises :class:`ArchiveError` where an archive does not hold an image whole.
+    """
+    progress = progress or Silent()
+    with ExitStack() as stack, ThreadPoolExecutor() as executor:
+        sides = [read_images(archive) for archive in (old, new)]
+        progress.phase("reading", read_size(sides))
+        spool = stack.enter_context(closing(Spool(tmp)))
+        before, after = (_read(images, spool, executor, progress) for images in sides)
+        progress.phase("comparing", 0)
+        lines = list(_lines(before.tree, after.tree))
+        return Changes(
+            old=before.image,
+            new=after.image,
+            lines=lines,
+            same=len(after.tree) - sum(line.operation != "delete" for line in lines),
+            settings=list(_settings(before.config, after.config)),
+            packages=changed(_packages(before.tree), _packages(after.tree)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    image: Image
+    tree: Tree
+    config: dict[str, str]
+
+
+def _read(images: ImageArchive, spool: Spool, executor: Executor, progress: Progress) -> _Side:
+    archive = images.archive
+    if not images.images:
+        raise ArchiveError(f"{archive.name} holds no image", hint="save one: docker save -o image.tar NAME")
+    image = images.images[0]
+    if len(images.images) > 1:
+        names = ", ".join(image.names) or "one without a name"
+        progress.note(f"{archive.name} holds {len(images.images)} images; the first counts: {names}")
+    blobs = inflate_all(read_blobs(images, executor, progress.advance), lambda: spool)
+    by_blob = {id(stored.blob): stored for stored in blobs}
+    layers = [by_blob[id(blob)].layer if blob else None for blob in image.layers]
+    if None in layers:
+        raise ArchiveError(f"{archive.name} does not hold every layer of its image, or one is damaged")
+    config = by_blob[id(image.config)] if image.config else None
+    return _Side(image, _tree([layer for layer in layers if layer]), _flat(config))
+
+
+def _tree(layers: Sequence[Layer]) -> Tree:
+    """Return what is in an image, by path: upper layers hide what they replace and what they white out."""
+    tree: dict[bytes, _Node] = {}
+    if sum(len(layer.index.entries) for layer in layers) > _MAX_ENTRIES:  # a manifest may name one layer often
+        raise ArchiveError(f"an image has more than {_MAX_ENTRIES:,} entries in its layers, counted for each layer")
+    for layer in layers:
+        added: dict[bytes, _Node] = {}
+        gone: set[bytes] = set()
+        for entry in layer.index.entries:
+            path = b"/".join(part for part in entry.path.split(b"/") if part not in (b"", b"."))
+            folder, _, name = path.rpartition(b"/")
+            if name == _OPAQUE:
+                gone.add(folder + b"/")
+            elif name.startswith(_WHITEOUT):
+                hidden = (folder + b"/" if folder else b"") + name[len(_WHITEOUT) :]
+                gone |= {hidden, hidden + b"/"}
+            elif path:
+                added[path] = _Node(layer, entry)
+        if gone:
+            lengths = {len(item) for item in gone}
+            for path in [path for path in tree if _is_under(path, gone, lengths)]:
+                del tree[path]
+        tree |= added
+    return tree
+
+
+def _is_under(path: bytes, gone: set[bytes], lengths: set[int]) -> bool:
+    """Whether a path or one of its parents (with a slash) is in a set of paths of these ``lengths``."""
+    at = path.find(b"/")
+    while at >= 0:
+        if at + 1 in lengths and path[: at + 1] in gone:
+            return True
+        at = path.find(b"/", at + 1)
+    return path in gone
+
+
+def _lines(old: Tree, new: Tree) -> Iterator[Line]:
+    for path in sorted(old.keys() | new.keys()):
+        before, after = old.get(path), new.get(path)
+        if after is None:
+            assert before
+            yield Line(operation="delete", path=path, old_size=before.entry.size)
+        elif before is None:
+            kind = _TYPES.get(after.entry.type, "link" if after.entry.type == _HARD_LINK else "add")
+            yield Line(operation=kind, path=path, size=after.entry.size)
+        elif operation := _change(before, after):
+            yield Line(operation=operation, path=path, size=after.entry.size, old_size=before.entry.size)
+
+
+def _change(before: _Node, after: _Node) -> str | None:
+    if before.layer.digest == after.layer.digest and before.entry.header == after.entry.header:
+        return None
+    if before.entry.size != after.entry.size or (after.entry.size and before.digest() != after.digest()):
+        return "patch"
+    if before.kind != after.kind or before.metadata() != after.metadata():
+        return "mode"
+    return "time" if before.time() != after.time() else None
+
+
+def _packages(tree: Tree) -> Inventory:
+    def read(path: bytes) -> bytes | None:
+        node = tree[path]
+        if node.kind != REGULAR[0] or node.entry.size > SIZE_LIMIT:
+            return None
+        return node.layer.source.read_at(node.entry.content, node.entry.size)
+
+    return inventory(tree.keys(), read)
+
+
+def _flat(config: StoredBlob | None) -> dict[str, str]:
+    """Return an image config's settings as JSON texts; of the environment and of objects each member."""
+    if config is None or config.source.size > document.SIZE_LIMIT:
+        return {}
+    value = document.parse(config.source.read_at(0, config.source.size), "the config")
+    found = {key: _text(item) for key in _CONFIG_KEYS if (item := document.get(value, key)) not in (None, "")}
+    inner = document.get(value, "config")
+    for key, item in inner.items() if isinstance(inner, dict) else ():
+        if key == "Env" and isinstance(item, list):
+            pairs = [str(text).partition("=") for text in item]
+            found |= {f"Env.{name}": _text(text) for name, _, text in pairs}
+        elif isinstance(item, dict):
+            found |= {f"{key}.{name}": _text(member) for name, member in item.items()}
+        elif item not in (None, "", [], False):
+            found[key] = _text(item)
+    return found
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _settings(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Setting]:
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            yield Setting(key=key, old=old.get(key), new=new.get(key))

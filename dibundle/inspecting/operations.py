@@ -1,0 +1,239 @@
+"""What a bundle says about itself: what it needs, what it makes, the operations per path, where its bytes go."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar
+
+from dibundle.applying.base_store import BaseObjects
+from dibundle.codecs import decoders
+from dibundle.errors import BundleError
+from dibundle.format.constants import KIND_LAYER, TEXT_STREAM
+from dibundle.format.manifest import Manifest
+from dibundle.format.outline import Operation, outline
+from dibundle.format.reader import BundleReader
+from dibundle.format.uses import objects_used
+from dibundle.images.tar.entries import Entry, scan
+from dibundle.inspecting.costs import Shares
+
+MAX_LINES: Final = 1 << 20
+MAX_TEXT: Final = 256 << 20
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A line of a listing: ``count`` entries that change alike, or one path with its sizes in bytes.
+
+    ``stored`` is about what it takes in the bundle: its share of the frames that it lies in. ``layer`` is the outer
+    member that it is in, as the archive has its name.
+    """
+
+    operation: str
+    count: int = 1
+    path: bytes | None = None
+    size: int | None = None
+    old_size: int | None = None
+    stored: int = 0
+    layer: bytes | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class LayerLine:
+    """A member of the archive as a whole: what it was made of, in entries by operation and in bytes."""
+
+    path: bytes
+    size: int | None
+    stored: int = 0
+    kept: int = 0
+    operations: dict[str, int] = field(default_factory=dict)
+
+
+class ListingError(BundleError):
+    """A bundle has more to list than memory should be taken for; applying it takes no listing."""
+
+
+def _bounded(lines: Iterable[_T]) -> Iterator[_T]:
+    """Yield lines or operations, at most as many as may be listed."""
+    for number, line in enumerate(lines):
+        if number == MAX_LINES:
+            raise ListingError(f"bundle over a limit: more than {MAX_LINES:,} lines to list")
+        yield line
+
+
+def text_of(bundle: BundleReader, number: int = 0) -> bytes | None:
+    """Return the decoded text stream of a target, which names what is added; reads all its frames.
+
+    None where it takes a base to decode it.
+    """
+    manifest = bundle.manifest
+    target = manifest.targets[number]
+    hex_digits = target.digest_text()
+    parts = []
+    size = 0
+    readable = True
+    bundle.skip_to(number)
+    for _ in range(target.frames):
+        frame, stored = bundle.frame()
+        if frame.stream != TEXT_STREAM:
+            continue
+        if any(item.object != len(manifest.objects) for item in frame.sources):
+            readable = False
+            continue
+        size += frame.size
+        if size > MAX_TEXT:
+            raise ListingError(f"bundle over a limit: more than {MAX_TEXT >> 20} MiB of text to list")
+        source = b"".join(hex_digits[item.offset : item.offset + item.length] for item in frame.sources)
+        parts.append(decoders.decode(frame.codec, stored, source, frame.size, manifest.reencoders))
+    return b"".join(parts) if readable else None
+
+
+def listing(bundle: BundleReader, number: int = 0, base: BaseObjects | None = None) -> list[Line]:
+    """Return the operations of a target per path, in the archive's order, deletions last; reads its frames.
+
+    Without a base runs that change alike are one line, and of what is patched the sizes are not known. With one,
+    every path has its line; it must hold the objects that the target uses, prepared.
+    """
+    manifest = bundle.manifest
+    target = manifest.targets[number]
+    text = text_of(bundle, number)
+    sizes = [item.size for item in manifest.objects]
+    operations = list(_bounded(outline(target.columns, text, base, sizes if base else None)))
+    first = sum(before.frames for before in manifest.targets[:number])
+    shares = Shares(manifest.frames[first : first + target.frames], operations)
+    if base:
+        return list(_bounded(_every_path(manifest, objects_used(manifest, number), operations, shares, base)))
+    names = manifest.names
+    lines = list(_with_runs(operations, shares, names.patched[number] if names else ()))
+    return lines + [Line(operation="delete", path=path) for path in (names.deleted[number] if names else ())]
+
+
+def _with_runs(operations: Sequence[Operation], shares: Shares, patched: Sequence[bytes]) -> Iterator[Line]:
+    """Yield lines, one for what was kept and one for what changed in metadata alone between two named paths."""
+    names = iter(patched)
+    runs = {"keep": 0, "mode": 0}
+    layer = None
+    for operation in operations:
+        if operation.kind in runs:
+            runs[operation.kind] += operation.count
+            continue
+        if operation.kind == "member":
+            yield from _run_lines(runs, layer)
+            layer = operation.path
+        yield from _run_lines(runs, layer)
+        if operation.kind == "patch":
+            path = next(names, None)
+            # an empty name is that of an extension header, which belongs to the entry that follows
+            yield _line(operation if path != b"" else replace(operation, kind="raw"), shares, path or None, layer)
+        else:
+            yield _line(operation, shares, operation.path, layer)
+    yield from _run_lines(runs, layer)
+
+
+def _line(operation: Operation, shares: Shares, path: bytes | None, layer: bytes | None) -> Line:
+    if operation.kind == "raw" and path is None:
+        path = layer  # what no operation names is of the member as a whole: a config, a manifest
+    return Line(
+        operation="patch" if operation.kind == "replace" else operation.kind,
+        count=operation.count,
+        path=path,
+        size=operation.size,
+        old_size=operation.old_size,
+        stored=shares.cost(operation),
+        layer=layer,
+    )
+
+
+def _run_lines(runs: dict[str, int], layer: bytes | None) -> Iterator[Line]:
+    for kind, count in runs.items():
+        if count:
+            yield Line(operation=kind, count=count, layer=layer)
+            runs[kind] = 0
+
+
+def _every_path(
+    manifest: Manifest, used: Collection[int], operations: Sequence[Operation], shares: Shares, base: BaseObjects
+) -> Iterator[Line]:
+    entries = _BaseEntries(manifest, used, base)
+    live: set[bytes] = set()
+    layer = None
+    for operation in operations:
+        layer = operation.path if operation.kind == "member" else layer
+        for line in entries.lines(operation, shares, layer):
+            live.add((line.path or b"").rstrip(b"/"))
+            yield line
+    for entry in entries.unused(live):
+        yield Line(operation="delete", path=entry.path, old_size=entry.size)
+
+
+class _BaseEntries:
+    """The entries of the base's layers by the place of their blocks."""
+
+    def __init__(self, manifest: Manifest, used: Collection[int], base: BaseObjects) -> None:
+        self._by_start: dict[tuple[int, int], Entry] = {}
+        self._by_header: dict[tuple[int, int], Entry] = {}
+        for number, item in enumerate(manifest.objects):
+            if item.kind != KIND_LAYER or number not in used:
+                continue
+            for entry in scan(base.source(number)).entries:
+                self._by_start[number, entry.start] = entry
+                self._by_header[number, entry.header] = entry
+
+    def lines(self, operation: Operation, shares: Shares, layer: bytes | None) -> Iterator[Line]:
+        """Yield the lines of an operation: a kept stretch is told entry by entry."""
+        if operation.kind == "keep" and operation.place:
+            number, at = operation.place
+            end = at + operation.count
+            while at < end and (entry := self._by_start.get((number, at))):
+                yield Line(operation="keep", path=entry.path, size=entry.size, old_size=entry.size, layer=layer)
+                at = entry.end
+            return
+        path = operation.path
+        if operation.place and (entry := self._by_header.get(operation.place)) and len(entry.path) > 99:
+            path = entry.path
+        line = _line(operation, shares, path, layer)
+        yield replace(line, old_size=line.size) if line.operation == "mode" else line
+
+    def unused(self, live: set[bytes]) -> list[Entry]:
+        """Return the base's entries whose paths are not among ``live``."""
+        found = {entry.path: entry for entry in self._by_start.values() if entry.path.rstrip(b"/") not in live}
+        return [found[path] for path in sorted(found)]
+
+
+def layers_of(lines: Iterable[Line]) -> list[LayerLine]:
+    """Return the members of the archive that hold more than themselves, with what their lines come to."""
+    found: dict[bytes, LayerLine] = {}
+    for line in lines:
+        if line.layer is None:
+            continue
+        layer = found.setdefault(line.layer, LayerLine(path=line.layer, size=None))
+        if line.operation == "member":
+            layer.size = line.size
+            continue
+        layer.stored += line.stored
+        if line.operation == "keep" and line.path is None:
+            layer.kept += line.count
+        elif line.operation != "raw":
+            layer.operations[line.operation] = layer.operations.get(line.operation, 0) + line.count
+    return [layer for layer in found.values() if layer.operations or layer.kept]
+
+
+def stored_by_kind(manifest: Manifest) -> list[tuple[str, int, int]]:
+    """Return, for each kind of frame, (what it holds, bytes stored, bytes decoded), the largest first."""
+    totals: dict[str, list[int]] = {}
+    for frame in manifest.frames:
+        kind = _STREAM_NAMES.get(frame.stream, "other") + f" ({decoders.NAMES[frame.codec]})"
+        total = totals.setdefault(kind, [0, 0])
+        total[0] += frame.stored
+        total[1] += frame.size
+    return sorted(((kind, stored, made) for kind, (stored, made) in totals.items()), key=lambda row: -row[1])
+
+
+_STREAM_NAMES = {
+    0: "names and headers",
+    1: "patches of small files",
+    2: "added content",
+    3: "patches of large files",
+    4: "configs and manifests",
+}

@@ -1,0 +1,1 @@
+"""Bundles on their way: signed, wrapped as images, in registries, in Dockerfiles."""

@@ -1,0 +1,150 @@
+"""Dockerfiles that make and apply bundles while they are built, for pipelines in which nothing else runs.
+
+A build sees of an image its files alone, not the bytes of its layers, of which an exact image is made. So the sources
+are images in registries or archives in the build context.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dibundle.errors import UsageError
+from dibundle.format import labels
+from dibundle.sharing.wrap import FILE
+from dibundle.sources.registry.reference import SCHEME, Reference
+
+IMAGE: Final = "dib"
+_SPACE: Final = "/tmp"  # noqa: S108 - in a stage of a build, which nobody else is in
+_FOLDER: Final = f"{_SPACE}/dib"
+_BUNDLE: Final = f"{_SPACE}/bundle.dib"
+_ARCHIVE: Final = "image.tar"
+_LOGINS: Final = "/run/secrets/dib"
+_HINT: Final = (
+    "name a file by its path in the build context, or an image in a registry: docker://registry.example/app:1"
+)
+
+# Names to which builders give no meaning of their own, and dib neither
+_PLAIN: Final = re.compile(r"""(?!-)[^\x00-\x1f\x7f\ud800-\udfff\\"'$*?\[\]:]+""")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
+_PLATFORM: Final = re.compile(r"[a-z0-9]+(?:/[a-z0-9._-]+){1,2}")
+_SECRET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """What both kinds have: the image of dib, options for the dib in it, and (BuildKit) the secret with the logins."""
+
+    image: str = IMAGE
+    options: Sequence[str] = ()
+    secret: str | None = None
+
+    def stage(self, arguments: Sequence[str], sources: Sequence[str], *more: str, name: str = "") -> Iterator[str]:
+        """Yield the stage in which dib runs, the first one; without a name it stands in no image's way."""
+        mount = ""
+        yield f"FROM {_name(self.image)}" + (f" AS {name}" if name else "")
+        yield "USER 0:0"  # docker save makes files that are their owner's alone
+        yield f"WORKDIR {_FOLDER}"
+        if self.secret is not None:
+            yield f"ENV REGISTRY_AUTH_FILE={_LOGINS}"
+            mount = f"--mount=type=secret,id={_secret(self.secret)},target={_LOGINS} "
+        for source in dict.fromkeys(sources):
+            if not _is_reference(source):
+                yield f"COPY {_words(_path(source), source)}"
+        yield f"RUN {mount}{_words('dib', *arguments, *self.options, '--', *sources, *more)}"
+
+    def command(self, sources: Sequence[str], *words: str) -> str:
+        """Return the command that builds it, as a comment."""
+        secret = f" --secret id={self.secret},src=$HOME/.docker/config.json" if self.secret is not None else ""
+        context = "- < Dockerfile" if all(map(_is_reference, sources)) else "-f Dockerfile ."
+        # a builder would take what a name stood for the last time
+        fresh = " --no-cache" if any(map(_is_reference, sources)) else ""
+        return f"#   docker build{fresh}{secret} {' '.join(words)} {context}"
+
+
+def wrapping(build: Build, old: str, new: str, *, linked: bool, base: str | None = None, platform: str | None) -> str:
+    """Return the Dockerfile of an image of the bundle from ``old`` to ``new``, as :func:`wrap.find` finds it.
+
+    ``base``: how the builder calls the image to link to, where ``old`` does not say it.
+    """
+    below = _below(old, base) if linked else "scratch"
+    where = f"--platform={_platform(platform)} " if linked and platform else ""
+    known = {labels.NEEDS: old, labels.MAKES: new}
+    told = [f'{key}="{text.removeprefix(SCHEME)}"' for key, text in known.items() if _is_reference(text)]
+    lines = [
+        f"# Makes the bundle between two images, and an image of it, {'linked' if linked else 'unlinked'}:",
+        build.command((old, new), "-t NAME"),
+        *build.stage(["create"], [old, new], _BUNDLE),
+        "",
+        f"FROM {where}{below}",
+        f"COPY --from=0 {_BUNDLE} /{FILE}",
+        " ".join(["LABEL", f'{labels.BUNDLE}="{labels.BUILT}"', *told]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def applying(build: Build, sources: Sequence[str]) -> str:
+    """Return the Dockerfile that rebuilds an archive, as a file for those who have BuildKit, on stdout for all."""
+    built = f"{_SPACE}/{_ARCHIVE}"
+    lines = [
+        f"# Rebuilds an image archive, byte for byte. With BuildKit it is {_ARCHIVE} in this folder:",
+        f"{build.command(sources, '-o .')} && docker load -i {_ARCHIVE}",
+        "# With any builder:",
+        f"{build.command(sources, '--target run -t rebuilt')} && docker run --rm rebuilt | docker load",
+        *build.stage(["apply", "-o", built], sources, name="run"),
+        f"ENTRYPOINT {_words('cat', built)}",
+        "",
+        "FROM scratch",
+        f"COPY --from=0 {built} /{_ARCHIVE}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _words(*words: str) -> str:
+    """Return words for an instruction: no shell sees them, and BuildKit no here-document in them."""
+    return json.dumps(words).replace("<", "\\u003c")
+
+
+def _is_reference(source: str) -> bool:
+    """Whether a source is in a registry; :class:`UsageError` where only its beginning says so."""
+    if not source.startswith(SCHEME):
+        return False
+    Reference.parse(source)
+    return True
+
+
+def _path(source: str) -> str:
+    """Return a path in the build context."""
+    if not _PLAIN.fullmatch(source) or source.startswith("/") or ".." in source.split("/"):
+        raise UsageError(f"{source} cannot be named in a Dockerfile", hint=_HINT)
+    return source
+
+
+def _below(old: str, base: str | None) -> str:
+    """Return the name of the image to link to."""
+    if base is None and not _is_reference(old):
+        raise UsageError(f"a linked image needs the name of the image in {old}", hint="--base app:1")
+    return _name(old if base is None else base)
+
+
+def _name(image: str) -> str:
+    """Return an image's name as builders take it."""
+    name = image.removeprefix(SCHEME)
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{image} is no name of an image", hint="for example registry.example/app:1")
+    return name
+
+
+def _platform(text: str) -> str:
+    if not _PLATFORM.fullmatch(text):
+        raise UsageError(f"{text} is no platform", hint="for example linux/amd64")
+    return text
+
+
+def _secret(text: str) -> str:
+    if not _SECRET.fullmatch(text):
+        raise UsageError(f"{text} is no ID of a secret", hint="--secret logins")
+    return text

@@ -1,0 +1,316 @@
+"""Container engines as programs: load an archive through a pipe, then ask whether the image is there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import threading
+from collections.abc import Collection, Iterable, Sequence
+from itertools import takewhile
+from types import TracebackType
+from typing import Final, Self
+
+from dibundle.errors import DibError, FileError, UsageError
+from dibundle.files.destination import write_all
+from dibundle.format.manifest import AboutImage
+
+ENGINES = {
+    "docker": (("docker", "load", "--quiet"), ("docker", "image", "inspect")),
+    "podman": (("podman", "load", "--quiet"), ("podman", "image", "inspect")),
+    "ctr": (("ctr", "images", "import", "-"), ("ctr", "images", "check")),
+}
+
+
+class LoadError(DibError):
+    """The engine refused the image, or says that it took it and does not have it."""
+
+    def __init__(self, message: str, *, exit_code: int, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code
+
+
+TRANSPORTS: Final = {"docker": "docker-daemon:", "podman": "containers-storage:"}
+"""How names of images in an engine's store begin."""
+_ASIDE: Final = re.compile(r"time=|See '")  # a line of a log, or where to read more
+_PATIENCE: Final = 10  # seconds that an engine may take to say whether it works
+
+
+def default_engine(sources: Sequence[str] = (), *, needed: bool = True) -> str:
+    """Return the engine that one of the sources is in, else the first whose client is installed.
+
+    Raises :class:`UsageError` where there is none, unless none is ``needed``: then it is docker.
+    """
+    for source in sources:
+        for name, transport in TRANSPORTS.items():
+            if source.startswith(transport):
+                return name
+    for name in ("docker", "podman", "ctr"):
+        if shutil.which(name):
+            return name
+    if not needed:
+        return "docker"
+    raise UsageError("no engine found: neither docker nor podman nor ctr", hint="dib apply OLD.tar NEW.dib -o new.tar")
+
+
+def told_with(engine: str, hint: str) -> str:
+    """Return a hint, which tells docker's commands, with those of the engine that is in use."""
+    if engine == "ctr":
+        hint = re.sub(r"give docker-daemon:(\S+)", r"save it first: docker save -o image.tar \1", hint)
+        return hint.replace("docker save -o", "ctr images export").replace("docker load -i", "ctr images import")
+    if engine == "podman" and "podman" not in hint:
+        hint = hint.replace(TRANSPORTS["docker"], TRANSPORTS["podman"])
+        return re.sub(r"\bdocker (save|load|export|inspect|login|push)\b", r"podman \1", hint)
+    return hint
+
+
+def told_by(text: bytes) -> str:
+    """Return what a client says in its stderr, in one line: all of it but its log and where to read more."""
+    lines = [line.strip() for line in text.decode(errors="replace").splitlines()]
+    return "; ".join(line for line in lines if line and not _ASIDE.match(line)) or "no message"
+
+
+def no_answer(engine: str, text: bytes) -> FileError:
+    """Return the error for an engine that does not answer, with what its client says."""
+    return FileError(f"{engine} does not answer: {told_by(text)}", hint=f"try it by itself: {engine} info")
+
+
+def require_layers(engine: str, chains: Iterable[Sequence[bytes]], base: str, file: str | None) -> None:
+    """Raise :class:`LoadError` unless the engine has images with these layers, which a thin archive is without.
+
+    :class:`FileError` where it does not answer.
+
+    ``chains`` are diffIDs, the lowest layer's first; ``base``: what to call an image that has them, and the ``file``
+    that it is in, if any. ctr has no question for layers: there the loader itself finds out.
+    """
+    wanted = [[f"sha256:{diff_id.hex()}" for diff_id in chain] for chain in chains]
+    there = [] if engine == "ctr" else _layers(engine)
+    if engine != "ctr" and not all(any(layers[: len(chain)] == chain for layers in there) for chain in wanted if chain):
+        raise LoadError(
+            f"{engine} does not have the layers of {base}, which a thin archive is without",
+            exit_code=6,
+            hint="run the command without --thin"
+            + (f", or load the base first: {engine} load -i {shlex.quote(file)}" if file else ""),
+        )
+
+
+def layers_present(engine: str, diff_ids: Sequence[bytes], digests: Sequence[bytes]) -> int:
+    """Return how many of an image's lowest layers an engine itself reports to have.
+
+    docker and podman report ``diff_ids`` of images, ctr the ``digests`` under which it stores layers.
+    """
+    if engine == "ctr":
+        listed = subprocess.run(("ctr", "content", "ls", "--quiet"), capture_output=True, check=False)
+        if listed.returncode:
+            raise no_answer(engine, listed.stderr)
+        there = set(listed.stdout.decode(errors="replace").split())
+        return sum(1 for _ in takewhile(lambda item: f"sha256:{item.hex()}" in there, digests))
+    wanted = [f"sha256:{item.hex()}" for item in diff_ids]
+    found = (takewhile(lambda pair: pair[0] == pair[1], zip(wanted, chain, strict=False)) for chain in _layers(engine))
+    return max((sum(1 for _ in pairs) for pairs in found), default=0)
+
+
+def image_id(engine: str, name: str) -> str | None:
+    """Return the ID that docker or podman shows for a name, as ``sha256:...``; None where it has no such image."""
+    found = subprocess.run((*ENGINES[engine][1], "--", name), capture_output=True, check=False)
+    try:
+        return "sha256:" + str(json.loads(found.stdout)[0]["Id"]).removeprefix("sha256:")
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
+def _layers(engine: str) -> list[list[str]]:
+    """Return the digests of the layers of every image that an engine has, the lowest first."""
+    listed = subprocess.run((engine, "image", "ls", "--quiet", "--no-trunc"), capture_output=True, check=False)
+    if listed.returncode:
+        raise no_answer(engine, listed.stderr)
+    ids = sorted(set(listed.stdout.decode().split()))
+    if not ids:
+        return []
+    found = subprocess.run((*ENGINES[engine][1], "--", *ids), capture_output=True, check=False)
+    try:
+        layers = [image["RootFS"]["Layers"] or [] for image in json.loads(found.stdout)]
+    except (ValueError, LookupError, TypeError):
+        return []
+    return [[f"sha256:{item.removeprefix('sha256:')}" for item in image] for image in layers]
+
+
+def _is_podman_alone() -> bool:
+    """Whether podman works and docker has a client here, but no daemon that answers it."""
+    for command, wanted in ((("docker", "info"), False), (("podman", "info"), True)):
+        try:
+            told = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE, check=False
+            )
+            answers = not told.returncode
+        except (OSError, subprocess.TimeoutExpired):
+            answers = False
+        if answers is not wanted:
+            return False
+    return True
+
+
+class Loader:
+    """A running loader; a context manager that ends it where the input fails, so that it loads nothing."""
+
+    def __init__(self, engine: str) -> None:
+        self._load, self._inspect = ENGINES[engine]
+        self._engine = engine
+        self._output = b""
+
+    def __enter__(self) -> Self:
+        try:
+            self._process = subprocess.Popen(
+                self._load, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+        except OSError as error:
+            raise FileError(f"cannot run {self._load[0]}: {error.strerror}") from error
+        self._reader = threading.Thread(target=self._drain, daemon=True)
+        self._reader.start()
+        return self
+
+    def _drain(self) -> None:
+        assert self._process.stdout
+        while chunk := self._process.stdout.read(4096):
+            self._output = (self._output + chunk)[-65536:]
+
+    def write(self, piece: bytes | bytearray | memoryview) -> None:
+        """Pass bytes to the loader; :class:`LoadError` where it has stopped reading."""
+        assert self._process.stdin
+        try:
+            write_all(self._process.stdin.fileno(), piece)
+        except BrokenPipeError:
+            code = self._process.wait() or 1
+            self._reader.join(5)
+            self._fail(code)
+
+    def finish(self) -> None:
+        """Close the pipe and wait; :class:`LoadError` carries the loader's exit code."""
+        assert self._process.stdin
+        self._process.stdin.close()
+        code = self._process.wait()
+        self._reader.join(5)
+        if code:
+            self._fail(code)
+
+    def check_digests(self, names: Sequence[str], ids: Collection[bytes]) -> None:
+        """Ask the engine for an image by each of its names; :class:`LoadError` unless that has one of the digests.
+
+        Which of ``ids`` it is depends on the store: the config's or the manifest's. Without names these are asked for.
+        """
+        wanted = {f"sha256:{item.hex()}" for item in ids}
+        if self._engine == "ctr":
+            told = [row.split() for row in self._ask("ctr", "images", "ls").splitlines()[1:]]
+            there = {row[0]: row[2] for row in told if len(row) > 2}
+            for name in names:
+                found = next((there[item] for item in there if item == name or item.endswith("/" + name)), "nothing")
+                self._require(name, found, wanted)
+            if not names and not wanted & set(there.values()):
+                self._require("no name", "nothing", wanted)
+            return
+        for name in names:
+            self._require(name, image_id(self._engine, name) or "nothing", wanted)
+        if not names and not any(image_id(self._engine, item) in wanted for item in sorted(wanted)):
+            self._require("no name", "nothing", wanted)
+
+    def check_whole(self, names: Iterable[str]) -> None:
+        """Ask an engine that stores blobs whether an image has all of them, of which some were left out.
+
+        :class:`LoadError` where it does not: it keeps layers in another form than the one that was left out.
+        """
+        for name in names:
+            if self._engine == "docker":  # lists no image that is not whole
+                is_whole = bool(self._ask("docker", "image", "ls", "--quiet", "--", name).split())
+            elif self._engine == "ctr":
+                rows = self._ask("ctr", "images", "check").splitlines()
+                is_whole = not any(
+                    "incomplete" in row
+                    and not row.rstrip().endswith("true")  # unpacked: containerd may be told to drop blobs then
+                    and (row.split()[0] == name or row.split()[0].endswith("/" + name))
+                    for row in rows[1:]
+                )
+            else:
+                is_whole = True  # podman takes layers by their content
+            if not is_whole:
+                raise LoadError(
+                    f"{self._engine} lacks layers of {name} in the form that the image has them in",
+                    exit_code=6,
+                    hint="run the command without --thin",
+                )
+
+    def _require(self, name: str, found: str, wanted: Collection[str]) -> None:
+        if found not in wanted:
+            raise LoadError(
+                f"{self._engine} has {found} under {name} after loading, wanted {' or '.join(sorted(wanted))}",
+                exit_code=3,
+                hint=f"look at the log of {self._engine}",
+            )
+
+    def _ask(self, *command: str) -> str:
+        found = subprocess.run(command, capture_output=True, check=False)
+        if found.returncode:
+            raise no_answer(self._engine, found.stderr)
+        return found.stdout.decode(errors="replace")
+
+    def check(self, image: AboutImage) -> None:
+        """Ask the engine for an image; :class:`LoadError` where it is not there or is another one."""
+        name = image.names[0] if image.names else f"sha256:{image.id.hex()}"
+        if self._engine == "ctr":
+            self._check_ctr(image)
+            return
+        found = subprocess.run((*self._inspect, "--", name), capture_output=True, check=False)
+        try:
+            parsed = json.loads(found.stdout)[0] if found.returncode == 0 else None
+            told = str(parsed["Id"]).removeprefix("sha256:") if parsed else ""
+            layers = (
+                [str(item).removeprefix("sha256:") for item in parsed["RootFS"].get("Layers") or ()] if parsed else []
+            )
+        except (ValueError, LookupError, TypeError, AttributeError):
+            parsed = None
+        if not parsed:
+            raise LoadError(
+                f"{self._engine} says that it loaded {name}, but does not have it",
+                exit_code=3,
+                hint=f"look at the engine's log, then run {self._engine} load by hand",
+            )
+        # The containerd store names an image by its manifest or index, so there the layers are compared.
+        if told != image.id.hex() and layers != [item.hex() for item in image.diff_ids]:
+            raise LoadError(f"{self._engine} has another image under {name}: {told}", exit_code=3)
+
+    def _check_ctr(self, image: AboutImage) -> None:
+        found = subprocess.run(("ctr", "images", "ls", "-q"), capture_output=True, check=False)
+        names = set(found.stdout.decode(errors="replace").split())
+        wanted = [name for name in image.names if not any(item == name or item.endswith("/" + name) for item in names)]
+        if found.returncode or (image.names and len(wanted) == len(image.names)):
+            raise LoadError(f"ctr says that it loaded {', '.join(wanted)}, but does not have it", exit_code=3)
+
+    def _fail(self, code: int) -> None:
+        text = self._output.decode(errors="replace").strip().splitlines()
+        last = text[-1] if text else "no message"
+        hint = None
+        if self._engine == "docker" and last.endswith("/blobs/json: no such file or directory"):
+            hint = "this docker takes no OCI archive: dib apply --as docker-archive OLD.tar UPDATE.dib | docker load"
+        elif self._engine == "docker" and _is_podman_alone():
+            hint = "podman works here: --engine podman"
+        code = code if 0 < code < 126 else 3
+        raise LoadError(f"{self._engine} load failed: {last}", exit_code=code, hint=hint)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process.stdin
+        if self._process.poll() is None:
+            # The end of input comes in mid-entry, so that every loader refuses what it has got so far.
+            self._process.stdin.close()
+            try:
+                self._process.wait(60)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        elif not self._process.stdin.closed:
+            self._process.stdin.close()
+        if self._process.stdout:
+            self._reader.join(5)
+            self._process.stdout.close()

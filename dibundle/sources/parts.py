@@ -1,0 +1,184 @@
+"""Bundles in numbered parts, for media that take no large file: ``out.dib.001``, ``out.dib.002``, ...
+
+The parts are the bundle's bytes one after the other and nothing else, so that ``cat`` puts them together too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Final, Self
+
+from dibundle.errors import FileError, UsageError
+from dibundle.files.destination import Destination
+
+MOST: Final = 999
+_NAME: Final = re.compile(r"(.*)\.([0-9]{3})")
+
+
+class PartsWriter:
+    """An output in parts of at most ``size`` bytes; all of them appear when the last is complete, or none does."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self.name = name
+        self.written = 0
+        self.count = 0
+        self._size = size
+        self._left = 0
+        self._open: list[Destination] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._next()
+        return self
+
+    def write(self, data: bytes) -> None:
+        """Write all of ``data``, over as many parts as it takes."""
+        view = memoryview(data)
+        while view:
+            if not self._left:
+                self._next()
+            piece = view[: self._left]
+            self._open[-1].write(piece)
+            self._left -= len(piece)
+            self.written += len(piece)
+            view = view[len(piece) :]
+
+    def _next(self) -> None:
+        if self.count == MOST:
+            raise UsageError(f"{self.name} would have more than {MOST} parts", hint="make the parts larger")
+        self.count += 1
+        self._open.append(self._stack.enter_context(Destination(part_name(self.name, self.count))))
+        self._left = self._size
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        after = part_name(self.name, self.count + 1)
+        if kind is None and os.path.lexists(after):
+            failure = FileError(
+                f"{after} is left of an older bundle of more parts", hint="remove it and those after it"
+            )
+            self._stack.__exit__(FileError, failure, None)
+            raise failure
+        self._stack.__exit__(kind, error, trace)
+
+
+class PartsReader:
+    """The parts of a bundle as one stream; ``where`` names the part that a stretch of it lies in."""
+
+    def __init__(self, first: str, stack: ExitStack) -> None:
+        found = _NAME.fullmatch(first)
+        assert found
+        self._stem = found[1]
+        self.names = [first]
+        while len(self.names) < MOST and os.path.exists(name := part_name(self._stem, len(self.names) + 1)):  # noqa: PTH110
+            self.names.append(name)
+        self._files = [stack.enter_context(open(name, "rb", buffering=0)) for name in self.names]  # noqa: PTH123, SIM115
+        self.sizes = [os.fstat(file.fileno()).st_size for file in self._files]
+        self._number = 0
+        self._given_back = b""
+
+    @property
+    def size(self) -> int:
+        """Number of bytes in all parts."""
+        return sum(self.sizes)
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes, none at the end of the last part."""
+        if self._given_back:
+            piece, self._given_back = self._given_back[:size], self._given_back[size:]
+            return piece
+        while self._number < len(self._files):
+            try:
+                piece = self._files[self._number].read(size)
+            except OSError as error:
+                raise FileError(f"cannot read {self.names[self._number]}: {error.strerror}") from error
+            if piece:
+                return piece
+            self._number += 1
+        return b""
+
+    def give_back(self, data: bytes) -> None:
+        """Take back the last bytes that were read."""
+        self._given_back = data + self._given_back
+
+    def where(self, start: int, end: int) -> str:
+        """Return the names of the parts in which the bytes from ``start`` to ``end`` lie."""
+        at = 0
+        within = []
+        for name, size in zip(self.names, self.sizes, strict=True):
+            if at < end and start < at + size:
+                within.append(name)
+            at += size
+        return " and ".join(within) or self.missing
+
+    @property
+    def missing(self) -> str:
+        """The name of the part that would come next."""
+        return part_name(self._stem, len(self.names) + 1)
+
+    def left_over(self, size: int) -> str | None:
+        """Return the name of the first part that a bundle of ``size`` bytes leaves over, if it ends where one ends."""
+        at = 0
+        for name, part_size in zip(self.names, self.sizes, strict=True):
+            if at == size:
+                return name
+            at += part_size
+        return None
+
+    def excess(self, size: int) -> str:
+        """Return what may be wrong where there are bytes too many, of a bundle that should have ``size``."""
+        first = self.names[0]
+        longer = [name for name, part in zip(self.names[1:-1], self.sizes[1:], strict=False) if part > self.sizes[0]]
+        name = longer[0] if longer else self.where(size - 1, size)
+        return f"{name} is too long" + (f", or {first} is of another bundle" if name != first else "")
+
+    def lacking(self, signature: int) -> str:
+        """Return what may be wrong where bytes are missing; the first part has grown by ``signature`` bytes."""
+        first, last = self.names[0], self.names[-1]
+        whole = max(self.sizes[0] - signature, *self.sizes[1:-1], 0)
+        for name, size in zip(self.names[:-1], self.sizes, strict=False):
+            if size < whole:
+                one = "it" if name == first else f"it or {first}"
+                return f"{name} is cut short, or {one} is of another bundle: only the last part is shorter than others"
+        if self.sizes[-1] < whole:
+            return f"{last}, the last part, is cut short, or {first} is of another bundle"
+        other = " or of another bundle" if first != last else ""
+        return f"{self.missing} is missing, or {first} is cut short{other}"
+
+
+def part_name(name: str, number: int) -> str:
+    """Return the name of a part."""
+    return f"{name}.{number:03d}"
+
+
+def firsts(names: Sequence[str]) -> list[str]:
+    """Return names with all parts of a bundle as its first one, where they are given one by one, in any order."""
+    stems = {found[1] for name in names if (found := _NAME.fullmatch(name)) and found[2] == "001"}
+    kept = []
+    for name in names:
+        found = _NAME.fullmatch(name)
+        if found and found[1] not in stems and int(found[2]) > 1 and os.path.exists(part_name(found[1], 1)):  # noqa: PTH110
+            stems.add(found[1])
+            kept.append(part_name(found[1], 1))
+        elif not found or found[1] not in stems or found[2] == "001":
+            kept.append(name)
+    return kept
+
+
+def missing_first(name: str) -> str | None:
+    """Return the name of the first part of a bundle of which others are there, where ``name`` is that of a part."""
+    found = _NAME.fullmatch(name)
+    if not found or os.path.exists(part_name(found[1], 1)):  # noqa: PTH110
+        return None
+    there = any(os.path.exists(part_name(found[1], number)) for number in range(2, MOST + 1))  # noqa: PTH110
+    return part_name(found[1], 1) if there else None
+
+
+def is_first(name: str) -> bool:
+    """Whether a name is that of a first part."""
+    return name.endswith(".001")

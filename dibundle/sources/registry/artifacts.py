@@ -1,0 +1,131 @@
+"""Bundles in a registry: OCI artifacts that refer to the image that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dibundle.errors import DibError
+from dibundle.files import digest
+from dibundle.files.readat import ReadAt
+from dibundle.format import labels
+from dibundle.format.manifest import AboutImage
+from dibundle.images import document, writers
+from dibundle.images.document import get, get_list, get_text, sha256_of
+from dibundle.sources.registry.client import Manifest, Repository
+from dibundle.sources.registry.images import Blob, RemoteImage, blob_of, images
+
+TYPE: Final = "application/vnd.dib.bundle.v1"
+NEEDS_MANIFESTS: Final = "dibundle.needs.manifests"  # of the base's images in the same repository
+_MOST_MANIFESTS: Final = 64  # read because a list of them does not tell enough
+_EMPTY: Final = b"{}"
+_EMPTY_TYPE: Final = "application/vnd.oci.empty.v1+json"
+_TITLE: Final = "org.opencontainers.image.title"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
+    """A bundle that a registry tells of: the digest of its manifest, what it is said to need and make, base images."""
+
+    manifest: bytes
+    told: labels.Told
+    bases: frozenset[bytes]
+
+
+def push(
+    repository: Repository,
+    tag: str | None,
+    content: ReadAt,
+    whole: bytes,
+    annotations: Mapping[str, str],
+    subject: Manifest | None,
+) -> tuple[Manifest, bool]:
+    """Push a bundle with SHA-256 ``whole``, under a tag or its digest alone.
+
+    Returns its manifest, and whether the bundle's bytes were sent: they are not where the repository has them.
+    """
+    value: dict[str, object] = {
+        "schemaVersion": 2,
+        "mediaType": writers.OCI_MANIFEST,
+        "artifactType": TYPE,
+        "config": writers.descriptor(_EMPTY_TYPE, digest.sha256(_EMPTY), len(_EMPTY)),
+        "layers": [
+            {**writers.descriptor(TYPE, whole, content.size), "annotations": {_TITLE: f"{whole.hex()[:12]}.dib"}}
+        ],
+    }
+    if subject:
+        value["subject"] = subject.descriptor
+    value["annotations"] = dict(annotations)
+    body = writers.to_json(value)
+    manifest = Manifest(body, digest.sha256(body), writers.OCI_MANIFEST, value)
+    repository.upload(digest.sha256(_EMPTY), _EMPTY)
+    sent = repository.upload(whole, content)
+    answer = repository.put(tag or digest.text(manifest.digest), body, writers.OCI_MANIFEST)
+    if subject and "OCI-Subject" not in answer.headers:
+        repository.put_referrer(manifest)
+    return manifest, sent
+
+
+def bundle_of(repository: Repository, manifest: Manifest) -> Blob | None:
+    """Return the bundle in an artifact; None where the manifest is not of one."""
+    layers = get_list(manifest.value, "layers")
+    if len(layers) != 1 or get_text(layers[0], "mediaType") != TYPE:
+        return None
+    return blob_of(repository, layers[0])
+
+
+def deltas_to(repository: Repository, image: bytes) -> list[Delta]:
+    """Return what the registry tells of bundles that make the image with this manifest, unchecked, smallest first.
+
+    The order is that of sizes and digests, never that of the registry: what was pushed under a tag that now names
+    another bundle is listed still, and of two that serve alike the same one is always taken.
+    """
+    found = []
+    for item in _listed(repository, image):
+        said = document.texts(get(item, "annotations"))
+        told, own = labels.Told.read(said), sha256_of(get(item, "digest"))
+        if told and own:
+            found.append(Delta(manifest=own, told=told, bases=labels.digests(said.get(NEEDS_MANIFESTS, ""))))
+    return sorted(found, key=lambda delta: (delta.told.size, delta.manifest))
+
+
+def _listed(repository: Repository, image: bytes) -> Iterator[object]:
+    """Yield descriptors of bundles that refer to an image, with what their manifests say of them.
+
+    Some registries list neither annotations nor any type but that of the config.
+    """
+    most = _MOST_MANIFESTS
+    for item in repository.referrers(image, TYPE):
+        own = sha256_of(get(item, "digest"))
+        if get_text(item, "artifactType") == TYPE:
+            yield item
+        elif own and most and get_text(item, "artifactType") in (None, "", _EMPTY_TYPE):
+            most -= 1
+            found = repository.find(digest.text(own))
+            if found and get_text(found.value, "artifactType") == TYPE:
+                yield {**found.descriptor, "annotations": get(found.value, "annotations")}
+
+
+def find_image(repository: Repository, wanted: str, told: Sequence[AboutImage]) -> RemoteImage | None:
+    """Return the image under a tag or digest if it is one of those that a bundle tells of; else None."""
+    found = repository.find(wanted)
+    if found is None or bundle_of(repository, found):
+        return None
+    ids = {image.id for image in told if image.id}
+    try:
+        return next((image for image in images(repository, found) if image.id in ids), None)
+    except DibError:
+        return None  # an image that cannot be read is not the one
+
+
+def find_by_names(repository: Repository, told: Sequence[AboutImage]) -> list[RemoteImage]:
+    """Return the images that a bundle tells of and that the repository has under the tags that they are told with."""
+    tags = {name.rpartition(":")[2]: None for image in told for name in image.names if ":" in name.rpartition("/")[2]}
+    found = [find_image(repository, tag, told) for tag in list(tags)[:16]]
+    return list({image.manifest.digest: image for image in found if image}.values())
+
+
+def texts(found: Sequence[RemoteImage]) -> str:
+    """Return the digests of images' manifests as an annotation has them."""
+    return labels.texts(image.manifest.digest for image in found)

@@ -1,0 +1,297 @@
+"""A repository of a registry: manifests and blobs, checked against their digests, and what refers to an image."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+from urllib.parse import urlencode
+
+from dibundle.errors import RegistryError
+from dibundle.files import digest
+from dibundle.files.readat import MemoryBytes, ReadAt
+from dibundle.images import document
+from dibundle.images.writers import OCI_INDEX, OCI_MANIFEST, to_json
+from dibundle.sources.registry.reference import Reference
+from dibundle.sources.registry.transport import (
+    Answer,
+    ConnectionFailure,
+    Settings,
+    Transport,
+    UnansweredError,
+    brief,
+    said,
+)
+
+DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_INDEX: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
+MANIFESTS: Final = (OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX)
+CHUNK: Final = 8 << 20  # bytes of an upload that are sent at once
+_PROGRESS: Final = 1 << 20  # after so many bytes a broken connection counts as the first one again
+_PAGES: Final = 16  # of a list of referrers
+_MOST_REFERRERS: Final = 4096
+_LONGEST_LINK: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest or an index: its bytes, their SHA-256, the media type, and what the JSON says."""
+
+    body: bytes
+    digest: bytes
+    media_type: str
+    value: object
+
+    @property
+    def is_index(self) -> bool:
+        """Whether it lists manifests instead of layers."""
+        return isinstance(document.get(self.value, "manifests"), list)
+
+    @property
+    def descriptor(self) -> dict[str, object]:
+        """What others say of it."""
+        return {"mediaType": self.media_type, "digest": digest.text(self.digest), "size": len(self.body)}
+
+
+class Repository:
+    """A repository; a context manager that closes its connections. Raises :class:`RegistryError` alone."""
+
+    def __init__(self, reference: Reference, settings: Settings, *, write: bool = False) -> None:
+        self.reference = reference
+        self._transport = Transport(reference, settings, write=write)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._transport.close()
+
+    def manifest(self, wanted: str) -> Manifest:
+        """Return the manifest of a tag or digest; :class:`RegistryError` where there is none or another one."""
+        found = self.find(wanted)
+        if found is None:
+            raise self._transport.failed(f"has no {wanted}", hint="look at the name and the tag again")
+        return found
+
+    def find(self, wanted: str) -> Manifest | None:
+        """Return the manifest of a tag or digest; None where there is none."""
+        answer = self._transport.request(
+            "GET", self._transport.url(f"manifests/{wanted}"), headers={"Accept": ", ".join(MANIFESTS)}
+        )
+        if answer.status == 404:
+            return None
+        self._expect(answer, 200)
+        found = digest.sha256(answer.body)
+        promised = wanted if ":" in wanted else answer.headers.get("Docker-Content-Digest", digest.text(found))
+        if promised.startswith("sha256:") and promised != digest.text(found):
+            raise self._transport.failed(f"sends a manifest with digest {digest.text(found)} for {promised}")
+        return self._parsed(answer, found, wanted)
+
+    def blob(self, wanted: bytes, size: int) -> Iterator[bytes]:
+        """Yield a blob of ``size`` bytes, going on where a connection breaks.
+
+        The digest is known to be right when the iteration ends, not before.
+        """
+        url = self._transport.url(f"blobs/{digest.text(wanted)}")
+        whole = hashlib.sha256()
+        at = failures = 0
+        while at < size or not size:
+            begun, reason = at, "the connection ended"
+            try:
+                for piece in self._from(url, at):
+                    at += len(piece)
+                    if at > size:
+                        raise self._transport.failed(f"sends more than the {size:,} bytes of {digest.text(wanted)}")
+                    whole.update(piece)
+                    yield piece
+            except ConnectionFailure as error:
+                reason = brief(error)
+            if at == size:
+                break
+            failures = 1 if at - begun >= _PROGRESS else failures + 1
+            if failures >= self._transport.settings.tries:
+                raise self._transport.failed(
+                    f"breaks off at byte {at:,} of {size:,} of a blob: {reason}", hint="run the command again"
+                )
+            self._transport.pause(failures - 1)
+        if whole.digest() != wanted:
+            raise self._transport.failed(
+                f"sends other bytes than asked for: sha256:{whole.hexdigest()} instead of {digest.text(wanted)}"
+            )
+
+    def small_blob(self, wanted: bytes, size: int) -> bytes:
+        """Return a blob that is a document."""
+        if size > document.SIZE_LIMIT:
+            raise self._transport.failed(f"has a document of {size:,} bytes, at most {document.SIZE_LIMIT:,} are taken")
+        return b"".join(self.blob(wanted, size))
+
+    def has_blob(self, wanted: bytes) -> bool:
+        """Whether the repository has a blob."""
+        answer = self._transport.request("HEAD", self._transport.url(f"blobs/{digest.text(wanted)}"))
+        return answer.status == 200
+
+    def upload(self, wanted: bytes, content: bytes | ReadAt, source: str | None = None) -> bool:
+        """Upload a blob unless it is there; ``source``: a repository of the registry to take it from, if it is there.
+
+        Returns whether its bytes were sent.
+        """
+        if self.has_blob(wanted):
+            return False
+        source = None if source == self.reference.repository else source
+        if source and self._begin({"mount": digest.text(wanted), "from": source}) is None:
+            return False
+        data = MemoryBytes(content) if isinstance(content, bytes) else content
+        failures = 0
+        while True:
+            try:
+                self._send(wanted, data)
+            except _BrokenUploadError as error:
+                failures += 1
+                if failures >= self._transport.settings.tries:
+                    raise self._transport.failed(f"does not take a blob: {error}") from error
+                self._transport.pause(failures - 1)
+                if self.has_blob(wanted):
+                    return True
+            else:
+                return True
+
+    def put(self, wanted: str, body: bytes, media_type: str) -> Answer:
+        """Write a manifest under a tag or its digest."""
+        answer = self._transport.request(
+            "PUT", self._transport.url(f"manifests/{wanted}"), headers={"Content-Type": media_type}, body=body
+        )
+        self._expect(answer, 201)
+        return answer
+
+    def put_referrer(self, manifest: Manifest) -> None:
+        """Have the subject of a manifest that was put lead to it, where the registry has no referrers API."""
+        subject = document.get_text(document.get(manifest.value, "subject"), "digest") or ""
+        described = {**manifest.descriptor, "artifactType": document.get_text(manifest.value, "artifactType")}
+        described["annotations"] = document.get(manifest.value, "annotations") or {}
+        for _ in range(3):  # whoever writes at the same moment may win: look whether ours is in it
+            listed = [item for item in self._tagged(subject) if document.get(item, "digest") != described["digest"]]
+            index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*listed, described]}
+            self.put(_fallback(subject), to_json(index), OCI_INDEX)
+            if any(document.get(item, "digest") == described["digest"] for item in self._tagged(subject)):
+                return
+        raise self._transport.failed("loses what is written to its list of referrers", hint="push again")
+
+    def referrers(self, subject: bytes, artifact_type: str) -> list[object]:
+        """Return the descriptors of what refers to a manifest, of a type where the registry can tell."""
+        query = urlencode({"artifactType": artifact_type})
+        url: str | None = self._transport.url(f"referrers/{digest.text(subject)}?{query}")
+        found: list[object] = []
+        for _ in range(_PAGES):
+            if url is None:
+                break
+            answer = self._transport.request("GET", url)
+            if answer.status != 200:
+                found = self._tagged(digest.text(subject))
+                break
+            found += document.get_list(self._json(answer), "manifests")[: _MOST_REFERRERS - len(found)]
+            following = re.search(r'<([^<>]*)> *; *rel="?next', answer.headers.get("Link", "")[:_LONGEST_LINK])
+            url = self._transport.follow(url, following[1]) if following else None
+        return found
+
+    def _tagged(self, subject: str) -> list[object]:
+        """Return what the tag lists that stands in for the referrers API."""
+        found = self.find(_fallback(subject))
+        return document.get_list(found.value, "manifests")[:_MOST_REFERRERS] if found else []
+
+    def _from(self, url: str, at: int) -> Iterator[bytes]:
+        """Yield the bytes of a blob from ``at`` on, until they or the connection end."""
+        with self._transport.stream(url, {"Range": f"bytes={at}-"} if at else {}) as response:
+            skip = at
+            if response.status == 206 and at:
+                if not response.headers.get("Content-Range", "").startswith(f"bytes {at}-"):
+                    raise self._transport.failed(f"answers with another range than from byte {at:,} on")
+                skip = 0
+            elif response.status >= 500 or response.status == 429:
+                raise ConnectionFailure(f"status {response.status}")
+            elif response.status != 200:
+                raise self._transport.failed(f"does not have a blob that it should have: status {response.status}")
+            for piece in self._transport.pieces(response):
+                rest = piece[skip:]
+                skip -= len(piece) - len(rest)
+                if rest:
+                    yield rest
+
+    def _begin(self, query: dict[str, str] | None = None) -> str | None:
+        """Begin an upload and return where to; None where the blob was taken from another repository."""
+        suffix = f"?{urlencode(query)}" if query else ""
+        answer = self._transport.request("POST", self._transport.url(f"blobs/uploads/{suffix}"), body=b"")
+        if answer.status == 201 and query:
+            return None
+        self._expect(answer, 202)
+        return self._location(answer)
+
+    def _location(self, answer: Answer) -> str:
+        location = answer.headers.get("Location")
+        if not location:
+            raise self._transport.failed("begins an upload without saying where to")
+        return self._transport.upload_place(answer.url, location)
+
+    def _send(self, wanted: bytes, data: ReadAt) -> None:
+        """Upload a blob at once, or a large one in chunks."""
+        place = self._begin()
+        assert place is not None
+        body = b""
+        for offset in range(0, data.size, CHUNK):
+            body = data.read_at(offset, min(CHUNK, data.size - offset))
+            if data.size > CHUNK:
+                last = offset + len(body) - 1
+                answer = self._try("PATCH", place, body, {"Content-Range": f"{offset}-{last}"})
+                self._expect(answer, 202)
+                place, body = self._location(answer), b""
+        joined = "&" if "?" in place else "?"
+        answer = self._try("PUT", f"{place}{joined}{urlencode({'digest': digest.text(wanted)})}", body, {})
+        self._expect(answer, 201)
+
+    def _try(self, method: str, url: str, body: bytes, headers: dict[str, str]) -> Answer:
+        """Send once: what happens to a second copy of a chunk is up to the registry."""
+        try:
+            answer = self._transport.request(
+                method, url, body=body, headers={"Content-Type": "application/octet-stream", **headers}, tries=1
+            )
+        except UnansweredError as error:
+            raise _BrokenUploadError(error.message) from error
+        if answer.status in (404, 416):
+            raise _BrokenUploadError(said(answer))
+        return answer
+
+    def _parsed(self, answer: Answer, found: bytes, wanted: str) -> Manifest:
+        value = self._json(answer)
+        told = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+        media_type = document.get_text(value, "mediaType") or told
+        if media_type not in MANIFESTS or (told in MANIFESTS and told != media_type):
+            raise self._transport.failed(f"has under {wanted} what is neither image nor bundle: {media_type[:100]!r}")
+        return Manifest(answer.body, found, media_type, value)
+
+    def _json(self, answer: Answer) -> object:
+        try:
+            return json.loads(answer.body)
+        except (ValueError, RecursionError) as error:
+            raise self._transport.failed("answers with something that is no JSON") from error
+
+    def _expect(self, answer: Answer, status: int) -> None:
+        if answer.status != status:
+            raise self._transport.failed(f"refuses: {said(answer)}")
+
+    def failed(self, what: str, *, hint: str | None = None) -> RegistryError:
+        """Return an error that names the repository."""
+        return self._transport.failed(what, hint=hint)
+
+
+class _BrokenUploadError(Exception):
+    """An upload that may go well from its beginning."""
+
+
+def _fallback(subject: str) -> str:
+    """Return the tag that lists the referrers of a digest."""
+    return subject.replace(":", "-", 1)

@@ -1,0 +1,127 @@
+"""Who one is at a registry: what docker login and podman login left behind, and the helpers that they name."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from dibundle.errors import RegistryError
+from dibundle.images import document
+
+_MOST: Final = 1 << 20
+_HELPER_SECONDS: Final = 60
+_HELPER: Final = re.compile(r"[A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A user and a password, or (``user`` empty) an identity token."""
+
+    user: str
+    secret: str = field(repr=False)
+
+    @property
+    def basic(self) -> str:
+        """The value of a header for HTTP Basic."""
+        return "Basic " + base64.b64encode(f"{self.user}:{self.secret}".encode()).decode()
+
+
+def find(files: Sequence[Path], host: str, repository: str) -> Login | None:
+    """Return the login for a repository from the first of ``files`` that has one; missing files are passed over.
+
+    Each is a config.json of docker or an auth.json of podman. Raises :class:`RegistryError` for one that is neither,
+    or a helper that fails.
+    """
+    for path in files:
+        login = _in_file(path, host, repository)
+        if login:
+            return login
+    return None
+
+
+def _in_file(path: Path, host: str, repository: str) -> Login | None:
+    try:
+        with path.open("rb") as file:
+            text = file.read(_MOST + 1)
+    except OSError:
+        return None
+    try:
+        value = json.loads(text) if len(text) <= _MOST else None
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise RegistryError(f"{path} is no file of logins", hint="log in again with docker login or podman login")
+    helpers = document.get(value, "credHelpers")
+    named = document.get_text(helpers, host)
+    if named:
+        return _ask(named, host)
+    auths = document.get(value, "auths")
+    entries = {_plain(key): entry for key, entry in auths.items()} if isinstance(auths, dict) else {}
+    for key in _keys(host, repository):
+        login = _in_entry(path, entries.get(key))
+        if login:
+            return login
+    store = document.get_text(value, "credsStore")
+    return _ask(store, host) if store else None
+
+
+def _keys(host: str, repository: str) -> Iterator[str]:
+    """Yield the keys that podman and docker may have for a repository, the most exact one first."""
+    parts = [host, *repository.split("/")]
+    for length in range(len(parts), 0, -1):
+        yield "/".join(parts[:length])
+
+
+def _plain(key: str) -> str:
+    """Return a key of docker's, which may be a URL, as podman would write it."""
+    return re.sub(r"^https?://", "", key).removesuffix("/").removesuffix("/v1").removesuffix("/v2")
+
+
+def _in_entry(path: Path, entry: object) -> Login | None:
+    token = document.get_text(entry, "identitytoken")
+    if token:
+        return Login("", token)
+    auth = document.get_text(entry, "auth")
+    if not auth:
+        return None
+    try:
+        user, colon, secret = base64.b64decode(auth, validate=True).decode().partition(":")
+    except (ValueError, binascii.Error):
+        colon = ""
+    if not colon:
+        raise RegistryError(f"{path} has a login that cannot be read", hint="log in again with docker login")
+    return Login(user, secret.rstrip("\0"))
+
+
+def _ask(helper: str, host: str) -> Login | None:
+    """Ask docker-credential-HELPER; None where it knows no login for ``host``."""
+    if not _HELPER.fullmatch(helper):
+        raise RegistryError(f"{helper!r} is no name of a credential helper")
+    program = f"docker-credential-{helper}"
+    try:
+        run = subprocess.run(
+            [program, "get"], input=host.encode(), capture_output=True, timeout=_HELPER_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or "no answer"
+        raise RegistryError(f"cannot run {program}: {reason}", hint=f"install it, or log in to {host} again") from error
+    if run.returncode:
+        text = (run.stdout + run.stderr).decode(errors="replace").strip()
+        if "not found" in text:
+            return None
+        raise RegistryError(f"{program} failed: {text.splitlines()[-1] if text else 'no message'}")
+    try:
+        told = json.loads(run.stdout)
+    except (ValueError, RecursionError):
+        told = None
+    user, secret = document.get_text(told, "Username"), document.get_text(told, "Secret")
+    if user is None or not secret:
+        raise RegistryError(f"{program} answered with something that is no login")
+    return Login("" if user == "<token>" else user, secret)

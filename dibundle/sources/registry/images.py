@@ -1,0 +1,151 @@
+"""Images in a registry: found for a platform, fetched as an OCI layout in a tar, pushed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from dibundle.errors import ArchiveError, RegistryError
+from dibundle.files import digest
+from dibundle.files.readat import Spool, check_room
+from dibundle.images import document, writers
+from dibundle.images.document import get, get_list, get_text, sha256_of
+from dibundle.sources.registry.client import Manifest, Repository
+
+_MOST_MANIFESTS = 64  # of an index that are looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A blob that a manifest describes."""
+
+    digest: bytes
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteImage:
+    """An image in a registry: its manifest, the index that led to it, its config; layers are not fetched yet."""
+
+    manifest: Manifest
+    index: Manifest | None
+    config: bytes
+    layers: tuple[Blob, ...]
+    diff_ids: tuple[bytes, ...]
+
+    @property
+    def id(self) -> bytes:
+        """The image ID: the digest of the config."""
+        return digest.sha256(self.config)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels in its config."""
+        return document.texts(get(get(document.parse(self.config, "config"), "config"), "Labels"))
+
+
+def resolve(repository: Repository, found: Manifest, platform: str) -> RemoteImage:
+    """Return the image that a manifest stands for, of an index the one for a platform."""
+    if not found.is_index:
+        return _image(repository, found, None)
+    for entry in _entries(found):
+        if matches(get(entry, "platform"), platform):
+            return _image(repository, repository.manifest(str(get_text(entry, "digest"))), found)
+    raise repository.failed(f"has no image for {platform}", hint="choose another with --platform OS/ARCH")
+
+
+def images(repository: Repository, found: Manifest) -> Iterator[RemoteImage]:
+    """Yield the images that a manifest stands for, whatever their platform."""
+    if not found.is_index:
+        yield _image(repository, found, None)
+        return
+    for entry in _entries(found):
+        below = repository.find(str(get_text(entry, "digest")))
+        if below:
+            yield _image(repository, below, found)
+
+
+def fetch(
+    repository: Repository,
+    image: RemoteImage,
+    names: Sequence[str],
+    spool: Spool,
+    *,
+    without: frozenset[bytes] = frozenset(),
+    tmp: str | None = None,
+) -> None:
+    """Write an image as an archive that every engine loads, without the layers whose digests are ``without``.
+
+    Every blob has its digest when this returns. The same image and names give the same bytes.
+    """
+    wanted = {blob.digest: blob.size for blob in image.layers if blob.digest not in without}
+    check_room(tmp, sum(wanted.values()))
+    top = image.index or image.manifest
+    documents = {item.digest: item.body for item in (image.manifest, image.index) if item} | {image.id: image.config}
+    index = {
+        "schemaVersion": 2,
+        "mediaType": writers.OCI_INDEX,
+        "manifests": list(writers.named(top.descriptor, tuple(names))),
+    }
+    layers = [writers.descriptor(writers.OCI_LAYER, blob.digest, blob.size) for blob in image.layers]
+    for name in sorted({*documents, *wanted}):
+        size = len(documents[name]) if name in documents else wanted[name]
+        spool.write(writers.header(f"blobs/sha256/{name.hex()}", size))
+        for piece in (documents[name],) if name in documents else repository.blob(name, size):
+            spool.write(piece)
+        spool.write(bytes(-size % 512))
+    listed = writers.to_json([writers.docker_entry(image.id, names, layers)])
+    spool.write(writers.documents(writers.to_json(index), listed))
+
+
+def push(
+    repository: Repository, manifest: bytes, blobs: dict[bytes, writers.Content], tag: str, source: str | None
+) -> list[Blob]:
+    """Push an image; return the blobs that were sent, apart from those that the registry or ``source`` had."""
+    own = digest.sha256(manifest)
+    sent = [
+        Blob(name, writers.size_of(content))
+        for name, content in blobs.items()
+        if name != own and repository.upload(name, content, source)
+    ]
+    repository.put(tag, manifest, writers.OCI_MANIFEST)
+    return sent
+
+
+def matches(value: object, platform: str) -> bool:
+    """Whether a descriptor's platform is ``os/architecture``, whatever its variant unless one is asked for."""
+    found = [get_text(value, key) or "" for key in ("os", "architecture", "variant")]
+    asked = platform.split("/")
+    return found[: len(asked)] == asked
+
+
+def _entries(index: Manifest) -> Iterator[object]:
+    """Yield the descriptors of the images in an index, without attestations."""
+    for entry in get_list(index.value, "manifests")[:_MOST_MANIFESTS]:
+        kind = get_text(get(entry, "annotations"), "vnd.docker.reference.type")
+        if sha256_of(get(entry, "digest")) and kind != "attestation-manifest":
+            yield entry
+
+
+def _image(repository: Repository, manifest: Manifest, index: Manifest | None) -> RemoteImage:
+    config = blob_of(repository, get(manifest.value, "config"))
+    layers = tuple(blob_of(repository, item) for item in get_list(manifest.value, "layers"))
+    content = repository.small_blob(config.digest, config.size)
+    try:
+        value = document.parse(content, "config")
+    except ArchiveError as error:
+        raise RegistryError(f"{repository.reference} is no image: its config is no JSON") from error
+    diff_ids = tuple(sha256_of(item) or b"" for item in get_list(get(value, "rootfs"), "diff_ids"))
+    if len(diff_ids) != len(layers):
+        raise repository.failed(
+            "has a manifest whose layers are not those of its config: is it a bundle? Then name the image that it makes"
+        )
+    return RemoteImage(manifest=manifest, index=index, config=content, layers=layers, diff_ids=diff_ids)
+
+
+def blob_of(repository: Repository, described: object) -> Blob:
+    """Return what a descriptor describes; :class:`RegistryError` where it does not."""
+    found, size = sha256_of(get(described, "digest")), get(described, "size")
+    if found is None or not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 50:
+        raise repository.failed("has a manifest with a descriptor that cannot be read")
+    return Blob(found, size)

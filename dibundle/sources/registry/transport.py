@@ -1,0 +1,440 @@
+"""HTTP to one repository of a registry: logged in, tried again where that helps, and with limits.
+
+Credentials go to the registry itself and to the token server that it names, over TLS, or as the registry itself
+without; never along with a redirect to another host. Nothing goes from https to http, nor to addresses of this machine
+or its link (metadata of clouds) that somebody else's registry names; what is sent goes to the registry alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlencode, urlsplit
+
+from dibundle import __version__
+from dibundle.errors import RegistryError, install_hint
+from dibundle.images import document
+from dibundle.sources.registry.credentials import Login, find
+from dibundle.sources.registry.places import follow, kind, kinds
+from dibundle.sources.registry.reference import Reference, is_loopback
+
+try:
+    import urllib3
+except ModuleNotFoundError as missing:  # an optional extra: most people move bundles as files
+    raise RegistryError("registries need urllib3, which is not installed", hint=install_hint("urllib3")) from missing
+
+ConnectionFailure = urllib3.exceptions.HTTPError
+REDIRECTS: Final = 5
+SMALL: Final = 4 << 20  # bytes of a manifest or of another document
+_AGAIN: Final = (429, 500, 502, 503, 504)
+MIN_RATE: Final = 1000  # bytes a second, which only what means to be slow does not reach
+_MOVED: Final = (301, 302, 303, 307, 308)
+_MOST_PAUSE: Final = 30.0
+_PATIENCE: Final = 5  # timeouts that a whole document may take
+_VISIBLE: Final = re.compile(r"[\x21-\x7e]{1,65536}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a user sets: ``logins`` are files to look in, ``insecure`` hosts are spoken to without TLS.
+
+    ``tries`` of each request, ``pause`` seconds after the first, ``timeout`` seconds without a byte; ``max_time``
+    seconds for all that is asked of it (None: no limit), ``min_rate`` bytes a second at least, over ``timeout``.
+    """
+
+    logins: tuple[Path, ...] = ()
+    insecure: frozenset[str] = frozenset()
+    tries: int = 5
+    pause: float = 0.5
+    timeout: float = 60.0
+    max_time: float | None = None
+    min_rate: int = MIN_RATE
+    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response that has been read to its end."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+
+
+class UnansweredError(RegistryError):
+    """The registry goes on failing, or cannot be reached."""
+
+
+class Transport:
+    """Requests to one repository; not for several threads at once."""
+
+    def __init__(self, reference: Reference, settings: Settings, *, write: bool = False) -> None:
+        self.host = reference.host
+        self.settings = settings
+        self._repository = reference.repository
+        self._actions = "pull,push" if write else "pull"
+        plain = is_loopback(self.host) or self.host in settings.insecure
+        self._base = f"{'http' if plain else 'https'}://{self.host}"
+        self._authorization: str | None = None
+        self._own_kinds: set[str] | None = None
+        self._pool = urllib3.PoolManager(
+            retries=False, headers={"User-Agent": f"dib/{__version__}", "Accept-Encoding": "identity"}
+        )
+        self._connections: weakref.WeakSet[urllib3.connection.HTTPConnection] = weakref.WeakSet()
+        self._pool.pool_classes_by_scheme = _pool_classes(self._check_place, self._connections, settings.timeout)
+        self._end: float | None = None
+        self._timer: threading.Timer | None = None
+        if settings.max_time is not None:
+            self._end = time.monotonic() + settings.max_time
+            self._timer = threading.Timer(settings.max_time, self._break_off)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._timer:
+            self._timer.cancel()
+        self._pool.clear()
+
+    def _break_off(self) -> None:
+        """End what waits for the registry, wherever it does: the next look at the clock says why."""
+        for connection in list(self._connections):
+            _shut(connection)
+
+    def _patience(self) -> urllib3.Timeout:
+        """Return how long a request may wait; :class:`RegistryError` where all the time has gone."""
+        left = self.settings.timeout
+        if self._end is not None:
+            left = min(left, self._end - time.monotonic())
+            if left <= 0:
+                raise self.failed(
+                    f"has taken the {self.settings.max_time:g} seconds that it may",
+                    hint="allow more: --max-time SECONDS",
+                )
+        return urllib3.Timeout(connect=min(15.0, left), read=left)
+
+    def pieces(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+        """Yield a body as it comes; :class:`ConnectionFailure` where it comes too slowly."""
+        begun, count = time.monotonic(), 0
+        while piece := self._read(response):
+            yield piece
+            self._patience()
+            count += len(piece)
+            took = time.monotonic() - begun
+            if took >= self.settings.timeout:
+                if count < took * self.settings.min_rate:
+                    raise ConnectionFailure(f"slower than {self.settings.min_rate:,} bytes a second (--min-rate)")
+                begun, count = time.monotonic(), 0
+        self._patience()
+        if response.length_remaining:
+            raise ConnectionFailure("the connection ended")
+
+    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        """Read what is there of a body; parts of its form may come in time, each of them, and never end."""
+        connection = response.connection
+        if not isinstance(connection, urllib3.connection.HTTPConnection):
+            return response.read1(1 << 18, decode_content=False)
+        with _watched(connection, self.settings.timeout):
+            return response.read1(1 << 18, decode_content=False)
+
+    def _check_place(self, host: str, addresses: set[str]) -> None:
+        """Refuse an address of this machine or its link, unless the registry that was named is at such a one."""
+        if host.strip("[]").lower() == (urlsplit(self._base).hostname or ""):
+            return
+        if self._own_kinds is None:
+            with suppress(OSError):
+                self._own_kinds = kinds(urlsplit(self._base).hostname or "")
+        wrong = addresses - (self._own_kinds or set())
+        if wrong:
+            raise self.failed(f"sends to {host[:200]}, a {min(wrong)} address, which is not asked")
+
+    def url(self, path: str) -> str:
+        """Return the URL of something in the repository, such as ``manifests/latest``."""
+        return f"{self._base}/v2/{self._repository}/{path}"
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        tries: int | None = None,
+    ) -> Answer:
+        """Send a request, again where the registry fails, and return what it says, whatever the status is.
+
+        :class:`RegistryError` where it goes on failing, refuses the login, or says more than ``SMALL`` bytes.
+        """
+        reason = asked = ""
+        for number in range(tries or self.settings.tries):
+            if number:
+                self.pause(number - 1, asked)
+            try:
+                with self._opened(method, url, headers or {}, body) as (response, final):
+                    answer = Answer(response.status, response.headers, self._small(response, method), final)
+            except ConnectionFailure as error:
+                reason = brief(error)
+                continue
+            if answer.status not in _AGAIN:
+                return answer
+            reason = said(answer)
+            asked = answer.headers.get("Retry-After", "")
+        raise UnansweredError(f"{self.host}/{self._repository} does not answer: {reason}", hint="try again later")
+
+    @contextmanager
+    def stream(self, url: str, headers: Mapping[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:
+        """Send one GET, whose body the caller reads; urllib3's errors pass through."""
+        with self._opened("GET", url, headers, None) as (response, _):
+            yield response
+
+    def pause(self, number: int, asked: str = "") -> None:
+        """Wait before another try: twice as long each time, or as long as the registry ``asked`` for, within reason."""
+        seconds = float(asked) if asked.isascii() and asked.isdigit() else self.settings.pause * 2**number
+        self.settings.sleep(min(seconds, _MOST_PAUSE))
+
+    def failed(self, what: str, *, hint: str | None = None) -> RegistryError:
+        """Return an error that names the registry."""
+        return RegistryError(f"{self.host}/{self._repository} {what}", hint=hint)
+
+    @contextmanager
+    def _opened(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> Iterator[tuple[urllib3.BaseHTTPResponse, str]]:
+        """Send a request, with a login where one is asked for, and follow redirects of reads."""
+        answered = False
+        for _ in range(REDIRECTS + 2):
+            own = _origin(url) == _origin(self._base)
+            extra = {"Authorization": self._authorization} if own and self._authorization else {}
+            response = self._pool.request(
+                method,
+                url,
+                headers={**self._pool.headers, **headers, **extra},
+                body=body,
+                preload_content=False,
+                redirect=False,
+                timeout=self._patience(),
+            )
+            try:
+                self._patience()  # what was broken off may look like an answer
+                if response.status == 401 and own and not answered:
+                    answered = True
+                    self._log_in(response.headers.get("WWW-Authenticate", ""))
+                    continue
+                if response.status in (401, 403):
+                    raise self._refused(
+                        said(Answer(response.status, response.headers, self._small(response, method), url))
+                    )
+                if response.status in _MOVED and method in ("GET", "HEAD"):
+                    url = self.follow(url, response.headers.get("Location", ""))
+                    continue
+                yield response, url
+                return
+            finally:
+                _finish(response)
+        raise self.failed(f"sends from one place to another, more than {REDIRECTS} times")
+
+    def follow(self, url: str, location: str) -> str:
+        """Return where an answer to ``url`` sends to; :class:`RegistryError` where that is not followed."""
+        target = follow(url, location)
+        if target is None:
+            raise self.failed(f"sends to {location[:200]!r}, which is not followed")
+        return target
+
+    def upload_place(self, url: str, location: str) -> str:
+        """Return where an answer to ``url`` wants bytes sent: at the registry itself, no host but that was named."""
+        target = self.follow(url, location)
+        if _origin(target) != _origin(self._base):
+            raise self.failed(
+                f"wants bytes sent to {location[:200]!r}, another host than the one that was named",
+                hint="name the registry as it calls itself",
+            )
+        return target
+
+    def _small(self, response: urllib3.BaseHTTPResponse, method: str) -> bytes:
+        """Read a body to its end."""
+        if method == "HEAD":
+            return b""
+        body = b""
+        end = time.monotonic() + _PATIENCE * self.settings.timeout
+        for piece in self.pieces(response):
+            body += piece
+            if len(body) > SMALL:
+                raise self.failed(f"answers with more than the {SMALL:,} bytes that a document may have")
+            if time.monotonic() > end:
+                raise self.failed("answers too slowly")
+        return body
+
+    def _log_in(self, challenge: str) -> None:
+        """Answer a challenge: find a login, fetch a token with it or without."""
+        kind, _, rest = challenge.partition(" ")
+        parameters = dict(re.findall(r'([a-zA-Z_]+)="([^"]*)"', rest))
+        login = find(self.settings.logins, self.host, self._repository)
+        if kind.lower() == "basic" and login and login.user:
+            self._authorization = login.basic
+        elif kind.lower() == "bearer":
+            self._authorization = f"Bearer {self._token(parameters, login)}"
+        else:
+            raise self._refused("nobody is logged in" if not login else f"it asks for {kind[:40] or 'nothing known'}")
+
+    def _token(self, parameters: Mapping[str, str], login: Login | None) -> str:
+        realm = parameters.get("realm", "")
+        asked = {"scope": parameters.get("scope") or f"repository:{self._repository}:{self._actions}"}
+        if parameters.get("service"):
+            asked["service"] = parameters["service"]
+        if follow(self._base, realm) != realm:
+            raise self.failed(f"names {realm[:200]!r} for tokens, which is not asked")
+        headers = dict(self._pool.headers)
+        if login and not login.user:
+            form = {**asked, "grant_type": "refresh_token", "refresh_token": login.secret, "client_id": "dib"}
+            answer = self._ask(
+                "POST", realm, {**headers, "Content-Type": "application/x-www-form-urlencoded"}, urlencode(form)
+            )
+        else:
+            headers |= {"Authorization": login.basic} if login else {}
+            joined = "&" if urlsplit(realm).query else "?"
+            answer = self._ask("GET", f"{realm}{joined}{urlencode(asked)}", headers, None)
+        if answer.status != 200:
+            raise self._refused(said(answer))
+        token = _token_in(answer.body)
+        if token is None:
+            raise self.failed("has a token server that answers with no token")
+        return token
+
+    def _ask(self, method: str, url: str, headers: Mapping[str, str], body: str | None) -> Answer:
+        """Ask the token server, which is not followed anywhere."""
+        response = self._pool.request(
+            *(method, url),
+            headers=headers,
+            body=body,
+            preload_content=False,
+            redirect=False,
+            timeout=self._patience(),
+        )
+        try:
+            return Answer(response.status, response.headers, self._small(response, method), url)
+        finally:
+            _finish(response)
+
+    def _refused(self, reason: str) -> RegistryError:
+        return self.failed(f"refuses access: {reason}", hint=f"log in first: docker login {self.host}")
+
+
+def said(answer: Answer) -> str:
+    """Return the reason that a registry gives, in a line."""
+    try:
+        errors = document.get_list(json.loads(answer.body), "errors")
+    except (ValueError, RecursionError):
+        errors = []
+    first = errors[0] if errors else None
+    told = [document.get_text(first, key) for key in ("code", "message")]
+    text = ": ".join(" ".join(part.split())[:200] for part in told if part)
+    return f"status {answer.status}" + (f", {text}" if text else "")
+
+
+def brief(error: Exception) -> str:
+    """Return what went wrong with a connection, in a line and without the names of objects."""
+    text = re.sub(r"<[^<>]* object at 0x[0-9a-f]+>:? ?|^HTTPS?Connection\([^)]*\): ?", "", str(error))
+    return " ".join(text.split())[:200] or type(error).__name__
+
+
+def _origin(url: str) -> tuple[str | None, str | None, int | None]:
+    """Return scheme, host and port, as they are read where the connection is made."""
+    parts = urllib3.util.parse_url(url)
+    return parts.scheme, parts.host, parts.port or {"http": 80, "https": 443}.get(parts.scheme or "")
+
+
+def _pool_classes(
+    check: Callable[[str, set[str]], None],
+    connections: weakref.WeakSet[urllib3.connection.HTTPConnection],
+    timeout: float,
+) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+    """Return pools whose connections give the addresses that they are made to to ``check``, before a byte is sent."""
+
+    def connected(connection: urllib3.connection.HTTPConnection, connect: Callable[[], socket.socket]) -> socket.socket:
+        connections.add(connection)
+        with suppress(OSError, ValueError):  # what cannot be resolved cannot be reached either
+            check(connection.host, kinds(connection.host))
+        made = connect()
+        try:
+            found = kind(str(made.getpeername()[0]))  # a name may lead elsewhere from one moment to the next
+            check(connection.host, {found} if found else set())
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    def answered(
+        connection: urllib3.connection.HTTPConnection, answer: Callable[[], urllib3.HTTPResponse]
+    ) -> urllib3.HTTPResponse:
+        """Wait for status and headers: each byte of them may come in time, and all of them never."""
+        with _watched(connection, timeout):
+            return answer()
+
+    class Plain(urllib3.connection.HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return connected(self, super()._new_conn)
+
+        def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+            return answered(self, super().getresponse)
+
+    class Secure(urllib3.connection.HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return connected(self, super()._new_conn)
+
+        def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+            return answered(self, super().getresponse)
+
+    class PlainPool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}
+
+
+@contextmanager
+def _watched(connection: urllib3.connection.HTTPConnection, timeout: float) -> Iterator[None]:
+    """End what waits for a connection after twice the ``timeout`` for a byte, whatever trickles in."""
+    timer = threading.Timer(2 * timeout, _shut, [connection])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _shut(connection: urllib3.connection.HTTPConnection) -> None:
+    """End what waits for a connection."""
+    if connection.sock is not None:
+        with suppress(OSError):  # past what TLS would still have to say
+            socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+
+
+def _finish(response: urllib3.BaseHTTPResponse) -> None:
+    """Let a connection be used again where its body has been read; else close it: what is left may never end."""
+    if response.length_remaining == 0:
+        response.drain_conn()
+        response.release_conn()
+    else:
+        response.close()
+
+
+def _token_in(body: bytes) -> str | None:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    token = document.get_text(value, "token") or document.get_text(value, "access_token")
+    return token if token and _VISIBLE.fullmatch(token) else None

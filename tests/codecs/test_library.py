@@ -1,0 +1,159 @@
+import ctypes
+import gc
+import mmap
+import os
+import random
+import re
+import subprocess
+import sys
+import zlib
+from array import array
+from pathlib import Path
+
+import pytest
+
+import dibundle
+from dibundle.codecs import cover, relink, vcdiff
+from dibundle.codecs.deflate import encoders
+from dibundle.codecs.deflate import recipe as recipes
+from dibundle.codecs.encode import anchors, covers, relinker
+from dibundle.codecs.native.deflate import _SIGNATURES as DEFLATE_SIGNATURES
+from dibundle.codecs.native.deflate import DEFLATE
+from dibundle.codecs.native.library import _SIGNATURES as SIGNATURES
+from dibundle.codecs.native.library import ABI, LIBRARY, Pinned
+from tests.codecs import bodies, programs
+
+
+def run(code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_switched_off_by_the_environment():
+    code = "from dibundle.codecs.native.library import LIBRARY; print(LIBRARY)"
+    assert run(code, DIB_NATIVE="off") == "None"
+
+
+def test_abi_of_what_was_built():
+    if LIBRARY is not None:
+        assert LIBRARY.dib_abi() == ABI
+
+
+def _mapped(data: bytes) -> mmap.mmap:
+    mapped = mmap.mmap(-1, max(1, len(data)))
+    mapped[: len(data)] = data
+    return mapped
+
+
+KINDS = {
+    "bytes": bytes,
+    "bytearray": bytearray,
+    "read-only view": lambda data: memoryview(bytes(data)),
+    "writable view": lambda data: memoryview(bytearray(data)),
+    "slice of a read-only view": lambda data: memoryview(b"before" + data + b"behind")[6 : 6 + len(data)],
+    "slice of a writable view": lambda data: memoryview(bytearray(b"before" + data + b"behind"))[6 : 6 + len(data)],
+    "every second byte of a view": lambda data: memoryview(bytes(value for byte in data for value in (byte, 7)))[::2],
+    "mmap": lambda data: memoryview(_mapped(data))[: len(data)],
+    "array": lambda data: array("B", data),
+}
+
+
+@pytest.mark.parametrize("data", [b"", b"a", b"abcdef"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_pinned_takes_every_kind_of_buffer(kind: str, data: bytes) -> None:
+    pinned = Pinned(KINDS[kind](data))
+    assert pinned.size == len(data)
+    address = ctypes.c_void_p.from_param(pinned)  # what a function with that type of argument does
+    assert ctypes.string_at(pinned._as_parameter_, len(data)) == data
+    assert address
+
+
+@pytest.mark.parametrize("empty", [b"", bytearray(), memoryview(bytearray()), array("q")])
+def test_an_empty_buffer_has_an_address(empty) -> None:
+    """C may not add anything to a null pointer, not even 0."""
+    pinned = Pinned(empty)
+    assert pinned.size == 0
+    assert pinned._as_parameter_
+
+
+def test_a_place_in_a_buffer_holds_all_of_it() -> None:
+    place = Pinned(memoryview(bytes(range(200)))).at(3)  # the object for the whole is gone
+    gc.collect()
+    assert (ctypes.string_at(place._as_parameter_, 4), place.size) == (bytes(range(3, 7)), 197)
+    with pytest.raises(IndexError):
+        place.at(198)
+
+
+def test_no_code_asks_for_an_address_alone() -> None:
+    """What is passed is the object, so that the call holds it."""
+    for path in Path(dibundle.__file__).parent.rglob("*.py"):
+        assert "_as_parameter_" not in path.read_text() or path.name == "library.py", path
+        assert not re.search(r"Pinned\([^()]*\)\.[a-z]", path.read_text()), path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_anchors_of_3_mb_in_any_kind_of_buffer(kind: str) -> None:
+    """Which is what a copy that is freed too early shows in: the system takes back so large a one at once."""
+    data = random.Random(3).randbytes(3 << 20)
+    assert list(anchors.find(KINDS[kind](data), KINDS[kind](data), stride=64)) == [0, 0, len(data)]
+
+
+def _work() -> list[object]:
+    """Have every C function that takes a buffer called; return what came of it."""
+    made: list[object] = []
+    for machine in (programs.X86_64, programs.AARCH64):
+        source, target = programs.versions(machine, 60, 40, 8)
+        payload = relinker.encode(source, target, effort=9)
+        assert payload is not None
+        made += [payload, bytes(relink.decode(payload, source, len(target)))]
+    found = covers.find(source, target)
+    found.check(len(source), len(target))
+    for encode, decode in ((cover.encode, cover.decode), (vcdiff.encode, vcdiff.decode)):
+        payload = encode(source, target, found)
+        made += [payload, bytes(decode(payload, source, len(target)))]
+    made.append(list(anchors.bridged(anchors.find(source, target, stride=8), most=100)))
+    text = random.Random(1).randbytes(3000) + b"abcabcabd" * 30_000
+    for encoder, level, parameter in ((1, 6, 0), (max(encoders.FAMILIES), 6, 0)):
+        body = bodies.encode(encoder, level, parameter, text)
+        made += [body, bodies.inflate(body)[:2]]
+    odd = zlib.compressobj(6, zlib.DEFLATED, -15, 7)
+    real = b"".join((odd.compress(text), odd.flush(zlib.Z_SYNC_FLUSH), odd.compress(text), odd.flush()))
+    content: list[bytes] = []
+    recipe = recipes.find([real], content.append).recipe
+    if recipe is not None:
+        made.append(b"".join(recipes.rebuild(recipe, [b"".join(content)])))
+    made.append(
+        encoders.encode_frame(next(filter(encoders.is_pgzip, encoders.FAMILIES)), text[:16384], text, last=True)
+    )
+    recipes._copy_bits(out := bytearray(100), 3, text[:90], 5, 600)
+    made += [bytes(out), recipes._same_bits(text[:90], 5, bytes(out), 3, 700)]
+    return made
+
+
+@pytest.mark.skipif(DEFLATE is None, reason="the C library was not built")
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_function_with_every_kind_of_buffer(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever kind the bytes are in that a function reads, it gives the same."""
+    expected = _work()
+    pin = Pinned.__init__
+
+    def other_kind(self: Pinned, data: object) -> None:
+        pin(self, KINDS[kind](data) if isinstance(data, bytes) else data)
+
+    called: set[str] = set()
+
+    def recorded(name: str, function: object) -> object:
+        def call(*arguments: object) -> object:
+            called.add(name)
+            return function(*arguments)
+
+        return call
+
+    for library, signatures in ((LIBRARY, SIGNATURES), (DEFLATE, DEFLATE_SIGNATURES)):
+        for name in signatures:
+            monkeypatch.setattr(library, name, recorded(name, getattr(library, name)))
+    monkeypatch.setattr(Pinned, "__init__", other_kind)
+    assert _work() == expected
+    assert called == {*SIGNATURES, *DEFLATE_SIGNATURES} - {"dib_deflate_frame"}  # which takes no buffer

@@ -1,0 +1,257 @@
+import random
+from array import array
+from functools import partial
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dibundle.codecs import cover, model, numbers, relink, sparse, walker
+from dibundle.codecs.encode import covers, layout, relinker
+from dibundle.codecs.numbers import number
+from dibundle.codecs.walker import CODE, DATA, HOLE, TABLE, Region, Section, Step
+from dibundle.errors import BundleError
+from tests.codecs import programs
+from tests.codecs.mutate import twins
+
+MODULES = (cover, model, numbers, sparse, relink, layout)
+machines = pytest.mark.parametrize("machine", [programs.X86_64, programs.AARCH64])
+
+
+@machines
+@given(seed=st.integers(0, 1 << 20), effort=st.sampled_from([5, 6, 9]))
+@settings(max_examples=25, deadline=None)
+def test_decode_undoes_encode(machine, seed, effort):
+    source, target = programs.versions(machine, 30, 40, seed)
+    payload = relinker.encode(source, target, effort=effort)
+    assert payload is None or relink.decode(payload, source, len(target)) == target
+
+
+@machines
+def test_moved_code_costs_next_to_nothing(machine):
+    source, target = programs.versions(machine, 300, 40, 5)
+    payload = relinker.encode(source, target)
+    plain = cover.encode(source, target, covers.find(source, target))
+    assert payload is not None
+    assert relink.decode(payload, source, len(target)) == target
+    assert len(payload) < len(plain) * 0.7
+
+
+@machines
+def test_native_and_twin_write_the_same_bytes(monkeypatch, machine):
+    source, target = programs.versions(machine, 60, 40, 8)
+    made = twins(monkeypatch, *MODULES, lambda: relinker.encode(source, target))
+    assert made[0] == made[1] is not None
+    read = twins(monkeypatch, *MODULES, lambda: relink.decode(made[0], source, len(target)))
+    assert read[0] == read[1] == target
+
+
+def test_several_programs_at_once():
+    pairs = [programs.versions(machine, 40, 40, 3) for machine in (programs.X86_64, programs.AARCH64, programs.X86_64)]
+    source, target = (b"some text".join(files) for files in zip(*pairs, strict=True))
+    payload = relinker.encode(source, target)
+    assert payload is not None
+    assert relink.decode(payload, source, len(target)) == target
+
+
+@machines
+@pytest.mark.parametrize("count", [2, 5])
+def test_stretches_with_the_plan_of_the_whole(machine, count):
+    source, target = programs.versions(machine, 300, 40, 5)
+    plan = layout.plan(source, target)
+    with_plan = without = 0
+    for k in range(count):
+        old = range(max(0, len(source) * k // count - 3001), min(len(source), len(source) * (k + 1) // count + 3001))
+        new = range(len(target) * k // count, len(target) * (k + 1) // count)
+        piece, wanted = source[old.start : old.stop], target[new.start : new.stop]
+        plain = cover.encode(piece, wanted, covers.find(piece, wanted))
+        window = plan.window(old, new)
+        payload = relinker.encode(piece, wanted, plan=window) if window else plain
+        if window:
+            assert relink.decode(payload, piece, len(wanted)) == wanted
+        with_plan += min(len(payload), len(plain))
+        without += len(plain)
+    assert with_plan < without * 0.8
+
+
+def test_stretches_are_known_by_their_calls():
+    source, target = programs.versions(programs.X86_64, 9000, 80, 5)
+    cut = source[4096 : 4096 + (1 << 20)], target[4096 : 4096 + (1 << 20)]
+    payload = relinker.encode(*cut)
+    assert payload is not None
+    assert relink.decode(payload, cut[0], 1 << 20) == cut[1]
+    noise = random.Random(1).randbytes(1 << 20)
+    assert relinker.encode(noise, noise[5:]) is None
+
+
+def test_not_for_anything_else():
+    source, target = programs.versions(programs.X86_64, 40, 40, 3)
+    assert relinker.encode(b"text" * 1000, target) is None
+    assert relinker.encode(source, b"text" * 1000) is None
+    assert relinker.encode(source, source) is None
+    for cut in range(0, 200, 7):
+        relinker.encode(source[:cut], target)
+    relinker.encode(source[:-100], target)
+
+
+@st.composite
+def tables(draw):
+    """Bytes with regions of every mode and steps, neither of which make any sense."""
+    size = draw(st.integers(0, 3000))
+    rng = random.Random(draw(st.integers(0, 1 << 30)))
+    low = draw(st.sampled_from([0, 1000, 1 << 40, relink.MAX_ADDRESS - 6000]))
+    data = bytearray(rng.randbytes(size))
+    for _ in range(size // 12):
+        at = rng.randrange(size)
+        piece = rng.choice(
+            [
+                b"\xe8",
+                b"\xbf",
+                b"\x04\x25",
+                b"\x0f\x84",
+                b"\x48\x8d\x05",
+                b"\x00\x00\x00\x94",
+                b"\x01\x00\x00\xb0",
+                b"\x20\0\x40\x91",
+            ]
+        )
+        word = rng.randrange(-3000, 3000) & 0xFFFFFFFF if rng.random() < 0.7 else low + rng.randrange(5000) & 0xFFFFFFFF
+        data[at : at + len(piece)] = piece
+        data[at + len(piece) : at + len(piece) + 4] = word.to_bytes(4, "little")
+    del data[size:]
+    regions, end = [], 0
+    while end < size and len(regions) < 8:
+        start = end + rng.choice([0, 0, 1, 7])
+        length = rng.randrange(1, 700)
+        end = start + length
+        if end <= size:
+            address = low + rng.randrange(4000)
+            regions.append(Region(start, length, address, low + rng.randrange(4000), rng.randrange(9)))
+    steps, at = [], low + rng.randrange(200)
+    for _ in range(rng.randrange(1, 40)):
+        steps.append(Step(at, rng.randrange(-5000, 5000) * 4, rng.choice([HOLE, DATA, TABLE, CODE, CODE])))
+        at += rng.randrange(1, 500)
+    return bytes(data), regions, [step for step in steps if step.at <= relink.MAX_ADDRESS]
+
+
+@given(tables(), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_native_and_twin_relink_alike(case, mask):
+    data, regions, steps = case
+    with pytest.MonkeyPatch.context() as patch:
+        native, plain = twins(patch, relink, lambda: relink.relink(data, regions, relink.columns(steps), mask=mask))
+    assert native == plain
+
+
+@given(tables(), st.integers(1, 60), st.integers(0, 1 << 30))
+@settings(max_examples=200, deadline=None)
+def test_native_and_twin_map_alike(case, least, seed):
+    data, regions, steps = case
+    rng = random.Random(seed)
+    rows, at = array("q"), 0
+    for _ in range(rng.randrange(0, 30)):
+        length = rng.randrange(1, 300)
+        if length <= len(data):
+            rows.extend((rng.randrange(len(data) - length + 1), at, length))
+            at += length + rng.choice([0, 0, 5])
+    sections, end = [], 0
+    for _ in range(rng.randrange(0, 5)):
+        sections.append(Section(end, rng.randrange(1, 900), rng.randrange(9000)))
+        end = sections[-1].start + sections[-1].length + rng.choice([0, 3])
+    header = relink.Header(least, regions, sections, steps)
+    with pytest.MonkeyPatch.context() as patch:
+        native, plain = twins(patch, relink, lambda: relink.steps_of(rows, header))
+    assert native == plain
+    assert all(a < b for a, b in zip(native[0::3], native[3::3], strict=False))
+    relink._read(relink.write(header), len(data))
+
+
+def outcome(payload, source, size):
+    try:
+        return relink.decode(payload, source, size)
+    except BundleError:
+        return None
+
+
+def test_damage_is_refused_alike_by_native_and_twin(monkeypatch):
+    source, target = programs.versions(programs.X86_64, 40, 30, 4)
+    payload = relinker.encode(source, target)
+    rng = random.Random(5)
+    cases = [payload[:n] for n in range(0, len(payload), 61)] + [payload + b"\0"]
+    for _ in range(60):
+        broken = bytearray(payload)
+        broken[rng.randrange(len(broken) if rng.random() < 0.3 else 300)] = rng.randrange(256)
+        cases.append(bytes(broken))
+    native, plain = twins(monkeypatch, *MODULES, lambda: [outcome(case, source, len(target)) for case in cases])
+    assert native == plain
+    assert native.count(None) > 30
+    for other in (b"", source[:-1], bytes(len(source))):
+        outcome(payload, other, len(target))
+
+
+@given(st.binary(max_size=200), st.integers(0, 300))
+@settings(max_examples=200, deadline=None)
+def test_random_bytes_raise_bundle_error_alone(payload, size):
+    outcome(payload, b"source" * 20, size)
+    outcome(b"\x01" + payload, b"source" * 20, size)
+
+
+@given(st.lists(st.integers(0, 1 << 62), min_size=19, max_size=19), st.binary(max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_random_headers_take_no_memory(values, rest):
+    outcome(b"\x01" + b"".join(map(number, values)) + rest, b"source" * 20, 100)
+
+
+@pytest.mark.parametrize(
+    ("header", "wrong"),
+    [
+        (relink.Header(0, [], [], []), "covers of 0 bytes"),
+        (relink.Header(1, [Region(0, 0, 0, 0, 0)], [], []), "region of 0"),
+        (relink.Header(1, [Region(90, 11, 0, 0, 0)], [], []), "does not fit"),
+        (relink.Header(1, [Region(0, 5, 0, 0, 9)], [], []), "does not fit"),
+        (relink.Header(1, [Region(0, 5, -1, 0, 0)], [], []), "does not fit"),
+        (relink.Header(1, [Region(0, 5, relink.MAX_ADDRESS, 0, 0)], [], []), "does not fit"),
+        (relink.Header(1, [Region(k, 1, 0, 0, walker.TABLES) for k in range(17)], [], []), "jump tables"),
+        (relink.Header(1, [], [Section(0, 0, 0)], []), "section of 0"),
+        (relink.Header(1, [], [], [Step(5, 0, 1), Step(5, 0, 1)]), "step at address 5"),
+        (relink.Header(1, [], [], [Step(5, relink.MAX_ADDRESS, 1)]), "step at address 5"),
+        (relink.Header(1, [], [], [Step(5, 0, 4)]), "step at address 5"),
+    ],
+)
+def test_headers_out_of_bounds_are_refused(header, wrong):
+    with pytest.raises(BundleError, match=wrong):
+        relink.decode(relink.write(header) + cover.encode(bytes(100), b"", covers.Covers()), bytes(100), 0)
+
+
+def test_pointers_overwritten_by_other_data_tell_of_no_move(monkeypatch):
+    where = Region(0, 64, 0x1000, 0, walker.POINTERS)
+    steps = [Step(0x1000, 0, DATA), Step(0x2000, 16, DATA), Step(0x3000, 0, HOLE)]
+    plan = layout.Plan(
+        regions=[where], sections=[Section(0, 64, 0x1000)], fixed=steps, first=relink.columns(steps), records=[]
+    )
+    source = (0x2010).to_bytes(8, "little") * 8
+    target = (0x7FFF << 48).to_bytes(8, "little") * 8
+    made = twins(monkeypatch, relink, layout, lambda: layout.fixed_steps(plan, source, target, array("q", (0, 0, 64))))
+    assert made[0] == made[1]
+    assert all(abs(step.shift) < relink.MAX_ADDRESS for step in made[0])
+
+
+@pytest.mark.parametrize("mode", [walker.X86, walker.X86_FIXED, walker.POINTERS])
+def test_steps_that_crowd_are_found_as_by_the_twin(monkeypatch, mode):
+    """One step far away puts all the others into one bucket; the last of them and the gaps between them count too."""
+    chance = random.Random(mode)
+    data = bytearray()
+    for place in range(48, 48 + 24 * 1000, 24):  # a call, an address and a pointer, each to somewhere among the steps
+        far, near, pointer = (chance.randrange(4000) for _ in range(3))
+        data += b"\xe8" + (far - place - 5).to_bytes(4, "little", signed=True) + b"\0\xbb"
+        data += near.to_bytes(4, "little") + bytes(5) + pointer.to_bytes(8, "little")
+    at = 100
+    steps = []
+    for count in range(900):
+        at += chance.choice((1, 1, 2, 9))
+        steps.append(Step(at, count * 8 - 3000, count % 4))
+    regions = [Region(0, len(data), 48, 0, mode)]
+    for some in (steps, [*steps, Step(1 << 60, 0, HOLE)], steps[:31], steps[:33]):
+        table = relink.columns(some)
+        made = twins(monkeypatch, *MODULES, partial(relink.relink, bytes(data), regions, table))
+        assert made[0] == made[1] != data

@@ -1,0 +1,274 @@
+"""Where a registry may send dib to, and what goes along: redirects, uploads, lists of referrers, token servers."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dibundle.errors import RegistryError
+from dibundle.sources.registry import places
+from dibundle.sources.registry.client import Repository
+from dibundle.sources.registry.places import follow, kind
+from dibundle.sources.registry.reference import Reference
+from dibundle.sources.registry.transport import Settings
+from tests.content import noise
+from tests.program import dib
+from tests.sources.server import Registry, Request, digest, serve
+from tests.sources.test_client import DATA, fetch, login
+
+HERE = "https://registry.example/v2/app/blobs/x"
+
+
+@pytest.fixture
+def elsewhere(registry: Registry, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
+    """A repository of a registry that counts as one with a public address."""
+    registry.blobs["example/app", digest(DATA)] = DATA
+    with Repository(Reference(registry.host, "example/app"), settings, write=True) as opened:
+        monkeypatch.setattr(opened._transport, "_own_kinds", set())
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        ("/y", "https://registry.example/y"),
+        ("https://blobs.example/y?x=1", "https://blobs.example/y?x=1"),
+        ("//blobs.example/y", "https://blobs.example/y"),
+        ("http://registry.example/y", None),
+        ("HTTP://blobs.example/y", None),
+        ("ftp://blobs.example/y", None),
+        ("https://me@blobs.example/y", None),
+        ("https://registry.example\\@blobs.example/", None),
+        ("https://registry.example\\.blobs.example/", None),
+        ("https://blobs.example/ y", None),
+        ("https://blobs.example/\r\nHost: x", None),
+        ("", None),
+    ],
+)
+def test_what_is_followed(location: str, target: str | None) -> None:
+    assert follow(HERE, location) == target
+
+
+def test_from_http_to_https_and_back() -> None:
+    first = follow("http://registry.example/x", "https://blobs.example/y")
+    assert first == "https://blobs.example/y"
+    assert follow(first, "http://registry.example/x") is None
+
+
+@pytest.mark.parametrize(
+    ("address", "wanted"),
+    [
+        *[(item, "loopback") for item in ("127.0.0.1", "127.9.9.9", "0.0.0.0", "0.1.2.3", "::1", "::")],
+        *[(item, "loopback") for item in ("::ffff:127.0.0.1", "::127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::")],
+        *[(item, "link-local") for item in ("169.254.169.254", "fe80::1", "fe80::1%eth0", "::ffff:169.254.1.1")],
+        *[(item, "link-local") for item in ("fd00:ec2::254", "100.100.100.200", "168.63.129.16")],
+        *[(item, "multicast") for item in ("224.0.0.1", "ff02::1")],
+        *[(item, None) for item in ("10.0.0.1", "192.168.1.1", "93.184.216.34", "2606:4700::1", "fd12::1")],
+    ],
+)
+def test_kinds_of_addresses(address: str, wanted: str | None) -> None:
+    assert kind(address) == wanted
+
+
+NAMES = [
+    "localhost",
+    "127.0.0.2",
+    "2130706434",
+    "0x7f000002",
+    "0177.0.0.2",
+    "127.2",
+    "0.0.0.0",
+    "[::1]",
+    "[::ffff:127.0.0.2]",
+    "169.254.169.254",
+    "[fd00:ec2::254]",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("how", ["redirect", "realm", "referrers"])
+def test_addresses_of_this_machine_are_not_asked(
+    elsewhere: Repository, registry: Registry, name: str, how: str
+) -> None:
+    with serve() as other:
+        place = f"http://{name}:{other.host.rpartition(':')[2]}/x"
+        registry.hook = {
+            "redirect": lambda request: request.answer(307, b"", {"Location": place}),
+            "realm": lambda request: request.fail(401, WWW_Authenticate=f'Bearer realm="{place}"'),
+            "referrers": lambda request: request.answer(200, b"{}", {"Link": f'<{place}>; rel="next"'}),
+        }[how]
+        with pytest.raises(RegistryError, match="which is not asked"):
+            elsewhere.referrers(bytes(32), "x") if how == "referrers" else fetch(elsewhere)
+        assert other.asked == []
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_names_that_resolve_to_such_addresses(elsewhere, registry, monkeypatch, later: bool) -> None:
+    """Also where a name resolves to another address by the time that the connection is made."""
+    resolve = socket.getaddrinfo
+
+    def lying(host: object, *arguments: object, **options: object) -> object:
+        if host == "blobs.example":
+            return resolve("127.0.0.2", *arguments, **options)
+        return resolve(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", lying)
+    if later:
+        monkeypatch.setattr("dibundle.sources.registry.transport.kinds", lambda host: set())
+    with serve() as other:
+        port = other.host.rpartition(":")[2]
+        registry.hook = lambda request: request.answer(307, b"", {"Location": f"http://blobs.example:{port}/x"})
+        monkeypatch.setattr(places, "kind", kind)
+        with pytest.raises(RegistryError, match=r"which is not asked|refused"):
+            fetch(elsewhere)
+        assert other.asked == []
+
+
+def test_a_registry_on_this_machine_may_send_to_this_machine(registry: Registry, settings: Settings) -> None:
+    with serve() as other, Repository(Reference(registry.host, "example/app"), settings) as repository:
+        other.blobs["example/app", digest(DATA)] = DATA
+        port = other.host.rpartition(":")[2]
+        registry.hook = lambda request: request.answer(307, b"", {"Location": f"http://localhost:{port}{request.path}"})
+        assert fetch(repository) == DATA
+
+
+def test_no_byte_of_a_bundle_goes_to_another_host(registry: Registry, settings: Settings) -> None:
+    data = noise(3, 20_000_000)  # in chunks: each answer may send elsewhere
+    with serve() as other:
+
+        def first(request: Request) -> object:
+            return request.command == "POST" and request.answer(202, b"", {"Location": f"http://{other.host}/x"})
+
+        def second(request: Request) -> object:
+            return request.command == "PATCH" and request.answer(202, b"", {"Location": f"http://{other.host}/x"})
+
+        for registry.hook in (first, second):
+            with (
+                Repository(Reference(registry.host, "example/app"), settings, write=True) as repository,
+                pytest.raises(RegistryError, match="another host"),
+            ):
+                repository.upload(bytes.fromhex(digest(data)[7:]), data)
+        assert other.asked == []
+
+
+def test_credentials_go_to_the_realm_of_the_registrys_own_challenge_alone(registry: Registry, tmp_path: Path) -> None:
+    with serve() as other:
+        other.hook = lambda request: request.fail(401, WWW_Authenticate=f'Bearer realm="http://{other.host}/token"')
+        registry.hook = lambda request: request.answer(307, b"", {"Location": f"http://{other.host}{request.path}"})
+        with (
+            Repository(Reference(registry.host, "example/app"), login(tmp_path, registry.host)) as repository,
+            pytest.raises(RegistryError, match="refuses access"),
+        ):
+            fetch(repository)
+        assert [path for _, path, _ in other.asked if "token" in path] == []
+        assert all("Authorization" not in headers for _, _, headers in other.asked)
+
+
+def _drip(request: Request, pause: float = 0.05) -> bool:
+    request.send_response(200)
+    request.send_header("Content-Length", str(len(DATA)))
+    request.end_headers()
+    request.close_connection = True
+    try:
+        for at in range(200):
+            request.wfile.write(DATA[at : at + 1])
+            request.wfile.flush()
+            time.sleep(pause)
+    except OSError:
+        pass
+    return True
+
+
+def _drip_headers(request: Request) -> bool:
+    request.close_connection = True
+    try:
+        request.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+        for _ in range(200):
+            request.wfile.write(b"x")
+            request.wfile.flush()
+            time.sleep(0.05)
+    except OSError:
+        pass
+    return True
+
+
+@pytest.mark.parametrize("hook", [_drip, _drip_headers])
+@pytest.mark.parametrize("what", ["blob", "manifest"])
+def test_all_of_it_takes_so_long_at_most(registry: Registry, hook, what: str) -> None:
+    registry.hook = hook
+    quick = Settings(pause=0, timeout=30, max_time=0.6, sleep=lambda seconds: None)
+    begun = time.monotonic()
+    with (
+        Repository(Reference(registry.host, "example/app"), quick) as repository,
+        pytest.raises(RegistryError, match=re.escape("has taken the 0.6 seconds that it may")),
+    ):
+        fetch(repository) if what == "blob" else repository.find("latest")
+    assert time.monotonic() - begun < 8
+
+
+def test_a_registry_that_drips(registry: Registry) -> None:
+    registry.hook = _drip
+    quick = Settings(pause=0, timeout=0.3, tries=2, min_rate=1000, sleep=lambda seconds: None)
+    begun = time.monotonic()
+    with (
+        Repository(Reference(registry.host, "example/app"), quick) as repository,
+        pytest.raises(RegistryError, match="slower than 1,000 bytes a second"),
+    ):
+        fetch(repository)
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("what", ["headers", "continue"])
+def test_headers_that_never_end(registry: Registry, what: str) -> None:
+    """Each byte of them comes in time; no total limit is set."""
+    registry.hook = _drip_headers if what == "headers" else _continue
+    quick = Settings(pause=0, timeout=0.5, tries=1, sleep=lambda seconds: None)
+    begun = time.monotonic()
+    with Repository(Reference(registry.host, "example/app"), quick) as repository, pytest.raises(RegistryError):
+        repository.find("latest")
+    assert time.monotonic() - begun < 5
+
+
+def _continue(request: Request) -> bool:
+    request.close_connection = True
+    try:
+        for _ in range(200):
+            request.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.wfile.flush()
+            time.sleep(0.05)
+    except OSError:
+        pass
+    return True
+
+
+def test_a_link_of_many_angles_takes_no_time(registry: Registry) -> None:
+    def angles(request: Request) -> bool:
+        if "/referrers/" not in request.path:
+            return False
+        body = b'{"manifests":[]}'
+        request.send_response(200)
+        request.send_header("Link", "<" * 60_000)
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
+        return True
+
+    registry.hook = angles
+    begun = time.process_time()
+    with Repository(Reference(registry.host, "example/app"), Settings(pause=0, timeout=5)) as repository:
+        assert repository.referrers(bytes(32), "x/y") == []
+    assert time.process_time() - begun < 2
+
+
+def test_the_options(registry: Registry, tmp_path: Path) -> None:
+    registry.hook = _drip
+    name = f"docker://{registry.host}/example/app:1"
+    ended = dib("pull", name, "-o", tmp_path / "x", "--max-time", "0.5")
+    assert ended.code == 9
+    assert "has taken the 0.5 seconds that it may" in ended.err
+    assert dib("pull", name, "-o", tmp_path / "x", "--min-rate", "-1").code == 2

@@ -1,0 +1,463 @@
+"""Which chain of bundles is taken, and that nothing comes out where a registry fails or lies."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dibundle.format.labels import Told
+from dibundle.sharing.update import cheapest
+from dibundle.sources.registry import artifacts
+from dibundle.sources.registry.artifacts import Delta
+from tests import needs
+from tests.builders import TestImage, build_layer, docker_save, file
+from tests.program import dib as run
+from tests.program import succeed
+from tests.sources.conftest import REPOSITORY, Files, Program, blobs, put_image, version
+from tests.sources.server import Registry, Request, digest, serve
+
+
+def name(registry: Registry, tag: str) -> str:
+    return f"docker://{registry.host}/{REPOSITORY}:{tag}"
+
+
+def delta(number: int, size: int, needs: str, makes: str, base: str) -> Delta:
+    told = Told(size=size, needs=frozenset((needs.encode(),)), makes=frozenset((makes.encode(),)), ids=frozenset())
+    return Delta(manifest=bytes([number]), told=told, bases=frozenset((base.encode(),)))
+
+
+GRAPH = {
+    b"v2": [delta(1, 10, "v1", "v2", "v1")],
+    b"v3": [delta(2, 10, "v2", "v3", "v2")],
+    b"v4": [delta(3, 10, "v3", "v4", "v3"), delta(4, 15, "v2", "v4", "v2"), delta(5, 26, "v1", "v4", "v1")],
+    b"v1": [delta(6, 1, "v4", "v1", "v4")],  # back again: a circle
+}
+
+
+@pytest.mark.parametrize(
+    ("here", "numbers"), [(b"v1", [1, 4]), (b"v2", [4]), (b"v3", [3]), (b"v0", None), (b"v4", [6, 5])]
+)
+def test_the_cheapest_chain(here, numbers):
+    found = cheapest(b"v4", frozenset((here,)), lambda image: GRAPH.get(image, []))
+    if here == b"v4":
+        assert found is not None
+        return
+    assert (found and [step.delta.manifest[0] for step in found]) == numbers
+
+
+def test_a_registry_that_lists_without_end_is_not_followed_without_end():
+    asked = []
+
+    def more(image: bytes) -> list[Delta]:
+        asked.append(image)
+        return [delta(len(asked) % 256, 1, "never", "x", f"{image.decode()}{number}") for number in range(40)]
+
+    assert cheapest(b"t", frozenset(), more) is None
+    assert len(asked) <= 64
+
+
+@pytest.mark.parametrize("api", ["full", "bare", None])
+@pytest.mark.parametrize(("old", "steps"), [(1, ["1-2", "2-4"]), (2, ["2-4"]), (3, ["3-4"])])
+def test_update_from_every_version(registry, files, dib, tmp_path, api, old, steps):
+    registry.referrers_api, registry.bare_referrers = api is not None, api == "bare"
+    for number in range(1, 5):
+        put_image(registry, files.archive(number), f"v{number}")
+    for pair in ("1-2", "2-3", "3-4", "2-4"):
+        assert dib("push", files.folder / f"{pair}.dib", f"docker://{registry.host}/{REPOSITORY}").code == 0
+    registry.asked.clear()
+    ended = dib("update", name(registry, "v4"), "--have", files.archive(old), "-o", tmp_path / "out.tar")
+    assert ended.code == 0, ended.err
+    assert blobs(tmp_path / "out.tar") == blobs(files.archive(4))
+    fetched = [digest((files.folder / f"{step}.dib").read_bytes()) for step in steps]
+    asked = [path.rpartition("/")[2] for path in registry.log("GET", "/blobs/")]
+    assert asked[1:] == fetched  # after the config
+    assert any("sha256-" in path for path in registry.log("GET", "/manifests/")) is (api is None)
+
+
+def stand_in(folder: Path, name: str, script: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+
+
+def test_an_image_goes_into_the_engine_that_the_old_one_is_in(stocked, files, dib, tmp_path, monkeypatch):
+    stand_in(tmp_path, "podman", f'exec {sys.executable} {Path(__file__).parents[1]}/stand_in.py podman "$@"')
+    stand_in(tmp_path, "docker", f"touch {tmp_path}/asked; exit 1")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("MACHINE", str(tmp_path))
+    engine = tmp_path / "engine"
+    engine.mkdir()
+    (engine / "app%3A1").write_bytes(docker_save([version(1)], "v25"))
+    for more in ("--dry-run", "-q"):
+        ended = dib("update", name(stocked, "v2"), "--have", "containers-storage:app:1", more)
+        assert ended.code == 0, ended.err
+    assert [path.name for path in engine.iterdir() if path.name.endswith("v2")]
+    assert not (tmp_path / "asked").exists()
+
+
+def test_what_is_absent_is_passed_over(stocked, files, dib, tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    stand_in(tmp_path / "bin", "docker", "echo No such image >&2; exit 1")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    out = tmp_path / "out.tar"
+    absent = ("docker-daemon:app:1", "containers-storage:app:1", tmp_path / "absent.tar")
+    update = ("update", name(stocked, "v2"), "-o", out, *(item for have in absent for item in ("--have", have)))
+    ended = dib(*update)
+    assert ended.code == 0, ended.err
+    assert ended.err.count("dib: passed over: ") == len(absent)
+    assert "the image itself; written" in ended.err  # as nothing is here
+    assert "give docker-daemon:app:1)" in dib(*update[:4], "--have", "app:1").err
+    out.unlink()
+    signed = dib(*update, "--allowed-signers", files.archive(1))
+    assert (signed.code, "give --have" in signed.err) == (8, True)
+    assert not out.exists()
+    ended = dib(*update, "--have", files.archive(1))
+    assert ended.code == 0, ended.err
+    told = [line for line in ended.err.splitlines() if line.startswith("dib: passed over: ")]
+    assert len(told) == len(absent)
+    assert "docker has no image app:1" in told[0]
+    assert "1 bundle;" in ended.err
+    assert blobs(out) == blobs(files.archive(2))
+    out.unlink()
+    (tmp_path / "half.tar").write_bytes(files.archive(1).read_bytes()[:5000])
+    assert dib(*update, "--have", files.archive(1), "--have", tmp_path / "half.tar").code == 4  # damage is no absence
+    assert not out.exists()
+
+
+def test_a_file_needs_no_engine(stocked, files, dib, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ended = dib("update", name(stocked, "v2"), "--have", files.archive(1), "-o", tmp_path / "out.tar")
+    assert ended.code == 0, ended.err
+    ended = dib("update", name(stocked, "v2"), "--have", files.archive(1))
+    assert (ended.code, "no engine found" in ended.err) == (2, True)
+
+
+@pytest.mark.parametrize("api", [True, False], ids=["api", "no api"])
+def test_which_bundle_is_taken_does_not_depend_on_the_order_of_pushes(files, dib, tmp_path, api):
+    needs.programs("ssh-keygen")
+    bundles = [tmp_path / f"{number}.dib" for number in range(3)]  # of one size, all for one image
+    for bundle in bundles:
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", bundle.with_suffix(".key")], check=True)
+        bundle.write_bytes(files.bundle(1, 2).read_bytes())
+        assert dib("sign", "--key", bundle.with_suffix(".key"), bundle).code == 0
+    assert len({bundle.stat().st_size for bundle in bundles}) == 1
+    taken = set()
+    for pushed in (bundles, bundles[::-1], bundles[1:] + bundles[:1]):
+        with serve() as registry:
+            registry.referrers_api = api
+            put_image(registry, files.archive(2), "v2")
+            for bundle in pushed:  # over the same tag
+                assert dib("push", bundle, name(registry, "1-2")).code == 0
+            registry.asked.clear()
+            ended = dib("update", name(registry, "v2"), "--have", files.archive(1), "-o", tmp_path / "out.tar")
+            assert ended.code == 0, ended.err
+            taken.add(registry.log("GET", "/blobs/")[-1].rpartition("/")[2])
+    assert len(taken) == 1
+
+
+def test_a_plain_pull_where_nothing_leads(stocked, files, dib, tmp_path):
+    (tmp_path / "other.tar").write_bytes(docker_save([TestImage([build_layer([file("x", b"y")])])], "oci"))
+    for have in ((), ("--have", tmp_path / "other.tar")):
+        ended = dib("update", name(stocked, "v4"), *have, "-o", tmp_path / "out.tar")
+        assert ended.code == 0, ended.err
+        assert "the image itself" in ended.err
+        succeed("create", files.archive(1), tmp_path / "out.tar", tmp_path / "whole.dib")  # an archive as any other
+
+
+@pytest.mark.parametrize("index", [False, True], ids=["image", "index"])
+def test_a_bundle_takes_no_tag_of_an_image(registry, files, dib, index):
+    entry = put_image(registry, files.archive(2), "v2")
+    if index:
+        kind = "application/vnd.oci.image.index.v1+json"
+        described = {"mediaType": registry.manifests[REPOSITORY, entry][0], "digest": entry, "size": 1}
+        registry.manifests[REPOSITORY, "v2"] = (kind, json.dumps({"manifests": [described]}).encode())
+    before = dict(registry.manifests)
+    ended = dib("push", files.bundle(1, 2), name(registry, "v2"))
+    assert ended.code == 2
+    assert "is an image: a bundle is not put in its place" in ended.err
+    assert registry.manifests == before
+    assert not registry.log("POST", "/uploads/")  # nothing was sent either
+    hint = ended.err.splitlines()[1].partition("dib push ")[2]
+    assert dib("push", *hint.split()).code == 0
+    assert hint.endswith(":delta-v2")
+    assert dib("push", files.bundle(2, 3), name(registry, "delta-v2")).code == 0  # a bundle's tag may be taken
+
+
+def test_dry_run_says_it_and_fetches_no_blob_but_the_config(stocked, files, dib):
+    ended = dib("update", name(stocked, "v4"), "--have", files.archive(1), "--dry-run")
+    assert ended.code == 0
+    assert len(stocked.log("GET", "/blobs/")) == 1
+
+
+def refused(dib: Program, registry: Registry, files: Files, tmp_path: Path, *texts: str, code: int = 9) -> None:
+    """Assert that an update ends with ``code``, one line of message at least, and no file."""
+    ended = dib("update", name(registry, "v4"), "--have", files.archive(1), "-o", tmp_path / "out.tar")
+    assert ended.code == code, ended.err
+    lines = [line for line in ended.err.splitlines() if line.startswith("dib: error: ")]
+    assert len(lines) == 1
+    for text in texts:
+        assert text in lines[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_with_other_bytes(stocked, files, dib, tmp_path):
+    for key, data in stocked.blobs.items():
+        if data == files.bundle(2, 4).read_bytes():
+            stocked.blobs[key] = data[:-1] + bytes([data[-1] ^ 1])
+    refused(dib, stocked, files, tmp_path, "other bytes")
+
+
+def test_a_bundle_for_another_subject(stocked, files, dib, tmp_path):
+    """The list of v4's referrers leads to the bundle that makes v3, told to make v4."""
+    fallback = next(key for key in stocked.manifests if key[1].startswith("sha256-") and leads_to(stocked, key, "v4"))
+    kind, body = stocked.manifests[fallback]
+    index = json.loads(body)
+    third = next(key for key in stocked.manifests if key[1].startswith("sha256-") and leads_to(stocked, key, "v3"))
+    wrong = json.loads(stocked.manifests[third][1])["manifests"][0]
+    for item in index["manifests"]:
+        annotations = item["annotations"]
+        item.update(wrong)
+        item["annotations"] = {**annotations, "dibundle.size": "10"}
+    stocked.manifests[fallback] = (kind, json.dumps(index).encode())
+    refused(dib, stocked, files, tmp_path, "not for this image")
+
+
+def leads_to(registry: Registry, key: tuple[str, str], tag: str) -> bool:
+    return key[1].replace("-", ":", 1) == digest(registry.manifests[REPOSITORY, tag][1])
+
+
+def test_a_bundle_of_another_image_is_refused_by_what_it_makes(stocked, files, dib, tmp_path):
+    """Everything about the bundle is consistent, but for the image that comes out."""
+    other = docker_save([TestImage([build_layer([file("evil", b"x")])], ["example.com/app:v4"])], "oci", "gzip")
+    (tmp_path / "other.tar").write_bytes(other)
+    succeed("create", files.archive(1), tmp_path / "other.tar", tmp_path / "evil.dib")
+    evil = (tmp_path / "evil.dib").read_bytes()
+    for path in list(tmp_path.iterdir()):
+        path.unlink()
+    stocked.blobs[REPOSITORY, digest(evil)] = evil
+    fallback = next(key for key in stocked.manifests if key[1].startswith("sha256-") and leads_to(stocked, key, "v4"))
+    index = json.loads(stocked.manifests[fallback][1])
+    (first, *_) = index["manifests"]
+    manifest = json.loads(stocked.manifests[REPOSITORY, first["digest"]][1])
+    manifest["layers"][0].update({"digest": digest(evil), "size": len(evil)})
+    told = first["annotations"] | {"dibundle.size": str(len(evil)), "dibundle.needs.layers": ""}
+    body = json.dumps(manifest).encode()
+    stocked.manifests[REPOSITORY, digest(body)] = (manifest["mediaType"], body)
+    index["manifests"] = [{**first, "digest": digest(body), "size": len(body), "annotations": told}]
+    stocked.manifests[fallback] = (index["mediaType"], json.dumps(index).encode())
+    refused(dib, stocked, files, tmp_path, "another image")
+
+
+@pytest.mark.parametrize("part", ["/manifests/v4", "sha256-", "/blobs/"])
+@pytest.mark.parametrize(
+    ("how", "text"),
+    [
+        (lambda request: request.endless(b" " * 65536), "more than the"),
+        (lambda request: request.fail(500), "status 500"),
+        (lambda request: request.fail(403), "refuses access"),
+        (lambda request: request.answer(302, b"", {"Location": "file:///etc/passwd"}), "not followed"),
+        (lambda request: request.cut(b" " * 1000, 10), ""),
+    ],
+)
+def test_whatever_part_of_the_registry_is_bad(stocked, files, dib, tmp_path, part, how, text):
+    stocked.hook = lambda request: part in request.path and how(request)
+    refused(dib, stocked, files, tmp_path, text)
+
+
+def test_a_registry_that_fails_at_random_is_got_through(stocked, files, dib, tmp_path):
+    """One request of three fails, in one way or another: the update ends right, or with exit code 9 and no file."""
+    right = 0
+    for seed in range(20):
+        chance = random.Random(seed)
+
+        def hook(request: Request, chance: random.Random = chance) -> object:
+            way = chance.randrange(12)
+            if way == 0:
+                return request.fail(chance.choice((500, 502, 503, 429)))
+            if way == 1:
+                request.close_connection = True
+                return True
+            if way == 2 and "/blobs/" in request.path:
+                data = stocked.blobs[REPOSITORY, request.path.rpartition("/")[2]]
+                return request.headers.get("Range") is None and request.cut(data, len(data) // 2)
+            return False
+
+        stocked.hook = hook
+        out = tmp_path / f"{seed}.tar"
+        ended = dib("update", name(stocked, "v4"), "--have", files.archive(1), "-o", out)
+        assert ended.code in (0, 9), ended.err
+        assert out.exists() is (ended.code == 0)
+        if ended.code == 0:
+            assert blobs(out) == blobs(files.archive(4))
+            right += 1
+    assert right >= 18
+
+
+def test_names_are_taken_wherever_archives_and_bundles_are(stocked, files, dib, tmp_path):
+    out = tmp_path / "out"
+    assert dib("apply", files.archive(1), name(stocked, "v1-v2"), "-o", out).code == 0
+    assert out.read_bytes() == files.archive(2).read_bytes()
+    assert dib("pull", name(stocked, "v1-v2"), "-o", out).code == 0
+    assert out.read_bytes() == files.bundle(1, 2).read_bytes()
+    assert dib("create", name(stocked, "v1"), name(stocked, "v2"), out).code == 0
+    assert dib("apply", files.archive(1), out, "-o", tmp_path / "v2.tar").code == 0
+    assert dib("apply", name(stocked, "v1"), name(stocked, "v1-v2"), "-o", out).code == 0
+    assert out.read_bytes() == files.archive(2).read_bytes()
+
+
+def test_a_bundle_in_a_registry_is_signed_beside_it_alone(stocked, files, dib, tmp_path):
+    needs.programs("ssh-keygen")
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    ended = dib("sign", "--key", key, name(stocked, "v1-v2"))
+    assert ended.code == 2
+    assert f"dib push update.dib {name(stocked, 'v1-v2')}" in ended.err
+    assert dib("sign", "--key", key, name(stocked, "v1-v2"), "--detach", "-o", tmp_path / "sig").code == 0
+    (tmp_path / "signers").write_text(f"me {(tmp_path / 'key.pub').read_text()}")
+    options = ("--allowed-signers", tmp_path / "signers", "--signature", tmp_path / "sig")
+    assert dib("verify", name(stocked, "v1-v2"), *options).code == 0
+
+
+def test_a_tag_that_is_taken_from_another_bundle_is_told(stocked, files, dib):
+    tag = name(stocked, "tag")
+    ended = dib("push", files.bundle(1, 2), tag)
+    assert (ended.code, "tag: nothing sent, now under this name, refers to" in ended.err) == (0, True)
+    first = digest(stocked.manifests[REPOSITORY, "tag"][1])
+    assert ": was there already, refers to" in dib("push", files.bundle(1, 2), tag).err
+    ended = dib("push", files.bundle(2, 3), tag)
+    assert ended.code == 0
+    assert f"nothing sent, now under this name, in place of {first}, refers to" in ended.err
+
+
+def test_a_linked_image_sends_no_layer_of_the_base(stocked, files, dib, tmp_path):
+    base = ("--linked", "--base", name(stocked, "v1"))
+    ended = dib("wrap", files.bundle(1, 2), *base, "--push", name(stocked, "linked"))
+    assert ended.code == 0, ended.err
+    assert len(stocked.log("POST", "/uploads/")) == 2  # config and bundle
+    manifest = json.loads(stocked.manifests[REPOSITORY, "linked"][1])
+    assert manifest["layers"][:-1] == json.loads(stocked.manifests[REPOSITORY, "v1"][1])["layers"]
+    out = tmp_path / "out"
+    assert dib("apply", name(stocked, "linked"), "-o", out).code == 0
+    assert out.read_bytes() == files.archive(2).read_bytes()
+    stocked.asked.clear()
+    assert dib("apply", files.archive(1), name(stocked, "linked"), "-o", out).code == 0
+    assert len(stocked.log("GET", "/blobs/")) == 2  # config and bundle: the base is here
+    assert dib("pull", name(stocked, "linked"), "-o", out).code == 0
+    assert out.read_bytes() == files.bundle(1, 2).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (("push", "{bundle}", "app:1"), 2, "no name in a registry"),
+        (("push", "{bundle}", "docker://app:1"), 2, "does not name its registry"),
+        (("push", "{bundle}", "{host}/empty"), 2, "needs a name of its own"),
+        (("push", "{bundle}", "{host}/example/app:x", "--subject", "v1"), 2, "is not the image"),
+        (("pull", "{host}/example/app:missing", "-o", "{out}"), 9, "has no missing"),
+        (("pull", "{host}/example/app:v1", "-o", "{out}"), 2, "/example/app:v1 -o new.tar"),
+        (("apply", "{host}/example/app:v1", "{old}"), 2, "/example/app:v1 --have"),
+        (("update", "{host}/example/app:missing", "-o", "{out}"), 9, "has no missing"),
+        (("update", "app:2", "-o", "{out}"), 2, "no name in a registry"),
+        (("update", "{host}/example/app:v2", "--expect", "0" * 64, "-o", "{out}"), 8, "not what is expected"),
+    ],
+)  # fmt: skip
+def test_wrong_command_lines(stocked, files, dib, tmp_path, arguments, code, text):
+    known = {
+        "bundle": files.bundle(1, 2),
+        "old": files.archive(1),
+        "host": f"docker://{stocked.host}",
+        "out": tmp_path / "out",
+    }
+    ended = dib(*(item.format(**known) for item in arguments))
+    assert (ended.code, text in ended.err) == (code, True), ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_urllib3_the_rest_works_and_says_what_is_missing(files, tmp_path):
+    (tmp_path / "urllib3.py").write_text("raise ModuleNotFoundError(\"No module named 'urllib3'\", name='urllib3')\n")
+    env = {"PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
+    ended = run("pull", "docker://registry.example/app:1", "-o", tmp_path / "x", env=env)
+    assert ended.code == 9, ended.err
+    assert "pip install urllib3" in ended.err
+    assert run("inspect", files.bundle(1, 2), env=env).code == 0
+
+
+def test_the_manifest_of_a_bundle(stocked, files):
+    kind, body = stocked.manifests[REPOSITORY, "v1-v2"]
+    value = json.loads(body)
+    assert kind == value["mediaType"] == "application/vnd.oci.image.manifest.v1+json"
+    assert value["artifactType"] == artifacts.TYPE
+    assert value["subject"]["digest"] == digest(stocked.manifests[REPOSITORY, "v2"][1])
+    assert value["annotations"]["dibundle.needs.manifests"] == digest(stocked.manifests[REPOSITORY, "v1"][1])
+    assert value["layers"][0]["digest"] == digest(files.bundle(1, 2).read_bytes())
+
+
+def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib, tmp_path):
+    """An unsigned one is smaller, and whoever may push can put it there: that keeps nobody from the signed one."""
+    needs.programs("ssh-keygen")
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+    allowed = tmp_path / "allowed"
+    allowed.write_text("release@example.com " + (tmp_path / "key.pub").read_text())
+    signed = tmp_path / "2-4.dib"
+    signed.write_bytes(files.bundle(2, 4).read_bytes())
+    assert dib("sign", "--key", tmp_path / "key", signed).code == 0
+    for number in range(1, 5):
+        put_image(registry, files.archive(number), f"v{number}")
+    for bundle in (files.bundle(1, 2), files.bundle(2, 4), signed):
+        assert dib("push", bundle, f"docker://{registry.host}/{REPOSITORY}").code == 0
+    update = ("update", name(registry, "v4"), "--allowed-signers", allowed, "-o", tmp_path / "out.tar")
+    assert json.loads(dib(*update, "--have", files.archive(2), "--json").out)["size"] == sum(
+        bundle.stat().st_size for bundle in (files.bundle(2, 4), signed)
+    )
+    ended = dib(*update, "--have", files.archive(2))
+    assert ended.code == 0, ended.err
+    assert "fetched, 1 bundle and 1 passed over; written" in ended.err
+    assert "is passed over: the bundle is not signed" in ended.err
+    assert "\nsigned by release@example.com (key SHA256:" in ended.err
+    assert blobs(tmp_path / "out.tar") == blobs(files.archive(4))
+    (tmp_path / "out.tar").unlink()
+    ended = dib(*update, "--have", files.archive(1))
+    assert ended.code == 8
+    assert "no other bundle leads from here" in ended.err
+    assert not (tmp_path / "out.tar").exists()
+    for key, data in list(registry.blobs.items()):  # what is no bundle is passed over like what nobody signed
+        if data == files.bundle(2, 4).read_bytes():
+            registry.blobs[key] = b"junk" * (len(data) // 4) + data[: len(data) % 4]
+    assert dib(*update, "--have", files.archive(2)).code == 0
+    (tmp_path / "out.tar").unlink()
+    give_another_config(registry, "v4", digest(signed.read_bytes()))
+    ended = dib(*update, "--have", files.archive(2))
+    assert ended.code == 9
+    assert "the bundle does not make sha256:" in ended.err
+    assert not (tmp_path / "out.tar").exists()
+
+
+def give_another_config(registry: Registry, tag: str, bundle: str) -> None:
+    """Have a tag lead to an image of the same layers with another config, which nobody signed, and a bundle to that."""
+    kind, body = registry.manifests[REPOSITORY, tag]
+    manifest = json.loads(body)
+    config = json.loads(registry.blobs[REPOSITORY, manifest["config"]["digest"]])
+    evil = json.dumps({**config, "config": {"Cmd": ["evil"]}}).encode()
+    registry.blobs[REPOSITORY, digest(evil)] = evil
+    manifest["config"].update({"digest": digest(evil), "size": len(evil)})
+    other = json.dumps(manifest).encode()
+    for name in (tag, digest(other)):
+        registry.manifests[REPOSITORY, name] = (kind, other)
+    (artifact,) = (
+        json.loads(found)
+        for _, found in {**registry.manifests}.values()
+        if b'"layers"' in found and bundle.encode() in found
+    )
+    artifact["subject"].update({"digest": digest(other), "size": len(other)})
+    made = json.dumps(artifact).encode()
+    registry.manifests[REPOSITORY, digest(made)] = (artifact["mediaType"], made)
+    entry = {"mediaType": artifact["mediaType"], "digest": digest(made), "size": len(made)}
+    entry |= {"artifactType": artifact.get("artifactType"), "annotations": artifact["annotations"]}
+    index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [entry]}
+    tagged = digest(other).replace(":", "-")
+    registry.manifests[REPOSITORY, tagged] = (str(index["mediaType"]), json.dumps(index).encode())
