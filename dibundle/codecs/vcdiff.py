@@ -10,11 +10,13 @@ import zlib
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from dibundle.codecs.encode.covers import Covers
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
 from dibundle.errors import BundleError
+
+if TYPE_CHECKING:
+    from dibundle.codecs.encode.covers import Covers
 
 MAGIC: Final = b"\xd6\xc3\xc4\x00"
 WINDOW_SIZE: Final = 8 << 20
