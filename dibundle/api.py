@@ -14,6 +14,7 @@ from functools import partial
 from types import TracebackType
 from typing import Protocol, Self, cast
 
+from dibundle import messages_api as messages
 from dibundle.applying.chain import follow
 from dibundle.applying.expected import parse
 from dibundle.applying.pipeline import MAX_TARGET, ApplyOptions, apply_steps, choose_target, find_base
@@ -79,21 +80,21 @@ def create(
     broken or shut down. One that takes nothing, as it would block or has waited for too long, is a ``FileError``.
     """
     if level not in choose.LEVELS:
-        raise UsageError(f"no level {level!r}", hint="a number: 1 is fast, 9 is small")
+        raise UsageError(messages.LEVEL_UNKNOWN, level=level)
     if workers < 0:
-        raise UsageError(f"no number of workers: {workers}", hint="0 means one per core")
+        raise UsageError(messages.WORKERS_NEGATIVE, workers=workers)
     options = CreateOptions(patch=choose.Options(level=level), workers=workers, tmp=tmp)
     with ExitStack() as stack:
         bases = [_archive(item, stack, tmp) for item in _several(base)]
         targets = [_archive(item, stack, tmp) for item in _several(target)]
         if not targets:
-            raise UsageError("no target given")
+            raise UsageError(messages.SOURCE_NO_TARGET)
         if not isinstance(out, str | os.PathLike):
             return write_bundle(bases, targets, partial(_write_all, out), options, progress, executor)
         destination = Destination(os.fspath(out))
         for archive in (*bases, *targets):
             if archive.identity and archive.identity == destination.identity:
-                raise UsageError(f"{destination.name} is both input and output")
+                raise UsageError(messages.OUTPUT_IS_INPUT, name=destination.name)
         with destination:
             return write_bundle(bases, targets, destination.write, options, progress, executor)
 
@@ -126,7 +127,7 @@ def apply(
     with ExitStack() as stack:
         archives, bundles = _sort(_several(sources), stack, tmp, signers.check if signers else None)
         if not bundles:
-            raise UsageError("no bundle among the sources", hint="give the .dib file too")
+            raise UsageError(messages.SOURCE_NO_BUNDLE)
         plain = ApplyOptions(tmp=tmp, max_size=limit)
         archives, bundle = follow(archives, bundles, plain, stack, progress)
         options = ApplyOptions(tmp=tmp, target=target, expect=frozenset(map(parse, expected)), max_size=limit)
@@ -169,9 +170,7 @@ class Bundle:
         try:
             archives, bundles = _sort([source], self._stack, tmp, check if signers else None, bundle_wanted=True)
             if not bundles:
-                raise UsageError(
-                    f"{archives[0].name} is an image archive, not a bundle", hint="a bundle is what create writes"
-                )
+                raise UsageError(messages.SOURCE_ARCHIVE_NOT_BUNDLE, name=archives[0].name)
         except BaseException:
             self._stack.close()
             raise
@@ -217,9 +216,9 @@ class Bundle:
         With ``base`` every path is told, with its sizes.
         """
         if self._closed:
-            raise UsageError("this bundle is closed", hint="ask for its operations before, or open it again")
+            raise UsageError(messages.BUNDLE_CLOSED)
         if self._asked:
-            raise UsageError("the operations of this bundle were asked for before", hint="open it again")
+            raise UsageError(messages.BUNDLE_ALREADY_READ)
         options = ApplyOptions(tmp=self._tmp, target=target)
         number = choose_target(self._reader.manifest, options)
         if base is None:
@@ -230,7 +229,7 @@ class Bundle:
             stack.callback(found.close)
             used = objects_used(self._reader.manifest, number)
             if found.missing(used):
-                raise BaseMismatchError("this target builds on one before it: give that archive as the base")
+                raise BaseMismatchError(messages.BASE_EARLIER_TARGET)
             found.prepare(used)
             self._asked = True  # from here on frames are read
             return listing(self._reader, number, found)
@@ -261,10 +260,7 @@ def _write_all(out: Writable, data: bytes) -> None:
 
 
 def _refused(why: str) -> FileError:
-    return FileError(
-        f"cannot write to the stream that was given: {why}",
-        hint="give one that waits until there is room: blocking, without a timeout",
-    )
+    return FileError(messages.OUTPUT_STREAM_REFUSED, why=why)
 
 
 def _into(pieces: deque[bytes]) -> Callable[[Piece], object]:
@@ -299,10 +295,7 @@ def _require_path(source: str | os.PathLike[str]) -> None:
     """Say of a name of the command line's that it is no path."""
     name = os.fspath(source)
     if name.startswith(("docker://", *TRANSPORTS.values())):
-        raise UsageError(
-            f"{name} is a name for the command dib, here a source is a path or a binary file",
-            hint="save the image to a file, or give the pipe of docker save",
-        )
+        raise UsageError(messages.SOURCE_NAME_NOT_PATH, name=name)
 
 
 def _head(source: Readable) -> bytes:
@@ -313,9 +306,7 @@ def _head(source: Readable) -> bytes:
     if not isinstance(head, bytes):
         raise TypeError("a source that is a file has to be open in binary mode")
     if not head:
-        raise UsageError(
-            "a stream has nothing to read from where it stands", hint="what was written to it before is behind: seek(0)"
-        )
+        raise UsageError(messages.SOURCE_EMPTY_STREAM)
     return head
 
 
@@ -383,7 +374,7 @@ def _head_of_file(source: str | os.PathLike[str]) -> bytes:
         if isinstance(error, FileNotFoundError) and parts.missing_first(name):
             raise first_part_missing(name) from error
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise FileError(f"cannot open {name}: {reason}") from error
+        raise FileError(messages.FILE_CANNOT_OPEN, name=name, reason=reason) from error
 
 
 def _bundle_file(name: str, stack: ExitStack) -> tuple[Readable, str, int | None]:

@@ -1,21 +1,102 @@
-"""The one family of errors that dib raises, each with the exit code it ends a command with.
+"""The one family of errors that dib raises: each has a stable code, an exit code, a message and maybe a hint.
 
-Subclasses that need more than a message live beside the code that raises them. A message is lower case, without a
-full stop, and says what was found and what was wanted; ``hint`` is an action for the user, ready to paste.
+Texts are in a table for each package, ``messages.py``. Subclasses that need more than a text live beside the code that
+raises them. A message is lower case, without a full stop, and says what was found and what was wanted; a hint is one
+action, ready to paste.
 """
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Self
+
+
+class Message(NamedTuple):
+    """A text with named fields, under a code that stays the same when its words change."""
+
+    code: str
+    text: str
+    hint: str | None = None
+
+
+WORDS: Final[Mapping[str, str]] = {
+    "dib": "dib",
+    "docker": "docker",
+    "save": "docker save -o",
+    "load": "docker load -i",
+    "transport": "docker-daemon:",
+    "give": "give docker-daemon:",
+}
+"""Fields of every hint: how this program is called, and the commands of the engine that is in use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What to do next: a text with the fields of :data:`WORDS` and of ``values``, which may be hints themselves."""
+
+    text: str
+    values: Mapping[str, object]
+
+    @classmethod
+    def of(cls, text: str, /, **values: object) -> Self:
+        """Return a hint with these values."""
+        return cls(text, values)
+
+    def render(self, words: Mapping[str, str] = WORDS) -> str:
+        """Return the hint with ``words`` for how programs are called."""
+        rendered = {
+            name: value.render(words) if isinstance(value, Hint) else value for name, value in self.values.items()
+        }
+        return self.text.format(**rendered, **words)
+
+
+_FROM_TABLE: Final = object()
+
 
 class DibError(Exception):
-    """Anything that dib refuses or cannot do; ``exit_code`` is the process's exit code, ``hint`` what to do next."""
+    """Anything that dib refuses or cannot do.
+
+    ``code`` is stable and says which of the texts it is, ``exit_code`` is the process's exit code, ``advice`` is the
+    hint as an object, to be rendered for a program or an engine of another name.
+    """
 
     exit_code = 1
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+    def __init__(self, message: Message, /, *, hint: object = _FROM_TABLE, **values: object) -> None:
+        """``hint`` is a :class:`Hint`, a text or None, in place of the message's own."""
+        self.code = message.code
+        self.message = message.text.format(**values)
+        if hint is _FROM_TABLE:
+            hint = None if message.hint is None else Hint(message.hint, values)
+        elif isinstance(hint, str):
+            hint = Hint.of("{text}", text=hint)
+        assert hint is None or isinstance(hint, Hint)
+        self.advice: Hint | None = hint
+        super().__init__(self.message)
+
+    @property
+    def hint(self) -> str | None:
+        """What to do next, as text."""
+        return self.advice.render() if self.advice else None
+
+    def within(self, where: str) -> Self:
+        """Put the name of what it happened in before the message; return the error itself."""
+        self.message = f"{where}: {self.message}"
+        self.args = (self.message,)
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restore, (type(self), self.__dict__, self.args)
+
+
+def _restore(kind: type[DibError], state: dict[str, object], args: tuple[object, ...]) -> DibError:
+    """Make an error again that another process raised."""
+    error = kind.__new__(kind)
+    error.__dict__.update(state)
+    error.args = args
+    return error
 
 
 class UsageError(DibError):
@@ -70,16 +151,15 @@ class RegistryError(DibError):
     exit_code = 9
 
 
-def command(*words: str, name: str) -> str:
-    """Return a command for a hint, with ``name`` as its last word: as a shell takes it, whatever is in the name.
+def save_command(name: str) -> Hint:
+    """Return the engine's command that saves an image, for a hint: as a shell takes it, whatever is in the name.
 
     Names come from bundles, archives and registries, and people paste hints. What no shell gives a meaning stands in
     double quotes; a name that begins as an option does is told apart from one.
     """
-    import shlex
-
-    text = shlex.join([*words, *(["--"] if name.startswith("-") else []), name])
-    return text if "'" in text else f'"{text}"'
+    quoted = shlex.join([*(["--"] if name.startswith("-") else []), name])
+    text = "{save} base.tar {name}"
+    return Hint.of(text if "'" in quoted else f'"{text}"', name=quoted)
 
 
 def install_hint(arguments: str) -> str:
@@ -88,7 +168,6 @@ def install_hint(arguments: str) -> str:
     A Python that its system manages refuses pip: there it is a venv that sees what is installed already.
     """
     import importlib.util
-    import shlex
     import sys
     import sysconfig
     from pathlib import Path

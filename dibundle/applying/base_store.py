@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from dibundle.applying import messages
 from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, DibError, FileError
 from dibundle.files import compression
 from dibundle.files.digest import sha256_of
@@ -58,7 +59,7 @@ class _Candidate:
             if self.budget:
                 self.budget.left -= len(piece)
             if most < 0 or (self.budget and self.budget.left < 0):
-                raise ArchiveError("it holds more than is looked for")
+                raise ArchiveError(messages.BASE_SEARCH_LIMIT)
             yield piece
 
     def claims(self) -> Iterable[bytes]:
@@ -136,10 +137,10 @@ class BaseObjects:
             for piece in candidate.content(wanted.size):
                 self._spool.write(piece)
         except ArchiveError as error:
-            raise BaseMismatchError(f"base is damaged: {_name(wanted)}: {error.message}") from error
+            raise BaseMismatchError(messages.BASE_DAMAGED, wanted=_name(wanted), reason=error.message) from error
         if self._spool.size - start != wanted.size:
             raise BaseMismatchError(
-                f"base is damaged: {_name(wanted)} has {self._spool.size - start} bytes, wanted {wanted.size}"
+                messages.BASE_SIZE, wanted=_name(wanted), size=self._spool.size - start, size_2=wanted.size
             )
         self._sources[index] = Slice(self._spool, start, wanted.size)
 
@@ -159,19 +160,16 @@ class BaseObjects:
                 found.update(piece)
                 self._spool.write(piece)
         except (ArchiveError, BundleError) as error:
-            raise BaseMismatchError(f"base cannot serve as {_name(wanted)}: {error.message}") from error
+            raise BaseMismatchError(messages.BASE_CANNOT_SERVE, wanted=_name(wanted), reason=error.message) from error
         if found.digest() != wanted.digest or self._spool.size - start != wanted.size:
-            raise BaseMismatchError(
-                f"base does not hold {_name(wanted)}, and compressing its content again makes other bytes",
-                hint="save the base in the form that the bundle was made from",
-            )
+            raise BaseMismatchError(messages.BASE_RECOMPRESSED_DIFFERS, wanted=_name(wanted))
         self._sources[index] = Slice(self._spool, start, wanted.size)
 
     def source(self, object_index: int) -> ReadAt:
         """Return the content of an object; :class:`BaseMismatchError` where no archive has it."""
         source = self._sources[object_index]
         if source is None:
-            raise BaseMismatchError(f"base does not hold {_name(self._wanted[object_index])}")
+            raise BaseMismatchError(messages.BASE_LACKS, wanted=_name(self._wanted[object_index]))
         return source
 
     def verify(self, needed: Iterable[int]) -> None:
@@ -183,10 +181,7 @@ class BaseObjects:
                 for offset in range(0, wanted.size, 1 << 20)
             )
             if sha256_of(pieces) != wanted.digest:
-                raise BaseMismatchError(
-                    f"base is damaged or changed while it was read: {_name(wanted)} has another digest",
-                    hint="check the base archive, save it again, and run the same command",
-                )
+                raise BaseMismatchError(messages.BASE_DIGEST, wanted=_name(wanted))
 
     def read(self, object_index: int, offset: int, length: int) -> bytes:
         """Return exactly ``length`` bytes of an object."""
@@ -275,7 +270,7 @@ def _blamed(error: FileError) -> DibError:
     """Return the error to raise: a base that ends early is to blame itself, one that cannot be read the system is."""
     if isinstance(error.__cause__, OSError):
         return error
-    return BaseMismatchError(f"base cannot be read: {error.message}", hint=error.hint)
+    return BaseMismatchError(messages.BASE_UNREADABLE, reason=error.message, hint=error.advice)
 
 
 def _name(wanted: Wanted) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 
+from dibundle.applying import messages
 from dibundle.applying.pipeline import (
     ApplyOptions,
     apply_several,
@@ -144,10 +145,7 @@ def _no_chain(
     if ready:
         ends = " and ".join(map(_told, ready))
         why = "none builds on another" if apart else "each builds on another"
-        return UsageError(
-            f"{len(ready)} bundles can be applied and {why}: {ends}",
-            hint="apply them one at a time",
-        )
+        return UsageError(messages.CHAIN_AMBIGUOUS, ready_count=len(ready), why=why, ends=ends)
     return _unfit(waiting)
 
 
@@ -157,8 +155,5 @@ def _unfit(waiting: Sequence[BundleReader]) -> BaseMismatchError:
     told = "; ".join(
         f"{bundle.name or 'a bundle'} builds on {need}" for bundle, need in zip(waiting, needs, strict=True)
     )
-    if len(waiting) == 1:
-        hint = f"leave it out if it is not needed, else give {shlex.quote(needs[0])} too, or the bundle that makes it"
-    else:
-        hint = "give the base of the first of them too, or a bundle between that is missing"
-    return BaseMismatchError(f"what is here does not lead to all of the bundles: {told}", hint=hint)
+    message = messages.CHAIN_UNUSED if len(waiting) == 1 else messages.CHAIN_BROKEN
+    return BaseMismatchError(message, told=told, need=shlex.quote(needs[0]))

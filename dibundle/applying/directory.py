@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from dibundle.applying import messages
 from dibundle.applying.pipeline import ApplyOptions, apply_several, target_name
 from dibundle.errors import FileError
 from dibundle.files.destination import Destination
@@ -40,7 +41,7 @@ def apply_into(
             files = {number: Destination(str(Path(folder, names[number]))) for number in targets}
             for file in files.values():
                 if file.identity:
-                    raise FileError(f"{file.name} is there already", hint="remove it or name another folder")
+                    raise FileError(messages.FILE_EXISTS_IN_FOLDER, name=file.name)
                 stack.enter_context(file)
             apply_several(bases, bundle, {number: file.write for number, file in files.items()}, options, progress)
         return list(files.values())
@@ -70,5 +71,5 @@ def _make_folder(folder: str) -> bool:
     except FileExistsError:
         return False
     except OSError as error:
-        raise FileError(f"cannot make {folder}: {error.strerror}") from error
+        raise FileError(messages.FILE_CANNOT_MAKE_FOLDER, folder=folder, reason=error.strerror) from error
     return True

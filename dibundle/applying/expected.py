@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from dibundle.applying import messages
 from dibundle.errors import ArchiveError, SignatureError, UsageError
 from dibundle.files import digest
 from dibundle.files.readat import Spool, copy_chunks
@@ -58,10 +59,7 @@ def parse(text: str) -> bytes:
     """Return the digest in ``sha256:<hex>`` or ``<hex>``; all 64 digits are wanted, fewer can be forged."""
     found = _DIGEST.fullmatch(text.lower())
     if not found:
-        raise UsageError(
-            f"{text} is no image ID or digest of 64 hex digits",
-            hint='"docker inspect --format {{.Id}} IMAGE" shows the whole ID',
-        )
+        raise UsageError(messages.EXPECT_NOT_A_DIGEST, found=text)
     return bytes.fromhex(found[1])
 
 
@@ -119,10 +117,7 @@ class Judged:
             self._compare(judge.images())
             judge.check_layers()
         except ArchiveError as error:
-            raise UnexpectedError(
-                f"not every reader would find the same images in what the bundle makes: {error.message}",
-                hint="--as docker-archive writes the expected image alone, in an archive that has one reading",
-            ) from error
+            raise UnexpectedError(messages.EXPECT_AMBIGUOUS, reason=error.message) from error
 
     def _compare(self, images: Sequence[ArchiveImage]) -> None:
         if self._expectation.images:
@@ -131,7 +126,7 @@ class Judged:
             refuse_others(expected, (image.config for image in images if image.config not in pinned))
         named = self._expectation.named
         if named and not any(named in (image.config, image.manifest) for image in images):
-            raise UnexpectedError(f"the bundle says that it makes {digest.text(named)}, and makes another image")
+            raise UnexpectedError(messages.EXPECT_CLAIMED_IMAGE, named=digest.text(named))
 
     def close(self) -> None:
         """Give the space back."""
@@ -143,8 +138,7 @@ def refuse_others(expected: frozenset[bytes], found: Iterable[bytes]) -> None:
     wrong = sorted(set(found) - expected)
     if wrong:
         raise UnexpectedError(
-            f"the bundle makes image {_text(wrong[0])}, wanted {' or '.join(map(digest.text, sorted(expected)))}",
-            hint="ask the sender for the bundle of that image, or correct --expect",
+            messages.EXPECT_OTHER_IMAGE, wrong=_text(wrong[0]), map=" or ".join(map(digest.text, sorted(expected)))
         )
 
 

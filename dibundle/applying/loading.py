@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Final
 
+from dibundle.applying import messages
 from dibundle.applying.gate import Gate
 from dibundle.applying.pipeline import ApplyOptions, apply, choose_target, expectation, find_base
 from dibundle.applying.rewrite import Loaded, apply_as, needed, pin, rebuild_images, stored_images
@@ -146,9 +147,7 @@ def require_left_out(image: PinnedImage, engine: str) -> None:
     present = layers_present(engine, image.diff_ids, [layer.digest for layer in image.layers])
     if absent[-1] >= present:
         raise LoadError(
-            f"{engine} does not report layer {absent[-1]} of {digest.text(image.id)}, which would be left out",
-            exit_code=6,
-            hint="run the command without --thin",
+            messages.ENGINE_LAYER_ABSENT, engine=engine, absent=absent[-1], id=digest.text(image.id), exit_code=6
         )
 
 

@@ -8,11 +8,12 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import partial
 
+from dibundle.applying import messages
 from dibundle.applying.base_store import BaseObjects, Wanted
 from dibundle.applying.expected import Expectation, Judged, named_digest
 from dibundle.codecs import recompression
 from dibundle.codecs.deflate import encoders
-from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, UsageError, command
+from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, UsageError, save_command
 from dibundle.files import digest
 from dibundle.files.progress import Progress, Silent
 from dibundle.files.readat import Spool, check_room, room
@@ -146,11 +147,7 @@ def check_sizes(manifest: Manifest, base: FoundBase, bases: Sequence[Archive], o
 
 def _check_kept(kept: int, options: ApplyOptions) -> None:
     if kept > 2 * options.max_size:
-        raise BundleError(
-            f"bundle over a limit: it takes {kept} bytes of temporary files, at most twice {options.max_size} are"
-            " allowed",
-            hint=f"allow it with --max-size {(kept + 1) // 2}",
-        )
+        raise BundleError(messages.LIMIT_TEMPORARY_FILES, kept=kept, max_size=options.max_size, kept_2=(kept + 1) // 2)
 
 
 def made_size(archives: Iterable[Archive]) -> int:
@@ -249,7 +246,9 @@ def choose_target(
     if options.target is None:
         if len(manifest.targets) > 1:
             raise UsageError(
-                f"this bundle makes {len(manifest.targets)} archives: {', '.join(_target_names(manifest))}",
+                messages.TARGET_AMBIGUOUS,
+                targets_count=len(manifest.targets),
+                target_names=", ".join(_target_names(manifest)),
                 hint=hint,
             )
         number = 0
@@ -257,9 +256,10 @@ def choose_target(
         found = [index for index in range(len(manifest.targets)) if options.target in _names_of(manifest, index)]
         if len(found) != 1:
             raise UsageError(
-                f"{len(found) or 'no'} targets are called {options.target};"
-                f" there are {', '.join(_target_names(manifest))}",
-                hint="sha256:... of the image or of the archive names one too",
+                messages.TARGET_UNKNOWN,
+                found_count=len(found) or "no",
+                target=options.target,
+                target_names=", ".join(_target_names(manifest)),
             )
         (number,) = found
     check_size(manifest, number, options)
@@ -270,10 +270,7 @@ def check_size(manifest: Manifest, number: int, options: ApplyOptions) -> None:
     """Refuse a target that is larger than allowed."""
     size = manifest.targets[number].size
     if size > options.max_size:
-        raise BundleError(
-            f"bundle over a limit: it makes {size} bytes, at most {options.max_size} are allowed",
-            hint=f"allow it with --max-size {size}",
-        )
+        raise BundleError(messages.LIMIT_MAX_SIZE, size=size, max_size=options.max_size)
 
 
 def _names_of(manifest: Manifest, number: int) -> set[str]:
@@ -324,10 +321,7 @@ def find_base(
     base.add(here, every)
     order = make_order(manifest, targets, base.missing(every))
     if len(order) > 1 and len(base.missing(every)) * len(order) > MAX_SEARCHES:
-        raise BundleError(
-            f"bundle over a limit: {len(base.missing(every))} objects to look for in {len(order)} targets",
-            hint="give the base that has them",
-        )
+        raise BundleError(messages.LIMIT_SEARCHES, missing_count=len(base.missing(every)), order_count=len(order))
     missing = base.missing(objects_used(manifest, 0)) if 0 in order else []  # of others a target before may hold it
     if missing:
         raise _mismatch(manifest, missing, here)
@@ -372,7 +366,9 @@ def _make(form: Form, size: int, budget: PackingBudget, content: Iterable[bytes]
     parts, plain = recompression.read(form.packing, most=budget.limit(size))
     budget.spend(recompression.cost(parts), size)
     if recompression.content_size(parts) != form.size:
-        raise BundleError(f"a form of {form.size} bytes takes {recompression.content_size(parts)} bytes of content")
+        raise BundleError(
+            messages.MANIFEST_RECOMPRESSED_CONTENT, size=form.size, content_size=recompression.content_size(parts)
+        )
     packer = recompression.Packer(parts, plain)
     for piece in content:
         yield from packer.write(piece)
@@ -409,26 +405,20 @@ def _mismatch(manifest: Manifest, missing: list[int], here: Sequence[ImageArchiv
         others = [found for found, image in images.items() if set(image.names) & set(wanted.names)]
         if others and len(wanted.id) == digest.SIZE and wanted.id not in images:
             return BaseMismatchError(
-                f"{', '.join(given)} does not hold what this bundle builds on: its {_name(wanted)} is another image,"
-                f" {digest.text(others[0])}, wanted {digest.text(wanted.id)}",
-                hint=f"get that one from where the bundle was made: {_save(_name(wanted))} there",
+                messages.BASE_OTHER_IMAGE,
+                given=", ".join(given),
+                wanted=_name(wanted),
+                others=digest.text(others[0]),
+                id=digest.text(wanted.id),
+                save_command=save_command(_name(wanted)),
             )
     name = next(map(_name, lacking), "IMAGE")
-    hint = f"get the base with {_save(name)} and give it as an argument"
-    if given:  # something older, it may be
-        which = shlex.quote(name)
-        hint = f"give the bundle that makes {which} too, or the image itself, from where it is: {_save(name)} there"
-    return BaseMismatchError(_missing_text(manifest, missing, given), hint=hint)
-
-
-def _save(name: str) -> str:
-    return command("docker", "save", "-o", "base.tar", name=name)
-
-
-def _missing_text(manifest: Manifest, missing: list[int], given: Sequence[str]) -> str:
-    wanted = " and ".join(map(_name, _lacking(manifest, missing))) or "another image"
-    first = digest.text(manifest.objects[missing[0]].digest)
-    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    if not given:
-        return f"this bundle needs a base: {wanted} (content {first}{more})"
-    return f"{', '.join(given)} does not hold what this bundle builds on: {wanted} (missing {first}{more})"
+    return BaseMismatchError(
+        messages.BASE_MISSING_LAYER if given else messages.BASE_MISSING,  # what is given may be something older
+        given=", ".join(given),
+        wanted=" and ".join(map(_name, lacking)) or "another image",
+        content=digest.text(manifest.objects[missing[0]].digest),
+        more=f" and {len(missing) - 1} more" if len(missing) > 1 else "",
+        name=shlex.quote(name),
+        save_command=save_command(name),
+    )

@@ -12,6 +12,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dibundle.applying import messages
 from dibundle.applying.expected import Expectation, UnexpectedError, named_digest, refuse_others
 from dibundle.applying.pipeline import ApplyOptions, apply_several, choose_target, expectation
 from dibundle.errors import ArchiveError, BundleError, FileError
@@ -125,7 +126,7 @@ def apply_to_folder(
 ) -> None:
     """Write the images as an OCI layout in a folder that is not there yet; else as :func:`apply_as`."""
     if os.path.lexists(folder):
-        raise FileError(f"{folder} is there already", hint="name a folder that is not")
+        raise FileError(messages.FILE_EXISTS, folder=folder)
     with ExitStack() as stack:
         parts = _rebuilt(bases, bundle, options, stack, progress, without)
         _check_size(parts, options)
@@ -141,7 +142,7 @@ def apply_to_folder(
                         file.write(piece)
             beside.rename(final)
         except OSError as error:
-            raise FileError(f"cannot write {folder}: {error.strerror}") from error
+            raise FileError(messages.FILE_CANNOT_WRITE, folder=folder, reason=error.strerror) from error
         finally:
             if beside is not None and beside.is_dir():
                 shutil.rmtree(beside)
@@ -151,10 +152,7 @@ def _check_size(parts: writers.Layout, options: ApplyOptions) -> None:
     """Refuse an archive that is larger than allowed: its documents may be, where the target's are not."""
     size = sum(map(writers.size_of, parts.blobs.values())) + len(parts.index) + len(parts.manifest)
     if size > options.max_size:
-        raise BundleError(
-            f"bundle over a limit: in this form it makes {size} bytes, at most {options.max_size} are allowed",
-            hint=f"allow it with --max-size {size}",
-        )
+        raise BundleError(messages.LIMIT_MAX_SIZE_AS_FORM, size=size, max_size=options.max_size)
 
 
 def _rebuilt(
@@ -219,7 +217,7 @@ def pin(
         found = pinned.find(images, expected.wanted)
         if not found:
             refuse_others(expected.wanted, (image.config_digest for image in images.images))
-            raise UnexpectedError(f"the bundle does not make {digest.text(min(expected.wanted))}")
+            raise UnexpectedError(messages.EXPECT_NOT_MADE, wanted=digest.text(min(expected.wanted)))
         store = LayerStore([images], frozenset(start for start, _ in holes))
         left_out = _stored_in(bases, holes, target, without) if holes else {}
         made = [
@@ -232,7 +230,7 @@ def pin(
             for item in found
         ]
     except ArchiveError as error:
-        raise UnexpectedError(f"cannot tell which image the bundle makes: {error.message}") from error
+        raise UnexpectedError(messages.EXPECT_UNCLEAR, reason=error.message) from error
     for image in made if expected.named else ():
         if expected.images and not image.ids & expected.images:
             refuse_others(expected.images, (image.id,))

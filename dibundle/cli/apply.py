@@ -16,7 +16,7 @@ from dibundle.applying.chain import follow
 from dibundle.applying.directory import apply_into
 from dibundle.applying.pipeline import ApplyOptions, apply, choose_target
 from dibundle.applying.rewrite import apply_as, apply_to_folder, kept_size, loaded
-from dibundle.cli import documents, limits, registries, terminal
+from dibundle.cli import documents, limits, messages, registries, terminal
 from dibundle.cli.checking import check_targets, tell_checked
 from dibundle.cli.completion import words
 from dibundle.cli.console import Console
@@ -105,7 +105,7 @@ def command(
     with ExitStack() as stack:
         into = output if output is not None and (output.endswith("/") or Path(output).is_dir()) else None
         if into and (form or thin):
-            raise UsageError("--as and --thin write one image", hint="name a file, and the target with --target NAME")
+            raise UsageError(messages.OPTION_AS_ONE_IMAGE)
         folder = form.removeprefix("oci:") if form and form.startswith("oci:") else None
         destination = Destination("-" if output is None or into else output)
         opened = open_sources(sources, stack, trust=trust.check, tmp=tmp, platform=platform)
@@ -199,4 +199,4 @@ def _form(name: str | None) -> Form:
         return "docker-archive"
     if name == "oci-archive":
         return "oci-archive"
-    raise UsageError(f"no form {name}", hint="there are docker-archive, oci-archive and oci:FOLDER")
+    raise UsageError(messages.OPTION_FORM, name=name)

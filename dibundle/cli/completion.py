@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import click
 
+from dibundle.cli import messages
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.errors import UsageError
@@ -30,7 +31,7 @@ def command(shell: str, console: Console) -> None:
         eval "$(dib completion zsh)"                  # in ~/.zshrc, after compinit
     """
     if shell not in _SHELLS:
-        raise UsageError(f"no completion for {shell}", hint="dib completion bash")
+        raise UsageError(messages.OPTION_SHELL, shell=shell)
     from click.shell_completion import BashComplete, ZshComplete
 
     kind = {"bash": BashComplete, "zsh": ZshComplete}[shell]

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import click
 
-from dibundle.cli import display, terminal
-from dibundle.errors import UsageError
+from dibundle.cli import display, messages, terminal
+from dibundle.errors import DibError, UsageError
 from dibundle.files.destination import Destination
 
 Document = dict[str, object]
@@ -52,7 +52,7 @@ class Console:
     def keep_stdout(self, destination: Destination, hint: str = "give -o FILE") -> None:
         """Refuse to write data where the JSON document goes."""
         if self.json and destination.descriptor == 1:
-            raise UsageError("--json and the data cannot both go to stdout", hint=hint)
+            raise UsageError(messages.OPTION_JSON_AND_STDOUT, hint=hint)
 
     def say(self, text: str) -> None:
         """Tell people on stderr, when the work is done; progress ends."""
@@ -84,9 +84,10 @@ def write(schema: str, document: Document) -> None:
     click.echo(json.dumps({"schema": schema, **document}, indent=2))
 
 
-def write_error(name: str, code: int, text: str, hint: str | None) -> None:
+def write_error(error: DibError, hint: str | None) -> None:
     """Write the document of an error."""
-    write(ERROR, {"class": name, "exit_code": code, "message": _plain(text), "hint": hint and _plain(hint)})
+    document = {"class": type(error).__name__, "code": error.code, "exit_code": error.exit_code}
+    write(ERROR, {**document, "message": _plain(error.message), "hint": hint and _plain(hint)})
 
 
 def _plain(text: str) -> str:

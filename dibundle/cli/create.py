@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from dibundle.cli import documents, registries, terminal
+from dibundle.cli import documents, messages, registries, terminal
 from dibundle.cli.console import Console, Document
 from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import open_archives
@@ -50,7 +50,7 @@ def _long(word: str) -> str:
     if word in _SHORT_LEVELS:
         return f"--level={word[1]}"
     if re.fullmatch("-[0-9]+", word):
-        raise UsageError(f"no level {word[1:]}", hint="-1 is fast, -9 is small")
+        raise UsageError(messages.LEVEL_UNKNOWN, word=word[1:])
     return word
 
 
@@ -124,7 +124,7 @@ def command(
         output = "-"  # nothing is written: OUT may be left out
     bases, targets, out = _arguments(archives, output, more_bases, no_base=no_base)
     if out.startswith("docker://"):
-        raise UsageError("a bundle is written into a file, then pushed", hint=f"dib push update.dib {shlex.quote(out)}")
+        raise UsageError(messages.OPTION_OUTPUT_IS_REGISTRY, out=shlex.quote(out))
     progress = console.progress
     options = CreateOptions(
         patch=choose.Options(level=level or default_level(progress, codec), codec=codec, portable=portable),
@@ -137,7 +137,7 @@ def command(
         destination = Destination(out)
         if split and not dry_run and destination.descriptor is not None:
             hint = "name the bundle in place of it; its parts are called update.dib.001 and so on"
-            raise UsageError("--split writes several files, stdout takes one bundle whole", hint=hint)
+            raise UsageError(messages.OPTION_SPLIT_TO_STDOUT, hint=hint)
         if not dry_run:
             console.keep_stdout(destination, f"name a file in place of {out}")
         sources = open_archives([*bases, *targets], stack, tmp=tmp, platform=platform, hint=_in_order(archives))
@@ -185,22 +185,17 @@ def _refuse_archive(out: str, destination: Destination) -> None:
     with Path(out).open("rb") as file:
         head = file.read(512)
     if head[257:262] == b"ustar":
-        raise UsageError(
-            f"{out} is there already, and a tar archive: a bundle is not put in its place",
-            hint="name another file for the bundle, the last argument",
-        )
+        raise UsageError(messages.OUTPUT_IS_ARCHIVE, out=out)
 
 
 def _size(text: str) -> int:
     """Read a size such as 3900M; 3900MB and 3900MiB are the same."""
     found = re.fullmatch(r"([0-9]{1,15})(?:([KMG]?)|([KMG])I?)B?", text.upper())
     if not found:
-        raise UsageError(f"--split {text} is no size: a number of bytes, K, M or G", hint="for example --split 3900M")
+        raise UsageError(messages.OPTION_SPLIT_SIZE, found=text)
     size = int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[found[2] or found[3] or ""]
     if size < LEAST_PART:
-        raise UsageError(
-            f"--split {text} is no size of {LEAST_PART:,} bytes (64K) or more", hint="for example --split 3900M"
-        )
+        raise UsageError(messages.OPTION_SPLIT_TOO_SMALL, found=text, least_part=LEAST_PART)
     return size
 
 
@@ -213,10 +208,10 @@ def _arguments(
     several = output is not None and (no_base or bool(more_bases))
     if output is None:
         if not names:
-            raise UsageError("no archives given", hint=usage)
+            raise UsageError(messages.OPTION_NO_ARCHIVES, hint=usage)
         output = names.pop()
     if no_base and more_bases:
-        raise UsageError("--no-base and --base exclude each other")
+        raise UsageError(messages.OPTION_NO_BASE_AND_BASE)
     alone = no_base or bool(more_bases)
     if (len(names) < 1) if several else (len(names) != (1 if alone else 2)):
         shape = "TARGET... -o OUT" if several else "TARGET OUT" if alone else "BASE TARGET OUT"
@@ -228,7 +223,12 @@ def _arguments(
         if alone and len(names) > 1:
             bases = ["--no-base"] if no_base else [word for name in more_bases for word in ("--base", name)]
             hint = "several targets need -o: " + shlex.join(["dib", "create", *bases, *names, "-o", output])
-        raise UsageError(f"{terminal.count(len(archives), 'argument')}, wanted {shape}", hint=hint)
+        raise UsageError(
+            messages.OPTION_ARGUMENT_COUNT,
+            archives_count=terminal.count(len(archives), "argument"),
+            shape=shape,
+            hint=hint,
+        )
     return ([*more_bases], names, output) if alone else ([names[0]], names[1:], output)
 
 

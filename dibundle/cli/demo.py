@@ -13,7 +13,7 @@ import click
 
 from dibundle.applying.pipeline import apply
 from dibundle.applying.verify import check_rebuild
-from dibundle.cli import documents, terminal
+from dibundle.cli import documents, messages, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.create import default_level
@@ -34,14 +34,12 @@ def command(keep: str | None, console: Console) -> None:
     with ExitStack() as stack:
         folder = Path(keep or stack.enter_context(tempfile.TemporaryDirectory(prefix="dib-demo-")))
         if folder.exists() and not folder.is_dir():
-            raise UsageError(f"{folder} is a file", hint="name a folder: --keep DIR")
+            raise UsageError(messages.OUTPUT_FOLDER_IS_FILE, folder=folder)
         folder.mkdir(parents=True, exist_ok=True)
         old, new, bundle, result = (folder / name for name in ("old.tar", "new.tar", "update.dib", "result.tar"))
         for path in (old, new, bundle, result):
             if path.exists():
-                raise UsageError(
-                    f"{path} is there already", hint="name a folder that is empty or not there: --keep DIR"
-                )
+                raise UsageError(messages.OUTPUT_EXISTS, path=path)
         for path, data in zip((old, new), archives(), strict=True):
             path.write_bytes(data)
         say: Callable[[str], None] = _silent if console.json else click.echo

@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
-from dibundle.cli import registries
+from dibundle.cli import messages, registries
 from dibundle.cli.console import Console
 from dibundle.errors import UsageError
 from dibundle.sharing.dockerfile import IMAGE, Build
@@ -44,7 +44,7 @@ def options(own: set[str], passed: set[str]) -> Callable[[Callable[..., None]], 
                 given = tuple(_given(click.get_current_context(), own | _OURS | _ANYWHERE, passed))
                 build = Build(image=IMAGE if image is None else image, options=given, secret=secret)
             elif image is not None or secret is not None:
-                raise UsageError("--image and --secret are for a build", hint="give --dockerfile too")
+                raise UsageError(messages.DOCKERFILE_MISSING)
             command(build=build, **others)
 
         decorated: Callable[..., None] = run
@@ -70,11 +70,14 @@ def _given(context: click.Context, own: set[str], passed: set[str]) -> Iterator[
         if source is ParameterSource.ENVIRONMENT:  # silence would be no answer to who demands signatures
             unset = "".join(f"{name}= " for name in _from_environment(context))
             raise UsageError(
-                f"{option.envvar} is set, and --dockerfile takes no {option.opts[-1]}",
-                hint=f"for a build that checks no signature: {unset}{context.command_path} ...",
+                messages.DOCKERFILE_ENVIRONMENT_OPTION,
+                envvar=option.envvar,
+                opts=option.opts[-1],
+                unset=unset,
+                command_path=context.command_path,
             )
         if name not in passed:
-            raise UsageError(f"--dockerfile takes no {option.opts[-1]}", hint=f"{context.command_path} --help")
+            raise UsageError(messages.DOCKERFILE_OPTION, opts=option.opts[-1], command_path=context.command_path)
         values = registries.insecure_hosts() if name == "insecure" else context.params[name]
         for value in values if option.multiple else (values,):
             yield option.opts[-1]

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import click
 
 from dibundle.applying.pipeline import ApplyOptions, choose_target, find_base, target_name
-from dibundle.cli import documents, listing, registries, terminal
+from dibundle.cli import documents, listing, messages, registries, terminal
 from dibundle.cli.console import Console, Document
 from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import Sources, one_bundle, open_sources
@@ -113,10 +113,7 @@ def lines_with_base(
         return lines_of(reader, number)  # a wrapped bundle's own archive need not be a base
     stack.callback(base.close)
     if base.missing(used):
-        raise UsageError(
-            f"{target_name(reader.manifest, number)} builds on a target before it",
-            hint="make that one with dib apply and give it as --base too",
-        )
+        raise UsageError(messages.BASE_EARLIER_TARGET_NAMED, target_name=target_name(reader.manifest, number))
     base.prepare(used)
     return lines_of(reader, number, base)
 

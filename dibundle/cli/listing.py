@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from dibundle.cli import documents, terminal
+from dibundle.cli import documents, messages, terminal
 from dibundle.cli.console import Document
 from dibundle.errors import UsageError
 from dibundle.inspecting.operations import LayerLine, Line
@@ -49,8 +49,11 @@ class Choice:
         ):
             if given and show not in shown and not (listed and option != "--depth"):
                 raise UsageError(
-                    f"{option} goes with " + " or ".join(f"--{name}" for name in shown),
-                    hint=f"give --{shown[0]} " + (f"in place of --{show}" if show else "too"),
+                    messages.OPTION_OTHER_LISTING if show else messages.OPTION_LISTING,
+                    option=option,
+                    shown=" or ".join(f"--{name}" for name in shown),
+                    show=shown[0],
+                    given=show,
                 )
 
     def of(self, lines: Iterable[Line]) -> list[Line]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import sys
 from types import FrameType
@@ -13,8 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from dibundle import __version__
-from dibundle.cli import terminal
-from dibundle.errors import DibError, install_hint
+from dibundle.cli import messages, terminal
+from dibundle.cli.failures import Failure, NoSuchCommand
+from dibundle.errors import DibError, FileError, UsageError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -41,18 +41,6 @@ _COMMANDS = {
     "completion": ("completion", "Write what makes a shell complete dib's commands and options."),
     "man": ("man", "Write the manual pages."),
     "demo": ("demo", "Show the whole job on two small images made on the spot."),
-}
-
-# In a hint, but not in a name that is quoted there: what is put in may hold quotes, too
-_COMMAND_LINE = re.compile(rf"'[^']*'|(^|: |&& |= )(dib )(?=(?:--help|{'|'.join(_COMMANDS)})\b)")
-
-_OTHER_WORDS = {
-    **dict.fromkeys(("delta", "make", "compare"), "create"),
-    **dict.fromkeys(("patch", "extract", "rebuild"), "apply"),
-    **dict.fromkeys(("info", "show", "list", "ls"), "inspect"),
-    **dict.fromkeys(("check", "test"), "verify"),
-    **dict.fromkeys(("changes", "changed"), "diff"),
-    **dict.fromkeys(("docker-file", "dockerfile"), "wrap"),  # as deltaimage has it
 }
 
 
@@ -82,6 +70,14 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError as error:
             raise _ClosedPipe from error
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the first argument names."""
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            raise NoSuchCommand(args[0], ctx, tuple(_COMMANDS))
+        return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete the commands' names without importing them."""
@@ -162,18 +158,18 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str], program: str = "dib") -> int:
-    failure = _Failure(arguments, program)
+    failure = Failure(arguments, program)
     try:
         return _dispatch(arguments)
     except DibError as error:
-        return failure.tell(type(error).__name__, error.exit_code, error.message, error.hint)
+        return failure.tell(error)
     except click.exceptions.NoArgsIsHelpError as error:
         terminal.message(error.format_message())
         return 2
     except click.UsageError as error:
-        return failure.usage(error)
+        return failure.usage(error, list(_COMMANDS))
     except click.ClickException as error:
-        return failure.tell("UsageError", 2, error.format_message(), None)
+        return failure.tell(UsageError(messages.OPTION_REFUSED, reason=error.format_message()))
     except (_ClosedPipe, BrokenPipeError):
         return CLOSED_PIPE
     except (KeyboardInterrupt, click.Abort):
@@ -181,91 +177,11 @@ def _run(arguments: list[str], program: str = "dib") -> int:
     except _Terminated as error:
         return error.code
     except OSError as error:
-        return failure.tell("FileError", 3, f"{error.filename or 'system'}: {error.strerror or error}", None)
+        reason = error.strerror or error
+        return failure.tell(FileError(messages.FILE_SYSTEM, name=error.filename or "system", reason=reason))
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "start new thread" not in str(error):
             return failure.internal(error)
-        hint = "use fewer workers (--workers 1) or a machine with more memory"
-        return failure.tell("FileError", 3, "not enough memory", hint)
+        return failure.tell(FileError(messages.SYSTEM_NO_MEMORY))
     except Exception as error:
         return failure.internal(error)
-
-
-def _moved(arguments: list[str]) -> str | None:
-    """Return the command line with the options that came before the command behind it."""
-    import shlex
-
-    place = next((number for number, word in enumerate(arguments) if word in _COMMANDS), 0)
-    return shlex.join(["dib", arguments[place], *arguments[:place], *arguments[place + 1 :]]) if place else None
-
-
-def _meant(text: str, command: str) -> str | None:
-    """Return the command that was likely meant."""
-    from difflib import get_close_matches
-
-    if command in ("dib apply", "dib load") and re.match("no such option '?--base", text, re.IGNORECASE):
-        return f"{command} OLD.tar UPDATE.dib"
-    if command == "dib load" and re.match("no such option '?--check", text, re.IGNORECASE):
-        return "dib apply --check OLD.tar UPDATE.dib"
-    found = re.match("No such command '([^']*)'", text)
-    if not found:
-        return None
-    near = get_close_matches(found[1], [*_COMMANDS, *_OTHER_WORDS], 1)
-    return f"dib {_OTHER_WORDS.get(near[0], near[0])} --help" if near else None
-
-
-class _Failure:
-    """Tells of an error: people on stderr, and programs that asked for it in a document on stdout."""
-
-    def __init__(self, arguments: list[str], program: str) -> None:
-        self._arguments = arguments
-        self._program = program
-        self._json = "--json" in arguments
-
-    def tell(self, name: str, code: int, text: str, hint: str | None) -> int:
-        """Tell of it and return its exit code; a hint at an engine is at the one that is in use."""
-        if hint and "docker" in hint:
-            from dibundle.cli.names import engine_in_use
-            from dibundle.sources.engines import told_with
-
-            hint = told_with(engine_in_use(self._arguments), hint)
-        if hint and self._program != "dib":
-            hint = _COMMAND_LINE.sub(lambda found: f"{found[1]}{self._program} " if found[2] else found[0], hint)
-        hint = hint and terminal.printable(hint)
-        terminal.message(f"dib: error: {terminal.escape(text)}")
-        if hint:
-            terminal.message(f"dib: hint: {hint}")
-        if self._json:
-            from dibundle.cli import console
-
-            with contextlib.suppress(OSError):
-                console.write_error(name, code, text, hint)
-        return code
-
-    def usage(self, error: click.UsageError) -> int:
-        """Tell of a command line that click refuses, and of the one that was likely meant."""
-        command = error.ctx.command_path if error.ctx else "dib"
-        text = error.format_message().rstrip(".")
-        moved = _moved(self._arguments) if command == "dib" and text.startswith("No such option") else None
-        if moved:
-            text = text.partition(". Did you mean")[0] + " before the command"
-        hint = moved or _meant(text, command) or f"{command} --help"
-        return self.tell("UsageError", 2, text[:1].lower() + text[1:], hint)
-
-    def internal(self, error: Exception) -> int:
-        """Tell of what should not happen; raise it where someone wants to look into it."""
-        if os.environ.get("DIB_DEBUG"):
-            raise error
-        if isinstance(error, ModuleNotFoundError):
-            return self._lacking(error.name or "")
-        text = f"internal error: {type(error).__name__}: {error}"
-        return self.tell("InternalError", 1, text, "run it again with DIB_DEBUG=1 and report the output")
-
-    def _lacking(self, module: str) -> int:
-        package = module.partition(".")[0]
-        hint = install_hint(f"--force-reinstall {package}")
-        if package == "dibundle":
-            hint = f"in a checkout of dib: {install_hint('--force-reinstall .')}"
-        if module.lstrip("_") in sys.stdlib_module_names:  # Pythons are built without some of them
-            hint = f"take a Python that has it: python3 -c 'import {module}'"
-        return self.tell("FileError", 3, f"{sys.executable} lacks the module {module}", hint)

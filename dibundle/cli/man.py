@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dibundle import __version__
+from dibundle.cli import messages
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.errors import UsageError
@@ -56,7 +57,7 @@ def command(context: click.Context, name: str | None, output: str | None, consol
     group = main.command
     assert isinstance(group, click.Group)
     if name is not None and name not in group.list_commands(main):
-        raise UsageError(f"no command {name}", hint="dib --help")
+        raise UsageError(messages.OPTION_UNKNOWN_COMMAND, name=name)
     names = group.list_commands(main) if output else [name] if name else []
     wanted: list[tuple[str, click.Command]] = [("dib", group)] if output or name is None else []
     for item in names:

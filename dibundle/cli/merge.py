@@ -8,7 +8,7 @@ import click
 
 from dibundle.applying.chain import follow, make_all
 from dibundle.applying.pipeline import ApplyOptions
-from dibundle.cli import limits, registries, terminal
+from dibundle.cli import limits, messages, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.create import WithLevels, default_level, document, level_option
@@ -55,10 +55,7 @@ def command(
         opened.ask_engines()  # to compare anew takes all of an image
         opened.refuse_overwriting(destination)
         if len(opened.bundles) < 2:
-            raise UsageError(
-                f"{terminal.count(len(opened.bundles), 'bundle')} given, merging takes two or more",
-                hint="dib merge V1.tar V1-V2.dib V2-V3.dib -o V1-V3.dib",
-            )
+            raise UsageError(messages.MERGE_ONE_BUNDLE, bundles_count=terminal.count(len(opened.bundles), "bundle"))
         archives, last = follow(opened.archives, all_bundles(opened), options, stack, progress)
         targets = make_all(last, archives, options, stack, progress)
         patch = choose.Options(level=level or default_level(progress))

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from contextlib import ExitStack, closing
-from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 from dibundle.errors import AbsentError, FileError, UsageError
 from dibundle.files.readat import Spool, check_room
 from dibundle.images.tar.sieve import sieve
-from dibundle.sources.engines import ENGINES, default_engine, no_answer, told_by
+from dibundle.sources import messages
+from dibundle.sources.engines import no_answer, told_by
 
 _SAVE: Final = {
     "docker-daemon": ("docker", "image", "inspect", "--format", "{{.Size}}"),
@@ -30,15 +30,6 @@ def engine_of(name: str) -> tuple[str, str] | None:
     """Return transport and reference of a name that an engine has to save, None for any other name."""
     transport, colon, reference = name.partition(":")
     return (transport, reference) if colon and transport in _SAVE and not Path(name).exists() else None
-
-
-def engine_in_use(arguments: Sequence[str]) -> str:
-    """Return the engine that a command line names, by --engine or an image in it, else one that is installed."""
-    words = [word for argument in arguments for word in argument.split("=", 1)]
-    for option, engine in pairwise(words):
-        if option == "--engine" and engine in ENGINES:
-            return engine
-    return default_engine(words, needed=False)
 
 
 def path_of(name: str) -> str:
@@ -70,16 +61,14 @@ def save(
     inspect = _SAVE[transport]
     client = inspect[0]
     if not reference:
-        raise UsageError(f"{transport}: names no image", hint=f"for example {transport}:app:1")
+        raise UsageError(messages.ENGINE_NO_NAME, transport_=transport)
     if shutil.which(client) is None:
-        raise AbsentError(f"{transport}:{reference} needs {client}, which is not installed")
+        raise AbsentError(messages.ENGINE_CLIENT_MISSING, transport_=transport, reference=reference, client=client)
     told = _run([*inspect, "--", reference])
     if told.returncode and any(sign in told.stderr for sign in _SILENT):
         raise no_answer(client, told.stderr)
     if told.returncode:
-        raise AbsentError(
-            f"{client} has no image {reference}: {told_by(told.stderr)}", hint=f"see what there is: {client} images"
-        )
+        raise AbsentError(messages.ENGINE_NO_IMAGE, client=client, reference=reference, told_by=told_by(told.stderr))
     size = told.stdout.strip()
     room = int(size) if size.isdigit() else 0
     check_room(tmp, room if sizes is None else min(room, sum(sizes)))
@@ -100,7 +89,13 @@ def save(
             raise
         text = saving.stderr.read()
     if saving.returncode:
-        raise FileError(f"{client} could not save {reference}: {told_by(text)}", hint=_remedy(client, text))
+        raise FileError(
+            messages.ENGINE_SAVE_FAILED,
+            client=client,
+            reference=reference,
+            told_by=told_by(text),
+            hint=_remedy(client, text),
+        )
     return spool
 
 
@@ -108,7 +103,7 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     except OSError as error:
-        raise FileError(f"cannot run {command[0]}: {error.strerror}") from error
+        raise FileError(messages.PROGRAM_CANNOT_RUN, command=command[0], reason=error.strerror) from error
 
 
 def _remedy(client: str, text: bytes) -> str | None:

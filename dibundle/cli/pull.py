@@ -6,7 +6,7 @@ import shlex
 
 import click
 
-from dibundle.cli import registries
+from dibundle.cli import messages, registries
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.trust import Trust, signature_options
@@ -28,6 +28,6 @@ def command(name: str, output: str, tmp: str | None, trust: Trust, console: Cons
         dib pull docker://registry.example/app:1-2 -o update.dib
     """
     if not registries.is_reference(name):
-        raise UsageError(f"{name} is no name in a registry", hint="for example docker://registry.example/app:1-2")
+        raise UsageError(messages.REGISTRY_NOT_A_NAME, name=name)
     hint = f"to get an image: dib update {shlex.quote(name)} -o new.tar"
     write_bundle(name, output, tmp, trust, console, "dib.pull/1", hint=hint)

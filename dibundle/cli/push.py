@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dibundle.cli import documents, registries, terminal
+from dibundle.cli import documents, messages, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import one_stream, open_sources
@@ -60,9 +60,7 @@ def command(bundle: str, name: str, subject: str | None, tmp: str | None, trust:
             wanted = Reference.parse(subject).wanted if registries.is_reference(subject) else subject
             found = artifacts.find_image(repository, wanted, targets)
             if found is None:
-                raise UsageError(
-                    f"{wanted} is not the image that {bundle} makes", hint="push the image that it makes first"
-                )
+                raise UsageError(messages.PUSH_SUBJECT, wanted=wanted, bundle=bundle)
             makes = [found]
         else:
             makes = artifacts.find_by_names(repository, targets)
@@ -72,10 +70,7 @@ def command(bundle: str, name: str, subject: str | None, tmp: str | None, trust:
                     " tells: nothing leads to the bundle but its own name; push the image, then the bundle again"
                 )
                 if reference.tag is None:
-                    raise UsageError(
-                        "then the bundle needs a name of its own",
-                        hint=f"dib push {shlex.quote(bundle)} {shlex.quote(name + ':TAG')}",
-                    )
+                    raise UsageError(messages.PUSH_NO_NAME, bundle=shlex.quote(bundle), name=shlex.quote(name + ":TAG"))
         needs = artifacts.find_by_names(repository, bases)
         annotations = kept.labels
         if needs:
@@ -119,8 +114,5 @@ def _under(bundle: str, reference: Reference, repository: Repository) -> bytes |
     found = repository.find(reference.tag) if reference.tag else None
     if found and not artifacts.bundle_of(repository, found):
         free = reference.with_tag(f"delta-{reference.tag}"[:128])
-        raise UsageError(
-            f"{reference} is an image: a bundle is not put in its place",
-            hint=f"give the bundle another tag: dib push {shlex.quote(bundle)} {free}",
-        )
+        raise UsageError(messages.PUSH_TAG_IS_IMAGE, reference=reference, bundle=shlex.quote(bundle), free=free)
     return found.digest if found else None

@@ -15,6 +15,7 @@ import click
 from dibundle.errors import UsageError
 from dibundle.files.readat import Spool
 from dibundle.format import labels
+from dibundle.sources import messages
 from dibundle.sources.detect import Trust, check_signature, fetch_bundle
 from dibundle.sources.registry.reference import SCHEME, Reference
 
@@ -139,10 +140,10 @@ def open_reference(
 def parse_target(name: str) -> Reference:
     """Return a name to push to."""
     if not is_reference(name):
-        raise UsageError(f"{name} is no name in a registry", hint="for example docker://registry.example/app:1-2")
+        raise UsageError(messages.REGISTRY_NOT_A_NAME, name=name)
     reference = Reference.parse(name)
     if reference.digest:
-        raise UsageError(f"{name} names a digest; what is pushed gets its own")
+        raise UsageError(messages.PUSH_NAMES_DIGEST, name=name)
     return reference
 
 

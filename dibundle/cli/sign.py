@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import click
 
 from dibundle.applying.verify import check_integrity
-from dibundle.cli import documents, registries, terminal
+from dibundle.cli import documents, messages, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import in_place_of, one_bundle, open_sources
@@ -55,34 +55,21 @@ def command(
     it again; with --detach -o FILE it is signed where it is.
     """
     if (key is None) == (given is None):
-        raise UsageError(
-            "one of --key and --signature is wanted",
-            hint=f"dib sign --key ~/.ssh/id_ed25519 {shlex.quote(bundle)}",
-        )
+        raise UsageError(messages.SIGN_KEY_OR_SIGNATURE, bundle=shlex.quote(bundle))
     aside = detach and output is not None  # nothing is written where the bundle is
     if registries.is_reference(bundle) and not aside:
         if detach:
             by = ["--key", key] if key is not None else ["--signature", given or ""]
             again = shlex.join(["dib", "sign", *by, "--detach", bundle, "-o", "update.dib.sig"])
-            raise UsageError(
-                f"{bundle} is in a registry, where its signature has no place beside it",
-                hint=f"name a file for it: {again}",
-            )
+            raise UsageError(messages.SIGN_DETACHED_IN_REGISTRY, bundle=bundle, again=again)
         again = shlex.quote(bundle.partition("@")[0])
-        raise UsageError(
-            f"{bundle} is in a registry, where a bundle is not signed",
-            hint=f"pull it, sign it, push it: dib pull {shlex.quote(bundle)} -o update.dib &&"
-            f" dib sign --key KEY update.dib && dib push update.dib {again}",
-        )
+        raise UsageError(messages.SIGN_IN_REGISTRY, bundle=bundle, bundle_2=shlex.quote(bundle), again=again)
     with ExitStack() as stack:
         opened = open_sources([bundle], stack, trust=None, tmp=tmp, bundle_first=True)
         reader = one_bundle(opened, hint=in_place_of(bundle))
         name = opened.bundles[0][0]
         if name not in (bundle, "stdin") and not parts.is_first(name) and not aside:
-            raise UsageError(
-                f"{bundle} is an image that holds a bundle, which is signed alone",
-                hint=f"take it out first: dib unwrap {shlex.quote(bundle)} -o update.dib",
-            )
+            raise UsageError(messages.SIGN_WRAPPED, bundle=bundle, bundle_2=shlex.quote(bundle))
         destination = Destination(output or _default(bundle, name, detach=detach))
         console.keep_stdout(destination)
         if detach:
@@ -115,7 +102,7 @@ def command(
 def _default(bundle: str, name: str, *, detach: bool) -> str:
     """Return where the result goes if nothing is said: beside the bundle, or in its place."""
     if bundle == "-" or not stat.S_ISREG(os.stat(name).st_mode):  # noqa: PTH116 - any name that the system takes
-        raise UsageError(f"{name} is no file: its signature has no place beside it", hint="give --detach -o FILE")
+        raise UsageError(messages.SIGN_NO_PLACE, name=name)
     if not detach:
         return name
     return (name.removesuffix(".001") if parts.is_first(name) else name) + ".sig"
@@ -127,7 +114,7 @@ def _embed(name: str, reader: BundleReader, signature: bytes, destination: Desti
         if parts.is_first(name) and whole:
             read = parts.PartsReader(name, stack).read
         elif name == "stdin":
-            raise UsageError("stdin is read once: only --detach signs it")
+            raise UsageError(messages.SIGN_STDIN)
         else:
             read = stack.enter_context(open(name, "rb")).read  # noqa: PTH123
         with destination:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from dibundle.cli import registries
-from dibundle.cli.names import DISCARDED, engine_of, path_of, save
+from dibundle.cli.names import engine_of, path_of, save
 from dibundle.errors import AbsentError, FileError, UsageError
 from dibundle.files.compression import RATIO, RatioError
 from dibundle.files.destination import Destination
@@ -24,7 +24,7 @@ from dibundle.format.reader import BundleReader, Readable
 from dibundle.images.archive import Archive, from_fd
 from dibundle.images.reader import read_images
 from dibundle.sharing.wrap import find
-from dibundle.sources import parts
+from dibundle.sources import messages, parts
 from dibundle.sources.detect import (
     Rereadable,
     Trust,
@@ -89,9 +89,7 @@ class Sources:
         """Raise :class:`UsageError` where the output is one of the inputs, under whatever name."""
         for name, identity in self.identities.items():
             if identity == destination.identity:
-                raise UsageError(
-                    f"{destination.name} is both input ({name}) and output", hint="name another file for the output"
-                )
+                raise UsageError(messages.OUTPUT_IS_INPUT, name=destination.name, name_2=name)
 
 
 class _Descriptor:
@@ -109,7 +107,7 @@ class _Descriptor:
         try:
             return os.read(self._fd, size)
         except OSError as error:
-            raise FileError(f"cannot read {self._name}: {error.strerror}") from error
+            raise FileError(messages.FILE_CANNOT_READ, name=self._name, reason=error.strerror) from error
 
     def give_back(self, data: bytes) -> None:
         """Take back the last bytes that were read."""
@@ -158,7 +156,7 @@ def open_sources(
     :class:`BundleError` where it is no archive either.
     """
     if names.count("-") > 1:
-        raise UsageError("stdin can be given once", hint="save one of the two into a file")
+        raise UsageError(messages.SOURCE_STDIN_TWICE)
     sources = Sources(trust and remembered(trust))
     given = list(enumerate(parts.firsts(names) if bundle_wanted else names))
     empty, others = _open_files(given, sources, stack, tmp, platform, bundle_wanted=bundle_wanted, first=bundle_first)
@@ -241,7 +239,7 @@ def _saved(
     archive = _archive(spool.start(), name, stack, tmp)
     # docker says nothing of it; other platforms may be missing, but not all of them
     if not any(image.config and all(image.layers) for image in read_images(archive).images):
-        raise FileError(f"{engine[1]} was saved without its layers", hint=DISCARDED)
+        raise FileError(messages.ENGINE_SAVED_WITHOUT_LAYERS, engine=engine[1])
     return archive
 
 
@@ -325,7 +323,8 @@ def open_archives(
         name = sources.bundles[0][0]
         make = shlex.join(["dib", "apply", "OLD.tar", "-" if name == "stdin" else name, "-o", "new.tar"])
         raise UsageError(
-            f"{name} is a bundle, an image archive is wanted here",
+            messages.SOURCE_BUNDLE_NOT_ARCHIVE,
+            name=name,
             hint=hint or f"give the archive that it was made from, or make the new one first: {make}",
         )
     return sources
@@ -354,7 +353,7 @@ def one_bundle(sources: Sources, *, hint: str | None = None, several: str = ONE_
     ``hint`` is for those who give none, ``several`` for those who give more than one.
     """
     if len(sources.bundles) > 1:
-        raise UsageError(f"{len(sources.bundles)} bundles given, one is wanted here", hint=several)
+        raise UsageError(messages.SOURCE_SEVERAL_BUNDLES, bundles_count=len(sources.bundles), hint=several)
     return all_bundles(sources, hint=hint)[0]
 
 
@@ -367,7 +366,7 @@ def one_stream(sources: Sources, *, hint: str | None = None) -> Readable:
     """Return the one bundle among ``sources`` as a stream, nothing of it read or checked; else as above."""
     if len(sources.bundles) != 1:
         what = f"{len(sources.bundles)} bundles" if sources.bundles else "no bundle"
-        raise UsageError(f"{what} found, one is wanted here", hint=None if sources.bundles else hint)
+        raise UsageError(messages.SOURCE_NOT_ONE_BUNDLE, subject=what, hint=None if sources.bundles else hint)
     return sources.bundles[0][1]
 
 
@@ -375,7 +374,7 @@ def all_bundles(sources: Sources, *, hint: str | None = NO_BUNDLE) -> list[Bundl
     """Return the bundles among ``sources``, at least one, their heads read and checked; ``hint`` is for none."""
     if not sources.bundles:
         given = ", ".join(archive.name for archive in sources.archives) or "nothing"
-        raise UsageError(f"no bundle among the arguments ({given})", hint=hint)
+        raise UsageError(messages.SOURCE_NO_BUNDLE, given=given, hint=hint)
     found = [read_bundle(stream, name, sources.sizes.get(name), sources.trust) for name, stream in sources.bundles]
     manifests = [bundle.manifest for bundle in found]
     sizes = {item.size for manifest in manifests for item in manifest.objects}
@@ -391,7 +390,7 @@ def _open(name: str) -> int:
             raise first_part_missing(name) from error
         reason = error.strerror if isinstance(error, OSError) else str(error)
         kind = AbsentError if isinstance(error, FileNotFoundError) else FileError
-        raise kind(f"cannot open {name}: {reason}", hint=_remedy(name, error)) from error
+        raise kind(messages.FILE_CANNOT_OPEN, name=name, reason=reason, hint=_remedy(name, error)) from error
 
 
 def _remedy(name: str, error: Exception) -> str | None:
@@ -424,7 +423,7 @@ def _read_head(fd: int, name: str) -> bytes:
     except IsADirectoryError:
         return b""
     except OSError as error:
-        raise FileError(f"cannot read {name}: {error.strerror}") from error
+        raise FileError(messages.FILE_CANNOT_READ, name=name, reason=error.strerror) from error
     return head
 
 

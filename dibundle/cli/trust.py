@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from dibundle.applying.expected import parse
+from dibundle.cli import messages
 from dibundle.errors import FileError, UsageError
 from dibundle.format.reader import BundleReader
 from dibundle.format.signing import Signers, read_file, require_readable
@@ -71,10 +72,7 @@ def _require_named_file(name: str) -> None:
     try:
         require_readable(name)
     except FileError as error:
-        raise FileError(
-            f"DIB_ALLOWED_SIGNERS is set: {error.message}",
-            hint="put the file there, with lines as ssh-keygen(1) describes them, or name it with --allowed-signers",
-        ) from error
+        raise FileError(messages.SIGNATURE_ENVIRONMENT_FILE, reason=error.message) from error
 
 
 def options(command: Callable[..., None]) -> Callable[..., None]:
@@ -115,10 +113,7 @@ def signature_options(command: Callable[..., None]) -> Callable[..., None]:
             )
         elif require_signature or identity or detached or revoked or verify_time:
             asked = "DIB_REQUIRE_SIGNATURE is set" if _is_from_environment("require_signature") else "it is asked for"
-            raise UsageError(
-                f"a signature is wanted, as {asked}, but not whose: --allowed-signers is missing",
-                hint="--allowed-signers FILE (or DIB_ALLOWED_SIGNERS), with lines as ssh-keygen(1) describes them",
-            )
+            raise UsageError(messages.SIGNATURE_NO_SIGNERS, asked=asked)
         command(trust=trust, **others)
 
     decorated: Callable[..., None] = run

@@ -15,7 +15,7 @@ from dibundle.applying.expected import UnexpectedError
 from dibundle.applying.loading import hand_over
 from dibundle.applying.pipeline import ApplyOptions
 from dibundle.applying.rewrite import rebuild_images, stored_images
-from dibundle.cli import documents, limits, registries, terminal
+from dibundle.cli import documents, limits, messages, registries, terminal
 from dibundle.cli.console import Console, Document
 from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import Sources, open_present
@@ -83,7 +83,7 @@ def command(
     from dibundle.sources.registry import images
 
     if not registries.is_reference(name):
-        raise UsageError(f"{name} is no name in a registry", hint="for example docker://registry.example/app:2")
+        raise UsageError(messages.REGISTRY_NOT_A_NAME_2, name=name)
     reference = Reference.parse(name)
     options = ApplyOptions(tmp=tmp, max_size=max_size)
     progress = console.progress
@@ -94,7 +94,7 @@ def command(
         found = repository.manifest(reference.wanted)
         image = images.resolve(repository, found, platform or registries.platform_here())
         if trust.expect and not trust.expect & {image.id, image.manifest.digest}:
-            raise UnexpectedError(f"{name} is {digest.text(image.id)}, which is not what is expected")
+            raise UnexpectedError(messages.EXPECT_REGISTRY_IMAGE, name=name, id=digest.text(image.id))
         opened = open_present(haves, stack, progress, tmp=tmp, platform=platform)
         receiver.refuse_overwriting(opened)
         made = AboutImage(names=(reference.name,) if reference.name else (), id=image.id, diff_ids=image.diff_ids)
@@ -119,10 +119,7 @@ def command(
                 _tell(name, plan, console)
                 return
             if plan.size > max_size:
-                raise RegistryError(
-                    f"{name} takes {plan.size} bytes to fetch, at most {max_size} are allowed",
-                    hint=f"allow it with --max-size {plan.size}",
-                )
+                raise RegistryError(messages.REGISTRY_TOO_LARGE, name=name, size=plan.size, max_size=max_size)
             progress.phase("fetching", plan.size)
             bundles = _fetch(repository, plan, trust, refused, fetched, console, stack, tmp)
         made_of = _Made(repository, image, opened.archives, bundles, trust, options)
@@ -160,7 +157,7 @@ class _Made:
             archive, _ = rebuild_images(archives, last, options, stack, progress)
             return update.pin_made(self.image, archive, is_signed=self.trust.check is not None)
         except ArchiveError as error:
-            raise RegistryError(f"{name} leads to another image: {error.message}") from error
+            raise RegistryError(messages.REGISTRY_OTHER_IMAGE, name=name, reason=error.message) from error
 
 
 def _fetch(

@@ -9,7 +9,7 @@ import click
 
 from dibundle.applying.pipeline import ApplyOptions
 from dibundle.applying.verify import check_integrity, check_rebuild
-from dibundle.cli import documents, limits, registries, terminal
+from dibundle.cli import documents, limits, messages, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.sources import in_place_of, one_bundle, open_sources
@@ -39,7 +39,7 @@ def command(
         reader = one_bundle(opened, hint=in_place_of(bundle))
         full = bool(bases) or not reader.manifest.objects
         if trust.expect and not full:
-            raise UsageError("what the bundle makes shows in a rebuild alone", hint="give --base too")
+            raise UsageError(messages.VERIFY_EXPECT_WITHOUT_BASE)
         if full:
             check_rebuild(
                 opened.archives, reader, ApplyOptions(tmp=tmp, max_size=max_size, expect=trust.expect), console.progress
@@ -72,7 +72,8 @@ def _one(names: Sequence[str]) -> str:
     if others:
         alone = all(map(is_named_so, others))
         raise UsageError(
-            f"{len(names)} arguments, wanted BUNDLE, or its parts",
+            messages.VERIFY_ARGUMENTS,
+            names_count=len(names),
             hint="verify them one at a time" if alone else "dib verify BUNDLE --base OLD.tar",
         )
     return bundle

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import click
 
-from dibundle.cli import documents, registries, terminal
+from dibundle.cli import documents, messages, registries, terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.cli.dockerfiles import options as dockerfile_options
@@ -73,17 +73,14 @@ def command(
     Such a build makes the bundle too. It takes archives out of its context, and needs an image of dib.
     """
     if kind is None:
-        raise UsageError("give --linked or --unlinked", hint="dib wrap BUNDLE --linked --base OLD.tar --tag NAME")
+        raise UsageError(messages.WRAP_KIND)
     if build is not None:
         _write_dockerfile(build, sources, kind, bases, platform, console)
         return
     if len(sources) > 1:
-        raise UsageError(f"{len(sources)} arguments, wanted BUNDLE", hint="give the base with --base")
+        raise UsageError(messages.WRAP_ARGUMENTS, sources_count=len(sources))
     if (kind == "linked") != bool(bases):
-        raise UsageError(
-            "a linked image needs the base it is linked to" if kind == "linked" else "--unlinked takes no --base",
-            hint="dib wrap BUNDLE --linked --base OLD.tar --tag NAME",
-        )
+        raise UsageError(messages.WRAP_NO_BASE if kind == "linked" else messages.WRAP_BASE)
     tags = tuple(map(image_name, tags))
     with ExitStack() as stack:
         destination = Destination("-" if output is None else output)
@@ -115,9 +112,11 @@ def _write_dockerfile(
     """Write the Dockerfile that makes bundle and image from two archives."""
     usage = "dib wrap --dockerfile --linked docker://registry.example/app:1 docker://registry.example/app:2"
     if len(sources) != 2:
-        raise UsageError(f"{terminal.count(len(sources), 'argument')}, wanted OLD NEW", hint=usage)
+        raise UsageError(
+            messages.WRAP_DOCKERFILE_ARGUMENTS, sources_count=terminal.count(len(sources), "argument"), hint=usage
+        )
     if len(bases) > (kind == "linked"):
-        raise UsageError(f"{len(bases)} times --base, wanted once at most, with --linked", hint=usage)
+        raise UsageError(messages.WRAP_DOCKERFILE_BASES, bases_count=len(bases), hint=usage)
     old, new = sources
     linked = kind == "linked"
     write(wrapping(build, old, new, linked=linked, base=bases[0] if bases else None, platform=platform), console)

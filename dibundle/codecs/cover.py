@@ -10,7 +10,7 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from dibundle.codecs import model, sparse, streams, zstd
+from dibundle.codecs import messages, model, sparse, streams, zstd
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, unfilled
 from dibundle.codecs.numbers import Numbers, number, pack, turned, turned_back
 from dibundle.errors import BundleError
@@ -146,10 +146,10 @@ class Parsed:
         difference = memoryview(target)[self.target_size - covered :]
         if packer == MODEL:
             if len(self.stored[0]) < 2:
-                raise BundleError("malformed bundle: a modelled difference without its parameters")
+                raise BundleError(messages.PAYLOAD_MODEL_WITHOUT_PARAMETERS)
             bits, quiet = self.stored[0][:2]
             if 1 << bits > max(1 << model.MIN_BITS, 4 * covered):
-                raise BundleError(f"malformed bundle: a model of {bits} bits for a difference of {covered} bytes")
+                raise BundleError(messages.PAYLOAD_MODEL_BITS, bits=bits, covered=covered)
             model.decode(memoryview(self.stored[0])[2:], source, self.rows, difference, bits=bits, quiet=quiet)
         elif packer == SPARSE:
             sparse.unpack(self.stored[0], difference)
@@ -174,16 +174,16 @@ def parse(payload: Buffer, source_size: int, target_size: int) -> Parsed:
     reader = Numbers(view)
     count = reader.number()
     if count > min(target_size, MAX_COVERS):
-        raise BundleError(f"malformed bundle: {count} covers, at most {min(target_size, MAX_COVERS)}")
+        raise BundleError(messages.PAYLOAD_TOO_MANY_COVERS, count=count, target_size=min(target_size, MAX_COVERS))
     headers = [(reader.byte(), reader.number(), reader.number()) for _ in _NAMES]
     if sum(stored for _, stored, _ in headers) != len(payload) - reader.at:
-        raise BundleError("malformed bundle: the streams of a cover payload do not fill it")
+        raise BundleError(messages.PAYLOAD_COVER_STREAMS_DO_NOT_FILL)
     for name, (_, _, size) in zip(_NAMES[:3], headers, strict=False):
         if not count <= size <= 9 * count:
-            raise BundleError(f"malformed bundle: {name} column of {size} bytes for {count} covers")
+            raise BundleError(messages.PAYLOAD_COVER_COLUMN_SIZE, name=name, size=size, count=count)
     if headers[3][2] + headers[4][2] != target_size:
         raise BundleError(
-            f"malformed bundle: cover streams for {headers[3][2] + headers[4][2]} bytes, not {target_size}"
+            messages.PAYLOAD_COVER_STREAMS_LENGTH, headers=headers[3][2] + headers[4][2], target_size=target_size
         )
     stored = []
     for _, length, _ in headers:
@@ -304,10 +304,10 @@ def _place(columns: list[array[int]], source_size: int, covered: int, target_siz
         source_end, target_end = source + length, target + length
         total += length
         if length == 0 or source < 0 or source_end > source_size or target_end > target_size:
-            raise BundleError(f"malformed bundle: cover of {length} bytes from {source} to {target} does not fit")
+            raise BundleError(messages.PAYLOAD_COVER_OUT_OF_BOUNDS, length=length, source=source, target=target)
         rows.extend((source, target, length))
     if total != covered:
-        raise BundleError(f"malformed bundle: covers of {total} bytes with a difference of {covered}")
+        raise BundleError(messages.PAYLOAD_DIFFERENCE_LENGTH, total=total, covered=covered)
     return rows
 
 

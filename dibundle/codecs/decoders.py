@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from functools import partial
 
-from dibundle.codecs import zstd
+from dibundle.codecs import messages, zstd
 from dibundle.codecs.deflate import encoders
 from dibundle.codecs.excess import Excess
 from dibundle.codecs.native.library import Buffer
@@ -46,7 +46,7 @@ def decode(
     decoder = partial(_unpack, reencoders=reencoders, excess=excess) if codec == UNPACK else _DECODERS[codec]
     data = decoder(payload, source, size)
     if len(data) != size:
-        raise BundleError(f"malformed bundle: a {NAMES[codec]} frame holds {len(data)} bytes, wanted {size}")
+        raise BundleError(messages.PAYLOAD_FRAME_SIZE, names=NAMES[codec], data_count=len(data), size=size)
     return data
 
 
@@ -96,7 +96,7 @@ def _unpack(
 def _decode_inner(codec: int, payload: Buffer, source: bytes | bytearray, size: int) -> Buffer:
     """Decode a payload within another: one that is not such itself."""
     if codec not in _DECODERS:
-        raise BundleError(f"malformed bundle: codec {codec} within an unpack payload")
+        raise BundleError(messages.PAYLOAD_INNER_CODEC, codec=codec)
     return decode(codec, payload, source, size)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final, NamedTuple
 
-from dibundle.codecs import recompression, streams, zstd
+from dibundle.codecs import messages, recompression, streams, zstd
 from dibundle.codecs.deflate import encoders
 from dibundle.codecs.excess import Excess
 from dibundle.codecs.native.library import Buffer
@@ -109,9 +109,9 @@ def decode(
         source.clear()  # the inner codec needs memory of its own, and callers hold this
     plain, content = recompression.plain_size(parts), recompression.content_size(parts)
     if plain + content > MAX_UNPACKED:
-        raise BundleError(f"bundle over a limit: a frame of {plain + content} bytes unpacked, at most {MAX_UNPACKED}")
+        raise BundleError(messages.LIMIT_UNPACKED_FRAME, plain=plain + content, max_unpacked=MAX_UNPACKED)
     if plain > size:
-        raise BundleError(f"malformed bundle: a packing gives {plain} plain bytes for a frame of {size}")
+        raise BundleError(messages.PAYLOAD_RECOMPRESSED_PLAIN_SIZE, plain=plain, size=size)
     unpacked = decode_inner(codec, inner, unpacked_source, plain + content)
     del unpacked_source  # packing needs memory of its own
     view = memoryview(unpacked)
@@ -122,7 +122,7 @@ def decode(
         if len(target) > size:
             break
     if len(target) != size:
-        raise BundleError(f"malformed bundle: a packing gives other than the {size} bytes of its frame")
+        raise BundleError(messages.PAYLOAD_RECOMPRESSED_SIZE, size=size)
     return target
 
 
@@ -190,16 +190,16 @@ def _read(
     reader = Numbers(view)
     codec, whole, total, count = reader.byte(), reader.byte(), reader.number(), reader.number()
     if whole > 1:
-        raise BundleError(f"malformed bundle: an unpack payload with flag {whole}")
+        raise BundleError(messages.PAYLOAD_EMBEDDED_FLAG, whole=whole)
     most = COST * (len(source) + target_size) + COST_FLOOR
     if total > min(MAX_SOURCE - len(source), most) or count > min(MAX_STREAMS, len(source) // STREAM_BYTES):
-        raise BundleError(f"bundle over a limit: a source of {len(source)} bytes with {total} in {count} streams")
+        raise BundleError(messages.LIMIT_EMBEDDED_STREAMS, source_count=len(source), total=total, count=count)
     excess.spend(cost(codec, total, count) - FREE * target_size - len(source))
     packer, stored, size = reader.byte(), reader.number(), reader.number()
     table_stored, table_size = reader.number(), reader.number()
     limit = COST * target_size + COST_FLOOR
     if not count <= size <= 9 * count or table_size > min(recompression.MAX_SIZE, limit):
-        raise BundleError("malformed bundle: the columns of an unpack payload have sizes that cannot be")
+        raise BundleError(messages.PAYLOAD_EMBEDDED_COLUMN_SIZES)
     gaps = streams.unpack(packer, view[reader.at : reader.at + stored], size)
     reader.at += stored
     streams_of = _streams(Numbers(gaps).numbers(count), source, total)
@@ -208,7 +208,7 @@ def _read(
         zstd.decompress(table, table_size, prefix=streams_of.lengths()), reencoders, most=limit
     )
     if rest:
-        raise BundleError("malformed bundle: bytes after a packing")
+        raise BundleError(messages.PAYLOAD_BYTES_AFTER_RECIPE)
     excess.spend(recompression.cost(parts) - COST * target_size)
     return codec, streams_of.unpacked(source, whole=bool(whole)), parts, view[reader.at + table_stored :]
 
@@ -221,10 +221,10 @@ def _streams(gaps: array[int], source: bytes | bytearray, total: int) -> Streams
         start = end + gap - 1 if gap else zip_start(source, end)
         content, after, _ = inflate(source, start, total) if start is not None else Inflated(None, end, 0)
         if start is None or content is None:
-            raise BundleError(f"malformed bundle: a source has no deflate stream behind byte {end}")
+            raise BundleError(messages.PAYLOAD_EMBEDDED_STREAM_MISSING, end=end)
         end = after
         total -= len(content)
         found.add(start, end, content)
     if total:
-        raise BundleError(f"malformed bundle: the deflate streams of a source hold {total} bytes less than declared")
+        raise BundleError(messages.PAYLOAD_EMBEDDED_STREAMS_SHORT, total=total)
     return found

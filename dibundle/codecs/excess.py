@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Final
 
+from dibundle.codecs import messages
 from dibundle.errors import BundleError
 
 MOST: Final = 64 << 20
@@ -28,4 +29,4 @@ class Excess:
         with self._lock:
             self._left -= max(0, excess)
             if self._left < 0:
-                raise BundleError("bundle over a limit: its frames and packings take too long for their size")
+                raise BundleError(messages.LIMIT_DECODING_WORK)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from array import array
 from typing import Final
 
+from dibundle.codecs import messages
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
 from dibundle.errors import BundleError
 
@@ -58,7 +59,7 @@ def decode(stream: Buffer, source: Buffer, rows: array[int], difference: memoryv
     Raises ``BundleError`` where the stream is not one that :func:`encode` could have written.
     """
     if not MIN_BITS <= bits <= MAX_BITS or quiet > 32:
-        raise BundleError(f"malformed bundle: cover model of {bits} bits, quiet after {quiet}")
+        raise BundleError(messages.PAYLOAD_MODEL_PARAMETERS, bits=bits, quiet=quiet)
     if LIBRARY is None:
         decoder = _Decoder(stream)
         _run(decoder, source, rows, difference, bits, quiet)
@@ -76,7 +77,7 @@ def decode(stream: Buffer, source: Buffer, rows: array[int], difference: memoryv
 
 
 def _damaged() -> BundleError:
-    return BundleError("malformed bundle: a modelled difference is damaged")
+    return BundleError(messages.PAYLOAD_MODEL_DAMAGED)
 
 
 class _Coder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 
+from dibundle.codecs import messages
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
 from dibundle.errors import BundleError
 
@@ -40,7 +41,7 @@ class Numbers:
     def byte(self) -> int:
         """Return the next byte."""
         if self.at >= len(self.data):
-            raise BundleError("malformed bundle: a payload ends too early")
+            raise BundleError(messages.PAYLOAD_TRUNCATED)
         self.at += 1
         return self.data[self.at - 1]
 
@@ -54,9 +55,9 @@ class Numbers:
                 break
             shift += 7
             if shift > 56:
-                raise BundleError("malformed bundle: a number in a payload is too long")
+                raise BundleError(messages.PAYLOAD_NUMBER_TOO_LONG)
         if byte == 0 and shift:
-            raise BundleError("malformed bundle: a number in a payload is not in its shortest form")
+            raise BundleError(messages.PAYLOAD_NUMBER_NOT_SHORTEST)
         return value
 
     def numbers(self, count: int) -> array[int]:
@@ -69,7 +70,7 @@ class Numbers:
                 return values  # else the loop below says what is wrong
         values = array("q", (self.number() for _ in range(count)))
         if self.at != len(self.data):
-            raise BundleError("malformed bundle: a column has bytes after its last number")
+            raise BundleError(messages.PAYLOAD_BYTES_AFTER_COLUMN)
         return values
 
 

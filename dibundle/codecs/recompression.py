@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from typing import Final, NamedTuple
 
+from dibundle.codecs import messages
 from dibundle.codecs.deflate import encoders
 from dibundle.codecs.deflate.recipe import Edit, Rebuilder, Recipe
 from dibundle.codecs.numbers import Numbers, number
@@ -113,7 +114,7 @@ def read(data: bytes, listed: Collection[int] = encoders.KNOWN, *, most: int = M
     reader = Numbers(data)
     count = reader.number()
     if count > MAX_PARTS:
-        raise BundleError(f"malformed bundle: a packing of {count} parts, at most {MAX_PARTS}")
+        raise BundleError(messages.RECIPE_TOO_MANY_PARTS, count=count, max_parts=MAX_PARTS)
     most -= PACKING_COST + PART_COST * count
     left = MAX_EDITS
     heads: list[tuple[int, tuple[int, int], list[tuple[int, int, int]]] | int] = []
@@ -126,7 +127,7 @@ def read(data: bytes, listed: Collection[int] = encoders.KNOWN, *, most: int = M
         edits = reader.number()
         left -= edits
         if left < 0:
-            raise BundleError(f"malformed bundle: more than {MAX_EDITS} edits in a packing")
+            raise BundleError(messages.RECIPE_TOO_MANY_EDITS, max_edits=MAX_EDITS)
         most -= _body_cost(turned >> 1, numbers[0] & 15, edits)
         _check_cost(most)
         bits = [(reader.number(), reader.number(), reader.number()) for _ in range(edits)]
@@ -147,14 +148,14 @@ def read(data: bytes, listed: Collection[int] = encoders.KNOWN, *, most: int = M
         recipe = Recipe(encoder=reencoder >> 4, level=reencoder & 15, parameter=parameter, edits=tuple(edits_of))
         recipe.check()
         if reencoder not in listed:
-            raise BundleError(f"malformed bundle: re-encoder {reencoder} is used, but not listed in section 1")
+            raise BundleError(messages.RECIPE_ENCODER_NOT_LISTED, reencoder=reencoder)
         parts.append(Body(content, recipe))
     return parts, data[at:]
 
 
 def _check_cost(left: int) -> None:
     if left < 0:
-        raise BundleError("bundle over a limit: its layers or files take too long to compress for their size")
+        raise BundleError(messages.LIMIT_RECOMPRESSION_WORK)
 
 
 class Packer:
@@ -162,7 +163,7 @@ class Packer:
 
     def __init__(self, parts: Sequence[Part], plain: bytes, pool: Executor | None = None) -> None:
         if len(plain) != plain_size(parts):
-            raise BundleError(f"malformed bundle: a packing of {plain_size(parts)} plain bytes comes with {len(plain)}")
+            raise BundleError(messages.RECIPE_PLAIN_SIZE, plain_size=plain_size(parts), plain_count=len(plain))
         self._parts = iter(parts)
         self._plain = memoryview(plain)
         self._pool = pool
@@ -177,7 +178,7 @@ class Packer:
         view = memoryview(content).cast("B")
         while view:
             if self._body is None:
-                raise BundleError("malformed bundle: more content than is to be packed")
+                raise BundleError(messages.RECIPE_CONTENT_LEFT)
             taken = view[: self._left]
             self._left -= len(taken)
             yield from self._body.write(taken)
@@ -191,7 +192,7 @@ class Packer:
         if not self._started:
             yield from self._advance()
         if self._body is not None:
-            raise BundleError("malformed bundle: less content than is to be packed")
+            raise BundleError(messages.RECIPE_CONTENT_SHORT)
 
     def _advance(self) -> Iterator[bytes | memoryview]:
         """Yield what comes before the next body that takes content, and make that body ready."""

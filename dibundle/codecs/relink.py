@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Final, NamedTuple, overload
 
-from dibundle.codecs import cover, streams, walker
+from dibundle.codecs import cover, messages, streams, walker
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
 from dibundle.codecs.numbers import Numbers, number, turned, turned_back
 from dibundle.codecs.walker import CODE, HOLE, TABLES, TABLES_FIXED, Region, Section, Step
@@ -126,16 +126,16 @@ def _read(payload: Buffer, source_size: int) -> tuple[Header, memoryview]:
     view = memoryview(payload)  # the cover payload is most of it: no copy
     reader = Numbers(view)
     if reader.byte() != VERSION:
-        raise BundleError(f"malformed bundle: a relink payload of version {payload[0]}, wanted {VERSION}")
+        raise BundleError(messages.RELINK_VERSION, payload=payload[0], version=VERSION)
     least = reader.number()
     counts = [reader.number() for _ in range(3)]
     for name, count, most in zip(
         ("regions", "sections", "steps"), counts, (MAX_REGIONS, MAX_REGIONS, most_steps(source_size)), strict=True
     ):
         if count > most:
-            raise BundleError(f"malformed bundle: {count} {name} in a relink payload, at most {most}")
+            raise BundleError(messages.RELINK_TOO_MANY, count=count, name=name, most=most)
     if not 1 <= least < MAX_ADDRESS:
-        raise BundleError(f"malformed bundle: covers of {least} bytes to relink by")
+        raise BundleError(messages.RELINK_COVERS_SIZE, least=least)
     headers = [(reader.byte(), reader.number(), reader.number()) for _ in range(5)]
     widths = ((5, 45), (3, 27), (1, 9), (1, 9), (1, 1))
     streams_of = []
@@ -143,7 +143,7 @@ def _read(payload: Buffer, source_size: int) -> tuple[Header, memoryview]:
         headers, widths, (counts[0], counts[1], counts[2], counts[2], counts[2]), strict=True
     ):
         if not low * count <= size <= high * count or stored > len(payload) - reader.at:
-            raise BundleError(f"malformed bundle: a relink column of {size} bytes for {count} rows")
+            raise BundleError(messages.RELINK_COLUMN_SIZE, size=size, count=count)
         streams_of.append(streams.unpack(packer, view[reader.at : reader.at + stored], size))
         reader.at += stored
     header = Header(
@@ -164,11 +164,11 @@ def _regions(numbers: array[int], source_size: int) -> list[Region]:
         base = address + turned_back(base)
         end = start + length
         if not length or end > source_size or mode > TABLES_FIXED or not _fits(address, length) or not _fits(base, 0):
-            raise BundleError(f"malformed bundle: region of {length} bytes at {start} does not fit")
+            raise BundleError(messages.RELINK_REGION_OUT_OF_BOUNDS, length=length, start=start)
         regions.append(Region(start, length, address, base, mode))
         address += length
     if sum(region.mode in (TABLES, TABLES_FIXED) for region in regions) > MAX_TABLES:
-        raise BundleError(f"malformed bundle: more than {MAX_TABLES} regions of jump tables")
+        raise BundleError(messages.RELINK_TOO_MANY_TABLES, max_tables=MAX_TABLES)
     return regions
 
 
@@ -180,7 +180,7 @@ def _sections(numbers: array[int]) -> list[Section]:
         start, address = end + gap, address + turned_back(moved)
         end = start + length
         if not length or not _fits(start, length) or not _fits(address, length):
-            raise BundleError(f"malformed bundle: section of {length} bytes at {start} does not fit")
+            raise BundleError(messages.RELINK_SECTION_OUT_OF_BOUNDS, length=length, start=start)
         sections.append(Section(start, length, address))
         address += length
     return sections
@@ -214,7 +214,7 @@ def _fixed(gaps: array[int], turns: array[int], kinds: Buffer) -> _Steps:
     for gap, turn, kind in zip(gaps, turns, kinds, strict=True):
         at, shift = at + gap, shift + turned_back(turn)
         if (place and not gap) or not _fits(at, 0) or not -MAX_ADDRESS < shift < MAX_ADDRESS or kind > CODE:
-            raise BundleError(f"malformed bundle: step at address {at} by {shift}")
+            raise BundleError(messages.RELINK_STEP, at=at, shift=shift)
         steps[place], steps[place + 1], steps[place + 2] = at, shift, kind
         place += 3
     return _Steps(steps)
@@ -243,7 +243,7 @@ def steps_of(rows: array[int], header: Header) -> array[int]:
         if size == -2:
             raise MemoryError("no memory for the map of what moved")
         if size < 0:
-            raise BundleError(f"malformed bundle: covers and sections make more than {MAX_STEPS} pieces")
+            raise BundleError(messages.RELINK_TOO_MANY_PIECES, max_steps=MAX_STEPS)
         if size <= room:
             del out[3 * size :]  # in place: a copy would be as large
             return out
@@ -258,7 +258,7 @@ def _plain_steps(rows: array[int], header: Header) -> list[Step]:
         if length >= header.least
     ]
     if len(pieces) > MAX_STEPS:
-        raise BundleError(f"malformed bundle: covers and sections make more than {MAX_STEPS} pieces")
+        raise BundleError(messages.RELINK_TOO_MANY_PIECES, max_steps=MAX_STEPS)
     pieces.sort(key=lambda piece: (piece[0], -piece[1]))
     kept: list[list[int]] = []
     for at, length, shift in pieces:

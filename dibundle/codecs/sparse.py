@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from array import array
 
-from dibundle.codecs import streams
+from dibundle.codecs import messages, streams
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, scratch
 from dibundle.codecs.numbers import Numbers, number
 from dibundle.errors import BundleError
@@ -36,11 +36,11 @@ def unpack(stored: Buffer, data: memoryview) -> None:
     reader = Numbers(stored)
     headers = [(reader.byte(), reader.number(), reader.number()) for _ in range(3)]
     if sum(length for _, length, _ in headers) != len(stored) - reader.at:
-        raise BundleError("malformed bundle: the streams of a sparse difference do not fill it")
+        raise BundleError(messages.PAYLOAD_SPARSE_DOES_NOT_FILL)
     parts = []
     for packer, length, decoded in headers:
         if decoded > size:
-            raise BundleError(f"malformed bundle: a sparse difference of {size} bytes with a stream of {decoded}")
+            raise BundleError(messages.PAYLOAD_SPARSE_LENGTH, size=size, decoded=decoded)
         parts.append(streams.unpack(packer, stored[reader.at : reader.at + length], decoded))
         reader.at += length
     join(parts[0], parts[1], parts[2], data)
@@ -90,4 +90,4 @@ def _plain_join(gaps: Buffer, lengths: Buffer, values: Buffer, data: memoryview)
 
 
 def _damaged() -> BundleError:
-    return BundleError("malformed bundle: the streams of a sparse difference do not fit together")
+    return BundleError(messages.PAYLOAD_SPARSE_STREAMS)

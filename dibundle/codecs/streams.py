@@ -5,7 +5,7 @@ from __future__ import annotations
 import lzma
 from typing import Any, Final
 
-from dibundle.codecs import zstd
+from dibundle.codecs import messages, zstd
 from dibundle.codecs.native.library import Buffer
 from dibundle.errors import BundleError
 
@@ -34,15 +34,15 @@ def unpack(packer: int, packed: Buffer, size: int) -> Buffer:
     """Return the ``size`` bytes in ``packed``; ``BundleError`` for anything else in there or an unknown packer."""
     if packer == STORED:
         if len(packed) != size:
-            raise BundleError(f"malformed bundle: a stored stream has {len(packed)} bytes, wanted {size}")
+            raise BundleError(messages.PAYLOAD_STORED_SIZE, packed_count=len(packed), size=size)
         return packed
     if size == 0:  # zstandard would not look past the header of an empty frame
-        raise BundleError(f"malformed bundle: an empty stream has packer {packer}, wanted {STORED}")
+        raise BundleError(messages.PAYLOAD_EMPTY_STREAM_PACKER, packer=packer, stored=STORED)
     if packer == ZSTD:
         return zstd.decompress(packed, size)
     if packer == LZMA2:
         return _unpack_lzma2(packed, size)
-    raise BundleError(f"malformed bundle: unknown stream packer {packer}")
+    raise BundleError(messages.PAYLOAD_UNKNOWN_PACKER, packer=packer)
 
 
 def _filters(size: int, **more: int) -> list[dict[str, Any]]:
@@ -61,7 +61,7 @@ def _unpack_lzma2(packed: Buffer, size: int) -> bytes:
         if not decompressor.eof and len(data) <= size:
             data += decompressor.decompress(b"", max_length=1)  # the end marker may be read only when asked for more
     except (lzma.LZMAError, EOFError) as error:
-        raise BundleError("malformed bundle: an LZMA2 stream is damaged") from error
+        raise BundleError(messages.PAYLOAD_LZMA2_DAMAGED) from error
     if len(data) != size or not decompressor.eof or decompressor.unused_data:
-        raise BundleError(f"malformed bundle: an LZMA2 stream holds other than the {size} bytes it declares")
+        raise BundleError(messages.PAYLOAD_LZMA2_SIZE, size=size)
     return data

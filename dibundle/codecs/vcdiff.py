@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from dibundle.codecs import messages
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
 from dibundle.errors import BundleError
 
@@ -100,7 +101,7 @@ def encode(source: bytes, target: bytes, covers: Covers) -> bytes:
 
 
 def _malformed(what: str) -> BundleError:
-    return BundleError(f"malformed bundle: vcdiff {what}")
+    return BundleError(messages.PAYLOAD_VCDIFF, subject=what)
 
 
 class _Reader:
@@ -162,7 +163,7 @@ def _check_windows(delta: bytes, target_size: int) -> None:
         if not window.target_size and (number or target_size):
             raise _malformed(f"window {number} makes nothing")
         if number >= most:
-            raise BundleError(f"bundle over a limit: more than {most} vcdiff windows for {target_size} bytes")
+            raise BundleError(messages.LIMIT_VCDIFF_WINDOWS, most=most, target_size=target_size)
     if left:
         raise _malformed(f"makes {target_size - left} bytes, wanted {target_size}")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zstandard
 
+from dibundle.codecs import messages
 from dibundle.codecs.native.library import Buffer
 from dibundle.errors import BundleError
 
@@ -56,9 +57,9 @@ def declared_size(frame: Buffer, *, maximum: int) -> int:
     try:
         size: int = zstandard.get_frame_parameters(frame).content_size
     except zstandard.ZstdError as error:
-        raise BundleError("malformed bundle: a zstd frame cannot be read") from error
+        raise BundleError(messages.ZSTD_UNREADABLE) from error
     if size > maximum:
-        raise BundleError(f"bundle over a limit: a zstd frame declares {size} bytes, at most {maximum}")
+        raise BundleError(messages.LIMIT_ZSTD_FRAME, size=size, maximum=maximum)
     return size
 
 
@@ -67,21 +68,21 @@ def decompress(frame: Buffer, size: int, *, prefix: bytes | bytearray = b"") -> 
     try:
         declared = zstandard.get_frame_parameters(frame)
     except zstandard.ZstdError as error:
-        raise BundleError("malformed bundle: a zstd frame cannot be read") from error
+        raise BundleError(messages.ZSTD_UNREADABLE) from error
     if declared.content_size != size:
-        raise BundleError(f"malformed bundle: a zstd frame declares {declared.content_size} bytes, wanted {size}")
+        raise BundleError(messages.ZSTD_DECLARED_SIZE, content_size=declared.content_size, size=size)
     if frame[4] & 3:  # the field's length: 0 would mean that there is no id, but a frame has one form
-        raise BundleError("malformed bundle: a zstd frame has a dictionary id")
+        raise BundleError(messages.ZSTD_DICTIONARY)
     if declared.window_size > MAX_WINDOW:
-        raise BundleError(f"bundle over a limit: a zstd window of {declared.window_size} bytes, at most {MAX_WINDOW}")
+        raise BundleError(messages.LIMIT_ZSTD_WINDOW, window_size=declared.window_size, max_window=MAX_WINDOW)
     dictionary = _dictionary(prefix) if len(prefix) >= LEAST_DICTIONARY else None
     decompressor = zstandard.ZstdDecompressor(dict_data=dictionary, max_window_size=1 << 27)
     try:
         data: bytes = decompressor.decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError as error:
-        raise BundleError("malformed bundle: a zstd frame is damaged") from error
+        raise BundleError(messages.ZSTD_DAMAGED) from error
     if len(data) != size:
-        raise BundleError(f"malformed bundle: a zstd frame holds {len(data)} bytes, wanted {size}")
+        raise BundleError(messages.ZSTD_SIZE, data_count=len(data), size=size)
     return data
 
 

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from dibundle.creating import messages
 from dibundle.errors import ArchiveError, FileError
 from dibundle.files.digest import SIZE
 from dibundle.images.archive import Archive
@@ -36,7 +37,7 @@ def read_list(path: str) -> frozenset[bytes]:
         with Path(path).open("rb") as file:
             text = file.read(MOST + 1)
     except OSError as error:
-        raise FileError(f"cannot open {path}: {error.strerror}") from error
+        raise FileError(messages.FILE_CANNOT_OPEN, path=path, reason=error.strerror) from error
     try:
         value = json.loads(text) if len(text) <= MOST else None
         if not isinstance(value, dict) or value.get("dib_have") != VERSION:
@@ -45,7 +46,5 @@ def read_list(path: str) -> frozenset[bytes]:
         if any(len(digest) != SIZE for digest in layers):
             raise ValueError
     except (ValueError, LookupError, TypeError, RecursionError, binascii.Error) as error:
-        raise ArchiveError(
-            f"{path} is no list of layers", hint=f"make one: dib have IMAGE.tar > {shlex.quote(str(path))}"
-        ) from error
+        raise ArchiveError(messages.INVENTORY_MALFORMED, path=path, path_2=shlex.quote(str(path))) from error
     return layers

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 import zstandard
 
 from dibundle.errors import ArchiveError
+from dibundle.files import messages
 
 CHUNK: Final = 1 << 20
 RATIO: Final = 20
@@ -85,7 +86,7 @@ class Decompressor:
     def finish(self) -> None:
         """Say that the input is complete; ``ArchiveError`` if it is cut short."""
         if self._engine is not None or not self._streams:
-            raise ArchiveError(f"{self._kind} data ends too early", hint="copy or download the file again")
+            raise ArchiveError(messages.COMPRESSION_TRUNCATED, kind=self._kind)
 
     def _step(self, pieces: list[bytes], room: int) -> bool:
         """Make one call of the library; False when it needs input that is not here."""
@@ -96,7 +97,7 @@ class Decompressor:
         self._steps += 1
         steps = _FREE + self._taken // _STEP_BYTES + self._made // _STEP_MADE
         if self._steps > steps or self._streams > _FREE + self._taken // _STREAM_BYTES:
-            raise ArchiveError(f"{self._kind} data is made of more tiny pieces than any program makes")
+            raise ArchiveError(messages.COMPRESSION_TINY_PIECES, kind=self._kind)
         piece = b""
         if engine.needs_input:
             if self._at == len(self._input):
@@ -105,7 +106,7 @@ class Decompressor:
         try:
             out = engine.decompress(piece, room)
         except (zlib.error, OSError, EOFError, ValueError, lzma.LZMAError, zstandard.ZstdError, MemoryError) as error:
-            raise ArchiveError(f"{self._kind} data cannot be decompressed: {_reason(error)}") from error
+            raise ArchiveError(messages.COMPRESSION_DAMAGED, kind=self._kind, reason=_reason(error)) from error
         self._at += len(piece)
         if out:
             self._made += len(out)
@@ -137,7 +138,7 @@ class Decompressor:
             return False
         if self._input[self._at] not in _FIRST_BYTES[self._kind]:
             where = "after the end of the" if self._streams else "at the start of what should be"
-            raise ArchiveError(f"found something else {where} {self._kind} data")
+            raise ArchiveError(messages.COMPRESSION_TRAILING_DATA, where=where, kind=self._kind)
         self._engine = self._start()
         return True
 
@@ -145,7 +146,7 @@ class Decompressor:
 def open_decompressor(kind: str) -> Decompressor:
     """Return a fresh decompressor for ``kind``, one of the names that ``sniff`` gives."""
     if kind not in _ENGINES:
-        raise ArchiveError(f"unknown compression {kind!r}")
+        raise ArchiveError(messages.COMPRESSION_UNKNOWN, kind=kind)
     return Decompressor(kind)
 
 
@@ -164,7 +165,7 @@ def decompress_iter(
         while out:
             made += len(out)
             if ratio is not None and made > ratio * taken + RATIO_FLOOR:
-                raise RatioError(f"{kind} data unpacks to more than {ratio} times its {taken:,} bytes")
+                raise RatioError(messages.COMPRESSION_RATIO, kind=kind, ratio=ratio, taken=taken)
             yield out
             out = decompressor.feed(b"", chunk_size)
     decompressor.finish()
@@ -319,8 +320,7 @@ def _bzip2_stream() -> _Engine:
     try:
         import bz2
     except ImportError as error:  # Pythons are built without it, too
-        text = "found bzip2 data, which this Python was built without a module for"
-        raise ArchiveError(text, hint="decompress the file first: bunzip2 FILE") from error
+        raise ArchiveError(messages.COMPRESSION_NO_BZIP2) from error
     return bz2.BZ2Decompressor()
 
 

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from dibundle.errors import FileError, UsageError
+from dibundle.files import messages
 
 _DESCRIPTOR = re.compile(r"-|/dev/stdout|(?:/dev|/proc/self)/fd/([0-9]{1,9})")
 
@@ -81,7 +82,7 @@ class Destination:
             self._special = not stat.S_ISREG(found.st_mode)
             self._mode = stat.S_IMODE(found.st_mode)
             if stat.S_ISDIR(found.st_mode):
-                raise FileError(f"cannot write {path}: it is a directory", hint="name a file in it")
+                raise FileError(messages.FILE_IS_DIRECTORY, path=path)
         except FileNotFoundError:
             self.identity = None
             self._special = False
@@ -107,7 +108,7 @@ class Destination:
             raise _refused(self.name, error) from error
         if self._special and os.isatty(self._fd):
             os.close(self._fd)
-            raise UsageError(f"{self.name} is a terminal, the output is binary", hint="pipe it on, or give -o FILE")
+            raise UsageError(messages.OUTPUT_TERMINAL, name=self.name)
         return self
 
     def check_room(self, size: int, temporary: int = 0, place: str = ".") -> None:
@@ -172,10 +173,7 @@ def check_room(name: str, folder: str, size: int, temporary: int = 0, place: str
         raise _refused(name, error) from error
     if size + beside > free:
         more = f" beside {beside:,} of temporary files" if beside else ""
-        raise FileError(
-            f"cannot write {name}: it takes {size:,} bytes{more}, and that disk has {free:,} free",
-            hint="make room there, or name a file on another disk",
-        )
+        raise FileError(messages.FILE_NO_SPACE, name=name, size=size, more=more, free=free)
 
 
 def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
@@ -186,9 +184,10 @@ def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
 
 
 def _refused(name: str, error: OSError) -> FileError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    hint = "make room on that disk or write elsewhere" if full else None
     folder = os.path.dirname(name)  # noqa: PTH120
+    message = messages.FILE_CANNOT_WRITE
     if error.errno == errno.ENOENT and folder:
-        hint = f"make the folder first: mkdir -p {shlex.quote(folder)}"
-    return FileError(f"cannot write {name}: {error.strerror}", hint=hint)
+        message = messages.FILE_NO_FOLDER
+    elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+        message = messages.FILE_DISK_FULL
+    return FileError(message, name=name, reason=error.strerror, folder=shlex.quote(folder))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from dibundle.errors import FileError
+from dibundle.files import messages
 
 _LOCK: Final = threading.Lock()
 _OPEN: Final[weakref.WeakSet[Spool]] = weakref.WeakSet()  # so that the room for one more is told with theirs
@@ -286,15 +287,12 @@ def check_room(directory: str | None, size: int) -> None:
     place, free = room(directory)
     if size > free:
         there = taken(directory)
-        raise FileError(
-            f"temporary files need {there + size:,} bytes in {place}, which has room for {there + free:,}",
-            hint="use --tmp DIR to name a directory with more room",
-        )
+        raise FileError(messages.FILE_NO_TEMPORARY_SPACE, there=there + size, place=place, there_2=there + free)
 
 
 def _check_range(name: str, size: int, offset: int, length: int) -> None:
     if offset < 0 or length < 0 or offset + length > size:
-        raise FileError(f"{name} ended at byte {size}, wanted {offset + length}")
+        raise FileError(messages.FILE_SHRUNK, name=name, size=size, offset=offset + length)
 
 
 def _read_fully(fd: int, name: str, offset: int, length: int) -> bytes:
@@ -302,7 +300,7 @@ def _read_fully(fd: int, name: str, offset: int, length: int) -> bytes:
     try:
         piece = os.pread(fd, length, offset)
     except OSError as error:
-        raise FileError(f"cannot read {name}: {error.strerror}") from error
+        raise FileError(messages.FILE_CANNOT_READ, name=name, reason=error.strerror) from error
     if len(piece) == length:
         return piece
     data = bytearray(length)  # a short read: the system reads no more than 2 GiB at a time, other files less
@@ -316,20 +314,14 @@ def _fill(fd: int, name: str, offset: int, view: memoryview) -> None:
         while view:
             got = os.preadv(fd, [view], offset)
             if not got:
-                raise FileError(
-                    f"{name} ended at byte {offset}, wanted {offset + len(view)}",
-                    hint="the file changed while it was read",
-                )
+                raise FileError(messages.FILE_SHRUNK_2, name=name, offset=offset, offset_2=offset + len(view))
             offset += got
             view = view[got:]
     except OSError as error:
-        raise FileError(f"cannot read {name}: {error.strerror}") from error
+        raise FileError(messages.FILE_CANNOT_READ, name=name, reason=error.strerror) from error
 
 
 def _spool_error(directory: str, error: OSError) -> FileError:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     place = "with more room" if full else "that can be written"
-    return FileError(
-        f"cannot write a temporary file in {directory}: {error.strerror}",
-        hint=f"use --tmp DIR to name a directory {place}",
-    )
+    return FileError(messages.FILE_CANNOT_WRITE_TEMPORARY, directory=directory, reason=error.strerror, place=place)

@@ -6,6 +6,7 @@ import zlib
 from dataclasses import dataclass
 
 from dibundle.errors import BundleError
+from dibundle.format import messages
 from dibundle.format.constants import HEADER_SIZE, MAGIC, MAX_MANIFEST, MAX_SIGNATURE, VERSION
 
 
@@ -34,29 +35,18 @@ class Header:
     def decode(cls, data: bytes) -> Header:
         """Parse exactly 64 bytes; :class:`BundleError` on anything that version 1 does not allow."""
         if len(data) < len(MAGIC) and MAGIC.startswith(data):
-            raise BundleError(
-                f"truncated bundle: {len(data)} bytes, the header alone has {HEADER_SIZE}",
-                hint="fetch the bundle again",
-            )
+            raise BundleError(messages.HEADER_TRUNCATED, data_count=len(data), header_size=HEADER_SIZE)
         if data[:4] == MAGIC[:4] and data[:8] != MAGIC:
-            raise BundleError(
-                "malformed bundle: its first bytes show that it went through a text-mode transfer",
-                hint="copy the file again in binary mode",
-            )
+            raise BundleError(messages.HEADER_TEXT_MODE)
         if data[:8] != MAGIC:
-            raise BundleError("not a dib bundle: the magic bytes are missing")
+            raise BundleError(messages.HEADER_MAGIC)
         if len(data) != HEADER_SIZE:
-            raise BundleError(
-                f"truncated bundle: {len(data)} bytes, the header alone has {HEADER_SIZE}",
-                hint="fetch the bundle again",
-            )
+            raise BundleError(messages.HEADER_TRUNCATED, data_count=len(data), header_size=HEADER_SIZE)
         version = int.from_bytes(data[8:12], "little")
         if version != VERSION:
-            raise BundleError(
-                f"bundle of format version {version}, this dib reads version {VERSION}", hint="use a newer dib"
-            )
+            raise BundleError(messages.HEADER_VERSION, version=version, version_2=VERSION)
         if data[12:16] != bytes(4):
-            raise BundleError("malformed bundle: reserved header bytes are not zero")
+            raise BundleError(messages.HEADER_RESERVED)
         header = cls(
             stored=int.from_bytes(data[16:24], "little"),
             size=int.from_bytes(data[24:32], "little"),
@@ -64,7 +54,7 @@ class Header:
         )
         for what, value in (("stored", header.stored), ("decoded", header.size)):
             if not 1 <= value <= MAX_MANIFEST:
-                raise BundleError(f"bundle over a limit: manifest of {value} {what} bytes, at most {MAX_MANIFEST}")
+                raise BundleError(messages.LIMIT_MANIFEST, value=value, subject=what, max_manifest=MAX_MANIFEST)
         return header
 
 
@@ -78,17 +68,16 @@ def signature_length(prefix: bytes) -> int:
     """Return how many signature bytes follow the area's 4-byte ``prefix``."""
     length = int.from_bytes(prefix, "little")
     if len(prefix) != 4 or length > MAX_SIGNATURE:
-        raise BundleError(f"malformed bundle: signature area of {length} bytes, at most {MAX_SIGNATURE}")
+        raise BundleError(messages.HEADER_SIGNATURE_AREA_SIZE, length=length, max_signature=MAX_SIGNATURE)
     return length
 
 
 def check_signature_area(prefix: bytes, rest: bytes) -> bytes:
     """Return the signature in an area given as its 4-byte ``prefix`` and all that follows, its checksum included."""
     if len(rest) != signature_length(prefix) + 4 or zlib.crc32(prefix + rest[:-4]).to_bytes(4, "little") != rest[-4:]:
-        raise BundleError("malformed bundle: the signature area is damaged")
+        raise BundleError(messages.HEADER_SIGNATURE_AREA_DAMAGED)
     return rest[:-4]
 
 
 def _truncated(data: bytes) -> BundleError:
-    text = f"truncated bundle: {len(data)} bytes, the header alone has {HEADER_SIZE}"
-    return BundleError(text, hint="fetch the bundle again")
+    return BundleError(messages.HEADER_TRUNCATED, data_count=len(data), header_size=HEADER_SIZE)

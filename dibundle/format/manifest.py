@@ -13,6 +13,7 @@ from itertools import accumulate
 from dibundle.errors import BundleError
 from dibundle.files import digest
 from dibundle.format import constants as c
+from dibundle.format import messages
 from dibundle.format.program import COLUMN_NAMES, Columns
 from dibundle.format.tables import Frame, FrameTable, Paths, RangeTable, Segment, SegmentTable
 from dibundle.format.wire import ColumnWriter, Structure, pack
@@ -131,7 +132,7 @@ class Manifest:
             if number not in sections
         ]
         if missing:
-            raise BundleError(f"malformed bundle: section {missing[0]} is missing")
+            raise BundleError(messages.MANIFEST_SECTION_MISSING, missing=missing[0])
         codecs, reencoders = _read_requires(
             sections[c.SECTION_REQUIRES], frozenset(known_codecs), frozenset(known_reencoders)
         )
@@ -159,18 +160,16 @@ class Manifest:
         table = FrameTable.of(self.frames)
         segments = sum(len(target.segments) for target in self.targets)
         if segments > c.MAX_SEGMENTS or len(table.ranges) > c.MAX_RANGES:
-            raise BundleError(f"bundle over a limit: {segments} segments and {len(table.ranges)} source ranges")
+            raise BundleError(messages.LIMIT_SEGMENTS, segments=segments, ranges_count=len(table.ranges))
         first = beyond = 0
         for target in self.targets:
             end = first + target.frames
             if len(target.columns.ops.data) > c.MAX_OPS + target.size // c.OP_BYTES:
-                raise BundleError("bundle over a limit: more operations than a target of this size can need")
+                raise BundleError(messages.LIMIT_OPERATIONS)
             cost = _cost(table, first, end, target)
             beyond += max(0, cost - c.COST_FACTOR * target.size)
             if beyond > c.COST_FLOOR:
-                raise BundleError(
-                    f"bundle over a limit: decoding costs {cost} bytes of work for a target of {target.size} bytes"
-                )
+                raise BundleError(messages.LIMIT_WORK, cost=cost, size=target.size)
             self._check_ranges(table, first, end, 2 * len(target.own_digests()))
             first = end
 
@@ -181,7 +180,7 @@ class Manifest:
         for row in rows:
             item = ranges.objects[row]
             if item >= len(sizes) or ranges.offsets[row] + ranges.lengths[row] > sizes[item]:
-                raise BundleError("malformed bundle: a frame's source lies outside its base object")
+                raise BundleError(messages.MANIFEST_SOURCE_OUT_OF_BOUNDS)
 
 
 def _cost(table: FrameTable, first: int, end: int, target: Target) -> int:
@@ -205,11 +204,11 @@ def _read_sections(data: bytes) -> dict[int, memoryview]:
         number = reader.integer("section id", maximum=1 << 31)
         body = reader.view("section bytes")
         if number <= last:
-            raise BundleError(f"malformed bundle: section {number} follows section {last}")
+            raise BundleError(messages.MANIFEST_SECTION_ORDER, number=number, last=last)
         last = number
         known = number in _KNOWN_SECTIONS
         if number % 2 and not known:
-            raise BundleError(f"bundle needs section {number}, which this dib does not know", hint="use a newer dib")
+            raise BundleError(messages.MANIFEST_UNKNOWN_SECTION, number=number)
         if known:
             sections[number] = body
     reader.end()
@@ -240,9 +239,9 @@ def _read_requires(
         numbers = [reader.integer(what, maximum=65535) for _ in range(reader.array(f"{what}s", maximum=256))]
         for number in numbers:
             if number not in known:
-                raise BundleError(f"bundle needs {what} {number}, which this dib does not know", hint="use a newer dib")
+                raise BundleError(messages.BUNDLE_UNKNOWN_FEATURE, subject=what, number=number)
         if numbers != sorted(set(numbers)):
-            raise BundleError(f"malformed bundle: the {what}s of section 1 are not in ascending order")
+            raise BundleError(messages.MANIFEST_REQUIREMENTS_ORDER, subject=what)
         lists.append(tuple(numbers))
     reader.end()
     return lists[0], lists[2]
@@ -266,13 +265,13 @@ def _read_objects(data: memoryview) -> tuple[BaseObject, ...]:
     digests = reader.blob("digests", exactly=len(kinds) * digest.SIZE)
     reader.end()
     if any(kind not in (c.KIND_LAYER, c.KIND_CONFIG, c.KIND_OTHER) for kind in kinds):
-        raise BundleError("malformed bundle: a base object of a kind that is not one of version 1")
+        raise BundleError(messages.MANIFEST_OBJECT_KIND)
     objects = tuple(
         BaseObject(kind=kind, size=size, digest=digest.nth(digests, index))
         for index, (kind, size) in enumerate(zip(kinds, sizes.all(len(kinds)), strict=True))
     )
     if len({item.digest for item in objects}) != len(objects):
-        raise BundleError("malformed bundle: a base object is listed twice")
+        raise BundleError(messages.MANIFEST_OBJECT_TWICE)
     return objects
 
 
@@ -283,9 +282,9 @@ def _read_forms(data: memoryview, objects: tuple[BaseObject, ...]) -> tuple[Form
         reader.array("fields of a form", minimum=4, maximum=4)
         number = reader.integer("object", maximum=len(objects) - 1)
         if objects[number].kind != c.KIND_OTHER:
-            raise BundleError(f"malformed bundle: a form of object {number}, which is no blob as stored")
+            raise BundleError(messages.MANIFEST_RECOMPRESSED_OBJECT, number=number)
         if forms and number <= forms[-1].object:
-            raise BundleError("malformed bundle: the forms of section 6 are not in ascending order")
+            raise BundleError(messages.MANIFEST_RECOMPRESSED_ORDER)
         forms.append(
             Form(
                 object=number,
@@ -334,7 +333,7 @@ def _read_frames(data: memoryview, codecs: tuple[int, ...], objects: tuple[BaseO
     count_column = counts.all(kinds.count(2))
     _check_numbers(count_column, 1, c.MAX_RANGES, "source ranges of a frame")
     if sum(count_column) > c.MAX_RANGES:
-        raise BundleError(f"bundle over a limit: {sum(count_column)} source ranges, at most {c.MAX_RANGES}")
+        raise BundleError(messages.LIMIT_RANGES, sum=sum(count_column), max_ranges=c.MAX_RANGES)
     total = sum(count_column)
     ranges = RangeTable(source_objects.all(total), offsets.all(total), lengths.all(total))
     _check_numbers(ranges.objects, 0, len(objects), "a source object")
@@ -370,7 +369,7 @@ def _check_bytes(values: bytes, known: Iterable[int], what: str) -> None:
     """Refuse a column of bytes with others than those ``known``."""
     other = values.translate(None, bytes(known))
     if other:
-        raise BundleError(f"malformed bundle: frame {values.index(other[0])} has {what} {other[0]}")
+        raise BundleError(messages.MANIFEST_FRAME, index=values.index(other[0]), subject=what, other=other[0])
 
 
 def _check_numbers(values: array[int], least: int, most: int, what: str) -> None:
@@ -378,9 +377,9 @@ def _check_numbers(values: array[int], least: int, most: int, what: str) -> None
     if not values:
         return
     if max(values) > most:
-        raise BundleError(f"bundle over a limit: {what}: {max(values)}, at most {most}")
+        raise BundleError(messages.LIMIT_COUNT, subject=what, values=max(values), most=most)
     if min(values) < least:
-        raise BundleError(f"malformed bundle: {what}: {min(values)}, at least {least}")
+        raise BundleError(messages.MANIFEST_TOO_FEW, subject=what, values=min(values), least=least)
 
 
 def _encode_target(target: Target) -> list[object]:
@@ -404,7 +403,7 @@ def _read_targets(data: memoryview, frame_count: int) -> tuple[Target, ...]:
     targets = tuple(_read_target(reader) for _ in range(reader.array("targets", minimum=1, maximum=c.MAX_TARGETS)))
     reader.end()
     if sum(target.frames for target in targets) != frame_count:
-        raise BundleError("malformed bundle: the targets do not use exactly the frames that there are")
+        raise BundleError(messages.MANIFEST_FRAMES_UNUSED)
     return targets
 
 
@@ -419,7 +418,7 @@ def _read_target(reader: Structure) -> Target:
     reader.array("columns", minimum=len(COLUMN_NAMES), maximum=len(COLUMN_NAMES))
     columns = Columns(*(reader.column(item.name) for item in fields(Columns)))
     if size - tail > c.MAX_TAIL or (size and tail == size):
-        raise BundleError(f"malformed bundle: a tail of {size - tail} bytes, wanted 1 to {c.MAX_TAIL}")
+        raise BundleError(messages.MANIFEST_TAIL, size=size - tail, max_tail=c.MAX_TAIL)
     return Target(
         size=size,
         digest=whole,
@@ -437,12 +436,12 @@ def _read_segments(reader: Structure, size: int) -> SegmentTable:
     kinds = reader.blob("segment kinds", maximum=c.MAX_SEGMENTS)
     digests = reader.blob("segment digests", exactly=kinds.count(1) * digest.SIZE)
     if other := kinds.translate(None, b"\0\1"):
-        raise BundleError(f"malformed bundle: segment kind {other[0]} is not one of version 1")
+        raise BundleError(messages.MANIFEST_SEGMENT_KIND, other=other[0])
     table = SegmentTable(lengths.all(len(kinds)), kinds, digests)
     if kinds and not min(table.lengths):
-        raise BundleError("malformed bundle: an empty segment")
+        raise BundleError(messages.MANIFEST_EMPTY_SEGMENT)
     if sum(table.lengths) != size:
-        raise BundleError("malformed bundle: the segments do not add up to the target's size")
+        raise BundleError(messages.MANIFEST_SEGMENT_SUM)
     return table
 
 
@@ -477,7 +476,7 @@ def _read_images(reader: Structure, left: _Left) -> tuple[AboutImage, ...]:
         image_id = reader.blob("image ID", maximum=digest.SIZE)
         diff_ids = reader.blob("diffIDs", maximum=digest.SIZE * left.diff_ids)
         if len(image_id) not in (0, digest.SIZE) or len(diff_ids) % digest.SIZE:
-            raise BundleError("malformed bundle: an image ID or diffID that is no SHA-256")
+            raise BundleError(messages.MANIFEST_IMAGE_DIGEST)
         count = len(diff_ids) // digest.SIZE
         left.diff_ids -= count
         found = tuple(digest.nth(diff_ids, index) for index in range(count))
@@ -523,6 +522,6 @@ def _read_names(data: memoryview, target_count: int) -> Names:
     blobs = [reader.blob("names") for _ in range(count)]
     reader.end()
     if any(blob and not blob.endswith(b"\0") for blob in blobs):
-        raise BundleError("malformed bundle: a list of names does not end with NUL")
+        raise BundleError(messages.MANIFEST_NAMES_END)
     lists = [Paths(blob) for blob in blobs]
     return Names(patched=tuple(lists[:target_count]), deleted=tuple(lists[target_count:]))

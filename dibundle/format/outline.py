@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dibundle.errors import BundleError
-from dibundle.format import records
+from dibundle.format import messages, records
 from dibundle.format.constants import (
     OP_ADD,
     OP_BEGIN,
@@ -153,7 +153,7 @@ def outline(
     for op in state.columns.ops.data:
         step = _STEPS.get(op)
         if step is None:
-            raise BundleError(f"malformed bundle: operation {op} is not one of version 1")
+            raise BundleError(messages.PROGRAM_UNKNOWN_OPERATION, op=op)
         yield from step(state)
 
 
@@ -258,7 +258,7 @@ def _zero(state: _Outline) -> Iterator[Operation]:
 def _header(state: _Outline) -> Iterator[Operation]:
     register = state.columns.register.next()
     if register >= REGISTERS:
-        raise BundleError(f"malformed bundle: register {register} of {REGISTERS}")
+        raise BundleError(messages.PROGRAM_REGISTER, register=register, registers=REGISTERS)
     made = state.edit(register, None, from_base=False)
     if register == REGISTER_OUTER:
         yield Operation("member", 1, state.name(made), records.record_size(made) if made else None)

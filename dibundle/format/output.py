@@ -10,6 +10,7 @@ from functools import partial
 
 from dibundle.errors import BaseMismatchError, DibError, DigestError
 from dibundle.files import digest
+from dibundle.format import messages
 from dibundle.format.manifest import Target
 from dibundle.format.records import BLOCK
 from dibundle.format.tables import Segment
@@ -141,12 +142,9 @@ class VerifiedOutput:
         if found == wanted or self._failure:
             return
         if self._has_base:
-            self._failure = BaseMismatchError(
-                f"base is damaged or changed while it was read: {what} came out as {digest.text(found)}",
-                hint="check the base archive, save it again, and run the same command",
-            )
+            self._failure = BaseMismatchError(messages.BASE_CHANGED, subject=what, found=digest.text(found))
         else:
-            self._failure = DigestError(f"bundle is damaged: {what} came out as {digest.text(found)}")
+            self._failure = DigestError(messages.BUNDLE_WRONG_OUTPUT, subject=what, found=digest.text(found))
 
     def _later(self, task: Callable[[], None]) -> None:
         """Have a thread do a task, in order; wait where many are waiting."""

@@ -13,6 +13,7 @@ from itertools import accumulate
 
 from dibundle.codecs.excess import Excess
 from dibundle.errors import BundleError
+from dibundle.format import messages
 from dibundle.format.constants import MAX_LIVE, MAX_OPEN, PACKING_COST, TEXT_STREAM
 from dibundle.format.manifest import Manifest
 from dibundle.format.program import BaseHeaders, Begin, Copy, Data, End, Head, Repeat, Step, Text, walk
@@ -84,7 +85,7 @@ class _Streams:
             index = self._current[stream]
             if source and source.length and self._table.kinds[index] == 1:
                 if used != whole or source.length >> 32:
-                    raise BundleError(f"malformed bundle: a patched piece crosses the end of frame {index}")
+                    raise BundleError(messages.PROGRAM_PIECE_CROSSES_FRAME, index=index)
                 flat = self.plan.sources.setdefault(index, array("Q"))
                 flat.append(source.offset)
                 flat.append(source.object << 32 | source.length)
@@ -96,10 +97,10 @@ class _Streams:
     def _enter(self, stream: int, step: int) -> None:
         waiting = self._waiting.get(stream)
         if not waiting:
-            raise BundleError(f"malformed bundle: its program asks for more of stream {stream} than there is")
+            raise BundleError(messages.PROGRAM_STREAM_EXHAUSTED, stream=stream)
         index = waiting.pop()
         if index != self.entered:
-            raise BundleError(f"malformed bundle: frame {index} is needed before frame {self.entered}")
+            raise BundleError(messages.PROGRAM_FRAME_ORDER, index=index, entered=self.entered)
         self.entered += 1
         self._entered_at[index - self._first] = step
         self._current[stream] = index
@@ -107,17 +108,17 @@ class _Streams:
 
     def repeat(self, repeat: Repeat, first: int, number: int) -> None:
         if not first <= repeat.frame < self.entered:
-            raise BundleError(f"malformed bundle: a repeat of frame {repeat.frame}, which is not decoded yet")
+            raise BundleError(messages.PROGRAM_REPEAT_AHEAD, frame=repeat.frame)
         if repeat.offset + repeat.length > self._table.sizes[repeat.frame]:
-            raise BundleError(f"malformed bundle: a repeat reads past the end of frame {repeat.frame}")
+            raise BundleError(messages.PROGRAM_REPEAT_BEYOND_END, frame=repeat.frame)
         self.plan.last_use[repeat.frame] = number
 
     def finish(self) -> None:
         if any(self._waiting.values()) or any(self._left.values()):
-            raise BundleError("malformed bundle: its program leaves decoded bytes unused")
+            raise BundleError(messages.PROGRAM_BYTES_LEFT)
         for index in range(self._first, self.entered):
             if self._table.kinds[index] == 1 and self.plan.source_size(index) != self._table.source_sizes[index]:
-                raise BundleError(f"malformed bundle: the source of frame {index} has another size than declared")
+                raise BundleError(messages.PROGRAM_SOURCE_SIZE, index=index)
 
     def check_live(self) -> None:
         """Refuse programs that need more decoded frames at once than the limits."""
@@ -126,7 +127,7 @@ class _Streams:
             size = self._table.sizes[index]
             kept += ((self._entered_at[index - self._first], 0, size), (last, 1, -size))
         if _most(kept) > MAX_LIVE:
-            raise BundleError(f"bundle over a limit: {_most(kept)} bytes of decoded frames kept, at most {MAX_LIVE}")
+            raise BundleError(messages.LIMIT_LIVE_FRAMES, most=_most(kept), max_live=MAX_LIVE)
         live: list[tuple[int, int, int]] = []  # between two steps: a step counts what it uses up no more
         for index in range(self._first, self.entered):
             size, begun = self._table.sizes[index], self._entered_at[index - self._first]
@@ -134,9 +135,7 @@ class _Streams:
             if end > begun:
                 live += ((begun, 1, size), (end, 0, -size))
         if _most(live) > MAX_OPEN:
-            raise BundleError(
-                f"bundle over a limit: {_most(live)} bytes of frames begun and not used up or kept, at most {MAX_OPEN}"
-            )
+            raise BundleError(messages.LIMIT_OPEN_FRAMES, most=_most(live), max_open=MAX_OPEN)
 
 
 def _most(changes: list[tuple[int, int, int]]) -> int:
@@ -201,11 +200,9 @@ class _Sizes:
         if self._output > self._target_size:
             self.finish()
         if self._content > self._limit:
-            raise BundleError(
-                f"bundle over a limit: {self._content} bytes to compress for a target of {self._target_size} bytes"
-            )
+            raise BundleError(messages.LIMIT_RECOMPRESSED_CONTENT, content=self._content, target_size=self._target_size)
 
     def finish(self) -> None:
         """Refuse another output than the target's."""
         if self._output != self._target_size:
-            raise BundleError(f"malformed bundle: its program makes {self._output} bytes, wanted {self._target_size}")
+            raise BundleError(messages.PROGRAM_OUTPUT_SIZE, output=self._output, target_size=self._target_size)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import NamedTuple, Protocol
 
 from dibundle.errors import BaseMismatchError, BundleError
-from dibundle.format import records
+from dibundle.format import messages, records
 from dibundle.format.constants import (
     MAX_PACKING,
     MAX_PIECE_TEXT,
@@ -169,7 +169,7 @@ class Cursor:
         while column.position < len(column.data):
             shape = column.next()
             if len(shapes) >= MAX_SHAPES or not records.valid_shape(shape):
-                raise BundleError(f"malformed bundle: shape {shape:#x} is not one of version 1")
+                raise BundleError(messages.PROGRAM_UNKNOWN_SHAPE, shape=shape)
             changed = (bit for bit in range(len(FIELDS)) if shape >> bit & 1)
             parts = (
                 (FIELDS[bit], None if shape >> bit + RAW_SHIFT & 1 else getattr(self.columns, FIELDS[bit].name))
@@ -183,19 +183,19 @@ class Cursor:
         target = self.columns.seek_object.next()
         delta = self.columns.seek_offset.signed()
         if target >= len(self.object_sizes):
-            raise BundleError(f"malformed bundle: seek to base object {target} of {len(self.object_sizes)}")
+            raise BundleError(messages.PROGRAM_SEEK_OBJECT, target=target, object_sizes_count=len(self.object_sizes))
         self.offset = self.offset + delta if target == self.object else delta
         self.object = target
         if not 0 <= self.offset <= self.object_sizes[target]:
-            raise BundleError("malformed bundle: seek to a place outside its base object")
+            raise BundleError(messages.PROGRAM_SEEK_OUT_OF_BOUNDS)
 
     def take(self, length: int) -> Copy:
         """Return the next ``length`` bytes of the base object and step behind them."""
         if self.object >= len(self.object_sizes):  # there are none: not even 0 bytes can be taken
-            raise BundleError("malformed bundle: an operation takes from a base object, and there is none")
+            raise BundleError(messages.PROGRAM_NO_OBJECT)
         offset, size = self.offset, self.object_sizes[self.object]
         if length > size - offset:
-            raise BundleError("malformed bundle: an operation reads past the end of its base object")
+            raise BundleError(messages.PROGRAM_READ_BEYOND_END)
         self.offset += length
         return Copy(self.object, offset, length)
 
@@ -214,7 +214,7 @@ class Cursor:
         columns = self.columns
         index = columns.shape.next()
         if index >= len(self.shapes):
-            raise BundleError(f"malformed bundle: shape number {index} of {len(self.shapes)}")
+            raise BundleError(messages.PROGRAM_SHAPE_NUMBER, index=index, shapes_count=len(self.shapes))
         shape, changed = self.shapes[index]
         size = self.register_sizes[register] if reference_size is None else reference_size
         values: list[int | Text] = []
@@ -222,13 +222,13 @@ class Cursor:
             if column is None:
                 text = Text(columns.shared.next(), columns.text.next())
                 if text.shared + text.length > item.end - item.start or text.length > MAX_PIECE_TEXT:
-                    raise BundleError(f"malformed bundle: text longer than header field {item.name}")
+                    raise BundleError(messages.PROGRAM_TEXT_TOO_LONG, name=item.name)
                 values.append(text)
                 continue
             is_size = item.name == "size"
             value = (reference_size or 0 if is_size else self.last[item.name]) + column.signed()
             if not 0 <= value < 1 << 63:
-                raise BundleError(f"malformed bundle: header field {item.name} would be {value}")
+                raise BundleError(messages.PROGRAM_HEADER_FIELD, name=item.name, value=value)
             if is_size:
                 size = value
             else:
@@ -251,20 +251,20 @@ def walk(columns: Columns, base: BaseHeaders, object_sizes: list[int]) -> Iterat
     within = False
     for op in columns.ops.data:
         if op >= OPS:
-            raise BundleError(f"malformed bundle: operation {op} is not one of version 1")
+            raise BundleError(messages.PROGRAM_UNKNOWN_OPERATION, op=op)
         if op in (OP_BEGIN, OP_END):
             if (op == OP_END) != within:
-                raise BundleError("malformed bundle: a begin within a packing, or an end outside of one")
+                raise BundleError(messages.PROGRAM_NESTED_BEGIN)
             within = not within
         if op == OP_SEEK:
             if last == OP_SEEK:
-                raise BundleError("malformed bundle: a seek follows a seek")
+                raise BundleError(messages.PROGRAM_SEEK_AFTER_SEEK)
             cursor.seek()
         else:
             yield from _OPERATIONS[op](cursor)
         last = op
     if within:
-        raise BundleError("malformed bundle: a packing has no end")
+        raise BundleError(messages.PROGRAM_BEGIN_WITHOUT_END)
     columns.ops.position = len(columns.ops.data)
     for name in COLUMN_NAMES:
         getattr(columns, name).end()
@@ -273,7 +273,7 @@ def walk(columns: Columns, base: BaseHeaders, object_sizes: list[int]) -> Iterat
 def _stream(cursor: Cursor) -> int:
     stream = cursor.columns.stream.next()
     if stream >= STREAMS:
-        raise BundleError(f"malformed bundle: stream {stream} of {STREAMS}")
+        raise BundleError(messages.PROGRAM_UNKNOWN_STREAM, stream=stream, streams=STREAMS)
     return stream
 
 
@@ -282,7 +282,7 @@ def _base_record(cursor: Cursor) -> tuple[bytes, int]:
     block = cursor.read_header()
     size = records.record_size(block)
     if size is None:
-        raise BaseMismatchError("base is damaged: a header block that the bundle builds on has no readable size")
+        raise BaseMismatchError(messages.BASE_HEADER_BLOCK)
     return block, size
 
 
@@ -290,7 +290,7 @@ def _positive(column: Column) -> int:
     """Read a length or count; every operation yields at least one byte, so that the output bounds the work."""
     value = column.next()
     if not value:
-        raise BundleError(f"malformed bundle: an operation of length 0 in column {column.what}")
+        raise BundleError(messages.PROGRAM_EMPTY_OPERATION, subject=column.what)
     return value
 
 
@@ -303,7 +303,7 @@ def _mode(cursor: Cursor) -> Iterator[Step]:
         block, size = _base_record(cursor)
         head, new_size = cursor.edit(REGISTER_RECORD, block, size)
         if new_size != size:
-            raise BundleError("malformed bundle: a mode operation changes a size")
+            raise BundleError(messages.PROGRAM_MODE_CHANGES_SIZE)
         yield head
         if size:
             yield cursor.take(padded(size))
@@ -339,7 +339,7 @@ def _repeat(cursor: Cursor) -> Iterator[Step]:
 def _header(cursor: Cursor) -> Iterator[Step]:
     register = cursor.columns.register.next()
     if register >= REGISTERS:
-        raise BundleError(f"malformed bundle: register {register} of {REGISTERS}")
+        raise BundleError(messages.PROGRAM_REGISTER, register=register, registers=REGISTERS)
     head, _ = cursor.edit(register, None, None)
     yield head
 
@@ -360,7 +360,7 @@ def _zero(cursor: Cursor) -> Iterator[Step]:
 def _begin(cursor: Cursor) -> Iterator[Step]:
     packing = _positive(cursor.columns.packing)
     if packing > MAX_PACKING:
-        raise BundleError(f"bundle over a limit: a packing of {packing} bytes, at most {MAX_PACKING}")
+        raise BundleError(messages.LIMIT_RECIPE, packing=packing, max_packing=MAX_PACKING)
     yield Begin(packing, cursor.columns.packed.next())
 
 

@@ -9,6 +9,7 @@ from dibundle.codecs import decoders, zstd
 from dibundle.codecs.deflate import encoders
 from dibundle.errors import BundleError, DigestError
 from dibundle.files import digest
+from dibundle.format import messages
 from dibundle.format.constants import HEADER_SIZE
 from dibundle.format.header import Header, check_signature_area, signature_length
 from dibundle.format.manifest import Manifest
@@ -52,9 +53,7 @@ class BundleReader:
             trust(self.header_bytes, self.signature)
         stored = self._exactly(self.header.stored, "the manifest")
         if digest.sha256(stored) != self.header.digest:
-            raise DigestError(
-                "bundle is damaged: its manifest does not have the digest that the header promises", hint=_FETCH
-            )
+            raise DigestError(messages.BUNDLE_MANIFEST_DIGEST)
         self.manifest = Manifest.decode(zstd.decompress(stored, self.header.size), decoders.KNOWN, encoders.KNOWN)
         self.frames_read = 0
         self.frames_offset = HEADER_SIZE + 4 + len(self.signature) + 4 + self.header.stored
@@ -64,15 +63,12 @@ class BundleReader:
         """Return the next frame and its stored bytes, which have the promised digest."""
         index = self.frames_read
         if index >= len(self.manifest.frames):
-            raise BundleError("malformed bundle: its program asks for more frames than it has")
+            raise BundleError(messages.PROGRAM_FRAMES_EXHAUSTED)
         frame = self.manifest.frames[index]
         stored = self._exactly(frame.stored, f"frame {index}")
         if digest.sha256(stored) != frame.digest:
             place = f" ({self._where(self._at - frame.stored, self._at)})" if self._where else ""
-            raise DigestError(
-                f"bundle is damaged: frame {index}{place} does not have the digest that the manifest promises",
-                hint=_FETCH,
-            )
+            raise DigestError(messages.BUNDLE_FRAME_DIGEST, index=index, place=place)
         self.frames_read += 1
         return frame, stored
 
@@ -84,9 +80,9 @@ class BundleReader:
     def finish(self) -> None:
         """Refuse frames that were not used and bytes after the last frame."""
         if self.frames_read != len(self.manifest.frames):
-            raise BundleError("malformed bundle: it has frames that its program does not use")
+            raise BundleError(messages.PROGRAM_FRAMES_UNUSED)
         if self._stream.read(1):
-            raise BundleError("malformed bundle: bytes follow its last frame")
+            raise BundleError(messages.BUNDLE_TRAILING_BYTES)
 
     def _exactly_or_less(self, size: int) -> bytes:
         chunks = []
@@ -99,5 +95,5 @@ class BundleReader:
     def _exactly(self, size: int, what: str) -> bytes:
         data = self._exactly_or_less(size)
         if len(data) != size:
-            raise BundleError(f"truncated bundle: {what} has {len(data)} of {size} bytes", hint=_FETCH)
+            raise BundleError(messages.BUNDLE_TRUNCATED, subject=what, data_count=len(data), size=size)
         return data

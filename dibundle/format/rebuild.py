@@ -16,7 +16,7 @@ from dibundle.codecs.excess import Excess
 from dibundle.codecs.native.library import unfilled
 from dibundle.codecs.recompression import Packer
 from dibundle.errors import BaseMismatchError, BundleError
-from dibundle.format import records
+from dibundle.format import messages, records
 from dibundle.format.constants import TEXT_STREAM
 from dibundle.format.manifest import Manifest, Target
 from dibundle.format.plan import PackingBudget, Plan
@@ -126,7 +126,7 @@ class _FrameFeed:
                 frame, stored = self._reader.frame()
                 self._decoding.put((index, self._workers.submit(self._decode, index, frame, stored)))
             # whoever asks for more finds the base changed since the plan was made
-            self._decoding.put(BundleError("malformed bundle: its program asks for a frame behind the last"))
+            self._decoding.put(BundleError(messages.PROGRAM_FRAME_MISSING))
         except BaseException as error:
             self._decoding.put(error)
 
@@ -174,7 +174,7 @@ class _Streams:
                 index, data = self._feed.next()
                 position = 0
                 if self._frames[index].stream != stream:
-                    raise BundleError(f"malformed bundle: frame {index} comes before it is needed")
+                    raise BundleError(messages.PROGRAM_FRAME_EARLY, index=index)
                 if index in self._plan.last_use:
                     self.kept[index] = data
             used = min(length, len(data) - position, CHUNK)
@@ -306,14 +306,14 @@ class _Packing:
         assert self.packer
         yield from self._checked(self.packer.finish())
         if self._left:
-            raise BundleError(f"malformed bundle: a packing makes {self._left} bytes less than it declares")
+            raise BundleError(messages.PROGRAM_RECIPE_SHORT, left=self._left)
         self.packer = None
 
     def _checked(self, pieces: Iterator[Decoded]) -> Iterator[Decoded]:
         for piece in pieces:
             self._left -= len(piece)
             if self._left < 0:
-                raise BundleError("malformed bundle: a packing makes more bytes than it declares")
+                raise BundleError(messages.PROGRAM_RECIPE_LONG)
             yield piece
 
 
@@ -330,7 +330,7 @@ class _Headers:
         block = records.apply_edit(reference, head.shape, self._values(head))
         if block is None:
             kind = BundleError if head.reference is None else BaseMismatchError
-            raise kind("a header block cannot be made from the block that it refers to")
+            raise kind(messages.PROGRAM_HEADER_BLOCK)
         self._registers[head.register] = block
         return block
 
@@ -348,7 +348,7 @@ class _Headers:
     def _text(self, bit: int, text: Text) -> bytes:
         last = self._texts.get(bit, b"")
         if text.shared > len(last):
-            raise BundleError("malformed bundle: a text shares more with the last one than that has")
+            raise BundleError(messages.PROGRAM_TEXT_SHARES_TOO_MUCH)
         value = last[: text.shared] + b"".join(self._streams.read(TEXT_STREAM, text.length))
         self._texts[bit] = value
         return value

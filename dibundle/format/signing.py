@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from dibundle.errors import BundleError, FileError, SignatureError, UsageError
+from dibundle.format import messages
 from dibundle.format.constants import HEADER_SIZE, MAX_SIGNATURE
 from dibundle.format.header import check_signature_area, encode_signature_area, signature_length
 
@@ -45,25 +46,25 @@ class Signature:
     def parse(cls, data: bytes) -> Self:
         """Read an armored signature of at most 1 MiB; :class:`SignatureError` where it is none for a bundle."""
         if len(data) > MAX_SIGNATURE:
-            raise SignatureError(f"a signature of {len(data)} bytes, at most {MAX_SIGNATURE} are allowed")
+            raise SignatureError(messages.SIGNATURE_TOO_LARGE, data_count=len(data), max_signature=MAX_SIGNATURE)
         found = _ARMOR.fullmatch(data)
         if not found:
-            raise SignatureError("the signature is not one that ssh-keygen makes (SSHSIG, armored)")
+            raise SignatureError(messages.SIGNATURE_NOT_SSHSIG)
         try:
             blob = base64.b64decode(b"".join(found[1].split()), validate=True)
         except binascii.Error as error:
-            raise SignatureError("the signature is damaged: its armor is not base64") from error
+            raise SignatureError(messages.SIGNATURE_ARMOR) from error
         if not blob.startswith(b"SSHSIG\0\0\0\1"):
-            raise SignatureError("the signature is not SSHSIG of version 1")
+            raise SignatureError(messages.SIGNATURE_VERSION)
         key, rest = _string(blob[10:])
         namespace, rest = _string(rest)
         for _ in ("reserved", "hash", "signature"):
             _, rest = _string(rest)
         if rest:
-            raise SignatureError("the signature is damaged: bytes follow its end")
+            raise SignatureError(messages.SIGNATURE_TRAILING_BYTES)
         if namespace != NAMESPACE.encode():
             shown = namespace[:64].decode(errors="replace")
-            raise SignatureError(f"the signature is for namespace {shown}, wanted {NAMESPACE}")
+            raise SignatureError(messages.SIGNATURE_NAMESPACE, shown=shown, namespace=NAMESPACE)
         return cls(blob, key)
 
     def armored(self) -> bytes:
@@ -82,7 +83,7 @@ def _string(data: bytes) -> tuple[bytes, bytes]:
     """Return the first string of SSH's wire format, and what follows it."""
     length = int.from_bytes(data[:4], "big")
     if len(data) < 4 + length:
-        raise SignatureError("the signature is damaged: it ends early")
+        raise SignatureError(messages.SIGNATURE_TRUNCATED)
     return data[4 : 4 + length], data[4 + length :]
 
 
@@ -115,14 +116,10 @@ class Signers:
         for name in filter(None, (self.allowed, self.revoked)):
             require_readable(name)
         if self.verify_time is not None and not _TIME.fullmatch(self.verify_time):
-            raise UsageError(
-                f"{self.verify_time} is no time to verify as of", hint="write it as YYYYMMDD or YYYYMMDDHHMM"
-            )
+            raise UsageError(messages.SIGNATURE_VERIFY_TIME, verify_time=self.verify_time)
         given = self.signatures or ((embedded,) if embedded else ())
         if not given:
-            raise SignatureError(
-                "the bundle is not signed", hint='ask the sender to run "dib sign", or give --signature FILE'
-            )
+            raise SignatureError(messages.SIGNATURE_MISSING)
         refusal: SignatureError | None = None
         for data in given:
             try:
@@ -145,21 +142,20 @@ class Signers:
                 if run.returncode == 0:
                     return f"{identity} ({by})"
             if self._is_revoked(signature.key):
-                raise SignatureError(
-                    f"the {by} that signed the bundle is revoked by {self.revoked}",
-                    hint="ask the sender to sign with another key",
-                )
+                raise SignatureError(messages.SIGNATURE_REVOKED, by=by, revoked=self.revoked)
             told = _told(run)
             if self.identity is not None:
                 owners = ", ".join(self._principals(file.name, by))
                 if told == _NO_REASON:
                     raise SignatureError(
-                        f"the {by} that signed the bundle is not that of {self.identity}",
-                        hint=f"by {shlex.quote(self.allowed)} it is that of {shlex.quote(owners)};"
-                        " --identity says whose it has to be",
+                        messages.SIGNATURE_OTHER_IDENTITY,
+                        by=by,
+                        identity=self.identity,
+                        allowed=shlex.quote(self.allowed),
+                        owners=shlex.quote(owners),
                     )
         wanted = f" for {self.identity}" if self.identity is not None else ""
-        raise SignatureError(f"the signature by {by} is not accepted{wanted}: {told}")
+        raise SignatureError(messages.SIGNATURE_NOT_ACCEPTED, by=by, wanted=wanted, told=told)
 
     def _principals(self, file: str, by: str) -> list[str]:
         """Return those who have the signature's key, as far as it is valid; they are to be tried one by one."""
@@ -169,17 +165,11 @@ class Signers:
         found = [line for line in run.stdout.decode(errors="surrogateescape").splitlines() if line]
         expired = next(filter(_INVALID.search, run.stderr.decode(errors="replace").splitlines()), None)
         if expired and not found:
-            raise SignatureError(
-                f"the {by} that signed the bundle is not valid: {expired.strip()}",
-                hint="ask the sender to sign with a key that is, and for its line",
-            )
+            raise SignatureError(messages.SIGNATURE_EXPIRED, by=by, expired=expired.strip())
         if run.returncode or not found:
-            hint = "who the key belongs to is for the sender to say; see ssh-keygen(1), ALLOWED SIGNERS"
-            if re.match(rb"(ssh|ecdsa|sk)-\S+ \S+", read_file(self.allowed)):
-                hint = (
-                    f"this is a bare public key; say whose it is: echo WHO $(cat {shlex.quote(self.allowed)}) > signers"
-                )
-            raise SignatureError(f"{self.allowed} has no valid line for the {by} that signed the bundle", hint=hint)
+            is_bare = re.match(rb"(ssh|ecdsa|sk)-\S+ \S+", read_file(self.allowed))
+            message = messages.SIGNATURE_BARE_KEY if is_bare else messages.SIGNATURE_NOT_ALLOWED
+            raise SignatureError(message, allowed=self.allowed, quoted=shlex.quote(self.allowed), by=by)
         return found
 
     def _is_revoked(self, key: bytes) -> bool:
@@ -208,13 +198,10 @@ def sign(header: bytes, key: str) -> bytes:
     run = _ssh_keygen("-Y", "sign", "-q", "-n", NAMESPACE, "-f", key, given=header, seconds=SIGN_SECONDS)
     if run.returncode:
         if b"UNPROTECTED PRIVATE KEY" in run.stderr:
-            raise SignatureError(f"others may read the private key {key}", hint=f"chmod 600 {shlex.quote(key)}")
+            raise SignatureError(messages.SIGNATURE_KEY_PERMISSIONS, key=key, key_2=shlex.quote(key))
         if b"incorrect passphrase" in run.stderr:
             private = key.removesuffix(".pub")  # which ssh-keygen takes where no agent has the key
-            raise SignatureError(
-                f"{private} has a passphrase, and none that fits was given",
-                hint=f"sign from a terminal, or have an agent hold the key first: ssh-add {shlex.quote(private)}",
-            )
+            raise SignatureError(messages.SIGNATURE_PASSPHRASE, private=private, private_2=shlex.quote(private))
         raise _unusable(key, run)
     return Signature.parse(run.stdout).armored()
 
@@ -223,19 +210,18 @@ def _unusable(key: str, run: subprocess.CompletedProcess[bytes]) -> SignatureErr
     """Say why a key cannot sign: of a private one ssh-keygen tells of a public one beside it that is not there."""
     found = read_file(key)
     if not found:
-        return SignatureError(f"the key {key} is empty", hint="give --key a private SSH key")
+        return SignatureError(messages.SIGNATURE_KEY_EMPTY, key=key)
     if not _PRIVATE.match(found):
-        return SignatureError(f"ssh-keygen cannot sign with {key}: {_told(run)}", hint="give --key a private SSH key")
+        return SignatureError(messages.SIGNATURE_CANNOT_SIGN, key=key, told=_told(run))
     read = _ssh_keygen("-y", "-P", "", "-f", key, seconds=CHECK_SECONDS)
     if not found.endswith(b"\n") or b"\r" in found:
         lost = "has carriage returns" if b"\r" in found else "lacks its last newline"
-        return SignatureError(
-            f"ssh-keygen cannot read the private key {key}, which {lost}: {_told(read)}",
-            hint="write it again with the lines that it had, as variables of a pipeline change them",
-        )
+        return SignatureError(messages.SIGNATURE_PRIVATE_KEY_UNREADABLE, key=key, lost=lost, told=_told(read))
     return SignatureError(
-        f"ssh-keygen cannot sign with the private key {key}: {_told(read if read.returncode else run)}",
-        hint=f"see whether it is whole: ssh-keygen -y -f {shlex.quote(key)}",
+        messages.SIGNATURE_PRIVATE_KEY_UNUSABLE,
+        key=key,
+        told=_told(read if read.returncode else run),
+        key_2=shlex.quote(key),
     )
 
 
@@ -249,7 +235,7 @@ def check_own(header: bytes, data: bytes, tmp: str | None = None) -> Signature:
             "-Y", "check-novalidate", "-n", NAMESPACE, "-s", file.name, given=header, seconds=CHECK_SECONDS
         )
     if run.returncode:
-        raise SignatureError("the signature is not over the header of this bundle", hint="sign this very file")
+        raise SignatureError(messages.SIGNATURE_OTHER_BUNDLE)
     return signature
 
 
@@ -260,7 +246,7 @@ def with_signature(read: Reader, header: bytes, signature: bytes) -> Iterator[by
     """
     found = _exactly(read, HEADER_SIZE)
     if found != header:
-        raise BundleError("the bundle changed while it was signed")
+        raise BundleError(messages.SIGNATURE_BUNDLE_CHANGED)
     prefix = _exactly(read, 4)
     check_signature_area(prefix, _exactly(read, signature_length(prefix) + 4))
     yield header + encode_signature_area(signature)
@@ -275,7 +261,7 @@ def read_file(name: str) -> bytes:
             return file.read(MAX_SIGNATURE + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise FileError(f"cannot read {name}: {reason}") from error
+        raise FileError(messages.FILE_CANNOT_READ, name=name, reason=reason) from error
 
 
 def _exactly(read: Reader, size: int) -> bytes:
@@ -291,7 +277,7 @@ def require_readable(name: str) -> None:
         os.close(os.open(name, os.O_RDONLY | os.O_CLOEXEC))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise FileError(f"cannot open {name}: {reason}") from error
+        raise FileError(messages.FILE_CANNOT_OPEN, name=name, reason=reason) from error
 
 
 def _ssh_keygen(*arguments: str, given: bytes = b"", seconds: int) -> subprocess.CompletedProcess[bytes]:
@@ -299,12 +285,9 @@ def _ssh_keygen(*arguments: str, given: bytes = b"", seconds: int) -> subprocess
     try:
         return subprocess.run(command, input=given, capture_output=True, check=False, timeout=seconds)
     except FileNotFoundError as error:
-        raise FileError(
-            "ssh-keygen is not installed; signatures are made and checked with it",
-            hint="apt-get install openssh-client",
-        ) from error
+        raise FileError(messages.SIGNATURE_NO_SSH_KEYGEN) from error
     except subprocess.TimeoutExpired as error:
-        raise SignatureError(f"ssh-keygen did not end within {seconds} seconds") from error
+        raise SignatureError(messages.SIGNATURE_TIMEOUT, seconds=seconds) from error
 
 
 def _told(run: subprocess.CompletedProcess[bytes]) -> str:

@@ -9,6 +9,7 @@ from typing import Final
 
 from dibundle.errors import BundleError
 from dibundle.files.digest import SIZE, nth
+from dibundle.format import messages
 from dibundle.format.constants import OP_KEEP, OP_MODE, OP_PATCH, OP_REPLACE, OP_SEEK
 from dibundle.format.manifest import Manifest
 from dibundle.format.tables import FrameTable
@@ -38,7 +39,7 @@ def _numbers(column: Column) -> set[int]:
         stretch = _NUMBER.findall(part)
         whole = b"".join(stretch)
         if not stretch or not part.startswith(whole):
-            raise BundleError(f"malformed bundle: column {column.what} ends early, or holds a number that is too large")
+            raise BundleError(messages.MANIFEST_COLUMN_NUMBER, subject=column.what)
         found.update(stretch)
         at += len(whole)
     return {Column(item, column.what).next() for item in found}

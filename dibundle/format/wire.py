@@ -14,6 +14,7 @@ import msgpack
 
 from dibundle.codecs.native.library import LIBRARY, Pinned
 from dibundle.errors import BundleError
+from dibundle.format import messages
 
 MAX_VARINT = (1 << 63) - 1
 
@@ -39,7 +40,7 @@ class Structure:
         self._at = 0
 
     def _fail(self, wanted: str) -> BundleError:
-        return BundleError(f"malformed bundle: {wanted} expected in {self._where} at byte {self._at}")
+        return BundleError(messages.MANIFEST_STRUCTURE, wanted=wanted, where=self._where, at=self._at)
 
     def array(self, what: str, *, minimum: int = 0, maximum: int) -> int:
         """Enter an array and return its length, which must lie in ``minimum..maximum``."""
@@ -145,9 +146,9 @@ class Column:
                 if shift > 56:
                     break
         except IndexError:
-            raise BundleError(f"malformed bundle: column {self.what} ends early") from None
+            raise BundleError(messages.MANIFEST_COLUMN_TRUNCATED, subject=self.what) from None
         if byte == 0 or byte >= 0x80:
-            raise BundleError(f"malformed bundle: column {self.what} holds a number that is not canonical")
+            raise BundleError(messages.MANIFEST_COLUMN_NOT_CANONICAL, subject=self.what)
         self.position = position
         return value
 
@@ -160,7 +161,7 @@ class Column:
         """Return all numbers of the column, eight bytes each; there must be just ``count``."""
         self.position = 0
         if count > len(self.data):
-            raise BundleError(f"malformed bundle: column {self.what} ends early")
+            raise BundleError(messages.MANIFEST_COLUMN_TRUNCATED, subject=self.what)
         if LIBRARY is not None:
             values = array("q", bytes(8 * count))
             if LIBRARY.dib_numbers_get(Pinned(self.data), len(self.data), Pinned(values), count) == 0:
@@ -176,7 +177,7 @@ class Column:
     def end(self) -> None:
         """Refuse numbers that nothing asked for."""
         if self.position != len(self.data):
-            raise BundleError(f"malformed bundle: column {self.what} holds more than is used")
+            raise BundleError(messages.MANIFEST_COLUMN_LEFT, subject=self.what)
 
 
 class ColumnWriter:

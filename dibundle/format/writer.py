@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dibundle.codecs import zstd
 from dibundle.errors import BundleError
 from dibundle.files import digest
+from dibundle.format import messages
 from dibundle.format.constants import MAX_MANIFEST
 from dibundle.format.header import Header, encode_signature_area
 from dibundle.format.manifest import Manifest
@@ -22,10 +23,7 @@ def write(manifest: Manifest, frames: Iterable[bytes]) -> Iterator[bytes]:
     manifest.check_limits()
     encoded = manifest.encode()
     if len(encoded) > MAX_MANIFEST:
-        raise BundleError(
-            f"the bundle would be over a limit: a manifest of {len(encoded):,} bytes, at most {MAX_MANIFEST:,}",
-            hint="create one bundle for each image, or use --names none",
-        )
+        raise BundleError(messages.LIMIT_WRITTEN_MANIFEST, encoded_count=len(encoded), max_manifest=MAX_MANIFEST)
     stored = zstd.compress(encoded, MANIFEST_LEVEL)
     yield Header(stored=len(stored), size=len(encoded), digest=digest.sha256(stored)).encode()
     yield encode_signature_area(b"")

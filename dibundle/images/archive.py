@@ -13,6 +13,7 @@ from types import TracebackType
 from dibundle.errors import ArchiveError, BundleError, FileError
 from dibundle.files import compression
 from dibundle.files.readat import FileBytes, ReadAt, Slice, Spool, check_room, copy_chunks
+from dibundle.images import messages
 from dibundle.images.tar.entries import TarIndex, scan
 from dibundle.images.tar.folder import TreeBytes, is_layout
 
@@ -21,6 +22,14 @@ _HEAD = 1024
 _CHUNK = 1 << 20
 MAX_MADE_ENTRIES = 65_536
 """Members that are looked at of an archive that a bundle has made (spec/dib.md, 3.1)."""
+
+
+class OtherFormatError(ArchiveError):
+    """What is named is no image archive."""
+
+
+class NoArchiveError(OtherFormatError):
+    """Nor is it anything else that is known: it may be what is left of a bundle."""
 
 
 @dataclass
@@ -63,7 +72,7 @@ def open_archive(path: str | os.PathLike[str], *, spool_dir: str | None = None, 
     try:
         fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
-        raise FileError(f"cannot open {name}: {_system_reason(error)}") from error
+        raise FileError(messages.FILE_CANNOT_OPEN, name=name, system_reason=_system_reason(error)) from error
     return _open(fd, name, spool_dir, [lambda: os.close(fd)], ratio)
 
 
@@ -80,7 +89,7 @@ def open_made(spool: Spool, name: str, *, owned: bool = False) -> Archive:
     """
     kind = compression.sniff(_head(spool))
     if kind is not None:
-        raise ArchiveError(f"{name} is compressed with {kind}")
+        raise ArchiveError(messages.ARCHIVE_COMPRESSED, name=name, kind=kind)
     archive = _open(spool.start(), name, None, [spool.close] if owned else [], entries=MAX_MADE_ENTRIES)
     archive.is_made = True
     return archive
@@ -108,10 +117,10 @@ def _open(
         _refuse_other_formats(name, _head(source), kind)
         index = scan(source, entries)
         if not index.entries and not _is_empty_tar(source):
-            raise ArchiveError(f"{name} is not a tar archive ({index.problem or 'it has no entry'})", hint=SAVE_HINT)
+            raise NoArchiveError(messages.ARCHIVE_NOT_TAR, name=name, problem=index.problem or "it has no entry")
     except OSError as error:
         _run(closers)
-        raise FileError(f"cannot read {name}: {_system_reason(error)}") from error
+        raise FileError(messages.FILE_CANNOT_READ, name=name, system_reason=_system_reason(error)) from error
     except BaseException:
         _run(closers)
         raise
@@ -124,10 +133,7 @@ def _folder(fd: int, name: str, closers: list[Callable[[], None]]) -> ReadAt:
     """Return an OCI layout in a folder as the tar that it would be."""
     folder = f"/proc/self/fd/{fd}" if Path("/proc/self/fd").exists() else name
     if not is_layout(folder):
-        raise ArchiveError(
-            f"{name} is a directory, and no OCI layout: it has neither oci-layout nor manifest.json",
-            hint="give an image archive or an OCI layout",
-        )
+        raise ArchiveError(messages.ARCHIVE_PLAIN_DIRECTORY, name=name)
     return TreeBytes(folder, closers)
 
 
@@ -165,14 +171,11 @@ def _inflated(
             if begins and spool.size >= _HEAD:
                 _refuse_other_formats(name, _head(spool), kind)
     except compression.RatioError as error:
-        raise compression.RatioError(
-            f"{name}: {error.message}, and no trusted signature has been found yet",
-            hint="if you trust it, decompress it first and give the result",
-        ) from error
+        raise compression.RatioError(messages.ARCHIVE_RATIO, name=name, reason=error.message) from error
+    except OtherFormatError:
+        raise
     except ArchiveError as error:
-        if error.message.startswith(f"{name} is "):
-            raise
-        raise ArchiveError(f"{name}: {error.message}", hint=error.hint) from error
+        raise error.within(name) from error.__cause__
     return spool
 
 
@@ -184,34 +187,23 @@ def _refuse_other_formats(name: str, head: bytes, packed: str | None) -> None:
     """Say what a file is that is taken for an image archive by mistake."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not head:
-        raise ArchiveError(f"{name} is empty", hint=SAVE_HINT)
+        raise NoArchiveError(messages.ARCHIVE_EMPTY, name=name)
     if head.startswith(b"\x89DIB\r\n\x1a\n") and packed:
-        raise ArchiveError(f"{name} is a bundle compressed with {packed}", hint="decompress it first")
+        raise OtherFormatError(messages.SOURCE_COMPRESSED_BUNDLE, name=name, packed=packed)
     if head.startswith(b"\x89DIB\r\n\x1a\n"):
-        raise ArchiveError(
-            f"{name} is a dib bundle, not an image archive",
-            hint=f"rebuild the image archive first: dib apply BASE {shlex.quote(name)} -o target.tar",
-        )
+        raise OtherFormatError(messages.SOURCE_BUNDLE_NOT_ARCHIVE, name=name, name_2=shlex.quote(name))
     if head.startswith(b"\x89DIB"):
-        raise BundleError(
-            f"{name} looks like a dib bundle damaged by a text-mode transfer", hint="copy it again in binary mode"
-        )
+        raise BundleError(messages.HEADER_TEXT_MODE_FILE, name=name)
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        raise ArchiveError(
-            f"{name} is a web page, not an archive",
-            hint="the download gave an error or login page: open it in a browser, then download again",
-        )
+        raise OtherFormatError(messages.SOURCE_WEB_PAGE, name=name)
     if head.startswith(b"-----BEGIN SSH SIGNATURE-----"):
-        raise ArchiveError(
-            f"{name} is a signature, neither archive nor bundle",
-            hint=f"say so where it is to be checked: --signature {shlex.quote(name)}",
-        )
+        raise OtherFormatError(messages.SOURCE_SIGNATURE, name=name, name_2=shlex.quote(name))
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        raise ArchiveError(f"{name} is a zip file, not a tar archive", hint="unpack it and use the archive inside")
+        raise OtherFormatError(messages.SOURCE_ZIP, name=name)
     if head.startswith(b"hsqs"):
-        raise ArchiveError(f"{name} is a squashfs file system, not an image archive", hint=SAVE_HINT)
+        raise NoArchiveError(messages.SOURCE_SQUASHFS, name=name)
     if text.startswith((b"{", b"[")) and b"\0" not in head:
-        raise ArchiveError(f"{name} is JSON, not an archive", hint=SAVE_HINT)
+        raise NoArchiveError(messages.SOURCE_JSON, name=name)
 
 
 def _is_empty_tar(source: ReadAt) -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 
 from dibundle.errors import ArchiveError
 from dibundle.files import compression
-from dibundle.images import document
+from dibundle.images import document, messages
 from dibundle.images.document import get, get_list, get_text, sha256_of
 from dibundle.images.members import Members, normalise
 from dibundle.images.model import Blob, BlobKind
@@ -64,7 +64,7 @@ class Claims:
         """Note that a document lists so many layers or names; ``ArchiveError`` where all of them are too many."""
         self._references += count
         if self._references > MAX_REFERENCES:
-            raise ArchiveError(f"its documents list more than {MAX_REFERENCES:,} layers and names")
+            raise ArchiveError(messages.ARCHIVE_TOO_MANY_REFERENCES, max_references=MAX_REFERENCES)
 
     def note(
         self, entry: Entry | None, kind: BlobKind, *, digest: bytes | None = None, diff_id: bytes | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dibundle.errors import ArchiveError
-from dibundle.images import document
+from dibundle.images import document, messages
 from dibundle.images.claims import Claims, Draft, named_digest
 from dibundle.images.document import get, get_list, get_text
 from dibundle.images.members import Members
@@ -18,7 +18,7 @@ def read_manifest(members: Members) -> list[object] | None:
         return None
     value = document.parse(members.read(entry), "manifest.json")
     if not isinstance(value, list):
-        raise ArchiveError("manifest.json is not a list of images", hint='make one with "docker save -o FILE IMAGE"')
+        raise ArchiveError(messages.DOCKER_MANIFEST_NOT_LIST)
     return value
 
 
@@ -31,9 +31,9 @@ def read_drafts(claims: Claims, manifest: list[object]) -> list[Draft]:
 def _draft(claims: Claims, item: object, where: str) -> Draft:
     config_name, layer_names = get_text(item, "Config"), get(item, "Layers")
     if config_name is None:
-        raise ArchiveError(f"unexpected value (expected text) in '{where}.Config'")
+        raise ArchiveError(messages.DOCKER_CONFIG_NOT_TEXT, where=where)
     if not isinstance(layer_names, list | None):
-        raise ArchiveError(f"unexpected value (expected a list) in '{where}.Layers'")
+        raise ArchiveError(messages.DOCKER_LAYERS_NOT_LIST, where=where)
     claims.count_layers(len(layer_names or []) + len(get_list(item, "RepoTags")))
     layers = tuple(
         claims.members.find_text(_text(name, f"{where}.Layers[{number}]"))
@@ -57,5 +57,5 @@ def _draft(claims: Claims, item: object, where: str) -> Draft:
 
 def _text(value: object, where: str) -> str:
     if not isinstance(value, str):
-        raise ArchiveError(f"unexpected value (expected text) in '{where}'")
+        raise ArchiveError(messages.DOCKER_LAYER_NOT_TEXT, where=where)
     return value

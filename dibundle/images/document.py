@@ -7,6 +7,7 @@ import re
 from typing import Final
 
 from dibundle.errors import ArchiveError
+from dibundle.images import messages
 
 SIZE_LIMIT: Final = 8 << 20
 
@@ -18,9 +19,9 @@ def parse(content: bytes, name: str) -> object:
     try:
         return json.loads(content.decode("utf-8"))
     except RecursionError as error:
-        raise ArchiveError(f"{name} is nested too deeply") from error
+        raise ArchiveError(messages.JSON_NESTED, name=name) from error
     except ValueError as error:
-        raise ArchiveError(f"{name} is not JSON: {_brief(error)}") from error
+        raise ArchiveError(messages.JSON_MALFORMED, name=name, brief=_brief(error)) from error
 
 
 def get(value: object, key: str) -> object:

@@ -6,11 +6,12 @@ import re
 import shlex
 from typing import Final
 
-from dibundle.errors import ArchiveError
+from dibundle.errors import ArchiveError, Message
+from dibundle.images import messages
+from dibundle.images.archive import Archive
 from dibundle.images.document import get, get_list
 from dibundle.images.members import Members
 
-_SAVE: Final = 'make an image archive with "docker save -o FILE IMAGE"'
 _ROOT: Final = frozenset((b"bin", b"etc", b"usr", b"var", b"lib", b"dev", b"proc", b"sbin", b"root", b"tmp", b"sys"))
 _DIFF_ID_NAME: Final = re.compile(rb"[0-9a-f]{64}\.tar")
 _VERSION_NAME: Final = re.compile(rb"[0-9a-f]{64}/VERSION")
@@ -49,23 +50,24 @@ def refusal(members: Members, *, has_manifest: bool, has_index: bool) -> Archive
     names = members.names
     tops = {name.split(b"/", 1)[0] for name in names}
     if has_manifest:
-        what, hint = "its manifest.json lists no image", _SAVE
-    elif has_index:
-        what, hint = "no image manifest that its index.json points to is in it", "save the image with its content"
-    elif archive.index.problem:
-        what, hint = f"it has no manifest.json, and {archive.index.problem}", "copy or download the file again"
-    elif not names:
-        what, hint = "there is nothing in it", _SAVE
-    elif members.find(b"repositories") is not None:
-        what, hint = "it has repositories but no manifest.json and no layers", _SAVE
-    elif nested := next((match[1] for name in names if (match := _NESTED.fullmatch(name))), None):
-        what = "its files lie in a folder instead of at the top"
-        hint = f"pack the folder's content: tar -C {shlex.quote(nested.decode('utf-8', 'backslashreplace'))} -cf FILE ."
-    elif any(name.rsplit(b"/", 1)[-1].startswith(b".wh.") for name in names):
-        what, hint = "it looks like a single layer", "give the whole archive that the layer belongs to"
-    elif len(tops & _ROOT) >= 3:
-        what = "it looks like a root file system, as docker export writes it"
-        hint = 'use "docker save -o FILE IMAGE" instead of "docker export"'
-    else:
-        what, hint = "it is a tar without manifest.json or index.json", _SAVE
-    return ArchiveError(f"{archive.name} is not an image archive: {what}", hint=hint)
+        return _refusal(archive, messages.ARCHIVE_EMPTY_MANIFEST)
+    if has_index:
+        return _refusal(archive, messages.ARCHIVE_INDEX_LEADS_NOWHERE)
+    if archive.index.problem:
+        return _refusal(archive, messages.ARCHIVE_DAMAGED_WITHOUT_MANIFEST, problem=archive.index.problem)
+    if not names:
+        return _refusal(archive, messages.ARCHIVE_NOTHING_IN_IT)
+    if members.find(b"repositories") is not None:
+        return _refusal(archive, messages.ARCHIVE_REPOSITORIES_ALONE)
+    if nested := next((match[1] for name in names if (match := _NESTED.fullmatch(name))), None):
+        folder = shlex.quote(nested.decode("utf-8", "backslashreplace"))
+        return _refusal(archive, messages.ARCHIVE_IN_A_FOLDER, folder=folder)
+    if any(name.rsplit(b"/", 1)[-1].startswith(b".wh.") for name in names):
+        return _refusal(archive, messages.ARCHIVE_SINGLE_LAYER)
+    if len(tops & _ROOT) >= 3:
+        return _refusal(archive, messages.ARCHIVE_ROOT_FILE_SYSTEM)
+    return _refusal(archive, messages.ARCHIVE_OTHER_TAR)
+
+
+def _refusal(archive: Archive, message: Message, **values: object) -> ArchiveError:
+    return ArchiveError(message, name=archive.name, **values)

@@ -10,7 +10,7 @@ from collections import defaultdict
 from typing import Final
 
 from dibundle.errors import ArchiveError
-from dibundle.images import document
+from dibundle.images import document, messages
 from dibundle.images.claims import Claims, Draft
 from dibundle.images.document import get_text
 from dibundle.images.members import Members
@@ -35,7 +35,7 @@ def read_drafts(claims: Claims) -> list[Draft]:
         drafts.append(_draft(claims, top, parents, tuple(names.get(top, ()))))
         count += len(drafts[-1].layers)
         if count > _MAX_LAYERS:
-            raise ArchiveError(f"more than {_MAX_LAYERS} layers of images of an old docker save")
+            raise ArchiveError(messages.DOCKER_TOO_MANY_LEGACY_LAYERS, max_layers=_MAX_LAYERS)
     return drafts
 
 

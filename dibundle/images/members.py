@@ -7,7 +7,7 @@ from typing import Final
 
 from dibundle.errors import ArchiveError
 from dibundle.files.readat import copy_chunks
-from dibundle.images import document
+from dibundle.images import document, messages
 from dibundle.images.archive import Archive
 from dibundle.images.tar.entries import Entry
 
@@ -61,11 +61,11 @@ class Members:
         """Return the content of a member that should be small."""
         if entry.size > document.SIZE_LIMIT:
             name = shown(entry.path)
-            raise ArchiveError(f"{name} has {entry.size} bytes, more than the {document.SIZE_LIMIT} that JSON may have")
+            raise ArchiveError(messages.JSON_SIZE_LIMIT, name=name, size=entry.size, size_limit=document.SIZE_LIMIT)
         if self._left is not None:
             self._left -= entry.size
             if self._left < 0:
-                raise ArchiveError(f"its documents have more than {MADE_DOCUMENTS >> 20} MiB in all")
+                raise ArchiveError(messages.ARCHIVE_DOCUMENTS_TOTAL, made_documents=MADE_DOCUMENTS >> 20)
         return b"".join(copy_chunks(self.archive.bytes, entry.content, entry.size))
 
     def head(self, entry: Entry, length: int) -> bytes:

@@ -14,7 +14,7 @@ from typing import Final
 from dibundle.errors import ArchiveError
 from dibundle.files import digest
 from dibundle.files.readat import ReadAt
-from dibundle.images import writers
+from dibundle.images import messages, writers
 from dibundle.images.members import Members
 from dibundle.images.model import Blob, ImageArchive
 from dibundle.images.profile import Pool, expanded, layer_compression
@@ -173,7 +173,7 @@ def assemble(
                 config=pins.config, manifest=pins.manifest, manifest_type=manifest.media_type, layers=layers
             )
     if is_manifest_expected:
-        raise ArchiveError("the expected manifest does not name just its config's layers, or can be read in two ways")
+        raise ArchiveError(messages.EXPECT_MANIFEST)
     layers = tuple(_layer(diff_id, number, store, left_out) for number, diff_id in enumerate(config.diff_ids))
     described = [writers.descriptor(layer.media_type, layer.digest, layer.size) for layer in layers]
     of_config = writers.descriptor(writers.OCI_CONFIG, digest.sha256(pins.config), len(pins.config))
@@ -188,7 +188,7 @@ def _layer(diff_id: bytes, number: int, store: LayerStore, left_out: Mapping[byt
     if stored is None:
         stored, absent = left_out.get(diff_id), True
     if stored is None:
-        raise ArchiveError(f"layer {number} of the expected image, diffID {digest.text(diff_id)}, is not in it")
+        raise ArchiveError(messages.EXPECT_LAYER_MISSING, number=number, diff_id=digest.text(diff_id))
     return Layer(
         diff_id=diff_id,
         digest=stored.digest,

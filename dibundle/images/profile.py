@@ -16,7 +16,7 @@ from typing import Final
 from dibundle.errors import ArchiveError
 from dibundle.files import compression, digest
 from dibundle.files.readat import ReadAt, copy_chunks
-from dibundle.images import strict
+from dibundle.images import messages, strict
 from dibundle.images.strict import Config, Descriptor, DockerEntry, IndexDocument, ManifestDocument
 from dibundle.images.tar.plain import FILE, FOLDER, Member, members
 
@@ -81,24 +81,24 @@ class Judge:
         if "manifest.json" in self._members:
             found += self._docker(strict.docker_entries(self._document("manifest.json"), "manifest.json"))
         elif any(_LEGACY.fullmatch(name) for name in self._members):
-            raise ArchiveError("it has files of an old docker save, but no manifest.json")
+            raise ArchiveError(messages.PROFILE_LEGACY)
         has_layout, has_index = "oci-layout" in self._members, "index.json" in self._members
         if has_layout != has_index:
-            raise ArchiveError("it has one of oci-layout and index.json without the other")
+            raise ArchiveError(messages.PROFILE_HALF_LAYOUT)
         if has_index:
             layout = strict.read_object(
                 strict.parse(self._document("oci-layout"), "oci-layout"), ("imageLayoutVersion",), "oci-layout"
             )
             if layout != {"imageLayoutVersion": "1.0.0"}:
-                raise ArchiveError("oci-layout is not that of version 1.0.0")
+                raise ArchiveError(messages.PROFILE_LAYOUT_VERSION)
             found += self._layout(found)
         if not found:
-            raise ArchiveError("it has no image")
+            raise ArchiveError(messages.ARCHIVE_NO_IMAGE)
         owners: dict[str, bytes] = {}
         for image in found:
             for name in image.names:
                 if owners.setdefault(name, image.config) != image.config:
-                    raise ArchiveError(f"two images have the name {name[:100]!r}")
+                    raise ArchiveError(messages.PROFILE_IMAGE_NAME_TWICE, name=name[:100])
         return found
 
     def _read_members(self) -> None:
@@ -106,7 +106,7 @@ class Judge:
         for member in members(self._source):
             key = member.name.casefold()
             if key in folded:
-                raise ArchiveError(f"two members have the name {member.name!r}")
+                raise ArchiveError(messages.PROFILE_NAME_TWICE, name=member.name)
             folded.add(key)
             self._members[member.name] = member
         for name in self._members:
@@ -114,26 +114,24 @@ class Judge:
             while "/" in above:
                 above = above.rpartition("/")[0]
                 if above in self._members and self._members[above].kind != FOLDER:
-                    raise ArchiveError(f"{name!r} lies beneath {above!r}, which is no folder")
+                    raise ArchiveError(messages.PROFILE_BENEATH_NO_FOLDER, name=name, above=above)
                 if above not in self._members and above.casefold() in folded:
-                    raise ArchiveError(f"{name!r} lies in a folder that has two spellings")
+                    raise ArchiveError(messages.PROFILE_FOLDER_SPELLINGS, name=name)
 
     def _file(self, name: str) -> Member:
         """Return the regular member that a document refers to."""
         member = self._members.get(name)
         if member is None or member.kind != FILE:
-            raise ArchiveError(f"{name[:100]!r}, which its documents refer to, is not a regular member of that name")
+            raise ArchiveError(messages.PROFILE_NOT_REGULAR, name=name[:100])
         return member
 
     def _document(self, name: str) -> bytes:
         member = self._file(name)
         if member.size > MAX_DOCUMENT:
-            raise ArchiveError(f"{name!r} has {member.size} bytes, more than the {MAX_DOCUMENT} that JSON may have")
+            raise ArchiveError(messages.PROFILE_DOCUMENT_SIZE, name=name, size=member.size, max_document=MAX_DOCUMENT)
         self._left -= member.size + 1024
         if self._left < 0:
-            raise ArchiveError(
-                f"its documents have more than {MAX_DOCUMENTS} bytes, counted as often as they are led to"
-            )
+            raise ArchiveError(messages.PROFILE_DOCUMENTS_TOTAL, max_documents=MAX_DOCUMENTS)
         return self._source.read_at(member.start, member.size)
 
     def _digest(self, name: str) -> bytes:
@@ -151,9 +149,9 @@ class Judge:
         """Return the name of a blob that is there and is what its descriptor says."""
         name = f"blobs/sha256/{descriptor.digest.hex()}"
         if self._file(name).size != descriptor.size:
-            raise ArchiveError(f"{where} has another size than its descriptor says")
+            raise ArchiveError(messages.PROFILE_DESCRIPTOR_SIZE, where=where)
         if self._is_hashed(name) and self._digest(name) != descriptor.digest:
-            raise ArchiveError(f"{where} has another digest than its descriptor says")
+            raise ArchiveError(messages.PROFILE_DESCRIPTOR_DIGEST, where=where)
         return name
 
     def _layer(self, name: str) -> tuple[str | None, bytes]:
@@ -171,12 +169,14 @@ class Judge:
         for names, config, where, kinds in self._unhashed:
             for name, diff_id, kind in zip(names, config.diff_ids, kinds, strict=True):
                 if self._layer(name) != (kind if kind != _ANY else self._layer(name)[0], diff_id):
-                    raise ArchiveError(f"{where}: the layer {name!r} is not the one that its documents name")
+                    raise ArchiveError(messages.PROFILE_LAYER_DIGEST, where=where, name=name)
 
     def _note_layers(self, names: list[str], config: Config, where: str, kinds: list[str | None]) -> None:
         """Note what the layers of an image have to be; ``kinds`` are their compressions."""
         if len(names) != len(config.diff_ids):
-            raise ArchiveError(f"{where} has {len(names)} layers, its config {len(config.diff_ids)}")
+            raise ArchiveError(
+                messages.PROFILE_LAYER_COUNT, where=where, names_count=len(names), diff_ids_count=len(config.diff_ids)
+            )
         for name in names:
             self._file(name)
         if self._hashed:
@@ -190,15 +190,15 @@ class Judge:
             self._note_layers(list(entry.layers), config, where, [_ANY] * len(entry.layers))
             for diff_id, source in entry.sources.items():
                 if diff_id not in config.diff_ids or source.media_type not in strict.LAYER_TYPES:
-                    raise ArchiveError(f"{where}.LayerSources has something else than the layers")
+                    raise ArchiveError(messages.PROFILE_LAYER_SOURCES, where=where)
                 name = entry.layers[config.diff_ids.index(diff_id)]
                 is_same = not self._is_hashed(name) or source.digest == self._digest(name)
                 if not is_same or source.size != self._file(name).size:
-                    raise ArchiveError(f"{where}.LayerSources says something else of {name!r}")
+                    raise ArchiveError(messages.PROFILE_LAYER_SOURCE, where=where, name=name)
             found.append(ArchiveImage(where, self._digest(entry.config), None, entry.names))
         for entry in entries:
             if entry.parent and entry.parent not in {image.config for image in found}:
-                raise ArchiveError("manifest.json names a parent that is not in it")
+                raise ArchiveError(messages.PROFILE_PARENT)
         return found
 
     def _layout(self, before: list[ArchiveImage]) -> list[ArchiveImage]:
@@ -210,13 +210,13 @@ class Judge:
             where = f"index.json: manifests[{number}]"
             self._follow(descriptor, where, 0, names_of(descriptor), found, absent)
         if not found:
-            raise ArchiveError("index.json leads to no image that is there")
+            raise ArchiveError(messages.PROFILE_NO_IMAGE)
         known = set(map(_kind, self._platforms))  # a few dozen, however many images there are
         for descriptor, where in absent:
             if not _is_elsewhere(descriptor.platform, known):
-                raise ArchiveError(f"{where} is not there, and not said to be of another platform")
+                raise ArchiveError(messages.PROFILE_MANIFEST_ABSENT, where=where)
         if before and not {image.config for image in before} == {image.config for image in found}:
-            raise ArchiveError("manifest.json and index.json lead to different images")
+            raise ArchiveError(messages.PROFILE_TWO_IMAGES)
         return found
 
     def _follow(
@@ -231,7 +231,7 @@ class Judge:
         """Judge the manifest or the index that a descriptor leads to."""
         is_index = descriptor.media_type in strict.INDEX_TYPES
         if not is_index and descriptor.media_type not in strict.MANIFEST_TYPES:
-            raise ArchiveError(f"{where} has the media type {descriptor.media_type[:100]!r}")
+            raise ArchiveError(messages.PROFILE_MEDIA_TYPE, where=where, media_type=descriptor.media_type[:100])
         name = f"blobs/sha256/{descriptor.digest.hex()}"
         if name not in self._members and not is_index and depth:
             absent.append((descriptor, where))
@@ -239,7 +239,7 @@ class Judge:
         self._blob(descriptor, where)
         if is_index:
             if depth == MAX_DEPTH:
-                raise ArchiveError(f"{where} is nested too deeply")
+                raise ArchiveError(messages.JSON_INDEX_NESTED, where=where)
             document = IndexDocument(self._document(name), name, descriptor.media_type)
             for number, below in enumerate(document.manifests):
                 self._follow(below, f"{name}: manifests[{number}]", depth + 1, names, found, absent)
@@ -249,16 +249,19 @@ class Judge:
             self._check_attestation(descriptor, manifest, where, depth)
             return
         if manifest.config.media_type not in strict.CONFIG_TYPES:
-            raise ArchiveError(f"{where} has a config of the type {manifest.config.media_type[:100]!r}")
+            raise ArchiveError(messages.PROFILE_CONFIG_TYPE, where=where, media_type=manifest.config.media_type[:100])
         config_name = self._blob(manifest.config, f"{where}: config")
         config = Config(self._document(config_name), config_name)
         layers = [self._blob(layer, f"{where}: layers[{n}]") for n, layer in enumerate(manifest.layers)]
         if any(layer.media_type not in strict.LAYER_TYPES for layer in manifest.layers):
-            raise ArchiveError(f"{where} has a layer of a media type that is not a layer's")
+            raise ArchiveError(messages.PROFILE_LAYER_TYPE, where=where)
         self._note_layers(layers, config, where, [strict.LAYER_TYPES[layer.media_type] for layer in manifest.layers])
         if descriptor.platform and not _overlap(descriptor.platform, config.platform):
             raise ArchiveError(
-                f"{where} is said to be for {descriptor.platform[:40]}, and is for {config.platform[:40]}"
+                messages.PROFILE_PLATFORM,
+                where=where,
+                platform=descriptor.platform[:40],
+                platform_2=config.platform[:40],
             )
         self._platforms.add(config.platform)
         found.append(ArchiveImage(where, manifest.config.digest, descriptor.digest, names))
@@ -266,9 +269,9 @@ class Judge:
     def _check_attestation(self, descriptor: Descriptor, manifest: ManifestDocument, where: str, depth: int) -> None:
         """Refuse what calls itself an attestation and could be taken for an image."""
         if not depth or descriptor.platform != "unknown/unknown":
-            raise ArchiveError(f"{where} is an attestation that could be taken for an image")
+            raise ArchiveError(messages.PROFILE_ATTESTATION_AS_IMAGE, where=where)
         if not manifest.layers or any(layer.media_type != strict.IN_TOTO for layer in manifest.layers):
-            raise ArchiveError(f"{where} is an attestation with other layers than in-toto's")
+            raise ArchiveError(messages.PROFILE_ATTESTATION_LAYERS, where=where)
 
 
 def names_of(descriptor: Descriptor) -> tuple[str, ...]:
@@ -324,7 +327,7 @@ def layer_compression(head: bytes) -> str | None:
     kind = compression.sniff(head)
     is_skippable = kind == "zstd" and head[:4] != b"\x28\xb5\x2f\xfd"
     if kind not in (None, "gzip", "zstd") or is_skippable or (kind is None and head[:3] == b"BZh"):
-        raise ArchiveError(f"a layer is compressed in a way that not every engine takes ({kind or 'unclear'})")
+        raise ArchiveError(messages.EXPECT_LAYER_COMPRESSION, kind=kind or "unclear")
     return kind
 
 
@@ -344,5 +347,5 @@ def expanded(kind: str, chunks: Iterator[bytes], size: int, pool: Pool) -> Itera
             pool.left += limit
             limit = 0
         if pool.left < 0:
-            raise ArchiveError(f"layers hold over {MAX_EXPANSION} times their sizes and {MAX_EXCESS >> 30} GiB more")
+            raise ArchiveError(messages.PROFILE_EXPANSION, max_expansion=MAX_EXPANSION, max_excess=MAX_EXCESS >> 30)
         yield piece

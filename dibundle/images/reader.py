@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dibundle.errors import ArchiveError
 from dibundle.files import compression
-from dibundle.images import docker, guess, legacy
+from dibundle.images import docker, guess, legacy, messages
 from dibundle.images.archive import Archive
 from dibundle.images.claims import Claims, Draft, named_digest
 from dibundle.images.members import Members
@@ -56,7 +56,9 @@ def _docker_drafts(claims: Claims) -> tuple[list[object] | None, list[Draft]]:
     except ArchiveError as error:
         if claims.members.find(b"oci-layout") is None:
             name = claims.members.archive.name
-            raise ArchiveError(f"{name} is not an image archive: {error.message}", hint=error.hint) from error
+            raise ArchiveError(
+                messages.ARCHIVE_NOT_IMAGE, name=name, reason=error.message, hint=error.advice
+            ) from error
         return None, []
 
 

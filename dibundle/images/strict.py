@@ -13,6 +13,7 @@ from collections.abc import Collection
 from typing import Final, Never
 
 from dibundle.errors import ArchiveError
+from dibundle.images import messages
 
 INDEX_TYPES: Final = frozenset(
     ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
@@ -46,20 +47,20 @@ _PLATFORM_KEYS: Final = frozenset(("architecture", "os", "variant", "os.version"
 def parse(content: bytes, name: str) -> object:
     """Return the value of a JSON object or array that fills ``content``; keys occur once in each object."""
     if content[:1] not in (b"{", b"["):
-        raise ArchiveError(f"{name} does not begin with a JSON object or array")
+        raise ArchiveError(messages.JSON_START, name=name)
     try:
         text = content.decode("utf-8")
         value: object = json.loads(text, object_pairs_hook=_pairs, parse_constant=_refuse_constant)
     except RecursionError as error:
-        raise ArchiveError(f"{name} is nested too deeply") from error
+        raise ArchiveError(messages.JSON_NESTED, name=name) from error
     except UnicodeError as error:
-        raise ArchiveError(f"{name} is not valid UTF-8") from error
+        raise ArchiveError(messages.JSON_UTF_8, name=name) from error
     except ValueError as error:
-        raise ArchiveError(f"{name} is not strict JSON: {str(error)[:100]}") from error
+        raise ArchiveError(messages.JSON_NOT_STRICT, name=name, error=str(error)[:100]) from error
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeError as error:
-        raise ArchiveError(f"{name} has half of a surrogate pair") from error
+        raise ArchiveError(messages.JSON_SURROGATE, name=name) from error
     return value
 
 
@@ -82,14 +83,14 @@ def fold(key: str) -> str:
 def read_object(value: object, known: Collection[str], where: str, *, more: bool = False) -> dict[str, object]:
     """Return an object whose keys are ``known`` ones, or (``more``) others that no reader can take for these."""
     if not isinstance(value, dict):
-        raise ArchiveError(f"{where} is not an object")
+        raise ArchiveError(messages.JSON_NOT_OBJECT, where=where)
     folded = {fold(key): key for key in known}
     seen = set()
     for key in value:
         if key not in known and (not more or fold(key) in folded):
-            raise ArchiveError(f"{where} has the key {key[:40]!r}, which readers may take differently")
+            raise ArchiveError(messages.JSON_KEY, where=where, key=key[:40])
         if fold(key) in seen:
-            raise ArchiveError(f"{where} has the key {key[:40]!r} in two spellings")
+            raise ArchiveError(messages.JSON_KEY_TWICE, where=where, key=key[:40])
         seen.add(fold(key))
     return value
 
@@ -97,16 +98,16 @@ def read_object(value: object, known: Collection[str], where: str, *, more: bool
 def read_list(value: object, where: str) -> list[object]:
     """Return a list of at most :data:`MAX_LIST` values."""
     if not isinstance(value, list):
-        raise ArchiveError(f"{where} is not a list")
+        raise ArchiveError(messages.JSON_NOT_LIST, where=where)
     if len(value) > MAX_LIST:
-        raise ArchiveError(f"{where} has {len(value)} values, more than {MAX_LIST}")
+        raise ArchiveError(messages.JSON_LIST_LENGTH, where=where, value_count=len(value), max_list=MAX_LIST)
     return value
 
 
 def read_text(value: object, where: str) -> str:
     """Return a text."""
     if not isinstance(value, str):
-        raise ArchiveError(f"{where} is not a text")
+        raise ArchiveError(messages.JSON_NOT_TEXT, where=where)
     return value
 
 
@@ -114,7 +115,7 @@ def read_digest(value: object, where: str) -> bytes:
     """Return the 32 bytes of a ``sha256:`` digest; other algorithms are refused."""
     found = _DIGEST.fullmatch(read_text(value, where))
     if not found:
-        raise ArchiveError(f"{where} is not a sha256 digest of 64 lowercase hex digits")
+        raise ArchiveError(messages.JSON_DIGEST, where=where)
     return bytes.fromhex(found[1])
 
 
@@ -129,10 +130,10 @@ class Descriptor:
         self.digest = read_digest(fields.get("digest"), f"{where}.digest")
         size = fields.get("size")
         if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 62:
-            raise ArchiveError(f"{where}.size is not a size")
+            raise ArchiveError(messages.JSON_SIZE, where=where)
         self.size = size
         if fields.get("artifactType") not in (None, *CONFIG_TYPES):
-            raise ArchiveError(f"{where}.artifactType is not that of an image")
+            raise ArchiveError(messages.JSON_ARTIFACT_TYPE, where=where)
         self.annotations = _texts(fields["annotations"], f"{where}.annotations") if "annotations" in fields else {}
         self.platform = _platform(fields["platform"], f"{where}.platform") if "platform" in fields else None
 
@@ -168,10 +169,10 @@ class Config:
         value = read_object(parse(content, name), _CONFIG_KEYS, name, more=True)
         for key in ("manifests", "layers", "schemaVersion", "fsLayers", "mediaType"):
             if key in value:
-                raise ArchiveError(f"{name} is a config that has the key {key!r}")
+                raise ArchiveError(messages.JSON_CONFIG_KEY, name=name, key=key)
         rootfs = read_object(value.get("rootfs"), ("type", "diff_ids"), f"{name}: rootfs")
         if rootfs.get("type") != "layers":
-            raise ArchiveError(f"{name}: rootfs.type is not 'layers'")
+            raise ArchiveError(messages.JSON_ROOTFS_TYPE, name=name)
         found = rootfs.get("diff_ids")
         listed = [] if found is None else read_list(found, f"{name}: rootfs.diff_ids")
         self.diff_ids = tuple(read_digest(item, f"{name}: rootfs.diff_ids[{n}]") for n, item in enumerate(listed))
@@ -215,10 +216,10 @@ class IndexDocument:
 def _head(fields: dict[str, object], name: str, media_type: str | None, types: Collection[str]) -> str:
     """Return the document's media type; it is of version 2 and of the type that its descriptor gives."""
     if fields.get("schemaVersion") != 2 or isinstance(fields["schemaVersion"], bool | float):
-        raise ArchiveError(f"{name}: schemaVersion is not 2")
+        raise ArchiveError(messages.JSON_SCHEMA_VERSION, name=name)
     own = fields.get("mediaType", media_type or next(item for item in types if "vnd.oci" in item))
     if not isinstance(own, str) or own not in types or media_type not in (None, own):
-        raise ArchiveError(f"{name}: mediaType is {own!r}, its descriptor's {media_type!r}"[:200])
+        raise ArchiveError(messages.JSON_MEDIA_TYPE, name=name, own=repr(own)[:80], media_type=repr(media_type)[:80])
     return own
 
 
@@ -256,5 +257,5 @@ def docker_entries(content: bytes, name: str) -> list[DockerEntry]:
     """Return the images of a manifest.json, at least one."""
     listed = read_list(parse(content, name), name)
     if not listed:
-        raise ArchiveError(f"{name} lists no image")
+        raise ArchiveError(messages.JSON_NO_IMAGE, name=name)
     return [DockerEntry(item, f"{name}[{number}]") for number, item in enumerate(listed)]

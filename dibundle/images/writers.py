@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 from dibundle.errors import ArchiveError
 from dibundle.files.readat import ReadAt, Slice, copy_chunks
-from dibundle.images import document
+from dibundle.images import document, messages
 from dibundle.images.members import Members
 from dibundle.images.model import Blob, Image, ImageArchive
 from dibundle.images.oci_layout import INDEX
@@ -55,7 +55,7 @@ def layout(images: ImageArchive, dropped: frozenset[int], names: tuple[str, ...]
     listed: list[dict[str, object]] = []
     for image in images.images:
         if image.config is None:
-            raise ArchiveError(f"{', '.join(image.names) or 'an image'} has no config, so it has no other form")
+            raise ArchiveError(messages.ARCHIVE_NO_CONFIG, names=", ".join(image.names) or "an image")
         layers = described(images, image, known)
         given = image.names if names is None else names
         config = descriptor(OCI_CONFIG, image.config_digest, image.config.member.size)
@@ -142,9 +142,7 @@ def _checked(name: str, content: Content) -> Iterator[bytes]:
             yield held
         held = piece
     if whole.hexdigest() != name.removeprefix(_BLOBS):
-        raise ArchiveError(
-            f"{name} has another digest, sha256:{whole.hexdigest()}", hint="save or download the archive again"
-        )
+        raise ArchiveError(messages.ARCHIVE_DIGEST, name=name, hexdigest=whole.hexdigest())
     yield held
 
 
@@ -198,9 +196,9 @@ def _digest(images: ImageArchive, blob: Blob, known: dict[int, bytes] | None = N
 
 def _described(images: ImageArchive, image: Image, layer: Blob | None, known: dict[int, bytes]) -> dict[str, object]:
     if layer is None:
-        raise ArchiveError(f"{', '.join(image.names) or 'an image'} lacks a layer, so it has no other form")
+        raise ArchiveError(messages.ARCHIVE_LAYER_MISSING, names=", ".join(image.names) or "an image")
     if layer.compression not in _SUFFIX:
-        raise ArchiveError(f"a layer is compressed by {layer.compression}, which OCI does not have")
+        raise ArchiveError(messages.ARCHIVE_LAYER_NOT_OCI, compression=layer.compression)
     return descriptor(OCI_LAYER + _SUFFIX[layer.compression], _digest(images, layer, known), layer.member.size)
 
 

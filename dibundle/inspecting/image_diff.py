@@ -20,6 +20,7 @@ from dibundle.images.model import Image, ImageArchive
 from dibundle.images.packages import SIZE_LIMIT, Inventory, Package, changed, inventory
 from dibundle.images.reader import read_images
 from dibundle.images.tar.entries import Entry
+from dibundle.inspecting import messages
 from dibundle.inspecting.operations import Line
 
 _WHITEOUT = b".wh."
@@ -113,7 +114,7 @@ class _Side:
 def _read(images: ImageArchive, spool: Spool, executor: Executor, progress: Progress) -> _Side:
     archive = images.archive
     if not images.images:
-        raise ArchiveError(f"{archive.name} holds no image", hint="save one: docker save -o image.tar NAME")
+        raise ArchiveError(messages.ARCHIVE_EMPTY_OF_IMAGES, name=archive.name)
     image = images.images[0]
     if len(images.images) > 1:
         names = ", ".join(image.names) or "one without a name"
@@ -122,7 +123,7 @@ def _read(images: ImageArchive, spool: Spool, executor: Executor, progress: Prog
     by_blob = {id(stored.blob): stored for stored in blobs}
     layers = [by_blob[id(blob)].layer if blob else None for blob in image.layers]
     if None in layers:
-        raise ArchiveError(f"{archive.name} does not hold every layer of its image, or one is damaged")
+        raise ArchiveError(messages.ARCHIVE_INCOMPLETE, name=archive.name)
     config = by_blob[id(image.config)] if image.config else None
     return _Side(image, _tree([layer for layer in layers if layer]), _flat(config))
 
@@ -131,7 +132,7 @@ def _tree(layers: Sequence[Layer]) -> Tree:
     """Return what is in an image, by path: upper layers hide what they replace and what they white out."""
     tree: dict[bytes, _Node] = {}
     if sum(len(layer.index.entries) for layer in layers) > _MAX_ENTRIES:  # a manifest may name one layer often
-        raise ArchiveError(f"an image has more than {_MAX_ENTRIES:,} entries in its layers, counted for each layer")
+        raise ArchiveError(messages.LIMIT_ENTRIES, max_entries=_MAX_ENTRIES)
     for layer in layers:
         added: dict[bytes, _Node] = {}
         gone: set[bytes] = set()

@@ -15,6 +15,7 @@ from dibundle.format.outline import Operation, outline
 from dibundle.format.reader import BundleReader
 from dibundle.format.uses import objects_used
 from dibundle.images.tar.entries import Entry, scan
+from dibundle.inspecting import messages
 from dibundle.inspecting.costs import Shares
 
 MAX_LINES: Final = 1 << 20
@@ -58,7 +59,7 @@ def _bounded(lines: Iterable[_T]) -> Iterator[_T]:
     """Yield lines or operations, at most as many as may be listed."""
     for number, line in enumerate(lines):
         if number == MAX_LINES:
-            raise ListingError(f"bundle over a limit: more than {MAX_LINES:,} lines to list")
+            raise ListingError(messages.LIMIT_LINES, max_lines=MAX_LINES)
         yield line
 
 
@@ -83,7 +84,7 @@ def text_of(bundle: BundleReader, number: int = 0) -> bytes | None:
             continue
         size += frame.size
         if size > MAX_TEXT:
-            raise ListingError(f"bundle over a limit: more than {MAX_TEXT >> 20} MiB of text to list")
+            raise ListingError(messages.LIMIT_TEXT, max_text=MAX_TEXT >> 20)
         source = b"".join(hex_digits[item.offset : item.offset + item.length] for item in frame.sources)
         parts.append(decoders.decode(frame.codec, stored, source, frame.size, manifest.reencoders))
     return b"".join(parts) if readable else None

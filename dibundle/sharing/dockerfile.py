@@ -14,6 +14,7 @@ from typing import Final
 
 from dibundle.errors import UsageError
 from dibundle.format import labels
+from dibundle.sharing import messages
 from dibundle.sharing.wrap import FILE
 from dibundle.sources.registry.reference import SCHEME, Reference
 
@@ -119,14 +120,14 @@ def _is_reference(source: str) -> bool:
 def _path(source: str) -> str:
     """Return a path in the build context."""
     if not _PLAIN.fullmatch(source) or source.startswith("/") or ".." in source.split("/"):
-        raise UsageError(f"{source} cannot be named in a Dockerfile", hint=_HINT)
+        raise UsageError(messages.DOCKERFILE_SOURCE, source=source)
     return source
 
 
 def _below(old: str, base: str | None) -> str:
     """Return the name of the image to link to."""
     if base is None and not _is_reference(old):
-        raise UsageError(f"a linked image needs the name of the image in {old}", hint="--base app:1")
+        raise UsageError(messages.DOCKERFILE_BASE_NAME, old=old)
     return _name(old if base is None else base)
 
 
@@ -134,17 +135,17 @@ def _name(image: str) -> str:
     """Return an image's name as builders take it."""
     name = image.removeprefix(SCHEME)
     if not _NAME.fullmatch(name):
-        raise UsageError(f"{image} is no name of an image", hint="for example registry.example/app:1")
+        raise UsageError(messages.DOCKERFILE_IMAGE_NAME, image=image)
     return name
 
 
 def _platform(text: str) -> str:
     if not _PLATFORM.fullmatch(text):
-        raise UsageError(f"{text} is no platform", hint="for example linux/amd64")
+        raise UsageError(messages.PLATFORM_UNKNOWN, found=text)
     return text
 
 
 def _secret(text: str) -> str:
     if not _SECRET.fullmatch(text):
-        raise UsageError(f"{text} is no ID of a secret", hint="--secret logins")
+        raise UsageError(messages.DOCKERFILE_SECRET, found=text)
     return text

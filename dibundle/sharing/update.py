@@ -18,6 +18,8 @@ from dibundle.images.document import get, get_text, sha256_of
 from dibundle.images.model import ImageArchive
 from dibundle.images.pinned import LayerStore, PinnedImage, Pins, assemble, find
 from dibundle.images.reader import read_images
+from dibundle.sharing import messages
+from dibundle.sources import messages as source_messages
 from dibundle.sources.detect import Trust, fetch_bundle
 from dibundle.sources.registry import artifacts
 from dibundle.sources.registry.artifacts import Delta
@@ -88,9 +90,7 @@ def plan(
     pull = sum(missing.values()) + len(image.config)
     if only_bundles and chain is None:
         raise SignatureError(
-            f"no {'other ' if refused else ''}bundle leads from here to {repository.reference},"
-            " and the image itself has no signature",
-            hint="give --have all that is here; else a bundle from it has to be signed, and pushed",
+            messages.SIGNATURE_NO_SIGNED_WAY, value="other " if refused else "", reference=repository.reference
         )
     if size is not None and pull <= size and not only_bundles:
         chain = None
@@ -105,7 +105,7 @@ def pin_made(image: RemoteImage, archive: ImageArchive, *, is_signed: bool) -> P
     """
     found = [pins for pins in find(archive, {image.id}) if digest.sha256(pins.config) == image.id]
     if not found:
-        raise ArchiveError(f"the bundle does not make {digest.text(image.id)}")
+        raise ArchiveError(messages.UPDATE_NOT_MADE, id=digest.text(image.id))
     pins = found[0] if is_signed else Pins(found[0].config, image.manifest.body)
     return assemble(pins, LayerStore([archive]), are_annotations_known=True)
 
@@ -204,7 +204,7 @@ def fetch(repository: Repository, step: Step, stack: ExitStack, tmp: str | None,
     bundle = artifacts.bundle_of(repository, manifest)
     subject = sha256_of(get_text(get(manifest.value, "subject"), "digest"))
     if bundle is None or subject != step.makes or bundle.size != step.delta.told.size:
-        raise repository.failed("lists a bundle that is not for this image, or is another one than it says")
+        raise repository.failed(source_messages.REGISTRY_LISTED_BUNDLE)
     spool = stack.enter_context(closing(Spool(tmp)))
     name = digest.text(step.delta.manifest)
     fetch_bundle(repository.blob(bundle.digest, bundle.size), bundle.size, name, spool, trust)

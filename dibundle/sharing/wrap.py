@@ -15,6 +15,7 @@ from dibundle.applying.pipeline import ApplyOptions, find_base
 from dibundle.applying.verify import check_integrity
 from dibundle.errors import ArchiveError, BaseMismatchError, UsageError
 from dibundle.files import compression, digest
+from dibundle.files import messages as file_messages
 from dibundle.files.readat import Joined, MemoryBytes, ReadAt, Slice, Spool, check_room, copy_chunks
 from dibundle.format import labels
 from dibundle.format.manifest import Manifest
@@ -26,6 +27,7 @@ from dibundle.images.model import Blob, Image, ImageArchive
 from dibundle.images.reader import read_images
 from dibundle.images.tar.entries import scan
 from dibundle.images.tar.plain import BLOCK, read_header
+from dibundle.sharing import messages
 from dibundle.sources.detect import Pieces
 
 FILE: Final = "bundle.dib"
@@ -167,10 +169,7 @@ def _base(manifest: Manifest, bases: Sequence[Archive]) -> tuple[ImageArchive, I
             here = {*image.diff_ids, *(blob.digest for blob in image.layers if blob and blob.digest)}
             if image.config and all(item & here for item in wanted):
                 return images, image
-    raise BaseMismatchError(
-        "the base has what the bundle needs in several images, a linked image is made of one",
-        hint="wrap it with --unlinked",
-    )
+    raise BaseMismatchError(messages.WRAP_SEVERAL_IMAGES)
 
 
 def _inherited(images: ImageArchive, image: Image) -> dict[str, object]:
@@ -183,7 +182,7 @@ def _inherited(images: ImageArchive, image: Image) -> dict[str, object]:
 def _platform(text: str) -> Iterator[tuple[str, str]]:
     parts = text.split("/")
     if not 2 <= len(parts) <= 3 or not all(parts):
-        raise UsageError(f"{text} is no platform", hint=f"for example {PLATFORM}")
+        raise UsageError(messages.PLATFORM_UNKNOWN_2, found=text, platform=PLATFORM)
     yield from zip(("os", "architecture", "variant"), parts, strict=False)
 
 
@@ -211,13 +210,13 @@ def _unpack(images: ImageArchive, image: Image, stack: ExitStack, tmp: str | Non
     name = images.archive.name
     top = image.layers[-1] if image.layers else None
     if top is None:
-        raise ArchiveError(f"{name} is a wrapped bundle without the layer that has it", hint="save the image again")
+        raise ArchiveError(messages.WRAPPED_NO_LAYER, name=name)
     layer = _inflated(images, top, stack, tmp) if top.compression else None
     layer = layer or writers.stored(images, top)
     for entry in reversed(scan(layer, MAX_MADE_ENTRIES).entries):
         if entry.is_file and normalise(entry.path) == FILE.encode():
             return Slice(layer, entry.content, entry.size)
-    raise ArchiveError(f"{name} is labelled as a wrapped bundle, but its last layer has no {FILE}")
+    raise ArchiveError(messages.WRAPPED_NO_BUNDLE, name=name, file=FILE)
 
 
 def find_in_layer(layer: Iterable[bytes], name: str) -> Pieces:
@@ -244,7 +243,7 @@ def find_in_layer(layer: Iterable[bytes], name: str) -> Pieces:
         if size > _HEAD:
             break
         _read(stream, size + -size % BLOCK)
-    raise ArchiveError(f"{name} is labelled as a wrapped bundle, but its last layer does not begin with {FILE}")
+    raise ArchiveError(messages.WRAPPED_BUNDLE_NOT_FIRST, name=name, file=FILE)
 
 
 def _read(stream: Pieces, size: int) -> bytes:
@@ -271,10 +270,8 @@ def _inflated(images: ImageArchive, blob: Blob, stack: ExitStack, tmp: str | Non
             if archive.budget is not None:  # shared with an outer compression: one in the other would multiply
                 archive.budget -= len(piece)
                 if archive.budget < 0:
-                    raise compression.RatioError(f"it holds more than {compression.RATIO} times its size")
+                    raise compression.RatioError(file_messages.COMPRESSION_OUTPUT_LIMIT, ratio=compression.RATIO)
             spool.write(piece)
     except compression.RatioError as error:
-        raise ArchiveError(
-            f"{images.archive.name} is labelled as a wrapped bundle, but its last layer is none: {error.message}"
-        ) from error
+        raise ArchiveError(messages.WRAPPED_LAYER_MALFORMED, name=images.archive.name, reason=error.message) from error
     return spool

@@ -11,8 +11,8 @@ from dibundle.errors import AbsentError, ArchiveError, BundleError, DigestError
 from dibundle.files.readat import Spool, check_room
 from dibundle.format.constants import MAGIC
 from dibundle.format.reader import BundleReader, Readable
-from dibundle.images.archive import SAVE_HINT, Archive
-from dibundle.sources import parts
+from dibundle.images.archive import Archive, NoArchiveError
+from dibundle.sources import messages, parts
 
 STREAMS: Final = ("stdin", "a stream")  # names of what has none
 _NAME: Final = re.compile(r".*\.dib(\.[0-9]{3})?", re.DOTALL)
@@ -39,23 +39,21 @@ def open_other(name: str, head: bytes, open_it: Callable[[], Archive], *, wanted
     try:
         archive = open_it()
         if wanted and not archive.index.entries:  # zeros, as a bad disk gives them, are a tar of no entries
-            raise ArchiveError(f"{name} is an archive without an entry", hint=SAVE_HINT)
+            raise NoArchiveError(messages.ARCHIVE_NO_ENTRIES, name=name)
     except ArchiveError as error:
         if parts.missing_first(name):
             raise first_part_missing(name) from error
-        if not wanted or error.hint != SAVE_HINT:  # other hints fit a bundle too
+        if not wanted or not isinstance(error, NoArchiveError):
             raise
         begins = f"it begins with '{head.decode(errors='surrogateescape')}'" if head else "it is empty"
         look = "" if name in STREAMS else f"; see what this is: head -c 64 {shlex.quote(name)} | od -c"
-        raise BundleError(f"{name} is no bundle: {begins}", hint=f"a bundle is what dib create writes{look}") from error
+        raise BundleError(messages.SOURCE_NOT_A_BUNDLE, name=name, begins=begins, look=look) from error
     return archive
 
 
 def first_part_missing(name: str) -> AbsentError:
     """Return the error of a part, whose first one is not there."""
-    return AbsentError(
-        f"{parts.missing_first(name)}, the first part, is missing", hint="copy it beside the others, and name it"
-    )
+    return AbsentError(messages.PARTS_FIRST_MISSING, missing_first=parts.missing_first(name))
 
 
 class Rereadable(Readable, Protocol):
@@ -155,12 +153,12 @@ def read_bundle(stream: Readable, name: str | None, size: int | None, trust: Tru
     except (BundleError, DigestError) as error:
         if name is None:
             raise
-        raise type(error)(f"{name}: {error.message}", hint=error.hint) from error
+        raise error.within(name) from error.__cause__
     if in_parts:
         _check_parts(in_parts, bundle)
     elif size is not None and size != bundle.size:
         what = "truncated bundle" if size < bundle.size else "malformed bundle: bytes follow its last frame"
-        raise BundleError(f"{what}: {name} has {size:,} bytes, wanted {bundle.size:,}", hint="fetch the bundle again")
+        raise BundleError(messages.BUNDLE_FILE_SIZE, subject=what, name=name, size=size, size_2=bundle.size)
     return bundle
 
 
@@ -168,19 +166,11 @@ def _check_parts(found: parts.PartsReader, bundle: BundleReader) -> None:
     """Refuse parts that are not all there, or more than that; the first one says how much there has to be."""
     sizes = f"{found.size:,} of {bundle.size:,} bytes are here"
     if found.size < bundle.size:
-        raise BundleError(
-            f"truncated bundle: {found.lacking(len(bundle.signature))}: {sizes}",
-            hint="copy what is named here again, all parts of one bundle",
-        )
+        raise BundleError(messages.PARTS_TRUNCATED, lacking=found.lacking(len(bundle.signature)), sizes=sizes)
     older = found.left_over(bundle.size)
     if older:
-        raise BundleError(
-            f"{older} is left of an older bundle: this one ends before it, at {bundle.size:,} bytes",
-            hint=f"remove it, then those after it count no more: rm {shlex.quote(older)}",
-        )
+        raise BundleError(messages.PARTS_LEFT_OVER, older=older, size=bundle.size, older_2=shlex.quote(older))
     if found.size > bundle.size:
         raise BundleError(
-            f"malformed bundle: bytes follow its last frame: {found.excess(bundle.size)},"
-            f" {found.size:,} bytes are here, wanted {bundle.size:,}",
-            hint="copy what is named here again, all parts of one bundle",
+            messages.PARTS_TRAILING_BYTES, excess=found.excess(bundle.size), size=found.size, size_2=bundle.size
         )

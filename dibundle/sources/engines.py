@@ -8,14 +8,15 @@ import shlex
 import shutil
 import subprocess
 import threading
-from collections.abc import Collection, Iterable, Sequence
-from itertools import takewhile
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import pairwise, takewhile
 from types import TracebackType
 from typing import Final, Self
 
-from dibundle.errors import DibError, FileError, UsageError
+from dibundle.errors import WORDS, DibError, FileError, Message, UsageError
 from dibundle.files.destination import write_all
 from dibundle.format.manifest import AboutImage
+from dibundle.sources import messages
 
 ENGINES = {
     "docker": (("docker", "load", "--quiet"), ("docker", "image", "inspect")),
@@ -27,8 +28,8 @@ ENGINES = {
 class LoadError(DibError):
     """The engine refused the image, or says that it took it and does not have it."""
 
-    def __init__(self, message: str, *, exit_code: int, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, message: Message, /, *, exit_code: int, **values: object) -> None:
+        super().__init__(message, **values)
         self.exit_code = exit_code
 
 
@@ -52,18 +53,27 @@ def default_engine(sources: Sequence[str] = (), *, needed: bool = True) -> str:
             return name
     if not needed:
         return "docker"
-    raise UsageError("no engine found: neither docker nor podman nor ctr", hint="dib apply OLD.tar NEW.dib -o new.tar")
+    raise UsageError(messages.ENGINE_NONE)
 
 
-def told_with(engine: str, hint: str) -> str:
-    """Return a hint, which tells docker's commands, with those of the engine that is in use."""
+def engine_in_use(arguments: Sequence[str]) -> str:
+    """Return the engine that a command line names, by --engine or an image in it, else one that is installed."""
+    words = [word for argument in arguments for word in argument.split("=", 1)]
+    for option, engine in pairwise(words):
+        if option == "--engine" and engine in ENGINES:
+            return engine
+    return default_engine(words, needed=False)
+
+
+def words_for(engine: str) -> Mapping[str, str]:
+    """Return the words by which hints name the commands of an engine."""
+    if engine == "podman":
+        found = {"docker": "podman", "save": "podman save -o", "load": "podman load -i"}
+        return {**WORDS, **found, "transport": TRANSPORTS["podman"], "give": f"give {TRANSPORTS['podman']}"}
     if engine == "ctr":
-        hint = re.sub(r"give docker-daemon:(\S+)", r"save it first: docker save -o image.tar \1", hint)
-        return hint.replace("docker save -o", "ctr images export").replace("docker load -i", "ctr images import")
-    if engine == "podman" and "podman" not in hint:
-        hint = hint.replace(TRANSPORTS["docker"], TRANSPORTS["podman"])
-        return re.sub(r"\bdocker (save|load|export|inspect|login|push)\b", r"podman \1", hint)
-    return hint
+        found = {"save": "ctr images export", "load": "ctr images import"}
+        return {**WORDS, **found, "give": "save it first: ctr images export image.tar "}
+    return WORDS
 
 
 def told_by(text: bytes) -> str:
@@ -74,7 +84,7 @@ def told_by(text: bytes) -> str:
 
 def no_answer(engine: str, text: bytes) -> FileError:
     """Return the error for an engine that does not answer, with what its client says."""
-    return FileError(f"{engine} does not answer: {told_by(text)}", hint=f"try it by itself: {engine} info")
+    return FileError(messages.ENGINE_NO_ANSWER, engine=engine, told_by=told_by(text))
 
 
 def require_layers(engine: str, chains: Iterable[Sequence[bytes]], base: str, file: str | None) -> None:
@@ -89,10 +99,11 @@ def require_layers(engine: str, chains: Iterable[Sequence[bytes]], base: str, fi
     there = [] if engine == "ctr" else _layers(engine)
     if engine != "ctr" and not all(any(layers[: len(chain)] == chain for layers in there) for chain in wanted if chain):
         raise LoadError(
-            f"{engine} does not have the layers of {base}, which a thin archive is without",
+            messages.ENGINE_THIN_LAYERS_OF_FILE if file else messages.ENGINE_THIN_LAYERS,
+            engine=engine,
+            base=base,
+            file=file and shlex.quote(file),
             exit_code=6,
-            hint="run the command without --thin"
-            + (f", or load the base first: {engine} load -i {shlex.quote(file)}" if file else ""),
         )
 
 
@@ -166,7 +177,7 @@ class Loader:
                 self._load, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
             )
         except OSError as error:
-            raise FileError(f"cannot run {self._load[0]}: {error.strerror}") from error
+            raise FileError(messages.PROGRAM_CANNOT_RUN_2, load_=self._load[0], reason=error.strerror) from error
         self._reader = threading.Thread(target=self._drain, daemon=True)
         self._reader.start()
         return self
@@ -234,18 +245,17 @@ class Loader:
             else:
                 is_whole = True  # podman takes layers by their content
             if not is_whole:
-                raise LoadError(
-                    f"{self._engine} lacks layers of {name} in the form that the image has them in",
-                    exit_code=6,
-                    hint="run the command without --thin",
-                )
+                raise LoadError(messages.ENGINE_LAYERS_IN_OTHER_FORM, engine=self._engine, name=name, exit_code=6)
 
     def _require(self, name: str, found: str, wanted: Collection[str]) -> None:
         if found not in wanted:
             raise LoadError(
-                f"{self._engine} has {found} under {name} after loading, wanted {' or '.join(sorted(wanted))}",
+                messages.ENGINE_OTHER_DIGEST,
+                engine=self._engine,
+                found=found,
+                name=name,
+                wanted=" or ".join(sorted(wanted)),
                 exit_code=3,
-                hint=f"look at the log of {self._engine}",
             )
 
     def _ask(self, *command: str) -> str:
@@ -270,32 +280,27 @@ class Loader:
         except (ValueError, LookupError, TypeError, AttributeError):
             parsed = None
         if not parsed:
-            raise LoadError(
-                f"{self._engine} says that it loaded {name}, but does not have it",
-                exit_code=3,
-                hint=f"look at the engine's log, then run {self._engine} load by hand",
-            )
+            raise LoadError(messages.ENGINE_NOT_THERE, engine=self._engine, name=name, exit_code=3)
         # The containerd store names an image by its manifest or index, so there the layers are compared.
         if told != image.id.hex() and layers != [item.hex() for item in image.diff_ids]:
-            raise LoadError(f"{self._engine} has another image under {name}: {told}", exit_code=3)
+            raise LoadError(messages.ENGINE_OTHER_IMAGE, engine=self._engine, name=name, told=told, exit_code=3)
 
     def _check_ctr(self, image: AboutImage) -> None:
         found = subprocess.run(("ctr", "images", "ls", "-q"), capture_output=True, check=False)
         names = set(found.stdout.decode(errors="replace").split())
         wanted = [name for name in image.names if not any(item == name or item.endswith("/" + name) for item in names)]
         if found.returncode or (image.names and len(wanted) == len(image.names)):
-            raise LoadError(f"ctr says that it loaded {', '.join(wanted)}, but does not have it", exit_code=3)
+            raise LoadError(messages.ENGINE_NOT_THERE_IN_CTR, wanted=", ".join(wanted), exit_code=3)
 
     def _fail(self, code: int) -> None:
         text = self._output.decode(errors="replace").strip().splitlines()
         last = text[-1] if text else "no message"
-        hint = None
+        message = messages.ENGINE_LOAD_FAILED
         if self._engine == "docker" and last.endswith("/blobs/json: no such file or directory"):
-            hint = "this docker takes no OCI archive: dib apply --as docker-archive OLD.tar UPDATE.dib | docker load"
+            message = messages.ENGINE_NO_OCI_ARCHIVE
         elif self._engine == "docker" and _is_podman_alone():
-            hint = "podman works here: --engine podman"
-        code = code if 0 < code < 126 else 3
-        raise LoadError(f"{self._engine} load failed: {last}", exit_code=code, hint=hint)
+            message = messages.ENGINE_PODMAN_WORKS
+        raise LoadError(message, engine=self._engine, last=last, exit_code=code if 0 < code < 126 else 3)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

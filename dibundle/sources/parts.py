@@ -14,6 +14,7 @@ from typing import Final, Self
 
 from dibundle.errors import FileError, UsageError
 from dibundle.files.destination import Destination
+from dibundle.sources import messages
 
 MOST: Final = 999
 _NAME: Final = re.compile(r"(.*)\.([0-9]{3})")
@@ -49,7 +50,7 @@ class PartsWriter:
 
     def _next(self) -> None:
         if self.count == MOST:
-            raise UsageError(f"{self.name} would have more than {MOST} parts", hint="make the parts larger")
+            raise UsageError(messages.PARTS_TOO_MANY, name=self.name, most=MOST)
         self.count += 1
         self._open.append(self._stack.enter_context(Destination(part_name(self.name, self.count))))
         self._left = self._size
@@ -59,9 +60,7 @@ class PartsWriter:
     ) -> None:
         after = part_name(self.name, self.count + 1)
         if kind is None and os.path.lexists(after):
-            failure = FileError(
-                f"{after} is left of an older bundle of more parts", hint="remove it and those after it"
-            )
+            failure = FileError(messages.PARTS_OLDER_LEFT, after=after)
             self._stack.__exit__(FileError, failure, None)
             raise failure
         self._stack.__exit__(kind, error, trace)
@@ -96,7 +95,9 @@ class PartsReader:
             try:
                 piece = self._files[self._number].read(size)
             except OSError as error:
-                raise FileError(f"cannot read {self.names[self._number]}: {error.strerror}") from error
+                raise FileError(
+                    messages.FILE_CANNOT_READ_2, names=self.names[self._number], reason=error.strerror
+                ) from error
             if piece:
                 return piece
             self._number += 1

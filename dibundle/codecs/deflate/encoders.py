@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final, NamedTuple, Protocol
 
+from dibundle.codecs import messages
 from dibundle.codecs.native.deflate import DEFLATE
 from dibundle.codecs.native.library import Buffer, Pinned
 from dibundle.errors import BundleError, FileError
@@ -89,10 +90,7 @@ class _MarksFunction(Protocol):
 def library() -> ctypes.CDLL:
     """Return the C library; ``FileError`` where it is absent."""
     if DEFLATE is None:
-        raise FileError(
-            "compressed layers need dib's C library, which this installation does not have",
-            hint="install a C compiler, then dibundle again",
-        )
+        raise FileError(messages.LIBRARY_MISSING)
     return DEFLATE
 
 
@@ -110,12 +108,16 @@ def check(encoder: int, level: int, parameter: int) -> None:
     """``BundleError`` unless the table has such an encoder."""
     family = FAMILIES.get(encoder)
     if family is None:
-        raise BundleError(f"unknown encoder {encoder} (known: 1 to {max(FAMILIES)})", hint="use a newer dib")
+        raise BundleError(messages.ENCODER_UNKNOWN, encoder=encoder, families=max(FAMILIES))
     if level not in family.levels:
-        raise BundleError(f"level {level} of the encoder {family.name} is not known")
+        raise BundleError(messages.ENCODER_UNKNOWN_LEVEL, level=level, name=family.name)
     if not family.least <= parameter <= family.most:
         raise BundleError(
-            f"parameter {parameter} of the encoder {family.name} is not between {family.least} and {family.most}"
+            messages.ENCODER_PARAMETER_OUT_OF_RANGE,
+            parameter=parameter,
+            name=family.name,
+            least=family.least,
+            most=family.most,
         )
 
 
@@ -224,10 +226,7 @@ def prove(encoder: int, level: int) -> None:
     trial = Encoder(encoder, level, 70000 if least > DICTIONARY else least, tested=False)
     body = trial.write(sample()) + trial.finish()
     if hashlib.sha256(body).hexdigest()[:16] != _PROOFS[encoder][level]:
-        raise FileError(
-            f"the C library's encoder {FAMILIES[encoder].name}, level {level}, does not work on this machine",
-            hint="install dibundle again, with another C compiler",
-        )
+        raise FileError(messages.LIBRARY_ENCODER_BROKEN, name=FAMILIES[encoder].name, level=level)
 
 
 _PROOFS: Final[dict[int, dict[int, str]]] = {

@@ -6,6 +6,7 @@ import ctypes
 from array import array
 from typing import Final
 
+from dibundle.codecs import messages
 from dibundle.codecs.deflate.encoders import Mark, library, take_marks
 from dibundle.codecs.native.library import Pinned
 from dibundle.errors import ArchiveError
@@ -63,7 +64,7 @@ class Inflater:
     def finish(self) -> None:
         """Say that the input is complete; ``ArchiveError`` if the body has not ended."""
         if not self.ended:
-            raise ArchiveError("deflate data ends too early", hint="copy or download the file again")
+            raise ArchiveError(messages.DEFLATE_TRUNCATED)
 
     def marks(self) -> list[Mark]:
         """Return where blocks of the body start, each once, as far as it is decoded."""
@@ -77,7 +78,7 @@ class Inflater:
         if made == _NO_MEMORY:
             raise MemoryError
         if made < 0:
-            raise ArchiveError("deflate data is damaged", hint="copy or download the file again")
+            raise ArchiveError(messages.DEFLATE_DAMAGED)
         self._at += self._told[0]
         self.sure_bits = max(0, 8 * (self._told[2] - _AHEAD))
         self.first_tokens = self._told[3]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
+from dibundle.codecs import messages
 from dibundle.codecs.deflate import encoders
 from dibundle.codecs.deflate.encoders import Encoder, Mark, library
 from dibundle.codecs.deflate.inflate import Inflater
@@ -65,15 +66,17 @@ class Recipe:
         for number, edit in enumerate(self.edits):
             where = f"edit {number} of a compressed layer"
             if not all(0 <= bits < _NUMBER_LIMIT for bits in (edit.copied, edit.dropped, edit.count)):
-                raise BundleError(f"{where} has a number of bits that is out of range")
+                raise BundleError(messages.RECIPE_BITS_OUT_OF_RANGE, where=where)
             if number and not edit.copied:
-                raise BundleError(f"{where} is not apart from the one before it")
+                raise BundleError(messages.RECIPE_EDITS_ADJACENT, where=where)
             if not edit.dropped and not edit.count:
-                raise BundleError(f"{where} changes nothing")
+                raise BundleError(messages.RECIPE_EDIT_WITHOUT_EFFECT, where=where)
             if len(edit.literals) != (edit.count + 7) // 8:
-                raise BundleError(f"{where} has {len(edit.literals)} bytes for {edit.count} bits")
+                raise BundleError(
+                    messages.RECIPE_LITERAL_BYTES, where=where, literals_count=len(edit.literals), count=edit.count
+                )
             if edit.count % 8 and edit.literals[-1] >> edit.count % 8:
-                raise BundleError(f"{where} has bits behind its last one")
+                raise BundleError(messages.RECIPE_PADDING_NOT_ZERO, where=where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -548,9 +551,9 @@ class _Editor:
     def finish(self) -> bytes:
         """Say that nothing comes any more; ``BundleError`` if edits are left or the last byte is not complete."""
         if self._edit is not None:
-            raise BundleError("edits of a compressed layer go beyond its end")
+            raise BundleError(messages.RECIPE_EDITS_BEYOND_END)
         if self._rest_bits:
-            raise BundleError("a compressed layer does not end with a whole byte")
+            raise BundleError(messages.RECIPE_NO_WHOLE_BYTE)
         return b""
 
     def _next(self) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from dibundle.codecs import messages
 from dibundle.codecs.encode import anchors
 from dibundle.codecs.encode.remainder import Remainder
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
@@ -97,10 +98,7 @@ def find(source: Buffer, target: bytes, *, all_of_it: bool = False) -> Covers:
     try:
         import hdiffpatch
     except ImportError as error:
-        raise FileError(
-            "levels above 3 need hdiffpatch, which is not installed",
-            hint=f"take level 3 or less (-3), or: {install_hint('hdiffpatch')}",
-        ) from error
+        raise FileError(messages.LIBRARY_HDIFFPATCH_MISSING, install_hint=install_hint("hdiffpatch")) from error
     if all_of_it:
         return _search(hdiffpatch.diff, bytes(source), target)
     rest = Remainder(source, target, rows)
@@ -139,14 +137,14 @@ def _parse(patch: bytes, source_size: int, target_size: int) -> Covers:
     """
     magic = b"HDIFF13&\0"
     if not patch.startswith(magic):
-        raise DibError(f"hdiffpatch gave a patch that starts with {patch[:9]!r}, wanted {magic!r}")
+        raise DibError(messages.LIBRARY_HDIFFPATCH_MAGIC, found=patch[:9], magic=magic)
     reader = _Reader(patch, len(magic))
     sizes = (reader.number(), reader.number())
     count, stored, compressed = reader.number(), reader.number(), reader.number()
     for _ in range(6):
         reader.number()
     if sizes != (target_size, source_size) or compressed:
-        raise DibError("hdiffpatch gave a patch of other sizes than those of its inputs")
+        raise DibError(messages.LIBRARY_HDIFFPATCH_SIZES)
     end = reader.at + stored
     covers = Covers()
     source = target = 0
@@ -161,7 +159,7 @@ def _parse(patch: bytes, source_size: int, target_size: int) -> Covers:
         source += length
         target += length
     if reader.at != end:
-        raise DibError(f"hdiffpatch's covers end at byte {reader.at} of its patch, wanted {end}")
+        raise DibError(messages.LIBRARY_HDIFFPATCH_COVERS, at=reader.at, end=end)
     return covers
 
 

@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 
+from dibundle.creating import messages
 from dibundle.creating.compose.recompressed import PackedLayer, unpack_layer
 from dibundle.creating.match import candidates
 from dibundle.creating.match.base import BaseIndex, Layer, mark_contents
@@ -123,9 +124,7 @@ def read_sides(
 def _refuse_truncated(archive: Archive) -> None:
     """Refuse what is most likely half a download; junk behind whole entries is kept as it is."""
     if archive.index.problem and archive.index.problem.startswith("the archive is cut short in an entry"):
-        raise ArchiveError(
-            f"{archive.name} is truncated: {archive.index.problem}", hint="save or download the archive again"
-        )
+        raise ArchiveError(messages.ARCHIVE_TRUNCATED, name=archive.name, problem=archive.index.problem)
 
 
 def _helpful(

@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final
 
+from dibundle.creating import messages
 from dibundle.creating.match.base import Layer
 from dibundle.errors import ArchiveError
 from dibundle.files import compression
@@ -58,7 +59,7 @@ def inflate(stored: StoredBlob, spool: Spool) -> StoredBlob:
     chunks = copy_chunks(stored.source, 0, stored.source.size)
     for piece in compression.decompress_iter(stored.blob.compression, chunks):
         if spool.size - start + len(piece) > most:
-            raise ArchiveError(f"a layer of {stored.source.size} bytes has more than {most} of content")
+            raise ArchiveError(messages.ARCHIVE_LAYER_CONTENT_LIMIT, size=stored.source.size, most=most)
         digest.update(piece)
         spool.write(piece)
     content = Slice(spool, start, spool.size - start)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from dibundle.errors import ArchiveError, FileError
 from dibundle.files.readat import FileBytes, Joined, MemoryBytes
+from dibundle.images import messages
 
 _BLOCK = 512
 _MOST = 1 << 20  # files of a folder: an OCI layout has a few for each layer
@@ -27,7 +28,7 @@ class TreeBytes(Joined):
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:
-            raise FileError(f"cannot open {path}: {error.strerror}") from error
+            raise FileError(messages.FILE_CANNOT_OPEN_2, path=path, reason=error.strerror) from error
         file = FileBytes(fd, path)
         closers.append(file.close)
         entry = tarfile.TarInfo(name)
@@ -54,6 +55,6 @@ def _files(folder: str) -> Iterator[tuple[str, str]]:
             if stat.S_ISREG(os.lstat(path).st_mode):
                 found.append((os.fsencode(os.path.relpath(path, folder)), path))
         if len(found) > _MOST:
-            raise ArchiveError(f"{folder} has more than {_MOST} files, which no OCI layout has")
+            raise ArchiveError(messages.ARCHIVE_FOLDER_FILES, folder=folder, most=_MOST)
     for name_bytes, path in sorted(found):
         yield path, os.fsdecode(name_bytes)

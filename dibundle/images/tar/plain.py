@@ -13,6 +13,7 @@ from typing import Final
 
 from dibundle.errors import ArchiveError
 from dibundle.files.readat import ReadAt, copy_chunks
+from dibundle.images import messages
 
 BLOCK: Final = 512
 MAX_MEMBERS: Final = 65_536
@@ -43,7 +44,7 @@ def members(source: ReadAt) -> Iterator[Member]:
     """Yield the members of a tar that every reader reads alike; ``ArchiveError`` where it is none."""
     at, size, count = 0, source.size, 0
     if size % BLOCK:
-        raise ArchiveError(f"its size, {size} bytes, is not a multiple of {BLOCK}")
+        raise ArchiveError(messages.TAR_SIZE, size=size, block=BLOCK)
     larger = 0  # what a PAX header says of the size of the member behind it
     is_extended = False
     while at < size and any(block := source.read_at(at, BLOCK)):
@@ -51,58 +52,60 @@ def members(source: ReadAt) -> Iterator[Member]:
         content = at + BLOCK
         if kind == _PAX_HEADER:
             if is_extended or length > _MAX_PAX or content + length > size:
-                raise ArchiveError(f"the PAX header at byte {at} is too large, or a second one")
+                raise ArchiveError(messages.TAR_PAX_TWICE, at=at)
             larger, is_extended = _pax_size(source.read_at(content, length), at), True
         elif larger and (kind != FILE or length not in (0, larger)):
-            raise ArchiveError(f"a PAX header gives the member at byte {at} another size")
+            raise ArchiveError(messages.TAR_PAX_SIZE, at=at)
         else:
             member = Member(_name(block, kind), kind, content, larger or length)
             length, larger, is_extended = member.size, 0, False
             count += 1
-            if count > MAX_MEMBERS or content + length > size:
-                raise ArchiveError("it is cut short" if count <= MAX_MEMBERS else f"it has over {MAX_MEMBERS} members")
+            if count > MAX_MEMBERS:
+                raise ArchiveError(messages.TAR_MEMBERS, most=MAX_MEMBERS)
+            if content + length > size:
+                raise ArchiveError(messages.TAR_TRUNCATED)
             yield member
         at = content + (length + BLOCK - 1) // BLOCK * BLOCK
     if is_extended or at > size:
-        raise ArchiveError("it is cut short")
+        raise ArchiveError(messages.TAR_TRUNCATED)
     for piece in copy_chunks(source, at, size - at):
         if piece.count(0) != len(piece):
-            raise ArchiveError("something follows its end")
+            raise ArchiveError(messages.TAR_TRAILING_DATA)
 
 
 def read_header(block: bytes) -> tuple[str, int, int]:
     """Return the cleaned name, the type flag and the size of a member; ``ArchiveError`` where that is not all."""
     kind, size = _header(block, 0)
     if kind == _PAX_HEADER:
-        raise ArchiveError("a PAX header comes before the member")
+        raise ArchiveError(messages.TAR_PAX_FIRST)
     return _name(block, kind), kind, size
 
 
 def _header(block: bytes, at: int) -> tuple[int, int]:
     """Return type flag and size of a header that has one reading."""
     if block[257:265] not in _MAGICS or any(block[500:]):
-        raise ArchiveError(f"the header at byte {at} is neither ustar's nor GNU tar's")
+        raise ArchiveError(messages.TAR_MAGIC, at=at)
     if _octal(block[148:156], at) != sum(block) - sum(block[148:156]) + 8 * 32:
-        raise ArchiveError(f"the header at byte {at} has a wrong checksum")
+        raise ArchiveError(messages.TAR_CHECKSUM, at=at)
     kind = block[156] or FILE
     if kind not in (FILE, _HARD_LINK, _LINK, FOLDER, _PAX_HEADER):
-        raise ArchiveError(f"the header at byte {at} has the type flag {chr(kind)!r}")
+        raise ArchiveError(messages.TAR_TYPE, at=at, chr=chr(kind))
     field = block[124:136]
     if field[0] == 0x80:
         length = int.from_bytes(field[1:], "big")
         if not _BIG <= length < 1 << 62:
-            raise ArchiveError(f"the header at byte {at} has a size in an odd form")
+            raise ArchiveError(messages.TAR_MEMBER_SIZE, at=at)
     else:
         length = _octal(field, at)
     if length and kind not in (FILE, _PAX_HEADER):
-        raise ArchiveError(f"a link or folder at byte {at} has a size")
+        raise ArchiveError(messages.TAR_LINK_SIZE, at=at)
     return kind, length
 
 
 def _octal(field: bytes, at: int) -> int:
     found = _OCTAL.fullmatch(field)
     if not found:
-        raise ArchiveError(f"the header at byte {at} has a number in an odd form")
+        raise ArchiveError(messages.TAR_NUMBER, at=at)
     return int(found[1], 8)
 
 
@@ -112,12 +115,12 @@ def _pax_size(content: bytes, at: int) -> int:
     while where < len(content):
         found = _PAX.match(content, where)
         if not found or found.end() - where != int(found[1][:9]) or found[2] in seen:
-            raise ArchiveError(f"the PAX header at byte {at} is malformed")
+            raise ArchiveError(messages.TAR_PAX_MALFORMED, at=at)
         seen.add(found[2])
         if found[2] == b"size" and found[3].isdigit() and _BIG <= int(found[3][:19]) < 1 << 62:
             size = int(found[3])
         elif found[2] not in _PAX_KEYS:
-            raise ArchiveError(f"the PAX header at byte {at} has the key {found[2][:40]!r}")
+            raise ArchiveError(messages.TAR_PAX_KEY, at=at, found=found[2][:40])
         where = found.end()
     return size
 
@@ -127,10 +130,10 @@ def _name(block: bytes, kind: int) -> str:
     name, _, rest = block[:100].partition(b"\0")
     prefix, _, more = block[345:500].partition(b"\0")
     if rest.strip(b"\0") or more.strip(b"\0"):
-        raise ArchiveError(f"the name {name[:40]!r} has bytes behind its end")
+        raise ArchiveError(messages.TAR_NAME_END, name=name[:40])
     if prefix:
         if block[257:265] != _MAGICS[0]:
-            raise ArchiveError(f"the name {name[:40]!r} has a prefix that not every reader takes")
+            raise ArchiveError(messages.TAR_PREFIX, name=name[:40])
         name = prefix + b"/" + name
     if kind == FOLDER:
         name = name.removesuffix(b"/")
@@ -139,5 +142,5 @@ def _name(block: bytes, kind: int) -> str:
     name = name.removeprefix(b"./")
     parts = name.split(b"/")
     if not _NAME.fullmatch(name) or not _NO_PARTS.isdisjoint(parts) or b"/.wh." in b"/" + name:
-        raise ArchiveError(f"the name {name[:100]!r} is not a plain relative path")
+        raise ArchiveError(messages.TAR_NAME, name=name[:100])
     return name.decode("ascii")

@@ -11,11 +11,12 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlencode
 
-from dibundle.errors import RegistryError
+from dibundle.errors import Message, RegistryError
 from dibundle.files import digest
 from dibundle.files.readat import MemoryBytes, ReadAt
 from dibundle.images import document
 from dibundle.images.writers import OCI_INDEX, OCI_MANIFEST, to_json
+from dibundle.sources import messages
 from dibundle.sources.registry.reference import Reference
 from dibundle.sources.registry.transport import (
     Answer,
@@ -76,7 +77,7 @@ class Repository:
         """Return the manifest of a tag or digest; :class:`RegistryError` where there is none or another one."""
         found = self.find(wanted)
         if found is None:
-            raise self._transport.failed(f"has no {wanted}", hint="look at the name and the tag again")
+            raise self._transport.failed(messages.REGISTRY_NOT_FOUND, wanted=wanted)
         return found
 
     def find(self, wanted: str) -> Manifest | None:
@@ -90,7 +91,7 @@ class Repository:
         found = digest.sha256(answer.body)
         promised = wanted if ":" in wanted else answer.headers.get("Docker-Content-Digest", digest.text(found))
         if promised.startswith("sha256:") and promised != digest.text(found):
-            raise self._transport.failed(f"sends a manifest with digest {digest.text(found)} for {promised}")
+            raise self._transport.failed(messages.REGISTRY_MANIFEST_DIGEST, found=digest.text(found), promised=promised)
         return self._parsed(answer, found, wanted)
 
     def blob(self, wanted: bytes, size: int) -> Iterator[bytes]:
@@ -107,7 +108,9 @@ class Repository:
                 for piece in self._from(url, at):
                     at += len(piece)
                     if at > size:
-                        raise self._transport.failed(f"sends more than the {size:,} bytes of {digest.text(wanted)}")
+                        raise self._transport.failed(
+                            messages.REGISTRY_BLOB_TOO_LONG, size=size, wanted=digest.text(wanted)
+                        )
                     whole.update(piece)
                     yield piece
             except ConnectionFailure as error:
@@ -116,19 +119,17 @@ class Repository:
                 break
             failures = 1 if at - begun >= _PROGRESS else failures + 1
             if failures >= self._transport.settings.tries:
-                raise self._transport.failed(
-                    f"breaks off at byte {at:,} of {size:,} of a blob: {reason}", hint="run the command again"
-                )
+                raise self._transport.failed(messages.REGISTRY_INTERRUPTED, at=at, size=size, reason=reason)
             self._transport.pause(failures - 1)
         if whole.digest() != wanted:
             raise self._transport.failed(
-                f"sends other bytes than asked for: sha256:{whole.hexdigest()} instead of {digest.text(wanted)}"
+                messages.REGISTRY_BLOB_DIGEST, hexdigest=whole.hexdigest(), wanted=digest.text(wanted)
             )
 
     def small_blob(self, wanted: bytes, size: int) -> bytes:
         """Return a blob that is a document."""
         if size > document.SIZE_LIMIT:
-            raise self._transport.failed(f"has a document of {size:,} bytes, at most {document.SIZE_LIMIT:,} are taken")
+            raise self._transport.failed(messages.REGISTRY_DOCUMENT_SIZE, size=size, size_limit=document.SIZE_LIMIT)
         return b"".join(self.blob(wanted, size))
 
     def has_blob(self, wanted: bytes) -> bool:
@@ -154,7 +155,7 @@ class Repository:
             except _BrokenUploadError as error:
                 failures += 1
                 if failures >= self._transport.settings.tries:
-                    raise self._transport.failed(f"does not take a blob: {error}") from error
+                    raise self._transport.failed(messages.REGISTRY_UPLOAD_REFUSED, error=error) from error
                 self._transport.pause(failures - 1)
                 if self.has_blob(wanted):
                     return True
@@ -180,7 +181,7 @@ class Repository:
             self.put(_fallback(subject), to_json(index), OCI_INDEX)
             if any(document.get(item, "digest") == described["digest"] for item in self._tagged(subject)):
                 return
-        raise self._transport.failed("loses what is written to its list of referrers", hint="push again")
+        raise self._transport.failed(messages.REGISTRY_REFERRERS_LOST)
 
     def referrers(self, subject: bytes, artifact_type: str) -> list[object]:
         """Return the descriptors of what refers to a manifest, of a type where the registry can tell."""
@@ -210,12 +211,12 @@ class Repository:
             skip = at
             if response.status == 206 and at:
                 if not response.headers.get("Content-Range", "").startswith(f"bytes {at}-"):
-                    raise self._transport.failed(f"answers with another range than from byte {at:,} on")
+                    raise self._transport.failed(messages.REGISTRY_RANGE, at=at)
                 skip = 0
             elif response.status >= 500 or response.status == 429:
                 raise ConnectionFailure(f"status {response.status}")
             elif response.status != 200:
-                raise self._transport.failed(f"does not have a blob that it should have: status {response.status}")
+                raise self._transport.failed(messages.REGISTRY_BLOB_MISSING, status=response.status)
             for piece in self._transport.pieces(response):
                 rest = piece[skip:]
                 skip -= len(piece) - len(rest)
@@ -234,7 +235,7 @@ class Repository:
     def _location(self, answer: Answer) -> str:
         location = answer.headers.get("Location")
         if not location:
-            raise self._transport.failed("begins an upload without saying where to")
+            raise self._transport.failed(messages.REGISTRY_UPLOAD_LOCATION)
         return self._transport.upload_place(answer.url, location)
 
     def _send(self, wanted: bytes, data: ReadAt) -> None:
@@ -270,22 +271,24 @@ class Repository:
         told = answer.headers.get("Content-Type", "").partition(";")[0].strip()
         media_type = document.get_text(value, "mediaType") or told
         if media_type not in MANIFESTS or (told in MANIFESTS and told != media_type):
-            raise self._transport.failed(f"has under {wanted} what is neither image nor bundle: {media_type[:100]!r}")
+            raise self._transport.failed(
+                messages.REGISTRY_NEITHER_IMAGE_NOR_BUNDLE, wanted=wanted, media_type=media_type[:100]
+            )
         return Manifest(answer.body, found, media_type, value)
 
     def _json(self, answer: Answer) -> object:
         try:
             return json.loads(answer.body)
         except (ValueError, RecursionError) as error:
-            raise self._transport.failed("answers with something that is no JSON") from error
+            raise self._transport.failed(messages.REGISTRY_NOT_JSON) from error
 
     def _expect(self, answer: Answer, status: int) -> None:
         if answer.status != status:
-            raise self._transport.failed(f"refuses: {said(answer)}")
+            raise self._transport.failed(messages.REGISTRY_REFUSES, said=said(answer))
 
-    def failed(self, what: str, *, hint: str | None = None) -> RegistryError:
+    def failed(self, message: Message, /, **values: object) -> RegistryError:
         """Return an error that names the repository."""
-        return self._transport.failed(what, hint=hint)
+        return self._transport.failed(message, **values)
 
 
 class _BrokenUploadError(Exception):

@@ -14,6 +14,7 @@ from typing import Final
 
 from dibundle.errors import RegistryError
 from dibundle.images import document
+from dibundle.sources import messages
 
 _MOST: Final = 1 << 20
 _HELPER_SECONDS: Final = 60
@@ -57,7 +58,7 @@ def _in_file(path: Path, host: str, repository: str) -> Login | None:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise RegistryError(f"{path} is no file of logins", hint="log in again with docker login or podman login")
+        raise RegistryError(messages.LOGIN_FILE, path=path)
     helpers = document.get(value, "credHelpers")
     named = document.get_text(helpers, host)
     if named:
@@ -96,14 +97,14 @@ def _in_entry(path: Path, entry: object) -> Login | None:
     except (ValueError, binascii.Error):
         colon = ""
     if not colon:
-        raise RegistryError(f"{path} has a login that cannot be read", hint="log in again with docker login")
+        raise RegistryError(messages.LOGIN_UNREADABLE, path=path)
     return Login(user, secret.rstrip("\0"))
 
 
 def _ask(helper: str, host: str) -> Login | None:
     """Ask docker-credential-HELPER; None where it knows no login for ``host``."""
     if not _HELPER.fullmatch(helper):
-        raise RegistryError(f"{helper!r} is no name of a credential helper")
+        raise RegistryError(messages.LOGIN_HELPER_NAME, helper=helper)
     program = f"docker-credential-{helper}"
     try:
         run = subprocess.run(
@@ -111,17 +112,19 @@ def _ask(helper: str, host: str) -> Login | None:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         reason = (isinstance(error, OSError) and error.strerror) or "no answer"
-        raise RegistryError(f"cannot run {program}: {reason}", hint=f"install it, or log in to {host} again") from error
+        raise RegistryError(messages.LOGIN_HELPER_MISSING, program=program, reason=reason, host=host) from error
     if run.returncode:
         text = (run.stdout + run.stderr).decode(errors="replace").strip()
         if "not found" in text:
             return None
-        raise RegistryError(f"{program} failed: {text.splitlines()[-1] if text else 'no message'}")
+        raise RegistryError(
+            messages.LOGIN_HELPER_FAILED, program=program, splitlines=text.splitlines()[-1] if text else "no message"
+        )
     try:
         told = json.loads(run.stdout)
     except (ValueError, RecursionError):
         told = None
     user, secret = document.get_text(told, "Username"), document.get_text(told, "Secret")
     if user is None or not secret:
-        raise RegistryError(f"{program} answered with something that is no login")
+        raise RegistryError(messages.LOGIN_HELPER_ANSWER, program=program)
     return Login("" if user == "<token>" else user, secret)

@@ -10,6 +10,7 @@ from dibundle.files import digest
 from dibundle.files.readat import Spool, check_room
 from dibundle.images import document, writers
 from dibundle.images.document import get, get_list, get_text, sha256_of
+from dibundle.sources import messages
 from dibundle.sources.registry.client import Manifest, Repository
 
 _MOST_MANIFESTS = 64  # of an index that are looked at
@@ -51,7 +52,7 @@ def resolve(repository: Repository, found: Manifest, platform: str) -> RemoteIma
     for entry in _entries(found):
         if matches(get(entry, "platform"), platform):
             return _image(repository, repository.manifest(str(get_text(entry, "digest"))), found)
-    raise repository.failed(f"has no image for {platform}", hint="choose another with --platform OS/ARCH")
+    raise repository.failed(messages.REGISTRY_PLATFORM, platform=platform)
 
 
 def images(repository: Repository, found: Manifest) -> Iterator[RemoteImage]:
@@ -134,12 +135,10 @@ def _image(repository: Repository, manifest: Manifest, index: Manifest | None) -
     try:
         value = document.parse(content, "config")
     except ArchiveError as error:
-        raise RegistryError(f"{repository.reference} is no image: its config is no JSON") from error
+        raise RegistryError(messages.REGISTRY_CONFIG, reference=repository.reference) from error
     diff_ids = tuple(sha256_of(item) or b"" for item in get_list(get(value, "rootfs"), "diff_ids"))
     if len(diff_ids) != len(layers):
-        raise repository.failed(
-            "has a manifest whose layers are not those of its config: is it a bundle? Then name the image that it makes"
-        )
+        raise repository.failed(messages.REGISTRY_LAYERS_NOT_OF_CONFIG)
     return RemoteImage(manifest=manifest, index=index, config=content, layers=layers, diff_ids=diff_ids)
 
 
@@ -147,5 +146,5 @@ def blob_of(repository: Repository, described: object) -> Blob:
     """Return what a descriptor describes; :class:`RegistryError` where it does not."""
     found, size = sha256_of(get(described, "digest")), get(described, "size")
     if found is None or not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 50:
-        raise repository.failed("has a manifest with a descriptor that cannot be read")
+        raise repository.failed(messages.REGISTRY_DESCRIPTOR)
     return Blob(found, size)

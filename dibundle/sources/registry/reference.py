@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dibundle.errors import UsageError
+from dibundle.sources import messages
 
 SCHEME: Final = "docker://"
 _NAME: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
@@ -31,9 +32,7 @@ def image_name(text: str) -> str:
         or len(text) - len(colon + tag) > _LONGEST
         or re.fullmatch("[0-9a-f]{64}", name)
     ):
-        raise UsageError(
-            f"{text} is no name for an image: [HOST/]NAME[:TAG], NAME in lower case", hint="for example team/app:1-2"
-        )
+        raise UsageError(messages.IMAGE_NAME, found=text)
     return text if colon else f"{text}:latest"
 
 
@@ -55,11 +54,9 @@ class Reference:
         name, colon, tag = path.partition(":")
         named = bool(slash) and ("." in host or ":" in host or host == "localhost") and _HOST.fullmatch(host)
         if not named:
-            raise UsageError(
-                f"{text} does not name its registry", hint="for example docker://registry.example/team/app:1"
-            )
+            raise UsageError(messages.REGISTRY_NO_HOST, found=text)
         if (at and not _DIGEST.fullmatch(digest)) or (colon and not _TAG.fullmatch(tag)) or not _NAME.fullmatch(name):
-            raise UsageError(f"{text} is no name in a registry", hint=f"for example {SCHEME}{host}/team/app:1")
+            raise UsageError(messages.REGISTRY_NOT_A_NAME_2, found=text, scheme=SCHEME, host=host)
         return cls(host, name, tag or None, digest or None)
 
     @property

@@ -21,8 +21,9 @@ from typing import Final
 from urllib.parse import urlencode, urlsplit
 
 from dibundle import __version__
-from dibundle.errors import RegistryError, install_hint
+from dibundle.errors import Message, RegistryError, install_hint
 from dibundle.images import document
+from dibundle.sources import messages
 from dibundle.sources.registry.credentials import Login, find
 from dibundle.sources.registry.places import follow, kind, kinds
 from dibundle.sources.registry.reference import Reference, is_loopback
@@ -30,7 +31,7 @@ from dibundle.sources.registry.reference import Reference, is_loopback
 try:
     import urllib3
 except ModuleNotFoundError as missing:  # an optional extra: most people move bundles as files
-    raise RegistryError("registries need urllib3, which is not installed", hint=install_hint("urllib3")) from missing
+    raise RegistryError(messages.REGISTRY_NO_URLLIB3, hint=install_hint("urllib3")) from missing
 
 ConnectionFailure = urllib3.exceptions.HTTPError
 REDIRECTS: Final = 5
@@ -117,10 +118,7 @@ class Transport:
         if self._end is not None:
             left = min(left, self._end - time.monotonic())
             if left <= 0:
-                raise self.failed(
-                    f"has taken the {self.settings.max_time:g} seconds that it may",
-                    hint="allow more: --max-time SECONDS",
-                )
+                raise self.failed(messages.REGISTRY_TIME_LIMIT, max_time=self.settings.max_time)
         return urllib3.Timeout(connect=min(15.0, left), read=left)
 
     def pieces(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
@@ -156,7 +154,7 @@ class Transport:
                 self._own_kinds = kinds(urlsplit(self._base).hostname or "")
         wrong = addresses - (self._own_kinds or set())
         if wrong:
-            raise self.failed(f"sends to {host[:200]}, a {min(wrong)} address, which is not asked")
+            raise self.failed(messages.REGISTRY_REDIRECT_ADDRESS, host_=host[:200], wrong=min(wrong))
 
     def url(self, path: str) -> str:
         """Return the URL of something in the repository, such as ``manifests/latest``."""
@@ -189,7 +187,7 @@ class Transport:
                 return answer
             reason = said(answer)
             asked = answer.headers.get("Retry-After", "")
-        raise UnansweredError(f"{self.host}/{self._repository} does not answer: {reason}", hint="try again later")
+        raise UnansweredError(messages.REGISTRY_NO_ANSWER, host=self.host, repository=self._repository, reason=reason)
 
     @contextmanager
     def stream(self, url: str, headers: Mapping[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:
@@ -202,9 +200,9 @@ class Transport:
         seconds = float(asked) if asked.isascii() and asked.isdigit() else self.settings.pause * 2**number
         self.settings.sleep(min(seconds, _MOST_PAUSE))
 
-    def failed(self, what: str, *, hint: str | None = None) -> RegistryError:
+    def failed(self, message: Message, /, **values: object) -> RegistryError:
         """Return an error that names the registry."""
-        return RegistryError(f"{self.host}/{self._repository} {what}", hint=hint)
+        return RegistryError(message, host=self.host, repository=self._repository, **values)
 
     @contextmanager
     def _opened(
@@ -241,23 +239,20 @@ class Transport:
                 return
             finally:
                 _finish(response)
-        raise self.failed(f"sends from one place to another, more than {REDIRECTS} times")
+        raise self.failed(messages.REGISTRY_REDIRECTS, redirects=REDIRECTS)
 
     def follow(self, url: str, location: str) -> str:
         """Return where an answer to ``url`` sends to; :class:`RegistryError` where that is not followed."""
         target = follow(url, location)
         if target is None:
-            raise self.failed(f"sends to {location[:200]!r}, which is not followed")
+            raise self.failed(messages.REGISTRY_REDIRECT_LOCATION, location=location[:200])
         return target
 
     def upload_place(self, url: str, location: str) -> str:
         """Return where an answer to ``url`` wants bytes sent: at the registry itself, no host but that was named."""
         target = self.follow(url, location)
         if _origin(target) != _origin(self._base):
-            raise self.failed(
-                f"wants bytes sent to {location[:200]!r}, another host than the one that was named",
-                hint="name the registry as it calls itself",
-            )
+            raise self.failed(messages.REGISTRY_UPLOAD_HOST, location=location[:200])
         return target
 
     def _small(self, response: urllib3.BaseHTTPResponse, method: str) -> bytes:
@@ -269,9 +264,9 @@ class Transport:
         for piece in self.pieces(response):
             body += piece
             if len(body) > SMALL:
-                raise self.failed(f"answers with more than the {SMALL:,} bytes that a document may have")
+                raise self.failed(messages.REGISTRY_ANSWER_SIZE, small=SMALL)
             if time.monotonic() > end:
-                raise self.failed("answers too slowly")
+                raise self.failed(messages.REGISTRY_SLOW)
         return body
 
     def _log_in(self, challenge: str) -> None:
@@ -292,7 +287,7 @@ class Transport:
         if parameters.get("service"):
             asked["service"] = parameters["service"]
         if follow(self._base, realm) != realm:
-            raise self.failed(f"names {realm[:200]!r} for tokens, which is not asked")
+            raise self.failed(messages.REGISTRY_TOKEN_REALM, realm=realm[:200])
         headers = dict(self._pool.headers)
         if login and not login.user:
             form = {**asked, "grant_type": "refresh_token", "refresh_token": login.secret, "client_id": "dib"}
@@ -307,7 +302,7 @@ class Transport:
             raise self._refused(said(answer))
         token = _token_in(answer.body)
         if token is None:
-            raise self.failed("has a token server that answers with no token")
+            raise self.failed(messages.REGISTRY_TOKEN)
         return token
 
     def _ask(self, method: str, url: str, headers: Mapping[str, str], body: str | None) -> Answer:
@@ -326,7 +321,7 @@ class Transport:
             _finish(response)
 
     def _refused(self, reason: str) -> RegistryError:
-        return self.failed(f"refuses access: {reason}", hint=f"log in first: docker login {self.host}")
+        return self.failed(messages.REGISTRY_ACCESS, reason=reason)
 
 
 def said(answer: Answer) -> str:

@@ -1,0 +1,119 @@
+"""How the command line reports errors: people on stderr, and programs that asked for it in a document on stdout."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import click
+
+from dibundle.cli import messages, terminal
+from dibundle.errors import DibError, FileError, Hint, UsageError, install_hint
+
+_OTHER_WORDS: Final = {
+    **dict.fromkeys(("delta", "make", "compare"), "create"),
+    **dict.fromkeys(("patch", "extract", "rebuild"), "apply"),
+    **dict.fromkeys(("info", "show", "list", "ls"), "inspect"),
+    **dict.fromkeys(("check", "test"), "verify"),
+    **dict.fromkeys(("changes", "changed"), "diff"),
+    **dict.fromkeys(("docker-file", "dockerfile"), "wrap"),  # as deltaimage has it
+}
+_OTHER_OPTIONS: Final = {
+    ("apply", "--base"): Hint.of("{dib} apply OLD.tar UPDATE.dib"),
+    ("load", "--base"): Hint.of("{dib} load OLD.tar UPDATE.dib"),
+    ("load", "--check"): Hint.of("{dib} apply --check OLD.tar UPDATE.dib"),
+}
+
+
+class InternalError(DibError):
+    """A bug in dib."""
+
+
+class NoSuchCommand(click.UsageError):
+    """The first argument is no command."""
+
+    def __init__(self, name: str, context: click.Context, commands: Sequence[str]) -> None:
+        super().__init__(f"No such command {name!r}.", context)
+        self.name = name
+        self.commands = commands
+
+    @property
+    def meant(self) -> str | None:
+        """The command that was likely meant."""
+        from difflib import get_close_matches
+
+        near = get_close_matches(self.name, [*self.commands, *_OTHER_WORDS], 1)
+        return _OTHER_WORDS.get(near[0], near[0]) if near else None
+
+
+class Failure:
+    """Reports an error of a command line, with hints for the program and the engine that are in use."""
+
+    def __init__(self, arguments: Sequence[str], program: str) -> None:
+        self._arguments = arguments
+        self._program = program
+        self._json = "--json" in arguments
+
+    def tell(self, error: DibError) -> int:
+        """Report an error and return its exit code."""
+        hint = error.advice and terminal.printable(error.advice.render(self._words()))
+        terminal.message(f"dib: error: {terminal.escape(error.message)}")
+        if hint:
+            terminal.message(f"dib: hint: {hint}")
+        if self._json:
+            from dibundle.cli import console
+
+            with contextlib.suppress(OSError):
+                console.write_error(error, hint)
+        return error.exit_code
+
+    def _words(self) -> dict[str, str]:
+        from dibundle.sources.engines import engine_in_use, words_for
+
+        return {**words_for(engine_in_use(self._arguments)), "dib": self._program}
+
+    def usage(self, error: click.UsageError, commands: Sequence[str]) -> int:
+        """Report a command line that click refuses, and the one that was likely meant."""
+        path = (error.ctx.command_path if error.ctx else "dib").split(" ")
+        text = error.format_message().rstrip(".")
+        text = text[:1].lower() + text[1:]
+        see_help = Hint.of("{dib} {command}--help", command="".join(f"{word} " for word in path[1:]))
+        if isinstance(error, NoSuchCommand):
+            meant = Hint.of("{dib} {command} --help", command=error.meant) if error.meant else see_help
+            return self.tell(UsageError(messages.OPTION_NO_COMMAND, name=repr(error.name), hint=meant))
+        if isinstance(error, click.NoSuchOption):
+            moved = self._moved(commands) if len(path) == 1 else None
+            if moved:
+                return self.tell(UsageError(messages.OPTION_MISPLACED, option=error.option_name, hint=moved))
+            meant = _OTHER_OPTIONS.get((path[-1], error.option_name), see_help)
+            return self.tell(UsageError(messages.OPTION_UNKNOWN, reason=text, hint=meant))
+        return self.tell(UsageError(messages.OPTION_REFUSED, reason=text, hint=see_help))
+
+    def _moved(self, commands: Sequence[str]) -> Hint | None:
+        """Return the command line with the options that came before the command behind it."""
+        words = list(self._arguments)
+        place = next((number for number, word in enumerate(words) if word in commands), 0)
+        moved = shlex.join([words[place], *words[:place], *words[place + 1 :]])
+        return Hint.of("{dib} {moved}", moved=moved) if place else None
+
+    def internal(self, error: Exception) -> int:
+        """Report what should not happen; raise it where someone wants to look into it."""
+        if os.environ.get("DIB_DEBUG"):
+            raise error
+        if isinstance(error, ModuleNotFoundError):
+            return self._lacking(error.name or "")
+        return self.tell(InternalError(messages.INTERNAL_ERROR, kind=type(error).__name__, error=error))
+
+    def _lacking(self, module: str) -> int:
+        package = module.partition(".")[0]
+        if module.lstrip("_") in sys.stdlib_module_names:  # Pythons are built without some of them
+            message, action = messages.SYSTEM_NO_STANDARD_MODULE, ""
+        elif package == "dibundle":
+            message, action = messages.SYSTEM_NO_OWN_MODULE, install_hint("--force-reinstall .")
+        else:
+            message, action = messages.SYSTEM_NO_MODULE, install_hint(f"--force-reinstall {package}")
+        return self.tell(FileError(message, python=sys.executable, module=module, action=action))

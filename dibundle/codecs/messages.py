@@ -1,0 +1,198 @@
+"""What goes wrong with payloads and codecs: every text, by its code."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dibundle.errors import Message
+
+DEFLATE_DAMAGED: Final = Message("deflate.damaged", "deflate data is damaged", hint="copy or download the file again")
+DEFLATE_TRUNCATED: Final = Message(
+    "deflate.truncated", "deflate data ends too early", hint="copy or download the file again"
+)
+ENCODER_PARAMETER_OUT_OF_RANGE: Final = Message(
+    "encoder.parameter_out_of_range", "parameter {parameter} of the encoder {name} is not between {least} and {most}"
+)
+ENCODER_UNKNOWN: Final = Message(
+    "encoder.unknown", "unknown encoder {encoder} (known: 1 to {families})", hint="use a newer dib"
+)
+ENCODER_UNKNOWN_LEVEL: Final = Message("encoder.unknown_level", "level {level} of the encoder {name} is not known")
+LIBRARY_ENCODER_BROKEN: Final = Message(
+    "library.encoder_broken",
+    "the C library's encoder {name}, level {level}, does not work on this machine",
+    hint="install dibundle again, with another C compiler",
+)
+LIBRARY_HDIFFPATCH_MISSING: Final = Message(
+    "library.hdiffpatch_missing",
+    "levels above 3 need hdiffpatch, which is not installed",
+    hint="take level 3 or less (-3), or: {install_hint}",
+)
+LIBRARY_MISSING: Final = Message(
+    "library.missing",
+    "compressed layers need dib's C library, which this installation does not have",
+    hint="install a C compiler, then dibundle again",
+)
+LIMIT_DECODING_WORK: Final = Message(
+    "limit.decoding_work", "bundle over a limit: its frames and packings take too long for their size"
+)
+LIMIT_EMBEDDED_STREAMS: Final = Message(
+    "limit.embedded_streams", "bundle over a limit: a source of {source_count} bytes with {total} in {count} streams"
+)
+LIMIT_RECOMPRESSION_WORK: Final = Message(
+    "limit.recompression_work", "bundle over a limit: its layers or files take too long to compress for their size"
+)
+LIMIT_UNPACKED_FRAME: Final = Message(
+    "limit.unpacked_frame", "bundle over a limit: a frame of {plain} bytes unpacked, at most {max_unpacked}"
+)
+LIMIT_VCDIFF_WINDOWS: Final = Message(
+    "limit.vcdiff_windows", "bundle over a limit: more than {most} vcdiff windows for {target_size} bytes"
+)
+LIMIT_ZSTD_FRAME: Final = Message(
+    "limit.zstd_frame", "bundle over a limit: a zstd frame declares {size} bytes, at most {maximum}"
+)
+LIMIT_ZSTD_WINDOW: Final = Message(
+    "limit.zstd_window", "bundle over a limit: a zstd window of {window_size} bytes, at most {max_window}"
+)
+PAYLOAD_BYTES_AFTER_COLUMN: Final = Message(
+    "payload.bytes_after_column", "malformed bundle: a column has bytes after its last number"
+)
+PAYLOAD_BYTES_AFTER_RECIPE: Final = Message("payload.bytes_after_recipe", "malformed bundle: bytes after a packing")
+PAYLOAD_COVER_COLUMN_SIZE: Final = Message(
+    "payload.cover_column_size", "malformed bundle: {name} column of {size} bytes for {count} covers"
+)
+PAYLOAD_COVER_OUT_OF_BOUNDS: Final = Message(
+    "payload.cover_out_of_bounds", "malformed bundle: cover of {length} bytes from {source} to {target} does not fit"
+)
+PAYLOAD_COVER_STREAMS_DO_NOT_FILL: Final = Message(
+    "payload.cover_streams_do_not_fill", "malformed bundle: the streams of a cover payload do not fill it"
+)
+PAYLOAD_COVER_STREAMS_LENGTH: Final = Message(
+    "payload.cover_streams_length", "malformed bundle: cover streams for {headers} bytes, not {target_size}"
+)
+PAYLOAD_DIFFERENCE_LENGTH: Final = Message(
+    "payload.difference_length", "malformed bundle: covers of {total} bytes with a difference of {covered}"
+)
+PAYLOAD_EMBEDDED_COLUMN_SIZES: Final = Message(
+    "payload.embedded_column_sizes", "malformed bundle: the columns of an unpack payload have sizes that cannot be"
+)
+PAYLOAD_EMBEDDED_FLAG: Final = Message("payload.embedded_flag", "malformed bundle: an unpack payload with flag {whole}")
+PAYLOAD_EMBEDDED_STREAM_MISSING: Final = Message(
+    "payload.embedded_stream_missing", "malformed bundle: a source has no deflate stream behind byte {end}"
+)
+PAYLOAD_EMBEDDED_STREAMS_SHORT: Final = Message(
+    "payload.embedded_streams_short",
+    "malformed bundle: the deflate streams of a source hold {total} bytes less than declared",
+)
+PAYLOAD_EMPTY_STREAM_PACKER: Final = Message(
+    "payload.empty_stream_packer", "malformed bundle: an empty stream has packer {packer}, wanted {stored}"
+)
+PAYLOAD_FRAME_SIZE: Final = Message(
+    "payload.frame_size", "malformed bundle: a {names} frame holds {data_count} bytes, wanted {size}"
+)
+PAYLOAD_INNER_CODEC: Final = Message("payload.inner_codec", "malformed bundle: codec {codec} within an unpack payload")
+PAYLOAD_LZMA2_DAMAGED: Final = Message("payload.lzma2_damaged", "malformed bundle: an LZMA2 stream is damaged")
+PAYLOAD_LZMA2_SIZE: Final = Message(
+    "payload.lzma2_size", "malformed bundle: an LZMA2 stream holds other than the {size} bytes it declares"
+)
+PAYLOAD_MODEL_BITS: Final = Message(
+    "payload.model_bits", "malformed bundle: a model of {bits} bits for a difference of {covered} bytes"
+)
+PAYLOAD_MODEL_DAMAGED: Final = Message("payload.model_damaged", "malformed bundle: a modelled difference is damaged")
+PAYLOAD_MODEL_PARAMETERS: Final = Message(
+    "payload.model_parameters", "malformed bundle: cover model of {bits} bits, quiet after {quiet}"
+)
+PAYLOAD_MODEL_WITHOUT_PARAMETERS: Final = Message(
+    "payload.model_without_parameters", "malformed bundle: a modelled difference without its parameters"
+)
+PAYLOAD_NUMBER_NOT_SHORTEST: Final = Message(
+    "payload.number_not_shortest", "malformed bundle: a number in a payload is not in its shortest form"
+)
+PAYLOAD_NUMBER_TOO_LONG: Final = Message(
+    "payload.number_too_long", "malformed bundle: a number in a payload is too long"
+)
+PAYLOAD_RECOMPRESSED_PLAIN_SIZE: Final = Message(
+    "payload.recompressed_plain_size", "malformed bundle: a packing gives {plain} plain bytes for a frame of {size}"
+)
+PAYLOAD_RECOMPRESSED_SIZE: Final = Message(
+    "payload.recompressed_size", "malformed bundle: a packing gives other than the {size} bytes of its frame"
+)
+PAYLOAD_SPARSE_DOES_NOT_FILL: Final = Message(
+    "payload.sparse_does_not_fill", "malformed bundle: the streams of a sparse difference do not fill it"
+)
+PAYLOAD_SPARSE_LENGTH: Final = Message(
+    "payload.sparse_length", "malformed bundle: a sparse difference of {size} bytes with a stream of {decoded}"
+)
+PAYLOAD_SPARSE_STREAMS: Final = Message(
+    "payload.sparse_streams", "malformed bundle: the streams of a sparse difference do not fit together"
+)
+PAYLOAD_STORED_SIZE: Final = Message(
+    "payload.stored_size", "malformed bundle: a stored stream has {packed_count} bytes, wanted {size}"
+)
+PAYLOAD_TOO_MANY_COVERS: Final = Message(
+    "payload.too_many_covers", "malformed bundle: {count} covers, at most {target_size}"
+)
+PAYLOAD_TRUNCATED: Final = Message("payload.truncated", "malformed bundle: a payload ends too early")
+PAYLOAD_UNKNOWN_PACKER: Final = Message("payload.unknown_packer", "malformed bundle: unknown stream packer {packer}")
+PAYLOAD_VCDIFF: Final = Message("payload.vcdiff", "malformed bundle: vcdiff {subject}")
+RECIPE_BITS_OUT_OF_RANGE: Final = Message(
+    "recipe.bits_out_of_range", "{where} has a number of bits that is out of range"
+)
+RECIPE_CONTENT_LEFT: Final = Message("recipe.content_left", "malformed bundle: more content than is to be packed")
+RECIPE_CONTENT_SHORT: Final = Message("recipe.content_short", "malformed bundle: less content than is to be packed")
+RECIPE_EDIT_WITHOUT_EFFECT: Final = Message("recipe.edit_without_effect", "{where} changes nothing")
+RECIPE_EDITS_ADJACENT: Final = Message("recipe.edits_adjacent", "{where} is not apart from the one before it")
+RECIPE_EDITS_BEYOND_END: Final = Message("recipe.edits_beyond_end", "edits of a compressed layer go beyond its end")
+RECIPE_ENCODER_NOT_LISTED: Final = Message(
+    "recipe.encoder_not_listed", "malformed bundle: re-encoder {reencoder} is used, but not listed in section 1"
+)
+RECIPE_LITERAL_BYTES: Final = Message("recipe.literal_bytes", "{where} has {literals_count} bytes for {count} bits")
+RECIPE_NO_WHOLE_BYTE: Final = Message("recipe.no_whole_byte", "a compressed layer does not end with a whole byte")
+RECIPE_PADDING_NOT_ZERO: Final = Message("recipe.padding_not_zero", "{where} has bits behind its last one")
+RECIPE_PLAIN_SIZE: Final = Message(
+    "recipe.plain_size", "malformed bundle: a packing of {plain_size} plain bytes comes with {plain_count}"
+)
+RECIPE_TOO_MANY_EDITS: Final = Message(
+    "recipe.too_many_edits", "malformed bundle: more than {max_edits} edits in a packing"
+)
+RECIPE_TOO_MANY_PARTS: Final = Message(
+    "recipe.too_many_parts", "malformed bundle: a packing of {count} parts, at most {max_parts}"
+)
+RELINK_COLUMN_SIZE: Final = Message(
+    "relink.column_size", "malformed bundle: a relink column of {size} bytes for {count} rows"
+)
+RELINK_COVERS_SIZE: Final = Message("relink.covers_size", "malformed bundle: covers of {least} bytes to relink by")
+RELINK_REGION_OUT_OF_BOUNDS: Final = Message(
+    "relink.region_out_of_bounds", "malformed bundle: region of {length} bytes at {start} does not fit"
+)
+RELINK_SECTION_OUT_OF_BOUNDS: Final = Message(
+    "relink.section_out_of_bounds", "malformed bundle: section of {length} bytes at {start} does not fit"
+)
+RELINK_STEP: Final = Message("relink.step", "malformed bundle: step at address {at} by {shift}")
+RELINK_TOO_MANY: Final = Message(
+    "relink.too_many", "malformed bundle: {count} {name} in a relink payload, at most {most}"
+)
+RELINK_TOO_MANY_PIECES: Final = Message(
+    "relink.too_many_pieces", "malformed bundle: covers and sections make more than {max_steps} pieces"
+)
+RELINK_TOO_MANY_TABLES: Final = Message(
+    "relink.too_many_tables", "malformed bundle: more than {max_tables} regions of jump tables"
+)
+RELINK_VERSION: Final = Message(
+    "relink.version", "malformed bundle: a relink payload of version {payload}, wanted {version}"
+)
+ZSTD_DAMAGED: Final = Message("zstd.damaged", "malformed bundle: a zstd frame is damaged")
+ZSTD_DECLARED_SIZE: Final = Message(
+    "zstd.declared_size", "malformed bundle: a zstd frame declares {content_size} bytes, wanted {size}"
+)
+ZSTD_DICTIONARY: Final = Message("zstd.dictionary", "malformed bundle: a zstd frame has a dictionary id")
+ZSTD_SIZE: Final = Message("zstd.size", "malformed bundle: a zstd frame holds {data_count} bytes, wanted {size}")
+ZSTD_UNREADABLE: Final = Message("zstd.unreadable", "malformed bundle: a zstd frame cannot be read")
+LIBRARY_HDIFFPATCH_MAGIC: Final = Message(
+    "library.hdiffpatch_magic", "hdiffpatch gave a patch that starts with {found!r}, wanted {magic!r}"
+)
+LIBRARY_HDIFFPATCH_SIZES: Final = Message(
+    "library.hdiffpatch_sizes", "hdiffpatch gave a patch of other sizes than those of its inputs"
+)
+LIBRARY_HDIFFPATCH_COVERS: Final = Message(
+    "library.hdiffpatch_covers", "hdiffpatch's covers end at byte {at} of its patch, wanted {end}"
+)

@@ -1,0 +1,245 @@
+"""What goes wrong with archives and images: every text, by its code."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dibundle.errors import Message
+
+ARCHIVE_COMPRESSED: Final = Message("archive.compressed", "{name} is compressed with {kind}")
+ARCHIVE_DIGEST: Final = Message(
+    "archive.digest", "{name} has another digest, sha256:{hexdigest}", hint="save or download the archive again"
+)
+ARCHIVE_DOCUMENTS_TOTAL: Final = Message(
+    "archive.documents_total", "its documents have more than {made_documents} MiB in all"
+)
+ARCHIVE_EMPTY: Final = Message(
+    "archive.empty", "{name} is empty", hint='make an image archive with "{save} FILE IMAGE"'
+)
+ARCHIVE_FOLDER_FILES: Final = Message(
+    "archive.folder_files", "{folder} has more than {most} files, which no OCI layout has"
+)
+ARCHIVE_LAYER_MISSING: Final = Message("archive.layer_missing", "{names} lacks a layer, so it has no other form")
+ARCHIVE_LAYER_NOT_OCI: Final = Message(
+    "archive.layer_not_oci", "a layer is compressed by {compression}, which OCI does not have"
+)
+ARCHIVE_NO_CONFIG: Final = Message("archive.no_config", "{names} has no config, so it has no other form")
+ARCHIVE_NO_IMAGE: Final = Message("archive.no_image", "it has no image")
+ARCHIVE_NOT_IMAGE: Final = Message("archive.not_image", "{name} is not an image archive: {reason}")
+ARCHIVE_NOT_IMAGE_BECAUSE: Final = Message("archive.not_image_because", "{name} is not an image archive: {subject}")
+ARCHIVE_NOT_TAR: Final = Message(
+    "archive.not_tar", "{name} is not a tar archive ({problem})", hint='make an image archive with "{save} FILE IMAGE"'
+)
+ARCHIVE_PLAIN_DIRECTORY: Final = Message(
+    "archive.plain_directory",
+    "{name} is a directory, and no OCI layout: it has neither oci-layout nor manifest.json",
+    hint="give an image archive or an OCI layout",
+)
+ARCHIVE_TOO_MANY_REFERENCES: Final = Message(
+    "archive.too_many_references", "its documents list more than {max_references:,} layers and names"
+)
+ARCHIVE_WRAPPED: Final = Message("archive.wrapped", "{name}: {reason}")
+DOCKER_CONFIG_NOT_TEXT: Final = Message(
+    "docker.config_not_text", "unexpected value (expected text) in '{where}.Config'"
+)
+DOCKER_LAYER_NOT_TEXT: Final = Message("docker.layer_not_text", "unexpected value (expected text) in '{where}'")
+DOCKER_LAYERS_NOT_LIST: Final = Message(
+    "docker.layers_not_list", "unexpected value (expected a list) in '{where}.Layers'"
+)
+DOCKER_MANIFEST_NOT_LIST: Final = Message(
+    "docker.manifest_not_list", "manifest.json is not a list of images", hint='make one with "{save} FILE IMAGE"'
+)
+DOCKER_TOO_MANY_LEGACY_LAYERS: Final = Message(
+    "docker.too_many_legacy_layers", "more than {max_layers} layers of images of an old docker save"
+)
+EXPECT_LAYER_COMPRESSION: Final = Message(
+    "expect.layer_compression", "a layer is compressed in a way that not every engine takes ({kind})"
+)
+EXPECT_LAYER_MISSING: Final = Message(
+    "expect.layer_missing", "layer {number} of the expected image, diffID {diff_id}, is not in it"
+)
+EXPECT_MANIFEST: Final = Message(
+    "expect.manifest", "the expected manifest does not name just its config's layers, or can be read in two ways"
+)
+FILE_CANNOT_OPEN: Final = Message("file.cannot_open", "cannot open {name}: {system_reason}")
+FILE_CANNOT_OPEN_2: Final = Message("file.cannot_open", "cannot open {path}: {reason}")
+FILE_CANNOT_READ: Final = Message("file.cannot_read", "cannot read {name}: {system_reason}")
+HEADER_TEXT_MODE_FILE: Final = Message(
+    "header.text_mode_file",
+    "{name} looks like a dib bundle damaged by a text-mode transfer",
+    hint="copy it again in binary mode",
+)
+JSON_ARTIFACT_TYPE: Final = Message("json.artifact_type", "{where}.artifactType is not that of an image")
+JSON_CONFIG_KEY: Final = Message("json.config_key", "{name} is a config that has the key {key!r}")
+JSON_DIGEST: Final = Message("json.digest", "{where} is not a sha256 digest of 64 lowercase hex digits")
+JSON_INDEX_NESTED: Final = Message("json.index_nested", "{where} is nested too deeply")
+JSON_KEY: Final = Message("json.key", "{where} has the key {key!r}, which readers may take differently")
+JSON_KEY_TWICE: Final = Message("json.key_twice", "{where} has the key {key!r} in two spellings")
+JSON_LIST_LENGTH: Final = Message("json.list_length", "{where} has {value_count} values, more than {max_list}")
+JSON_MALFORMED: Final = Message("json.malformed", "{name} is not JSON: {brief}")
+JSON_NESTED: Final = Message("json.nested", "{name} is nested too deeply")
+JSON_NO_IMAGE: Final = Message("json.no_image", "{name} lists no image")
+JSON_NOT_LIST: Final = Message("json.not_list", "{where} is not a list")
+JSON_NOT_OBJECT: Final = Message("json.not_object", "{where} is not an object")
+JSON_NOT_STRICT: Final = Message("json.not_strict", "{name} is not strict JSON: {error}")
+JSON_NOT_TEXT: Final = Message("json.not_text", "{where} is not a text")
+JSON_ROOTFS_TYPE: Final = Message("json.rootfs_type", "{name}: rootfs.type is not 'layers'")
+JSON_SCHEMA_VERSION: Final = Message("json.schema_version", "{name}: schemaVersion is not 2")
+JSON_SIZE: Final = Message("json.size", "{where}.size is not a size")
+JSON_SIZE_LIMIT: Final = Message(
+    "json.size_limit", "{name} has {size} bytes, more than the {size_limit} that JSON may have"
+)
+JSON_START: Final = Message("json.start", "{name} does not begin with a JSON object or array")
+JSON_SURROGATE: Final = Message("json.surrogate", "{name} has half of a surrogate pair")
+JSON_UTF_8: Final = Message("json.utf_8", "{name} is not valid UTF-8")
+PROFILE_ATTESTATION_AS_IMAGE: Final = Message(
+    "profile.attestation_as_image", "{where} is an attestation that could be taken for an image"
+)
+PROFILE_ATTESTATION_LAYERS: Final = Message(
+    "profile.attestation_layers", "{where} is an attestation with other layers than in-toto's"
+)
+PROFILE_BENEATH_NO_FOLDER: Final = Message(
+    "profile.beneath_no_folder", "{name!r} lies beneath {above!r}, which is no folder"
+)
+PROFILE_CONFIG_TYPE: Final = Message("profile.config_type", "{where} has a config of the type {media_type!r}")
+PROFILE_DESCRIPTOR_DIGEST: Final = Message(
+    "profile.descriptor_digest", "{where} has another digest than its descriptor says"
+)
+PROFILE_DESCRIPTOR_SIZE: Final = Message("profile.descriptor_size", "{where} has another size than its descriptor says")
+PROFILE_DOCUMENT_SIZE: Final = Message(
+    "profile.document_size", "{name!r} has {size} bytes, more than the {max_document} that JSON may have"
+)
+PROFILE_DOCUMENTS_TOTAL: Final = Message(
+    "profile.documents_total", "its documents have more than {max_documents} bytes, counted as often as they are led to"
+)
+PROFILE_EXPANSION: Final = Message(
+    "profile.expansion", "layers hold over {max_expansion} times their sizes and {max_excess} GiB more"
+)
+PROFILE_FOLDER_SPELLINGS: Final = Message(
+    "profile.folder_spellings", "{name!r} lies in a folder that has two spellings"
+)
+PROFILE_HALF_LAYOUT: Final = Message("profile.half_layout", "it has one of oci-layout and index.json without the other")
+PROFILE_IMAGE_NAME_TWICE: Final = Message("profile.image_name_twice", "two images have the name {name!r}")
+PROFILE_LAYER_COUNT: Final = Message(
+    "profile.layer_count", "{where} has {names_count} layers, its config {diff_ids_count}"
+)
+PROFILE_LAYER_DIGEST: Final = Message(
+    "profile.layer_digest", "{where}: the layer {name!r} is not the one that its documents name"
+)
+PROFILE_LAYER_SOURCE: Final = Message("profile.layer_source", "{where}.LayerSources says something else of {name!r}")
+PROFILE_LAYER_SOURCES: Final = Message(
+    "profile.layer_sources", "{where}.LayerSources has something else than the layers"
+)
+PROFILE_LAYER_TYPE: Final = Message("profile.layer_type", "{where} has a layer of a media type that is not a layer's")
+PROFILE_LAYOUT_VERSION: Final = Message("profile.layout_version", "oci-layout is not that of version 1.0.0")
+PROFILE_LEGACY: Final = Message("profile.legacy", "it has files of an old docker save, but no manifest.json")
+PROFILE_MANIFEST_ABSENT: Final = Message(
+    "profile.manifest_absent", "{where} is not there, and not said to be of another platform"
+)
+PROFILE_MEDIA_TYPE: Final = Message("profile.media_type", "{where} has the media type {media_type!r}")
+PROFILE_NAME_TWICE: Final = Message("profile.name_twice", "two members have the name {name!r}")
+PROFILE_NO_IMAGE: Final = Message("profile.no_image", "index.json leads to no image that is there")
+PROFILE_NOT_REGULAR: Final = Message(
+    "profile.not_regular", "{name!r}, which its documents refer to, is not a regular member of that name"
+)
+PROFILE_PARENT: Final = Message("profile.parent", "manifest.json names a parent that is not in it")
+PROFILE_PLATFORM: Final = Message("profile.platform", "{where} is said to be for {platform}, and is for {platform_2}")
+PROFILE_TWO_IMAGES: Final = Message("profile.two_images", "manifest.json and index.json lead to different images")
+SOURCE_BUNDLE_NOT_ARCHIVE: Final = Message(
+    "source.bundle_not_archive",
+    "{name} is a dib bundle, not an image archive",
+    hint="rebuild the image archive first: {dib} apply BASE {name_2} -o target.tar",
+)
+SOURCE_COMPRESSED_BUNDLE: Final = Message(
+    "source.compressed_bundle", "{name} is a bundle compressed with {packed}", hint="decompress it first"
+)
+SOURCE_JSON: Final = Message(
+    "source.json", "{name} is JSON, not an archive", hint='make an image archive with "{save} FILE IMAGE"'
+)
+SOURCE_SIGNATURE: Final = Message(
+    "source.signature",
+    "{name} is a signature, neither archive nor bundle",
+    hint="say so where it is to be checked: --signature {name_2}",
+)
+SOURCE_SQUASHFS: Final = Message(
+    "source.squashfs",
+    "{name} is a squashfs file system, not an image archive",
+    hint='make an image archive with "{save} FILE IMAGE"',
+)
+SOURCE_WEB_PAGE: Final = Message(
+    "source.web_page",
+    "{name} is a web page, not an archive",
+    hint="the download gave an error or login page: open it in a browser, then download again",
+)
+SOURCE_ZIP: Final = Message(
+    "source.zip", "{name} is a zip file, not a tar archive", hint="unpack it and use the archive inside"
+)
+TAR_CHECKSUM: Final = Message("tar.checksum", "the header at byte {at} has a wrong checksum")
+TAR_LINK_SIZE: Final = Message("tar.link_size", "a link or folder at byte {at} has a size")
+TAR_MAGIC: Final = Message("tar.magic", "the header at byte {at} is neither ustar's nor GNU tar's")
+TAR_MEMBER_SIZE: Final = Message("tar.member_size", "the header at byte {at} has a size in an odd form")
+TAR_NAME: Final = Message("tar.name", "the name {name!r} is not a plain relative path")
+TAR_NAME_END: Final = Message("tar.name_end", "the name {name!r} has bytes behind its end")
+TAR_NUMBER: Final = Message("tar.number", "the header at byte {at} has a number in an odd form")
+TAR_PAX_FIRST: Final = Message("tar.pax_first", "a PAX header comes before the member")
+TAR_PAX_KEY: Final = Message("tar.pax_key", "the PAX header at byte {at} has the key {found!r}")
+TAR_PAX_MALFORMED: Final = Message("tar.pax_malformed", "the PAX header at byte {at} is malformed")
+TAR_PAX_SIZE: Final = Message("tar.pax_size", "a PAX header gives the member at byte {at} another size")
+TAR_PAX_TWICE: Final = Message("tar.pax_twice", "the PAX header at byte {at} is too large, or a second one")
+TAR_PREFIX: Final = Message("tar.prefix", "the name {name!r} has a prefix that not every reader takes")
+TAR_SIZE: Final = Message("tar.size", "its size, {size} bytes, is not a multiple of {block}")
+TAR_TRAILING_DATA: Final = Message("tar.trailing_data", "something follows its end")
+TAR_TRUNCATED: Final = Message("tar.truncated", "it is cut short")
+TAR_TYPE: Final = Message("tar.type", "the header at byte {at} has the type flag {chr!r}")
+JSON_MEDIA_TYPE: Final = Message("json.media_type", "{name}: mediaType is {own}, its descriptor's {media_type}")
+TAR_MEMBERS: Final = Message("tar.members", "it has over {most} members")
+ARCHIVE_RATIO: Final = Message(
+    "archive.ratio",
+    "{name}: {reason}, and no trusted signature has been found yet",
+    hint="if you trust it, decompress it first and give the result",
+)
+ARCHIVE_EMPTY_MANIFEST: Final = Message(
+    "archive.empty_manifest",
+    "{name} is not an image archive: its manifest.json lists no image",
+    hint='make one with "{save} FILE IMAGE"',
+)
+ARCHIVE_INDEX_LEADS_NOWHERE: Final = Message(
+    "archive.index_leads_nowhere",
+    ("{name} is not an image archive: no image manifest that its index.json points to is in it"),
+    hint="save the image with its content",
+)
+ARCHIVE_DAMAGED_WITHOUT_MANIFEST: Final = Message(
+    "archive.damaged_without_manifest",
+    "{name} is not an image archive: it has no manifest.json, and {problem}",
+    hint="copy or download the file again",
+)
+ARCHIVE_NOTHING_IN_IT: Final = Message(
+    "archive.nothing_in_it",
+    "{name} is not an image archive: there is nothing in it",
+    hint='make one with "{save} FILE IMAGE"',
+)
+ARCHIVE_REPOSITORIES_ALONE: Final = Message(
+    "archive.repositories_alone",
+    ("{name} is not an image archive: it has repositories but no manifest.json and no layers"),
+    hint='make one with "{save} FILE IMAGE"',
+)
+ARCHIVE_IN_A_FOLDER: Final = Message(
+    "archive.in_a_folder",
+    "{name} is not an image archive: its files lie in a folder instead of at the top",
+    hint="pack the folder's content: tar -C {folder} -cf FILE .",
+)
+ARCHIVE_SINGLE_LAYER: Final = Message(
+    "archive.single_layer",
+    "{name} is not an image archive: it looks like a single layer",
+    hint="give the whole archive that the layer belongs to",
+)
+ARCHIVE_ROOT_FILE_SYSTEM: Final = Message(
+    "archive.root_file_system",
+    ("{name} is not an image archive: it looks like a root file system, as docker export writes it"),
+    hint='use "{save} FILE IMAGE" instead of "{docker} export"',
+)
+ARCHIVE_OTHER_TAR: Final = Message(
+    "archive.other_tar",
+    "{name} is not an image archive: it is a tar without manifest.json or index.json",
+    hint='make one with "{save} FILE IMAGE"',
+)

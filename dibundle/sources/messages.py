@@ -1,0 +1,236 @@
+"""What goes wrong with what is named as a source: every text, by its code."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dibundle.errors import Message
+
+ARCHIVE_NO_ENTRIES: Final = Message(
+    "archive.no_entries", "{name} is an archive without an entry", hint='make an image archive with "{save} FILE IMAGE"'
+)
+BUNDLE_FILE_SIZE: Final = Message(
+    "bundle.file_size", "{subject}: {name} has {size:,} bytes, wanted {size_2:,}", hint="fetch the bundle again"
+)
+ENGINE_CLIENT_MISSING: Final = Message(
+    "engine.client_missing", "{transport_}:{reference} needs {client}, which is not installed"
+)
+ENGINE_LAYERS_IN_OTHER_FORM: Final = Message(
+    "engine.layers_in_other_form",
+    "{engine} lacks layers of {name} in the form that the image has them in",
+    hint="run the command without --thin",
+)
+ENGINE_LOAD_FAILED: Final = Message("engine.load_failed", "{engine} load failed: {last}")
+ENGINE_NO_ANSWER: Final = Message(
+    "engine.no_answer", "{engine} does not answer: {told_by}", hint="try it by itself: {engine} info"
+)
+ENGINE_NO_IMAGE: Final = Message(
+    "engine.no_image", "{client} has no image {reference}: {told_by}", hint="see what there is: {client} images"
+)
+ENGINE_NO_NAME: Final = Message("engine.no_name", "{transport_}: names no image", hint="for example {transport_}:app:1")
+ENGINE_NONE: Final = Message(
+    "engine.none", "no engine found: neither docker nor podman nor ctr", hint="{dib} apply OLD.tar NEW.dib -o new.tar"
+)
+ENGINE_NOT_THERE: Final = Message(
+    "engine.not_there",
+    "{engine} says that it loaded {name}, but does not have it",
+    hint="look at the engine's log, then run {engine} load by hand",
+)
+ENGINE_NOT_THERE_IN_CTR: Final = Message(
+    "engine.not_there_in_ctr", "ctr says that it loaded {wanted}, but does not have it"
+)
+ENGINE_OTHER_DIGEST: Final = Message(
+    "engine.other_digest",
+    "{engine} has {found} under {name} after loading, wanted {wanted}",
+    hint="look at the log of {engine}",
+)
+ENGINE_OTHER_IMAGE: Final = Message("engine.other_image", "{engine} has another image under {name}: {told}")
+ENGINE_SAVE_FAILED: Final = Message("engine.save_failed", "{client} could not save {reference}: {told_by}")
+ENGINE_SAVED_WITHOUT_LAYERS: Final = Message(
+    "engine.saved_without_layers",
+    "{engine} was saved without its layers",
+    hint=("containerd discards unpacked layers here: set discard_unpacked_layers = false and pull the image again"),
+)
+ENGINE_THIN_LAYERS: Final = Message(
+    "engine.thin_layers",
+    "{engine} does not have the layers of {base}, which a thin archive is without",
+    hint="run the command without --thin",
+)
+FILE_CANNOT_READ: Final = Message("file.cannot_read", "cannot read {name}: {reason}")
+FILE_CANNOT_READ_2: Final = Message("file.cannot_read", "cannot read {names}: {reason}")
+IMAGE_NAME: Final = Message(
+    "image.name",
+    "{found} is no name for an image: [HOST/]NAME[:TAG], NAME in lower case",
+    hint="for example team/app:1-2",
+)
+LOGIN_FILE: Final = Message(
+    "login.file", "{path} is no file of logins", hint="log in again with {docker} login or podman login"
+)
+LOGIN_HELPER_ANSWER: Final = Message("login.helper_answer", "{program} answered with something that is no login")
+LOGIN_HELPER_FAILED: Final = Message("login.helper_failed", "{program} failed: {splitlines}")
+LOGIN_HELPER_MISSING: Final = Message(
+    "login.helper_missing", "cannot run {program}: {reason}", hint="install it, or log in to {host} again"
+)
+LOGIN_HELPER_NAME: Final = Message("login.helper_name", "{helper!r} is no name of a credential helper")
+LOGIN_UNREADABLE: Final = Message(
+    "login.unreadable", "{path} has a login that cannot be read", hint="log in again with {docker} login"
+)
+OUTPUT_IS_INPUT: Final = Message(
+    "output.is_input", "{name} is both input ({name_2}) and output", hint="name another file for the output"
+)
+PARTS_FIRST_MISSING: Final = Message(
+    "parts.first_missing", "{missing_first}, the first part, is missing", hint="copy it beside the others, and name it"
+)
+PARTS_LEFT_OVER: Final = Message(
+    "parts.left_over",
+    "{older} is left of an older bundle: this one ends before it, at {size:,} bytes",
+    hint="remove it, then those after it count no more: rm {older_2}",
+)
+PARTS_OLDER_LEFT: Final = Message(
+    "parts.older_left", "{after} is left of an older bundle of more parts", hint="remove it and those after it"
+)
+PARTS_TOO_MANY: Final = Message(
+    "parts.too_many", "{name} would have more than {most} parts", hint="make the parts larger"
+)
+PARTS_TRAILING_BYTES: Final = Message(
+    "parts.trailing_bytes",
+    ("malformed bundle: bytes follow its last frame: {excess}, {size:,} bytes are here, wanted {size_2:,}"),
+    hint="copy what is named here again, all parts of one bundle",
+)
+PARTS_TRUNCATED: Final = Message(
+    "parts.truncated",
+    "truncated bundle: {lacking}: {sizes}",
+    hint="copy what is named here again, all parts of one bundle",
+)
+PROGRAM_CANNOT_RUN: Final = Message("program.cannot_run", "cannot run {command}: {reason}")
+PROGRAM_CANNOT_RUN_2: Final = Message("program.cannot_run", "cannot run {load_}: {reason}")
+PUSH_NAMES_DIGEST: Final = Message("push.names_digest", "{name} names a digest; what is pushed gets its own")
+REGISTRY_CONFIG: Final = Message("registry.config", "{reference} is no image: its config is no JSON")
+REGISTRY_NO_ANSWER: Final = Message(
+    "registry.no_answer", "{host}/{repository} does not answer: {reason}", hint="try again later"
+)
+REGISTRY_NO_HOST: Final = Message(
+    "registry.no_host", "{found} does not name its registry", hint="for example docker://registry.example/team/app:1"
+)
+REGISTRY_NO_URLLIB3: Final = Message("registry.no_urllib3", "registries need urllib3, which is not installed")
+REGISTRY_NOT_A_NAME: Final = Message(
+    "registry.not_a_name", "{name} is no name in a registry", hint="for example docker://registry.example/app:1-2"
+)
+REGISTRY_NOT_A_NAME_2: Final = Message(
+    "registry.not_a_name", "{found} is no name in a registry", hint="for example {scheme}{host}/team/app:1"
+)
+SOURCE_BUNDLE_NOT_ARCHIVE: Final = Message(
+    "source.bundle_not_archive", "{name} is a bundle, an image archive is wanted here"
+)
+SOURCE_NO_BUNDLE: Final = Message("source.no_bundle", "no bundle among the arguments ({given})")
+SOURCE_NOT_A_BUNDLE: Final = Message(
+    "source.not_a_bundle", "{name} is no bundle: {begins}", hint="a bundle is what {dib} create writes{look}"
+)
+SOURCE_NOT_ONE_BUNDLE: Final = Message("source.not_one_bundle", "{subject} found, one is wanted here")
+SOURCE_SEVERAL_BUNDLES: Final = Message("source.several_bundles", "{bundles_count} bundles given, one is wanted here")
+SOURCE_STDIN_TWICE: Final = Message(
+    "source.stdin_twice", "stdin can be given once", hint="save one of the two into a file"
+)
+FILE_CANNOT_OPEN: Final = Message("file.cannot_open", "cannot open {name}: {reason}")
+REGISTRY_REFERRERS_LOST: Final = Message(
+    "registry.referrers_lost", "{host}/{repository} loses what is written to its list of referrers", hint="push again"
+)
+REGISTRY_NOT_FOUND: Final = Message(
+    "registry.not_found", "{host}/{repository} has no {wanted}", hint="look at the name and the tag again"
+)
+REGISTRY_MANIFEST_DIGEST: Final = Message(
+    "registry.manifest_digest", "{host}/{repository} sends a manifest with digest {found} for {promised}"
+)
+REGISTRY_BLOB_DIGEST: Final = Message(
+    "registry.blob_digest",
+    ("{host}/{repository} sends other bytes than asked for: sha256:{hexdigest} instead of {wanted}"),
+)
+REGISTRY_DOCUMENT_SIZE: Final = Message(
+    "registry.document_size", ("{host}/{repository} has a document of {size:,} bytes, at most {size_limit:,} are taken")
+)
+REGISTRY_UPLOAD_LOCATION: Final = Message(
+    "registry.upload_location", "{host}/{repository} begins an upload without saying where to"
+)
+REGISTRY_NEITHER_IMAGE_NOR_BUNDLE: Final = Message(
+    "registry.neither_image_nor_bundle",
+    ("{host}/{repository} has under {wanted} what is neither image nor bundle: {media_type!r}"),
+)
+REGISTRY_REFUSES: Final = Message("registry.refuses", "{host}/{repository} refuses: {said}")
+REGISTRY_INTERRUPTED: Final = Message(
+    "registry.interrupted",
+    "{host}/{repository} breaks off at byte {at:,} of {size:,} of a blob: {reason}",
+    hint="run the command again",
+)
+REGISTRY_NOT_JSON: Final = Message("registry.not_json", "{host}/{repository} answers with something that is no JSON")
+REGISTRY_RANGE: Final = Message(
+    "registry.range", "{host}/{repository} answers with another range than from byte {at:,} on"
+)
+REGISTRY_BLOB_TOO_LONG: Final = Message(
+    "registry.blob_too_long", "{host}/{repository} sends more than the {size:,} bytes of {wanted}"
+)
+REGISTRY_UPLOAD_REFUSED: Final = Message("registry.upload_refused", "{host}/{repository} does not take a blob: {error}")
+REGISTRY_BLOB_MISSING: Final = Message(
+    "registry.blob_missing", "{host}/{repository} does not have a blob that it should have: status {status}"
+)
+REGISTRY_REDIRECTS: Final = Message(
+    "registry.redirects", "{host}/{repository} sends from one place to another, more than {redirects} times"
+)
+REGISTRY_ACCESS: Final = Message(
+    "registry.access", "{host}/{repository} refuses access: {reason}", hint="log in first: {docker} login {host}"
+)
+REGISTRY_REDIRECT_ADDRESS: Final = Message(
+    "registry.redirect_address", "{host}/{repository} sends to {host_}, a {wrong} address, which is not asked"
+)
+REGISTRY_REDIRECT_LOCATION: Final = Message(
+    "registry.redirect_location", "{host}/{repository} sends to {location!r}, which is not followed"
+)
+REGISTRY_UPLOAD_HOST: Final = Message(
+    "registry.upload_host",
+    ("{host}/{repository} wants bytes sent to {location!r}, another host than the one that was named"),
+    hint="name the registry as it calls itself",
+)
+REGISTRY_TOKEN_REALM: Final = Message(
+    "registry.token_realm", "{host}/{repository} names {realm!r} for tokens, which is not asked"
+)
+REGISTRY_TOKEN: Final = Message("registry.token", "{host}/{repository} has a token server that answers with no token")
+REGISTRY_TIME_LIMIT: Final = Message(
+    "registry.time_limit",
+    "{host}/{repository} has taken the {max_time:g} seconds that it may",
+    hint="allow more: --max-time SECONDS",
+)
+REGISTRY_ANSWER_SIZE: Final = Message(
+    "registry.answer_size", ("{host}/{repository} answers with more than the {small:,} bytes that a document may have")
+)
+REGISTRY_SLOW: Final = Message("registry.slow", "{host}/{repository} answers too slowly")
+REGISTRY_PLATFORM: Final = Message(
+    "registry.platform",
+    "{host}/{repository} has no image for {platform}",
+    hint="choose another with --platform OS/ARCH",
+)
+REGISTRY_LAYERS_NOT_OF_CONFIG: Final = Message(
+    "registry.layers_not_of_config",
+    (
+        "{host}/{repository} has a manifest whose layers are not those of its config: is it "
+        "a bundle? Then name the image that it makes"
+    ),
+)
+REGISTRY_DESCRIPTOR: Final = Message(
+    "registry.descriptor", "{host}/{repository} has a manifest with a descriptor that cannot be read"
+)
+REGISTRY_LISTED_BUNDLE: Final = Message(
+    "registry.listed_bundle",
+    ("{host}/{repository} lists a bundle that is not for this image, or is another one than it says"),
+)
+ENGINE_NO_OCI_ARCHIVE: Final = Message(
+    "engine.no_oci_archive",
+    "{engine} load failed: {last}",
+    hint=("this docker takes no OCI archive: {dib} apply --as docker-archive OLD.tar UPDATE.dib | docker load"),
+)
+ENGINE_PODMAN_WORKS: Final = Message(
+    "engine.podman_works", "{engine} load failed: {last}", hint="podman works here: --engine podman"
+)
+ENGINE_THIN_LAYERS_OF_FILE: Final = Message(
+    "engine.thin_layers_of_file",
+    "{engine} does not have the layers of {base}, which a thin archive is without",
+    hint="run the command without --thin, or load the base first: {engine} load -i {file}",
+)
