@@ -8,9 +8,10 @@
 
 What is here is the public interface; all else may change. Nothing is printed, no signal is handled, no call changes
 what another one does: every function may be called from several threads at once. No variable of the environment counts
-but those for temporary files. Archives and bundles are files and streams; names of engines and registries
-(``docker-daemon:...``) are the command's. What goes wrong raises a :class:`DibError`, which has an ``exit_code`` and
-may have a ``hint``; what the caller's own files and executors raise comes through as it is.
+but those for temporary files. A source is a path, an open binary file, or a name as the command line takes it
+(``docker-daemon:app:1``, ``docker://HOST/app:1``; ``-`` is stdin). What goes wrong raises a :class:`DibError`, which
+has a ``code`` and an
+``exit_code``, and may have a ``hint``; what the caller's own files and executors raise comes through as it is.
 """
 
 from __future__ import annotations
@@ -18,45 +19,132 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dibundle.api import Bundle, CreateResult, Line, Made, Source, Writable, apply, create, open_bundle
+    from dibundle.api import (
+        AboutImage,
+        Access,
+        ApplyResult,
+        Bundle,
+        Changes,
+        CreateResult,
+        Estimate,
+        Line,
+        LoadResult,
+        MadeTarget,
+        PushedWrap,
+        PushResult,
+        RegistrySettings,
+        ReportResult,
+        Signers,
+        SignResult,
+        Source,
+        TakenBundle,
+        VerifyResult,
+        Writable,
+        apply,
+        apply_to,
+        create,
+        diff,
+        estimate,
+        inventory,
+        load,
+        merge,
+        open_bundle,
+        plan_update,
+        pull,
+        push,
+        push_wrapped,
+        report,
+        sign,
+        unwrap,
+        update,
+        verify,
+        wrap,
+    )
+    from dibundle.applying.expected import UnexpectedError
     from dibundle.errors import (
+        AbsentError,
         ArchiveError,
         BaseMismatchError,
         BundleError,
         DibError,
         DigestError,
         FileError,
+        RegistryError,
         SignatureError,
         UsageError,
     )
     from dibundle.files.progress import Progress
-    from dibundle.format.manifest import AboutImage
-    from dibundle.format.signing import Signers
+    from dibundle.sharing.update import UpdateResult
+    from dibundle.sharing.ways import UpdatePlan
+    from dibundle.sources.engines import LoadError
 
 __version__ = "0.1.0"
 __all__ = [
     "AboutImage",
+    "AbsentError",
+    "Access",
+    "ApplyResult",
     "ArchiveError",
     "BaseMismatchError",
     "Bundle",
     "BundleError",
+    "Changes",
     "CreateResult",
     "DibError",
     "DigestError",
+    "Estimate",
     "FileError",
     "Line",
-    "Made",
+    "LoadError",
+    "LoadResult",
+    "MadeTarget",
     "Progress",
+    "PushResult",
+    "PushedWrap",
+    "RegistryError",
+    "RegistrySettings",
+    "ReportResult",
+    "SignResult",
     "SignatureError",
     "Signers",
     "Source",
+    "TakenBundle",
+    "UnexpectedError",
+    "UpdatePlan",
+    "UpdateResult",
     "UsageError",
+    "VerifyResult",
     "Writable",
     "apply",
+    "apply_to",
     "create",
+    "diff",
+    "estimate",
+    "inventory",
+    "load",
+    "merge",
     "open_bundle",
+    "plan_update",
+    "pull",
+    "push",
+    "push_wrapped",
+    "report",
+    "sign",
+    "unwrap",
+    "update",
+    "verify",
+    "wrap",
 ]
-_PLACES = {"AboutImage": "format.manifest", "Progress": "files.progress", "Signers": "format.signing"}
+_PLACES = {
+    "Access": "sources.access",
+    "LoadError": "sources.engines",
+    "Progress": "files.progress",
+    "RegistrySettings": "sources.registry.settings",
+    "Signers": "format.signing",
+    "UnexpectedError": "applying.expected",
+    "UpdatePlan": "sharing.ways",
+    "UpdateResult": "sharing.update",
+}
 
 
 def __getattr__(name: str) -> object:

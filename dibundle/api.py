@@ -1,111 +1,135 @@
-"""The public functions, which ``dibundle`` itself offers: create, apply and open_bundle, from files or streams."""
+"""The public functions, which ``dibundle`` itself offers: every use case, with its options as keyword arguments.
+
+``access`` says how sources are reached and who must have signed bundles; ``progress`` is told how far work has got;
+``tmp`` is where temporary files go. Use cases raise :class:`DibError`; see each for which.
+"""
 
 from __future__ import annotations
 
-import io
 import os
-import stat
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
-from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
 from types import TracebackType
-from typing import Protocol, Self, cast
+from typing import TYPE_CHECKING, Literal, Self
 
-from dibundle import messages_api as messages
+from dibundle.applying import loading, pipeline
+from dibundle.applying import verify as verifying
+from dibundle.applying.base import find_base
 from dibundle.applying.chain import follow
 from dibundle.applying.expected import parse
-from dibundle.applying.pipeline import MAX_TARGET, ApplyOptions, apply_steps, choose_target, find_base
-from dibundle.codecs.encode import choose
-from dibundle.creating.pipeline import CreateOptions, CreateResult
-from dibundle.creating.pipeline import create as write_bundle
-from dibundle.errors import BaseMismatchError, FileError, UsageError
-from dibundle.files import digest
-from dibundle.files.compression import RATIO
-from dibundle.files.destination import Destination
+from dibundle.applying.loading import LoadOptions, LoadResult
+from dibundle.applying.options import MAX_TARGET, RebuildOptions
+from dibundle.applying.pipeline import ApplyOptions, ApplyResult, Folder, OutputFormat
+from dibundle.applying.rebuilding import rebuild_steps
+from dibundle.applying.targets import MadeTarget, choose_target, made_targets
+from dibundle.applying.verify import VerifyResult
+from dibundle.creating import estimate as estimating
+from dibundle.creating import inventory as inventories
+from dibundle.creating import merge as merging
+from dibundle.creating import pipeline as creating
+from dibundle.creating.estimate import Estimate
+from dibundle.creating.options import CreateOptions
+from dibundle.creating.pipeline import CreateResult
+from dibundle.errors import BaseMismatchError, UsageError
+from dibundle.files.context import Context
+from dibundle.files.destination import Destination, Output, StreamOutput, Writable
 from dibundle.files.progress import Progress
-from dibundle.files.readat import Spool
-from dibundle.format.constants import MAGIC
 from dibundle.format.manifest import AboutImage
 from dibundle.format.output import Piece
-from dibundle.format.reader import BundleReader, Readable
 from dibundle.format.signing import Signers
 from dibundle.format.uses import objects_used
-from dibundle.images.archive import Archive, from_fd, open_archive
+from dibundle.inspecting import image_diff, messages
+from dibundle.inspecting import report as reporting
+from dibundle.inspecting.image_diff import Changes
 from dibundle.inspecting.operations import Line, listing
-from dibundle.sources import parts
-from dibundle.sources.detect import first_part_missing, is_bundle, is_named_so, open_other, read_bundle
-from dibundle.sources.engines import TRANSPORTS
+from dibundle.inspecting.report import ReportResult
+from dibundle.sharing import push as pushing
+from dibundle.sharing import sign as signing
+from dibundle.sharing import unwrap as unwrapping
+from dibundle.sharing import wrap as wrapping
+from dibundle.sharing.push import PushResult
+from dibundle.sharing.sign import SignOptions, SignResult
+from dibundle.sharing.unwrap import TakenBundle
+from dibundle.sharing.wrap import PushedWrap, WrapOptions
+from dibundle.sources.access import Access
+from dibundle.sources.opening import Source, open_archives, open_sources, several
+from dibundle.sources.registry.settings import RegistrySettings
 
-__all__ = ["Bundle", "CreateResult", "Line", "Made", "Source", "Writable", "apply", "create", "open_bundle"]
+if TYPE_CHECKING:
+    from dibundle.sharing.update import UpdateResult
+    from dibundle.sharing.ways import UpdatePlan
 
-Source = str | os.PathLike[str] | Readable
-"""An archive or a bundle: a path (of an OCI layout the folder), or an open binary file, read from where it stands."""
-
-
-class Writable(Protocol):
-    """A binary file open for writing."""
-
-    def write(self, data: bytes, /) -> object:
-        """Write ``data``; return how many bytes of it, if not all: the rest is given again then."""
+FilePath = str | os.PathLike[str]
+Expected = str | Iterable[str]
 
 
 def create(
-    base: Source | Sequence[Source] | None,
-    target: Source | Sequence[Source],
-    out: str | os.PathLike[str] | Writable,
+    base: Source | Iterable[Source] | None,
+    target: Source | Iterable[Source],
+    out: FilePath | Writable,
     *,
-    level: int = choose.DEFAULT_LEVEL,
+    level: int | None = None,
+    codec: str = "auto",
+    names: Literal["auto", "all", "none"] = "auto",
     workers: int = 0,
+    have: FilePath | None = None,
+    portable: bool = False,
     executor: Executor | None = None,
+    access: Access | None = None,
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> CreateResult:
     """Write a bundle that makes ``target`` of ``base`` (None or none: of nothing) to ``out``; return what was made.
 
-    A path as ``out`` appears whole or not at all. ``level`` is 1 (fast) to 9 (small). The same inputs and level give
+    A path as ``out`` appears whole or not at all. ``level`` is 1 (fast) to 9 (small). The same inputs and options give
     the same bundle, whatever does the work: threads of this process, one per core or ``workers`` of them, or an
     ``executor`` of concurrent.futures, to which a function and bytes are submitted, ``workers`` frames at a time (one
     per core of this machine, if it is 0). Processes and machines that it sends them to need the same versions of dib,
     zstandard and hdiffpatch. Processes that are started by spawn or forkserver import the script anew: there it makes
     its ``ProcessPoolExecutor`` under ``if __name__ == "__main__":``. Fork, the default on Linux before
     Python 3.14, may make Python warn of deadlocks, as threads run here: give the pool one of those two as its
-    ``mp_context``. ``tmp`` is where temporary files go.
+    ``mp_context``. ``have`` is a file with an :func:`inventory` of the receiver's.
 
-    Raises :class:`DibError`: ``ArchiveError`` for what is no image archive, ``FileError`` where the system refuses,
-    ``UsageError`` for a level or a number of workers that there is not. What the caller's own objects raise comes
-    through as it is: ``OSError`` of an open file that cannot be written, ``RuntimeError`` of an ``executor`` that is
-    broken or shut down. One that takes nothing, as it would block or has waited for too long, is a ``FileError``.
+    Raises ``ArchiveError`` for what is no image archive, ``FileError`` where the system refuses, ``UsageError`` for a
+    level or a number of workers that there is not. What the caller's own objects raise comes through as it is:
+    ``OSError`` of an open file that cannot be written, ``RuntimeError`` of an ``executor`` that is broken or shut down.
+    One that takes nothing, as it would block or has waited for too long, is a ``FileError``.
     """
-    if level not in choose.LEVELS:
-        raise UsageError(messages.LEVEL_UNKNOWN, level=level)
-    if workers < 0:
-        raise UsageError(messages.WORKERS_NEGATIVE, workers=workers)
-    options = CreateOptions(patch=choose.Options(level=level), workers=workers, tmp=tmp)
-    with ExitStack() as stack:
-        bases = [_archive(item, stack, tmp) for item in _several(base)]
-        targets = [_archive(item, stack, tmp) for item in _several(target)]
-        if not targets:
-            raise UsageError(messages.SOURCE_NO_TARGET)
-        if not isinstance(out, str | os.PathLike):
-            return write_bundle(bases, targets, partial(_write_all, out), options, progress, executor)
-        destination = Destination(os.fspath(out))
-        for archive in (*bases, *targets):
-            if archive.identity and archive.identity == destination.identity:
-                raise UsageError(messages.OUTPUT_IS_INPUT, name=destination.name)
-        with destination:
-            return write_bundle(bases, targets, destination.write, options, progress, executor)
+    options = CreateOptions(
+        level=level, codec=codec, names=names, workers=workers, have=_inventory(have), portable=portable
+    )
+    with Context(tmp, progress) as context:
+        bases, targets = several(base), several(target)
+        return creating.create(bases, targets, _output(out), options, access or Access(), context, executor=executor)
+
+
+def estimate(
+    base: Source | Iterable[Source] | None,
+    target: Source | Iterable[Source],
+    *,
+    level: int | None = None,
+    codec: str = "auto",
+    workers: int = 0,
+    have: FilePath | None = None,
+    portable: bool = False,
+    access: Access | None = None,
+    progress: Progress | None = None,
+    tmp: str | None = None,
+) -> Estimate:
+    """Return about how large a bundle would be and how long it would take to create, from a sample of its frames."""
+    options = CreateOptions(level=level, codec=codec, workers=workers, have=_inventory(have), portable=portable)
+    with Context(tmp, progress) as context:
+        return estimating.estimate(several(base), several(target), options, access or Access(), context)
 
 
 def apply(
     sources: Source | Iterable[Source],
     *,
     target: str | None = None,
-    expect: str | Iterable[str] = (),
-    signers: Signers | None = None,
+    expect: Expected = (),
     max_size: int | None = None,
+    access: Access | None = None,
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> Iterator[bytes]:
@@ -113,42 +137,281 @@ def apply(
 
     What is a bundle is seen by its content; several are followed as a chain. Of one in parts (``update.dib.001`` and so
     on) any part may be named, or all of them; the others are found beside it. ``target`` chooses by name one of several
-    that a bundle makes. With ``expect``, image IDs or digests as ``sha256:...``, nothing else is yielded. With
-    ``signers`` every bundle has to be signed by one of them. The last bytes come only when every byte before them is
-    verified, so that half an archive is never taken for a whole one.
+    that a bundle makes. With ``expect``, image IDs or digests as ``sha256:...``, nothing else is yielded. The last
+    bytes come only when every byte before them is verified, so that half an archive is never taken for a whole one.
 
     Nothing is opened before the first byte is asked for; then :class:`DibError` may be raised: ``BaseMismatchError``
     for a wrong base, ``BundleError`` and ``DigestError`` for a bundle that is malformed or damaged, ``SignatureError``
     for one that nobody who counts has signed, or that makes something else than is expected.
     """
-    limit = MAX_TARGET if max_size is None else max_size
-    expected = (expect,) if isinstance(expect, str) else expect
-    _require_signers(signers)
-    with ExitStack() as stack:
-        archives, bundles = _sort(_several(sources), stack, tmp, signers.check if signers else None)
-        if not bundles:
-            raise UsageError(messages.SOURCE_NO_BUNDLE)
-        plain = ApplyOptions(tmp=tmp, max_size=limit)
-        archives, bundle = follow(archives, bundles, plain, stack, progress)
-        options = ApplyOptions(tmp=tmp, target=target, expect=frozenset(map(parse, expected)), max_size=limit)
+    options = RebuildOptions(target=target, expect=_expected(expect), max_size=_limit(max_size))
+    with Context(tmp, progress) as context:
+        opened = open_sources(several(sources), access or Access(), context)
+        bundles = opened.read_bundles()
+        archives, bundle = follow(opened.archives, bundles, RebuildOptions(max_size=options.max_size), context)
         pieces: deque[bytes] = deque()
         sinks = {choose_target(bundle.manifest, options): _into(pieces)}
-        for _ in apply_steps(archives, bundle, sinks, options, progress):
+        for _ in rebuild_steps(archives, bundle, sinks, options, context):
             while pieces:
                 yield pieces.popleft()
         yield from pieces
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
-    """An archive that a bundle makes: its size in bytes, its ``sha256:...`` and its images.
+def apply_to(
+    sources: Source | Iterable[Source],
+    out: FilePath,
+    *,
+    form: OutputFormat | None = None,
+    thin: bool = False,
+    target: str | None = None,
+    expect: Expected = (),
+    max_size: int | None = None,
+    access: Access | None = None,
+    progress: Progress | None = None,
+    tmp: str | None = None,
+) -> ApplyResult:
+    """Write what bundles make to ``out``, whole or not at all; else as :func:`apply`.
 
-    An image's ``id`` and ``diff_ids`` are digests of 32 bytes; ``f"sha256:{image.id.hex()}"`` is what ``expect`` takes.
+    ``out`` may be a folder, which gets a file for each target. ``form`` is "docker-archive" or "oci-archive" instead of
+    the exact target, or "oci": a layout in the folder ``out``. ``thin``: without the layers of the base.
     """
+    options = ApplyOptions(target=target, expect=_expected(expect), max_size=_limit(max_size), form=form, thin=thin)
+    path = os.fspath(out)
+    is_folder = form == "oci" or path.endswith("/") or os.path.isdir(path)  # noqa: PTH112 - any name that the system takes
+    with Context(tmp, progress) as context:
+        where = Folder(path) if is_folder else Destination(path)
+        return pipeline.apply(several(sources), where, options, access or Access(), context)
 
-    size: int
-    sha256: str
-    images: tuple[AboutImage, ...]
+
+def load(
+    sources: Source | Iterable[Source],
+    *,
+    engine: str | None = None,
+    thin: bool = False,
+    target: str | None = None,
+    expect: Expected = (),
+    max_size: int | None = None,
+    access: Access | None = None,
+    progress: Progress | None = None,
+    tmp: str | None = None,
+) -> LoadResult:
+    """Load what bundles make into docker, podman or ctr, and check that it is there; else as :func:`apply`.
+
+    ``engine`` None is that of a source, else the first that is installed. ``thin``: without the layers of the base,
+    which the engine must have. Raises ``LoadError`` where the engine refuses, or has another image afterwards.
+    """
+    options = LoadOptions(engine=engine, thin=thin, target=target, expect=_expected(expect), max_size=_limit(max_size))
+    with Context(tmp, progress) as context:
+        return loading.load(several(sources), options, access or Access(), context)
+
+
+def verify(
+    bundle: Source,
+    base: Source | Iterable[Source] | None = None,
+    *,
+    expect: Expected = (),
+    max_size: int | None = None,
+    access: Access | None = None,
+    progress: Progress | None = None,
+    tmp: str | None = None,
+) -> VerifyResult:
+    """Check that every byte of a bundle is as its header promises; with ``base``, rebuild and check the result too."""
+    options = RebuildOptions(expect=_expected(expect), max_size=_limit(max_size))
+    with Context(tmp, progress) as context:
+        return verifying.verify(bundle, several(base), options, access or Access(), context)
+
+
+def merge(
+    sources: Iterable[Source],
+    out: FilePath | Writable,
+    *,
+    level: int | None = None,
+    max_size: int | None = None,
+    access: Access | None = None,
+    progress: Progress | None = None,
+    tmp: str | None = None,
+) -> CreateResult:
+    """Write one bundle in place of a chain of bundles, with the base that the first of them needs."""
+    options = CreateOptions(level=level)
+    with Context(tmp, progress) as context:
+        return merging.merge(
+            several(sources), _output(out), options, access or Access(), context, max_size=_limit(max_size)
+        )
+
+
+def inventory(
+    sources: Source | Iterable[Source],
+    *,
+    access: Access | None = None,
+    progress: Progress | None = None,
+    tmp: str | None = None,
+) -> str:
+    """Return, as JSON, the list of the layers that archives hold; a sender's :func:`create` takes it as ``have``."""
+    with Context(tmp, progress) as context:
+        return inventories.inventory(several(sources), access or Access(), context)
+
+
+def diff(
+    old: Source,
+    new: Source,
+    *,
+    access: Access | None = None,
+    progress: Progress | None = None,
+    tmp: str | None = None,
+) -> Changes:
+    """Return what changed from the image in ``old`` to the one in ``new``: paths, packages, and the config."""
+    with Context(tmp, progress) as context:
+        return image_diff.diff(old, new, access or Access(), context)
+
+
+def report(
+    bundle: Source,
+    out: FilePath | Writable,
+    *,
+    base: Source | Iterable[Source] | None = None,
+    target: str | None = None,
+    access: Access | None = None,
+    progress: Progress | None = None,
+    tmp: str | None = None,
+) -> ReportResult:
+    """Write one page of HTML about a bundle; with ``base`` also what changed between the images."""
+    with Context(tmp, progress) as context:
+        return reporting.report(bundle, several(base), _output(out), access or Access(), context, target=target)
+
+
+def sign(
+    bundle: FilePath,
+    *,
+    key: FilePath | None = None,
+    signature: FilePath | None = None,
+    detach: bool = False,
+    out: FilePath | None = None,
+    tmp: str | None = None,
+) -> SignResult:
+    """Sign a bundle with an SSH key, or put in a ``signature`` that ssh-keygen made elsewhere.
+
+    ``detach``: leave the bundle as it is, and write the signature beside it. ``out``: write there instead.
+    """
+    options = SignOptions(
+        key=None if key is None else os.fspath(key),
+        signature=None if signature is None else os.fspath(signature),
+        detach=detach,
+        output=None if out is None else os.fspath(out),
+    )
+    with Context(tmp) as context:
+        return signing.sign(os.fspath(bundle), options, Access(), context)
+
+
+def wrap(
+    bundle: Source,
+    out: FilePath | Writable,
+    *,
+    base: Source | Iterable[Source] | None = None,
+    tags: Iterable[str] = (),
+    access: Access | None = None,
+    progress: Progress | None = None,
+    tmp: str | None = None,
+) -> tuple[str, ...]:
+    """Write an image of a bundle, linked to the ``base`` that it builds on, or alone; return its names."""
+    access = access or Access()
+    options = WrapOptions(tags=tuple(tags), platform=access.platform)
+    with Context(tmp, progress) as context:
+        return wrapping.wrap(bundle, several(base), _output(out), options, access, context)
+
+
+def push_wrapped(
+    bundle: Source,
+    name: str,
+    *,
+    base: Source | Iterable[Source] | None = None,
+    access: Access | None = None,
+    progress: Progress | None = None,
+    tmp: str | None = None,
+) -> PushedWrap:
+    """Push an image of a bundle, as :func:`wrap` makes it, to ``docker://HOST/NAME:TAG``."""
+    access = access or Access()
+    options = WrapOptions(platform=access.platform)
+    with Context(tmp, progress) as context:
+        return wrapping.push_wrapped(bundle, several(base), name, options, access, context)
+
+
+def unwrap(
+    source: Source,
+    out: FilePath | Writable,
+    *,
+    access: Access | None = None,
+    progress: Progress | None = None,
+    tmp: str | None = None,
+) -> TakenBundle:
+    """Write the bundle in an image that :func:`wrap` made, undamaged."""
+    with Context(tmp, progress) as context:
+        return unwrapping.unwrap(source, _output(out), access or Access(), context)
+
+
+def push(
+    bundle: Source,
+    name: str,
+    *,
+    subject: str | None = None,
+    access: Access | None = None,
+    progress: Progress | None = None,
+    tmp: str | None = None,
+) -> PushResult:
+    """Put a bundle into a registry, ``docker://HOST/NAME:TAG``, as an artifact that refers to the image it makes."""
+    with Context(tmp, progress) as context:
+        return pushing.push(bundle, name, access or Access(), context, subject=subject)
+
+
+def pull(
+    name: str,
+    out: FilePath | Writable,
+    *,
+    access: Access | None = None,
+    progress: Progress | None = None,
+    tmp: str | None = None,
+) -> TakenBundle:
+    """Write a bundle that is in a registry, undamaged."""
+    with Context(tmp, progress) as context:
+        return unwrapping.pull(name, _output(out), access or Access(), context)
+
+
+def update(
+    name: str,
+    here: Source | Iterable[Source] | None,
+    out: FilePath | Writable | None = None,
+    *,
+    engine: str | None = None,
+    expect: Expected = (),
+    max_size: int | None = None,
+    access: Access | None = None,
+    progress: Progress | None = None,
+    tmp: str | None = None,
+) -> UpdateResult:
+    """Get an image from a registry by the bundles that lead to it from what is ``here``, or plainly.
+
+    It is loaded into an ``engine``, or written to ``out``. With signers the image itself is never fetched.
+    """
+    from dibundle.sharing import update as updating  # needs urllib3
+
+    options = updating.UpdateOptions(engine=engine, expect=_expected(expect), max_size=_limit(max_size))
+    with Context(tmp, progress) as context:
+        output = None if out is None else _output(out)
+        return updating.update(name, several(here), output, options, access or Access(), context)
+
+
+def plan_update(
+    name: str,
+    here: Source | Iterable[Source] | None,
+    *,
+    access: Access | None = None,
+    progress: Progress | None = None,
+    tmp: str | None = None,
+) -> UpdatePlan:
+    """Return what :func:`update` would fetch for a file; no bundle is fetched."""
+    from dibundle.sharing import update as updating  # needs urllib3
+
+    with Context(tmp, progress) as context:
+        return updating.plan_update(name, several(here), None, updating.UpdateOptions(), access or Access(), context)
 
 
 class Bundle:
@@ -157,24 +420,18 @@ class Bundle:
     ``signed_by`` tells who of the signers that were asked for signed it, and with which key; None if none were.
     """
 
-    def __init__(self, source: Source, tmp: str | None = None, signers: Signers | None = None) -> None:
-        _require_signers(signers)
-        self._stack = ExitStack()
+    def __init__(self, source: Source, access: Access, tmp: str | None = None) -> None:
+        self._context = Context(tmp)
         self._tmp = tmp
+        self._access = access
         self._asked = self._closed = False
-        self.signed_by: str | None = None
-
-        def check(header: bytes, signature: bytes) -> None:
-            self.signed_by = signers.check(header, signature) if signers else None
-
         try:
-            archives, bundles = _sort([source], self._stack, tmp, check if signers else None, bundle_wanted=True)
-            if not bundles:
-                raise UsageError(messages.SOURCE_ARCHIVE_NOT_BUNDLE, name=archives[0].name)
+            opened = open_sources([source], access, self._context, bundle_first=True)
+            self._reader = opened.read_bundle()
         except BaseException:
-            self._stack.close()
+            self._context.close()
             raise
-        self._reader = bundles[0]
+        self.signed_by: str | None = next(iter(opened.signatures.signed_by([self._reader])), None)
 
     def __enter__(self) -> Self:
         return self
@@ -187,7 +444,7 @@ class Bundle:
     def close(self) -> None:
         """Close the file; closing twice is harmless."""
         self._closed = True
-        self._stack.close()
+        self._context.close()
 
     @property
     def size(self) -> int:
@@ -201,14 +458,9 @@ class Bundle:
         return about.bases if about else ()
 
     @property
-    def makes(self) -> tuple[Made, ...]:
+    def makes(self) -> tuple[MadeTarget, ...]:
         """The archives that it makes."""
-        manifest = self._reader.manifest
-        images = manifest.about.targets if manifest.about else ((),) * len(manifest.targets)
-        return tuple(
-            Made(size=item.size, sha256=digest.text(item.digest), images=about)
-            for item, about in zip(manifest.targets, images, strict=True)
-        )
+        return made_targets(self._reader.manifest)
 
     def operations(self, base: Source | None = None, *, target: str | None = None) -> list[Line]:
         """Return what happens to each path of a target, as ``dib inspect --list`` shows it; may be asked once.
@@ -219,48 +471,45 @@ class Bundle:
             raise UsageError(messages.BUNDLE_CLOSED)
         if self._asked:
             raise UsageError(messages.BUNDLE_ALREADY_READ)
-        options = ApplyOptions(tmp=self._tmp, target=target)
-        number = choose_target(self._reader.manifest, options)
+        number = choose_target(self._reader.manifest, RebuildOptions(target=target))
         if base is None:
             self._asked = True
             return listing(self._reader, number)
-        with ExitStack() as stack:
-            found = find_base(self._reader.manifest, [_archive(base, stack, self._tmp)], options, [number])
-            stack.callback(found.close)
+        with Context(self._tmp) as context:
+            archives = open_archives([base], self._access, context).archives
+            found = find_base(self._reader.manifest, archives, context, [number])
+            context.defer(found.close)
             used = objects_used(self._reader.manifest, number)
             if found.missing(used):
-                raise BaseMismatchError(messages.BASE_EARLIER_TARGET)
+                raise BaseMismatchError(messages.BASE_OF_EARLIER_TARGET)
             found.prepare(used)
             self._asked = True  # from here on frames are read
             return listing(self._reader, number, found)
 
 
-def open_bundle(source: Source, *, signers: Signers | None = None, tmp: str | None = None) -> Bundle:
-    """Open a bundle to look at it; :class:`DibError` where it is none, or signed by none of ``signers``.
+def open_bundle(source: Source, *, access: Access | None = None, tmp: str | None = None) -> Bundle:
+    """Open a bundle to look at it; :class:`DibError` where it is none, or nobody who counts has signed it.
 
     So it is where its head is damaged, or a file that is named is cut short; what follows the head, and all of an open
     file behind it, is checked when it is applied. Of a bundle in parts any part may be named.
     """
-    return Bundle(source, tmp, signers)
+    return Bundle(source, access or Access(), tmp)
 
 
-def _write_all(out: Writable, data: bytes) -> None:
-    """Write all of ``data``; raw files take less at a time, and nothing where they would block."""
-    while data:
-        try:
-            taken = out.write(data)
-        except (BlockingIOError, TimeoutError) as error:
-            raise _refused(str(error)) from error
-        if taken is None and not isinstance(out, io.RawIOBase):
-            return  # writers of other kinds need not say
-        count = taken if isinstance(taken, int) else 0
-        if count <= 0:
-            raise _refused("it takes nothing now")
-        data = data[count:]
+def _output(out: FilePath | Writable) -> Output:
+    return Destination(os.fspath(out)) if isinstance(out, str | os.PathLike) else StreamOutput(out)
 
 
-def _refused(why: str) -> FileError:
-    return FileError(messages.OUTPUT_STREAM_REFUSED, why=why)
+def _expected(expect: Expected) -> frozenset[bytes]:
+    return frozenset(map(parse, (expect,) if isinstance(expect, str) else expect))
+
+
+def _limit(max_size: int | None) -> int:
+    return MAX_TARGET if max_size is None else max_size
+
+
+def _inventory(have: FilePath | None) -> frozenset[bytes] | None:
+    return None if have is None else inventories.read_list(os.fspath(have))
 
 
 def _into(pieces: deque[bytes]) -> Callable[[Piece], object]:
@@ -270,142 +519,44 @@ def _into(pieces: deque[bytes]) -> Callable[[Piece], object]:
     return take
 
 
-def _several(sources: Source | Iterable[Source] | None) -> Iterable[Source]:
-    if sources is None:
-        return ()
-    # a file is iterable, too: by lines
-    is_one = isinstance(sources, str | bytes | os.PathLike) or hasattr(sources, "read")
-    return (cast("Source", sources),) if is_one else cast("Iterable[Source]", sources)
-
-
-def _archive(source: Source, stack: ExitStack, tmp: str | None, ratio: int | None = None) -> Archive:
-    if isinstance(source, str | os.PathLike):
-        _require_path(source)
-        return stack.enter_context(open_archive(source, spool_dir=tmp, ratio=ratio))
-    return _spooled(source, _head(source), stack, tmp, ratio)
-
-
-def _require_signers(signers: object) -> None:
-    """Say of a name of a file that it is not :class:`Signers`."""
-    if signers is not None and not isinstance(signers, Signers):
-        raise TypeError(f"signers are Signers(allowed=FILE), not {type(signers).__name__}")
-
-
-def _require_path(source: str | os.PathLike[str]) -> None:
-    """Say of a name of the command line's that it is no path."""
-    name = os.fspath(source)
-    if name.startswith(("docker://", *TRANSPORTS.values())):
-        raise UsageError(messages.SOURCE_NAME_NOT_PATH, name=name)
-
-
-def _head(source: Readable) -> bytes:
-    """Read the first bytes of a stream."""
-    if not hasattr(source, "read"):
-        raise TypeError(f"a source is a path or a binary file, not {type(source).__name__}")
-    head = source.read(len(MAGIC))
-    if not isinstance(head, bytes):
-        raise TypeError("a source that is a file has to be open in binary mode")
-    if not head:
-        raise UsageError(messages.SOURCE_EMPTY_STREAM)
-    return head
-
-
-def _sort(
-    sources: Iterable[Source],
-    stack: ExitStack,
-    tmp: str | None,
-    trust: Callable[[bytes, bytes], object] | None = None,
-    *,
-    bundle_wanted: bool = False,
-) -> tuple[list[Archive], list[BundleReader]]:
-    """Open everything; return archives and bundles apart. ``bundle_wanted``: nothing else will do.
-
-    ``trust`` is asked about every bundle before an archive is unpacked; without a bundle none is unpacked far.
-    """
-    waiting: list[Callable[[int | None], Archive]] = []
-    bundles: list[BundleReader] = []
-    for source in _with_first_parts(sources):
-        if isinstance(source, str | os.PathLike):
-            name, head = os.fspath(source), _head_of_file(source)
-            if is_bundle(head):
-                bundles.append(read_bundle(*_bundle_file(name, stack), trust))
-                continue
-            opened: Callable[[int | None], Archive] = partial(_archive, source, stack, tmp)
-        else:
-            name, head = "a stream", _head(source)
-            if is_bundle(head):
-                bundles.append(read_bundle(_Continued(head, source), None, None, trust))
-                continue
-            opened = partial(_spooled, source, head, stack, tmp)
-        wanted = bundle_wanted or is_named_so(name)
-        waiting.append(partial(_open_other, name, head, opened, wanted, trust is not None and wanted))
-    ratio = RATIO if trust and not bundles else None
-    return [open_it(ratio) for open_it in waiting], bundles
-
-
-def _open_other(
-    name: str, head: bytes, opened: Callable[[int | None], Archive], wanted: bool, bounded: bool, ratio: int | None
-) -> Archive:
-    return open_other(name, head, partial(opened, RATIO if bounded else ratio), wanted=wanted)
-
-
-def _with_first_parts(sources: Iterable[Source]) -> list[Source]:
-    """Return the sources, of a bundle in parts the first part in place of all; streams come last."""
-    names: list[str] = []
-    streams: list[Source] = []
-    for source in sources:
-        if isinstance(source, str | os.PathLike):
-            names.append(os.fspath(source))
-        else:
-            streams.append(source)
-    return [*parts.firsts(names), *streams]
-
-
-def _head_of_file(source: str | os.PathLike[str]) -> bytes:
-    """Read the first bytes of a file; a folder has none."""
-    _require_path(source)
-    name = os.fspath(source)
-    try:
-        if os.path.isdir(name):  # noqa: PTH112 - the path may be any bytes that the system takes
-            return b""
-        with open(name, "rb") as file:  # noqa: PTH123
-            return os.pread(file.fileno(), len(MAGIC), 0)
-    except (OSError, ValueError) as error:
-        if isinstance(error, FileNotFoundError) and parts.missing_first(name):
-            raise first_part_missing(name) from error
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise FileError(messages.FILE_CANNOT_OPEN, name=name, reason=reason) from error
-
-
-def _bundle_file(name: str, stack: ExitStack) -> tuple[Readable, str, int | None]:
-    """Open a bundle; return its stream, its name and, where that is known, its size."""
-    if parts.is_first(name):
-        reader = parts.PartsReader(name, stack)
-        return reader, name, reader.size
-    file = stack.enter_context(open(name, "rb"))  # noqa: PTH123, SIM115 - the stack closes it
-    found = os.fstat(file.fileno())
-    return file, name, found.st_size if stat.S_ISREG(found.st_mode) else None
-
-
-class _Continued:
-    """A stream of which the first bytes have been read already."""
-
-    def __init__(self, head: bytes, stream: Readable) -> None:
-        self._head, self._stream = head, stream
-
-    def read(self, size: int, /) -> bytes:
-        """Return up to ``size`` bytes."""
-        if self._head:
-            piece, self._head = self._head[:size], self._head[size:]
-            return piece
-        return self._stream.read(size)
-
-
-def _spooled(stream: Readable, head: bytes, stack: ExitStack, tmp: str | None, ratio: int | None = None) -> Archive:
-    """Copy a stream into a temporary file and open the archive in it."""
-    spool = Spool(tmp)
-    stack.callback(spool.close)
-    spool.write(head)
-    while piece := stream.read(1 << 20):
-        spool.write(piece)
-    return stack.enter_context(from_fd(spool.start(), "a stream", spool_dir=tmp, ratio=ratio))
+__all__ = [
+    "AboutImage",
+    "Access",
+    "ApplyResult",
+    "Bundle",
+    "Changes",
+    "CreateResult",
+    "Estimate",
+    "Line",
+    "LoadResult",
+    "MadeTarget",
+    "PushResult",
+    "PushedWrap",
+    "RegistrySettings",
+    "ReportResult",
+    "SignResult",
+    "Signers",
+    "Source",
+    "TakenBundle",
+    "VerifyResult",
+    "Writable",
+    "apply",
+    "apply_to",
+    "create",
+    "diff",
+    "estimate",
+    "inventory",
+    "load",
+    "merge",
+    "open_bundle",
+    "plan_update",
+    "pull",
+    "push",
+    "push_wrapped",
+    "report",
+    "sign",
+    "unwrap",
+    "update",
+    "verify",
+    "wrap",
+]

@@ -18,14 +18,14 @@ from mkdocs.structure.pages import Page
 
 import dibundle
 from dibundle.cli.main import main
-from dibundle.cli.man import EXIT_CODES
+from dibundle.cli.exit_codes import EXIT_CODES
 
 ROOT = Path(__file__).parents[1]
 SCHEMAS = ROOT / "spec" / "json"
 SPECIFICATION = ("dib", "profile", "cover", "deflate", "relink", "unpack", "vcdiff")
 MADE_OF = {
     "dibundle/cli/main.py": "reference/commands.md",
-    "dibundle/cli/man.py": "reference/exit-codes.md",
+    "dibundle/cli/exit_codes.py": "reference/exit-codes.md",
     "dibundle/api.py": "reference/python.md",
     "spec/json/README.md": "reference/json.md",
     **{f"spec/{name}.md": f"spec/{name}.md" for name in SPECIFICATION},
@@ -65,7 +65,7 @@ def commands() -> Iterator[str]:
     """Yield the page of commands: what ``--help`` and the manual pages are made of, too."""
     yield "# Commands"
     yield ""
-    yield "This page, `dib COMMAND --help` and the manual pages (`dib man COMMAND`) are made from one source."
+    yield "This page, `dib COMMAND --help` and the manual pages (`man dib-COMMAND`) are made from one source."
     top = click.Context(main, info_name="dib")
     for name in main.list_commands(top):
         command = main.get_command(top, name)

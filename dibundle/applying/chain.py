@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import replace
 
 from dibundle.applying import messages
-from dibundle.applying.pipeline import (
-    ApplyOptions,
-    apply_several,
-    base_names,
-    find_base,
-    made_size,
-    missing_objects,
-    target_name,
-)
+from dibundle.applying.base import base_names, find_base, missing_objects
+from dibundle.applying.options import RebuildOptions
+from dibundle.applying.rebuilding import rebuild_targets
+from dibundle.applying.space import Space, made_size
+from dibundle.applying.targets import target_name
 from dibundle.errors import BaseMismatchError, UsageError
-from dibundle.files.progress import Progress, Silent
-from dibundle.files.readat import Spool
+from dibundle.files.context import Context
 from dibundle.format.manifest import Manifest
 from dibundle.format.reader import BundleReader
 from dibundle.format.uses import objects_used
@@ -29,38 +22,38 @@ from dibundle.images.archive import Archive, open_made
 def follow(
     archives: Sequence[Archive],
     bundles: Sequence[BundleReader],
-    options: ApplyOptions,
-    stack: ExitStack,
-    progress: Progress | None = None,
+    options: RebuildOptions,
+    context: Context,
 ) -> tuple[list[Archive], BundleReader]:
     """Apply all of ``bundles`` but the last of their chain; return the archives there are then, and that last one.
 
-    What is made on the way lies in temporary files that ``stack`` gives back. The order of the bundles does not matter,
+    What is made on the way lies in temporary files of ``context``. The order of the bundles does not matter,
     and the same bundle given twice counts once.
     Raises :class:`BaseMismatchError` where nothing leads on, or not to the last one, :class:`UsageError` where several
     bundles lead on.
     """
-    progress = progress or Silent()
     here = list(archives)
     waiting = list({bundle.header_bytes: bundle for bundle in bundles}.values())
     is_chain = len(waiting) > 1
     while len(waiting) > 1:
-        ready = [bundle for bundle in waiting if _is_ready(bundle.manifest, here, options)]
+        ready = [bundle for bundle in waiting if _is_ready(bundle.manifest, here, context)]
         needed = [bundle for bundle in ready if any(_makes_for(bundle, other) for other in waiting)]
         first = [bundle for bundle in needed if not any(_makes_for(other, bundle) for other in ready)]
         if not first and len(needed or ready) != 1:
             raise _no_chain(waiting, ready, apart=not needed)
         bundle = (first or needed or ready)[0]
         waiting.remove(bundle)
-        here = _with_room(here, [bundle, *waiting], options)
-        here += make_all(bundle, here, options, stack, progress)
+        here = _with_room(here, [bundle, *waiting], options, context)
+        here += make_all(bundle, here, options, context)
     (last,) = waiting
-    if is_chain and not _serves_any(last.manifest, here, options):
+    if is_chain and not _serves_any(last.manifest, here, context):
         raise _unfit(waiting)
     return here, last
 
 
-def _with_room(here: list[Archive], waiting: Sequence[BundleReader], options: ApplyOptions) -> list[Archive]:
+def _with_room(
+    here: list[Archive], waiting: Sequence[BundleReader], options: RebuildOptions, context: Context
+) -> list[Archive]:
     """Return the archives without those made before that are in nobody's way but that of ``--max-size``.
 
     While what the next bundle makes would be too much beside them, what none of the ``waiting`` builds on is given up,
@@ -72,7 +65,7 @@ def _with_room(here: list[Archive], waiting: Sequence[BundleReader], options: Ap
             break
         others = [other for other in here if other is not archive]
         if all(
-            missing_objects(bundle.manifest, others, options) == missing_objects(bundle.manifest, here, options)
+            missing_objects(bundle.manifest, others, context) == missing_objects(bundle.manifest, here, context)
             for bundle in waiting
         ):
             archive.close()
@@ -80,24 +73,24 @@ def _with_room(here: list[Archive], waiting: Sequence[BundleReader], options: Ap
     return here
 
 
-def _is_ready(manifest: Manifest, archives: Sequence[Archive], options: ApplyOptions) -> bool:
-    return _serves(manifest, archives, options, _all(manifest), believe=True)
+def _is_ready(manifest: Manifest, archives: Sequence[Archive], context: Context) -> bool:
+    return _serves(manifest, archives, context, _all(manifest), believe=True)
 
 
-def _serves_any(manifest: Manifest, archives: Sequence[Archive], options: ApplyOptions) -> bool:
+def _serves_any(manifest: Manifest, archives: Sequence[Archive], context: Context) -> bool:
     """Whether one target at least can be made, by what the archives claim or, where that is too little, by content."""
     for believe in (True, False):  # what can be made without another target first: if nothing can, nothing else can
-        missing = set(missing_objects(manifest, archives, options, believe=believe))
+        missing = set(missing_objects(manifest, archives, context, believe=believe))
         if any(missing.isdisjoint(objects_used(manifest, number)) for number in _all(manifest)):
             return True
     return False
 
 
 def _serves(
-    manifest: Manifest, archives: Sequence[Archive], options: ApplyOptions, targets: Collection[int], *, believe: bool
+    manifest: Manifest, archives: Sequence[Archive], context: Context, targets: Collection[int], *, believe: bool
 ) -> bool:
     try:
-        find_base(manifest, archives, options, targets, believe=believe).close()
+        find_base(manifest, archives, context, targets, believe=believe).close()
     except BaseMismatchError:
         return False
     return True
@@ -117,15 +110,16 @@ def _makes_for(bundle: BundleReader, other: BundleReader) -> bool:
 
 
 def make_all(
-    bundle: BundleReader, archives: Sequence[Archive], options: ApplyOptions, stack: ExitStack, progress: Progress
+    bundle: BundleReader, archives: Sequence[Archive], options: RebuildOptions, context: Context
 ) -> list[Archive]:
     """Apply a bundle into temporary files, one for each target."""
     manifest = bundle.manifest
-    options = replace(options, kept=sum(target.size for target in manifest.targets))
-    spools = [stack.enter_context(closing(Spool(options.tmp))) for _ in manifest.targets]
-    apply_several(archives, bundle, {number: spools[number].write for number in _all(manifest)}, options, progress)
+    spools = [context.spool() for _ in manifest.targets]
+    sinks = {number: spools[number].write for number in _all(manifest)}
+    kept = sum(target.size for target in manifest.targets)
+    rebuild_targets(archives, bundle, sinks, options, context, space=Space(kept=kept))
     return [
-        stack.enter_context(open_made(spool, target_name(manifest, number), owned=True))
+        context.enter(open_made(spool, target_name(manifest, number), owned=True))
         for number, spool in enumerate(spools)
     ]
 

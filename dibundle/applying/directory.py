@@ -11,10 +11,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from dibundle.applying import messages
-from dibundle.applying.pipeline import ApplyOptions, apply_several, target_name
+from dibundle.applying.options import RebuildOptions
+from dibundle.applying.rebuilding import rebuild_targets
+from dibundle.applying.space import NO_SPACE, Space
+from dibundle.applying.targets import target_name
 from dibundle.errors import FileError
+from dibundle.files.context import Context
 from dibundle.files.destination import Destination
-from dibundle.files.progress import Progress
 from dibundle.format.manifest import Manifest
 from dibundle.format.reader import BundleReader
 from dibundle.images.archive import Archive
@@ -27,8 +30,10 @@ def apply_into(
     bundle: BundleReader,
     folder: str,
     targets: Collection[int],
-    options: ApplyOptions,
-    progress: Progress | None = None,
+    options: RebuildOptions,
+    context: Context,
+    *,
+    space: Space = NO_SPACE,
 ) -> list[Destination]:
     """Write ``targets`` into ``folder``, which is made if it is not there; return what was written.
 
@@ -43,7 +48,8 @@ def apply_into(
                 if file.identity:
                     raise FileError(messages.FILE_EXISTS_IN_FOLDER, name=file.name)
                 stack.enter_context(file)
-            apply_several(bases, bundle, {number: file.write for number, file in files.items()}, options, progress)
+            sinks = {number: file.write for number, file in files.items()}
+            rebuild_targets(bases, bundle, sinks, options, context, space=space)
         return list(files.values())
     except BaseException:
         if made:

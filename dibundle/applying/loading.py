@@ -7,25 +7,35 @@ bytes, with everything from the first document on withheld until the last byte i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Collection, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from dibundle.applying import messages
+from dibundle.applying.base import find_base
+from dibundle.applying.chain import follow
 from dibundle.applying.gate import Gate
-from dibundle.applying.pipeline import ApplyOptions, apply, choose_target, expectation, find_base
-from dibundle.applying.rewrite import Loaded, apply_as, needed, pin, rebuild_images, stored_images
+from dibundle.applying.options import RebuildOptions
+from dibundle.applying.rebuilding import rebuild_target
+from dibundle.applying.rewrite import Loaded, apply_as, loaded, needed, pin, rebuild_images, stored_images
+from dibundle.applying.targets import choose_target
 from dibundle.errors import ArchiveError
 from dibundle.files import digest
-from dibundle.files.progress import Progress, Silent
+from dibundle.files.context import Context
+from dibundle.files.progress import Progress
 from dibundle.format.manifest import AboutImage
 from dibundle.format.reader import BundleReader
 from dibundle.images import pinned, writers
 from dibundle.images.archive import Archive
 from dibundle.images.pinned import PinnedImage
 from dibundle.images.profile import Judge
-from dibundle.sources.engines import Loader, LoadError, layers_present, require_layers
+from dibundle.images.reader import read_images
+from dibundle.sources.access import Access
+from dibundle.sources.engines import Loader, LoadError, default_engine, layers_present, require_layers
+from dibundle.sources.names import path_of
+from dibundle.sources.opening import Source, open_sources
 
 MAX_NAMES: Final = 64
 """Names that an image is given, and images that an engine is asked for: each takes a process."""
@@ -35,95 +45,138 @@ _REFERENCE: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadOptions:
-    """How to load: ``engine`` is docker, podman or ctr.
+class LoadOptions(RebuildOptions):
+    """How to load: ``engine`` is docker, podman or ctr; None is that of a source, else the first that is installed.
 
-    ``thin``: what the receiver has loaded, whose layers are left out. ``repositories``: where the names of an expected
+    ``thin``: without the layers of the base, which the engine must have already.
+    """
+
+    engine: str | None = None
+    thin: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadResult:
+    """What an engine has now, and who signed the bundles."""
+
+    engine: str
+    images: tuple[AboutImage, ...]
+    signed_by: tuple[str, ...]
+
+
+def load(sources: Sequence[Source], options: LoadOptions, access: Access, context: Context) -> LoadResult:
+    """Load what the last of the bundles makes into an engine, and check that it is there.
+
+    Raises what applying raises, and :class:`LoadError` where the engine refuses it or has another image afterwards.
+    """
+    opened = open_sources(sources, access, context)
+    bundles = opened.read_bundles()
+    archives, bundle = follow(opened.archives, bundles, RebuildOptions(max_size=options.max_size), context)
+    names = [source for source in sources if isinstance(source, str)]
+    loading = _Loading(
+        engine=options.engine or default_engine(names),
+        given=opened.archives,
+        bases=archives,
+        bundle=bundle,
+        options=options,
+        context=context,
+        without=loaded(opened.archives) if options.thin else None,
+        repositories=None if access.signers else repositories_of(opened.plain_archives),
+    )
+    images = loading.load()
+    signed_by = opened.signatures.signed_by(bundles)
+    return LoadResult(engine=loading.engine, images=tuple(images), signed_by=signed_by)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Loading:
+    """A bundle on its way into an engine.
+
+    ``without``: what the engine has loaded, whose layers are left out. ``repositories``: where the names of an expected
     image may be, as :func:`repositories_of` gives them; None if anywhere, as someone trusted has signed the bundle.
+    ``given`` are the archives among the sources, ``bases`` also those that other bundles made.
     """
 
     engine: str
-    thin: Loaded | None = None
-    repositories: frozenset[str] | None = frozenset()
+    given: Sequence[Archive]
+    bases: Sequence[Archive]
+    bundle: BundleReader
+    options: LoadOptions
+    context: Context
+    without: Loaded | None
+    repositories: frozenset[str] | None
 
+    def load(self) -> list[AboutImage]:
+        """Load the target and check that it is there; return its images."""
+        manifest = self.bundle.manifest
+        number = choose_target(manifest, self.options)
+        if self.without:
+            self._require_layers(number, self.without)
+        if self.options.expectation.without_archive(manifest.targets[number].digest):
+            return self._load_expected(number)
+        images = list(manifest.about.targets[number]) if manifest.about else []
+        with Loader(self.engine) as loader:
+            if self.without:
+                form: writers.Form = "docker-archive"
+                apply_as(self.bases, self.bundle, form, loader.write, self.options, self.context, without=self.without)
+            else:
+                self._pass_on(loader)
+            loader.finish()
+            for image in list({(image.names[:1], image.id): image for image in images}.values())[:MAX_NAMES]:
+                loader.check(image)
+            if self.without:
+                loader.check_whole([name for image in images for name in image.names[:1]][:MAX_NAMES])
+        return images
 
-def load(
-    bases: Sequence[Archive],
-    bundle: BundleReader,
-    options: ApplyOptions,
-    how: LoadOptions,
-    progress: Progress | None = None,
-    describe_base: Callable[[Sequence[tuple[bytes, ...]]], tuple[str, str | None]] = lambda chains: ("an image", None),
-) -> list[AboutImage]:
-    """Load a target into an engine and check that it is there; return its images.
-
-    Raises what applying raises, and :class:`LoadError` where the engine refuses it or has another image afterwards.
-    ``describe_base`` returns what to call the base that has some layers, and the file that it is in.
-    """
-    progress = progress or Silent()
-    number = choose_target(bundle.manifest, options)
-    if how.thin:
-        chains = needed(bundle.manifest, number, how.thin)
+    def _require_layers(self, number: int, without: Loaded) -> None:
+        """Refuse to leave out layers that the engine does not have."""
+        chains = needed(self.bundle.manifest, number, without)
         try:
-            require_layers(how.engine, chains, *describe_base(chains))
-        except LoadError:
-            find_base(bundle.manifest, bases, options, [number]).close()  # first report a base without them
+            require_layers(self.engine, chains, *_base_with(self.given, chains))
+        except LoadError:  # first report a base without them
+            find_base(self.bundle.manifest, self.bases, self.context, [number]).close()
             raise
-    if expectation(options).without_archive(bundle.manifest.targets[number].digest):
-        return _load_expected(bases, bundle, options, how, progress)
-    about = bundle.manifest.about
-    images = list(about.targets[number]) if about else []
-    with Loader(how.engine) as loader:
-        if how.thin:
-            apply_as(bases, bundle, "docker-archive", loader.write, options, progress, without=how.thin)
-        else:
-            _pass_on(bases, bundle, options, loader, progress)
-        loader.finish()
-        for image in list({(image.names[:1], image.id): image for image in images}.values())[:MAX_NAMES]:
-            loader.check(image)
-        if how.thin:
-            loader.check_whole([name for image in images for name in image.names[:1]][:MAX_NAMES])
-    return images
+
+    def _pass_on(self, loader: Loader) -> None:
+        """Give a loader the target's own bytes; warn where readers may find different images in them."""
+        with closing(Gate(loader.write, self.context.tmp)) as gate:
+            rebuild_target(self.bases, self.bundle, gate.write, self.options, self.context)
+            archive = gate.finish()
+            try:
+                Judge(archive, hashed=False).images()
+            except ArchiveError as error:
+                self.context.progress.note(
+                    f"not every engine would find the same images in this archive: {error.message};"
+                    " --expect ID loads the image of that ID alone"
+                )
+            gate.open()
+
+    def _load_expected(self, number: int) -> list[AboutImage]:
+        target = self.bundle.manifest.targets[number]
+        with self.context.within() as own:
+            archive, holes = rebuild_images(self.bases, self.bundle, self.options, own, without=self.without)
+            expected = self.options.expectation.without_archive(target.digest)
+            found = pin(archive, expected, self.bases, holes, target, self.without)
+            if self.repositories is not None:
+                found = [
+                    (image, _allowed_names(image, names, self.repositories, own.progress)) for image, names in found
+                ]
+            return hand_over(found, self.engine)
 
 
-def _pass_on(
-    bases: Sequence[Archive], bundle: BundleReader, options: ApplyOptions, loader: Loader, progress: Progress
-) -> None:
-    """Give a loader the target's own bytes; warn where readers may find different images in them."""
-    with closing(Gate(loader.write, options.tmp)) as gate:
-        apply(bases, bundle, gate.write, options, progress)
-        archive = gate.finish()
-        try:
-            Judge(archive, hashed=False).images()
-        except ArchiveError as error:
-            progress.note(
-                f"not every engine would find the same images in this archive: {error.message};"
-                " --expect ID loads the image of that ID alone"
-            )
-        gate.open()
+def _base_with(archives: Sequence[Archive], chains: Sequence[tuple[bytes, ...]]) -> tuple[str, str | None]:
+    """Return what to call the image that has layers, and the file that it is in, if any."""
+    for archive in archives:
+        images = read_images(archive).images
+        for image in {(image.config_digest, id(image.diff_ids)): image for image in images}.values():
+            if any(chain and image.diff_ids[: len(chain)] == chain for chain in chains):
+                path = path_of(archive.name)
+                name = image.names[0] if image.names else "an image"
+                return f"{name} ({digest.text(image.config_digest)[:19]})", path if Path(path).is_file() else None
+    return "an image", None
 
 
-def _load_expected(
-    bases: Sequence[Archive],
-    bundle: BundleReader,
-    options: ApplyOptions,
-    how: LoadOptions,
-    progress: Progress,
-) -> list[AboutImage]:
-    number = choose_target(bundle.manifest, options)
-    target = bundle.manifest.targets[number]
-    with ExitStack() as stack:
-        archive, holes = rebuild_images(bases, bundle, options, stack, progress, how.thin)
-        expected = expectation(options).without_archive(target.digest)
-        found = pin(archive, expected, bases, holes, target, how.thin)
-        if how.repositories is not None:
-            found = [(image, _allowed_names(image, names, how.repositories, progress)) for image, names in found]
-        return hand_over(found, how.engine, progress)
-
-
-def hand_over(
-    images: Sequence[tuple[PinnedImage, tuple[str, ...]]], engine: str, progress: Progress
-) -> list[AboutImage]:
+def hand_over(images: Sequence[tuple[PinnedImage, tuple[str, ...]]], engine: str) -> list[AboutImage]:
     """Load images, each under its names, in an archive written here; check each by its digests."""
     if engine == "ctr":  # containerd has no image without a name
         images = [(image, names or (f"localhost/dib:sha256-{image.id.hex()}",)) for image, names in images]

@@ -14,6 +14,16 @@ BASE_DIGEST: Final = Message(
     hint="check the base archive, save it again, and run the same command",
 )
 BASE_LACKS: Final = Message("base.lacks", "base does not hold {wanted}")
+BASE_MISSING: Final = Message(
+    "base.missing",
+    "this bundle needs a base: {wanted} (content {content}{more})",
+    hint="get the base with {save_command} and give it as an argument",
+)
+BASE_MISSING_LAYER: Final = Message(
+    "base.missing_layer",
+    "{given} does not hold what this bundle builds on: {wanted} (missing {content}{more})",
+    hint=("give the bundle that makes {name} too, or the image itself, from where it is: {save_command} there"),
+)
 BASE_OTHER_IMAGE: Final = Message(
     "base.other_image",
     ("{given} does not hold what this bundle builds on: its {wanted} is another image, {others}, wanted {id}"),
@@ -34,6 +44,11 @@ CHAIN_BROKEN: Final = Message(
     "chain.broken",
     "what is here does not lead to all of the bundles: {told}",
     hint="give the base of the first of them too, or a bundle between that is missing",
+)
+CHAIN_UNUSED: Final = Message(
+    "chain.unused",
+    "what is here does not lead to all of the bundles: {told}",
+    hint="leave it out if it is not needed, else give {need} too, or the bundle that makes it",
 )
 ENGINE_LAYER_ABSENT: Final = Message(
     "engine.layer_absent",
@@ -89,6 +104,9 @@ LIMIT_TEMPORARY_FILES: Final = Message(
 MANIFEST_RECOMPRESSED_CONTENT: Final = Message(
     "manifest.recompressed_content", "a form of {size} bytes takes {content_size} bytes of content"
 )
+OPTION_AS_ONE_IMAGE: Final = Message(
+    "option.as_one_image", "--as and --thin write one image", hint="name a file, and the target with --target NAME"
+)
 TARGET_AMBIGUOUS: Final = Message(
     "target.ambiguous",
     "this bundle makes {targets_count} archives: {target_names}",
@@ -99,18 +117,6 @@ TARGET_UNKNOWN: Final = Message(
     "{found_count} targets are called {target}; there are {target_names}",
     hint="sha256:... of the image or of the archive names one too",
 )
-BASE_MISSING: Final = Message(
-    "base.missing",
-    "this bundle needs a base: {wanted} (content {content}{more})",
-    hint="get the base with {save_command} and give it as an argument",
-)
-BASE_MISSING_LAYER: Final = Message(
-    "base.missing_layer",
-    "{given} does not hold what this bundle builds on: {wanted} (missing {content}{more})",
-    hint=("give the bundle that makes {name} too, or the image itself, from where it is: {save_command} there"),
-)
-CHAIN_UNUSED: Final = Message(
-    "chain.unused",
-    "what is here does not lead to all of the bundles: {told}",
-    hint="leave it out if it is not needed, else give {need} too, or the bundle that makes it",
+VERIFY_EXPECT_WITHOUT_BASE: Final = Message(
+    "verify.expect_without_base", "what the bundle makes shows in a rebuild alone", hint="give --base too"
 )

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
@@ -14,11 +14,15 @@ from typing import TYPE_CHECKING
 
 from dibundle.applying import messages
 from dibundle.applying.expected import Expectation, UnexpectedError, named_digest, refuse_others
-from dibundle.applying.pipeline import ApplyOptions, apply_several, choose_target, expectation
+from dibundle.applying.options import RebuildOptions
+from dibundle.applying.rebuilding import rebuild_targets
+from dibundle.applying.space import NO_SPACE, Space
+from dibundle.applying.targets import choose_target
 from dibundle.errors import ArchiveError, BundleError, FileError
 from dibundle.files import digest
+from dibundle.files.context import Context
 from dibundle.files.destination import Destination
-from dibundle.files.progress import Progress, Silent
+from dibundle.files.progress import Progress
 from dibundle.files.readat import Spool
 from dibundle.format.manifest import Manifest, Target
 from dibundle.format.reader import BundleReader
@@ -97,9 +101,10 @@ def apply_as(
     bundle: BundleReader,
     form: writers.Form,
     write: Callable[[bytes], object],
-    options: ApplyOptions,
-    progress: Progress | None = None,
+    options: RebuildOptions,
+    context: Context,
     *,
+    space: Space = NO_SPACE,
     without: Loaded | None = None,
     names: tuple[str, ...] | None = None,
 ) -> None:
@@ -109,26 +114,27 @@ def apply_as(
 
     Everything is verified before the first byte is written; only what is written lies in a temporary file.
     """
-    with ExitStack() as stack:
-        parts = _rebuilt(bases, bundle, options, stack, progress, without, names)
+    with context.within() as own:
+        parts = _rebuilt(bases, bundle, options, own, space, without, names)
         _check_size(parts, options)
         writers.write(parts, form, write)
 
 
-def apply_to_folder(
+def apply_to_layout(
     bases: Sequence[Archive],
     bundle: BundleReader,
     folder: str,
-    options: ApplyOptions,
-    progress: Progress | None = None,
+    options: RebuildOptions,
+    context: Context,
     *,
+    space: Space = NO_SPACE,
     without: Loaded | None = None,
 ) -> None:
     """Write the images as an OCI layout in a folder that is not there yet; else as :func:`apply_as`."""
     if os.path.lexists(folder):
         raise FileError(messages.FILE_EXISTS, folder=folder)
-    with ExitStack() as stack:
-        parts = _rebuilt(bases, bundle, options, stack, progress, without)
+    with context.within() as own:
+        parts = _rebuilt(bases, bundle, options, own, space, without)
         _check_size(parts, options)
         final = Path(folder)
         beside: Path | None = None
@@ -148,7 +154,7 @@ def apply_to_folder(
                 shutil.rmtree(beside)
 
 
-def _check_size(parts: writers.Layout, options: ApplyOptions) -> None:
+def _check_size(parts: writers.Layout, options: RebuildOptions) -> None:
     """Refuse an archive that is larger than allowed: its documents may be, where the target's are not."""
     size = sum(map(writers.size_of, parts.blobs.values())) + len(parts.index) + len(parts.manifest)
     if size > options.max_size:
@@ -158,17 +164,17 @@ def _check_size(parts: writers.Layout, options: ApplyOptions) -> None:
 def _rebuilt(
     bases: Sequence[Archive],
     bundle: BundleReader,
-    options: ApplyOptions,
-    stack: ExitStack,
-    progress: Progress | None,
+    options: RebuildOptions,
+    context: Context,
+    space: Space,
     without: Loaded | None,
     names: tuple[str, ...] | None = None,
 ) -> writers.Layout:
     number = choose_target(bundle.manifest, options)
-    images, holes = rebuild_images(bases, bundle, options, stack, progress, without)
+    images, holes = rebuild_images(bases, bundle, options, context, space, without)
     starts = frozenset(start for start, _ in holes)
-    _tell_left_out(progress or Silent(), without, holes)
-    expected = expectation(options).without_archive(bundle.manifest.targets[number].digest)
+    _tell_left_out(context.progress, without, holes)
+    expected = options.expectation.without_archive(bundle.manifest.targets[number].digest)
     if not expected:
         return writers.layout(images, starts, names)
     found = pin(images, expected, bases, holes, bundle.manifest.targets[number], without)
@@ -180,9 +186,9 @@ def _rebuilt(
 def rebuild_images(
     bases: Sequence[Archive],
     bundle: BundleReader,
-    options: ApplyOptions,
-    stack: ExitStack,
-    progress: Progress | None,
+    options: RebuildOptions,
+    context: Context,
+    space: Space = NO_SPACE,
     without: Loaded | None = None,
 ) -> tuple[ImageArchive, list[tuple[int, int]]]:
     """Rebuild a target into a temporary file; return its images, and which ranges of it were left out.
@@ -193,11 +199,11 @@ def rebuild_images(
     holes = _left_out(bundle.manifest, choose_target(bundle.manifest, options), without)
     kept = target.size - sum(end - start for start, end in holes)
     is_archive_expected = target.digest in options.expect or named_digest(options.target) == target.digest
-    plain = replace(options, kept=kept, expect=frozenset(), whole=options.whole or is_archive_expected)
-    spool = stack.enter_context(closing(Spool(options.tmp)))
-    sink = _Kept(spool, holes).write
-    apply_several(bases, bundle, {choose_target(bundle.manifest, options): sink}, replace(plain, target=None), progress)
-    archive = stack.enter_context(open_made(spool, "the target"))
+    spool = context.spool()
+    sinks = {choose_target(bundle.manifest, options): _Kept(spool, holes).write}
+    unjudged = replace(options, target=None, expect=frozenset())
+    rebuild_targets(bases, bundle, sinks, unjudged, context, space=replace(space, kept=kept), whole=is_archive_expected)
+    archive = context.enter(open_made(spool, "the target"))
     return read_images(archive), holes
 
 

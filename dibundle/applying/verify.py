@@ -3,34 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
-from dibundle.applying.pipeline import ApplyOptions, apply_several
-from dibundle.files.progress import Progress, Silent
+from dibundle.applying import messages
+from dibundle.applying.options import RebuildOptions
+from dibundle.applying.rebuilding import rebuild_targets
+from dibundle.applying.targets import MadeTarget, made_targets
+from dibundle.errors import UsageError
+from dibundle.files.context import Context
 from dibundle.format.output import Piece
 from dibundle.format.reader import BundleReader
 from dibundle.images.archive import Archive
+from dibundle.sources.access import Access
+from dibundle.sources.bundles import check_integrity
+from dibundle.sources.opening import Source, open_sources
 
 
-def check_integrity(bundle: BundleReader, progress: Progress | None = None) -> None:
-    """Read every frame and check it against its digest; nothing is decoded, no base is needed."""
-    progress = progress or Silent()
-    progress.phase("checking", sum(frame.stored for frame in bundle.manifest.frames))
-    for _ in bundle.manifest.frames:
-        _, stored = bundle.frame()
-        progress.advance(len(stored))
-    bundle.finish()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyResult:
+    """A bundle without a fault: its size in bytes, what it makes, who signed it; ``rebuilt``: all targets were made."""
+
+    size: int
+    rebuilt: bool
+    targets: tuple[MadeTarget, ...]
+    signed_by: tuple[str, ...]
 
 
-def check_rebuild(
-    bases: Sequence[Archive],
-    bundle: BundleReader,
-    options: ApplyOptions = ApplyOptions(),  # noqa: B008 - immutable
-    progress: Progress | None = None,
-) -> None:
+def verify(
+    bundle: Source, bases: Sequence[Source], options: RebuildOptions, access: Access, context: Context
+) -> VerifyResult:
+    """Check that every byte of a bundle is as its header promises; with bases, or if it needs none, rebuild it too.
+
+    Raises what applying raises.
+    """
+    opened = open_sources([bundle, *bases], access, context, bundle_first=True)
+    reader = opened.read_bundle()
+    full = bool(bases) or not reader.manifest.objects
+    if options.expect and not full:
+        raise UsageError(messages.VERIFY_EXPECT_WITHOUT_BASE)
+    if full:
+        check_rebuild(opened.archives, reader, options, context)
+    else:
+        check_integrity(reader, context.progress)
+    return VerifyResult(
+        size=reader.size,
+        rebuilt=full,
+        targets=made_targets(reader.manifest),
+        signed_by=opened.signatures.signed_by([reader]),
+    )
+
+
+def check_rebuild(bases: Sequence[Archive], bundle: BundleReader, options: RebuildOptions, context: Context) -> None:
     """Rebuild every target, check every digest and the whole archives', keep nothing."""
     sinks = dict.fromkeys(range(len(bundle.manifest.targets)), _nowhere)
-    apply_several(bases, bundle, sinks, replace(options, whole=True), progress)
+    rebuild_targets(bases, bundle, sinks, options, context, whole=True)
 
 
 def _nowhere(piece: Piece) -> None:

@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
+from typing import cast
 
 import click
 
-from dibundle.applying.chain import follow
-from dibundle.applying.directory import apply_into
-from dibundle.applying.pipeline import ApplyOptions, apply, choose_target
-from dibundle.applying.rewrite import apply_as, apply_to_folder, kept_size, loaded
-from dibundle.cli import documents, limits, messages, registries, terminal
-from dibundle.cli.checking import check_targets, tell_checked
-from dibundle.cli.completion import words
+from dibundle.applying.check import CheckedTarget, CheckResult, check
+from dibundle.applying.pipeline import ApplyOptions, ApplyResult, Folder, OutputFormat, apply
+from dibundle.cli import documents, messages
 from dibundle.cli.console import Console
-from dibundle.cli.console import options as console_options
 from dibundle.cli.dockerfiles import options as dockerfile_options
 from dibundle.cli.dockerfiles import write
-from dibundle.cli.sources import NO_BUNDLE, all_bundles, one_bundle, open_sources
-from dibundle.cli.trust import Trust
-from dibundle.cli.trust import options as trust_options
+from dibundle.cli.hints import hints
+from dibundle.cli.session import PLATFORM, max_size, session
 from dibundle.codecs.native.library import reuse_memory
-from dibundle.errors import UsageError
-from dibundle.files.destination import Destination, check_room
-from dibundle.files.readat import room
-from dibundle.format.reader import BundleReader
-from dibundle.images.writers import Form
+from dibundle.errors import Hint, UsageError
+from dibundle.files import wording
+from dibundle.files.context import Context
+from dibundle.files.destination import Destination
 from dibundle.sharing.dockerfile import Build, applying
+from dibundle.sources.access import Access
+from dibundle.sources.names import is_reference
 
 
 @click.command("apply", short_help="Rebuild an image archive from the old one and a bundle.")
@@ -47,31 +39,28 @@ from dibundle.sharing.dockerfile import Build, applying
     "--as",
     "form",
     metavar="FORM",
-    shell_complete=words("docker-archive", "oci-archive", "oci:"),
     help="Write docker-archive, oci-archive or oci:FOLDER instead of the exact target.",
 )
 @click.option("--target", metavar="NAME", help="Which one to make, of a bundle that makes several archives.")
 @click.option("--thin", is_flag=True, help="Leave out the layers of the base, which the receiver has loaded.")
-@click.option("--check", is_flag=True, help="Only say whether it would work here; reads heads and metadata.")
-@limits.max_size
-@trust_options
-@click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
-@registries.insecure
-@click.option("--tmp", metavar="DIR", help="Where temporary files go.")
+@click.option(
+    "--check", "only_check", is_flag=True, help="Only say whether it would work here; reads heads and metadata."
+)
+@max_size
 @dockerfile_options(own=set(), passed={"target", "thin", "max_size", "expect", "platform", "insecure"})
-@console_options()
+@session(signatures=True, expect=True, platform=PLATFORM)
 def command(
     sources: tuple[str, ...],
     output: str | None,
     form: str | None,
     target: str | None,
     thin: bool,
-    check: bool,
+    only_check: bool,
     max_size: int,
-    platform: str | None,
-    tmp: str | None,
-    trust: Trust,
+    expect: frozenset[bytes],
     build: Build | None,
+    access: Access,
+    context: Context,
     console: Console,
 ) -> None:
     """Rebuild the image archive that a bundle makes, byte for byte.
@@ -100,103 +89,86 @@ def command(
         write(applying(build, sources), console)
         return
     reuse_memory()
-    options = ApplyOptions(tmp=tmp, max_size=max_size)
-    progress = console.progress
-    with ExitStack() as stack:
-        into = output if output is not None and (output.endswith("/") or Path(output).is_dir()) else None
-        if into and (form or thin):
-            raise UsageError(messages.OPTION_AS_ONE_IMAGE)
-        folder = form.removeprefix("oci:") if form and form.startswith("oci:") else None
-        destination = Destination("-" if output is None or into else output)
-        opened = open_sources(sources, stack, trust=trust.check, tmp=tmp, platform=platform)
-        opened.refuse_overwriting(destination)
-        if not (check or folder is not None or into):
-            console.keep_stdout(destination)
-        if check:
-            whole = f"a chain is tried by making it: {shlex.join(['dib', 'apply', *sources, '-o', '/dev/null'])}"
-            bundle = one_bundle(opened, hint=_without(sources), several=whole)
-            options = replace(options, expect=trust.expect, target=target)
-            without = loaded(opened.archives) if thin else None
-            named = target is not None or form or thin
-            every = [choose_target(bundle.manifest, options)] if named else range(len(bundle.manifest.targets))
-            sizes = [kept_size(bundle.manifest, number, without) for number in every]
-            options = replace(options, kept=sum(sizes) if form or thin else 0)
-            options = _with_room(options, into or folder or destination, sum(sizes))
-            found = check_targets(opened, bundle, options, every)
-            tell_checked(found, bundle, trust.signed_by([bundle]), console)
+    wanted, where = _output(output, form)
+    options = ApplyOptions(target=target, expect=expect, max_size=max_size, form=wanted, thin=thin)
+    with hints(_hints(sources)):
+        if only_check:
+            _tell_checked(check(sources, where, options, access, context), console)
             return
-        bundles = all_bundles(opened, hint=_without(sources))
-        without = loaded(opened.archives) if thin else None
-        archives, bundle = follow(opened.archives, bundles, options, stack, progress)
-        # both concern the last one; those before only lead to it
-        options = replace(options, expect=trust.expect, target=target)
-        if into:
-            every = range(len(bundle.manifest.targets)) if target is None else [choose_target(bundle.manifest, options)]
-            options = _with_room(options, into, sum(bundle.manifest.targets[number].size for number in every))
-            files = apply_into(archives, bundle, into, every, options, progress)
-            written = [(file.name, file.written) for file in files]
-            _tell(console, bundle, options, written, trust.signed_by(bundles))
-            return
-        hint = "choose one of them with --target NAME, or write all with -o FOLDER/"
-        number = choose_target(bundle.manifest, options, hint=hint)
-        options = _with_room(options, folder or destination, kept_size(bundle.manifest, number, without))
-        if folder is not None:
-            apply_to_folder(archives, bundle, folder, options, progress, without=without)
-            _tell(console, bundle, options, [(folder, None)], trust.signed_by(bundles))
-            return
-        with destination:
-            if form or thin:
-                apply_as(archives, bundle, _form(form), destination.write, options, progress, without=without)
-            else:
-                apply(archives, bundle, destination.write, options, progress)
-        _tell(console, bundle, options, [(destination.name, destination.written)], trust.signed_by(bundles))
+        if isinstance(where, Destination):
+            console.keep_stdout(where)
+        _tell(apply(sources, where, options, access, context), console)
 
 
-def _without(sources: Sequence[str]) -> str:
-    """Return what to do where no source is a bundle: an image in a registry may have one that leads to it."""
-    wanted = next(filter(registries.is_reference, reversed(sources)), None)
-    if wanted is None:
-        return NO_BUNDLE
-    haves = [word for source in sources if source != wanted for word in ("--have", source)]
-    return f"to get an image: {shlex.join(['dib', 'update', wanted, *haves])}"
+def _output(output: str | None, form: str | None) -> tuple[OutputFormat | None, Destination | Folder]:
+    """Return the form to write, and where to."""
+    if form and form.startswith("oci:"):
+        return "oci", Folder(form.removeprefix("oci:"))
+    if form not in (None, "docker-archive", "oci-archive"):
+        raise UsageError(messages.OPTION_FORM, name=form)
+    if output is not None and (output.endswith("/") or Path(output).is_dir()):
+        return cast("OutputFormat | None", form), Folder(output)
+    return cast("OutputFormat | None", form), Destination("-" if output is None else output)
 
 
-def _tell(
-    console: Console,
-    bundle: BundleReader,
-    options: ApplyOptions,
-    written: Sequence[tuple[str, int | None]],
-    signed_by: Sequence[str],
-) -> None:
+def _hints(sources: Sequence[str]) -> dict[str, Hint | None]:
+    """Return what to do where no source is a bundle, or several are, or a bundle makes several archives."""
+    wanted = next(filter(is_reference, reversed(sources)), None)
+    update = None
+    if wanted is not None:  # an image in a registry may have a bundle that leads to it
+        haves = [word for source in sources if source != wanted for word in ("--have", source)]
+        update = Hint.of("to get an image: {dib} {words}", words=shlex.join(["update", wanted, *haves]))
+    whole = shlex.join(["apply", *sources, "-o", "/dev/null"])
+    return {
+        "source.no_bundle": update,
+        "source.several_bundles": Hint.of("a chain is tried by making it: {dib} {words}", words=whole),
+        "target.ambiguous": Hint.of("choose one of them with --target NAME, or write all with -o FOLDER/"),
+    }
+
+
+def _tell(result: ApplyResult, console: Console) -> None:
     """Say what was written: names and sizes of files, or the name of a folder."""
-    manifest = bundle.manifest
-    numbers = range(len(manifest.targets)) if len(written) > 1 else [choose_target(manifest, options)]
     outputs = [
-        {**documents.name("path", name), "size": size, "target": documents.target(manifest, number)}
-        for number, (name, size) in zip(numbers, written, strict=True)
+        {**documents.name("path", item.name), "size": item.size, "target": documents.target(item.target)}
+        for item in result.outputs
     ]
-    document = {"outputs": outputs, "signed_by": signed_by, "seconds": round(console.seconds, 3)}
+    document = {"outputs": outputs, "signed_by": result.signed_by, "seconds": round(console.seconds, 3)}
     console.result("dib.apply/1", document)
-    console.say_signed(signed_by)
-    for name, size in written:
-        much = f"{terminal.human(size)}, " if size is not None else ""
-        shown = "stdout" if name == "-" else terminal.escape(name)
+    console.say_signed(result.signed_by)
+    for item in result.outputs:
+        much = f"{wording.human(item.size)}, " if item.size is not None else ""
+        shown = "stdout" if item.name == "-" else wording.escape(item.name)
         console.say(f"{shown}: {much}verified, in {console.seconds:.1f} s")
 
 
-def _with_room(options: ApplyOptions, output: Destination | str, size: int) -> ApplyOptions:
-    """Return options by which a file, or a folder that may not be there yet, is refused without room for ``size``."""
-    if isinstance(output, Destination):
-        check = output.check_room
-    else:
-        place = output if Path(output).is_dir() else os.path.dirname(output.rstrip("/"))  # noqa: PTH120
-        check = partial(check_room, output, place)
-    return replace(options, check_output=lambda temporary: check(size, temporary, room(options.tmp)[0]))
+def _tell_checked(result: CheckResult, console: Console) -> None:
+    """Say for each target whether it can be made; raise the error of the first that cannot."""
+    lines = [_line(result, target) for target in result.targets]
+    if result.error:
+        if len(lines) > 1 and not console.json:
+            click.echo("\n".join(lines))
+        raise result.error
+    made = [target.target for target in result.targets]
+    document = {
+        "ok": True,
+        "needs": documents.images(result.needed),
+        "target": documents.target(made[0]),
+        "targets": documents.targets(made),
+        "temporary_space": result.temporary,
+        "signed_by": result.signed_by,
+    }
+    console.answer("dib.check/1", document, *lines)
+    console.say_signed(result.signed_by)
 
 
-def _form(name: str | None) -> Form:
-    if name in (None, "docker-archive"):
-        return "docker-archive"
-    if name == "oci-archive":
-        return "oci-archive"
-    raise UsageError(messages.OPTION_FORM, name=name)
+def _line(result: CheckResult, target: CheckedTarget) -> str:
+    if target.error:
+        return wording.escape(f"no: {target.name}: {target.error.message}")
+    images = target.target.images
+    made = ", ".join(image.names[0] if image.names else f"sha256:{image.id.hex()}" for image in images) or "an image"
+    here = ", ".join(result.here) or "the base"
+    needs = f"{here} {'are' if len(result.here) > 1 else 'is'} here" if result.needs_base else "no base is needed"
+    return (
+        f"ok: {wording.escape(needs)}; applying makes {wording.escape(made)}, {wording.human(target.target.size)}"
+        + (f", with {wording.human(target.temporary)} of temporary space" if target.temporary else "")
+    )

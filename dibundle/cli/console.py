@@ -16,6 +16,7 @@ import click
 
 from dibundle.cli import display, messages, terminal
 from dibundle.errors import DibError, UsageError
+from dibundle.files import wording
 from dibundle.files.destination import Destination
 
 Document = dict[str, object]
@@ -49,10 +50,10 @@ class Console:
         """Seconds since the command began."""
         return time.monotonic() - self._started
 
-    def keep_stdout(self, destination: Destination, hint: str = "give -o FILE") -> None:
+    def keep_stdout(self, destination: Destination) -> None:
         """Refuse to write data where the JSON document goes."""
         if self.json and destination.descriptor == 1:
-            raise UsageError(messages.OPTION_JSON_AND_STDOUT, hint=hint)
+            raise UsageError(messages.OPTION_JSON_AND_STDOUT)
 
     def say(self, text: str) -> None:
         """Tell people on stderr, when the work is done; progress ends."""
@@ -63,7 +64,7 @@ class Console:
     def say_signed(self, signed_by: Sequence[str]) -> None:
         """Tell people whose signatures were accepted."""
         if signed_by:
-            self.say("signed by " + ", ".join(map(terminal.escape, signed_by)))
+            self.say("signed by " + ", ".join(map(wording.escape, signed_by)))
 
     def answer(self, schema: str, document: Document, *lines: str) -> None:
         """Give the answer on stdout: ``lines`` for people, or the document."""

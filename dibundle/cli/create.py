@@ -5,70 +5,40 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
+from typing import Final, Literal
 
 import click
 
-from dibundle.cli import documents, messages, registries, terminal
+from dibundle.applying.targets import made_targets
+from dibundle.cli import documents, messages
 from dibundle.cli.console import Console, Document
-from dibundle.cli.console import options as console_options
-from dibundle.cli.sources import open_archives
+from dibundle.cli.hints import hints
+from dibundle.cli.levels import level_options
+from dibundle.cli.session import PLATFORM, session
 from dibundle.codecs.encode import choose
 from dibundle.creating.estimate import Estimate, estimate
 from dibundle.creating.inventory import read_list
-from dibundle.creating.pipeline import CreateOptions, CreateResult, create
-from dibundle.errors import UsageError
+from dibundle.creating.options import CreateOptions
+from dibundle.creating.pipeline import CreateResult, create
+from dibundle.errors import Hint, UsageError
+from dibundle.files import wording
+from dibundle.files.context import Context
 from dibundle.files.destination import Destination
-from dibundle.files.progress import Progress
+from dibundle.sources.access import Access
 from dibundle.sources.detect import is_named_so
+from dibundle.sources.names import is_reference
 from dibundle.sources.parts import PartsWriter, part_name
 
-LEAST_PART = 65536
-CUT_SHORT = "the archive is cut short in an entry"  # such an archive is refused, which says it all
-SHOWN_LEVEL = f"{choose.DEFAULT_LEVEL}; {choose.PLAIN_LEVEL} without hdiffpatch"
-_SHORT_LEVELS = tuple(f"-{level}" for level in choose.LEVELS)
-_WITH_VALUE = (  # of all commands that make bundles
-    *("-o", "--output", "--base", "-l", "--level", "--codec", "--names", "--workers", "--have", "--split"),
-    *("--platform", "--tmp"),
-)
+LEAST_PART: Final = 65536
 
 
-class WithLevels(click.Command):
-    """Takes -1 to -9 for --level, as compressors do."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Translate the short levels before the "--" that ends options."""
-        end = args.index("--") if "--" in args else len(args)
-        before = ["", *args]
-        words = [_long(arg) if before[number] not in _WITH_VALUE else arg for number, arg in enumerate(args[:end])]
-        return super().parse_args(ctx, words + args[end:])
-
-
-def _long(word: str) -> str:
-    """Return a short level as the option that it stands for, any other word as it is."""
-    if word in _SHORT_LEVELS:
-        return f"--level={word[1]}"
-    if re.fullmatch("-[0-9]+", word):
-        raise UsageError(messages.LEVEL_UNKNOWN, word=word[1:])
-    return word
-
-
-level_option = click.option(
-    "-l",
-    "--level",
-    type=click.IntRange(1, 9),
-    show_default=SHOWN_LEVEL,
-    help="1 is fast, 9 is small; also as -1 to -9.",
-)
-
-
-@click.command("create", cls=WithLevels, short_help="Write what changed between two image archives into a bundle.")
+@click.command("create", short_help="Write what changed between two image archives into a bundle.")
 @click.argument("archives", nargs=-1, metavar="BASE TARGET... OUT")
 @click.option("-o", "--output", metavar="OUT", help="The bundle to write, in place of the last argument.")
 @click.option("--base", "more_bases", multiple=True, metavar="BASE", help="A base; may be given more than once.")
 @click.option("--no-base", is_flag=True, help="TARGET OUT alone: a bundle that needs no base.")
-@level_option
+@level_options
 @click.option(
     "--codec", type=click.Choice(choose.CODEC_NAMES), default="auto", show_default=True, help="Kind of patch."
 )
@@ -86,10 +56,7 @@ level_option = click.option(
 )
 @click.option("--portable", is_flag=True, help="Compress no layer again on apply; compressed ones travel as they are.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; say about how large OUT would be, and how long it takes.")
-@click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
-@registries.insecure
-@click.option("--tmp", metavar="DIR", help="Where temporary files go.")
-@console_options()
+@session(platform=PLATFORM)
 def command(
     archives: tuple[str, ...],
     output: str | None,
@@ -97,14 +64,14 @@ def command(
     no_base: bool,
     level: int | None,
     codec: str,
-    names: str,
+    names: Literal["auto", "all", "none"],
     workers: int,
     have: str | None,
     split: str | None,
     portable: bool,
     dry_run: bool,
-    platform: str | None,
-    tmp: str | None,
+    access: Access,
+    context: Context,
     console: Console,
 ) -> None:
     """Write what changed from the images in BASE to the archive TARGET into the bundle OUT.
@@ -123,38 +90,27 @@ def command(
     if dry_run and output is None and len(archives) == (1 if no_base or more_bases else 2):
         output = "-"  # nothing is written: OUT may be left out
     bases, targets, out = _arguments(archives, output, more_bases, no_base=no_base)
-    if out.startswith("docker://"):
+    if is_reference(out):
         raise UsageError(messages.OPTION_OUTPUT_IS_REGISTRY, out=shlex.quote(out))
-    progress = console.progress
     options = CreateOptions(
-        patch=choose.Options(level=level or default_level(progress, codec), codec=codec, portable=portable),
+        level=level,
+        codec=codec,
         names=names,
         workers=workers,
         have=read_list(have) if have else None,
-        tmp=tmp,
+        portable=portable,
     )
-    with ExitStack() as stack:
-        destination = Destination(out)
-        if split and not dry_run and destination.descriptor is not None:
-            hint = "name the bundle in place of it; its parts are called update.dib.001 and so on"
-            raise UsageError(messages.OPTION_SPLIT_TO_STDOUT, hint=hint)
-        if not dry_run:
-            console.keep_stdout(destination, f"name a file in place of {out}")
-        sources = open_archives([*bases, *targets], stack, tmp=tmp, platform=platform, hint=_in_order(archives))
-        sources.refuse_overwriting(destination)
-        if not dry_run:
-            _refuse_archive(out, destination)
-        opened = sources.archives
-        for archive in opened:
-            if archive.compression:
-                progress.note(f"{terminal.escape(archive.name)}: {archive.compression} removed; the tar inside counts")
-            if archive.index.problem and not archive.index.problem.startswith(CUT_SHORT):
-                progress.note(f"{terminal.escape(archive.name)}: {archive.index.problem}; kept as it is")
+    with hints({"source.bundle_not_archive": _in_order(archives)}):
         if dry_run:
-            _tell_estimate(estimate(opened[: len(bases)], opened[len(bases) :], options, progress), console)
+            _tell_estimate(estimate(bases, targets, options, access, context), console)
             return
-        with PartsWriter(out, _size(split)) if split else destination as written:
-            result = create(opened[: len(bases)], opened[len(bases) :], written.write, options, progress)
+        destination = Destination(out)
+        if split and destination.descriptor is not None:
+            raise UsageError(messages.OPTION_SPLIT_TO_STDOUT)
+        with hints({"option.json_and_stdout": Hint.of("name a file in place of {out}", out=out)}):
+            console.keep_stdout(destination)
+        written = PartsWriter(out, _size(split)) if split else destination
+        result = create(bases, targets, written, options, access, context)
     first = last = out
     if isinstance(written, PartsWriter):
         first, last = part_name(out, 1), part_name(out, written.count)
@@ -162,30 +118,13 @@ def command(
     _summary(first if first == last else f"{first} to {last}", result, console)
 
 
-def default_level(progress: Progress, codec: str = "auto") -> int:
-    """Return the level to take where none is asked for; tell of one that makes larger bundles than usual."""
-    level = choose.default_level(codec)
-    if level != choose.DEFAULT_LEVEL:
-        progress.note(f"level {level}, not {choose.DEFAULT_LEVEL}: hdiffpatch is not installed, the bundle gets larger")
-    return level
-
-
-def _in_order(names: Sequence[str]) -> str | None:
+def _in_order(names: Sequence[str]) -> Hint | None:
     """Return the command with its arguments in order, the bundle last; None where the order is not what is wrong."""
     ordered = sorted(names, key=lambda name: name.endswith(".dib"))
     if ordered == list(names) or sum(name.endswith(".dib") for name in names) > 1:
         return None
-    return "the order is: dib create " + (shlex.join(ordered) if len(names) == 3 else "OLD.tar NEW.tar OUT.dib")
-
-
-def _refuse_archive(out: str, destination: Destination) -> None:
-    """Refuse to put a bundle in the place of an archive: ``dib create *.tar`` would."""
-    if destination.identity is None or destination.descriptor is not None or not Path(out).is_file():
-        return
-    with Path(out).open("rb") as file:
-        head = file.read(512)
-    if head[257:262] == b"ustar":
-        raise UsageError(messages.OUTPUT_IS_ARCHIVE, out=out)
+    words = shlex.join(ordered) if len(names) == 3 else "OLD.tar NEW.tar OUT.dib"
+    return Hint.of("the order is: {dib} create {words}", words=words)
 
 
 def _size(text: str) -> int:
@@ -204,32 +143,33 @@ def _arguments(
 ) -> tuple[list[str], list[str], str]:
     """Return the names of the bases, of the targets and of the output."""
     names = list(archives)
-    usage = "dib create OLD.tar NEW.tar OUT.dib"
     several = output is not None and (no_base or bool(more_bases))
     if output is None:
         if not names:
-            raise UsageError(messages.OPTION_NO_ARCHIVES, hint=usage)
+            raise UsageError(messages.OPTION_NO_ARCHIVES)
         output = names.pop()
     if no_base and more_bases:
         raise UsageError(messages.OPTION_NO_BASE_AND_BASE)
     alone = no_base or bool(more_bases)
     if (len(names) < 1) if several else (len(names) != (1 if alone else 2)):
         shape = "TARGET... -o OUT" if several else "TARGET OUT" if alone else "BASE TARGET OUT"
-        hint = usage
+        hint = Hint.of("{dib} create OLD.tar NEW.tar OUT.dib")
         if not alone and len(archives) == 2:
-            hint = f"name the bundle to write: dib create {shlex.join(archives)} update.dib"
-            if _is_new_bundle(archives[1]):
-                hint = f"give the base too: dib create OLD.tar {shlex.join(archives)}; --no-base is for one without"
+            hint = _two_arguments(archives)
         if alone and len(names) > 1:
             bases = ["--no-base"] if no_base else [word for name in more_bases for word in ("--base", name)]
-            hint = "several targets need -o: " + shlex.join(["dib", "create", *bases, *names, "-o", output])
-        raise UsageError(
-            messages.OPTION_ARGUMENT_COUNT,
-            archives_count=terminal.count(len(archives), "argument"),
-            shape=shape,
-            hint=hint,
-        )
+            words = shlex.join([*bases, *names, "-o", output])
+            hint = Hint.of("several targets need -o: {dib} create {words}", words=words)
+        given = wording.count(len(archives), "argument")
+        raise UsageError(messages.OPTION_ARGUMENT_COUNT, archives_count=given, shape=shape, hint=hint)
     return ([*more_bases], names, output) if alone else ([names[0]], names[1:], output)
+
+
+def _two_arguments(archives: Sequence[str]) -> Hint:
+    words = shlex.join(archives)
+    if _is_new_bundle(archives[1]):
+        return Hint.of("give the base too: {dib} create OLD.tar {words}; --no-base is for one without", words=words)
+    return Hint.of("name the bundle to write: {dib} create {words} update.dib", words=words)
 
 
 def _is_new_bundle(name: str) -> bool:
@@ -241,8 +181,8 @@ def _tell_estimate(found: Estimate, console: Console) -> None:
     """Say what would be made."""
     looked_at = "encoded" if found.exact else "sampled"
     line = (
-        f"{'' if found.exact else 'about '}{terminal.human(found.size)} for {terminal.human(found.target_size)}"
-        f" ({terminal.times(found.target_size, found.size)}), in about {found.seconds:.0f} s"
+        f"{'' if found.exact else 'about '}{wording.human(found.size)} for {wording.human(found.target_size)}"
+        f" ({wording.times(found.target_size, found.size)}), in about {found.seconds:.0f} s"
         f" ({found.sampled:,} of {found.frames:,} frames were {looked_at}, in {console.seconds:.1f} s)"
     )
     document: Document = {
@@ -268,7 +208,7 @@ def document(out: str, result: CreateResult, seconds: float) -> Document:
         "manifest_size": result.manifest_size,
         "seconds": round(seconds, 3),
         "bases": documents.images(result.manifest.about.bases if result.manifest.about else ()),
-        "targets": documents.targets(result.manifest),
+        "targets": documents.targets(made_targets(result.manifest)),
         "entries": {
             "kept": counts.kept,
             "mode": counts.mode,
@@ -284,8 +224,8 @@ def document(out: str, result: CreateResult, seconds: float) -> Document:
 def _summary(out: str, result: CreateResult, console: Console) -> None:
     counts = result.counts
     console.say(
-        f"{terminal.escape(out)}: {terminal.human(result.size)} for {terminal.human(result.target_size)}"
-        f" ({terminal.times(result.target_size, result.size)}), in {console.seconds:.1f} s"
+        f"{wording.escape(out)}: {wording.human(result.size)} for {wording.human(result.target_size)}"
+        f" ({wording.times(result.target_size, result.size)}), in {console.seconds:.1f} s"
     )
     console.say(
         f"  new layers: {counts.kept:,} kept, {counts.mode:,} other metadata, {counts.patched:,} patched,"

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import asdict
 from itertools import islice
 
 import click
 
-from dibundle.cli import listing, registries, terminal
+from dibundle.cli import listing
 from dibundle.cli.console import Console, Document
-from dibundle.cli.console import options as console_options
-from dibundle.cli.sources import open_archives
-from dibundle.files import digest
+from dibundle.cli.session import PLATFORM, session
+from dibundle.files import digest, wording
+from dibundle.files.context import Context
 from dibundle.images.model import Image
-from dibundle.inspecting.image_diff import Changes, Setting, compare
+from dibundle.inspecting.image_diff import Changes, Setting, diff
+from dibundle.inspecting.listing import DEPTH, OF_IMAGES, OPERATIONS, Choice, tree
 from dibundle.inspecting.operations import Line
+from dibundle.sources.access import Access
 
 _TOP = 10
 _PACKAGES = 20
@@ -27,18 +28,15 @@ _PACKAGES = 20
 @click.argument("new", metavar="NEW")
 @click.option("--list", "show", flag_value="list", help="Show every path that changed.")
 @click.option("--tree", "show", flag_value="tree", help="Show what changed by folder.")
-@listing.options(listing.OF_IMAGES)
-@click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
-@registries.insecure
-@click.option("--tmp", metavar="DIR", help="Where temporary files go.")
-@console_options()
+@listing.options(OF_IMAGES)
+@session(platform=PLATFORM)
 def command(
     old: str,
     new: str,
     show: str | None,
-    choice: listing.Choice,
-    platform: str | None,
-    tmp: str | None,
+    choice: Choice,
+    access: Access,
+    context: Context,
     console: Console,
 ) -> None:
     """Show what changed from the image in OLD to the one in NEW: paths, sizes, packages, and the config.
@@ -51,15 +49,13 @@ def command(
     Layers count by what they come to: a file that has moved to another layer has not changed. A path that differs in
     its time alone is "time", in mode, owner, type or link "mode".
     """
-    choice.require(show, listed=console.json)
-    with ExitStack() as stack:
-        opened = open_archives([old, new], stack, tmp=tmp, platform=platform)
-        changes = compare(opened.archives[0], opened.archives[1], tmp, console.progress)
+    listing.require(choice, show, listed=console.json)
+    changes = diff(old, new, access, context)
     document = _document(changes)
     chosen = choice.of(changes.lines)
     document["operations"] = [listing.line_json(line) for line in chosen]
     if show == "tree":
-        folders = listing.tree(chosen, choice.depth or listing.DEPTH)
+        folders = tree(chosen, choice.depth or DEPTH)
         document["tree"] = [listing.folder_json(folder) for folder in folders]
         text = listing.tree_table(folders, stored=False)
     elif show == "list":
@@ -70,34 +66,34 @@ def command(
 
 
 def _summary(old: str, new: str, changes: Changes) -> Iterator[str]:
-    yield f"from   {terminal.escape(old)}: {_image(changes.old)}"
-    yield f"to     {terminal.escape(new)}: {_image(changes.new)}"
+    yield f"from   {wording.escape(old)}: {_image(changes.old)}"
+    yield f"to     {wording.escape(new)}: {_image(changes.new)}"
     common = len({*changes.old.diff_ids} & {*changes.new.diff_ids})
     yield f"layers {len(changes.old.diff_ids)} before, {len(changes.new.diff_ids)} after, {common} the same"
     yield "paths"
     for operation, (count, size) in _totals(changes.lines).items():
-        yield f"  {count:>12,}  {operation:9}" + (f"  {terminal.human(size)}" if size else "")
+        yield f"  {count:>12,}  {operation:9}" + (f"  {wording.human(size)}" if size else "")
     yield f"  {changes.same:>12,}  the same"
     if changes.settings:
         yield "config"
     for setting in changes.settings:
-        yield f"  {terminal.escape(setting.key)}: {_value(setting.old)} -> {_value(setting.new)}"
+        yield f"  {wording.escape(setting.key)}: {_value(setting.old)} -> {_value(setting.new)}"
     if changes.packages:
         yield "packages"
     for package in changes.packages[:_PACKAGES]:
         versions = f"{_version(package.old)} -> {_version(package.new)}"
-        yield f"  {package.manager:5} {terminal.escape(package.name)}: {versions}"
+        yield f"  {package.manager:5} {wording.escape(package.name)}: {versions}"
     if len(changes.packages) > _PACKAGES:
         yield f"  and {len(changes.packages) - _PACKAGES:,} more (see --json)"
     largest = sorted((line for line in changes.lines if line.operation != "time"), key=lambda line: -(line.size or 0))
     if any(line.size for line in largest):
         yield "largest changes (see --list, --tree)"
     for line in islice((line for line in largest if line.size), _TOP):
-        yield f"  {line.size:>12,}  {line.operation:9}  {terminal.escape(line.path or b'')}"
+        yield f"  {line.size:>12,}  {line.operation:9}  {wording.escape(line.path or b'')}"
 
 
 def _totals(lines: list[Line]) -> dict[str, tuple[int, int]]:
-    found = dict.fromkeys(listing.OPERATIONS, (0, 0))
+    found = dict.fromkeys(OPERATIONS, (0, 0))
     for line in lines:
         count, size = found[line.operation]
         found[line.operation] = count + 1, size + (line.size or line.old_size or 0)
@@ -105,16 +101,16 @@ def _totals(lines: list[Line]) -> dict[str, tuple[int, int]]:
 
 
 def _image(image: Image) -> str:
-    names = ", ".join(terminal.escape(name) for name in image.names) or "(no name)"
+    names = ", ".join(wording.escape(name) for name in image.names) or "(no name)"
     return f"{names}  {digest.text(image.config_digest)}" if image.config_digest else names
 
 
 def _value(value: str | None) -> str:
-    return "(not set)" if value is None else terminal.escape(value)
+    return "(not set)" if value is None else wording.escape(value)
 
 
 def _version(version: str | None) -> str:
-    return "(none)" if version is None else terminal.escape(version)
+    return "(none)" if version is None else wording.escape(version)
 
 
 def _document(changes: Changes) -> Document:

@@ -14,8 +14,9 @@ import threading
 import time
 from typing import Final, Protocol, TextIO
 
-from dibundle.cli.terminal import human, message, printable
+from dibundle.cli.terminal import message
 from dibundle.files.progress import Progress, Silent
+from dibundle.files.wording import human, printable
 
 MODES: Final = ("auto", "bars", "lines", "json", "off")
 SCHEMA: Final = "dib.progress/1"

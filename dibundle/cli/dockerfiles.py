@@ -9,8 +9,9 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
-from dibundle.cli import messages, registries
+from dibundle.cli import messages
 from dibundle.cli.console import Console
+from dibundle.cli.session import environment_options
 from dibundle.errors import UsageError
 from dibundle.sharing.dockerfile import IMAGE, Build
 
@@ -68,7 +69,7 @@ def _given(context: click.Context, own: set[str], passed: set[str]) -> Iterator[
         if not isinstance(option, click.Option) or source not in _TOLD or name in own:
             continue
         if source is ParameterSource.ENVIRONMENT:  # silence would be no answer to who demands signatures
-            unset = "".join(f"{name}= " for name in _from_environment(context))
+            unset = "".join(f"{name}= " for name in environment_options(context))
             raise UsageError(
                 messages.DOCKERFILE_ENVIRONMENT_OPTION,
                 envvar=option.envvar,
@@ -78,15 +79,8 @@ def _given(context: click.Context, own: set[str], passed: set[str]) -> Iterator[
             )
         if name not in passed:
             raise UsageError(messages.DOCKERFILE_OPTION, opts=option.opts[-1], command_path=context.command_path)
-        values = registries.insecure_hosts() if name == "insecure" else context.params[name]
+        values = sorted(context.params[name]) if name == "insecure" else context.params[name]
         for value in values if option.multiple else (values,):
             yield option.opts[-1]
             if not option.is_flag:
                 yield str(value)
-
-
-def _from_environment(context: click.Context) -> Iterator[str]:
-    """Yield the variables of the environment that options of a command come from."""
-    for option in context.command.params:
-        if context.get_parameter_source(option.name or "") is ParameterSource.ENVIRONMENT:
-            yield str(option.envvar)

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import click
 
 from dibundle import __version__
-from dibundle.cli import terminal
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
+from dibundle.files import wording
 from dibundle.inspecting.doctor import Check, checks
 
 _MARKS = {"ok": "ok", "missing": "-", "broken": "!"}
@@ -42,7 +42,7 @@ def command(tmp: str | None, console: Console) -> None:
 def _lines(found: Sequence[Check], *, ok: bool) -> Iterator[str]:
     yield f"dib {__version__}"
     for check in found:
-        yield f"{_MARKS[check.state]:>2}  {check.name:11} {terminal.escape(check.found)}"
+        yield f"{_MARKS[check.state]:>2}  {check.name:11} {wording.escape(check.found)}"
         if check.means:
-            yield f"    {'':11} {check.means}" + (f"; {terminal.escape(check.hint)}" if check.hint else "")
+            yield f"    {'':11} {check.means}" + (f"; {wording.escape(check.hint)}" if check.hint else "")
     yield "create and apply work" if ok else "create or apply cannot work"

@@ -6,9 +6,10 @@ import base64
 import os
 from collections.abc import Iterable
 
+from dibundle.applying.targets import MadeTarget
 from dibundle.cli.console import Document
 from dibundle.files import digest
-from dibundle.format.manifest import AboutImage, Manifest
+from dibundle.format.manifest import AboutImage
 
 
 def name(key: str, value: str | bytes) -> Document:
@@ -34,16 +35,11 @@ def images(found: Iterable[AboutImage]) -> list[Document]:
     return [image(item) for item in found]
 
 
-def target(manifest: Manifest, number: int) -> Document:
+def target(made: MadeTarget) -> Document:
     """Return one of the archives that a bundle makes."""
-    made = manifest.targets[number]
-    return {
-        "size": made.size,
-        "sha256": digest.text(made.digest),
-        "images": images(manifest.about.targets[number] if manifest.about else ()),
-    }
+    return {"size": made.size, "sha256": made.sha256, "images": images(made.images)}
 
 
-def targets(manifest: Manifest) -> list[Document]:
+def targets(made: Iterable[MadeTarget]) -> list[Document]:
     """Return all archives that a bundle makes."""
-    return [target(manifest, number) for number in range(len(manifest.targets))]
+    return [target(item) for item in made]

@@ -13,6 +13,7 @@ import click
 
 from dibundle.cli import messages, terminal
 from dibundle.errors import DibError, FileError, Hint, UsageError, install_hint
+from dibundle.files import wording
 
 _OTHER_WORDS: Final = {
     **dict.fromkeys(("delta", "make", "compare"), "create"),
@@ -60,8 +61,8 @@ class Failure:
 
     def tell(self, error: DibError) -> int:
         """Report an error and return its exit code."""
-        hint = error.advice and terminal.printable(error.advice.render(self._words()))
-        terminal.message(f"dib: error: {terminal.escape(error.message)}")
+        hint = wording.printable(error.advice.render(self._words())) if error.advice else None
+        terminal.message(f"dib: error: {wording.escape(error.message)}")
         if hint:
             terminal.message(f"dib: hint: {hint}")
         if self._json:

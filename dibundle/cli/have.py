@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-
 import click
 
-from dibundle.cli import registries
 from dibundle.cli.console import Console
-from dibundle.cli.console import options as console_options
-from dibundle.cli.sources import open_archives
-from dibundle.creating.inventory import list_of
+from dibundle.cli.session import session
+from dibundle.creating.inventory import inventory
+from dibundle.files.context import Context
+from dibundle.sources.access import Access
 
 
 @click.command("have", short_help="List the layers that are here, for a sender who has the images.")
 @click.argument("sources", nargs=-1, metavar="SOURCE...", required=True)
-@registries.insecure
-@click.option("--tmp", metavar="DIR", help="Where temporary files go.")
-@console_options(progress=False)
-def command(sources: tuple[str, ...], tmp: str | None, console: Console) -> None:
+@session(progress=False)
+def command(sources: tuple[str, ...], access: Access, context: Context, console: Console) -> None:
     """Write the list of the layers in archives, or of images that an engine is asked for, to stdout.
 
     \b
@@ -28,5 +24,4 @@ def command(sources: tuple[str, ...], tmp: str | None, console: Console) -> None
     The list is JSON already: --json changes nothing but the errors.
     """
     del console
-    with ExitStack() as stack:
-        click.echo(list_of(open_archives(sources, stack, tmp=tmp).archives))
+    click.echo(inventory(sources, access, context))

@@ -1,73 +1,37 @@
-"""Listings of paths as ``inspect`` and ``diff`` show them: which lines, in which order, as a table, tree or JSON."""
+"""Listings of paths as ``inspect`` and ``diff`` show them: their options, as a table, a tree or JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import wraps
-from typing import Any, Final
+from typing import Any
 
 import click
 
-from dibundle.cli import documents, messages, terminal
+from dibundle.cli import documents, messages
 from dibundle.cli.console import Document
 from dibundle.errors import UsageError
+from dibundle.files import wording
+from dibundle.inspecting.listing import DEPTH, SORTS, Choice, TreeFolder, path_text
 from dibundle.inspecting.operations import LayerLine, Line
 
-OPERATIONS: Final = (
-    *("keep", "mode", "time", "patch", "add", "copy", "delete", "link", "symlink", "directory", "device", "fifo"),
-    *("member", "packed", "raw"),
-)
-OF_BUNDLE: Final = tuple(name for name in OPERATIONS if name != "time")  # a bundle does not tell times from modes
-OF_IMAGES: Final = tuple(name for name in OPERATIONS if name not in ("keep", "copy", "member", "packed", "raw"))
-DEPTH: Final = 3
-_SORTS: Final[dict[str, Callable[[Line], Any]]] = {
-    "path": lambda line: line.path or b"",
-    "size": lambda line: -(line.size or 0),
-    "stored": lambda line: -line.stored,
-    "operation": lambda line: OPERATIONS.index(line.operation),
-}
 
-
-@dataclass(frozen=True, kw_only=True)
-class Choice:
-    """Which lines of a listing, in which order (None: the archive's), and how deep a tree (None: ``DEPTH``)."""
-
-    paths: tuple[str, ...] = ()
-    operations: tuple[str, ...] = ()
-    sort: str | None = None
-    depth: int | None = None
-
-    def require(self, show: str | None, *, listed: bool = False) -> None:
-        """Refuse what is said of a listing that is not shown; ``listed``: the lines are told all the same."""
-        for option, given, shown in (
-            ("--op", bool(self.operations), ("list", "tree")),
-            ("--path", bool(self.paths), ("list", "tree")),
-            ("--sort", self.sort is not None, ("list",)),
-            ("--depth", self.depth is not None, ("tree",)),
-        ):
-            if given and show not in shown and not (listed and option != "--depth"):
-                raise UsageError(
-                    messages.OPTION_OTHER_LISTING if show else messages.OPTION_LISTING,
-                    option=option,
-                    shown=" or ".join(f"--{name}" for name in shown),
-                    show=shown[0],
-                    given=show,
-                )
-
-    def of(self, lines: Iterable[Line]) -> list[Line]:
-        """Return the chosen lines in their order."""
-        chosen = [line for line in lines if self._has(line)]
-        return sorted(chosen, key=_SORTS[self.sort]) if self.sort else chosen
-
-    def _has(self, line: Line) -> bool:
-        if self.operations and line.operation not in self.operations:
-            return False
-        if not self.paths:
-            return True
-        path = (line.path or b"").decode("utf-8", "surrogateescape").strip("/")
-        return line.path is not None and any(fnmatchcase(path, glob.strip("/")) for glob in self.paths)
+def require(choice: Choice, show: str | None, *, listed: bool = False) -> None:
+    """Refuse what is said of a listing that is not shown; ``listed``: the lines are told all the same."""
+    for option, given, shown in (
+        ("--op", bool(choice.operations), ("list", "tree")),
+        ("--path", bool(choice.paths), ("list", "tree")),
+        ("--sort", choice.sort is not None, ("list",)),
+        ("--depth", choice.depth is not None, ("tree",)),
+    ):
+        if given and show not in shown and not (listed and option != "--depth"):
+            raise UsageError(
+                messages.OPTION_OTHER_LISTING if show else messages.OPTION_LISTING,
+                option=option,
+                shown=" or ".join(f"--{name}" for name in shown),
+                show=shown[0],
+                given=show,
+            )
 
 
 def options(operations: Sequence[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -87,9 +51,7 @@ def options(operations: Sequence[str]) -> Callable[[Callable[..., None]], Callab
         decorated: Callable[..., None] = run
         for option in (
             click.option("--depth", type=click.IntRange(1, 100), help=f"Depth of --tree; default: {DEPTH}."),
-            click.option(
-                "--sort", type=click.Choice(list(_SORTS)), help="Order of --list; default: as in the archive."
-            ),
+            click.option("--sort", type=click.Choice(list(SORTS)), help="Order of --list; default: as in the archive."),
             click.option(
                 "--op",
                 "chosen",
@@ -120,45 +82,11 @@ def table(lines: Sequence[Line], *, stored: bool) -> Iterator[str]:
         )
 
 
-def top(lines: Iterable[Line], count: int) -> list[Line]:
-    """Return the lines that take the most in the bundle."""
-    return sorted((line for line in lines if line.stored and line.path), key=lambda line: -line.stored)[:count]
-
-
-@dataclass(slots=True)
-class Folder:
-    """A folder of a tree, with all that is below it."""
-
-    path: bytes
-    depth: int
-    count: int = 0
-    size: int = 0
-    old_size: int = 0
-    stored: int = 0
-
-
-def tree(lines: Iterable[Line], depth: int) -> list[Folder]:
-    """Return the folders down to ``depth``, each after its parent, with the sums of the changed paths in them."""
-    found: dict[bytes, Folder] = {b"": Folder(b"", 0)}
-    for line in lines:
-        if line.path is None or line.operation in ("member", "keep"):
-            continue
-        parts = [part for part in line.path.split(b"/") if part not in (b"", b".")]
-        for level in range(min(depth, max(len(parts) - 1, 0)) + 1):
-            path = b"/".join(parts[:level])
-            folder = found.setdefault(path, Folder(path, level))
-            folder.count += line.count
-            folder.size += line.size or 0
-            folder.old_size += line.old_size or 0
-            folder.stored += line.stored
-    return [found[path] for path in sorted(found, key=lambda path: path.split(b"/") if path else [])]
-
-
-def tree_table(folders: Sequence[Folder], *, stored: bool) -> Iterator[str]:
+def tree_table(folders: Sequence[TreeFolder], *, stored: bool) -> Iterator[str]:
     """Yield a tree as text: bytes in the bundle (``stored``) or new bytes, changed paths, name."""
     yield f"{'stored' if stored else 'size':>13} {'changed':>9}  folder"
     for folder in folders:
-        name = terminal.escape(folder.path.rpartition(b"/")[2]) + "/"
+        name = wording.escape(folder.path.rpartition(b"/")[2]) + "/"
         size = folder.stored if stored else folder.size
         yield f"{size:>13,} {folder.count:>9,}  {'  ' * folder.depth}{name}"
 
@@ -166,11 +94,11 @@ def tree_table(folders: Sequence[Folder], *, stored: bool) -> Iterator[str]:
 def layer_table(layers: Iterable[LayerLine]) -> Iterator[str]:
     """Yield what a target's layers were made of."""
     for layer in layers:
-        size = terminal.human(layer.size) if layer.size is not None else "?"
-        yield f"{terminal.escape(layer.path)}: {size}, {terminal.human(layer.stored)} stored"
+        size = wording.human(layer.size) if layer.size is not None else "?"
+        yield f"{wording.escape(layer.path)}: {size}, {wording.human(layer.stored)} stored"
         made = [f"{count:,} {operation}" for operation, count in layer.operations.items()]
         if layer.kept:
-            made.insert(0, f"{terminal.human(layer.kept)} kept")
+            made.insert(0, f"{wording.human(layer.kept)} kept")
         yield "  " + ", ".join(made)
 
 
@@ -186,7 +114,7 @@ def line_json(line: Line) -> Document:
     }
 
 
-def folder_json(folder: Folder) -> Document:
+def folder_json(folder: TreeFolder) -> Document:
     """Return a folder of a tree for programs."""
     return {
         **documents.name("path", folder.path),
@@ -210,18 +138,3 @@ def layer_json(layer: LayerLine) -> Document:
 
 def _number(value: int | None) -> str:
     return f"{value:,}" if value is not None else ""
-
-
-def path_text(line: Line) -> str:
-    """Return a line's path, or what there is to say instead."""
-    if line.path is not None:
-        return terminal.escape(line.path)
-    if line.operation == "keep":
-        return f"({terminal.human(line.count)} as in the base)"
-    if line.operation == "mode":
-        return f"({line.count:,} {'entry' if line.count == 1 else 'entries'})"
-    if line.operation == "packed":
-        return "(how the layer is compressed)"
-    if line.operation == "raw":
-        return "(bytes outside of files)"
-    return "(a name that the bundle does not tell)"

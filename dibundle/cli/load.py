@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import click
 
-from dibundle.applying.chain import follow
-from dibundle.applying.loading import LoadOptions, load, repositories_of
-from dibundle.applying.pipeline import ApplyOptions
-from dibundle.applying.rewrite import loaded
-from dibundle.cli import documents, limits, registries, terminal
+from dibundle.applying.loading import LoadOptions, load
+from dibundle.cli import documents
 from dibundle.cli.console import Console
-from dibundle.cli.console import options as console_options
-from dibundle.cli.names import path_of
-from dibundle.cli.sources import NO_BUNDLE, all_bundles, open_sources
-from dibundle.cli.trust import Trust
-from dibundle.cli.trust import options as trust_options
+from dibundle.cli.hints import hints
+from dibundle.cli.session import PLATFORM, max_size, session
 from dibundle.codecs.native.library import reuse_memory
-from dibundle.files import digest
-from dibundle.images.archive import Archive
-from dibundle.images.reader import read_images
-from dibundle.sources.engines import ENGINES, default_engine
+from dibundle.errors import Hint
+from dibundle.files import wording
+from dibundle.files.context import Context
+from dibundle.sources.access import Access
+from dibundle.sources.engines import ENGINES
 
 
 @click.command("load", short_help="Apply a bundle straight into an engine and check that the image is there.")
@@ -38,21 +30,17 @@ from dibundle.sources.engines import ENGINES, default_engine
 )
 @click.option("--target", metavar="NAME", help="Which one to load, of a bundle that makes several archives.")
 @click.option("--thin", is_flag=True, help="Do not pass on the base's layers, which the engine must have already.")
-@limits.max_size
-@trust_options
-@click.option("--platform", metavar="OS/ARCH", help="Which one to save, of names that an engine is asked for.")
-@registries.insecure
-@click.option("--tmp", metavar="DIR", help="Where temporary files go.")
-@console_options()
+@max_size
+@session(signatures=True, expect=True, platform=PLATFORM)
 def command(
     sources: tuple[str, ...],
     engine: str | None,
     target: str | None,
     thin: bool,
     max_size: int,
-    platform: str | None,
-    tmp: str | None,
-    trust: Trust,
+    expect: frozenset[bytes],
+    access: Access,
+    context: Context,
     console: Console,
 ) -> None:
     """Apply a bundle into an engine, then ask the engine whether the image is really there.
@@ -65,47 +53,21 @@ def command(
     finds it (DOCKER_HOST, CONTAINERS_STORAGE_CONF, CONTAINERD_ADDRESS, ...).
     """
     reuse_memory()
-    progress = console.progress
-    with ExitStack() as stack:
-        opened = open_sources(sources, stack, trust=trust.check, tmp=tmp, platform=platform)
-        options = ApplyOptions(tmp=tmp, max_size=max_size)
-        bundles = all_bundles(opened, hint=_without(sources))
-        archives, bundle = follow(opened.archives, bundles, options, stack, progress)
-        # both concern the last one; those before only lead to it
-        options = replace(options, expect=trust.expect, target=target)
-        how = LoadOptions(
-            engine=engine or default_engine(sources),
-            thin=loaded(opened.archives) if thin else None,
-            repositories=None if trust.signers else repositories_of(opened.plain_archives),
-        )
-        describe = partial(_base, opened.archives)
-        images = load(archives, bundle, options, how, progress, describe)
-    progress.close()
-    signed_by = trust.signed_by(bundles)
-    document = {"engine": how.engine, "images": documents.images(images), "signed_by": signed_by}
+    options = LoadOptions(engine=engine, target=target, expect=expect, max_size=max_size, thin=thin)
+    with hints({"source.no_bundle": _without_bundle(sources)}), context:
+        result = load(sources, options, access, context)
+    console.progress.close()
+    document = {"engine": result.engine, "images": documents.images(result.images), "signed_by": result.signed_by}
     console.result("dib.load/1", {**document, "seconds": round(console.seconds, 3)})
-    console.say_signed(signed_by)
-    for image in images:
-        names = ", ".join(terminal.escape(name) for name in image.names) or "image"
+    console.say_signed(result.signed_by)
+    for image in result.images:
+        names = ", ".join(wording.escape(name) for name in image.names) or "image"
         console.say(f"{names}: loaded and checked, sha256:{image.id.hex()}, in {console.seconds:.1f} s")
 
 
-def _base(archives: Sequence[Archive], chains: Sequence[tuple[bytes, ...]]) -> tuple[str, str | None]:
-    """Return what to call the image that has layers, and the file that it is in, if any."""
-    for archive in archives:
-        for image in {
-            (image.config_digest, id(image.diff_ids)): image for image in read_images(archive).images
-        }.values():
-            if any(chain and image.diff_ids[: len(chain)] == chain for chain in chains):
-                path = path_of(archive.name)
-                name = image.names[0] if image.names else "an image"
-                return f"{name} ({digest.text(image.config_digest)[:19]})", path if Path(path).is_file() else None
-    return "an image", None
-
-
-def _without(sources: Sequence[str]) -> str:
+def _without_bundle(sources: Sequence[str]) -> Hint | None:
     """Return what to do where no source is a bundle: one archive alone needs none."""
     (first, *others) = sources
     if others or not Path(first).is_file():
-        return NO_BUNDLE
-    return f"an archive is loaded by the engine itself: docker load -i {shlex.quote(first)}"
+        return None
+    return Hint.of("an archive is loaded by the engine itself: {load} {name}", name=shlex.quote(first))

@@ -39,7 +39,6 @@ _COMMANDS = {
     "update": ("update", "Get an image from a registry by the deltas to it that are there."),
     "doctor": ("doctor", "Say what works here and what does not."),
     "completion": ("completion", "Write what makes a shell complete dib's commands and options."),
-    "man": ("man", "Write the manual pages."),
     "demo": ("demo", "Show the whole job on two small images made on the spot."),
 }
 

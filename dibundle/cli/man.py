@@ -1,78 +1,28 @@
-"""``dib man``: manual pages made of what --help is made of."""
+"""Manual pages, made of what --help is made of when the package is built: see native/build_hook.py."""
 
 from __future__ import annotations
 
 import inspect
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from dibundle import __version__
-from dibundle.cli import messages
-from dibundle.cli.console import Console
-from dibundle.cli.console import options as console_options
-from dibundle.errors import UsageError
-from dibundle.files.destination import Destination
-
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
-EXIT_CODES = (
-    (0, "Done."),
-    (1, "A bug in dib."),
-    (2, "The command line makes no sense."),
-    (3, "A file or the system refused."),
-    (4, "Not an image archive."),
-    (5, "The bundle is malformed or over a limit."),
-    (6, "The base is another one, or damaged."),
-    (7, "The bundle is damaged."),
-    (8, "A signature is missing or wrong, or it is another image than expected."),
-    (9, "A registry failed."),
-    (130, "Interrupted; 143: terminated, 129: its terminal went away."),
-    (141, "Whoever read the output went away."),
-)
+from dibundle.cli.exit_codes import EXIT_CODES
+from dibundle.cli.main import main
 
 
-def _commands(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    main = context.find_root()
-    return main.command.shell_complete(main, typed)
-
-
-@click.command("man", short_help="Write the manual pages.")
-@click.argument("name", metavar="[COMMAND]", required=False, shell_complete=_commands)
-@click.option("-o", "--output", metavar="DIR", help="Write all of them there: dib.1, dib-create.1 and so on.")
-@console_options(progress=False)
-@click.pass_context
-def command(context: click.Context, name: str | None, output: str | None, console: Console) -> None:
-    """Write the manual page of dib, or of one of its commands, to stdout.
-
-    \b
-        dib man create | man -l -
-        dib man -o /usr/local/share/man/man1
-    """
-    main = context.find_root()
-    group = main.command
-    assert isinstance(group, click.Group)
-    if name is not None and name not in group.list_commands(main):
-        raise UsageError(messages.OPTION_UNKNOWN_COMMAND, name=name)
-    names = group.list_commands(main) if output else [name] if name else []
-    wanted: list[tuple[str, click.Command]] = [("dib", group)] if output or name is None else []
-    for item in names:
-        found = group.get_command(main, item)
+def pages() -> dict[str, str]:
+    """Return the manual pages by their file names: dib.1, dib-create.1 and so on."""
+    context = click.Context(main, info_name="dib")
+    assert isinstance(main, click.Group)
+    wanted: list[tuple[str, click.Command]] = [("dib", main)]
+    for name in main.list_commands(context):
+        found = main.get_command(context, name)
         assert found
-        wanted.append((f"dib-{item}", found))
-    pages = {f"{title}.1": "\n".join(_page(title, item, main)) + "\n" for title, item in wanted}
-    if output:
-        Path(output).mkdir(parents=True, exist_ok=True)
-        for title, text in pages.items():
-            with Destination(str(Path(output, title))) as destination:
-                destination.write(text.encode())
-        console.answer("dib.man/1", {"pages": pages})
-    else:
-        console.answer("dib.man/1", {"pages": pages}, "".join(pages.values()).rstrip("\n"))
+        wanted.append((f"dib-{name}", found))
+    return {f"{title}.1": "\n".join(_page(title, item, context)) + "\n" for title, item in wanted}
 
 
 def _page(title: str, item: click.Command, main: click.Context) -> Iterator[str]:

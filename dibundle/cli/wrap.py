@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 
 import click
 
-from dibundle.cli import documents, messages, registries, terminal
+from dibundle.cli import documents, messages
 from dibundle.cli.console import Console
-from dibundle.cli.console import options as console_options
 from dibundle.cli.dockerfiles import options as dockerfile_options
 from dibundle.cli.dockerfiles import write
-from dibundle.cli.sources import in_place_of, one_stream, open_archives, open_sources
-from dibundle.cli.trust import Trust, signature_options
-from dibundle.errors import UsageError
+from dibundle.cli.hints import hints
+from dibundle.cli.session import session
+from dibundle.errors import Hint, UsageError
+from dibundle.files import wording
+from dibundle.files.context import Context
 from dibundle.files.destination import Destination
-from dibundle.images import writers
 from dibundle.sharing.dockerfile import Build, wrapping
-from dibundle.sharing.wrap import Wrapped, keep, wrap
-from dibundle.sources.registry.reference import image_name
+from dibundle.sharing.wrap import WrapOptions, push_wrapped, wrap
+from dibundle.sources.access import Access
 
 
 @click.command("wrap", short_help="Make an image of a bundle, on top of its base's layers or alone.")
@@ -36,13 +35,9 @@ from dibundle.sources.registry.reference import image_name
 @click.option("--tag", "tags", multiple=True, metavar="NAME", help="Name of the image; may be given more than once.")
 @click.option("-o", "--output", metavar="FILE", help="Write there, whole or not at all; default is stdout.")
 @click.option("--push", "target", metavar="docker://HOST/NAME:TAG", help="Push it there instead of writing it.")
-@signature_options
-@registries.insecure
-@click.option("--platform", metavar="OS/ARCH", help="Of an unlinked image, and of names that an engine is asked for.")
-@click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 # a build that wraps reads no bundle, whatever is demanded of bundles here
 @dockerfile_options(own={"kind", "bases", "allowed_signers", "require_signature"}, passed={"platform", "insecure"})
-@console_options()
+@session(signatures=True, platform="Of an unlinked image, and of names that an engine is asked for.")
 def command(
     sources: tuple[str, ...],
     kind: str | None,
@@ -50,10 +45,9 @@ def command(
     tags: tuple[str, ...],
     output: str | None,
     target: str | None,
-    platform: str | None,
-    tmp: str | None,
-    trust: Trust,
     build: Build | None,
+    access: Access,
+    context: Context,
     console: Console,
 ) -> None:
     """Make an image of BUNDLE, which registries and engines keep and move as any other.
@@ -75,66 +69,38 @@ def command(
     if kind is None:
         raise UsageError(messages.WRAP_KIND)
     if build is not None:
-        _write_dockerfile(build, sources, kind, bases, platform, console)
+        _write_dockerfile(build, sources, kind, bases, access.platform, console)
         return
     if len(sources) > 1:
         raise UsageError(messages.WRAP_ARGUMENTS, sources_count=len(sources))
     if (kind == "linked") != bool(bases):
         raise UsageError(messages.WRAP_NO_BASE if kind == "linked" else messages.WRAP_BASE)
-    tags = tuple(map(image_name, tags))
-    with ExitStack() as stack:
-        destination = Destination("-" if output is None else output)
-        if target is None:
-            console.keep_stdout(destination)
-        opened = open_sources(sources, stack, trust=trust.check, tmp=tmp, bundle_first=True)
-        here = open_archives(bases, stack, tmp=tmp, platform=platform)
-        for found in (opened, here):
-            found.refuse_overwriting(destination)
-        made = wrap(
-            keep(one_stream(opened, hint=in_place_of(sources[0])), stack, tmp), here.archives, tags, platform=platform
-        )
+    options = WrapOptions(tags=tags, platform=access.platform)
+    with hints({"source.no_bundle": Hint.of("give the .dib file in place of {name}", name=sources[0])}):
         if target is not None:
-            _push(made, target, bases, stack, console, kind)
+            pushed = push_wrapped(sources[0], bases, target, options, access, context)
+            document = {"output": str(pushed.reference), "kind": kind, "size": pushed.size}
+            console.result("dib.wrap/1", {**document, "tags": [pushed.reference.tag or "latest"]})
+            console.say(f"{pushed.reference}: {pushed.sent} of {pushed.blobs} blobs sent, {wording.human(pushed.size)}")
             return
-        with destination:
-            writers.write(made.layout, "docker-archive", destination.write, check=True)
-    console.result(
-        "dib.wrap/1",
-        {**documents.name("output", destination.name), "kind": kind, "size": destination.written, "tags": list(tags)},
-    )
+        destination = Destination("-" if output is None else output)
+        console.keep_stdout(destination)
+        names = wrap(sources[0], bases, destination, options, access, context)
+    document = {**documents.name("output", destination.name), "kind": kind, "size": destination.written}
+    console.result("dib.wrap/1", {**document, "tags": list(names)})
     if output is not None:
-        console.say(f"{terminal.escape(output)}: {kind} image, {terminal.human(destination.written)}")
+        console.say(f"{wording.escape(output)}: {kind} image, {wording.human(destination.written)}")
 
 
 def _write_dockerfile(
     build: Build, sources: Sequence[str], kind: str, bases: Sequence[str], platform: str | None, console: Console
 ) -> None:
     """Write the Dockerfile that makes bundle and image from two archives."""
-    usage = "dib wrap --dockerfile --linked docker://registry.example/app:1 docker://registry.example/app:2"
     if len(sources) != 2:
-        raise UsageError(
-            messages.WRAP_DOCKERFILE_ARGUMENTS, sources_count=terminal.count(len(sources), "argument"), hint=usage
-        )
+        count = wording.count(len(sources), "argument")
+        raise UsageError(messages.WRAP_DOCKERFILE_ARGUMENTS, sources_count=count)
     if len(bases) > (kind == "linked"):
-        raise UsageError(messages.WRAP_DOCKERFILE_BASES, bases_count=len(bases), hint=usage)
+        raise UsageError(messages.WRAP_DOCKERFILE_BASES, bases_count=len(bases))
     old, new = sources
     linked = kind == "linked"
     write(wrapping(build, old, new, linked=linked, base=bases[0] if bases else None, platform=platform), console)
-
-
-def _push(made: Wrapped, target: str, bases: tuple[str, ...], stack: ExitStack, console: Console, kind: str) -> None:
-    """Push the image, taking the base's layers from where they are in the registry already."""
-    from dibundle.sources.registry.images import push
-    from dibundle.sources.registry.reference import Reference
-
-    reference = registries.parse_target(target)
-    known = (Reference.parse(base) for base in bases if registries.is_reference(base))
-    source = next((base.repository for base in known if base.host == reference.host), None)
-    repository = registries.repository(reference, stack, write=True)
-    sent = push(repository, made.manifest, made.layout.blobs, reference.tag or "latest", source)
-    size = sum(blob.size for blob in sent)
-    console.result(
-        "dib.wrap/1",
-        {"output": str(reference), "kind": kind, "size": size, "tags": [reference.tag or "latest"]},
-    )
-    console.say(f"{reference}: {len(sent)} of {len(made.layout.blobs) - 1} blobs sent, {terminal.human(size)}")

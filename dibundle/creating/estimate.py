@@ -6,18 +6,21 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from dibundle.codecs import decoders
 from dibundle.codecs.encode import choose, sample
 from dibundle.creating.compose.frames import Draft
-from dibundle.creating.pipeline import CreateOptions, Prepared, prepare
+from dibundle.creating.options import CreateOptions
+from dibundle.creating.pipeline import open_both
+from dibundle.creating.preparing import Prepared, prepare
 from dibundle.files import digest
-from dibundle.files.progress import Progress, Silent
+from dibundle.files.context import Context
 from dibundle.format import writer
 from dibundle.format.tables import Frame
 from dibundle.images.archive import Archive
+from dibundle.sources.access import Access
+from dibundle.sources.opening import Source
 
 ALL = 1.0  # seconds of CPU up to which every frame is encoded: the estimate is then the size itself
 LOOK = 0.2  # of the time that encoding a frame takes, a look at a sample of it takes about so much
@@ -54,30 +57,34 @@ class _Guess:
 
 
 def estimate(
-    bases: Sequence[Archive],
-    targets: Sequence[Archive],
-    options: CreateOptions = CreateOptions(),  # noqa: B008 - immutable
-    progress: Progress | None = None,
+    bases: Sequence[Source], targets: Sequence[Source], options: CreateOptions, access: Access, context: Context
 ) -> Estimate:
     """Match everything as ``create`` does, then look at a sample of what is to be encoded.
 
     Frames are encoded at level 1, a fraction of the work; a sample of some, chosen in proportion to that size, tells
     what the level makes of them. Same inputs, same estimate, but for the seconds.
     """
-    progress = progress or Silent()
+    opened_bases, opened_targets = open_both(bases, targets, context, access)
+    return estimate_opened(opened_bases, opened_targets, options, context)
+
+
+def estimate_opened(
+    bases: Sequence[Archive], targets: Sequence[Archive], options: CreateOptions, context: Context
+) -> Estimate:
+    """Do what :func:`estimate` does with archives that are open."""
     workers = options.workers or os.cpu_count() or 1
     started = time.monotonic()
-    with ExitStack() as stack, ThreadPoolExecutor(workers) as threads:
-        prepared = prepare(bases, targets, options, threads, stack, progress)
+    with context.within() as own, ThreadPoolExecutor(workers) as threads:
+        prepared = prepare(bases, targets, options, threads, own)
         guesses = [_Guess(draft, hex_digits) for _, hex_digits, draft in prepared.drafts()]
         ready = time.monotonic() - started
-        progress.phase("sampling", sum(guess.draft.size for guess in guesses))
+        own.progress.phase("sampling", sum(guess.draft.size for guess in guesses))
         look = _Look(prepared)
         largest_first = sorted(guesses, key=lambda guess: -guess.draft.size)  # no thread is to end long before others
         if largest_first:  # ahead, as later all who look at frames of that file would wait for it
             threads.submit(prepared.plan_ahead, largest_first[0].draft)
         for guess, _ in zip(largest_first, threads.map(look.first, largest_first), strict=True):
-            progress.advance(guess.draft.size)
+            own.progress.advance(guess.draft.size)
         is_little = sum(guess.cost for guess in guesses) <= ALL
         chosen = guesses if is_little else _chosen(guesses)
         expected = sum(guess.cost for guess in chosen) * (1 if is_little else LOOK)
@@ -105,12 +112,12 @@ class _Look:
 
     def __init__(self, prepared: Prepared) -> None:
         self._prepared = prepared
-        self._patch = prepared.options.patch
+        self._effort = prepared.effort
 
     def first(self, guess: _Guess) -> None:
         """Find out what a frame is at level 1."""
-        target, source, patch, _ = self._prepared.load(guess.draft, guess.hex_digits, planned=False)
-        guess.fast = choose.least(target, source, replace(patch, level=1))
+        target, source, effort, _ = self._prepared.load(guess.draft, guess.hex_digits, planned=False)
+        guess.fast = choose.least(target, source, replace(effort, level=1))
         guess.cost = self.cost(guess, guess.fast * (0.5 if source else 0.9))
 
     def closer(self, guess: _Guess) -> None:
@@ -124,9 +131,9 @@ class _Look:
     def cost(self, guess: _Guess, stored: float) -> float:
         """Return about how many seconds of CPU encoding takes: measured at level 6 on node-app and python-app."""
         size = guess.draft.size + guess.draft.old_size
-        if self._patch.level < choose.RELINK_LEVEL:
+        if self._effort.level < choose.RELINK_LEVEL:
             return size / 60e6
-        return 0.01 + size / 25e6 + stored / 450e3 * (1 if self._patch.level < 9 else 5)
+        return 0.01 + size / 25e6 + stored / 450e3 * (1 if self._effort.level < 9 else 5)
 
 
 def _chosen(guesses: Sequence[_Guess]) -> list[_Guess]:

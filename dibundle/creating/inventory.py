@@ -11,12 +11,20 @@ from pathlib import Path
 
 from dibundle.creating import messages
 from dibundle.errors import ArchiveError, FileError
+from dibundle.files.context import Context
 from dibundle.files.digest import SIZE
 from dibundle.images.archive import Archive
 from dibundle.images.reader import read_images
+from dibundle.sources.access import Access
+from dibundle.sources.opening import Source, open_archives
 
 VERSION = 1
 MOST = 1 << 20  # bytes of a list
+
+
+def inventory(sources: Sequence[Source], access: Access, context: Context) -> str:
+    """Return, as JSON, the list of the layers that archives claim to hold, which a sender's ``create`` takes."""
+    return list_of(open_archives(sources, access, context).archives)
 
 
 def list_of(archives: Sequence[Archive]) -> str:

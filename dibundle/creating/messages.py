@@ -16,3 +16,16 @@ FILE_CANNOT_OPEN: Final = Message("file.cannot_open", "cannot open {path}: {reas
 INVENTORY_MALFORMED: Final = Message(
     "inventory.malformed", "{path} is no list of layers", hint="make one: {dib} have IMAGE.tar > {path_2}"
 )
+LEVEL_UNKNOWN: Final = Message("level.unknown", "no level {level!r}", hint="a number: 1 is fast, 9 is small")
+MERGE_ONE_BUNDLE: Final = Message(
+    "merge.one_bundle",
+    "{count} bundle given, merging takes two or more",
+    hint="{dib} merge V1.tar V1-V2.dib V2-V3.dib -o V1-V3.dib",
+)
+OUTPUT_IS_ARCHIVE: Final = Message(
+    "output.is_archive",
+    "{out} is there already, and a tar archive: a bundle is not put in its place",
+    hint="name another file for the bundle, the last argument",
+)
+SOURCE_NO_TARGET: Final = Message("source.no_target", "no target given")
+WORKERS_NEGATIVE: Final = Message("workers.negative", "no number of workers: {workers}", hint="0 means one per core")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import io
 import os
 import re
 import secrets
@@ -16,7 +17,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from dibundle.errors import FileError, UsageError
 from dibundle.files import messages
@@ -47,6 +48,29 @@ def _start_writing(fd: int, offset: int, length: int) -> None:
     """
     if _SYNC_FILE_RANGE is not None:
         _SYNC_FILE_RANGE(fd, offset, length, _WRITE)
+
+
+class Output(Protocol):
+    """What a result is written to: a context manager that finishes it on success and leaves nothing after a failure.
+
+    ``identity`` is the device and inode of what would be overwritten, ``written`` how many bytes it has got.
+    """
+
+    name: str
+    written: int
+
+    @property
+    def identity(self) -> tuple[int, int] | None:
+        """The device and inode of what would be overwritten, None if nothing would."""
+
+    def write(self, data: bytes, /) -> object:
+        """Write all of ``data``."""
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
 
 
 class Destination:
@@ -159,6 +183,47 @@ class Destination:
         with contextlib.suppress(OSError, ValueError):
             if self._passed and not self._passed % _BLOCK and select.select((), (self._fd,), (), 0)[1]:
                 os.write(self._fd, bytes(self._rest[:1]) or b"\0")
+
+
+class Writable(Protocol):
+    """A binary file open for writing."""
+
+    def write(self, data: bytes, /) -> object:
+        """Write ``data``; return how many bytes of it, if not all: the rest is given again then."""
+
+
+class StreamOutput:
+    """An output into an open binary file, which is the caller's to close; what it raises passes through."""
+
+    def __init__(self, stream: Writable) -> None:
+        self.name = "the stream that was given"
+        self.written = 0
+        self.identity: tuple[int, int] | None = None
+        self._stream = stream
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write all of ``data``; raw files take less at a time, and nothing where they would block."""
+        rest = bytes(data)
+        self.written += len(rest)
+        while rest:
+            try:
+                taken = self._stream.write(rest)
+            except (BlockingIOError, TimeoutError) as error:
+                raise FileError(messages.OUTPUT_STREAM_REFUSED, why=error) from error
+            if taken is None and not isinstance(self._stream, io.RawIOBase):
+                return  # writers of other kinds need not say
+            count = taken if isinstance(taken, int) else 0
+            if count <= 0:
+                raise FileError(messages.OUTPUT_STREAM_REFUSED, why="it takes nothing now")
+            rest = rest[count:]
 
 
 def check_room(name: str, folder: str, size: int, temporary: int = 0, place: str = ".") -> None:

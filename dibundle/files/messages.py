@@ -7,6 +7,12 @@ from typing import Final
 from dibundle.errors import Message
 
 COMPRESSION_DAMAGED: Final = Message("compression.damaged", "{kind} data cannot be decompressed: {reason}")
+COMPRESSION_NO_BZIP2: Final = Message(
+    "compression.no_bzip2",
+    "found bzip2 data, which this Python was built without a module for",
+    hint="decompress the file first: bunzip2 FILE",
+)
+COMPRESSION_OUTPUT_LIMIT: Final = Message("compression.output_limit", "it holds more than {ratio} times its size")
 COMPRESSION_RATIO: Final = Message(
     "compression.ratio", "{kind} data unpacks to more than {ratio} times its {taken:,} bytes"
 )
@@ -25,8 +31,14 @@ FILE_CANNOT_WRITE_TEMPORARY: Final = Message(
     "cannot write a temporary file in {directory}: {reason}",
     hint="use --tmp DIR to name a directory {place}",
 )
+FILE_DISK_FULL: Final = Message(
+    "file.disk_full", "cannot write {name}: {reason}", hint="make room on that disk or write elsewhere"
+)
 FILE_IS_DIRECTORY: Final = Message(
     "file.is_directory", "cannot write {path}: it is a directory", hint="name a file in it"
+)
+FILE_NO_FOLDER: Final = Message(
+    "file.no_folder", "cannot write {name}: {reason}", hint="make the folder first: mkdir -p {folder}"
 )
 FILE_NO_SPACE: Final = Message(
     "file.no_space",
@@ -42,18 +54,11 @@ FILE_SHRUNK: Final = Message("file.shrunk", "{name} ended at byte {size}, wanted
 FILE_SHRUNK_2: Final = Message(
     "file.shrunk", "{name} ended at byte {offset}, wanted {offset_2}", hint="the file changed while it was read"
 )
+OUTPUT_STREAM_REFUSED: Final = Message(
+    "output.stream_refused",
+    "cannot write to the stream that was given: {why}",
+    hint="give one that waits until there is room: blocking, without a timeout",
+)
 OUTPUT_TERMINAL: Final = Message(
     "output.terminal", "{name} is a terminal, the output is binary", hint="pipe it on, or give -o FILE"
-)
-COMPRESSION_NO_BZIP2: Final = Message(
-    "compression.no_bzip2",
-    "found bzip2 data, which this Python was built without a module for",
-    hint="decompress the file first: bunzip2 FILE",
-)
-COMPRESSION_OUTPUT_LIMIT: Final = Message("compression.output_limit", "it holds more than {ratio} times its size")
-FILE_DISK_FULL: Final = Message(
-    "file.disk_full", "cannot write {name}: {reason}", hint="make room on that disk or write elsewhere"
-)
-FILE_NO_FOLDER: Final = Message(
-    "file.no_folder", "cannot write {name}: {reason}", hint="make the folder first: mkdir -p {folder}"
 )

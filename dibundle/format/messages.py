@@ -156,6 +156,9 @@ PROGRAM_FRAMES_EXHAUSTED: Final = Message(
 PROGRAM_FRAMES_UNUSED: Final = Message(
     "program.frames_unused", "malformed bundle: it has frames that its program does not use"
 )
+PROGRAM_HEADER_BLOCK: Final = Message(
+    "program.header_block", "a header block cannot be made from the block that it refers to"
+)
 PROGRAM_HEADER_FIELD: Final = Message("program.header_field", "malformed bundle: header field {name} would be {value}")
 PROGRAM_MODE_CHANGES_SIZE: Final = Message(
     "program.mode_changes_size", "malformed bundle: a mode operation changes a size"
@@ -218,6 +221,11 @@ PROGRAM_UNKNOWN_SHAPE: Final = Message(
 )
 PROGRAM_UNKNOWN_STREAM: Final = Message("program.unknown_stream", "malformed bundle: stream {stream} of {streams}")
 SIGNATURE_ARMOR: Final = Message("signature.armor", "the signature is damaged: its armor is not base64")
+SIGNATURE_BARE_KEY: Final = Message(
+    "signature.bare_key",
+    "{allowed} has no valid line for the {by} that signed the bundle",
+    hint="this is a bare public key; say whose it is: echo WHO $(cat {quoted}) > signers",
+)
 SIGNATURE_BUNDLE_CHANGED: Final = Message("signature.bundle_changed", "the bundle changed while it was signed")
 SIGNATURE_CANNOT_SIGN: Final = Message(
     "signature.cannot_sign", "ssh-keygen cannot sign with {key}: {told}", hint="give --key a private SSH key"
@@ -293,11 +301,3 @@ SIGNATURE_VERIFY_TIME: Final = Message(
     "signature.verify_time", "{verify_time} is no time to verify as of", hint="write it as YYYYMMDD or YYYYMMDDHHMM"
 )
 SIGNATURE_VERSION: Final = Message("signature.version", "the signature is not SSHSIG of version 1")
-PROGRAM_HEADER_BLOCK: Final = Message(
-    "program.header_block", "a header block cannot be made from the block that it refers to"
-)
-SIGNATURE_BARE_KEY: Final = Message(
-    "signature.bare_key",
-    "{allowed} has no valid line for the {by} that signed the bundle",
-    hint="this is a bare public key; say whose it is: echo WHO $(cat {quoted}) > signers",
-)

@@ -7,6 +7,11 @@ from typing import Final
 from dibundle.errors import Message
 
 ARCHIVE_COMPRESSED: Final = Message("archive.compressed", "{name} is compressed with {kind}")
+ARCHIVE_DAMAGED_WITHOUT_MANIFEST: Final = Message(
+    "archive.damaged_without_manifest",
+    "{name} is not an image archive: it has no manifest.json, and {problem}",
+    hint="copy or download the file again",
+)
 ARCHIVE_DIGEST: Final = Message(
     "archive.digest", "{name} has another digest, sha256:{hexdigest}", hint="save or download the archive again"
 )
@@ -16,8 +21,23 @@ ARCHIVE_DOCUMENTS_TOTAL: Final = Message(
 ARCHIVE_EMPTY: Final = Message(
     "archive.empty", "{name} is empty", hint='make an image archive with "{save} FILE IMAGE"'
 )
+ARCHIVE_EMPTY_MANIFEST: Final = Message(
+    "archive.empty_manifest",
+    "{name} is not an image archive: its manifest.json lists no image",
+    hint='make one with "{save} FILE IMAGE"',
+)
 ARCHIVE_FOLDER_FILES: Final = Message(
     "archive.folder_files", "{folder} has more than {most} files, which no OCI layout has"
+)
+ARCHIVE_IN_A_FOLDER: Final = Message(
+    "archive.in_a_folder",
+    "{name} is not an image archive: its files lie in a folder instead of at the top",
+    hint="pack the folder's content: tar -C {folder} -cf FILE .",
+)
+ARCHIVE_INDEX_LEADS_NOWHERE: Final = Message(
+    "archive.index_leads_nowhere",
+    ("{name} is not an image archive: no image manifest that its index.json points to is in it"),
+    hint="save the image with its content",
 )
 ARCHIVE_LAYER_MISSING: Final = Message("archive.layer_missing", "{names} lacks a layer, so it has no other form")
 ARCHIVE_LAYER_NOT_OCI: Final = Message(
@@ -30,10 +50,40 @@ ARCHIVE_NOT_IMAGE_BECAUSE: Final = Message("archive.not_image_because", "{name} 
 ARCHIVE_NOT_TAR: Final = Message(
     "archive.not_tar", "{name} is not a tar archive ({problem})", hint='make an image archive with "{save} FILE IMAGE"'
 )
+ARCHIVE_NOTHING_IN_IT: Final = Message(
+    "archive.nothing_in_it",
+    "{name} is not an image archive: there is nothing in it",
+    hint='make one with "{save} FILE IMAGE"',
+)
+ARCHIVE_OTHER_TAR: Final = Message(
+    "archive.other_tar",
+    "{name} is not an image archive: it is a tar without manifest.json or index.json",
+    hint='make one with "{save} FILE IMAGE"',
+)
 ARCHIVE_PLAIN_DIRECTORY: Final = Message(
     "archive.plain_directory",
     "{name} is a directory, and no OCI layout: it has neither oci-layout nor manifest.json",
     hint="give an image archive or an OCI layout",
+)
+ARCHIVE_RATIO: Final = Message(
+    "archive.ratio",
+    "{name}: {reason}, and no trusted signature has been found yet",
+    hint="if you trust it, decompress it first and give the result",
+)
+ARCHIVE_REPOSITORIES_ALONE: Final = Message(
+    "archive.repositories_alone",
+    ("{name} is not an image archive: it has repositories but no manifest.json and no layers"),
+    hint='make one with "{save} FILE IMAGE"',
+)
+ARCHIVE_ROOT_FILE_SYSTEM: Final = Message(
+    "archive.root_file_system",
+    ("{name} is not an image archive: it looks like a root file system, as docker export writes it"),
+    hint='use "{save} FILE IMAGE" instead of "{docker} export"',
+)
+ARCHIVE_SINGLE_LAYER: Final = Message(
+    "archive.single_layer",
+    "{name} is not an image archive: it looks like a single layer",
+    hint="give the whole archive that the layer belongs to",
 )
 ARCHIVE_TOO_MANY_REFERENCES: Final = Message(
     "archive.too_many_references", "its documents list more than {max_references:,} layers and names"
@@ -77,6 +127,7 @@ JSON_KEY: Final = Message("json.key", "{where} has the key {key!r}, which reader
 JSON_KEY_TWICE: Final = Message("json.key_twice", "{where} has the key {key!r} in two spellings")
 JSON_LIST_LENGTH: Final = Message("json.list_length", "{where} has {value_count} values, more than {max_list}")
 JSON_MALFORMED: Final = Message("json.malformed", "{name} is not JSON: {brief}")
+JSON_MEDIA_TYPE: Final = Message("json.media_type", "{name}: mediaType is {own}, its descriptor's {media_type}")
 JSON_NESTED: Final = Message("json.nested", "{name} is nested too deeply")
 JSON_NO_IMAGE: Final = Message("json.no_image", "{name} lists no image")
 JSON_NOT_LIST: Final = Message("json.not_list", "{where} is not a list")
@@ -178,6 +229,7 @@ TAR_CHECKSUM: Final = Message("tar.checksum", "the header at byte {at} has a wro
 TAR_LINK_SIZE: Final = Message("tar.link_size", "a link or folder at byte {at} has a size")
 TAR_MAGIC: Final = Message("tar.magic", "the header at byte {at} is neither ustar's nor GNU tar's")
 TAR_MEMBER_SIZE: Final = Message("tar.member_size", "the header at byte {at} has a size in an odd form")
+TAR_MEMBERS: Final = Message("tar.members", "it has over {most} members")
 TAR_NAME: Final = Message("tar.name", "the name {name!r} is not a plain relative path")
 TAR_NAME_END: Final = Message("tar.name_end", "the name {name!r} has bytes behind its end")
 TAR_NUMBER: Final = Message("tar.number", "the header at byte {at} has a number in an odd form")
@@ -191,55 +243,3 @@ TAR_SIZE: Final = Message("tar.size", "its size, {size} bytes, is not a multiple
 TAR_TRAILING_DATA: Final = Message("tar.trailing_data", "something follows its end")
 TAR_TRUNCATED: Final = Message("tar.truncated", "it is cut short")
 TAR_TYPE: Final = Message("tar.type", "the header at byte {at} has the type flag {chr!r}")
-JSON_MEDIA_TYPE: Final = Message("json.media_type", "{name}: mediaType is {own}, its descriptor's {media_type}")
-TAR_MEMBERS: Final = Message("tar.members", "it has over {most} members")
-ARCHIVE_RATIO: Final = Message(
-    "archive.ratio",
-    "{name}: {reason}, and no trusted signature has been found yet",
-    hint="if you trust it, decompress it first and give the result",
-)
-ARCHIVE_EMPTY_MANIFEST: Final = Message(
-    "archive.empty_manifest",
-    "{name} is not an image archive: its manifest.json lists no image",
-    hint='make one with "{save} FILE IMAGE"',
-)
-ARCHIVE_INDEX_LEADS_NOWHERE: Final = Message(
-    "archive.index_leads_nowhere",
-    ("{name} is not an image archive: no image manifest that its index.json points to is in it"),
-    hint="save the image with its content",
-)
-ARCHIVE_DAMAGED_WITHOUT_MANIFEST: Final = Message(
-    "archive.damaged_without_manifest",
-    "{name} is not an image archive: it has no manifest.json, and {problem}",
-    hint="copy or download the file again",
-)
-ARCHIVE_NOTHING_IN_IT: Final = Message(
-    "archive.nothing_in_it",
-    "{name} is not an image archive: there is nothing in it",
-    hint='make one with "{save} FILE IMAGE"',
-)
-ARCHIVE_REPOSITORIES_ALONE: Final = Message(
-    "archive.repositories_alone",
-    ("{name} is not an image archive: it has repositories but no manifest.json and no layers"),
-    hint='make one with "{save} FILE IMAGE"',
-)
-ARCHIVE_IN_A_FOLDER: Final = Message(
-    "archive.in_a_folder",
-    "{name} is not an image archive: its files lie in a folder instead of at the top",
-    hint="pack the folder's content: tar -C {folder} -cf FILE .",
-)
-ARCHIVE_SINGLE_LAYER: Final = Message(
-    "archive.single_layer",
-    "{name} is not an image archive: it looks like a single layer",
-    hint="give the whole archive that the layer belongs to",
-)
-ARCHIVE_ROOT_FILE_SYSTEM: Final = Message(
-    "archive.root_file_system",
-    ("{name} is not an image archive: it looks like a root file system, as docker export writes it"),
-    hint='use "{save} FILE IMAGE" instead of "{docker} export"',
-)
-ARCHIVE_OTHER_TAR: Final = Message(
-    "archive.other_tar",
-    "{name} is not an image archive: it is a tar without manifest.json or index.json",
-    hint='make one with "{save} FILE IMAGE"',
-)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 from dibundle.creating.match.base import REGULAR, Layer
 from dibundle.creating.match.images import StoredBlob, inflate_all, read_blobs, read_size
 from dibundle.errors import ArchiveError
+from dibundle.files.context import Context
 from dibundle.files.digest import sha256_of
-from dibundle.files.progress import Progress, Silent
+from dibundle.files.progress import Progress
 from dibundle.files.readat import Spool, copy_chunks
 from dibundle.images import document
 from dibundle.images.archive import Archive
@@ -22,6 +22,8 @@ from dibundle.images.reader import read_images
 from dibundle.images.tar.entries import Entry
 from dibundle.inspecting import messages
 from dibundle.inspecting.operations import Line
+from dibundle.sources.access import Access
+from dibundle.sources.opening import Source, open_archives
 
 _WHITEOUT = b".wh."
 _MAX_ENTRIES = 1 << 24
@@ -80,17 +82,23 @@ class _Node:
 Tree = Mapping[bytes, _Node]
 
 
-def compare(old: Archive, new: Archive, tmp: str | None = None, progress: Progress | None = None) -> Changes:
+def diff(old: Source, new: Source, access: Access, context: Context) -> Changes:
+    """Compare the first image of one archive with that of another, as :func:`compare` does."""
+    opened = open_archives([old, new], access, context)
+    return compare(opened.archives[0], opened.archives[1], context)
+
+
+def compare(old: Archive, new: Archive, context: Context) -> Changes:
     """Compare the first image of each archive; layers are read, nothing is encoded.
 
     A path is ``add``, ``delete``, ``patch`` (other content), ``mode`` (other owner, mode, link or type) or ``time``.
     Raises :class:`ArchiveError` where an archive does not hold an image whole.
     """
-    progress = progress or Silent()
-    with ExitStack() as stack, ThreadPoolExecutor() as executor:
+    progress = context.progress
+    with context.within() as own, ThreadPoolExecutor() as executor:
         sides = [read_images(archive) for archive in (old, new)]
         progress.phase("reading", read_size(sides))
-        spool = stack.enter_context(closing(Spool(tmp)))
+        spool = own.spool()
         before, after = (_read(images, spool, executor, progress) for images in sides)
         progress.phase("comparing", 0)
         lines = list(_lines(before.tree, after.tree))

@@ -12,6 +12,20 @@ ARCHIVE_EMPTY_OF_IMAGES: Final = Message(
 ARCHIVE_INCOMPLETE: Final = Message(
     "archive.incomplete", "{name} does not hold every layer of its image, or one is damaged"
 )
+BASE_EARLIER_TARGET: Final = Message(
+    "base.earlier_target",
+    "{target_name} builds on a target before it",
+    hint="make that one with {dib} apply and give it as --base too",
+)
+BASE_OF_EARLIER_TARGET: Final = Message(
+    "base.of_earlier_target", "this target builds on one before it: give that archive as the base"
+)
+BUNDLE_ALREADY_READ: Final = Message(
+    "bundle.already_read", "the operations of this bundle were asked for before", hint="open it again"
+)
+BUNDLE_CLOSED: Final = Message(
+    "bundle.closed", "this bundle is closed", hint="ask for its operations before, or open it again"
+)
 LIMIT_ENTRIES: Final = Message(
     "limit.entries", "an image has more than {max_entries:,} entries in its layers, counted for each layer"
 )

@@ -15,8 +15,8 @@ from typing import Final
 from dibundle.errors import UsageError
 from dibundle.format import labels
 from dibundle.sharing import messages
-from dibundle.sharing.wrap import FILE
 from dibundle.sources.registry.reference import SCHEME, Reference
+from dibundle.sources.wrapped import FILE
 
 IMAGE: Final = "dib"
 _SPACE: Final = "/tmp"  # noqa: S108 - in a stage of a build, which nobody else is in
@@ -67,7 +67,7 @@ class Build:
 
 
 def wrapping(build: Build, old: str, new: str, *, linked: bool, base: str | None = None, platform: str | None) -> str:
-    """Return the Dockerfile of an image of the bundle from ``old`` to ``new``, as :func:`wrap.find` finds it.
+    """Return the Dockerfile of an image of the bundle from ``old`` to ``new``, which :mod:`sources.wrapped` finds.
 
     ``base``: how the builder calls the image to link to, where ``old`` does not say it.
     """

@@ -18,8 +18,56 @@ DOCKERFILE_SOURCE: Final = Message(
     "{source} cannot be named in a Dockerfile",
     hint=("name a file by its path in the build context, or an image in a registry: docker://registry.example/app:1"),
 )
+EXPECT_REGISTRY_IMAGE: Final = Message("expect.registry_image", "{name} is {id}, which is not what is expected")
 PLATFORM_UNKNOWN: Final = Message("platform.unknown", "{found} is no platform", hint="for example linux/amd64")
 PLATFORM_UNKNOWN_2: Final = Message("platform.unknown", "{found} is no platform", hint="for example {platform}")
+PUSH_NO_NAME: Final = Message(
+    "push.no_name", "then the bundle needs a name of its own", hint="{dib} push {bundle} {name}"
+)
+PUSH_SUBJECT: Final = Message(
+    "push.subject", "{wanted} is not the image that {bundle} makes", hint="push the image that it makes first"
+)
+PUSH_TAG_IS_IMAGE: Final = Message(
+    "push.tag_is_image",
+    "{reference} is an image: a bundle is not put in its place",
+    hint="give the bundle another tag: {dib} push {bundle} {free}",
+)
+REGISTRY_NOT_A_NAME: Final = Message(
+    "registry.not_a_name", "{name} is no name in a registry", hint="for example docker://registry.example/app:{tag}"
+)
+REGISTRY_OTHER_IMAGE: Final = Message("registry.other_image", "{name} leads to another image: {reason}")
+REGISTRY_TOO_LARGE: Final = Message(
+    "registry.too_large",
+    "{name} takes {size} bytes to fetch, at most {max_size} are allowed",
+    hint="allow it with --max-size {size}",
+)
+SIGN_DETACHED_IN_REGISTRY: Final = Message(
+    "sign.detached_in_registry",
+    "{bundle} is in a registry, where its signature has no place beside it",
+    hint="name a file for it: {dib} {words}",
+)
+SIGN_IN_REGISTRY: Final = Message(
+    "sign.in_registry",
+    "{bundle} is in a registry, where a bundle is not signed",
+    hint=(
+        "pull it, sign it, push it: {dib} pull {quoted} -o update.dib && {dib} sign --key KEY "
+        "update.dib && {dib} push update.dib {again}"
+    ),
+)
+SIGN_KEY_OR_SIGNATURE: Final = Message(
+    "sign.key_or_signature",
+    "one of --key and --signature is wanted",
+    hint="{dib} sign --key ~/.ssh/id_ed25519 {bundle}",
+)
+SIGN_NO_PLACE: Final = Message(
+    "sign.no_place", "{name} is no file: its signature has no place beside it", hint="give --detach -o FILE"
+)
+SIGN_STDIN: Final = Message("sign.stdin", "stdin is read once: only --detach signs it")
+SIGN_WRAPPED: Final = Message(
+    "sign.wrapped",
+    "{bundle} is an image that holds a bundle, which is signed alone",
+    hint="take it out first: {dib} unwrap {quoted} -o update.dib",
+)
 SIGNATURE_NO_SIGNED_WAY: Final = Message(
     "signature.no_signed_way",
     "no {value}bundle leads from here to {reference}, and the image itself has no signature",
@@ -30,16 +78,4 @@ WRAP_SEVERAL_IMAGES: Final = Message(
     "wrap.several_images",
     "the base has what the bundle needs in several images, a linked image is made of one",
     hint="wrap it with --unlinked",
-)
-WRAPPED_BUNDLE_NOT_FIRST: Final = Message(
-    "wrapped.bundle_not_first", "{name} is labelled as a wrapped bundle, but its last layer does not begin with {file}"
-)
-WRAPPED_LAYER_MALFORMED: Final = Message(
-    "wrapped.layer_malformed", "{name} is labelled as a wrapped bundle, but its last layer is none: {reason}"
-)
-WRAPPED_NO_BUNDLE: Final = Message(
-    "wrapped.no_bundle", "{name} is labelled as a wrapped bundle, but its last layer has no {file}"
-)
-WRAPPED_NO_LAYER: Final = Message(
-    "wrapped.no_layer", "{name} is a wrapped bundle without the layer that has it", hint="save the image again"
 )

@@ -1,100 +1,251 @@
-"""Which bundles lead from what is here to an image in a registry, for the fewest bytes."""
+"""Getting an image from a registry by the bundles that lead to it from what is here, or plainly."""
 
 from __future__ import annotations
 
-import heapq
-from collections import deque
-from collections.abc import Callable, Collection, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
-from itertools import count
-from typing import Final
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import repeat
 
-from dibundle.errors import ArchiveError, SignatureError
+from dibundle.applying.chain import follow
+from dibundle.applying.expected import UnexpectedError
+from dibundle.applying.loading import hand_over
+from dibundle.applying.options import RebuildOptions
+from dibundle.applying.rewrite import rebuild_images, stored_images
+from dibundle.errors import ArchiveError, BundleError, DigestError, RegistryError, SignatureError, UsageError
 from dibundle.files import digest
-from dibundle.files.readat import Spool
-from dibundle.images.archive import Archive
+from dibundle.files.context import Context
+from dibundle.files.destination import Output
+from dibundle.files.readat import Spool, Stream
+from dibundle.format.manifest import AboutImage
+from dibundle.format.reader import BundleReader
+from dibundle.images import pinned, writers
+from dibundle.images.archive import Archive, from_fd
 from dibundle.images.document import get, get_text, sha256_of
 from dibundle.images.model import ImageArchive
 from dibundle.images.pinned import LayerStore, PinnedImage, Pins, assemble, find
 from dibundle.images.reader import read_images
 from dibundle.sharing import messages
-from dibundle.sources import messages as source_messages
-from dibundle.sources.detect import Trust, fetch_bundle
-from dibundle.sources.registry import artifacts
+from dibundle.sharing.ways import ChainStep, UpdatePlan, plan_way
+from dibundle.sources import messages as registry_messages
+from dibundle.sources.access import Access, SignatureCheck
+from dibundle.sources.bundles import Check, fetch_bundle
+from dibundle.sources.engines import TRANSPORTS, default_engine, image_id
+from dibundle.sources.names import is_reference
+from dibundle.sources.opening import OpenedSources, Source, open_present
+from dibundle.sources.registry import artifacts, images
 from dibundle.sources.registry.artifacts import Delta
 from dibundle.sources.registry.client import Repository
 from dibundle.sources.registry.images import RemoteImage
-
-MOST_IMAGES: Final = 64  # that are asked about on the way back from the target
-MOST_DELTAS: Final = 1024
-MOST_DIGESTS: Final = 65_536  # of layers, that all of them tell of
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A bundle and the manifest's digest of the image that it is said to make."""
-
-    delta: Delta
-    makes: bytes
+from dibundle.sources.registry.opening import open_repository, platform_here
+from dibundle.sources.registry.reference import Reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What to fetch: a chain of bundles, or (None) the image itself.
+class UpdateOptions(RebuildOptions):
+    """How to update: the ``engine`` that gets the image (None: that of a source, else the first that is installed).
 
-    ``chain_size`` and ``pull_size`` are the bytes of both ways, ``without`` the digests of the layers that need not be
-    fetched with the image.
+    ``expect``: the image must be one of these. ``max_size``: bytes to fetch, and of each image made, at most.
     """
 
-    chain: tuple[Step, ...] | None
-    chain_size: int | None
-    pull_size: int
-    without: frozenset[bytes]
-
-    @property
-    def size(self) -> int:
-        """Bytes to fetch, apart from manifests."""
-        return self.pull_size if self.chain is None or self.chain_size is None else self.chain_size
+    engine: str | None = None
 
 
-def plan(
-    repository: Repository,
-    image: RemoteImage,
-    archives: Sequence[Archive],
-    *,
-    thin: bool,
-    only_bundles: bool,
-    refused: Collection[bytes] = (),
-    lists: dict[bytes, list[Delta]] | None = None,
-) -> Plan:
-    """Find the way of the fewest bytes to an image from what is in ``archives``.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateResult:
+    """What was done: ``plan`` is None where the image was here already.
 
-    ``thin``: layers that are there need not come with the image itself. ``only_bundles``: the image itself is no way;
-    :class:`SignatureError` where there is no other. ``refused``: the digests of the manifests of bundles that are none.
-    ``lists`` keeps what the registry has listed, for the next plan.
+    ``fetched`` bytes, of bundles that were refused too, ``refused`` of these. ``engine`` has the image, None where it
+    was written to a file.
     """
-    known = {} if lists is None else lists
 
-    def deltas_to(item: bytes) -> list[Delta]:
-        if item not in known:
-            known[item] = artifacts.deltas_to(repository, item)
-        return [delta for delta in known[item] if delta.manifest not in refused]
+    image: AboutImage
+    plan: UpdatePlan | None
+    fetched: int
+    refused: int
+    engine: str | None
+    signed_by: tuple[str, ...]
 
-    here = _here(archives)
-    chain = cheapest(image.manifest.digest, here, deltas_to)
-    size = sum(step.delta.told.size for step in chain) if chain else None
-    layers = zip(image.layers, image.diff_ids, strict=True)
-    without = frozenset(blob.digest for blob, diff_id in layers if thin and {blob.digest, diff_id} & here)
-    missing = {blob.digest: blob.size for blob in image.layers if blob.digest not in without}
-    pull = sum(missing.values()) + len(image.config)
-    if only_bundles and chain is None:
-        raise SignatureError(
-            messages.SIGNATURE_NO_SIGNED_WAY, value="other " if refused else "", reference=repository.reference
+
+def plan_update(
+    name: str,
+    here: Sequence[Source],
+    output: Output | None,
+    options: UpdateOptions,
+    access: Access,
+    context: Context,
+) -> UpdatePlan:
+    """Find out what :func:`update` would fetch; no bundle is."""
+    update = _Update(name, here, output, options, access, context, is_needed=False)
+    return update.plan()
+
+
+def update(
+    name: str,
+    here: Sequence[Source],
+    output: Output | None,
+    options: UpdateOptions,
+    access: Access,
+    context: Context,
+) -> UpdateResult:
+    """Get an image from a registry into an engine, or into an ``output``.
+
+    Of all chains of bundles from what is ``here`` that of the fewest bytes is taken, or the image itself where that is
+    less. What comes out must be the very image under that name. With signers a bundle that none of them signed is
+    passed over, and the image itself is never fetched.
+    """
+    return _Update(name, here, output, options, access, context).run()
+
+
+@dataclass(slots=True)
+class _Fetched:
+    """Bundles of a repository by the digests of their manifests: those at hand, and the sizes of those refused."""
+
+    bundles: dict[bytes, BundleReader] = field(default_factory=dict)
+    refused: dict[bytes, int] = field(default_factory=dict)
+    lists: dict[bytes, list[Delta]] = field(default_factory=dict)
+
+    def in_vain(self, used: Sequence[BundleReader]) -> int:
+        """Return how many bytes were fetched beside the bundles that were used."""
+        others = (bundle.size for bundle in self.bundles.values() if bundle not in used)
+        return sum(self.refused.values()) + sum(others)
+
+
+class _Update:
+    """An image in a registry, and what is here."""
+
+    def __init__(
+        self,
+        name: str,
+        here: Sequence[Source],
+        output: Output | None,
+        options: UpdateOptions,
+        access: Access,
+        context: Context,
+        *,
+        is_needed: bool = True,
+    ) -> None:
+        if not is_reference(name):
+            raise UsageError(messages.REGISTRY_NOT_A_NAME, name=name, tag="2")
+        reference = Reference.parse(name)
+        self._name, self._output, self._options, self._context = name, output, options, context
+        names = [source for source in here if isinstance(source, str)]
+        self._engine = options.engine or default_engine(names, needed=output is None and is_needed)
+        transport = TRANSPORTS.get(self._engine)
+        # whether the layers of all that is here are in the engine already
+        self._is_thin = (
+            output is None
+            and transport is not None
+            and len(names) == len(here)
+            and all(map(str.startswith, names, repeat(transport)))
         )
-    if size is not None and pull <= size and not only_bundles:
-        chain = None
-    return Plan(chain=chain, chain_size=size, pull_size=pull, without=without)
+        self._signatures = SignatureCheck(access.signers)
+        self._repository = open_repository(reference, access, context)
+        manifest = self._repository.manifest(reference.wanted)
+        self._image = images.resolve(self._repository, manifest, access.platform or platform_here())
+        if options.expect and not options.expect & {self._image.id, self._image.manifest.digest}:
+            raise UnexpectedError(messages.EXPECT_REGISTRY_IMAGE, name=name, id=digest.text(self._image.id))
+        opened: OpenedSources = open_present(here, access, context)
+        if output is not None:
+            opened.refuse_overwriting(output.name, output.identity)
+        self._archives = opened.archives
+        self._made = AboutImage(
+            names=(reference.name,) if reference.name else (), id=self._image.id, diff_ids=self._image.diff_ids
+        )
+
+    def plan(self, fetched: _Fetched | None = None) -> UpdatePlan:
+        """Find the way of the fewest bytes, apart from bundles that were refused."""
+        known = fetched or _Fetched()
+        return plan_way(
+            self._repository,
+            self._image,
+            self._archives,
+            thin=self._is_thin,
+            only_bundles=self._signatures.required is not None,
+            refused=known.refused,
+            lists=known.lists,
+        )
+
+    def run(self) -> UpdateResult:
+        """Fetch, make and check the image, and hand it over."""
+        if self._is_here():
+            return self._result(None, 0, 0, ())
+        fetched = _Fetched()
+        bundles: list[BundleReader] | None = None
+        while bundles is None:
+            plan = self.plan(fetched)
+            if plan.size > self._options.max_size:
+                raise RegistryError(
+                    messages.REGISTRY_TOO_LARGE, name=self._name, size=plan.size, max_size=self._options.max_size
+                )
+            self._context.progress.phase("fetching", plan.size)
+            bundles = self._fetch(plan, fetched)
+        image = self._pin(plan, bundles)
+        if self._output is None:
+            hand_over([(image, self._made.names)], self._engine)
+        else:
+            with self._output:
+                layout = pinned.layout([(image, self._made.names)])
+                writers.write(layout, "docker-archive", self._output.write)
+        total = plan.size + fetched.in_vain(bundles)
+        return self._result(plan, total, len(fetched.refused), self._signatures.signed_by(bundles))
+
+    def _result(self, plan: UpdatePlan | None, fetched: int, refused: int, signed_by: tuple[str, ...]) -> UpdateResult:
+        return UpdateResult(
+            image=self._made,
+            plan=plan,
+            fetched=fetched,
+            refused=refused,
+            engine=self._engine if self._output is None else None,
+            signed_by=signed_by,
+        )
+
+    def _is_here(self) -> bool:
+        """Whether the engine has the image under each of its names already."""
+        if not self._is_thin or not holds(self._archives, self._image.id):
+            return False
+        ids = {digest.text(item) for item in (self._image.id, self._image.manifest.digest)}
+        return all(image_id(self._engine, name) in ids for name in self._made.names)
+
+    def _fetch(self, plan: UpdatePlan, fetched: _Fetched) -> list[BundleReader] | None:
+        """Fetch the bundles of a plan; None, and one more refused, where nobody signed it who counts.
+
+        Whoever may push could else keep everybody from the bundles of others, with what is no bundle too.
+        """
+        check = self._signatures.required
+        for step in plan.chain or ():
+            name = step.delta.manifest
+            if name in fetched.bundles:
+                continue
+            try:
+                with self._context.within() as own:  # nothing is kept of a bundle that is refused
+                    spool = fetch(self._repository, step, own, check)
+                    fetched.bundles[name] = BundleReader(Stream(spool), None, check, digest.text(name))
+                    self._context.adopt(own)
+            except (SignatureError, BundleError, DigestError, RegistryError) as error:
+                if not check:
+                    raise
+                fetched.refused[name] = step.delta.told.size
+                self._context.progress.note(f"bundle {digest.text(name)} is passed over: {error.message}")
+                return None
+        return [fetched.bundles[step.delta.manifest] for step in plan.chain or ()]
+
+    def _pin(self, plan: UpdatePlan, bundles: Sequence[BundleReader]) -> PinnedImage:
+        """Fetch or make the image; :class:`RegistryError` where another one comes out."""
+        context = self._context
+        try:
+            if plan.chain is None:
+                spool = context.spool()
+                images.fetch(self._repository, self._image, self._made.names, spool, without=plan.without)
+                archive = read_images(context.enter(from_fd(spool.start(), self._name, spool_dir=context.tmp)))
+                return pin_fetched(self._image, archive, stored_images(self._archives), plan.without)
+            limits = RebuildOptions(max_size=self._options.max_size)
+            archives, last = follow(self._archives, bundles, limits, context)
+            several = len(last.manifest.targets) > 1
+            chosen = replace(limits, target=digest.text(self._image.id) if several else None)
+            archive, _ = rebuild_images(archives, last, chosen, context)
+            return pin_made(self._image, archive, is_signed=self._signatures.required is not None)
+        except ArchiveError as error:
+            raise RegistryError(messages.REGISTRY_OTHER_IMAGE, name=self._name, reason=error.message) from error
 
 
 def pin_made(image: RemoteImage, archive: ImageArchive, *, is_signed: bool) -> PinnedImage:
@@ -130,82 +281,17 @@ def holds(archives: Sequence[Archive], image_id: bytes) -> bool:
     return any(image.config_digest == image_id for archive in archives for image in read_images(archive).images)
 
 
-def _here(archives: Sequence[Archive]) -> frozenset[bytes]:
-    """Return the digests of the layers in archives, stored and uncompressed, as they claim."""
-    found: set[bytes] = set()
-    for archive in archives:
-        for blob in read_images(archive).blobs:
-            if blob.kind == "layer":
-                found |= {item for item in (blob.digest, blob.diff_id) if item}
-    return frozenset(found)
-
-
-def cheapest(
-    target: bytes, here: frozenset[bytes], deltas_to: Callable[[bytes], Sequence[Delta]]
-) -> tuple[Step, ...] | None:
-    """Return the chain of the fewest bytes that makes ``target``, in order; None where nothing leads there.
-
-    ``deltas_to`` is asked once for each image, from the target back to what builds on what is ``here``.
-    """
-    steps = _collect(target, here, deltas_to)
-    heap: list[tuple[int, int, tuple[Step, ...]]] = []
-    numbers = count()
-
-    def push(cost: int, chain: tuple[Step, ...]) -> None:
-        heapq.heappush(heap, (cost + chain[-1].delta.told.size, next(numbers), chain))
-
-    for step in steps:
-        if step.delta.told.needs <= here:
-            push(0, (step,))
-    done: set[bytes] = set()
-    while heap:
-        cost, _, chain = heapq.heappop(heap)
-        image = chain[-1].makes
-        if image == target:
-            return chain
-        if image in done:
-            continue
-        done.add(image)
-        holds = here.union(*(step.delta.told.makes for step in chain))
-        for step in steps:
-            if image in step.delta.bases and step.makes not in done and step.delta.told.needs <= holds:
-                push(cost, (*chain, step))
-    return None
-
-
-def _collect(target: bytes, here: frozenset[bytes], deltas_to: Callable[[bytes], Sequence[Delta]]) -> list[Step]:
-    """Ask for what leads to the target, to what that builds on, and so on."""
-    asked = {target}
-    waiting = deque((target,))
-    steps: list[Step] = []
-    digests = 0
-    while waiting:
-        image = waiting.popleft()
-        for delta in deltas_to(image):
-            digests += len(delta.told.needs) + len(delta.told.makes)
-            if len(steps) == MOST_DELTAS or digests > MOST_DIGESTS:
-                return steps
-            steps.append(Step(delta, image))
-            if delta.told.needs <= here:
-                continue
-            for base in sorted(delta.bases - asked):
-                if len(asked) < MOST_IMAGES:
-                    asked.add(base)
-                    waiting.append(base)
-    return steps
-
-
-def fetch(repository: Repository, step: Step, stack: ExitStack, tmp: str | None, trust: Trust | None) -> Spool:
+def fetch(repository: Repository, step: ChainStep, context: Context, check: Check | None) -> Spool:
     """Fetch the bundle of a step; :class:`RegistryError` where it is not what the registry told.
 
-    ``trust`` gets its header and signature before more of it is fetched.
+    ``check`` gets its header and signature before more of it is fetched.
     """
     manifest = repository.manifest("sha256:" + step.delta.manifest.hex())
     bundle = artifacts.bundle_of(repository, manifest)
     subject = sha256_of(get_text(get(manifest.value, "subject"), "digest"))
     if bundle is None or subject != step.makes or bundle.size != step.delta.told.size:
-        raise repository.failed(source_messages.REGISTRY_LISTED_BUNDLE)
-    spool = stack.enter_context(closing(Spool(tmp)))
+        raise repository.failed(registry_messages.REGISTRY_LISTED_BUNDLE)
+    spool = context.spool()
     name = digest.text(step.delta.manifest)
-    fetch_bundle(repository.blob(bundle.digest, bundle.size), bundle.size, name, spool, trust)
+    fetch_bundle(repository.blob(bundle.digest, bundle.size), bundle.size, name, spool, check)
     return spool

@@ -5,51 +5,32 @@ A registry stores the base's layers once, as they are the same blobs; whoever pu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Final
 
-from dibundle.applying.pipeline import ApplyOptions, find_base
-from dibundle.applying.verify import check_integrity
-from dibundle.errors import ArchiveError, BaseMismatchError, UsageError
-from dibundle.files import compression, digest
-from dibundle.files import messages as file_messages
-from dibundle.files.readat import Joined, MemoryBytes, ReadAt, Slice, Spool, check_room, copy_chunks
-from dibundle.format import labels
+from dibundle.applying.base import find_base
+from dibundle.errors import BaseMismatchError, UsageError
+from dibundle.files import digest
+from dibundle.files.context import Context
+from dibundle.files.destination import Output
+from dibundle.files.readat import Joined, MemoryBytes, ReadAt, copy_chunks
 from dibundle.format.manifest import Manifest
-from dibundle.format.reader import BundleReader, Readable
 from dibundle.images import document, writers
-from dibundle.images.archive import MAX_MADE_ENTRIES, Archive
-from dibundle.images.members import Members, normalise
-from dibundle.images.model import Blob, Image, ImageArchive
+from dibundle.images.archive import Archive
+from dibundle.images.model import Image, ImageArchive
 from dibundle.images.reader import read_images
-from dibundle.images.tar.entries import scan
-from dibundle.images.tar.plain import BLOCK, read_header
 from dibundle.sharing import messages
-from dibundle.sources.detect import Pieces
+from dibundle.sources.access import Access
+from dibundle.sources.bundles import WholeBundle, read_whole
+from dibundle.sources.names import is_reference
+from dibundle.sources.opening import Source, open_archives, open_sources
+from dibundle.sources.registry.reference import Reference, image_name
+from dibundle.sources.wrapped import FILE, config_of
 
-FILE: Final = "bundle.dib"
 PLATFORM: Final = "linux/amd64"
-_HEAD: Final = 64 << 10  # bytes of a layer in which the bundle begins
-_FIRST_MEMBERS: Final = 16
 _EPOCH: Final = "1970-01-01T00:00:00Z"
 _INHERITED: Final = ("architecture", "os", "variant", "os.version", "os.features")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """A whole bundle at hand, undamaged: its bytes, SHA-256 and manifest."""
-
-    content: ReadAt
-    digest: bytes
-    manifest: Manifest
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """What it says of itself."""
-        return labels.labels(self.manifest, self.content.size, self.digest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,30 +41,93 @@ class Wrapped:
     layout: writers.Layout
 
 
-def keep(stream: Readable, stack: ExitStack, tmp: str | None = None) -> Kept:
-    """Read a bundle to its end into a temporary file, checking every digest in it."""
-    spool = stack.enter_context(closing(Spool(tmp)))
-    copied = _Copied(stream, spool)
-    reader = BundleReader(copied)
-    check_room(tmp, reader.size - spool.size)
-    check_integrity(reader)  # to its end, and no further
-    return Kept(content=spool, digest=digest.sha256_of(copy_chunks(spool, 0, spool.size)), manifest=reader.manifest)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrapOptions:
+    """How to wrap: ``tags`` of the image, ``platform`` of one that is linked to no base, as ``os/architecture``."""
+
+    tags: tuple[str, ...] = ()
+    platform: str | None = None
 
 
-class _Copied:
-    """A stream of which all that is read is written to a temporary file, too."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushedWrap:
+    """A wrapped image that was pushed: under which name, how many of its blobs were sent, and their bytes."""
 
-    def __init__(self, stream: Readable, spool: Spool) -> None:
-        self._stream, self._spool = stream, spool
-
-    def read(self, size: int, /) -> bytes:
-        """Return up to ``size`` bytes, none at the end."""
-        piece = self._stream.read(size)
-        self._spool.write(piece)
-        return piece
+    reference: Reference
+    sent: int
+    blobs: int
+    size: int
 
 
-def wrap(bundle: Kept, bases: Sequence[Archive], tags: Sequence[str], *, platform: str | None = None) -> Wrapped:
+def wrap(
+    bundle: Source,
+    bases: Sequence[Source],
+    output: Output,
+    options: WrapOptions,
+    access: Access,
+    context: Context,
+) -> tuple[str, ...]:
+    """Write the image of a bundle as an archive: linked to the image in ``bases``, without bases unlinked.
+
+    The same arguments give the same image. Return its names. Raises :class:`BaseMismatchError` where no image serves
+    the bundle.
+    """
+    wrapped = _open(bundle, bases, options, access, context, output)
+    with output:
+        writers.write(wrapped.layout, "docker-archive", output.write, check=True)
+    return tuple(map(image_name, options.tags))
+
+
+def push_wrapped(
+    bundle: Source,
+    bases: Sequence[Source],
+    target: str,
+    options: WrapOptions,
+    access: Access,
+    context: Context,
+) -> PushedWrap:
+    """Push the image of a bundle, taking the base's layers from where they are in the registry already."""
+    from dibundle.sources.registry.images import push
+    from dibundle.sources.registry.opening import open_repository, parse_target
+
+    wrapped = _open(bundle, bases, options, access, context, None)
+    reference = parse_target(target)
+    known = (Reference.parse(base) for base in bases if isinstance(base, str) and is_reference(base))
+    source = next((base.repository for base in known if base.host == reference.host), None)
+    repository = open_repository(reference, access, context, write=True)
+    sent = push(repository, wrapped.manifest, wrapped.layout.blobs, reference.tag or "latest", source)
+    return PushedWrap(
+        reference=reference,
+        sent=len(sent),
+        blobs=len(wrapped.layout.blobs) - 1,
+        size=sum(blob.size for blob in sent),
+    )
+
+
+def _open(
+    bundle: Source,
+    bases: Sequence[Source],
+    options: WrapOptions,
+    access: Access,
+    context: Context,
+    output: Output | None,
+) -> Wrapped:
+    tags = tuple(map(image_name, options.tags))
+    opened = open_sources([bundle], access, context, bundle_first=True)
+    here = open_archives(bases, access, context)
+    if output is not None:
+        for found in (opened, here):
+            found.refuse_overwriting(output.name, output.identity)
+    return wrapped_image(read_whole(opened.bundle_stream(), context), here.archives, tags, context, options.platform)
+
+
+def wrapped_image(
+    bundle: WholeBundle,
+    bases: Sequence[Archive],
+    tags: Sequence[str],
+    context: Context,
+    platform: str | None = None,
+) -> Wrapped:
     """Return the image of a bundle: linked to the image in ``bases`` that it builds on, without bases unlinked.
 
     The same arguments give the same image. Raises :class:`BaseMismatchError` where no image serves the bundle.
@@ -93,7 +137,7 @@ def wrap(bundle: Kept, bases: Sequence[Archive], tags: Sequence[str], *, platfor
     config: dict[str, object] = dict(_platform(platform or PLATFORM))
     diff_ids: list[bytes] = []
     if bases:
-        images, image = _base(bundle.manifest, bases)
+        images, image = _base(bundle.manifest, bases, context)
         layers = writers.described(images, image)
         diff_ids = list(image.diff_ids)
         config = _inherited(images, image)
@@ -110,23 +154,6 @@ def wrap(bundle: Kept, bases: Sequence[Archive], tags: Sequence[str], *, platfor
         "rootfs": {"type": "layers", "diff_ids": [digest.text(item) for item in (*diff_ids, layer_digest)]},
     }
     return _image(config, layers, blobs, tags)
-
-
-def find(archive: Archive, stack: ExitStack, tmp: str | None = None) -> Iterator[tuple[str, ReadAt]]:
-    """Yield name and bytes of the bundles in an archive of wrapped images, told by a label; none in any other."""
-    try:
-        images = read_images(archive)
-    except ArchiveError:
-        return  # whoever wants an image says so better
-    seen: set[int | None] = set()
-    known: dict[int, Mapping[str, str]] = {}  # by the config's place: many images may share one
-    for image in images.images:
-        place = image.config.member.header if image.config else -1
-        found = known[place] = known[place] if place in known else _labels(images, image)
-        top = image.layers[-1].member.header if image.layers and image.layers[-1] else None
-        if found.get(labels.BUNDLE) and top not in seen:  # many images may share a layer, which is unpacked once
-            seen.add(top)
-            yield f"the bundle in {archive.name}", _unpack(images, image, stack, tmp)
 
 
 def _image(
@@ -159,9 +186,9 @@ def _image(
     )
 
 
-def _base(manifest: Manifest, bases: Sequence[Archive]) -> tuple[ImageArchive, Image]:
+def _base(manifest: Manifest, bases: Sequence[Archive], context: Context) -> tuple[ImageArchive, Image]:
     """Return the image among ``bases`` that has all that a bundle needs."""
-    find_base(manifest, bases, ApplyOptions(), believe=True).close()
+    find_base(manifest, bases, context, believe=True).close()
     forms_of = {form.object: form.digest for form in manifest.forms}
     wanted = [{item.digest, forms_of.get(number)} for number, item in enumerate(manifest.objects)]
     for images in map(read_images, bases):
@@ -174,7 +201,7 @@ def _base(manifest: Manifest, bases: Sequence[Archive]) -> tuple[ImageArchive, I
 
 def _inherited(images: ImageArchive, image: Image) -> dict[str, object]:
     """Return what the config of a linked image takes over from the base's: the platform."""
-    config = _config(images, image)
+    config = config_of(images, image)
     found = {key: document.get(config, key) for key in _INHERITED}
     return {key: value for key, value in found.items() if value}
 
@@ -190,88 +217,3 @@ def _layer(bundle: ReadAt) -> ReadAt:
     """Return a layer whose one file is the bundle."""
     before = writers.header(FILE, bundle.size)
     return Joined((MemoryBytes(before), bundle, MemoryBytes(bytes(-bundle.size % 512 + 1024))))
-
-
-def _config(images: ImageArchive, image: Image) -> object:
-    if image.config is None:
-        return None
-    try:
-        return document.parse(Members(images.archive).read(image.config.member), "config")
-    except ArchiveError:
-        return None
-
-
-def _labels(images: ImageArchive, image: Image) -> Mapping[str, str]:
-    return document.texts(document.get(document.get(_config(images, image), "config"), "Labels"))
-
-
-def _unpack(images: ImageArchive, image: Image, stack: ExitStack, tmp: str | None) -> ReadAt:
-    """Return the bundle in the topmost layer of a wrapped image."""
-    name = images.archive.name
-    top = image.layers[-1] if image.layers else None
-    if top is None:
-        raise ArchiveError(messages.WRAPPED_NO_LAYER, name=name)
-    layer = _inflated(images, top, stack, tmp) if top.compression else None
-    layer = layer or writers.stored(images, top)
-    for entry in reversed(scan(layer, MAX_MADE_ENTRIES).entries):
-        if entry.is_file and normalise(entry.path) == FILE.encode():
-            return Slice(layer, entry.content, entry.size)
-    raise ArchiveError(messages.WRAPPED_NO_BUNDLE, name=name, file=FILE)
-
-
-def find_in_layer(layer: Iterable[bytes], name: str) -> Pieces:
-    """Return a stream that stands at the beginning of the bundle in a wrapped image's last layer.
-
-    ``layer``: its bytes, as stored, of which no more is read than that takes. ``ArchiveError`` where the bundle is not
-    among the first members: :func:`wrap` writes no others.
-    """
-    stored = iter(layer)
-    head = b""
-    while len(head) < _HEAD and (piece := next(stored, None)) is not None:
-        head += piece
-    kind = compression.sniff(head)
-    chunks: Iterable[bytes] = chain((head,), stored)
-    stream = Pieces(compression.decompress_iter(kind, chunks, ratio=compression.RATIO) if kind else chunks)
-    for _ in range(_FIRST_MEMBERS):
-        block = _read(stream, BLOCK)
-        try:
-            path, _, size = read_header(block)
-        except ArchiveError:
-            break
-        if path == FILE:
-            return stream
-        if size > _HEAD:
-            break
-        _read(stream, size + -size % BLOCK)
-    raise ArchiveError(messages.WRAPPED_BUNDLE_NOT_FIRST, name=name, file=FILE)
-
-
-def _read(stream: Pieces, size: int) -> bytes:
-    found = b""
-    while len(found) < size and (piece := stream.read(size - len(found))):
-        found += piece
-    return found.ljust(size, b"\0")
-
-
-def _inflated(images: ImageArchive, blob: Blob, stack: ExitStack, tmp: str | None) -> ReadAt:
-    """Return a compressed layer's content; as a bundle is compressed already, there is little more than is stored.
-
-    Whatever size the image's labels tell: nobody has checked them.
-    """
-    source = writers.stored(images, blob)
-    check_room(tmp, source.size)
-    spool = stack.enter_context(closing(Spool(tmp)))
-    pieces = compression.decompress_iter(
-        str(blob.compression), copy_chunks(source, 0, source.size), ratio=compression.RATIO
-    )
-    archive = images.archive
-    try:
-        for piece in pieces:
-            if archive.budget is not None:  # shared with an outer compression: one in the other would multiply
-                archive.budget -= len(piece)
-                if archive.budget < 0:
-                    raise compression.RatioError(file_messages.COMPRESSION_OUTPUT_LIMIT, ratio=compression.RATIO)
-            spool.write(piece)
-    except compression.RatioError as error:
-        raise ArchiveError(messages.WRAPPED_LAYER_MALFORMED, name=images.archive.name, reason=error.message) from error
-    return spool

@@ -1,4 +1,4 @@
-"""Container engines as programs: load an archive through a pipe, then ask whether the image is there."""
+"""Container engines as programs: asked to save an image, given an archive to load, asked what they have."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ import subprocess
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise, takewhile
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from dibundle.errors import WORDS, DibError, FileError, Message, UsageError
+from dibundle.errors import WORDS, AbsentError, DibError, FileError, Message, UsageError
+from dibundle.files.context import Context
 from dibundle.files.destination import write_all
+from dibundle.files.readat import Spool
 from dibundle.format.manifest import AboutImage
+from dibundle.images.tar.sieve import sieve
 from dibundle.sources import messages
 
 ENGINES = {
@@ -35,8 +39,19 @@ class LoadError(DibError):
 
 TRANSPORTS: Final = {"docker": "docker-daemon:", "podman": "containers-storage:"}
 """How names of images in an engine's store begin."""
+_SAVE: Final = {
+    "docker-daemon": ("docker", "image", "inspect", "--format", "{{.Size}}"),
+    "containers-storage": ("podman", "image", "inspect", "--format", "{{.Size}}"),
+}
+_SILENT: Final = (b"Cannot connect to", b"permission denied", b"failed to connect")
 _ASIDE: Final = re.compile(r"time=|See '")  # a line of a log, or where to read more
 _PATIENCE: Final = 10  # seconds that an engine may take to say whether it works
+
+
+def engine_of(name: str) -> tuple[str, str] | None:
+    """Return transport and reference of a name that an engine has to save, None for any other name."""
+    transport, colon, reference = name.partition(":")
+    return (transport, reference) if colon and transport in _SAVE and not Path(name).exists() else None
 
 
 def default_engine(sources: Sequence[str] = (), *, needed: bool = True) -> str:
@@ -319,3 +334,66 @@ class Loader:
         if self._process.stdout:
             self._reader.join(5)
             self._process.stdout.close()
+
+
+def save(
+    transport: str,
+    reference: str,
+    context: Context,
+    *,
+    platform: str | None = None,
+    sizes: Collection[int] | None = None,
+) -> Spool:
+    """Ask an engine to save an image; return the archive in a temporary file of ``context``.
+
+    Where the ``sizes`` of the layers that will be read are known, the others are left out, see :func:`sieve`.
+    """
+    inspect = _SAVE[transport]
+    client = inspect[0]
+    if not reference:
+        raise UsageError(messages.ENGINE_NO_NAME, transport_=transport)
+    if shutil.which(client) is None:
+        raise AbsentError(messages.ENGINE_CLIENT_MISSING, transport_=transport, reference=reference, client=client)
+    told = _run([*inspect, "--", reference])
+    if told.returncode and any(sign in told.stderr for sign in _SILENT):
+        raise no_answer(client, told.stderr)
+    if told.returncode:
+        raise AbsentError(messages.ENGINE_NO_IMAGE, client=client, reference=reference, told_by=told_by(told.stderr))
+    size = told.stdout.strip()
+    room = int(size) if size.isdigit() else 0
+    context.check_room(room if sizes is None else min(room, sum(sizes)))
+    spool = context.spool()
+    chosen = ["--platform", platform] if platform else []
+    command = [client, "save", *chosen, *(["--multi-image-archive"] if client == "podman" else []), "--", reference]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as saving:
+        assert saving.stdout
+        assert saving.stderr
+        try:
+            if sizes is None:
+                while piece := saving.stdout.read(1 << 20):
+                    spool.write(piece)
+            else:
+                sieve(saving.stdout.read, spool, sizes)
+        except BaseException:
+            saving.kill()
+            raise
+        text = saving.stderr.read()
+    if saving.returncode:
+        raise FileError(_why_unsaved(text), client=client, reference=reference, told_by=told_by(text))
+    return spool
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    except OSError as error:
+        raise FileError(messages.PROGRAM_CANNOT_RUN, command=command[0], reason=error.strerror) from error
+
+
+def _why_unsaved(text: bytes) -> Message:
+    """Tell a containerd that has thrown away what it unpacked, and a client that is too old for an option."""
+    if b"not found" in text and b"content digest" in text:
+        return messages.ENGINE_SAVE_DISCARDED
+    if b"unknown flag: --platform" in text:
+        return messages.ENGINE_SAVE_NO_PLATFORM
+    return messages.ENGINE_SAVE_FAILED

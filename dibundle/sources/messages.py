@@ -28,6 +28,11 @@ ENGINE_NO_IMAGE: Final = Message(
     "engine.no_image", "{client} has no image {reference}: {told_by}", hint="see what there is: {client} images"
 )
 ENGINE_NO_NAME: Final = Message("engine.no_name", "{transport_}: names no image", hint="for example {transport_}:app:1")
+ENGINE_NO_OCI_ARCHIVE: Final = Message(
+    "engine.no_oci_archive",
+    "{engine} load failed: {last}",
+    hint=("this docker takes no OCI archive: {dib} apply --as docker-archive OLD.tar UPDATE.dib | docker load"),
+)
 ENGINE_NONE: Final = Message(
     "engine.none", "no engine found: neither docker nor podman nor ctr", hint="{dib} apply OLD.tar NEW.dib -o new.tar"
 )
@@ -45,10 +50,23 @@ ENGINE_OTHER_DIGEST: Final = Message(
     hint="look at the log of {engine}",
 )
 ENGINE_OTHER_IMAGE: Final = Message("engine.other_image", "{engine} has another image under {name}: {told}")
+ENGINE_PODMAN_WORKS: Final = Message(
+    "engine.podman_works", "{engine} load failed: {last}", hint="podman works here: --engine podman"
+)
+ENGINE_SAVE_DISCARDED: Final = Message(
+    "engine.save_discarded",
+    "{client} could not save {reference}: {told_by}",
+    hint=("containerd discards unpacked layers here: set discard_unpacked_layers = false and pull the image again"),
+)
 ENGINE_SAVE_FAILED: Final = Message("engine.save_failed", "{client} could not save {reference}: {told_by}")
+ENGINE_SAVE_NO_PLATFORM: Final = Message(
+    "engine.save_no_platform",
+    "{client} could not save {reference}: {told_by}",
+    hint=("this {client} saves what it has: run the command without --platform, or with docker://HOST/NAME:TAG"),
+)
 ENGINE_SAVED_WITHOUT_LAYERS: Final = Message(
     "engine.saved_without_layers",
-    "{engine} was saved without its layers",
+    "{engine_} was saved without its layers",
     hint=("containerd discards unpacked layers here: set discard_unpacked_layers = false and pull the image again"),
 )
 ENGINE_THIN_LAYERS: Final = Message(
@@ -56,8 +74,24 @@ ENGINE_THIN_LAYERS: Final = Message(
     "{engine} does not have the layers of {base}, which a thin archive is without",
     hint="run the command without --thin",
 )
+ENGINE_THIN_LAYERS_OF_FILE: Final = Message(
+    "engine.thin_layers_of_file",
+    "{engine} does not have the layers of {base}, which a thin archive is without",
+    hint="run the command without --thin, or load the base first: {engine} load -i {file}",
+)
+FILE_CANNOT_OPEN: Final = Message("file.cannot_open", "cannot open {name}: {reason}")
 FILE_CANNOT_READ: Final = Message("file.cannot_read", "cannot read {name}: {reason}")
 FILE_CANNOT_READ_2: Final = Message("file.cannot_read", "cannot read {names}: {reason}")
+FILE_IS_IMAGE: Final = Message(
+    "file.is_image", "cannot open {name}: {reason}", hint="if it is the name of an image, {give}{image}"
+)
+FILE_IS_URL: Final = Message(
+    "file.is_url", "cannot open {name}: {reason}", hint="download it first: curl -fLO {quoted}"
+)
+FILE_MISSPELT: Final = Message("file.misspelt", "cannot open {name}: {reason}", hint="there is {path}")
+FILE_NOT_FOUND: Final = Message(
+    "file.not_found", "cannot open {name}: {reason}", hint="see what is there: ls -l {folder}"
+)
 IMAGE_NAME: Final = Message(
     "image.name",
     "{found} is no name for an image: [HOST/]NAME[:TAG], NAME in lower case",
@@ -76,7 +110,7 @@ LOGIN_UNREADABLE: Final = Message(
     "login.unreadable", "{path} has a login that cannot be read", hint="log in again with {docker} login"
 )
 OUTPUT_IS_INPUT: Final = Message(
-    "output.is_input", "{name} is both input ({name_2}) and output", hint="name another file for the output"
+    "output.is_input", "{name} is both input ({source}) and output", hint="name another file for the output"
 )
 PARTS_FIRST_MISSING: Final = Message(
     "parts.first_missing", "{missing_first}, the first part, is missing", hint="copy it beside the others, and name it"
@@ -105,7 +139,52 @@ PARTS_TRUNCATED: Final = Message(
 PROGRAM_CANNOT_RUN: Final = Message("program.cannot_run", "cannot run {command}: {reason}")
 PROGRAM_CANNOT_RUN_2: Final = Message("program.cannot_run", "cannot run {load_}: {reason}")
 PUSH_NAMES_DIGEST: Final = Message("push.names_digest", "{name} names a digest; what is pushed gets its own")
+REGISTRY_ACCESS: Final = Message(
+    "registry.access", "{host}/{repository} refuses access: {reason}", hint="log in first: {docker} login {host}"
+)
+REGISTRY_ANSWER_SIZE: Final = Message(
+    "registry.answer_size", ("{host}/{repository} answers with more than the {small:,} bytes that a document may have")
+)
+REGISTRY_BLOB_DIGEST: Final = Message(
+    "registry.blob_digest",
+    ("{host}/{repository} sends other bytes than asked for: sha256:{hexdigest} instead of {wanted}"),
+)
+REGISTRY_BLOB_MISSING: Final = Message(
+    "registry.blob_missing", "{host}/{repository} does not have a blob that it should have: status {status}"
+)
+REGISTRY_BLOB_TOO_LONG: Final = Message(
+    "registry.blob_too_long", "{host}/{repository} sends more than the {size:,} bytes of {wanted}"
+)
 REGISTRY_CONFIG: Final = Message("registry.config", "{reference} is no image: its config is no JSON")
+REGISTRY_DESCRIPTOR: Final = Message(
+    "registry.descriptor", "{host}/{repository} has a manifest with a descriptor that cannot be read"
+)
+REGISTRY_DOCUMENT_SIZE: Final = Message(
+    "registry.document_size", ("{host}/{repository} has a document of {size:,} bytes, at most {size_limit:,} are taken")
+)
+REGISTRY_INTERRUPTED: Final = Message(
+    "registry.interrupted",
+    "{host}/{repository} breaks off at byte {at:,} of {size:,} of a blob: {reason}",
+    hint="run the command again",
+)
+REGISTRY_LAYERS_NOT_OF_CONFIG: Final = Message(
+    "registry.layers_not_of_config",
+    (
+        "{host}/{repository} has a manifest whose layers are not those of its config: is it "
+        "a bundle? Then name the image that it makes"
+    ),
+)
+REGISTRY_LISTED_BUNDLE: Final = Message(
+    "registry.listed_bundle",
+    ("{host}/{repository} lists a bundle that is not for this image, or is another one than it says"),
+)
+REGISTRY_MANIFEST_DIGEST: Final = Message(
+    "registry.manifest_digest", "{host}/{repository} sends a manifest with digest {found} for {promised}"
+)
+REGISTRY_NEITHER_IMAGE_NOR_BUNDLE: Final = Message(
+    "registry.neither_image_nor_bundle",
+    ("{host}/{repository} has under {wanted} what is neither image nor bundle: {media_type!r}"),
+)
 REGISTRY_NO_ANSWER: Final = Message(
     "registry.no_answer", "{host}/{repository} does not answer: {reason}", hint="try again later"
 )
@@ -119,64 +198,17 @@ REGISTRY_NOT_A_NAME: Final = Message(
 REGISTRY_NOT_A_NAME_2: Final = Message(
     "registry.not_a_name", "{found} is no name in a registry", hint="for example {scheme}{host}/team/app:1"
 )
-SOURCE_BUNDLE_NOT_ARCHIVE: Final = Message(
-    "source.bundle_not_archive", "{name} is a bundle, an image archive is wanted here"
-)
-SOURCE_NO_BUNDLE: Final = Message("source.no_bundle", "no bundle among the arguments ({given})")
-SOURCE_NOT_A_BUNDLE: Final = Message(
-    "source.not_a_bundle", "{name} is no bundle: {begins}", hint="a bundle is what {dib} create writes{look}"
-)
-SOURCE_NOT_ONE_BUNDLE: Final = Message("source.not_one_bundle", "{subject} found, one is wanted here")
-SOURCE_SEVERAL_BUNDLES: Final = Message("source.several_bundles", "{bundles_count} bundles given, one is wanted here")
-SOURCE_STDIN_TWICE: Final = Message(
-    "source.stdin_twice", "stdin can be given once", hint="save one of the two into a file"
-)
-FILE_CANNOT_OPEN: Final = Message("file.cannot_open", "cannot open {name}: {reason}")
-REGISTRY_REFERRERS_LOST: Final = Message(
-    "registry.referrers_lost", "{host}/{repository} loses what is written to its list of referrers", hint="push again"
-)
 REGISTRY_NOT_FOUND: Final = Message(
     "registry.not_found", "{host}/{repository} has no {wanted}", hint="look at the name and the tag again"
 )
-REGISTRY_MANIFEST_DIGEST: Final = Message(
-    "registry.manifest_digest", "{host}/{repository} sends a manifest with digest {found} for {promised}"
-)
-REGISTRY_BLOB_DIGEST: Final = Message(
-    "registry.blob_digest",
-    ("{host}/{repository} sends other bytes than asked for: sha256:{hexdigest} instead of {wanted}"),
-)
-REGISTRY_DOCUMENT_SIZE: Final = Message(
-    "registry.document_size", ("{host}/{repository} has a document of {size:,} bytes, at most {size_limit:,} are taken")
-)
-REGISTRY_UPLOAD_LOCATION: Final = Message(
-    "registry.upload_location", "{host}/{repository} begins an upload without saying where to"
-)
-REGISTRY_NEITHER_IMAGE_NOR_BUNDLE: Final = Message(
-    "registry.neither_image_nor_bundle",
-    ("{host}/{repository} has under {wanted} what is neither image nor bundle: {media_type!r}"),
-)
-REGISTRY_REFUSES: Final = Message("registry.refuses", "{host}/{repository} refuses: {said}")
-REGISTRY_INTERRUPTED: Final = Message(
-    "registry.interrupted",
-    "{host}/{repository} breaks off at byte {at:,} of {size:,} of a blob: {reason}",
-    hint="run the command again",
-)
 REGISTRY_NOT_JSON: Final = Message("registry.not_json", "{host}/{repository} answers with something that is no JSON")
+REGISTRY_PLATFORM: Final = Message(
+    "registry.platform",
+    "{host}/{repository} has no image for {platform}",
+    hint="choose another with --platform OS/ARCH",
+)
 REGISTRY_RANGE: Final = Message(
     "registry.range", "{host}/{repository} answers with another range than from byte {at:,} on"
-)
-REGISTRY_BLOB_TOO_LONG: Final = Message(
-    "registry.blob_too_long", "{host}/{repository} sends more than the {size:,} bytes of {wanted}"
-)
-REGISTRY_UPLOAD_REFUSED: Final = Message("registry.upload_refused", "{host}/{repository} does not take a blob: {error}")
-REGISTRY_BLOB_MISSING: Final = Message(
-    "registry.blob_missing", "{host}/{repository} does not have a blob that it should have: status {status}"
-)
-REGISTRY_REDIRECTS: Final = Message(
-    "registry.redirects", "{host}/{repository} sends from one place to another, more than {redirects} times"
-)
-REGISTRY_ACCESS: Final = Message(
-    "registry.access", "{host}/{repository} refuses access: {reason}", hint="log in first: {docker} login {host}"
 )
 REGISTRY_REDIRECT_ADDRESS: Final = Message(
     "registry.redirect_address", "{host}/{repository} sends to {host_}, a {wrong} address, which is not asked"
@@ -184,53 +216,63 @@ REGISTRY_REDIRECT_ADDRESS: Final = Message(
 REGISTRY_REDIRECT_LOCATION: Final = Message(
     "registry.redirect_location", "{host}/{repository} sends to {location!r}, which is not followed"
 )
-REGISTRY_UPLOAD_HOST: Final = Message(
-    "registry.upload_host",
-    ("{host}/{repository} wants bytes sent to {location!r}, another host than the one that was named"),
-    hint="name the registry as it calls itself",
+REGISTRY_REDIRECTS: Final = Message(
+    "registry.redirects", "{host}/{repository} sends from one place to another, more than {redirects} times"
 )
-REGISTRY_TOKEN_REALM: Final = Message(
-    "registry.token_realm", "{host}/{repository} names {realm!r} for tokens, which is not asked"
+REGISTRY_REFERRERS_LOST: Final = Message(
+    "registry.referrers_lost", "{host}/{repository} loses what is written to its list of referrers", hint="push again"
 )
-REGISTRY_TOKEN: Final = Message("registry.token", "{host}/{repository} has a token server that answers with no token")
+REGISTRY_REFUSES: Final = Message("registry.refuses", "{host}/{repository} refuses: {said}")
+REGISTRY_SLOW: Final = Message("registry.slow", "{host}/{repository} answers too slowly")
 REGISTRY_TIME_LIMIT: Final = Message(
     "registry.time_limit",
     "{host}/{repository} has taken the {max_time:g} seconds that it may",
     hint="allow more: --max-time SECONDS",
 )
-REGISTRY_ANSWER_SIZE: Final = Message(
-    "registry.answer_size", ("{host}/{repository} answers with more than the {small:,} bytes that a document may have")
+REGISTRY_TOKEN: Final = Message("registry.token", "{host}/{repository} has a token server that answers with no token")
+REGISTRY_TOKEN_REALM: Final = Message(
+    "registry.token_realm", "{host}/{repository} names {realm!r} for tokens, which is not asked"
 )
-REGISTRY_SLOW: Final = Message("registry.slow", "{host}/{repository} answers too slowly")
-REGISTRY_PLATFORM: Final = Message(
-    "registry.platform",
-    "{host}/{repository} has no image for {platform}",
-    hint="choose another with --platform OS/ARCH",
+REGISTRY_UPLOAD_HOST: Final = Message(
+    "registry.upload_host",
+    ("{host}/{repository} wants bytes sent to {location!r}, another host than the one that was named"),
+    hint="name the registry as it calls itself",
 )
-REGISTRY_LAYERS_NOT_OF_CONFIG: Final = Message(
-    "registry.layers_not_of_config",
-    (
-        "{host}/{repository} has a manifest whose layers are not those of its config: is it "
-        "a bundle? Then name the image that it makes"
-    ),
+REGISTRY_UPLOAD_LOCATION: Final = Message(
+    "registry.upload_location", "{host}/{repository} begins an upload without saying where to"
 )
-REGISTRY_DESCRIPTOR: Final = Message(
-    "registry.descriptor", "{host}/{repository} has a manifest with a descriptor that cannot be read"
+REGISTRY_UPLOAD_REFUSED: Final = Message("registry.upload_refused", "{host}/{repository} does not take a blob: {error}")
+SOURCE_BUNDLE_NOT_ARCHIVE: Final = Message(
+    "source.bundle_not_archive",
+    "{name} is a bundle, an image archive is wanted here",
+    hint="give the archive that it was made from, or make the new one first: {dib} apply OLD.tar {quoted} -o new.tar",
 )
-REGISTRY_LISTED_BUNDLE: Final = Message(
-    "registry.listed_bundle",
-    ("{host}/{repository} lists a bundle that is not for this image, or is another one than it says"),
+SOURCE_EMPTY_STREAM: Final = Message(
+    "source.empty_stream",
+    "a stream has nothing to read from where it stands",
+    hint="what was written to it before is behind: seek(0)",
 )
-ENGINE_NO_OCI_ARCHIVE: Final = Message(
-    "engine.no_oci_archive",
-    "{engine} load failed: {last}",
-    hint=("this docker takes no OCI archive: {dib} apply --as docker-archive OLD.tar UPDATE.dib | docker load"),
+SOURCE_NO_BUNDLE: Final = Message(
+    "source.no_bundle", "no bundle among the sources ({given})", hint="give the .dib file too"
 )
-ENGINE_PODMAN_WORKS: Final = Message(
-    "engine.podman_works", "{engine} load failed: {last}", hint="podman works here: --engine podman"
+SOURCE_NOT_A_BUNDLE: Final = Message(
+    "source.not_a_bundle", "{name} is no bundle: {begins}", hint="a bundle is what {dib} create writes{look}"
 )
-ENGINE_THIN_LAYERS_OF_FILE: Final = Message(
-    "engine.thin_layers_of_file",
-    "{engine} does not have the layers of {base}, which a thin archive is without",
-    hint="run the command without --thin, or load the base first: {engine} load -i {file}",
+SOURCE_SEVERAL_BUNDLES: Final = Message(
+    "source.several_bundles", "{bundles_count} bundles given, one is wanted here", hint="give them one at a time"
+)
+SOURCE_STDIN_TWICE: Final = Message(
+    "source.stdin_twice", "stdin can be given once", hint="save one of the two into a file"
+)
+WRAPPED_BUNDLE_NOT_FIRST: Final = Message(
+    "wrapped.bundle_not_first", "{name} is labelled as a wrapped bundle, but its last layer does not begin with {file}"
+)
+WRAPPED_LAYER_MALFORMED: Final = Message(
+    "wrapped.layer_malformed", "{name} is labelled as a wrapped bundle, but its last layer is none: {reason}"
+)
+WRAPPED_NO_BUNDLE: Final = Message(
+    "wrapped.no_bundle", "{name} is labelled as a wrapped bundle, but its last layer has no {file}"
+)
+WRAPPED_NO_LAYER: Final = Message(
+    "wrapped.no_layer", "{name} is a wrapped bundle without the layer that has it", hint="save the image again"
 )

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from dibundle.errors import FileError, UsageError
+from dibundle.files.context import Context
 from dibundle.files.destination import Destination
 from dibundle.sources import messages
 
@@ -26,6 +27,7 @@ class PartsWriter:
     def __init__(self, name: str, size: int) -> None:
         self.name = name
         self.written = 0
+        self.identity: tuple[int, int] | None = None  # each part has its own
         self.count = 0
         self._size = size
         self._left = 0
@@ -69,14 +71,14 @@ class PartsWriter:
 class PartsReader:
     """The parts of a bundle as one stream; ``where`` names the part that a stretch of it lies in."""
 
-    def __init__(self, first: str, stack: ExitStack) -> None:
+    def __init__(self, first: str, context: Context) -> None:
         found = _NAME.fullmatch(first)
         assert found
         self._stem = found[1]
         self.names = [first]
         while len(self.names) < MOST and os.path.exists(name := part_name(self._stem, len(self.names) + 1)):  # noqa: PTH110
             self.names.append(name)
-        self._files = [stack.enter_context(open(name, "rb", buffering=0)) for name in self.names]  # noqa: PTH123, SIM115
+        self._files = [context.enter(open(name, "rb", buffering=0)) for name in self.names]  # noqa: PTH123, SIM115
         self.sizes = [os.fstat(file.fileno()).st_size for file in self._files]
         self._number = 0
         self._given_back = b""

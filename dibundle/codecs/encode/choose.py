@@ -26,7 +26,7 @@ PLAIN_LEVEL = RELINK_LEVEL - 1  # up to which level HDiffPatch is not needed
 LZMA_LEVEL = 5  # from which level on LZMA2 is tried for what has no source, as the literals of a cover payload
 UNPACK_LEVEL = 2  # from which level on compressed files are looked into
 PROGRAM_SHARE = 0.25  # of a program that compressed data has to be for relinking to be given up
-LITTLE = 64 << 20  # bytes to patch up to which Options.little is given
+LITTLE = 64 << 20  # bytes to patch up to which slow ways are taken
 LITTLE_TIME = 1_000_000_000  # nanoseconds for all of them
 SMALL = 1 << 20  # bytes of target up to which the default level tries more than one codec
 SMALL_SOURCE = 4 << 20  # and of source up to which one of them is zstd, at levels where it takes a second for 16 MB:
@@ -35,28 +35,28 @@ QUICK_ZSTD = 3  # where LZMA2 follows, which on 32 MB of new files makes 0.91 of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Effort:
     """How hard to try (``level`` 1..9), and whether only one kind of patch is allowed (``codec``).
 
-    ``portable``: no payload needs an encoder of deflate streams. ``little``: all that is to be patched has no more
-    bytes than that, so that ways which are slow for each of them are not slow for the user.
+    ``portable``: no payload needs an encoder of deflate streams. ``model_time``: nanoseconds that decoding a MiB of
+    difference may take, see :mod:`dibundle.codecs.cover` (None: its default).
     """
 
     level: int = DEFAULT_LEVEL
     codec: str = "auto"
     portable: bool = False
-    little: int | None = None
+    model_time: int | None = None
 
-    @property
-    def model_time(self) -> int:
-        """Nanoseconds that decoding a MiB of difference may take, see :mod:`dibundle.codecs.cover`."""
+    def to_patch(self, size: int) -> Effort:
+        """Return the effort where ``size`` bytes in all are to be patched.
+
+        With few of them, ways which are slow for each of them are not slow for the user.
+        """
+        if size > LITTLE:
+            return self
         from dibundle.codecs import cover
 
-        return (
-            max(cover.MODEL_TIME, (LITTLE_TIME << 20) // max(1, self.little))
-            if self.little is not None
-            else cover.MODEL_TIME
-        )
+        return replace(self, model_time=max(cover.MODEL_TIME, (LITTLE_TIME << 20) // max(1, size)))
 
     @property
     def zstd_level(self) -> int:
@@ -70,9 +70,9 @@ def default_level(codec: str = "auto") -> int:
     return PLAIN_LEVEL if needed else DEFAULT_LEVEL
 
 
-def relinks(options: Options) -> bool:
-    """Whether native code is relinked with these options."""
-    return options.level >= RELINK_LEVEL and options.codec in ("auto", "cover")
+def relinks(effort: Effort) -> bool:
+    """Whether native code is relinked with these effort."""
+    return effort.level >= RELINK_LEVEL and effort.codec in ("auto", "cover")
 
 
 class Encoded(NamedTuple):
@@ -83,26 +83,26 @@ class Encoded(NamedTuple):
     reencoders: frozenset[int] = frozenset()
 
 
-def encode(target: bytes, source: bytes, options: Options, plan: Plan | None = None) -> Encoded:
+def encode(target: bytes, source: bytes, effort: Effort, plan: Plan | None = None) -> Encoded:
     """Return what makes ``target`` of ``source``, the smallest of those tried.
 
     ``plan`` is what :func:`relinker.encode` takes for stretches of large programs.
     Each payload is decoded again before it is used: a fault in an encoder costs bytes, never a bundle.
     """
     best = Encoded(decoders.STORED, target)
-    for tried in _candidates(target, source, options, plan):
+    for tried in _candidates(target, source, effort, plan):
         if len(tried.payload) >= len(best.payload):
             continue
         if _makes(tried, source, target):
             best = tried
-        elif options.codec != "zstd":  # the others may have been left out for the sake of this one
-            return encode(target, source, replace(options, codec="zstd"))
+        elif effort.codec != "zstd":  # the others may have been left out for the sake of this one
+            return encode(target, source, replace(effort, codec="zstd"))
     return best
 
 
-def least(target: bytes, source: bytes, options: Options, plan: Plan | None = None) -> int:
+def least(target: bytes, source: bytes, effort: Effort, plan: Plan | None = None) -> int:
     """Return how many bytes the payload of :func:`encode` has, without decoding it again."""
-    return min([len(target), *(len(tried.payload) for tried in _candidates(target, source, options, plan))])
+    return min([len(target), *(len(tried.payload) for tried in _candidates(target, source, effort, plan))])
 
 
 def _makes(tried: Encoded, source: bytes, target: bytes) -> bool:
@@ -112,39 +112,38 @@ def _makes(tried: Encoded, source: bytes, target: bytes) -> bool:
         return False
 
 
-def _candidates(target: bytes, source: bytes, options: Options, plan: Plan | None) -> Iterator[Encoded]:
-    if options.level >= UNPACK_LEVEL and options.codec == "auto" and not options.portable:
-        unpacked = _unpacked(target, source, options, plan)
+def _candidates(target: bytes, source: bytes, effort: Effort, plan: Plan | None) -> Iterator[Encoded]:
+    if effort.level >= UNPACK_LEVEL and effort.codec == "auto" and not effort.portable:
+        unpacked = _unpacked(target, source, effort, plan)
         if unpacked:
             yield unpacked
             if len(target) > SMALL:  # a second search would double the time
                 return
-    level = options.zstd_level
+    level = effort.zstd_level
     if not source:
-        yield from _alone(target, options)
+        yield from _alone(target, effort)
         return
-    is_small = len(target) <= SMALL and (len(source) <= SMALL_SOURCE or options.level not in SLOW_ZSTD)
-    if options.codec == "zstd" or (options.codec == "auto" and is_small):
+    is_small = len(target) <= SMALL and (len(source) <= SMALL_SOURCE or effort.level not in SLOW_ZSTD)
+    if effort.codec == "zstd" or (effort.codec == "auto" and is_small):
         yield Encoded(decoders.ZSTD_PREFIX, zstd.compress(target, level, prefix=source))
-    if options.codec == "zstd" or (options.codec == "auto" and options.level == 1 and len(target) <= SMALL):
+    if effort.codec == "zstd" or (effort.codec == "auto" and effort.level == 1 and len(target) <= SMALL):
         return
     from dibundle.codecs import cover, vcdiff
     from dibundle.codecs.encode import relinker
 
-    if relinks(options):
-        relinked = relinker.encode(source, target, effort=options.level, model_time=options.model_time, plan=plan)
+    model_time = effort.model_time or cover.MODEL_TIME
+    if relinks(effort):
+        relinked = relinker.encode(source, target, effort=effort.level, model_time=model_time, plan=plan)
         if relinked is not None:
             yield Encoded(decoders.RELINK, relinked)
             if len(target) > SMALL:  # as above, to save a header at the best
                 return
-    found = search(source, target, options.level)
-    if options.codec == "vcdiff":
+    found = search(source, target, effort.level)
+    if effort.codec == "vcdiff":
         yield Encoded(decoders.VCDIFF, zstd.compress(vcdiff.encode(source, target, found), level))
         return
-    yield Encoded(
-        decoders.COVER, cover.encode(source, target, found, effort=options.level, model_time=options.model_time)
-    )
-    if options.codec == "auto" and options.level == 9 and len(target) > SMALL:
+    yield Encoded(decoders.COVER, cover.encode(source, target, found, effort=effort.level, model_time=model_time))
+    if effort.codec == "auto" and effort.level == 9 and len(target) > SMALL:
         yield Encoded(decoders.ZSTD_PREFIX, zstd.compress(target, level, prefix=source))
 
 
@@ -158,19 +157,19 @@ def search(source: bytes, target: bytes, level: int) -> Covers:
     return covers.find(source, target, all_of_it=level >= cover.SLOW_EFFORT)
 
 
-def _alone(target: bytes, options: Options) -> Iterator[Encoded]:
+def _alone(target: bytes, effort: Effort) -> Iterator[Encoded]:
     from dibundle.codecs import cover
 
-    is_lzma = options.codec == "auto" and options.level >= LZMA_LEVEL
-    is_quick = is_lzma and len(target) > SMALL and options.level < cover.SLOW_EFFORT
-    yield Encoded(decoders.ZSTD, zstd.compress(target, QUICK_ZSTD if is_quick else options.zstd_level))
+    is_lzma = effort.codec == "auto" and effort.level >= LZMA_LEVEL
+    is_quick = is_lzma and len(target) > SMALL and effort.level < cover.SLOW_EFFORT
+    yield Encoded(decoders.ZSTD, zstd.compress(target, QUICK_ZSTD if is_quick else effort.zstd_level))
     if is_lzma:
         from dibundle.codecs.encode import covers
 
-        yield Encoded(decoders.COVER, cover.encode(b"", target, covers.Covers(), effort=options.level))
+        yield Encoded(decoders.COVER, cover.encode(b"", target, covers.Covers(), effort=effort.level))
 
 
-def _unpacked(target: bytes, source: bytes, options: Options, plan: Plan | None) -> Encoded | None:
+def _unpacked(target: bytes, source: bytes, effort: Effort, plan: Plan | None) -> Encoded | None:
     """Return what patches what compressed files within the target hold, if there are any."""
     from dibundle.codecs import embedded, recompression
     from dibundle.codecs.encode import embedded_streams
@@ -178,11 +177,11 @@ def _unpacked(target: bytes, source: bytes, options: Options, plan: Plan | None)
     found = embedded_streams.find(target, source, least_share=PROGRAM_SHARE if plan else 0)
     if found is None:
         return None
-    options = replace(options, portable=True)
-    inner = encode(found.target, found.source, options)
+    effort = replace(effort, portable=True)
+    inner = encode(found.target, found.source, effort)
     cost = embedded.cost(inner.codec, len(found.streams.content), len(found.streams.starts))
     if cost > embedded.FREE * len(target) + len(source) + OF_FRAME:
-        inner = encode(found.target, found.source, replace(options, codec="vcdiff"))  # relinking would cost too much
+        inner = encode(found.target, found.source, replace(effort, codec="vcdiff"))  # relinking would cost too much
     payload = embedded.write(
         found.streams, source, found.parts, whole=found.whole, codec=inner.codec, inner=inner.payload
     )

@@ -25,33 +25,33 @@ TRUST = 8  # of so many streams one is compared with what an encoder makes
 MARGIN = 2048  # bytes of the source around what the fast search finds for a slice
 
 
-def size(target: bytes, source: bytes, options: choose.Options, plan: layout.Plan | None = None) -> int:
+def size(target: bytes, source: bytes, effort: choose.Effort, plan: layout.Plan | None = None) -> int:
     """Return about how many bytes :func:`choose.encode` would need, in about a fifth of its time."""
     if len(target) <= SMALL:
-        return choose.least(target, source, options, plan)
-    if options.codec == "auto" and options.level >= choose.UNPACK_LEVEL and not options.portable:
+        return choose.least(target, source, effort, plan)
+    if effort.codec == "auto" and effort.level >= choose.UNPACK_LEVEL and not effort.portable:
         found = embedded_streams.find(target, source, least_share=choose.PROGRAM_SHARE if plan else 0, trust=TRUST)
         if found:
             if len(found.target) <= WHOLE:
-                return choose.least(target, source, options, plan)
+                return choose.least(target, source, effort, plan)
             wrapped = embedded.write(found.streams, source, found.parts, whole=found.whole, codec=0, inner=b"")
-            return len(wrapped) + size(found.target, found.source, replace(options, portable=True))
-    if source and choose.relinks(options):
+            return len(wrapped) + size(found.target, found.source, replace(effort, portable=True))
+    if source and choose.relinks(effort):
         plan = plan or layout.plan(source, target)
         if plan:
             first = covers.find_fast(relink.relink(source, plan.regions, plan.first), target)
             header, linked = relinker.relinked(source, target, plan, first)
-            return len(relink.write(header)) + _scaled(linked, target, first if len(target) > LARGE else None, options)
-    return _scaled(source, target, None, options)
+            return len(relink.write(header)) + _scaled(linked, target, first if len(target) > LARGE else None, effort)
+    return _scaled(source, target, None, effort)
 
 
-def _scaled(source: Buffer, target: bytes, known: covers.Covers | None, options: choose.Options) -> int:
+def _scaled(source: Buffer, target: bytes, known: covers.Covers | None, effort: choose.Effort) -> int:
     """Scale what a sample takes by what the covers that the fast search finds, or those ``known``, say of all."""
     whole = known or covers.find_fast(source, target)
     whole_quick = len(cover.encode(source, target, whole, effort=1))
     length = max(LEAST, len(target) // SHARE, len(target) * LEAST_PATCH // whole_quick) // SLICES
     if length >= len(target) // SLICES:
-        return _slow_size(target, bytes(source), options)
+        return _slow_size(target, bytes(source), effort)
     starts = [(2 * k + 1) * len(target) // (2 * SLICES) - length // 2 for k in range(SLICES)]
     piece = b"".join(target[start : start + length] for start in starts)
     near = _stretches(whole, starts, length, len(source), len(target))
@@ -60,14 +60,16 @@ def _scaled(source: Buffer, target: bytes, known: covers.Covers | None, options:
         quick = len(cover.encode(source, piece, _clipped(whole, starts, length), effort=1))
     else:
         quick = len(cover.encode(old, piece, covers.find_fast(old, piece), effort=1))
-    return _slow_size(piece, old, options) * whole_quick // max(1, quick)
+    return _slow_size(piece, old, effort) * whole_quick // max(1, quick)
 
 
-def _slow_size(target: bytes, source: bytes, options: choose.Options) -> int:
-    if not source or options.codec not in ("auto", "cover"):
-        return choose.least(target, source, replace(options, portable=True))
-    found = choose.search(source, target, options.level)
-    return len(cover.encode(source, target, found, effort=options.level, model_time=options.model_time))
+def _slow_size(target: bytes, source: bytes, effort: choose.Effort) -> int:
+    if not source or effort.codec not in ("auto", "cover"):
+        return choose.least(target, source, replace(effort, portable=True))
+    found = choose.search(source, target, effort.level)
+    return len(
+        cover.encode(source, target, found, effort=effort.level, model_time=effort.model_time or cover.MODEL_TIME)
+    )
 
 
 def _clipped(found: covers.Covers, starts: list[int], length: int) -> covers.Covers:

@@ -6,6 +6,7 @@ the package is built as pure Python and the twins of the C functions do the work
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import shlex
@@ -32,9 +33,10 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Build the library before the wheel (``version`` is "standard" or "editable") and name its platform."""
-        del version
         if self.target_name != "wheel":
             return
+        if version == "standard":
+            self._write_manual(build_data)
         folder = Path(self.root) / "dibundle" / "codecs" / "native"
         library = folder / ("dib.dll" if sys.platform == "win32" else "dib.so")
         if not _compile([folder / name for name in _SOURCES], library):
@@ -43,6 +45,19 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{_platform_tag()}"
         build_data["force_include"][str(library)] = f"dibundle/codecs/native/{library.name}"
+
+    def _write_manual(self, build_data: dict[str, Any]) -> None:
+        """Put the manual pages into the wheel; what they are made of needs the package's own dependencies."""
+        sys.path.insert(0, self.root)
+        try:
+            pages = importlib.import_module("dibundle.cli.man").pages
+        finally:
+            sys.path.remove(self.root)
+        folder = Path(self.directory) / "man"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in pages().items():
+            (folder / name).write_text(text)
+            build_data["shared_data"][str(folder / name)] = f"share/man/man1/{name}"
 
 
 def _system_compilers() -> list[list[str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 
 from dibundle.creating import messages
@@ -14,6 +13,7 @@ from dibundle.creating.match.base import BaseIndex, Layer, mark_contents
 from dibundle.creating.match.images import StoredBlob, inflate_all, read_blobs, read_size
 from dibundle.errors import ArchiveError
 from dibundle.files import digest
+from dibundle.files.context import Context
 from dibundle.files.progress import Progress
 from dibundle.files.readat import ReadAt, Spool
 from dibundle.format.constants import KIND_LAYER, KIND_OTHER
@@ -24,21 +24,20 @@ from dibundle.images.reader import read_images
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What reading needs: threads, somebody who closes temporary files, their folder.
+    """What reading needs: threads, and a context for temporary files.
 
     ``have``: the layers of which alone something may be taken from the base. ``portable``: nothing is unpacked.
     """
 
     executor: Executor
-    stack: ExitStack
-    tmp: str | None
+    context: Context
     have: frozenset[bytes] | None
     portable: bool
-    progress: Progress
 
-    def spool(self) -> Spool:
-        """Return a temporary file that is there until the stack ends."""
-        return self.stack.enter_context(closing(Spool(self.tmp)))
+    @property
+    def progress(self) -> Progress:
+        """Who is told how far reading has got."""
+        return self.context.progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +122,7 @@ def read_sides(
 
 def _refuse_truncated(archive: Archive) -> None:
     """Refuse what is most likely half a download; junk behind whole entries is kept as it is."""
-    if archive.index.problem and archive.index.problem.startswith("the archive is cut short in an entry"):
+    if archive.index.is_cut_short:
         raise ArchiveError(messages.ARCHIVE_TRUNCATED, name=archive.name, problem=archive.index.problem)
 
 
@@ -131,7 +130,7 @@ def _helpful(
     bases: tuple[ImageArchive, ...], targets: Sequence[ImageArchive], reading: Reading
 ) -> tuple[ImageArchive, ...]:
     """Return the bases that promise to help, where there are many; the rest is not read."""
-    picked = candidates.pick(bases, targets, lambda: Spool(reading.tmp))
+    picked = candidates.pick(bases, targets, lambda: Spool(reading.context.tmp))
     if len(picked) < len(bases):
         names = ", ".join(bases[number].archive.name for number in picked) or "none"
         reading.progress.note(f"of {len(bases)} bases, these help: {names}")
@@ -143,7 +142,7 @@ def _read_base(images: Sequence[ImageArchive], reading: Reading) -> list[StoredB
 
     def spool() -> Spool:
         if not spools:
-            spools.append(reading.spool())
+            spools.append(reading.context.spool())
         return spools[0]
 
     blobs: list[StoredBlob] = []
@@ -170,7 +169,7 @@ def _unpack(blobs: Sequence[StoredBlob], known: Container[bytes], reading: Readi
     """Return, by their digests, the compressed layers that are not known and that can be compressed again."""
     new = [blob for blob in blobs if blob.blob.kind == "layer" and blob.blob.compression and blob.digest not in known]
     new = list({blob.digest: blob for blob in new}.values())
-    spools = [reading.spool() for _ in new]
+    spools = [reading.context.spool() for _ in new]
     jobs = [
         reading.executor.submit(unpack_layer, blob.source, spool) if blob.blob.compression == "gzip" else None
         for blob, spool in zip(new, spools, strict=True)

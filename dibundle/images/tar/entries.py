@@ -67,13 +67,15 @@ class Entry:
 class TarIndex:
     """The entries of a tar, without gaps from 0 to ``entries_end``; then the tail, which may be anything.
 
-    ``problem`` says why reading stopped early; it is None at an end-of-archive block or a clean end.
+    ``problem`` says why reading stopped early; it is None at an end-of-archive block or a clean end. ``is_cut_short``:
+    it is that the archive ends within an entry, as half a download does.
     """
 
     entries: list[Entry]
     entries_end: int
     size: int
     problem: str | None
+    is_cut_short: bool = False
 
 
 def scan(source: ReadAt, most: int | None = None) -> TarIndex:
@@ -81,14 +83,14 @@ def scan(source: ReadAt, most: int | None = None) -> TarIndex:
     headers = _Headers(source)
     entries: list[Entry] = []
     end = 0
-    problem = None
+    problem, is_cut_short = None, False
     try:
         for entry in islice(_entries(headers), most):
             entries.append(entry)
             end = entry.end
     except _StopReading as stop:
-        problem = f"{stop} at byte {stop.offset}"
-    return TarIndex(entries, end, source.size, problem)
+        problem, is_cut_short = f"{stop} at byte {stop.offset}", isinstance(stop, _CutShort)
+    return TarIndex(entries, end, source.size, problem, is_cut_short)
 
 
 def arriving(source: ReadAt) -> Iterator[Entry]:
@@ -106,6 +108,10 @@ class _StopReading(Exception):  # noqa: N818 - it says where an index ends, and 
     def __init__(self, offset: int, what: str) -> None:
         super().__init__(what)
         self.offset = offset
+
+
+class _CutShort(_StopReading):
+    """The archive ends within an entry."""
 
 
 class _Headers:
@@ -244,7 +250,7 @@ def _entry(
     head = BLOCK if content == header + BLOCK else content - header
     cut = max(0, content + (size + 511 & ~511) - headers.size)  # Go does not mind that in the last entry
     if content + size > headers.size:
-        raise _StopReading(header, "the archive is cut short in an entry")
+        raise _CutShort(header, "the archive is cut short in an entry")
     if header == start:
         header = start  # one object for both
     return Entry(start, header, head, size, cut, path, link, kind, size == field_size and head == BLOCK and not cut)

@@ -13,8 +13,8 @@ from dibundle.format import labels
 from dibundle.format.manifest import AboutImage
 from dibundle.images import document, writers
 from dibundle.images.document import get, get_list, get_text, sha256_of
-from dibundle.sources.registry.client import Manifest, Repository
-from dibundle.sources.registry.images import Blob, RemoteImage, blob_of, images
+from dibundle.sources.registry.client import RemoteManifest, Repository
+from dibundle.sources.registry.images import RemoteBlob, RemoteImage, blob_of, images
 
 TYPE: Final = "application/vnd.dib.bundle.v1"
 NEEDS_MANIFESTS: Final = "dibundle.needs.manifests"  # of the base's images in the same repository
@@ -39,8 +39,8 @@ def push(
     content: ReadAt,
     whole: bytes,
     annotations: Mapping[str, str],
-    subject: Manifest | None,
-) -> tuple[Manifest, bool]:
+    subject: RemoteManifest | None,
+) -> tuple[RemoteManifest, bool]:
     """Push a bundle with SHA-256 ``whole``, under a tag or its digest alone.
 
     Returns its manifest, and whether the bundle's bytes were sent: they are not where the repository has them.
@@ -58,7 +58,7 @@ def push(
         value["subject"] = subject.descriptor
     value["annotations"] = dict(annotations)
     body = writers.to_json(value)
-    manifest = Manifest(body, digest.sha256(body), writers.OCI_MANIFEST, value)
+    manifest = RemoteManifest(body, digest.sha256(body), writers.OCI_MANIFEST, value)
     repository.upload(digest.sha256(_EMPTY), _EMPTY)
     sent = repository.upload(whole, content)
     answer = repository.put(tag or digest.text(manifest.digest), body, writers.OCI_MANIFEST)
@@ -67,7 +67,7 @@ def push(
     return manifest, sent
 
 
-def bundle_of(repository: Repository, manifest: Manifest) -> Blob | None:
+def bundle_of(repository: Repository, manifest: RemoteManifest) -> RemoteBlob | None:
     """Return the bundle in an artifact; None where the manifest is not of one."""
     layers = get_list(manifest.value, "layers")
     if len(layers) != 1 or get_text(layers[0], "mediaType") != TYPE:

@@ -18,10 +18,10 @@ from dibundle.images import document
 from dibundle.images.writers import OCI_INDEX, OCI_MANIFEST, to_json
 from dibundle.sources import messages
 from dibundle.sources.registry.reference import Reference
+from dibundle.sources.registry.settings import RegistrySettings
 from dibundle.sources.registry.transport import (
     Answer,
     ConnectionFailure,
-    Settings,
     Transport,
     UnansweredError,
     brief,
@@ -39,7 +39,7 @@ _LONGEST_LINK: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class RemoteManifest:
     """A manifest or an index: its bytes, their SHA-256, the media type, and what the JSON says."""
 
     body: bytes
@@ -61,7 +61,7 @@ class Manifest:
 class Repository:
     """A repository; a context manager that closes its connections. Raises :class:`RegistryError` alone."""
 
-    def __init__(self, reference: Reference, settings: Settings, *, write: bool = False) -> None:
+    def __init__(self, reference: Reference, settings: RegistrySettings, *, write: bool = False) -> None:
         self.reference = reference
         self._transport = Transport(reference, settings, write=write)
 
@@ -73,14 +73,14 @@ class Repository:
     ) -> None:
         self._transport.close()
 
-    def manifest(self, wanted: str) -> Manifest:
+    def manifest(self, wanted: str) -> RemoteManifest:
         """Return the manifest of a tag or digest; :class:`RegistryError` where there is none or another one."""
         found = self.find(wanted)
         if found is None:
             raise self._transport.failed(messages.REGISTRY_NOT_FOUND, wanted=wanted)
         return found
 
-    def find(self, wanted: str) -> Manifest | None:
+    def find(self, wanted: str) -> RemoteManifest | None:
         """Return the manifest of a tag or digest; None where there is none."""
         answer = self._transport.request(
             "GET", self._transport.url(f"manifests/{wanted}"), headers={"Accept": ", ".join(MANIFESTS)}
@@ -170,7 +170,7 @@ class Repository:
         self._expect(answer, 201)
         return answer
 
-    def put_referrer(self, manifest: Manifest) -> None:
+    def put_referrer(self, manifest: RemoteManifest) -> None:
         """Have the subject of a manifest that was put lead to it, where the registry has no referrers API."""
         subject = document.get_text(document.get(manifest.value, "subject"), "digest") or ""
         described = {**manifest.descriptor, "artifactType": document.get_text(manifest.value, "artifactType")}
@@ -266,7 +266,7 @@ class Repository:
             raise _BrokenUploadError(said(answer))
         return answer
 
-    def _parsed(self, answer: Answer, found: bytes, wanted: str) -> Manifest:
+    def _parsed(self, answer: Answer, found: bytes, wanted: str) -> RemoteManifest:
         value = self._json(answer)
         told = answer.headers.get("Content-Type", "").partition(";")[0].strip()
         media_type = document.get_text(value, "mediaType") or told
@@ -274,7 +274,7 @@ class Repository:
             raise self._transport.failed(
                 messages.REGISTRY_NEITHER_IMAGE_NOR_BUNDLE, wanted=wanted, media_type=media_type[:100]
             )
-        return Manifest(answer.body, found, media_type, value)
+        return RemoteManifest(answer.body, found, media_type, value)
 
     def _json(self, answer: Answer) -> object:
         try:

@@ -11,13 +11,13 @@ from dibundle.files.readat import Spool, check_room
 from dibundle.images import document, writers
 from dibundle.images.document import get, get_list, get_text, sha256_of
 from dibundle.sources import messages
-from dibundle.sources.registry.client import Manifest, Repository
+from dibundle.sources.registry.client import RemoteManifest, Repository
 
 _MOST_MANIFESTS = 64  # of an index that are looked at
 
 
 @dataclass(frozen=True, slots=True)
-class Blob:
+class RemoteBlob:
     """A blob that a manifest describes."""
 
     digest: bytes
@@ -28,10 +28,10 @@ class Blob:
 class RemoteImage:
     """An image in a registry: its manifest, the index that led to it, its config; layers are not fetched yet."""
 
-    manifest: Manifest
-    index: Manifest | None
+    manifest: RemoteManifest
+    index: RemoteManifest | None
     config: bytes
-    layers: tuple[Blob, ...]
+    layers: tuple[RemoteBlob, ...]
     diff_ids: tuple[bytes, ...]
 
     @property
@@ -45,7 +45,7 @@ class RemoteImage:
         return document.texts(get(get(document.parse(self.config, "config"), "config"), "Labels"))
 
 
-def resolve(repository: Repository, found: Manifest, platform: str) -> RemoteImage:
+def resolve(repository: Repository, found: RemoteManifest, platform: str) -> RemoteImage:
     """Return the image that a manifest stands for, of an index the one for a platform."""
     if not found.is_index:
         return _image(repository, found, None)
@@ -55,7 +55,7 @@ def resolve(repository: Repository, found: Manifest, platform: str) -> RemoteIma
     raise repository.failed(messages.REGISTRY_PLATFORM, platform=platform)
 
 
-def images(repository: Repository, found: Manifest) -> Iterator[RemoteImage]:
+def images(repository: Repository, found: RemoteManifest) -> Iterator[RemoteImage]:
     """Yield the images that a manifest stands for, whatever their platform."""
     if not found.is_index:
         yield _image(repository, found, None)
@@ -73,14 +73,13 @@ def fetch(
     spool: Spool,
     *,
     without: frozenset[bytes] = frozenset(),
-    tmp: str | None = None,
 ) -> None:
     """Write an image as an archive that every engine loads, without the layers whose digests are ``without``.
 
     Every blob has its digest when this returns. The same image and names give the same bytes.
     """
     wanted = {blob.digest: blob.size for blob in image.layers if blob.digest not in without}
-    check_room(tmp, sum(wanted.values()))
+    check_room(spool.directory, sum(wanted.values()))
     top = image.index or image.manifest
     documents = {item.digest: item.body for item in (image.manifest, image.index) if item} | {image.id: image.config}
     index = {
@@ -101,11 +100,11 @@ def fetch(
 
 def push(
     repository: Repository, manifest: bytes, blobs: dict[bytes, writers.Content], tag: str, source: str | None
-) -> list[Blob]:
+) -> list[RemoteBlob]:
     """Push an image; return the blobs that were sent, apart from those that the registry or ``source`` had."""
     own = digest.sha256(manifest)
     sent = [
-        Blob(name, writers.size_of(content))
+        RemoteBlob(name, writers.size_of(content))
         for name, content in blobs.items()
         if name != own and repository.upload(name, content, source)
     ]
@@ -120,7 +119,7 @@ def matches(value: object, platform: str) -> bool:
     return found[: len(asked)] == asked
 
 
-def _entries(index: Manifest) -> Iterator[object]:
+def _entries(index: RemoteManifest) -> Iterator[object]:
     """Yield the descriptors of the images in an index, without attestations."""
     for entry in get_list(index.value, "manifests")[:_MOST_MANIFESTS]:
         kind = get_text(get(entry, "annotations"), "vnd.docker.reference.type")
@@ -128,7 +127,7 @@ def _entries(index: Manifest) -> Iterator[object]:
             yield entry
 
 
-def _image(repository: Repository, manifest: Manifest, index: Manifest | None) -> RemoteImage:
+def _image(repository: Repository, manifest: RemoteManifest, index: RemoteManifest | None) -> RemoteImage:
     config = blob_of(repository, get(manifest.value, "config"))
     layers = tuple(blob_of(repository, item) for item in get_list(manifest.value, "layers"))
     content = repository.small_blob(config.digest, config.size)
@@ -142,9 +141,9 @@ def _image(repository: Repository, manifest: Manifest, index: Manifest | None) -
     return RemoteImage(manifest=manifest, index=index, config=content, layers=layers, diff_ids=diff_ids)
 
 
-def blob_of(repository: Repository, described: object) -> Blob:
+def blob_of(repository: Repository, described: object) -> RemoteBlob:
     """Return what a descriptor describes; :class:`RegistryError` where it does not."""
     found, size = sha256_of(get(described, "digest")), get(described, "size")
     if found is None or not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 50:
         raise repository.failed(messages.REGISTRY_DESCRIPTOR)
-    return Blob(found, size)
+    return RemoteBlob(found, size)

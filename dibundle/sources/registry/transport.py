@@ -15,8 +15,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode, urlsplit
 
@@ -27,6 +26,7 @@ from dibundle.sources import messages
 from dibundle.sources.registry.credentials import Login, find
 from dibundle.sources.registry.places import follow, kind, kinds
 from dibundle.sources.registry.reference import Reference, is_loopback
+from dibundle.sources.registry.settings import RegistrySettings
 
 try:
     import urllib3
@@ -37,29 +37,10 @@ ConnectionFailure = urllib3.exceptions.HTTPError
 REDIRECTS: Final = 5
 SMALL: Final = 4 << 20  # bytes of a manifest or of another document
 _AGAIN: Final = (429, 500, 502, 503, 504)
-MIN_RATE: Final = 1000  # bytes a second, which only what means to be slow does not reach
 _MOVED: Final = (301, 302, 303, 307, 308)
 _MOST_PAUSE: Final = 30.0
 _PATIENCE: Final = 5  # timeouts that a whole document may take
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]{1,65536}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What a user sets: ``logins`` are files to look in, ``insecure`` hosts are spoken to without TLS.
-
-    ``tries`` of each request, ``pause`` seconds after the first, ``timeout`` seconds without a byte; ``max_time``
-    seconds for all that is asked of it (None: no limit), ``min_rate`` bytes a second at least, over ``timeout``.
-    """
-
-    logins: tuple[Path, ...] = ()
-    insecure: frozenset[str] = frozenset()
-    tries: int = 5
-    pause: float = 0.5
-    timeout: float = 60.0
-    max_time: float | None = None
-    min_rate: int = MIN_RATE
-    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +60,7 @@ class UnansweredError(RegistryError):
 class Transport:
     """Requests to one repository; not for several threads at once."""
 
-    def __init__(self, reference: Reference, settings: Settings, *, write: bool = False) -> None:
+    def __init__(self, reference: Reference, settings: RegistrySettings, *, write: bool = False) -> None:
         self.host = reference.host
         self.settings = settings
         self._repository = reference.repository

@@ -1,4 +1,4 @@
-"""A bundle as one page of HTML that fetches nothing: its policy lets only its own style and script run.
+r"""A bundle as one page of HTML that fetches nothing: its policy lets only its own style and script run.
 
 Names come from archives. They are escaped twice: control and bidi characters become text (``\\x1b``), and what HTML and
 the end of a script would take for markup becomes entities, or JSON's escapes.
@@ -16,7 +16,8 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-from dibundle.cli import listing, terminal
+from dibundle.files import wording
+from dibundle.inspecting import listing
 from dibundle.inspecting.image_diff import Changes
 from dibundle.inspecting.operations import Line, layers_of
 
@@ -67,7 +68,7 @@ def _hash(text: str) -> str:
 
 
 def _text(value: str | bytes) -> str:
-    return html.escape(terminal.escape(value))
+    return html.escape(wording.escape(value))
 
 
 def _data(page: Page) -> str:
@@ -102,7 +103,7 @@ def _number(layers: dict[bytes, int], line: Line) -> int:
 def _short(path: bytes) -> str:
     """Return enough of a layer's name to tell it from others: those in archives are digests."""
     parts = [part for part in path.split(b"/") if part not in (b"layer.tar", b"blobs", b"sha256")]
-    return terminal.escape(parts[-1].removesuffix(b".tar") if parts else path)[:8]
+    return wording.escape(parts[-1].removesuffix(b".tar") if parts else path)[:8]
 
 
 def _changes(page: Page) -> Iterator[str]:

@@ -1,0 +1,157 @@
+"""The base of a bundle: the objects that it needs, looked for in archives; what is missing is said by name."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from typing import Final
+
+from dibundle.applying import messages
+from dibundle.applying.base_store import BaseObjects, Wanted
+from dibundle.codecs import recompression
+from dibundle.errors import BaseMismatchError, BundleError, save_command
+from dibundle.files import digest
+from dibundle.files.context import Context
+from dibundle.format.manifest import AboutImage, BaseObject, Form, Manifest
+from dibundle.format.plan import PackingBudget
+from dibundle.format.uses import objects_used
+from dibundle.format.uses import order as make_order
+from dibundle.images.archive import Archive
+from dibundle.images.model import ImageArchive
+from dibundle.images.reader import read_images
+
+MAX_SEARCHES: Final = 1 << 22
+"""Objects that no base has, times targets to be made, in which they are looked for (spec/dib.md, 3.1)."""
+
+
+class FoundBase(BaseObjects):
+    """The base of some targets of a bundle: ``wanted`` ones, which take those of ``order`` to be made."""
+
+    wanted: frozenset[int] = frozenset()
+    order: tuple[int, ...] = ()
+
+
+def find_base(
+    manifest: Manifest,
+    bases: Sequence[Archive],
+    context: Context,
+    targets: Collection[int] = (0,),
+    *,
+    believe: bool = False,
+) -> FoundBase:
+    """Return the base objects for ``targets``; :class:`BaseMismatchError` names what is missing and what to do.
+
+    ``believe``: what the archives claim has to do, no content is read.
+    """
+    forms = {form.object: form for form in manifest.forms}
+    budget = PackingBudget()
+    wanted = [_wanted(item, forms.get(number), budget) for number, item in enumerate(manifest.objects)]
+    base = FoundBase(wanted, tmp=context.tmp, believe=believe)
+    every = _may_use(manifest, targets)
+    here = [read_images(archive) for archive in bases]
+    base.add(here, every)
+    order = make_order(manifest, targets, base.missing(every))
+    if len(order) > 1 and len(base.missing(every)) * len(order) > MAX_SEARCHES:
+        raise BundleError(messages.LIMIT_SEARCHES, missing_count=len(base.missing(every)), order_count=len(order))
+    missing = base.missing(objects_used(manifest, 0)) if 0 in order else []  # of others a target before may hold it
+    if missing:
+        raise mismatch(manifest, missing, here)
+    base.wanted, base.order = frozenset(targets), tuple(order)
+    return base
+
+
+def missing_objects(
+    manifest: Manifest, bases: Sequence[Archive], context: Context, *, believe: bool = True
+) -> list[int]:
+    """Return the numbers of a bundle's objects that archives do not claim to hold, or (not ``believe``) do not hold."""
+    forms = {form.object: form for form in manifest.forms}
+    budget = PackingBudget()
+    wanted = [_wanted(item, forms.get(number), budget) for number, item in enumerate(manifest.objects)]
+    with closing(FoundBase(wanted, tmp=context.tmp, believe=believe)) as base:
+        base.add([read_images(archive) for archive in bases], range(len(wanted)))
+        return base.missing(range(len(wanted)))
+
+
+def _may_use(manifest: Manifest, targets: Collection[int]) -> set[int]:
+    """Return the objects that ``targets`` and those before them use; a malformed program of these is no concern yet."""
+    every: set[int] = set()
+    for number in range(max(targets) + 1):
+        try:
+            every |= objects_used(manifest, number)
+        except BundleError:
+            if number in targets:
+                raise
+    return every
+
+
+def _wanted(item: BaseObject, form: Form | None, budget: PackingBudget) -> Wanted:
+    if form is None:
+        return Wanted(item.digest, item.size)
+    return Wanted(
+        item.digest, item.size, of=Wanted(form.digest, form.size), make=partial(_make, form, item.size, budget)
+    )
+
+
+def _make(form: Form, size: int, budget: PackingBudget, content: Iterable[bytes]) -> Iterator[bytes | memoryview]:
+    """Yield a compressed layer of ``size`` bytes made of its content; ``budget`` is that of all forms together."""
+    parts, plain = recompression.read(form.packing, most=budget.limit(size))
+    budget.spend(recompression.cost(parts), size)
+    if recompression.content_size(parts) != form.size:
+        raise BundleError(
+            messages.MANIFEST_RECOMPRESSED_CONTENT, size=form.size, content_size=recompression.content_size(parts)
+        )
+    packer = recompression.Packer(parts, plain)
+    for piece in content:
+        yield from packer.write(piece)
+    yield from packer.finish()
+
+
+def base_names(manifest: Manifest) -> list[str]:
+    """Return the names of the images that the bundle was made from, else their IDs."""
+    if not manifest.about:
+        return []
+    return [_name(image) for image in manifest.about.bases]
+
+
+def _name(image: AboutImage) -> str:
+    return image.names[0] if image.names else digest.text(image.id)
+
+
+def _lacking(manifest: Manifest, missing: Collection[int]) -> list[AboutImage]:
+    """Return the base images that the ``missing`` objects are of; all of them where the bundle does not tell."""
+    bases = manifest.about.bases if manifest.about else ()
+    contents = {form.object: form.digest for form in manifest.forms}
+    digests = {contents.get(number, manifest.objects[number].digest) for number in missing}
+    if not digests.issubset(found for image in bases for found in (image.id, *image.diff_ids)):
+        return list(bases)
+    return [image for image in bases if digests & {image.id, *image.diff_ids}]
+
+
+def mismatch(manifest: Manifest, missing: list[int], here: Sequence[ImageArchive]) -> BaseMismatchError:
+    """Say what is missing, and of an image that was built anew under the same name that it is another one."""
+    lacking = _lacking(manifest, missing)
+    given = [archive.archive.name for archive in here]
+    images = {image.config_digest: image for archive in here for image in archive.images if image.config_digest}
+    for wanted in lacking:
+        others = [found for found, image in images.items() if set(image.names) & set(wanted.names)]
+        if others and len(wanted.id) == digest.SIZE and wanted.id not in images:
+            return BaseMismatchError(
+                messages.BASE_OTHER_IMAGE,
+                given=", ".join(given),
+                wanted=_name(wanted),
+                others=digest.text(others[0]),
+                id=digest.text(wanted.id),
+                save_command=save_command(_name(wanted)),
+            )
+    name = next(map(_name, lacking), "IMAGE")
+    return BaseMismatchError(
+        messages.BASE_MISSING_LAYER if given else messages.BASE_MISSING,  # what is given may be something older
+        given=", ".join(given),
+        wanted=" and ".join(map(_name, lacking)) or "another image",
+        content=digest.text(manifest.objects[missing[0]].digest),
+        more=f" and {len(missing) - 1} more" if len(missing) > 1 else "",
+        name=shlex.quote(name),
+        save_command=save_command(name),
+    )

@@ -1,0 +1,146 @@
+"""Whether targets can be made here, and what space that takes: by heads and metadata, nothing is rebuilt."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from dibundle.applying.base import find_base
+from dibundle.applying.expected import refuse_claims
+from dibundle.applying.options import RebuildOptions
+from dibundle.applying.pipeline import ApplyOptions, Folder, beside, require_one_image
+from dibundle.applying.rewrite import kept_size, loaded
+from dibundle.applying.space import Space, check_sizes, temporary_space
+from dibundle.applying.targets import MadeTarget, check_size, choose_target, made_target, target_name
+from dibundle.errors import DibError
+from dibundle.files import digest
+from dibundle.files.context import Context
+from dibundle.files.destination import Destination
+from dibundle.files.readat import taken
+from dibundle.format.manifest import AboutImage, Manifest
+from dibundle.images.archive import Archive
+from dibundle.images.reader import read_images
+from dibundle.sources.access import Access
+from dibundle.sources.opening import Source, open_sources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedTarget:
+    """A target: what it is called, the bytes of temporary files that it takes, or the error by which it fails."""
+
+    name: str
+    target: MadeTarget
+    temporary: int
+    error: DibError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """What was found: targets, the images that are ``needed``, which of them are ``here``, temporary bytes for all."""
+
+    targets: tuple[CheckedTarget, ...]
+    needed: tuple[AboutImage, ...]
+    here: tuple[str, ...]
+    needs_base: bool
+    temporary: int
+    signed_by: tuple[str, ...]
+
+    @property
+    def error(self) -> DibError | None:
+        """The error of the first target that fails."""
+        return next((target.error for target in self.targets if target.error), None)
+
+
+def check(
+    sources: Sequence[Source],
+    output: Destination | Folder,
+    options: ApplyOptions,
+    access: Access,
+    context: Context,
+) -> CheckResult:
+    """Check whether the one bundle among ``sources`` can be applied here as :func:`applying.pipeline.apply` would.
+
+    :class:`FileError` where temporary files or the output have too little room. What fails for a target alone is in the
+    result.
+    """
+    require_one_image(output, options)
+    opened = open_sources(sources, access, context)
+    if isinstance(output, Destination):
+        opened.refuse_overwriting(output.name, output.identity)
+    bundle = opened.read_bundle()
+    manifest = bundle.manifest
+    without = loaded(opened.archives) if options.thin else None
+    is_one = options.target is not None or not options.is_exact
+    numbers = [choose_target(manifest, options)] if is_one else range(len(manifest.targets))
+    size = sum(kept_size(manifest, number, without) for number in numbers)
+    space = beside(output, size, context)
+    if not options.is_exact:
+        # images are taken out of the file that is kept: there is none beside it to judge
+        space = replace(space, kept=size)
+    unjudged = RebuildOptions(max_size=options.max_size) if space.kept else options
+    checked = [_checked(manifest, number, opened.archives, options, unjudged, space, context) for number in numbers]
+    there = taken(context.tmp)  # by what engines and registries gave
+    whole = 0
+    if not any(target.error for target in checked):
+        whole = _temporary(opened.archives, manifest, numbers, unjudged, space, context)
+        context.check_room(whole)
+        space.check_output(whole)
+    return CheckResult(
+        targets=tuple(replace(target, temporary=there + target.temporary) for target in checked),
+        needed=manifest.about.bases if manifest.about else (),
+        here=tuple(_bases_here(opened.archives, manifest)),
+        needs_base=bool(manifest.objects),
+        temporary=there + whole,
+        signed_by=opened.signatures.signed_by([bundle]),
+    )
+
+
+def _checked(
+    manifest: Manifest,
+    number: int,
+    bases: Sequence[Archive],
+    options: ApplyOptions,
+    unjudged: RebuildOptions,
+    space: Space,
+    context: Context,
+) -> CheckedTarget:
+    error = None
+    temporary = 0
+    try:
+        check_size(manifest, number, options)
+        if options.expect:
+            refuse_claims(options.expect, manifest, number)
+        temporary = _temporary(bases, manifest, [number], unjudged, space, context)
+    except DibError as refusal:
+        error = refusal
+    name = target_name(manifest, number)
+    return CheckedTarget(name=name, target=made_target(manifest, number), temporary=temporary, error=error)
+
+
+def _temporary(
+    bases: Sequence[Archive],
+    manifest: Manifest,
+    numbers: Collection[int],
+    options: RebuildOptions,
+    space: Space,
+    context: Context,
+) -> int:
+    with closing(find_base(manifest, bases, context, numbers, believe=True)) as base:
+        check_sizes(manifest, base, bases, options, space)
+        return temporary_space(manifest, base, options, space)
+
+
+def _bases_here(archives: Sequence[Archive], manifest: Manifest) -> list[str]:
+    """Return the names of those images that the bundle was made from which are in the archives."""
+    found: set[bytes | None] = set()
+    for archive in archives:
+        images = read_images(archive).images  # many may share a config, whose diffIDs are one tuple then
+        for image in {(image.config_digest, id(image.diff_ids)): image for image in images}.values():
+            found |= {image.config_digest, *image.diff_ids}
+    bases = manifest.about.bases if manifest.about else ()
+    return [
+        image.names[0] if image.names else digest.text(image.id)
+        for image in bases
+        if image.id in found or (image.diff_ids and found.issuperset(image.diff_ids))
+    ]

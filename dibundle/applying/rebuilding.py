@@ -1,0 +1,177 @@
+"""Rebuilding targets: find the base, plan, rebuild, verify, and only then finish the output."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+
+from dibundle.applying.base import FoundBase, find_base, mismatch
+from dibundle.applying.expected import Judged
+from dibundle.applying.options import RebuildOptions
+from dibundle.applying.space import NO_SPACE, Space, check_kept, check_sizes, temporary_space
+from dibundle.applying.targets import check_size, choose_target
+from dibundle.codecs.deflate import encoders
+from dibundle.errors import ArchiveError, BundleError
+from dibundle.files.context import Context
+from dibundle.files.readat import Spool, room
+from dibundle.format.output import Piece, Sink, VerifiedOutput
+from dibundle.format.plan import PackingBudget, make_plan
+from dibundle.format.reader import BundleReader
+from dibundle.format.rebuild import rebuild
+from dibundle.format.uses import LastUses, objects_used
+from dibundle.images.archive import Archive, open_made
+from dibundle.images.reader import read_members
+
+
+def rebuild_target(
+    bases: Sequence[Archive],
+    bundle: BundleReader,
+    sink: Sink,
+    options: RebuildOptions,
+    context: Context,
+    *,
+    space: Space = NO_SPACE,
+    whole: bool = False,
+) -> None:
+    """Pass a target's bytes to ``sink``, in order; its tail only when every byte before it is verified.
+
+    ``whole``: check the archive's own sha256 too. Raises :class:`BaseMismatchError` for a wrong or damaged base, before
+    the first byte where it can be known, :class:`BundleError` and :class:`DigestError` for a bundle that is malformed
+    or damaged, and :class:`UnexpectedError` for one that makes something else than ``options.expect``.
+    """
+    sinks = {choose_target(bundle.manifest, options): sink}
+    rebuild_targets(bases, bundle, sinks, options, context, space=space, whole=whole)
+
+
+def rebuild_targets(
+    bases: Sequence[Archive],
+    bundle: BundleReader,
+    sinks: Mapping[int, Sink],
+    options: RebuildOptions,
+    context: Context,
+    *,
+    space: Space = NO_SPACE,
+    whole: bool = False,
+) -> None:
+    """Pass targets to their ``sinks``, by their numbers, one after the other; else as :func:`rebuild_target`.
+
+    Targets that those build on are made too, into temporary files.
+    """
+    for _ in rebuild_steps(bases, bundle, sinks, options, context, space=space, whole=whole):
+        pass
+
+
+def rebuild_steps(
+    bases: Sequence[Archive],
+    bundle: BundleReader,
+    sinks: Mapping[int, Sink],
+    options: RebuildOptions,
+    context: Context,
+    *,
+    space: Space = NO_SPACE,
+    whole: bool = False,
+) -> Iterator[None]:
+    """Do what :func:`rebuild_targets` does step by step: between two steps a sink gets a few pieces at most."""
+    manifest = bundle.manifest
+    for number in sinks:
+        check_size(manifest, number, options)
+    with context.within() as own:
+        base = find_base(manifest, bases, own, sinks.keys())
+        own.defer(base.close)
+        kept = check_sizes(manifest, base, bases, options, space)
+        temporary = temporary_space(manifest, base, options, space)
+        own.check_room(temporary)
+        space.check_output(temporary)
+        making = _Rebuild(bundle, base, PackingBudget(), options, own, kept, whole)
+        last = LastUses(manifest, base.order)
+        missing = base.missing(range(len(manifest.objects)))
+        own.progress.phase("applying", sum(manifest.targets[number].size for number in base.order))
+        for number in base.order:
+            later = missing = base.missing(last.after(number, missing))
+            spool = own.spool() if later else None
+            yield from making.target(number, _tee(sinks.get(number), spool))
+            if spool:
+                with suppress(ArchiveError):  # what is no archive holds nothing; what is missing is told later
+                    made = own.enter(open_made(spool, "a target before"))
+                    base.add([read_members(made)], later)  # its documents are not read: they may be anything
+
+
+def _tee(sink: Sink | None, spool: Spool | None) -> Sink:
+    if sink is None or spool is None:
+        return sink or (spool.write if spool else lambda piece: None)
+
+    def both(piece: Piece) -> None:
+        sink(piece)
+        spool.write(piece)
+
+    return both
+
+
+@dataclass(frozen=True, slots=True)
+class _Rebuild:
+    """A bundle whose targets are being made, beside ``kept`` bytes of temporary files."""
+
+    bundle: BundleReader
+    base: FoundBase
+    packings: PackingBudget
+    options: RebuildOptions
+    context: Context
+    kept: int
+    whole: bool
+
+    def target(self, number: int, sink: Sink) -> Iterator[None]:
+        """Make one target, step by step.
+
+        With the last step of the last one the bundle is read to its end before the output is.
+        """
+        bundle, base, manifest = self.bundle, self.base, self.bundle.manifest
+        target = manifest.targets[number]
+        needed = objects_used(manifest, number)
+        bundle.skip_to(number)
+        self._prepare(needed)
+        with self.context.within() as own:
+            judged = None
+            if number in base.wanted and (expected := self.options.expectation):
+                judged = own.enter(closing(Judged(expected, target, sink, own.tmp)))
+            output = VerifiedOutput(
+                target,
+                judged.write if judged else sink,
+                whole=self.whole or judged is not None,
+                has_base=bool(needed),
+            )
+            own.defer(output.close)
+            try:
+                plan = make_plan(manifest, number, base, self.packings)
+                for encoder in manifest.reencoders:
+                    encoders.prove(encoder >> 4, encoder & 15)
+                for piece in rebuild(manifest, number, bundle, base, plan, self.packings):
+                    output.write(piece)
+                    own.progress.advance(len(piece))
+                    del piece  # a view of a frame, which is not to stay while the next one is decoded
+                    yield
+                if number == base.order[-1]:
+                    bundle.skip_to(len(manifest.targets))
+                    bundle.finish()
+            except BundleError:
+                base.verify(needed)  # on the wrong source a sound patch looks malformed: a damaged base is to blame
+                raise
+            output.finish()
+            if judged:
+                yield from judged.release()
+
+    def _prepare(self, needed: Collection[int]) -> None:
+        """Have the base's objects ready to be read."""
+        base = self.base
+        if base.missing(needed):
+            raise mismatch(self.bundle.manifest, base.missing(needed), ())
+        size = base.spool_size(needed)
+        if size:
+            place, free = room(self.context.tmp)
+            if free // 2 < size <= free:  # where it is too small for sure an error says it
+                self.context.progress.note(
+                    f"the base is compressed: temporary files take {size:,} of the {free:,} bytes free in {place};"
+                    " --tmp DIR puts them elsewhere"
+                )
+        check_kept(self.kept + base.made_size + base.spool_size(needed, of_made=True), self.options)
+        base.prepare(needed)

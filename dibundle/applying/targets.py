@@ -1,0 +1,87 @@
+"""The targets of a bundle: which one is meant, what they are called, whether they are too large."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dibundle.applying import messages
+from dibundle.applying.expected import named_digest
+from dibundle.applying.options import RebuildOptions
+from dibundle.errors import BundleError, UsageError
+from dibundle.files import digest
+from dibundle.format.manifest import AboutImage, Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeTarget:
+    """An archive that a bundle makes: its size in bytes, its ``sha256:...`` and its images.
+
+    An image's ``id`` and ``diff_ids`` are digests of 32 bytes; ``f"sha256:{image.id.hex()}"`` is what ``expect`` takes.
+    """
+
+    size: int
+    sha256: str
+    images: tuple[AboutImage, ...]
+
+
+def made_target(manifest: Manifest, number: int) -> MadeTarget:
+    """Return one of the archives that a bundle makes."""
+    target = manifest.targets[number]
+    images = manifest.about.targets[number] if manifest.about else ()
+    return MadeTarget(size=target.size, sha256=digest.text(target.digest), images=images)
+
+
+def made_targets(manifest: Manifest) -> tuple[MadeTarget, ...]:
+    """Return all archives that a bundle makes."""
+    return tuple(made_target(manifest, number) for number in range(len(manifest.targets)))
+
+
+def choose_target(manifest: Manifest, options: RebuildOptions) -> int:
+    """Return the number of the target to make: the only one, or the one that ``options.target`` names."""
+    if options.target is None:
+        if len(manifest.targets) > 1:
+            raise UsageError(
+                messages.TARGET_AMBIGUOUS,
+                targets_count=len(manifest.targets),
+                target_names=", ".join(_target_names(manifest)),
+            )
+        number = 0
+    else:
+        found = [index for index in range(len(manifest.targets)) if options.target in _names_of(manifest, index)]
+        if len(found) != 1:
+            raise UsageError(
+                messages.TARGET_UNKNOWN,
+                found_count=len(found) or "no",
+                target=options.target,
+                target_names=", ".join(_target_names(manifest)),
+            )
+        (number,) = found
+    check_size(manifest, number, options)
+    return number
+
+
+def check_size(manifest: Manifest, number: int, options: RebuildOptions) -> None:
+    """Refuse a target that is larger than allowed."""
+    size = manifest.targets[number].size
+    if size > options.max_size:
+        raise BundleError(messages.LIMIT_MAX_SIZE, size=size, max_size=options.max_size)
+
+
+def _names_of(manifest: Manifest, number: int) -> set[str]:
+    """Return all that a target may be called by."""
+    images = manifest.about.targets[number] if manifest.about else ()
+    names = {name for image in images for name in image.names if not named_digest(name)}
+    digests = {manifest.targets[number].digest, *(image.id for image in images)}
+    return names | {digest.text(item) for item in digests}
+
+
+def _target_names(manifest: Manifest) -> list[str]:
+    """Return a name for each target."""
+    return [target_name(manifest, number) for number in range(len(manifest.targets))]
+
+
+def target_name(manifest: Manifest, number: int) -> str:
+    """Return the first name of a target's images, else its digest."""
+    images = manifest.about.targets[number] if manifest.about else ()
+    names = [name for image in images for name in image.names]
+    return names[0] if names else digest.text(manifest.targets[number].digest)

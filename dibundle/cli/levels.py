@@ -1,0 +1,53 @@
+"""The option --level, and -1 to -9 as compressors have them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Final
+
+import click
+
+from dibundle.cli import messages
+from dibundle.codecs.encode import choose
+from dibundle.errors import UsageError
+
+_KEY: Final = "dibundle.level"
+_SILENT: Final = {"hidden": True, "expose_value": False}
+
+
+def level_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command these options, as one argument ``level``; None where none is given."""
+
+    @wraps(command)
+    def run(**others: Any) -> None:  # noqa: ANN401 - what the command itself declares
+        command(level=click.get_current_context().meta.get(_KEY), **others)
+
+    decorated: Callable[..., None] = run
+    for level in choose.LEVELS:
+        decorated = click.option(
+            f"-{level}",
+            f"level_{level}",
+            flag_value=level,
+            type=int,
+            hidden=True,
+            expose_value=False,
+            callback=_remember,
+        )(decorated)
+    return click.option(
+        "-l",
+        "--level",
+        type=click.IntRange(choose.LEVELS[0], choose.LEVELS[-1]),
+        expose_value=False,
+        callback=_remember,
+        show_default=f"{choose.DEFAULT_LEVEL}; {choose.PLAIN_LEVEL} without hdiffpatch",
+        help="1 is fast, 9 is small; also as -1 to -9.",
+    )(decorated)
+
+
+def _remember(context: click.Context, parameter: click.Parameter, level: int | None) -> None:
+    if level is None:
+        return
+    if _KEY in context.meta:  # -12 among others, which is -1 and -2
+        raise UsageError(messages.OPTION_LEVELS, one=context.meta[_KEY], other=level)
+    context.meta[_KEY] = level

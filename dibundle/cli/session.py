@@ -1,0 +1,177 @@
+"""What commands share: how sources are reached, whose bundles count, temporary files, and how to report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from functools import wraps
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from click.core import ParameterSource
+
+from dibundle.applying.expected import parse
+from dibundle.applying.options import MAX_TARGET
+from dibundle.cli import console as consoles
+from dibundle.cli import messages
+from dibundle.errors import FileError, UsageError
+from dibundle.files.context import Context
+from dibundle.format.signing import Signers, read_file, require_readable
+from dibundle.sources.access import Access
+from dibundle.sources.registry.settings import MIN_RATE, RegistrySettings
+
+_SIGNATURES: Final = (
+    click.option(
+        "--allowed-signers",
+        metavar="FILE",
+        envvar="DIB_ALLOWED_SIGNERS",
+        show_envvar=True,
+        help="Refuse bundles that nobody in this file signed.",
+    ),
+    click.option("--identity", metavar="WHO", help="Who of them it must be; default is anyone."),
+    click.option("--signature", "detached", multiple=True, metavar="FILE", help="A signature beside the bundle."),
+    click.option("--revoked", metavar="KRL", help="Revoked keys: a KRL or a list of public keys."),
+    click.option("--verify-time", metavar="TIME", help="Judge keys as of then: YYYYMMDD or YYYYMMDDHHMM."),
+    click.option(
+        "--require-signature",
+        is_flag=True,
+        envvar="DIB_REQUIRE_SIGNATURE",
+        show_envvar=True,
+        help="Require a signature (implied by --allowed-signers).",
+    ),
+)
+_EXPECT: Final = click.option(
+    "--expect", multiple=True, metavar="ID", help="Refuse what is not this image ID or sha256 of an archive."
+)
+_REGISTRIES: Final = (
+    click.option(
+        "--insecure",
+        metavar="HOST[:PORT]",
+        multiple=True,
+        help="A registry to speak to without TLS; this machine always is.",
+    ),
+    click.option(
+        "--max-time",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="SECONDS",
+        help="Total time limit for a registry; default is none.",
+    ),
+    click.option(
+        "--min-rate",
+        type=click.IntRange(min=0),
+        metavar="BYTES",
+        help=f"Least bytes per second that a registry sends; default is {MIN_RATE}.",
+    ),
+)
+_TMP: Final = click.option("--tmp", metavar="DIR", help="Where temporary files go.")
+PLATFORM: Final = "Which one to save, of names that an engine is asked for."
+
+max_size = click.option(
+    "--max-size",
+    type=click.IntRange(min=0),
+    default=MAX_TARGET,
+    metavar="BYTES",
+    help="Largest archive that a bundle may make. Default: 1 TiB.",
+)
+
+
+def session(
+    *, signatures: bool = False, expect: bool = False, platform: str | None = None, progress: bool = True
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command ``access``, ``context`` and ``console``, and with ``expect`` an argument of that name.
+
+    ``signatures``: it reads bundles. ``platform``: the help of its option --platform. ``progress``: it may take long.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def run(console: consoles.Console, **others: Any) -> None:  # noqa: ANN401 - what the command itself declares
+            tmp = others.pop("tmp")
+            if expect:
+                others["expect"] = frozenset(map(parse, others["expect"]))
+            signers = _signers(others, tmp) if signatures else None
+            access = Access(signers=signers, platform=others.pop("platform", None), registries=_registries(others))
+            with Context(tmp, console.progress) as context:
+                command(access=access, context=context, console=console, **others)
+
+        decorated: Callable[..., None] = run
+        options = (
+            *((_EXPECT,) if expect else ()),
+            *(_SIGNATURES if signatures else ()),
+            *((click.option("--platform", metavar="OS/ARCH", help=platform),) if platform else ()),
+            *_REGISTRIES,
+            _TMP,
+        )
+        decorated = consoles.options(progress=progress)(decorated)
+        for option in reversed(options):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
+def _registries(given: dict[str, Any]) -> RegistrySettings:
+    """Return what the user and the command line set."""
+    rate = given.pop("min_rate")
+    return RegistrySettings(
+        logins=tuple(_logins()),
+        insecure=frozenset(given.pop("insecure")),
+        max_time=given.pop("max_time"),
+        min_rate=MIN_RATE if rate is None else rate,
+    )
+
+
+def _logins() -> Iterable[Path]:
+    """Yield the files of logins, in podman's order, then docker's."""
+    environment = os.environ
+    if environment.get("REGISTRY_AUTH_FILE"):
+        yield Path(environment["REGISTRY_AUTH_FILE"])
+    if environment.get("XDG_RUNTIME_DIR"):
+        yield Path(environment["XDG_RUNTIME_DIR"], "containers", "auth.json")
+    yield Path(f"/run/containers/{os.getuid()}/auth.json")
+    home = Path(environment.get("HOME") or "~").expanduser()
+    yield Path(environment.get("XDG_CONFIG_HOME") or home / ".config", "containers", "auth.json")
+    yield Path(environment.get("DOCKER_CONFIG") or home / ".docker", "config.json")
+
+
+def _signers(given: dict[str, Any], tmp: str | None) -> Signers | None:
+    """Return who must have signed bundles, by the options or the environment."""
+    allowed, detached = given.pop("allowed_signers"), given.pop("detached")
+    asked = {name: given.pop(name) for name in ("require_signature", "identity", "revoked", "verify_time")}
+    if given.get("build") is not None:
+        return None  # a Dockerfile takes none of these options, and says so
+    if allowed is not None:
+        if _is_from_environment("allowed_signers"):
+            _require_named_file(allowed)
+        return Signers(
+            allowed=allowed,
+            identity=asked["identity"],
+            signatures=tuple(map(read_file, detached)),
+            revoked=asked["revoked"],
+            verify_time=asked["verify_time"],
+            tmp=tmp,
+        )
+    if detached or any(asked.values()):
+        by = "DIB_REQUIRE_SIGNATURE is set" if _is_from_environment("require_signature") else "it is asked for"
+        raise UsageError(messages.SIGNATURE_NO_SIGNERS, asked=by)
+    return None
+
+
+def _is_from_environment(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.ENVIRONMENT
+
+
+def _require_named_file(name: str) -> None:
+    """Tell of a file that cannot be read who named it, as the command line does not."""
+    try:
+        require_readable(name)
+    except FileError as error:
+        raise FileError(messages.SIGNATURE_ENVIRONMENT_FILE, reason=error.message) from error
+
+
+def environment_options(context: click.Context) -> Iterator[str]:
+    """Yield the variables of the environment that options of a command come from."""
+    for option in context.command.params:
+        if context.get_parameter_source(option.name or "") is ParameterSource.ENVIRONMENT:
+            yield str(option.envvar)

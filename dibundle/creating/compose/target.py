@@ -1,0 +1,168 @@
+"""A target's program: known layers by reference, others entry by entry, the rest as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from dibundle.codecs import recompression
+from dibundle.creating.compose.archive import ArchiveComposer, Member
+from dibundle.creating.compose.frames import FramePlanner
+from dibundle.creating.compose.layer import Counts, LayerComposer
+from dibundle.creating.compose.objects import ObjectTable
+from dibundle.creating.compose.recompressed import PackedLayer
+from dibundle.creating.compose.sides import BaseSide, TargetSide
+from dibundle.creating.match import names as match_names
+from dibundle.creating.match.base import Layer
+from dibundle.creating.match.matcher import Matcher
+from dibundle.files.readat import ReadAt
+from dibundle.format.constants import COST_FACTOR, COST_FLOOR, FRAME_COST, OP_COST, SEGMENT_COST
+from dibundle.format.program import ProgramWriter
+from dibundle.format.tables import Range
+
+
+@dataclass(slots=True, kw_only=True)
+class ComposedTarget:
+    """A target's program and its frames in the making."""
+
+    side: TargetSide
+    writer: ProgramWriter
+    frames: FramePlanner
+    archive: ArchiveComposer
+    text_sources: list[Range]
+    rest_digest: bytes
+    names: list[bytes]
+    deleted: list[bytes]
+    reencoders: set[int]
+
+    def cost(self) -> int:
+        """Return what the target costs a reader (spec/dib.md, 4.5)."""
+        of_frames = sum(
+            FRAME_COST + draft.size + sum(item.length for item in draft.old) for draft in self.frames.drafts
+        )
+        return of_frames + SEGMENT_COST * len(self.archive.segments.found) + OP_COST * self.writer.operations
+
+    def digest_text(self) -> bytes:
+        """Return the hex digits of the segments' digests, as readers will make them."""
+        return b"".join(item.digest.hex().encode() for item in self.archive.segments.found if item.digest)
+
+
+def compose_all(
+    base: BaseSide, sides: Sequence[TargetSide], objects: ObjectTable, counts: Counts
+) -> list[ComposedTarget]:
+    """Write the programs of all targets; each one's content is there for those after it."""
+    composed: list[ComposedTarget] = []
+    first = 0
+    for side in sides:
+        composed.append(_compose(base, side, first, objects, counts))
+        first += len(composed[-1].frames.drafts)
+        base.grow(side)
+    for item in composed:  # the digest text has its number behind all objects
+        size = len(item.digest_text())
+        if size:
+            item.text_sources.append(Range(len(objects.objects), 0, size))
+    _drop_costly_sources(composed)
+    return composed
+
+
+def _drop_costly_sources(composed: Sequence[ComposedTarget]) -> None:
+    """Patch no more from sources that are far larger than what they help with, where they would cost too much.
+
+    A reader refuses a bundle whose targets cost more than 8 times their sizes by over 64 MiB (spec/dib.md, 4.5).
+    """
+    beyond = [max(0, item.cost() - COST_FACTOR * item.side.images.archive.bytes.size) for item in composed]
+    drafts = [
+        draft
+        for item, excess in zip(composed, beyond, strict=True)
+        for draft in item.frames.drafts
+        if excess and draft.old_size
+    ]
+    left = sum(beyond)
+    for draft in sorted(drafts, key=lambda draft: draft.old_size, reverse=True):
+        if left <= COST_FLOOR:
+            return
+        left -= draft.old_size
+        draft.old, draft.old_size, draft.implied, draft.whole = [], 0, False, None
+
+
+def _compose(base: BaseSide, side: TargetSide, first: int, objects: ObjectTable, counts: Counts) -> ComposedTarget:
+    """Write a target's program: known layers by reference, others entry by entry, the rest as it is."""
+    program, before = ProgramWriter(), len(counts.names)
+    objects.used.clear()
+    text_sources: list[Range] = []
+    frames = FramePlanner(first, text_sources)
+    target = side.images.archive
+    composer = ArchiveComposer(target.bytes, target.index, program, frames)
+    matcher = Matcher(base.index, side.new_layers, base.kept_by(side))
+    layers = LayerComposer(program, frames, objects, base.index, matcher, counts)
+    numbers = {id(entry): number for number, entry in enumerate(target.index.entries)}
+
+    def content_of(layer: Layer) -> Callable[[], None]:
+        return (
+            partial(_refer, program, objects, layer.digest, base.known)
+            if layer.digest in base.known
+            else partial(layers.compose, layer)
+        )
+
+    members = {}
+    for stored in side.blobs:
+        member = stored.blob.member
+        compose: Callable[[], None] | None = None
+        packed = side.packed.get(stored.digest)
+        if stored.digest in base.known:
+            compose = partial(_refer, program, objects, stored.digest, base.known)
+        elif packed:
+            compose = partial(_pack, program, frames, packed, stored.source.size, content_of(packed.layer))
+        elif stored.layer:
+            compose = content_of(stored.layer)
+        named = stored.digest in (stored.blob.digest, stored.blob.diff_id)
+        members[numbers[id(member)]] = Member(member, stored.digest, named, compose)
+    composer.compose(members)
+    return ComposedTarget(
+        side=side,
+        writer=program,
+        frames=frames,
+        archive=composer,
+        text_sources=text_sources,
+        rest_digest=composer.segments.finish(),
+        names=counts.names[before:],
+        deleted=_deleted(base, side, objects.used),
+        reencoders=set().union(*(recompression.reencoders(item.parts) for item in side.packed.values())),
+    )
+
+
+def _refer(
+    program: ProgramWriter, objects: ObjectTable, content: bytes, known: Mapping[bytes, tuple[int, ReadAt]]
+) -> None:
+    kind, source = known[content]
+    program.seek(objects.use(kind, content, source), 0)
+    program.keep(source.size)
+
+
+def _pack(
+    program: ProgramWriter, frames: FramePlanner, packed: PackedLayer, size: int, compose: Callable[[], None]
+) -> None:
+    """Write the operations for a compressed layer of ``size`` bytes; ``compose`` writes those for its content."""
+    data = recompression.write(packed.parts) + packed.plain
+    program.begin(len(data), size)
+    frames.text(data)
+    compose()
+    program.end()
+
+
+def _deleted(base: BaseSide, side: TargetSide, used: set[bytes]) -> list[bytes]:
+    """Return the paths of the base's layers that a target uses and has no entry for, in no layer."""
+    here = {blob.layer.digest if blob.layer else blob.digest for blob in side.blobs}
+    here |= {packed.layer.digest for packed in side.packed.values()}
+    here |= {blob.layer.digest for blob in base.blobs if blob.layer and blob.digest in here}
+    own = [layer for layer in base.index.layers if layer.digest in base.own]
+    kept = [layer for layer in own if layer.digest in here]
+    if kept and not side.new_layers:
+        return []
+    used_layers = [layer for layer in own if layer.digest in used - here]
+    return sorted(_paths(used_layers) - _paths([*kept, *side.new_layers]))
+
+
+def _paths(layers: Sequence[Layer]) -> set[bytes]:
+    return {match_names.clean(entry.path) for layer in layers for entry in layer.index.entries}

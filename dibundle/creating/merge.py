@@ -1,0 +1,42 @@
+"""Merging a chain of bundles into one, for the base that the first of them needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dibundle.applying.chain import follow, make_all
+from dibundle.applying.options import MAX_TARGET, RebuildOptions
+from dibundle.creating import messages
+from dibundle.creating.options import CreateOptions
+from dibundle.creating.pipeline import CreateResult, write_bundle
+from dibundle.errors import UsageError
+from dibundle.files.context import Context
+from dibundle.files.destination import Output
+from dibundle.sources.access import Access
+from dibundle.sources.opening import Source, open_sources
+
+
+def merge(
+    sources: Sequence[Source],
+    output: Output,
+    options: CreateOptions,
+    access: Access,
+    context: Context,
+    *,
+    max_size: int = MAX_TARGET,
+) -> CreateResult:
+    """Write one bundle in place of the chain of bundles among ``sources``.
+
+    What the chain makes is rebuilt into temporary files and compared with the base anew: what one bundle adds and the
+    next one drops is not in the result. ``max_size`` bytes of a target at most. Raises what applying and creating do.
+    """
+    opened = open_sources(sources, access, context)
+    opened.ask_engines()  # to compare anew takes all of an image
+    opened.refuse_overwriting(output.name, output.identity)
+    if len(opened.bundles) < 2:
+        raise UsageError(messages.MERGE_ONE_BUNDLE, count=len(opened.bundles) or "no")
+    limits = RebuildOptions(max_size=max_size)
+    archives, last = follow(opened.archives, opened.read_bundles(), limits, context)
+    targets = make_all(last, archives, limits, context)
+    with output:
+        return write_bundle(opened.archives, targets, output.write, options, context)

@@ -1,0 +1,42 @@
+"""What a caller chooses of a bundle to be made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dibundle.codecs.encode import choose
+from dibundle.creating import messages
+from dibundle.errors import UsageError
+from dibundle.files.progress import Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateOptions:
+    """How to create: ``level`` 1 (fast) to 9 (small), None for the default; ``workers`` 0 means one per core.
+
+    ``codec``: one of :data:`choose.CODEC_NAMES`. ``names`` for listing: "auto" keeps them small. ``have``: diffIDs of
+    the layers that the receiver has, of which alone a bundle may take something. ``portable``: compress nothing again.
+    """
+
+    level: int | None = None
+    codec: str = "auto"
+    names: Literal["auto", "all", "none"] = "auto"
+    workers: int = 0
+    have: frozenset[bytes] | None = None
+    portable: bool = False
+
+    def effort(self, progress: Progress) -> choose.Effort:
+        """Return how hard to try; note a default level that makes larger bundles than usual."""
+        if self.level is not None and self.level not in choose.LEVELS:
+            raise UsageError(messages.LEVEL_UNKNOWN, level=self.level)
+        if self.workers < 0:
+            raise UsageError(messages.WORKERS_NEGATIVE, workers=self.workers)
+        level = self.level
+        if level is None:
+            level = choose.default_level(self.codec)
+            if level != choose.DEFAULT_LEVEL:
+                progress.note(
+                    f"level {level}, not {choose.DEFAULT_LEVEL}: hdiffpatch is not installed, the bundle gets larger"
+                )
+        return choose.Effort(level=level, codec=self.codec, portable=self.portable)

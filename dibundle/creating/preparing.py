@@ -1,0 +1,98 @@
+"""A bundle before its frames are encoded: both sides read and matched, the programs written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+
+from dibundle.codecs.deflate import encoders
+from dibundle.codecs.encode import choose, layout
+from dibundle.creating.compose.frames import Draft
+from dibundle.creating.compose.layer import Counts
+from dibundle.creating.compose.objects import ObjectTable
+from dibundle.creating.compose.sides import BaseSide, Reading, read_sides
+from dibundle.creating.compose.target import ComposedTarget, compose_all
+from dibundle.creating.manifest import make_manifest
+from dibundle.creating.options import CreateOptions
+from dibundle.files.context import Context
+from dibundle.format.manifest import Manifest
+from dibundle.format.tables import Frame
+from dibundle.images.archive import Archive
+
+
+@dataclass(slots=True, kw_only=True)
+class Prepared:
+    """A bundle before its frames are encoded: everything is matched, the programs are written."""
+
+    base: BaseSide
+    composed: list[ComposedTarget]
+    objects: ObjectTable
+    counts: Counts
+    options: CreateOptions
+    effort: choose.Effort
+    threads: Executor
+
+    def drafts(self) -> list[tuple[ComposedTarget, bytes, Draft]]:
+        """Return the frames to encode, each with its target and that one's digest text."""
+        return [(item, item.digest_text(), draft) for item in self.composed for draft in item.frames.drafts]
+
+    def load(
+        self, draft: Draft, hex_digits: bytes, *, planned: bool = True
+    ) -> tuple[bytes, bytes, choose.Effort, layout.Plan | None]:
+        """Return what :func:`choose.encode` takes to encode a frame; not ``planned``: where nothing is relinked."""
+        plan = _relink_plan(draft, self.objects) if planned and choose.relinks(self.effort) else None
+        return draft.read(), _read_source(draft, self.objects, hex_digits), self.effort, plan
+
+    def plan_ahead(self, draft: Draft) -> None:
+        """Find out what :meth:`load` needs to know of the whole file that a frame was cut from."""
+        if draft.whole and choose.relinks(self.effort):
+            draft.whole.prepare(self.objects.read)
+
+    def manifest(self, frames: list[Frame]) -> Manifest:
+        """Return the manifest for these frames."""
+        return make_manifest(self.base, self.composed, self.objects, frames, self.options, self.threads)
+
+
+def prepare(
+    bases: Sequence[Archive], targets: Sequence[Archive], options: CreateOptions, threads: Executor, context: Context
+) -> Prepared:
+    """Read and match everything and write the programs; what is temporary is there until ``context`` ends."""
+    if not encoders.are_here() and not options.portable:
+        context.progress.note("this dib has no C library: nothing that is compressed is looked into")
+        options = replace(options, portable=True)
+    effort = options.effort(context.progress)
+    reading = Reading(executor=threads, context=context, have=options.have, portable=options.portable)
+    base, sides = read_sides(bases, targets, reading)
+    context.progress.phase("comparing", 0)
+    objects, counts = ObjectTable(), Counts()
+    composed = compose_all(base, sides, objects, counts)
+    base.index.forget_entries()  # encoding has the memory: 460 bytes a file at most, not 1,060
+    patched = sum(draft.size for item in composed for draft in item.frames.drafts if draft.old)
+    return Prepared(
+        base=base,
+        composed=composed,
+        objects=objects,
+        counts=counts,
+        options=options,
+        effort=effort.to_patch(patched),
+        threads=threads,
+    )
+
+
+def _relink_plan(draft: Draft, objects: ObjectTable) -> layout.Plan | None:
+    """Return what relinking has to know of the file that a window was cut from."""
+    if not draft.whole:
+        return None
+    old, window = draft.whole.old, draft.old[0]
+    start = window.offset - old.offset
+    return draft.whole.plan(objects.read, range(start, start + window.length), draft.window)
+
+
+def _read_source(draft: Draft, objects: ObjectTable, hex_digits: bytes) -> bytes:
+    return b"".join(
+        objects.sources[item.object].read_at(item.offset, item.length)
+        if item.object < len(objects.sources)
+        else hex_digits[item.offset : item.offset + item.length]
+        for item in draft.old
+    )

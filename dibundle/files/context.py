@@ -1,0 +1,67 @@
+"""What a use case works in: temporary files, progress, and what is cleaned up at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, closing
+from types import TracebackType
+from typing import Self, TypeVar
+
+from dibundle.files.progress import Progress, Silent
+from dibundle.files.readat import Spool, check_room
+
+_T = TypeVar("_T")
+
+
+class Context:
+    """A context manager; whatever was opened through it is closed when it ends, the last first.
+
+    ``tmp`` is the folder of temporary files (None: the default), ``progress`` is told how far work has got.
+    """
+
+    def __init__(self, tmp: str | None = None, progress: Progress | None = None) -> None:
+        self.tmp = tmp
+        self.progress: Progress = progress or Silent()
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def close(self) -> None:
+        """Clean up; closing twice is harmless."""
+        self._stack.close()
+
+    def within(self) -> Context:
+        """Return a context of the same kind that cleans up by itself: at its own end, not at this one's."""
+        return Context(self.tmp, self.progress)
+
+    def enter(self, manager: AbstractContextManager[_T]) -> _T:
+        """Enter a context manager, which is left at the end."""
+        return self._stack.enter_context(manager)
+
+    def defer(self, callback: Callable[[], object]) -> None:
+        """Call ``callback`` at the end."""
+        self._stack.callback(callback)
+
+    def adopt(self, other: Context) -> None:
+        """Clean up at the end of this what another context would have."""
+        self._stack.push(other._stack.pop_all())
+
+    def spool(self) -> Spool:
+        """Return a new temporary file, which is given back at the end."""
+        return self._stack.enter_context(closing(Spool(self.tmp)))
+
+    def end_phase(self) -> None:
+        """Have progress give its line back, as another program will use the terminal."""
+        close = getattr(self.progress, "close", None)
+        if close is not None:
+            close()
+
+    def check_room(self, size: int) -> None:
+        """Raise ``FileError`` where temporary files of ``size`` bytes more have no room."""
+        check_room(self.tmp, size)

@@ -1,0 +1,59 @@
+"""Text for people: sizes, counts, and names from archives with what a terminal would obey escaped."""
+
+from __future__ import annotations
+
+import unicodedata
+
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def escape(text: str | bytes) -> str:
+    r"""Return text from an archive as it may go to a terminal.
+
+    Control and bidi characters, and bytes that are not UTF-8, appear as ``\x1b`` or ``\u202e``; a backslash is
+    doubled, so that nothing is ambiguous.
+    """
+    decoded = text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else text
+    return "".join(_escape_one(character) for character in decoded)
+
+
+def printable(text: str) -> str:
+    r"""Return a message as it may go to a terminal: as :func:`escape`, but a backslash stays one.
+
+    For what is escaped in part already, and for hints, which people paste.
+    """
+    return "".join(character if character == "\\" else _escape_one(character) for character in text)
+
+
+def _escape_one(character: str) -> str:
+    if character == "\\":
+        return "\\\\"
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    if character in _BIDI or unicodedata.category(character) in ("Cc", "Cs", "Co", "Cn", "Zl", "Zp", "Cf"):
+        return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return character
+
+
+def human(size: int) -> str:
+    """Return a size as people read it: 50 kB, 295 MB; exact below 10,000 bytes."""
+    if size < 10_000:
+        return f"{size:,} bytes" if size != 1 else "1 byte"
+    value = float(size)
+    for unit in ("kB", "MB", "GB"):
+        value /= 1000
+        if value < 1000:
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{value / 1000:.1f} TB"
+
+
+def count(number: int, what: str) -> str:
+    """Return how many there are: 1 bundle, 2 bundles."""
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def times(large: int, small: int) -> str:
+    """Return how many times smaller the second is: 21,267 times smaller, 3.4 times smaller."""
+    ratio = large / small if small else 0
+    return f"{ratio:,.{0 if ratio >= 10 else 1}f} times smaller"

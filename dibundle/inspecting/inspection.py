@@ -1,0 +1,119 @@
+"""What a bundle is: what it needs and makes, who signed it, and what happens to each path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dibundle.applying.base import find_base
+from dibundle.applying.options import RebuildOptions
+from dibundle.applying.targets import choose_target, target_name
+from dibundle.errors import BaseMismatchError, SignatureError, UsageError
+from dibundle.files import digest
+from dibundle.files.context import Context
+from dibundle.format.manifest import Manifest
+from dibundle.format.reader import BundleReader
+from dibundle.format.signing import Signature
+from dibundle.format.uses import objects_used
+from dibundle.images.archive import Archive
+from dibundle.inspecting import messages
+from dibundle.inspecting.operations import Line, ListingError, listing
+from dibundle.sources.access import Access
+from dibundle.sources.opening import Source, open_sources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """A bundle: its size in bytes, manifest and header, the key that it says it is signed by, who really signed it.
+
+    ``number`` is the target whose ``lines`` these are; None where it has several and none was chosen.
+    """
+
+    size: int
+    manifest: Manifest
+    header_digest: str
+    is_signed: bool
+    key: str | None
+    signed_by: tuple[str, ...]
+    number: int | None
+    lines: Sequence[Line]
+
+    @property
+    def signed(self) -> str:
+        """Who signed it, of those who were asked for, else which key it says it is signed by."""
+        return signed_text(is_signed=self.is_signed, key=self.key, signed_by=self.signed_by)
+
+
+def inspect(
+    bundle: Source,
+    bases: Sequence[Source],
+    access: Access,
+    context: Context,
+    *,
+    target: str | None = None,
+    lines_wanted: bool = True,
+) -> Inspection:
+    """Look at a bundle; with bases every path has a line.
+
+    ``target`` chooses one of several. ``lines_wanted``: without them, what is too much to list is noted and left out.
+    """
+    opened = open_sources([bundle, *bases], access, context, bundle_first=True)
+    reader = opened.read_bundle()
+    several = len(reader.manifest.targets) > 1
+    number: int | None = None
+    if target is not None or not several or lines_wanted:
+        number = choose_target(reader.manifest, RebuildOptions(target=target))
+    lines: list[Line] = []
+    try:
+        if number is not None:
+            lines = lines_with_base(reader, number, opened.archives, context, given=bool(bases))
+    except ListingError as error:
+        if lines_wanted:
+            raise
+        context.progress.note(f"the summary is without paths: {error.message}")
+        number = None
+    return Inspection(
+        size=reader.size,
+        manifest=reader.manifest,
+        header_digest=digest.text(digest.sha256(reader.header_bytes)),
+        is_signed=bool(reader.signature),
+        key=signing_key(reader),
+        signed_by=opened.signatures.signed_by([reader]),
+        number=number,
+        lines=lines,
+    )
+
+
+def lines_with_base(
+    reader: BundleReader, number: int, archives: Sequence[Archive], context: Context, *, given: bool
+) -> list[Line]:
+    """Return the lines of a target, with a base's help where there is one; one that is ``given`` must be it."""
+    if not archives:
+        return listing(reader, number)
+    used = objects_used(reader.manifest, number)
+    try:
+        base = find_base(reader.manifest, archives, context, [number])
+    except BaseMismatchError:
+        if given:
+            raise
+        return listing(reader, number)  # a wrapped bundle's own archive need not be a base
+    context.defer(base.close)
+    if base.missing(used):
+        raise UsageError(messages.BASE_EARLIER_TARGET, target_name=target_name(reader.manifest, number))
+    base.prepare(used)
+    return listing(reader, number, base)
+
+
+def signing_key(reader: BundleReader) -> str | None:
+    """Return the key that a bundle says it is signed by; None where it is not, or its signature is none."""
+    try:
+        return Signature.parse(reader.signature).fingerprint if reader.signature else None
+    except SignatureError:
+        return None
+
+
+def signed_text(*, is_signed: bool, key: str | None, signed_by: Sequence[str]) -> str:
+    """Say by whom a bundle is signed."""
+    if signed_by:
+        return "by " + ", ".join(signed_by)
+    return f"by {key or 'what this dib does not know'}, not checked" if is_signed else "no"

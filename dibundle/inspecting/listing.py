@@ -1,0 +1,97 @@
+"""Listings of paths: which lines, in which order, and as a tree of folders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from dibundle.files import wording
+from dibundle.inspecting.operations import Line
+
+OPERATIONS: Final = (
+    *("keep", "mode", "time", "patch", "add", "copy", "delete", "link", "symlink", "directory", "device", "fifo"),
+    *("member", "packed", "raw"),
+)
+OF_BUNDLE: Final = tuple(name for name in OPERATIONS if name != "time")  # a bundle does not tell times from modes
+OF_IMAGES: Final = tuple(name for name in OPERATIONS if name not in ("keep", "copy", "member", "packed", "raw"))
+DEPTH: Final = 3
+SORTS: Final[dict[str, Callable[[Line], Any]]] = {
+    "path": lambda line: line.path or b"",
+    "size": lambda line: -(line.size or 0),
+    "stored": lambda line: -line.stored,
+    "operation": lambda line: OPERATIONS.index(line.operation),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Which lines of a listing, in which order (None: the archive's), and how deep a tree (None: ``DEPTH``)."""
+
+    paths: tuple[str, ...] = ()
+    operations: tuple[str, ...] = ()
+    sort: str | None = None
+    depth: int | None = None
+
+    def of(self, lines: Iterable[Line]) -> list[Line]:
+        """Return the chosen lines in their order."""
+        chosen = [line for line in lines if self._has(line)]
+        return sorted(chosen, key=SORTS[self.sort]) if self.sort else chosen
+
+    def _has(self, line: Line) -> bool:
+        if self.operations and line.operation not in self.operations:
+            return False
+        if not self.paths:
+            return True
+        path = (line.path or b"").decode("utf-8", "surrogateescape").strip("/")
+        return line.path is not None and any(fnmatchcase(path, glob.strip("/")) for glob in self.paths)
+
+
+def top(lines: Iterable[Line], count: int) -> list[Line]:
+    """Return the lines that take the most in the bundle."""
+    return sorted((line for line in lines if line.stored and line.path), key=lambda line: -line.stored)[:count]
+
+
+@dataclass(slots=True)
+class TreeFolder:
+    """A folder of a tree, with all that is below it."""
+
+    path: bytes
+    depth: int
+    count: int = 0
+    size: int = 0
+    old_size: int = 0
+    stored: int = 0
+
+
+def tree(lines: Iterable[Line], depth: int) -> list[TreeFolder]:
+    """Return the folders down to ``depth``, each after its parent, with the sums of the changed paths in them."""
+    found: dict[bytes, TreeFolder] = {b"": TreeFolder(b"", 0)}
+    for line in lines:
+        if line.path is None or line.operation in ("member", "keep"):
+            continue
+        parts = [part for part in line.path.split(b"/") if part not in (b"", b".")]
+        for level in range(min(depth, max(len(parts) - 1, 0)) + 1):
+            path = b"/".join(parts[:level])
+            folder = found.setdefault(path, TreeFolder(path, level))
+            folder.count += line.count
+            folder.size += line.size or 0
+            folder.old_size += line.old_size or 0
+            folder.stored += line.stored
+    return [found[path] for path in sorted(found, key=lambda path: path.split(b"/") if path else [])]
+
+
+def path_text(line: Line) -> str:
+    """Return a line's path, or what there is to say instead."""
+    if line.path is not None:
+        return wording.escape(line.path)
+    if line.operation == "keep":
+        return f"({wording.human(line.count)} as in the base)"
+    if line.operation == "mode":
+        return f"({line.count:,} {'entry' if line.count == 1 else 'entries'})"
+    if line.operation == "packed":
+        return "(how the layer is compressed)"
+    if line.operation == "raw":
+        return "(bytes outside of files)"
+    return "(a name that the bundle does not tell)"

@@ -1,0 +1,141 @@
+"""The report on a bundle: one page of HTML with a map of its bytes, its paths, and what changed between the images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Final
+
+from dibundle.applying.options import RebuildOptions
+from dibundle.applying.rebuilding import rebuild_target
+from dibundle.applying.space import Space
+from dibundle.applying.targets import choose_target
+from dibundle.errors import ArchiveError
+from dibundle.files import digest, wording
+from dibundle.files.context import Context
+from dibundle.files.destination import Output
+from dibundle.files.readat import Stream
+from dibundle.format.manifest import AboutImage
+from dibundle.format.reader import BundleReader
+from dibundle.images.archive import Archive, open_made
+from dibundle.inspecting import page
+from dibundle.inspecting.image_diff import Changes, compare
+from dibundle.inspecting.inspection import lines_with_base, signed_text, signing_key
+from dibundle.inspecting.operations import Line, stored_by_kind
+from dibundle.sources.access import Access
+from dibundle.sources.bundles import read_bundle, read_whole
+from dibundle.sources.opening import OpenedSources, Source, open_sources
+
+_WITHOUT_BASE: Final = "Give --base to see this: the image that the bundle makes is then rebuilt and compared with it."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportResult:
+    """A page: its size in bytes, its digest, how many paths it shows, whether the images were compared."""
+
+    size: int
+    sha256: str
+    paths: int
+    compared: bool
+
+
+def report(
+    bundle: Source,
+    bases: Sequence[Source],
+    output: Output,
+    access: Access,
+    context: Context,
+    *,
+    target: str | None = None,
+) -> ReportResult:
+    """Write a page about a bundle, which is whole in itself and fetches nothing.
+
+    With bases the target is rebuilt into a temporary file, and its image compared with the one in the first base.
+    """
+    options = RebuildOptions(target=target)
+    opened = open_sources([bundle, *bases], access, context, bundle_first=True)
+    opened.refuse_overwriting(output.name, output.identity)
+    opened.ask_engines()  # for all of the base: what the bundle does not use may have changed too
+    whole = read_whole(opened.bundle_stream(), context).content  # it is read twice
+
+    def reader() -> BundleReader:
+        return read_bundle(Stream(whole), opened.bundles[0][0], whole.size, opened.check)
+
+    first = reader()
+    number = choose_target(first.manifest, options)
+    lines = lines_with_base(first, number, opened.archives, context, given=bool(bases))
+    changes, note = None, _WITHOUT_BASE
+    if bases:
+        base = opened.archives[-len(bases)]  # an image that holds the bundle comes before
+        changes, note = _changes(opened, reader(), base, options, context)
+    signed_by = opened.signatures.signed_by([first])
+    name = opened.bundles[0][0] if not isinstance(bundle, str) or bundle == "-" else bundle
+    content = page.build(_page(name, first, number, lines, changes, note, signed_by))
+    with output:
+        output.write(content)
+    return ReportResult(
+        size=len(content),
+        sha256=digest.text(digest.sha256(content)),
+        paths=sum(line.operation not in ("keep", "member") for line in lines),
+        compared=changes is not None,
+    )
+
+
+def _changes(
+    opened: OpenedSources, bundle: BundleReader, base: Archive, options: RebuildOptions, context: Context
+) -> tuple[Changes | None, str]:
+    """Rebuild the image and compare it with the one in ``base``; where that cannot be, say why."""
+    made = context.spool()
+    size = bundle.manifest.targets[choose_target(bundle.manifest, options)].size
+    rebuild_target(opened.archives, bundle, made.write, options, context, space=Space(kept=size))
+    try:
+        new = context.enter(open_made(made, "the image that the bundle makes"))
+        return compare(base, new, context), ""
+    except ArchiveError as error:
+        return None, f"Not compared: {error.message}."
+
+
+def _page(
+    name: str,
+    reader: BundleReader,
+    number: int,
+    lines: list[Line],
+    changes: Changes | None,
+    note: str,
+    signed_by: Sequence[str],
+) -> page.Page:
+    manifest = reader.manifest
+    target = manifest.targets[number]
+    about = manifest.about
+    facts = [("Bundle", f"{wording.human(reader.size)}, {wording.times(target.size, reader.size)}")]
+    facts += [("Makes", _image(image)) for image in (about.targets[number] if about else ())]
+    facts.append(("", f"{wording.human(target.size)}, {digest.text(target.digest)}"))
+    if len(manifest.targets) > 1:
+        facts.append(("", f"target {number + 1} of {len(manifest.targets)}; the map shows the others as the rest"))
+    facts += [("Needs", _image(image)) for image in (about.bases if about else ())]
+    if not manifest.objects:
+        facts.append(("Needs", "no base"))
+    facts.append(
+        ("Signed", signed_text(is_signed=bool(reader.signature), key=signing_key(reader), signed_by=signed_by))
+    )
+    kept = [line for line in lines if line.operation == "keep"]
+    if any(line.path is not None for line in kept):
+        count = "1 path" if len(kept) == 1 else f"{len(kept):,} paths"
+        facts.append(("As in the base", f"{count}, {wording.human(sum(line.size or 0 for line in kept))}"))
+    elif kept:
+        facts.append(("As in the base", wording.human(sum(line.count for line in kept))))
+    return page.Page(
+        title=f"{PurePath(name).name}: what is in this bundle",
+        facts=facts,
+        stored=reader.size,
+        kinds=stored_by_kind(manifest),
+        lines=lines,
+        changes=changes,
+        note=note,
+    )
+
+
+def _image(image: AboutImage) -> str:
+    names = ", ".join(image.names) or "(no name)"
+    return f"{names}  {digest.text(image.id) if len(image.id) == digest.SIZE else '(no config)'}"

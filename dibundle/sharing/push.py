@@ -1,0 +1,116 @@
+"""Pushing a bundle into a registry, where the image that it makes leads to it."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dibundle.errors import UsageError
+from dibundle.files import digest
+from dibundle.files.context import Context
+from dibundle.sharing import messages
+from dibundle.sources.access import Access
+from dibundle.sources.bundles import WholeBundle, read_whole
+from dibundle.sources.names import is_reference
+from dibundle.sources.opening import Source, open_sources
+from dibundle.sources.registry.reference import Reference
+
+if TYPE_CHECKING:
+    from dibundle.sources.registry.client import RemoteManifest, Repository
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushResult:
+    """A bundle in a registry: its ``name``, its ``digest`` as ``sha256:...``, its bytes.
+
+    ``sent``: it was not there before. ``replaced``: what had the tag. ``refers_to``: the image that leads to it.
+    """
+
+    name: str
+    digest: str
+    size: int
+    sent: bool
+    replaced: str | None
+    refers_to: str | None
+    has_tag: bool
+
+
+def push(bundle: Source, name: str, access: Access, context: Context, *, subject: str | None = None) -> PushResult:
+    """Put a bundle into a registry as an OCI artifact; it refers to the image that it makes.
+
+    That is looked for in the same repository: under ``subject`` (a tag or a digest), else under the tag that the image
+    had when the bundle was made. The tag of an image is refused: engines could no longer pull that image.
+    """
+    from dibundle.sources.registry import artifacts
+    from dibundle.sources.registry.opening import open_repository, parse_target
+
+    shown = bundle if isinstance(bundle, str) else "BUNDLE"
+    reference = parse_target(name)
+    opened = open_sources([bundle], access, context, bundle_first=True)
+    whole = read_whole(opened.bundle_stream(), context)
+    repository = open_repository(reference, access, context, write=True)
+    before = _under(shown, reference, repository)
+    makes = _subject(shown, name, subject, whole, reference, repository, context)
+    about = whole.manifest.about
+    needs = artifacts.find_by_names(repository, about.bases if about else ())
+    annotations = whole.labels
+    if needs:
+        annotations[artifacts.NEEDS_MANIFESTS] = artifacts.texts(needs)
+    manifest, sent = artifacts.push(repository, reference.tag, whole.content, whole.digest, annotations, makes)
+    pushed = str(manifest.descriptor["digest"])
+    return PushResult(
+        name=str(reference if reference.tag else reference.with_digest(pushed)),
+        digest=pushed,
+        size=whole.content.size,
+        sent=bool(sent),
+        replaced=digest.text(before) if before and before != manifest.digest else None,
+        refers_to=str(makes.descriptor["digest"]) if makes else None,
+        has_tag=reference.tag is not None and before != manifest.digest,
+    )
+
+
+def _subject(
+    shown: str,
+    name: str,
+    subject: str | None,
+    bundle: WholeBundle,
+    reference: Reference,
+    repository: Repository,
+    context: Context,
+) -> RemoteManifest | None:
+    """Return the manifest of the image that a bundle makes; None, and a note, where it is not found by its names."""
+    from dibundle.sources.registry import artifacts
+
+    about = bundle.manifest.about
+    targets = [image for images in about.targets for image in images] if about else []
+    if subject is not None:
+        wanted = Reference.parse(subject).wanted if is_reference(subject) else subject
+        found = artifacts.find_image(repository, wanted, targets)
+        if found is None:
+            raise UsageError(messages.PUSH_SUBJECT, wanted=wanted, bundle=shown)
+        return found.manifest
+    makes = artifacts.find_by_names(repository, targets)
+    if makes:
+        return makes[0].manifest
+    context.progress.note(
+        f"no image that the bundle makes is in {reference.host}/{reference.repository} under a tag that it"
+        " tells: nothing leads to the bundle but its own name; push the image, then the bundle again"
+    )
+    if reference.tag is None:
+        raise UsageError(messages.PUSH_NO_NAME, bundle=shlex.quote(shown), name=shlex.quote(name + ":TAG"))
+    return None
+
+
+def _under(shown: str, reference: Reference, repository: Repository) -> bytes | None:
+    """Return the digest of the bundle that has the tag, if any.
+
+    The tag of what is no bundle is not taken: an image under it would be lost to those who pull it.
+    """
+    from dibundle.sources.registry import artifacts
+
+    found = repository.find(reference.tag) if reference.tag else None
+    if found and not artifacts.bundle_of(repository, found):
+        free = reference.with_tag(f"delta-{reference.tag}"[:128])
+        raise UsageError(messages.PUSH_TAG_IS_IMAGE, reference=reference, bundle=shlex.quote(shown), free=free)
+    return found.digest if found else None

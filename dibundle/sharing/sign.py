@@ -1,0 +1,110 @@
+"""Signing a bundle with an SSH key: in the bundle itself, or in a file beside it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from dataclasses import dataclass
+
+from dibundle.errors import UsageError
+from dibundle.files.context import Context
+from dibundle.files.destination import Destination
+from dibundle.format import signing
+from dibundle.format.reader import BundleReader
+from dibundle.sharing import messages
+from dibundle.sources import parts
+from dibundle.sources.access import Access
+from dibundle.sources.bundles import check_integrity
+from dibundle.sources.detect import STDIN
+from dibundle.sources.names import is_reference
+from dibundle.sources.opening import open_sources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignOptions:
+    """How to sign: by ``key`` (a private key, or a public one whose other half an agent holds), or put in a signature.
+
+    ``signature`` is a file that ssh-keygen made. ``detach``: leave the bundle as it is. ``output``: None is in the
+    bundle's place, detached beside it.
+    """
+
+    key: str | None = None
+    signature: str | None = None
+    detach: bool = False
+    output: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignResult:
+    """What was written, the fingerprint of the key, and whether another signature was replaced."""
+
+    output: str
+    key: str
+    replaced: bool
+
+
+def sign(bundle: str, options: SignOptions, access: Access, context: Context) -> SignResult:
+    """Sign a bundle, once every byte of it is checked.
+
+    What is signed is its header, which commits to all the rest. Of a bundle in parts the first part is signed.
+    """
+    if (options.key is None) == (options.signature is None):
+        raise UsageError(messages.SIGN_KEY_OR_SIGNATURE, bundle=shlex.quote(bundle))
+    aside = options.detach and options.output is not None  # nothing is written where the bundle is
+    if is_reference(bundle) and not aside:
+        raise _in_registry(bundle, options)
+    opened = open_sources([bundle], Access(registries=access.registries), context, bundle_first=True)
+    reader = opened.read_bundle()
+    name = opened.bundles[0][0]
+    if name not in (bundle, STDIN) and not parts.is_first(name) and not aside:
+        raise UsageError(messages.SIGN_WRAPPED, bundle=bundle, quoted=shlex.quote(bundle))
+    destination = Destination(options.output or _default(bundle, name, detach=options.detach))
+    if options.detach:
+        opened.refuse_overwriting(destination.name, destination.identity)
+    check_integrity(reader, context.progress)
+    context.end_phase()  # ssh-keygen may ask for a passphrase, on a line of its own
+    header = reader.header_bytes
+    data = signing.sign(header, options.key) if options.key is not None else signing.read_file(options.signature or "")
+    signature = signing.check_own(header, data, context.tmp)
+    if options.detach:
+        with destination:
+            destination.write(signature.armored())
+    else:
+        _embed(name, reader, signature.armored(), destination, context, whole=options.output is not None)
+    replaced = bool(reader.signature) and not options.detach
+    return SignResult(output=destination.name, key=signature.fingerprint, replaced=replaced)
+
+
+def _in_registry(bundle: str, options: SignOptions) -> UsageError:
+    if options.detach:
+        by = ["--key", options.key] if options.key is not None else ["--signature", options.signature or ""]
+        words = shlex.join(["sign", *by, "--detach", bundle, "-o", "update.dib.sig"])
+        return UsageError(messages.SIGN_DETACHED_IN_REGISTRY, bundle=bundle, words=words)
+    again = shlex.quote(bundle.partition("@")[0])
+    return UsageError(messages.SIGN_IN_REGISTRY, bundle=bundle, quoted=shlex.quote(bundle), again=again)
+
+
+def _default(bundle: str, name: str, *, detach: bool) -> str:
+    """Return where the result goes if nothing is said: beside the bundle, or in its place."""
+    if bundle == "-" or not stat.S_ISREG(os.stat(name).st_mode):  # noqa: PTH116 - any name that the system takes
+        raise UsageError(messages.SIGN_NO_PLACE, name=name)
+    if not detach:
+        return name
+    return (name.removesuffix(".001") if parts.is_first(name) else name) + ".sig"
+
+
+def _embed(
+    name: str, reader: BundleReader, signature: bytes, destination: Destination, context: Context, *, whole: bool
+) -> None:
+    """Write the bundle with its signature: all parts into one file, or the one file, or the first part."""
+    with context.within() as own:
+        if parts.is_first(name) and whole:
+            read = parts.PartsReader(name, own).read
+        elif name == STDIN:
+            raise UsageError(messages.SIGN_STDIN)
+        else:
+            read = own.enter(open(name, "rb")).read  # noqa: PTH123, SIM115 - the context closes it
+        with destination:
+            for piece in signing.with_signature(read, reader.header_bytes, signature):
+                destination.write(piece)

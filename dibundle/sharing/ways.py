@@ -1,0 +1,154 @@
+"""Which bundles lead from what is here to an image in a registry, for the fewest bytes."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Final
+
+from dibundle.errors import SignatureError
+from dibundle.images.archive import Archive
+from dibundle.images.reader import read_images
+from dibundle.sharing import messages
+from dibundle.sources.registry import artifacts
+from dibundle.sources.registry.artifacts import Delta
+from dibundle.sources.registry.client import Repository
+from dibundle.sources.registry.images import RemoteImage
+
+MOST_IMAGES: Final = 64  # that are asked about on the way back from the target
+MOST_DELTAS: Final = 1024
+MOST_DIGESTS: Final = 65_536  # of layers, that all of them tell of
+
+
+@dataclass(frozen=True, slots=True)
+class ChainStep:
+    """A bundle and the manifest's digest of the image that it is said to make."""
+
+    delta: Delta
+    makes: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdatePlan:
+    """What to fetch: a chain of bundles, or (None) the image itself.
+
+    ``chain_size`` and ``pull_size`` are the bytes of both ways, ``without`` the digests of the layers that need not be
+    fetched with the image.
+    """
+
+    chain: tuple[ChainStep, ...] | None
+    chain_size: int | None
+    pull_size: int
+    without: frozenset[bytes]
+
+    @property
+    def size(self) -> int:
+        """Bytes to fetch, apart from manifests."""
+        return self.pull_size if self.chain is None or self.chain_size is None else self.chain_size
+
+
+def plan_way(
+    repository: Repository,
+    image: RemoteImage,
+    archives: Sequence[Archive],
+    *,
+    thin: bool,
+    only_bundles: bool,
+    refused: Collection[bytes] = (),
+    lists: dict[bytes, list[Delta]] | None = None,
+) -> UpdatePlan:
+    """Find the way of the fewest bytes to an image from what is in ``archives``.
+
+    ``thin``: layers that are there need not come with the image itself. ``only_bundles``: the image itself is no way;
+    :class:`SignatureError` where there is no other. ``refused``: the digests of the manifests of bundles that are none.
+    ``lists`` keeps what the registry has listed, for the next plan.
+    """
+    known = {} if lists is None else lists
+
+    def deltas_to(item: bytes) -> list[Delta]:
+        if item not in known:
+            known[item] = artifacts.deltas_to(repository, item)
+        return [delta for delta in known[item] if delta.manifest not in refused]
+
+    here = _here(archives)
+    chain = cheapest(image.manifest.digest, here, deltas_to)
+    size = sum(step.delta.told.size for step in chain) if chain else None
+    layers = zip(image.layers, image.diff_ids, strict=True)
+    without = frozenset(blob.digest for blob, diff_id in layers if thin and {blob.digest, diff_id} & here)
+    missing = {blob.digest: blob.size for blob in image.layers if blob.digest not in without}
+    pull = sum(missing.values()) + len(image.config)
+    if only_bundles and chain is None:
+        raise SignatureError(
+            messages.SIGNATURE_NO_SIGNED_WAY, value="other " if refused else "", reference=repository.reference
+        )
+    if size is not None and pull <= size and not only_bundles:
+        chain = None
+    return UpdatePlan(chain=chain, chain_size=size, pull_size=pull, without=without)
+
+
+def _here(archives: Sequence[Archive]) -> frozenset[bytes]:
+    """Return the digests of the layers in archives, stored and uncompressed, as they claim."""
+    found: set[bytes] = set()
+    for archive in archives:
+        for blob in read_images(archive).blobs:
+            if blob.kind == "layer":
+                found |= {item for item in (blob.digest, blob.diff_id) if item}
+    return frozenset(found)
+
+
+def cheapest(
+    target: bytes, here: frozenset[bytes], deltas_to: Callable[[bytes], Sequence[Delta]]
+) -> tuple[ChainStep, ...] | None:
+    """Return the chain of the fewest bytes that makes ``target``, in order; None where nothing leads there.
+
+    ``deltas_to`` is asked once for each image, from the target back to what builds on what is ``here``.
+    """
+    steps = _collect(target, here, deltas_to)
+    heap: list[tuple[int, int, tuple[ChainStep, ...]]] = []
+    numbers = count()
+
+    def push(cost: int, chain: tuple[ChainStep, ...]) -> None:
+        heapq.heappush(heap, (cost + chain[-1].delta.told.size, next(numbers), chain))
+
+    for step in steps:
+        if step.delta.told.needs <= here:
+            push(0, (step,))
+    done: set[bytes] = set()
+    while heap:
+        cost, _, chain = heapq.heappop(heap)
+        image = chain[-1].makes
+        if image == target:
+            return chain
+        if image in done:
+            continue
+        done.add(image)
+        holds = here.union(*(step.delta.told.makes for step in chain))
+        for step in steps:
+            if image in step.delta.bases and step.makes not in done and step.delta.told.needs <= holds:
+                push(cost, (*chain, step))
+    return None
+
+
+def _collect(target: bytes, here: frozenset[bytes], deltas_to: Callable[[bytes], Sequence[Delta]]) -> list[ChainStep]:
+    """Ask for what leads to the target, to what that builds on, and so on."""
+    asked = {target}
+    waiting = deque((target,))
+    steps: list[ChainStep] = []
+    digests = 0
+    while waiting:
+        image = waiting.popleft()
+        for delta in deltas_to(image):
+            digests += len(delta.told.needs) + len(delta.told.makes)
+            if len(steps) == MOST_DELTAS or digests > MOST_DIGESTS:
+                return steps
+            steps.append(ChainStep(delta, image))
+            if delta.told.needs <= here:
+                continue
+            for base in sorted(delta.bases - asked):
+                if len(asked) < MOST_IMAGES:
+                    asked.add(base)
+                    waiting.append(base)
+    return steps

@@ -1,0 +1,47 @@
+"""How sources are reached, and whose bundles count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from dibundle.format.reader import BundleReader
+from dibundle.format.signing import Signers
+from dibundle.sources.bundles import Check
+from dibundle.sources.registry.settings import RegistrySettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How to open sources: ``signers`` must have signed every bundle (None: signatures do not matter).
+
+    ``platform`` is that of images that an engine or a registry has for several, as ``os/architecture``.
+    """
+
+    signers: Signers | None = None
+    platform: str | None = None
+    registries: RegistrySettings = field(default_factory=RegistrySettings)
+
+
+class SignatureCheck:
+    """Checks the signatures of bundles, each once, and remembers who made them."""
+
+    def __init__(self, signers: Signers | None) -> None:
+        self._signers = signers
+        self._signed: dict[bytes, tuple[bytes, str]] = {}  # by header
+
+    @property
+    def required(self) -> Check | None:
+        """What a bundle's header and signature are given to before anything else is read; None if none are needed."""
+        return self._check if self._signers else None
+
+    def _check(self, header: bytes, signature: bytes) -> None:
+        assert self._signers
+        known = self._signed.get(header)
+        if known is None or known[0] != signature:
+            self._signed[header] = signature, self._signers.check(header, signature)
+
+    def signed_by(self, bundles: Iterable[BundleReader]) -> tuple[str, ...]:
+        """Return who signed bundles, and with which key, each once; nobody where it does not matter."""
+        found = (self._signed.get(bundle.header_bytes) for bundle in bundles)
+        return tuple(dict.fromkeys(item[1] for item in found if item))

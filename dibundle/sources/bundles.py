@@ -1,0 +1,207 @@
+"""Bundles as streams: their heads read and checked, signatures before anything behind them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from dibundle.errors import BundleError, DigestError
+from dibundle.files import digest
+from dibundle.files.context import Context
+from dibundle.files.progress import Progress, Silent
+from dibundle.files.readat import ReadAt, Spool, check_room, copy_chunks
+from dibundle.format import labels
+from dibundle.format.manifest import Manifest
+from dibundle.format.reader import BundleReader, Readable
+from dibundle.sources import messages, parts
+
+Check = Callable[[bytes, bytes], object]
+"""Is given a bundle's header and signature, and raises where nobody who counts signed it."""
+
+
+class Rereadable(Readable, Protocol):
+    """A stream that takes back what was read of it."""
+
+    def give_back(self, data: bytes) -> None:
+        """Take back the last bytes that were read."""
+
+
+class Pieces:
+    """Bytes that come in pieces, as a stream."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self._rest = b""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes, none at the end."""
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return b""
+            self._rest = piece
+        piece, self._rest = self._rest[:size], self._rest[size:]
+        return piece
+
+    def give_back(self, data: bytes) -> None:
+        """Take back the last bytes that were read."""
+        self._rest = data + self._rest
+
+
+class Reread:
+    """A stream of which the first bytes have been read already; ``read`` gives those behind them."""
+
+    def __init__(self, read: Callable[[int], bytes], head: bytes) -> None:
+        self._read = read
+        self._head = head
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes, none at the end."""
+        if self._head:
+            piece, self._head = self._head[:size], self._head[size:]
+            return piece
+        return self._read(size)
+
+    def give_back(self, data: bytes) -> None:
+        """Take back the last bytes that were read."""
+        self._head = data + self._head
+
+
+class _Recorded:
+    """A stream that keeps what was read of it."""
+
+    def __init__(self, stream: Readable) -> None:
+        self._stream = stream
+        self.data = b""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes, none at the end."""
+        piece = self._stream.read(size)
+        self.data += piece
+        return piece
+
+
+class _TrustedError(Exception):
+    """A signature was accepted; nothing behind it is to be read yet."""
+
+
+def check_signature(stream: Rereadable, name: str | None, check: Check) -> None:
+    """Give a bundle's header and signature to ``check`` before anything behind them is read, or kept anywhere.
+
+    The stream then stands at its beginning again. Raises what ``check`` raises, and as :func:`read_bundle`.
+    """
+
+    def check_alone(header: bytes, signature: bytes) -> None:
+        check(header, signature)
+        raise _TrustedError
+
+    head = _Recorded(stream)
+    try:
+        read_bundle(head, name, None, check_alone)
+    except _TrustedError:
+        stream.give_back(head.data)
+
+
+def fetch_bundle(pieces: Iterable[bytes], size: int, name: str, spool: Spool, check: Check | None) -> None:
+    """Write a bundle of ``size`` bytes that is fetched into a temporary file.
+
+    ``check`` gets its header and signature before more of it is fetched.
+    """
+    stream = Pieces(pieces)
+    if check:
+        check_signature(stream, name, check)
+    check_room(spool.directory, size)
+    while piece := stream.read(1 << 20):
+        spool.write(piece)
+
+
+def remembered(check: Check) -> Check:
+    """Return ``check`` as a function that checks the same header and signature once."""
+    accepted: set[tuple[bytes, bytes]] = set()
+
+    def check_once(header: bytes, signature: bytes) -> None:
+        if (header, signature) not in accepted:
+            check(header, signature)
+            accepted.add((header, signature))
+
+    return check_once
+
+
+def read_bundle(stream: Readable, name: str | None, size: int | None, check: Check | None = None) -> BundleReader:
+    """Read and check a bundle's head; refuse one that has not the ``size`` that it should have, where that is known."""
+    in_parts = stream if isinstance(stream, parts.PartsReader) else None
+    try:
+        bundle = BundleReader(stream, in_parts.where if in_parts else None, check, name)
+    except (BundleError, DigestError) as error:
+        if name is None:
+            raise
+        raise error.within(name) from error.__cause__
+    if in_parts:
+        _check_parts(in_parts, bundle)
+    elif size is not None and size != bundle.size:
+        what = "truncated bundle" if size < bundle.size else "malformed bundle: bytes follow its last frame"
+        raise BundleError(messages.BUNDLE_FILE_SIZE, subject=what, name=name, size=size, size_2=bundle.size)
+    return bundle
+
+
+def _check_parts(found: parts.PartsReader, bundle: BundleReader) -> None:
+    """Refuse parts that are not all there, or more than that; the first one says how much there has to be."""
+    sizes = f"{found.size:,} of {bundle.size:,} bytes are here"
+    if found.size < bundle.size:
+        raise BundleError(messages.PARTS_TRUNCATED, lacking=found.lacking(len(bundle.signature)), sizes=sizes)
+    older = found.left_over(bundle.size)
+    if older:
+        raise BundleError(messages.PARTS_LEFT_OVER, older=older, size=bundle.size, older_2=shlex.quote(older))
+    if found.size > bundle.size:
+        raise BundleError(
+            messages.PARTS_TRAILING_BYTES, excess=found.excess(bundle.size), size=found.size, size_2=bundle.size
+        )
+
+
+def check_integrity(bundle: BundleReader, progress: Progress | None = None) -> None:
+    """Read every frame and check it against its digest; nothing is decoded, no base is needed."""
+    progress = progress or Silent()
+    progress.phase("checking", sum(frame.stored for frame in bundle.manifest.frames))
+    for _ in bundle.manifest.frames:
+        _, stored = bundle.frame()
+        progress.advance(len(stored))
+    bundle.finish()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeBundle:
+    """A whole bundle at hand, undamaged: its bytes, SHA-256 and manifest."""
+
+    content: ReadAt
+    digest: bytes
+    manifest: Manifest
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels and annotations that describe it (spec/carriers.md)."""
+        return labels.labels(self.manifest, self.content.size, self.digest)
+
+
+def read_whole(stream: Readable, context: Context) -> WholeBundle:
+    """Read a bundle to its end into a temporary file, checking every digest in it."""
+    spool = context.spool()
+    reader = BundleReader(_Copied(stream, spool))
+    context.check_room(reader.size - spool.size)
+    check_integrity(reader)  # to its end, and no further
+    content_digest = digest.sha256_of(copy_chunks(spool, 0, spool.size))
+    return WholeBundle(content=spool, digest=content_digest, manifest=reader.manifest)
+
+
+class _Copied:
+    """A stream of which all that is read is written to a temporary file, too."""
+
+    def __init__(self, stream: Readable, spool: Spool) -> None:
+        self._stream, self._spool = stream, spool
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes, none at the end."""
+        piece = self._stream.read(size)
+        self._spool.write(piece)
+        return piece

@@ -1,0 +1,35 @@
+"""What may have been meant by a name that is not that of a file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+from typing import Final
+
+from dibundle.errors import AbsentError
+from dibundle.sources import messages
+
+_IMAGE: Final = re.compile(r"(?:(?:docker|podman):(?://)?)?([^/\s]+|[^\s]+[:@][^/\s]+)")  # app:1, HOST/team/app:1
+
+
+def meant_by(name: str, error: OSError) -> AbsentError:
+    """Return the error for a file that is not there, with what may have been meant."""
+    reason = error.strerror
+    if name.startswith(("http://", "https://")):
+        return AbsentError(messages.FILE_IS_URL, name=name, reason=reason, quoted=shlex.quote(name))
+    from difflib import get_close_matches
+
+    folder, base = os.path.split(name)
+    with contextlib.suppress(OSError):
+        there = {item.lower(): item for item in os.listdir(folder or ".")}  # noqa: PTH208 - names as typed
+        first = f"{base.lower()}.001"  # of a bundle in parts
+        near = [first] if first in there else get_close_matches(base.lower(), there, 1, 0.8)
+        if near:
+            path = shlex.quote(os.path.join(folder, there[near[0]]))  # noqa: PTH118
+            return AbsentError(messages.FILE_MISSPELT, name=name, reason=reason, path=path)
+    image = _IMAGE.fullmatch(name)
+    if image and not re.search(r"\.(tar|dib)\b", name):
+        return AbsentError(messages.FILE_IS_IMAGE, name=name, reason=reason, image=shlex.quote(image[1]))
+    return AbsentError(messages.FILE_NOT_FOUND, name=name, reason=reason, folder=shlex.quote(folder or "."))

@@ -1,0 +1,28 @@
+"""Names as skopeo has them: ``docker-daemon:app:1``, ``docker://HOST/app:1``, ``oci:FOLDER``; others are paths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from dibundle.sources.registry.reference import SCHEME
+
+_FILES: Final = ("docker-archive", "oci-archive", "oci")
+
+
+def is_reference(name: str) -> bool:
+    """Whether a name is one in a registry."""
+    return name.startswith(SCHEME)
+
+
+def path_of(name: str) -> str:
+    """Return the path that a name stands for: of ``oci:FOLDER:TAG`` the folder, as all that is in it counts."""
+    transport, colon, rest = name.partition(":")
+    if not colon or transport not in _FILES or Path(name).exists():
+        return name
+    if Path(rest).exists():
+        return rest
+    path, colon, _ = rest.rpartition(":")
+    while colon and not Path(path).exists():
+        path, colon, _ = path.rpartition(":")
+    return path if colon else rest

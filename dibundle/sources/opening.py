@@ -1,0 +1,404 @@
+"""Sources opened: files, folders, parts, streams, engines and registries; recognised by content, not by place."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Final, cast
+
+from dibundle.errors import AbsentError, FileError, UsageError
+from dibundle.files.compression import RATIO, RatioError
+from dibundle.files.context import Context
+from dibundle.files.readat import Stream
+from dibundle.format.constants import MAGIC
+from dibundle.format.reader import BundleReader, Readable
+from dibundle.images.archive import Archive, from_fd
+from dibundle.images.reader import read_images
+from dibundle.sources import messages, parts
+from dibundle.sources.access import Access, SignatureCheck
+from dibundle.sources.bundles import Check, Reread, Rereadable, check_signature, read_bundle
+from dibundle.sources.detect import STDIN, STREAM, first_part_missing, is_bundle, is_named_so, open_other
+from dibundle.sources.engines import default_engine, engine_of, save, words_for
+from dibundle.sources.meant import meant_by
+from dibundle.sources.names import is_reference, path_of
+from dibundle.sources.wrapped import find
+
+_CHUNK: Final = 1 << 20
+
+Source = str | os.PathLike[str] | Readable
+"""A name (a path; ``-`` for stdin, ``docker-daemon:app:1``, ``docker://HOST/app:1``, ...), a path, or a binary file.
+
+A binary file is read from where it stands.
+"""
+
+
+@dataclass(slots=True)
+class OpenedSources:
+    """What sources hold: archives, and bundles as (name, stream).
+
+    ``placed`` has the archives by their places among the sources, which they are not opened in the order of.
+    ``engines`` have not saved their images yet: each takes the sizes of the layers that will be read, or None for all.
+    ``wrapped``: those of the archives that bundles came in. ``identities`` and ``sizes`` are those of files, by name.
+    """
+
+    signatures: SignatureCheck
+    placed: dict[int, Archive] = field(default_factory=dict)
+    bundles: list[tuple[str, Rereadable]] = field(default_factory=list)
+    identities: dict[str, tuple[int, int]] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    wrapped: list[Archive] = field(default_factory=list)
+    engines: dict[int, Callable[[Collection[int] | None], Archive]] = field(default_factory=dict)
+
+    @property
+    def check(self) -> Check | None:
+        """What every bundle's header and signature were given to; None where signatures do not matter."""
+        return self.signatures.required
+
+    @property
+    def archives(self) -> list[Archive]:
+        """The archives, in the order of the sources: it says which is the base and which the target."""
+        return [self.placed[place] for place in sorted(self.placed)]
+
+    @property
+    def plain_archives(self) -> list[Archive]:
+        """The archives that no bundle came in."""
+        return [archive for archive in self.archives if not any(archive is other for other in self.wrapped)]
+
+    def ask_engines(self, sizes: Collection[int] | None = None) -> None:
+        """Have the engines save, if they have not yet; their archives are added."""
+        for place in sorted(self.engines):
+            self.placed[place] = self.engines.pop(place)(sizes)
+
+    def add_bundle(self, name: str, stream: Rereadable, size: int | None) -> None:
+        """Add a bundle, whose signature is checked here and nowhere else."""
+        if self.check:
+            check_signature(stream, name, self.check)
+        if size is not None:
+            self.sizes[name] = size
+        self.bundles.append((name, stream))
+
+    def refuse_overwriting(self, name: str, identity: tuple[int, int] | None) -> None:
+        """Raise :class:`UsageError` where the output called ``name`` is one of the inputs, under whatever name."""
+        for source, known in self.identities.items():
+            if known == identity:
+                raise UsageError(messages.OUTPUT_IS_INPUT, name=name, source=source)
+
+    def read_bundles(self) -> list[BundleReader]:
+        """Return the bundles, at least one, their heads read and checked; engines then save what these need."""
+        if not self.bundles:
+            given = ", ".join(archive.name for archive in self.archives) or "nothing"
+            raise UsageError(messages.SOURCE_NO_BUNDLE, given=given)
+        found = [read_bundle(stream, name, self.sizes.get(name), self.check) for name, stream in self.bundles]
+        manifests = [bundle.manifest for bundle in found]
+        sizes = {item.size for manifest in manifests for item in manifest.objects}
+        self.ask_engines(sizes | {form.size for manifest in manifests for form in manifest.forms})
+        return found
+
+    def read_bundle(self) -> BundleReader:
+        """Return the one bundle, as :meth:`read_bundles` does."""
+        if len(self.bundles) > 1:
+            raise UsageError(messages.SOURCE_SEVERAL_BUNDLES, bundles_count=len(self.bundles))
+        return self.read_bundles()[0]
+
+    def bundle_stream(self) -> Readable:
+        """Return the one bundle as a stream, nothing of it read or checked but its signature."""
+        if len(self.bundles) > 1:
+            raise UsageError(messages.SOURCE_SEVERAL_BUNDLES, bundles_count=len(self.bundles))
+        if not self.bundles:
+            given = ", ".join(archive.name for archive in self.archives) or "nothing"
+            raise UsageError(messages.SOURCE_NO_BUNDLE, given=given)
+        return self.bundles[0][1]
+
+
+def several(sources: Source | Iterable[Source] | None) -> list[Source]:
+    """Return one source, several or none as a list."""
+    if sources is None:
+        return []
+    # a file is iterable, too: by lines
+    is_one = isinstance(sources, str | bytes | os.PathLike) or hasattr(sources, "read")
+    return [cast("Source", sources)] if is_one else list(cast("Iterable[Source]", sources))
+
+
+def open_sources(
+    sources: Sequence[Source],
+    access: Access,
+    context: Context,
+    *,
+    bundle_first: bool = False,
+) -> OpenedSources:
+    """Open sources of which at least one should be a bundle.
+
+    The engines are asked by :meth:`OpenedSources.read_bundles`, as what bundles read is known then. With signers every
+    bundle must pass them: first the bundles that are files or streams, then those in a registry. Only then are
+    compressed archives unpacked; without any such bundle the one that holds a bundle is among them, and they are
+    unpacked to ``RATIO`` times their size at most until its signature is checked, too.
+    ``bundle_first``: the first source has to be a bundle, or an image that holds one.
+
+    Raises :class:`FileError` and :class:`ArchiveError`, :class:`BundleError` for what is named as a bundle and is none.
+    """
+    opening = _Opening(_with_first_parts(sources), access, context, bundle_wanted=True)
+    opening.open_files(first=bundle_first)
+    opened = opening.opened
+    if not opened.check:
+        opening.open_waiting()
+    opening.fetch()
+    searched: set[int] = set()
+    if opened.check:
+        opening.find_wrapped(opened.archives)
+        opening.open_waiting()
+        searched = set(opened.placed)
+    if not opened.bundles:
+        opened.ask_engines()
+    opening.find_wrapped([opened.placed[place] for place in sorted(opened.placed) if place not in searched])
+    opening.open_empty()
+    return opened
+
+
+def open_archives(sources: Sequence[Source], access: Access, context: Context) -> OpenedSources:
+    """Open sources that must be archives; :class:`UsageError` for a bundle."""
+    opening = _Opening(sources, replace(access, signers=None), context, bundle_wanted=False)
+    opening.open_files()
+    opening.open_waiting()
+    opening.fetch()
+    opened = opening.opened
+    opened.ask_engines()
+    opening.open_empty()
+    if opened.bundles:
+        name = opened.bundles[0][0]
+        quoted = "-" if name == STDIN else shlex.quote(name)
+        raise UsageError(messages.SOURCE_BUNDLE_NOT_ARCHIVE, name=name, quoted=quoted)
+    return opened
+
+
+def open_present(sources: Sequence[Source], access: Access, context: Context) -> OpenedSources:
+    """Open those archives that are there; the others are noted, with what may have been meant."""
+    found = OpenedSources(SignatureCheck(None))
+    names = [source for source in sources if isinstance(source, str)]
+    for place, source in enumerate(sources):
+        try:
+            opened = open_archives([source], access, context)
+        except AbsentError as error:
+            words = words_for(default_engine(names, needed=False))
+            hint = f" ({error.advice.render(words)})" if error.advice else ""
+            context.progress.note(f"passed over: {error.message}{hint}")
+            continue
+        found.placed[place] = opened.archives[0]
+        found.identities |= opened.identities
+    return found
+
+
+class _Opening:
+    """The steps of opening sources; what is found is in ``opened``."""
+
+    def __init__(self, sources: Sequence[Source], access: Access, context: Context, *, bundle_wanted: bool) -> None:
+        if sum(isinstance(source, str) and source == "-" for source in sources) > 1:
+            raise UsageError(messages.SOURCE_STDIN_TWICE)
+        self.opened = OpenedSources(SignatureCheck(access.signers))
+        self._sources = list(enumerate(sources))
+        self._access = access
+        self._context = context
+        self._bundle_wanted = bundle_wanted
+        self._empty: list[tuple[int, str, int]] = []
+        self._waiting: list[_Other] = []
+
+    def open_files(self, *, first: bool = False) -> None:
+        """Open files and streams, and take the bundles among them; nothing else is unpacked yet."""
+        for place, source in self._sources:
+            if isinstance(source, str) and is_reference(source):
+                continue
+            engine = engine_of(source) if isinstance(source, str) else None
+            if engine:
+                self.opened.engines[place] = partial(self._save, str(source), engine)
+            elif isinstance(source, str | os.PathLike):
+                self._open_file(place, source, wanted=self._bundle_wanted and first and not place)
+            else:
+                self._open_stream(place, source, wanted=self._bundle_wanted and first and not place)
+
+    def _open_file(self, place: int, source: str | os.PathLike[str], *, wanted: bool) -> None:
+        name, fd = self._descriptor(source)
+        head = _read_head(fd, name)
+        if is_bundle(head) and parts.is_first(name):
+            reader = parts.PartsReader(name, self._context)
+            self.opened.add_bundle(name, reader, reader.size)
+        elif is_bundle(head):
+            self.opened.add_bundle(name, Reread(partial(_read, fd, name), head), None)
+        elif not head and not stat.S_ISDIR(os.fstat(fd).st_mode):
+            self._empty.append((place, name, fd))
+        else:
+            wanted = wanted or (self._bundle_wanted and is_named_so(name))
+            self._waiting.append(_Other(place, name, fd, head, wanted))
+
+    def _descriptor(self, source: str | os.PathLike[str]) -> tuple[str, int]:
+        """Return the name and the descriptor of a file or stdin; note which file it is."""
+        if isinstance(source, str) and source == "-":
+            name, fd = STDIN, 0
+        else:
+            name = os.fspath(source)
+            fd = _open(path_of(name) if isinstance(source, str) else name)
+            self._context.defer(partial(os.close, fd))
+        status = os.fstat(fd)
+        if stat.S_ISREG(status.st_mode):
+            self.opened.identities[name] = (status.st_dev, status.st_ino)
+            self.opened.sizes[name] = status.st_size - os.lseek(fd, 0, os.SEEK_CUR)
+        return name, fd
+
+    def _open_stream(self, place: int, source: Readable, *, wanted: bool) -> None:
+        """Take a binary file that a program has open."""
+        if not hasattr(source, "read"):
+            raise TypeError(f"a source is a path or a binary file, not {type(source).__name__}")
+        head = source.read(len(MAGIC))
+        if not isinstance(head, bytes):
+            raise TypeError("a source that is a file has to be open in binary mode")
+        if not head:
+            raise UsageError(messages.SOURCE_EMPTY_STREAM)
+        stream = Reread(source.read, head)
+        if is_bundle(head):
+            self.opened.add_bundle(STREAM, stream, None)
+            return
+        self._waiting.append(_Other(place, STREAM, self._spooled(stream), head, wanted, position=0))
+
+    def _spooled(self, stream: Readable) -> int:
+        """Copy a stream into a temporary file and return its descriptor, which stands at the beginning."""
+        spool = self._context.spool()
+        while piece := stream.read(_CHUNK):
+            spool.write(piece)
+        return spool.start()
+
+    def _save(self, name: str, engine: tuple[str, str], sizes: Collection[int] | None) -> Archive:
+        spool = save(*engine, self._context, platform=self._access.platform, sizes=sizes)
+        archive = self._archive(spool.start(), name)
+        # docker says nothing of it; other platforms may be missing, but not all of them
+        if not any(image.config and all(image.layers) for image in read_images(archive).images):
+            raise FileError(messages.ENGINE_SAVED_WITHOUT_LAYERS, engine_=engine[1])
+        return archive
+
+    def _archive(self, fd: int, name: str, ratio: int | None = None) -> Archive:
+        return self._context.enter(from_fd(fd, name, spool_dir=self._context.tmp, ratio=ratio))
+
+    def fetch(self) -> None:
+        """Take what registries have under names."""
+        for place, source in self._sources:
+            if isinstance(source, str) and is_reference(source):
+                from dibundle.sources.registry.opening import open_reference  # needs urllib3
+
+                spool, found = open_reference(
+                    source,
+                    self._access,
+                    self._context,
+                    only_bundle=self._bundle_wanted and bool(self.opened.placed or self._waiting),
+                    check=self.opened.check,
+                )
+                if found:
+                    self.opened.add_bundle(source, Stream(spool), spool.size)
+                else:
+                    self.opened.placed[place] = self._archive(spool.start(), source)
+
+    def open_waiting(self) -> None:
+        """Open the archives among files, and with signers find the bundles in them.
+
+        Where a signature is demanded, what may hold a bundle is unpacked within a ratio until a bundle was accepted.
+        What goes beyond it is then a base, unless it is named as a bundle or stands where one is wanted.
+        """
+        refused: list[tuple[_Other, RatioError]] = []
+        for other in self._waiting:
+            bounded = self.opened.check and (other.bundle_wanted or not self.opened.bundles)
+            try:
+                self._open_other(other, RATIO if bounded else None)
+            except RatioError as error:
+                if other.bundle_wanted:
+                    raise
+                refused.append((other, error))
+        for other, refusal in refused:
+            if not self.opened.bundles:
+                raise refusal
+            self._open_other(other, None)
+
+    def _open_other(self, other: _Other, ratio: int | None) -> None:
+        fd = other.rewound()
+        if fd is None:
+            fd = self._spooled(Reread(partial(_read, other.fd, other.name), other.head))
+            other.fd, other.position = fd, 0
+        opened = partial(self._archive, fd, other.name, ratio)
+        archive = open_other(other.name, other.head, opened, wanted=other.bundle_wanted)
+        self.opened.placed[other.place] = archive
+        if self.opened.check:
+            self.find_wrapped([archive])
+
+    def find_wrapped(self, archives: Iterable[Archive]) -> None:
+        """Take the bundles out of archives that are wrapped bundles; their layers may be a base all the same."""
+        for archive in archives:
+            for name, content in find(archive, self._context):
+                self.opened.add_bundle(name, Stream(content), content.size)
+                self.opened.wrapped.append(archive)
+
+    def open_empty(self) -> None:
+        """Take what is empty for what is left of a bundle, where one is missing."""
+        for place, name, fd in self._empty:
+            if self._bundle_wanted and not self.opened.bundles:
+                self.opened.add_bundle(name, Reread(partial(_read, fd, name), b""), None)
+            else:
+                self.opened.placed[place] = self._archive(fd, name)
+
+
+@dataclass(slots=True)
+class _Other:
+    """A file that begins as no bundle does: its place and name, descriptor, and the first bytes, which were read."""
+
+    place: int
+    name: str
+    fd: int
+    head: bytes
+    bundle_wanted: bool  # as it is named, or where it stands
+    position: int | None = None  # where it begins, if it can be read again
+
+    def rewound(self) -> int | None:
+        """Return the descriptor at the beginning; None if it is a pipe."""
+        try:
+            if self.position is None:
+                self.position = os.lseek(self.fd, -len(self.head), os.SEEK_CUR)
+            else:
+                os.lseek(self.fd, self.position, os.SEEK_SET)
+        except OSError:
+            return None
+        return self.fd
+
+
+def _with_first_parts(sources: Sequence[Source]) -> list[Source]:
+    """Return the sources, of a bundle in parts the first part in place of all; streams come last."""
+    named = {os.fspath(source): source for source in sources if isinstance(source, str | os.PathLike)}
+    names = [os.fspath(source) for source in sources if isinstance(source, str | os.PathLike)]
+    streams = [source for source in sources if not isinstance(source, str | os.PathLike)]
+    return [*(named.get(name, name) for name in parts.firsts(names)), *streams]
+
+
+def _open(name: str) -> int:
+    try:
+        return os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        if isinstance(error, FileNotFoundError):
+            if parts.missing_first(name):
+                raise first_part_missing(name) from error
+            raise meant_by(name, error) from error
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise FileError(messages.FILE_CANNOT_OPEN, name=name, reason=reason) from error
+
+
+def _read(fd: int, name: str, size: int) -> bytes:
+    try:
+        return os.read(fd, size)
+    except OSError as error:
+        raise FileError(messages.FILE_CANNOT_READ, name=name, reason=error.strerror) from error
+
+
+def _read_head(fd: int, name: str) -> bytes:
+    """Read the bytes that tell a bundle from an archive; a folder has none."""
+    head = b""
+    if stat.S_ISDIR(os.fstat(fd).st_mode):
+        return head
+    while len(head) < len(MAGIC) and (piece := _read(fd, name, len(MAGIC) - len(head))):
+        head += piece
+    return head

@@ -1,0 +1,69 @@
+"""What a name in a registry stands for: a bundle, or an image, which may hold one."""
+
+from __future__ import annotations
+
+import platform as system
+from typing import Final
+
+from dibundle.errors import UsageError
+from dibundle.files.context import Context
+from dibundle.files.readat import Spool
+from dibundle.format import labels
+from dibundle.sources import messages
+from dibundle.sources.access import Access
+from dibundle.sources.bundles import Check, check_signature, fetch_bundle
+from dibundle.sources.names import is_reference
+from dibundle.sources.registry import artifacts, images
+from dibundle.sources.registry.client import Repository
+from dibundle.sources.registry.reference import Reference
+from dibundle.sources.wrapped import find_in_layer
+
+_MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le", "s390x": "s390x"}
+
+
+def platform_here() -> str:
+    """Return the platform of images that run here."""
+    machine = system.machine()
+    return f"linux/{_MACHINES.get(machine, machine)}"
+
+
+def open_repository(reference: Reference, access: Access, context: Context, *, write: bool = False) -> Repository:
+    """Return a repository to speak to until ``context`` ends."""
+    return context.enter(Repository(reference, access.registries, write=write))
+
+
+def open_reference(
+    name: str, access: Access, context: Context, *, only_bundle: bool, check: Check | None
+) -> tuple[Spool, bool]:
+    """Fetch what a name stands for into a temporary file; return it, and whether it is a bundle, no archive.
+
+    ``only_bundle``: of a wrapped bundle that layer alone, as its base is here. ``check`` gets the header and the
+    signature of a bundle before more of it is fetched.
+    """
+    reference = Reference.parse(name)
+    repository = open_repository(reference, access, context)
+    manifest = repository.manifest(reference.wanted)
+    spool = context.spool()
+    bundle = artifacts.bundle_of(repository, manifest)
+    if bundle:
+        fetch_bundle(repository.blob(bundle.digest, bundle.size), bundle.size, name, spool, check)
+        return spool, True
+    image = images.resolve(repository, manifest, access.platform or platform_here())
+    wrapped = only_bundle and labels.BUNDLE in image.labels
+    without = frozenset(blob.digest for blob in image.layers[:-1]) if wrapped else frozenset()
+    if check and labels.BUNDLE in image.labels and image.layers:
+        last = image.layers[-1]
+        check_signature(find_in_layer(repository.blob(last.digest, last.size), name), name, check)
+    names = [reference.name] if reference.name else []
+    images.fetch(repository, image, names, spool, without=without)
+    return spool, False
+
+
+def parse_target(name: str) -> Reference:
+    """Return a name to push to."""
+    if not is_reference(name):
+        raise UsageError(messages.REGISTRY_NOT_A_NAME, name=name)
+    reference = Reference.parse(name)
+    if reference.digest:
+        raise UsageError(messages.PUSH_NAMES_DIGEST, name=name)
+    return reference

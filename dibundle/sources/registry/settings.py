@@ -1,0 +1,29 @@
+"""How registries are spoken to; nothing here needs urllib3."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+MIN_RATE: Final = 1000  # bytes a second, which only what means to be slow does not reach
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrySettings:
+    """How to speak to registries: ``logins`` are files to look in, ``insecure`` hosts are spoken to without TLS.
+
+    ``tries`` of each request, ``pause`` seconds after the first, ``timeout`` seconds without a byte; ``max_time``
+    seconds for all that is asked of one (None: no limit), ``min_rate`` bytes a second at least, over ``timeout``.
+    """
+
+    logins: tuple[Path, ...] = ()
+    insecure: frozenset[str] = frozenset()
+    tries: int = 5
+    pause: float = 0.5
+    timeout: float = 60.0
+    max_time: float | None = None
+    min_rate: int = MIN_RATE
+    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)

@@ -1,0 +1,130 @@
+"""Bundles in images that ``dib wrap`` made: found by a label, in the last layer (spec/carriers.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Final
+
+from dibundle.errors import ArchiveError
+from dibundle.files import compression
+from dibundle.files import messages as file_messages
+from dibundle.files.context import Context
+from dibundle.files.readat import ReadAt, Slice, copy_chunks
+from dibundle.format import labels
+from dibundle.images import document, writers
+from dibundle.images.archive import MAX_MADE_ENTRIES, Archive
+from dibundle.images.members import Members, normalise
+from dibundle.images.model import Blob, Image, ImageArchive
+from dibundle.images.reader import read_images
+from dibundle.images.tar.entries import scan
+from dibundle.images.tar.plain import BLOCK, read_header
+from dibundle.sources import messages
+from dibundle.sources.bundles import Pieces
+
+FILE: Final = "bundle.dib"
+_HEAD: Final = 64 << 10  # bytes of a layer in which the bundle begins
+_FIRST_MEMBERS: Final = 16
+
+
+def find(archive: Archive, context: Context) -> Iterator[tuple[str, ReadAt]]:
+    """Yield name and bytes of the bundles in an archive of wrapped images, told by a label; none in any other."""
+    try:
+        images = read_images(archive)
+    except ArchiveError:
+        return  # whoever wants an image says so better
+    seen: set[int | None] = set()
+    known: dict[int, Mapping[str, str]] = {}  # by the config's place: many images may share one
+    for image in images.images:
+        place = image.config.member.header if image.config else -1
+        found = known[place] = known[place] if place in known else _labels(images, image)
+        top = image.layers[-1].member.header if image.layers and image.layers[-1] else None
+        if found.get(labels.BUNDLE) and top not in seen:  # many images may share a layer, which is unpacked once
+            seen.add(top)
+            yield f"the bundle in {archive.name}", _unpack(images, image, context)
+
+
+def config_of(images: ImageArchive, image: Image) -> object:
+    """Return what is in an image's config, None where it cannot be read."""
+    if image.config is None:
+        return None
+    try:
+        return document.parse(Members(images.archive).read(image.config.member), "config")
+    except ArchiveError:
+        return None
+
+
+def _labels(images: ImageArchive, image: Image) -> Mapping[str, str]:
+    return document.texts(document.get(document.get(config_of(images, image), "config"), "Labels"))
+
+
+def _unpack(images: ImageArchive, image: Image, context: Context) -> ReadAt:
+    """Return the bundle in the topmost layer of a wrapped image."""
+    name = images.archive.name
+    top = image.layers[-1] if image.layers else None
+    if top is None:
+        raise ArchiveError(messages.WRAPPED_NO_LAYER, name=name)
+    layer = _inflated(images, top, context) if top.compression else None
+    layer = layer or writers.stored(images, top)
+    for entry in reversed(scan(layer, MAX_MADE_ENTRIES).entries):
+        if entry.is_file and normalise(entry.path) == FILE.encode():
+            return Slice(layer, entry.content, entry.size)
+    raise ArchiveError(messages.WRAPPED_NO_BUNDLE, name=name, file=FILE)
+
+
+def find_in_layer(layer: Iterable[bytes], name: str) -> Pieces:
+    """Return a stream that stands at the beginning of the bundle in a wrapped image's last layer.
+
+    ``layer``: its bytes, as stored, of which no more is read than that takes. ``ArchiveError`` where the bundle is not
+    among the first members: :func:`wrap` writes no others.
+    """
+    stored = iter(layer)
+    head = b""
+    while len(head) < _HEAD and (piece := next(stored, None)) is not None:
+        head += piece
+    kind = compression.sniff(head)
+    chunks: Iterable[bytes] = chain((head,), stored)
+    stream = Pieces(compression.decompress_iter(kind, chunks, ratio=compression.RATIO) if kind else chunks)
+    for _ in range(_FIRST_MEMBERS):
+        block = _read(stream, BLOCK)
+        try:
+            path, _, size = read_header(block)
+        except ArchiveError:
+            break
+        if path == FILE:
+            return stream
+        if size > _HEAD:
+            break
+        _read(stream, size + -size % BLOCK)
+    raise ArchiveError(messages.WRAPPED_BUNDLE_NOT_FIRST, name=name, file=FILE)
+
+
+def _read(stream: Pieces, size: int) -> bytes:
+    found = b""
+    while len(found) < size and (piece := stream.read(size - len(found))):
+        found += piece
+    return found.ljust(size, b"\0")
+
+
+def _inflated(images: ImageArchive, blob: Blob, context: Context) -> ReadAt:
+    """Return a compressed layer's content; as a bundle is compressed already, there is little more than is stored.
+
+    Whatever size the image's labels tell: nobody has checked them.
+    """
+    source = writers.stored(images, blob)
+    context.check_room(source.size)
+    spool = context.spool()
+    pieces = compression.decompress_iter(
+        str(blob.compression), copy_chunks(source, 0, source.size), ratio=compression.RATIO
+    )
+    archive = images.archive
+    try:
+        for piece in pieces:
+            if archive.budget is not None:  # shared with an outer compression: one in the other would multiply
+                archive.budget -= len(piece)
+                if archive.budget < 0:
+                    raise compression.RatioError(file_messages.COMPRESSION_OUTPUT_LIMIT, ratio=compression.RATIO)
+            spool.write(piece)
+    except compression.RatioError as error:
+        raise ArchiveError(messages.WRAPPED_LAYER_MALFORMED, name=images.archive.name, reason=error.message) from error
+    return spool
