@@ -21,7 +21,7 @@ from measure import Run, run, same
 from report import keep
 
 OFF = (
-    "from dibundle.codecs import choose\nchoose.relinks = lambda options: False\n"
+    "from dibundle.codecs.encode import choose\nchoose.relinks = lambda effort: False\n"
     "from dibundle.cli.main import run\nrun()\n"
 )
 LEAST = 100_000  # bytes: smaller ELF files are left out

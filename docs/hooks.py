@@ -17,8 +17,8 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 import dibundle
-from dibundle.cli.main import main
 from dibundle.cli.exit_codes import EXIT_CODES
+from dibundle.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 SCHEMAS = ROOT / "spec" / "json"

@@ -3832,6 +3832,15 @@ def overlap(one: list[str], other: list[str]) -> bool:
     return len(one) < 2 or len(other) < 2 or one[:2] == other[:2]
 
 
+def normal(found: list[str]) -> list[str] | None:
+    """Return a platform with the variants that mean none left out; None for one that is not in Go's spelling."""
+    if len(found) < 2 or found[0] not in SYSTEMS or found[1] not in MACHINES:
+        return None
+    if found[1:] in (["amd64", "v1"], ["arm64", "v8"], ["arm", "v7"]):
+        return found[:2]
+    return found if len(found) == 2 or found[1] == "arm" else None
+
+
 def preferred(gone: list[str], here: list[str]) -> bool:
     """Tell whether an engine may take an image of the one platform in place of one of the other."""
     if len(here) < 2 or here[0] not in SYSTEMS or here[1] not in MACHINES:
@@ -3863,7 +3872,9 @@ def described(value: object) -> dict[str, Any]:
     annotations = keyed({} if found.get("annotations") is None else found["annotations"], set(), True)
     found["annotations"] = {key: worded(item) for key, item in annotations.items()}
     if "platform" in found:
-        found["platform"] = platform(keyed(found["platform"], PLATFORM))
+        whole = keyed(found["platform"], PLATFORM)
+        found["platform"] = platform(whole)
+        found["more"] = bool(whole.get("os.version") or whole.get("os.features"))
     return found
 
 
@@ -3973,8 +3984,9 @@ class Images:
     def layout(self) -> list[tuple[str, str]]:
         """Read index.json."""
         found: list[tuple[str, str]] = []
-        self.absent: list[list[str] | None] = []
-        self.platforms: list[list[str]] = []
+        self.absent: list[tuple[list[str] | None, str]] = []  # judged
+        self.gone: list[tuple[list[str] | None, str]] = []
+        self.platforms: list[tuple[Any, list[str]]] = []
         for value in listed(self.head(self.file("index.json"), {"manifests"}, INDEXES, None).get("manifests")):
             descriptor = described(value)
             notes = descriptor["annotations"]
@@ -3984,13 +3996,23 @@ class Images:
                 self.name(name, config)
             found += here
         fits(found, "P16")
-        for gone in self.absent:
+        gone = {digest for _, digest in self.absent}
+        fits(not any(sha256(item.content).hex() in gone for item in self.members.values() if item.flag == 48), "P18")
+        return found
+
+    def judge_absent(self, absent: list[tuple[list[str] | None, str]], images: list[tuple[Any, list[str]]]) -> None:
+        """Judge what an index leads to that is not there, beside the images that are."""
+        absent = [(gone, digest) for gone, digest in absent if gone != ["unknown", "unknown"]]
+        for described_as, machine in images if absent else ():
+            fits(described_as and normal(described_as) == normal(machine) is not None, "P18")
+        platforms = [machine for _, machine in images]
+        for gone, digest in absent:
             system, machine = (*(gone or []), "", "")[:2]
             elsewhere = system in SYSTEMS and machine in MACHINES
-            elsewhere = elsewhere and not any(preferred(gone or [], other) for other in self.platforms)
-            elsewhere = elsewhere and not (runs_here(machine) and not any(runs_here(to[1]) for to in self.platforms))
-            fits(elsewhere or gone == ["unknown", "unknown"], "P18")
-        return found
+            elsewhere = elsewhere and not any(preferred(gone or [], other) for other in platforms)
+            elsewhere = elsewhere and not (runs_here(machine) and not any(runs_here(to[1]) for to in platforms))
+            fits(elsewhere, "P18")
+            self.absent.append((gone, digest))
 
     def follow(self, descriptor: dict[str, Any], depth: int) -> list[tuple[str, str]]:
         """Return the images that a descriptor leads to."""
@@ -3998,13 +4020,17 @@ class Images:
         fits(media_type in INDEXES | MANIFESTS, "P16")
         digest = hex_of(descriptor["digest"])
         if media_type in MANIFESTS and depth and f"blobs/sha256/{digest}" not in self.members:
-            self.absent.append(descriptor.get("platform"))
+            self.gone.append((descriptor.get("platform"), digest))
             return []
         content = self.blob(descriptor)
         if media_type in INDEXES:
             fits(depth < 2, "P16")
             below = listed(self.head(content, {"manifests"}, INDEXES, media_type).get("manifests"))
-            return [image for value in below for image in self.follow(described(value), depth + 1)]
+            gone, platforms = len(self.gone), len(self.platforms)
+            images = [image for value in below for image in self.follow(described(value), depth + 1)]
+            fits(images, "P16")
+            self.judge_absent(self.gone[gone:], self.platforms[platforms:])
+            return images
         value = self.head(content, {"config", "layers"}, MANIFESTS, media_type)
         config, layers = described(value.get("config")), [described(item) for item in listed(value.get("layers"))]
         unknown = descriptor.get("platform") == ["unknown", "unknown"]
@@ -4019,7 +4045,8 @@ class Images:
         kinds = self.check_layers([f"blobs/sha256/{hex_of(layer['digest'])}" for layer in layers], diff_ids)
         fits(all(LAYERS.get(layer["mediaType"], "") == kind for layer, kind in zip(layers, kinds)), "P17")  # noqa: B905
         fits(not descriptor.get("platform") or overlap(descriptor["platform"], machine), "P20")
-        self.platforms.append(machine)
+        more = descriptor.get("more")
+        self.platforms.append((None if more else descriptor.get("platform"), machine))
         return [(hex_of(config["digest"]), digest)]
 
 

@@ -143,6 +143,7 @@ JSON_SIZE_LIMIT: Final = Message(
 JSON_START: Final = Message("json.start", "{name} does not begin with a JSON object or array")
 JSON_SURROGATE: Final = Message("json.surrogate", "{name} has half of a surrogate pair")
 JSON_UTF_8: Final = Message("json.utf_8", "{name} is not valid UTF-8")
+PROFILE_ABSENT_COMES: Final = Message("profile.absent_comes", "{where} is not there, but its content is, as {name!r}")
 PROFILE_ATTESTATION_AS_IMAGE: Final = Message(
     "profile.attestation_as_image", "{where} is an attestation that could be taken for an image"
 )
@@ -189,12 +190,15 @@ PROFILE_MANIFEST_ABSENT: Final = Message(
 )
 PROFILE_MEDIA_TYPE: Final = Message("profile.media_type", "{where} has the media type {media_type!r}")
 PROFILE_NAME_TWICE: Final = Message("profile.name_twice", "two members have the name {name!r}")
-PROFILE_NO_IMAGE: Final = Message("profile.no_image", "index.json leads to no image that is there")
+PROFILE_NO_IMAGE: Final = Message("profile.no_image", "{where} leads to no image that is there")
 PROFILE_NOT_REGULAR: Final = Message(
     "profile.not_regular", "{name!r}, which its documents refer to, is not a regular member of that name"
 )
 PROFILE_PARENT: Final = Message("profile.parent", "manifest.json names a parent that is not in it")
 PROFILE_PLATFORM: Final = Message("profile.platform", "{where} is said to be for {platform}, and is for {platform_2}")
+PROFILE_PLATFORM_UNCLEAR: Final = Message(
+    "profile.platform_unclear", "{where} does not give the image's whole platform, and other images are absent"
+)
 PROFILE_TWO_IMAGES: Final = Message("profile.two_images", "manifest.json and index.json lead to different images")
 SOURCE_BUNDLE_NOT_ARCHIVE: Final = Message(
     "source.bundle_not_archive",

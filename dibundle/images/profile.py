@@ -39,15 +39,22 @@ _MACHINES: Final = frozenset(
     ("386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x")
 )  # as Go spells them: engines take x86_64 and aarch64 for two of these
 
+_USUAL: Final = frozenset((("amd64", "v1"), ("arm64", "v8"), ("arm", "v7")))
+
 
 @dataclass(frozen=True, slots=True)
 class ArchiveImage:
-    """An image that a document leads to: the config's digest and the manifest's, if there is one."""
+    """An image that a document leads to: the config's digest and the manifest's, if there is one.
+
+    ``platform`` is the config's; ``is_described``: the descriptor gives the very same.
+    """
 
     where: str
     config: bytes
     manifest: bytes | None
     names: tuple[str, ...]
+    platform: str = ""
+    is_described: bool = False
 
 
 class Judge:
@@ -64,7 +71,7 @@ class Judge:
         self._hashed = hashed
         self._left = MAX_DOCUMENTS
         self._pool = Pool()
-        self._platforms: set[str] = set()
+        self._absent: dict[bytes, str] = {}
         self._known = known or {}
         self._unhashed: list[tuple[list[str], Config, str, tuple[str | None, ...]]] = []
         self._members: dict[str, Member] = {}
@@ -210,11 +217,9 @@ class Judge:
             where = f"index.json: manifests[{number}]"
             self._follow(descriptor, where, 0, names_of(descriptor), found, absent)
         if not found:
-            raise ArchiveError(messages.PROFILE_NO_IMAGE)
-        known = set(map(_kind, self._platforms))  # a few dozen, however many images there are
-        for descriptor, where in absent:
-            if not _is_elsewhere(descriptor.platform, known):
-                raise ArchiveError(messages.PROFILE_MANIFEST_ABSENT, where=where)
+            raise ArchiveError(messages.PROFILE_NO_IMAGE, where="index.json")
+        if self._absent:
+            self._refuse_content_of_absent()
         if before and not {image.config for image in before} == {image.config for image in found}:
             raise ArchiveError(messages.PROFILE_TWO_IMAGES)
         return found
@@ -241,8 +246,12 @@ class Judge:
             if depth == MAX_DEPTH:
                 raise ArchiveError(messages.JSON_INDEX_NESTED, where=where)
             document = IndexDocument(self._document(name), name, descriptor.media_type)
+            images, gone = len(found), len(absent)
             for number, below in enumerate(document.manifests):
                 self._follow(below, f"{name}: manifests[{number}]", depth + 1, names, found, absent)
+            if len(found) == images:
+                raise ArchiveError(messages.PROFILE_NO_IMAGE, where=name)
+            self._judge_absent(absent[gone:], found[images:])
             return
         manifest = ManifestDocument(self._document(name), name, descriptor.media_type)
         if descriptor.is_attestation:
@@ -263,8 +272,30 @@ class Judge:
                 platform=descriptor.platform[:40],
                 platform_2=config.platform[:40],
             )
-        self._platforms.add(config.platform)
-        found.append(ArchiveImage(where, manifest.config.digest, descriptor.digest, names))
+        is_described = not descriptor.has_more_platform and _is_same(descriptor.platform, config.platform)
+        found.append(
+            ArchiveImage(where, manifest.config.digest, descriptor.digest, names, config.platform, is_described)
+        )
+
+    def _judge_absent(self, absent: list[tuple[Descriptor, str]], images: list[ArchiveImage]) -> None:
+        """Refuse an absent image that an engine could prefer to those of the same index, which it may have."""
+        absent = [(descriptor, where) for descriptor, where in absent if descriptor.platform != "unknown/unknown"]
+        if not absent:
+            return
+        for image in images:
+            if not image.is_described:
+                raise ArchiveError(messages.PROFILE_PLATFORM_UNCLEAR, where=image.where)
+        known = {_kind(image.platform) for image in images}  # a few dozen, however many images there are
+        for descriptor, where in absent:
+            if not _is_elsewhere(descriptor.platform, known):
+                raise ArchiveError(messages.PROFILE_MANIFEST_ABSENT, where=where)
+            self._absent[descriptor.digest] = where
+
+    def _refuse_content_of_absent(self) -> None:
+        """Refuse a file that is an absent manifest: engines store what comes by its digest, whatever its name."""
+        for name, member in self._members.items():
+            if member.kind == FILE and self._is_hashed(name) and self._digest(name) in self._absent:
+                raise ArchiveError(messages.PROFILE_ABSENT_COMES, where=self._absent[self._digest(name)], name=name)
 
     def _check_attestation(self, descriptor: Descriptor, manifest: ManifestDocument, where: str, depth: int) -> None:
         """Refuse what calls itself an attestation and could be taken for an image."""
@@ -287,8 +318,6 @@ def _is_elsewhere(platform: str | None, known: set[tuple[str, str, int] | None])
 
     A machine of 64 bits runs programs of 32 bits too, and of arm those of lower variants, but prefers its own.
     """
-    if platform == "unknown/unknown":
-        return True
     own = _kind(platform or "")
     if own is None or None in known:
         return False
@@ -314,6 +343,24 @@ def _rank(machine: str) -> tuple[str, int] | None:
         found = re.fullmatch("v([5-8])", variant or "v7")
         return "arm", 64 if name == "arm64" or not found else int(found[1])
     return (name, 0) if name else None
+
+
+def _is_same(described: str | None, platform: str) -> bool:
+    """Whether a descriptor says of an image just what its config says, as Go spells it and with nothing left out.
+
+    Engines put an image without a platform last, and one of a variant that is not theirs nowhere.
+    """
+    return described is not None and _normal(described) == _normal(platform) is not None
+
+
+def _normal(platform: str) -> tuple[str, str, str] | None:
+    """Return os, architecture and variant, with those variants that mean the same as none told as none."""
+    name, _, machine = platform.partition("/")
+    architecture, _, variant = machine.partition("/")
+    variant = "" if (architecture, variant) in _USUAL else variant
+    if _kind(platform) is None or (variant and architecture != "arm"):
+        return None
+    return name, architecture, variant
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -120,9 +120,12 @@ def read_digest(value: object, where: str) -> bytes:
 
 
 class Descriptor:
-    """What an index or a manifest says of a blob: ``digest`` (32 bytes), ``size``, media type, platform, names."""
+    """What an index or a manifest says of a blob: ``digest`` (32 bytes), ``size``, media type, platform, names.
 
-    __slots__ = ("annotations", "digest", "media_type", "platform", "size")
+    ``has_more_platform``: the platform has a version or features of the os, too.
+    """
+
+    __slots__ = ("annotations", "digest", "has_more_platform", "media_type", "platform", "size")
 
     def __init__(self, value: object, where: str) -> None:
         fields = read_object(value, _DESCRIPTOR_KEYS, where)  # so there are no urls and no data
@@ -135,7 +138,12 @@ class Descriptor:
         if fields.get("artifactType") not in (None, *CONFIG_TYPES):
             raise ArchiveError(messages.JSON_ARTIFACT_TYPE, where=where)
         self.annotations = _texts(fields["annotations"], f"{where}.annotations") if "annotations" in fields else {}
-        self.platform = _platform(fields["platform"], f"{where}.platform") if "platform" in fields else None
+        self.platform: str | None = None
+        self.has_more_platform = False
+        if "platform" in fields:
+            platform = read_object(fields["platform"], _PLATFORM_KEYS, f"{where}.platform")
+            self.platform = read_platform(platform, f"{where}.platform")
+            self.has_more_platform = bool(platform.get("os.version") or platform.get("os.features"))
 
     @property
     def is_attestation(self) -> bool:
@@ -148,10 +156,6 @@ def _texts(value: object, where: str) -> dict[str, str]:
         return {}
     fields = read_object(value, (), where, more=True)
     return {key: read_text(item, f"{where}[{key[:40]!r}]") for key, item in fields.items()}
-
-
-def _platform(value: object, where: str) -> str:
-    return read_platform(read_object(value, _PLATFORM_KEYS, where), where)
 
 
 def read_platform(fields: dict[str, object], where: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from bundles import Bundle, Target, block, msgpack, record, sha256
@@ -71,6 +72,8 @@ NOTE = to_json(
 UNKNOWN = {"os": "unknown", "architecture": "unknown"}
 ARM = {"os": "linux", "architecture": "arm64"}
 ABSENT = blob(b"absent", "manifest.v1+json", platform=ARM)
+AMD = {"os": "linux", "architecture": "amd64"}
+FOR_AMD = {**LEAD, "platform": AMD}
 
 
 def docker(entry: object = ENTRY, **files: bytes) -> bytes:
@@ -87,10 +90,13 @@ def oci(top: bytes, *more: bytes) -> bytes:
     return blobs(*every) + member("index.json", top) + LAYOUT
 
 
-def nested(*descriptors: dict[str, Any], more: tuple[bytes, ...] = ()) -> bytes:
-    """Return an OCI layout whose index.json leads to an index."""
+def nested(
+    *descriptors: dict[str, Any], more: tuple[bytes, ...] = (), other: Mapping[str, bytes] = MappingProxyType({})
+) -> bytes:
+    """Return an OCI layout whose index.json leads to an index; ``other`` files that nothing refers to."""
     inner = index(*descriptors)
-    return oci(index(blob(inner, "index.v1+json")), inner, *more) + END
+    others = b"".join(member(name, data) for name, data in other.items())
+    return oci(index(blob(inner, "index.v1+json")), inner, *more) + others + END
 
 
 def made(out: bytes) -> Bundle:
@@ -152,10 +158,11 @@ taken("by-its-manifest", oci(index(LEAD)) + END, "P16", expect=sha256(MANIFEST))
 taken("both", oci(index(LEAD)) + docker() + END, "P22")
 taken(
     "attestation-and-another-platform",
-    nested(LEAD, ABSENT, blob(NOTE, "manifest.v1+json", platform=UNKNOWN), more=(NOTE,)),
+    nested(FOR_AMD, ABSENT, blob(NOTE, "manifest.v1+json", platform=UNKNOWN), more=(NOTE,)),
     "P18",
     "P19",
 )
+taken("absent-beside-a-variant-that-means-none", nested({**LEAD, "platform": {**AMD, "variant": "v1"}}, ABSENT), "P18")
 taken("gzip", docker(l=gzipped(deflated(OWN, 6, 6, 8), OWN)) + END, "P21")
 taken("times-by-pax", pax("mtime=1.5") + docker() + END, "P5")
 taken("links-beside", link("x/latest", "../l") + docker() + END, "P3", "P14")
@@ -208,25 +215,33 @@ refused("layers-too-many", docker({**ENTRY, "Layers": ["l", "l"]}) + END, "P15")
 refused("parent", docker({**ENTRY, "Parent": f"sha256:{'0' * 64}"}) + END, "P15")
 refused("blob-of-another-size", oci(index({**LEAD, "size": 1})) + END, "P16")
 refused("no-image", oci(index()) + END, "P16")
+ALONE = index(ABSENT)
+refused("index-without-an-image", oci(index(LEAD, blob(ALONE, "index.v1+json")), ALONE) + END, "P16")
 refused(
     "type-of-a-layer",
     oci(index(blob(m := manifest(media_type="layer.v1.tar+gzip"), "manifest.v1+json")), m) + END,
     "P17",
 )
-refused("absent-for-this-platform", nested(LEAD, {**ABSENT, "platform": {**ARM, "architecture": "amd64"}}), "P18")
+refused("absent-for-this-platform", nested(FOR_AMD, {**ABSENT, "platform": {**ARM, "architecture": "amd64"}}), "P18")
 IN_386 = ID.replace(b"amd64", b"386")
 MANIFEST_386 = to_json({**json.loads(MANIFEST), "config": blob(IN_386, "config.v1+json")})
 refused(
     "absent-for-a-platform-that-is-preferred",
     nested(
-        blob(MANIFEST_386, "manifest.v1+json"),
+        blob(MANIFEST_386, "manifest.v1+json", platform={**AMD, "architecture": "386"}),
         {**ABSENT, "platform": {**ARM, "architecture": "amd64"}},
         more=(MANIFEST_386, IN_386),
     ),
     "P18",
     expect=sha256(IN_386),
 )
-refused("absent-for-no-platform", nested(LEAD, {**ABSENT, "platform": {**ARM, "architecture": "x86_64"}}), "P18")
+refused("absent-for-no-platform", nested(FOR_AMD, {**ABSENT, "platform": {**ARM, "architecture": "x86_64"}}), "P18")
+ABSENT_386 = {**ABSENT, "platform": {**AMD, "architecture": "386"}}
+refused("absent-beside-no-platform", nested(LEAD, ABSENT_386), "P18")
+refused("absent-beside-half-a-platform", nested({**LEAD, "platform": {"os": "linux"}}, ABSENT_386), "P18")
+refused("absent-beside-a-variant", nested({**LEAD, "platform": {**AMD, "variant": "v4"}}, ABSENT_386), "P18")
+refused("absent-beside-features", nested({**LEAD, "platform": {**AMD, "os.features": ["x"]}}, ABSENT_386), "P18")
+refused("absent-but-here-by-another-name", nested(FOR_AMD, ABSENT, other={"x/0": b"absent"}), "P18")
 refused("attestation-on-top", oci(index(LEAD, blob(NOTE, "manifest.v1+json", platform=UNKNOWN)), NOTE) + END, "P19")
 refused(
     "image-as-attestation",
