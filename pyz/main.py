@@ -100,26 +100,33 @@ def check(place):
 def check_above(place):
     """Raise OSError where someone else could put another folder in the place of one that is checked.
 
-    Folders above, links in the path and what they lead to have to be of this user or root, and writable for nobody
-    else, unless they are as /tmp is: there nobody can rename what is another's.
+    Folders above, and links on the way, each with what it leads to, have to be of this user or root, and writable for
+    nobody else, unless they are as /tmp is: there nobody can rename what is another's.
     """
     import os
     import stat
 
-    for start in (os.path.abspath(place), os.path.realpath(place)):
-        path, above = start, os.path.dirname(start)
-        while path != above:
-            path, above = above, os.path.dirname(above)
-            try:
-                found = os.lstat(path)
-            except FileNotFoundError:
-                found = None  # it will be made
-            if found is not None:
-                if found.st_uid not in (0, os.geteuid()):
-                    raise OSError("%s belongs to another user" % path)
-                shared = not stat.S_ISLNK(found.st_mode) and found.st_mode & 0o022
-                if shared and not found.st_mode & stat.S_ISVTX:
-                    raise OSError("others may write to %s" % path)
+    path, left, links = "/", os.path.abspath(place).split("/")[::-1], 0
+    while left:
+        name = left.pop()
+        path = os.path.dirname(path) if name == ".." else os.path.join(path, name)
+        try:
+            found = os.lstat(path)
+        except FileNotFoundError:
+            continue  # it will be made
+        if path == place and not stat.S_ISLNK(found.st_mode):
+            continue  # looked at by itself
+        if found.st_uid not in (0, os.geteuid()):
+            raise OSError("%s belongs to another user" % path)
+        if stat.S_ISLNK(found.st_mode):
+            links += 1
+            if links > 40:
+                raise OSError("%s is a link to a link, and so on" % path)
+            target = os.readlink(path)
+            path = "/" if target.startswith("/") else os.path.dirname(path)
+            left += target.split("/")[::-1]
+        elif found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX:
+            raise OSError("others may write to %s" % path)
 
 
 def good(folder, wanted):

@@ -178,7 +178,7 @@ def test_an_image_that_a_build_made_is_found(tmp_path):
     (tmp_path / "b.tar").write_bytes(docker_save([new]))
     bundle = succeed("create", tmp_path / "a.tar", tmp_path / "b.tar", "-").out
     layer = build_layer([file("bundle.dib", bundle, mtime=1_700_000_000)])
-    built = TestImage([*old.layers, layer], ["app:1-2"], {"config": {"Labels": {"dibundle.format": "built"}}})
+    built = TestImage([*old.layers, layer], ["app:1-2"], {"config": {"Labels": {"dibundle.bundle": "built"}}})
     for stored in (None, "gzip"):
         (tmp_path / "linked.tar").write_bytes(docker_save([built], "v25", stored))
         assert succeed("unwrap", tmp_path / "linked.tar").out == bundle

@@ -68,7 +68,7 @@ def test_labels_say_what_is_needed_and_made(folder: Path):
     _, config, _ = documents(folder / "unlinked.tar")
     labels = config["config"]["Labels"]
     bundle = (folder / "out.dib").read_bytes()
-    assert labels["dibundle.format"] == f"sha256:{hashlib.sha256(bundle).hexdigest()}"
+    assert labels["dibundle.bundle"] == f"sha256:{hashlib.sha256(bundle).hexdigest()}"
     assert labels["dibundle.size"] == str(len(bundle))
     assert (labels["dibundle.needs"], labels["dibundle.makes"]) == (OLD, NEW)
     wanted = [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in release(2).layers]
@@ -118,9 +118,9 @@ def lying(labels: dict[str, str], layer: bytes, stored: str | None = None) -> by
 @pytest.mark.parametrize(
     ("labels", "layer", "stored", "code", "text"),
     [
-        ({"dibundle.format": "x"}, build_layer([file("other", b"x")]), None, 4, "has no bundle.dib"),
-        ({"dibundle.format": "x"}, build_layer([file("bundle.dib", b"x" * 99)]), None, 5, "not a dib bundle"),
-        ({"dibundle.format": "x"}, build_layer([file("bundle.dib", bytes(9 << 20))]), "gzip", 4, "more than 20 times"),
+        ({"dibundle.bundle": "x"}, build_layer([file("other", b"x")]), None, 4, "has no bundle.dib"),
+        ({"dibundle.bundle": "x"}, build_layer([file("bundle.dib", b"x" * 99)]), None, 5, "not a dib bundle"),
+        ({"dibundle.bundle": "x"}, build_layer([file("bundle.dib", bytes(9 << 20))]), "gzip", 4, "more than 20 times"),
         ({}, build_layer([file("bundle.dib", b"x")]), None, 2, "no bundle"),
     ],
 )

@@ -115,6 +115,8 @@ class _Loading:
         if self.options.expectation.without_archive(manifest.targets[number].digest):
             return self._load_expected(number)
         images = list(manifest.about.targets[number]) if manifest.about else []
+        if not images:
+            self.context.progress.note(f"the bundle does not tell its images: {self.engine} is not asked for any")
         with Loader(self.engine) as loader:
             if self.without:
                 form: writers.Form = "docker-archive"
@@ -228,9 +230,4 @@ def repositories_of(archives: Sequence[Archive]) -> frozenset[str]:
 
 def _repository(name: str) -> str:
     """Return a reference without its tag, and whole where it is short as docker has it."""
-    repository = name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name
-    host, slash, _ = repository.partition("/")
-    if not slash:
-        return f"docker.io/library/{repository}"
-    is_host = "." in host or ":" in host or host == "localhost"
-    return repository if is_host else f"docker.io/{repository}"
+    return writers.whole_name(name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name)

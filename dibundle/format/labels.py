@@ -10,7 +10,8 @@ from typing import Final
 from dibundle.files import digest
 from dibundle.format.manifest import AboutImage, Manifest
 
-BUNDLE: Final = "dibundle.format"  # sha256 of the whole bundle; an image with this label is a wrapped bundle
+PREFIX: Final = "dibundle."
+BUNDLE: Final = "dibundle.bundle"  # sha256 of the whole bundle; an image with this label is a wrapped bundle
 BUILT: Final = "built"  # in place of that digest, which whoever writes a Dockerfile does not know
 SIZE: Final = "dibundle.size"
 NEEDS: Final = "dibundle.needs"

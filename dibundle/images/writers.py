@@ -213,8 +213,16 @@ def named(plain: dict[str, object], names: tuple[str, ...]) -> Iterator[dict[str
         yield plain
     for name in names:
         tag = name.rpartition(":")[2] if ":" in name.rpartition("/")[2] else "latest"
-        annotations = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": tag}
+        annotations = {"io.containerd.image.name": whole_name(name), "org.opencontainers.image.ref.name": tag}
         yield {**plain, "annotations": annotations}
+
+
+def whole_name(name: str) -> str:
+    """Return a name with the registry that docker means: one under a short name would stand beside the image meant."""
+    host, slash, _ = name.partition("/")
+    if not slash:
+        return f"docker.io/library/{name}"
+    return name if "." in host or ":" in host or host == "localhost" else f"docker.io/{name}"
 
 
 def _path(digest: bytes) -> str:

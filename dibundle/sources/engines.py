@@ -281,7 +281,7 @@ class Loader:
 
     def check(self, image: AboutImage) -> None:
         """Ask the engine for an image; :class:`LoadError` where it is not there or is another one."""
-        name = image.names[0] if image.names else f"sha256:{image.id.hex()}"
+        name = image.names[0] if image.names and "\0" not in image.names[0] else f"sha256:{image.id.hex()}"
         if self._engine == "ctr":
             self._check_ctr(image)
             return

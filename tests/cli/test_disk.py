@@ -145,7 +145,7 @@ def test_a_base_of_zeros_is_taken_once_the_bundle_is(kind, signed, tmp_path: Pat
 @pytest.mark.parametrize("stored", ["gzip", "zstd"])
 @pytest.mark.parametrize("told", [None, str(1 << 40)])
 def test_the_size_on_a_label_is_not_believed(stored: str, told: str | None, tmp_path: Path, disk: Disk) -> None:
-    labels = {"dibundle.format": "sha256:" + "0" * 64}
+    labels = {"dibundle.bundle": "sha256:" + "0" * 64}
     if told:
         labels |= {"dibundle.size": told, "dibundle.format.size": told}
     bomb = tmp_path / "x.tar"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -22,6 +23,8 @@ _MOST_MANIFESTS: Final = 64  # read because a list of them does not tell enough
 _EMPTY: Final = b"{}"
 _EMPTY_TYPE: Final = "application/vnd.oci.empty.v1+json"
 _TITLE: Final = "org.opencontainers.image.title"
+
+_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")  # others would lead elsewhere in a URL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +125,7 @@ def find_image(repository: Repository, wanted: str, told: Sequence[AboutImage]) 
 def find_by_names(repository: Repository, told: Sequence[AboutImage]) -> list[RemoteImage]:
     """Return the images that a bundle tells of and that the repository has under the tags that they are told with."""
     tags = {name.rpartition(":")[2]: None for image in told for name in image.names if ":" in name.rpartition("/")[2]}
-    found = [find_image(repository, tag, told) for tag in list(tags)[:16]]
+    found = [find_image(repository, tag, told) for tag in list(tags)[:16] if _TAG.fullmatch(tag)]
     return list({image.manifest.digest: image for image in found if image}.values())
 
 

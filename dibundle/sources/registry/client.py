@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from dibundle.errors import Message, RegistryError
 from dibundle.files import digest
 from dibundle.files.readat import MemoryBytes, ReadAt
+from dibundle.format import labels
 from dibundle.images import document
 from dibundle.images.writers import OCI_INDEX, OCI_MANIFEST, to_json
 from dibundle.sources import messages
@@ -193,9 +194,10 @@ class Repository:
                 break
             answer = self._transport.request("GET", url)
             if answer.status != 200:
-                found = self._tagged(digest.text(subject))
+                found = list(map(_reduced, self._tagged(digest.text(subject))))
                 break
-            found += document.get_list(self._json(answer), "manifests")[: _MOST_REFERRERS - len(found)]
+            items = document.get_list(self._json(answer), "manifests")[: _MOST_REFERRERS - len(found)]
+            found += map(_reduced, items)  # a page may take a hundred times its size in memory
             following = re.search(r'<([^<>]*)> *; *rel="?next', answer.headers.get("Link", "")[:_LONGEST_LINK])
             url = self._transport.follow(url, following[1]) if following else None
         return found
@@ -298,3 +300,11 @@ class _BrokenUploadError(Exception):
 def _fallback(subject: str) -> str:
     """Return the tag that lists the referrers of a digest."""
     return subject.replace(":", "-", 1)
+
+
+def _reduced(item: object) -> object:
+    """Return of a descriptor what says which bundle it is."""
+    said = document.texts(document.get(item, "annotations"))
+    annotations = {key: text for key, text in said.items() if key.startswith(labels.PREFIX)}
+    found = {key: document.get_text(item, key) for key in ("digest", "artifactType")}
+    return {**found, "annotations": annotations}

@@ -16,6 +16,7 @@ _METADATA: Final = frozenset(  # what tells machines of a cloud who they are, wh
     map(ipaddress.ip_address, ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"))
 )
 _PLAIN: Final = re.compile(r"https?://[^\x00-\x20\x7f\\\\@/?#]+(?:[/?#][^\x00-\x20\x7f\\\\]*)?", re.IGNORECASE)
+_HOST: Final = re.compile(r"[A-Za-z0-9._:-]+")
 
 
 def kind(text: str) -> str | None:
@@ -52,10 +53,14 @@ def follow(url: str, location: str) -> str | None:
     """
     if not location or not _is_plain(location):
         return None
-    target = urljoin(url, location)
-    if not _PLAIN.fullmatch(target):
+    try:
+        target = urljoin(url, location)
+        parts = urlsplit(target)
+        if not _PLAIN.fullmatch(target) or not _HOST.fullmatch(parts.hostname or "") or parts.port == 0:
+            return None
+    except ValueError:  # brackets or a port that are none
         return None
-    if urlsplit(target).scheme.lower() == "http" and urlsplit(url).scheme.lower() != "http":
+    if parts.scheme.lower() == "http" and urlsplit(url).scheme.lower() != "http":
         return None
     return target
 

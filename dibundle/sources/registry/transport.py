@@ -40,6 +40,8 @@ _AGAIN: Final = (429, 500, 502, 503, 504)
 _MOVED: Final = (301, 302, 303, 307, 308)
 _MOST_PAUSE: Final = 30.0
 _PATIENCE: Final = 5  # timeouts that a whole document may take
+_PARAMETER: Final = re.compile(r'(?<![a-zA-Z_])([a-zA-Z_]{1,64})="([^"]{0,4096})"')
+_LONGEST_CHALLENGE: Final = 8192
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]{1,65536}")
 
 
@@ -69,11 +71,13 @@ class Transport:
         self._base = f"{'http' if plain else 'https'}://{self.host}"
         self._authorization: str | None = None
         self._own_kinds: set[str] | None = None
+        self._reached: set[str] = set()  # what the registry's own address turned out to be
         self._pool = urllib3.PoolManager(
             retries=False, headers={"User-Agent": f"dib/{__version__}", "Accept-Encoding": "identity"}
         )
+        self._watchdog = _Watchdog(2 * settings.timeout)
         self._connections: weakref.WeakSet[urllib3.connection.HTTPConnection] = weakref.WeakSet()
-        self._pool.pool_classes_by_scheme = _pool_classes(self._check_place, self._connections, settings.timeout)
+        self._pool.pool_classes_by_scheme = _pool_classes(self._check_place, self._connections, self._watchdog)
         self._end: float | None = None
         self._timer: threading.Timer | None = None
         if settings.max_time is not None:
@@ -86,6 +90,7 @@ class Transport:
         """Close the connections."""
         if self._timer:
             self._timer.cancel()
+        self._watchdog.close()
         self._pool.clear()
 
     def _break_off(self) -> None:
@@ -123,17 +128,18 @@ class Transport:
         connection = response.connection
         if not isinstance(connection, urllib3.connection.HTTPConnection):
             return response.read1(1 << 18, decode_content=False)
-        with _watched(connection, self.settings.timeout):
+        with self._watchdog.watch(connection):
             return response.read1(1 << 18, decode_content=False)
 
     def _check_place(self, host: str, addresses: set[str]) -> None:
         """Refuse an address of this machine or its link, unless the registry that was named is at such a one."""
         if host.strip("[]").lower() == (urlsplit(self._base).hostname or ""):
+            self._reached |= addresses
             return
         if self._own_kinds is None:
             with suppress(OSError):
                 self._own_kinds = kinds(urlsplit(self._base).hostname or "")
-        wrong = addresses - (self._own_kinds or set())
+        wrong = addresses - (self._own_kinds or set()) - self._reached
         if wrong:
             raise self.failed(messages.REGISTRY_REDIRECT_ADDRESS, host_=host[:200], wrong=min(wrong))
 
@@ -179,7 +185,10 @@ class Transport:
     def pause(self, number: int, asked: str = "") -> None:
         """Wait before another try: twice as long each time, or as long as the registry ``asked`` for, within reason."""
         seconds = float(asked) if asked.isascii() and asked.isdigit() else self.settings.pause * 2**number
+        if self._end is not None:
+            seconds = min(seconds, max(0.0, self._end - time.monotonic()))
         self.settings.sleep(min(seconds, _MOST_PAUSE))
+        self._patience()
 
     def failed(self, message: Message, /, **values: object) -> RegistryError:
         """Return an error that names the registry."""
@@ -240,7 +249,7 @@ class Transport:
         """Read a body to its end."""
         if method == "HEAD":
             return b""
-        body = b""
+        body = bytearray()
         end = time.monotonic() + _PATIENCE * self.settings.timeout
         for piece in self.pieces(response):
             body += piece
@@ -248,12 +257,12 @@ class Transport:
                 raise self.failed(messages.REGISTRY_ANSWER_SIZE, small=SMALL)
             if time.monotonic() > end:
                 raise self.failed(messages.REGISTRY_SLOW)
-        return body
+        return bytes(body)
 
     def _log_in(self, challenge: str) -> None:
         """Answer a challenge: find a login, fetch a token with it or without."""
-        kind, _, rest = challenge.partition(" ")
-        parameters = dict(re.findall(r'([a-zA-Z_]+)="([^"]*)"', rest))
+        kind, _, rest = challenge[:_LONGEST_CHALLENGE].partition(" ")
+        parameters = dict(_PARAMETER.findall(rest))
         login = find(self.settings.logins, self.host, self._repository)
         if kind.lower() == "basic" and login and login.user:
             self._authorization = login.basic
@@ -324,15 +333,18 @@ def brief(error: Exception) -> str:
 
 
 def _origin(url: str) -> tuple[str | None, str | None, int | None]:
-    """Return scheme, host and port, as they are read where the connection is made."""
-    parts = urllib3.util.parse_url(url)
+    """Return scheme, host and port, as they are read where the connection is made; three None for no URL."""
+    try:
+        parts = urllib3.util.parse_url(url)
+    except urllib3.exceptions.LocationParseError:
+        return None, None, None
     return parts.scheme, parts.host, parts.port or {"http": 80, "https": 443}.get(parts.scheme or "")
 
 
 def _pool_classes(
     check: Callable[[str, set[str]], None],
     connections: weakref.WeakSet[urllib3.connection.HTTPConnection],
-    timeout: float,
+    watchdog: _Watchdog,
 ) -> dict[str, type[urllib3.HTTPConnectionPool]]:
     """Return pools whose connections give the addresses that they are made to to ``check``, before a byte is sent."""
 
@@ -342,7 +354,8 @@ def _pool_classes(
             check(connection.host, kinds(connection.host))
         made = connect()
         try:
-            found = kind(str(made.getpeername()[0]))  # a name may lead elsewhere from one moment to the next
+            peer = str(made.getpeername()[0])  # a name may lead elsewhere from one moment to the next
+            found = kind(peer) or ("loopback" if peer == str(made.getsockname()[0]) else None)
             check(connection.host, {found} if found else set())
         except BaseException:
             made.close()
@@ -353,7 +366,7 @@ def _pool_classes(
         connection: urllib3.connection.HTTPConnection, answer: Callable[[], urllib3.HTTPResponse]
     ) -> urllib3.HTTPResponse:
         """Wait for status and headers: each byte of them may come in time, and all of them never."""
-        with _watched(connection, timeout):
+        with watchdog.watch(connection):
             return answer()
 
     class Plain(urllib3.connection.HTTPConnection):
@@ -379,16 +392,39 @@ def _pool_classes(
     return {"http": PlainPool, "https": SecurePool}
 
 
-@contextmanager
-def _watched(connection: urllib3.connection.HTTPConnection, timeout: float) -> Iterator[None]:
-    """End what waits for a connection after twice the ``timeout`` for a byte, whatever trickles in."""
-    timer = threading.Timer(2 * timeout, _shut, [connection])
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+class _Watchdog:
+    """Ends what waits for a connection for longer than ``seconds``, whatever trickles in; one thread looks after all.
+
+    A timer for each read would take longer than many reads do.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._watched: tuple[urllib3.connection.HTTPConnection, float] | None = None
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def watch(self, connection: urllib3.connection.HTTPConnection) -> Iterator[None]:
+        """End ``connection`` if the block takes too long."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._look, daemon=True)
+            self._thread.start()
+        self._watched = connection, time.monotonic() + self._seconds
+        try:
+            yield
+        finally:
+            self._watched = None
+
+    def _look(self) -> None:
+        while not self._closed.wait(min(0.5, self._seconds / 4)):
+            watched = self._watched
+            if watched and time.monotonic() > watched[1]:
+                _shut(watched[0])
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closed.set()
 
 
 def _shut(connection: urllib3.connection.HTTPConnection) -> None:
