@@ -20,26 +20,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dibundle.api import (
-        AboutImage,
-        Access,
-        ApplyResult,
-        Bundle,
-        Changes,
-        CreateResult,
-        Estimate,
-        Line,
-        LoadResult,
-        MadeTarget,
-        PushedWrap,
-        PushResult,
-        RegistrySettings,
-        ReportResult,
-        Signers,
-        SignResult,
-        Source,
-        TakenBundle,
-        VerifyResult,
-        Writable,
         apply,
         apply_to,
         create,
@@ -61,6 +41,12 @@ if TYPE_CHECKING:
         wrap,
     )
     from dibundle.applying.expected import UnexpectedError
+    from dibundle.applying.loading import LoadResult
+    from dibundle.applying.pipeline import ApplyResult
+    from dibundle.applying.targets import MadeTarget
+    from dibundle.applying.verify import VerifyResult
+    from dibundle.creating.estimate import Estimate
+    from dibundle.creating.pipeline import CreateResult
     from dibundle.errors import (
         AbsentError,
         ArchiveError,
@@ -73,10 +59,24 @@ if TYPE_CHECKING:
         SignatureError,
         UsageError,
     )
+    from dibundle.files.destination import Writable
     from dibundle.files.progress import Progress
+    from dibundle.format.manifest import AboutImage
+    from dibundle.format.signing import Signers
+    from dibundle.inspecting.bundle import Bundle
+    from dibundle.inspecting.image_diff import Changes
+    from dibundle.inspecting.operations import Line
+    from dibundle.inspecting.report import ReportResult
+    from dibundle.sharing.push import PushResult
+    from dibundle.sharing.sign import SignResult
+    from dibundle.sharing.unwrap import TakenBundle
     from dibundle.sharing.update import UpdateResult
     from dibundle.sharing.ways import UpdatePlan
+    from dibundle.sharing.wrap import PushedWrap
+    from dibundle.sources.access import Access
     from dibundle.sources.engines import LoadError
+    from dibundle.sources.opening import Source
+    from dibundle.sources.registry.settings import RegistrySettings
 
 __version__ = "0.1.0"
 __all__ = [
@@ -136,15 +136,33 @@ __all__ = [
     "wrap",
 ]
 _PLACES = {
+    "AboutImage": "format.manifest",
     "Access": "sources.access",
+    "ApplyResult": "applying.pipeline",
+    "Bundle": "inspecting.bundle",
+    "Changes": "inspecting.image_diff",
+    "CreateResult": "creating.pipeline",
+    "Estimate": "creating.estimate",
+    "Line": "inspecting.operations",
     "LoadError": "sources.engines",
+    "LoadResult": "applying.loading",
+    "MadeTarget": "applying.targets",
     "Progress": "files.progress",
+    "PushResult": "sharing.push",
+    "PushedWrap": "sharing.wrap",
     "RegistrySettings": "sources.registry.settings",
+    "ReportResult": "inspecting.report",
+    "SignResult": "sharing.sign",
     "Signers": "format.signing",
+    "Source": "sources.opening",
+    "TakenBundle": "sharing.unwrap",
     "UnexpectedError": "applying.expected",
     "UpdatePlan": "sharing.ways",
     "UpdateResult": "sharing.update",
+    "VerifyResult": "applying.verify",
+    "Writable": "files.destination",
 }
+"""Where what is no function of api.py and no error of errors.py is."""
 
 
 def __getattr__(name: str) -> object:

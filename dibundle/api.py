@@ -10,19 +10,17 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
-from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal
 
 from dibundle.applying import loading, pipeline
 from dibundle.applying import verify as verifying
-from dibundle.applying.base import find_base
 from dibundle.applying.chain import follow
 from dibundle.applying.expected import parse
 from dibundle.applying.loading import LoadOptions, LoadResult
 from dibundle.applying.options import MAX_TARGET, RebuildOptions
 from dibundle.applying.pipeline import ApplyOptions, ApplyResult, Folder, OutputFormat
 from dibundle.applying.rebuilding import rebuild_steps
-from dibundle.applying.targets import MadeTarget, choose_target, made_targets
+from dibundle.applying.targets import choose_target
 from dibundle.applying.verify import VerifyResult
 from dibundle.creating import estimate as estimating
 from dibundle.creating import inventory as inventories
@@ -31,18 +29,14 @@ from dibundle.creating import pipeline as creating
 from dibundle.creating.estimate import Estimate
 from dibundle.creating.options import CreateOptions
 from dibundle.creating.pipeline import CreateResult
-from dibundle.errors import BaseMismatchError, UsageError
 from dibundle.files.context import Context
 from dibundle.files.destination import Destination, Output, StreamOutput, Writable
 from dibundle.files.progress import Progress
-from dibundle.format.manifest import AboutImage
 from dibundle.format.output import Piece
-from dibundle.format.signing import Signers
-from dibundle.format.uses import objects_used
-from dibundle.inspecting import image_diff, messages
+from dibundle.inspecting import image_diff
 from dibundle.inspecting import report as reporting
+from dibundle.inspecting.bundle import Bundle
 from dibundle.inspecting.image_diff import Changes
-from dibundle.inspecting.operations import Line, listing
 from dibundle.inspecting.report import ReportResult
 from dibundle.sharing import push as pushing
 from dibundle.sharing import sign as signing
@@ -53,8 +47,7 @@ from dibundle.sharing.sign import SignOptions, SignResult
 from dibundle.sharing.unwrap import TakenBundle
 from dibundle.sharing.wrap import PushedWrap, WrapOptions
 from dibundle.sources.access import Access
-from dibundle.sources.opening import Source, open_archives, open_sources, several
-from dibundle.sources.registry.settings import RegistrySettings
+from dibundle.sources.opening import Source, open_sources, several
 
 if TYPE_CHECKING:
     from dibundle.sharing.update import UpdateResult
@@ -414,79 +407,6 @@ def plan_update(
         return updating.plan_update(name, several(here), None, updating.UpdateOptions(), access or Access(), context)
 
 
-class Bundle:
-    """An open bundle, whose head has been read and checked; a context manager that closes it.
-
-    ``signed_by`` tells who of the signers that were asked for signed it, and with which key; None if none were.
-    """
-
-    def __init__(self, source: Source, access: Access, tmp: str | None = None) -> None:
-        self._context = Context(tmp)
-        self._tmp = tmp
-        self._access = access
-        self._asked = self._closed = False
-        try:
-            opened = open_sources([source], access, self._context, bundle_first=True)
-            self._reader = opened.read_bundle()
-        except BaseException:
-            self._context.close()
-            raise
-        self.signed_by: str | None = next(iter(opened.signatures.signed_by([self._reader])), None)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file; closing twice is harmless."""
-        self._closed = True
-        self._context.close()
-
-    @property
-    def size(self) -> int:
-        """Number of bytes of the bundle."""
-        return self._reader.size
-
-    @property
-    def needs(self) -> tuple[AboutImage, ...]:
-        """The images that it was made from: names, ID, diffIDs; none where it needs no base, or does not tell."""
-        about = self._reader.manifest.about
-        return about.bases if about else ()
-
-    @property
-    def makes(self) -> tuple[MadeTarget, ...]:
-        """The archives that it makes."""
-        return made_targets(self._reader.manifest)
-
-    def operations(self, base: Source | None = None, *, target: str | None = None) -> list[Line]:
-        """Return what happens to each path of a target, as ``dib inspect --list`` shows it; may be asked once.
-
-        With ``base`` every path is told, with its sizes.
-        """
-        if self._closed:
-            raise UsageError(messages.BUNDLE_CLOSED)
-        if self._asked:
-            raise UsageError(messages.BUNDLE_ALREADY_READ)
-        number = choose_target(self._reader.manifest, RebuildOptions(target=target))
-        if base is None:
-            self._asked = True
-            return listing(self._reader, number)
-        with Context(self._tmp) as context:
-            archives = open_archives([base], self._access, context).archives
-            found = find_base(self._reader.manifest, archives, context, [number])
-            context.defer(found.close)
-            used = objects_used(self._reader.manifest, number)
-            if found.missing(used):
-                raise BaseMismatchError(messages.BASE_OF_EARLIER_TARGET)
-            found.prepare(used)
-            self._asked = True  # from here on frames are read
-            return listing(self._reader, number, found)
-
-
 def open_bundle(source: Source, *, access: Access | None = None, tmp: str | None = None) -> Bundle:
     """Open a bundle to look at it; :class:`DibError` where it is none, or nobody who counts has signed it.
 
@@ -517,46 +437,3 @@ def _into(pieces: deque[bytes]) -> Callable[[Piece], object]:
         pieces.append(bytes(piece))  # what it is a view of may be used again
 
     return take
-
-
-__all__ = [
-    "AboutImage",
-    "Access",
-    "ApplyResult",
-    "Bundle",
-    "Changes",
-    "CreateResult",
-    "Estimate",
-    "Line",
-    "LoadResult",
-    "MadeTarget",
-    "PushResult",
-    "PushedWrap",
-    "RegistrySettings",
-    "ReportResult",
-    "SignResult",
-    "Signers",
-    "Source",
-    "TakenBundle",
-    "VerifyResult",
-    "Writable",
-    "apply",
-    "apply_to",
-    "create",
-    "diff",
-    "estimate",
-    "inventory",
-    "load",
-    "merge",
-    "open_bundle",
-    "plan_update",
-    "pull",
-    "push",
-    "push_wrapped",
-    "report",
-    "sign",
-    "unwrap",
-    "update",
-    "verify",
-    "wrap",
-]

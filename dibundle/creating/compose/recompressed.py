@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dibundle.codecs import recompression
-from dibundle.codecs.deflate import recipe
-from dibundle.codecs.deflate.recipe import Candidate
+from dibundle.codecs.deflate.search import CANDIDATES, Candidate, Search, probe
 from dibundle.codecs.encode import embedded_streams
 from dibundle.codecs.recompression import Body, Part, Plain
 from dibundle.creating.match.base import Layer
@@ -51,7 +50,7 @@ def unpack_layer(stored: ReadAt, spool: Spool) -> PackedLayer | None:
 
     at = 0
     left = _most(stored)
-    candidates: Sequence[Candidate] = recipe.CANDIDATES
+    candidates: Sequence[Candidate] = CANDIDATES
     while at < stored.size:
         size = embedded_streams.gzip_header_size(stored.read_at(at, min(_HEADER, stored.size - at)))
         if size is None:
@@ -83,7 +82,7 @@ def guess(stored: ReadAt, content_size: int) -> bytes | None:
     trailer = stored.read_at(stored.size - _TRAILER, _TRAILER)
     if int.from_bytes(trailer[4:], "little") != content_size & 0xFFFFFFFF:
         return None
-    search = recipe.Search()
+    search = Search()
     try:
         for content in search.feed(stored.read_at(size, min(_GUESSED, stored.size - size - _TRAILER))):
             del content
@@ -107,13 +106,13 @@ def _body(
     and all are tried only where none gives the beginning: estargz has a member for each file, and they would take
     minutes.
     """
-    if len(candidates) < len(recipe.CANDIDATES):
+    if len(candidates) < len(CANDIDATES):
         head = stored.read_at(start, min(_PROBED, stored.size - start))
         whole = _small_body(head, take, limit, candidates[0])
         if whole:
             return *whole, candidates
-        candidates = recipe.probe(head, candidates) or recipe.CANDIDATES
-    search = recipe.Search(candidates)
+        candidates = probe(head, candidates) or CANDIDATES
+    search = Search(candidates)
     size = 0
     try:
         for piece in copy_chunks(stored, start, stored.size - start):
@@ -135,7 +134,7 @@ def _small_body(
     head: bytes, take: Callable[[bytes], None], limit: int, candidate: Candidate
 ) -> tuple[Body, int] | None:
     """Return the body that ends within ``head`` and how many bytes it has, if it is all that an encoder gives."""
-    search = recipe.Search([candidate])
+    search = Search([candidate])
     pieces = []
     try:
         for content in search.feed(head):

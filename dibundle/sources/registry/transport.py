@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -23,8 +22,9 @@ from dibundle import __version__
 from dibundle.errors import Message, RegistryError, install_hint
 from dibundle.images import document
 from dibundle.sources import messages
+from dibundle.sources.registry.connections import Watchdog, pool_classes, shut
 from dibundle.sources.registry.credentials import Login, find
-from dibundle.sources.registry.places import follow, kind, kinds
+from dibundle.sources.registry.places import follow, kinds
 from dibundle.sources.registry.reference import Reference, is_loopback
 from dibundle.sources.registry.settings import RegistrySettings
 
@@ -75,9 +75,9 @@ class Transport:
         self._pool = urllib3.PoolManager(
             retries=False, headers={"User-Agent": f"dib/{__version__}", "Accept-Encoding": "identity"}
         )
-        self._watchdog = _Watchdog(2 * settings.timeout)
+        self._watchdog = Watchdog(2 * settings.timeout)
         self._connections: weakref.WeakSet[urllib3.connection.HTTPConnection] = weakref.WeakSet()
-        self._pool.pool_classes_by_scheme = _pool_classes(self._check_place, self._connections, self._watchdog)
+        self._pool.pool_classes_by_scheme = pool_classes(self._check_place, self._connections, self._watchdog)
         self._end: float | None = None
         self._timer: threading.Timer | None = None
         if settings.max_time is not None:
@@ -96,7 +96,7 @@ class Transport:
     def _break_off(self) -> None:
         """End what waits for the registry, wherever it does: the next look at the clock says why."""
         for connection in list(self._connections):
-            _shut(connection)
+            shut(connection)
 
     def _patience(self) -> urllib3.Timeout:
         """Return how long a request may wait; :class:`RegistryError` where all the time has gone."""
@@ -339,99 +339,6 @@ def _origin(url: str) -> tuple[str | None, str | None, int | None]:
     except urllib3.exceptions.LocationParseError:
         return None, None, None
     return parts.scheme, parts.host, parts.port or {"http": 80, "https": 443}.get(parts.scheme or "")
-
-
-def _pool_classes(
-    check: Callable[[str, set[str]], None],
-    connections: weakref.WeakSet[urllib3.connection.HTTPConnection],
-    watchdog: _Watchdog,
-) -> dict[str, type[urllib3.HTTPConnectionPool]]:
-    """Return pools whose connections give the addresses that they are made to to ``check``, before a byte is sent."""
-
-    def connected(connection: urllib3.connection.HTTPConnection, connect: Callable[[], socket.socket]) -> socket.socket:
-        connections.add(connection)
-        with suppress(OSError, ValueError):  # what cannot be resolved cannot be reached either
-            check(connection.host, kinds(connection.host))
-        made = connect()
-        try:
-            peer = str(made.getpeername()[0])  # a name may lead elsewhere from one moment to the next
-            found = kind(peer) or ("loopback" if peer == str(made.getsockname()[0]) else None)
-            check(connection.host, {found} if found else set())
-        except BaseException:
-            made.close()
-            raise
-        return made
-
-    def answered(
-        connection: urllib3.connection.HTTPConnection, answer: Callable[[], urllib3.HTTPResponse]
-    ) -> urllib3.HTTPResponse:
-        """Wait for status and headers: each byte of them may come in time, and all of them never."""
-        with watchdog.watch(connection):
-            return answer()
-
-    class Plain(urllib3.connection.HTTPConnection):
-        def _new_conn(self) -> socket.socket:
-            return connected(self, super()._new_conn)
-
-        def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
-            return answered(self, super().getresponse)
-
-    class Secure(urllib3.connection.HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            return connected(self, super()._new_conn)
-
-        def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
-            return answered(self, super().getresponse)
-
-    class PlainPool(urllib3.HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class SecurePool(urllib3.HTTPSConnectionPool):
-        ConnectionCls = Secure
-
-    return {"http": PlainPool, "https": SecurePool}
-
-
-class _Watchdog:
-    """Ends what waits for a connection for longer than ``seconds``, whatever trickles in; one thread looks after all.
-
-    A timer for each read would take longer than many reads do.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._watched: tuple[urllib3.connection.HTTPConnection, float] | None = None
-        self._closed = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    @contextmanager
-    def watch(self, connection: urllib3.connection.HTTPConnection) -> Iterator[None]:
-        """End ``connection`` if the block takes too long."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._look, daemon=True)
-            self._thread.start()
-        self._watched = connection, time.monotonic() + self._seconds
-        try:
-            yield
-        finally:
-            self._watched = None
-
-    def _look(self) -> None:
-        while not self._closed.wait(min(0.5, self._seconds / 4)):
-            watched = self._watched
-            if watched and time.monotonic() > watched[1]:
-                _shut(watched[0])
-
-    def close(self) -> None:
-        """End the thread."""
-        self._closed.set()
-
-
-def _shut(connection: urllib3.connection.HTTPConnection) -> None:
-    """End what waits for a connection."""
-    if connection.sock is not None:
-        with suppress(OSError):  # past what TLS would still have to say
-            socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
 
 
 def _finish(response: urllib3.BaseHTTPResponse) -> None:

@@ -1,0 +1,30 @@
+"""All texts that errors may have, by their codes: for the docs, and for tests that each is raised as it is written."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Final
+
+from dibundle.errors import Message
+
+PACKAGES: Final = (
+    "cli",
+    "sharing",
+    "inspecting",
+    "creating",
+    "applying",
+    "sources",
+    "images",
+    "format",
+    "codecs",
+    "files",
+)
+
+
+def every() -> list[tuple[str, str, Message]]:
+    """Return package, constant and message of each text, by code; several texts may share a code."""
+    found = []
+    for package in PACKAGES:
+        module = import_module(f"dibundle.{package}.messages")
+        found += [(package, name, value) for name, value in vars(module).items() if isinstance(value, Message)]
+    return sorted(found, key=lambda item: (item[2].code, item[0], item[1]))

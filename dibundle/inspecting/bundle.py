@@ -1,0 +1,91 @@
+"""An open bundle, for programs: what it needs and makes, and its operations."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from dibundle.applying.base import find_base
+from dibundle.applying.options import RebuildOptions
+from dibundle.applying.targets import MadeTarget, choose_target, made_targets
+from dibundle.errors import BaseMismatchError, UsageError
+from dibundle.files.context import Context
+from dibundle.format.manifest import AboutImage
+from dibundle.format.uses import objects_used
+from dibundle.inspecting import messages
+from dibundle.inspecting.operations import Line, listing
+from dibundle.sources.access import Access
+from dibundle.sources.opening import Source, open_archives, open_sources
+
+
+class Bundle:
+    """An open bundle, whose head has been read and checked; a context manager that closes it.
+
+    ``signed_by`` tells who of the signers that were asked for signed it, and with which key; None if none were.
+    """
+
+    def __init__(self, source: Source, access: Access, tmp: str | None = None) -> None:
+        self._context = Context(tmp)
+        self._tmp = tmp
+        self._access = access
+        self._asked = self._closed = False
+        try:
+            opened = open_sources([source], access, self._context, bundle_first=True)
+            self._reader = opened.read_bundle()
+        except BaseException:
+            self._context.close()
+            raise
+        self.signed_by: str | None = next(iter(opened.signatures.signed_by([self._reader])), None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; closing twice is harmless."""
+        self._closed = True
+        self._context.close()
+
+    @property
+    def size(self) -> int:
+        """Number of bytes of the bundle."""
+        return self._reader.size
+
+    @property
+    def needs(self) -> tuple[AboutImage, ...]:
+        """The images that it was made from: names, ID, diffIDs; none where it needs no base, or does not tell."""
+        about = self._reader.manifest.about
+        return about.bases if about else ()
+
+    @property
+    def makes(self) -> tuple[MadeTarget, ...]:
+        """The archives that it makes."""
+        return made_targets(self._reader.manifest)
+
+    def operations(self, base: Source | None = None, *, target: str | None = None) -> list[Line]:
+        """Return what happens to each path of a target, as ``dib inspect --list`` shows it; may be asked once.
+
+        With ``base`` every path is told, with its sizes.
+        """
+        if self._closed:
+            raise UsageError(messages.BUNDLE_CLOSED)
+        if self._asked:
+            raise UsageError(messages.BUNDLE_ALREADY_READ)
+        number = choose_target(self._reader.manifest, RebuildOptions(target=target))
+        if base is None:
+            self._asked = True
+            return listing(self._reader, number)
+        with Context(self._tmp) as context:
+            archives = open_archives([base], self._access, context).archives
+            found = find_base(self._reader.manifest, archives, context, [number])
+            context.defer(found.close)
+            used = objects_used(self._reader.manifest, number)
+            if found.missing(used):
+                raise BaseMismatchError(messages.BASE_OF_EARLIER_TARGET)
+            found.prepare(used)
+            self._asked = True  # from here on frames are read
+            return listing(self._reader, number, found)

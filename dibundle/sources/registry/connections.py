@@ -1,0 +1,107 @@
+"""Connections to registries: made only to addresses that are allowed, and ended when they take too long."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import urllib3
+
+from dibundle.sources.registry.places import kind, kinds
+
+
+def pool_classes(
+    check: Callable[[str, set[str]], None],
+    connections: weakref.WeakSet[urllib3.connection.HTTPConnection],
+    watchdog: Watchdog,
+) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+    """Return pools whose connections give the addresses that they are made to to ``check``, before a byte is sent."""
+
+    def connected(connection: urllib3.connection.HTTPConnection, connect: Callable[[], socket.socket]) -> socket.socket:
+        connections.add(connection)
+        with suppress(OSError, ValueError):  # what cannot be resolved cannot be reached either
+            check(connection.host, kinds(connection.host))
+        made = connect()
+        try:
+            peer = str(made.getpeername()[0])  # a name may lead elsewhere from one moment to the next
+            found = kind(peer) or ("loopback" if peer == str(made.getsockname()[0]) else None)
+            check(connection.host, {found} if found else set())
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    def answered(
+        connection: urllib3.connection.HTTPConnection, answer: Callable[[], urllib3.HTTPResponse]
+    ) -> urllib3.HTTPResponse:
+        """Wait for status and headers: each byte of them may come in time, and all of them never."""
+        with watchdog.watch(connection):
+            return answer()
+
+    class Plain(urllib3.connection.HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return connected(self, super()._new_conn)
+
+        def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+            return answered(self, super().getresponse)
+
+    class Secure(urllib3.connection.HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return connected(self, super()._new_conn)
+
+        def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+            return answered(self, super().getresponse)
+
+    class PlainPool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}
+
+
+class Watchdog:
+    """Ends what waits for a connection for longer than ``seconds``, whatever trickles in; one thread looks after all.
+
+    A timer for each read would take longer than many reads do.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._watched: tuple[urllib3.connection.HTTPConnection, float] | None = None
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def watch(self, connection: urllib3.connection.HTTPConnection) -> Iterator[None]:
+        """End ``connection`` if the block takes too long."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._look, daemon=True)
+            self._thread.start()
+        self._watched = connection, time.monotonic() + self._seconds
+        try:
+            yield
+        finally:
+            self._watched = None
+
+    def _look(self) -> None:
+        while not self._closed.wait(min(0.5, self._seconds / 4)):
+            watched = self._watched
+            if watched and time.monotonic() > watched[1]:
+                shut(watched[0])
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closed.set()
+
+
+def shut(connection: urllib3.connection.HTTPConnection) -> None:
+    """End what waits for a connection."""
+    if connection.sock is not None:
+        with suppress(OSError):  # past what TLS would still have to say
+            socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
