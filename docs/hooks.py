@@ -17,6 +17,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 import dibundle
+from dibundle.cli.error_codes import every
 from dibundle.cli.exit_codes import EXIT_CODES
 from dibundle.cli.main import main
 
@@ -26,6 +27,7 @@ SPECIFICATION = ("dib", "profile", "cover", "deflate", "relink", "unpack", "vcdi
 MADE_OF = {
     "dibundle/cli/main.py": "reference/commands.md",
     "dibundle/cli/exit_codes.py": "reference/exit-codes.md",
+    "dibundle/cli/error_codes.py": "reference/error-codes.md",
     "dibundle/api.py": "reference/python.md",
     "spec/json/README.md": "reference/json.md",
     **{f"spec/{name}.md": f"spec/{name}.md" for name in SPECIFICATION},
@@ -38,6 +40,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are made here."""
     pages = {
         "reference/commands.md": commands(),
+        "reference/error-codes.md": error_codes(),
         "reference/exit-codes.md": exit_codes(),
         "reference/json.md": documents(),
         "reference/python.md": functions(),
@@ -98,7 +101,21 @@ def exit_codes() -> Iterator[str]:
     yield from (f"| {number} | {cell(text)} |" for number, text in EXIT_CODES)
     yield ""
     yield "`dib load` ends with the loader's own code where the loader fails. With `--json` the code is the same, and"
-    yield "the document on stdout names the class of the error: see [JSON](json.md)."
+    yield "the document on stdout has the [code of the error](error-codes.md): see [JSON](json.md)."
+
+
+def error_codes() -> Iterator[str]:
+    """Yield the page of error codes: every text and hint of an error, from the tables in the code."""
+    yield from ("# Error codes", "")
+    yield "Each error has a code, which stays the same when its words change. With `--json` it is in the document on stdout;"
+    yield "in Python it is `error.code`. A text has fields in braces. Hints name `{dib}` and the engine as they are called."
+    yield ""
+    yield from ("| code | message | hint |", "|---|---|---|")
+    seen = set()
+    for _, _, message in every():
+        if message not in seen:
+            seen.add(message)
+            yield f"| {code(message.code)} | {cell(message.text)} | {cell(message.hint or '')} |"
 
 
 def documents() -> Iterator[str]:
