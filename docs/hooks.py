@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import html
 import inspect
 import json
@@ -107,8 +108,8 @@ def exit_codes() -> Iterator[str]:
 def error_codes() -> Iterator[str]:
     """Yield the page of error codes: every text and hint of an error, from the tables in the code."""
     yield from ("# Error codes", "")
-    yield "Each error has a code, which stays the same when its words change. With `--json` it is in the document on stdout;"
-    yield "in Python it is `error.code`. A text has fields in braces. Hints name `{dib}` and the engine as they are called."
+    yield "Each error has a code, which stays the same when its words change. `--json` writes it to stdout; in Python it is"
+    yield "`error.code`. Fields of a text are in braces; `{dib}` and the engine's commands are named as they are called."
     yield ""
     yield from ("| code | message | hint |", "|---|---|---|")
     seen = set()
@@ -162,16 +163,28 @@ def functions() -> Iterator[str]:
     )
     yield from ("```python", (ROOT / "docs" / "processes.py").read_text().rstrip(), "```", "")
     yield prose(inspect.cleandoc(dibundle.__doc__ or "").rpartition("\n\n")[2])
+    shown = examples()
     for name in sorted(dibundle.__all__, key=lambda name: (not inspect.isfunction(getattr(dibundle, name)), name)):
         value = getattr(dibundle, name)
         yield from ("", f"## {name}", "")
         if isinstance(value, FunctionType):
             yield from signature(name, value)
+            yield from ("```python", shown[name], "```")
         elif isinstance(value, type):
             yield from (prose(inspect.getdoc(value) or ""), "")
             yield from attributes(value)
         else:
             yield from ("A path as `str` or `os.PathLike`, or a binary file that is open for reading.", "")
+
+
+def examples() -> dict[str, str]:
+    """Return the example of each function, which tests run."""
+    found = ast.parse((ROOT / "docs" / "examples.py").read_text())
+    return {
+        node.name: "\n".join(ast.unparse(line) for line in node.body)
+        for node in found.body
+        if isinstance(node, ast.FunctionDef)
+    }
 
 
 def signature(name: str, function: FunctionType) -> Iterator[str]:
