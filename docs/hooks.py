@@ -108,8 +108,8 @@ def exit_codes() -> Iterator[str]:
 def error_codes() -> Iterator[str]:
     """Yield the page of error codes: every text and hint of an error, from the tables in the code."""
     yield from ("# Error codes", "")
-    yield "Each error has a code, which stays the same when its words change. `--json` writes it to stdout; in Python it is"
-    yield "`error.code`. Fields of a text are in braces; `{dib}` and the engine's commands are named as they are called."
+    yield "Each error has a code, which stays the same when its words change. With `--json` stdout has it; in Python it"
+    yield "is `error.code`. Fields of a text are in braces; programs are named as they are called."
     yield ""
     yield from ("| code | message | hint |", "|---|---|---|")
     seen = set()

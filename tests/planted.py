@@ -6,7 +6,9 @@ It prints a table in Markdown (tests/planted.md holds one); exit code 1 if any f
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,12 +26,18 @@ CATCHERS = (  # in their order: the first that fails has caught it
 
 
 class Fault(NamedTuple):
-    """Text of a file and what it is replaced by."""
+    """A check that is taken out or weakened, found by what it is for: not by the line that it stands on.
+
+    ``check``: the code of the error that it raises; it never does then. Else ``instead`` stands in the place of an
+    expression of a function, compared without its layout.
+    """
 
     what: str
     file: str
-    old: str
-    new: str
+    check: str = ""
+    function: str = ""
+    expression: str = ""
+    instead: str = ""
 
 
 READER, MANIFEST, WIRE = "format/reader.py", "format/manifest.py", "format/wire.py"
@@ -37,111 +45,192 @@ PROGRAM, PLAN, OUTPUT, REBUILD = "format/program.py", "format/plan.py", "format/
 DIB_C, DEFLATE_C = "codecs/native/dib.c", "codecs/native/deflate.c"
 
 FAULTS = (
-    Fault(
-        "the manifest's digest is not checked", READER, "if digest.sha256(stored) != self.header.digest:", "if False:"
-    ),
-    Fault("a frame's digest is not checked", READER, "if digest.sha256(stored) != frame.digest:", "if False:"),
-    Fault("bytes behind the last frame are allowed", READER, "if self._stream.read(1):", "if False:"),
+    Fault("the manifest's digest is not checked", READER, "bundle.manifest_digest"),
+    Fault("a frame's digest is not checked", READER, "bundle.frame_digest"),
+    Fault("bytes behind the last frame are allowed", READER, "bundle.trailing_bytes"),
     Fault(
         "a signature of a byte more than allowed",
         "format/header.py",
-        "length > MAX_SIGNATURE",
-        "length > MAX_SIGNATURE + 1",
+        function="signature_length",
+        expression="length > MAX_SIGNATURE",
+        instead="length > MAX_SIGNATURE + 1",
     ),
-    Fault("msgpack in longer forms is allowed", WIRE, "if value < max(shorter, default=high - low):", "if False:"),
-    Fault("numbers of columns in longer forms", WIRE, "if byte == 0 or byte >= 0x80:", "if byte >= 0x80:"),
-    Fault("numbers of columns without a limit", WIRE, "if byte == 0 or byte >= 0x80:", "if byte == 0:"),
-    Fault("no limit on what frames cost", MANIFEST, "if beyond > c.COST_FLOOR:", "if False:"),
+    Fault(
+        "msgpack in longer forms is allowed",
+        WIRE,
+        function="_number",
+        expression="value < max(shorter, default=high - low)",
+        instead="False",
+    ),
+    Fault(
+        "numbers of columns in longer forms",
+        WIRE,
+        function="next",
+        expression="byte == 0 or byte >= 0x80",
+        instead="byte >= 0x80",
+    ),
+    Fault(
+        "numbers of columns without a limit",
+        WIRE,
+        function="next",
+        expression="byte == 0 or byte >= 0x80",
+        instead="byte == 0",
+    ),
+    Fault("no limit on what frames cost", MANIFEST, "limit.work"),
     Fault(
         "a source may end behind its object",
         MANIFEST,
-        "ranges.offsets[row] + ranges.lengths[row] > sizes[item]:",
-        "ranges.offsets[row] > sizes[item]:",
+        function="_check_ranges",
+        expression="ranges.offsets[row] + ranges.lengths[row] > sizes[item]",
+        instead="ranges.offsets[row] > sizes[item]",
     ),
     Fault(
         "a codec that section 1 does not list",
         MANIFEST,
-        '_check_bytes(codec_column, codecs, "codec")',
-        '_check_bytes(codec_column, range(7), "codec")',
+        function="_read_frames",
+        expression="_check_bytes(codec_column, codecs, 'codec')",
+        instead="_check_bytes(codec_column, range(7), 'codec')",
     ),
-    Fault("one byte more than the object has", PROGRAM, "if length > size - offset:", "if length > size - offset + 1:"),
-    Fault("operations of length 0", PROGRAM, "    if not value:\n", "    if False:\n"),
-    Fault("mode may change a size", PROGRAM, "if new_size != size:", "if False:"),
+    Fault(
+        "one byte more than the object has",
+        PROGRAM,
+        function="take",
+        expression="length > size - offset",
+        instead="length > size - offset + 1",
+    ),
+    Fault("operations of length 0", PROGRAM, "program.empty_operation"),
+    Fault("mode may change a size", PROGRAM, "program.mode_changes_size"),
     Fault(
         "a repeat may read past its frame by one",
         PLAN,
-        "> self._table.sizes[repeat.frame]:",
-        "> self._table.sizes[repeat.frame] + 1:",
+        function="repeat",
+        expression="repeat.offset + repeat.length > self._table.sizes[repeat.frame]",
+        instead="repeat.offset + repeat.length > self._table.sizes[repeat.frame] + 1",
     ),
-    Fault("no limit on frames kept", PLAN, "if _most(kept) > MAX_LIVE:", "if False:"),
-    Fault(
-        "decoded bytes may be left over",
-        PLAN,
-        "if any(self._waiting.values()) or any(self._left.values()):",
-        "if False:",
-    ),
+    Fault("no limit on frames kept", PLAN, "limit.live_frames"),
+    Fault("decoded bytes may be left over", PLAN, "program.bytes_left"),
     Fault(
         "the rest's digest is not checked",
         OUTPUT,
-        "partial(self._check, self._rest,",
-        "partial(lambda *_: None, self._rest,",
+        function="finish",
+        expression="partial(self._check, self._rest, self._target.rest_digest, 'the rest of the archive')",
+        instead="lambda: None",
     ),
     Fault(
         "the tail begins a byte later",
         OUTPUT,
-        "before_tail = self._target.tail - self._written",
-        "before_tail = self._target.tail + 1 - self._written",
+        function="_pass_on",
+        expression="self._target.tail - self._written",
+        instead="self._target.tail + 1 - self._written",
     ),
-    Fault("a text may share more than there is", REBUILD, "if text.shared > len(last):", "if False:"),
+    Fault("a text may share more than there is", REBUILD, "program.text_shares_too_much"),
+    Fault("a re-encoder that section 1 does not list", "codecs/recompression.py", "recipe.encoder_not_listed"),
+    Fault("bits behind the last literal", "codecs/deflate/recipe.py", "recipe.padding_not_zero"),
+    Fault("a zstd window of any size", "codecs/zstd.py", "limit.zstd_window"),
     Fault(
-        "a re-encoder that section 1 does not list",
-        "codecs/recompression.py",
-        "if reencoder not in listed:",
-        "if False:",
+        "LZMA2 with bytes behind its end",
+        "codecs/streams.py",
+        function="_unpack_lzma2",
+        expression="len(data) != size or not decompressor.eof or decompressor.unused_data",
+        instead="len(data) != size or not decompressor.eof",
     ),
-    Fault(
-        "bits behind the last literal",
-        "codecs/deflate/recipe.py",
-        "if edit.count % 8 and edit.literals[-1] >> edit.count % 8:",
-        "if False:",
-    ),
-    Fault("a zstd window of any size", "codecs/zstd.py", "if declared.window_size > MAX_WINDOW:", "if False:"),
-    Fault("LZMA2 with bytes behind its end", "codecs/streams.py", " or decompressor.unused_data:", ":"),
-    Fault(
-        "too many regions of tables",
-        "codecs/relink.py",
-        "for region in regions) > MAX_TABLES:",
-        "for region in regions) > 9999:",
-    ),
+    Fault("too many regions of tables", "codecs/relink.py", "relink.too_many_tables"),
     Fault(
         "C: a cover may start behind the source",
         DIB_C,
-        "source > source_size || length > source_size - source",
-        "source > source_size",
+        function="dib_cover_place",
+        expression="source > source_size || length > source_size - source",
+        instead="source > source_size",
     ),
     Fault(
         "C: a run of a sparse difference too long by one",
         DIB_C,
-        "length > size - at - gap ||",
-        "length > size - at - gap + 1 ||",
+        function="dib_sparse_join",
+        expression="length > size - at - gap ||",
+        instead="length > size - at - gap + 1 ||",
     ),
     Fault(
         "C: a copy from where nothing is yet",
         DIB_C,
-        "if (address < 0 || address >= here)",
-        "if (address < 0 || address > here)",
+        function="dib_vcdiff_window",
+        expression="address < 0 || address >= here",
+        instead="address < 0 || address > here",
     ),
-    Fault("C: bytes left over in a vcdiff window", DIB_C, "d.at == d.end && a.at == a.end", "a.at == a.end"),
+    Fault(
+        "C: bytes left over in a vcdiff window",
+        DIB_C,
+        function="dib_vcdiff_window",
+        expression="d.at == d.end && a.at == a.end",
+        instead="a.at == a.end",
+    ),
     Fault(
         "C: the end of a model's stream is not checked",
         DIB_C,
-        "return c.at == c.size && c.code == c.low ?",
-        "return c.at == c.size ?",
+        function="dib_model_decode",
+        expression="c.at == c.size && c.code == c.low",
+        instead="c.at == c.size",
     ),
     Fault(
-        "C: a match from before the content", DEFLATE_C, "return distance > f->kept && distance", "return 0 && distance"
+        "C: a match from before the content",
+        DEFLATE_C,
+        function="too_far",
+        expression="distance > f->kept && distance",
+        instead="0 && distance",
     ),
 )
+
+
+def planted(text: str, fault: Fault) -> str:
+    """Return a file's text with the fault in it; ``ValueError`` if its place is not there, or more than one is."""
+    if fault.file.endswith(".c"):
+        return _planted_in_c(text, fault)
+    tree = ast.parse(text)
+    change = _Change(fault)
+    if fault.function:
+        found = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == fault.function]
+        for node in found:
+            node.body = [change.visit(line) for line in node.body]
+    else:
+        change.visit(tree)
+    if change.count != 1:
+        raise ValueError(f"{fault.what}: {change.count} places in {fault.file}")
+    return ast.unparse(ast.fix_missing_locations(tree))
+
+
+class _Change(ast.NodeTransformer):
+    """Puts a fault into a tree and counts where."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.count = 0
+        self._constant = re.sub(r"[^A-Z0-9]", "_", fault.check.upper())
+        self._old = ast.unparse(ast.parse(fault.expression, mode="eval")) if fault.expression else None
+        self._new = fault.instead
+
+    def visit_If(self, node: ast.If) -> ast.AST:
+        raised = [line for line in node.body if isinstance(line, ast.Raise)]
+        if self._constant and any(ast.unparse(line).count(f"messages.{self._constant}") for line in raised):
+            self.count += 1
+            node.test = ast.Constant(False)
+        return self.generic_visit(node)
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        if self._old and isinstance(node, ast.expr) and ast.unparse(node) == self._old:
+            self.count += 1
+            return ast.parse(self._new, mode="eval").body
+        return super().generic_visit(node)
+
+
+def _planted_in_c(text: str, fault: Fault) -> str:
+    """Return a C file's text with the fault in the function, whatever lies between its words."""
+    head = re.search(rf"^[A-Za-z][^\n;]*\b{fault.function}\([^;{{]*\)\s*\{{", text, re.MULTILINE)
+    if not head:
+        raise ValueError(f"{fault.what}: no function {fault.function} in {fault.file}")
+    end = text.index("\n}", head.end())
+    words = r"\s*".join(map(re.escape, re.findall(r"\w+|\S", fault.expression)))
+    body, count = re.subn(words, lambda _: fault.instead, text[head.end() : end])
+    if count != 1:
+        raise ValueError(f"{fault.what}: {count} places in {fault.function}")
+    return text[: head.end()] + body + text[end:]
 
 
 def copy(folder: Path) -> None:
@@ -155,12 +244,9 @@ def copy(folder: Path) -> None:
 
 
 def plant(folder: Path, fault: Fault) -> None:
-    """Put a fault into a copy; ``ValueError`` if the text is not there, or more than once."""
+    """Put a fault into a copy."""
     path = folder / "dibundle" / fault.file
-    text = path.read_text()
-    if text.count(fault.old) != 1:
-        raise ValueError(f"{fault.file} has {fault.old!r} {text.count(fault.old)} times")
-    path.write_text(text.replace(fault.old, fault.new))
+    path.write_text(planted(path.read_text(), fault))
     if path.suffix == ".c":
         flags = ("-std=c99", "-O2", "-shared", "-fPIC", "-ffp-contract=off")
         sources = sorted(path.parent.glob("*.c"))
