@@ -1,16 +1,20 @@
-"""Running the ``dib`` command as users do: as a process, with its exit code, its two streams and its signals."""
+"""Running the ``dib`` command: in this process, or as users do, in one of its own with its streams and signals."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 DIB = (sys.executable, "-m", "dibundle")
 TIMEOUT = 300
+FOR_PYTHON = ("DIB_NATIVE", "LANG", "LC_ALL", "TZ", "DIB_DEBUG")  # they count when a process starts
 
 
 @dataclass(frozen=True)
@@ -25,15 +29,36 @@ class Ended:
 def dib(
     *arguments: str | Path,
     stdin: bytes | IO[bytes] | None = None,
-    stdout: IO[bytes] | int = subprocess.PIPE,
+    stdout: IO[bytes] | None = None,
     env: dict[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Ended:
-    """Run ``dib`` with these arguments to its end; ``stdin`` is what it reads (None: nothing)."""
+    """Run ``dib`` with these arguments to its end, in this process; ``stdin`` is what it reads (None: nothing).
+
+    Starting Python takes longer than most commands do. :func:`process` is for what a process alone shows.
+    """
+    if any(name in FOR_PYTHON or name.startswith("PYTHON") for name in env or {}):
+        return process(*arguments, stdin=stdin, stdout=stdout, env=env, cwd=cwd)
+    from dibundle.cli import main
+
+    written: list[bytes] = []
+    with _descriptors(stdin, stdout, written), _environment(env), _folder(cwd):
+        code = main._run([str(item) for item in arguments])
+    return Ended(code, written[0], written[1].decode(errors="replace"))
+
+
+def process(
+    *arguments: str | Path,
+    stdin: bytes | IO[bytes] | None = None,
+    stdout: IO[bytes] | int | None = None,
+    env: dict[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Ended:
+    """Run ``dib`` as users do, in a process of its own."""
     given = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin or subprocess.DEVNULL}
     done = subprocess.run(
         [*DIB, *map(str, arguments)],
-        stdout=stdout,
+        stdout=subprocess.PIPE if stdout is None else stdout,
         stderr=subprocess.PIPE,
         env={**os.environ, **(env or {})},
         cwd=cwd,
@@ -42,6 +67,64 @@ def dib(
         **given,  # type: ignore[call-overload]
     )
     return Ended(shell_code(done.returncode), done.stdout or b"", done.stderr.decode(errors="replace"))
+
+
+@contextmanager
+def _descriptors(stdin: bytes | IO[bytes] | None, stdout: IO[bytes] | None, written: list[bytes]) -> Iterator[None]:
+    """Put files in the place of the three standard streams; add to ``written`` what stdout and stderr got."""
+    kept = [os.dup(number) for number in range(3)]
+    streams = sys.stdin, sys.stdout, sys.stderr
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        if isinstance(stdin, bytes):
+            given.write(stdin)
+            given.seek(0)
+        source = open(os.devnull, "rb") if stdin is None else given if isinstance(stdin, bytes) else stdin  # noqa: PTH123, SIM115
+        for stream in streams[1:]:
+            stream.flush()
+        try:
+            for number, file in enumerate((source, stdout or out, err)):
+                os.dup2(file.fileno(), number)
+            sys.stdin = open(0, closefd=False)  # noqa: SIM115
+            sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+            sys.stderr = open(2, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115
+            yield
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError):
+                    stream.flush()
+        finally:
+            for stream in (sys.stdin, sys.stdout, sys.stderr):
+                with suppress(OSError):
+                    stream.close()
+            sys.stdin, sys.stdout, sys.stderr = streams
+            for number, before in enumerate(kept):
+                os.dup2(before, number)
+                os.close(before)
+            if stdin is None:
+                source.close()
+        for file in (out, err):
+            file.seek(0)
+            written.append(file.read())
+
+
+@contextmanager
+def _environment(more: dict[str, str] | None) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(more or {})
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _folder(folder: Path | None) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder or before)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def start(
