@@ -754,23 +754,58 @@ def evil_for_this_platform(made: Draft) -> None:
     made.set_json("index.json", {**made.json("index.json"), "manifests": [top]})
 
 
-def _absent(platform: dict[str, str] | None) -> Mechanism:
+AMD64 = {"architecture": "amd64", "os": "linux"}
+
+
+def _absent(
+    platform: dict[str, str] | None, good: dict[str, str] | None = AMD64, *, apart: bool = False, comes: bool = False
+) -> Mechanism:
+    """Lead to GOOD, described by a platform, and to EVIL, which is not there, or (``comes``) under other names.
+
+    ``apart``: EVIL has an index of its own.
+    """
+
     def change(made: Draft) -> None:
         _needs_layout(made)
         value = made.json("index.json")
-        good = made.descriptor(f"{OCI}.manifest.v1+json", made.manifest_of(made.good))
-        made.before = docker_save([made.evil], "oci")
-        evil = sha256(Draft(made.good, made.evil, made.style, []).manifest_of(made.evil))
-        absent: dict[str, Any] = {"mediaType": f"{OCI}.manifest.v1+json", "digest": f"sha256:{evil}"}
-        absent["size"] = len(Draft(made.good, made.evil, made.style, []).manifest_of(made.evil))
-        if platform:
-            absent["platform"] = platform
-        body = to_json({"schemaVersion": 2, "mediaType": f"{OCI}.index.v1+json", "manifests": [absent, good]})
-        top = made.descriptor(f"{OCI}.index.v1+json", body)
-        top["annotations"] = {"io.containerd.image.name": NAME}
-        made.set_json("index.json", {**value, "manifests": [top]})
+        there = made.descriptor(f"{OCI}.manifest.v1+json", made.manifest_of(made.good))
+        aside = Draft(made.good, made.evil, made.style, [])
+        manifest = aside.manifest_of(made.evil)
+        absent: dict[str, Any] = {"mediaType": f"{OCI}.manifest.v1+json", "digest": f"sha256:{sha256(manifest)}"}
+        absent["size"] = len(manifest)
+        for descriptor, said in ((absent, platform), (there, good)):
+            if said:
+                descriptor["platform"] = said
+        if comes:
+            for number, data in enumerate((manifest, *(member.data for member in aside.members))):
+                made.put(Raw(f"x/{number}", data))
+        else:
+            made.before = docker_save([made.evil], "oci")
+        tops = []
+        for number, lead in enumerate(([absent], [there]) if apart else ([absent, there],)):
+            body = to_json({"schemaVersion": 2, "mediaType": f"{OCI}.index.v1+json", "manifests": lead})
+            top = made.descriptor(f"{OCI}.index.v1+json", body)
+            top["annotations"] = {"io.containerd.image.name": NAME if number == 0 else f"{NAME}-good"}
+            tops.append(top)
+        made.set_json("index.json", {**value, "manifests": tops})
 
     return change
+
+
+I386 = {"architecture": "386", "os": "linux"}
+for _label, _described in (
+    ("no_platform", None),
+    ("half_a_platform", {"os": "linux"}),
+    ("a_variant", {**AMD64, "variant": "v4"}),
+    ("features", {**AMD64, "os.features": ["x"]}),
+    ("its_platform", AMD64),
+):
+    MECHANISMS[f"absent_beside_{_label}_comes"] = _absent(I386, _described, comes=True)  # type: ignore[arg-type]
+    if _label != "its_platform":
+        MECHANISMS[f"absent_beside_{_label}"] = _absent(I386, _described)  # type: ignore[arg-type]
+MECHANISMS["absent_in_an_index_of_its_own"] = _absent(I386, apart=True)
+MECHANISMS["absent_in_an_index_of_its_own_comes"] = _absent(I386, apart=True, comes=True)
+MECHANISMS["absent_for_arm64_comes"] = _absent({"architecture": "arm64", "os": "linux"}, comes=True)
 
 
 for _label, _machine in (("amd64", "amd64"), ("x86_64", "x86_64"), ("unnamed", None), ("case", "AMD64")):
@@ -784,7 +819,7 @@ def _absent_beside(good: dict[str, str], absent: dict[str, str]) -> Mechanism:
         made.good = replace(made.good, config={"os": "linux", **good})
         if made.has("manifest.json"):
             raise NotApplicable
-        _absent({"os": "linux", **absent})(made)
+        _absent({"os": "linux", **absent}, {"os": "linux", **good})(made)
 
     return change
 
