@@ -12,6 +12,22 @@ import pytest
 from tests import engines, pairs
 from tests.compat import images
 
+NOT_BY_DEFAULT = ("slow", "engine", "registry", "fuzz", "root")
+"""Markers of tests that ``pytest`` leaves out, unless it is given ``--all`` or ``-m``."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help=f"run tests with a marker, too: {', '.join(NOT_BY_DEFAULT)}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--all") or config.getoption("-m"):
+        return
+    left_out = [item for item in items if any(item.get_closest_marker(name) for name in NOT_BY_DEFAULT)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
 
 def pytest_configure() -> None:
     """Let programs that tests start hear SIGINT, which what a shell runs in the background ignores."""

@@ -11,22 +11,36 @@ import subprocess
 
 import pytest
 
+PACKAGES = {
+    "ctr": "containerd",
+    "docker": "docker.io docker-cli",
+    "dockerd": "docker.io",
+    "go": "golang-go",
+    "mkfs.vfat": "dosfstools",
+    "mcopy": "mtools",
+    "qemu-aarch64": "qemu-user",
+    "ssh-keygen": "openssh-client",
+    "ssh-agent": "openssh-client",
+}
+"""Debian's packages of programs that are called otherwise."""
+
 
 def programs(*names: str) -> None:
     """Skip the test unless every program is on the PATH."""
     absent = [name for name in names if shutil.which(name) is None]
     if absent:
-        pytest.skip(f"not installed: {', '.join(absent)}")
+        packages = " ".join(PACKAGES.get(name, name) for name in absent)
+        pytest.skip(f"not installed: {', '.join(absent)}; on Debian: apt-get install {packages}")
 
 
 def plugin(program: str, name: str) -> None:
     """Skip the test unless a program knows a command that comes as a package of its own."""
     programs(program)
     if subprocess.run([program, name, "version"], capture_output=True, check=False).returncode:
-        pytest.skip(f"not installed: {program} {name}")
+        pytest.skip(f"not installed: {program} {name}; on Debian: apt-get install {program}-{name}")
 
 
 def root() -> None:
     """Skip the test unless it runs as root."""
     if os.geteuid() != 0:
-        pytest.skip("needs root")
+        pytest.skip("needs root: run pytest as root")

@@ -15,10 +15,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from dibundle.cli.sources import one_bundle, open_sources
 
 from dibundle.applying.expected import parse
 from dibundle.applying.pipeline import ApplyOptions, apply
-from dibundle.cli.sources import one_bundle, open_sources
 from dibundle.errors import DibError
 from tests import needs
 

@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-
 from dibundle.cli.page import Page, build
+
 from dibundle.images.packages import changed, inventory
 from dibundle.inspecting.operations import Line
 from tests import needs
