@@ -328,7 +328,7 @@ def said(answer: Answer) -> str:
 
 def brief(error: Exception) -> str:
     """Return what went wrong with a connection, in a line and without the names of objects."""
-    text = re.sub(r"<[^<>]* object at 0x[0-9a-f]+>:? ?|^HTTPS?Connection\([^)]*\): ?", "", str(error))
+    text = re.sub(r"<[^<>]* object at 0x[0-9a-f]+>:? ?|^\w+\(host=[^)]*\): ?", "", str(error))
     return " ".join(text.split())[:200] or type(error).__name__
 
 
