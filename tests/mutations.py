@@ -28,9 +28,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
-from dibundle.applying import pipeline
-from dibundle.applying.pipeline import ApplyOptions, apply
+from dibundle.applying import rebuilding
+from dibundle.applying.options import RebuildOptions
+from dibundle.applying.rebuilding import rebuild_target
 from dibundle.errors import DibError
+from dibundle.files.context import Context
 from dibundle.format.reader import BundleReader
 from dibundle.images.archive import open_archive
 from tests import pairs
@@ -154,9 +156,10 @@ class Trials:
     def _in_child(self, real: Real, data: bytes, *, unchecked: bool) -> int:
         try:
             if unchecked:
-                pipeline.VerifiedOutput = targets.Unchecked  # type: ignore[misc]
-            with self._out.open("wb") as out, open_archive(real.base) as base:
-                apply([base], BundleReader(io.BytesIO(data)), out.write, ApplyOptions(whole=not unchecked))
+                rebuilding.VerifiedOutput = targets.Unchecked  # type: ignore[misc]
+            with self._out.open("wb") as out, open_archive(real.base) as base, Context() as context:
+                reader = BundleReader(io.BytesIO(data))
+                rebuild_target([base], reader, out.write, RebuildOptions(), context, whole=not unchecked)
         except DibError as error:
             return error.exit_code
         except BaseException:

@@ -6,13 +6,15 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from dibundle.applying.pipeline import ApplyOptions, apply
-from dibundle.codecs.encode.choose import Options
-from dibundle.creating.pipeline import CreateOptions, CreateResult, create
+from dibundle.applying.options import RebuildOptions
+from dibundle.applying.rebuilding import rebuild_target
+from dibundle.creating.options import CreateOptions
+from dibundle.creating.pipeline import CreateResult, write_bundle
+from dibundle.files.context import Context
 from dibundle.format.reader import BundleReader
 from dibundle.images.archive import open_archive
 
-FAST = CreateOptions(patch=Options(level=3))
+FAST = CreateOptions(level=3)
 
 
 def bundle_of(
@@ -22,8 +24,8 @@ def bundle_of(
     out = io.BytesIO()
     opened = [open_archive(path) for path in _written(folder, "base", bases)]
     try:
-        with open_archive(_written(folder, "target", [target])[0]) as archive:
-            result = create(opened, [archive], out.write, options)
+        with open_archive(_written(folder, "target", [target])[0]) as archive, Context() as context:
+            result = write_bundle(opened, [archive], out.write, options, context)
     finally:
         for base in opened:
             base.close()
@@ -35,7 +37,9 @@ def rebuilt(folder: Path, bases: Sequence[bytes], bundle: bytes) -> bytes:
     out = io.BytesIO()
     opened = [open_archive(path) for path in _written(folder, "far", bases)]
     try:
-        apply(opened, BundleReader(io.BytesIO(bundle)), out.write, ApplyOptions(whole=True))
+        with Context() as context:
+            reader = BundleReader(io.BytesIO(bundle))
+            rebuild_target(opened, reader, out.write, RebuildOptions(), context, whole=True)
     finally:
         for base in opened:
             base.close()

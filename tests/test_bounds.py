@@ -13,12 +13,14 @@ from array import array
 
 import pytest
 
-from dibundle.applying import pipeline
+from dibundle.applying import rebuilding
+from dibundle.applying.options import RebuildOptions
 from dibundle.codecs.encode import embedded_streams
+from dibundle.creating.manifest import about_within
 from dibundle.creating.match import names
-from dibundle.creating.pipeline import about_within
 from dibundle.errors import ArchiveError, BundleError, DibError
 from dibundle.files import compression
+from dibundle.files.context import Context
 from dibundle.format import uses
 from dibundle.format.manifest import AboutImage, Manifest, Target
 from dibundle.format.program import Columns
@@ -286,7 +288,7 @@ def test_a_base_that_changes_while_it_is_read_ends_the_work(tmp_path, monkeypatc
     bundle, _ = bundle_of(tmp_path, bases, docker_save([TestImage([new])]))
     path = tmp_path / "base0.tar"
     content = path.read_bytes()
-    plan = pipeline.make_plan
+    plan = rebuilding.make_plan
 
     def planned(*arguments, **named):
         made = plan(*arguments, **named)
@@ -300,6 +302,7 @@ def test_a_base_that_changes_while_it_is_read_ends_the_work(tmp_path, monkeypatc
             base.write(header)
         return made
 
-    monkeypatch.setattr(pipeline, "make_plan", planned)
-    with open_archive(path) as base, pytest.raises(DibError):
-        pipeline.apply([base], BundleReader(io.BytesIO(bundle)), lambda piece: None)
+    monkeypatch.setattr(rebuilding, "make_plan", planned)
+    reader = BundleReader(io.BytesIO(bundle))
+    with open_archive(path) as base, Context() as context, pytest.raises(DibError):
+        rebuilding.rebuild_target([base], reader, lambda piece: None, RebuildOptions(), context)

@@ -6,17 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from dibundle.codecs.encode import choose
 from dibundle.creating import estimate
-from dibundle.creating.pipeline import CreateOptions, create
+from dibundle.creating.options import CreateOptions
+from dibundle.creating.pipeline import write_bundle
+from dibundle.files.context import Context
 from dibundle.images.archive import open_archive
 from tests import pairs
 from tests.pairs import Pair
 
+PLAIN = CreateOptions()
 
-def of(pair: Pair, **options: object) -> estimate.Estimate:
-    with open_archive(pair.base) as base, open_archive(pair.target) as target:
-        return estimate.estimate([base], [target], CreateOptions(**options))
+
+def of(pair: Pair, how: CreateOptions = PLAIN) -> estimate.Estimate:
+    with open_archive(pair.base) as base, open_archive(pair.target) as target, Context() as context:
+        return estimate.estimate_opened([base], [target], how, context)
 
 
 def test_what_is_little_work_is_all_done(pair: Pair) -> None:
@@ -26,8 +29,8 @@ def test_what_is_little_work_is_all_done(pair: Pair) -> None:
 
 
 def made(pair: Pair, how: CreateOptions) -> int:
-    with open_archive(pair.base) as base, open_archive(pair.target) as target:
-        return create([base], [target], lambda data: None, how).size
+    with open_archive(pair.base) as base, open_archive(pair.target) as target, Context() as context:
+        return write_bundle([base], [target], lambda data: None, how, context).size
 
 
 def test_a_sample_is_near_and_always_the_same(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,10 +38,10 @@ def test_a_sample_is_near_and_always_the_same(pair: Pair, monkeypatch: pytest.Mo
     monkeypatch.setattr(estimate, "LOOKS", 0)
     monkeypatch.setattr(estimate, "LEAST_SAMPLE", 1)
     monkeypatch.setattr("dibundle.creating.compose.frames.UNIT", 1 << 17)
-    found = of(pair, workers=1)
+    found = of(pair, CreateOptions(workers=1))
     assert found.sampled < found.frames
-    assert abs(found.size - made(pair, CreateOptions())) <= 20_000
-    assert of(pair, workers=3).size == found.size
+    assert abs(found.size - made(pair, PLAIN)) <= 20_000
+    assert of(pair, CreateOptions(workers=3)).size == found.size
 
 
 def test_large_programs_are_looked_at_by_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,15 +54,15 @@ def test_large_programs_are_looked_at_by_a_sample(tmp_path: Path, monkeypatch: p
     assert abs(found.size - pair.bundle.stat().st_size) <= 20_000
 
 
-@pytest.mark.parametrize("options", [{"level": 1}, {"level": 5}, {"codec": "zstd"}, {"codec": "vcdiff"}], ids=str)
-def test_any_way_of_encoding_is_sampled(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch, options: dict[str, object]
-) -> None:
+@pytest.mark.parametrize(
+    "how",
+    [CreateOptions(level=1), CreateOptions(level=5), CreateOptions(codec="zstd"), CreateOptions(codec="vcdiff")],
+    ids=["level 1", "level 5", "zstd", "vcdiff"],
+)
+def test_any_way_of_encoding_is_sampled(pair: Pair, monkeypatch: pytest.MonkeyPatch, how: CreateOptions) -> None:
     monkeypatch.setattr(estimate, "ALL", 0)
     for name in ("SMALL", "LEAST"):
         monkeypatch.setattr(f"dibundle.codecs.encode.sample.{name}", 1 << 16)
     monkeypatch.setattr("dibundle.codecs.encode.sample.WHOLE", 1 << 16)
-    how = CreateOptions(patch=choose.Options(**options))
     size = made(pair, how)
-    with open_archive(pair.base) as base, open_archive(pair.target) as target:
-        assert abs(estimate.estimate([base], [target], how).size - size) <= max(20_000, 0.15 * size)
+    assert abs(of(pair, how).size - size) <= max(20_000, 0.15 * size)

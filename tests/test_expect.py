@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from dibundle.applying.expected import UnexpectedError, parse
-from dibundle.applying.pipeline import ApplyOptions, apply
+from dibundle.applying.options import RebuildOptions
+from dibundle.applying.rebuilding import rebuild_target
 from dibundle.errors import UsageError
+from dibundle.files.context import Context
 from dibundle.files.digest import sha256
 from dibundle.format import writer
 from dibundle.format.manifest import AboutImage
@@ -36,9 +38,10 @@ def made(tmp_path: Path, target: bytes, *expected: bytes, bundle: bytes | None =
     bundle = bundle or bundle_of(tmp_path, [base], target)[0]
     (tmp_path / "base.tar").write_bytes(base)
     out = io.BytesIO()
-    with open_archive(tmp_path / "base.tar") as archive:
+    options = RebuildOptions(expect=frozenset(expected))
+    with open_archive(tmp_path / "base.tar") as archive, Context() as context:
         try:
-            apply([archive], BundleReader(io.BytesIO(bundle)), out.write, ApplyOptions(expect=frozenset(expected)))
+            rebuild_target([archive], BundleReader(io.BytesIO(bundle)), out.write, options, context)
         except UnexpectedError:
             assert not out.getvalue()
             raise
@@ -90,8 +93,13 @@ def test_a_digest_of_the_archive_that_is_only_declared_does_not_count(tmp_path: 
     lying = dataclasses.replace(reader.manifest.targets[0], digest=bytes(32))
     bundle = b"".join(writer.write(dataclasses.replace(reader.manifest, targets=(lying,)), frames))
     out = io.BytesIO()
-    with open_archive(tmp_path / "base0.tar") as archive, pytest.raises(Exception, match="whole archive"):
-        apply([archive], BundleReader(io.BytesIO(bundle)), out.write, ApplyOptions(expect=frozenset((bytes(32),))))
+    options = RebuildOptions(expect=frozenset((bytes(32),)))
+    with (
+        open_archive(tmp_path / "base0.tar") as archive,
+        Context() as context,
+        pytest.raises(Exception, match="whole archive"),
+    ):
+        rebuild_target([archive], BundleReader(io.BytesIO(bundle)), out.write, options, context)
     assert not out.getvalue()
 
 

@@ -9,16 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from dibundle.applying.pipeline import apply
+from dibundle.applying.options import RebuildOptions
+from dibundle.applying.rebuilding import rebuild_target
 from dibundle.codecs import decoders, recompression, zstd
 from dibundle.codecs.deflate import encoders, recipe
 from dibundle.codecs.deflate.encoders import Encoder
-from dibundle.codecs.encode.choose import Options
 from dibundle.creating.compose.recompressed import guess, unpack_layer
 from dibundle.creating.match import images as match_images
-from dibundle.creating.pipeline import CreateOptions
+from dibundle.creating.options import CreateOptions
 from dibundle.errors import BaseMismatchError, BundleError, DibError, FileError
 from dibundle.files import digest
+from dibundle.files.context import Context
 from dibundle.files.readat import MemoryBytes, Spool
 from dibundle.format import writer
 from dibundle.format.manifest import Manifest
@@ -184,7 +185,7 @@ def test_what_nobody_can_make_again_travels_as_it_is(tmp_path: Path):
 
 def test_portable_bundles_need_no_encoder(tmp_path: Path):
     base, target = (docker_save([release(number)], "oci", DOCKER) for number in (1, 2))
-    portable = CreateOptions(patch=Options(level=3, portable=True))
+    portable = CreateOptions(level=3, portable=True)
     assert check(tmp_path, [base], target, portable).manifest.reencoders == ()
 
 
@@ -284,8 +285,8 @@ def attempt(packed, manifest, frames):
     out = io.BytesIO()
     (folder / "base.tar").write_bytes(base)
     try:
-        with open_archive(folder / "base.tar") as archive:
-            apply([archive], BundleReader(io.BytesIO(data)), out.write)
+        with open_archive(folder / "base.tar") as archive, Context() as context:
+            rebuild_target([archive], BundleReader(io.BytesIO(data)), out.write, RebuildOptions(), context)
     finally:
         assert target.startswith(out.getvalue())
     return out.getvalue()

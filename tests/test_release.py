@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from dibundle.applying.pipeline import ApplyOptions, apply
+from dibundle.applying.options import RebuildOptions
+from dibundle.applying.rebuilding import rebuild_target
+from dibundle.files.context import Context
 from dibundle.format.reader import BundleReader
 from dibundle.images.archive import open_archive
 from tests.builders import TestImage, build_layer, docker_save, file
@@ -223,7 +225,8 @@ def test_about_is_not_needed_to_apply_one_of_several(release: Path, tmp_path: Pa
     out = io.BytesIO()
     opened = [open_archive(path) for path in old(release)]
     target = "sha256:" + bundle.manifest.targets[2].digest.hex()
-    apply(opened, bundle, out.write, ApplyOptions(target=target))
+    with Context() as context:
+        rebuild_target(opened, bundle, out.write, RebuildOptions(target=target), context)
     for archive in opened:
         archive.close()
     assert out.getvalue() == (release / "mail2.tar").read_bytes()

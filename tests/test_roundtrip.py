@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dibundle.codecs.encode.choose import CODEC_NAMES, Options
-from dibundle.creating.pipeline import CreateOptions
+from dibundle.codecs.encode.choose import CODEC_NAMES
+from dibundle.creating.options import CreateOptions
 from dibundle.errors import ArchiveError
 from dibundle.files import compression
 from dibundle.files.readat import MemoryBytes
@@ -58,7 +58,7 @@ def test_the_base_may_be_another_archive_of_the_same_image(tmp_path: Path, style
 @pytest.mark.parametrize("codec", CODEC_NAMES)
 @pytest.mark.parametrize("level", [1, 3, 6, 9])
 def test_every_codec_at_every_kind_of_level(tmp_path: Path, codec: str, level: int):
-    options = CreateOptions(patch=Options(level=level, codec=codec))
+    options = CreateOptions(level=level, codec=codec)
     check(tmp_path, [docker_save([release(1)])], docker_save([release(2)]), options)
 
 

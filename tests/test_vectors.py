@@ -8,18 +8,20 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from dibundle.cli.sources import one_bundle, open_sources
 
 from dibundle.applying.expected import parse
-from dibundle.applying.pipeline import ApplyOptions, apply
+from dibundle.applying.options import RebuildOptions
+from dibundle.applying.rebuilding import rebuild_target
 from dibundle.errors import DibError
+from dibundle.files.context import Context
+from dibundle.sources.access import Access
+from dibundle.sources.opening import open_sources
 from tests import needs
 
 ROOT = Path(__file__).parent.parent
@@ -32,7 +34,7 @@ RULE = re.compile(r"[MPS][0-9]+")  # P: of profile.md; S: what other vectors tha
 ELSEWHERE = {  # duties that no bundle alone can show: where they are tested
     "S1": ("cli/test_signing.py", "test_a_signature_is_checked_before_anything_else_is_read"),
     "S2": ("cli/test_signing.py", "test_another_key_is_refused"),
-    "S3": ("deflate/test_encoders.py", "test_an_encoder_that_does_not_work_is_refused"),
+    "S3": ("codecs/test_encoders.py", "test_an_encoder_that_does_not_work_is_refused"),
     "S4": ("test_expect.py", "test_refuses_another_image"),
     "S5": ("cli/test_signing.py", "test_a_bundle_for_something_else_is_refused"),
     "S6": ("test_expect.py", "test_a_digest_of_the_archive_that_is_only_declared_does_not_count"),
@@ -121,11 +123,11 @@ def by_dib(arguments: list[str]) -> Any:
     given, paths = options(arguments)
     expected = frozenset(parse(text) for name, text in given.items() if name == "--expect")
     out = io.BytesIO()
-    with ExitStack() as stack:
+    with Context() as context:
         try:
-            opened = open_sources(paths, stack, trust=None)
-            how = ApplyOptions(target=given.get("--target"), expect=expected)
-            apply(opened.archives, one_bundle(opened), out.write, how)
+            opened = open_sources(paths, Access(), context)
+            how = RebuildOptions(target=given.get("--target"), expect=expected)
+            rebuild_target(opened.archives, opened.read_bundle(), out.write, how, context)
         except DibError as error:
             return runner.Ended(error.exit_code, out.getvalue())
     return runner.Ended(0, out.getvalue())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dibundle.errors import command
+from dibundle.errors import save_command
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import noise
 from tests.program import Ended, dib, succeed
@@ -150,7 +150,7 @@ def test_a_folder_in_an_archive(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["-rf", "--help", "-o/etc/passwd", "--config=x y"])
 def test_a_name_that_begins_as_an_option_does_is_none(name: str, tmp_path: Path) -> None:
-    assert shlex.split(command("docker", "save", name=name).strip('"'))[-2:] == ["--", name]
+    assert shlex.split(save_command(name).render().strip('"'))[-2:] == ["--", name]
     old, new = archive(tmp_path / "old.tar", name, 1, noise(9, 20_000)), archive(tmp_path / "new.tar", "app:2", 2)
     bundle = tmp_path / "x.dib"
     new.write_bytes(docker_save([TestImage([build_layer([file("b", noise(9, 20_000))])], ["app:2"])]))
@@ -159,4 +159,4 @@ def test_a_name_that_begins_as_an_option_does_is_none(name: str, tmp_path: Path)
 
 
 def test_a_plain_name_stands_in_double_quotes() -> None:
-    assert command("docker", "save", "-o", "base.tar", name="app:1") == '"docker save -o base.tar app:1"'
+    assert save_command("app:1").render() == '"docker save -o base.tar app:1"'

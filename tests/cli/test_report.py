@@ -15,10 +15,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from dibundle.cli.page import Page, build
 
 from dibundle.images.packages import changed, inventory
 from dibundle.inspecting.operations import Line
+from dibundle.inspecting.page import Page, build
 from tests import needs
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import noise, text

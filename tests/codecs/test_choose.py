@@ -10,6 +10,6 @@ def test_a_fault_in_an_encoder_costs_bytes_but_never_a_bundle(monkeypatch, wrong
     source = code_like(3 << 20)
     target = source[: 1 << 20] + b"something else" + source[(1 << 20) + 9 :]
     monkeypatch.setattr(cover, "encode", lambda *args, **kwargs: wrong)
-    made = choose.encode(target, source, choose.Options())
+    made = choose.encode(target, source, choose.Effort())
     assert len(made.payload) < len(target) // 100
     assert decoders.decode(made.codec, made.payload, source, len(target)) == target

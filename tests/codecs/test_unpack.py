@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from dibundle.codecs import decoders, embedded
 from dibundle.codecs.encode import choose, embedded_streams
-from dibundle.codecs.encode.choose import Options
+from dibundle.codecs.encode.choose import Effort
 from dibundle.codecs.numbers import number
 from dibundle.errors import BundleError
 from tests import needs
 from tests.content import noise, text
 
-OPTIONS = Options(level=3)
+EFFORT = Effort(level=3)
 OLD = text(1, 60_000)
 NEW = OLD[:30_000] + b"one line more\n" + OLD[30_000:]
 
@@ -48,7 +48,7 @@ class _Unseekable(io.RawIOBase):
         return self.out.write(data)
 
 
-def check(target, source, options=OPTIONS):
+def check(target, source, options=EFFORT):
     encoded = choose.encode(target, source, options)
     assert decoders.decode(encoded.codec, encoded.payload, bytearray(source), len(target)) == target
     assert decoders.decode(encoded.codec, encoded.payload, source, len(target)) == target
@@ -106,8 +106,7 @@ def test_no_compressed_file_no_unpack_codec():
     assert check(NEW, OLD).codec != decoders.UNPACK
     assert check(NEW + b"\x1f\x8b\x08 and PK\x03\x04 mean nothing here", OLD).codec != decoders.UNPACK
     assert (
-        check(gzip.compress(NEW, 6, mtime=0), gzip.compress(OLD, 6, mtime=0), Options(portable=True)).reencoders
-        == set()
+        check(gzip.compress(NEW, 6, mtime=0), gzip.compress(OLD, 6, mtime=0), Effort(portable=True)).reencoders == set()
     )
 
 

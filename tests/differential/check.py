@@ -7,16 +7,23 @@ from dataclasses import dataclass
 
 from dibundle.applying.expected import UnexpectedError
 from dibundle.applying.loading import LoadOptions, load
-from dibundle.applying.pipeline import ApplyOptions, apply
+from dibundle.applying.options import RebuildOptions
+from dibundle.applying.rebuilding import rebuild_target
 from dibundle.errors import DibError
+from dibundle.files.context import Context
 from dibundle.files.digest import sha256
 from dibundle.format import writer
 from dibundle.format.manifest import About, AboutImage, Manifest, Target
 from dibundle.format.program import ProgramWriter
 from dibundle.format.reader import BundleReader
 from dibundle.format.tables import Frame, Segment
+from dibundle.sources.access import Access
+from tests.builders import TestImage, build_layer, docker_save
 from tests.differential.archives import Case
 from tests.differential.loaders import Loader, Taken, environment
+
+NAMED = docker_save([TestImage([build_layer([])], ["example.com/app:old"])])
+"""A base that nothing is taken of: an expected image may have names in its repository."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +64,9 @@ def applied(case: Case) -> Verdict:
     """Apply a bundle of a case's archive, where GOOD is expected."""
     out = io.BytesIO()
     try:
-        options = ApplyOptions(expect=frozenset((case.good,)))
-        apply([], bundle_for(case.archive, case.good), out.write, options)
+        options = RebuildOptions(expect=frozenset((case.good,)))
+        with Context() as context:
+            rebuild_target([], bundle_for(case.archive, case.good), out.write, options, context)
     except UnexpectedError as error:
         assert not out.getvalue()
         return Verdict(error.message)
@@ -73,9 +81,10 @@ def loaded(case: Case, loader: Loader) -> Taken:
         loader.prepare(case.before)
     with environment(loader.env):
         try:
-            options = ApplyOptions(expect=frozenset((case.good,)))
-            how = LoadOptions(engine=loader.engine.dib_name, repositories=frozenset(("example.com/app",)))
-            load([], bundle_for(case.archive, case.good), options, how)
+            how = LoadOptions(engine=loader.engine.dib_name, expect=frozenset((case.good,)))
+            bundle = io.BytesIO(written_for(case.archive, case.good))
+            with Context() as context:
+                load([io.BytesIO(NAMED), bundle], how, Access(), context)
         except DibError as error:
             text, code = error.message, error.exit_code
     return loader.found(code, text)

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import pytest
 
 from dibundle.applying.loading import LoadOptions, load
-from dibundle.applying.pipeline import ApplyOptions
 from dibundle.errors import DigestError
+from dibundle.files.context import Context
 from dibundle.files.digest import sha256
 from dibundle.format import writer
-from dibundle.format.reader import BundleReader
+from dibundle.sources.access import Access
 from tests.differential.archives import STYLES, draft
 from tests.differential.check import bundle_for
 from tests.differential.loaders import Loader, environment, loaders
@@ -27,15 +27,13 @@ def programs() -> Iterator[list[Loader]]:
         yield [program for program in started if isinstance(program, Loader)]
 
 
-def broken_at_the_end(archive: bytes) -> BundleReader:
+def broken_at_the_end(archive: bytes) -> bytes:
     """Return a bundle for an archive whose last digest is wrong, which withholds one byte."""
     reader = bundle_for(archive, bytes(32))
     (target,) = reader.manifest.targets
     frames = [reader.frame()[1] for _ in reader.manifest.frames]
     target = dataclasses.replace(target, rest_digest=sha256(b"another"))
-    return BundleReader(
-        io.BytesIO(b"".join(writer.write(dataclasses.replace(reader.manifest, targets=(target,)), frames)))
-    )
+    return b"".join(writer.write(dataclasses.replace(reader.manifest, targets=(target,)), frames))
 
 
 @pytest.mark.parametrize("junk", [b"", b"j" * 5000], ids=["whole", "with junk behind it"])
@@ -43,6 +41,8 @@ def broken_at_the_end(archive: bytes) -> BundleReader:
 def test_nothing_is_loaded_of_what_is_damaged(style, junk: bytes, programs: list[Loader]) -> None:
     for number, program in enumerate(programs):
         archive = draft(90_000 + number, style).build() + junk
-        with environment(program.env), pytest.raises(DigestError):
-            load([], broken_at_the_end(archive), ApplyOptions(), LoadOptions(engine=program.engine.dib_name))
+        bundle = io.BytesIO(broken_at_the_end(archive))
+        how = LoadOptions(engine=program.engine.dib_name)
+        with environment(program.env), Context() as context, pytest.raises(DigestError):
+            load([bundle], how, Access(), context)
         assert program.found(7).configs == frozenset(), program.name

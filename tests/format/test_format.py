@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from dibundle.applying.pipeline import apply
+from dibundle.applying.options import RebuildOptions
+from dibundle.applying.rebuilding import rebuild_target
 from dibundle.codecs import decoders, zstd
 from dibundle.errors import BaseMismatchError, BundleError, DibError, DigestError
 from dibundle.files import digest
+from dibundle.files.context import Context
 from dibundle.format import constants, writer
 from dibundle.format.constants import MAX_SIGNATURE
 from dibundle.format.header import Header, encode_signature_area, signature_length
@@ -58,7 +60,9 @@ def attempt(pair: tuple[Path, bytes, bytes, bytes], bundle: bytes) -> bytes:
     (folder / "base.tar").write_bytes(base)
     with open_archive(folder / "base.tar") as archive:
         try:
-            apply([archive], BundleReader(io.BytesIO(bundle)), out.write)
+            with Context() as context:
+                reader = BundleReader(io.BytesIO(bundle))
+                rebuild_target([archive], reader, out.write, RebuildOptions(), context)
         except DibError:
             assert len(out.getvalue()) < len(target)
             raise

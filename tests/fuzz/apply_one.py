@@ -10,8 +10,10 @@ import resource
 import sys
 from pathlib import Path
 
-from dibundle.applying.pipeline import ApplyOptions, apply
+from dibundle.applying.options import RebuildOptions
+from dibundle.applying.rebuilding import rebuild_target
 from dibundle.errors import DibError
+from dibundle.files.context import Context
 from dibundle.format.reader import BundleReader
 from dibundle.images.archive import open_archive
 
@@ -21,8 +23,9 @@ def main(limit: str, bundle: str, base: str, target: str | None = None) -> int:
     resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit)))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        with Path(bundle).open("rb") as file, open_archive(base) as archive:
-            apply([archive], BundleReader(file), lambda piece: None, ApplyOptions(target=target))
+        with Path(bundle).open("rb") as file, open_archive(base) as archive, Context() as context:
+            options = RebuildOptions(target=target)
+            rebuild_target([archive], BundleReader(file), lambda piece: None, options, context)
     except DibError as error:
         return error.exit_code
     finally:

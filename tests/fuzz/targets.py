@@ -15,7 +15,7 @@ import tarfile
 import zlib
 from array import array
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,18 @@ from typing import Any
 import msgpack
 import zstandard
 
-from dibundle.applying import pipeline
+from dibundle.applying import rebuilding
+from dibundle.applying.base import find_base
+from dibundle.applying.options import RebuildOptions
+from dibundle.applying.targets import check_size
 from dibundle.codecs import cover, decoders, model, numbers, recompression, relink, sparse, streams, vcdiff
 from dibundle.codecs.deflate import encoders, inflate, recipe
-from dibundle.codecs.encode.choose import Options
 from dibundle.codecs.native.library import LIBRARY
-from dibundle.creating.pipeline import CreateOptions, create
-from dibundle.errors import ArchiveError, DibError
+from dibundle.creating.options import CreateOptions
+from dibundle.creating.pipeline import write_bundle
+from dibundle.errors import ArchiveError, DibError, Message
 from dibundle.files import compression
+from dibundle.files.context import Context
 from dibundle.files.readat import MemoryBytes
 from dibundle.format import header, signing
 from dibundle.format.manifest import Manifest
@@ -170,20 +174,21 @@ def opened_input(data: bytes) -> Open:
 
 def made(bundle: bytes, choice: int = 0, *, checked: bool = False) -> bytes:
     """Return what a bundle makes of the vectors' bases."""
-    before = pipeline.VerifiedOutput
-    pipeline.VerifiedOutput = VerifiedOutput if checked else Unchecked  # type: ignore[misc]
+    before = rebuilding.VerifiedOutput
+    rebuilding.VerifiedOutput = VerifiedOutput if checked else Unchecked  # type: ignore[misc]
     try:
         out = io.BytesIO()
         read = BundleReader(io.BytesIO(bundle))
         if sum(frame.size + frame.source_size for frame in read.manifest.frames) > FRAMES_LARGEST:
             return b""
         number = len(read.manifest.targets) - 1 if choice & 2 else 0
-        options = pipeline.ApplyOptions(max_size=FRAMES_LARGEST)
-        pipeline.check_size(read.manifest, number, options)
-        pipeline.apply_several(bases()[choice & 1], read, {number: out.write}, options)
+        options = RebuildOptions(max_size=FRAMES_LARGEST)
+        check_size(read.manifest, number, options)
+        with Context() as context:
+            rebuilding.rebuild_targets(bases()[choice & 1], read, {number: out.write}, options, context)
         return out.getvalue()
     finally:
-        pipeline.VerifiedOutput = before  # type: ignore[misc]
+        rebuilding.VerifiedOutput = before  # type: ignore[misc]
 
 
 @target
@@ -216,12 +221,9 @@ def listings(data: bytes) -> object:
         number = len(told.targets) - 1 if data[0] & 2 else 0
         if not with_base:
             return operations.listing(read, number)
-        base = pipeline.find_base(told, bases()[data[0] & 1], pipeline.ApplyOptions(), (number,))
-        try:
+        with Context() as context, closing(find_base(told, bases()[data[0] & 1], context, (number,))) as base:
             base.prepare(objects_used(told, number))
             return operations.listing(read, number, base)
-        finally:
-            base.close()
 
     outcome(lambda: call(with_base=True))
     return outcome(lambda: call(with_base=False))
@@ -399,7 +401,7 @@ def bodies(data: bytes) -> object:
             while piece:
                 content.extend(piece)
                 if len(content) > LARGEST:
-                    raise ArchiveError("enough")
+                    raise ArchiveError(Message("test.enough", "enough"))
                 piece = reader.feed(b"", 1000)
         reader.finish()
         return bytes(content)
@@ -513,10 +515,12 @@ def created(data: bytes) -> object:
     old, new = (TestImage([_layer(content)]) for content in (before, after))
     base, wanted = (docker_save([image], style, stored) for image in (old, new))  # type: ignore[arg-type]
     out = io.BytesIO()
-    effort = CreateOptions(patch=Options(level=(1, 3, 6, 9)[how // 15 % 4]))
-    create([_opened(base)], [_opened(wanted)], out.write, effort)
+    effort = CreateOptions(level=(1, 3, 6, 9)[how // 15 % 4])
     again = io.BytesIO()
-    pipeline.apply([_opened(base)], BundleReader(io.BytesIO(out.getvalue())), again.write)
+    with Context() as context:
+        write_bundle([_opened(base)], [_opened(wanted)], out.write, effort, context)
+        bundle_of = BundleReader(io.BytesIO(out.getvalue()))
+        rebuilding.rebuild_target([_opened(base)], bundle_of, again.write, RebuildOptions(), context)
     if again.getvalue() != wanted:
         raise BrokenError("a bundle makes another archive")
     return None

@@ -5,12 +5,13 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from dibundle.cli import main, registries
-from dibundle.sources.registry.transport import Settings
+from dibundle.cli import main, session
+from dibundle.sources.registry.settings import RegistrySettings
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import noise, text
 from tests.program import succeed
@@ -62,11 +63,11 @@ def registry() -> Iterator[Registry]:
 
 
 @pytest.fixture
-def settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(monkeypatch: pytest.MonkeyPatch) -> RegistrySettings:
     """Settings without waiting, for the command line too."""
-    quick = Settings(pause=0, timeout=2, sleep=lambda seconds: None)
-    monkeypatch.setattr(registries, "settings", lambda: quick)
-    return quick
+    quick = partial(RegistrySettings, pause=0, timeout=2, sleep=lambda seconds: None)
+    monkeypatch.setattr(session, "RegistrySettings", quick)
+    return quick()
 
 
 @dataclass
@@ -91,7 +92,7 @@ class Program:
 
 
 @pytest.fixture
-def dib(settings: Settings, capfd: pytest.CaptureFixture[str]) -> Program:
+def dib(settings: RegistrySettings, capfd: pytest.CaptureFixture[str]) -> Program:
     return Program(capfd)
 
 

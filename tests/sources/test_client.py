@@ -15,7 +15,7 @@ from dibundle.sources.registry import client
 from dibundle.sources.registry.client import Repository
 from dibundle.sources.registry.credentials import Login, find
 from dibundle.sources.registry.reference import Reference, is_loopback
-from dibundle.sources.registry.transport import Settings
+from dibundle.sources.registry.settings import RegistrySettings
 from tests.content import noise
 from tests.sources.server import Registry, Request, digest, serve, stall
 
@@ -24,7 +24,7 @@ OCI = "application/vnd.oci.image.manifest.v1+json"
 
 
 @pytest.fixture
-def repository(registry: Registry, settings: Settings) -> Iterator[Repository]:
+def repository(registry: Registry, settings: RegistrySettings) -> Iterator[Repository]:
     registry.blobs["example/app", digest(DATA)] = DATA
     with Repository(Reference(registry.host, "example/app"), settings, write=True) as opened:
         yield opened
@@ -117,7 +117,7 @@ def test_retry_after_is_minded_within_reason(registry):
     slept: list[float] = []
     answers = iter(("7", "100000", "soon"))
     registry.hook = lambda request: (wait := next(answers, "")) and request.fail(503, Retry_After=wait)
-    with Repository(Reference(registry.host, "example/app"), Settings(sleep=slept.append)) as repository:
+    with Repository(Reference(registry.host, "example/app"), RegistrySettings(sleep=slept.append)) as repository:
         assert repository.find("v1") is None
     assert slept == [7, 30, 2]
 
@@ -156,7 +156,7 @@ def test_a_range_that_is_another_one(repository, registry):
 
 def test_a_registry_that_stalls(repository, registry):
     registry.hook = lambda request: stall(3)
-    quick = Settings(pause=0, timeout=0.2, tries=2)
+    quick = RegistrySettings(pause=0, timeout=0.2, tries=2)
     with (
         Repository(Reference(registry.host, "example/app"), quick) as impatient,
         pytest.raises(RegistryError, match="timed out"),
@@ -249,10 +249,10 @@ def test_a_blob_of_another_repository_is_mounted(repository, registry):
     assert not registry.log("PUT", "")
 
 
-def login(folder: Path, host: str, user: str = "me", secret: str = "secret") -> Settings:
+def login(folder: Path, host: str, user: str = "me", secret: str = "secret") -> RegistrySettings:
     auth = base64.b64encode(f"{user}:{secret}".encode()).decode()
     (folder / "config.json").write_text(json.dumps({"auths": {host: {"auth": auth}}}))
-    return Settings(logins=(folder / "config.json",), pause=0, timeout=2, sleep=lambda seconds: None)
+    return RegistrySettings(logins=(folder / "config.json",), pause=0, timeout=2, sleep=lambda seconds: None)
 
 
 def demand(kind: str, right: str) -> object:
@@ -278,7 +278,7 @@ def test_logins(registry, tmp_path, kind):
         assert fetch(repository) == DATA
         assert fetch(repository) == DATA
     assert len(registry.log("GET", "/token")) == (kind == "bearer")
-    for wrong in (login(tmp_path, registry.host, secret="wrong"), login(tmp_path, "other.example"), Settings()):
+    for wrong in (login(tmp_path, registry.host, secret="wrong"), login(tmp_path, "other.example"), RegistrySettings()):
         with (
             Repository(Reference(registry.host, "example/app"), wrong) as repository,
             pytest.raises(RegistryError, match="refuses access") as caught,

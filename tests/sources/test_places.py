@@ -15,7 +15,7 @@ from dibundle.sources.registry import places
 from dibundle.sources.registry.client import Repository
 from dibundle.sources.registry.places import follow, kind
 from dibundle.sources.registry.reference import Reference
-from dibundle.sources.registry.transport import Settings
+from dibundle.sources.registry.settings import RegistrySettings
 from tests.content import noise
 from tests.program import dib
 from tests.sources.server import Registry, Request, digest, serve
@@ -25,7 +25,7 @@ HERE = "https://registry.example/v2/app/blobs/x"
 
 
 @pytest.fixture
-def elsewhere(registry: Registry, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
+def elsewhere(registry: Registry, settings: RegistrySettings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
     """A repository of a registry that counts as one with a public address."""
     registry.blobs["example/app", digest(DATA)] = DATA
     with Repository(Reference(registry.host, "example/app"), settings, write=True) as opened:
@@ -129,7 +129,7 @@ def test_names_that_resolve_to_such_addresses(elsewhere, registry, monkeypatch, 
         assert other.asked == []
 
 
-def test_a_registry_on_this_machine_may_send_to_this_machine(registry: Registry, settings: Settings) -> None:
+def test_a_registry_on_this_machine_may_send_to_this_machine(registry: Registry, settings: RegistrySettings) -> None:
     with serve() as other, Repository(Reference(registry.host, "example/app"), settings) as repository:
         other.blobs["example/app", digest(DATA)] = DATA
         port = other.host.rpartition(":")[2]
@@ -137,7 +137,7 @@ def test_a_registry_on_this_machine_may_send_to_this_machine(registry: Registry,
         assert fetch(repository) == DATA
 
 
-def test_no_byte_of_a_bundle_goes_to_another_host(registry: Registry, settings: Settings) -> None:
+def test_no_byte_of_a_bundle_goes_to_another_host(registry: Registry, settings: RegistrySettings) -> None:
     data = noise(3, 20_000_000)  # in chunks: each answer may send elsewhere
     with serve() as other:
 
@@ -201,7 +201,7 @@ def _drip_headers(request: Request) -> bool:
 @pytest.mark.parametrize("what", ["blob", "manifest"])
 def test_all_of_it_takes_so_long_at_most(registry: Registry, hook, what: str) -> None:
     registry.hook = hook
-    quick = Settings(pause=0, timeout=30, max_time=0.6, sleep=lambda seconds: None)
+    quick = RegistrySettings(pause=0, timeout=30, max_time=0.6, sleep=lambda seconds: None)
     begun = time.monotonic()
     with (
         Repository(Reference(registry.host, "example/app"), quick) as repository,
@@ -213,7 +213,7 @@ def test_all_of_it_takes_so_long_at_most(registry: Registry, hook, what: str) ->
 
 def test_a_registry_that_drips(registry: Registry) -> None:
     registry.hook = _drip
-    quick = Settings(pause=0, timeout=0.3, tries=2, min_rate=1000, sleep=lambda seconds: None)
+    quick = RegistrySettings(pause=0, timeout=0.3, tries=2, min_rate=1000, sleep=lambda seconds: None)
     begun = time.monotonic()
     with (
         Repository(Reference(registry.host, "example/app"), quick) as repository,
@@ -227,7 +227,7 @@ def test_a_registry_that_drips(registry: Registry) -> None:
 def test_headers_that_never_end(registry: Registry, what: str) -> None:
     """Each byte of them comes in time; no total limit is set."""
     registry.hook = _drip_headers if what == "headers" else _continue
-    quick = Settings(pause=0, timeout=0.5, tries=1, sleep=lambda seconds: None)
+    quick = RegistrySettings(pause=0, timeout=0.5, tries=1, sleep=lambda seconds: None)
     begun = time.monotonic()
     with Repository(Reference(registry.host, "example/app"), quick) as repository, pytest.raises(RegistryError):
         repository.find("latest")
@@ -260,7 +260,7 @@ def test_a_link_of_many_angles_takes_no_time(registry: Registry) -> None:
 
     registry.hook = angles
     begun = time.process_time()
-    with Repository(Reference(registry.host, "example/app"), Settings(pause=0, timeout=5)) as repository:
+    with Repository(Reference(registry.host, "example/app"), RegistrySettings(pause=0, timeout=5)) as repository:
         assert repository.referrers(bytes(32), "x/y") == []
     assert time.process_time() - begun < 2
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dibundle.format.labels import Told
-from dibundle.sharing.update import cheapest
+from dibundle.sharing.ways import cheapest
 from dibundle.sources.registry import artifacts
 from dibundle.sources.registry.artifacts import Delta
 from tests import needs
