@@ -26,12 +26,15 @@ class CreateOptions:
     have: frozenset[bytes] | None = None
     portable: bool = False
 
-    def effort(self, progress: Progress) -> choose.Effort:
-        """Return how hard to try; note a default level that makes larger bundles than usual."""
+    def __post_init__(self) -> None:
+        """Refuse what there is not before anything is opened."""
         if self.level is not None and self.level not in choose.LEVELS:
             raise UsageError(messages.LEVEL_UNKNOWN, level=self.level)
         if self.workers < 0:
             raise UsageError(messages.WORKERS_NEGATIVE, workers=self.workers)
+
+    def effort(self, progress: Progress) -> choose.Effort:
+        """Return how hard to try; note a default level that makes larger bundles than usual."""
         level = self.level
         if level is None:
             level = choose.default_level(self.codec)

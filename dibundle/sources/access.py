@@ -22,6 +22,11 @@ class Access:
     platform: str | None = None
     registries: RegistrySettings = field(default_factory=RegistrySettings)
 
+    def __post_init__(self) -> None:
+        """Refuse signers that are none, where they are given: a name of their file is an easy mistake."""
+        if self.signers is not None and not isinstance(self.signers, Signers):
+            raise TypeError(f"signers are Signers(allowed=FILE), not {type(self.signers).__name__}")
+
 
 class SignatureCheck:
     """Checks the signatures of bundles, each once, and remembers who made them."""
