@@ -17,6 +17,7 @@ from dibundle.files import readat
 from dibundle.files.compression import RATIO, RATIO_FLOOR
 from dibundle.files.readat import Spool
 from dibundle.format.signing import Signers
+from dibundle.sources.access import Access
 from tests import needs, pairs
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.cli.test_signing import WHO, keygen
@@ -78,6 +79,10 @@ def zeros_in_an_archive() -> bytes:
     return docker_save([TestImage([build_layer([file("zeros", bytes(BIG))])], ["app:1"])])
 
 
+def trusting(allowed: Path) -> Access:
+    return Access(signers=Signers(allowed=str(allowed)))
+
+
 @pytest.mark.parametrize("kind", PACK)
 @pytest.mark.parametrize("content", ["zeros", "an archive", "a bundle"])
 @pytest.mark.parametrize("name", ["update.dib", "update.tar"])
@@ -102,7 +107,7 @@ def test_nothing_is_unpacked_far_before_a_signature(kind, content, name, signed,
             run(*command, "--allowed-signers", allowed, "--require-signature", "--tmp", tmp_path)
         assert not (tmp_path / "out").exists()
     with pytest.raises(DibError):
-        list(dibundle.apply([bomb], signers=Signers(allowed=str(allowed)), tmp=str(tmp_path)))
+        list(dibundle.apply([bomb], access=trusting(allowed), tmp=str(tmp_path)))
     base = pair.base.stat().st_size
     assert disk.most <= RATIO * bomb.stat().st_size + RATIO_FLOOR + base
 
@@ -114,7 +119,7 @@ def test_an_unsigned_bundle_is_refused_before_a_base_is_unpacked(signed, tmp_pat
     with pytest.raises(SignatureError):
         run("apply", base, pair.vcdiff, "-o", tmp_path / "out", "--allowed-signers", allowed, "--tmp", tmp_path)
     with pytest.raises(SignatureError):
-        list(dibundle.apply([base, pair.vcdiff], signers=Signers(allowed=str(allowed)), tmp=str(tmp_path)))
+        list(dibundle.apply([base, pair.vcdiff], access=trusting(allowed), tmp=str(tmp_path)))
     assert disk.written == 0
 
 
@@ -133,7 +138,7 @@ def test_a_base_of_zeros_is_taken_once_the_bundle_is(kind, signed, tmp_path: Pat
     out = tmp_path / "out"
     succeed("apply", packed, bundle, "-o", out, "--allowed-signers", allowed)
     assert out.read_bytes() == new.read_bytes()
-    assert b"".join(dibundle.apply([packed, bundle], signers=Signers(allowed=str(allowed)))) == new.read_bytes()
+    assert b"".join(dibundle.apply([packed, bundle], access=trusting(allowed))) == new.read_bytes()
     # a wrapped bundle that is compressed, too: it is found within the ratio, then the base is unpacked
     succeed("wrap", "-q", "--unlinked", bundle, "--tag", "app:d", "-o", tmp_path / "wrapped.tar")
     wrapped = tmp_path / "wrapped.tar.gz"

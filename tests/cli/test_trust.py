@@ -176,15 +176,15 @@ def test_inspect_tells_who_signed_what_was_checked(world: World) -> None:
 @pytest.mark.parametrize("signed", SIGNED)
 @pytest.mark.parametrize("source", ["path", "parts", "stream"])
 def test_the_python_api(world: World, signed: str, source: str) -> None:
-    signers = Signers(allowed=str(world.allowed))
+    access = dibundle.Access(signers=Signers(allowed=str(world.allowed)))
     path = Path(world.name("parts" if source == "parts" else "file", signed))
 
     def operations(bundle: object, base: Path | None) -> object:
-        with dibundle.open_bundle(bundle, signers=signers) as opened:
+        with dibundle.open_bundle(bundle, access=access) as opened:
             return opened.operations(base)
 
     uses = {
-        "apply": lambda bundle: b"".join(dibundle.apply([world.pair.base, bundle], signers=signers)),
+        "apply": lambda bundle: b"".join(dibundle.apply([world.pair.base, bundle], access=access)),
         "operations": lambda bundle: operations(bundle, None),
         "operations with a base": lambda bundle: operations(bundle, world.pair.base),
     }
