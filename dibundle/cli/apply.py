@@ -26,6 +26,8 @@ from dibundle.sharing.dockerfile import Build, applying
 from dibundle.sources.access import Access
 from dibundle.sources.names import is_reference
 
+_FORMS = ("docker-archive", "oci-archive", "oci:")
+
 
 @click.command("apply", short_help="Rebuild an image archive from the old one and a bundle.")
 @click.argument("sources", nargs=-1, metavar="[SOURCE...]", required=True)
@@ -39,6 +41,7 @@ from dibundle.sources.names import is_reference
     "--as",
     "form",
     metavar="FORM",
+    shell_complete=lambda context, option, typed: [form for form in _FORMS if form.startswith(typed)],
     help="Write docker-archive, oci-archive or oci:FOLDER instead of the exact target.",
 )
 @click.option("--target", metavar="NAME", help="Which one to make, of a bundle that makes several archives.")
