@@ -92,7 +92,6 @@ COMMANDS: dict[str, tuple[str, Callable[[Pair, Path], list[object]]]] = {
     "demo": ("dib.demo/1", lambda p, t: ["demo"]),
     "doctor": ("dib.doctor/1", lambda p, t: ["doctor"]),
     "completion": ("dib.completion/1", lambda p, t: ["completion", "zsh"]),
-    "man": ("dib.man/1", lambda p, t: ["man", "create"]),
 }
 
 
