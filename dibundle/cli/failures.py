@@ -12,7 +12,7 @@ from typing import Final
 import click
 
 from dibundle.cli import messages, terminal
-from dibundle.errors import DibError, FileError, Hint, UsageError, install_hint
+from dibundle.errors import WORDS, DibError, FileError, Hint, UsageError, install_hint
 from dibundle.files import wording
 
 _OTHER_WORDS: Final = {
@@ -73,9 +73,12 @@ class Failure:
         return error.exit_code
 
     def _words(self) -> dict[str, str]:
-        from dibundle.sources.engines import engine_in_use, words_for
+        words = WORDS
+        with contextlib.suppress(ModuleNotFoundError):  # what is told may be that some module is lacking
+            from dibundle.sources.engines import engine_in_use, words_for
 
-        return {**words_for(engine_in_use(self._arguments)), "dib": self._program}
+            words = words_for(engine_in_use(self._arguments))
+        return {**words, "dib": self._program}
 
     def usage(self, error: click.UsageError, commands: Sequence[str]) -> int:
         """Report a command line that click refuses, and the one that was likely meant."""
