@@ -198,8 +198,10 @@ def _c8d(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
     """The same with an index for each image between, which lists an attestation and a platform that is not there."""
     blobs, descriptors, manifest = _blobs(images, packing)
     top = []
-    for descriptor in descriptors:
+    for image, descriptor in zip(images, descriptors, strict=True):
         annotations = descriptor.pop("annotations")
+        config = json.loads(image.config_bytes())
+        descriptor["platform"] = {"architecture": config["architecture"], "os": config["os"]}
         statement = to_json({"subject": descriptor["digest"]})
         note_config = to_json(
             {"architecture": "unknown", "os": "unknown", "rootfs": {"type": "layers", "diff_ids": []}}

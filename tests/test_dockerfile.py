@@ -40,7 +40,7 @@ def test_wrap_from_a_registry():
         f'RUN ["dib", "create", "--", "{OLD}", "{NEW}", "/tmp/bundle.dib"]',
         "FROM registry.example/app:1",
         "COPY --from=0 /tmp/bundle.dib /bundle.dib",
-        'LABEL dibundle.format="built" dibundle.needs="registry.example/app:1" dibundle.makes="registry.example/app:2"',
+        'LABEL dibundle.bundle="built" dibundle.needs="registry.example/app:1" dibundle.makes="registry.example/app:2"',
     ]
 
 
@@ -49,7 +49,7 @@ def test_wrap_from_archives():
     assert 'COPY ["old image.tar", "old image.tar"]' in found
     assert 'COPY ["x/new.tar", "x/new.tar"]' in found
     assert "FROM app:1" in found
-    assert 'LABEL dibundle.format="built"' in found
+    assert 'LABEL dibundle.bundle="built"' in found
     assert "FROM scratch" in lines("wrap", "--dockerfile", "--unlinked", "old.tar", "new.tar")
 
 

@@ -152,7 +152,7 @@ def test_a_base_of_zeros_is_taken_once_the_bundle_is(kind, signed, tmp_path: Pat
 def test_the_size_on_a_label_is_not_believed(stored: str, told: str | None, tmp_path: Path, disk: Disk) -> None:
     labels = {"dibundle.bundle": "sha256:" + "0" * 64}
     if told:
-        labels |= {"dibundle.size": told, "dibundle.format.size": told}
+        labels |= {"dibundle.size": told, "dibundle.bundle.size": told}
     bomb = tmp_path / "x.tar"
     bomb.write_bytes(lying(labels, build_layer([file("bundle.dib", bytes(BIG))]), stored))
     with pytest.raises(DibError, match="more than 20 times"):

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -24,12 +25,20 @@ from tests.sources.test_client import DATA, fetch, login
 HERE = "https://registry.example/v2/app/blobs/x"
 
 
+class Forgetful(frozenset[str]):
+    """Addresses of which none is remembered."""
+
+    def __ior__(self, other: object) -> Self:
+        return self
+
+
 @pytest.fixture
 def elsewhere(registry: Registry, settings: RegistrySettings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
     """A repository of a registry that counts as one with a public address."""
     registry.blobs["example/app", digest(DATA)] = DATA
     with Repository(Reference(registry.host, "example/app"), settings, write=True) as opened:
         monkeypatch.setattr(opened._transport, "_own_kinds", set())
+        monkeypatch.setattr(opened._transport, "_reached", Forgetful())
         yield opened
 
 
