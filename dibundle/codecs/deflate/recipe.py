@@ -68,7 +68,7 @@ class Recipe:
                 raise BundleError(messages.RECIPE_PADDING_NOT_ZERO, where=where)
 
 
-def _copy_bits(out: bytearray, out_bit: int, source: Buffer, bit: int, count: int) -> None:
+def copy_bits(out: bytearray, out_bit: int, source: Buffer, bit: int, count: int) -> None:
     """Copy bits; those of the last byte written that are behind them become 0."""
     library().dib_bits_copy(Pinned(out), out_bit, Pinned(source), bit, count)
 
@@ -160,5 +160,5 @@ def _append_bits(out: bytearray, end: int, source: Buffer, bit: int, count: int)
     if not count:
         return end
     out += bytes((end + count + 7) // 8 - len(out)) if (end + count + 7) // 8 > len(out) else b""
-    _copy_bits(out, end, source, bit, count)
+    copy_bits(out, end, source, bit, count)
     return end + count

@@ -9,7 +9,7 @@ from typing import Final
 from dibundle.codecs.deflate import encoders
 from dibundle.codecs.deflate.encoders import Encoder, Mark, library
 from dibundle.codecs.deflate.inflate import Inflater
-from dibundle.codecs.deflate.recipe import Edit, Recipe
+from dibundle.codecs.deflate.recipe import Edit, Recipe, copy_bits
 from dibundle.codecs.native.library import Buffer, Pinned
 from dibundle.errors import ArchiveError
 
@@ -279,7 +279,7 @@ class _Real:
     def bits(self, start: int, end: int) -> bytes:
         """Return the bits from start to end, as an edit has them."""
         out = bytearray((end - start + 7) // 8)
-        _copy_bits(out, 0, self.data, start - self.start, end - start)
+        copy_bits(out, 0, self.data, start - self.start, end - start)
         return bytes(out)
 
 
@@ -388,7 +388,7 @@ class _Run:
             self._literal_bytes -= len(last.literals)
             joined = bytearray((last.count + copied + count + 7) // 8)
             joined[: len(last.literals)] = last.literals
-            _copy_bits(joined, last.count, real.data, self.real_bit - copied - real.start, copied + count)
+            copy_bits(joined, last.count, real.data, self.real_bit - copied - real.start, copied + count)
             dropped += last.dropped + copied
             copied, count, literals = last.copied, last.count + copied + count, bytes(joined)
         self._edits.append(Edit(copied=copied, dropped=dropped, count=count, literals=literals))
@@ -420,11 +420,3 @@ def _same_bits(a: Buffer, a_bit: int, b: Buffer, b_bit: int, count: int) -> int:
     """Return how many of ``count`` bits are the same in both."""
     same: int = library().dib_bits_same(Pinned(a), a_bit, Pinned(b), b_bit, count)
     return same
-
-
-def _copy_bits(out: bytearray, out_bit: int, source: Buffer, bit: int, count: int) -> None:
-    """Copy bits; those of the last byte written that are behind them become 0."""
-    library().dib_bits_copy(Pinned(out), out_bit, Pinned(source), bit, count)
-
-
-# ---------------------------------------------------------------- the way back
