@@ -12,7 +12,7 @@ import pytest
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_target
 from dibundle.codecs import decoders, recompression, zstd
-from dibundle.codecs.deflate import encoders, recipe
+from dibundle.codecs.deflate import encoders, search
 from dibundle.codecs.deflate.encoders import Encoder
 from dibundle.creating.compose.recompressed import guess, unpack_layer
 from dibundle.creating.match import images as match_images
@@ -252,7 +252,7 @@ def test_of_a_bomb_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch):
     """Its first megabytes are gigabytes of content, which every candidate would have to encode."""
     content = bytes(20 << 20)
     stored = MemoryBytes(DOCKER(content))
-    monkeypatch.setattr(recipe.Search, "feed", None)
+    monkeypatch.setattr(search.Search, "feed", None)
     assert guess(stored, len(content)) is None
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import dibundle
 from dibundle.codecs import cover, relink, vcdiff
-from dibundle.codecs.deflate import encoders
+from dibundle.codecs.deflate import encoders, search
 from dibundle.codecs.deflate import recipe as recipes
 from dibundle.codecs.encode import anchors, covers, relinker
 from dibundle.codecs.native.deflate import _SIGNATURES as DEFLATE_SIGNATURES
@@ -121,14 +121,14 @@ def _work() -> list[object]:
     odd = zlib.compressobj(6, zlib.DEFLATED, -15, 7)
     real = b"".join((odd.compress(text), odd.flush(zlib.Z_SYNC_FLUSH), odd.compress(text), odd.flush()))
     content: list[bytes] = []
-    recipe = recipes.find([real], content.append).recipe
+    recipe = search.find([real], content.append).recipe
     if recipe is not None:
         made.append(b"".join(recipes.rebuild(recipe, [b"".join(content)])))
     made.append(
         encoders.encode_frame(next(filter(encoders.is_pgzip, encoders.FAMILIES)), text[:16384], text, last=True)
     )
-    recipes._copy_bits(out := bytearray(100), 3, text[:90], 5, 600)
-    made += [bytes(out), recipes._same_bits(text[:90], 5, bytes(out), 3, 700)]
+    recipes.copy_bits(out := bytearray(100), 3, text[:90], 5, 600)
+    made += [bytes(out), search._same_bits(text[:90], 5, bytes(out), 3, 700)]
     return made
 
 

@@ -17,7 +17,8 @@ from dibundle.codecs.deflate.encoders import (
     ZLIB,
     encode_frame,
 )
-from dibundle.codecs.deflate.recipe import CANDIDATES, Candidate, Edit, Recipe, find, probe, rebuild
+from dibundle.codecs.deflate.recipe import Edit, Recipe, rebuild
+from dibundle.codecs.deflate.search import CANDIDATES, Candidate, find, probe
 from dibundle.codecs.native.deflate import DEFLATE
 from dibundle.errors import ArchiveError, BundleError
 from tests.codecs.bodies import MIXTURE, NOISE, NUMBERS, SHORT, SLIDING, TEXT, Bits, encode, inflate, pieces

@@ -28,7 +28,7 @@ from dibundle.applying.base import find_base
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.targets import check_size
 from dibundle.codecs import cover, decoders, model, numbers, recompression, relink, sparse, streams, vcdiff
-from dibundle.codecs.deflate import encoders, inflate, recipe
+from dibundle.codecs.deflate import encoders, inflate, recipe, search
 from dibundle.codecs.native.library import LIBRARY
 from dibundle.creating.options import CreateOptions
 from dibundle.creating.pipeline import write_bundle
@@ -423,7 +423,7 @@ def bodies(data: bytes) -> object:
         raise BrokenError(f"{reader.used} bytes used, zlib {len(data) - len(other.unused_data)}")
     if not chosen(data):  # all encoders at work take a hundred times as long
         return None
-    told = recipe.find([data], lambda piece: None)
+    told = search.find([data], lambda piece: None)
     if told.recipe is not None:
         body = b"".join(recipe.rebuild(told.recipe, [right]))
         if body != data[: reader.used]:
