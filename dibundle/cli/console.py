@@ -87,8 +87,16 @@ def write(schema: str, document: Document) -> None:
 
 def write_error(error: DibError, hint: str | None) -> None:
     """Write the document of an error."""
-    document = {"class": type(error).__name__, "code": error.code, "exit_code": error.exit_code}
+    document = {"class": _kind(error), "code": error.code, "exit_code": error.exit_code}
     write(ERROR, {**document, "message": _plain(error.message), "hint": hint and _plain(hint)})
+
+
+def _kind(error: DibError) -> str:
+    """Return the name of an error's class; of one that the library does not offer that of what it derives from."""
+    import dibundle
+
+    names = [kind.__name__ for kind in type(error).__mro__]
+    return next((name for name in names if name in dibundle.__all__ and name != "DibError"), names[0])
 
 
 def _plain(text: str) -> str:
