@@ -22,7 +22,6 @@ from dibundle import __version__
 from dibundle.errors import Message, RegistryError, install_hint
 from dibundle.images import document
 from dibundle.sources import messages
-from dibundle.sources.registry.connections import Watchdog, pool_classes, shut
 from dibundle.sources.registry.credentials import Login, find
 from dibundle.sources.registry.places import follow, kinds
 from dibundle.sources.registry.reference import Reference, is_loopback
@@ -32,6 +31,8 @@ try:
     import urllib3
 except ModuleNotFoundError as missing:  # an optional extra: most people move bundles as files
     raise RegistryError(messages.REGISTRY_NO_URLLIB3, hint=install_hint("urllib3")) from missing
+
+from dibundle.sources.registry.connections import Watchdog, pool_classes, shut  # it needs urllib3, too
 
 ConnectionFailure = urllib3.exceptions.HTTPError
 REDIRECTS: Final = 5
