@@ -13,7 +13,6 @@ from dibundle.codecs.encode import choose
 from dibundle.errors import UsageError
 
 _KEY: Final = "dibundle.level"
-_SILENT: Final = {"hidden": True, "expose_value": False}
 
 
 def level_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -43,7 +43,6 @@ OPTION_OUTPUT_IS_REGISTRY: Final = Message(
     "option.output_is_registry", "a bundle is written into a file, then pushed", hint="{dib} push update.dib {out}"
 )
 OPTION_REFUSED: Final = Message("option.refused", "{reason}")
-OPTION_SHELL: Final = Message("option.shell", "no completion for {shell}", hint="{dib} completion bash")
 OPTION_SPLIT_SIZE: Final = Message(
     "option.split_size", "--split {found} is no size: a number of bytes, K, M or G", hint="for example --split 3900M"
 )

@@ -46,7 +46,6 @@ ARCHIVE_LAYER_NOT_OCI: Final = Message(
 ARCHIVE_NO_CONFIG: Final = Message("archive.no_config", "{names} has no config, so it has no other form")
 ARCHIVE_NO_IMAGE: Final = Message("archive.no_image", "it has no image")
 ARCHIVE_NOT_IMAGE: Final = Message("archive.not_image", "{name} is not an image archive: {reason}")
-ARCHIVE_NOT_IMAGE_BECAUSE: Final = Message("archive.not_image_because", "{name} is not an image archive: {subject}")
 ARCHIVE_NOT_TAR: Final = Message(
     "archive.not_tar", "{name} is not a tar archive ({problem})", hint='make an image archive with "{save} FILE IMAGE"'
 )
@@ -88,7 +87,6 @@ ARCHIVE_SINGLE_LAYER: Final = Message(
 ARCHIVE_TOO_MANY_REFERENCES: Final = Message(
     "archive.too_many_references", "its documents list more than {max_references:,} layers and names"
 )
-ARCHIVE_WRAPPED: Final = Message("archive.wrapped", "{name}: {reason}")
 DOCKER_CONFIG_NOT_TEXT: Final = Message(
     "docker.config_not_text", "unexpected value (expected text) in '{where}.Config'"
 )
