@@ -79,6 +79,7 @@ class Transport:
         self._watchdog = Watchdog(2 * settings.timeout)
         self._connections: weakref.WeakSet[urllib3.connection.HTTPConnection] = weakref.WeakSet()
         self._pool.pool_classes_by_scheme = pool_classes(self._check_place, self._connections, self._watchdog)
+        self._responses: set[urllib3.BaseHTTPResponse] = set()  # that are being read
         self._end: float | None = None
         self._timer: threading.Timer | None = None
         if settings.max_time is not None:
@@ -88,10 +89,12 @@ class Transport:
             self._timer.start()
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, those of bodies that nobody reads to their end too."""
         if self._timer:
             self._timer.cancel()
         self._watchdog.close()
+        for response in list(self._responses):
+            response.close()
         self._pool.clear()
 
     def _break_off(self) -> None:
@@ -213,6 +216,7 @@ class Transport:
                 redirect=False,
                 timeout=self._patience(),
             )
+            self._responses.add(response)
             try:
                 self._patience()  # what was broken off may look like an answer
                 if response.status == 401 and own and not answered:
@@ -229,6 +233,7 @@ class Transport:
                 yield response, url
                 return
             finally:
+                self._responses.discard(response)
                 _finish(response)
         raise self.failed(messages.REGISTRY_REDIRECTS, redirects=REDIRECTS)
 
