@@ -60,13 +60,18 @@ def _made(fixture: Fixture) -> Path:
 
 def fixtures(*kinds: str) -> list[object]:
     """Return the stand-ins and, as far as they are there, the fixtures of the given kinds, for ``parametrize``."""
-    found: list[object] = [item for item in _stand_ins() if item.kind in kinds]
+    third = (pytest.param(item, marks=pytest.mark.slow) for item in third_party(*kinds))
+    return [*(item for item in _stand_ins() if item.kind in kinds), *third]
+
+
+def third_party(*kinds: str) -> list[Fixture]:
+    """Return the fixtures of the given kinds, as far as they are there."""
     index = _ROOT / "index.json"
-    for item in json.loads(index.read_text()) if index.is_file() else ():
-        if item["kind"] in kinds:
-            third = Fixture(item["file"], item["kind"], item["flavour"], item.get("note", ""), item.get("pair_with"))
-            found.append(pytest.param(third, marks=pytest.mark.slow))
-    return found
+    return [
+        Fixture(item["file"], item["kind"], item["flavour"], item.get("note", ""), item.get("pair_with"))
+        for item in (json.loads(index.read_text()) if index.is_file() else ())
+        if item["kind"] in kinds
+    ]
 
 
 def _stand_ins() -> Iterator[Fixture]:

@@ -13,7 +13,7 @@ from dibundle.images.archive import open_archive
 from dibundle.images.tar.entries import scan
 from tests.builders import TestImage, build_layer, docker_save, file, folder, hardlink, symlink
 from tests.content import noise, text
-from tests.fixtures import Fixture, fixtures
+from tests.fixtures import Fixture, fixtures, third_party
 from tests.roundtrip import bundle_of, check, rebuilt
 
 STYLES = ("classic", "v25", "podman", "oci", "c8d")
@@ -110,10 +110,6 @@ def test_every_archive_of_the_fixtures(tmp_path: Path, fixture: Fixture):
     assert again.counts.added == 0
 
 
-def odd_layers() -> list[object]:
-    return fixtures("tar")
-
-
 def unpacked(fixture: Fixture) -> bytes:
     data = fixture.path.read_bytes()
     kind = compression.sniff(data)
@@ -134,7 +130,7 @@ def with_one_file_changed(layer: bytes) -> tuple[bytes, int]:
     return bytes(changed), count
 
 
-@pytest.mark.parametrize("fixture", odd_layers(), ids=str)
+@pytest.mark.parametrize("fixture", fixtures("tar"), ids=str)
 def test_one_file_changed_in_an_odd_layer(tmp_path: Path, fixture: Fixture):
     layer = unpacked(fixture)
     changed, count = with_one_file_changed(layer)
@@ -142,8 +138,11 @@ def test_one_file_changed_in_an_odd_layer(tmp_path: Path, fixture: Fixture):
     assert result.size <= 4000 + count
 
 
+@pytest.mark.slow
 def test_few_odd_layers_are_handled_as_one_piece(tmp_path: Path):
-    found = odd_layers()
+    found = third_party("tar")
+    if not found:
+        pytest.skip("no fixtures at ../shared/fixtures or $DIB_FIXTURES")
     layers = opaque = 0
     for fixture in found:
         layer = unpacked(fixture)
