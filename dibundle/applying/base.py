@@ -16,8 +16,7 @@ from dibundle.files import digest
 from dibundle.files.context import Context
 from dibundle.format.manifest import AboutImage, BaseObject, Form, Manifest
 from dibundle.format.plan import PackingBudget
-from dibundle.format.uses import objects_used
-from dibundle.format.uses import order as make_order
+from dibundle.format.uses import Order, bits_of, members, objects_used, uses
 from dibundle.images.archive import Archive
 from dibundle.images.model import ImageArchive
 from dibundle.images.reader import read_images
@@ -32,6 +31,47 @@ class FoundBase(BaseObjects):
     wanted: frozenset[int] = frozenset()
     order: tuple[int, ...] = ()
 
+    def __init__(self, manifest: Manifest, context: Context, *, believe: bool) -> None:
+        forms = {form.object: form for form in manifest.forms}
+        budget = PackingBudget()
+        wanted = [_wanted(item, forms.get(number), budget) for number, item in enumerate(manifest.objects)]
+        super().__init__(wanted, tmp=context.tmp, believe=believe)
+        self._manifest = manifest
+        self._here: list[ImageArchive] = []
+        self._missed = 0
+        self._order = Order(manifest, ())
+
+    def search(self, bases: Sequence[Archive], targets: Collection[int]) -> None:
+        """Look for what ``targets`` and those before them use."""
+        self._here = [read_images(archive) for archive in bases]
+        every = members(_may_use(self._manifest, targets))
+        self.add(self._here, every)
+        missing = self.missing(every)
+        self._missed = bits_of(missing)
+        self._order = Order(self._manifest, missing)
+
+    def choose(self, targets: Collection[int]) -> None:
+        """Work out which targets are to be made for ``targets``, of those that were searched for.
+
+        :class:`BaseMismatchError` names what is missing and what to do.
+        """
+        for number in targets:
+            uses(self._manifest, number)
+        order = self._order.of(targets)
+        if len(order) > 1:
+            missing = (self._missed & _may_use(self._manifest, targets)).bit_count()
+            if missing * len(order) > MAX_SEARCHES:
+                raise BundleError(messages.LIMIT_SEARCHES, missing_count=missing, order_count=len(order))
+        # of others a target before may hold it
+        first = self.missing(objects_used(self._manifest, 0)) if 0 in order else []
+        if first:
+            raise mismatch(self._manifest, first, self._here)
+        self.wanted, self.order = frozenset(targets), tuple(order)
+
+    def settle(self) -> None:
+        """Give up what it takes to choose again: what the bases hold."""
+        self._here = []
+
 
 def find_base(
     manifest: Manifest,
@@ -45,20 +85,20 @@ def find_base(
 
     ``believe``: what the archives claim has to do, no content is read.
     """
-    forms = {form.object: form for form in manifest.forms}
-    budget = PackingBudget()
-    wanted = [_wanted(item, forms.get(number), budget) for number, item in enumerate(manifest.objects)]
-    base = FoundBase(wanted, tmp=context.tmp, believe=believe)
-    every = _may_use(manifest, targets)
-    here = [read_images(archive) for archive in bases]
-    base.add(here, every)
-    order = make_order(manifest, targets, base.missing(every))
-    if len(order) > 1 and len(base.missing(every)) * len(order) > MAX_SEARCHES:
-        raise BundleError(messages.LIMIT_SEARCHES, missing_count=len(base.missing(every)), order_count=len(order))
-    missing = base.missing(objects_used(manifest, 0)) if 0 in order else []  # of others a target before may hold it
-    if missing:
-        raise mismatch(manifest, missing, here)
-    base.wanted, base.order = frozenset(targets), tuple(order)
+    for number in targets:
+        uses(manifest, number)  # a malformed program is told of before what is missing
+    base = search_base(manifest, bases, context, targets, believe=believe)
+    base.choose(targets)
+    base.settle()
+    return base
+
+
+def search_base(
+    manifest: Manifest, bases: Sequence[Archive], context: Context, targets: Collection[int], *, believe: bool
+) -> FoundBase:
+    """Look for what ``targets`` and those before them use; :meth:`FoundBase.choose` then says whether it is enough."""
+    base = FoundBase(manifest, context, believe=believe)
+    base.search(bases, targets)
     return base
 
 
@@ -66,23 +106,17 @@ def missing_objects(
     manifest: Manifest, bases: Sequence[Archive], context: Context, *, believe: bool = True
 ) -> list[int]:
     """Return the numbers of a bundle's objects that archives do not claim to hold, or (not ``believe``) do not hold."""
-    forms = {form.object: form for form in manifest.forms}
-    budget = PackingBudget()
-    wanted = [_wanted(item, forms.get(number), budget) for number, item in enumerate(manifest.objects)]
-    with closing(FoundBase(wanted, tmp=context.tmp, believe=believe)) as base:
-        base.add([read_images(archive) for archive in bases], range(len(wanted)))
-        return base.missing(range(len(wanted)))
+    every = range(len(manifest.objects))
+    with closing(FoundBase(manifest, context, believe=believe)) as base:
+        base.add([read_images(archive) for archive in bases], every)
+        return base.missing(every)
 
 
-def _may_use(manifest: Manifest, targets: Collection[int]) -> set[int]:
-    """Return the objects that ``targets`` and those before them use; a malformed program of these is no concern yet."""
-    every: set[int] = set()
+def _may_use(manifest: Manifest, targets: Collection[int]) -> int:
+    """Return the objects that ``targets`` and those before them use, as bits; a malformed program is no concern yet."""
+    every = 0
     for number in range(max(targets) + 1):
-        try:
-            every |= objects_used(manifest, number)
-        except BundleError:
-            if number in targets:
-                raise
+        every |= uses(manifest, number, malformed=0)
     return every
 
 

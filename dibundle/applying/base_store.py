@@ -19,7 +19,7 @@ _PIECE = 1 << 20
 MAX_WINDOWS = 64  # of 256 KiB each
 MADE_RATIO = 16
 MADE_FLOOR = 64 << 20
-"""Layers of a target on the way hold at most so many times its size, and so many bytes more (spec/dib.md, 3.1)."""
+"""Layers of targets on the way hold at most so many times their size, and all so many bytes more (spec/dib.md, 3.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,21 @@ class Wanted:
 
 
 class _Budget:
-    """How many bytes may be decompressed of an archive that a bundle has made: it is whatever the bundle wants."""
+    """How many bytes may be decompressed of an archive that a bundle has made: it is whatever the bundle wants.
 
-    def __init__(self, size: int) -> None:
-        self.left = MADE_RATIO * size + MADE_FLOOR
+    ``floor`` has one number, what is left beyond the ratio for all archives of a bundle together.
+    """
+
+    def __init__(self, size: int, floor: list[int]) -> None:
+        self._left = MADE_RATIO * size
+        self._floor = floor
+
+    def spend(self, size: int) -> bool:
+        """Count bytes that were decompressed; whether that many were left."""
+        of_floor = min(max(0, size - self._left), size)
+        self._left -= size - of_floor
+        self._floor[0] -= of_floor
+        return self._floor[0] >= 0
 
 
 @dataclass(slots=True)
@@ -56,9 +67,7 @@ class _Candidate:
         chunks = copy_chunks(self.source, 0, self.source.size)
         for piece in compression.decompress_iter(self.blob.compression, chunks):
             most -= len(piece)
-            if self.budget:
-                self.budget.left -= len(piece)
-            if most < 0 or (self.budget and self.budget.left < 0):
+            if most < 0 or (self.budget and not self.budget.spend(len(piece))):
                 raise ArchiveError(messages.BASE_SEARCH_LIMIT)
             yield piece
 
@@ -85,13 +94,14 @@ class BaseObjects:
         self._inflate: dict[int, _Candidate] = {}
         self._made: dict[int, _Candidate] = {}
         self._made_size = 0
+        self._floor = [MADE_FLOOR]
         self._wanted = wanted
 
     def add(self, archives: Sequence[ImageArchive], needed: Collection[int]) -> None:
         """Look for the ``needed`` objects that are still missing in ``archives``."""
         candidates = []
         for images in archives:
-            budget = _Budget(images.archive.bytes.size) if images.archive.is_made else None
+            budget = _Budget(images.archive.bytes.size, self._floor) if images.archive.is_made else None
             candidates += [_Candidate(blob, stored(images, blob), budget) for blob in images.blobs]
         self._resolve_claims(candidates, self.missing(needed))
         if self.missing(needed) and not self._believe:

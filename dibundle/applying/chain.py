@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from dibundle.applying import messages
 from dibundle.applying.base import base_names, find_base, missing_objects
@@ -12,11 +13,15 @@ from dibundle.applying.rebuilding import rebuild_targets
 from dibundle.applying.space import Space, made_size
 from dibundle.applying.targets import target_name
 from dibundle.errors import BaseMismatchError, UsageError
+from dibundle.files import digest
 from dibundle.files.context import Context
 from dibundle.format.manifest import Manifest
 from dibundle.format.reader import BundleReader
 from dibundle.format.uses import objects_used
-from dibundle.images.archive import Archive, open_made
+from dibundle.images.archive import MAX_MADE_ENTRIES, Archive, open_made
+
+MAX_MEMBERS: Final = 1 << 18
+"""Members that are looked at of all archives together that bundles make on the way."""
 
 
 def follow(
@@ -35,10 +40,11 @@ def follow(
     here = list(archives)
     waiting = list({bundle.header_bytes: bundle for bundle in bundles}.values())
     is_chain = len(waiting) > 1
+    links = _links(waiting) if is_chain else {}
     while len(waiting) > 1:
         ready = [bundle for bundle in waiting if _is_ready(bundle.manifest, here, context)]
-        needed = [bundle for bundle in ready if any(_makes_for(bundle, other) for other in waiting)]
-        first = [bundle for bundle in needed if not any(_makes_for(other, bundle) for other in ready)]
+        needed = [bundle for bundle in ready if any(_makes_for(bundle, other, links) for other in waiting)]
+        first = [bundle for bundle in needed if not any(_makes_for(other, bundle, links) for other in ready)]
         if not first and len(needed or ready) != 1:
             raise _no_chain(waiting, ready, apart=not needed)
         bundle = (first or needed or ready)[0]
@@ -100,13 +106,35 @@ def _all(manifest: Manifest) -> range:
     return range(len(manifest.targets))
 
 
-def _makes_for(bundle: BundleReader, other: BundleReader) -> bool:
+def _makes_for(bundle: BundleReader, other: BundleReader, links: Mapping[int, _Links]) -> bool:
     """Whether ``other`` builds on a layer that ``bundle`` makes and does not build on, as far as the two tell."""
-    about = bundle.manifest.about
-    made = {digest for images in (about.targets if about else ()) for image in images for digest in image.diff_ids}
-    made |= {segment.digest for target in bundle.manifest.targets for segment in target.segments if segment.digest}
-    made -= {item.digest for item in bundle.manifest.objects}
-    return other is not bundle and any(item.digest in made for item in other.manifest.objects)
+    return other is not bundle and not links[id(bundle)].makes.isdisjoint(links[id(other)].needs)
+
+
+class _Links(NamedTuple):
+    """Digests of what a bundle builds on, and of what it makes that others build on: of a million segments, few."""
+
+    needs: frozenset[bytes]
+    makes: frozenset[bytes]
+
+
+def _links(bundles: Sequence[BundleReader]) -> dict[int, _Links]:
+    needs = {id(bundle): frozenset(item.digest for item in bundle.manifest.objects) for bundle in bundles}
+    every = frozenset().union(*needs.values())
+    return {
+        id(bundle): _Links(needs[id(bundle)], every.intersection(_made(bundle.manifest)) - needs[id(bundle)])
+        for bundle in bundles
+    }
+
+
+def _made(manifest: Manifest) -> Iterator[bytes]:
+    """Yield the digests of all that a bundle makes, as far as it tells."""
+    for images in manifest.about.targets if manifest.about else ():
+        for image in images:
+            yield from image.diff_ids
+    for target in manifest.targets:
+        digests = target.own_digests()
+        yield from (digest.nth(digests, number) for number in range(len(digests) // digest.SIZE))
 
 
 def make_all(
@@ -118,10 +146,13 @@ def make_all(
     sinks = {number: spools[number].write for number in _all(manifest)}
     kept = sum(target.size for target in manifest.targets)
     rebuild_targets(archives, bundle, sinks, options, context, space=Space(kept=kept))
-    return [
-        context.enter(open_made(spool, target_name(manifest, number), owned=True))
-        for number, spool in enumerate(spools)
-    ]
+    found: list[Archive] = []
+    left = MAX_MEMBERS - sum(len(archive.index.entries) for archive in archives if archive.is_made)
+    for number, spool in enumerate(spools):
+        entries = max(1, min(left, MAX_MADE_ENTRIES))
+        found.append(context.enter(open_made(spool, target_name(manifest, number), owned=True, entries=entries)))
+        left -= len(found[-1].index.entries)
+    return found
 
 
 def _names(manifest: Manifest) -> list[str]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 
-from dibundle.applying.base import find_base
+from dibundle.applying.base import FoundBase, search_base
 from dibundle.applying.expected import refuse_claims
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.pipeline import ApplyOptions, Folder, beside, require_one_image
@@ -79,11 +78,17 @@ def check(
         # images are taken out of the file that is kept: there is none beside it to judge
         space = replace(space, kept=size)
     unjudged = RebuildOptions(max_size=options.max_size) if space.kept else options
-    checked = [_checked(manifest, number, opened.archives, options, unjudged, space, context) for number in numbers]
+    base: FoundBase | DibError
+    try:
+        base = search_base(manifest, opened.archives, context, numbers, believe=True)
+        context.defer(base.close)
+    except DibError as refusal:
+        base = refusal
+    checked = [_checked(manifest, number, base, opened.archives, options, unjudged, space) for number in numbers]
     there = taken(context.tmp)  # by what engines and registries gave
     whole = 0
-    if not any(target.error for target in checked):
-        whole = _temporary(opened.archives, manifest, numbers, unjudged, space, context)
+    if not isinstance(base, DibError) and not any(target.error for target in checked):
+        whole = _temporary(opened.archives, manifest, numbers, base, unjudged, space)
         context.check_room(whole)
         space.check_output(whole)
     return CheckResult(
@@ -99,11 +104,11 @@ def check(
 def _checked(
     manifest: Manifest,
     number: int,
+    base: FoundBase | DibError,
     bases: Sequence[Archive],
     options: ApplyOptions,
     unjudged: RebuildOptions,
     space: Space,
-    context: Context,
 ) -> CheckedTarget:
     error = None
     temporary = 0
@@ -111,7 +116,9 @@ def _checked(
         check_size(manifest, number, options)
         if options.expect:
             refuse_claims(options.expect, manifest, number)
-        temporary = _temporary(bases, manifest, [number], unjudged, space, context)
+        if isinstance(base, DibError):
+            raise base
+        temporary = _temporary(bases, manifest, [number], base, unjudged, space)
     except DibError as refusal:
         error = refusal
     name = target_name(manifest, number)
@@ -122,13 +129,13 @@ def _temporary(
     bases: Sequence[Archive],
     manifest: Manifest,
     numbers: Collection[int],
+    base: FoundBase,
     options: RebuildOptions,
     space: Space,
-    context: Context,
 ) -> int:
-    with closing(find_base(manifest, bases, context, numbers, believe=True)) as base:
-        check_sizes(manifest, base, bases, options, space)
-        return temporary_space(manifest, base, options, space)
+    base.choose(numbers)
+    check_sizes(manifest, base, bases, options, space)
+    return temporary_space(manifest, base, options, space)
 
 
 def _bases_here(archives: Sequence[Archive], manifest: Manifest) -> list[str]:

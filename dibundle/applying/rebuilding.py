@@ -95,6 +95,7 @@ def rebuild_steps(
                 with suppress(ArchiveError):  # what is no archive holds nothing; what is missing is told later
                     made = own.enter(open_made(spool, "a target before"))
                     base.add([read_members(made)], later)  # its documents are not read: they may be anything
+                    made.forget()  # a thousand targets may have sixty thousand members each
 
 
 def _tee(sink: Sink | None, spool: Spool | None) -> Sink:

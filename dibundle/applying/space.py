@@ -45,9 +45,10 @@ def temporary_space(manifest: Manifest, base: FoundBase, options: RebuildOptions
 
 def _kept(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: Space) -> int:
     """Return how many bytes of targets, or parts of them, lie in temporary files while those of ``base`` are made."""
-    last = LastUses(manifest, base.order)
-    missing = base.missing(range(len(manifest.objects)))
-    kept = [number for number in base.order if missing and last.after(number, missing)]
+    kept: list[int] = []
+    if len(base.order) > 1 and (missing := base.missing(range(len(manifest.objects)))):
+        last = LastUses(manifest, base.order)
+        kept = [number for number in base.order if last.after(number, missing)]
     judged = [manifest.targets[number].size for number in base.wanted] if options.expectation else []
     return sum(manifest.targets[number].size for number in kept) + max(judged, default=0) + space.kept
 

@@ -160,7 +160,7 @@ def _tell_checked(result: CheckResult, console: Console) -> None:
         "temporary_space": result.temporary,
         "signed_by": result.signed_by,
     }
-    console.answer("dib.check/1", document, *lines)
+    console.answer("dib.check/1", document, lines)
     console.say_signed(result.signed_by)
 
 

@@ -26,4 +26,4 @@ def command(shell: str, console: Console) -> None:
     kind = get_completion_class(shell)
     assert kind
     script = kind(click.get_current_context().find_root().command, {}, "dib", "_DIB_COMPLETE").source()
-    console.answer("dib.completion/1", {"shell": shell, "script": script}, script)
+    console.answer("dib.completion/1", {"shell": shell, "script": script}, (script,))

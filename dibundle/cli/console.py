@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import wraps
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from dibundle.files.destination import Destination
 
 Document = dict[str, object]
 ERROR: Final = "dib.error/1"
+_PIECE: Final = 1 << 16
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write the result, or the error, as JSON to stdout.")
 _QUIET = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
@@ -66,7 +67,7 @@ class Console:
         if signed_by:
             self.say("signed by " + ", ".join(map(wording.escape, signed_by)))
 
-    def answer(self, schema: str, document: Document, *lines: str) -> None:
+    def answer(self, schema: str, document: Document, lines: Iterable[str]) -> None:
         """Give the answer on stdout: ``lines`` for people, or the document."""
         self.result(schema, document)
         if not self.json:
@@ -81,8 +82,40 @@ class Console:
 
 
 def write(schema: str, document: Document) -> None:
-    """Write a document to stdout, in ASCII: nothing in it reaches a terminal as it is."""
-    click.echo(json.dumps({"schema": schema, **document}, indent=2))
+    """Write a document to stdout, in ASCII: nothing in it reaches a terminal as it is.
+
+    It is written piece by piece, and iterators in it are lists whose members are made when it comes to them.
+    """
+    held: list[str] = []
+    size = 0
+    for piece in _pieces({"schema": schema, **document}, "\n"):
+        held.append(piece)
+        size += len(piece)
+        if size > _PIECE:
+            click.echo("".join(held), nl=False)
+            held.clear()
+            size = 0
+    click.echo("".join(held))
+
+
+def _pieces(value: object, line: str) -> Iterator[str]:
+    """Yield JSON as :func:`json.dumps` with an indent of 2 makes it; ``line`` begins the line that the value is in."""
+    if isinstance(value, dict) and value:
+        inner, begins = line + "  ", "{"
+        for key, item in value.items():
+            yield f"{begins}{inner}{json.dumps(key)}: "
+            yield from _pieces(item, inner)
+            begins = ","
+        yield line + "}"
+    elif isinstance(value, list | tuple | Iterator):
+        inner, begins = line + "  ", "["
+        for item in value:
+            yield begins + inner
+            yield from _pieces(item, inner)
+            begins = ","
+        yield "[]" if begins == "[" else line + "]"
+    else:
+        yield json.dumps(value)
 
 
 def write_error(error: DibError, hint: str | None) -> None:

@@ -194,7 +194,7 @@ def _tell_estimate(found: Estimate, console: Console) -> None:
         "sampled": found.sampled,
         "exact": found.exact,
     }
-    console.answer("dib.estimate/1", document, line)
+    console.answer("dib.estimate/1", document, (line,))
 
 
 def document(out: str, result: CreateResult, seconds: float) -> Document:

@@ -53,16 +53,16 @@ def command(
     changes = diff(old, new, access, context)
     document = _document(changes)
     chosen = choice.of(changes.lines)
-    document["operations"] = [listing.line_json(line) for line in chosen]
+    document["operations"] = map(listing.line_json, chosen)
     if show == "tree":
         folders = tree(chosen, choice.depth or DEPTH)
-        document["tree"] = [listing.folder_json(folder) for folder in folders]
+        document["tree"] = map(listing.folder_json, folders)
         text = listing.tree_table(folders, stored=False)
     elif show == "list":
         text = listing.table(chosen, stored=False)
     else:
         text = _summary(old, new, changes)
-    console.answer("dib.diff/1", document, *text)
+    console.answer("dib.diff/1", document, text)
 
 
 def _summary(old: str, new: str, changes: Changes) -> Iterator[str]:

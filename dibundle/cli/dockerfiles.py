@@ -58,7 +58,7 @@ def options(own: set[str], passed: set[str]) -> Callable[[Callable[..., None]], 
 
 def write(text: str, console: Console) -> None:
     """Write a Dockerfile to stdout."""
-    console.answer("dib.dockerfile/1", {"dockerfile": text}, text.removesuffix("\n"))
+    console.answer("dib.dockerfile/1", {"dockerfile": text}, (text.removesuffix("\n"),))
 
 
 def _given(context: click.Context, own: set[str], passed: set[str]) -> Iterator[str]:

@@ -34,7 +34,7 @@ def command(tmp: str | None, console: Console) -> None:
             for item in found
         ],
     }
-    console.answer("dib.doctor/1", document, *_lines(found, ok=ok))
+    console.answer("dib.doctor/1", document, _lines(found, ok=ok))
     if not ok:
         click.get_current_context().exit(3)
 

@@ -67,20 +67,20 @@ def command(
     document = _document(found)
     if found.number is not None:
         document["top"] = [listing.line_json(line) for line in top(lines, _TOP)]
-        document["layers"] = [listing.layer_json(layer) for layer in layers_of(lines)]
+        document["layers"] = map(listing.layer_json, layers_of(lines))
     if show == "list":
         chosen = choice.of(lines)
-        document["operations"] = [listing.line_json(line) for line in chosen]
+        document["operations"] = map(listing.line_json, chosen)
         text = listing.table(chosen, stored=True)
     elif show == "tree":
         folders = tree(choice.of(lines), choice.depth or DEPTH)
-        document["tree"] = [listing.folder_json(folder) for folder in folders]
+        document["tree"] = map(listing.folder_json, folders)
         text = listing.tree_table(folders, stored=True)
     elif show == "layers":
         text = listing.layer_table(layers_of(lines))
     else:
         text = _summary(bundle, found)
-    console.answer("dib.inspect/1", document, *text)
+    console.answer("dib.inspect/1", document, text)
 
 
 def _summary(name: str, found: Inspection) -> Iterator[str]:

@@ -115,4 +115,4 @@ def _tell(name: str, plan: UpdatePlan, console: Console) -> None:
         lines.append(f"{wording.escape(name)}: {image}, as bundles are {wording.human(plan.chain_size)}")
     else:
         lines.append(f"{wording.escape(name)}: {image}, as no bundle leads there from here")
-    console.answer("dib.update-plan/1", _document(name, plan), *lines)
+    console.answer("dib.update-plan/1", _document(name, plan), lines)

@@ -51,7 +51,7 @@ def command(
         "targets": documents.targets(result.targets),
         "seconds": round(console.seconds, 3),
     }
-    console.answer("dib.verify/1", document, *(lines if not console.quiet else ()))
+    console.answer("dib.verify/1", document, lines if not console.quiet else ())
 
 
 def _one(names: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Final
 
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -14,7 +15,7 @@ def escape(text: str | bytes) -> str:
     doubled, so that nothing is ambiguous.
     """
     decoded = text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else text
-    return "".join(_escape_one(character) for character in decoded)
+    return decoded.translate(_ESCAPES)
 
 
 def printable(text: str) -> str:
@@ -22,7 +23,7 @@ def printable(text: str) -> str:
 
     For what is escaped in part already, and for hints, which people paste.
     """
-    return "".join(character if character == "\\" else _escape_one(character) for character in text)
+    return "\\".join(part.translate(_ESCAPES) for part in text.split("\\"))
 
 
 def _escape_one(character: str) -> str:
@@ -34,6 +35,20 @@ def _escape_one(character: str) -> str:
     if character in _BIDI or unicodedata.category(character) in ("Cc", "Cs", "Co", "Cn", "Zl", "Zp", "Cf"):
         return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
     return character
+
+
+class _Escapes(dict[int, str]):
+    """What stands for a character, by its code; the first that occur are remembered."""
+
+    def __missing__(self, code: int) -> str:
+        escaped = _escape_one(chr(code))
+        if len(self) < _REMEMBERED:
+            self[code] = escaped
+        return escaped
+
+
+_REMEMBERED: Final = 1 << 14
+_ESCAPES: Final = _Escapes()
 
 
 def human(size: int) -> str:

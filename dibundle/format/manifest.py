@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from itertools import accumulate
 
 from dibundle.errors import BundleError
@@ -105,6 +105,8 @@ class Manifest:
     about: About | None = None
     names: Names | None = None
     forms: tuple[Form, ...] = ()
+    uses: dict[int, int | BundleError] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What :mod:`dibundle.format.uses` has found out, by target."""
 
     def encode(self) -> bytes:
         """Return the manifest's bytes, not yet compressed."""

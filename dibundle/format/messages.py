@@ -66,6 +66,9 @@ LIMIT_OPEN_FRAMES: Final = Message(
     "limit.open_frames",
     ("bundle over a limit: {most} bytes of frames begun and not used up or kept, at most {max_open}"),
 )
+LIMIT_OUTLINE: Final = Message(
+    "limit.outline", "bundle over a limit: more than {max_work:,} operations and edits to list"
+)
 LIMIT_OPERATIONS: Final = Message(
     "limit.operations", "bundle over a limit: more operations than a target of this size can need"
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from dibundle.errors import BundleError
 from dibundle.format import messages, records
@@ -27,6 +28,11 @@ from dibundle.format.records import EMPTY, FIELDS, padded
 
 _TYPES = {0x31: "link", 0x32: "symlink", 0x33: "device", 0x34: "device", 0x35: "directory", 0x36: "fifo"}
 _EXTENSIONS = b"xgLK"
+MAX_PATH: Final = 4096
+"""Bytes of a path that are told; no system takes a longer one."""
+_MAX_RECORDS: Final = 1 << 20  # bytes of PAX records that are looked at, as in images
+_MAX_WORK: Final = 1 << 22
+"""Operations, edits and fields of edits that are looked at. Five or so come to a file that is new."""
 UNKNOWN = 1 << 62  # stands for the content size of a base record where there is no base to tell it
 
 
@@ -47,6 +53,10 @@ class Operation:
     stream: int | None = None
 
 
+class ListingError(BundleError):
+    """A bundle has more to list than time or memory should be taken for; applying it takes no listing."""
+
+
 class _Outline:
     """Reads a program's columns in step with :func:`dibundle.format.program.walk`, base or no base."""
 
@@ -59,6 +69,13 @@ class _Outline:
         self._texts: dict[int, bytes] = {}
         self._registers: list[bytes | None] = [EMPTY, EMPTY]
         self._long_name: bytes | None = None
+        self._left = _MAX_WORK
+
+    def spend(self, work: int) -> None:
+        """Count operations, edits or fields; :class:`ListingError` where they are too many."""
+        self._left -= work
+        if self._left < 0:
+            raise ListingError(messages.LIMIT_OUTLINE, max_work=_MAX_WORK)
 
     def take_text(self, length: int) -> bytes | None:
         """Return the next bytes of the text stream, None where it is not known."""
@@ -77,6 +94,7 @@ class _Outline:
         known = reference if from_base else self._registers[register]
         size = (records.record_size(reference) if reference else UNKNOWN) if from_base else None
         head, _ = self.cursor.edit(register, None, size)
+        self.spend(1 + len(head.values))
         block = self._make(head, known)
         self._registers[register] = block
         return block
@@ -119,10 +137,16 @@ class _Outline:
         if block is None or block[156] not in _EXTENSIONS:
             return False
         if content and block[156] == 0x4C:
-            self._long_name = content.rstrip(b"\0")
+            self._long_name = cut_path(content[: MAX_PATH + 1].partition(b"\0")[0])
         elif content and block[156] == 0x78:
-            self._long_name = _pax_path(content) or self._long_name
+            found = _pax_path(content[:_MAX_RECORDS])
+            self._long_name = cut_path(found) if found else self._long_name
         return True
+
+
+def cut_path(path: bytes) -> bytes:
+    """Return a path, one that is too long to be any cut, with dots at its end."""
+    return path if len(path) <= MAX_PATH else path[: MAX_PATH - 3] + b"..."
 
 
 def _pax_path(content: bytes) -> bytes | None:
@@ -154,6 +178,7 @@ def outline(
         step = _STEPS.get(op)
         if step is None:
             raise BundleError(messages.PROGRAM_UNKNOWN_OPERATION, op=op)
+        state.spend(1)
         yield from step(state)
 
 
@@ -186,6 +211,9 @@ def _base_block(state: _Outline) -> tuple[bytes | None, tuple[int, int] | None]:
 
 def _mode(state: _Outline) -> Iterator[Operation]:
     count = state.columns.count.next()
+    shape = state.columns.shape
+    if count > len(shape.data) - shape.position:
+        raise BundleError(messages.MANIFEST_COLUMN_TRUNCATED, subject=shape.what)
     for _ in range(count):
         block, place = _base_block(state)
         made = state.edit(REGISTER_RECORD, block, from_base=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Final
 
 from dibundle.errors import ArchiveError, BundleError, FileError
 from dibundle.files import compression
@@ -22,6 +23,8 @@ _HEAD = 1024
 _CHUNK = 1 << 20
 MAX_MADE_ENTRIES = 65_536
 """Members that are looked at of an archive that a bundle has made (spec/dib.md, 3.1)."""
+MADE_NAMES: Final = 16 << 20
+"""Bytes of their names and links that are kept; objects are found without."""
 
 
 class OtherFormatError(ArchiveError):
@@ -48,6 +51,10 @@ class Archive:
     _closers: list[Callable[[], None]] = field(default_factory=list, repr=False)
     is_made: bool = False  # of a bundle, on the way to another archive
     budget: int | None = None  # bytes that may still be decompressed of it; None if that is not limited
+
+    def forget(self) -> None:
+        """Give up the index; the bytes stay."""
+        self.index = TarIndex([], 0, 0, None)
 
     def close(self) -> None:
         """Close files and give temporary space back; closing twice is harmless."""
@@ -81,16 +88,16 @@ def from_fd(fd: int, name: str, *, spool_dir: str | None = None, ratio: int | No
     return _open(fd, name, spool_dir, [], ratio)
 
 
-def open_made(spool: Spool, name: str, *, owned: bool = False) -> Archive:
+def open_made(spool: Spool, name: str, *, owned: bool = False, entries: int = MAX_MADE_ENTRIES) -> Archive:
     """Open the archive that a bundle has made in a temporary file; ``ArchiveError`` for a compressed one.
 
-    Of its members the first :data:`MAX_MADE_ENTRIES` count. ``owned``: closing the archive gives the file back.
+    Of its members the first ``entries`` count. ``owned``: closing the archive gives the file back.
     No target is, as an outer compression is taken off before a bundle is made: what is would only fill a disk.
     """
     kind = compression.sniff(_head(spool))
     if kind is not None:
         raise ArchiveError(messages.ARCHIVE_COMPRESSED, name=name, kind=kind)
-    archive = _open(spool.start(), name, None, [spool.close] if owned else [], entries=MAX_MADE_ENTRIES)
+    archive = _open(spool.start(), name, None, [spool.close] if owned else [], entries=entries, names=MADE_NAMES)
     archive.is_made = True
     return archive
 
@@ -102,6 +109,7 @@ def _open(
     closers: list[Callable[[], None]],
     ratio: int | None = None,
     entries: int | None = None,
+    names: int | None = None,
 ) -> Archive:
     try:
         status = os.fstat(fd)
@@ -115,7 +123,7 @@ def _open(
         if kind is not None:
             source = _inflated(source, kind, name, spool_dir, closers, ratio)
         _refuse_other_formats(name, _head(source), kind)
-        index = scan(source, entries)
+        index = scan(source, entries, names)
         if not index.entries and not _is_empty_tar(source):
             raise NoArchiveError(messages.ARCHIVE_NOT_TAR, name=name, problem=index.problem or "it has no entry")
     except OSError as error:

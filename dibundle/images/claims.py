@@ -17,6 +17,7 @@ from dibundle.images.tar.entries import Entry
 
 MAX_REFERENCES: Final = 1 << 18
 """Layers that all images of an archive list together: 1,024 images of 256."""
+_LONGEST: Final = 256  # characters of each part of a platform
 _BLOB_NAME: Final = re.compile(rb"blobs/sha256/([0-9a-f]{64})")
 
 
@@ -127,5 +128,5 @@ def _parse_config(content: bytes) -> Config:
 
 def platform_of(value: object) -> str | None:
     """Return ``os/architecture[/variant]`` of a config or of a descriptor's platform."""
-    parts = [get_text(value, key) for key in ("os", "architecture", "variant")]
+    parts = [(get_text(value, key) or "")[:_LONGEST] for key in ("os", "architecture", "variant")]
     return "/".join(part for part in parts if part) if parts[0] and parts[1] else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from dibundle.errors import ArchiveError
 from dibundle.images import document, messages
 from dibundle.images.claims import Claims, Draft, named_digest
@@ -19,7 +21,23 @@ def read_manifest(members: Members) -> list[object] | None:
     value = document.parse(members.read(entry), "manifest.json")
     if not isinstance(value, list):
         raise ArchiveError(messages.DOCKER_MANIFEST_NOT_LIST)
-    return value
+    return [_told(item) for item in value]
+
+
+_KEYS: Final = frozenset(("config", "repotags", "layers", "layersources"))
+
+
+def _told(item: object) -> dict[str, object]:
+    """Return what matters of an entry, so that the rest, which may be anything, takes no memory any more."""
+    found = item.items() if isinstance(item, dict) else ()
+    return {key: _flat(value) for key, value in found if key.lower() in _KEYS}
+
+
+def _flat(value: object) -> object:
+    """Return a text, a list of texts, None or, of something else, that it is something else."""
+    if isinstance(value, list):
+        return [item if isinstance(item, str) else None for item in value]
+    return value if isinstance(value, str | None) else 0
 
 
 def read_drafts(claims: Claims, manifest: list[object]) -> list[Draft]:

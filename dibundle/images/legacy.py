@@ -69,9 +69,10 @@ def _parent(members: Members, name: str) -> str | None:
     if entry is None:
         return None
     try:
-        return get_text(document.parse(members.read(entry), f"{name}/json"), "parent")
+        parent = get_text(document.parse(members.read(entry), f"{name}/json"), "parent")
     except ArchiveError:
         return None
+    return parent if parent and len(parent) == len(name) else None  # no other is a layer's
 
 
 def _names(members: Members) -> dict[str, list[str]]:

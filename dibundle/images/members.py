@@ -9,12 +9,12 @@ from dibundle.errors import ArchiveError
 from dibundle.files.readat import copy_chunks
 from dibundle.images import document, messages
 from dibundle.images.archive import Archive
-from dibundle.images.tar.entries import Entry
+from dibundle.images.tar.entries import LONGEST_NAME, UNNAMED, UNNAMED_FOLDER, Entry
 
-MADE_DOCUMENTS: Final = 16 << 20
-"""Bytes of all documents of an archive that a bundle has made: parsed, they take up to thirty times as much memory."""
+MADE_DOCUMENTS: Final = 8 << 20
+MAX_DOCUMENTS: Final = 128 << 20
+"""Bytes of all documents of an archive, fewer if a bundle has made it. Parsed, one takes up to 44 times the memory."""
 _HOPS: Final = 16
-_LONGEST_LINK: Final = 4096
 _LINKS: Final = b"12"
 
 
@@ -23,9 +23,13 @@ class Members:
 
     def __init__(self, archive: Archive) -> None:
         self.archive = archive
-        self._left = MADE_DOCUMENTS if archive.is_made else None
+        self._most = self._left = MADE_DOCUMENTS if archive.is_made else MAX_DOCUMENTS
         self._found: dict[bytes, Entry | None] = {}
-        self._by_name = {normalise(entry.path): entry for entry in archive.index.entries}
+        self._by_name = {
+            normalise(entry.path): entry
+            for entry in archive.index.entries
+            if entry.path is not UNNAMED and entry.path is not UNNAMED_FOLDER
+        }
 
     @property
     def names(self) -> list[bytes]:
@@ -46,7 +50,7 @@ class Members:
             if entry is None or entry.is_file:
                 found = entry
                 break
-            if entry.type not in _LINKS or len(entry.link) > _LONGEST_LINK:
+            if entry.type not in _LINKS or len(entry.link) > LONGEST_NAME:
                 break
             symbolic = entry.type == 0x32 and not entry.link.startswith(b"/")
             name = posixpath.join(posixpath.dirname(name), entry.link) if symbolic else entry.link
@@ -62,10 +66,9 @@ class Members:
         if entry.size > document.SIZE_LIMIT:
             name = shown(entry.path)
             raise ArchiveError(messages.JSON_SIZE_LIMIT, name=name, size=entry.size, size_limit=document.SIZE_LIMIT)
-        if self._left is not None:
-            self._left -= entry.size
-            if self._left < 0:
-                raise ArchiveError(messages.ARCHIVE_DOCUMENTS_TOTAL, made_documents=MADE_DOCUMENTS >> 20)
+        self._left -= entry.size
+        if self._left < 0:
+            raise ArchiveError(messages.ARCHIVE_DOCUMENTS_TOTAL, made_documents=self._most >> 20)
         return b"".join(copy_chunks(self.archive.bytes, entry.content, entry.size))
 
     def head(self, entry: Entry, length: int) -> bytes:

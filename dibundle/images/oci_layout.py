@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from dibundle.errors import ArchiveError
 from dibundle.images import document
@@ -14,7 +14,18 @@ from dibundle.images.tar.entries import Entry
 
 INDEX: Final = b"index.json"
 _DEPTH: Final = 8
+_LONGEST_NAME: Final = 4096  # characters; no image has a longer one
 _NAME_KEYS: Final = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
+
+
+class _Descriptor(NamedTuple):
+    """What a descriptor in an index says of a blob that is there."""
+
+    entry: Entry
+    digest: bytes | None
+    names: tuple[str, ...]
+    platform: str | None
+    is_attestation: bool
 
 
 @dataclass
@@ -32,12 +43,12 @@ class Layout:
         entry = self.claims.members.find(INDEX)
         if entry is None:
             return
-        value = self._parse(entry)
-        if not isinstance(get(value, "manifests"), list):
+        below = self._below(self._parse(entry))
+        if below is None:
             return
         self.found = True
         self.claims.note(entry, "index")
-        for descriptor in get_list(value, "manifests"):
+        for descriptor in below:
             self._follow(descriptor, (), 0)
 
     @property
@@ -64,29 +75,45 @@ class Layout:
                 digests.setdefault(draft.config_digest, draft.manifest_digest)
         return digests
 
-    def _follow(self, descriptor: object, names: tuple[str, ...], depth: int) -> None:
+    def _follow(self, descriptor: _Descriptor, names: tuple[str, ...], depth: int) -> None:
         """Read the index or manifest that a descriptor points to."""
-        entry = self._target(descriptor)
-        if entry is None or depth > _DEPTH:
+        entry = descriptor.entry
+        if depth > _DEPTH:
             return
-        names += tuple(_names_of(descriptor))
+        names += descriptor.names
         if entry.header in self._drafts:
             self._names[entry.header].update(dict.fromkeys(names))
         if entry.header in self._drafts or entry.header in self._read:
             return
         self._read.add(entry.header)
         value = self._parse(entry)
-        digest = sha256_of(get(descriptor, "digest"))
-        if isinstance(get(value, "manifests"), list):
-            self.claims.note(entry, "index", digest=digest)
-            for below in get_list(value, "manifests"):
-                self._follow(below, names, depth + 1)
+        below = self._below(value)
+        if below is not None:
+            del value  # an index in an index in an index would take as many times the memory
+            self.claims.note(entry, "index", digest=descriptor.digest)
+            for item in below:
+                self._follow(item, names, depth + 1)
         elif isinstance(get(value, "layers"), list):
-            self.claims.note(entry, "manifest", digest=digest)
-            self._read_manifest(entry, value, descriptor, names)
+            self.claims.note(entry, "manifest", digest=descriptor.digest)
+            manifest = self._manifest(value)
+            del value
+            self._read_manifest(entry, *manifest, descriptor, names)
 
-    def _read_manifest(self, entry: Entry, manifest: object, descriptor: object, names: tuple[str, ...]) -> None:
-        """Take in a manifest and what it describes."""
+    def _below(self, index: object) -> list[_Descriptor] | None:
+        """Return those descriptors of an index whose blobs are there; None where it is none."""
+        if not isinstance(get(index, "manifests"), list):
+            return None
+        found = []
+        for item in get_list(index, "manifests"):
+            entry = self._target(item)
+            if entry is not None:
+                self.claims.count_layers(1)
+                digest, platform = sha256_of(get(item, "digest")), platform_of(get(item, "platform"))
+                found.append(_Descriptor(entry, digest, tuple(_names_of(item)), platform, _is_attestation(item)))
+        return found
+
+    def _manifest(self, manifest: object) -> tuple[tuple[Entry | None, ...], Entry | None, bytes | None]:
+        """Return the layers of a manifest, its config, and the digest that it says this has."""
         layers: list[Entry | None] = []
         self.claims.count_layers(len(get_list(manifest, "layers")))
         for below in get_list(manifest, "layers"):
@@ -94,21 +121,32 @@ class Layout:
             self.claims.note(layer, "other", digest=sha256_of(get(below, "digest")))
             layers.append(layer)
         below = get(manifest, "config")
-        config_entry = self._target(below)
+        return tuple(layers), self._target(below), sha256_of(get(below, "digest"))
+
+    def _read_manifest(
+        self,
+        entry: Entry,
+        layers: tuple[Entry | None, ...],
+        config_entry: Entry | None,
+        config_digest: bytes | None,
+        descriptor: _Descriptor,
+        names: tuple[str, ...],
+    ) -> None:
+        """Take in a manifest and what it describes."""
         config = self.claims.config(config_entry) if config_entry and _is_small(config_entry) else None
-        if _is_attestation(descriptor):
+        if descriptor.is_attestation:
             return
         diff_ids = config.diff_ids if config else ()
-        self.claims.note_layers(tuple(layers), diff_ids)
+        self.claims.note_layers(layers, diff_ids)
         self._names[entry.header] = dict.fromkeys(names)
         self._drafts[entry.header] = Draft(
             names=(),
             config=config_entry if config else None,
-            config_digest=config.digest if config else sha256_of(get(below, "digest")) or b"",
-            layers=tuple(layers),
+            config_digest=config.digest if config else config_digest or b"",
+            layers=layers,
             diff_ids=diff_ids,
-            manifest_digest=sha256_of(get(descriptor, "digest")),
-            platform=(config.platform if config else None) or platform_of(get(descriptor, "platform")),
+            manifest_digest=descriptor.digest,
+            platform=(config.platform if config else None) or descriptor.platform,
         )
 
     def _target(self, descriptor: object) -> Entry | None:
@@ -142,6 +180,6 @@ def _names_of(descriptor: object) -> Iterator[str]:
     annotations = get(descriptor, "annotations")
     for key in _NAME_KEYS:
         name = get_text(annotations, key)
-        if name:
+        if name and len(name) <= _LONGEST_NAME:
             yield name
             return

@@ -163,9 +163,9 @@ def _rpm(content: bytes) -> Iterator[tuple[str, str]]:
         for rowid, size in database.execute(_SIZES):
             if isinstance(size, int) and 0 < size <= min(_ROW, left):
                 left -= size
-                blob = database.execute("SELECT blob FROM main.Packages WHERE rowid = ?", (rowid,)).fetchone()[0]
-                if isinstance(blob, bytes):
-                    yield from _rpm_header(blob)
+                row = database.execute("SELECT blob FROM main.Packages WHERE rowid = ?", (rowid,)).fetchone()
+                if row and isinstance(row[0], bytes):  # none where a column is called rowid
+                    yield from _rpm_header(row[0])
     except (sqlite3.Error, OverflowError, MemoryError):
         return
     finally:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 from dibundle.format.outline import Operation
-from dibundle.format.tables import Frame
+from dibundle.format.tables import FrameTable
 
 
 class _Stream:
     """The frames of a stream, and how far operations have drawn from it."""
 
-    def __init__(self, frames: Sequence[Frame]) -> None:
+    def __init__(self, table: FrameTable, frames: array[int]) -> None:
+        self._table = table
         self._frames = frames
-        self._ends = list(accumulate(frame.size for frame in frames))
-        self._costs = [0, *accumulate(frame.stored for frame in frames)]
+        self._ends = array("q", accumulate(table.sizes[index] for index in frames))
+        self._costs = array("q", accumulate((table.stored[index] for index in frames), initial=0))
         self.size = self._ends[-1] if frames else 0
         self._at = 0.0
 
@@ -30,21 +32,25 @@ class _Stream:
         number = bisect_right(self._ends, at)
         if number == len(self._frames):
             return self._costs[-1]
-        frame = self._frames[number]
-        within = at - (self._ends[number] - frame.size)
-        return round(self._costs[number] + frame.stored * within / frame.size)
+        index = self._frames[number]
+        stored, size = self._table.stored[index], self._table.sizes[index]
+        within = at - (self._ends[number] - size)
+        return round(self._costs[number] + stored * within / size)
 
     def files(self) -> list[int]:
         """Return the sizes of the files that the frames are windows of: windows of one file overlap in the base."""
         sizes: list[int] = []
         last: tuple[int, int, int] | None = None
-        for frame in self._frames:
-            (source,) = frame.sources if len(frame.sources) == 1 else (None,)
-            place = (source.object, source.offset, source.offset + source.length) if source else None
+        firsts, ranges = self._table.firsts, self._table.ranges
+        for index in self._frames:
+            place = None
+            if firsts[index + 1] - firsts[index] == 1:
+                row = firsts[index]
+                place = (ranges.objects[row], ranges.offsets[row], ranges.offsets[row] + ranges.lengths[row])
             if last and place and place[0] == last[0] and last[1] < place[1] < last[2]:
-                sizes[-1] += frame.size
+                sizes[-1] += self._table.sizes[index]
             else:
-                sizes.append(frame.size)
+                sizes.append(self._table.sizes[index])
             last = place
         return sizes
 
@@ -56,12 +62,12 @@ class Shares:
     is of, that tells; else such files count as equally large.
     """
 
-    def __init__(self, frames: Iterable[Frame], operations: Sequence[Operation]) -> None:
-        by_stream: dict[int, list[Frame]] = {}
-        for frame in frames:
-            if frame.size:
-                by_stream.setdefault(frame.stream, []).append(frame)
-        self._streams = {number: _Stream(found) for number, found in by_stream.items()}
+    def __init__(self, table: FrameTable, frames: Iterable[int], operations: Sequence[Operation]) -> None:
+        by_stream: dict[int, array[int]] = {}
+        for index in frames:
+            if table.sizes[index]:
+                by_stream.setdefault(table.streams[index], array("i")).append(index)
+        self._streams = {number: _Stream(table, found) for number, found in by_stream.items()}
         self._guesses = {number: iter(self._guess(number, operations)) for number in self._streams}
 
     def _guess(self, number: int, operations: Sequence[Operation]) -> list[float]:

@@ -27,6 +27,8 @@ from dibundle.sources.opening import Source, open_archives
 
 _WHITEOUT = b".wh."
 _MAX_ENTRIES = 1 << 24
+_MAX_COMPARED = 1 << 32
+"""Bytes of paths that are compared with those that are whited out: a few seconds."""
 _OPAQUE = b".wh..wh..opq"
 _HARD_LINK = 0x31
 _TYPES = {0x32: "symlink", 0x33: "device", 0x34: "device", 0x35: "directory", 0x36: "fifo"}
@@ -137,11 +139,15 @@ def _read(images: ImageArchive, spool: Spool, executor: Executor, progress: Prog
 
 
 def _tree(layers: Sequence[Layer]) -> Tree:
-    """Return what is in an image, by path: upper layers hide what they replace and what they white out."""
+    """Return what is in an image, by path: upper layers hide what they replace and what they white out.
+
+    From the top down, as what is hidden stays hidden: so a layer that is there twice counts where it is on top.
+    """
     tree: dict[bytes, _Node] = {}
     if sum(len(layer.index.entries) for layer in layers) > _MAX_ENTRIES:  # a manifest may name one layer often
         raise ArchiveError(messages.LIMIT_ENTRIES, max_entries=_MAX_ENTRIES)
-    for layer in layers:
+    hidden = _Hidden()
+    for layer in {id(layer): layer for layer in reversed(layers)}.values():
         added: dict[bytes, _Node] = {}
         gone: set[bytes] = set()
         for entry in layer.index.entries:
@@ -150,26 +156,41 @@ def _tree(layers: Sequence[Layer]) -> Tree:
             if name == _OPAQUE:
                 gone.add(folder + b"/")
             elif name.startswith(_WHITEOUT):
-                hidden = (folder + b"/" if folder else b"") + name[len(_WHITEOUT) :]
-                gone |= {hidden, hidden + b"/"}
+                away = (folder + b"/" if folder else b"") + name[len(_WHITEOUT) :]
+                gone |= {away, away + b"/"}
             elif path:
                 added[path] = _Node(layer, entry)
-        if gone:
-            lengths = {len(item) for item in gone}
-            for path in [path for path in tree if _is_under(path, gone, lengths)]:
-                del tree[path]
-        tree |= added
+        for path, node in added.items():
+            if path not in tree and path not in hidden:
+                tree[path] = node
+        hidden.add(gone)
     return tree
 
 
-def _is_under(path: bytes, gone: set[bytes], lengths: set[int]) -> bool:
-    """Whether a path or one of its parents (with a slash) is in a set of paths of these ``lengths``."""
-    at = path.find(b"/")
-    while at >= 0:
-        if at + 1 in lengths and path[: at + 1] in gone:
-            return True
-        at = path.find(b"/", at + 1)
-    return path in gone
+class _Hidden:
+    """What upper layers white out: paths, and folders, with a slash, of which all is hidden."""
+
+    def __init__(self) -> None:
+        self._paths: set[bytes] = set()
+        self._lengths: set[int] = set()
+        self._left = _MAX_COMPARED
+
+    def add(self, paths: set[bytes]) -> None:
+        self._paths |= paths
+        self._lengths.update(map(len, paths))
+
+    def __contains__(self, path: bytes) -> bool:
+        """Whether a path or one of its parents is hidden; :class:`ArchiveError` where that takes too long to tell."""
+        at = path.find(b"/") if self._paths else -1
+        while at >= 0:
+            if at + 1 in self._lengths:
+                self._left -= at
+                if self._left < 0:
+                    raise ArchiveError(messages.LIMIT_WHITEOUTS)
+                if path[: at + 1] in self._paths:
+                    return True
+            at = path.find(b"/", at + 1)
+        return path in self._paths
 
 
 def _lines(old: Tree, new: Tree) -> Iterator[Line]:

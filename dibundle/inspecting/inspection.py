@@ -12,12 +12,13 @@ from dibundle.errors import BaseMismatchError, SignatureError, UsageError
 from dibundle.files import digest
 from dibundle.files.context import Context
 from dibundle.format.manifest import Manifest
+from dibundle.format.outline import ListingError
 from dibundle.format.reader import BundleReader
 from dibundle.format.signing import Signature
 from dibundle.format.uses import objects_used
 from dibundle.images.archive import Archive
 from dibundle.inspecting import messages
-from dibundle.inspecting.operations import Line, ListingError, listing
+from dibundle.inspecting.operations import Line, listing
 from dibundle.sources.access import Access
 from dibundle.sources.opening import Source, open_sources
 

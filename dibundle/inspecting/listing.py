@@ -8,6 +8,8 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from dibundle.files import wording
+from dibundle.format.outline import ListingError
+from dibundle.inspecting import messages
 from dibundle.inspecting.operations import Line
 
 OPERATIONS: Final = (
@@ -17,6 +19,9 @@ OPERATIONS: Final = (
 OF_BUNDLE: Final = tuple(name for name in OPERATIONS if name != "time")  # a bundle does not tell times from modes
 OF_IMAGES: Final = tuple(name for name in OPERATIONS if name not in ("keep", "copy", "member", "packed", "raw"))
 DEPTH: Final = 3
+_MAX_FOLDERS: Final = 128 << 20
+_FOLDER: Final = 256
+"""Bytes of all folders of a tree: their paths, and so many for each."""
 SORTS: Final[dict[str, Callable[[Line], Any]]] = {
     "path": lambda line: line.path or b"",
     "size": lambda line: -(line.size or 0),
@@ -68,18 +73,25 @@ class TreeFolder:
 def tree(lines: Iterable[Line], depth: int) -> list[TreeFolder]:
     """Return the folders down to ``depth``, each after its parent, with the sums of the changed paths in them."""
     found: dict[bytes, TreeFolder] = {b"": TreeFolder(b"", 0)}
+    left = _MAX_FOLDERS
     for line in lines:
         if line.path is None or line.operation in ("member", "keep"):
             continue
         parts = [part for part in line.path.split(b"/") if part not in (b"", b".")]
         for level in range(min(depth, max(len(parts) - 1, 0)) + 1):
             path = b"/".join(parts[:level])
-            folder = found.setdefault(path, TreeFolder(path, level))
+            folder = found.get(path)
+            if folder is None:
+                folder = found[path] = TreeFolder(path, level)
+                left -= len(path) + _FOLDER
+                if left < 0:
+                    raise ListingError(messages.LIMIT_FOLDERS, max_folders=_MAX_FOLDERS >> 20)
             folder.count += line.count
             folder.size += line.size or 0
             folder.old_size += line.old_size or 0
             folder.stored += line.stored
-    return [found[path] for path in sorted(found, key=lambda path: path.split(b"/") if path else [])]
+    # as by lists of their parts: a folder comes before what is in it, and that before its neighbours
+    return [found[path] for path in sorted(found, key=lambda path: path.replace(b"/", b"\0"))]
 
 
 def path_text(line: Line) -> str:

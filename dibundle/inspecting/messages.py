@@ -30,4 +30,10 @@ LIMIT_ENTRIES: Final = Message(
     "limit.entries", "an image has more than {max_entries:,} entries in its layers, counted for each layer"
 )
 LIMIT_LINES: Final = Message("limit.lines", "bundle over a limit: more than {max_lines:,} lines to list")
+LIMIT_WHITEOUTS: Final = Message(
+    "limit.whiteouts", "an image whites out too many paths, and has paths that are too long, to tell what is left"
+)
+LIMIT_FOLDERS: Final = Message(
+    "limit.folders", "bundle over a limit: more than {max_folders} MiB of folders' names to list"
+)
 LIMIT_TEXT: Final = Message("limit.text", "bundle over a limit: more than {max_text} MiB of text to list")

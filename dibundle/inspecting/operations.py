@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Final, TypeVar
 
 from dibundle.applying.base_store import BaseObjects
 from dibundle.codecs import decoders
-from dibundle.errors import BundleError
-from dibundle.format.constants import KIND_LAYER, TEXT_STREAM
+from dibundle.codecs.excess import Excess
+from dibundle.format.constants import KIND_LAYER, STREAMS, TEXT_STREAM
 from dibundle.format.manifest import Manifest
-from dibundle.format.outline import Operation, outline
+from dibundle.format.outline import ListingError, Operation, cut_path, outline
 from dibundle.format.reader import BundleReader
+from dibundle.format.tables import FrameTable
 from dibundle.format.uses import objects_used
 from dibundle.images.tar.entries import Entry, scan
 from dibundle.inspecting import messages
 from dibundle.inspecting.costs import Shares
 
-MAX_LINES: Final = 1 << 20
-MAX_TEXT: Final = 256 << 20
+MAX_LINES: Final = 1 << 19
+MAX_TEXT: Final = 64 << 20
+"""Bytes of text that are decoded, with what they are decoded from, which counts as the codec takes longer."""
+_SLOW: Final = frozenset({decoders.COVER, decoders.RELINK, decoders.UNPACK})
 _T = TypeVar("_T")
 
 
@@ -28,7 +32,7 @@ class Line:
     """A line of a listing: ``count`` entries that change alike, or one path with its sizes in bytes.
 
     ``stored`` is about what it takes in the bundle: its share of the frames that it lies in. ``layer`` is the outer
-    member that it is in, as the archive has its name.
+    member that it is in, as the archive has its name. A path of more than 4,096 bytes is cut, with dots at its end.
     """
 
     operation: str
@@ -51,10 +55,6 @@ class LayerLine:
     operations: dict[str, int] = field(default_factory=dict)
 
 
-class ListingError(BundleError):
-    """A bundle has more to list than memory should be taken for; applying it takes no listing."""
-
-
 def _bounded(lines: Iterable[_T]) -> Iterator[_T]:
     """Yield lines or operations, at most as many as may be listed."""
     for number, line in enumerate(lines):
@@ -70,24 +70,43 @@ def text_of(bundle: BundleReader, number: int = 0) -> bytes | None:
     """
     manifest = bundle.manifest
     target = manifest.targets[number]
-    hex_digits = target.digest_text()
+    frames = _frames_of(manifest, number)
+    wanted = _text_frames(manifest, frames)
+    hex_digits = target.digest_text() if wanted else b""
+    excess = Excess()
     parts = []
-    size = 0
-    readable = True
     bundle.skip_to(number)
-    for _ in range(target.frames):
+    for index in frames:
         frame, stored = bundle.frame()
-        if frame.stream != TEXT_STREAM:
-            continue
-        if any(item.object != len(manifest.objects) for item in frame.sources):
-            readable = False
-            continue
-        size += frame.size
-        if size > MAX_TEXT:
-            raise ListingError(messages.LIMIT_TEXT, max_text=MAX_TEXT >> 20)
-        source = b"".join(hex_digits[item.offset : item.offset + item.length] for item in frame.sources)
-        parts.append(decoders.decode(frame.codec, stored, source, frame.size, manifest.reencoders))
-    return b"".join(parts) if readable else None
+        if wanted and index in wanted:
+            source = b"".join(hex_digits[item.offset : item.offset + item.length] for item in frame.sources)
+            parts.append(decoders.decode(frame.codec, stored, source, frame.size, manifest.reencoders, excess))
+    return b"".join(parts) if wanted is not None else None
+
+
+def _frames_of(manifest: Manifest, number: int) -> range:
+    """Return the numbers of a target's frames."""
+    first = sum(before.frames for before in manifest.targets[:number])
+    return range(first, first + manifest.targets[number].frames)
+
+
+def _text_frames(manifest: Manifest, frames: range) -> Collection[int] | None:
+    """Return the frames of the text stream, None where it takes a base to decode one of them.
+
+    :class:`ListingError` where decoding them would take too much.
+    """
+    table = FrameTable.of(manifest.frames)
+    found = {index for index in frames if table.streams[index] == TEXT_STREAM}
+    for index in found:
+        if any(
+            item != len(manifest.objects)
+            for item in table.ranges.objects[table.firsts[index] : table.firsts[index + 1]]
+        ):
+            return None
+    work = sum((table.sizes[n] + table.source_sizes[n]) * (2 if table.codecs[n] in _SLOW else 1) for n in found)
+    if work > MAX_TEXT:
+        raise ListingError(messages.LIMIT_TEXT, max_text=MAX_TEXT >> 20)
+    return found
 
 
 def listing(bundle: BundleReader, number: int = 0, base: BaseObjects | None = None) -> list[Line]:
@@ -101,13 +120,12 @@ def listing(bundle: BundleReader, number: int = 0, base: BaseObjects | None = No
     text = text_of(bundle, number)
     sizes = [item.size for item in manifest.objects]
     operations = list(_bounded(outline(target.columns, text, base, sizes if base else None)))
-    first = sum(before.frames for before in manifest.targets[:number])
-    shares = Shares(manifest.frames[first : first + target.frames], operations)
+    shares = Shares(FrameTable.of(manifest.frames), _frames_of(manifest, number), operations)
     if base:
         return list(_bounded(_every_path(manifest, objects_used(manifest, number), operations, shares, base)))
     names = manifest.names
-    lines = list(_with_runs(operations, shares, names.patched[number] if names else ()))
-    return lines + [Line(operation="delete", path=path) for path in (names.deleted[number] if names else ())]
+    deleted = (Line(operation="delete", path=cut_path(path)) for path in (names.deleted[number] if names else ()))
+    return list(_bounded(chain(_with_runs(operations, shares, names.patched[number] if names else ()), deleted)))
 
 
 def _with_runs(operations: Sequence[Operation], shares: Shares, patched: Sequence[bytes]) -> Iterator[Line]:
@@ -138,7 +156,7 @@ def _line(operation: Operation, shares: Shares, path: bytes | None, layer: bytes
     return Line(
         operation="patch" if operation.kind == "replace" else operation.kind,
         count=operation.count,
-        path=path,
+        path=cut_path(path) if path else path,
         size=operation.size,
         old_size=operation.old_size,
         stored=shares.cost(operation),
@@ -165,7 +183,7 @@ def _every_path(
             live.add((line.path or b"").rstrip(b"/"))
             yield line
     for entry in entries.unused(live):
-        yield Line(operation="delete", path=entry.path, old_size=entry.size)
+        yield Line(operation="delete", path=cut_path(entry.path), old_size=entry.size)
 
 
 class _BaseEntries:
@@ -187,7 +205,9 @@ class _BaseEntries:
             number, at = operation.place
             end = at + operation.count
             while at < end and (entry := self._by_start.get((number, at))):
-                yield Line(operation="keep", path=entry.path, size=entry.size, old_size=entry.size, layer=layer)
+                yield Line(
+                    operation="keep", path=cut_path(entry.path), size=entry.size, old_size=entry.size, layer=layer
+                )
                 at = entry.end
             return
         path = operation.path
@@ -223,11 +243,12 @@ def layers_of(lines: Iterable[Line]) -> list[LayerLine]:
 def stored_by_kind(manifest: Manifest) -> list[tuple[str, int, int]]:
     """Return, for each kind of frame, (what it holds, bytes stored, bytes decoded), the largest first."""
     totals: dict[str, list[int]] = {}
-    for frame in manifest.frames:
-        kind = _STREAM_NAMES.get(frame.stream, "other") + f" ({decoders.NAMES[frame.codec]})"
+    table = FrameTable.of(manifest.frames)
+    for stream, codec, stored, size in zip(table.streams, table.codecs, table.stored, table.sizes, strict=True):
+        kind = _KINDS[stream][codec]
         total = totals.setdefault(kind, [0, 0])
-        total[0] += frame.stored
-        total[1] += frame.size
+        total[0] += stored
+        total[1] += size
     return sorted(((kind, stored, made) for kind, (stored, made) in totals.items()), key=lambda row: -row[1])
 
 
@@ -238,3 +259,7 @@ _STREAM_NAMES = {
     3: "patches of large files",
     4: "configs and manifests",
 }
+_KINDS: Final = [
+    {codec: f"{_STREAM_NAMES.get(stream, 'other')} ({name})" for codec, name in decoders.NAMES.items()}
+    for stream in range(STREAMS)
+]

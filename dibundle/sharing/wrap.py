@@ -18,6 +18,7 @@ from dibundle.files.readat import Joined, MemoryBytes, ReadAt, copy_chunks
 from dibundle.format.manifest import Manifest
 from dibundle.images import document, writers
 from dibundle.images.archive import Archive
+from dibundle.images.members import Members
 from dibundle.images.model import Image, ImageArchive
 from dibundle.images.reader import read_images
 from dibundle.sharing import messages
@@ -201,7 +202,7 @@ def _base(manifest: Manifest, bases: Sequence[Archive], context: Context) -> tup
 
 def _inherited(images: ImageArchive, image: Image) -> dict[str, object]:
     """Return what the config of a linked image takes over from the base's: the platform."""
-    config = config_of(images, image)
+    config = config_of(Members(images.archive), image)
     found = {key: document.get(config, key) for key in _INHERITED}
     return {key: value for key, value in found.items() if value}
 

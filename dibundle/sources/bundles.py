@@ -87,6 +87,15 @@ class _TrustedError(Exception):
     """A signature was accepted; nothing behind it is to be read yet."""
 
 
+def peek(stream: Rereadable, size: int) -> bytes:
+    """Return the first ``size`` bytes of a stream, or all, which are then read again."""
+    head = b""
+    while len(head) < size and (piece := stream.read(size - len(head))):
+        head += piece
+    stream.give_back(head)
+    return head
+
+
 def check_signature(stream: Rereadable, name: str | None, check: Check) -> None:
     """Give a bundle's header and signature to ``check`` before anything behind them is read, or kept anywhere.
 

@@ -224,6 +224,10 @@ REGISTRY_REFERRERS_LOST: Final = Message(
 )
 REGISTRY_REFUSES: Final = Message("registry.refuses", "{host}/{repository} refuses: {said}")
 REGISTRY_SLOW: Final = Message("registry.slow", "{host}/{repository} answers too slowly")
+LIMIT_WRAPPED_MANIFESTS: Final = Message(
+    "limit.wrapped_manifests",
+    "{name}: bundle over a limit: the bundles in archives have more than {max_manifest} MiB of manifests in all",
+)
 REGISTRY_TIME_LIMIT: Final = Message(
     "registry.time_limit",
     "{host}/{repository} has taken the {max_time:g} seconds that it may",

@@ -5,22 +5,24 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, cast
 
-from dibundle.errors import AbsentError, FileError, UsageError
+from dibundle.errors import AbsentError, BundleError, FileError, UsageError
 from dibundle.files.compression import RATIO, RatioError
 from dibundle.files.context import Context
 from dibundle.files.readat import Stream
-from dibundle.format.constants import MAGIC
+from dibundle.format.constants import HEADER_SIZE, MAGIC, MAX_MANIFEST
+from dibundle.format.header import Header
 from dibundle.format.reader import BundleReader, Readable
 from dibundle.images.archive import Archive, from_fd
 from dibundle.images.reader import read_images
 from dibundle.sources import messages, parts
 from dibundle.sources.access import Access, SignatureCheck
-from dibundle.sources.bundles import Check, Reread, Rereadable, check_signature, read_bundle
+from dibundle.sources.bundles import Check, Reread, Rereadable, check_signature, peek, read_bundle
 from dibundle.sources.detect import STDIN, STREAM, first_part_missing, is_bundle, is_named_so, open_other
 from dibundle.sources.engines import default_engine, engine_of, save, words_for
 from dibundle.sources.meant import meant_by
@@ -42,7 +44,8 @@ class OpenedSources:
 
     ``placed`` has the archives by their places among the sources, which they are not opened in the order of.
     ``engines`` have not saved their images yet: each takes the sizes of the layers that will be read, or None for all.
-    ``wrapped``: those of the archives that bundles came in. ``identities`` and ``sizes`` are those of files, by name.
+    ``wrapped``: those of the archives that bundles came in, ``within``: the streams of these bundles, by ``id``.
+    ``identities`` and ``sizes`` are those of files, by name.
     """
 
     signatures: SignatureCheck
@@ -51,6 +54,7 @@ class OpenedSources:
     identities: dict[str, tuple[int, int]] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     wrapped: list[Archive] = field(default_factory=list)
+    within: set[int] = field(default_factory=set)
     engines: dict[int, Callable[[Collection[int] | None], Archive]] = field(default_factory=dict)
 
     @property
@@ -92,11 +96,32 @@ class OpenedSources:
         if not self.bundles:
             given = ", ".join(archive.name for archive in self.archives) or "nothing"
             raise UsageError(messages.SOURCE_NO_BUNDLE, given=given)
-        found = [read_bundle(stream, name, self.sizes.get(name), self.check) for name, stream in self.bundles]
+        found = [
+            read_bundle(stream, name, self.sizes.get(name), self.check) for name, stream in self._different_bundles()
+        ]
         manifests = [bundle.manifest for bundle in found]
         sizes = {item.size for manifest in manifests for item in manifest.objects}
         self.ask_engines(sizes | {form.size for manifest in manifests for form in manifest.forms})
         return found
+
+    def _different_bundles(self) -> Iterator[tuple[str, Rereadable]]:
+        """Yield the bundles, one of those that begin with the same header; it stands for all that follows.
+
+        :class:`BundleError` where those in archives, which may hold any number, have more of manifests than one may.
+        """
+        seen: set[bytes] = set()
+        left = MAX_MANIFEST
+        for name, stream in self.bundles:
+            head = peek(stream, HEADER_SIZE)
+            if head in seen:
+                continue
+            seen.add(head)
+            if id(stream) in self.within:
+                with suppress(BundleError):  # what is wrong with a header is said when it is read
+                    left -= Header.decode(head).size
+                if left < 0:
+                    raise BundleError(messages.LIMIT_WRAPPED_MANIFESTS, name=name, max_manifest=MAX_MANIFEST >> 20)
+            yield name, stream
 
     def read_bundle(self) -> BundleReader:
         """Return the one bundle, as :meth:`read_bundles` does."""
@@ -332,7 +357,9 @@ class _Opening:
         """Take the bundles out of archives that are wrapped bundles; their layers may be a base all the same."""
         for archive in archives:
             for name, content in find(archive, self._context):
-                self.opened.add_bundle(name, Stream(content), content.size)
+                stream = Stream(content)
+                self.opened.add_bundle(name, stream, content.size)
+                self.opened.within.add(id(stream))
                 self.opened.wrapped.append(archive)
 
     def open_empty(self) -> None:

@@ -13,7 +13,7 @@ from dibundle.files.context import Context
 from dibundle.files.readat import ReadAt, Slice, copy_chunks
 from dibundle.format import labels
 from dibundle.images import document, writers
-from dibundle.images.archive import MAX_MADE_ENTRIES, Archive
+from dibundle.images.archive import MADE_NAMES, MAX_MADE_ENTRIES, Archive
 from dibundle.images.members import Members, normalise
 from dibundle.images.model import Blob, Image, ImageArchive
 from dibundle.images.reader import read_images
@@ -33,29 +33,30 @@ def find(archive: Archive, context: Context) -> Iterator[tuple[str, ReadAt]]:
         images = read_images(archive)
     except ArchiveError:
         return  # whoever wants an image says so better
+    members = Members(archive)
     seen: set[int | None] = set()
     known: dict[int, Mapping[str, str]] = {}  # by the config's place: many images may share one
     for image in images.images:
         place = image.config.member.header if image.config else -1
-        found = known[place] = known[place] if place in known else _labels(images, image)
+        found = known[place] = known[place] if place in known else _labels(members, image)
         top = image.layers[-1].member.header if image.layers and image.layers[-1] else None
         if found.get(labels.BUNDLE) and top not in seen:  # many images may share a layer, which is unpacked once
             seen.add(top)
             yield f"the bundle in {archive.name}", _unpack(images, image, context)
 
 
-def config_of(images: ImageArchive, image: Image) -> object:
+def config_of(members: Members, image: Image) -> object:
     """Return what is in an image's config, None where it cannot be read."""
     if image.config is None:
         return None
     try:
-        return document.parse(Members(images.archive).read(image.config.member), "config")
+        return document.parse(members.read(image.config.member), "config")
     except ArchiveError:
         return None
 
 
-def _labels(images: ImageArchive, image: Image) -> Mapping[str, str]:
-    return document.texts(document.get(document.get(config_of(images, image), "config"), "Labels"))
+def _labels(members: Members, image: Image) -> Mapping[str, str]:
+    return document.texts(document.get(document.get(config_of(members, image), "config"), "Labels"))
 
 
 def _unpack(images: ImageArchive, image: Image, context: Context) -> ReadAt:
@@ -66,7 +67,7 @@ def _unpack(images: ImageArchive, image: Image, context: Context) -> ReadAt:
         raise ArchiveError(messages.WRAPPED_NO_LAYER, name=name)
     layer = _inflated(images, top, context) if top.compression else None
     layer = layer or writers.stored(images, top)
-    for entry in reversed(scan(layer, MAX_MADE_ENTRIES).entries):
+    for entry in reversed(scan(layer, MAX_MADE_ENTRIES, MADE_NAMES).entries):
         if entry.is_file and normalise(entry.path) == FILE.encode():
             return Slice(layer, entry.content, entry.size)
     raise ArchiveError(messages.WRAPPED_NO_BUNDLE, name=name, file=FILE)

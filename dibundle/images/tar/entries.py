@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from typing import Final
@@ -18,6 +18,10 @@ from dibundle.files.readat import ReadAt
 
 BLOCK: Final = 512
 EXTENSION_LIMIT: Final = 1 << 20
+LONGEST_NAME: Final = 4096
+UNNAMED: Final = b"?" * (LONGEST_NAME + 1)
+UNNAMED_FOLDER: Final = UNNAMED + b"/"
+"""What stands for a name that is not kept, of what may be a file and of a folder: objects, told by ``is``."""
 
 _ZEROS: Final = bytes(BLOCK)
 _WINDOW: Final = 256 << 10
@@ -78,19 +82,40 @@ class TarIndex:
     is_cut_short: bool = False
 
 
-def scan(source: ReadAt, most: int | None = None) -> TarIndex:
-    """Index ``source``, of its entries ``most`` at most if given; raises nothing but what reading it raises."""
+def scan(source: ReadAt, most: int | None = None, names: int | None = None) -> TarIndex:
+    """Index ``source``, of its entries ``most`` at most if given; raises nothing but what reading it raises.
+
+    ``names``: of the names and links of all entries no more bytes are kept, and none above :data:`LONGEST_NAME`.
+    """
     headers = _Headers(source)
     entries: list[Entry] = []
     end = 0
     problem, is_cut_short = None, False
     try:
         for entry in islice(_entries(headers), most):
-            entries.append(entry)
             end = entry.end
+            if names is not None:
+                entry = _within(entry, names)  # noqa: PLW2901
+                names -= sum(len(name) for name in (entry.path, entry.link) if name not in _SHARED)
+            entries.append(entry)
     except _StopReading as stop:
         problem, is_cut_short = f"{stop} at byte {stop.offset}", isinstance(stop, _CutShort)
     return TarIndex(entries, end, source.size, problem, is_cut_short)
+
+
+_SHARED: Final = (UNNAMED, UNNAMED_FOLDER)
+
+
+def _within(entry: Entry, left: int) -> Entry:
+    """Return an entry without those of its names that are long, or more than what is ``left`` of bytes."""
+    path, link = entry.path, entry.link
+    if len(path) > min(LONGEST_NAME, left):
+        path = UNNAMED_FOLDER if path.endswith(b"/") else UNNAMED
+    else:
+        left -= len(path)
+    if len(link) > min(LONGEST_NAME, left):
+        link = UNNAMED
+    return entry if path is entry.path and link is entry.link else replace(entry, path=path, link=link)
 
 
 def arriving(source: ReadAt) -> Iterator[Entry]:

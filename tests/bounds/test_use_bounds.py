@@ -1,0 +1,134 @@
+"""What few bytes can ask for before a target is made: which objects it uses, and what is to be made first."""
+
+from __future__ import annotations
+
+import io
+import time
+from array import array
+
+import pytest
+
+from dibundle.applying import base as bases
+from dibundle.applying.base import search_base
+from dibundle.errors import BundleError, DibError
+from dibundle.files.context import Context
+from dibundle.format import uses
+from dibundle.format.manifest import Manifest
+from dibundle.format.reader import BundleReader
+from dibundle.format.uses import LastUses, Order, bits_of, members, objects_used
+from tests.bounds.measure import dib
+from tests.fuzz.bounds import number, one, target, written
+
+MIB = 1 << 20
+Bundle, Program, sha256 = written.Bundle, written.Program, written.sha256
+
+
+def manifest_of(bundle: Bundle) -> Manifest:
+    return BundleReader(io.BytesIO(bundle.encode())).manifest
+
+
+def objects(count: int) -> list[tuple[int, int, bytes]]:
+    return [(1, 512, sha256(b"%d" % row)) for row in range(count)]
+
+
+def test_a_column_of_more_objects_than_seeks_is_refused_before_it_is_read():
+    for numbers in (b"\0" * 8_000_000, b"\xff\x01" * 4_000_000):
+        program = Program().do("zero", zero=1024)
+        program.columns["seek_object"] += numbers
+        manifest = manifest_of(one(1024, program))
+        start = time.process_time()
+        with pytest.raises(BundleError, match="more than is used"):
+            objects_used(manifest, 0)
+        assert time.process_time() - start < 0.2
+
+
+def test_a_column_of_fewer_objects_than_seeks_and_two_seeks_in_a_row_are_refused():
+    program = Program().do("seek", seek_object=0, seek_offset=0).do("keep", keep=512)
+    program.columns["ops"] += b"\0\1"
+    with pytest.raises(BundleError, match="column"):
+        objects_used(manifest_of(one(1024, program, objects=objects(1))), 0)
+    program = Program()
+    for _ in range(2):
+        program.do("seek", seek_object=0, seek_offset=0)
+    program.do("keep", keep=512)
+    with pytest.raises(BundleError, match="seek"):
+        objects_used(manifest_of(one(512, program, objects=objects(1))), 0)
+
+
+def test_what_a_target_uses_is_worked_out_once(monkeypatch):
+    found = []
+    worked_out = uses._uses
+    monkeypatch.setattr(uses, "_uses", lambda manifest, index: found.append(index) or worked_out(manifest, index))
+    program = Program().do("seek", seek_object=1, seek_offset=0).do("keep", keep=512)
+    bad = Program().do("zero", zero=512)
+    bad.columns["seek_object"] += b"\0"
+    bundle = Bundle([], [target(512, bad), *[target(512, program) for _ in range(50)]], objects=objects(2))
+    manifest = manifest_of(bundle)
+    with Context() as context, search_closing(manifest, context, range(51)) as base:
+        for index in range(1, 51):
+            with pytest.raises(DibError):
+                base.choose([index])
+            assert objects_used(manifest, index) == {1}
+    with pytest.raises(BundleError):
+        objects_used(manifest, 0)
+    assert sorted(found) == list(range(51))
+
+
+def search_closing(manifest, context, targets):
+    from contextlib import closing
+
+    return closing(search_base(manifest, [], context, targets, believe=True))
+
+
+def test_a_check_reads_the_base_once_for_all_targets(tmp_path):
+    """Each of a thousand targets uses an object; each was looked for, with all before it, in the base."""
+    count, seeks = 500, 8000
+    program = Program()
+    program.columns["ops"] += b"\0\1" * seeks
+    program.columns["seek_object"] += bytes(seeks)
+    program.columns["seek_offset"] += bytes(seeks)
+    program.columns["keep"] += number(512) * seeks
+    bundle = Bundle([], [target(512 * seeks, program) for _ in range(count)], objects=objects(1))
+    path = tmp_path / "many.dib"
+    path.write_bytes(bundle.encode())
+    taken = dib("apply", "--check", path, "-o", f"{tmp_path}/out/")
+    assert taken.status == 6
+    assert taken.seconds < 10
+    assert taken.memory < 500 * MIB
+
+
+def test_sets_of_objects_are_bits():
+    for numbers in ((), (0,), (7, 8), (65_535,), range(0, 65_536, 3)):
+        assert members(bits_of(numbers)) == list(numbers)
+
+
+def test_last_uses_and_the_order_are_as_they_were():
+    """Target 1 holds object 0, target 2 uses it; target 3 uses object 1, which any target may hold."""
+    held = objects(2)[0][2]
+    plain = Program().do("zero", zero=512)
+
+    def uses_object(index: int) -> written.Target:
+        return target(512, Program().do("seek", seek_object=index, seek_offset=0).do("keep", keep=512))
+
+    holder = target(512, plain)
+    holder.own = held
+    holder.segments = [(512, 1)]
+    bundle = Bundle([], [target(512, plain), holder, uses_object(0), uses_object(1)], objects=objects(2))
+    manifest = manifest_of(bundle)
+    order = Order(manifest, [0, 1])
+    assert [order.of([index]) for index in range(4)] == [[0], [1], [1, 2], [0, 1, 2, 3]]
+    assert Order(manifest, []).of([3, 0]) == [0, 3]
+    last = LastUses(manifest, [1, 2, 3])
+    assert last._last == array("i", [2, 3])
+    assert last.after(2, [0, 1]) == [1]
+
+
+def test_too_many_searches_are_refused(monkeypatch):
+    monkeypatch.setattr(bases, "MAX_SEARCHES", 1)
+    program = Program().do("seek", seek_object=0, seek_offset=0).do("keep", keep=512)
+    plain = Program().do("zero", zero=512)
+    manifest = manifest_of(Bundle([], [target(512, plain), target(512, program)], objects=objects(1)))
+    with Context() as context, search_closing(manifest, context, range(2)) as base:
+        base.choose([0])
+        with pytest.raises(BundleError):
+            base.choose([1])
