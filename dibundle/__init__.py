@@ -61,8 +61,8 @@ if TYPE_CHECKING:
     )
     from dibundle.files.destination import Writable
     from dibundle.files.progress import Progress
-    from dibundle.format.manifest import AboutImage
     from dibundle.format.signing import Signers
+    from dibundle.format.values import AboutImage
     from dibundle.inspecting.bundle import Bundle
     from dibundle.inspecting.image_diff import Changes
     from dibundle.inspecting.operations import Line
@@ -136,7 +136,7 @@ __all__ = [
     "wrap",
 ]
 _PLACES = {
-    "AboutImage": "format.manifest",
+    "AboutImage": "format.values",
     "Access": "sources.access",
     "ApplyResult": "applying.pipeline",
     "Bundle": "inspecting.bundle",

@@ -1072,9 +1072,9 @@ class Plan:
                 need(frame.source_size == sum(span.length for span in spans), "an implied source of another size")
             else:
                 self.sources[number] = frame.spans
-        self.check_kept()
+        self.check_temporary()
 
-    def check_kept(self) -> None:
+    def check_temporary(self) -> None:
         """Refuse more than 128 MiB of frames kept for repeats, and 144 MiB with those that are not used up (4.4)."""
         changes = [(self.starts[number], self.bundle.frames[number].size) for number in self.repeats]
         changes += [(last + 1, -self.bundle.frames[number].size) for number, last in self.repeats.items()]

@@ -22,10 +22,11 @@ from dibundle.errors import ArchiveError, BundleError, DibError
 from dibundle.files import compression
 from dibundle.files.context import Context
 from dibundle.format import uses
-from dibundle.format.manifest import AboutImage, Manifest, Target
-from dibundle.format.program import Columns
+from dibundle.format.manifest import Manifest
 from dibundle.format.reader import BundleReader
+from dibundle.format.steps import Columns
 from dibundle.format.tables import FrameTable, RangeTable, Segment, SegmentTable
+from dibundle.format.values import AboutImage, Target
 from dibundle.format.wire import Column
 from dibundle.images import packages
 from dibundle.images.archive import open_archive

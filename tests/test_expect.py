@@ -16,8 +16,8 @@ from dibundle.errors import UsageError
 from dibundle.files.context import Context
 from dibundle.files.digest import sha256
 from dibundle.format import writer
-from dibundle.format.manifest import AboutImage
 from dibundle.format.reader import BundleReader
+from dibundle.format.values import AboutImage
 from dibundle.images.archive import open_archive
 from tests.builders import STYLES, TestImage, build_layer, docker_save, file, to_json
 from tests.differential.check import written_for

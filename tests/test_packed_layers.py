@@ -23,8 +23,8 @@ from dibundle.files.context import Context
 from dibundle.files.readat import MemoryBytes, Spool
 from dibundle.format import writer
 from dibundle.format.manifest import Manifest
-from dibundle.format.program import Columns
 from dibundle.format.reader import BundleReader
+from dibundle.format.steps import Columns
 from dibundle.format.wire import Column, ColumnWriter
 from dibundle.images.archive import open_archive
 from dibundle.images.model import Blob

@@ -27,11 +27,11 @@ from tests import needs
 ROOT = Path(__file__).parent.parent
 SPEC = ROOT / "spec"
 FOLDER = SPEC / "vectors"
-TEXTS = {path.stem: path.read_text() for path in sorted(SPEC.glob("*.md")) if path.stem != "duties"}
+TEXTS = {path.stem: path.read_text() for path in sorted(SPEC.glob("*.md")) if path.stem != "requirements"}
 DUTY = re.compile(r"M[0-9]+")
-RULE = re.compile(r"[MPS][0-9]+")  # P: of profile.md; S: what other vectors than those of duties show
+RULE = re.compile(r"[MPS][0-9]+")  # P: of profile.md; S: what other vectors than those of requirements show
 
-ELSEWHERE = {  # duties that no bundle alone can show: where they are tested
+ELSEWHERE = {  # requirements that no bundle alone can show: where they are tested
     "S1": ("cli/test_signing.py", "test_a_signature_is_checked_before_anything_else_is_read"),
     "S2": ("cli/test_signing.py", "test_another_key_is_refused"),
     "S3": ("codecs/test_encoders.py", "test_an_encoder_that_does_not_work_is_refused"),
@@ -185,8 +185,8 @@ def fields() -> Iterator[str]:
         yield from (f"{kind}.{name}" for name in names)
 
 
-def test_every_duty_has_vectors() -> None:
-    stated = {duty for text in TEXTS.values() for duty in re.findall(r"\[(M[0-9]+)\]", text)}
+def test_every_requirement_has_vectors() -> None:
+    stated = {requirement for text in TEXTS.values() for requirement in re.findall(r"\[(M[0-9]+)\]", text)}
     tested = {item for vector in VECTORS for item in vector["tests"] if DUTY.fullmatch(item)}
     assert stated == tested == {f"M{number}" for number in range(1, len(stated) + 1)}
     assert f"M1 to M{len(stated)}, S1 to S{len(ELSEWHERE)}" in TEXTS["dib"]
@@ -199,7 +199,7 @@ def test_every_rule_of_the_profile_has_vectors() -> None:
     assert bad == set(stated)
 
 
-def test_a_bad_vector_says_which_duty_it_asks_for() -> None:
+def test_a_bad_vector_says_which_requirement_it_asks_for() -> None:
     bad = [vector for vector in VECTORS if vector["codes"][0]]
     assert [vector["name"] for vector in bad if not any(map(RULE.fullmatch, vector["tests"]))] == []
 
@@ -209,15 +209,15 @@ def test_every_field_has_vectors() -> None:
     assert set(fields()) == tested
 
 
-def test_other_duties_are_tested_elsewhere() -> None:
-    stated = {duty for text in TEXTS.values() for duty in re.findall(r"\[(S[0-9]+)\]", text)}
+def test_other_requirements_are_tested_elsewhere() -> None:
+    stated = {requirement for text in TEXTS.values() for requirement in re.findall(r"\[(S[0-9]+)\]", text)}
     assert stated == ELSEWHERE.keys()
     for path, name in ELSEWHERE.values():
         assert f"\ndef {name}(" in (ROOT / "tests" / path).read_text()
 
 
-def test_the_list_of_duties_is_up_to_date() -> None:
-    assert loaded(FOLDER / "duties.py").text() == (SPEC / "duties.md").read_text()
+def test_the_list_of_requirements_is_up_to_date() -> None:
+    assert loaded(FOLDER / "requirements.py").text() == (SPEC / "requirements.md").read_text()
 
 
 def test_the_worked_example_is_the_vector(monkeypatch: pytest.MonkeyPatch) -> None:

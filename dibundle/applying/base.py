@@ -14,9 +14,10 @@ from dibundle.codecs import recompression
 from dibundle.errors import BaseMismatchError, BundleError, save_command
 from dibundle.files import digest
 from dibundle.files.context import Context
-from dibundle.format.manifest import AboutImage, BaseObject, Form, Manifest
-from dibundle.format.plan import PackingBudget
+from dibundle.format.manifest import Manifest
+from dibundle.format.plan import RecompressionBudget
 from dibundle.format.uses import Order, bits_of, members, objects_used, uses
+from dibundle.format.values import AboutImage, BaseObject, RecompressedObject
 from dibundle.images.archive import Archive
 from dibundle.images.model import ImageArchive
 from dibundle.images.reader import read_images
@@ -33,7 +34,7 @@ class FoundBase(BaseObjects):
 
     def __init__(self, manifest: Manifest, context: Context, *, believe: bool) -> None:
         forms = {form.object: form for form in manifest.forms}
-        budget = PackingBudget()
+        budget = RecompressionBudget()
         wanted = [_wanted(item, forms.get(number), budget) for number, item in enumerate(manifest.objects)]
         super().__init__(wanted, tmp=context.tmp, believe=believe)
         self._manifest = manifest
@@ -120,7 +121,7 @@ def _may_use(manifest: Manifest, targets: Collection[int]) -> int:
     return every
 
 
-def _wanted(item: BaseObject, form: Form | None, budget: PackingBudget) -> Wanted:
+def _wanted(item: BaseObject, form: RecompressedObject | None, budget: RecompressionBudget) -> Wanted:
     if form is None:
         return Wanted(item.digest, item.size)
     return Wanted(
@@ -128,7 +129,9 @@ def _wanted(item: BaseObject, form: Form | None, budget: PackingBudget) -> Wante
     )
 
 
-def _make(form: Form, size: int, budget: PackingBudget, content: Iterable[bytes]) -> Iterator[bytes | memoryview]:
+def _make(
+    form: RecompressedObject, size: int, budget: RecompressionBudget, content: Iterable[bytes]
+) -> Iterator[bytes | memoryview]:
     """Yield a compressed layer of ``size`` bytes made of its content; ``budget`` is that of all forms together."""
     parts, plain = recompression.read(form.packing, most=budget.limit(size))
     budget.spend(recompression.cost(parts), size)
@@ -136,7 +139,7 @@ def _make(form: Form, size: int, budget: PackingBudget, content: Iterable[bytes]
         raise BundleError(
             messages.MANIFEST_RECOMPRESSED_CONTENT, size=form.size, content_size=recompression.content_size(parts)
         )
-    packer = recompression.Packer(parts, plain)
+    packer = recompression.Recompressor(parts, plain)
     for piece in content:
         yield from packer.write(piece)
     yield from packer.finish()

@@ -159,7 +159,7 @@ def _names(manifest: Manifest) -> list[str]:
     return [name for images in (manifest.about.targets if manifest.about else ()) for i in images for name in i.names]
 
 
-def _told(bundle: BundleReader) -> str:
+def _describe(bundle: BundleReader) -> str:
     made = ", ".join(_names(bundle.manifest)) or "an image"
     return f"{bundle.name} (it makes {made})" if bundle.name else f"the bundle that makes {made}"
 
@@ -168,7 +168,7 @@ def _no_chain(
     waiting: Sequence[BundleReader], ready: Sequence[BundleReader], *, apart: bool
 ) -> UsageError | BaseMismatchError:
     if ready:
-        ends = " and ".join(map(_told, ready))
+        ends = " and ".join(map(_describe, ready))
         why = "none builds on another" if apart else "each builds on another"
         return UsageError(messages.CHAIN_AMBIGUOUS, ready_count=len(ready), why=why, ends=ends)
     return _unfit(waiting)

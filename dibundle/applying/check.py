@@ -9,7 +9,7 @@ from dibundle.applying.base import FoundBase, search_base
 from dibundle.applying.expected import refuse_claims
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.pipeline import ApplyOptions, Folder, beside, require_one_image
-from dibundle.applying.rewrite import kept_size, loaded
+from dibundle.applying.rewrite import loaded, written_size
 from dibundle.applying.space import Space, check_sizes, temporary_space
 from dibundle.applying.targets import MadeTarget, check_size, choose_target, made_target, target_name
 from dibundle.errors import DibError
@@ -17,7 +17,8 @@ from dibundle.files import digest
 from dibundle.files.context import Context
 from dibundle.files.destination import Destination
 from dibundle.files.readat import taken
-from dibundle.format.manifest import AboutImage, Manifest
+from dibundle.format.manifest import Manifest
+from dibundle.format.values import AboutImage
 from dibundle.images.archive import Archive
 from dibundle.images.reader import read_images
 from dibundle.sources.access import Access
@@ -72,7 +73,7 @@ def check(
     without = loaded(opened.archives) if options.thin else None
     is_one = options.target is not None or not options.is_exact
     numbers = [choose_target(manifest, options)] if is_one else range(len(manifest.targets))
-    size = sum(kept_size(manifest, number, without) for number in numbers)
+    size = sum(written_size(manifest, number, without) for number in numbers)
     space = beside(output, size, context)
     if not options.is_exact:
         # images are taken out of the file that is kept: there is none beside it to judge

@@ -15,8 +15,9 @@ from dibundle.applying import messages
 from dibundle.errors import ArchiveError, SignatureError, UsageError
 from dibundle.files import digest
 from dibundle.files.readat import Spool, copy_chunks
-from dibundle.format.manifest import Manifest, Target
+from dibundle.format.manifest import Manifest
 from dibundle.format.output import Piece, Sink
+from dibundle.format.values import Target
 
 if TYPE_CHECKING:
     from dibundle.images.profile import ArchiveImage
@@ -78,7 +79,7 @@ def refuse_claims(expected: frozenset[bytes], manifest: Manifest, target_index: 
     refuse_others(expected, (image.id for image in images))
 
 
-class Judged:
+class ExpectationSink:
     """A sink that keeps a target in a temporary file until it is judged; :meth:`release` then passes it on.
 
     The tail that a bundle has withheld is its own choice, so it would not do: here everything is. The target's digests,

@@ -25,8 +25,8 @@ from dibundle.errors import ArchiveError
 from dibundle.files import digest
 from dibundle.files.context import Context
 from dibundle.files.progress import Progress
-from dibundle.format.manifest import AboutImage
 from dibundle.format.reader import BundleReader
+from dibundle.format.values import AboutImage
 from dibundle.images import pinned, writers
 from dibundle.images.archive import Archive
 from dibundle.images.pinned import PinnedImage
@@ -119,7 +119,7 @@ class _Loading:
             self.context.progress.note(f"the bundle does not tell its images: {self.engine} is not asked for any")
         with Loader(self.engine) as loader:
             if self.without:
-                form: writers.Form = "docker-archive"
+                form: writers.ArchiveForm = "docker-archive"
                 apply_as(self.bases, self.bundle, form, loader.write, self.options, self.context, without=self.without)
             else:
                 self._pass_on(loader)

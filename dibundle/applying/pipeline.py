@@ -14,7 +14,7 @@ from dibundle.applying.chain import follow
 from dibundle.applying.directory import apply_into
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_target
-from dibundle.applying.rewrite import apply_as, apply_to_layout, kept_size, loaded
+from dibundle.applying.rewrite import apply_as, apply_to_layout, loaded, written_size
 from dibundle.applying.space import Space
 from dibundle.applying.targets import MadeTarget, choose_target, made_target
 from dibundle.errors import UsageError
@@ -22,7 +22,7 @@ from dibundle.files.context import Context
 from dibundle.files.destination import Destination, check_room
 from dibundle.files.readat import room
 from dibundle.format.manifest import Manifest
-from dibundle.images.writers import Form
+from dibundle.images.writers import ArchiveForm
 from dibundle.sources.access import Access
 from dibundle.sources.opening import Source, open_sources
 
@@ -104,7 +104,7 @@ def apply(
         ]
         return ApplyResult(outputs=tuple(written), signed_by=signed_by)
     number = choose_target(manifest, options)
-    space = beside(output, kept_size(manifest, number, without), context)
+    space = beside(output, written_size(manifest, number, without), context)
     if isinstance(output, Folder):
         apply_to_layout(archives, bundle, output.path, options, context, space=space, without=without)
         return ApplyResult(
@@ -114,7 +114,7 @@ def apply(
         if options.is_exact:
             rebuild_target(archives, bundle, output.write, options, context, space=space)
         else:
-            form: Form = "oci-archive" if options.form == "oci-archive" else "docker-archive"
+            form: ArchiveForm = "oci-archive" if options.form == "oci-archive" else "docker-archive"
             apply_as(archives, bundle, form, output.write, options, context, space=space, without=without)
     return ApplyResult(
         outputs=(Written(name=output.name, size=output.written, target=made_target(manifest, number)),),

@@ -7,16 +7,16 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from dibundle.applying.base import FoundBase, find_base, mismatch
-from dibundle.applying.expected import Judged
+from dibundle.applying.expected import ExpectationSink
 from dibundle.applying.options import RebuildOptions
-from dibundle.applying.space import NO_SPACE, Space, check_kept, check_sizes, temporary_space
+from dibundle.applying.space import NO_SPACE, Space, check_sizes, check_temporary, temporary_space
 from dibundle.applying.targets import check_size, choose_target
 from dibundle.codecs.deflate import encoders
 from dibundle.errors import ArchiveError, BundleError
 from dibundle.files.context import Context
 from dibundle.files.readat import Spool, room
 from dibundle.format.output import Piece, Sink, VerifiedOutput
-from dibundle.format.plan import PackingBudget, make_plan
+from dibundle.format.plan import RecompressionBudget, make_plan
 from dibundle.format.reader import BundleReader
 from dibundle.format.rebuild import rebuild
 from dibundle.format.uses import LastUses, objects_used
@@ -83,7 +83,7 @@ def rebuild_steps(
         temporary = temporary_space(manifest, base, options, space)
         own.check_room(temporary)
         space.check_output(temporary)
-        making = _Rebuild(bundle, base, PackingBudget(), options, own, kept, whole)
+        making = _Rebuild(bundle, base, RecompressionBudget(), options, own, kept, whole)
         last = LastUses(manifest, base.order)
         missing = base.missing(range(len(manifest.objects)))
         own.progress.phase("applying", sum(manifest.targets[number].size for number in base.order))
@@ -115,7 +115,7 @@ class _Rebuild:
 
     bundle: BundleReader
     base: FoundBase
-    packings: PackingBudget
+    packings: RecompressionBudget
     options: RebuildOptions
     context: Context
     kept: int
@@ -134,7 +134,7 @@ class _Rebuild:
         with self.context.within() as own:
             judged = None
             if number in base.wanted and (expected := self.options.expectation):
-                judged = own.enter(closing(Judged(expected, target, sink, own.tmp)))
+                judged = own.enter(closing(ExpectationSink(expected, target, sink, own.tmp)))
             output = VerifiedOutput(
                 target,
                 judged.write if judged else sink,
@@ -174,5 +174,5 @@ class _Rebuild:
                     f"the base is compressed: temporary files take {size:,} of the {free:,} bytes free in {place};"
                     " --tmp DIR puts them elsewhere"
                 )
-        check_kept(self.kept + base.made_size + base.spool_size(needed, of_made=True), self.options)
+        check_temporary(self.kept + base.made_size + base.spool_size(needed, of_made=True), self.options)
         base.prepare(needed)

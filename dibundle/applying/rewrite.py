@@ -24,8 +24,9 @@ from dibundle.files.context import Context
 from dibundle.files.destination import Destination
 from dibundle.files.progress import Progress
 from dibundle.files.readat import Spool
-from dibundle.format.manifest import Manifest, Target
+from dibundle.format.manifest import Manifest
 from dibundle.format.reader import BundleReader
+from dibundle.format.values import Target
 from dibundle.images import writers
 from dibundle.images.archive import Archive, open_made
 from dibundle.images.model import Image, ImageArchive
@@ -99,7 +100,7 @@ class _Kept:
 def apply_as(
     bases: Sequence[Archive],
     bundle: BundleReader,
-    form: writers.Form,
+    form: writers.ArchiveForm,
     write: Callable[[bytes], object],
     options: RebuildOptions,
     context: Context,
@@ -154,7 +155,7 @@ def apply_to_layout(
                 shutil.rmtree(beside)
 
 
-def _check_size(parts: writers.Layout, options: RebuildOptions) -> None:
+def _check_size(parts: writers.ImageParts, options: RebuildOptions) -> None:
     """Refuse an archive that is larger than allowed: its documents may be, where the target's are not."""
     size = sum(map(writers.size_of, parts.blobs.values())) + len(parts.index) + len(parts.manifest)
     if size > options.max_size:
@@ -169,11 +170,11 @@ def _rebuilt(
     space: Space,
     without: Loaded | None,
     names: tuple[str, ...] | None = None,
-) -> writers.Layout:
+) -> writers.ImageParts:
     number = choose_target(bundle.manifest, options)
     images, holes = rebuild_images(bases, bundle, options, context, space, without)
     starts = frozenset(start for start, _ in holes)
-    _tell_left_out(context.progress, without, holes)
+    _note_left_out(context.progress, without, holes)
     expected = options.expectation.without_archive(bundle.manifest.targets[number].digest)
     if not expected:
         return writers.layout(images, starts, names)
@@ -272,7 +273,7 @@ def stored_images(archives: Sequence[Archive]) -> list[ImageArchive]:
     return found
 
 
-def _tell_left_out(progress: Progress, without: Loaded | None, holes: Sequence[tuple[int, int]]) -> None:
+def _note_left_out(progress: Progress, without: Loaded | None, holes: Sequence[tuple[int, int]]) -> None:
     if without:
         told = ", ".join(without.names) or "the base"
         note = f"without {len(holes)} layer{'s' * (len(holes) > 1)} of {told}, which must be loaded already"
@@ -283,7 +284,7 @@ def _tell_left_out(progress: Progress, without: Loaded | None, holes: Sequence[t
         progress.note(note if holes else none)
 
 
-def kept_size(manifest: Manifest, number: int, without: Loaded | None) -> int:
+def written_size(manifest: Manifest, number: int, without: Loaded | None) -> int:
     """Return how many bytes of a target lie in a temporary file before they are written in another form."""
     return manifest.targets[number].size - sum(end - start for start, end in _left_out(manifest, number, without))
 

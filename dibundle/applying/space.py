@@ -64,11 +64,11 @@ def check_sizes(
     for number in base.order:
         check_size(manifest, number, options)
     kept = made_size(bases) + _kept(manifest, base, options, space)
-    check_kept(kept + base.spool_size(range(len(manifest.objects)), of_made=True), options)
+    check_temporary(kept + base.spool_size(range(len(manifest.objects)), of_made=True), options)
     return kept
 
 
-def check_kept(kept: int, options: RebuildOptions) -> None:
+def check_temporary(kept: int, options: RebuildOptions) -> None:
     """Refuse more temporary files than twice what a target may have."""
     if kept > 2 * options.max_size:
         raise BundleError(messages.LIMIT_TEMPORARY_FILES, kept=kept, max_size=options.max_size, kept_2=(kept + 1) // 2)

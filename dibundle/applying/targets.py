@@ -9,7 +9,8 @@ from dibundle.applying.expected import named_digest
 from dibundle.applying.options import RebuildOptions
 from dibundle.errors import BundleError, UsageError
 from dibundle.files import digest
-from dibundle.format.manifest import AboutImage, Manifest
+from dibundle.format.manifest import Manifest
+from dibundle.format.values import AboutImage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

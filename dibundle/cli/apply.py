@@ -96,11 +96,11 @@ def command(
     options = ApplyOptions(target=target, expect=expect, max_size=max_size, form=wanted, thin=thin)
     with hints(_hints(sources)):
         if only_check:
-            _tell_checked(check(sources, where, options, access, context), console)
+            _print_check(check(sources, where, options, access, context), console)
             return
         if isinstance(where, Destination):
             console.keep_stdout(where)
-        _tell(apply(sources, where, options, access, context), console)
+        _print(apply(sources, where, options, access, context), console)
 
 
 def _output(output: str | None, form: str | None) -> tuple[OutputFormat | None, Destination | Folder]:
@@ -129,7 +129,7 @@ def _hints(sources: Sequence[str]) -> dict[str, Hint | None]:
     }
 
 
-def _tell(result: ApplyResult, console: Console) -> None:
+def _print(result: ApplyResult, console: Console) -> None:
     """Say what was written: names and sizes of files, or the name of a folder."""
     outputs = [
         {**documents.name("path", item.name), "size": item.size, "target": documents.target(item.target)}
@@ -144,7 +144,7 @@ def _tell(result: ApplyResult, console: Console) -> None:
         console.say(f"{shown}: {much}verified, in {console.seconds:.1f} s")
 
 
-def _tell_checked(result: CheckResult, console: Console) -> None:
+def _print_check(result: CheckResult, console: Console) -> None:
     """Say for each target whether it can be made; raise the error of the first that cannot."""
     lines = [_line(result, target) for target in result.targets]
     if result.error:

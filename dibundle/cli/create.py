@@ -102,7 +102,7 @@ def command(
     )
     with hints({"source.bundle_not_archive": _in_order(archives)}):
         if dry_run:
-            _tell_estimate(estimate(bases, targets, options, access, context), console)
+            _print_estimate(estimate(bases, targets, options, access, context), console)
             return
         destination = Destination(out)
         if split and destination.descriptor is not None:
@@ -177,7 +177,7 @@ def _is_new_bundle(name: str) -> bool:
     return is_named_so(name) or not (":" in name or Path(name).exists())
 
 
-def _tell_estimate(found: Estimate, console: Console) -> None:
+def _print_estimate(found: Estimate, console: Console) -> None:
     """Say what would be made."""
     looked_at = "encoded" if found.exact else "sampled"
     line = (

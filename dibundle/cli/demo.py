@@ -48,17 +48,17 @@ def command(keep: str | None, console: Console) -> None:
             "Two releases of a made-up service, as docker save writes them"
             + (f", in {wording.escape(keep)}:" if keep else " (--keep DIR leaves the files there):")
         )
-        _tell_size(say, old, "shop:1.4.2")
-        _tell_size(say, new, "shop:1.5.0")
+        _print_size(say, old, "shop:1.4.2")
+        _print_size(say, new, "shop:1.5.0")
 
         say("\n$ dib create old.tar new.tar update.dib")
         started = time.monotonic()
         made = create([str(old)], [str(new)], Destination(str(bundle)), CreateOptions(), access, context)
-        _tell_size(say, bundle, f"{wording.times(made.target_size, made.size)}, {time.monotonic() - started:.1f} s")
+        _print_size(say, bundle, f"{wording.times(made.target_size, made.size)}, {time.monotonic() - started:.1f} s")
 
         say("\n$ dib apply old.tar update.dib -o result.tar")
         apply([str(old), str(bundle)], Destination(str(result)), ApplyOptions(), access, context)
-        _tell_size(say, result, "")
+        _print_size(say, result, "")
 
         say("\n$ dib verify update.dib --base old.tar")
         verify(str(bundle), [str(old)], RebuildOptions(), access, context)
@@ -80,5 +80,5 @@ def _silent(text: str) -> None:
     del text
 
 
-def _tell_size(say: Callable[[str], None], path: Path, note: str) -> None:
+def _print_size(say: Callable[[str], None], path: Path, note: str) -> None:
     say(f"  {path.name:10} {path.stat().st_size:>12,} bytes" + (f"  {note}" if note else ""))

@@ -10,7 +10,7 @@ from dibundle import __version__
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
 from dibundle.files import wording
-from dibundle.inspecting.doctor import Check, checks
+from dibundle.inspecting.doctor import DoctorCheck, checks
 
 _MARKS = {"ok": "ok", "missing": "-", "broken": "!"}
 
@@ -39,7 +39,7 @@ def command(tmp: str | None, console: Console) -> None:
         click.get_current_context().exit(3)
 
 
-def _lines(found: Sequence[Check], *, ok: bool) -> Iterator[str]:
+def _lines(found: Sequence[DoctorCheck], *, ok: bool) -> Iterator[str]:
     yield f"dib {__version__}"
     for check in found:
         yield f"{_MARKS[check.state]:>2}  {check.name:11} {wording.escape(check.found)}"

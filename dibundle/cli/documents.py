@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dibundle.applying.targets import MadeTarget
 from dibundle.cli.console import Document
 from dibundle.files import digest
-from dibundle.format.manifest import AboutImage
+from dibundle.format.values import AboutImage
 
 
 def name(key: str, value: str | bytes) -> Document:

@@ -17,7 +17,7 @@ from dibundle.errors import Hint
 from dibundle.files import digest, wording
 from dibundle.files.context import Context
 from dibundle.format.constants import KIND_CONFIG, KIND_LAYER
-from dibundle.format.manifest import AboutImage
+from dibundle.format.values import AboutImage
 from dibundle.inspecting.inspection import Inspection, inspect
 from dibundle.inspecting.listing import DEPTH, OF_BUNDLE, Choice, top, tree
 from dibundle.inspecting.operations import layers_of, stored_by_kind

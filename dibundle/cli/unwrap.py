@@ -26,10 +26,10 @@ def command(source: str, output: str | None, access: Access, context: Context, c
     """
     destination = Destination("-" if output is None else output)
     console.keep_stdout(destination)
-    tell_taken("dib.unwrap/1", source, destination.name, unwrap(source, destination, access, context), console)
+    print_taken("dib.unwrap/1", source, destination.name, unwrap(source, destination, access, context), console)
 
 
-def tell_taken(schema: str, source: str, output: str, taken: TakenBundle, console: Console) -> None:
+def print_taken(schema: str, source: str, output: str, taken: TakenBundle, console: Console) -> None:
     """Say what was written."""
     document = {
         **documents.name("source", source),

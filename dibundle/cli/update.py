@@ -59,14 +59,14 @@ def command(
     if destination:
         console.keep_stdout(destination)
     if dry_run:
-        _tell(name, plan_update(name, haves, destination, options, access, context), console)
+        _print(name, plan_update(name, haves, destination, options, access, context), console)
         return
     with context:
         result = update(name, haves, destination, options, access, context)
-    _tell_done(name, result, console)
+    _print_result(name, result, console)
 
 
-def _tell_done(name: str, result: UpdateResult, console: Console) -> None:
+def _print_result(name: str, result: UpdateResult, console: Console) -> None:
     """Say what was fetched, and where the image is now."""
     image, plan = result.image, result.plan
     found = {"image": documents.image(image), "signed_by": result.signed_by}
@@ -101,7 +101,7 @@ def _document(name: str, plan: UpdatePlan) -> Document:
     }
 
 
-def _tell(name: str, plan: UpdatePlan, console: Console) -> None:
+def _print(name: str, plan: UpdatePlan, console: Console) -> None:
     """Say what would be fetched, one line for each step and one for the other way."""
     lines = [
         f"{number}. bundle {digest.text(step.delta.manifest)}: {wording.human(step.delta.told.size)}"

@@ -19,7 +19,7 @@ from dibundle.codecs.deflate import encoders
 from dibundle.codecs.excess import Excess
 from dibundle.codecs.native.library import Buffer
 from dibundle.codecs.numbers import Numbers, number
-from dibundle.codecs.recompression import Packer
+from dibundle.codecs.recompression import Recompressor
 from dibundle.errors import BundleError
 
 MAX_UNPACKED: Final = 64 << 20
@@ -115,7 +115,7 @@ def decode(
     unpacked = decode_inner(codec, inner, unpacked_source, plain + content)
     del unpacked_source  # packing needs memory of its own
     view = memoryview(unpacked)
-    packer = Packer(parts, bytes(view[:plain]))
+    packer = Recompressor(parts, bytes(view[:plain]))
     target = bytearray()
     for piece in chain(packer.write(view[plain:]), packer.finish()):
         target += piece

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from dibundle.codecs import messages
 from dibundle.codecs.deflate import encoders
-from dibundle.codecs.deflate.recipe import Edit, Rebuilder, Recipe
+from dibundle.codecs.deflate.recipe import Rebuilder, Recipe, RecipeEdit
 from dibundle.codecs.numbers import Numbers, number
 from dibundle.errors import BundleError
 
@@ -144,7 +144,7 @@ def read(data: bytes, listed: Collection[int] = encoders.KNOWN, *, most: int = M
         for copied, dropped, size in bits:
             literals = data[at : at + (size + 7) // 8]
             at += (size + 7) // 8
-            edits_of.append(Edit(copied=copied, dropped=dropped, count=size, literals=literals))
+            edits_of.append(RecipeEdit(copied=copied, dropped=dropped, count=size, literals=literals))
         recipe = Recipe(encoder=reencoder >> 4, level=reencoder & 15, parameter=parameter, edits=tuple(edits_of))
         recipe.check()
         if reencoder not in listed:
@@ -158,7 +158,7 @@ def _check_cost(left: int) -> None:
         raise BundleError(messages.LIMIT_RECOMPRESSION_WORK)
 
 
-class Packer:
+class Recompressor:
     """Takes content in pieces of any size and yields the packed bytes; a pgzip body's blocks are made on ``pool``."""
 
     def __init__(self, parts: Sequence[Part], plain: bytes, pool: Executor | None = None) -> None:

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, overload
 from dibundle.codecs import cover, messages, streams, walker
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
 from dibundle.codecs.numbers import Numbers, number, turned, turned_back
-from dibundle.codecs.walker import CODE, HOLE, TABLES, TABLES_FIXED, Region, Section, Step
+from dibundle.codecs.walker import CODE, HOLE, TABLES, TABLES_FIXED, AddressStep, CodeSection, Region
 from dibundle.errors import BundleError
 
 VERSION: Final = 1
@@ -48,13 +48,13 @@ def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
     return parsed.apply(relinked)
 
 
-class Header(NamedTuple):
+class RelinkHeader(NamedTuple):
     """What a payload says beside its covers; covers of ``least`` bytes and more tell what moved."""
 
     least: int
     regions: list[Region]
-    sections: list[Section]
-    fixed: Sequence[Step]
+    sections: list[CodeSection]
+    fixed: Sequence[AddressStep]
 
 
 def most_steps(source_size: int) -> int:
@@ -65,7 +65,7 @@ def most_steps(source_size: int) -> int:
 def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask: bool = False) -> bytearray:
     """Return ``source`` with the addresses in it computed anew; with ``mask``, with all of them set to zero.
 
-    ``steps`` has address, shift and kind of one :class:`Step` after another. A bytearray is used up for the result.
+    ``steps`` has address, shift and kind of one :class:`AddressStep` after another. A bytearray becomes the result.
     """
     data = source if isinstance(source, bytearray) else bytearray(source)
     if not steps:
@@ -88,14 +88,14 @@ def columns(rows: Sequence[tuple[int, ...]]) -> array[int]:
     return array("q", chain.from_iterable(rows))
 
 
-def _flat(steps: Sequence[Step]) -> array[int]:
+def _flat(steps: Sequence[AddressStep]) -> array[int]:
     return steps.numbers if isinstance(steps, _Steps) else columns(steps)
 
 
 # ---- the payload
 
 
-def write(header: Header) -> bytes:
+def write(header: RelinkHeader) -> bytes:
     """Return the bytes before the cover payload."""
     parts = [bytearray() for _ in range(5)]
     end = address = 0
@@ -121,7 +121,7 @@ def write(header: Header) -> bytes:
     return bytes(head) + b"".join(stored for _, stored in packed)
 
 
-def _read(payload: Buffer, source_size: int) -> tuple[Header, memoryview]:
+def _read(payload: Buffer, source_size: int) -> tuple[RelinkHeader, memoryview]:
     """Return the header and the cover payload behind it; everything in the header is within bounds."""
     view = memoryview(payload)  # the cover payload is most of it: no copy
     reader = Numbers(view)
@@ -146,7 +146,7 @@ def _read(payload: Buffer, source_size: int) -> tuple[Header, memoryview]:
             raise BundleError(messages.RELINK_COLUMN_SIZE, size=size, count=count)
         streams_of.append(streams.unpack(packer, view[reader.at : reader.at + stored], size))
         reader.at += stored
-    header = Header(
+    header = RelinkHeader(
         least,
         _regions(Numbers(streams_of[0]).numbers(5 * counts[0]), source_size),
         _sections(Numbers(streams_of[1]).numbers(3 * counts[1])),
@@ -172,7 +172,7 @@ def _regions(numbers: array[int], source_size: int) -> list[Region]:
     return regions
 
 
-def _sections(numbers: array[int]) -> list[Section]:
+def _sections(numbers: array[int]) -> list[CodeSection]:
     sections = []
     end = address = 0
     for k in range(0, len(numbers), 3):
@@ -181,12 +181,12 @@ def _sections(numbers: array[int]) -> list[Section]:
         end = start + length
         if not length or not _fits(start, length) or not _fits(address, length):
             raise BundleError(messages.RELINK_SECTION_OUT_OF_BOUNDS, length=length, start=start)
-        sections.append(Section(start, length, address))
+        sections.append(CodeSection(start, length, address))
         address += length
     return sections
 
 
-class _Steps(Sequence[Step]):
+class _Steps(Sequence[AddressStep]):
     """Steps as one array of their numbers: a million of them as objects would take 150 MB."""
 
     def __init__(self, numbers: array[int]) -> None:
@@ -196,15 +196,15 @@ class _Steps(Sequence[Step]):
         return len(self.numbers) // 3
 
     @overload
-    def __getitem__(self, index: int) -> Step: ...
+    def __getitem__(self, index: int) -> AddressStep: ...
 
     @overload
-    def __getitem__(self, index: slice) -> Sequence[Step]: ...
+    def __getitem__(self, index: slice) -> Sequence[AddressStep]: ...
 
-    def __getitem__(self, index: int | slice) -> Step | Sequence[Step]:
+    def __getitem__(self, index: int | slice) -> AddressStep | Sequence[AddressStep]:
         rows = range(len(self))[index]
         if isinstance(rows, int):
-            return Step(*self.numbers[3 * rows : 3 * rows + 3])
+            return AddressStep(*self.numbers[3 * rows : 3 * rows + 3])
         return [self[row] for row in rows]
 
 
@@ -227,7 +227,7 @@ def _fits(address: int, length: int) -> bool:
 # ---- the map
 
 
-def steps_of(rows: array[int], header: Header) -> array[int]:
+def steps_of(rows: array[int], header: RelinkHeader) -> array[int]:
     """Return the steps: the fixed ones, and between them those that the covers in ``rows`` tell of."""
     if LIBRARY is None:
         return columns(_plain_steps(rows, header))
@@ -251,7 +251,7 @@ def steps_of(rows: array[int], header: Header) -> array[int]:
         del out
 
 
-def _plain_steps(rows: array[int], header: Header) -> list[Step]:
+def _plain_steps(rows: array[int], header: RelinkHeader) -> list[AddressStep]:
     pieces = [
         (address, length, fresh - address)
         for address, fresh, length in pieces_of(rows, header.regions, header.sections)
@@ -276,7 +276,7 @@ def _plain_steps(rows: array[int], header: Header) -> list[Step]:
 
 
 def pieces_of(
-    rows: array[int], regions: Sequence[Region], sections: Sequence[Section]
+    rows: array[int], regions: Sequence[Region], sections: Sequence[CodeSection]
 ) -> Iterator[tuple[int, int, int]]:
     """Cut the covers at the bounds of regions and sections; yield old address, new address and length of each piece."""
     for index, section, source, target, length in cuts(rows, regions, sections, least=1):
@@ -286,7 +286,7 @@ def pieces_of(
 
 
 def cuts(
-    rows: array[int], regions: Sequence[Region], sections: Sequence[Section], *, least: int
+    rows: array[int], regions: Sequence[Region], sections: Sequence[CodeSection], *, least: int
 ) -> Iterator[tuple[int, int, int, int, int]]:
     """Yield region, section, source offset, target offset and length of each piece of a cover within one of either.
 
@@ -314,9 +314,9 @@ def cuts(
                 c += 1
 
 
-def _merge(kept: list[list[int]], fixed: Sequence[Step]) -> list[Step]:
+def _merge(kept: list[list[int]], fixed: Sequence[AddressStep]) -> list[AddressStep]:
     """Put the pieces between the fixed steps: each lasts until the next of either."""
-    out: list[Step] = []
+    out: list[AddressStep] = []
     k = 0
     for number_of, first in enumerate(fixed):
         step = first
@@ -327,7 +327,7 @@ def _merge(kept: list[list[int]], fixed: Sequence[Step]) -> list[Step]:
             if at >= first.at and step.kind != HOLE and shift != step.shift:
                 if at == step.at:
                     out.pop()
-                step = Step(at, shift, step.kind)
+                step = AddressStep(at, shift, step.kind)
                 out.append(step)
             k += 1
     return out

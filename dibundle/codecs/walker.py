@@ -30,7 +30,7 @@ class Region(NamedTuple):
     mode: int
 
 
-class Section(NamedTuple):
+class CodeSection(NamedTuple):
     """``length`` bytes of the target at ``start`` that lie at ``address``."""
 
     start: int
@@ -38,7 +38,7 @@ class Section(NamedTuple):
     address: int
 
 
-class Step(NamedTuple):
+class AddressStep(NamedTuple):
     """From address ``at`` to the next step everything went by ``shift``; ``kind`` says what is there."""
 
     at: int

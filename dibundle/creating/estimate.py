@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from dibundle.codecs import decoders
 from dibundle.codecs.encode import choose, sample
-from dibundle.creating.compose.frames import Draft
+from dibundle.creating.compose.frames import FrameDraft
 from dibundle.creating.options import CreateOptions
 from dibundle.creating.pipeline import open_both
 from dibundle.creating.preparing import Prepared, prepare
@@ -49,7 +49,7 @@ class Estimate:
 class _Guess:
     """What is known of a frame: its size by level 1, what it costs to encode in seconds of CPU, by a look its size."""
 
-    draft: Draft
+    draft: FrameDraft
     hex_digits: bytes
     fast: int = 0
     cost: float = 0.0

@@ -16,8 +16,9 @@ from dibundle.creating.options import CreateOptions
 from dibundle.files import digest
 from dibundle.files.readat import copy_chunks
 from dibundle.format.constants import KIND_OTHER, MAX_ABOUT_TEXT, MAX_DIFF_IDS, MAX_IMAGES, MAX_MANIFEST, MAX_NAMES
-from dibundle.format.manifest import About, AboutImage, Form, Manifest, Names, Target
+from dibundle.format.manifest import Manifest
 from dibundle.format.tables import Frame
+from dibundle.format.values import About, AboutImage, Names, RecompressedObject, Target
 from dibundle.images.model import ImageArchive
 
 NAMES_SHARE: Final = 0.05  # names for listing may take this share of a bundle ...
@@ -58,7 +59,7 @@ def _target(composed: ComposedTarget) -> Target:
     )
 
 
-def _forms(base: BaseSide, objects: ObjectTable, executor: Executor) -> Iterator[Form]:
+def _forms(base: BaseSide, objects: ObjectTable, executor: Executor) -> Iterator[RecompressedObject]:
     """Yield how compressed layers that stay may be made of their content, for receivers with another form of it."""
     numbers = {item.digest: number for number, item in enumerate(objects.objects) if item.kind == KIND_OTHER}
     stored = {blob.digest: blob for blob in base.blobs if blob.layer and blob.digest in numbers}
@@ -71,7 +72,7 @@ def _forms(base: BaseSide, objects: ObjectTable, executor: Executor) -> Iterator
         layer = stored[digest_of].layer if digest_of in guesses else None
         packed = guesses[digest_of].result() if layer else None
         if layer and packed:
-            yield Form(object=number, size=layer.source.size, digest=layer.digest, packing=packed)
+            yield RecompressedObject(object=number, size=layer.source.size, digest=layer.digest, packing=packed)
 
 
 def _about(base: BaseSide, composed: Sequence[ComposedTarget], objects: ObjectTable) -> About:

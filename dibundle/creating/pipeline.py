@@ -12,7 +12,7 @@ from typing import Final
 
 from dibundle.codecs.encode import choose
 from dibundle.creating import messages
-from dibundle.creating.compose.frames import Draft
+from dibundle.creating.compose.frames import FrameDraft
 from dibundle.creating.compose.layer import Counts
 from dibundle.creating.compose.target import ComposedTarget
 from dibundle.creating.options import CreateOptions
@@ -137,12 +137,12 @@ def _encode(
     """Encode the frames of all targets on all workers, in order; at most ``workers`` of them are in memory decoded."""
     drafts = prepared.drafts()
     progress.phase("encoding", sum(draft.size for _, _, draft in drafts))
-    running: deque[tuple[ComposedTarget, Draft, Future[choose.Encoded]]] = deque()
+    running: deque[tuple[ComposedTarget, FrameDraft, Future[choose.Encoded]]] = deque()
 
-    def encode(draft: Draft, hex_digits: bytes) -> choose.Encoded:
+    def encode(draft: FrameDraft, hex_digits: bytes) -> choose.Encoded:
         return choose.encode(*prepared.load(draft, hex_digits))
 
-    def submit(draft: Draft, hex_digits: bytes) -> Future[choose.Encoded]:
+    def submit(draft: FrameDraft, hex_digits: bytes) -> Future[choose.Encoded]:
         if executor is None:
             return prepared.threads.submit(encode, draft, hex_digits)  # which reads, too
         return executor.submit(choose.encode, *prepared.load(draft, hex_digits))
@@ -163,7 +163,7 @@ def _encode(
         yield finish()
 
 
-def _frame(draft: Draft, codec: int, payload: bytes) -> Frame:
+def _frame(draft: FrameDraft, codec: int, payload: bytes) -> Frame:
     needs_source = codec in choose.WITH_SOURCE
     return Frame(
         stream=draft.stream,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from dibundle.codecs.deflate import encoders
 from dibundle.codecs.encode import choose, layout
-from dibundle.creating.compose.frames import Draft
+from dibundle.creating.compose.frames import FrameDraft
 from dibundle.creating.compose.layer import Counts
 from dibundle.creating.compose.objects import ObjectTable
 from dibundle.creating.compose.sides import BaseSide, Reading, read_sides
@@ -33,18 +33,18 @@ class Prepared:
     effort: choose.Effort
     threads: Executor
 
-    def drafts(self) -> list[tuple[ComposedTarget, bytes, Draft]]:
+    def drafts(self) -> list[tuple[ComposedTarget, bytes, FrameDraft]]:
         """Return the frames to encode, each with its target and that one's digest text."""
         return [(item, item.digest_text(), draft) for item in self.composed for draft in item.frames.drafts]
 
     def load(
-        self, draft: Draft, hex_digits: bytes, *, planned: bool = True
-    ) -> tuple[bytes, bytes, choose.Effort, layout.Plan | None]:
+        self, draft: FrameDraft, hex_digits: bytes, *, planned: bool = True
+    ) -> tuple[bytes, bytes, choose.Effort, layout.RelinkPlan | None]:
         """Return what :func:`choose.encode` takes to encode a frame; not ``planned``: where nothing is relinked."""
         plan = _relink_plan(draft, self.objects) if planned and choose.relinks(self.effort) else None
         return draft.read(), _read_source(draft, self.objects, hex_digits), self.effort, plan
 
-    def plan_ahead(self, draft: Draft) -> None:
+    def plan_ahead(self, draft: FrameDraft) -> None:
         """Find out what :meth:`load` needs to know of the whole file that a frame was cut from."""
         if draft.whole and choose.relinks(self.effort):
             draft.whole.prepare(self.objects.read)
@@ -80,7 +80,7 @@ def prepare(
     )
 
 
-def _relink_plan(draft: Draft, objects: ObjectTable) -> layout.Plan | None:
+def _relink_plan(draft: FrameDraft, objects: ObjectTable) -> layout.RelinkPlan | None:
     """Return what relinking has to know of the file that a window was cut from."""
     if not draft.whole:
         return None
@@ -89,7 +89,7 @@ def _relink_plan(draft: Draft, objects: ObjectTable) -> layout.Plan | None:
     return draft.whole.plan(objects.read, range(start, start + window.length), draft.window)
 
 
-def _read_source(draft: Draft, objects: ObjectTable, hex_digits: bytes) -> bytes:
+def _read_source(draft: FrameDraft, objects: ObjectTable, hex_digits: bytes) -> bytes:
     return b"".join(
         objects.sources[item.object].read_at(item.offset, item.length)
         if item.object < len(objects.sources)

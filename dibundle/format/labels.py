@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from dibundle.files import digest
-from dibundle.format.manifest import AboutImage, Manifest
+from dibundle.format.manifest import Manifest
+from dibundle.format.values import AboutImage
 
 PREFIX: Final = "dibundle."
 BUNDLE: Final = "dibundle.bundle"  # sha256 of the whole bundle; an image with this label is a wrapped bundle

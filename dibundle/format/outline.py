@@ -23,8 +23,9 @@ from dibundle.format.constants import (
     OP_ZERO,
     TEXT_STREAM,
 )
-from dibundle.format.program import REGISTER_OUTER, REGISTER_RECORD, REGISTERS, BaseHeaders, Columns, Cursor, Head, Text
+from dibundle.format.program import BaseHeaders, Cursor
 from dibundle.format.records import EMPTY, FIELDS, padded
+from dibundle.format.steps import REGISTER_OUTER, REGISTER_RECORD, REGISTERS, Columns, Head, Text
 
 _TYPES = {0x31: "link", 0x32: "symlink", 0x33: "device", 0x34: "device", 0x35: "directory", 0x36: "fifo"}
 _EXTENSIONS = b"xgLK"

@@ -11,9 +11,9 @@ from functools import partial
 from dibundle.errors import BaseMismatchError, DibError, DigestError
 from dibundle.files import digest
 from dibundle.format import messages
-from dibundle.format.manifest import Target
 from dibundle.format.records import BLOCK
 from dibundle.format.tables import Segment
+from dibundle.format.values import Target
 
 Piece = bytes | bytearray | memoryview
 Sink = Callable[[Piece], object]

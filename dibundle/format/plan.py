@@ -16,13 +16,14 @@ from dibundle.errors import BundleError
 from dibundle.format import messages
 from dibundle.format.constants import MAX_LIVE, MAX_OPEN, PACKING_COST, TEXT_STREAM
 from dibundle.format.manifest import Manifest
-from dibundle.format.program import BaseHeaders, Begin, Copy, Data, End, Head, Repeat, Step, Text, walk
+from dibundle.format.program import BaseHeaders, walk
 from dibundle.format.records import BLOCK, RAW_SHIFT
+from dibundle.format.steps import Begin, Copy, Data, End, Head, ProgramStep, Repeat, Text
 from dibundle.format.tables import Frame, FrameTable, Range
 
 
 @dataclass(slots=True)
-class Plan:
+class RebuildPlan:
     """What a rebuild needs to know of its frames: the sources of implied ones, and when a kept frame is let go."""
 
     sources: dict[int, array[int]] = field(default_factory=dict)  # frame -> offset, object and length, offset, ...
@@ -42,7 +43,7 @@ class Plan:
         return sum(item & 0xFFFFFFFF for item in self.sources.get(index, array("Q"))[1::2])
 
 
-class PackingBudget:
+class RecompressionBudget:
     """What packing may cost beyond 16 times each target's size: the same for all targets of a bundle that are made.
 
     Frames of codec 6 share it: ``excess``.
@@ -74,7 +75,7 @@ class _Streams:
         self.entered = first
         self._entered_at = array("q", bytes(8 * count))  # the step that begins each frame,
         self._used_up = array("q", bytes(8 * count))  # and the one that uses it up
-        self.plan = Plan()
+        self.plan = RebuildPlan()
 
     def take(self, stream: int, length: int, source: Copy | None, step: int) -> None:
         whole = length
@@ -144,7 +145,9 @@ def _most(changes: list[tuple[int, int, int]]) -> int:
     return max(accumulate(change for _, _, change in changes), default=0)
 
 
-def make_plan(manifest: Manifest, target_index: int, base: BaseHeaders, packings: PackingBudget | None = None) -> Plan:
+def make_plan(
+    manifest: Manifest, target_index: int, base: BaseHeaders, packings: RecompressionBudget | None = None
+) -> RebuildPlan:
     """Walk a target's program once and return its plan.
 
     ``packings`` is what the targets of the bundle that are made share; None where it is the only one.
@@ -155,7 +158,7 @@ def make_plan(manifest: Manifest, target_index: int, base: BaseHeaders, packings
     target = manifest.targets[target_index]
     first = sum(before.frames for before in manifest.targets[:target_index])
     streams = _Streams(manifest, first, target.frames)
-    sizes = _Sizes(target.size, (packings or PackingBudget()).limit(target.size))
+    sizes = _Sizes(target.size, (packings or RecompressionBudget()).limit(target.size))
     for number, step in enumerate(walk(target.columns, base, [item.size for item in manifest.objects])):
         if isinstance(step, Head):
             for value in step.values if step.shape >> RAW_SHIFT else ():
@@ -184,7 +187,7 @@ class _Sizes:
         self._content = 0
         self._packed: int | None = None  # what the content at hand is packed into
 
-    def add(self, step: Step) -> None:
+    def add(self, step: ProgramStep) -> None:
         """Count a step; :class:`BundleError` as soon as there is too much."""
         if isinstance(step, Begin):
             self._packed = step.packed

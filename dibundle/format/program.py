@@ -7,8 +7,7 @@ blocks of the base objects, never their content, because a run of records is cou
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from dibundle.errors import BaseMismatchError, BundleError
 from dibundle.format import messages, records
@@ -32,114 +31,25 @@ from dibundle.format.constants import (
     STREAMS,
 )
 from dibundle.format.records import BLOCK, FIELDS, RAW_SHIFT, Field, padded
-from dibundle.format.wire import Column, ColumnWriter
+from dibundle.format.steps import (
+    COLUMN_NAMES,
+    NUMBER_COLUMNS,
+    REGISTER_RECORD,
+    REGISTERS,
+    Begin,
+    Columns,
+    Copy,
+    Data,
+    End,
+    Head,
+    ProgramStep,
+    Repeat,
+    Text,
+    Zero,
+)
+from dibundle.format.wire import Column
 
-NUMBER_COLUMNS = ("mode", "uid", "gid", "size", "mtime", "devmajor", "devminor")
-
-
-@dataclass(slots=True)
-class Columns:
-    """The columns of a program, in the order in which they are written. ``ops`` holds one byte per operation."""
-
-    ops: Column = field(default_factory=Column)
-    seek_object: Column = field(default_factory=Column)
-    seek_offset: Column = field(default_factory=Column)
-    keep: Column = field(default_factory=Column)
-    count: Column = field(default_factory=Column)
-    stream: Column = field(default_factory=Column)
-    raw: Column = field(default_factory=Column)
-    replace: Column = field(default_factory=Column)
-    zero: Column = field(default_factory=Column)
-    repeat_frame: Column = field(default_factory=Column)
-    repeat_offset: Column = field(default_factory=Column)
-    repeat: Column = field(default_factory=Column)
-    register: Column = field(default_factory=Column)
-    shapes: Column = field(default_factory=Column)
-    shape: Column = field(default_factory=Column)
-    mode: Column = field(default_factory=Column)
-    uid: Column = field(default_factory=Column)
-    gid: Column = field(default_factory=Column)
-    size: Column = field(default_factory=Column)
-    mtime: Column = field(default_factory=Column)
-    devmajor: Column = field(default_factory=Column)
-    devminor: Column = field(default_factory=Column)
-    shared: Column = field(default_factory=Column)
-    text: Column = field(default_factory=Column)
-    packing: Column = field(default_factory=Column)
-    packed: Column = field(default_factory=Column)
-
-    def rewound(self) -> Columns:
-        """Return the same columns, each standing at its beginning."""
-        return Columns(*(getattr(self, item.name).rewound() for item in fields(self)))
-
-
-COLUMN_NAMES = tuple(item.name for item in fields(Columns))
-
-
-class Text(NamedTuple):
-    """A raw field still to be read: ``shared`` bytes of the field's last text, then ``length`` bytes of stream 0."""
-
-    shared: int
-    length: int
-
-
-class Copy(NamedTuple):
-    """``length`` bytes of base object ``object`` from ``offset`` on."""
-
-    object: int
-    offset: int
-    length: int
-
-
-class Head(NamedTuple):
-    """A header block: ``reference`` (None: the last block in ``register``) edited; raw fields are :class:`Text`."""
-
-    reference: bytes | None
-    register: int
-    shape: int
-    values: tuple[int | Text, ...]
-
-
-class Data(NamedTuple):
-    """``length`` bytes of a stream; as a source they have ``source`` (length 0: none)."""
-
-    stream: int
-    length: int
-    source: Copy
-
-
-class Zero(NamedTuple):
-    """``length`` zero bytes."""
-
-    length: int
-
-
-class Repeat(NamedTuple):
-    """``length`` bytes of a decoded frame from ``offset`` on."""
-
-    frame: int
-    offset: int
-    length: int
-
-
-class Begin(NamedTuple):
-    """What follows, up to the next :class:`End`, is content that a packing makes ``packed`` bytes of.
-
-    The packing and its plain bytes are the next ``packing`` bytes of the text stream.
-    """
-
-    packing: int
-    packed: int
-
-
-class End(NamedTuple):
-    """The content that :class:`Begin` began is complete."""
-
-
-Step = Copy | Head | Data | Zero | Repeat | Begin | End
 NO_SOURCE = Copy(0, 0, 0)
-REGISTER_RECORD, REGISTER_OUTER = 0, 1
-REGISTERS = 2
 
 
 class BaseHeaders(Protocol):
@@ -238,7 +148,7 @@ class Cursor:
         return Head(reference, register, shape, tuple(values)), size
 
 
-def walk(columns: Columns, base: BaseHeaders, object_sizes: list[int]) -> Iterator[Step]:
+def walk(columns: Columns, base: BaseHeaders, object_sizes: list[int]) -> Iterator[ProgramStep]:
     """Yield the steps of a program in the order of the target's bytes.
 
     ``object_sizes`` are the sizes of the base objects in bytes. Raises :class:`BundleError` for what no base could
@@ -294,11 +204,11 @@ def _positive(column: Column) -> int:
     return value
 
 
-def _keep(cursor: Cursor) -> Iterator[Step]:
+def _keep(cursor: Cursor) -> Iterator[ProgramStep]:
     yield cursor.take(_positive(cursor.columns.keep))
 
 
-def _mode(cursor: Cursor) -> Iterator[Step]:
+def _mode(cursor: Cursor) -> Iterator[ProgramStep]:
     for _ in range(_positive(cursor.columns.count)):
         block, size = _base_record(cursor)
         head, new_size = cursor.edit(REGISTER_RECORD, block, size)
@@ -309,7 +219,7 @@ def _mode(cursor: Cursor) -> Iterator[Step]:
             yield cursor.take(padded(size))
 
 
-def _patch(cursor: Cursor) -> Iterator[Step]:
+def _patch(cursor: Cursor) -> Iterator[ProgramStep]:
     block, old_size = _base_record(cursor)
     head, size = cursor.edit(REGISTER_RECORD, block, old_size)
     source = cursor.take(old_size)
@@ -318,25 +228,25 @@ def _patch(cursor: Cursor) -> Iterator[Step]:
     yield from _content(Data(_stream(cursor), size, source))
 
 
-def _content(data: Data) -> Iterator[Step]:
+def _content(data: Data) -> Iterator[ProgramStep]:
     if data.length:
         yield data
     if padded(data.length) != data.length:
         yield Zero(padded(data.length) - data.length)
 
 
-def _add(cursor: Cursor) -> Iterator[Step]:
+def _add(cursor: Cursor) -> Iterator[ProgramStep]:
     head, size = cursor.edit(REGISTER_RECORD, None, None)
     yield head
     yield from _content(Data(_stream(cursor), size, NO_SOURCE))
 
 
-def _repeat(cursor: Cursor) -> Iterator[Step]:
+def _repeat(cursor: Cursor) -> Iterator[ProgramStep]:
     columns = cursor.columns
     yield Repeat(columns.repeat_frame.next(), columns.repeat_offset.next(), _positive(columns.repeat))
 
 
-def _header(cursor: Cursor) -> Iterator[Step]:
+def _header(cursor: Cursor) -> Iterator[ProgramStep]:
     register = cursor.columns.register.next()
     if register >= REGISTERS:
         raise BundleError(messages.PROGRAM_REGISTER, register=register, registers=REGISTERS)
@@ -344,27 +254,27 @@ def _header(cursor: Cursor) -> Iterator[Step]:
     yield head
 
 
-def _raw(cursor: Cursor) -> Iterator[Step]:
+def _raw(cursor: Cursor) -> Iterator[ProgramStep]:
     yield Data(_stream(cursor), _positive(cursor.columns.raw), NO_SOURCE)
 
 
-def _replace(cursor: Cursor) -> Iterator[Step]:
+def _replace(cursor: Cursor) -> Iterator[ProgramStep]:
     length, source = _positive(cursor.columns.raw), cursor.columns.replace.next()
     yield Data(_stream(cursor), length, cursor.take(source))
 
 
-def _zero(cursor: Cursor) -> Iterator[Step]:
+def _zero(cursor: Cursor) -> Iterator[ProgramStep]:
     yield Zero(_positive(cursor.columns.zero))
 
 
-def _begin(cursor: Cursor) -> Iterator[Step]:
+def _begin(cursor: Cursor) -> Iterator[ProgramStep]:
     packing = _positive(cursor.columns.packing)
     if packing > MAX_PACKING:
         raise BundleError(messages.LIMIT_RECIPE, packing=packing, max_packing=MAX_PACKING)
     yield Begin(packing, cursor.columns.packed.next())
 
 
-def _end(cursor: Cursor) -> Iterator[Step]:
+def _end(cursor: Cursor) -> Iterator[ProgramStep]:
     del cursor
     yield End()
 
@@ -382,148 +292,3 @@ _OPERATIONS = {
     OP_BEGIN: _begin,
     OP_END: _end,
 }
-
-
-class ProgramWriter:
-    """Writes the columns of a program; its methods mirror the operations and keep the state that a walk keeps."""
-
-    def __init__(self) -> None:
-        self._columns = {name: ColumnWriter() for name in COLUMN_NAMES}
-        self._object = 0
-        self._offset = 0
-        self._last = dict.fromkeys(NUMBER_COLUMNS, 0)
-        self._shapes: dict[int, int] = {}
-        self._texts: dict[int, bytes] = {}
-        self._mode_run = False
-        self._counts: list[int] = []
-        self.registers = [records.EMPTY, records.EMPTY]
-
-    @property
-    def operations(self) -> int:
-        """How many there are so far."""
-        return len(self._columns["ops"].data)
-
-    def seek(self, object_index: int, offset: int) -> None:
-        """Put the cursor at ``offset`` of a base object; nothing is written where it stands there already."""
-        if (object_index, offset) == (self._object, self._offset):
-            return
-        self._op(OP_SEEK)
-        self._columns["seek_object"].add(object_index)
-        self._columns["seek_offset"].add_signed(offset - self._offset if object_index == self._object else offset)
-        self._object, self._offset = object_index, offset
-
-    def keep(self, length: int) -> None:
-        """Copy ``length`` bytes from the cursor on; adjacent copies become one."""
-        self._op(OP_KEEP)
-        self._columns["keep"].add(length)
-        self._offset += length
-
-    def mode(self, edit: records.Edit, block: bytes, size: int) -> bytes:
-        """Edit the header of the record at the cursor, keep its content; return the text that stream 0 must hold."""
-        if not self._mode_run:
-            self._op(OP_MODE)
-            self._counts.append(0)
-            self._mode_run = True
-        self._counts[-1] += 1
-        text = self._edit(edit, block, REGISTER_RECORD, size)
-        self._offset += BLOCK + padded(size)
-        return text
-
-    def patch(self, edit: records.Edit, block: bytes, old_size: int, stream: int) -> bytes:
-        """Edit the record's header at the cursor, take its new content from ``stream``; return the text."""
-        self._op(OP_PATCH)
-        text = self._edit(edit, block, REGISTER_RECORD, old_size)
-        self._columns["stream"].add(stream)
-        self._offset += BLOCK + padded(old_size)
-        return text
-
-    def add(self, edit: records.Edit, block: bytes, stream: int) -> bytes:
-        """Edit the last record's header, take its content bytes from ``stream``; return the text."""
-        self._op(OP_ADD)
-        text = self._edit(edit, block, REGISTER_RECORD, 0)
-        self._columns["stream"].add(stream)
-        return text
-
-    def repeat(self, length: int, frame: int, offset: int) -> None:
-        """Take ``length`` bytes of a decoded frame from ``offset`` on."""
-        self._op(OP_REPEAT)
-        self._columns["repeat_frame"].add(frame)
-        self._columns["repeat_offset"].add(offset)
-        self._columns["repeat"].add(length)
-
-    def header(self, edit: records.Edit, block: bytes, register: int) -> bytes:
-        """Edit the last header in ``register``; the content follows as operations of its own. Return the text."""
-        self._op(OP_HEADER)
-        self._columns["register"].add(register)
-        return self._edit(edit, block, register, 0)
-
-    def raw(self, length: int, stream: int) -> None:
-        """Take ``length`` bytes from ``stream``."""
-        self._op(OP_RAW)
-        self._columns["stream"].add(stream)
-        self._columns["raw"].add(length)
-
-    def replace(self, length: int, source: int, stream: int) -> None:
-        """Take ``length`` bytes from ``stream``; their source is ``source`` bytes at the cursor."""
-        self._op(OP_REPLACE)
-        self._columns["stream"].add(stream)
-        self._columns["raw"].add(length)
-        self._columns["replace"].add(source)
-        self._offset += source
-
-    def zero(self, length: int) -> None:
-        """Write ``length`` zero bytes."""
-        self._op(OP_ZERO)
-        self._columns["zero"].add(length)
-
-    def begin(self, packing: int, packed: int) -> None:
-        """Pack what follows, by so many bytes of the text stream, into ``packed`` bytes."""
-        self._op(OP_BEGIN)
-        self._columns["packing"].add(packing)
-        self._columns["packed"].add(packed)
-
-    def end(self) -> None:
-        """End what is packed."""
-        self._op(OP_END)
-
-    def finish(self) -> Columns:
-        """Return the finished columns."""
-        for count in self._counts:
-            self._columns["count"].add(count)
-        for shape in self._shapes:
-            self._columns["shapes"].add(shape)
-        return Columns(*(Column(bytes(self._columns[name].data), name) for name in COLUMN_NAMES))
-
-    def _op(self, op: int) -> None:
-        self._columns["ops"].data.append(op)
-        self._mode_run = False
-
-    def _edit(self, edit: records.Edit, block: bytes, register: int, reference_size: int) -> bytes:
-        """Write an edit whose result is ``block``; return the text that its raw fields take from stream 0."""
-        self._columns["shape"].add(self._shapes.setdefault(edit.shape, len(self._shapes)))
-        texts = []
-        values = iter(edit.values)
-        for bit, item in enumerate(FIELDS):
-            if not edit.shape >> bit & 1:
-                continue
-            value = next(values)
-            if isinstance(value, int):
-                before = reference_size if item.name == "size" else self._last[item.name]
-                self._columns[item.name].add_signed(value - before)
-                self._last[item.name] = value
-            else:
-                texts.append(self._text(bit, value))
-        self.registers[register] = block
-        return b"".join(texts)
-
-    def _text(self, bit: int, value: bytes) -> bytes:
-        last = self._texts.get(bit, b"")
-        shared = 0
-        for a, b in zip(last, value, strict=False):
-            if a != b:
-                break
-            shared += 1
-        self._texts[bit] = value
-        self._columns["shared"].add(shared)
-        self._columns["text"].add(len(value) - shared)
-        return value[shared:]

@@ -14,15 +14,17 @@ from dibundle.codecs import decoders
 from dibundle.codecs import recompression as packing
 from dibundle.codecs.excess import Excess
 from dibundle.codecs.native.library import unfilled
-from dibundle.codecs.recompression import Packer
+from dibundle.codecs.recompression import Recompressor
 from dibundle.errors import BaseMismatchError, BundleError
 from dibundle.format import messages, records
 from dibundle.format.constants import TEXT_STREAM
-from dibundle.format.manifest import Manifest, Target
-from dibundle.format.plan import PackingBudget, Plan
-from dibundle.format.program import BaseHeaders, Begin, Copy, Data, End, Head, Repeat, Step, Text, Zero, walk
+from dibundle.format.manifest import Manifest
+from dibundle.format.plan import RebuildPlan, RecompressionBudget
+from dibundle.format.program import BaseHeaders, walk
 from dibundle.format.reader import BundleReader
+from dibundle.format.steps import Begin, Copy, Data, End, Head, ProgramStep, Repeat, Text, Zero
 from dibundle.format.tables import Frame
+from dibundle.format.values import Target
 
 CHUNK = 1 << 20
 AHEAD = 48 << 20  # bytes of frames and their sources that may be decoded before their turn
@@ -52,7 +54,7 @@ class _FrameFeed:
         self,
         reader: BundleReader,
         base: Base,
-        plan: Plan,
+        plan: RebuildPlan,
         digest_text: bytes,
         first: int,
         count: int,
@@ -159,7 +161,7 @@ def _need(frame: Frame) -> int:
 class _Streams:
     """The decoded streams: each hands out its bytes in order; frames that repeats need are kept until their last."""
 
-    def __init__(self, feed: _FrameFeed, manifest: Manifest, plan: Plan) -> None:
+    def __init__(self, feed: _FrameFeed, manifest: Manifest, plan: RebuildPlan) -> None:
         self._feed = feed
         self._frames = manifest.frames
         self._plan = plan
@@ -191,8 +193,8 @@ def rebuild(
     target_index: int,
     reader: BundleReader,
     base: Base,
-    plan: Plan,
-    packings: PackingBudget | None = None,
+    plan: RebuildPlan,
+    packings: RecompressionBudget | None = None,
 ) -> Iterator[Decoded]:
     """Yield the bytes of a target in pieces of any size.
 
@@ -201,7 +203,7 @@ def rebuild(
     """
     target = manifest.targets[target_index]
     first = sum(before.frames for before in manifest.targets[:target_index])
-    packings = packings or PackingBudget()
+    packings = packings or RecompressionBudget()
     feed = _FrameFeed(reader, base, plan, target.digest_text(), first, target.frames, packings.excess)
     try:
         pieces = _pieces(manifest, target, base, plan, _Streams(feed, manifest, plan), packings)
@@ -219,7 +221,7 @@ def rebuild(
 
 
 def _pieces(
-    manifest: Manifest, target: Target, base: Base, plan: Plan, streams: _Streams, packings: PackingBudget
+    manifest: Manifest, target: Target, base: Base, plan: RebuildPlan, streams: _Streams, packings: RecompressionBudget
 ) -> Iterator[Decoded]:
     rebuilder = _Rebuilder(base, plan, streams)
     with ThreadPoolExecutor(PACKERS) as pool:
@@ -240,13 +242,13 @@ def _pieces(
 class _Rebuilder:
     """Makes the bytes of steps."""
 
-    def __init__(self, base: Base, plan: Plan, streams: _Streams) -> None:
+    def __init__(self, base: Base, plan: RebuildPlan, streams: _Streams) -> None:
         self._base = base
         self._plan = plan
         self._streams = streams
         self._headers = _Headers(streams)
 
-    def pieces(self, number: int, step: Step) -> Iterable[Decoded]:
+    def pieces(self, number: int, step: ProgramStep) -> Iterable[Decoded]:
         """Return what a step of this number makes."""
         if isinstance(step, Head):
             return (self._headers.make(step),)
@@ -286,14 +288,14 @@ class _Packing:
         self._reencoders = reencoders
         self._left = 0
         self.cost = 0  # of all packings so far
-        self.packer: Packer | None = None
+        self.packer: Recompressor | None = None
 
     def begin(self, step: Begin) -> None:
         """Read a packing."""
         data = b"".join(self._streams.read(TEXT_STREAM, step.packing))
         parts, plain = packing.read(data, self._reencoders, most=self._limit() - self.cost)
         self.cost += packing.cost(parts)
-        self.packer = Packer(parts, plain, self._pool)
+        self.packer = Recompressor(parts, plain, self._pool)
         self._left = step.packed
 
     def write(self, content: Decoded) -> Iterator[Decoded]:

@@ -131,14 +131,14 @@ def checksum_field(block: bytearray, reference: bytes) -> bytes | None:
     return _number_field(field if field.strip(b"\0") else b"000000\0 ", total)
 
 
-class Edit(NamedTuple):
+class HeaderEdit(NamedTuple):
     """What turns a reference block into another: a shape, and a value (int or raw bytes) for each field in it."""
 
     shape: int
     values: tuple[int | bytes, ...]
 
 
-UNCHANGED = Edit(0, ())
+UNCHANGED = HeaderEdit(0, ())
 
 
 def apply_edit(reference: bytes, shape: int, values: Sequence[int | bytes]) -> bytes | None:
@@ -181,7 +181,7 @@ _STRETCHES = tuple(
 )
 
 
-def find_edit(reference: bytes, block: bytes) -> Edit | None:
+def find_edit(reference: bytes, block: bytes) -> HeaderEdit | None:
     """Return the smallest edit that makes ``block`` of ``reference``; None where its size cannot be written so."""
     if reference == block:
         return UNCHANGED
@@ -202,10 +202,10 @@ def find_edit(reference: bytes, block: bytes) -> Edit | None:
         shape |= 1 << index + RAW_SHIFT
         text = new.rstrip(b"\0")
         values.append((index, text))
-    edit = Edit(shape, tuple(value for _, value in values))
+    edit = HeaderEdit(shape, tuple(value for _, value in values))
     if apply_edit(reference, *edit) == block:
         return edit
     shape |= 1 << CHKSUM_FIELD | 1 << CHKSUM_FIELD + RAW_SHIFT
     values.append((CHKSUM_FIELD, block[148:156].rstrip(b"\0")))
-    edit = Edit(shape, tuple(value for _, value in sorted(values, key=lambda pair: pair[0])))
+    edit = HeaderEdit(shape, tuple(value for _, value in sorted(values, key=lambda pair: pair[0])))
     return edit if apply_edit(reference, *edit) == block else None

@@ -32,7 +32,7 @@ _INVALID: Final = re.compile(r": key (has expired|is not yet valid)")
 _NO_REASON: Final = "Could not verify signature"  # all that ssh-keygen says of an identity that is another one
 _PRIVATE: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _TIME: Final = re.compile(r"[0-9]{8}(?:[0-9]{4}(?:[0-9]{2})?)?Z?")
-Reader = Callable[[int], bytes]
+ReadFunction = Callable[[int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +239,7 @@ def check_own(header: bytes, data: bytes, tmp: str | None = None) -> Signature:
     return signature
 
 
-def with_signature(read: Reader, header: bytes, signature: bytes) -> Iterator[bytes]:
+def with_signature(read: ReadFunction, header: bytes, signature: bytes) -> Iterator[bytes]:
     """Yield a bundle, or its first part, with another signature in its area; ``read`` reads it from the start.
 
     Raises :class:`BundleError` where the header is not ``header`` or the area is not whole.
@@ -264,7 +264,7 @@ def read_file(name: str) -> bytes:
         raise FileError(messages.FILE_CANNOT_READ, name=name, reason=reason) from error
 
 
-def _exactly(read: Reader, size: int) -> bytes:
+def _exactly(read: ReadFunction, size: int) -> bytes:
     data = b""
     while len(data) < size and (piece := read(size - len(data))):
         data += piece

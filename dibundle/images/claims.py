@@ -22,7 +22,7 @@ _BLOB_NAME: Final = re.compile(rb"blobs/sha256/([0-9a-f]{64})")
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class ImageDraft:
     """An image whose parts are still members."""
 
     names: tuple[str, ...]

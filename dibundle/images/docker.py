@@ -6,7 +6,7 @@ from typing import Final
 
 from dibundle.errors import ArchiveError
 from dibundle.images import document, messages
-from dibundle.images.claims import Claims, Draft, named_digest
+from dibundle.images.claims import Claims, ImageDraft, named_digest
 from dibundle.images.document import get, get_list, get_text
 from dibundle.images.members import Members
 
@@ -40,13 +40,13 @@ def _flat(value: object) -> object:
     return value if isinstance(value, str | None) else 0
 
 
-def read_drafts(claims: Claims, manifest: list[object]) -> list[Draft]:
+def read_drafts(claims: Claims, manifest: list[object]) -> list[ImageDraft]:
     """Return the images of a manifest.json."""
     claims.note(claims.members.find(MANIFEST), "manifest")
     return [_draft(claims, item, f"manifest.json[{number}]") for number, item in enumerate(manifest)]
 
 
-def _draft(claims: Claims, item: object, where: str) -> Draft:
+def _draft(claims: Claims, item: object, where: str) -> ImageDraft:
     config_name, layer_names = get_text(item, "Config"), get(item, "Layers")
     if config_name is None:
         raise ArchiveError(messages.DOCKER_CONFIG_NOT_TEXT, where=where)
@@ -62,7 +62,7 @@ def _draft(claims: Claims, item: object, where: str) -> Draft:
     diff_ids = config.diff_ids if config else ()
     claims.note_layers(layers, diff_ids)
     names = tuple(name for name in get_list(item, "RepoTags") if isinstance(name, str))
-    return Draft(
+    return ImageDraft(
         names=names,
         config=entry,
         config_digest=config.digest if config else named_digest(config_name.encode("utf-8", "surrogatepass")) or b"",

@@ -11,7 +11,7 @@ from typing import Final
 
 from dibundle.errors import ArchiveError
 from dibundle.images import document, messages
-from dibundle.images.claims import Claims, Draft
+from dibundle.images.claims import Claims, ImageDraft
 from dibundle.images.document import get_text
 from dibundle.images.members import Members
 
@@ -21,7 +21,7 @@ _MAX_LAYERS: Final = 65_536  # of all images together
 _LAYER: Final = re.compile(rb"([0-9a-f]{64})/layer\.tar")
 
 
-def read_drafts(claims: Claims) -> list[Draft]:
+def read_drafts(claims: Claims) -> list[ImageDraft]:
     """Return the images of such an archive, those with names first; none where it is another sort of archive."""
     members = claims.members
     parents = {name: _parent(members, name) for name in _layer_names(members)}
@@ -39,7 +39,7 @@ def read_drafts(claims: Claims) -> list[Draft]:
     return drafts
 
 
-def _draft(claims: Claims, top: str, parents: dict[str, str | None], names: tuple[str, ...]) -> Draft:
+def _draft(claims: Claims, top: str, parents: dict[str, str | None], names: tuple[str, ...]) -> ImageDraft:
     chain: dict[str, None] = {}  # a set that keeps its order
     at: str | None = top
     while at is not None and at in parents and at not in chain:
@@ -48,7 +48,7 @@ def _draft(claims: Claims, top: str, parents: dict[str, str | None], names: tupl
     layers = tuple(claims.members.find_text(f"{name}/layer.tar") for name in reversed(chain))
     claims.note_layers(layers, ())
     claims.note(claims.members.find_text(f"{top}/json"), "config")
-    return Draft(
+    return ImageDraft(
         names=names,
         config=None,
         config_digest=bytes.fromhex(top),

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from dibundle.errors import ArchiveError
 from dibundle.images import document
-from dibundle.images.claims import Claims, Draft, platform_of
+from dibundle.images.claims import Claims, ImageDraft, platform_of
 from dibundle.images.document import get, get_list, get_text, sha256_of
 from dibundle.images.tar.entries import Entry
 
@@ -29,12 +29,12 @@ class _Descriptor(NamedTuple):
 
 
 @dataclass
-class Layout:
+class OciLayout:
     """What index.json leads to; each manifest is read once, whatever number of descriptors point to it."""
 
     claims: Claims
     found: bool = False
-    _drafts: dict[int, Draft] = field(default_factory=dict)  # by the offset of the manifest's header
+    _drafts: dict[int, ImageDraft] = field(default_factory=dict)  # by the offset of the manifest's header
     _names: dict[int, dict[str, None]] = field(default_factory=dict)  # the same; a set that keeps its order
     _read: set[int] = field(default_factory=set)
 
@@ -52,10 +52,10 @@ class Layout:
             self._follow(descriptor, (), 0)
 
     @property
-    def drafts(self) -> list[Draft]:
+    def drafts(self) -> list[ImageDraft]:
         """The images found, in order."""
         return [
-            Draft(
+            ImageDraft(
                 tuple(self._names[key]),
                 draft.config,
                 draft.config_digest,
@@ -139,7 +139,7 @@ class Layout:
         diff_ids = config.diff_ids if config else ()
         self.claims.note_layers(layers, diff_ids)
         self._names[entry.header] = dict.fromkeys(names)
-        self._drafts[entry.header] = Draft(
+        self._drafts[entry.header] = ImageDraft(
             names=(),
             config=config_entry if config else None,
             config_digest=config.digest if config else config_digest or b"",

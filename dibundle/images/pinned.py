@@ -18,13 +18,13 @@ from dibundle.images import messages, writers
 from dibundle.images.members import Members
 from dibundle.images.model import Blob, ImageArchive
 from dibundle.images.profile import Pool, expanded, layer_compression
-from dibundle.images.strict import CONFIG_TYPES, LAYER_TYPES, Config, ManifestDocument
+from dibundle.images.strict import CONFIG_TYPES, LAYER_TYPES, ManifestDocument, StrictConfig
 
 _TYPES: Final = {None: writers.OCI_LAYER, "gzip": f"{writers.OCI_LAYER}+gzip", "zstd": f"{writers.OCI_LAYER}+zstd"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
+class PinnedLayer:
     """A layer whose content has ``diff_id``; stored as ``digest``, ``size`` bytes. ``content`` is None if left out."""
 
     diff_id: bytes
@@ -41,7 +41,7 @@ class PinnedImage:
     config: bytes
     manifest: bytes
     manifest_type: str
-    layers: tuple[Layer, ...]
+    layers: tuple[PinnedLayer, ...]
 
     @property
     def id(self) -> bytes:
@@ -161,7 +161,7 @@ def assemble(
     another digest than the receiver has it under. One with annotations stays if it is expected, or
     ``are_annotations_known``: engines show them, and nobody vouches for them.
     """
-    config = Config(pins.config, "config")
+    config = StrictConfig(pins.config, "config")
     left_out = left_out or {}
     manifest = _manifest(pins.manifest) if pins.manifest else None
     layers = None
@@ -183,13 +183,13 @@ def assemble(
     )
 
 
-def _layer(diff_id: bytes, number: int, store: LayerStore, left_out: Mapping[bytes, Stored]) -> Layer:
+def _layer(diff_id: bytes, number: int, store: LayerStore, left_out: Mapping[bytes, Stored]) -> PinnedLayer:
     stored, absent = store.find(None, diff_id), False
     if stored is None:
         stored, absent = left_out.get(diff_id), True
     if stored is None:
         raise ArchiveError(messages.EXPECT_LAYER_MISSING, number=number, diff_id=digest.text(diff_id))
-    return Layer(
+    return PinnedLayer(
         diff_id=diff_id,
         digest=stored.digest,
         size=stored.content.size,
@@ -201,12 +201,12 @@ def _layer(diff_id: bytes, number: int, store: LayerStore, left_out: Mapping[byt
 def _as_described(
     manifest: ManifestDocument,
     pins: Pins,
-    config: Config,
+    config: StrictConfig,
     store: LayerStore,
     left_out: Mapping[bytes, Stored],
     *,
     is_expected: bool,
-) -> tuple[Layer, ...] | None:
+) -> tuple[PinnedLayer, ...] | None:
     """Return the layers as a manifest names them; None where it names others than the config does."""
     if (
         manifest.config.digest != digest.sha256(pins.config)
@@ -226,7 +226,7 @@ def _as_described(
         if not is_same and (stored or not is_expected):
             return None
         layers.append(
-            Layer(
+            PinnedLayer(
                 diff_id=diff_id,
                 digest=described.digest,
                 size=described.size,
@@ -237,7 +237,7 @@ def _as_described(
     return tuple(layers)
 
 
-def layout(images: Sequence[tuple[PinnedImage, tuple[str, ...]]]) -> writers.Layout:
+def layout(images: Sequence[tuple[PinnedImage, tuple[str, ...]]]) -> writers.ImageParts:
     """Return the layout of images, each with its names, and of nothing else."""
     blobs: dict[bytes, writers.Content] = {}
     listed: list[dict[str, object]] = []
@@ -250,4 +250,4 @@ def layout(images: Sequence[tuple[PinnedImage, tuple[str, ...]]]) -> writers.Lay
         own = writers.descriptor(image.manifest_type, digest.sha256(image.manifest), len(image.manifest))
         descriptors += writers.named(own, names)
     index = {"schemaVersion": 2, "mediaType": writers.OCI_INDEX, "manifests": descriptors}
-    return writers.Layout(blobs, writers.to_json(index), writers.to_json(listed))
+    return writers.ImageParts(blobs, writers.to_json(index), writers.to_json(listed))

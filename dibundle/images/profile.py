@@ -17,8 +17,8 @@ from dibundle.errors import ArchiveError
 from dibundle.files import compression, digest
 from dibundle.files.readat import ReadAt, copy_chunks
 from dibundle.images import messages, strict
-from dibundle.images.strict import Config, Descriptor, DockerEntry, IndexDocument, ManifestDocument
-from dibundle.images.tar.plain import FILE, FOLDER, Member, members
+from dibundle.images.strict import Descriptor, DockerEntry, IndexDocument, ManifestDocument, StrictConfig
+from dibundle.images.tar.plain import FILE, FOLDER, PlainMember, members
 
 MAX_DOCUMENT: Final = 4 << 20
 """Bytes of a document: parsed, it takes up to thirty times as much memory."""
@@ -73,8 +73,8 @@ class Judge:
         self._pool = Pool()
         self._absent: dict[bytes, str] = {}
         self._known = known or {}
-        self._unhashed: list[tuple[list[str], Config, str, tuple[str | None, ...]]] = []
-        self._members: dict[str, Member] = {}
+        self._unhashed: list[tuple[list[str], StrictConfig, str, tuple[str | None, ...]]] = []
+        self._members: dict[str, PlainMember] = {}
         self._digests: dict[str, bytes] = {}
         self._layers: dict[str, tuple[str | None, bytes]] = {}
 
@@ -125,7 +125,7 @@ class Judge:
                 if above not in self._members and above.casefold() in folded:
                     raise ArchiveError(messages.PROFILE_FOLDER_SPELLINGS, name=name)
 
-    def _file(self, name: str) -> Member:
+    def _file(self, name: str) -> PlainMember:
         """Return the regular member that a document refers to."""
         member = self._members.get(name)
         if member is None or member.kind != FILE:
@@ -178,7 +178,7 @@ class Judge:
                 if self._layer(name) != (kind if kind != _ANY else self._layer(name)[0], diff_id):
                     raise ArchiveError(messages.PROFILE_LAYER_DIGEST, where=where, name=name)
 
-    def _note_layers(self, names: list[str], config: Config, where: str, kinds: list[str | None]) -> None:
+    def _note_layers(self, names: list[str], config: StrictConfig, where: str, kinds: list[str | None]) -> None:
         """Note what the layers of an image have to be; ``kinds`` are their compressions."""
         if len(names) != len(config.diff_ids):
             raise ArchiveError(
@@ -193,7 +193,7 @@ class Judge:
         found = []
         for number, entry in enumerate(entries):
             where = f"manifest.json[{number}]"
-            config = Config(self._document(entry.config), where)
+            config = StrictConfig(self._document(entry.config), where)
             self._note_layers(list(entry.layers), config, where, [_ANY] * len(entry.layers))
             for diff_id, source in entry.sources.items():
                 if diff_id not in config.diff_ids or source.media_type not in strict.LAYER_TYPES:
@@ -260,7 +260,7 @@ class Judge:
         if manifest.config.media_type not in strict.CONFIG_TYPES:
             raise ArchiveError(messages.PROFILE_CONFIG_TYPE, where=where, media_type=manifest.config.media_type[:100])
         config_name = self._blob(manifest.config, f"{where}: config")
-        config = Config(self._document(config_name), config_name)
+        config = StrictConfig(self._document(config_name), config_name)
         layers = [self._blob(layer, f"{where}: layers[{n}]") for n, layer in enumerate(manifest.layers)]
         if any(layer.media_type not in strict.LAYER_TYPES for layer in manifest.layers):
             raise ArchiveError(messages.PROFILE_LAYER_TYPE, where=where)

@@ -10,17 +10,17 @@ from dibundle.errors import ArchiveError
 from dibundle.files import compression
 from dibundle.images import docker, guess, legacy, messages
 from dibundle.images.archive import Archive
-from dibundle.images.claims import Claims, Draft, named_digest
+from dibundle.images.claims import Claims, ImageDraft, named_digest
 from dibundle.images.members import Members
 from dibundle.images.model import Blob, Image, ImageArchive
-from dibundle.images.oci_layout import Layout
+from dibundle.images.oci_layout import OciLayout
 
 
 def read_images(archive: Archive) -> ImageArchive:
     """Return what ``archive`` holds; ``ArchiveError`` with the reason when it holds no image."""
     members = Members(archive)
     claims = Claims(members)
-    layout = Layout(claims)
+    layout = OciLayout(claims)
     manifest, drafts = _docker_drafts(claims)
     layout.read()
     drafts = drafts or layout.drafts
@@ -48,7 +48,7 @@ def read_members(archive: Archive) -> ImageArchive:
     return ImageArchive(archive, (), tuple(blobs), None)
 
 
-def _docker_drafts(claims: Claims) -> tuple[list[object] | None, list[Draft]]:
+def _docker_drafts(claims: Claims) -> tuple[list[object] | None, list[ImageDraft]]:
     """Read manifest.json; one that is no Docker manifest is no matter where there is an OCI layout as well."""
     try:
         manifest = docker.read_manifest(claims.members)
@@ -62,7 +62,7 @@ def _docker_drafts(claims: Claims) -> tuple[list[object] | None, list[Draft]]:
         return None, []
 
 
-def _image(draft: Draft, blobs: dict[int, Blob], digests: dict[bytes, bytes]) -> Image:
+def _image(draft: ImageDraft, blobs: dict[int, Blob], digests: dict[bytes, bytes]) -> Image:
     return Image(
         names=draft.names,
         config=blobs[draft.config.header] if draft.config else None,

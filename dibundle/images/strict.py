@@ -164,7 +164,7 @@ def read_platform(fields: dict[str, object], where: str) -> str:
     return "/".join(found)
 
 
-class Config:
+class StrictConfig:
     """An image's config: ``diff_ids`` (32 bytes each), the lowest layer first, and ``platform``."""
 
     __slots__ = ("diff_ids", "platform")

@@ -20,7 +20,7 @@ from dibundle.images.members import Members
 from dibundle.images.model import Blob, Image, ImageArchive
 from dibundle.images.oci_layout import INDEX
 
-Form = Literal["docker-archive", "oci-archive"]
+ArchiveForm = Literal["docker-archive", "oci-archive"]
 Content = bytes | ReadAt
 
 OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
@@ -33,7 +33,7 @@ _SUFFIX: Final = {None: "", "gzip": "+gzip", "zstd": "+zstd"}
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class ImageParts:
     """An OCI layout: blobs by their digest, index.json, and the manifest.json that docker reads."""
 
     blobs: dict[bytes, Content]
@@ -41,7 +41,7 @@ class Layout:
     manifest: bytes
 
 
-def layout(images: ImageArchive, dropped: frozenset[int], names: tuple[str, ...] | None = None) -> Layout:
+def layout(images: ImageArchive, dropped: frozenset[int], names: tuple[str, ...] | None = None) -> ImageParts:
     """Return the layout of all images of an archive, without the members whose contents start at ``dropped``.
 
     ``names`` are for each image in place of those that it has (None: its own).
@@ -71,7 +71,7 @@ def layout(images: ImageArchive, dropped: frozenset[int], names: tuple[str, ...]
     )
     if entry and names is not None:
         index = _renamed(index, names)
-    return Layout(blobs, index, to_json(listed))
+    return ImageParts(blobs, index, to_json(listed))
 
 
 def _renamed(index: bytes, names: tuple[str, ...]) -> bytes:
@@ -87,7 +87,7 @@ def _renamed(index: bytes, names: tuple[str, ...]) -> bytes:
     return to_json({**value, "manifests": [item for entry in once.values() for item in named(entry, names)]})
 
 
-def write(parts: Layout, form: Form, sink: Callable[[bytes], object], *, check: bool = False) -> None:
+def write(parts: ImageParts, form: ArchiveForm, sink: Callable[[bytes], object], *, check: bool = False) -> None:
     """Write an archive of that form: blobs by digest, then the documents, everything the same each time.
 
     ``check``: the digests are claims, so the end of each blob is withheld until it is known to have its own;
@@ -112,11 +112,11 @@ def header(name: str, size: int) -> bytes:
 def documents(index: bytes, manifest: bytes) -> bytes:
     """Return the end of an archive whose blobs are written: the documents that lead to them."""
     made: list[bytes] = []
-    write(Layout({}, index, manifest), "docker-archive", made.append)
+    write(ImageParts({}, index, manifest), "docker-archive", made.append)
     return b"".join(made)
 
 
-def files(parts: Layout, form: Form) -> Iterator[tuple[str, Content]]:
+def files(parts: ImageParts, form: ArchiveForm) -> Iterator[tuple[str, Content]]:
     """Yield the files of a form in the order in which they are written."""
     for digest in sorted(parts.blobs):
         yield _path(digest), parts.blobs[digest]

@@ -10,8 +10,8 @@ from dibundle.applying.options import RebuildOptions
 from dibundle.applying.targets import MadeTarget, choose_target, made_targets
 from dibundle.errors import BaseMismatchError, UsageError
 from dibundle.files.context import Context
-from dibundle.format.manifest import AboutImage
 from dibundle.format.uses import objects_used
+from dibundle.format.values import AboutImage
 from dibundle.inspecting import messages
 from dibundle.inspecting.operations import Line, listing
 from dibundle.sources.access import Access

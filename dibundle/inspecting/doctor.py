@@ -22,7 +22,7 @@ _REINSTALL = f"in a checkout of dib: {install_hint('--force-reinstall .')}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class DoctorCheck:
     """One thing: what was ``found``, what it ``means`` where it is not in order; ``vital``: for create or apply."""
 
     name: str
@@ -33,9 +33,9 @@ class Check:
     vital: bool = False
 
 
-def checks(tmp: str | None = None) -> Iterator[Check]:
+def checks(tmp: str | None = None) -> Iterator[DoctorCheck]:
     """Yield what there is to know, the vital things first."""
-    yield Check(name="python", state="ok", found=f"{platform.python_version()}, {platform.machine()}", vital=True)
+    yield DoctorCheck(name="python", state="ok", found=f"{platform.python_version()}, {platform.machine()}", vital=True)
     for name in ("zstandard", "msgpack"):
         yield _module(name, name, "nothing works", vital=True)
     yield _module("hdiffpatch", "hdiffpatch", "dib create takes level 3 instead of 6, and none above")
@@ -52,30 +52,32 @@ def checks(tmp: str | None = None) -> Iterator[Check]:
         yield _engine(client, command)
 
 
-def _module(name: str, package: str, means: str, *, vital: bool = False) -> Check:
+def _module(name: str, package: str, means: str, *, vital: bool = False) -> DoctorCheck:
     try:
         importlib.import_module(name)
-        return Check(name=name, state="ok", found=version(package) or "?", vital=vital)
+        return DoctorCheck(name=name, state="ok", found=version(package) or "?", vital=vital)
     except PackageNotFoundError:
-        return Check(name=name, state="ok", found="of an unknown version", vital=vital)
+        return DoctorCheck(name=name, state="ok", found="of an unknown version", vital=vital)
     except ImportError as error:
         state: State = "missing" if isinstance(error, ModuleNotFoundError) and error.name == name else "broken"
         hint = install_hint(package)
-        return Check(name=name, state=state, found=str(error), means=means, hint=hint, vital=vital)
+        return DoctorCheck(name=name, state=state, found=str(error), means=means, hint=hint, vital=vital)
 
 
-def _library() -> Check:
+def _library() -> DoctorCheck:
     if LIBRARY is not None:
-        return Check(name="C library", state="ok", found="built")
+        return DoctorCheck(name="C library", state="ok", found="built")
     means = "all is slow, and what was compressed again cannot be made"
-    return Check(name="C library", state="missing", found="plain Python does its work", means=means, hint=_REINSTALL)
+    return DoctorCheck(
+        name="C library", state="missing", found="plain Python does its work", means=means, hint=_REINSTALL
+    )
 
 
-def _encoders() -> Check:
+def _encoders() -> DoctorCheck:
     """Let every encoder compress its sample."""
     if not encoders.are_here():
         means = "bundles that compress something again cannot be applied"
-        return Check(name="encoders", state="missing", found="no C library", means=means, hint=_REINSTALL)
+        return DoctorCheck(name="encoders", state="missing", found="no C library", means=means, hint=_REINSTALL)
     wrong = []
     for encoder in sorted(encoders.KNOWN):
         try:
@@ -85,11 +87,11 @@ def _encoders() -> Check:
     count = len(encoders.KNOWN)
     if wrong:
         means = "bundles that need these cannot be applied"
-        return Check(name="encoders", state="broken", found="; ".join(wrong), means=means, hint=_REINSTALL)
-    return Check(name="encoders", state="ok", found=f"all {count} give the bytes that they should")
+        return DoctorCheck(name="encoders", state="broken", found="; ".join(wrong), means=means, hint=_REINSTALL)
+    return DoctorCheck(name="encoders", state="ok", found=f"all {count} give the bytes that they should")
 
 
-def _room(tmp: str | None) -> Check:
+def _room(tmp: str | None) -> DoctorCheck:
     place = tmp or default_spool_dir()
     try:
         spool = Spool(place)
@@ -98,31 +100,31 @@ def _room(tmp: str | None) -> Check:
         free = shutil.disk_usage(place).free
     except (FileError, OSError) as error:
         hint = "name another folder: --tmp DIR"
-        return Check(name="disk", state="broken", found=str(error), means="nothing works", hint=hint, vital=True)
-    return Check(name="disk", state="ok", found=f"{free:,} bytes free in {place}", vital=True)
+        return DoctorCheck(name="disk", state="broken", found=str(error), means="nothing works", hint=hint, vital=True)
+    return DoctorCheck(name="disk", state="ok", found=f"{free:,} bytes free in {place}", vital=True)
 
 
-def _tool(name: str, means: str, hint: str) -> Check:
+def _tool(name: str, means: str, hint: str) -> DoctorCheck:
     found = shutil.which(name)
     if found:
-        return Check(name=name, state="ok", found=found)
-    return Check(name=name, state="missing", found="not installed", means=means, hint=hint)
+        return DoctorCheck(name=name, state="ok", found=found)
+    return DoctorCheck(name=name, state="missing", found="not installed", means=means, hint=hint)
 
 
-def _engine(client: str, command: tuple[str, ...]) -> Check:
+def _engine(client: str, command: tuple[str, ...]) -> DoctorCheck:
     means = f"dib load --engine {client} does not work"
     if not shutil.which(client):
-        return Check(name=client, state="missing", found="not installed", means=means)
+        return DoctorCheck(name=client, state="missing", found="not installed", means=means)
     hint = f"see what it says: {client} info"
     try:
         told = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
         found = f"does not answer within {_TIMEOUT} seconds"
-        return Check(name=client, state="broken", found=found, means=means, hint=hint)
+        return DoctorCheck(name=client, state="broken", found=found, means=means, hint=hint)
     except OSError as error:
-        return Check(name=client, state="broken", found=str(error), means=means, hint=hint)
+        return DoctorCheck(name=client, state="broken", found=str(error), means=means, hint=hint)
     lines = (told.stderr if told.returncode else told.stdout).decode(errors="replace").strip().splitlines()
     if told.returncode:
         found = lines[-1] if lines else f"exit code {told.returncode}"
-        return Check(name=client, state="broken", found=found, means=means, hint=hint)
-    return Check(name=client, state="ok", found=lines[-1].strip() if lines else "answers")
+        return DoctorCheck(name=client, state="broken", found=found, means=means, hint=hint)
+    return DoctorCheck(name=client, state="ok", found=lines[-1].strip() if lines else "answers")

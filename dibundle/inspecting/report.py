@@ -16,8 +16,8 @@ from dibundle.files import digest, wording
 from dibundle.files.context import Context
 from dibundle.files.destination import Output
 from dibundle.files.readat import Stream
-from dibundle.format.manifest import AboutImage
 from dibundle.format.reader import BundleReader
+from dibundle.format.values import AboutImage
 from dibundle.images.archive import Archive, open_made
 from dibundle.inspecting import page
 from dibundle.inspecting.image_diff import Changes, compare

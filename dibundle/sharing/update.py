@@ -16,8 +16,8 @@ from dibundle.files import digest
 from dibundle.files.context import Context
 from dibundle.files.destination import Output
 from dibundle.files.readat import Spool, Stream
-from dibundle.format.manifest import AboutImage
 from dibundle.format.reader import BundleReader
+from dibundle.format.values import AboutImage
 from dibundle.images import pinned, writers
 from dibundle.images.archive import Archive, from_fd
 from dibundle.images.document import get, get_text, sha256_of
@@ -28,7 +28,7 @@ from dibundle.sharing import messages
 from dibundle.sharing.ways import ChainStep, UpdatePlan, plan_way
 from dibundle.sources import messages as registry_messages
 from dibundle.sources.access import Access, SignatureCheck
-from dibundle.sources.bundles import Check, fetch_bundle
+from dibundle.sources.bundles import CheckSignature, fetch_bundle
 from dibundle.sources.engines import TRANSPORTS, default_engine, image_id
 from dibundle.sources.names import is_reference
 from dibundle.sources.opening import OpenedSources, Source, open_present
@@ -281,7 +281,7 @@ def holds(archives: Sequence[Archive], image_id: bytes) -> bool:
     return any(image.config_digest == image_id for archive in archives for image in read_images(archive).images)
 
 
-def fetch(repository: Repository, step: ChainStep, context: Context, check: Check | None) -> Spool:
+def fetch(repository: Repository, step: ChainStep, context: Context, check: CheckSignature | None) -> Spool:
     """Fetch the bundle of a step; :class:`RegistryError` where it is not what the registry told.
 
     ``check`` gets its header and signature before more of it is fetched.

@@ -39,7 +39,7 @@ class Wrapped:
     """An image to write or to push: its manifest, and the layout that has it and all blobs."""
 
     manifest: bytes
-    layout: writers.Layout
+    layout: writers.ImageParts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +183,7 @@ def _image(
     docker = [writers.docker_entry(config_digest, tags, layers)]
     everything = blobs | {config_digest: config_bytes, manifest_digest: manifest}
     return Wrapped(
-        manifest=manifest, layout=writers.Layout(everything, writers.to_json(index), writers.to_json(docker))
+        manifest=manifest, layout=writers.ImageParts(everything, writers.to_json(index), writers.to_json(docker))
     )
 
 

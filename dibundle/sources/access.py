@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from dibundle.format.reader import BundleReader
 from dibundle.format.signing import Signers
-from dibundle.sources.bundles import Check
+from dibundle.sources.bundles import CheckSignature
 from dibundle.sources.registry.settings import RegistrySettings
 
 
@@ -36,7 +36,7 @@ class SignatureCheck:
         self._signed: dict[bytes, tuple[bytes, str]] = {}  # by header
 
     @property
-    def required(self) -> Check | None:
+    def required(self) -> CheckSignature | None:
         """What a bundle's header and signature are given to before anything else is read; None if none are needed."""
         return self._check if self._signers else None
 

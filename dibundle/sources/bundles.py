@@ -17,7 +17,7 @@ from dibundle.format.manifest import Manifest
 from dibundle.format.reader import BundleReader, Readable
 from dibundle.sources import messages, parts
 
-Check = Callable[[bytes, bytes], object]
+CheckSignature = Callable[[bytes, bytes], object]
 """Is given a bundle's header and signature, and raises where nobody who counts signed it."""
 
 
@@ -96,7 +96,7 @@ def peek(stream: Rereadable, size: int) -> bytes:
     return head
 
 
-def check_signature(stream: Rereadable, name: str | None, check: Check) -> None:
+def check_signature(stream: Rereadable, name: str | None, check: CheckSignature) -> None:
     """Give a bundle's header and signature to ``check`` before anything behind them is read, or kept anywhere.
 
     The stream then stands at its beginning again. Raises what ``check`` raises, and as :func:`read_bundle`.
@@ -113,7 +113,7 @@ def check_signature(stream: Rereadable, name: str | None, check: Check) -> None:
         stream.give_back(head.data)
 
 
-def fetch_bundle(pieces: Iterable[bytes], size: int, name: str, spool: Spool, check: Check | None) -> None:
+def fetch_bundle(pieces: Iterable[bytes], size: int, name: str, spool: Spool, check: CheckSignature | None) -> None:
     """Write a bundle of ``size`` bytes that is fetched into a temporary file.
 
     ``check`` gets its header and signature before more of it is fetched.
@@ -126,7 +126,7 @@ def fetch_bundle(pieces: Iterable[bytes], size: int, name: str, spool: Spool, ch
         spool.write(piece)
 
 
-def remembered(check: Check) -> Check:
+def remembered(check: CheckSignature) -> CheckSignature:
     """Return ``check`` as a function that checks the same header and signature once."""
     accepted: set[tuple[bytes, bytes]] = set()
 
@@ -138,7 +138,9 @@ def remembered(check: Check) -> Check:
     return check_once
 
 
-def read_bundle(stream: Readable, name: str | None, size: int | None, check: Check | None = None) -> BundleReader:
+def read_bundle(
+    stream: Readable, name: str | None, size: int | None, check: CheckSignature | None = None
+) -> BundleReader:
     """Read and check a bundle's head; refuse one that has not the ``size`` that it should have, where that is known."""
     in_parts = stream if isinstance(stream, parts.PartsReader) else None
     try:
@@ -189,7 +191,7 @@ class WholeBundle:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The labels and annotations that describe it (spec/carriers.md)."""
+        """The labels and annotations that describe it (spec/transports.md)."""
         return labels.labels(self.manifest, self.content.size, self.digest)
 
 

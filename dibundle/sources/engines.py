@@ -18,7 +18,7 @@ from dibundle.errors import WORDS, AbsentError, DibError, FileError, Message, Us
 from dibundle.files.context import Context
 from dibundle.files.destination import write_all
 from dibundle.files.readat import Spool
-from dibundle.format.manifest import AboutImage
+from dibundle.format.values import AboutImage
 from dibundle.images.tar.sieve import sieve
 from dibundle.sources import messages
 
@@ -91,7 +91,7 @@ def words_for(engine: str) -> Mapping[str, str]:
     return WORDS
 
 
-def told_by(text: bytes) -> str:
+def client_message(text: bytes) -> str:
     """Return what a client says in its stderr, in one line: all of it but its log and where to read more."""
     lines = [line.strip() for line in text.decode(errors="replace").splitlines()]
     return "; ".join(line for line in lines if line and not _ASIDE.match(line)) or "no message"
@@ -99,7 +99,7 @@ def told_by(text: bytes) -> str:
 
 def no_answer(engine: str, text: bytes) -> FileError:
     """Return the error for an engine that does not answer, with what its client says."""
-    return FileError(messages.ENGINE_NO_ANSWER, engine=engine, told_by=told_by(text))
+    return FileError(messages.ENGINE_NO_ANSWER, engine=engine, client_message=client_message(text))
 
 
 def require_layers(engine: str, chains: Iterable[Sequence[bytes]], base: str, file: str | None) -> None:
@@ -358,7 +358,9 @@ def save(
     if told.returncode and any(sign in told.stderr for sign in _SILENT):
         raise no_answer(client, told.stderr)
     if told.returncode:
-        raise AbsentError(messages.ENGINE_NO_IMAGE, client=client, reference=reference, told_by=told_by(told.stderr))
+        raise AbsentError(
+            messages.ENGINE_NO_IMAGE, client=client, reference=reference, client_message=client_message(told.stderr)
+        )
     size = told.stdout.strip()
     room = int(size) if size.isdigit() else 0
     context.check_room(room if sizes is None else min(room, sum(sizes)))
@@ -379,7 +381,7 @@ def save(
             raise
         text = saving.stderr.read()
     if saving.returncode:
-        raise FileError(_why_unsaved(text), client=client, reference=reference, told_by=told_by(text))
+        raise FileError(_why_unsaved(text), client=client, reference=reference, client_message=client_message(text))
     return spool
 
 

@@ -22,10 +22,10 @@ ENGINE_LAYERS_IN_OTHER_FORM: Final = Message(
 )
 ENGINE_LOAD_FAILED: Final = Message("engine.load_failed", "{engine} load failed: {last}")
 ENGINE_NO_ANSWER: Final = Message(
-    "engine.no_answer", "{engine} does not answer: {told_by}", hint="try it by itself: {engine} info"
+    "engine.no_answer", "{engine} does not answer: {client_message}", hint="try it by itself: {engine} info"
 )
 ENGINE_NO_IMAGE: Final = Message(
-    "engine.no_image", "{client} has no image {reference}: {told_by}", hint="see what there is: {client} images"
+    "engine.no_image", "{client} has no image {reference}: {client_message}", hint="see what there is: {client} images"
 )
 ENGINE_NO_NAME: Final = Message("engine.no_name", "{transport_}: names no image", hint="for example {transport_}:app:1")
 ENGINE_NO_OCI_ARCHIVE: Final = Message(
@@ -55,13 +55,13 @@ ENGINE_PODMAN_WORKS: Final = Message(
 )
 ENGINE_SAVE_DISCARDED: Final = Message(
     "engine.save_discarded",
-    "{client} could not save {reference}: {told_by}",
+    "{client} could not save {reference}: {client_message}",
     hint=("containerd discards unpacked layers here: set discard_unpacked_layers = false and pull the image again"),
 )
-ENGINE_SAVE_FAILED: Final = Message("engine.save_failed", "{client} could not save {reference}: {told_by}")
+ENGINE_SAVE_FAILED: Final = Message("engine.save_failed", "{client} could not save {reference}: {client_message}")
 ENGINE_SAVE_NO_PLATFORM: Final = Message(
     "engine.save_no_platform",
-    "{client} could not save {reference}: {told_by}",
+    "{client} could not save {reference}: {client_message}",
     hint=("this {client} saves what it has: run the command without --platform, or with docker://HOST/NAME:TAG"),
 )
 ENGINE_SAVED_WITHOUT_LAYERS: Final = Message(

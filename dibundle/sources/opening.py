@@ -22,7 +22,7 @@ from dibundle.images.archive import Archive, from_fd
 from dibundle.images.reader import read_images
 from dibundle.sources import messages, parts
 from dibundle.sources.access import Access, SignatureCheck
-from dibundle.sources.bundles import Check, Reread, Rereadable, check_signature, peek, read_bundle
+from dibundle.sources.bundles import CheckSignature, Reread, Rereadable, check_signature, peek, read_bundle
 from dibundle.sources.detect import STDIN, STREAM, first_part_missing, is_bundle, is_named_so, open_other
 from dibundle.sources.engines import default_engine, engine_of, save, words_for
 from dibundle.sources.meant import meant_by
@@ -58,7 +58,7 @@ class OpenedSources:
     engines: dict[int, Callable[[Collection[int] | None], Archive]] = field(default_factory=dict)
 
     @property
-    def check(self) -> Check | None:
+    def check(self) -> CheckSignature | None:
         """What every bundle's header and signature were given to; None where signatures do not matter."""
         return self.signatures.required
 

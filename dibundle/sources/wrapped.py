@@ -1,4 +1,4 @@
-"""Bundles in images that ``dib wrap`` made: found by a label, in the last layer (spec/carriers.md)."""
+"""Bundles in images that ``dib wrap`` made: found by a label, in the last layer (spec/transports.md)."""
 
 from __future__ import annotations
 

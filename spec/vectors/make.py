@@ -1,6 +1,6 @@
 """Make the vectors anew: ``python3 spec/vectors/make.py [FOLDER]``. The same bytes come out every time.
 
-Without a folder ../duties.md is written anew too, which lists them by duty.
+Without a folder ../requirements.md is written anew too, which lists them by requirement.
 
 It needs dibundle, for the encoders of deflate.md, the model of cover.md and the addresses of relink.md: these vectors
 hold what dibundle made and the reference decoder confirmed. All else is written down in the scripts beside this one.
@@ -18,7 +18,6 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent.parent)]
 
 import doubts  # noqa: F401 - adds its cases
-import duties
 import edges  # noqa: F401 - adds its cases
 import encoding  # noqa: F401 - adds its cases
 import expected  # noqa: F401 - adds its cases
@@ -27,6 +26,7 @@ import payload_faults  # noqa: F401 - adds its cases
 import payloads  # noqa: F401 - adds its cases
 import readings  # noqa: F401 - adds its cases
 import relinking  # noqa: F401 - adds its cases
+import requirements
 import targets  # noqa: F401 - adds its cases
 from bundles import sha256
 from faults import BAD, Bad
@@ -95,4 +95,4 @@ def _bad(folder: Path, name: str, case: Bad) -> dict[str, Any]:
 if __name__ == "__main__":
     make(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE)
     if len(sys.argv) == 1:
-        duties.write()
+        requirements.write()

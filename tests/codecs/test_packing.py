@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from dibundle.codecs import recompression
 from dibundle.codecs.deflate import encoders
-from dibundle.codecs.deflate.recipe import Edit, Rebuilder, Recipe
-from dibundle.codecs.recompression import Body, Packer, Plain
+from dibundle.codecs.deflate.recipe import Rebuilder, Recipe, RecipeEdit
+from dibundle.codecs.recompression import Body, Plain, Recompressor
 from dibundle.errors import BundleError
 from tests.content import text
 
@@ -20,7 +20,7 @@ ZLIB = Recipe(encoder=encoders.ZLIB, level=6, parameter=8)
 
 
 def packed(parts, plain, pieces, pool=None):
-    packer = Packer(parts, plain, pool)
+    packer = Recompressor(parts, plain, pool)
     out = b"".join(b"".join(map(bytes, packer.write(piece))) for piece in pieces)
     return out + b"".join(map(bytes, packer.finish()))
 
@@ -68,7 +68,9 @@ def test_what_does_not_fit_is_refused(parts, plain, content):
 
 numbers = st.integers(0, 1 << 40)
 edits = st.builds(
-    lambda copied, dropped, literals: Edit(copied=copied, dropped=dropped, count=8 * len(literals), literals=literals),
+    lambda copied, dropped, literals: RecipeEdit(
+        copied=copied, dropped=dropped, count=8 * len(literals), literals=literals
+    ),
     st.integers(1, 1 << 30),
     numbers,
     st.binary(min_size=1, max_size=9),

@@ -17,7 +17,7 @@ from dibundle.codecs.deflate.encoders import (
     ZLIB,
     encode_frame,
 )
-from dibundle.codecs.deflate.recipe import Edit, Recipe, rebuild
+from dibundle.codecs.deflate.recipe import Recipe, RecipeEdit, rebuild
 from dibundle.codecs.deflate.search import CANDIDATES, Candidate, find, probe
 from dibundle.codecs.native.deflate import DEFLATE
 from dibundle.errors import ArchiveError, BundleError
@@ -204,7 +204,7 @@ PLAIN = Recipe(encoder=GO, level=6, parameter=0)
 
 
 def edited(*edits):
-    return replace(PLAIN, edits=tuple(Edit(copied=c, dropped=d, count=n, literals=lit) for c, d, n, lit in edits))
+    return replace(PLAIN, edits=tuple(RecipeEdit(copied=c, dropped=d, count=n, literals=lit) for c, d, n, lit in edits))
 
 
 def rebuilt(recipe, content=SHORT[:20_000], size=777):

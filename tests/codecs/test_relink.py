@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dibundle.codecs import cover, model, numbers, relink, sparse, walker
 from dibundle.codecs.encode import covers, layout, relinker
 from dibundle.codecs.numbers import number
-from dibundle.codecs.walker import CODE, DATA, HOLE, TABLE, Region, Section, Step
+from dibundle.codecs.walker import CODE, DATA, HOLE, TABLE, AddressStep, CodeSection, Region
 from dibundle.errors import BundleError
 from tests.codecs import programs
 from tests.codecs.mutate import twins
@@ -129,7 +129,7 @@ def tables(draw):
             regions.append(Region(start, length, address, low + rng.randrange(4000), rng.randrange(9)))
     steps, at = [], low + rng.randrange(200)
     for _ in range(rng.randrange(1, 40)):
-        steps.append(Step(at, rng.randrange(-5000, 5000) * 4, rng.choice([HOLE, DATA, TABLE, CODE, CODE])))
+        steps.append(AddressStep(at, rng.randrange(-5000, 5000) * 4, rng.choice([HOLE, DATA, TABLE, CODE, CODE])))
         at += rng.randrange(1, 500)
     return bytes(data), regions, [step for step in steps if step.at <= relink.MAX_ADDRESS]
 
@@ -156,9 +156,9 @@ def test_native_and_twin_map_alike(case, least, seed):
             at += length + rng.choice([0, 0, 5])
     sections, end = [], 0
     for _ in range(rng.randrange(0, 5)):
-        sections.append(Section(end, rng.randrange(1, 900), rng.randrange(9000)))
+        sections.append(CodeSection(end, rng.randrange(1, 900), rng.randrange(9000)))
         end = sections[-1].start + sections[-1].length + rng.choice([0, 3])
-    header = relink.Header(least, regions, sections, steps)
+    header = relink.RelinkHeader(least, regions, sections, steps)
     with pytest.MonkeyPatch.context() as patch:
         native, plain = twins(patch, relink, lambda: relink.steps_of(rows, header))
     assert native == plain
@@ -205,17 +205,17 @@ def test_random_headers_take_no_memory(values, rest):
 @pytest.mark.parametrize(
     ("header", "wrong"),
     [
-        (relink.Header(0, [], [], []), "covers of 0 bytes"),
-        (relink.Header(1, [Region(0, 0, 0, 0, 0)], [], []), "region of 0"),
-        (relink.Header(1, [Region(90, 11, 0, 0, 0)], [], []), "does not fit"),
-        (relink.Header(1, [Region(0, 5, 0, 0, 9)], [], []), "does not fit"),
-        (relink.Header(1, [Region(0, 5, -1, 0, 0)], [], []), "does not fit"),
-        (relink.Header(1, [Region(0, 5, relink.MAX_ADDRESS, 0, 0)], [], []), "does not fit"),
-        (relink.Header(1, [Region(k, 1, 0, 0, walker.TABLES) for k in range(17)], [], []), "jump tables"),
-        (relink.Header(1, [], [Section(0, 0, 0)], []), "section of 0"),
-        (relink.Header(1, [], [], [Step(5, 0, 1), Step(5, 0, 1)]), "step at address 5"),
-        (relink.Header(1, [], [], [Step(5, relink.MAX_ADDRESS, 1)]), "step at address 5"),
-        (relink.Header(1, [], [], [Step(5, 0, 4)]), "step at address 5"),
+        (relink.RelinkHeader(0, [], [], []), "covers of 0 bytes"),
+        (relink.RelinkHeader(1, [Region(0, 0, 0, 0, 0)], [], []), "region of 0"),
+        (relink.RelinkHeader(1, [Region(90, 11, 0, 0, 0)], [], []), "does not fit"),
+        (relink.RelinkHeader(1, [Region(0, 5, 0, 0, 9)], [], []), "does not fit"),
+        (relink.RelinkHeader(1, [Region(0, 5, -1, 0, 0)], [], []), "does not fit"),
+        (relink.RelinkHeader(1, [Region(0, 5, relink.MAX_ADDRESS, 0, 0)], [], []), "does not fit"),
+        (relink.RelinkHeader(1, [Region(k, 1, 0, 0, walker.TABLES) for k in range(17)], [], []), "jump tables"),
+        (relink.RelinkHeader(1, [], [CodeSection(0, 0, 0)], []), "section of 0"),
+        (relink.RelinkHeader(1, [], [], [AddressStep(5, 0, 1), AddressStep(5, 0, 1)]), "step at address 5"),
+        (relink.RelinkHeader(1, [], [], [AddressStep(5, relink.MAX_ADDRESS, 1)]), "step at address 5"),
+        (relink.RelinkHeader(1, [], [], [AddressStep(5, 0, 4)]), "step at address 5"),
     ],
 )
 def test_headers_out_of_bounds_are_refused(header, wrong):
@@ -225,9 +225,9 @@ def test_headers_out_of_bounds_are_refused(header, wrong):
 
 def test_pointers_overwritten_by_other_data_tell_of_no_move(monkeypatch):
     where = Region(0, 64, 0x1000, 0, walker.POINTERS)
-    steps = [Step(0x1000, 0, DATA), Step(0x2000, 16, DATA), Step(0x3000, 0, HOLE)]
-    plan = layout.Plan(
-        regions=[where], sections=[Section(0, 64, 0x1000)], fixed=steps, first=relink.columns(steps), records=[]
+    steps = [AddressStep(0x1000, 0, DATA), AddressStep(0x2000, 16, DATA), AddressStep(0x3000, 0, HOLE)]
+    plan = layout.RelinkPlan(
+        regions=[where], sections=[CodeSection(0, 64, 0x1000)], fixed=steps, first=relink.columns(steps), records=[]
     )
     source = (0x2010).to_bytes(8, "little") * 8
     target = (0x7FFF << 48).to_bytes(8, "little") * 8
@@ -249,9 +249,9 @@ def test_steps_that_crowd_are_found_as_by_the_twin(monkeypatch, mode):
     steps = []
     for count in range(900):
         at += chance.choice((1, 1, 2, 9))
-        steps.append(Step(at, count * 8 - 3000, count % 4))
+        steps.append(AddressStep(at, count * 8 - 3000, count % 4))
     regions = [Region(0, len(data), 48, 0, mode)]
-    for some in (steps, [*steps, Step(1 << 60, 0, HOLE)], steps[:31], steps[:33]):
+    for some in (steps, [*steps, AddressStep(1 << 60, 0, HOLE)], steps[:31], steps[:33]):
         table = relink.columns(some)
         made = twins(monkeypatch, *MODULES, partial(relink.relink, bytes(data), regions, table))
         assert made[0] == made[1] != data

@@ -13,10 +13,11 @@ from dibundle.errors import DibError
 from dibundle.files.context import Context
 from dibundle.files.digest import sha256
 from dibundle.format import writer
-from dibundle.format.manifest import About, AboutImage, Manifest, Target
-from dibundle.format.program import ProgramWriter
+from dibundle.format.manifest import Manifest
+from dibundle.format.program_writer import ProgramWriter
 from dibundle.format.reader import BundleReader
 from dibundle.format.tables import Frame, Segment
+from dibundle.format.values import About, AboutImage, Target
 from dibundle.sources.access import Access
 from tests.builders import TestImage, build_layer, docker_save
 from tests.differential.archives import Case

@@ -16,8 +16,8 @@ from dibundle.format import constants, writer
 from dibundle.format.constants import MAX_SIGNATURE
 from dibundle.format.header import Header, encode_signature_area, signature_length
 from dibundle.format.manifest import Manifest
-from dibundle.format.program import Columns
 from dibundle.format.reader import BundleReader
+from dibundle.format.steps import Columns
 from dibundle.format.tables import Frame, Range
 from dibundle.format.wire import Column, ColumnWriter, pack
 from dibundle.images.archive import open_archive
@@ -285,7 +285,7 @@ def test_what_costs_too_much_is_refused_before_output():
 
 
 def parts_of_empty() -> Manifest:
-    from dibundle.format.manifest import Target
+    from dibundle.format.values import Target
 
     target = Target(
         size=0,

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from dibundle.errors import DigestError
-from dibundle.format.manifest import Target
 from dibundle.format.output import LARGE, WRITE, VerifiedOutput
 from dibundle.format.tables import Segment
+from dibundle.format.values import Target
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import noise
 from tests.program import dib, start

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dibundle.format.records import EMPTY, UNCHANGED, Edit, apply_edit, find_edit, read_number, valid_shape
+from dibundle.format.records import EMPTY, UNCHANGED, HeaderEdit, apply_edit, find_edit, read_number, valid_shape
 from tests.builders import build_layer, file
 
 
@@ -14,7 +14,7 @@ def test_an_mtime_that_changes_is_one_number_and_the_checksum_follows():
     old = block()
     new = build_layer([file("a/b", b"x" * 5, mtime=2_000_000)])[:512]
     edit = find_edit(old, new)
-    assert edit == Edit(1 << 5, (2_000_000,))
+    assert edit == HeaderEdit(1 << 5, (2_000_000,))
     assert apply_edit(old, *edit) == new
 
 
@@ -45,7 +45,7 @@ def test_a_number_keeps_the_writing_of_its_reference(style: bytes):
     old = bytearray(block())
     old[108:116] = style
     old[148:156] = b"%06o\0 " % (sum(old[:148]) + sum(old[156:]) + 256)
-    edit = Edit(1 << 2, (0o17,))
+    edit = HeaderEdit(1 << 2, (0o17,))
     made = apply_edit(bytes(old), *edit)
     assert made is not None
     assert read_number(made[108:116]) == 0o17

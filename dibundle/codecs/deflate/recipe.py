@@ -23,7 +23,7 @@ _NUMBER_LIMIT: Final = 1 << 62
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Edit:
+class RecipeEdit:
     """Copy ``copied`` bits of the encoder's output, leave ``dropped`` out and put ``count`` bits of ``literals`` there.
 
     The lowest bit of a byte comes first, as in deflate; the bits of the last byte beyond ``count`` are 0.
@@ -42,7 +42,7 @@ class Recipe:
     encoder: int
     level: int
     parameter: int
-    edits: tuple[Edit, ...] = ()
+    edits: tuple[RecipeEdit, ...] = ()
 
     @property
     def literal_bytes(self) -> int:
@@ -110,7 +110,7 @@ class Rebuilder:
 class _Editor:
     """Makes edits in what passes through it."""
 
-    def __init__(self, edits: Iterable[Edit]) -> None:
+    def __init__(self, edits: Iterable[RecipeEdit]) -> None:
         self._edits = iter(edits)
         self._edit = next(self._edits, None)
         self._copy = self._edit.copied if self._edit else 0  # still to be copied

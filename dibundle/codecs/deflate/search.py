@@ -9,7 +9,7 @@ from typing import Final
 from dibundle.codecs.deflate import encoders
 from dibundle.codecs.deflate.encoders import Encoder, Mark, library
 from dibundle.codecs.deflate.inflate import Inflater
-from dibundle.codecs.deflate.recipe import Edit, Recipe, copy_bits
+from dibundle.codecs.deflate.recipe import Recipe, RecipeEdit, copy_bits
 from dibundle.codecs.native.library import Buffer, Pinned
 from dibundle.errors import ArchiveError
 
@@ -299,7 +299,7 @@ class _Run:
         self._ended = False
         self._lost = False
         self._marks: list[Mark] = []
-        self._edits: list[Edit] = []
+        self._edits: list[RecipeEdit] = []
         self._edited = 0  # bit of the encoder's output up to which edits go
         self._literal_bytes = 0
 
@@ -391,7 +391,7 @@ class _Run:
             copy_bits(joined, last.count, real.data, self.real_bit - copied - real.start, copied + count)
             dropped += last.dropped + copied
             copied, count, literals = last.copied, last.count + copied + count, bytes(joined)
-        self._edits.append(Edit(copied=copied, dropped=dropped, count=count, literals=literals))
+        self._edits.append(RecipeEdit(copied=copied, dropped=dropped, count=count, literals=literals))
         self._literal_bytes += len(literals)
         self._edited = self._bit = bit
         self.real_bit = real_bit

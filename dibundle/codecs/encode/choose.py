@@ -13,7 +13,7 @@ from dibundle.errors import BundleError
 
 if TYPE_CHECKING:
     from dibundle.codecs.encode.covers import Covers
-    from dibundle.codecs.encode.layout import Plan
+    from dibundle.codecs.encode.layout import RelinkPlan
 
 LEVELS = range(1, 10)
 DEFAULT_LEVEL = 6
@@ -83,7 +83,7 @@ class Encoded(NamedTuple):
     reencoders: frozenset[int] = frozenset()
 
 
-def encode(target: bytes, source: bytes, effort: Effort, plan: Plan | None = None) -> Encoded:
+def encode(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None = None) -> Encoded:
     """Return what makes ``target`` of ``source``, the smallest of those tried.
 
     ``plan`` is what :func:`relinker.encode` takes for stretches of large programs.
@@ -100,7 +100,7 @@ def encode(target: bytes, source: bytes, effort: Effort, plan: Plan | None = Non
     return best
 
 
-def least(target: bytes, source: bytes, effort: Effort, plan: Plan | None = None) -> int:
+def least(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None = None) -> int:
     """Return how many bytes the payload of :func:`encode` has, without decoding it again."""
     return min([len(target), *(len(tried.payload) for tried in _candidates(target, source, effort, plan))])
 
@@ -112,7 +112,7 @@ def _makes(tried: Encoded, source: bytes, target: bytes) -> bool:
         return False
 
 
-def _candidates(target: bytes, source: bytes, effort: Effort, plan: Plan | None) -> Iterator[Encoded]:
+def _candidates(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None) -> Iterator[Encoded]:
     if effort.level >= UNPACK_LEVEL and effort.codec == "auto" and not effort.portable:
         unpacked = _unpacked(target, source, effort, plan)
         if unpacked:
@@ -169,7 +169,7 @@ def _alone(target: bytes, effort: Effort) -> Iterator[Encoded]:
         yield Encoded(decoders.COVER, cover.encode(b"", target, covers.Covers(), effort=effort.level))
 
 
-def _unpacked(target: bytes, source: bytes, effort: Effort, plan: Plan | None) -> Encoded | None:
+def _unpacked(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None) -> Encoded | None:
     """Return what patches what compressed files within the target hold, if there are any."""
     from dibundle.codecs import embedded, recompression
     from dibundle.codecs.encode import embedded_streams

@@ -27,7 +27,7 @@ _LEAST_STRETCH: Final = 1 << 20  # shorter stretches of a program are not worth 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
+class ElfSection:
     """A section that is loaded: ``start`` is its offset in the data, ``stored`` tells whether it has bytes there."""
 
     name: bytes
@@ -48,7 +48,7 @@ class Program:
     end: int
     machine: int
     fixed: bool
-    sections: tuple[Section, ...]
+    sections: tuple[ElfSection, ...]
 
 
 def programs(data: bytes) -> list[Program]:
@@ -78,7 +78,7 @@ def guess(data: bytes) -> Program | None:
         machine = AARCH64
     else:
         return None
-    whole = Section(
+    whole = ElfSection(
         name=b"", start=0, length=len(data), address=0, code=True, writable=False, relocations=False, stored=True
     )
     return Program(start=0, end=len(data), machine=machine, fixed=False, sections=(whole,))
@@ -135,7 +135,7 @@ def _program(data: bytes, at: int) -> Program | None:
         if stored and at + offset + length > len(data):
             return None
         sections.append(
-            Section(
+            ElfSection(
                 name=data[text + name : data.index(b"\0", text + name)],
                 start=at + offset,
                 length=length,
@@ -147,7 +147,7 @@ def _program(data: bytes, at: int) -> Program | None:
             )
         )
     sections.sort(key=lambda section: (section.address, section.start))
-    kept: list[Section] = []
+    kept: list[ElfSection] = []
     for section in sections:
         if not kept or kept[-1].address + kept[-1].length <= section.address:
             kept.append(section)

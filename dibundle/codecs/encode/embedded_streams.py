@@ -35,7 +35,7 @@ Made = tuple[int, int, int]
 """Encoder, level and parameter."""
 
 
-class Member(NamedTuple):
+class EmbeddedStream(NamedTuple):
     """A deflate stream: where it starts, how many bytes it has, what it holds, whether it is in a zip."""
 
     start: int
@@ -118,7 +118,7 @@ class _Places:
         return min((place for place in self._next.values() if place >= 0), default=None)
 
 
-def members(data: bytes) -> Iterator[Member]:
+def members(data: bytes) -> Iterator[EmbeddedStream]:
     """Yield the deflate streams in ``data`` whose frame says that they are such, one after the other."""
     at = 0
     left = WORK * len(data) + WORK_FLOOR
@@ -136,10 +136,10 @@ def members(data: bytes) -> Iterator[Member]:
         if zipped or _trailer_fits(data, end, content):
             at = end
             if end - start >= LEAST and len(content) >= LEAST:
-                yield Member(start, end - start, content, zipped)
+                yield EmbeddedStream(start, end - start, content, zipped)
 
 
-def _made(data: bytes, trust: int) -> Iterator[tuple[Member, Made | None]]:
+def _made(data: bytes, trust: int) -> Iterator[tuple[EmbeddedStream, Made | None]]:
     """Yield the members and what made them, as far as it is known."""
     last: Made | None = None
     lost = 0

@@ -15,7 +15,7 @@ from typing import Final
 from dibundle.codecs import relink, walker
 from dibundle.codecs.encode import anchors, elf
 from dibundle.codecs.native.library import LIBRARY, Pinned
-from dibundle.codecs.walker import Region, Section, Step
+from dibundle.codecs.walker import AddressStep, CodeSection, Region
 
 FIRST_LEAST: Final = 64  # bytes from which on an equal stretch goes into the first map
 STRIDE: Final = 4  # the first pass looks closely: 16 makes bundles of programs 0.7 % larger
@@ -27,19 +27,19 @@ Cut = tuple[int, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class RelinkPlan:
     """Regions of the source, sections of the target, fixed steps and the first map, as ``steps_of`` gives it.
 
     ``records`` are source offsets where a record of frames starts, one every 64 KiB or so.
     """
 
     regions: list[Region]
-    sections: list[Section]
-    fixed: list[Step]
+    sections: list[CodeSection]
+    fixed: list[AddressStep]
     first: array[int]
     records: list[int]
 
-    def window(self, source: range, target: range) -> Plan | None:
+    def window(self, source: range, target: range) -> RelinkPlan | None:
         """Return the plan for these stretches of source and target, which knows of the rest what the first map tells.
 
         ``None`` where there is no code in that stretch of the source.
@@ -60,19 +60,19 @@ class Plan:
             start, end = max(section.start, target.start), min(section.start + section.length, target.stop)
             if start < end:
                 address = section.address + start - section.start
-                sections.append(Section(start - target.start, end - start, address))
+                sections.append(CodeSection(start - target.start, end - start, address))
         if not any(region.mode in _CODE for region in regions) or not sections:
             return None
-        return Plan(regions=regions, sections=sections, fixed=self._outside(inside), first=self.first, records=[])
+        return RelinkPlan(regions=regions, sections=sections, fixed=self._outside(inside), first=self.first, records=[])
 
-    def _outside(self, inside: list[tuple[int, int]]) -> list[Step]:
+    def _outside(self, inside: list[tuple[int, int]]) -> list[AddressStep]:
         """Return the steps of the first map but for those inside, where covers will tell; their bounds become steps."""
         ats, shifts, kinds = self.first[0::3], self.first[1::3], self.first[2::3]
-        steps: dict[int, Step] = {}
+        steps: dict[int, AddressStep] = {}
 
         def keep(first: int, last: int) -> None:
             rows = zip(ats[first:last], shifts[first:last], kinds[first:last], strict=True)
-            steps.update(zip(ats[first:last], map(Step._make, rows), strict=True))
+            steps.update(zip(ats[first:last], map(AddressStep._make, rows), strict=True))
 
         done = 0
         for low, high in sorted(inside):
@@ -80,7 +80,7 @@ class Plan:
             for bound in (low, high):
                 k = bisect_right(ats, bound) - 1
                 if k >= 0:
-                    steps[bound] = Step(bound, shifts[k], kinds[k])
+                    steps[bound] = AddressStep(bound, shifts[k], kinds[k])
             done = max(done, bisect_left(ats, high))
         keep(done, len(ats))
         for at in (step.at for step in self.fixed):
@@ -90,7 +90,7 @@ class Plan:
         return [steps[at] for at in sorted(steps)]
 
 
-def plan(source: bytes, target: bytes) -> Plan | None:
+def plan(source: bytes, target: bytes) -> RelinkPlan | None:
     """Return what relinking ``source`` towards ``target`` takes; ``None`` if they hold no native code that moved.
 
     Needs twice the memory of both, and about 20 ns for each byte.
@@ -101,15 +101,15 @@ def plan(source: bytes, target: bytes) -> Plan | None:
         old, new = [[stretch] if stretch else [] for stretch in stretches]
     pairs = _pairs(old, new)
     regions: list[Region] = []
-    sections: list[Section] = []
-    fixed: list[Step] = []
+    sections: list[CodeSection] = []
+    fixed: list[AddressStep] = []
     counterparts: list[Region] = []
-    places: list[Step] = []
+    places: list[AddressStep] = []
     for number, (before, after) in enumerate(pairs):
         space = number * _SPACE
         regions += _regions(before, space, relink.MAX_TABLES - _tables(regions))
         counterparts += _regions(after, space, relink.MAX_TABLES - _tables(counterparts))
-        sections += [Section(s.start, s.length, s.address + space) for s in after.sections if s.stored]
+        sections += [CodeSection(s.start, s.length, s.address + space) for s in after.sections if s.stored]
         moved = {section.name: section.address for section in after.sections}
         fixed += _kinds(before, space, moved)
         places += _kinds(after, space, {})
@@ -126,12 +126,12 @@ def plan(source: bytes, target: bytes) -> Plan | None:
         stride=STRIDE,
     )
     cuts = list(relink.cuts(rows, regions, sections, least=FIRST_LEAST))
-    header = relink.Header(FIRST_LEAST, regions, sections, _from_pieces(fixed, _shifts(cuts, regions, sections)))
+    header = relink.RelinkHeader(FIRST_LEAST, regions, sections, _from_pieces(fixed, _shifts(cuts, regions, sections)))
     first = relink.steps_of(rows, header)
     if not any(first[1::3]):
         return None
     records = [at for region in regions if region.mode == walker.FRAMES for at in _records(source, region)]
-    return Plan(regions=regions, sections=sections, fixed=fixed, first=first, records=records)
+    return RelinkPlan(regions=regions, sections=sections, fixed=fixed, first=first, records=records)
 
 
 def _records(source: bytes, region: Region) -> Iterable[int]:
@@ -146,16 +146,16 @@ def _records(source: bytes, region: Region) -> Iterable[int]:
         at += 4 + size
 
 
-def fixed_steps(made: Plan, source: bytes, target: bytes, rows: array[int]) -> list[Step]:
+def fixed_steps(made: RelinkPlan, source: bytes, target: bytes, rows: array[int]) -> list[AddressStep]:
     """Return the fixed steps to go with the covers in ``rows``: what they leave out, the addresses under them tell."""
     cuts = list(relink.cuts(rows, made.regions, made.sections, least=relink.LEAST))
     fixed = _from_pieces(made.fixed, _shifts(cuts, made.regions, made.sections))
-    steps = relink.steps_of(rows, relink.Header(relink.LEAST, made.regions, made.sections, fixed))
+    steps = relink.steps_of(rows, relink.RelinkHeader(relink.LEAST, made.regions, made.sections, fixed))
     voted = _voted(made, source, target, cuts, steps)
     return sorted({step.at: step for step in (*fixed, *voted)}.values())[: relink.most_steps(len(source))]
 
 
-def _voted(made: Plan, source: bytes, target: bytes, cuts: list[Cut], steps: array[int]) -> list[Step]:
+def _voted(made: RelinkPlan, source: bytes, target: bytes, cuts: list[Cut], steps: array[int]) -> list[AddressStep]:
     """Return steps on which operands in ``source`` and their counterparts in ``target`` agree, against ``steps``."""
     pieces, targets, moved = [], array("q"), array("q")
     for r, c, start, place, length in cuts:
@@ -180,17 +180,17 @@ def _voted(made: Plan, source: bytes, target: bytes, cuts: list[Cut], steps: arr
         if size < 0:
             raise MemoryError("no memory to compare the addresses in both sides")
         if size <= room:
-            return [Step(*out[k : k + 3]) for k in range(0, 3 * size, 3)]
+            return [AddressStep(*out[k : k + 3]) for k in range(0, 3 * size, 3)]
         room = size
 
 
-def _plain_voted(seen: walker.Walker, steps: array[int]) -> Iterable[Step]:
-    table = [Step(*steps[k : k + 3]) for k in range(0, len(steps), 3)]
+def _plain_voted(seen: walker.Walker, steps: array[int]) -> Iterable[AddressStep]:
+    table = [AddressStep(*steps[k : k + 3]) for k in range(0, len(steps), 3)]
     ats = steps[0::3]
     tally: dict[int, dict[int, int]] = {}
     for (address, shift), count in sorted((seen.votes or {}).items()):
         tally.setdefault(address, {})[shift] = count
-    under: Step | None = None  # the step that a run of addresses which agree on another shift stands in
+    under: AddressStep | None = None  # the step that a run of addresses which agree on another shift stands in
     until: float = 0
     last = end = 0
     for address, shifts in tally.items():
@@ -205,7 +205,7 @@ def _plain_voted(seen: walker.Walker, steps: array[int]) -> Iterable[Step]:
             yield under._replace(at=end)
         under = None
         if most - for_step >= GAIN:
-            yield Step(address, best, step.kind)
+            yield AddressStep(address, best, step.kind)
             until, last, end = ats[k + 1] if k + 1 < len(ats) else float("inf"), best, address + 1
             if step.kind != walker.CODE:
                 under = step
@@ -258,22 +258,24 @@ def _regions(program: elf.Program, space: int, tables: int) -> list[Region]:
     return regions
 
 
-def _kinds(program: elf.Program, space: int, moved: dict[bytes, int]) -> list[Step]:
+def _kinds(program: elf.Program, space: int, moved: dict[bytes, int]) -> list[AddressStep]:
     """Return a step for each section, with a hole after it where the next does not begin at once."""
-    steps: list[Step] = []
+    steps: list[AddressStep] = []
     end = None
     for section in program.sections:
         if end is not None and section.address > end:
-            steps.append(Step(end + space, 0, walker.HOLE))
+            steps.append(AddressStep(end + space, 0, walker.HOLE))
         kind = walker.CODE if section.code else walker.TABLE if section.name == b".rodata" else walker.DATA
-        steps.append(Step(section.address + space, moved.get(section.name, section.address) - section.address, kind))
+        steps.append(
+            AddressStep(section.address + space, moved.get(section.name, section.address) - section.address, kind)
+        )
         end = section.address + section.length
     if end is not None:
-        steps.append(Step(end + space, 0, walker.HOLE))
+        steps.append(AddressStep(end + space, 0, walker.HOLE))
     return steps
 
 
-def _shifts(cuts: list[Cut], regions: list[Region], sections: list[Section]) -> list[tuple[int, int]]:
+def _shifts(cuts: list[Cut], regions: list[Region], sections: list[CodeSection]) -> list[tuple[int, int]]:
     """Return address and shift of each piece, by address."""
     shifts = []
     for r, c, start, place, _ in cuts:
@@ -282,7 +284,7 @@ def _shifts(cuts: list[Cut], regions: list[Region], sections: list[Section]) -> 
     return sorted(shifts)
 
 
-def _from_pieces(fixed: list[Step], pieces: list[tuple[int, int]]) -> list[Step]:
+def _from_pieces(fixed: list[AddressStep], pieces: list[tuple[int, int]]) -> list[AddressStep]:
     """Return ``fixed``, each with the shift of the first of ``pieces`` between it and the next, if there is one."""
     steps = []
     k = 0

@@ -12,7 +12,7 @@ def encode(
     *,
     effort: int = cover.DEFAULT_EFFORT,
     model_time: int = cover.MODEL_TIME,
-    plan: layout.Plan | None = None,
+    plan: layout.RelinkPlan | None = None,
 ) -> bytes | None:
     """Return the payload from which :func:`relink.decode` makes ``target`` out of ``source``.
 
@@ -30,8 +30,12 @@ def encode(
     return relink.write(header) + cover.encode(linked, target, found, effort=effort, model_time=model_time)
 
 
-def relinked(source: bytes, target: bytes, plan: layout.Plan, found: covers.Covers) -> tuple[relink.Header, bytearray]:
+def relinked(
+    source: bytes, target: bytes, plan: layout.RelinkPlan, found: covers.Covers
+) -> tuple[relink.RelinkHeader, bytearray]:
     """Return the header of a payload with the covers ``found``, and the source as a decoder of it relinks it."""
     rows = cover.flat(found)
-    header = relink.Header(relink.LEAST, plan.regions, plan.sections, layout.fixed_steps(plan, source, target, rows))
+    header = relink.RelinkHeader(
+        relink.LEAST, plan.regions, plan.sections, layout.fixed_steps(plan, source, target, rows)
+    )
     return header, relink.relink(source, plan.regions, relink.steps_of(rows, header))

@@ -22,7 +22,7 @@ from dibundle.codecs.native.library import Buffer
 LONG: Final = 512  # bytes from which on an equal stretch is left out of the search,
 MARGIN: Final = 128  # but for so many at either end, by which covers that reach into it are found
 
-Row = tuple[int, int, int]
+CoverRow = tuple[int, int, int]
 
 
 class Remainder:
@@ -38,7 +38,7 @@ class Remainder:
         self._new = _Rest(((t, t + length) for _, t, length in self._middles), len(target))
         self.source, self.target = self._old.of(source), self._new.of(target)
 
-    def whole(self, covers: Iterable[Row]) -> Iterator[Row]:
+    def whole(self, covers: Iterable[CoverRow]) -> Iterator[CoverRow]:
         """Yield covers of the whole: those of what is left, given as (source, target, length), and the middles."""
         last: list[int] | None = None
         for target, source, length in sorted([*self._placed(covers), *((t, s, n) for s, t, n in self._middles)]):
@@ -51,7 +51,7 @@ class Remainder:
         if last:
             yield last[0], last[1], last[2]
 
-    def _placed(self, covers: Iterable[Row]) -> Iterator[Row]:
+    def _placed(self, covers: Iterable[CoverRow]) -> Iterator[CoverRow]:
         """Cut covers where something was left out; yield target, source and length of the pieces in the whole."""
         for source, target, length in covers:
             done = 0

@@ -25,7 +25,7 @@ TRUST = 8  # of so many streams one is compared with what an encoder makes
 MARGIN = 2048  # bytes of the source around what the fast search finds for a slice
 
 
-def size(target: bytes, source: bytes, effort: choose.Effort, plan: layout.Plan | None = None) -> int:
+def size(target: bytes, source: bytes, effort: choose.Effort, plan: layout.RelinkPlan | None = None) -> int:
     """Return about how many bytes :func:`choose.encode` would need, in about a fifth of its time."""
     if len(target) <= SMALL:
         return choose.least(target, source, effort, plan)

@@ -11,8 +11,9 @@ from dibundle.creating.compose.layer import records_of
 from dibundle.files.readat import ReadAt, copy_chunks
 from dibundle.files.window import Window
 from dibundle.format import records
-from dibundle.format.program import REGISTER_OUTER, ProgramWriter
+from dibundle.format.program_writer import ProgramWriter
 from dibundle.format.records import padded
+from dibundle.format.steps import REGISTER_OUTER
 from dibundle.format.tables import Segment
 from dibundle.images.tar.entries import Entry, TarIndex
 
@@ -23,7 +24,7 @@ LONGEST_TAIL = 16 << 20
 
 
 @dataclass(slots=True)
-class Member:
+class OuterMember:
     """A member's content as create sees it.
 
     ``compose`` writes the operations for the whole content; None where it travels as it is.
@@ -75,7 +76,7 @@ class ArchiveComposer:
         self._frames = frames
         self.segments = Segments(source)
 
-    def compose(self, members: dict[int, Member]) -> None:
+    def compose(self, members: dict[int, OuterMember]) -> None:
         """Write everything; ``members`` are by the number of their entry."""
         for number, entry in enumerate(self._index.entries):
             self._headers(entry)

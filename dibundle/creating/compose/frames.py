@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from dibundle.codecs.encode import layout
 from dibundle.format.constants import MAX_LIVE, TEXT_STREAM
-from dibundle.format.program import Copy
+from dibundle.format.steps import Copy
 from dibundle.format.tables import Range
 
 # Streams: what is drawn in another order, or decoded from another kind of source, needs a stream of its own.
@@ -38,7 +38,7 @@ class LargeFile:
         self._size = size
         self._left = windows
         self._lock = threading.Lock()
-        self._plan: layout.Plan | None = None
+        self._plan: layout.RelinkPlan | None = None
         self._planned = False
 
     def prepare(self, read_old: Callable[[Copy], bytes]) -> None:
@@ -48,7 +48,7 @@ class LargeFile:
                 self._plan = layout.plan(read_old(self.old), self._read(0, self._size))
             self._planned = True
 
-    def plan(self, read_old: Callable[[Copy], bytes], old: range, new: range) -> layout.Plan | None:
+    def plan(self, read_old: Callable[[Copy], bytes], old: range, new: range) -> layout.RelinkPlan | None:
         """Return the plan for a window; the whole's is let go with the last one. Windows ask one after the other."""
         self.prepare(read_old)
         with self._lock:
@@ -60,7 +60,7 @@ class LargeFile:
 
 
 @dataclass(slots=True)
-class Draft:
+class FrameDraft:
     """A frame before it is encoded: ``pieces`` read the target's bytes; ``old`` is the source, in order.
 
     ``whole`` and ``window`` tell of which file, and of which stretch of it, a frame of a large file is.
@@ -87,10 +87,10 @@ class FramePlanner:
     def __init__(self, first: int, literal_sources: list[Range]) -> None:
         self._first = first
         self._literal_sources = literal_sources
-        self._open: dict[int, Draft] = {}
+        self._open: dict[int, FrameDraft] = {}
         self._kept: set[int] = set()
         self._kept_size = 0
-        self.drafts: list[Draft] = []
+        self.drafts: list[FrameDraft] = []
 
     def text(self, data: bytes, stream: int = TEXT_STREAM) -> None:
         """Draw literal bytes of the text or the document stream; the list of their sources may still grow."""
@@ -145,20 +145,20 @@ class FramePlanner:
         self._kept_size += size
         return True
 
-    def _room(self, stream: int, size: int, old: int, unit: int, unit_old: int) -> Draft:
+    def _room(self, stream: int, size: int, old: int, unit: int, unit_old: int) -> FrameDraft:
         """Return the open frame of ``stream``, or a new one where ``size`` more bytes would be too much."""
         draft = self._open.get(stream)
         if draft is None or (draft.size and (draft.size + size > unit or draft.old_size + old > max(unit_old, old))):
             draft = self._new(stream)
         return draft
 
-    def _new(self, stream: int) -> Draft:
-        draft = Draft(self._first + len(self.drafts), stream)
+    def _new(self, stream: int) -> FrameDraft:
+        draft = FrameDraft(self._first + len(self.drafts), stream)
         self.drafts.append(draft)
         self._open[stream] = draft
         return draft
 
-    def _append(self, draft: Draft, piece: Reader, size: int) -> None:
+    def _append(self, draft: FrameDraft, piece: Reader, size: int) -> None:
         draft.pieces.append(piece)
         draft.size += size
 

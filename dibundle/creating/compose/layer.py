@@ -13,8 +13,9 @@ from dibundle.creating.match.matcher import Match, Matcher
 from dibundle.files.window import Window
 from dibundle.format import records
 from dibundle.format.constants import TEXT_STREAM
-from dibundle.format.program import REGISTER_RECORD, Copy, ProgramWriter
+from dibundle.format.program_writer import ProgramWriter
 from dibundle.format.records import BLOCK, padded
+from dibundle.format.steps import REGISTER_RECORD, Copy
 from dibundle.images.tar.entries import Entry
 
 LONGEST_ZEROS = 1 << 20  # bytes: a longer end of a tar is looked at in pieces
@@ -240,7 +241,7 @@ class LayerComposer:
             self._add(record, mark)
 
     def _patch(
-        self, entry: Entry, record: _Record, old: _Record, edit: records.Edit, layer: int, mark: bytes | None
+        self, entry: Entry, record: _Record, old: _Record, edit: records.HeaderEdit, layer: int, mark: bytes | None
     ) -> None:
         index = self._object(layer)
         stream = stream_for(record.size, old.size)

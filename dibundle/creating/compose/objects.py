@@ -5,8 +5,8 @@ from __future__ import annotations
 from dibundle.creating.match.base import Layer
 from dibundle.files.readat import ReadAt
 from dibundle.format.constants import KIND_LAYER
-from dibundle.format.manifest import BaseObject
-from dibundle.format.program import Copy
+from dibundle.format.steps import Copy
+from dibundle.format.values import BaseObject
 
 
 class ObjectTable:

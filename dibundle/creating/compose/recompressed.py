@@ -27,7 +27,7 @@ _HEADER: Final = 1 << 16  # bytes in which a header has to end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PackedLayer:
+class RecompressedLayer:
     """A layer whose stored bytes are what its parts make of its content."""
 
     layer: Layer
@@ -35,7 +35,7 @@ class PackedLayer:
     plain: bytes
 
 
-def unpack_layer(stored: ReadAt, spool: Spool) -> PackedLayer | None:
+def unpack_layer(stored: ReadAt, spool: Spool) -> RecompressedLayer | None:
     """Inflate a gzip layer into ``spool`` and find what compressed it; ``None`` where nothing gives the same bytes.
 
     The search ends as soon as no encoder is left, mostly within the first kilobytes.
@@ -71,7 +71,7 @@ def unpack_layer(stored: ReadAt, spool: Spool) -> PackedLayer | None:
     if recompression.cost(parts) > _most(stored):
         return None
     content = Slice(spool, 0, spool.size)
-    return PackedLayer(layer=Layer(digest.digest(), content), parts=tuple(_joined(parts)), plain=b"".join(plain))
+    return RecompressedLayer(layer=Layer(digest.digest(), content), parts=tuple(_joined(parts)), plain=b"".join(plain))
 
 
 def guess(stored: ReadAt, content_size: int) -> bytes | None:

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from dibundle.creating import messages
-from dibundle.creating.compose.recompressed import PackedLayer, unpack_layer
+from dibundle.creating.compose.recompressed import RecompressedLayer, unpack_layer
 from dibundle.creating.match import candidates
 from dibundle.creating.match.base import BaseIndex, Layer, mark_contents
 from dibundle.creating.match.images import StoredBlob, inflate_all, read_blobs, read_size
@@ -47,7 +47,7 @@ class TargetSide:
     images: ImageArchive
     blobs: list[StoredBlob]
     new_layers: list[Layer]
-    packed: dict[bytes, PackedLayer]
+    packed: dict[bytes, RecompressedLayer]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class BaseSide:
         for packed in target.packed.values():
             self.known.setdefault(packed.layer.digest, (KIND_LAYER, packed.layer.source))
 
-    def kept_by(self, target: TargetSide) -> set[bytes]:
+    def layers_known_to(self, target: TargetSide) -> set[bytes]:
         """Return the diffIDs of the layers known here that a target has whole, compressed or not."""
         has = {stored.digest for stored in target.blobs} | {item.layer.digest for item in target.packed.values()}
         compressed = {stored.layer.digest for stored in self.blobs if stored.layer and stored.digest in has}
@@ -152,20 +152,20 @@ def _read_base(images: Sequence[ImageArchive], reading: Reading) -> list[StoredB
         blobs = [blob for blob in blobs if blob.layer and blob.layer.digest in reading.have]
         if images and not blobs:
             reading.progress.note("the receiver has none of the base's layers: nothing of it is used")
-    _tell_damage(blobs, reading.progress)
+    _note_damage(blobs, reading.progress)
     return blobs
 
 
 def _read_target(images: ImageArchive, known: Container[bytes], reading: Reading) -> TargetSide:
     blobs = read_blobs(images, reading.executor, reading.progress.advance)
-    _tell_damage(blobs, reading.progress)
+    _note_damage(blobs, reading.progress)
     packed = {} if reading.portable else _unpack(blobs, known, reading)
     new_layers = [blob.layer for blob in blobs if blob.layer and blob.digest not in known]
     new_layers += [item.layer for item in packed.values() if item.layer.digest not in known]
     return TargetSide(images=images, blobs=blobs, new_layers=new_layers, packed=packed)
 
 
-def _unpack(blobs: Sequence[StoredBlob], known: Container[bytes], reading: Reading) -> dict[bytes, PackedLayer]:
+def _unpack(blobs: Sequence[StoredBlob], known: Container[bytes], reading: Reading) -> dict[bytes, RecompressedLayer]:
     """Return, by their digests, the compressed layers that are not known and that can be compressed again."""
     new = [blob for blob in blobs if blob.blob.kind == "layer" and blob.blob.compression and blob.digest not in known]
     new = list({blob.digest: blob for blob in new}.values())
@@ -187,7 +187,7 @@ def _unpack(blobs: Sequence[StoredBlob], known: Container[bytes], reading: Readi
     return packed
 
 
-def _tell_damage(blobs: Sequence[StoredBlob], progress: Progress) -> None:
+def _note_damage(blobs: Sequence[StoredBlob], progress: Progress) -> None:
     """Say which layers are not what their archive claims: such a base helps nobody who has the real one."""
     for stored in blobs:
         claimed = stored.blob.digest if stored.blob.compression else stored.blob.diff_id or stored.blob.digest

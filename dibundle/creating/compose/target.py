@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from functools import partial
 
 from dibundle.codecs import recompression
-from dibundle.creating.compose.archive import ArchiveComposer, Member
+from dibundle.creating.compose.archive import ArchiveComposer, OuterMember
 from dibundle.creating.compose.frames import FramePlanner
 from dibundle.creating.compose.layer import Counts, LayerComposer
 from dibundle.creating.compose.objects import ObjectTable
-from dibundle.creating.compose.recompressed import PackedLayer
+from dibundle.creating.compose.recompressed import RecompressedLayer
 from dibundle.creating.compose.sides import BaseSide, TargetSide
 from dibundle.creating.match import names as match_names
 from dibundle.creating.match.base import Layer
 from dibundle.creating.match.matcher import Matcher
 from dibundle.files.readat import ReadAt
 from dibundle.format.constants import COST_FACTOR, COST_FLOOR, FRAME_COST, OP_COST, SEGMENT_COST
-from dibundle.format.program import ProgramWriter
+from dibundle.format.program_writer import ProgramWriter
 from dibundle.format.tables import Range
 
 
@@ -94,7 +94,7 @@ def _compose(base: BaseSide, side: TargetSide, first: int, objects: ObjectTable,
     frames = FramePlanner(first, text_sources)
     target = side.images.archive
     composer = ArchiveComposer(target.bytes, target.index, program, frames)
-    matcher = Matcher(base.index, side.new_layers, base.kept_by(side))
+    matcher = Matcher(base.index, side.new_layers, base.layers_known_to(side))
     layers = LayerComposer(program, frames, objects, base.index, matcher, counts)
     numbers = {id(entry): number for number, entry in enumerate(target.index.entries)}
 
@@ -117,7 +117,7 @@ def _compose(base: BaseSide, side: TargetSide, first: int, objects: ObjectTable,
         elif stored.layer:
             compose = content_of(stored.layer)
         named = stored.digest in (stored.blob.digest, stored.blob.diff_id)
-        members[numbers[id(member)]] = Member(member, stored.digest, named, compose)
+        members[numbers[id(member)]] = OuterMember(member, stored.digest, named, compose)
     composer.compose(members)
     return ComposedTarget(
         side=side,
@@ -141,7 +141,7 @@ def _refer(
 
 
 def _pack(
-    program: ProgramWriter, frames: FramePlanner, packed: PackedLayer, size: int, compose: Callable[[], None]
+    program: ProgramWriter, frames: FramePlanner, packed: RecompressedLayer, size: int, compose: Callable[[], None]
 ) -> None:
     """Write the operations for a compressed layer of ``size`` bytes; ``compose`` writes those for its content."""
     data = recompression.write(packed.parts) + packed.plain

@@ -31,7 +31,7 @@ _HARD_LINK, _LINK, _PAX_HEADER = b"12x"
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class PlainMember:
     """A member: its cleaned ``name``, ``kind`` (a type flag), and where its content lies."""
 
     name: str
@@ -40,7 +40,7 @@ class Member:
     size: int
 
 
-def members(source: ReadAt) -> Iterator[Member]:
+def members(source: ReadAt) -> Iterator[PlainMember]:
     """Yield the members of a tar that every reader reads alike; ``ArchiveError`` where it is none."""
     at, size, count = 0, source.size, 0
     if size % BLOCK:
@@ -57,7 +57,7 @@ def members(source: ReadAt) -> Iterator[Member]:
         elif larger and (kind != FILE or length not in (0, larger)):
             raise ArchiveError(messages.TAR_PAX_SIZE, at=at)
         else:
-            member = Member(_name(block, kind), kind, content, larger or length)
+            member = PlainMember(_name(block, kind), kind, content, larger or length)
             length, larger, is_extended = member.size, 0, False
             count += 1
             if count > MAX_MEMBERS:

@@ -11,7 +11,7 @@ from dibundle.errors import DibError
 from dibundle.files import digest
 from dibundle.files.readat import ReadAt
 from dibundle.format import labels
-from dibundle.format.manifest import AboutImage
+from dibundle.format.values import AboutImage
 from dibundle.images import document, writers
 from dibundle.images.document import get, get_list, get_text, sha256_of
 from dibundle.sources.registry.client import RemoteManifest, Repository

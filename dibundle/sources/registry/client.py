@@ -26,7 +26,7 @@ from dibundle.sources.registry.transport import (
     Transport,
     UnansweredError,
     brief,
-    said,
+    reason_of,
 )
 
 DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
@@ -265,7 +265,7 @@ class Repository:
         except UnansweredError as error:
             raise _BrokenUploadError(error.message) from error
         if answer.status in (404, 416):
-            raise _BrokenUploadError(said(answer))
+            raise _BrokenUploadError(reason_of(answer))
         return answer
 
     def _parsed(self, answer: Answer, found: bytes, wanted: str) -> RemoteManifest:
@@ -286,7 +286,7 @@ class Repository:
 
     def _expect(self, answer: Answer, status: int) -> None:
         if answer.status != status:
-            raise self._transport.failed(messages.REGISTRY_REFUSES, said=said(answer))
+            raise self._transport.failed(messages.REGISTRY_REFUSES, said=reason_of(answer))
 
     def failed(self, message: Message, /, **values: object) -> RegistryError:
         """Return an error that names the repository."""

@@ -11,7 +11,7 @@ from dibundle.files.readat import Spool
 from dibundle.format import labels
 from dibundle.sources import messages
 from dibundle.sources.access import Access
-from dibundle.sources.bundles import Check, check_signature, fetch_bundle
+from dibundle.sources.bundles import CheckSignature, check_signature, fetch_bundle
 from dibundle.sources.names import is_reference
 from dibundle.sources.registry import artifacts, images
 from dibundle.sources.registry.client import Repository
@@ -33,7 +33,7 @@ def open_repository(reference: Reference, access: Access, context: Context, *, w
 
 
 def open_reference(
-    name: str, access: Access, context: Context, *, only_bundle: bool, check: Check | None
+    name: str, access: Access, context: Context, *, only_bundle: bool, check: CheckSignature | None
 ) -> tuple[Spool, bool]:
     """Fetch what a name stands for into a temporary file; return it, and whether it is a bundle, no archive.
 

@@ -176,7 +176,7 @@ class Transport:
                 continue
             if answer.status not in _AGAIN:
                 return answer
-            reason = said(answer)
+            reason = reason_of(answer)
             asked = answer.headers.get("Retry-After", "")
         raise UnansweredError(messages.REGISTRY_NO_ANSWER, host=self.host, repository=self._repository, reason=reason)
 
@@ -225,7 +225,7 @@ class Transport:
                     continue
                 if response.status in (401, 403):
                     raise self._refused(
-                        said(Answer(response.status, response.headers, self._small(response, method), url))
+                        reason_of(Answer(response.status, response.headers, self._small(response, method), url))
                     )
                 if response.status in _MOVED and method in ("GET", "HEAD"):
                     url = self.follow(url, response.headers.get("Location", ""))
@@ -295,7 +295,7 @@ class Transport:
             joined = "&" if urlsplit(realm).query else "?"
             answer = self._ask("GET", f"{realm}{joined}{urlencode(asked)}", headers, None)
         if answer.status != 200:
-            raise self._refused(said(answer))
+            raise self._refused(reason_of(answer))
         token = _token_in(answer.body)
         if token is None:
             raise self.failed(messages.REGISTRY_TOKEN)
@@ -320,7 +320,7 @@ class Transport:
         return self.failed(messages.REGISTRY_ACCESS, reason=reason)
 
 
-def said(answer: Answer) -> str:
+def reason_of(answer: Answer) -> str:
     """Return the reason that a registry gives, in a line."""
     try:
         errors = document.get_list(json.loads(answer.body), "errors")

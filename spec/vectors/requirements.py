@@ -1,4 +1,4 @@
-"""List the duties of readers: ``python3 spec/vectors/duties.py`` writes ../duties.md from the texts and index.json."""
+"""List what readers must do: ``python3 spec/vectors/requirements.py`` writes ../requirements.md from the texts."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ SPEC = HERE.parent
 MOST = 4  # vectors that are named
 
 HEAD = """\
-# Duties of readers
+# Requirements of readers
 
-Every numbered duty of the texts, by its number: what it says in short (the text itself counts), where it stands, the
-vectors that show whether a reader does it, and the exit codes of the bad ones among them.
-Made by [duties.py](vectors/duties.py).
+Every numbered requirement of the texts, by its number: what it says in short (the text itself counts), where it
+stands, the vectors that show whether a reader does it, and the exit codes of the bad ones among them.
+Made by [requirements.py](vectors/requirements.py).
 
-| duty | in short | where | vectors | exit codes |
+| requirement | in short | where | vectors | exit codes |
 |---|---|---|---|---|
 """
 
 
-class Duty(NamedTuple):
-    """A duty: its number, the words before it, and where they are."""
+class Requirement(NamedTuple):
+    """A requirement: its number, the words before it, and where they are."""
 
     name: str
     words: str
@@ -33,20 +33,25 @@ class Duty(NamedTuple):
     section: str
 
 
-def duties() -> list[Duty]:
+def requirements() -> list[Requirement]:
     """Find them in the texts, in the order of their numbers."""
-    found = [duty for path in sorted(SPEC.glob("*.md")) if path.stem != "duties" for duty in _within(path)]
-    return sorted(found, key=lambda duty: (duty.name[0], int(duty.name[1:])))
+    found = [
+        requirement
+        for path in sorted(SPEC.glob("*.md"))
+        if path.stem != "requirements"
+        for requirement in _within(path)
+    ]
+    return sorted(found, key=lambda requirement: (requirement.name[0], int(requirement.name[1:])))
 
 
-def _within(path: Path) -> Iterator[Duty]:
+def _within(path: Path) -> Iterator[Requirement]:
     for section, block in _blocks(path.read_text()):
         before = 0
         for marker in re.finditer(r"\[([MS][0-9]+)\]", block):
             words = re.split(r"(?<=[.;]) |\| ", block[before : marker.start()])[-1].strip(" ,-").removeprefix("and ")
             if block.startswith("|"):
                 words = f"{block.split('|')[1].strip()}: {words}"
-            yield Duty(marker[1], re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", words), path.name, section)
+            yield Requirement(marker[1], re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", words), path.name, section)
             before = marker.end()
 
 
@@ -67,21 +72,22 @@ def _blocks(text: str) -> Iterator[tuple[str, str]]:
 def text() -> str:
     """Return the whole page."""
     index = json.loads((HERE / "index.json").read_text())
-    return HEAD + "".join(f"{_row(duty, index)}\n" for duty in duties())
+    return HEAD + "".join(f"{_row(requirement, index)}\n" for requirement in requirements())
 
 
-def _row(duty: Duty, index: dict[str, Any]) -> str:
-    vectors = [vector for kind in ("bad", "ok") for vector in index[kind] if duty.name in vector["tests"]]
+def _row(requirement: Requirement, index: dict[str, Any]) -> str:
+    vectors = [vector for kind in ("bad", "ok") for vector in index[kind] if requirement.name in vector["tests"]]
     names = [vector["bundle"].removesuffix(".dib") for vector in vectors]
     listed = ", ".join(names[:MOST]) + (f" and {len(names) - MOST} more" if len(names) > MOST else "")
     codes = sorted({code for vector in vectors for code in vector["codes"] if code})
-    where = f"[{duty.file}]({duty.file}), {duty.section}"
-    return f"| {duty.name} | {duty.words} | {where} | {listed or 'tests'} | {', '.join(map(str, codes)) or '-'} |"
+    where = f"[{requirement.file}]({requirement.file}), {requirement.section}"
+    exits = ", ".join(map(str, codes)) or "-"
+    return f"| {requirement.name} | {requirement.words} | {where} | {listed or 'tests'} | {exits} |"
 
 
 def write() -> None:
     """Write the page anew."""
-    (SPEC / "duties.md").write_text(text())
+    (SPEC / "requirements.md").write_text(text())
 
 
 if __name__ == "__main__":

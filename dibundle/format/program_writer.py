@@ -1,0 +1,167 @@
+"""Writing a program: operations into columns, header blocks as edits of others."""
+
+from __future__ import annotations
+
+from dibundle.format import records
+from dibundle.format.constants import (
+    OP_ADD,
+    OP_BEGIN,
+    OP_END,
+    OP_HEADER,
+    OP_KEEP,
+    OP_MODE,
+    OP_PATCH,
+    OP_RAW,
+    OP_REPEAT,
+    OP_REPLACE,
+    OP_SEEK,
+    OP_ZERO,
+)
+from dibundle.format.records import BLOCK, FIELDS, padded
+from dibundle.format.steps import COLUMN_NAMES, NUMBER_COLUMNS, REGISTER_RECORD, Columns
+from dibundle.format.wire import Column, ColumnWriter
+
+
+class ProgramWriter:
+    """Writes the columns of a program; its methods mirror the operations and keep the state that a walk keeps."""
+
+    def __init__(self) -> None:
+        self._columns = {name: ColumnWriter() for name in COLUMN_NAMES}
+        self._object = 0
+        self._offset = 0
+        self._last = dict.fromkeys(NUMBER_COLUMNS, 0)
+        self._shapes: dict[int, int] = {}
+        self._texts: dict[int, bytes] = {}
+        self._mode_run = False
+        self._counts: list[int] = []
+        self.registers = [records.EMPTY, records.EMPTY]
+
+    @property
+    def operations(self) -> int:
+        """How many there are so far."""
+        return len(self._columns["ops"].data)
+
+    def seek(self, object_index: int, offset: int) -> None:
+        """Put the cursor at ``offset`` of a base object; nothing is written where it stands there already."""
+        if (object_index, offset) == (self._object, self._offset):
+            return
+        self._op(OP_SEEK)
+        self._columns["seek_object"].add(object_index)
+        self._columns["seek_offset"].add_signed(offset - self._offset if object_index == self._object else offset)
+        self._object, self._offset = object_index, offset
+
+    def keep(self, length: int) -> None:
+        """Copy ``length`` bytes from the cursor on; adjacent copies become one."""
+        self._op(OP_KEEP)
+        self._columns["keep"].add(length)
+        self._offset += length
+
+    def mode(self, edit: records.HeaderEdit, block: bytes, size: int) -> bytes:
+        """Edit the header of the record at the cursor, keep its content; return the text that stream 0 must hold."""
+        if not self._mode_run:
+            self._op(OP_MODE)
+            self._counts.append(0)
+            self._mode_run = True
+        self._counts[-1] += 1
+        text = self._edit(edit, block, REGISTER_RECORD, size)
+        self._offset += BLOCK + padded(size)
+        return text
+
+    def patch(self, edit: records.HeaderEdit, block: bytes, old_size: int, stream: int) -> bytes:
+        """Edit the record's header at the cursor, take its new content from ``stream``; return the text."""
+        self._op(OP_PATCH)
+        text = self._edit(edit, block, REGISTER_RECORD, old_size)
+        self._columns["stream"].add(stream)
+        self._offset += BLOCK + padded(old_size)
+        return text
+
+    def add(self, edit: records.HeaderEdit, block: bytes, stream: int) -> bytes:
+        """Edit the last record's header, take its content bytes from ``stream``; return the text."""
+        self._op(OP_ADD)
+        text = self._edit(edit, block, REGISTER_RECORD, 0)
+        self._columns["stream"].add(stream)
+        return text
+
+    def repeat(self, length: int, frame: int, offset: int) -> None:
+        """Take ``length`` bytes of a decoded frame from ``offset`` on."""
+        self._op(OP_REPEAT)
+        self._columns["repeat_frame"].add(frame)
+        self._columns["repeat_offset"].add(offset)
+        self._columns["repeat"].add(length)
+
+    def header(self, edit: records.HeaderEdit, block: bytes, register: int) -> bytes:
+        """Edit the last header in ``register``; the content follows as operations of its own. Return the text."""
+        self._op(OP_HEADER)
+        self._columns["register"].add(register)
+        return self._edit(edit, block, register, 0)
+
+    def raw(self, length: int, stream: int) -> None:
+        """Take ``length`` bytes from ``stream``."""
+        self._op(OP_RAW)
+        self._columns["stream"].add(stream)
+        self._columns["raw"].add(length)
+
+    def replace(self, length: int, source: int, stream: int) -> None:
+        """Take ``length`` bytes from ``stream``; their source is ``source`` bytes at the cursor."""
+        self._op(OP_REPLACE)
+        self._columns["stream"].add(stream)
+        self._columns["raw"].add(length)
+        self._columns["replace"].add(source)
+        self._offset += source
+
+    def zero(self, length: int) -> None:
+        """Write ``length`` zero bytes."""
+        self._op(OP_ZERO)
+        self._columns["zero"].add(length)
+
+    def begin(self, packing: int, packed: int) -> None:
+        """Pack what follows, by so many bytes of the text stream, into ``packed`` bytes."""
+        self._op(OP_BEGIN)
+        self._columns["packing"].add(packing)
+        self._columns["packed"].add(packed)
+
+    def end(self) -> None:
+        """End what is packed."""
+        self._op(OP_END)
+
+    def finish(self) -> Columns:
+        """Return the finished columns."""
+        for count in self._counts:
+            self._columns["count"].add(count)
+        for shape in self._shapes:
+            self._columns["shapes"].add(shape)
+        return Columns(*(Column(bytes(self._columns[name].data), name) for name in COLUMN_NAMES))
+
+    def _op(self, op: int) -> None:
+        self._columns["ops"].data.append(op)
+        self._mode_run = False
+
+    def _edit(self, edit: records.HeaderEdit, block: bytes, register: int, reference_size: int) -> bytes:
+        """Write an edit whose result is ``block``; return the text that its raw fields take from stream 0."""
+        self._columns["shape"].add(self._shapes.setdefault(edit.shape, len(self._shapes)))
+        texts = []
+        values = iter(edit.values)
+        for bit, item in enumerate(FIELDS):
+            if not edit.shape >> bit & 1:
+                continue
+            value = next(values)
+            if isinstance(value, int):
+                before = reference_size if item.name == "size" else self._last[item.name]
+                self._columns[item.name].add_signed(value - before)
+                self._last[item.name] = value
+            else:
+                texts.append(self._text(bit, value))
+        self.registers[register] = block
+        return b"".join(texts)
+
+    def _text(self, bit: int, value: bytes) -> bytes:
+        last = self._texts.get(bit, b"")
+        shared = 0
+        for a, b in zip(last, value, strict=False):
+            if a != b:
+                break
+            shared += 1
+        self._texts[bit] = value
+        self._columns["shared"].add(shared)
+        self._columns["text"].add(len(value) - shared)
+        return value[shared:]
