@@ -112,7 +112,7 @@ def test_what_was_peeked_at_is_read_again():
 
 def test_a_chain_compares_what_others_build_on_alone():
     """Bundles of many segments: each was made a set of, for each other bundle, again and again."""
-    count, segments = 6, 1 << 17
+    count, segments = 6, 1 << 14
     readers = []
     for row in range(count):
         size = segments * 128
@@ -123,7 +123,7 @@ def test_a_chain_compares_what_others_build_on_alone():
         readers.append(BundleReader(io.BytesIO(Bundle([], [made], objects=needs).encode())))
     start = time.process_time()
     links = chain._links(readers)
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 1
     assert sum(len(link.makes) for link in links.values()) == count - 1
     makes = [[chain._makes_for(a, b, links) for b in readers] for a in readers]
     assert makes == [[b == a + 1 for b in range(count)] for a in range(count)]
