@@ -45,7 +45,7 @@ class OpenedSources:
     ``placed`` has the archives by their places among the sources, which they are not opened in the order of.
     ``engines`` have not saved their images yet: each takes the sizes of the layers that will be read, or None for all.
     ``wrapped``: those of the archives that bundles came in, ``within``: the streams of these bundles, by ``id``.
-    ``identities`` and ``sizes`` are those of files, by name.
+    ``identities`` and ``sizes`` are those of files, by name, ``bundle_sizes`` those of known streams, by ``id``.
     """
 
     signatures: SignatureCheck
@@ -55,6 +55,7 @@ class OpenedSources:
     sizes: dict[str, int] = field(default_factory=dict)
     wrapped: list[Archive] = field(default_factory=list)
     within: set[int] = field(default_factory=set)
+    bundle_sizes: dict[int, int] = field(default_factory=dict)
     engines: dict[int, Callable[[Collection[int] | None], Archive]] = field(default_factory=dict)
 
     @property
@@ -82,7 +83,7 @@ class OpenedSources:
         if self.check:
             check_signature(stream, name, self.check)
         if size is not None:
-            self.sizes[name] = size
+            self.sizes[name] = self.bundle_sizes[id(stream)] = size  # those in an archive have one name
         self.bundles.append((name, stream))
 
     def refuse_overwriting(self, name: str, identity: tuple[int, int] | None) -> None:
@@ -97,7 +98,8 @@ class OpenedSources:
             given = ", ".join(archive.name for archive in self.archives) or "nothing"
             raise UsageError(messages.SOURCE_NO_BUNDLE, given=given)
         found = [
-            read_bundle(stream, name, self.sizes.get(name), self.check) for name, stream in self._different_bundles()
+            read_bundle(stream, name, self.bundle_sizes.get(id(stream), self.sizes.get(name)), self.check)
+            for name, stream in self._different_bundles()
         ]
         manifests = [bundle.manifest for bundle in found]
         sizes = {item.size for manifest in manifests for item in manifest.objects}

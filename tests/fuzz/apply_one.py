@@ -1,5 +1,7 @@
 """Apply a bundle that may be hostile: ``python -m tests.fuzz.apply_one SECONDS BUNDLE BASE [TARGET]``.
 
+With the target ``:inspect`` its first one is listed instead, as ``dib inspect --list --json`` does it.
+
 The exit code is that of the error, if there is one; a process takes SECONDS of CPU at most. It prints its peak memory
 in KiB, as Linux has it for this program: what wait4 tells includes that of the process which started it.
 """
@@ -8,14 +10,22 @@ from __future__ import annotations
 
 import resource
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Final
 
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_target
+from dibundle.cli import console
+from dibundle.cli.listing import line_json
 from dibundle.errors import DibError
 from dibundle.files.context import Context
 from dibundle.format.reader import BundleReader
 from dibundle.images.archive import open_archive
+from dibundle.inspecting.listing import DEPTH, tree
+from dibundle.inspecting.operations import listing
+
+LISTED: Final = ":inspect"
 
 
 def main(limit: str, bundle: str, base: str, target: str | None = None) -> int:
@@ -24,6 +34,12 @@ def main(limit: str, bundle: str, base: str, target: str | None = None) -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         with Path(bundle).open("rb") as file, open_archive(base) as archive, Context() as context:
+            if target == LISTED:
+                lines = listing(BundleReader(file))
+                tree(lines, DEPTH)
+                with Path("/dev/null").open("w") as null, redirect_stdout(null):
+                    console.write("dib.inspect/1", {"operations": map(line_json, lines)})
+                return 0
             options = RebuildOptions(target=target)
             rebuild_target([archive], BundleReader(file), lambda piece: None, options, context)
     except DibError as error:

@@ -660,6 +660,103 @@ def tails(chance: random.Random) -> Bundle:
     return bundle
 
 
+@bundle_class
+def seeks(chance: random.Random) -> Bundle:
+    """More objects in the column than seeks, as many, or fewer."""
+    count = edge(chance, chance.choice((1, 65536, 4 * MIB)), 1)
+    value = number(chance.choice((0, 1, 127, 128, 65535, 1 << 20)))
+    program = Program()
+    program.columns["ops"] += b"\0\1" * min(count, 32000) + b"\x08"
+    program.columns["zero"] += number(5)
+    program.columns["seek_object"] += value * chance.choice((count, min(count, 32000)))
+    program.columns["seek_offset"] += bytes(min(count, 32000))
+    program.columns["keep"] += b"\1" * min(count, 32000)
+    times = edge(chance, chance.choice((1, 8)), 1)
+    return Bundle([], [target(min(count, 32000) + 5, program)] * times, objects=[ZEROS])
+
+
+@bundle_class
+def names_on_the_way(chance: random.Random) -> Bundle:
+    """A target that is an archive of long names, before one that asks for what it may hold."""
+    size = edge(chance, chance.choice((100, 4096, MIB)), 1)
+    entry = written.block("././@LongLink", size=size, typeflag=b"L", magic=b"ustar  \0") + bytes(size).replace(
+        b"\0", b"n"
+    )
+    entry += bytes(-size % 512) + written.block("x", magic=b"ustar  \0")
+    data = entry * max(1, chance.choice((1, MIB, 8 * MIB)) // len(entry))
+    times = edge(chance, max(1, 64 * MIB // len(data)), 1)
+    program = Program().do("raw", raw=len(data), stream=1)
+    for _ in range(times - 1):
+        program.do("repeat", repeat_frame=0, repeat_offset=0, repeat=len(data))
+    first = Target(data * times, program, 1, tail=max(0, times * len(data) - 64 * MIB))
+    asking = target(512, Program().do("keep", keep=512))
+    return Bundle([Frame(frame_of(data), len(data), codec=1)], [first, asking], objects=[(1, 512, sha256(b"none"))])
+
+
+# --- what is listed: nothing is made
+
+
+LISTED: Final[set[str]] = set()
+
+
+def listed_class(draw: Draw) -> Draw:
+    """Note a class of bundles that are listed, not applied."""
+    LISTED.add(draw.__name__)
+    return bundle_class(draw)
+
+
+@listed_class
+def listed_edits(chance: random.Random) -> Bundle:
+    count = edge(chance, chance.choice((1, 1 << 20, 1 << 22)), 1)
+    program = Program()
+    program.columns["shapes"] += number(chance.choice((0, 2, 2 | 4 | 8 | 32)))
+    program.columns["shape"] += bytes(count)
+    for column in ("mode", "uid", "gid", "mtime"):
+        program.columns[column] += bytes(count)
+    program.do("mode", count=chance.choice((1, count, count + 1, 1 << 62)))
+    return one(1024, program, objects=[(1, 1 << 40, sha256(b"large"))])
+
+
+@listed_class
+def listed_headers(chance: random.Random) -> Bundle:
+    count = edge(chance, chance.choice((1, 1 << 19)), 1)
+    program = Program()
+    program.columns["ops"] += b"\x09" * count
+    program.columns["register"] += bytes((chance.choice((0, 1)),)) * count
+    program.columns["shapes"] += number(0)
+    program.columns["shape"] += bytes(count)
+    bundle = one(0, program)
+    bundle.target.size, bundle.target.tail, bundle.target.segments = 512 * count, 512 * count - 1, [(512 * count, 1)]
+    return bundle
+
+
+@listed_class
+def listed_names(chance: random.Random) -> Bundle:
+    path = b"p/" * chance.choice((0, 1, 50, 2048, MIB)) + b"\0"
+    count = min(edge(chance, 1 << 19), 60 * MIB // len(path))
+    return hello(more={4: msgpack([[b"", path * count]])})
+
+
+@listed_class
+def listed_text(chance: random.Random) -> Bundle:
+    size = edge(chance, chance.choice((1, MIB, 32 * MIB, 64 * MIB)), 1)
+    frames = []
+    for _ in range(chance.choice((1, 2, 500))):
+        codec = chance.choice((0, 1, 4))
+        content = zeros(min(size, MIB) if codec == 0 else min(size, 64 * MIB))
+        data = content if codec == 0 else frame_of(content)
+        if codec == 4:
+            content = zeros(min(size, 8 * MIB))
+            data = good.cover([], b"", b"", streams={4: (1, len(frame_of(content)), len(content), frame_of(content))})
+        frames.append(Frame(data, len(content), 0, codec=codec))
+        if len(frames) * size > 100 * MIB:
+            break
+    made = sum(frame.size for frame in frames)
+    bundle = one(0, Program().do("raw", raw=made, stream=0), *frames)
+    bundle.target.size, bundle.target.tail, bundle.target.segments = made, max(0, made - 64 * MIB), [(made, 1)]
+    return bundle
+
+
 # --- what it takes
 
 
@@ -713,6 +810,8 @@ def case(name: str, chance: random.Random) -> tuple[bytes, int, bytes, str | Non
         made.more.setdefault(2, msgpack([[], [[[[f"{k}"], b"", b""]] for k in range(len(made.targets))], []]))
         chosen = "made" if name == "columns_of_others" else f"{len(made.targets) - 1}"
     size = sum(item.size if item.size is not None else len(item.out) for item in made.targets)
+    if name in LISTED:
+        size, chosen = 0, ":inspect"
     extra = made.more.pop(IN_BASE, None)
     base = good.archive({"l": extra or b"\0"}, [], "l") if extra is not None else BASE
     return made.encode(), size, base, chosen

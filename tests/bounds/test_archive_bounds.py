@@ -1,0 +1,287 @@
+"""What an archive can ask for: those that bundles make on the way, and documents of any."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import json
+import tarfile
+
+import pytest
+
+from dibundle.applying import base_store, chain
+from dibundle.applying.base_store import BaseObjects, Wanted
+from dibundle.errors import ArchiveError
+from dibundle.files.readat import MemoryBytes, Spool
+from dibundle.images import docker, document, members
+from dibundle.images.archive import MADE_NAMES, open_archive, open_made
+from dibundle.images.members import Members
+from dibundle.images.reader import read_images, read_members
+from dibundle.images.tar.entries import LONGEST_NAME, UNNAMED, UNNAMED_FOLDER, scan
+from tests.bounds.measure import dib
+from tests.builders import TestImage, build_layer, docker_save, file, sha256
+from tests.fuzz.bounds import frame_of, one, target, written
+
+MIB = 1 << 20
+Bundle, Frame, Program = written.Bundle, written.Frame, written.Program
+
+
+def tar(items: dict[str, bytes], links: dict[str, str] | None = None) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for name, data in items.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+        for name, link in (links or {}).items():
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname = tarfile.SYMTYPE, link
+            archive.addfile(entry)
+    return out.getvalue()
+
+
+def spooled(data: bytes) -> Spool:
+    spool = Spool()
+    spool.write(data)
+    return spool
+
+
+# --- names
+
+
+def test_long_names_of_made_archives_are_not_kept():
+    long = "n" * (LONGEST_NAME + 1)
+    data = tar({long: b"content", "short": b"x"}, {"link": long, long + "2": "short"})
+    kept, whole = scan(MemoryBytes(data), None, MADE_NAMES), scan(MemoryBytes(data))
+    assert [entry.path for entry in kept.entries] == [UNNAMED, b"short", b"link", UNNAMED]
+    assert kept.entries[2].link is UNNAMED
+    places = [
+        [(e.start, e.content, e.size, e.end, e.is_file, e.type) for e in index.entries] for index in (kept, whole)
+    ]
+    assert places[0] == places[1]
+
+
+def test_names_of_made_archives_are_kept_up_to_a_sum():
+    data = tar({f"{row:04}" + "n" * 1000: b"" for row in range(20)})
+    kept = scan(MemoryBytes(data), None, 5 * 1004)
+    assert [entry.path is not UNNAMED for entry in kept.entries] == [True] * 5 + [False] * 15
+
+
+def test_a_folder_that_an_old_tar_tells_by_its_name_stays_one():
+    block = bytearray(written.block("a" * 99 + "/"))
+    data = bytes(block) + bytes(1024)
+    kept = scan(MemoryBytes(data), None, 10)
+    assert kept.entries[0].path is UNNAMED_FOLDER or kept.entries[0].type != 0
+    assert kept.entries[0].is_file == scan(MemoryBytes(data)).entries[0].is_file
+
+
+def test_what_has_no_name_is_found_by_content_and_by_no_name():
+    long = "n" * 5000
+    content = b"the layer" * 1000
+    data = tar({"a": b"other", long: content})
+    with open_made(spooled(data), "made", owned=True) as archive:
+        archive_members = Members(archive)
+        for name in (long.encode(), UNNAMED, UNNAMED_FOLDER, b""):
+            assert archive_members.find(name) is None
+        wanted = [Wanted(hashlib.sha256(content).digest(), len(content))]
+        base = BaseObjects(wanted)
+        base.add([read_members(archive)], [0])
+        archive.forget()
+        assert base.missing([0]) == []
+        assert base.read(0, 0, len(content)) == content
+        base.verify([0])
+
+
+def long_named(count: int) -> bytes:
+    """Return records of a tar whose names have a MiB each."""
+    name = b"abc/" * (MIB // 4)
+    head = written.block("././@LongLink", size=len(name), typeflag=b"L", magic=b"ustar  \0")
+    return (head + name + written.block("x", magic=b"ustar  \0")) * count
+
+
+def test_names_of_a_target_on_the_way_take_little_memory(tmp_path):
+    """Target 0 is an archive of names of a MiB; the last one asks for an object that only targets before may hold."""
+    data = long_named(32)
+    frame = Frame(frame_of(data), len(data), codec=1)
+    times = 20
+    program = Program().do("raw", raw=len(data), stream=1)
+    for _ in range(times - 1):
+        program.do("repeat", repeat_frame=0, repeat_offset=0, repeat=len(data))
+    first = target(0, program, 1)
+    first.size = times * len(data)
+    digest = hashlib.sha256()
+    for _ in range(times):
+        digest.update(data)
+    first.own = first.digest = digest.digest()
+    first.segments = [(first.size, 1)]
+    first.tail = first.size - 1
+    asking = target(512, Program().do("keep", keep=512))
+    more = {2: written.msgpack([[], [[[["first"], b"", b""]], [[["last:1"], b"", b""]]], []])}
+    bundle = Bundle([frame], [first, asking], objects=[(1, 512, bytes(32))], more=more)
+    path = tmp_path / "long.dib"
+    path.write_bytes(bundle.encode())
+    taken = dib("apply", path, "--target", "last:1", "-o", tmp_path / "out.tar")
+    assert taken.status == 6
+    assert taken.memory < 400 * MIB
+
+
+# --- what is decompressed of targets on the way
+
+
+def test_all_targets_on_the_way_share_one_floor(monkeypatch):
+    monkeypatch.setattr(base_store, "MADE_FLOOR", 100_000)
+    layer = bytes(60_000)
+    packed = frame_of(layer)
+    wanted = [Wanted(bytes([row]) * 32, len(layer)) for row in range(3)]
+    base = BaseObjects(wanted)
+    unpacked = []
+    for row in range(5):
+        with open_made(spooled(tar({f"l{row}": packed})), "made", owned=True) as archive:
+            before = base._floor[0]
+            archive.bytes.size  # noqa: B018
+            monkeypatch.setattr(base_store, "MADE_RATIO", 0)
+            base.add([read_members(archive)], [0, 1, 2])
+            unpacked.append(before - base._floor[0])
+    assert sum(unpacked) <= 100_000 + 2 * (1 << 20)
+    assert unpacked[0] == 60_000
+    assert base._floor[0] < 0
+
+
+def test_an_honest_chain_of_targets_takes_nothing_of_the_floor():
+    layer = bytes(range(256)) * 1000
+    wanted = [Wanted(bytes(32), len(layer))]
+    base = BaseObjects(wanted)
+    with open_made(spooled(tar({"l": frame_of(layer), "pad": bytes(len(layer) // 4)})), "made", owned=True) as archive:
+        base.add([read_members(archive)], [0])
+    assert base._floor == [base_store.MADE_FLOOR]
+
+
+def test_a_thousand_targets_on_the_way_take_no_minute(tmp_path):
+    count = 300
+    block = (0x58 | 0).to_bytes(1, "little")
+    packed = bytearray(b"\x28\xb5\x2f\xfd\x00" + block)
+    for row in range(511):
+        packed += ((128 << 10) << 3 | 1 << 1 | (row == 510)).to_bytes(3, "little") + b"\0"
+    data = tar({"m": bytes(packed)})
+    program = Program().do("raw", raw=len(data), stream=1)
+    frame = Frame(data, len(data))
+    made = [written.Target(data, program, 1) for _ in range(count)]
+    asking = target(512, Program().do("keep", keep=512))
+    names = [[[[f"t{row}"], b"", b""]] for row in range(count)] + [[[["last:1"], b"", b""]]]
+    more = {2: written.msgpack([[], names, []])}
+    bundle = Bundle([frame] * count, [*made, asking], objects=[(1, 64 * MIB, bytes(32))], more=more)
+    path = tmp_path / "chain.dib"
+    path.write_bytes(bundle.encode())
+    taken = dib("apply", path, "--target", "last:1", "-o", tmp_path / "out.tar")
+    assert taken.status == 6
+    assert taken.seconds < 8
+
+
+def test_members_of_all_archives_that_a_chain_makes_are_bounded(monkeypatch):
+    monkeypatch.setattr(chain, "MAX_MEMBERS", 10)
+    assert chain.MAX_MADE_ENTRIES == 65_536
+    looked = []
+    monkeypatch.setattr(
+        chain, "open_made", lambda spool, name, *, owned, entries: looked.append(entries) or _Made(entries)
+    )
+    monkeypatch.setattr(chain, "rebuild_targets", lambda *given, **more: None)
+    program = Program().do("zero", zero=512)
+    reader = chain.BundleReader(io.BytesIO(Bundle([], [target(512, program)] * 4).encode()))
+    chain.make_all(reader, [], chain.RebuildOptions(), _Context())
+    assert looked == [10, 6, 2, 1]
+
+
+class _Made:
+    is_made = True
+
+    def __init__(self, entries: int) -> None:
+        self.index = type("Index", (), {"entries": [None] * min(4, entries)})
+
+
+class _Context:
+    def spool(self):
+        return io.BytesIO()
+
+    def enter(self, item):
+        return item
+
+
+# --- documents
+
+
+def nested(index: bytes, size: int) -> bytes:
+    """Return an index with a document of empty objects beside what it leads to."""
+    return (
+        b'{"schemaVersion":2,"manifests":['
+        + index
+        + b'],"x":['
+        + b",".join([b"[" * 90 + b"]" * 90] * (size // 181))
+        + b"]}"
+    )
+
+
+def test_indexes_in_indexes_are_parsed_one_at_a_time(tmp_path):
+    blobs: dict[str, bytes] = {}
+    index = b""
+    for depth in range(7):
+        data = nested(index, 2 * MIB + depth)
+        digest = sha256(data)
+        index = json.dumps({"digest": f"sha256:{digest}"}).encode()
+        blobs[f"blobs/sha256/{digest}"] = data
+    data = tar({**blobs, "oci-layout": b'{"imageLayoutVersion":"1.0.0"}', "index.json": nested(index, MIB)})
+    path = tmp_path / "nested.tar"
+    path.write_bytes(data)
+    bundle = tmp_path / "any.dib"
+    program = Program().do("keep", keep=512)
+    bundle.write_bytes(one(512, program, objects=[(1, 512, bytes(32))]).encode())
+    taken = dib("apply", bundle, path, "-o", tmp_path / "out.tar")
+    assert taken.status == 4
+    assert taken.memory < 330 * MIB
+
+
+@pytest.mark.parametrize("is_made", [False, True])
+def test_all_documents_of_an_archive_are_bounded(is_made, monkeypatch, tmp_path):
+    monkeypatch.setattr(members, "MADE_DOCUMENTS", 100)
+    monkeypatch.setattr(members, "MAX_DOCUMENTS", 150)
+    path = tmp_path / "a.tar"
+    path.write_bytes(tar({f"{row}.json": bytes(40) for row in range(9)}))
+    with open_archive(path) as archive:
+        archive.is_made = is_made
+        found = Members(archive)
+        left = [entry for entry in archive.index.entries if not _is_read(found, entry)]
+    assert len(left) == (7 if is_made else 6)
+
+
+def _is_read(found: Members, entry) -> bool:
+    try:
+        found.read(entry)
+    except ArchiveError:
+        return False
+    return True
+
+
+def test_a_document_of_a_made_archive_takes_what_is_allowed():
+    assert members.MADE_DOCUMENTS <= document.SIZE_LIMIT
+
+
+def test_of_a_manifest_only_what_matters_is_kept():
+    entry = {
+        "Config": "c", "repoTags": ["a:1", 5], "Layers": ["l"], "LayerSources": {"sha256:x": {"size": 5}},
+        "other": [[[]]] * 100,
+    }  # fmt: skip
+    assert docker._told(entry) == {"Config": "c", "repoTags": ["a:1", None], "Layers": ["l"], "LayerSources": 0}
+    assert docker._told({"Config": {}, "Layers": {}, "RepoTags": None}) == {"Config": 0, "Layers": 0, "RepoTags": None}
+    assert docker._told("x") == {}
+
+
+@pytest.mark.parametrize("style", ["v25", "classic", "podman", "oci", "c8d"])
+def test_images_are_read_as_ever(style, tmp_path):
+    images = [TestImage(layers=[build_layer([file("a", b"%d" % row)])], names=[f"app:{row}"]) for row in range(2)]
+    path = tmp_path / "image.tar"
+    path.write_bytes(docker_save(images, style))
+    with open_archive(path) as archive:
+        found = read_images(archive)
+    assert list(itertools.chain(*(image.names for image in found.images)))[:1]
+    assert all(layer for image in found.images for layer in image.layers)
+    assert found.producer

@@ -1,0 +1,126 @@
+"""What images can ask of ``dib diff``: its time grows with what the archives hold, not with how often it is listed."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import sqlite3
+import tarfile
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import pytest
+
+from dibundle.errors import ArchiveError
+from dibundle.images import packages
+from dibundle.inspecting import image_diff
+from tests.bounds.measure import dib
+from tests.fuzz.bounds import written
+
+
+@dataclass
+class OldLayer:
+    """As much of a layer as a tree takes."""
+
+    paths: list[str]
+    index: object = field(init=False)
+
+    def __post_init__(self) -> None:
+        entries = [type("Entry", (), {"path": path.encode()}) for path in self.paths]
+        self.index = type("Index", (), {"entries": entries})
+
+
+def from_the_bottom(layers: list[OldLayer]) -> dict[bytes, tuple[int, object]]:
+    """Return a tree as it is defined: layer after layer, each hides what was there before."""
+    tree: dict[bytes, tuple[int, object]] = {}
+    for layer in layers:
+        gone: list[bytes] = []
+        added = {}
+        for entry in layer.index.entries:
+            path = b"/".join(part for part in entry.path.split(b"/") if part not in (b"", b"."))
+            folder, _, name = path.rpartition(b"/")
+            if name == b".wh..wh..opq":
+                gone.append(folder + b"/")
+            elif name.startswith(b".wh."):
+                hidden = (folder + b"/" if folder else b"") + name[4:]
+                gone += [hidden, hidden + b"/"]
+            elif path:
+                added[path] = (id(layer), entry)
+        for path in list(tree):
+            if any(path == item or (item.endswith(b"/") and path.startswith(item)) for item in gone):
+                del tree[path]
+        tree |= added
+    return tree
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_a_tree_from_the_top_is_that_from_the_bottom(seed):
+    chance = random.Random(seed)
+    names = ["a", "b", ".wh.a", ".wh.b", ".wh..wh..opq", "c"]
+    kinds = [
+        OldLayer(["/".join(chance.choices(names, k=chance.randrange(1, 4))) for _ in range(chance.randrange(6))])
+        for _ in range(4)
+    ]
+    layers = chance.choices(kinds, k=chance.randrange(1, 7))
+    found = image_diff._tree(layers)
+    assert {path: (id(node.layer), node.entry) for path, node in found.items()} == from_the_bottom(layers)
+
+
+def archive(layers: dict[str, bytes], listed: list[str]) -> bytes:
+    config = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}}).encode()
+    manifest = json.dumps([{"Config": "c.json", "RepoTags": ["a:b"], "Layers": listed}]).encode()
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as made:
+        for name, data in {"manifest.json": manifest, "c.json": config, **layers}.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            made.addfile(entry, io.BytesIO(data))
+    return out.getvalue()
+
+
+def test_a_layer_that_is_listed_often_counts_once(tmp_path):
+    name = b"a/" * (1 << 18)
+    record = written.block("././@LongLink", size=len(name), typeflag=b"L", magic=b"ustar  \0") + name
+    deep = (record + written.block("x", magic=b"ustar  \0")) * 20 + bytes(1024)
+    files = b"".join(written.block(f"d/{row:06}") for row in range(10_000)) + bytes(1024)
+    whiteout = written.block(".wh.zzz") + bytes(1024)
+    images = {
+        "empty": archive({}, []),
+        "deep": archive({"A": deep}, ["A"] * 50),
+        "wide": archive({"A": files, "B": whiteout}, ["A"] + ["B"] * 3000),
+    }
+    for image, data in images.items():
+        (tmp_path / image).write_bytes(data)
+    for image in ("deep", "wide"):
+        taken = dib("diff", tmp_path / "empty", tmp_path / image)
+        assert taken.status == 0
+        assert taken.seconds < 4
+
+
+def test_comparing_long_paths_with_many_whiteouts_is_bounded(monkeypatch):
+    monkeypatch.setattr(image_diff, "_MAX_COMPARED", 10_000)
+    top = OldLayer(["/".join(["a"] * row + [".wh.b"]) for row in range(1, 100)])
+    below = OldLayer(["/".join(["a"] * 100 + [f"{row}"]) for row in range(100)])
+    with pytest.raises(ArchiveError, match="white"):
+        image_diff._tree([below, top])
+
+
+def test_whiteouts_cost_what_they_hide():
+    files = OldLayer([f"d{row % 100}/{row}" for row in range(50_000)])
+    whiteouts = [OldLayer([f"x/.wh.{row}"]) for row in range(3000)]
+    start = time.process_time()
+    tree = image_diff._tree([files, *whiteouts])
+    assert time.process_time() - start < 2
+    assert len(tree) == 50_000
+
+
+def test_a_column_called_rowid_is_no_reason_to_fail():
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.execute("CREATE TABLE Packages (rowid, blob)")
+        database.execute("INSERT INTO Packages VALUES (NULL, x'0102030405060708090a')")
+        database.commit()
+        content = database.serialize()
+    path = b"var/lib/rpm/rpmdb.sqlite"
+    assert packages.inventory([path], lambda _: content) == {}
