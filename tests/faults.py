@@ -383,8 +383,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("kinds", nargs="*", choices=[*KINDS, []], help="those to try (all)")
     asked = parser.parse_args()
-    import dibundle.cli.apply
-    import dibundle.cli.create
+    import dibundle.cli.commands.apply
+    import dibundle.cli.commands.create
     import dibundle.cli.main
     import dibundle.codecs.cover  # noqa: F401 - imported here once, not in every child
 

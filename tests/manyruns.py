@@ -84,7 +84,7 @@ def _become(command: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    import dibundle.cli.apply
+    import dibundle.cli.commands.apply
     import dibundle.codecs.cover
     import dibundle.codecs.vcdiff  # noqa: F401 - imported here once, not in every child
     from dibundle.cli.main import run

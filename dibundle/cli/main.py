@@ -60,7 +60,7 @@ class _Commands(click.Group):
             return None
         from importlib import import_module
 
-        command: click.Command = import_module(f"dibundle.cli.{_COMMANDS[cmd_name][0]}").command
+        command: click.Command = import_module(f"dibundle.cli.commands.{_COMMANDS[cmd_name][0]}").command
         return command
 
     def invoke(self, ctx: click.Context) -> object:

@@ -17,7 +17,7 @@ from typing import Final
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_target
 from dibundle.cli import console
-from dibundle.cli.listing import line_json
+from dibundle.cli.results.listing import line_json
 from dibundle.errors import DibError
 from dibundle.files.context import Context
 from dibundle.format.reader import BundleReader

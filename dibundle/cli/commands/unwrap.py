@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import click
 
-from dibundle.cli import documents
 from dibundle.cli.console import Console
+from dibundle.cli.results.unwrap import show
 from dibundle.cli.session import session
-from dibundle.files import wording
 from dibundle.files.context import Context
 from dibundle.files.destination import Destination
-from dibundle.sharing.unwrap import TakenBundle, unwrap
+from dibundle.sharing.unwrap import unwrap
 from dibundle.sources.access import Access
 
 
@@ -26,17 +25,4 @@ def command(source: str, output: str | None, access: Access, context: Context, c
     """
     destination = Destination("-" if output is None else output)
     console.keep_stdout(destination)
-    print_taken("dib.unwrap/1", source, destination.name, unwrap(source, destination, access, context), console)
-
-
-def print_taken(schema: str, source: str, output: str, taken: TakenBundle, console: Console) -> None:
-    """Say what was written."""
-    document = {
-        **documents.name("source", source),
-        **documents.name("output", output),
-        "size": taken.size,
-        "targets": documents.targets(taken.targets),
-    }
-    console.result(schema, document)
-    if output != "-":
-        console.say(f"{wording.escape(output)}: {wording.human(taken.size)}, undamaged")
+    show("dib.unwrap/1", source, destination.name, unwrap(source, destination, access, context), console)

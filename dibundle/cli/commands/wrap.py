@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import click
 
-from dibundle.cli import documents, messages
+from dibundle.cli import messages
 from dibundle.cli.console import Console
 from dibundle.cli.dockerfiles import options as dockerfile_options
 from dibundle.cli.dockerfiles import write
 from dibundle.cli.hints import hints
+from dibundle.cli.results import documents
 from dibundle.cli.session import session
 from dibundle.errors import Hint, UsageError
 from dibundle.files import wording

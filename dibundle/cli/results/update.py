@@ -1,72 +1,19 @@
-"""``dib update``."""
+"""What ``dib update`` says."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
-from dibundle.cli import documents
 from dibundle.cli.console import Console, Document
-from dibundle.cli.session import max_size, session
+from dibundle.cli.results import documents
 from dibundle.files import digest, wording
-from dibundle.files.context import Context
-from dibundle.files.destination import Destination
-from dibundle.sources.access import Access
-from dibundle.sources.engines import ENGINES
 
 if TYPE_CHECKING:
     from dibundle.sharing.update import UpdateResult
     from dibundle.sharing.ways import UpdatePlan
 
 
-@click.command("update", short_help="Get an image from a registry by the deltas to it that are there.")
-@click.argument("name", metavar="docker://HOST/NAME:TAG")
-@click.option("--have", "haves", multiple=True, metavar="IMAGE", help="What is here; what is absent is passed over.")
-@click.option(
-    "--engine", type=click.Choice(sorted(ENGINES)), help="Default: that of an IMAGE, else docker, podman, ctr."
-)
-@click.option("-o", "--output", metavar="FILE", help="Write the image archive there instead of loading it.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be fetched.")
-@max_size
-@session(signatures=True, expect=True, platform="Which image to get where a name stands for several.")
-def command(
-    name: str,
-    haves: tuple[str, ...],
-    engine: str | None,
-    output: str | None,
-    dry_run: bool,
-    max_size: int,
-    expect: frozenset[bytes],
-    access: Access,
-    context: Context,
-    console: Console,
-) -> None:
-    """Get an image from a registry, by the bundles there that lead to it from what is here ("dib push").
-
-    \b
-        dib update docker://registry.example/app:2 --have docker-daemon:app:1
-        dib update docker://registry.example/app:2 --have old.tar -o new.tar
-
-    Of all chains of bundles that of the fewest bytes is taken, or the image itself where that is less. What comes out
-    must be the very image under that name, else nothing is loaded. With --allowed-signers a bundle that none of them
-    signed is passed over (--dry-run does not fetch any, and cannot tell), and the image itself is never fetched.
-    """
-    from dibundle.sharing.update import UpdateOptions, plan_update, update  # needs urllib3
-
-    options = UpdateOptions(engine=engine, expect=expect, max_size=max_size)
-    destination = Destination(output) if output is not None else None
-    if destination:
-        console.keep_stdout(destination)
-    if dry_run:
-        _print(name, plan_update(name, haves, destination, options, access, context), console)
-        return
-    with context:
-        result = update(name, haves, destination, options, access, context)
-    _print_result(name, result, console)
-
-
-def _print_result(name: str, result: UpdateResult, console: Console) -> None:
+def show(name: str, result: UpdateResult, console: Console) -> None:
     """Say what was fetched, and where the image is now."""
     image, plan = result.image, result.plan
     found = {"image": documents.image(image), "signed_by": result.signed_by}
@@ -101,7 +48,7 @@ def _document(name: str, plan: UpdatePlan) -> Document:
     }
 
 
-def _print(name: str, plan: UpdatePlan, console: Console) -> None:
+def show_plan(name: str, plan: UpdatePlan, console: Console) -> None:
     """Say what would be fetched, one line for each step and one for the other way."""
     lines = [
         f"{number}. bundle {digest.text(step.delta.manifest)}: {wording.human(step.delta.told.size)}"

@@ -13,10 +13,11 @@ import click
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.pipeline import ApplyOptions, apply
 from dibundle.applying.verify import verify
-from dibundle.cli import documents, messages
+from dibundle.cli import messages
+from dibundle.cli.commands.demo_images import archives
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
-from dibundle.cli.demo_images import archives
+from dibundle.cli.results import documents
 from dibundle.creating.options import CreateOptions
 from dibundle.creating.pipeline import create
 from dibundle.errors import UsageError

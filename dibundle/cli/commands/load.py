@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from dibundle.applying.loading import LoadOptions, load
-from dibundle.cli import documents
 from dibundle.cli.console import Console
 from dibundle.cli.hints import hints
+from dibundle.cli.results import documents
 from dibundle.cli.session import PLATFORM, max_size, session
 from dibundle.codecs.native.library import reuse_memory
 from dibundle.errors import Hint

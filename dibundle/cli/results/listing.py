@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from dibundle.cli import documents, messages
+from dibundle.cli import messages
 from dibundle.cli.console import Document
+from dibundle.cli.results import documents
 from dibundle.errors import UsageError
 from dibundle.files import wording
 from dibundle.inspecting.listing import DEPTH, SORTS, Choice, TreeFolder, path_text

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from dibundle.cli.console import Console
-from dibundle.cli.create import document
 from dibundle.cli.levels import level_options
+from dibundle.cli.results.create import document
 from dibundle.cli.session import max_size, session
 from dibundle.creating.merge import merge
 from dibundle.creating.options import CreateOptions

@@ -1,4 +1,4 @@
-"""``dib diff``."""
+"""What ``dib diff`` says."""
 
 from __future__ import annotations
 
@@ -6,66 +6,19 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
 
-import click
-
-from dibundle.cli import listing
-from dibundle.cli.console import Console, Document
-from dibundle.cli.session import PLATFORM, session
+from dibundle.cli.console import Document
 from dibundle.files import digest, wording
-from dibundle.files.context import Context
 from dibundle.images.model import Image
-from dibundle.inspecting.image_diff import Changes, Setting, diff
-from dibundle.inspecting.listing import DEPTH, OF_IMAGES, OPERATIONS, Choice, tree
+from dibundle.inspecting.image_diff import Changes, Setting
+from dibundle.inspecting.listing import OPERATIONS
 from dibundle.inspecting.operations import Line
-from dibundle.sources.access import Access
 
 _TOP = 10
 _PACKAGES = 20
 
 
-@click.command("diff", short_help="Show what changed between two images, without making a bundle.")
-@click.argument("old", metavar="OLD")
-@click.argument("new", metavar="NEW")
-@click.option("--list", "show", flag_value="list", help="Show every path that changed.")
-@click.option("--tree", "show", flag_value="tree", help="Show what changed by folder.")
-@listing.options(OF_IMAGES)
-@session(platform=PLATFORM)
-def command(
-    old: str,
-    new: str,
-    show: str | None,
-    choice: Choice,
-    access: Access,
-    context: Context,
-    console: Console,
-) -> None:
-    """Show what changed from the image in OLD to the one in NEW: paths, sizes, packages, and the config.
-
-    \b
-        dib diff old.tar new.tar
-        dib diff old.tar new.tar --list --op patch --sort size
-        dib diff docker-daemon:app:1 docker-daemon:app:2 --tree
-
-    Layers count by what they come to: a file that has moved to another layer has not changed. A path that differs in
-    its time alone is "time", in mode, owner, type or link "mode".
-    """
-    listing.require(choice, show, listed=console.json)
-    changes = diff(old, new, access, context)
-    document = _document(changes)
-    chosen = choice.of(changes.lines)
-    document["operations"] = map(listing.line_json, chosen)
-    if show == "tree":
-        folders = tree(chosen, choice.depth or DEPTH)
-        document["tree"] = map(listing.folder_json, folders)
-        text = listing.tree_table(folders, stored=False)
-    elif show == "list":
-        text = listing.table(chosen, stored=False)
-    else:
-        text = _summary(old, new, changes)
-    console.answer("dib.diff/1", document, text)
-
-
-def _summary(old: str, new: str, changes: Changes) -> Iterator[str]:
+def summary(old: str, new: str, changes: Changes) -> Iterator[str]:
+    """Return the lines that tell what changed."""
     yield f"from   {wording.escape(old)}: {_image(changes.old)}"
     yield f"to     {wording.escape(new)}: {_image(changes.new)}"
     common = len({*changes.old.diff_ids} & {*changes.new.diff_ids})
@@ -113,7 +66,8 @@ def _version(version: str | None) -> str:
     return "(none)" if version is None else wording.escape(version)
 
 
-def _document(changes: Changes) -> Document:
+def document(changes: Changes) -> Document:
+    """Return what changed, for programs."""
     return {
         "old": _image_json(changes.old),
         "new": _image_json(changes.new),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from dibundle.cli import documents
 from dibundle.cli.console import Console
 from dibundle.cli.hints import hints
+from dibundle.cli.results import documents
 from dibundle.cli.session import session
 from dibundle.errors import Hint
 from dibundle.files import wording

@@ -8,8 +8,8 @@ import click
 
 from dibundle.cli.console import Console
 from dibundle.cli.hints import hints
+from dibundle.cli.results.unwrap import show
 from dibundle.cli.session import session
-from dibundle.cli.unwrap import print_taken
 from dibundle.errors import Hint
 from dibundle.files.context import Context
 from dibundle.files.destination import Destination
@@ -32,4 +32,4 @@ def command(name: str, output: str, access: Access, context: Context, console: C
     image = Hint.of("to get an image: {dib} update {name} -o new.tar", name=shlex.quote(name))
     with hints({"source.no_bundle": image}):
         taken = pull(name, destination, access, context)
-    print_taken("dib.pull/1", name, destination.name, taken, console)
+    show("dib.pull/1", name, destination.name, taken, console)

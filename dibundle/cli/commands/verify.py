@@ -8,9 +8,10 @@ import click
 
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.verify import verify
-from dibundle.cli import documents, messages
+from dibundle.cli import messages
 from dibundle.cli.console import Console
 from dibundle.cli.hints import hints
+from dibundle.cli.results import documents
 from dibundle.cli.session import max_size, session
 from dibundle.errors import Hint, UsageError
 from dibundle.files import wording

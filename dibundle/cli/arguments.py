@@ -1,0 +1,105 @@
+"""How ``dib create`` and ``dib apply`` read their arguments, and what they advise where these do not fit."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, cast
+
+from dibundle.applying.pipeline import Folder, OutputFormat
+from dibundle.cli import messages
+from dibundle.errors import Hint, UsageError
+from dibundle.files import wording
+from dibundle.files.destination import Destination
+from dibundle.sources.detect import is_named_so
+from dibundle.sources.names import is_reference
+
+LEAST_PART: Final = 65536
+FORMS: Final = ("docker-archive", "oci-archive", "oci:")
+
+
+def order_hint(names: Sequence[str]) -> Hint | None:
+    """Return the command with its arguments in order, the bundle last; None where the order is not what is wrong."""
+    ordered = sorted(names, key=lambda name: name.endswith(".dib"))
+    if ordered == list(names) or sum(name.endswith(".dib") for name in names) > 1:
+        return None
+    words = shlex.join(ordered) if len(names) == 3 else "OLD.tar NEW.tar OUT.dib"
+    return Hint.of("the order is: {dib} create {words}", words=words)
+
+
+def part_size(text: str) -> int:
+    """Read a size such as 3900M; 3900MB and 3900MiB are the same."""
+    found = re.fullmatch(r"([0-9]{1,15})(?:([KMG]?)|([KMG])I?)B?", text.upper())
+    if not found:
+        raise UsageError(messages.OPTION_SPLIT_SIZE, found=text)
+    size = int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[found[2] or found[3] or ""]
+    if size < LEAST_PART:
+        raise UsageError(messages.OPTION_SPLIT_TOO_SMALL, found=text, least_part=LEAST_PART)
+    return size
+
+
+def parse_names(
+    archives: tuple[str, ...], output: str | None, more_bases: tuple[str, ...], *, no_base: bool
+) -> tuple[list[str], list[str], str]:
+    """Return the names of the bases, of the targets and of the output."""
+    names = list(archives)
+    several = output is not None and (no_base or bool(more_bases))
+    if output is None:
+        if not names:
+            raise UsageError(messages.OPTION_NO_ARCHIVES)
+        output = names.pop()
+    if no_base and more_bases:
+        raise UsageError(messages.OPTION_NO_BASE_AND_BASE)
+    alone = no_base or bool(more_bases)
+    if (len(names) < 1) if several else (len(names) != (1 if alone else 2)):
+        shape = "TARGET... -o OUT" if several else "TARGET OUT" if alone else "BASE TARGET OUT"
+        hint = Hint.of("{dib} create OLD.tar NEW.tar OUT.dib")
+        if not alone and len(archives) == 2:
+            hint = _two_arguments(archives)
+        if alone and len(names) > 1:
+            bases = ["--no-base"] if no_base else [word for name in more_bases for word in ("--base", name)]
+            words = shlex.join([*bases, *names, "-o", output])
+            hint = Hint.of("several targets need -o: {dib} create {words}", words=words)
+        given = wording.count(len(archives), "argument")
+        raise UsageError(messages.OPTION_ARGUMENT_COUNT, archives_count=given, shape=shape, hint=hint)
+    return ([*more_bases], names, output) if alone else ([names[0]], names[1:], output)
+
+
+def _two_arguments(archives: Sequence[str]) -> Hint:
+    words = shlex.join(archives)
+    if _is_new_bundle(archives[1]):
+        return Hint.of("give the base too: {dib} create OLD.tar {words}; --no-base is for one without", words=words)
+    return Hint.of("name the bundle to write: {dib} create {words} update.dib", words=words)
+
+
+def _is_new_bundle(name: str) -> bool:
+    """Whether a name is likely meant for the bundle to write: by how it ends, or as nothing is there."""
+    return is_named_so(name) or not (":" in name or Path(name).exists())
+
+
+def parse_output(output: str | None, form: str | None) -> tuple[OutputFormat | None, Destination | Folder]:
+    """Return the form to write, and where to."""
+    if form and form.startswith("oci:"):
+        return "oci", Folder(form.removeprefix("oci:"))
+    if form not in (None, "docker-archive", "oci-archive"):
+        raise UsageError(messages.OPTION_FORM, name=form)
+    if output is not None and (output.endswith("/") or Path(output).is_dir()):
+        return cast("OutputFormat | None", form), Folder(output)
+    return cast("OutputFormat | None", form), Destination("-" if output is None else output)
+
+
+def source_hints(sources: Sequence[str]) -> dict[str, Hint | None]:
+    """Return what to do where no source is a bundle, or several are, or a bundle makes several archives."""
+    wanted = next(filter(is_reference, reversed(sources)), None)
+    update = None
+    if wanted is not None:  # an image in a registry may have a bundle that leads to it
+        haves = [word for source in sources if source != wanted for word in ("--have", source)]
+        update = Hint.of("to get an image: {dib} {words}", words=shlex.join(["update", wanted, *haves]))
+    whole = shlex.join(["apply", *sources, "-o", "/dev/null"])
+    return {
+        "source.no_bundle": update,
+        "source.several_bundles": Hint.of("a chain is tried by making it: {dib} {words}", words=whole),
+        "target.ambiguous": Hint.of("choose one of them with --target NAME, or write all with -o FOLDER/"),
+    }

@@ -1,0 +1,113 @@
+"""``dib create``."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Final, Literal
+
+import click
+
+from dibundle.cli import messages
+from dibundle.cli.arguments import order_hint, parse_names, part_size
+from dibundle.cli.console import Console
+from dibundle.cli.hints import hints
+from dibundle.cli.levels import level_options
+from dibundle.cli.results.create import show, show_estimate
+from dibundle.cli.session import PLATFORM, session
+from dibundle.codecs.encode import choose
+from dibundle.creating.estimate import estimate
+from dibundle.creating.inventory import read_list
+from dibundle.creating.options import CreateOptions
+from dibundle.creating.pipeline import create
+from dibundle.errors import Hint, UsageError
+from dibundle.files.context import Context
+from dibundle.files.destination import Destination
+from dibundle.sources.access import Access
+from dibundle.sources.names import is_reference
+from dibundle.sources.parts import PartsWriter, part_name
+
+LEAST_PART: Final = 65536
+
+
+@click.command("create", short_help="Write what changed between two image archives into a bundle.")
+@click.argument("archives", nargs=-1, metavar="BASE TARGET... OUT")
+@click.option("-o", "--output", metavar="OUT", help="The bundle to write, in place of the last argument.")
+@click.option("--base", "more_bases", multiple=True, metavar="BASE", help="A base; may be given more than once.")
+@click.option("--no-base", is_flag=True, help="TARGET OUT alone: a bundle that needs no base.")
+@level_options
+@click.option(
+    "--codec", type=click.Choice(choose.CODEC_NAMES), default="auto", show_default=True, help="Kind of patch."
+)
+@click.option(
+    "--names",
+    type=click.Choice(["auto", "all", "none"]),
+    default="auto",
+    show_default=True,
+    help="Names for listing alone: auto keeps them under 5 % of the bundle or 2 kB.",
+)
+@click.option("--workers", type=click.IntRange(0, 256), default=0, help="Threads; 0 means one per core.")
+@click.option("--have", metavar="FILE", help='Use no layer that is not in this list, which "dib have" made far away.')
+@click.option(
+    "--split", metavar="SIZE", help="Write parts of at most SIZE, OUT.001 and so on; 64K or more, for example 3900M."
+)
+@click.option("--portable", is_flag=True, help="Compress no layer again on apply; compressed ones travel as they are.")
+@click.option("--dry-run", is_flag=True, help="Write nothing; say about how large OUT would be, and how long it takes.")
+@session(platform=PLATFORM)
+def command(
+    archives: tuple[str, ...],
+    output: str | None,
+    more_bases: tuple[str, ...],
+    no_base: bool,
+    level: int | None,
+    codec: str,
+    names: Literal["auto", "all", "none"],
+    workers: int,
+    have: str | None,
+    split: str | None,
+    portable: bool,
+    dry_run: bool,
+    access: Access,
+    context: Context,
+    console: Console,
+) -> None:
+    """Write what changed from the images in BASE to the archive TARGET into the bundle OUT.
+
+    \b
+        dib create old.tar new.tar update.dib
+        dib create --no-base app.tar app.dib
+        dib create docker-daemon:app:1 docker-daemon:app:2 update.dib
+        dib create --base web1.tar --base api1.tar web2.tar api2.tar -o release.dib
+
+    Several TARGETs, for which -o and --base (or --no-base) are needed, share what they have in common. Of many bases
+    those are used that help.
+
+    An archive may be compressed (gzip, bzip2, xz, zstd): the bundle then makes the tar inside. "-" is stdin.
+    """
+    if dry_run and output is None and len(archives) == (1 if no_base or more_bases else 2):
+        output = "-"  # nothing is written: OUT may be left out
+    bases, targets, out = parse_names(archives, output, more_bases, no_base=no_base)
+    if is_reference(out):
+        raise UsageError(messages.OPTION_OUTPUT_IS_REGISTRY, out=shlex.quote(out))
+    options = CreateOptions(
+        level=level,
+        codec=codec,
+        names=names,
+        workers=workers,
+        have=read_list(have) if have else None,
+        portable=portable,
+    )
+    with hints({"source.bundle_not_archive": order_hint(archives)}):
+        if dry_run:
+            show_estimate(estimate(bases, targets, options, access, context), console)
+            return
+        destination = Destination(out)
+        if split and destination.descriptor is not None:
+            raise UsageError(messages.OPTION_SPLIT_TO_STDOUT)
+        with hints({"option.json_and_stdout": Hint.of("name a file in place of {out}", out=out)}):
+            console.keep_stdout(destination)
+        written = PartsWriter(out, part_size(split)) if split else destination
+        result = create(bases, targets, written, options, access, context)
+    first = last = out
+    if isinstance(written, PartsWriter):
+        first, last = part_name(out, 1), part_name(out, written.count)
+    show(first, last, result, console)

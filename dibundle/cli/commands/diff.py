@@ -1,0 +1,56 @@
+"""``dib diff``."""
+
+from __future__ import annotations
+
+import click
+
+from dibundle.cli.console import Console
+from dibundle.cli.results import diff as results
+from dibundle.cli.results import listing
+from dibundle.cli.session import PLATFORM, session
+from dibundle.files.context import Context
+from dibundle.inspecting.image_diff import diff
+from dibundle.inspecting.listing import DEPTH, OF_IMAGES, Choice, tree
+from dibundle.sources.access import Access
+
+
+@click.command("diff", short_help="Show what changed between two images, without making a bundle.")
+@click.argument("old", metavar="OLD")
+@click.argument("new", metavar="NEW")
+@click.option("--list", "show", flag_value="list", help="Show every path that changed.")
+@click.option("--tree", "show", flag_value="tree", help="Show what changed by folder.")
+@listing.options(OF_IMAGES)
+@session(platform=PLATFORM)
+def command(
+    old: str,
+    new: str,
+    show: str | None,
+    choice: Choice,
+    access: Access,
+    context: Context,
+    console: Console,
+) -> None:
+    """Show what changed from the image in OLD to the one in NEW: paths, sizes, packages, and the config.
+
+    \b
+        dib diff old.tar new.tar
+        dib diff old.tar new.tar --list --op patch --sort size
+        dib diff docker-daemon:app:1 docker-daemon:app:2 --tree
+
+    Layers count by what they come to: a file that has moved to another layer has not changed. A path that differs in
+    its time alone is "time", in mode, owner, type or link "mode".
+    """
+    listing.require(choice, show, listed=console.json)
+    changes = diff(old, new, access, context)
+    document = results.document(changes)
+    chosen = choice.of(changes.lines)
+    document["operations"] = map(listing.line_json, chosen)
+    if show == "tree":
+        folders = tree(chosen, choice.depth or DEPTH)
+        document["tree"] = map(listing.folder_json, folders)
+        text = listing.tree_table(folders, stored=False)
+    elif show == "list":
+        text = listing.table(chosen, stored=False)
+    else:
+        text = results.summary(old, new, changes)
+    console.answer("dib.diff/1", document, text)

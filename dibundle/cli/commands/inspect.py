@@ -1,0 +1,75 @@
+"""``dib inspect``."""
+
+from __future__ import annotations
+
+import shlex
+
+import click
+
+from dibundle.cli.console import Console
+from dibundle.cli.hints import hints
+from dibundle.cli.results import inspect as results
+from dibundle.cli.results import listing
+from dibundle.cli.session import session
+from dibundle.errors import Hint
+from dibundle.files.context import Context
+from dibundle.inspecting.inspection import inspect
+from dibundle.inspecting.listing import DEPTH, OF_BUNDLE, Choice, top, tree
+from dibundle.inspecting.operations import layers_of
+from dibundle.sources.access import Access
+
+
+@click.command("inspect", short_help="Show what a bundle needs, what it makes and where its bytes go.")
+@click.argument("bundle", metavar="BUNDLE")
+@click.option("--list", "show", flag_value="list", help="Show the operations per path.")
+@click.option("--tree", "show", flag_value="tree", help="Show where the bytes go, by folder.")
+@click.option("--layers", "show", flag_value="layers", help="Show what each layer was made of.")
+@click.option("--target", metavar="NAME", help="Which one to list, of a bundle that makes several archives.")
+@listing.options(OF_BUNDLE)
+@click.option("--base", "bases", multiple=True, metavar="BASE", help="Tell every path and its sizes, deleted ones too.")
+@session(signatures=True, progress=False)
+def command(
+    bundle: str,
+    show: str | None,
+    target: str | None,
+    choice: Choice,
+    bases: tuple[str, ...],
+    access: Access,
+    context: Context,
+    console: Console,
+) -> None:
+    """Show what BUNDLE needs, what it makes and where its bytes go.
+
+    \b
+        dib inspect update.dib
+        dib inspect update.dib --list --op patch --sort stored
+        dib inspect update.dib --list --path 'usr/lib/*' --base old.tar
+        dib inspect update.dib --tree --depth 2
+
+    What a path takes in the bundle is its share of the frame that it lies in, by size: files that are patched together
+    are not told apart. Without --base the sizes of patched files are not known, and count as equally large.
+
+    "mode" is what differs in metadata alone, be it the time; "dib diff" tells these apart.
+    """
+    listing.require(choice, show)
+    of_an_archive = Hint.of("of an archive: {dib} diff {name} NEW.tar", name=shlex.quote(bundle))
+    with hints({"source.no_bundle": of_an_archive}):
+        found = inspect(bundle, bases, access, context, target=target, lines_wanted=show is not None)
+    lines = found.lines
+    document = results.document(found)
+    if found.number is not None:
+        document["top"] = [listing.line_json(line) for line in top(lines, results.TOP)]
+        document["layers"] = map(listing.layer_json, layers_of(lines))
+    if show == "list":
+        chosen = choice.of(lines)
+        document["operations"] = map(listing.line_json, chosen)
+        text = listing.table(chosen, stored=True)
+    elif show == "tree":
+        folders = tree(choice.of(lines), choice.depth or DEPTH)
+        document["tree"] = map(listing.folder_json, folders)
+        text = listing.tree_table(folders, stored=True)
+    elif show == "layers":
+        text = listing.layer_table(layers_of(lines))
+    else:
+        text = results.summary(bundle, found)
+    console.answer("dib.inspect/1", document, text)

@@ -1,0 +1,59 @@
+"""What ``dib apply`` says."""
+
+from __future__ import annotations
+
+import click
+
+from dibundle.applying.check import CheckedTarget, CheckResult
+from dibundle.applying.pipeline import ApplyResult
+from dibundle.cli.console import Console
+from dibundle.cli.results import documents
+from dibundle.files import wording
+
+
+def show(result: ApplyResult, console: Console) -> None:
+    """Say what was written: names and sizes of files, or the name of a folder."""
+    outputs = [
+        {**documents.name("path", item.name), "size": item.size, "target": documents.target(item.target)}
+        for item in result.outputs
+    ]
+    document = {"outputs": outputs, "signed_by": result.signed_by, "seconds": round(console.seconds, 3)}
+    console.result("dib.apply/1", document)
+    console.say_signed(result.signed_by)
+    for item in result.outputs:
+        much = f"{wording.human(item.size)}, " if item.size is not None else ""
+        shown = "stdout" if item.name == "-" else wording.escape(item.name)
+        console.say(f"{shown}: {much}verified, in {console.seconds:.1f} s")
+
+
+def show_check(result: CheckResult, console: Console) -> None:
+    """Say for each target whether it can be made; raise the error of the first that cannot."""
+    lines = [_line(result, target) for target in result.targets]
+    if result.error:
+        if len(lines) > 1 and not console.json:
+            click.echo("\n".join(lines))
+        raise result.error
+    made = [target.target for target in result.targets]
+    document = {
+        "ok": True,
+        "needs": documents.images(result.needed),
+        "target": documents.target(made[0]),
+        "targets": documents.targets(made),
+        "temporary_space": result.temporary,
+        "signed_by": result.signed_by,
+    }
+    console.answer("dib.check/1", document, lines)
+    console.say_signed(result.signed_by)
+
+
+def _line(result: CheckResult, target: CheckedTarget) -> str:
+    if target.error:
+        return wording.escape(f"no: {target.name}: {target.error.message}")
+    images = target.target.images
+    made = ", ".join(image.names[0] if image.names else f"sha256:{image.id.hex()}" for image in images) or "an image"
+    here = ", ".join(result.here) or "the base"
+    needs = f"{here} {'are' if len(result.here) > 1 else 'is'} here" if result.needs_base else "no base is needed"
+    return (
+        f"ok: {wording.escape(needs)}; applying makes {wording.escape(made)}, {wording.human(target.target.size)}"
+        + (f", with {wording.human(target.temporary)} of temporary space" if target.temporary else "")
+    )

@@ -1,0 +1,21 @@
+"""What ``dib unwrap`` and ``dib pull`` say."""
+
+from __future__ import annotations
+
+from dibundle.cli.console import Console
+from dibundle.cli.results import documents
+from dibundle.files import wording
+from dibundle.sharing.unwrap import TakenBundle
+
+
+def show(schema: str, source: str, output: str, taken: TakenBundle, console: Console) -> None:
+    """Say what was written."""
+    document = {
+        **documents.name("source", source),
+        **documents.name("output", output),
+        "size": taken.size,
+        "targets": documents.targets(taken.targets),
+    }
+    console.result(schema, document)
+    if output != "-":
+        console.say(f"{wording.escape(output)}: {wording.human(taken.size)}, undamaged")
