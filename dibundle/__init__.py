@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dibundle.api import (
         apply,
         apply_to,
+        check,
         create,
         diff,
         estimate,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         verify,
         wrap,
     )
+    from dibundle.applying.check import CheckedTarget, CheckResult
     from dibundle.applying.expected import UnexpectedError
     from dibundle.applying.loading import LoadResult
     from dibundle.applying.pipeline import ApplyResult
@@ -89,6 +91,8 @@ __all__ = [
     "Bundle",
     "BundleError",
     "Changes",
+    "CheckResult",
+    "CheckedTarget",
     "CreateResult",
     "DibError",
     "DigestError",
@@ -117,6 +121,7 @@ __all__ = [
     "Writable",
     "apply",
     "apply_to",
+    "check",
     "create",
     "diff",
     "estimate",
@@ -141,6 +146,8 @@ _PLACES = {
     "ApplyResult": "applying.pipeline",
     "Bundle": "inspecting.bundle",
     "Changes": "inspecting.image_diff",
+    "CheckResult": "applying.check",
+    "CheckedTarget": "applying.check",
     "CreateResult": "creating.pipeline",
     "Estimate": "creating.estimate",
     "Line": "inspecting.operations",

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Literal
 
+from dibundle.applying import check as checking
 from dibundle.applying import loading, pipeline
 from dibundle.applying import verify as verifying
 from dibundle.applying.chain import follow
+from dibundle.applying.check import CheckResult
 from dibundle.applying.expected import parse
 from dibundle.applying.loading import LoadOptions, LoadResult
 from dibundle.applying.options import MAX_TARGET, RebuildOptions
@@ -174,6 +176,28 @@ def apply_to(
     with Context(tmp, progress) as context:
         where = Folder(path) if is_folder else Destination(path)
         return pipeline.apply(several(sources), where, options, access or Access(), context)
+
+
+def check(
+    sources: Source | Iterable[Source],
+    out: FilePath | None = None,
+    *,
+    target: str | None = None,
+    expect: Expected = (),
+    max_size: int | None = None,
+    access: Access | None = None,
+    progress: Progress | None = None,
+    tmp: str | None = None,
+) -> CheckResult:
+    """Say whether the one bundle among ``sources`` can be applied to the archives among them, without doing it.
+
+    Reads heads and metadata alone, and makes nothing. What fails for a target is in the result, as its ``error``;
+    other errors, such as too little room for ``out`` or for temporary files, are raised as :func:`apply` raises them.
+    """
+    options = ApplyOptions(target=target, expect=_expected(expect), max_size=_limit(max_size))
+    with Context(tmp, progress) as context:
+        where = Destination(os.devnull if out is None else os.fspath(out))
+        return checking.check(several(sources), where, options, access or Access(), context)
 
 
 def load(

@@ -22,6 +22,11 @@ def apply_to() -> None:
     print(result.outputs[0].name, result.outputs[0].size)
 
 
+def check() -> None:
+    result = dibundle.check(["old.tar", "update.dib"])
+    print(result.error or f"can be made, with {result.temporary} bytes of temporary space")
+
+
 def load() -> None:
     result = dibundle.load(["old.tar", "update.dib"], engine="docker")
     print([image.names for image in result.images])
