@@ -39,6 +39,7 @@ QUICK = 8.0  # seconds of CPU; each of these took minutes, or would not end
 
 
 @pytest.mark.parametrize("name", bounds.CLASSES)
+@pytest.mark.slow
 def test_a_bundle_takes_what_is_promised_at_most(name):
     for number in range(EACH):
         data, size, base, chosen = bounds.case(name, random.Random(f"{name} {number}"))
@@ -269,6 +270,7 @@ def test_many_tiny_streams_take_time_by_their_number(kind, stream):
 
 
 @pytest.mark.parametrize("kind", ["zstd", "gzip", "blocks"])
+@pytest.mark.slow
 def test_more_tiny_pieces_than_any_program_makes_are_refused(kind):
     pieces = {"zstd": b"\x28\xb5\x2f\xfd\x20\x01\x09\x00\x00x", "gzip": gzip.compress(b"x", mtime=0)}
     many = (pieces.get(kind) or b"") * 200_000

@@ -165,6 +165,7 @@ def test_a_bomb_takes_little_memory(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_many_tiny_streams_take_linear_time(kind):
     one = COMPRESS[kind](b"")
     assert inflate(kind, one * ((1 << 19) // len(one)), 1 << 20) == b""

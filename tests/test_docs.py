@@ -166,6 +166,7 @@ def test_what_is_not_run_is_there():
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
+@pytest.mark.slow
 def test_a_page(page: str, machines: Machines):
     needs.programs("ssh-keygen")
     loaded, name = COMES_TO.get(page, ("", ""))

@@ -5,9 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 COUNT = "160"
 
 
+@pytest.mark.fuzz
 def test_mutated_bundles() -> None:
     command = [sys.executable, "-m", "tests.mutations", "--count", COUNT, "--seed", "6"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

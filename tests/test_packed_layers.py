@@ -81,6 +81,7 @@ def raw_size(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.slow
 def test_a_bundle_of_compressed_layers_is_as_small_as_of_raw_ones(tmp_path: Path, name: str, raw_size: int):
     base, target = (docker_save([release(number)], "oci", WRITERS[name]) for number in (1, 2))
     assert check(tmp_path, [base], target).size < raw_size + 400

@@ -64,6 +64,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> pairs.Pair:
 
 
 @pytest.mark.parametrize("kind", ["ordinary", "programs", "packed"])
+@pytest.mark.slow
 def test_makes_the_same_bytes(kind: str, request: pytest.FixtureRequest) -> None:
     pair = request.getfixturevalue(kind)
     target = pair.target.read_bytes()
@@ -88,6 +89,7 @@ def test_reads_a_base_that_is_compressed_as_a_whole(compress, tmp_path: Path) ->
         *[(1, 1, 0), (1, 6, 0), (2, 1, 0), (2, 6, 0), (4, 5, 1 << 18), (5, 5, 1 << 20), (6, 6, 8), (7, 9, 0)],
     ],
 )
+@pytest.mark.slow
 def test_both_encode_layers_alike(encoder: int, level: int, parameter: int, tmp_path: Path) -> None:
     compressed = partial(gzipped, encoder=encoder, level=level, parameter=parameter)
     old, new = (TestImage([build_layer([file("t", data)])], ["n:1"]) for data in (KEPT, edited(KEPT, 9)))

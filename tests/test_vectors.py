@@ -150,6 +150,7 @@ def test_dib_agrees(vector: dict[str, Any]) -> None:
 
 
 @each
+@pytest.mark.slow
 def test_the_reference_decoder_agrees(vector: dict[str, Any]) -> None:
     assert runner.fault(vector, by_reference(runner.arguments(vector))) is None
 
@@ -245,6 +246,7 @@ def test_there_are_enough() -> None:
     assert len({vector["bundle"] for vector in VECTORS}) == len(VECTORS)
 
 
+@pytest.mark.slow
 def test_they_can_be_made_again(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-B", str(FOLDER / "make.py"), str(tmp_path)], check=True)
     made = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

@@ -41,6 +41,7 @@ def modes(count: int, edits: int, *fields: str) -> written.Bundle:
     return bundle_of(1024, program, objects=[layer()])
 
 
+@pytest.mark.slow
 def test_edits_count_though_they_make_no_line():
     start = time.process_time()
     with pytest.raises(ListingError):
@@ -150,6 +151,7 @@ def many_headers(count: int) -> written.Bundle:
     return bundle
 
 
+@pytest.mark.slow
 def test_as_many_lines_as_may_be_are_written_as_they_are_made(tmp_path):
     path = tmp_path / "many.dib"
     path.write_bytes(many_headers(operations.MAX_LINES).encode())
@@ -162,6 +164,7 @@ def test_as_many_lines_as_may_be_are_written_as_they_are_made(tmp_path):
             assert len(json.loads(taken.out)["operations"]) == operations.MAX_LINES
 
 
+@pytest.mark.slow
 def test_more_lines_are_left_out_of_a_summary(tmp_path):
     path = tmp_path / "many.dib"
     path.write_bytes(many_headers(operations.MAX_LINES + 1).encode())

@@ -61,6 +61,7 @@ def with_room(free: int, *arguments: str | Path) -> tuple[int, str, int]:
 
 
 @pytest.mark.parametrize("options", [(), ("--thin",), ("--as", "oci-archive"), ("--thin", "--expect")], ids=" ".join)
+@pytest.mark.slow
 def test_check_tells_the_temporary_space_and_misses_room_for_it(
     options: tuple[str, ...], pair: Pair, tmp_path: Path
 ) -> None:
@@ -78,6 +79,7 @@ def test_check_tells_the_temporary_space_and_misses_room_for_it(
     assert "use --tmp DIR" in told
 
 
+@pytest.mark.slow
 def test_temporary_files_are_told_of_where_they_take_most_of_a_disk(pair: Pair, tmp_path: Path) -> None:
     packed = tmp_path / "packed.tar"
     packed.write_bytes(docker_save([pairs.images(3)[0]], "c8d", "gzip"))
@@ -90,6 +92,7 @@ def test_temporary_files_are_told_of_where_they_take_most_of_a_disk(pair: Pair, 
 
 
 @pytest.mark.parametrize("options", [(), ("--thin",), ("--as", "oci-archive")], ids=" ".join)
+@pytest.mark.slow
 def test_what_an_engine_saved_counts_as_temporary_space(
     options: tuple[str, ...], pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +115,7 @@ def test_what_an_engine_saved_counts_as_temporary_space(
 
 @pytest.mark.parametrize("check", [("--check",), ()], ids=["check", "apply"])
 @pytest.mark.parametrize("form", [(), ("--as", "oci-archive"), ("--as", "oci:"), ("-o", "folder/")], ids=" ".join)
+@pytest.mark.slow
 def test_the_disk_of_the_output_is_compared_too(
     form: tuple[str, ...], check: tuple[str, ...], pair: Pair, tmp_path: Path
 ) -> None:

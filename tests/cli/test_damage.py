@@ -48,6 +48,7 @@ def test_the_bundles_have_every_region(pair: Pair, programs: Pair, packed: Pair)
 
 
 @pytest.mark.parametrize("name", BUNDLES)
+@pytest.mark.fuzz
 def test_cut_bundles(name: str, pair: Pair, trials: Trials) -> None:
     bundle = getattr(pair, name).read_bytes()
     cases = list(damage.cuts(bundle, 100, seed=1))
@@ -55,12 +56,14 @@ def test_cut_bundles(name: str, pair: Pair, trials: Trials) -> None:
 
 
 @pytest.mark.parametrize("name", BUNDLES)
+@pytest.mark.fuzz
 def test_flipped_bits(name: str, pair: Pair, trials: Trials) -> None:
     bundle = getattr(pair, name).read_bytes()
     cases = list(damage.flips(bundle, 200, seed=2))
     assert [fault for case in cases if (fault := trials.to_stdout(bundle, case))] == []
 
 
+@pytest.mark.fuzz
 def test_damaged_bundles_of_what_is_packed_again(packed: Pair, runs: ManyRuns, tmp_path: Path) -> None:
     bundle = packed.bundle.read_bytes()
     trials = Trials(packed, tmp_path, runs)
@@ -142,6 +145,7 @@ def test_flipped_bits_in_what_the_bundle_uses_of_the_base(
     _is_unfinished(ended.out, pair)
 
 
+@pytest.mark.fuzz
 def test_flipped_bits_anywhere_in_the_base(pair: Pair, runs: ManyRuns, tmp_path: Path) -> None:
     """Where the bit is used, the base is refused; where nothing uses it, the result is right all the same."""
     whole = pair.base.read_bytes()
@@ -163,6 +167,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 
 
 @pytest.mark.parametrize("change", ["overwritten", "cut"])
+@pytest.mark.fuzz
 def test_a_base_that_changes_while_it_is_read(change: str, large: Pair, tmp_path: Path) -> None:
     base = tmp_path / "a.tar"
     base.write_bytes(large.base.read_bytes())

@@ -86,6 +86,7 @@ def trusting(allowed: Path) -> Access:
 @pytest.mark.parametrize("kind", PACK)
 @pytest.mark.parametrize("content", ["zeros", "an archive", "a bundle"])
 @pytest.mark.parametrize("name", ["update.dib", "update.tar"])
+@pytest.mark.slow
 def test_nothing_is_unpacked_far_before_a_signature(kind, content, name, signed, tmp_path: Path, disk: Disk) -> None:
     pair, allowed = signed
     data = {
@@ -124,6 +125,7 @@ def test_an_unsigned_bundle_is_refused_before_a_base_is_unpacked(signed, tmp_pat
 
 
 @pytest.mark.parametrize("kind", PACK)
+@pytest.mark.slow
 def test_a_base_of_zeros_is_taken_once_the_bundle_is(kind, signed, tmp_path: Path) -> None:
     """An honest layer of zeros goes far beyond the ratio."""
     _, allowed = signed

@@ -271,6 +271,7 @@ def test_a_signal_while_create_works(number: signal.Signals, code: int, tmp_path
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
+@pytest.mark.slow
 def test_a_signal_while_create_encodes(number: signal.Signals, code: int, pair: Pair, tmp_path: Path) -> None:
     """The work goes on for seconds; the signal comes in the middle of it and is obeyed at once."""
     out, spool = _folder(tmp_path), tmp_path / "spool"
@@ -309,6 +310,7 @@ def test_a_hangup_that_is_ignored_stays_so(pair: Pair, tmp_path: Path) -> None:
 # Everything else that the system can do, a little of each: tests/faults.py describes the long run
 
 
+@pytest.mark.slow
 def test_faults_of_every_kind() -> None:
     command = [sys.executable, "-m", "tests.faults", "--times", "6"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -6,6 +6,7 @@ from tests.codecs.mutate import code_like
 
 
 @pytest.mark.parametrize("wrong", [b"", b"\xff" * 40, b"\x01" + bytes(30)])
+@pytest.mark.slow
 def test_a_fault_in_an_encoder_costs_bytes_but_never_a_bundle(monkeypatch, wrong):
     source = code_like(3 << 20)
     target = source[: 1 << 20] + b"something else" + source[(1 << 20) + 9 :]

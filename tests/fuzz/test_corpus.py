@@ -13,6 +13,7 @@ MUTATIONS = 400  # of the vectors' bundles, in each run the same
 
 
 @pytest.mark.parametrize("name", targets.TARGETS)
+@pytest.mark.fuzz
 def test_seeds(name: str) -> None:
     inputs = set(targets.seeds(name))
     assert inputs
@@ -21,6 +22,7 @@ def test_seeds(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", targets.TARGETS)
+@pytest.mark.fuzz
 def test_kept(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets, "TWIN_SHARE", 1)  # all twins see all of it
     monkeypatch.setattr(targets, "TWIN_LARGEST", targets.LARGEST)

@@ -46,6 +46,11 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         build_data["tag"] = f"py3-none-{_platform_tag()}"
         build_data["force_include"][str(library)] = f"dibundle/codecs/native/{library.name}"
 
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Delete what only the wheel was to have (``artifact_path``)."""
+        if self.target_name == "wheel" and version == "standard":
+            shutil.rmtree(Path(self.directory) / "man")
+
     def _write_manual(self, build_data: dict[str, Any]) -> None:
         """Put the manual pages into the wheel; what they are made of needs the package's own dependencies."""
         sys.path.insert(0, self.root)
