@@ -86,8 +86,8 @@ FAULTS = (
     ),
     Fault(
         "a codec that section 1 does not list",
-        MANIFEST,
-        function="_read_frames",
+        "format/sections.py",
+        function="read_frames",
         expression="_check_bytes(codec_column, codecs, 'codec')",
         instead="_check_bytes(codec_column, range(7), 'codec')",
     ),

@@ -21,6 +21,7 @@ from tests.content import code, edited, noise, text
 from tests.program import succeed
 
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.slow
 PYTHON = "/usr/bin/python3"
 BUILDS = 16
 
@@ -67,7 +68,6 @@ def cache(home: Path) -> Path:
     return found
 
 
-@pytest.mark.slow
 def test_it_applies_with_nothing_but_a_python(pyz: Path, pair: Path, tmp_path: Path):
     wanted = (pair / "b.tar").read_bytes()
     done = run(pyz, tmp_path, "apply", pair / "a.tar", pair / "out.dib")
@@ -92,7 +92,6 @@ def test_it_applies_with_nothing_but_a_python(pyz: Path, pair: Path, tmp_path: P
     assert native.stdout.split() == ["True", "True", "cext", "msgpack._cmsgpack"]
 
 
-@pytest.mark.slow
 def test_what_needs_hdiffpatch_says_so(pyz: Path, pair: Path, tmp_path: Path):
     arguments = ("create", pair / "a.tar", pair / "b.tar", tmp_path / "out.dib")
     done = run(pyz, tmp_path, *arguments, "-6")
@@ -196,7 +195,6 @@ def test_what_is_in_it(pyz: Path):
     assert pyz.stat().st_size < 12_000_000
 
 
-@pytest.mark.slow
 def test_on_aarch64(pyz: Path, pair: Path, tmp_path: Path):
     """Debian's own Python for that architecture in a folder, run by an emulator."""
     needs.programs("qemu-aarch64", "mmdebstrap")

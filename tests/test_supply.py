@@ -31,6 +31,7 @@ def _built(source: Path, umask: int) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (source / "dist").iterdir()}
 
 
+@pytest.mark.slow
 def test_sdist_and_wheel_are_the_same_wherever_they_are_built(tmp_path: Path) -> None:
     folders = (tmp_path / "one", tmp_path / "another" / "place")
     shutil.copytree(ROOT, folders[0], ignore=UNTOLD)
