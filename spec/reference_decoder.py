@@ -3885,6 +3885,7 @@ class Images:
         self.members = read_members(data)
         self.left = 64 * MiB
         self.names: dict[str, str] = {}
+        self.acted_on: list[tuple[str, str]] = []  # with annotations that programs act on
         self.found: list[tuple[str, str]] = []
         if "manifest.json" in self.members:
             self.docker(listed(self.document(self.file("manifest.json"))))
@@ -3955,6 +3956,7 @@ class Images:
             self.check_layers(names, diff_ids)
             for diff_id, source in keyed(entry.get("LayerSources") or {}, set(), True).items():
                 found = described(source)
+                fits(not found["annotations"], "P24")
                 fits(hex_of(diff_id) in diff_ids and found["mediaType"] in LAYERS, "P15")
                 data = self.file(names[diff_ids.index(hex_of(diff_id))])
                 fits((found["size"], hex_of(found["digest"])) == (len(data), sha256(data).hex()), "P15")
@@ -4032,6 +4034,7 @@ class Images:
             self.judge_absent(self.gone[gone:], self.platforms[platforms:])
             return images
         value = self.head(content, {"config", "layers"}, MANIFESTS, media_type)
+        own = keyed(value.get("annotations") or {}, set(), True)
         config, layers = described(value.get("config")), [described(item) for item in listed(value.get("layers"))]
         unknown = descriptor.get("platform") == ["unknown", "unknown"]
         if unknown or "vnd.docker.reference.type" in descriptor["annotations"]:
@@ -4046,6 +4049,9 @@ class Images:
         fits(all(LAYERS.get(layer["mediaType"], "") == kind for layer, kind in zip(layers, kinds)), "P17")  # noqa: B905
         fits(not descriptor.get("platform") or overlap(descriptor["platform"], machine), "P20")
         more = descriptor.get("more")
+        notes = [key for found in (own, *(item["annotations"] for item in (config, *layers))) for key in found]
+        if not all(key.startswith("org.opencontainers.image.") for key in notes):
+            self.acted_on.append((hex_of(config["digest"]), digest))
         self.platforms.append((None if more else descriptor.get("platform"), machine))
         return [(hex_of(config["digest"]), digest)]
 
@@ -4075,10 +4081,13 @@ def judge(path: Path, expected: str, alone: bool = True) -> None:
         data = memoryview(mapped(file))
         if sha256(data).hex() == expected:
             return
-        images = Images(data).found
+        read = Images(data)
+        images = read.found
         pinned = {expected} | {config for config, manifest in images if manifest == expected}
         right = [config in pinned for config, _ in images]
         need(all(right) if alone else any(right), "the bundle makes another image than is expected", 8)
+        noted = [manifest for config, manifest in read.acted_on if alone or config == expected]
+        fits(all(manifest == expected for manifest in noted), "P24")
 
 
 # --- the command ----------------------------------------------------------------------------------------------------

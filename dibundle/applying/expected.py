@@ -125,13 +125,22 @@ class ExpectationSink:
             expected = self._expectation.images
             pinned = {image.config for image in images if image.manifest in expected}
             refuse_others(expected, (image.config for image in images if image.config not in pinned))
+            refuse_instructions(image for image in images if image.manifest not in expected)
         named = self._expectation.named
         if named and not any(named in (image.config, image.manifest) for image in images):
             raise UnexpectedError(messages.EXPECT_CLAIMED_IMAGE, named=digest.text(named))
+        refuse_instructions(image for image in images if named == image.config)
 
     def close(self) -> None:
         """Give the space back."""
         self._spool.close()
+
+
+def refuse_instructions(images: Iterable[ArchiveImage]) -> None:
+    """Raise ``ArchiveError`` for annotations by which programs may act: the digest of a config does not cover them."""
+    for image in images:
+        if image.has_instructions:
+            raise ArchiveError(messages.EXPECT_ANNOTATIONS, where=image.where)
 
 
 def refuse_others(expected: frozenset[bytes], found: Iterable[bytes]) -> None:

@@ -60,6 +60,11 @@ EXPECT_AMBIGUOUS: Final = Message(
     "not every reader would find the same images in what the bundle makes: {reason}",
     hint="--as docker-archive writes the expected image alone, in an archive that has one reading",
 )
+EXPECT_ANNOTATIONS: Final = Message(
+    "expect.annotations",
+    "{where} has annotations beside texts (org.opencontainers.image.*), which the digest of a config does not cover",
+    hint="expect the digest of the manifest, or the archive's own",
+)
 EXPECT_CLAIMED_IMAGE: Final = Message(
     "expect.claimed_image", "the bundle says that it makes {named}, and makes another image"
 )

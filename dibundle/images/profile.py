@@ -46,7 +46,8 @@ _USUAL: Final = frozenset((("amd64", "v1"), ("arm64", "v8"), ("arm", "v7")))
 class ArchiveImage:
     """An image that a document leads to: the config's digest and the manifest's, if there is one.
 
-    ``platform`` is the config's; ``is_described``: the descriptor gives the very same.
+    ``platform`` is the config's; ``is_described``: the descriptor gives the very same. ``has_instructions``: programs
+    may act on annotations of the manifest.
     """
 
     where: str
@@ -55,6 +56,7 @@ class ArchiveImage:
     names: tuple[str, ...]
     platform: str = ""
     is_described: bool = False
+    has_instructions: bool = False
 
 
 class Judge:
@@ -196,7 +198,7 @@ class Judge:
             config = StrictConfig(self._document(entry.config), where)
             self._note_layers(list(entry.layers), config, where, [_ANY] * len(entry.layers))
             for diff_id, source in entry.sources.items():
-                if diff_id not in config.diff_ids or source.media_type not in strict.LAYER_TYPES:
+                if diff_id not in config.diff_ids or source.media_type not in strict.LAYER_TYPES or source.annotations:
                     raise ArchiveError(messages.PROFILE_LAYER_SOURCES, where=where)
                 name = entry.layers[config.diff_ids.index(diff_id)]
                 is_same = not self._is_hashed(name) or source.digest == self._digest(name)
@@ -274,7 +276,15 @@ class Judge:
             )
         is_described = not descriptor.has_more_platform and _is_same(descriptor.platform, config.platform)
         found.append(
-            ArchiveImage(where, manifest.config.digest, descriptor.digest, names, config.platform, is_described)
+            ArchiveImage(
+                where,
+                manifest.config.digest,
+                descriptor.digest,
+                names,
+                config.platform,
+                is_described=is_described,
+                has_instructions=manifest.has_instructions,
+            )
         )
 
     def _judge_absent(self, absent: list[tuple[Descriptor, str]], images: list[ArchiveImage]) -> None:

@@ -41,6 +41,7 @@ _CONFIG_KEYS: Final = frozenset(
     ("architecture", "os", "variant", "os.version", "os.features", "rootfs", "config", "history", "created", "author")
 )
 _DESCRIPTOR_KEYS: Final = frozenset(("mediaType", "digest", "size", "annotations", "platform", "artifactType"))
+_TEXTS: Final = "org.opencontainers.image."
 _PLATFORM_KEYS: Final = frozenset(("architecture", "os", "variant", "os.version", "os.features"))
 
 
@@ -186,10 +187,10 @@ class StrictConfig:
 class ManifestDocument:
     """An image manifest: descriptors of its config and its layers, the lowest first.
 
-    ``media_type``: that of its descriptor; None where none describes it.
+    ``media_type``: that of its descriptor; None where none describes it. ``annotations``: the keys of all that it has.
     """
 
-    __slots__ = ("config", "has_annotations", "layers", "media_type")
+    __slots__ = ("annotations", "config", "layers", "media_type")
 
     def __init__(self, content: bytes, name: str, media_type: str | None) -> None:
         fields = read_object(
@@ -200,7 +201,12 @@ class ManifestDocument:
         listed = read_list(fields.get("layers"), f"{name}: layers")
         self.layers = tuple(Descriptor(item, f"{name}: layers[{number}]") for number, item in enumerate(listed))
         own = _texts(fields["annotations"], f"{name}: annotations") if "annotations" in fields else {}
-        self.has_annotations = bool(own or any(item.annotations for item in (self.config, *self.layers)))
+        self.annotations = frozenset(own).union(*(item.annotations for item in (self.config, *self.layers)))
+
+    @property
+    def has_instructions(self) -> bool:
+        """Whether there are annotations by which programs may act: all but texts about the image."""
+        return not all(key.startswith(_TEXTS) for key in self.annotations)
 
 
 class IndexDocument:

@@ -232,23 +232,27 @@ class _Update:
     def _pin(self, plan: UpdatePlan, bundles: Sequence[BundleReader]) -> PinnedImage:
         """Fetch or make the image; :class:`RegistryError` where another one comes out."""
         context = self._context
+        expect = self._options.expect
+        known = not expect or self._image.manifest.digest in expect  # a config's digest does not cover annotations
         try:
             if plan.chain is None:
                 spool = context.spool()
                 images.fetch(self._repository, self._image, self._made.names, spool, without=plan.without)
                 archive = read_images(context.enter(from_fd(spool.start(), self._name, spool_dir=context.tmp)))
-                return pin_fetched(self._image, archive, stored_images(self._archives), plan.without)
+                here = stored_images(self._archives)
+                return pin_fetched(self._image, archive, here, plan.without, are_annotations_known=known)
             limits = RebuildOptions(max_size=self._options.max_size)
             archives, last = follow(self._archives, bundles, limits, context)
             several = len(last.manifest.targets) > 1
             chosen = replace(limits, target=digest.text(self._image.id) if several else None)
             archive, _ = rebuild_images(archives, last, chosen, context)
-            return pin_made(self._image, archive, is_signed=self._signatures.required is not None)
+            is_signed = self._signatures.required is not None
+            return pin_made(self._image, archive, is_signed=is_signed, are_annotations_known=is_signed or known)
         except ArchiveError as error:
             raise RegistryError(messages.REGISTRY_OTHER_IMAGE, name=self._name, reason=error.message) from error
 
 
-def pin_made(image: RemoteImage, archive: ImageArchive, *, is_signed: bool) -> PinnedImage:
+def pin_made(image: RemoteImage, archive: ImageArchive, *, is_signed: bool, are_annotations_known: bool) -> PinnedImage:
     """Return the image that a registry has under a name, out of an ``archive`` that a bundle has made.
 
     ``is_signed``: nothing of the registry counts beside the bundle, as only that is signed; else its manifest stays
@@ -258,11 +262,16 @@ def pin_made(image: RemoteImage, archive: ImageArchive, *, is_signed: bool) -> P
     if not found:
         raise ArchiveError(messages.UPDATE_NOT_MADE, id=digest.text(image.id))
     pins = found[0] if is_signed else Pins(found[0].config, image.manifest.body)
-    return assemble(pins, LayerStore([archive]), are_annotations_known=True)
+    return assemble(pins, LayerStore([archive]), are_annotations_known=are_annotations_known)
 
 
 def pin_fetched(
-    image: RemoteImage, archive: ImageArchive, here: Sequence[ImageArchive], without: Collection[bytes]
+    image: RemoteImage,
+    archive: ImageArchive,
+    here: Sequence[ImageArchive],
+    without: Collection[bytes],
+    *,
+    are_annotations_known: bool,
 ) -> PinnedImage:
     """Return an image with its fetched layers, each hashed to its diffID; ``ArchiveError`` where one is not there.
 
@@ -273,7 +282,7 @@ def pin_fetched(
     absent = [diff_id for blob, diff_id in zip(image.layers, image.diff_ids, strict=True) if blob.digest in without]
     left_out = {diff_id: layer for diff_id in absent if (layer := store.find(None, diff_id))}
     pins = Pins(image.config, image.manifest.body)
-    return assemble(pins, LayerStore([archive]), left_out, are_annotations_known=True)
+    return assemble(pins, LayerStore([archive]), left_out, are_annotations_known=are_annotations_known)
 
 
 def holds(archives: Sequence[Archive], image_id: bytes) -> bool:

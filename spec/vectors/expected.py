@@ -169,6 +169,16 @@ taken("links-beside", link("x/latest", "../l") + docker() + END, "P3", "P14")
 taken("no-end", docker(), "P1")
 taken("by-its-own-digest", docker() + b"junk", "P1", expect=sha256(docker() + b"junk"))
 
+ACTED_ON = to_json({**json.loads(MANIFEST), "annotations": {"run.oci.handler": "x"}})
+TOLD = to_json({**json.loads(MANIFEST), "annotations": {"org.opencontainers.image.title": "x"}})
+taken("annotations-of-texts", oci(index(blob(TOLD, "manifest.v1+json")), TOLD) + END, "P24")
+taken(
+    "annotations-by-its-manifest",
+    oci(index(blob(ACTED_ON, "manifest.v1+json")), ACTED_ON) + END,
+    "P24",
+    expect=sha256(ACTED_ON),
+)
+
 refused("another-image", archive({"c": config(OTHER), "l": OTHER}, ["l"], "c"), "S8")
 refused("behind-the-end", docker() + END + docker(), "P1")
 refused("not-in-blocks", docker() + END + b"\0", "P1")
@@ -259,3 +269,20 @@ refused(
     + END,
     "P23",
 )
+refused("annotations-of-a-manifest", oci(index(blob(ACTED_ON, "manifest.v1+json")), ACTED_ON) + END, "P24")
+refused(
+    "annotations-beside-an-expected-manifest",
+    nested(LEAD, blob(ACTED_ON, "manifest.v1+json"), more=(ACTED_ON,)),
+    "P24",
+    expect=sha256(MANIFEST),
+)
+MANIFEST_OF_LABELS = manifest(annotations={"containerd.io/snapshot/remote/stargz.reference": "example.com/evil"})
+refused(
+    "annotations-of-a-layer",
+    oci(index(blob(MANIFEST_OF_LABELS, "manifest.v1+json")), MANIFEST_OF_LABELS) + END,
+    "P24",
+)
+OF_CONFIG = {**json.loads(MANIFEST), "config": blob(ID, "config.v1+json", annotations={"x": "y"})}
+refused("annotations-of-a-config", oci(index(blob(m := to_json(OF_CONFIG), "manifest.v1+json")), m) + END, "P24")
+SOURCES = {f"sha256:{sha256(OWN).hex()}": blob(OWN, "layer.v1.tar", annotations={"x": "y"})}
+refused("annotations-of-a-layer-source", docker({**ENTRY, "LayerSources": SOURCES}) + END, "P24")
