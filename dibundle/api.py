@@ -10,10 +10,10 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from dibundle.applying import check as checking
-from dibundle.applying import loading, pipeline
+from dibundle.applying import loading, messages, pipeline
 from dibundle.applying import verify as verifying
 from dibundle.applying.chain import follow
 from dibundle.applying.check import CheckResult
@@ -31,6 +31,7 @@ from dibundle.creating import pipeline as creating
 from dibundle.creating.estimate import Estimate
 from dibundle.creating.options import CreateOptions
 from dibundle.creating.pipeline import CreateResult
+from dibundle.errors import UsageError
 from dibundle.files.context import Context
 from dibundle.files.destination import Destination, Output, StreamOutput, Writable
 from dibundle.files.progress import Progress
@@ -122,7 +123,7 @@ def apply(
     sources: Source | Iterable[Source],
     *,
     target: str | None = None,
-    expect: Expected = (),
+    expect: Expected | None = None,
     max_size: int | None = None,
     access: Access | None = None,
     progress: Progress | None = None,
@@ -159,7 +160,7 @@ def apply_to(
     form: OutputFormat | None = None,
     thin: bool = False,
     target: str | None = None,
-    expect: Expected = (),
+    expect: Expected | None = None,
     max_size: int | None = None,
     access: Access | None = None,
     progress: Progress | None = None,
@@ -170,6 +171,8 @@ def apply_to(
     ``out`` may be a folder, which gets a file for each target. ``form`` is "docker-archive" or "oci-archive" instead of
     the exact target, or "oci": a layout in the folder ``out``. ``thin``: without the layers of the base.
     """
+    if form not in (None, *get_args(OutputFormat)):
+        raise UsageError(messages.OPTION_FORM, name=form)
     options = ApplyOptions(target=target, expect=_expected(expect), max_size=_limit(max_size), form=form, thin=thin)
     path = os.fspath(out)
     is_folder = form == "oci" or path.endswith("/") or os.path.isdir(path)  # noqa: PTH112 - any name that the system takes
@@ -183,7 +186,7 @@ def check(
     out: FilePath | None = None,
     *,
     target: str | None = None,
-    expect: Expected = (),
+    expect: Expected | None = None,
     max_size: int | None = None,
     access: Access | None = None,
     progress: Progress | None = None,
@@ -206,7 +209,7 @@ def load(
     engine: str | None = None,
     thin: bool = False,
     target: str | None = None,
-    expect: Expected = (),
+    expect: Expected | None = None,
     max_size: int | None = None,
     access: Access | None = None,
     progress: Progress | None = None,
@@ -226,7 +229,7 @@ def verify(
     bundle: Source,
     base: Source | Iterable[Source] | None = None,
     *,
-    expect: Expected = (),
+    expect: Expected | None = None,
     max_size: int | None = None,
     access: Access | None = None,
     progress: Progress | None = None,
@@ -398,7 +401,7 @@ def update(
     out: FilePath | Writable | None = None,
     *,
     engine: str | None = None,
-    expect: Expected = (),
+    expect: Expected | None = None,
     max_size: int | None = None,
     access: Access | None = None,
     progress: Progress | None = None,
@@ -444,8 +447,13 @@ def _output(out: FilePath | Writable) -> Output:
     return Destination(os.fspath(out)) if isinstance(out, str | os.PathLike) else StreamOutput(out)
 
 
-def _expected(expect: Expected) -> frozenset[bytes]:
-    return frozenset(map(parse, (expect,) if isinstance(expect, str) else expect))
+def _expected(expect: Expected | None) -> frozenset[bytes]:
+    if expect is None:
+        return frozenset()
+    found = frozenset(map(parse, (expect,) if isinstance(expect, str) else expect))
+    if not found:  # a list that turned out empty: not a wish to check nothing
+        raise UsageError(messages.EXPECT_NONE)
+    return found
 
 
 def _limit(max_size: int | None) -> int:

@@ -411,3 +411,19 @@ def test_parts_are_taken_as_the_command_takes_them(pair: Pair, tmp_path: Path) -
 def test_signers_are_no_name() -> None:
     with pytest.raises(TypeError, match="not str"):
         dibundle.Access(signers="signers")  # type: ignore[arg-type]
+
+
+def test_arguments_that_are_none(tmp_path: Path) -> None:
+    sources = [io.BytesIO(b"?")]
+    with pytest.raises(dibundle.UsageError) as form:
+        dibundle.apply_to(sources, tmp_path / "o", form="bogus")  # type: ignore[arg-type]
+    with pytest.raises(dibundle.UsageError) as engine:
+        dibundle.load(sources, engine="bogus")
+    with pytest.raises(dibundle.UsageError) as empty:
+        dibundle.load(sources, expect=[])
+    with pytest.raises(dibundle.UsageError) as octets:
+        dibundle.load(sources, expect=[b"\0" * 32])  # type: ignore[list-item]
+    with pytest.raises(dibundle.FileError) as name:
+        dibundle.apply_to(sources, "o\0")
+    codes = [error.value.code for error in (form, engine, empty, octets, name)]
+    assert codes == ["option.form", "engine.unknown", "expect.none", "expect.not_a_digest", "file.name"]

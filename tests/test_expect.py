@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dibundle.applying.expected import UnexpectedError, parse
+from dibundle.applying.expected import UnexpectedError, named_digest, parse
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_target
 from dibundle.errors import UsageError
@@ -147,3 +147,8 @@ def test_digests_are_given_whole() -> None:
     for text in ("ab" * 6, "sha512:" + "ab" * 32, "app:1", ""):
         with pytest.raises(UsageError):
             parse(text)
+
+
+@pytest.mark.parametrize("text", ["sha256:" + "ab" * 32, "SHA256:" + "AB" * 32, "ab" * 32])
+def test_a_target_named_by_a_digest_is_checked_in_any_spelling(text: str) -> None:
+    assert named_digest(text) == parse(text) == b"\xab" * 32

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from dibundle.images.profile import ArchiveImage
 
 _DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
-_NAME: Final = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 class UnexpectedError(SignatureError):
@@ -58,15 +57,15 @@ class Expectation:
 
 def parse(text: str) -> bytes:
     """Return the digest in ``sha256:<hex>`` or ``<hex>``; all 64 digits are wanted, fewer can be forged."""
-    found = _DIGEST.fullmatch(text.lower())
+    found = _DIGEST.fullmatch(text.lower()) if isinstance(text, str) else None  # Python takes anything
     if not found:
         raise UsageError(messages.EXPECT_NOT_A_DIGEST, found=text)
     return bytes.fromhex(found[1])
 
 
 def named_digest(name: str | None) -> bytes | None:
-    """Return the digest by which a target is named; None where the name is none."""
-    found = _NAME.fullmatch(name or "")
+    """Return the digest by which a target is named, in any spelling that :func:`parse` takes; None where it is none."""
+    found = _DIGEST.fullmatch((name or "").lower())
     return bytes.fromhex(found[1]) if found else None
 
 

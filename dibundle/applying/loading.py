@@ -33,7 +33,7 @@ from dibundle.images.pinned import PinnedImage
 from dibundle.images.profile import Judge
 from dibundle.images.reader import read_images
 from dibundle.sources.access import Access
-from dibundle.sources.engines import Loader, LoadError, default_engine, layers_present, require_layers
+from dibundle.sources.engines import Loader, LoadError, default_engine, layers_present, require_engine, require_layers
 from dibundle.sources.names import path_of
 from dibundle.sources.opening import Source, open_sources
 
@@ -69,6 +69,7 @@ def load(sources: Sequence[Source], options: LoadOptions, access: Access, contex
 
     Raises what applying raises, and :class:`LoadError` where the engine refuses it or has another image afterwards.
     """
+    require_engine(options.engine)
     opened = open_sources(sources, access, context)
     bundles = opened.read_bundles()
     archives, bundle = follow(opened.archives, bundles, RebuildOptions(max_size=options.max_size), context)

@@ -68,6 +68,9 @@ EXPECT_ANNOTATIONS: Final = Message(
 EXPECT_CLAIMED_IMAGE: Final = Message(
     "expect.claimed_image", "the bundle says that it makes {named}, and makes another image"
 )
+EXPECT_NONE: Final = Message(
+    "expect.none", "no digest is expected", hint="leave expect out, or give an image ID or a digest"
+)
 EXPECT_NOT_A_DIGEST: Final = Message(
     "expect.not_a_digest",
     "{found} is no image ID or digest of 64 hex digits",
@@ -111,6 +114,9 @@ MANIFEST_RECOMPRESSED_CONTENT: Final = Message(
 )
 OPTION_AS_ONE_IMAGE: Final = Message(
     "option.as_one_image", "--as and --thin write one image", hint="name a file, and the target with --target NAME"
+)
+OPTION_FORM: Final = Message(
+    "option.form", "no form {name}", hint="there are docker-archive, oci-archive and oci:FOLDER"
 )
 TARGET_AMBIGUOUS: Final = Message(
     "target.ambiguous",

@@ -48,7 +48,9 @@ def choose_target(manifest: Manifest, options: RebuildOptions) -> int:
             )
         number = 0
     else:
-        found = [index for index in range(len(manifest.targets)) if options.target in _names_of(manifest, index)]
+        named = named_digest(options.target)
+        name = digest.text(named) if named else options.target
+        found = [index for index in range(len(manifest.targets)) if name in _names_of(manifest, index)]
         if len(found) != 1:
             raise UsageError(
                 messages.TARGET_UNKNOWN,

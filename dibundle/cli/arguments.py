@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, cast
 
+from dibundle.applying import messages as apply_messages
 from dibundle.applying.pipeline import Folder, OutputFormat
 from dibundle.cli import messages
 from dibundle.errors import Hint, UsageError
@@ -84,7 +85,7 @@ def parse_output(output: str | None, form: str | None) -> tuple[OutputFormat | N
     if form and form.startswith("oci:"):
         return "oci", Folder(form.removeprefix("oci:"))
     if form not in (None, "docker-archive", "oci-archive"):
-        raise UsageError(messages.OPTION_FORM, name=form)
+        raise UsageError(apply_messages.OPTION_FORM, name=form)
     if output is not None and (output.endswith("/") or Path(output).is_dir()):
         return cast("OutputFormat | None", form), Folder(output)
     return cast("OutputFormat | None", form), Destination("-" if output is None else output)

@@ -20,9 +20,6 @@ INTERNAL_ERROR: Final = Message(
     "internal.error", "internal error: {kind}: {error}", hint="run it again with DIB_DEBUG=1 and report the output"
 )
 OPTION_ARGUMENT_COUNT: Final = Message("option.argument_count", "{archives_count}, wanted {shape}")
-OPTION_FORM: Final = Message(
-    "option.form", "no form {name}", hint="there are docker-archive, oci-archive and oci:FOLDER"
-)
 OPTION_JSON_AND_STDOUT: Final = Message(
     "option.json_and_stdout", "--json and the data cannot both go to stdout", hint="give -o FILE"
 )

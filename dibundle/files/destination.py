@@ -113,6 +113,8 @@ class Destination:
             self._mode = -1
         except OSError as error:
             raise _refused(path, error) from error
+        except ValueError as error:  # a NUL, or half a surrogate pair
+            raise FileError(messages.FILE_NAME, path=path) from error
 
     def __enter__(self) -> Self:
         try:

@@ -37,6 +37,7 @@ FILE_DISK_FULL: Final = Message(
 FILE_IS_DIRECTORY: Final = Message(
     "file.is_directory", "cannot write {path}: it is a directory", hint="name a file in it"
 )
+FILE_NAME: Final = Message("file.name", "{path} is no name of a file")
 FILE_NO_FOLDER: Final = Message(
     "file.no_folder", "cannot write {name}: {reason}", hint="make the folder first: mkdir -p {folder}"
 )

@@ -29,7 +29,7 @@ from dibundle.sharing.ways import ChainStep, UpdatePlan, plan_way
 from dibundle.sources import messages as registry_messages
 from dibundle.sources.access import Access, SignatureCheck
 from dibundle.sources.bundles import CheckSignature, fetch_bundle
-from dibundle.sources.engines import TRANSPORTS, default_engine, image_id
+from dibundle.sources.engines import TRANSPORTS, default_engine, image_id, require_engine
 from dibundle.sources.names import is_reference
 from dibundle.sources.opening import OpenedSources, Source, open_present
 from dibundle.sources.registry import artifacts, images
@@ -126,6 +126,7 @@ class _Update:
     ) -> None:
         if not is_reference(name):
             raise UsageError(messages.REGISTRY_NOT_A_NAME, name=name, tag="2")
+        require_engine(options.engine)
         reference = Reference.parse(name)
         self._name, self._output, self._options, self._context = name, output, options, context
         names = [source for source in here if isinstance(source, str)]

@@ -178,6 +178,12 @@ def _is_podman_alone() -> bool:
     return True
 
 
+def require_engine(name: str | None) -> None:
+    """Refuse the name of an engine that there is none of; None is any."""
+    if name is not None and name not in ENGINES:
+        raise UsageError(messages.ENGINE_UNKNOWN, name=name)
+
+
 class Loader:
     """A running loader; a context manager that ends it where the input fails, so that it loads nothing."""
 

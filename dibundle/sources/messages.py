@@ -79,6 +79,7 @@ ENGINE_THIN_LAYERS_OF_FILE: Final = Message(
     "{engine} does not have the layers of {base}, which a thin archive is without",
     hint="run the command without --thin, or load the base first: {engine} load -i {file}",
 )
+ENGINE_UNKNOWN: Final = Message("engine.unknown", "no engine {name}", hint="there are docker, podman and ctr")
 FILE_CANNOT_OPEN: Final = Message("file.cannot_open", "cannot open {name}: {reason}")
 FILE_CANNOT_READ: Final = Message("file.cannot_read", "cannot read {name}: {reason}")
 FILE_CANNOT_READ_2: Final = Message("file.cannot_read", "cannot read {names}: {reason}")
