@@ -17,9 +17,9 @@ from dibundle.applying import loading, messages, pipeline
 from dibundle.applying import verify as verifying
 from dibundle.applying.chain import follow
 from dibundle.applying.check import CheckResult
-from dibundle.applying.expected import parse
+from dibundle.applying.expected import Expected, parse_all
 from dibundle.applying.loading import LoadOptions, LoadResult
-from dibundle.applying.options import MAX_TARGET, RebuildOptions
+from dibundle.applying.options import RebuildOptions, limit
 from dibundle.applying.pipeline import ApplyOptions, ApplyResult, Folder, OutputFormat
 from dibundle.applying.rebuilding import rebuild_steps
 from dibundle.applying.targets import choose_target
@@ -33,7 +33,7 @@ from dibundle.creating.options import CreateOptions
 from dibundle.creating.pipeline import CreateResult
 from dibundle.errors import UsageError
 from dibundle.files.context import Context
-from dibundle.files.destination import Destination, Output, StreamOutput, Writable
+from dibundle.files.destination import Destination, FilePath, Writable, output_to
 from dibundle.files.progress import Progress
 from dibundle.format.output import Piece
 from dibundle.inspecting import image_diff
@@ -55,9 +55,6 @@ from dibundle.sources.opening import Source, open_sources, several
 if TYPE_CHECKING:
     from dibundle.sharing.update import UpdateResult
     from dibundle.sharing.ways import UpdatePlan
-
-FilePath = str | os.PathLike[str]
-Expected = str | Iterable[str]
 
 
 def create(
@@ -93,11 +90,11 @@ def create(
     One that takes nothing, as it would block or has waited for too long, is a ``FileError``.
     """
     options = CreateOptions(
-        level=level, codec=codec, names=names, workers=workers, have=_inventory(have), portable=portable
+        level=level, codec=codec, names=names, workers=workers, have=inventories.read_given(have), portable=portable
     )
     with Context(tmp, progress) as context:
         bases, targets = several(base), several(target)
-        return creating.create(bases, targets, _output(out), options, access or Access(), context, executor=executor)
+        return creating.create(bases, targets, output_to(out), options, access or Access(), context, executor=executor)
 
 
 def estimate(
@@ -114,7 +111,9 @@ def estimate(
     tmp: str | None = None,
 ) -> Estimate:
     """Return about how large a bundle would be and how long it would take to create, from a sample of its frames."""
-    options = CreateOptions(level=level, codec=codec, workers=workers, have=_inventory(have), portable=portable)
+    options = CreateOptions(
+        level=level, codec=codec, workers=workers, have=inventories.read_given(have), portable=portable
+    )
     with Context(tmp, progress) as context:
         return estimating.estimate(several(base), several(target), options, access or Access(), context)
 
@@ -140,7 +139,7 @@ def apply(
     for a wrong base, ``BundleError`` and ``DigestError`` for a bundle that is malformed or damaged, ``SignatureError``
     for one that nobody who counts has signed, or that makes something else than is expected.
     """
-    options = RebuildOptions(target=target, expect=_expected(expect), max_size=_limit(max_size))
+    options = RebuildOptions(target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
         opened = open_sources(several(sources), access or Access(), context)
         bundles = opened.read_bundles()
@@ -173,7 +172,7 @@ def apply_to(
     """
     if form not in (None, *get_args(OutputFormat)):
         raise UsageError(messages.OPTION_FORM, name=form)
-    options = ApplyOptions(target=target, expect=_expected(expect), max_size=_limit(max_size), form=form, thin=thin)
+    options = ApplyOptions(target=target, expect=parse_all(expect), max_size=limit(max_size), form=form, thin=thin)
     path = os.fspath(out)
     is_folder = form == "oci" or path.endswith("/") or os.path.isdir(path)  # noqa: PTH112 - any name that the system takes
     with Context(tmp, progress) as context:
@@ -197,7 +196,7 @@ def check(
     Reads heads and metadata alone, and makes nothing. What fails for a target is in the result, as its ``error``;
     other errors, such as too little room for ``out`` or for temporary files, are raised as :func:`apply` raises them.
     """
-    options = ApplyOptions(target=target, expect=_expected(expect), max_size=_limit(max_size))
+    options = ApplyOptions(target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
         where = Destination(os.devnull if out is None else os.fspath(out))
         return checking.check(several(sources), where, options, access or Access(), context)
@@ -220,7 +219,7 @@ def load(
     ``engine`` None is that of a source, else the first that is installed. ``thin``: without the layers of the base,
     which the engine must have. Raises ``LoadError`` where the engine refuses, or has another image afterwards.
     """
-    options = LoadOptions(engine=engine, thin=thin, target=target, expect=_expected(expect), max_size=_limit(max_size))
+    options = LoadOptions(engine=engine, thin=thin, target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
         return loading.load(several(sources), options, access or Access(), context)
 
@@ -236,7 +235,7 @@ def verify(
     tmp: str | None = None,
 ) -> VerifyResult:
     """Check that every byte of a bundle is as its header promises; with ``base``, rebuild and check the result too."""
-    options = RebuildOptions(expect=_expected(expect), max_size=_limit(max_size))
+    options = RebuildOptions(expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
         return verifying.verify(bundle, several(base), options, access or Access(), context)
 
@@ -255,7 +254,7 @@ def merge(
     options = CreateOptions(level=level)
     with Context(tmp, progress) as context:
         return merging.merge(
-            several(sources), _output(out), options, access or Access(), context, max_size=_limit(max_size)
+            several(sources), output_to(out), options, access or Access(), context, max_size=limit(max_size)
         )
 
 
@@ -296,7 +295,7 @@ def report(
 ) -> ReportResult:
     """Write one page of HTML about a bundle; with ``base`` also what changed between the images."""
     with Context(tmp, progress) as context:
-        return reporting.report(bundle, several(base), _output(out), access or Access(), context, target=target)
+        return reporting.report(bundle, several(base), output_to(out), access or Access(), context, target=target)
 
 
 def sign(
@@ -336,7 +335,7 @@ def wrap(
     access = access or Access()
     options = WrapOptions(tags=tuple(tags), platform=access.platform)
     with Context(tmp, progress) as context:
-        return wrapping.wrap(bundle, several(base), _output(out), options, access, context)
+        return wrapping.wrap(bundle, several(base), output_to(out), options, access, context)
 
 
 def push_wrapped(
@@ -365,7 +364,7 @@ def unwrap(
 ) -> TakenBundle:
     """Write the bundle in an image that :func:`wrap` made, undamaged."""
     with Context(tmp, progress) as context:
-        return unwrapping.unwrap(source, _output(out), access or Access(), context)
+        return unwrapping.unwrap(source, output_to(out), access or Access(), context)
 
 
 def push(
@@ -392,7 +391,7 @@ def pull(
 ) -> TakenBundle:
     """Write a bundle that is in a registry, undamaged."""
     with Context(tmp, progress) as context:
-        return unwrapping.pull(name, _output(out), access or Access(), context)
+        return unwrapping.pull(name, output_to(out), access or Access(), context)
 
 
 def update(
@@ -413,9 +412,9 @@ def update(
     """
     from dibundle.sharing import update as updating  # needs urllib3
 
-    options = updating.UpdateOptions(engine=engine, expect=_expected(expect), max_size=_limit(max_size))
+    options = updating.UpdateOptions(engine=engine, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
-        output = None if out is None else _output(out)
+        output = None if out is None else output_to(out)
         return updating.update(name, several(here), output, options, access or Access(), context)
 
 
@@ -441,27 +440,6 @@ def open_bundle(source: Source, *, access: Access | None = None, tmp: str | None
     file behind it, is checked when it is applied. Of a bundle in parts any part may be named.
     """
     return Bundle(source, access or Access(), tmp)
-
-
-def _output(out: FilePath | Writable) -> Output:
-    return Destination(os.fspath(out)) if isinstance(out, str | os.PathLike) else StreamOutput(out)
-
-
-def _expected(expect: Expected | None) -> frozenset[bytes]:
-    if expect is None:
-        return frozenset()
-    found = frozenset(map(parse, (expect,) if isinstance(expect, str) else expect))
-    if not found:  # a list that turned out empty: not a wish to check nothing
-        raise UsageError(messages.EXPECT_NONE)
-    return found
-
-
-def _limit(max_size: int | None) -> int:
-    return MAX_TARGET if max_size is None else max_size
-
-
-def _inventory(have: FilePath | None) -> frozenset[bytes] | None:
-    return None if have is None else inventories.read_list(os.fspath(have))
 
 
 def _into(pieces: deque[bytes]) -> Callable[[Piece], object]:

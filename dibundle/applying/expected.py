@@ -22,6 +22,7 @@ from dibundle.format.values import Target
 if TYPE_CHECKING:
     from dibundle.images.profile import ArchiveImage
 
+Expected = str | Iterable[str]
 _DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 
 
@@ -61,6 +62,16 @@ def parse(text: str) -> bytes:
     if not found:
         raise UsageError(messages.EXPECT_NOT_A_DIGEST, found=text)
     return bytes.fromhex(found[1])
+
+
+def parse_all(expect: Expected | None) -> frozenset[bytes]:
+    """Return the digests of one text or of several; none of None alone."""
+    if expect is None:
+        return frozenset()
+    found = frozenset(map(parse, (expect,) if isinstance(expect, str) else expect))
+    if not found:  # a list that turned out empty: not a wish to check nothing
+        raise UsageError(messages.EXPECT_NONE)
+    return found
 
 
 def named_digest(name: str | None) -> bytes | None:

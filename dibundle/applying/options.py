@@ -26,3 +26,8 @@ class RebuildOptions:
     def expectation(self) -> Expectation:
         """What a target is judged by: what is expected, and the digest that it is named by, if it is by one."""
         return Expectation(self.expect, named_digest(self.target))
+
+
+def limit(max_size: int | None) -> int:
+    """Return what targets may come to, in bytes; None is the default."""
+    return MAX_TARGET if max_size is None else max_size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,6 +38,11 @@ def list_of(archives: Sequence[Archive]) -> str:
                 found[digest] = None
     layers = [base64.urlsafe_b64encode(digest).decode().rstrip("=") for digest in sorted(found)]
     return json.dumps({"dib_have": VERSION, "layers": layers}, separators=(",", ":"))
+
+
+def read_given(have: str | os.PathLike[str] | None) -> frozenset[bytes] | None:
+    """Return the diffIDs in a list; None where there is none: all that the sender has may be used."""
+    return None if have is None else read_list(os.fspath(have))
 
 
 def read_list(path: str) -> frozenset[bytes]:

@@ -22,6 +22,7 @@ from typing import Final, Protocol, Self
 from dibundle.errors import FileError, UsageError
 from dibundle.files import messages
 
+FilePath = str | os.PathLike[str]
 _DESCRIPTOR = re.compile(r"-|/dev/stdout|(?:/dev|/proc/self)/fd/([0-9]{1,9})")
 
 
@@ -258,3 +259,8 @@ def _refused(name: str, error: OSError) -> FileError:
     elif error.errno in (errno.ENOSPC, errno.EDQUOT):
         message = messages.FILE_DISK_FULL
     return FileError(message, name=name, reason=error.strerror, folder=shlex.quote(folder))
+
+
+def output_to(out: FilePath | Writable) -> Output:
+    """Return the output that a path or an open file stands for."""
+    return Destination(os.fspath(out)) if isinstance(out, str | os.PathLike) else StreamOutput(out)
