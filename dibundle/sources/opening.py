@@ -45,14 +45,14 @@ class OpenedSources:
     ``placed`` has the archives by their places among the sources, which they are not opened in the order of.
     ``engines`` have not saved their images yet: each takes the sizes of the layers that will be read, or None for all.
     ``wrapped``: those of the archives that bundles came in, ``within``: the streams of these bundles, by ``id``.
-    ``identities`` and ``sizes`` are those of files, by name, ``bundle_sizes`` those of known streams, by ``id``.
+    ``identities`` are those of files, with their names, ``bundle_sizes`` those of known streams, by ``id``: several
+    sources may have one name, as those in an archive, or stdin and a file called so.
     """
 
     signatures: SignatureCheck
     placed: dict[int, Archive] = field(default_factory=dict)
     bundles: list[tuple[str, Rereadable]] = field(default_factory=list)
-    identities: dict[str, tuple[int, int]] = field(default_factory=dict)
-    sizes: dict[str, int] = field(default_factory=dict)
+    identities: dict[tuple[int, int], str] = field(default_factory=dict)
     wrapped: list[Archive] = field(default_factory=list)
     within: set[int] = field(default_factory=set)
     bundle_sizes: dict[int, int] = field(default_factory=dict)
@@ -83,14 +83,13 @@ class OpenedSources:
         if self.check:
             check_signature(stream, name, self.check)
         if size is not None:
-            self.sizes[name] = self.bundle_sizes[id(stream)] = size  # those in an archive have one name
+            self.bundle_sizes[id(stream)] = size
         self.bundles.append((name, stream))
 
     def refuse_overwriting(self, name: str, identity: tuple[int, int] | None) -> None:
         """Raise :class:`UsageError` where the output called ``name`` is one of the inputs, under whatever name."""
-        for source, known in self.identities.items():
-            if known == identity:
-                raise UsageError(messages.OUTPUT_IS_INPUT, name=name, source=source)
+        if identity in self.identities:
+            raise UsageError(messages.OUTPUT_IS_INPUT, name=name, source=self.identities[identity])
 
     def read_bundles(self) -> list[BundleReader]:
         """Return the bundles, at least one, their heads read and checked; engines then save what these need."""
@@ -98,7 +97,7 @@ class OpenedSources:
             given = ", ".join(archive.name for archive in self.archives) or "nothing"
             raise UsageError(messages.SOURCE_NO_BUNDLE, given=given)
         found = [
-            read_bundle(stream, name, self.bundle_sizes.get(id(stream), self.sizes.get(name)), self.check)
+            read_bundle(stream, name, self.bundle_sizes.get(id(stream)), self.check)
             for name, stream in self._different_bundles()
         ]
         manifests = [bundle.manifest for bundle in found]
@@ -246,21 +245,21 @@ class _Opening:
                 self._open_stream(place, source, wanted=self._bundle_wanted and first and not place)
 
     def _open_file(self, place: int, source: str | os.PathLike[str], *, wanted: bool) -> None:
-        name, fd = self._descriptor(source)
+        name, fd, size = self._descriptor(source)
         head = _read_head(fd, name)
         if is_bundle(head) and parts.is_first(name):
             reader = parts.PartsReader(name, self._context)
             self.opened.add_bundle(name, reader, reader.size)
         elif is_bundle(head):
-            self.opened.add_bundle(name, Reread(partial(_read, fd, name), head), None)
+            self.opened.add_bundle(name, Reread(partial(_read, fd, name), head), size)
         elif not head and not stat.S_ISDIR(os.fstat(fd).st_mode):
             self._empty.append((place, name, fd))
         else:
             wanted = wanted or (self._bundle_wanted and is_named_so(name))
             self._waiting.append(_Other(place, name, fd, head, wanted))
 
-    def _descriptor(self, source: str | os.PathLike[str]) -> tuple[str, int]:
-        """Return the name and the descriptor of a file or stdin; note which file it is."""
+    def _descriptor(self, source: str | os.PathLike[str]) -> tuple[str, int, int | None]:
+        """Return name and descriptor of a file or stdin, and the bytes that follow if known; note which file it is."""
         if isinstance(source, str) and source == "-":
             name, fd = STDIN, 0
         else:
@@ -268,10 +267,10 @@ class _Opening:
             fd = _open(path_of(name) if isinstance(source, str) else name)
             self._context.defer(partial(os.close, fd))
         status = os.fstat(fd)
-        if stat.S_ISREG(status.st_mode):
-            self.opened.identities[name] = (status.st_dev, status.st_ino)
-            self.opened.sizes[name] = status.st_size - os.lseek(fd, 0, os.SEEK_CUR)
-        return name, fd
+        if not stat.S_ISREG(status.st_mode):
+            return name, fd, None
+        self.opened.identities[status.st_dev, status.st_ino] = name
+        return name, fd, status.st_size - os.lseek(fd, 0, os.SEEK_CUR)
 
     def _open_stream(self, place: int, source: Readable, *, wanted: bool) -> None:
         """Take a binary file that a program has open."""
