@@ -23,7 +23,7 @@ from dibundle.images.reader import read_images
 from dibundle.sources import messages, parts
 from dibundle.sources.access import Access, SignatureCheck
 from dibundle.sources.bundles import CheckSignature, Reread, Rereadable, check_signature, peek, read_bundle
-from dibundle.sources.detect import STDIN, STREAM, first_part_missing, is_bundle, is_named_so, open_other
+from dibundle.sources.detect import STDIN, STREAM, first_part_missing, firsts, is_bundle, is_named_so, open_other
 from dibundle.sources.engines import default_engine, engine_of, save, words_for
 from dibundle.sources.meant import meant_by
 from dibundle.sources.names import is_reference, path_of
@@ -247,8 +247,9 @@ class _Opening:
     def _open_file(self, place: int, source: str | os.PathLike[str], *, wanted: bool) -> None:
         name, fd, size = self._descriptor(source)
         head = _read_head(fd, name)
-        if is_bundle(head) and parts.is_first(name):
+        if is_bundle(head) and parts.is_first(name) and size is not None:
             reader = parts.PartsReader(name, self._context)
+            self.opened.identities.update(zip(reader.identities, reader.names, strict=True))
             self.opened.add_bundle(name, reader, reader.size)
         elif is_bundle(head):
             self.opened.add_bundle(name, Reread(partial(_read, fd, name), head), size)
@@ -400,7 +401,7 @@ def _with_first_parts(sources: Sequence[Source]) -> list[Source]:
     named = {os.fspath(source): source for source in sources if isinstance(source, str | os.PathLike)}
     names = [os.fspath(source) for source in sources if isinstance(source, str | os.PathLike)]
     streams = [source for source in sources if not isinstance(source, str | os.PathLike)]
-    return [*(named.get(name, name) for name in parts.firsts(names)), *streams]
+    return [*(named.get(name, name) for name in firsts(names)), *streams]
 
 
 def _open(name: str) -> int:
