@@ -229,6 +229,9 @@ REGISTRY_SECONDS: Final = Message(
     hint="without --max-time there is no limit",
 )
 REGISTRY_SLOW: Final = Message("registry.slow", "{host}/{repository} answers too slowly")
+LIMIT_WRAPPED_BUNDLES: Final = Message(
+    "limit.wrapped_bundles", "{name} has more than {max_wrapped} different bundles, which one archive may hold"
+)
 LIMIT_WRAPPED_MANIFESTS: Final = Message(
     "limit.wrapped_manifests",
     "{name}: bundle over a limit: the bundles in archives have more than {max_manifest} MiB of manifests in all",

@@ -30,6 +30,7 @@ from dibundle.sources.names import is_reference, path_of
 from dibundle.sources.wrapped import find
 
 _CHUNK: Final = 1 << 20
+MAX_WRAPPED: Final = 64  # different bundles in an archive: the signature of each may take ssh-keygen 30 ms
 
 Source = str | os.PathLike[str] | Readable
 """A name (a path; ``-`` for stdin, ``docker-daemon:app:1``, ``docker://HOST/app:1``, ...), a path, or a binary file.
@@ -358,8 +359,12 @@ class _Opening:
     def find_wrapped(self, archives: Iterable[Archive]) -> None:
         """Take the bundles out of archives that are wrapped bundles; their layers may be a base all the same."""
         for archive in archives:
+            headers: set[bytes] = set()
             for name, content in find(archive, self._context):
                 stream = Stream(content)
+                headers.add(peek(stream, HEADER_SIZE))
+                if len(headers) > MAX_WRAPPED:
+                    raise BundleError(messages.LIMIT_WRAPPED_BUNDLES, name=archive.name, max_wrapped=MAX_WRAPPED)
                 self.opened.add_bundle(name, stream, content.size)
                 self.opened.within.add(id(stream))
                 self.opened.wrapped.append(archive)
