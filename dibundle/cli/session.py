@@ -53,7 +53,7 @@ _REGISTRIES: Final = (
     ),
     click.option(
         "--max-time",
-        type=click.FloatRange(min=0, min_open=True),
+        type=float,  # RegistrySettings refuses what is no time
         metavar="SECONDS",
         help="Total time limit for a registry; default is none.",
     ),

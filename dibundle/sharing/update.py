@@ -5,17 +5,28 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
+from typing import Final
 
 from dibundle.applying.chain import follow
 from dibundle.applying.expected import UnexpectedError
 from dibundle.applying.loading import hand_over
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rewrite import rebuild_images, stored_images
-from dibundle.errors import ArchiveError, BundleError, DigestError, RegistryError, SignatureError, UsageError
+from dibundle.errors import (
+    ArchiveError,
+    BaseMismatchError,
+    BundleError,
+    DibError,
+    DigestError,
+    RegistryError,
+    SignatureError,
+    UsageError,
+)
 from dibundle.files import digest
 from dibundle.files.context import Context
 from dibundle.files.destination import Output
 from dibundle.files.readat import Spool, Stream
+from dibundle.format import labels
 from dibundle.format.reader import BundleReader
 from dibundle.format.values import AboutImage
 from dibundle.images import pinned, writers
@@ -38,6 +49,9 @@ from dibundle.sources.registry.client import Repository
 from dibundle.sources.registry.images import RemoteImage
 from dibundle.sources.registry.opening import open_repository, platform_here
 from dibundle.sources.registry.reference import Reference
+
+_UNFIT: Final = (BaseMismatchError, BundleError, DigestError, RegistryError, SignatureError, UsageError)
+"""What a bundle that does not serve may lead to; what is wrong with this machine's files is not among it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +104,8 @@ def update(
     """Get an image from a registry into an engine, or into an ``output``.
 
     Of all chains of bundles from what is ``here`` that of the fewest bytes is taken, or the image itself where that is
-    less. What comes out must be the very image under that name. With signers a bundle that none of them signed is
-    passed over, and the image itself is never fetched.
+    less. What comes out must be the very image under that name. With signers a bundle that none of them signed, or that
+    is another one than the registry lists, is passed over, and the image itself is never fetched.
     """
     return _Update(name, here, output, options, access, context).run()
 
@@ -100,14 +114,14 @@ def update(
 class _Fetched:
     """Bundles of a repository by the digests of their manifests: those at hand, and the sizes of those refused."""
 
-    bundles: dict[bytes, BundleReader] = field(default_factory=dict)
+    bundles: dict[bytes, Spool] = field(default_factory=dict)
     refused: dict[bytes, int] = field(default_factory=dict)
     lists: dict[bytes, list[Delta]] = field(default_factory=dict)
 
-    def in_vain(self, used: Sequence[BundleReader]) -> int:
-        """Return how many bytes were fetched beside the bundles that were used."""
-        others = (bundle.size for bundle in self.bundles.values() if bundle not in used)
-        return sum(self.refused.values()) + sum(others)
+    def in_vain(self, plan: UpdatePlan) -> int:
+        """Return how many bytes were fetched beside the bundles of the plan that was followed."""
+        used = {step.delta.manifest for step in plan.chain or ()}
+        return sum(self.refused.values()) + sum(self.bundles[name].size for name in self.bundles.keys() - used)
 
 
 class _Update:
@@ -171,8 +185,8 @@ class _Update:
         if self._is_here():
             return self._result(None, 0, 0, ())
         fetched = _Fetched()
-        bundles: list[BundleReader] | None = None
-        while bundles is None:
+        image: PinnedImage | None = None
+        while image is None:
             plan = self.plan(fetched)
             if plan.size > self._options.max_size:
                 raise RegistryError(
@@ -180,15 +194,16 @@ class _Update:
                 )
             self._context.progress.phase("fetching", plan.size)
             bundles = self._fetch(plan, fetched)
-        image = self._pin(plan, bundles)
+            if bundles is not None:
+                image = self._pin_or_refuse(plan, bundles, fetched)
         if self._output is None:
             hand_over([(image, self._made.names)], self._engine)
         else:
             with self._output:
                 layout = pinned.layout([(image, self._made.names)])
                 writers.write(layout, "docker-archive", self._output.write)
-        total = plan.size + fetched.in_vain(bundles)
-        return self._result(plan, total, len(fetched.refused), self._signatures.signed_by(bundles))
+        total = plan.size + fetched.in_vain(plan)
+        return self._result(plan, total, len(fetched.refused), self._signatures.signed_by(bundles or ()))
 
     def _result(self, plan: UpdatePlan | None, fetched: int, refused: int, signed_by: tuple[str, ...]) -> UpdateResult:
         return UpdateResult(
@@ -213,26 +228,69 @@ class _Update:
         Whoever may push could else keep everybody from the bundles of others, with what is no bundle too.
         """
         check = self._signatures.required
+        bundles = []
         for step in plan.chain or ():
             name = step.delta.manifest
-            if name in fetched.bundles:
-                continue
             try:
                 with self._context.within() as own:  # nothing is kept of a bundle that is refused
-                    spool = fetch(self._repository, step, own, check)
-                    fetched.bundles[name] = BundleReader(Stream(spool), None, check, digest.text(name))
+                    has_it = name in fetched.bundles
+                    spool = fetched.bundles[name] if has_it else fetch(self._repository, step, own, check)
+                    bundle = BundleReader(Stream(spool), None, check, digest.text(name))
+                    if check:
+                        self._require_as_listed(step, bundle)
+                    fetched.bundles[name] = spool
                     self._context.adopt(own)
             except (SignatureError, BundleError, DigestError, RegistryError) as error:
                 if not check:
                     raise
-                fetched.refused[name] = step.delta.told.size
-                self._context.progress.note(f"bundle {digest.text(name)} is passed over: {error.message}")
+                self._refuse(step, fetched, error)
                 return None
-        return [fetched.bundles[step.delta.manifest] for step in plan.chain or ()]
+            bundles.append(bundle)
+        return bundles
 
-    def _pin(self, plan: UpdatePlan, bundles: Sequence[BundleReader]) -> PinnedImage:
+    def _require_as_listed(self, step: ChainStep, bundle: BundleReader) -> None:
+        """Raise :class:`RegistryError` where a bundle needs more, or makes less, than the registry lists of it.
+
+        It may be rightly signed all the same: for something else.
+        """
+        listed, found = step.delta.told, labels.Told.read(labels.labels(bundle.manifest, bundle.size, b""))
+        is_last = step.makes == self._image.manifest.digest
+        if (
+            found is None
+            or not found.needs <= listed.needs
+            or not listed.makes <= found.makes
+            or (is_last and found.ids and self._image.id not in found.ids)
+        ):
+            raise self._repository.failed(registry_messages.REGISTRY_LISTED_BUNDLE)
+
+    def _refuse(self, step: ChainStep, fetched: _Fetched, error: DibError) -> None:
+        """Pass a bundle over, in the next plan too."""
+        name = step.delta.manifest
+        fetched.bundles.pop(name, None)
+        fetched.refused[name] = step.delta.told.size
+        self._context.progress.note(f"bundle {digest.text(name)} is passed over: {error.message}")
+
+    def _pin_or_refuse(
+        self, plan: UpdatePlan, bundles: Sequence[BundleReader], fetched: _Fetched
+    ) -> PinnedImage | None:
+        """Fetch or make the image; None, and one bundle more refused, where signed ones do not make it.
+
+        That is the bundle that was read last.
+        """
+        try:
+            with self._context.within() as own:
+                image = self._pin(plan, bundles, own)
+                self._context.adopt(own)
+                return image
+        except _UNFIT as error:
+            if plan.chain is None or not self._signatures.required:
+                raise
+            begun = [step for step, bundle in zip(plan.chain, bundles, strict=True) if bundle.frames_read]
+            self._refuse((begun or plan.chain[:1])[-1], fetched, error)
+            return None
+
+    def _pin(self, plan: UpdatePlan, bundles: Sequence[BundleReader], context: Context) -> PinnedImage:
         """Fetch or make the image; :class:`RegistryError` where another one comes out."""
-        context = self._context
         expect = self._options.expect
         known = not expect or self._image.manifest.digest in expect  # a config's digest does not cover annotations
         try:

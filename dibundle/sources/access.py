@@ -29,11 +29,15 @@ class Access:
 
 
 class SignatureCheck:
-    """Checks the signatures of bundles, each once, and remembers who made them."""
+    """Checks the signatures of bundles, of each header until one is accepted, and remembers who made them.
+
+    What is signed is the header, which commits to all of a bundle but its signature. So once it is trusted, it is
+    whatever the signature area of a copy holds; whoever varies that would have ssh-keygen asked for each copy.
+    """
 
     def __init__(self, signers: Signers | None) -> None:
         self._signers = signers
-        self._signed: dict[bytes, tuple[bytes, str]] = {}  # by header
+        self._signed: dict[bytes, str] = {}  # by header
 
     @property
     def required(self) -> CheckSignature | None:
@@ -42,11 +46,10 @@ class SignatureCheck:
 
     def _check(self, header: bytes, signature: bytes) -> None:
         assert self._signers
-        known = self._signed.get(header)
-        if known is None or known[0] != signature:
-            self._signed[header] = signature, self._signers.check(header, signature)
+        if header not in self._signed:
+            self._signed[header] = self._signers.check(header, signature)
 
     def signed_by(self, bundles: Iterable[BundleReader]) -> tuple[str, ...]:
         """Return who signed bundles, and with which key, each once; nobody where it does not matter."""
         found = (self._signed.get(bundle.header_bytes) for bundle in bundles)
-        return tuple(dict.fromkeys(item[1] for item in found if item))
+        return tuple(dict.fromkeys(item for item in found if item))

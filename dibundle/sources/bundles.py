@@ -74,7 +74,7 @@ class _Recorded:
 
     def __init__(self, stream: Readable) -> None:
         self._stream = stream
-        self.data = b""
+        self.data = bytearray()  # what comes a byte at a time must not be copied for each
 
     def read(self, size: int, /) -> bytes:
         """Return up to ``size`` bytes, none at the end."""
@@ -110,7 +110,7 @@ def check_signature(stream: Rereadable, name: str | None, check: CheckSignature)
     try:
         read_bundle(head, name, None, check_alone)
     except _TrustedError:
-        stream.give_back(head.data)
+        stream.give_back(bytes(head.data))
 
 
 def fetch_bundle(pieces: Iterable[bytes], size: int, name: str, spool: Spool, check: CheckSignature | None) -> None:
@@ -124,18 +124,6 @@ def fetch_bundle(pieces: Iterable[bytes], size: int, name: str, spool: Spool, ch
     check_room(spool.directory, size)
     while piece := stream.read(1 << 20):
         spool.write(piece)
-
-
-def remembered(check: CheckSignature) -> CheckSignature:
-    """Return ``check`` as a function that checks the same header and signature once."""
-    accepted: set[tuple[bytes, bytes]] = set()
-
-    def check_once(header: bytes, signature: bytes) -> None:
-        if (header, signature) not in accepted:
-            check(header, signature)
-            accepted.add((header, signature))
-
-    return check_once
 
 
 def read_bundle(

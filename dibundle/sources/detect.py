@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from dibundle.errors import AbsentError, ArchiveError, BundleError
 from dibundle.format.constants import MAGIC
 from dibundle.images.archive import Archive, NoArchiveError
+from dibundle.images.tar.plain import BLOCK
 from dibundle.sources import messages, parts
 
 STDIN: Final = "stdin"
@@ -27,6 +30,38 @@ def is_bundle(head: bytes) -> bool:
 def is_named_so(name: str) -> bool:
     """Whether a name is one as bundles and their parts have."""
     return _NAME.fullmatch(name) is not None
+
+
+def firsts(names: Sequence[str]) -> list[str]:
+    """Return names with all parts of a bundle as its first one, where they are given one by one, in any order.
+
+    Names do not decide that: base.002 is no part of a bundle because there is a base.001.
+    """
+    kept: list[str] = []
+    for name in names:
+        first = parts.first_of(name)
+        is_part = first != name and is_bundle(_head(first)) and (first in names or not _begins_as_source(_head(name)))
+        if not is_part:
+            kept.append(name)
+        elif first not in names and first not in kept:
+            kept.append(first)
+    return kept
+
+
+def _head(name: str) -> bytes:
+    """Return the first bytes of a regular file; none of anything else, which may be read once alone."""
+    try:
+        if not stat.S_ISREG(os.stat(name).st_mode):  # noqa: PTH116 - any name that the system takes
+            return b""
+        with open(name, "rb") as file:  # noqa: PTH123
+            return file.read(BLOCK)
+    except (OSError, ValueError):  # whoever opens it says so
+        return b""
+
+
+def _begins_as_source(head: bytes) -> bool:
+    """Whether a file is a bundle or a tar archive by its first block, which a later part of a bundle is not."""
+    return is_bundle(head) or head[257:262] == b"ustar"
 
 
 def open_other(name: str, head: bytes, open_it: Callable[[], Archive], *, wanted: bool) -> Archive:

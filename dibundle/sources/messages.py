@@ -224,7 +224,15 @@ REGISTRY_REFERRERS_LOST: Final = Message(
     "registry.referrers_lost", "{host}/{repository} loses what is written to its list of referrers", hint="push again"
 )
 REGISTRY_REFUSES: Final = Message("registry.refuses", "{host}/{repository} refuses: {said}")
+REGISTRY_SECONDS: Final = Message(
+    "registry.seconds",
+    "{name} must be more than 0 and at most {max_seconds:,} seconds, not {seconds:g}",
+    hint="without --max-time there is no limit",
+)
 REGISTRY_SLOW: Final = Message("registry.slow", "{host}/{repository} answers too slowly")
+LIMIT_WRAPPED_BUNDLES: Final = Message(
+    "limit.wrapped_bundles", "{name} has more than {max_wrapped} different bundles, which one archive may hold"
+)
 LIMIT_WRAPPED_MANIFESTS: Final = Message(
     "limit.wrapped_manifests",
     "{name}: bundle over a limit: the bundles in archives have more than {max_manifest} MiB of manifests in all",

@@ -23,13 +23,14 @@ from dibundle.images.reader import read_images
 from dibundle.sources import messages, parts
 from dibundle.sources.access import Access, SignatureCheck
 from dibundle.sources.bundles import CheckSignature, Reread, Rereadable, check_signature, peek, read_bundle
-from dibundle.sources.detect import STDIN, STREAM, first_part_missing, is_bundle, is_named_so, open_other
+from dibundle.sources.detect import STDIN, STREAM, first_part_missing, firsts, is_bundle, is_named_so, open_other
 from dibundle.sources.engines import default_engine, engine_of, save, words_for
 from dibundle.sources.meant import meant_by
 from dibundle.sources.names import is_reference, path_of
 from dibundle.sources.wrapped import find
 
 _CHUNK: Final = 1 << 20
+MAX_WRAPPED: Final = 64  # different bundles in an archive: the signature of each may take ssh-keygen 30 ms
 
 Source = str | os.PathLike[str] | Readable
 """A name (a path; ``-`` for stdin, ``docker-daemon:app:1``, ``docker://HOST/app:1``, ...), a path, or a binary file.
@@ -45,14 +46,14 @@ class OpenedSources:
     ``placed`` has the archives by their places among the sources, which they are not opened in the order of.
     ``engines`` have not saved their images yet: each takes the sizes of the layers that will be read, or None for all.
     ``wrapped``: those of the archives that bundles came in, ``within``: the streams of these bundles, by ``id``.
-    ``identities`` and ``sizes`` are those of files, by name, ``bundle_sizes`` those of known streams, by ``id``.
+    ``identities`` are those of files, with their names, ``bundle_sizes`` those of known streams, by ``id``: several
+    sources may have one name, as those in an archive, or stdin and a file called so.
     """
 
     signatures: SignatureCheck
     placed: dict[int, Archive] = field(default_factory=dict)
     bundles: list[tuple[str, Rereadable]] = field(default_factory=list)
-    identities: dict[str, tuple[int, int]] = field(default_factory=dict)
-    sizes: dict[str, int] = field(default_factory=dict)
+    identities: dict[tuple[int, int], str] = field(default_factory=dict)
     wrapped: list[Archive] = field(default_factory=list)
     within: set[int] = field(default_factory=set)
     bundle_sizes: dict[int, int] = field(default_factory=dict)
@@ -83,14 +84,13 @@ class OpenedSources:
         if self.check:
             check_signature(stream, name, self.check)
         if size is not None:
-            self.sizes[name] = self.bundle_sizes[id(stream)] = size  # those in an archive have one name
+            self.bundle_sizes[id(stream)] = size
         self.bundles.append((name, stream))
 
     def refuse_overwriting(self, name: str, identity: tuple[int, int] | None) -> None:
         """Raise :class:`UsageError` where the output called ``name`` is one of the inputs, under whatever name."""
-        for source, known in self.identities.items():
-            if known == identity:
-                raise UsageError(messages.OUTPUT_IS_INPUT, name=name, source=source)
+        if identity in self.identities:
+            raise UsageError(messages.OUTPUT_IS_INPUT, name=name, source=self.identities[identity])
 
     def read_bundles(self) -> list[BundleReader]:
         """Return the bundles, at least one, their heads read and checked; engines then save what these need."""
@@ -98,7 +98,7 @@ class OpenedSources:
             given = ", ".join(archive.name for archive in self.archives) or "nothing"
             raise UsageError(messages.SOURCE_NO_BUNDLE, given=given)
         found = [
-            read_bundle(stream, name, self.bundle_sizes.get(id(stream), self.sizes.get(name)), self.check)
+            read_bundle(stream, name, self.bundle_sizes.get(id(stream)), self.check)
             for name, stream in self._different_bundles()
         ]
         manifests = [bundle.manifest for bundle in found]
@@ -246,21 +246,22 @@ class _Opening:
                 self._open_stream(place, source, wanted=self._bundle_wanted and first and not place)
 
     def _open_file(self, place: int, source: str | os.PathLike[str], *, wanted: bool) -> None:
-        name, fd = self._descriptor(source)
+        name, fd, size = self._descriptor(source)
         head = _read_head(fd, name)
-        if is_bundle(head) and parts.is_first(name):
+        if is_bundle(head) and parts.is_first(name) and size is not None:
             reader = parts.PartsReader(name, self._context)
+            self.opened.identities.update(zip(reader.identities, reader.names, strict=True))
             self.opened.add_bundle(name, reader, reader.size)
         elif is_bundle(head):
-            self.opened.add_bundle(name, Reread(partial(_read, fd, name), head), None)
+            self.opened.add_bundle(name, Reread(partial(_read, fd, name), head), size)
         elif not head and not stat.S_ISDIR(os.fstat(fd).st_mode):
             self._empty.append((place, name, fd))
         else:
             wanted = wanted or (self._bundle_wanted and is_named_so(name))
             self._waiting.append(_Other(place, name, fd, head, wanted))
 
-    def _descriptor(self, source: str | os.PathLike[str]) -> tuple[str, int]:
-        """Return the name and the descriptor of a file or stdin; note which file it is."""
+    def _descriptor(self, source: str | os.PathLike[str]) -> tuple[str, int, int | None]:
+        """Return name and descriptor of a file or stdin, and the bytes that follow if known; note which file it is."""
         if isinstance(source, str) and source == "-":
             name, fd = STDIN, 0
         else:
@@ -268,10 +269,10 @@ class _Opening:
             fd = _open(path_of(name) if isinstance(source, str) else name)
             self._context.defer(partial(os.close, fd))
         status = os.fstat(fd)
-        if stat.S_ISREG(status.st_mode):
-            self.opened.identities[name] = (status.st_dev, status.st_ino)
-            self.opened.sizes[name] = status.st_size - os.lseek(fd, 0, os.SEEK_CUR)
-        return name, fd
+        if not stat.S_ISREG(status.st_mode):
+            return name, fd, None
+        self.opened.identities[status.st_dev, status.st_ino] = name
+        return name, fd, status.st_size - os.lseek(fd, 0, os.SEEK_CUR)
 
     def _open_stream(self, place: int, source: Readable, *, wanted: bool) -> None:
         """Take a binary file that a program has open."""
@@ -358,8 +359,12 @@ class _Opening:
     def find_wrapped(self, archives: Iterable[Archive]) -> None:
         """Take the bundles out of archives that are wrapped bundles; their layers may be a base all the same."""
         for archive in archives:
+            headers: set[bytes] = set()
             for name, content in find(archive, self._context):
                 stream = Stream(content)
+                headers.add(peek(stream, HEADER_SIZE))
+                if len(headers) > MAX_WRAPPED:
+                    raise BundleError(messages.LIMIT_WRAPPED_BUNDLES, name=archive.name, max_wrapped=MAX_WRAPPED)
                 self.opened.add_bundle(name, stream, content.size)
                 self.opened.within.add(id(stream))
                 self.opened.wrapped.append(archive)
@@ -401,7 +406,7 @@ def _with_first_parts(sources: Sequence[Source]) -> list[Source]:
     named = {os.fspath(source): source for source in sources if isinstance(source, str | os.PathLike)}
     names = [os.fspath(source) for source in sources if isinstance(source, str | os.PathLike)]
     streams = [source for source in sources if not isinstance(source, str | os.PathLike)]
-    return [*(named.get(name, name) for name in parts.firsts(names)), *streams]
+    return [*(named.get(name, name) for name in firsts(names)), *streams]
 
 
 def _open(name: str) -> int:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Final, Self
@@ -76,10 +75,13 @@ class PartsReader:
         assert found
         self._stem = found[1]
         self.names = [first]
-        while len(self.names) < MOST and os.path.exists(name := part_name(self._stem, len(self.names) + 1)):  # noqa: PTH110
+        # only regular files are parts: to open a pipe that somebody put there would wait for ever
+        while len(self.names) < MOST and os.path.isfile(name := part_name(self._stem, len(self.names) + 1)):  # noqa: PTH113
             self.names.append(name)
         self._files = [context.enter(open(name, "rb", buffering=0)) for name in self.names]  # noqa: PTH123, SIM115
-        self.sizes = [os.fstat(file.fileno()).st_size for file in self._files]
+        found_files = [os.fstat(file.fileno()) for file in self._files]
+        self.sizes = [status.st_size for status in found_files]
+        self.identities = [(status.st_dev, status.st_ino) for status in found_files]
         self._number = 0
         self._given_back = b""
 
@@ -159,18 +161,10 @@ def part_name(name: str, number: int) -> str:
     return f"{name}.{number:03d}"
 
 
-def firsts(names: Sequence[str]) -> list[str]:
-    """Return names with all parts of a bundle as its first one, where they are given one by one, in any order."""
-    stems = {found[1] for name in names if (found := _NAME.fullmatch(name)) and found[2] == "001"}
-    kept = []
-    for name in names:
-        found = _NAME.fullmatch(name)
-        if found and found[1] not in stems and int(found[2]) > 1 and os.path.exists(part_name(found[1], 1)):  # noqa: PTH110
-            stems.add(found[1])
-            kept.append(part_name(found[1], 1))
-        elif not found or found[1] not in stems or found[2] == "001":
-            kept.append(name)
-    return kept
+def first_of(name: str) -> str:
+    """Return the name of the first part, by the name of any; of what is not called as a part the name itself."""
+    found = _NAME.fullmatch(name)
+    return part_name(found[1], 1) if found else name
 
 
 def missing_first(name: str) -> str | None:

@@ -378,3 +378,13 @@ def test_where_logins_are_found(tmp_path, monkeypatch):
 
 def test_secrets_are_not_shown():
     assert "secret" not in repr(Login("me", "secret"))
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), 1e300, 1e10, 0, -1])
+def test_times_that_are_no_limit_are_refused(dib, files, seconds):
+    """NaN turned the limit off, and no timer takes the others."""
+    for name in ("max_time", "timeout"):
+        with pytest.raises(UsageError, match=name):
+            RegistrySettings(**{name: seconds})
+    ended = dib("verify", f"--max-time={seconds}", files.bundle(1, 2))
+    assert (ended.code, "max_time must be more than 0" in ended.err) == (2, True), ended.err

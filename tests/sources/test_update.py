@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dibundle.format.labels import Told
+from dibundle.sharing import update as module
 from dibundle.sharing.ways import cheapest
 from dibundle.sources.registry import artifacts
 from dibundle.sources.registry.artifacts import Delta
@@ -397,12 +398,63 @@ def test_the_manifest_of_a_bundle(stocked, files):
     assert value["layers"][0]["digest"] == digest(files.bundle(1, 2).read_bytes())
 
 
+def signer(folder: Path) -> Path:
+    """Make a key, and return the file that allows it."""
+    needs.programs("ssh-keygen")
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"], check=True)
+    allowed = folder / "allowed"
+    allowed.write_text("release@example.com " + (folder / "key.pub").read_text())
+    return allowed
+
+
+@pytest.mark.parametrize("is_compared", [True, False])
+def test_a_signed_bundle_for_something_else_is_passed_over(
+    registry, files, dib, tmp_path, monkeypatch, is_compared: bool
+):
+    """It is smaller, rightly signed, and listed with what is not true of it: nothing it could do kept others out."""
+    if not is_compared:  # then it fails to make the image
+        monkeypatch.setattr(module._Update, "_require_as_listed", lambda *given: None)
+    allowed, replayed, signed = signer(tmp_path), tmp_path / "1-1.dib", tmp_path / "2-4.dib"
+    assert dib("create", files.archive(1), files.archive(1), replayed).code == 0
+    signed.write_bytes(files.bundle(2, 4).read_bytes())
+    for bundle in (replayed, signed):
+        assert dib("sign", "--key", tmp_path / "key", bundle).code == 0
+    assert replayed.stat().st_size < signed.stat().st_size
+    for number in (2, 4):
+        put_image(registry, files.archive(number), f"v{number}")
+    assert dib("push", signed, f"docker://{registry.host}/{REPOSITORY}").code == 0
+    list_too(registry, replayed.read_bytes())
+    update = ("update", name(registry, "v4"), "--allowed-signers", allowed, "--have", files.archive(2))
+    ended = dib(*update, "-o", tmp_path / "out.tar")
+    assert ended.code == 0, ended.err
+    assert "1 bundle and 1 passed over" in ended.err
+    assert ("is another one than it says" in ended.err) is is_compared
+    assert blobs(tmp_path / "out.tar") == blobs(files.archive(4))
+    (tmp_path / "out.tar").unlink()
+    registry.blobs.pop((REPOSITORY, digest(signed.read_bytes())))
+    ended = dib(*update, "-o", tmp_path / "out.tar")
+    assert (ended.code, "no other bundle leads from here" in ended.err) == (8, True)
+    assert not (tmp_path / "out.tar").exists()
+
+
+def list_too(registry: Registry, bundle: bytes) -> None:
+    """List a bundle with what is told of the one that leads to v4."""
+    registry.blobs[REPOSITORY, digest(bundle)] = bundle
+    fallback = next(key for key in registry.manifests if key[1].startswith("sha256-") and leads_to(registry, key, "v4"))
+    index = json.loads(registry.manifests[fallback][1])
+    (first,) = index["manifests"]
+    manifest = json.loads(registry.manifests[REPOSITORY, first["digest"]][1])
+    manifest["layers"][0].update({"digest": digest(bundle), "size": len(bundle)})
+    body = json.dumps(manifest).encode()
+    registry.manifests[REPOSITORY, digest(body)] = (manifest["mediaType"], body)
+    told = first["annotations"] | {"dibundle.size": str(len(bundle))}
+    index["manifests"].append({**first, "digest": digest(body), "size": len(body), "annotations": told})
+    registry.manifests[fallback] = (index["mediaType"], json.dumps(index).encode())
+
+
 def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib, tmp_path):
     """An unsigned one is smaller, and whoever may push can put it there: that keeps nobody from the signed one."""
-    needs.programs("ssh-keygen")
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
-    allowed = tmp_path / "allowed"
-    allowed.write_text("release@example.com " + (tmp_path / "key.pub").read_text())
+    allowed = signer(tmp_path)
     signed = tmp_path / "2-4.dib"
     signed.write_bytes(files.bundle(2, 4).read_bytes())
     assert dib("sign", "--key", tmp_path / "key", signed).code == 0
@@ -432,8 +484,9 @@ def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib
     (tmp_path / "out.tar").unlink()
     give_another_config(registry, "v4", digest(signed.read_bytes()))
     ended = dib(*update, "--have", files.archive(2))
-    assert ended.code == 9
-    assert "the bundle does not make sha256:" in ended.err
+    assert ended.code == 8
+    assert "is another one than it says" in ended.err
+    assert "no other bundle leads from here" in ended.err
     assert not (tmp_path / "out.tar").exists()
 
 

@@ -17,8 +17,7 @@ from dibundle.errors import Hint, UsageError
 from dibundle.files import wording
 from dibundle.files.context import Context
 from dibundle.sources.access import Access
-from dibundle.sources.detect import is_named_so
-from dibundle.sources.parts import firsts
+from dibundle.sources.detect import firsts, is_named_so
 
 
 @click.command("verify", short_help="Check a bundle, alone or by a full rebuild that is thrown away.")

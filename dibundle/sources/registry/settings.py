@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from dibundle.errors import UsageError
+from dibundle.sources import messages
+
+MAX_SECONDS: Final = 10**8  # three years; timers of the system take no number without end
 MIN_RATE: Final = 1000  # bytes a second, which only what means to be slow does not reach
 
 
@@ -17,6 +21,7 @@ class RegistrySettings:
 
     ``tries`` of each request, ``pause`` seconds after the first, ``timeout`` seconds without a byte; ``max_time``
     seconds for all that is asked of one (None: no limit), ``min_rate`` bytes a second at least, over ``timeout``.
+    Raises :class:`UsageError` for times that are no positive numbers, or beyond ``MAX_SECONDS``.
     """
 
     logins: tuple[Path, ...] = ()
@@ -27,3 +32,9 @@ class RegistrySettings:
     max_time: float | None = None
     min_rate: int = MIN_RATE
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse times that turn a limit off (NaN compares as false) or that no timer takes."""
+        for name, seconds in (("max_time", self.max_time), ("timeout", self.timeout)):
+            if seconds is not None and not 0 < seconds <= MAX_SECONDS:
+                raise UsageError(messages.REGISTRY_SECONDS, name=name, seconds=seconds, max_seconds=MAX_SECONDS)

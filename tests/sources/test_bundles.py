@@ -1,0 +1,95 @@
+"""Heads of bundles and their signatures: what it takes to check them, however they come."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from dibundle.errors import BundleError, SignatureError
+from dibundle.files.context import Context
+from dibundle.format import messages
+from dibundle.format.constants import MAX_SIGNATURE
+from dibundle.format.header import encode_signature_area
+from dibundle.format.signing import Signers
+from dibundle.sources.access import Access
+from dibundle.sources.bundles import Pieces, check_signature
+from dibundle.sources.opening import MAX_WRAPPED, open_sources
+from tests.bounds.test_source_bounds import bundle_of, wrapped
+from tests.sources.conftest import Files
+
+GOOD = b"good"
+
+
+def test_a_signature_that_trickles_takes_no_quadratic_time(files: Files):
+    """It took 15 s: every byte copied all that came before."""
+    header = files.bundle(1, 2).read_bytes()[:64]
+    area = encode_signature_area(bytes(MAX_SIGNATURE))
+    given = []
+    stream = Pieces(bytes([byte]) for byte in header + area)
+    start = time.process_time()
+    check_signature(stream, None, lambda *pair: given.append(pair))
+    assert time.process_time() - start < 5
+    assert given == [(header, bytes(MAX_SIGNATURE))]
+    assert stream.read(len(header)) == header
+
+
+def test_a_refused_signature_ends_it(files: Files):
+    def refuse(header: bytes, signature: bytes) -> None:
+        raise ValueError(len(signature))
+
+    with pytest.raises(ValueError, match="0"):
+        check_signature(Pieces([files.bundle(1, 2).read_bytes()]), None, refuse)
+
+
+def signed(bundle: bytes, signature: bytes) -> bytes:
+    """Return an unsigned bundle with a signature."""
+    return bundle[:64] + encode_signature_area(signature) + bundle[64 + len(encode_signature_area(b"")) :]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The headers that ssh-keygen is asked about; it takes what begins as a good signature."""
+    found: list[bytes] = []
+
+    def check(self: Signers, header: bytes, signature: bytes) -> str:
+        found.append(header)
+        if not signature.startswith(GOOD):
+            raise SignatureError(messages.SIGNATURE_MISSING)
+        return "somebody"
+
+    monkeypatch.setattr(Signers, "check", check)
+    return found
+
+
+def opened(archive: Path, bundles: list[bytes]) -> tuple[str, ...]:
+    archive.write_bytes(wrapped(bundles))
+    with Context() as context:
+        found = open_sources([str(archive)], Access(signers=Signers(allowed="none")), context)
+        return found.signatures.signed_by(found.read_bundles())
+
+
+def test_a_header_that_is_trusted_is_not_asked_about_again(asked: list[bytes], tmp_path: Path):
+    """Copies with other bytes in their signatures took a round of ssh-keygen each: 3,000 of them 42 s."""
+    copies = [signed(bundle_of(1), GOOD + b" " * number) for number in range(30)]
+    assert opened(tmp_path / "many.tar", [*copies, signed(bundle_of(1), b"anything")]) == ("somebody",)
+    assert len(asked) == 1
+
+
+def test_a_header_is_not_trusted_by_a_copy_that_is_refused(asked: list[bytes], tmp_path: Path):
+    copies = [signed(bundle_of(1), b"bad %d" % number) for number in range(30)]
+    with pytest.raises(SignatureError):
+        opened(tmp_path / "many.tar", [*copies, signed(bundle_of(1), GOOD)])
+    assert len(asked) == 1  # the first that is refused ends it
+
+
+def test_different_bundles_in_an_archive_are_bounded(asked: list[bytes], tmp_path: Path):
+    bundles = [signed(bundle_of(1, 512 * row), GOOD) for row in range(1, MAX_WRAPPED + 2)]
+    opened(tmp_path / "most.tar", bundles[1:])
+    assert len(asked) == MAX_WRAPPED
+    asked.clear()
+    with pytest.raises(BundleError, match="different bundles") as error:
+        opened(tmp_path / "many.tar", bundles)
+    assert error.value.code == "limit.wrapped_bundles"
+    assert len(asked) == MAX_WRAPPED

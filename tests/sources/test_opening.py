@@ -1,0 +1,72 @@
+"""What sources are taken for, by their content: bundles in archives, parts, and files that are called like others."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from dibundle.files.context import Context
+from dibundle.sources.access import Access
+from dibundle.sources.opening import open_sources
+from tests.bounds.test_source_bounds import wrapped
+from tests.sources.conftest import Files, Program
+
+
+def test_different_bundles_in_an_archive_have_their_own_sizes(files: Files, tmp_path: Path):
+    """They have one name, too: by that the first was refused, as if bytes followed it."""
+    (tmp_path / "two.tar").write_bytes(wrapped([files.bundle(*pair).read_bytes() for pair in ((1, 2), (2, 4))]))
+    with Context() as context:
+        found = open_sources([str(tmp_path / "two.tar")], Access(), context).read_bundles()
+        assert [bundle.size for bundle in found] == [files.bundle(*pair).stat().st_size for pair in ((1, 2), (2, 4))]
+
+
+def test_a_file_called_stdin_is_not_taken_for_it(files: Files, tmp_path: Path):
+    """By name it took the place of what stdin is, so that this could be overwritten."""
+    (tmp_path / "stdin").write_bytes(files.archive(1).read_bytes())
+    bundle = tmp_path / "1-2.dib"
+    bundle.write_bytes(files.bundle(1, 2).read_bytes())
+    for out, code in ((bundle, 2), (tmp_path / "out.tar", 0)):
+        command = [sys.executable, "-m", "dibundle", "apply", "-", "stdin", "-o", out]
+        with bundle.open("rb") as stdin:
+            ended = subprocess.run(command, stdin=stdin, cwd=tmp_path, capture_output=True, check=False)
+        assert ended.returncode == code, ended.stderr
+    assert bundle.read_bytes() == files.bundle(1, 2).read_bytes()
+
+
+def test_a_base_is_no_part_by_its_name(files: Files, dib: Program, tmp_path: Path):
+    """The file that was named was passed over in silence, for one that nobody named."""
+    base, out = tmp_path / "img.002", tmp_path / "out.tar"
+    base.write_bytes(files.archive(1).read_bytes())
+    for beside in (b"junk", files.bundle(2, 4).read_bytes()):
+        (tmp_path / "img.001").write_bytes(beside)
+        assert dib("apply", base, files.bundle(1, 2), "-o", out).code == 0
+        ended = dib("verify", files.bundle(1, 2), "--base", base)
+        assert ended.code == 0, ended.err
+
+
+def test_every_named_source_and_every_part_is_an_input(files: Files, dib: Program, tmp_path: Path):
+    for number in (1, 2):
+        (tmp_path / f"z.00{number}").write_bytes(files.archive(number).read_bytes())
+    named = (tmp_path / "z.001", tmp_path / "z.002", files.bundle(1, 2))
+    ended = dib("apply", *named, "-o", tmp_path / "z.002")
+    assert (ended.code, "is both input" in ended.err) == (2, True)
+    assert (tmp_path / "z.002").read_bytes() == files.archive(2).read_bytes()
+    whole = files.bundle(1, 2).read_bytes()
+    (tmp_path / "u.dib.001").write_bytes(whole[:2000])
+    (tmp_path / "u.dib.002").write_bytes(whole[2000:])
+    for given in ((tmp_path / "u.dib.001",), (tmp_path / "u.dib.001", tmp_path / "u.dib.002")):
+        ended = dib("apply", files.archive(1), *given, "-o", tmp_path / "u.dib.002")
+        assert (ended.code, "is both input" in ended.err) == (2, True)
+    assert (tmp_path / "u.dib.002").read_bytes() == whole[2000:]
+
+
+def test_a_pipe_is_no_part(files: Files, dib: Program, tmp_path: Path):
+    """To open it waited for ever."""
+    shutil.copy(files.bundle(1, 2), tmp_path / "u.dib.001")
+    os.mkfifo(tmp_path / "u.dib.002")
+    for name in ("u.dib.001", "u.dib.002"):
+        ended = dib("inspect", tmp_path / name)
+        assert ended.code == 0, ended.err
