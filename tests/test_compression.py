@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import gc
 import gzip
 import lzma
 import random
@@ -189,3 +190,20 @@ def test_mutated_streams_raise_nothing_but_our_errors(kind, data, step):
         stream[data.draw(st.integers(0, len(stream) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(DibError):
         inflate(kind, bytes(stream), step)
+
+
+def test_zstd_frames_are_given_back_as_they_end():
+    """Each may have touched a window of 128 MiB."""
+    gc.collect()
+    gc.disable()
+    try:
+        assert inflate("zstd", COMPRESS["zstd"](b"x") * 100) == b"x" * 100
+        assert [item for item in gc.get_objects() if type(item) is compression._ZstdFrame] == []
+    finally:
+        gc.enable()
+
+
+def test_frames_of_nothing_are_few():
+    with pytest.raises(ArchiveError) as error:
+        inflate("zstd", skippable(b"") * 10_000)
+    assert error.value.code == "compression.tiny_pieces"

@@ -113,6 +113,23 @@ def missing_objects(
         return base.missing(every)
 
 
+def claimed_by_none(
+    manifest: Manifest, images: Sequence[ImageArchive], objects: Collection[int], context: Context
+) -> list[int]:
+    """Return those of a bundle's ``objects`` that archives do not claim to hold."""
+    with closing(FoundBase(manifest, context, believe=True)) as base:
+        base.add(images, objects)
+        return base.missing(objects)
+
+
+def is_made_by(manifest: Manifest, missing: Collection[int]) -> bool:
+    """Whether all targets of a bundle can be made where the ``missing`` objects are in no base."""
+    targets = range(len(manifest.targets))
+    for number in targets:
+        uses(manifest, number)
+    return 0 not in Order(manifest, missing).of(targets) or not set(missing).intersection(objects_used(manifest, 0))
+
+
 def _may_use(manifest: Manifest, targets: Collection[int]) -> int:
     """Return the objects that ``targets`` and those before them use, as bits; a malformed program is no concern yet."""
     every = 0

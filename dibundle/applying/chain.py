@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from dibundle.applying import messages
-from dibundle.applying.base import base_names, find_base, missing_objects
+from dibundle.applying.base import base_names, claimed_by_none, is_made_by, missing_objects
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_targets
 from dibundle.applying.space import Space, made_size
@@ -19,6 +19,7 @@ from dibundle.format.manifest import Manifest
 from dibundle.format.reader import BundleReader
 from dibundle.format.uses import objects_used
 from dibundle.images.archive import MAX_MADE_ENTRIES, Archive, open_made
+from dibundle.images.reader import read_images
 
 MAX_MEMBERS: Final = 1 << 18
 """Members that are looked at of all archives together that bundles make on the way."""
@@ -41,8 +42,10 @@ def follow(
     waiting = list({bundle.header_bytes: bundle for bundle in bundles}.values())
     is_chain = len(waiting) > 1
     links = _links(waiting) if is_chain else {}
+    claims = _Claims(context)
     while len(waiting) > 1:
-        ready = [bundle for bundle in waiting if _is_ready(bundle.manifest, here, context)]
+        claims.look(waiting, here)
+        ready = [bundle for bundle in waiting if claims.lets(bundle)]
         needed = [bundle for bundle in ready if any(_makes_for(bundle, other, links) for other in waiting)]
         first = [bundle for bundle in needed if not any(_makes_for(other, bundle, links) for other in ready)]
         if not first and len(needed or ready) != 1:
@@ -79,8 +82,28 @@ def _with_room(
     return here
 
 
-def _is_ready(manifest: Manifest, archives: Sequence[Archive], context: Context) -> bool:
-    return _serves(manifest, archives, context, _all(manifest), believe=True)
+class _Claims:
+    """What bundles miss by what archives claim; no archive is looked at twice for the same bundle."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._seen: list[Archive] = []
+        self._missing: dict[int, list[int]] = {}  # by the id of the bundle
+
+    def look(self, bundles: Sequence[BundleReader], archives: Sequence[Archive]) -> None:
+        """Take note of ``archives``, which are those of before, some of them gone, and new ones."""
+        if any(archive not in archives for archive in self._seen):
+            self._seen, self._missing = [], {}
+        new = [archive for archive in archives if archive not in self._seen]
+        self._seen += new
+        read = [read_images(archive) for archive in new]
+        for bundle in bundles:
+            before = self._missing.get(id(bundle), range(len(bundle.manifest.objects)))
+            self._missing[id(bundle)] = claimed_by_none(bundle.manifest, read, before, self._context)
+
+    def lets(self, bundle: BundleReader) -> bool:
+        """Whether all that a bundle makes can be made."""
+        return is_made_by(bundle.manifest, self._missing[id(bundle)])
 
 
 def _serves_any(manifest: Manifest, archives: Sequence[Archive], context: Context) -> bool:
@@ -90,16 +113,6 @@ def _serves_any(manifest: Manifest, archives: Sequence[Archive], context: Contex
         if any(missing.isdisjoint(objects_used(manifest, number)) for number in _all(manifest)):
             return True
     return False
-
-
-def _serves(
-    manifest: Manifest, archives: Sequence[Archive], context: Context, targets: Collection[int], *, believe: bool
-) -> bool:
-    try:
-        find_base(manifest, archives, context, targets, believe=believe).close()
-    except BaseMismatchError:
-        return False
-    return True
 
 
 def _all(manifest: Manifest) -> range:

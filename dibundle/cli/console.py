@@ -7,6 +7,7 @@ whose stdout is data (an archive, a bundle) then wants a file for it.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import wraps
@@ -22,6 +23,7 @@ from dibundle.files.destination import Destination
 Document = dict[str, object]
 ERROR: Final = "dib.error/1"
 _PIECE: Final = 1 << 16
+_NO_BYTES: Final = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # halves of pairs that stand for no byte either
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write the result, or the error, as JSON to stdout.")
 _QUIET = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
@@ -134,7 +136,7 @@ def _kind(error: DibError) -> str:
 
 def _plain(text: str) -> str:
     """Return text without lone surrogates, which are no JSON."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return _NO_BYTES.sub("\ufffd", text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def options(*, progress: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:

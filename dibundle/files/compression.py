@@ -10,6 +10,7 @@ from __future__ import annotations
 import lzma
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Final, Protocol
 
 import zstandard
@@ -24,8 +25,9 @@ RATIO_FLOOR: Final = 1 << 20  # bytes that may come of the first ones, whatever 
 ZSTD_WINDOW_LIMIT: Final = 128 << 20
 XZ_MEMORY_LIMIT: Final = 256 << 20
 
-_FREE: Final = 65_536  # streams, and calls of a library
-_STREAM_BYTES: Final = 32  # of input for each further stream: one takes 30 us, however small it is
+_FREE_STREAMS: Final = 256
+_STREAM_BYTES: Final = 32  # of input for each further stream: one takes 10 us or more, however small it is
+_FREE: Final = 65_536  # calls of a library
 _STEP_BYTES: Final = 8  # of input, or
 _STEP_MADE: Final = 1024  # of output, for each further call, which takes 3 us
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
@@ -62,7 +64,7 @@ class Decompressor:
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
-        self._start = _ENGINES[kind]
+        self._start = _ENGINES[kind]()
         self._engine: _Engine | None = None
         self._streams = 0
         self._input = b""
@@ -96,7 +98,7 @@ class Decompressor:
         assert engine is not None
         self._steps += 1
         steps = _FREE + self._taken // _STEP_BYTES + self._made // _STEP_MADE
-        if self._steps > steps or self._streams > _FREE + self._taken // _STREAM_BYTES:
+        if self._steps > steps or self._streams > _FREE_STREAMS + self._taken // _STREAM_BYTES:
             raise ArchiveError(messages.COMPRESSION_TINY_PIECES, kind=self._kind)
         piece = b""
         if engine.needs_input:
@@ -216,11 +218,11 @@ class _ZstdFrame:
     128 KiB at most and says how long it is, so walking the blocks bounds one and settles the other.
     """
 
-    def __init__(self) -> None:
-        decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_LIMIT)
+    def __init__(self, decompressor: zstandard.ZstdDecompressor) -> None:
         self._zstd = decompressor.decompressobj(write_size=_ZSTD_BLOCK_LIMIT)
         self._buffer = bytearray()
-        self._next: Callable[[], bytes | None] = self._header
+        # no bound method: a frame that holds itself would stay, with a window of 128 MiB, until cycles are looked for
+        self._next: Callable[[_ZstdFrame], bytes | None] = _ZstdFrame._header
         self._skip = 0
         self._checksum = False
         self._ready = b""
@@ -243,7 +245,7 @@ class _ZstdFrame:
         self._buffer += data
         self._starved = False
         while not self._ready and not self._ended:
-            out = self._next()
+            out = self._next(self)
             if out is None:
                 self._starved = True
                 break
@@ -264,7 +266,7 @@ class _ZstdFrame:
         if _is_skippable(head):
             self._skip = int.from_bytes(head[4:8], "little")
             self._take(8)
-            self._next = self._skippable
+            self._next = _ZstdFrame._skippable
             return self._skippable()
         if head[:4] != _ZSTD_MAGIC:
             raise ValueError("not a zstd frame")
@@ -274,7 +276,7 @@ class _ZstdFrame:
         if len(head) < length:
             return None
         self._checksum = bool(descriptor & 4)
-        self._next = self._block
+        self._next = _ZstdFrame._block
         return self._zstd.decompress(self._take(length))
 
     def _skippable(self) -> bytes | None:
@@ -328,12 +330,18 @@ def _xz_stream() -> _Engine:
     return lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=XZ_MEMORY_LIMIT)
 
 
-_ENGINES: Final[dict[str, Callable[[], _Engine]]] = {
-    "gzip": _GzipMember,
-    "bzip2": _bzip2_stream,
-    "xz": _xz_stream,
-    "zstd": _ZstdFrame,
+def _zstd_frames() -> Callable[[], _Engine]:
+    """Return what opens one frame after the other, all with one window: a new one takes longer than most frames."""
+    return partial(_ZstdFrame, zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_LIMIT))
+
+
+_ENGINES: Final[dict[str, Callable[[], Callable[[], _Engine]]]] = {
+    "gzip": lambda: _GzipMember,
+    "bzip2": lambda: _bzip2_stream,
+    "xz": lambda: _xz_stream,
+    "zstd": _zstd_frames,
 }
+"""What opens the streams of one input, by its kind."""
 _FIRST_BYTES: Final = {
     "gzip": b"\x1f",
     "bzip2": b"B",

@@ -30,7 +30,7 @@ from dibundle.sources.names import is_reference, path_of
 from dibundle.sources.wrapped import find
 
 _CHUNK: Final = 1 << 20
-MAX_WRAPPED: Final = 64  # different bundles in an archive: the signature of each may take ssh-keygen 30 ms
+MAX_WRAPPED: Final = 16  # different bundles in an archive: the limits of dib.md, 10.1 are those of each
 
 Source = str | os.PathLike[str] | Readable
 """A name (a path; ``-`` for stdin, ``docker-daemon:app:1``, ``docker://HOST/app:1``, ...), a path, or a binary file.

@@ -20,6 +20,7 @@ from dibundle.images.tar.entries import scan
 FEW = 3  # so many bases are all read: judging them would save little
 WORTH = 0.005  # of the targets' bytes that a further base has to promise
 _SAMPLE = 512  # bytes in the middle and at the end of a file that stand for its content
+_ALIKE = 64  # files of a base at one path (but for versions) that one of the target is compared with
 _LARGEST = 48  # files of a target whose beginnings are compared closely
 _BEGINNING = 256 << 10
 
@@ -91,7 +92,7 @@ class _Judge:
         return [file.size * self._likeness(file) for file in wanted.files] + [0.0]
 
     def _likeness(self, file: _File) -> float:
-        return max((_likeness(file, other) for other in self._files.get(file.path, ())), default=0.0)
+        return max((_likeness(file, other) for other in self._files.get(file.path, ())[:_ALIKE]), default=0.0)
 
 
 def _likeness(file: _File, other: _File) -> float:

@@ -36,6 +36,7 @@ class Matcher:
         self._spare = self._spare_files({names.clean(e.path) for layer in targets for e in layer.index.entries})
         self._spare_names = self._by_names(self._spare)
         self._sketches: SketchIndex[Place] | None = None
+        self._tops: dict[tuple[int, int], Place] = {}
         self._expected = Place(self._likeness.index(max(self._likeness)) if self._likeness else 0, 0)
 
     def _like_images(self, targets: Iterable[Layer]) -> list[int]:
@@ -116,10 +117,17 @@ class Matcher:
         if self._expected in places:
             return self._expected
         if isinstance(places, Places):
-            top = max(places.first, key=lambda layer: (self._likeness[layer], layer))
-            return places.last.get(self._expected.layer) or places.first[top]
+            return places.last.get(self._expected.layer) or self._topmost(places)
         in_layer = [place for place in places if place.layer == self._expected.layer]
         return in_layer[-1] if in_layer else max(places, key=lambda place: (self._likeness[place.layer], place.layer))
+
+    def _topmost(self, places: Places) -> Place:
+        """Return the first of the layer whose image is most like the target; there may be many: it is found once."""
+        key = id(places), len(places.first)  # places stay where they are, with the base
+        if key not in self._tops:
+            top = max(places.first, key=lambda layer: (self._likeness[layer], layer))
+            self._tops[key] = places.first[top]
+        return self._tops[key]
 
     def _most_alike(self, entry: Entry, places: list[Place]) -> Place:
         """Prefer the longest common beginning of the path, then the nearest size."""
