@@ -21,6 +21,7 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from runpy import run_path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
@@ -35,7 +36,6 @@ PLATFORMS: Final = {
 EXTENSIONS: Final = ("zstandard", "msgpack")
 LOCK: Final = ROOT / ".ci" / "runtime.txt"
 """The versions and hashes of all that is taken; pip refuses any other file."""
-FLAGS: Final = ("-mcpu=baseline", "-std=c99", "-O2", "-shared", "-fPIC", "-s", "-ffp-contract=off")  # as build_hook.py
 UNUSED: Final = ("backend_cffi.py", ".pyi", "py.typed")
 Groups = dict[str, dict[str, bytes]]
 """Files by the builds that they are for, and by their paths."""
@@ -59,14 +59,15 @@ def main() -> None:
 def own_files() -> dict[str, bytes]:
     """Return what dib itself needs: no C files, no library of this machine."""
     kept = (".py", ".html", ".css", ".js")
-    paths = [path for path in (ROOT / "dibundle").rglob("*") if path.suffix in kept]
+    paths = [path for path in (ROOT / "dibundle").rglob("*") if path.suffix in kept or path.name == "dib.h"]
     return {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in paths}
 
 
 def compile_library(target: str, library: Path) -> bytes:
     """Return dib's C library for one of zig's targets."""
-    sources = [ROOT / "dibundle" / "codecs" / "native" / name for name in ("dib.c", "deflate.c")]
-    command = [sys.executable, "-m", "ziglang", "cc", "-target", target, *FLAGS, "-o", library, *sources]
+    command = [sys.executable, "-m", "ziglang", "cc", "-target", target]
+    native = ROOT / "dibundle" / "codecs" / "native"
+    command += run_path(str(native / "build.py"))["arguments"](library, "-mcpu=baseline", "-O2", "-s", folder=native)
     subprocess.run(command, check=True)
     return library.read_bytes()
 

@@ -16,6 +16,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from dibundle.codecs.native import build
+
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("dibundle", "tests", "spec", "pyproject.toml")
 CATCHERS = (  # in their order: the first that fails has caught it
@@ -42,7 +44,8 @@ class Fault(NamedTuple):
 
 READER, MANIFEST, WIRE = "format/reader.py", "format/manifest.py", "format/wire.py"
 PROGRAM, PLAN, OUTPUT, REBUILD = "format/program.py", "format/plan.py", "format/output.py", "format/rebuild.py"
-DIB_C, DEFLATE_C = "codecs/native/dib.c", "codecs/native/deflate.c"
+COVER_C, NUMBERS_C, VCDIFF_C = (f"codecs/native/{name}.c" for name in ("cover", "numbers", "vcdiff"))
+MIXER_C, INFLATE_C = "codecs/native/mixer.c", "codecs/native/deflate/inflate.c"
 
 FAULTS = (
     Fault("the manifest's digest is not checked", READER, "bundle.manifest_digest"),
@@ -137,42 +140,42 @@ FAULTS = (
     Fault("too many regions of tables", "codecs/relink.py", "relink.too_many_tables"),
     Fault(
         "C: a cover may start behind the source",
-        DIB_C,
+        COVER_C,
         function="dib_cover_place",
         expression="source > source_size || length > source_size - source",
         instead="source > source_size",
     ),
     Fault(
         "C: a run of a sparse difference too long by one",
-        DIB_C,
+        NUMBERS_C,
         function="dib_sparse_join",
         expression="length > size - at - gap ||",
         instead="length > size - at - gap + 1 ||",
     ),
     Fault(
         "C: a copy from where nothing is yet",
-        DIB_C,
+        VCDIFF_C,
         function="dib_vcdiff_window",
         expression="address < 0 || address >= here",
         instead="address < 0 || address > here",
     ),
     Fault(
         "C: bytes left over in a vcdiff window",
-        DIB_C,
+        VCDIFF_C,
         function="dib_vcdiff_window",
         expression="d.at == d.end && a.at == a.end",
         instead="a.at == a.end",
     ),
     Fault(
         "C: the end of a model's stream is not checked",
-        DIB_C,
+        MIXER_C,
         function="dib_model_decode",
         expression="c.at == c.size && c.code == c.low",
         instead="c.at == c.size",
     ),
     Fault(
         "C: a match from before the content",
-        DEFLATE_C,
+        INFLATE_C,
         function="too_far",
         expression="distance > f->kept && distance",
         instead="0 && distance",
@@ -248,9 +251,8 @@ def plant(folder: Path, fault: Fault) -> None:
     path = folder / "dibundle" / fault.file
     path.write_text(planted(path.read_text(), fault))
     if path.suffix == ".c":
-        flags = ("-std=c99", "-O2", "-shared", "-fPIC", "-ffp-contract=off")
-        sources = sorted(path.parent.glob("*.c"))
-        subprocess.run(["cc", *flags, "-o", path.with_name("dib.so"), *sources], check=True)
+        native = folder / "dibundle" / "codecs" / "native"
+        subprocess.run(["cc", *build.arguments(native / build.LIBRARY, "-O2", folder=native)], check=True)
 
 
 def caught(folder: Path) -> str | None:

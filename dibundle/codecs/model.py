@@ -2,7 +2,7 @@
 
 What differs between two builds of native code is mostly addresses, and the source around an address says that it is
 one, how it was encoded and where it pointed. A general compressor that sees the difference alone knows none of that.
-``spec/cover.md`` has the model to the bit; the loops here are the twins of those in ``native/dib.c``.
+``spec/cover.md`` has the model to the bit; the loops here are the twins of those in ``native/mixer.c``.
 """
 
 from __future__ import annotations

@@ -225,7 +225,7 @@ class _Cache:
 
 
 class _Instructions:
-    """The twin of dib_vcdiff_window in native/dib.c."""
+    """The twin of dib_vcdiff_window in native/vcdiff.c."""
 
     def __init__(self, window: _Window, segment: memoryview) -> None:
         self.data, self.codes = _Reader(window.data), _Reader(window.codes)
@@ -331,7 +331,7 @@ def _number(value: int) -> bytes:
 
 
 class _Writer:
-    """The twin of dib_vcdiff_encode in native/dib.c."""
+    """The twin of dib_vcdiff_encode in native/vcdiff.c."""
 
     def __init__(self) -> None:
         self.data, self.codes, self.addresses = bytearray(), bytearray(), bytearray()

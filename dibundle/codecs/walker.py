@@ -1,4 +1,4 @@
-"""Finding the addresses in native code and computing them anew: the Python twin of ``dib_relink`` in ``dib.c``.
+"""Finding the addresses in native code and computing them anew: the Python twin of ``native/relink.c``.
 
 No disassembler: byte patterns, and whether what looks like an address leads to something (``spec/relink.md``).
 """

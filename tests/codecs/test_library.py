@@ -17,10 +17,11 @@ from dibundle.codecs import cover, relink, vcdiff
 from dibundle.codecs.deflate import encoders, search
 from dibundle.codecs.deflate import recipe as recipes
 from dibundle.codecs.encode import anchors, covers, relinker
+from dibundle.codecs.native import build
 from dibundle.codecs.native.deflate import _SIGNATURES as DEFLATE_SIGNATURES
 from dibundle.codecs.native.deflate import DEFLATE
 from dibundle.codecs.native.library import _SIGNATURES as SIGNATURES
-from dibundle.codecs.native.library import ABI, LIBRARY, Pinned
+from dibundle.codecs.native.library import LIBRARY, Pinned
 from tests.codecs import bodies, programs
 
 
@@ -36,9 +37,20 @@ def test_switched_off_by_the_environment():
     assert run(code, DIB_NATIVE="off") == "None"
 
 
-def test_abi_of_what_was_built():
+def test_the_library_was_built_with_the_header_that_is_here():
     if LIBRARY is not None:
-        assert LIBRARY.dib_abi() == ABI
+        assert LIBRARY.dib_open() == build.header()
+
+
+def test_the_signatures_are_those_of_the_header():
+    text = (build.FOLDER / "dib.h").read_text()
+    found = {
+        name: [
+            ctypes.c_void_p if "*" in argument else ctypes.c_int64 for argument in listed.split(",") if listed != "void"
+        ]
+        for name, listed in re.findall(r"EXPORT (?:int64_t|void) (dib_\w+)\(([^)]*)\);", text)
+    }
+    assert found == {**SIGNATURES, **DEFLATE_SIGNATURES, "dib_open": []}
 
 
 def _mapped(data: bytes) -> mmap.mmap:

@@ -13,9 +13,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from dibundle.codecs.native.build import arguments as build_arguments
+
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("dibundle", "tests", "spec", "pyproject.toml", "README.md", "LICENSE")
-FLAGS = ("-std=c99", "-g", "-shared", "-fPIC", "-ffp-contract=off", "-fno-omit-frame-pointer")
+FLAGS = ("-g", "-fno-omit-frame-pointer")
 CHECKS = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-shared-libasan")
 FUZZER = ("-O2", "-fsanitize=fuzzer-no-link,undefined", "-fno-sanitize-recover=undefined")
 TESTS = (
@@ -36,7 +38,7 @@ def build(folder: Path, flags: tuple[str, ...]) -> Path:
             shutil.copy(source, folder)
     native = folder / "dibundle" / "codecs" / "native"
     library = native / "dib.so"
-    subprocess.run(["clang", *FLAGS, *flags, "-o", library, *sorted(native.glob("*.c"))], check=True)
+    subprocess.run(["clang", *build_arguments(library, *FLAGS, *flags, folder=native)], check=True)
     return library
 
 

@@ -1,6 +1,6 @@
 """The encoders by the numbers that recipes carry; each is tested on this machine before its first use.
 
-``spec/deflate.md`` has the encoders to the byte; the loops are in ``native/deflate.c``.
+``spec/deflate.md`` has the encoders to the byte; the loops are in ``native/deflate/``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Anchors: long equal stretches of two contents, found by sampling in a tenth of the time of a full search.
 
 Some places of the source are indexed by the 32 bytes there; the twins of ``dib_anchors`` and ``dib_bridge`` in
-``native/dib.c``.
+``native/anchors.c``.
 """
 
 from __future__ import annotations

@@ -16,12 +16,10 @@ import sys
 import sysconfig
 import tempfile
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
-
-_SOURCES = ("dib.c", "deflate.c")
-_FLAGS = ("-std=c99", "-O2", "-shared", "-fPIC", "-ffp-contract=off")
 
 
 class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -38,8 +36,9 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         if version == "standard":
             self._write_manual(build_data)
         folder = Path(self.root) / "dibundle" / "codecs" / "native"
-        library = folder / ("dib.dll" if sys.platform == "win32" else "dib.so")
-        if not _compile([folder / name for name in _SOURCES], library):
+        build = self._imported("dibundle.codecs.native.build")
+        library = folder / build.LIBRARY
+        if not _compile(build, library):
             self.app.display_warning("no C compiler worked: dib is installed as pure Python, correct but slower")
             return
         build_data["pure_python"] = False
@@ -51,13 +50,17 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         if self.target_name == "wheel" and version == "standard":
             shutil.rmtree(Path(self.directory) / "man")
 
-    def _write_manual(self, build_data: dict[str, Any]) -> None:
-        """Put the manual pages into the wheel; what they are made of needs the package's own dependencies."""
+    def _imported(self, name: str) -> ModuleType:
+        """Import a module of what is built, not of what is installed."""
         sys.path.insert(0, self.root)
         try:
-            pages = importlib.import_module("dibundle.cli.man").pages
+            return importlib.import_module(name)
         finally:
             sys.path.remove(self.root)
+
+    def _write_manual(self, build_data: dict[str, Any]) -> None:
+        """Put the manual pages into the wheel; what they are made of needs the package's own dependencies."""
+        pages = self._imported("dibundle.cli.man").pages
         folder = Path(self.directory) / "man"
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in pages().items():
@@ -80,15 +83,18 @@ def _works(command: list[str]) -> bool:
         source.write_text(program)
         try:
             done = subprocess.run(
-                [*command, *_FLAGS, "-o", Path(folder, "dib.so"), source], capture_output=True, timeout=60, check=False
+                [*command, "-shared", "-fPIC", "-o", Path(folder, "dib.so"), source],
+                capture_output=True,
+                timeout=60,
+                check=False,
             )
         except (OSError, subprocess.SubprocessError):
             return False
         return done.returncode == 0
 
 
-def _compile(sources: list[Path], library: Path) -> bool:
-    """Compile ``sources`` to ``library`` with the first compiler that works; a half-written library is never left."""
+def _compile(build: ModuleType, library: Path) -> bool:
+    """Compile the sources to ``library`` with the first compiler that works; a half-written library is never left."""
     commands = _system_compilers()
     if importlib.util.find_spec("ziglang"):
         # zig optimises for the very processor it runs on unless told otherwise; a wheel has to run elsewhere too
@@ -98,7 +104,7 @@ def _compile(sources: list[Path], library: Path) -> bool:
     for command in commands:
         try:
             done = subprocess.run(
-                [*command, *_FLAGS, "-o", partial, *sources], capture_output=True, timeout=300, check=False
+                [*command, *build.arguments(partial, "-O2")], capture_output=True, timeout=300, check=False
             )
         except (OSError, subprocess.SubprocessError):
             continue

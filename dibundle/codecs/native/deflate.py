@@ -1,4 +1,4 @@
-"""The deflate functions of the shared library (``deflate.c``), or ``None``: they have no Python twins."""
+"""The deflate functions of the shared library (``deflate/``), or ``None``: they have no Python twins."""
 
 from __future__ import annotations
 

@@ -9,14 +9,11 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-import sys
 from array import array
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
-ABI: Final = 8
-"""What ``dib_abi()`` of a library that fits this package returns: raised with every change of a C signature."""
+from dibundle.codecs.native import build
 
 Buffer = bytes | bytearray | memoryview
 """Bytes for the C functions, contiguous."""
@@ -47,14 +44,13 @@ _SIGNATURES: Final[dict[str, list[type]]] = {
 
 
 def _load() -> ctypes.CDLL | None:
-    """Load the library that lies beside this file; ``None`` if there is none of this ABI or it is switched off."""
+    """Load the library that lies beside this file; ``None`` if there is none of this dib.h or it is switched off."""
     if os.environ.get("DIB_NATIVE", "").lower() == "off":
         return None
-    path = Path(__file__).with_name("dib.dll" if sys.platform == "win32" else "dib.so")
     try:
-        library = ctypes.CDLL(str(path))
-        library.dib_abi.restype = _I64
-        if library.dib_abi() != ABI:
+        library = ctypes.CDLL(str(build.FOLDER / build.LIBRARY))
+        library.dib_open.restype = _I64
+        if library.dib_open() != build.header():
             return None
         for name, arguments in _SIGNATURES.items():
             function = getattr(library, name)

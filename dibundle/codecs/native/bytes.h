@@ -1,0 +1,24 @@
+/* Bytes and words that several files read. */
+#ifndef DIB_BYTES_H
+#define DIB_BYTES_H
+
+#include "dib.h"
+
+/* memcpy that may be given NULL for nothing. */
+static inline void copy_bytes(uint8_t *to, const uint8_t *from, int64_t size)
+{
+    if (size > 0)
+        memcpy(to, from, (size_t)size);
+}
+
+static inline uint32_t source_word(const uint8_t *s)
+{
+    return s[0] | (uint32_t)s[1] << 8 | (uint32_t)s[2] << 16 | (uint32_t)s[3] << 24;
+}
+
+static inline uint64_t read_long(const uint8_t *s)
+{
+    return source_word(s) | (uint64_t)source_word(s + 4) << 32;
+}
+
+#endif

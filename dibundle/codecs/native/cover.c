@@ -1,0 +1,127 @@
+/* Covers: differences and literals, contexts, and covers as columns of numbers (codecs/cover.py). */
+#include "bytes.h"
+
+#define JOINED 64 /* bytes joined at a time, so that compilers use wide registers */
+
+/* difference: target - source over all covers; literals: the target outside them. */
+int64_t dib_cover_split(const uint8_t *source, const uint8_t *target, int64_t target_size, const cover_t *covers,
+                        int64_t count, uint8_t *difference, uint8_t *literals)
+{
+    int64_t at = 0;
+    for (int64_t k = 0; k < count; k++) {
+        const uint8_t *s = source + covers[k].source, *t = target + covers[k].target;
+        int64_t before = covers[k].target - at, n = covers[k].length;
+        copy_bytes(literals, target + at, before);
+        literals += before;
+        for (int64_t i = 0; i < n; i++)
+            difference[i] = (uint8_t)(t[i] - s[i]);
+        difference += n;
+        at = covers[k].target + n;
+    }
+    copy_bytes(literals, target + at, target_size - at);
+    return 0;
+}
+
+/* Undo dib_cover_split in place: the difference, covered bytes, lies at the end of target. As covers are in order and what
+   they leave out has its room before it, no byte of it is overwritten before it is used. */
+int64_t dib_cover_join(const uint8_t *source, const cover_t *covers, int64_t count, int64_t covered,
+                       const uint8_t *literals, uint8_t *target, int64_t target_size)
+{
+    const uint8_t *difference = target + (target_size - covered);
+    int64_t at = 0;
+    for (int64_t k = 0; k < count; k++) {
+        const uint8_t *restrict s = source + covers[k].source;
+        uint8_t *t = target + covers[k].target;
+        int64_t before = covers[k].target - at, n = covers[k].length, i = 0;
+        copy_bytes(target + at, literals, before);
+        literals += before;
+        for (; i + JOINED <= n; i += JOINED) {
+            uint8_t piece[JOINED];
+            memcpy(piece, difference + i, JOINED);
+            for (int j = 0; j < JOINED; j++)
+                t[i + j] = (uint8_t)(s[i + j] + piece[j]);
+        }
+        for (; i < n; i++)
+            t[i] = (uint8_t)(s[i] + difference[i]);
+        difference += n;
+        at = covers[k].target + n;
+    }
+    copy_bytes(target + at, literals, target_size - at);
+    return 0;
+}
+
+/* Copy up to width bytes of source from before and behind each run of literals, as far as out has room; return how many. */
+int64_t dib_cover_context(const uint8_t *source, int64_t source_size, const cover_t *covers, int64_t count,
+                          int64_t width, uint8_t *out, int64_t room)
+{
+    int64_t source_end = 0, target_end = 0, size = 0;
+    for (int64_t k = 0; k <= count; k++) {
+        if (k == count || covers[k].target > target_end) {
+            int64_t after = source_size - source_end, before = k < count ? covers[k].source : 0;
+            after = after < width ? after : width;
+            after = after < room - size ? after : room - size;
+            copy_bytes(out + size, source + source_end, after);
+            size += after;
+            before = before < width ? before : width;
+            before = before < room - size ? before : room - size;
+            copy_bytes(out + size, source + (k < count ? covers[k].source : 0) - before, before);
+            size += before;
+        }
+        if (k < count) {
+            source_end = covers[k].source + covers[k].length;
+            target_end = covers[k].target + covers[k].length;
+        }
+    }
+    return size;
+}
+
+/* Whether every cover is within both sides, not empty and behind the one before. */
+int64_t dib_cover_fits(const int64_t *sources, const int64_t *targets, const int64_t *lengths, int64_t count,
+                       int64_t source_size, int64_t target_size)
+{
+    int64_t end = 0;
+    for (int64_t k = 0; k < count; k++) {
+        if (lengths[k] <= 0 || lengths[k] > source_size || sources[k] < 0 || sources[k] > source_size - lengths[k]
+            || targets[k] < end || lengths[k] > target_size || targets[k] > target_size - lengths[k])
+            return 0;
+        end = targets[k] + lengths[k];
+    }
+    return 1;
+}
+
+/* Write the columns that tell where the covers are: bytes of the target between one and the next, and how far the source
+ * jumps beyond that (twice it, or minus twice it less 1). Each column has room for count numbers. */
+void dib_cover_columns(const cover_t *covers, int64_t count, int64_t *gaps, int64_t *turns)
+{
+    int64_t source_end = 0, target_end = 0;
+    for (int64_t k = 0; k < count; k++) {
+        int64_t gap = covers[k].target - target_end, seek = covers[k].source - source_end - gap;
+        gaps[k] = gap;
+        turns[k] = seek >= 0 ? seek * 2 : -seek * 2 - 1;
+        source_end = covers[k].source + covers[k].length;
+        target_end = covers[k].target + covers[k].length;
+    }
+}
+
+/* Undo that: fill covers from the columns and return the sum of their lengths; -1 where one does not fit into the source
+ * or the target. All numbers are 0 to 2^63 - 1, the sizes at most 2^60. */
+int64_t dib_cover_place(const int64_t *gaps, const int64_t *lengths, const int64_t *turns, int64_t count,
+                        int64_t source_size, int64_t target_size, cover_t *covers)
+{
+    int64_t source_end = 0, target_end = 0, total = 0;
+    for (int64_t k = 0; k < count; k++) {
+        int64_t length = lengths[k], seek = turns[k] & 1 ? -(turns[k] >> 1) - 1 : turns[k] >> 1, source;
+        if (gaps[k] > target_size - target_end || length > target_size - target_end - gaps[k] || length == 0)
+            return MALFORMED;
+        source = source_end + gaps[k] + seek;
+        if (source < 0 || source > source_size || length > source_size - source)
+            return MALFORMED;
+        covers[k].source = source;
+        covers[k].target = target_end + gaps[k];
+        covers[k].length = length;
+        source_end = source + length;
+        target_end = covers[k].target + length;
+        total += length;
+    }
+    return total;
+}

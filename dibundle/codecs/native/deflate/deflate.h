@@ -1,0 +1,251 @@
+/* What the files of this folder share: bits, tokens, codes, blocks, and how an encoder begins.
+ *
+ * Deflate, bit for bit as well-known writers of gzip layers write it. spec/deflate.md has every rule; the names here are the
+ * ones used there. Each encoder takes its input in pieces of any size and writes what one big write would have given. C99,
+ * the standard library alone, no state outside the handles. Offsets and sizes are in bytes unless they are called bits.
+ */
+#ifndef DIB_DEFLATE_H
+#define DIB_DEFLATE_H
+
+#include "../dib.h"
+
+/* The encoders by the numbers that recipes carry (dibundle/codecs/deflate/encoders.py has their names). */
+enum { GO = 1, KLAUSPOST = 2, PGZIP_0 = 3, PGZIP_1 = 4, PGZIP_3 = 5, ZLIB = 6, GNU = 7 };
+
+enum { STORED = 0, FIXED = 1, DYNAMIC = 2 };
+
+#define WINDOW 32768
+#define LONGEST 258
+#define END_OF_BLOCK 256
+#define LITERALS 286
+#define DISTANCES 30
+#define CHUNK 65535 /* content that one stored block holds, and what Go's and klauspost's fast levels take at a time */
+
+static inline int32_t least(int32_t a, int32_t b)
+{
+    return a < b ? a : b;
+}
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+static inline uint32_t load32(const uint8_t *p)
+{
+    uint32_t v;
+    memcpy(&v, p, 4);
+    return v;
+}
+
+static inline uint64_t load64(const uint8_t *p)
+{
+    uint64_t v;
+    memcpy(&v, p, 8);
+    return v;
+}
+
+static inline void store64(uint8_t *p, uint64_t v)
+{
+    memcpy(p, &v, 8);
+}
+#else
+static inline uint32_t load32(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static inline uint64_t load64(const uint8_t *p)
+{
+    return (uint64_t)load32(p) | (uint64_t)load32(p + 4) << 32;
+}
+
+static inline void store64(uint8_t *p, uint64_t v)
+{
+    for (int i = 0; i < 8; i++)
+        p[i] = (uint8_t)(v >> 8 * i);
+}
+#endif
+
+static inline uint16_t pair_at(const uint8_t *p) /* for comparing alone: its value depends on the byte order */
+{
+    uint16_t v;
+    memcpy(&v, p, 2);
+    return v;
+}
+
+/* How many bytes, up to most, are the same at a and b, which may overlap. */
+static inline int32_t same_bytes(const uint8_t *a, const uint8_t *b, int32_t most)
+{
+    int32_t n = 0;
+    for (; n + 8 <= most; n += 8) {
+        uint64_t other = load64(a + n) ^ load64(b + n);
+        if (other)
+            return n + (__builtin_ctzll(other) >> 3);
+    }
+    while (n < most && a[n] == b[n])
+        n++;
+    return n;
+}
+
+typedef struct {
+    int64_t *items; /* bit of the block's header, content before it, 2 * type + (1 if it is the last) */
+    int64_t count, room;
+} marks_t;
+
+/* Where an encoder writes: whole bytes that wait for the caller, then up to 7 bits. */
+typedef struct {
+    uint8_t *data;
+    int64_t size, room;
+    uint64_t bits;
+    int count;
+    int64_t taken;   /* bytes that the caller has taken */
+    int64_t content; /* content before the block that is written */
+    int failed;      /* memory ran out: nothing that follows counts */
+    marks_t marks;
+} sink_t;
+
+/* Append up to 56 bits, the lowest first. */
+static inline void put(sink_t *s, uint64_t value, int count)
+{
+    s->bits |= value << s->count;
+    s->count += count;
+    store64(s->data + s->size, s->bits);
+    s->size += s->count >> 3;
+    s->bits >>= s->count & ~7;
+    s->count &= 7;
+}
+
+/* A token is a literal below 256, or a match: its length less 3 and its distance less 1. */
+#define MATCH 0x80000000u
+
+static inline uint32_t match_token(int32_t length, int32_t distance)
+{
+    return MATCH | (uint32_t)(length - 3) << 15 | (uint32_t)(distance - 1);
+}
+
+static inline int log2_of(uint32_t n)
+{
+    return 31 - __builtin_clz(n);
+}
+
+/* The symbol's number after 257 and its extra bits for a length less 3 (RFC 1951, 3.2.5). */
+static inline int length_symbol(uint32_t n, int *extra)
+{
+    if (n < 8 || n == LONGEST - 3) {
+        *extra = 0;
+        return n < 8 ? (int)n : 28;
+    }
+    *extra = log2_of(n) - 2;
+    return 4 * *extra + (int)(n >> *extra);
+}
+
+/* The same for a distance less 1. */
+static inline int distance_symbol(uint32_t n, int *extra)
+{
+    if (n < 4) {
+        *extra = 0;
+        return (int)n;
+    }
+    *extra = log2_of(n) - 1;
+    return 2 * *extra + (int)(n >> *extra);
+}
+
+static inline int length_extra(int symbol)
+{
+    return symbol < 8 || symbol == 28 ? 0 : (symbol - 4) / 4;
+}
+
+static inline int distance_extra(int symbol)
+{
+    return symbol < 4 ? 0 : symbol / 2 - 1;
+}
+
+typedef struct {
+    uint32_t literal[288], distance[32]; /* how often each symbol occurs */
+} counts_t;
+
+/* The lengths of the codes of a block's two alphabets; 0 is a symbol without a code. */
+typedef struct {
+    uint8_t literal[288], distance[32];
+} code_t;
+
+static inline uint32_t reverse_bits(uint32_t value, int count)
+{
+    uint32_t out = 0;
+    for (int i = 0; i < count; i++, value >>= 1)
+        out = out << 1 | (value & 1);
+    return out;
+}
+
+/* Give each symbol that occurs a length up to limit. */
+typedef void lengths_of(const uint32_t *counts, int n, int limit, uint8_t *lengths);
+
+typedef struct {
+    uint32_t count;
+    int symbol;
+} leaf_t;
+
+/* The heap with which zlib and gzip build trees: the order of equal weights is decided by how it sifts. */
+typedef struct {
+    uint32_t weight[2 * LITERALS + 1];
+    int parent[2 * LITERALS + 1];
+    int depth[2 * LITERALS + 1];
+    int heap[LITERALS + 2], size; /* from 1 on */
+} tree_t;
+
+static inline int lighter(const tree_t *t, int a, int b)
+{
+    return t->weight[a] < t->weight[b] || (t->weight[a] == t->weight[b] && t->depth[a] <= t->depth[b]);
+}
+
+typedef struct {
+    uint16_t items[320]; /* symbol | extra bits << 8 */
+    int count, literals, distances, listed;
+    uint8_t lengths[19];
+    int64_t bits; /* without the three bits that begin every block */
+} header_t;
+
+static inline int run_extra(int symbol)
+{
+    return symbol == 16 ? 2 : symbol == 17 ? 3 : symbol == 18 ? 7 : 0;
+}
+
+/* What every encoder begins with. */
+typedef struct encoder {
+    sink_t sink;
+    int encoder, finished;
+    void (*write)(struct encoder *self, const uint8_t *content, int64_t n, int finish);
+} encoder_t;
+
+/* bits.c */
+int marks_add(marks_t *marks, int64_t bit, int64_t content, int64_t kind);
+int64_t marks_take(marks_t *marks, int64_t *out, int64_t most);
+int sink_grow(sink_t *s, int64_t n);
+void put_start(sink_t *s, int type, int last);
+void put_padding(sink_t *s);
+void put_stored(sink_t *s, const uint8_t *content, int64_t n, int last);
+
+/* huffman.c */
+void count_tokens(counts_t *counts, const uint32_t *tokens, int64_t n);
+int64_t extra_bits(const counts_t *counts);
+void fixed_code(code_t *code);
+void assign_codes(const uint8_t *lengths, int n, uint32_t *codes);
+int64_t coded_bits(const uint32_t *counts, const uint8_t *lengths, int n);
+void merged_lengths(const uint32_t *counts, int n, int limit, uint8_t *lengths);
+void tree_lengths(const uint32_t *counts, int n, int limit, uint8_t *lengths);
+
+/* blocks.c */
+extern const uint8_t LISTING_ORDER[19];
+void make_header(header_t *h, const code_t *code, int literals, int distances, int one_run, lengths_of *build);
+void put_header(sink_t *s, const header_t *h, int last);
+void put_end(sink_t *s, const code_t *code);
+void put_tokens(sink_t *s, const uint32_t *tokens, int64_t n, const code_t *code);
+void put_literals(sink_t *s, const uint8_t *content, int64_t n, const code_t *code);
+
+/* go.c */
+void go_code(counts_t *counts, code_t *code, header_t *header);
+int64_t code_bits(const counts_t *counts, const code_t *code);
+encoder_t *go_chain_new(int level);
+encoder_t *go_speed_new(void);
+
+/* zlib.c */
+encoder_t *zlib_new(int gnu, int level, int memory_level);
+
+#endif

@@ -1,0 +1,108 @@
+/* The encoders from outside: one set of functions for all. */
+#include "klauspost.h"
+
+/* Parameter is pgzip's block size (0: none yet), zlib's memLevel (8 or 9), else 0. NULL: no such encoder, or no memory. */
+static encoder_t *new_encoder(int64_t encoder, int64_t level, int64_t parameter)
+{
+    encoder_t *e = NULL;
+    int framed = encoder >= PGZIP_0 && encoder <= PGZIP_3;
+    if (level < 1 || level > 9)
+        return NULL;
+    if (encoder == GO && parameter == 0)
+        e = level == 1 ? go_speed_new() : go_chain_new((int)level);
+    else if (encoder == KLAUSPOST && parameter == 0 && (level == 1 || level == 5 || level == 6))
+        e = klauspost_new((int)encoder, (int)level, 0);
+    else if (framed && level == 5 && (parameter == 0 || parameter > TAIL) && parameter <= 1 << 30)
+        e = klauspost_new((int)encoder, (int)level, parameter);
+    else if (encoder == ZLIB && (parameter == 8 || parameter == 9))
+        e = zlib_new(0, (int)level, (int)parameter);
+    else if (encoder == GNU && parameter == 0)
+        e = zlib_new(1, (int)level, 0);
+    if (e)
+        e->encoder = (int)encoder;
+    return e;
+}
+
+/* The handle of a new encoder; 0 where there is none. */
+int64_t dib_deflate_new(int64_t encoder, int64_t level, int64_t parameter)
+{
+    return (int64_t)(intptr_t)new_encoder(encoder, level, parameter);
+}
+
+int64_t dib_deflate_free(void *handle)
+{
+    encoder_t *e = handle;
+    if (e) {
+        free(e->sink.data);
+        free(e->sink.marks.items);
+        free(e);
+    }
+    return 0;
+}
+
+/* Take n bytes of content, the last ones if finish; return how many bytes of the body wait to be taken. */
+int64_t dib_deflate_write(void *handle, const uint8_t *content, int64_t n, int64_t finish)
+{
+    encoder_t *e = handle;
+    if (e->finished || n < 0)
+        return MALFORMED;
+    if (!e->sink.failed)
+        e->write(e, content, n, finish != 0);
+    e->finished = finish != 0;
+    return e->sink.failed ? NO_MEMORY : e->sink.size;
+}
+
+/* Move up to room bytes of the body to out; return how many. Never more than what every later byte leaves as it is. */
+int64_t dib_deflate_take(void *handle, uint8_t *out, int64_t room)
+{
+    sink_t *s = &((encoder_t *)handle)->sink;
+    int64_t n = s->size < room ? s->size : room;
+    if (n <= 0)
+        return 0;
+    memcpy(out, s->data, (size_t)n);
+    s->size -= n;
+    s->taken += n;
+    memmove(s->data, s->data + n, (size_t)s->size);
+    return n;
+}
+
+/* Move up to most marks to out, three numbers each: bit, content, 2 * type + (1 if it is the last block). */
+int64_t dib_deflate_marks(void *handle, int64_t *out, int64_t most)
+{
+    return marks_take(&((encoder_t *)handle)->sink.marks, out, most);
+}
+
+/* Give a pgzip encoder that has none its block size, which is at least the content that it was given so far. */
+int64_t dib_deflate_frame(void *handle, int64_t block_size)
+{
+    klauspost_t *k = handle;
+    int framed = k->base.encoder >= PGZIP_0 && k->base.encoder <= PGZIP_3;
+    if (!framed || k->block_size || block_size <= TAIL || block_size > 1 << 30 || block_size < k->block_fill || k->base.finished)
+        return MALFORMED;
+    k->block_size = block_size;
+    if (k->block_fill == block_size)
+        klauspost_end_frame(k);
+    return k->base.sink.failed ? NO_MEMORY : k->base.sink.size;
+}
+
+/* Encode one pgzip block by itself: dictionary is what precedes it, 16 KiB or nothing. Return the size of what it takes,
+ * which is in out only if there is room for it: 5 bytes for every 65535 of n, and n + 32, are always enough. */
+int64_t dib_deflate_block(int64_t encoder, const uint8_t *dictionary, int64_t dictionary_size, const uint8_t *block,
+                          int64_t n, int64_t last, uint8_t *out, int64_t room)
+{
+    if (encoder < PGZIP_0 || encoder > PGZIP_3 || dictionary_size < 0 || dictionary_size > TAIL || n < 0)
+        return MALFORMED;
+    encoder_t *e = new_encoder(encoder, 5, 0);
+    if (!e)
+        return NO_MEMORY;
+    klauspost_t *k = (klauspost_t *)e;
+    klauspost_restart(k, dictionary, (int32_t)dictionary_size);
+    e->write(e, block, n, last != 0);
+    if (!last)
+        klauspost_sync(k);
+    int64_t size = e->sink.failed ? NO_MEMORY : e->sink.size;
+    if (size >= 0 && size <= room)
+        memcpy(out, e->sink.data, (size_t)size);
+    dib_deflate_free(e);
+    return size;
+}

@@ -1,0 +1,10 @@
+/* Loading. */
+#include "dib.h"
+#include "mixer.h"
+
+/* Called once, before any other function: fills all tables. Returns what the header was that the library was built with. */
+int64_t dib_open(void)
+{
+    mixer_fill_tables();
+    return DIB_HEADER;
+}

@@ -1,0 +1,679 @@
+/* Addresses in native code: found, masked, and computed anew (codecs/walker.py, codecs/relink.py, codecs/encode/relinker.py). */
+#include "bytes.h"
+
+typedef struct { int64_t address, shift; } vote_t;  /* an operand says that address went by shift */
+
+enum { NO_MODE, X86, ARM, POINTERS, BASED, FRAMES, TABLES, X86_FIXED, TABLES_FIXED };
+enum { HOLE, DATA, TABLE, CODE };
+enum { RELINK, MASK, VOTE };
+#define BUCKETS 65536
+#define SAMPLE 16
+#define MAX_STEPS (1 << 21)
+#define MAX_TABLES 16 /* regions of jump tables */
+#define FARTHEST ((uint64_t)1 << 40) /* how far an operand can say that something went: layout.py's space */
+
+typedef struct {
+    const step_t *steps;
+    int64_t count;
+    uint32_t *bucket; /* BUCKETS + 1: the last step at or before the start of each */
+    uint64_t *sample; /* the address of every SAMPLE-th step: one step far away puts all others into one bucket */
+    int down;
+} map_t;
+
+static int map_open(map_t *m, const step_t *steps, int64_t count)
+{
+    m->steps = steps;
+    m->count = count;
+    m->down = 0;
+    m->bucket = malloc((BUCKETS + 1) * sizeof *m->bucket);
+    m->sample = malloc((size_t)(count / SAMPLE + 1) * sizeof *m->sample);
+    if (!m->bucket || !m->sample) {
+        free(m->bucket);
+        free(m->sample);
+        return 0;
+    }
+    for (int64_t j = 0; j < count; j += SAMPLE)
+        m->sample[j / SAMPLE] = (uint64_t)steps[j].at;
+    uint64_t span = count ? (uint64_t)steps[count - 1].at - (uint64_t)steps[0].at : 0;
+    while (span >> m->down >= BUCKETS)
+        m->down++;
+    int64_t k = 0;
+    for (uint64_t b = 0; b <= BUCKETS; b++) {
+        while (k + 1 < count && (uint64_t)steps[k + 1].at - (uint64_t)steps[0].at <= b << m->down)
+            k++;
+        m->bucket[b] = (uint32_t)k;
+    }
+    return 1;
+}
+
+static void map_close(map_t *m)
+{
+    free(m->bucket);
+    free(m->sample);
+}
+
+/* The step that holds an address; a hole for what lies before all of them. */
+static inline const step_t *look(const map_t *m, uint64_t address)
+{
+    static const step_t none = {0, 0, HOLE};
+    if (!m->count || address < (uint64_t)m->steps[0].at || address >> 63)
+        return &none;
+    uint64_t b = (address - (uint64_t)m->steps[0].at) >> m->down;
+    if (b >= BUCKETS)
+        return &m->steps[m->count - 1];
+    int64_t low = m->bucket[b], high = m->bucket[b + 1];
+    if (high - low >= 2 * SAMPLE) { /* no branches: nobody could foresee them */
+        const uint64_t *first = m->sample + (low + SAMPLE - 1) / SAMPLE;
+        int64_t left = high / SAMPLE - (low + SAMPLE - 1) / SAMPLE + 1;
+        if (*first > address) {
+            high = (first - m->sample) * SAMPLE - 1;
+        } else {
+            while (left > 1) {
+                int64_t half = left >> 1;
+                first = first[half] <= address ? first + half : first;
+                left -= half;
+            }
+            low = (first - m->sample) * SAMPLE;
+            high = high < low + SAMPLE - 1 ? high : low + SAMPLE - 1;
+        }
+    }
+    const step_t *found = m->steps + low;
+    for (int64_t left = high - low + 1; left > 1;) {
+        int64_t half = left >> 1;
+        found = (uint64_t)found[half].at <= address ? found + half : found;
+        left -= half;
+    }
+    return found;
+}
+
+/* What code points to in the regions of jump tables: a bit for each four bytes. */
+typedef struct { uint64_t address, size; uint8_t *bits; } marks_t;
+
+typedef struct {
+    const map_t *map;
+    const marks_t *marks;
+    int64_t marks_count;
+    uint8_t *data;        /* the bytes of the stretch */
+    const uint8_t *other; /* VOTE: their counterpart in the target */
+    int64_t size;
+    uint64_t address, base;
+    const step_t *place, *last; /* the step of the place at hand */
+    int64_t moved;              /* VOTE: how far the stretch moved */
+    vote_t *votes;
+    int64_t count, room;
+    int full;
+} walk_t;
+
+static inline void write_word(uint8_t *to, uint32_t word)
+{
+    to[0] = (uint8_t)word, to[1] = (uint8_t)(word >> 8), to[2] = (uint8_t)(word >> 16), to[3] = (uint8_t)(word >> 24);
+}
+
+static inline void mark(const walk_t *w, uint64_t address)
+{
+    for (int64_t k = 0; k < w->marks_count; k++) {
+        uint64_t at = address - w->marks[k].address;
+        if (at < w->marks[k].size && (at & 3) == 0)
+            w->marks[k].bits[at >> 5] |= (uint8_t)(1 << (at >> 2 & 7));
+    }
+}
+
+static inline void vote(walk_t *w, uint64_t address, uint64_t shift)
+{
+    if (shift + FARTHEST > 2 * FARTHEST)
+        return; /* what is there in the target is no address */
+    if (w->count == w->room) {
+        vote_t *more = realloc(w->votes, (size_t)w->room * 2 * sizeof *more);
+        if (!more) {
+            w->full = 1;
+            return;
+        }
+        w->votes = more;
+        w->room *= 2;
+    }
+    w->votes[w->count++] = (vote_t){(int64_t)address, (int64_t)shift};
+}
+
+static inline uint64_t place_shift(walk_t *w, int64_t at)
+{
+    uint64_t address = w->address + (uint64_t)at;
+    if (address < (uint64_t)w->map->steps[0].at)
+        return 0;
+    if (!w->place || (uint64_t)w->place->at > address)
+        w->place = look(w->map, address);
+    while (w->place < w->last && (uint64_t)w->place[1].at <= address)
+        w->place++;
+    return (uint64_t)w->place->shift;
+}
+
+/* Treat the 4 bytes at data[at] as a distance from address zero; 0 if it leads nowhere. */
+static inline int distance(walk_t *w, const int action, int64_t at, uint64_t zero, int least, uint64_t zero_shift)
+{
+    uint32_t word = source_word(w->data + at);
+    uint64_t target = zero + (uint64_t)(int64_t)(int32_t)word;
+    const step_t *step = look(w->map, target);
+    if (step->kind < least || (action == VOTE && w->other[at - 1] != w->data[at - 1]))
+        return 0;
+    if (step->kind == TABLE)
+        mark(w, target);
+    if (action == RELINK)
+        write_word(w->data + at, word + (uint32_t)step->shift - (uint32_t)zero_shift);
+    else if (action == MASK)
+        write_word(w->data + at, 0);
+    else
+        vote(w, target, (uint64_t)(int64_t)(int32_t)(source_word(w->other + at) - word) + zero_shift);
+    return 1;
+}
+
+#define SHIFT_AT(at) (action == VOTE ? (uint64_t)w->moved : action == MASK ? 0 : place_shift(w, at))
+
+/* Treat the 4 bytes at data[at] as an address of their own; 0 if it leads nowhere. */
+static inline int fixed_word(walk_t *w, const int action, int64_t at)
+{
+    uint32_t word = source_word(w->data + at);
+    uint64_t target = w->base + word;
+    const step_t *step = look(w->map, target);
+    if (step->kind == HOLE || (action == VOTE && w->other[at - 1] != w->data[at - 1]))
+        return 0;
+    if (step->kind == TABLE)
+        mark(w, target);
+    if (action == RELINK)
+        write_word(w->data + at, word + (uint32_t)step->shift);
+    else if (action == MASK)
+        write_word(w->data + at, 0);
+    else
+        vote(w, target, (uint64_t)(int64_t)(int32_t)(source_word(w->other + at) - word));
+    return 1;
+}
+
+/* Whether the bytes before at, the first of four, may be an instruction's up to an address in it. */
+static inline int takes_address(uint32_t byte, uint32_t before)
+{
+    return ((byte & 0xF8) == 0xB8 && before != 0x0F) || byte == 0x68 || byte == 0x3D ||
+           ((byte & 7) == 5 && (before & 0xC7) == 4) || ((byte & 0xF8) == 0xC0 && (before == 0xC7 || before == 0x81)) ||
+           ((byte & 0xF8) == 0xF8 && before == 0x81);
+}
+
+/* Where the address may be in a C7 or 81 at data[i] that has it behind an operand in memory; 0 if there is none. */
+static inline int64_t after_memory(const walk_t *w, int64_t i)
+{
+    uint32_t operand = w->data[i + 1], mode = operand >> 6;
+    if (mode == 3 || (operand & 0xC7) == 5)
+        return 0;
+    i += 2 + ((operand & 7) == 4) + (mode == 1 ? 1 : mode == 2 ? 4 : 0);
+    return i + 4 <= w->size ? i : 0;
+}
+
+static inline void walk_x86(walk_t *w, const int action, const int fixed)
+{
+    for (int64_t i = 1; i + 5 <= w->size;) {
+        uint32_t byte = w->data[i], before = w->data[i - 1];
+        int64_t at;
+        int least;
+        if ((byte | 1) == 0xE9) {
+            at = i + 1;
+            least = CODE;
+        } else if ((byte & 0xF0) == 0x80 && before == 0x0F) {
+            at = i + 1;
+            least = CODE;
+        } else if ((byte & 0xC7) == 5) {
+            at = i + 1;
+            least = DATA;
+        } else {
+            least = HOLE;
+            at = i + 1;
+        }
+        if (least != HOLE && distance(w, action, at, w->address + (uint64_t)at + 4, least, SHIFT_AT(at)))
+            i = at + 4;
+        else if (fixed && takes_address(byte, before) && fixed_word(w, action, at))
+            i = at + 4;
+        else if (fixed && (byte == 0xC7 || byte == 0x81) && (at = after_memory(w, i)) && fixed_word(w, action, at))
+            i = at + 4;
+        else
+            i++;
+    }
+}
+
+static inline void walk_arm(walk_t *w, const int action)
+{
+    struct { int64_t at; uint64_t page, fresh; int open, moved; } reg[32];
+    memset(reg, 0, sizeof reg);
+    int64_t i = (int64_t)(-w->address & 3);
+    for (; i + 4 <= w->size; i += 4) {
+        uint32_t op = source_word(w->data + i);
+        uint64_t here = w->address + (uint64_t)i, target;
+        const step_t *step;
+        if ((op & 0x7C000000) == 0x14000000) { /* B, BL */
+            int64_t far = (int64_t)((int32_t)(op << 6) >> 6) * 4;
+            target = here + (uint64_t)far;
+            step = look(w->map, target);
+            if (step->kind == CODE) {
+                if (action == RELINK) {
+                    uint64_t fresh = (uint64_t)far + (uint64_t)step->shift - place_shift(w, i);
+                    write_word(w->data + i, (op & 0xFC000000) | ((uint32_t)(fresh >> 2) & 0x3FFFFFF));
+                } else if (action == MASK) {
+                    write_word(w->data + i, op & 0xFC000000);
+                } else {
+                    uint32_t now = source_word(w->other + i);
+                    if ((now & 0xFC000000) == (op & 0xFC000000))
+                        vote(w, target, (uint64_t)((int64_t)((int32_t)(now << 6) >> 6) * 4 - far + w->moved));
+                }
+            }
+        } else if ((op & 0xFF000010) == 0x54000000 || (op & 0x7E000000) == 0x34000000 || (op & 0x3B000000) == 0x18000000) {
+            /* B.cond, CBZ, CBNZ, LDR literal */
+            int64_t far = (int64_t)((int32_t)(op << 8) >> 13) * 4;
+            target = here + (uint64_t)far;
+            step = look(w->map, target);
+            if (step->kind != HOLE) {
+                if (action == RELINK) {
+                    uint64_t fresh = (uint64_t)far + (uint64_t)step->shift - place_shift(w, i);
+                    write_word(w->data + i, (op & 0xFF00001F) | (((uint32_t)(fresh >> 2) & 0x7FFFF) << 5));
+                } else if (action == MASK) {
+                    write_word(w->data + i, op & 0xFF00001F);
+                }
+            }
+        } else if ((op & 0x9F000000) == 0x90000000) { /* ADRP */
+            int64_t far = (int64_t)((uint64_t)(((op >> 5 & 0x7FFFF) << 2) | (op >> 29 & 3)) << 43) >> 31;
+            int r = op & 31;
+            target = (here & ~(uint64_t)4095) + (uint64_t)far;
+            reg[r].at = i;
+            reg[r].page = target;
+            reg[r].moved = 0;
+            reg[r].open = look(w->map, target)->kind != HOLE || look(w->map, target + 4095)->kind != HOLE;
+            if (action == MASK && reg[r].open)
+                write_word(w->data + i, op & 0x9F00001F);
+            if (action == VOTE) {
+                uint32_t now = source_word(w->other + i);
+                int64_t gone = (int64_t)((uint64_t)(((now >> 5 & 0x7FFFF) << 2) | (now >> 29 & 3)) << 43) >> 31;
+                if ((now & 0x9F00001F) != (op & 0x9F00001F))
+                    reg[r].open = 0;
+                reg[r].fresh = ((here + (uint64_t)w->moved) & ~(uint64_t)4095) + (uint64_t)gone;
+            }
+        } else {
+            int add = (op & 0xFFC00000) == 0x91000000, load = (op & 0x3B000000) == 0x39000000;
+            int r = op >> 5 & 31;
+            if ((add || load) && reg[r].open && i - reg[r].at <= 256) {
+                int scale = add ? 0 : (int)(op >> 30);
+                if (load && (op & 0x04800000) == 0x04800000)
+                    scale = 4;
+                uint64_t low = (uint64_t)(op >> 10 & 0xFFF) << scale;
+                target = reg[r].page + low;
+                step = look(w->map, target);
+                if (step->kind != HOLE && low < 4096) {
+                    if (step->kind == TABLE)
+                        mark(w, target);
+                    if (action == RELINK) {
+                        uint64_t fresh = target + (uint64_t)step->shift;
+                        uint64_t place = w->address + (uint64_t)reg[r].at;
+                        place += (uint64_t)look(w->map, place)->shift;
+                        if ((fresh & ((1u << scale) - 1)) == 0) {
+                            if (!reg[r].moved) {
+                                uint32_t head = source_word(w->data + reg[r].at);
+                                uint32_t pages = (uint32_t)(((fresh & ~(uint64_t)4095) - (place & ~(uint64_t)4095)) >> 12);
+                                write_word(w->data + reg[r].at, (head & 0x9F00001F) | (pages & 3) << 29 | (pages >> 2 & 0x7FFFF) << 5);
+                                reg[r].moved = 1;
+                            }
+                            write_word(w->data + i, (op & 0xFFC003FF) | ((uint32_t)((fresh & 4095) >> scale) << 10));
+                        }
+                    } else if (action == MASK) {
+                        write_word(w->data + i, op & 0xFFC003FF);
+                    } else {
+                        uint32_t now = source_word(w->other + i);
+                        if ((now & 0xFFC003FF) == (op & 0xFFC003FF))
+                            vote(w, target, reg[r].fresh + ((uint64_t)(now >> 10 & 0xFFF) << scale) - target);
+                    }
+                }
+            }
+            if ((op & 31) != 31 && (add || load))
+                reg[op & 31].open = 0;
+        }
+    }
+}
+
+static inline void walk_based(walk_t *w, const int action)
+{
+    uint64_t moved = action == RELINK ? (uint64_t)look(w->map, w->base)->shift : 0;
+    if (action == VOTE)
+        return;
+    for (int64_t i = (int64_t)(-w->address & 3); i + 4 <= w->size; i += 4)
+        distance(w, action, i, w->base, DATA, moved);
+}
+
+/* Treat the 8 bytes at data[at] as an address; 0 if it leads nowhere. */
+static inline int pointer(walk_t *w, const int action, int64_t at)
+{
+    uint64_t value = read_long(w->data + at);
+    const step_t *step = look(w->map, value + w->base);
+    if (!value || step->kind == HOLE)
+        return 0;
+    if (action == VOTE) {
+        vote(w, value + w->base, read_long(w->other + at) - value);
+    } else {
+        value = action == RELINK ? value + (uint64_t)step->shift : 0;
+        write_word(w->data + at, (uint32_t)value);
+        write_word(w->data + at + 4, (uint32_t)(value >> 32));
+    }
+    return 1;
+}
+
+static inline void walk_pointers(walk_t *w, const int action)
+{
+    for (int64_t i = (int64_t)(-w->address & 7); i + 8 <= w->size; i += 8)
+        pointer(w, action, i);
+}
+
+/* Jump tables: words that lead into code from the start of the table, which code points to. */
+static inline void walk_tables(walk_t *w, const int action, const uint8_t *bits, const int fixed)
+{
+    uint64_t zero = 0, moved = 0;
+    int open = 0;
+    for (int64_t i = 0; i + 4 <= w->size; i += 4) {
+        if (bits[i >> 5] >> (i >> 2 & 7) & 1) {
+            open = 1;
+            zero = w->address + (uint64_t)i;
+            moved = action == RELINK ? (uint64_t)look(w->map, zero)->shift : 0;
+        }
+        if (open)
+            open = distance(w, action, i, zero, CODE, moved);
+        if (fixed && !open && ((w->address + (uint64_t)i) & 7) == 0 && i + 8 <= w->size && pointer(w, action, i))
+            i += 4;
+    }
+}
+
+static inline void walk_frames(walk_t *w, const int action)
+{
+    for (int64_t i = 0; i + 16 <= w->size;) {
+        uint32_t size = source_word(w->data + i), id = source_word(w->data + i + 4);
+        if (size < 4 || (int64_t)size > w->size - i - 4)
+            break;
+        if (id && size >= 12) {
+            uint64_t here = w->address + (uint64_t)i + 4, from = here - id;
+            int64_t end = i + 4 + (int64_t)size;
+            const step_t *step = look(w->map, from);
+            if (step->kind != HOLE && action != VOTE) {
+                if (action == RELINK)
+                    write_word(w->data + i + 4, id + (uint32_t)place_shift(w, i + 4) - (uint32_t)step->shift);
+                else
+                    write_word(w->data + i + 4, 0);
+            }
+            distance(w, action, i + 8, here + 4, CODE, SHIFT_AT(i + 8));
+            if (i + 21 <= end && w->data[i + 16] == 4)
+                distance(w, action, i + 17, here + 13, DATA, SHIFT_AT(i + 17));
+        }
+        i += 4 + (int64_t)size;
+    }
+}
+
+static inline void walk(walk_t *w, const int action, int64_t mode)
+{
+    if (mode == X86)
+        walk_x86(w, action, 0);
+    else if (mode == X86_FIXED)
+        walk_x86(w, action, 1);
+    else if (mode == ARM)
+        walk_arm(w, action);
+    else if (mode == POINTERS)
+        walk_pointers(w, action);
+    else if (mode == BASED)
+        walk_based(w, action);
+    else if (mode == FRAMES)
+        walk_frames(w, action);
+}
+
+/* Relink data, a copy of the source, in place; or mask (mask != 0) what relinking would touch. */
+int64_t dib_relink(uint8_t *data, const region_t *regions, int64_t count, const step_t *steps, int64_t step_count,
+                   int64_t mask)
+{
+    map_t map;
+    marks_t marks[MAX_TABLES];
+    int64_t tables = 0, status = 0;
+    if (step_count == 0)
+        return 0;
+    if (!map_open(&map, steps, step_count))
+        return NO_MEMORY;
+    for (int64_t k = 0; k < count && tables < MAX_TABLES; k++)
+        if (regions[k].mode == TABLES || regions[k].mode == TABLES_FIXED) {
+            marks[tables].address = (uint64_t)regions[k].address;
+            marks[tables].size = (uint64_t)regions[k].length;
+            marks[tables].bits = calloc((size_t)(regions[k].length / 32 + 1), 1);
+            if (!marks[tables].bits) {
+                status = NO_MEMORY;
+                break;
+            }
+            tables++;
+        }
+    for (int late = 0; late < 2 && !status; late++) {
+        int64_t table = 0;
+        for (int64_t k = 0; k < count; k++) {
+            walk_t w = {.map = &map, .marks = marks, .marks_count = tables, .data = data + regions[k].start,
+                        .size = regions[k].length, .address = (uint64_t)regions[k].address,
+                        .base = (uint64_t)regions[k].base, .last = steps + step_count - 1};
+            if (regions[k].mode == TABLES || regions[k].mode == TABLES_FIXED) {
+                int fixed = regions[k].mode == TABLES_FIXED;
+                if (late && table < tables) {
+                    if (mask)
+                        walk_tables(&w, MASK, marks[table].bits, fixed);
+                    else
+                        walk_tables(&w, RELINK, marks[table].bits, fixed);
+                    table++;
+                }
+            } else if (!late) {
+                if (mask)
+                    walk(&w, MASK, regions[k].mode);
+                else
+                    walk(&w, RELINK, regions[k].mode);
+            }
+        }
+    }
+    while (tables)
+        free(marks[--tables].bits);
+    map_close(&map);
+    return status;
+}
+
+static int by_vote(const void *left, const void *right)
+{
+    const vote_t *a = left, *b = right;
+    if (a->address != b->address)
+        return (uint64_t)a->address < (uint64_t)b->address ? -1 : 1;
+    return a->shift < b->shift ? -1 : a->shift > b->shift;
+}
+
+static void put_step(step_t *out, int64_t *size, int64_t room, uint64_t at, int64_t shift, int64_t kind)
+{
+    if (*size < room)
+        out[*size] = (step_t){(int64_t)at, shift, kind};
+    ++*size;
+}
+
+/* Compare the operands of pieces of the source with their counterparts in the target: where did what they lead to go?
+ * Where gain more of them than agree with the steps agree on another shift, that becomes a step, in out: return how
+ * many there are. */
+int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const region_t *pieces,
+                         const int64_t *targets, const int64_t *moved, int64_t count, const step_t *steps,
+                         int64_t step_count, int64_t gain, step_t *out, int64_t room)
+{
+    map_t map;
+    walk_t w = {0};
+    int64_t size = 0;
+    uint64_t until = 0, last = 0, end = 0;
+    const step_t *under = NULL; /* the step that a run of addresses which agree on another shift stands in */
+    if (step_count == 0)
+        return 0;
+    if (!map_open(&map, steps, step_count))
+        return NO_MEMORY;
+    w.map = &map;
+    w.last = steps + step_count - 1;
+    w.room = 65536;
+    w.votes = malloc((size_t)w.room * sizeof *w.votes);
+    w.full = !w.votes;
+    for (int64_t k = 0; k < count && !w.full; k++) {
+        w.data = (uint8_t *)source + pieces[k].start; /* not written to by VOTE */
+        w.other = target + targets[k];
+        w.size = pieces[k].length;
+        w.address = (uint64_t)pieces[k].address;
+        w.base = (uint64_t)pieces[k].base;
+        w.moved = moved[k];
+        walk(&w, VOTE, pieces[k].mode);
+    }
+    if (w.full) {
+        free(w.votes);
+        map_close(&map);
+        return NO_MEMORY;
+    }
+    qsort(w.votes, (size_t)w.count, sizeof *w.votes, by_vote);
+    for (int64_t k = 0; k < w.count;) {
+        uint64_t address = (uint64_t)w.votes[k].address, best = 0;
+        const step_t *step = look(&map, address);
+        int64_t for_step = 0, for_last = 0, most = 0;
+        while (k < w.count && (uint64_t)w.votes[k].address == address) {
+            int64_t first = k;
+            while (k < w.count && (uint64_t)w.votes[k].address == address && w.votes[k].shift == w.votes[first].shift)
+                k++;
+            if (w.votes[first].shift == step->shift)
+                for_step = k - first;
+            if ((uint64_t)w.votes[first].shift == last)
+                for_last = k - first;
+            if (k - first > most) {
+                most = k - first;
+                best = (uint64_t)w.votes[first].shift;
+            }
+        }
+        if (under && address < until && for_last >= for_step && for_last && most - for_last < gain) {
+            end = address + 1;
+            continue;
+        }
+        if (under && end < until)
+            put_step(out, &size, room, end, under->shift, under->kind);
+        under = NULL;
+        if (most - for_step >= gain) {
+            put_step(out, &size, room, address, (int64_t)best, step->kind);
+            until = step < w.last ? (uint64_t)step[1].at : UINT64_MAX;
+            under = step;
+            last = best;
+            end = address + 1;
+            if (step->kind == CODE) { /* what stands behind moved with its cover */
+                if (end < until)
+                    put_step(out, &size, room, end, step->shift, CODE);
+                under = NULL;
+            }
+        }
+    }
+    if (under && end < until)
+        put_step(out, &size, room, end, under->shift, under->kind);
+    free(w.votes);
+    map_close(&map);
+    return size;
+}
+
+/* ---- the map */
+
+typedef struct { int64_t at, end, shift, order; } piece_t;
+
+static int by_address(const void *left, const void *right)
+{
+    const piece_t *a = left, *b = right;
+    int64_t n = a->end - a->at, m = b->end - b->at;
+    if (a->at != b->at)
+        return a->at < b->at ? -1 : 1;
+    if (n != m)
+        return n > m ? -1 : 1;
+    return a->order < b->order ? -1 : 1;
+}
+
+/* Cut the covers at the bounds of regions and sections; keep pieces of least bytes and more that moved the longest of
+ * which wins where they overlap; put them between the fixed steps. Return the number of steps in out. */
+int64_t dib_relink_steps(const cover_t *covers, int64_t count, const region_t *regions, int64_t region_count,
+                         const section_t *sections, int64_t section_count, int64_t least, const step_t *fixed,
+                         int64_t fixed_count, step_t *out, int64_t room)
+{
+    int64_t n = 0, kept = 0, size = 0, section = 0, limit = 1024;
+    piece_t *pieces = malloc((size_t)limit * sizeof *pieces);
+    if (!pieces)
+        return NO_MEMORY;
+    for (int64_t k = 0; k < count; k++) {
+        int64_t s = covers[k].source, t = covers[k].target, left = covers[k].length, low = 0, high = region_count;
+        if (left < least)
+            continue;
+        while (low < high) { /* the first region that ends behind s */
+            int64_t middle = (low + high) / 2;
+            if (regions[middle].start + regions[middle].length <= s)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        while (section < section_count && sections[section].start + sections[section].length <= t)
+            section++;
+        for (int64_t r = low, c = section; left > 0 && r < region_count && c < section_count;) {
+            int64_t skip = regions[r].start - s, part = regions[r].start + regions[r].length - s;
+            if (sections[c].start - t > skip)
+                skip = sections[c].start - t;
+            if (sections[c].start + sections[c].length - t < part)
+                part = sections[c].start + sections[c].length - t;
+            if (left < part)
+                part = left;
+            if (skip < 0)
+                skip = 0;
+            if (part - skip >= least) {
+                int64_t address = regions[r].address + (s + skip - regions[r].start);
+                int64_t fresh = sections[c].address + (t + skip - sections[c].start);
+                if (n == MAX_STEPS) {
+                    free(pieces);
+                    return MALFORMED;
+                }
+                if (n == limit) {
+                    piece_t *more = realloc(pieces, (size_t)limit * 2 * sizeof *pieces);
+                    if (!more) {
+                        free(pieces);
+                        return NO_MEMORY;
+                    }
+                    pieces = more;
+                    limit *= 2;
+                }
+                pieces[n] = (piece_t){address, address + part - skip, fresh - address, n};
+                n++;
+            }
+            if (part > 0)
+                s += part, t += part, left -= part;
+            if (regions[r].start + regions[r].length <= s)
+                r++;
+            else if (sections[c].start + sections[c].length <= t)
+                c++;
+        }
+    }
+    qsort(pieces, (size_t)n, sizeof *pieces, by_address);
+    for (int64_t k = 0; k < n; k++) {
+        piece_t p = pieces[k];
+        while (kept && p.at < pieces[kept - 1].end) {
+            piece_t *q = &pieces[kept - 1];
+            if (p.end - p.at <= q->end - q->at)
+                p.at = q->end;
+            else if (p.at > q->at)
+                q->end = p.at;
+            else
+                kept--;
+        }
+        if (p.at < p.end)
+            pieces[kept++] = p;
+    }
+    for (int64_t f = 0, k = 0; f < fixed_count; f++) {
+        step_t step = fixed[f];
+        if (size < room)
+            out[size] = step;
+        size++;
+        while (k < kept && (f + 1 == fixed_count || pieces[k].at < fixed[f + 1].at)) {
+            if (pieces[k].at >= fixed[f].at && step.kind != HOLE && pieces[k].shift != step.shift) {
+                step.shift = pieces[k].shift;
+                if (pieces[k].at == step.at)
+                    size--;
+                step.at = pieces[k].at;
+                if (size < room)
+                    out[size] = step;
+                size++;
+            }
+            k++;
+        }
+    }
+    free(pieces);
+    return size;
+}
