@@ -19,7 +19,6 @@ import hashlib
 import json
 import lzma
 import mmap
-import os
 import re
 import struct
 import sys
@@ -3678,8 +3677,6 @@ LAYERS = {OCI + "layer.v1.tar": None, DOCKER + "image.rootfs.diff.tar": None} | 
 PLATFORM = {"architecture", "os", "variant", "os.version", "os.features"}
 CONFIG = {*PLATFORM, "rootfs", "config", "history", "created", "author"}
 DESCRIPTOR = {"mediaType", "digest", "size", "annotations", "platform", "artifactType"}
-SYSTEMS = {"linux", "windows", "darwin", "freebsd"}
-MACHINES = {"386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x"}
 PART = rb"[A-Za-z0-9._:@+=,~-]+"
 
 
@@ -3832,35 +3829,6 @@ def overlap(one: list[str], other: list[str]) -> bool:
     return len(one) < 2 or len(other) < 2 or one[:2] == other[:2]
 
 
-def normal(found: list[str]) -> list[str] | None:
-    """Return a platform with the variants that mean none left out; None for one that is not in Go's spelling."""
-    if len(found) < 2 or found[0] not in SYSTEMS or found[1] not in MACHINES:
-        return None
-    if found[1:] in (["amd64", "v1"], ["arm64", "v8"], ["arm", "v7"]):
-        return found[:2]
-    return found if len(found) == 2 or found[1] == "arm" else None
-
-
-def preferred(gone: list[str], here: list[str]) -> bool:
-    """Tell whether an engine may take an image of the one platform in place of one of the other."""
-    if len(here) < 2 or here[0] not in SYSTEMS or here[1] not in MACHINES:
-        return True
-    if gone[0] != here[0]:
-        return False
-    machine, other = gone[1], here[1]
-    if machine == other == "arm":
-        variant = {"v5": 5, "v6": 6, "v7": 7, "v8": 8}
-        return variant.get((*gone, "v7")[2], 64) >= variant.get((*here, "v7")[2], 64)
-    return machine == other or (machine, other) in (("amd64", "386"), ("arm64", "arm"))
-
-
-def runs_here(machine: str) -> bool:
-    """Tell whether an engine on this machine may run an image for another one: of its own family."""
-    own = os.uname().machine
-    families = (("amd64", "386", "x86_64", "i686"), ("arm64", "arm", "aarch64", "armv7l", "armv6l"))
-    return own == machine or any(own in family and machine in family for family in families)
-
-
 def described(value: object) -> dict[str, Any]:
     """Check a descriptor."""
     found = keyed(value, DESCRIPTOR)
@@ -3872,9 +3840,7 @@ def described(value: object) -> dict[str, Any]:
     annotations = keyed({} if found.get("annotations") is None else found["annotations"], set(), True)
     found["annotations"] = {key: worded(item) for key, item in annotations.items()}
     if "platform" in found:
-        whole = keyed(found["platform"], PLATFORM)
-        found["platform"] = platform(whole)
-        found["more"] = bool(whole.get("os.version") or whole.get("os.features"))
+        found["platform"] = platform(keyed(found["platform"], PLATFORM))
     return found
 
 
@@ -3986,9 +3952,7 @@ class Images:
     def layout(self) -> list[tuple[str, str]]:
         """Read index.json."""
         found: list[tuple[str, str]] = []
-        self.absent: list[tuple[list[str] | None, str]] = []  # judged
-        self.gone: list[tuple[list[str] | None, str]] = []
-        self.platforms: list[tuple[Any, list[str]]] = []
+        self.attestations = 0
         for value in listed(self.head(self.file("index.json"), {"manifests"}, INDEXES, None).get("manifests")):
             descriptor = described(value)
             notes = descriptor["annotations"]
@@ -3998,40 +3962,24 @@ class Images:
                 self.name(name, config)
             found += here
         fits(found, "P16")
-        gone = {digest for _, digest in self.absent}
-        fits(not any(sha256(item.content).hex() in gone for item in self.members.values() if item.flag == 48), "P18")
         return found
-
-    def judge_absent(self, absent: list[tuple[list[str] | None, str]], images: list[tuple[Any, list[str]]]) -> None:
-        """Judge what an index leads to that is not there, beside the images that are."""
-        absent = [(gone, digest) for gone, digest in absent if gone != ["unknown", "unknown"]]
-        for described_as, machine in images if absent else ():
-            fits(described_as and normal(described_as) == normal(machine) is not None, "P18")
-        platforms = [machine for _, machine in images]
-        for gone, digest in absent:
-            system, machine = (*(gone or []), "", "")[:2]
-            elsewhere = system in SYSTEMS and machine in MACHINES
-            elsewhere = elsewhere and not any(preferred(gone or [], other) for other in platforms)
-            elsewhere = elsewhere and not (runs_here(machine) and not any(runs_here(to[1]) for to in platforms))
-            fits(elsewhere, "P18")
-            self.absent.append((gone, digest))
 
     def follow(self, descriptor: dict[str, Any], depth: int) -> list[tuple[str, str]]:
         """Return the images that a descriptor leads to."""
         media_type = descriptor["mediaType"]
         fits(media_type in INDEXES | MANIFESTS, "P16")
         digest = hex_of(descriptor["digest"])
-        if media_type in MANIFESTS and depth and f"blobs/sha256/{digest}" not in self.members:
-            self.gone.append((descriptor.get("platform"), digest))
-            return []
+        fits(f"blobs/sha256/{digest}" in self.members, "P18")
         content = self.blob(descriptor)
         if media_type in INDEXES:
             fits(depth < 2, "P16")
             below = listed(self.head(content, {"manifests"}, INDEXES, media_type).get("manifests"))
-            gone, platforms = len(self.gone), len(self.platforms)
-            images = [image for value in below for image in self.follow(described(value), depth + 1)]
+            images, before = [], self.attestations
+            for value in below:
+                found = self.follow(described(value), depth + 1)
+                fits(not found or self.attestations == before, "P19")
+                images += found
             fits(images, "P16")
-            self.judge_absent(self.gone[gone:], self.platforms[platforms:])
             return images
         value = self.head(content, {"config", "layers"}, MANIFESTS, media_type)
         own = keyed(value.get("annotations") or {}, set(), True)
@@ -4040,6 +3988,8 @@ class Images:
         if unknown or "vnd.docker.reference.type" in descriptor["annotations"]:
             fits(unknown and depth and layers, "P19")
             fits(all(layer["mediaType"] == "application/vnd.in-toto+json" for layer in layers), "P19")
+            fits(self.config(self.blob(config))[1] == ["unknown", "unknown"], "P19")
+            self.attestations += 1
             return []
         fits(config["mediaType"] in CONFIGS, "P17")
         diff_ids, machine = self.config(self.blob(config))
@@ -4048,11 +3998,10 @@ class Images:
         kinds = self.check_layers([f"blobs/sha256/{hex_of(layer['digest'])}" for layer in layers], diff_ids)
         fits(all(LAYERS.get(layer["mediaType"], "") == kind for layer, kind in zip(layers, kinds)), "P17")  # noqa: B905
         fits(not descriptor.get("platform") or overlap(descriptor["platform"], machine), "P20")
-        more = descriptor.get("more")
         notes = [key for found in (own, *(item["annotations"] for item in (config, *layers))) for key in found]
-        if not all(key.startswith("org.opencontainers.image.") for key in notes):
+        parts = any(key in item for item in (config, *layers) for key in ("platform", "artifactType"))
+        if parts or not all(key.startswith("org.opencontainers.image.") for key in notes):
             self.acted_on.append((hex_of(config["digest"]), digest))
-        self.platforms.append((None if more else descriptor.get("platform"), machine))
         return [(hex_of(config["digest"]), digest)]
 
 

@@ -194,8 +194,13 @@ def _oci(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
     ]
 
 
-def _c8d(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
-    """The same with an index for each image between, which lists an attestation and a platform that is not there."""
+def docker_save_part(image: TestImage) -> bytes:
+    """Return what docker with containerd's store saves of an image of two platforms, of which it has one."""
+    return build_layer(_c8d([image], None, part=True))
+
+
+def _c8d(images: list[TestImage], packing: LayerCompression, *, part: bool = False) -> list[TarItem]:
+    """The same with an index for each image between, which lists an attestation, and a platform that is not there."""
     blobs, descriptors, manifest = _blobs(images, packing)
     top = []
     for image, descriptor in zip(images, descriptors, strict=True):
@@ -218,9 +223,8 @@ def _c8d(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
         note_descriptor["platform"] = {"architecture": "unknown", "os": "unknown"}
         absent = _descriptor("application/vnd.oci.image.manifest.v1+json", b"absent")
         absent["platform"] = {"architecture": "arm64", "os": "linux"}
-        inner = _put(
-            blobs, "application/vnd.oci.image.index.v1+json", to_json(_index([descriptor, absent, note_descriptor]))
-        )
+        listed = [descriptor, absent, note_descriptor] if part else [descriptor, note_descriptor]
+        inner = _put(blobs, "application/vnd.oci.image.index.v1+json", to_json(_index(listed)))
         inner["annotations"] = annotations
         top.append(inner)
     return [

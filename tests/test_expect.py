@@ -19,7 +19,7 @@ from dibundle.format import writer
 from dibundle.format.reader import BundleReader
 from dibundle.format.values import AboutImage
 from dibundle.images.archive import open_archive
-from tests.builders import STYLES, TestImage, build_layer, docker_save, file, to_json
+from tests.builders import STYLES, TestImage, build_layer, docker_save, docker_save_part, file, to_json
 from tests.differential.check import written_for
 from tests.roundtrip import bundle_of
 
@@ -67,6 +67,14 @@ def test_takes_the_image_that_is_expected(style, tmp_path: Path) -> None:
     assert made(tmp_path, target, image_id(NEW)) == target
     assert made(tmp_path, target, hashlib.sha256(target).digest()) == target
     assert made(tmp_path, target, image_id(NEW), image_id(OTHER)) == target
+
+
+def test_refuses_an_image_beside_one_that_is_absent(tmp_path: Path) -> None:
+    """An engine that has it may prefer it; only its config tells for what platform."""
+    target = docker_save_part(NEW)
+    with pytest.raises(UnexpectedError, match="is not there"):
+        made(tmp_path, target, image_id(NEW))
+    assert made(tmp_path, target, hashlib.sha256(target).digest()) == target
 
 
 @pytest.mark.parametrize("style", STYLES)

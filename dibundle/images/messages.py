@@ -141,13 +141,13 @@ JSON_SIZE_LIMIT: Final = Message(
 JSON_START: Final = Message("json.start", "{name} does not begin with a JSON object or array")
 JSON_SURROGATE: Final = Message("json.surrogate", "{name} has half of a surrogate pair")
 JSON_UTF_8: Final = Message("json.utf_8", "{name} is not valid UTF-8")
-PROFILE_ABSENT_COMES: Final = Message("profile.absent_comes", "{where} is not there, but its content is, as {name!r}")
 PROFILE_ATTESTATION_AS_IMAGE: Final = Message(
     "profile.attestation_as_image", "{where} is an attestation that could be taken for an image"
 )
 PROFILE_ATTESTATION_LAYERS: Final = Message(
     "profile.attestation_layers", "{where} is an attestation with other layers than in-toto's"
 )
+PROFILE_ATTESTATION_ORDER: Final = Message("profile.attestation_order", "{where} is an image behind an attestation")
 PROFILE_BENEATH_NO_FOLDER: Final = Message(
     "profile.beneath_no_folder", "{name!r} lies beneath {above!r}, which is no folder"
 )
@@ -183,9 +183,7 @@ PROFILE_LAYER_SOURCES: Final = Message(
 PROFILE_LAYER_TYPE: Final = Message("profile.layer_type", "{where} has a layer of a media type that is not a layer's")
 PROFILE_LAYOUT_VERSION: Final = Message("profile.layout_version", "oci-layout is not that of version 1.0.0")
 PROFILE_LEGACY: Final = Message("profile.legacy", "it has files of an old docker save, but no manifest.json")
-PROFILE_MANIFEST_ABSENT: Final = Message(
-    "profile.manifest_absent", "{where} is not there, and not said to be of another platform"
-)
+PROFILE_MANIFEST_ABSENT: Final = Message("profile.manifest_absent", "{where} is not there: an engine may have it")
 PROFILE_MEDIA_TYPE: Final = Message("profile.media_type", "{where} has the media type {media_type!r}")
 PROFILE_NAME_TWICE: Final = Message("profile.name_twice", "two members have the name {name!r}")
 PROFILE_NO_IMAGE: Final = Message("profile.no_image", "{where} leads to no image that is there")
@@ -194,9 +192,6 @@ PROFILE_NOT_REGULAR: Final = Message(
 )
 PROFILE_PARENT: Final = Message("profile.parent", "manifest.json names a parent that is not in it")
 PROFILE_PLATFORM: Final = Message("profile.platform", "{where} is said to be for {platform}, and is for {platform_2}")
-PROFILE_PLATFORM_UNCLEAR: Final = Message(
-    "profile.platform_unclear", "{where} does not give the image's whole platform, and other images are absent"
-)
 PROFILE_TWO_IMAGES: Final = Message("profile.two_images", "manifest.json and index.json lead to different images")
 SOURCE_BUNDLE_NOT_ARCHIVE: Final = Message(
     "source.bundle_not_archive",

@@ -165,8 +165,8 @@ def assemble(
     left_out = left_out or {}
     manifest = _manifest(pins.manifest) if pins.manifest else None
     layers = None
-    is_plain = manifest and (is_manifest_expected or are_annotations_known or not manifest.annotations)
-    if manifest and pins.manifest and is_plain:
+    is_known = is_manifest_expected or are_annotations_known
+    if manifest and pins.manifest and (is_known or (manifest.is_plain and not manifest.annotations)):
         layers = _as_described(manifest, pins, config, store, left_out, is_expected=is_manifest_expected)
         if layers is not None:
             return PinnedImage(

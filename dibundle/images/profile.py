@@ -7,7 +7,6 @@ raises ``ArchiveError`` with the reason for everything else.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -33,29 +32,19 @@ MAX_EXCESS: Final = 4 << 30
 _ANY: Final = "any"
 
 _LEGACY: Final = re.compile(r"(?:repositories|[^/]+/(?:json|layer\.tar|VERSION))")
-_HERE: Final = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm/v7", "armv6l": "arm/v6"}
-_SYSTEMS: Final = frozenset(("linux", "windows", "darwin", "freebsd"))
-_MACHINES: Final = frozenset(
-    ("386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x")
-)  # as Go spells them: engines take x86_64 and aarch64 for two of these
-
-_USUAL: Final = frozenset((("amd64", "v1"), ("arm64", "v8"), ("arm", "v7")))
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveImage:
     """An image that a document leads to: the config's digest and the manifest's, if there is one.
 
-    ``platform`` is the config's; ``is_described``: the descriptor gives the very same. ``has_instructions``: programs
-    may act on annotations of the manifest.
+    ``has_instructions``: programs may act on what the manifest tells beside digests and sizes.
     """
 
     where: str
     config: bytes
     manifest: bytes | None
     names: tuple[str, ...]
-    platform: str = ""
-    is_described: bool = False
     has_instructions: bool = False
 
 
@@ -73,7 +62,7 @@ class Judge:
         self._hashed = hashed
         self._left = MAX_DOCUMENTS
         self._pool = Pool()
-        self._absent: dict[bytes, str] = {}
+        self._attestations = 0
         self._known = known or {}
         self._unhashed: list[tuple[list[str], StrictConfig, str, tuple[str | None, ...]]] = []
         self._members: dict[str, PlainMember] = {}
@@ -214,14 +203,10 @@ class Judge:
         """Return the images that index.json leads to."""
         index = IndexDocument(self._document("index.json"), "index.json", None)
         found: list[ArchiveImage] = []
-        absent: list[tuple[Descriptor, str]] = []
         for number, descriptor in enumerate(index.manifests):
-            where = f"index.json: manifests[{number}]"
-            self._follow(descriptor, where, 0, names_of(descriptor), found, absent)
+            self._follow(descriptor, f"index.json: manifests[{number}]", 0, names_of(descriptor), found)
         if not found:
             raise ArchiveError(messages.PROFILE_NO_IMAGE, where="index.json")
-        if self._absent:
-            self._refuse_content_of_absent()
         if before and not {image.config for image in before} == {image.config for image in found}:
             raise ArchiveError(messages.PROFILE_TWO_IMAGES)
         return found
@@ -233,27 +218,30 @@ class Judge:
         depth: int,
         names: tuple[str, ...],
         found: list[ArchiveImage],
-        absent: list[tuple[Descriptor, str]],
     ) -> None:
-        """Judge the manifest or the index that a descriptor leads to."""
+        """Judge the manifest or the index that a descriptor leads to.
+
+        What is not here an engine may have already, under a platform that only its config tells, and prefer it.
+        """
         is_index = descriptor.media_type in strict.INDEX_TYPES
         if not is_index and descriptor.media_type not in strict.MANIFEST_TYPES:
             raise ArchiveError(messages.PROFILE_MEDIA_TYPE, where=where, media_type=descriptor.media_type[:100])
         name = f"blobs/sha256/{descriptor.digest.hex()}"
-        if name not in self._members and not is_index and depth:
-            absent.append((descriptor, where))
-            return
+        if name not in self._members:
+            raise ArchiveError(messages.PROFILE_MANIFEST_ABSENT, where=where)
         self._blob(descriptor, where)
         if is_index:
             if depth == MAX_DEPTH:
                 raise ArchiveError(messages.JSON_INDEX_NESTED, where=where)
             document = IndexDocument(self._document(name), name, descriptor.media_type)
-            images, gone = len(found), len(absent)
+            images, attestations = len(found), self._attestations
             for number, below in enumerate(document.manifests):
-                self._follow(below, f"{name}: manifests[{number}]", depth + 1, names, found, absent)
+                before = len(found)
+                self._follow(below, f"{name}: manifests[{number}]", depth + 1, names, found)
+                if len(found) > before and self._attestations > attestations:
+                    raise ArchiveError(messages.PROFILE_ATTESTATION_ORDER, where=f"{name}: manifests[{number}]")
             if len(found) == images:
                 raise ArchiveError(messages.PROFILE_NO_IMAGE, where=name)
-            self._judge_absent(absent[gone:], found[images:])
             return
         manifest = ManifestDocument(self._document(name), name, descriptor.media_type)
         if descriptor.is_attestation:
@@ -274,38 +262,15 @@ class Judge:
                 platform=descriptor.platform[:40],
                 platform_2=config.platform[:40],
             )
-        is_described = not descriptor.has_more_platform and _is_same(descriptor.platform, config.platform)
         found.append(
             ArchiveImage(
                 where,
                 manifest.config.digest,
                 descriptor.digest,
                 names,
-                config.platform,
-                is_described=is_described,
                 has_instructions=manifest.has_instructions,
             )
         )
-
-    def _judge_absent(self, absent: list[tuple[Descriptor, str]], images: list[ArchiveImage]) -> None:
-        """Refuse an absent image that an engine could prefer to those of the same index, which it may have."""
-        absent = [(descriptor, where) for descriptor, where in absent if descriptor.platform != "unknown/unknown"]
-        if not absent:
-            return
-        for image in images:
-            if not image.is_described:
-                raise ArchiveError(messages.PROFILE_PLATFORM_UNCLEAR, where=image.where)
-        known = {_kind(image.platform) for image in images}  # a few dozen, however many images there are
-        for descriptor, where in absent:
-            if not _is_elsewhere(descriptor.platform, known):
-                raise ArchiveError(messages.PROFILE_MANIFEST_ABSENT, where=where)
-            self._absent[descriptor.digest] = where
-
-    def _refuse_content_of_absent(self) -> None:
-        """Refuse a file that is an absent manifest: engines store what comes by its digest, whatever its name."""
-        for name, member in self._members.items():
-            if member.kind == FILE and self._is_hashed(name) and self._digest(name) in self._absent:
-                raise ArchiveError(messages.PROFILE_ABSENT_COMES, where=self._absent[self._digest(name)], name=name)
 
     def _check_attestation(self, descriptor: Descriptor, manifest: ManifestDocument, where: str, depth: int) -> None:
         """Refuse what calls itself an attestation and could be taken for an image."""
@@ -313,6 +278,10 @@ class Judge:
             raise ArchiveError(messages.PROFILE_ATTESTATION_AS_IMAGE, where=where)
         if not manifest.layers or any(layer.media_type != strict.IN_TOTO for layer in manifest.layers):
             raise ArchiveError(messages.PROFILE_ATTESTATION_LAYERS, where=where)
+        config_name = self._blob(manifest.config, f"{where}: config")
+        if StrictConfig(self._document(config_name), config_name).platform != "unknown/unknown":
+            raise ArchiveError(messages.PROFILE_ATTESTATION_AS_IMAGE, where=where)  # by this docker chooses
+        self._attestations += 1
 
 
 def names_of(descriptor: Descriptor) -> tuple[str, ...]:
@@ -321,56 +290,6 @@ def names_of(descriptor: Descriptor) -> tuple[str, ...]:
         if descriptor.annotations.get(key):
             return (descriptor.annotations[key],)
     return ()
-
-
-def _is_elsewhere(platform: str | None, known: set[tuple[str, str, int] | None]) -> bool:
-    """Whether no engine takes an image of a platform in place of one of the ``known`` kinds, here or where these run.
-
-    A machine of 64 bits runs programs of 32 bits too, and of arm those of lower variants, but prefers its own.
-    """
-    own = _kind(platform or "")
-    if own is None or None in known:
-        return False
-    same = [other for other in known if other and other[:2] == own[:2]]
-    here = _kind(f"{os.uname().sysname.lower()}/{_HERE.get(os.uname().machine, os.uname().machine)}")
-    runs_here = here is not None and own[:2] == here[:2] and own <= here
-    return all(own < other for other in same) and (bool(same) or not runs_here)
-
-
-def _kind(platform: str) -> tuple[str, str, int] | None:
-    """Return os, family of machines, and how much one of it is preferred; None where it is not named as Go does."""
-    name, _, machine = platform.partition("/")
-    rank = _rank(machine)
-    return (name, *rank) if rank and name in _SYSTEMS and machine.partition("/")[0] in _MACHINES else None
-
-
-def _rank(machine: str) -> tuple[str, int] | None:
-    """Return a family of machines, and how much one of it is preferred; None where no machine is named."""
-    name, _, variant = machine.partition("/")
-    if name in ("amd64", "386"):
-        return "x86", 2 if name == "amd64" else 1
-    if name in ("arm", "arm64"):
-        found = re.fullmatch("v([5-8])", variant or "v7")
-        return "arm", 64 if name == "arm64" or not found else int(found[1])
-    return (name, 0) if name else None
-
-
-def _is_same(described: str | None, platform: str) -> bool:
-    """Whether a descriptor says of an image just what its config says, as Go spells it and with nothing left out.
-
-    Engines put an image without a platform last, and one of a variant that is not theirs nowhere.
-    """
-    return described is not None and _normal(described) == _normal(platform) is not None
-
-
-def _normal(platform: str) -> tuple[str, str, str] | None:
-    """Return os, architecture and variant, with those variants that mean the same as none told as none."""
-    name, _, machine = platform.partition("/")
-    architecture, _, variant = machine.partition("/")
-    variant = "" if (architecture, variant) in _USUAL else variant
-    if _kind(platform) is None or (variant and architecture != "arm"):
-        return None
-    return name, architecture, variant
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -123,10 +123,10 @@ def read_digest(value: object, where: str) -> bytes:
 class Descriptor:
     """What an index or a manifest says of a blob: ``digest`` (32 bytes), ``size``, media type, platform, names.
 
-    ``has_more_platform``: the platform has a version or features of the os, too.
+    ``is_plain``: it has neither a platform nor a type of artifact.
     """
 
-    __slots__ = ("annotations", "digest", "has_more_platform", "media_type", "platform", "size")
+    __slots__ = ("annotations", "digest", "is_plain", "media_type", "platform", "size")
 
     def __init__(self, value: object, where: str) -> None:
         fields = read_object(value, _DESCRIPTOR_KEYS, where)  # so there are no urls and no data
@@ -139,12 +139,11 @@ class Descriptor:
         if fields.get("artifactType") not in (None, *CONFIG_TYPES):
             raise ArchiveError(messages.JSON_ARTIFACT_TYPE, where=where)
         self.annotations = _texts(fields["annotations"], f"{where}.annotations") if "annotations" in fields else {}
+        self.is_plain = "platform" not in fields and "artifactType" not in fields
         self.platform: str | None = None
-        self.has_more_platform = False
         if "platform" in fields:
             platform = read_object(fields["platform"], _PLATFORM_KEYS, f"{where}.platform")
             self.platform = read_platform(platform, f"{where}.platform")
-            self.has_more_platform = bool(platform.get("os.version") or platform.get("os.features"))
 
     @property
     def is_attestation(self) -> bool:
@@ -190,7 +189,7 @@ class ManifestDocument:
     ``media_type``: that of its descriptor; None where none describes it. ``annotations``: the keys of all that it has.
     """
 
-    __slots__ = ("annotations", "config", "layers", "media_type")
+    __slots__ = ("annotations", "config", "is_plain", "layers", "media_type")
 
     def __init__(self, content: bytes, name: str, media_type: str | None) -> None:
         fields = read_object(
@@ -202,11 +201,12 @@ class ManifestDocument:
         self.layers = tuple(Descriptor(item, f"{name}: layers[{number}]") for number, item in enumerate(listed))
         own = _texts(fields["annotations"], f"{name}: annotations") if "annotations" in fields else {}
         self.annotations = frozenset(own).union(*(item.annotations for item in (self.config, *self.layers)))
+        self.is_plain = all(item.is_plain for item in (self.config, *self.layers))
 
     @property
     def has_instructions(self) -> bool:
-        """Whether there are annotations by which programs may act: all but texts about the image."""
-        return not all(key.startswith(_TEXTS) for key in self.annotations)
+        """Whether programs may act by what is told: annotations but texts about the image, platforms of parts of it."""
+        return not self.is_plain or not all(key.startswith(_TEXTS) for key in self.annotations)
 
 
 class IndexDocument:

@@ -188,7 +188,7 @@ class _Update:
         image: PinnedImage | None = None
         while image is None:
             plan = self.plan(fetched)
-            if plan.size > self._options.max_size:
+            if plan.size + fetched.in_vain(plan) > self._options.max_size:
                 raise RegistryError(
                     messages.REGISTRY_TOO_LARGE, name=self._name, size=plan.size, max_size=self._options.max_size
                 )

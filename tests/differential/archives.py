@@ -1085,9 +1085,9 @@ def lower_case_keys(made: Draft) -> None:
     )
 
 
-@honest
+@mechanism
 def another_platform_is_absent(made: Draft) -> None:
-    """As docker saves one platform of an image of several; engines have the other one already."""
+    """As docker saves one platform of an image of several; that nobody can tell from what only says so."""
     if made.has("manifest.json"):
         raise NotApplicable
     _absent({"architecture": "s390x", "os": "linux"})(made)
