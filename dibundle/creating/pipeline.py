@@ -29,6 +29,7 @@ from dibundle.format.tables import Frame
 from dibundle.images.archive import Archive
 from dibundle.sources.access import Access
 from dibundle.sources.opening import Source, open_archives
+from dibundle.sources.parts import PartsWriter
 
 AHEAD: Final = 4
 """Frames for each worker that may be at work, waiting or encoded: nobody stands idle behind a slow one."""
@@ -81,7 +82,9 @@ def open_both(
         raise UsageError(messages.SOURCE_NO_TARGET)
     opened = open_archives([*bases, *targets], access, context)
     if output is not None:
-        opened.refuse_overwriting(output.name, output.identity)
+        there = output.there() if isinstance(output, PartsWriter) else [(output.name, output.identity)]
+        for name, identity in there:
+            opened.refuse_overwriting(name, identity)
     for archive in opened.archives:
         if archive.compression:
             context.progress.note(f"{archive.name}: {archive.compression} removed; the tar inside counts")

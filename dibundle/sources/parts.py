@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -32,6 +33,14 @@ class PartsWriter:
         self._left = 0
         self._open: list[Destination] = []
         self._stack = ExitStack()
+
+    def there(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        """Yield the names of parts that are there already, with their devices and inodes."""
+        for number in range(1, MOST + 1):
+            name = part_name(self.name, number)
+            with suppress(OSError, ValueError):
+                found = os.stat(name)  # noqa: PTH116 - any name that the system takes
+                yield name, (found.st_dev, found.st_ino)
 
     def __enter__(self) -> Self:
         self._next()

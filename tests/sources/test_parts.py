@@ -50,6 +50,15 @@ def test_programs_get_the_name_of_a_part_that_is_there(made: Path, tmp_path: Pat
     assert json.loads(succeed("create", *arguments).out)["output"] == str(tmp_path / "out.dib.001")
 
 
+def test_a_part_that_is_an_input_is_not_overwritten(made: Path, tmp_path: Path):
+    base = tmp_path / "b.dib.001"
+    shutil.copy(made / "old.tar", base)
+    before = base.read_bytes()
+    ended = dib("create", base, made / "new.tar", tmp_path / "b.dib", "--split", PART, "--json")
+    assert (ended.code, json.loads(ended.out)["code"]) == (2, "output.is_input")
+    assert base.read_bytes() == before
+
+
 def test_parts_are_read_in_order(made: Path):
     new = (made / "new.tar").read_bytes()
     assert succeed("apply", made / "old.tar", made / "out.dib.001").out == new
