@@ -16,6 +16,8 @@ from dibundle.images.model import Blob, ImageArchive
 from dibundle.images.writers import stored
 
 _PIECE = 1 << 20
+_LEAST_PIECE = 1 << 17
+_OF_BUNDLES = ("gzip", "zstd")  # what layers of archives are compressed by that bundles make (spec/dib.md, 3.1)
 MAX_WINDOWS = 64  # of 256 KiB each
 MADE_RATIO = 16
 MADE_FLOOR = 64 << 20
@@ -45,6 +47,11 @@ class _Budget:
         self._left = MADE_RATIO * size
         self._floor = floor
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether nothing is left, of what all archives have together either."""
+        return self._left <= 0 and self._floor[0] <= 0
+
     def spend(self, size: int) -> bool:
         """Count bytes that were decompressed; whether that many were left."""
         of_floor = min(max(0, size - self._left), size)
@@ -65,11 +72,20 @@ class _Candidate:
         """Yield what a compressed blob holds; ``ArchiveError`` where it is more than ``most`` bytes."""
         assert self.blob.compression
         chunks = copy_chunks(self.source, 0, self.source.size)
-        for piece in compression.decompress_iter(self.blob.compression, chunks):
-            most -= len(piece)
-            if most < 0 or (self.budget and not self.budget.spend(len(piece))):
+        made, paid = 0, _LEAST_PIECE  # a block is decoded whole, whatever is wanted of it
+        self._pay(paid)
+        for piece in compression.decompress_iter(self.blob.compression, chunks, min(_PIECE, max(paid, most + 1))):
+            made += len(piece)
+            if made > paid:
+                self._pay(made - paid)
+                paid = made
+            if made > most:
                 raise ArchiveError(messages.BASE_SEARCH_LIMIT)
             yield piece
+
+    def _pay(self, size: int) -> None:
+        if self.budget and not self.budget.spend(size):
+            raise ArchiveError(messages.BASE_SEARCH_LIMIT)
 
     def claims(self) -> Iterable[bytes]:
         if not self.blob.compression and self.blob.diff_id:
@@ -102,7 +118,11 @@ class BaseObjects:
         candidates = []
         for images in archives:
             budget = _Budget(images.archive.bytes.size, self._floor) if images.archive.is_made else None
-            candidates += [_Candidate(blob, stored(images, blob), budget) for blob in images.blobs]
+            candidates += [
+                _Candidate(blob, stored(images, blob), budget)
+                for blob in images.blobs
+                if not (budget and blob.compression and blob.compression not in _OF_BUNDLES)
+            ]
         self._resolve_claims(candidates, self.missing(needed))
         if self.missing(needed) and not self._believe:
             self._resolve_by_hash(candidates, self.missing(needed))
@@ -267,6 +287,8 @@ class BaseObjects:
                 if index is not None:
                     self._sources[index] = candidate.source
             waiting = contents - self._inflate.keys()
+            if candidate.budget and candidate.budget.is_spent:
+                continue
             if candidate.blob.kind == "layer" and candidate.blob.compression and waiting:
                 try:
                     digest = sha256_of(candidate.content(max(self._wanted[index].size for index in waiting)))

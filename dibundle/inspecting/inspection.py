@@ -93,7 +93,8 @@ def lines_with_base(
         return listing(reader, number)
     used = objects_used(reader.manifest, number)
     try:
-        base = find_base(reader.manifest, archives, context, [number])
+        # nobody said that what a bundle came in is a base: its content is not searched
+        base = find_base(reader.manifest, archives, context, [number], believe=not given)
     except BaseMismatchError:
         if given:
             raise

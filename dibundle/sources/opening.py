@@ -30,6 +30,7 @@ from dibundle.sources.names import is_reference, path_of
 from dibundle.sources.wrapped import find
 
 _CHUNK: Final = 1 << 20
+MAX_COPIES: Final = 128  # wrapped bundles in an archive, same ones too: each is unpacked
 MAX_WRAPPED: Final = 16  # different bundles in an archive: the limits of dib.md, 10.1 are those of each
 
 Source = str | os.PathLike[str] | Readable
@@ -360,10 +361,10 @@ class _Opening:
         """Take the bundles out of archives that are wrapped bundles; their layers may be a base all the same."""
         for archive in archives:
             headers: set[bytes] = set()
-            for name, content in find(archive, self._context):
+            for number, (name, content) in enumerate(find(archive, self._context)):
                 stream = Stream(content)
                 headers.add(peek(stream, HEADER_SIZE))
-                if len(headers) > MAX_WRAPPED:
+                if len(headers) > MAX_WRAPPED or number >= MAX_COPIES:
                     raise BundleError(messages.LIMIT_WRAPPED_BUNDLES, name=archive.name, max_wrapped=MAX_WRAPPED)
                 self.opened.add_bundle(name, stream, content.size)
                 self.opened.within.add(id(stream))

@@ -130,7 +130,7 @@ def test_names_of_a_target_on_the_way_take_little_memory(tmp_path):
 
 
 def test_all_targets_on_the_way_share_one_floor(monkeypatch):
-    monkeypatch.setattr(base_store, "MADE_FLOOR", 100_000)
+    monkeypatch.setattr(base_store, "MADE_FLOOR", 300_000)
     layer = bytes(60_000)
     packed = frame_of(layer)
     wanted = [Wanted(bytes([row]) * 32, len(layer)) for row in range(3)]
@@ -143,8 +143,8 @@ def test_all_targets_on_the_way_share_one_floor(monkeypatch):
             monkeypatch.setattr(base_store, "MADE_RATIO", 0)
             base.add([read_members(archive)], [0, 1, 2])
             unpacked.append(before - base._floor[0])
-    assert sum(unpacked) <= 100_000 + 2 * (1 << 20)
-    assert unpacked[0] == 60_000
+    assert sum(unpacked) <= 300_000 + 2 * (1 << 20)
+    assert unpacked[0] == 1 << 17  # a block is decoded whole
     assert base._floor[0] < 0
 
 
