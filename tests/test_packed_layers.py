@@ -6,6 +6,7 @@ import gzip
 import io
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -215,12 +216,15 @@ def test_of_a_bomb_no_more_is_inflated_than_could_be_made_again():
         assert spool.size < 17 * stored.size + (2 << 20)
 
 
-def test_of_a_bomb_in_a_base_not_all_is_inflated(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("is_made", [False, True])
+def test_of_a_bomb_in_a_base_not_all_is_inflated(monkeypatch: pytest.MonkeyPatch, is_made: bool):
     monkeypatch.setattr(match_images, "FREE_CONTENT", 1 << 20)
+    monkeypatch.setattr(match_images, "MADE_FLOOR", 1 << 20)
     blob = Blob(Entry(0, 0, 512, 0, 0, b"", b"", 0x30, True), "layer", "gzip", None, None)
     stored = match_images.StoredBlob(blob, MemoryBytes(gzip.compress(bytes(200 << 20), mtime=0)), bytes(32))
     with contextlib.closing(Spool(None)) as spool:
-        (found,) = match_images.inflate_all([stored], lambda: spool)
+        archive = SimpleNamespace(is_made=is_made, bytes=stored.source)
+        (found,) = match_images.inflate_all(archive, [stored], lambda: spool)
         assert found.layer is None
         assert spool.size < 64 * stored.source.size + (3 << 20)
 

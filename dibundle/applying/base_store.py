@@ -16,8 +16,8 @@ from dibundle.images.model import Blob, ImageArchive
 from dibundle.images.writers import stored
 
 _PIECE = 1 << 20
-_LEAST_PIECE = 1 << 17
-_OF_BUNDLES = ("gzip", "zstd")  # what layers of archives are compressed by that bundles make (spec/dib.md, 3.1)
+LEAST_PIECE = 1 << 17
+OF_BUNDLES = ("gzip", "zstd")  # what layers of archives are compressed by that bundles make (spec/dib.md, 3.1)
 MAX_WINDOWS = 64  # of 256 KiB each
 MADE_RATIO = 16
 MADE_FLOOR = 64 << 20
@@ -72,7 +72,7 @@ class _Candidate:
         """Yield what a compressed blob holds; ``ArchiveError`` where it is more than ``most`` bytes."""
         assert self.blob.compression
         chunks = copy_chunks(self.source, 0, self.source.size)
-        made, paid = 0, _LEAST_PIECE  # a block is decoded whole, whatever is wanted of it
+        made, paid = 0, LEAST_PIECE  # a block is decoded whole, whatever is wanted of it
         self._pay(paid)
         for piece in compression.decompress_iter(self.blob.compression, chunks, min(_PIECE, max(paid, most + 1))):
             made += len(piece)
@@ -121,7 +121,7 @@ class BaseObjects:
             candidates += [
                 _Candidate(blob, stored(images, blob), budget)
                 for blob in images.blobs
-                if not (budget and blob.compression and blob.compression not in _OF_BUNDLES)
+                if not (budget and blob.compression and blob.compression not in OF_BUNDLES)
             ]
         self._resolve_claims(candidates, self.missing(needed))
         if self.missing(needed) and not self._believe:

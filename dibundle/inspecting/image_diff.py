@@ -129,7 +129,7 @@ def _read(images: ImageArchive, spool: Spool, executor: Executor, progress: Prog
     if len(images.images) > 1:
         names = ", ".join(image.names) or "one without a name"
         progress.note(f"{archive.name} holds {len(images.images)} images; the first counts: {names}")
-    blobs = inflate_all(read_blobs(images, executor, progress.advance), lambda: spool)
+    blobs = inflate_all(archive, read_blobs(images, executor, progress.advance), lambda: spool)
     by_blob = {id(stored.blob): stored for stored in blobs}
     layers = [by_blob[id(blob)].layer if blob else None for blob in image.layers]
     if None in layers:

@@ -147,7 +147,7 @@ def _read_base(images: Sequence[ImageArchive], reading: Reading) -> list[StoredB
 
     blobs: list[StoredBlob] = []
     for archive in images:
-        blobs += inflate_all(read_blobs(archive, reading.executor, reading.progress.advance), spool)
+        blobs += inflate_all(archive.archive, read_blobs(archive, reading.executor, reading.progress.advance), spool)
     if reading.have is not None:
         blobs = [blob for blob in blobs if blob.layer and blob.layer.digest in reading.have]
         if images and not blobs:

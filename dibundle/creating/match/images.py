@@ -8,11 +8,13 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final
 
+from dibundle.applying.base_store import LEAST_PIECE, MADE_FLOOR, MADE_RATIO, OF_BUNDLES
 from dibundle.creating import messages
 from dibundle.creating.match.base import Layer
 from dibundle.errors import ArchiveError
 from dibundle.files import compression
 from dibundle.files.readat import ReadAt, Slice, Spool, copy_chunks
+from dibundle.images.archive import Archive
 from dibundle.images.model import Blob, ImageArchive
 
 Advance = Callable[[int], None]
@@ -50,12 +52,12 @@ def read_size(archives: Iterable[ImageArchive]) -> int:
     return sum(blob.member.size for images in archives for blob in images.blobs)
 
 
-def inflate(stored: StoredBlob, spool: Spool) -> StoredBlob:
-    """Inflate a compressed layer into ``spool``; ``ArchiveError`` for damage and for bombs."""
+def inflate(stored: StoredBlob, spool: Spool, most: int | None = None) -> StoredBlob:
+    """Inflate a compressed layer into ``spool``, to ``most`` bytes; ``ArchiveError`` for damage and for bombs."""
     assert stored.blob.compression
     digest = hashlib.sha256()
     start = spool.size
-    most = FREE_CONTENT + MOST_RATIO * stored.source.size
+    most = FREE_CONTENT + MOST_RATIO * stored.source.size if most is None else most
     chunks = copy_chunks(stored.source, 0, stored.source.size)
     for piece in compression.decompress_iter(stored.blob.compression, chunks):
         if spool.size - start + len(piece) > most:
@@ -66,16 +68,26 @@ def inflate(stored: StoredBlob, spool: Spool) -> StoredBlob:
     return StoredBlob(stored.blob, stored.source, stored.digest, Layer(digest.digest(), content))
 
 
-def inflate_all(stored: Iterable[StoredBlob], spool: Callable[[], Spool]) -> list[StoredBlob]:
-    """Inflate the compressed layers among ``stored``; a damaged one, or a bomb, serves as the plain blob it is."""
+def inflate_all(archive: Archive, stored: Iterable[StoredBlob], spool: Callable[[], Spool]) -> list[StoredBlob]:
+    """Inflate the compressed layers among ``stored``; a damaged one, or a bomb, serves as the plain blob it is.
+
+    What a bundle has made is whatever its maker wants: of that all layers together have a limit.
+    """
+    left = MADE_RATIO * archive.bytes.size + MADE_FLOOR if archive.is_made else None
     result = []
     for item in stored:
-        if item.blob.kind == "layer" and item.blob.compression:
+        is_known = left is None or item.blob.compression in OF_BUNDLES
+        if item.blob.kind == "layer" and item.blob.compression and is_known:
+            own = spool()
+            before = own.size
             try:
-                result.append(inflate(item, spool()))
+                result.append(inflate(item, own, left))
                 continue
             except ArchiveError:
                 pass
+            finally:
+                if left is not None:
+                    left = max(0, left - LEAST_PIECE - (own.size - before))
         result.append(item)
     return result
 
