@@ -77,7 +77,3 @@ def check_signature_area(prefix: bytes, rest: bytes) -> bytes:
     if len(rest) != signature_length(prefix) + 4 or zlib.crc32(prefix + rest[:-4]).to_bytes(4, "little") != rest[-4:]:
         raise BundleError(messages.HEADER_SIGNATURE_AREA_DAMAGED)
     return rest[:-4]
-
-
-def _truncated(data: bytes) -> BundleError:
-    return BundleError(messages.HEADER_TRUNCATED, data_count=len(data), header_size=HEADER_SIZE)

@@ -18,7 +18,6 @@ from dibundle.images import messages
 from dibundle.images.tar.entries import TarIndex, scan
 from dibundle.images.tar.folder import TreeBytes, is_layout
 
-SAVE_HINT = 'make an image archive with "docker save -o FILE IMAGE"'
 _HEAD = 1024
 _CHUNK = 1 << 20
 MAX_MADE_ENTRIES = 65_536
