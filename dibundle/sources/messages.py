@@ -231,7 +231,8 @@ REGISTRY_SECONDS: Final = Message(
 )
 REGISTRY_SLOW: Final = Message("registry.slow", "{host}/{repository} answers too slowly")
 LIMIT_WRAPPED_BUNDLES: Final = Message(
-    "limit.wrapped_bundles", "{name} has more than {max_wrapped} different bundles, which one archive may hold"
+    "limit.wrapped_bundles",
+    "{name} has more than {max_wrapped} different bundles, or {max_copies} in all, which one archive may hold",
 )
 LIMIT_WRAPPED_MANIFESTS: Final = Message(
     "limit.wrapped_manifests",

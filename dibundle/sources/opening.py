@@ -365,7 +365,12 @@ class _Opening:
                 stream = Stream(content)
                 headers.add(peek(stream, HEADER_SIZE))
                 if len(headers) > MAX_WRAPPED or number >= MAX_COPIES:
-                    raise BundleError(messages.LIMIT_WRAPPED_BUNDLES, name=archive.name, max_wrapped=MAX_WRAPPED)
+                    raise BundleError(
+                        messages.LIMIT_WRAPPED_BUNDLES,
+                        name=archive.name,
+                        max_wrapped=MAX_WRAPPED,
+                        max_copies=MAX_COPIES,
+                    )
                 self.opened.add_bundle(name, stream, content.size)
                 self.opened.within.add(id(stream))
                 self.opened.wrapped.append(archive)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
 import io
 import itertools
@@ -146,6 +148,20 @@ def test_all_targets_on_the_way_share_one_floor(monkeypatch):
     assert sum(unpacked) <= 300_000 + 2 * (1 << 20)
     assert unpacked[0] == 1 << 17  # a block is decoded whole
     assert base._floor[0] < 0
+
+
+def test_of_targets_on_the_way_nothing_is_unpacked_that_no_such_layer_is_compressed_by():
+    layer = bytes(60_000)
+    config = json.dumps({"rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]}})
+    entry = json.dumps([{"Config": "c", "RepoTags": [], "Layers": ["l"]}])
+    missing = []
+    for packed in (bz2.compress(layer), gzip.compress(layer)):
+        base = BaseObjects([Wanted(hashlib.sha256(layer).digest(), len(layer))])
+        image = tar({"manifest.json": entry.encode(), "c": config.encode(), "l": packed})
+        with open_made(spooled(image), "made", owned=True) as archive:
+            base.add([read_images(archive)], [0])
+        missing.append(base.missing([0]))
+    assert missing == [[0], []]
 
 
 def test_an_honest_chain_of_targets_takes_nothing_of_the_floor():
