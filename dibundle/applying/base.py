@@ -87,7 +87,7 @@ def find_base(
     ``believe``: what the archives claim has to do, no content is read.
     """
     for number in targets:
-        uses(manifest, number)  # a malformed program is told of before what is missing
+        uses(manifest, number)  # a malformed program is reported before missing objects
     base = search_base(manifest, bases, context, targets, believe=believe)
     base.choose(targets)
     base.settle()

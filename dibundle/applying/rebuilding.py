@@ -92,7 +92,9 @@ def rebuild_steps(
             spool = own.spool() if later else None
             yield from making.target(number, _tee(sinks.get(number), spool))
             if spool:
-                with suppress(ArchiveError):  # what is no archive holds nothing; what is missing is told later
+                with suppress(
+                    ArchiveError
+                ):  # a target that is no archive holds no objects; missing ones are reported later
                     made = own.enter(open_made(spool, "a target before"))
                     base.add([read_members(made)], later)  # its documents are not read: they may be anything
                     made.forget()  # a thousand targets may have sixty thousand members each

@@ -74,7 +74,7 @@ class Failure:
 
     def _words(self) -> dict[str, str]:
         words = WORDS
-        with contextlib.suppress(ModuleNotFoundError):  # what is told may be that some module is lacking
+        with contextlib.suppress(ModuleNotFoundError):  # the error may be that a module is missing
             from dibundle.sources.engines import engine_in_use, words_for
 
             words = words_for(engine_in_use(self._arguments))

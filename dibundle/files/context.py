@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 class Context:
     """A context manager; whatever was opened through it is closed when it ends, the last first.
 
-    ``tmp`` is the folder of temporary files (None: the default), ``progress`` is told how far work has got.
+    ``tmp`` is the folder of temporary files (None: the default), ``progress`` receives phases and bytes done.
     """
 
     def __init__(self, tmp: str | None = None, progress: Progress | None = None) -> None:

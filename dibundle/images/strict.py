@@ -205,7 +205,7 @@ class ManifestDocument:
 
     @property
     def has_instructions(self) -> bool:
-        """Whether programs may act by what is told: annotations but texts about the image, platforms of parts of it."""
+        """Whether there is something that programs may act on: annotations other than texts, platforms of parts."""
         return not self.is_plain or not all(key.startswith(_TEXTS) for key in self.annotations)
 
 

@@ -18,7 +18,7 @@ from dibundle.inspecting.operations import LayerLine, Line
 
 
 def require(choice: Choice, show: str | None, *, listed: bool = False) -> None:
-    """Refuse what is said of a listing that is not shown; ``listed``: the lines are told all the same."""
+    """Refuse options of a listing that is not shown; ``listed``: the JSON document has its lines anyway."""
     for option, given, shown in (
         ("--op", bool(choice.operations), ("list", "tree")),
         ("--path", bool(choice.paths), ("list", "tree")),

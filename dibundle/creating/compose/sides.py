@@ -36,7 +36,7 @@ class Reading:
 
     @property
     def progress(self) -> Progress:
-        """Who is told how far reading has got."""
+        """The display of how much has been read."""
         return self.context.progress
 
 
