@@ -26,7 +26,7 @@ MAX_DOCUMENTS: Final = 64 << 20
 MAX_DEPTH: Final = 2
 """Nested indexes below index.json."""
 MAX_EXPANSION: Final = 1100
-"""Bytes that a byte of a compressed layer may hold, besides 1 MiB; gzip reaches 1,032."""
+"""Bytes that a byte of a compressed layer may hold; gzip reaches 1,032."""
 MAX_EXCESS: Final = 4 << 30
 """Bytes beyond that in all layers of an archive: zstd packs zeros 30,000 times."""
 _ANY: Final = "any"
@@ -316,7 +316,7 @@ class Pool:
 
 def expanded(kind: str, chunks: Iterator[bytes], size: int, pool: Pool) -> Iterator[bytes]:
     """Yield the content of a compressed layer of ``size`` bytes; ``ArchiveError`` where it holds too much."""
-    limit = size * MAX_EXPANSION + (1 << 20)
+    limit = size * MAX_EXPANSION
     for piece in compression.decompress_iter(kind, chunks):
         limit -= len(piece)
         if limit < 0:
