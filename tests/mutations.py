@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.util
 import io
 import os
 import random
@@ -26,7 +25,6 @@ import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 
 from dibundle.applying import rebuilding
 from dibundle.applying.options import RebuildOptions
@@ -38,12 +36,12 @@ from dibundle.images.archive import open_archive
 from tests import pairs
 from tests.fuzz import targets
 from tests.fuzz.bundles import Open, flipped, sha256
+from tests.reference import decoder
 
 MOST_MEMORY = 300 << 20
 MOST_SECONDS = 5.0
 SMALL = 4 << 20  # bytes of target up to which the reference decoder is asked
 WENT_WRONG = 99
-REFERENCE = Path(__file__).parent.parent / "spec" / "reference_decoder.py"
 
 
 @dataclass
@@ -84,7 +82,7 @@ class Trials:
         self._out, self._err = work / "out", work / "err"
         self._chance = random.Random(seed)
         self._work = work
-        self._reference = _reference()
+        self._reference = decoder()
         self.counts = Counts()
 
     def anywhere(self, real: Real, number: int) -> None:
@@ -175,16 +173,6 @@ class Trials:
         except self._reference.Refused as error:
             return error.code, out.getvalue()
         return 0, out.getvalue()
-
-
-def _reference() -> ModuleType:
-    found = importlib.util.spec_from_file_location("reference_decoder", REFERENCE)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules["reference_decoder"] = module
-    found.loader.exec_module(module)
-    return module
 
 
 def generated(work: Path) -> list[Real]:

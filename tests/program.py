@@ -14,7 +14,7 @@ from typing import IO
 
 DIB = (sys.executable, "-m", "dibundle")
 TIMEOUT = 300
-FOR_PYTHON = ("DIB_NATIVE", "LANG", "LC_ALL", "TZ", "DIB_DEBUG")  # they count when a process starts
+FOR_PYTHON = ("LANG", "LC_ALL", "TZ", "DIB_DEBUG")  # they count when a process starts
 
 
 @dataclass(frozen=True)

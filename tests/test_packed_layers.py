@@ -18,7 +18,7 @@ from dibundle.codecs.deflate.encoders import Encoder
 from dibundle.creating.compose.recompressed import guess, unpack_layer
 from dibundle.creating.match import images as match_images
 from dibundle.creating.options import CreateOptions
-from dibundle.errors import BaseMismatchError, BundleError, DibError, FileError
+from dibundle.errors import BaseMismatchError, BundleError, DibError
 from dibundle.files import digest
 from dibundle.files.context import Context
 from dibundle.files.readat import MemoryBytes, Spool
@@ -189,16 +189,6 @@ def test_portable_bundles_need_no_encoder(tmp_path: Path):
     base, target = (docker_save([release(number)], "oci", DOCKER) for number in (1, 2))
     portable = CreateOptions(level=3, portable=True)
     assert check(tmp_path, [base], target, portable).manifest.reencoders == ()
-
-
-def test_without_the_c_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    base, target = (docker_save([release(number)], "oci", DOCKER) for number in (1, 2))
-    bundle, _ = bundle_of(tmp_path, [base], target)
-    monkeypatch.setattr(encoders, "DEFLATE", None)
-    monkeypatch.setattr(encoders, "prove", encoders.prove.__wrapped__)
-    with pytest.raises(FileError, match="C library"):
-        rebuilt(tmp_path, [base], bundle)
-    assert check(tmp_path, [base], target).manifest.reencoders == ()
 
 
 def test_a_bomb_of_a_layer_is_carried_as_it_is(tmp_path: Path):

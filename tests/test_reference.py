@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import importlib.util
 import lzma
 import struct
 import subprocess
 import sys
 import zlib
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import zstandard
@@ -20,9 +18,9 @@ import zstandard
 from tests import pairs
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import edited, noise, text
+from tests.reference import DECODER, decoder
 from tests.roundtrip import bundle_of
 
-DECODER = Path(__file__).parent.parent / "spec" / "reference_decoder.py"
 KEPT = text(7, 30_000) + noise(8, 3000) + bytes(3000)
 USAGE, SYSTEM, MALFORMED, WRONG_BASE, DAMAGED = 2, 3, 5, 6, 7
 
@@ -32,20 +30,9 @@ def decode(*paths: Path) -> tuple[int, bytes]:
     return run.returncode, run.stdout
 
 
-@cache
-def loaded() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("reference_decoder", DECODER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["reference_decoder"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def gzipped(data: bytes, *, encoder: int, level: int, parameter: int) -> bytes:
     end = struct.pack("<II", zlib.crc32(data), len(data))
-    return b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + loaded().encode(data, encoder, level, parameter) + end
+    return b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + decoder().encode(data, encoder, level, parameter) + end
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +94,7 @@ def test_makes_compressed_layers_that_stay_of_their_content(tmp_path: Path) -> N
     bundle, _ = bundle_of(tmp_path, [stored], stored)
     (tmp_path / "a.tar").write_bytes(docker_save([image], "classic"))
     (tmp_path / "a.dib").write_bytes(bundle)
-    assert loaded().read_bundle(bundle).forms
+    assert decoder().read_bundle(bundle).forms
     assert decode(tmp_path / "a.tar", tmp_path / "a.dib") == (0, stored)
 
 

@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,6 +22,7 @@ from dibundle.files.context import Context
 from dibundle.sources.access import Access
 from dibundle.sources.opening import open_sources
 from tests import needs
+from tests.reference import decoder
 
 ROOT = Path(__file__).parent.parent
 SPEC = ROOT / "spec"
@@ -106,11 +106,6 @@ VECTORS = list(runner.vectors())
 each = pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["bundle"])
 
 
-@cache
-def reference() -> ModuleType:
-    return loaded(SPEC / "reference_decoder.py")
-
-
 def options(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
     """Return the options of a vector, and the paths behind them."""
     found = {}
@@ -138,8 +133,8 @@ def by_reference(arguments: list[str]) -> Any:
     expected = given.get("--expect", "").removeprefix("sha256:")
     out = io.BytesIO()
     try:
-        reference().decode([Path(path) for path in paths], out, given.get("--target"), expected)
-    except reference().Refused as error:
+        decoder().decode([Path(path) for path in paths], out, given.get("--target"), expected)
+    except decoder().Refused as error:
         return runner.Ended(error.code, out.getvalue())
     return runner.Ended(0, out.getvalue())
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from dibundle.codecs import messages, model, sparse, streams, zstd
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, unfilled
-from dibundle.codecs.numbers import Numbers, number, pack, turned, turned_back
+from dibundle.codecs.numbers import Numbers, number, pack
 from dibundle.errors import BundleError
 
 if TYPE_CHECKING:
@@ -199,28 +199,10 @@ def parse(payload: Buffer, source_size: int, target_size: int) -> Parsed:
 
 def context(source: Buffer, rows: array[int]) -> bytes:
     """Return the source around each run of literals that lies between two covers or at an end, in their order."""
-    if LIBRARY is not None:
-        out = bytearray(min(MAX_CONTEXT, 2 * CONTEXT * (len(rows) // 3 + 1)))
-        held = Pinned(source)
-        size = LIBRARY.dib_cover_context(
-            *(held, held.size, Pinned(rows), len(rows) // 3, CONTEXT, Pinned(out), len(out))
-        )
-        return bytes(memoryview(out)[:size])
-    view = memoryview(source).cast("B")
-    pieces: list[bytes] = []
-    room = MAX_CONTEXT
-    source_end = target_end = 0
-    for at in range(0, len(rows), 3):
-        start, first, length = rows[at : at + 3]
-        if first > target_end:
-            after = view[source_end : source_end + min(CONTEXT, room)]
-            room -= len(after)
-            before = view[max(0, start - min(CONTEXT, room)) : start]
-            room -= len(before)
-            pieces += (bytes(after), bytes(before))
-        source_end, target_end = start + length, first + length
-    pieces.append(bytes(view[source_end : source_end + min(CONTEXT, room)]))
-    return b"".join(pieces)
+    out = bytearray(min(MAX_CONTEXT, 2 * CONTEXT * (len(rows) // 3 + 1)))
+    held = Pinned(source)
+    size = LIBRARY.dib_cover_context(*(held, held.size, Pinned(rows), len(rows) // 3, CONTEXT, Pinned(out), len(out)))
+    return bytes(memoryview(out)[:size])
 
 
 def _in_context(literals: bytearray, around: bytes, level: int, *, most: int) -> bytes:
@@ -274,38 +256,19 @@ def flat(covers: Covers) -> array[int]:
 
 def _columns(rows: array[int]) -> tuple[bytes, bytes, bytes]:
     """Return the columns of numbers that say where the covers are."""
-    if LIBRARY is not None:
-        count = len(rows) // 3
-        gaps, seeks = array("q", bytes(8 * count)), array("q", bytes(8 * count))
-        LIBRARY.dib_cover_columns(Pinned(rows), count, Pinned(gaps), Pinned(seeks))
-        return pack(gaps), pack(rows[2::3]), pack(seeks)
-    gaps, seeks = array("q"), array("q")
-    source_end = target_end = 0
-    for source, target, length in zip(rows[0::3], rows[1::3], rows[2::3], strict=True):
-        gap = target - target_end
-        gaps.append(gap)
-        seeks.append(turned(source - source_end - gap))
-        source_end, target_end = source + length, target + length
-    return pack(gaps), pack(rows[2::3]), pack(seeks)
+    count = len(rows) // 3
+    gaps, turns = array("q", bytes(8 * count)), array("q", bytes(8 * count))
+    LIBRARY.dib_cover_columns(Pinned(rows), count, Pinned(gaps), Pinned(turns))
+    return pack(gaps), pack(rows[2::3]), pack(turns)
 
 
 def _place(columns: list[array[int]], source_size: int, covered: int, target_size: int) -> array[int]:
     """Return the rows that the columns describe, each cover within source and target, ``covered`` bytes in all."""
-    if LIBRARY is not None:
-        rows = array("q", bytes(24 * len(columns[0])))
-        gaps, lengths, turns = map(Pinned, columns)
-        room = (len(columns[0]), source_size, target_size, Pinned(rows))
-        if LIBRARY.dib_cover_place(gaps, lengths, turns, *room) == covered:
-            return rows  # else the loop below says what is wrong
-    rows = array("q")
-    source_end = target_end = total = 0
-    for gap, length, turn in zip(*columns, strict=True):
-        source, target = source_end + gap + turned_back(turn), target_end + gap
-        source_end, target_end = source + length, target + length
-        total += length
-        if length == 0 or source < 0 or source_end > source_size or target_end > target_size:
-            raise BundleError(messages.PAYLOAD_COVER_OUT_OF_BOUNDS, length=length, source=source, target=target)
-        rows.extend((source, target, length))
+    rows = array("q", bytes(24 * len(columns[0])))
+    gaps, lengths, turns = map(Pinned, columns)
+    total = LIBRARY.dib_cover_place(gaps, lengths, turns, len(columns[0]), source_size, target_size, Pinned(rows))
+    if total < 0:
+        raise BundleError(messages.PAYLOAD_COVER_OUT_OF_BOUNDS)
     if total != covered:
         raise BundleError(messages.PAYLOAD_DIFFERENCE_LENGTH, total=total, covered=covered)
     return rows
@@ -315,42 +278,16 @@ def _split(source: Buffer, target: bytes, rows: array[int]) -> tuple[bytearray, 
     """Return the difference over the covers and the literals between them."""
     covered = sum(rows[2::3])
     difference, literals = unfilled(covered), unfilled(len(target) - covered)
-    if LIBRARY is not None:
-        LIBRARY.dib_cover_split(
-            *(Pinned(source), Pinned(target), len(target), Pinned(rows), len(rows) // 3),
-            *(Pinned(difference), Pinned(literals)),
-        )
-        return difference, literals
-    end = done = literal = 0
-    for at in range(0, len(rows), 3):
-        start, first, length = rows[at : at + 3]
-        literals[literal : literal + first - end] = target[end:first]
-        literal += first - end
-        end = first + length
-        pairs = zip(target[first:end], source[start : start + length], strict=True)
-        difference[done : done + length] = bytes(t - s & 255 for t, s in pairs)
-        done += length
-    literals[literal:] = target[end:]
+    LIBRARY.dib_cover_split(
+        *(Pinned(source), Pinned(target), len(target), Pinned(rows), len(rows) // 3),
+        *(Pinned(difference), Pinned(literals)),
+    )
     return difference, literals
 
 
 def _join(source: Buffer, rows: array[int], covered: int, literals: Buffer, target: bytearray) -> None:
     """Undo :func:`_split` in ``target``, which has the difference at its end; every size has been checked."""
-    if LIBRARY is not None:
-        LIBRARY.dib_cover_join(
-            *(Pinned(source), Pinned(rows), len(rows) // 3, covered),
-            *(Pinned(literals), Pinned(target), len(target)),
-        )
-        return
-    view = memoryview(source).cast("B")
-    done = len(target) - covered
-    end = literal = 0
-    for at in range(0, len(rows), 3):
-        start, first, length = rows[at : at + 3]
-        target[end:first] = literals[literal : literal + first - end]
-        literal += first - end
-        end = first + length
-        pairs = zip(view[start : start + length], target[done : done + length], strict=True)
-        target[first:end] = bytes(s + d & 255 for s, d in pairs)
-        done += length
-    target[end:] = literals[literal:]
+    LIBRARY.dib_cover_join(
+        *(Pinned(source), Pinned(rows), len(rows) // 3, covered),
+        *(Pinned(literals), Pinned(target), len(target)),
+    )

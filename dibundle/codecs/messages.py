@@ -38,8 +38,8 @@ LIBRARY_HDIFFPATCH_SIZES: Final = Message(
 )
 LIBRARY_MISSING: Final = Message(
     "library.missing",
-    "compressed layers need dib's C library, which this installation does not have",
-    hint="install a C compiler, then dibundle again",
+    "dib's C library is {reason}",
+    hint="in a checkout of dib: {install_hint}",
 )
 LIMIT_DECODING_WORK: Final = Message(
     "limit.decoding_work", "bundle over a limit: its frames and packings take too long for their size"
@@ -70,7 +70,7 @@ PAYLOAD_COVER_COLUMN_SIZE: Final = Message(
     "payload.cover_column_size", "malformed bundle: {name} column of {size} bytes for {count} covers"
 )
 PAYLOAD_COVER_OUT_OF_BOUNDS: Final = Message(
-    "payload.cover_out_of_bounds", "malformed bundle: cover of {length} bytes from {source} to {target} does not fit"
+    "payload.cover_out_of_bounds", "malformed bundle: a cover does not fit into source and target"
 )
 PAYLOAD_COVER_STREAMS_DO_NOT_FILL: Final = Message(
     "payload.cover_streams_do_not_fill", "malformed bundle: the streams of a cover payload do not fill it"

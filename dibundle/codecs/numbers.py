@@ -62,22 +62,20 @@ class Numbers:
 
     def numbers(self, count: int) -> array[int]:
         """Return ``count`` numbers, which must be all there is; there must be ``count`` bytes at least."""
-        if LIBRARY is not None and len(self.data) - self.at >= count:
-            values = array("q", bytes(8 * count))
-            rest = self.data[self.at :]
-            if LIBRARY.dib_numbers_get(Pinned(rest), len(rest), Pinned(values), count) == 0:
-                self.at = len(self.data)
-                return values  # else the loop below says what is wrong
-        values = array("q", (self.number() for _ in range(count)))
-        if self.at != len(self.data):
+        if len(self.data) - self.at < count:
+            raise BundleError(messages.PAYLOAD_TRUNCATED)
+        values = array("q", bytes(8 * count))
+        rest = self.data[self.at :]
+        if LIBRARY.dib_numbers_get(Pinned(rest), len(rest), Pinned(values), count):
+            for _ in range(count):
+                self.number()  # one of these says what is wrong
             raise BundleError(messages.PAYLOAD_BYTES_AFTER_COLUMN)
+        self.at = len(self.data)
         return values
 
 
 def pack(values: array[int]) -> bytes:
     """Return the numbers ``values``, one after another."""
-    if LIBRARY is None:
-        return b"".join(map(number, values))
     out = bytearray(9 * len(values))
     size = LIBRARY.dib_numbers_put(Pinned(values), len(values), Pinned(out))
     return bytes(out[:size])

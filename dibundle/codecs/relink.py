@@ -10,15 +10,13 @@ A payload is a header, five packed columns (regions, sections, three for the fix
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Final, NamedTuple, overload
 
-from dibundle.codecs import cover, messages, streams, walker
+from dibundle.codecs import cover, messages, streams
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
 from dibundle.codecs.numbers import Numbers, number, turned, turned_back
-from dibundle.codecs.walker import CODE, HOLE, TABLES, TABLES_FIXED, AddressStep, CodeSection, Region
 from dibundle.errors import BundleError
 
 VERSION: Final = 1
@@ -29,6 +27,11 @@ FIXED_BYTES: Final = 16  # of the source for each fixed step beyond these
 MAX_STEPS: Final = 1 << 21
 MAX_TABLES: Final = 16
 MAX_ADDRESS: Final = 1 << 61
+
+RAW, X86, ARM, POINTERS, BASED, FRAMES, TABLES, X86_FIXED, TABLES_FIXED = range(9)
+"""Modes of regions: what to look for there."""
+HOLE, DATA, TABLE, CODE = range(4)
+"""Kinds of steps: what is there."""
 
 LEAST: Final = 32
 """Shorter covers are mostly accidents; encoders write this, decoders take any."""
@@ -46,6 +49,32 @@ def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
     relinked = relink(source, header.regions, steps)
     del header, steps, source  # up to 100 MB, before there is a target
     return parsed.apply(relinked)
+
+
+class Region(NamedTuple):
+    """``length`` bytes of the source at ``start`` that lie at ``address``; ``mode`` says what to look for."""
+
+    start: int
+    length: int
+    address: int
+    base: int
+    mode: int
+
+
+class CodeSection(NamedTuple):
+    """``length`` bytes of the target at ``start`` that lie at ``address``."""
+
+    start: int
+    length: int
+    address: int
+
+
+class AddressStep(NamedTuple):
+    """From address ``at`` to the next step everything went by ``shift``; ``kind`` says what is there."""
+
+    at: int
+    shift: int
+    kind: int
 
 
 class RelinkHeader(NamedTuple):
@@ -69,9 +98,6 @@ def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask
     """
     data = source if isinstance(source, bytearray) else bytearray(source)
     if not steps:
-        return data
-    if LIBRARY is None:
-        walker.Walker(data, steps, mask=mask).run(regions)
         return data
     table = columns(regions)
     status = LIBRARY.dib_relink(
@@ -229,8 +255,6 @@ def _fits(address: int, length: int) -> bool:
 
 def steps_of(rows: array[int], header: RelinkHeader) -> array[int]:
     """Return the steps: the fixed ones, and between them those that the covers in ``rows`` tell of."""
-    if LIBRARY is None:
-        return columns(_plain_steps(rows, header))
     regions, sections, fixed = columns(header.regions), columns(header.sections), _flat(header.fixed)
     room = len(header.fixed) + len(rows) // 3 + len(header.regions) + len(header.sections)
     while True:
@@ -249,85 +273,3 @@ def steps_of(rows: array[int], header: RelinkHeader) -> array[int]:
             return out
         room = size
         del out
-
-
-def _plain_steps(rows: array[int], header: RelinkHeader) -> list[AddressStep]:
-    pieces = [
-        (address, length, fresh - address)
-        for address, fresh, length in pieces_of(rows, header.regions, header.sections)
-        if length >= header.least
-    ]
-    if len(pieces) > MAX_STEPS:
-        raise BundleError(messages.RELINK_TOO_MANY_PIECES, max_steps=MAX_STEPS)
-    pieces.sort(key=lambda piece: (piece[0], -piece[1]))
-    kept: list[list[int]] = []
-    for at, length, shift in pieces:
-        start, end = at, at + length
-        while kept and start < kept[-1][1]:
-            if end - start <= kept[-1][1] - kept[-1][0]:
-                start = kept[-1][1]
-            elif start > kept[-1][0]:
-                kept[-1][1] = start
-            else:
-                kept.pop()
-        if start < end:
-            kept.append([start, end, shift])
-    return _merge(kept, header.fixed)
-
-
-def pieces_of(
-    rows: array[int], regions: Sequence[Region], sections: Sequence[CodeSection]
-) -> Iterator[tuple[int, int, int]]:
-    """Cut the covers at the bounds of regions and sections; yield old address, new address and length of each piece."""
-    for index, section, source, target, length in cuts(rows, regions, sections, least=1):
-        region = regions[index]
-        new = sections[section]
-        yield region.address + source - region.start, new.address + target - new.start, length
-
-
-def cuts(
-    rows: array[int], regions: Sequence[Region], sections: Sequence[CodeSection], *, least: int
-) -> Iterator[tuple[int, int, int, int, int]]:
-    """Yield region, section, source offset, target offset and length of each piece of a cover within one of either.
-
-    Pieces of less than ``least`` bytes (at least 1) are left out.
-    """
-    ends = [region.start + region.length for region in regions]
-    first = 0
-    for start, place, length in zip(rows[0::3], rows[1::3], rows[2::3], strict=True):
-        if length < least:
-            continue
-        source, target, left = start, place, length
-        while first < len(sections) and sections[first].start + sections[first].length <= target:
-            first += 1
-        r, c = bisect_right(ends, source), first
-        while left > 0 and r < len(regions) and c < len(sections):
-            section = sections[c]
-            skip = max(0, regions[r].start - source, section.start - target)
-            part = min(left, ends[r] - source, section.start + section.length - target)
-            if part - skip >= least:
-                yield r, c, source + skip, target + skip, part - skip
-            source, target, left = source + part, target + part, left - part
-            if ends[r] <= source:
-                r += 1
-            elif section.start + section.length <= target:
-                c += 1
-
-
-def _merge(kept: list[list[int]], fixed: Sequence[AddressStep]) -> list[AddressStep]:
-    """Put the pieces between the fixed steps: each lasts until the next of either."""
-    out: list[AddressStep] = []
-    k = 0
-    for number_of, first in enumerate(fixed):
-        step = first
-        out.append(step)
-        end = fixed[number_of + 1].at if number_of + 1 < len(fixed) else None
-        while k < len(kept) and (end is None or kept[k][0] < end):
-            at, _, shift = kept[k]
-            if at >= first.at and step.kind != HOLE and shift != step.shift:
-                if at == step.at:
-                    out.pop()
-                step = AddressStep(at, shift, step.kind)
-                out.append(step)
-            k += 1
-    return out

@@ -6,7 +6,6 @@ compressor makes of the whole, in a tenth of the time.
 
 from __future__ import annotations
 
-import re
 from array import array
 
 from dibundle.codecs import messages, streams
@@ -48,14 +47,6 @@ def unpack(stored: Buffer, data: memoryview) -> None:
 
 def split(data: Buffer) -> tuple[bytes, bytes, bytes]:
     """Return, as numbers, the zeros before each run of other bytes and the lengths of these runs; and the runs."""
-    if LIBRARY is None:
-        gaps, lengths = bytearray(), bytearray()
-        runs = re.findall(rb"\0*[^\0]+", data)
-        values = [run.lstrip(b"\0") for run in runs]
-        for run, value in zip(runs, values, strict=True):
-            gaps += number(len(run) - len(value))
-            lengths += number(len(value))
-        return bytes(gaps), bytes(lengths), b"".join(values)
     outs = [scratch(len(data)) for _ in range(3)]
     sizes = array("q", bytes(24))
     LIBRARY.dib_sparse_split(Pinned(data), len(data), *(Pinned(out) for out in outs), Pinned(sizes))
@@ -65,29 +56,7 @@ def split(data: Buffer) -> tuple[bytes, bytes, bytes]:
 
 def join(gaps: Buffer, lengths: Buffer, values: Buffer, data: memoryview) -> None:
     """Undo :func:`split` into ``data``; ``BundleError`` where the three do not fit together."""
-    if LIBRARY is None:
-        _plain_join(gaps, lengths, values, data)
-        return
     held = [Pinned(part) for part in (gaps, lengths, values)]
     sides = [side for part in held for side in (part, part.size)]
     if LIBRARY.dib_sparse_join(*sides, Pinned(data), len(data)):
-        raise _damaged()
-
-
-def _plain_join(gaps: Buffer, lengths: Buffer, values: Buffer, data: memoryview) -> None:
-    data[:] = bytes(len(data))
-    before, runs = Numbers(gaps), Numbers(lengths)
-    at = taken = 0
-    while before.at < len(gaps):
-        at += before.number()
-        length = runs.number()
-        if not length or at + length > len(data) or taken + length > len(values):
-            raise _damaged()
-        data[at : at + length] = values[taken : taken + length]
-        at, taken = at + length, taken + length
-    if runs.at != len(lengths) or taken != len(values):
-        raise _damaged()
-
-
-def _damaged() -> BundleError:
-    return BundleError(messages.PAYLOAD_SPARSE_STREAMS)
+        raise BundleError(messages.PAYLOAD_SPARSE_STREAMS)

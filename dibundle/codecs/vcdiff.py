@@ -200,95 +200,8 @@ def _read_window(reader: _Reader) -> _Window:
 
 def _decode_window(window: _Window, segment: memoryview, target: memoryview) -> bool:
     """Write what the window's instructions make to ``target``; whether they are well-formed and make just that."""
-    if LIBRARY is None:
-        try:
-            target[:] = _Instructions(window, segment).run()
-        except BundleError:
-            return False
-        return True
     sections = [Pinned(part) for part in (window.data, window.codes, window.addresses, segment, target)]
     return not LIBRARY.dib_vcdiff_window(*(value for part in sections for value in (part, part.size)))
-
-
-class _Cache:
-    """The address cache of RFC 3284, section 5.3: four last addresses and one for each remainder modulo 768."""
-
-    def __init__(self) -> None:
-        self.near = [0] * 4
-        self.same = [0] * 768
-        self.next = 0
-
-    def add(self, address: int) -> None:
-        self.near[self.next] = address
-        self.next = (self.next + 1) % 4
-        self.same[address % 768] = address
-
-
-class _Instructions:
-    """The twin of dib_vcdiff_window in native/vcdiff.c."""
-
-    def __init__(self, window: _Window, segment: memoryview) -> None:
-        self.data, self.codes = _Reader(window.data), _Reader(window.codes)
-        self.addresses = _Reader(window.addresses)
-        self.segment = segment
-        self.target = bytearray()
-        self.size = window.target_size
-        self.cache = _Cache()
-
-    def run(self) -> bytearray:
-        while self.codes.at < len(self.codes.data):
-            for kind, fixed, mode in _CODES[self.codes.byte()]:
-                size = fixed or self.codes.number()
-                if size > self.size - len(self.target):
-                    raise _malformed("instruction beyond the target")
-                if kind == _ADD:
-                    self.target += self.data.take(size)
-                elif kind == _RUN:
-                    self.target += bytes([self.data.byte()]) * size
-                else:
-                    self._copy(self._address(mode), size)
-        if any(part.at != len(part.data) for part in (self.data, self.addresses)) or len(self.target) != self.size:
-            raise _malformed("sections do not end together")
-        return self.target
-
-    def _address(self, mode: int) -> int:
-        here = len(self.segment) + len(self.target)
-        if mode >= 6:
-            address = self.cache.same[(mode - 6) * 256 + self.addresses.byte()]
-        else:
-            address = self.addresses.number()
-            if mode == 1:
-                address = here - address
-            elif mode >= 2:
-                address += self.cache.near[mode - 2]
-        if not 0 <= address < here:
-            raise _malformed("address beyond what there is")
-        self.cache.add(address)
-        return address
-
-    def _copy(self, address: int, size: int) -> None:
-        piece = self.segment[address : address + size]
-        self.target += piece
-        size -= len(piece)
-        start = max(0, address - len(self.segment))
-        while size:  # a copy that reaches into itself repeats: what is there so far, then twice that, ...
-            piece = memoryview(bytes(self.target[start : start + size]))
-            self.target += piece
-            size -= len(piece)
-
-
-def _code_table() -> list[tuple[tuple[int, int, int], ...]]:
-    """Return the default code table of RFC 3284, section 5.6: one or two (instruction, size, mode) for each code."""
-    table: list[tuple[tuple[int, int, int], ...]] = [((_RUN, 0, 0),)]
-    table += [((_ADD, size, 0),) for size in range(18)]
-    table += [((_COPY, size, mode),) for mode in range(9) for size in (0, *range(4, 19))]
-    for mode in range(9):
-        for add in range(1, 5):
-            table += [((_ADD, add, 0), (_COPY, size, mode)) for size in range(4, 7 if mode < 6 else 5)]
-    return table + [((_COPY, 4, mode), (_ADD, 1, 0)) for mode in range(9)]
-
-
-_CODES: Final = _code_table()
 
 
 def _window(source: bytes, target: bytes, covers: list[tuple[int, int, int]]) -> bytes:
@@ -306,8 +219,6 @@ def _window(source: bytes, target: bytes, covers: list[tuple[int, int, int]]) ->
 
 def _encode_window(segment: memoryview, target: bytes, rows: array[int]) -> tuple[Buffer, Buffer, Buffer]:
     """Return the sections data, instructions and addresses of one window."""
-    if LIBRARY is None:
-        return _Writer().run(bytes(segment), target, rows)
     room = 2 * len(target) + 64
     sections = (bytearray(room), bytearray(room), bytearray(room))
     sizes = array("q", [0, 0, 0])
@@ -328,78 +239,3 @@ def _number(value: int) -> bytes:
     while value := value >> 7:
         out.append(value & 127 | 128)
     return bytes(reversed(out))
-
-
-class _Writer:
-    """The twin of dib_vcdiff_encode in native/vcdiff.c."""
-
-    def __init__(self) -> None:
-        self.data, self.codes, self.addresses = bytearray(), bytearray(), bytearray()
-        self.cache = _Cache()
-        self.held: tuple[int, int, int] = (_NOOP, 0, 0)
-
-    def run(self, source: bytes, target: bytes, rows: array[int]) -> tuple[bytearray, bytearray, bytearray]:
-        done = 0
-        for at in range(0, len(rows), 3):
-            s, t, length = rows[at : at + 3]
-            i = 0
-            while i < length:
-                j = i
-                while j < length and source[s + j] == target[t + j]:
-                    j += 1
-                if j - i >= COPY_LENGTH:
-                    self._literals(target[done : t + i])
-                    self._copy(s + i, len(source) + t + i, j - i)
-                    done = t + j
-                i = j + 1
-        self._literals(target[done:])
-        return self.data, self.codes, self.addresses
-
-    def _literals(self, piece: bytes) -> None:
-        start = at = 0
-        while at < len(piece):
-            end = at + 1
-            while end < len(piece) and piece[end] == piece[at]:
-                end += 1
-            if end - at >= RUN_LENGTH:
-                self._add(piece[start:at])
-                self.data.append(piece[at])
-                self.codes += b"\0" + _number(end - at)
-                self.held = (_NOOP, 0, 0)
-                start = end
-            at = end
-        self._add(piece[start:])
-
-    def _add(self, piece: bytes) -> None:
-        size = len(piece)
-        if not size:
-            return
-        self.data += piece
-        kind, held_size, mode = self.held
-        if size == 1 and kind == _COPY and held_size == 4:
-            self.codes[-1] = 247 + mode
-            self.held = (_NOOP, 0, 0)
-            return
-        self.codes += bytes([1 + size]) if size <= 17 else b"\1" + _number(size)
-        self.held = (_ADD, size, 0) if size <= 4 else (_NOOP, 0, 0)
-
-    def _copy(self, address: int, here: int, size: int) -> None:
-        candidates = [(address, 0), (here - address, 1)]
-        candidates += [(address - near, 2 + k) for k, near in enumerate(self.cache.near) if address >= near]
-        value, mode = min(candidates, key=lambda candidate: len(_number(candidate[0])))
-        stored = _number(value)
-        if self.cache.same[address % 768] == address and len(stored) > 1:
-            mode, stored = 6 + address % 768 // 256, bytes([address % 256])
-        self.addresses += stored
-        self.cache.add(address)
-        kind, held_size, _ = self.held
-        if kind == _ADD and 4 <= size <= (6 if mode < 6 else 4):
-            pair = (
-                163 + 12 * mode + size - 4 + 3 * (held_size - 1) if mode < 6 else 235 + 4 * (mode - 6) + held_size - 1
-            )
-            self.codes[-1] = pair
-            self.held = (_NOOP, 0, 0)
-            return
-        fixed = 4 <= size <= 18
-        self.codes += bytes([19 + 16 * mode + (size - 3 if fixed else 0)]) + (b"" if fixed else _number(size))
-        self.held = (_COPY, size if size <= 18 else 0, mode)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from dibundle.codecs.deflate import encoders
 from dibundle.codecs.encode import choose, layout
 from dibundle.creating.compose.frames import FrameDraft
 from dibundle.creating.compose.layer import Counts
@@ -58,9 +57,6 @@ def prepare(
     bases: Sequence[Archive], targets: Sequence[Archive], options: CreateOptions, threads: Executor, context: Context
 ) -> Prepared:
     """Read and match everything and write the programs; what is temporary is there until ``context`` ends."""
-    if not encoders.are_here() and not options.portable:
-        context.progress.note("this dib has no C library: nothing that is compressed is looked into")
-        options = replace(options, portable=True)
     effort = options.effort(context.progress)
     reading = Reading(executor=threads, context=context, have=options.have, portable=options.portable)
     base, sides = read_sides(bases, targets, reading)

@@ -162,12 +162,11 @@ class Column:
         self.position = 0
         if count > len(self.data):
             raise BundleError(messages.MANIFEST_COLUMN_TRUNCATED, subject=self.what)
-        if LIBRARY is not None:
-            values = array("q", bytes(8 * count))
-            if LIBRARY.dib_numbers_get(Pinned(self.data), len(self.data), Pinned(values), count) == 0:
-                return values  # else the loop below says what is wrong
-        values = array("q", (self.next() for _ in range(count)))
-        self.end()
+        values = array("q", bytes(8 * count))
+        if LIBRARY.dib_numbers_get(Pinned(self.data), len(self.data), Pinned(values), count):
+            for _ in range(count):
+                self.next()  # one of these, or the end, says what is wrong
+            self.end()
         return values
 
     def rewound(self) -> Column:

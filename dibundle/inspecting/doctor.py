@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
 from dibundle.codecs.deflate import encoders
-from dibundle.codecs.native.library import LIBRARY
+from dibundle.codecs.native.library import fault
 from dibundle.errors import FileError, install_hint
 from dibundle.files.readat import Spool, default_spool_dir
 
@@ -65,19 +65,15 @@ def _module(name: str, package: str, means: str, *, vital: bool = False) -> Doct
 
 
 def _library() -> DoctorCheck:
-    if LIBRARY is not None:
-        return DoctorCheck(name="C library", state="ok", found="built")
-    means = "all is slow, and what was compressed again cannot be made"
-    return DoctorCheck(
-        name="C library", state="missing", found="plain Python does its work", means=means, hint=_REINSTALL
-    )
+    reason = fault()
+    if reason is None:
+        return DoctorCheck(name="C library", state="ok", found="built", vital=True)
+    means = "nothing works"
+    return DoctorCheck(name="C library", state="missing", found=reason, means=means, hint=_REINSTALL, vital=True)
 
 
 def _encoders() -> DoctorCheck:
     """Let every encoder compress its sample."""
-    if not encoders.are_here():
-        means = "bundles that compress something again cannot be applied"
-        return DoctorCheck(name="encoders", state="missing", found="no C library", means=means, hint=_REINSTALL)
     wrong = []
     for encoder in sorted(encoders.KNOWN):
         try:

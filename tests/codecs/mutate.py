@@ -1,14 +1,10 @@
-"""Sources, targets made of them by edits, and the two implementations of each hot loop side by side."""
+"""Sources, and targets made of them by edits."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 
-import pytest
 from hypothesis import strategies as st
-
-from dibundle.codecs.native.library import LIBRARY
 
 
 def code_like(size: int, seed: int = 3) -> bytes:
@@ -47,16 +43,3 @@ def edits(draw: st.DrawFn) -> tuple[bytes, bytes]:
             for k in range(at, min(at + length, len(target)), draw(st.integers(1, 40))):
                 target[k] = target[k] + 17 & 255
     return source, bytes(target)
-
-
-def twins(monkeypatch: pytest.MonkeyPatch, *modules_and_call: object) -> tuple[object, object]:
-    """Run the last argument with the C functions and with their twins in the modules before it; both results."""
-    *modules, call = modules_and_call
-    assert isinstance(call, Callable)
-    if LIBRARY is None:
-        pytest.skip("the native library is not built here")
-    native = call()
-    with monkeypatch.context() as patch:
-        for module in modules:
-            patch.setattr(module, "LIBRARY", None)
-        return native, call()

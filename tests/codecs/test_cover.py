@@ -4,12 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dibundle.codecs import cover, model, numbers, sparse, streams
+from dibundle.codecs import cover, decoders, model, sparse, streams
 from dibundle.codecs.encode import anchors
 from dibundle.codecs.encode.covers import Cover, Covers, find
 from dibundle.codecs.numbers import number
 from dibundle.errors import BundleError
-from tests.codecs.mutate import code_like, edits, twins
+from tests import reference
+from tests.codecs.mutate import code_like, edits
 
 
 def check(source: bytes, target: bytes, covers: Covers, effort: int) -> bytes:
@@ -66,35 +67,31 @@ def test_too_many_covers_are_cut_down_and_refused(monkeypatch):
         cover.decode(whole, source, 200)
 
 
-def test_native_and_twin_write_the_same_bytes(monkeypatch):
+def test_the_reference_decoder_makes_the_same():
     source = code_like(12_000)
     target = bytearray(source[:5000] + source[5100:])
     for at in range(40, len(target) - 4, 97):
         target[at : at + 4] = (int.from_bytes(target[at : at + 4], "little") + 4096 & 0xFFFFFFFF).to_bytes(4, "little")
     covers = find(source, bytes(target))
     for effort in (6, 7, 9):
-        made = twins(monkeypatch, cover, model, numbers, sparse, lambda: check(source, bytes(target), covers, effort))  # noqa: B023
-        assert made[0] == made[1]
-        assert cover.MODEL in made[0][:60]
+        payload = check(source, bytes(target), covers, effort)
+        assert cover.MODEL in payload[:60]
+        assert reference.frame(decoders.COVER, payload, source, len(target)) == target
 
 
 @pytest.mark.parametrize("quiet", [0, 1, 16, 32])
-def test_the_model_at_its_limits(monkeypatch, quiet):
+def test_the_model_at_its_limits(quiet):
     rng = random.Random(7)
     source = rng.randbytes(3000)
     rows = Covers.of([(0, 0, 1), (2999, 1, 1), (1, 2, 2998), (5, 3000, 7)])
     difference = bytes(rng.choice([0, 0, 0, 1, 255]) for _ in range(3007))
     flat = cover.flat(rows)
-
-    def turn():
-        stream = model.encode(source, flat, difference, bits=10, quiet=quiet)
-        back = bytearray(len(difference))
-        model.decode(stream, source, flat, memoryview(back), bits=10, quiet=quiet)
-        assert back == difference
-        return stream
-
-    made = twins(monkeypatch, model, turn)
-    assert made[0] == made[1]
+    stream = model.encode(source, flat, difference, bits=10, quiet=quiet)
+    back = bytearray(len(difference))
+    model.decode(stream, source, flat, memoryview(back), bits=10, quiet=quiet)
+    assert back == difference
+    pieces = [reference.decoder().Piece(c.target, c.source, c.length) for c in rows]
+    assert reference.decoder().Model(bytes([10, quiet]) + stream, source).run(pieces) == difference
 
 
 def test_an_empty_stream_is_stored():
@@ -120,7 +117,7 @@ def outcome(payload: bytes, source: bytes, size: int) -> bytes | None:
         return None
 
 
-def test_damage_is_refused_alike_by_native_and_twin(monkeypatch):
+def test_damage_is_refused_as_by_the_reference_decoder():
     source, target, payload = sample()
     rng = random.Random(5)
     cases = [payload[:n] for n in range(0, len(payload), 41)] + [payload + b"\0"]
@@ -128,11 +125,9 @@ def test_damage_is_refused_alike_by_native_and_twin(monkeypatch):
         broken = bytearray(payload)
         broken[rng.randrange(len(broken) if rng.random() < 0.5 else 30)] = rng.randrange(256)
         cases.append(bytes(broken))
-    native, plain = twins(
-        monkeypatch, cover, model, numbers, sparse, lambda: [outcome(case, source, len(target)) for case in cases]
-    )
-    assert native == plain
-    assert native.count(None) > 30
+    found = [outcome(case, source, len(target)) for case in cases]
+    assert found == [reference.frame(decoders.COVER, case, source, len(target)) for case in cases]
+    assert found.count(None) > 30
 
 
 @given(st.binary(max_size=200), st.integers(0, 300))
@@ -192,13 +187,11 @@ def joined(parts, size):
 @settings(max_examples=100, deadline=None)
 def test_sparse_differences_come_back(parts):
     data = b"".join(bytes(gap) + run for gap, run in parts)
-    with pytest.MonkeyPatch.context() as patch:
-        native, plain = twins(patch, sparse, lambda: sparse.split(data))
-        assert native == plain
-        assert twins(patch, sparse, lambda: joined(native, len(data))) == (data, data)
+    assert joined(sparse.split(data), len(data)) == data
     back = bytearray(len(data))
-    sparse.unpack(sparse.pack(data, level=3, literal_bits=()), memoryview(back))
-    assert back == data
+    packed = sparse.pack(data, level=3, literal_bits=())
+    sparse.unpack(packed, memoryview(back))
+    assert back == data == reference.decoder().sparse(packed, len(data))
 
 
 @given(st.lists(st.binary(max_size=12), min_size=3, max_size=3), st.integers(0, 300))
@@ -210,9 +203,8 @@ def test_sparse_streams_that_do_not_fit_are_refused(parts, size):
         except BundleError:
             return None
 
-    with pytest.MonkeyPatch.context() as patch:
-        native, plain = twins(patch, sparse, outcome_of)
-    assert native == plain
+    head = b"".join(b"\0" + 2 * number(len(part)) for part in parts)
+    assert outcome_of() == reference.outcome(lambda: reference.decoder().sparse(head + b"".join(parts), size))
 
 
 def test_large_differences_are_sparse_below_the_slow_efforts():
@@ -231,15 +223,11 @@ def test_anchors_are_equal_stretches_that_bridges_join(parts):
     source = random.Random(5).randbytes(1000) + bytes(400)
     target = b"".join(source[at : at + length] + new for at, length, new in parts)
     for stride in (4, 16):
-        with pytest.MonkeyPatch.context() as patch:
-            rows, plain = twins(patch, anchors, lambda s=stride: anchors.find(source, target, stride=s))
-        assert rows == plain
+        rows = anchors.find(source, target, stride=stride)
         for at in range(0, len(rows), 3):
             old, new, length = rows[at : at + 3]
             assert source[old : old + length] == target[new : new + length]
-        with pytest.MonkeyPatch.context() as patch:
-            joined, plain = twins(patch, anchors, lambda r=rows: anchors.bridged(r, most=4096))
-        assert joined == plain
+        joined = anchors.bridged(rows, most=4096)
         Covers.of(zip(joined[0::3], joined[1::3], joined[2::3], strict=True)).check(len(source), len(target))
         assert sum(joined[2::3]) >= sum(rows[2::3])
 
@@ -255,11 +243,10 @@ def test_the_context_of_literals(parts):
     flat = cover.flat(Covers.of(rows))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cover, "MAX_CONTEXT", 5000)
-        native, plain = twins(patch, cover, lambda: cover.context(source, flat))
-    assert native == plain
-    end = rows[-1][0] + rows[-1][2] if rows else 0
-    assert len(native) <= 5000
-    assert len(native) == 5000 or native.endswith(source[end : end + 512])
+        patch.setattr(reference.decoder(), "MiB", 5000 // 8)
+        other = object.__new__(reference.decoder().Cover)
+        other.covers = [reference.decoder().Piece(place, start, length) for start, place, length in rows]
+        assert cover.context(source, flat) == other.context(source)
 
 
 def test_literals_like_their_surroundings_are_packed_with_them():

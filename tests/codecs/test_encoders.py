@@ -9,12 +9,9 @@ import pytest
 
 from dibundle.codecs.deflate import encoders
 from dibundle.codecs.deflate.encoders import FAMILIES, GNU, GO, KLAUSPOST, PGZIP_0, PGZIP_1, PGZIP_3, ZLIB, Encoder
-from dibundle.codecs.native.deflate import DEFLATE
 from dibundle.errors import BundleError, FileError
 from tests import needs
 from tests.codecs.bodies import CONTENTS, MIXTURE, NOISE, NUMBERS, SHORT, SLIDING, TEXT, encode, inflate
-
-pytestmark = pytest.mark.skipif(DEFLATE is None, reason="the C library was not built")
 
 ROWS = re.findall(
     r"^\| ([1-7], .*?) ((?:\| [0-9a-f]{8} ){6})\|$",
@@ -150,13 +147,6 @@ def test_an_encoder_that_does_not_work_is_refused(monkeypatch):
     with pytest.raises(FileError, match=r"Go compress/flate up to 1\.26, level 6, does not work on this machine"):
         Encoder(GO, 6, 0)
     encoders.prove.cache_clear()
-
-
-def test_without_the_library(monkeypatch):
-    monkeypatch.setattr(encoders, "DEFLATE", None)
-    with pytest.raises(FileError, match="need dib's C library") as told:
-        Encoder(GO, 6, 0)
-    assert told.value.hint
 
 
 @pytest.mark.parametrize(

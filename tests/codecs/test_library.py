@@ -4,6 +4,7 @@ import mmap
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import zlib
@@ -17,29 +18,55 @@ from dibundle.codecs import cover, relink, vcdiff
 from dibundle.codecs.deflate import encoders, search
 from dibundle.codecs.deflate import recipe as recipes
 from dibundle.codecs.encode import anchors, covers, relinker
-from dibundle.codecs.native import build
-from dibundle.codecs.native.deflate import _SIGNATURES as DEFLATE_SIGNATURES
-from dibundle.codecs.native.deflate import DEFLATE
+from dibundle.codecs.native import build, library
 from dibundle.codecs.native.library import _SIGNATURES as SIGNATURES
 from dibundle.codecs.native.library import LIBRARY, Pinned
+from dibundle.errors import FileError
+from tests import pairs
 from tests.codecs import bodies, programs
 
 
-def run(code: str, **environment: str) -> str:
+def copied(tmp_path: Path, library: bytes | None) -> dict[str, str]:
+    """Return the environment in which the package is a copy that has other bytes, or none, as its library."""
+    shutil.copytree(build.FOLDER.parent.parent, tmp_path / "dibundle", ignore=shutil.ignore_patterns("__pycache__"))
+    place = tmp_path / "dibundle/codecs/native" / build.LIBRARY
+    place.unlink()
+    if library is not None:
+        place.write_bytes(library)
+    return {**os.environ, "PYTHONPATH": str(tmp_path)}
+
+
+@pytest.mark.parametrize(("library", "reason"), [(None, "not there"), (b"no library", "not there")])
+def test_without_the_library_each_command_says_so(tmp_path: Path, library: bytes | None, reason: str) -> None:
+    env = copied(tmp_path, library)
+    dib = [sys.executable, "-m", "dibundle"]
+    made = pairs.make(tmp_path, megabytes=1)
+    out = tmp_path / "new.dib"
     done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=True
+        [*dib, "create", made.base, made.target, out],
+        env=env,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    return done.stdout.strip()
+    assert done.returncode == FileError.exit_code
+    assert f"dib's C library is {reason}" in done.stderr
+    assert "hint: in a checkout of dib: " in done.stderr
+    assert not out.exists()
+    told = subprocess.run([*dib, "doctor"], env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert told.returncode != 0
+    assert "Traceback" not in told.stderr + done.stderr
 
 
-def test_switched_off_by_the_environment():
-    code = "from dibundle.codecs.native.library import LIBRARY; print(LIBRARY)"
-    assert run(code, DIB_NATIVE="off") == "None"
+def test_a_library_of_another_header_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "header", lambda: 5)
+    with pytest.raises(FileError, match="dib's C library is of another version"):
+        library._load().dib_open()
 
 
 def test_the_library_was_built_with_the_header_that_is_here():
-    if LIBRARY is not None:
-        assert LIBRARY.dib_open() == build.header()
+    assert LIBRARY.dib_open() == build.header()
 
 
 def test_the_signatures_are_those_of_the_header():
@@ -50,7 +77,7 @@ def test_the_signatures_are_those_of_the_header():
         ]
         for name, listed in re.findall(r"EXPORT (?:int64_t|void) (dib_\w+)\(([^)]*)\);", text)
     }
-    assert found == {**SIGNATURES, **DEFLATE_SIGNATURES, "dib_open": []}
+    assert found == {**SIGNATURES, "dib_open": []}
 
 
 def _mapped(data: bytes) -> mmap.mmap:
@@ -144,7 +171,6 @@ def _work() -> list[object]:
     return made
 
 
-@pytest.mark.skipif(DEFLATE is None, reason="the C library was not built")
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_function_with_every_kind_of_buffer(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever kind the bytes are in that a function reads, it gives the same."""
@@ -163,9 +189,8 @@ def test_every_function_with_every_kind_of_buffer(kind: str, monkeypatch: pytest
 
         return call
 
-    for library, signatures in ((LIBRARY, SIGNATURES), (DEFLATE, DEFLATE_SIGNATURES)):
-        for name in signatures:
-            monkeypatch.setattr(library, name, recorded(name, getattr(library, name)))
+    for name in SIGNATURES:
+        monkeypatch.setattr(LIBRARY, name, recorded(name, getattr(LIBRARY, name)))
     monkeypatch.setattr(Pinned, "__init__", other_kind)
     assert _work() == expected
-    assert called == {*SIGNATURES, *DEFLATE_SIGNATURES} - {"dib_deflate_frame"}  # which takes no buffer
+    assert called == set(SIGNATURES) - {"dib_deflate_frame"}  # which takes no buffer

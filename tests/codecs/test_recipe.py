@@ -19,11 +19,8 @@ from dibundle.codecs.deflate.encoders import (
 )
 from dibundle.codecs.deflate.recipe import Recipe, RecipeEdit, rebuild
 from dibundle.codecs.deflate.search import CANDIDATES, Candidate, find, probe
-from dibundle.codecs.native.deflate import DEFLATE
 from dibundle.errors import ArchiveError, BundleError
 from tests.codecs.bodies import MIXTURE, NOISE, NUMBERS, SHORT, SLIDING, TEXT, Bits, encode, inflate, pieces
-
-pytestmark = pytest.mark.skipif(DEFLATE is None, reason="the C library was not built")
 
 KEYS = [
     (GO, 6, 0),

@@ -1,20 +1,18 @@
 import random
 from array import array
-from functools import partial
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dibundle.codecs import cover, model, numbers, relink, sparse, walker
+from dibundle.codecs import cover, decoders, relink
 from dibundle.codecs.encode import covers, layout, relinker
 from dibundle.codecs.numbers import number
-from dibundle.codecs.walker import CODE, DATA, HOLE, TABLE, AddressStep, CodeSection, Region
+from dibundle.codecs.relink import CODE, DATA, HOLE, TABLE, AddressStep, CodeSection, Region
 from dibundle.errors import BundleError
+from tests import reference
 from tests.codecs import programs
-from tests.codecs.mutate import twins
 
-MODULES = (cover, model, numbers, sparse, relink, layout)
 machines = pytest.mark.parametrize("machine", [programs.X86_64, programs.AARCH64])
 
 
@@ -38,12 +36,12 @@ def test_moved_code_costs_next_to_nothing(machine):
 
 
 @machines
-def test_native_and_twin_write_the_same_bytes(monkeypatch, machine):
+def test_the_reference_decoder_makes_the_same(machine):
     source, target = programs.versions(machine, 60, 40, 8)
-    made = twins(monkeypatch, *MODULES, lambda: relinker.encode(source, target))
-    assert made[0] == made[1] is not None
-    read = twins(monkeypatch, *MODULES, lambda: relink.decode(made[0], source, len(target)))
-    assert read[0] == read[1] == target
+    payload = relinker.encode(source, target)
+    assert payload is not None
+    assert relink.decode(payload, source, len(target)) == target
+    assert reference.frame(decoders.RELINK, payload, source, len(target)) == target
 
 
 def test_several_programs_at_once():
@@ -134,18 +132,24 @@ def tables(draw):
     return bytes(data), regions, [step for step in steps if step.at <= relink.MAX_ADDRESS]
 
 
-@given(tables(), st.booleans())
+def by_reference(data, regions, steps) -> bytes:
+    other = reference.decoder()
+    made: bytes = other.Relink(data, [other.Fixed(*step) for step in steps]).run([other.Region(*r) for r in regions])
+    return made
+
+
+@given(tables())
 @settings(max_examples=300, deadline=None)
-def test_native_and_twin_relink_alike(case, mask):
+def test_relinked_as_by_the_reference_decoder(case):
     data, regions, steps = case
-    with pytest.MonkeyPatch.context() as patch:
-        native, plain = twins(patch, relink, lambda: relink.relink(data, regions, relink.columns(steps), mask=mask))
-    assert native == plain
+    assert relink.relink(data, regions, relink.columns(steps)) == by_reference(data, regions, steps)
+    masked = relink.relink(data, regions, relink.columns(steps), mask=True)
+    assert len(masked) == len(data)
 
 
 @given(tables(), st.integers(1, 60), st.integers(0, 1 << 30))
 @settings(max_examples=200, deadline=None)
-def test_native_and_twin_map_alike(case, least, seed):
+def test_the_map_is_that_of_the_reference_decoder(case, least, seed):
     data, regions, steps = case
     rng = random.Random(seed)
     rows, at = array("q"), 0
@@ -159,10 +163,14 @@ def test_native_and_twin_map_alike(case, least, seed):
         sections.append(CodeSection(end, rng.randrange(1, 900), rng.randrange(9000)))
         end = sections[-1].start + sections[-1].length + rng.choice([0, 3])
     header = relink.RelinkHeader(least, regions, sections, steps)
-    with pytest.MonkeyPatch.context() as patch:
-        native, plain = twins(patch, relink, lambda: relink.steps_of(rows, header))
-    assert native == plain
-    assert all(a < b for a, b in zip(native[0::3], native[3::3], strict=False))
+    found = relink.steps_of(rows, header)
+    other = reference.decoder()
+    covers = [other.Piece(rows[k + 1], rows[k], rows[k + 2]) for k in range(0, len(rows), 3)]
+    areas = [other.Region(section.start, section.length, section.address, 0, 0) for section in sections]
+    moves = other.without_overlaps(other.moves(covers, least, [other.Region(*region) for region in regions], areas))
+    merged = other.merge_steps([other.Fixed(*step) for step in steps], moves)
+    assert list(found) == [value for step in merged for value in (step.address, step.shift, step.kind)]
+    assert all(a < b for a, b in zip(found[0::3], found[3::3], strict=False))
     relink._read(relink.write(header), len(data))
 
 
@@ -173,7 +181,7 @@ def outcome(payload, source, size):
         return None
 
 
-def test_damage_is_refused_alike_by_native_and_twin(monkeypatch):
+def test_damage_is_refused_as_by_the_reference_decoder():
     source, target = programs.versions(programs.X86_64, 40, 30, 4)
     payload = relinker.encode(source, target)
     rng = random.Random(5)
@@ -182,9 +190,9 @@ def test_damage_is_refused_alike_by_native_and_twin(monkeypatch):
         broken = bytearray(payload)
         broken[rng.randrange(len(broken) if rng.random() < 0.3 else 300)] = rng.randrange(256)
         cases.append(bytes(broken))
-    native, plain = twins(monkeypatch, *MODULES, lambda: [outcome(case, source, len(target)) for case in cases])
-    assert native == plain
-    assert native.count(None) > 30
+    found = [outcome(case, source, len(target)) for case in cases]
+    assert found == [reference.frame(decoders.RELINK, case, source, len(target)) for case in cases]
+    assert found.count(None) > 30
     for other in (b"", source[:-1], bytes(len(source))):
         outcome(payload, other, len(target))
 
@@ -211,7 +219,7 @@ def test_random_headers_take_no_memory(values, rest):
         (relink.RelinkHeader(1, [Region(0, 5, 0, 0, 9)], [], []), "does not fit"),
         (relink.RelinkHeader(1, [Region(0, 5, -1, 0, 0)], [], []), "does not fit"),
         (relink.RelinkHeader(1, [Region(0, 5, relink.MAX_ADDRESS, 0, 0)], [], []), "does not fit"),
-        (relink.RelinkHeader(1, [Region(k, 1, 0, 0, walker.TABLES) for k in range(17)], [], []), "jump tables"),
+        (relink.RelinkHeader(1, [Region(k, 1, 0, 0, relink.TABLES) for k in range(17)], [], []), "jump tables"),
         (relink.RelinkHeader(1, [], [CodeSection(0, 0, 0)], []), "section of 0"),
         (relink.RelinkHeader(1, [], [], [AddressStep(5, 0, 1), AddressStep(5, 0, 1)]), "step at address 5"),
         (relink.RelinkHeader(1, [], [], [AddressStep(5, relink.MAX_ADDRESS, 1)]), "step at address 5"),
@@ -223,21 +231,20 @@ def test_headers_out_of_bounds_are_refused(header, wrong):
         relink.decode(relink.write(header) + cover.encode(bytes(100), b"", covers.Covers()), bytes(100), 0)
 
 
-def test_pointers_overwritten_by_other_data_tell_of_no_move(monkeypatch):
-    where = Region(0, 64, 0x1000, 0, walker.POINTERS)
+def test_pointers_overwritten_by_other_data_tell_of_no_move():
+    where = Region(0, 64, 0x1000, 0, relink.POINTERS)
     steps = [AddressStep(0x1000, 0, DATA), AddressStep(0x2000, 16, DATA), AddressStep(0x3000, 0, HOLE)]
     plan = layout.RelinkPlan(
         regions=[where], sections=[CodeSection(0, 64, 0x1000)], fixed=steps, first=relink.columns(steps), records=[]
     )
     source = (0x2010).to_bytes(8, "little") * 8
     target = (0x7FFF << 48).to_bytes(8, "little") * 8
-    made = twins(monkeypatch, relink, layout, lambda: layout.fixed_steps(plan, source, target, array("q", (0, 0, 64))))
-    assert made[0] == made[1]
-    assert all(abs(step.shift) < relink.MAX_ADDRESS for step in made[0])
+    made = layout.fixed_steps(plan, source, target, array("q", (0, 0, 64)))
+    assert all(abs(step.shift) < relink.MAX_ADDRESS for step in made)
 
 
-@pytest.mark.parametrize("mode", [walker.X86, walker.X86_FIXED, walker.POINTERS])
-def test_steps_that_crowd_are_found_as_by_the_twin(monkeypatch, mode):
+@pytest.mark.parametrize("mode", [relink.X86, relink.X86_FIXED, relink.POINTERS])
+def test_steps_that_crowd_are_found(mode):
     """One step far away puts all the others into one bucket; the last of them and the gaps between them count too."""
     chance = random.Random(mode)
     data = bytearray()
@@ -252,6 +259,6 @@ def test_steps_that_crowd_are_found_as_by_the_twin(monkeypatch, mode):
         steps.append(AddressStep(at, count * 8 - 3000, count % 4))
     regions = [Region(0, len(data), 48, 0, mode)]
     for some in (steps, [*steps, AddressStep(1 << 60, 0, HOLE)], steps[:31], steps[:33]):
-        table = relink.columns(some)
-        made = twins(monkeypatch, *MODULES, partial(relink.relink, bytes(data), regions, table))
-        assert made[0] == made[1] != data
+        made = relink.relink(bytes(data), regions, relink.columns(some))
+        assert made == by_reference(bytes(data), regions, some)
+        assert made != data

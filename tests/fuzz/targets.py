@@ -1,6 +1,6 @@
 """The targets: each takes any bytes and says by an exception what did not hold. ``TARGETS`` has them by name.
 
-For each input a decoder returns or raises ``DibError``; where a C function has a Python twin, both end alike.
+For each input a decoder returns or raises ``DibError``, and where the reference decoder reads the same, both end alike.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tarfile
 import zlib
 from array import array
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,11 @@ from dibundle.applying import rebuilding
 from dibundle.applying.base import find_base
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.targets import check_size
-from dibundle.codecs import cover, decoders, model, numbers, recompression, relink, sparse, streams, vcdiff
+from dibundle.codecs import decoders, model, numbers, recompression, sparse, streams, vcdiff
 from dibundle.codecs.deflate import encoders, inflate, recipe, search
-from dibundle.codecs.native.library import LIBRARY
 from dibundle.creating.options import CreateOptions
 from dibundle.creating.pipeline import write_bundle
-from dibundle.errors import ArchiveError, DibError, Message
+from dibundle.errors import ArchiveError, BundleError, DibError, Message
 from dibundle.files import compression
 from dibundle.files.context import Context
 from dibundle.files.readat import MemoryBytes
@@ -49,6 +48,7 @@ from dibundle.images.legacy import REPOSITORIES
 from dibundle.images.profile import Judge
 from dibundle.images.tar import entries
 from dibundle.inspecting import operations
+from tests import reference
 from tests.builders import STYLES, TestImage, build_layer, docker_save, file
 from tests.codecs import programs
 from tests.content import code, edited, text
@@ -57,12 +57,11 @@ from tests.images.contents import contents
 
 VECTORS = Path(__file__).parents[2] / "spec" / "vectors"
 LARGEST = 1 << 17  # bytes that a codec is asked to make: larger ones are for the vectors, and take the time of hundreds
-TWIN_LARGEST = 1 << 11  # and up to which its twin is asked as well
-TWIN_SHARE = 8  # one input of so many is given to the twin as well: it takes ten times as long
+ASKED_LARGEST = 1 << 11  # and up to which the reference decoder is asked as well
+ASKED_SHARE = 8  # one input of so many is given to it as well: it takes a hundred times as long
 SEEDS_LARGEST = 30_000
 FRAMES_LARGEST = 1 << 20  # of all frames of a bundle
 KNOWN_SECTIONS = range(1, 8)
-TWINS = (cover, model, numbers, relink, sparse, vcdiff)
 SEPARATOR = b"\n%%\n"
 
 Target = Callable[[bytes], object]
@@ -87,27 +86,12 @@ def outcome(call: Callable[[], Any]) -> object:
     return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else value
 
 
-@contextmanager
-def plain() -> Iterator[None]:
-    """Have the Python twins do the work."""
-    for module in TWINS:
-        module.LIBRARY = None  # type: ignore[misc]
-    try:
-        yield
-    finally:
-        for module in TWINS:
-            module.LIBRARY = LIBRARY  # type: ignore[misc]
-
-
-def both(call: Callable[[], Any]) -> object:
-    """Return the outcome of a call, the same with the C functions and with their twins."""
-    native = outcome(call)
-    if LIBRARY is not None:
-        with plain():
-            twin = outcome(call)
-        if native != twin:
-            raise BrokenError(f"C: {native!r:.200}, Python: {twin!r:.200}")
-    return native
+def both(call: Callable[[], Any], by_reference: Callable[[], bytes]) -> object:
+    """Return the outcome of a call, the same as the reference decoder's."""
+    found, other = outcome(call), reference.outcome(by_reference)
+    if found != (BundleError if other is None else other):
+        raise BrokenError(f"dib: {found!r:.200}, reference decoder: {other!r:.200}")
+    return found
 
 
 def joined(size: int, source: bytes, rest: bytes) -> bytes:
@@ -127,12 +111,15 @@ def _codec(codec: int, data: bytes) -> object:
     def call() -> object:
         return decoders.decode(codec, payload, bytearray(source), size)
 
-    return both(call) if size <= TWIN_LARGEST and chosen(data) else outcome(call)
+    if size > ASKED_LARGEST or not chosen(data):
+        return outcome(call)
+    read = reference.decoder()
+    return both(call, lambda: read.decode_frame(codec, payload, size, source, read.Bundle(b"")))
 
 
 def chosen(data: bytes, share: int = 1) -> bool:
-    """Whether this is one of the inputs that are given to the twins: the same ones each time."""
-    return zlib.crc32(data) % (share * TWIN_SHARE) == 0
+    """Whether this is one of the inputs that the reference decoder gets: the same ones each time."""
+    return zlib.crc32(data) % (share * ASKED_SHARE) == 0
 
 
 # --- bundles
@@ -200,8 +187,6 @@ def bundle(data: bytes) -> object:
         end = 4 + int.from_bytes(data[1:4], "little")
         encoded = closed(data[4:end], data[end:])
     choice = data[0] if data else 0
-    if chosen(data, 4):
-        return both(lambda: made(encoded, choice))
     return outcome(lambda: made(encoded, choice))
 
 
@@ -252,7 +237,7 @@ def head(data: bytes) -> object:
 
 @target
 def columns(data: bytes) -> object:
-    """Numbers in columns and in payloads: two readers and the C function agree."""
+    """Numbers in columns and in payloads: the reader of single ones and the C function agree."""
 
     def read() -> list[int]:
         column = Column(data)
@@ -266,7 +251,7 @@ def columns(data: bytes) -> object:
 
     found = outcome(read)
     count = len(found) if isinstance(found, list) else min(len(data), 8)
-    again = both(payload)
+    again = outcome(payload)
     if again != found:
         raise BrokenError(f"column {found!r:.200}, payload {again!r:.200}")
     if isinstance(found, list) and numbers.pack(array("q", found)) != data:
@@ -296,7 +281,9 @@ def vcdiff_zstd(data: bytes) -> object:
 def vcdiff_plain(data: bytes) -> object:
     """The VCDIFF file without the zstd frame around it."""
     size, source, payload = _parted(data)
-    return (both if chosen(data) else outcome)(lambda: vcdiff.decode(payload, source, size))
+    if not chosen(data):
+        return outcome(lambda: vcdiff.decode(payload, source, size))
+    return both(lambda: vcdiff.decode(payload, source, size), lambda: reference.decoder().vcdiff(payload, size, source))
 
 
 @target
@@ -330,7 +317,7 @@ def sparse_difference(data: bytes) -> object:
         sparse.unpack(payload, memoryview(out))
         return out
 
-    return (both if chosen(data) else outcome)(call)
+    return both(call, lambda: reference.decoder().sparse(payload, size)) if chosen(data) else outcome(call)
 
 
 @target
@@ -354,7 +341,13 @@ def modelled(data: bytes) -> object:
         model.decode(rest[2:], source, rows, memoryview(out), bits=rest[0], quiet=rest[1])
         return out
 
-    result = both(call) if rest[0] <= model.MIN_BITS + 1 and chosen(data) else outcome(call)
+    def by_reference() -> bytes:
+        read = reference.decoder()
+        pieces = [read.Piece(rows[k + 1], rows[k], rows[k + 2]) for k in range(0, len(rows), 3)]
+        made_: bytes = read.Model(bytes(rest), source).run(pieces)
+        return made_
+
+    result = both(call, by_reference) if rest[0] <= model.MIN_BITS + 1 and chosen(data) else outcome(call)
     if isinstance(result, bytes) and chosen(data, 4):
         stream = model.encode(source, rows, result, bits=rest[0], quiet=rest[1])
         out = bytearray(covered)

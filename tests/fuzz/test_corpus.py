@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from dibundle.errors import BundleError
 from tests.fuzz import corpus, targets
 from tests.fuzz.bundles import Open, flipped
 
@@ -24,8 +25,8 @@ def test_seeds(name: str) -> None:
 @pytest.mark.parametrize("name", targets.TARGETS)
 @pytest.mark.fuzz
 def test_kept(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(targets, "TWIN_SHARE", 1)  # all twins see all of it
-    monkeypatch.setattr(targets, "TWIN_LARGEST", targets.LARGEST)
+    monkeypatch.setattr(targets, "ASKED_SHARE", 1)  # the reference decoder sees all of it
+    monkeypatch.setattr(targets, "ASKED_LARGEST", targets.LARGEST)
     inputs = list(corpus.kept(name))
     assert inputs
     for data in inputs:
@@ -55,9 +56,10 @@ def test_an_opened_bundle_is_the_same_when_it_is_closed() -> None:
     assert targets.made(opened.with_output(0, targets.made(data)).encode(), checked=True) == targets.made(data)
 
 
-def test_a_twin_that_differs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    if targets.LIBRARY is None:
-        pytest.skip("the native library is not built here")
-    monkeypatch.setattr(targets.numbers.Numbers, "number", lambda self: self.byte())
+def test_a_reader_that_differs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = next(data for data in targets.seeds("vcdiff_plain") if targets.vcdiff_plain(data) is not BundleError)
+    monkeypatch.setattr(targets, "ASKED_SHARE", 1)
+    targets.vcdiff_plain(data)
+    monkeypatch.setattr(targets.vcdiff, "decode", lambda *_: b"something else")
     with pytest.raises(targets.BrokenError):
-        targets.columns(targets.numbers.number(300))
+        targets.vcdiff_plain(data)

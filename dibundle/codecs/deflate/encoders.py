@@ -13,8 +13,7 @@ from functools import cache
 from typing import Final, NamedTuple, Protocol
 
 from dibundle.codecs import messages
-from dibundle.codecs.native.deflate import DEFLATE
-from dibundle.codecs.native.library import Buffer, Pinned
+from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
 from dibundle.errors import BundleError, FileError
 
 GO: Final = 1
@@ -87,18 +86,6 @@ class _MarksFunction(Protocol):
     def __call__(self, handle: int, out: int, most: int, /) -> int: ...
 
 
-def library() -> ctypes.CDLL:
-    """Return the C library; ``FileError`` where it is absent."""
-    if DEFLATE is None:
-        raise FileError(messages.LIBRARY_MISSING)
-    return DEFLATE
-
-
-def are_here() -> bool:
-    """Whether this installation has the C library that encodes."""
-    return DEFLATE is not None
-
-
 def is_pgzip(encoder: int) -> bool:
     """Whether an encoder's blocks can be made side by side, by :func:`encode_frame`."""
     return PGZIP_0 <= encoder <= PGZIP_3
@@ -129,18 +116,17 @@ class Encoder:
 
         A parameter of 0 is allowed for pgzip: ``frame`` then has to be called before more content than a block has.
         """
-        self._library = library()
         is_open = parameter == 0 and PGZIP_0 <= encoder <= PGZIP_3
         check(encoder, level, FAMILIES[encoder].least if is_open else parameter)
         if tested:
             prove(encoder, level)
-        self._handle: int = self._library.dib_deflate_new(encoder, level, parameter)
+        self._handle: int = LIBRARY.dib_deflate_new(encoder, level, parameter)
         if not self._handle:
             raise MemoryError
 
     def __del__(self) -> None:
         if getattr(self, "_handle", 0):
-            self._library.dib_deflate_free(self._handle)
+            LIBRARY.dib_deflate_free(self._handle)
 
     def write(self, content: Buffer) -> bytes:
         """Take content; return what the body has got longer by, as far as nothing that follows can change it."""
@@ -153,15 +139,15 @@ class Encoder:
 
     def frame(self, block_size: int) -> bytes:
         """Set the block size of a pgzip encoder that has none; at least the content so far. Return more of the body."""
-        return self._take(self._library.dib_deflate_frame(self._handle, block_size))
+        return self._take(LIBRARY.dib_deflate_frame(self._handle, block_size))
 
     def marks(self) -> list[Mark]:
         """Return where blocks of the body start, each once."""
-        return take_marks(self._library.dib_deflate_marks, self._handle)
+        return take_marks(LIBRARY.dib_deflate_marks, self._handle)
 
     def _write(self, content: memoryview, *, finish: bool) -> bytes:
         pinned = Pinned(content)
-        return self._take(self._library.dib_deflate_write(self._handle, pinned, pinned.size, int(finish)))
+        return self._take(LIBRARY.dib_deflate_write(self._handle, pinned, pinned.size, int(finish)))
 
     def _take(self, size: int) -> bytes:
         if size == _NO_MEMORY:
@@ -169,7 +155,7 @@ class Encoder:
         if size < 0:
             raise ValueError("an encoder was called in the wrong order")
         out = ctypes.create_string_buffer(size)
-        self._library.dib_deflate_take(self._handle, ctypes.addressof(out), size)
+        LIBRARY.dib_deflate_take(self._handle, ctypes.addressof(out), size)
         return out.raw
 
 
@@ -197,7 +183,7 @@ def encode_frame(encoder: int, dictionary: Buffer, block: Buffer, *, last: bool)
     prove(encoder, 5)
     before, content = Pinned(dictionary), Pinned(block)
     out = ctypes.create_string_buffer(content.size + content.size // 8192 + 64)
-    size = library().dib_deflate_block(
+    size = LIBRARY.dib_deflate_block(
         encoder, before, before.size, content, content.size, int(last), ctypes.addressof(out), len(out)
     )
     if size == _NO_MEMORY:

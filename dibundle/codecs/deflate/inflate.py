@@ -7,8 +7,8 @@ from array import array
 from typing import Final
 
 from dibundle.codecs import messages
-from dibundle.codecs.deflate.encoders import Mark, library, take_marks
-from dibundle.codecs.native.library import Pinned
+from dibundle.codecs.deflate.encoders import Mark, take_marks
+from dibundle.codecs.native.library import LIBRARY, Pinned
 from dibundle.errors import ArchiveError
 
 _LIMIT: Final = 1 << 20
@@ -27,8 +27,7 @@ class Inflater:
     """
 
     def __init__(self) -> None:
-        self._library = library()
-        self._handle: int = self._library.dib_inflate_new()
+        self._handle: int = LIBRARY.dib_inflate_new()
         if not self._handle:
             raise MemoryError
         self._input = b""
@@ -42,7 +41,7 @@ class Inflater:
 
     def __del__(self) -> None:
         if getattr(self, "_handle", 0):
-            self._library.dib_inflate_free(self._handle)
+            LIBRARY.dib_inflate_free(self._handle)
 
     def feed(self, data: bytes, limit: int = _LIMIT) -> bytes:
         """Return up to ``limit`` (at least 1) bytes of content; ``ArchiveError`` if the body is damaged."""
@@ -68,13 +67,13 @@ class Inflater:
 
     def marks(self) -> list[Mark]:
         """Return where blocks of the body start, each once, as far as it is decoded."""
-        return take_marks(self._library.dib_inflate_marks, self._handle)
+        return take_marks(LIBRARY.dib_inflate_marks, self._handle)
 
     def _run(self, out: int, room: int) -> int:
         pinned = Pinned(self._input)
         size = min(_SLICE, pinned.size - self._at)
         told, _ = self._told.buffer_info()
-        made: int = self._library.dib_inflate_run(self._handle, pinned.at(self._at), size, out, room, told)
+        made: int = LIBRARY.dib_inflate_run(self._handle, pinned.at(self._at), size, out, room, told)
         if made == _NO_MEMORY:
             raise MemoryError
         if made < 0:

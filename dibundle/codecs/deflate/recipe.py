@@ -14,8 +14,8 @@ from typing import Final
 
 from dibundle.codecs import messages
 from dibundle.codecs.deflate import encoders
-from dibundle.codecs.deflate.encoders import Encoder, library
-from dibundle.codecs.native.library import Buffer, Pinned
+from dibundle.codecs.deflate.encoders import Encoder
+from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
 from dibundle.errors import BundleError
 
 _SLICE: Final = 1 << 20  # content given to the encoder at a time
@@ -70,7 +70,7 @@ class Recipe:
 
 def copy_bits(out: bytearray, out_bit: int, source: Buffer, bit: int, count: int) -> None:
     """Copy bits; those of the last byte written that are behind them become 0."""
-    library().dib_bits_copy(Pinned(out), out_bit, Pinned(source), bit, count)
+    LIBRARY.dib_bits_copy(Pinned(out), out_bit, Pinned(source), bit, count)
 
 
 # ---------------------------------------------------------------- the way back

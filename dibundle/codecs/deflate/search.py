@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from dibundle.codecs.deflate import encoders
-from dibundle.codecs.deflate.encoders import Encoder, Mark, library
+from dibundle.codecs.deflate.encoders import Encoder, Mark
 from dibundle.codecs.deflate.inflate import Inflater
 from dibundle.codecs.deflate.recipe import Recipe, RecipeEdit, copy_bits
-from dibundle.codecs.native.library import Buffer, Pinned
+from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
 from dibundle.errors import ArchiveError
 
 _SLICE: Final = 1 << 20  # content given to the encoders at a time
@@ -418,5 +418,5 @@ def _behind_header(bit: int) -> int:
 
 def _same_bits(a: Buffer, a_bit: int, b: Buffer, b_bit: int, count: int) -> int:
     """Return how many of ``count`` bits are the same in both."""
-    same: int = library().dib_bits_same(Pinned(a), a_bit, Pinned(b), b_bit, count)
+    same: int = LIBRARY.dib_bits_same(Pinned(a), a_bit, Pinned(b), b_bit, count)
     return same

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dibundle.codecs import relink, walker
+from dibundle.codecs import relink
 from dibundle.codecs.encode import anchors, elf
 from dibundle.codecs.native.library import LIBRARY, Pinned
-from dibundle.codecs.walker import AddressStep, CodeSection, Region
+from dibundle.codecs.relink import AddressStep, CodeSection, Region
 
 FIRST_LEAST: Final = 64  # bytes from which on an equal stretch goes into the first map
 STRIDE: Final = 4  # the first pass looks closely: 16 makes bundles of programs 0.7 % larger
 GAIN: Final = 3  # how many more addresses have to agree on a step that costs bytes
-_CODE: Final = (walker.X86, walker.X86_FIXED, walker.ARM)
+_CODE: Final = (relink.X86, relink.X86_FIXED, relink.ARM)
 _SPACE: Final = 1 << 40  # each program has addresses of its own
 _RECORDS: Final = 1 << 16
 Cut = tuple[int, int, int, int, int]
@@ -48,7 +48,7 @@ class RelinkPlan:
         inside: list[tuple[int, int]] = []
         for region in self.regions:
             start, end = max(region.start, source.start), min(region.start + region.length, source.stop)
-            if region.mode == walker.FRAMES and start > region.start:
+            if region.mode == relink.FRAMES and start > region.start:
                 k = bisect_left(self.records, start)
                 start = self.records[k] if k < len(self.records) else end
             if start < end:
@@ -125,12 +125,12 @@ def plan(source: bytes, target: bytes) -> RelinkPlan | None:
         relink.relink(target, counterparts, relink.columns(places), mask=True),
         stride=STRIDE,
     )
-    cuts = list(relink.cuts(rows, regions, sections, least=FIRST_LEAST))
+    cuts = list(_cuts(rows, regions, sections, least=FIRST_LEAST))
     header = relink.RelinkHeader(FIRST_LEAST, regions, sections, _from_pieces(fixed, _shifts(cuts, regions, sections)))
     first = relink.steps_of(rows, header)
     if not any(first[1::3]):
         return None
-    records = [at for region in regions if region.mode == walker.FRAMES for at in _records(source, region)]
+    records = [at for region in regions if region.mode == relink.FRAMES for at in _records(source, region)]
     return RelinkPlan(regions=regions, sections=sections, fixed=fixed, first=first, records=records)
 
 
@@ -148,7 +148,7 @@ def _records(source: bytes, region: Region) -> Iterable[int]:
 
 def fixed_steps(made: RelinkPlan, source: bytes, target: bytes, rows: array[int]) -> list[AddressStep]:
     """Return the fixed steps to go with the covers in ``rows``: what they leave out, the addresses under them tell."""
-    cuts = list(relink.cuts(rows, made.regions, made.sections, least=relink.LEAST))
+    cuts = list(_cuts(rows, made.regions, made.sections, least=relink.LEAST))
     fixed = _from_pieces(made.fixed, _shifts(cuts, made.regions, made.sections))
     steps = relink.steps_of(rows, relink.RelinkHeader(relink.LEAST, made.regions, made.sections, fixed))
     voted = _voted(made, source, target, cuts, steps)
@@ -161,14 +161,10 @@ def _voted(made: RelinkPlan, source: bytes, target: bytes, cuts: list[Cut], step
     for r, c, start, place, length in cuts:
         region, section = made.regions[r], made.sections[c]
         address = region.address + start - region.start
-        if region.mode != walker.RAW:
+        if region.mode != relink.RAW:
             pieces.append(Region(start, length, address, region.base, region.mode))
             targets.append(place)
             moved.append(section.address + place - section.start - address)
-    if LIBRARY is None:
-        seen = walker.Walker(bytearray(source), steps, mask=False)
-        seen.vote(pieces, target, targets, moved)
-        return list(_plain_voted(seen, steps))
     table, room = relink.columns(pieces), 1 << 16
     while True:
         out = array("q", bytes(24 * room))
@@ -184,35 +180,33 @@ def _voted(made: RelinkPlan, source: bytes, target: bytes, cuts: list[Cut], step
         room = size
 
 
-def _plain_voted(seen: walker.Walker, steps: array[int]) -> Iterable[AddressStep]:
-    table = [AddressStep(*steps[k : k + 3]) for k in range(0, len(steps), 3)]
-    ats = steps[0::3]
-    tally: dict[int, dict[int, int]] = {}
-    for (address, shift), count in sorted((seen.votes or {}).items()):
-        tally.setdefault(address, {})[shift] = count
-    under: AddressStep | None = None  # the step that a run of addresses which agree on another shift stands in
-    until: float = 0
-    last = end = 0
-    for address, shifts in tally.items():
-        k = bisect_right(ats, address) - 1
-        step = table[k]
-        best = max(shifts, key=lambda shift: (shifts[shift], -shift))
-        most, for_step, for_last = shifts[best], shifts.get(step.shift, 0), shifts.get(last, 0)
-        if under and address < until and for_last >= for_step and for_last and most - for_last < GAIN:
-            end = address + 1
+def _cuts(
+    rows: array[int], regions: Sequence[Region], sections: Sequence[CodeSection], *, least: int
+) -> Iterator[tuple[int, int, int, int, int]]:
+    """Yield region, section, source offset, target offset and length of each piece of a cover within one of either.
+
+    Pieces of less than ``least`` bytes (at least 1) are left out.
+    """
+    ends = [region.start + region.length for region in regions]
+    first = 0
+    for start, place, length in zip(rows[0::3], rows[1::3], rows[2::3], strict=True):
+        if length < least:
             continue
-        if under and end < until:
-            yield under._replace(at=end)
-        under = None
-        if most - for_step >= GAIN:
-            yield AddressStep(address, best, step.kind)
-            until, last, end = ats[k + 1] if k + 1 < len(ats) else float("inf"), best, address + 1
-            if step.kind != walker.CODE:
-                under = step
-            elif end < until:  # what stands behind moved with its cover
-                yield step._replace(at=end)
-    if under and end < until:
-        yield under._replace(at=end)
+        source, target, left = start, place, length
+        while first < len(sections) and sections[first].start + sections[first].length <= target:
+            first += 1
+        r, c = bisect_right(ends, source), first
+        while left > 0 and r < len(regions) and c < len(sections):
+            section = sections[c]
+            skip = max(0, regions[r].start - source, section.start - target)
+            part = min(left, ends[r] - source, section.start + section.length - target)
+            if part - skip >= least:
+                yield r, c, source + skip, target + skip, part - skip
+            source, target, left = source + part, target + part, left - part
+            if ends[r] <= source:
+                r += 1
+            elif section.start + section.length <= target:
+                c += 1
 
 
 def _pairs(old: list[elf.Program], new: list[elf.Program]) -> list[tuple[elf.Program, elf.Program]]:
@@ -231,7 +225,7 @@ def _pairs(old: list[elf.Program], new: list[elf.Program]) -> list[tuple[elf.Pro
 
 
 def _tables(regions: list[Region]) -> int:
-    return sum(region.mode in (walker.TABLES, walker.TABLES_FIXED) for region in regions)
+    return sum(region.mode in (relink.TABLES, relink.TABLES_FIXED) for region in regions)
 
 
 def _regions(program: elf.Program, space: int, tables: int) -> list[Region]:
@@ -240,19 +234,19 @@ def _regions(program: elf.Program, space: int, tables: int) -> list[Region]:
         if not section.stored:
             continue
         start, length, address, base = section.start, section.length, section.address + space, section.address + space
-        mode = walker.RAW
+        mode = relink.RAW
         if section.code:
-            mode, base = walker.X86_FIXED if program.fixed else walker.X86, space
+            mode, base = relink.X86_FIXED if program.fixed else relink.X86, space
             if program.machine == elf.AARCH64:
-                mode = walker.ARM
+                mode = relink.ARM
         elif section.name == b".eh_frame":
-            mode = walker.FRAMES
+            mode = relink.FRAMES
         elif section.name == b".eh_frame_hdr" and length > 12:
-            mode, start, address, length = walker.BASED, start + 12, address + 12, length - 12
+            mode, start, address, length = relink.BASED, start + 12, address + 12, length - 12
         elif section.relocations or section.writable:
-            mode, base = walker.POINTERS, space
+            mode, base = relink.POINTERS, space
         elif section.name == b".rodata" and tables:
-            mode, tables = walker.TABLES_FIXED if program.fixed else walker.TABLES, tables - 1
+            mode, tables = relink.TABLES_FIXED if program.fixed else relink.TABLES, tables - 1
             base = space
         regions.append(Region(start, length, address, base, mode))
     return regions
@@ -264,14 +258,14 @@ def _kinds(program: elf.Program, space: int, moved: dict[bytes, int]) -> list[Ad
     end = None
     for section in program.sections:
         if end is not None and section.address > end:
-            steps.append(AddressStep(end + space, 0, walker.HOLE))
-        kind = walker.CODE if section.code else walker.TABLE if section.name == b".rodata" else walker.DATA
+            steps.append(AddressStep(end + space, 0, relink.HOLE))
+        kind = relink.CODE if section.code else relink.TABLE if section.name == b".rodata" else relink.DATA
         steps.append(
             AddressStep(section.address + space, moved.get(section.name, section.address) - section.address, kind)
         )
         end = section.address + section.length
     if end is not None:
-        steps.append(AddressStep(end + space, 0, walker.HOLE))
+        steps.append(AddressStep(end + space, 0, relink.HOLE))
     return steps
 
 
@@ -292,7 +286,7 @@ def _from_pieces(fixed: list[AddressStep], pieces: list[tuple[int, int]]) -> lis
         end = fixed[number + 1].at if number + 1 < len(fixed) else None
         while k < len(pieces) and pieces[k][0] < step.at:
             k += 1
-        if step.kind != walker.HOLE and k < len(pieces) and (end is None or pieces[k][0] < end):
+        if step.kind != relink.HOLE and k < len(pieces) and (end is None or pieces[k][0] < end):
             steps.append(step._replace(shift=pieces[k][1]))
         else:
             steps.append(step)

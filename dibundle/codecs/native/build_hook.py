@@ -1,7 +1,7 @@
 """The build hook that makes one shared library of the C files beside it when the package is built or installed.
 
-It runs inside hatchling, for wheels and for editable installs. A compiler is a help, not a condition: where none works
-the package is built as pure Python and the twins of the C functions do the work, with the same bytes and more time.
+It runs inside hatchling, for wheels and for editable installs, with the machine's compiler or, where it has none that
+works, with zig from PyPI.
 """
 
 from __future__ import annotations
@@ -38,9 +38,7 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         folder = Path(self.root) / "dibundle" / "codecs" / "native"
         build = self._imported("dibundle.codecs.native.build")
         library = folder / build.LIBRARY
-        if not _compile(build, library):
-            self.app.display_warning("no C compiler worked: dib is installed as pure Python, correct but slower")
-            return
+        _compile(build, library)
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{_platform_tag()}"
         build_data["force_include"][str(library)] = f"dibundle/codecs/native/{library.name}"
@@ -93,7 +91,7 @@ def _works(command: list[str]) -> bool:
         return done.returncode == 0
 
 
-def _compile(build: ModuleType, library: Path) -> bool:
+def _compile(build: ModuleType, library: Path) -> None:
     """Compile the sources to ``library`` with the first compiler that works; a half-written library is never left."""
     commands = _system_compilers()
     if importlib.util.find_spec("ziglang"):
@@ -110,9 +108,10 @@ def _compile(build: ModuleType, library: Path) -> bool:
             continue
         if done.returncode == 0 and partial.exists():
             partial.replace(library)
-            return True
+            return
     partial.unlink(missing_ok=True)
-    return False
+    tried = ", ".join(command[0] for command in commands) or "none found"
+    sys.exit(f"dib needs a C compiler to be built ({tried}): apt-get install gcc libc6-dev, or pip install ziglang")
 
 
 def _platform_tag() -> str:

@@ -1,19 +1,20 @@
-"""The shared library with the hot loops, if it was built and fits.
+"""The shared library of the C files beside this one, through ctypes.
 
-``LIBRARY`` is ``None`` where no compiler worked at install time, where the file is of another version, and where the
-environment says ``DIB_NATIVE=off``. Callers then use the Python twin of each function; the results are the same.
+Importing works without it, so that ``dib doctor`` can say that it is missing; each call of one of its functions then
+raises ``FileError``.
 """
 
 from __future__ import annotations
 
 import ctypes
 import mmap
-import os
 from array import array
 from contextlib import suppress
-from typing import Final
+from typing import Final, Never, cast
 
+from dibundle.codecs import messages
 from dibundle.codecs.native import build
+from dibundle.errors import FileError, install_hint
 
 Buffer = bytes | bytearray | memoryview
 """Bytes for the C functions, contiguous."""
@@ -40,28 +41,58 @@ _SIGNATURES: Final[dict[str, list[type]]] = {
     "dib_bridge": [_PTR, _I64, _I64],
     "dib_model_encode": [_PTR, _I64, _PTR, _I64, _PTR, _I64, _I64, _PTR, _I64],
     "dib_model_decode": [_PTR, _I64, _PTR, _I64, _PTR, _I64, _I64, _PTR, _I64],
+    "dib_deflate_new": [_I64, _I64, _I64],
+    "dib_deflate_free": [_PTR],
+    "dib_deflate_write": [_PTR, _PTR, _I64, _I64],
+    "dib_deflate_take": [_PTR, _PTR, _I64],
+    "dib_deflate_marks": [_PTR, _PTR, _I64],
+    "dib_deflate_frame": [_PTR, _I64],
+    "dib_deflate_block": [_I64, _PTR, _I64, _PTR, _I64, _I64, _PTR, _I64],
+    "dib_inflate_new": [],
+    "dib_inflate_free": [_PTR],
+    "dib_inflate_run": [_PTR, _PTR, _I64, _PTR, _I64, _PTR],
+    "dib_inflate_marks": [_PTR, _PTR, _I64],
+    "dib_bits_same": [_PTR, _I64, _PTR, _I64, _I64],
+    "dib_bits_copy": [_PTR, _I64, _PTR, _I64, _I64],
 }
 
 
-def _load() -> ctypes.CDLL | None:
-    """Load the library that lies beside this file; ``None`` if there is none of this dib.h or it is switched off."""
-    if os.environ.get("DIB_NATIVE", "").lower() == "off":
-        return None
+class _Missing:
+    """What stands in for a library that cannot be loaded."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def __getattr__(self, name: str) -> Never:
+        raise FileError(messages.LIBRARY_MISSING, reason=self.reason, install_hint=install_hint("--force-reinstall ."))
+
+
+def _load() -> ctypes.CDLL | _Missing:
+    """Load the library that lies beside this file, if it was built with this dib.h."""
     try:
         library = ctypes.CDLL(str(build.FOLDER / build.LIBRARY))
+    except OSError:
+        return _Missing("not there, or of another machine")
+    try:
         library.dib_open.restype = _I64
         if library.dib_open() != build.header():
-            return None
+            return _Missing("of another version")
         for name, arguments in _SIGNATURES.items():
             function = getattr(library, name)
             function.restype = _I64
             function.argtypes = arguments
-    except (OSError, AttributeError):
-        return None
+    except AttributeError:
+        return _Missing("of another version")
     return library
 
 
-LIBRARY: Final[ctypes.CDLL | None] = _load()
+_LOADED: Final = _load()
+LIBRARY: Final = cast(ctypes.CDLL, _LOADED)
+
+
+def fault() -> str | None:
+    """Return why the library cannot be used; None if it can."""
+    return _LOADED.reason if isinstance(_LOADED, _Missing) else None
 
 
 _NOTHING: Final = ctypes.create_string_buffer(1)  # where empty buffers are: C may not even add 0 to a null pointer
