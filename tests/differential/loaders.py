@@ -61,9 +61,9 @@ class Loader:
             rows = self._run("ctr", "-n", NAMESPACE[self.name], "images", "ls").splitlines()[1:]
             return sorted({row.split()[2] for row in rows if not self._is_prepared or row.startswith(NAME)})
         if self._is_prepared:
-            command = [self.engine.dib_name, "image", "inspect", "--format", "{{.Id}}", NAME]
-            done = subprocess.run(command, env=self.env, capture_output=True, check=False)
-            return done.stdout.decode().split()
+            form = "{{.Repository}}:{{.Tag}} {{.ID}}"
+            rows = self._run(self.engine.dib_name, "image", "ls", "--no-trunc", "--format", form).splitlines()
+            return sorted({row.split()[1] for row in rows if row.startswith(NAME)})
         return self.engine.images()
 
     def _configs(self, image: str) -> set[str]:

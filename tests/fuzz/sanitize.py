@@ -17,7 +17,7 @@ from dibundle.codecs.native.build import arguments as build_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("dibundle", "tests", "spec", "pyproject.toml", "README.md", "LICENSE")
-FLAGS = ("-g", "-fno-omit-frame-pointer")
+FLAGS = ("-g", "-fno-omit-frame-pointer", "-UNDEBUG")
 CHECKS = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-shared-libasan")
 FUZZER = ("-O2", "-fsanitize=fuzzer-no-link,undefined", "-fno-sanitize-recover=undefined")
 TESTS = (

@@ -12,6 +12,7 @@ FLAGS: Final = (
     "-std=c99",
     "-fPIC",
     "-fvisibility=hidden",
+    "-DNDEBUG",
     "-ffp-contract=off",  # encoders of deflate compare sums of doubles as the programs do that they follow
 )
 

@@ -11,6 +11,7 @@ int64_t dib_cover_split(const uint8_t *source, const uint8_t *target, int64_t ta
     for (int64_t k = 0; k < count; k++) {
         const uint8_t *s = source + covers[k].source, *t = target + covers[k].target;
         int64_t before = covers[k].target - at, n = covers[k].length;
+        assert(before >= 0 && n > 0 && n <= target_size - covers[k].target);
         copy_bytes(literals, target + at, before);
         literals += before;
         for (int64_t i = 0; i < n; i++)
@@ -33,6 +34,7 @@ int64_t dib_cover_join(const uint8_t *source, const cover_t *covers, int64_t cou
         const uint8_t *restrict s = source + covers[k].source;
         uint8_t *t = target + covers[k].target;
         int64_t before = covers[k].target - at, n = covers[k].length, i = 0;
+        assert(before >= 0 && n > 0 && n <= target_size - covers[k].target && t + n <= difference + n);
         copy_bytes(target + at, literals, before);
         literals += before;
         for (; i + JOINED <= n; i += JOINED) {

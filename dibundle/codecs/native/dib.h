@@ -1,12 +1,14 @@
 /* What the shared library offers: every function that Python calls, by the file that it is in.
  *
- * C99, nothing but the standard library, no Python headers: loaded with ctypes, where library.py and deflate.py have these
- * signatures again (tests/codecs/test_native.py compares them). Offsets and sizes are in bytes. Functions return 0 (or a size)
- * when all is well and a negative number when the input is malformed; which fault it was is not told apart here.
+ * C99, nothing but the standard library, no Python headers: loaded with ctypes, where library.py has these signatures again
+ * (tests/codecs/test_library.py compares them). Offsets and sizes are in bytes. Functions return 0 (or a size) when all is
+ * well and a negative number when the input is malformed; which fault it was is not told apart here. What is written without
+ * a check has a budget that is asserted in builds without NDEBUG, which the sanitizers use (tests/fuzz/sanitize.py).
  */
 #ifndef DIB_H
 #define DIB_H
 
+#include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -28,6 +28,7 @@ int64_t dib_numbers_put(const int64_t *values, int64_t count, uint8_t *out)
     int64_t at = 0;
     for (int64_t k = 0; k < count; k++)
         at = put_number(out, at, (uint64_t)values[k]);
+    assert(at <= 9 * count);
     return at;
 }
 
@@ -63,6 +64,7 @@ int64_t dib_sparse_split(const uint8_t *data, int64_t size, uint8_t *gaps, uint8
             values[v++] = data[at++];
         g = put_number(gaps, g, (uint64_t)(first - start));
         l = put_number(lengths, l, (uint64_t)(at - first));
+        assert(g <= at && l <= at && v <= at);
     }
     sizes[0] = g;
     sizes[1] = l;

@@ -30,7 +30,7 @@ int64_t marks_take(marks_t *marks, int64_t *out, int64_t most)
     return n;
 }
 
-/* Make sure that n more bytes can be put without a check. */
+/* Make sure that n more bytes can be put without a check, what waits in bits among them. */
 int sink_grow(sink_t *s, int64_t n)
 {
     if (s->failed)
@@ -45,13 +45,14 @@ int sink_grow(sink_t *s, int64_t n)
         s->data = data;
         s->room = room;
     }
+    s->budget = s->size + n;
     return 1;
 }
 
 void put_start(sink_t *s, int type, int last)
 {
     int64_t bit = 8 * (s->taken + s->size) + s->count;
-    if (!sink_grow(s, 512))
+    if (!sink_grow(s, 2))
         return;
     if (!marks_add(&s->marks, bit, s->content, 2 * type + last))
         s->failed = 1;
@@ -66,12 +67,13 @@ void put_padding(sink_t *s)
 
 void put_stored(sink_t *s, const uint8_t *content, int64_t n, int last)
 {
-    if (!sink_grow(s, n + 512))
-        return;
     put_start(s, STORED, last);
+    if (!sink_grow(s, n + 6))
+        return;
     put_padding(s);
     put(s, (uint64_t)n | (uint64_t)(~n & 0xffff) << 16, 32);
     if (n)
         memcpy(s->data + s->size, content, (size_t)n);
     s->size += n;
+    assert(s->size <= s->budget);
 }

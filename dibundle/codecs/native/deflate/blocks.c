@@ -56,7 +56,7 @@ void put_header(sink_t *s, const header_t *h, int last)
 {
     uint32_t codes[19];
     put_start(s, DYNAMIC, last);
-    if (!sink_grow(s, 1024))
+    if (!sink_grow(s, 568)) /* 14 + 19 * 3 bits, and for each of 316 items 7 for its symbol and up to 7 more */
         return;
     put(s, (uint64_t)(h->literals - 257), 5);
     put(s, (uint64_t)(h->distances - 1), 5);
@@ -74,7 +74,7 @@ void put_header(sink_t *s, const header_t *h, int last)
 void put_end(sink_t *s, const code_t *code)
 {
     uint32_t codes[288];
-    if (!sink_grow(s, 16))
+    if (!sink_grow(s, 4)) /* 15 bits, up to 7 before, padding */
         return;
     assign_codes(code->literal, 288, codes);
     put(s, codes[END_OF_BLOCK] >> 8, (int)(codes[END_OF_BLOCK] & 255));
@@ -83,7 +83,7 @@ void put_end(sink_t *s, const code_t *code)
 void put_tokens(sink_t *s, const uint32_t *tokens, int64_t n, const code_t *code)
 {
     uint32_t literals[288], distances[32], lengths[256];
-    if (!sink_grow(s, 6 * n))
+    if (!sink_grow(s, 6 * n + 1)) /* 15 + 5 + 15 + 13 bits at most for each */
         return;
     assign_codes(code->literal, 288, literals);
     assign_codes(code->distance, 32, distances);
@@ -109,7 +109,7 @@ void put_tokens(sink_t *s, const uint32_t *tokens, int64_t n, const code_t *code
 void put_literals(sink_t *s, const uint8_t *content, int64_t n, const code_t *code)
 {
     uint32_t literals[288];
-    if (!sink_grow(s, 2 * n))
+    if (!sink_grow(s, 2 * n + 1))
         return;
     assign_codes(code->literal, 288, literals);
     for (int64_t i = 0; i < n; i++)

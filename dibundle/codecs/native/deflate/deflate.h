@@ -92,7 +92,7 @@ typedef struct {
 /* Where an encoder writes: whole bytes that wait for the caller, then up to 7 bits. */
 typedef struct {
     uint8_t *data;
-    int64_t size, room;
+    int64_t size, room, budget; /* budget: up to where may be written before sink_grow is asked again */
     uint64_t bits;
     int count;
     int64_t taken;   /* bytes that the caller has taken */
@@ -108,6 +108,7 @@ static inline void put(sink_t *s, uint64_t value, int count)
     s->count += count;
     store64(s->data + s->size, s->bits);
     s->size += s->count >> 3;
+    assert(s->size + !!(s->count & 7) <= s->budget);
     s->bits >>= s->count & ~7;
     s->count &= 7;
 }

@@ -61,6 +61,7 @@ int64_t dib_deflate_take(void *handle, uint8_t *out, int64_t room)
         return 0;
     memcpy(out, s->data, (size_t)n);
     s->size -= n;
+    s->budget -= n;
     s->taken += n;
     memmove(s->data, s->data + n, (size_t)s->size);
     return n;

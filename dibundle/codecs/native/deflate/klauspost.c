@@ -579,8 +579,9 @@ void klauspost_sync(klauspost_t *k)
 static void put_last_empty_block(sink_t *s)
 {
     put_start(s, FIXED, 1);
-    if (sink_grow(s, 16))
-        put(s, 0, 7);
+    if (!sink_grow(s, 3))
+        return;
+    put(s, 0, 7);
     put_padding(s);
 }
 
