@@ -144,8 +144,9 @@ def write(groups: Groups, output: Path) -> None:
     members = {
         "__main__.py": Path(__file__).with_name("main.py").read_bytes(),
         "manifest.json": json.dumps({"groups": names}, separators=(",", ":")).encode(),
-        "LICENSE": (ROOT / "LICENSE").read_bytes(),
     }
+    about = [ROOT / "LICENSE", ROOT / "NOTICE", *sorted((ROOT / "LICENSES").iterdir())]
+    members |= {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in about}
     members |= {f"{group}/{name}": data for group, files in groups.items() for name, data in files.items()}
     with output.open("wb") as file:
         file.write(b"#!/usr/bin/env python3\n")

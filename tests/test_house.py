@@ -141,3 +141,12 @@ def test_the_library_needs_no_click(pair, tmp_path: Path) -> None:
     command = [sys.executable, "-c", WITHOUT_CLICK, pair.base, pair.target, tmp_path / "out.dib"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_notice_names_every_c_file() -> None:
+    notice = (ROOT / "NOTICE").read_text()
+    native = PACKAGE / "codecs" / "native"
+    for path in native.rglob("*.c"):
+        assert re.search(rf"\b{path.stem}\.c\b", notice), path
+    for name in re.findall(r"LICENSES/[a-z-]+\.txt", notice):
+        assert (ROOT / name).exists()

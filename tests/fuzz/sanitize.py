@@ -16,7 +16,7 @@ from pathlib import Path
 from dibundle.codecs.native.build import arguments as build_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("dibundle", "tests", "spec", "pyproject.toml", "README.md", "LICENSE")
+COPIED = ("dibundle", "tests", "spec", "pyproject.toml", "README.md", "LICENSE", "NOTICE", "LICENSES")
 FLAGS = ("-g", "-fno-omit-frame-pointer", "-UNDEBUG")
 CHECKS = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-shared-libasan")
 FUZZER = ("-O2", "-fsanitize=fuzzer-no-link,undefined", "-fno-sanitize-recover=undefined")
