@@ -106,9 +106,11 @@ def check_above(place):
     import os
     import stat
 
-    path, left, links = "/", os.path.abspath(place).split("/")[::-1], 0
+    path, left, links = "/", place.split("/")[::-1], 0  # as the system reads it: a link before ".." is followed
     while left:
         name = left.pop()
+        if name in ("", "."):
+            continue
         path = os.path.dirname(path) if name == ".." else os.path.join(path, name)
         try:
             found = os.lstat(path)

@@ -55,6 +55,7 @@ def follow(
         here = _with_room(here, [bundle, *waiting], options, context)
         here += make_all(bundle, here, options, context)
     (last,) = waiting
+    here = _with_room(here, [last], options, context)
     if is_chain and not _serves_any(last.manifest, here, context):
         raise _unfit(waiting)
     return here, last

@@ -20,6 +20,7 @@ from dibundle.applying.gate import Gate
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_target
 from dibundle.applying.rewrite import Loaded, apply_as, loaded, needed, pin, rebuild_images, stored_images
+from dibundle.applying.space import Space
 from dibundle.applying.targets import choose_target
 from dibundle.errors import ArchiveError
 from dibundle.files import digest
@@ -142,8 +143,10 @@ class _Loading:
 
     def _pass_on(self, loader: Loader) -> None:
         """Give a loader the target's own bytes; warn where readers may find different images in them."""
+        target = self.bundle.manifest.targets[choose_target(self.bundle.manifest, self.options)]
         with closing(Gate(loader.write, self.context.tmp)) as gate:
-            rebuild_target(self.bases, self.bundle, gate.write, self.options, self.context)
+            withheld = Space(withheld=target.size)
+            rebuild_target(self.bases, self.bundle, gate.write, self.options, self.context, space=withheld)
             archive = gate.finish()
             try:
                 Judge(archive, hashed=False).images()

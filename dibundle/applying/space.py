@@ -21,11 +21,13 @@ from dibundle.images.archive import Archive
 class Space:
     """What else takes space while targets are made.
 
-    ``kept``: bytes of temporary files that the sinks write. ``check_output`` is given how many bytes of temporary files
+    ``kept``: bytes of temporary files that the sinks write, ``withheld``: those that they may write, which depends on
+    the content. ``check_output`` is given how many bytes of temporary files
     there will be, before there are, and raises where the output has no room beside them.
     """
 
     kept: int = 0
+    withheld: int = 0
     check_output: Callable[[int], object] = lambda temporary: None
 
     @classmethod
@@ -64,7 +66,8 @@ def check_sizes(
     for number in base.order:
         check_size(manifest, number, options)
     kept = made_size(bases) + _kept(manifest, base, options, space)
-    check_temporary(kept + base.spool_size(range(len(manifest.objects)), of_made=True), options)
+    unpacked = base.spool_size(range(len(manifest.objects)), of_made=True)
+    check_temporary(kept + unpacked + space.withheld, options)
     return kept
 
 

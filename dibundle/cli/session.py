@@ -55,7 +55,7 @@ _REGISTRIES: Final = (
         "--max-time",
         type=float,  # RegistrySettings refuses what is no time
         metavar="SECONDS",
-        help="Total time limit for a registry; default is none.",
+        help="Time limit for each name in a registry; default is none.",
     ),
     click.option(
         "--min-rate",

@@ -7,7 +7,7 @@ import shlex
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, cast
 
@@ -188,7 +188,7 @@ def open_sources(
 
 def open_archives(sources: Sequence[Source], access: Access, context: Context) -> OpenedSources:
     """Open sources that must be archives; :class:`UsageError` for a bundle."""
-    opening = _Opening(sources, replace(access, signers=None), context, bundle_wanted=False)
+    opening = _Opening(sources, access, context, bundle_wanted=False)
     opening.open_files()
     opening.open_waiting()
     opening.fetch()

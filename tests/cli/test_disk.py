@@ -212,7 +212,9 @@ def test_steps_of_chains_and_merges_are_bounded(tmp_path: Path, disk: Disk) -> N
     assert disk.written == 0
 
 
-def test_a_long_chain_takes_twice_the_limit_at_most(tmp_path: Path, disk: Disk) -> None:
+def test_a_long_chain_takes_twice_the_limit_at_most(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What no step needs any more is given up."""
     archives, names = [], []
     for number in range(6):
@@ -226,6 +228,13 @@ def test_a_long_chain_takes_twice_the_limit_at_most(tmp_path: Path, disk: Disk) 
     out = tmp_path / "out"
     run("apply", archives[0], *names, "--max-size", limit, "-o", out, "--tmp", tmp_path)
     assert out.read_bytes() == archives[5].read_bytes()
+    assert disk.most <= 2 * limit
+    (tmp_path / "docker").write_text(f"#!/bin/sh\nif [ $1 = load ]; then cat > {tmp_path}/loaded; fi\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(DibError):
+        run("load", archives[0], *names, "--max-size", limit, "--tmp", tmp_path)
+    assert (tmp_path / "loaded").read_bytes() == archives[5].read_bytes()
     assert disk.most <= 2 * limit
     with pytest.raises(BundleError, match="at most"):
         run("apply", archives[0], *names, "--max-size", limit - 1, "-o", out, "--tmp", tmp_path)

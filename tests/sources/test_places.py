@@ -206,7 +206,21 @@ def _drip_headers(request: Request) -> bool:
     return True
 
 
-@pytest.mark.parametrize("hook", [_drip, _drip_headers])
+def _drip_a_size_and_close(request: Request) -> bool:
+    """The connection is not to be used again, so that it lets go of its socket: what is read is still watched."""
+    request.close_connection = True
+    try:
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n1;"
+        for piece in (head, *[b"x"] * 200):
+            request.wfile.write(piece)
+            request.wfile.flush()
+            time.sleep(0.05)
+    except OSError:
+        pass
+    return True
+
+
+@pytest.mark.parametrize("hook", [_drip, _drip_headers, _drip_a_size_and_close])
 @pytest.mark.parametrize("what", ["blob", "manifest"])
 def test_all_of_it_takes_so_long_at_most(registry: Registry, hook, what: str) -> None:
     registry.hook = hook
@@ -232,10 +246,10 @@ def test_a_registry_that_drips(registry: Registry) -> None:
     assert time.monotonic() - begun < 5
 
 
-@pytest.mark.parametrize("what", ["headers", "continue"])
-def test_headers_that_never_end(registry: Registry, what: str) -> None:
+@pytest.mark.parametrize("hook", ["_drip_headers", "_continue", "_drip_a_size_and_close"])
+def test_headers_and_sizes_that_never_end(registry: Registry, hook: str) -> None:
     """Each byte of them comes in time; no total limit is set."""
-    registry.hook = _drip_headers if what == "headers" else _continue
+    registry.hook = globals()[hook]
     quick = RegistrySettings(pause=0, timeout=0.5, tries=1, sleep=lambda seconds: None)
     begun = time.monotonic()
     with Repository(Reference(registry.host, "example/app"), quick) as repository, pytest.raises(RegistryError):

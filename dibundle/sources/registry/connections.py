@@ -13,16 +13,19 @@ import urllib3
 
 from dibundle.sources.registry.places import kind, kinds
 
+Sockets = weakref.WeakKeyDictionary[urllib3.connection.HTTPConnection, socket.socket | None]
+"""Connections that were made, each with the socket that its last answer comes through."""
+
 
 def pool_classes(
     check: Callable[[str, set[str]], None],
-    connections: weakref.WeakSet[urllib3.connection.HTTPConnection],
+    sockets: Sockets,
     watchdog: Watchdog,
 ) -> dict[str, type[urllib3.HTTPConnectionPool]]:
     """Return pools whose connections give the addresses that they are made to to ``check``, before a byte is sent."""
 
     def connected(connection: urllib3.connection.HTTPConnection, connect: Callable[[], socket.socket]) -> socket.socket:
-        connections.add(connection)
+        sockets[connection] = None
         with suppress(OSError, ValueError):  # what cannot be resolved cannot be reached either
             check(connection.host, kinds(connection.host))
         made = connect()
@@ -39,6 +42,7 @@ def pool_classes(
         connection: urllib3.connection.HTTPConnection, answer: Callable[[], urllib3.HTTPResponse]
     ) -> urllib3.HTTPResponse:
         """Wait for status and headers: each byte of them may come in time, and all of them never."""
+        sockets[connection] = connection.sock  # where the registry is to close it, the connection lets go of it
         with watchdog.watch(connection):
             return answer()
 
@@ -71,8 +75,9 @@ class Watchdog:
     A timer for each read would take longer than many reads do.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, sockets: Sockets) -> None:
         self._seconds = seconds
+        self._sockets = sockets
         self._watched: tuple[urllib3.connection.HTTPConnection, float] | None = None
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -93,15 +98,16 @@ class Watchdog:
         while not self._closed.wait(min(0.5, self._seconds / 4)):
             watched = self._watched
             if watched and time.monotonic() > watched[1]:
-                shut(watched[0])
+                shut(watched[0], self._sockets)
 
     def close(self) -> None:
         """End the thread."""
         self._closed.set()
 
 
-def shut(connection: urllib3.connection.HTTPConnection) -> None:
+def shut(connection: urllib3.connection.HTTPConnection, sockets: Sockets) -> None:
     """End what waits for a connection."""
-    if connection.sock is not None:
+    held = connection.sock or sockets.get(connection)
+    if held is not None:
         with suppress(OSError):  # past what TLS would still have to say
-            socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+            socket.socket.shutdown(held, socket.SHUT_RDWR)

@@ -20,7 +20,7 @@ class RegistrySettings:
     """How to speak to registries: ``logins`` are files to look in, ``insecure`` hosts are spoken to without TLS.
 
     ``tries`` of each request, ``pause`` seconds after the first, ``timeout`` seconds without a byte; ``max_time``
-    seconds for all that is asked of one (None: no limit), ``min_rate`` bytes a second at least, over ``timeout``.
+    seconds for all that is asked for one name (None: no limit), ``min_rate`` bytes a second at least, over ``timeout``.
     Raises :class:`UsageError` for times that are no positive numbers, or beyond ``MAX_SECONDS``.
     """
 

@@ -32,7 +32,7 @@ try:
 except ModuleNotFoundError as missing:  # an optional extra: most people move bundles as files
     raise RegistryError(messages.REGISTRY_NO_URLLIB3, hint=install_hint("urllib3")) from missing
 
-from dibundle.sources.registry.connections import Watchdog, pool_classes, shut  # it needs urllib3, too
+from dibundle.sources.registry.connections import Sockets, Watchdog, pool_classes, shut  # it needs urllib3, too
 
 ConnectionFailure = urllib3.exceptions.HTTPError
 REDIRECTS: Final = 5
@@ -76,9 +76,9 @@ class Transport:
         self._pool = urllib3.PoolManager(
             retries=False, headers={"User-Agent": f"dib/{__version__}", "Accept-Encoding": "identity"}
         )
-        self._watchdog = Watchdog(2 * settings.timeout)
-        self._connections: weakref.WeakSet[urllib3.connection.HTTPConnection] = weakref.WeakSet()
-        self._pool.pool_classes_by_scheme = pool_classes(self._check_place, self._connections, self._watchdog)
+        self._sockets: Sockets = weakref.WeakKeyDictionary()
+        self._watchdog = Watchdog(2 * settings.timeout, self._sockets)
+        self._pool.pool_classes_by_scheme = pool_classes(self._check_place, self._sockets, self._watchdog)
         self._responses: set[urllib3.BaseHTTPResponse] = set()  # that are being read
         self._end: float | None = None
         self._timer: threading.Timer | None = None
@@ -99,8 +99,8 @@ class Transport:
 
     def _break_off(self) -> None:
         """End what waits for the registry, wherever it does: the next look at the clock says why."""
-        for connection in list(self._connections):
-            shut(connection)
+        for connection in list(self._sockets):
+            shut(connection, self._sockets)
 
     def _patience(self) -> urllib3.Timeout:
         """Return how long a request may wait; :class:`RegistryError` where all the time has gone."""
