@@ -502,7 +502,8 @@ def cost(bundle: Bundle, target: Target) -> int:
     """Add up what a target costs (4.5)."""
     frames = bundle.frames[target.first : target.first + target.frames]
     of_frames = sum(16384 + frame.size + frame.source_size + 256 * len(frame.spans) for frame in frames)
-    return of_frames + 1024 * len(target.segments) + 256 * len(target.program[0])
+    shapes = sum(byte < 128 for byte in target.program[13])
+    return of_frames + 1024 * len(target.segments) + 256 * len(target.program[0]) + 512 * shapes
 
 
 @dataclass
@@ -1292,7 +1293,7 @@ class Packing:
     @property
     def cost(self) -> int:
         """Weigh the content by what its encoders cost, and all else by the piece (4.6)."""
-        pieces = 64 * (len(self.parts) + sum(len(body.edits) for body in self.bodies))
+        pieces = 128 * len(self.parts) + 64 * sum(len(body.edits) for body in self.bodies)
         of_bodies = sum(2048 + body.size * (4 if body.encoder % 16 >= 7 else 1) for body in self.bodies)
         return 1024 + pieces + of_bodies
 
@@ -1402,12 +1403,13 @@ class Integers:
     def next(self) -> int:
         """Take an integer."""
         value = 0
-        while True:
+        for _ in range(9):
             byte = self.byte()
             value = value << 7 | byte & 127
             need(value < 1 << 62, "a VCDIFF integer of 2^62 or above")
             if byte < 128:
                 return value
+        raise Refused("a VCDIFF integer of more than 9 bytes")
 
 
 NOOP, ADD, RUN, COPY = range(4)
@@ -2337,8 +2339,8 @@ def relink(payload: bytes, size: int, source: bytes) -> bytes:
     least = numbers.positive()
     need(least < 1 << 61, "a least length out of range")
     counts = numbers.some(3)
-    need(counts[0] <= 4096 and counts[1] <= 4096, "too many regions or sections")
-    need(counts[2] <= min(1 << 20, 4096 + len(source) // 16), "too many steps")
+    need(max(counts[:2]) <= min(4096, 128 + len(source) // 256), "too many regions or sections")
+    need(counts[2] <= min(1 << 20, 128 + len(source) // 16), "too many steps")
     headers = stream_headers(numbers, 5)
     rows = [counts[0], counts[1], counts[2], counts[2], counts[2]]
     for header, count, (low, high) in zip(headers, rows, [(5, 45), (3, 27), (1, 9), (1, 9), (1, 1)], strict=True):
@@ -2414,7 +2416,7 @@ def unpack(payload: bytes, size: int, source: bytes, bundle: Bundle) -> bytes:
     most = 64 * (len(source) + size) + 65536
     need(content <= min(128 * MiB - len(source), most), "too much content")
     need(count <= min(65536, len(source) // 16), "too many streams")
-    spend(bundle, content * (4 if inner == 5 else 1) + 64 * count - 16 * size - len(source))
+    spend(bundle, content * (4 if inner == 5 else 1) + 256 * count - 16 * size - len(source))
     most = 64 * size + 65536
     (header,) = stream_headers(numbers, 1)
     need(count <= header.size <= 9 * count, "gaps of an impossible size")

@@ -312,3 +312,13 @@ def test_a_base_that_changes_while_it_is_read_ends_the_work(tmp_path, monkeypatc
     reader = BundleReader(io.BytesIO(bundle))
     with open_archive(path) as base, Context() as context, pytest.raises(DibError):
         rebuilding.rebuild_target([base], reader, lambda piece: None, RebuildOptions(), context)
+
+
+def test_long_paths_are_compared_at_their_beginning(tmp_path):
+    """Files without a counterpart are compared with up to 64 of their name; each of those has a path of 400 kB."""
+    deep = b"a/" * 200_000
+    old = docker_save([TestImage([build_layer([file(f"{deep.decode()}{n}/lib-1.0", b"x" * n) for n in range(1, 65)])])])
+    new = docker_save([TestImage([build_layer([file(f"b{n}/lib-2.0", b"y" * n) for n in range(1, 301)])])])
+    begun = time.process_time()
+    bundle_of(tmp_path, [old], new)
+    assert time.process_time() - begun < QUICK

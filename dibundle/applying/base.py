@@ -27,7 +27,10 @@ MAX_SEARCHES: Final = 1 << 22
 
 
 class FoundBase(BaseObjects):
-    """The base of some targets of a bundle: ``wanted`` ones, which take those of ``order`` to be made."""
+    """The base of some targets of a bundle: ``wanted`` ones, which take those of ``order`` to be made.
+
+    ``missed``: the objects that were not found when they were searched for, as bits.
+    """
 
     wanted: frozenset[int] = frozenset()
     order: tuple[int, ...] = ()
@@ -39,7 +42,7 @@ class FoundBase(BaseObjects):
         super().__init__(wanted, tmp=context.tmp, believe=believe)
         self._manifest = manifest
         self._here: list[ImageArchive] = []
-        self._missed = 0
+        self.missed = 0
         self._order = Order(manifest, ())
 
     def search(self, bases: Sequence[Archive], targets: Collection[int]) -> None:
@@ -48,7 +51,7 @@ class FoundBase(BaseObjects):
         every = members(_may_use(self._manifest, targets))
         self.add(self._here, every)
         missing = self.missing(every)
-        self._missed = bits_of(missing)
+        self.missed = bits_of(missing)
         self._order = Order(self._manifest, missing)
 
     def choose(self, targets: Collection[int]) -> None:
@@ -60,7 +63,7 @@ class FoundBase(BaseObjects):
             uses(self._manifest, number)
         order = self._order.of(targets)
         if len(order) > 1:
-            missing = (self._missed & _may_use(self._manifest, targets)).bit_count()
+            missing = (self.missed & _may_use(self._manifest, targets)).bit_count()
             if missing * len(order) > MAX_SEARCHES:
                 raise BundleError(messages.LIMIT_SEARCHES, missing_count=missing, order_count=len(order))
         # of others a target before may hold it

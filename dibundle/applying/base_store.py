@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dibundle.applying import messages
@@ -133,7 +133,7 @@ class BaseObjects:
         waiting = self._inflate.keys() | self._made.keys()
         return [i for i in sorted(needed) if self._sources[i] is None and i not in waiting]
 
-    def spool_size(self, needed: Collection[int], *, of_made: bool = False) -> int:
+    def spool_size(self, needed: Container[int], *, of_made: bool = False) -> int:
         """Return how many bytes of temporary file :meth:`prepare` will need; ``of_made``: for what bundles made."""
         return sum(
             self._wanted[index].size

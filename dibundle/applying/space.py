@@ -13,7 +13,7 @@ from dibundle.errors import BundleError
 from dibundle.files.destination import Destination
 from dibundle.files.readat import room
 from dibundle.format.manifest import Manifest
-from dibundle.format.uses import LastUses
+from dibundle.format.uses import ObjectSet, still_needed
 from dibundle.images.archive import Archive
 
 
@@ -41,16 +41,12 @@ NO_SPACE = Space()
 
 def temporary_space(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: Space) -> int:
     """Return how many bytes of temporary files making the targets of ``base`` takes, as far as it is known before."""
-    needed = LastUses(manifest, base.order).after(-1, range(len(manifest.objects)))
-    return base.spool_size(needed) + _kept(manifest, base, options, space)
+    return base.spool_size(ObjectSet(manifest, base.order)) + _kept(manifest, base, options, space)
 
 
 def _kept(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: Space) -> int:
     """Return how many bytes of targets, or parts of them, lie in temporary files while those of ``base`` are made."""
-    kept: list[int] = []
-    if len(base.order) > 1 and (missing := base.missing(range(len(manifest.objects)))):
-        last = LastUses(manifest, base.order)
-        kept = [number for number in base.order if last.after(number, missing)]
+    kept = still_needed(manifest, base.order, base.missed)
     judged = [manifest.targets[number].size for number in base.wanted] if options.expectation else []
     return sum(manifest.targets[number].size for number in kept) + max(judged, default=0) + space.kept
 

@@ -27,7 +27,8 @@ SLOW_LEVEL: Final = 7
 SLOW: Final = 4  # how much longer levels from SLOW_LEVEL on take: on layers 9 takes 3 to 4 times as long as 6
 
 
-PART_COST: Final = 64  # what a part costs in any case, in bytes of content; an edit costs the same
+PART_COST: Final = 128  # what a part costs in any case, in bytes of content,
+EDIT_COST: Final = 64  # and what an edit does
 BODY_COST: Final = 2048  # and a body: an encoder is made for it
 PACKING_COST: Final = 1024  # and a packing
 MOST_COST: Final = 1 << 62
@@ -61,7 +62,7 @@ def byte_cost(level: int) -> int:
 
 
 def _body_cost(content: int, level: int, edits: int) -> int:
-    return BODY_COST + content * byte_cost(level) + PART_COST * edits
+    return BODY_COST + content * byte_cost(level) + EDIT_COST * edits
 
 
 def plain_size(parts: Sequence[Part]) -> int:

@@ -22,8 +22,9 @@ from dibundle.errors import BundleError
 VERSION: Final = 1
 MAX_REGIONS: Final = 4096
 MAX_FIXED: Final = 1 << 20
-FEW_FIXED: Final = 4096
-FIXED_BYTES: Final = 16  # of the source for each fixed step beyond these
+FEW: Final = 128  # regions, sections and fixed steps that any source may have: reading one takes a microsecond,
+REGION_BYTES: Final = 256  # so that others go with so many bytes of it,
+FIXED_BYTES: Final = 16  # and fixed steps with so many
 MAX_STEPS: Final = 1 << 21
 MAX_TABLES: Final = 16
 MAX_ADDRESS: Final = 1 << 61
@@ -88,7 +89,12 @@ class RelinkHeader(NamedTuple):
 
 def most_steps(source_size: int) -> int:
     """Return how many fixed steps there may be for a source."""
-    return min(MAX_FIXED, FEW_FIXED + source_size // FIXED_BYTES)
+    return min(MAX_FIXED, FEW + source_size // FIXED_BYTES)
+
+
+def most_regions(source_size: int) -> int:
+    """Return how many regions there may be for a source, and how many sections."""
+    return min(MAX_REGIONS, FEW + source_size // REGION_BYTES)
 
 
 def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask: bool = False) -> bytearray:
@@ -155,9 +161,8 @@ def _read(payload: Buffer, source_size: int) -> tuple[RelinkHeader, memoryview]:
         raise BundleError(messages.RELINK_VERSION, payload=payload[0], version=VERSION)
     least = reader.number()
     counts = [reader.number() for _ in range(3)]
-    for name, count, most in zip(
-        ("regions", "sections", "steps"), counts, (MAX_REGIONS, MAX_REGIONS, most_steps(source_size)), strict=True
-    ):
+    limits = (most_regions(source_size), most_regions(source_size), most_steps(source_size))
+    for name, count, most in zip(("regions", "sections", "steps"), counts, limits, strict=True):
         if count > most:
             raise BundleError(messages.RELINK_TOO_MANY, count=count, name=name, most=most)
     if not 1 <= least < MAX_ADDRESS:

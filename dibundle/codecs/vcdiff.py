@@ -35,7 +35,6 @@ COPY_LENGTH: Final = 6
 RUN_LENGTH: Final = 24
 
 _NOOP, _ADD, _RUN, _COPY = range(4)
-_SIZE_LIMIT: Final = 1 << 55
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,13 +120,12 @@ class _Reader:
 
     def number(self) -> int:
         value = 0
-        while True:
+        for _ in range(9):
             byte = self.byte()
-            if value >= _SIZE_LIMIT:
-                raise _malformed("has a number of more than 62 bits")
             value = value << 7 | byte & 127
-            if byte < 128:
+            if byte < 128 and value < 1 << 62:
                 return value
+        raise _malformed("has a number of more than 62 bits or 9 bytes")
 
     def take(self, size: int) -> memoryview:
         if size > len(self.data) - self.at:

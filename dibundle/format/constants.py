@@ -67,6 +67,7 @@ FRAME_COST = 16384  # and its size and source
 RANGE_COST = 256
 SEGMENT_COST = 1024
 OP_COST = 256
+SHAPE_COST = 512
 MAX_OPS = 65536  # operations of a target ...
 OP_BYTES = 32  # ... and one for so many bytes of it
 PACKING_COST = 16  # content to pack, counted by the byte of target; COST_FLOOR beside that for all of them

@@ -132,4 +132,5 @@ def _cost(table: FrameTable, first: int, end: int, target: Target) -> int:
         + c.RANGE_COST * (table.firsts[end] - table.firsts[first])
         + c.SEGMENT_COST * len(target.segments)
         + c.OP_COST * len(target.columns.ops.data)
+        + c.SHAPE_COST * target.columns.shapes.count()
     )

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Container, Iterable
+from functools import reduce
+from operator import or_
 from typing import Final
 
 from dibundle.errors import BundleError
@@ -64,16 +66,13 @@ def _check_seeks(ops: bytes, column: Column) -> None:
     A walk finds the same, and two seeks in a row, but much later.
     """
     seeks = ops.count(OP_SEEK)
-    numbers = len(column.data.translate(None, _MORE))
+    numbers = column.count()
     if numbers > seeks:
         raise BundleError(messages.MANIFEST_COLUMN_LEFT, subject=column.what)
     if numbers < seeks:
         raise BundleError(messages.MANIFEST_COLUMN_TRUNCATED, subject=column.what)
     if bytes((OP_SEEK, OP_SEEK)) in ops:
         raise BundleError(messages.PROGRAM_SEEK_AFTER_SEEK)
-
-
-_MORE: Final = bytes(range(0x80, 0x100))  # all bytes of a number but the last
 
 
 def _numbers(column: Column) -> set[int]:
@@ -119,6 +118,27 @@ def members(bits: int) -> list[int]:
 
 
 _IN_BYTE: Final = [[bit for bit in range(8) if byte >> bit & 1] for byte in range(256)]
+
+
+class ObjectSet(Container[int]):
+    """The objects that some targets use together; asking for one takes no longer where there are many."""
+
+    def __init__(self, manifest: Manifest, targets: Iterable[int]) -> None:
+        every = reduce(or_, (uses(manifest, number) for number in targets), 0)
+        self._bits = every.to_bytes((len(manifest.objects) + 7) // 8, "little")
+
+    def __contains__(self, item: object) -> bool:
+        return isinstance(item, int) and bool(self._bits[item >> 3] >> (item & 7) & 1)
+
+
+def still_needed(manifest: Manifest, order: Collection[int], missing: int) -> list[int]:
+    """Return the targets in ``order`` after which others there still use some of the ``missing`` objects (bits)."""
+    found, later = [], 0
+    for number in sorted(order, reverse=True):
+        if later & missing:
+            found.append(number)
+        later |= uses(manifest, number)
+    return found
 
 
 class LastUses:

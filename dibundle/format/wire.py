@@ -17,6 +17,7 @@ from dibundle.errors import BundleError
 from dibundle.format import messages
 
 MAX_VARINT = (1 << 63) - 1
+_MORE: Final = bytes(range(0x80, 0x100))  # all bytes of a number but the last
 
 _ARRAY: Final = (0x90, 0xA0, {0xDC: 2, 0xDD: 4})
 _INTEGER: Final = (0x00, 0x80, {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8})
@@ -168,6 +169,10 @@ class Column:
                 self.next()  # one of these, or the end, says what is wrong
             self.end()
         return values
+
+    def count(self) -> int:
+        """Return how many numbers the column has, of which none is read."""
+        return len(self.data.translate(None, _MORE))
 
     def rewound(self) -> Column:
         """Return a reader of the same bytes that stands at the beginning."""

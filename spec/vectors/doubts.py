@@ -727,11 +727,12 @@ def relink_by_a_piece_in_a_hole() -> Bundle:
 @good("M111", "relink.least")
 def relink_pieces_that_are_dropped_are_not_counted() -> Bundle:
     """Have 2,100,000 pieces of a byte, where two count."""
-    count = 700
-    size = count * len(CODE)
-    covers = [(0, len(CODE), -len(CODE) if n else 0) for n in range(count)]
+    count, length = 15200, 139
+    size = count * length
+    covers = [(0, length, -length if n else 0) for n in range(count)]
     inner = cover(covers, bytes(size), b"", packers={3: (1, zframe(bytes(size)))})
-    return through(5, relinked([(0, 1, 0, 0, 0)] * len(CODE), [(0, size, 0)], [], inner, least=2), CODE, CODE * count)
+    regions = [(0, 1, 0, 0, 0)] * length
+    return through(5, relinked(regions, [(0, size, 0)], [], inner, least=2), CODE, CODE[:length] * count)
 
 
 @good("relink mode.x86-64 code", base="doubts")
@@ -764,7 +765,7 @@ def of_packings(over: int) -> Bundle:
     """Have a target that is made first exceed 16 times its size by 40 MiB of packings, and another one by 24 MiB."""
     size, made, frames = 300000, [], []
     for start, excess in ((image(OWN), 40 * MIB), (OWN[:100], 24 * MIB + over)):
-        content = excess + 16 * size - 1024 - 64 - 2048
+        content = excess + 16 * size - 1024 - 128 - 2048
         packed, table = deflated(bytes(content), 1, 1), packing((content, 17, 0, []))
         program = Program()
         if made:

@@ -275,7 +275,8 @@ def _live(over: int) -> Bundle:
 def _cost(over: int) -> Bundle:
     bundle = drawn(plain(HELLO), HELLO)
     bundle.objects = [Z]
-    rest = MIB + 7000 - 16384 - 64 * 256 - 1024 - 256 + over
+    bundle.columns["shapes"][:] = b"\0"
+    rest = MIB + 7000 - 16384 - 64 * 256 - 1024 - 256 - 512 + over
     bundle.frames[0].spans = [(0, 0, MIB)] * 63 + [(0, 0, rest)]
     return bundle
 
@@ -364,7 +365,7 @@ for _encoder, _parameter, _what in (
 def content_of_packings_at_its_limit() -> Bundle:
     """Pack as many zeros as 64 MiB and 16 times the target's size allow, at level 1: the cost is at its limit."""
     size = 220000
-    content = 64 * MIB + 16 * size - 1024 - 64 - 2048
+    content = 64 * MIB + 16 * size - 1024 - 128 - 2048
     packed, table = deflated(bytes(content), 1, 1), packing((content, 17, 0, []))
     program = Program().do("begin", packing=len(table), packed=len(packed)).do("zero", zero=content).do("end")
     program.do("zero", zero=size - len(packed))
@@ -378,7 +379,7 @@ def content_of_packings_at_its_limit() -> Bundle:
 def _cost_of_packings() -> Bundle:
     """Pack a byte at level 9, then what is left of the content that may be, at level 1."""
     first, packed = packing((1, 25, 0, [])), deflated(b"\0", 1, 9)
-    content = 64 * MIB + 16 * len(packed) + 1 - 4 - 2 * (1024 + 64 + 2048)
+    content = 64 * MIB + 16 * len(packed) + 1 - 4 - 2 * (1024 + 128 + 2048)
     second = packing((content, 17, 0, []))
     program = Program().do("begin", packing=len(first), packed=len(packed)).do("zero", zero=1).do("end")
     program.do("begin", packing=len(second), packed=0).do("zero", zero=content).do("end")

@@ -93,6 +93,9 @@ bad("vcdiff-window-of-source-and-target", _V, "M83")(_windows(a_window(indicator
 bad("vcdiff-integer-too-large", _V, "M84")(
     _windows(a_window().replace(integer(len(CODE)), b"\xc0" + b"\x80" * 7 + b"\0", 1))
 )
+bad("vcdiff-integer-of-ten-bytes", _V, "M84")(
+    _windows(a_window().replace(integer(len(CODE)), b"\x80" * 8 + integer(len(CODE)), 1))
+)
 bad("vcdiff-delta-length", _V, "M85")(_windows(a_window(length=len(a_window()) + 1)))
 bad("vcdiff-windows-too-large", _V, "M86")(_windows(a_window(), window(b"x", b"\2", b"", 1)))
 bad("vcdiff-windows-too-small", _V, "M86")(_windows(window(ADDED, b"\x0c", b"", 11)))

@@ -80,12 +80,12 @@ def vcdiff_source_window() -> Bundle:
 
 @good("codec.3", "M81", "vcdiff.segment", "vcdiff.Adler-32")
 def vcdiff_header_checksum_and_target_window() -> Bundle:
-    """Have an application header, leading 80 bytes, Adler-32, a window on the target made before."""
+    """Have an application header, an integer of nine bytes, Adler-32, a window on the target made before."""
     adler = zlib.adler32(MADE).to_bytes(4, "big")
     first = a_window(adler=adler)
     # a copy that crosses from the segment (the last 10 bytes of MADE) into the window
     crossing = window(
-        b"XY", bytes((3, 19)) + b"\x80" + integer(14), integer(4), 16, segment=(10, len(MADE) - 10), indicator=2
+        b"XY", bytes((3, 19)) + b"\x80" * 8 + integer(14), integer(4), 16, segment=(10, len(MADE) - 10), indicator=2
     )
     made = bytearray(MADE[-10:] + b"XY")
     for at in range(4, 18):

@@ -143,7 +143,7 @@ def unpack_table_of_its_dictionary() -> Bundle:
 @pair("unpack-cost-at-its-limit", "unpack-without-a-source", "M122", beyond="unpack-cost-beyond-its-limit")
 def _cost(over: int) -> Bundle:
     """Have content that counts four times: with its packing that is 64 times 2,366 bytes and 64 KiB."""
-    content = bytes((64 * 2366 + 65536 - 1024 - 128 - 2048) // 4 + over)
+    content = bytes((64 * 2366 + 65536 - 1024 - 2 * 128 - 2048) // 4 + over)
     body = deflated(content, 7, 9)
     filler = 2366 - len(body)
     payload = unpacked([], packing((len(content), 121, 0, []), filler), zframe(bytes(filler) + content), codec=1)
@@ -154,15 +154,15 @@ def _cost(over: int) -> Bundle:
 
 @pair("unpack-packings-share-64-mib", "unpack-without-a-source", "M132", beyond="unpack-packings-exceed-64-mib")
 def _shared(over: int) -> Bundle:
-    """Have 1,024 frames with a packing of 1,009 parts each, which costs 64 KiB beyond 64 times a byte."""
-    payload = unpacked([], packing(1, *[0] * 1008), b"x", codec=0)
-    count = 1024 + over
+    """Have 1,025 frames with a packing of 504 parts each, which costs 65,472 beyond 64 times a byte."""
+    payload = unpacked([], packing(1, *[0] * 503), b"x", codec=0)
+    count = 1025 + over
     return one(b"x" * count, Program().do("raw", raw=count, stream=1), *[Frame(payload, 1, codec=6)] * count)
 
 
 HELD = (
-    2 * MIB + 9732
-)  # four times those, 64 and a packing of 1,088, but not 16 and 64 times a byte and once 40,000: 8 MiB
+    2 * MIB + 9668
+)  # four times those, 256 and a packing of 1,152, but not 16 and 64 times a byte and once 40,000: 8 MiB
 INFLATES = deflated(bytes(HELD), 6, 6, 8).ljust(40000, b"\0")
 BASES["inflates"] = archive({"config.json": config(INFLATES), "layer.tar": INFLATES}, ["layer.tar"], "config.json")
 

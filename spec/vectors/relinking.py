@@ -347,8 +347,8 @@ def _rows(counts: tuple[int, int, int], size: int) -> bytes:
     return payload + b"".join(packed) + cover([], b"", bytes(size), packers={4: (1, zframe(bytes(size)))})
 
 
-STEPS = 4096 + len(ZEROS) // 16
-COUNTS = (("regions", (4096, 0, 0), 0), ("sections", (0, 4096, 0), 1), ("steps", (0, 0, STEPS), 2))
+REGIONS, STEPS = 4096, 128 + len(ZEROS) // 16
+COUNTS = (("regions", (REGIONS, 0, 0), 0), ("sections", (0, REGIONS, 0), 1), ("steps", (0, 0, STEPS), 2))
 for _name, _counts, _which in COUNTS:
 
     @pair(
@@ -358,6 +358,15 @@ for _name, _counts, _which in COUNTS:
         changed = [count + over * (index == which) for index, count in enumerate(counts)]
         payload = _rows((changed[0], changed[1], changed[2]), 1000)
         return through(5, payload, ZEROS, bytes(1000), of=Z)
+
+
+for _name, _counts in (("regions", (139, 0, 0)), ("sections", (0, 139, 0)), ("steps", (0, 0, 315))):
+
+    @pair(f"relink-{_name}-as-many-as-3000-bytes-have", "relink-raw", "M105", beyond=f"relink-{_name}-beyond-3000-bytes")
+    def _few(over: int, counts: tuple[int, int, int] = _counts) -> Bundle:
+        changed = [count + over * bool(count) for count in counts]
+        payload = _rows((changed[0], changed[1], changed[2]), 1000)
+        return through(5, payload, CODE, bytes(1000))
 
 
 def many_covers(seed: str, *, count: int, least: int, kinds: tuple[int, ...]) -> Bundle:

@@ -97,6 +97,26 @@ def test_a_check_reads_the_base_once_for_all_targets(tmp_path):
     assert taken.memory < 500 * MIB
 
 
+def test_a_check_of_a_thousand_targets_that_build_on_each_other_takes_no_minute(tmp_path):
+    """What is kept on the way was worked out target by target, for each of them, over all objects."""
+    count, many = 1024, 8192
+    links = [(3, 1, sha256(b"%d" % number_of)) for number_of in range(many)]
+    targets = []
+    for number_of in range(count):
+        program = Program()
+        if number_of:
+            program.do("seek", seek_object=number_of - 1, seek_offset=0).do("keep", keep=1)
+        program.do("zero", zero=number_of + 1 + (not number_of))
+        made = target(number_of + 2, program)
+        made.segments, made.own = [(1, 1), (number_of + 1, 0)], links[number_of][2]
+        targets.append(made)
+    path = tmp_path / "links.dib"
+    path.write_bytes(Bundle([], targets, objects=links).encode())
+    taken = dib("apply", "--check", path, "-o", f"{tmp_path}/out/")
+    assert taken.seconds < 10
+    assert taken.memory < 500 * MIB
+
+
 def test_sets_of_objects_are_bits():
     for numbers in ((), (0,), (7, 8), (65_535,), range(0, 65_536, 3)):
         assert members(bits_of(numbers)) == list(numbers)

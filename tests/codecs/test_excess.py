@@ -22,8 +22,8 @@ def test_what_is_free_gives_nothing_back():
 
 
 def test_relinking_and_streams_cost_more_than_content():
-    assert embedded.cost(4, 1000, 2) == 1000 + 128
-    assert embedded.cost(5, 1000, 2) == 4000 + 128
+    assert embedded.cost(4, 1000, 2) == 1000 + 512
+    assert embedded.cost(5, 1000, 2) == 4000 + 512
 
 
 def test_many_frames_of_an_encoder_fit():

@@ -119,7 +119,7 @@ def test_broken_packings_raise_bundle_error_alone():
 def test_the_cost_counts_slow_levels_more():
     slow = Recipe(encoder=encoders.GNU, level=9, parameter=0)
     parts = [Plain(5), Body(10, ZLIB), Body(10, slow)]
-    assert recompression.cost(parts) == 1024 + 3 * 64 + (2048 + 10) + (2048 + 4 * 10)
+    assert recompression.cost(parts) == 1024 + 3 * 128 + (2048 + 10) + (2048 + 4 * 10)
 
 
 def test_what_gzip_made_is_made_again():

@@ -121,9 +121,23 @@ def vcdiff_windows(chance: random.Random) -> Bundle:
     return drawn(chance, Frame(frame_of(b"\xd6\xc3\xc4\0\0" + small * count + rest), size, codec=3))
 
 
-def number_(value: int) -> bytes:
+def number_(value: int, padding: int = 0) -> bytes:
     made: bytes = payloads.integer(value)
-    return made
+    return b"\x80" * min(padding, 9 - len(made)) + made
+
+
+@bundle_class
+def vcdiff_padded_integers(chance: random.Random) -> Bundle:
+    """As many codes as fit, each with a size or an address in as many bytes as may be."""
+    size, padding = chance.choice((1, 4096, MIB)), chance.choice((0, 7, 8, 9, 60_000))
+    code = chance.choice((b"\1", b"\x13", b"\0"))
+    integer_ = b"\x80" * padding + b"\0"
+    count = min((2 * size + 60_000) // len(code + integer_), edge(chance, 65536))
+    codes = (code + integer_) * count + b"\0" + number_(size)
+    data = bytes(count if code == b"\0" else 0) + b"r"
+    addresses = integer_ * count if code == b"\x13" else b""
+    body = payloads.window(data, codes, addresses, size)
+    return drawn(chance, Frame(frame_of(b"\xd6\xc3\xc4\0\0" + body), size, codec=3))
 
 
 @bundle_class
@@ -208,7 +222,8 @@ def zstd_frames(chance: random.Random) -> Bundle:
 @bundle_class
 def relink_tables(chance: random.Random) -> Bundle:
     source = chance.choice((1, 65536, MIB, 16 * MIB))
-    counts = [min(edge(chance, 4096), source), edge(chance, 4096), edge(chance, 4096 + source // 16)]
+    most = min(4096, 128 + source // 256)
+    counts = [min(edge(chance, most), source), edge(chance, most), edge(chance, 128 + source // 16)]
     rows = [
         b"".join(numbers(0, 1, 0, 0, chance.choice((0, 1, 2, 3, 5))) for _ in range(counts[0])),
         numbers(0, 1, 0) * counts[1],
@@ -226,6 +241,26 @@ def relink_tables(chance: random.Random) -> Bundle:
     streams = {k: (1, len(frame_of(data)), len(data), frame_of(data)) for k, data in enumerate(columns) if data}
     payload += b"".join(packed) + good.cover([], b"", b"", count=count, streams=streams)
     return drawn(chance, explicit(Frame(payload, size, codec=5), source), objects=[ZEROS])
+
+
+@bundle_class
+def frames_of_a_kind(chance: random.Random) -> Bundle:
+    """What one frame may ask for, as often as frames may be, or nearly."""
+    bundle = CLASSES[chance.choice(OF_A_FRAME)](chance)
+    frame = bundle.frames[0]
+    source = sum(length for _, _, length in frame.spans or ())
+    cost = 16384 + frame.size + source + 256 * len(frame.spans or ()) - COST_FACTOR * frame.size
+    count = min(65536, LARGEST_TARGET // max(1, frame.size), 64 * MIB // max(1, cost))
+    count = max(1, chance.choice((count, count, count // 4, 2)))
+    program = Program().do("raw", raw=frame.size * count, stream=frame.stream)
+    bundle.frames, bundle.targets = [frame] * count, [target(frame.size * count, program, count)]
+    return bundle
+
+
+OF_A_FRAME: Final = (
+    *("vcdiff_windows", "vcdiff_instructions_of_nothing", "vcdiff_padded_integers", "cover_rows", "cover_contexts"),
+    *("models", "lzma_dictionaries", "sparse_differences", "zstd_frames", "relink_tables", "inner_payloads"),
+)
 
 
 # --- packings
@@ -479,6 +514,18 @@ def targets(chance: random.Random) -> Bundle:
     frames = min(frames, 200_000 // times)
     program = Program().do("raw", raw=frames, stream=1) if frames else Program()
     return Bundle([Frame(b"\0", 1) for _ in range(frames * times)], [target(frames, program, frames)] * times)
+
+
+@bundle_class
+def shapes_of_targets(chance: random.Random) -> Bundle:
+    """Shapes that no edit has, in as many targets as may be."""
+    count, targets_ = edge(chance, 4096, 1), edge(chance, chance.choice((1, 1024)), 1)
+    made = []
+    for _ in range(targets_):
+        program = Program().do("zero", zero=512)
+        program.columns["shapes"][:] = numbers(chance.choice((0, 0x10001))) * count
+        made.append(target(512, program))
+    return Bundle([], made)
 
 
 @bundle_class
@@ -776,7 +823,13 @@ class Taken:
         return self.memory <= self.most_memory and self.seconds <= self.most_seconds and self.status in (0, 5, 6, 7, 2)
 
 
-BASE: Final = good.archive({"l": bytes(MIB), "config.json": good.config(bytes(MIB))}, ["l"], "config.json")
+def base_of(layer: bytes) -> bytes:
+    """Return an archive of one layer."""
+    made: bytes = good.archive({"l": layer, "config.json": good.config(layer)}, ["l"], "config.json")
+    return made
+
+
+BASE: Final = base_of(bytes(MIB))
 
 
 def promised(bundle: bytes, made: int) -> tuple[int, float]:
@@ -813,7 +866,7 @@ def case(name: str, chance: random.Random) -> tuple[bytes, int, bytes, str | Non
     if name in LISTED:
         size, chosen = 0, ":inspect"
     extra = made.more.pop(IN_BASE, None)
-    base = good.archive({"l": extra or b"\0"}, [], "l") if extra is not None else BASE
+    base = BASE if extra is None else base_of(extra or b"\0")
     return made.encode(), size, base, chosen
 
 

@@ -115,8 +115,6 @@ def plan(source: bytes, target: bytes) -> RelinkPlan | None:
         places += _kinds(after, space, {})
     if not any(region.mode in _CODE for region in regions):
         return None
-    if max(len(regions), len(sections)) > relink.MAX_REGIONS:
-        return None
     regions.sort()
     sections.sort()
     counterparts.sort()

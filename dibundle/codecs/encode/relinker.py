@@ -21,7 +21,7 @@ def encode(
     once, on the relinked source.
     """
     plan = plan or layout.plan(source, target)
-    if plan is None:
+    if plan is None or max(len(plan.regions), len(plan.sections)) > relink.most_regions(len(source)):
         return None
     found = covers.find(relink.relink(source, plan.regions, plan.first), target, all_of_it=effort >= cover.SLOW_EFFORT)
     if len(found) > cover.MAX_COVERS:

@@ -3,11 +3,11 @@
 
 typedef struct { const uint8_t *at, *end; } bytes_t;
 
-/* Read an RFC 3284 integer below 2^62; -1 where there is none. */
+/* Read an RFC 3284 integer below 2^62, of 9 bytes at most; -1 where there is none. */
 static int64_t read_number(bytes_t *b)
 {
     int64_t value = 0;
-    while (b->at < b->end) {
+    for (int n = 0; n < 9 && b->at < b->end; n++) {
         uint8_t byte = *b->at++;
         if (value >= (int64_t)1 << 55)
             return -1;

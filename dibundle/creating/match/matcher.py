@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from dibundle.creating.match import names, sketch
 from dibundle.creating.match.base import BaseIndex, Layer, Place, Places, is_file
 from dibundle.creating.match.sketch import SketchIndex
 from dibundle.images.tar.entries import Entry
+
+LONGEST_PATH: Final = 512  # bytes of a path that are compared, as one may have a million
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +138,13 @@ class Matcher:
         def likeness(place: Place) -> tuple[int, int]:
             other = self._base.entry(place)
             shared = 0
-            for a, b in zip(entry.path.split(b"/"), other.path.split(b"/"), strict=False):
+            for a, b in zip(parts, other.path[:LONGEST_PATH].split(b"/"), strict=False):
                 if a != b:
                     break
                 shared += 1
             return shared, -abs(other.size - entry.size)
 
+        parts = entry.path[:LONGEST_PATH].split(b"/")
         return max(places[:64], key=likeness)
 
 
