@@ -239,12 +239,33 @@ def test_an_rpm_database_that_is_a_program_is_not_run(tmp_path, statements):
         (b"a/node_modules/b/package.json", b"[" + b"[]," * 10_000_000 + b"[]]"),
         (b"a/node_modules/b/package.json", b"[" * 3_000_000),
         (b"a.dist-info/METADATA", b"Name: a\n b\n" * 3_000_000),
+        (b"var/lib/dpkg/status", b"P:\n" * 10_000_000),
+        (b"var/lib/dpkg/status", b"P:\n\n" * 10_000_000),
+        (b"a.dist-info/METADATA", b"a:b\n" * 1_000_000),
     ],
-    ids=["dpkg-spaces", "dpkg-nothing", "apk-spaces", "npm-lists", "npm-deep", "pip-lines"],
+    ids=[
+        *("dpkg-spaces", "dpkg-nothing", "apk-spaces", "npm-lists", "npm-deep", "pip-lines"),
+        *("dpkg-fields", "dpkg-packages", "pip-fields"),
+    ],
 )
 def test_lists_of_packages_are_read_in_one_pass(path, content):
     with within(4):
         packages.inventory([path], lambda path: content)
+
+
+def test_a_header_of_rpm_whose_entries_are_all_the_same_long_text(tmp_path):
+    entry = (1000).to_bytes(4, "big") + (6).to_bytes(4, "big") + bytes(4) + (1).to_bytes(4, "big")
+    header = (4096).to_bytes(4, "big") + (5000).to_bytes(4, "big") + entry * 4096 + b"\xff" * 5000
+    table = "CREATE TABLE Packages(hnum INTEGER PRIMARY KEY, blob BLOB NOT NULL)"
+    content = rpm(tmp_path, table, *[f"INSERT INTO Packages (blob) VALUES (x'{header.hex()}')"] * 300)
+    with within(4):
+        assert read(content) == {}
+
+
+def test_names_of_packages_have_a_limit():
+    content = b"".join(b"Package: %04000d\nVersion: 1\n\n" % number for number in range(5000))
+    found = packages.inventory([b"var/lib/dpkg/status"], lambda path: content)
+    assert 4000 < len(found) < 4300
 
 
 # --- what an attacker found

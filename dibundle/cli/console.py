@@ -11,6 +11,8 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import wraps
+from itertools import chain
+from json.encoder import encode_basestring_ascii
 from typing import Any, Final
 
 import click
@@ -73,8 +75,7 @@ class Console:
         """Give the answer on stdout: ``lines`` for people, or the document."""
         self.result(schema, document)
         if not self.json:
-            for line in lines:
-                click.echo(line)
+            _echo(line + "\n" for line in lines)
 
     def result(self, schema: str, document: Document) -> None:
         """Give the document, where it is asked for; progress ends."""
@@ -88,27 +89,40 @@ def write(schema: str, document: Document) -> None:
 
     It is written piece by piece, and iterators in it are lists whose members are made when it comes to them.
     """
+    _echo(chain(_pieces({"schema": schema, **document}, "\n"), "\n"))
+
+
+def _echo(pieces: Iterable[str]) -> None:
+    """Write text to stdout, many pieces at a time."""
     held: list[str] = []
     size = 0
-    for piece in _pieces({"schema": schema, **document}, "\n"):
+    for piece in pieces:
         held.append(piece)
         size += len(piece)
         if size > _PIECE:
             click.echo("".join(held), nl=False)
             held.clear()
             size = 0
-    click.echo("".join(held))
+    if held:
+        click.echo("".join(held), nl=False)
 
 
 def _pieces(value: object, line: str) -> Iterator[str]:
     """Yield JSON as :func:`json.dumps` with an indent of 2 makes it; ``line`` begins the line that the value is in."""
     if isinstance(value, dict) and value:
-        inner, begins = line + "  ", "{"
+        inner, text = line + "  ", "{"
         for key, item in value.items():
-            yield f"{begins}{inner}{json.dumps(key)}: "
-            yield from _pieces(item, inner)
-            begins = ","
-        yield line + "}"
+            text += f"{inner}{encode_basestring_ascii(key)}: "
+            if isinstance(item, str):
+                text += encode_basestring_ascii(item)
+            elif type(item) is int:
+                text += str(item)
+            else:
+                yield text
+                yield from _pieces(item, inner)
+                text = ""
+            text += ","
+        yield text[:-1] + line + "}"
     elif isinstance(value, list | tuple | Iterator):
         inner, begins = line + "  ", "["
         for item in value:

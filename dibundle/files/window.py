@@ -5,6 +5,10 @@ from __future__ import annotations
 from dibundle.files.readat import ReadAt
 
 SIZE = 256 << 10
+_LEAST = 4 << 10
+_WORTH = 8
+"""After so many pieces out of a window the next one reads twice as far ahead, after fewer half as far: places that
+are far apart cost no long reads."""
 
 
 class Window:
@@ -14,14 +18,19 @@ class Window:
         self.source = source
         self._start = 0
         self._data = b""
+        self._ahead = _LEAST
+        self._given = 0
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Return exactly ``length`` bytes from ``offset`` on."""
         start = offset - self._start
         if start >= 0 and start + length <= len(self._data):
+            self._given += 1
             return self._data[start : start + length]
         if length > SIZE // 4 or offset + length > self.source.size:
             return self.source.read_at(offset, length)
-        self._data = self.source.read_at(offset, min(SIZE, self.source.size - offset))
+        self._ahead = min(2 * self._ahead, SIZE) if self._given >= _WORTH else max(self._ahead // 2, _LEAST)
+        self._given = 0
+        self._data = self.source.read_at(offset, min(max(self._ahead, length), self.source.size - offset))
         self._start = offset
         return self._data[:length]

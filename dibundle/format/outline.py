@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from dibundle.errors import BundleError
@@ -33,11 +34,11 @@ MAX_PATH: Final = 4096
 """Bytes of a path that are told; no system takes a longer one."""
 _MAX_RECORDS: Final = 1 << 20  # bytes of PAX records that are looked at, as in images
 _MAX_WORK: Final = 1 << 22
-"""Operations, edits and fields of edits that are looked at. Five or so come to a file that is new."""
+"""Operations, edits, fields of edits and headers of the base that are looked at. Five or so come to a new file."""
 UNKNOWN = 1 << 62  # stands for the content size of a base record where there is no base to tell it
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that takes 1 s for as many as may be listed
 class Operation:
     """An operation: what it does, to how many entries or (keep) bytes, and what is known of path and size.
 
@@ -103,11 +104,7 @@ class _Outline:
     def _make(self, head: Head, reference: bytes | None) -> bytes | None:
         values: list[int | bytes] = []
         missing = reference is None
-        given = iter(head.values)
-        for bit in range(len(FIELDS)):
-            if not head.shape >> bit & 1:
-                continue
-            value = next(given)
+        for bit, value in zip(_changed(head.shape), head.values, strict=True):
             if not isinstance(value, Text):
                 values.append(value)
                 continue
@@ -143,6 +140,12 @@ class _Outline:
             found = _pax_path(content[:_MAX_RECORDS])
             self._long_name = cut_path(found) if found else self._long_name
         return True
+
+
+@lru_cache(maxsize=1024)
+def _changed(shape: int) -> tuple[int, ...]:
+    """Return the numbers of the fields that a shape changes."""
+    return tuple(bit for bit in range(len(FIELDS)) if shape >> bit & 1)
 
 
 def cut_path(path: bytes) -> bytes:
@@ -205,6 +208,7 @@ def _base_block(state: _Outline) -> tuple[bytes | None, tuple[int, int] | None]:
     if not state.base:
         return None, None
     place = state.place()
+    state.spend(1)
     block = state.cursor.read_header()
     state.cursor.take(padded(records.record_size(block) or 0))
     return block, place

@@ -10,13 +10,13 @@ import json
 import re
 import struct
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from email.parser import BytesHeaderParser
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    import sqlite3
+from dibundle.images import sqlite
 
 SIZE_LIMIT: Final = 256 << 20
 """Larger files are not looked at; a database of a large installation has some 100 MB."""
@@ -27,9 +27,10 @@ SMALL_LIMIT: Final = 4 << 20
 MOST: Final = 1 << 18
 """Packages that are read of an image; a large one has some thousands."""
 
-_ROW: Final = 16 << 20  # bytes of a row, and of a statement's text, that SQLite may make
-_STEPS: Final = 20_000_000  # of SQLite's machine for one database: a few seconds
-_EACH: Final = 10_000  # of these, one look at how many there were
+_MOST_TEXT: Final = 16 << 20  # bytes of their names and versions
+_HEAD: Final = 1 << 16  # bytes of a file of pip, which begins with name and version
+_BLOB: Final = 1  # the column of rpm's table Packages (hnum, blob) that has a package's header
+_ROW: Final = 16 << 20  # bytes of a row of it
 
 Inventory = Mapping[tuple[str, str], Collection[str]]
 """The versions by manager and name; of npm several may be there side by side."""
@@ -39,6 +40,7 @@ _ENTRIES: Final = 4096  # of a package's header; real ones have about a hundred
 _INT32, _STRING, _I18N = 4, 6, 9
 _SEPARATORS = re.compile("[-_.]+")
 _CONTENT = re.compile(rb"[^\n]")
+_FIRST: Final = 16  # fields of a package that are looked at, of three that there are
 _FIELDS = re.compile(rb"^(Package|Version|Status|P|V)[ \t]*:(.*)$", re.MULTILINE)
 
 
@@ -55,12 +57,16 @@ class Package:
 def inventory(paths: Collection[bytes], read: Callable[[bytes], bytes | None]) -> Inventory:
     """Return what is installed in a tree of these paths; ``read`` returns a file's content, None where it has none."""
     found: dict[tuple[str, str], set[str]] = {}
+    left = _MOST_TEXT
     for path in paths:
         reader = _reader(path)
         content = read(path) if reader else None
         if reader and content is not None:
             manager, parse = reader
             for name, version in islice(parse(content), MOST - len(found)):
+                left -= len(name) + len(version)
+                if left < 0:
+                    return found
                 found.setdefault((manager, name), set()).add(version)
     return found
 
@@ -107,11 +113,15 @@ def _is_npm_package(folder: bytes) -> bool:
 
 
 def _stanzas(content: bytes) -> Iterator[dict[bytes, str]]:
+    """Yield the fields of at most ``MOST`` packages, the first few of each."""
     at = 0
-    while begins := _CONTENT.search(content, at):
+    for _ in range(MOST):
+        begins = _CONTENT.search(content, at)
+        if begins is None:
+            return
         end = content.find(b"\n\n", begins.start())
         at = len(content) if end < 0 else end
-        found = _FIELDS.finditer(content, begins.start(), at)
+        found = islice(_FIELDS.finditer(content, begins.start(), at), _FIRST)
         yield {field[1]: field[2][:_FIELD].strip(b" \t\r").decode("utf-8", "replace") for field in found}
 
 
@@ -131,7 +141,7 @@ def _apk(content: bytes) -> Iterator[tuple[str, str]]:
 def _pip(content: bytes) -> Iterator[tuple[str, str]]:
     if len(content) > SMALL_LIMIT:
         return
-    fields = BytesHeaderParser().parsebytes(content)
+    fields = BytesHeaderParser().parsebytes(content[:_HEAD])
     if "Name" in fields and "Version" in fields:
         yield _SEPARATORS.sub("-", str(fields["Name"])).lower(), str(fields["Version"])
 
@@ -149,68 +159,12 @@ def _npm(content: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _rpm(content: bytes) -> Iterator[tuple[str, str]]:
-    try:
-        import sqlite3
-    except ImportError:  # Pythons are built without it, too
-        return
-    # a database that was last written with a journal beside it says so here, and would not open without one
-    plain = content[:18] + b"\1\1" + content[20:]
-    database = sqlite3.connect(":memory:")
-    try:
-        database.deserialize(plain)
-        _bind_hands(database)
-        left = len(content)  # rows may share their bytes
-        for rowid, size in database.execute(_SIZES):
-            if isinstance(size, int) and 0 < size <= min(_ROW, left):
-                left -= size
-                row = database.execute("SELECT blob FROM main.Packages WHERE rowid = ?", (rowid,)).fetchone()
-                if row and isinstance(row[0], bytes):  # none where a column is called rowid
-                    yield from _rpm_header(row[0])
-    except (sqlite3.Error, OverflowError, MemoryError):
-        return
-    finally:
-        database.close()
+    with suppress(sqlite.DamagedDatabaseError):
+        for blob in sqlite.blobs(content, "Packages", _BLOB, _ROW):
+            yield from _rpm_header(blob)
 
 
-_SIZES: Final = "SELECT rowid, length(blob) FROM main.Packages WHERE typeof(blob) = 'blob'"
-
-
-def _bind_hands(database: sqlite3.Connection) -> None:
-    """Have a database that anyone may have made take bounded memory and time: what it says is data, not a program.
-
-    ``sqlite3.DatabaseError`` unless Packages is a plain table of plain columns: a view or a generated column would make
-    rows of nothing.
-    """
-    import sqlite3
-
-    if hasattr(database, "setlimit"):  # from Python 3.11
-        database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _ROW)
-        database.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, 1 << 16)
-        database.setlimit(sqlite3.SQLITE_LIMIT_COLUMN, 64)
-        database.setlimit(sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 16)
-        database.setlimit(sqlite3.SQLITE_LIMIT_VDBE_OP, 1 << 14)
-        database.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-        database.setlimit(sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH, 1)
-    left = _STEPS
-
-    def is_too_long() -> bool:
-        nonlocal left
-        left -= _EACH
-        return left < 0
-
-    database.set_progress_handler(is_too_long, _EACH)
-    for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0", "cache_size = -4096"):
-        database.execute(f"PRAGMA {pragma}")
-    kinds = database.execute("SELECT type, length(sql) FROM sqlite_master WHERE name = 'Packages' LIMIT 2").fetchall()
-    if len(kinds) != 1 or kinds[0][0] != "table" or not 0 < kinds[0][1] <= _DEFINITION:
-        raise sqlite3.DatabaseError("Packages is no plain table")
-    hidden = database.execute("SELECT count(*) FROM pragma_table_xinfo('Packages') WHERE hidden <> 0").fetchone()[0]
-    if hidden:
-        raise sqlite3.DatabaseError("Packages has columns that are made, not kept")
-
-
-_DEFINITION: Final = 4096  # bytes of the statement that made the table
-_FIELD: Final = 4096  # and of a value that is shown
+_FIELD: Final = 4096  # bytes of a value that is shown
 
 
 def _rpm_header(blob: bytes) -> Iterator[tuple[str, str]]:
@@ -223,6 +177,8 @@ def _rpm_header(blob: bytes) -> Iterator[tuple[str, str]]:
     found: dict[int, str] = {}
     for at in range(8, min(8 + 16 * entries, len(blob) - 15), 16):
         tag, kind, offset, _ = struct.unpack_from(">IIII", blob, at)
+        if tag in found:  # all entries may be of the same long text
+            continue
         if tag in (_NAME, _VERSION, _RELEASE) and kind in (_STRING, _I18N):
             found[tag] = data[offset : offset + _FIELD].split(b"\0", 1)[0].decode("utf-8", "replace")
         elif tag == _EPOCH and kind == _INT32 and offset + 4 <= len(data):

@@ -78,18 +78,26 @@ def tree(lines: Iterable[Line], depth: int) -> list[TreeFolder]:
         if line.path is None or line.operation in ("member", "keep"):
             continue
         parts = [part for part in line.path.split(b"/") if part not in (b"", b".")]
-        for level in range(min(depth, max(len(parts) - 1, 0)) + 1):
-            path = b"/".join(parts[:level])
-            folder = found.get(path)
-            if folder is None:
-                folder = found[path] = TreeFolder(path, level)
-                left -= len(path) + _FOLDER
-                if left < 0:
-                    raise ListingError(messages.LIMIT_FOLDERS, max_folders=_MAX_FOLDERS >> 20)
-            folder.count += line.count
-            folder.size += line.size or 0
-            folder.old_size += line.old_size or 0
-            folder.stored += line.stored
+        level = min(depth, max(len(parts) - 1, 0))
+        path = deepest = b"/".join(parts[:level])
+        while path not in found:
+            found[path] = TreeFolder(path, level)
+            left -= len(path) + _FOLDER
+            if left < 0:
+                raise ListingError(messages.LIMIT_FOLDERS, max_folders=_MAX_FOLDERS >> 20)
+            level -= 1
+            path = path.rpartition(b"/")[0]
+        folder = found[deepest]
+        folder.count += line.count
+        folder.size += line.size or 0
+        folder.old_size += line.old_size or 0
+        folder.stored += line.stored
+    for folder in sorted(found.values(), key=lambda folder: -folder.depth)[:-1]:
+        parent = found[folder.path.rpartition(b"/")[0]]
+        parent.count += folder.count
+        parent.size += folder.size
+        parent.old_size += folder.old_size
+        parent.stored += folder.stored
     # as by lists of their parts: a folder comes before what is in it, and that before its neighbours
     return [found[path] for path in sorted(found, key=lambda path: path.replace(b"/", b"\0"))]
 

@@ -23,6 +23,13 @@ from dibundle.inspecting.costs import Shares
 MAX_LINES: Final = 1 << 19
 MAX_TEXT: Final = 64 << 20
 """Bytes of text that are decoded, with what they are decoded from, which counts as the codec takes longer."""
+MAX_NAMES: Final = 96 << 20
+"""Bytes of paths and layers' names on all lines, repeated ones too. As many lines as may be listed have room for paths
+of 100 bytes in layers that are named by a digest."""
+_PLAIN: Final = bytes(set(range(0x20, 0x7F)) - set(b'"&<>\\'))
+_ESCAPED: Final = 4
+"""What a byte counts that is written as several, as bytes that are not ``_PLAIN`` may be: up to 7 (--json, a page). To
+escape one takes 70 ns, so that all lines take less than 2 s."""
 _SLOW: Final = frozenset({decoders.COVER, decoders.RELINK, decoders.UNPACK})
 _T = TypeVar("_T")
 
@@ -61,6 +68,23 @@ def _bounded(lines: Iterable[_T]) -> Iterator[_T]:
         if number == MAX_LINES:
             raise ListingError(messages.LIMIT_LINES, max_lines=MAX_LINES)
         yield line
+
+
+def _written(name: bytes | None) -> int:
+    """Return about how many bytes a name takes where it is shown."""
+    return len(name) + (_ESCAPED - 1) * len(name.translate(None, _PLAIN)) if name else 0
+
+
+def _listed(lines: Iterable[Line]) -> list[Line]:
+    """Return lines; :class:`ListingError` where there are too many, or their names come to too much."""
+    left = MAX_NAMES
+    found = []
+    for line in _bounded(lines):
+        left -= _written(line.path) + _written(line.layer)
+        if left < 0:
+            raise ListingError(messages.LIMIT_TEXT, max_text=MAX_NAMES >> 20)
+        found.append(line)
+    return found
 
 
 def text_of(bundle: BundleReader, number: int = 0) -> bytes | None:
@@ -122,10 +146,10 @@ def listing(bundle: BundleReader, number: int = 0, base: BaseObjects | None = No
     operations = list(_bounded(outline(target.columns, text, base, sizes if base else None)))
     shares = Shares(FrameTable.of(manifest.frames), _frames_of(manifest, number), operations)
     if base:
-        return list(_bounded(_every_path(manifest, objects_used(manifest, number), operations, shares, base)))
+        return _listed(_every_path(manifest, objects_used(manifest, number), operations, shares, base))
     names = manifest.names
     deleted = (Line(operation="delete", path=cut_path(path)) for path in (names.deleted[number] if names else ()))
-    return list(_bounded(chain(_with_runs(operations, shares, names.patched[number] if names else ()), deleted)))
+    return _listed(chain(_with_runs(operations, shares, names.patched[number] if names else ()), deleted))
 
 
 def _with_runs(operations: Sequence[Operation], shares: Shares, patched: Sequence[bytes]) -> Iterator[Line]:
@@ -158,7 +182,7 @@ def _line(operation: Operation, shares: Shares, path: bytes | None, layer: bytes
         count=operation.count,
         path=cut_path(path) if path else path,
         size=operation.size,
-        old_size=operation.old_size,
+        old_size=operation.size if operation.kind == "mode" else operation.old_size,
         stored=shares.cost(operation),
         layer=layer,
     )
@@ -183,11 +207,11 @@ def _every_path(
             live.add((line.path or b"").rstrip(b"/"))
             yield line
     for entry in entries.unused(live):
-        yield Line(operation="delete", path=cut_path(entry.path), old_size=entry.size)
+        yield Line(operation="delete", path=entry.path, old_size=entry.size)
 
 
 class _BaseEntries:
-    """The entries of the base's layers by the place of their blocks."""
+    """The entries of the base's layers by the place of their blocks, with paths as lines have them."""
 
     def __init__(self, manifest: Manifest, used: Collection[int], base: BaseObjects) -> None:
         self._by_start: dict[tuple[int, int], Entry] = {}
@@ -195,7 +219,9 @@ class _BaseEntries:
         for number, item in enumerate(manifest.objects):
             if item.kind != KIND_LAYER or number not in used:
                 continue
-            for entry in scan(base.source(number)).entries:
+            for found in scan(base.source(number)).entries:
+                path = cut_path(found.path)
+                entry = found if path is found.path else replace(found, path=path)
                 self._by_start[number, entry.start] = entry
                 self._by_header[number, entry.header] = entry
 
@@ -205,16 +231,13 @@ class _BaseEntries:
             number, at = operation.place
             end = at + operation.count
             while at < end and (entry := self._by_start.get((number, at))):
-                yield Line(
-                    operation="keep", path=cut_path(entry.path), size=entry.size, old_size=entry.size, layer=layer
-                )
+                yield Line(operation="keep", path=entry.path, size=entry.size, old_size=entry.size, layer=layer)
                 at = entry.end
             return
         path = operation.path
         if operation.place and (entry := self._by_header.get(operation.place)) and len(entry.path) > 99:
             path = entry.path
-        line = _line(operation, shares, path, layer)
-        yield replace(line, old_size=line.size) if line.operation == "mode" else line
+        yield _line(operation, shares, path, layer)
 
     def unused(self, live: set[bytes]) -> list[Entry]:
         """Return the base's entries whose paths are not among ``live``."""

@@ -23,6 +23,7 @@ from dibundle.inspecting.operations import Line, layers_of
 
 _UNSHOWN: Final = frozenset({"keep", "member"})
 _OUTSIDE: Final = "outside of layers"
+_ROWS: Final = 256  # whose paths are made ready at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,24 +40,27 @@ class Page:
     """Why there are no changes, where there are none."""
 
 
-def build(page: Page) -> bytes:
-    """Return a page; the same for the same."""
+def build(page: Page) -> Iterator[bytes]:
+    """Yield a page piece by piece, as escaped paths take several times their size; the same for the same."""
     style, script = _part("page.css"), _part("page.js")
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none';"
         " form-action 'none'"
     )
-    text = Template(_part("page.html")).substitute(
-        policy=policy,
-        title=_text(page.title),
-        style=style,
-        script=script,
-        facts="\n".join(f"<dt>{_text(key)}</dt><dd>{_text(value)}</dd>" for key, value in page.facts),
-        changes="\n".join(_changes(page)),
-        kinds="\n".join(_kinds(page)),
-        data=_data(page),
-    )
-    return text.encode()
+    before, after = _part("page.html").split("$data")
+    values = {
+        "policy": policy,
+        "title": _text(page.title),
+        "style": style,
+        "script": script,
+        "facts": "\n".join(f"<dt>{_text(key)}</dt><dd>{_text(value)}</dd>" for key, value in page.facts),
+        "changes": "\n".join(_changes(page)),
+        "kinds": "\n".join(_kinds(page)),
+    }
+    yield Template(before).substitute(values).encode()
+    for piece in _data(page):
+        yield piece.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026").encode()
+    yield Template(after).substitute(values).encode()
 
 
 def _part(name: str) -> str:
@@ -71,8 +75,8 @@ def _text(value: str | bytes) -> str:
     return html.escape(wording.escape(value))
 
 
-def _data(page: Page) -> str:
-    """Return what the script shows, column by column: small, and quick to parse."""
+def _data(page: Page) -> Iterator[str]:
+    """Yield what the script shows as JSON, column by column: small, and quick to parse."""
     rows = [line for line in page.lines if line.operation not in _UNSHOWN or line.stored]
     found = {layer.path: number for number, layer in enumerate(layers_of(page.lines))}
     names = [f"layer {number + 1} ({_short(path)})" for path, number in found.items()]
@@ -83,14 +87,16 @@ def _data(page: Page) -> str:
         "layers": [*names, _OUTSIDE, ""],
         "op": [listing.OPERATIONS.index(line.operation) for line in rows],
         "layer": [_number(found, line) for line in rows],
-        "path": [listing.path_text(line) for line in rows],
         "old": [line.old_size for line in rows],
         "size": [line.size for line in rows],
         "stored": [line.stored for line in rows],
         "rest": [["(header, manifest and the rest)", max(rest, 0)]],
     }
-    text = json.dumps(value, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    yield json.dumps(value, separators=(",", ":"))[:-1] + ',"path":['
+    for first in range(0, len(rows), _ROWS):
+        paths = [listing.path_text(line) for line in rows[first : first + _ROWS]]
+        yield ("," if first else "") + json.dumps(paths, separators=(",", ":"))[1:-1]
+    yield "]}"
 
 
 def _number(layers: dict[bytes, int], line: Line) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -71,12 +72,14 @@ def report(
         changes, note = _changes(opened, reader(), base, options, context)
     signed_by = opened.signatures.signed_by([first])
     name = opened.bundles[0][0] if not isinstance(bundle, str) or bundle == "-" else bundle
-    content = page.build(_page(name, first, number, lines, changes, note, signed_by))
+    hashed = hashlib.sha256()
     with output:
-        output.write(content)
+        for piece in page.build(_page(name, first, number, lines, changes, note, signed_by)):
+            hashed.update(piece)
+            output.write(piece)
     return ReportResult(
-        size=len(content),
-        sha256=digest.text(digest.sha256(content)),
+        size=output.written,
+        sha256=digest.text(hashed.digest()),
         paths=sum(line.operation not in ("keep", "member") for line in lines),
         compared=changes is not None,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import random
@@ -18,6 +19,7 @@ from dibundle.images import packages
 from dibundle.inspecting import image_diff
 from tests.bounds.measure import dib
 from tests.fuzz.bounds import written
+from tests.images.test_sqlite import database, interior, schema
 
 
 @dataclass
@@ -114,6 +116,18 @@ def test_whiteouts_cost_what_they_hide():
     tree = image_diff._tree([files, *whiteouts])
     assert time.process_time() - start < 2
     assert len(tree) == 50_000
+
+
+def test_a_schema_whose_pages_all_name_the_same_child_takes_no_time(tmp_path):
+    """A layer of some hundred bytes that SQLite would read as a schema of millions of tables."""
+    pages = database(interior(2), interior(3), interior(4), schema(5))
+    layer = written.block("var/lib/rpm/rpmdb.sqlite", size=len(pages)) + pages
+    for name in ("old", "new"):
+        data = gzip.compress(layer + bytes(1024 if name == "old" else 2048), mtime=0)
+        (tmp_path / name).write_bytes(archive({"A": data}, ["A"]))
+    taken = dib("diff", tmp_path / "old", tmp_path / "new")
+    assert taken.status == 0
+    assert taken.seconds < 4
 
 
 def test_a_column_called_rowid_is_no_reason_to_fail():

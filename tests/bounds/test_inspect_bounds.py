@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import time
+from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,7 @@ from dibundle.inspecting import operations
 from dibundle.inspecting.listing import tree
 from dibundle.inspecting.operations import Line, listing
 from tests.bounds.measure import dib
+from tests.builders import TestImage, docker_save
 from tests.fuzz.bounds import frame_of, msgpack, number, written
 from tests.fuzz.bounds import one as bundle_of
 
@@ -135,8 +138,21 @@ def test_folders_of_a_tree_are_bounded(monkeypatch):
 
 def test_a_tree_has_its_folders_in_order():
     paths = [b"a/b/c", b"a-b/c", b"a/b-c/d", b"a.b/d", b"b/x", b"a/b/d/e"]
-    found = [folder.path for folder in tree([Line(operation="add", path=path) for path in paths], 5)]
+    folders = tree([Line(operation="add", path=path, size=3, old_size=2, stored=1) for path in paths], 5)
+    found = [folder.path for folder in folders]
     assert found == sorted(found, key=lambda path: path.split(b"/") if path else [])
+    for folder in folders:
+        within = sum(path.startswith(folder.path + b"/" if folder.path else b"") for path in paths)
+        assert (folder.count, folder.size, folder.old_size, folder.stored) == (within, 3 * within, 2 * within, within)
+        assert folder.depth == len(folder.path.split(b"/")) - (not folder.path)
+
+
+def sized(size: int, program: written.Program, *frames: written.Frame, **given: object) -> written.Bundle:
+    """Return a bundle of a target that no test has the bytes of."""
+    bundle = bundle_of(0, program, *frames, **given)
+    bundle.target.size, bundle.target.tail = size, size - 1
+    bundle.target.segments = [(size, 1)]
+    return bundle
 
 
 def many_headers(count: int) -> written.Bundle:
@@ -145,10 +161,7 @@ def many_headers(count: int) -> written.Bundle:
     program.columns["register"] += bytes(count)
     program.columns["shapes"] += number(0)
     program.columns["shape"] += bytes(count)
-    bundle = bundle_of(0, program)
-    bundle.target.size, bundle.target.tail = 512 * count, 512 * count - 1
-    bundle.target.segments = [(512 * count, 1)]
-    return bundle
+    return sized(512 * count, program)
 
 
 @pytest.mark.slow
@@ -181,28 +194,155 @@ def test_control_characters_are_escaped_in_linear_time_and_as_ever():
     assert wording.printable("\\a\u202e\x1b") == "\\a\\u202e\\x1b"
 
 
-def test_a_long_text_of_names_takes_little(tmp_path):
-    """Sixty MiB of names of control characters: they are listed within the bound."""
-    count, length = 15_000, 4000
-    text = (b"././@LongLink" + b"L" + b"\x01" * length + b"x" + b"0") * count
+def long_names(count: int, name: bytes) -> written.Bundle:
+    """Return a bundle of that many files of one long name."""
+    text = (b"././@LongLink" + b"L" + name + b"x" + b"0") * count
     program = Program()
     shape = sum(1 << written.BITS[name] | 1 << 16 + written.BITS[name] for name in ("name", "typeflag"))
     program.columns["shapes"] += number(shape | 1 << written.BITS["size"])
     program.columns["ops"] += b"\x04" * (2 * count)
     program.columns["shape"] += bytes(2 * count)
     program.columns["stream"] += bytes(2 * count)
-    program.columns["size"] += (number(2 * length) + number(0)) * count
+    program.columns["size"] += (number(2 * len(name)) + number(0)) * count
     program.columns["shared"] += bytes(4 * count)
     program.columns["text"] += bytes((13, 1, 1, 1)) * count
     frame = Frame(frame_of(text), len(text), 0, codec=1)
-    bundle = bundle_of(0, program, frame)
-    bundle.target.size = count * (1024 + length + -length % 512)
-    bundle.target.tail = bundle.target.size - 1
-    bundle.target.segments = [(bundle.target.size, 1)]
+    size = count * (1024 + len(name) + -len(name) % 512)
+    return sized(size, program, frame)
+
+
+@pytest.mark.parametrize(("count", "name", "shown"), [(6_000, b"\x01", "\\x01"), (15_000, b"d/", "d/")])
+def test_a_long_text_of_names_takes_little(tmp_path, count, name, shown):
+    """Of names of control characters 24 MB are listed within the bound, of others 60."""
     path = tmp_path / "names.dib"
-    path.write_bytes(bundle.encode())
+    times = 4000 // len(name)
+    path.write_bytes(long_names(count, name * times).encode())
     taken = dib("inspect", path, "--list")
     assert taken.status == 0
-    assert taken.out.count("\\x01" * 4000) == count
+    assert taken.out.count(shown * times) == count
     assert taken.memory < 400 * MIB
     assert taken.seconds < 10
+
+
+def repeated(count: int, name: bytes) -> written.Bundle:
+    """Return a bundle of that many lines of a few bytes, in a layer of a long name, which is their path too."""
+    program = Program()
+    content = name + b"\0"
+    program.do("add").edit("size", "raw:typeflag", size=len(content)).text(0, 1).put(stream=0)
+    program.do("header", register=1).edit(shape=0)
+    program.columns["ops"] += b"\x06" * count
+    program.columns["raw"] += b"\x01" * count
+    program.columns["stream"] += b"\x01" * count
+    text = b"L" + content
+    frames = [Frame(frame_of(text), len(text), 0, codec=1), Frame(frame_of(bytes(count)), count, 1, codec=1)]
+    return sized(1 << 30, program, *frames)
+
+
+FORMS = [("inspect", "--list"), ("inspect", "--list", "--json"), ("inspect", "--tree", "--depth", "100"), ("report",)]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=" ".join)
+@pytest.mark.parametrize("name", [b"\x81" * 4096, b"a/" * 2048], ids=["escaped", "deep"])
+def test_a_path_counts_on_each_of_its_lines(tmp_path, form, name):
+    path = tmp_path / "repeated.dib"
+    path.write_bytes(repeated(150_000, name).encode())
+    assert path.stat().st_size < 1000
+    taken = dib(form[0], path, *form[1:])
+    assert taken.status == 5
+    assert "text to list" in taken.out + taken.err
+    assert taken.memory < 200 * MIB
+    assert taken.seconds < 5
+
+
+@pytest.mark.parametrize("form", FORMS, ids=" ".join)
+@pytest.mark.parametrize(
+    ("count", "name"),
+    [
+        (3_000, b"\x81" * 4096),
+        (12_000, b"a/" * 2048),
+        (3_000, b"<" * 4096),
+        (3_000, b"\x01" * 4092 + "\U0001f4e6".encode()),
+    ],
+    ids=["escaped", "deep", "markup", "wide"],
+)
+@pytest.mark.slow
+def test_as_much_text_as_may_be_takes_what_is_promised(tmp_path, form, count, name):
+    path = tmp_path / "repeated.dib"
+    path.write_bytes(repeated(count, name).encode())
+    taken = dib(form[0], path, *form[1:])
+    assert taken.status == 0
+    assert taken.memory < 400 * MIB
+    assert taken.seconds < 10
+    assert len(taken.out) < 250 * MIB
+
+
+def test_as_many_lines_as_may_be_have_room_for_usual_paths():
+    path, layer = b"usr/lib/python3/dist-packages/".ljust(100, b"x"), b"blobs/sha256/" + b"0" * 64
+    each = operations._written(path) + operations._written(layer)
+    assert operations.MAX_LINES * each <= operations.MAX_NAMES
+
+
+def base_of(path: Path, layer: bytes) -> tuple[int, int, bytes]:
+    """Write an archive that holds a layer; return the layer as a bundle names it."""
+    path.write_bytes(docker_save([TestImage(layers=[layer])]))
+    return (1, len(layer), sha256(layer).digest())
+
+
+def entry(content: bytes, name: str, long: bytes = b"") -> bytes:
+    """Return a file of a layer, with a long name before it."""
+    pieces = [written.block("././@LongLink", size=len(long), typeflag=b"L", magic=b"ustar  \0"), padded(long)]
+    return b"".join((pieces if long else []) + [written.block(name, size=len(content)), padded(content)])
+
+
+def padded(content: bytes) -> bytes:
+    return content + bytes(-len(content) % 512)
+
+
+@pytest.mark.parametrize("words", [["--list"], ["--op", "delete", "--list"], ["--tree", "--json"]], ids=" ".join)
+@pytest.mark.parametrize("byte", [b"x", b"\x81"])
+def test_long_paths_of_the_base_count_on_each_line(tmp_path, words, byte):
+    kept = b"".join(entry(b"", f"f{row}", b"d%06d/" % row + byte * 5000) for row in range(1000))
+    item = base_of(tmp_path / "base.tar", kept + bytes(1024))
+    program = Program()
+    for row in range(520):
+        program.do("seek", seek_object=0, seek_offset=written.signed(-len(kept) if row else 0)).do(
+            "keep", keep=len(kept)
+        )
+    path = tmp_path / "kept.dib"
+    path.write_bytes(sized(520 * len(kept), program, objects=[item]).encode())
+    taken = dib("inspect", path, "--base", tmp_path / "base.tar", *words)
+    assert taken.status == 5
+    assert "text to list" in taken.out + taken.err
+    assert taken.memory < 300 * MIB
+    assert taken.seconds < 5
+
+
+def test_a_long_path_that_is_kept_is_not_deleted(tmp_path):
+    kept = entry(b"", "f", b"d/" * 3000)
+    item = base_of(tmp_path / "base.tar", kept + entry(b"", "g") + bytes(1024))
+    program = Program().do("keep", keep=len(kept))
+    path = tmp_path / "kept.dib"
+    path.write_bytes(sized(len(kept), program, objects=[item]).encode())
+    taken = dib("inspect", path, "--base", tmp_path / "base.tar", "--list", "--json")
+    found = [(line["operation"], line["path"]) for line in json.loads(taken.out)["operations"]]
+    assert found == [("keep", "d/" * 2046 + "d..."), ("delete", "g")]
+
+
+def test_headers_far_apart_are_read_alone(tmp_path):
+    """Every operation seeks the other end of the base: it is not read ahead for each."""
+    gap = 300 << 10
+    record = entry(bytes(gap - 512), "x")
+    item = base_of(tmp_path / "base.tar", 2 * record + bytes(1024))
+    count = 100_000
+    program = Program().do("seek", seek_object=0, seek_offset=0).do("mode", count=1).edit()
+    program.columns["ops"] += bytes(program.columns["ops"]) * count
+    program.columns["seek_object"] += bytes(count)
+    program.columns["seek_offset"] += (number(0) + number(written.signed(-2 * gap))) * (count // 2)
+    program.columns["count"] += b"\x01" * count
+    program.columns["shape"] += bytes(count)
+    path = tmp_path / "apart.dib"
+    path.write_bytes(sized(gap * (count + 1), program, objects=[item]).encode())
+    taken = dib("inspect", path, "--base", tmp_path / "base.tar", "--list")
+    assert taken.status == 0
+    assert taken.out.count("\nmode") == count + 1
+    assert taken.seconds < 4

@@ -229,7 +229,7 @@ def test_a_long_list_in_a_browser(tmp_path: Path):
         for n in range(20_000)
     ]
     page = tmp_path / "long.html"
-    page.write_bytes(build(Page(title="long", facts=[], stored=20_000_000, kinds=[], lines=lines)))
+    page.write_bytes(b"".join(build(Page(title="long", facts=[], stored=20_000_000, kinds=[], lines=lines))))
     assert page.stat().st_size < 2_000_000
     dom = browse(page, tmp_path, state="#q=file19999")
     assert rows(dom) == ["usr/lib/7/111/file19999.so"]

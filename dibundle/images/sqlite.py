@@ -1,0 +1,156 @@
+"""The rows of a table in an SQLite database, read as data: no statement in it is parsed, and time follows its size.
+
+SQLite itself takes time that its limits do not bound: for a schema whose pages all name the same child, and for rows
+that lie behind the same long chain of pages. The format: https://www.sqlite.org/fileformat2.html
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+_MAGIC: Final = b"SQLite format 3\0"
+_SCHEMA: Final = 1  # the page where the table of tables begins
+_INTERIOR, _LEAF = 5, 13  # kinds of pages of a table
+_HEADER: Final = {_INTERIOR: 12, _LEAF: 8}  # bytes before the places of a page's cells
+_LEAST_CELL: Final = 6  # bytes of a cell, with its place
+_WIDTHS: Final = (0, 1, 2, 3, 4, 6, 8, 8, 0, 0, 0, 0)  # bytes of a value by its type, where the type alone tells
+
+MAX_ROWS: Final = 1 << 18
+"""Rows that are read of a table."""
+
+
+class DamagedDatabaseError(Exception):
+    """A database cannot be read, or not to its end."""
+
+
+def blobs(content: bytes, table: str, column: int, longest: int) -> Iterator[bytes]:
+    """Yield what the rows of a table hold in a column, numbered from 0, where it is a blob.
+
+    Rows of more than ``longest`` bytes are left out, and those that make it more than ``content`` has, as rows may
+    share pages. Time and memory are linear in ``content``. :class:`DamagedDatabaseError` may come after some rows.
+    """
+    try:
+        database = _Database(content, longest)
+        root = database.root(table.encode())
+        for row in database.rows(root) if root else ():
+            kind, value = _value(row, column)
+            if _is_blob(kind):
+                yield value
+    except (IndexError, struct.error) as error:  # a number, or a place, beyond the end of a page
+        raise DamagedDatabaseError from error
+
+
+class _Database:
+    def __init__(self, content: bytes, longest: int) -> None:
+        size = struct.unpack_from(">H", content, 16)[0]
+        self._size = 1 << 16 if size == 1 else size
+        self._usable = self._size - content[20]
+        if content[:16] != _MAGIC or self._size < 512 or self._usable < 480:
+            raise DamagedDatabaseError
+        self._content = memoryview(content)
+        self._longest = longest
+        self._left = len(content)
+
+    def root(self, name: bytes) -> int | None:
+        """Return the page where a table begins; None where there is no such table, or it is a view."""
+        for row in self.rows(_SCHEMA):
+            if _value(row, 0)[1] == b"table" and _value(row, 1)[1] == name:
+                return int.from_bytes(_value(row, 3)[1], "big")
+        return None
+
+    def rows(self, root: int) -> Iterator[bytes]:
+        """Yield the records of a table in their order."""
+        seen = {root}
+        waiting = [root]
+        left = MAX_ROWS
+        while waiting:
+            number = waiting.pop()
+            page = self._page(number)
+            kind, cells = self._cells(page, 100 if number == _SCHEMA else 0)
+            if kind == _LEAF:
+                left -= len(cells)
+                if left < 0:
+                    raise DamagedDatabaseError
+                for at in cells:
+                    row = self._row(page, at)
+                    if row is not None:
+                        yield row
+                continue
+            children = [int.from_bytes(page[at : at + 4], "big") for at in cells]
+            if len(seen) + len(children) != len(seen | set(children)):
+                raise DamagedDatabaseError
+            seen.update(children)
+            waiting += reversed(children)
+
+    def _page(self, number: int) -> memoryview:
+        page = self._content[(number - 1) * self._size : number * self._size][: self._usable]
+        if number < 1 or len(page) != self._usable:
+            raise DamagedDatabaseError
+        return page
+
+    def _cells(self, page: memoryview, at: int) -> tuple[int, list[int]]:
+        """Return a page's kind and where its cells are; the last child of an interior page is in its header."""
+        kind = page[at]
+        count = struct.unpack_from(">H", page, at + 3)[0]
+        if kind not in _HEADER or count > self._usable // _LEAST_CELL:
+            raise DamagedDatabaseError
+        cells = list(struct.unpack_from(f">{count}H", page, at + _HEADER[kind]))
+        return kind, [*cells, at + 8] if kind == _INTERIOR else cells
+
+    def _row(self, page: memoryview, at: int) -> bytes | None:
+        """Return the record in a cell of a leaf, from the pages that it continues on too; None where it is too long."""
+        size, at = _number(page, at)
+        _, at = _number(page, at)
+        if size > min(self._longest, self._left):
+            return None
+        self._left -= size
+        most, each = self._usable - 35, self._usable - 4
+        if size <= most:
+            return self._exactly(page[at : at + size].tobytes(), size)
+        least = (self._usable - 12) * 32 // 255 - 23
+        here = least + (size - least) % each
+        here = here if here <= most else least
+        pieces = [page[at : at + here]]
+        following = page[at + here : at + here + 4]
+        for start in range(here, size, each):
+            page = self._page(int.from_bytes(following, "big"))
+            following = page[:4]
+            pieces.append(page[4 : 4 + size - start])
+        return self._exactly(b"".join(pieces), size)
+
+    def _exactly(self, row: bytes, size: int) -> bytes:
+        if len(row) != size:
+            raise DamagedDatabaseError
+        return row
+
+
+def _number(data: bytes | memoryview, at: int) -> tuple[int, int]:
+    """Return a number of one to nine bytes, and where the next begins."""
+    value = 0
+    for index in range(at, at + 8):
+        byte = data[index]
+        value = value << 7 | byte & 0x7F
+        if byte < 0x80:
+            return value, index + 1
+    return value << 8 | data[at + 8], at + 9
+
+
+def _value(row: bytes, column: int) -> tuple[int, bytes]:
+    """Return the type and the bytes of a value; a row may have fewer than its table, whose values then are NULL."""
+    at, number = 0, 0
+    end, at = _number(row, at)
+    begins = end
+    while at < end:
+        kind, at = _number(row, at)
+        length = (kind - 12) // 2 if kind >= len(_WIDTHS) else _WIDTHS[kind]
+        if number == column:
+            return kind, row[begins : begins + length]
+        begins += length
+        number += 1
+    return 0, b""
+
+
+def _is_blob(kind: int) -> bool:
+    return kind >= len(_WIDTHS) and not kind % 2
