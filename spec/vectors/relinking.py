@@ -362,7 +362,9 @@ for _name, _counts, _which in COUNTS:
 
 for _name, _counts in (("regions", (139, 0, 0)), ("sections", (0, 139, 0)), ("steps", (0, 0, 315))):
 
-    @pair(f"relink-{_name}-as-many-as-3000-bytes-have", "relink-raw", "M105", beyond=f"relink-{_name}-beyond-3000-bytes")
+    @pair(
+        f"relink-{_name}-as-many-as-3000-bytes-have", "relink-raw", "M105", beyond=f"relink-{_name}-beyond-3000-bytes"
+    )
     def _few(over: int, counts: tuple[int, int, int] = _counts) -> Bundle:
         changed = [count + over * bool(count) for count in counts]
         payload = _rows((changed[0], changed[1], changed[2]), 1000)
