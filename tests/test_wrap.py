@@ -183,3 +183,23 @@ def test_names_that_engines_take(folder: Path, tmp_path: Path, name: str):
     with tarfile.open(tmp_path / "x.tar") as tar:
         (image,) = json.load(tar.extractfile("manifest.json"))
     assert image["RepoTags"] == [name if ":" in name.rpartition("/")[2] else f"{name}:latest"]
+
+
+def test_a_bundle_that_is_hidden_in_a_base_is_not_applied(folder: Path, tmp_path: Path):
+    """Whoever makes the base would say what comes of a bundle that is given, as chains go on where they can."""
+    evil = TestImage([*release(2).layers[:1], build_layer([file("app/version", b"evil" + text(2, 50_000))])], [NEW])
+    (tmp_path / "evil.tar").write_bytes(docker_save([evil]))
+    succeed("create", folder / "b.tar", tmp_path / "evil.tar", tmp_path / "hidden.dib")
+    linked = ("--linked", "--base", folder / "a.tar", "--tag", OLD)
+    forged, out = tmp_path / "a.tar", tmp_path / "made.tar"
+    with pytest.raises(AssertionError, match="base"):  # dib itself wraps a bundle only with its own base
+        succeed("wrap", tmp_path / "hidden.dib", *linked, "-o", forged)
+    succeed("create", folder / "a.tar", tmp_path / "evil.tar", tmp_path / "hidden.dib")
+    succeed("wrap", tmp_path / "hidden.dib", *linked, "-o", forged)
+    succeed("apply", forged, folder / "out.dib", "-o", out)
+    assert out.read_bytes() == (folder / "b.tar").read_bytes()
+    ended = dib("apply", forged, folder / "unlinked.tar", "-o", tmp_path / "other.tar")
+    assert (ended.code, (tmp_path / "other.tar").exists()) == (2, False)
+    assert "both hold bundles, and a base must not say what is made of it" in ended.err
+    succeed("apply", folder / "linked.tar", "-o", out)
+    assert out.read_bytes() == (folder / "b.tar").read_bytes()

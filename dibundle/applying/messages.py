@@ -123,6 +123,9 @@ TARGET_AMBIGUOUS: Final = Message(
     "this bundle makes {targets_count} archives: {target_names}",
     hint="choose one of them with --target NAME",
 )
+TARGET_SHORT_DIGEST: Final = Message(
+    "target.short_digest", "{target} is no digest: sha256: and 64 digits are wanted, fewer can be forged"
+)
 TARGET_UNKNOWN: Final = Message(
     "target.unknown",
     "{found_count} targets are called {target}; there are {target_names}",

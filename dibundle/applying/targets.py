@@ -49,6 +49,8 @@ def choose_target(manifest: Manifest, options: RebuildOptions) -> int:
         number = 0
     else:
         named = named_digest(options.target)
+        if named is None and options.target.lower().startswith("sha256:"):
+            raise UsageError(messages.TARGET_SHORT_DIGEST, target=options.target)  # a bundle may name images so
         name = digest.text(named) if named else options.target
         found = [index for index in range(len(manifest.targets)) if name in _names_of(manifest, index)]
         if len(found) != 1:

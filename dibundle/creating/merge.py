@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dibundle.applying.chain import follow, make_all
 from dibundle.applying.options import MAX_TARGET, RebuildOptions
+from dibundle.applying.space import made_size
 from dibundle.creating import messages
 from dibundle.creating.options import CreateOptions
 from dibundle.creating.pipeline import CreateResult, write_bundle
@@ -38,5 +39,6 @@ def merge(
     limits = RebuildOptions(max_size=max_size)
     archives, last = follow(opened.archives, opened.read_bundles(), limits, context)
     targets = make_all(last, archives, limits, context)
+    left = max(0, 2 * max_size - made_size([*archives, *targets])) // len(targets)
     with output:
-        return write_bundle(opened.archives, targets, output.write, options, context)
+        return write_bundle(opened.archives, targets, output.write, options, context, most_unpacked=left)

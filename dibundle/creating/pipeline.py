@@ -112,11 +112,15 @@ def write_bundle(
     context: Context,
     *,
     executor: Executor | None = None,
+    most_unpacked: int | None = None,
 ) -> CreateResult:
-    """Do what :func:`create` does with archives that are open, piece by piece to ``write``."""
+    """Do what :func:`create` does with archives that are open, piece by piece to ``write``.
+
+    ``most_unpacked``: bytes of temporary files for layers of the targets, where these may be hostile.
+    """
     workers = options.workers or os.cpu_count() or 1
     with context.within() as own, ThreadPoolExecutor(workers) as threads:
-        prepared = prepare(bases, targets, options, threads, own)
+        prepared = prepare(bases, targets, options, threads, own, most_unpacked)
         spool = own.spool()
         frames = list(_encode(prepared, executor, workers, spool, own.progress))
         manifest = prepared.manifest(frames)

@@ -54,11 +54,22 @@ class Prepared:
 
 
 def prepare(
-    bases: Sequence[Archive], targets: Sequence[Archive], options: CreateOptions, threads: Executor, context: Context
+    bases: Sequence[Archive],
+    targets: Sequence[Archive],
+    options: CreateOptions,
+    threads: Executor,
+    context: Context,
+    most_unpacked: int | None = None,
 ) -> Prepared:
     """Read and match everything and write the programs; what is temporary is there until ``context`` ends."""
     effort = options.effort(context.progress)
-    reading = Reading(executor=threads, context=context, have=options.have, portable=options.portable)
+    reading = Reading(
+        executor=threads,
+        context=context,
+        have=options.have,
+        portable=options.portable,
+        most_unpacked=most_unpacked,
+    )
     base, sides = read_sides(bases, targets, reading)
     context.progress.phase("comparing", 0)
     objects, counts = ObjectTable(), Counts()

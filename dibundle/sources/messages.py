@@ -287,6 +287,11 @@ WRAPPED_LAYER_MALFORMED: Final = Message(
 WRAPPED_NO_BUNDLE: Final = Message(
     "wrapped.no_bundle", "{name} is labelled as a wrapped bundle, but its last layer has no {file}"
 )
+WRAPPED_SEVERAL_ARCHIVES: Final = Message(
+    "wrapped.several_archives",
+    "{name} and {other} both hold bundles, and a base must not say what is made of it",
+    hint="take the bundle that is meant out of its archive: dib unwrap",
+)
 WRAPPED_NO_LAYER: Final = Message(
     "wrapped.no_layer", "{name} is a wrapped bundle without the layer that has it", hint="save the image again"
 )

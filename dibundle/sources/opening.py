@@ -174,14 +174,17 @@ def open_sources(
     if not opened.check:
         opening.open_waiting()
     opening.fetch()
+    # whoever makes a base must not say what is made of it
+    opening.searched_first_alone = bundle_first
+    opening.is_searched = not opened.bundles
     searched: set[int] = set()
     if opened.check:
-        opening.find_wrapped(opened.archives)
+        opening.find_wrapped(opened.placed)
         opening.open_waiting()
         searched = set(opened.placed)
     if not opened.bundles:
         opened.ask_engines()
-    opening.find_wrapped([opened.placed[place] for place in sorted(opened.placed) if place not in searched])
+    opening.find_wrapped(opened.placed.keys() - searched)
     opening.open_empty()
     return opened
 
@@ -189,6 +192,7 @@ def open_sources(
 def open_archives(sources: Sequence[Source], access: Access, context: Context) -> OpenedSources:
     """Open sources that must be archives; :class:`UsageError` for a bundle."""
     opening = _Opening(sources, access, context, bundle_wanted=False)
+    opening.is_searched = False
     opening.open_files()
     opening.open_waiting()
     opening.fetch()
@@ -230,6 +234,8 @@ class _Opening:
         self._access = access
         self._context = context
         self._bundle_wanted = bundle_wanted
+        self.is_searched = True  # whether bundles are looked for within archives,
+        self.searched_first_alone = False  # and in the first source alone
         self._empty: list[tuple[int, str, int]] = []
         self._waiting: list[_Other] = []
 
@@ -355,11 +361,17 @@ class _Opening:
         archive = open_other(other.name, other.head, opened, wanted=other.bundle_wanted)
         self.opened.placed[other.place] = archive
         if self.opened.check:
-            self.find_wrapped([archive])
+            self.find_wrapped([other.place])
 
-    def find_wrapped(self, archives: Iterable[Archive]) -> None:
-        """Take the bundles out of archives that are wrapped bundles; their layers may be a base all the same."""
-        for archive in archives:
+    def find_wrapped(self, places: Iterable[int]) -> None:
+        """Take the bundles out of an archive that is a wrapped bundle; its layers may be a base all the same.
+
+        Nothing is taken where a bundle was given, nor out of two archives.
+        """
+        for place in sorted(places):
+            archive = self.opened.placed[place]
+            if not self.is_searched or (self.searched_first_alone and place):
+                continue
             headers: set[bytes] = set()
             for number, (name, content) in enumerate(find(archive, self._context)):
                 stream = Stream(content)
@@ -371,6 +383,9 @@ class _Opening:
                         max_wrapped=MAX_WRAPPED,
                         max_copies=MAX_COPIES,
                     )
+                others = [other.name for other in self.opened.wrapped if other is not archive]
+                if others:
+                    raise UsageError(messages.WRAPPED_SEVERAL_ARCHIVES, name=others[0], other=archive.name)
                 self.opened.add_bundle(name, stream, content.size)
                 self.opened.within.add(id(stream))
                 self.opened.wrapped.append(archive)

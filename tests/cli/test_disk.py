@@ -272,3 +272,27 @@ def test_every_command_that_makes_targets_takes_a_limit(command: str, pair: pair
     ended = dib(command, "--max-size", "1000", *sources, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
     assert ended.code == 5
     assert "at most 1000 are allowed" in ended.err
+
+
+def test_layers_that_merge_unpacks_stay_within_the_limit(tmp_path: Path, disk: Disk) -> None:
+    """What a chain makes may have layers that hold thirty times what they take."""
+    archives, names = [], []
+    for number in range(3):
+        archives.append(tmp_path / f"{number}.tar")
+        layers = [build_layer([file("a", b"%d" % number * 2_000_000)]), build_layer([file("b", noise(9, 300_000))])]
+        archives[-1].write_bytes(docker_save([TestImage(layers, [f"app:{number}"])], "oci", "gzip"))
+    for number in (1, 2):
+        names.append(tmp_path / f"{number}.dib")
+        succeed("create", "-q", "-1", archives[number - 1], archives[number], names[-1])
+    limit = max(path.stat().st_size for path in archives)
+    disk.most = 0
+    run("merge", archives[0], *names, "--max-size", limit, "-o", tmp_path / "out.dib", "--tmp", tmp_path)
+    assert disk.most <= 2 * limit + limit  # and the base, which the user gave, is unpacked, too
+    succeed("apply", archives[0], tmp_path / "out.dib", "-o", tmp_path / "made.tar")
+    assert (tmp_path / "made.tar").read_bytes() == archives[2].read_bytes()
+
+
+def test_a_shortened_digest_names_no_target(pair: pairs.Pair, tmp_path: Path) -> None:
+    ended = dib("apply", "--target", "sha256:4d1a854cf1ac", pair.base, pair.bundle, "-o", tmp_path / "out")
+    assert ended.code == 2
+    assert "sha256:4d1a854cf1ac is no digest: sha256: and 64 digits are wanted, fewer can be forged" in ended.err

@@ -119,6 +119,8 @@ def commands(world: World, way: str, signed: str) -> dict[str, list[object]]:
         "unwrap": ["unwrap", bundle, "-o", out],
         "push": ["push", bundle, f"docker://{world.registry.host}/other:{signed}"],
     }
+    if "wrapped" in way or way == "compressed":
+        del found["merge"]  # where a bundle is given, archives are not searched for others
     if "registry" in way:
         found["pull"] = ["pull", bundle, "-o", out]
     return found

@@ -35,10 +35,11 @@ class RecompressedLayer:
     plain: bytes
 
 
-def unpack_layer(stored: ReadAt, spool: Spool) -> RecompressedLayer | None:
+def unpack_layer(stored: ReadAt, spool: Spool, most: int | None = None) -> RecompressedLayer | None:
     """Inflate a gzip layer into ``spool`` and find what compressed it; ``None`` where nothing gives the same bytes.
 
-    The search ends as soon as no encoder is left, mostly within the first kilobytes.
+    ``most``: bytes of content from which on that is not tried. The search ends as soon as no encoder is left, mostly
+    within the first kilobytes.
     """
     parts: list[Part] = []
     plain: list[bytes] = []
@@ -49,7 +50,7 @@ def unpack_layer(stored: ReadAt, spool: Spool) -> RecompressedLayer | None:
         spool.write(content)
 
     at = 0
-    left = _most(stored)
+    left = _most(stored) if most is None else min(most, _most(stored))
     candidates: Sequence[Candidate] = CANDIDATES
     while at < stored.size:
         size = embedded_streams.gzip_header_size(stored.read_at(at, min(_HEADER, stored.size - at)))

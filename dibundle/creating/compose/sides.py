@@ -27,12 +27,14 @@ class Reading:
     """What reading needs: threads, and a context for temporary files.
 
     ``have``: the layers of which alone something may be taken from the base. ``portable``: nothing is unpacked.
+    ``most_unpacked``: bytes of temporary files that compressed layers of targets may take, unpacked, at most.
     """
 
     executor: Executor
     context: Context
     have: frozenset[bytes] | None
     portable: bool
+    most_unpacked: int | None = None
 
     @property
     def progress(self) -> Progress:
@@ -169,10 +171,16 @@ def _unpack(blobs: Sequence[StoredBlob], known: Container[bytes], reading: Readi
     """Return, by their digests, the compressed layers that are not known and that can be compressed again."""
     new = [blob for blob in blobs if blob.blob.kind == "layer" and blob.blob.compression and blob.digest not in known]
     new = list({blob.digest: blob for blob in new}.values())
-    spools = [reading.context.spool() for _ in new]
+    stored = sum(blob.source.size for blob in blobs)  # of all there is: each target has its share, and each layer
+
+    def most(blob: StoredBlob) -> int | None:
+        return None if reading.most_unpacked is None else reading.most_unpacked * blob.source.size // max(1, stored)
+
     jobs = [
-        reading.executor.submit(unpack_layer, blob.source, spool) if blob.blob.compression == "gzip" else None
-        for blob, spool in zip(new, spools, strict=True)
+        reading.executor.submit(unpack_layer, blob.source, reading.context.spool(), most(blob))
+        if blob.blob.compression == "gzip"
+        else None
+        for blob in new
     ]
     packed = {}
     for blob, job in zip(new, jobs, strict=True):

@@ -13,7 +13,10 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 _THIS: Final = ipaddress.ip_network("0.0.0.0/8")  # connecting to it reaches this machine
 _METADATA: Final = frozenset(  # what tells machines of a cloud who they are, where it has no link-local address
-    map(ipaddress.ip_address, ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"))
+    map(
+        ipaddress.ip_address,
+        ("fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
+    )
 )
 _PLAIN: Final = re.compile(r"https?://[^\x00-\x20\x7f\\\\@/?#]+(?:[/?#][^\x00-\x20\x7f\\\\]*)?", re.IGNORECASE)
 _HOST: Final = re.compile(r"[A-Za-z0-9._:-]+")
