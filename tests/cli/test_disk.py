@@ -279,7 +279,8 @@ def test_layers_that_merge_unpacks_stay_within_the_limit(tmp_path: Path, disk: D
     archives, names = [], []
     for number in range(3):
         archives.append(tmp_path / f"{number}.tar")
-        layers = [build_layer([file("a", b"%d" % number * 2_000_000)]), build_layer([file("b", noise(9, 300_000))])]
+        content = b"%d" % number + bytes(3_000_000) + noise(5, 90_000)
+        layers = [build_layer([file("a", content)]), build_layer([file("b", noise(9, 300_000))])]
         archives[-1].write_bytes(docker_save([TestImage(layers, [f"app:{number}"])], "oci", "gzip"))
     for number in (1, 2):
         names.append(tmp_path / f"{number}.dib")
