@@ -174,9 +174,8 @@ def open_sources(
     if not opened.check:
         opening.open_waiting()
     opening.fetch()
-    # whoever makes a base must not say what is made of it
-    opening.searched_first_alone = bundle_first
-    opening.is_searched = not opened.bundles
+    if not opened.bundles:  # else whoever makes a base would say what is made of it
+        opening.searched = 1 if bundle_first else len(sources)
     searched: set[int] = set()
     if opened.check:
         opening.find_wrapped(opened.placed)
@@ -192,7 +191,6 @@ def open_sources(
 def open_archives(sources: Sequence[Source], access: Access, context: Context) -> OpenedSources:
     """Open sources that must be archives; :class:`UsageError` for a bundle."""
     opening = _Opening(sources, access, context, bundle_wanted=False)
-    opening.is_searched = False
     opening.open_files()
     opening.open_waiting()
     opening.fetch()
@@ -234,8 +232,7 @@ class _Opening:
         self._access = access
         self._context = context
         self._bundle_wanted = bundle_wanted
-        self.is_searched = True  # whether bundles are looked for within archives,
-        self.searched_first_alone = False  # and in the first source alone
+        self.searched = 0  # sources, from the first on, that bundles are looked for within
         self._empty: list[tuple[int, str, int]] = []
         self._waiting: list[_Other] = []
 
@@ -364,28 +361,21 @@ class _Opening:
             self.find_wrapped([other.place])
 
     def find_wrapped(self, places: Iterable[int]) -> None:
-        """Take the bundles out of an archive that is a wrapped bundle; its layers may be a base all the same.
-
-        Nothing is taken where a bundle was given, nor out of two archives.
-        """
+        """Take the bundles out of the one archive that is a wrapped bundle; its layers may be a base all the same."""
         for place in sorted(places):
             archive = self.opened.placed[place]
-            if not self.is_searched or (self.searched_first_alone and place):
+            if place >= self.searched:
                 continue
             headers: set[bytes] = set()
             for number, (name, content) in enumerate(find(archive, self._context)):
                 stream = Stream(content)
                 headers.add(peek(stream, HEADER_SIZE))
                 if len(headers) > MAX_WRAPPED or number >= MAX_COPIES:
-                    raise BundleError(
-                        messages.LIMIT_WRAPPED_BUNDLES,
-                        name=archive.name,
-                        max_wrapped=MAX_WRAPPED,
-                        max_copies=MAX_COPIES,
-                    )
-                others = [other.name for other in self.opened.wrapped if other is not archive]
-                if others:
-                    raise UsageError(messages.WRAPPED_SEVERAL_ARCHIVES, name=others[0], other=archive.name)
+                    most = {"max_wrapped": MAX_WRAPPED, "max_copies": MAX_COPIES}
+                    raise BundleError(messages.LIMIT_WRAPPED_BUNDLES, name=archive.name, **most)
+                for other in self.opened.wrapped:
+                    if other is not archive:
+                        raise UsageError(messages.WRAPPED_SEVERAL_ARCHIVES, name=other.name, other=archive.name)
                 self.opened.add_bundle(name, stream, content.size)
                 self.opened.within.add(id(stream))
                 self.opened.wrapped.append(archive)
