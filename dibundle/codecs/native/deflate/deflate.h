@@ -183,7 +183,7 @@ typedef struct {
     int symbol;
 } leaf_t;
 
-/* The heap with which zlib and gzip build trees: the order of equal weights is decided by how it sifts. */
+/* The heap with which zlib builds trees: the order of equal weights is decided by how it sifts. */
 typedef struct {
     uint32_t weight[2 * LITERALS + 1];
     int parent[2 * LITERALS + 1];
@@ -247,6 +247,9 @@ encoder_t *go_chain_new(int level);
 encoder_t *go_speed_new(void);
 
 /* zlib.c */
-encoder_t *zlib_new(int gnu, int level, int memory_level);
+encoder_t *zlib_new(int level, int memory_level);
+
+/* gnu.c */
+encoder_t *gnu_new(int level);
 
 #endif

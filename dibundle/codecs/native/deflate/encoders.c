@@ -15,9 +15,9 @@ static encoder_t *new_encoder(int64_t encoder, int64_t level, int64_t parameter)
     else if (framed && level == 5 && (parameter == 0 || parameter > TAIL) && parameter <= 1 << 30)
         e = klauspost_new((int)encoder, (int)level, parameter);
     else if (encoder == ZLIB && (parameter == 8 || parameter == 9))
-        e = zlib_new(0, (int)level, (int)parameter);
+        e = zlib_new((int)level, (int)parameter);
     else if (encoder == GNU && parameter == 0)
-        e = zlib_new(1, (int)level, 0);
+        e = gnu_new((int)level);
     if (e)
         e->encoder = (int)encoder;
     return e;

@@ -1,36 +1,10 @@
-/* zlib's deflate, and GNU gzip's, its ancestor. */
-#include "deflate.h"
-
-/* deflate.c and trees.c of zlib 1.3.1; deflate.c and trees.c of gzip 1.13. */
-
-#define AHEAD 262              /* content that a search wants before it: 258 + 3 + 1 */
-#define FARTHEST (WINDOW - AHEAD)
-
-typedef struct {
-    int good, lazy, nice, chain; /* levels 1 to 3: lazy is the longest match whose inside is indexed */
-} zlib_level_t;
+/* zlib's deflate: deflate.c and trees.c of zlib 1.3.1. */
+#include "zlib.h"
 
 static const zlib_level_t ZLIB_LEVELS[10] = {
     {0, 0, 0, 0},     {4, 4, 8, 4},       {4, 5, 16, 8},      {4, 6, 32, 32},       {4, 4, 16, 16},
     {8, 16, 32, 32}, {8, 16, 128, 128}, {8, 32, 128, 256}, {32, 128, 258, 1024}, {32, 258, 258, 4096},
 };
-
-typedef struct {
-    encoder_t base;
-    zlib_level_t limits;
-    int level, gnu, over; /* over: gzip has seen the end of its input */
-    int shift;
-    uint32_t mask;
-    int32_t at, ahead, block_start; /* in the window; block_start is below 0 where it has left */
-    int32_t length, from;           /* the match at the position before; length 2: none */
-    int pending;                    /* the literal there waits for what is found at this one */
-    int64_t origin;                 /* content before window[0] */
-    int64_t count, most;            /* tokens of the block */
-    int64_t matches, match_bits;    /* of the block, for gzip's guess at its size */
-    uint32_t tokens[WINDOW];
-    uint16_t head[1 << 16], previous[WINDOW];
-    uint8_t window[2 * WINDOW + 8];
-} zlib_t;
 
 /* Put a position at the head of its chain and return what was there; 0 is nothing. */
 static inline int32_t zlib_insert(zlib_t *z, int32_t at)
@@ -43,16 +17,14 @@ static inline int32_t zlib_insert(zlib_t *z, int32_t at)
     return before;
 }
 
-/* The longest match from candidate on that is longer than best; gzip compares beyond the end of its input too. */
+/* The longest match from candidate on that is longer than best. */
 static int32_t zlib_longest(zlib_t *z, int32_t candidate, int32_t best)
 {
     const uint8_t *here = z->window + z->at;
-    int32_t chain = z->limits.chain, nice = z->limits.nice;
+    int32_t chain = z->limits.chain, nice = least(z->limits.nice, z->ahead + z->behind);
     int32_t lowest = z->at > FARTHEST ? z->at - FARTHEST : 0;
     if (best >= z->limits.good)
         chain >>= 2;
-    if (!z->gnu)
-        nice = least(nice, z->ahead);
     uint16_t start = pair_at(here), end = pair_at(here + best - 1);
     do {
         const uint8_t *there = z->window + candidate;
@@ -105,7 +77,7 @@ static void zlib_end_block(zlib_t *z, int last)
         put_tokens(s, z->tokens, z->count, is_fixed ? &fixed : &code);
         put_end(s, is_fixed ? &fixed : &code);
     }
-    z->count = z->matches = z->match_bits = 0;
+    z->count = 0;
     z->block_start = z->at;
     s->content = z->origin + z->at;
 }
@@ -114,18 +86,7 @@ static void zlib_end_block(zlib_t *z, int last)
 static int zlib_token(zlib_t *z, uint32_t token)
 {
     z->tokens[z->count++] = token;
-    if (token & MATCH) {
-        int extra;
-        distance_symbol(token & (WINDOW - 1), &extra);
-        z->matches++;
-        z->match_bits += 5 + extra;
-    }
-    if (z->gnu && z->level > 2 && (z->count & 0xfff) == 0) { /* gzip ends a block early that compresses well */
-        int64_t in = z->at - z->block_start, out = (8 * z->count + z->match_bits) >> 3;
-        if (z->matches < z->count / 2 && out < in / 2)
-            return 1;
-    }
-    return z->count == z->most;
+    return z->count == z->stop && (!z->ends || z->ends(z));
 }
 
 static void zlib_slide(zlib_t *z)
@@ -141,16 +102,11 @@ static void zlib_slide(zlib_t *z)
         z->previous[i] = (uint16_t)(z->previous[i] >= WINDOW ? z->previous[i] - WINDOW : 0);
 }
 
-/* What happens at the end of the input when less than AHEAD is left: zlib still slides, gzip does once at most. */
-static void zlib_starve(zlib_t *z)
+/* What happens at the end of the input when less than AHEAD is left; in gzip's window, once alone. */
+void zlib_starve(zlib_t *z)
 {
-    if (z->over)
-        return;
-    if (z->at >= WINDOW + FARTHEST)
+    if (z->at >= WINDOW + FARTHEST && !z->behind)
         zlib_slide(z);
-    z->over = z->gnu;
-    if (z->gnu)
-        memset(z->window + z->at + z->ahead, 0, 2);
 }
 
 /* Whether a search at this position from candidate on is allowed. */
@@ -170,7 +126,7 @@ static void zlib_fast(zlib_t *z, int closing)
             if (z->ahead == 0)
                 return;
         }
-        int32_t length = 0, head = z->gnu || z->ahead >= 3 ? zlib_insert(z, z->at) : 0;
+        int32_t length = 0, head = z->ahead >= 3 ? zlib_insert(z, z->at) : 0;
         if (zlib_may_search(z, head))
             length = zlib_longest(z, head, 2);
         int ends;
@@ -178,7 +134,7 @@ static void zlib_fast(zlib_t *z, int closing)
             ends = zlib_token(z, match_token(length, z->at - z->from));
             z->ahead -= length;
             int32_t stop = z->at + length;
-            if (length <= z->limits.lazy && (z->gnu || z->ahead >= 3))
+            if (length <= z->limits.lazy && z->ahead >= 3)
                 while (++z->at < stop)
                     zlib_insert(z, z->at);
             z->at = stop;
@@ -203,7 +159,7 @@ static void zlib_lazy(zlib_t *z, int closing)
             if (z->ahead == 0)
                 break;
         }
-        int32_t head = z->gnu || z->ahead >= 3 ? zlib_insert(z, z->at) : 0;
+        int32_t head = z->ahead >= 3 ? zlib_insert(z, z->at) : 0;
         int32_t length = z->length, from = z->from;
         z->length = 2;
         if (length < z->limits.lazy && zlib_may_search(z, head)) {
@@ -213,7 +169,7 @@ static void zlib_lazy(zlib_t *z, int closing)
         }
         if (length >= 3 && z->length <= length) {
             int ends = zlib_token(z, match_token(length, z->at - 1 - from));
-            int32_t insert_end = z->gnu ? INT32_MAX : z->at + z->ahead - 3;
+            int32_t insert_end = z->at + z->ahead - 3;
             z->ahead -= length - 1;
             int32_t stop = z->at + length - 1;
             while (++z->at < stop)
@@ -235,7 +191,7 @@ static void zlib_lazy(zlib_t *z, int closing)
         zlib_token(z, z->window[z->at - 1]);
 }
 
-static void zlib_run(zlib_t *z, int closing)
+void zlib_run(zlib_t *z, int closing)
 {
     if (z->level <= 3)
         zlib_fast(z, closing);
@@ -243,7 +199,7 @@ static void zlib_run(zlib_t *z, int closing)
         zlib_lazy(z, closing);
 }
 
-static void zlib_write(encoder_t *self, const uint8_t *content, int64_t n, int finish)
+void zlib_write(encoder_t *self, const uint8_t *content, int64_t n, int finish)
 {
     zlib_t *z = (zlib_t *)self;
     while (n > 0) {
@@ -268,19 +224,18 @@ static void zlib_write(encoder_t *self, const uint8_t *content, int64_t n, int f
     }
 }
 
-encoder_t *zlib_new(int gnu, int level, int memory_level)
+encoder_t *zlib_new(int level, int memory_level)
 {
     zlib_t *z = calloc(1, sizeof *z);
     if (!z)
         return NULL;
-    int hash_bits = gnu ? 15 : memory_level + 7;
+    int hash_bits = memory_level + 7;
     z->base.write = zlib_write;
     z->limits = ZLIB_LEVELS[level];
     z->level = level;
-    z->gnu = gnu;
     z->shift = (hash_bits + 2) / 3;
     z->mask = (1u << hash_bits) - 1;
-    z->most = gnu ? WINDOW - 1 : (1 << (memory_level + 6)) - 1;
+    z->stop = (1 << (memory_level + 6)) - 1;
     z->length = 2;
     return &z->base;
 }

@@ -1,0 +1,52 @@
+/* What gzip makes: where it differs from zlib (spec/deflate.md, 7). */
+#include "zlib.h"
+
+#define MOST 32767 /* tokens of a block */
+#define LOOK 4096  /* after as many, again and again, levels 3 to 9 look whether it should end */
+
+/* Called with LOOK tokens, each LOOK more and MOST: whether the block ends. It does before it is full if few of the tokens
+ * are matches and it has yet become less than half as large: what comes next may be of another kind. */
+static int gnu_ends(zlib_t *z)
+{
+    int ends = z->count == MOST;
+    if (z->count == LOOK)
+        z->matches = z->distance_bits = 0;
+    if (!ends) {
+        for (int64_t i = z->count - LOOK; i < z->count; i++) {
+            int extra, is_match = z->tokens[i] >= MATCH;
+            distance_symbol(z->tokens[i] & (WINDOW - 1), &extra);
+            z->matches += is_match;
+            z->distance_bits += is_match * (5 + extra);
+        }
+        int64_t made = (8 * z->count + z->distance_bits) >> 3;
+        ends = z->matches < z->count / 2 && made < (z->at - z->block_start) / 2;
+    }
+    z->stop = ends ? LOOK : least((int32_t)z->count + LOOK, MOST);
+    return ends;
+}
+
+/* Where no content is left and fewer than AHEAD are ahead, the window moves for the last time, if at all. From there on
+ * searches see what it holds behind the content: two zeros, then what was in these places before. */
+static void gnu_write(encoder_t *self, const uint8_t *content, int64_t n, int finish)
+{
+    zlib_t *z = (zlib_t *)self;
+    zlib_write(self, content, n, 0);
+    if (finish) {
+        zlib_run(z, 0);
+        zlib_starve(z);
+        memset(z->window + z->at + z->ahead, 0, 2);
+        z->behind = LONGEST;
+        zlib_write(self, NULL, 0, 1);
+    }
+}
+
+encoder_t *gnu_new(int level)
+{
+    zlib_t *z = (zlib_t *)zlib_new(level, 8); /* its hash is gzip's */
+    if (!z)
+        return NULL;
+    z->base.write = gnu_write;
+    z->stop = level < 3 ? MOST : LOOK;
+    z->ends = level < 3 ? NULL : gnu_ends;
+    return &z->base;
+}

@@ -1,0 +1,38 @@
+/* zlib.c as gnu.c sees it. */
+#ifndef DIB_ZLIB_H
+#define DIB_ZLIB_H
+
+#include "deflate.h"
+
+#define AHEAD 262 /* content that a search wants before it: 258 + 3 + 1 */
+#define FARTHEST (WINDOW - AHEAD)
+
+typedef struct {
+    int good, lazy, nice, chain; /* levels 1 to 3: lazy is the longest match whose inside is indexed */
+} zlib_level_t;
+
+typedef struct zlib {
+    encoder_t base;
+    zlib_level_t limits;
+    int level;
+    int shift;
+    uint32_t mask;
+    int32_t at, ahead, block_start; /* in the window; block_start is below 0 where it has left */
+    int32_t behind;                 /* bytes behind the content that searches see: none, but at gzip's end */
+    int32_t length, from;           /* the match at the position before; length 2: none */
+    int pending;                    /* the literal there waits for what is found at this one */
+    int64_t origin;                 /* content before window[0] */
+    int64_t count, stop;            /* tokens of the block; with so many it ends, unless ends is there and says no */
+    int (*ends)(struct zlib *self); /* gzip's from level 3 on */
+    int64_t matches, distance_bits; /* for it: matches among the tokens, and what their distances take */
+    uint32_t tokens[WINDOW];
+    uint16_t head[1 << 16], previous[WINDOW];
+    uint8_t window[2 * WINDOW + 8];
+} zlib_t;
+
+/* zlib.c */
+void zlib_starve(zlib_t *z);
+void zlib_run(zlib_t *z, int closing);
+void zlib_write(encoder_t *self, const uint8_t *content, int64_t n, int finish);
+
+#endif
