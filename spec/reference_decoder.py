@@ -1655,7 +1655,7 @@ class Cover:
         """Unpack stream 3."""
         header, data = self.headers[3], self.data[3]
         if header.packer == 3:
-            need(len(data) and 1 << data[0] <= max(1 << 10, 4 * header.size), "a model too large for its differences")
+            need(data and 1 << data[0] <= max(1 << 10, 4 * header.size), "a model too large for its differences")
             return Model(data, source).run(self.covers)
         return sparse(data, header.size) if header.packer == 4 else unpacked(header, data)
 
@@ -1670,9 +1670,15 @@ class Cover:
             end, behind = cover.target + cover.length, cover.source + cover.length
         return bytes(out + source[behind : behind + min(512, 8 * MiB - len(out))])
 
-    def apply(self, source: bytes) -> bytes:
-        """Make the target."""
+    def apply(self, source: bytes, machine: int = 0) -> bytes:
+        """Make the target; `machine` is whose operands in literals are absolute."""
         literals = unpacked(self.headers[4], self.data[4], self.context(source) if self.headers[4].packer == 5 else b"")
+        turned, end, at = [], 0, 0
+        for piece in [*self.covers, Piece(self.size, 0, 0)]:
+            run = bytearray(literals[at : at + piece.target - end])
+            turned.append(RELATIVE[machine](run, end, self.size))
+            end, at = piece.target + piece.length, at + len(run)
+        literals = b"".join(turned)
         differences = self.differences(source)
         out, literal, covered, end = [], 0, 0, 0
         for cover in self.covers:
@@ -1705,21 +1711,18 @@ def sparse(data: bytes, size: int) -> bytes:
 
 # --- cover.md, the model --------------------------------------------------------------------------------------------
 
-KNOTS = [
-    *[1, 2, 3, 6, 10, 16, 27, 45, 73, 120, 194, 310, 488, 747, 1101, 1546, 2047, 2549, 2994, 3348, 3607, 3785, 3901],
-    *[3975, 4022, 4050, 4068, 4079, 4085, 4089, 4092, 4093, 4094],
-]
 GOLD = 0x9E3779B1
-RATE = [655360 // (10 * n + 16) for n in range(1024)]
+RATE = [131072 // (2 * n + 3) for n in range(16)]
 
 
 @cache
 def squash_table() -> list[int]:
     """Give squash(x) at x + 2048."""
-    table = []
-    for x in range(4096):
-        k, w = x >> 7, x & 127
-        table.append((KNOTS[k] * (128 - w) + KNOTS[k + 1] * w + 64) >> 7)
+    table, power = [32768] * 4097, 1 << 32
+    for x in range(2049):
+        table[2048 + x] = (1 << 48) // ((1 << 32) + power)
+        table[2048 - x] = 65536 - table[2048 + x]
+        power = power * 4278222832 >> 32
     return table
 
 
@@ -1728,7 +1731,7 @@ def stretch_table() -> list[int]:
     """Give stretch(p) at p."""
     squash, table, x = squash_table(), [], -2047
     for p in range(4096):
-        while x < 2047 and squash[x + 2048] < p:
+        while x < 2047 and squash[x + 2048] < 16 * p + 8:
             x += 1
         table.append(x)
     return table
@@ -1747,46 +1750,45 @@ class Coder:
     def __init__(self, data: bytes) -> None:
         need(len(data) >= 4, "an arithmetic-coded stream is too short")
         self.data, self.at = data, 4
-        self.low, self.high, self.code = 0, U32, int.from_bytes(data[:4], "big")
+        self.range, self.code = U32, int.from_bytes(data[:4], "big")
 
     def bit(self, chance: int) -> int:
         """Decode a bit that is 1 with chance / 65536."""
-        middle = self.low + ((self.high - self.low) * chance >> 16)
-        bit = int(self.code <= middle)
+        bound = (self.range >> 16) * min(max(chance, 32), 65504)
+        bit = int(self.code < bound)
         if bit:
-            self.high = middle
+            self.range = bound
         else:
-            self.low = middle + 1
-        while not (self.low ^ self.high) >> 24:
+            self.code -= bound
+            self.range -= bound
+        while self.range < 1 << 24:
             need(self.at < len(self.data), "an arithmetic-coded stream ends early")
-            self.low = self.low << 8 & U32
-            self.high = self.high << 8 & U32 | 255
-            self.code = self.code << 8 & U32 | self.data[self.at]
+            self.range <<= 8
+            self.code = self.code << 8 | self.data[self.at]
             self.at += 1
         return bit
 
     def end(self) -> None:
         """Check the end of the stream."""
-        need(self.at == len(self.data) and self.code == self.low, "an arithmetic-coded stream ends wrongly")
+        need(self.at == len(self.data) and not self.code, "an arithmetic-coded stream ends wrongly")
 
 
 class Counters:
-    """Counters: probabilities of 22 bits and counts."""
+    """Counters: probabilities of 12 bits and counts."""
 
     def __init__(self, size: int, p: int) -> None:
-        self.p, self.n = array("I", [p]) * size, array("H", [0]) * size
+        self.p, self.n = array("H", [p]) * size, array("B", [0]) * size
 
-    def learn(self, at: int, bit: int, limit: int) -> None:
+    def learn(self, at: int, bit: int) -> None:
         """Learn a bit."""
         p, n = self.p[at], self.n[at]
-        self.p[at] = p + (((4194303 if bit else 0) - p) * RATE[n] >> 16)
-        if n < limit:
-            self.n[at] = n + 1
+        self.p[at] = p + (((4095 if bit else 0) - p) * RATE[n] >> 16)
+        self.n[at] = min(n + 1, 15)
 
-    def alone(self, coder: Coder, at: int, limit: int) -> int:
+    def alone(self, coder: Coder, at: int) -> int:
         """Decode a bit with one counter alone, and learn it."""
-        bit = coder.bit(max(self.p[at] >> 6, 1))
-        self.learn(at, bit, limit)
+        bit = coder.bit(16 * self.p[at])
+        self.learn(at, bit)
         return bit
 
 
@@ -1794,174 +1796,149 @@ class Model:
     """Packer 3: the differences, arithmetic-coded."""
 
     def __init__(self, data: bytes, source: bytes) -> None:
-        need(len(data) >= 2, "a model stream is too short")
-        self.bits, self.quiet = data[0], data[1]
-        need(10 <= self.bits <= 20 and self.quiet <= 32, "parameters of a model out of range")
-        self.coder = Coder(data[2:])
+        need(data, "a model stream is too short")
+        self.bits = data[0]
+        need(10 <= self.bits <= 20, "a model's bits out of range")
+        self.coder = Coder(data[1:])
         self.source = bytes(3) + source + bytes(4)  # 0 outside; offsets are three higher
-        self.flag, self.value = Counters(6 << self.bits, 262144), Counters(6 << self.bits, 2097152)
-        self.short, self.span = Counters(1 << 19, 16384), Counters(256, 2097152)
-        self.weights = {name: [26214] * (6 * 4096) for name in ("flag", "guess", "value")}
+        self.flag, self.guess = Counters(3 << self.bits, 256), Counters(3 << self.bits, 2048)
+        self.value, self.span = Counters(4 << self.bits, 2048), Counters(256, 2048)
+        self.weights = {"flag": [24576] * 96, "guess": [24576] * 768, "value": [24576] * 4096}
         self.near, self.far = [0] * 65536, [0] * 65536
-        self.seen = self.last = self.previous = self.last_group = self.guessed = self.spans = 0
-        self.still = 128
-        self.moved = self.place = self.group = self.word = self.aim = self.guess_near = self.guess_far = 0
+        self.words = [(0, 0)] * 65536
+        self.seen = self.spans = self.hits = self.last = 0
+        self.still = 32
 
     def run(self, covers: list[Piece]) -> bytes:
         """Decode the differences of all covers."""
         out = bytearray()
         for cover in covers:
-            self.moved, self.place = cover.target - cover.source & U32, 0
+            moved = cover.target - cover.source & U32
             at, end = cover.source, cover.source + cover.length
             while at < end:
-                if self.quiet and not self.place and self.still == 128 and end - at >= 32 and self.quiet_span():
-                    out += bytes(32)
-                    at += 32
-                else:
-                    out.append(self.byte(at))
-                    at += 1
+                passed = self.still == 32 and end - at >= 32 and self.unchanged()
+                made = bytes(32) if passed else self.next(at, end, moved)
+                out += made
+                at += len(made)
         self.coder.end()
         return bytes(out)
 
-    def quiet_span(self) -> int:
-        """Step 0."""
-        bit = self.span.alone(self.coder, self.spans & 255, 255)
-        self.spans = (self.spans * 2 + bit) & U32
+    def unchanged(self) -> int:
+        """Step 1."""
+        bit = self.span.alone(self.coder, self.spans & 255)
+        self.spans = (self.spans * 2 + bit) & 255
         if not bit:
             self.still = 0
         return bit
 
-    def mix(self, counters: Counters, places: list[int], name: str, number: int, limit: int) -> int:
-        """Decode a bit mixed from six counters."""
-        p, n, weights, stretch = counters.p, counters.n, self.weights[name], stretch_table()
-        x = [stretch[p[at] >> 10] for at in places]
-        first = 6 * number
-        weight = weights[first : first + 6]
-        d = sum(map(mul, x, weight)) >> 16
-        q = squash_table()[min(max(d, -2047), 2047) + 2048]
-        bit = self.coder.bit(16 * q + 8)
-        error = (4096 * bit - q) * 6
-        weights[first : first + 6] = [w + ((v * error + 32768) >> 16) for w, v in zip(weight, x, strict=True)]
-        goal = 4194303 if bit else 0
+    def mix(self, counters: Counters, places: list[int], name: str, number: int) -> int:
+        """Decode a bit mixed from counters."""
+        p, weights, count = counters.p, self.weights[name], len(places)
+        x = [stretch_table()[p[at]] for at in places]
+        weight = weights[count * number : count * (number + 1)]
+        q = squash_table()[min(max(sum(map(mul, x, weight)) >> 16, -2048), 2047) + 2048]
+        bit = self.coder.bit(q)
+        error, most = 65536 * bit - q, (1 << 18) - 1
+        weights[count * number : count * (number + 1)] = [
+            min(max(w + ((v * error + 8192) >> 14), -most), most) for w, v in zip(weight, x, strict=True)
+        ]
         for at in places:
-            count = n[at]
-            p[at] += (goal - p[at]) * RATE[count] >> 16
-            if count < limit:
-                n[at] = count + 1
+            counters.learn(at, bit)
         return bit
 
-    def flags(self, hashes: list[int], name: str, number: int) -> int:
-        """Decode a bit mixed from the six `flag` tables."""
-        places = [(i << self.bits) + (h >> 32 - self.bits) for i, h in enumerate(hashes)]
-        return self.mix(self.flag, places, name, number, 255)
+    def places(self, hashes: list[int]) -> list[int]:
+        """Give the counters of tables, one after the other, at the highest bits of hashes."""
+        return [(i << self.bits) + (h >> 32 - self.bits) for i, h in enumerate(hashes)]
 
-    def group_begins(self, at: int) -> None:
-        """Step 1."""
-        self.word = int.from_bytes(self.source[at + 3 : at + 7], "little")
-        self.aim, self.group = at + self.word & U32, 0
-        near, far = self.near[(self.aim * GOLD & U32) >> 16], self.far[self.aim >> 12 & 65535]
-        self.guess_near, self.guess_far = self.guess(near), self.guess(far)
+    def next(self, at: int, end: int, moved: int) -> bytes:
+        """Decode an unchanged byte, or a group (steps 2 to 6)."""
+        p3, p2, p1 = self.source[at : at + 3]
+        word = int.from_bytes(self.source[at + 3 : at + 7], "little")
+        slot = mixed_hash(word, p1, 0) >> 16
+        old, group = self.words[slot]
+        known = int(group != 0 and old == word)
+        if not self.flagged(word, p1, p2, p3, known):
+            return b"\0"
+        size = min(4, end - at)
+        mask = (1 << 8 * size) - 1
+        aim = at + word & U32
+        near, far = mixed_hash(aim, 0, 0) >> 16, aim >> 12 & 65535
+        of_near, of_far = (
+            by_bytes(word + shift - moved & U32, word, -1) & mask if shift else 0
+            for shift in (self.near[near], self.far[far])
+        )
+        guesses = [of_near, group & mask if known else 0, self.last & mask, of_far]
+        made = self.guessed(guesses, p1, p2)
+        if made is None:
+            made = self.spelled(size, word, p1, p2, of_near)
+        if size == 4:
+            self.near[near] = self.far[far] = by_bytes(word, made, 1) - word + moved & U32
+        self.words[slot], self.last = (word, made), made
+        return made.to_bytes(size, "little")
 
-    def guess(self, entry: int) -> int:
-        """Guess a group by an entry of near or far."""
-        return by_bytes(self.word + entry - self.moved & U32, self.word, -1) if entry else 0
-
-    def byte(self, at: int) -> int:
-        """Decode the difference of one byte (steps 1 to 6)."""
-        if not self.place:
-            self.group_begins(at)
-        shift = 8 * self.place
-        mask = (1 << shift) - 1
-        guesses = self.guess_near, self.guess_far, self.last_group
-        g = [guess >> shift & 255 for guess in guesses]
-        hit = [int(guess & mask == self.group) for guess in guesses]
-        hits = hit[0] + 2 * hit[1] + 4 * hit[2]
-        state = (g[0] != 0) + 2 * (g[1] != 0) + 4 * (g[2] != 0) + 8 * hits
-        around = self.source[at : at + 7]
-        changed = self.changed(around, state)
-        difference = 0
-        if changed:
-            difference = self.guessed_right(around, g, hit, hits) or self.spelled(around, g, hit)
-        self.learn(at, changed, difference)
-        return difference
-
-    def changed(self, around: bytes, state: int) -> int:
-        """Step 3."""
-        s3, s2, s1, s0, n1, n2, n3 = around
-        place, seen, four = self.place, self.seen, self.seen & 15
-        if self.quiet and not place and not seen & (1 << self.quiet) - 1:
-            return self.short.alone(self.coder, 8 * (s1 + 256 * s2) + (state & 7), 1000)
-        opening = state + (64 if not place and not seen & 7 else 0)
+    def flagged(self, word: int, p1: int, p2: int, p3: int, known: int) -> int:
+        """Step 2: whether a group begins."""
+        before, two = self.seen, p1 + 256 * p2
         hashes = [
-            mixed_hash(s1 + 256 * s2, four, 1),
-            mixed_hash(s1, seen & 255, 2 + 256 * place),
-            mixed_hash(s0 + 256 * s1 + 65536 * n1, seen & 7, 3),
-            mixed_hash(opening, four, place),
-            mixed_hash(s1 + 256 * s2 + 65536 * s3, opening, 5),
-            mixed_hash(n3 + 256 * n2 + 65536 * s1, four + 256 * place, 6),
+            mixed_hash(p1, before & 4095, 3),
+            mixed_hash(two, known + 256 * (word >> 24), 1),
+            mixed_hash(two + 65536 * p3, word & 255, 2),
         ]
-        return self.flags(hashes, "flag", state + 64 * four + 1024 * place)
+        places = self.places(hashes)
+        if self.flag.p[places[0]] < 64 and self.flag.n[places[0]] >= 8:
+            bit = self.flag.alone(self.coder, places[0])
+        else:
+            bit = self.mix(self.flag, places, "flag", known + 2 * (before & 15))
+        self.seen = (before * 2 + bit) & U32
+        self.still = 0 if bit else min(self.still + 1, 32)
+        return bit
 
-    def guessed_right(self, around: bytes, g: list[int], hit: list[int], hits: int) -> int:
-        """Step 4: the difference if it is the one guessed, else 0."""
-        source = next((number for number in (1, 3, 2) if hit[number - 1] and g[number - 1]), 0)
-        if not source:
-            return 0
-        guess = g[source - 1]
-        _, s2, s1, s0, _, _, _ = around
-        four = self.seen & 15
-        alike = (g[0] == guess) + 2 * (g[1] == guess) + 4 * (g[2] == guess)
-        trust = source + 4 * alike + 32 * hits + 256 * self.place
-        hashes = [
-            mixed_hash(trust, four, 21),
-            mixed_hash(trust, s1 + 256 * s2, 22),
-            mixed_hash(guess + 256 * self.last, trust, 23),
-            mixed_hash(self.guessed & 255, trust, 24),
-            mixed_hash(s0 + 256 * s1 + 65536 * guess, trust, 25),
-            mixed_hash(self.aim >> 12, trust, 26),
-        ]
-        bit = self.flags(hashes, "guess", trust)
-        self.guessed = self.guessed << 1 & U32 | bit
-        return guess if bit else 0
+    def guessed(self, guesses: list[int], p1: int, p2: int) -> int | None:
+        """Step 4: the guess that is right, if one is."""
+        for j, guess in enumerate(guesses):
+            if not guess & 255 or guess in guesses[:j]:
+                continue
+            alike = sum((guesses[k] == guess) << k - 1 for k in range(j + 1, 4))
+            what = j + 4 * alike
+            hashes = [
+                mixed_hash(what, self.hits & 255, 4),
+                mixed_hash(what, p1 + 256 * p2, 5),
+                mixed_hash(what, guess, 6),
+            ]
+            bit = self.mix(self.guess, self.places(hashes), "guess", what + 32 * (self.hits & 7))
+            self.hits = (self.hits * 2 + bit) & 255
+            if bit:
+                return guess
+        return None
 
-    def spelled(self, around: bytes, g: list[int], hit: list[int]) -> int:
-        """Step 5: a difference bit by bit."""
-        _, _, s1, s0, _, _, _ = around
-        place, last = self.place, self.last
-        contexts = [
-            mixed_hash(g[0] + 256 * hit[0] + 512 * place, g[1] + 256 * hit[1], 11),
-            mixed_hash(last + 256 * self.previous, place, 12),
-            mixed_hash(s0 + 256 * s1, place + 16 * (self.seen & 15), 13),
-            mixed_hash(g[2] + 256 * hit[2] + 512 * hit[0], place, 14),
-            mixed_hash(place, last, 15),
-            mixed_hash(g[0] + 256 * hit[0], last + 256 * place, 16),
-        ]
-        tree, node, lines = 1, 1, [0] * 6
+    def spelled(self, size: int, word: int, p1: int, p2: int, near: int) -> int:
+        """Step 5: a group byte by byte."""
+        made = previous = 0
+        for j in range(size):
+            here, of_near, of_last = (value >> 8 * j & 255 for value in (word, near, self.last))
+            contexts = [
+                mixed_hash(made, j, 7),
+                mixed_hash(here + 256 * p1, j + 256 * previous, 8),
+                mixed_hash(j + 256 * of_near, of_last, 9),
+                mixed_hash(p1 + 256 * p2, j + 256 * previous, 10),
+            ]
+            previous = self.byte(contexts, j)
+            made |= previous << 8 * j
+        return made
+
+    def byte(self, contexts: list[int], j: int) -> int:
+        """Decode a byte of a group."""
+        tree, node, lines = 1, 1, [0] * 4
         for b in range(7, -1, -1):
             if b in {7, 3}:
                 t, node = tree * GOLD if b == 3 else 0, 1
                 spots = [((context + t) * 0x2C1B3C6D & U32) >> 36 - self.bits for context in contexts]
                 lines = [(i << self.bits) + 16 * spot for i, spot in enumerate(spots)]
-            e = sum(1 << k for k in range(3) if hit[k] and (g[k] + 256) >> b + 1 == tree)
-            bit = self.mix(self.value, [line + node for line in lines], "value", e + 8 * place + 32 * b, 127)
+            if b == 7 and j and not self.mix(self.value, lines, "value", 256 * j):
+                return 0
+            bit = self.mix(self.value, [line + node for line in lines], "value", 256 * j + tree)
             tree, node = 2 * tree + bit, 2 * node + bit
-        need(tree != 256, "a difference of 0 where there is one")
         return tree - 256
-
-    def learn(self, at: int, changed: int, difference: int) -> None:
-        """Step 6."""
-        self.seen = self.seen << 1 & U32 | changed
-        self.still = 0 if changed else min(self.still + 1, 128)
-        self.previous, self.last = self.last, difference
-        self.group |= difference << 8 * self.place
-        if not self.place and not difference:
-            return
-        self.place = (self.place + 1) % 4
-        if not self.place:
-            word = int.from_bytes(self.source[at : at + 4], "little")
-            shift = by_bytes(word, self.group, 1) - word + self.moved & U32
-            self.near[(self.aim * GOLD & U32) >> 16] = self.far[self.aim >> 12 & 65535] = shift
-            self.last_group = self.group
 
 
 def by_bytes(one: int, other: int, sign: int) -> int:
@@ -2332,10 +2309,53 @@ class Relink:
             self.write(where, self.word(where) & 0x9F00001F | (pages & 3) << 29 | (pages >> 2 & 0x7FFFF) << 5)
 
 
+BEFORE = {0x10, 0x11, 0x15, 0x25, 0x28, 0x29, 0x39, 0x3B, 0x63, 0x6F, 0x7F, 0x80, 0x83, 0x89, 0x8B, 0x8D, 0xC7, 0xFF}
+
+
+def relative_x86(run: bytearray, start: int, size: int) -> bytes:
+    """Make the operands of x86-64 code relative again."""
+    before, i = 0, 0
+    while i + 5 <= len(run):
+        byte = run[i]
+        jump = byte in {0xE8, 0xE9} or (before == 0x0F and byte >> 4 == 8)
+        if jump or (byte & 0xC7 == 5 and before in BEFORE):
+            word, place = int.from_bytes(run[i + 1 : i + 5], "big"), start + i + 5
+            if word < size:
+                word -= place
+            elif word >= (1 << 32) - place:
+                word += size
+            run[i + 1 : i + 5] = (word & U32).to_bytes(4, "little")
+            byte, i = 0, i + 4
+        before, i = byte, i + 1
+    return bytes(run)
+
+
+def relative_arm(run: bytearray, start: int, size: int) -> bytes:
+    """Make the operands of aarch64 code relative again."""
+    for i in range(-start % 4, len(run) - 3, 4):
+        op, here = int.from_bytes(run[i : i + 4], "little"), start + i >> 2
+        if op & 0x7C000000 == 0x14000000:
+            op = op & 0xFC000000 | op - here & 0x03FFFFFF
+        elif op & 0x9F000000 == 0x90000000:
+            page = (op >> 3 & 0x1FFFFC | op >> 29 & 3) - (here >> 10)
+            op = op & 0x9F00001F | (page & 3) << 29 | page << 3 & 0xFFFFE0
+        run[i : i + 4] = op.to_bytes(4, "little")
+    return bytes(run)
+
+
+RELATIVE: list[Callable[[bytearray, int, int], bytes]] = [
+    lambda run, start, size: bytes(run),
+    relative_x86,
+    relative_arm,
+]
+
+
 def relink(payload: bytes, size: int, source: bytes) -> bytes:
     """Decode a relink payload."""
     numbers = Column(payload)
     need(numbers.take(1) == b"\1", "a relink payload of another version")
+    machine = numbers.take(1)[0]
+    need(machine <= 2, "a relink payload of an unknown machine")
     least = numbers.positive()
     need(least < 1 << 61, "a least length out of range")
     counts = numbers.some(3)
@@ -2351,7 +2371,7 @@ def relink(payload: bytes, size: int, source: bytes) -> bytes:
     regions, sections = read_regions(data[0], counts[0], len(source)), read_areas(data[1], counts[1])
     pieces = without_overlaps(moves(cover.covers, least, regions, sections))
     steps = merge_steps(read_steps(data[2], data[3], data[4]), pieces)
-    return cover.apply(Relink(source, steps).run(regions))
+    return cover.apply(Relink(source, steps).run(regions), machine)
 
 
 # --- unpack.md ------------------------------------------------------------------------------------------------------

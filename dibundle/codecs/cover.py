@@ -27,6 +27,9 @@ SPARSE: Final = 4
 PREFIXED: Final = 5
 """The packer of the literal stream alone whose dictionary is the source around the literals' places."""
 
+NO_CODE, X86_CODE, ARM_CODE = range(3)
+"""Machines whose code literals may be."""
+
 CONTEXT: Final = 512  # bytes of source on either side of each run of literals
 MAX_CONTEXT: Final = 8 << 20
 
@@ -38,22 +41,14 @@ MAX_COVERS: Final = 1 << 20
 SMALL_DIFFERENCE: Final = 64 << 10  # up to which plain zstd is tried: of more, the other packers make less
 MODEL_EFFORT: Final = 3  # below it, for differences of more than MODEL_LENGTH, the model is not thought of:
 MODEL_LENGTH: Final = 1 << 20  # it takes as long as half of all the rest of rebuild-noop
-SLOW_EFFORT: Final = 8
-"""From this effort on a payload may take as long to decode as it likes; below it the model has a limit:"""
+SLOW_EFFORT: Final = 8  # from which on a payload may take longer to make and to decode
 
-MODEL_TIME: Final = 1_000_000
-"""Nanoseconds that the model may take, as estimated, for each MiB of target.
+MODEL_BITS: Final = 16
+"""Of the model's tables at most, below SLOW_EFFORT: what does not fit into a processor's cache takes longer.
 
-Measured on python-app, bundle and seconds of CPU to apply it: 10 ms 7,540,454 and 5.5; 3 ms 7,613,684 and 2.7; 1 ms
-7,620,193 and 2.6. The estimate is half of what it really takes. Where there is little to patch,
-a caller may allow more.
-"""
-
-MODEL_BITS: Final = 19
-"""Of the model's tables at most: two frames at a time are decoded, and each then takes 24 MiB for them.
-
-Measured on scipy, bundle and MiB of memory to apply it: 20 bits 886,145 and 184 to 224, 19 bits 888,540 and 118 to 128.
-On four other pairs of programs 0.2 to 0.5 % more bytes.
+Measured on static-binary's two programs, bytes of their differences and seconds of CPU to decode them: 15 bits
+1,073,035 and 0.65, 16 1,060,292 and 0.75, 17 1,049,286 and 0.85, 18 1,039,925 and 1.06. The sparse form takes 1,401,139
+and 0.1.
 """
 
 CONTEXT_LITERALS: Final = 1 << 20
@@ -79,25 +74,31 @@ NEAR: Final = 1.2
 Measured on a dump of 900,000 lines, of which every fiftieth changed: 14.6 s of CPU with the slow level, which lost all
 the same, 2.3 without. Fourteen pairs of packages and three of the corpus keep their sizes to the byte.
 """
-_PIECE: Final = 16 << 10
-_LONG: Final = 1 << 20
 _ZSTD_LEVELS: Final = {1: 3, 2: 6, 3: 9, 4: 12, 5: 15}
 _NAMES: Final = ("gap", "length", "seek", "difference", "literal")
 
 
 def encode(
-    source: Buffer, target: bytes, covers: Covers, *, effort: int = DEFAULT_EFFORT, model_time: int = MODEL_TIME
+    source: Buffer,
+    target: bytes,
+    covers: Covers,
+    *,
+    effort: int = DEFAULT_EFFORT,
+    thorough: bool = False,
+    machine: int = NO_CODE,
 ) -> bytes:
     """Return the payload from which :func:`decode` makes ``target`` out of ``source``, by ``covers`` of the two.
 
-    ``effort`` is 1 (fast) to 9 (small): it sets zstd's level, from 5 on LZMA2 is tried, below ``SLOW_EFFORT`` the model
-    only where that takes ``model_time`` nanoseconds for a MiB of target at most; more of it than ``MODEL_TIME`` means
-    that there is little to patch, so that slow trials are worth their time. Beyond ``MAX_COVERS`` only the longest
-    covers are used. Raises ``ValueError`` for covers that do not fit the two or are out of order.
+    ``effort`` is 1 (fast) to 9 (small): it sets zstd's level, from 3 on differences are modelled, from 5 on LZMA2 is
+    tried. ``thorough``: there is little to patch in all, so that slow trials are worth their time. ``machine``: whose
+    operands in literals are made absolute. Beyond ``MAX_COVERS`` only the longest covers are used. Raises
+    ``ValueError`` for covers that do not fit the two or are out of order.
     """
     covers.check(len(source), len(target))
     rows = flat(covers if len(covers) <= MAX_COVERS else covers.longest(MAX_COVERS))
     difference, literals = _split(source, target, rows)
+    if machine != NO_CODE:
+        literals = turned(literals, rows, len(target), machine=machine, back=False)
     level = _ZSTD_LEVELS.get(effort, 19)
     number_trials = ((0, 0, 0), (3, 0, 0)) if effort >= 5 else ()
     literal_trials: tuple[tuple[int, int, int], ...] = ()
@@ -105,15 +106,13 @@ def encode(
         literal_trials = ((3, 0, 2), (4, 0, 0)) if effort >= 9 else ((3, 0, 0),)
     columns = _columns(rows)
     packed = [streams.pack(column, level=level, literal_bits=number_trials) for column in columns]
-    packed.append(
-        _pack_difference(source, rows, difference, target_size=len(target), effort=effort, model_time=model_time)
-    )
+    packed.append(_pack_difference(source, rows, difference, effort))
     literal_level = min(level, 9) if literal_trials and effort < SLOW_EFFORT else level  # LZMA2 wins
     packed.append(streams.pack(literals, level=literal_level, literal_bits=literal_trials))
-    if effort >= 5 and (effort >= SLOW_EFFORT or model_time > MODEL_TIME or len(literals) <= CONTEXT_LITERALS):
+    if effort >= 5 and (effort >= SLOW_EFFORT or thorough or len(literals) <= CONTEXT_LITERALS):
         around = context(source, rows) if len(literals) >= 64 else b""
-        thorough = effort >= 7 or model_time > MODEL_TIME or len(around) <= SMALL_CONTEXT
-        prefixed = _in_context(literals, around, level if thorough else _QUICK, most=len(packed[-1][1]))
+        is_slow = effort >= 7 or thorough or len(around) <= SMALL_CONTEXT
+        prefixed = _in_context(literals, around, level if is_slow else _QUICK, most=len(packed[-1][1]))
         if prefixed and len(prefixed) < len(packed[-1][1]):
             packed[-1] = (PREFIXED, prefixed)
     sizes = [*map(len, columns), len(difference), len(literals)]
@@ -132,8 +131,10 @@ class Parsed:
     stored: tuple[Buffer, ...]
     target_size: int
 
-    def apply(self, source: Buffer) -> bytearray:
+    def apply(self, source: Buffer, *, machine: int = NO_CODE) -> bytearray:
         """Return the target; ``source`` has the size that the payload was parsed for.
+
+        ``machine``: whose code the literals are, with operands that are made relative again.
 
         The difference is unpacked into the end of the target and joined in place: no other memory of its size.
         """
@@ -142,15 +143,17 @@ class Parsed:
             literals: Buffer = zstd.decompress(self.stored[1], literal_size, prefix=context(source, self.rows))
         else:
             literals = streams.unpack(literal_packer, self.stored[1], literal_size)
+        if machine != NO_CODE:
+            literals = turned(literals, self.rows, self.target_size, machine=machine, back=True)
         target = unfilled(self.target_size)
         difference = memoryview(target)[self.target_size - covered :]
         if packer == MODEL:
-            if len(self.stored[0]) < 2:
+            if not self.stored[0]:
                 raise BundleError(messages.PAYLOAD_MODEL_WITHOUT_PARAMETERS)
-            bits, quiet = self.stored[0][:2]
+            bits = self.stored[0][0]
             if 1 << bits > max(1 << model.MIN_BITS, 4 * covered):
                 raise BundleError(messages.PAYLOAD_MODEL_BITS, bits=bits, covered=covered)
-            model.decode(memoryview(self.stored[0])[2:], source, self.rows, difference, bits=bits, quiet=quiet)
+            model.decode(memoryview(self.stored[0])[1:], source, self.rows, difference, bits=bits)
         elif packer == SPARSE:
             sparse.unpack(self.stored[0], difference)
         else:
@@ -197,6 +200,13 @@ def parse(payload: Buffer, source_size: int, target_size: int) -> Parsed:
     return Parsed(rows, tuple((packer, size) for packer, _, size in headers[3:]), tuple(stored[3:]), target_size)
 
 
+def turned(literals: Buffer, rows: array[int], target_size: int, *, machine: int, back: bool) -> bytearray:
+    """Return literals with the operands of a machine's code made absolute, or (``back``) relative again."""
+    data = bytearray(literals)
+    LIBRARY.dib_absolute(Pinned(data), Pinned(rows), len(rows) // 3, target_size, machine, int(back))
+    return data
+
+
 def context(source: Buffer, rows: array[int]) -> bytes:
     """Return the source around each run of literals that lies between two covers or at an end, in their order."""
     out = bytearray(min(MAX_CONTEXT, 2 * CONTEXT * (len(rows) // 3 + 1)))
@@ -213,9 +223,7 @@ def _in_context(literals: bytearray, around: bytes, level: int, *, most: int) ->
     return zstd.compress(literals, level, prefix=around) if level > _QUICK and len(quick) < most * NEAR else quick
 
 
-def _pack_difference(
-    source: Buffer, rows: array[int], difference: bytearray, *, target_size: int, effort: int, model_time: int
-) -> tuple[int, bytes]:
+def _pack_difference(source: Buffer, rows: array[int], difference: bytearray, effort: int) -> tuple[int, bytes]:
     """Return the packer and the packed form of the difference stream."""
     if effort < MODEL_EFFORT and len(difference) > MODEL_LENGTH:
         return SPARSE, sparse.pack(difference, level=_ZSTD_LEVELS[effort], literal_bits=())
@@ -223,28 +231,9 @@ def _pack_difference(
         quick = streams.pack(difference, level=3)
         if len(quick[1]) < 64:
             return quick
-    if effort < SLOW_EFFORT and _model_time(difference) > model_time * target_size >> 20:
-        small = effort >= 5  # LZMA2 then wins, so that zstd need not try hard
-        level = 3 if small else _ZSTD_LEVELS[effort]
-        return SPARSE, sparse.pack(difference, level=level, literal_bits=((3, 0, 0),) if small else ())
-    bits = max(model.MIN_BITS, min(MODEL_BITS, len(difference).bit_length() - 2))
-    trials = (32, 0) if effort >= 9 else (32 if effort >= 6 else 16,)
-    modelled = (
-        bytes([bits, quiet]) + model.encode(source, rows, difference, bits=bits, quiet=quiet) for quiet in trials
-    )
-    return MODEL, min(modelled, key=len)
-
-
-def _model_time(difference: bytearray) -> int:
-    """Return about how many nanoseconds the model takes for ``difference``: runs of zeros cost it next to nothing.
-
-    Of a long one an eighth is looked at, as no other thread runs meanwhile.
-    """
-    step = _PIECE if len(difference) < _LONG else 8 * _PIECE
-    pieces = [difference[at : at + _PIECE] for at in range(0, len(difference), step)]
-    looked_at = sum(map(len, pieces))
-    quiet = 32 * sum(piece.count(bytes(32)) for piece in pieces)
-    return (quiet + 100 * (looked_at - quiet)) * len(difference) // max(1, looked_at)
+    most = MODEL_BITS if effort < SLOW_EFFORT else model.MAX_BITS
+    bits = max(model.MIN_BITS, min(most, len(difference).bit_length() - 2))
+    return MODEL, bytes([bits]) + model.encode(source, rows, difference, bits=bits)
 
 
 def flat(covers: Covers) -> array[int]:

@@ -108,7 +108,7 @@ PAYLOAD_MODEL_BITS: Final = Message(
 )
 PAYLOAD_MODEL_DAMAGED: Final = Message("payload.model_damaged", "malformed bundle: a modelled difference is damaged")
 PAYLOAD_MODEL_PARAMETERS: Final = Message(
-    "payload.model_parameters", "malformed bundle: cover model of {bits} bits, quiet after {quiet}"
+    "payload.model_parameters", "malformed bundle: a model of {bits} bits, wanted 10 to 20"
 )
 PAYLOAD_MODEL_WITHOUT_PARAMETERS: Final = Message(
     "payload.model_without_parameters", "malformed bundle: a modelled difference without its parameters"
@@ -170,6 +170,9 @@ RELINK_COLUMN_SIZE: Final = Message(
     "relink.column_size", "malformed bundle: a relink column of {size} bytes for {count} rows"
 )
 RELINK_COVERS_SIZE: Final = Message("relink.covers_size", "malformed bundle: covers of {least} bytes to relink by")
+RELINK_MACHINE: Final = Message(
+    "relink.machine", "malformed bundle: a relink payload of machine {machine}, wanted 0 to 2"
+)
 RELINK_REGION_OUT_OF_BOUNDS: Final = Message(
     "relink.region_out_of_bounds", "malformed bundle: region of {length} bytes at {start} does not fit"
 )

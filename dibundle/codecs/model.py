@@ -1,8 +1,9 @@
 """The modelled difference: an arithmetic coder that sees the source beside each byte of a difference stream.
 
-What differs between two builds of native code is mostly addresses, and the source around an address says that it is
-one, how it was encoded and where it pointed. A general compressor that sees the difference alone knows none of that.
-``spec/cover.md`` has the model to the bit, ``native/mixer.c`` the loops.
+What differs between two builds of native code is mostly operands: addresses, offsets in structures and stacks. The
+source around an operand says that it is one, and how the same word changed before mostly says how it changes again. A
+general compressor that sees the difference alone knows none of that. ``spec/cover.md`` has the model to the bit,
+``native/model.c`` the loops.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from dibundle.errors import BundleError
 
 MIN_BITS: Final = 10
 MAX_BITS: Final = 20
-"""Limits of the tables' size: 12 tables of ``1 << bits`` counters of four bytes, so 48 MiB at most."""
+"""Limits of the tables' size: 10 tables of ``1 << bits`` counters of two bytes, so 20 MiB at most."""
 
 
-def encode(source: Buffer, rows: array[int], difference: Buffer, *, bits: int, quiet: int) -> bytes:
+def encode(source: Buffer, rows: array[int], difference: Buffer, *, bits: int) -> bytes:
     """Return the modelled stream of ``difference``, the target minus the source over the covers in ``rows``.
 
     ``rows`` has source offset, target offset and length of one cover after another. ``bits`` (10 to 20) sizes the
-    tables, ``quiet`` (0 to 32) is after how many equal bytes the short model is used, 0 never: faster, larger.
+    tables: more make less and take longer, as they leave the processor's cache.
     """
     held = Pinned(source)
     room = len(difference) // 4 + 4096
@@ -31,7 +32,7 @@ def encode(source: Buffer, rows: array[int], difference: Buffer, *, bits: int, q
         out = bytearray(room)
         size = LIBRARY.dib_model_encode(
             *(held, held.size, Pinned(rows), len(rows) // 3, Pinned(difference)),
-            *(bits, quiet, Pinned(out), room),
+            *(bits, Pinned(out), room),
         )
         if size < 0:
             raise MemoryError("no memory for the tables of the model")
@@ -40,17 +41,17 @@ def encode(source: Buffer, rows: array[int], difference: Buffer, *, bits: int, q
         room = size
 
 
-def decode(stream: Buffer, source: Buffer, rows: array[int], difference: memoryview, *, bits: int, quiet: int) -> None:
-    """Fill ``difference``, all zeros and just as long as ``rows`` cover, with what ``stream`` holds.
+def decode(stream: Buffer, source: Buffer, rows: array[int], difference: memoryview, *, bits: int) -> None:
+    """Fill ``difference``, just as long as ``rows`` cover, with what ``stream`` holds.
 
     Raises ``BundleError`` where the stream is not one that :func:`encode` could have written.
     """
-    if not MIN_BITS <= bits <= MAX_BITS or quiet > 32:
-        raise BundleError(messages.PAYLOAD_MODEL_PARAMETERS, bits=bits, quiet=quiet)
+    if not MIN_BITS <= bits <= MAX_BITS:
+        raise BundleError(messages.PAYLOAD_MODEL_PARAMETERS, bits=bits)
     held, stored = Pinned(source), Pinned(stream)
     status = LIBRARY.dib_model_decode(
         *(held, held.size, Pinned(rows), len(rows) // 3, Pinned(difference)),
-        *(bits, quiet, stored, stored.size),
+        *(bits, stored, stored.size),
     )
     if status == -2:
         raise MemoryError("no memory for the tables of the model")

@@ -48,8 +48,9 @@ def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
     parsed = cover.parse(inner, memoryview(source).nbytes, target_size)
     steps = steps_of(parsed.rows, header)
     relinked = relink(source, header.regions, steps)
+    machine = header.machine
     del header, steps, source  # up to 100 MB, before there is a target
-    return parsed.apply(relinked)
+    return parsed.apply(relinked, machine=machine)
 
 
 class Region(NamedTuple):
@@ -79,12 +80,16 @@ class AddressStep(NamedTuple):
 
 
 class RelinkHeader(NamedTuple):
-    """What a payload says beside its covers; covers of ``least`` bytes and more tell what moved."""
+    """What a payload says beside its covers; covers of ``least`` bytes and more tell what moved.
+
+    ``machine``: whose operands in literals are absolute.
+    """
 
     least: int
     regions: list[Region]
     sections: list[CodeSection]
     fixed: Sequence[AddressStep]
+    machine: int = cover.NO_CODE
 
 
 def most_steps(source_size: int) -> int:
@@ -146,7 +151,7 @@ def write(header: RelinkHeader) -> bytes:
         parts[4].append(step.kind)
         at, shift = step.at, step.shift
     counts = (len(header.regions), len(header.sections), len(header.fixed))
-    head = bytearray([VERSION]) + number(header.least) + b"".join(map(number, counts))
+    head = bytearray([VERSION, header.machine]) + number(header.least) + b"".join(map(number, counts))
     packed = [streams.pack(bytes(column), level=19, literal_bits=((3, 0, 0),)) for column in parts]
     for (packer, stored), column in zip(packed, parts, strict=True):
         head += bytes([packer]) + number(len(stored)) + number(len(column))
@@ -159,6 +164,9 @@ def _read(payload: Buffer, source_size: int) -> tuple[RelinkHeader, memoryview]:
     reader = Numbers(view)
     if reader.byte() != VERSION:
         raise BundleError(messages.RELINK_VERSION, payload=payload[0], version=VERSION)
+    machine = reader.byte()
+    if machine > cover.ARM_CODE:
+        raise BundleError(messages.RELINK_MACHINE, machine=machine)
     least = reader.number()
     counts = [reader.number() for _ in range(3)]
     limits = (most_regions(source_size), most_regions(source_size), most_steps(source_size))
@@ -182,6 +190,7 @@ def _read(payload: Buffer, source_size: int) -> tuple[RelinkHeader, memoryview]:
         _regions(Numbers(streams_of[0]).numbers(5 * counts[0]), source_size),
         _sections(Numbers(streams_of[1]).numbers(3 * counts[1])),
         _fixed(Numbers(streams_of[2]).numbers(counts[2]), Numbers(streams_of[3]).numbers(counts[2]), streams_of[4]),
+        machine,
     )
     return header, view[reader.at :]
 

@@ -427,8 +427,8 @@ def _model(over: int) -> Bundle:
 
     size = 512 - over
     differences = bytes(1 + at % 5 for at in range(size))
-    coded = model.encode(CODE, array("q", (0, 0, size)), bytearray(differences), bits=11, quiet=0)
-    payload = cover([(0, size, 0)], differences, b"", packers={3: (3, b"\x0b\0" + coded)})
+    coded = model.encode(CODE, array("q", (0, 0, size)), bytearray(differences), bits=11)
+    payload = cover([(0, size, 0)], differences, b"", packers={3: (3, b"\x0b" + coded)})
     return through(4, payload, CODE, bytes((a + b) % 256 for a, b in zip(CODE, differences, strict=False)))
 
 

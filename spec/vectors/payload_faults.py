@@ -206,11 +206,10 @@ def _differences(packer: int, packed: bytes, of: bytes) -> Change:
     return body(cover(COVERS, of, _LITERALS, packers={3: (packer, packed)}))
 
 
-_MODEL = modelled(10, 0)
+_MODEL = modelled(10)
 for _name, _packed in (
     ("with-9-bits", b"\x09" + _MODEL[1:]),
     ("with-21-bits", b"\x15" + _MODEL[1:]),
-    ("with-quiet-33", _MODEL[:1] + b"\x21" + _MODEL[2:]),
     ("of-no-bytes", b""),
     ("cut", _MODEL[:-1]),
     ("and-a-byte", _MODEL + b"\0"),
@@ -268,6 +267,7 @@ for _name, _change in (
     ("version-2", _relink(version=2)),
 ):
     bad(f"relink-{_name}", _R, "relink.version", "M103")(_change)
+bad("relink-machine-3", _R, "relink.machine", "M133")(_relink(machine=3))
 bad("relink-least-0", _R, "relink.least", "M104")(_relink(least=0))
 bad("relink-least-too-large", _R, "relink.least", "M104")(_relink(least=_TOP))
 bad("relink-too-many-sections", _R, "relink.regions, sections, fixed steps", "M105")(

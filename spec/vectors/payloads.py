@@ -209,14 +209,14 @@ def lzma2(data: bytes) -> bytes:
     return b"\1" + (len(data) - 1).to_bytes(2, "big") + data + b"\0"
 
 
-def modelled(bits: int, quiet: int) -> bytes:
+def modelled(bits: int) -> bytes:
     """Return EDITED's difference as packer 3 has it."""
     from array import array
 
     from dibundle.codecs import model
 
     rows = array("q", (0, 0, 1000, 1000, 1008, 1000, 2000, 2008, 500))
-    return bytes((bits, quiet)) + model.encode(CODE, rows, bytearray(NOISY), bits=bits, quiet=quiet)
+    return bytes((bits,)) + model.encode(CODE, rows, bytearray(NOISY), bits=bits)
 
 
 NOISY = bytes(1500) + b"\0\1\0\0\xff\xff\0\0" * 62 + bytes(4) + b"\1" * 500
@@ -226,13 +226,7 @@ NOISY_OUT += bytes((a + b) % 256 for a, b in zip(CODE[1000:2500], NOISY[1000:], 
 
 @good("packer.model")
 def cover_model() -> Bundle:
-    payload = cover(COVERS, NOISY, b"insertedthe end", packers={3: (3, modelled(10, 0))})
-    return patched(4, payload, CODE, NOISY_OUT)
-
-
-@good("packer.model")
-def cover_model_with_short_ways() -> Bundle:
-    payload = cover(COVERS, NOISY, b"insertedthe end", packers={3: (3, modelled(12, 8))})
+    payload = cover(COVERS, NOISY, b"insertedthe end", packers={3: (3, modelled(10))})
     return patched(4, payload, CODE, NOISY_OUT)
 
 
@@ -293,7 +287,8 @@ def relinked(
         b"".join(number(signed(shift)) for _, shift, _ in steps),
         bytes(kind for _, _, kind in steps),
     ]
-    head = bytes((given.get("version", 1),)) + number(given.get("least", 8))  # type: ignore[arg-type, call-overload]
+    head = bytes((given.get("version", 1), given.get("machine", 0)))  # type: ignore[arg-type]
+    head += number(given.get("least", 8))  # type: ignore[arg-type]
     head += numbers(*given.get("counts", (len(regions), len(sections), len(steps))))  # type: ignore[arg-type]
     for index, row in enumerate(rows):
         packer, stored_length, decoded = given.get("heads", {}).get(index, (0, len(row), len(row)))  # type: ignore[attr-defined]

@@ -249,18 +249,14 @@ BEFORE_FRAME = bytes.fromhex("28b52ffd60bd219d0000106c2603005160512921cff668a50a
 # The model's and the sparse packer's parameters at their limits
 
 
-def modelled(bits: int, quiet: int) -> bytes:
-    """Return differences that are all 0 as packer 3 has them; with ``quiet`` above 0 ``bits`` makes no difference."""
+def by_model(bits: int) -> Bundle:
+    """Return a bundle of one cover, whose differences are all 0, so that ``bits`` makes none."""
     from array import array
 
     from dibundle.codecs import model
 
-    return bytes((bits, quiet)) + model.encode(CODE, array("q", (0, 0, 3000)), bytearray(3000), bits=10, quiet=1)
-
-
-def by_model(bits: int, quiet: int) -> Bundle:
-    """Return a bundle of one cover."""
-    return through(4, cover([(0, 3000, 0)], bytes(3000), b"", packers={3: (3, modelled(bits, quiet))}), CODE, CODE)
+    coded = bytes((bits,)) + model.encode(CODE, array("q", (0, 0, 3000)), bytearray(3000), bits=10)
+    return through(4, cover([(0, 3000, 0)], bytes(3000), b"", packers={3: (3, coded)}), CODE, CODE)
 
 
 @pair(
@@ -281,19 +277,14 @@ def _bits(over: int) -> Bundle:
     differences = bytearray(size)
     differences[100:164] = CODE[:64]
     covers, rows = [(0, size, 0)], array("q", (0, 0, size))
-    coded = bytes((bits, 32)) + model.encode(bytes(size), rows, differences, bits=bits, quiet=32)
+    coded = bytes((bits,)) + model.encode(bytes(size), rows, differences, bits=min(bits, 20))
     payload = cover(covers, bytes(differences), b"", packers={3: (3, coded)})
     return through(4, payload, bytes(size), bytes(differences), of=Z)
 
 
 @pair("cover-model-of-10-bits", "cover-model", "packer.model", "M102", beyond="cover-model-of-9-bits-that-would-do")
 def _fewest(over: int) -> Bundle:
-    return by_model(10 - over, 1)
-
-
-@pair("cover-model-as-quiet-as-may-be", "cover-model", "packer.model", "M102", beyond="cover-model-too-quiet")
-def _quiet(over: int) -> Bundle:
-    return by_model(12, 32 + over)
+    return by_model(10 - over)
 
 
 @pair("cover-sparse-to-the-end", "cover-sparse", "packer.sparse", "M98", beyond="cover-sparse-a-byte-beyond-the-end")

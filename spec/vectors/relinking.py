@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from bundles import Bundle, Frame, Program, numbers, sha256, zframe
 from edges import ZEROS, Z, pair
-from good import BASES, CODE, CONFIG, archive, cover, good, noise, one
+from good import BASES, CODE, CONFIG, archive, cover, good, noise, one, patched
 from limits import through
 from payloads import relinked
 
@@ -341,7 +341,7 @@ def _rows(counts: tuple[int, int, int], size: int) -> bytes:
     """Return a payload whose rows are of one byte each time: pieces of two bytes, steps one address apart."""
     rows = [b"\2" * (5 * counts[0]), b"\2" * (3 * counts[1]), b"\1" * counts[2], bytes(counts[2]), b"\3" * counts[2]]
     packed = [zframe(row) if row else b"" for row in rows]
-    payload = b"\1\x08" + numbers(*counts)
+    payload = b"\1\0\x08" + numbers(*counts)
     for row, data in zip(rows, packed, strict=True):
         payload += (b"\1" if row else b"\0") + numbers(len(data), len(row))
     return payload + b"".join(packed) + cover([], b"", bytes(size), packers={4: (1, zframe(bytes(size)))})
@@ -427,3 +427,85 @@ _covers(0, 60, 1, 3, 1, 2, 3, 0, 1, 3, 3, 0, 0, 1, 3)
 _covers(1, 60, 8, 1, 0, 3)
 _covers(2, 25, 20, *[3] * 12)
 _covers(3, 90, 3, 1, 3)
+
+
+# The model, and operands among literals
+
+
+@good("packer.model")
+def cover_model_of_what_comes_again() -> Bundle:
+    """Change the same words of the source again and again: as the time before, as addresses do, and otherwise."""
+    from array import array
+
+    from dibundle.codecs import model
+
+    draw = draws("what comes again")
+    covers, rows, difference, literals, end = [], array("q"), bytearray(), b"", 0
+    for turn in range(40):
+        gap, start, length = next(draw) % 5, next(draw) % 7 * 100, 300 + next(draw) % 90
+        covers.append((gap, length, start - (rows[-3] + rows[-1] if rows else 0) - gap))
+        rows.extend((start, end + gap, length))
+        literals += bytes(gap)
+        end += gap + length
+        piece = bytearray(length)
+        for at in range(next(draw) % 30, length - 4, 9 + next(draw) % 40):
+            word = int.from_bytes(CODE[start + at : start + at + 4], "little")
+            how, moved = next(draw) % 4, rows[-2] - start
+            wanted = (word + 0x1234 - moved, word + 8, word ^ 0xFF, word + next(draw))[how] & 0xFFFFFFFF
+            piece[at : at + 4] = bytes(
+                a - b & 255 for a, b in zip(wanted.to_bytes(4, "little"), CODE[start + at :], strict=False)
+            )
+        if turn % 3 == 0:
+            piece[-2:] = b"\1\2"
+        difference += piece
+    coded = b"\x0b" + model.encode(CODE, rows, bytes(difference), bits=11)
+    out, at = b"", 0
+    for source, target, length in zip(rows[0::3], rows[1::3], rows[2::3], strict=True):
+        out += bytes(target - len(out))
+        out += bytes(a + b & 255 for a, b in zip(CODE[source : source + length], difference[at:], strict=False))
+        at += length
+    return patched(4, cover(covers, bytes(difference), literals, packers={3: (3, coded)}), CODE, out)
+
+
+def operands(seed: str, machine: int) -> bytes:
+    """Return code with operands of every kind, that lead into the target and beyond it, and bytes that are only alike."""
+    draw, out = draws(seed), bytearray()
+    while len(out) < 1500:
+        far = (next(draw) % 4000 - 2000, next(draw) - (1 << 31), -len(out) - 1 - next(draw) % 9)[next(draw) % 3]
+        if machine == 1:
+            before = (b"\xe8", b"\xe9", b"\x0f\x84", b"\x8b\x05", b"\xc7\x3d", b"\x12\x05", b"\x8b\x06")[next(draw) % 7]
+            out += before + (far & 0xFFFFFFFF).to_bytes(4, "little")
+        else:
+            op = (0x94000000, 0x14000000, 0x90000003, 0xF0000011, 0xB4000000)[next(draw) % 5]
+            out += (op | far & 0x3FFFFFF if op >> 26 in (5, 37) else op ^ (far & 0xFFFFE0)).to_bytes(4, "little")
+        out += bytes(next(draw) % 256 for _ in range(next(draw) % 3))
+    return bytes(out)
+
+
+def _operands(name: str, machine: int) -> None:
+    """Name a vector whose runs of literals begin and end anywhere, of one byte up."""
+
+    def make() -> Bundle:
+        from array import array
+
+        from dibundle.codecs import cover as codec
+
+        code = operands(f"operands {machine}", machine)
+        cuts = [0, 1, 6, 10, 300, 301, 777, len(code)]
+        covers, rows, out = [], array("q"), b""
+        for start, stop in pairwise(cuts):
+            covers.append((stop - start, 7, -(rows[-3] + 7 if rows else 0) - (stop - start) + 100))
+            out += code[start:stop]
+            rows.extend((100, len(out), 7))
+            out += CODE[100:107]
+        out += code[:333]
+        literals = codec.turned(code + code[:333], rows, len(out), machine=machine, back=False)
+        inner = cover(covers, bytes(7 * len(covers)), bytes(literals))
+        return through(5, relinked([], [], [], inner, machine=machine), CODE, out)
+
+    make.__name__ = f"relink_literals_of_{name}"
+    good("relink.machine", "M133")(make)
+
+
+_operands("x86_64", 1)
+_operands("aarch64", 2)

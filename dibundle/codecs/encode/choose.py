@@ -27,7 +27,6 @@ LZMA_LEVEL = 5  # from which level on LZMA2 is tried for what has no source, as 
 UNPACK_LEVEL = 2  # from which level on compressed files are looked into
 PROGRAM_SHARE = 0.25  # of a program that compressed data has to be for relinking to be given up
 LITTLE = 64 << 20  # bytes to patch up to which slow ways are taken
-LITTLE_TIME = 1_000_000_000  # nanoseconds for all of them
 SMALL = 1 << 20  # bytes of target up to which the default level tries more than one codec
 SMALL_SOURCE = 4 << 20  # and of source up to which one of them is zstd, at levels where it takes a second for 16 MB:
 SLOW_ZSTD = range(4, 7)  # node-app has three such frames, which took 3.3 s of 31 and saved 111 bytes of 3.5 MB
@@ -38,25 +37,21 @@ QUICK_ZSTD = 3  # where LZMA2 follows, which on 32 MB of new files makes 0.91 of
 class Effort:
     """How hard to try (``level`` 1..9), and whether only one kind of patch is allowed (``codec``).
 
-    ``portable``: no payload needs an encoder of deflate streams. ``model_time``: nanoseconds that decoding a MiB of
-    difference may take, see :mod:`dibundle.codecs.cover` (None: its default).
+    ``portable``: no payload needs an encoder of deflate streams. ``thorough``: there is little to patch,
+    so that slow trials are worth their time.
     """
 
     level: int = DEFAULT_LEVEL
     codec: str = "auto"
     portable: bool = False
-    model_time: int | None = None
+    thorough: bool = False
 
     def to_patch(self, size: int) -> Effort:
         """Return the effort where ``size`` bytes in all are to be patched.
 
         With few of them, ways which are slow for each of them are not slow for the user.
         """
-        if size > LITTLE:
-            return self
-        from dibundle.codecs import cover
-
-        return replace(self, model_time=max(cover.MODEL_TIME, (LITTLE_TIME << 20) // max(1, size)))
+        return replace(self, thorough=size <= LITTLE)
 
     @property
     def zstd_level(self) -> int:
@@ -131,9 +126,8 @@ def _candidates(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan |
     from dibundle.codecs import cover, vcdiff
     from dibundle.codecs.encode import relinker
 
-    model_time = effort.model_time or cover.MODEL_TIME
     if relinks(effort):
-        relinked = relinker.encode(source, target, effort=effort.level, model_time=model_time, plan=plan)
+        relinked = relinker.encode(source, target, effort=effort.level, thorough=effort.thorough, plan=plan)
         if relinked is not None:
             yield Encoded(decoders.RELINK, relinked)
             if len(target) > SMALL:  # as above, to save a header at the best
@@ -142,7 +136,7 @@ def _candidates(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan |
     if effort.codec == "vcdiff":
         yield Encoded(decoders.VCDIFF, zstd.compress(vcdiff.encode(source, target, found), level))
         return
-    yield Encoded(decoders.COVER, cover.encode(source, target, found, effort=effort.level, model_time=model_time))
+    yield Encoded(decoders.COVER, cover.encode(source, target, found, effort=effort.level, thorough=effort.thorough))
     if effort.codec == "auto" and effort.level == 9 and len(target) > SMALL:
         yield Encoded(decoders.ZSTD_PREFIX, zstd.compress(target, level, prefix=source))
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from dibundle.codecs import messages
 from dibundle.codecs.encode import anchors
-from dibundle.codecs.encode.remainder import Remainder
+from dibundle.codecs.encode.remainder import LONG, Remainder
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
 from dibundle.errors import DibError, FileError, install_hint
 
@@ -27,6 +27,7 @@ FASTEST_STRIDE: Final = 32
 """At level 1, where a twentieth of the time is worth more than a hundredth of the bytes: node-app 12,699,022 for
 12,524,005, static-binary 9,136,381 for 8,985,323, python-app 12,159,755 for 12,064,351."""
 
+LITTLE: Final = 128
 BRIDGE: Final = 4096  # bytes between two anchors on one diagonal that one cover may bridge
 
 
@@ -74,7 +75,7 @@ class Covers:
             raise ValueError(f"covers that do not fit into {source_size} and {target_size} bytes")
 
 
-def find(source: Buffer, target: bytes, *, all_of_it: bool = False) -> Covers:
+def find(source: Buffer, target: bytes, *, all_of_it: bool = False, long: int = LONG) -> Covers:
     """Return the covers of ``target`` by ``source``; about a second of CPU and 130 MB for 10 MB that differ.
 
     Long equal stretches are not searched for what else is like them, unless ``all_of_it`` is to be searched.
@@ -93,7 +94,7 @@ def find(source: Buffer, target: bytes, *, all_of_it: bool = False) -> Covers:
         raise FileError(messages.LIBRARY_HDIFFPATCH_MISSING, install_hint=install_hint("hdiffpatch")) from error
     if all_of_it:
         return _search(hdiffpatch.diff, bytes(source), target)
-    rest = Remainder(source, target, rows)
+    rest = Remainder(source, target, anchors.bridged(rows, most=LITTLE), long)
     found = _search(hdiffpatch.diff, rest.source, rest.target) if rest.source and rest.target else ()
     return Covers.of(rest.whole(found))
 

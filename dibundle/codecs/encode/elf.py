@@ -19,7 +19,7 @@ AARCH64: Final = 183
 
 _MAGIC: Final = b"\x7fELF\x02\x01"  # 64 bits, lowest byte first
 _EXEC = 2
-_NOBITS, _RELA = 8, 4
+_SYMTAB, _RELA, _NOBITS = 2, 4, 8
 _WRITE, _ALLOC, _EXECUTE, _THREAD = 1, 2, 4, 0x400
 _MAX_SECTIONS: Final = 4096
 _NEAR: Final = 1 << 26
@@ -42,13 +42,17 @@ class ElfSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """One ELF file within the data: where it starts and ends, its sections by address; ``fixed``: not to be moved."""
+    """One ELF file within the data: where it starts and ends, its sections by address; ``fixed``: not to be moved.
+
+    ``symbols``: start and length of tables of symbols that are not loaded.
+    """
 
     start: int
     end: int
     machine: int
     fixed: bool
     sections: tuple[ElfSection, ...]
+    symbols: tuple[tuple[int, int], ...] = ()
 
 
 def programs(data: bytes) -> list[Program]:
@@ -125,11 +129,13 @@ def _program(data: bytes, at: int) -> Program | None:
     rows = [struct.unpack_from("<IIQQQQ", data, at + table + 64 * k) for k in range(count)]
     text = at + rows[names][4]
     end = at + table + 64 * count
-    sections = []
+    sections, symbols = [], []
     for name, kind, flags, address, offset, length in rows:
         stored = kind != _NOBITS
         if stored and kind:
             end = max(end, at + offset + length)
+        if kind == _SYMTAB and not flags & _ALLOC and length and at + offset + length <= len(data):
+            symbols.append((at + offset, length))
         if not flags & _ALLOC or not length or (flags & _THREAD and not stored) or address + length >= 1 << 39:
             continue
         if stored and at + offset + length > len(data):
@@ -153,4 +159,11 @@ def _program(data: bytes, at: int) -> Program | None:
             kept.append(section)
     if not kept:
         return None
-    return Program(start=at, end=min(end, len(data)), machine=machine, fixed=fixed, sections=tuple(kept))
+    return Program(
+        start=at,
+        end=min(end, len(data)),
+        machine=machine,
+        fixed=fixed,
+        sections=tuple(kept),
+        symbols=tuple(symbols),
+    )

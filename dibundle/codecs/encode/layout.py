@@ -21,7 +21,8 @@ FIRST_LEAST: Final = 64  # bytes from which on an equal stretch goes into the fi
 STRIDE: Final = 4  # the first pass looks closely: 16 makes bundles of programs 0.7 % larger
 GAIN: Final = 3  # how many more addresses have to agree on a step that costs bytes
 _CODE: Final = (relink.X86, relink.X86_FIXED, relink.ARM)
-_SPACE: Final = 1 << 40  # each program has addresses of its own
+_SPACE: Final = 1 << 40  # each program has addresses of its own,
+_UNLOADED: Final = 1 << 39  # and from here on what has none
 _RECORDS: Final = 1 << 16
 Cut = tuple[int, int, int, int, int]
 
@@ -247,6 +248,10 @@ def _regions(program: elf.Program, space: int, tables: int) -> list[Region]:
             mode, tables = relink.TABLES_FIXED if program.fixed else relink.TABLES, tables - 1
             base = space
         regions.append(Region(start, length, address, base, mode))
+    at = space + _UNLOADED
+    for start, length in program.symbols:
+        regions.append(Region(start, length, at, space, relink.POINTERS))
+        at += length + (-length & 7)
     return regions
 
 

@@ -19,7 +19,8 @@ from typing import Final
 
 from dibundle.codecs.native.library import Buffer
 
-LONG: Final = 512  # bytes from which on an equal stretch is left out of the search,
+SHORT: Final = 512
+LONG: Final = 2048  # bytes from which on an equal stretch is left out of the search,
 MARGIN: Final = 128  # but for so many at either end, by which covers that reach into it are found
 
 CoverRow = tuple[int, int, int]
@@ -31,9 +32,9 @@ class Remainder:
     ``source`` and ``target`` are what is left of them.
     """
 
-    def __init__(self, source: Buffer, target: bytes, rows: array[int]) -> None:
+    def __init__(self, source: Buffer, target: bytes, rows: array[int], long: int = LONG) -> None:
         stretches = zip(rows[0::3], rows[1::3], rows[2::3], strict=True)
-        self._middles = [(s + MARGIN, t + MARGIN, length - 2 * MARGIN) for s, t, length in stretches if length >= LONG]
+        self._middles = [(s + MARGIN, t + MARGIN, length - 2 * MARGIN) for s, t, length in stretches if length >= long]
         self._old = _Rest(((s, s + length) for s, _, length in sorted(self._middles)), len(source))
         self._new = _Rest(((t, t + length) for _, t, length in self._middles), len(target))
         self.source, self.target = self._old.of(source), self._new.of(target)

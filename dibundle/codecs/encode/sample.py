@@ -67,9 +67,7 @@ def _slow_size(target: bytes, source: bytes, effort: choose.Effort) -> int:
     if not source or effort.codec not in ("auto", "cover"):
         return choose.least(target, source, replace(effort, portable=True))
     found = choose.search(source, target, effort.level)
-    return len(
-        cover.encode(source, target, found, effort=effort.level, model_time=effort.model_time or cover.MODEL_TIME)
-    )
+    return len(cover.encode(source, target, found, effort=effort.level, thorough=effort.thorough))
 
 
 def _clipped(found: covers.Covers, starts: list[int], length: int) -> covers.Covers:

@@ -44,11 +44,11 @@ EXPORT int64_t dib_sparse_split(const uint8_t *data, int64_t size, uint8_t *gaps
 EXPORT int64_t dib_sparse_join(const uint8_t *gaps, int64_t gaps_size, const uint8_t *lengths, int64_t lengths_size,
                                const uint8_t *values, int64_t values_size, uint8_t *data, int64_t size);
 
-/* mixer.c */
+/* model.c */
 EXPORT int64_t dib_model_encode(const uint8_t *source, int64_t source_size, const cover_t *covers, int64_t count,
-                                const uint8_t *difference, int64_t bits, int64_t quiet, uint8_t *out, int64_t out_size);
+                                const uint8_t *difference, int64_t bits, uint8_t *out, int64_t out_size);
 EXPORT int64_t dib_model_decode(const uint8_t *source, int64_t source_size, const cover_t *covers, int64_t count,
-                                uint8_t *difference, int64_t bits, int64_t quiet, const uint8_t *in, int64_t in_size);
+                                uint8_t *difference, int64_t bits, const uint8_t *in, int64_t in_size);
 
 /* relink.c */
 EXPORT int64_t dib_relink(uint8_t *data, const region_t *regions, int64_t count, const step_t *steps, int64_t step_count,
@@ -59,6 +59,10 @@ EXPORT int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, co
 EXPORT int64_t dib_relink_steps(const cover_t *covers, int64_t count, const region_t *regions, int64_t region_count,
                                 const section_t *sections, int64_t section_count, int64_t least, const step_t *fixed,
                                 int64_t fixed_count, step_t *out, int64_t room);
+
+/* absolute.c */
+EXPORT int64_t dib_absolute(uint8_t *data, const cover_t *covers, int64_t count, int64_t target_size, int64_t machine,
+                            int64_t back);
 
 /* anchors.c */
 EXPORT int64_t dib_anchors(const uint8_t *source, int64_t source_size, const uint8_t *target, int64_t target_size,

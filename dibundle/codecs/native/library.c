@@ -1,10 +1,10 @@
 /* Loading. */
 #include "dib.h"
-#include "mixer.h"
+#include "model.h"
 
 /* Called once, before any other function: fills all tables. Returns what the header was that the library was built with. */
 int64_t dib_open(void)
 {
-    mixer_fill_tables();
+    model_fill_tables();
     return DIB_HEADER;
 }
