@@ -45,7 +45,7 @@ class Fault(NamedTuple):
 READER, MANIFEST, WIRE = "format/reader.py", "format/manifest.py", "format/wire.py"
 PROGRAM, PLAN, OUTPUT, REBUILD = "format/program.py", "format/plan.py", "format/output.py", "format/rebuild.py"
 COVER_C, NUMBERS_C, VCDIFF_C = (f"codecs/native/{name}.c" for name in ("cover", "numbers", "vcdiff"))
-MIXER_C, INFLATE_C = "codecs/native/mixer.c", "codecs/native/deflate/inflate.c"
+MODEL_C, INFLATE_C = "codecs/native/model.c", "codecs/native/deflate/inflate.c"
 
 FAULTS = (
     Fault("the manifest's digest is not checked", READER, "bundle.manifest_digest"),
@@ -168,9 +168,9 @@ FAULTS = (
     ),
     Fault(
         "C: the end of a model's stream is not checked",
-        MIXER_C,
+        MODEL_C,
         function="dib_model_decode",
-        expression="c.at == c.size && c.code == c.low",
+        expression="c.at == c.size && c.code == 0",
         instead="c.at == c.size",
     ),
     Fault(

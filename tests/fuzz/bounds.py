@@ -177,7 +177,8 @@ def models(chance: random.Random) -> Bundle:
     frames = []
     size = chance.choice((1, 64, 4096, 262144, MIB))
     for _ in range(edge(chance, 64, 1)):
-        coded = bytes((chance.choice((10, 12, 18, 20)), chance.choice((0, 1, 32)))) + bytes(chance.choice((4, 8, 1000)))
+        length = chance.choice((4, 8, 1000, size, 2 * size))
+        coded = bytes((chance.choice((10, 12, 18, 20)),)) + chance.choice((bytes, chance.randbytes))(length)
         payload = good.cover([(0, size, 0)], bytes(size), b"", packers={3: (3, coded)})
         frames.append(explicit(Frame(payload, size, codec=4), MIB))
     program = Program().do("raw", raw=size * len(frames), stream=1)

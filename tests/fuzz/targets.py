@@ -333,12 +333,12 @@ def modelled(data: bytes) -> object:
             rows.extend((start, covered, length))
             covered += length
     rest = payload[17:]
-    if not rows or len(rest) < 2:
+    if not rows or not rest:
         return None
 
     def call() -> bytearray:
         out = bytearray(covered)
-        model.decode(rest[2:], source, rows, memoryview(out), bits=rest[0], quiet=rest[1])
+        model.decode(rest[1:], source, rows, memoryview(out), bits=rest[0])
         return out
 
     def by_reference() -> bytes:
@@ -349,9 +349,9 @@ def modelled(data: bytes) -> object:
 
     result = both(call, by_reference) if rest[0] <= model.MIN_BITS + 1 and chosen(data) else outcome(call)
     if isinstance(result, bytes) and chosen(data, 4):
-        stream = model.encode(source, rows, result, bits=rest[0], quiet=rest[1])
+        stream = model.encode(source, rows, result, bits=rest[0])
         out = bytearray(covered)
-        model.decode(stream, source, rows, memoryview(out), bits=rest[0], quiet=rest[1])
+        model.decode(stream, source, rows, memoryview(out), bits=rest[0])
         if out != result:
             raise BrokenError("a difference is another one when modelled again")
     return size
@@ -669,12 +669,12 @@ def _sparse_seeds() -> Iterator[bytes]:
 
 def _model_seeds() -> Iterator[bytes]:
     source = bytes(range(256)) + b"\xe8\0\1\0\0" * 100
-    for count, bits, quiet in ((1, 10, 0), (2, 10, 32), (3, 11, 16), (7, 12, 1)):
+    for count, bits in ((1, 10), (2, 10), (3, 11), (7, 12)):
         head_of = bytes((count,)) + bytes(v for k in range(8) for v in (20 * k, 100))
         rows = array("q", (v for k in range(count) for v in (20 * k, 101 * k + 2 * k, 101)))
         difference = bytes((k * k) % 251 if k % 3 == 0 else 0 for k in range(101 * count))
-        stream = model.encode(source, rows, difference, bits=bits, quiet=quiet)
-        yield joined(0, source, head_of + bytes((bits, quiet)) + stream)
+        stream = model.encode(source, rows, difference, bits=bits)
+        yield joined(0, source, head_of + bytes((bits,)) + stream)
 
 
 def _packing_seeds() -> Iterator[bytes]:
