@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import dibundle
-from dibundle.codecs import cover, relink, vcdiff
+from dibundle.codecs import cover, relink, sparse, vcdiff
 from dibundle.codecs.deflate import encoders, search
 from dibundle.codecs.deflate import recipe as recipes
 from dibundle.codecs.encode import anchors, covers, relinker
@@ -152,6 +152,10 @@ def _work() -> list[object]:
     for encode, decode in ((cover.encode, cover.decode), (vcdiff.encode, vcdiff.decode)):
         payload = encode(source, target, found)
         made += [payload, bytes(decode(payload, source, len(target)))]
+    fast = cover.encode(source, target * 2, covers.find(source, target * 2), effort=1)
+    parts = sparse.split(target)
+    sparse.join(*parts, memoryview(back := bytearray(target)))
+    made += [fast, parts, bytes(back)]
     made.append(list(anchors.bridged(anchors.find(source, target, stride=8), most=100)))
     text = random.Random(1).randbytes(3000) + b"abcabcabd" * 30_000
     for encoder, level, parameter in ((1, 6, 0), (max(encoders.FAMILIES), 6, 0)):

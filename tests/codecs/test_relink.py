@@ -55,7 +55,7 @@ def test_several_programs_at_once():
 @machines
 @pytest.mark.parametrize("count", [2, 5])
 def test_stretches_with_the_plan_of_the_whole(machine, count):
-    source, target = programs.versions(machine, 300, 40, 5)
+    source, target = programs.versions(machine, 4000, 80, 5)
     plan = layout.plan(source, target)
     with_plan = without = 0
     for k in range(count):
