@@ -27,7 +27,7 @@ FASTEST_STRIDE: Final = 32
 """At level 1, where a twentieth of the time is worth more than a hundredth of the bytes: node-app 12,699,022 for
 12,524,005, static-binary 9,136,381 for 8,985,323, python-app 12,159,755 for 12,064,351."""
 
-LITTLE: Final = 128
+LITTLE: Final = 128  # bytes between two anchors on one diagonal of a stretch that is not searched
 BRIDGE: Final = 4096  # bytes between two anchors on one diagonal that one cover may bridge
 
 
@@ -78,7 +78,8 @@ class Covers:
 def find(source: Buffer, target: bytes, *, all_of_it: bool = False, long: int = LONG) -> Covers:
     """Return the covers of ``target`` by ``source``; about a second of CPU and 130 MB for 10 MB that differ.
 
-    Long equal stretches are not searched for what else is like them, unless ``all_of_it`` is to be searched.
+    Stretches of ``long`` bytes and more that are nearly equal are not searched for what else is like them, unless
+    ``all_of_it`` is to be searched.
     The same inputs give the same covers. HDiffPatch's one tunable, the match score, is not reachable from its Python
     interface. Raises ``FileError`` where hdiffpatch is not installed.
     """

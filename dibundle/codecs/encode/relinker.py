@@ -1,10 +1,23 @@
-"""Making relink payloads (creation only): HDiffPatch runs on the source as it is relinked by a first, cheap map."""
+"""Making relink payloads (creation only): HDiffPatch searches the source as it is relinked by what is known so far.
+
+The first map is cheap; the covers that are found by it make a better one, by which a second search finds more.
+Measured on static-binary at the default level, bytes of the covers' streams and seconds of CPU for the searches: one
+search 3,507,104 and 11.0, two 3,312,000 and 12.0. A third one saves another 1.3 %.
+"""
 
 from __future__ import annotations
+
+from typing import Final
 
 from dibundle.codecs import cover, relink
 from dibundle.codecs.encode import covers, layout
 from dibundle.codecs.encode.remainder import LONG, SHORT
+
+MOST_LITERALS: Final = 1 / 3
+"""Of a target: where the first search leaves more, the second one finds nothing that is worth it.
+
+Measured on pandas' modules, of which half and more is left, and cryptography's, of which 14 % are: 0.2 and 2.4 % less.
+"""
 
 
 def encode(
@@ -18,19 +31,20 @@ def encode(
     """Return the payload from which :func:`relink.decode` makes ``target`` out of ``source``.
 
     ``plan`` is needed for stretches of larger files: :func:`layout.plan` of the whole files, cut by ``window``. Without
-    one, what the two hold themselves is used. ``None`` where the source has no native code that moved. HDiffPatch runs
-    once, on the relinked source.
+    one, what the two hold themselves is used. ``None`` where the source has no native code that moved.
     """
     plan = plan or layout.plan(source, target)
     if plan is None or max(len(plan.regions), len(plan.sections)) > relink.most_regions(len(source)):
         return None
     linked = relink.relink(source, plan.regions, plan.first)
-    slow = effort >= cover.SLOW_EFFORT
-    for long in (SHORT, *((LONG,) if slow else ()), LONG):
-        found = covers.find(linked, target, all_of_it=slow, long=long)
+    is_slow = effort >= cover.SLOW_EFFORT
+    for long in (SHORT, LONG, LONG) if is_slow else (SHORT, LONG):
+        found = covers.find(linked, target, all_of_it=is_slow, long=long)
         if len(found) > cover.MAX_COVERS:
             found = found.longest(cover.MAX_COVERS)
         header, linked = relinked(source, target, plan, found)
+        if not is_slow and len(target) - sum(found.length) > len(target) * MOST_LITERALS:
+            break
     return relink.write(header) + cover.encode(
         linked, target, found, effort=effort, thorough=thorough, machine=header.machine
     )

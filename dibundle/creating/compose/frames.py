@@ -22,7 +22,7 @@ UNIT_SOURCE = 16 << 20
 TEXT_UNIT = 1 << 20
 ADD_UNIT = 8 << 20
 LARGE = 2 << 20  # a changed file of this size gets frames of its own
-WINDOW = 64 << 20  # bytes of target in one frame of a large file
+WINDOW = 64 << 20  # bytes of target in one frame of a large file: 32 MiB make static-binary 4 % larger
 LARGEST_PLAN = 384 << 20  # bytes of an old and a new file that may be in memory to plan their relinking
 WINDOW_MARGIN = 4 << 20  # how much further than in proportion a window's source reaches, on both sides
 
