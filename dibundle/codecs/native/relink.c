@@ -1,4 +1,4 @@
-/* Addresses in native code: found, masked, and computed anew (codecs/walker.py, codecs/relink.py, codecs/encode/relinker.py). */
+/* Addresses in native code: found, masked, and computed anew (codecs/relink.py, codecs/encode/layout.py). */
 #include "bytes.h"
 
 typedef struct { int64_t address, shift; } vote_t;  /* an operand says that address went by shift */
@@ -234,6 +234,7 @@ static inline void walk_x86(walk_t *w, const int action, const int fixed)
     }
 }
 
+/* Code for aarch64: branches, literals, and pages with the offsets that are added to them. */
 static inline void walk_arm(walk_t *w, const int action)
 {
     struct { int64_t at; uint64_t page, fresh; int open, moved; } reg[32];
