@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+from dibundle.codecs.deflate.encoders import KNOWN
+
 DECODER = Path(__file__).parent.parent / "spec" / "reference_decoder.py"
 
 
@@ -33,4 +35,11 @@ def outcome(call: Callable[[], bytes]) -> bytes | None:
 
 def frame(codec: int, payload: bytes, source: bytes, size: int) -> bytes | None:
     """Return what the reference decoder makes of a frame; None where it refuses it."""
-    return outcome(lambda: decoder().decode_frame(codec, payload, size, source, decoder().Bundle(b"")))
+    return outcome(lambda: decode_frame(codec, payload, source, size))
+
+
+def decode_frame(codec: int, payload: bytes, source: bytes, size: int) -> bytes:
+    """Return what the reference decoder makes of a frame of a bundle that lists all re-encoders; it may refuse it."""
+    bundle = decoder().Bundle(b"", encoders=sorted(KNOWN))
+    made: bytes = decoder().decode_frame(codec, payload, size, source, bundle)
+    return made

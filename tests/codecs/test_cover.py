@@ -213,7 +213,8 @@ def test_large_differences_are_sparse_at_the_fastest_efforts():
     target[::4001] = bytes(byte + 1 & 255 for byte in target[::4001])
     covers, size = Covers.of([(0, 0, len(source))]), len(source)
     packers = [
-        cover.parse(check(source, bytes(target), covers, effort), size, size).headers[0][0] for effort in (1, 2, 3, 6, 9)
+        cover.parse(check(source, bytes(target), covers, effort), size, size).headers[0][0]
+        for effort in (1, 2, 3, 6, 9)
     ]
     assert packers == [cover.SPARSE, cover.SPARSE, cover.MODEL, cover.MODEL, cover.MODEL]
 

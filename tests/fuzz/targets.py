@@ -113,8 +113,7 @@ def _codec(codec: int, data: bytes) -> object:
 
     if size > ASKED_LARGEST or not chosen(data):
         return outcome(call)
-    read = reference.decoder()
-    return both(call, lambda: read.decode_frame(codec, payload, size, source, read.Bundle(b"")))
+    return both(call, lambda: reference.decode_frame(codec, payload, source, size))
 
 
 def chosen(data: bytes, share: int = 1) -> bool:
