@@ -1798,7 +1798,7 @@ class Model:
     def __init__(self, data: bytes, source: bytes) -> None:
         need(data, "a model stream is too short")
         self.bits = data[0]
-        need(10 <= self.bits <= 20, "a model's bits out of range")
+        need(10 <= self.bits <= 18, "a model's bits out of range")
         self.coder = Coder(data[1:])
         self.source = bytes(3) + source + bytes(4)  # 0 outside; offsets are three higher
         self.flag, self.guess = Counters(3 << self.bits, 256), Counters(3 << self.bits, 2048)

@@ -145,6 +145,8 @@ class Parsed:
             literals = streams.unpack(literal_packer, self.stored[1], literal_size)
         if machine != NO_CODE:
             literals = turned(literals, self.rows, self.target_size, machine=machine, back=True)
+        if not covered and packer != streams.STORED:
+            raise BundleError(messages.PAYLOAD_EMPTY_STREAM_PACKER, packer=packer, stored=streams.STORED)
         target = unfilled(self.target_size)
         difference = memoryview(target)[self.target_size - covered :]
         if packer == MODEL:

@@ -108,7 +108,7 @@ PAYLOAD_MODEL_BITS: Final = Message(
 )
 PAYLOAD_MODEL_DAMAGED: Final = Message("payload.model_damaged", "malformed bundle: a modelled difference is damaged")
 PAYLOAD_MODEL_PARAMETERS: Final = Message(
-    "payload.model_parameters", "malformed bundle: a model of {bits} bits, wanted 10 to 20"
+    "payload.model_parameters", "malformed bundle: a model of {bits} bits, wanted 10 to 18"
 )
 PAYLOAD_MODEL_WITHOUT_PARAMETERS: Final = Message(
     "payload.model_without_parameters", "malformed bundle: a modelled difference without its parameters"

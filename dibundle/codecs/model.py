@@ -16,14 +16,14 @@ from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
 from dibundle.errors import BundleError
 
 MIN_BITS: Final = 10
-MAX_BITS: Final = 20
-"""Limits of the tables' size: 10 tables of ``1 << bits`` counters of two bytes, so 20 MiB at most."""
+MAX_BITS: Final = 18
+"""Limits of the tables' size: 10 tables of ``1 << bits`` counters of two bytes, so 5 MiB at most."""
 
 
 def encode(source: Buffer, rows: array[int], difference: Buffer, *, bits: int) -> bytes:
     """Return the modelled stream of ``difference``, the target minus the source over the covers in ``rows``.
 
-    ``rows`` has source offset, target offset and length of one cover after another. ``bits`` (10 to 20) sizes the
+    ``rows`` has source offset, target offset and length of one cover after another. ``bits`` (10 to 18) sizes the
     tables: more make less and take longer, as they leave the processor's cache.
     """
     held = Pinned(source)

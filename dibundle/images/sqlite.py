@@ -79,9 +79,10 @@ class _Database:
                         yield row
                 continue
             children = [int.from_bytes(page[at : at + 4], "big") for at in cells]
-            if len(seen) + len(children) != len(seen | set(children)):
-                raise DamagedDatabaseError
+            before = len(seen)
             seen.update(children)
+            if len(seen) != before + len(children):
+                raise DamagedDatabaseError
             waiting += reversed(children)
 
     def _page(self, number: int) -> memoryview:

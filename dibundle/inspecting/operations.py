@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from dibundle.applying.base_store import BaseObjects
 from dibundle.codecs import decoders
 from dibundle.codecs.excess import Excess
-from dibundle.format.constants import KIND_LAYER, STREAMS, TEXT_STREAM
+from dibundle.format.constants import FRAME_COST, KIND_LAYER, STREAMS, TEXT_STREAM
 from dibundle.format.manifest import Manifest
 from dibundle.format.outline import ListingError, Operation, cut_path, outline
 from dibundle.format.reader import BundleReader
@@ -127,10 +127,15 @@ def _text_frames(manifest: Manifest, frames: range) -> Collection[int] | None:
             for item in table.ranges.objects[table.firsts[index] : table.firsts[index + 1]]
         ):
             return None
-    work = sum((table.sizes[n] + table.source_sizes[n]) * (2 if table.codecs[n] in _SLOW else 1) for n in found)
+    work = sum(_work(table.sizes[n] + table.source_sizes[n], table.codecs[n]) for n in found)
     if work > MAX_TEXT:
         raise ListingError(messages.LIMIT_TEXT, max_text=MAX_TEXT >> 20)
     return found
+
+
+def _work(size: int, codec: int) -> int:
+    """Return what decoding a frame counts as, with ``size`` bytes of it and its source; slow codecs fill tables."""
+    return FRAME_COST + (4 * size if codec in _SLOW else size)
 
 
 def listing(bundle: BundleReader, number: int = 0, base: BaseObjects | None = None) -> list[Line]:

@@ -209,13 +209,18 @@ def _differences(packer: int, packed: bytes, of: bytes) -> Change:
 _MODEL = modelled(10)
 for _name, _packed in (
     ("with-9-bits", b"\x09" + _MODEL[1:]),
-    ("with-21-bits", b"\x15" + _MODEL[1:]),
+    ("with-19-bits", b"\x13" + _MODEL[1:]),
     ("of-no-bytes", b""),
     ("cut", _MODEL[:-1]),
     ("and-a-byte", _MODEL + b"\0"),
     ("that-ends-with-another-code", _MODEL[:-1] + bytes((_MODEL[-1] ^ 1,))),
 ):
     bad(f"cover-model-{_name}", "cover-model", "packer.model", "M102")(_differences(3, _packed, NOISY))
+
+for _name, _packer, _packed in (("model", 3, b"\x0a" + bytes(4)), ("sparse", 4, bytes(9))):
+    bad(f"cover-{_name}-of-nothing", "cover-stored", "M100")(
+        body(cover([], b"", _LITERALS, streams={3: (_packer, len(_packed), 0, _packed)}))
+    )
 
 _VALUES = b"ab" + b"c" * 400
 for _name, _packed in (

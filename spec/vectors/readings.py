@@ -260,24 +260,24 @@ def by_model(bits: int) -> Bundle:
 
 
 @pair(
-    "cover-model-of-20-bits",
+    "cover-model-of-18-bits",
     "cover-model",
     "packer.model",
     "M102",
-    beyond="cover-model-of-21-bits-that-would-do",
+    beyond="cover-model-of-19-bits-that-would-do",
     base="zeros",
 )
 def _bits(over: int) -> Bundle:
-    """Have differences of 256 KiB, as 20 bits need, nearly all of them zeros that are passed over."""
+    """Have differences of 128 KiB, as 18 bits and 19 may have, nearly all of them zeros that are passed over."""
     from array import array
 
     from dibundle.codecs import model
 
-    size, bits = 1 << 18, 20 + over
+    size, bits = 1 << 17, 18 + over
     differences = bytearray(size)
     differences[100:164] = CODE[:64]
     covers, rows = [(0, size, 0)], array("q", (0, 0, size))
-    coded = bytes((bits,)) + model.encode(bytes(size), rows, differences, bits=min(bits, 20))
+    coded = bytes((bits,)) + model.encode(bytes(size), rows, differences, bits=min(bits, 18))
     payload = cover(covers, bytes(differences), b"", packers={3: (3, coded)})
     return through(4, payload, bytes(size), bytes(differences), of=Z)
 

@@ -468,7 +468,7 @@ def cover_model_of_what_comes_again() -> Bundle:
 
 
 def operands(seed: str, machine: int) -> bytes:
-    """Return code with operands of every kind, that lead into the target and beyond it, and bytes that are only alike."""
+    """Return code with operands of every kind, into the target and beyond it, and bytes that are only alike."""
     draw, out = draws(seed), bytearray()
     while len(out) < 1500:
         far = (next(draw) % 4000 - 2000, next(draw) - (1 << 31), -len(out) - 1 - next(draw) % 9)[next(draw) % 3]

@@ -39,7 +39,7 @@ MOST_MEMORY: Final = 640 * MIB
 MEMORY_PER_MANIFEST_BYTE: Final = 8
 SECONDS: Final = 10.0
 NANOSECONDS: Final = 400.0  # for each byte of a bundle, ...
-NANOSECONDS_MADE: Final = 1000.0  # ... and of what it makes
+NANOSECONDS_MADE: Final = 2000.0  # ... and of what it makes
 """The promise of 10.1, on a core of 2.5 GHz or so; nanoseconds for each byte of bundle and targets."""
 
 LARGEST_TARGET: Final = 64 * MIB  # that is drawn, so that a run has many
@@ -178,7 +178,7 @@ def models(chance: random.Random) -> Bundle:
     size = chance.choice((1, 64, 4096, 262144, MIB))
     for _ in range(edge(chance, 64, 1)):
         length = chance.choice((4, 8, 1000, size, 2 * size))
-        coded = bytes((chance.choice((10, 12, 18, 20)),)) + chance.choice((bytes, chance.randbytes))(length)
+        coded = bytes((chance.choice((10, 12, 16, 18)),)) + chance.choice((bytes, chance.randbytes))(length)
         payload = good.cover([(0, size, 0)], bytes(size), b"", packers={3: (3, coded)})
         frames.append(explicit(Frame(payload, size, codec=4), MIB))
     program = Program().do("raw", raw=size * len(frames), stream=1)
