@@ -138,6 +138,14 @@ def test_pages_with_the_same_child_end_it(content):
     assert time.process_time() - start < 1
 
 
+def test_a_long_chain_of_pages_takes_time_as_its_length():
+    chain = [node(5, [], struct.pack(">I", number), 0) for number in range(3, 16_000)]
+    content = database(schema(2), *chain, leaf([cell(record(0, b"a"))]))
+    start = time.process_time()
+    assert list(blobs(content, "Packages", 1, LONGEST)) == [b"a"]
+    assert time.process_time() - start < 1
+
+
 def test_rows_in_the_same_place_are_bounded():
     """Many rows of a page are one, whose blob comes after a long chain of pages."""
     size = 4000 * (PAGE - 4)
