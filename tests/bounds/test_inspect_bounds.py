@@ -90,6 +90,20 @@ def test_sources_of_text_frames_count_before_one_is_decoded():
     assert [line.operation for line in lines_of(bundle)] == []
 
 
+def test_each_text_frame_counts_before_one_is_decoded(monkeypatch):
+    """Frames of one byte, each with tables to fill; then fewer, larger ones of a slow codec."""
+    monkeypatch.setattr(operations.decoders, "decode", lambda codec, stored, source, size, *_: bytes(size))
+
+    def bundle(count: int, size: int, codec: int) -> written.Bundle:
+        program = Program().do("raw", raw=count * size, stream=0)
+        return bundle_of(count * size, program, *[Frame(b"Q", size, 0, codec=codec)] * count)
+
+    assert lines_of(bundle(4095, 1, 0)) == lines_of(bundle(15, MIB, 4)) == []
+    for refused in (bundle(4096, 1, 0), bundle(16, MIB, 4)):
+        with pytest.raises(ListingError, match="text"):
+            lines_of(refused)
+
+
 def test_frames_of_the_text_share_their_excess(monkeypatch):
     seen = []
     monkeypatch.setattr(
