@@ -115,17 +115,21 @@ static inline int zlib_may_search(const zlib_t *z, int32_t candidate)
     return candidate && z->at - candidate <= FARTHEST && z->at <= 2 * WINDOW - AHEAD;
 }
 
+/* Whether there is input for a step: enough to look ahead, or any at all once no more comes. */
+static int zlib_may_step(zlib_t *z, int closing)
+{
+    if (z->ahead >= AHEAD)
+        return 1;
+    if (!closing)
+        return 0;
+    zlib_starve(z);
+    return z->ahead > 0;
+}
+
 /* Levels 1 to 3: a match is taken at once. */
 static void zlib_fast(zlib_t *z, int closing)
 {
-    for (;;) {
-        if (z->ahead < AHEAD) {
-            if (!closing)
-                return;
-            zlib_starve(z);
-            if (z->ahead == 0)
-                return;
-        }
+    while (zlib_may_step(z, closing)) {
         int32_t length = 0, head = z->ahead >= 3 ? zlib_insert(z, z->at) : 0;
         if (zlib_may_search(z, head))
             length = zlib_longest(z, head, 2);
@@ -151,14 +155,7 @@ static void zlib_fast(zlib_t *z, int closing)
 /* Levels 4 to 9: a match is taken unless the next position has a longer one. */
 static void zlib_lazy(zlib_t *z, int closing)
 {
-    for (;;) {
-        if (z->ahead < AHEAD) {
-            if (!closing)
-                return;
-            zlib_starve(z);
-            if (z->ahead == 0)
-                break;
-        }
+    while (zlib_may_step(z, closing)) {
         int32_t head = z->ahead >= 3 ? zlib_insert(z, z->at) : 0;
         int32_t length = z->length, from = z->from;
         z->length = 2;
@@ -187,7 +184,7 @@ static void zlib_lazy(zlib_t *z, int closing)
             z->ahead--;
         }
     }
-    if (z->pending)
+    if (closing && z->pending)
         zlib_token(z, z->window[z->at - 1]);
 }
 
