@@ -38,7 +38,7 @@ class Wanted:
 
 
 class _Budget:
-    """How many bytes may be decompressed of an archive that a bundle has made: it is whatever the bundle wants.
+    """How many bytes may be decompressed of an archive that a bundle has made or came in: it is whatever that wants.
 
     ``floor`` has one number, what is left beyond the ratio for all archives of a bundle together.
     """
@@ -62,7 +62,7 @@ class _Budget:
 
 @dataclass(slots=True)
 class _Candidate:
-    """A blob of a base: as stored, and what its archive claims; ``budget`` if a bundle has made the archive."""
+    """A blob of a base: as stored, and what its archive claims; ``budget`` where the archive is of a bundle."""
 
     blob: Blob
     source: ReadAt
@@ -117,7 +117,7 @@ class BaseObjects:
         """Look for the ``needed`` objects that are still missing in ``archives``."""
         candidates = []
         for images in archives:
-            budget = _Budget(images.archive.bytes.size, self._floor) if images.archive.is_made else None
+            budget = _Budget(images.archive.bytes.size, self._floor) if images.archive.is_of_bundle else None
             candidates += [
                 _Candidate(blob, stored(images, blob), budget)
                 for blob in images.blobs
@@ -134,16 +134,17 @@ class BaseObjects:
         return [i for i in sorted(needed) if self._sources[i] is None and i not in waiting]
 
     def spool_size(self, needed: Container[int], *, of_made: bool = False) -> int:
-        """Return how many bytes of temporary file :meth:`prepare` will need; ``of_made``: for what bundles made."""
-        return sum(
+        """Return how many bytes of temporary file :meth:`prepare` will need; ``of_made``: that bundles ask for."""
+        inflated = sum(
             self._wanted[index].size
-            for index, candidate in (*self._inflate.items(), *self._made.items())
+            for index, candidate in self._inflate.items()
             if index in needed and (candidate.budget or not of_made)
         )
+        return inflated + sum(self._wanted[index].size for index in self._made if index in needed)
 
     @property
     def made_size(self) -> int:
-        """How many bytes of temporary file are there for what bundles made."""
+        """How many bytes of temporary file are there that bundles asked for."""
         return self._made_size
 
     def prepare(self, needed: Collection[int]) -> None:
@@ -179,7 +180,7 @@ class BaseObjects:
         self._spool = self._spool or Spool(self._tmp)
         wanted, start, found = self._wanted[index], self._spool.size, hashlib.sha256()
         assert wanted.make
-        self._made_size += wanted.size if candidate.budget else 0
+        self._made_size += wanted.size
         chunks: Iterable[bytes] = copy_chunks(candidate.source, 0, candidate.source.size)
         if candidate.blob.compression:
             chunks = candidate.content(wanted.of.size if wanted.of else 0)

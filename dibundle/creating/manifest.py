@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -15,7 +16,15 @@ from dibundle.creating.compose.target import ComposedTarget
 from dibundle.creating.options import CreateOptions
 from dibundle.files import digest
 from dibundle.files.readat import copy_chunks
-from dibundle.format.constants import KIND_OTHER, MAX_ABOUT_TEXT, MAX_DIFF_IDS, MAX_IMAGES, MAX_MANIFEST, MAX_NAMES
+from dibundle.format.constants import (
+    KIND_OTHER,
+    MAX_ABOUT_TEXT,
+    MAX_ALIKE,
+    MAX_DIFF_IDS,
+    MAX_IMAGES,
+    MAX_MANIFEST,
+    MAX_NAMES,
+)
 from dibundle.format.manifest import Manifest
 from dibundle.format.tables import Frame
 from dibundle.format.values import About, AboutImage, Names, RecompressedObject, Target
@@ -68,10 +77,12 @@ def _forms(base: BaseSide, objects: ObjectTable, executor: Executor) -> Iterator
         for digest_of, blob in stored.items()
         if blob.layer and blob.blob.compression == "gzip"
     }
+    alike: Counter[bytes] = Counter()
     for digest_of, number in sorted(numbers.items(), key=lambda item: item[1]):
         layer = stored[digest_of].layer if digest_of in guesses else None
         packed = guesses[digest_of].result() if layer else None
-        if layer and packed:
+        if layer and packed and alike[layer.digest] < MAX_ALIKE:
+            alike[layer.digest] += 1
             yield RecompressedObject(object=number, size=layer.source.size, digest=layer.digest, packing=packed)
 
 

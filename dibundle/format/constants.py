@@ -55,6 +55,7 @@ MAX_TAIL = 64 << 20  # output withheld until everything is verified
 MAX_SHAPES = 4096
 MAX_PIECE_TEXT = 512  # text of one header field
 MAX_PACKING = 16 << 20  # a packing with its plain bytes
+MAX_ALIKE = 4  # forms of one content: each is made whole
 MAX_IMAGES = 1 << 16  # of section 2, as the three that follow
 MAX_NAMES = 1 << 16
 MAX_DIFF_IDS = 1 << 18

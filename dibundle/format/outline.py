@@ -137,7 +137,8 @@ class _Outline:
         if content and block[156] == 0x4C:
             self._long_name = cut_path(content[: MAX_PATH + 1].partition(b"\0")[0])
         elif content and block[156] == 0x78:
-            found = _pax_path(content[:_MAX_RECORDS])
+            found, count = _pax_path(content[:_MAX_RECORDS])
+            self.spend(count)
             self._long_name = cut_path(found) if found else self._long_name
         return True
 
@@ -153,18 +154,20 @@ def cut_path(path: bytes) -> bytes:
     return path if len(path) <= MAX_PATH else path[: MAX_PATH - 3] + b"..."
 
 
-def _pax_path(content: bytes) -> bytes | None:
-    """Return the path in PAX records, if there is one."""
-    at = 0
+def _pax_path(content: bytes) -> tuple[bytes | None, int]:
+    """Return the path in PAX records, if there is one, and how many records were read: up to the first that is none."""
+    at = count = 0
     path = None
-    while (space := content.find(b" ", at)) > 0:
+    while (space := content.find(b" ", at, at + 10)) > 0:
         digits = content[at:space]
-        if not digits.isdigit() or len(digits) > 9 or int(digits) <= space - at:
+        end = at + int(digits) if digits.isdigit() else 0
+        equals = content.find(b"=", space, end)
+        if equals < 0 or content[end - 1 : end] != b"\n":
             break
-        key, _, value = content[space + 1 : at + int(digits) - 1].partition(b"=")
-        path = value if key == b"path" else path
-        at += int(digits)
-    return path
+        path = content[equals + 1 : end - 1] if content[space + 1 : equals] == b"path" else path
+        at = end
+        count += 1
+    return path, count
 
 
 def outline(

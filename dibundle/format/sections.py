@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from itertools import accumulate
@@ -104,6 +105,7 @@ def read_forms(data: memoryview, objects: tuple[BaseObject, ...]) -> tuple[Recom
     """Read section 6: how stored blobs may be compressed again from their content."""
     reader = Structure(data, "section 6")
     forms: list[RecompressedObject] = []
+    alike: Counter[bytes] = Counter()
     for _ in range(reader.array("forms", minimum=1, maximum=c.MAX_OBJECTS)):
         reader.array("fields of a form", minimum=4, maximum=4)
         number = reader.integer("object", maximum=len(objects) - 1)
@@ -119,6 +121,9 @@ def read_forms(data: memoryview, objects: tuple[BaseObject, ...]) -> tuple[Recom
                 packing=reader.blob("packing", maximum=c.MAX_PACKING),
             )
         )
+        alike[forms[-1].digest] += 1
+        if alike[forms[-1].digest] > c.MAX_ALIKE:
+            raise BundleError(messages.LIMIT_COUNT, subject="forms", values="of one content", most=c.MAX_ALIKE)
     reader.end()
     return tuple(forms)
 

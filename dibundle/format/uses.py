@@ -87,8 +87,7 @@ def _numbers(column: Column) -> set[int]:
         whole = b"".join(stretch)
         if not stretch or not part.startswith(whole):
             raise BundleError(messages.MANIFEST_COLUMN_NUMBER, subject=column.what)
-        found.update(stretch)
-        found = {item for item in found if len(item) <= _LONGEST}  # a walk refuses those beyond all objects
+        found.update(item for item in set(stretch) if len(item) <= _LONGEST)  # a walk refuses those beyond all objects
         at += len(whole)
     return {Column(item, column.what).next() for item in found}
 

@@ -49,7 +49,13 @@ class Archive:
     identity: tuple[int, int] | None
     _closers: list[Callable[[], None]] = field(default_factory=list, repr=False)
     is_made: bool = False  # of a bundle, on the way to another archive
+    carries: bool = False  # a bundle came in it
     budget: int | None = None  # bytes that may still be decompressed of it; None if that is not limited
+
+    @property
+    def is_of_bundle(self) -> bool:
+        """Whether it is whatever the maker of a bundle wants."""
+        return self.is_made or self.carries
 
     def forget(self) -> None:
         """Give up the index; the bytes stay."""

@@ -95,14 +95,14 @@ def lines_with_base(
     try:
         # nobody said that what a bundle came in is a base: its content is not searched
         base = find_base(reader.manifest, archives, context, [number], believe=not given)
+        context.defer(base.close)
+        if base.missing(used):
+            raise UsageError(messages.BASE_EARLIER_TARGET, target_name=target_name(reader.manifest, number))
+        base.prepare(used)
     except BaseMismatchError:
         if given:
             raise
         return listing(reader, number)  # a wrapped bundle's own archive need not be a base
-    context.defer(base.close)
-    if base.missing(used):
-        raise UsageError(messages.BASE_EARLIER_TARGET, target_name=target_name(reader.manifest, number))
-    base.prepare(used)
     return listing(reader, number, base)
 
 

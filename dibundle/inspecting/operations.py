@@ -135,7 +135,7 @@ def _text_frames(manifest: Manifest, frames: range) -> Collection[int] | None:
 
 def _work(size: int, codec: int) -> int:
     """Return what decoding a frame counts as, with ``size`` bytes of it and its source; slow codecs fill tables."""
-    return FRAME_COST + (4 * size if codec in _SLOW else size)
+    return FRAME_COST + (8 * size if codec in _SLOW else size)
 
 
 def listing(bundle: BundleReader, number: int = 0, base: BaseObjects | None = None) -> list[Line]:

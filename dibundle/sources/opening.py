@@ -379,6 +379,7 @@ class _Opening:
                 self.opened.add_bundle(name, stream, content.size)
                 self.opened.within.add(id(stream))
                 self.opened.wrapped.append(archive)
+                archive.carries = True
 
     def open_empty(self) -> None:
         """Take what is empty for what is left of a bundle, where one is missing."""

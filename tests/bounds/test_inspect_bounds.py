@@ -98,8 +98,8 @@ def test_each_text_frame_counts_before_one_is_decoded(monkeypatch):
         program = Program().do("raw", raw=count * size, stream=0)
         return bundle_of(count * size, program, *[Frame(b"Q", size, 0, codec=codec)] * count)
 
-    assert lines_of(bundle(4095, 1, 0)) == lines_of(bundle(15, MIB, 4)) == []
-    for refused in (bundle(4096, 1, 0), bundle(16, MIB, 4)):
+    assert lines_of(bundle(4095, 1, 0)) == lines_of(bundle(7, MIB, 4)) == []
+    for refused in (bundle(4096, 1, 0), bundle(8, MIB, 4)):
         with pytest.raises(ListingError, match="text"):
             lines_of(refused)
 

@@ -291,3 +291,35 @@ def test_a_shortened_digest_names_no_target(pair: pairs.Pair, tmp_path: Path) ->
     ended = dib("apply", "--target", "sha256:4d1a854cf1ac", pair.base, pair.bundle, "-o", tmp_path / "out")
     assert ended.code == 2
     assert "sha256:4d1a854cf1ac is no digest: sha256: and 64 digits are wanted, fewer can be forged" in ended.err
+
+
+def test_a_layer_that_came_with_a_bundle_is_decompressed_within_a_ratio(tmp_path: Path, disk: Disk) -> None:
+    """A linked image, whose base layer is far larger than the file: nobody named it as a base."""
+    shared = build_layer([file("shared", noise(1, 50_000))])
+    old, new, wrapped = (tmp_path / f"{name}.tar" for name in ("old", "new", "wrapped"))
+    large = build_layer([file("large", noise(2, 1 << 16) * 2048)])
+    old.write_bytes(docker_save([TestImage([large], ["app:1"])], "c8d", "zstd"))
+    new.write_bytes(docker_save([TestImage([large, shared], ["app:2"])]))
+    succeed("create", "-q", "-1", old, new, tmp_path / "x.dib")
+    succeed("wrap", "-q", tmp_path / "x.dib", "--linked", "--base", old, "--tag", "app:1-2", "-o", wrapped)
+    disk.most = 0
+    run("inspect", wrapped, "--tmp", tmp_path)
+    with pytest.raises(DibError):
+        run("apply", wrapped, "-o", tmp_path / "out", "--tmp", tmp_path)
+    assert not (tmp_path / "out").exists()
+    assert disk.most <= 16 * wrapped.stat().st_size + (64 << 20)
+
+
+def test_layers_that_are_compressed_again_count(tmp_path: Path, disk: Disk) -> None:
+    """A small target that is made of a layer in the base's other form, which is larger than what it may take."""
+    layer = build_layer([file("data", noise(1, 300_000))])
+    for name, stored in (("plain", None), ("packed", "gzip")):
+        (tmp_path / f"{name}.tar").write_bytes(docker_save([TestImage([layer], ["app:1"])], "c8d", stored))
+    packed = PACK["gzip"](layer)
+    target = tmp_path / "target.tar"
+    target.write_bytes(docker_save([TestImage([build_layer([file("part", packed[1000:60_000])])], ["app:2"])]))
+    succeed("create", "-q", tmp_path / "packed.tar", target, tmp_path / "x.dib")
+    out = ("--max-size", target.stat().st_size, "-o", tmp_path / "out", "--tmp", tmp_path)
+    disk.most = 0
+    run("apply", tmp_path / "plain.tar", tmp_path / "x.dib", *out)
+    assert disk.most <= 2 * target.stat().st_size

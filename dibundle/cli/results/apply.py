@@ -54,6 +54,7 @@ def _line(result: CheckResult, target: CheckedTarget) -> str:
     here = ", ".join(result.here) or "the base"
     needs = f"{here} {'are' if len(result.here) > 1 else 'is'} here" if result.needs_base else "no base is needed"
     return (
-        f"ok: {wording.escape(needs)}; applying makes {wording.escape(made)}, {wording.human(target.target.size)}"
+        f"ok: {wording.escape(needs)}; applying makes {wording.escape(made)} (so the bundle says),"
+        f" {wording.human(target.target.size)}"
         + (f", with {wording.human(target.temporary)} of temporary space" if target.temporary else "")
     )

@@ -12,16 +12,18 @@ import sys
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 X86_64: Final = 62
 AARCH64: Final = 183
 
 _MAGIC: Final = b"\x7fELF\x02\x01"  # 64 bits, lowest byte first
 _EXEC = 2
-_SYMTAB, _RELA, _NOBITS = 2, 4, 8
+_SYMTAB, _RELA, _NOBITS, _DYNSYM = 2, 4, 8, 11
 _WRITE, _ALLOC, _EXECUTE, _THREAD = 1, 2, 4, 0x400
 _MAX_SECTIONS: Final = 4096
+_ROW: Final = 64  # bytes of a section in the table
+_LONGEST: Final = 64  # bytes of its name that count
 _NEAR: Final = 1 << 26
 _LEAST_STRETCH: Final = 1 << 20  # shorter stretches of a program are not worth a guess
 
@@ -37,14 +39,24 @@ class ElfSection:
     code: bool
     writable: bool
     relocations: bool
+    names: int | None
     stored: bool
+
+
+class Symbols(NamedTuple):
+    """Start and length of a table of symbols and of their names."""
+
+    start: int
+    length: int
+    names: int
+    names_length: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """One ELF file within the data: where it starts and ends, its sections by address; ``fixed``: not to be moved.
 
-    ``symbols``: start and length of tables of symbols that are not loaded.
+    ``symbols``: the table of symbols that is not loaded, if there is one.
     """
 
     start: int
@@ -52,7 +64,7 @@ class Program:
     machine: int
     fixed: bool
     sections: tuple[ElfSection, ...]
-    symbols: tuple[tuple[int, int], ...] = ()
+    symbols: Symbols | None = None
 
 
 def programs(data: bytes) -> list[Program]:
@@ -83,7 +95,15 @@ def guess(data: bytes) -> Program | None:
     else:
         return None
     whole = ElfSection(
-        name=b"", start=0, length=len(data), address=0, code=True, writable=False, relocations=False, stored=True
+        name=b"",
+        start=0,
+        length=len(data),
+        address=0,
+        code=True,
+        writable=False,
+        relocations=False,
+        names=None,
+        stored=True,
     )
     return Program(start=0, end=len(data), machine=machine, fixed=False, sections=(whole,))
 
@@ -107,10 +127,12 @@ def _arm_distance(call: int) -> int:
 
 def _programs(data: bytes) -> Iterator[Program]:
     at = data.find(_MAGIC)
-    while at >= 0:
+    left = len(data) // _ROW + _MAX_SECTIONS  # sections to look at: many headers may name one table
+    while at >= 0 and left >= 0:
         try:
+            left -= max(1, *struct.unpack_from("<H", data, at + 60))
             found = _program(data, at)
-        except (struct.error, ValueError):
+        except struct.error:
             found = None
         if found is not None:
             yield found
@@ -124,31 +146,35 @@ def _program(data: bytes, at: int) -> Program | None:
         *struct.unpack_from("<Q", data, at + 40),
         *struct.unpack_from("<HHH", data, at + 58),
     )
-    if machine not in (X86_64, AARCH64) or size != 64 or not names < count <= _MAX_SECTIONS:
+    if machine not in (X86_64, AARCH64) or size != _ROW or not names < count <= _MAX_SECTIONS:
         return None
-    rows = [struct.unpack_from("<IIQQQQ", data, at + table + 64 * k) for k in range(count)]
+    rows = [struct.unpack_from("<IIQQQQI", data, at + table + _ROW * k) for k in range(count)]
     text = at + rows[names][4]
-    end = at + table + 64 * count
-    sections, symbols = [], []
-    for name, kind, flags, address, offset, length in rows:
+    end = at + table + _ROW * count
+    sections: list[ElfSection] = []
+    symbols: Symbols | None = None
+    for name, kind, flags, address, offset, length, link in rows:
         stored = kind != _NOBITS
         if stored and kind:
             end = max(end, at + offset + length)
         if kind == _SYMTAB and not flags & _ALLOC and length and at + offset + length <= len(data):
-            symbols.append((at + offset, length))
+            names_at, names_length = rows[link][4:6] if link < count else (0, 0)
+            if 0 < names_length <= len(data) - at - names_at:
+                symbols = Symbols(at + offset, length, at + names_at, names_length)
         if not flags & _ALLOC or not length or (flags & _THREAD and not stored) or address + length >= 1 << 39:
             continue
         if stored and at + offset + length > len(data):
             return None
         sections.append(
             ElfSection(
-                name=data[text + name : data.index(b"\0", text + name)],
+                name=data[text + name : text + name + _LONGEST].partition(b"\0")[0],
                 start=at + offset,
                 length=length,
                 address=address,
                 code=bool(flags & _EXECUTE),
                 writable=bool(flags & _WRITE),
                 relocations=kind == _RELA,
+                names=rows[link][3] if kind == _DYNSYM and link < count else None,
                 stored=stored,
             )
         )
@@ -165,5 +191,5 @@ def _program(data: bytes, at: int) -> Program | None:
         machine=machine,
         fixed=fixed,
         sections=tuple(kept),
-        symbols=tuple(symbols),
+        symbols=symbols,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -182,11 +183,15 @@ class LayerComposer:
 
     def _extensions(self, entry: Entry, new: list[_Record], old: list[_Record], layer: int) -> None:
         """Write the extension headers of an entry, each from its counterpart in the base where there is one."""
-        spare = list(old)
+        places: dict[int, list[int]] = {}
+        for place, item in enumerate(old):
+            places.setdefault(item.block[156], []).append(place)
+        first = 0
         for record in new:
-            counterpart = next((item for item in spare if item.block[156] == record.block[156]), None)
-            if counterpart is not None:
-                spare = spare[spare.index(counterpart) + 1 :]
+            alike = places.get(record.block[156], [])
+            found = bisect_left(alike, first)
+            counterpart = old[alike[found]] if found < len(alike) else None
+            first = alike[found] + 1 if counterpart else first
             self._extension(entry, record, counterpart, layer)
 
     def _extension(self, entry: Entry, record: _Record, old: _Record | None, layer: int) -> None:

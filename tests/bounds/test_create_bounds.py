@@ -1,0 +1,99 @@
+"""What archives can ask of ``dib create``: its time grows with what they hold, not with how often it is referred to."""
+
+from __future__ import annotations
+
+import struct
+import tarfile
+import time
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from dibundle.codecs.encode import elf, layout
+from dibundle.format import outline
+from tests.builders import TestImage, docker_save
+from tests.program import succeed
+
+SECTIONS = 4096
+NAME = 1 << 18
+
+
+def header(table: int, sections: int) -> bytes:
+    fields = (3, 62, 1, 0, 0, table, 0, 64, 0, 0, 64, sections, sections - 1)
+    return b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHIQQQIHHHHHH", *fields)
+
+
+def row(kind: int, flags: int, address: int, offset: int, length: int) -> bytes:
+    return struct.pack("<IIQQQQIIQQ", 0, kind, flags, address, offset, length, 0, 0, 0, 0)
+
+
+def headers_with_one_table(count: int, *, last: int) -> bytes:
+    """Return headers that name one table of sections of one long name, the first of them ``last``, an offset."""
+    table = 64 * count
+    text = table + 64 * SECTIONS
+    rows = [row(1, 2, 0, last, 1), *[row(1, 2, 0, 0, 1)] * (SECTIONS - 2), row(3, 0, 0, text, NAME)]
+    heads = (header(table - 64 * k, SECTIONS) for k in range(count))
+    return b"".join([*heads, *rows, b"A" * NAME, bytes(1)])
+
+
+@pytest.mark.parametrize("last", [0, 1 << 40])
+def test_a_table_of_sections_is_not_read_for_each_of_many_headers(last: int) -> None:
+    data = headers_with_one_table(400, last=last)
+    tracemalloc.start()
+    start = time.process_time()
+    elf.programs(data)
+    assert time.process_time() - start < 1
+    assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    tracemalloc.stop()
+
+
+def small_program(number: int, shift: int) -> bytes:
+    rows = row(1, 6, 0x1000 + shift, 64 + 128, 16) + row(3, 0, 0, 64 + 128 + 16, 8)
+    return header(64, 2) + rows + struct.pack("<QQ", number * 2654435761, number + shift) + b".text\0\0\0"
+
+
+@pytest.mark.parametrize("fewer", [0, 1000])
+def test_many_programs_are_paired_in_time_as_their_number(fewer: int) -> None:
+    old, new = (
+        elf.programs(b"".join(small_program(k, shift) for k in range(count)))
+        for shift, count in ((0, 6000), (16, 6000 - fewer))
+    )
+    start = time.process_time()
+    pairs = layout._pairs(old, new)
+    assert time.process_time() - start < 0.5
+    assert len(pairs) == len(new)
+
+
+def test_of_programs_the_one_of_the_nearest_size_is_the_counterpart() -> None:
+    def program(start: int, size: int, machine: int = 62) -> elf.Program:
+        return elf.Program(start=start, end=start + size, machine=machine, fixed=False, sections=())
+
+    old = [program(0, 100), program(100, 500), program(600, 510, 183), program(1110, 90)]
+    new = [program(0, 499), program(499, 94), program(593, 1000)]
+    assert layout._pairs(old, new) == [(old[1], new[0]), (old[3], new[1]), (old[0], new[2])]
+    assert layout._pairs(old[:3], new) == [(old[0], new[0]), (old[1], new[1])]
+
+
+def test_many_extension_headers_of_an_entry(tmp_path: Path) -> None:
+    def layer(kind: bytes, content: bytes) -> bytes:
+        blocks = []
+        for name, type_, size in (("e", kind, 0), ("file", b"0", len(content))):
+            info = tarfile.TarInfo(name)
+            info.type, info.size = type_, size
+            blocks.append(info.tobuf(tarfile.USTAR_FORMAT))
+        return blocks[0] * 12_000 + blocks[1] + content.ljust(512, b"\0") + bytes(1024)
+
+    paths = [tmp_path / "old.tar", tmp_path / "new.tar"]
+    for path, kind, content in zip(paths, (b"g", b"x"), (b"old" * 99, b"new" * 99), strict=True):
+        path.write_bytes(docker_save([TestImage([layer(kind, content)], ["app:1"])]))
+    start = time.monotonic()
+    succeed("create", "-q", *paths, tmp_path / "out.dib")
+    assert time.monotonic() - start < 8  # 0.5 s; it was 14
+    succeed("apply", "-q", paths[0], tmp_path / "out.dib", "-o", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == paths[1].read_bytes()
+
+
+def test_pax_records_end_with_the_first_that_is_none() -> None:
+    assert outline._pax_path(b"2 " * 1000) == (None, 0)
+    assert outline._pax_path(b"12 path=a/b\n" + b"6 a=b\n" * 3 + b"2 ") == (b"a/b", 4)
