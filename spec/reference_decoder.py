@@ -568,6 +568,7 @@ def read_names(pack: Msgpack, targets: int) -> None:
 def read_forms(bundle: Bundle, pack: Msgpack) -> None:
     """Section 6: forms (3.5)."""
     last = -1
+    alike: dict[bytes, int] = {}
     count = pack.array(most=65536)
     need(count, "no forms")
     for _ in range(count):
@@ -577,6 +578,8 @@ def read_forms(bundle: Bundle, pack: Msgpack) -> None:
         need(bundle.kinds[form.object] == 3 and len(form.packing) <= 16 * MiB, "a form of another object")
         last = form.object
         bundle.forms.append(form)
+        alike[form.digest] = alike.get(form.digest, 0) + 1
+        need(alike[form.digest] <= 4, "five forms of one content")
     pack.end()
 
 
@@ -1973,32 +1976,22 @@ def bounded(value: int) -> int:
     return value
 
 
-def read_regions(data: bytes, count: int, source_size: int) -> list[Region]:
-    """Read stream 0."""
+def read_regions(data: bytes, count: int, size: int, modes: set[int]) -> list[Region]:
+    """Read stream 0 or 1: the regions of the source, or the sections of the target."""
     numbers, regions, at, address = Column(data), [], 0, 0
     for _ in range(count):
         start, length = at + numbers.next(), numbers.positive()
         address = bounded(address + numbers.signed())
-        base = bounded(address + numbers.signed())
-        region = Region(start, length, address, base, numbers.next())
+        mode = numbers.next()
+        need(mode in modes, "an unknown mode")
+        base = bounded(address + numbers.signed()) if mode in {3, 7, 8, 9, 10} else address
+        region = Region(start, length, address, base, mode)
         at, address = region.end, bounded(address + length)
-        need(at <= source_size and region.mode <= 8, "a region that ends beyond the source, or of an unknown mode")
+        need(at <= size, "a region that ends beyond the source, or a section beyond the target")
         regions.append(region)
     numbers.end()
     need(sum(region.mode in {6, 8} for region in regions) <= 16, "too many regions of tables")
     return regions
-
-
-def read_areas(data: bytes, count: int) -> list[Region]:
-    """Read stream 1: the sections of the target."""
-    numbers, sections, at, address = Column(data), [], 0, 0
-    for _ in range(count):
-        start, length = at + numbers.next(), numbers.positive()
-        address = bounded(address + numbers.signed())
-        sections.append(Region(start, length, address, 0, 0))
-        at, address = bounded(start + length), bounded(address + length)
-    numbers.end()
-    return sections
 
 
 @dataclass
@@ -2093,6 +2086,109 @@ def merge_steps(fixed: list[Fixed], pieces: list[Move]) -> list[Fixed]:
     return steps
 
 
+class Derived:
+    """Takes fields that follow from others off a source, or puts them back into a target."""
+
+    def __init__(self, data: bytearray, parts: list[Region], put_back: bool) -> None:
+        self.data, self.put_back = data, put_back
+        self.parts = sorted(parts, key=lambda part: part.address)
+        self.addresses = [part.address for part in self.parts]
+        self.met: set[int] = set()
+        ways = [(9, self.relocations), (4, self.index), (5, self.frames)]
+        for mode, way in reversed(ways) if put_back else ways:
+            for part in parts:
+                if part.mode == mode:
+                    way(part)
+
+    def part_at(self, address: int) -> Region | None:
+        """Find the part at an address."""
+        number = bisect_right(self.addresses, address)
+        return self.parts[number - 1] if number else None
+
+    def get(self, at: int, width: int = 4) -> int:
+        """Read a field."""
+        return int.from_bytes(self.data[at : at + width], "little")
+
+    def put(self, at: int, value: int, width: int = 4) -> None:
+        """Write a field."""
+        self.data[at : at + width] = (value & (1 << 8 * width) - 1).to_bytes(width, "little")
+
+    def turn(self, at: int, other: int, width: int = 4) -> int:
+        """Make a field a distance, or what that is of; gives the original."""
+        before = self.get(at, width)
+        self.put(at, before + other if self.put_back else before - other, width)
+        return self.get(at, width) if self.put_back else before
+
+    def relocations(self, part: Region) -> None:
+        """Mode 9."""
+        first = 0
+        for at in range(part.start, part.end - 23, 24):
+            first = self.turn(at, first, 8)
+            if self.get(at + 8, 8) in {8, 1027}:
+                place = first + part.base & U64
+                other = self.part_at(place)
+                held = 0
+                if other and other.mode not in {4, 5, 9} and place + 8 <= other.address + other.length:
+                    held = self.get(other.start + place - other.address, 8)
+                self.turn(at + 16, held, 8)
+
+    def records(self, part: Region) -> Iterator[tuple[int, int]]:
+        """Yield offset and size of the records in a part of frames."""
+        at = part.start
+        while at + 16 <= part.end:
+            size = self.get(at) + 4
+            if size < 8 or at + size > part.end:
+                return
+            yield at, size
+            at += size
+
+    def frames(self, part: Region) -> None:
+        """Mode 5."""
+        end = table = 0
+        for at, size in self.records(part):
+            given = self.get(at + 4)
+            self.put(at + 4, at - part.start + 4 - given)
+            if (self.get(at + 4) if self.put_back else given) == 0 or size < 16:
+                continue
+            place = part.address + at - part.start
+            end = place + 8 + self.exchange(at + 8, (end + 15 & U32 & ~15) - (place + 8)) + self.get(at + 12) & U32
+            if size >= 21 and self.data[at + 16] == 4:
+                table = place + 17 + self.exchange(at + 17, table - (place + 17)) & U32
+
+    def exchange(self, at: int, expected: int) -> int:
+        """Exchange a word; gives the original."""
+        word, high = self.get(at), 1 << 31
+        other, expected = word, expected & U32
+        if (expected - high + 8192 & U32) >= 16384:
+            if (word - expected & U32) < 8192:
+                other = word - expected + high
+            elif (word - high & U32) < 8192:
+                other = word - high + expected
+        self.put(at, other)
+        return self.get(at) if self.put_back else word
+
+    def index(self, part: Region) -> None:
+        """Mode 4."""
+        if part.length < 12 or self.data[part.start : part.start + 4] != b"\1\x1b\3\x3b":
+            return
+        word = self.get(part.start + 4)
+        address = part.address + 4 + (word ^ 1 << 31) - (1 << 31) & U64
+        other = self.part_at(address)
+        if other is None or other.address != address or other.mode != 5 or other.start in self.met:
+            return
+        self.met.add(other.start)
+        pairs = []
+        for at, size in self.records(other):
+            if self.get(at + 4) and size >= 16:
+                frame = address - part.address + at - other.start
+                pairs.append((frame + 8 + self.get(at + 8) & U32, frame & U32))
+        pairs = pairs[: (part.length - 12) // 8]
+        pairs.sort(key=lambda pair: (pair[0] ^ 1 << 31, pair[1]))
+        for number, pair in enumerate(pairs):
+            self.turn(part.start + 12 + 8 * number, pair[0])
+            self.turn(part.start + 16 + 8 * number, pair[1])
+
+
 class Relink:
     """Computes the addresses in the source anew."""
 
@@ -2106,9 +2202,10 @@ class Relink:
     def run(self, regions: list[Region]) -> bytes:
         """Relink all regions."""
         ways: list[Callable[[], None]] = [
-            *[lambda: None, self.x86, self.aarch64, self.pointers, self.based, self.frames, self.tables, self.x86],
-            self.tables,
+            *[lambda: None, self.x86, self.aarch64, self.pointers, lambda: None, self.frames, self.tables, self.x86],
+            *[self.tables, self.relocations, self.symbols],
         ]
+        Derived(self.data, regions, put_back=False)
         late = [region for region in regions if region.mode in {6, 8}]
         for self.region in [region for region in regions if region.mode not in {6, 8}] + late:
             ways[self.region.mode]()
@@ -2158,19 +2255,28 @@ class Relink:
         for at in self.aligned(8):
             self.pointer(at)
 
-    def pointer(self, at: int) -> bool:
+    def pointer(self, at: int, base: int | None = None) -> bool:
         """Relink a pointer."""
         value = int.from_bytes(self.data[at : at + 8], "little")
-        step = self.step(value + self.region.base)
+        step = self.step(value + (self.region.base if base is None else base))
         if not value or step.kind == HOLE:
             return False
         self.data[at : at + 8] = (value + step.shift & U64).to_bytes(8, "little")
         return True
 
-    def based(self) -> None:
-        """Mode 4."""
-        for at in self.aligned(4):
-            self.distance(at, self.region.base, DATA, own=False)
+    def relocations(self) -> None:
+        """Mode 9."""
+        for at in range(self.region.start + 16, self.region.end - 7, 24):
+            self.pointer(at)
+
+    def symbols(self) -> None:
+        """Mode 10."""
+        base = self.region.base
+        for at in range(self.region.start, self.region.end - 23, 24):
+            step = self.step(base + self.word(at))
+            if step.kind != HOLE:
+                self.write(at, self.word(at) + step.shift - self.step(base).shift)
+            self.pointer(at + 8, base >> 40 << 40)
 
     def tables(self) -> None:
         """Modes 6 and 8."""
@@ -2189,18 +2295,19 @@ class Relink:
         """Mode 5."""
         at, end = self.region.start, self.region.end
         while at + 16 <= end:
-            size, number = self.word(at), self.word(at + 4)
-            if size < 4 or at + 4 + size > end:
+            size = self.word(at) + 4
+            if size < 8 or at + size > end:
                 return
-            if number and size >= 12:
-                place = self.place(at + 4)
-                other = self.step(place - number)
-                if other.kind != HOLE:
-                    self.write(at + 4, number + self.step(place).shift - other.shift)
-                self.distance(at + 8, self.place(at + 8), CODE, own=True)
-                if self.data[at + 16 : at + 17] == b"\4" and size + 4 >= 21:
-                    self.distance(at + 17, self.place(at + 17), DATA, own=True)
-            at += 4 + size
+            if self.word(at + 4) != at - self.region.start + 4 and size >= 16:
+                self.own_distance(at + 8, CODE)
+                if self.data[at + 16 : at + 17] == b"\4" and size >= 21:
+                    self.own_distance(at + 17, DATA)
+            at += size
+
+    def own_distance(self, at: int, least: int) -> None:
+        """Relink a distance from its own place, unless it is exchanged."""
+        if not 1 << 31 <= self.word(at) < (1 << 31) + 8192:
+            self.distance(at, self.place(at), least, own=True)
 
     def x86(self) -> None:
         """Modes 1 and 7."""
@@ -2363,15 +2470,18 @@ def relink(payload: bytes, size: int, source: bytes) -> bytes:
     need(counts[2] <= min(1 << 20, 128 + len(source) // 16), "too many steps")
     headers = stream_headers(numbers, 5)
     rows = [counts[0], counts[1], counts[2], counts[2], counts[2]]
-    for header, count, (low, high) in zip(headers, rows, [(5, 45), (3, 27), (1, 9), (1, 9), (1, 1)], strict=True):
+    for header, count, (low, high) in zip(headers, rows, [(4, 45), (4, 45), (1, 9), (1, 9), (1, 1)], strict=True):
         need(low * count <= header.size <= high * count, "a stream of an impossible size")
     packed = [numbers.take(header.stored) for header in headers]
     cover = Cover(payload[numbers.at :], size, len(source))
     data = [unpacked(header, stream) for header, stream in zip(headers, packed, strict=True)]
-    regions, sections = read_regions(data[0], counts[0], len(source)), read_areas(data[1], counts[1])
+    regions = read_regions(data[0], counts[0], len(source), set(range(11)))
+    sections = read_regions(data[1], counts[1], size, {0, 4, 5, 9})
     pieces = without_overlaps(moves(cover.covers, least, regions, sections))
     steps = merge_steps(read_steps(data[2], data[3], data[4]), pieces)
-    return cover.apply(Relink(source, steps).run(regions), machine)
+    target = bytearray(cover.apply(Relink(source, steps).run(regions), machine))
+    Derived(target, sections, put_back=True)
+    return bytes(target)
 
 
 # --- unpack.md ------------------------------------------------------------------------------------------------------

@@ -176,9 +176,6 @@ RELINK_MACHINE: Final = Message(
 RELINK_REGION_OUT_OF_BOUNDS: Final = Message(
     "relink.region_out_of_bounds", "malformed bundle: region of {length} bytes at {start} does not fit"
 )
-RELINK_SECTION_OUT_OF_BOUNDS: Final = Message(
-    "relink.section_out_of_bounds", "malformed bundle: section of {length} bytes at {start} does not fit"
-)
 RELINK_STEP: Final = Message("relink.step", "malformed bundle: step at address {at} by {shift}")
 RELINK_TOO_MANY: Final = Message(
     "relink.too_many", "malformed bundle: {count} {name} in a relink payload, at most {most}"

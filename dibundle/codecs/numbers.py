@@ -60,6 +60,11 @@ class Numbers:
             raise BundleError(messages.PAYLOAD_NUMBER_NOT_SHORTEST)
         return value
 
+    def end(self) -> None:
+        """Refuse bytes that are left."""
+        if self.at != len(self.data):
+            raise BundleError(messages.PAYLOAD_BYTES_AFTER_COLUMN)
+
     def numbers(self, count: int) -> array[int]:
         """Return ``count`` numbers, which must be all there is; there must be ``count`` bytes at least."""
         if len(self.data) - self.at < count:

@@ -10,7 +10,7 @@ A payload is a header, five packed columns (regions, sections, three for the fix
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from itertools import chain
 from typing import Final, NamedTuple, overload
 
@@ -29,8 +29,10 @@ MAX_STEPS: Final = 1 << 21
 MAX_TABLES: Final = 16
 MAX_ADDRESS: Final = 1 << 61
 
-RAW, X86, ARM, POINTERS, BASED, FRAMES, TABLES, X86_FIXED, TABLES_FIXED = range(9)
+RAW, X86, ARM, POINTERS, INDEX, FRAMES, TABLES, X86_FIXED, TABLES_FIXED, RELOCATIONS, SYMBOLS = range(11)
 """Modes of regions: what to look for there."""
+WITH_BASE: Final = (POINTERS, TABLES_FIXED, X86_FIXED, RELOCATIONS, SYMBOLS)
+DERIVED: Final = (INDEX, FRAMES, RELOCATIONS)
 HOLE, DATA, TABLE, CODE = range(4)
 """Kinds of steps: what is there."""
 
@@ -44,31 +46,26 @@ def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
     A source that can be written to is relinked in place, of another a copy is made. Needs, beyond what the cover codec
     does, up to 200 MB where there are a million covers.
     """
-    header, inner = _read(payload, memoryview(source).nbytes)
+    header, inner = _read(payload, memoryview(source).nbytes, target_size)
     parsed = cover.parse(inner, memoryview(source).nbytes, target_size)
     steps = steps_of(parsed.rows, header)
     relinked = relink(source, header.regions, steps)
-    machine = header.machine
+    machine, sections = header.machine, header.sections
     del header, steps, source  # up to 100 MB, before there is a target
-    return parsed.apply(relinked, machine=machine)
+    return derive(parsed.apply(relinked, machine=machine), sections, put_back=True)
 
 
 class Region(NamedTuple):
-    """``length`` bytes of the source at ``start`` that lie at ``address``; ``mode`` says what to look for."""
+    """``length`` bytes of the source or the target at ``start`` that lie at ``address``.
+
+    ``mode`` says what to look for; an address that is stored there is meant plus ``base``.
+    """
 
     start: int
     length: int
     address: int
     base: int
     mode: int
-
-
-class CodeSection(NamedTuple):
-    """``length`` bytes of the target at ``start`` that lie at ``address``."""
-
-    start: int
-    length: int
-    address: int
 
 
 class AddressStep(NamedTuple):
@@ -87,7 +84,7 @@ class RelinkHeader(NamedTuple):
 
     least: int
     regions: list[Region]
-    sections: list[CodeSection]
+    sections: list[Region]
     fixed: Sequence[AddressStep]
     machine: int = cover.NO_CODE
 
@@ -108,8 +105,8 @@ def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask
     ``steps`` has address, shift and kind of one :class:`AddressStep` after another. A bytearray becomes the result.
     """
     data = source if isinstance(source, bytearray) else bytearray(source)
-    if not steps:
-        return data
+    if not mask:
+        derive(data, regions, put_back=False)
     table = columns(regions)
     status = LIBRARY.dib_relink(
         *(Pinned(data), Pinned(table), len(regions)),
@@ -117,6 +114,19 @@ def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask
     )
     if status:
         raise MemoryError("no memory for the map of what moved")
+    return data
+
+
+def derive(source: Buffer, parts: Sequence[Region], *, put_back: bool) -> bytearray:
+    """Return ``source`` without what follows from other fields in its ``parts``, or with it ``put_back``.
+
+    A bytearray becomes the result.
+    """
+    data = source if isinstance(source, bytearray) else bytearray(source)
+    if any(part.mode in DERIVED for part in parts) and LIBRARY.dib_derive(
+        Pinned(data), Pinned(columns(parts)), len(parts), int(put_back)
+    ):
+        raise MemoryError("no memory for the index of frames")
     return data
 
 
@@ -135,15 +145,7 @@ def _flat(steps: Sequence[AddressStep]) -> array[int]:
 def write(header: RelinkHeader) -> bytes:
     """Return the bytes before the cover payload."""
     parts = [bytearray() for _ in range(5)]
-    end = address = 0
-    for region in header.regions:
-        parts[0] += number(region.start - end) + number(region.length) + number(turned(region.address - address))
-        parts[0] += number(turned(region.base - region.address)) + number(region.mode)
-        end, address = region.start + region.length, region.address + region.length
-    end = address = 0
-    for section in header.sections:
-        parts[1] += number(section.start - end) + number(section.length) + number(turned(section.address - address))
-        end, address = section.start + section.length, section.address + section.length
+    parts[0], parts[1] = _put_regions(header.regions), _put_regions(header.sections)
     at = shift = 0
     for step in header.fixed:
         parts[2] += number(step.at - at)
@@ -158,7 +160,19 @@ def write(header: RelinkHeader) -> bytes:
     return bytes(head) + b"".join(stored for _, stored in packed)
 
 
-def _read(payload: Buffer, source_size: int) -> tuple[RelinkHeader, memoryview]:
+def _put_regions(regions: Sequence[Region]) -> bytearray:
+    out = bytearray()
+    end = address = 0
+    for region in regions:
+        out += number(region.start - end) + number(region.length) + number(turned(region.address - address))
+        out += number(region.mode)
+        if region.mode in WITH_BASE:
+            out += number(turned(region.base - region.address))
+        end, address = region.start + region.length, region.address + region.length
+    return out
+
+
+def _read(payload: Buffer, source_size: int, target_size: int) -> tuple[RelinkHeader, memoryview]:
     """Return the header and the cover payload behind it; everything in the header is within bounds."""
     view = memoryview(payload)  # the cover payload is most of it: no copy
     reader = Numbers(view)
@@ -176,7 +190,7 @@ def _read(payload: Buffer, source_size: int) -> tuple[RelinkHeader, memoryview]:
     if not 1 <= least < MAX_ADDRESS:
         raise BundleError(messages.RELINK_COVERS_SIZE, least=least)
     headers = [(reader.byte(), reader.number(), reader.number()) for _ in range(5)]
-    widths = ((5, 45), (3, 27), (1, 9), (1, 9), (1, 1))
+    widths = ((4, 45), (4, 45), (1, 9), (1, 9), (1, 1))
     streams_of = []
     for (packer, stored, size), (low, high), count in zip(
         headers, widths, (counts[0], counts[1], counts[2], counts[2], counts[2]), strict=True
@@ -187,43 +201,30 @@ def _read(payload: Buffer, source_size: int) -> tuple[RelinkHeader, memoryview]:
         reader.at += stored
     header = RelinkHeader(
         least,
-        _regions(Numbers(streams_of[0]).numbers(5 * counts[0]), source_size),
-        _sections(Numbers(streams_of[1]).numbers(3 * counts[1])),
+        _regions(Numbers(streams_of[0]), counts[0], source_size, range(SYMBOLS + 1)),
+        _regions(Numbers(streams_of[1]), counts[1], target_size, (RAW, *DERIVED)),
         _fixed(Numbers(streams_of[2]).numbers(counts[2]), Numbers(streams_of[3]).numbers(counts[2]), streams_of[4]),
         machine,
     )
     return header, view[reader.at :]
 
 
-def _regions(numbers: array[int], source_size: int) -> list[Region]:
+def _regions(numbers: Numbers, count: int, size: int, modes: Container[int]) -> list[Region]:
     regions = []
     end = address = 0
-    for k in range(0, len(numbers), 5):
-        gap, length, moved, base, mode = numbers[k : k + 5]
-        start, address = end + gap, address + turned_back(moved)
-        base = address + turned_back(base)
+    for _ in range(count):
+        start, length, address = end + numbers.number(), numbers.number(), address + turned_back(numbers.number())
+        mode = numbers.number()
+        base = address + turned_back(numbers.number()) if mode in WITH_BASE else address
         end = start + length
-        if not length or end > source_size or mode > TABLES_FIXED or not _fits(address, length) or not _fits(base, 0):
+        if not length or end > size or mode not in modes or not _fits(address, length) or not _fits(base, 0):
             raise BundleError(messages.RELINK_REGION_OUT_OF_BOUNDS, length=length, start=start)
         regions.append(Region(start, length, address, base, mode))
         address += length
+    numbers.end()
     if sum(region.mode in (TABLES, TABLES_FIXED) for region in regions) > MAX_TABLES:
         raise BundleError(messages.RELINK_TOO_MANY_TABLES, max_tables=MAX_TABLES)
     return regions
-
-
-def _sections(numbers: array[int]) -> list[CodeSection]:
-    sections = []
-    end = address = 0
-    for k in range(0, len(numbers), 3):
-        gap, length, moved = numbers[k : k + 3]
-        start, address = end + gap, address + turned_back(moved)
-        end = start + length
-        if not length or not _fits(start, length) or not _fits(address, length):
-            raise BundleError(messages.RELINK_SECTION_OUT_OF_BOUNDS, length=length, start=start)
-        sections.append(CodeSection(start, length, address))
-        address += length
-    return sections
 
 
 class _Steps(Sequence[AddressStep]):

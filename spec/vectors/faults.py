@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bundles import Bundle, Frame, Program, Raw, msgpack, number, numbers, sha256, signed, zframe
-from good import AT, GOOD, GZ, GZ_FORM, HELLO, LAYER, Good, L, cover_of, form, noise, packing, plain
+from good import AT, GOOD, GZ, GZ_FORM, HELLO, LAYER, G, Good, L, cover_of, form, noise, packing, plain
 
 MIB = 1 << 20
 Change = Callable[[Bundle], object]
@@ -416,6 +416,10 @@ bad("form-digest-short", "a-form-that-is-not-needed", "M12", "form.digest")(
     more(s6=msgpack([form(GZ_FORM, digest=bytes(31))]))
 )
 bad("form-of-five", "a-form-that-is-not-needed", "M12", "section.forms")(more(s6=msgpack([[*form(GZ_FORM), 0]])))
+FIVE = [G, *((3, 100, sha256(bytes([number]))) for number in range(4))]
+bad("form-of-one-content-too-often", "a-form-that-is-not-needed", "section.forms", "M38")(
+    put(objects=FIVE, more={6: msgpack([form(GZ_FORM, object_=number) for number in range(5)])})
+)
 bad("form-packing-too-large", "a-form-that-is-not-needed", "form.packing", "M38")(
     more(s6=msgpack([form(bytes(16 * MIB + 1))]))
 )

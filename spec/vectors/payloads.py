@@ -272,6 +272,10 @@ def cover_with_literals_in_context() -> Bundle:
 # Codec 5
 
 
+def _region(gap: int, length: int, moved: int, base: int = 0, mode: int = 0) -> bytes:
+    return numbers(gap, length, signed(moved), mode) + (number(signed(base)) if mode in (3, 7, 8, 9, 10) else b"")
+
+
 def relinked(
     regions: list[tuple[int, ...]],
     sections: list[tuple[int, ...]],
@@ -281,8 +285,8 @@ def relinked(
 ) -> bytes:
     """Return a payload of relink.md: rows as they are written, but for the turning of signed numbers."""
     rows = [
-        b"".join(numbers(a, b, signed(c), signed(d), e) for a, b, c, d, e in regions),
-        b"".join(numbers(a, b, signed(c)) for a, b, c in sections),
+        b"".join(_region(*region) for region in regions),
+        b"".join(_region(*section) for section in sections),
         b"".join(number(at) for at, _, _ in steps),
         b"".join(number(signed(shift)) for _, shift, _ in steps),
         bytes(kind for _, _, kind in steps),
@@ -348,7 +352,7 @@ def code_like(mode: int, start: int = 0, end: int = 3000) -> bytes:
             out[n : n + 4] = words[n // 8 % 6].to_bytes(4, "little")
         elif mode in (3, 8):
             out[n : n + 8] = target.to_bytes(8, "little")
-        elif mode in (4, 6):
+        elif mode == 6:
             out[n : n + 4] = (target & 0xFFFFFFFF).to_bytes(4, "little")
             out[n + 4 : n + 8] = ((-target) & 0xFFFFFFFF).to_bytes(4, "little")
     if mode == 5:
@@ -383,7 +387,7 @@ def _with_tables(code: int, tables: int) -> bytes:
     return bytes(out)
 
 
-CODES = {(mode,): code_like(mode) for mode in (0, 1, 2, 3, 4, 5, 7)} | {
+CODES = {(mode,): code_like(mode) for mode in (0, 1, 2, 3, 5, 7)} | {
     (1, 6): _with_tables(1, 6),
     (7, 8): _with_tables(7, 8),
 }
@@ -420,11 +424,6 @@ def relink_aarch64() -> Bundle:
 @good("relink mode.pointers", base="code")
 def relink_pointers() -> Bundle:
     return relink_case(3)
-
-
-@good("relink mode.based", base="code")
-def relink_based() -> Bundle:
-    return relink_case(4)
 
 
 @good("relink mode.frames", base="code")
@@ -465,7 +464,7 @@ def relink_by_covers() -> Bundle:
     literals = noise("relinked", sum(gap for gap, _, _ in covers) + 10)
     inner = cover(covers, bytes(sum(length for _, length, _ in covers)), literals)
     regions = [(10, 1500, 0x1000, 0, 1), (100, 1000, 0x100, -0x1000, 3)]
-    sections = [(0, 900, 0x1100), (50, 1300, 0x40)]
+    sections = [(0, 900, 0x1100), (50, size - 950, 0x40)]
     steps = [(0x1000, 0, 3), (0x300, 0x20, 0), (0x60, -0x20, 1), (0x200, 1, 2)]
     payload = relinked(regions, sections, steps, inner, least=8)
     return patched(5, payload, CODE, bytes(relink.decode(payload, CODE, size)))

@@ -105,11 +105,11 @@ def unpack_with_inner_vcdiff() -> Bundle:
 
 @good("unpack.inner codec", base="zip")
 def unpack_with_inner_relink() -> Bundle:
-    """Every word of letters or digits is an address, which moved by one."""
+    """Every sixth word of letters or digits is the place of a name, which moved by one."""
     from dibundle.codecs import relink
 
     size = len(UNPACKED)
-    inner = relinked([(100, 1001, 0, 0, 4)], [], [(0x20000000, 1, 3)], cover([(0, size, 0)], bytes(size), b""))
+    inner = relinked([(100, 1001, 0, 0, 10)], [], [(0x20000000, 1, 3)], cover([(0, size, 0)], bytes(size), b""))
     made = bytes(relink.decode(inner, UNPACKED, size))
     assert made != UNPACKED
     return packs_by(5, inner, made)

@@ -276,7 +276,6 @@ def _data() -> Source:
     source.region(5, frames(source, 300)[:291])
     source.region(3, pointers(source, 60, 8, 0x1000, 5) + b"\1\2\3", base=0x1000)
     source.region(3, pointers(source, 20, 8, 0, -source.here % 8))
-    source.region(4, pointers(source, 130, 4, START + 256, -source.here % 4) + b"\1", base=START + 256)
     source.region(3, pointers(source, 30, 8, 0, 0), address=(START + 8) // 8 * 8)
     return source
 
@@ -286,11 +285,81 @@ def _probe() -> Source:
     source = Source("probe", 0x10000)
     for length in (170, 40, 330, 9, 210, 64, 300):
         source.region(0, noise(f"probe {length}", length))
-    source.region(4, b"".join(le(at) for at in range(0, 1200, 2)), base=0x10000, address=0x20000)
+    source.region(3, b"".join(le(at, 8) for at in range(0, 1200, 2)), base=0x10000, address=0x20000)
     return source
 
 
-SOURCES = {"x86": _x86(), "arm": _arm(), "data": _data(), "ends": _ends(), "probe": _probe()}
+def records(source: Source, count: int) -> bytes:
+    """Return records of frames of functions that follow each other, or nearly, and of their tables; and of others."""
+    out, end, table = bytearray(), 0, 0
+    for _ in range(count):
+        here = source.here + len(out)
+        gap = (0, 1, 16, 8191, 8192, -1, 1 << 31, -8192)[source.pick(8)] if source.pick(3) == 0 else source.pick(64)
+        code, more = (end + 15 & ~15) + gap, source.pick(3)
+        size, number = (source.pick(300), 0)[source.pick(9) == 0], 0 if source.pick(9) == 0 else len(out) + 4
+        table += (source.pick(200), 8191, 8192, -4, source.pick(9000))[source.pick(5)]
+        body = le(number) + le(code - here - 8) + le(size) + bytes((4, 4, 4, 0)[source.pick(4)] for _ in range(1))
+        body += le(table - here - 17) + noise(f"record {len(out)}", more)
+        if number:
+            end = code + size
+        if source.pick(7) == 0:  # what is behind it is not said
+            body = body[: 4 + source.pick(17)]
+        out += le(len(body)) + body
+    return bytes(out) + le(0)
+
+
+def index(source: Source, frames_at: int, count: int, head: bytes = b"\1\x1b\3\x3b") -> bytes:
+    """Return an index of the frames at an address: its pairs are noise."""
+    return head + le(frames_at - source.here - 4) + le(count) + noise(f"index {frames_at} {count}", 8 * count + 3)
+
+
+def relocations(source: Source, count: int, around: int, base: int) -> bytes:
+    """Return relocations, most of them of words around an address."""
+    out = bytearray()
+    for _ in range(count):
+        place = source.aim() if source.pick(4) == 0 else around + source.pick(420) - 8
+        kind = (8, 8, 1027, 9, (1 << 32) + 8, 1)[source.pick(6)]
+        out += le(place - base, 8) + le(kind, 8) + (le(source.aim(), 8), noise(f"addend {len(out)}", 8))[source.pick(2)]
+    return bytes(out) + noise("relocations", 5)
+
+
+def symbols(source: Source, count: int, names: int) -> bytes:
+    """Return symbols: where their names are, from an address on, what they are, addresses and sizes."""
+    entries = (
+        le(source.aim() - names) + noise("kind", 4) + le(0 if source.pick(4) == 0 else source.aim(), 8) + le(64, 8)
+        for _ in range(count)
+    )
+    return b"".join(entries) + noise("symbols", 17)
+
+
+def _derived() -> Source:
+    source = Source("derived")
+    frames_at = source.here
+    source.region(5, records(source, 60))
+    source.region(4, index(source, frames_at, 20))
+    source.region(4, index(source, frames_at, 20))  # of frames that are met
+    words = source.here
+    source.region(3, noise("words", 400))
+    source.region(9, relocations(source, 40, words, 0x1000), base=0x1000)
+    other = source.here
+    source.region(5, records(source, 30) + b"\1\2\3")
+    source.region(4, index(source, other, 90))
+    source.region(4, index(source, other + 1, 5))
+    source.region(4, index(source, other, 5, b"\1\x1b\3\x3a"))
+    source.region(4, b"\1\x1b\3\x3b" + bytes(5))
+    source.region(9, relocations(source, 20, words, 0))
+    source.region(9, relocations(source, 5, frames_at, 0))
+    source.region(0, noise("here", 100), address=words + 100)  # two parts at an address
+    source.region(0, noise("there", 50), address=words + 100)
+    source.region(10, symbols(source, 30, source.start + 64), base=source.start + 64)
+    source.region(10, symbols(source, 10, source.start), base=source.start)
+    last = source.here
+    source.region(5, records(source, 40))
+    source.region(4, index(source, last, 0))
+    return source
+
+
+SOURCES = {"x86": _x86(), "arm": _arm(), "data": _data(), "ends": _ends(), "probe": _probe(), "derived": _derived()}
 BASES["relinking"] = archive(
     {"config.json": CONFIG, **{f"{name}.bin": bytes(source.data) for name, source in SOURCES.items()}},
     [],
@@ -308,9 +377,37 @@ def relink_every_operand_of_aarch64() -> Bundle:
     return relinks(SOURCES["arm"], dense(SOURCES["arm"], 160))
 
 
-@good("relink mode.frames", "relink mode.pointers", "relink mode.based", base="relinking")
+@good("relink mode.frames", "relink mode.pointers", base="relinking")
 def relink_frames_and_pointers() -> Bundle:
     return relinks(SOURCES["data"], dense(SOURCES["data"], 160))
+
+
+def derives(steps: list[tuple[int, int, int]], *, moved: int) -> Bundle:
+    """Make a source, whose fields are taken off, and put back where they were or as if all of it lay elsewhere."""
+    source = SOURCES["derived"]
+    size = len(source.data)
+    sections, end = [], 0
+    for start, length, address, base, mode in source.regions:
+        kept = mode if mode in (4, 5, 9) else 0
+        sections.append((start, length, address + moved, base + moved * (mode == 9), kept))
+    rows = []
+    behind = 0
+    for start, length, address, base, mode in sections:
+        rows.append((start - end, length, address - behind, base - address, mode))
+        end, behind = start + length, address + length
+    return _bundle(source, rows, steps, cover([(0, size, 0)], bytes(size), b""), size, least=1 << 60)
+
+
+@good("relink mode.index", "relink mode.frames", "relink mode.relocations", "relink stream.sections", base="relinking")
+def relink_fields_that_follow_from_others() -> Bundle:
+    made = derives([], moved=0)
+    assert made.targets[0].out == bytes(SOURCES["derived"].data)
+    return made
+
+
+@good("relink mode.relocations", "relink mode.symbols", base="relinking")
+def relink_fields_that_are_derived_and_those_that_are_not() -> Bundle:
+    return derives(dense(SOURCES["derived"], 160), moved=0x40)
 
 
 @good("relink mode.frames", "relink mode.tables", "relink stream.regions", base="relinking")
@@ -339,7 +436,7 @@ def _regions_of_tables(over: int) -> Bundle:
 
 def _rows(counts: tuple[int, int, int], size: int) -> bytes:
     """Return a payload whose rows are of one byte each time: pieces of two bytes, steps one address apart."""
-    rows = [b"\2" * (5 * counts[0]), b"\2" * (3 * counts[1]), b"\1" * counts[2], bytes(counts[2]), b"\3" * counts[2]]
+    rows = [b"\2" * (4 * counts[0]), b"\2\2\2\0" * counts[1], b"\1" * counts[2], bytes(counts[2]), b"\3" * counts[2]]
     packed = [zframe(row) if row else b"" for row in rows]
     payload = b"\1\0\x08" + numbers(*counts)
     for row, data in zip(rows, packed, strict=True):
@@ -356,8 +453,8 @@ for _name, _counts, _which in COUNTS:
     )
     def _many(over: int, counts: tuple[int, int, int] = _counts, which: int = _which) -> Bundle:
         changed = [count + over * (index == which) for index, count in enumerate(counts)]
-        payload = _rows((changed[0], changed[1], changed[2]), 1000)
-        return through(5, payload, ZEROS, bytes(1000), of=Z)
+        payload = _rows((changed[0], changed[1], changed[2]), 4 * REGIONS)
+        return through(5, payload, ZEROS, bytes(4 * REGIONS), of=Z)
 
 
 for _name, _counts in (("regions", (139, 0, 0)), ("sections", (0, 139, 0)), ("steps", (0, 0, 315))):

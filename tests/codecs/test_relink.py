@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from dibundle.codecs import cover, decoders, relink
 from dibundle.codecs.encode import covers, layout, relinker
 from dibundle.codecs.numbers import number
-from dibundle.codecs.relink import CODE, DATA, HOLE, TABLE, AddressStep, CodeSection, Region
+from dibundle.codecs.relink import CODE, DATA, HOLE, TABLE, AddressStep, Region
 from dibundle.errors import BundleError
 from tests import reference
 from tests.codecs import programs
@@ -124,12 +124,97 @@ def tables(draw):
         end = start + length
         if end <= size:
             address = low + rng.randrange(4000)
-            regions.append(Region(start, length, address, low + rng.randrange(4000), rng.randrange(9)))
+            regions.append(Region(start, length, address, low + rng.randrange(4000), rng.randrange(11)))
     steps, at = [], low + rng.randrange(200)
     for _ in range(rng.randrange(1, 40)):
         steps.append(AddressStep(at, rng.randrange(-5000, 5000) * 4, rng.choice([HOLE, DATA, TABLE, CODE, CODE])))
         at += rng.randrange(1, 500)
     return bytes(data), regions, [step for step in steps if step.at <= relink.MAX_ADDRESS]
+
+
+@st.composite
+def derived(draw):
+    """Frames, indexes of them, words and their relocations, nearly as linkers make them, at any addresses."""
+    rng = random.Random(draw(st.integers(0, 1 << 30)))
+    data, parts = bytearray(), []
+    address = rng.choice([0x1000, (1 << 31) - 9000, (1 << 32) - 50, 1 << 40])
+
+    def add(mode, content, base=0):
+        parts.append(Region(len(data), len(content), address + len(data), base, mode))
+        data.extend(content + bytes(rng.randrange(3)))
+
+    for _ in range(rng.randrange(1, 4)):
+        frames, end, table, records = address + len(data), rng.randrange(1 << 32), 0, bytearray()
+        for _ in range(rng.randrange(0, 20)):
+            here = frames + len(records)
+            code = (end + 15 & ~15) + rng.choice([0, 0, 0, 4, 8191, 8192, -1])
+            length, table = rng.randrange(500), table + rng.choice([20, 0, 9000])
+            where = rng.choice([0, len(records) + 4, len(records) + 4])
+            body = b"".join((n & 0xFFFFFFFF).to_bytes(4, "little") for n in (where, code - here - 8, length))
+            body += bytes((rng.choice([4, 4, 0]),)) + (table - here - 17 & 0xFFFFFFFF).to_bytes(4, "little")
+            body = body[: rng.choice([17, 17, 17, 16, 12, 8, 4])]
+            records += len(body).to_bytes(4, "little") + body
+            end = code + length
+        add(relink.FRAMES, bytes(records) + bytes(4))
+        for _ in range(rng.randrange(3)):
+            away = frames - (address + len(data)) - 4 + rng.choice([0, 0, 0, 1])
+            head = b"\1\x1b\3\x3b" + (away & 0xFFFFFFFF).to_bytes(4, "little") + bytes(4)
+            add(relink.INDEX, head + rng.randbytes(rng.randrange(200)))
+        words = address + len(data)
+        add(rng.choice([relink.RAW, relink.POINTERS]), rng.randbytes(100))
+        longs = []
+        for _ in range(rng.randrange(10)):
+            longs += [words + rng.randrange(-20, 100), rng.choice([8, 1027, 6]), rng.randrange(1 << 64)]
+        add(relink.RELOCATIONS, b"".join((n % (1 << 64)).to_bytes(8, "little") for n in longs) + b"ab")
+    return bytes(data), parts
+
+
+@given(derived())
+@settings(max_examples=300, deadline=None)
+def test_what_follows_from_other_fields_is_taken_off_and_put_back(case):
+    data, parts = case
+    other = reference.decoder()
+    for put_back in (False, True):
+        mine, wanted = relink.derive(data, parts, put_back=put_back), bytearray(data)
+        other.Derived(wanted, [other.Region(*part) for part in parts], put_back)
+        assert mine == wanted
+        assert relink.derive(mine, parts, put_back=not put_back) == data
+
+
+def test_an_honest_index_frames_and_relocations_leave_next_to_nothing():
+    def word(n):
+        return (n & 0xFFFFFFFF).to_bytes(4, "little")
+
+    count = 500
+    frames, hdr = bytearray(), 0x400000
+    for k in range(count):
+        at = hdr + 12 + 8 * count + len(frames)
+        frames += word(20) + word(len(frames) + 4) + word(0x1000 + 32 * k - at - 8) + word(25) + b"\4"
+        frames += word(0x9000 + 40 * k - at - 17) + bytes(3)
+    first = hdr + 12 + 8 * count
+    pairs = b"".join(word(0x1000 + 32 * k - hdr) + word(first + 24 * k - hdr) for k in range(count))
+    index = b"\1\x1b\3\x3b" + word(first - hdr - 4) + word(count) + pairs
+    addends = [0x1000 + 7 * k for k in range(count)]
+    words = b"".join(n.to_bytes(8, "little") for n in addends)
+    rows = ((0x600000 + 8 * k, 8, n) for k, n in enumerate(addends))
+    relocations = b"".join(n.to_bytes(8, "little") for row in rows for n in row)
+    data, parts = b"", []
+    for mode, address, content in (
+        (relink.INDEX, hdr, index),
+        (relink.FRAMES, first, bytes(frames)),
+        (relink.POINTERS, 0x600000, words),
+        (relink.RELOCATIONS, 0x700000, relocations),
+    ):
+        parts.append(Region(len(data), len(content), address, 0, mode))
+        data += content
+    taken = relink.derive(data, parts, put_back=False)
+    pieces = [bytes(taken[part.start : part.start + part.length]) for part in parts]
+    assert pieces[0] == index[:12] + bytes(8 * count)
+    assert (
+        pieces[1][48:]
+        == (word(20) + word(0) + word(1 << 31) + word(25) + b"\4" + word((1 << 31) + 40) + bytes(3)) * 498
+    )
+    assert pieces[3][24:] == b"".join(n.to_bytes(8, "little") for n in (8, 8, 0)) * 499
 
 
 def by_reference(data, regions, steps) -> bytes:
@@ -160,18 +245,18 @@ def test_the_map_is_that_of_the_reference_decoder(case, least, seed):
             at += length + rng.choice([0, 0, 5])
     sections, end = [], 0
     for _ in range(rng.randrange(0, 5)):
-        sections.append(CodeSection(end, rng.randrange(1, 900), rng.randrange(9000)))
+        sections.append(Region(end, rng.randrange(1, 900), rng.randrange(9000), 0, rng.choice([0, 4, 5, 9])))
         end = sections[-1].start + sections[-1].length + rng.choice([0, 3])
     header = relink.RelinkHeader(least, regions, sections, steps)
     found = relink.steps_of(rows, header)
     other = reference.decoder()
     covers = [other.Piece(rows[k + 1], rows[k], rows[k + 2]) for k in range(0, len(rows), 3)]
-    areas = [other.Region(section.start, section.length, section.address, 0, 0) for section in sections]
+    areas = [other.Region(*section) for section in sections]
     moves = other.without_overlaps(other.moves(covers, least, [other.Region(*region) for region in regions], areas))
     merged = other.merge_steps([other.Fixed(*step) for step in steps], moves)
     assert list(found) == [value for step in merged for value in (step.address, step.shift, step.kind)]
     assert all(a < b for a, b in zip(found[0::3], found[3::3], strict=False))
-    relink._read(relink.write(header), len(data))
+    relink._read(relink.write(header), len(data), end)
 
 
 def outcome(payload, source, size):
@@ -216,11 +301,11 @@ def test_random_headers_take_no_memory(values, rest):
         (relink.RelinkHeader(0, [], [], []), "covers of 0 bytes"),
         (relink.RelinkHeader(1, [Region(0, 0, 0, 0, 0)], [], []), "region of 0"),
         (relink.RelinkHeader(1, [Region(90, 11, 0, 0, 0)], [], []), "does not fit"),
-        (relink.RelinkHeader(1, [Region(0, 5, 0, 0, 9)], [], []), "does not fit"),
+        (relink.RelinkHeader(1, [Region(0, 5, 0, 0, 11)], [], []), "does not fit"),
         (relink.RelinkHeader(1, [Region(0, 5, -1, 0, 0)], [], []), "does not fit"),
         (relink.RelinkHeader(1, [Region(0, 5, relink.MAX_ADDRESS, 0, 0)], [], []), "does not fit"),
         (relink.RelinkHeader(1, [Region(k, 1, 0, 0, relink.TABLES) for k in range(17)], [], []), "jump tables"),
-        (relink.RelinkHeader(1, [], [CodeSection(0, 0, 0)], []), "section of 0"),
+        (relink.RelinkHeader(1, [], [Region(0, 0, 0, 0, 0)], []), "region of 0"),
         (relink.RelinkHeader(1, [], [], [AddressStep(5, 0, 1), AddressStep(5, 0, 1)]), "step at address 5"),
         (relink.RelinkHeader(1, [], [], [AddressStep(5, relink.MAX_ADDRESS, 1)]), "step at address 5"),
         (relink.RelinkHeader(1, [], [], [AddressStep(5, 0, 4)]), "step at address 5"),
@@ -235,7 +320,12 @@ def test_pointers_overwritten_by_other_data_tell_of_no_move():
     where = Region(0, 64, 0x1000, 0, relink.POINTERS)
     steps = [AddressStep(0x1000, 0, DATA), AddressStep(0x2000, 16, DATA), AddressStep(0x3000, 0, HOLE)]
     plan = layout.RelinkPlan(
-        regions=[where], sections=[CodeSection(0, 64, 0x1000)], fixed=steps, first=relink.columns(steps), records=[]
+        regions=[where],
+        sections=[Region(0, 64, 0x1000, 0x1000, relink.RAW)],
+        fixed=steps,
+        first=relink.columns(steps),
+        records=[],
+        target_records=[],
     )
     source = (0x2010).to_bytes(8, "little") * 8
     target = (0x7FFF << 48).to_bytes(8, "little") * 8

@@ -15,14 +15,15 @@ from typing import Final
 from dibundle.codecs import relink
 from dibundle.codecs.encode import anchors, elf
 from dibundle.codecs.native.library import LIBRARY, Pinned
-from dibundle.codecs.relink import AddressStep, CodeSection, Region
+from dibundle.codecs.relink import AddressStep, Region
 
 FIRST_LEAST: Final = 64  # bytes from which on an equal stretch goes into the first map
 STRIDE: Final = 4  # the first pass looks closely: 16 makes bundles of programs 0.7 % larger
 GAIN: Final = 3  # how many more addresses have to agree on a step that costs bytes
 _CODE: Final = (relink.X86, relink.X86_FIXED, relink.ARM)
 _SPACE: Final = 1 << 40  # each program has addresses of its own,
-_UNLOADED: Final = 1 << 39  # and from here on what has none
+_UNLOADED: Final = 1 << 39  # and from here on what has none: the names of symbols,
+_SYMBOLS: Final = 1 << 38  # and so much behind them the symbols
 _RECORDS: Final = 1 << 16
 Cut = tuple[int, int, int, int, int]
 
@@ -31,40 +32,37 @@ Cut = tuple[int, int, int, int, int]
 class RelinkPlan:
     """Regions of the source, sections of the target, fixed steps and the first map, as ``steps_of`` gives it.
 
-    ``records`` are source offsets where a record of frames starts, one every 64 KiB or so.
+    ``records`` and ``target_records`` are offsets where a record of frames starts, one every 64 KiB or so.
     """
 
     regions: list[Region]
-    sections: list[CodeSection]
+    sections: list[Region]
     fixed: list[AddressStep]
     first: array[int]
     records: list[int]
+    target_records: list[int]
 
     def window(self, source: range, target: range) -> RelinkPlan | None:
         """Return the plan for these stretches of source and target, which knows of the rest what the first map tells.
 
         ``None`` where there is no code in that stretch of the source.
         """
-        regions = []
-        inside: list[tuple[int, int]] = []
-        for region in self.regions:
-            start, end = max(region.start, source.start), min(region.start + region.length, source.stop)
-            if region.mode == relink.FRAMES and start > region.start:
-                k = bisect_left(self.records, start)
-                start = self.records[k] if k < len(self.records) else end
-            if start < end:
-                address = region.address + start - region.start
-                regions.append(region._replace(start=start - source.start, length=end - start, address=address))
-                inside.append((address, address + end - start))
-        sections = []
-        for section in self.sections:
-            start, end = max(section.start, target.start), min(section.start + section.length, target.stop)
-            if start < end:
-                address = section.address + start - section.start
-                sections.append(CodeSection(start - target.start, end - start, address))
+        regions = _cut(self.regions, source, self.records)
+        sections = _cut(self.sections, target, self.target_records)
+        whole = _whole(self.regions, source) & _whole(self.sections, target)
+        regions = [region if region.mode in whole else _without(region) for region in regions]
+        sections = [section if section.mode in whole else section._replace(mode=relink.RAW) for section in sections]
+        inside = [(region.address, region.address + region.length) for region in regions]
         if not any(region.mode in _CODE for region in regions) or not sections:
             return None
-        return RelinkPlan(regions=regions, sections=sections, fixed=self._outside(inside), first=self.first, records=[])
+        return RelinkPlan(
+            regions=regions,
+            sections=sections,
+            fixed=self._outside(inside),
+            first=self.first,
+            records=[],
+            target_records=[],
+        )
 
     def _outside(self, inside: list[tuple[int, int]]) -> list[AddressStep]:
         """Return the steps of the first map but for those inside, where covers will tell; their bounds become steps."""
@@ -102,15 +100,18 @@ def plan(source: bytes, target: bytes) -> RelinkPlan | None:
         old, new = [[stretch] if stretch else [] for stretch in stretches]
     pairs = _pairs(old, new)
     regions: list[Region] = []
-    sections: list[CodeSection] = []
+    sections: list[Region] = []
     fixed: list[AddressStep] = []
     counterparts: list[Region] = []
     places: list[AddressStep] = []
+    tables = {id(found): relink.MAX_TABLES for found in (regions, counterparts)}
     for number, (before, after) in enumerate(pairs):
         space = number * _SPACE
-        regions += _regions(before, space, relink.MAX_TABLES - _tables(regions))
-        counterparts += _regions(after, space, relink.MAX_TABLES - _tables(counterparts))
-        sections += [CodeSection(s.start, s.length, s.address + space) for s in after.sections if s.stored]
+        for program, found in ((before, regions), (after, counterparts)):
+            more = _regions(program, space, tables[id(found)])
+            tables[id(found)] -= _tables(more)
+            found.extend(more)
+        sections += _sections(after, space)
         moved = {section.name: section.address for section in after.sections}
         fixed += _kinds(before, space, moved)
         places += _kinds(after, space, {})
@@ -129,20 +130,62 @@ def plan(source: bytes, target: bytes) -> RelinkPlan | None:
     first = relink.steps_of(rows, header)
     if not any(first[1::3]):
         return None
-    records = [at for region in regions if region.mode == relink.FRAMES for at in _records(source, region)]
-    return RelinkPlan(regions=regions, sections=sections, fixed=fixed, first=first, records=records)
+    return RelinkPlan(
+        regions=regions,
+        sections=sections,
+        fixed=fixed,
+        first=first,
+        records=_records(source, regions),
+        target_records=_records(target, sections),
+    )
 
 
-def _records(source: bytes, region: Region) -> Iterable[int]:
-    at, end, due = region.start, region.start + region.length, 0
-    while at + 16 <= end:
-        if at >= due:
-            yield at
-            due = at + _RECORDS
-        size = int.from_bytes(source[at : at + 4], "little")
-        if size < 4:
-            return
-        at += 4 + size
+def _cut(regions: Iterable[Region], window: range, records: list[int]) -> list[Region]:
+    """Return what of ``regions`` lies within a window, frames from the start of a record on."""
+    cut = []
+    for region in regions:
+        start, end = max(region.start, window.start), min(region.start + region.length, window.stop)
+        if region.mode == relink.FRAMES and start > region.start:
+            k = bisect_left(records, start)
+            start = records[k] if k < len(records) else end
+        if start < end:
+            address = region.address + start - region.start
+            cut.append(region._replace(start=start - window.start, length=end - start, address=address))
+    return cut
+
+
+def _whole(regions: Iterable[Region], window: range) -> set[int]:
+    """Return the modes that can do with what a window has of ``regions``."""
+    lost = {r.mode for r in regions if r.start < window.start or r.start + r.length > window.stop}
+    modes = set(range(relink.SYMBOLS + 1))
+    if lost:
+        modes.remove(relink.RELOCATIONS)
+    if lost & {relink.INDEX, relink.FRAMES}:
+        modes.remove(relink.INDEX)
+    return modes
+
+
+def _without(region: Region) -> Region:
+    """Return a region of the source as it is treated where the target has no counterpart of it."""
+    return region._replace(mode=relink.POINTERS if region.mode == relink.RELOCATIONS else relink.RAW)
+
+
+def _records(data: bytes, regions: Iterable[Region]) -> list[int]:
+    """Return where a record of frames starts, one every 64 KiB or so."""
+    found = []
+    for region in regions:
+        if region.mode != relink.FRAMES:
+            continue
+        at, end, due = region.start, region.start + region.length, 0
+        while at + 16 <= end:
+            if at >= due:
+                found.append(at)
+                due = at + _RECORDS
+            size = int.from_bytes(data[at : at + 4], "little")
+            if size < 4:
+                break
+            at += 4 + size
+    return found
 
 
 def fixed_steps(made: RelinkPlan, source: bytes, target: bytes, rows: array[int]) -> list[AddressStep]:
@@ -180,7 +223,7 @@ def _voted(made: RelinkPlan, source: bytes, target: bytes, cuts: list[Cut], step
 
 
 def _cuts(
-    rows: array[int], regions: Sequence[Region], sections: Sequence[CodeSection], *, least: int
+    rows: array[int], regions: Sequence[Region], sections: Sequence[Region], *, least: int
 ) -> Iterator[tuple[int, int, int, int, int]]:
     """Yield region, section, source offset, target offset and length of each piece of a cover within one of either.
 
@@ -211,15 +254,21 @@ def _cuts(
 def _pairs(old: list[elf.Program], new: list[elf.Program]) -> list[tuple[elf.Program, elf.Program]]:
     """Pair programs of the same machine in order, those of the most similar size where their numbers differ."""
     pairs = []
-    free = list(old)
+    in_order = len(old) == len(new)
+    free: dict[int, list[tuple[int, int]]] = {}  # of each machine: size and number, the last to be taken first
+    for number, program in enumerate(old):
+        free.setdefault(program.machine, []).append((0 if in_order else program.end - program.start, -number))
+    for same in free.values():
+        same.sort()
     for program in new:
-        same = [other for other in free if other.machine == program.machine]
+        same = free.get(program.machine, [])
         if not same:
             continue
         size = program.end - program.start
-        choice = same[0] if len(old) == len(new) else min(same, key=lambda other: abs(other.end - other.start - size))
-        free.remove(choice)
-        pairs.append((choice, program))
+        k = bisect_left(same, (size, 0))
+        near = [len(same) - 1] if in_order else [j for j in (k - 1, k) if 0 <= j < len(same)]
+        choice = min(near, key=lambda j: (abs(same[j][0] - size), j))
+        pairs.append((old[-same.pop(choice)[1]], program))
     return pairs
 
 
@@ -240,19 +289,31 @@ def _regions(program: elf.Program, space: int, tables: int) -> list[Region]:
                 mode = relink.ARM
         elif section.name == b".eh_frame":
             mode = relink.FRAMES
-        elif section.name == b".eh_frame_hdr" and length > 12:
-            mode, start, address, length = relink.BASED, start + 12, address + 12, length - 12
+        elif section.name == b".eh_frame_hdr":
+            mode = relink.INDEX
+        elif section.names is not None:
+            mode, base = relink.SYMBOLS, section.names + space
         elif section.relocations or section.writable:
-            mode, base = relink.POINTERS, space
+            mode, base = relink.RELOCATIONS if section.relocations else relink.POINTERS, space
         elif section.name == b".rodata" and tables:
             mode, tables = relink.TABLES_FIXED if program.fixed else relink.TABLES, tables - 1
             base = space
         regions.append(Region(start, length, address, base, mode))
-    at = space + _UNLOADED
-    for start, length in program.symbols:
-        regions.append(Region(start, length, at, space, relink.POINTERS))
-        at += length + (-length & 7)
+    if program.symbols:
+        start, length, names, names_length = program.symbols
+        at = space + _UNLOADED
+        regions.append(Region(names, names_length, at, at, relink.RAW))
+        regions.append(Region(start, length, at + _SYMBOLS, at, relink.SYMBOLS))
     return regions
+
+
+def _sections(program: elf.Program, space: int) -> list[Region]:
+    """Return the sections of the target: where they lie, and what in them follows from other fields."""
+    return [
+        region if region.mode in relink.DERIVED else region._replace(mode=relink.RAW)
+        for region in _regions(program, space, 0)
+        if region.address < space + _UNLOADED + _SYMBOLS
+    ]
 
 
 def _kinds(program: elf.Program, space: int, moved: dict[bytes, int]) -> list[AddressStep]:
@@ -269,10 +330,14 @@ def _kinds(program: elf.Program, space: int, moved: dict[bytes, int]) -> list[Ad
         end = section.address + section.length
     if end is not None:
         steps.append(AddressStep(end + space, 0, relink.HOLE))
+    if program.symbols:
+        at = space + _UNLOADED
+        steps.append(AddressStep(at, 0, relink.DATA))
+        steps.append(AddressStep(at + program.symbols.names_length, 0, relink.HOLE))
     return steps
 
 
-def _shifts(cuts: list[Cut], regions: list[Region], sections: list[CodeSection]) -> list[tuple[int, int]]:
+def _shifts(cuts: list[Cut], regions: list[Region], sections: list[Region]) -> list[tuple[int, int]]:
     """Return address and shift of each piece, by address."""
     shifts = []
     for r, c, start, place, _ in cuts:

@@ -37,16 +37,17 @@ def encode(
     if plan is None or max(len(plan.regions), len(plan.sections)) > relink.most_regions(len(source)):
         return None
     linked = relink.relink(source, plan.regions, plan.first)
+    stripped = bytes(relink.derive(target, plan.sections, put_back=False))
     is_slow = effort >= cover.SLOW_EFFORT
     for long in (SHORT, LONG, LONG) if is_slow else (SHORT, LONG):
-        found = covers.find(linked, target, all_of_it=is_slow, long=long)
+        found = covers.find(linked, stripped, all_of_it=is_slow, long=long)
         if len(found) > cover.MAX_COVERS:
             found = found.longest(cover.MAX_COVERS)
         header, linked = relinked(source, target, plan, found)
         if not is_slow and len(target) - sum(found.length) > len(target) * MOST_LITERALS:
             break
     return relink.write(header) + cover.encode(
-        linked, target, found, effort=effort, thorough=thorough, machine=header.machine
+        linked, stripped, found, effort=effort, thorough=thorough, machine=header.machine
     )
 
 

@@ -21,4 +21,15 @@ static inline uint64_t read_long(const uint8_t *s)
     return source_word(s) | (uint64_t)source_word(s + 4) << 32;
 }
 
+static inline void write_word(uint8_t *to, uint32_t word)
+{
+    to[0] = (uint8_t)word, to[1] = (uint8_t)(word >> 8), to[2] = (uint8_t)(word >> 16), to[3] = (uint8_t)(word >> 24);
+}
+
+static inline void write_long(uint8_t *to, uint64_t word)
+{
+    write_word(to, (uint32_t)word);
+    write_word(to + 4, (uint32_t)(word >> 32));
+}
+
 #endif

@@ -19,9 +19,8 @@
 #define EXPORT __attribute__((visibility("default")))
 
 typedef struct { int64_t source, target, length; } cover_t; /* bytes of the source that are nearly those of the target */
-typedef struct { int64_t start, length, address, base, mode; } region_t; /* a stretch of the source and how to read it */
+typedef struct { int64_t start, length, address, base, mode; } region_t; /* a stretch of source or target, how to read it */
 typedef struct { int64_t at, shift, kind; } step_t; /* from address at to the next step: where it went, what is there */
-typedef struct { int64_t start, length, address; } section_t;
 
 /* cover.c */
 EXPORT int64_t dib_cover_split(const uint8_t *source, const uint8_t *target, int64_t target_size, const cover_t *covers,
@@ -57,8 +56,11 @@ EXPORT int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, co
                                 const int64_t *targets, const int64_t *moved, int64_t count, const step_t *steps,
                                 int64_t step_count, int64_t gain, step_t *out, int64_t room);
 EXPORT int64_t dib_relink_steps(const cover_t *covers, int64_t count, const region_t *regions, int64_t region_count,
-                                const section_t *sections, int64_t section_count, int64_t least, const step_t *fixed,
+                                const region_t *sections, int64_t section_count, int64_t least, const step_t *fixed,
                                 int64_t fixed_count, step_t *out, int64_t room);
+
+/* derive.c */
+EXPORT int64_t dib_derive(uint8_t *data, const region_t *parts, int64_t count, int64_t put_back);
 
 /* absolute.c */
 EXPORT int64_t dib_absolute(uint8_t *data, const cover_t *covers, int64_t count, int64_t target_size, int64_t machine,

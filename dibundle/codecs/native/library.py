@@ -37,6 +37,7 @@ _SIGNATURES: Final[dict[str, list[type]]] = {
     "dib_relink": [_PTR, _PTR, _I64, _PTR, _I64, _I64],
     "dib_relink_steps": [_PTR, _I64, _PTR, _I64, _PTR, _I64, _I64, _PTR, _I64, _PTR, _I64],
     "dib_relink_votes": [_PTR, _PTR, _PTR, _PTR, _PTR, _I64, _PTR, _I64, _I64, _PTR, _I64],
+    "dib_derive": [_PTR, _PTR, _I64, _I64],
     "dib_absolute": [_PTR, _PTR, _I64, _I64, _I64, _I64],
     "dib_anchors": [_PTR, _I64, _PTR, _I64, _I64, _PTR, _I64],
     "dib_bridge": [_PTR, _I64, _I64],

@@ -1,16 +1,15 @@
 /* Addresses in native code: found, masked, and computed anew (codecs/relink.py, codecs/encode/layout.py). */
-#include "bytes.h"
+#include "program.h"
 
 typedef struct { int64_t address, shift; } vote_t;  /* an operand says that address went by shift */
 
-enum { NO_MODE, X86, ARM, POINTERS, BASED, FRAMES, TABLES, X86_FIXED, TABLES_FIXED };
 enum { HOLE, DATA, TABLE, CODE };
 enum { RELINK, MASK, VOTE };
 #define BUCKETS 65536
 #define SAMPLE 16
 #define MAX_STEPS (1 << 21)
 #define MAX_TABLES 16 /* regions of jump tables */
-#define FARTHEST ((uint64_t)1 << 40) /* how far an operand can say that something went: layout.py's space */
+#define SPACE ((uint64_t)1 << 40) /* of the addresses of a program, and how far an operand can say that something went */
 
 typedef struct {
     const step_t *steps;
@@ -104,11 +103,6 @@ typedef struct {
     int full;
 } walk_t;
 
-static inline void write_word(uint8_t *to, uint32_t word)
-{
-    to[0] = (uint8_t)word, to[1] = (uint8_t)(word >> 8), to[2] = (uint8_t)(word >> 16), to[3] = (uint8_t)(word >> 24);
-}
-
 static inline void mark(const walk_t *w, uint64_t address)
 {
     for (int64_t k = 0; k < w->marks_count; k++) {
@@ -120,7 +114,7 @@ static inline void mark(const walk_t *w, uint64_t address)
 
 static inline void vote(walk_t *w, uint64_t address, uint64_t shift)
 {
-    if (shift + FARTHEST > 2 * FARTHEST)
+    if (shift + SPACE > 2 * SPACE)
         return; /* what is there in the target is no address */
     if (w->count == w->room) {
         vote_t *more = realloc(w->votes, (size_t)w->room * 2 * sizeof *more);
@@ -331,15 +325,6 @@ static inline void walk_arm(walk_t *w, const int action)
     }
 }
 
-static inline void walk_based(walk_t *w, const int action)
-{
-    uint64_t moved = action == RELINK ? (uint64_t)look(w->map, w->base)->shift : 0;
-    if (action == VOTE)
-        return;
-    for (int64_t i = (int64_t)(-w->address & 3); i + 4 <= w->size; i += 4)
-        distance(w, action, i, w->base, DATA, moved);
-}
-
 /* Treat the 8 bytes at data[at] as an address; 0 if it leads nowhere. */
 static inline int pointer(walk_t *w, const int action, int64_t at)
 {
@@ -351,8 +336,7 @@ static inline int pointer(walk_t *w, const int action, int64_t at)
         vote(w, value + w->base, read_long(w->other + at) - value);
     } else {
         value = action == RELINK ? value + (uint64_t)step->shift : 0;
-        write_word(w->data + at, (uint32_t)value);
-        write_word(w->data + at + 4, (uint32_t)(value >> 32));
+        write_long(w->data + at, value);
     }
     return 1;
 }
@@ -381,27 +365,45 @@ static inline void walk_tables(walk_t *w, const int action, const uint8_t *bits,
     }
 }
 
+/* Records of frames; RELINK finds them as derive.c left them, with nothing to do for what is near. */
 static inline void walk_frames(walk_t *w, const int action)
 {
-    for (int64_t i = 0; i + 16 <= w->size;) {
-        uint32_t size = source_word(w->data + i), id = source_word(w->data + i + 4);
-        if (size < 4 || (int64_t)size > w->size - i - 4)
-            break;
-        if (id && size >= 12) {
-            uint64_t here = w->address + (uint64_t)i + 4, from = here - id;
-            int64_t end = i + 4 + (int64_t)size;
-            const step_t *step = look(w->map, from);
-            if (step->kind != HOLE && action != VOTE) {
-                if (action == RELINK)
-                    write_word(w->data + i + 4, id + (uint32_t)place_shift(w, i + 4) - (uint32_t)step->shift);
-                else
-                    write_word(w->data + i + 4, 0);
-            }
-            distance(w, action, i + 8, here + 4, CODE, SHIFT_AT(i + 8));
-            if (i + 21 <= end && w->data[i + 16] == 4)
-                distance(w, action, i + 17, here + 13, DATA, SHIFT_AT(i + 17));
-        }
-        i += 4 + (int64_t)size;
+    for (int64_t i = 0, size; (size = record_size(w->data + i, w->size - i)) != 0; i += size) {
+        uint32_t id = source_word(w->data + i + 4);
+        uint64_t here = w->address + (uint64_t)i + 8;
+        if (id == (action == RELINK ? (uint32_t)i + 4 : 0) || size < 16)
+            continue;
+        if (action == MASK)
+            write_word(w->data + i + 4, 0);
+        if (action != RELINK || !is_near(source_word(w->data + i + 8)))
+            distance(w, action, i + 8, here, CODE, SHIFT_AT(i + 8));
+        if (has_table(w->data + i, size) && (action != RELINK || !is_near(source_word(w->data + i + 17))))
+            distance(w, action, i + 17, here + 9, DATA, SHIFT_AT(i + 17));
+    }
+}
+
+/* Relocations: RELINK finds them as derive.c left them, where the first of their three longs is no address. */
+static inline void walk_relocations(walk_t *w, const int action)
+{
+    if (action != RELINK)
+        walk_pointers(w, action);
+    else
+        for (int64_t i = 16; i + 8 <= w->size; i += 24)
+            pointer(w, action, i);
+}
+
+/* Tables of symbols: of each the place of its name, and its address. */
+static inline void walk_symbols(walk_t *w, const int action)
+{
+    uint64_t names = w->base, moved = action == RELINK ? (uint64_t)look(w->map, names)->shift : 0;
+    w->base = names & ~(SPACE - 1);
+    for (int64_t i = 0; i + 24 <= w->size; i += 24) {
+        const step_t *step = look(w->map, names + source_word(w->data + i));
+        if (action == MASK)
+            write_word(w->data + i, 0);
+        else if (action == RELINK && step->kind != HOLE)
+            write_word(w->data + i, source_word(w->data + i) + (uint32_t)step->shift - (uint32_t)moved);
+        pointer(w, action, i + 8);
     }
 }
 
@@ -415,10 +417,14 @@ static inline void walk(walk_t *w, const int action, int64_t mode)
         walk_arm(w, action);
     else if (mode == POINTERS)
         walk_pointers(w, action);
-    else if (mode == BASED)
-        walk_based(w, action);
+    else if (mode == SYMBOLS)
+        walk_symbols(w, action);
     else if (mode == FRAMES)
         walk_frames(w, action);
+    else if (mode == RELOCATIONS)
+        walk_relocations(w, action);
+    else if (mode == INDEX && action == MASK)
+        memset(w->data, 0, (size_t)w->size);
 }
 
 /* Relink data, a copy of the source, in place; or mask (mask != 0) what relinking would touch. */
@@ -585,7 +591,7 @@ static int by_address(const void *left, const void *right)
 /* Cut the covers at the bounds of regions and sections; keep pieces of least bytes and more that moved the longest of
  * which wins where they overlap; put them between the fixed steps. Return the number of steps in out. */
 int64_t dib_relink_steps(const cover_t *covers, int64_t count, const region_t *regions, int64_t region_count,
-                         const section_t *sections, int64_t section_count, int64_t least, const step_t *fixed,
+                         const region_t *sections, int64_t section_count, int64_t least, const step_t *fixed,
                          int64_t fixed_count, step_t *out, int64_t room)
 {
     int64_t n = 0, kept = 0, size = 0, section = 0, limit = 1024;

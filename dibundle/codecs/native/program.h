@@ -1,0 +1,30 @@
+/* How stretches of programs are read (spec/relink.md). */
+#ifndef DIB_PROGRAM_H
+#define DIB_PROGRAM_H
+
+#include "bytes.h"
+
+enum { RAW, X86, ARM, POINTERS, INDEX, FRAMES, TABLES, X86_FIXED, TABLES_FIXED, RELOCATIONS, SYMBOLS };
+
+#define NEAR 0x80000000u /* words from here on say how far a field is from what is expected, */
+#define NEAR_MOST 8192u  /* if that is less than this */
+
+static inline int is_near(uint32_t word)
+{
+    return word - NEAR < NEAR_MOST;
+}
+
+/* The bytes of a record of frames at s, of at most left; 0 where they end. */
+static inline int64_t record_size(const uint8_t *s, int64_t left)
+{
+    uint32_t size = left >= 16 ? source_word(s) : 0;
+    return size < 4 || (int64_t)size > left - 4 ? 0 : 4 + (int64_t)size;
+}
+
+/* Whether a record of a function, of so many bytes, says where its table of exceptions is. */
+static inline int has_table(const uint8_t *s, int64_t size)
+{
+    return size >= 21 && s[16] == 4;
+}
+
+#endif
