@@ -1806,8 +1806,8 @@ class Model:
         self.source = bytes(3) + source + bytes(4)  # 0 outside; offsets are three higher
         self.flag, self.guess = Counters(3 << self.bits, 256), Counters(3 << self.bits, 2048)
         self.value, self.span = Counters(4 << self.bits, 2048), Counters(256, 2048)
-        self.weights = {"flag": [24576] * 96, "guess": [24576] * 768, "value": [24576] * 4096}
-        self.near, self.far = [0] * 65536, [0] * 65536
+        self.weights = {"flag": [24576] * 96, "guess": [24576] * 3072, "value": [24576] * 4096}
+        self.near, self.far, self.more = [0] * 65536, [0] * 65536, [0] * 65536
         self.words = [(0, 0)] * 65536
         self.seen = self.spans = self.hits = self.last = 0
         self.still = 32
@@ -1870,12 +1870,14 @@ class Model:
             by_bytes(word + shift - moved & U32, word, -1) & mask if shift else 0
             for shift in (self.near[near], self.far[far])
         )
-        guesses = [of_near, group & mask if known else 0, self.last & mask, of_far]
+        of_more = by_bytes(word + self.more[word >> 16] & U32, word, -1) & mask
+        guesses = [of_near, group & mask if known else 0, self.last & mask, of_far, of_more]
         made = self.guessed(guesses, p1, p2)
         if made is None:
             made = self.spelled(size, word, p1, p2, of_near)
         if size == 4:
-            self.near[near] = self.far[far] = by_bytes(word, made, 1) - word + moved & U32
+            self.more[word >> 16] = by_bytes(word, made, 1) - word & U32
+            self.near[near] = self.far[far] = self.more[word >> 16] + moved & U32
         self.words[slot], self.last = (word, made), made
         return made.to_bytes(size, "little")
 
@@ -1888,7 +1890,7 @@ class Model:
             mixed_hash(two + 65536 * p3, word & 255, 2),
         ]
         places = self.places(hashes)
-        if self.flag.p[places[0]] < 64 and self.flag.n[places[0]] >= 8:
+        if self.flag.p[places[0]] < 128 and self.flag.n[places[0]] >= 8:
             bit = self.flag.alone(self.coder, places[0])
         else:
             bit = self.mix(self.flag, places, "flag", known + 2 * (before & 15))
@@ -1901,14 +1903,14 @@ class Model:
         for j, guess in enumerate(guesses):
             if not guess & 255 or guess in guesses[:j]:
                 continue
-            alike = sum((guesses[k] == guess) << k - 1 for k in range(j + 1, 4))
-            what = j + 4 * alike
+            alike = sum((guesses[k] == guess) << k - 1 for k in range(j + 1, 5))
+            what = j + 8 * alike
             hashes = [
                 mixed_hash(what, self.hits & 255, 4),
                 mixed_hash(what, p1 + 256 * p2, 5),
                 mixed_hash(what, guess, 6),
             ]
-            bit = self.mix(self.guess, self.places(hashes), "guess", what + 32 * (self.hits & 7))
+            bit = self.mix(self.guess, self.places(hashes), "guess", what + 128 * (self.hits & 7))
             self.hits = (self.hits * 2 + bit) & 255
             if bit:
                 return guess

@@ -16,6 +16,7 @@ from typing import Final
 from dibundle.applying import messages
 from dibundle.applying.base import find_base
 from dibundle.applying.chain import follow
+from dibundle.applying.expected import UnexpectedError
 from dibundle.applying.gate import Gate
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_target
@@ -119,6 +120,9 @@ class _Loading:
         images = list(manifest.about.targets[number]) if manifest.about else []
         if not images:
             self.context.progress.note(f"the bundle does not tell its images: {self.engine} is not asked for any")
+        if self.without and not (images and all(image.names for image in images)):
+            # an engine is asked by its name whether it has all of an image
+            raise LoadError(messages.LOAD_THIN_WITHOUT_NAME, engine=self.engine, exit_code=6)
         with Loader(self.engine) as loader:
             if self.without:
                 form: writers.ArchiveForm = "docker-archive"
@@ -149,13 +153,25 @@ class _Loading:
             rebuild_target(self.bases, self.bundle, gate.write, self.options, self.context, space=withheld)
             archive = gate.finish()
             try:
-                Judge(archive, hashed=False).images()
+                images = Judge(archive, hashed=False).images()
             except ArchiveError as error:
                 self.context.progress.note(
                     f"not every engine would find the same images in this archive: {error.message};"
                     " --expect ID loads the image of that ID alone"
                 )
+            else:
+                self._check_claims({image.config for image in images})
             gate.open()
+
+    def _check_claims(self, there: Collection[bytes]) -> None:
+        """Refuse a bundle that says that it makes another image than it does: users compare what is said at the end."""
+        about = self.bundle.manifest.about
+        number = choose_target(self.bundle.manifest, self.options)
+        for image in about.targets[number] if about else ():
+            if image.id not in there:
+                raise UnexpectedError(
+                    messages.LOAD_CLAIMED_IMAGE, id=digest.text(image.id), found=digest.text(min(there))
+                )
 
     def _load_expected(self, number: int) -> list[AboutImage]:
         target = self.bundle.manifest.targets[number]
@@ -184,7 +200,8 @@ def _base_with(archives: Sequence[Archive], chains: Sequence[tuple[bytes, ...]])
 
 def hand_over(images: Sequence[tuple[PinnedImage, tuple[str, ...]]], engine: str) -> list[AboutImage]:
     """Load images, each under its names, in an archive written here; check each by its digests."""
-    if engine == "ctr":  # containerd has no image without a name
+    thin = any(layer.content is None for image, _ in images for layer in image.layers)
+    if engine == "ctr" or thin:  # containerd has no image without a name, and whether one is whole is asked by its name
         images = [(image, names or (f"localhost/dib:sha256-{image.id.hex()}",)) for image, names in images]
     for image, _ in images:
         require_left_out(image, engine)

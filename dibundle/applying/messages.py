@@ -76,6 +76,16 @@ EXPECT_NOT_A_DIGEST: Final = Message(
     "{found} is no image ID or digest of 64 hex digits",
     hint='"{docker} inspect --format {{{{.Id}}}} IMAGE" shows the whole ID',
 )
+LOAD_CLAIMED_IMAGE: Final = Message(
+    "load.claimed_image",
+    "the bundle says that it makes {id}, but makes {found}",
+    hint="nothing was loaded; ask the sender, or say with --expect which image you want",
+)
+LOAD_THIN_WITHOUT_NAME: Final = Message(
+    "load.thin_without_name",
+    "the image has no name by which {engine} could be asked whether it has all layers",
+    hint="run the command without --thin",
+)
 EXPECT_NOT_MADE: Final = Message("expect.not_made", "the bundle does not make {wanted}")
 EXPECT_OTHER_IMAGE: Final = Message(
     "expect.other_image",

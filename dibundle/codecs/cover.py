@@ -43,7 +43,7 @@ MODEL_EFFORT: Final = 3  # below it, for differences of more than MODEL_LENGTH, 
 MODEL_LENGTH: Final = 1 << 20  # it takes as long as half of all the rest of rebuild-noop
 SLOW_EFFORT: Final = 8  # from which on a payload may take longer to make and to decode
 
-MODEL_BITS: Final = 16
+MODEL_BITS: Final = 15
 """Of the model's tables at most, below SLOW_EFFORT: what does not fit into a processor's cache takes longer.
 
 Measured on static-binary's two programs, bytes of their differences and seconds of CPU to decode them: 15 bits

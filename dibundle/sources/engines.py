@@ -19,6 +19,7 @@ from dibundle.files.context import Context
 from dibundle.files.destination import write_all
 from dibundle.files.readat import Spool
 from dibundle.format.values import AboutImage
+from dibundle.images.document import get, get_text
 from dibundle.images.tar.sieve import sieve
 from dibundle.sources import messages
 
@@ -43,6 +44,8 @@ _SAVE: Final = {
     "docker-daemon": ("docker", "image", "inspect", "--format", "{{.Size}}"),
     "containers-storage": ("podman", "image", "inspect", "--format", "{{.Size}}"),
 }
+_CONFIG_STORES: Final = ("overlay2", "vfs", "btrfs", "zfs", "fuse-overlayfs", "aufs", "devicemapper")
+"""Drivers of docker's own store, which names an image by its config."""
 _SILENT: Final = (b"Cannot connect to", b"permission denied", b"failed to connect")
 _ASIDE: Final = re.compile(r"time=|See '")  # a line of a log, or where to read more
 _PATIENCE: Final = 10  # seconds that an engine may take to say whether it works
@@ -302,8 +305,9 @@ class Loader:
             parsed = None
         if not parsed:
             raise LoadError(messages.ENGINE_NOT_THERE, engine=self._engine, name=name, exit_code=3)
-        # The containerd store names an image by its manifest or index, so there the layers are compared.
-        if told != image.id.hex() and layers != [item.hex() for item in image.diff_ids]:
+        # docker's containerd store names an image by its manifest or index, so there the layers are compared.
+        is_config = self._engine == "podman" or get_text(get(parsed, "GraphDriver"), "Name") in _CONFIG_STORES
+        if told != image.id.hex() and (is_config or layers != [item.hex() for item in image.diff_ids]):
             raise LoadError(messages.ENGINE_OTHER_IMAGE, engine=self._engine, name=name, told=told, exit_code=3)
 
     def _check_ctr(self, image: AboutImage) -> None:

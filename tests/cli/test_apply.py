@@ -132,3 +132,18 @@ def test_the_disk_of_the_output_is_compared_too(
         assert f"it takes {size:,} bytes" + (f" beside {need:,} of temporary files" if need else "") in told
         assert not out.exists()
         assert with_room(size + need, *arguments, "--check")[0] == 0
+
+
+def test_a_file_that_is_replaced_keeps_its_mode_but_for_bits_that_give_rights(pair: Pair, tmp_path: Path) -> None:
+    out = tmp_path / "out.tar"
+    for before, after in ((0o640, 0o640), (0o4755, 0o755)):
+        out.write_bytes(b"old")
+        out.chmod(before)
+        succeed("apply", "-q", pair.base, pair.bundle, "-o", out)
+        assert out.stat().st_mode & 0o7777 == after
+    if os.geteuid() == 0:  # another user's mode says nothing
+        out.write_bytes(b"old")
+        os.chown(out, 65534, 65534)
+        out.chmod(0o777)
+        succeed("apply", "-q", pair.base, pair.bundle, "-o", out)
+        assert out.stat().st_mode & 0o002 == 0

@@ -323,3 +323,25 @@ def test_layers_that_are_compressed_again_count(tmp_path: Path, disk: Disk) -> N
     disk.most = 0
     run("apply", tmp_path / "plain.tar", tmp_path / "x.dib", *out)
     assert disk.most <= 2 * target.stat().st_size
+
+
+def test_merge_decompresses_what_came_with_the_bundles_within_a_ratio(tmp_path: Path, disk: Disk) -> None:
+    versions = [tmp_path / f"{number}.tar" for number in range(3)]
+    for number, path in enumerate(versions):
+        layers = [build_layer([file("shared", noise(1, 50_000))]), build_layer([file("v", noise(number, 9_000))])]
+        path.write_bytes(docker_save([TestImage(layers, [f"app:{number}"])]))
+    labels = {"config": {"Labels": {"dibundle.bundle": "sha256:" + "0" * 64}}}
+    large = build_layer([file("large", noise(2, 1 << 16) * 2048)])
+    images = []
+    for number in range(2):
+        bundle = tmp_path / f"{number}.dib"
+        succeed("create", "-q", *versions[number : number + 2], bundle)
+        layers = [large] * number + [build_layer([file("bundle.dib", bundle.read_bytes())])]
+        images.append(TestImage(layers, [f"delta:{number}"], labels))
+    carrier = tmp_path / "carrier.tar"
+    carrier.write_bytes(docker_save(images, "c8d", "zstd"))
+    disk.most = 0
+    run("merge", versions[0], carrier, "-o", tmp_path / "m.dib", "--tmp", tmp_path)
+    assert disk.most <= 16 * carrier.stat().st_size + (64 << 20)
+    succeed("apply", versions[0], tmp_path / "m.dib", "-o", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == versions[2].read_bytes()

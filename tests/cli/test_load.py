@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import tarfile
 import time
 from pathlib import Path
 
+import msgpack
 import pytest
+import zstandard
 
+import dibundle
 from dibundle.sources.engines import Loader, LoadError
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import noise
@@ -113,3 +118,44 @@ def _load(program: str, script: str, pair: Pair, folder: Path, *options: str) ->
     stand_in.chmod(0o755)
     path = f"{folder}:/usr/bin:/bin"
     return dib("load", pair.base, pair.bundle, "--engine", program, *options, env={"PATH": path})
+
+
+def test_a_bundle_that_lies_about_its_image_is_not_loaded(pair: Pair, tmp_path: Path) -> None:
+    """What is said at the end is what users compare with the ID that they know."""
+    data = pair.bundle.read_bytes()
+    stored, size = (int.from_bytes(data[at : at + 8], "little") for at in (16, 24))
+    at = 72 + int.from_bytes(data[64:68], "little")
+    sections = msgpack.unpackb(zstandard.ZstdDecompressor().decompress(data[at : at + stored], size))
+    about = next(section for section in sections if section[0] == 2)
+    with dibundle.open_bundle(pair.bundle) as bundle:
+        (image,) = bundle.makes[0].images
+    assert image.id in about[1]
+    about[1] = about[1].replace(image.id, hashlib.sha256(b"another").digest())
+    manifest = msgpack.packb(sections)
+    packed = zstandard.ZstdCompressor().compress(manifest)
+    head = data[:16] + len(packed).to_bytes(8, "little") + len(manifest).to_bytes(8, "little")
+    lie = tmp_path / "lie.dib"
+    lie.write_bytes(head + hashlib.sha256(packed).digest() + data[64:at] + packed + data[at + stored :])
+    (tmp_path / "docker").write_text(f"#!/bin/sh\ncat > {tmp_path}/got\n")
+    (tmp_path / "docker").chmod(0o755)
+    ended = dib("load", pair.base, lie, "--engine", "docker", env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    assert ended.code == 8
+    assert f"but makes sha256:{image.id.hex()}" in ended.err
+    with pytest.raises(tarfile.ReadError), tarfile.open(tmp_path / "got") as tar:
+        tar.extractfile("manifest.json")
+
+
+def test_a_thin_image_without_a_name_cannot_be_asked_for(tmp_path: Path) -> None:
+    layers = [build_layer([file(f"{number}/data", noise(number, 40_000))]) for number in range(2)]
+    for number in (1, 2):
+        image = TestImage(layers[:number], ["example.com/app:1"] if number == 1 else [])
+        (tmp_path / f"{number}.tar").write_bytes(docker_save([image], "v25"))
+    succeed("create", tmp_path / "1.tar", tmp_path / "2.tar", tmp_path / "x.dib")
+    diff_id = hashlib.sha256(layers[0]).hexdigest()
+    answer = f'[{{"RootFS": {{"Layers": ["sha256:{diff_id}"]}}}}]'
+    (tmp_path / "docker").write_text(f"#!/bin/sh\ntest \"$2\" = ls && echo sha256:00 || echo '{answer}'\n")
+    (tmp_path / "docker").chmod(0o755)
+    sources = (tmp_path / "1.tar", tmp_path / "x.dib")
+    ended = dib("load", "--thin", "--engine", "docker", *sources, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    assert ended.code == 6
+    assert "no name by which docker could be asked" in ended.err

@@ -43,7 +43,8 @@ def command(keep: str | None, console: Console) -> None:
             if path.exists():
                 raise UsageError(messages.OUTPUT_EXISTS, path=path)
         for path, data in zip((old, new), archives(), strict=True):
-            path.write_bytes(data)
+            with path.open("xb") as file:
+                file.write(data)
         say: Callable[[str], None] = _silent if console.json else click.echo
         say(
             "Two releases of a made-up service, as docker save writes them"

@@ -6,7 +6,8 @@
 
 #define SPAN 32          /* unchanged bytes that one bit stands for, after as many of them */
 #define GROUP 4          /* bytes that a change is coded in at most */
-#define RARE (64 << 4) /* a counter below says: less than once in 64 times */
+#define GUESSES 5
+#define RARE (128 << 4) /* a counter below says: less than once in 32 times */
 #define KNOWN 65536      /* entries of the tables of what changed before */
 #define FLAG_INPUTS 3
 #define GUESS_INPUTS 3
@@ -156,10 +157,11 @@ typedef struct { uint32_t word, group; } change_t; /* of a word of the source, h
 
 typedef struct {
     uint16_t *flags, *guesses, *values; /* FLAG_INPUTS, GUESS_INPUTS, VALUE_INPUTS tables of 1 << bits counters */
-    int32_t flag_weights[32][FLAG_INPUTS], guess_weights[256][GUESS_INPUTS], value_weights[1024][VALUE_INPUTS];
+    int32_t flag_weights[32][FLAG_INPUTS], guess_weights[1024][GUESS_INPUTS], value_weights[1024][VALUE_INPUTS];
     uint16_t spans[256];
     change_t words[KNOWN];
-    uint32_t near_shift[KNOWN], far_shift[KNOWN]; /* how far went what addresses lead to: by address, by page */
+    uint32_t near_shift[KNOWN], far_shift[KNOWN]; /* how far went what addresses lead to: by address, by page; */
+    uint32_t word_shift[KNOWN];                   /* how much larger words became, by their upper half */
     int bits;
 } model_t;
 
@@ -184,7 +186,7 @@ static model_t *model_new(int bits)
     for (int i = 0; i < 1024; i++) {
         for (int k = 0; k < FLAG_INPUTS && i < 32; k++)
             m->flag_weights[i][k] = 24576;
-        for (int k = 0; k < GUESS_INPUTS && i < 256; k++)
+        for (int k = 0; k < GUESS_INPUTS; k++)
             m->guess_weights[i][k] = 24576;
         for (int k = 0; k < VALUE_INPUTS; k++)
             m->value_weights[i][k] = 24576;
@@ -253,33 +255,33 @@ static inline int code_flag(coder_t *c, const int decoding, int flag, model_t *m
     return mix_bit(c, decoding, flag, FLAG_INPUTS, slots, m->flag_weights[known | (seen & 15) << 1]);
 }
 
-/* Code which of the guesses a group is; return its number, 4 if it is none. */
+/* Code which of the guesses a group is; return its number, GUESSES if it is none. */
 static inline int code_guess(coder_t *c, const int decoding, uint32_t group, model_t *m, const place_t *p,
                              const uint32_t *guesses, uint32_t *hits)
 {
     int down = 32 - m->bits;
     size_t n = (size_t)1 << m->bits;
-    for (int j = 0; j < 4; j++) {
+    for (int j = 0; j < GUESSES; j++) {
         uint32_t alike = 0;
         int is_new = (guesses[j] & 255) != 0;
         for (int k = 0; k < j; k++)
             is_new &= guesses[k] != guesses[j];
         if (!is_new)
             continue;
-        for (int k = j + 1; k < 4; k++)
+        for (int k = j + 1; k < GUESSES; k++)
             alike |= (uint32_t)(guesses[k] == guesses[j]) << (k - 1);
-        uint32_t what = (uint32_t)j | alike << 2;
+        uint32_t what = (uint32_t)j | alike << 3;
         uint16_t *slots[GUESS_INPUTS] = {
             m->guesses + (hash3(what, *hits & 255, 4) >> down),
             m->guesses + n + (hash3(what, p->p1 | p->p2 << 8, 5) >> down),
             m->guesses + 2 * n + (hash3(what, guesses[j], 6) >> down),
         };
-        int hit = mix_bit(c, decoding, group == guesses[j], GUESS_INPUTS, slots, m->guess_weights[what | (*hits & 7) << 5]);
+        int hit = mix_bit(c, decoding, group == guesses[j], GUESS_INPUTS, slots, m->guess_weights[what | (*hits & 7) << 7]);
         *hits = *hits << 1 | (uint32_t)hit;
         if (hit)
             return j;
     }
-    return 4;
+    return GUESSES;
 }
 
 /* Code the bytes of a group that no guess is; return it. */
@@ -369,17 +371,19 @@ static inline int64_t run_model(coder_t *c, const int decoding, const uint8_t *s
             uint32_t mask = size == 4 ? 0xffffffffu : (1u << 8 * size) - 1, group = 0;
             uint32_t aim = (uint32_t)at + p.word;
             uint32_t *near_shift = m->near_shift + (hash3(aim, 0, 0) >> 16), *far_shift = m->far_shift + (aim >> 12 & 65535);
-            uint32_t guesses[4] = {
+            uint32_t *word_shift = m->word_shift + (p.word >> 16);
+            uint32_t guesses[GUESSES] = {
                 *near_shift ? bytes_minus(p.word + *near_shift - moved, p.word) & mask : 0,
                 is_known(change, &p) ? change->group & mask : 0,
                 last & mask,
                 *far_shift ? bytes_minus(p.word + *far_shift - moved, p.word) & mask : 0,
+                bytes_minus(p.word + *word_shift, p.word) & mask,
             };
             if (!decoding)
                 for (int j = 0; j < size; j++)
                     group |= (uint32_t)difference[i + j] << 8 * j;
             int which = code_guess(c, decoding, group, m, &p, guesses, &hits);
-            group = which < 4 ? guesses[which] : code_bytes(c, decoding, group, size, m, &p, guesses[0], last);
+            group = which < GUESSES ? guesses[which] : code_bytes(c, decoding, group, size, m, &p, guesses[0], last);
             if (decoding) {
                 if (c->at > c->size) {
                     model_free(m);
@@ -388,8 +392,10 @@ static inline int64_t run_model(coder_t *c, const int decoding, const uint8_t *s
                 for (int j = 0; j < size; j++)
                     difference[i + j] = (uint8_t)(group >> 8 * j);
             }
-            if (size == GROUP)
-                *near_shift = *far_shift = bytes_plus(p.word, group) - p.word + moved;
+            if (size == GROUP) {
+                *word_shift = bytes_plus(p.word, group) - p.word;
+                *near_shift = *far_shift = *word_shift + moved;
+            }
             change->word = p.word;
             change->group = group;
             last = group;

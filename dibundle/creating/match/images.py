@@ -71,9 +71,9 @@ def inflate(stored: StoredBlob, spool: Spool, most: int | None = None) -> Stored
 def inflate_all(archive: Archive, stored: Iterable[StoredBlob], spool: Callable[[], Spool]) -> list[StoredBlob]:
     """Inflate the compressed layers among ``stored``; a damaged one, or a bomb, serves as the plain blob it is.
 
-    What a bundle has made is whatever its maker wants: of that all layers together have a limit.
+    What a bundle has made or came in is whatever its maker wants: of that all layers together have a limit.
     """
-    left = MADE_RATIO * archive.bytes.size + MADE_FLOOR if archive.is_made else None
+    left = MADE_RATIO * archive.bytes.size + MADE_FLOOR if archive.is_of_bundle else None
     result = []
     for item in stored:
         is_known = left is None or item.blob.compression in OF_BUNDLES
