@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 import tarfile
 import time
@@ -9,10 +10,14 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from dibundle.codecs.encode import elf, layout
+from dibundle.codecs import relink
+from dibundle.codecs.encode import elf, layout, relinker
 from dibundle.format import outline
 from tests.builders import TestImage, docker_save
+from tests.codecs import programs
 from tests.program import succeed
 
 SECTIONS = 4096
@@ -97,3 +102,52 @@ def test_many_extension_headers_of_an_entry(tmp_path: Path) -> None:
 def test_pax_records_end_with_the_first_that_is_none() -> None:
     assert outline._pax_path(b"2 " * 1000) == (None, 0)
     assert outline._pax_path(b"12 path=a/b\n" + b"6 a=b\n" * 3 + b"2 ") == (b"a/b", 4)
+
+
+def program_of(rows: list[bytes], content: bytes) -> bytes:
+    names = row(3, 0, 0, 64, 16)
+    return header(80, len(rows) + 1) + b".text\0".ljust(16, b"\0") + b"".join([*rows, names]) + content
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_sections_that_overlap_are_not_read_for_each(kind: int) -> None:
+    content = struct.pack("<IIII", 12, 1, 2, 3) * 60_000
+    rows = [row(kind, 6, 0x1000 + k * 0x1000000, 80 + 64 * SECTIONS, len(content)) for k in range(SECTIONS - 1)]
+    data = program_of(rows, content)
+    start = time.process_time()
+    (found,) = elf.programs(data) or [None]
+    assert found is None or len(found.sections) == kind
+    relinker.encode(data, data[:-16])
+    assert time.process_time() - start < 2
+
+
+def test_programs_that_are_their_own_table_of_sections_are_none() -> None:
+    head = b"\x7fELF\x02\x01\x01" + bytes(9)
+    data = (head + struct.pack("<HHIQQQIHHHHHH", 3, 62, 1, 0, 0, 0, 0, 64, 0, 0, 64, 1, 0)) * 100_000
+    start = time.process_time()
+    assert elf.programs(data) == []
+    assert time.process_time() - start < 2
+
+
+FIELDS = (0, 1, 8, 11, 64, 80, 0x1000, 1 << 31, (1 << 38) - 1, 1 << 39, 1 << 63, (1 << 64) - 256, (1 << 64) - 1)
+
+
+@given(st.integers(0, 1 << 30))
+@settings(max_examples=150, deadline=None)
+def test_section_tables_that_lie_make_no_payload_or_one_that_is_right(seed: int) -> None:
+    """Each field of the table and its place is whatever there is: what is wrong costs bytes, nothing else."""
+    chance = random.Random(seed)
+    files = []
+    for data in programs.versions(chance.choice([programs.X86_64, programs.AARCH64]), 20, 30, seed):
+        file = bytearray(data)
+        table = int.from_bytes(file[40:48], "little")
+        for _ in range(chance.randrange(1, 6)):
+            at = chance.choice(
+                [16, 18, 40, 58, 60, 62] + [table + 64 * r + f for r in range(6) for f in (4, 8, 16, 24, 32, 40)]
+            )
+            width = 2 if at < 64 and at != 40 else 8 if (at - table) % 64 >= 8 else 4
+            value = chance.choice((*FIELDS, chance.randrange(len(file)))) % (1 << 8 * width)
+            file[at : at + width] = value.to_bytes(width, "little")
+        files.append(bytes(file))
+    payload = relinker.encode(*files)
+    assert payload is None or relink.decode(payload, files[0], len(files[1])) == files[1]

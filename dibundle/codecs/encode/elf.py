@@ -12,6 +12,7 @@ import sys
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice, pairwise
 from typing import Final, NamedTuple
 
 X86_64: Final = 62
@@ -24,6 +25,8 @@ _WRITE, _ALLOC, _EXECUTE, _THREAD = 1, 2, 4, 0x400
 _MAX_SECTIONS: Final = 4096
 _ROW: Final = 64  # bytes of a section in the table
 _LONGEST: Final = 64  # bytes of its name that count
+_HIGHEST: Final = 1 << 39  # addresses end below
+_MAX_PROGRAMS: Final = 4096  # as many as a payload may have regions
 _NEAR: Final = 1 << 26
 _LEAST_STRETCH: Final = 1 << 20  # shorter stretches of a program are not worth a guess
 
@@ -69,7 +72,7 @@ class Program:
 
 def programs(data: bytes) -> list[Program]:
     """Return the ELF files for x86-64 and aarch64 that lie in ``data``, in order and apart from each other."""
-    return list(_programs(data))
+    return list(islice(_programs(data), _MAX_PROGRAMS))
 
 
 def guess(data: bytes) -> Program | None:
@@ -129,67 +132,106 @@ def _programs(data: bytes) -> Iterator[Program]:
     at = data.find(_MAGIC)
     left = len(data) // _ROW + _MAX_SECTIONS  # sections to look at: many headers may name one table
     while at >= 0 and left >= 0:
-        try:
+        found = None
+        if len(data) - at >= _ROW:
             left -= max(1, *struct.unpack_from("<H", data, at + 60))
             found = _program(data, at)
-        except struct.error:
-            found = None
         if found is not None:
             yield found
         at = data.find(_MAGIC, found.end if found else at + 1)
 
 
 def _program(data: bytes, at: int) -> Program | None:
+    """Return the program whose header of 64 bytes stands at an offset; None where it is not what a linker writes."""
     kind, machine = struct.unpack_from("<HH", data, at + 16)
-    fixed = kind == _EXEC
     table, size, count, names = (
         *struct.unpack_from("<Q", data, at + 40),
         *struct.unpack_from("<HHH", data, at + 58),
     )
+    room = len(data) - at
     if machine not in (X86_64, AARCH64) or size != _ROW or not names < count <= _MAX_SECTIONS:
         return None
-    rows = [struct.unpack_from("<IIQQQQI", data, at + table + _ROW * k) for k in range(count)]
-    text = at + rows[names][4]
-    end = at + table + _ROW * count
-    sections: list[ElfSection] = []
-    symbols: Symbols | None = None
-    for name, kind, flags, address, offset, length, link in rows:
-        stored = kind != _NOBITS
-        if stored and kind:
-            end = max(end, at + offset + length)
-        if kind == _SYMTAB and not flags & _ALLOC and length and at + offset + length <= len(data):
-            names_at, names_length = rows[link][4:6] if link < count else (0, 0)
-            if 0 < names_length <= len(data) - at - names_at:
-                symbols = Symbols(at + offset, length, at + names_at, names_length)
-        if not flags & _ALLOC or not length or (flags & _THREAD and not stored) or address + length >= 1 << 39:
-            continue
-        if stored and at + offset + length > len(data):
-            return None
-        sections.append(
-            ElfSection(
-                name=data[text + name : text + name + _LONGEST].partition(b"\0")[0],
-                start=at + offset,
-                length=length,
-                address=address,
-                code=bool(flags & _EXECUTE),
-                writable=bool(flags & _WRITE),
-                relocations=kind == _RELA,
-                names=rows[link][3] if kind == _DYNSYM and link < count else None,
-                stored=stored,
-            )
-        )
-    sections.sort(key=lambda section: (section.address, section.start))
-    kept: list[ElfSection] = []
-    for section in sections:
-        if not kept or kept[-1].address + kept[-1].length <= section.address:
-            kept.append(section)
+    if not _ROW <= table <= room - _ROW * count:
+        return None
+    rows = [_Row(*struct.unpack_from("<IIQQQQI", data, at + table + _ROW * k)) for k in range(count)]
+    if any(row.stored and row.offset + row.length > room for row in rows):
+        return None
+    end = max([table + _ROW * count, *(row.offset + row.length for row in rows if row.stored)])
+    kept = _apart([row for row in rows if row.kind and row.is_loaded])
     if not kept:
         return None
-    return Program(
-        start=at,
-        end=min(end, len(data)),
-        machine=machine,
-        fixed=fixed,
-        sections=tuple(kept),
-        symbols=symbols,
+    text = at + rows[names].offset
+    sections = tuple(
+        ElfSection(
+            name=data[text + row.name : text + row.name + _LONGEST].partition(b"\0")[0],
+            start=at + row.offset,
+            length=row.length,
+            address=row.address,
+            code=bool(row.flags & _EXECUTE),
+            writable=bool(row.flags & _WRITE),
+            relocations=row.kind == _RELA,
+            names=_names(rows, row),
+            stored=row.stored,
+        )
+        for row in kept
     )
+    symbols = _symbols(rows, [row for row in kept if row.stored], at)
+    return Program(start=at, end=at + end, machine=machine, fixed=kind == _EXEC, sections=sections, symbols=symbols)
+
+
+class _Row(NamedTuple):
+    """A row of the table of sections; offsets count from the program's start."""
+
+    name: int
+    kind: int
+    flags: int
+    address: int
+    offset: int
+    length: int
+    link: int
+
+    @property
+    def stored(self) -> bool:
+        return self.kind not in (0, _NOBITS)
+
+    @property
+    def is_loaded(self) -> bool:
+        is_memory = bool(self.flags & _ALLOC) and self.length > 0 and self.address + self.length < _HIGHEST
+        return is_memory and (self.stored or not self.flags & _THREAD)
+
+
+def _apart(rows: list[_Row]) -> list[_Row]:
+    """Return rows by address, without those that overlap one before, in memory or in the file."""
+    found: list[_Row] = []
+    end = 0
+    for row in sorted((row for row in rows if row.stored), key=lambda row: (row.offset, row.address)):
+        if row.offset >= end:
+            found.append(row)
+            end = row.offset + row.length
+    found += [row for row in rows if not row.stored]
+    kept: list[_Row] = []
+    for row in sorted(found, key=lambda row: (row.address, row.offset)):
+        if not kept or kept[-1].address + kept[-1].length <= row.address:
+            kept.append(row)
+    return kept
+
+
+def _names(rows: list[_Row], row: _Row) -> int | None:
+    """Return the address of the names of a table of symbols that is loaded."""
+    if row.kind != _DYNSYM or row.link >= len(rows) or rows[row.link].address >= _HIGHEST:
+        return None
+    return rows[row.link].address
+
+
+def _symbols(rows: list[_Row], kept: list[_Row], at: int) -> Symbols | None:
+    """Return the table of symbols that is not loaded, where it and its names overlap nothing else."""
+    for row in rows:
+        if row.kind != _SYMTAB or row.flags & _ALLOC or row.link >= len(rows):
+            continue
+        names = rows[row.link]
+        own = [row, names]
+        if all(part.stored and part.length and part.offset >= _ROW for part in own) and not names.flags & _ALLOC:
+            places = sorted((part.offset, part.offset + part.length) for part in (*own, *kept))
+            if all(before[1] <= after[0] for before, after in pairwise(places)):
+                return Symbols(at + row.offset, row.length, at + names.offset, names.length)
+    return None

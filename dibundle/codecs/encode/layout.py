@@ -115,7 +115,7 @@ def plan(source: bytes, target: bytes) -> RelinkPlan | None:
         moved = {section.name: section.address for section in after.sections}
         fixed += _kinds(before, space, moved)
         places += _kinds(after, space, {})
-    if not any(region.mode in _CODE for region in regions):
+    if not any(region.mode in _CODE for region in regions) or len(regions) > relink.MAX_REGIONS:
         return None
     regions.sort()
     sections.sort()
