@@ -1890,7 +1890,7 @@ class Model:
             mixed_hash(two + 65536 * p3, word & 255, 2),
         ]
         places = self.places(hashes)
-        if self.flag.p[places[0]] < 128 and self.flag.n[places[0]] >= 8:
+        if self.flag.p[places[0]] < 64 and self.flag.n[places[0]] >= 8:
             bit = self.flag.alone(self.coder, places[0])
         else:
             bit = self.mix(self.flag, places, "flag", known + 2 * (before & 15))
