@@ -1986,7 +1986,7 @@ def read_regions(data: bytes, count: int, size: int, modes: set[int]) -> list[Re
         address = bounded(address + numbers.signed())
         mode = numbers.next()
         need(mode in modes, "an unknown mode")
-        base = bounded(address + numbers.signed()) if mode in {3, 7, 8, 9, 10} else address
+        base = bounded(address + numbers.signed()) if mode in {3, 7, 8, 9, 10, 13} else address
         region = Region(start, length, address, base, mode)
         at, address = region.end, bounded(address + length)
         need(at <= size, "a region that ends beyond the source, or a section beyond the target")
@@ -2205,7 +2205,7 @@ class Relink:
         """Relink all regions."""
         ways: list[Callable[[], None]] = [
             *[lambda: None, self.x86, self.aarch64, self.pointers, lambda: None, self.frames, self.tables, self.x86],
-            *[self.tables, self.relocations, self.symbols],
+            *[self.tables, self.relocations, self.symbols, self.riscv, self.thumb, self.words],
         ]
         Derived(self.data, regions, put_back=False)
         late = [region for region in regions if region.mode in {6, 8}]
@@ -2310,6 +2310,119 @@ class Relink:
         """Relink a distance from its own place, unless it is exchanged."""
         if not 1 << 31 <= self.word(at) < (1 << 31) + 8192:
             self.distance(at, self.place(at), least, own=True)
+
+    def words(self) -> None:
+        """Mode 13."""
+        for at in self.aligned(4):
+            step = self.step(self.word(at) + self.region.base)
+            if self.word(at) and step.kind != HOLE:
+                self.write(at, self.word(at) + step.shift)
+
+    def riscv(self) -> None:
+        """Mode 11."""
+        self.pages = {}
+        at, end = self.region.start + self.region.address % 2, self.region.end
+        while at + 4 <= end:
+            op = self.word(at)
+            if op & 3 != 3:
+                at += 2
+                continue
+            kind, register = op & 127, op >> 7 & 31
+            if kind == 0x6F:
+                self.jump(at, op)
+                self.pages.pop(register, None)
+            elif kind == 0x17:
+                page = self.place(at) + ((op & 0xFFFFF000) ^ 1 << 31) - (1 << 31)
+                self.pages.pop(register, None)
+                if self.step(page - 2048).kind != HOLE or self.step(page + 2047).kind != HOLE:
+                    self.pages[register] = (at, page, False)
+            else:
+                if kind in {3, 7, 0x23, 0x27} or (kind in {0x13, 0x67} and not op & 0x7000):
+                    self.riscv_low(at, op, kind in {0x23, 0x27})
+                if kind not in {7, 0x23, 0x27, 0x63}:
+                    self.pages.pop(register, None)
+            at += 4
+
+    def jump(self, at: int, op: int) -> None:
+        """Relink a JAL."""
+        number = (op >> 21 & 1023) << 1 | (op >> 20 & 1) << 11 | (op >> 12 & 255) << 12 | op >> 31 << 20
+        distance, place = (number ^ 1 << 20) - (1 << 20), self.place(at)
+        step = self.step(place + distance)
+        if step.kind == CODE:
+            far = distance + step.shift - self.step(place).shift
+            bits = (far >> 20 & 1) << 31 | (far >> 1 & 1023) << 21 | (far >> 11 & 1) << 20 | (far >> 12 & 255) << 12
+            self.write(at, op & 4095 | bits)
+
+    def riscv_low(self, at: int, op: int, store: bool) -> None:
+        """Relink what adds to a page, and the AUIPC that set it."""
+        register = op >> 15 & 31
+        where, page, done = self.pages.get(register, (-1000, 0, False))
+        if at - where > 256:
+            return
+        low = op >> 25 << 5 | op >> 7 & 31 if store else op >> 20
+        target = page + (low ^ 2048) - 2048
+        step = self.step(target)
+        if step.kind == HOLE:
+            return
+        self.mark(target, step.kind)
+        place = self.place(where)
+        far = target + step.shift - place - self.step(place).shift
+        if store:
+            self.write(at, op & 0x01FFF07F | (far >> 5 & 127) << 25 | (far & 31) << 7)
+        else:
+            self.write(at, op & 0xFFFFF | (far & 4095) << 20)
+        if not done:
+            self.pages[register] = (where, page, True)
+            self.write(where, self.word(where) & 4095 | far + 2048 & 0xFFFFF000)
+
+    def thumb(self) -> None:
+        """Mode 12."""
+        loaded: dict[int, tuple[int, int]] = {}  # register: where, from where
+        at, start, end = self.region.start + self.region.address % 2, self.region.start, self.region.end
+        while at + 2 <= end:
+            op = int.from_bytes(self.data[at : at + 2], "little")
+            size = 4 if op & 0xF800 >= 0xE800 else 2
+            if at + size > end:
+                return
+            op = self.word(at) if size == 4 else op
+            base = start + (self.place(at) + 4 & ~3) - self.region.address
+            source, register = -1, 0
+            if size == 4 and op & 0xF800 == 0xF000 and op >> 16 & 0xD000 in {0x9000, 0xC000, 0xD000}:
+                self.thumb_branch(at, op)
+            elif size == 4 and op & 0xFF7F == 0xF85F:
+                source, register = base + (1 if op & 128 else -1) * (op >> 16 & 4095), op >> 28
+            elif size == 2 and op & 0xF800 == 0x4800:
+                source, register = base + 4 * (op & 255), op >> 8 & 7
+            elif size == 2 and op & 0xFF78 == 0x4478:
+                where, literal = loaded.pop(op & 7 | op >> 4 & 8, (-1000, 0))
+                if at - where <= 256:
+                    self.literal(at, literal)
+            if start <= source <= end - 4:
+                loaded[register] = (at, source)
+            at += size
+
+    def literal(self, at: int, literal: int) -> None:
+        """Relink a word in a literal pool that a place is added to."""
+        word = self.word(literal)
+        target = self.place(at) + 4 + (word ^ 1 << 31) - (1 << 31)
+        step = self.step(target)
+        if step.kind != HOLE:
+            self.mark(target, step.kind)
+            self.write(literal, word + step.shift - self.step(self.place(at)).shift)
+
+    def thumb_branch(self, at: int, op: int) -> None:
+        """Relink BL, BLX and B.W."""
+        s = op >> 10 & 1
+        first, second = int(op >> 29 & 1 == s), int(op >> 27 & 1 == s)
+        number = s << 24 | first << 23 | second << 22 | (op & 1023) << 12 | (op >> 16 & 2047) << 1
+        distance, place = (number ^ 1 << 24) - (1 << 24), self.place(at)
+        step = self.step((place + 4 & ~3 if op >> 16 & 0xD000 == 0xC000 else place + 4) + distance)
+        if step.kind != CODE:
+            return
+        far = distance + step.shift - self.step(place).shift
+        s = far >> 24 & 1
+        bits = s << 10 | int(far >> 23 & 1 == s) << 29 | int(far >> 22 & 1 == s) << 27
+        self.write(at, op & 0xD000F800 | bits | far >> 12 & 1023 | (far >> 1 & 2047) << 16)
 
     def x86(self) -> None:
         """Modes 1 and 7."""
@@ -2477,7 +2590,7 @@ def relink(payload: bytes, size: int, source: bytes) -> bytes:
     packed = [numbers.take(header.stored) for header in headers]
     cover = Cover(payload[numbers.at :], size, len(source))
     data = [unpacked(header, stream) for header, stream in zip(headers, packed, strict=True)]
-    regions = read_regions(data[0], counts[0], len(source), set(range(11)))
+    regions = read_regions(data[0], counts[0], len(source), set(range(14)))
     sections = read_regions(data[1], counts[1], size, {0, 4, 5, 9})
     pieces = without_overlaps(moves(cover.covers, least, regions, sections))
     steps = merge_steps(read_steps(data[2], data[3], data[4]), pieces)

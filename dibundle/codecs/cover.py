@@ -47,8 +47,8 @@ MODEL_BITS: Final = 15
 """Of the model's tables at most, below SLOW_EFFORT: what does not fit into a processor's cache takes longer.
 
 Measured on static-binary's two programs, bytes of their differences and seconds of CPU to decode them: 14 bits
-929,395 and 0.55, 15 915,523 and 0.58, 16 899,488 and 0.64. Without inputs of the model: 0.6 to 1.5 % more bytes and 3 to 8 % less
-time for each of nine that was left out. The sparse form takes 0.1 s, and half as many bytes again.
+924,451 and 0.48, 15 910,731 and 0.55, 16 899,488 and 0.63. Each of the model's inputs, when it was left out, gave 3 to
+8 % of the time for 0.6 to 1.5 % more bytes. The sparse form takes 0.1 s, and half as many bytes again.
 """
 
 CONTEXT_LITERALS: Final = 1 << 20

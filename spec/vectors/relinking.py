@@ -289,6 +289,71 @@ def _probe() -> Source:
     return source
 
 
+def riscv(source: Source, count: int) -> bytes:
+    """Return instructions of two and four bytes: jumps, pages, and what adds to them, stores and others."""
+    out = bytearray(noise("riscv", source.here % 2))
+    for _ in range(count):
+        here = source.here + len(out)
+        what, to, other = source.pick(12), (1, 5, 10, 31)[source.pick(4)], (1, 5, 10, 31)[source.pick(4)]
+        far, low = source.aim() - here, source.pick(4096)
+        far = 0x2001 * source.pick(90) - 0x8000 if what == 1 and source.pick(3) == 0 else far
+        jump = (far >> 20 & 1) << 31 | (far >> 1 & 1023) << 21 | (far >> 11 & 1) << 20 | (far >> 12 & 255) << 12
+        page = (source.pick(4) - 1 if source.pick(5) else FAR - here + 2048 >> 12) << 12 & 0xFFFFF000
+        store = (low >> 5) << 25 | (low & 31) << 7 | other << 15
+        load = low << 20 | other << 15 | to << 7
+        if what == 0:
+            out += noise(f"short {len(out)}", 1)[:1].translate(bytes(n & 0xFC for n in range(256))) + b"\x41"
+            continue
+        out += le(
+            (
+                0x6F | jump | to << 7,
+                *[0x17 | page | to << 7] * 3,
+                load | (0x3003, 0x2007, 0x0003)[source.pick(3)],
+                load | (0x0013, 0x7013, 0x0013)[source.pick(3)],
+                load | (0x0067, 0x1067)[source.pick(2)],
+                *[store | (0x3023, 0x2027)[source.pick(2)]] * 2,
+                (0x63, 0x33, 0x37)[source.pick(3)] | load,
+                0x13,
+            )[what - 1]
+        )
+    return bytes(out) + b"\x97\0"
+
+
+def thumb(source: Source, count: int) -> bytes:
+    """Return instructions of two and four bytes: branches, loads from pools all around, and what adds the place."""
+    out = bytearray(noise("thumb", source.here % 2))
+    for _ in range(count):
+        here = source.here + len(out)
+        what, register, far = source.pick(9), source.pick(3), source.aim() - here - 4
+        if what == 0:  # a pool
+            out += b"".join(le(source.aim() - here + source.pick(90)) for _ in range(1 + source.pick(3)))
+        elif what < 4:
+            kind = (0xD000, 0xC000, 0x9000)[what - 1]
+            s, first, second = (far >> n & 1 for n in (24, 23, 22))
+            out += le(0xF000 | s << 10 | far >> 12 & 1023, 2)
+            out += le(kind | (first ^ s ^ 1) << 13 | (second ^ s ^ 1) << 11 | far >> 1 & 2047, 2)
+        elif what == 4:
+            out += le(0xF85F | source.pick(2) << 7, 2) + le((8 + register) << 12 | source.pick(200), 2)
+        elif what == 5:
+            out += le(0x4800 | register << 8 | source.pick(40), 2)
+        elif what < 8:
+            out += le(0x4478 | register | source.pick(2) << 7, 2)
+        else:
+            out += (b"\xe9\xbf\x12\x34", b"\xff\xbf")[source.pick(2)]
+    return bytes(out) + b"\xf0\xf8"
+
+
+def _others() -> Source:
+    source = Source("others")
+    source.region(6, tables(source, 60, [source.here + 4 * n for n in range(60)]))
+    source.region(11, riscv(source, 400))
+    source.region(12, thumb(source, 500))
+    source.region(13, pointers(source, 60, 4, 0x1000, -source.here % 4) + b"\1\2\3", base=0x1000)
+    source.region(11, riscv(source, 90))
+    source.region(12, thumb(source, 90))
+    return source
+
+
 def records(source: Source, count: int) -> bytes:
     """Return records of frames of functions that follow each other, or nearly, and of their tables; and of others."""
     out, end, table = bytearray(), 0, 0
@@ -359,7 +424,15 @@ def _derived() -> Source:
     return source
 
 
-SOURCES = {"x86": _x86(), "arm": _arm(), "data": _data(), "ends": _ends(), "probe": _probe(), "derived": _derived()}
+SOURCES = {
+    "x86": _x86(),
+    "arm": _arm(),
+    "data": _data(),
+    "ends": _ends(),
+    "probe": _probe(),
+    "derived": _derived(),
+    "others": _others(),
+}
 BASES["relinking"] = archive(
     {"config.json": CONFIG, **{f"{name}.bin": bytes(source.data) for name, source in SOURCES.items()}},
     [],
@@ -375,6 +448,11 @@ def relink_every_operand_of_x86_64() -> Bundle:
 @good("relink mode.aarch64 code", "relink mode.tables", base="relinking")
 def relink_every_operand_of_aarch64() -> Bundle:
     return relinks(SOURCES["arm"], dense(SOURCES["arm"], 160))
+
+
+@good("relink mode.RISC-V code", "relink mode.Thumb code", "relink mode.words", base="relinking")
+def relink_every_operand_of_risc_v_and_thumb() -> Bundle:
+    return relinks(SOURCES["others"], dense(SOURCES["others"], 160))
 
 
 @good("relink mode.frames", "relink mode.pointers", base="relinking")

@@ -138,7 +138,7 @@ def test_section_tables_that_lie_make_no_payload_or_one_that_is_right(seed: int)
     """Each field of the table and its place is whatever there is: what is wrong costs bytes, nothing else."""
     chance = random.Random(seed)
     files = []
-    for data in programs.versions(chance.choice([programs.X86_64, programs.AARCH64]), 20, 30, seed):
+    for data in programs.versions(chance.choice([programs.X86_64, programs.AARCH64, programs.RISCV]), 20, 30, seed):
         file = bytearray(data)
         table = int.from_bytes(file[40:48], "little")
         for _ in range(chance.randrange(1, 6)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import struct
 
-X86_64, AARCH64 = 62, 183
+MACHINES = X86_64, AARCH64, RISCV, ARM = 62, 183, 243, 40
 TEXT, RODATA, DATA, FRAMES = 0x401000, 0x480000, 0x4A1000, 0x490000
 
 
@@ -24,9 +24,9 @@ def build(machine: int, functions: list[tuple[int, int]], seed: int = 1) -> byte
             callee = rng.choice(callees) if rng.random() < 0.4 else None
             known = rng.randrange(1000)
             if callee is not None:
-                code += (_call_x86 if machine == X86_64 else _call_arm)(here, starts[callee])
+                code += _CALLS[machine](here, starts[callee])
             elif rng.random() < 0.4:
-                code += (_load_x86 if machine == X86_64 else _load_arm)(here, RODATA + 8 * len(functions) + known * 8)
+                code += _LOADS[machine](here, RODATA + 8 * len(functions) + known * 8)
             else:
                 code += struct.pack("<II", 0x0B1F2B00 | known, 0x2A2A0000 | k)
     pointers = b"".join(struct.pack("<Q", starts[identity]) for identity, _ in functions)
@@ -77,16 +77,45 @@ def _load_arm(here: int, target: int) -> bytes:
     return struct.pack("<II", adrp, 0xF9400022 | (target & 0xFFF) >> 3 << 10)
 
 
+def _call_riscv(here: int, target: int) -> bytes:
+    far = target - here
+    return struct.pack("<II", 0x97 | far + 2048 & 0xFFFFF000, 0x000080E7 | (far & 4095) << 20)
+
+
+def _load_riscv(here: int, target: int) -> bytes:
+    far = target - here
+    return struct.pack("<II", 0x797 | far + 2048 & 0xFFFFF000, 0x0007B783 | (far & 4095) << 20)
+
+
+def _call_thumb(here: int, target: int) -> bytes:
+    far = target - here - 4
+    s = far >> 24 & 1
+    first, second = (far >> 23 ^ s ^ 1) & 1, (far >> 22 ^ s ^ 1) & 1
+    second_half = 0xD000 | first << 13 | second << 11 | far >> 1 & 2047
+    return struct.pack("<HHI", 0xF000 | s << 10 | far >> 12 & 1023, second_half, 0xBF00BF00)
+
+
+def _load_thumb(here: int, target: int) -> bytes:
+    return struct.pack("<HHi", 0x4900, 0x4479, target - here - 6)
+
+
+_CALLS = {X86_64: _call_x86, AARCH64: _call_arm, RISCV: _call_riscv, ARM: _call_thumb}
+_LOADS = {X86_64: _load_x86, AARCH64: _load_arm, RISCV: _load_riscv, ARM: _load_thumb}
+
+
 def _file(machine: int, sections: list[tuple[bytes, int, int, int, bytes]]) -> bytes:
-    names, body, rows = b"\0", bytearray(64), [bytes(64)]
+    row = "<IIIIIIIIII" if machine == ARM else "<IIQQQQIIQQ"
+    names, body, rows = b"\0", bytearray(64), [bytes(struct.calcsize(row))]
     for name, kind, flags, address, data in sections:
-        rows.append(struct.pack("<IIQQQQIIQQ", len(names), kind, flags, address, len(body), len(data), 0, 0, 1, 0))
+        rows.append(struct.pack(row, len(names), kind, flags, address, len(body), len(data), 0, 0, 1, 0))
         names += name + b"\0"
         body += data if kind != 8 else b""
         body += bytes(-len(body) % 16)
-    rows.append(struct.pack("<IIQQQQIIQQ", 0, 3, 0, 0, len(body), len(names), 0, 0, 1, 0))
+    rows.append(struct.pack(row, 0, 3, 0, 0, len(body), len(names), 0, 0, 1, 0))
     body += names + bytes(-len(names) % 16)
-    head = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHIQQQ", 2, machine, 1, TEXT, 0, len(body))
-    head += struct.pack("<IHHHHHH", 0, 64, 0, 0, 64, len(rows), len(rows) - 1)
-    body[:64] = head
+    wide = machine != ARM
+    head = b"\x7fELF" + bytes((1 + wide, 1, 1)) + bytes(9)
+    head += struct.pack("<HHIQQQ" if wide else "<HHIIII", 2, machine, 1, TEXT, 0, len(body))
+    head += struct.pack("<IHHHHHH", 0, 64 if wide else 52, 0, 0, len(rows[0]), len(rows), len(rows) - 1)
+    body[: len(head)] = head
     return bytes(body) + b"".join(rows)

@@ -13,7 +13,7 @@ from dibundle.errors import BundleError
 from tests import reference
 from tests.codecs import programs
 
-machines = pytest.mark.parametrize("machine", [programs.X86_64, programs.AARCH64])
+machines = pytest.mark.parametrize("machine", programs.MACHINES)
 
 
 @machines
@@ -27,7 +27,7 @@ def test_decode_undoes_encode(machine, seed, effort):
 
 @machines
 def test_moved_code_costs_next_to_nothing(machine):
-    source, target = programs.versions(machine, 300, 40, 5)
+    source, target = programs.versions(machine, 900, 40, 5)
     payload = relinker.encode(source, target)
     plain = cover.encode(source, target, covers.find(source, target))
     assert payload is not None
@@ -111,6 +111,13 @@ def tables(draw):
                 b"\x00\x00\x00\x94",
                 b"\x01\x00\x00\xb0",
                 b"\x20\0\x40\x91",
+                b"\x97\x00\x00\x00\x03\x35\x85\x00",
+                b"\x17\x15\x00\x00\x23\x30\x85\x06",
+                b"\xef\x00\x40\x12",
+                b"\x00\xf0\x12\xf8",
+                b"\xff\xf7\x12\xea",
+                b"\x01\x49\x79\x44",
+                b"\xdf\xf8\x08\x90\xf9\x44",
             ]
         )
         word = rng.randrange(-3000, 3000) & 0xFFFFFFFF if rng.random() < 0.7 else low + rng.randrange(5000) & 0xFFFFFFFF
@@ -124,7 +131,7 @@ def tables(draw):
         end = start + length
         if end <= size:
             address = low + rng.randrange(4000)
-            regions.append(Region(start, length, address, low + rng.randrange(4000), rng.randrange(11)))
+            regions.append(Region(start, length, address, low + rng.randrange(4000), rng.randrange(14)))
     steps, at = [], low + rng.randrange(200)
     for _ in range(rng.randrange(1, 40)):
         steps.append(AddressStep(at, rng.randrange(-5000, 5000) * 4, rng.choice([HOLE, DATA, TABLE, CODE, CODE])))
@@ -301,7 +308,7 @@ def test_random_headers_take_no_memory(values, rest):
         (relink.RelinkHeader(0, [], [], []), "covers of 0 bytes"),
         (relink.RelinkHeader(1, [Region(0, 0, 0, 0, 0)], [], []), "region of 0"),
         (relink.RelinkHeader(1, [Region(90, 11, 0, 0, 0)], [], []), "does not fit"),
-        (relink.RelinkHeader(1, [Region(0, 5, 0, 0, 11)], [], []), "does not fit"),
+        (relink.RelinkHeader(1, [Region(0, 5, 0, 0, 14)], [], []), "does not fit"),
         (relink.RelinkHeader(1, [Region(0, 5, -1, 0, 0)], [], []), "does not fit"),
         (relink.RelinkHeader(1, [Region(0, 5, relink.MAX_ADDRESS, 0, 0)], [], []), "does not fit"),
         (relink.RelinkHeader(1, [Region(k, 1, 0, 0, relink.TABLES) for k in range(17)], [], []), "jump tables"),

@@ -225,18 +225,27 @@ def relink_tables(chance: random.Random) -> Bundle:
     source = chance.choice((1, 65536, MIB, 16 * MIB))
     most = min(4096, 128 + source // 256)
     counts = [min(edge(chance, most), source), edge(chance, most), edge(chance, 128 + source // 16)]
+    size = chance.choice((1, 4096, MIB))
+    counts[1] = min(counts[1], size)
+    length = min(source // max(1, counts[0]), 1 << 20)  # as long as all may be
+    modes = chance.sample((0, 1, 2, 3, 4, 5, 7, 9, 10, 11, 12, 13), 3)
     rows = [
-        b"".join(numbers(0, 1, 0, 0, chance.choice((0, 1, 2, 3, 5))) for _ in range(counts[0])),
-        numbers(0, 1, 0) * counts[1],
+        b"".join(
+            numbers(0, length, 0, mode) + (number(0) if mode in (3, 7, 8, 9, 10, 13) else b"")
+            for mode in chance.choices(modes, k=counts[0])
+        ),
+        b"".join(
+            numbers(0, size // counts[1], 0, mode) + (number(0) if mode == 9 else b"")
+            for mode in chance.choices((0, 4, 5, 9), k=counts[1])
+        ),
         b"\1" * counts[2],
         bytes(counts[2]),
         bytes((chance.randrange(4),)) * counts[2],
     ]
     packed = [frame_of(row) if row else b"" for row in rows]
-    payload = b"\1" + number(chance.choice((1, 8, 32))) + numbers(*counts)
+    payload = b"\1" + bytes((chance.randrange(3),)) + number(chance.choice((1, 8, 32))) + numbers(*counts)
     for row, data in zip(rows, packed, strict=True):
         payload += (b"\1" if row else b"\0") + numbers(len(data), len(row))
-    size = chance.choice((1, 4096, MIB))
     count = min(size, source, chance.choice((1, 4096, MIB)))
     columns = [bytes(count), b"\1" * count, bytes(count), bytes(count), bytes(size - count)]
     streams = {k: (1, len(frame_of(data)), len(data), frame_of(data)) for k, data in enumerate(columns) if data}

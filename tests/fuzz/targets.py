@@ -797,7 +797,7 @@ def _signature_seeds() -> Iterator[bytes]:
 def _created_seeds() -> Iterator[bytes]:
     for number, (old, new) in enumerate(
         (
-            *(programs.versions(machine, 60, 8, 3)[:2] for machine in (programs.X86_64, programs.AARCH64)),
+            *(programs.versions(machine, 60, 8, 3)[:2] for machine in programs.MACHINES),
             (code(1, 6000), edited(code(1, 6000), 2)),
             (text(1, 4000), edited(text(1, 4000), 2) + SEPARATOR + text(1, 4000) + SEPARATOR),
             (b"", text(3, 300)),

@@ -17,10 +17,12 @@ from typing import Final, NamedTuple
 
 X86_64: Final = 62
 AARCH64: Final = 183
+RISCV: Final = 243
+ARM: Final = 40
 
-_MAGIC: Final = b"\x7fELF\x02\x01"  # 64 bits, lowest byte first
+_MAGIC: Final = re.compile(rb"\x7fELF[\x01\x02]\x01")  # of 32 or 64 bits, lowest byte first
 _EXEC = 2
-_SYMTAB, _RELA, _NOBITS, _DYNSYM = 2, 4, 8, 11
+_SYMTAB, _RELA, _NOBITS, _REL, _DYNSYM = 2, 4, 8, 9, 11
 _WRITE, _ALLOC, _EXECUTE, _THREAD = 1, 2, 4, 0x400
 _MAX_SECTIONS: Final = 4096
 _ROW: Final = 64  # bytes of a section in the table
@@ -71,7 +73,7 @@ class Program:
 
 
 def programs(data: bytes) -> list[Program]:
-    """Return the ELF files for x86-64 and aarch64 that lie in ``data``, in order and apart from each other."""
+    """Return the ELF files for machines that are known that lie in ``data``, in order and apart from each other."""
     return list(islice(_programs(data), _MAX_PROGRAMS))
 
 
@@ -128,35 +130,53 @@ def _arm_distance(call: int) -> int:
     return ((call & 0x3FFFFFF ^ 0x2000000) - 0x2000000) * 4
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Form:
+    """How a header says where the table of sections is, and what a row of it is."""
+
+    machines: tuple[int, ...]
+    header: int
+    table: tuple[str, int]
+    counts: int
+    row: str
+    width: int
+
+
+_FORMS: Final = {
+    1: _Form(machines=(ARM,), header=52, table=("<I", 32), counts=46, row="<IIIIIII", width=40),
+    2: _Form(machines=(X86_64, AARCH64, RISCV), header=64, table=("<Q", 40), counts=58, row="<IIQQQQI", width=64),
+}
+
+
 def _programs(data: bytes) -> Iterator[Program]:
-    at = data.find(_MAGIC)
+    found = _MAGIC.search(data)
     left = len(data) // _ROW + _MAX_SECTIONS  # sections to look at: many headers may name one table
-    while at >= 0 and left >= 0:
-        found = None
-        if len(data) - at >= _ROW:
-            left -= max(1, *struct.unpack_from("<H", data, at + 60))
-            found = _program(data, at)
-        if found is not None:
-            yield found
-        at = data.find(_MAGIC, found.end if found else at + 1)
+    while found and left >= 0:
+        at, form = found.start(), _FORMS[data[found.start() + 4]]
+        end = at + 1
+        if len(data) - at >= form.header:
+            left -= max(1, *struct.unpack_from("<H", data, at + form.counts + 2))
+            program = _program(data, at, form)
+            if program is not None:
+                yield program
+                end = program.end
+        found = _MAGIC.search(data, end)
 
 
-def _program(data: bytes, at: int) -> Program | None:
-    """Return the program whose header of 64 bytes stands at an offset; None where it is not what a linker writes."""
+def _program(data: bytes, at: int, form: _Form) -> Program | None:
+    """Return the program whose header stands at an offset; None where it is not what a linker writes."""
     kind, machine = struct.unpack_from("<HH", data, at + 16)
-    table, size, count, names = (
-        *struct.unpack_from("<Q", data, at + 40),
-        *struct.unpack_from("<HHH", data, at + 58),
-    )
+    (table,) = struct.unpack_from(form.table[0], data, at + form.table[1])
+    size, count, names = struct.unpack_from("<HHH", data, at + form.counts)
     room = len(data) - at
-    if machine not in (X86_64, AARCH64) or size != _ROW or not names < count <= _MAX_SECTIONS:
+    if machine not in form.machines or size != form.width or not names < count <= _MAX_SECTIONS:
         return None
-    if not _ROW <= table <= room - _ROW * count:
+    if not form.header <= table <= room - size * count:
         return None
-    rows = [_Row(*struct.unpack_from("<IIQQQQI", data, at + table + _ROW * k)) for k in range(count)]
+    rows = [_Row(*struct.unpack_from(form.row, data, at + table + size * k)) for k in range(count)]
     if any(row.stored and row.offset + row.length > room for row in rows):
         return None
-    end = max([table + _ROW * count, *(row.offset + row.length for row in rows if row.stored)])
+    end = max([table + size * count, *(row.offset + row.length for row in rows if row.stored)])
     kept = _apart([row for row in rows if row.kind and row.is_loaded])
     if not kept:
         return None
@@ -169,13 +189,13 @@ def _program(data: bytes, at: int) -> Program | None:
             address=row.address,
             code=bool(row.flags & _EXECUTE),
             writable=bool(row.flags & _WRITE),
-            relocations=row.kind == _RELA,
-            names=_names(rows, row),
+            relocations=row.kind in (_RELA, _REL),
+            names=_names(rows, row) if form.width == _ROW else None,
             stored=row.stored,
         )
         for row in kept
     )
-    symbols = _symbols(rows, [row for row in kept if row.stored], at)
+    symbols = _symbols(rows, [row for row in kept if row.stored], at) if form.width == _ROW else None
     return Program(start=at, end=at + end, machine=machine, fixed=kind == _EXEC, sections=sections, symbols=symbols)
 
 

@@ -20,7 +20,8 @@ from dibundle.codecs.relink import AddressStep, Region
 FIRST_LEAST: Final = 64  # bytes from which on an equal stretch goes into the first map
 STRIDE: Final = 4  # the first pass looks closely: 16 makes bundles of programs 0.7 % larger
 GAIN: Final = 3  # how many more addresses have to agree on a step that costs bytes
-_CODE: Final = (relink.X86, relink.X86_FIXED, relink.ARM)
+_CODE: Final = (relink.X86, relink.X86_FIXED, relink.ARM, relink.RISCV, relink.THUMB)
+_CODES: Final = {elf.X86_64: relink.X86, elf.AARCH64: relink.ARM, elf.RISCV: relink.RISCV, elf.ARM: relink.THUMB}
 _SPACE: Final = 1 << 40  # each program has addresses of its own,
 _UNLOADED: Final = 1 << 39  # and from here on what has none: the names of symbols,
 _SYMBOLS: Final = 1 << 38  # and so much behind them the symbols
@@ -157,7 +158,7 @@ def _cut(regions: Iterable[Region], window: range, records: list[int]) -> list[R
 def _whole(regions: Iterable[Region], window: range) -> set[int]:
     """Return the modes that can do with what a window has of ``regions``."""
     lost = {r.mode for r in regions if r.start < window.start or r.start + r.length > window.stop}
-    modes = set(range(relink.SYMBOLS + 1))
+    modes = set(range(relink.WORDS + 1))
     if lost:
         modes.remove(relink.RELOCATIONS)
     if lost & {relink.INDEX, relink.FRAMES}:
@@ -284,15 +285,17 @@ def _regions(program: elf.Program, space: int, tables: int) -> list[Region]:
         start, length, address, base = section.start, section.length, section.address + space, section.address + space
         mode = relink.RAW
         if section.code:
-            mode, base = relink.X86_FIXED if program.fixed else relink.X86, space
-            if program.machine == elf.AARCH64:
-                mode = relink.ARM
+            mode, base = _CODES[program.machine], space
+            if mode == relink.X86 and program.fixed:
+                mode = relink.X86_FIXED
         elif section.name == b".eh_frame":
             mode = relink.FRAMES
         elif section.name == b".eh_frame_hdr":
             mode = relink.INDEX
         elif section.names is not None:
             mode, base = relink.SYMBOLS, section.names + space
+        elif program.machine == elf.ARM and (section.relocations or section.writable):
+            mode, base = relink.WORDS, space
         elif section.relocations or section.writable:
             mode, base = relink.RELOCATIONS if section.relocations else relink.POINTERS, space
         elif section.name == b".rodata" and tables:

@@ -1,23 +1,8 @@
 /* Addresses in native code: found, masked, and computed anew (codecs/relink.py, codecs/encode/layout.py). */
-#include "program.h"
+#include "walk.h"
 
-typedef struct { int64_t address, shift; } vote_t;  /* an operand says that address went by shift */
-
-enum { HOLE, DATA, TABLE, CODE };
-enum { RELINK, MASK, VOTE };
-#define BUCKETS 65536
-#define SAMPLE 16
 #define MAX_STEPS (1 << 21)
 #define MAX_TABLES 16 /* regions of jump tables */
-#define SPACE ((uint64_t)1 << 40) /* of the addresses of a program, and how far an operand can say that something went */
-
-typedef struct {
-    const step_t *steps;
-    int64_t count;
-    uint32_t *bucket; /* BUCKETS + 1: the last step at or before the start of each */
-    uint64_t *sample; /* the address of every SAMPLE-th step: one step far away puts all others into one bucket */
-    int down;
-} map_t;
 
 static int map_open(map_t *m, const step_t *steps, int64_t count)
 {
@@ -50,116 +35,6 @@ static void map_close(map_t *m)
     free(m->bucket);
     free(m->sample);
 }
-
-/* The step that holds an address; a hole for what lies before all of them. */
-static inline const step_t *look(const map_t *m, uint64_t address)
-{
-    static const step_t none = {0, 0, HOLE};
-    if (!m->count || address < (uint64_t)m->steps[0].at || address >> 63)
-        return &none;
-    uint64_t b = (address - (uint64_t)m->steps[0].at) >> m->down;
-    if (b >= BUCKETS)
-        return &m->steps[m->count - 1];
-    int64_t low = m->bucket[b], high = m->bucket[b + 1];
-    if (high - low >= 2 * SAMPLE) { /* no branches: nobody could foresee them */
-        const uint64_t *first = m->sample + (low + SAMPLE - 1) / SAMPLE;
-        int64_t left = high / SAMPLE - (low + SAMPLE - 1) / SAMPLE + 1;
-        if (*first > address) {
-            high = (first - m->sample) * SAMPLE - 1;
-        } else {
-            while (left > 1) {
-                int64_t half = left >> 1;
-                first = first[half] <= address ? first + half : first;
-                left -= half;
-            }
-            low = (first - m->sample) * SAMPLE;
-            high = high < low + SAMPLE - 1 ? high : low + SAMPLE - 1;
-        }
-    }
-    const step_t *found = m->steps + low;
-    for (int64_t left = high - low + 1; left > 1;) {
-        int64_t half = left >> 1;
-        found = (uint64_t)found[half].at <= address ? found + half : found;
-        left -= half;
-    }
-    return found;
-}
-
-/* What code points to in the regions of jump tables: a bit for each four bytes. */
-typedef struct { uint64_t address, size; uint8_t *bits; } marks_t;
-
-typedef struct {
-    const map_t *map;
-    const marks_t *marks;
-    int64_t marks_count;
-    uint8_t *data;        /* the bytes of the stretch */
-    const uint8_t *other; /* VOTE: their counterpart in the target */
-    int64_t size;
-    uint64_t address, base;
-    const step_t *place, *last; /* the step of the place at hand */
-    int64_t moved;              /* VOTE: how far the stretch moved */
-    vote_t *votes;
-    int64_t count, room;
-    int full;
-} walk_t;
-
-static inline void mark(const walk_t *w, uint64_t address)
-{
-    for (int64_t k = 0; k < w->marks_count; k++) {
-        uint64_t at = address - w->marks[k].address;
-        if (at < w->marks[k].size && (at & 3) == 0)
-            w->marks[k].bits[at >> 5] |= (uint8_t)(1 << (at >> 2 & 7));
-    }
-}
-
-static inline void vote(walk_t *w, uint64_t address, uint64_t shift)
-{
-    if (shift + SPACE > 2 * SPACE)
-        return; /* what is there in the target is no address */
-    if (w->count == w->room) {
-        vote_t *more = realloc(w->votes, (size_t)w->room * 2 * sizeof *more);
-        if (!more) {
-            w->full = 1;
-            return;
-        }
-        w->votes = more;
-        w->room *= 2;
-    }
-    w->votes[w->count++] = (vote_t){(int64_t)address, (int64_t)shift};
-}
-
-static inline uint64_t place_shift(walk_t *w, int64_t at)
-{
-    uint64_t address = w->address + (uint64_t)at;
-    if (address < (uint64_t)w->map->steps[0].at)
-        return 0;
-    if (!w->place || (uint64_t)w->place->at > address)
-        w->place = look(w->map, address);
-    while (w->place < w->last && (uint64_t)w->place[1].at <= address)
-        w->place++;
-    return (uint64_t)w->place->shift;
-}
-
-/* Treat the 4 bytes at data[at] as a distance from address zero; 0 if it leads nowhere. */
-static inline int distance(walk_t *w, const int action, int64_t at, uint64_t zero, int least, uint64_t zero_shift)
-{
-    uint32_t word = source_word(w->data + at);
-    uint64_t target = zero + (uint64_t)(int64_t)(int32_t)word;
-    const step_t *step = look(w->map, target);
-    if (step->kind < least || (action == VOTE && w->other[at - 1] != w->data[at - 1]))
-        return 0;
-    if (step->kind == TABLE)
-        mark(w, target);
-    if (action == RELINK)
-        write_word(w->data + at, word + (uint32_t)step->shift - (uint32_t)zero_shift);
-    else if (action == MASK)
-        write_word(w->data + at, 0);
-    else
-        vote(w, target, (uint64_t)(int64_t)(int32_t)(source_word(w->other + at) - word) + zero_shift);
-    return 1;
-}
-
-#define SHIFT_AT(at) (action == VOTE ? (uint64_t)w->moved : action == MASK ? 0 : place_shift(w, at))
 
 /* Treat the 4 bytes at data[at] as an address of their own; 0 if it leads nowhere. */
 static inline int fixed_word(walk_t *w, const int action, int64_t at)
@@ -325,26 +200,25 @@ static inline void walk_arm(walk_t *w, const int action)
     }
 }
 
-/* Treat the 8 bytes at data[at] as an address; 0 if it leads nowhere. */
-static inline int pointer(walk_t *w, const int action, int64_t at)
-{
-    uint64_t value = read_long(w->data + at);
-    const step_t *step = look(w->map, value + w->base);
-    if (!value || step->kind == HOLE)
-        return 0;
-    if (action == VOTE) {
-        vote(w, value + w->base, read_long(w->other + at) - value);
-    } else {
-        value = action == RELINK ? value + (uint64_t)step->shift : 0;
-        write_long(w->data + at, value);
-    }
-    return 1;
-}
-
 static inline void walk_pointers(walk_t *w, const int action)
 {
     for (int64_t i = (int64_t)(-w->address & 7); i + 8 <= w->size; i += 8)
         pointer(w, action, i);
+}
+
+/* Pointers of 32 bits. */
+static inline void walk_words(walk_t *w, const int action)
+{
+    for (int64_t i = (int64_t)(-w->address & 3); i + 4 <= w->size; i += 4) {
+        uint32_t word = source_word(w->data + i);
+        const step_t *step = look(w->map, word + w->base);
+        if (!word || step->kind == HOLE)
+            continue;
+        if (action == VOTE)
+            vote(w, word + w->base, (uint64_t)(int64_t)(int32_t)(source_word(w->other + i) - word));
+        else
+            write_word(w->data + i, action == RELINK ? word + (uint32_t)step->shift : 0);
+    }
 }
 
 /* Jump tables: words that lead into code from the start of the table, which code points to. */
@@ -415,6 +289,12 @@ static inline void walk(walk_t *w, const int action, int64_t mode)
         walk_x86(w, action, 1);
     else if (mode == ARM)
         walk_arm(w, action);
+    else if (mode == RISCV)
+        walk_riscv(w, action);
+    else if (mode == THUMB)
+        walk_thumb(w, action);
+    else if (mode == WORDS)
+        walk_words(w, action);
     else if (mode == POINTERS)
         walk_pointers(w, action);
     else if (mode == SYMBOLS)
