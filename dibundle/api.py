@@ -289,13 +289,16 @@ def report(
     *,
     base: Source | Iterable[Source] | None = None,
     target: str | None = None,
+    max_size: int | None = None,
     access: Access | None = None,
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> ReportResult:
     """Write one page of HTML about a bundle; with ``base`` also what changed between the images."""
     with Context(tmp, progress) as context:
-        return reporting.report(bundle, several(base), output_to(out), access or Access(), context, target=target)
+        return reporting.report(
+            bundle, several(base), output_to(out), access or Access(), context, target=target, max_size=limit(max_size)
+        )
 
 
 def sign(

@@ -280,19 +280,23 @@ class BaseObjects:
     def _resolve_by_hash(self, candidates: list[_Candidate], needed: list[int]) -> None:
         """Look for the missing objects among blobs whose claims are absent or wrong, by hashing them."""
         missing = {self._wanted[index].digest: index for index in needed}
-        contents = {index for index in missing.values() if not self._wanted[index].of}
         sizes = {self._wanted[index].size for index in missing.values()}
+        waiting = sorted(
+            (index for index in missing.values() if not self._wanted[index].of),
+            key=lambda index: self._wanted[index].size,
+        )
         for candidate in candidates:
             if candidate.source.size in sizes:
                 index = missing.get(sha256_of(copy_chunks(candidate.source, 0, candidate.source.size)))
                 if index is not None:
                     self._sources[index] = candidate.source
-            waiting = contents - self._inflate.keys()
+            while waiting and waiting[-1] in self._inflate:
+                waiting.pop()
             if candidate.budget and candidate.budget.is_spent:
                 continue
             if candidate.blob.kind == "layer" and candidate.blob.compression and waiting:
                 try:
-                    digest = sha256_of(candidate.content(max(self._wanted[index].size for index in waiting)))
+                    digest = sha256_of(candidate.content(self._wanted[waiting[-1]].size))
                 except ArchiveError:
                     continue
                 if digest in missing:

@@ -7,9 +7,10 @@ bytes, with everything from the first document on withheld until the last byte i
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +32,8 @@ from dibundle.format.reader import BundleReader
 from dibundle.format.values import AboutImage
 from dibundle.images import pinned, writers
 from dibundle.images.archive import Archive
+from dibundle.images.members import Members
+from dibundle.images.model import ImageArchive
 from dibundle.images.pinned import PinnedImage
 from dibundle.images.profile import Judge
 from dibundle.images.reader import read_images
@@ -59,10 +62,14 @@ class LoadOptions(RebuildOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadResult:
-    """What an engine has now, and who signed the bundles."""
+    """What an engine has now, by each of its names, and who signed the bundles.
+
+    Not ``is_clear``: readers may find other images in the archive than the bundle tells, which are these.
+    """
 
     engine: str
     images: tuple[AboutImage, ...]
+    is_clear: bool
     signed_by: tuple[str, ...]
 
 
@@ -86,9 +93,9 @@ def load(sources: Sequence[Source], options: LoadOptions, access: Access, contex
         without=loaded(opened.archives) if options.thin else None,
         repositories=None if access.signers else repositories_of(opened.plain_archives),
     )
-    images = loading.load()
+    images, is_clear = loading.load()
     signed_by = opened.signatures.signed_by(bundles)
-    return LoadResult(engine=loading.engine, images=tuple(images), signed_by=signed_by)
+    return LoadResult(engine=loading.engine, images=tuple(images), is_clear=is_clear, signed_by=signed_by)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,32 +116,33 @@ class _Loading:
     without: Loaded | None
     repositories: frozenset[str] | None
 
-    def load(self) -> list[AboutImage]:
-        """Load the target and check that it is there; return its images."""
+    def load(self) -> tuple[list[AboutImage], bool]:
+        """Load the target; return the images that the engine was asked for, and whether the archive has just these."""
         manifest = self.bundle.manifest
         number = choose_target(manifest, self.options)
         if self.without:
             self._require_layers(number, self.without)
         if self.options.expectation.without_archive(manifest.targets[number].digest):
-            return self._load_expected(number)
+            return self._load_expected(number), True
         images = list(manifest.about.targets[number]) if manifest.about else []
         if not images:
             self.context.progress.note(f"the bundle does not tell its images: {self.engine} is not asked for any")
         if self.without and not (images and all(image.names for image in images)):
             # an engine is asked by its name whether it has all of an image
             raise LoadError(messages.LOAD_THIN_WITHOUT_NAME, engine=self.engine, exit_code=6)
+        is_clear = True
         with Loader(self.engine) as loader:
             if self.without:
-                form: writers.ArchiveForm = "docker-archive"
-                apply_as(self.bases, self.bundle, form, loader.write, self.options, self.context, without=self.without)
+                self._pass_on_thin(loader, self.without)
             else:
-                self._pass_on(loader)
+                is_clear = self._pass_on(loader)
             loader.finish()
-            for image in list({(image.names[:1], image.id): image for image in images}.values())[:MAX_NAMES]:
+            asked = _one_by_one(images)
+            for image in asked:
                 loader.check(image)
             if self.without:
-                loader.check_whole([name for image in images for name in image.names[:1]][:MAX_NAMES])
-        return images
+                loader.check_whole([name for image in asked for name in image.names])
+        return asked, is_clear
 
     def _require_layers(self, number: int, without: Loaded) -> None:
         """Refuse to leave out layers that the engine does not have."""
@@ -145,33 +153,55 @@ class _Loading:
             find_base(self.bundle.manifest, self.bases, self.context, [number]).close()
             raise
 
-    def _pass_on(self, loader: Loader) -> None:
-        """Give a loader the target's own bytes; warn where readers may find different images in them."""
+    def _pass_on_thin(self, loader: Loader, without: Loaded) -> None:
+        """Give a loader an archive of the images, without the layers that it has."""
+
+        def judge(images: ImageArchive) -> None:
+            members = Members(images.archive)
+            found = [(image.names, members.read(image.config.member)) for image in images.images if image.config]
+            self._check_claims([(names, digest.sha256(config)) for names, config in found if config is not None])
+
+        form: writers.ArchiveForm = "docker-archive"
+        apply_as(self.bases, self.bundle, form, loader.write, self.options, self.context, without=without, judge=judge)
+
+    def _pass_on(self, loader: Loader) -> bool:
+        """Give a loader the target's own bytes; warn where readers may find different images in them.
+
+        Return whether all of them find those that the bundle tells.
+        """
         target = self.bundle.manifest.targets[choose_target(self.bundle.manifest, self.options)]
         with closing(Gate(loader.write, self.context.tmp)) as gate:
             withheld = Space(withheld=target.size)
             rebuild_target(self.bases, self.bundle, gate.write, self.options, self.context, space=withheld)
             archive = gate.finish()
+            is_clear = True
             try:
                 images = Judge(archive, hashed=False).images()
             except ArchiveError as error:
+                is_clear = False
                 self.context.progress.note(
                     f"not every engine would find the same images in this archive: {error.message};"
                     " --expect ID loads the image of that ID alone"
                 )
             else:
-                self._check_claims({image.config for image in images})
+                self._check_claims([(image.names, image.config) for image in images])
             gate.open()
+        return is_clear
 
-    def _check_claims(self, there: Collection[bytes]) -> None:
-        """Refuse a bundle that says that it makes another image than it does: users compare what is said at the end."""
+    def _check_claims(self, there: Sequence[tuple[Collection[str], bytes]]) -> None:
+        """Refuse a bundle that says that it makes other images than it does: users compare what is said at the end.
+
+        ``there``: of each image its names and the digest of its config.
+        """
         about = self.bundle.manifest.about
         number = choose_target(self.bundle.manifest, self.options)
+        owners = {name: config for names, config in there for name in names}
+        configs = {config for _, config in there}
         for image in about.targets[number] if about else ():
-            if image.id not in there:
-                raise UnexpectedError(
-                    messages.LOAD_CLAIMED_IMAGE, id=digest.text(image.id), found=digest.text(min(there))
-                )
+            others = [owners[name] for name in image.names if owners.get(name, image.id) != image.id]
+            if image.id not in configs or others:
+                found = digest.text(min(others or configs, default=b""))
+                raise UnexpectedError(messages.LOAD_CLAIMED_IMAGE, id=digest.text(image.id), found=found)
 
     def _load_expected(self, number: int) -> list[AboutImage]:
         target = self.bundle.manifest.targets[number]
@@ -184,6 +214,16 @@ class _Loading:
                     (image, _allowed_names(image, names, self.repositories, own.progress)) for image, names in found
                 ]
             return hand_over(found, self.engine)
+
+
+def _one_by_one(images: Iterable[AboutImage]) -> list[AboutImage]:
+    """Return images with one name each, or none, as many as an engine is asked for."""
+    found: dict[tuple[tuple[str, ...], bytes], AboutImage] = {}
+    for image in images:
+        for number in range(max(1, len(image.names))):
+            names = image.names[number : number + 1]
+            found.setdefault((names, image.id), replace(image, names=names))
+    return list(islice(found.values(), MAX_NAMES))
 
 
 def _base_with(archives: Sequence[Archive], chains: Sequence[tuple[bytes, ...]]) -> tuple[str, str | None]:

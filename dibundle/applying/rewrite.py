@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -108,15 +108,16 @@ def apply_as(
     space: Space = NO_SPACE,
     without: Loaded | None = None,
     names: tuple[str, ...] | None = None,
+    judge: Callable[[ImageArchive], object] = lambda images: None,
 ) -> None:
     """Write the images that a bundle makes as an archive of ``form``, without the layers that a receiver has.
 
-    ``names`` are for the images in place of their own.
+    ``names`` are for the images in place of their own. ``judge`` is given the target, verified, before the first byte.
 
     Everything is verified before the first byte is written; only what is written lies in a temporary file.
     """
     with context.within() as own:
-        parts = _rebuilt(bases, bundle, options, own, space, without, names)
+        parts = _rebuilt(bases, bundle, options, own, space, without, names, judge)
         _check_size(parts, options)
         writers.write(parts, form, write)
 
@@ -140,8 +141,8 @@ def apply_to_layout(
         final = Path(folder)
         beside: Path | None = None
         try:
-            beside = Path(tempfile.mkdtemp(prefix=f".{final.name[:64]}.", suffix=".part", dir=final.parent))
-            beside.chmod(0o755)
+            beside = final.parent / f".{final.name[:64]}.{secrets.token_hex(8)}.part"
+            beside.mkdir()
             (beside / "blobs" / "sha256").mkdir(parents=True)
             for name, content in writers.files(parts, "oci-archive"):
                 with Destination(str(beside / name)) as file:
@@ -170,9 +171,11 @@ def _rebuilt(
     space: Space,
     without: Loaded | None,
     names: tuple[str, ...] | None = None,
+    judge: Callable[[ImageArchive], object] = lambda images: None,
 ) -> writers.ImageParts:
     number = choose_target(bundle.manifest, options)
     images, holes = rebuild_images(bases, bundle, options, context, space, without)
+    judge(images)
     starts = frozenset(start for start, _ in holes)
     _note_left_out(context.progress, without, holes)
     expected = options.expectation.without_archive(bundle.manifest.targets[number].digest)

@@ -90,8 +90,10 @@ def diff(old: Source, new: Source, access: Access, context: Context) -> Changes:
     return compare(opened.archives[0], opened.archives[1], context)
 
 
-def compare(old: Archive, new: Archive, context: Context) -> Changes:
+def compare(old: Archive, new: Archive, context: Context, most: int | None = None) -> Changes:
     """Compare the first image of each archive; layers are read, nothing is encoded.
+
+    Of what bundles made at most ``most`` bytes are decompressed, where that is given.
 
     A path is ``add``, ``delete``, ``patch`` (other content), ``mode`` (other owner, mode, link or type) or ``time``.
     Raises :class:`ArchiveError` where an archive does not hold an image whole.
@@ -101,7 +103,7 @@ def compare(old: Archive, new: Archive, context: Context) -> Changes:
         sides = [read_images(archive) for archive in (old, new)]
         progress.phase("reading", read_size(sides))
         spool = own.spool()
-        before, after = (_read(images, spool, executor, progress) for images in sides)
+        before, after = (_read(images, spool, executor, progress, most) for images in sides)
         progress.phase("comparing", 0)
         lines = list(_lines(before.tree, after.tree))
         return Changes(
@@ -121,7 +123,7 @@ class _Side:
     config: dict[str, str]
 
 
-def _read(images: ImageArchive, spool: Spool, executor: Executor, progress: Progress) -> _Side:
+def _read(images: ImageArchive, spool: Spool, executor: Executor, progress: Progress, most: int | None) -> _Side:
     archive = images.archive
     if not images.images:
         raise ArchiveError(messages.ARCHIVE_EMPTY_OF_IMAGES, name=archive.name)
@@ -129,7 +131,7 @@ def _read(images: ImageArchive, spool: Spool, executor: Executor, progress: Prog
     if len(images.images) > 1:
         names = ", ".join(image.names) or "one without a name"
         progress.note(f"{archive.name} holds {len(images.images)} images; the first counts: {names}")
-    blobs = inflate_all(archive, read_blobs(images, executor, progress.advance), lambda: spool)
+    blobs = inflate_all(archive, read_blobs(images, executor, progress.advance), lambda: spool, most)
     by_blob = {id(stored.blob): stored for stored in blobs}
     layers = [by_blob[id(blob)].layer if blob else None for blob in image.layers]
     if None in layers:

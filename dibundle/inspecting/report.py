@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final
 
-from dibundle.applying.options import RebuildOptions
+from dibundle.applying.options import MAX_TARGET, RebuildOptions
 from dibundle.applying.rebuilding import rebuild_target
 from dibundle.applying.space import Space
 from dibundle.applying.targets import choose_target
@@ -49,16 +49,18 @@ def report(
     context: Context,
     *,
     target: str | None = None,
+    max_size: int = MAX_TARGET,
 ) -> ReportResult:
     """Write a page about a bundle, which is whole in itself and fetches nothing.
 
     With bases the target is rebuilt into a temporary file, and its image compared with the one in the first base.
+    That takes temporary files of at most twice ``max_size``.
     """
-    options = RebuildOptions(target=target)
+    options = RebuildOptions(target=target, max_size=max_size)
     opened = open_sources([bundle, *bases], access, context, bundle_first=True)
     opened.refuse_overwriting(output.name, output.identity)
     opened.ask_engines()  # for all of the base: what the bundle does not use may have changed too
-    whole = read_whole(opened.bundle_stream(), context).content  # it is read twice
+    whole = read_whole(opened.bundle_stream(), context, opened.check).content  # it is read twice
 
     def reader() -> BundleReader:
         return read_bundle(Stream(whole), opened.bundles[0][0], whole.size, opened.check)
@@ -94,7 +96,7 @@ def _changes(
     rebuild_target(opened.archives, bundle, made.write, options, context, space=Space(kept=size))
     try:
         new = context.enter(open_made(made, "the image that the bundle makes"))
-        return compare(base, new, context), ""
+        return compare(base, new, context, 2 * options.max_size - size), ""
     except ArchiveError as error:
         return None, f"Not compared: {error.message}."
 

@@ -119,7 +119,9 @@ def _open(
     if output is not None:
         for found in (opened, here):
             found.refuse_overwriting(output.name, output.identity)
-    return wrapped_image(read_whole(opened.bundle_stream(), context), here.archives, tags, context, options.platform)
+    return wrapped_image(
+        read_whole(opened.bundle_stream(), context, opened.check), here.archives, tags, context, options.platform
+    )
 
 
 def wrapped_image(

@@ -183,10 +183,10 @@ class WholeBundle:
         return labels.labels(self.manifest, self.content.size, self.digest)
 
 
-def read_whole(stream: Readable, context: Context) -> WholeBundle:
-    """Read a bundle to its end into a temporary file, checking every digest in it."""
+def read_whole(stream: Readable, context: Context, check: CheckSignature | None) -> WholeBundle:
+    """Read a bundle to its end into a temporary file; check every digest in it, and the signature of what was read."""
     spool = context.spool()
-    reader = BundleReader(_Copied(stream, spool))
+    reader = BundleReader(_Copied(stream, spool), None, check)
     context.check_room(reader.size - spool.size)
     check_integrity(reader)  # to its end, and no further
     content_digest = digest.sha256_of(copy_chunks(spool, 0, spool.size))

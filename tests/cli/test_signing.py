@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from dibundle.cli.main import main
+from dibundle.errors import SignatureError
 from dibundle.format.header import encode_signature_area
+from dibundle.sources import opening
 from tests import needs, pairs
 from tests.program import Ended, dib, succeed
 
@@ -306,6 +309,29 @@ def test_a_signature_is_checked_before_anything_else_is_read(keys: Keys, made, s
     signed.write_bytes(whole)
     refused(made, signed, "--allowed-signers", allowed)
     refused(made, signed, "--allowed-signers", keys.allowed(tmp_path, f"x {keys.public('other')}"))
+
+
+@pytest.mark.parametrize("command", [("unwrap",), ("wrap", "--unlinked", "--tag", "app:1")])
+def test_what_changes_after_it_was_checked_is_checked_again(
+    command: tuple[str, ...], keys: Keys, signed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may write to an archive that holds a bundle puts an unsigned one into it while dib runs."""
+    archive = tmp_path / "wrapped.tar"
+    succeed("wrap", "-q", signed, "--unlinked", "--tag", "app:1", "-o", archive)
+    data = bytearray(archive.read_bytes())
+    at = data.index(signed.read_bytes()[:64])
+    data[at + 72 : at + 172] = bytes(100)  # a signature of nobody
+    check = opening.check_signature
+
+    def checked(*arguments: object) -> None:
+        check(*arguments)  # type: ignore[arg-type]
+        archive.write_bytes(data)
+
+    monkeypatch.setattr(opening, "check_signature", checked)
+    options = [*command, archive, "-o", tmp_path / "out", "--allowed-signers", keys.allowed(tmp_path)]
+    with pytest.raises(SignatureError):
+        main.main([str(item) for item in options], standalone_mode=False)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_tampered_frame_is_damage(keys: Keys, made, signed: Path, tmp_path: Path) -> None:

@@ -62,7 +62,8 @@ def command(
     console.say_signed(result.signed_by)
     for image in result.images:
         names = ", ".join(wording.escape(name) for name in image.names) or "image"
-        console.say(f"{names}: loaded and checked, sha256:{image.id.hex()}, in {console.seconds:.1f} s")
+        which = f"loaded and checked, sha256:{image.id.hex()}" if result.is_clear else "loaded, but see the note above"
+        console.say(f"{names}: {which}, in {console.seconds:.1f} s")
 
 
 def _without_bundle(sources: Sequence[str]) -> Hint | None:

@@ -7,7 +7,7 @@ import click
 from dibundle.cli.console import Console
 from dibundle.cli.hints import hints
 from dibundle.cli.results import documents
-from dibundle.cli.session import session
+from dibundle.cli.session import max_size, session
 from dibundle.errors import Hint
 from dibundle.files import wording
 from dibundle.files.context import Context
@@ -21,12 +21,14 @@ from dibundle.sources.access import Access
 @click.option("-o", "--output", default="-", metavar="FILE", help="Write there, whole or not at all. Default: stdout.")
 @click.option("--target", metavar="NAME", help="Which one to show, of a bundle that makes several archives.")
 @click.option("--base", "bases", multiple=True, metavar="BASE", help="Tell every path and what changed in the image.")
+@max_size
 @session(signatures=True)
 def command(
     bundle: str,
     output: str,
     target: str | None,
     bases: tuple[str, ...],
+    max_size: int,
     access: Access,
     context: Context,
     console: Console,
@@ -43,7 +45,7 @@ def command(
     destination = Destination(output)
     console.keep_stdout(destination)
     with hints({"source.no_bundle": Hint.of("give the .dib file in place of {name}", name=bundle)}):
-        result = report(bundle, bases, destination, access, context, target=target)
+        result = report(bundle, bases, destination, access, context, target=target, max_size=max_size)
     document = {
         **documents.name("bundle", bundle),
         **documents.name("output", destination.name),

@@ -244,14 +244,15 @@ def _names(rows: list[_Row], row: _Row) -> int | None:
 
 
 def _symbols(rows: list[_Row], kept: list[_Row], at: int) -> Symbols | None:
-    """Return the table of symbols that is not loaded, where it and its names overlap nothing else."""
-    for row in rows:
-        if row.kind != _SYMTAB or row.flags & _ALLOC or row.link >= len(rows):
-            continue
-        names = rows[row.link]
-        own = [row, names]
-        if all(part.stored and part.length and part.offset >= _ROW for part in own) and not names.flags & _ALLOC:
-            places = sorted((part.offset, part.offset + part.length) for part in (*own, *kept))
-            if all(before[1] <= after[0] for before, after in pairwise(places)):
-                return Symbols(at + row.offset, row.length, at + names.offset, names.length)
-    return None
+    """Return the first table of symbols that is not loaded, where it and its names overlap nothing else."""
+    row = next((row for row in rows if row.kind == _SYMTAB and not row.flags & _ALLOC and row.link < len(rows)), None)
+    if row is None:
+        return None
+    names = rows[row.link]
+    own = [row, names]
+    if names.flags & _ALLOC or not all(part.stored and part.length and part.offset >= _ROW for part in own):
+        return None
+    places = sorted((part.offset, part.offset + part.length) for part in (*own, *kept))
+    if any(before[1] > after[0] for before, after in pairwise(places)):
+        return None
+    return Symbols(at + row.offset, row.length, at + names.offset, names.length)

@@ -67,6 +67,10 @@ def records_of(entry: Entry, window: Window) -> list[_Record]:
     return found
 
 
+def _tail_size(layer: Layer) -> int:
+    return layer.source.size - layer.index.entries_end
+
+
 class LayerComposer:
     """Writes the operations that rebuild target layers, one layer after the other, from one base."""
 
@@ -86,6 +90,9 @@ class LayerComposer:
         self._matcher = matcher
         self._counts = counts
         self._windows = [Window(layer.source) for layer in base.layers]
+        self._opaque: list[tuple[int, int]] | None = (
+            None  # size of the tail, and number, of base layers without entries
+        )
         self._sent: dict[bytes, list[tuple[int, int, int]]] = {}
         self._keep: Copy | None = None
 
@@ -120,12 +127,17 @@ class LayerComposer:
 
     def _counterpart(self, layer: Layer) -> int | None:
         """Return the base layer whose tail is most like this one's: that of the entries, else the nearest in size."""
-        tails = [old.source.size - old.index.entries_end for old in self._base.layers]
-        expected = self._matcher.expected_layer
-        if layer.index.entries and expected < len(tails) and tails[expected]:
+        layers, expected, size = self._base.layers, self._matcher.expected_layer, layer.source.size
+        if layer.index.entries and expected < len(layers) and _tail_size(layers[expected]):
             return expected
-        opaque = [n for n, old in enumerate(self._base.layers) if not old.index.entries and tails[n]]
-        return min(opaque, key=lambda n: abs(tails[n] - layer.source.size), default=None)
+        if self._opaque is None:
+            found = ((_tail_size(old), number) for number, old in enumerate(layers) if not old.index.entries)
+            self._opaque = sorted(item for item in found if item[0])
+        above = bisect_left(self._opaque, (size, -1))
+        near = self._opaque[above : above + 1]
+        if above:  # the first of those that are as large as the one before
+            near.append(self._opaque[bisect_left(self._opaque, (self._opaque[above - 1][0], -1))])
+        return min(near, key=lambda item: (abs(item[0] - size), item[1]), default=(0, None))[1]
 
     def _entry(self, entry: Entry, match: Match | None, mark: bytes | None) -> None:
         old = self._base.entry(match.place) if match else None

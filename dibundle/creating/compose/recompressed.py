@@ -17,6 +17,7 @@ from dibundle.files.readat import ReadAt, Slice, Spool, copy_chunks
 from dibundle.format.records import padded
 
 MEMBERS: Final = 1 << 14  # of one layer; a packing has two parts for each
+MOST_ANEW: Final = 64  # of them before which all encoders are tried again: 10 ms for each
 PLAIN: Final = 1 << 20  # bytes of a layer that may be outside of bodies
 COST: Final = 16  # what packing may cost for each byte that the layer takes in the archive (spec/dib.md, 4.6)
 
@@ -52,6 +53,7 @@ def unpack_layer(stored: ReadAt, spool: Spool, most: int | None = None) -> Recom
     at = 0
     left = _most(stored) if most is None else min(most, _most(stored))
     candidates: Sequence[Candidate] = CANDIDATES
+    anew = 0
     while at < stored.size:
         size = embedded_streams.gzip_header_size(stored.read_at(at, min(_HEADER, stored.size - at)))
         if size is None:
@@ -59,7 +61,10 @@ def unpack_layer(stored: ReadAt, spool: Spool, most: int | None = None) -> Recom
         body = _body(stored, at + size, take, left, candidates)
         if body is None or len(parts) >= 2 * MEMBERS:
             return None
-        found, used, candidates = body
+        found, used, candidates, is_anew = body
+        anew += is_anew
+        if anew > MOST_ANEW:
+            return None
         left -= found.cost
         end = min(stored.size, at + size + used + _TRAILER)
         parts += [Plain(size), found, Plain(end - at - size - used)]
@@ -100,19 +105,23 @@ def guess(stored: ReadAt, content_size: int) -> bytes | None:
 
 def _body(
     stored: ReadAt, start: int, take: Callable[[bytes], None], limit: int, candidates: Sequence[Candidate]
-) -> tuple[Body, int, Sequence[Candidate]] | None:
-    """Return the body at ``start``, how many bytes it has and who is left; ``None`` too once its cost is over a limit.
+) -> tuple[Body, int, Sequence[Candidate], bool] | None:
+    """Return the body at ``start``, how many bytes it has, who is left, and whether all were tried again.
+
+    ``None`` too once its cost is over a limit.
 
     ``candidates`` are those that are left of the members before. A small member is tried with the first of them alone,
     and all are tried only where none gives the beginning: estargz has a member for each file, and they would take
     minutes.
     """
+    is_anew = False
     if len(candidates) < len(CANDIDATES):
         head = stored.read_at(start, min(_PROBED, stored.size - start))
         whole = _small_body(head, take, limit, candidates[0])
         if whole:
-            return *whole, candidates
-        candidates = probe(head, candidates) or CANDIDATES
+            return *whole, candidates, False
+        probed = probe(head, candidates)
+        candidates, is_anew = probed or CANDIDATES, not probed
     search = Search(candidates)
     size = 0
     try:
@@ -128,7 +137,7 @@ def _body(
         found = search.finish()
     except ArchiveError:
         return None
-    return (Body(found.content, found.recipe), found.used, search.candidates) if found.recipe else None
+    return (Body(found.content, found.recipe), found.used, search.candidates, is_anew) if found.recipe else None
 
 
 def _small_body(

@@ -135,13 +135,17 @@ def _files(layer: Layer) -> Iterator[tuple[Entry, bytes | None]]:
 
 def _pair(index: BaseIndex, layer: Layer) -> list[bytes | None]:
     """Return a mark for each entry whose content is that of the only file of the same size at its path."""
-    windows = [Window(old.source) for old in index.layers]
+    windows: dict[int, Window] = {}
     window = Window(layer.source)
     marks: list[bytes | None] = []
     for entry in layer.index.entries:
         places = index.at_path(names.clean(entry.path)) if is_file(entry) else ()
         places = [place for place in places if is_file(index.entry(place)) and index.entry(place).size == entry.size]
-        same = len(places) == 1 and _equal(windows[places[0].layer], index.entry(places[0]), window, entry)
+        same = False
+        if len(places) == 1:
+            number = places[0].layer
+            old = windows.get(number) or windows.setdefault(number, Window(index.layers[number].source))
+            same = _equal(old, index.entry(places[0]), window, entry)
         marks.append(index.name(places[0]) if same else None)
     return marks
 
@@ -181,6 +185,7 @@ class BaseIndex:
         self.images: list[int] = []  # for each layer, the number of the image that it came with
         self._by_path: dict[bytes, Place | Places] = {}
         self._by_content: dict[bytes, Place | Places] = {}
+        self._names: dict[bytes, tuple[bytes, ...]] = {}
 
     def add(self, layers: Iterable[Layer]) -> None:
         """Add the layers of an image, the topmost last."""
@@ -209,6 +214,7 @@ class BaseIndex:
         """Let go of all entries; nothing is found then."""
         self._by_path.clear()
         self._by_content.clear()
+        self._names.clear()
         for layer in self.layers:
             layer.forget_entries()
 
@@ -219,6 +225,13 @@ class BaseIndex:
     def paths(self) -> Iterable[bytes]:
         """Return every path of the base, cleaned."""
         return self._by_path.keys()
+
+    def names_of(self, path: bytes) -> tuple[bytes, ...]:
+        """Return a cleaned path without versions, and its stem; what many targets ask for is found out once."""
+        found = self._names.get(path)
+        if found is None:
+            found = self._names[path] = tuple({names.versionless(path), names.stem(path)})
+        return found
 
     def at_path(self, path: bytes) -> Sequence[Place]:
         """Return the entries at a cleaned path, the topmost layer's last; of more than 256 the last ones."""

@@ -68,12 +68,17 @@ def inflate(stored: StoredBlob, spool: Spool, most: int | None = None) -> Stored
     return StoredBlob(stored.blob, stored.source, stored.digest, Layer(digest.digest(), content))
 
 
-def inflate_all(archive: Archive, stored: Iterable[StoredBlob], spool: Callable[[], Spool]) -> list[StoredBlob]:
+def inflate_all(
+    archive: Archive, stored: Iterable[StoredBlob], spool: Callable[[], Spool], most: int | None = None
+) -> list[StoredBlob]:
     """Inflate the compressed layers among ``stored``; a damaged one, or a bomb, serves as the plain blob it is.
 
-    What a bundle has made or came in is whatever its maker wants: of that all layers together have a limit.
+    What a bundle has made or came in is whatever its maker wants: of that all layers together have a limit,
+    ``most`` bytes where that is less.
     """
     left = MADE_RATIO * archive.bytes.size + MADE_FLOOR if archive.is_of_bundle else None
+    if left is not None and most is not None:
+        left = min(left, most)
     result = []
     for item in stored:
         is_known = left is None or item.blob.compression in OF_BUNDLES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from dibundle.creating.match import names, sketch
@@ -36,8 +37,7 @@ class Matcher:
         self._kept = kept
         targets = list(targets)
         self._likeness = self._like_images(targets)
-        self._spare = self._spare_files({names.clean(e.path) for layer in targets for e in layer.index.entries})
-        self._spare_names = self._by_names(self._spare)
+        self._targets = targets
         self._sketches: SketchIndex[Place] | None = None
         self._tops: dict[tuple[int, int], Place] = {}
         self._expected = Place(self._likeness.index(max(self._likeness)) if self._likeness else 0, 0)
@@ -52,8 +52,10 @@ class Matcher:
                         shared[self._base.images[place.layer]] += self._base.entry(place).size == entry.size
         return [shared[image] for image in self._base.images]
 
-    def _spare_files(self, used: set[bytes]) -> list[Place]:
-        """Return the base files whose path the target does not have."""
+    @cached_property
+    def _spare(self) -> list[Place]:
+        """The base files whose path the target does not have; only few targets ask for them."""
+        used = {names.clean(entry.path) for layer in self._targets for entry in layer.index.entries}
         return [
             place
             for path in self._base.paths()
@@ -62,11 +64,12 @@ class Matcher:
             if is_file(self._base.entry(place))
         ]
 
-    def _by_names(self, places: list[Place]) -> dict[bytes, list[Place]]:
+    @cached_property
+    def _spare_names(self) -> dict[bytes, list[Place]]:
+        """The same by their names without versions, and by their stems."""
         found: dict[bytes, list[Place]] = {}
-        for place in places:
-            path = names.clean(self._base.entry(place).path)
-            for name in {names.versionless(path), names.stem(path)}:
+        for place in self._spare:
+            for name in self._base.names_of(names.clean(self._base.entry(place).path)):
                 found.setdefault(name, []).append(place)
         return found
 
