@@ -43,8 +43,9 @@ MODEL_EFFORT: Final = 3  # below it, for differences of more than MODEL_LENGTH, 
 MODEL_LENGTH: Final = 1 << 20  # it takes as long as half of all the rest of rebuild-noop
 SLOW_EFFORT: Final = 8  # from which on a payload may take longer to make and to decode
 
+FEW_CHANGES: Final = 400_000  # changed bytes of a difference up to which time does not matter
 MODEL_BITS: Final = 15
-"""Of the model's tables at most, below SLOW_EFFORT: what does not fit into a processor's cache takes longer.
+"""Of the model's tables at most, below SLOW_EFFORT, for many: what does not fit into a processor's cache takes longer.
 
 Measured on static-binary's two programs, bytes of their differences and seconds of CPU to decode them: 14 bits
 924,451 and 0.48, 15 910,731 and 0.55, 16 899,488 and 0.63. Each of the model's inputs, when it was left out, gave 3 to
@@ -233,8 +234,9 @@ def _pack_difference(source: Buffer, rows: array[int], difference: bytearray, ef
         quick = streams.pack(difference, level=3)
         if len(quick[1]) < 64:
             return quick
-    most = MODEL_BITS if effort < SLOW_EFFORT else model.MAX_BITS
-    bits = max(model.MIN_BITS, min(most, len(difference).bit_length() - 2))
+    is_quick = effort < SLOW_EFFORT and len(difference) - difference.count(0) > FEW_CHANGES
+    most = MODEL_BITS if is_quick else model.MAX_BITS
+    bits = max(model.MIN_BITS, min(most, len(difference).bit_length()))
     return MODEL, bytes([bits]) + model.encode(source, rows, difference, bits=bits)
 
 
