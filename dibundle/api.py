@@ -295,10 +295,9 @@ def report(
     tmp: str | None = None,
 ) -> ReportResult:
     """Write one page of HTML about a bundle; with ``base`` also what changed between the images."""
+    options = RebuildOptions(target=target, max_size=limit(max_size))
     with Context(tmp, progress) as context:
-        return reporting.report(
-            bundle, several(base), output_to(out), access or Access(), context, target=target, max_size=limit(max_size)
-        )
+        return reporting.report(bundle, several(base), output_to(out), options, access or Access(), context)
 
 
 def sign(
@@ -446,7 +445,4 @@ def open_bundle(source: Source, *, access: Access | None = None, tmp: str | None
 
 
 def _into(pieces: deque[bytes]) -> Callable[[Piece], object]:
-    def take(piece: Piece) -> None:
-        pieces.append(bytes(piece))  # what it is a view of may be used again
-
-    return take
+    return lambda piece: pieces.append(bytes(piece))  # what it is a view of may be used again

@@ -213,7 +213,7 @@ def test_of_a_bomb_in_a_base_not_all_is_inflated(monkeypatch: pytest.MonkeyPatch
     blob = Blob(Entry(0, 0, 512, 0, 0, b"", b"", 0x30, True), "layer", "gzip", None, None)
     stored = match_images.StoredBlob(blob, MemoryBytes(gzip.compress(bytes(200 << 20), mtime=0)), bytes(32))
     with contextlib.closing(Spool(None)) as spool:
-        archive = SimpleNamespace(is_made=is_made, bytes=stored.source)
+        archive = SimpleNamespace(is_of_bundle=is_made, bytes=stored.source)
         (found,) = match_images.inflate_all(archive, [stored], lambda: spool)
         assert found.layer is None
         assert spool.size < 64 * stored.source.size + (3 << 20)

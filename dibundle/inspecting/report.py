@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final
 
-from dibundle.applying.options import MAX_TARGET, RebuildOptions
+from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_target
 from dibundle.applying.space import Space
 from dibundle.applying.targets import choose_target
@@ -45,18 +45,15 @@ def report(
     bundle: Source,
     bases: Sequence[Source],
     output: Output,
+    options: RebuildOptions,
     access: Access,
     context: Context,
-    *,
-    target: str | None = None,
-    max_size: int = MAX_TARGET,
 ) -> ReportResult:
     """Write a page about a bundle, which is whole in itself and fetches nothing.
 
     With bases the target is rebuilt into a temporary file, and its image compared with the one in the first base.
-    That takes temporary files of at most twice ``max_size``.
+    That takes temporary files of at most twice the options' ``max_size``; nothing is expected of the target.
     """
-    options = RebuildOptions(target=target, max_size=max_size)
     opened = open_sources([bundle, *bases], access, context, bundle_first=True)
     opened.refuse_overwriting(output.name, output.identity)
     opened.ask_engines()  # for all of the base: what the bundle does not use may have changed too

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from dibundle.applying.options import RebuildOptions
 from dibundle.cli.console import Console
 from dibundle.cli.hints import hints
 from dibundle.cli.results import documents
@@ -43,9 +44,10 @@ def command(
     rebuilt into a temporary file and compared with the one in the first base: settings of its config and packages.
     """
     destination = Destination(output)
+    options = RebuildOptions(target=target, max_size=max_size)
     console.keep_stdout(destination)
     with hints({"source.no_bundle": Hint.of("give the .dib file in place of {name}", name=bundle)}):
-        result = report(bundle, bases, destination, access, context, target=target, max_size=max_size)
+        result = report(bundle, bases, destination, options, access, context)
     document = {
         **documents.name("bundle", bundle),
         **documents.name("output", destination.name),
