@@ -44,7 +44,7 @@ MODEL_LENGTH: Final = 1 << 20  # it takes as long as half of all the rest of reb
 SLOW_EFFORT: Final = 8  # from which on a payload may take longer to make and to decode
 
 FEW_CHANGES: Final = 400_000  # changed bytes of a difference up to which time does not matter
-MODEL_BITS: Final = 15
+MODEL_BITS: Final = 14
 """Of the model's tables at most, below SLOW_EFFORT, for many: what does not fit into a processor's cache takes longer.
 
 Measured on static-binary's two programs, bytes of their differences and seconds of CPU to decode them: 14 bits
