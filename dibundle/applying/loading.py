@@ -64,12 +64,13 @@ class LoadOptions(RebuildOptions):
 class LoadResult:
     """What an engine has now, by each of its names, and who signed the bundles.
 
-    Not ``is_clear``: readers may find other images in the archive than the bundle tells, which are these.
+    ``is_checked``: they were expected, and the engine was given nothing else. Otherwise they are what the bundle tells,
+    and the engine has images of these names.
     """
 
     engine: str
     images: tuple[AboutImage, ...]
-    is_clear: bool
+    is_checked: bool
     signed_by: tuple[str, ...]
 
 
@@ -93,9 +94,9 @@ def load(sources: Sequence[Source], options: LoadOptions, access: Access, contex
         without=loaded(opened.archives) if options.thin else None,
         repositories=None if access.signers else repositories_of(opened.plain_archives),
     )
-    images, is_clear = loading.load()
+    images, is_checked = loading.load()
     signed_by = opened.signatures.signed_by(bundles)
-    return LoadResult(engine=loading.engine, images=tuple(images), is_clear=is_clear, signed_by=signed_by)
+    return LoadResult(engine=loading.engine, images=tuple(images), is_checked=is_checked, signed_by=signed_by)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +118,7 @@ class _Loading:
     repositories: frozenset[str] | None
 
     def load(self) -> tuple[list[AboutImage], bool]:
-        """Load the target; return the images that the engine was asked for, and whether the archive has just these."""
+        """Load the target; return the images that the engine was asked for, and whether it can have no others."""
         manifest = self.bundle.manifest
         number = choose_target(manifest, self.options)
         if self.without:
@@ -130,19 +131,18 @@ class _Loading:
         if self.without and not (images and all(image.names for image in images)):
             # an engine is asked by its name whether it has all of an image
             raise LoadError(messages.LOAD_THIN_WITHOUT_NAME, engine=self.engine, exit_code=6)
-        is_clear = True
         with Loader(self.engine) as loader:
             if self.without:
                 self._pass_on_thin(loader, self.without)
             else:
-                is_clear = self._pass_on(loader)
+                self._pass_on(loader)
             loader.finish()
             asked = _one_by_one(images)
             for image in asked:
                 loader.check(image)
             if self.without:
                 loader.check_whole([name for image in asked for name in image.names])
-        return asked, is_clear
+        return asked, False
 
     def _require_layers(self, number: int, without: Loaded) -> None:
         """Refuse to leave out layers that the engine does not have."""
@@ -164,21 +164,16 @@ class _Loading:
         form: writers.ArchiveForm = "docker-archive"
         apply_as(self.bases, self.bundle, form, loader.write, self.options, self.context, without=without, judge=judge)
 
-    def _pass_on(self, loader: Loader) -> bool:
-        """Give a loader the target's own bytes; warn where readers may find different images in them.
-
-        Return whether all of them find those that the bundle tells.
-        """
+    def _pass_on(self, loader: Loader) -> None:
+        """Give a loader the target's own bytes; warn where readers may find different images in them."""
         target = self.bundle.manifest.targets[choose_target(self.bundle.manifest, self.options)]
         with closing(Gate(loader.write, self.context.tmp)) as gate:
             withheld = Space(withheld=target.size)
             rebuild_target(self.bases, self.bundle, gate.write, self.options, self.context, space=withheld)
             archive = gate.finish()
-            is_clear = True
             try:
                 images = Judge(archive, hashed=False).images()
             except ArchiveError as error:
-                is_clear = False
                 self.context.progress.note(
                     f"not every engine would find the same images in this archive: {error.message};"
                     " --expect ID loads the image of that ID alone"
@@ -186,7 +181,6 @@ class _Loading:
             else:
                 self._check_claims([(image.names, image.config) for image in images])
             gate.open()
-        return is_clear
 
     def _check_claims(self, there: Sequence[tuple[Collection[str], bytes]]) -> None:
         """Refuse a bundle that says that it makes other images than it does: users compare what is said at the end.

@@ -128,7 +128,7 @@ class Destination:
                 folder, name = os.path.split(self._final)
                 self._temporary = os.path.join(folder, f".{name[:64]}.{secrets.token_hex(8)}.part")  # noqa: PTH118
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-                self._fd = os.open(self._temporary, flags, 0o666)
+                self._fd = os.open(self._temporary, flags, 0o666 if self._mode < 0 else self._mode & 0o600)
                 if self._mode >= 0:
                     os.fchmod(self._fd, self._mode)
         except OSError as error:

@@ -50,7 +50,7 @@ class Archive:
     _closers: list[Callable[[], None]] = field(default_factory=list, repr=False)
     is_made: bool = False  # of a bundle, on the way to another archive
     carries: bool = False  # a bundle came in it
-    budget: int | None = None  # bytes that may still be decompressed of it; None if that is not limited
+    budget: int = 0  # bytes that may still be decompressed of the bundles that came in it
 
     @property
     def is_of_bundle(self) -> bool:
@@ -124,7 +124,7 @@ def _open(
             else _random_access(fd, name, status, spool_dir, closers)
         )
         kind = compression.sniff(_head(source))
-        budget = None if ratio is None else ratio * source.size + compression.RATIO_FLOOR
+        budget = (compression.RATIO if ratio is None else ratio) * source.size + compression.RATIO_FLOOR
         if kind is not None:
             source = _inflated(source, kind, name, spool_dir, closers, ratio)
         _refuse_other_formats(name, _head(source), kind)
@@ -137,7 +137,7 @@ def _open(
     except BaseException:
         _run(closers)
         raise
-    if budget is not None and kind is not None:
+    if ratio is not None and kind is not None:
         budget = max(0, budget - source.size)
     return Archive(name, source, index, kind, (status.st_dev, status.st_ino), closers, budget=budget)
 

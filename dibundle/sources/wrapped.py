@@ -121,10 +121,9 @@ def _inflated(images: ImageArchive, blob: Blob, context: Context) -> ReadAt:
     archive = images.archive
     try:
         for piece in pieces:
-            if archive.budget is not None:  # shared with an outer compression: one in the other would multiply
-                archive.budget -= len(piece)
-                if archive.budget < 0:
-                    raise compression.RatioError(file_messages.COMPRESSION_OUTPUT_LIMIT, ratio=compression.RATIO)
+            archive.budget -= len(piece)  # of all bundles in it, which would multiply
+            if archive.budget < 0:
+                raise compression.RatioError(file_messages.COMPRESSION_OUTPUT_LIMIT, ratio=compression.RATIO)
             spool.write(piece)
     except compression.RatioError as error:
         raise ArchiveError(messages.WRAPPED_LAYER_MALFORMED, name=images.archive.name, reason=error.message) from error

@@ -43,7 +43,9 @@ def command(
     context: Context,
     console: Console,
 ) -> None:
-    """Apply a bundle into an engine, then ask the engine whether the image is really there.
+    """Apply a bundle into an engine, then ask the engine whether an image of that name is really there.
+
+    Which image it is, is checked with --expect: the engine then gets that image and nothing else.
 
     \b
         dib load old.tar update.dib
@@ -57,12 +59,18 @@ def command(
     with hints({"source.no_bundle": _without_bundle(sources)}), context:
         result = load(sources, options, access, context)
     console.progress.close()
-    document = {"engine": result.engine, "images": documents.images(result.images), "signed_by": result.signed_by}
-    console.result("dib.load/1", {**document, "seconds": round(console.seconds, 3)})
+    document = {
+        "engine": result.engine,
+        "images": documents.images(result.images),
+        "checked": result.is_checked,
+        "signed_by": result.signed_by,
+        "seconds": round(console.seconds, 3),
+    }
+    console.result("dib.load/1", document)
     console.say_signed(result.signed_by)
     for image in result.images:
         names = ", ".join(wording.escape(name) for name in image.names) or "image"
-        which = f"loaded and checked, sha256:{image.id.hex()}" if result.is_clear else "loaded, but see the note above"
+        which = f"loaded and checked, sha256:{image.id.hex()}" if result.is_checked else "loaded"
         console.say(f"{names}: {which}, in {console.seconds:.1f} s")
 
 
