@@ -1986,7 +1986,7 @@ def read_regions(data: bytes, count: int, size: int, modes: set[int]) -> list[Re
         address = bounded(address + numbers.signed())
         mode = numbers.next()
         need(mode in modes, "an unknown mode")
-        base = bounded(address + numbers.signed()) if mode in {3, 7, 8, 9, 10, 13} else address
+        base = bounded(address + numbers.signed()) if mode in {3, 7, 8, 9, 10, 13, 14} else address
         region = Region(start, length, address, base, mode)
         at, address = region.end, bounded(address + length)
         need(at <= size, "a region that ends beyond the source, or a section beyond the target")
@@ -2205,7 +2205,7 @@ class Relink:
         """Relink all regions."""
         ways: list[Callable[[], None]] = [
             *[lambda: None, self.x86, self.aarch64, self.pointers, lambda: None, self.frames, self.tables, self.x86],
-            *[self.tables, self.relocations, self.symbols, self.riscv, self.thumb, self.words],
+            *[self.tables, self.relocations, self.symbols, self.riscv, self.thumb, self.words, self.go],
         ]
         Derived(self.data, regions, put_back=False)
         late = [region for region in regions if region.mode in {6, 8}]
@@ -2317,6 +2317,36 @@ class Relink:
             step = self.step(self.word(at) + self.region.base)
             if self.word(at) and step.kind != HOLE:
                 self.write(at, self.word(at) + step.shift)
+
+    def go(self) -> None:
+        """Mode 14."""
+        region = self.region
+        if region.length < 72:
+            return
+        count, names, programs, functions = (
+            int.from_bytes(self.data[region.start + at : region.start + at + 8], "little") for at in (8, 32, 56, 64)
+        )
+        if max(names, programs, functions) > region.length or count > (region.length - functions) // 8:
+            return
+        for number in range(count):
+            entry = region.start + functions + 8 * number
+            record = region.start + functions + self.word(entry + 4)
+            self.offset(entry, region.base, CODE)
+            self.offset(entry + 4, region.address + functions, DATA)
+            if record + 44 > region.end:
+                continue
+            more = min(self.word(record + 28), 8)
+            self.offset(record, region.base, CODE)
+            self.offset(record + 4, region.address + names, DATA)
+            for at in (16, 20, 24, *range(44, 44 + 4 * more, 4)):
+                if record + at + 4 <= region.end and self.word(record + at):
+                    self.offset(record + at, region.address + programs, DATA)
+
+    def offset(self, at: int, zero: int, least: int) -> None:
+        """Relink an offset from an address."""
+        step = self.step(zero + self.word(at))
+        if step.kind >= least:
+            self.write(at, self.word(at) + step.shift - self.step(zero).shift)
 
     def riscv(self) -> None:
         """Mode 11."""
@@ -2590,7 +2620,7 @@ def relink(payload: bytes, size: int, source: bytes) -> bytes:
     packed = [numbers.take(header.stored) for header in headers]
     cover = Cover(payload[numbers.at :], size, len(source))
     data = [unpacked(header, stream) for header, stream in zip(headers, packed, strict=True)]
-    regions = read_regions(data[0], counts[0], len(source), set(range(14)))
+    regions = read_regions(data[0], counts[0], len(source), set(range(15)))
     sections = read_regions(data[1], counts[1], size, {0, 4, 5, 9})
     pieces = without_overlaps(moves(cover.covers, least, regions, sections))
     steps = merge_steps(read_steps(data[2], data[3], data[4]), pieces)

@@ -29,11 +29,10 @@ MAX_STEPS: Final = 1 << 21
 MAX_TABLES: Final = 16
 MAX_ADDRESS: Final = 1 << 61
 
-RAW, X86, ARM, POINTERS, INDEX, FRAMES, TABLES, X86_FIXED, TABLES_FIXED, RELOCATIONS, SYMBOLS, RISCV, THUMB, WORDS = (
-    range(14)
-)
+RAW, X86, ARM, POINTERS, INDEX, FRAMES, TABLES, X86_FIXED, TABLES_FIXED, RELOCATIONS, SYMBOLS = range(11)
+RISCV, THUMB, WORDS, GO = range(11, 15)
 """Modes of regions: what to look for there."""
-WITH_BASE: Final = (POINTERS, TABLES_FIXED, X86_FIXED, RELOCATIONS, SYMBOLS, WORDS)
+WITH_BASE: Final = (POINTERS, TABLES_FIXED, X86_FIXED, RELOCATIONS, SYMBOLS, WORDS, GO)
 DERIVED: Final = (INDEX, FRAMES, RELOCATIONS)
 HOLE, DATA, TABLE, CODE = range(4)
 """Kinds of steps: what is there."""
@@ -203,7 +202,7 @@ def _read(payload: Buffer, source_size: int, target_size: int) -> tuple[RelinkHe
         reader.at += stored
     header = RelinkHeader(
         least,
-        _regions(Numbers(streams_of[0]), counts[0], source_size, range(WORDS + 1)),
+        _regions(Numbers(streams_of[0]), counts[0], source_size, range(GO + 1)),
         _regions(Numbers(streams_of[1]), counts[1], target_size, (RAW, *DERIVED)),
         _fixed(Numbers(streams_of[2]).numbers(counts[2]), Numbers(streams_of[3]).numbers(counts[2]), streams_of[4]),
         machine,

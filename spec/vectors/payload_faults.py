@@ -293,7 +293,7 @@ bad("relink-section-left-over", _R, "relink stream.sections", "M107")(
 )
 bad("relink-region-of-0", _R, "relink stream.regions", "M108")(_relink([(0, 0, 0x400000, 0, 0)]))
 bad("relink-region-beyond-the-source", _R, "relink stream.regions", "M108")(_relink([(1, 3000, 0x400000, 0, 0)]))
-bad("relink-region-of-mode-14", _R, "relink stream.regions", "M108")(_relink([(0, 3000, 0x400000, 0, 14)]))
+bad("relink-region-of-mode-15", _R, "relink stream.regions", "M108")(_relink([(0, 3000, 0x400000, 0, 15)]))
 bad("relink-section-of-code", _R, "relink stream.sections", "M108")(_relink(sections=[(0, 3000, 0x400000, 0, 1)]))
 bad("relink-section-beyond-the-target", _R, "relink stream.sections", "M108")(_relink(sections=[(0, 3001, 0x400000)]))
 bad("relink-17-regions-of-tables", _R, "relink stream.regions", "M108")(_relink([(0, 8, 0, 0, 6), (0, 8, 0, 0, 8)] * 9))

@@ -273,7 +273,9 @@ def cover_with_literals_in_context() -> Bundle:
 
 
 def _region(gap: int, length: int, moved: int, base: int = 0, mode: int = 0) -> bytes:
-    return numbers(gap, length, signed(moved), mode) + (number(signed(base)) if mode in (3, 7, 8, 9, 10, 13) else b"")
+    return numbers(gap, length, signed(moved), mode) + (
+        number(signed(base)) if mode in (3, 7, 8, 9, 10, 13, 14) else b""
+    )
 
 
 def relinked(

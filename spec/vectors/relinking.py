@@ -343,6 +343,23 @@ def thumb(source: Source, count: int) -> bytes:
     return bytes(out) + b"\xf0\xf8"
 
 
+def go(source: Source, count: int, base: int, *, room: int = 0) -> bytes:
+    """Return a table of Go's functions, whose offsets lead anywhere near; some records lie across its end."""
+    names, programs, functions = 72, 200, 400
+    head = noise("go", 8) + b"".join(le(n, 8) for n in (count, 5, 0, names, 100, 150, programs, functions))
+    out = bytearray(head + noise("tables", functions - len(head)))
+    entries, records = bytearray(), bytearray()
+    for _ in range(count):
+        entries += le(source.aim() - base) + le(8 * count + len(records) - (source.pick(9) == 0) * 3)
+        fields = [source.aim() - base, source.aim() - source.here - names, 7, 8]
+        fields += [0 if source.pick(5) == 0 else source.aim() - source.here - programs for _ in range(3)]
+        more = source.pick(12)
+        records += b"".join(map(le, [*fields, more, 9, 10])) + bytes((1, 2, 3, 4))
+        records += b"".join(le((source.aim() - source.here - programs) * (source.pick(4) > 0)) for _ in range(more))
+    out += entries + records
+    return bytes(out[: len(out) - room])
+
+
 def _others() -> Source:
     source = Source("others")
     source.region(6, tables(source, 60, [source.here + 4 * n for n in range(60)]))
@@ -351,6 +368,13 @@ def _others() -> Source:
     source.region(13, pointers(source, 60, 4, 0x1000, -source.here % 4) + b"\1\2\3", base=0x1000)
     source.region(11, riscv(source, 90))
     source.region(12, thumb(source, 90))
+    source.region(14, go(source, 12, source.start), base=source.start)
+    source.region(14, go(source, 5, source.start, room=20), base=source.start)
+    source.region(14, go(source, 3, source.start)[:71], base=source.start)
+    for place, number in ((8, 1 << 63), (32, 1 << 40), (56, 5000), (64, 1 << 63)):
+        table = bytearray(go(source, 3, source.start))
+        table[place : place + 8] = le(number, 8)
+        source.region(14, bytes(table), base=source.start)
     return source
 
 
@@ -450,7 +474,13 @@ def relink_every_operand_of_aarch64() -> Bundle:
     return relinks(SOURCES["arm"], dense(SOURCES["arm"], 160))
 
 
-@good("relink mode.RISC-V code", "relink mode.Thumb code", "relink mode.words", base="relinking")
+@good(
+    "relink mode.RISC-V code",
+    "relink mode.Thumb code",
+    "relink mode.words",
+    "relink mode.Go functions",
+    base="relinking",
+)
 def relink_every_operand_of_risc_v_and_thumb() -> Bundle:
     return relinks(SOURCES["others"], dense(SOURCES["others"], 160))
 

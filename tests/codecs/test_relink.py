@@ -131,7 +131,7 @@ def tables(draw):
         end = start + length
         if end <= size:
             address = low + rng.randrange(4000)
-            regions.append(Region(start, length, address, low + rng.randrange(4000), rng.randrange(14)))
+            regions.append(Region(start, length, address, low + rng.randrange(4000), rng.randrange(15)))
     steps, at = [], low + rng.randrange(200)
     for _ in range(rng.randrange(1, 40)):
         steps.append(AddressStep(at, rng.randrange(-5000, 5000) * 4, rng.choice([HOLE, DATA, TABLE, CODE, CODE])))
@@ -308,7 +308,7 @@ def test_random_headers_take_no_memory(values, rest):
         (relink.RelinkHeader(0, [], [], []), "covers of 0 bytes"),
         (relink.RelinkHeader(1, [Region(0, 0, 0, 0, 0)], [], []), "region of 0"),
         (relink.RelinkHeader(1, [Region(90, 11, 0, 0, 0)], [], []), "does not fit"),
-        (relink.RelinkHeader(1, [Region(0, 5, 0, 0, 14)], [], []), "does not fit"),
+        (relink.RelinkHeader(1, [Region(0, 5, 0, 0, 15)], [], []), "does not fit"),
         (relink.RelinkHeader(1, [Region(0, 5, -1, 0, 0)], [], []), "does not fit"),
         (relink.RelinkHeader(1, [Region(0, 5, relink.MAX_ADDRESS, 0, 0)], [], []), "does not fit"),
         (relink.RelinkHeader(1, [Region(k, 1, 0, 0, relink.TABLES) for k in range(17)], [], []), "jump tables"),
@@ -333,6 +333,7 @@ def test_pointers_overwritten_by_other_data_tell_of_no_move():
         first=relink.columns(steps),
         records=[],
         target_records=[],
+        exact=(),
     )
     source = (0x2010).to_bytes(8, "little") * 8
     target = (0x7FFF << 48).to_bytes(8, "little") * 8
@@ -359,3 +360,45 @@ def test_steps_that_crowd_are_found(mode):
         made = relink.relink(bytes(data), regions, relink.columns(some))
         assert made == by_reference(bytes(data), regions, some)
         assert made != data
+
+
+def go_table(sizes, names):
+    """Return Go's table of functions of these sizes, each with a name and a program of 5 bytes."""
+    name_table = b"".join(name + b"\0" for name in names)
+    tables = [72, 72 + len(name_table)]
+    tables += [tables[1] + 8, tables[1] + 16, tables[1] + 16 + 5 * len(sizes) + 1]
+    head = b"\xf1\xff\xff\xff\0\0\1\x08" + b"".join(n.to_bytes(8, "little") for n in (len(sizes), 1, 0, *tables))
+    entries, records, code, at = b"", b"", 0, 0
+    for number, size in enumerate(sizes):
+        entries += (code).to_bytes(4, "little") + (8 * len(sizes) + len(records)).to_bytes(4, "little")
+        fields = (code, at, 8, 0, 1 + 5 * number, 2 + 5 * number, 3 + 5 * number, 1, 0, number, 0, 4 + 5 * number)
+        records += b"".join(n.to_bytes(4, "little") for n in fields)
+        code, at = code + size, at + len(names[number]) + 1
+    programs_ = b"\0" + b"".join(bytes((number % 200 + 1, 2, number // 200 + 1, 4, 5)) for number in range(len(sizes)))
+    return head + name_table + bytes(16) + programs_ + entries + records
+
+
+def test_gos_table_of_functions_costs_what_changed_alone():
+    rng = random.Random(4)
+    sizes = [16 * rng.randrange(2, 30) for _ in range(900)]
+    names = [b"main.f%d" % rng.randrange(1 << 40) for _ in sizes]
+    code = [rng.randbytes(size) for size in sizes]
+    files = []
+    for grown in (0, 1):
+        if grown:
+            code[100] += bytes(32)
+            names[100] += b"longer"
+        table = go_table([len(part) for part in code], names)
+        text = b"".join(code)
+        files.append(
+            programs._file(
+                programs.X86_64,
+                [(b".text", 1, 6, programs.TEXT, text), (b".gopclntab", 1, 2, programs.TEXT + 0x800000, table)],
+            )
+        )
+    plan = layout.plan(*files)
+    assert [region.mode for region in plan.regions] == [relink.X86_FIXED, relink.GO]
+    payload = relinker.encode(*files)
+    assert relink.decode(payload, files[0], len(files[1])) == files[1]
+    assert reference.frame(decoders.RELINK, payload, files[0], len(files[1])) == files[1]
+    assert len(payload) < 400

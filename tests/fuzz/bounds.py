@@ -228,10 +228,10 @@ def relink_tables(chance: random.Random) -> Bundle:
     size = chance.choice((1, 4096, MIB))
     counts[1] = min(counts[1], size)
     length = min(source // max(1, counts[0]), 1 << 20)  # as long as all may be
-    modes = chance.sample((0, 1, 2, 3, 4, 5, 7, 9, 10, 11, 12, 13), 3)
+    modes = chance.sample((0, 1, 2, 3, 4, 5, 7, 9, 10, 11, 12, 13, 14), 3)
     rows = [
         b"".join(
-            numbers(0, length, 0, mode) + (number(0) if mode in (3, 7, 8, 9, 10, 13) else b"")
+            numbers(0, length, 0, mode) + (number(0) if mode in (3, 7, 8, 9, 10, 13, 14) else b"")
             for mode in chance.choices(modes, k=counts[0])
         ),
         b"".join(

@@ -29,6 +29,9 @@ _ROW: Final = 64  # bytes of a section in the table
 _LONGEST: Final = 64  # bytes of its name that count
 _HIGHEST: Final = 1 << 39  # addresses end below
 _MAX_PROGRAMS: Final = 4096  # as many as a payload may have regions
+GO_TABLES: Final = (b".gopclntab", b".data.rel.ro.gopclntab")
+_GO_MAGIC: Final = (b"\xf0\xff\xff\xff", b"\xf1\xff\xff\xff")  # of Go 1.18 and from 1.20 on
+_GO_HEAD: Final = 72
 _NEAR: Final = 1 << 26
 _LEAST_STRETCH: Final = 1 << 20  # shorter stretches of a program are not worth a guess
 
@@ -61,7 +64,8 @@ class Symbols(NamedTuple):
 class Program:
     """One ELF file within the data: where it starts and ends, its sections by address; ``fixed``: not to be moved.
 
-    ``symbols``: the table of symbols that is not loaded, if there is one.
+    ``symbols``: the table of symbols that is not loaded, if there is one; ``parts``: names and addresses of what begins
+    within sections.
     """
 
     start: int
@@ -70,6 +74,7 @@ class Program:
     fixed: bool
     sections: tuple[ElfSection, ...]
     symbols: Symbols | None = None
+    parts: tuple[tuple[bytes, int], ...] = ()
 
 
 def programs(data: bytes) -> list[Program]:
@@ -195,8 +200,26 @@ def _program(data: bytes, at: int, form: _Form) -> Program | None:
         )
         for row in kept
     )
+    parts = [part for section in sections if section.name in GO_TABLES for part in _go_parts(data, section)]
     symbols = _symbols(rows, [row for row in kept if row.stored], at) if form.width == _ROW else None
-    return Program(start=at, end=at + end, machine=machine, fixed=kind == _EXEC, sections=sections, symbols=symbols)
+    return Program(
+        start=at,
+        end=at + end,
+        machine=machine,
+        fixed=kind == _EXEC,
+        sections=sections,
+        symbols=symbols,
+        parts=tuple(parts),
+    )
+
+
+def _go_parts(data: bytes, section: ElfSection) -> Iterator[tuple[bytes, int]]:
+    """Yield the tables within Go's table of functions, which its header tells."""
+    if section.length < _GO_HEAD or data[section.start : section.start + 4] not in _GO_MAGIC:
+        return
+    for number, place in enumerate(struct.unpack_from("<QQQQQ", data, section.start + 32)):
+        if _GO_HEAD <= place < section.length:
+            yield b"%s %d" % (section.name, number), section.address + place
 
 
 class _Row(NamedTuple):

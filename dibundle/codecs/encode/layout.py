@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,7 +33,8 @@ Cut = tuple[int, int, int, int, int]
 class RelinkPlan:
     """Regions of the source, sections of the target, fixed steps and the first map, as ``steps_of`` gives it.
 
-    ``records`` and ``target_records`` are offsets where a record of frames starts, one every 64 KiB or so.
+    ``records`` and ``target_records`` are offsets where a record of frames starts, one every 64 KiB or so; steps at
+    ``exact`` addresses stay as they are, whatever covers tell.
     """
 
     regions: list[Region]
@@ -42,6 +43,7 @@ class RelinkPlan:
     first: array[int]
     records: list[int]
     target_records: list[int]
+    exact: Container[int]
 
     def window(self, source: range, target: range) -> RelinkPlan | None:
         """Return the plan for these stretches of source and target, which knows of the rest what the first map tells.
@@ -63,6 +65,7 @@ class RelinkPlan:
             first=self.first,
             records=[],
             target_records=[],
+            exact=self.exact,
         )
 
     def _outside(self, inside: list[tuple[int, int]]) -> list[AddressStep]:
@@ -105,6 +108,7 @@ def plan(source: bytes, target: bytes) -> RelinkPlan | None:
     fixed: list[AddressStep] = []
     counterparts: list[Region] = []
     places: list[AddressStep] = []
+    exact: set[int] = set()
     tables = {id(found): relink.MAX_TABLES for found in (regions, counterparts)}
     for number, (before, after) in enumerate(pairs):
         space = number * _SPACE
@@ -113,9 +117,10 @@ def plan(source: bytes, target: bytes) -> RelinkPlan | None:
             tables[id(found)] -= _tables(more)
             found.extend(more)
         sections += _sections(after, space)
-        moved = {section.name: section.address for section in after.sections}
+        moved = dict(after.parts) | {section.name: section.address for section in after.sections}
         fixed += _kinds(before, space, moved)
         places += _kinds(after, space, {})
+        exact.update(at + space for _, at in before.parts)
     if not any(region.mode in _CODE for region in regions) or len(regions) > relink.MAX_REGIONS:
         return None
     regions.sort()
@@ -127,7 +132,9 @@ def plan(source: bytes, target: bytes) -> RelinkPlan | None:
         stride=STRIDE,
     )
     cuts = list(_cuts(rows, regions, sections, least=FIRST_LEAST))
-    header = relink.RelinkHeader(FIRST_LEAST, regions, sections, _from_pieces(fixed, _shifts(cuts, regions, sections)))
+    header = relink.RelinkHeader(
+        FIRST_LEAST, regions, sections, _from_pieces(fixed, _shifts(cuts, regions, sections), exact)
+    )
     first = relink.steps_of(rows, header)
     if not any(first[1::3]):
         return None
@@ -138,6 +145,7 @@ def plan(source: bytes, target: bytes) -> RelinkPlan | None:
         first=first,
         records=_records(source, regions),
         target_records=_records(target, sections),
+        exact=exact,
     )
 
 
@@ -158,7 +166,7 @@ def _cut(regions: Iterable[Region], window: range, records: list[int]) -> list[R
 def _whole(regions: Iterable[Region], window: range) -> set[int]:
     """Return the modes that can do with what a window has of ``regions``."""
     lost = {r.mode for r in regions if r.start < window.start or r.start + r.length > window.stop}
-    modes = set(range(relink.WORDS + 1))
+    modes = set(range(relink.GO + 1))
     if lost:
         modes.remove(relink.RELOCATIONS)
     if lost & {relink.INDEX, relink.FRAMES}:
@@ -192,7 +200,7 @@ def _records(data: bytes, regions: Iterable[Region]) -> list[int]:
 def fixed_steps(made: RelinkPlan, source: bytes, target: bytes, rows: array[int]) -> list[AddressStep]:
     """Return the fixed steps to go with the covers in ``rows``: what they leave out, the addresses under them tell."""
     cuts = list(_cuts(rows, made.regions, made.sections, least=relink.LEAST))
-    fixed = _from_pieces(made.fixed, _shifts(cuts, made.regions, made.sections))
+    fixed = _from_pieces(made.fixed, _shifts(cuts, made.regions, made.sections), made.exact)
     steps = relink.steps_of(rows, relink.RelinkHeader(relink.LEAST, made.regions, made.sections, fixed))
     voted = _voted(made, source, target, cuts, steps)
     return sorted({step.at: step for step in (*fixed, *voted)}.values())[: relink.most_steps(len(source))]
@@ -280,34 +288,38 @@ def _tables(regions: list[Region]) -> int:
 def _regions(program: elf.Program, space: int, tables: int) -> list[Region]:
     regions = []
     for section in program.sections:
-        if not section.stored:
-            continue
-        start, length, address, base = section.start, section.length, section.address + space, section.address + space
-        mode = relink.RAW
-        if section.code:
-            mode, base = _CODES[program.machine], space
-            if mode == relink.X86 and program.fixed:
-                mode = relink.X86_FIXED
-        elif section.name == b".eh_frame":
-            mode = relink.FRAMES
-        elif section.name == b".eh_frame_hdr":
-            mode = relink.INDEX
-        elif section.names is not None:
-            mode, base = relink.SYMBOLS, section.names + space
-        elif program.machine == elf.ARM and (section.relocations or section.writable):
-            mode, base = relink.WORDS, space
-        elif section.relocations or section.writable:
-            mode, base = relink.RELOCATIONS if section.relocations else relink.POINTERS, space
-        elif section.name == b".rodata" and tables:
-            mode, tables = relink.TABLES_FIXED if program.fixed else relink.TABLES, tables - 1
-            base = space
-        regions.append(Region(start, length, address, base, mode))
+        if section.stored:
+            mode, base = _mode(program, section)
+            if mode in (relink.TABLES, relink.TABLES_FIXED):
+                mode, tables = mode if tables else relink.RAW, max(0, tables - 1)
+            regions.append(Region(section.start, section.length, section.address + space, base + space, mode))
     if program.symbols:
         start, length, names, names_length = program.symbols
         at = space + _UNLOADED
         regions.append(Region(names, names_length, at, at, relink.RAW))
         regions.append(Region(start, length, at + _SYMBOLS, at, relink.SYMBOLS))
     return regions
+
+
+def _mode(program: elf.Program, section: elf.ElfSection) -> tuple[int, int]:
+    """Return how a section is read, and what addresses that are stored in it count from."""
+    if section.code:
+        mode = _CODES[program.machine]
+        return relink.X86_FIXED if mode == relink.X86 and program.fixed else mode, 0
+    if section.name in elf.GO_TABLES:
+        code = next((other.address for other in program.sections if other.name == b".text"), None)
+        return (relink.RAW, 0) if code is None else (relink.GO, code)
+    if section.name in (b".eh_frame", b".eh_frame_hdr"):
+        return relink.FRAMES if section.name == b".eh_frame" else relink.INDEX, 0
+    if section.names is not None:
+        return relink.SYMBOLS, section.names
+    if section.relocations or section.writable:
+        if program.machine == elf.ARM:
+            return relink.WORDS, 0
+        return relink.RELOCATIONS if section.relocations else relink.POINTERS, 0
+    if section.name == b".rodata":
+        return relink.TABLES_FIXED if program.fixed else relink.TABLES, 0
+    return relink.RAW, 0
 
 
 def _sections(program: elf.Program, space: int) -> list[Region]:
@@ -331,6 +343,9 @@ def _kinds(program: elf.Program, space: int, moved: dict[bytes, int]) -> list[Ad
             AddressStep(section.address + space, moved.get(section.name, section.address) - section.address, kind)
         )
         end = section.address + section.length
+        inside = {at: name for name, at in program.parts if section.address < at < end}
+        for at, name in sorted(inside.items()):
+            steps.append(AddressStep(at + space, moved.get(name, at) - at, kind))
     if end is not None:
         steps.append(AddressStep(end + space, 0, relink.HOLE))
     if program.symbols:
@@ -349,15 +364,19 @@ def _shifts(cuts: list[Cut], regions: list[Region], sections: list[Region]) -> l
     return sorted(shifts)
 
 
-def _from_pieces(fixed: list[AddressStep], pieces: list[tuple[int, int]]) -> list[AddressStep]:
-    """Return ``fixed``, each with the shift of the first of ``pieces`` between it and the next, if there is one."""
+def _from_pieces(fixed: list[AddressStep], pieces: list[tuple[int, int]], exact: Container[int]) -> list[AddressStep]:
+    """Return ``fixed``, each with the shift of the first of ``pieces`` between it and the next, if there is one.
+
+    Those at ``exact`` addresses stay.
+    """
     steps = []
     k = 0
     for number, step in enumerate(fixed):
         end = fixed[number + 1].at if number + 1 < len(fixed) else None
         while k < len(pieces) and pieces[k][0] < step.at:
             k += 1
-        if step.kind != relink.HOLE and k < len(pieces) and (end is None or pieces[k][0] < end):
+        is_told = k < len(pieces) and (end is None or pieces[k][0] < end)
+        if step.kind != relink.HOLE and step.at not in exact and is_told:
             steps.append(step._replace(shift=pieces[k][1]))
         else:
             steps.append(step)

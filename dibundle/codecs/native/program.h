@@ -4,7 +4,7 @@
 
 #include "bytes.h"
 
-enum { RAW, X86, ARM, POINTERS, INDEX, FRAMES, TABLES, X86_FIXED, TABLES_FIXED, RELOCATIONS, SYMBOLS, RISCV, THUMB, WORDS };
+enum { RAW, X86, ARM, POINTERS, INDEX, FRAMES, TABLES, X86_FIXED, TABLES_FIXED, RELOCATIONS, SYMBOLS, RISCV, THUMB, WORDS, GO };
 
 #define NEAR 0x80000000u /* words from here on say how far a field is from what is expected, */
 #define NEAR_MOST 8192u  /* if that is less than this */

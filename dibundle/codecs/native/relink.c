@@ -297,6 +297,8 @@ static inline void walk(walk_t *w, const int action, int64_t mode)
         walk_words(w, action);
     else if (mode == POINTERS)
         walk_pointers(w, action);
+    else if (mode == GO)
+        walk_go(w, action);
     else if (mode == SYMBOLS)
         walk_symbols(w, action);
     else if (mode == FRAMES)

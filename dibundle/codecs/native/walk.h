@@ -149,5 +149,7 @@ static inline int pointer(walk_t *w, const int action, int64_t at)
 /* riscv.c, thumb.c */
 void walk_riscv(walk_t *w, int action);
 void walk_thumb(walk_t *w, int action);
+/* gotable.c */
+void walk_go(walk_t *w, int action);
 
 #endif
