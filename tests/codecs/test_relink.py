@@ -369,12 +369,12 @@ def go_table(sizes, names):
     tables += [tables[1] + 8, tables[1] + 16, tables[1] + 16 + 5 * len(sizes) + 1]
     head = b"\xf1\xff\xff\xff\0\0\1\x08" + b"".join(n.to_bytes(8, "little") for n in (len(sizes), 1, 0, *tables))
     entries, records, code, at = b"", b"", 0, 0
-    for number, size in enumerate(sizes):
+    for row, size in enumerate(sizes):
         entries += (code).to_bytes(4, "little") + (8 * len(sizes) + len(records)).to_bytes(4, "little")
-        fields = (code, at, 8, 0, 1 + 5 * number, 2 + 5 * number, 3 + 5 * number, 1, 0, number, 0, 4 + 5 * number)
+        fields = (code, at, 8, 0, 1 + 5 * row, 2 + 5 * row, 3 + 5 * row, 1, 0, row, 0, 4 + 5 * row)
         records += b"".join(n.to_bytes(4, "little") for n in fields)
-        code, at = code + size, at + len(names[number]) + 1
-    programs_ = b"\0" + b"".join(bytes((number % 200 + 1, 2, number // 200 + 1, 4, 5)) for number in range(len(sizes)))
+        code, at = code + size, at + len(names[row]) + 1
+    programs_ = b"\0" + b"".join(bytes((row % 200 + 1, 2, row // 200 + 1, 4, 5)) for row in range(len(sizes)))
     return head + name_table + bytes(16) + programs_ + entries + records
 
 
