@@ -26,6 +26,7 @@ PLAIN_LEVEL = RELINK_LEVEL - 1  # up to which level HDiffPatch is not needed
 LZMA_LEVEL = 5  # from which level on LZMA2 is tried for what has no source, as the literals of a cover payload
 UNPACK_LEVEL = 2  # from which level on compressed files are looked into
 PROGRAM_SHARE = 0.25  # of a program that compressed data has to be for relinking to be given up
+_ELF = b"\x7fELF"
 LITTLE = 64 << 20  # bytes to patch up to which slow ways are taken
 SMALL = 1 << 20  # bytes of target up to which the default level tries more than one codec
 SMALL_SOURCE = 4 << 20  # and of source up to which one of them is zstd, at levels where it takes a second for 16 MB:
@@ -168,7 +169,8 @@ def _unpacked(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | N
     from dibundle.codecs import embedded, recompression
     from dibundle.codecs.encode import embedded_streams
 
-    found = embedded_streams.find(target, source, least_share=PROGRAM_SHARE if plan else 0)
+    is_program = plan or (relinks(effort) and target.startswith(_ELF) and source.startswith(_ELF))
+    found = embedded_streams.find(target, source, least_share=PROGRAM_SHARE if is_program else 0)
     if found is None:
         return None
     effort = replace(effort, portable=True)
