@@ -20,7 +20,7 @@ from dibundle.sources.registry.images import RemoteImage
 
 MOST_IMAGES: Final = 64  # that are asked about on the way back from the target
 MOST_DELTAS: Final = 1024
-MOST_DIGESTS: Final = 65_536  # of layers, that all of them tell of
+MOST_DIGESTS: Final = 65_536  # of layers and images, that all of them tell of
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,8 @@ def _collect(target: bytes, here: frozenset[bytes], deltas_to: Callable[[bytes],
     while waiting:
         image = waiting.popleft()
         for delta in deltas_to(image):
-            digests += len(delta.told.needs) + len(delta.told.makes)
+            told = delta.told
+            digests += len(told.needs) + len(told.makes) + len(told.ids) + len(delta.bases)
             if len(steps) == MOST_DELTAS or digests > MOST_DIGESTS:
                 return steps
             steps.append(ChainStep(delta, image))

@@ -116,11 +116,13 @@ def check_signature(stream: Rereadable, name: str | None, check: CheckSignature)
 def fetch_bundle(pieces: Iterable[bytes], size: int, name: str, spool: Spool, check: CheckSignature | None) -> None:
     """Write a bundle of ``size`` bytes that is fetched into a temporary file.
 
-    ``check`` gets its header and signature before more of it is fetched.
+    ``check`` gets its header and signature before more of it is fetched; and its head says how large it is before the
+    rest is.
     """
     stream = Pieces(pieces)
-    if check:
-        check_signature(stream, name, check)
+    head = _Recorded(stream)
+    read_bundle(head, name, size, check)
+    stream.give_back(bytes(head.data))
     check_room(spool.directory, size)
     while piece := stream.read(1 << 20):
         spool.write(piece)

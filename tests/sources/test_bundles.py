@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from dibundle.errors import BundleError, SignatureError
 from dibundle.files.context import Context
+from dibundle.files.readat import Spool
 from dibundle.format import messages
 from dibundle.format.constants import MAX_SIGNATURE
 from dibundle.format.header import encode_signature_area
 from dibundle.format.signing import Signers
 from dibundle.sources.access import Access
-from dibundle.sources.bundles import Pieces, check_signature
+from dibundle.sources.bundles import Pieces, check_signature, fetch_bundle
 from dibundle.sources.opening import MAX_COPIES, MAX_WRAPPED, open_sources
 from tests.bounds.test_source_bounds import bundle_of, wrapped
+from tests.pairs import Pair
 from tests.sources.conftest import Files
 
 GOOD = b"good"
@@ -102,3 +106,23 @@ def test_copies_of_a_bundle_in_an_archive_are_bounded(asked: list[bytes], tmp_pa
     with pytest.raises(BundleError) as error:
         opened(tmp_path / "many.tar", copies)
     assert error.value.code == "limit.wrapped_bundles"
+
+
+def test_what_a_registry_sends_behind_a_bundle_is_not_kept(pair: Pair, tmp_path: Path) -> None:
+    """A descriptor may tell any size: the bundle's own head says how large it is."""
+    data = pair.bundle.read_bytes()
+    sent = 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal sent
+        yield data
+        for _ in range(100):
+            sent += 1
+            yield bytes(1 << 20)
+
+    with closing(Spool(str(tmp_path))) as spool:
+        with pytest.raises(BundleError, match="bytes follow its last frame"):
+            fetch_bundle(pieces(), len(data) + (100 << 20), "docker://x/y:1", spool, None)
+        assert (sent, spool.size) == (0, 0)
+        fetch_bundle(iter([data[:100], data[100:]]), len(data), "docker://x/y:1", spool, None)
+        assert spool.read_at(0, spool.size) == data
