@@ -164,12 +164,21 @@ def _alone(target: bytes, effort: Effort) -> Iterator[Encoded]:
         yield Encoded(decoders.COVER, cover.encode(b"", target, covers.Covers(), effort=effort.level))
 
 
+def _is_program(data: bytes) -> bool:
+    """Whether ``data`` is one program and nothing else: frames of several files may begin with one."""
+    from dibundle.codecs.encode import elf
+
+    found = elf.programs(data) if data.startswith(_ELF) else []
+    return len(found) == 1 and len(data) - found[0].end < 16
+
+
 def _unpacked(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None) -> Encoded | None:
     """Return what patches what compressed files within the target hold, if there are any."""
     from dibundle.codecs import embedded, recompression
     from dibundle.codecs.encode import embedded_streams
 
-    is_program = plan or (relinks(effort) and target.startswith(_ELF) and source.startswith(_ELF))
+    is_large = relinks(effort) and len(target) > SMALL  # of what is small all ways are tried
+    is_program = plan or (is_large and _is_program(target) and _is_program(source))
     found = embedded_streams.find(target, source, least_share=PROGRAM_SHARE if is_program else 0)
     if found is None:
         return None
