@@ -17,6 +17,7 @@ from dibundle.cli.main import main
 from dibundle.errors import SignatureError
 from dibundle.format.header import encode_signature_area
 from dibundle.sources import opening
+from dibundle.sources.bundles import CheckSignature, Rereadable
 from tests import needs, pairs
 from tests.program import Ended, dib, succeed
 
@@ -320,10 +321,10 @@ def test_what_changes_after_it_was_checked_is_checked_again(
     succeed("wrap", "-q", signed, "--unlinked", "--tag", "app:1", "-o", archive)
     data = bytearray(archive.read_bytes())
     data[data.index(signed.read_bytes()[:64]) + 40] ^= 1  # another manifest's digest, which nobody signed
-    check = opening.check_signature
+    check_signature = opening.check_signature
 
-    def checked(*arguments: object) -> None:
-        check(*arguments)  # type: ignore[arg-type]
+    def checked(stream: Rereadable, name: str | None, check: CheckSignature) -> None:
+        check_signature(stream, name, check)
         archive.write_bytes(data)
 
     monkeypatch.setattr(opening, "check_signature", checked)
