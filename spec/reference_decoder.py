@@ -1698,7 +1698,7 @@ def sparse(data: bytes, size: int) -> bytes:
     """Unpack packer 4: runs between zeros."""
     numbers = Column(data)
     headers = stream_headers(numbers, 3)
-    need(all(header.size <= size for header in headers), "a stream of runs is too long")
+    need(sum(header.size for header in headers) <= size * 3 // 2 + 3, "the streams of runs are too long")
     need(sum(header.stored for header in headers) == len(data) - numbers.at, "streams of another length")
     gaps, lengths, values = (unpacked(header, numbers.take(header.stored)) for header in headers)
     out, runs, run, at = bytearray(), Column(gaps), Column(lengths), 0
@@ -2328,14 +2328,16 @@ class Relink:
         )
         if max(names, programs, functions) > region.length or count > (region.length - functions) // 8:
             return
+        end = 0
         for number in range(count):
             entry = region.start + functions + 8 * number
             record = region.start + functions + self.word(entry + 4)
             self.offset(entry, region.base, CODE)
             self.offset(entry + 4, region.address + functions, DATA)
-            if record + 44 > region.end:
+            if record < end or record + 44 > region.end:
                 continue
             more = min(self.word(record + 28), 8)
+            end = record + 44 + 4 * more
             self.offset(record, region.base, CODE)
             self.offset(record + 4, region.address + names, DATA)
             for at in (16, 20, 24, *range(44, 44 + 4 * more, 4)):

@@ -41,9 +41,10 @@ def apply_into(
     """
     names = file_names(bundle.manifest)
     made = _make_folder(folder)
+    files: dict[int, Destination] = {}
     try:
         with ExitStack() as stack:
-            files = {number: Destination(str(Path(folder, names[number]))) for number in targets}
+            files.update((number, Destination(str(Path(folder, names[number])))) for number in targets)
             for file in files.values():
                 if file.identity:
                     raise FileError(messages.FILE_EXISTS_IN_FOLDER, name=file.name)
@@ -52,6 +53,8 @@ def apply_into(
             rebuild_targets(bases, bundle, sinks, options, context, space=space)
         return list(files.values())
     except BaseException:
+        for file in files.values():
+            file.take_back()
         if made:
             with contextlib.suppress(OSError):
                 Path(folder).rmdir()

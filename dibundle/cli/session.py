@@ -152,7 +152,7 @@ def _signers(given: dict[str, Any], tmp: str | None) -> Signers | None:
             verify_time=asked["verify_time"],
             tmp=tmp,
         )
-    if detached or any(asked.values()):
+    if detached or asked.pop("require_signature") or any(value is not None for value in asked.values()):
         by = "DIB_REQUIRE_SIGNATURE is set" if _is_from_environment("require_signature") else "it is asked for"
         raise UsageError(messages.SIGNATURE_NO_SIGNERS, asked=by)
     return None

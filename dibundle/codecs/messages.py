@@ -129,7 +129,8 @@ PAYLOAD_SPARSE_DOES_NOT_FILL: Final = Message(
     "payload.sparse_does_not_fill", "malformed bundle: the streams of a sparse difference do not fill it"
 )
 PAYLOAD_SPARSE_LENGTH: Final = Message(
-    "payload.sparse_length", "malformed bundle: a sparse difference of {size} bytes with a stream of {decoded}"
+    "payload.sparse_length",
+    "malformed bundle: the streams of a sparse difference have {decoded} bytes, at most {most} may",
 )
 PAYLOAD_SPARSE_STREAMS: Final = Message(
     "payload.sparse_streams", "malformed bundle: the streams of a sparse difference do not fit together"

@@ -28,7 +28,7 @@ def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], 
 def unpack(stored: Buffer, data: memoryview) -> None:
     """Undo :func:`pack` into ``data``; ``BundleError`` for anything but the form of so many bytes.
 
-    Takes up to three times those.
+    Takes up to one and a half times those, and what unpacking the last of its three streams takes.
     """
     size = len(data)
     stored = memoryview(stored)
@@ -36,10 +36,11 @@ def unpack(stored: Buffer, data: memoryview) -> None:
     headers = [(reader.byte(), reader.number(), reader.number()) for _ in range(3)]
     if sum(length for _, length, _ in headers) != len(stored) - reader.at:
         raise BundleError(messages.PAYLOAD_SPARSE_DOES_NOT_FILL)
+    decoded, most = sum(length for _, _, length in headers), size * 3 // 2 + 3
+    if decoded > most:
+        raise BundleError(messages.PAYLOAD_SPARSE_LENGTH, decoded=decoded, most=most)
     parts = []
     for packer, length, decoded in headers:
-        if decoded > size:
-            raise BundleError(messages.PAYLOAD_SPARSE_LENGTH, size=size, decoded=decoded)
         parts.append(streams.unpack(packer, stored[reader.at : reader.at + length], decoded))
         reader.at += length
     join(parts[0], parts[1], parts[2], data)

@@ -29,6 +29,7 @@ _DESCRIPTOR = re.compile(r"-|/dev/stdout|(?:/dev|/proc/self)/fd/([0-9]{1,9})")
 _BLOCK: Final = 512  # bytes: where entries of a tar begin
 STRETCH: Final = 16 << 20  # bytes
 _WRITE: Final = 2  # SYNC_FILE_RANGE_WRITE
+LINKS: Final = 40  # one behind the other, as the system follows them
 
 
 def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
@@ -92,6 +93,7 @@ class Destination:
         self._passed = 0  # bytes that the system took
         self._rest = memoryview(b"")  # what it did not take yet of the last ones
         self._begun = 0  # so many of them the system was told to write to its disk
+        self._is_there = False
         named = _DESCRIPTOR.fullmatch(path)
         self.descriptor = int(named[1] or 1) if named else None
         try:
@@ -101,7 +103,7 @@ class Destination:
                 self._special, self._mode = True, -1
                 return
             if Path(path).is_symlink():
-                self._final = os.path.realpath(path)
+                self._final = _followed(path)
             found = os.stat(self._final)  # noqa: PTH116 - the path may be any bytes that the system takes
             self.identity = (found.st_dev, found.st_ino)
             self._special = not stat.S_ISREG(found.st_mode)
@@ -169,6 +171,7 @@ class Destination:
                 os.fsync(self._fd)
                 os.replace(self._temporary, self._final)  # noqa: PTH105
                 self._temporary = None
+                self._is_there = True
         except OSError as failure:
             raise _refused(self.name, failure) from failure
         finally:
@@ -179,6 +182,12 @@ class Destination:
                 with contextlib.suppress(OSError):
                     os.unlink(self._temporary)  # noqa: PTH108
 
+    def take_back(self) -> None:
+        """Remove the file, where one was written and replaced none: others that it goes with could not be."""
+        if self._is_there and self.identity is None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._final)  # noqa: PTH108
+
     def _end_within_a_block(self) -> None:
         """Have what was interrupted in the middle of a write not end where an entry of a tar could.
 
@@ -187,6 +196,26 @@ class Destination:
         with contextlib.suppress(OSError, ValueError):
             if self._passed and not self._passed % _BLOCK and select.select((), (self._fd,), (), 0)[1]:
                 os.write(self._fd, bytes(self._rest[:1]) or b"\0")
+
+
+def _followed(path: str) -> str:
+    """Return where symbolic links lead; :class:`FileError` for one that another user put where all may write.
+
+    The system refuses to follow such links, and knows of those alone that it follows itself.
+    """
+    for _ in range(LINKS):
+        try:
+            leads = os.readlink(path)  # noqa: PTH115
+        except OSError:  # not a link, or not there
+            break
+        folder = os.path.dirname(path) or "."  # noqa: PTH120
+        around = os.stat(folder)  # noqa: PTH116
+        owner = os.lstat(path).st_uid
+        is_shared = around.st_mode & stat.S_ISVTX and around.st_mode & stat.S_IWOTH
+        if is_shared and owner not in (os.geteuid(), around.st_uid):
+            raise FileError(messages.FILE_LINK_OF_ANOTHER, path=path)
+        path = os.path.join(os.path.realpath(folder), leads)  # noqa: PTH118
+    return os.path.realpath(path)
 
 
 class Writable(Protocol):

@@ -26,6 +26,11 @@ COMPRESSION_TRUNCATED: Final = Message(
 COMPRESSION_UNKNOWN: Final = Message("compression.unknown", "unknown compression {kind!r}")
 FILE_CANNOT_READ: Final = Message("file.cannot_read", "cannot read {name}: {reason}")
 FILE_CANNOT_WRITE: Final = Message("file.cannot_write", "cannot write {name}: {reason}")
+FILE_LINK_OF_ANOTHER: Final = Message(
+    "file.link_of_another",
+    "{path} is a symbolic link that another user made in a folder where all may write",
+    hint="name the file that it leads to, or a file in a folder of yours",
+)
 FILE_CANNOT_WRITE_TEMPORARY: Final = Message(
     "file.cannot_write_temporary",
     "cannot write a temporary file in {directory}: {reason}",

@@ -27,7 +27,8 @@ from dibundle.format.tables import Frame
 from dibundle.format.values import Target
 
 CHUNK = 1 << 20
-AHEAD = 48 << 20  # bytes of frames and their sources that may be decoded before their turn
+AHEAD = 48 << 20  # bytes of frames, their sources and payloads that may be held before their turn
+OVERHEAD = 4096  # bytes that a frame takes whatever it holds
 MOST = 96 << 20  # with the frame that is written meanwhile: a program of 90 MB took 218 MiB now and then, else 187
 Decoded = bytes | bytearray | memoryview
 PACKERS = max(2, os.cpu_count() or 1)  # threads for the blocks of pgzip
@@ -73,6 +74,7 @@ class _FrameFeed:
         self._given = 0
         self._ahead = False
         self._closed = False
+        self._failed = False
         self._workers = ThreadPoolExecutor(DECODERS)
         self._decoding: queue.SimpleQueue[tuple[int, Future[Decoded]] | BaseException] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -120,9 +122,9 @@ class _FrameFeed:
             for index in range(self._first, self._first + self._count):
                 need = _need(self._reader.manifest.frames[index])
                 with self._room:
-                    while not (self._closed or index < self._asked or self._has_room(need)):
+                    while not (self._closed or self._failed or index < self._asked or self._has_room(need)):
                         self._room.wait()
-                    if self._closed:
+                    if self._closed or self._failed:  # whoever waits for a frame gets the one that failed before it
                         return
                     self._waiting += need
                 frame, stored = self._reader.frame()
@@ -138,7 +140,15 @@ class _FrameFeed:
 
     def _decode(self, index: int, frame: Frame, stored: bytes) -> Decoded:
         reencoders = self._reader.manifest.reencoders
-        return decoders.decode(frame.codec, stored, self._source(index, frame), frame.size, reencoders, self._excess)
+        try:
+            return decoders.decode(
+                *(frame.codec, stored, self._source(index, frame)), frame.size, reencoders, self._excess
+            )
+        except BaseException:  # which holds on to the payload, so that no more may follow
+            with self._room:
+                self._failed = True
+                self._room.notify()
+            raise
 
     def _source(self, index: int, frame: Frame) -> bytearray:
         """Return the source of a frame, for the decoder to use up."""
@@ -154,8 +164,8 @@ class _FrameFeed:
 
 
 def _need(frame: Frame) -> int:
-    """Return about how many bytes of memory it takes to decode a frame."""
-    return frame.size + frame.source_size
+    """Return about how many bytes of memory a frame takes until it is used, payload and source included."""
+    return frame.size + frame.source_size + frame.stored + OVERHEAD
 
 
 class _Streams:

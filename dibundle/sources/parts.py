@@ -73,7 +73,12 @@ class PartsWriter:
             failure = FileError(messages.PARTS_OLDER_LEFT, after=after)
             self._stack.__exit__(FileError, failure, None)
             raise failure
-        self._stack.__exit__(kind, error, trace)
+        try:
+            self._stack.__exit__(kind, error, trace)
+        except BaseException:
+            for part in self._open:
+                part.take_back()
+            raise
 
 
 class PartsReader:

@@ -293,3 +293,13 @@ def _sparse(over: int) -> Bundle:
     runs = sparse([2500 - 400], [400 + over], bytes(400 + over))
     payload = cover(COVERS, bytes(2500), b"insertedthe end", packers={3: (4, runs)})
     return through(4, payload, CODE, CODE[:1000] + b"inserted" + CODE[1000:2500] + b"the end")
+
+
+@pair("cover-sparse-of-most-bytes", "cover-sparse", "packer.sparse", "M98", beyond="cover-sparse-of-more-bytes")
+def _wasteful(over: int) -> Bundle:
+    """Have three bytes for each one that is not zero: as many as the streams may have, or three more."""
+    count = (3 * 2500 // 2 + 3) // 3 + over
+    runs = sparse([0] * count, [1] * count, b"\1" * count)
+    payload = cover(COVERS, bytes(2500), b"insertedthe end", packers={3: (4, runs)})
+    made = bytes((byte + (place < count)) % 256 for place, byte in enumerate(CODE[:2500]))
+    return through(4, payload, CODE, made[:1000] + b"inserted" + made[1000:] + b"the end")

@@ -331,6 +331,52 @@ def test_a_symlink_is_followed(pair: Pair, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["link.dib", "real.dib", "there"]
 
 
+def test_a_link_of_another_user_in_a_shared_folder_is_not_followed(pair: Pair, tmp_path: Path) -> None:
+    """The system would not follow it either."""
+    needs.root()
+    shared, own = tmp_path / "shared", tmp_path / "own.tar"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    own.write_bytes(b"precious")
+    (shared / "new.tar").symlink_to(own)
+    (shared / "hop").symlink_to(shared / "new.tar")
+    os.chown(shared / "new.tar", 65534, 65534, follow_symlinks=False)
+    for name in ("new.tar", "hop"):
+        ended = dib("apply", pair.base, pair.bundle, "-o", shared / name)
+        assert (ended.code, own.read_bytes()) == (3, b"precious")
+        assert "symbolic link that another user made" in ended.err
+    os.chown(shared / "new.tar", 0, 0, follow_symlinks=False)
+    succeed("apply", pair.base, pair.bundle, "-o", shared / "hop")
+    assert own.read_bytes() == pair.target.read_bytes()
+
+
+FULL_AT_THE_SECOND = """
+import errno, os, sys
+real, synced = os.fsync, []
+def full(descriptor):
+    synced.append(descriptor)
+    if len(synced) == 2:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    real(descriptor)
+os.fsync = full
+from dibundle.cli.main import run
+run("dib")
+"""
+
+
+def test_files_that_go_together_are_all_there_or_none(pair: Pair, tmp_path: Path) -> None:
+    """The disk is full when the second file is to be finished."""
+    both, out = tmp_path / "both.dib", tmp_path / "out"
+    succeed("create", "--no-base", pair.base, pair.target, "-o", both)
+    for command in (
+        ["apply", both, "-o", f"{out}/"],
+        ["create", "--no-base", pair.target, "-o", out, "--split", "64K"],
+    ):
+        done = subprocess.run([sys.executable, "-c", FULL_AT_THE_SECOND, *command], capture_output=True, check=False)
+        assert done.returncode == 3, done.stderr
+        assert [path.name for path in tmp_path.iterdir()] == ["both.dib"]
+
+
 def test_the_mode_of_an_existing_file_stays(pair: Pair, tmp_path: Path) -> None:
     (tmp_path / "b.tar").write_bytes(b"")
     (tmp_path / "b.tar").chmod(0o600)

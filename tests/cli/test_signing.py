@@ -360,6 +360,8 @@ def test_says_what_is_missing(keys: Keys, made, signed: Path, tmp_path: Path) ->
     ended = refused(made, signed, "--identity", WHO, code=2)
     assert "--allowed-signers" in ended.err
     assert dib("apply", made.base, signed, "--require-signature").code == 2
+    for option in ("--identity", "--revoked", "--verify-time"):  # a variable in a script that was never set
+        refused(made, signed, option, "", code=2)
     refused(made, signed, "--allowed-signers", tmp_path / "none", code=3)
     ended = dib("verify", signed, env={"DIB_ALLOWED_SIGNERS": str(tmp_path / "none")})
     assert (ended.code, ended.out) == (3, b"")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
 
@@ -232,6 +234,102 @@ def test_all_of_it_takes_so_long_at_most(registry: Registry, hook, what: str) ->
     ):
         fetch(repository) if what == "blob" else repository.find("latest")
     assert time.monotonic() - begun < 8
+
+
+@pytest.fixture
+def resolved(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """Addresses of hosts, by name."""
+    found: dict[str, list[str]] = {}
+    real = socket.getaddrinfo
+
+    def resolve(host: str, port: int, *rest: object, **more: object) -> list[object]:
+        if host not in found:
+            return real(host, port, *rest, **more)  # type: ignore[arg-type, return-value]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port or 0)) for address in found[host]]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    return found
+
+
+def _unanswered(held: ExitStack, count: int) -> tuple[list[str], int]:
+    """Return addresses and a port where nobody answers, as others wait there already."""
+    addresses, port = [f"127.0.1.{number + 1}" for number in range(count)], 0
+    for address in addresses:
+        server = held.enter_context(socket.socket())
+        server.bind((address, port))
+        port = server.getsockname()[1]
+        server.listen(0)
+        for _ in range(3):
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            with suppress(BlockingIOError):
+                waiting.connect((address, port))
+    time.sleep(0.1)
+    return addresses, port
+
+
+def test_addresses_that_do_not_answer_take_as_long_as_one(resolved: dict[str, list[str]]) -> None:
+    quick = RegistrySettings(pause=0, timeout=0.5, tries=1, sleep=lambda seconds: None)
+    with ExitStack() as held:
+        resolved["registry.example"], port = _unanswered(held, 12)
+        begun = time.monotonic()
+        with (
+            Repository(Reference(f"registry.example:{port}", "example/app"), quick) as repository,
+            pytest.raises(RegistryError),
+        ):
+            repository.find("latest")
+    assert time.monotonic() - begun < 3
+
+
+def test_a_connection_that_was_made_too_late_is_not_used(
+    registry: Registry, resolved: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All the time had gone while nothing was there to be broken off."""
+    name, _, port = registry.host.partition(":")
+    resolved["registry.example"] = [name]
+    connect = socket.socket.connect
+
+    def late(made: socket.socket, address: tuple[str, int]) -> None:
+        time.sleep(1)
+        connect(made, address)
+
+    monkeypatch.setattr(socket.socket, "connect", late)
+    registry.hook = _drip
+    quick = RegistrySettings(
+        pause=0, timeout=30, max_time=0.5, insecure={f"registry.example:{port}"}, sleep=lambda seconds: None
+    )
+    begun = time.monotonic()
+    with (
+        Repository(Reference(f"registry.example:{port}", "example/app"), quick) as repository,
+        pytest.raises(RegistryError, match=re.escape("has taken the 0.5 seconds that it may")),
+    ):
+        fetch(repository)
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("given", [{"max_time": 0.6, "timeout": 30}, {"timeout": 0.3}], ids=["max-time", "timeout"])
+def test_a_greeting_of_tls_that_never_ends(resolved: dict[str, list[str]], given: dict[str, float]) -> None:
+    def drip(server: socket.socket) -> None:
+        made, _ = server.accept()
+        with made, suppress(OSError):
+            made.sendall(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc")
+            for _ in range(400):
+                made.sendall(b"x")
+                time.sleep(0.05)
+
+    resolved["registry.example"] = ["127.0.0.1"]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=drip, args=(server,), daemon=True).start()
+        begun = time.monotonic()
+        with (
+            Repository(
+                Reference(f"registry.example:{server.getsockname()[1]}", "example/app"),
+                RegistrySettings(pause=0, tries=1, sleep=lambda seconds: None, **given),
+            ) as repository,
+            pytest.raises(RegistryError),
+        ):
+            repository.find("latest")
+    assert time.monotonic() - begun < 5
 
 
 def test_a_registry_that_drips(registry: Registry) -> None:

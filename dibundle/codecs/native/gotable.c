@@ -3,7 +3,7 @@
 
 #define HEAD 72
 #define RECORD 44 /* bytes of what is told of a function, without what it has several of */
-#define MOST 8    /* of these that are looked at, so that records which overlap cost little */
+#define MOST 8    /* of these that are looked at; no record is where the one before was: each word costs one search */
 
 typedef struct { uint64_t at; uint32_t shift; } zero_t; /* what offsets count from, and how far that went */
 
@@ -31,11 +31,11 @@ void walk_go(walk_t *w, int action)
         return;
     zero_t code = zero_at(w, action, w->base), of_names = zero_at(w, action, w->address + names);
     zero_t of_programs = zero_at(w, action, w->address + programs), records = zero_at(w, action, w->address + functions);
-    for (uint64_t i = functions; count > 0; count--, i += 8) {
+    for (uint64_t i = functions, end = 0; count > 0; count--, i += 8) {
         uint64_t record = functions + source_word(w->data + i + 4);
         offset(w, action, i, &code, CODE);
         offset(w, action, i + 4, &records, DATA);
-        if (record + RECORD > size)
+        if (record < end || record + RECORD > size)
             continue;
         uint64_t more = source_word(w->data + record + 28);
         offset(w, action, record, &code, CODE);
@@ -43,7 +43,8 @@ void walk_go(walk_t *w, int action)
         for (uint64_t k = 16; k < 28; k += 4)
             if (source_word(w->data + record + k))
                 offset(w, action, record + k, &of_programs, DATA);
-        for (uint64_t k = record + RECORD; k + 4 <= size && k < record + RECORD + 4 * (more < MOST ? more : MOST); k += 4)
+        end = record + RECORD + 4 * (more < MOST ? more : MOST);
+        for (uint64_t k = record + RECORD; k + 4 <= size && k < end; k += 4)
             if (source_word(w->data + k))
                 offset(w, action, k, &of_programs, DATA);
     }

@@ -8,13 +8,17 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Final
 
 import urllib3
 
 from dibundle.sources.registry.places import kind, kinds
 
 Sockets = weakref.WeakKeyDictionary[urllib3.connection.HTTPConnection, socket.socket | None]
-"""Connections that were made, each with the socket that its last answer comes through."""
+"""Connections that were made, each with the socket that its last answer or greeting comes through."""
+
+CONNECTING: Final = 15.0  # seconds
+ADDRESSES: Final = 8  # of a host that are tried, all within the time that one of them may take
 
 
 def pool_classes(
@@ -24,11 +28,11 @@ def pool_classes(
 ) -> dict[str, type[urllib3.HTTPConnectionPool]]:
     """Return pools whose connections give the addresses that they are made to to ``check``, before a byte is sent."""
 
-    def connected(connection: urllib3.connection.HTTPConnection, connect: Callable[[], socket.socket]) -> socket.socket:
+    def connected(connection: urllib3.connection.HTTPConnection) -> socket.socket:
         sockets[connection] = None
         with suppress(OSError, ValueError):  # what cannot be resolved cannot be reached either
             check(connection.host, kinds(connection.host))
-        made = connect()
+        made = _connect(connection)
         try:
             peer = str(made.getpeername()[0])  # a name may lead elsewhere from one moment to the next
             found = kind(peer) or ("loopback" if peer == str(made.getsockname()[0]) else None)
@@ -48,14 +52,25 @@ def pool_classes(
 
     class Plain(urllib3.connection.HTTPConnection):
         def _new_conn(self) -> socket.socket:
-            return connected(self, super()._new_conn)
+            return connected(self)
 
         def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
             return answered(self, super().getresponse)
 
     class Secure(urllib3.connection.HTTPSConnection):
         def _new_conn(self) -> socket.socket:
-            return connected(self, super()._new_conn)
+            made = connected(self)
+            sockets[self] = made.dup()  # as TLS takes over the other one, and may be kept waiting as well
+            return made
+
+        def connect(self) -> None:
+            with watchdog.watch(self):
+                try:
+                    super().connect()
+                finally:
+                    greeted, sockets[self] = sockets.get(self), None
+                    if greeted is not None:
+                        greeted.close()
 
         def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
             return answered(self, super().getresponse)
@@ -67,6 +82,36 @@ def pool_classes(
         ConnectionCls = Secure
 
     return {"http": PlainPool, "https": SecurePool}
+
+
+def _connect(connection: urllib3.connection.HTTPConnection) -> socket.socket:
+    """Connect to the first of a host's addresses that answers; urllib3 would wait for each as long as for one."""
+    seconds = connection.timeout
+    end = time.monotonic() + (seconds if isinstance(seconds, int | float) else CONNECTING)
+    try:
+        found = socket.getaddrinfo(connection.host.strip("[]"), connection.port, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError) as error:
+        raise urllib3.exceptions.NewConnectionError(connection, f"cannot find {connection.host}: {error}") from error
+    failure: OSError = TimeoutError("no address answers in time")
+    for family, type_, protocol, _, address in found[:ADDRESSES]:
+        left = end - time.monotonic()
+        if left <= 0:
+            break
+        made = socket.socket(family, type_, protocol)
+        try:
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            made.settimeout(left)
+            made.connect(address)
+            made.settimeout(seconds)
+        except OSError as error:
+            made.close()
+            failure = error
+        except BaseException:
+            made.close()
+            raise
+        else:
+            return made
+    raise urllib3.exceptions.NewConnectionError(connection, f"cannot connect: {failure}") from failure
 
 
 class Watchdog:
@@ -107,7 +152,7 @@ class Watchdog:
 
 def shut(connection: urllib3.connection.HTTPConnection, sockets: Sockets) -> None:
     """End what waits for a connection."""
-    held = connection.sock or sockets.get(connection)
+    held = sockets.get(connection) or connection.sock
     if held is not None:
         with suppress(OSError):  # past what TLS would still have to say
             socket.socket.shutdown(held, socket.SHUT_RDWR)

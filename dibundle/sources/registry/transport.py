@@ -32,7 +32,13 @@ try:
 except ModuleNotFoundError as missing:  # an optional extra: most people move bundles as files
     raise RegistryError(messages.REGISTRY_NO_URLLIB3, hint=install_hint("urllib3")) from missing
 
-from dibundle.sources.registry.connections import Sockets, Watchdog, pool_classes, shut  # it needs urllib3, too
+from dibundle.sources.registry.connections import (  # it needs urllib3, too
+    CONNECTING,
+    Sockets,
+    Watchdog,
+    pool_classes,
+    shut,
+)
 
 ConnectionFailure = urllib3.exceptions.HTTPError
 REDIRECTS: Final = 5
@@ -109,7 +115,7 @@ class Transport:
             left = min(left, self._end - time.monotonic())
             if left <= 0:
                 raise self.failed(messages.REGISTRY_TIME_LIMIT, max_time=self.settings.max_time)
-        return urllib3.Timeout(connect=min(15.0, left), read=left)
+        return urllib3.Timeout(connect=min(CONNECTING, left), read=left)
 
     def pieces(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         """Yield a body as it comes; :class:`ConnectionFailure` where it comes too slowly."""
@@ -136,7 +142,11 @@ class Transport:
             return response.read1(1 << 18, decode_content=False)
 
     def _check_place(self, host: str, addresses: set[str]) -> None:
-        """Refuse an address of this machine or its link, unless the registry that was named is at such a one."""
+        """Refuse an address of this machine or its link, unless the registry that was named is at such a one.
+
+        :class:`RegistryError` as well where all the time has gone: what was not connected yet could not be broken off.
+        """
+        self._patience()
         if host.strip("[]").lower() == (urlsplit(self._base).hostname or ""):
             self._reached |= addresses
             return
