@@ -151,6 +151,11 @@ class RegistryError(DibError):
     exit_code = 9
 
 
+def shell_words(*names: str) -> str:
+    """Return file names as a shell takes them, for hints, which people paste: none of them is an option there."""
+    return shlex.join(f"./{name}" if name.startswith("-") and name != "-" else name for name in names)
+
+
 def save_command(name: str) -> Hint:
     """Return the engine's command that saves an image, for a hint: as a shell takes it, whatever is in the name.
 

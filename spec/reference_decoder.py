@@ -4021,14 +4021,14 @@ def pax_size(content: bytes) -> int:
     values: dict[bytes, bytes] = {}
     at = 0
     while at < len(content):
-        found = re.compile(rb"(\d+) ([^=\n]+)=([^\n\0]*)\n").match(content, at)
-        fits(found and int(found[1][:9]) == found.end() - at and found[2] not in values, "P5")
+        found = re.compile(rb"([1-9]\d*) ([^=\n]+)=([^\n\0]*)\n").match(content, at)
+        fits(found and found[1] == b"%d" % (found.end() - at) and found[2] not in values, "P5")
         assert found
         values[found[2]], at = found[3], found.end()
     fits(values.keys() <= {b"mtime", b"atime", b"ctime", b"uid", b"gid", b"uname", b"gname", b"size"}, "P5")
     if b"size" not in values:
         return 0
-    fits(values[b"size"].isdigit() and 1 << 33 <= int(values[b"size"][:19]) < 1 << 62, "P5")
+    fits(re.fullmatch(rb"[1-9]\d{0,18}", values[b"size"]) and 1 << 33 <= int(values[b"size"]) < 1 << 62, "P5")
     return int(values[b"size"])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -11,7 +10,7 @@ from typing import Final
 from dibundle.applying import messages
 from dibundle.applying.base_store import BaseObjects, Wanted
 from dibundle.codecs import recompression
-from dibundle.errors import BaseMismatchError, BundleError, save_command
+from dibundle.errors import BaseMismatchError, BundleError, save_command, shell_words
 from dibundle.files import digest
 from dibundle.files.context import Context
 from dibundle.format.manifest import Manifest
@@ -209,6 +208,6 @@ def mismatch(manifest: Manifest, missing: list[int], here: Sequence[ImageArchive
         wanted=" and ".join(map(_name, lacking)) or "another image",
         content=digest.text(manifest.objects[missing[0]].digest),
         more=f" and {len(missing) - 1} more" if len(missing) > 1 else "",
-        name=shlex.quote(name),
+        name=shell_words(name),
         save_command=save_command(name),
     )

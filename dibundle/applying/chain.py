@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -12,7 +11,7 @@ from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_targets
 from dibundle.applying.space import Space, made_size
 from dibundle.applying.targets import target_name
-from dibundle.errors import BaseMismatchError, UsageError
+from dibundle.errors import BaseMismatchError, UsageError, shell_words
 from dibundle.files import digest
 from dibundle.files.context import Context
 from dibundle.format.manifest import Manifest
@@ -195,4 +194,4 @@ def _unfit(waiting: Sequence[BundleReader]) -> BaseMismatchError:
         f"{bundle.name or 'a bundle'} builds on {need}" for bundle, need in zip(waiting, needs, strict=True)
     )
     message = messages.CHAIN_UNUSED if len(waiting) == 1 else messages.CHAIN_BROKEN
-    return BaseMismatchError(message, told=told, need=shlex.quote(needs[0]))
+    return BaseMismatchError(message, told=told, need=shell_words(needs[0]))

@@ -44,7 +44,7 @@ def apply_into(
     files: dict[int, Destination] = {}
     try:
         with ExitStack() as stack:
-            files.update((number, Destination(str(Path(folder, names[number])))) for number in targets)
+            files.update((number, Destination(str(Path(folder, names[number])), is_derived=True)) for number in targets)
             for file in files.values():
                 if file.identity:
                     raise FileError(messages.FILE_EXISTS_IN_FOLDER, name=file.name)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -40,21 +41,25 @@ if TYPE_CHECKING:
 class Loaded:
     """What a receiver has loaded: the images of the archives that are given here, as these claim them.
 
-    ``names`` of images; ``chains``: the diffIDs of the layers of each, the lowest first; ``diff_ids``: that of each
-    stored form of a layer, by its digest.
+    ``names`` of images; ``chain_ids``: one for the lowest layers of each, as many as there are; ``diff_ids``: that of
+    each stored form of a layer, by its digest.
     """
 
     names: tuple[str, ...]
-    chains: tuple[tuple[bytes, ...], ...]
+    chain_ids: Set[bytes]
     diff_ids: Mapping[bytes, bytes]
 
     def shared(self, chain: tuple[bytes, ...]) -> tuple[bytes, ...]:
         """Return the lowest layers of an image, as far as one that is loaded has the same: engines know no others."""
-        return chain[: max((_shared(chain, other) for other in self.chains), default=0)]
+        return chain[: sum(1 for _ in takewhile(self.chain_ids.__contains__, _chain_ids(chain)))]
 
 
-def _shared(chain: Sequence[bytes], other: Sequence[bytes]) -> int:
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(chain, other, strict=False)))
+def _chain_ids(diff_ids: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield a digest of the lowest layer, one of the lowest two, and so on."""
+    running = hashlib.sha256()
+    for diff_id in diff_ids:
+        running.update(diff_id)
+        yield running.digest()
 
 
 def loaded(archives: Sequence[Archive]) -> Loaded:
@@ -69,7 +74,7 @@ def loaded(archives: Sequence[Archive]) -> Loaded:
     for image in found:
         diff_ids |= {blob.digest: blob.diff_id for blob in image.layers if blob and blob.digest and blob.diff_id}
     names = tuple(name for image in found for name in image.names)
-    return Loaded(names, tuple(by_config.values()), diff_ids)
+    return Loaded(names, {chain_id for chain in by_config.values() for chain_id in _chain_ids(chain)}, diff_ids)
 
 
 class _Kept:

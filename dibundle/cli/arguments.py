@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, cast
@@ -11,7 +10,7 @@ from typing import Final, cast
 from dibundle.applying import messages as apply_messages
 from dibundle.applying.pipeline import Folder, OutputFormat
 from dibundle.cli import messages
-from dibundle.errors import Hint, UsageError
+from dibundle.errors import Hint, UsageError, shell_words
 from dibundle.files import wording
 from dibundle.files.destination import Destination
 from dibundle.sources.detect import is_named_so
@@ -26,7 +25,7 @@ def order_hint(names: Sequence[str]) -> Hint | None:
     ordered = sorted(names, key=lambda name: name.endswith(".dib"))
     if ordered == list(names) or sum(name.endswith(".dib") for name in names) > 1:
         return None
-    words = shlex.join(ordered) if len(names) == 3 else "OLD.tar NEW.tar OUT.dib"
+    words = shell_words(*ordered) if len(names) == 3 else "OLD.tar NEW.tar OUT.dib"
     return Hint.of("the order is: {dib} create {words}", words=words)
 
 
@@ -60,8 +59,8 @@ def parse_names(
         if not alone and len(archives) == 2:
             hint = _two_arguments(archives)
         if alone and len(names) > 1:
-            bases = ["--no-base"] if no_base else [word for name in more_bases for word in ("--base", name)]
-            words = shlex.join([*bases, *names, "-o", output])
+            bases = ["--no-base"] if no_base else [f"--base {shell_words(name)}" for name in more_bases]
+            words = " ".join([*bases, shell_words(*names), "-o", shell_words(output)])
             hint = Hint.of("several targets need -o: {dib} create {words}", words=words)
         given = wording.count(len(archives), "argument")
         raise UsageError(messages.OPTION_ARGUMENT_COUNT, archives_count=given, shape=shape, hint=hint)
@@ -69,7 +68,7 @@ def parse_names(
 
 
 def _two_arguments(archives: Sequence[str]) -> Hint:
-    words = shlex.join(archives)
+    words = shell_words(*archives)
     if _is_new_bundle(archives[1]):
         return Hint.of("give the base too: {dib} create OLD.tar {words}; --no-base is for one without", words=words)
     return Hint.of("name the bundle to write: {dib} create {words} update.dib", words=words)
@@ -96,9 +95,9 @@ def source_hints(sources: Sequence[str]) -> dict[str, Hint | None]:
     wanted = next(filter(is_reference, reversed(sources)), None)
     update = None
     if wanted is not None:  # an image in a registry may have a bundle that leads to it
-        haves = [word for source in sources if source != wanted for word in ("--have", source)]
-        update = Hint.of("to get an image: {dib} {words}", words=shlex.join(["update", wanted, *haves]))
-    whole = shlex.join(["apply", *sources, "-o", "/dev/null"])
+        haves = [f"--have {shell_words(source)}" for source in sources if source != wanted]
+        update = Hint.of("to get an image: {dib} update {words}", words=" ".join([shell_words(wanted), *haves]))
+    whole = f"apply {shell_words(*sources)} -o /dev/null"
     return {
         "source.no_bundle": update,
         "source.several_bundles": Hint.of("a chain is tried by making it: {dib} {words}", words=whole),

@@ -6,12 +6,11 @@ import base64
 import binascii
 import json
 import os
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from dibundle.creating import messages
-from dibundle.errors import ArchiveError, FileError
+from dibundle.errors import ArchiveError, FileError, shell_words
 from dibundle.files.context import Context
 from dibundle.files.digest import SIZE
 from dibundle.images.archive import Archive
@@ -60,5 +59,5 @@ def read_list(path: str) -> frozenset[bytes]:
         if any(len(digest) != SIZE for digest in layers):
             raise ValueError
     except (ValueError, LookupError, TypeError, RecursionError, binascii.Error) as error:
-        raise ArchiveError(messages.INVENTORY_MALFORMED, path=path, path_2=shlex.quote(str(path))) from error
+        raise ArchiveError(messages.INVENTORY_MALFORMED, path=path, path_2=shell_words(str(path))) from error
     return layers

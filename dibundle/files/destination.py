@@ -10,7 +10,6 @@ import os
 import re
 import secrets
 import select
-import shlex
 import shutil
 import stat
 import sys
@@ -19,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from dibundle.errors import FileError, UsageError
+from dibundle.errors import FileError, UsageError, shell_words
 from dibundle.files import messages
 
 FilePath = str | os.PathLike[str]
@@ -84,7 +83,8 @@ class Destination:
     overwritten, so that callers can refuse to overwrite their inputs; ``descriptor`` is that of an open one, else None.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, is_derived: bool = False) -> None:
+        """Take what a user named, or (``is_derived``) a name that dib made of one: it does not follow a link there."""
         self.name = path
         self._final = path
         self._temporary: str | None = None
@@ -103,6 +103,8 @@ class Destination:
                 self._special, self._mode = True, -1
                 return
             if Path(path).is_symlink():
+                if is_derived:
+                    raise FileError(messages.FILE_IS_LINK, path=path)
                 self._final = _followed(path)
             found = os.stat(self._final)  # noqa: PTH116 - the path may be any bytes that the system takes
             self.identity = (found.st_dev, found.st_ino)
@@ -288,7 +290,7 @@ def _refused(name: str, error: OSError) -> FileError:
         message = messages.FILE_NO_FOLDER
     elif error.errno in (errno.ENOSPC, errno.EDQUOT):
         message = messages.FILE_DISK_FULL
-    return FileError(message, name=name, reason=error.strerror, folder=shlex.quote(folder))
+    return FileError(message, name=name, reason=error.strerror, folder=shell_words(folder))
 
 
 def output_to(out: FilePath | Writable) -> Output:

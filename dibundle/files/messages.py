@@ -26,6 +26,11 @@ COMPRESSION_TRUNCATED: Final = Message(
 COMPRESSION_UNKNOWN: Final = Message("compression.unknown", "unknown compression {kind!r}")
 FILE_CANNOT_READ: Final = Message("file.cannot_read", "cannot read {name}: {reason}")
 FILE_CANNOT_WRITE: Final = Message("file.cannot_write", "cannot write {name}: {reason}")
+FILE_IS_LINK: Final = Message(
+    "file.is_link",
+    "{path} is a symbolic link, and nobody named that file",
+    hint="remove it, or give another name with -o",
+)
 FILE_LINK_OF_ANOTHER: Final = Message(
     "file.link_of_another",
     "{path} is a symbolic link that another user made in a folder where all may write",

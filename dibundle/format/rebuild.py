@@ -7,6 +7,7 @@ import queue
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from typing import Protocol
 
@@ -32,6 +33,7 @@ OVERHEAD = 4096  # bytes that a frame takes whatever it holds
 MOST = 96 << 20  # with the frame that is written meanwhile: a program of 90 MB took 218 MiB now and then, else 187
 Decoded = bytes | bytearray | memoryview
 PACKERS = max(2, os.cpu_count() or 1)  # threads for the blocks of pgzip
+LARGE = 4 << 20  # bytes of a frame of codec 6 that may take 300 MiB to decode: one of them at a time
 DECODERS = 2  # threads; more help little, as decoding waits for no one and memory bounds what is decoded ahead
 
 
@@ -75,6 +77,7 @@ class _FrameFeed:
         self._ahead = False
         self._closed = False
         self._failed = False
+        self._large = threading.Lock()
         self._workers = ThreadPoolExecutor(DECODERS)
         self._decoding: queue.SimpleQueue[tuple[int, Future[Decoded]] | BaseException] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -140,10 +143,11 @@ class _FrameFeed:
 
     def _decode(self, index: int, frame: Frame, stored: bytes) -> Decoded:
         reencoders = self._reader.manifest.reencoders
+        is_large = frame.codec == decoders.UNPACK and frame.size + frame.source_size >= LARGE
         try:
-            return decoders.decode(
-                *(frame.codec, stored, self._source(index, frame)), frame.size, reencoders, self._excess
-            )
+            with self._large if is_large else nullcontext():
+                source = self._source(index, frame)
+                return decoders.decode(frame.codec, stored, source, frame.size, reencoders, self._excess)
         except BaseException:  # which holds on to the payload, so that no more may follow
             with self._room:
                 self._failed = True

@@ -11,14 +11,13 @@ import binascii
 import hashlib
 import os
 import re
-import shlex
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Self
 
-from dibundle.errors import BundleError, FileError, SignatureError, UsageError
+from dibundle.errors import BundleError, FileError, SignatureError, UsageError, shell_words
 from dibundle.format import messages
 from dibundle.format.constants import HEADER_SIZE, MAX_SIGNATURE
 from dibundle.format.header import check_signature_area, encode_signature_area, signature_length
@@ -151,8 +150,8 @@ class Signers:
                         messages.SIGNATURE_OTHER_IDENTITY,
                         by=by,
                         identity=self.identity,
-                        allowed=shlex.quote(self.allowed),
-                        owners=shlex.quote(owners),
+                        allowed=shell_words(self.allowed),
+                        owners=shell_words(owners),
                     )
         wanted = f" for {self.identity}" if self.identity is not None else ""
         raise SignatureError(messages.SIGNATURE_NOT_ACCEPTED, by=by, wanted=wanted, told=told)
@@ -169,7 +168,7 @@ class Signers:
         if run.returncode or not found:
             is_bare = re.match(rb"(ssh|ecdsa|sk)-\S+ \S+", read_file(self.allowed))
             message = messages.SIGNATURE_BARE_KEY if is_bare else messages.SIGNATURE_NOT_ALLOWED
-            raise SignatureError(message, allowed=self.allowed, quoted=shlex.quote(self.allowed), by=by)
+            raise SignatureError(message, allowed=self.allowed, quoted=shell_words(self.allowed), by=by)
         return found
 
     def _is_revoked(self, key: bytes) -> bool:
@@ -198,10 +197,10 @@ def sign(header: bytes, key: str) -> bytes:
     run = _ssh_keygen("-Y", "sign", "-q", "-n", NAMESPACE, "-f", key, given=header, seconds=SIGN_SECONDS)
     if run.returncode:
         if b"UNPROTECTED PRIVATE KEY" in run.stderr:
-            raise SignatureError(messages.SIGNATURE_KEY_PERMISSIONS, key=key, key_2=shlex.quote(key))
+            raise SignatureError(messages.SIGNATURE_KEY_PERMISSIONS, key=key, key_2=shell_words(key))
         if b"incorrect passphrase" in run.stderr:
             private = key.removesuffix(".pub")  # which ssh-keygen takes where no agent has the key
-            raise SignatureError(messages.SIGNATURE_PASSPHRASE, private=private, private_2=shlex.quote(private))
+            raise SignatureError(messages.SIGNATURE_PASSPHRASE, private=private, private_2=shell_words(private))
         raise _unusable(key, run)
     return Signature.parse(run.stdout).armored()
 
@@ -221,7 +220,7 @@ def _unusable(key: str, run: subprocess.CompletedProcess[bytes]) -> SignatureErr
         messages.SIGNATURE_PRIVATE_KEY_UNUSABLE,
         key=key,
         told=_told(read if read.returncode else run),
-        key_2=shlex.quote(key),
+        key_2=shell_words(key),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from dibundle.errors import ArchiveError, BundleError, FileError
+from dibundle.errors import ArchiveError, BundleError, FileError, shell_words
 from dibundle.files import compression
 from dibundle.files.readat import FileBytes, ReadAt, Slice, Spool, check_room, copy_chunks
 from dibundle.images import messages
@@ -204,13 +203,13 @@ def _refuse_other_formats(name: str, head: bytes, packed: str | None) -> None:
     if head.startswith(b"\x89DIB\r\n\x1a\n") and packed:
         raise OtherFormatError(messages.SOURCE_COMPRESSED_BUNDLE, name=name, packed=packed)
     if head.startswith(b"\x89DIB\r\n\x1a\n"):
-        raise OtherFormatError(messages.SOURCE_BUNDLE_NOT_ARCHIVE, name=name, name_2=shlex.quote(name))
+        raise OtherFormatError(messages.SOURCE_BUNDLE_NOT_ARCHIVE, name=name, name_2=shell_words(name))
     if head.startswith(b"\x89DIB"):
         raise BundleError(messages.HEADER_TEXT_MODE_FILE, name=name)
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         raise OtherFormatError(messages.SOURCE_WEB_PAGE, name=name)
     if head.startswith(b"-----BEGIN SSH SIGNATURE-----"):
-        raise OtherFormatError(messages.SOURCE_SIGNATURE, name=name, name_2=shlex.quote(name))
+        raise OtherFormatError(messages.SOURCE_SIGNATURE, name=name, name_2=shell_words(name))
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         raise OtherFormatError(messages.SOURCE_ZIP, name=name)
     if head.startswith(b"hsqs"):

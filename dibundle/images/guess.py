@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import shlex
 from typing import Final
 
-from dibundle.errors import ArchiveError, Message
+from dibundle.errors import ArchiveError, Message, shell_words
 from dibundle.images import messages
 from dibundle.images.archive import Archive
 from dibundle.images.document import get, get_list
@@ -60,7 +59,7 @@ def refusal(members: Members, *, has_manifest: bool, has_index: bool) -> Archive
     if members.find(b"repositories") is not None:
         return _refusal(archive, messages.ARCHIVE_REPOSITORIES_ALONE)
     if nested := next((match[1] for name in names if (match := _NESTED.fullmatch(name))), None):
-        folder = shlex.quote(nested.decode("utf-8", "backslashreplace"))
+        folder = shell_words(nested.decode("utf-8", "backslashreplace"))
         return _refusal(archive, messages.ARCHIVE_IN_A_FOLDER, folder=folder)
     if any(name.rsplit(b"/", 1)[-1].startswith(b".wh.") for name in names):
         return _refusal(archive, messages.ARCHIVE_SINGLE_LAYER)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dibundle.errors import UsageError
+from dibundle.errors import UsageError, shell_words
 from dibundle.files import digest
 from dibundle.files.context import Context
 from dibundle.sharing import messages
@@ -98,7 +97,7 @@ def _subject(
         " tells: nothing leads to the bundle but its own name; push the image, then the bundle again"
     )
     if reference.tag is None:
-        raise UsageError(messages.PUSH_NO_NAME, bundle=shlex.quote(shown), name=shlex.quote(name + ":TAG"))
+        raise UsageError(messages.PUSH_NO_NAME, bundle=shell_words(shown), name=shell_words(name + ":TAG"))
     return None
 
 
@@ -112,5 +111,5 @@ def _under(shown: str, reference: Reference, repository: Repository) -> bytes | 
     found = repository.find(reference.tag) if reference.tag else None
     if found and not artifacts.bundle_of(repository, found):
         free = reference.with_tag(f"delta-{reference.tag}"[:128])
-        raise UsageError(messages.PUSH_TAG_IS_IMAGE, reference=reference, bundle=shlex.quote(shown), free=free)
+        raise UsageError(messages.PUSH_TAG_IS_IMAGE, reference=reference, bundle=shell_words(shown), free=free)
     return found.digest if found else None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shlex
 import stat
 from dataclasses import dataclass
 
-from dibundle.errors import UsageError
+from dibundle.errors import UsageError, shell_words
 from dibundle.files.context import Context
 from dibundle.files.destination import Destination
 from dibundle.format import signing
@@ -50,7 +49,7 @@ def sign(bundle: str, options: SignOptions, access: Access, context: Context) ->
     What is signed is its header, which commits to all the rest. Of a bundle in parts the first part is signed.
     """
     if (options.key is None) == (options.signature is None):
-        raise UsageError(messages.SIGN_KEY_OR_SIGNATURE, bundle=shlex.quote(bundle))
+        raise UsageError(messages.SIGN_KEY_OR_SIGNATURE, bundle=shell_words(bundle))
     aside = options.detach and options.output is not None  # nothing is written where the bundle is
     if is_reference(bundle) and not aside:
         raise _in_registry(bundle, options)
@@ -58,8 +57,12 @@ def sign(bundle: str, options: SignOptions, access: Access, context: Context) ->
     reader = opened.read_bundle()
     name = opened.bundles[0][0]
     if name not in (bundle, STDIN) and not parts.is_first(name) and not aside:
-        raise UsageError(messages.SIGN_WRAPPED, bundle=bundle, quoted=shlex.quote(bundle))
-    destination = Destination(options.output or _default(bundle, name, detach=options.detach))
+        raise UsageError(messages.SIGN_WRAPPED, bundle=bundle, quoted=shell_words(bundle))
+    destination = (
+        Destination(options.output)
+        if options.output
+        else Destination(_default(bundle, name, detach=options.detach), is_derived=options.detach)
+    )
     if options.detach:
         opened.refuse_overwriting(destination.name, destination.identity)
     check_integrity(reader, context.progress)
@@ -78,11 +81,11 @@ def sign(bundle: str, options: SignOptions, access: Access, context: Context) ->
 
 def _in_registry(bundle: str, options: SignOptions) -> UsageError:
     if options.detach:
-        by = ["--key", options.key] if options.key is not None else ["--signature", options.signature or ""]
-        words = shlex.join(["sign", *by, "--detach", bundle, "-o", "update.dib.sig"])
+        option, file = ("--key", options.key) if options.key is not None else ("--signature", options.signature or "")
+        words = f"sign {option} {shell_words(file)} --detach {shell_words(bundle)} -o update.dib.sig"
         return UsageError(messages.SIGN_DETACHED_IN_REGISTRY, bundle=bundle, words=words)
-    again = shlex.quote(bundle.partition("@")[0])
-    return UsageError(messages.SIGN_IN_REGISTRY, bundle=bundle, quoted=shlex.quote(bundle), again=again)
+    again = shell_words(bundle.partition("@")[0])
+    return UsageError(messages.SIGN_IN_REGISTRY, bundle=bundle, quoted=shell_words(bundle), again=again)
 
 
 def _default(bundle: str, name: str, *, detach: bool) -> str:

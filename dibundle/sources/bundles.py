@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from dibundle.errors import BundleError, DigestError
+from dibundle.errors import BundleError, DigestError, shell_words
 from dibundle.files import digest
 from dibundle.files.context import Context
 from dibundle.files.progress import Progress, Silent
@@ -154,7 +153,7 @@ def _check_parts(found: parts.PartsReader, bundle: BundleReader) -> None:
         raise BundleError(messages.PARTS_TRUNCATED, lacking=found.lacking(len(bundle.signature)), sizes=sizes)
     older = found.left_over(bundle.size)
     if older:
-        raise BundleError(messages.PARTS_LEFT_OVER, older=older, size=bundle.size, older_2=shlex.quote(older))
+        raise BundleError(messages.PARTS_LEFT_OVER, older=older, size=bundle.size, older_2=shell_words(older))
     if found.size > bundle.size:
         raise BundleError(
             messages.PARTS_TRAILING_BYTES, excess=found.excess(bundle.size), size=found.size, size_2=bundle.size

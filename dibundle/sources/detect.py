@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import stat
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from dibundle.errors import AbsentError, ArchiveError, BundleError
+from dibundle.errors import AbsentError, ArchiveError, BundleError, shell_words
 from dibundle.format.constants import MAGIC
 from dibundle.images.archive import Archive, NoArchiveError
 from dibundle.images.tar.plain import BLOCK
@@ -80,7 +79,7 @@ def open_other(name: str, head: bytes, open_it: Callable[[], Archive], *, wanted
         if not wanted or not isinstance(error, NoArchiveError):
             raise
         begins = f"it begins with '{head.decode(errors='surrogateescape')}'" if head else "it is empty"
-        look = "" if name in (STDIN, STREAM) else f"; see what this is: head -c 64 {shlex.quote(name)} | od -c"
+        look = "" if name in (STDIN, STREAM) else f"; see what this is: head -c 64 {shell_words(name)} | od -c"
         raise BundleError(messages.SOURCE_NOT_A_BUNDLE, name=name, begins=begins, look=look) from error
     return archive
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import shutil
 import subprocess
 import threading
@@ -14,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from dibundle.errors import WORDS, AbsentError, DibError, FileError, Message, UsageError
+from dibundle.errors import WORDS, AbsentError, DibError, FileError, Message, UsageError, shell_words
 from dibundle.files.context import Context
 from dibundle.files.destination import write_all
 from dibundle.files.readat import Spool
@@ -120,7 +119,7 @@ def require_layers(engine: str, chains: Iterable[Sequence[bytes]], base: str, fi
             messages.ENGINE_THIN_LAYERS_OF_FILE if file else messages.ENGINE_THIN_LAYERS,
             engine=engine,
             base=base,
-            file=file and shlex.quote(file),
+            file=file and shell_words(file),
             exit_code=6,
         )
 

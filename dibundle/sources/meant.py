@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shlex
 from typing import Final
 
-from dibundle.errors import AbsentError
+from dibundle.errors import AbsentError, shell_words
 from dibundle.sources import messages
 
 _IMAGE: Final = re.compile(r"(?:(?:docker|podman):(?://)?)?([^/\s]+|[^\s]+[:@][^/\s]+)")  # app:1, HOST/team/app:1
@@ -18,7 +17,7 @@ def meant_by(name: str, error: OSError) -> AbsentError:
     """Return the error for a file that is not there, with what may have been meant."""
     reason = error.strerror
     if name.startswith(("http://", "https://")):
-        return AbsentError(messages.FILE_IS_URL, name=name, reason=reason, quoted=shlex.quote(name))
+        return AbsentError(messages.FILE_IS_URL, name=name, reason=reason, quoted=shell_words(name))
     from difflib import get_close_matches
 
     folder, base = os.path.split(name)
@@ -27,9 +26,9 @@ def meant_by(name: str, error: OSError) -> AbsentError:
         first = f"{base.lower()}.001"  # of a bundle in parts
         near = [first] if first in there else get_close_matches(base.lower(), there, 1, 0.8)
         if near:
-            path = shlex.quote(os.path.join(folder, there[near[0]]))  # noqa: PTH118
+            path = shell_words(os.path.join(folder, there[near[0]]))  # noqa: PTH118
             return AbsentError(messages.FILE_MISSPELT, name=name, reason=reason, path=path)
     image = _IMAGE.fullmatch(name)
     if image and not re.search(r"\.(tar|dib)\b", name):
-        return AbsentError(messages.FILE_IS_IMAGE, name=name, reason=reason, image=shlex.quote(image[1]))
-    return AbsentError(messages.FILE_NOT_FOUND, name=name, reason=reason, folder=shlex.quote(folder or "."))
+        return AbsentError(messages.FILE_IS_IMAGE, name=name, reason=reason, image=shell_words(image[1]))
+    return AbsentError(messages.FILE_NOT_FOUND, name=name, reason=reason, folder=shell_words(folder or "."))

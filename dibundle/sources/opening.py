@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, cast
 
-from dibundle.errors import AbsentError, BundleError, FileError, UsageError
+from dibundle.errors import AbsentError, BundleError, FileError, UsageError, shell_words
 from dibundle.files.compression import RATIO, RatioError
 from dibundle.files.context import Context
 from dibundle.files.readat import Stream
@@ -199,7 +198,7 @@ def open_archives(sources: Sequence[Source], access: Access, context: Context) -
     opening.open_empty()
     if opened.bundles:
         name = opened.bundles[0][0]
-        quoted = "-" if name == STDIN else shlex.quote(name)
+        quoted = "-" if name == STDIN else shell_words(name)
         raise UsageError(messages.SOURCE_BUNDLE_NOT_ARCHIVE, name=name, quoted=quoted)
     return opened
 

@@ -62,7 +62,7 @@ class PartsWriter:
         if self.count == MOST:
             raise UsageError(messages.PARTS_TOO_MANY, name=self.name, most=MOST)
         self.count += 1
-        self._open.append(self._stack.enter_context(Destination(part_name(self.name, self.count))))
+        self._open.append(self._stack.enter_context(Destination(part_name(self.name, self.count), is_derived=True)))
         self._left = self._size
 
     def __exit__(

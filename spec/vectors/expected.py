@@ -195,6 +195,14 @@ refused("absolute", docker() + member("/manifest.json", b"[]") + END, "P4")
 refused("slash-behind", docker() + member("manifest.json/", b"[]") + END, "P4")
 refused("gnu-prefix", docker() + member("x", b"", magic=b"ustar  \0", prefix=b"y") + END, "P4")
 refused("renamed", docker() + pax("path=manifest.json") + member("x", b"[]") + END, "P5")
+for _name, _record in (
+    ("a-length-of-many-digits", b"00000000020 uname=x\n"),
+    ("a-length-that-swallows", b"00000003000 uname=xxxxxxxxxxx\n"),
+    ("a-length-with-a-sign", b"+12 uname=x\n"),
+    ("a-size-of-many-digits", b"38 size=00000000000000000008589934592\n"),
+):
+    _header = block("pax", size=len(_record), typeflag=b"x")
+    refused(_name, docker() + record(_header, _record) + member("x", b"[]") + END, "P5")
 refused("resized", docker() + pax("size=0") + member("x", b"[]") + END, "P5")
 refused("twice", docker() + member("manifest.json", b"[]") + END, "P6")
 refused("twice-by-dot", docker() + member("./manifest.json", b"[]") + END, "P6")

@@ -9,7 +9,9 @@ from array import array
 import pytest
 
 from dibundle.applying import base as bases
+from dibundle.applying import rewrite
 from dibundle.applying.base import search_base
+from dibundle.applying.rewrite import Loaded
 from dibundle.errors import BundleError, DibError
 from dibundle.files.context import Context
 from dibundle.format import uses
@@ -53,6 +55,20 @@ def test_a_column_of_fewer_objects_than_seeks_and_two_seeks_in_a_row_are_refused
     program.do("keep", keep=512)
     with pytest.raises(BundleError, match="seek"):
         objects_used(manifest_of(one(512, program, objects=objects(1))), 0)
+
+
+def test_chains_of_a_bundle_are_not_compared_with_each_of_the_base():
+    """65,536 images of a bundle and a thousand of a base took minutes."""
+    ids = [b"%032d" % k for k in range(5000)]
+    lowest = ids[:63]
+    chain_ids = {found for k in range(1000, 2000) for found in rewrite._chain_ids([*lowest, ids[k]])}
+    loaded = Loaded(names=(), chain_ids=chain_ids, diff_ids={})
+    start = time.process_time()
+    for k in range(100, 4200):
+        own = [ids[k]] if 1000 <= k < 2000 else []
+        assert loaded.shared((*lowest, ids[k])) == (*lowest, *own)
+    assert loaded.shared((ids[1], ids[0])) == loaded.shared(()) == ()
+    assert time.process_time() - start < 4
 
 
 def test_what_a_target_uses_is_worked_out_once(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -55,6 +56,31 @@ def test_payloads_count_while_they_wait(monkeypatch: pytest.MonkeyPatch, stored:
     may_decode.set()
     assert [feed.next() for _ in range(COUNT)] == [(number, b"x") for number in range(COUNT)]
     feed.close()
+
+
+def test_large_frames_of_codec_6_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they unpack and pack again takes far more than their own size."""
+    running, together = 0, []
+
+    def slow(*_: object) -> bytes:
+        nonlocal running
+        running += 1
+        threading.Event().wait(0.01)
+        together.append(running)
+        running -= 1
+        return b"x"
+
+    monkeypatch.setattr(decoders, "decode", slow)
+    for size, most in ((rebuild.LARGE, 1), (1, rebuild.DECODERS)):
+        reader = Reader(1)
+        frame = replace(reader.manifest.frames[0], codec=decoders.UNPACK, size=size)
+        reader.manifest.frames = [frame] * COUNT
+        feed = _feed(reader)
+        for _ in range(COUNT):
+            feed.next()
+        feed.close()
+        assert max(together) == most
+        together.clear()
 
 
 def test_none_is_read_behind_one_that_cannot_be_decoded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ from dibundle.format.constants import COST_FACTOR  # noqa: E402
 
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
-MOST_MEMORY: Final = 640 * MIB
+MOST_MEMORY: Final = 704 * MIB
 MEMORY_PER_MANIFEST_BYTE: Final = 8
 SECONDS: Final = 10.0
 NANOSECONDS: Final = 400.0  # for each byte of a bundle, ...

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Final, Literal
 
 import click
@@ -19,7 +18,7 @@ from dibundle.creating.estimate import estimate
 from dibundle.creating.inventory import read_list
 from dibundle.creating.options import CreateOptions
 from dibundle.creating.pipeline import create
-from dibundle.errors import Hint, UsageError
+from dibundle.errors import Hint, UsageError, shell_words
 from dibundle.files.context import Context
 from dibundle.files.destination import Destination
 from dibundle.sources.access import Access
@@ -87,7 +86,7 @@ def command(
         output = "-"  # nothing is written: OUT may be left out
     bases, targets, out = parse_names(archives, output, more_bases, no_base=no_base)
     if is_reference(out):
-        raise UsageError(messages.OPTION_OUTPUT_IS_REGISTRY, out=shlex.quote(out))
+        raise UsageError(messages.OPTION_OUTPUT_IS_REGISTRY, out=shell_words(out))
     options = CreateOptions(
         level=level,
         codec=codec,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-
 import click
 
 from dibundle.cli.console import Console
@@ -11,7 +9,7 @@ from dibundle.cli.hints import hints
 from dibundle.cli.results import inspect as results
 from dibundle.cli.results import listing
 from dibundle.cli.session import session
-from dibundle.errors import Hint
+from dibundle.errors import Hint, shell_words
 from dibundle.files.context import Context
 from dibundle.inspecting.inspection import inspect
 from dibundle.inspecting.listing import DEPTH, OF_BUNDLE, Choice, top, tree
@@ -52,7 +50,7 @@ def command(
     "mode" is what differs in metadata alone, be it the time; "dib diff" tells these apart.
     """
     listing.require(choice, show)
-    of_an_archive = Hint.of("of an archive: {dib} diff {name} NEW.tar", name=shlex.quote(bundle))
+    of_an_archive = Hint.of("of an archive: {dib} diff {name} NEW.tar", name=shell_words(bundle))
     with hints({"source.no_bundle": of_an_archive}):
         found = inspect(bundle, bases, access, context, target=target, lines_wanted=show is not None)
     lines = found.lines

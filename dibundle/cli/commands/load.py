@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from dibundle.cli.hints import hints
 from dibundle.cli.results import documents
 from dibundle.cli.session import PLATFORM, max_size, session
 from dibundle.codecs.native.library import reuse_memory
-from dibundle.errors import Hint
+from dibundle.errors import Hint, shell_words
 from dibundle.files import wording
 from dibundle.files.context import Context
 from dibundle.sources.access import Access
@@ -79,4 +78,4 @@ def _without_bundle(sources: Sequence[str]) -> Hint | None:
     (first, *others) = sources
     if others or not Path(first).is_file():
         return None
-    return Hint.of("an archive is loaded by the engine itself: {load} {name}", name=shlex.quote(first))
+    return Hint.of("an archive is loaded by the engine itself: {load} {name}", name=shell_words(first))

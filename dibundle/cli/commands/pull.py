@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-
 import click
 
 from dibundle.cli.console import Console
 from dibundle.cli.hints import hints
 from dibundle.cli.results.unwrap import show
 from dibundle.cli.session import session
-from dibundle.errors import Hint
+from dibundle.errors import Hint, shell_words
 from dibundle.files.context import Context
 from dibundle.files.destination import Destination
 from dibundle.sharing.unwrap import pull
@@ -29,7 +27,7 @@ def command(name: str, output: str, access: Access, context: Context, console: C
     """
     destination = Destination(output)
     console.keep_stdout(destination)
-    image = Hint.of("to get an image: {dib} update {name} -o new.tar", name=shlex.quote(name))
+    image = Hint.of("to get an image: {dib} update {name} -o new.tar", name=shell_words(name))
     with hints({"source.no_bundle": image}):
         taken = pull(name, destination, access, context)
     show("dib.pull/1", name, destination.name, taken, console)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-
 import click
 
 from dibundle.cli.console import Console
 from dibundle.cli.hints import hints
 from dibundle.cli.results import documents
 from dibundle.cli.session import session
-from dibundle.errors import Hint
+from dibundle.errors import Hint, shell_words
 from dibundle.files import wording
 from dibundle.files.context import Context
 from dibundle.sharing.push import push
@@ -33,7 +31,7 @@ def command(bundle: str, name: str, subject: str | None, access: Access, context
     the image had when the bundle was made. Whoever has the image's name then finds the bundle ("dib update"). The TAG
     of an image is refused: engines could no longer pull that image.
     """
-    image = shlex.quote(name.removeprefix(SCHEME))
+    image = shell_words(name.removeprefix(SCHEME))
     with hints({"source.no_bundle": Hint.of("an image is pushed by its engine: {docker} push {image}", image=image)}):
         result = push(bundle, name, access, context, subject=subject)
     document = {

@@ -21,7 +21,8 @@ FILE, FOLDER = b"05"
 
 _NAME: Final = re.compile(rb"[A-Za-z0-9._:@+=,~-]+(?:/[A-Za-z0-9._:@+=,~-]+)*")
 _OCTAL: Final = re.compile(rb" *([0-7]{1,12})[ \0]*")
-_PAX: Final = re.compile(rb"(\d+) ([^=\n]+)=([^\n\0]*)\n")
+_PAX: Final = re.compile(rb"([1-9]\d{0,5}) ([^=\n]+)=([^\n\0]*)\n")  # programs read longer lengths differently
+_PAX_SIZE: Final = re.compile(rb"[1-9]\d{0,18}")
 _PAX_KEYS: Final = frozenset((b"mtime", b"atime", b"ctime", b"uid", b"gid", b"uname", b"gname"))
 _MAX_PAX: Final = 65_536
 _MAGICS: Final = (b"ustar\x0000", b"ustar  \0")
@@ -114,10 +115,10 @@ def _pax_size(content: bytes, at: int) -> int:
     size, where, seen = 0, 0, set()
     while where < len(content):
         found = _PAX.match(content, where)
-        if not found or found.end() - where != int(found[1][:9]) or found[2] in seen:
+        if not found or found.end() - where != int(found[1]) or found[2] in seen:
             raise ArchiveError(messages.TAR_PAX_MALFORMED, at=at)
         seen.add(found[2])
-        if found[2] == b"size" and found[3].isdigit() and _BIG <= int(found[3][:19]) < 1 << 62:
+        if found[2] == b"size" and _PAX_SIZE.fullmatch(found[3]) and _BIG <= int(found[3]) < 1 << 62:
             size = int(found[3])
         elif found[2] not in _PAX_KEYS:
             raise ArchiveError(messages.TAR_PAX_KEY, at=at, found=found[2][:40])
