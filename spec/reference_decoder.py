@@ -3992,6 +3992,10 @@ def read_members(data: memoryview) -> dict[str, Member]:
         size = int.from_bytes(block[125:136], "big") if block[124] == 128 else octal(block[124:136])
         fits(block[124] != 128 or 1 << 33 <= size < 1 << 62, "P2")
         fits(size == 0 or flag in b"0x", "P3")
+        kind = {48: 0o100000, 49: 0o100000, 50: 0o120000, 53: 0o40000, 120: 0o100000}[flag]
+        mode = octal(block[100:108]) if any(block[100:108]) else 0
+        fits(mode & ~0o7777 in (0, kind), "P3")
+        fits(flag in b"12" or not any(block[157:257]), "P3")
         at += 512
         if flag == ord("x"):
             fits(large is None and size <= 65536 and at + size <= len(data), "P5")
@@ -4099,8 +4103,12 @@ def hex_of(value: object) -> str:
 
 
 def platform(value: dict[str, Any]) -> list[str]:
-    """Return os, architecture and variant, as far as they are there."""
-    return [worded(value[key]) for key in ("os", "architecture", "variant") if value.get(key)]
+    """Return os, architecture and variant, up to the last that is there."""
+    parts = [worded(value.get(key) or "") for key in ("os", "architecture", "variant")]
+    fits(not any("/" in part for part in parts), "P20")
+    while parts and not parts[-1]:
+        parts.pop()
+    return parts
 
 
 def overlap(one: list[str], other: list[str]) -> bool:

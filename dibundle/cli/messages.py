@@ -63,6 +63,11 @@ SIGNATURE_ENVIRONMENT_FILE: Final = Message(
     "DIB_ALLOWED_SIGNERS is set: {reason}",
     hint=("put the file there, with lines as ssh-keygen(1) describes them, or name it with --allowed-signers"),
 )
+SIGNATURE_ENVIRONMENT_EMPTY: Final = Message(
+    "signature.environment_empty",
+    "DIB_ALLOWED_SIGNERS is set, but empty",
+    hint="set it to a file with lines as ssh-keygen(1) describes them, or unset it",
+)
 SIGNATURE_NO_SIGNERS: Final = Message(
     "signature.no_signers",
     "a signature is wanted, as {asked}, but not whose: --allowed-signers is missing",

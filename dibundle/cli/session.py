@@ -141,6 +141,8 @@ def _signers(given: dict[str, Any], tmp: str | None) -> Signers | None:
     asked = {name: given.pop(name) for name in ("require_signature", "identity", "revoked", "verify_time")}
     if given.get("build") is not None:
         return None  # a Dockerfile takes none of these options, and says so
+    if allowed is None and os.environ.get("DIB_ALLOWED_SIGNERS") == "":
+        raise UsageError(messages.SIGNATURE_ENVIRONMENT_EMPTY)  # of a variable that it was to be made of, perhaps
     if allowed is not None:
         if _is_from_environment("allowed_signers"):
             _require_named_file(allowed)

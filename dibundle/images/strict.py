@@ -159,9 +159,11 @@ def _texts(value: object, where: str) -> dict[str, str]:
 
 
 def read_platform(fields: dict[str, object], where: str) -> str:
-    """Return ``os/architecture[/variant]``."""
-    found = [read_text(fields[key], f"{where}.{key}") for key in ("os", "architecture", "variant") if fields.get(key)]
-    return "/".join(found)
+    """Return ``os/architecture[/variant]``; what is not said is empty."""
+    found = [read_text(fields.get(key) or "", f"{where}.{key}") for key in ("os", "architecture", "variant")]
+    if any("/" in part for part in found):
+        raise ArchiveError(messages.JSON_PLATFORM, where=where)
+    return "/".join(found).rstrip("/")
 
 
 class StrictConfig:

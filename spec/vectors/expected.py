@@ -189,6 +189,18 @@ refused(
     "P2",
 )
 refused("sparse", docker() + record(block("x", typeflag=b"S")) + END, "P3")
+for _name, _mode in (
+    ("link", b"0120777\0"),
+    ("folder", b"0040755\0"),
+    ("device", b"0060644\0"),
+    ("pipe", b"0010644\0"),
+):
+    refused(f"mode-of-a-{_name}", docker() + member("x", b"[]", mode=_mode) + END, "P3")
+refused("mode-in-base-256", docker() + member("x", b"[]", mode=b"\x80" + bytes(7)) + END, "P3")
+refused("file-that-leads-elsewhere", docker() + member("x", b"[]", linkname=b"m2") + END, "P3")
+taken(
+    "modes-with-a-type", docker() + member("x", b"[]", mode=b"0100644\0") + member("y", b"", mode=bytes(8)) + END, "P3"
+)
 refused("folder-with-size", docker() + record(block("x/", size=3, typeflag=b"5"), b"abc") + END, "P3")
 refused("dot-dot", docker() + member("x/../manifest.json", b"[]") + END, "P4")
 refused("absolute", docker() + member("/manifest.json", b"[]") + END, "P4")

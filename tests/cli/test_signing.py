@@ -363,6 +363,9 @@ def test_says_what_is_missing(keys: Keys, made, signed: Path, tmp_path: Path) ->
     for option in ("--identity", "--revoked", "--verify-time"):  # a variable in a script that was never set
         refused(made, signed, option, "", code=2)
     refused(made, signed, "--allowed-signers", tmp_path / "none", code=3)
+    ended = dib("apply", made.base, signed, env={"DIB_ALLOWED_SIGNERS": ""})
+    assert (ended.code, ended.out) == (2, b"")
+    assert "DIB_ALLOWED_SIGNERS is set, but empty" in ended.err
     ended = dib("verify", signed, env={"DIB_ALLOWED_SIGNERS": str(tmp_path / "none")})
     assert (ended.code, ended.out) == (3, b"")
     assert f"DIB_ALLOWED_SIGNERS is set: cannot open {tmp_path / 'none'}: No such file" in ended.err

@@ -411,6 +411,27 @@ def _hidden(made: Draft) -> bytes:
 
 
 @mechanism
+def link_by_mode(made: Draft) -> None:
+    """Programs that go by the mode find a link where the type flag says file."""
+    evil = Raw("elsewhere", made.evil_document(made.document))
+
+    def patch(header: bytearray) -> None:
+        header[100:108] = b"0120777\0"
+        header[157:166] = b"elsewhere"
+
+    made.members[made.at(made.document)] = replace(made.get(made.document), patch=patch)
+    made.members.append(evil)
+
+
+@mechanism
+def pax_length_swallows(made: Draft) -> None:
+    """A length with zeros in front, which is longer for who reads them all."""
+    hidden = _hidden(made)
+    record = b"00000003000 uname=xxxxxxxxxxx\n"
+    made.members.append(Raw("outer", hidden, before=Raw("pax", record + bytes(3000 - len(record)), b"x").blocks()))
+
+
+@mechanism
 def size_by_pax_hides(made: Draft) -> None:
     hidden = _hidden(made)
     made.members.append(Raw("outer", hidden, before=pax({"size": "0"})))

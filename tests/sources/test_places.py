@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import socket
 import threading
@@ -9,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Self
 
 import pytest
 
@@ -27,21 +27,28 @@ from tests.sources.test_client import DATA, fetch, login
 HERE = "https://registry.example/v2/app/blobs/x"
 
 
-class Forgetful(frozenset[str]):
-    """Addresses of which none is remembered."""
-
-    def __ior__(self, other: object) -> Self:
-        return self
-
-
 @pytest.fixture
 def elsewhere(registry: Registry, settings: RegistrySettings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
     """A repository of a registry that counts as one with a public address."""
     registry.blobs["example/app", digest(DATA)] = DATA
     with Repository(Reference(registry.host, "example/app"), settings, write=True) as opened:
         monkeypatch.setattr(opened._transport, "_own_kinds", set())
-        monkeypatch.setattr(opened._transport, "_reached", Forgetful())
         yield opened
+
+
+@pytest.fixture
+def resolved(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """Addresses of hosts, by name."""
+    found: dict[str, list[str]] = {}
+    real = socket.getaddrinfo
+
+    def resolve(host: str, port: int, *rest: object, **more: object) -> list[object]:
+        if host not in found:
+            return real(host, port, *rest, **more)  # type: ignore[arg-type, return-value]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port or 0)) for address in found[host]]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -130,13 +137,32 @@ def test_names_that_resolve_to_such_addresses(elsewhere, registry, monkeypatch, 
 
     monkeypatch.setattr(socket, "getaddrinfo", lying)
     if later:
-        monkeypatch.setattr("dibundle.sources.registry.transport.kinds", lambda host: set())
+        monkeypatch.setattr("dibundle.sources.registry.connections.kinds", lambda host: set())
     with serve() as other:
         port = other.host.rpartition(":")[2]
         registry.hook = lambda request: request.answer(307, b"", {"Location": f"http://blobs.example:{port}/x"})
         monkeypatch.setattr(places, "kind", kind)
         with pytest.raises(RegistryError, match=r"which is not asked|refused"):
             fetch(elsewhere)
+        assert other.asked == []
+
+
+def test_what_else_its_own_name_leads_to_is_no_leave(
+    registry: Registry, settings: RegistrySettings, resolved: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A registry that is reached at a public address, and whose name has one of this machine as well."""
+    name, _, port = registry.host.partition(":")
+    resolved["registry.example"] = [name, "127.0.0.9"]
+    public = dataclasses.replace(settings, insecure={f"registry.example:{port}"})
+    monkeypatch.setattr(
+        "dibundle.sources.registry.connections.kind", lambda address: None if address == name else kind(address)
+    )
+    monkeypatch.setattr("socket.socket.getsockname", lambda made: ("10.0.0.1", 1))
+    with serve() as other, Repository(Reference(f"registry.example:{port}", "example/app"), public) as repository:
+        place = f"http://127.0.0.9:{other.host.rpartition(':')[2]}/x"
+        registry.hook = lambda request: request.answer(307, b"", {"Location": place})
+        with pytest.raises(RegistryError, match="which is not asked"):
+            fetch(repository)
         assert other.asked == []
 
 
@@ -234,21 +260,6 @@ def test_all_of_it_takes_so_long_at_most(registry: Registry, hook, what: str) ->
     ):
         fetch(repository) if what == "blob" else repository.find("latest")
     assert time.monotonic() - begun < 8
-
-
-@pytest.fixture
-def resolved(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """Addresses of hosts, by name."""
-    found: dict[str, list[str]] = {}
-    real = socket.getaddrinfo
-
-    def resolve(host: str, port: int, *rest: object, **more: object) -> list[object]:
-        if host not in found:
-            return real(host, port, *rest, **more)  # type: ignore[arg-type, return-value]
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port or 0)) for address in found[host]]
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    return found
 
 
 def _unanswered(held: ExitStack, count: int) -> tuple[list[str], int]:

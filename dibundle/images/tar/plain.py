@@ -7,6 +7,7 @@ behind the end), ``ArchiveError`` is raised.
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -29,6 +30,14 @@ _MAGICS: Final = (b"ustar\x0000", b"ustar  \0")
 _NO_PARTS: Final = frozenset((b".", b".."))
 _BIG: Final = 1 << 33  # sizes from here on do not fit into octal digits
 _HARD_LINK, _LINK, _PAX_HEADER = b"12x"
+_PERMISSIONS: Final = 0o7777
+_MODE_TYPES: Final = {  # what a mode may say beyond permissions: some programs go by that, and not by the type flag
+    FILE: (0, stat.S_IFREG),
+    FOLDER: (0, stat.S_IFDIR),
+    _HARD_LINK: (0, stat.S_IFREG),
+    _LINK: (0, stat.S_IFLNK),
+    _PAX_HEADER: (0, stat.S_IFREG),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +100,11 @@ def _header(block: bytes, at: int) -> tuple[int, int]:
     kind = block[156] or FILE
     if kind not in (FILE, _HARD_LINK, _LINK, FOLDER, _PAX_HEADER):
         raise ArchiveError(messages.TAR_TYPE, at=at, chr=chr(kind))
+    mode = block[100:108]
+    if (_octal(mode, at) if mode.strip(b"\0") else 0) & ~_PERMISSIONS not in _MODE_TYPES[kind]:
+        raise ArchiveError(messages.TAR_MODE, at=at)
+    if kind not in (_HARD_LINK, _LINK) and block[157:257].strip(b"\0"):
+        raise ArchiveError(messages.TAR_NO_LINK, at=at)
     field = block[124:136]
     if field[0] == 0x80:
         length = int.from_bytes(field[1:], "big")

@@ -8,7 +8,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Final, Protocol
 
 import urllib3
 
@@ -21,8 +21,14 @@ CONNECTING: Final = 15.0  # seconds
 ADDRESSES: Final = 8  # of a host that are tried, all within the time that one of them may take
 
 
+class CheckPlace(Protocol):
+    """Refuses kinds of addresses that a host has, or that it was reached at, before a byte is sent."""
+
+    def __call__(self, host: str, addresses: set[str], /, *, is_reached: bool) -> None: ...
+
+
 def pool_classes(
-    check: Callable[[str, set[str]], None],
+    check: CheckPlace,
     sockets: Sockets,
     watchdog: Watchdog,
 ) -> dict[str, type[urllib3.HTTPConnectionPool]]:
@@ -31,12 +37,12 @@ def pool_classes(
     def connected(connection: urllib3.connection.HTTPConnection) -> socket.socket:
         sockets[connection] = None
         with suppress(OSError, ValueError):  # what cannot be resolved cannot be reached either
-            check(connection.host, kinds(connection.host))
+            check(connection.host, kinds(connection.host), is_reached=False)
         made = _connect(connection)
         try:
             peer = str(made.getpeername()[0])  # a name may lead elsewhere from one moment to the next
             found = kind(peer) or ("loopback" if peer == str(made.getsockname()[0]) else None)
-            check(connection.host, {found} if found else set())
+            check(connection.host, {found} if found else set(), is_reached=True)
         except BaseException:
             made.close()
             raise

@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode, urlsplit
@@ -23,7 +23,7 @@ from dibundle.errors import Message, RegistryError, install_hint
 from dibundle.images import document
 from dibundle.sources import messages
 from dibundle.sources.registry.credentials import Login, find
-from dibundle.sources.registry.places import follow, kinds
+from dibundle.sources.registry.places import follow
 from dibundle.sources.registry.reference import Reference, is_loopback
 from dibundle.sources.registry.settings import RegistrySettings
 
@@ -77,8 +77,7 @@ class Transport:
         plain = is_loopback(self.host) or self.host in settings.insecure
         self._base = f"{'http' if plain else 'https'}://{self.host}"
         self._authorization: str | None = None
-        self._own_kinds: set[str] | None = None
-        self._reached: set[str] = set()  # what the registry's own address turned out to be
+        self._own_kinds: set[str] | None = None  # of the address at which the registry was reached first
         self._pool = urllib3.PoolManager(
             retries=False, headers={"User-Agent": f"dib/{__version__}", "Accept-Encoding": "identity"}
         )
@@ -141,19 +140,18 @@ class Transport:
         with self._watchdog.watch(connection):
             return response.read1(1 << 18, decode_content=False)
 
-    def _check_place(self, host: str, addresses: set[str]) -> None:
+    def _check_place(self, host: str, addresses: set[str], *, is_reached: bool) -> None:
         """Refuse an address of this machine or its link, unless the registry that was named is at such a one.
 
+        A name may have several: what counts is where the registry was reached, not what else its name leads to.
         :class:`RegistryError` as well where all the time has gone: what was not connected yet could not be broken off.
         """
         self._patience()
         if host.strip("[]").lower() == (urlsplit(self._base).hostname or ""):
-            self._reached |= addresses
+            if is_reached and self._own_kinds is None:
+                self._own_kinds = addresses
             return
-        if self._own_kinds is None:
-            with suppress(OSError):
-                self._own_kinds = kinds(urlsplit(self._base).hostname or "")
-        wrong = addresses - (self._own_kinds or set()) - self._reached
+        wrong = addresses - (self._own_kinds or set())
         if wrong:
             raise self.failed(messages.REGISTRY_REDIRECT_ADDRESS, host_=host[:200], wrong=min(wrong))
 
