@@ -24,7 +24,8 @@ ADDRESSES: Final = 8  # of a host that are tried, all within the time that one o
 class CheckPlace(Protocol):
     """Refuses kinds of addresses that a host has, or that it was reached at, before a byte is sent."""
 
-    def __call__(self, host: str, addresses: set[str], /, *, is_reached: bool) -> None: ...
+    def __call__(self, host: str, addresses: set[str], /, *, is_reached: bool) -> None:
+        """Raise ``RegistryError`` for kinds that this host may not have."""
 
 
 def pool_classes(
