@@ -78,8 +78,8 @@ def create(
     A path as ``out`` appears whole or not at all. ``level`` is 1 (fast) to 9 (small). The same inputs and options give
     the same bundle, whatever does the work: threads of this process, one per core or ``workers`` of them, or an
     ``executor`` of concurrent.futures, to which a function and bytes are submitted, ``workers`` frames at a time (one
-    per core of this machine, if it is 0). Processes and machines that it sends them to need the same versions of dib,
-    zstandard and hdiffpatch. Processes that are started by spawn or forkserver import the script anew: there it makes
+    per core of this machine, if it is 0). Processes and machines that it sends them to need the same versions of dib
+    and zstandard. Processes that are started by spawn or forkserver import the script anew: there it makes
     its ``ProcessPoolExecutor`` under ``if __name__ == "__main__":``. Fork, the default on Linux before
     Python 3.14, may make Python warn of deadlocks, as threads run here: give the pool one of those two as its
     ``mp_context``. ``have`` is a file with an :func:`inventory` of the receiver's.

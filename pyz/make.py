@@ -1,11 +1,10 @@
-"""Build dib.pyz: one file that applies bundles wherever there is a Python, without installing anything.
+"""Build dib.pyz: one file that makes and applies bundles wherever there is a Python, without installing anything.
 
     python pyz/make.py dib.pyz
 
 It holds dib, click, and for CPython 3.11 to 3.14 on Linux (x86-64 and aarch64, glibc and musl) the extensions of
 zstandard and msgpack out of their wheels on PyPI, whose hashes .ci/runtime.txt has, and dib's own C library, which zig
-compiles for all four. hdiffpatch, which only creating needs, is not in it. Needs pip, the network, and the ziglang
-package.
+compiles for all four. Needs pip, the network, and the ziglang package.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
-NEEDED = ("dibundle", "click", "msgpack", "zstandard", "urllib3", "hdiffpatch", "attr", "attrs")
+NEEDED = ("dibundle", "click", "msgpack", "zstandard", "urllib3")
 LEFT_OUT = {
     "__pycache__",
     "config-3",

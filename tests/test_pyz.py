@@ -77,7 +77,6 @@ def test_it_applies_with_nothing_but_a_python(pyz: Path, pair: Path, tmp_path: P
     assert b"rebuilds" in run(pyz, tmp_path, "verify", pair / "out.dib", "--base", pair / "a.tar").stdout
     assert b"app:2" in run(pyz, tmp_path, "inspect", pair / "out.dib").stdout
     assert b"Usage: dib load" in run(pyz, tmp_path, "load", "--help").stdout
-    assert b"-  hdiffpatch" in run(pyz, tmp_path, "doctor").stdout
     given = (pair / "a.tar", pair / "b.tar")
     told = run(pyz, tmp_path, "create", *given).stderr.decode()
     assert re.search(
@@ -92,18 +91,10 @@ def test_it_applies_with_nothing_but_a_python(pyz: Path, pair: Path, tmp_path: P
     assert native.stdout.split() == ["None", "cext", "msgpack._cmsgpack"]
 
 
-def test_what_needs_hdiffpatch_says_so(pyz: Path, pair: Path, tmp_path: Path):
-    arguments = ("create", pair / "a.tar", pair / "b.tar", tmp_path / "out.dib")
-    done = run(pyz, tmp_path, *arguments, "-6")
-    assert (done.returncode, done.stdout) == (3, b"")
-    assert b"need hdiffpatch" in done.stderr
-    assert b"pip install hdiffpatch" in done.stderr
-    assert not (tmp_path / "out.dib").exists()
-    done = run(pyz, tmp_path, *arguments)
+def test_it_creates_at_the_default_level(pyz: Path, pair: Path, tmp_path: Path):
+    done = run(pyz, tmp_path, "create", pair / "a.tar", pair / "b.tar", tmp_path / "out.dib")
     assert (done.returncode, done.stdout) == (0, b"")
-    assert b"dib: level 3, not 6: hdiffpatch is not installed" in done.stderr
     assert run(pyz, tmp_path, "apply", pair / "a.tar", tmp_path / "out.dib").stdout == (pair / "b.tar").read_bytes()
-    assert b"takes level 3 instead of 6" in run(pyz, tmp_path, "doctor").stdout
 
 
 def test_a_damaged_cache_is_made_again(pyz: Path, pair: Path, tmp_path: Path):
@@ -190,7 +181,7 @@ def test_what_is_in_it(pyz: Path):
     assert len({name.split("/")[0] for name in names if "zstandard/backend_c." in name}) == BUILDS
     assert len({name.split("/")[0] for name in names if "msgpack/_cmsgpack." in name}) == BUILDS
     assert sum(name.endswith("/dibundle/codecs/native/dib.so") for name in names) == 4
-    assert not [name for name in names if "hdiffpatch" in name or name.endswith((".pyc", ".c"))]
+    assert not [name for name in names if name.endswith((".pyc", ".c"))]
     assert len([name for name in names if "licen" in name.lower()]) >= 4
     assert pyz.stat().st_size < 12_000_000
 

@@ -39,7 +39,7 @@ def level_options(command: Callable[..., None]) -> Callable[..., None]:
         type=click.IntRange(choose.LEVELS[0], choose.LEVELS[-1]),
         expose_value=False,
         callback=_remember,
-        show_default=f"{choose.DEFAULT_LEVEL}; {choose.PLAIN_LEVEL} without hdiffpatch",
+        show_default=str(choose.DEFAULT_LEVEL),
         help="1 is fast, 9 is small; also as -1 to -9.",
     )(decorated)
 

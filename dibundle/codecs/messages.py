@@ -22,20 +22,6 @@ LIBRARY_ENCODER_BROKEN: Final = Message(
     "the C library's encoder {name}, level {level}, does not work on this machine",
     hint="install dibundle again, with another C compiler",
 )
-LIBRARY_HDIFFPATCH_COVERS: Final = Message(
-    "library.hdiffpatch_covers", "hdiffpatch's covers end at byte {at} of its patch, wanted {end}"
-)
-LIBRARY_HDIFFPATCH_MAGIC: Final = Message(
-    "library.hdiffpatch_magic", "hdiffpatch gave a patch that starts with {found!r}, wanted {magic!r}"
-)
-LIBRARY_HDIFFPATCH_MISSING: Final = Message(
-    "library.hdiffpatch_missing",
-    "levels above 3 need hdiffpatch, which is not installed",
-    hint="take level 3 or less (-3), or: {install_hint}",
-)
-LIBRARY_HDIFFPATCH_SIZES: Final = Message(
-    "library.hdiffpatch_sizes", "hdiffpatch gave a patch of other sizes than those of its inputs"
-)
 LIBRARY_MISSING: Final = Message(
     "library.missing",
     "dib's C library is {reason}",

@@ -8,7 +8,6 @@ from typing import Literal
 from dibundle.codecs.encode import choose
 from dibundle.creating import messages
 from dibundle.errors import UsageError
-from dibundle.files.progress import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +32,7 @@ class CreateOptions:
         if self.workers < 0:
             raise UsageError(messages.WORKERS_NEGATIVE, workers=self.workers)
 
-    def effort(self, progress: Progress) -> choose.Effort:
-        """Return how hard to try; note a default level that makes larger bundles than usual."""
-        level = self.level
-        if level is None:
-            level = choose.default_level(self.codec)
-            if level != choose.DEFAULT_LEVEL:
-                progress.note(
-                    f"level {level}, not {choose.DEFAULT_LEVEL}: hdiffpatch is not installed, the bundle gets larger"
-                )
+    def effort(self) -> choose.Effort:
+        """Return how hard to try."""
+        level = choose.DEFAULT_LEVEL if self.level is None else self.level
         return choose.Effort(level=level, codec=self.codec, portable=self.portable)

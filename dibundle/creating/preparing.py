@@ -62,7 +62,7 @@ def prepare(
     most_unpacked: int | None = None,
 ) -> Prepared:
     """Read and match everything and write the programs; what is temporary is there until ``context`` ends."""
-    effort = options.effort(context.progress)
+    effort = options.effort()
     reading = Reading(
         executor=threads,
         context=context,

@@ -38,7 +38,6 @@ def checks(tmp: str | None = None) -> Iterator[DoctorCheck]:
     yield DoctorCheck(name="python", state="ok", found=f"{platform.python_version()}, {platform.machine()}", vital=True)
     for name in ("zstandard", "msgpack"):
         yield _module(name, name, "nothing works", vital=True)
-    yield _module("hdiffpatch", "hdiffpatch", "dib create takes level 3 instead of 6, and none above")
     yield _library()
     yield _encoders()
     yield _room(tmp)

@@ -17,7 +17,7 @@ from tests.program import succeed
 
 WITHOUT = """
 import sys
-for name in ("hdiffpatch", "dibundle.creating.pipeline", "dibundle.creating.compose", "dibundle.creating.match"):
+for name in ("dibundle.creating.pipeline", "dibundle.creating.compose", "dibundle.creating.match"):
     sys.modules[name] = None
 sys.argv = ["dib", "apply", *sys.argv[1:]]
 from dibundle.cli.main import run

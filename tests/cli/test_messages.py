@@ -226,30 +226,6 @@ def test_short_levels(pair, tmp_path):
     assert dib("apply", pair.base, tmp_path / "fast.dib").stdout == pair.target.read_bytes()
 
 
-def test_without_hdiffpatch_a_lower_level_is_taken_and_said(pair, tmp_path):
-    block = "import sys; sys.modules['hdiffpatch'] = None; from dibundle.cli.main import run; run()"
-
-    def without(*arguments: object) -> subprocess.CompletedProcess[bytes]:
-        command = [sys.executable, "-c", block, *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, check=False)
-
-    out = tmp_path / "out.dib"
-    run = without("create", pair.base, pair.target, out)
-    assert run.returncode == 0
-    assert run.stderr.startswith(b"dib: level 3, not 6: hdiffpatch is not installed")
-    assert dib("create", "-3", pair.base, pair.target, tmp_path / "3.dib").returncode == 0
-    assert out.read_bytes() == (tmp_path / "3.dib").read_bytes()
-    assert without("create", "-q", pair.base, pair.target, out).stderr == b""
-    out.unlink()
-    refused(3, "need hdiffpatch", "pip install hdiffpatch", run=without("create", "-6", pair.base, pair.target, out))
-    assert list(tmp_path.iterdir()) == [tmp_path / "3.dib"]
-    assert b"takes level 3 instead of 6" in without("doctor").stdout
-    demo = without("demo")
-    assert demo.returncode == 0, demo.stderr
-    assert b"byte for byte: yes" in demo.stdout
-    assert demo.stderr.startswith(b"dib: level 3, not 6: hdiffpatch is not installed")
-
-
 def test_a_compressed_base_is_no_news(pair, tmp_path):
     packed = tmp_path / "c8d.tar"
     old, _ = pairs.images(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,7 +21,6 @@ CODEC_NAMES = ("auto", "zstd", "vcdiff", "cover")
 _ZSTD_LEVELS = {1: 3, 2: 6, 3: 9, 4: 12, 5: 15, 6: 19, 7: 19, 8: 19, 9: 19}
 WITH_SOURCE = frozenset((decoders.ZSTD_PREFIX, decoders.VCDIFF, decoders.COVER, decoders.RELINK, decoders.UNPACK))
 RELINK_LEVEL = 4  # from which level on native code is relinked
-PLAIN_LEVEL = RELINK_LEVEL - 1  # up to which level HDiffPatch is not needed
 LZMA_LEVEL = 5  # from which level on LZMA2 is tried for what has no source, as the literals of a cover payload
 UNPACK_LEVEL = 2  # from which level on compressed files are looked into
 PROGRAM_SHARE = 0.25  # of a program that compressed data has to be for relinking to be given up
@@ -58,12 +56,6 @@ class Effort:
     def zstd_level(self) -> int:
         """The zstd level that goes with the level."""
         return _ZSTD_LEVELS[self.level]
-
-
-def default_level(codec: str = "auto") -> int:
-    """Return the level to take where none is asked for: without hdiffpatch the highest that does without."""
-    needed = codec != "zstd" and importlib.util.find_spec("hdiffpatch") is None
-    return PLAIN_LEVEL if needed else DEFAULT_LEVEL
 
 
 def relinks(effort: Effort) -> bool:
@@ -145,7 +137,7 @@ def _candidates(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan |
 def search(source: bytes, target: bytes, level: int) -> Covers:
     """Return the covers that patches of this level are made with."""
     from dibundle.codecs import cover
-    from dibundle.codecs.encode import covers  # creation alone needs HDiffPatch
+    from dibundle.codecs.encode import covers
 
     if level < RELINK_LEVEL:
         return covers.find_fast(source, target, stride=covers.FASTEST_STRIDE if level == 1 else covers.STRIDE)

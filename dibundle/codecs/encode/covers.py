@@ -1,21 +1,18 @@
-"""Covers: which stretches of a target are like which stretches of a source, found by HDiffPatch (creation only).
+"""Covers: which stretches of a target are like which stretches of a source (creation only; ``native/match.c``).
 
-A cover is approximate: most of its bytes are equal on both sides, the rest differ in place. HDiffPatch gives the covers
-at the head of its own uncompressed patch ("HDIFF13"); nothing else of that patch is used, and none of it is stored.
+A cover is approximate: most of its bytes are equal on both sides, the rest differ in place.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from dibundle.codecs import messages
 from dibundle.codecs.encode import anchors
-from dibundle.codecs.encode.remainder import LONG, Remainder
-from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
-from dibundle.errors import DibError, FileError, install_hint
+from dibundle.codecs.encode.remainder import LONG, SHORT, Remainder
+from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, scratch
 
 IN_PLACE: Final = 1 / 2048  # share of a target that anchors may leave uncovered for a full search to find nothing more
 STRIDE: Final = 16
@@ -27,6 +24,7 @@ FASTEST_STRIDE: Final = 32
 """At level 1, where a twentieth of the time is worth more than a hundredth of the bytes: node-app 12,699,022 for
 12,524,005, static-binary 9,136,381 for 8,985,323, python-app 12,159,755 for 12,064,351."""
 
+SHORTEST: Final = 8  # bytes that a search finds
 LITTLE: Final = 128  # bytes between two anchors on one diagonal of a stretch that is not searched
 BRIDGE: Final = 4096  # bytes between two anchors on one diagonal that one cover may bridge
 
@@ -75,36 +73,36 @@ class Covers:
             raise ValueError(f"covers that do not fit into {source_size} and {target_size} bytes")
 
 
-def find(source: Buffer, target: bytes, *, all_of_it: bool = False, long: int = LONG) -> Covers:
-    """Return the covers of ``target`` by ``source``; about a second of CPU and 130 MB for 10 MB that differ.
+def find(source: Buffer, target: bytes, *, all_of_it: bool = False, quick: bool = False) -> Covers:
+    """Return the covers of ``target`` by ``source``; about half a second of CPU and 80 MB for 10 MB that differ.
 
-    Stretches of ``long`` bytes and more that are nearly equal are not searched for what else is like them, unless
-    ``all_of_it`` is to be searched.
-    The same inputs give the same covers. HDiffPatch's one tunable, the match score, is not reachable from its Python
-    interface. Raises ``FileError`` where hdiffpatch is not installed.
+    Long stretches that are nearly equal are not searched for what else is like them, unless ``all_of_it`` is to be
+    searched. A ``quick`` search is for a map that another one follows. The same inputs give the same covers.
     """
     if not source or not target:
         return Covers()
     rows = anchors.find(source, target, stride=STRIDE)
-    quick = _bridged(rows)
-    if len(target) - sum(quick.length) <= len(target) * IN_PLACE:
-        return quick
-    try:
-        import hdiffpatch
-    except ImportError as error:
-        raise FileError(messages.LIBRARY_HDIFFPATCH_MISSING, install_hint=install_hint("hdiffpatch")) from error
+    joined = _bridged(rows)
+    if len(target) - sum(joined.length) <= len(target) * IN_PLACE:
+        return joined
     if all_of_it:
-        return _search(hdiffpatch.diff, bytes(source), target)
-    rest = Remainder(source, target, anchors.bridged(rows, most=LITTLE), long)
-    found = _search(hdiffpatch.diff, rest.source, rest.target) if rest.source and rest.target else ()
-    return Covers.of(rest.whole(found))
+        return _search(source, target, quick=quick)
+    rest = Remainder(source, target, anchors.bridged(rows, most=LITTLE), SHORT if quick else LONG)
+    return Covers.of(rest.whole(_search(rest.source, rest.target, quick=quick)))
 
 
-def _search(diff: Callable[..., bytes], source: bytes, target: bytes) -> Covers:
-    patch = diff(source, target, compression="none", validate=False, big_cache_match=True)
-    covers = _parse(patch, len(source), len(target))
-    covers.check(len(source), len(target))
-    return covers
+def _search(source: Buffer, target: bytes, *, quick: bool) -> Covers:
+    room = len(target) // SHORTEST + 2
+    out = scratch(24 * room)
+    count = LIBRARY.dib_match(
+        *(Pinned(source), len(source), Pinned(target), len(target)),
+        *(int(quick), Pinned(out), room),
+    )
+    if count < 0:
+        raise MemoryError("no memory for the table of places")
+    rows = array("q")
+    rows.frombytes(memoryview(out)[: 24 * count])
+    return Covers(rows[0::3], rows[1::3], rows[2::3])
 
 
 def find_fast(source: Buffer, target: bytes, *, stride: int = STRIDE) -> Covers:
@@ -119,71 +117,3 @@ def find_fast(source: Buffer, target: bytes, *, stride: int = STRIDE) -> Covers:
 def _bridged(rows: array[int]) -> Covers:
     joined = anchors.bridged(rows, most=BRIDGE)
     return Covers(joined[0::3], joined[1::3], joined[2::3])
-
-
-def _parse(patch: bytes, source_size: int, target_size: int) -> Covers:
-    """Read the covers out of an uncompressed HDIFF13 patch.
-
-    After ``HDIFF13&`` and an empty name that ends in NUL: target size, source size, number of covers, then four pairs
-    of stored and compressed size (0: not compressed), of which the first belongs to the covers, then these. A cover is
-    the signed distance of its source from the end of the last one, the number of literal bytes before it, its length.
-    Numbers are in groups of seven bits, the highest first; the sign takes the top bit of the first byte.
-    """
-    magic = b"HDIFF13&\0"
-    if not patch.startswith(magic):
-        raise DibError(messages.LIBRARY_HDIFFPATCH_MAGIC, found=patch[:9], magic=magic)
-    reader = _Reader(patch, len(magic))
-    sizes = (reader.number(), reader.number())
-    count, stored, compressed = reader.number(), reader.number(), reader.number()
-    for _ in range(6):
-        reader.number()
-    if sizes != (target_size, source_size) or compressed:
-        raise DibError(messages.LIBRARY_HDIFFPATCH_SIZES)
-    end = reader.at + stored
-    covers = Covers()
-    source = target = 0
-    for _ in range(count):
-        source += reader.signed()
-        target += reader.number()
-        length = reader.number()
-        if length:
-            covers.source.append(source)
-            covers.target.append(target)
-            covers.length.append(length)
-        source += length
-        target += length
-    if reader.at != end:
-        raise DibError(messages.LIBRARY_HDIFFPATCH_COVERS, at=reader.at, end=end)
-    return covers
-
-
-class _Reader:
-    """Reads HDiffPatch's numbers from ``data`` at ``at``."""
-
-    __slots__ = ("at", "data")
-
-    def __init__(self, data: bytes, at: int) -> None:
-        self.data = data
-        self.at = at
-
-    def number(self) -> int:
-        """Return an unsigned number."""
-        return self._rest(self._next(), 0x7F)
-
-    def signed(self) -> int:
-        """Return a number whose first byte carries a sign in its top bit."""
-        first = self._next()
-        value = self._rest((first & 0x40) << 1 | first & 0x3F, 0x3F)
-        return -value if first & 0x80 else value
-
-    def _next(self) -> int:
-        byte = self.data[self.at]
-        self.at += 1
-        return byte
-
-    def _rest(self, byte: int, mask: int) -> int:
-        value = byte & mask
-        while byte & 0x80:
-            byte = self._next()
-            value = value << 7 | byte & 0x7F
-        return value

@@ -16,7 +16,7 @@ from dibundle.codecs.deflate.recipe import Recipe
 from dibundle.codecs.excess import OF_FRAME
 from dibundle.codecs.recompression import Body, Part, Plain
 
-SOURCE: Final = 64 << 20  # bytes that an unpacked source may have, and a target: HDiffPatch needs seven times those
+SOURCE: Final = 64 << 20  # bytes that an unpacked source may have, and a target: searching needs six times those
 TARGET: Final = 48 << 20
 LEAST: Final = 64  # bytes of a stream and of its content from which on it counts
 LOST: Final = 24  # streams after each other that no encoder makes: then the file is from an unknown one

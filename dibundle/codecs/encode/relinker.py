@@ -1,4 +1,4 @@
-"""Making relink payloads (creation only): HDiffPatch searches the source as it is relinked by what is known so far.
+"""Making relink payloads (creation only): the source is searched as it is relinked by what is known so far.
 
 The first map is cheap; the covers that are found by it make a better one, by which a second search finds more.
 Measured on static-binary at the default level, bytes of the covers' streams and seconds of CPU for the searches: one
@@ -7,17 +7,8 @@ search 3,507,104 and 11.0, two 3,312,000 and 12.0. A third one saves another 1.3
 
 from __future__ import annotations
 
-from typing import Final
-
 from dibundle.codecs import cover, relink
 from dibundle.codecs.encode import covers, layout
-from dibundle.codecs.encode.remainder import LONG, SHORT
-
-MOST_LITERALS: Final = 1 / 3
-"""Of a target: where the first search leaves more, the second one finds nothing that is worth it.
-
-Measured on pandas' modules, of which half and more is left, and cryptography's, of which 14 % are: 0.2 and 2.4 % less.
-"""
 
 
 def encode(
@@ -39,13 +30,11 @@ def encode(
     linked = relink.relink(source, plan.regions, plan.first)
     stripped = bytes(relink.derive(target, plan.sections, put_back=False))
     is_slow = effort >= cover.SLOW_EFFORT
-    for long in (SHORT, LONG, LONG) if is_slow else (SHORT, LONG):
-        found = covers.find(linked, stripped, all_of_it=is_slow, long=long)
+    for is_quick in (True, False, False) if is_slow else (True, False):
+        found = covers.find(linked, stripped, all_of_it=is_slow, quick=is_quick)
         if len(found) > cover.MAX_COVERS:
             found = found.longest(cover.MAX_COVERS)
         header, linked = relinked(source, target, plan, found)
-        if not is_slow and len(target) - sum(found.length) > len(target) * MOST_LITERALS:
-            break
     return relink.write(header) + cover.encode(
         linked, stripped, found, effort=effort, thorough=thorough, machine=header.machine
     )

@@ -4,6 +4,12 @@
 
 #include "dib.h"
 
+#if defined(__GNUC__)
+#define FETCH(address) __builtin_prefetch(address)
+#else
+#define FETCH(address) (void)(address)
+#endif
+
 /* memcpy that may be given NULL for nothing. */
 static inline void copy_bytes(uint8_t *to, const uint8_t *from, int64_t size)
 {

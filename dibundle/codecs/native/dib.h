@@ -66,6 +66,10 @@ EXPORT int64_t dib_derive(uint8_t *data, const region_t *parts, int64_t count, i
 EXPORT int64_t dib_absolute(uint8_t *data, const cover_t *covers, int64_t count, int64_t target_size, int64_t machine,
                             int64_t back);
 
+/* match.c */
+EXPORT int64_t dib_match(const uint8_t *source, int64_t source_size, const uint8_t *target, int64_t target_size,
+                         int64_t quick, cover_t *out, int64_t room);
+
 /* anchors.c */
 EXPORT int64_t dib_anchors(const uint8_t *source, int64_t source_size, const uint8_t *target, int64_t target_size,
                            int64_t stride, cover_t *covers, int64_t room);

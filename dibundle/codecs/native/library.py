@@ -39,6 +39,7 @@ _SIGNATURES: Final[dict[str, list[type]]] = {
     "dib_relink_votes": [_PTR, _PTR, _PTR, _PTR, _PTR, _I64, _PTR, _I64, _I64, _PTR, _I64],
     "dib_derive": [_PTR, _PTR, _I64, _I64],
     "dib_absolute": [_PTR, _PTR, _I64, _I64, _I64, _I64],
+    "dib_match": [_PTR, _I64, _PTR, _I64, _I64, _PTR, _I64],
     "dib_anchors": [_PTR, _I64, _PTR, _I64, _I64, _PTR, _I64],
     "dib_bridge": [_PTR, _I64, _I64],
     "dib_model_encode": [_PTR, _I64, _PTR, _I64, _PTR, _I64, _PTR, _I64],
