@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing
-from functools import partial
+from functools import cached_property, partial
 from typing import Final
 
 from dibundle.applying import messages
 from dibundle.applying.base_store import BaseObjects, Wanted
 from dibundle.codecs import recompression
 from dibundle.errors import BaseMismatchError, BundleError, save_command, shell_words
-from dibundle.files import digest
+from dibundle.files import digest, wording
 from dibundle.files.context import Context
 from dibundle.format.manifest import Manifest
 from dibundle.format.plan import RecompressionBudget
-from dibundle.format.uses import Order, bits_of, members, objects_used, uses
+from dibundle.format.uses import Order, Sums, bits_of, members, objects_used, uses
 from dibundle.format.values import AboutImage, BaseObject, RecompressedObject
 from dibundle.images.archive import Archive
 from dibundle.images.model import ImageArchive
@@ -28,7 +28,8 @@ MAX_SEARCHES: Final = 1 << 22
 class FoundBase(BaseObjects):
     """The base of some targets of a bundle: ``wanted`` ones, which take those of ``order`` to be made.
 
-    ``missed``: the objects that were not found when they were searched for, as bits.
+    ``missed``: the objects that were not found when they were searched for, as bits; ``spooled``: the bytes of
+    temporary files that those take which were, ``spooled_of_made`` all that bundles ask for.
     """
 
     wanted: frozenset[int] = frozenset()
@@ -42,6 +43,7 @@ class FoundBase(BaseObjects):
         self._manifest = manifest
         self._here: list[ImageArchive] = []
         self.missed = 0
+        self.spooled, self.spooled_of_made = Sums({}), 0
         self._order = Order(manifest, ())
 
     def search(self, bases: Sequence[Archive], targets: Collection[int]) -> None:
@@ -51,6 +53,8 @@ class FoundBase(BaseObjects):
         self.add(self._here, every)
         missing = self.missing(every)
         self.missed = bits_of(missing)
+        self.spooled = Sums({index: self.spool_size([index]) for index in every})
+        self.spooled_of_made = self.spool_size(every, of_made=True)
         self._order = Order(self._manifest, missing)
 
     def choose(self, targets: Collection[int]) -> None:
@@ -66,10 +70,14 @@ class FoundBase(BaseObjects):
             if missing * len(order) > MAX_SEARCHES:
                 raise BundleError(messages.LIMIT_SEARCHES, missing_count=missing, order_count=len(order))
         # of others a target before may hold it
-        first = self.missing(objects_used(self._manifest, 0)) if 0 in order else []
-        if first:
-            raise mismatch(self._manifest, first, self._here)
+        if 0 in order and self.missed & uses(self._manifest, 0):
+            raise self._mismatch.with_traceback(None)
         self.wanted, self.order = frozenset(targets), tuple(order)
+
+    @cached_property
+    def _mismatch(self) -> BaseMismatchError:
+        """What is said where target 0 lacks objects: the same for all targets that build on it, so worked out once."""
+        return mismatch(self._manifest, members(self.missed & uses(self._manifest, 0)), self._here)
 
     def settle(self) -> None:
         """Give up what it takes to choose again: what the bases hold."""
@@ -188,14 +196,15 @@ def _lacking(manifest: Manifest, missing: Collection[int]) -> list[AboutImage]:
 def mismatch(manifest: Manifest, missing: list[int], here: Sequence[ImageArchive]) -> BaseMismatchError:
     """Say what is missing, and of an image that was built anew under the same name that it is another one."""
     lacking = _lacking(manifest, missing)
-    given = [archive.archive.name for archive in here]
+    given = wording.some([archive.archive.name for archive in here])
     images = {image.config_digest: image for archive in here for image in archive.images if image.config_digest}
+    by_name = {name: found for found, image in reversed(images.items()) for name in image.names}
     for wanted in lacking:
-        others = [found for found, image in images.items() if set(image.names) & set(wanted.names)]
+        others = [by_name[name] for name in wanted.names if name in by_name]
         if others and len(wanted.id) == digest.SIZE and wanted.id not in images:
             return BaseMismatchError(
                 messages.BASE_OTHER_IMAGE,
-                given=", ".join(given),
+                given=given,
                 wanted=_name(wanted),
                 others=digest.text(others[0]),
                 id=digest.text(wanted.id),
@@ -204,8 +213,8 @@ def mismatch(manifest: Manifest, missing: list[int], here: Sequence[ImageArchive
     name = next(map(_name, lacking), "IMAGE")
     return BaseMismatchError(
         messages.BASE_MISSING_LAYER if given else messages.BASE_MISSING,  # what is given may be something older
-        given=", ".join(given),
-        wanted=" and ".join(map(_name, lacking)) or "another image",
+        given=given,
+        wanted=wording.some([_name(image) for image in lacking], " and ") or "another image",
         content=digest.text(manifest.objects[missing[0]].digest),
         more=f" and {len(missing) - 1} more" if len(missing) > 1 else "",
         name=shell_words(name),

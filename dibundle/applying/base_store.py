@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dibundle.applying import messages
@@ -133,14 +133,14 @@ class BaseObjects:
         waiting = self._inflate.keys() | self._made.keys()
         return [i for i in sorted(needed) if self._sources[i] is None and i not in waiting]
 
-    def spool_size(self, needed: Container[int], *, of_made: bool = False) -> int:
+    def spool_size(self, needed: Iterable[int], *, of_made: bool = False) -> int:
         """Return how many bytes of temporary file :meth:`prepare` will need; ``of_made``: that bundles ask for."""
-        inflated = sum(
+        return sum(
             self._wanted[index].size
-            for index, candidate in self._inflate.items()
-            if index in needed and (candidate.budget or not of_made)
+            for index in needed
+            if index in self._made
+            or ((inflated := self._inflate.get(index)) is not None and (inflated.budget or not of_made))
         )
-        return inflated + sum(self._wanted[index].size for index in self._made if index in needed)
 
     @property
     def made_size(self) -> int:

@@ -12,7 +12,7 @@ from dibundle.applying.rebuilding import rebuild_targets
 from dibundle.applying.space import Space, made_size
 from dibundle.applying.targets import target_name
 from dibundle.errors import BaseMismatchError, UsageError, shell_words
-from dibundle.files import digest
+from dibundle.files import digest, wording
 from dibundle.files.context import Context
 from dibundle.format.manifest import Manifest
 from dibundle.format.reader import BundleReader
@@ -173,7 +173,7 @@ def _names(manifest: Manifest) -> list[str]:
 
 
 def _describe(bundle: BundleReader) -> str:
-    made = ", ".join(_names(bundle.manifest)) or "an image"
+    made = wording.some(_names(bundle.manifest)) or "an image"
     return f"{bundle.name} (it makes {made})" if bundle.name else f"the bundle that makes {made}"
 
 
@@ -189,7 +189,7 @@ def _no_chain(
 
 def _unfit(waiting: Sequence[BundleReader]) -> BaseMismatchError:
     """Name the bundles that nothing here or among the others leads to, and what they build on."""
-    needs = [" and ".join(base_names(bundle.manifest)) or "another image" for bundle in waiting]
+    needs = [wording.some(base_names(bundle.manifest), " and ") or "another image" for bundle in waiting]
     told = "; ".join(
         f"{bundle.name or 'a bundle'} builds on {need}" for bundle, need in zip(waiting, needs, strict=True)
     )

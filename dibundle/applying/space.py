@@ -13,7 +13,7 @@ from dibundle.errors import BundleError
 from dibundle.files.destination import Destination
 from dibundle.files.readat import room
 from dibundle.format.manifest import Manifest
-from dibundle.format.uses import ObjectSet, still_needed
+from dibundle.format.uses import still_needed, used_by
 from dibundle.images.archive import Archive
 
 
@@ -41,7 +41,7 @@ NO_SPACE = Space()
 
 def temporary_space(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: Space) -> int:
     """Return how many bytes of temporary files making the targets of ``base`` takes, as far as it is known before."""
-    return base.spool_size(ObjectSet(manifest, base.order)) + _kept(manifest, base, options, space)
+    return base.spooled.of(used_by(manifest, base.order)) + _kept(manifest, base, options, space)
 
 
 def _kept(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: Space) -> int:
@@ -62,8 +62,7 @@ def check_sizes(
     for number in base.order:
         check_size(manifest, number, options)
     kept = made_size(bases) + _kept(manifest, base, options, space)
-    unpacked = base.spool_size(range(len(manifest.objects)), of_made=True)
-    check_temporary(kept + unpacked + space.withheld, options)
+    check_temporary(kept + base.spooled_of_made + space.withheld, options)
     return kept
 
 

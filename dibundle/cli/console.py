@@ -74,6 +74,10 @@ class Console:
     def answer(self, schema: str, document: Document, lines: Iterable[str]) -> None:
         """Give the answer on stdout: ``lines`` for people, or the document."""
         self.result(schema, document)
+        self.print_lines(lines)
+
+    def print_lines(self, lines: Iterable[str]) -> None:
+        """Write lines for people to stdout, as they are made; none where the document goes there."""
         if not self.json:
             _echo(line + "\n" for line in lines)
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Collection
+from itertools import islice
 from typing import Final
 
+_NAMED: Final = 8
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -66,6 +69,16 @@ def human(size: int) -> str:
 def count(number: int, what: str) -> str:
     """Return how many there are: 1 bundle, 2 bundles."""
     return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def some(names: Collection[str], link: str = ", ") -> str:
+    """Return the first few of some names, and how many more there are: a bundle may have tens of thousands.
+
+    An error is raised, and a line written, for each of many targets: texts that had all names took gigabytes.
+    """
+    more = len(names) - _NAMED
+    first = link.join(islice(names, _NAMED))
+    return f"{first} and {more:,} more" if more > 0 else first
 
 
 def times(large: int, small: int) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Collection, Container, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from functools import reduce
 from operator import or_
 from typing import Final
@@ -119,15 +119,24 @@ def members(bits: int) -> list[int]:
 _IN_BYTE: Final = [[bit for bit in range(8) if byte >> bit & 1] for byte in range(256)]
 
 
-class ObjectSet(Container[int]):
-    """The objects that some targets use together; asking for one takes no longer where there are many."""
+def used_by(manifest: Manifest, targets: Iterable[int]) -> int:
+    """Return the objects that some targets use together, as bits."""
+    return reduce(or_, (uses(manifest, number) for number in targets), 0)
 
-    def __init__(self, manifest: Manifest, targets: Iterable[int]) -> None:
-        every = reduce(or_, (uses(manifest, number) for number in targets), 0)
-        self._bits = every.to_bytes((len(manifest.objects) + 7) // 8, "little")
 
-    def __contains__(self, item: object) -> bool:
-        return isinstance(item, int) and bool(self._bits[item >> 3] >> (item & 7) & 1)
+class Sums:
+    """Adds up numbers of objects, such as sizes, for any set of them: that takes no step for each object.
+
+    For each bit of the numbers there is the set of the objects that have it.
+    """
+
+    def __init__(self, numbers: Mapping[int, int]) -> None:
+        places = range(max(numbers.values(), default=0).bit_length())
+        self._sets = [bits_of(item for item, number in numbers.items() if number >> place & 1) for place in places]
+
+    def of(self, items: int) -> int:
+        """Return the sum for a set of objects (bits)."""
+        return sum((having & items).bit_count() << place for place, having in enumerate(self._sets))
 
 
 def still_needed(manifest: Manifest, order: Collection[int], missing: int) -> list[int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import json
 import time
 from array import array
 
@@ -17,9 +19,9 @@ from dibundle.files.context import Context
 from dibundle.format import uses
 from dibundle.format.manifest import Manifest
 from dibundle.format.reader import BundleReader
-from dibundle.format.uses import LastUses, Order, bits_of, members, objects_used
+from dibundle.format.uses import LastUses, Order, Sums, bits_of, members, objects_used
 from tests.bounds.measure import dib
-from tests.fuzz.bounds import number, one, target, written
+from tests.fuzz.bounds import frame_of, number, one, target, written
 
 MIB = 1 << 20
 Bundle, Program, sha256 = written.Bundle, written.Program, written.sha256
@@ -168,3 +170,89 @@ def test_too_many_searches_are_refused(monkeypatch):
         base.choose([0])
         with pytest.raises(BundleError):
             base.choose([1])
+
+
+# --- what is said of what many targets lack, or have
+
+
+def bare_archive(path, items, images):
+    entries = [*items, ("manifest.json", json.dumps(images).encode())]
+    data = b"".join(written.record(written.block(name, size=len(content)), content) for name, content in entries)
+    path.write_bytes(data + bytes(1024))
+    return path
+
+
+def asking(path, count, base_images, **given):
+    """Write a bundle of targets that all take an object, with as many images that it was made from."""
+    program = Program().do("keep", keep=512)
+    more = {2: written.msgpack([base_images, [[]] * count, []])}
+    made = [target(512, program) for _ in range(count)]
+    path.write_bytes(Bundle([], made, objects=objects(1), more=more, **given).encode())
+    return path
+
+
+def test_what_is_missing_is_said_with_few_names_and_worked_out_once(tmp_path):
+    """Each of the targets had an error with the names of all images: five gigabytes."""
+    base = bare_archive(tmp_path / "base.tar", [("c", b"{}")], [{"Config": "c", "Layers": []}])
+    bundle = asking(tmp_path / "a.dib", 60, [[[], bytes(32), b""]] * 65_536)
+    taken = dib("apply", "--check", bundle, base, "-o", f"{tmp_path}/out/")
+    assert taken.status == 6
+    assert "and 65,528 more" in taken.err
+    assert taken.seconds < 10
+    assert taken.memory < 250 * MIB
+
+
+def test_what_is_here_is_said_with_few_names(tmp_path):
+    """Each of the targets had a line with the names of all images: four gigabytes."""
+    base = bare_archive(tmp_path / "base.tar", [("c", b"{}")], [{"Config": "c", "Layers": []}])
+    config = [(2, 2, sha256(b"{}"))]
+    names = [[["n" * 4096], sha256(b"{}"), b""]] * 1000
+    made = written.Target(b"{}", Program().do("keep", keep=2), 0, tail=0)
+    bundle = tmp_path / "a.dib"
+    bundle.write_bytes(
+        Bundle([], [made] * 100, objects=config, more={2: written.msgpack([names, [[]] * 100, []])}).encode()
+    )
+    taken = dib("apply", "--check", bundle, base, "-o", f"{tmp_path}/out/")
+    assert taken.status == 0
+    assert taken.out.count("and 992 more are here; applying makes an image") == 100
+    assert taken.memory < 250 * MIB
+
+
+def test_images_that_are_missing_are_not_compared_with_each_that_is_here(tmp_path):
+    """65,536 images of a bundle and 5,000 of the base took half a minute."""
+    count = 5000
+    items = [(str(row), b'{"a":%d}' % row) for row in range(count)]
+    base = bare_archive(tmp_path / "base.tar", items, [{"Config": str(row), "Layers": []} for row in range(count)])
+    bundle = asking(tmp_path / "a.dib", 1, [[[], b"", b""]] * 65_536)
+    taken = dib("apply", bundle, base, "-o", tmp_path / "out.tar")
+    assert taken.status == 6
+    assert taken.seconds < 10
+
+
+def test_sums_are_those_of_the_members():
+    sizes = {number: (number * 2_654_435_761) % (1 << 40) for number in range(0, 500, 3)}
+    sums = Sums(sizes)
+    for numbers in ((), (0,), (3, 4, 6), range(500), range(250, 900)):
+        assert sums.of(bits_of(numbers)) == sum(sizes.get(number, 0) for number in numbers)
+    assert Sums({}).of(bits_of([1])) == 0
+
+
+def test_a_check_does_not_add_up_all_objects_for_each_target(tmp_path):
+    """A thousand targets that are made after one with 65,536 compressed objects took half a minute."""
+    count, many = 1024, 32_768
+    digests = [sha256(b"o%d" % row) for row in range(many)]
+    names = [f"l{row}" for row in range(many - 1)]
+    config = {"rootfs": {"diff_ids": [f"sha256:{digest.hex()}" for digest in digests[:-1]]}}
+    items = [*((name, gzip.compress(b"x")) for name in names), ("c", json.dumps(config).encode())]
+    base = bare_archive(tmp_path / "base.tar", items, [{"Config": "c", "Layers": names}])
+    frame = written.Frame(frame_of(b"x"), 1, codec=2, spans=[(row, 0, 1) for row in range(many - 1)])
+    first = written.Target(b"x", Program().do("raw", raw=1, stream=1), 1, tail=0)
+    program = Program().do("seek", seek_object=many - 1, seek_offset=0).do("keep", keep=1)
+    after = written.Target(b"x", program, 0, tail=0)
+    bundle = tmp_path / "a.dib"
+    links = [(1, 1, digest) for digest in digests]
+    bundle.write_bytes(Bundle([frame], [first, *[after] * (count - 1)], objects=links).encode())
+    taken = dib("apply", "--check", bundle, base, "-o", f"{tmp_path}/out/")
+    assert taken.status == 0
+    assert taken.out.count("ok: ") == count
+    assert taken.seconds < 8

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import click
-
 from dibundle.applying.check import CheckedTarget, CheckResult
 from dibundle.applying.pipeline import ApplyResult
 from dibundle.cli.console import Console
 from dibundle.cli.results import documents
-from dibundle.files import wording
+from dibundle.files import digest, wording
 
 
 def show(result: ApplyResult, console: Console) -> None:
@@ -28,10 +26,12 @@ def show(result: ApplyResult, console: Console) -> None:
 
 def show_check(result: CheckResult, console: Console) -> None:
     """Say for each target whether it can be made; raise the error of the first that cannot."""
-    lines = [_line(result, target) for target in result.targets]
+    here = f"{wording.some(result.here) or 'the base'} {'are' if len(result.here) > 1 else 'is'} here"
+    needs = wording.escape(here if result.needs_base else "no base is needed")
+    lines = (_line(needs, target) for target in result.targets)
     if result.error:
-        if len(lines) > 1 and not console.json:
-            click.echo("\n".join(lines))
+        if len(result.targets) > 1:
+            console.print_lines(lines)
         raise result.error
     made = [target.target for target in result.targets]
     document = {
@@ -46,15 +46,12 @@ def show_check(result: CheckResult, console: Console) -> None:
     console.say_signed(result.signed_by)
 
 
-def _line(result: CheckResult, target: CheckedTarget) -> str:
+def _line(needs: str, target: CheckedTarget) -> str:
     if target.error:
         return wording.escape(f"no: {target.name}: {target.error.message}")
-    images = target.target.images
-    made = ", ".join(image.names[0] if image.names else f"sha256:{image.id.hex()}" for image in images) or "an image"
-    here = ", ".join(result.here) or "the base"
-    needs = f"{here} {'are' if len(result.here) > 1 else 'is'} here" if result.needs_base else "no base is needed"
+    made = wording.some([image.names[0] if image.names else digest.text(image.id) for image in target.target.images])
     return (
-        f"ok: {wording.escape(needs)}; applying makes {wording.escape(made)} (so the bundle says),"
+        f"ok: {needs}; applying makes {wording.escape(made or 'an image')} (so the bundle says),"
         f" {wording.human(target.target.size)}"
         + (f", with {wording.human(target.temporary)} of temporary space" if target.temporary else "")
     )
