@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,7 +17,9 @@ from dibundle.images.model import Blob, BlobKind
 from dibundle.images.tar.entries import Entry
 
 MAX_REFERENCES: Final = 1 << 18
-"""Layers that all images of an archive list together: 1,024 images of 256."""
+"""Layers that all images of an archive list together: 1,024 images of 256. One without layers or names is one too."""
+MAX_NAMES_SIZE: Final = 16 << 20
+"""Bytes of the names of all images of an archive: indexes in indexes give each of theirs to all images below."""
 _LONGEST: Final = 256  # characters of each part of a platform
 _BLOB_NAME: Final = re.compile(rb"blobs/sha256/([0-9a-f]{64})")
 
@@ -60,12 +63,19 @@ class Claims:
     _known: dict[int, _Claim] = field(default_factory=dict)  # by the offset of the member's header
     _configs: dict[int, Config] = field(default_factory=dict)
     _references: int = 0
+    _names_size: int = 0
 
     def count_layers(self, count: int) -> None:
-        """Note that a document lists so many layers or names; ``ArchiveError`` where all of them are too many."""
+        """Note that a document lists so many layers, names or bare images; ``ArchiveError`` where all are too many."""
         self._references += count
         if self._references > MAX_REFERENCES:
             raise ArchiveError(messages.ARCHIVE_TOO_MANY_REFERENCES, max_references=MAX_REFERENCES)
+
+    def count_names(self, names: Iterable[str]) -> None:
+        """Note that an image has these names too; ``ArchiveError`` where those of all images are too long together."""
+        self._names_size += sum(len(name.encode("utf-8", "surrogatepass")) for name in names)
+        if self._names_size > MAX_NAMES_SIZE:
+            raise ArchiveError(messages.ARCHIVE_NAMES_TOO_LONG, max_names_size=MAX_NAMES_SIZE)
 
     def note(
         self, entry: Entry | None, kind: BlobKind, *, digest: bytes | None = None, diff_id: bytes | None = None

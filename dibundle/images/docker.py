@@ -52,7 +52,7 @@ def _draft(claims: Claims, item: object, where: str) -> ImageDraft:
         raise ArchiveError(messages.DOCKER_CONFIG_NOT_TEXT, where=where)
     if not isinstance(layer_names, list | None):
         raise ArchiveError(messages.DOCKER_LAYERS_NOT_LIST, where=where)
-    claims.count_layers(len(layer_names or []) + len(get_list(item, "RepoTags")))
+    claims.count_layers(max(1, len(layer_names or []) + len(get_list(item, "RepoTags"))))
     layers = tuple(
         claims.members.find_text(_text(name, f"{where}.Layers[{number}]"))
         for number, name in enumerate(layer_names or [])
@@ -62,6 +62,7 @@ def _draft(claims: Claims, item: object, where: str) -> ImageDraft:
     diff_ids = config.diff_ids if config else ()
     claims.note_layers(layers, diff_ids)
     names = tuple(name for name in get_list(item, "RepoTags") if isinstance(name, str))
+    claims.count_names(names)
     return ImageDraft(
         names=names,
         config=entry,

@@ -84,8 +84,11 @@ ARCHIVE_SINGLE_LAYER: Final = Message(
     "{name} is not an image archive: it looks like a single layer",
     hint="give the whole archive that the layer belongs to",
 )
+ARCHIVE_NAMES_TOO_LONG: Final = Message(
+    "archive.names_too_long", "the names of its images are longer than {max_names_size:,} bytes together"
+)
 ARCHIVE_TOO_MANY_REFERENCES: Final = Message(
-    "archive.too_many_references", "its documents list more than {max_references:,} layers and names"
+    "archive.too_many_references", "its documents list more than {max_references:,} layers, names and images"
 )
 DOCKER_CONFIG_NOT_TEXT: Final = Message(
     "docker.config_not_text", "unexpected value (expected text) in '{where}.Config'"

@@ -82,7 +82,7 @@ class OciLayout:
             return
         names += descriptor.names
         if entry.header in self._drafts:
-            self._names[entry.header].update(dict.fromkeys(names))
+            self._give(entry, names)
         if entry.header in self._drafts or entry.header in self._read:
             return
         self._read.add(entry.header)
@@ -138,7 +138,7 @@ class OciLayout:
             return
         diff_ids = config.diff_ids if config else ()
         self.claims.note_layers(layers, diff_ids)
-        self._names[entry.header] = dict.fromkeys(names)
+        self._give(entry, names)
         self._drafts[entry.header] = ImageDraft(
             names=(),
             config=config_entry if config else None,
@@ -148,6 +148,13 @@ class OciLayout:
             manifest_digest=descriptor.digest,
             platform=(config.platform if config else None) or descriptor.platform,
         )
+
+    def _give(self, entry: Entry, names: tuple[str, ...]) -> None:
+        """Give an image names, beside those that it has."""
+        known = self._names.setdefault(entry.header, {})
+        new = dict.fromkeys(name for name in names if name not in known)
+        self.claims.count_names(new)
+        known.update(new)
 
     def _target(self, descriptor: object) -> Entry | None:
         digest = get_text(descriptor, "digest")

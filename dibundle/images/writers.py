@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 from dibundle.errors import ArchiveError
 from dibundle.files.readat import ReadAt, Slice, copy_chunks
+from dibundle.files.wording import some
 from dibundle.images import document, messages
 from dibundle.images.members import Members
 from dibundle.images.model import Blob, Image, ImageArchive
@@ -55,7 +56,7 @@ def layout(images: ImageArchive, dropped: frozenset[int], names: tuple[str, ...]
     listed: list[dict[str, object]] = []
     for image in images.images:
         if image.config is None:
-            raise ArchiveError(messages.ARCHIVE_NO_CONFIG, names=", ".join(image.names) or "an image")
+            raise ArchiveError(messages.ARCHIVE_NO_CONFIG, names=some(image.names) or "an image")
         layers = described(images, image, known)
         given = image.names if names is None else names
         config = descriptor(OCI_CONFIG, image.config_digest, image.config.member.size)
@@ -196,7 +197,7 @@ def _digest(images: ImageArchive, blob: Blob, known: dict[int, bytes] | None = N
 
 def _described(images: ImageArchive, image: Image, layer: Blob | None, known: dict[int, bytes]) -> dict[str, object]:
     if layer is None:
-        raise ArchiveError(messages.ARCHIVE_LAYER_MISSING, names=", ".join(image.names) or "an image")
+        raise ArchiveError(messages.ARCHIVE_LAYER_MISSING, names=some(image.names) or "an image")
     if layer.compression not in _SUFFIX:
         raise ArchiveError(messages.ARCHIVE_LAYER_NOT_OCI, compression=layer.compression)
     return descriptor(OCI_LAYER + _SUFFIX[layer.compression], _digest(images, layer, known), layer.member.size)

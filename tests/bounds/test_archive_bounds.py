@@ -17,7 +17,7 @@ from dibundle.applying import base_store, chain
 from dibundle.applying.base_store import BaseObjects, Wanted
 from dibundle.errors import ArchiveError
 from dibundle.files.readat import MemoryBytes, Spool
-from dibundle.images import docker, document, members
+from dibundle.images import claims, docker, document, members
 from dibundle.images.archive import MADE_NAMES, open_archive, open_made
 from dibundle.images.members import Members
 from dibundle.images.reader import read_images, read_members
@@ -315,3 +315,66 @@ def test_many_missing_objects_are_looked_for_among_many_members_once():
         base.add([read_members(archive)], range(len(wanted)))
     assert len(base.missing(range(len(wanted)))) == len(wanted)
     assert time.process_time() - start < 4  # 0.3 s; it was 20
+
+
+# --- what is listed of images
+
+
+def named_twice(count: int, name: str) -> bytes:
+    """Return an archive of ``count`` manifests in an index, to which two nested indexes lead, each by a name."""
+    blobs: dict[str, bytes] = {}
+
+    def blob(value: object) -> dict[str, object]:
+        data = json.dumps(value).encode()
+        blobs[f"blobs/sha256/{sha256(data)}"] = data
+        return {"digest": f"sha256:{sha256(data)}"}
+
+    config = blob({})
+    index: object = {"manifests": [blob({"config": config, "layers": [], "x": row}) for row in range(count)]}
+    for letter in "ab":
+        annotations = {"io.containerd.image.name": f"{letter}{name}"}
+        index = {"manifests": [{**blob(index), "annotations": annotations}]}
+    return tar({**blobs, "index.json": json.dumps(index).encode(), "oci-layout": b"{}"})
+
+
+def test_names_of_indexes_are_counted_for_each_image_below(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "MAX_NAMES_SIZE", 2 * 4 * 4)
+    path = tmp_path / "names.tar"
+    for count, name, is_read in ((4, "ccc", True), (5, "ccc", False), (4, "\u20ac", True), (4, "\u20acc", False)):
+        path.write_bytes(named_twice(count, name))
+        with open_archive(path) as archive:
+            if is_read:
+                images = read_images(archive).images
+                assert [image.names for image in images] == [(f"b{name}", f"a{name}")] * count
+            else:
+                with pytest.raises(ArchiveError, match="longer than 32 bytes"):
+                    read_images(archive)
+
+
+def test_long_names_of_indexes_in_another_form_take_little(tmp_path):
+    """Names of 16 kB, for thousands of images, took gigabytes before the size of what is written was checked."""
+    data = named_twice(2000, "\U0001f600" * 4000)
+    program = Program().do("raw", raw=len(data), stream=1)
+    made = written.Target(data, program, 1, tail=len(data) - 2048)
+    path = tmp_path / "names.dib"
+    path.write_bytes(Bundle([Frame(frame_of(data), len(data), codec=1)], [made]).encode())
+    taken = dib("apply", path, "--as", "docker-archive", "-o", tmp_path / "out.tar")
+    assert taken.status == 4
+    assert taken.memory < 200 * MIB
+
+
+@pytest.mark.parametrize(
+    ("entry", "most"), [({"Layers": []}, 6), ({"RepoTags": ["a", "b"]}, 3), ({"Layers": ["l"]}, 6)]
+)
+def test_images_without_layers_and_names_are_counted(entry, most, tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "MAX_REFERENCES", 6)
+    path = tmp_path / "images.tar"
+    for count in (most, most + 1):
+        listed = json.dumps([{"Config": "c", **entry}] * count).encode()
+        path.write_bytes(tar({"c": b"{}", "l": bytes(512), "manifest.json": listed}))
+        with open_archive(path) as archive:
+            if count == most:
+                assert len(read_images(archive).images) == count
+            else:
+                with pytest.raises(ArchiveError, match="more than 6 layers, names and images"):
+                    read_images(archive)
