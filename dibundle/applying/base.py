@@ -19,7 +19,7 @@ from dibundle.format.uses import Order, Sums, bits_of, members, objects_used, us
 from dibundle.format.values import AboutImage, BaseObject, RecompressedObject
 from dibundle.images.archive import Archive
 from dibundle.images.model import ImageArchive
-from dibundle.images.reader import read_images
+from dibundle.images.reader import blobs_of, read_images
 
 MAX_SEARCHES: Final = 1 << 22
 """Objects that no base has, times targets to be made, in which they are looked for (spec/dib.md, 3.1)."""
@@ -41,16 +41,16 @@ class FoundBase(BaseObjects):
         wanted = [_wanted(item, forms.get(number), budget) for number, item in enumerate(manifest.objects)]
         super().__init__(wanted, tmp=context.tmp, believe=believe)
         self._manifest = manifest
-        self._here: list[ImageArchive] = []
+        self._here: Sequence[Archive] = ()
         self.missed = 0
         self.spooled, self.spooled_of_made = Sums({}), 0
         self._order = Order(manifest, ())
 
     def search(self, bases: Sequence[Archive], targets: Collection[int]) -> None:
         """Look for what ``targets`` and those before them use."""
-        self._here = [read_images(archive) for archive in bases]
+        self._here = bases
         every = members(_may_use(self._manifest, targets))
-        self.add(self._here, every)
+        self.add([blobs_of(archive) for archive in bases], every)
         missing = self.missing(every)
         self.missed = bits_of(missing)
         self.spooled = Sums({index: self.spool_size([index]) for index in every})
@@ -79,10 +79,6 @@ class FoundBase(BaseObjects):
         """What is said where target 0 lacks objects: the same for all targets that build on it, so worked out once."""
         return mismatch(self._manifest, members(self.missed & uses(self._manifest, 0)), self._here)
 
-    def settle(self) -> None:
-        """Give up what it takes to choose again: what the bases hold."""
-        self._here = []
-
 
 def find_base(
     manifest: Manifest,
@@ -100,7 +96,6 @@ def find_base(
         uses(manifest, number)  # a malformed program is reported before missing objects
     base = search_base(manifest, bases, context, targets, believe=believe)
     base.choose(targets)
-    base.settle()
     return base
 
 
@@ -119,7 +114,7 @@ def missing_objects(
     """Return the numbers of a bundle's objects that archives do not claim to hold, or (not ``believe``) do not hold."""
     every = range(len(manifest.objects))
     with closing(FoundBase(manifest, context, believe=believe)) as base:
-        base.add([read_images(archive) for archive in bases], every)
+        base.add([blobs_of(archive) for archive in bases], every)
         return base.missing(every)
 
 
@@ -193,15 +188,21 @@ def _lacking(manifest: Manifest, missing: Collection[int]) -> list[AboutImage]:
     return [image for image in bases if digests & {image.id, *image.diff_ids}]
 
 
-def mismatch(manifest: Manifest, missing: list[int], here: Sequence[ImageArchive]) -> BaseMismatchError:
+def mismatch(manifest: Manifest, missing: list[int], here: Sequence[Archive]) -> BaseMismatchError:
     """Say what is missing, and of an image that was built anew under the same name that it is another one."""
     lacking = _lacking(manifest, missing)
-    given = wording.some([archive.archive.name for archive in here])
-    images = {image.config_digest: image for archive in here for image in archive.images if image.config_digest}
-    by_name = {name: found for found, image in reversed(images.items()) for name in image.names}
+    given = wording.some([archive.name for archive in here])
+    # of all images that are here, which may be far more than are wanted, only what the wanted ones are compared with
+    of_name: dict[str, bytes] = dict.fromkeys((name for wanted in lacking for name in wanted.names), b"")
+    ids = dict.fromkeys((wanted.id for wanted in lacking), False)
+    for archive in here:
+        for image in read_images(archive).images:
+            if image.config_digest in ids:
+                ids[image.config_digest] = True
+            of_name |= {name: image.config_digest for name in image.names if of_name.get(name) == b""}
     for wanted in lacking:
-        others = [by_name[name] for name in wanted.names if name in by_name]
-        if others and len(wanted.id) == digest.SIZE and wanted.id not in images:
+        others = [of_name[name] for name in wanted.names if of_name[name]]
+        if others and len(wanted.id) == digest.SIZE and not ids[wanted.id]:
             return BaseMismatchError(
                 messages.BASE_OTHER_IMAGE,
                 given=given,

@@ -18,7 +18,7 @@ from dibundle.format.manifest import Manifest
 from dibundle.format.reader import BundleReader
 from dibundle.format.uses import objects_used
 from dibundle.images.archive import MAX_MADE_ENTRIES, Archive, open_made
-from dibundle.images.reader import read_images
+from dibundle.images.reader import blobs_of
 
 MAX_MEMBERS: Final = 1 << 18
 """Members that are looked at of all archives together that bundles make on the way."""
@@ -96,7 +96,7 @@ class _Claims:
             self._seen, self._missing = [], {}
         new = [archive for archive in archives if archive not in self._seen]
         self._seen += new
-        read = [read_images(archive) for archive in new]
+        read = [blobs_of(archive) for archive in new]
         for bundle in bundles:
             before = self._missing.get(id(bundle), range(len(bundle.manifest.objects)))
             self._missing[id(bundle)] = claimed_by_none(bundle.manifest, read, before, self._context)

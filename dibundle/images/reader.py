@@ -6,6 +6,8 @@ kinds and claimed digests of blobs. Where neither is, it may be an archive of do
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dibundle.errors import ArchiveError
 from dibundle.files import compression
 from dibundle.images import docker, guess, legacy, messages
@@ -34,6 +36,11 @@ def read_images(archive: Archive) -> ImageArchive:
     return ImageArchive(
         archive, images, tuple(blobs.values()), guess.producer(members, manifest, has_index=layout.found)
     )
+
+
+def blobs_of(archive: Archive) -> ImageArchive:
+    """Return the blobs alone, as :func:`read_images` has them; of many archives the images would take too much."""
+    return replace(read_images(archive), images=())
 
 
 def read_members(archive: Archive) -> ImageArchive:

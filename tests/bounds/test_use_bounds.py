@@ -11,7 +11,7 @@ from array import array
 import pytest
 
 from dibundle.applying import base as bases
-from dibundle.applying import rewrite
+from dibundle.applying import chain, rewrite
 from dibundle.applying.base import search_base
 from dibundle.applying.rewrite import Loaded
 from dibundle.errors import BundleError, DibError
@@ -20,6 +20,7 @@ from dibundle.format import uses
 from dibundle.format.manifest import Manifest
 from dibundle.format.reader import BundleReader
 from dibundle.format.uses import LastUses, Order, Sums, bits_of, members, objects_used
+from dibundle.images.archive import open_archive
 from tests.bounds.measure import dib
 from tests.fuzz.bounds import frame_of, number, one, target, written
 
@@ -256,3 +257,46 @@ def test_a_check_does_not_add_up_all_objects_for_each_target(tmp_path):
     assert taken.status == 0
     assert taken.out.count("ok: ") == count
     assert taken.seconds < 8
+
+
+def test_images_of_many_archives_are_not_held_at_once(tmp_path, monkeypatch):
+    """Two dozen archives that a bundle makes, each of half a million images, took gigabytes."""
+    held = []
+    add = bases.FoundBase.add
+    monkeypatch.setattr(
+        bases.FoundBase,
+        "add",
+        lambda self, archives, needed: held.extend(archives) or add(self, archives, needed),
+    )
+    layers = [("l", bytes(512)), ("c", b"{}")]
+    path = bare_archive(tmp_path / "base.tar", layers, [{"Config": "c", "Layers": ["l"]}] * 3)
+    manifest = manifest_of(one(512, Program().do("keep", keep=512), objects=[(1, 512, sha256(bytes(512)))]))
+    with Context() as context, open_archive(path) as archive:
+        assert chain.missing_objects(manifest, [archive], context, believe=False) == []
+        assert chain._serves_any(manifest, [archive], context)
+        chain._Claims(context).look(
+            [BundleReader(io.BytesIO(asking(tmp_path / "a.dib", 1, []).read_bytes()))], [archive]
+        )
+        bases.find_base(manifest, [archive], context).close()
+    assert len(held) >= 4
+    assert not any(images.images for images in held)
+    assert all(len(images.blobs) == 3 for images in held)
+
+
+def test_of_an_image_that_was_built_anew_it_is_said_which_one_is_here(tmp_path):
+    """Names and digests are compared across archives; an image whose own digest is here is none that was built anew."""
+    first = bare_archive(tmp_path / "a.tar", [("c", b"{}")], [{"Config": "c", "RepoTags": ["app:1", "db:1"]}])
+    second = bare_archive(tmp_path / "b.tar", [("c", b"{ }")], [{"Config": "c", "RepoTags": ["app:1", "web:1"]}])
+    own, other = sha256(b"{}"), sha256(b"{ }")
+    for images, said in (
+        ([[["db:1"], bytes(32), b""]], own.hex()),
+        ([[["app:1"], own, b""], [["web:1"], bytes(32), b""]], other.hex()),
+        ([[["app:1"], own, b""], [["web:1"], other, b""]], None),
+        ([[["gone:1"], bytes(32), b""]], None),
+    ):
+        more = {2: written.msgpack([images, [[]], []])}
+        manifest = manifest_of(one(512, Program().do("keep", keep=512), objects=objects(1), more=more))
+        with open_archive(first) as here, open_archive(second) as too:
+            error = bases.mismatch(manifest, [0], [here, too])
+        assert (error.code == "base.other_image") == (said is not None)
+        assert (said or "missing") in error.message
