@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 import struct
 import tarfile
 import time
 import tracemalloc
 import zlib
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,11 @@ import dibundle
 from dibundle.codecs import relink
 from dibundle.codecs.encode import elf, layout, relinker
 from dibundle.creating.compose.recompressed import unpack_layer
+from dibundle.creating.match import candidates, images
 from dibundle.files.readat import MemoryBytes, Spool
 from dibundle.format import outline
+from dibundle.images.archive import open_archive
+from dibundle.images.reader import read_images
 from tests.builders import TestImage, docker_save
 from tests.codecs import programs
 from tests.program import succeed
@@ -190,3 +194,32 @@ def test_members_of_gzip_layers_by_encoders_in_turn() -> None:
     with closing(Spool(None)) as spool:
         assert unpack_layer(MemoryBytes(bytes(stored)), spool) is None
     assert time.process_time() - start < 4  # 0.7 s; it was 5
+
+
+@pytest.mark.parametrize("is_made", [False, True])
+def test_layers_of_many_bases_are_inflated_as_far_as_those_of_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_made: bool
+) -> None:
+    """A layer of a few kB filled the disk where it is judged which of many bases help."""
+    monkeypatch.setattr(images, "FREE_CONTENT", 1 << 20)
+    monkeypatch.setattr(images, "MOST_RATIO", 1)
+    paths = [tmp_path / f"{number}.tar" for number in range(5)]
+    for number, path in enumerate(paths):
+        content = bytes((number,)) * (16 << 20 if number == 1 else 900_000)
+        path.write_bytes(docker_save([TestImage([gzip.compress(content)], ["app:1"])]))
+    sizes: list[int] = []
+
+    class Measured(Spool):
+        def close(self) -> None:
+            sizes.append(self.size)
+            super().close()
+
+    with ExitStack() as stack:
+        archives = [stack.enter_context(open_archive(path)) for path in paths]
+        for archive in archives:
+            archive.is_made = is_made
+        *bases, target = map(read_images, archives)
+        candidates.pick(bases, [target], Measured, 500_000 if is_made else None)
+    assert len(sizes) == 5
+    assert max(sizes) <= (500_000 if is_made else 2 << 20)
+    assert is_made or min(sizes) == 900_000

@@ -132,7 +132,7 @@ def _helpful(
     bases: tuple[ImageArchive, ...], targets: Sequence[ImageArchive], reading: Reading
 ) -> tuple[ImageArchive, ...]:
     """Return the bases that promise to help, where there are many; the rest is not read."""
-    picked = candidates.pick(bases, targets, lambda: Spool(reading.context.tmp))
+    picked = candidates.pick(bases, targets, lambda: Spool(reading.context.tmp), reading.most_unpacked)
     if len(picked) < len(bases):
         names = ", ".join(bases[number].archive.name for number in picked) or "none"
         reading.progress.note(f"of {len(bases)} bases, these help: {names}")

@@ -9,11 +9,10 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from dibundle.creating.match import names
-from dibundle.creating.match.base import is_file
+from dibundle.creating.match.base import Layer, is_file
+from dibundle.creating.match.images import StoredBlob, inflate_all
 from dibundle.creating.match.sketch import sketch
-from dibundle.errors import ArchiveError
-from dibundle.files.compression import decompress_iter
-from dibundle.files.readat import ReadAt, Slice, Spool, copy_chunks
+from dibundle.files.readat import ReadAt, Slice, Spool
 from dibundle.images.model import Blob, ImageArchive
 from dibundle.images.tar.entries import scan
 
@@ -44,18 +43,24 @@ class _Content:
     files: list[_File]
 
 
-def pick(bases: Sequence[ImageArchive], targets: Sequence[ImageArchive], spool: Callable[[], Spool]) -> list[int]:
+def pick(
+    bases: Sequence[ImageArchive],
+    targets: Sequence[ImageArchive],
+    spool: Callable[[], Spool],
+    most_unpacked: int | None = None,
+) -> list[int]:
     """Return the numbers of the bases that promise to help, all of them where they are few.
 
     One base is taken at least, and each further one only where it promises enough beyond those taken. Compressed
-    layers are inflated into what ``spool`` returns, one archive at a time.
+    layers are inflated into what ``spool`` returns, one archive at a time; of each that a bundle has made to at most
+    ``most_unpacked`` bytes.
     """
     if len(bases) <= FEW:
         return list(range(len(bases)))
-    wanted = _contents(targets, spool, frozenset(), frozenset())
+    wanted = _contents(targets, spool, frozenset(), frozenset(), most_unpacked)
     claims = frozenset(claim for content in wanted for claim in content.claims)
     paths = frozenset(file.path for file in _largest(wanted))
-    judged = [_Judge(_contents([images], spool, claims, paths)) for images in bases]
+    judged = [_Judge(_contents([images], spool, claims, paths, most_unpacked)) for images in bases]
     worths = [[judge.worth(content) for content in wanted] for judge in judged]
     return _cover([[worth for content in rows for worth in content] for rows in worths], wanted)
 
@@ -111,7 +116,11 @@ def _largest(contents: Iterable[_Content]) -> list[_File]:
 
 
 def _contents(
-    archives: Sequence[ImageArchive], spool: Callable[[], Spool], whole: frozenset[bytes], closely: frozenset[bytes]
+    archives: Sequence[ImageArchive],
+    spool: Callable[[], Spool],
+    whole: frozenset[bytes],
+    closely: frozenset[bytes],
+    most_unpacked: int | None,
 ) -> list[_Content]:
     """Return the layers of archives; those whose claims are in ``whole`` without their files.
 
@@ -120,11 +129,7 @@ def _contents(
     found = []
     for images in archives:
         with closing(spool()) as space:
-            layers = [
-                (_claims(blob), _open(images, blob, space) if not _claims(blob) & whole else None)
-                for blob in images.blobs
-                if blob.kind == "layer"
-            ]
+            layers = _open(images, space, whole, most_unpacked)
             contents = [
                 _Content(claims, source.size if source else 0, _files(source, closely) if source else [])
                 for claims, source in layers
@@ -142,18 +147,21 @@ def _claims(blob: Blob) -> frozenset[bytes]:
     return frozenset(claim for claim in (blob.digest, blob.diff_id) if claim)
 
 
-def _open(images: ImageArchive, blob: Blob, spool: Spool) -> ReadAt | None:
-    """Return a layer's content; None where it cannot be had."""
-    stored = Slice(images.archive.bytes, blob.member.content, blob.member.size)
-    if not blob.compression:
-        return stored
-    start = spool.size
-    try:
-        for piece in decompress_iter(blob.compression, copy_chunks(stored, 0, stored.size)):
-            spool.write(piece)
-    except ArchiveError:
-        return None
-    return Slice(spool, start, spool.size - start)
+def _open(
+    images: ImageArchive, spool: Spool, whole: frozenset[bytes], most_unpacked: int | None
+) -> list[tuple[frozenset[bytes], ReadAt | None]]:
+    """Return the claims of each layer and its content; None where it cannot be had, or is not asked for."""
+    layers = [blob for blob in images.blobs if blob.kind == "layer"]
+    asked = [_stored(images, blob) for blob in layers if not _claims(blob) & whole]
+    opened = inflate_all(images.archive, asked, lambda: spool, most_unpacked)
+    contents = {id(item.blob): item.layer.source for item in opened if item.layer}
+    return [(_claims(blob), contents.get(id(blob))) for blob in layers]
+
+
+def _stored(images: ImageArchive, blob: Blob) -> StoredBlob:
+    """Return a layer as :func:`inflate_all` takes it, without its digest: nothing is asked of it here."""
+    source = Slice(images.archive.bytes, blob.member.content, blob.member.size)
+    return StoredBlob(blob, source, b"", None if blob.compression else Layer(b"", source))
 
 
 def _files(source: ReadAt, closely: frozenset[bytes]) -> list[_File]:
