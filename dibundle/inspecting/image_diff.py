@@ -29,6 +29,8 @@ _WHITEOUT = b".wh."
 _MAX_ENTRIES = 1 << 24
 _MAX_COMPARED = 1 << 32
 """Bytes of paths that are compared with those that are whited out: a few seconds."""
+_MAX_SETTINGS = 16 << 20
+"""Characters of a config's settings and their names: each member of an object has the name of that, however long."""
 _OPAQUE = b".wh..wh..opq"
 _HARD_LINK = 0x31
 _TYPES = {0x32: "symlink", 0x33: "device", 0x34: "device", 0x35: "directory", 0x36: "fifo"}
@@ -229,21 +231,36 @@ def _packages(tree: Tree) -> Inventory:
 
 
 def _flat(config: StoredBlob | None) -> dict[str, str]:
-    """Return an image config's settings as JSON texts; of the environment and of objects each member."""
+    """Return an image config's settings as JSON texts; of the environment and of objects each member.
+
+    :class:`ArchiveError` where they are too long, rather than to leave out some that may have changed.
+    """
     if config is None or config.source.size > document.SIZE_LIMIT:
         return {}
+    found: dict[str, str] = {}
+    left = _MAX_SETTINGS
+    for key, item in _members(config):
+        text = _text(item)
+        left -= len(key) + len(text)
+        if left < 0:
+            raise ArchiveError(messages.LIMIT_SETTINGS, max_settings=_MAX_SETTINGS)
+        found[key] = text
+    return found
+
+
+def _members(config: StoredBlob) -> Iterator[tuple[str, object]]:
+    """Yield names and values of settings."""
     value = document.parse(config.source.read_at(0, config.source.size), "the config")
-    found = {key: _text(item) for key in _CONFIG_KEYS if (item := document.get(value, key)) not in (None, "")}
+    yield from ((key, item) for key in _CONFIG_KEYS if (item := document.get(value, key)) not in (None, ""))
     inner = document.get(value, "config")
     for key, item in inner.items() if isinstance(inner, dict) else ():
         if key == "Env" and isinstance(item, list):
             pairs = [str(text).partition("=") for text in item]
-            found |= {f"Env.{name}": _text(text) for name, _, text in pairs}
+            yield from ((f"Env.{name}", text) for name, _, text in pairs)
         elif isinstance(item, dict):
-            found |= {f"{key}.{name}": _text(member) for name, member in item.items()}
+            yield from ((f"{key}.{name}", member) for name, member in item.items())
         elif item not in (None, "", [], False):
-            found[key] = _text(item)
-    return found
+            yield key, item
 
 
 def _text(value: object) -> str:

@@ -30,6 +30,9 @@ LIMIT_ENTRIES: Final = Message(
     "limit.entries", "an image has more than {max_entries:,} entries in its layers, counted for each layer"
 )
 LIMIT_LINES: Final = Message("limit.lines", "bundle over a limit: more than {max_lines:,} lines to list")
+LIMIT_SETTINGS: Final = Message(
+    "limit.settings", "the settings of an image's config are longer than {max_settings:,} characters, with their names"
+)
 LIMIT_WHITEOUTS: Final = Message(
     "limit.whiteouts", "an image whites out too many paths, and has paths that are too long, to tell what is left"
 )

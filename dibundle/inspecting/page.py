@@ -47,17 +47,20 @@ def build(page: Page) -> Iterator[bytes]:
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none';"
         " form-action 'none'"
     )
-    before, after = _part("page.html").split("$data")
+    before, rest = _part("page.html").split("$changes\n")
+    between, after = rest.split("$data")
     values = {
         "policy": policy,
         "title": _text(page.title),
         "style": style,
         "script": script,
         "facts": "\n".join(f"<dt>{_text(key)}</dt><dd>{_text(value)}</dd>" for key, value in page.facts),
-        "changes": "\n".join(_changes(page)),
         "kinds": "\n".join(_kinds(page)),
     }
     yield Template(before).substitute(values).encode()
+    for piece in _changes(page):
+        yield f"{piece}\n".encode()
+    yield Template(between).substitute(values).encode()
     for piece in _data(page):
         yield piece.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026").encode()
     yield Template(after).substitute(values).encode()

@@ -15,11 +15,16 @@ from dataclasses import dataclass, field
 import pytest
 
 from dibundle.errors import ArchiveError
+from dibundle.files.context import Context
 from dibundle.images import packages
-from dibundle.inspecting import image_diff
+from dibundle.images.model import Image
+from dibundle.inspecting import image_diff, page
+from dibundle.sources.access import Access
 from tests.bounds.measure import dib
 from tests.fuzz.bounds import written
 from tests.images.test_sqlite import database, interior, schema
+
+MIB = 1 << 20
 
 
 @dataclass
@@ -70,16 +75,20 @@ def test_a_tree_from_the_top_is_that_from_the_bottom(seed):
     assert {path: (id(node.layer), node.entry) for path, node in found.items()} == from_the_bottom(layers)
 
 
-def archive(layers: dict[str, bytes], listed: list[str]) -> bytes:
-    config = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}}).encode()
-    manifest = json.dumps([{"Config": "c.json", "RepoTags": ["a:b"], "Layers": listed}]).encode()
+def tar(items: dict[str, bytes]) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as made:
-        for name, data in {"manifest.json": manifest, "c.json": config, **layers}.items():
+        for name, data in items.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(data)
             made.addfile(entry, io.BytesIO(data))
     return out.getvalue()
+
+
+def archive(layers: dict[str, bytes], listed: list[str]) -> bytes:
+    config = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}}).encode()
+    manifest = json.dumps([{"Config": "c.json", "RepoTags": ["a:b"], "Layers": listed}]).encode()
+    return tar({"manifest.json": manifest, "c.json": config, **layers})
 
 
 def test_a_layer_that_is_listed_often_counts_once(tmp_path):
@@ -138,3 +147,39 @@ def test_a_column_called_rowid_is_no_reason_to_fail():
         content = database.serialize()
     path = b"var/lib/rpm/rpmdb.sqlite"
     assert packages.inventory([path], lambda _: content) == {}
+
+
+def with_settings(path, settings):
+    config = json.dumps({"config": settings, "rootfs": {"diff_ids": []}}).encode()
+    path.write_bytes(tar({"c": config, "manifest.json": b'[{"Config":"c","Layers":[]}]'}))
+    return path
+
+
+def test_the_name_of_an_object_counts_for_each_of_its_members(tmp_path, monkeypatch):
+    """A name of 3 MB, of 200 members, took two gigabytes."""
+    old = with_settings(tmp_path / "old.tar", {})
+    new = with_settings(tmp_path / "new.tar", {"k" * 3_000_000: dict.fromkeys(map(str, range(200)), 0)})
+    taken = dib("diff", old, new)
+    assert taken.status == 4
+    assert "settings" in taken.err
+    assert taken.memory < 200 * MIB
+    monkeypatch.setattr(image_diff, "_MAX_SETTINGS", 20)
+    small = [{"k": {"a": 12345, "b": 12345}, "ab": 12}, {"k": {"a": 12345, "b": 12345}, "ab": 123}]
+    for number, settings in enumerate(small):  # 3 + 5 twice, and 4 or 5
+        new = with_settings(tmp_path / "new.tar", settings)
+        with Context() as context:
+            if number == 0:
+                assert len(image_diff.diff(old, new, Access(), context).settings) == 3
+            else:
+                with pytest.raises(ArchiveError, match="20 characters"):
+                    image_diff.diff(old, new, Access(), context)
+
+
+def test_what_changed_is_written_to_a_page_as_it_is_made():
+    """All of it was joined, and then escaped as one."""
+    image = Image((), None, b"", (), (), None, None)
+    settings = [image_diff.Setting(key=f"k{row}", old=None, new="<") for row in range(1000)]
+    changes = image_diff.Changes(old=image, new=image, lines=[], same=0, settings=settings, packages=[])
+    pieces = list(page.build(page.Page(title="t", facts=[], stored=1, kinds=[], lines=[], changes=changes)))
+    assert b"".join(pieces).count(b'<td class="new">&lt;</td>') == 1000
+    assert len(pieces) > 1000
