@@ -74,6 +74,11 @@ SIGNATURE_NO_SIGNED_WAY: Final = Message(
     hint="give --have all that is here; else a bundle from it has to be signed, and pushed",
 )
 UPDATE_NOT_MADE: Final = Message("update.not_made", "the bundle does not make {id}")
+WRAP_TOO_MANY_IMAGES: Final = Message(
+    "wrap.too_many_images",
+    "the base has too many images, of too many layers, to look for the one that has what the bundle needs",
+    hint="wrap it with --unlinked, or give a base with that image alone",
+)
 WRAP_SEVERAL_IMAGES: Final = Message(
     "wrap.several_images",
     "the base has what the bundle needs in several images, a linked image is made of one",

@@ -30,6 +30,8 @@ from dibundle.sources.registry.reference import Reference, image_name
 from dibundle.sources.wrapped import FILE, config_of
 
 PLATFORM: Final = "linux/amd64"
+MAX_COMPARED: Final = 1 << 24
+"""Layers of images of the base, and objects that are looked for in each: a few seconds."""
 _EPOCH: Final = "1970-01-01T00:00:00Z"
 _INHERITED: Final = ("architecture", "os", "variant", "os.version", "os.features")
 
@@ -194,8 +196,13 @@ def _base(manifest: Manifest, bases: Sequence[Archive], context: Context) -> tup
     find_base(manifest, bases, context, believe=True).close()
     forms_of = {form.object: form.digest for form in manifest.forms}
     wanted = [{item.digest, forms_of.get(number)} for number, item in enumerate(manifest.objects)]
+    left = MAX_COMPARED
     for images in map(read_images, bases):
-        for image in images.images:
+        # many may be the same but for their names
+        for image in {(id(image.config), *map(id, image.layers)): image for image in images.images}.values():
+            left -= len(image.diff_ids) + len(wanted)
+            if left < 0:
+                raise BaseMismatchError(messages.WRAP_TOO_MANY_IMAGES)
             here = {*image.diff_ids, *(blob.digest for blob in image.layers if blob and blob.digest)}
             if image.config and all(item & here for item in wanted):
                 return images, image
