@@ -21,7 +21,7 @@ from dibundle.applying.expected import UnexpectedError
 from dibundle.applying.gate import Gate
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_target
-from dibundle.applying.rewrite import Loaded, apply_as, loaded, needed, pin, rebuild_images, stored_images
+from dibundle.applying.rewrite import Loaded, apply_as, chain_ids, loaded, needed, pin, rebuild_images, stored_images
 from dibundle.applying.space import Space
 from dibundle.applying.targets import choose_target
 from dibundle.errors import ArchiveError
@@ -222,10 +222,11 @@ def _one_by_one(images: Iterable[AboutImage]) -> list[AboutImage]:
 
 def _base_with(archives: Sequence[Archive], chains: Sequence[tuple[bytes, ...]]) -> tuple[str, str | None]:
     """Return what to call the image that has layers, and the file that it is in, if any."""
+    wanted = {[*chain_ids(chain)][-1] for chain in {*chains} if chain}
     for archive in archives:
         images = read_images(archive).images
         for image in {(image.config_digest, id(image.diff_ids)): image for image in images}.values():
-            if any(chain and image.diff_ids[: len(chain)] == chain for chain in chains):
+            if not wanted.isdisjoint(chain_ids(image.diff_ids)):
                 path = path_of(archive.name)
                 name = image.names[0] if image.names else "an image"
                 return f"{name} ({digest.text(image.config_digest)[:19]})", path if Path(path).is_file() else None

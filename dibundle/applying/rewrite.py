@@ -20,7 +20,7 @@ from dibundle.applying.rebuilding import rebuild_targets
 from dibundle.applying.space import NO_SPACE, Space
 from dibundle.applying.targets import choose_target
 from dibundle.errors import ArchiveError, BundleError, FileError
-from dibundle.files import digest
+from dibundle.files import digest, wording
 from dibundle.files.context import Context
 from dibundle.files.destination import Destination
 from dibundle.files.progress import Progress
@@ -51,10 +51,10 @@ class Loaded:
 
     def shared(self, chain: tuple[bytes, ...]) -> tuple[bytes, ...]:
         """Return the lowest layers of an image, as far as one that is loaded has the same: engines know no others."""
-        return chain[: sum(1 for _ in takewhile(self.chain_ids.__contains__, _chain_ids(chain)))]
+        return chain[: sum(1 for _ in takewhile(self.chain_ids.__contains__, chain_ids(chain)))]
 
 
-def _chain_ids(diff_ids: Sequence[bytes]) -> Iterator[bytes]:
+def chain_ids(diff_ids: Sequence[bytes]) -> Iterator[bytes]:
     """Yield a digest of the lowest layer, one of the lowest two, and so on."""
     running = hashlib.sha256()
     for diff_id in diff_ids:
@@ -74,7 +74,7 @@ def loaded(archives: Sequence[Archive]) -> Loaded:
     for image in found:
         diff_ids |= {blob.digest: blob.diff_id for blob in image.layers if blob and blob.digest and blob.diff_id}
     names = tuple(name for image in found for name in image.names)
-    return Loaded(names, {chain_id for chain in by_config.values() for chain_id in _chain_ids(chain)}, diff_ids)
+    return Loaded(names, {chain_id for chain in by_config.values() for chain_id in chain_ids(chain)}, diff_ids)
 
 
 class _Kept:
@@ -283,7 +283,7 @@ def stored_images(archives: Sequence[Archive]) -> list[ImageArchive]:
 
 def _note_left_out(progress: Progress, without: Loaded | None, holes: Sequence[tuple[int, int]]) -> None:
     if without:
-        told = ", ".join(without.names) or "the base"
+        told = wording.some(without.names) or "the base"
         note = f"without {len(holes)} layer{'s' * (len(holes) > 1)} of {told}, which must be loaded already"
         none = (
             f"nothing is left out: {told} has no layer in the form that the new image has it in;"

@@ -11,16 +11,17 @@ from array import array
 import pytest
 
 from dibundle.applying import base as bases
-from dibundle.applying import chain, rewrite
+from dibundle.applying import chain, loading, rewrite
 from dibundle.applying.base import search_base
 from dibundle.applying.rewrite import Loaded
-from dibundle.errors import BundleError, DibError
+from dibundle.errors import BaseMismatchError, BundleError, DibError
 from dibundle.files.context import Context
 from dibundle.format import uses
 from dibundle.format.manifest import Manifest
 from dibundle.format.reader import BundleReader
 from dibundle.format.uses import LastUses, Order, Sums, bits_of, members, objects_used
 from dibundle.images.archive import open_archive
+from dibundle.sharing import wrap
 from tests.bounds.measure import dib
 from tests.fuzz.bounds import frame_of, number, one, target, written
 
@@ -64,7 +65,7 @@ def test_chains_of_a_bundle_are_not_compared_with_each_of_the_base():
     """65,536 images of a bundle and a thousand of a base took minutes."""
     ids = [b"%032d" % k for k in range(5000)]
     lowest = ids[:63]
-    chain_ids = {found for k in range(1000, 2000) for found in rewrite._chain_ids([*lowest, ids[k]])}
+    chain_ids = {found for k in range(1000, 2000) for found in rewrite.chain_ids([*lowest, ids[k]])}
     loaded = Loaded(names=(), chain_ids=chain_ids, diff_ids={})
     start = time.process_time()
     for k in range(100, 4200):
@@ -300,3 +301,57 @@ def test_of_an_image_that_was_built_anew_it_is_said_which_one_is_here(tmp_path):
             error = bases.mismatch(manifest, [0], [here, too])
         assert (error.code == "base.other_image") == (said is not None)
         assert (said or "missing") in error.message
+
+
+def test_the_base_of_a_linked_image_is_looked_for_once_for_equal_images(tmp_path):
+    """Fifty thousand images of one config, with as many diffIDs, took a minute."""
+    count = 20_000
+    config = json.dumps({"rootfs": {"diff_ids": [f"sha256:{row:064x}" for row in range(count)]}}).encode()
+    blob = f"blobs/sha256/{sha256(bytes(512)).hex()}"
+    base = bare_archive(tmp_path / "base.tar", [("c", config), (blob, bytes(512))], [{"Config": "c"}] * count)
+    bundle = tmp_path / "a.dib"
+    bundle.write_bytes(one(512, Program().do("keep", keep=512), objects=[(3, 512, sha256(bytes(512)))]).encode())
+    taken = dib("wrap", bundle, "--linked", "--base", base, "-o", tmp_path / "out.tar")
+    assert taken.status == 6
+    assert "in several images" in taken.err
+    assert taken.seconds < 5
+
+
+def test_images_whose_layers_are_looked_at_for_a_linked_one_are_bounded(tmp_path, monkeypatch):
+    layers = [("c", b"{}"), *((f"l{row}", bytes(512) + b"%d" % row) for row in range(9))]
+    base = bare_archive(tmp_path / "a.tar", layers, [{"Config": "c", "Layers": [f"l{row}"]} for row in range(9)])
+    manifest = manifest_of(one(512, Program().do("keep", keep=512), objects=[(1, 513, sha256(bytes(512) + b"4"))]))
+    with Context() as context, open_archive(base) as archive:
+        for most, code in ((9, "wrap.several_images"), (8, "wrap.too_many_images")):
+            monkeypatch.setattr(wrap, "MAX_COMPARED", most)
+            monkeypatch.setattr(wrap, "find_base", lambda *given, **more: io.BytesIO())
+            with pytest.raises(BaseMismatchError) as caught:
+                wrap._base(manifest, [archive], context)
+            assert caught.value.code == code
+
+
+def test_chains_are_not_compared_with_each_image_that_was_given(tmp_path):
+    """4,000 images of a base and 20,000 chains took minutes."""
+    count = 2000
+    items = [
+        (str(row), json.dumps({"rootfs": {"diff_ids": [f"sha256:{row:064x}", f"sha256:{7:064x}"]}}).encode())
+        for row in range(count)
+    ]
+    listed = [{"Config": str(row), "RepoTags": [f"app:{row}"]} for row in range(count)]
+    ids = [row.to_bytes(32, "big") for row in range(2 * count)]
+    others = [(ids[row], ids[8]) for row in range(2 * count)]
+    with open_archive(bare_archive(tmp_path / "base.tar", items, listed)) as archive:
+        start = time.process_time()
+        name, path = loading._base_with([archive], [(), *others, (ids[count - 1],)])
+        assert time.process_time() - start < 2
+        assert name.startswith(f"app:{count - 1} (sha256:")
+        assert path == str(tmp_path / "base.tar")
+        assert loading._base_with([archive], [(), *others]) == ("an image", None)
+        assert loading._base_with([archive], [(ids[5], ids[7])])[0].startswith("app:5 ")
+
+
+def test_the_images_without_which_something_is_written_are_named_up_to_a_few():
+    noted = []
+    progress = type("Progress", (), {"note": noted.append})
+    rewrite._note_left_out(progress, Loaded([f"app:{row}" for row in range(2000)], set(), {}), [(0, 1)])
+    assert "app:7 and 1,992 more, which must be loaded" in noted[0]
