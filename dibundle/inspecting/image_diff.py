@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from dibundle.creating.match.base import REGULAR, Layer
 from dibundle.creating.match.images import StoredBlob, inflate_all, read_blobs, read_size
 from dibundle.errors import ArchiveError
+from dibundle.files import wording
 from dibundle.files.context import Context
 from dibundle.files.digest import sha256_of
 from dibundle.files.progress import Progress
@@ -131,7 +132,7 @@ def _read(images: ImageArchive, spool: Spool, executor: Executor, progress: Prog
         raise ArchiveError(messages.ARCHIVE_EMPTY_OF_IMAGES, name=archive.name)
     image = images.images[0]
     if len(images.images) > 1:
-        names = ", ".join(image.names) or "one without a name"
+        names = wording.some(image.names) or "one without a name"
         progress.note(f"{archive.name} holds {len(images.images)} images; the first counts: {names}")
     blobs = inflate_all(archive, read_blobs(images, executor, progress.advance), lambda: spool, most)
     by_blob = {id(stored.blob): stored for stored in blobs}

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import dibundle
 from dibundle.codecs import relink
 from dibundle.codecs.encode import elf, layout, relinker
+from dibundle.creating.compose import sides
 from dibundle.creating.compose.recompressed import unpack_layer
 from dibundle.creating.match import candidates, images
 from dibundle.files.readat import MemoryBytes, Spool
@@ -223,3 +224,14 @@ def test_layers_of_many_bases_are_inflated_as_far_as_those_of_few(
     assert len(sizes) == 5
     assert max(sizes) <= (500_000 if is_made else 2 << 20)
     assert is_made or min(sizes) == 900_000
+
+
+def test_of_targets_as_many_images_are_held_as_a_bundle_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight targets of a merged chain, each of a quarter of a million images, took half a gigabyte."""
+    monkeypatch.setattr(sides, "MAX_IMAGES", 4)
+    path = tmp_path / "images.tar"
+    path.write_bytes(docker_save([TestImage([b"%d" % number], [f"app:{number}"]) for number in range(3)]))
+    with open_archive(path) as archive:
+        found = [images.images for images in sides._read_images([archive] * 3)]
+        whole = read_images(archive).images
+    assert found == [whole, whole[:1], ()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dibundle.creating import messages
 from dibundle.creating.compose.recompressed import RecompressedLayer, unpack_layer
@@ -16,7 +16,7 @@ from dibundle.files import digest
 from dibundle.files.context import Context
 from dibundle.files.progress import Progress
 from dibundle.files.readat import ReadAt, Spool
-from dibundle.format.constants import KIND_LAYER, KIND_OTHER
+from dibundle.format.constants import KIND_LAYER, KIND_OTHER, MAX_IMAGES
 from dibundle.images.archive import Archive
 from dibundle.images.model import ImageArchive
 from dibundle.images.reader import read_images
@@ -99,7 +99,7 @@ def read_sides(
     for archive in (*bases, *targets):
         _refuse_truncated(archive)
     base_images = tuple(read_images(base) for base in bases)
-    target_images = [read_images(target) for target in targets]
+    target_images = list(_read_images(targets))
     base_images = _helpful(base_images, target_images, reading)
     reading.progress.phase("reading", read_size((*base_images, *target_images)))
     base_blobs = _read_base(base_images, reading)
@@ -120,6 +120,14 @@ def read_sides(
     base = BaseSide(images=base_images, blobs=base_blobs, index=index, own=frozenset(layer.digest for layer in flat))
     base.know(base_blobs, stored=reading.have is None)
     return base, sides
+
+
+def _read_images(targets: Iterable[Archive]) -> Iterator[ImageArchive]:
+    """Yield targets, with no more images together than a bundle can list: those of a chain may have far more."""
+    left = MAX_IMAGES
+    for found in map(read_images, targets):
+        yield replace(found, images=found.images[:left])
+        left = max(0, left - len(found.images))
 
 
 def _refuse_truncated(archive: Archive) -> None:
