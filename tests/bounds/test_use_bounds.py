@@ -338,8 +338,8 @@ def test_chains_are_not_compared_with_each_image_that_was_given(tmp_path):
         for row in range(count)
     ]
     listed = [{"Config": str(row), "RepoTags": [f"app:{row}"]} for row in range(count)]
-    ids = [row.to_bytes(32, "big") for row in range(2 * count)]
-    others = [(ids[row], ids[8]) for row in range(2 * count)]
+    ids = [row.to_bytes(32, "big") for row in range(10 * count)]
+    others = [(row, ids[8]) for row in ids]
     with open_archive(bare_archive(tmp_path / "base.tar", items, listed)) as archive:
         start = time.process_time()
         name, path = loading._base_with([archive], [(), *others, (ids[count - 1],)])
