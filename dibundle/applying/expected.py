@@ -134,7 +134,10 @@ class ExpectationSink:
         if self._expectation.images:
             expected = self._expectation.images
             pinned = {image.config for image in images if image.manifest in expected}
-            refuse_others(expected, (image.config for image in images if image.config not in pinned))
+            others = (image for image in images if image.manifest not in expected)
+            refuse_others(
+                expected, (image.config for image in others if image.manifest is not None or image.config not in pinned)
+            )
             refuse_instructions(image for image in images if image.manifest not in expected)
         named = self._expectation.named
         if named and not any(named in (image.config, image.manifest) for image in images):

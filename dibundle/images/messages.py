@@ -185,6 +185,10 @@ PROFILE_LAYER_SOURCES: Final = Message(
     "profile.layer_sources", "{where}.LayerSources has something else than the layers"
 )
 PROFILE_LAYER_TYPE: Final = Message("profile.layer_type", "{where} has a layer of a media type that is not a layer's")
+PROFILE_LINK: Final = Message("profile.link", "the link {name} leads to no file of the archive")
+PROFILE_DOCUMENT_SPELLING: Final = Message(
+    "profile.document_spelling", "{name} is called like a document, in another spelling"
+)
 PROFILE_LAYOUT_VERSION: Final = Message("profile.layout_version", "oci-layout is not that of version 1.0.0")
 PROFILE_LEGACY: Final = Message("profile.legacy", "it has files of an old docker save, but no manifest.json")
 PROFILE_MANIFEST_ABSENT: Final = Message("profile.manifest_absent", "{where} is not there: an engine may have it")

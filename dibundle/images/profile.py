@@ -7,6 +7,7 @@ raises ``ArchiveError`` with the reason for everything else.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from dibundle.files import compression, digest
 from dibundle.files.readat import ReadAt, copy_chunks
 from dibundle.images import messages, strict
 from dibundle.images.strict import Descriptor, DockerEntry, IndexDocument, ManifestDocument, StrictConfig
-from dibundle.images.tar.plain import FILE, FOLDER, PlainMember, members
+from dibundle.images.tar.plain import FILE, FOLDER, HARD_LINK, LINK, PlainMember, members
 
 MAX_DOCUMENT: Final = 4 << 20
 """Bytes of a document: parsed, it takes up to thirty times as much memory."""
@@ -31,6 +32,8 @@ MAX_EXCESS: Final = 4 << 30
 """Bytes beyond that in all layers of an archive: zstd packs zeros 30,000 times."""
 _ANY: Final = "any"
 
+_DOCUMENTS: Final = frozenset(("manifest.json", "index.json", "oci-layout", "repositories", "blobs", "blobs/sha256"))
+"""Names that programs look for; once extracted, in other spellings too, where a disk does not tell these apart."""
 _LEGACY: Final = re.compile(r"(?:repositories|[^/]+/(?:json|layer\.tar|VERSION))")
 
 
@@ -107,14 +110,28 @@ class Judge:
                 raise ArchiveError(messages.PROFILE_NAME_TWICE, name=member.name)
             folded.add(key)
             self._members[member.name] = member
-        for name in self._members:
+        for name, member in self._members.items():
+            if member.kind in (HARD_LINK, LINK) and not self._leads_to_a_file(member):
+                raise ArchiveError(messages.PROFILE_LINK, name=name)
             above = name
+            if name.lower() in _DOCUMENTS and name not in _DOCUMENTS:
+                raise ArchiveError(messages.PROFILE_DOCUMENT_SPELLING, name=name)
             while "/" in above:
                 above = above.rpartition("/")[0]
                 if above in self._members and self._members[above].kind != FOLDER:
                     raise ArchiveError(messages.PROFILE_BENEATH_NO_FOLDER, name=name, above=above)
                 if above not in self._members and above.casefold() in folded:
                     raise ArchiveError(messages.PROFILE_FOLDER_SPELLINGS, name=name)
+                if above.lower() in _DOCUMENTS and above not in _DOCUMENTS:
+                    raise ArchiveError(messages.PROFILE_DOCUMENT_SPELLING, name=name)
+
+    def _leads_to_a_file(self, member: PlainMember) -> bool:
+        """Whether a link leads to a file in the archive: programs that extract it touch what others lead to."""
+        leads_to = member.leads_to.decode("latin-1")
+        if member.kind == LINK:
+            leads_to = posixpath.normpath(posixpath.join(posixpath.dirname(member.name), leads_to))
+        found = self._members.get(leads_to)
+        return found is not None and found.kind == FILE and not member.leads_to.startswith(b"/")
 
     def _file(self, name: str) -> PlainMember:
         """Return the regular member that a document refers to."""

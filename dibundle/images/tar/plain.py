@@ -19,6 +19,7 @@ from dibundle.images import messages
 BLOCK: Final = 512
 MAX_MEMBERS: Final = 65_536
 FILE, FOLDER = b"05"
+HARD_LINK, LINK = b"12"
 
 _NAME: Final = re.compile(rb"[A-Za-z0-9._:@+=,~-]+(?:/[A-Za-z0-9._:@+=,~-]+)*")
 _OCTAL: Final = re.compile(rb" *([0-7]{1,12})[ \0]*")
@@ -27,27 +28,27 @@ _PAX_SIZE: Final = re.compile(rb"[1-9]\d{0,18}")
 _PAX_KEYS: Final = frozenset((b"mtime", b"atime", b"ctime", b"uid", b"gid", b"uname", b"gname"))
 _MAX_PAX: Final = 65_536
 _MAGICS: Final = (b"ustar\x0000", b"ustar  \0")
-_NO_PARTS: Final = frozenset((b".", b".."))
 _BIG: Final = 1 << 33  # sizes from here on do not fit into octal digits
-_HARD_LINK, _LINK, _PAX_HEADER = b"12x"
+_PAX_HEADER: Final = b"x"[0]
 _PERMISSIONS: Final = 0o7777
 _MODE_TYPES: Final = {  # what a mode may say beyond permissions: some programs go by that, and not by the type flag
     FILE: (0, stat.S_IFREG),
     FOLDER: (0, stat.S_IFDIR),
-    _HARD_LINK: (0, stat.S_IFREG),
-    _LINK: (0, stat.S_IFLNK),
+    HARD_LINK: (0, stat.S_IFREG),
+    LINK: (0, stat.S_IFLNK),
     _PAX_HEADER: (0, stat.S_IFREG),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class PlainMember:
-    """A member: its cleaned ``name``, ``kind`` (a type flag), and where its content lies."""
+    """A member: its cleaned ``name``, ``kind`` (a type flag), where its content lies, and what a link ``leads_to``."""
 
     name: str
     kind: int
     start: int
     size: int
+    leads_to: bytes = b""
 
 
 def members(source: ReadAt) -> Iterator[PlainMember]:
@@ -67,7 +68,8 @@ def members(source: ReadAt) -> Iterator[PlainMember]:
         elif larger and (kind != FILE or length not in (0, larger)):
             raise ArchiveError(messages.TAR_PAX_SIZE, at=at)
         else:
-            member = PlainMember(_name(block, kind), kind, content, larger or length)
+            leads_to = block[157:257].rstrip(b"\0")
+            member = PlainMember(_name(block, kind), kind, content, larger or length, leads_to)
             length, larger, is_extended = member.size, 0, False
             count += 1
             if count > MAX_MEMBERS:
@@ -98,12 +100,12 @@ def _header(block: bytes, at: int) -> tuple[int, int]:
     if _octal(block[148:156], at) != sum(block) - sum(block[148:156]) + 8 * 32:
         raise ArchiveError(messages.TAR_CHECKSUM, at=at)
     kind = block[156] or FILE
-    if kind not in (FILE, _HARD_LINK, _LINK, FOLDER, _PAX_HEADER):
+    if kind not in (FILE, HARD_LINK, LINK, FOLDER, _PAX_HEADER):
         raise ArchiveError(messages.TAR_TYPE, at=at, chr=chr(kind))
     mode = block[100:108]
     if (_octal(mode, at) if mode.strip(b"\0") else 0) & ~_PERMISSIONS not in _MODE_TYPES[kind]:
         raise ArchiveError(messages.TAR_MODE, at=at)
-    if kind not in (_HARD_LINK, _LINK) and block[157:257].strip(b"\0"):
+    if kind not in (HARD_LINK, LINK) and block[157:257].strip(b"\0"):
         raise ArchiveError(messages.TAR_NO_LINK, at=at)
     field = block[124:136]
     if field[0] == 0x80:
@@ -156,6 +158,6 @@ def _name(block: bytes, kind: int) -> str:
             return "."
     name = name.removeprefix(b"./")
     parts = name.split(b"/")
-    if not _NAME.fullmatch(name) or not _NO_PARTS.isdisjoint(parts) or b"/.wh." in b"/" + name:
+    if not _NAME.fullmatch(name) or any(part.endswith(b".") for part in parts) or b"/.wh." in b"/" + name:
         raise ArchiveError(messages.TAR_NAME, name=name[:100])
     return name.decode("ascii")
