@@ -1740,11 +1740,14 @@ def stretch_table() -> list[int]:
     return table
 
 
-def mixed_hash(a: int, b: int, c: int) -> int:
-    """Give H(a, b, c)."""
-    h = (a * GOLD ^ b * 0x85EBCA6B ^ (c + 1) * 0xC2B2AE35) & U32
-    h = (h ^ h >> 15) * 0x2C1B3C6D & U32
-    return h ^ h >> 13
+def mixed_hash(key: int) -> int:
+    """Give H(key)."""
+    return key * 0x9E3779B97F4A7C15 >> 32 & U32
+
+
+def wrapped(value: int) -> int:
+    """Give a number modulo 2^32, from -2^31 on."""
+    return (value + (1 << 31) & U32) - (1 << 31)
 
 
 class Coder:
@@ -1785,7 +1788,7 @@ class Counters:
     def learn(self, at: int, bit: int) -> None:
         """Learn a bit."""
         p, n = self.p[at], self.n[at]
-        self.p[at] = p + (((4095 if bit else 0) - p) * RATE[n] >> 16)
+        self.p[at] = p + (((65535 if bit else 15) - 16 * p - n >> 1) * RATE[n] >> 19)
         self.n[at] = min(n + 1, 15)
 
     def alone(self, coder: Coder, at: int) -> int:
@@ -1839,11 +1842,11 @@ class Model:
         p, weights, count = counters.p, self.weights[name], len(places)
         x = [stretch_table()[p[at]] for at in places]
         weight = weights[count * number : count * (number + 1)]
-        q = squash_table()[min(max(sum(map(mul, x, weight)) >> 16, -2048), 2047) + 2048]
+        q = squash_table()[min(max(wrapped(sum(map(mul, x, weight))) >> 16, -2048), 2047) + 2048]
         bit = self.coder.bit(q)
-        error, most = 65536 * bit - q, (1 << 18) - 1
+        error = 65536 * bit - q
         weights[count * number : count * (number + 1)] = [
-            min(max(w + ((v * error + 8192) >> 14), -most), most) for w, v in zip(weight, x, strict=True)
+            wrapped(w + ((v * error + 8192) >> 14)) for w, v in zip(weight, x, strict=True)
         ]
         for at in places:
             counters.learn(at, bit)
@@ -1857,7 +1860,7 @@ class Model:
         """Decode an unchanged byte, or a group (steps 2 to 6)."""
         p3, p2, p1 = self.source[at : at + 3]
         word = int.from_bytes(self.source[at + 3 : at + 7], "little")
-        slot = mixed_hash(word, p1, 0) >> 16
+        slot = mixed_hash(256 * word + p1) >> 16
         old, group = self.words[slot]
         known = int(group != 0 and old == word)
         if not self.flagged(word, p1, p2, p3, known):
@@ -1865,7 +1868,7 @@ class Model:
         size = min(4, end - at)
         mask = (1 << 8 * size) - 1
         aim = at + word & U32
-        near, far = mixed_hash(aim, 0, 0) >> 16, aim >> 12 & 65535
+        near, far = mixed_hash(aim) >> 16, aim >> 12 & 65535
         of_near, of_far = (
             by_bytes(word + shift - moved & U32, word, -1) & mask if shift else 0
             for shift in (self.near[near], self.far[far])
@@ -1885,9 +1888,9 @@ class Model:
         """Step 2: whether a group begins."""
         before, two = self.seen, p1 + 256 * p2
         hashes = [
-            mixed_hash(p1, before & 4095, 3),
-            mixed_hash(two, known + 256 * (word >> 24), 1),
-            mixed_hash(two + 65536 * p3, word & 255, 2),
+            mixed_hash(4096 * p1 + (before & 4095)),
+            mixed_hash(65536 * two + 256 * (word >> 24) + known),
+            mixed_hash(256 * (two + 65536 * p3) + (word & 255)),
         ]
         places = self.places(hashes)
         if self.flag.p[places[0]] < 64 and self.flag.n[places[0]] >= 8:
@@ -1906,9 +1909,9 @@ class Model:
             alike = sum((guesses[k] == guess) << k - 1 for k in range(j + 1, 5))
             what = j + 8 * alike
             hashes = [
-                mixed_hash(what, self.hits & 255, 4),
-                mixed_hash(what, p1 + 256 * p2, 5),
-                mixed_hash(what, guess, 6),
+                mixed_hash(256 * what + (self.hits & 255)),
+                mixed_hash(65536 * what + p1 + 256 * p2),
+                mixed_hash((what << 32) + guess),
             ]
             bit = self.mix(self.guess, self.places(hashes), "guess", what + 128 * (self.hits & 7))
             self.hits = (self.hits * 2 + bit) & 255
@@ -1922,10 +1925,10 @@ class Model:
         for j in range(size):
             here, of_near, of_last = (value >> 8 * j & 255 for value in (word, near, self.last))
             contexts = [
-                mixed_hash(made, j, 7),
-                mixed_hash(here + 256 * p1, j + 256 * previous, 8),
-                mixed_hash(j + 256 * of_near, of_last, 9),
-                mixed_hash(p1 + 256 * p2, j + 256 * previous, 10),
+                mixed_hash(256 * made + j),
+                mixed_hash(65536 * (here + 256 * p1) + 256 * previous + j),
+                mixed_hash(65536 * of_near + 256 * of_last + j),
+                mixed_hash(65536 * (p1 + 256 * p2) + 256 * previous + j),
             ]
             previous = self.byte(contexts, j)
             made |= previous << 8 * j
@@ -1937,7 +1940,7 @@ class Model:
         for b in range(7, -1, -1):
             if b in {7, 3}:
                 t, node = tree * GOLD if b == 3 else 0, 1
-                spots = [((context + t) * 0x2C1B3C6D & U32) >> 36 - self.bits for context in contexts]
+                spots = [((context + t) * GOLD & U32) >> 36 - self.bits for context in contexts]
                 lines = [(i << self.bits) + 16 * spot for i, spot in enumerate(spots)]
             if b == 7 and j and not self.mix(self.value, lines, "value", 256 * j):
                 return 0

@@ -12,7 +12,6 @@
 #define FLAG_INPUTS 3
 #define GUESS_INPUTS 3
 #define VALUE_INPUTS 4
-#define WEIGHT_LIMIT ((1 << 18) - 1) /* four products with numbers below 2048 are below 2^31 */
 
 static uint16_t squash_table[4096]; /* of x from -2048 on: 65536 / (1 + e^(-x / 256)) */
 static int16_t stretch_table[4096]; /* its inverse, of probabilities in 4096ths */
@@ -99,13 +98,12 @@ static inline int code_bit(coder_t *c, const int decoding, int bit, uint32_t cha
     return bit;
 }
 
-/* A counter: 12 bits of probability above 4 bits that say how many bits it has seen. */
+/* A counter: 12 bits of probability above 4 bits that say how many bits it has seen. It moves as a whole, but for these. */
 static inline void count_bit(uint16_t *counter, int bit)
 {
-    uint32_t v = *counter, n = v & 15;
-    int32_t p = (int32_t)(v >> 4);
-    p += (int32_t)(((bit ? 4095 : 0) - p) * (int32_t)rate_table[n]) >> 16;
-    *counter = (uint16_t)((uint32_t)p << 4 | (n + (n < 15)));
+    int32_t v = *counter, n = v & 15;
+    v += ((((bit ? 65535 : 15) - v) >> 1) * (int32_t)rate_table[n] >> 15) & ~15;
+    *counter = (uint16_t)(v + (n < 15));
 }
 
 static inline uint32_t chance_of(int32_t p)
@@ -113,33 +111,30 @@ static inline uint32_t chance_of(int32_t p)
     return (uint32_t)(p < 32 ? 32 : p > 65504 ? 65504 : p);
 }
 
-/* Code one bit with the mix of what n counters say, and teach it to counters and weights. */
+/* Code one bit with the mix of what n counters say, and teach it to counters and weights. These and sums are modulo 2^32. */
 static inline int mix_bit(coder_t *c, const int decoding, int bit, const int n, uint16_t *const *slots, int32_t *weights)
 {
-    int32_t x[VALUE_INPUTS], dot = 0;
+    int32_t x[VALUE_INPUTS];
+    uint32_t sum = 0;
     for (int i = 0; i < n; i++) {
         x[i] = stretch_table[*slots[i] >> 4];
-        dot += x[i] * weights[i];
+        sum += (uint32_t)x[i] * (uint32_t)weights[i];
     }
-    dot >>= 16;
+    int32_t dot = (int32_t)sum >> 16;
     dot = dot > 2047 ? 2047 : dot < -2048 ? -2048 : dot;
     int32_t p = squash_table[dot + 2048];
     bit = code_bit(c, decoding, bit, chance_of(p));
     int32_t error = (bit << 16) - p;
     for (int i = 0; i < n; i++) {
-        int32_t w = weights[i] + ((x[i] * error + 8192) >> 14);
-        weights[i] = w > WEIGHT_LIMIT ? WEIGHT_LIMIT : w < -WEIGHT_LIMIT ? -WEIGHT_LIMIT : w;
+        weights[i] = (int32_t)((uint32_t)weights[i] + (uint32_t)((x[i] * error + 8192) >> 14));
         count_bit(slots[i], bit);
     }
     return bit;
 }
 
-static inline uint32_t hash3(uint32_t a, uint32_t b, uint32_t c)
+static inline uint32_t hash(uint64_t key)
 {
-    uint32_t h = a * 0x9E3779B1u ^ b * 0x85EBCA6Bu ^ (c + 1) * 0xC2B2AE35u;
-    h ^= h >> 15;
-    h *= 0x2C1B3C6Du;
-    return h ^ h >> 13;
+    return (uint32_t)(key * 0x9E3779B97F4A7C15ull >> 32);
 }
 
 /* Take each of the four bytes of b from that of a, modulo 256. */
@@ -226,7 +221,7 @@ static inline place_t place_of(const uint8_t *source, int64_t size, int64_t at)
 
 static inline change_t *change_at(model_t *m, const place_t *p)
 {
-    return m->words + (hash3(p->word, p->p1, 0) >> 16);
+    return m->words + (hash((uint64_t)p->word << 8 | p->p1) >> 16);
 }
 
 static inline uint32_t is_known(const change_t *change, const place_t *p)
@@ -240,7 +235,7 @@ static inline int code_flag(coder_t *c, const int decoding, int flag, model_t *m
     int down = 32 - m->bits;
     size_t n = (size_t)1 << m->bits;
     uint32_t two = p->p1 | p->p2 << 8;
-    uint16_t *recent = m->flags + (hash3(p->p1, seen & 4095, 3) >> down);
+    uint16_t *recent = m->flags + (hash((uint64_t)p->p1 << 12 | (seen & 4095)) >> down);
     if (*recent < RARE && (*recent & 15) >= 8) {
         flag = code_bit(c, decoding, flag, chance_of((int32_t)(*recent & 0xfff0)));
         count_bit(recent, flag);
@@ -249,8 +244,8 @@ static inline int code_flag(coder_t *c, const int decoding, int flag, model_t *m
     uint32_t known = is_known(change_at(m, p), p);
     uint16_t *slots[FLAG_INPUTS] = {
         recent,
-        m->flags + n + (hash3(two, known | p->word >> 24 << 8, 1) >> down),
-        m->flags + 2 * n + (hash3(two | p->p3 << 16, p->word & 255, 2) >> down),
+        m->flags + n + (hash((uint64_t)two << 16 | p->word >> 24 << 8 | known) >> down),
+        m->flags + 2 * n + (hash((uint64_t)(two | p->p3 << 16) << 8 | (p->word & 255)) >> down),
     };
     return mix_bit(c, decoding, flag, FLAG_INPUTS, slots, m->flag_weights[known | (seen & 15) << 1]);
 }
@@ -272,9 +267,9 @@ static inline int code_guess(coder_t *c, const int decoding, uint32_t group, mod
             alike |= (uint32_t)(guesses[k] == guesses[j]) << (k - 1);
         uint32_t what = (uint32_t)j | alike << 3;
         uint16_t *slots[GUESS_INPUTS] = {
-            m->guesses + (hash3(what, *hits & 255, 4) >> down),
-            m->guesses + n + (hash3(what, p->p1 | p->p2 << 8, 5) >> down),
-            m->guesses + 2 * n + (hash3(what, guesses[j], 6) >> down),
+            m->guesses + (hash((uint64_t)what << 8 | (*hits & 255)) >> down),
+            m->guesses + n + (hash((uint64_t)what << 16 | p->p1 | p->p2 << 8) >> down),
+            m->guesses + 2 * n + (hash((uint64_t)what << 32 | guesses[j]) >> down),
         };
         int hit = mix_bit(c, decoding, group == guesses[j], GUESS_INPUTS, slots, m->guess_weights[what | (*hits & 7) << 7]);
         *hits = *hits << 1 | (uint32_t)hit;
@@ -293,17 +288,17 @@ static inline uint32_t code_bytes(coder_t *c, const int decoding, uint32_t group
     for (int j = 0; j < size; j++) {
         uint32_t number = (uint32_t)j, here = p->word >> 8 * j & 255, byte = group >> 8 * j & 255;
         uint32_t contexts[VALUE_INPUTS] = {
-            hash3(made, number, 7),
-            hash3(here | p->p1 << 8, number | previous << 8, 8),
-            hash3(number | (near_guess >> 8 * j & 255) << 8, last >> 8 * j & 255, 9),
-            hash3(p->p1 | p->p2 << 8, number | previous << 8, 10),
+            hash((uint64_t)made << 8 | number),
+            hash((uint64_t)(here | p->p1 << 8) << 16 | number | previous << 8),
+            hash((uint64_t)(near_guess >> 8 * j & 255) << 16 | (last >> 8 * j & 255) << 8 | number),
+            hash((uint64_t)(p->p1 | p->p2 << 8) << 16 | number | previous << 8),
         };
         uint32_t tree = 1, node = 1;
         uint16_t *lines[VALUE_INPUTS] = {0}, *slots[VALUE_INPUTS];
         for (int b = 7; b >= 0; b--) {
             if (b == 7 || b == 3) { /* a line of 16 counters for each half */
                 for (int k = 0; k < VALUE_INPUTS; k++) {
-                    uint32_t h = (contexts[k] + (b == 3 ? tree * 0x9E3779B1u : 0)) * 0x2C1B3C6Du;
+                    uint32_t h = (contexts[k] + (b == 3 ? tree * 0x9E3779B1u : 0)) * 0x9E3779B1u;
                     lines[k] = m->values + (size_t)k * n + (h >> (36 - m->bits) << 4);
                 }
                 node = 1;
@@ -370,7 +365,7 @@ static inline int64_t run_model(coder_t *c, const int decoding, const uint8_t *s
             int size = n - i < GROUP ? (int)(n - i) : GROUP;
             uint32_t mask = size == 4 ? 0xffffffffu : (1u << 8 * size) - 1, group = 0;
             uint32_t aim = (uint32_t)at + p.word;
-            uint32_t *near_shift = m->near_shift + (hash3(aim, 0, 0) >> 16), *far_shift = m->far_shift + (aim >> 12 & 65535);
+            uint32_t *near_shift = m->near_shift + (hash(aim) >> 16), *far_shift = m->far_shift + (aim >> 12 & 65535);
             uint32_t *word_shift = m->word_shift + (p.word >> 16);
             uint32_t guesses[GUESSES] = {
                 *near_shift ? bytes_minus(p.word + *near_shift - moved, p.word) & mask : 0,
