@@ -1745,11 +1745,6 @@ def mixed_hash(key: int) -> int:
     return key * 0x9E3779B97F4A7C15 >> 32 & U32
 
 
-def wrapped(value: int) -> int:
-    """Give a number modulo 2^32, from -2^31 on."""
-    return (value + (1 << 31) & U32) - (1 << 31)
-
-
 class Coder:
     """The arithmetic decoder."""
 
@@ -1842,11 +1837,11 @@ class Model:
         p, weights, count = counters.p, self.weights[name], len(places)
         x = [stretch_table()[p[at]] for at in places]
         weight = weights[count * number : count * (number + 1)]
-        q = squash_table()[min(max(wrapped(sum(map(mul, x, weight))) >> 16, -2048), 2047) + 2048]
+        q = squash_table()[min(max(sum(map(mul, x, weight)) >> 16, -2048), 2047) + 2048]
         bit = self.coder.bit(q)
-        error = 65536 * bit - q
+        error, most = 65536 * bit - q, (1 << 18) - 1
         weights[count * number : count * (number + 1)] = [
-            wrapped(w + ((v * error + 8192) >> 14)) for w, v in zip(weight, x, strict=True)
+            min(max(w + ((v * error + 8192) >> 14), -most), most) for w, v in zip(weight, x, strict=True)
         ]
         for at in places:
             counters.learn(at, bit)

@@ -12,6 +12,7 @@
 #define FLAG_INPUTS 3
 #define GUESS_INPUTS 3
 #define VALUE_INPUTS 4
+#define WEIGHT_LIMIT ((1 << 18) - 1) /* four products with numbers below 2048 are below 2^31 */
 
 static uint16_t squash_table[4096]; /* of x from -2048 on: 65536 / (1 + e^(-x / 256)) */
 static int16_t stretch_table[4096]; /* its inverse, of probabilities in 4096ths */
@@ -111,22 +112,22 @@ static inline uint32_t chance_of(int32_t p)
     return (uint32_t)(p < 32 ? 32 : p > 65504 ? 65504 : p);
 }
 
-/* Code one bit with the mix of what n counters say, and teach it to counters and weights. These and sums are modulo 2^32. */
+/* Code one bit with the mix of what n counters say, and teach it to counters and weights. */
 static inline int mix_bit(coder_t *c, const int decoding, int bit, const int n, uint16_t *const *slots, int32_t *weights)
 {
-    int32_t x[VALUE_INPUTS];
-    uint32_t sum = 0;
+    int32_t x[VALUE_INPUTS], dot = 0;
     for (int i = 0; i < n; i++) {
         x[i] = stretch_table[*slots[i] >> 4];
-        sum += (uint32_t)x[i] * (uint32_t)weights[i];
+        dot += x[i] * weights[i];
     }
-    int32_t dot = (int32_t)sum >> 16;
+    dot >>= 16;
     dot = dot > 2047 ? 2047 : dot < -2048 ? -2048 : dot;
     int32_t p = squash_table[dot + 2048];
     bit = code_bit(c, decoding, bit, chance_of(p));
     int32_t error = (bit << 16) - p;
     for (int i = 0; i < n; i++) {
-        weights[i] = (int32_t)((uint32_t)weights[i] + (uint32_t)((x[i] * error + 8192) >> 14));
+        int32_t w = weights[i] + ((x[i] * error + 8192) >> 14);
+        weights[i] = w > WEIGHT_LIMIT ? WEIGHT_LIMIT : w < -WEIGHT_LIMIT ? -WEIGHT_LIMIT : w;
         count_bit(slots[i], bit);
     }
     return bit;
