@@ -1752,6 +1752,7 @@ class Coder:
         need(len(data) >= 4, "an arithmetic-coded stream is too short")
         self.data, self.at = data, 4
         self.range, self.code = U32, int.from_bytes(data[:4], "big")
+        need(self.code < self.range, "an arithmetic-coded stream begins with a number out of range")
 
     def bit(self, chance: int) -> int:
         """Decode a bit that is 1 with chance / 65536."""

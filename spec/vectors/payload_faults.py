@@ -213,6 +213,7 @@ for _name, _packed in (
     ("of-no-bytes", b""),
     ("cut", _MODEL[:-1]),
     ("and-a-byte", _MODEL + b"\0"),
+    ("that-begins-out-of-range", _MODEL[:1] + b"\xff\xff\xff\xff" + _MODEL[5:]),
     ("that-ends-with-another-code", _MODEL[:-1] + bytes((_MODEL[-1] ^ 1,))),
 ):
     bad(f"cover-model-{_name}", "cover-model", "packer.model", "M102")(_differences(3, _packed, NOISY))

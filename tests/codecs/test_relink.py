@@ -1,4 +1,5 @@
 import random
+import time
 from array import array
 
 import pytest
@@ -402,3 +403,27 @@ def test_gos_table_of_functions_costs_what_changed_alone():
     assert relink.decode(payload, files[0], len(files[1])) == files[1]
     assert reference.frame(decoders.RELINK, payload, files[0], len(files[1])) == files[1]
     assert len(payload) < 400
+
+
+def test_a_table_of_go_that_is_not_in_the_file_is_none():
+    """A section without bytes, which begins with the magic all the same: at the end of the file."""
+    magic = go_table([16], [b"main.f"])[:8]
+    file = programs._file(
+        programs.X86_64,
+        [(b".text", 1, 6, programs.TEXT, bytes(64)), (b".gopclntab", 8, 2, programs.TEXT + 0x8000, bytes(4096))],
+    )
+    place = file.index((programs.TEXT + 0x8000).to_bytes(8, "little")) + 8  # of the section's offset
+    file = file[:place] + len(file).to_bytes(8, "little") + file[place + 8 :] + magic
+    assert layout.plan(file, file[:-1] + b"\1") is None
+
+
+def test_many_tables_of_go_take_no_time_by_their_square():
+    table = go_table([16], [b"main.f"])
+    tables = [(b".gopclntab", 1, 2, programs.TEXT + 0x8000 + 4096 * k, table) for k in range(4000)]
+    files = [
+        programs._file(programs.X86_64, [(b".text", 1, 6, programs.TEXT + 16 * moved, bytes(64)), *tables])
+        for moved in (0, 1)
+    ]
+    begun = time.process_time()
+    layout.plan(*files)
+    assert time.process_time() - begun < 4

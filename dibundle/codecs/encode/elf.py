@@ -200,7 +200,8 @@ def _program(data: bytes, at: int, form: _Form) -> Program | None:
         )
         for row in kept
     )
-    parts = [part for section in sections if section.name in GO_TABLES for part in _go_parts(data, section)]
+    tables = [section for section in sections if section.stored and section.name in GO_TABLES][: len(GO_TABLES)]
+    parts = [part for section in tables for part in _go_parts(data, section)]
     symbols = _symbols(rows, [row for row in kept if row.stored], at) if form.width == _ROW else None
     return Program(
         start=at,

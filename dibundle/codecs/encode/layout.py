@@ -287,9 +287,10 @@ def _tables(regions: list[Region]) -> int:
 
 def _regions(program: elf.Program, space: int, tables: int) -> list[Region]:
     regions = []
+    text = next((section.address for section in program.sections if section.name == b".text"), None)
     for section in program.sections:
         if section.stored:
-            mode, base = _mode(program, section)
+            mode, base = _mode(program, section, text)
             if mode in (relink.TABLES, relink.TABLES_FIXED):
                 mode, tables = mode if tables else relink.RAW, max(0, tables - 1)
             regions.append(Region(section.start, section.length, section.address + space, base + space, mode))
@@ -301,14 +302,13 @@ def _regions(program: elf.Program, space: int, tables: int) -> list[Region]:
     return regions
 
 
-def _mode(program: elf.Program, section: elf.ElfSection) -> tuple[int, int]:
-    """Return how a section is read, and what addresses that are stored in it count from."""
+def _mode(program: elf.Program, section: elf.ElfSection, text: int | None) -> tuple[int, int]:
+    """Return how a section is read, and what addresses that are stored in it count from; ``text``: that of code."""
     if section.code:
         mode = _CODES[program.machine]
         return relink.X86_FIXED if mode == relink.X86 and program.fixed else mode, 0
     if section.name in elf.GO_TABLES:
-        code = next((other.address for other in program.sections if other.name == b".text"), None)
-        return (relink.RAW, 0) if code is None else (relink.GO, code)
+        return (relink.RAW, 0) if text is None else (relink.GO, text)
     if section.name in (b".eh_frame", b".eh_frame_hdr"):
         return relink.FRAMES if section.name == b".eh_frame" else relink.INDEX, 0
     if section.names is not None:

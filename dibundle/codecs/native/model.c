@@ -434,6 +434,8 @@ int64_t dib_model_decode(const uint8_t *source, int64_t source_size, const cover
     c.size = in_size;
     for (int k = 0; k < 4; k++)
         c.code = c.code << 8 | next_byte(&c);
+    if (c.code == c.range) /* below it from here on */
+        return MALFORMED;
     int64_t status = run_model(&c, 1, source, source_size, covers, count, difference, (int)bits);
     return status ? status : c.at == c.size && c.code == 0 ? 0 : MALFORMED;
 }
