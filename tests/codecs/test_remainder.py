@@ -23,7 +23,7 @@ def test_what_is_found_in_the_rest_fits_the_whole(pair, copies):
     target = target + source[100:3000] * copies
     rest = Remainder(source, target, anchors.find(source, target, stride=16))
     assert len(rest.source) <= len(source)
-    found = covers.Covers.of(rest.whole(covers.find(rest.source, rest.target, all_of_it=True)))
+    found = covers.Covers.of(rest.whole(covers.search(rest.source, rest.target)))
     found.check(len(source), len(target))
     assert made(source, target, found) == target
 
@@ -57,6 +57,6 @@ def test_repeats_of_one_stretch():
 def test_little_is_lost():
     source = code_like(1 << 20)
     target = b"".join(source[at : at + 3000] + bytes([at // 3000 & 255]) for at in range(0, len(source), 3001))
-    whole = cover.encode(source, target, covers.find(source, target, all_of_it=True))
+    whole = cover.encode(source, target, covers.search(source, target))
     rest = cover.encode(source, target, covers.find(source, target))
     assert len(rest) < 1.05 * len(whole) + 20

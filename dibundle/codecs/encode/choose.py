@@ -136,12 +136,11 @@ def _candidates(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan |
 
 def search(source: bytes, target: bytes, level: int) -> Covers:
     """Return the covers that patches of this level are made with."""
-    from dibundle.codecs import cover
     from dibundle.codecs.encode import covers
 
     if level < RELINK_LEVEL:
         return covers.find_fast(source, target, stride=covers.FASTEST_STRIDE if level == 1 else covers.STRIDE)
-    return covers.find(source, target, all_of_it=level >= cover.SLOW_EFFORT)
+    return covers.find(source, target)
 
 
 def _alone(target: bytes, effort: Effort) -> Iterator[Encoded]:

@@ -31,7 +31,7 @@ def encode(
     stripped = bytes(relink.derive(target, plan.sections, put_back=False))
     is_slow = effort >= cover.SLOW_EFFORT
     for is_quick in (True, False, False) if is_slow else (True, False):
-        found = covers.find(linked, stripped, all_of_it=is_slow, quick=is_quick)
+        found = covers.find(linked, stripped, quick=is_quick)
         if len(found) > cover.MAX_COVERS:
             found = found.longest(cover.MAX_COVERS)
         header, linked = relinked(source, target, plan, found)
