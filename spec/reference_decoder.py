@@ -4021,7 +4021,7 @@ def read_members(data: memoryview) -> dict[str, Member]:
         if member.flag in b"12":
             parts = name.split("/")[:-1] if member.flag == ord("2") else []
             for part in member.leads_to.split("/"):
-                if part == ".." and parts:
+                if part == ".." and parts and parts[-1] != "..":
                     parts.pop()
                 elif part not in ("", ".") or member.flag == ord("1"):
                     parts.append(part)
