@@ -10,6 +10,7 @@ import threading
 import weakref
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -172,6 +173,16 @@ class Stream:
         self._at -= len(data)
 
 
+def _nameless(directory: str) -> int:
+    """Open a new file that never has a name, where the system can do that, else has one for a moment."""
+    if hasattr(os, "O_TMPFILE"):
+        with suppress(OSError):  # not on every file system; what else is wrong is seen below
+            return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    fd, path = tempfile.mkstemp(prefix="dib-", dir=directory)  # O_EXCL, mode 0600
+    Path(path).unlink()
+    return fd
+
+
 class Spool:
     """A temporary file without a name: written in order, then read by position; gone when closed or on any exit."""
 
@@ -179,8 +190,7 @@ class Spool:
         self.directory = directory or default_spool_dir()
         self._size = 0
         try:
-            fd, path = tempfile.mkstemp(prefix="dib-", dir=self.directory)  # O_EXCL, mode 0600
-            Path(path).unlink()
+            fd = _nameless(self.directory)
         except OSError as error:
             raise _spool_error(self.directory, error) from error
         self._fd = fd
