@@ -6,6 +6,7 @@ Some places of the source are indexed by the 32 bytes there (``native/anchors.c`
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from typing import Final
 
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, scratch
@@ -20,14 +21,15 @@ def find(source: Buffer, target: Buffer, *, stride: int) -> array[int]:
     One place of the source in ``stride`` is indexed: stretches of ``ANCHOR + stride`` bytes and more are found.
     At most a million rows; what comes after is not looked at.
     """
-    room = min(MOST, len(target) // ANCHOR)
+    return rows_of(LIBRARY.dib_anchors, source, target, stride, room=min(MOST, len(target) // ANCHOR))
+
+
+def rows_of(function: Callable[..., int], source: Buffer, target: Buffer, how: int, *, room: int) -> array[int]:
+    """Return the rows (source, target, length), at most ``room``, that a C function finds in two contents."""
     out = scratch(24 * room)
-    count = LIBRARY.dib_anchors(
-        *(Pinned(source), len(source), Pinned(target), len(target), stride),
-        *(Pinned(out), room),
-    )
+    count = function(Pinned(source), len(source), Pinned(target), len(target), how, Pinned(out), room)
     if count < 0:
-        raise MemoryError("no memory for the table of anchors")
+        raise MemoryError("no memory for the table of places")
     rows = array("q")
     rows.frombytes(memoryview(out)[: 24 * count])
     return rows

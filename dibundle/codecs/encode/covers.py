@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from dibundle.codecs.encode import anchors
 from dibundle.codecs.encode.remainder import LONG, SHORT, Remainder
-from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, scratch
+from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
 
 IN_PLACE: Final = 1 / 2048  # share of a target that anchors may leave uncovered for a full search to find nothing more
 STRIDE: Final = 16
@@ -92,16 +92,7 @@ def find(source: Buffer, target: bytes, *, quick: bool = False) -> Covers:
 
 def search(source: Buffer, target: bytes, *, quick: bool = False) -> Covers:
     """Return the covers of ``target`` by ``source``, all of both searched through."""
-    room = len(target) // SHORTEST + 2
-    out = scratch(24 * room)
-    count = LIBRARY.dib_match(
-        *(Pinned(source), len(source), Pinned(target), len(target)),
-        *(int(quick), Pinned(out), room),
-    )
-    if count < 0:
-        raise MemoryError("no memory for the table of places")
-    rows = array("q")
-    rows.frombytes(memoryview(out)[: 24 * count])
+    rows = anchors.rows_of(LIBRARY.dib_match, source, target, int(quick), room=len(target) // SHORTEST + 2)
     return Covers(rows[0::3], rows[1::3], rows[2::3])
 
 
