@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dibundle.codecs import decoders, embedded
+from dibundle.codecs.deflate.encoders import Encoder
 from dibundle.codecs.encode import choose, embedded_streams
 from dibundle.codecs.encode.choose import Effort
 from dibundle.codecs.numbers import number
@@ -116,6 +117,24 @@ def test_a_bomb_is_left_alone():
     assert embedded_streams.find(bomb, bomb) is None
     assert tracemalloc.get_traced_memory()[1] < 200 << 20
     tracemalloc.stop()
+
+
+def test_tries_in_vain_take_no_more_than_making_may(monkeypatch):
+    tried = []
+
+    class Counting(Encoder):
+        def write(self, data):
+            tried.append(len(data))
+            return super().write(data)
+
+    monkeypatch.setattr(embedded_streams, "Encoder", Counting)
+    content = bytes(1 << 20)
+    stream = zlib.compressobj(6, zlib.DEFLATED, -15)
+    odd = stream.compress(content) + stream.flush(zlib.Z_FULL_FLUSH) + stream.flush()  # no other shows before its end
+    member = gzip.compress(content, mtime=0)[:10] + odd + gzip.compress(content)[-8:]
+    target = member * 20
+    assert embedded_streams.find(target, b"") is None
+    assert sum(tried) <= 64 * len(target) + (64 << 10) + 2 * len(content)
 
 
 def payload_of():

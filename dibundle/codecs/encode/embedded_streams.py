@@ -62,7 +62,8 @@ def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1
     """
     parts: list[Part] = []
     plain, contents = bytearray(), []
-    end = size = packed = 0
+    end = size = packed = work = 0
+    most_work = embedded.COST * len(target)
     left = False  # are there streams that stay as they are?
     for member, made in _made(target, trust):
         if made is None:
@@ -74,6 +75,9 @@ def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1
         _plain(parts, member.start - end)
         plain += target[end : member.start]
         parts.append(Body(len(member.content), Recipe(encoder=made[0], level=made[1], parameter=made[2])))
+        work += len(member.content) * recompression.byte_cost(made[1])
+        if work > most_work:
+            return None
         contents.append(member.content)
         size += len(member.content)
         packed += member.length
@@ -82,9 +86,7 @@ def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1
         return None
     _plain(parts, len(target) - end)
     plain += target[end:]
-    slow = sum(part.content * recompression.byte_cost(part.recipe.level) for part in parts if isinstance(part, Body))
-    most = embedded.COST * len(target)
-    if slow > most or recompression.cost(parts) > most + OF_FRAME:
+    if recompression.cost(parts) > most_work + OF_FRAME:
         return None
     streams = embedded.Streams()
     size = len(source)
@@ -143,6 +145,7 @@ def _made(data: bytes, trust: int) -> Iterator[tuple[EmbeddedStream, Made | None
     """Yield the members and what made them, as far as it is known."""
     last: Made | None = None
     lost = 0
+    left = embedded.COST * len(data) + embedded.COST_FLOOR  # for tries in vain, as much as making them all may cost
     for number, member in enumerate(members(data)):
         if last and not lost and number % trust:
             yield member, last
@@ -150,25 +153,31 @@ def _made(data: bytes, trust: int) -> Iterator[tuple[EmbeddedStream, Made | None
         likely = _LIKELY_ZIP if member.zipped else _LIKELY_GZIP
         tried = likely if last is None else (last, *(made for made in likely if made != last))
         stream = memoryview(data)[member.start : member.start + member.length]
-        made = next((made for made in tried if _makes(made, member.content, stream)), None)
-        if made:
-            last = made
+        made = None
+        for one in tried:
+            is_same, done = _makes(one, member.content, stream)
+            if is_same:
+                last = made = one
+                break
+            left -= done * recompression.byte_cost(one[1])
+            if left < 0:
+                break
         lost = 0 if made else lost + 1
         yield member, made
-        if lost == LOST:
+        if lost == LOST or left < 0:
             return
 
 
-def _makes(made: Made, content: bytes, stream: memoryview) -> bool:
-    """Whether an encoder makes just this stream of the content."""
+def _makes(made: Made, content: bytes, stream: memoryview) -> tuple[bool, int]:
+    """Return whether an encoder makes just this stream of the content, and of how many bytes that was seen."""
     encoder = Encoder(*made, tested=False)
     at = 0
     for start in range(0, len(content), _TRIED):
         piece = encoder.write(memoryview(content)[start : start + _TRIED])
         if stream[at : at + len(piece)] != piece:
-            return False
+            return False, min(start + _TRIED, len(content))
         at += len(piece)
-    return stream[at:] == encoder.finish()
+    return stream[at:] == encoder.finish(), len(content)
 
 
 def _plain(parts: list[Part], length: int) -> None:
