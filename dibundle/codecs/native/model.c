@@ -354,6 +354,8 @@ static inline int64_t run_model(coder_t *c, const int decoding, const uint8_t *s
             }
             int64_t at = covers[k].source + i;
             place_t p = place_of(source, source_size, at);
+            if (at + 8 <= source_size) /* of the place four on, for which it is early: 5 % of the time */
+                __builtin_prefetch(m->words + (hash((uint64_t)source_word(source + at + 4) << 8 | source[at + 3]) >> 16));
             int flag = code_flag(c, decoding, decoding || difference[i] != 0, m, &p, seen);
             seen = seen << 1 | (uint32_t)flag;
             if (!flag) {
