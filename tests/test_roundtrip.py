@@ -62,6 +62,18 @@ def test_every_codec_at_every_kind_of_level(tmp_path: Path, codec: str, level: i
     check(tmp_path, [docker_save([release(1)])], docker_save([release(2)]), options)
 
 
+@pytest.mark.parametrize("path", [b"a", b"oci-layout"])
+def test_sizes_that_programs_read_differently(tmp_path: Path, path: bytes):
+    plain = docker_save([TestImage([build_layer([file("a", b"hello"), file("b", b"2")])])])
+    odd = bytearray(plain)
+    at = odd.index(path + bytes(100 - len(path)))
+    odd[at + 124 : at + 136] = odd[at + 128 : at + 136] + b" 12\0"
+    odd[at + 148 : at + 156] = b" " * 8
+    odd[at + 148 : at + 156] = b"%06o\0 " % sum(odd[at : at + 512])
+    for old, new in ((plain, odd), (odd, plain), (odd, odd)):
+        check(tmp_path, [bytes(old)], bytes(new))
+
+
 def test_without_a_base(tmp_path: Path):
     bundle, result = bundle_of(tmp_path, [], docker_save([release(1)]))
     assert not result.manifest.objects

@@ -98,6 +98,7 @@ class ExpectationSink:
 
     def __init__(self, expectation: Expectation, target: Target, sink: Sink, tmp: str | None) -> None:
         self._expectation = expectation.without_archive(target.digest)
+        self._is_archive_expected = bool(expectation) and not self._expectation
         self._target = target
         self._sink = sink
         self._spool = Spool(tmp)
@@ -110,6 +111,9 @@ class ExpectationSink:
         """Pass the target on piece by piece; :class:`UnexpectedError` unless it, or all its images, are expected."""
         if self._expectation:
             self._judge()
+        elif self._is_archive_expected and self._spool.size and self._spool.read_at(0, 1) in b"{[":
+            # the digest of an image is that of its config or manifest: whoever knows it has not asked for that text
+            raise UnexpectedError(messages.EXPECT_AMBIGUOUS, reason="it is a JSON document, and no archive")
         for piece in copy_chunks(self._spool, 0, self._spool.size):
             self._sink(piece)
             yield

@@ -21,13 +21,26 @@ from dibundle.format.records import BLOCK, RAW_SHIFT
 from dibundle.format.steps import Begin, Copy, Data, End, Head, ProgramStep, Repeat, Text
 from dibundle.format.tables import Frame, FrameTable, Range
 
+MAX_KEPT_STEPS = 1 << 15  # of at most about 1 kB: a second walk takes 8 us for each, and memory has to be flat
+
 
 @dataclass(slots=True)
 class RebuildPlan:
-    """What a rebuild needs to know of its frames: the sources of implied ones, and when a kept frame is let go."""
+    """What a rebuild needs to know of its frames: the sources of implied ones, and when a kept frame is let go.
+
+    ``steps``: those of the program, where they are few enough to keep; else None, and the program is walked again.
+    """
 
     sources: dict[int, array[int]] = field(default_factory=dict)  # frame -> offset, object and length, offset, ...
     last_use: dict[int, int] = field(default_factory=dict)  # frame -> number of the repeat step that needs it last
+    steps: list[ProgramStep] | None = field(default_factory=list)
+
+    def keep(self, step: ProgramStep) -> None:
+        """Keep a step of the program, unless there are too many."""
+        if self.steps is not None:
+            self.steps.append(step)
+            if len(self.steps) > MAX_KEPT_STEPS:
+                self.steps = None
 
     def source_ranges(self, index: int, frame: Frame) -> Iterator[Range]:
         """Yield the base ranges that make up a frame's source, in order."""
@@ -171,6 +184,7 @@ def make_plan(
         elif isinstance(step, Repeat):
             streams.repeat(step, first, number)
         sizes.add(step)
+        streams.plan.keep(step)
     sizes.finish()
     streams.finish()
     streams.check_live()

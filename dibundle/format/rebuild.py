@@ -240,7 +240,8 @@ def _pieces(
     rebuilder = _Rebuilder(base, plan, streams)
     with ThreadPoolExecutor(PACKERS) as pool:
         packing = _Packing(streams, pool, partial(packings.limit, target.size), manifest.reencoders)
-        for number, step in enumerate(walk(target.columns, base, [item.size for item in manifest.objects])):
+        steps = plan.steps or walk(target.columns, base, [item.size for item in manifest.objects])
+        for number, step in enumerate(steps):
             if isinstance(step, Begin):
                 packing.begin(step)
             elif isinstance(step, End):

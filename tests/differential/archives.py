@@ -220,6 +220,14 @@ def document_in_capitals(made: Draft) -> None:
 
 
 @mechanism
+def document_by_its_short_name(made: Draft) -> None:
+    """On FAT and NTFS, MANIFE~1.JSO is manifest.json."""
+    repositories_lead_elsewhere(made)
+    name, end = made.document.upper().rsplit(".", 1)
+    made.members.append(Raw(f"{name[:6]}~1.{end[:3]}", made.evil_document(made.document)))
+
+
+@mechanism
 def config_again_behind(made: Draft) -> None:
     name = _config_name(made)
     made.members.append(Raw(name, made.evil.config_bytes()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import itertools
 import random
-import re
 import tarfile
 import tracemalloc
 
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from dibundle.errors import ArchiveError
 from dibundle.files import compression
 from dibundle.files.readat import MemoryBytes
+from dibundle.format.records import record_size
 from dibundle.images.tar.entries import TarIndex, scan
 from tests.builders import TarItem, build_layer, file, folder, hardlink, symlink
 from tests.fixtures import fixtures
@@ -76,17 +76,13 @@ def check_shape(data: bytes, index: TarIndex) -> None:
 
 
 def walks(data: bytes, entry) -> bool:
-    """Walk from start by the blocks' own size fields alone, as a rebuilder would."""
+    """Walk from start by the blocks' own size fields alone, as a rebuilder does."""
     at, last, size = entry.start, -1, 0
     while at < entry.end:
-        field = data[at + 124 : at + 136]
-        digits = field.strip(b" \0").split(b"\0")[0]
-        if field[:1] and field[0] & 0xC0 == 0x80:
-            size = int.from_bytes(b"\0" + field[1:], "big") + ((field[0] & 0x3F) << 88)
-        elif re.fullmatch(b"[0-7]*", digits):
-            size = int(digits or b"0", 8)
-        else:
+        found = record_size(data[at : at + 512].ljust(512, b"\0"))
+        if found is None:
             return False
+        size = found
         last = at
         at += 512 + (size + 511) // 512 * 512
     return at == entry.end and (last, last + 512, size) == (entry.header, entry.content, entry.size)
@@ -199,6 +195,13 @@ def test_base_256_numbers():
     time = b"\xff" * 11 + b"\xfe"
     (entry,) = index_of(header(size=size, at136=time, at108=b"\x80\0\0\0\0\x20\0\0") + bytes(1024)).entries
     assert (entry.size, entry.plain) == (600, True)
+
+
+@pytest.mark.parametrize("behind", [b"7", b"\0 7", b" x"])
+def test_what_follows_a_size_behind_a_nul_is_for_go_alone(behind):
+    field = octal(5)[1:] + behind[:1] if behind == b"7" else b"0000005\0" + behind
+    (entry,) = index_of(header(size=field.ljust(12, b"\0")) + pad(b"hello") + bytes(1024)).entries
+    assert (entry.size, entry.plain) == (5, False)
 
 
 def test_unreadable_fields_that_do_not_matter():

@@ -38,7 +38,8 @@ class Entry:
     ``head`` is how many bytes lie between main header and content, ``cut`` how many of the padding are missing: both
     are the same for nearly all entries, so that an index of 300,000 of them has no number of its own for either.
     ``plain`` says that a walk by blocks works: from ``start`` on, header block after header block, each followed by as
-    much as its own size field says (rounded up to 512), lands on ``end`` exactly, the last header being the main one.
+    much as its own size field says, in one way (rounded up to 512), lands on ``end`` exactly, the last header being the
+    main one.
     """
 
     start: int
@@ -197,23 +198,26 @@ def _entries(headers: _Headers) -> Iterator[Entry]:
     offset = start = 0
     extensions: _Extensions | None = None
     dangling: Entry | None = None
+    plain = True
     try:
         while (block := _header_block(headers, offset, extensions)) is not None:
             kind = block[156]
             size = _number(block[124:136])
             if size is None or size < 0:
                 raise _StopReading(offset, "a header whose size cannot be read")
+            plain = plain and _is_one_number(block[124:136])
             if kind in _EXTENSIONS:
                 content = offset + BLOCK
                 extensions = extensions or _Extensions()
                 extensions.add(kind, _extension_content(headers, offset, size))
                 cut = max(0, content + (size + 511 & ~511) - headers.size)
                 name = block[:100].split(b"\0", 1)[0]
-                dangling = Entry(start, offset, BLOCK, size, cut, name, b"", kind, not cut)
+                dangling = Entry(start, offset, BLOCK, size, cut, name, b"", kind, plain and not cut)
                 offset = dangling.end
                 continue
-            entry = _entry(headers, start, offset, block, size, extensions)
+            entry = _entry(headers, start, offset, block, size, extensions, plain=plain)
             extensions = dangling = None
+            plain = True
             yield entry
             offset = start = entry.end
     except _StopReading:
@@ -248,7 +252,14 @@ def _extension_content(headers: _Headers, offset: int, size: int) -> bytes:
 
 
 def _entry(
-    headers: _Headers, start: int, header: int, block: bytes, field_size: int, extensions: _Extensions | None
+    headers: _Headers,
+    start: int,
+    header: int,
+    block: bytes,
+    field_size: int,
+    extensions: _Extensions | None,
+    *,
+    plain: bool,
 ) -> Entry:
     """Read the main header in ``block`` and work out what lies where."""
     kind = block[156]
@@ -278,7 +289,8 @@ def _entry(
         raise _CutShort(header, "the archive is cut short in an entry")
     if header == start:
         header = start  # one object for both
-    return Entry(start, header, head, size, cut, path, link, kind, size == field_size and head == BLOCK and not cut)
+    plain = plain and size == field_size and head == BLOCK and not cut
+    return Entry(start, header, head, size, cut, path, link, kind, plain)
 
 
 def _with_prefix(block: bytes, path: bytes) -> bytes:
@@ -332,6 +344,12 @@ def _number(field: bytes) -> int | None:
     if not digits.isdigit() or b"8" in digits or b"9" in digits:
         return None
     return int(digits, 8)
+
+
+@lru_cache(maxsize=8192)
+def _is_one_number(field: bytes) -> bool:
+    """Whether a field has nothing behind its number: Go reads up to the first NUL, others stop there."""
+    return bool(field[0] & 0x80) or b"\0" not in field.strip(b" \0")
 
 
 def _pax_records(content: bytes) -> dict[bytes, bytes]:

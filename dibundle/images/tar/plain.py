@@ -21,7 +21,7 @@ MAX_MEMBERS: Final = 65_536
 FILE, FOLDER = b"05"
 HARD_LINK, LINK = b"12"
 
-_NAME: Final = re.compile(rb"[A-Za-z0-9._:@+=,~-]+(?:/[A-Za-z0-9._:@+=,~-]+)*")
+_NAME: Final = re.compile(rb"[A-Za-z0-9._:@+=,-]+(?:/[A-Za-z0-9._:@+=,-]+)*")
 _OCTAL: Final = re.compile(rb" *([0-7]{1,12})[ \0]*")
 _PAX: Final = re.compile(rb"([1-9]\d{0,5}) ([^=\n]+)=([^\n\0]*)\n")  # programs read longer lengths differently
 _PAX_SIZE: Final = re.compile(rb"[1-9]\d{0,18}")
