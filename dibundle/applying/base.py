@@ -118,6 +118,14 @@ def missing_objects(
         return base.missing(every)
 
 
+def serving(manifest: Manifest, archives: Sequence[Archive], context: Context) -> list[Archive]:
+    """Return the archives that serve a bundle's objects, by what they claim: for each object the first that does."""
+    every = range(len(manifest.objects))
+    with closing(FoundBase(manifest, context, believe=True)) as base:
+        base.add([blobs_of(archive) for archive in archives], every)
+        return [archives[number] for number in sorted(base.serving)]
+
+
 def claimed_by_none(
     manifest: Manifest, images: Sequence[ImageArchive], objects: Collection[int], context: Context
 ) -> list[int]:

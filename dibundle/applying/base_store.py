@@ -62,10 +62,14 @@ class _Budget:
 
 @dataclass(slots=True)
 class _Candidate:
-    """A blob of a base: as stored, and what its archive claims; ``budget`` where the archive is of a bundle."""
+    """A blob of a base: as stored, and what its archive claims; ``budget`` where the archive is of a bundle.
+
+    ``number``: that of the archive among those that were added with it.
+    """
 
     blob: Blob
     source: ReadAt
+    number: int
     budget: _Budget | None = None
 
     def content(self, most: int) -> Iterator[bytes]:
@@ -112,14 +116,16 @@ class BaseObjects:
         self._made_size = 0
         self._floor = [MADE_FLOOR]
         self._wanted = wanted
+        self.serving: set[int] = set()  # numbers of the archives whose claims served, among those added the last time
 
     def add(self, archives: Sequence[ImageArchive], needed: Collection[int]) -> None:
         """Look for the ``needed`` objects that are still missing in ``archives``."""
         candidates = []
-        for images in archives:
+        self.serving = set()
+        for number, images in enumerate(archives):
             budget = _Budget(images.archive.bytes.size, self._floor) if images.archive.is_of_bundle else None
             candidates += [
-                _Candidate(blob, stored(images, blob), budget)
+                _Candidate(blob, stored(images, blob), number, budget)
                 for blob in images.blobs
                 if not (budget and blob.compression and blob.compression not in OF_BUNDLES)
             ]
@@ -262,8 +268,10 @@ class BaseObjects:
             found = stored.get((wanted.digest, wanted.size))
             if found:
                 self._sources[index] = found.source
-            elif wanted.digest in inflated:
-                self._inflate[index] = inflated[wanted.digest]
+            elif found := inflated.get(wanted.digest):
+                self._inflate[index] = found
+            if found:
+                self.serving.add(found.number)
 
     def _resolve_forms(self, candidates: list[_Candidate], needed: list[int]) -> None:
         """Find content that missing objects can be made of, by what the archives claim."""
@@ -274,8 +282,9 @@ class BaseObjects:
                 contents.setdefault(content, candidate)
         for index in needed:
             of = self._wanted[index].of
-            if of and of.digest in contents:
-                self._made[index] = contents[of.digest]
+            if of and (found := contents.get(of.digest)):
+                self._made[index] = found
+                self.serving.add(found.number)
 
     def _resolve_by_hash(self, candidates: list[_Candidate], needed: list[int]) -> None:
         """Look for the missing objects among blobs whose claims are absent or wrong, by hashing them."""

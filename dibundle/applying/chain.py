@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from dibundle.applying import messages
-from dibundle.applying.base import base_names, claimed_by_none, is_made_by, missing_objects
+from dibundle.applying.base import base_names, claimed_by_none, is_made_by, missing_objects, serving
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_targets
 from dibundle.applying.space import Space, made_size
@@ -69,17 +69,21 @@ def _with_room(
     the oldest first.
     """
     next_size = sum(target.size for target in waiting[0].manifest.targets)
-    for archive in [archive for archive in here if archive.is_made]:
-        if made_size(here) + next_size <= 2 * options.max_size:
+    made = [archive for archive in here if archive.is_made]
+    if made_size(here) + next_size <= 2 * options.max_size or not made:
+        return here
+    newest_first = [archive for archive in here if not archive.is_made] + made[::-1]
+    kept = {id(archive) for bundle in waiting for archive in serving(bundle.manifest, newest_first, context)}
+    gone = set()
+    left = made_size(here)
+    for archive in made:
+        if left + next_size <= 2 * options.max_size:
             break
-        others = [other for other in here if other is not archive]
-        if all(
-            missing_objects(bundle.manifest, others, context) == missing_objects(bundle.manifest, here, context)
-            for bundle in waiting
-        ):
+        if id(archive) not in kept:
+            left -= archive.bytes.size
             archive.close()
-            here = others
-    return here
+            gone.add(id(archive))
+    return [archive for archive in here if id(archive) not in gone]
 
 
 class _Claims:

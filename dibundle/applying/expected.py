@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final
 from dibundle.applying import messages
 from dibundle.errors import ArchiveError, SignatureError, UsageError
 from dibundle.files import digest
-from dibundle.files.readat import Spool, copy_chunks
+from dibundle.files.readat import ReadAt, Spool, copy_chunks
 from dibundle.format.manifest import Manifest
 from dibundle.format.output import Piece, Sink
 from dibundle.format.values import Target
 
 if TYPE_CHECKING:
-    from dibundle.images.profile import ArchiveImage
+    from dibundle.images.profile import ArchiveImage, Pool
 
 Expected = str | Iterable[str]
 _DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
@@ -89,16 +89,59 @@ def refuse_claims(expected: frozenset[bytes], manifest: Manifest, target_index: 
     refuse_others(expected, (image.id for image in images))
 
 
+class Judgement:
+    """Judges the targets of a bundle, all of them within what one may take."""
+
+    def __init__(self, expectation: Expectation, tmp: str | None) -> None:
+        self._expectation = expectation
+        self._tmp = tmp
+        self._pool: Pool | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._expectation)
+
+    def sink(self, target: Target, sink: Sink) -> ExpectationSink:
+        """Return what keeps a target until it is judged, and then passes it on to ``sink``."""
+        return ExpectationSink(self, target, sink, self._tmp)
+
+    def judge(self, target: Target, content: ReadAt) -> None:
+        """Raise :class:`UnexpectedError` unless a target, or all its images, are expected.
+
+        The target's digests, its own among them, have been checked.
+        """
+        expectation = self._expectation.without_archive(target.digest)
+        if expectation:
+            self._judge_images(expectation, target, content)
+        elif self._expectation and target.size and content.read_at(0, 1) in b"{[":
+            # the digest of an image is that of its config or manifest: whoever knows it has not asked for that text
+            raise UnexpectedError(messages.EXPECT_AMBIGUOUS, reason="it is a JSON document, and no archive")
+
+    def _judge_images(self, expectation: Expectation, target: Target, content: ReadAt) -> None:
+        known = {}
+        at = 0
+        for segment in target.segments:
+            if segment.digest:
+                known[at, segment.length] = segment.digest
+            at += segment.length
+        from dibundle.images.profile import Judge, Pool  # takes milliseconds that most who apply need not wait for
+
+        self._pool = self._pool or Pool()
+        judge = Judge(content, known, pool=self._pool)
+        try:
+            _compare(expectation, judge.images())
+            judge.check_layers()
+        except ArchiveError as error:
+            raise UnexpectedError(messages.EXPECT_AMBIGUOUS, reason=error.message) from error
+
+
 class ExpectationSink:
     """A sink that keeps a target in a temporary file until it is judged; :meth:`release` then passes it on.
 
-    The tail that a bundle has withheld is its own choice, so it would not do: here everything is. The target's digests,
-    its own among them, are checked by who writes here.
+    The tail that a bundle has withheld is its own choice, so it would not do: here everything is.
     """
 
-    def __init__(self, expectation: Expectation, target: Target, sink: Sink, tmp: str | None) -> None:
-        self._expectation = expectation.without_archive(target.digest)
-        self._is_archive_expected = bool(expectation) and not self._expectation
+    def __init__(self, judgement: Judgement, target: Target, sink: Sink, tmp: str | None) -> None:
+        self._judgement = judgement
         self._target = target
         self._sink = sink
         self._spool = Spool(tmp)
@@ -109,48 +152,29 @@ class ExpectationSink:
 
     def release(self) -> Iterator[None]:
         """Pass the target on piece by piece; :class:`UnexpectedError` unless it, or all its images, are expected."""
-        if self._expectation:
-            self._judge()
-        elif self._is_archive_expected and self._spool.size and self._spool.read_at(0, 1) in b"{[":
-            # the digest of an image is that of its config or manifest: whoever knows it has not asked for that text
-            raise UnexpectedError(messages.EXPECT_AMBIGUOUS, reason="it is a JSON document, and no archive")
+        self._judgement.judge(self._target, self._spool)
         for piece in copy_chunks(self._spool, 0, self._spool.size):
             self._sink(piece)
             yield
 
-    def _judge(self) -> None:
-        known = {}
-        at = 0
-        for segment in self._target.segments:
-            if segment.digest:
-                known[at, segment.length] = segment.digest
-            at += segment.length
-        from dibundle.images.profile import Judge  # takes milliseconds that most who apply need not wait for
-
-        judge = Judge(self._spool, known)
-        try:
-            self._compare(judge.images())
-            judge.check_layers()
-        except ArchiveError as error:
-            raise UnexpectedError(messages.EXPECT_AMBIGUOUS, reason=error.message) from error
-
-    def _compare(self, images: Sequence[ArchiveImage]) -> None:
-        if self._expectation.images:
-            expected = self._expectation.images
-            pinned = {image.config for image in images if image.manifest in expected}
-            others = (image for image in images if image.manifest not in expected)
-            refuse_others(
-                expected, (image.config for image in others if image.manifest is not None or image.config not in pinned)
-            )
-            refuse_instructions(image for image in images if image.manifest not in expected)
-        named = self._expectation.named
-        if named and not any(named in (image.config, image.manifest) for image in images):
-            raise UnexpectedError(messages.EXPECT_CLAIMED_IMAGE, named=digest.text(named))
-        refuse_instructions(image for image in images if named == image.config)
-
     def close(self) -> None:
         """Give the space back."""
         self._spool.close()
+
+
+def _compare(expectation: Expectation, images: Sequence[ArchiveImage]) -> None:
+    if expectation.images:
+        expected = expectation.images
+        pinned = {image.config for image in images if image.manifest in expected}
+        others = (image for image in images if image.manifest not in expected)
+        refuse_others(
+            expected, (image.config for image in others if image.manifest is not None or image.config not in pinned)
+        )
+        refuse_instructions(image for image in images if image.manifest not in expected)
+    named = expectation.named
+    if named and not any(named in (image.config, image.manifest) for image in images):
+        raise UnexpectedError(messages.EXPECT_CLAIMED_IMAGE, named=digest.text(named))
+    refuse_instructions(image for image in images if named == image.config)
 
 
 def refuse_instructions(images: Iterable[ArchiveImage]) -> None:

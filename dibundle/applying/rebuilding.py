@@ -7,7 +7,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from dibundle.applying.base import FoundBase, find_base, mismatch
-from dibundle.applying.expected import ExpectationSink
+from dibundle.applying.expected import Judgement
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.space import NO_SPACE, Space, check_sizes, check_temporary, temporary_space
 from dibundle.applying.targets import check_size, choose_target
@@ -83,7 +83,9 @@ def rebuild_steps(
         temporary = temporary_space(manifest, base, options, space)
         own.check_room(temporary)
         space.check_output(temporary)
-        making = _Rebuild(bundle, base, RecompressionBudget(), options, own, kept, whole)
+        making = _Rebuild(
+            bundle, base, RecompressionBudget(), Judgement(options.expectation, own.tmp), options, own, kept, whole
+        )
         last = LastUses(manifest, base.order)
         missing = base.missing(range(len(manifest.objects)))
         own.progress.phase("applying", sum(manifest.targets[number].size for number in base.order))
@@ -118,6 +120,7 @@ class _Rebuild:
     bundle: BundleReader
     base: FoundBase
     packings: RecompressionBudget
+    judgement: Judgement
     options: RebuildOptions
     context: Context
     kept: int
@@ -135,8 +138,8 @@ class _Rebuild:
         self._prepare(needed)
         with self.context.within() as own:
             judged = None
-            if number in base.wanted and (expected := self.options.expectation):
-                judged = own.enter(closing(ExpectationSink(expected, target, sink, own.tmp)))
+            if number in base.wanted and self.judgement:
+                judged = own.enter(closing(self.judgement.sink(target, sink)))
             output = VerifiedOutput(
                 target,
                 judged.write if judged else sink,

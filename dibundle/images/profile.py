@@ -55,16 +55,22 @@ class Judge:
     """Judges an archive: first what its documents say, then the layers.
 
     ``known``: SHA-256 of ranges (start, length) that have been checked already. Not ``hashed``: layers need not be
-    there, only what the documents say is judged.
+    there, only what the documents say is judged. ``pool``: what all targets of a bundle share.
     """
 
     def __init__(
-        self, source: ReadAt, known: Mapping[tuple[int, int], bytes] | None = None, *, hashed: bool = True
+        self,
+        source: ReadAt,
+        known: Mapping[tuple[int, int], bytes] | None = None,
+        *,
+        hashed: bool = True,
+        pool: Pool | None = None,
     ) -> None:
         self._source = source
         self._hashed = hashed
         self._left = MAX_DOCUMENTS
-        self._pool = Pool()
+        self._pool = pool or Pool()
+        self._read: set[str] = set()
         self._attestations = 0
         self._known = known or {}
         self._unhashed: list[tuple[list[str], StrictConfig, str, tuple[str | None, ...]]] = []
@@ -145,7 +151,10 @@ class Judge:
         if member.size > MAX_DOCUMENT:
             raise ArchiveError(messages.PROFILE_DOCUMENT_SIZE, name=name, size=member.size, max_document=MAX_DOCUMENT)
         self._left -= member.size + 1024
-        if self._left < 0:
+        if name in self._read:
+            self._pool.documents -= member.size + 1024
+        self._read.add(name)
+        if min(self._left, self._pool.documents) < 0:
             raise ArchiveError(messages.PROFILE_DOCUMENTS_TOTAL, max_documents=MAX_DOCUMENTS)
         return self._source.read_at(member.start, member.size)
 
@@ -325,10 +334,14 @@ def layer_compression(head: bytes) -> str | None:
 
 
 class Pool:
-    """How many bytes the layers of an archive may hold beyond :data:`MAX_EXPANSION` times their sizes."""
+    """What is left for all archives that are judged together, in bytes.
+
+    ``excess``: what layers hold beyond :data:`MAX_EXPANSION` times their sizes; ``documents``: those read again.
+    """
 
     def __init__(self) -> None:
-        self.left = MAX_EXCESS
+        self.excess = MAX_EXCESS
+        self.documents = MAX_DOCUMENTS
 
 
 def expanded(kind: str, chunks: Iterator[bytes], size: int, pool: Pool) -> Iterator[bytes]:
@@ -337,8 +350,8 @@ def expanded(kind: str, chunks: Iterator[bytes], size: int, pool: Pool) -> Itera
     for piece in compression.decompress_iter(kind, chunks):
         limit -= len(piece)
         if limit < 0:
-            pool.left += limit
+            pool.excess += limit
             limit = 0
-        if pool.left < 0:
+        if pool.excess < 0:
             raise ArchiveError(messages.PROFILE_EXPANSION, max_expansion=MAX_EXPANSION, max_excess=MAX_EXCESS >> 30)
         yield piece

@@ -14,19 +14,23 @@ from dibundle.applying import base as bases
 from dibundle.applying import chain, loading, rewrite
 from dibundle.applying.base import search_base
 from dibundle.applying.rewrite import Loaded
-from dibundle.errors import BaseMismatchError, BundleError, DibError
+from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, DibError
 from dibundle.files.context import Context
+from dibundle.files.readat import MemoryBytes
 from dibundle.format import uses
 from dibundle.format.manifest import Manifest
 from dibundle.format.reader import BundleReader
 from dibundle.format.uses import LastUses, Order, Sums, bits_of, members, objects_used
+from dibundle.images import profile
 from dibundle.images.archive import open_archive
 from dibundle.sharing import wrap
 from tests.bounds.measure import dib
+from tests.builders import TestImage, build_layer, docker_save, file
 from tests.fuzz.bounds import frame_of, number, one, target, written
 
 MIB = 1 << 20
-Bundle, Program, sha256 = written.Bundle, written.Program, written.sha256
+Bundle, Frame, Program, Target = written.Bundle, written.Frame, written.Program, written.Target
+block, sha256 = written.block, written.sha256
 
 
 def manifest_of(bundle: Bundle) -> Manifest:
@@ -355,3 +359,55 @@ def test_the_images_without_which_something_is_written_are_named_up_to_a_few():
     progress = type("Progress", (), {"note": noted.append})
     rewrite._note_left_out(progress, Loaded([f"app:{row}" for row in range(2000)], set(), {}), [(0, 1)])
     assert "app:7 and 1,992 more, which must be loaded" in noted[0]
+
+
+def test_archives_on_the_way_are_not_compared_with_each_other(tmp_path):
+    """Where room was wanted, each of 200 archives had all objects of the next bundle looked for in all others."""
+    targets, frames = [], []
+    for number_of in range(200):
+        head = b'[{"Config":"c"}]'
+        made = block("manifest.json", size=len(head)) + head.ljust(512, b"\0") + block(f"c{number_of}") + bytes(1024)
+        frames.append(Frame(frame_of(made), len(made), stream=1, codec=1))
+        targets.append(
+            Target(
+                made,
+                Program().do("raw", raw=len(made), stream=1),
+                1,
+                segments=[(512, 1), (len(made) - 512, 0)],
+                tail=len(made) - 1,
+            )
+        )
+    size = 3 << 40
+    huge = Program().do("seek", seek_object=0, seek_offset=0).do("keep", keep=512).do("zero", zero=size - 512)
+    needed = [(3, 512, sha256(made[:512])), *objects(65535)]
+    last = Bundle([], [Target(b"", huge, 0, segments=[(size, 0)], tail=size - 1, size=size)], objects=needed)
+    (tmp_path / "1.dib").write_bytes(Bundle(frames, targets).encode())
+    (tmp_path / "2.dib").write_bytes(last.encode())
+    (tmp_path / "base.tar").write_bytes(docker_save([TestImage([build_layer([file("a", b"x")])])]))
+    taken = dib("apply", tmp_path / "base.tar", tmp_path / "1.dib", tmp_path / "2.dib", "-o", tmp_path / "out.tar")
+    assert taken.status == 6
+    assert taken.seconds < 10  # 40 s
+
+
+def test_documents_that_many_lead_to_are_counted_for_all_targets_of_a_bundle(monkeypatch):
+    monkeypatch.setattr(profile, "MAX_DOCUMENTS", 300_000)
+    image = TestImage([build_layer([file("a", b"x")])])
+    archive = MemoryBytes(docker_save([image], "c8d"))
+    pool = profile.Pool()
+    read = 0
+    for _ in range(50):  # what is read once is bounded by the archive's size
+        judge = profile.Judge(archive, pool=pool)
+        judge.images()
+        read += profile.MAX_DOCUMENTS - judge._left
+    assert read > profile.MAX_DOCUMENTS
+    before = pool.documents
+    judge._document("index.json")
+    assert pool.documents < before
+    with pytest.raises(ArchiveError, match="documents"):
+        _read_again(judge, 1000)
+
+
+def _read_again(judge: profile.Judge, times: int) -> None:
+    for _ in range(times):
+        judge._left = profile.MAX_DOCUMENTS
+        judge._document("index.json")
