@@ -21,7 +21,7 @@ from dibundle.format.records import BLOCK, RAW_SHIFT
 from dibundle.format.steps import Begin, Copy, Data, End, Head, ProgramStep, Repeat, Text
 from dibundle.format.tables import Frame, FrameTable, Range
 
-MAX_KEPT_STEPS = 1 << 15  # of at most about 1 kB: a second walk takes 8 us for each, and memory has to be flat
+MAX_KEPT_STEPS = 1 << 16  # of at most about 1 kB: a second walk takes 8 us for each, and memory has to be flat
 
 
 @dataclass(slots=True)
