@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, NamedTuple, Self
 
 
@@ -32,8 +31,7 @@ WORDS: Final[Mapping[str, str]] = {
 """Fields of every hint: how this program is called, and the commands of the engine that is in use."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hint:
+class Hint(NamedTuple):
     """What to do next: a text with the fields of :data:`WORDS` and of ``values``, which may be hints themselves."""
 
     text: str

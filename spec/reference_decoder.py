@@ -3981,7 +3981,7 @@ def octal(field: bytes) -> int:
 
 def read_members(data: memoryview) -> dict[str, Member]:
     """Read a tar that has one reading."""
-    fits(len(data) % 512 == 0, "P1")
+    fits(len(data) % 512 == 0 and data[:3] != b"BZh", "P1")
     members: dict[str, Member] = {}
     at, large = 0, None
     while at < len(data) and any(block := bytes(data[at : at + 512])):
@@ -3999,6 +3999,7 @@ def read_members(data: memoryview) -> dict[str, Member]:
         at += 512
         if flag == ord("x"):
             fits(large is None and size <= 65536 and at + size <= len(data), "P5")
+            fits(all(re.fullmatch(rb"[ -~]*\0*", part) for part in (block[:100], block[345:500])), "P5")
             large = pax_size(bytes(data[at : at + size]))
         else:
             fits(not large or (flag == 48 and size in (0, large)), "P5")

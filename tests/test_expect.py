@@ -57,7 +57,7 @@ def silent(tmp_path: Path, target: bytes, *, claim: bytes | None = None) -> byte
     if claim:
         assert reader.manifest.about
         images = ((AboutImage(names=("app:2",), id=claim, diff_ids=()),),)
-        about = dataclasses.replace(reader.manifest.about, targets=images)
+        about = reader.manifest.about._replace(targets=images)
     return b"".join(writer.write(dataclasses.replace(reader.manifest, about=about), frames))
 
 
@@ -98,7 +98,7 @@ def test_a_digest_of_the_archive_that_is_only_declared_does_not_count(tmp_path: 
     target = docker_save([NEW])
     reader = BundleReader(io.BytesIO(silent(tmp_path, target)))
     frames = [reader.frame()[1] for _ in reader.manifest.frames]
-    lying = dataclasses.replace(reader.manifest.targets[0], digest=bytes(32))
+    lying = reader.manifest.targets[0]._replace(digest=bytes(32))
     bundle = b"".join(writer.write(dataclasses.replace(reader.manifest, targets=(lying,)), frames))
     out = io.BytesIO()
     options = RebuildOptions(expect=frozenset((bytes(32),)))

@@ -25,7 +25,7 @@ from dibundle.files.readat import MemoryBytes, Spool
 from dibundle.format import writer
 from dibundle.format.manifest import Manifest
 from dibundle.format.reader import BundleReader
-from dibundle.format.steps import Columns
+from dibundle.format.steps import COLUMN_NAMES, Columns
 from dibundle.format.wire import Column, ColumnWriter
 from dibundle.images.archive import open_archive
 from dibundle.images.model import Blob
@@ -141,7 +141,7 @@ def test_a_form_that_was_guessed_wrong_is_told(tmp_path: Path):
         ),
         b"nonsense",
     ):
-        forms = (dataclasses.replace(form, packing=wrong),)
+        forms = (form._replace(packing=wrong),)
         lying = b"".join(writer.write(dataclasses.replace(reader.manifest, forms=forms), frames))
         with pytest.raises(BaseMismatchError):
             rebuilt(tmp_path, [docker_save([release(1)], "podman")], lying)
@@ -293,7 +293,9 @@ def with_columns(manifest: Manifest, **numbers) -> Manifest:
         name: Column(bytes(value) if name == "ops" else bytes(ColumnWriter(value).data), name)
         for name, value in numbers.items()
     }
-    target = dataclasses.replace(manifest.targets[0], columns=dataclasses.replace(columns, **changed))
+    target = manifest.targets[0]._replace(
+        columns=Columns(**{name: getattr(columns, name) for name in COLUMN_NAMES} | changed)
+    )
     return dataclasses.replace(manifest, targets=(target,))
 
 
@@ -353,8 +355,7 @@ def with_packing(packed, change):
     data = recompression.write(change(parts)) + rest
     data = plain[:at] + data + plain[at + sizes[0] :]
     payload = zstd.compress(bytes(data), 3)
-    new = dataclasses.replace(
-        frame,
+    new = frame._replace(
         codec=decoders.ZSTD,
         stored=len(payload),
         size=len(data),
@@ -382,11 +383,11 @@ def body(parts):
 
 
 LIES = {
-    "another level": lambda part: part._replace(recipe=dataclasses.replace(part.recipe, level=1)),
-    "another encoder": lambda part: part._replace(recipe=dataclasses.replace(part.recipe, encoder=encoders.GNU)),
-    "no such level": lambda part: part._replace(recipe=dataclasses.replace(part.recipe, level=13)),
-    "no such encoder": lambda part: part._replace(recipe=dataclasses.replace(part.recipe, encoder=77)),
-    "a parameter too many": lambda part: part._replace(recipe=dataclasses.replace(part.recipe, parameter=5)),
+    "another level": lambda part: part._replace(recipe=part.recipe._replace(level=1)),
+    "another encoder": lambda part: part._replace(recipe=part.recipe._replace(encoder=encoders.GNU)),
+    "no such level": lambda part: part._replace(recipe=part.recipe._replace(level=13)),
+    "no such encoder": lambda part: part._replace(recipe=part.recipe._replace(encoder=77)),
+    "a parameter too many": lambda part: part._replace(recipe=part.recipe._replace(parameter=5)),
     "less content": lambda part: part._replace(content=part.content - 1),
     "more content": lambda part: part._replace(content=part.content + 1),
     "years of content": lambda part: part._replace(content=1 << 50),

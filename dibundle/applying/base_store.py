@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dibundle.applying import messages
 from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, DibError, FileError
@@ -13,7 +13,6 @@ from dibundle.files.digest import sha256_of
 from dibundle.files.readat import ReadAt, Slice, Spool, check_room, copy_chunks
 from dibundle.files.window import Window
 from dibundle.images.model import Blob, ImageArchive
-from dibundle.images.writers import stored
 
 _PIECE = 1 << 20
 LEAST_PIECE = 1 << 17
@@ -24,8 +23,7 @@ MADE_FLOOR = 64 << 20
 """Layers of targets on the way hold at most so many times their size, and all so many bytes more (spec/dib.md, 3.1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """An object that a bundle builds on: its sha256 and size in bytes.
 
     ``make`` may make it of the content ``of``, where no archive has the object itself.
@@ -60,8 +58,7 @@ class _Budget:
         return self._floor[0] >= 0
 
 
-@dataclass(slots=True)
-class _Candidate:
+class _Candidate(NamedTuple):
     """A blob of a base: as stored, and what its archive claims; ``budget`` where the archive is of a bundle.
 
     ``number``: that of the archive among those that were added with it.
@@ -125,7 +122,7 @@ class BaseObjects:
         for number, images in enumerate(archives):
             budget = _Budget(images.archive.bytes.size, self._floor) if images.archive.is_of_bundle else None
             candidates += [
-                _Candidate(blob, stored(images, blob), number, budget)
+                _Candidate(blob, images.stored(blob), number, budget)
                 for blob in images.blobs
                 if not (budget and blob.compression and blob.compression not in OF_BUNDLES)
             ]

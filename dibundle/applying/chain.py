@@ -91,15 +91,15 @@ class _Claims:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._seen: list[Archive] = []
+        self._seen: dict[int, Archive] = {}
         self._missing: dict[int, list[int]] = {}  # by the id of the bundle
 
     def look(self, bundles: Sequence[BundleReader], archives: Sequence[Archive]) -> None:
         """Take note of ``archives``, which are those of before, some of them gone, and new ones."""
-        if any(archive not in archives for archive in self._seen):
-            self._seen, self._missing = [], {}
-        new = [archive for archive in archives if archive not in self._seen]
-        self._seen += new
+        if not self._seen.keys() <= set(map(id, archives)):
+            self._seen, self._missing = {}, {}
+        new = [archive for archive in archives if id(archive) not in self._seen]
+        self._seen |= {id(archive): archive for archive in new}
         read = [blobs_of(archive) for archive in new]
         for bundle in bundles:
             before = self._missing.get(id(bundle), range(len(bundle.manifest.objects)))

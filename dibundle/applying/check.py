@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from dibundle.applying.base import FoundBase, search_base
 from dibundle.applying.expected import refuse_claims
@@ -25,8 +25,7 @@ from dibundle.sources.access import Access
 from dibundle.sources.opening import Source, open_sources
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckedTarget:
+class CheckedTarget(NamedTuple):
     """A target: what it is called, the bytes of temporary files that it takes, or the error by which it fails."""
 
     name: str
@@ -35,8 +34,7 @@ class CheckedTarget:
     error: DibError | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckResult:
+class CheckResult(NamedTuple):
     """What was found: targets, the images that are ``needed``, which of them are ``here``, temporary bytes for all."""
 
     targets: tuple[CheckedTarget, ...]
@@ -77,7 +75,7 @@ def check(
     space = beside(output, size, context)
     if not options.is_exact:
         # images are taken out of the file that is kept: there is none beside it to judge
-        space = replace(space, kept=size)
+        space = space._replace(kept=size)
     unjudged = RebuildOptions(max_size=options.max_size) if space.kept else options
     base: FoundBase | DibError
     try:
@@ -93,7 +91,7 @@ def check(
         context.check_room(whole)
         space.check_output(whole)
     return CheckResult(
-        targets=tuple(replace(target, temporary=there + target.temporary) for target in checked),
+        targets=tuple(target._replace(temporary=there + target.temporary) for target in checked),
         needed=manifest.about.bases if manifest.about else (),
         here=tuple(_bases_here(opened.archives, manifest)),
         needs_base=bool(manifest.objects),

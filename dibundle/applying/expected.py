@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dibundle.applying import messages
 from dibundle.errors import ArchiveError, SignatureError, UsageError
@@ -30,8 +29,7 @@ class UnexpectedError(SignatureError):
     """The bundle makes something else than was asked for; it may be rightly signed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Expectation:
+class Expectation(NamedTuple):
     """What a target has to be, by digests of configs, of manifests or of the archive itself.
 
     ``images``: every image must be one of these, or the archive have one of these digests; any, if there are none.

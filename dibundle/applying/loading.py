@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -216,7 +216,7 @@ def _one_by_one(images: Iterable[AboutImage]) -> list[AboutImage]:
     for image in images:
         for number in range(max(1, len(image.names))):
             names = image.names[number : number + 1]
-            found.setdefault((names, image.id), replace(image, names=names))
+            found.setdefault((names, image.id), image._replace(names=names))
     return list(islice(found.values(), MAX_NAMES))
 
 

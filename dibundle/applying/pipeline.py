@@ -7,14 +7,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dibundle.applying import messages
 from dibundle.applying.chain import follow
 from dibundle.applying.directory import apply_into
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_target
-from dibundle.applying.rewrite import apply_as, apply_to_layout, loaded, written_size
 from dibundle.applying.space import Space
 from dibundle.applying.targets import MadeTarget, choose_target, made_target
 from dibundle.errors import UsageError
@@ -22,9 +21,13 @@ from dibundle.files.context import Context
 from dibundle.files.destination import Destination, check_room
 from dibundle.files.readat import room
 from dibundle.format.manifest import Manifest
-from dibundle.images.writers import ArchiveForm
 from dibundle.sources.access import Access
-from dibundle.sources.opening import Source, open_sources
+from dibundle.sources.opening import OpenedSources, Source, open_sources
+
+if TYPE_CHECKING:
+    from dibundle.format.reader import BundleReader
+    from dibundle.images.archive import Archive
+    from dibundle.images.writers import ArchiveForm
 
 OutputFormat = Literal["docker-archive", "oci-archive", "oci"]
 """Other than the exact target: an archive as an engine writes it, or an OCI layout in a folder."""
@@ -46,15 +49,13 @@ class ApplyOptions(RebuildOptions):
         return self.form is None and not self.thin
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(NamedTuple):
     """An output that is a folder: of several archives, or of one OCI layout."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class Written(NamedTuple):
     """A file or folder that was written: its name, its size in bytes (None for a folder), and the target in it."""
 
     name: str
@@ -62,8 +63,7 @@ class Written:
     target: MadeTarget
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApplyResult:
+class ApplyResult(NamedTuple):
     """What was written, and who signed the bundles."""
 
     outputs: tuple[Written, ...]
@@ -89,7 +89,6 @@ def apply(
     if isinstance(output, Destination):
         opened.refuse_overwriting(output.name, output.identity)
     bundles = opened.read_bundles()
-    without = loaded(opened.archives) if options.thin else None
     # what is chosen and expected concerns the last bundle; those before only lead to it
     archives, bundle = follow(opened.archives, bundles, RebuildOptions(max_size=options.max_size), context)
     manifest = bundle.manifest
@@ -103,6 +102,32 @@ def apply(
             for number, file in zip(numbers, files, strict=True)
         ]
         return ApplyResult(outputs=tuple(written), signed_by=signed_by)
+    if isinstance(output, Folder) or not options.is_exact:
+        return _rewrite(opened, archives, bundle, output, options, context, signed_by)
+    number = choose_target(manifest, options)
+    space = beside(output, manifest.targets[number].size, context)
+    with output:
+        rebuild_target(archives, bundle, output.write, options, context, space=space)
+    return ApplyResult(
+        outputs=(Written(name=output.name, size=output.written, target=made_target(manifest, number)),),
+        signed_by=signed_by,
+    )
+
+
+def _rewrite(
+    opened: OpenedSources,
+    archives: Sequence[Archive],
+    bundle: BundleReader,
+    output: Destination | Folder,
+    options: ApplyOptions,
+    context: Context,
+    signed_by: tuple[str, ...],
+) -> ApplyResult:
+    """Write a target in another form than it has, or without the layers of the base."""
+    from dibundle.applying.rewrite import apply_as, apply_to_layout, loaded, written_size
+
+    manifest = bundle.manifest
+    without = loaded(opened.archives) if options.thin else None
     number = choose_target(manifest, options)
     space = beside(output, written_size(manifest, number, without), context)
     if isinstance(output, Folder):
@@ -110,12 +135,9 @@ def apply(
         return ApplyResult(
             outputs=(Written(name=output.path, size=None, target=made_target(manifest, number)),), signed_by=signed_by
         )
+    form: ArchiveForm = "oci-archive" if options.form == "oci-archive" else "docker-archive"
     with output:
-        if options.is_exact:
-            rebuild_target(archives, bundle, output.write, options, context, space=space)
-        else:
-            form: ArchiveForm = "oci-archive" if options.form == "oci-archive" else "docker-archive"
-            apply_as(archives, bundle, form, output.write, options, context, space=space, without=without)
+        apply_as(archives, bundle, form, output.write, options, context, space=space, without=without)
     return ApplyResult(
         outputs=(Written(name=output.name, size=output.written, target=made_target(manifest, number)),),
         signed_by=signed_by,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dibundle.applying.base import FoundBase, find_base, mismatch
 from dibundle.applying.expected import Judgement
@@ -113,8 +113,7 @@ def _tee(sink: Sink | None, spool: Spool | None) -> Sink:
     return both
 
 
-@dataclass(frozen=True, slots=True)
-class _Rebuild:
+class _Rebuild(NamedTuple):
     """A bundle whose targets are being made, beside ``kept`` bytes of temporary files."""
 
     bundle: BundleReader

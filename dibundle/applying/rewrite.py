@@ -8,10 +8,10 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dibundle.applying import messages
 from dibundle.applying.expected import Expectation, UnexpectedError, named_digest, refuse_others
@@ -37,8 +37,7 @@ if TYPE_CHECKING:
     from dibundle.images.pinned import PinnedImage, Stored
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """What a receiver has loaded: the images of the archives that are given here, as these claim them.
 
     ``names`` of images; ``chain_ids``: one for the lowest layers of each, as many as there are; ``diff_ids``: that of
@@ -163,7 +162,7 @@ def apply_to_layout(
 
 def _check_size(parts: writers.ImageParts, options: RebuildOptions) -> None:
     """Refuse an archive that is larger than allowed: its documents may be, where the target's are not."""
-    size = sum(map(writers.size_of, parts.blobs.values())) + len(parts.index) + len(parts.manifest)
+    size = sum(map(writers.size_of, parts.blobs.values())) + len(parts.index_json) + len(parts.manifest)
     if size > options.max_size:
         raise BundleError(messages.LIMIT_MAX_SIZE_AS_FORM, size=size, max_size=options.max_size)
 
@@ -211,7 +210,7 @@ def rebuild_images(
     spool = context.spool()
     sinks = {choose_target(bundle.manifest, options): _Kept(spool, holes).write}
     unjudged = replace(options, target=None, expect=frozenset())
-    rebuild_targets(bases, bundle, sinks, unjudged, context, space=replace(space, kept=kept), whole=is_archive_expected)
+    rebuild_targets(bases, bundle, sinks, unjudged, context, space=space._replace(kept=kept), whole=is_archive_expected)
     archive = context.enter(open_made(spool, "the target"))
     return read_images(archive), holes
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dibundle.applying import messages
 from dibundle.applying.base import FoundBase
@@ -17,8 +17,7 @@ from dibundle.format.uses import still_needed, used_by
 from dibundle.images.archive import Archive
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Space:
+class Space(NamedTuple):
     """What else takes space while targets are made.
 
     ``kept``: bytes of temporary files that the sinks write, ``withheld``: those that they may write, which depends on

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dibundle.applying import messages
 from dibundle.applying.expected import named_digest
@@ -13,8 +13,7 @@ from dibundle.format.manifest import Manifest
 from dibundle.format.values import AboutImage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MadeTarget:
+class MadeTarget(NamedTuple):
     """An archive that a bundle makes: its size in bytes, its ``sha256:...`` and its images.
 
     An image's ``id`` and ``diff_ids`` are digests of 32 bytes; ``f"sha256:{image.id.hex()}"`` is what ``expect`` takes.

@@ -7,8 +7,7 @@ before each cover, its length, its seek in the source), the difference, the lite
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dibundle.codecs import messages, model, sparse, streams, zstd
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, unfilled
@@ -123,8 +122,7 @@ def encode(
     return bytes(head) + b"".join(stored for _, stored in packed)
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(NamedTuple):
     """A payload whose covers have been read and checked; ``rows`` has source, target and length of each in turn."""
 
     rows: array[int]

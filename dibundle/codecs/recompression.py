@@ -102,7 +102,7 @@ def write(parts: Sequence[Part]) -> bytes:
         out += number(part.content << 1 | 1) + number(_reencoder(recipe)) + number(recipe.parameter)
         out += number(len(recipe.edits))
         for edit in recipe.edits:
-            out += number(edit.copied) + number(edit.dropped) + number(edit.count)
+            out += number(edit.copied) + number(edit.dropped) + number(edit.added)
             literals.append(edit.literals)
     return bytes(out) + b"".join(literals)
 
@@ -145,7 +145,7 @@ def read(data: bytes, listed: Collection[int] = encoders.KNOWN, *, most: int = M
         for copied, dropped, size in bits:
             literals = data[at : at + (size + 7) // 8]
             at += (size + 7) // 8
-            edits_of.append(RecipeEdit(copied=copied, dropped=dropped, count=size, literals=literals))
+            edits_of.append(RecipeEdit(copied=copied, dropped=dropped, added=size, literals=literals))
         recipe = Recipe(encoder=reencoder >> 4, level=reencoder & 15, parameter=parameter, edits=tuple(edits_of))
         recipe.check()
         if reencoder not in listed:

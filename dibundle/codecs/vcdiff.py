@@ -9,8 +9,7 @@ from __future__ import annotations
 import zlib
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dibundle.codecs import messages
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
@@ -37,8 +36,7 @@ RUN_LENGTH: Final = 24
 _NOOP, _ADD, _RUN, _COPY = range(4)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Window:
+class _Window(NamedTuple):
     """One window as its header declares it; the sections are parts of the file."""
 
     segment_kind: int

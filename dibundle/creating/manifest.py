@@ -115,7 +115,7 @@ def about_within(
             names -= len(told)
             text -= size if told else 0
             diff_ids -= len(layers)
-            kept.append(replace(image, names=told, diff_ids=layers))
+            kept.append(image._replace(names=told, diff_ids=layers))
         images -= len(kept)
         return kept
 

@@ -8,7 +8,6 @@ import errno
 import io
 import os
 import re
-import secrets
 import select
 import shutil
 import stat
@@ -130,7 +129,7 @@ class Destination:
                 self._fd = os.open(self._final, os.O_WRONLY | os.O_CLOEXEC)
             else:
                 folder, name = os.path.split(self._final)
-                self._temporary = os.path.join(folder, f".{name[:64]}.{secrets.token_hex(8)}.part")  # noqa: PTH118
+                self._temporary = os.path.join(folder, f".{name[:64]}.{os.urandom(8).hex()}.part")  # noqa: PTH118
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
                 self._fd = os.open(self._temporary, flags, 0o666 if self._mode < 0 else self._mode & 0o600)
                 if self._mode >= 0:

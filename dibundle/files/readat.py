@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
-import tempfile
 import threading
 import weakref
 from bisect import bisect_right
@@ -178,6 +176,8 @@ def _nameless(directory: str) -> int:
     if hasattr(os, "O_TMPFILE"):
         with suppress(OSError):  # not on every file system; what else is wrong is seen below
             return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    import tempfile
+
     fd, path = tempfile.mkstemp(prefix="dib-", dir=directory)  # O_EXCL, mode 0600
     Path(path).unlink()
     return fd
@@ -277,7 +277,8 @@ def room(directory: str | None) -> tuple[str, int]:
     """Return the folder that spools in ``directory`` (None: the default) go to, and how many bytes are free there."""
     place = directory or default_spool_dir()
     try:
-        return place, shutil.disk_usage(place).free
+        found = os.statvfs(place)
+        return place, found.f_bavail * found.f_frsize
     except OSError as error:
         raise _spool_error(place, error) from error
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dibundle.errors import BundleError
 from dibundle.format import messages
 from dibundle.format.constants import HEADER_SIZE, MAGIC, MAX_MANIFEST, MAX_SIGNATURE, VERSION
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
+class Header(NamedTuple):
     """What the first 64 bytes say: the manifest as stored (length, SHA-256) and its size when decoded, in bytes."""
 
     stored: int

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from dibundle.files import digest
 from dibundle.format.manifest import Manifest
@@ -25,8 +24,7 @@ MAKES_SIZE: Final = "dibundle.makes.size"
 _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Told(NamedTuple):
     """What labels say: bytes of the bundle, digests of the layers' contents that it needs and makes, image IDs."""
 
     size: int

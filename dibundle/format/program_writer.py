@@ -130,7 +130,7 @@ class ProgramWriter:
             self._columns["count"].add(count)
         for shape in self._shapes:
             self._columns["shapes"].add(shape)
-        return Columns(*(Column(bytes(self._columns[name].data), name) for name in COLUMN_NAMES))
+        return Columns(**{name: Column(bytes(self._columns[name].data), name) for name in COLUMN_NAMES})
 
     def _op(self, op: int) -> None:
         self._columns["ops"].data.append(op)

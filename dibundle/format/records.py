@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -63,8 +62,7 @@ _OCTAL = re.compile(rb"( *)([0-7]+)([\0 ]*)")
 _DIGITS = re.compile(rb"[0-7]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Style:
+class Style(NamedTuple):
     """How a numeric field is written: ``spaces`` in front, then digits up to ``width``, then ``tail``."""
 
     spaces: bool

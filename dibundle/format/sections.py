@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import accumulate
 
 from dibundle.errors import BundleError
@@ -251,7 +251,7 @@ def _read_target(reader: Structure) -> Target:
     frames = reader.integer("number of frames", maximum=c.MAX_FRAMES)
     segments = _read_segments(reader, size)
     reader.array("columns", minimum=len(COLUMN_NAMES), maximum=len(COLUMN_NAMES))
-    columns = Columns(*(reader.column(item.name) for item in fields(Columns)))
+    columns = Columns(**{name: reader.column(name) for name in COLUMN_NAMES})
     if size - tail > c.MAX_TAIL or (size and tail == size):
         raise BundleError(messages.MANIFEST_TAIL, size=size - tail, max_tail=c.MAX_TAIL)
     return Target(

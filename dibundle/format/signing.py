@@ -11,16 +11,17 @@ import binascii
 import hashlib
 import os
 import re
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import IO, TYPE_CHECKING, Final, NamedTuple, Self
 
 from dibundle.errors import BundleError, FileError, SignatureError, UsageError, shell_words
 from dibundle.format import messages
 from dibundle.format.constants import HEADER_SIZE, MAX_SIGNATURE
 from dibundle.format.header import check_signature_area, encode_signature_area, signature_length
+
+if TYPE_CHECKING:
+    import subprocess
 
 NAMESPACE: Final = "dib"
 SIGN_SECONDS: Final = 600  # a person may have to type a passphrase or to touch a security key
@@ -34,8 +35,7 @@ _TIME: Final = re.compile(r"[0-9]{8}(?:[0-9]{4}(?:[0-9]{2})?)?Z?")
 ReadFunction = Callable[[int], bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(NamedTuple):
     """An SSHSIG signature: its bytes without the armor, and the public key that it says it is by."""
 
     blob: bytes
@@ -130,7 +130,7 @@ class Signers:
 
     def _check(self, header: bytes, signature: Signature) -> str:
         by = f"key {signature.fingerprint}"
-        with tempfile.NamedTemporaryFile(prefix="dib-", suffix=".sig", dir=self.tmp) as file:
+        with _temporary(".sig", self.tmp) as file:
             file.write(signature.armored())
             file.flush()
             who = [self.identity] if self.identity is not None else self._principals(file.name, by)
@@ -178,7 +178,7 @@ class Signers:
         if base64.b64encode(key) in read_file(self.revoked).split():  # a list of public keys, which -Q does not take
             return True
         kind, _ = _string(key)
-        with tempfile.NamedTemporaryFile(prefix="dib-", suffix=".pub", dir=self.tmp) as file:
+        with _temporary(".pub", self.tmp) as file:
             file.write(kind + b" " + base64.b64encode(key) + b"\n")
             file.flush()
             run = _ssh_keygen("-Q", "-f", self.revoked, file.name, seconds=CHECK_SECONDS)
@@ -227,7 +227,7 @@ def _unusable(key: str, run: subprocess.CompletedProcess[bytes]) -> SignatureErr
 def check_own(header: bytes, data: bytes, tmp: str | None = None) -> Signature:
     """Return the signature in ``data``, which must be one over ``header``, whoever made it."""
     signature = Signature.parse(data)
-    with tempfile.NamedTemporaryFile(prefix="dib-", suffix=".sig", dir=tmp) as file:
+    with _temporary(".sig", tmp) as file:
         file.write(signature.armored())
         file.flush()
         run = _ssh_keygen(
@@ -279,7 +279,16 @@ def require_readable(name: str) -> None:
         raise FileError(messages.FILE_CANNOT_OPEN, name=name, reason=reason) from error
 
 
+def _temporary(suffix: str, directory: str | None) -> IO[bytes]:
+    """Open a file for ssh-keygen, which takes names alone."""
+    import tempfile
+
+    return tempfile.NamedTemporaryFile(prefix="dib-", suffix=suffix, dir=directory)
+
+
 def _ssh_keygen(*arguments: str, given: bytes = b"", seconds: int) -> subprocess.CompletedProcess[bytes]:
+    import subprocess
+
     command = ("ssh-keygen", *arguments)
     try:
         return subprocess.run(command, input=given, capture_output=True, check=False, timeout=seconds)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 from dibundle.format.wire import Column
@@ -12,43 +11,47 @@ REGISTERS = 2
 NUMBER_COLUMNS = ("mode", "uid", "gid", "size", "mtime", "devmajor", "devminor")
 
 
-@dataclass(slots=True)
 class Columns:
     """The columns of a program, in the order in which they are written. ``ops`` holds one byte per operation."""
 
-    ops: Column = field(default_factory=Column)
-    seek_object: Column = field(default_factory=Column)
-    seek_offset: Column = field(default_factory=Column)
-    keep: Column = field(default_factory=Column)
-    count: Column = field(default_factory=Column)
-    stream: Column = field(default_factory=Column)
-    raw: Column = field(default_factory=Column)
-    replace: Column = field(default_factory=Column)
-    zero: Column = field(default_factory=Column)
-    repeat_frame: Column = field(default_factory=Column)
-    repeat_offset: Column = field(default_factory=Column)
-    repeat: Column = field(default_factory=Column)
-    register: Column = field(default_factory=Column)
-    shapes: Column = field(default_factory=Column)
-    shape: Column = field(default_factory=Column)
-    mode: Column = field(default_factory=Column)
-    uid: Column = field(default_factory=Column)
-    gid: Column = field(default_factory=Column)
-    size: Column = field(default_factory=Column)
-    mtime: Column = field(default_factory=Column)
-    devmajor: Column = field(default_factory=Column)
-    devminor: Column = field(default_factory=Column)
-    shared: Column = field(default_factory=Column)
-    text: Column = field(default_factory=Column)
-    packing: Column = field(default_factory=Column)
-    packed: Column = field(default_factory=Column)
+    ops: Column
+    seek_object: Column
+    seek_offset: Column
+    keep: Column
+    count: Column
+    stream: Column
+    raw: Column
+    replace: Column
+    zero: Column
+    repeat_frame: Column
+    repeat_offset: Column
+    repeat: Column
+    register: Column
+    shapes: Column
+    shape: Column
+    mode: Column
+    uid: Column
+    gid: Column
+    size: Column
+    mtime: Column
+    devmajor: Column
+    devminor: Column
+    shared: Column
+    text: Column
+    packing: Column
+    packed: Column
+
+    def __init__(self, **columns: Column) -> None:
+        """Take columns by their names; those that are not given are empty."""
+        for name in COLUMN_NAMES:
+            setattr(self, name, columns.get(name) or Column())
 
     def rewound(self) -> Columns:
         """Return the same columns, each standing at its beginning."""
-        return Columns(*(getattr(self, item.name).rewound() for item in fields(self)))
+        return Columns(**{name: getattr(self, name).rewound() for name in COLUMN_NAMES})
 
 
-COLUMN_NAMES = tuple(item.name for item in fields(Columns))
+COLUMN_NAMES = tuple(Columns.__annotations__)
 
 
 class Text(NamedTuple):

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
-from typing import Generic, TypeVar, overload
+from typing import Generic, NamedTuple, TypeVar, overload
 
 from dibundle.files import digest
 
 Row = TypeVar("Row")
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(NamedTuple):
     """``length`` bytes of base object ``object`` from ``offset`` on; the object after the last is the digest text."""
 
     object: int
@@ -25,8 +23,7 @@ class Range:
     length: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class Frame(NamedTuple):
     """A stored piece: it decodes to ``size`` bytes of ``stream``, given its source.
 
     ``implied``: the source is the old content of the pieces that the frame makes, in order; else it is ``sources``.
@@ -43,8 +40,7 @@ class Frame:
     sources: Sequence[Range] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """``length`` bytes of a target under a SHA-256 of their own, or (None) under that of the rest."""
 
     length: int

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dibundle.format.steps import Columns
 from dibundle.format.tables import Segment, SegmentTable
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BaseObject:
+class BaseObject(NamedTuple):
     """Content that the receiver has: ``kind`` (layer, config, other), ``size`` in bytes, SHA-256 ``digest``."""
 
     kind: int
@@ -18,8 +17,7 @@ class BaseObject:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Target(NamedTuple):
     """An archive to rebuild: ``size`` bytes with SHA-256 ``digest``, output withheld from ``tail`` on.
 
     ``frames`` of the bundle's frames, after those of the targets before it, feed its ``columns``.
@@ -44,8 +42,7 @@ class Target:
         return self.own_digests().hex().encode()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AboutImage:
+class AboutImage(NamedTuple):
     """An image for people: its names, its ID (SHA-256 of the config) and its layers' diffIDs."""
 
     names: tuple[str, ...]
@@ -53,8 +50,7 @@ class AboutImage:
     diff_ids: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class About:
+class About(NamedTuple):
     """Which images the base and the targets hold, and what is worth telling: for messages, never for decoding."""
 
     bases: tuple[AboutImage, ...]
@@ -62,16 +58,14 @@ class About:
     notes: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Names:
+class Names(NamedTuple):
     """Names that decoding does not need, for listing: per target those patched (in order) and those deleted."""
 
     patched: tuple[Sequence[bytes], ...]
     deleted: tuple[Sequence[bytes], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecompressedObject:
+class RecompressedObject(NamedTuple):
     """How base object ``object``, a compressed layer, may be made of its content: ``size`` bytes, SHA-256 ``digest``.
 
     ``packing`` is a packing with its plain bytes. An encoder may have guessed it.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dibundle.errors import ArchiveError, BundleError, FileError, shell_words
 from dibundle.files import compression
@@ -16,6 +16,9 @@ from dibundle.files.readat import FileBytes, ReadAt, Slice, Spool, check_room, c
 from dibundle.images import messages
 from dibundle.images.tar.entries import TarIndex, scan
 from dibundle.images.tar.folder import TreeBytes, is_layout
+
+if TYPE_CHECKING:
+    from dibundle.images.model import ImageArchive
 
 _HEAD = 1024
 _CHUNK = 1 << 20
@@ -33,7 +36,7 @@ class NoArchiveError(OtherFormatError):
     """Nor is it anything else that is known: it may be what is left of a bundle."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Archive:
     """An opened outer archive; a context manager that closes what it opened.
 
@@ -49,6 +52,7 @@ class Archive:
     _closers: list[Callable[[], None]] = field(default_factory=list, repr=False)
     is_made: bool = False  # of a bundle, on the way to another archive
     carries: bool = False  # a bundle came in it
+    blobs: ImageArchive | None = field(default=None, repr=False)  # without images, once they were asked for
     budget: int = 0  # bytes that may still be decompressed of the bundles that came in it
 
     @property
@@ -58,6 +62,7 @@ class Archive:
 
     def forget(self) -> None:
         """Give up the index; the bytes stay."""
+        self.blobs = None
         self.index = TarIndex([], 0, 0, None)
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from dibundle.errors import ArchiveError
 from dibundle.files import compression
@@ -24,8 +24,7 @@ _LONGEST: Final = 256  # characters of each part of a platform
 _BLOB_NAME: Final = re.compile(rb"blobs/sha256/([0-9a-f]{64})")
 
 
-@dataclass(frozen=True, slots=True)
-class ImageDraft:
+class ImageDraft(NamedTuple):
     """An image whose parts are still members."""
 
     names: tuple[str, ...]
@@ -37,8 +36,7 @@ class ImageDraft:
     platform: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """What an image's config says; ``digest`` is the actual one of its bytes."""
 
     digest: bytes

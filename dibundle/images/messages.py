@@ -244,6 +244,7 @@ TAR_PAX_FIRST: Final = Message("tar.pax_first", "a PAX header comes before the m
 TAR_PAX_KEY: Final = Message("tar.pax_key", "the PAX header at byte {at} has the key {found!r}")
 TAR_PAX_MALFORMED: Final = Message("tar.pax_malformed", "the PAX header at byte {at} is malformed")
 TAR_PAX_SIZE: Final = Message("tar.pax_size", "a PAX header gives the member at byte {at} another size")
+TAR_PAX_NAME: Final = Message("tar.pax_name", "the name of the PAX header at byte {at} is not printable ASCII")
 TAR_PAX_TWICE: Final = Message("tar.pax_twice", "the PAX header at byte {at} is too large, or a second one")
 TAR_PREFIX: Final = Message("tar.prefix", "the name {name!r} has a prefix that not every reader takes")
 TAR_SIZE: Final = Message("tar.size", "its size, {size} bytes, is not a multiple of {block}")

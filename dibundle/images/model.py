@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from dibundle.files.readat import ReadAt, Slice
 from dibundle.images.archive import Archive
 from dibundle.images.tar.entries import Entry
 
 BlobKind = Literal["layer", "config", "manifest", "index", "other"]
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
+class Blob(NamedTuple):
     """The content of one regular outer member.
 
     ``compression`` is that of a layer, found by its content; ``digest`` is the claimed sha256 (32 bytes) of the stored
@@ -26,8 +25,7 @@ class Blob:
     diff_id: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(NamedTuple):
     """One image; a layer that the archive does not hold is None.
 
     ``names`` are as the archive has them and for display only. ``config_digest`` is the actual sha256 of the config's
@@ -43,8 +41,7 @@ class Image:
     platform: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ImageArchive:
+class ImageArchive(NamedTuple):
     """An archive's images, and every regular outer member as a blob, once each and in the archive's order.
 
     ``producer`` is a guess, for display.
@@ -54,3 +51,7 @@ class ImageArchive:
     images: tuple[Image, ...]
     blobs: tuple[Blob, ...]
     producer: str | None
+
+    def stored(self, blob: Blob) -> ReadAt:
+        """Return the bytes of a blob as the archive has them."""
+        return Slice(self.archive.bytes, blob.member.content, blob.member.size)

@@ -100,7 +100,7 @@ class LayerStore:
     def _read(self, archive: ImageArchive, blob: Blob) -> tuple[Stored, bytes]:
         key = id(archive), blob.member.header
         if key not in self._known:
-            content = writers.stored(archive, blob)
+            content = archive.stored(blob)
             compression = layer_compression(content.read_at(0, min(16, content.size)))
             own = digest.sha256_of(writers.chunks(content))
             inner = (

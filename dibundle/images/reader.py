@@ -6,8 +6,6 @@ kinds and claimed digests of blobs. Where neither is, it may be an archive of do
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from dibundle.errors import ArchiveError
 from dibundle.files import compression
 from dibundle.images import docker, guess, legacy, messages
@@ -39,8 +37,13 @@ def read_images(archive: Archive) -> ImageArchive:
 
 
 def blobs_of(archive: Archive) -> ImageArchive:
-    """Return the blobs alone, as :func:`read_images` has them; of many archives the images would take too much."""
-    return replace(read_images(archive), images=())
+    """Return the blobs alone, as :func:`read_images` has them; of many archives the images would take too much.
+
+    An archive is read for them once: each bundle of a chain looks for what it needs in all that those before made.
+    """
+    if archive.blobs is None:
+        archive.blobs = read_images(archive)._replace(images=())
+    return archive.blobs
 
 
 def read_members(archive: Archive) -> ImageArchive:

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tarfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from dibundle.errors import ArchiveError
-from dibundle.files.readat import ReadAt, Slice, copy_chunks
+from dibundle.files.readat import ReadAt, copy_chunks
 from dibundle.files.wording import some
 from dibundle.images import document, messages
 from dibundle.images.members import Members
@@ -33,12 +31,11 @@ _LAYOUT: Final = b'{"imageLayoutVersion":"1.0.0"}'
 _SUFFIX: Final = {None: "", "gzip": "+gzip", "zstd": "+zstd"}
 
 
-@dataclass(frozen=True, slots=True)
-class ImageParts:
+class ImageParts(NamedTuple):
     """An OCI layout: blobs by their digest, index.json, and the manifest.json that docker reads."""
 
     blobs: dict[bytes, Content]
-    index: bytes
+    index_json: bytes
     manifest: bytes
 
 
@@ -50,7 +47,7 @@ def layout(images: ImageArchive, dropped: frozenset[int], names: tuple[str, ...]
     """
     kept = (blob for blob in images.blobs if _belongs(blob) and blob.member.content not in dropped)
     known: dict[int, bytes] = {}
-    blobs: dict[bytes, Content] = {_digest(images, blob, known): stored(images, blob) for blob in kept}
+    blobs: dict[bytes, Content] = {_digest(images, blob, known): images.stored(blob) for blob in kept}
     entry = Members(images.archive).find(INDEX)
     descriptors: list[dict[str, object]] = []
     listed: list[dict[str, object]] = []
@@ -65,7 +62,7 @@ def layout(images: ImageArchive, dropped: frozenset[int], names: tuple[str, ...]
             blobs[hashlib.sha256(body).digest()] = body
             descriptors += named(descriptor(OCI_MANIFEST, hashlib.sha256(body).digest(), len(body)), given)
         listed.append(docker_entry(image.config_digest, given, layers))
-    index: bytes = (
+    index = (
         images.archive.bytes.read_at(entry.content, entry.size)
         if entry
         else to_json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors})
@@ -105,6 +102,8 @@ def write(parts: ImageParts, form: ArchiveForm, sink: Callable[[bytes], object],
 
 def header(name: str, size: int) -> bytes:
     """Return the header of a file of an archive; ``size`` bytes follow, then zeros up to a multiple of 512."""
+    import tarfile
+
     entry = tarfile.TarInfo(name)
     entry.size, entry.mode = size, 0o444 if name.startswith(_BLOBS) else 0o644
     return entry.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
@@ -121,7 +120,7 @@ def files(parts: ImageParts, form: ArchiveForm) -> Iterator[tuple[str, Content]]
     """Yield the files of a form in the order in which they are written."""
     for digest in sorted(parts.blobs):
         yield _path(digest), parts.blobs[digest]
-    yield "index.json", parts.index
+    yield "index.json", parts.index_json
     if form == "docker-archive":
         yield "manifest.json", parts.manifest
     yield "oci-layout", _LAYOUT
@@ -150,11 +149,6 @@ def _checked(name: str, content: Content) -> Iterator[bytes]:
 def size_of(content: Content) -> int:
     """Return the number of bytes of a file."""
     return len(content) if isinstance(content, bytes) else content.size
-
-
-def stored(images: ImageArchive, blob: Blob) -> ReadAt:
-    """Return the bytes of a blob as the archive has them."""
-    return Slice(images.archive.bytes, blob.member.content, blob.member.size)
 
 
 def docker_entry(config: bytes, names: Iterable[str], layers: list[dict[str, object]]) -> dict[str, object]:

@@ -226,7 +226,7 @@ class _BaseEntries:
                 continue
             for found in scan(base.source(number)).entries:
                 path = cut_path(found.path)
-                entry = found if path is found.path else replace(found, path=path)
+                entry = found if path is found.path else found._replace(path=path)
                 self._by_start[number, entry.start] = entry
                 self._by_header[number, entry.header] = entry
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from dibundle.errors import UsageError
 from dibundle.format import labels
@@ -35,8 +34,7 @@ _PLATFORM: Final = re.compile(r"[a-z0-9]+(?:/[a-z0-9._-]+){1,2}")
 _SECRET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Build:
+class Build(NamedTuple):
     """What both kinds have: the image of dib, options for the dib in it, and (BuildKit) the secret with the logins."""
 
     image: str = IMAGE

@@ -148,7 +148,7 @@ def wrapped_image(
         config = _inherited(images, image)
         for described, blob in zip(layers, image.layers, strict=True):
             assert blob is not None  # else it could not be described
-            blobs[bytes.fromhex(str(described["digest"])[7:])] = writers.stored(images, blob)
+            blobs[bytes.fromhex(str(described["digest"])[7:])] = images.stored(blob)
     layer = _layer(bundle.content)
     layer_digest = digest.sha256_of(copy_chunks(layer, 0, layer.size))
     blobs[layer_digest] = layer

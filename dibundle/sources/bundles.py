@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from dibundle.errors import BundleError, DigestError, shell_words
 from dibundle.files import digest
@@ -170,8 +169,7 @@ def check_integrity(bundle: BundleReader, progress: Progress | None = None) -> N
     bundle.finish()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WholeBundle:
+class WholeBundle(NamedTuple):
     """A whole bundle at hand, undamaged: its bytes, SHA-256 and manifest."""
 
     content: ReadAt

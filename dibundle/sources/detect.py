@@ -8,10 +8,10 @@ import stat
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from dibundle.errors import AbsentError, ArchiveError, BundleError, shell_words
+from dibundle.errors import AbsentError, ArchiveError, BundleError, FileError, shell_words
 from dibundle.format.constants import MAGIC
 from dibundle.images.archive import Archive, NoArchiveError
-from dibundle.images.tar.plain import BLOCK
+from dibundle.images.tar.entries import BLOCK
 from dibundle.sources import messages, parts
 
 STDIN: Final = "stdin"
@@ -87,3 +87,21 @@ def open_other(name: str, head: bytes, open_it: Callable[[], Archive], *, wanted
 def first_part_missing(name: str) -> AbsentError:
     """Return the error of a part, whose first one is not there."""
     return AbsentError(messages.PARTS_FIRST_MISSING, missing_first=parts.missing_first(name))
+
+
+def read_some(fd: int, name: str, size: int) -> bytes:
+    """Read up to ``size`` bytes of a file."""
+    try:
+        return os.read(fd, size)
+    except OSError as error:
+        raise FileError(messages.FILE_CANNOT_READ, name=name, reason=error.strerror) from error
+
+
+def read_head(fd: int, name: str) -> bytes:
+    """Read the bytes that tell a bundle from an archive; a folder has none."""
+    head = b""
+    if stat.S_ISDIR(os.fstat(fd).st_mode):
+        return head
+    while len(head) < len(MAGIC) and (piece := read_some(fd, name, len(MAGIC) - len(head))):
+        head += piece
+    return head

@@ -9,7 +9,6 @@ import subprocess
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise, takewhile
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -48,12 +47,6 @@ _CONFIG_STORES: Final = ("overlay2", "vfs", "btrfs", "zfs", "fuse-overlayfs", "a
 _SILENT: Final = (b"Cannot connect to", b"permission denied", b"failed to connect")
 _ASIDE: Final = re.compile(r"time=|See '")  # a line of a log, or where to read more
 _PATIENCE: Final = 10  # seconds that an engine may take to say whether it works
-
-
-def engine_of(name: str) -> tuple[str, str] | None:
-    """Return transport and reference of a name that an engine has to save, None for any other name."""
-    transport, colon, reference = name.partition(":")
-    return (transport, reference) if colon and transport in _SAVE and not Path(name).exists() else None
 
 
 def default_engine(sources: Sequence[str] = (), *, needed: bool = True) -> str:

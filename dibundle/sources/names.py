@@ -7,12 +7,19 @@ from typing import Final
 
 from dibundle.sources.registry.reference import SCHEME
 
+_ENGINES: Final = ("docker-daemon", "containers-storage")
 _FILES: Final = ("docker-archive", "oci-archive", "oci")
 
 
 def is_reference(name: str) -> bool:
     """Whether a name is one in a registry."""
     return name.startswith(SCHEME)
+
+
+def engine_of(name: str) -> tuple[str, str] | None:
+    """Return transport and reference of a name that an engine has to save, None for any other name."""
+    transport, colon, reference = name.partition(":")
+    return (transport, reference) if colon and transport in _ENGINES and not Path(name).exists() else None
 
 
 def path_of(name: str) -> str:

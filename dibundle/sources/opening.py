@@ -22,10 +22,19 @@ from dibundle.images.reader import read_images
 from dibundle.sources import messages, parts
 from dibundle.sources.access import Access, SignatureCheck
 from dibundle.sources.bundles import CheckSignature, Reread, Rereadable, check_signature, peek, read_bundle
-from dibundle.sources.detect import STDIN, STREAM, first_part_missing, firsts, is_bundle, is_named_so, open_other
-from dibundle.sources.engines import default_engine, engine_of, save, words_for
+from dibundle.sources.detect import (
+    STDIN,
+    STREAM,
+    first_part_missing,
+    firsts,
+    is_bundle,
+    is_named_so,
+    open_other,
+    read_head,
+    read_some,
+)
 from dibundle.sources.meant import meant_by
-from dibundle.sources.names import is_reference, path_of
+from dibundle.sources.names import engine_of, is_reference, path_of
 from dibundle.sources.wrapped import find
 
 _CHUNK: Final = 1 << 20
@@ -211,6 +220,8 @@ def open_present(sources: Sequence[Source], access: Access, context: Context) ->
         try:
             opened = open_archives([source], access, context)
         except AbsentError as error:
+            from dibundle.sources.engines import default_engine, words_for
+
             words = words_for(default_engine(names, needed=False))
             hint = f" ({error.advice.render(words)})" if error.advice else ""
             context.progress.note(f"passed over: {error.message}{hint}")
@@ -250,13 +261,13 @@ class _Opening:
 
     def _open_file(self, place: int, source: str | os.PathLike[str], *, wanted: bool) -> None:
         name, fd, size = self._descriptor(source)
-        head = _read_head(fd, name)
+        head = read_head(fd, name)
         if is_bundle(head) and parts.is_first(name) and size is not None:
             reader = parts.PartsReader(name, self._context)
             self.opened.identities.update(zip(reader.identities, reader.names, strict=True))
             self.opened.add_bundle(name, reader, reader.size)
         elif is_bundle(head):
-            self.opened.add_bundle(name, Reread(partial(_read, fd, name), head), size)
+            self.opened.add_bundle(name, Reread(partial(read_some, fd, name), head), size)
         elif not head and not stat.S_ISDIR(os.fstat(fd).st_mode):
             self._empty.append((place, name, fd))
         else:
@@ -300,6 +311,8 @@ class _Opening:
         return spool.start()
 
     def _save(self, name: str, engine: tuple[str, str], sizes: Collection[int] | None) -> Archive:
+        from dibundle.sources.engines import save
+
         spool = save(*engine, self._context, platform=self._access.platform, sizes=sizes)
         archive = self._archive(spool.start(), name)
         # docker says nothing of it; other platforms may be missing, but not all of them
@@ -351,7 +364,7 @@ class _Opening:
     def _open_other(self, other: _Other, ratio: int | None) -> None:
         fd = other.rewound()
         if fd is None:
-            fd = self._spooled(Reread(partial(_read, other.fd, other.name), other.head))
+            fd = self._spooled(Reread(partial(read_some, other.fd, other.name), other.head))
             other.fd, other.position = fd, 0
         opened = partial(self._archive, fd, other.name, ratio)
         archive = open_other(other.name, other.head, opened, wanted=other.bundle_wanted)
@@ -384,7 +397,7 @@ class _Opening:
         """Take what is empty for what is left of a bundle, where one is missing."""
         for place, name, fd in self._empty:
             if self._bundle_wanted and not self.opened.bundles:
-                self.opened.add_bundle(name, Reread(partial(_read, fd, name), b""), None)
+                self.opened.add_bundle(name, Reread(partial(read_some, fd, name), b""), None)
             else:
                 self.opened.placed[place] = self._archive(fd, name)
 
@@ -430,20 +443,3 @@ def _open(name: str) -> int:
             raise meant_by(name, error) from error
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise FileError(messages.FILE_CANNOT_OPEN, name=name, reason=reason) from error
-
-
-def _read(fd: int, name: str, size: int) -> bytes:
-    try:
-        return os.read(fd, size)
-    except OSError as error:
-        raise FileError(messages.FILE_CANNOT_READ, name=name, reason=error.strerror) from error
-
-
-def _read_head(fd: int, name: str) -> bytes:
-    """Read the bytes that tell a bundle from an archive; a folder has none."""
-    head = b""
-    if stat.S_ISDIR(os.fstat(fd).st_mode):
-        return head
-    while len(head) < len(MAGIC) and (piece := _read(fd, name, len(MAGIC) - len(head))):
-        head += piece
-    return head

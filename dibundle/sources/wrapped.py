@@ -12,7 +12,7 @@ from dibundle.files import messages as file_messages
 from dibundle.files.context import Context
 from dibundle.files.readat import ReadAt, Slice, copy_chunks
 from dibundle.format import labels
-from dibundle.images import document, writers
+from dibundle.images import document
 from dibundle.images.archive import MADE_NAMES, MAX_MADE_ENTRIES, Archive
 from dibundle.images.members import Members, normalise
 from dibundle.images.model import Blob, Image, ImageArchive
@@ -66,7 +66,7 @@ def _unpack(images: ImageArchive, image: Image, context: Context) -> ReadAt:
     if top is None:
         raise ArchiveError(messages.WRAPPED_NO_LAYER, name=name)
     layer = _inflated(images, top, context) if top.compression else None
-    layer = layer or writers.stored(images, top)
+    layer = layer or images.stored(top)
     for entry in reversed(scan(layer, MAX_MADE_ENTRIES, MADE_NAMES).entries):
         if entry.is_file and normalise(entry.path) == FILE.encode():
             return Slice(layer, entry.content, entry.size)
@@ -112,7 +112,7 @@ def _inflated(images: ImageArchive, blob: Blob, context: Context) -> ReadAt:
 
     Whatever size the image's labels tell: nobody has checked them.
     """
-    source = writers.stored(images, blob)
+    source = images.stored(blob)
     context.check_room(source.size)
     spool = context.spool()
     pieces = compression.decompress_iter(

@@ -215,6 +215,17 @@ for _name, _record in (
 ):
     _header = block("pax", size=len(_record), typeflag=b"x")
     refused(_name, docker() + record(_header, _record) + member("x", b"[]") + END, "P5")
+_LONE = b"11 mtime=1\n"
+for _name, _first in (
+    ("begins-as-zstd", b"\x28\xb5\x2f\xfd\x20\x00\x01\x00\x00"),
+    ("begins-as-gzip", b"\x1f\x8b\x08\x04"),
+    ("begins-as-xz", b"\xfd7zXZ"),
+):
+    _header = block(_first, size=len(_LONE), typeflag=b"x")
+    refused(_name, record(_header, _LONE) + docker() + END, "P5")
+_header = block("pax", size=len(_LONE), typeflag=b"x", prefix=b"\x1f\x8b\x08")
+refused("prefix-of-a-pax-header", record(_header, _LONE) + docker() + END, "P5")
+refused("begins-as-bzip2", member("BZh91AY", b"") + docker() + END, "P1")
 refused("resized", docker() + pax("size=0") + member("x", b"[]") + END, "P5")
 refused("twice", docker() + member("manifest.json", b"[]") + END, "P6")
 refused("twice-by-dot", docker() + member("./manifest.json", b"[]") + END, "P6")

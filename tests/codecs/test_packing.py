@@ -69,7 +69,7 @@ def test_what_does_not_fit_is_refused(parts, plain, content):
 numbers = st.integers(0, 1 << 40)
 edits = st.builds(
     lambda copied, dropped, literals: RecipeEdit(
-        copied=copied, dropped=dropped, count=8 * len(literals), literals=literals
+        copied=copied, dropped=dropped, added=8 * len(literals), literals=literals
     ),
     st.integers(1, 1 << 30),
     numbers,

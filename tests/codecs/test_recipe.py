@@ -1,6 +1,5 @@
 import random
 import zlib
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -47,7 +46,7 @@ def find_and_rebuild(body, behind=b"behind", candidates=FEW, size=99_999):
 
 
 def bits_of(recipe):
-    return sum(edit.count for edit in recipe.edits)
+    return sum(edit.added for edit in recipe.edits)
 
 
 @pytest.mark.parametrize("key", [*KEYS, (PGZIP_0, 5, 100_000), (GO, 2, 0), (ZLIB, 1, 9), (GNU, 4, 0)], ids=str)
@@ -201,7 +200,7 @@ PLAIN = Recipe(encoder=GO, level=6, parameter=0)
 
 
 def edited(*edits):
-    return replace(PLAIN, edits=tuple(RecipeEdit(copied=c, dropped=d, count=n, literals=lit) for c, d, n, lit in edits))
+    return PLAIN._replace(edits=tuple(RecipeEdit(copied=c, dropped=d, added=n, literals=lit) for c, d, n, lit in edits))
 
 
 def rebuilt(recipe, content=SHORT[:20_000], size=777):
@@ -250,9 +249,9 @@ def test_edits_at_the_ends():
         (edited((1, 0, 7, b"\x80")), "edit 0 .* bits behind its last one"),
         (edited((1, 0, 0, b"")), "edit 0 .* changes nothing"),
         (edited((0, 0, 8, b"a"), (0, 0, 8, b"a")), "edit 1 .* not apart"),
-        (replace(PLAIN, encoder=99), "unknown encoder 99"),
-        (replace(PLAIN, level=77), "level 77"),
-        (replace(PLAIN, parameter=5), "parameter 5"),
+        (PLAIN._replace(encoder=99), "unknown encoder 99"),
+        (PLAIN._replace(level=77), "level 77"),
+        (PLAIN._replace(parameter=5), "parameter 5"),
     ],
 )
 def test_recipes_that_make_no_sense(recipe, message):

@@ -12,10 +12,14 @@ import io
 import itertools
 import json
 import random
+import struct
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+import zstandard
 
 from tests.builders import Style, TestImage, build_layer, docker_save, file, sha256, to_json
 from tests.content import noise
@@ -437,6 +441,38 @@ def pax_length_swallows(made: Draft) -> None:
     hidden = _hidden(made)
     record = b"00000003000 uname=xxxxxxxxxxx\n"
     made.members.append(Raw("outer", hidden, before=Raw("pax", record + bytes(3000 - len(record)), b"x").blocks()))
+
+
+def _compressed_for_others(made: Draft, head: bytes, body: bytes) -> None:
+    """Put a PAX header in front whose name begins with ``head``, and behind it a file whose content is ``body``."""
+
+    def patch(header: bytearray) -> None:
+        header[: len(head)] = head
+
+    first = Raw("x", b"11 mtime=1\n", b"x", patch=patch).blocks()
+    made.members.insert(0, Raw("junk", body, before=first))
+
+
+@mechanism
+def a_pax_header_begins_a_frame_of_zstd(made: Draft) -> None:
+    """An empty frame, one that skips to that of the other archive, and one that skips what is behind it."""
+    packed = zstandard.compress(_other_archive(made))
+    rest = sum(len(member.blocks()) for member in made.members) + len(made.end) + -(len(packed) + 8) % BLOCK
+    head = bytes.fromhex("28b52ffd2000010000") + b"\x50\x2a\x4d\x18" + (3 * BLOCK - 17).to_bytes(4, "little")
+    _compressed_for_others(made, head, packed + b"\x50\x2a\x4d\x18" + rest.to_bytes(4, "little"))
+
+
+@mechanism
+def a_pax_header_begins_a_gzip_header(made: Draft) -> None:
+    other = _other_archive(made)
+    stream = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = stream.compress(other) + stream.flush() + struct.pack("<II", zlib.crc32(other), len(other))
+    head = b"\x1f\x8b\x08\x04" + bytes.fromhex("010101010303") + (3 * BLOCK - 12).to_bytes(2, "little")
+    _compressed_for_others(made, head, packed)
+
+
+def _other_archive(made: Draft) -> bytes:
+    return docker_save([TestImage(made.evil.layers, [NAME])], made.style) + bytes(64 << 10)
 
 
 @mechanism

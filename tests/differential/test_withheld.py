@@ -32,7 +32,7 @@ def broken_at_the_end(archive: bytes) -> bytes:
     reader = bundle_for(archive, bytes(32))
     (target,) = reader.manifest.targets
     frames = [reader.frame()[1] for _ in reader.manifest.frames]
-    target = dataclasses.replace(target, rest_digest=sha256(b"another"))
+    target = target._replace(rest_digest=sha256(b"another"))
     return b"".join(writer.write(dataclasses.replace(reader.manifest, targets=(target,)), frames))
 
 

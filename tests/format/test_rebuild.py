@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -73,7 +72,7 @@ def test_large_frames_of_codec_6_are_decoded_one_at_a_time(monkeypatch: pytest.M
     monkeypatch.setattr(decoders, "decode", slow)
     for size, most in ((rebuild.LARGE, 1), (1, rebuild.DECODERS)):
         reader = Reader(1)
-        frame = replace(reader.manifest.frames[0], codec=decoders.UNPACK, size=size)
+        frame = reader.manifest.frames[0]._replace(codec=decoders.UNPACK, size=size)
         reader.manifest.frames = [frame] * COUNT
         feed = _feed(reader)
         for _ in range(COUNT):

@@ -681,7 +681,7 @@ def _packing_seeds() -> Iterator[bytes]:
     for number in sorted(encoders.KNOWN):
         family = number >> 4
         parameter = 20_000 if encoders.is_pgzip(family) else 8 if family == encoders.ZLIB else 0
-        for edits in ((), (recipe.RecipeEdit(copied=9, dropped=3, count=11, literals=b"\xff\x07"),)):
+        for edits in ((), (recipe.RecipeEdit(copied=9, dropped=3, added=11, literals=b"\xff\x07"),)):
             body = recompression.Body(
                 len(content), recipe.Recipe(encoder=family, level=number & 15, parameter=parameter, edits=edits)
             )

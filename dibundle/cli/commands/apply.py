@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from dibundle.applying.check import check
 from dibundle.applying.pipeline import ApplyOptions, apply
 from dibundle.cli.arguments import FORMS, parse_output, source_hints
 from dibundle.cli.console import Console
@@ -87,6 +86,8 @@ def command(
     options = ApplyOptions(target=target, expect=expect, max_size=max_size, form=wanted, thin=thin)
     with hints(source_hints(sources)):
         if only_check:
+            from dibundle.applying.check import check
+
             show_check(check(sources, where, options, access, context), console)
             return
         if isinstance(where, Destination):

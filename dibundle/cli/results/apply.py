@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dibundle.applying.check import CheckedTarget, CheckResult
-from dibundle.applying.pipeline import ApplyResult
+from typing import TYPE_CHECKING
+
 from dibundle.cli.console import Console
 from dibundle.cli.results import documents
 from dibundle.files import digest, wording
+
+if TYPE_CHECKING:
+    from dibundle.applying.check import CheckedTarget, CheckResult
+    from dibundle.applying.pipeline import ApplyResult
 
 
 def show(result: ApplyResult, console: Console) -> None:

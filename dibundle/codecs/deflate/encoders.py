@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 from array import array
-from dataclasses import dataclass
 from functools import cache
 from typing import Final, NamedTuple, Protocol
 
@@ -39,8 +38,7 @@ _MARKS: Final = 1024  # fetched at a time
 _NO_MEMORY: Final = -2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Family:
+class Family(NamedTuple):
     """One encoder: its levels, and its parameters from ``least`` to ``most`` (0 and 0: it has none)."""
 
     name: str

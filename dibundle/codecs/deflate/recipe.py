@@ -8,9 +8,8 @@ the next content at which both start a block.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 from dibundle.codecs import messages
 from dibundle.codecs.deflate import encoders
@@ -22,21 +21,19 @@ _SLICE: Final = 1 << 20  # content given to the encoder at a time
 _NUMBER_LIMIT: Final = 1 << 62
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecipeEdit:
-    """Copy ``copied`` bits of the encoder's output, leave ``dropped`` out and put ``count`` bits of ``literals`` there.
+class RecipeEdit(NamedTuple):
+    """Copy ``copied`` bits of the encoder's output, leave ``dropped`` out and put ``added`` bits of ``literals`` there.
 
-    The lowest bit of a byte comes first, as in deflate; the bits of the last byte beyond ``count`` are 0.
+    The lowest bit of a byte comes first, as in deflate; the bits of the last byte beyond ``added`` are 0.
     """
 
     copied: int
     dropped: int
-    count: int
+    added: int
     literals: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class Recipe(NamedTuple):
     """A body is the encoder's output with these edits made one after the other; what follows the last is copied."""
 
     encoder: int
@@ -54,17 +51,17 @@ class Recipe:
         encoders.check(self.encoder, self.level, self.parameter)
         for number, edit in enumerate(self.edits):
             where = f"edit {number} of a compressed layer"
-            if not all(0 <= bits < _NUMBER_LIMIT for bits in (edit.copied, edit.dropped, edit.count)):
+            if not all(0 <= bits < _NUMBER_LIMIT for bits in (edit.copied, edit.dropped, edit.added)):
                 raise BundleError(messages.RECIPE_BITS_OUT_OF_RANGE, where=where)
             if number and not edit.copied:
                 raise BundleError(messages.RECIPE_EDITS_ADJACENT, where=where)
-            if not edit.dropped and not edit.count:
+            if not edit.dropped and not edit.added:
                 raise BundleError(messages.RECIPE_EDIT_WITHOUT_EFFECT, where=where)
-            if len(edit.literals) != (edit.count + 7) // 8:
+            if len(edit.literals) != (edit.added + 7) // 8:
                 raise BundleError(
-                    messages.RECIPE_LITERAL_BYTES, where=where, literals_count=len(edit.literals), count=edit.count
+                    messages.RECIPE_LITERAL_BYTES, where=where, literals_count=len(edit.literals), count=edit.added
                 )
-            if edit.count % 8 and edit.literals[-1] >> edit.count % 8:
+            if edit.added % 8 and edit.literals[-1] >> edit.added % 8:
                 raise BundleError(messages.RECIPE_PADDING_NOT_ZERO, where=where)
 
 
@@ -128,7 +125,7 @@ class _Editor:
         while self._edit is not None and self._copy + self._drop <= left:
             edit = self._edit
             end = _append_bits(out, end, data, bit, self._copy)
-            end = _append_bits(out, end, edit.literals, 0, edit.count)
+            end = _append_bits(out, end, edit.literals, 0, edit.added)
             bit += self._copy + self._drop
             left -= self._copy + self._drop
             self._next()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from dibundle.codecs.deflate import encoders
 from dibundle.codecs.deflate.encoders import Encoder, Mark
@@ -26,8 +25,7 @@ _SEEKING: Final = 256 << 10  # and while it is lost: an encoder has to catch up 
 _NEAR: Final = 64  # bits: a copy of fewer costs more than it saves
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """An encoder to try. pgzip's block size is not tried but seen: its parameter is 0."""
 
     encoder: int
@@ -61,8 +59,7 @@ CANDIDATES: Final[tuple[Candidate, ...]] = (
 _GUESSED_FRAME: Final = 1 << 20  # of a body that has one pgzip block; every size from the content's on would do
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(NamedTuple):
     """What ``find`` has to say of a body: its recipe, if there is one, its bytes and those of its content."""
 
     recipe: Recipe | None
@@ -386,12 +383,12 @@ class _Run:
         if self._edits and copied < _NEAR:
             last = self._edits.pop()
             self._literal_bytes -= len(last.literals)
-            joined = bytearray((last.count + copied + count + 7) // 8)
+            joined = bytearray((last.added + copied + count + 7) // 8)
             joined[: len(last.literals)] = last.literals
-            copy_bits(joined, last.count, real.data, self.real_bit - copied - real.start, copied + count)
+            copy_bits(joined, last.added, real.data, self.real_bit - copied - real.start, copied + count)
             dropped += last.dropped + copied
-            copied, count, literals = last.copied, last.count + copied + count, bytes(joined)
-        self._edits.append(RecipeEdit(copied=copied, dropped=dropped, count=count, literals=literals))
+            copied, count, literals = last.copied, last.added + copied + count, bytes(joined)
+        self._edits.append(RecipeEdit(copied=copied, dropped=dropped, added=count, literals=literals))
         self._literal_bytes += len(literals)
         self._edited = self._bit = bit
         self.real_bit = real_bit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from dibundle.creating import messages
 from dibundle.creating.compose.recompressed import RecompressedLayer, unpack_layer
@@ -126,7 +126,7 @@ def _read_images(targets: Iterable[Archive]) -> Iterator[ImageArchive]:
     """Yield targets, with no more images together than a bundle can list: those of a chain may have far more."""
     left = MAX_IMAGES
     for found in map(read_images, targets):
-        yield replace(found, images=found.images[:left])
+        yield found._replace(images=found.images[:left])
         left = max(0, left - len(found.images))
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from dibundle.files.readat import ReadAt
 
@@ -31,8 +30,7 @@ _EXTENSIONS: Final = frozenset(b"xgLK")
 _SUM_MODULUS: Final = 65521
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One logical entry; all offsets are absolute, and names are bytes as found.
 
     ``head`` is how many bytes lie between main header and content, ``cut`` how many of the padding are missing: both
@@ -68,8 +66,7 @@ class Entry:
         return self.type in b"07" or (self.type == 0 and not self.path.endswith(b"/"))
 
 
-@dataclass(frozen=True, slots=True)
-class TarIndex:
+class TarIndex(NamedTuple):
     """The entries of a tar, without gaps from 0 to ``entries_end``; then the tail, which may be anything.
 
     ``problem`` says why reading stopped early; it is None at an end-of-archive block or a clean end. ``is_cut_short``:
@@ -116,7 +113,7 @@ def _within(entry: Entry, left: int) -> Entry:
         left -= len(path)
     if len(link) > min(LONGEST_NAME, left):
         link = UNNAMED
-    return entry if path is entry.path and link is entry.link else replace(entry, path=path, link=link)
+    return entry if path is entry.path and link is entry.link else entry._replace(path=path, link=link)
 
 
 def arriving(source: ReadAt) -> Iterator[Entry]:

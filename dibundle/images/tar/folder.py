@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tarfile
 from collections.abc import Callable, Iterator
 
 from dibundle.errors import ArchiveError, FileError
@@ -31,6 +30,8 @@ class TreeBytes(Joined):
             raise FileError(messages.FILE_CANNOT_OPEN_2, path=path, reason=error.strerror) from error
         file = FileBytes(fd, path)
         closers.append(file.close)
+        import tarfile
+
         entry = tarfile.TarInfo(name)
         entry.size, entry.mode = file.size, 0o644
         header = entry.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from dibundle.errors import ArchiveError
 from dibundle.files.readat import ReadAt, copy_chunks
@@ -22,6 +21,7 @@ FILE, FOLDER = b"05"
 HARD_LINK, LINK = b"12"
 
 _NAME: Final = re.compile(rb"[A-Za-z0-9._:@+=,-]+(?:/[A-Za-z0-9._:@+=,-]+)*")
+_PAX_NAME: Final = re.compile(rb"[ -~]*\0*")
 _OCTAL: Final = re.compile(rb" *([0-7]{1,12})[ \0]*")
 _PAX: Final = re.compile(rb"([1-9]\d{0,5}) ([^=\n]+)=([^\n\0]*)\n")  # programs read longer lengths differently
 _PAX_SIZE: Final = re.compile(rb"[1-9]\d{0,18}")
@@ -40,8 +40,7 @@ _MODE_TYPES: Final = {  # what a mode may say beyond permissions: some programs 
 }
 
 
-@dataclass(frozen=True, slots=True)
-class PlainMember:
+class PlainMember(NamedTuple):
     """A member: its cleaned ``name``, ``kind`` (a type flag), where its content lies, and what a link ``leads_to``."""
 
     name: str
@@ -102,6 +101,7 @@ def _header(block: bytes, at: int) -> tuple[int, int]:
     kind = block[156] or FILE
     if kind not in (FILE, HARD_LINK, LINK, FOLDER, _PAX_HEADER):
         raise ArchiveError(messages.TAR_TYPE, at=at, chr=chr(kind))
+    _refuse_other_names(block, kind, at)
     mode = block[100:108]
     if (_octal(mode, at) if mode.strip(b"\0") else 0) & ~_PERMISSIONS not in _MODE_TYPES[kind]:
         raise ArchiveError(messages.TAR_MODE, at=at)
@@ -117,6 +117,14 @@ def _header(block: bytes, at: int) -> tuple[int, int]:
     if length and kind not in (FILE, _PAX_HEADER):
         raise ArchiveError(messages.TAR_LINK_SIZE, at=at)
     return kind, length
+
+
+def _refuse_other_names(block: bytes, kind: int, at: int) -> None:
+    """Refuse names that nobody sees: engines look at the first bytes of an archive for how it is compressed."""
+    if kind == _PAX_HEADER and not (_PAX_NAME.fullmatch(block[:100]) and _PAX_NAME.fullmatch(block[345:500])):
+        raise ArchiveError(messages.TAR_PAX_NAME, at=at)
+    if not at and block.startswith(b"BZh"):  # more than these three are not looked at
+        raise ArchiveError(messages.TAR_NAME, name=block[:40])
 
 
 def _octal(field: bytes, at: int) -> int:

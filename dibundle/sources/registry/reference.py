@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from dibundle.errors import UsageError
 from dibundle.sources import messages
@@ -36,8 +35,7 @@ def image_name(text: str) -> str:
     return text if colon else f"{text}:latest"
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """A name in a registry; without tag and digest the tag ``latest`` is meant where one is needed."""
 
     host: str
