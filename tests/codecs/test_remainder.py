@@ -23,7 +23,7 @@ def test_what_is_found_in_the_rest_fits_the_whole(pair, copies):
     target = target + source[100:3000] * copies
     rest = Remainder(source, target, anchors.find(source, target, stride=16))
     assert len(rest.source) <= len(source)
-    found = covers.Covers.of(rest.whole(covers.search(rest.source, rest.target)))
+    found = covers.Covers.of_rows(rest.whole(cover.flat(covers.search(rest.source, rest.target))))
     found.check(len(source), len(target))
     assert made(source, target, found) == target
 
@@ -34,7 +34,7 @@ def test_middles_of_long_stretches_are_left_out():
     rest = Remainder(source, target, anchors.find(source, target, stride=16))
     assert len(rest.source) == 10_000 + 4 * MARGIN
     assert len(rest.target) == 13 + 4 * MARGIN
-    found = list(rest.whole([(0, 0, MARGIN)]))  # it goes on in the stretch
+    found = list(covers.Covers.of_rows(rest.whole(array("q", (0, 0, MARGIN)))))  # it goes on in the stretch
     assert found == [(0, 0, 40_000 - MARGIN), (50_000 + MARGIN, 40_013 + MARGIN, 50_000 - 2 * MARGIN)]
 
 
@@ -42,14 +42,14 @@ def test_short_ones_and_none():
     source = noise(2, LONG - 1)
     rest = Remainder(source, source, array("q", (0, 0, len(source))))
     assert (rest.source, rest.target) == (source, source)
-    assert list(Remainder(b"", b"", array("q")).whole([])) == []
+    assert not Remainder(b"", b"", array("q")).whole(array("q"))
 
 
 def test_repeats_of_one_stretch():
     source = noise(3, 5000)
     target = source * 3 + b"end"
     rest = Remainder(source, target, anchors.find(source, target, stride=16))
-    found = covers.Covers.of(rest.whole(()))
+    found = covers.Covers.of_rows(rest.whole(array("q")))
     found.check(len(source), len(target))
     assert made(source, target, found) == target
 

@@ -55,6 +55,11 @@ class Covers:
             columns.length.append(length)
         return columns
 
+    @classmethod
+    def of_rows(cls, rows: array[int]) -> Covers:
+        """Return the columns of ``rows``: source, target and length of one after another."""
+        return cls(rows[0::3], rows[1::3], rows[2::3])
+
     def longest(self, count: int) -> Covers:
         """Return the ``count`` longest of these covers, in the same order."""
         kept = sorted(range(len(self)), key=lambda k: -self.length[k])[:count]
@@ -87,13 +92,16 @@ def find(source: Buffer, target: bytes, *, quick: bool = False) -> Covers:
     if len(target) - sum(joined.length) <= len(target) * IN_PLACE:
         return joined
     rest = Remainder(source, target, anchors.bridged(rows, most=LITTLE), SHORT if quick else LONG)
-    return Covers.of(rest.whole(search(rest.source, rest.target, quick=quick)))
+    return Covers.of_rows(rest.whole(_searched(rest.source, rest.target, quick=quick)))
 
 
 def search(source: Buffer, target: bytes, *, quick: bool = False) -> Covers:
     """Return the covers of ``target`` by ``source``, all of both searched through."""
-    rows = anchors.rows_of(LIBRARY.dib_match, source, target, int(quick), room=len(target) // SHORTEST + 2)
-    return Covers(rows[0::3], rows[1::3], rows[2::3])
+    return Covers.of_rows(_searched(source, target, quick=quick))
+
+
+def _searched(source: Buffer, target: bytes, *, quick: bool) -> array[int]:
+    return anchors.rows_of(LIBRARY.dib_match, source, target, int(quick), room=len(target) // SHORTEST + 2)
 
 
 def find_fast(source: Buffer, target: bytes, *, stride: int = STRIDE) -> Covers:
@@ -106,5 +114,4 @@ def find_fast(source: Buffer, target: bytes, *, stride: int = STRIDE) -> Covers:
 
 
 def _bridged(rows: array[int]) -> Covers:
-    joined = anchors.bridged(rows, most=BRIDGE)
-    return Covers(joined[0::3], joined[1::3], joined[2::3])
+    return Covers.of_rows(anchors.bridged(rows, most=BRIDGE))

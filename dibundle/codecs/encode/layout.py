@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,7 +26,6 @@ _SPACE: Final = 1 << 40  # each program has addresses of its own,
 _UNLOADED: Final = 1 << 39  # and from here on what has none: the names of symbols,
 _SYMBOLS: Final = 1 << 38  # and so much behind them the symbols
 _RECORDS: Final = 1 << 16
-Cut = tuple[int, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,10 +130,8 @@ def plan(source: bytes, target: bytes) -> RelinkPlan | None:
         relink.relink(target, counterparts, relink.columns(places), mask=True),
         stride=STRIDE,
     )
-    cuts = list(_cuts(rows, regions, sections, least=FIRST_LEAST))
-    header = relink.RelinkHeader(
-        FIRST_LEAST, regions, sections, _from_pieces(fixed, _shifts(cuts, regions, sections), exact)
-    )
+    pieces = relink.pieces_of(rows, regions, sections, FIRST_LEAST)
+    header = relink.RelinkHeader(FIRST_LEAST, regions, sections, _from_pieces(fixed, pieces, exact))
     first = relink.steps_of(rows, header)
     if not any(first[1::3]):
         return None
@@ -199,29 +196,21 @@ def _records(data: bytes, regions: Iterable[Region]) -> list[int]:
 
 def fixed_steps(made: RelinkPlan, source: bytes, target: bytes, rows: array[int]) -> list[AddressStep]:
     """Return the fixed steps to go with the covers in ``rows``: what they leave out, the addresses under them tell."""
-    cuts = list(_cuts(rows, made.regions, made.sections, least=relink.LEAST))
-    fixed = _from_pieces(made.fixed, _shifts(cuts, made.regions, made.sections), made.exact)
+    pieces = relink.pieces_of(rows, made.regions, made.sections, relink.LEAST)
+    fixed = _from_pieces(made.fixed, pieces, made.exact)
     steps = relink.steps_of(rows, relink.RelinkHeader(relink.LEAST, made.regions, made.sections, fixed))
-    voted = _voted(made, source, target, cuts, steps)
+    voted = _voted(made, source, target, rows, steps)
     return sorted({step.at: step for step in (*fixed, *voted)}.values())[: relink.most_steps(len(source))]
 
 
-def _voted(made: RelinkPlan, source: bytes, target: bytes, cuts: list[Cut], steps: array[int]) -> list[AddressStep]:
+def _voted(made: RelinkPlan, source: bytes, target: bytes, rows: array[int], steps: array[int]) -> list[AddressStep]:
     """Return steps on which operands in ``source`` and their counterparts in ``target`` agree, against ``steps``."""
-    pieces, targets, moved = [], array("q"), array("q")
-    for r, c, start, place, length in cuts:
-        region, section = made.regions[r], made.sections[c]
-        address = region.address + start - region.start
-        if region.mode != relink.RAW:
-            pieces.append(Region(start, length, address, region.base, region.mode))
-            targets.append(place)
-            moved.append(section.address + place - section.start - address)
-    table, room = relink.columns(pieces), 1 << 16
+    regions, sections, room = relink.columns(made.regions), relink.columns(made.sections), 1 << 16
     while True:
         out = array("q", bytes(24 * room))
         size = LIBRARY.dib_relink_votes(
-            *(Pinned(source), Pinned(target), Pinned(table), Pinned(targets)),
-            *(Pinned(moved), len(pieces), Pinned(steps), len(steps) // 3, GAIN),
+            *(Pinned(source), Pinned(target), Pinned(rows), len(rows) // 3, Pinned(regions), len(made.regions)),
+            *(Pinned(sections), len(made.sections), relink.LEAST, Pinned(steps), len(steps) // 3, GAIN),
             *(Pinned(out), room),
         )
         if size < 0:
@@ -229,35 +218,6 @@ def _voted(made: RelinkPlan, source: bytes, target: bytes, cuts: list[Cut], step
         if size <= room:
             return [AddressStep(*out[k : k + 3]) for k in range(0, 3 * size, 3)]
         room = size
-
-
-def _cuts(
-    rows: array[int], regions: Sequence[Region], sections: Sequence[Region], *, least: int
-) -> Iterator[tuple[int, int, int, int, int]]:
-    """Yield region, section, source offset, target offset and length of each piece of a cover within one of either.
-
-    Pieces of less than ``least`` bytes (at least 1) are left out.
-    """
-    ends = [region.start + region.length for region in regions]
-    first = 0
-    for start, place, length in zip(rows[0::3], rows[1::3], rows[2::3], strict=True):
-        if length < least:
-            continue
-        source, target, left = start, place, length
-        while first < len(sections) and sections[first].start + sections[first].length <= target:
-            first += 1
-        r, c = bisect_right(ends, source), first
-        while left > 0 and r < len(regions) and c < len(sections):
-            section = sections[c]
-            skip = max(0, regions[r].start - source, section.start - target)
-            part = min(left, ends[r] - source, section.start + section.length - target)
-            if part - skip >= least:
-                yield r, c, source + skip, target + skip, part - skip
-            source, target, left = source + part, target + part, left - part
-            if ends[r] <= source:
-                r += 1
-            elif section.start + section.length <= target:
-                c += 1
 
 
 def _pairs(old: list[elf.Program], new: list[elf.Program]) -> list[tuple[elf.Program, elf.Program]]:
@@ -355,29 +315,19 @@ def _kinds(program: elf.Program, space: int, moved: dict[bytes, int]) -> list[Ad
     return steps
 
 
-def _shifts(cuts: list[Cut], regions: list[Region], sections: list[Region]) -> list[tuple[int, int]]:
-    """Return address and shift of each piece, by address."""
-    shifts = []
-    for r, c, start, place, _ in cuts:
-        address = regions[r].address + start - regions[r].start
-        shifts.append((address, sections[c].address + place - sections[c].start - address))
-    return sorted(shifts)
-
-
-def _from_pieces(fixed: list[AddressStep], pieces: list[tuple[int, int]], exact: Container[int]) -> list[AddressStep]:
+def _from_pieces(fixed: list[AddressStep], pieces: array[int], exact: Container[int]) -> list[AddressStep]:
     """Return ``fixed``, each with the shift of the first of ``pieces`` between it and the next, if there is one.
 
-    Those at ``exact`` addresses stay.
+    ``pieces``: those of covers as steps, by address. Steps at ``exact`` addresses stay.
     """
     steps = []
-    k = 0
+    ats, shifts = pieces[0::3], pieces[1::3]
     for number, step in enumerate(fixed):
         end = fixed[number + 1].at if number + 1 < len(fixed) else None
-        while k < len(pieces) and pieces[k][0] < step.at:
-            k += 1
-        is_told = k < len(pieces) and (end is None or pieces[k][0] < end)
+        k = bisect_left(ats, step.at)
+        is_told = k < len(ats) and (end is None or ats[k] < end)
         if step.kind != relink.HOLE and step.at not in exact and is_told:
-            steps.append(step._replace(shift=pieces[k][1]))
+            steps.append(step._replace(shift=shifts[k]))
         else:
             steps.append(step)
     return steps

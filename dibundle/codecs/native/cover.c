@@ -127,3 +127,66 @@ int64_t dib_cover_place(const int64_t *gaps, const int64_t *lengths, const int64
     }
     return total;
 }
+
+/* A content without some stretches: of each piece that is left, where it is in the whole and in what is left, the latter
+ * with its end. */
+typedef struct { const int64_t *starts, *places; int64_t count, at; } rest_t;
+
+/* Return where in the whole a byte of what is left lies, and in room how many follow before something is left out. */
+static int64_t place_in_whole(rest_t *r, int64_t at, int64_t *room)
+{
+    if (at < r->places[r->at] || at >= r->places[r->at + 1]) {
+        int64_t low = 0, high = r->count - 1;
+        while (low < high) { /* the last piece that begins at or before it */
+            int64_t middle = (low + high + 1) / 2;
+            if (r->places[middle] <= at)
+                low = middle;
+            else
+                high = middle - 1;
+        }
+        r->at = low;
+    }
+    *room = r->places[r->at + 1] - at;
+    return r->starts[r->at] + at - r->places[r->at];
+}
+
+static void put_cover(cover_t *out, int64_t *size, int64_t room, cover_t cover)
+{
+    cover_t *last = *size > 0 && *size <= room ? out + *size - 1 : NULL;
+    if (last && last->source + last->length == cover.source && last->target + last->length == cover.target) {
+        last->length += cover.length;
+        return;
+    }
+    if (*size < room)
+        out[*size] = cover;
+    ++*size;
+}
+
+/* Fill out with covers of the whole: those of what is left of both sides, cut where something was left out, and the middles
+ * between them, which were; what continues another is one with it. All are in the order of the target. Return how many. */
+int64_t dib_cover_whole(const cover_t *covers, int64_t count, const int64_t *old_starts, const int64_t *old_places,
+                        int64_t old_count, const int64_t *new_starts, const int64_t *new_places, int64_t new_count,
+                        const cover_t *middles, int64_t middle_count, cover_t *out, int64_t room)
+{
+    rest_t old = {old_starts, old_places, old_count, 0}, fresh = {new_starts, new_places, new_count, 0};
+    int64_t size = 0, m = 0;
+    for (int64_t k = 0; k < count; k++) {
+        for (int64_t done = 0; done < covers[k].length;) {
+            int64_t old_room, new_room, part = covers[k].length - done;
+            cover_t cover = {place_in_whole(&old, covers[k].source + done, &old_room),
+                             place_in_whole(&fresh, covers[k].target + done, &new_room), 0};
+            if (old_room < part)
+                part = old_room;
+            if (new_room < part)
+                part = new_room;
+            cover.length = part;
+            while (m < middle_count && middles[m].target < cover.target)
+                put_cover(out, &size, room, middles[m++]);
+            put_cover(out, &size, room, cover);
+            done += part;
+        }
+    }
+    while (m < middle_count)
+        put_cover(out, &size, room, middles[m++]);
+    return size;
+}

@@ -31,6 +31,9 @@ EXPORT int64_t dib_cover_context(const uint8_t *source, int64_t source_size, con
                                  int64_t width, uint8_t *out, int64_t room);
 EXPORT int64_t dib_cover_fits(const int64_t *sources, const int64_t *targets, const int64_t *lengths, int64_t count,
                               int64_t source_size, int64_t target_size);
+EXPORT int64_t dib_cover_whole(const cover_t *covers, int64_t count, const int64_t *old_starts, const int64_t *old_places,
+                               int64_t old_count, const int64_t *new_starts, const int64_t *new_places, int64_t new_count,
+                               const cover_t *middles, int64_t middle_count, cover_t *out, int64_t room);
 EXPORT void dib_cover_columns(const cover_t *covers, int64_t count, int64_t *gaps, int64_t *turns);
 EXPORT int64_t dib_cover_place(const int64_t *gaps, const int64_t *lengths, const int64_t *turns, int64_t count,
                                int64_t source_size, int64_t target_size, cover_t *covers);
@@ -52,9 +55,13 @@ EXPORT int64_t dib_model_decode(const uint8_t *source, int64_t source_size, cons
 /* relink.c */
 EXPORT int64_t dib_relink(uint8_t *data, const region_t *regions, int64_t count, const step_t *steps, int64_t step_count,
                           int64_t mask);
-EXPORT int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const region_t *pieces,
-                                const int64_t *targets, const int64_t *moved, int64_t count, const step_t *steps,
-                                int64_t step_count, int64_t gain, step_t *out, int64_t room);
+EXPORT int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const cover_t *covers, int64_t count,
+                                const region_t *regions, int64_t region_count, const region_t *sections,
+                                int64_t section_count, int64_t least, const step_t *steps, int64_t step_count,
+                                int64_t gain, step_t *out, int64_t room);
+EXPORT int64_t dib_relink_pieces(const cover_t *covers, int64_t count, const region_t *regions, int64_t region_count,
+                                 const region_t *sections, int64_t section_count, int64_t least, step_t *out,
+                                 int64_t room);
 EXPORT int64_t dib_relink_steps(const cover_t *covers, int64_t count, const region_t *regions, int64_t region_count,
                                 const region_t *sections, int64_t section_count, int64_t least, const step_t *fixed,
                                 int64_t fixed_count, step_t *out, int64_t room);

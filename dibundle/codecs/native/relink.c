@@ -368,6 +368,75 @@ static int by_vote(const void *left, const void *right)
     return a->shift < b->shift ? -1 : a->shift > b->shift;
 }
 
+typedef struct { const region_t *region, *section; int64_t source, target, length; } cut_t;
+
+typedef struct {
+    const cover_t *covers;
+    const region_t *regions, *sections;
+    int64_t count, region_count, section_count, least;
+    int64_t next, first;                /* the next cover, and the first section that ends behind its target */
+    int64_t source, target, left, r, c; /* what is left of the cover at hand, and where its next piece may be */
+} cutter_t;
+
+/* Cut the covers of least bytes and more at the bounds of regions and sections: fill piece with the next of as many bytes
+ * that lies within one of either; return whether there is one. */
+static int next_cut(cutter_t *w, cut_t *piece)
+{
+    for (;;) {
+        while (w->left > 0 && w->r < w->region_count && w->c < w->section_count) {
+            const region_t *region = w->regions + w->r, *section = w->sections + w->c;
+            int64_t s = w->source, t = w->target, skip = region->start - s, part = region->start + region->length - s;
+            if (section->start - t > skip)
+                skip = section->start - t;
+            if (section->start + section->length - t < part)
+                part = section->start + section->length - t;
+            if (w->left < part)
+                part = w->left;
+            if (skip < 0)
+                skip = 0;
+            if (part > 0)
+                w->source += part, w->target += part, w->left -= part;
+            if (region->start + region->length <= w->source)
+                w->r++;
+            else if (section->start + section->length <= w->target)
+                w->c++;
+            if (part - skip >= w->least) {
+                *piece = (cut_t){region, section, s + skip, t + skip, part - skip};
+                return 1;
+            }
+        }
+        while (w->next < w->count && w->covers[w->next].length < w->least)
+            w->next++;
+        if (w->next == w->count)
+            return 0;
+        const cover_t *cover = w->covers + w->next++;
+        int64_t low = 0, high = w->region_count;
+        while (low < high) { /* the first region that ends behind the source */
+            int64_t middle = (low + high) / 2;
+            if (w->regions[middle].start + w->regions[middle].length <= cover->source)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        while (w->first < w->section_count
+               && w->sections[w->first].start + w->sections[w->first].length <= cover->target)
+            w->first++;
+        w->source = cover->source, w->target = cover->target, w->left = cover->length;
+        w->r = low, w->c = w->first;
+    }
+}
+
+static int64_t address_of(const cut_t *piece)
+{
+    return piece->region->address + (piece->source - piece->region->start);
+}
+
+/* Return how far what a piece covers moved. */
+static int64_t shift_of(const cut_t *piece)
+{
+    return piece->section->address + (piece->target - piece->section->start) - address_of(piece);
+}
+
 static void put_step(step_t *out, int64_t *size, int64_t room, uint64_t at, int64_t shift, int64_t kind)
 {
     if (*size < room)
@@ -375,15 +444,17 @@ static void put_step(step_t *out, int64_t *size, int64_t room, uint64_t at, int6
     ++*size;
 }
 
-/* Compare the operands of pieces of the source with their counterparts in the target: where did what they lead to go?
- * Where gain more of them than agree with the steps agree on another shift, that becomes a step, in out: return how
- * many there are. */
-int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const region_t *pieces,
-                         const int64_t *targets, const int64_t *moved, int64_t count, const step_t *steps,
-                         int64_t step_count, int64_t gain, step_t *out, int64_t room)
+/* Compare the operands in pieces of covers, of least bytes and more, with their counterparts in the target: where did what
+ * they lead to go? Where gain more of them than agree with the steps agree on another shift, that becomes a step, in out:
+ * return how many there are. */
+int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const cover_t *covers, int64_t count,
+                         const region_t *regions, int64_t region_count, const region_t *sections, int64_t section_count,
+                         int64_t least, const step_t *steps, int64_t step_count, int64_t gain, step_t *out, int64_t room)
 {
     map_t map;
     walk_t w = {0};
+    cutter_t cutter = {covers, regions, sections, count, region_count, section_count, least, 0, 0, 0, 0, 0, 0, 0};
+    cut_t piece;
     int64_t size = 0;
     uint64_t until = 0, last = 0, end = 0;
     const step_t *under = NULL; /* the step that a run of addresses which agree on another shift stands in */
@@ -396,14 +467,16 @@ int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const reg
     w.room = 65536;
     w.votes = malloc((size_t)w.room * sizeof *w.votes);
     w.full = !w.votes;
-    for (int64_t k = 0; k < count && !w.full; k++) {
-        w.data = (uint8_t *)source + pieces[k].start; /* not written to by VOTE */
-        w.other = target + targets[k];
-        w.size = pieces[k].length;
-        w.address = (uint64_t)pieces[k].address;
-        w.base = (uint64_t)pieces[k].base;
-        w.moved = moved[k];
-        walk(&w, VOTE, pieces[k].mode);
+    while (!w.full && next_cut(&cutter, &piece)) {
+        if (piece.region->mode == RAW)
+            continue;
+        w.data = (uint8_t *)source + piece.source; /* not written to by VOTE */
+        w.other = target + piece.target;
+        w.size = piece.length;
+        w.address = (uint64_t)address_of(&piece);
+        w.base = (uint64_t)piece.region->base;
+        w.moved = shift_of(&piece);
+        walk(&w, VOTE, piece.region->mode);
     }
     if (w.full) {
         free(w.votes);
@@ -476,59 +549,29 @@ int64_t dib_relink_steps(const cover_t *covers, int64_t count, const region_t *r
                          const region_t *sections, int64_t section_count, int64_t least, const step_t *fixed,
                          int64_t fixed_count, step_t *out, int64_t room)
 {
-    int64_t n = 0, kept = 0, size = 0, section = 0, limit = 1024;
+    int64_t n = 0, kept = 0, size = 0, limit = 1024;
+    cutter_t cutter = {covers, regions, sections, count, region_count, section_count, least, 0, 0, 0, 0, 0, 0, 0};
+    cut_t cut;
     piece_t *pieces = malloc((size_t)limit * sizeof *pieces);
     if (!pieces)
         return NO_MEMORY;
-    for (int64_t k = 0; k < count; k++) {
-        int64_t s = covers[k].source, t = covers[k].target, left = covers[k].length, low = 0, high = region_count;
-        if (left < least)
-            continue;
-        while (low < high) { /* the first region that ends behind s */
-            int64_t middle = (low + high) / 2;
-            if (regions[middle].start + regions[middle].length <= s)
-                low = middle + 1;
-            else
-                high = middle;
+    while (next_cut(&cutter, &cut)) {
+        int64_t address = address_of(&cut);
+        if (n == MAX_STEPS) {
+            free(pieces);
+            return MALFORMED;
         }
-        while (section < section_count && sections[section].start + sections[section].length <= t)
-            section++;
-        for (int64_t r = low, c = section; left > 0 && r < region_count && c < section_count;) {
-            int64_t skip = regions[r].start - s, part = regions[r].start + regions[r].length - s;
-            if (sections[c].start - t > skip)
-                skip = sections[c].start - t;
-            if (sections[c].start + sections[c].length - t < part)
-                part = sections[c].start + sections[c].length - t;
-            if (left < part)
-                part = left;
-            if (skip < 0)
-                skip = 0;
-            if (part - skip >= least) {
-                int64_t address = regions[r].address + (s + skip - regions[r].start);
-                int64_t fresh = sections[c].address + (t + skip - sections[c].start);
-                if (n == MAX_STEPS) {
-                    free(pieces);
-                    return MALFORMED;
-                }
-                if (n == limit) {
-                    piece_t *more = realloc(pieces, (size_t)limit * 2 * sizeof *pieces);
-                    if (!more) {
-                        free(pieces);
-                        return NO_MEMORY;
-                    }
-                    pieces = more;
-                    limit *= 2;
-                }
-                pieces[n] = (piece_t){address, address + part - skip, fresh - address, n};
-                n++;
+        if (n == limit) {
+            piece_t *more = realloc(pieces, (size_t)limit * 2 * sizeof *pieces);
+            if (!more) {
+                free(pieces);
+                return NO_MEMORY;
             }
-            if (part > 0)
-                s += part, t += part, left -= part;
-            if (regions[r].start + regions[r].length <= s)
-                r++;
-            else if (sections[c].start + sections[c].length <= t)
-                c++;
+            pieces = more;
+            limit *= 2;
         }
+        pieces[n] = (piece_t){address, address + cut.length, shift_of(&cut), n};
+        n++;
     }
     qsort(pieces, (size_t)n, sizeof *pieces, by_address);
     for (int64_t k = 0; k < n; k++) {
@@ -564,5 +607,27 @@ int64_t dib_relink_steps(const cover_t *covers, int64_t count, const region_t *r
         }
     }
     free(pieces);
+    return size;
+}
+
+static int by_start(const void *left, const void *right)
+{
+    const step_t *a = left, *b = right;
+    if (a->at != b->at)
+        return a->at < b->at ? -1 : 1;
+    return a->shift < b->shift ? -1 : a->shift > b->shift;
+}
+
+/* Fill out with the pieces of covers, of least bytes and more, as steps in the order of their addresses; return how many. */
+int64_t dib_relink_pieces(const cover_t *covers, int64_t count, const region_t *regions, int64_t region_count,
+                          const region_t *sections, int64_t section_count, int64_t least, step_t *out, int64_t room)
+{
+    int64_t size = 0;
+    cutter_t cutter = {covers, regions, sections, count, region_count, section_count, least, 0, 0, 0, 0, 0, 0, 0};
+    cut_t piece;
+    while (next_cut(&cutter, &piece))
+        put_step(out, &size, room, (uint64_t)address_of(&piece), shift_of(&piece), 0);
+    if (size <= room)
+        qsort(out, (size_t)size, sizeof *out, by_start);
     return size;
 }
