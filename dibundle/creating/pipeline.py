@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from dibundle.codecs.encode import choose
 from dibundle.creating import messages
 from dibundle.creating.compose.frames import FrameDraft
 from dibundle.creating.compose.layer import Counts
-from dibundle.creating.compose.target import ComposedTarget
 from dibundle.creating.options import CreateOptions
 from dibundle.creating.preparing import Prepared, prepare
 from dibundle.errors import UsageError
@@ -31,8 +29,8 @@ from dibundle.sources.access import Access
 from dibundle.sources.opening import Source, open_archives
 from dibundle.sources.parts import PartsWriter
 
-AHEAD: Final = 4
-"""Frames for each worker that may be at work, waiting or encoded: nobody stands idle behind a slow one."""
+AHEAD: Final = 2  # frames for each worker that may be at work or waiting
+PATCHING: Final = 2  # what a byte of a frame's source counts, where one of the frame counts 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +43,13 @@ class CreateResult:
     manifest_size: int
     counts: Counts
     manifest: Manifest
+
+
+class _Encoded(NamedTuple):
+    """A frame, and where its payload is in the temporary file."""
+
+    frame: Frame
+    at: int
 
 
 def create(
@@ -122,10 +127,11 @@ def write_bundle(
     with context.within() as own, ThreadPoolExecutor(workers) as threads:
         prepared = prepare(bases, targets, options, threads, own, most_unpacked)
         spool = own.spool()
-        frames = list(_encode(prepared, executor, workers, spool, own.progress))
+        encoded = _encode(prepared, executor, workers, spool, own.progress)
+        frames = [item.frame for item in encoded]
         manifest = prepared.manifest(frames)
         size = 0
-        for piece in writer.write(manifest, _stored(frames, spool)):
+        for piece in writer.write(manifest, _stored(encoded, spool)):
             write(piece)
             size += len(piece)
         return CreateResult(
@@ -140,11 +146,16 @@ def write_bundle(
 
 def _encode(
     prepared: Prepared, executor: Executor | None, workers: int, spool: Spool, progress: Progress
-) -> Iterator[Frame]:
-    """Encode the frames of all targets on all workers, in order; at most ``workers`` of them are in memory decoded."""
+) -> list[_Encoded]:
+    """Encode the frames of all targets on all workers; at most ``workers`` of them are in memory decoded.
+
+    The largest come first, so that at the end nobody waits for one of them. Their payloads are put into ``spool`` as
+    they come.
+    """
     drafts = prepared.drafts()
     progress.phase("encoding", sum(draft.size for _, _, draft in drafts))
-    running: deque[tuple[ComposedTarget, FrameDraft, Future[choose.Encoded]]] = deque()
+    done: dict[int, _Encoded] = {}
+    running: dict[Future[choose.Encoded], int] = {}
 
     def encode(draft: FrameDraft, hex_digits: bytes) -> choose.Encoded:
         return choose.encode(*prepared.load(draft, hex_digits))
@@ -154,20 +165,29 @@ def _encode(
             return prepared.threads.submit(encode, draft, hex_digits)  # which reads, too
         return executor.submit(choose.encode, *prepared.load(draft, hex_digits))
 
-    def finish() -> Frame:
-        item, draft, future = running.popleft()
-        encoded = future.result()
-        item.reencoders |= encoded.reencoders
-        spool.write(encoded.payload)
-        progress.advance(draft.size)
-        return _frame(draft, encoded.codec, encoded.payload)
+    def collect() -> None:
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            number = running.pop(future)
+            item, _, draft = drafts[number]
+            encoded = future.result()
+            item.reencoders |= encoded.reencoders
+            done[number] = _Encoded(_frame(draft, encoded.codec, encoded.payload), spool.size)
+            spool.write(encoded.payload)
+            progress.advance(draft.size)
 
-    for item, hex_digits, draft in drafts:
+    for number in sorted(range(len(drafts)), key=lambda number: -_work(drafts[number][2])):
         if len(running) == (AHEAD * workers if executor is None else workers):
-            yield finish()
-        running.append((item, draft, submit(draft, hex_digits)))
+            collect()
+        _, hex_digits, draft = drafts[number]
+        running[submit(draft, hex_digits)] = number
     while running:
-        yield finish()
+        collect()
+    return [done[number] for number in range(len(drafts))]
+
+
+def _work(draft: FrameDraft) -> int:
+    """Return how long a frame takes to encode, next to others: what has a source is compared with it."""
+    return draft.size + PATCHING * sum(item.length for item in draft.old)
 
 
 def _frame(draft: FrameDraft, codec: int, payload: bytes) -> Frame:
@@ -184,8 +204,6 @@ def _frame(draft: FrameDraft, codec: int, payload: bytes) -> Frame:
     )
 
 
-def _stored(frames: list[Frame], spool: Spool) -> Iterator[bytes]:
-    offset = 0
-    for frame in frames:
-        yield spool.read_at(offset, frame.stored)
-        offset += frame.stored
+def _stored(frames: Iterable[_Encoded], spool: Spool) -> Iterator[bytes]:
+    for frame, at in frames:
+        yield spool.read_at(at, frame.stored)
