@@ -4007,7 +4007,8 @@ def read_members(data: memoryview) -> dict[str, Member]:
             fits(at + size <= len(data), "P1")
             name = member_name(block, flag)
             fits(name not in members, "P6")
-            leads_to = block[157:257].rstrip(b"\0").decode("latin-1")
+            fits(re.fullmatch(rb"[\x01-\x7f]*\0*", block[157:257]), "P26")
+            leads_to = block[157:257].rstrip(b"\0").decode("ascii")
             members[name] = Member(flag, data[at : at + size], leads_to)
         at += -(-size // 512) * 512
     fits(large is None and at <= len(data), "P1")
@@ -4020,14 +4021,11 @@ def read_members(data: memoryview) -> dict[str, Member]:
         above = [name, *(name[: found.start()] for found in re.finditer("/", name))]
         fits(all(part in documents or part.lower() not in documents for part in above), "P25")
         if member.flag in b"12":
-            parts = name.split("/")[:-1] if member.flag == ord("2") else []
-            for part in member.leads_to.split("/"):
-                if part == ".." and parts and parts[-1] != "..":
-                    parts.pop()
-                elif part not in ("", ".") or member.flag == ord("1"):
-                    parts.append(part)
-            led = members.get("/".join(parts))
-            fits(led and led.flag == 48 and not member.leads_to.startswith("/"), "P26")
+            parts, rest = name.split("/")[:-1] if member.flag == ord("2") else [], member.leads_to
+            while parts and rest.startswith("../"):
+                parts, rest = parts[:-1], rest[3:]
+            led = members.get("/".join([*parts, rest]))
+            fits(led and led.flag == 48, "P26")
         for end in (found.start() for found in re.finditer("/", name)):
             fits(name[:end] not in members or members[name[:end]].flag == ord("5"), "P7")
             fits(spellings.get(name[:end].lower(), name[:end]) == name[:end], "P7")
@@ -4182,6 +4180,9 @@ class Images:
 
     def name(self, name: str, config: str) -> None:
         """Note the name of an image."""
+        host = next((host for host in ("docker.io/", "index.docker.io/", "localhost/") if name.startswith(host)), "")
+        name = name.removeprefix(host).removeprefix("library/")
+        name += "" if ":" in name.split("/")[-1] else ":latest"
         fits(self.names.setdefault(name, config) == config, "P23")
 
     def config(self, content: memoryview) -> tuple[list[str], list[str]]:

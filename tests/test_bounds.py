@@ -242,10 +242,11 @@ def test_an_rpm_database_that_is_a_program_is_not_run(tmp_path, statements):
         (b"var/lib/dpkg/status", b"P:\n" * 10_000_000),
         (b"var/lib/dpkg/status", b"P:\n\n" * 10_000_000),
         (b"a.dist-info/METADATA", b"a:b\n" * 1_000_000),
+        (b"a.dist-info/METADATA", b":\n" * 1_000_000),
     ],
     ids=[
         *("dpkg-spaces", "dpkg-nothing", "apk-spaces", "npm-lists", "npm-deep", "pip-lines"),
-        *("dpkg-fields", "dpkg-packages", "pip-fields"),
+        *("dpkg-fields", "dpkg-packages", "pip-fields", "pip-defects"),
     ],
 )
 def test_lists_of_packages_are_read_in_one_pass(path, content):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -31,11 +31,11 @@ from dibundle.files.progress import Progress
 from dibundle.format.reader import BundleReader
 from dibundle.format.values import AboutImage
 from dibundle.images import pinned, writers
-from dibundle.images.archive import Archive
+from dibundle.images.archive import Archive, view_made
 from dibundle.images.members import Members
 from dibundle.images.model import ImageArchive
 from dibundle.images.pinned import PinnedImage
-from dibundle.images.profile import Judge
+from dibundle.images.profile import Judge, canonical_name
 from dibundle.images.reader import read_images
 from dibundle.sources.access import Access
 from dibundle.sources.engines import Loader, LoadError, default_engine, layers_present, require_engine, require_layers
@@ -155,14 +155,17 @@ class _Loading:
 
     def _pass_on_thin(self, loader: Loader, without: Loaded) -> None:
         """Give a loader an archive of the images, without the layers that it has."""
-
-        def judge(images: ImageArchive) -> None:
-            members = Members(images.archive)
-            found = [(image.names, members.read(image.config.member)) for image in images.images if image.config]
-            self._check_claims([(names, digest.sha256(config)) for names, config in found if config is not None])
-
         form: writers.ArchiveForm = "docker-archive"
-        apply_as(self.bases, self.bundle, form, loader.write, self.options, self.context, without=without, judge=judge)
+        apply_as(
+            self.bases,
+            self.bundle,
+            form,
+            loader.write,
+            self.options,
+            self.context,
+            without=without,
+            judge=self._check_found,
+        )
 
     def _pass_on(self, loader: Loader) -> None:
         """Give a loader the target's own bytes; warn where readers may find different images in them."""
@@ -178,9 +181,16 @@ class _Loading:
                     f"not every engine would find the same images in this archive: {error.message};"
                     " --expect ID loads the image of that ID alone"
                 )
+                with suppress(ArchiveError):  # which most engines refuse, too
+                    self._check_found(read_images(view_made(archive, "the target")))
             else:
                 self._check_claims([(image.names, image.config) for image in images])
             gate.open()
+
+    def _check_found(self, images: ImageArchive) -> None:
+        members = Members(images.archive)
+        found = [(image.names, members.read(image.config.member)) for image in images.images if image.config]
+        self._check_claims([(names, digest.sha256(config)) for names, config in found if config is not None])
 
     def _check_claims(self, there: Sequence[tuple[Collection[str], bytes]]) -> None:
         """Refuse a bundle that says that it makes other images than it does: users compare what is said at the end.
@@ -189,10 +199,11 @@ class _Loading:
         """
         about = self.bundle.manifest.about
         number = choose_target(self.bundle.manifest, self.options)
-        owners = {name: config for names, config in there for name in names}
+        owners = {canonical_name(name): config for names, config in there for name in names}
         configs = {config for _, config in there}
         for image in about.targets[number] if about else ():
-            others = [owners[name] for name in image.names if owners.get(name, image.id) != image.id]
+            named = [owners.get(canonical_name(name), image.id) for name in image.names]
+            others = [config for config in named if config != image.id]
             if image.id not in configs or others:
                 found = digest.text(min(others or configs, default=b""))
                 raise UnexpectedError(messages.LOAD_CLAIMED_IMAGE, id=digest.text(image.id), found=found)

@@ -105,7 +105,7 @@ def main() -> None:
 
 
 class _Terminated(BaseException):
-    """SIGTERM or SIGHUP, as an exception so that everything opened is cleaned up; ``code`` is the exit code."""
+    """SIGTERM or its like, as an exception so that everything opened is cleaned up; ``code`` is the exit code."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -116,7 +116,8 @@ def run(program: str = "dib") -> None:
     """Run ``dib`` and end the process with the right exit code; ``program``: how a shell calls it."""
     _stand_in_for_closed()
     with contextlib.suppress(ValueError):  # not in the main thread: a library use
-        signal.signal(signal.SIGTERM, _terminate)
+        for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGXCPU):
+            signal.signal(number, _terminate)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(signal.SIGHUP, _terminate)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)

@@ -111,6 +111,11 @@ def open_made(spool: Spool, name: str, *, owned: bool = False, entries: int = MA
     return archive
 
 
+def view_made(source: ReadAt, name: str) -> Archive:
+    """Return the archive that a bundle has made, whose bytes stay where they are."""
+    return Archive(name, source, scan(source, MAX_MADE_ENTRIES, MADE_NAMES), None, None, is_made=True)
+
+
 def _open(
     fd: int,
     name: str,

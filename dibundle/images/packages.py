@@ -12,7 +12,6 @@ import struct
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from email.parser import BytesHeaderParser
 from itertools import islice
 from typing import Final
 
@@ -41,6 +40,7 @@ _INT32, _STRING, _I18N = 4, 6, 9
 _SEPARATORS = re.compile("[-_.]+")
 _CONTENT = re.compile(rb"[^\n]")
 _FIRST: Final = 16  # fields of a package that are looked at, of three that there are
+_PIP = re.compile(rb"^(Name|Version):(.*)$", re.MULTILINE)
 _FIELDS = re.compile(rb"^(Package|Version|Status|P|V)[ \t]*:(.*)$", re.MULTILINE)
 
 
@@ -141,9 +141,10 @@ def _apk(content: bytes) -> Iterator[tuple[str, str]]:
 def _pip(content: bytes) -> Iterator[tuple[str, str]]:
     if len(content) > SMALL_LIMIT:
         return
-    fields = BytesHeaderParser().parsebytes(content[:_HEAD])
-    if "Name" in fields and "Version" in fields:
-        yield _SEPARATORS.sub("-", str(fields["Name"])).lower(), str(fields["Version"])
+    head = content[:_HEAD].replace(b"\r\n", b"\n").split(b"\n\n", 1)[0]
+    fields = {field[1]: field[2][:_FIELD].strip(b" \t").decode("utf-8", "replace") for field in _PIP.finditer(head)}
+    if len(fields) == 2:
+        yield _SEPARATORS.sub("-", fields[b"Name"]).lower(), fields[b"Version"]
 
 
 def _npm(content: bytes) -> Iterator[tuple[str, str]]:

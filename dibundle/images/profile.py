@@ -7,7 +7,6 @@ raises ``ArchiveError`` with the reason for everything else.
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -34,6 +33,8 @@ _ANY: Final = "any"
 
 _DOCUMENTS: Final = frozenset(("manifest.json", "index.json", "oci-layout", "repositories", "blobs", "blobs/sha256"))
 """Names that programs look for; once extracted, in other spellings too, where a disk does not tell these apart."""
+_SAME_HOSTS: Final = ("docker.io/", "index.docker.io/", "localhost/")
+"""What engines put in front of a name without a registry, podman the last."""
 _LEGACY: Final = re.compile(r"(?:repositories|[^/]+/(?:json|layer\.tar|VERSION))")
 
 
@@ -104,7 +105,7 @@ class Judge:
         owners: dict[str, bytes] = {}
         for image in found:
             for name in image.names:
-                if owners.setdefault(name, image.config) != image.config:
+                if owners.setdefault(canonical_name(name), image.config) != image.config:
                     raise ArchiveError(messages.PROFILE_IMAGE_NAME_TWICE, name=name[:100])
         return found
 
@@ -132,12 +133,17 @@ class Judge:
                     raise ArchiveError(messages.PROFILE_DOCUMENT_SPELLING, name=name)
 
     def _leads_to_a_file(self, member: PlainMember) -> bool:
-        """Whether a link leads to a file in the archive: programs that extract it touch what others lead to."""
-        leads_to = member.leads_to.decode("latin-1")
-        if member.kind == LINK:
-            leads_to = posixpath.normpath(posixpath.join(posixpath.dirname(member.name), leads_to))
-        found = self._members.get(leads_to)
-        return found is not None and found.kind == FILE and not member.leads_to.startswith(b"/")
+        """Whether a link leads to a file in the archive: programs that extract it touch what others lead to.
+
+        ``..`` is in front alone: behind a name it would not lead to where that is, if that is a link.
+        """
+        above, leads_to = member.name.split("/")[:-1], member.leads_to
+        if member.kind == HARD_LINK:
+            above = []
+        while member.kind == LINK and above and leads_to.startswith("../"):
+            above, leads_to = above[:-1], leads_to.removeprefix("../")
+        found = self._members.get("/".join([*above, leads_to]))
+        return found is not None and found.kind == FILE
 
     def _file(self, name: str) -> PlainMember:
         """Return the regular member that a document refers to."""
@@ -308,6 +314,13 @@ class Judge:
         if StrictConfig(self._document(config_name), config_name).platform != "unknown/unknown":
             raise ArchiveError(messages.PROFILE_ATTESTATION_AS_IMAGE, where=where)  # by this docker chooses
         self._attestations += 1
+
+
+def canonical_name(name: str) -> str:
+    """Return a name in one of the spellings that engines take for the same."""
+    host = next((host for host in _SAME_HOSTS if name.startswith(host)), "")
+    path = name.removeprefix(host).removeprefix("library/")
+    return path if ":" in path.rpartition("/")[2] else f"{path}:latest"
 
 
 def names_of(descriptor: Descriptor) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ from dibundle.images.archive import Archive
 from dibundle.images.model import Image, ImageArchive
 from dibundle.images.packages import SIZE_LIMIT, Inventory, Package, changed, inventory
 from dibundle.images.reader import read_images
-from dibundle.images.tar.entries import Entry
+from dibundle.images.tar.entries import MAX_ENTRIES, MAX_ENTRY_NAMES, Entry, scan_all
 from dibundle.inspecting import messages
 from dibundle.inspecting.operations import Line
 from dibundle.sources.access import Access
@@ -139,8 +139,19 @@ def _read(images: ImageArchive, spool: Spool, executor: Executor, progress: Prog
     layers = [by_blob[id(blob)].layer if blob else None for blob in image.layers]
     if None in layers:
         raise ArchiveError(messages.ARCHIVE_INCOMPLETE, name=archive.name)
+    if archive.is_of_bundle:
+        _read_entries(archive, {id(layer): layer for layer in layers if layer}.values())
     config = by_blob[id(image.config)] if image.config else None
     return _Side(image, _tree([layer for layer in layers if layer]), _flat(config))
+
+
+def _read_entries(archive: Archive, layers: Collection[Layer]) -> None:
+    """Read what layers hold that a bundle makes: no more than fits into memory."""
+    found = scan_all((layer.source for layer in layers), MAX_ENTRIES, MAX_ENTRY_NAMES)
+    if found is None:
+        raise ArchiveError(messages.ARCHIVE_TOO_MANY_ENTRIES, name=archive.name, most=MAX_ENTRIES)
+    for layer, index in zip(layers, found, strict=True):
+        layer.index = index
 
 
 def _tree(layers: Sequence[Layer]) -> Tree:

@@ -103,7 +103,7 @@ def lines_with_base(
         if given:
             raise
         return listing(reader, number)  # a wrapped bundle's own archive need not be a base
-    return listing(reader, number, base)
+    return listing(reader, number, base, limited=not given)
 
 
 def signing_key(reader: BundleReader) -> str | None:

@@ -12,6 +12,9 @@ ARCHIVE_EMPTY_OF_IMAGES: Final = Message(
 ARCHIVE_INCOMPLETE: Final = Message(
     "archive.incomplete", "{name} does not hold every layer of its image, or one is damaged"
 )
+ARCHIVE_TOO_MANY_ENTRIES: Final = Message(
+    "archive.too_many_entries", "the layers of {name} hold more than {most} entries, or very long names"
+)
 BASE_EARLIER_TARGET: Final = Message(
     "base.earlier_target",
     "{target_name} builds on a target before it",

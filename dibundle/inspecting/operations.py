@@ -16,7 +16,7 @@ from dibundle.format.outline import ListingError, Operation, cut_path, outline
 from dibundle.format.reader import BundleReader
 from dibundle.format.tables import FrameTable
 from dibundle.format.uses import objects_used
-from dibundle.images.tar.entries import Entry, scan
+from dibundle.images.tar.entries import MAX_ENTRIES, MAX_ENTRY_NAMES, Entry, TarIndex, scan, scan_all
 from dibundle.inspecting import messages
 from dibundle.inspecting.costs import Shares
 
@@ -138,20 +138,25 @@ def _work(size: int, codec: int) -> int:
     return FRAME_COST + (8 * size if codec in _SLOW else size)
 
 
-def listing(bundle: BundleReader, number: int = 0, base: BaseObjects | None = None) -> list[Line]:
+def listing(
+    bundle: BundleReader, number: int = 0, base: BaseObjects | None = None, *, limited: bool = False
+) -> list[Line]:
     """Return the operations of a target per path, in the archive's order, deletions last; reads its frames.
 
     Without a base runs that change alike are one line, and of what is patched the sizes are not known. With one,
-    every path has its line; it must hold the objects that the target uses, prepared.
+    every path has its line; it must hold the objects that the target uses, prepared. ``limited``: nobody has said that
+    it is a base, so one of too many entries is none.
     """
     manifest = bundle.manifest
     target = manifest.targets[number]
+    indexes = _indexes(manifest, number, base, limited=limited) if base else None
+    base = base if indexes is not None else None
     text = text_of(bundle, number)
     sizes = [item.size for item in manifest.objects]
     operations = list(_bounded(outline(target.columns, text, base, sizes if base else None)))
     shares = Shares(FrameTable.of(manifest.frames), _frames_of(manifest, number), operations)
-    if base:
-        return _listed(_every_path(manifest, objects_used(manifest, number), operations, shares, base))
+    if indexes is not None:
+        return _listed(_every_path(indexes, operations, shares))
     names = manifest.names
     deleted = (Line(operation="delete", path=cut_path(path)) for path in (names.deleted[number] if names else ()))
     return _listed(chain(_with_runs(operations, shares, names.patched[number] if names else ()), deleted))
@@ -200,10 +205,18 @@ def _run_lines(runs: dict[str, int], layer: bytes | None) -> Iterator[Line]:
             runs[kind] = 0
 
 
-def _every_path(
-    manifest: Manifest, used: Collection[int], operations: Sequence[Operation], shares: Shares, base: BaseObjects
-) -> Iterator[Line]:
-    entries = _BaseEntries(manifest, used, base)
+def _indexes(manifest: Manifest, number: int, base: BaseObjects, *, limited: bool) -> dict[int, TarIndex] | None:
+    """Return what the layers of the base that a target uses hold, by the object; None where that is too much."""
+    used = objects_used(manifest, number)
+    layers = [index for index, item in enumerate(manifest.objects) if item.kind == KIND_LAYER and index in used]
+    if not limited:
+        return {index: scan(base.source(index)) for index in layers}
+    found = scan_all(map(base.source, layers), MAX_ENTRIES, MAX_ENTRY_NAMES)
+    return None if found is None else dict(zip(layers, found, strict=True))
+
+
+def _every_path(indexes: dict[int, TarIndex], operations: Sequence[Operation], shares: Shares) -> Iterator[Line]:
+    entries = _BaseEntries(indexes)
     live: set[bytes] = set()
     layer = None
     for operation in operations:
@@ -218,13 +231,11 @@ def _every_path(
 class _BaseEntries:
     """The entries of the base's layers by the place of their blocks, with paths as lines have them."""
 
-    def __init__(self, manifest: Manifest, used: Collection[int], base: BaseObjects) -> None:
+    def __init__(self, indexes: dict[int, TarIndex]) -> None:
         self._by_start: dict[tuple[int, int], Entry] = {}
         self._by_header: dict[tuple[int, int], Entry] = {}
-        for number, item in enumerate(manifest.objects):
-            if item.kind != KIND_LAYER or number not in used:
-                continue
-            for found in scan(base.source(number)).entries:
+        for number, index in indexes.items():
+            for found in index.entries:
                 path = cut_path(found.path)
                 entry = found if path is found.path else found._replace(path=path)
                 self._by_start[number, entry.start] = entry

@@ -24,6 +24,7 @@ from dibundle.sources.bundles import Pieces
 
 FILE: Final = "bundle.dib"
 _HEAD: Final = 64 << 10  # bytes of a layer in which the bundle begins
+_CONFIGS: Final = 16 << 20  # bytes of configs whose labels are looked at
 _FIRST_MEMBERS: Final = 16
 
 
@@ -35,12 +36,15 @@ def find(archive: Archive, context: Context) -> Iterator[tuple[str, ReadAt]]:
         return  # whoever wants an image says so better
     members = Members(archive)
     seen: set[int | None] = set()
-    known: dict[int, Mapping[str, str]] = {}  # by the config's place: many images may share one
+    left = _CONFIGS
+    known: dict[int, bool] = {}  # by the config's place: many images may share one
     for image in images.images:
         place = image.config.member.header if image.config else -1
-        found = known[place] = known[place] if place in known else _labels(members, image)
+        if place not in known:
+            left -= image.config.member.size if image.config else 0
+            known[place] = left >= 0 and bool(_labels(members, image).get(labels.BUNDLE))
         top = image.layers[-1].member.header if image.layers and image.layers[-1] else None
-        if found.get(labels.BUNDLE) and top not in seen:  # many images may share a layer, which is unpacked once
+        if known[place] and top not in seen:  # many images may share a layer, which is unpacked once
             seen.add(top)
             yield f"the bundle in {archive.name}", _unpack(images, image, context)
 

@@ -241,7 +241,9 @@ refused("link-to-nothing", docker() + link("x", "absent") + END, "P26")
 refused("link-to-a-link", docker() + link("x", "l") + link("y", "x") + END, "P26")
 refused("hard-link-to-elsewhere", docker() + link("x", "/etc/hostname", b"1") + END, "P26")
 refused("hard-link-in-another-spelling", docker() + link("x", "./l", b"1") + END, "P26")
-taken("links-to-files", docker() + link("x", "l", b"1") + link("y/z", ".././l") + END, "P26")
+refused("link-by-a-link", docker() + link("y/x", "../l") + link("z", "y/x/../../l") + END, "P26")
+refused("link-behind-a-nul", docker() + record(block("x", typeflag=b"2", linkname=b"a\0/../l")) + END, "P26")
+taken("links-to-files", docker() + link("x", "l", b"1") + link("y/z", "../l") + END, "P26")
 refused("file-and-link", docker() + link("manifest.json", "x") + END, "P6")
 refused("beneath-a-link", link("x", "l") + member("x/z", b"") + docker() + END, "P7")
 refused("folder-in-two-cases", docker() + block("X", typeflag=b"5") + member("x/z", b"") + END, "P7")
@@ -312,6 +314,22 @@ refused(
     + END,
     "P23",
 )
+for _number, _name in enumerate(("docker.io/library/NAME", "index.docker.io/NAME:latest", "localhost/NAME")):
+    refused(
+        f"name-of-two-in-another-spelling-{_number}",
+        b"".join(member(name, data) for name, data in (("c", ID), ("l", OWN), ("d", config())))
+        + member(
+            "manifest.json",
+            to_json(
+                [
+                    {**ENTRY, "RepoTags": ["name"]},
+                    {**ENTRY, "RepoTags": [_name.replace("NAME", "name")], "Config": "d", "Layers": []},
+                ]
+            ),
+        )
+        + END,
+        "P23",
+    )
 refused("annotations-of-a-manifest", oci(index(blob(ACTED_ON, "manifest.v1+json")), ACTED_ON) + END, "P24")
 refused(
     "annotations-beside-an-expected-manifest",

@@ -16,11 +16,15 @@ import pytest
 
 from dibundle.errors import ArchiveError
 from dibundle.files.context import Context
+from dibundle.files.readat import MemoryBytes
 from dibundle.images import packages
+from dibundle.images.archive import open_archive
 from dibundle.images.model import Image
+from dibundle.images.tar.entries import scan_all
 from dibundle.inspecting import image_diff, page
 from dibundle.sources.access import Access
 from tests.bounds.measure import dib
+from tests.builders import TestImage, build_layer, docker_save, file
 from tests.fuzz.bounds import written
 from tests.images.test_sqlite import database, interior, schema
 
@@ -183,3 +187,25 @@ def test_what_changed_is_written_to_a_page_as_it_is_made():
     pieces = list(page.build(page.Page(title="t", facts=[], stored=1, kinds=[], lines=[], changes=changes)))
     assert b"".join(pieces).count(b'<td class="new">&lt;</td>') == 1000
     assert len(pieces) > 1000
+
+
+def test_what_layers_of_a_bundle_hold_is_bounded(tmp_path, monkeypatch):
+    """The entries and names of an image that a bundle makes took 3 GiB for 3 kB."""
+    path = tmp_path / "image.tar"
+    path.write_bytes(
+        docker_save([TestImage([build_layer([file("a", b""), file("b", b"")]), build_layer([file("c", b"")])])])
+    )
+    with open_archive(path) as old, open_archive(path) as new, Context() as context:
+        new.is_made = True
+        assert image_diff.compare(old, new, context).lines == []
+        for name, most in (("MAX_ENTRIES", 2), ("MAX_ENTRY_NAMES", 2)):
+            with monkeypatch.context() as patch:
+                patch.setattr(image_diff, name, most)
+                with pytest.raises(ArchiveError, match="entries"):
+                    image_diff.compare(old, new, context)
+
+
+@pytest.mark.parametrize(("most", "names", "is_read"), [(3, 3, True), (2, 3, False), (3, 2, False)])
+def test_entries_of_several_tars_have_a_limit_together(most, names, is_read):
+    tars = [MemoryBytes(build_layer([file(name, b"") for name in given])) for given in ("ab", "c")]
+    assert (scan_all(tars, most, names) is not None) == is_read

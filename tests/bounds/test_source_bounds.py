@@ -15,7 +15,9 @@ from dibundle.files.context import Context
 from dibundle.format import labels
 from dibundle.format.header import Header
 from dibundle.format.reader import BundleReader
+from dibundle.images.archive import open_archive
 from dibundle.sources import opening
+from dibundle.sources import wrapped as wrapped_images
 from dibundle.sources.access import Access
 from dibundle.sources.bundles import Reread, peek
 from dibundle.sources.opening import open_sources
@@ -126,3 +128,13 @@ def test_a_chain_compares_what_others_build_on_alone():
     assert sum(len(link.makes) for link in links.values()) == count - 1
     makes = [[chain._makes_for(a, b, links) for b in readers] for a in readers]
     assert makes == [[b == a + 1 for b in range(count)] for a in range(count)]
+
+
+def test_labels_are_looked_at_in_so_many_bytes_of_configs(tmp_path, monkeypatch):
+    """Those of 15 configs of 8 MiB took 2 GiB, and a minute."""
+    path = tmp_path / "wrapped.tar"
+    path.write_bytes(wrapped([b"x"]))
+    with open_archive(path) as archive, Context() as context:
+        assert len(list(wrapped_images.find(archive, context))) == 1
+        monkeypatch.setattr(wrapped_images, "_CONFIGS", 100)
+        assert list(wrapped_images.find(archive, context)) == []

@@ -8,14 +8,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from dibundle.applying.expected import UnexpectedError
 from dibundle.applying.loading import LoadOptions, load
 from dibundle.errors import DigestError
 from dibundle.files.context import Context
 from dibundle.files.digest import sha256
 from dibundle.format import writer
 from dibundle.sources.access import Access
-from tests.differential.archives import STYLES, draft
-from tests.differential.check import bundle_for
+from tests.differential.archives import STYLES, Raw, draft
+from tests.differential.check import bundle_for, written_for
 from tests.differential.loaders import Loader, environment, loaders
 
 pytestmark = pytest.mark.engine
@@ -44,5 +45,17 @@ def test_nothing_is_loaded_of_what_is_damaged(style, junk: bytes, programs: list
         bundle = io.BytesIO(broken_at_the_end(archive))
         how = LoadOptions(engine=program.engine.dib_name)
         with environment(program.env), Context() as context, pytest.raises(DigestError):
+            load([bundle], how, Access(), context)
+        assert program.found(7).configs == frozenset(), program.name
+
+
+def test_what_a_bundle_claims_is_compared_where_readers_may_differ_too(programs: list[Loader]) -> None:
+    """Docker's containerd store and ctr take an image whose layers are the claimed one's for that."""
+    for number, program in enumerate(programs):
+        made = draft(91_000 + number, "v25")
+        made.members.append(Raw("x~1", b""))
+        bundle = io.BytesIO(written_for(made.build(), sha256(made.evil.config_bytes())))
+        how = LoadOptions(engine=program.engine.dib_name)
+        with environment(program.env), Context() as context, pytest.raises(UnexpectedError):
             load([bundle], how, Access(), context)
         assert program.found(7).configs == frozenset(), program.name

@@ -37,6 +37,10 @@ class Layer:
             self._index = scan(self.source)
         return self._index
 
+    @index.setter
+    def index(self, found: TarIndex) -> None:
+        self._index = found
+
     def forget_entries(self) -> None:
         """Let go of the entries: they take some 400 bytes each."""
         self._index = None

@@ -7,7 +7,7 @@ here raises on odd content. What cannot be read as an entry is left to the tail,
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from itertools import islice
@@ -18,6 +18,9 @@ from dibundle.files.readat import ReadAt
 BLOCK: Final = 512
 EXTENSION_LIMIT: Final = 1 << 20
 LONGEST_NAME: Final = 4096
+MAX_ENTRIES: Final = 1 << 19
+MAX_ENTRY_NAMES: Final = 64 << 20
+"""Entries, and bytes of their names, that are looked at of layers that are whatever a bundle's maker wants."""
 UNNAMED: Final = b"?" * (LONGEST_NAME + 1)
 UNNAMED_FOLDER: Final = UNNAMED + b"/"
 """What stands for a name that is not kept, of what may be a file and of a folder: objects, told by ``is``."""
@@ -102,6 +105,20 @@ def scan(source: ReadAt, most: int | None = None, names: int | None = None) -> T
 
 
 _SHARED: Final = (UNNAMED, UNNAMED_FOLDER)
+
+
+def scan_all(sources: Iterable[ReadAt], most: int, names: int) -> list[TarIndex] | None:
+    """Index several tars, of all together ``most`` entries and ``names`` bytes of names; None where they have more."""
+    found = []
+    for source in sources:
+        index = scan(source, most + 1, names)
+        most -= len(index.entries)
+        kept = [name for entry in index.entries for name in (entry.path, entry.link)]
+        names -= sum(map(len, kept))
+        if most < 0 or names < 0 or any(name in _SHARED for name in kept):
+            return None
+        found.append(index)
+    return found
 
 
 def _within(entry: Entry, left: int) -> Entry:

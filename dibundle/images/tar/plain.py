@@ -47,7 +47,7 @@ class PlainMember(NamedTuple):
     kind: int
     start: int
     size: int
-    leads_to: bytes = b""
+    leads_to: str = ""
 
 
 def members(source: ReadAt) -> Iterator[PlainMember]:
@@ -67,8 +67,7 @@ def members(source: ReadAt) -> Iterator[PlainMember]:
         elif larger and (kind != FILE or length not in (0, larger)):
             raise ArchiveError(messages.TAR_PAX_SIZE, at=at)
         else:
-            leads_to = block[157:257].rstrip(b"\0")
-            member = PlainMember(_name(block, kind), kind, content, larger or length, leads_to)
+            member = PlainMember(_name(block, kind), kind, content, larger or length, _leads_to(block, at))
             length, larger, is_extended = member.size, 0, False
             count += 1
             if count > MAX_MEMBERS:
@@ -125,6 +124,14 @@ def _refuse_other_names(block: bytes, kind: int, at: int) -> None:
         raise ArchiveError(messages.TAR_PAX_NAME, at=at)
     if not at and block.startswith(b"BZh"):  # more than these three are not looked at
         raise ArchiveError(messages.TAR_NAME, name=block[:40])
+
+
+def _leads_to(block: bytes, at: int) -> str:
+    """Return a header's link name."""
+    name, _, rest = block[157:257].partition(b"\0")
+    if rest.strip(b"\0") or not name.isascii():
+        raise ArchiveError(messages.TAR_NO_LINK, at=at)
+    return name.decode("ascii")
 
 
 def _octal(field: bytes, at: int) -> int:
