@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.core import ParameterSource
@@ -17,9 +17,11 @@ from dibundle.cli import console as consoles
 from dibundle.cli import messages
 from dibundle.errors import FileError, UsageError
 from dibundle.files.context import Context
-from dibundle.format.signing import Signers, read_file, require_readable
 from dibundle.sources.access import Access
 from dibundle.sources.registry.settings import MIN_RATE, RegistrySettings
+
+if TYPE_CHECKING:
+    from dibundle.format.signing import Signers
 
 _SIGNATURES: Final = (
     click.option(
@@ -144,6 +146,8 @@ def _signers(given: dict[str, Any], tmp: str | None) -> Signers | None:
     if allowed is None and os.environ.get("DIB_ALLOWED_SIGNERS") == "":
         raise UsageError(messages.SIGNATURE_ENVIRONMENT_EMPTY)  # of a variable that it was to be made of, perhaps
     if allowed is not None:
+        from dibundle.format.signing import Signers, read_file
+
         if _is_from_environment("allowed_signers"):
             _require_named_file(allowed)
         return Signers(
@@ -166,6 +170,8 @@ def _is_from_environment(name: str) -> bool:
 
 def _require_named_file(name: str) -> None:
     """Tell of a file that cannot be read who named it, as the command line does not."""
+    from dibundle.format.signing import require_readable
+
     try:
         require_readable(name)
     except FileError as error:

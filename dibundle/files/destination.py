@@ -9,7 +9,6 @@ import io
 import os
 import re
 import select
-import shutil
 import stat
 import sys
 from collections.abc import Callable
@@ -265,6 +264,8 @@ def check_room(name: str, folder: str, size: int, temporary: int = 0, place: str
 
     ``temporary``: how many bytes will lie in the folder ``place`` meanwhile, which may be on the same disk.
     """
+    import shutil
+
     try:
         free = shutil.disk_usage(folder or ".").free
         beside = temporary if os.stat(folder or ".").st_dev == os.stat(place).st_dev else 0  # noqa: PTH116

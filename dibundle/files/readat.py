@@ -275,10 +275,11 @@ def default_spool_dir() -> str:
 
 def room(directory: str | None) -> tuple[str, int]:
     """Return the folder that spools in ``directory`` (None: the default) go to, and how many bytes are free there."""
+    import shutil
+
     place = directory or default_spool_dir()
     try:
-        found = os.statvfs(place)
-        return place, found.f_bavail * found.f_frsize
+        return place, shutil.disk_usage(place).free
     except OSError as error:
         raise _spool_error(place, error) from error
 

@@ -14,7 +14,8 @@ from typing import Final, NamedTuple
 from dibundle.errors import UsageError
 from dibundle.format import labels
 from dibundle.sharing import messages
-from dibundle.sources.registry.reference import SCHEME, Reference
+from dibundle.sources.names import SCHEME
+from dibundle.sources.registry.reference import Reference
 from dibundle.sources.wrapped import FILE
 
 IMAGE: Final = "dib"

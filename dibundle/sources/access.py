@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from dibundle.format.reader import BundleReader
-from dibundle.format.signing import Signers
 from dibundle.sources.bundles import CheckSignature
 from dibundle.sources.registry.settings import RegistrySettings
+
+if TYPE_CHECKING:
+    from dibundle.format.signing import Signers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +27,11 @@ class Access:
 
     def __post_init__(self) -> None:
         """Refuse signers that are none, where they are given: a name of their file is an easy mistake."""
-        if self.signers is not None and not isinstance(self.signers, Signers):
+        if self.signers is None:
+            return
+        from dibundle.format.signing import Signers
+
+        if not isinstance(self.signers, Signers):
             raise TypeError(f"signers are Signers(allowed=FILE), not {type(self.signers).__name__}")
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from dibundle.sources.registry.reference import SCHEME
-
+SCHEME: Final = "docker://"  # of names in a registry
 _ENGINES: Final = ("docker-daemon", "containers-storage")
 _FILES: Final = ("docker-archive", "oci-archive", "oci")
 

@@ -13,7 +13,7 @@ from dibundle.files import wording
 from dibundle.files.context import Context
 from dibundle.sharing.push import push
 from dibundle.sources.access import Access
-from dibundle.sources.registry.reference import SCHEME
+from dibundle.sources.names import SCHEME
 
 
 @click.command("push", short_help="Put a bundle into a registry, where the image that it makes leads to it.")

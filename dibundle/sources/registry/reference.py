@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 
 from dibundle.errors import UsageError
 from dibundle.sources import messages
+from dibundle.sources.names import SCHEME
 
-SCHEME: Final = "docker://"
 _NAME: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253})|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?")
