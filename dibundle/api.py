@@ -432,7 +432,10 @@ def plan_update(
     from dibundle.sharing import update as updating  # needs urllib3
 
     with Context(tmp, progress) as context:
-        return updating.plan_update(name, several(here), None, updating.UpdateOptions(), access or Access(), context)
+        options = updating.UpdateOptions()
+        plan = updating.plan_update(name, several(here), None, options, access or Access(), context, for_file=True)
+    assert plan, "only an engine has the image already"
+    return plan
 
 
 def open_bundle(source: Source, *, access: Access | None = None, tmp: str | None = None) -> Bundle:

@@ -46,7 +46,7 @@ from dibundle.sources.opening import OpenedSources, Source, open_present
 from dibundle.sources.registry import artifacts, images
 from dibundle.sources.registry.artifacts import Delta
 from dibundle.sources.registry.client import Repository
-from dibundle.sources.registry.images import RemoteImage
+from dibundle.sources.registry.images import RemoteBlob, RemoteImage
 from dibundle.sources.registry.opening import open_repository, platform_here
 from dibundle.sources.registry.reference import Reference
 
@@ -87,10 +87,15 @@ def plan_update(
     options: UpdateOptions,
     access: Access,
     context: Context,
-) -> UpdatePlan:
-    """Find out what :func:`update` would fetch; no bundle is."""
-    update = _Update(name, here, output, options, access, context, is_needed=False)
-    return update.plan()
+    *,
+    for_file: bool = False,
+) -> UpdatePlan | None:
+    """Find out what :func:`update` would fetch, None where an engine has the image already; no bundle is fetched.
+
+    ``for_file``: no engine is asked, whatever the output.
+    """
+    update = _Update(name, here, output, options, access, context, is_needed=False, for_file=for_file)
+    return None if update.is_here else update.plan_what_is_there()
 
 
 def update(
@@ -104,8 +109,9 @@ def update(
     """Get an image from a registry into an engine, or into an ``output``.
 
     Of all chains of bundles from what is ``here`` that of the fewest bytes is taken, or the image itself where that is
-    less. What comes out must be the very image under that name. With signers a bundle that none of them signed, or that
-    is another one than the registry lists, is passed over, and the image itself is never fetched.
+    less. What comes out must be the very image under that name. A bundle that is not there, damaged or another one than
+    the registry lists is passed over. With signers one that none of them signed is, too, and the image itself is never
+    fetched.
     """
     return _Update(name, here, output, options, access, context).run()
 
@@ -137,6 +143,7 @@ class _Update:
         context: Context,
         *,
         is_needed: bool = True,
+        for_file: bool = False,
     ) -> None:
         if not is_reference(name):
             raise UsageError(messages.REGISTRY_NOT_A_NAME, name=name, tag="2")
@@ -159,13 +166,17 @@ class _Update:
         self._image = images.resolve(self._repository, manifest, access.platform or platform_here())
         if options.expect and not options.expect & {self._image.id, self._image.manifest.digest}:
             raise UnexpectedError(messages.EXPECT_REGISTRY_IMAGE, name=name, id=digest.text(self._image.id))
+        self._made = AboutImage(
+            names=(reference.name,) if reference.name else (), id=self._image.id, diff_ids=self._image.diff_ids
+        )
+        self._archives: list[Archive] = []
+        self.is_here = output is None and not for_file and self._has_image()
+        if self.is_here:
+            return
         opened: OpenedSources = open_present(here, access, context)
         if output is not None:
             opened.refuse_overwriting(output.name, output.identity)
         self._archives = opened.archives
-        self._made = AboutImage(
-            names=(reference.name,) if reference.name else (), id=self._image.id, diff_ids=self._image.diff_ids
-        )
 
     def plan(self, fetched: _Fetched | None = None) -> UpdatePlan:
         """Find the way of the fewest bytes, apart from bundles that were refused."""
@@ -180,9 +191,25 @@ class _Update:
             lists=known.lists,
         )
 
+    def plan_what_is_there(self) -> UpdatePlan:
+        """Find the way of the fewest bytes of those whose bundles the registry has."""
+        fetched = _Fetched()
+        while True:
+            plan = self.plan(fetched)
+            for step in plan.chain or ():
+                try:
+                    bundle = _listed(self._repository, step)
+                    if not self._repository.has_blob(bundle.digest):
+                        raise self._repository.failed(registry_messages.REGISTRY_LISTED_BUNDLE)
+                except (BundleError, RegistryError) as error:
+                    self._refuse(step, fetched, error)
+                    break
+            else:
+                return plan
+
     def run(self) -> UpdateResult:
         """Fetch, make and check the image, and hand it over."""
-        if self._is_here():
+        if self.is_here:
             return self._result(None, 0, 0, ())
         fetched = _Fetched()
         image: PinnedImage | None = None
@@ -215,17 +242,17 @@ class _Update:
             signed_by=signed_by,
         )
 
-    def _is_here(self) -> bool:
+    def _has_image(self) -> bool:
         """Whether the engine has the image under each of its names already."""
-        if not self._is_thin or not holds(self._archives, self._image.id):
+        if self._engine not in TRANSPORTS or not self._made.names:  # containerd has names of images that are not whole
             return False
         ids = {digest.text(item) for item in (self._image.id, self._image.manifest.digest)}
         return all(image_id(self._engine, name) in ids for name in self._made.names)
 
     def _fetch(self, plan: UpdatePlan, fetched: _Fetched) -> list[BundleReader] | None:
-        """Fetch the bundles of a plan; None, and one more refused, where nobody signed it who counts.
+        """Fetch the bundles of a plan; None, and one more refused, where one is none or nobody signed it who counts.
 
-        Whoever may push could else keep everybody from the bundles of others, with what is no bundle too.
+        Whoever may push could else keep everybody from the bundles of others, and so could a bundle that was deleted.
         """
         check = self._signatures.required
         bundles = []
@@ -241,8 +268,6 @@ class _Update:
                     fetched.bundles[name] = spool
                     self._context.adopt(own)
             except (SignatureError, BundleError, DigestError, RegistryError) as error:
-                if not check:
-                    raise
                 self._refuse(step, fetched, error)
                 return None
             bundles.append(bundle)
@@ -268,12 +293,14 @@ class _Update:
         name = step.delta.manifest
         fetched.bundles.pop(name, None)
         fetched.refused[name] = step.delta.told.size
-        self._context.progress.note(f"bundle {digest.text(name)} is passed over: {error.message}")
+        self._context.progress.note(
+            f"bundle {digest.text(name)}, which the registry lists, is passed over: {error.message}"
+        )
 
     def _pin_or_refuse(
         self, plan: UpdatePlan, bundles: Sequence[BundleReader], fetched: _Fetched
     ) -> PinnedImage | None:
-        """Fetch or make the image; None, and one bundle more refused, where signed ones do not make it.
+        """Fetch or make the image; None, and one bundle more refused, where bundles do not make it.
 
         That is the bundle that was read last.
         """
@@ -283,7 +310,7 @@ class _Update:
                 self._context.adopt(own)
                 return image
         except _UNFIT as error:
-            if plan.chain is None or not self._signatures.required:
+            if plan.chain is None:
                 raise
             begun = [step for step, bundle in zip(plan.chain, bundles, strict=True) if bundle.frames_read]
             self._refuse((begun or plan.chain[:1])[-1], fetched, error)
@@ -344,22 +371,23 @@ def pin_fetched(
     return assemble(pins, LayerStore([archive]), left_out, are_annotations_known=are_annotations_known)
 
 
-def holds(archives: Sequence[Archive], image_id: bytes) -> bool:
-    """Whether an image is in one of the archives."""
-    return any(image.config_digest == image_id for archive in archives for image in read_images(archive).images)
-
-
 def fetch(repository: Repository, step: ChainStep, context: Context, check: CheckSignature | None) -> Spool:
     """Fetch the bundle of a step; :class:`RegistryError` where it is not what the registry told.
 
     ``check`` gets its header and signature before more of it is fetched.
     """
+    bundle = _listed(repository, step)
+    spool = context.spool()
+    name = digest.text(step.delta.manifest)
+    fetch_bundle(repository.blob(bundle.digest, bundle.size), bundle.size, name, spool, check)
+    return spool
+
+
+def _listed(repository: Repository, step: ChainStep) -> RemoteBlob:
+    """Return the bundle of a step; :class:`RegistryError` where it is not what the registry told."""
     manifest = repository.manifest("sha256:" + step.delta.manifest.hex())
     bundle = artifacts.bundle_of(repository, manifest)
     subject = sha256_of(get_text(get(manifest.value, "subject"), "digest"))
     if bundle is None or subject != step.makes or bundle.size != step.delta.told.size:
         raise repository.failed(registry_messages.REGISTRY_LISTED_BUNDLE)
-    spool = context.spool()
-    name = digest.text(step.delta.manifest)
-    fetch_bundle(repository.blob(bundle.digest, bundle.size), bundle.size, name, spool, check)
-    return spool
+    return bundle

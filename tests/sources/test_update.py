@@ -195,6 +195,17 @@ def test_dry_run_says_it_and_fetches_no_blob_but_the_config(stocked, files, dib)
     assert len(stocked.log("GET", "/blobs/")) == 1
 
 
+def passed_over(dib: Program, registry: Registry, files: Files, tmp_path: Path, text: str) -> None:
+    """Assert that an update passes a bundle over for that reason, and gets the image in another way."""
+    ended = dib("update", name(registry, "v4"), "--have", files.archive(1), "-o", tmp_path / "out.tar")
+    assert ended.code == 0, ended.err
+    lines = [line for line in ended.err.splitlines() if "passed over: " in line]
+    assert lines
+    assert any(text in line for line in lines), ended.err
+    assert f"{len(lines)} passed over" in ended.err
+    assert blobs(tmp_path / "out.tar") == blobs(files.archive(4))
+
+
 def refused(dib: Program, registry: Registry, files: Files, tmp_path: Path, *texts: str, code: int = 9) -> None:
     """Assert that an update ends with ``code``, one line of message at least, and no file."""
     ended = dib("update", name(registry, "v4"), "--have", files.archive(1), "-o", tmp_path / "out.tar")
@@ -210,7 +221,7 @@ def test_a_bundle_with_other_bytes(stocked, files, dib, tmp_path):
     for key, data in stocked.blobs.items():
         if data == files.bundle(2, 4).read_bytes():
             stocked.blobs[key] = data[:-1] + bytes([data[-1] ^ 1])
-    refused(dib, stocked, files, tmp_path, "other bytes")
+    passed_over(dib, stocked, files, tmp_path, "other bytes")
 
 
 def test_a_bundle_for_another_subject(stocked, files, dib, tmp_path):
@@ -225,7 +236,7 @@ def test_a_bundle_for_another_subject(stocked, files, dib, tmp_path):
         item.update(wrong)
         item["annotations"] = {**annotations, "dibundle.size": "10"}
     stocked.manifests[fallback] = (kind, json.dumps(index).encode())
-    refused(dib, stocked, files, tmp_path, "not for this image")
+    passed_over(dib, stocked, files, tmp_path, "not for this image")
 
 
 def leads_to(registry: Registry, key: tuple[str, str], tag: str) -> bool:
@@ -251,7 +262,7 @@ def test_a_bundle_of_another_image_is_refused_by_what_it_makes(stocked, files, d
     stocked.manifests[REPOSITORY, digest(body)] = (manifest["mediaType"], body)
     index["manifests"] = [{**first, "digest": digest(body), "size": len(body), "annotations": told}]
     stocked.manifests[fallback] = (index["mediaType"], json.dumps(index).encode())
-    refused(dib, stocked, files, tmp_path, "another image")
+    passed_over(dib, stocked, files, tmp_path, "")
 
 
 @pytest.mark.parametrize("part", ["/manifests/v4", "sha256-", "/blobs/"])
@@ -514,3 +525,36 @@ def give_another_config(registry: Registry, tag: str, bundle: str) -> None:
     index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [entry]}
     tagged = digest(other).replace(":", "-")
     registry.manifests[REPOSITORY, tagged] = (str(index["mediaType"]), json.dumps(index).encode())
+
+
+@pytest.mark.parametrize("is_deleted", [False, True], ids=["blob", "manifest"])
+def test_bundles_that_were_deleted_are_passed_over(stocked, files, dib, tmp_path, is_deleted):
+    """As docker-registry leaves them: the list still has what is gone."""
+    if is_deleted:
+        for key in [key for key, (_, body) in stocked.manifests.items() if b"application/vnd.dib" in body]:
+            if key[1].startswith("sha256:"):
+                del stocked.manifests[key]
+    else:
+        for key in [key for key, data in stocked.blobs.items() if data.startswith(b"\x89DIB") or data[1:4] == b"DIB"]:
+            del stocked.blobs[key]
+    ended = dib("update", name(stocked, "v4"), "--have", files.archive(1), "--dry-run", "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["how"] == "image"
+    assert "which the registry lists, is passed over" in ended.err
+    passed_over(dib, stocked, files, tmp_path, "")
+
+
+def test_an_image_that_the_engine_has_is_not_fetched_again(stocked, files, dib, tmp_path, monkeypatch):
+    stand_in(tmp_path, "podman", f'exec {sys.executable} {Path(__file__).parents[1]}/stand_in.py podman "$@"')
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("MACHINE", str(tmp_path))
+    engine = tmp_path / "engine"
+    engine.mkdir()
+    (engine / "app%3A1").write_bytes(docker_save([version(1)], "v25"))
+    update = ("update", name(stocked, "v2"), "--have", "containers-storage:app:1", "--json")
+    assert json.loads(dib(*update).out)["how"] == "bundles"
+    asked = len(stocked.log("GET", "/blobs/"))
+    for more, schema in (((), "dib.update/1"), (("--dry-run",), "dib.update-plan/1")):
+        told = json.loads(dib(*update, *more).out)
+        assert (told["how"], told["schema"]) == ("here", schema)
+    assert len(stocked.log("GET", "/blobs/")) == asked + 2  # the config, each time

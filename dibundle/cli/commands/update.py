@@ -47,8 +47,9 @@ def command(
         dib update docker://registry.example/app:2 --have old.tar -o new.tar
 
     Of all chains of bundles that of the fewest bytes is taken, or the image itself where that is less. What comes out
-    must be the very image under that name, else nothing is loaded. With --allowed-signers a bundle that none of them
-    signed is passed over (--dry-run does not fetch any, and cannot tell), and the image itself is never fetched.
+    must be the very image under that name, else nothing is loaded. Nothing is fetched if the engine has it already. A
+    bundle that was deleted or is damaged is passed over. With --allowed-signers one that none of them signed is, too
+    (--dry-run does not fetch any, and cannot tell), and the image itself is never fetched.
     """
     from dibundle.sharing.update import UpdateOptions, plan_update, update  # needs urllib3
 

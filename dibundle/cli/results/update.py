@@ -48,8 +48,12 @@ def _document(name: str, plan: UpdatePlan) -> Document:
     }
 
 
-def show_plan(name: str, plan: UpdatePlan, console: Console) -> None:
+def show_plan(name: str, plan: UpdatePlan | None, console: Console) -> None:
     """Say what would be fetched, one line for each step and one for the other way."""
+    if plan is None:
+        document = {"name": name, "how": "here", "size": 0, "image_size": 0, "bundles": []}
+        console.answer("dib.update-plan/1", document, [f"{wording.escape(name)}: the image is here already"])
+        return
     lines = [
         f"{number}. bundle {digest.text(step.delta.manifest)}: {wording.human(step.delta.told.size)}"
         for number, step in enumerate(plan.chain or (), 1)
