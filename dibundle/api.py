@@ -432,10 +432,7 @@ def plan_update(
     from dibundle.sharing import update as updating  # needs urllib3
 
     with Context(tmp, progress) as context:
-        options = updating.UpdateOptions()
-        plan = updating.plan_update(name, several(here), None, options, access or Access(), context, for_file=True)
-    assert plan, "only an engine has the image already"
-    return plan
+        return updating.plan_for_file(name, several(here), access or Access(), context)
 
 
 def open_bundle(source: Source, *, access: Access | None = None, tmp: str | None = None) -> Bundle:

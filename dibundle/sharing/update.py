@@ -87,15 +87,16 @@ def plan_update(
     options: UpdateOptions,
     access: Access,
     context: Context,
-    *,
-    for_file: bool = False,
 ) -> UpdatePlan | None:
-    """Find out what :func:`update` would fetch, None where an engine has the image already; no bundle is fetched.
-
-    ``for_file``: no engine is asked, whatever the output.
-    """
-    update = _Update(name, here, output, options, access, context, is_needed=False, for_file=for_file)
+    """Find out what :func:`update` would fetch, None where an engine has the image already; no bundle is fetched."""
+    update = _Update(name, here, output, options, access, context, is_needed=False)
     return None if update.is_here else update.plan_what_is_there()
+
+
+def plan_for_file(name: str, here: Sequence[Source], access: Access, context: Context) -> UpdatePlan:
+    """Find out what :func:`update` would fetch for a file, whatever engines have."""
+    update = _Update(name, here, None, UpdateOptions(), access, context, is_needed=False, for_file=True)
+    return update.plan_what_is_there()
 
 
 def update(
