@@ -51,6 +51,8 @@ Measured on static-binary's two programs, bytes of their differences and seconds
 8 % of the time for 0.6 to 1.5 % more bytes. The sparse form takes 0.1 s, and half as many bytes again.
 """
 
+SURELY_LZMA2: Final = 64 << 10  # literals from which on zstd is no rival, and tried at its fastest
+
 CONTEXT_LITERALS: Final = 1 << 20
 """Literals up to which their context is tried where a target's patches are many; where they are few, all of them.
 
@@ -107,7 +109,8 @@ def encode(
     columns = _columns(rows)
     packed = [streams.pack(column, level=level, literal_bits=number_trials) for column in columns]
     packed.append(_pack_difference(source, rows, difference, effort))
-    literal_level = min(level, 9) if literal_trials and effort < SLOW_EFFORT else level  # LZMA2 wins
+    is_won = literal_trials and effort < SLOW_EFFORT  # by LZMA2, the larger the surer
+    literal_level = min(level, 9 if len(literals) <= SURELY_LZMA2 else 1) if is_won else level
     packed.append(streams.pack(literals, level=literal_level, literal_bits=literal_trials))
     if effort >= 5 and (effort >= SLOW_EFFORT or thorough or len(literals) <= CONTEXT_LITERALS):
         around = context(source, rows) if len(literals) >= 64 else b""

@@ -50,7 +50,7 @@ def _filters(size: int, **more: int) -> list[dict[str, Any]]:
 
 
 def _lzma2(data: Buffer, lc: int, lp: int, pb: int) -> bytes:
-    filters = _filters(len(data), preset=9, lc=lc, lp=lp, pb=pb, nice_len=64)
+    filters = _filters(len(data), preset=9, lc=lc, lp=lp, pb=pb, nice_len=32, depth=48)
     return lzma.compress(data, lzma.FORMAT_RAW, filters=filters)
 
 
