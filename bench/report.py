@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from chart import Bar, Curve, bars, curves
-from tools import TOOLS
+from tools import LEVELS, TOOLS
 
 HERE = Path(__file__).parent
 KEPT = HERE / "results"
@@ -184,6 +184,50 @@ def _drawn(rows: list[Row]) -> list[str]:
     ]
 
 
+# levels: as pairs
+
+
+def _levels(rows: list[Row]) -> list[str]:
+    """Write the table, into the page of the docs too, and the picture: all next to the default level."""
+    found = {(row["pair"], row["tool"]): row for row in rows}
+    pairs = [row["pair"] for row in sorted(rows, key=lambda row: row["target"]) if row["tool"] == DEFAULT_LEVEL]
+    cells: list[list[str]] = []
+    lines: dict[str, list[tuple[float, float]]] = {"size": [], "create": [], "apply": []}
+    for level, tool in enumerate(LEVELS, 1):
+        here = [(found[pair, tool], found[pair, DEFAULT_LEVEL]) for pair in pairs if (pair, tool) in found]
+        if not here or len(here) < len(pairs):
+            continue
+        lines["size"].append((level, _mean([row["size"] / usual["size"] for row, usual in here])))
+        for what in RUNS:
+            lines[what].append((level, _mean([row[what]["cpu"] / usual[what]["cpu"] for row, usual in here])))
+        sizes = [f"{row['size']:,}" for row, _ in here]
+        memory = max(row["create"]["memory"] for row, _ in here)
+        cells.append([f"-{level}", *sizes, *(f"{line[-1][1]:.2f}" for line in lines.values()), f"{memory:.0f}"])
+    if not cells:
+        return []
+    docs = HERE.parent / "docs" / "explanation"
+    title = "next to the default level"
+    made = [Curve(title, what, tuple(points)) for what, points in lines.items()]
+    (docs / "levels.svg").write_text(curves([(title, "level")], made))
+    table = _table(("level", *pairs, *lines, "MiB"), cells)
+    between = re.compile(r"(?<=<!-- levels -->\n)(.|\n)*(?=<!-- end -->)")
+    page = docs / "speed.md"
+    page.write_text(between.sub(lambda _: "\n" + "\n".join(table) + "\n\n", page.read_text()))
+    return [
+        "dib at each level (`python bench/run.py FOLDER --as levels`): bytes; size and CPU next to the default level as"
+        " geometric means over the pairs; the most memory of create.",
+        "",
+        *table,
+    ]
+
+
+def _mean(ratios: Sequence[float]) -> float:
+    return math.exp(sum(map(math.log, ratios)) / len(ratios))
+
+
+DEFAULT_LEVEL = "dib -6"
+
+
 # relinking: relink.Measured
 
 
@@ -294,6 +338,7 @@ def _per_file(rows: list[Row]) -> str:
 
 PARTS: tuple[tuple[str, str, Callable[[list[Row]], list[str]]], ...] = (
     ("corpus", "The corpus", _corpus),
+    ("levels", "Levels", _levels),
     ("drawn", "Other pairs", _drawn),
     ("relink", "Relinking", _relink),
     ("growth", "Growth", _growth),

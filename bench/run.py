@@ -1,6 +1,6 @@
 """Measure dib beside its peers on pairs of archives and write bench/RESULTS.md and its pictures.
 
-    python bench/run.py FOLDER [--as drawn|compressed] [--tools dib,...] [--pairs a,b]
+    python bench/run.py FOLDER [--as drawn|compressed|levels] [--tools dib,...] [--pairs a,b]
 
 FOLDER holds a folder for each pair with a.tar and b.tar. Run it in the virtual environment that dib is installed in,
 with Debian's xdelta3 and zstd. Rows of the same pair and tool are replaced in what was measured before.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from measure import FailedRunError, Run, same
 from report import keep
-from tools import TOOLS
+from tools import LEVELS, TOOLS
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ def main() -> None:
     """Run the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--as", dest="part", choices=("corpus", "drawn", "compressed"), default="corpus", help="part")
-    parser.add_argument("--tools", default=",".join(TOOLS))
+    parser.add_argument("--as", dest="part", choices=("corpus", "drawn", "compressed", "levels"), default="corpus")
+    parser.add_argument("--tools", help="default: all of them, for levels dib at each level")
     parser.add_argument("--pairs")
     arguments = parser.parse_args()
     found = sorted((p.stat().st_size, p.parent.name) for p in arguments.folder.glob("*/b.tar"))
     for pair in arguments.pairs.split(",") if arguments.pairs else [name for _, name in found]:
-        for tool in arguments.tools.split(","):
+        for tool in arguments.tools.split(",") if arguments.tools else LEVELS if arguments.part == "levels" else TOOLS:
             row = compare(arguments.folder / pair, tool)
             if row:
                 print(line(row), flush=True)
@@ -54,7 +54,7 @@ def compare(folder: Path, tool: str) -> Row | None:
     with tempfile.TemporaryDirectory(prefix="bench-") as work:
         delta, result = Path(work, "delta"), Path(work, "result")
         try:
-            made, used = TOOLS[tool](base, target, delta, result)
+            made, used = (TOOLS | LEVELS)[tool](base, target, delta, result)
         except (FailedRunError, OSError) as error:
             print(f"{folder.name}: {tool}: {error}", flush=True)
             return None

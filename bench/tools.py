@@ -69,3 +69,4 @@ TOOLS: dict[str, Tool] = {
     "zstd -3 --patch-from": zstd(3),
     "xdelta3 -9 lzma": xdelta3,
 }
+LEVELS: dict[str, Tool] = {f"dib -{level}": dib(f"-{level}") for level in range(1, 10)}
