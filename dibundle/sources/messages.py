@@ -285,7 +285,7 @@ WRAPPED_LAYER_MALFORMED: Final = Message(
     "wrapped.layer_malformed", "{name} is labelled as a wrapped bundle, but its last layer is none: {reason}"
 )
 WRAPPED_NO_BUNDLE: Final = Message(
-    "wrapped.no_bundle", "{name} is labelled as a wrapped bundle, but its last layer has no {file}"
+    "wrapped.no_bundle", "{name} is labelled as a wrapped bundle, but its last layer does not hold one {file}"
 )
 WRAPPED_SEVERAL_ARCHIVES: Final = Message(
     "wrapped.several_archives",

@@ -71,10 +71,11 @@ def _unpack(images: ImageArchive, image: Image, context: Context) -> ReadAt:
         raise ArchiveError(messages.WRAPPED_NO_LAYER, name=name)
     layer = _inflated(images, top, context) if top.compression else None
     layer = layer or images.stored(top)
-    for entry in reversed(scan(layer, MAX_MADE_ENTRIES, MADE_NAMES).entries):
-        if entry.is_file and normalise(entry.path) == FILE.encode():
-            return Slice(layer, entry.content, entry.size)
-    raise ArchiveError(messages.WRAPPED_NO_BUNDLE, name=name, file=FILE)
+    entries = scan(layer, MAX_MADE_ENTRIES, MADE_NAMES).entries
+    found = [entry for entry in entries if entry.is_file and normalise(entry.path) == FILE.encode()]
+    if len(found) != 1:  # of several the first is not the one that an engine would unpack
+        raise ArchiveError(messages.WRAPPED_NO_BUNDLE, name=name, file=FILE)
+    return Slice(layer, found[0].content, found[0].size)
 
 
 def find_in_layer(layer: Iterable[bytes], name: str) -> Pieces:
