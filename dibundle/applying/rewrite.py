@@ -6,6 +6,7 @@ import hashlib
 import os
 import secrets
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
@@ -81,7 +82,7 @@ class _Kept:
 
     def __init__(self, spool: Spool, holes: Sequence[tuple[int, int]]) -> None:
         self._spool = spool
-        self._holes = list(holes)
+        self._holes = deque(holes)
         self._at = 0
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
@@ -89,7 +90,7 @@ class _Kept:
         view = memoryview(piece)
         while view:
             while self._holes and self._holes[0][1] <= self._at:
-                self._holes.pop(0)
+                self._holes.popleft()
             start, end = self._holes[0] if self._holes else (1 << 62, 1 << 62)
             within = start <= self._at
             part = view[: (end if within else start) - self._at]

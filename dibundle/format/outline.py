@@ -29,6 +29,8 @@ from dibundle.format.records import EMPTY, FIELDS, padded
 from dibundle.format.steps import REGISTER_OUTER, REGISTER_RECORD, REGISTERS, Columns, Head, Text
 
 _TYPES = {0x31: "link", 0x32: "symlink", 0x33: "device", 0x34: "device", 0x35: "directory", 0x36: "fifo"}
+_SYMLINK: Final = 0x32
+_TYPEFLAG, _LINKNAME = 7, 8  # fields of a header
 _EXTENSIONS = b"xgLK"
 MAX_PATH: Final = 4096
 """Bytes of a path that are told; no system takes a longer one."""
@@ -43,7 +45,8 @@ class Operation:
     """An operation: what it does, to how many entries or (keep) bytes, and what is known of path and size.
 
     ``place`` is where in the base it begins: object and offset; known with a base alone, as is the ``old_size`` of
-    what is patched. Content is drawn from ``stream``, None where there is none or it is text.
+    what is patched. Content is drawn from ``stream``, None where there is none or it is text. ``target`` and
+    ``old_target``: where a symbolic link leads and led, if that is known.
     """
 
     kind: str
@@ -53,6 +56,8 @@ class Operation:
     place: tuple[int, int] | None = None
     old_size: int | None = None
     stream: int | None = None
+    target: bytes | None = None
+    old_target: bytes | None = None
 
 
 class ListingError(BundleError):
@@ -70,6 +75,7 @@ class _Outline:
         self._text_at = 0
         self._texts: dict[int, bytes] = {}
         self._registers: list[bytes | None] = [EMPTY, EMPTY]
+        self._types: list[bytes | None] = [b"", b""]  # of the last block in each register, known more often than that
         self._long_name: bytes | None = None
         self._left = _MAX_WORK
 
@@ -99,7 +105,22 @@ class _Outline:
         self.spend(1 + len(head.values))
         block = self._make(head, known)
         self._registers[register] = block
+        if block:
+            self._types[register] = block[156:157]
+        elif head.shape >> _TYPEFLAG & 1:
+            self._types[register] = self._texts.get(_TYPEFLAG)
+        elif from_base:
+            self._types[register] = None
         return block
+
+    def kind(self, register: int, otherwise: str) -> str:
+        """Return what kind of entry the last block in a register is of, as far as that is known."""
+        kind = self._types[register]
+        return _TYPES.get(kind[0], otherwise) if kind else otherwise
+
+    def link(self, register: int, block: bytes | None) -> bytes | None:
+        """Return where the symbolic link in the last block of a register leads, if that is known."""
+        return _link(block) if block or self._types[register] != b"2" else self._texts.get(_LINKNAME)
 
     def _make(self, head: Head, reference: bytes | None) -> bytes | None:
         values: list[int | bytes] = []
@@ -226,7 +247,9 @@ def _mode(state: _Outline) -> Iterator[Operation]:
         block, place = _base_block(state)
         made = state.edit(REGISTER_RECORD, block, from_base=True)
         if state.base and not state.extension(made, None):
-            yield Operation("mode", 1, state.name(made), records.record_size(made or EMPTY), place)
+            size, target, old = records.record_size(made or EMPTY), _link(made), _link(block)
+            kind = "mode" if target == old or target is None else "symlink"
+            yield Operation(kind, 1, state.name(made), size, place, target=target, old_target=old)
     if not state.base:
         yield Operation("mode", count)
 
@@ -252,11 +275,13 @@ def _add(state: _Outline) -> Iterator[Operation]:
         content, stream = state.take_text(size), None
     if not state.extension(made, content):
         known = size if size < UNKNOWN // 2 else None
-        yield Operation(_kind(made, "add"), 1, state.name(made), known, stream=stream)
+        kind, target = state.kind(REGISTER_RECORD, "add"), state.link(REGISTER_RECORD, made)
+        yield Operation(kind, 1, state.name(made), known, stream=stream, target=target)
 
 
-def _kind(block: bytes | None, otherwise: str) -> str:
-    return _TYPES.get(block[156], otherwise) if block else otherwise
+def _link(block: bytes | None) -> bytes | None:
+    """Return where a symbolic link leads."""
+    return block[157:257].partition(b"\0")[0] if block and block[156] == _SYMLINK else None
 
 
 def _repeat(state: _Outline) -> Iterator[Operation]:
@@ -299,7 +324,8 @@ def _header(state: _Outline) -> Iterator[Operation]:
     if register == REGISTER_OUTER:
         yield Operation("member", 1, state.name(made), records.record_size(made) if made else None)
     elif not state.extension(made, None):
-        yield Operation(_kind(made, "copy"), 1, state.name(made), records.record_size(made) if made else None)
+        size = records.record_size(made) if made else None
+        yield Operation(state.kind(register, "copy"), 1, state.name(made), size, target=state.link(register, made))
 
 
 def _begin(state: _Outline) -> Iterator[Operation]:

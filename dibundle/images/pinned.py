@@ -13,6 +13,7 @@ from typing import Final
 
 from dibundle.errors import ArchiveError
 from dibundle.files import digest
+from dibundle.files.compression import RATIO
 from dibundle.files.readat import ReadAt
 from dibundle.images import messages, writers
 from dibundle.images.members import Members
@@ -76,13 +77,19 @@ class Stored:
     content: ReadAt
 
 
+EXCESS_OF_BUNDLES: Final = 64 << 20
+"""Bytes that layers of archives in which bundles came may hold beyond ``RATIO`` times their sizes."""
+
+
 class LayerStore:
     """The layers of archives, found by what these claim and believed by their digests alone."""
 
     def __init__(self, archives: Iterable[ImageArchive], holes: Collection[int] = ()) -> None:
         self._candidates: dict[bytes, list[tuple[ImageArchive, Blob]]] = {}
-        self._known: dict[tuple[int, int], tuple[Stored, bytes]] = {}
-        self._pool = Pool()
+        self._stored: dict[tuple[int, int], Stored] = {}
+        self._contents: dict[tuple[int, int], bytes] = {}  # digests of what these hold
+        self._found: dict[tuple[bytes | None, bytes], Stored | None] = {}
+        self._pool, self._pool_of_bundles = Pool(), Pool(EXCESS_OF_BUNDLES)
         for archive in archives:
             for blob in archive.blobs:
                 if blob.kind == "layer" and blob.member.content not in holes:
@@ -91,25 +98,33 @@ class LayerStore:
 
     def find(self, name: bytes | None, diff_id: bytes) -> Stored | None:
         """Return the layer whose content has ``diff_id``, stored under the digest ``name`` if given; None if absent."""
-        for archive, blob in self._candidates.get(name or diff_id, ()):
-            stored, found = self._read(archive, blob)
-            if found == diff_id and name in (None, stored.digest):
-                return stored
-        return None
+        if (name, diff_id) not in self._found:
+            candidates = self._candidates.get(name or diff_id, ())
+            fitting = (self._fitting(archive, blob, name, diff_id) for archive, blob in candidates)
+            self._found[name, diff_id] = next((stored for stored in fitting if stored), None)
+        return self._found[name, diff_id]
 
-    def _read(self, archive: ImageArchive, blob: Blob) -> tuple[Stored, bytes]:
+    def _fitting(self, archive: ImageArchive, blob: Blob, name: bytes | None, diff_id: bytes) -> Stored | None:
+        """Return a candidate if it is the layer; of what is stored under another digest no content is looked at."""
         key = id(archive), blob.member.header
-        if key not in self._known:
+        if key not in self._stored:
             content = archive.stored(blob)
             compression = layer_compression(content.read_at(0, min(16, content.size)))
-            own = digest.sha256_of(writers.chunks(content))
-            inner = (
-                digest.sha256_of(expanded(compression, writers.chunks(content), content.size, self._pool))
-                if compression
-                else own
-            )
-            self._known[key] = Stored(compression, own, content), inner
-        return self._known[key]
+            self._stored[key] = Stored(compression, digest.sha256_of(writers.chunks(content)), content)
+        stored = self._stored[key]
+        if name not in (None, stored.digest):
+            return None
+        if key not in self._contents:
+            self._contents[key] = self._content(stored, is_of_bundle=archive.archive.carries)
+        return stored if self._contents[key] == diff_id else None
+
+    def _content(self, stored: Stored, *, is_of_bundle: bool) -> bytes:
+        if not stored.compression:
+            return stored.digest
+        chunks, size = writers.chunks(stored.content), stored.content.size
+        if is_of_bundle:
+            return digest.sha256_of(expanded(stored.compression, chunks, size, self._pool_of_bundles, RATIO))
+        return digest.sha256_of(expanded(stored.compression, chunks, size, self._pool))
 
 
 def find(archive: ImageArchive, expected: Collection[bytes]) -> list[Pins]:

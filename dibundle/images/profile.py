@@ -352,14 +352,16 @@ class Pool:
     ``excess``: what layers hold beyond :data:`MAX_EXPANSION` times their sizes; ``documents``: those read again.
     """
 
-    def __init__(self) -> None:
-        self.excess = MAX_EXCESS
+    def __init__(self, excess: int = MAX_EXCESS) -> None:
+        self.excess = excess
         self.documents = MAX_DOCUMENTS
 
 
-def expanded(kind: str, chunks: Iterator[bytes], size: int, pool: Pool) -> Iterator[bytes]:
+def expanded(
+    kind: str, chunks: Iterator[bytes], size: int, pool: Pool, expansion: int = MAX_EXPANSION
+) -> Iterator[bytes]:
     """Yield the content of a compressed layer of ``size`` bytes; ``ArchiveError`` where it holds too much."""
-    limit = size * MAX_EXPANSION
+    limit = size * expansion
     for piece in compression.decompress_iter(kind, chunks):
         limit -= len(piece)
         if limit < 0:

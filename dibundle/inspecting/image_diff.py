@@ -33,7 +33,7 @@ _MAX_COMPARED = 1 << 32
 _MAX_SETTINGS = 16 << 20
 """Characters of a config's settings and their names: each member of an object has the name of that, however long."""
 _OPAQUE = b".wh..wh..opq"
-_HARD_LINK = 0x31
+_HARD_LINK, _SYMLINK = 0x31, 0x32
 _TYPES = {0x32: "symlink", 0x33: "device", 0x34: "device", 0x35: "directory", 0x36: "fifo"}
 _CONFIG_KEYS = ("architecture", "variant", "os", "os.version", "author")
 
@@ -70,6 +70,11 @@ class _Node:
     def kind(self) -> int:
         """The type, the same for all that tars call a regular file."""
         return REGULAR[0] if self.entry.type in REGULAR else self.entry.type
+
+    @property
+    def target(self) -> bytes | None:
+        """Where a symbolic link leads."""
+        return self.entry.link if self.entry.type == _SYMLINK else None
 
     def metadata(self) -> tuple[bytes, bytes]:
         """Return mode and owner as their header fields, and where a link leads."""
@@ -217,9 +222,18 @@ def _lines(old: Tree, new: Tree) -> Iterator[Line]:
             yield Line(operation="delete", path=path, old_size=before.entry.size)
         elif before is None:
             kind = _TYPES.get(after.entry.type, "link" if after.entry.type == _HARD_LINK else "add")
-            yield Line(operation=kind, path=path, size=after.entry.size)
+            yield Line(operation=kind, path=path, size=after.entry.size, target=after.target)
         elif operation := _change(before, after):
-            yield Line(operation=operation, path=path, size=after.entry.size, old_size=before.entry.size)
+            links = (after.target, before.target) if operation == "symlink" else (None, None)
+            size, old_size = after.entry.size, before.entry.size
+            yield Line(
+                operation=operation,
+                path=path,
+                size=size,
+                old_size=old_size,
+                target=links[0],
+                old_target=links[1],
+            )
 
 
 def _change(before: _Node, after: _Node) -> str | None:
@@ -227,6 +241,8 @@ def _change(before: _Node, after: _Node) -> str | None:
         return None
     if before.entry.size != after.entry.size or (after.entry.size and before.digest() != after.digest()):
         return "patch"
+    if after.target is not None and after.target != before.target:
+        return "symlink"
     if before.kind != after.kind or before.metadata() != after.metadata():
         return "mode"
     return "time" if before.time() != after.time() else None

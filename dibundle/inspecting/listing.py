@@ -102,10 +102,18 @@ def tree(lines: Iterable[Line], depth: int) -> list[TreeFolder]:
     return [found[path] for path in sorted(found, key=lambda path: path.replace(b"/", b"\0"))]
 
 
+def _led(line: Line) -> str:
+    """Return where a symbolic link leads, and where it led."""
+    if line.target is None:
+        return ""
+    old = f" (was {wording.escape(line.old_target)})" if line.old_target is not None else ""
+    return f" -> {wording.escape(line.target)}{old}"
+
+
 def path_text(line: Line) -> str:
     """Return a line's path, or what there is to say instead."""
     if line.path is not None:
-        return wording.escape(line.path)
+        return wording.escape(line.path) + (_led(line) if line.operation == "symlink" else "")
     if line.operation == "keep":
         return f"({wording.human(line.count)} as in the base)"
     if line.operation == "mode":

@@ -40,6 +40,7 @@ class Line:
 
     ``stored`` is about what it takes in the bundle: its share of the frames that it lies in. ``layer`` is the outer
     member that it is in, as the archive has its name. A path of more than 4,096 bytes is cut, with dots at its end.
+    ``target`` is where a symbolic link leads, and ``old_target`` where it led, as far as that is known.
     """
 
     operation: str
@@ -49,6 +50,8 @@ class Line:
     old_size: int | None = None
     stored: int = 0
     layer: bytes | None = None
+    target: bytes | None = None
+    old_target: bytes | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -192,9 +195,11 @@ def _line(operation: Operation, shares: Shares, path: bytes | None, layer: bytes
         count=operation.count,
         path=cut_path(path) if path else path,
         size=operation.size,
-        old_size=operation.size if operation.kind == "mode" else operation.old_size,
+        old_size=operation.size if operation.kind in ("mode", "symlink") and operation.place else operation.old_size,
         stored=shares.cost(operation),
         layer=layer,
+        target=operation.target,
+        old_target=operation.old_target,
     )
 
 

@@ -20,7 +20,7 @@ from dibundle.images.packages import changed, inventory
 from dibundle.inspecting.operations import Line
 from dibundle.inspecting.page import Page, build
 from tests import needs
-from tests.builders import TestImage, build_layer, docker_save, file
+from tests.builders import TestImage, build_layer, docker_save, file, symlink
 from tests.content import noise, text
 from tests.program import dib, succeed
 
@@ -286,3 +286,24 @@ def test_packages(tmp_path: Path):
         assert packages_of("node_modules/n/package.json", damaged) == {}
     found = changed({("npm", "a"): ["2", "1"], ("pip", "b"): ["1"]}, {("npm", "a"): ["1"], ("pip", "b"): ["1"]})
     assert [(item.name, item.old, item.new) for item in found] == [("a", "1, 2", "1")]
+
+
+def test_symbolic_links_are_listed_with_where_they_lead(tmp_path: Path) -> None:
+    layers = {
+        "old": [file("app/x", b"x" * 3000), symlink("app/now", "v1"), file("app/other", b""), symlink("same", "x")],
+        "new": [file("app/x", b"x" * 3000), symlink("app/now", "v2"), symlink("app/other", "x"), symlink("same", "x")],
+    }
+    for name, items in layers.items():
+        more = [file("last", b"1"), symlink("newest", "\x1b[31m")] if name == "new" else []
+        (tmp_path / f"{name}.tar").write_bytes(docker_save([TestImage([build_layer([*items, *more])])]))
+    old, new, bundle = (tmp_path / name for name in ("old.tar", "new.tar", "out.dib"))
+    succeed("create", old, new, bundle)
+    lines = ("app/now -> v2 (was v1)", "app/other -> x", r"newest -> \x1b[31m")
+    for words in (("diff", "--list", old, new), ("inspect", "--list", bundle, "--base", old)):
+        told = dib(*words).out.decode().splitlines()
+        for line in lines:
+            assert [text for text in told if text.startswith("symlink") and text.endswith("  " + line)], line
+        assert not any("same ->" in text for text in told)
+    assert b"newest -> " in dib("inspect", "--list", bundle).out  # an added one is known without the base
+    found = json.loads(dib("diff", "--json", "--list", old, new).out)["operations"]
+    assert [(line["target"], line.get("old_target")) for line in found if line["path"] == "app/now"] == [("v2", "v1")]

@@ -112,6 +112,8 @@ def line_json(line: Line) -> Document:
         **(documents.name("path", line.path) if line.path is not None else {}),
         **{key: value for key, value in known.items() if value is not None},
         **(documents.name("layer", line.layer) if line.layer is not None else {}),
+        **(documents.name("target", line.target) if line.target is not None else {}),
+        **(documents.name("old_target", line.old_target) if line.old_target is not None else {}),
     }
 
 
