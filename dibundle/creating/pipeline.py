@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -43,13 +44,25 @@ class CreateResult:
     manifest_size: int
     counts: Counts
     manifest: Manifest
+    timings: Timings
+
+
+class Timings(NamedTuple):
+    """Seconds: on the clock for reading, matching and writing, which is all but encoding; of CPU for each frame.
+
+    Those of ``frames`` are 0 where another executor than threads encoded them.
+    """
+
+    other: float
+    frames: tuple[float, ...]
 
 
 class _Encoded(NamedTuple):
-    """A frame, and where its payload is in the temporary file."""
+    """A frame, where its payload is in the temporary file, and the seconds of CPU that it took."""
 
     frame: Frame
     at: int
+    seconds: float
 
 
 def create(
@@ -124,10 +137,13 @@ def write_bundle(
     ``most_unpacked``: bytes of temporary files for layers of the targets, where these may be hostile.
     """
     workers = options.workers or os.cpu_count() or 1
+    begun = time.monotonic()
     with context.within() as own, ThreadPoolExecutor(workers) as threads:
         prepared = prepare(bases, targets, options, threads, own, most_unpacked)
         spool = own.spool()
+        prepared_at = time.monotonic()
         encoded = _encode(prepared, executor, workers, spool, own.progress)
+        encoding = time.monotonic() - prepared_at
         frames = [item.frame for item in encoded]
         manifest = prepared.manifest(frames)
         size = 0
@@ -141,6 +157,7 @@ def write_bundle(
             manifest_size=size - sum(frame.stored for frame in frames),
             counts=prepared.counts,
             manifest=manifest,
+            timings=Timings(time.monotonic() - begun - encoding, tuple(item.seconds for item in encoded)),
         )
 
 
@@ -156,13 +173,19 @@ def _encode(
     progress.phase("encoding", sum(draft.size for _, _, draft in drafts))
     done: dict[int, _Encoded] = {}
     running: dict[Future[choose.Encoded], int] = {}
+    seconds = dict.fromkeys(range(len(drafts)), 0.0)
 
-    def encode(draft: FrameDraft, hex_digits: bytes) -> choose.Encoded:
-        return choose.encode(*prepared.load(draft, hex_digits))
+    def encode(number: int) -> choose.Encoded:
+        _, hex_digits, draft = drafts[number]
+        begun = time.thread_time()
+        encoded = choose.encode(*prepared.load(draft, hex_digits))
+        seconds[number] = time.thread_time() - begun
+        return encoded
 
-    def submit(draft: FrameDraft, hex_digits: bytes) -> Future[choose.Encoded]:
+    def submit(number: int) -> Future[choose.Encoded]:
         if executor is None:
-            return prepared.threads.submit(encode, draft, hex_digits)  # which reads, too
+            return prepared.threads.submit(encode, number)  # which reads, too
+        _, hex_digits, draft = drafts[number]
         return executor.submit(choose.encode, *prepared.load(draft, hex_digits))
 
     def collect() -> None:
@@ -171,15 +194,15 @@ def _encode(
             item, _, draft = drafts[number]
             encoded = future.result()
             item.reencoders |= encoded.reencoders
-            done[number] = _Encoded(_frame(draft, encoded.codec, encoded.payload), spool.size)
+            frame = _frame(draft, encoded.codec, encoded.payload)
+            done[number] = _Encoded(frame, spool.size, seconds[number])
             spool.write(encoded.payload)
             progress.advance(draft.size)
 
     for number in sorted(range(len(drafts)), key=lambda number: -_work(drafts[number][2])):
         if len(running) == (AHEAD * workers if executor is None else workers):
             collect()
-        _, hex_digits, draft = drafts[number]
-        running[submit(draft, hex_digits)] = number
+        running[submit(number)] = number
     while running:
         collect()
     return [done[number] for number in range(len(drafts))]
@@ -205,5 +228,5 @@ def _frame(draft: FrameDraft, codec: int, payload: bytes) -> Frame:
 
 
 def _stored(frames: Iterable[_Encoded], spool: Spool) -> Iterator[bytes]:
-    for frame, at in frames:
-        yield spool.read_at(at, frame.stored)
+    for item in frames:
+        yield spool.read_at(item.at, item.frame.stored)

@@ -111,6 +111,13 @@ def test_merge_and_unwrap(pair: Pair, tmp_path: Path) -> None:
     checked("dib.unwrap/1", succeed("unwrap", wrapped, "-o", tmp_path / "u.dib", "--json").out)
 
 
+def test_timings_are_a_document_of_its_own(pair: Pair, tmp_path: Path) -> None:
+    succeed("create", "--timings", tmp_path / "t.json", pair.base, pair.target, tmp_path / "o.dib")
+    document = json.loads((tmp_path / "t.json").read_text())
+    validators()["dib.timings-1.json"].validate(document)
+    assert 0 < sum(frame["stored"] for frame in document["frames"]) < (tmp_path / "o.dib").stat().st_size
+
+
 def test_have_is_json_anyway(pair: Pair) -> None:
     plain, asked = succeed("have", pair.base).out, succeed("have", pair.base, "--json").out
     assert plain == asked

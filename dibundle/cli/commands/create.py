@@ -11,7 +11,7 @@ from dibundle.cli.arguments import order_hint, parse_names, part_size
 from dibundle.cli.console import Console
 from dibundle.cli.hints import hints
 from dibundle.cli.levels import level_options
-from dibundle.cli.results.create import show, show_estimate
+from dibundle.cli.results.create import show, show_estimate, timings_document
 from dibundle.cli.session import PLATFORM, session
 from dibundle.codecs.encode import choose
 from dibundle.creating.estimate import estimate
@@ -50,6 +50,7 @@ LEAST_PART: Final = 65536
     "--split", metavar="SIZE", help="Write parts of at most SIZE, OUT.001 and so on; 64K or more, for example 3900M."
 )
 @click.option("--portable", is_flag=True, help="Compress no layer again on apply; compressed ones travel as they are.")
+@click.option("--timings", metavar="FILE", help="Write the CPU seconds of each frame there, as JSON.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; say about how large OUT would be, and how long it takes.")
 @session(platform=PLATFORM)
 def command(
@@ -64,6 +65,7 @@ def command(
     have: str | None,
     split: str | None,
     portable: bool,
+    timings: str | None,
     dry_run: bool,
     access: Access,
     context: Context,
@@ -109,4 +111,7 @@ def command(
     first = last = out
     if isinstance(written, PartsWriter):
         first, last = part_name(out, 1), part_name(out, written.count)
+    if timings is not None:
+        with Destination(timings) as file:
+            file.write(timings_document(result).encode())
     show(first, last, result, console)

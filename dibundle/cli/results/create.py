@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from dibundle.applying.targets import made_targets
 from dibundle.cli.console import Console, Document
 from dibundle.cli.results import documents
@@ -52,6 +54,17 @@ def document(out: str, result: CreateResult, seconds: float) -> Document:
         },
         "opaque_layers": counts.opaque_layers,
     }
+
+
+def timings_document(result: CreateResult) -> str:
+    """Return what took how long, for programs."""
+    other, frames = result.timings
+    found = zip(result.manifest.frames, frames, strict=True)
+    rows = [
+        {"size": frame.size, "source_size": frame.source_size, "stored": frame.stored, "cpu_seconds": round(seconds, 4)}
+        for frame, seconds in found
+    ]
+    return json.dumps({"schema": "dib.timings/1", "other_seconds": round(other, 4), "frames": rows}, indent=1) + "\n"
 
 
 def show(first: str, last: str, result: CreateResult, console: Console) -> None:
