@@ -10,7 +10,6 @@ from dibundle.files import digest
 from dibundle.format.manifest import Manifest
 from dibundle.format.values import AboutImage
 
-PREFIX: Final = "dibundle."
 BUNDLE: Final = "dibundle.bundle"  # sha256 of the whole bundle; an image with this label is a wrapped bundle
 BUILT: Final = "built"  # in place of that digest, which whoever writes a Dockerfile does not know
 SIZE: Final = "dibundle.size"
@@ -20,6 +19,10 @@ MAKES: Final = "dibundle.makes"
 MAKES_IDS: Final = "dibundle.makes.ids"
 MAKES_LAYERS: Final = "dibundle.makes.layers"
 MAKES_SIZE: Final = "dibundle.makes.size"
+
+NEEDS_MANIFESTS: Final = "dibundle.needs.manifests"  # of the base's images in the same repository
+LISTED: Final = frozenset((SIZE, NEEDS_LAYERS, NEEDS_MANIFESTS, MAKES_LAYERS, MAKES_IDS))
+"""What lists of a registry tell of a bundle."""
 
 _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})")
 

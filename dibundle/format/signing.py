@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 NAMESPACE: Final = "dib"
 SIGN_SECONDS: Final = 600  # a person may have to type a passphrase or to touch a security key
 CHECK_SECONDS: Final = 60
+FEW: Final = 4  # principals of a key that are tried without a look at the signature alone
 _COPY: Final = 1 << 20
 _ARMOR: Final = re.compile(rb"\s*-----BEGIN SSH SIGNATURE-----\s([A-Za-z0-9+/=\s]*)-----END SSH SIGNATURE-----\s*")
 _INVALID: Final = re.compile(r": key (has expired|is not yet valid)")
@@ -136,6 +137,8 @@ class Signers:
             who = [self.identity] if self.identity is not None else self._principals(file.name, by)
             common = ("-Y", "verify", "-n", NAMESPACE, "-f", self.allowed, "-s", file.name, *self._times())
             revoked = ("-r", self.revoked) if self.revoked is not None else ()
+            if len(who) > FEW:  # one that is none would be refused for each of them
+                _require_valid(_check_alone(header, file.name), by)
             for identity in who:
                 run = _ssh_keygen(*common, *revoked, "-I", identity, given=header, seconds=CHECK_SECONDS)
                 if run.returncode == 0:
@@ -230,9 +233,7 @@ def check_own(header: bytes, data: bytes, tmp: str | None = None) -> Signature:
     with _temporary(".sig", tmp) as file:
         file.write(signature.armored())
         file.flush()
-        run = _ssh_keygen(
-            "-Y", "check-novalidate", "-n", NAMESPACE, "-s", file.name, given=header, seconds=CHECK_SECONDS
-        )
+        run = _check_alone(header, file.name)
     if run.returncode:
         raise SignatureError(messages.SIGNATURE_OTHER_BUNDLE)
     return signature
@@ -268,6 +269,16 @@ def _exactly(read: ReadFunction, size: int) -> bytes:
     while len(data) < size and (piece := read(size - len(data))):
         data += piece
     return data
+
+
+def _check_alone(header: bytes, signature: str) -> subprocess.CompletedProcess[bytes]:
+    """Check a signature in a file, whoever made it."""
+    return _ssh_keygen("-Y", "check-novalidate", "-n", NAMESPACE, "-s", signature, given=header, seconds=CHECK_SECONDS)
+
+
+def _require_valid(run: subprocess.CompletedProcess[bytes], by: str) -> None:
+    if run.returncode:
+        raise SignatureError(messages.SIGNATURE_NOT_ACCEPTED, by=by, wanted="", told=_told(run))
 
 
 def require_readable(name: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dibundle.errors import UsageError, shell_words
 from dibundle.files import digest
 from dibundle.files.context import Context
+from dibundle.format import labels
 from dibundle.sharing import messages
 from dibundle.sources.access import Access
 from dibundle.sources.bundles import WholeBundle, read_whole
@@ -55,7 +56,7 @@ def push(bundle: Source, name: str, access: Access, context: Context, *, subject
     needs = artifacts.find_by_names(repository, about.bases if about else ())
     annotations = whole.labels
     if needs:
-        annotations[artifacts.NEEDS_MANIFESTS] = artifacts.texts(needs)
+        annotations[labels.NEEDS_MANIFESTS] = artifacts.texts(needs)
     manifest, sent = artifacts.push(repository, reference.tag, whole.content, whole.digest, annotations, makes)
     pushed = str(manifest.descriptor["digest"])
     return PushResult(

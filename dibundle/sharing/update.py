@@ -50,6 +50,10 @@ from dibundle.sources.registry.images import RemoteBlob, RemoteImage
 from dibundle.sources.registry.opening import open_repository, platform_here
 from dibundle.sources.registry.reference import Reference
 
+MAX_REFUSED: Final = 64
+"""Bundles that are passed over; then no other is looked for: a registry may list a thousand that lead nowhere."""
+MAX_APPLIED: Final = 4
+"""Chains that are applied in vain, the same of those that are there but make another image."""
 _UNFIT: Final = (BaseMismatchError, BundleError, DigestError, RegistryError, SignatureError, UsageError)
 """What a bundle that does not serve may lead to; what is wrong with this machine's files is not among it."""
 
@@ -124,6 +128,7 @@ class _Fetched:
     bundles: dict[bytes, Spool] = field(default_factory=dict)
     refused: dict[bytes, int] = field(default_factory=dict)
     lists: dict[bytes, list[Delta]] = field(default_factory=dict)
+    applied: int = 0  # chains that were, and did not make the image
 
     def in_vain(self, plan: UpdatePlan) -> int:
         """Return how many bytes were fetched beside the bundles of the plan that was followed."""
@@ -182,6 +187,7 @@ class _Update:
     def plan(self, fetched: _Fetched | None = None) -> UpdatePlan:
         """Find the way of the fewest bytes, apart from bundles that were refused."""
         known = fetched or _Fetched()
+        has_failed = len(known.refused) >= MAX_REFUSED or known.applied >= MAX_APPLIED
         return plan_way(
             self._repository,
             self._image,
@@ -190,6 +196,7 @@ class _Update:
             only_bundles=self._signatures.required is not None,
             refused=known.refused,
             lists=known.lists,
+            only_image=has_failed,
         )
 
     def plan_what_is_there(self) -> UpdatePlan:
@@ -313,6 +320,7 @@ class _Update:
         except _UNFIT as error:
             if plan.chain is None:
                 raise
+            fetched.applied += 1
             begun = [step for step, bundle in zip(plan.chain, bundles, strict=True) if bundle.frames_read]
             self._refuse((begun or plan.chain[:1])[-1], fetched, error)
             return None

@@ -59,12 +59,13 @@ def plan_way(
     only_bundles: bool,
     refused: Collection[bytes] = (),
     lists: dict[bytes, list[Delta]] | None = None,
+    only_image: bool = False,
 ) -> UpdatePlan:
     """Find the way of the fewest bytes to an image from what is in ``archives``.
 
     ``thin``: layers that are there need not come with the image itself. ``only_bundles``: the image itself is no way;
     :class:`SignatureError` where there is no other. ``refused``: the digests of the manifests of bundles that are none.
-    ``lists`` keeps what the registry has listed, for the next plan.
+    ``lists`` keeps what the registry has listed, for the next plan. ``only_image``: no bundle is a way any more.
     """
     known = {} if lists is None else lists
 
@@ -74,7 +75,7 @@ def plan_way(
         return [delta for delta in known[item] if delta.manifest not in refused]
 
     here = _here(archives)
-    chain = cheapest(image.manifest.digest, here, deltas_to)
+    chain = None if only_image else cheapest(image.manifest.digest, here, deltas_to)
     size = sum(step.delta.told.size for step in chain) if chain else None
     layers = zip(image.layers, image.diff_ids, strict=True)
     without = frozenset(blob.digest for blob, diff_id in layers if thin and {blob.digest, diff_id} & here)

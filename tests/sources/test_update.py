@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -11,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+import dibundle
+from dibundle.errors import BaseMismatchError
 from dibundle.format.labels import Told
 from dibundle.sharing import update as module
+from dibundle.sharing.messages import UPDATE_NOT_MADE
 from dibundle.sharing.ways import cheapest
 from dibundle.sources.registry import artifacts
 from dibundle.sources.registry.artifacts import Delta
@@ -558,3 +562,44 @@ def test_an_image_that_the_engine_has_is_not_fetched_again(stocked, files, dib, 
         told = json.loads(dib(*update, *more).out)
         assert (told["how"], told["schema"]) == ("here", schema)
     assert len(stocked.log("GET", "/blobs/")) == asked + 2  # the config, each time
+
+
+def test_a_body_in_tiny_pieces_is_broken_off(stocked, files, dib, tmp_path):
+    """Chunks of a byte took 10 us each, 77 s for 8 MB."""
+    data = b" " * 300_000
+
+    def chunked(request: Request) -> bool:
+        if "/manifests/" not in request.path:
+            return False
+        request.send_response(200)
+        request.send_header("Transfer-Encoding", "chunked")
+        request.end_headers()
+        with contextlib.suppress(OSError):
+            request.wfile.write(b"".join(b"1\r\n%c\r\n" % byte for byte in data) + b"0\r\n\r\n")
+        request.close_connection = True
+        return True
+
+    stocked.hook = chunked
+    ended = dib("pull", name(stocked, "v1-v2"), "-o", tmp_path / "out.dib")
+    assert ended.code == 9
+    assert "in pieces of less than" in ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def makes_nothing(*given):
+    raise BaseMismatchError(UPDATE_NOT_MADE, id="")
+
+
+@pytest.mark.parametrize(("name_of", "most"), [("MAX_REFUSED", 1), ("MAX_APPLIED", 1)])
+def test_so_many_bundles_are_passed_over_and_no_more(stocked, files, tmp_path, monkeypatch, name_of, most):
+    """Each one had the whole way planned anew, or what leads to it applied."""
+    plans = []
+    real = module.plan_way
+    monkeypatch.setattr(module, "plan_way", lambda *given, **named: plans.append(named) or real(*given, **named))
+    monkeypatch.setattr(module, name_of, most)
+    monkeypatch.setattr(module, "follow", makes_nothing)
+    if name_of == "MAX_REFUSED":
+        for key in [key for key, data in stocked.blobs.items() if data[1:4] == b"DIB"]:
+            del stocked.blobs[key]
+    dibundle.update(name(stocked, "v4"), [files.archive(1)], tmp_path / "out.tar")
+    assert [plan["only_image"] for plan in plans] == [False] * most + [True]

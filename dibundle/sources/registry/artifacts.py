@@ -18,7 +18,6 @@ from dibundle.sources.registry.client import RemoteManifest, Repository
 from dibundle.sources.registry.images import RemoteBlob, RemoteImage, blob_of, images
 
 TYPE: Final = "application/vnd.dib.bundle.v1"
-NEEDS_MANIFESTS: Final = "dibundle.needs.manifests"  # of the base's images in the same repository
 _MOST_MANIFESTS: Final = 64  # read because a list of them does not tell enough
 _EMPTY: Final = b"{}"
 _EMPTY_TYPE: Final = "application/vnd.oci.empty.v1+json"
@@ -89,7 +88,7 @@ def deltas_to(repository: Repository, image: bytes) -> list[Delta]:
         said = document.texts(get(item, "annotations"))
         told, own = labels.Told.read(said), sha256_of(get(item, "digest"))
         if told and own:
-            found.append(Delta(manifest=own, told=told, bases=labels.digests(said.get(NEEDS_MANIFESTS, ""))))
+            found.append(Delta(manifest=own, told=told, bases=labels.digests(said.get(labels.NEEDS_MANIFESTS, ""))))
     return sorted(found, key=lambda delta: (delta.told.size, delta.manifest))
 
 

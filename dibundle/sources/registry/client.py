@@ -305,6 +305,6 @@ def _fallback(subject: str) -> str:
 def _reduced(item: object) -> object:
     """Return of a descriptor what says which bundle it is."""
     said = document.texts(document.get(item, "annotations"))
-    annotations = {key: text for key, text in said.items() if key.startswith(labels.PREFIX)}
+    annotations = {key: text for key, text in said.items() if key in labels.LISTED}
     found = {key: document.get_text(item, key) for key in ("digest", "artifactType")}
     return {**found, "annotations": annotations}

@@ -43,6 +43,9 @@ from dibundle.sources.registry.connections import (  # it needs urllib3, too
 ConnectionFailure = urllib3.exceptions.HTTPError
 REDIRECTS: Final = 5
 SMALL: Final = 4 << 20  # bytes of a manifest or of another document
+FREE_PIECES: Final = 4096
+PIECE: Final = 256
+"""Pieces of a body that are of any size, and bytes for each further one: one takes 10 us, and may be of one byte."""
 _AGAIN: Final = (429, 500, 502, 503, 504)
 _MOVED: Final = (301, 302, 303, 307, 308)
 _MOST_PAUSE: Final = 30.0
@@ -119,10 +122,14 @@ class Transport:
     def pieces(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         """Yield a body as it comes; :class:`ConnectionFailure` where it comes too slowly."""
         begun, count = time.monotonic(), 0
+        left = FREE_PIECES * PIECE
         while piece := self._read(response):
             yield piece
             self._patience()
             count += len(piece)
+            left += len(piece) - PIECE
+            if left < 0:
+                raise ConnectionFailure(f"the body comes in pieces of less than {PIECE} bytes")
             took = time.monotonic() - begun
             if took >= self.settings.timeout:
                 if count < took * self.settings.min_rate:
