@@ -104,10 +104,10 @@ class OciLayout:
         if not isinstance(get(index, "manifests"), list):
             return None
         found = []
+        self.claims.count_layers(len(get_list(index, "manifests")))
         for item in get_list(index, "manifests"):
             entry = self._target(item)
             if entry is not None:
-                self.claims.count_layers(1)
                 digest, platform = sha256_of(get(item, "digest")), platform_of(get(item, "platform"))
                 found.append(_Descriptor(entry, digest, tuple(_names_of(item)), platform, _is_attestation(item)))
         return found

@@ -31,9 +31,10 @@ def read_images(archive: Archive) -> ImageArchive:
     blobs = claims.blobs()
     digests = layout.manifest_digests()
     images = tuple(_image(draft, blobs, digests) for draft in drafts)
-    return ImageArchive(
-        archive, images, tuple(blobs.values()), guess.producer(members, manifest, has_index=layout.found)
-    )
+    producer = guess.producer(members, manifest, has_index=layout.found)
+    found = ImageArchive(archive, images, tuple(blobs.values()), producer)
+    archive.blobs = found._replace(images=())
+    return found
 
 
 def blobs_of(archive: Archive) -> ImageArchive:
@@ -41,9 +42,7 @@ def blobs_of(archive: Archive) -> ImageArchive:
 
     An archive is read for them once: each bundle of a chain looks for what it needs in all that those before made.
     """
-    if archive.blobs is None:
-        archive.blobs = read_images(archive)._replace(images=())
-    return archive.blobs
+    return archive.blobs or read_images(archive)._replace(images=())
 
 
 def read_members(archive: Archive) -> ImageArchive:

@@ -16,6 +16,7 @@ from dibundle.errors import ArchiveError
 from dibundle.files import compression
 from dibundle.files.readat import MemoryBytes
 from dibundle.format.records import record_size
+from dibundle.images.tar import entries as entries_module
 from dibundle.images.tar.entries import TarIndex, scan
 from tests.builders import TarItem, build_layer, file, folder, hardlink, symlink
 from tests.fixtures import fixtures
@@ -374,3 +375,16 @@ def test_random_block_soup_can_be_scanned():
     pieces = [SOUND, ODD, bytes(512), header(kind=b"g"), pax(size="3"), b"q" * 512, header(size=octal(513))]
     for length in itertools.chain(range(1, 6), [30] * 20):
         index_of(b"".join(random_source.choice(pieces) for _ in range(length)))
+
+
+def test_records_of_pax_headers_that_nobody_needs_take_no_time(monkeypatch):
+    """Headers of a MiB of records of four bytes, one after the other, took 0.17 us for each byte."""
+    monkeypatch.setattr(entries_module, "_FREE_RECORDS", 100)
+    content = b"4 =\n" * 2000
+    extension = header(b"PaxHeaders/f", octal(len(content)), b"x") + pad(content)
+    last = pax(path="long") + header(b"f")
+    (entry,) = index_of(extension * 5 + last + bytes(1024)).entries
+    assert entry.path == b"long"
+    index = scan(MemoryBytes(extension + header(b"f") + bytes(1024)))
+    assert [entry.type for entry in index.entries] == [ord("x")]  # as bytes
+    assert "records" in str(index.problem)

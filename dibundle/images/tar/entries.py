@@ -25,6 +25,8 @@ UNNAMED: Final = b"?" * (LONGEST_NAME + 1)
 UNNAMED_FOLDER: Final = UNNAMED + b"/"
 """What stands for a name that is not kept, of what may be a file and of a folder: objects, told by ``is``."""
 
+_FREE_RECORDS: Final = 65_536
+_RECORD: Final = 32  # bytes of a tar for each further record of a PAX header; with its entry one takes 50 and more
 _ZEROS: Final = bytes(BLOCK)
 _WINDOW: Final = 256 << 10
 _SHORT_WINDOW: Final = 4 << 10
@@ -162,6 +164,13 @@ class _Headers:
         self.size = source.size
         self._window = b""
         self._start = 0
+        self._records = _FREE_RECORDS + source.size // _RECORD  # of PAX, that are looked at
+
+    def spend(self, records: int, offset: int) -> None:
+        """Count records of PAX headers: of a few bytes each they would take twenty times as long as all else."""
+        self._records -= records
+        if self._records < 0:
+            raise _StopReading(offset, "more records in PAX headers than are read")
 
     def block(self, offset: int) -> bytes:
         """Return the block at ``offset``, shorter at the end of the source."""
@@ -192,12 +201,12 @@ class _Extensions:
     def __init__(self) -> None:
         self.path: bytes | None = None
         self.link: bytes | None = None
-        self.pax: dict[bytes, bytes] = {}
+        self.pax = b""
 
     def add(self, kind: int, content: bytes) -> None:
         """Take in one record."""
         if kind == 0x78:  # x
-            self.pax = _pax_records(content)
+            self.pax = content
         elif kind == 0x4C:  # L
             self.path = _text(content)
         elif kind == 0x4B:  # K
@@ -283,7 +292,8 @@ def _entry(
         path = _with_prefix(block, path)
     size = field_size
     if extensions is not None:
-        pax = extensions.pax
+        pax, count = _pax_records(extensions.pax)
+        headers.spend(count, header)
         if pax:
             path = pax.get(b"GNU.sparse.name") or pax.get(b"path") or path
             link = pax.get(b"linkpath") or link
@@ -366,10 +376,10 @@ def _is_one_number(field: bytes) -> bool:
     return bool(field[0] & 0x80) or b"\0" not in field.strip(b" \0")
 
 
-def _pax_records(content: bytes) -> dict[bytes, bytes]:
-    """Read ``length key=value`` records as far as they are well formed."""
+def _pax_records(content: bytes) -> tuple[dict[bytes, bytes], int]:
+    """Read ``length key=value`` records as far as they are well formed; return them, and how many they are."""
     records: dict[bytes, bytes] = {}
-    at = 0
+    at = count = 0
     while at < len(content):
         space = content.find(b" ", at, at + 20)
         digits = content[at:space]
@@ -381,7 +391,8 @@ def _pax_records(content: bytes) -> dict[bytes, bytes]:
             break
         records[content[space + 1 : equals]] = content[equals + 1 : end - 1]
         at = end
-    return records
+        count += 1
+    return records, count
 
 
 def _decimal(text: bytes | None, otherwise: int) -> int:
