@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import overload
+from typing import NamedTuple, overload
 
 from dibundle.creating.match import names
 from dibundle.files.readat import ReadAt
@@ -51,8 +51,10 @@ class Layer:
         return self.marks[number] if self.marks else None
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+FEW_PLACES = 8  # that are looked at one by one
+
+
+class Place(NamedTuple):
     """An entry of a layer, by their numbers."""
 
     layer: int
@@ -62,27 +64,46 @@ class Place:
 class Places(Sequence[Place]):
     """Entries that have something in common, in the order of their layers: membership takes no look at all of them.
 
-    An image may have one path ten thousand times, and one content for that many paths.
+    An image may have one path ten thousand times, and one content for that many paths. Most are two.
     """
 
-    __slots__ = ("_all", "_known", "first", "last")
+    __slots__ = ("_all", "_ends", "_known")
 
     def __init__(self, *places: Place) -> None:
-        self._all: list[Place] = []
-        self._known: set[Place] = set()
-        self.first: dict[int, Place] = {}  # of each layer
-        self.last: dict[int, Place] = {}
-        for place in places:
-            self.append(place)
+        self._all = list(places)
+        self._known: set[Place] | None = None  # once they are asked for, as are the ends
+        self._ends: tuple[dict[int, Place], dict[int, Place]] | None = None
 
     def append(self, place: Place) -> None:
         """Add an entry."""
         self._all.append(place)
-        self._known.add(place)
-        self.first.setdefault(place.layer, place)
-        self.last[place.layer] = place
+        if self._known is not None:
+            self._known.add(place)
+        if self._ends is not None:
+            self._ends[0].setdefault(place.layer, place)
+            self._ends[1][place.layer] = place
+
+    @property
+    def first(self) -> dict[int, Place]:
+        """The first of each layer."""
+        return self._both_ends()[0]
+
+    @property
+    def last(self) -> dict[int, Place]:
+        """The last of each layer."""
+        return self._both_ends()[1]
+
+    def _both_ends(self) -> tuple[dict[int, Place], dict[int, Place]]:
+        if self._ends is None:
+            last = {place.layer: place for place in self._all}
+            self._ends = {place.layer: place for place in reversed(self._all)}, last
+        return self._ends
 
     def __contains__(self, place: object) -> bool:
+        if len(self._all) <= FEW_PLACES:
+            return place in self._all
+        if self._known is None:
+            self._known = set(self._all)
         return place in self._known
 
     def __len__(self) -> int:
