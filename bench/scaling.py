@@ -11,9 +11,10 @@ import heapq
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 
-def simulated(document: dict, workers: int) -> float:  # type: ignore[type-arg]
+def simulated(document: dict[str, Any], workers: int) -> float:
     """Return the seconds that so many workers take."""
     frames = sorted(document["frames"], key=lambda frame: -(frame["size"] + 2 * frame["source_size"]))
     busy = [0.0] * workers

@@ -15,7 +15,7 @@ from itertools import chain
 from typing import Final, NamedTuple, overload
 
 from dibundle.codecs import cover, messages, streams
-from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
+from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, rows_from
 from dibundle.codecs.numbers import Numbers, number, turned, turned_back
 from dibundle.errors import BundleError
 
@@ -294,12 +294,5 @@ def steps_of(rows: array[int], header: RelinkHeader) -> array[int]:
 def pieces_of(rows: array[int], regions: Sequence[Region], sections: Sequence[Region], least: int) -> array[int]:
     """Return the pieces of the covers in ``rows``, cut at regions and sections, as steps in the order of addresses."""
     cut, room = (columns(regions), columns(sections)), len(rows) // 3 + len(regions) + len(sections)
-    while True:
-        out = array("q", bytes(24 * room))
-        size = LIBRARY.dib_relink_pieces(
-            *(Pinned(rows), len(rows) // 3, Pinned(cut[0]), len(regions), Pinned(cut[1]), len(sections), least),
-            *(Pinned(out), room),
-        )
-        if size <= room:
-            return out[: 3 * size]
-        room = size
+    given = (Pinned(rows), len(rows) // 3, Pinned(cut[0]), len(regions), Pinned(cut[1]), len(sections), least)
+    return rows_from(room, lambda *out: LIBRARY.dib_relink_pieces(*given, *out))

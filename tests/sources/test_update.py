@@ -90,14 +90,20 @@ def stand_in(folder: Path, name: str, script: str) -> None:
     (folder / name).chmod(0o755)
 
 
-def test_an_image_goes_into_the_engine_that_the_old_one_is_in(stocked, files, dib, tmp_path, monkeypatch):
-    stand_in(tmp_path, "podman", f'exec {sys.executable} {Path(__file__).parents[1]}/stand_in.py podman "$@"')
-    stand_in(tmp_path, "docker", f"touch {tmp_path}/asked; exit 1")
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setenv("MACHINE", str(tmp_path))
-    engine = tmp_path / "engine"
+def podman_with_v1(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a stand-in for podman that has v1 on the path; return where its images are."""
+    stand_in(folder, "podman", f'exec {sys.executable} {Path(__file__).parents[1]}/stand_in.py podman "$@"')
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+    monkeypatch.setenv("MACHINE", str(folder))
+    engine = folder / "engine"
     engine.mkdir()
     (engine / "app%3A1").write_bytes(docker_save([version(1)], "v25"))
+    return engine
+
+
+def test_an_image_goes_into_the_engine_that_the_old_one_is_in(stocked, files, dib, tmp_path, monkeypatch):
+    stand_in(tmp_path, "docker", f"touch {tmp_path}/asked; exit 1")
+    engine = podman_with_v1(tmp_path, monkeypatch)
     for more in ("--dry-run", "-q"):
         ended = dib("update", name(stocked, "v2"), "--have", "containers-storage:app:1", more)
         assert ended.code == 0, ended.err
@@ -549,12 +555,7 @@ def test_bundles_that_were_deleted_are_passed_over(stocked, files, dib, tmp_path
 
 
 def test_an_image_that_the_engine_has_is_not_fetched_again(stocked, files, dib, tmp_path, monkeypatch):
-    stand_in(tmp_path, "podman", f'exec {sys.executable} {Path(__file__).parents[1]}/stand_in.py podman "$@"')
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setenv("MACHINE", str(tmp_path))
-    engine = tmp_path / "engine"
-    engine.mkdir()
-    (engine / "app%3A1").write_bytes(docker_save([version(1)], "v25"))
+    podman_with_v1(tmp_path, monkeypatch)
     update = ("update", name(stocked, "v2"), "--have", "containers-storage:app:1", "--json")
     assert json.loads(dib(*update).out)["how"] == "bundles"
     asked = len(stocked.log("GET", "/blobs/"))

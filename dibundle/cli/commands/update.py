@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from dibundle.cli.console import Console
@@ -13,9 +11,6 @@ from dibundle.files.context import Context
 from dibundle.files.destination import Destination
 from dibundle.sources.access import Access
 from dibundle.sources.engines import ENGINES
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command("update", short_help="Get an image from a registry by the deltas to it that are there.")

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Final
 
-from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
+from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, rows_from
 
 LONG: Final = 2048  # bytes from which on a stretch is left out of the search,
 SHORT: Final = 512  # or where a better search follows,
@@ -45,17 +45,13 @@ class Remainder:
         Both are source, target and length of one after another.
         """
         room = len(rows) // 3 + len(self._middles) // 3 + len(self._old.starts) + len(self._new.starts)
-        while True:
-            out = array("q", bytes(24 * room))
-            size = LIBRARY.dib_cover_whole(
-                *(Pinned(rows), len(rows) // 3),
-                *(Pinned(self._old.starts), Pinned(self._old.places), len(self._old.starts)),
-                *(Pinned(self._new.starts), Pinned(self._new.places), len(self._new.starts)),
-                *(Pinned(self._middles), len(self._middles) // 3, Pinned(out), room),
-            )
-            if size <= room:
-                return out[: 3 * size]
-            room = size
+        given = (
+            *(Pinned(rows), len(rows) // 3),
+            *(Pinned(self._old.starts), Pinned(self._old.places), len(self._old.starts)),
+            *(Pinned(self._new.starts), Pinned(self._new.places), len(self._new.starts)),
+            *(Pinned(self._middles), len(self._middles) // 3),
+        )
+        return rows_from(room, lambda *out: LIBRARY.dib_cover_whole(*given, *out))
 
 
 class _Rest:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 from array import array
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Never, cast
 
@@ -203,3 +204,16 @@ class Pinned:
         part.size = self.size - offset
         part._kept, part._as_parameter_ = self._kept, self._as_parameter_ + offset
         return part
+
+
+def rows_from(room: int, call: Callable[[Pinned, int], int]) -> array[int]:
+    """Return the rows of three numbers that ``call`` writes; it is given room for so many, and returns how many it has.
+
+    Where those are more it is called again, with as much room.
+    """
+    while True:
+        out = array("q", bytes(24 * room))
+        size = call(Pinned(out), room)
+        if size <= room:
+            return out[: 3 * size]
+        room = size
