@@ -38,8 +38,7 @@ MAX_COVERS: Final = 1 << 20
 """Covers in a payload at most: their columns and rows then take less than 80 MB, whatever a payload declares."""
 
 SMALL_DIFFERENCE: Final = 64 << 10  # up to which plain zstd is tried: of more, the other packers make less
-MODEL_EFFORT: Final = 3  # below it, for differences of more than MODEL_LENGTH, the model is not thought of:
-MODEL_LENGTH: Final = 1 << 20  # it takes as long as half of all the rest of rebuild-noop
+MODEL_EFFORT: Final = 3  # from which on there is the model: at 2 it is 6 % of python-app's time for 0.2 % of bytes
 SLOW_EFFORT: Final = 8  # from which on a payload may take longer to make and to decode
 
 FEW_CHANGES: Final = 400_000  # changed bytes of a difference up to which time does not matter
@@ -229,7 +228,7 @@ def _in_context(literals: bytearray, around: bytes, level: int, *, most: int) ->
 
 def _pack_difference(source: Buffer, rows: array[int], difference: bytearray, effort: int) -> tuple[int, bytes]:
     """Return the packer and the packed form of the difference stream."""
-    if effort < MODEL_EFFORT and len(difference) > MODEL_LENGTH:
+    if difference and effort < MODEL_EFFORT:
         return SPARSE, sparse.pack(difference, level=_ZSTD_LEVELS[effort], literal_bits=())
     if len(difference) <= SMALL_DIFFERENCE or difference == bytes(len(difference)):
         quick = streams.pack(difference, level=3)

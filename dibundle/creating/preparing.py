@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from dibundle.codecs.encode import choose, layout
-from dibundle.creating.compose.frames import FrameDraft
+from dibundle.creating.compose.frames import FASTEST_WINDOW, WINDOW, FrameDraft
 from dibundle.creating.compose.layer import Counts
 from dibundle.creating.compose.objects import ObjectTable
 from dibundle.creating.compose.sides import BaseSide, Reading, read_sides
@@ -73,7 +73,8 @@ def prepare(
     base, sides = read_sides(bases, targets, reading)
     context.progress.phase("comparing", 0)
     objects, counts = ObjectTable(), Counts()
-    composed = compose_all(base, sides, objects, counts)
+    window = FASTEST_WINDOW if effort.level == 1 else WINDOW
+    composed = compose_all(base, sides, objects, counts, window=window)
     base.index.forget_entries()  # encoding has the memory: 460 bytes a file at most, not 1,060
     patched = sum(draft.size for item in composed for draft in item.frames.drafts if draft.old)
     return Prepared(

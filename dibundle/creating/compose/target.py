@@ -49,13 +49,16 @@ class ComposedTarget:
 
 
 def compose_all(
-    base: BaseSide, sides: Sequence[TargetSide], objects: ObjectTable, counts: Counts
+    base: BaseSide, sides: Sequence[TargetSide], objects: ObjectTable, counts: Counts, *, window: int
 ) -> list[ComposedTarget]:
-    """Write the programs of all targets; each one's content is there for those after it."""
+    """Write the programs of all targets; each one's content is there for those after it.
+
+    ``window``: bytes of a large file in a frame at most.
+    """
     composed: list[ComposedTarget] = []
     first = 0
     for side in sides:
-        composed.append(_compose(base, side, first, objects, counts))
+        composed.append(_compose(base, side, first, objects, counts, window))
         first += len(composed[-1].frames.drafts)
         base.grow(side)
     for item in composed:  # the digest text has its number behind all objects
@@ -86,12 +89,14 @@ def _drop_costly_sources(composed: Sequence[ComposedTarget]) -> None:
         draft.old, draft.old_size, draft.implied, draft.whole = [], 0, False, None
 
 
-def _compose(base: BaseSide, side: TargetSide, first: int, objects: ObjectTable, counts: Counts) -> ComposedTarget:
+def _compose(
+    base: BaseSide, side: TargetSide, first: int, objects: ObjectTable, counts: Counts, window: int
+) -> ComposedTarget:
     """Write a target's program: known layers by reference, others entry by entry, the rest as it is."""
     program, before = ProgramWriter(), len(counts.names)
     objects.used.clear()
     text_sources: list[Range] = []
-    frames = FramePlanner(first, text_sources)
+    frames = FramePlanner(first, text_sources, window)
     target = side.images.archive
     composer = ArchiveComposer(target.bytes, target.index, program, frames)
     matcher = Matcher(base.index, side.new_layers, base.layers_known_to(side))
