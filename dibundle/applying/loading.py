@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -32,7 +32,6 @@ from dibundle.format.reader import BundleReader
 from dibundle.format.values import AboutImage
 from dibundle.images import pinned, writers
 from dibundle.images.archive import Archive, view_made
-from dibundle.images.members import Members
 from dibundle.images.model import ImageArchive
 from dibundle.images.pinned import PinnedImage
 from dibundle.images.profile import Judge, canonical_name
@@ -125,7 +124,7 @@ class _Loading:
             self._require_layers(number, self.without)
         if self.options.expectation.without_archive(manifest.targets[number].digest):
             return self._load_expected(number), True
-        images = list(manifest.about.targets[number]) if manifest.about else []
+        images = self._told()
         if not images:
             self.context.progress.note(f"the bundle does not tell its images: {self.engine} is not asked for any")
         if self.without and not (images and all(image.names for image in images)):
@@ -181,27 +180,28 @@ class _Loading:
                     f"not every engine would find the same images in this archive: {error.message};"
                     " --expect ID loads the image of that ID alone"
                 )
-                with suppress(ArchiveError):  # which most engines refuse, too
+                if self._told():
                     self._check_found(read_images(view_made(archive, "the target")))
             else:
                 self._check_claims([(image.names, image.config) for image in images])
             gate.open()
 
+    def _told(self) -> tuple[AboutImage, ...]:
+        """Return the images that the bundle says the target has."""
+        about = self.bundle.manifest.about
+        return about.targets[choose_target(self.bundle.manifest, self.options)] if about else ()
+
     def _check_found(self, images: ImageArchive) -> None:
-        members = Members(images.archive)
-        found = [(image.names, members.read(image.config.member)) for image in images.images if image.config]
-        self._check_claims([(names, digest.sha256(config)) for names, config in found if config is not None])
+        self._check_claims([(image.names, image.config_digest) for image in images.images if image.config])
 
     def _check_claims(self, there: Sequence[tuple[Collection[str], bytes]]) -> None:
         """Refuse a bundle that says that it makes other images than it does: users compare what is said at the end.
 
         ``there``: of each image its names and the digest of its config.
         """
-        about = self.bundle.manifest.about
-        number = choose_target(self.bundle.manifest, self.options)
         owners = {canonical_name(name): config for names, config in there for name in names}
         configs = {config for _, config in there}
-        for image in about.targets[number] if about else ():
+        for image in self._told():
             named = [owners.get(canonical_name(name), image.id) for name in image.names]
             others = [config for config in named if config != image.id]
             if image.id not in configs or others:

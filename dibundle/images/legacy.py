@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Container
 from typing import Final
 
 from dibundle.errors import ArchiveError
-from dibundle.images import document, messages
+from dibundle.images import document
 from dibundle.images.claims import Claims, ImageDraft
 from dibundle.images.document import get_text
 from dibundle.images.members import Members
 
 REPOSITORIES: Final = b"repositories"
 
-_MAX_LAYERS: Final = 65_536  # of all images together
 _LAYER: Final = re.compile(rb"([0-9a-f]{64})/layer\.tar")
 
 
@@ -25,18 +25,11 @@ def read_drafts(claims: Claims) -> list[ImageDraft]:
     """Return the images of such an archive, those with names first; none where it is another sort of archive."""
     members = claims.members
     parents = {name: _parent(members, name) for name in _layer_names(members)}
-    names = _names(members)
-    tops = [name for name in names if name in parents]
+    names = _names(claims, parents)
+    tops = list(names)
     below = set(parents.values())
     tops += [name for name in parents if name not in below and name not in names]
-    drafts = []
-    count = 0
-    for top in tops:
-        drafts.append(_draft(claims, top, parents, tuple(names.get(top, ()))))
-        count += len(drafts[-1].layers)
-        if count > _MAX_LAYERS:
-            raise ArchiveError(messages.DOCKER_TOO_MANY_LEGACY_LAYERS, max_layers=_MAX_LAYERS)
-    return drafts
+    return [_draft(claims, top, parents, tuple(names.get(top, ()))) for top in tops]
 
 
 def _draft(claims: Claims, top: str, parents: dict[str, str | None], names: tuple[str, ...]) -> ImageDraft:
@@ -45,6 +38,7 @@ def _draft(claims: Claims, top: str, parents: dict[str, str | None], names: tupl
     while at is not None and at in parents and at not in chain:
         chain[at] = None
         at = parents[at]
+    claims.count_layers(len(chain))
     layers = tuple(claims.members.find_text(f"{name}/layer.tar") for name in reversed(chain))
     claims.note_layers(layers, ())
     claims.note(claims.members.find_text(f"{top}/json"), "config")
@@ -75,13 +69,18 @@ def _parent(members: Members, name: str) -> str | None:
     return parent if parent and len(parent) == len(name) else None  # no other is a layer's
 
 
-def _names(members: Members) -> dict[str, list[str]]:
-    """Return the names of images, by that of the topmost layer."""
-    entry = members.find(REPOSITORIES)
-    value = document.parse(members.read(entry), "repositories") if entry else None
+def _names(claims: Claims, layers: Container[str]) -> dict[str, list[str]]:
+    """Return the names of images, by that of the topmost layer.
+
+    A repository's name is there once, however many its tags: what all of them are together is counted first.
+    """
+    entry = claims.members.find(REPOSITORIES)
+    value = document.parse(claims.members.read(entry), "repositories") if entry else None
     names: dict[str, list[str]] = defaultdict(list)
     for repository, tags in value.items() if isinstance(value, dict) else ():
         for tag, top in tags.items() if isinstance(tags, dict) else ():
-            if isinstance(top, str):
+            if isinstance(top, str) and top in layers:
+                claims.count_layers(1)
+                claims.count_names((repository, tag))
                 names[top].append(f"{repository}:{tag}")
     return names

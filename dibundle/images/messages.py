@@ -100,9 +100,6 @@ DOCKER_LAYERS_NOT_LIST: Final = Message(
 DOCKER_MANIFEST_NOT_LIST: Final = Message(
     "docker.manifest_not_list", "manifest.json is not a list of images", hint='make one with "{save} FILE IMAGE"'
 )
-DOCKER_TOO_MANY_LEGACY_LAYERS: Final = Message(
-    "docker.too_many_legacy_layers", "more than {max_layers} layers of images of an old docker save"
-)
 EXPECT_LAYER_COMPRESSION: Final = Message(
     "expect.layer_compression", "a layer is compressed in a way that not every engine takes ({kind})"
 )

@@ -62,12 +62,14 @@ class _Database:
 
     def rows(self, root: int) -> Iterator[bytes]:
         """Yield the records of a table in their order."""
-        seen = {root}
+        pages = len(self._content) // self._size
+        seen = bytearray(pages + 1)  # by number: what a page names takes memory only where there is such a page
         waiting = [root]
         left = MAX_ROWS
         while waiting:
             number = waiting.pop()
             page = self._page(number)
+            seen[number] = True
             kind, cells = self._cells(page, 100 if number == _SCHEMA else 0)
             if kind == _LEAF:
                 left -= len(cells)
@@ -78,12 +80,12 @@ class _Database:
                     if row is not None:
                         yield row
                 continue
-            children = [int.from_bytes(page[at : at + 4], "big") for at in cells]
-            before = len(seen)
-            seen.update(children)
-            if len(seen) != before + len(children):
-                raise DamagedDatabaseError
-            waiting += reversed(children)
+            for at in reversed(cells):
+                child = int.from_bytes(page[at : at + 4], "big")
+                if child > pages or seen[child]:
+                    raise DamagedDatabaseError
+                seen[child] = True
+                waiting.append(child)
 
     def _page(self, number: int) -> memoryview:
         page = self._content[(number - 1) * self._size : number * self._size][: self._usable]

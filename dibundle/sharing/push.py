@@ -92,7 +92,7 @@ def _subject(
         return found.manifest
     makes = artifacts.find_by_names(repository, targets)
     if makes:
-        return makes[0].manifest
+        return makes[0]
     context.progress.note(
         f"no image that the bundle makes is in {reference.host}/{reference.repository} under a tag that it"
         " tells: nothing leads to the bundle but its own name; push the image, then the bundle again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tarfile
 import time
@@ -16,6 +17,7 @@ import dibundle
 from dibundle.sources.engines import Loader, LoadError
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import noise
+from tests.differential.check import written_for
 from tests.pairs import Pair
 from tests.program import Ended, dib, succeed
 
@@ -143,6 +145,20 @@ def test_a_bundle_that_lies_about_its_image_is_not_loaded(pair: Pair, tmp_path: 
     assert f"but makes sha256:{image.id.hex()}" in ended.err
     with pytest.raises(tarfile.ReadError), tarfile.open(tmp_path / "got") as tar:
         tar.extractfile("manifest.json")
+
+
+def test_a_lie_is_found_however_many_images_share_a_config(tmp_path: Path) -> None:
+    """Each read of a config counted, and what was too much to read was not compared."""
+    config = b'{"author":"' + b"x" * 2_000_000 + b'"}'
+    entries = [{"Config": "c", "RepoTags": [] if number else ["app:1"], "Layers": [], "Odd": 1} for number in range(5)]
+    archive = build_layer([file("c", config), file("manifest.json", json.dumps(entries).encode())])
+    (tmp_path / "lie.dib").write_bytes(written_for(archive, bytes(32)))
+    (tmp_path / "docker").write_text(f"#!/bin/sh\ncat > {tmp_path}/got\n")
+    (tmp_path / "docker").chmod(0o755)
+    ended = dib("load", tmp_path / "lie.dib", "--engine", "docker", env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    assert ended.code == 8
+    assert f"but makes sha256:{hashlib.sha256(config).hexdigest()}" in ended.err
+    assert b"manifest.json" not in (tmp_path / "got").read_bytes()
 
 
 def test_a_thin_image_without_a_name_cannot_be_asked_for(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from dibundle.errors import ArchiveError
+from dibundle.images import claims
 from dibundle.images.archive import open_archive
 from dibundle.images.reader import read_images
 from tests.builders import build_layer, file
@@ -66,6 +68,29 @@ def test_parents_in_a_circle(tmp_path: Path):
         (image,) = read_images(archive).images
     assert image.names == ("app:1",)
     assert len(image.layers) == 2
+
+
+@pytest.mark.parametrize(("tags", "is_read"), [(4, True), (5, False)])
+def test_the_name_of_a_repository_counts_for_each_of_its_tags(tags, is_read, tmp_path, monkeypatch):
+    """27 kB, of a name of 30,000 bytes with 100,000 tags, took three gigabytes."""
+    monkeypatch.setattr(claims, "MAX_NAMES_SIZE", 4 * (30_000 + 1))
+    named = {"r" * 30_000: {**{str(tag): FIRST for tag in range(tags)}, **{f"x{tag}": "c" * 64 for tag in range(100)}}}
+    (tmp_path / "a.tar").write_bytes(save(named, a=(FIRST, None, build_layer([file("x")]))))
+    with open_archive(tmp_path / "a.tar") as archive:
+        if is_read:
+            assert len(read_images(archive).images[0].names) == tags
+        else:
+            with pytest.raises(ArchiveError, match="longer than"):
+                read_images(archive)
+
+
+def test_layers_of_them_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "MAX_REFERENCES", 3)
+    layer = build_layer([file("x")])
+    chain = {"a": (BELOW, None, layer), "b": (FIRST, BELOW, layer), "c": (SECOND, BELOW, layer)}
+    (tmp_path / "a.tar").write_bytes(save(None, **chain))
+    with open_archive(tmp_path / "a.tar") as archive, pytest.raises(ArchiveError, match="more than 3 layers"):
+        read_images(archive)
 
 
 def test_bundles_of_them(tmp_path: Path):

@@ -138,6 +138,14 @@ def test_pages_with_the_same_child_end_it(content):
     assert time.process_time() - start < 1
 
 
+def test_pages_that_are_not_there_take_no_memory():
+    """Pages may name millions of others, each another one: they took five gigabytes."""
+    names = [struct.pack(">I", 1000 + page) + b"\1" for page in range(300)]
+    content = database(schema(2), node(5, names, struct.pack(">I", 3), 1), leaf([cell(record(0, b"a"))]))
+    with pytest.raises(DamagedDatabaseError):
+        list(blobs(content, "Packages", 1, LONGEST))
+
+
 def test_a_long_chain_of_pages_takes_time_as_its_length():
     chain = [node(5, [], struct.pack(">I", number), 0) for number in range(3, 16_000)]
     content = database(schema(2), *chain, leaf([cell(record(0, b"a"))]))

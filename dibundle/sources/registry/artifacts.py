@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from dibundle.errors import DibError
@@ -121,13 +121,17 @@ def find_image(repository: Repository, wanted: str, told: Sequence[AboutImage]) 
         return None  # an image that cannot be read is not the one
 
 
-def find_by_names(repository: Repository, told: Sequence[AboutImage]) -> list[RemoteImage]:
-    """Return the images that a bundle tells of and that the repository has under the tags that they are told with."""
+def find_by_names(repository: Repository, told: Sequence[AboutImage]) -> list[RemoteManifest]:
+    """Return the images that a bundle tells of and that the repository has under the tags that they are told with.
+
+    Their manifests come without what the JSON says: of many large ones that would take gigabytes.
+    """
     tags = {name.rpartition(":")[2]: None for image in told for name in image.names if ":" in name.rpartition("/")[2]}
-    found = [find_image(repository, tag, told) for tag in list(tags)[:16] if _TAG.fullmatch(tag)]
-    return list({image.manifest.digest: image for image in found if image}.values())
+    there = (find_image(repository, tag, told) for tag in list(tags)[:16] if _TAG.fullmatch(tag))
+    found = [replace(image.manifest, value=None) for image in there if image]
+    return list({manifest.digest: manifest for manifest in found}.values())
 
 
-def texts(found: Sequence[RemoteImage]) -> str:
+def texts(found: Sequence[RemoteManifest]) -> str:
     """Return the digests of images' manifests as an annotation has them."""
-    return labels.texts(image.manifest.digest for image in found)
+    return labels.texts(manifest.digest for manifest in found)
