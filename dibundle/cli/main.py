@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 CLOSED_PIPE, INTERRUPTED = 141, 130
+_COLLECTIONS = (100_000, 20, 100)
+"""Objects between two collections of garbage: at 2,000, as Python has it, they are a fifth of the time of creating a
+bundle of 300,000 files, at the same memory."""
 
 _COMMANDS = {
     "create": ("create", "Write what changed between two image archives into a bundle."),
@@ -115,6 +119,7 @@ class _Terminated(BaseException):
 def run(program: str = "dib") -> None:
     """Run ``dib`` and end the process with the right exit code; ``program``: how a shell calls it."""
     _stand_in_for_closed()
+    gc.set_threshold(*_COLLECTIONS)
     with contextlib.suppress(ValueError):  # not in the main thread: a library use
         for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGXCPU):
             signal.signal(number, _terminate)

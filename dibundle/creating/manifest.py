@@ -14,8 +14,6 @@ from dibundle.creating.compose.recompressed import guess
 from dibundle.creating.compose.sides import BaseSide
 from dibundle.creating.compose.target import ComposedTarget
 from dibundle.creating.options import CreateOptions
-from dibundle.files import digest
-from dibundle.files.readat import copy_chunks
 from dibundle.format.constants import (
     KIND_OTHER,
     MAX_ABOUT_TEXT,
@@ -59,7 +57,7 @@ def _target(composed: ComposedTarget) -> Target:
     archive = composed.side.images.archive
     return Target(
         size=archive.bytes.size,
-        digest=digest.sha256_of(copy_chunks(archive.bytes, 0, archive.bytes.size)),
+        digest=composed.side.digest.result(),
         rest_digest=composed.rest_digest,
         tail=composed.archive.tail() if archive.bytes.size else 0,
         frames=len(composed.frames.drafts),

@@ -6,31 +6,31 @@ from dibundle.files.readat import ReadAt
 
 SIZE = 256 << 10
 _LEAST = 4 << 10
-_WORTH = 8
-"""After so many pieces out of a window the next one reads twice as far ahead, after fewer half as far: places that
-are far apart cost no long reads."""
 
 
 class Window:
-    """A read-ahead window over a source; for one thread at a time. What is larger than the window passes it by."""
+    """A read-ahead window over a source; for one thread at a time. What is larger than the window passes it by.
+
+    A read that goes on where the window ends, or no further from there than it reads ahead, makes it read twice as far
+    ahead, any other one half as far: places that are far apart cost no long reads, small files that lie one after the
+    other few of them.
+    """
 
     def __init__(self, source: ReadAt) -> None:
         self.source = source
         self._start = 0
         self._data = b""
         self._ahead = _LEAST
-        self._given = 0
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Return exactly ``length`` bytes from ``offset`` on."""
         start = offset - self._start
         if start >= 0 and start + length <= len(self._data):
-            self._given += 1
             return self._data[start : start + length]
         if length > SIZE // 4 or offset + length > self.source.size:
             return self.source.read_at(offset, length)
-        self._ahead = min(2 * self._ahead, SIZE) if self._given >= _WORTH else max(self._ahead // 2, _LEAST)
-        self._given = 0
+        is_next = 0 <= start <= len(self._data) + self._ahead
+        self._ahead = min(2 * self._ahead, SIZE) if is_next else max(self._ahead // 2, _LEAST)
         self._data = self.source.read_at(offset, min(max(self._ahead, length), self.source.size - offset))
         self._start = offset
         return self._data[:length]

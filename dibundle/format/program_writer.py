@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from dibundle.format import records
 from dibundle.format.constants import (
     OP_ADD,
@@ -20,6 +22,12 @@ from dibundle.format.constants import (
 from dibundle.format.records import BLOCK, FIELDS, padded
 from dibundle.format.steps import COLUMN_NAMES, NUMBER_COLUMNS, REGISTER_RECORD, Columns
 from dibundle.format.wire import Column, ColumnWriter
+
+
+@lru_cache(maxsize=1024)
+def _fields(shape: int) -> tuple[tuple[int, str], ...]:
+    """Return bit and name of each field that a shape changes."""
+    return tuple((bit, item.name) for bit, item in enumerate(FIELDS) if shape >> bit & 1)
 
 
 class ProgramWriter:
@@ -140,15 +148,11 @@ class ProgramWriter:
         """Write an edit whose result is ``block``; return the text that its raw fields take from stream 0."""
         self._columns["shape"].add(self._shapes.setdefault(edit.shape, len(self._shapes)))
         texts = []
-        values = iter(edit.values)
-        for bit, item in enumerate(FIELDS):
-            if not edit.shape >> bit & 1:
-                continue
-            value = next(values)
+        for (bit, name), value in zip(_fields(edit.shape), edit.values, strict=True):
             if isinstance(value, int):
-                before = reference_size if item.name == "size" else self._last[item.name]
-                self._columns[item.name].add_signed(value - before)
-                self._last[item.name] = value
+                before = reference_size if name == "size" else self._last[name]
+                self._columns[name].add_signed(value - before)
+                self._last[name] = value
             else:
                 texts.append(self._text(bit, value))
         self.registers[register] = block

@@ -44,7 +44,8 @@ FIELDS = (
     Field("prefix", 345, 500, numeric=False),
     Field("rest", 500, 512, numeric=False),
 )
-SIZE_FIELD, CHKSUM_FIELD = 4, 6
+SIZE_FIELD, MTIME_FIELD, CHKSUM_FIELD = 4, 5, 6
+MTIME, CHKSUM = FIELDS[MTIME_FIELD], FIELDS[CHKSUM_FIELD]
 RAW_SHIFT = len(FIELDS)  # shape = changed fields | (fields given as raw bytes << RAW_SHIFT)
 NUMERIC_MASK = sum(1 << i for i, field in enumerate(FIELDS) if field.numeric)
 TEXT_MASK = (1 << len(FIELDS)) - 1 - NUMERIC_MASK
@@ -179,10 +180,22 @@ _STRETCHES = tuple(
 )
 
 
+@lru_cache(maxsize=8192)
+def _time_edit(reference: bytes, field: bytes) -> HeaderEdit | None:
+    """Return the edit that makes one time of another; None where they are equal, or it takes more than a number."""
+    value = read_number(field)
+    is_number = reference != field and value is not None and _number_field(reference, value) == field
+    return HeaderEdit(1 << MTIME_FIELD, (value,)) if is_number and value is not None else None
+
+
 def find_edit(reference: bytes, block: bytes) -> HeaderEdit | None:
     """Return the smallest edit that makes ``block`` of ``reference``; None where its size cannot be written so."""
     if reference == block:
         return UNCHANGED
+    if reference[: MTIME.start] == block[: MTIME.start] and reference[CHKSUM.end :] == block[CHKSUM.end :]:
+        edit = _time_edit(reference[MTIME.start : MTIME.end], block[MTIME.start : MTIME.end])
+        if edit and checksum_field(bytearray(block), reference) == block[CHKSUM.start : CHKSUM.end]:
+            return edit
     shape = 0
     values: list[tuple[int, int | bytes]] = []
     for index, field in _changed(reference, block):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from dibundle.creating.compose.frames import ADD_STREAM, FramePlanner, stream_for
 from dibundle.creating.compose.objects import ObjectTable
-from dibundle.creating.match.base import BaseIndex, Layer, is_file
+from dibundle.creating.match.base import BaseIndex, Layer, Mark, is_file
 from dibundle.creating.match.matcher import Match, Matcher
 from dibundle.files.window import Window
 from dibundle.format import records
@@ -93,7 +93,7 @@ class LayerComposer:
         self._opaque: list[tuple[int, int]] | None = (
             None  # size of the tail, and number, of base layers without entries
         )
-        self._sent: dict[bytes, list[tuple[int, int, int]]] = {}
+        self._sent: dict[Mark, list[tuple[int, int, int]]] = {}
         self._keep: Copy | None = None
 
     def compose(self, layer: Layer) -> None:
@@ -139,9 +139,9 @@ class LayerComposer:
             near.append(self._opaque[bisect_left(self._opaque, (self._opaque[above - 1][0], -1))])
         return min(near, key=lambda item: (abs(item[0] - size), item[1]), default=(0, None))[1]
 
-    def _entry(self, entry: Entry, match: Match | None, mark: bytes | None) -> None:
+    def _entry(self, entry: Entry, match: Match | None, mark: Mark | None) -> None:
         old = self._base.entry(match.place) if match else None
-        if match and old and match.same and self._keep_whole(entry, match, old):
+        if match and old and match.same and self._keep_or_edit(entry, match, old):
             return
         self._flush_keep()
         new_records = records_of(entry, self._target) if entry.plain else []  # before the padding: windows go forward
@@ -156,8 +156,33 @@ class LayerComposer:
         self._extensions(entry, new_records[:-1], old_records[:-1], layer)
         self._main(entry, new_records[-1], old_records[-1] if old_records else None, match, mark)
 
+    def _keep_or_edit(self, entry: Entry, match: Match, old: Entry) -> bool:
+        """Write an entry that has the base's content and, as nearly all have, one header; whether it is such a one.
+
+        What :meth:`_keep_whole` and :meth:`_main` would write, in a third of the time.
+        """
+        start, size, layer = entry.start, entry.size, match.place.layer
+        if not (entry.plain and old.plain and size == old.size and start == entry.header and old.start == old.header):
+            return self._keep_whole(entry, match, old)
+        window = self._windows[layer]
+        new_block, old_block = self._target.read_at(start, BLOCK), window.read_at(old.start, BLOCK)
+        padding = self._target.read_at(start + BLOCK + size, -size % BLOCK)
+        if padding.strip(b"\0") or window.read_at(old.start + BLOCK + size, -size % BLOCK) != padding:
+            return self._keep_whole(entry, match, old)
+        if new_block == old_block:
+            self._keep_entry(layer, old.start, BLOCK + padded(size))
+            return True
+        edit = records.find_edit(old_block, new_block)
+        if edit is None or records.record_size(new_block) != size:
+            return False
+        self._flush_keep()
+        self._writer.seek(self._object(layer), old.start)
+        self._frames.text(self._writer.mode(edit, new_block, size))
+        self._counts.mode += 1
+        return True
+
     def _keep_whole(self, entry: Entry, match: Match, old: Entry) -> bool:
-        """Keep an entry whose every byte equals the base's; neighbours become one operation."""
+        """Keep an entry whose every byte equals the base's."""
         if entry.end - entry.start != old.end - old.start or entry.content - entry.start != old.content - old.start:
             return False
         window = self._windows[match.place.layer]
@@ -169,16 +194,19 @@ class LayerComposer:
             after, entry.end - after
         ):
             return False
-        length = entry.end - entry.start
-        index = self._object(match.place.layer)
+        self._keep_entry(match.place.layer, old.start, entry.end - entry.start)
+        return True
+
+    def _keep_entry(self, layer: int, start: int, length: int) -> None:
+        """Keep so many bytes of a base layer; neighbours become one operation."""
+        index = self._object(layer)
         keep = self._keep
-        if keep and keep.object == index and keep.offset + keep.length == old.start:
+        if keep and keep.object == index and keep.offset + keep.length == start:
             self._keep = Copy(index, keep.offset, keep.length + length)
         else:
             self._flush_keep()
-            self._keep = Copy(index, old.start, length)
+            self._keep = Copy(index, start, length)
         self._counts.kept += 1
-        return True
 
     def _flush_keep(self) -> None:
         if self._keep:
@@ -234,9 +262,7 @@ class LayerComposer:
             self._frames.text(self._writer.add(edit, record.block, TEXT_STREAM))
             self._frames.text(content)
 
-    def _main(
-        self, entry: Entry, record: _Record, old: _Record | None, match: Match | None, mark: bytes | None
-    ) -> None:
+    def _main(self, entry: Entry, record: _Record, old: _Record | None, match: Match | None, mark: Mark | None) -> None:
         edit = records.find_edit(old.block, record.block) if old else None
         if match and old and edit is not None:
             if match.same and old.size == record.size:
@@ -258,7 +284,7 @@ class LayerComposer:
             self._add(record, mark)
 
     def _patch(
-        self, entry: Entry, record: _Record, old: _Record, edit: records.HeaderEdit, layer: int, mark: bytes | None
+        self, entry: Entry, record: _Record, old: _Record, edit: records.HeaderEdit, layer: int, mark: Mark | None
     ) -> None:
         index = self._object(layer)
         stream = stream_for(record.size, old.size)
@@ -269,7 +295,7 @@ class LayerComposer:
         self._counts.patched += 1
         self._counts.names.append(entry.path)
 
-    def _add(self, record: _Record, mark: bytes | None) -> None:
+    def _add(self, record: _Record, mark: Mark | None) -> None:
         self._counts.added += 1
         edit = records.find_edit(self._writer.registers[REGISTER_RECORD], record.block)
         if edit is not None:
@@ -281,7 +307,7 @@ class LayerComposer:
             self._add_content(record.content, record.size, mark)
             self._zero(padded(record.size) - record.size)
 
-    def _repeat(self, record: _Record, mark: bytes | None) -> bool:
+    def _repeat(self, record: _Record, mark: Mark | None) -> bool:
         """Tell content that this target has brought before as a repeat of decoded frames."""
         places = self._sent.get(mark) if mark else None
         if not places or record.size < REPEAT_FROM or not self._frames.keep(places):
@@ -293,7 +319,7 @@ class LayerComposer:
         self._counts.repeated += 1
         return True
 
-    def _remember(self, mark: bytes | None, places: list[tuple[int, int, int]]) -> None:
+    def _remember(self, mark: Mark | None, places: list[tuple[int, int, int]]) -> None:
         if mark:
             self._sent.setdefault(mark, places)
 
@@ -304,7 +330,7 @@ class LayerComposer:
         else:
             self._frames.text(self._writer.header(edit, record.block, REGISTER_RECORD))
 
-    def _add_content(self, offset: int, size: int, mark: bytes | None) -> None:
+    def _add_content(self, offset: int, size: int, mark: Mark | None) -> None:
         self._writer.raw(size, ADD_STREAM)
         self._remember(mark, self._frames.add(self._reader(offset), size))
 

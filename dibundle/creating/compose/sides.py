@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 
 from dibundle.creating import messages
@@ -15,7 +15,7 @@ from dibundle.errors import ArchiveError
 from dibundle.files import digest
 from dibundle.files.context import Context
 from dibundle.files.progress import Progress
-from dibundle.files.readat import ReadAt, Spool
+from dibundle.files.readat import ReadAt, Spool, copy_chunks
 from dibundle.format.constants import KIND_LAYER, KIND_OTHER, MAX_IMAGES
 from dibundle.images.archive import Archive
 from dibundle.images.model import ImageArchive
@@ -44,9 +44,13 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSide:
-    """A target read: its images and blobs, the layers that are new, and those of the compressed that can be remade."""
+    """A target read: its images and blobs, the layers that are new, and those of the compressed that can be remade.
+
+    ``digest`` is that of the whole archive, once it is known.
+    """
 
     images: ImageArchive
+    digest: Future[bytes]
     blobs: list[StoredBlob]
     new_layers: list[Layer]
     packed: dict[bytes, RecompressedLayer]
@@ -102,14 +106,16 @@ def read_sides(
     target_images = list(_read_images(targets))
     base_images = _helpful(base_images, target_images, reading)
     reading.progress.phase("reading", read_size((*base_images, *target_images)))
-    base_blobs = _read_base(base_images, reading)
+    base_reads, target_reads = ([_begin(images, reading) for images in side] for side in (base_images, target_images))
+    digests = [reading.executor.submit(_digest_of, target) for target in targets]
+    base_blobs = _read_base(base_images, base_reads, reading)
     layers = _by_image(base_images, base_blobs)
     known = {layer.digest for image in layers for layer in image}
     if reading.have is None:
         known |= {blob.digest for blob in base_blobs}
     sides = []
-    for images in target_images:
-        sides.append(_read_target(images, known, reading))
+    for images, read, whole in zip(target_images, target_reads, digests, strict=True):
+        sides.append(_read_target(images, list(read), whole, known, reading))
         known |= {blob.digest for blob in sides[-1].blobs}
         known |= {packed.layer.digest for packed in sides[-1].packed.values()}
     flat = [layer for image in layers for layer in image]
@@ -147,7 +153,17 @@ def _helpful(
     return tuple(bases[number] for number in picked)
 
 
-def _read_base(images: Sequence[ImageArchive], reading: Reading) -> list[StoredBlob]:
+def _begin(images: ImageArchive, reading: Reading) -> Iterator[StoredBlob]:
+    return read_blobs(images, reading.executor, reading.progress.advance)
+
+
+def _digest_of(archive: Archive) -> bytes:
+    return digest.sha256_of(copy_chunks(archive.bytes, 0, archive.bytes.size))
+
+
+def _read_base(
+    images: Sequence[ImageArchive], reads: Sequence[Iterator[StoredBlob]], reading: Reading
+) -> list[StoredBlob]:
     spools: list[Spool] = []
 
     def spool() -> Spool:
@@ -156,8 +172,8 @@ def _read_base(images: Sequence[ImageArchive], reading: Reading) -> list[StoredB
         return spools[0]
 
     blobs: list[StoredBlob] = []
-    for archive in images:
-        blobs += inflate_all(archive.archive, read_blobs(archive, reading.executor, reading.progress.advance), spool)
+    for archive, read in zip(images, reads, strict=True):
+        blobs += inflate_all(archive.archive, read, spool)
     if reading.have is not None:
         blobs = [blob for blob in blobs if blob.layer and blob.layer.digest in reading.have]
         if images and not blobs:
@@ -166,13 +182,14 @@ def _read_base(images: Sequence[ImageArchive], reading: Reading) -> list[StoredB
     return blobs
 
 
-def _read_target(images: ImageArchive, known: Container[bytes], reading: Reading) -> TargetSide:
-    blobs = read_blobs(images, reading.executor, reading.progress.advance)
+def _read_target(
+    images: ImageArchive, blobs: list[StoredBlob], whole: Future[bytes], known: Container[bytes], reading: Reading
+) -> TargetSide:
     _note_damage(blobs, reading.progress)
     packed = {} if reading.portable else _unpack(blobs, known, reading)
     new_layers = [blob.layer for blob in blobs if blob.layer and blob.digest not in known]
     new_layers += [item.layer for item in packed.values() if item.layer.digest not in known]
-    return TargetSide(images=images, blobs=blobs, new_layers=new_layers, packed=packed)
+    return TargetSide(images=images, digest=whole, blobs=blobs, new_layers=new_layers, packed=packed)
 
 
 def _unpack(blobs: Sequence[StoredBlob], known: Container[bytes], reading: Reading) -> dict[bytes, RecompressedLayer]:

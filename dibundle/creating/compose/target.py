@@ -60,7 +60,8 @@ def compose_all(
     for side in sides:
         composed.append(_compose(base, side, first, objects, counts, window))
         first += len(composed[-1].frames.drafts)
-        base.grow(side)
+        if side is not sides[-1]:
+            base.grow(side)
     for item in composed:  # the digest text has its number behind all objects
         size = len(item.digest_text())
         if size:

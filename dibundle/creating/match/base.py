@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import NamedTuple, overload
+from typing import NamedTuple, TypeVar, overload
 
 from dibundle.creating.match import names
 from dibundle.files.readat import ReadAt
@@ -17,17 +17,29 @@ from dibundle.images.tar.entries import Entry, TarIndex, scan
 REGULAR = (0x30, 0x00, 0x37)
 
 
+class Place(NamedTuple):
+    """An entry of a layer, by their numbers."""
+
+    layer: int
+    entry: int
+
+
+_Key = TypeVar("_Key")
+
+Mark = bytes | Place
+"""What only equal contents have in common: their sha256, or the base's file that was compared."""
+
+
 @dataclass(slots=True)
 class Layer:
     """A layer's uncompressed content: ``digest`` is its sha256, the diffID.
 
-    ``marks`` has, once they are needed, for each entry what only equal contents have in common: their sha256, or a name
-    of the base's file at that path; None where no other can equal it.
+    ``marks`` has, once they are needed, the mark of each entry's content; None where no other can equal it.
     """
 
     digest: bytes
     source: ReadAt
-    marks: list[bytes | None] = field(default_factory=list)
+    marks: list[Mark | None] = field(default_factory=list)
     _index: TarIndex | None = None
 
     @property
@@ -46,19 +58,12 @@ class Layer:
         self._index = None
         self.marks = []
 
-    def mark_of(self, number: int) -> bytes | None:
+    def mark_of(self, number: int) -> Mark | None:
         """Return the mark of the content of entry ``number`` where there is one."""
         return self.marks[number] if self.marks else None
 
 
 FEW_PLACES = 8  # that are looked at one by one
-
-
-class Place(NamedTuple):
-    """An entry of a layer, by their numbers."""
-
-    layer: int
-    entry: int
 
 
 class Places(Sequence[Place]):
@@ -151,32 +156,38 @@ def mark_contents(index: BaseIndex, targets: Sequence[Layer], executor: Executor
         index.learn(number, layer)
 
 
-def _files(layer: Layer) -> Iterator[tuple[Entry, bytes | None]]:
+def _files(layer: Layer) -> Iterator[tuple[Entry, Mark | None]]:
     """Yield the regular files of a layer and their marks."""
     for number, entry in enumerate(layer.index.entries):
         if is_file(entry):
             yield entry, layer.mark_of(number)
 
 
-def _pair(index: BaseIndex, layer: Layer) -> list[bytes | None]:
+def _pair(index: BaseIndex, layer: Layer) -> list[Mark | None]:
     """Return a mark for each entry whose content is that of the only file of the same size at its path."""
     windows: dict[int, Window] = {}
     window = Window(layer.source)
-    marks: list[bytes | None] = []
+    marks: list[Mark | None] = []
     for entry in layer.index.entries:
-        places = index.at_path(names.clean(entry.path)) if is_file(entry) else ()
-        places = [place for place in places if is_file(index.entry(place)) and index.entry(place).size == entry.size]
-        same = False
-        if len(places) == 1:
-            number = places[0].layer
-            old = windows.get(number) or windows.setdefault(number, Window(index.layers[number].source))
-            same = _equal(old, index.entry(places[0]), window, entry)
-        marks.append(index.name(places[0]) if same else None)
+        mark: Mark | None = None
+        if is_file(entry):
+            there = ((place, index.entry(place)) for place in index.at_path(names.clean(entry.path)))
+            found = [(place, old) for place, old in there if old.size == entry.size and is_file(old)]
+            if len(found) == 1:
+                place, old = found[0]
+                old_window = windows.get(place.layer)
+                if old_window is None:
+                    old_window = windows[place.layer] = Window(index.layers[place.layer].source)
+                if _equal(old_window, old, window, entry):
+                    mark = place
+        marks.append(mark)
     return marks
 
 
 def _equal(old: Window, old_entry: Entry, new: Window, entry: Entry, chunk: int = 1 << 20) -> bool:
     """Whether two files of the same size have the same content."""
+    if entry.size <= chunk:
+        return old.read_at(old_entry.content, entry.size) == new.read_at(entry.content, entry.size)
     for offset in range(0, entry.size, chunk):
         length = min(chunk, entry.size - offset)
         if old.read_at(old_entry.content + offset, length) != new.read_at(entry.content + offset, length):
@@ -188,15 +199,17 @@ def _hash(layer: Layer, sizes: Collection[int], chunk: int = 1 << 20) -> None:
     """Hash those files of ``layer`` without a mark whose size is one of ``sizes``: no other can equal anything."""
     window = Window(layer.source)
 
-    def hashed(entry: Entry) -> bytes | None:
-        if not is_file(entry) or entry.size not in sizes:
-            return None
+    def hashed(entry: Entry) -> bytes:
         digest = hashlib.sha256()
         for offset in range(0, entry.size, chunk):
             digest.update(window.read_at(entry.content + offset, min(chunk, entry.size - offset)))
         return digest.digest()
 
-    layer.marks = [layer.mark_of(number) or hashed(entry) for number, entry in enumerate(layer.index.entries)]
+    marks = layer.marks or [None] * len(layer.index.entries)
+    layer.marks = [
+        mark or (hashed(entry) if entry.size in sizes and is_file(entry) else None)
+        for entry, mark in zip(layer.index.entries, marks, strict=True)
+    ]
 
 
 class BaseIndex:
@@ -209,7 +222,7 @@ class BaseIndex:
         self.layers: list[Layer] = []
         self.images: list[int] = []  # for each layer, the number of the image that it came with
         self._by_path: dict[bytes, Place | Places] = {}
-        self._by_content: dict[bytes, Place | Places] = {}
+        self._by_content: dict[Mark, Place | Places] = {}  # a place that stands for itself is not there
         self._names: dict[bytes, tuple[bytes, ...]] = {}
 
     def add(self, layers: Iterable[Layer]) -> None:
@@ -225,15 +238,11 @@ class BaseIndex:
     def learn(self, number: int, layer: Layer) -> None:
         """Take the marks of a layer, which has this number: nobody asks a base layer for them again."""
         for entry, mark in enumerate(layer.marks):
+            if isinstance(mark, Place):
+                self._by_content.setdefault(mark, mark)
             if mark:
                 _add(self._by_content, mark, Place(number, entry))
         layer.marks = []
-
-    def name(self, place: Place) -> bytes:
-        """Return a mark for the content of a file of the base, without a look at it."""
-        name = b"%d %d" % (place.layer, place.entry)
-        self._by_content.setdefault(name, place)
-        return name
 
     def forget_entries(self) -> None:
         """Let go of all entries; nothing is found then."""
@@ -263,12 +272,14 @@ class BaseIndex:
         places = _places(self._by_path.get(path))
         return places if len(places) <= MOST_AT_PATH else places[-MOST_AT_PATH:]
 
-    def with_content(self, mark: bytes | None) -> Sequence[Place]:
+    def with_content(self, mark: Mark | None) -> Sequence[Place]:
         """Return the files whose content has this mark."""
-        return _places(self._by_content.get(mark)) if mark else ()
+        if mark is None:
+            return ()
+        return _places(self._by_content.get(mark, mark if isinstance(mark, Place) else None))
 
 
-def _add(index: dict[bytes, Place | Places], key: bytes, place: Place) -> None:
+def _add(index: dict[_Key, Place | Places], key: _Key, place: Place) -> None:
     found = index.get(key)
     if found is None:
         index[key] = place

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final
@@ -33,8 +33,8 @@ class StoredBlob:
     layer: Layer | None = None
 
 
-def read_blobs(images: ImageArchive, executor: Executor, advance: Advance) -> list[StoredBlob]:
-    """Hash every blob of an archive as stored; compressed layers are left closed."""
+def read_blobs(images: ImageArchive, executor: Executor, advance: Advance) -> Iterator[StoredBlob]:
+    """Have every blob of an archive hashed as it is stored, from now on; compressed layers are left closed."""
 
     def read(blob: Blob) -> StoredBlob:
         source = Slice(images.archive.bytes, blob.member.content, blob.member.size)
@@ -44,7 +44,7 @@ def read_blobs(images: ImageArchive, executor: Executor, advance: Advance) -> li
             layer = Layer(digest, source)
         return StoredBlob(blob, source, digest, layer)
 
-    return list(executor.map(read, images.blobs))
+    return executor.map(read, images.blobs)
 
 
 def read_size(archives: Iterable[ImageArchive]) -> int:

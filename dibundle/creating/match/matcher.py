@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 from dibundle.creating.match import names, sketch
-from dibundle.creating.match.base import BaseIndex, Layer, Place, Places, is_file
+from dibundle.creating.match.base import BaseIndex, Layer, Mark, Place, Places, is_file
 from dibundle.creating.match.sketch import SketchIndex
 from dibundle.images.tar.entries import Entry
 
 LONGEST_PATH: Final = 512  # bytes of a path that are compared, as one may have a million
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """A base entry that helps; ``same``: its content is the target's."""
 
     place: Place
@@ -78,7 +76,7 @@ class Matcher:
         """The base layer of the last match, where the next one is looked for first."""
         return self._expected.layer
 
-    def find(self, layer: Layer, entry: Entry, mark: bytes | None) -> Match | None:
+    def find(self, layer: Layer, entry: Entry, mark: Mark | None) -> Match | None:
         """Return the best base entry for ``entry`` of ``layer``.
 
         ``mark`` is that of its content, None where no base file can have the same.
@@ -88,13 +86,15 @@ class Matcher:
             self._expected = Place(match.place.layer, match.place.entry + 1)
         return match
 
-    def _find(self, layer: Layer, entry: Entry, mark: bytes | None) -> Match | None:
+    def _find(self, layer: Layer, entry: Entry, mark: Mark | None) -> Match | None:
+        same = self._base.with_content(mark)
+        if len(same) == 1:
+            return Match(same[0], same=True)
         path = names.clean(entry.path)
         at_path = self._base.at_path(path)
         if not is_file(entry):
             alike = [place for place in at_path if self._base.entry(place).type == entry.type]
             return Match(self._nearest(alike), same=not entry.size) if alike else None
-        same = self._base.with_content(mark)
         if same:
             return Match(self._nearest([place for place in at_path if place in same] or same), same=True)
         files = [place for place in at_path if is_file(self._base.entry(place))]

@@ -11,6 +11,8 @@ _HASH_PART = re.compile(rb"[-.][0-9A-Za-z_]{8,}(?=\.|$)")
 
 def clean(path: bytes) -> bytes:
     """Return ``path`` without ``./``, leading and trailing slashes: one name for one place in the tree."""
+    if path and path[0] not in b"./" and path[-1] != 0x2F:
+        return path
     start = _LEADING.match(path)
     return (path[start.end() :] if start else path).rstrip(b"/")
 

@@ -225,10 +225,10 @@ def _entries(headers: _Headers) -> Iterator[Entry]:
     try:
         while (block := _header_block(headers, offset, extensions)) is not None:
             kind = block[156]
-            size = _number(block[124:136])
-            if size is None or size < 0:
+            size, is_one = _size(block[124:136])
+            if size < 0:
                 raise _StopReading(offset, "a header whose size cannot be read")
-            plain = plain and _is_one_number(block[124:136])
+            plain = plain and is_one
             if kind in _EXTENSIONS:
                 content = offset + BLOCK
                 extensions = extensions or _Extensions()
@@ -343,15 +343,27 @@ def _after_sparse_map(headers: _Headers, offset: int, more: int) -> int:
 
 def _checksum_fits(block: bytes) -> bool:
     """Check a header's checksum, the sum of its bytes with the field itself taken as spaces."""
-    stated = _number(block[148:156])
-    if stated is None:
-        return False
+    whole = _whole_sum(block[148:156])
     # Adler-32's low half is one more than the sum of the bytes modulo 65521, and far faster than sum().
-    total = (zlib.adler32(block) & 0xFFFF) - 1 - sum(block[148:156]) + 256
-    if (stated - total) % _SUM_MODULUS == 0:
-        return True
+    total = ((zlib.adler32(block) & 0xFFFF) - 1) % _SUM_MODULUS
+    if whole is None or total == whole:
+        return whole is not None
     high = sum(1 for byte in block[:148] + block[156:] if byte & 0x80)  # some old programs summed signed bytes
-    return (stated - total + 256 * high) % _SUM_MODULUS == 0
+    return (whole - total + 256 * high) % _SUM_MODULUS == 0
+
+
+@lru_cache(maxsize=8192)
+def _whole_sum(field: bytes) -> int | None:
+    """Return what the bytes of a header with this checksum field sum up to, the field too, modulo 65521."""
+    stated = _number(field)
+    return None if stated is None else (stated + sum(field) - 256) % _SUM_MODULUS
+
+
+@lru_cache(maxsize=8192)
+def _size(field: bytes) -> tuple[int, bool]:
+    """Return a size, -1 where none can be read, and whether it can be read in one way."""
+    size = _number(field)
+    return -1 if size is None else size, _is_one_number(field)
 
 
 @lru_cache(maxsize=8192)
@@ -370,7 +382,6 @@ def _number(field: bytes) -> int | None:
     return int(digits, 8)
 
 
-@lru_cache(maxsize=8192)
 def _is_one_number(field: bytes) -> bool:
     """Whether a field has nothing behind its number: Go reads up to the first NUL, others stop there."""
     return bool(field[0] & 0x80) or b"\0" not in field.strip(b" \0")
