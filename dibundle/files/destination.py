@@ -134,6 +134,9 @@ class Destination:
                 if self._mode >= 0:
                     os.fchmod(self._fd, self._mode)
         except OSError as error:
+            if self._temporary and self._fd >= 0:  # some file systems refuse the mode alone
+                os.close(self._fd)
+                os.unlink(self._temporary)  # noqa: PTH108
             self._temporary = None
             raise _refused(self.name, error) from error
         if self._special and os.isatty(self._fd):

@@ -20,7 +20,7 @@ from dibundle.images.archive import Archive
 from dibundle.images.model import Image, ImageArchive
 from dibundle.images.packages import SIZE_LIMIT, Inventory, Package, changed, inventory
 from dibundle.images.reader import read_images
-from dibundle.images.tar.entries import MAX_ENTRIES, MAX_ENTRY_NAMES, Entry, scan_all
+from dibundle.images.tar.entries import MAX_ENTRIES, MAX_ENTRY_NAMES, NAMES_SHARE, Entry, scan_all
 from dibundle.inspecting import messages
 from dibundle.inspecting.operations import Line
 from dibundle.sources.access import Access
@@ -144,17 +144,20 @@ def _read(images: ImageArchive, spool: Spool, executor: Executor, progress: Prog
     layers = [by_blob[id(blob)].layer if blob else None for blob in image.layers]
     if None in layers:
         raise ArchiveError(messages.ARCHIVE_INCOMPLETE, name=archive.name)
-    if archive.is_of_bundle:
-        _read_entries(archive, {id(layer): layer for layer in layers if layer}.values())
+    _read_entries(archive, {id(layer): layer for layer in layers if layer}.values())
     config = by_blob[id(image.config)] if image.config else None
     return _Side(image, _tree([layer for layer in layers if layer]), _flat(config))
 
 
 def _read_entries(archive: Archive, layers: Collection[Layer]) -> None:
-    """Read what layers hold that a bundle makes: no more than fits into memory."""
-    found = scan_all((layer.source for layer in layers), MAX_ENTRIES, MAX_ENTRY_NAMES)
+    """Read what layers hold, no more than fits into memory, and less of what a bundle makes."""
+    most, names = MAX_ENTRIES, MAX_ENTRY_NAMES
+    if not archive.is_of_bundle:
+        most = _MAX_ENTRIES
+        names += sum(layer.source.size for layer in layers) // NAMES_SHARE
+    found = scan_all((layer.source for layer in layers), most, names)
     if found is None:
-        raise ArchiveError(messages.ARCHIVE_TOO_MANY_ENTRIES, name=archive.name, most=MAX_ENTRIES)
+        raise ArchiveError(messages.ARCHIVE_TOO_MANY_ENTRIES, name=archive.name, most=most)
     for layer, index in zip(layers, found, strict=True):
         layer.index = index
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import random
 import struct
 import tarfile
@@ -26,6 +27,7 @@ from dibundle.files.readat import MemoryBytes, Spool
 from dibundle.format import outline
 from dibundle.images.archive import open_archive
 from dibundle.images.reader import read_images
+from tests.bounds.measure import dib
 from tests.builders import TestImage, docker_save
 from tests.codecs import programs
 from tests.program import succeed
@@ -235,3 +237,28 @@ def test_of_targets_as_many_images_are_held_as_a_bundle_lists(tmp_path: Path, mo
         found = [images.images for images in sides._read_images([archive] * 3)]
         whole = read_images(archive).images
     assert found == [whole, whole[:1], ()]
+
+
+def long_names(path: Path, count: int, release: int) -> None:
+    """Write an image of files whose PAX headers have a name of nearly 1 MiB each, of other words in each release."""
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for number in range(count):
+            entry = tarfile.TarInfo(f"{number}/" + f"{release}{number}/" * 150_000)
+            entry.mtime = release
+            tar.addfile(entry)
+    path.write_bytes(gzip.compress(docker_save([TestImage([layer.getvalue()], [f"app:{release}"])]), 1))
+
+
+def test_long_names_are_not_held(tmp_path: Path) -> None:
+    """Bundles of a hundred kB, and archives of 45, took gigabytes."""
+    for release in (1, 2):
+        long_names(tmp_path / f"{release}.tgz", 150, release)
+    sources = [tmp_path / "1.tgz", tmp_path / "2.tgz"]
+    created = dib("create", "-1", *sources, tmp_path / "out.dib")
+    assert created.status == 0
+    assert created.memory < 100 << 20
+    compared = dib("diff", *sources)
+    assert compared.status == 4
+    assert "very long names" in compared.err
+    assert compared.memory < 100 << 20

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import lzma
+import os
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,10 @@ import zstandard
 
 import dibundle
 from dibundle.cli.main import main
-from dibundle.errors import BundleError, DibError, SignatureError
+from dibundle.errors import BundleError, DibError, FileError, SignatureError
 from dibundle.files import readat
 from dibundle.files.compression import RATIO, RATIO_FLOOR
+from dibundle.files.destination import Destination
 from dibundle.files.readat import Spool
 from dibundle.format.signing import Signers
 from dibundle.sources.access import Access
@@ -345,3 +348,16 @@ def test_merge_decompresses_what_came_with_the_bundles_within_a_ratio(tmp_path: 
     assert disk.most <= 16 * carrier.stat().st_size + (64 << 20)
     succeed("apply", versions[0], tmp_path / "m.dib", "-o", tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == versions[2].read_bytes()
+
+
+def test_nothing_is_left_where_a_mode_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some network file systems take a file and refuse to change its mode."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    (tmp_path / "out").write_bytes(b"before")
+    monkeypatch.setattr(os, "fchmod", refused)
+    with pytest.raises(FileError, match="Operation not permitted"), Destination(str(tmp_path / "out")):
+        pass
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("out", b"before")]

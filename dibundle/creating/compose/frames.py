@@ -101,6 +101,14 @@ class FramePlanner:
             draft.old = self._literal_sources
             self._append(draft, lambda: data, len(data))
 
+    def text_at(self, read: Callable[[int, int], bytes], size: int) -> None:
+        """Draw ``size`` bytes as :meth:`text` does, without holding them until the frame is encoded."""
+        for start in range(0, size, TEXT_UNIT):
+            part = min(TEXT_UNIT, size - start)
+            draft = self._room(TEXT_STREAM, part, 0, TEXT_UNIT, 0)
+            draft.old = self._literal_sources
+            self._append(draft, _part(read, start, part), part)
+
     def add(self, read: Callable[[int, int], bytes], size: int) -> list[tuple[int, int, int]]:
         """Draw ``size`` bytes that have no source; return where they lie: (frame, offset, length) each."""
         places = []

@@ -20,6 +20,7 @@ from dibundle.format.steps import REGISTER_RECORD, Copy
 from dibundle.images.tar.entries import Entry
 
 LONGEST_ZEROS = 1 << 20  # bytes: a longer end of a tar is looked at in pieces
+LONG_TEXT = 4096  # bytes: PAX headers may have a million each
 REPEAT_FROM = 64  # bytes of content from which a second copy is told as a repeat
 
 
@@ -238,7 +239,7 @@ class LayerComposer:
         content = self._target.read_at(record.content, record.size)
         padding = self._target.read_at(record.content + record.size, padded(record.size) - record.size)
         if padding.strip(b"\0"):
-            self._raw_bytes(record.block + content + padding)
+            self._raw_bytes(record.offset, record.block + content + padding)
             return
         edit = records.find_edit(old.block, record.block) if old else None
         if old and edit is not None:
@@ -253,14 +254,14 @@ class LayerComposer:
                 self._frames.text(self._writer.patch(edit, record.block, old.size, stream))
                 self._counts.names.append(b"")
                 source = Copy(self._object(layer), old.content, old.size)
-                self._frames.patch(stream, lambda start, length: content[start : start + length], record.size, source)
+                self._frames.patch(stream, self._reader(record.content), record.size, source)
                 return
         edit = records.find_edit(self._writer.registers[REGISTER_RECORD], record.block)
         if edit is None:
-            self._raw_bytes(record.block + content + padding)
+            self._raw_bytes(record.offset, record.block + content + padding)
         else:
             self._frames.text(self._writer.add(edit, record.block, TEXT_STREAM))
-            self._frames.text(content)
+            self._text(record.content, content)
 
     def _main(self, entry: Entry, record: _Record, old: _Record | None, match: Match | None, mark: Mark | None) -> None:
         edit = records.find_edit(old.block, record.block) if old else None
@@ -302,7 +303,7 @@ class LayerComposer:
             self._frames.text(self._writer.add(edit, record.block, ADD_STREAM))
             self._remember(mark, self._frames.add(self._reader(record.content), record.size))
             return
-        self._raw_bytes(record.block)
+        self._raw_bytes(record.offset, record.block)
         if record.size:
             self._add_content(record.content, record.size, mark)
             self._zero(padded(record.size) - record.size)
@@ -326,7 +327,7 @@ class LayerComposer:
     def _header_from_last(self, record: _Record) -> None:
         edit = records.find_edit(self._writer.registers[REGISTER_RECORD], record.block)
         if edit is None:
-            self._raw_bytes(record.block)
+            self._raw_bytes(record.offset, record.block)
         else:
             self._frames.text(self._writer.header(edit, record.block, REGISTER_RECORD))
 
@@ -334,11 +335,18 @@ class LayerComposer:
         self._writer.raw(size, ADD_STREAM)
         self._remember(mark, self._frames.add(self._reader(offset), size))
 
-    def _raw_bytes(self, data: bytes) -> None:
-        """Write literal bytes: header blocks and extension contents, which go with the text."""
+    def _raw_bytes(self, offset: int, data: bytes) -> None:
+        """Write the bytes at ``offset`` as they are: header blocks and extension contents, which go with the text."""
         if data:
             self._writer.raw(len(data), 0)
+            self._text(offset, data)
+
+    def _text(self, offset: int, data: bytes) -> None:
+        """Draw the bytes at ``offset`` as text; long ones are read again then, as all frames wait for the last."""
+        if len(data) < LONG_TEXT:
             self._frames.text(data)
+        else:
+            self._frames.text_at(self._reader(offset), len(data))
 
     def _zero(self, length: int) -> None:
         if length:
@@ -352,7 +360,7 @@ class LayerComposer:
         """Write an entry that no record describes: its headers as they are, its content from the base if it can be."""
         self._counts.raw_entries += 1
         head = self._target.read_at(entry.start, entry.content - entry.start)
-        self._raw_bytes(head)
+        self._raw_bytes(entry.start, head)
         if match and old and match.same:
             self._copy(Copy(self._object(match.place.layer), old.content, entry.size))
         elif match and old and old.size and is_file(old):

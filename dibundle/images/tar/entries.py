@@ -21,6 +21,8 @@ LONGEST_NAME: Final = 4096
 MAX_ENTRIES: Final = 1 << 19
 MAX_ENTRY_NAMES: Final = 64 << 20
 """Entries, and bytes of their names, that are looked at of layers that are whatever a bundle's maker wants."""
+NAMES_SHARE: Final = 8
+"""Bytes of a tar for each further byte of names, where a user names it: a file without content takes five to six."""
 UNNAMED: Final = b"?" * (LONGEST_NAME + 1)
 UNNAMED_FOLDER: Final = UNNAMED + b"/"
 """What stands for a name that is not kept, of what may be a file and of a folder: objects, told by ``is``."""
@@ -88,8 +90,10 @@ class TarIndex(NamedTuple):
 def scan(source: ReadAt, most: int | None = None, names: int | None = None) -> TarIndex:
     """Index ``source``, of its entries ``most`` at most if given; raises nothing but what reading it raises.
 
-    ``names``: of the names and links of all entries no more bytes are kept, and none above :data:`LONGEST_NAME`.
+    ``names``: of the names and links of all entries no more bytes are kept, and none above :data:`LONGEST_NAME`. The
+    default lets every real image keep all of its names, and a layer of nothing but names little of them.
     """
+    left = MAX_ENTRY_NAMES + source.size // NAMES_SHARE if names is None else names
     headers = _Headers(source)
     entries: list[Entry] = []
     end = 0
@@ -97,9 +101,12 @@ def scan(source: ReadAt, most: int | None = None, names: int | None = None) -> T
     try:
         for entry in islice(_entries(headers), most):
             end = entry.end
-            if names is not None:
-                entry = _within(entry, names)  # noqa: PLW2901
-                names -= sum(len(name) for name in (entry.path, entry.link) if name not in _SHARED)
+            size = len(entry.path) + len(entry.link)
+            if size <= min(left, LONGEST_NAME):
+                left -= size
+            else:
+                entry = _within(entry, left)  # noqa: PLW2901
+                left -= sum(len(name) for name in (entry.path, entry.link) if name not in _SHARED)
             entries.append(entry)
     except _StopReading as stop:
         problem, is_cut_short = f"{stop} at byte {stop.offset}", isinstance(stop, _CutShort)
