@@ -20,7 +20,7 @@ from dibundle.images.archive import Archive
 from dibundle.images.model import Image, ImageArchive
 from dibundle.images.packages import SIZE_LIMIT, Inventory, Package, changed, inventory
 from dibundle.images.reader import read_images
-from dibundle.images.tar.entries import MAX_ENTRIES, MAX_ENTRY_NAMES, NAMES_SHARE, Entry, scan_all
+from dibundle.images.tar.entries import MAX_ENTRIES, MAX_ENTRY_NAMES, Entry, is_unnamed, scan_all
 from dibundle.inspecting import messages
 from dibundle.inspecting.operations import Line
 from dibundle.sources.access import Access
@@ -151,13 +151,13 @@ def _read(images: ImageArchive, spool: Spool, executor: Executor, progress: Prog
 
 def _read_entries(archive: Archive, layers: Collection[Layer]) -> None:
     """Read what layers hold, no more than fits into memory, and less of what a bundle makes."""
-    most, names = MAX_ENTRIES, MAX_ENTRY_NAMES
     if not archive.is_of_bundle:
-        most = _MAX_ENTRIES
-        names += sum(layer.source.size for layer in layers) // NAMES_SHARE
-    found = scan_all((layer.source for layer in layers), most, names)
+        if any(is_unnamed(entry) for layer in layers for entry in layer.index.entries):
+            raise ArchiveError(messages.ARCHIVE_TOO_MANY_ENTRIES, name=archive.name, most=_MAX_ENTRIES)
+        return
+    found = scan_all((layer.source for layer in layers), MAX_ENTRIES, MAX_ENTRY_NAMES)
     if found is None:
-        raise ArchiveError(messages.ARCHIVE_TOO_MANY_ENTRIES, name=archive.name, most=most)
+        raise ArchiveError(messages.ARCHIVE_TOO_MANY_ENTRIES, name=archive.name, most=MAX_ENTRIES)
     for layer, index in zip(layers, found, strict=True):
         layer.index = index
 

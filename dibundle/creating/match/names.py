@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import Final
+
+LONGEST: Final = 4096
+"""Bytes of a path, its last ones, that are looked at: no system has longer ones, a PAX header may have a million."""
 
 _CHANGING = re.compile(rb"[0-9a-f]{7,}|[0-9]+(?:[.\-_][0-9]+)*")
 _LEADING = re.compile(rb"(?:\./|/)+")
@@ -19,10 +23,10 @@ def clean(path: bytes) -> bytes:
 
 def versionless(path: bytes) -> bytes:
     """Return ``path`` with runs of digits and hashes replaced: equal for the same file of two releases."""
-    return _CHANGING.sub(b"#", path)
+    return _CHANGING.sub(b"#", path[-LONGEST:])
 
 
 def stem(path: bytes) -> bytes:
     """Return the last part of ``path`` without version and hash parts."""
-    name = path.rpartition(b"/")[2]
+    name = path[-LONGEST:].rpartition(b"/")[2]
     return _CHANGING.sub(b"#", _HASH_PART.sub(b"", name))

@@ -21,8 +21,6 @@ LONGEST_NAME: Final = 4096
 MAX_ENTRIES: Final = 1 << 19
 MAX_ENTRY_NAMES: Final = 64 << 20
 """Entries, and bytes of their names, that are looked at of layers that are whatever a bundle's maker wants."""
-NAMES_SHARE: Final = 8
-"""Bytes of a tar for each further byte of names, where a user names it: a file without content takes five to six."""
 UNNAMED: Final = b"?" * (LONGEST_NAME + 1)
 UNNAMED_FOLDER: Final = UNNAMED + b"/"
 """What stands for a name that is not kept, of what may be a file and of a folder: objects, told by ``is``."""
@@ -87,13 +85,22 @@ class TarIndex(NamedTuple):
     is_cut_short: bool = False
 
 
+def most_names(size: int) -> int:
+    """Return how many bytes of names are kept of a tar of ``size`` bytes that a user names.
+
+    Those of real images are all kept: their layers have fifty bytes for each of a name.
+    """
+    return (32 << 20) + size // 16
+
+
 def scan(source: ReadAt, most: int | None = None, names: int | None = None) -> TarIndex:
     """Index ``source``, of its entries ``most`` at most if given; raises nothing but what reading it raises.
 
     ``names``: of the names and links of all entries no more bytes are kept, and none above :data:`LONGEST_NAME`. The
-    default lets every real image keep all of its names, and a layer of nothing but names little of them.
+    default is :func:`most_names`, of any length.
     """
-    left = MAX_ENTRY_NAMES + source.size // NAMES_SHARE if names is None else names
+    left = most_names(source.size) if names is None else names
+    longest = left if names is None else LONGEST_NAME
     headers = _Headers(source)
     entries: list[Entry] = []
     end = 0
@@ -102,10 +109,10 @@ def scan(source: ReadAt, most: int | None = None, names: int | None = None) -> T
         for entry in islice(_entries(headers), most):
             end = entry.end
             size = len(entry.path) + len(entry.link)
-            if size <= min(left, LONGEST_NAME):
+            if size <= min(left, longest):
                 left -= size
             else:
-                entry = _within(entry, left)  # noqa: PLW2901
+                entry = _within(entry, left, longest)  # noqa: PLW2901
                 left -= sum(len(name) for name in (entry.path, entry.link) if name not in _SHARED)
             entries.append(entry)
     except _StopReading as stop:
@@ -116,28 +123,32 @@ def scan(source: ReadAt, most: int | None = None, names: int | None = None) -> T
 _SHARED: Final = (UNNAMED, UNNAMED_FOLDER)
 
 
+def is_unnamed(entry: Entry) -> bool:
+    """Whether a name of an entry was not kept."""
+    return any(name is shared for name in (entry.path, entry.link) for shared in _SHARED)
+
+
 def scan_all(sources: Iterable[ReadAt], most: int, names: int) -> list[TarIndex] | None:
     """Index several tars, of all together ``most`` entries and ``names`` bytes of names; None where they have more."""
     found = []
     for source in sources:
         index = scan(source, most + 1, names)
         most -= len(index.entries)
-        kept = [name for entry in index.entries for name in (entry.path, entry.link)]
-        names -= sum(map(len, kept))
-        if most < 0 or names < 0 or any(name in _SHARED for name in kept):
+        names -= sum(len(entry.path) + len(entry.link) for entry in index.entries)
+        if most < 0 or names < 0 or any(map(is_unnamed, index.entries)):
             return None
         found.append(index)
     return found
 
 
-def _within(entry: Entry, left: int) -> Entry:
+def _within(entry: Entry, left: int, longest: int) -> Entry:
     """Return an entry without those of its names that are long, or more than what is ``left`` of bytes."""
     path, link = entry.path, entry.link
-    if len(path) > min(LONGEST_NAME, left):
+    if len(path) > min(longest, left):
         path = UNNAMED_FOLDER if path.endswith(b"/") else UNNAMED
     else:
         left -= len(path)
-    if len(link) > min(LONGEST_NAME, left):
+    if len(link) > min(longest, left):
         link = UNNAMED
     return entry if path is entry.path and link is entry.link else entry._replace(path=path, link=link)
 
