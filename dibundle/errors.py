@@ -7,9 +7,29 @@ action, ready to paste.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Final, NamedTuple, Self
+
+
+def human(size: int) -> str:
+    """Return a size as people read it, in powers of 1000: 50 kB, 295 MB; exact below 10,000 bytes."""
+    if size < 10_000:
+        return f"{size:,} bytes" if size != 1 else "1 byte"
+    value = float(size)
+    for unit in ("kB", "MB", "GB"):
+        value /= 1000
+        if value < 1000:
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{value / 1000:.1f} TB"
+
+
+class _Bytes(int):
+    """A number that a text may ask for as a size: ``{free:size}``."""
+
+    def __format__(self, form: str) -> str:
+        return human(self) if form == "size" else format(int(self), form)
 
 
 class Message(NamedTuple):
@@ -51,13 +71,15 @@ class Hint(NamedTuple):
 
 
 _FROM_TABLE: Final = object()
+_SIZED: Final = re.compile(r"\{(\w+):size\}")
 
 
 class DibError(Exception):
     """Anything that dib refuses or cannot do.
 
     ``code`` is stable and says which of the texts it is, ``exit_code`` is the process's exit code, ``advice`` is the
-    hint as an object, to be rendered for a program or an engine of another name.
+    hint as an object, to be rendered for a program or an engine of another name. ``sizes`` has in bytes,
+    by the names of fields, what the message says in units.
     """
 
     exit_code = 1
@@ -65,7 +87,8 @@ class DibError(Exception):
     def __init__(self, message: Message, /, *, hint: object = _FROM_TABLE, **values: object) -> None:
         """``hint`` is a :class:`Hint`, a text or None, in place of the message's own."""
         self.code = message.code
-        self.message = message.text.format(**values)
+        self.message = message.text.format(**{name: _Bytes(v) if type(v) is int else v for name, v in values.items()})
+        self.sizes = {name: value for name in _SIZED.findall(message.text) if isinstance(value := values[name], int)}
         if hint is _FROM_TABLE:
             hint = None if message.hint is None else Hint(message.hint, values)
         elif isinstance(hint, str):

@@ -101,12 +101,12 @@ FILE_EXISTS_IN_FOLDER: Final = Message(
 )
 LIMIT_MAX_SIZE: Final = Message(
     "limit.max_size",
-    "bundle over a limit: it makes {size} bytes, at most {max_size} are allowed",
+    "bundle over a limit: it makes {size:size}, at most {max_size:size} are allowed",
     hint="allow it with --max-size {size}",
 )
 LIMIT_MAX_SIZE_AS_FORM: Final = Message(
     "limit.max_size_as_form",
-    "bundle over a limit: in this form it makes {size} bytes, at most {max_size} are allowed",
+    "bundle over a limit: in this form it makes {size:size}, at most {max_size:size} are allowed",
     hint="allow it with --max-size {size}",
 )
 LIMIT_SEARCHES: Final = Message(
@@ -116,7 +116,7 @@ LIMIT_SEARCHES: Final = Message(
 )
 LIMIT_TEMPORARY_FILES: Final = Message(
     "limit.temporary_files",
-    ("bundle over a limit: it takes {kept} bytes of temporary files, at most twice {max_size} are allowed"),
+    ("bundle over a limit: it takes {kept:size} of temporary files, at most twice {max_size:size} are allowed"),
     hint="allow it with --max-size {kept_2}",
 )
 MANIFEST_RECOMPRESSED_CONTENT: Final = Message(

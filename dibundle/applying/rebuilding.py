@@ -12,7 +12,7 @@ from dibundle.applying.options import RebuildOptions
 from dibundle.applying.space import NO_SPACE, Space, check_sizes, check_temporary, temporary_space
 from dibundle.applying.targets import check_size, choose_target
 from dibundle.codecs.deflate import encoders
-from dibundle.errors import ArchiveError, BundleError
+from dibundle.errors import ArchiveError, BundleError, human
 from dibundle.files.context import Context
 from dibundle.files.readat import Spool, room
 from dibundle.format.output import Piece, Sink, VerifiedOutput
@@ -175,7 +175,7 @@ class _Rebuild(NamedTuple):
             place, free = room(self.context.tmp)
             if free // 2 < size <= free:  # where it is too small for sure an error says it
                 self.context.progress.note(
-                    f"the base is compressed: temporary files take {size:,} of the {free:,} bytes free in {place};"
+                    f"the base is compressed: temporary files take {human(size)} of the {human(free)} free in {place};"
                     " --tmp DIR puts them elsewhere"
                 )
         check_temporary(self.kept + base.made_size + base.spool_size(needed, of_made=True), self.options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, cast
@@ -29,14 +28,10 @@ def order_hint(names: Sequence[str]) -> Hint | None:
     return Hint.of("the order is: {dib} create {words}", words=words)
 
 
-def part_size(text: str) -> int:
-    """Read a size such as 3900M; 3900MB and 3900MiB are the same."""
-    found = re.fullmatch(r"([0-9]{1,15})(?:([KMG]?)|([KMG])I?)B?", text.upper())
-    if not found:
-        raise UsageError(messages.OPTION_SPLIT_SIZE, found=text)
-    size = int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[found[2] or found[3] or ""]
+def part_size(size: int) -> int:
+    """Return the size of parts; :class:`UsageError` where it is too small."""
     if size < LEAST_PART:
-        raise UsageError(messages.OPTION_SPLIT_TOO_SMALL, found=text, least_part=LEAST_PART)
+        raise UsageError(messages.OPTION_SPLIT_TOO_SMALL, found=size, least_part=LEAST_PART)
     return size
 
 

@@ -141,7 +141,7 @@ def _pieces(value: object, line: str) -> Iterator[str]:
 def write_error(error: DibError, hint: str | None) -> None:
     """Write the document of an error."""
     document = {"class": _kind(error), "code": error.code, "exit_code": error.exit_code}
-    write(ERROR, {**document, "message": _plain(error.message), "hint": hint and _plain(hint)})
+    write(ERROR, {**document, "message": _plain(error.message), "hint": hint and _plain(hint), "sizes": error.sizes})
 
 
 def _kind(error: DibError) -> str:

@@ -15,8 +15,9 @@ import time
 from typing import Final, Protocol, TextIO
 
 from dibundle.cli.terminal import message
+from dibundle.errors import human
 from dibundle.files.progress import Progress, Silent
-from dibundle.files.wording import human, printable
+from dibundle.files.wording import printable
 
 MODES: Final = ("auto", "bars", "lines", "json", "off")
 SCHEMA: Final = "dib.progress/1"

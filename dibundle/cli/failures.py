@@ -58,11 +58,15 @@ class Failure:
         self._arguments = arguments
         self._program = program
         self._json = "--json" in arguments
+        self._is_verbose = not {"-v", "--verbose"}.isdisjoint(arguments)
 
     def tell(self, error: DibError) -> int:
         """Report an error and return its exit code."""
         hint = wording.printable(error.advice.render(self._words())) if error.advice else None
         terminal.message(f"dib: error: {wording.escape(error.message)}")
+        if error.sizes and self._is_verbose:
+            exact = ", ".join(f"{name} {size:,} bytes" for name, size in error.sizes.items())
+            terminal.message(f"dib: exactly: {exact}")
         if hint:
             terminal.message(f"dib: hint: {hint}")
         if self._json:

@@ -40,8 +40,10 @@ OPTION_OUTPUT_IS_REGISTRY: Final = Message(
     "option.output_is_registry", "a bundle is written into a file, then pushed", hint="{dib} push update.dib {out}"
 )
 OPTION_REFUSED: Final = Message("option.refused", "{reason}")
-OPTION_SPLIT_SIZE: Final = Message(
-    "option.split_size", "--split {found} is no size: a number of bytes, K, M or G", hint="for example --split 3900M"
+OPTION_SIZE: Final = Message(
+    "option.size",
+    "{found} is no size",
+    hint="bytes, or 20M (MiB), 20MB (a million); K, G, T alike",
 )
 OPTION_SPLIT_TO_STDOUT: Final = Message(
     "option.split_to_stdout",
@@ -50,7 +52,7 @@ OPTION_SPLIT_TO_STDOUT: Final = Message(
 )
 OPTION_SPLIT_TOO_SMALL: Final = Message(
     "option.split_too_small",
-    "--split {found} is no size of {least_part:,} bytes (64K) or more",
+    "--split {found} makes parts of less than {least_part:,} bytes (64K)",
     hint="for example --split 3900M",
 )
 OPTION_UNKNOWN: Final = Message("option.unknown", "{reason}")

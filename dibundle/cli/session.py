@@ -15,6 +15,7 @@ from dibundle.applying.expected import parse
 from dibundle.applying.options import MAX_TARGET
 from dibundle.cli import console as consoles
 from dibundle.cli import messages
+from dibundle.cli.size import read_size
 from dibundle.errors import FileError, UsageError
 from dibundle.files.context import Context
 from dibundle.sources.access import Access
@@ -61,9 +62,9 @@ _REGISTRIES: Final = (
     ),
     click.option(
         "--min-rate",
-        type=click.IntRange(min=0),
-        metavar="BYTES",
-        help=f"Least bytes per second that a registry sends; default is {MIN_RATE}.",
+        type=read_size,
+        metavar="SIZE",
+        help=f"Least that a registry sends in a second; default is {MIN_RATE} bytes.",
     ),
 )
 _TMP: Final = click.option("--tmp", metavar="DIR", help="Where temporary files go.")
@@ -71,10 +72,10 @@ PLATFORM: Final = "Which one to save, of names that an engine is asked for."
 
 max_size = click.option(
     "--max-size",
-    type=click.IntRange(min=0),
+    type=read_size,
     default=MAX_TARGET,
-    metavar="BYTES",
-    help="Largest archive that a bundle may make. Default: 1 TiB.",
+    metavar="SIZE",
+    help="Largest archive that a bundle may make: 1G (GiB), 500MB. Default: 1T.",
 )
 
 

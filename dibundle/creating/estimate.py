@@ -27,17 +27,20 @@ LOOK = 0.2  # of the time that encoding a frame takes, a look at a sample of it 
 LOOKS = 0.9  # seconds of CPU that looks may take in any case,
 SHARE = 0.03  # and of the time for all frames
 LEAST_SAMPLE = 2  # frames of each stream
+_UNSURE = 1.5  # times as long as expected it took for one pair in five, on a machine with nothing else to do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
     """What ``create`` would make, about: ``size`` in bytes, ``seconds``; of ``frames``, ``sampled`` were looked at.
 
+    It takes ``seconds`` where nothing else runs, and ``most_seconds`` where as much runs beside it as does now.
     ``exact``: all of them were encoded, and the size is that of the bundle but for a few bytes.
     """
 
     size: int
     seconds: float
+    most_seconds: float
     frames: int
     sampled: int
     exact: bool
@@ -96,9 +99,11 @@ def estimate_opened(
         head = sum(map(len, writer.write(prepared.manifest(frames), iter(()))))
         speed = spent / expected if expected > ALL / 4 else 1.0
         cost = sum(look.cost(guess, guess.size or 0) for guess in guesses)
+        seconds = ready + speed * cost / min(workers, max(1, len(guesses)))
         return Estimate(
             size=head + sum(frame.stored for frame in frames),
-            seconds=ready + speed * cost / min(workers, max(1, len(guesses))),
+            seconds=seconds,
+            most_seconds=seconds * max(_UNSURE, 1 + os.getloadavg()[0] / (os.cpu_count() or 1)),
             frames=len(guesses),
             sampled=len(chosen),
             exact=is_little,

@@ -9,7 +9,7 @@ from dibundle.applying.options import MAX_TARGET, RebuildOptions
 from dibundle.applying.space import made_size
 from dibundle.creating import messages
 from dibundle.creating.options import CreateOptions
-from dibundle.creating.pipeline import CreateResult, write_bundle
+from dibundle.creating.pipeline import CreateResult, refuse_other, write_bundle
 from dibundle.errors import UsageError
 from dibundle.files.context import Context
 from dibundle.files.destination import Output
@@ -34,6 +34,7 @@ def merge(
     opened = open_sources(sources, access, context)
     opened.ask_engines()  # to compare anew takes all of an image
     opened.refuse_overwriting(output.name, output.identity)
+    refuse_other(output)
     if len(opened.bundles) < 2:
         raise UsageError(messages.MERGE_ONE_BUNDLE, count=len(opened.bundles) or "no")
     limits = RebuildOptions(max_size=max_size)

@@ -7,7 +7,7 @@ from typing import Final
 from dibundle.errors import Message
 
 ARCHIVE_LAYER_CONTENT_LIMIT: Final = Message(
-    "archive.layer_content_limit", "a layer of {size} bytes has more than {most} of content"
+    "archive.layer_content_limit", "a layer of {size:size} has more than {most:size} of content"
 )
 ARCHIVE_TRUNCATED: Final = Message(
     "archive.truncated", "{name} is truncated: {problem}", hint="save or download the archive again"
@@ -22,10 +22,10 @@ MERGE_ONE_BUNDLE: Final = Message(
     "{count} bundle given, merging takes two or more",
     hint="{dib} merge V1.tar V1-V2.dib V2-V3.dib -o V1-V3.dib",
 )
-OUTPUT_IS_ARCHIVE: Final = Message(
-    "output.is_archive",
-    "{out} is there already, and a tar archive: a bundle is not put in its place",
-    hint="name another file for the bundle, the last argument",
+OUTPUT_IS_OTHER: Final = Message(
+    "output.is_other",
+    "{out} is there already and is no bundle: it is not overwritten",
+    hint="name another file for the bundle, or remove this one: rm -- {quoted}",
 )
 SOURCE_NO_TARGET: Final = Message("source.no_target", "no target given")
 WORKERS_NEGATIVE: Final = Message("workers.negative", "no number of workers: {workers}", hint="0 means one per core")

@@ -16,13 +16,14 @@ from dibundle.creating.compose.frames import FrameDraft
 from dibundle.creating.compose.layer import Counts
 from dibundle.creating.options import CreateOptions
 from dibundle.creating.preparing import Prepared, prepare
-from dibundle.errors import UsageError
+from dibundle.errors import UsageError, shell_words
 from dibundle.files import digest
 from dibundle.files.context import Context
 from dibundle.files.destination import Destination, Output
 from dibundle.files.progress import Progress
 from dibundle.files.readat import Spool
 from dibundle.format import writer
+from dibundle.format.constants import MAGIC
 from dibundle.format.manifest import Manifest
 from dibundle.format.tables import Frame
 from dibundle.images.archive import Archive
@@ -83,7 +84,7 @@ def create(
     :class:`FileError` where the system refuses.
     """
     opened_bases, opened_targets = open_both(bases, targets, context, access, output)
-    _refuse_archive(output)
+    refuse_other(output)
     with output:
         return write_bundle(opened_bases, opened_targets, output.write, options, context, executor=executor)
 
@@ -111,15 +112,15 @@ def open_both(
     return opened.archives[: len(bases)], opened.archives[len(bases) :]
 
 
-def _refuse_archive(output: Output) -> None:
-    """Refuse to put a bundle in the place of an archive: ``dib create *.tar`` would."""
+def refuse_other(output: Output) -> None:
+    """Refuse to put a bundle in the place of a file that is none: ``dib create *.tar`` would."""
     if not isinstance(output, Destination) or output.identity is None or output.descriptor is not None:
         return
     if Path(output.name).is_file():
         with Path(output.name).open("rb") as file:
-            head = file.read(512)
-        if head[257:262] == b"ustar":
-            raise UsageError(messages.OUTPUT_IS_ARCHIVE, out=output.name)
+            head = file.read(len(MAGIC))
+        if head not in (b"", MAGIC):
+            raise UsageError(messages.OUTPUT_IS_OTHER, out=output.name, quoted=shell_words(output.name))
 
 
 def write_bundle(

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from dibundle.errors import FileError, UsageError, shell_words
+from dibundle.errors import FileError, UsageError, human, shell_words
 from dibundle.files import messages
 
 FilePath = str | os.PathLike[str]
@@ -275,7 +275,7 @@ def check_room(name: str, folder: str, size: int, temporary: int = 0, place: str
     except OSError as error:
         raise _refused(name, error) from error
     if size + beside > free:
-        more = f" beside {beside:,} of temporary files" if beside else ""
+        more = f" beside {human(beside)} of temporary files" if beside else ""
         raise FileError(messages.FILE_NO_SPACE, name=name, size=size, more=more, free=free)
 
 

@@ -14,7 +14,7 @@ COMPRESSION_NO_BZIP2: Final = Message(
 )
 COMPRESSION_OUTPUT_LIMIT: Final = Message("compression.output_limit", "it holds more than {ratio} times its size")
 COMPRESSION_RATIO: Final = Message(
-    "compression.ratio", "{kind} data unpacks to more than {ratio} times its {taken:,} bytes"
+    "compression.ratio", "{kind} data unpacks to more than {ratio} times its {taken:size}"
 )
 COMPRESSION_TINY_PIECES: Final = Message(
     "compression.tiny_pieces", "{kind} data is made of more tiny pieces than any program makes"
@@ -53,12 +53,12 @@ FILE_NO_FOLDER: Final = Message(
 )
 FILE_NO_SPACE: Final = Message(
     "file.no_space",
-    "cannot write {name}: it takes {size:,} bytes{more}, and that disk has {free:,} free",
+    "cannot write {name}: it takes {size:size}{more}, and that disk has {free:size} free",
     hint="make room there, or name a file on another disk",
 )
 FILE_NO_TEMPORARY_SPACE: Final = Message(
     "file.no_temporary_space",
-    "temporary files need {there:,} bytes in {place}, which has room for {there_2:,}",
+    "temporary files need {needed:size} in {place}, which has room for {free:size}",
     hint="use --tmp DIR to name a directory with more room",
 )
 FILE_SHRUNK: Final = Message("file.shrunk", "{name} ended at byte {size}, wanted {offset}")

@@ -299,7 +299,7 @@ def check_room(directory: str | None, size: int) -> None:
     place, free = room(directory)
     if size > free:
         there = taken(directory)
-        raise FileError(messages.FILE_NO_TEMPORARY_SPACE, there=there + size, place=place, there_2=there + free)
+        raise FileError(messages.FILE_NO_TEMPORARY_SPACE, needed=there + size, place=place, free=there + free)
 
 
 def _check_range(name: str, size: int, offset: int, length: int) -> None:

@@ -54,18 +54,6 @@ _REMEMBERED: Final = 1 << 14
 _ESCAPES: Final = _Escapes()
 
 
-def human(size: int) -> str:
-    """Return a size as people read it: 50 kB, 295 MB; exact below 10,000 bytes."""
-    if size < 10_000:
-        return f"{size:,} bytes" if size != 1 else "1 byte"
-    value = float(size)
-    for unit in ("kB", "MB", "GB"):
-        value /= 1000
-        if value < 1000:
-            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
-    return f"{value / 1000:.1f} TB"
-
-
 def count(number: int, what: str) -> str:
     """Return how many there are: 1 bundle, 2 bundles."""
     return f"{number} {what}" + ("" if number == 1 else "s")

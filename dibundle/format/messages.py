@@ -87,7 +87,7 @@ LIMIT_WORK: Final = Message(
 )
 LIMIT_WRITTEN_MANIFEST: Final = Message(
     "limit.written_manifest",
-    ("the bundle would be over a limit: a manifest of {encoded_count:,} bytes, at most {max_manifest:,}"),
+    ("the bundle would be over a limit: a manifest of {encoded_count:size}, at most {max_manifest:size}"),
     hint="create one bundle for each image, or use --names none",
 )
 MANIFEST_COLUMN_LEFT: Final = Message(

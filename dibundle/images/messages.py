@@ -85,7 +85,7 @@ ARCHIVE_SINGLE_LAYER: Final = Message(
     hint="give the whole archive that the layer belongs to",
 )
 ARCHIVE_NAMES_TOO_LONG: Final = Message(
-    "archive.names_too_long", "the names of its images are longer than {max_names_size:,} bytes together"
+    "archive.names_too_long", "the names of its images are longer than {max_names_size:size} together"
 )
 ARCHIVE_TOO_MANY_REFERENCES: Final = Message(
     "archive.too_many_references", "its documents list more than {max_references:,} layers, names and images"
@@ -137,7 +137,7 @@ JSON_ROOTFS_TYPE: Final = Message("json.rootfs_type", "{name}: rootfs.type is no
 JSON_SCHEMA_VERSION: Final = Message("json.schema_version", "{name}: schemaVersion is not 2")
 JSON_SIZE: Final = Message("json.size", "{where}.size is not a size")
 JSON_SIZE_LIMIT: Final = Message(
-    "json.size_limit", "{name} has {size} bytes, more than the {size_limit} that JSON may have"
+    "json.size_limit", "{name} has {size:size}, more than the {size_limit:size} that JSON may have"
 )
 JSON_START: Final = Message("json.start", "{name} does not begin with a JSON object or array")
 JSON_SURROGATE: Final = Message("json.surrogate", "{name} has half of a surrogate pair")
@@ -158,7 +158,7 @@ PROFILE_DESCRIPTOR_DIGEST: Final = Message(
 )
 PROFILE_DESCRIPTOR_SIZE: Final = Message("profile.descriptor_size", "{where} has another size than its descriptor says")
 PROFILE_DOCUMENT_SIZE: Final = Message(
-    "profile.document_size", "{name!r} has {size} bytes, more than the {max_document} that JSON may have"
+    "profile.document_size", "{name!r} has {size:size}, more than the {max_document:size} that JSON may have"
 )
 PROFILE_DOCUMENTS_TOTAL: Final = Message(
     "profile.documents_total", "its documents have more than {max_documents} bytes, counted as often as they are led to"

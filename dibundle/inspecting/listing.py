@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from dibundle.errors import human
 from dibundle.files import wording
 from dibundle.format.outline import ListingError
 from dibundle.inspecting import messages
@@ -115,7 +116,7 @@ def path_text(line: Line) -> str:
     if line.path is not None:
         return wording.escape(line.path) + (_led(line) if line.operation == "symlink" else "")
     if line.operation == "keep":
-        return f"({wording.human(line.count)} as in the base)"
+        return f"({human(line.count)} as in the base)"
     if line.operation == "mode":
         return f"({line.count:,} {'entry' if line.count == 1 else 'entries'})"
     if line.operation == "packed":

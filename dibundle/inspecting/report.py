@@ -12,7 +12,7 @@ from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_target
 from dibundle.applying.space import Space
 from dibundle.applying.targets import choose_target
-from dibundle.errors import ArchiveError
+from dibundle.errors import ArchiveError, human
 from dibundle.files import digest, wording
 from dibundle.files.context import Context
 from dibundle.files.destination import Output
@@ -110,9 +110,9 @@ def _page(
     manifest = reader.manifest
     target = manifest.targets[number]
     about = manifest.about
-    facts = [("Bundle", f"{wording.human(reader.size)}, {wording.times(target.size, reader.size)}")]
+    facts = [("Bundle", f"{human(reader.size)}, {wording.times(target.size, reader.size)}")]
     facts += [("Makes", _image(image)) for image in (about.targets[number] if about else ())]
-    facts.append(("", f"{wording.human(target.size)}, {digest.text(target.digest)}"))
+    facts.append(("", f"{human(target.size)}, {digest.text(target.digest)}"))
     if len(manifest.targets) > 1:
         facts.append(("", f"target {number + 1} of {len(manifest.targets)}; the map shows the others as the rest"))
     facts += [("Needs", _image(image)) for image in (about.bases if about else ())]
@@ -124,9 +124,9 @@ def _page(
     kept = [line for line in lines if line.operation == "keep"]
     if any(line.path is not None for line in kept):
         count = "1 path" if len(kept) == 1 else f"{len(kept):,} paths"
-        facts.append(("As in the base", f"{count}, {wording.human(sum(line.size or 0 for line in kept))}"))
+        facts.append(("As in the base", f"{count}, {human(sum(line.size or 0 for line in kept))}"))
     elif kept:
-        facts.append(("As in the base", wording.human(sum(line.count for line in kept))))
+        facts.append(("As in the base", human(sum(line.count for line in kept))))
     return page.Page(
         title=f"{PurePath(name).name}: what is in this bundle",
         facts=facts,

@@ -38,7 +38,7 @@ REGISTRY_NOT_A_NAME: Final = Message(
 REGISTRY_OTHER_IMAGE: Final = Message("registry.other_image", "{name} leads to another image: {reason}")
 REGISTRY_TOO_LARGE: Final = Message(
     "registry.too_large",
-    "{name} takes {size} bytes to fetch, at most {max_size} are allowed",
+    "{name} takes {size:size} to fetch, at most {max_size:size} are allowed",
     hint="allow it with --max-size {size}",
 )
 SIGN_DETACHED_IN_REGISTRY: Final = Message(

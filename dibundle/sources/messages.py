@@ -144,7 +144,7 @@ REGISTRY_ACCESS: Final = Message(
     "registry.access", "{host}/{repository} refuses access: {reason}", hint="log in first: {docker} login {host}"
 )
 REGISTRY_ANSWER_SIZE: Final = Message(
-    "registry.answer_size", ("{host}/{repository} answers with more than the {small:,} bytes that a document may have")
+    "registry.answer_size", ("{host}/{repository} answers with more than the {small:size} that a document may have")
 )
 REGISTRY_BLOB_DIGEST: Final = Message(
     "registry.blob_digest",
@@ -161,7 +161,7 @@ REGISTRY_DESCRIPTOR: Final = Message(
     "registry.descriptor", "{host}/{repository} has a manifest with a descriptor that cannot be read"
 )
 REGISTRY_DOCUMENT_SIZE: Final = Message(
-    "registry.document_size", ("{host}/{repository} has a document of {size:,} bytes, at most {size_limit:,} are taken")
+    "registry.document_size", ("{host}/{repository} has a document of {size:size}, at most {size_limit:size} are taken")
 )
 REGISTRY_INTERRUPTED: Final = Message(
     "registry.interrupted",

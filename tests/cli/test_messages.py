@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dibundle.files.wording import human
+from dibundle.errors import human
 from tests import pairs
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.pairs import Pair

@@ -110,7 +110,9 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ("inspect out.dib --list --op time", 2, "'time' is not one of 'keep', 'mode', 'patch'", "dib inspect --help"),
     ("diff a.tar b.tar --list --op keep", 2, "'keep' is not one of 'mode', 'time', 'patch'", "dib diff --help"),
     ("create a.tar b.tar o.dib --level 10", 2, "not in the range", "dib create --help"),
-    ("create a.tar b.tar o.dib --split 10", 2, "no size", "--split 3900M"),
+    ("create a.tar b.tar o.dib --split 10", 2, "less than 65,536 bytes", "--split 3900M"),
+    ("create a.tar b.tar o.dib --split much", 2, "much is no size", "20M (MiB)"),
+    ("apply a.tar out.dib --max-size 1.5G", 2, "1.5G is no size", "20M (MiB)"),
     ("create a.tar b.tar - --split 64K", 2, "--split writes several files", "name the bundle in place of it"),
     ("create a.tar b.tar /dev/stdout --split 64K", 2, "--split writes several files", "update.dib.001"),
     ("create a.tar absent/b.tar o.dib", 3, "cannot open absent/b.tar", "ls -l absent"),
@@ -257,7 +259,7 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_written(
 ) -> None:
     usage: Callable[[object], object] = lambda path: shutil._ntuple_diskusage(100, 99, 1)  # type: ignore[attr-defined] # noqa: E731
     monkeypatch.setattr(shutil, "disk_usage", usage)
-    with pytest.raises(FileError, match="takes 1,000 bytes, and that disk has 1 free"):
+    with pytest.raises(FileError, match="takes 1,000 bytes, and that disk has 1 byte free"):
         Destination(str(tmp_path / "o")).check_room(1000)
     assert not list(tmp_path.iterdir())
 
@@ -319,3 +321,25 @@ def test_a_python_that_refuses_pip_gets_a_hint_at_a_venv(
     monkeypatch.setattr("sys.base_prefix", "/elsewhere" if venv else sys.prefix)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if pip else None)
     assert install_hint("urllib3").endswith(hint.format(python=sys.executable))
+
+
+@pytest.mark.parametrize("content", [b"notes of mine\n", bytes(2048)])
+def test_a_bundle_takes_the_place_of_a_bundle_alone(content: bytes, pair: pairs.Pair, tmp_path: Path) -> None:
+    out = tmp_path / "out.dib"
+    out.write_bytes(content)
+    ended = dib("create", pair.base, pair.target, out)
+    assert (ended.code, out.read_bytes()) == (2, content)
+    assert "is there already and is no bundle" in ended.err
+    assert f"rm -- {out}" in ended.err
+    for there in (b"", pair.bundle.read_bytes()):
+        out.write_bytes(there)
+        succeed("create", pair.base, pair.target, out)
+        assert out.read_bytes() == pair.bundle.read_bytes()
+
+
+def test_sizes_are_exact_where_that_is_asked_for(pair: pairs.Pair) -> None:
+    size = pair.target.stat().st_size
+    ended = dib("verify", "--base", pair.base, pair.bundle, "--max-size", "1K", "-v", "--json")
+    assert ended.code == 5
+    assert f"dib: exactly: size {size:,} bytes, max_size 1,024 bytes\n" in ended.err
+    assert json.loads(ended.out)["sizes"] == {"size": size, "max_size": 1024}

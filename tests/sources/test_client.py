@@ -193,7 +193,7 @@ def test_manifests_are_checked(repository, registry):
 @pytest.mark.parametrize(
     ("body", "kind", "text"),
     [
-        (b" " * (5 << 20), OCI, "more than the 4,194,304 bytes"),
+        (b" " * (5 << 20), OCI, "more than the 4.2 MB"),
         (b"<html>", OCI, "no JSON"),
         (b"[" * 100_000, OCI, "no JSON"),
         (b"{}", "text/html", "neither image nor bundle"),

@@ -13,6 +13,7 @@ from dibundle.cli.hints import hints
 from dibundle.cli.levels import level_options
 from dibundle.cli.results.create import show, show_estimate, timings_document
 from dibundle.cli.session import PLATFORM, session
+from dibundle.cli.size import read_size
 from dibundle.codecs.encode import choose
 from dibundle.creating.estimate import estimate
 from dibundle.creating.inventory import read_list
@@ -47,7 +48,10 @@ LEAST_PART: Final = 65536
 @click.option("--workers", type=click.IntRange(0, 256), default=0, help="Threads; 0 means one per core.")
 @click.option("--have", metavar="FILE", help='Use no layer that is not in this list, which "dib have" made far away.')
 @click.option(
-    "--split", metavar="SIZE", help="Write parts of at most SIZE, OUT.001 and so on; 64K or more, for example 3900M."
+    "--split",
+    type=read_size,
+    metavar="SIZE",
+    help="Write parts of at most SIZE, OUT.001 and so on: 3900M (MiB), 4GB; 64K or more.",
 )
 @click.option("--portable", is_flag=True, help="Compress no layer again on apply; compressed ones travel as they are.")
 @click.option("--timings", metavar="FILE", help="Write the CPU seconds of each frame there, as JSON.")
@@ -63,7 +67,7 @@ def command(
     names: Literal["auto", "all", "none"],
     workers: int,
     have: str | None,
-    split: str | None,
+    split: int | None,
     portable: bool,
     timings: str | None,
     dry_run: bool,
@@ -102,11 +106,11 @@ def command(
             show_estimate(estimate(bases, targets, options, access, context), console)
             return
         destination = Destination(out)
-        if split and destination.descriptor is not None:
+        if split is not None and destination.descriptor is not None:
             raise UsageError(messages.OPTION_SPLIT_TO_STDOUT)
         with hints({"option.json_and_stdout": Hint.of("name a file in place of {out}", out=out)}):
             console.keep_stdout(destination)
-        written = PartsWriter(out, part_size(split)) if split else destination
+        written = PartsWriter(out, part_size(split)) if split is not None else destination
         result = create(bases, targets, written, options, access, context)
     first = last = out
     if isinstance(written, PartsWriter):

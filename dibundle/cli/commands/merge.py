@@ -10,6 +10,7 @@ from dibundle.cli.results.create import document
 from dibundle.cli.session import max_size, session
 from dibundle.creating.merge import merge
 from dibundle.creating.options import CreateOptions
+from dibundle.errors import human
 from dibundle.files import wording
 from dibundle.files.context import Context
 from dibundle.files.destination import Destination
@@ -44,6 +45,5 @@ def command(
     result = merge(sources, destination, CreateOptions(level=level), access, context, max_size=max_size)
     console.result("dib.merge/1", document(output, result, console.seconds))
     console.say(
-        f"{wording.escape(output)}: {wording.human(result.size)} for {wording.human(result.target_size)},"
-        f" in {console.seconds:.1f} s"
+        f"{wording.escape(output)}: {human(result.size)} for {human(result.target_size)}, in {console.seconds:.1f} s"
     )

@@ -8,8 +8,7 @@ from dibundle.cli.console import Console
 from dibundle.cli.hints import hints
 from dibundle.cli.results import documents
 from dibundle.cli.session import session
-from dibundle.errors import Hint, shell_words
-from dibundle.files import wording
+from dibundle.errors import Hint, human, shell_words
 from dibundle.files.context import Context
 from dibundle.sharing.push import push
 from dibundle.sources.access import Access
@@ -43,7 +42,7 @@ def command(bundle: str, name: str, subject: str | None, access: Access, context
         "refers_to": result.refers_to,
     }
     console.result("dib.push/1", document)
-    what = f"{wording.human(result.size)} sent" if result.sent else "was there already"
+    what = f"{human(result.size)} sent" if result.sent else "was there already"
     if result.has_tag:
         what = what if result.sent else "nothing sent, now under this name"
         what += f", in place of {result.replaced}" if result.replaced else ""

@@ -9,7 +9,7 @@ from dibundle.cli.console import Console
 from dibundle.cli.hints import hints
 from dibundle.cli.results import documents
 from dibundle.cli.session import max_size, session
-from dibundle.errors import Hint
+from dibundle.errors import Hint, human
 from dibundle.files import wording
 from dibundle.files.context import Context
 from dibundle.files.destination import Destination
@@ -57,4 +57,4 @@ def command(
         "compared": result.compared,
     }
     console.result("dib.report/1", document)
-    console.say(f"{wording.escape(destination.name)}: {result.paths:,} paths, {wording.human(result.size)}")
+    console.say(f"{wording.escape(destination.name)}: {result.paths:,} paths, {human(result.size)}")

@@ -13,7 +13,7 @@ from dibundle.cli.console import Console
 from dibundle.cli.hints import hints
 from dibundle.cli.results import documents
 from dibundle.cli.session import max_size, session
-from dibundle.errors import Hint, UsageError
+from dibundle.errors import Hint, UsageError, human
 from dibundle.files import wording
 from dibundle.files.context import Context
 from dibundle.sources.access import Access
@@ -38,8 +38,8 @@ def command(
     bundle = _one(bundles)
     with hints({"source.no_bundle": Hint.of("give the .dib file in place of {name}", name=bundle)}):
         result = verify(bundle, bases, RebuildOptions(expect=expect, max_size=max_size), access, context)
-    made = ", ".join(f"{target.sha256} ({wording.human(target.size)})" for target in result.targets)
-    told = f"{wording.human(result.size)}, " + (f"rebuilds {made}" if result.rebuilt else "undamaged")
+    made = ", ".join(f"{target.sha256} ({human(target.size)})" for target in result.targets)
+    told = f"{human(result.size)}, " + (f"rebuilds {made}" if result.rebuilt else "undamaged")
     more = "" if result.rebuilt else " (give --base to check a rebuild)"
     lines = [f"{wording.escape(bundle)}: signed by {wording.escape(who)}" for who in result.signed_by]
     lines.append(f"{wording.escape(bundle)}: {told}{more}")

@@ -13,7 +13,7 @@ from dibundle.cli.dockerfiles import write
 from dibundle.cli.hints import hints
 from dibundle.cli.results import documents
 from dibundle.cli.session import session
-from dibundle.errors import Hint, UsageError
+from dibundle.errors import Hint, UsageError, human
 from dibundle.files import wording
 from dibundle.files.context import Context
 from dibundle.files.destination import Destination
@@ -82,7 +82,7 @@ def command(
             pushed = push_wrapped(sources[0], bases, target, options, access, context)
             document = {"output": str(pushed.reference), "kind": kind, "size": pushed.size}
             console.result("dib.wrap/1", {**document, "tags": [pushed.reference.tag or "latest"]})
-            console.say(f"{pushed.reference}: {pushed.sent} of {pushed.blobs} blobs sent, {wording.human(pushed.size)}")
+            console.say(f"{pushed.reference}: {pushed.sent} of {pushed.blobs} blobs sent, {human(pushed.size)}")
             return
         destination = Destination("-" if output is None else output)
         console.keep_stdout(destination)
@@ -90,7 +90,7 @@ def command(
     document = {**documents.name("output", destination.name), "kind": kind, "size": destination.written}
     console.result("dib.wrap/1", {**document, "tags": list(names)})
     if output is not None:
-        console.say(f"{wording.escape(output)}: {kind} image, {wording.human(destination.written)}")
+        console.say(f"{wording.escape(output)}: {kind} image, {human(destination.written)}")
 
 
 def _write_dockerfile(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dibundle.cli.console import Console
 from dibundle.cli.results import documents
+from dibundle.errors import human
 from dibundle.files import digest, wording
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def show(result: ApplyResult, console: Console) -> None:
     console.result("dib.apply/1", document)
     console.say_signed(result.signed_by)
     for item in result.outputs:
-        much = f"{wording.human(item.size)}, " if item.size is not None else ""
+        much = f"{human(item.size)}, " if item.size is not None else ""
         shown = "stdout" if item.name == "-" else wording.escape(item.name)
         console.say(f"{shown}: {much}verified, in {console.seconds:.1f} s")
 
@@ -56,6 +57,6 @@ def _line(needs: str, target: CheckedTarget) -> str:
     made = wording.some([image.names[0] if image.names else digest.text(image.id) for image in target.target.images])
     return (
         f"ok: {needs}; applying makes {wording.escape(made or 'an image')} (so the bundle says),"
-        f" {wording.human(target.target.size)}"
-        + (f", with {wording.human(target.temporary)} of temporary space" if target.temporary else "")
+        f" {human(target.target.size)}"
+        + (f", with {human(target.temporary)} of temporary space" if target.temporary else "")
     )

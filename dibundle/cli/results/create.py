@@ -9,6 +9,7 @@ from dibundle.cli.console import Console, Document
 from dibundle.cli.results import documents
 from dibundle.creating.estimate import Estimate
 from dibundle.creating.pipeline import CreateResult
+from dibundle.errors import human
 from dibundle.files import wording
 
 
@@ -16,13 +17,14 @@ def show_estimate(found: Estimate, console: Console) -> None:
     """Say what would be made."""
     looked_at = "encoded" if found.exact else "sampled"
     line = (
-        f"{'' if found.exact else 'about '}{wording.human(found.size)} for {wording.human(found.target_size)}"
-        f" ({wording.times(found.target_size, found.size)}), in about {found.seconds:.0f} s"
+        f"{'' if found.exact else 'about '}{human(found.size)} for {human(found.target_size)}"
+        f" ({wording.times(found.target_size, found.size)}), in {found.seconds:.0f} to {found.most_seconds:.0f} s"
         f" ({found.sampled:,} of {found.frames:,} frames were {looked_at}, in {console.seconds:.1f} s)"
     )
     document: Document = {
         "size": found.size,
         "seconds": round(found.seconds, 1),
+        "most_seconds": round(found.most_seconds, 1),
         "base_size": found.base_size,
         "target_size": found.target_size,
         "frames": found.frames,
@@ -73,7 +75,7 @@ def show(first: str, last: str, result: CreateResult, console: Console) -> None:
     out = first if first == last else f"{first} to {last}"
     counts = result.counts
     console.say(
-        f"{wording.escape(out)}: {wording.human(result.size)} for {wording.human(result.target_size)}"
+        f"{wording.escape(out)}: {human(result.size)} for {human(result.target_size)}"
         f" ({wording.times(result.target_size, result.size)}), in {console.seconds:.1f} s"
     )
     console.say(

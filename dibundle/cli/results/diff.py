@@ -7,6 +7,7 @@ from dataclasses import asdict
 from itertools import islice
 
 from dibundle.cli.console import Document
+from dibundle.errors import human
 from dibundle.files import digest, wording
 from dibundle.images.model import Image
 from dibundle.inspecting.image_diff import Changes, Setting
@@ -25,7 +26,7 @@ def summary(old: str, new: str, changes: Changes) -> Iterator[str]:
     yield f"layers {len(changes.old.diff_ids)} before, {len(changes.new.diff_ids)} after, {common} the same"
     yield "paths"
     for operation, (count, size) in _totals(changes.lines).items():
-        yield f"  {count:>12,}  {operation:9}" + (f"  {wording.human(size)}" if size else "")
+        yield f"  {count:>12,}  {operation:9}" + (f"  {human(size)}" if size else "")
     yield f"  {changes.same:>12,}  the same"
     if changes.settings:
         yield "config"

@@ -9,6 +9,7 @@ from dibundle.applying.targets import made_targets
 from dibundle.cli.console import Document
 from dibundle.cli.results import documents
 from dibundle.codecs import decoders
+from dibundle.errors import human
 from dibundle.files import digest, wording
 from dibundle.format.constants import KIND_CONFIG, KIND_LAYER
 from dibundle.format.values import AboutImage
@@ -26,11 +27,10 @@ def summary(name: str, found: Inspection) -> Iterator[str]:
     about = manifest.about
     size = sum(target.size for target in manifest.targets)
     yield (
-        f"{wording.escape(name)}: dib bundle, format version 1, {wording.human(found.size)},"
-        f" {wording.times(size, found.size)}"
+        f"{wording.escape(name)}: dib bundle, format version 1, {human(found.size)}, {wording.times(size, found.size)}"
     )
     for number, target in enumerate(manifest.targets):
-        yield f"makes  {wording.human(target.size)}, {digest.text(target.digest)}"
+        yield f"makes  {human(target.size)}, {digest.text(target.digest)}"
         for image in about.targets[number] if about else ():
             yield f"       {_image(image)}"
     for key, value in about.notes if about else ():
@@ -38,18 +38,18 @@ def summary(name: str, found: Inspection) -> Iterator[str]:
     if manifest.objects:
         total = sum(item.size for item in manifest.objects)
         count = len(manifest.objects)
-        yield f"needs  {count} {'object' if count == 1 else 'objects'} of {wording.human(total)}"
+        yield f"needs  {count} {'object' if count == 1 else 'objects'} of {human(total)}"
         for image in about.bases if about else ():
             yield f"       {_image(image)}"
         for item in manifest.objects:
-            yield f"       {_KINDS.get(item.kind, 'blob'):6} {digest.text(item.digest)}  {wording.human(item.size)}"
+            yield f"       {_KINDS.get(item.kind, 'blob'):6} {digest.text(item.digest)}  {human(item.size)}"
     else:
         yield "needs  no base"
     yield f"signed {wording.escape(found.signed)}"
     yield "bytes"
     stored_manifest = found.size - sum(frame.stored for frame in manifest.frames)
     for kind, stored, decoded in stored_by_kind(manifest):
-        yield f"  {stored:>12,}  {100 * stored / found.size:5.1f} %  {kind}, makes {wording.human(decoded)}"
+        yield f"  {stored:>12,}  {100 * stored / found.size:5.1f} %  {kind}, makes {human(decoded)}"
     yield f"  {stored_manifest:>12,}  {100 * stored_manifest / found.size:5.1f} %  header and manifest"
     largest = top(found.lines, TOP)
     if largest:

@@ -11,7 +11,7 @@ import click
 from dibundle.cli import messages
 from dibundle.cli.console import Document
 from dibundle.cli.results import documents
-from dibundle.errors import UsageError
+from dibundle.errors import UsageError, human
 from dibundle.files import wording
 from dibundle.inspecting.listing import DEPTH, SORTS, Choice, TreeFolder, path_text
 from dibundle.inspecting.operations import LayerLine, Line
@@ -95,11 +95,11 @@ def tree_table(folders: Sequence[TreeFolder], *, stored: bool) -> Iterator[str]:
 def layer_table(layers: Iterable[LayerLine]) -> Iterator[str]:
     """Yield what a target's layers were made of."""
     for layer in layers:
-        size = wording.human(layer.size) if layer.size is not None else "?"
-        yield f"{wording.escape(layer.path)}: {size}, {wording.human(layer.stored)} stored"
+        size = human(layer.size) if layer.size is not None else "?"
+        yield f"{wording.escape(layer.path)}: {size}, {human(layer.stored)} stored"
         made = [f"{count:,} {operation}" for operation, count in layer.operations.items()]
         if layer.kept:
-            made.insert(0, f"{wording.human(layer.kept)} kept")
+            made.insert(0, f"{human(layer.kept)} kept")
         yield "  " + ", ".join(made)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dibundle.cli.console import Console
 from dibundle.cli.results import documents
+from dibundle.errors import human
 from dibundle.files import wording
 from dibundle.sharing.unwrap import TakenBundle
 
@@ -18,4 +19,4 @@ def show(schema: str, source: str, output: str, taken: TakenBundle, console: Con
     }
     console.result(schema, document)
     if output != "-":
-        console.say(f"{wording.escape(output)}: {wording.human(taken.size)}, undamaged")
+        console.say(f"{wording.escape(output)}: {human(taken.size)}, undamaged")

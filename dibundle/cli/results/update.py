@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dibundle.cli.console import Console, Document
 from dibundle.cli.results import documents
+from dibundle.errors import human
 from dibundle.files import digest, wording
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ def show(name: str, result: UpdateResult, console: Console) -> None:
         how += f" and {result.refused} passed over"
     done = "written" if written else f"loaded into {result.engine} and checked"
     console.say(
-        f"{name}: {wording.human(result.fetched)} fetched, {how}; {done}, {digest.text(image.id)},"
-        f" in {console.seconds:.1f} s"
+        f"{name}: {human(result.fetched)} fetched, {how}; {done}, {digest.text(image.id)}, in {console.seconds:.1f} s"
     )
 
 
@@ -55,15 +55,15 @@ def show_plan(name: str, plan: UpdatePlan | None, console: Console) -> None:
         console.answer("dib.update-plan/1", document, [f"{wording.escape(name)}: the image is here already"])
         return
     lines = [
-        f"{number}. bundle {digest.text(step.delta.manifest)}: {wording.human(step.delta.told.size)}"
+        f"{number}. bundle {digest.text(step.delta.manifest)}: {human(step.delta.told.size)}"
         for number, step in enumerate(plan.chain or (), 1)
     ]
-    image = "the image itself: " + wording.human(plan.pull_size)
+    image = "the image itself: " + human(plan.pull_size)
     if plan.chain:
         count = wording.count(len(plan.chain), "bundle")
-        lines.append(f"{wording.escape(name)}: {count}, {wording.human(plan.size)}, instead of {image}")
+        lines.append(f"{wording.escape(name)}: {count}, {human(plan.size)}, instead of {image}")
     elif plan.chain_size is not None:
-        lines.append(f"{wording.escape(name)}: {image}, as bundles are {wording.human(plan.chain_size)}")
+        lines.append(f"{wording.escape(name)}: {image}, as bundles are {human(plan.chain_size)}")
     else:
         lines.append(f"{wording.escape(name)}: {image}, as no bundle leads there from here")
     console.answer("dib.update-plan/1", _document(name, plan), lines)
