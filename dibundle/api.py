@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -121,6 +121,7 @@ def estimate(
 def apply(
     sources: Source | Iterable[Source],
     *,
+    bases: Source | Iterable[Source] | None = None,
     target: str | None = None,
     expect: Expected | None = None,
     max_size: int | None = None,
@@ -130,23 +131,26 @@ def apply(
 ) -> Iterator[bytes]:
     """Yield the archive that bundles make, byte for byte, from the archives among ``sources``.
 
-    What is a bundle is seen by its content; several are followed as a chain. Of one in parts (``update.dib.001`` and so
-    on) any part may be named, or all of them; the others are found beside it. ``target`` chooses by name one of several
-    that a bundle makes. With ``expect``, image IDs or digests as ``sha256:...``, nothing else is yielded. The last
-    bytes come only when every byte before them is verified, so that half an archive is never taken for a whole one.
+    What is a bundle is seen by its content; several are followed as a chain. Any part stands for a bundle in parts.
+    ``bases`` are taken if they are there: archives, and bundles that make one. ``target`` names one of several that a
+    bundle makes. With ``expect``, image IDs or digests as ``sha256:...``, nothing else is yielded. The last bytes come
+    only when every byte before them is verified, so that half an archive is never taken for a whole one.
 
-    Nothing is opened before the first byte is asked for; then :class:`DibError` may be raised: ``BaseMismatchError``
-    for a wrong base, ``BundleError`` and ``DigestError`` for a bundle that is malformed or damaged, ``SignatureError``
-    for one that nobody who counts has signed, or that makes something else than is expected.
+    Nothing is opened before the first byte is asked for; then ``BaseMismatchError`` is raised for a wrong base,
+    ``BundleError`` and ``DigestError`` for a bundle that is malformed or damaged, ``SignatureError`` for one that
+    nobody who counts has signed, or that makes something else than is expected.
     """
     options = RebuildOptions(target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
-        opened = open_sources(several(sources), access or Access(), context)
-        bundles = opened.read_bundles()
-        archives, bundle = follow(opened.archives, bundles, RebuildOptions(max_size=options.max_size), context)
+        opened = open_sources(several(sources), access or Access(), context, candidates=several(bases))
+        bundles, limits = opened.read_bundles(), RebuildOptions(max_size=options.max_size)
+        archives, bundle = follow(opened.archives, bundles, limits, context, spare=opened.spare)
         pieces: deque[bytes] = deque()
-        sinks = {choose_target(bundle.manifest, options): _into(pieces)}
-        for _ in rebuild_steps(archives, bundle, sinks, options, context):
+
+        def keep(piece: Piece) -> None:
+            pieces.append(bytes(piece))  # what it is a view of may be used again
+
+        for _ in rebuild_steps(archives, bundle, {choose_target(bundle.manifest, options): keep}, options, context):
             while pieces:
                 yield pieces.popleft()
         yield from pieces
@@ -156,6 +160,7 @@ def apply_to(
     sources: Source | Iterable[Source],
     out: FilePath,
     *,
+    bases: Source | Iterable[Source] | None = None,
     form: OutputFormat | None = None,
     thin: bool = False,
     target: str | None = None,
@@ -177,13 +182,14 @@ def apply_to(
     is_folder = form == "oci" or path.endswith("/") or os.path.isdir(path)  # noqa: PTH112 - any name that the system takes
     with Context(tmp, progress) as context:
         where = Folder(path) if is_folder else Destination(path)
-        return pipeline.apply(several(sources), where, options, access or Access(), context)
+        return pipeline.apply(several(sources), where, options, access or Access(), context, candidates=several(bases))
 
 
 def check(
     sources: Source | Iterable[Source],
     out: FilePath | None = None,
     *,
+    bases: Source | Iterable[Source] | None = None,
     target: str | None = None,
     expect: Expected | None = None,
     max_size: int | None = None,
@@ -191,20 +197,20 @@ def check(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> CheckResult:
-    """Say whether the one bundle among ``sources`` can be applied to the archives among them, without doing it.
+    """Say whether the one bundle among ``sources`` can be applied to the archives among them, by heads and metadata.
 
-    Reads heads and metadata alone, and makes nothing. What fails for a target is in the result, as its ``error``;
-    other errors, such as too little room for ``out`` or for temporary files, are raised as :func:`apply` raises them.
+    What fails for a target is in the result, as its ``error``. Other errors are raised as :func:`apply` raises them.
     """
     options = ApplyOptions(target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
         where = Destination(os.devnull if out is None else os.fspath(out))
-        return checking.check(several(sources), where, options, access or Access(), context)
+        return checking.check(several(sources), where, options, access or Access(), context, candidates=several(bases))
 
 
 def load(
     sources: Source | Iterable[Source],
     *,
+    bases: Source | Iterable[Source] | None = None,
     engine: str | None = None,
     thin: bool = False,
     target: str | None = None,
@@ -221,7 +227,7 @@ def load(
     """
     options = LoadOptions(engine=engine, thin=thin, target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
-        return loading.load(several(sources), options, access or Access(), context)
+        return loading.load(several(sources), options, access or Access(), context, candidates=several(bases))
 
 
 def verify(
@@ -442,7 +448,3 @@ def open_bundle(source: Source, *, access: Access | None = None, tmp: str | None
     file behind it, is checked when it is applied. Of a bundle in parts any part may be named.
     """
     return Bundle(source, access or Access(), tmp)
-
-
-def _into(pieces: deque[bytes]) -> Callable[[Piece], object]:
-    return lambda piece: pieces.append(bytes(piece))  # what it is a view of may be used again

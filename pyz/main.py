@@ -68,6 +68,8 @@ def find(bundle, wanted, name):
     reasons = []
     for place in places:
         try:
+            if not os.path.isabs(place):
+                raise OSError("not from the top, so what is above it cannot be checked")
             check(place)
             folder = os.path.join(place, name)
             if not good(folder, wanted):

@@ -225,3 +225,27 @@ def test_a_client_that_saves_no_platform_of_choice(client: str, versions: Path, 
     assert ended.code == 3
     assert f"error: {client} could not save app:1: unknown flag: --platform\n" in ended.err
     assert f"hint: this {client} saves what it has: run the command without --platform, or with docker" in ended.err
+
+
+def test_a_base_may_be_absent(versions: Path, tmp_path: Path) -> None:
+    """One command fits the machines that have the old image, and those that have a bundle which makes it."""
+    for number in (1, 2):
+        succeed("create", "--no-base", versions / f"v{number}.tar", tmp_path / f"v{number}.dib")
+    (update,) = bundles(versions, "v2-v3")
+    expected = (versions / "v3.tar").read_bytes()
+    absent = tmp_path / "absent.tar"
+    for bases in (
+        [versions / "v2.tar", tmp_path / "v2.dib"],  # which is not needed
+        [absent, tmp_path / "v2.dib"],
+        [tmp_path / "v1.dib", tmp_path / "v2.dib", absent],
+        [absent, *bundles(versions, "v1-v2"), versions / "v1.tar"],
+        [*bundles(versions, "v1-v2"), tmp_path / "v1.dib"],
+    ):
+        options = [word for base in bases for word in ("--base", base)]
+        ended = succeed("apply", update, *options)
+        assert ended.out == expected
+        assert (f"passed over: cannot open {absent}" in ended.err) is (absent in bases)
+    needed = dib("apply", update, "--base", absent, "--base", tmp_path / "v1.dib")
+    assert needed.code == 6
+    assert "example.com/app:2" in needed.err
+    assert dib("apply", update, absent).code == 3

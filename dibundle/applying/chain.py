@@ -29,15 +29,18 @@ def follow(
     bundles: Sequence[BundleReader],
     options: RebuildOptions,
     context: Context,
+    *,
+    spare: Sequence[BundleReader] = (),
 ) -> tuple[list[Archive], BundleReader]:
     """Apply all of ``bundles`` but the last of their chain; return the archives there are then, and that last one.
 
-    What is made on the way lies in temporary files of ``context``. The order of the bundles does not matter,
-    and the same bundle given twice counts once.
-    Raises :class:`BaseMismatchError` where nothing leads on, or not to the last one, :class:`UsageError` where several
-    bundles lead on.
+    Of the ``spare`` bundles those are applied, too, that make what nothing else here does. What is made on the way lies
+    in temporary files of ``context``. The order of the bundles does not matter, and the same bundle given twice counts
+    once. Raises :class:`BaseMismatchError` where nothing leads on, or not to the last one, :class:`UsageError` where
+    several bundles lead on.
     """
     here = list(archives)
+    bundles = _with_needed(bundles, spare, archives, context) if spare else bundles
     waiting = list({bundle.header_bytes: bundle for bundle in bundles}.values())
     is_chain = len(waiting) > 1
     links = _links(waiting) if is_chain else {}
@@ -58,6 +61,20 @@ def follow(
     if is_chain and not _serves_any(last.manifest, here, context):
         raise _unfit(waiting)
     return here, last
+
+
+def _with_needed(
+    bundles: Sequence[BundleReader], spare: Sequence[BundleReader], archives: Sequence[Archive], context: Context
+) -> list[BundleReader]:
+    """Return the bundles, and of the spare ones those that lead to a bundle which nothing else here leads to."""
+    links = _links([*bundles, *spare])
+    found = list(bundles)
+    for bundle in found:  # which grows
+        if not _serves_any(bundle.manifest, archives, context) and not any(
+            _makes_for(other, bundle, links) for other in found
+        ):
+            found += [other for other in spare if _makes_for(other, bundle, links)][:1]
+    return found
 
 
 def _with_room(

@@ -56,6 +56,8 @@ def check(
     options: ApplyOptions,
     access: Access,
     context: Context,
+    *,
+    candidates: Sequence[Source] = (),
 ) -> CheckResult:
     """Check whether the one bundle among ``sources`` can be applied here as :func:`applying.pipeline.apply` would.
 
@@ -63,7 +65,7 @@ def check(
     result.
     """
     require_one_image(output, options)
-    opened = open_sources(sources, access, context)
+    opened = open_sources(sources, access, context, candidates=candidates)
     if isinstance(output, Destination):
         opened.refuse_overwriting(output.name, output.identity)
     bundle = opened.read_bundle()

@@ -73,16 +73,26 @@ class LoadResult:
     signed_by: tuple[str, ...]
 
 
-def load(sources: Sequence[Source], options: LoadOptions, access: Access, context: Context) -> LoadResult:
+def load(
+    sources: Sequence[Source],
+    options: LoadOptions,
+    access: Access,
+    context: Context,
+    *,
+    candidates: Sequence[Source] = (),
+) -> LoadResult:
     """Load what the last of the bundles makes into an engine, and check that it is there.
+
+    ``candidates`` for a base are taken if they are there: archives, and bundles that make one.
 
     Raises what applying raises, and :class:`LoadError` where the engine refuses it or has another image afterwards.
     """
     require_engine(options.engine)
-    opened = open_sources(sources, access, context)
+    opened = open_sources(sources, access, context, candidates=candidates)
     bundles = opened.read_bundles()
-    archives, bundle = follow(opened.archives, bundles, RebuildOptions(max_size=options.max_size), context)
-    names = [source for source in sources if isinstance(source, str)]
+    limits = RebuildOptions(max_size=options.max_size)
+    archives, bundle = follow(opened.archives, bundles, limits, context, spare=opened.spare)
+    names = [source for source in (*sources, *candidates) if isinstance(source, str)]
     loading = _Loading(
         engine=options.engine or default_engine(names),
         given=opened.archives,

@@ -22,7 +22,8 @@ from dibundle.files.destination import Destination, check_room
 from dibundle.files.readat import room
 from dibundle.format.manifest import Manifest
 from dibundle.sources.access import Access
-from dibundle.sources.opening import OpenedSources, Source, open_sources
+from dibundle.sources.opened import OpenedSources
+from dibundle.sources.opening import Source, open_sources
 
 if TYPE_CHECKING:
     from dibundle.format.reader import BundleReader
@@ -76,8 +77,12 @@ def apply(
     options: ApplyOptions,
     access: Access,
     context: Context,
+    *,
+    candidates: Sequence[Source] = (),
 ) -> ApplyResult:
     """Write what the last of the bundles among ``sources`` makes, from the archives among them.
+
+    ``candidates`` for a base are taken if they are there: archives, and bundles that make one.
 
     A folder gets a file for each target, or with the form "oci" the layout of one. Everything is verified before the
     last byte is written. Raises :class:`BaseMismatchError` for a wrong or damaged base, :class:`BundleError` and
@@ -85,12 +90,13 @@ def apply(
     counts has signed, or that makes something else than is expected.
     """
     require_one_image(output, options)
-    opened = open_sources(sources, access, context)
+    opened = open_sources(sources, access, context, candidates=candidates)
     if isinstance(output, Destination):
         opened.refuse_overwriting(output.name, output.identity)
     bundles = opened.read_bundles()
     # what is chosen and expected concerns the last bundle; those before only lead to it
-    archives, bundle = follow(opened.archives, bundles, RebuildOptions(max_size=options.max_size), context)
+    limits = RebuildOptions(max_size=options.max_size)
+    archives, bundle = follow(opened.archives, bundles, limits, context, spare=opened.spare)
     manifest = bundle.manifest
     signed_by = opened.signatures.signed_by(bundles)
     if isinstance(output, Folder) and options.form is None:

@@ -24,8 +24,6 @@ _OTHER_WORDS: Final = {
     **dict.fromkeys(("docker-file", "dockerfile"), "wrap"),  # as deltaimage has it
 }
 _OTHER_OPTIONS: Final = {
-    ("apply", "--base"): Hint.of("{dib} apply OLD.tar UPDATE.dib"),
-    ("load", "--base"): Hint.of("{dib} load OLD.tar UPDATE.dib"),
     ("load", "--check"): Hint.of("{dib} apply --check OLD.tar UPDATE.dib"),
 }
 

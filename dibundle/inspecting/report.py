@@ -26,7 +26,8 @@ from dibundle.inspecting.inspection import lines_with_base, signed_text, signing
 from dibundle.inspecting.operations import Line, stored_by_kind
 from dibundle.sources.access import Access
 from dibundle.sources.bundles import read_bundle, read_whole
-from dibundle.sources.opening import OpenedSources, Source, open_sources
+from dibundle.sources.opened import OpenedSources
+from dibundle.sources.opening import Source, open_sources
 
 _WITHOUT_BASE: Final = "Give --base to see this: the image that the bundle makes is then rebuilt and compared with it."
 

@@ -27,6 +27,8 @@ from dibundle.files.context import Context
 from dibundle.files.destination import Output
 from dibundle.files.readat import Spool, Stream
 from dibundle.format import labels
+from dibundle.format.constants import HEADER_SIZE, MAX_MANIFEST
+from dibundle.format.header import Header
 from dibundle.format.reader import BundleReader
 from dibundle.format.values import AboutImage
 from dibundle.images import pinned, writers
@@ -42,7 +44,8 @@ from dibundle.sources.access import Access, SignatureCheck
 from dibundle.sources.bundles import CheckSignature, fetch_bundle
 from dibundle.sources.engines import TRANSPORTS, default_engine, image_id, require_engine
 from dibundle.sources.names import is_reference
-from dibundle.sources.opening import OpenedSources, Source, open_present
+from dibundle.sources.opened import OpenedSources
+from dibundle.sources.opening import Source, open_present
 from dibundle.sources.registry import artifacts, images
 from dibundle.sources.registry.artifacts import Delta
 from dibundle.sources.registry.client import Repository
@@ -264,12 +267,16 @@ class _Update:
         """
         check = self._signatures.required
         bundles = []
+        left = MAX_MANIFEST  # of all manifests together, as all are in memory; the registry says how many there are
         for step in plan.chain or ():
             name = step.delta.manifest
             try:
                 with self._context.within() as own:  # nothing is kept of a bundle that is refused
                     has_it = name in fetched.bundles
-                    spool = fetched.bundles[name] if has_it else fetch(self._repository, step, own, check)
+                    spool = fetched.bundles[name] if has_it else fetch(self._repository, step, own, check, left)
+                    left -= Header.decode(spool.read_at(0, HEADER_SIZE)).size
+                    if left < 0:  # it was at hand from another chain
+                        raise BundleError(registry_messages.LIMIT_CHAIN_MANIFESTS, max_manifest=MAX_MANIFEST)
                     bundle = BundleReader(Stream(spool), None, check, digest.text(name))
                     if check:
                         self._require_as_listed(step, bundle)
@@ -380,15 +387,18 @@ def pin_fetched(
     return assemble(pins, LayerStore([archive]), left_out, are_annotations_known=are_annotations_known)
 
 
-def fetch(repository: Repository, step: ChainStep, context: Context, check: CheckSignature | None) -> Spool:
+def fetch(
+    repository: Repository, step: ChainStep, context: Context, check: CheckSignature | None, most_manifest: int
+) -> Spool:
     """Fetch the bundle of a step; :class:`RegistryError` where it is not what the registry told.
 
-    ``check`` gets its header and signature before more of it is fetched.
+    ``check`` gets its header and signature before more of it is fetched; its manifest has so many bytes at most.
     """
     bundle = _listed(repository, step)
     spool = context.spool()
     name = digest.text(step.delta.manifest)
-    fetch_bundle(repository.blob(bundle.digest, bundle.size), bundle.size, name, spool, check)
+    pieces = repository.blob(bundle.digest, bundle.size)
+    fetch_bundle(pieces, bundle.size, name, spool, check, most_manifest=most_manifest)
     return spool
 
 

@@ -19,6 +19,7 @@ from dibundle.sources.registry.client import Repository
 from dibundle.sources.registry.images import RemoteImage
 
 MOST_IMAGES: Final = 64  # that are asked about on the way back from the target
+MOST_STEPS: Final = 16  # of a chain; without a limit the registry would choose how much each of them takes
 MOST_DELTAS: Final = 1024
 MOST_DIGESTS: Final = 65_536  # of layers and images, that all of them tell of
 
@@ -126,6 +127,8 @@ def cheapest(
         if image in done:
             continue
         done.add(image)
+        if len(chain) == MOST_STEPS:
+            continue
         holds = here.union(*(step.delta.told.makes for step in chain))
         for step in steps:
             if image in step.delta.bases and step.makes not in done and step.delta.told.needs <= holds:

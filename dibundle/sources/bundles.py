@@ -11,6 +11,8 @@ from dibundle.files.context import Context
 from dibundle.files.progress import Progress, Silent
 from dibundle.files.readat import ReadAt, Spool, check_room, copy_chunks
 from dibundle.format import labels
+from dibundle.format.constants import HEADER_SIZE, MAX_MANIFEST
+from dibundle.format.header import Header
 from dibundle.format.manifest import Manifest
 from dibundle.format.reader import BundleReader, Readable
 from dibundle.sources import messages, parts
@@ -111,13 +113,23 @@ def check_signature(stream: Rereadable, name: str | None, check: CheckSignature)
         stream.give_back(bytes(head.data))
 
 
-def fetch_bundle(pieces: Iterable[bytes], size: int, name: str, spool: Spool, check: CheckSignature | None) -> None:
+def fetch_bundle(
+    pieces: Iterable[bytes],
+    size: int,
+    name: str,
+    spool: Spool,
+    check: CheckSignature | None,
+    *,
+    most_manifest: int = MAX_MANIFEST,
+) -> None:
     """Write a bundle of ``size`` bytes that is fetched into a temporary file.
 
     ``check`` gets its header and signature before more of it is fetched; and its head says how large it is before the
-    rest is.
+    rest is. :class:`BundleError` where its manifest has more than ``most_manifest`` bytes.
     """
     stream = Pieces(pieces)
+    if most_manifest < MAX_MANIFEST and Header.decode(peek(stream, HEADER_SIZE)).size > most_manifest:
+        raise BundleError(messages.LIMIT_CHAIN_MANIFESTS, max_manifest=MAX_MANIFEST)
     head = _Recorded(stream)
     read_bundle(head, name, size, check)
     stream.give_back(bytes(head.data))

@@ -10,14 +10,14 @@ import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise, takewhile
 from types import TracebackType
-from typing import Final, Self
+from typing import IO, Final, Self
 
 from dibundle.errors import WORDS, AbsentError, DibError, FileError, Message, UsageError, shell_words
 from dibundle.files.context import Context
 from dibundle.files.destination import write_all
 from dibundle.files.readat import Spool
 from dibundle.format.values import AboutImage
-from dibundle.images.document import get, get_text
+from dibundle.images.document import get, get_list, get_text
 from dibundle.images.tar.sieve import sieve
 from dibundle.sources import messages
 
@@ -47,6 +47,8 @@ _CONFIG_STORES: Final = ("overlay2", "vfs", "btrfs", "zfs", "fuse-overlayfs", "a
 _SILENT: Final = (b"Cannot connect to", b"permission denied", b"failed to connect")
 _ASIDE: Final = re.compile(r"time=|See '")  # a line of a log, or where to read more
 _PATIENCE: Final = 10  # seconds that an engine may take to say whether it works
+_AT_ONCE: Final = 256  # images that an engine is asked about: a command line has a limit
+_DIGITS: Final = 19  # of a size in bytes, at most
 
 
 def default_engine(sources: Sequence[str] = (), *, needed: bool = True) -> str:
@@ -135,11 +137,28 @@ def layers_present(engine: str, diff_ids: Sequence[bytes], digests: Sequence[byt
 
 def image_id(engine: str, name: str) -> str | None:
     """Return the ID that docker or podman shows for a name, as ``sha256:...``; None where it has no such image."""
-    found = subprocess.run((*ENGINES[engine][1], "--", name), capture_output=True, check=False)
+    return next((_id(image) for image in _inspect(engine, name)), None)
+
+
+def _inspect(engine: str, *names: str) -> list[object]:
+    """Return what docker or podman tells of those images that it has, of each a document."""
+    found = subprocess.run((*ENGINES[engine][1], "--", *names), capture_output=True, check=False)
     try:
-        return "sha256:" + str(json.loads(found.stdout)[0]["Id"]).removeprefix("sha256:")
-    except (ValueError, LookupError, TypeError):
-        return None
+        told = json.loads(found.stdout)
+    except (ValueError, RecursionError):
+        return []
+    return told if isinstance(told, list) else []
+
+
+def _id(image: object) -> str | None:
+    found = get_text(image, "Id")
+    return None if found is None else "sha256:" + found.removeprefix("sha256:")
+
+
+def _layers_of(image: object) -> list[str]:
+    """Return the digests of the layers of an image that was inspected, the lowest first."""
+    found = (item for item in get_list(get(image, "RootFS"), "Layers") if isinstance(item, str))
+    return [f"sha256:{item.removeprefix('sha256:')}" for item in found]
 
 
 def _layers(engine: str) -> list[list[str]]:
@@ -147,15 +166,9 @@ def _layers(engine: str) -> list[list[str]]:
     listed = subprocess.run((engine, "image", "ls", "--quiet", "--no-trunc"), capture_output=True, check=False)
     if listed.returncode:
         raise no_answer(engine, listed.stderr)
-    ids = sorted(set(listed.stdout.decode().split()))
-    if not ids:
-        return []
-    found = subprocess.run((*ENGINES[engine][1], "--", *ids), capture_output=True, check=False)
-    try:
-        layers = [image["RootFS"]["Layers"] or [] for image in json.loads(found.stdout)]
-    except (ValueError, LookupError, TypeError):
-        return []
-    return [[f"sha256:{item.removeprefix('sha256:')}" for item in image] for image in layers]
+    ids = sorted(set(listed.stdout.decode(errors="replace").split()))
+    batches = (ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE))
+    return [_layers_of(image) for batch in batches for image in _inspect(engine, *batch)]
 
 
 def _is_podman_alone() -> bool:
@@ -179,13 +192,32 @@ def require_engine(name: str | None) -> None:
         raise UsageError(messages.ENGINE_UNKNOWN, name=name)
 
 
+class _Tail:
+    """The end of what a program says, read as it says it: one that is not listened to stops where a pipe is full."""
+
+    def __init__(self, pipe: IO[bytes] | None) -> None:
+        assert pipe
+        self._pipe = pipe
+        self._text = b""
+        self._reader = threading.Thread(target=self._drain, daemon=True)
+        self._reader.start()
+
+    def _drain(self) -> None:
+        while chunk := self._pipe.read(4096):
+            self._text = (self._text + chunk)[-65536:]
+
+    def end(self) -> bytes:
+        """Return what was said last, once the program has ended; one of its children may hold the pipe for ever."""
+        self._reader.join(5)
+        return self._text
+
+
 class Loader:
     """A running loader; a context manager that ends it where the input fails, so that it loads nothing."""
 
     def __init__(self, engine: str) -> None:
-        self._load, self._inspect = ENGINES[engine]
+        self._load, _ = ENGINES[engine]
         self._engine = engine
-        self._output = b""
 
     def __enter__(self) -> Self:
         try:
@@ -194,14 +226,8 @@ class Loader:
             )
         except OSError as error:
             raise FileError(messages.PROGRAM_CANNOT_RUN_2, load_=self._load[0], reason=error.strerror) from error
-        self._reader = threading.Thread(target=self._drain, daemon=True)
-        self._reader.start()
+        self._said = _Tail(self._process.stdout)
         return self
-
-    def _drain(self) -> None:
-        assert self._process.stdout
-        while chunk := self._process.stdout.read(4096):
-            self._output = (self._output + chunk)[-65536:]
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
         """Pass bytes to the loader; :class:`LoadError` where it has stopped reading."""
@@ -210,7 +236,6 @@ class Loader:
             write_all(self._process.stdin.fileno(), piece)
         except BrokenPipeError:
             code = self._process.wait() or 1
-            self._reader.join(5)
             self._fail(code)
 
     def finish(self) -> None:
@@ -218,7 +243,6 @@ class Loader:
         assert self._process.stdin
         self._process.stdin.close()
         code = self._process.wait()
-        self._reader.join(5)
         if code:
             self._fail(code)
 
@@ -286,21 +310,15 @@ class Loader:
         if self._engine == "ctr":
             self._check_ctr(image)
             return
-        found = subprocess.run((*self._inspect, "--", name), capture_output=True, check=False)
-        try:
-            parsed = json.loads(found.stdout)[0] if found.returncode == 0 else None
-            told = str(parsed["Id"]).removeprefix("sha256:") if parsed else ""
-            layers = (
-                [str(item).removeprefix("sha256:") for item in parsed["RootFS"].get("Layers") or ()] if parsed else []
-            )
-        except (ValueError, LookupError, TypeError, AttributeError):
-            parsed = None
-        if not parsed:
+        found = next(iter(_inspect(self._engine, name)), None)
+        told = _id(found)
+        if told is None:
             raise LoadError(messages.ENGINE_NOT_THERE, engine=self._engine, name=name, exit_code=3)
         # docker's containerd store names an image by its manifest or index, so there the layers are compared.
-        is_config = self._engine == "podman" or get_text(get(parsed, "GraphDriver"), "Name") in _CONFIG_STORES
-        if told != image.id.hex() and (is_config or layers != [item.hex() for item in image.diff_ids]):
-            raise LoadError(messages.ENGINE_OTHER_IMAGE, engine=self._engine, name=name, told=told, exit_code=3)
+        is_config = self._engine == "podman" or get_text(get(found, "GraphDriver"), "Name") in _CONFIG_STORES
+        has_layers = _layers_of(found) == [f"sha256:{item.hex()}" for item in image.diff_ids]
+        if told != f"sha256:{image.id.hex()}" and (is_config or not has_layers):
+            raise LoadError(messages.ENGINE_OTHER_IMAGE, engine=self._engine, name=name, told=told[7:], exit_code=3)
 
     def _check_ctr(self, image: AboutImage) -> None:
         found = subprocess.run(("ctr", "images", "ls", "-q"), capture_output=True, check=False)
@@ -310,7 +328,7 @@ class Loader:
             raise LoadError(messages.ENGINE_NOT_THERE_IN_CTR, wanted=", ".join(wanted), exit_code=3)
 
     def _fail(self, code: int) -> None:
-        text = self._output.decode(errors="replace").strip().splitlines()
+        text = self._said.end().decode(errors="replace").strip().splitlines()
         last = text[-1] if text else "no message"
         message = messages.ENGINE_LOAD_FAILED
         if self._engine == "docker" and last.endswith("/blobs/json: no such file or directory"):
@@ -334,7 +352,7 @@ class Loader:
         elif not self._process.stdin.closed:
             self._process.stdin.close()
         if self._process.stdout:
-            self._reader.join(5)
+            self._said.end()
             self._process.stdout.close()
 
 
@@ -364,14 +382,14 @@ def save(
             messages.ENGINE_NO_IMAGE, client=client, reference=reference, client_message=client_message(told.stderr)
         )
     size = told.stdout.strip()
-    room = int(size) if size.isdigit() else 0
+    room = int(size) if size.isdigit() and len(size) < _DIGITS else 0
     context.check_room(room if sizes is None else min(room, sum(sizes)))
     spool = context.spool()
     chosen = ["--platform", platform] if platform else []
     command = [client, "save", *chosen, *(["--multi-image-archive"] if client == "podman" else []), "--", reference]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as saving:
         assert saving.stdout
-        assert saving.stderr
+        said = _Tail(saving.stderr)
         try:
             if sizes is None:
                 while piece := saving.stdout.read(1 << 20):
@@ -381,7 +399,7 @@ def save(
         except BaseException:
             saving.kill()
             raise
-        text = saving.stderr.read()
+        text = said.end()
     if saving.returncode:
         raise FileError(_why_unsaved(text), client=client, reference=reference, client_message=client_message(text))
     return spool

@@ -230,6 +230,10 @@ REGISTRY_SECONDS: Final = Message(
     hint="without --max-time there is no limit",
 )
 REGISTRY_SLOW: Final = Message("registry.slow", "{host}/{repository} answers too slowly")
+LIMIT_CHAIN_MANIFESTS: Final = Message(
+    "limit.chain_manifests",
+    "bundle over a limit: with it the manifests of the chain have more than {max_manifest:size} in all",
+)
 LIMIT_WRAPPED_BUNDLES: Final = Message(
     "limit.wrapped_bundles",
     "{name} has more than {max_wrapped} different bundles, or {max_copies} in all, which one archive may hold",

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, cast
 
-from dibundle.errors import AbsentError, BundleError, FileError, UsageError, shell_words
+from dibundle.errors import AbsentError, BundleError, DibError, FileError, RegistryError, UsageError, shell_words
 from dibundle.files.compression import RATIO, RatioError
 from dibundle.files.context import Context
 from dibundle.files.readat import Stream
-from dibundle.format.constants import HEADER_SIZE, MAGIC, MAX_MANIFEST
-from dibundle.format.header import Header
-from dibundle.format.reader import BundleReader, Readable
+from dibundle.format.constants import HEADER_SIZE, MAGIC
+from dibundle.format.reader import Readable
 from dibundle.images.archive import Archive, from_fd
 from dibundle.images.reader import read_images
 from dibundle.sources import messages, parts
 from dibundle.sources.access import Access, SignatureCheck
-from dibundle.sources.bundles import CheckSignature, Reread, Rereadable, check_signature, peek, read_bundle
+from dibundle.sources.bundles import Reread, Rereadable, peek
 from dibundle.sources.detect import (
     STDIN,
     STREAM,
@@ -35,6 +34,7 @@ from dibundle.sources.detect import (
 )
 from dibundle.sources.meant import meant_by
 from dibundle.sources.names import engine_of, is_reference, path_of
+from dibundle.sources.opened import OpenedSources
 from dibundle.sources.wrapped import find
 
 _CHUNK: Final = 1 << 20
@@ -46,108 +46,6 @@ Source = str | os.PathLike[str] | Readable
 
 A binary file is read from where it stands.
 """
-
-
-@dataclass(slots=True)
-class OpenedSources:
-    """What sources hold: archives, and bundles as (name, stream).
-
-    ``placed`` has the archives by their places among the sources, which they are not opened in the order of.
-    ``engines`` have not saved their images yet: each takes the sizes of the layers that will be read, or None for all.
-    ``wrapped``: those of the archives that bundles came in, ``within``: the streams of these bundles, by ``id``.
-    ``identities`` are those of files, with their names, ``bundle_sizes`` those of known streams, by ``id``: several
-    sources may have one name, as those in an archive, or stdin and a file called so.
-    """
-
-    signatures: SignatureCheck
-    placed: dict[int, Archive] = field(default_factory=dict)
-    bundles: list[tuple[str, Rereadable]] = field(default_factory=list)
-    identities: dict[tuple[int, int], str] = field(default_factory=dict)
-    wrapped: list[Archive] = field(default_factory=list)
-    within: set[int] = field(default_factory=set)
-    bundle_sizes: dict[int, int] = field(default_factory=dict)
-    engines: dict[int, Callable[[Collection[int] | None], Archive]] = field(default_factory=dict)
-
-    @property
-    def check(self) -> CheckSignature | None:
-        """What every bundle's header and signature were given to; None where signatures do not matter."""
-        return self.signatures.required
-
-    @property
-    def archives(self) -> list[Archive]:
-        """The archives, in the order of the sources: it says which is the base and which the target."""
-        return [self.placed[place] for place in sorted(self.placed)]
-
-    @property
-    def plain_archives(self) -> list[Archive]:
-        """The archives that no bundle came in."""
-        return [archive for archive in self.archives if not any(archive is other for other in self.wrapped)]
-
-    def ask_engines(self, sizes: Collection[int] | None = None) -> None:
-        """Have the engines save, if they have not yet; their archives are added."""
-        for place in sorted(self.engines):
-            self.placed[place] = self.engines.pop(place)(sizes)
-
-    def add_bundle(self, name: str, stream: Rereadable, size: int | None) -> None:
-        """Add a bundle, whose signature is checked here and nowhere else."""
-        if self.check:
-            check_signature(stream, name, self.check)
-        if size is not None:
-            self.bundle_sizes[id(stream)] = size
-        self.bundles.append((name, stream))
-
-    def refuse_overwriting(self, name: str, identity: tuple[int, int] | None) -> None:
-        """Raise :class:`UsageError` where the output called ``name`` is one of the inputs, under whatever name."""
-        if identity in self.identities:
-            raise UsageError(messages.OUTPUT_IS_INPUT, name=name, source=self.identities[identity])
-
-    def read_bundles(self) -> list[BundleReader]:
-        """Return the bundles, at least one, their heads read and checked; engines then save what these need."""
-        if not self.bundles:
-            given = ", ".join(archive.name for archive in self.archives) or "nothing"
-            raise UsageError(messages.SOURCE_NO_BUNDLE, given=given)
-        found = [
-            read_bundle(stream, name, self.bundle_sizes.get(id(stream)), self.check)
-            for name, stream in self._different_bundles()
-        ]
-        manifests = [bundle.manifest for bundle in found]
-        sizes = {item.size for manifest in manifests for item in manifest.objects}
-        self.ask_engines(sizes | {form.size for manifest in manifests for form in manifest.forms})
-        return found
-
-    def _different_bundles(self) -> Iterator[tuple[str, Rereadable]]:
-        """Yield the bundles, one of those that begin with the same header; it stands for all that follows.
-
-        :class:`BundleError` where those in archives, which may hold any number, have more of manifests than one may.
-        """
-        seen: set[bytes] = set()
-        left = MAX_MANIFEST
-        for name, stream in self.bundles:
-            head = peek(stream, HEADER_SIZE)
-            if head in seen:
-                continue
-            seen.add(head)
-            if id(stream) in self.within:
-                with suppress(BundleError):  # what is wrong with a header is said when it is read
-                    left -= Header.decode(head).size
-                if left < 0:
-                    raise BundleError(messages.LIMIT_WRAPPED_MANIFESTS, name=name, max_manifest=MAX_MANIFEST >> 20)
-            yield name, stream
-
-    def read_bundle(self) -> BundleReader:
-        """Return the one bundle, as :meth:`read_bundles` does."""
-        if len(self.bundles) > 1:
-            raise UsageError(messages.SOURCE_SEVERAL_BUNDLES, bundles_count=len(self.bundles))
-        return self.read_bundles()[0]
-
-    def bundle_stream(self) -> Readable:
-        """Return the one bundle as a stream, nothing of it read or checked but its signature."""
-        if len(self.bundles) > 1:
-            raise UsageError(messages.SOURCE_SEVERAL_BUNDLES, bundles_count=len(self.bundles))
-        if not self.bundles:
-            given = ", ".join(archive.name for archive in self.archives) or "nothing"
-            raise UsageError(messages.SOURCE_NO_BUNDLE, given=given)
-        return self.bundles[0][1]
 
 
 def several(sources: Source | Iterable[Source] | None) -> list[Source]:
@@ -165,8 +63,11 @@ def open_sources(
     context: Context,
     *,
     bundle_first: bool = False,
+    candidates: Sequence[Source] = (),
 ) -> OpenedSources:
     """Open sources of which at least one should be a bundle.
+
+    ``candidates`` may serve as a base, or make one: those that are not there are passed over.
 
     The engines are asked by :meth:`OpenedSources.read_bundles`, as what bundles read is known then. With signers every
     bundle must pass them: first the bundles that are files or streams, then those in a registry. Only then are
@@ -176,7 +77,8 @@ def open_sources(
 
     Raises :class:`FileError` and :class:`ArchiveError`, :class:`BundleError` for what is named as a bundle and is none.
     """
-    opening = _Opening(_with_first_parts(sources), access, context, bundle_wanted=True)
+    given = [*_with_first_parts(sources), *_with_first_parts(candidates)]
+    opening = _Opening(given, access, context, bundle_wanted=True, candidates=len(candidates))
     opening.open_files(first=bundle_first)
     opened = opening.opened
     if not opened.check:
@@ -220,25 +122,38 @@ def open_present(sources: Sequence[Source], access: Access, context: Context) ->
         try:
             opened = open_archives([source], access, context)
         except AbsentError as error:
-            from dibundle.sources.engines import default_engine, words_for
-
-            words = words_for(default_engine(names, needed=False))
-            hint = f" ({error.advice.render(words)})" if error.advice else ""
-            context.progress.note(f"passed over: {error.message}{hint}")
+            _note_absent(error, names, context)
             continue
         found.placed[place] = opened.archives[0]
         found.identities |= opened.identities
     return found
 
 
-class _Opening:
-    """The steps of opening sources; what is found is in ``opened``."""
+def _note_absent(error: DibError, names: Sequence[str], context: Context) -> None:
+    from dibundle.sources.engines import default_engine, words_for
 
-    def __init__(self, sources: Sequence[Source], access: Access, context: Context, *, bundle_wanted: bool) -> None:
+    words = words_for(default_engine(names, needed=False))
+    hint = f" ({error.advice.render(words)})" if error.advice else ""
+    context.progress.note(f"passed over: {error.message}{hint}")
+
+
+class _Opening:
+    """The steps of opening sources, the last of them ``candidates``; what is found is in ``opened``."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        access: Access,
+        context: Context,
+        *,
+        bundle_wanted: bool,
+        candidates: int = 0,
+    ) -> None:
         if sum(isinstance(source, str) and source == "-" for source in sources) > 1:
             raise UsageError(messages.SOURCE_STDIN_TWICE)
         self.opened = OpenedSources(SignatureCheck(access.signers))
         self._sources = list(enumerate(sources))
+        self._first_candidate = len(sources) - candidates
         self._access = access
         self._context = context
         self._bundle_wanted = bundle_wanted
@@ -253,11 +168,39 @@ class _Opening:
                 continue
             engine = engine_of(source) if isinstance(source, str) else None
             if engine:
-                self.opened.engines[place] = partial(self._save, str(source), engine)
+                self.opened.engines[place] = partial(self._save_if_there, place, str(source), engine)
             elif isinstance(source, str | os.PathLike):
-                self._open_file(place, source, wanted=self._bundle_wanted and first and not place)
+                with self._if_there(place):
+                    self._open_file(place, source, wanted=self._bundle_wanted and first and not place)
             else:
                 self._open_stream(place, source, wanted=self._bundle_wanted and first and not place)
+
+    @contextmanager
+    def _if_there(self, place: int) -> Iterator[None]:
+        """Pass a candidate over that is not there; other sources have to be."""
+        try:
+            yield
+        except (AbsentError, RegistryError) as error:
+            self._pass_over(place, error)
+
+    def _pass_over(self, place: int, error: DibError) -> None:
+        """Raise an error, unless it says that a candidate is not there."""
+        is_absent = isinstance(error, AbsentError) or error.code == messages.REGISTRY_NOT_FOUND.code
+        if not is_absent or place < self._first_candidate:
+            raise error
+        _note_absent(error, [source for _, source in self._sources if isinstance(source, str)], self._context)
+
+    def _save_if_there(
+        self, place: int, name: str, engine: tuple[str, str], sizes: Collection[int] | None
+    ) -> Archive | None:
+        try:
+            return self._save(name, engine, sizes)
+        except AbsentError as error:
+            self._pass_over(place, error)
+            return None
+
+    def _add_bundle(self, place: int, name: str, stream: Rereadable, size: int | None) -> None:
+        self.opened.add_bundle(name, stream, size, is_spare=place >= self._first_candidate)
 
     def _open_file(self, place: int, source: str | os.PathLike[str], *, wanted: bool) -> None:
         name, fd, size = self._descriptor(source)
@@ -265,9 +208,9 @@ class _Opening:
         if is_bundle(head) and parts.is_first(name) and size is not None:
             reader = parts.PartsReader(name, self._context)
             self.opened.identities.update(zip(reader.identities, reader.names, strict=True))
-            self.opened.add_bundle(name, reader, reader.size)
+            self._add_bundle(place, name, reader, reader.size)
         elif is_bundle(head):
-            self.opened.add_bundle(name, Reread(partial(read_some, fd, name), head), size)
+            self._add_bundle(place, name, Reread(partial(read_some, fd, name), head), size)
         elif not head and not stat.S_ISDIR(os.fstat(fd).st_mode):
             self._empty.append((place, name, fd))
         else:
@@ -299,7 +242,7 @@ class _Opening:
             raise UsageError(messages.SOURCE_EMPTY_STREAM)
         stream = Reread(source.read, head)
         if is_bundle(head):
-            self.opened.add_bundle(STREAM, stream, None)
+            self._add_bundle(place, STREAM, stream, None)
             return
         self._waiting.append(_Other(place, STREAM, self._spooled(stream), head, wanted, position=0))
 
@@ -329,17 +272,18 @@ class _Opening:
             if isinstance(source, str) and is_reference(source):
                 from dibundle.sources.registry.opening import open_reference  # needs urllib3
 
-                spool, found = open_reference(
-                    source,
-                    self._access,
-                    self._context,
-                    only_bundle=self._bundle_wanted and bool(self.opened.placed or self._waiting),
-                    check=self.opened.check,
-                )
-                if found:
-                    self.opened.add_bundle(source, Stream(spool), spool.size)
-                else:
-                    self.opened.placed[place] = self._archive(spool.start(), source)
+                with self._if_there(place):
+                    spool, found = open_reference(
+                        source,
+                        self._access,
+                        self._context,
+                        only_bundle=self._bundle_wanted and bool(self.opened.placed or self._waiting),
+                        check=self.opened.check,
+                    )
+                    if found:
+                        self._add_bundle(place, source, Stream(spool), spool.size)
+                    else:
+                        self.opened.placed[place] = self._archive(spool.start(), source)
 
     def open_waiting(self) -> None:
         """Open the archives among files, and with signers find the bundles in them.

@@ -16,7 +16,7 @@ from dibundle.format import labels
 from dibundle.format.header import Header
 from dibundle.format.reader import BundleReader
 from dibundle.images.archive import open_archive
-from dibundle.sources import opening
+from dibundle.sources import opened as opened_module
 from dibundle.sources import wrapped as wrapped_images
 from dibundle.sources.access import Access
 from dibundle.sources.bundles import Reread, peek
@@ -67,8 +67,8 @@ def bundle_of(names: int, size: int = 512) -> bytes:
 
 def test_equal_bundles_are_read_once(tmp_path, monkeypatch):
     read = []
-    real = opening.read_bundle
-    monkeypatch.setattr(opening, "read_bundle", lambda *given: read.append(given[1]) or real(*given))
+    real = opened_module.read_bundle
+    monkeypatch.setattr(opened_module, "read_bundle", lambda *given: read.append(given[1]) or real(*given))
     path, plain = tmp_path / "many.tar", tmp_path / "one.dib"
     path.write_bytes(wrapped([bundle_of(10)] * 20))
     plain.write_bytes(bundle_of(10))
@@ -93,7 +93,7 @@ def test_manifests_of_different_bundles_in_archives_are_bounded(tmp_path, monkey
     path = tmp_path / "many.tar"
     path.write_bytes(wrapped(bundles))
     for most, is_read in ((sum(sizes), True), (sum(sizes) - 1, False)):
-        monkeypatch.setattr(opening, "MAX_MANIFEST", most)
+        monkeypatch.setattr(opened_module, "MAX_MANIFEST", most)
         with Context() as context:
             opened = open_sources([str(path)], Access(), context)
             if is_read:

@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 import dibundle
-from dibundle.sources.engines import Loader, LoadError
+from dibundle.sources.engines import Loader, LoadError, _Tail
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import noise
 from tests.differential.check import written_for
@@ -57,8 +57,8 @@ def test_what_a_loader_said_is_waited_for(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "docker").write_text("#!/bin/sh\necho no daemon\nexit 1\n")
     (tmp_path / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    drain = Loader._drain
-    monkeypatch.setattr(Loader, "_drain", lambda loader: (time.sleep(0.2), drain(loader)))
+    drain = _Tail._drain
+    monkeypatch.setattr(_Tail, "_drain", lambda tail: (time.sleep(0.2), drain(tail)))
     with Loader("docker") as loader, pytest.raises(LoadError, match="no daemon"):
         loader.write(bytes(1 << 24))
 
@@ -175,3 +175,36 @@ def test_a_thin_image_without_a_name_cannot_be_asked_for(tmp_path: Path) -> None
     ended = dib("load", "--thin", "--engine", "docker", *sources, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
     assert ended.code == 6
     assert "no name by which docker could be asked" in ended.err
+
+
+ODD = {
+    "no UTF-8": "printf '\\377'",
+    "deep": "head -c 200000 /dev/zero | tr '\\0' '['",
+    "a number": "echo 1",
+    "other layers": """echo '[{"Id": 1, "RootFS": {"Layers": [1]}}, 2, {"RootFS": 3}]'""",
+}
+
+
+@pytest.mark.parametrize("answer", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("options", [[], ["--thin"]], ids=["whole", "thin"])
+def test_odd_answers_of_an_engine_are_none(answer: str, options: list[str], pair: Pair, tmp_path: Path) -> None:
+    ended = _load(
+        "docker",
+        f'test "$2" = ls && echo id && exit; test "$1" = load && cat > /dev/null; {answer}',
+        pair,
+        tmp_path,
+        *options,
+    )
+    assert ended.code in (3, 6)
+    assert "internal error" not in ended.err
+
+
+def test_an_engine_that_says_much_as_it_saves(pair: Pair, tmp_path: Path) -> None:
+    """What it says filled its pipe, and both waited."""
+    said = "head -c 300000 /dev/zero | tr '\\0' x >&2"
+    (tmp_path / "docker").write_text(
+        f'#!/bin/sh\ntest "$1" = save || exec echo {"9" * 6000}\n{said}\ncat {pair.base}\n'
+    )
+    (tmp_path / "docker").chmod(0o755)
+    ended = dib("apply", "docker-daemon:app:1", pair.bundle, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    assert (ended.code, ended.out) == (0, pair.target.read_bytes())

@@ -140,8 +140,6 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ("apply a.tar out.dib --target app:9", 2, "no targets are called app:9", "sha256:"),
     ("inspect a.tar", 2, "no bundle among", "dib diff a.tar NEW.tar"),
     ("create a.tar b.tar docker://registry.example/app:1-2", 2, "into a file", "dib push update.dib docker://"),
-    ("apply --base a.tar out.dib", 2, "no such option '--base'", "dib apply OLD.tar UPDATE.dib"),
-    ("load --base=a.tar out.dib", 2, "no such option '--base'", "dib load OLD.tar UPDATE.dib"),
     ("verify out.dib a.tar", 2, "2 arguments, wanted BUNDLE", "dib verify BUNDLE --base OLD.tar"),
     ("verify out.dib half.dib", 2, "2 arguments, wanted BUNDLE, or its parts", "verify them one at a time"),
     *(

@@ -18,7 +18,7 @@ from dibundle.errors import SignatureError
 from dibundle.format import signing
 from dibundle.format.header import encode_signature_area
 from dibundle.format.reader import BundleReader
-from dibundle.sources import opening
+from dibundle.sources import opened
 from dibundle.sources.bundles import CheckSignature, Rereadable
 from tests import needs, pairs
 from tests.program import Ended, dib, succeed
@@ -342,13 +342,13 @@ def test_what_changes_after_it_was_checked_is_checked_again(
     succeed("wrap", "-q", signed, "--unlinked", "--tag", "app:1", "-o", archive)
     data = bytearray(archive.read_bytes())
     data[data.index(signed.read_bytes()[:64]) + 40] ^= 1  # another manifest's digest, which nobody signed
-    check_signature = opening.check_signature
+    check_signature = opened.check_signature
 
     def checked(stream: Rereadable, name: str | None, check: CheckSignature) -> None:
         check_signature(stream, name, check)
         archive.write_bytes(data)
 
-    monkeypatch.setattr(opening, "check_signature", checked)
+    monkeypatch.setattr(opened, "check_signature", checked)
     options = [*command, archive, "-o", tmp_path / "out", "--allowed-signers", keys.allowed(tmp_path)]
     with pytest.raises(SignatureError):
         main.main([str(item) for item in options], standalone_mode=False)

@@ -14,6 +14,7 @@ import pytest
 
 import dibundle
 from dibundle.errors import BaseMismatchError
+from dibundle.format.header import Header
 from dibundle.format.labels import Told
 from dibundle.sharing import update as module
 from dibundle.sharing.messages import UPDATE_NOT_MADE
@@ -604,3 +605,26 @@ def test_so_many_bundles_are_passed_over_and_no_more(stocked, files, tmp_path, m
             del stocked.blobs[key]
     dibundle.update(name(stocked, "v4"), [files.archive(1)], tmp_path / "out.tar")
     assert [plan["only_image"] for plan in plans] == [False] * most + [True]
+
+
+def test_the_manifests_of_a_chain_have_a_sum(registry, files, dib, tmp_path, monkeypatch):
+    """The registry says how many bundles there are: 219 kB of them took 4 GB."""
+    for number in range(1, 5):
+        put_image(registry, files.archive(number), f"v{number}")
+    chain = [files.folder / f"{pair}.dib" for pair in ("1-2", "2-3", "3-4")]
+    for bundle in chain:
+        assert dib("push", bundle, f"docker://{registry.host}/{REPOSITORY}").code == 0
+    sizes = [Header.decode(bundle.read_bytes()[:64]).size for bundle in chain]
+    for most, refused in ((sum(sizes), 0), (sum(sizes) - 1, 1)):
+        monkeypatch.setattr(module, "MAX_MANIFEST", most)
+        monkeypatch.setattr("dibundle.sources.bundles.MAX_MANIFEST", sum(sizes) + 1)
+        found = dibundle.update(name(registry, "v4"), [files.archive(1)], tmp_path / "out.tar")
+        assert found.refused == refused
+        assert (found.plan.chain is None) is bool(refused)
+
+
+@pytest.mark.parametrize(("most", "numbers"), [(2, [1, 4]), (1, [5])])
+def test_a_chain_has_so_many_bundles(most, numbers, monkeypatch):
+    monkeypatch.setattr("dibundle.sharing.ways.MOST_STEPS", most)
+    found = cheapest(b"v4", frozenset((b"v1",)), lambda image: GRAPH.get(image, []))
+    assert [step.delta.manifest[0] for step in found or ()] == numbers

@@ -34,6 +34,13 @@ from dibundle.sources.access import Access
     shell_complete=lambda context, option, typed: [form for form in FORMS if form.startswith(typed)],
     help="Write docker-archive, oci-archive or oci:FOLDER instead of the exact target.",
 )
+@click.option(
+    "--base",
+    "bases",
+    multiple=True,
+    metavar="NAME",
+    help="A base if it is there, or a bundle that makes one; may be repeated.",
+)
 @click.option("--target", metavar="NAME", help="Which one to make, of a bundle that makes several archives.")
 @click.option("--thin", is_flag=True, help="Leave out the layers of the base, which the receiver has loaded.")
 @click.option(
@@ -44,6 +51,7 @@ from dibundle.sources.access import Access
 @session(signatures=True, expect=True, platform=PLATFORM)
 def command(
     sources: tuple[str, ...],
+    bases: tuple[str, ...],
     output: str | None,
     form: str | None,
     target: str | None,
@@ -72,6 +80,8 @@ def command(
 
     --check takes one bundle. Whether a chain of them works shows when it is made: -o /dev/null keeps nothing.
 
+    A --base is a SOURCE that may be absent: an image, or a bundle that makes it, which is applied only if it is needed.
+
     With --allowed-signers, each bundle must be signed (see "dib sign"), which is checked before anything else is read.
     A signature does not say that a bundle is the latest one, or yours: --expect does.
 
@@ -88,8 +98,8 @@ def command(
         if only_check:
             from dibundle.applying.check import check
 
-            show_check(check(sources, where, options, access, context), console)
+            show_check(check(sources, where, options, access, context, candidates=bases), console)
             return
         if isinstance(where, Destination):
             console.keep_stdout(where)
-        show(apply(sources, where, options, access, context), console)
+        show(apply(sources, where, options, access, context, candidates=bases), console)

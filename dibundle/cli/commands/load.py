@@ -27,12 +27,20 @@ from dibundle.sources.engines import ENGINES
     type=click.Choice(sorted(ENGINES)),
     help="Default: that of a SOURCE, else docker, podman, ctr.",
 )
+@click.option(
+    "--base",
+    "bases",
+    multiple=True,
+    metavar="NAME",
+    help="A base if it is there, or a bundle that makes one; may be repeated.",
+)
 @click.option("--target", metavar="NAME", help="Which one to load, of a bundle that makes several archives.")
 @click.option("--thin", is_flag=True, help="Do not pass on the base's layers, which the engine must have already.")
 @max_size
 @session(signatures=True, expect=True, platform=PLATFORM)
 def command(
     sources: tuple[str, ...],
+    bases: tuple[str, ...],
     engine: str | None,
     target: str | None,
     thin: bool,
@@ -49,6 +57,10 @@ def command(
     \b
         dib load old.tar update.dib
         dib load --engine podman old.tar update.dib
+        dib load update.dib --base docker-daemon:app:1 --base app-1.dib
+
+    Each --base is passed over where it is not there: so one command fits machines that have the old image, and those
+    that have a bundle which makes it.
 
     The exit code is that of "dib apply" where that fails, else the loader's. The engine is found as its own client
     finds it (DOCKER_HOST, CONTAINERS_STORAGE_CONF, CONTAINERD_ADDRESS, ...).
@@ -56,7 +68,7 @@ def command(
     reuse_memory()
     options = LoadOptions(engine=engine, target=target, expect=expect, max_size=max_size, thin=thin)
     with hints({"source.no_bundle": _without_bundle(sources)}), context:
-        result = load(sources, options, access, context)
+        result = load(sources, options, access, context, candidates=bases)
     console.progress.close()
     document = {
         "engine": result.engine,

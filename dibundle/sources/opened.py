@@ -1,0 +1,128 @@
+"""What sources hold, once they are opened: archives and bundles, and what is known of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from dibundle.errors import BundleError, UsageError
+from dibundle.format.constants import HEADER_SIZE, MAX_MANIFEST
+from dibundle.format.header import Header
+from dibundle.format.reader import BundleReader, Readable
+from dibundle.images.archive import Archive
+from dibundle.sources import messages
+from dibundle.sources.access import SignatureCheck
+from dibundle.sources.bundles import CheckSignature, Rereadable, check_signature, peek, read_bundle
+
+
+@dataclass(slots=True)
+class OpenedSources:
+    """What sources hold: archives, and bundles as (name, stream).
+
+    ``placed`` has the archives by their places among the sources, which they are not opened in the order of.
+    ``engines`` have not saved their images yet: each takes the sizes of the layers that will be read, or None for all.
+    ``wrapped``: those of the archives that bundles came in, ``within``: the streams of these bundles, by ``id``.
+    ``identities`` are those of files, with their names, ``bundle_sizes`` those of known streams, by ``id``: several
+    sources may have one name, as those in an archive, or stdin and a file called so. ``spare_streams``: of the bundles
+    among candidates for a base, by ``id``; ``spare`` are these bundles, once they are read.
+    """
+
+    signatures: SignatureCheck
+    placed: dict[int, Archive] = field(default_factory=dict)
+    bundles: list[tuple[str, Rereadable]] = field(default_factory=list)
+    identities: dict[tuple[int, int], str] = field(default_factory=dict)
+    wrapped: list[Archive] = field(default_factory=list)
+    within: set[int] = field(default_factory=set)
+    bundle_sizes: dict[int, int] = field(default_factory=dict)
+    engines: dict[int, Callable[[Collection[int] | None], Archive | None]] = field(default_factory=dict)
+    spare_streams: set[int] = field(default_factory=set)
+    spare: list[BundleReader] = field(default_factory=list)
+
+    @property
+    def check(self) -> CheckSignature | None:
+        """What every bundle's header and signature were given to; None where signatures do not matter."""
+        return self.signatures.required
+
+    @property
+    def archives(self) -> list[Archive]:
+        """The archives, in the order of the sources: it says which is the base and which the target."""
+        return [self.placed[place] for place in sorted(self.placed)]
+
+    @property
+    def plain_archives(self) -> list[Archive]:
+        """The archives that no bundle came in."""
+        return [archive for archive in self.archives if not any(archive is other for other in self.wrapped)]
+
+    def ask_engines(self, sizes: Collection[int] | None = None) -> None:
+        """Have the engines save, if they have not yet; their archives are added."""
+        for place in sorted(self.engines):
+            saved = self.engines.pop(place)(sizes)
+            if saved is not None:
+                self.placed[place] = saved
+
+    def add_bundle(self, name: str, stream: Rereadable, size: int | None, *, is_spare: bool = False) -> None:
+        """Add a bundle, whose signature is checked here and nowhere else."""
+        if is_spare:
+            self.spare_streams.add(id(stream))
+        if self.check:
+            check_signature(stream, name, self.check)
+        if size is not None:
+            self.bundle_sizes[id(stream)] = size
+        self.bundles.append((name, stream))
+
+    def refuse_overwriting(self, name: str, identity: tuple[int, int] | None) -> None:
+        """Raise :class:`UsageError` where the output called ``name`` is one of the inputs, under whatever name."""
+        if identity in self.identities:
+            raise UsageError(messages.OUTPUT_IS_INPUT, name=name, source=self.identities[identity])
+
+    def read_bundles(self) -> list[BundleReader]:
+        """Return the bundles, at least one, their heads read and checked; engines then save what these need.
+
+        Those that are spare are in :attr:`spare` then.
+        """
+        if len(self.bundles) == len(self.spare_streams):
+            given = ", ".join(archive.name for archive in self.archives) or "nothing"
+            raise UsageError(messages.SOURCE_NO_BUNDLE, given=given)
+        found: list[BundleReader] = []
+        for name, stream in self._different_bundles():
+            bundle = read_bundle(stream, name, self.bundle_sizes.get(id(stream)), self.check)
+            (self.spare if id(stream) in self.spare_streams else found).append(bundle)
+        manifests = [bundle.manifest for bundle in (*found, *self.spare)]
+        sizes = {item.size for manifest in manifests for item in manifest.objects}
+        self.ask_engines(sizes | {form.size for manifest in manifests for form in manifest.forms})
+        return found
+
+    def _different_bundles(self) -> Iterator[tuple[str, Rereadable]]:
+        """Yield the bundles, one of those that begin with the same header; it stands for all that follows.
+
+        :class:`BundleError` where those in archives, which may hold any number, have more of manifests than one may.
+        """
+        seen: set[bytes] = set()
+        left = MAX_MANIFEST
+        for name, stream in self.bundles:
+            head = peek(stream, HEADER_SIZE)
+            if head in seen:
+                continue
+            seen.add(head)
+            if id(stream) in self.within:
+                with suppress(BundleError):  # what is wrong with a header is said when it is read
+                    left -= Header.decode(head).size
+                if left < 0:
+                    raise BundleError(messages.LIMIT_WRAPPED_MANIFESTS, name=name, max_manifest=MAX_MANIFEST >> 20)
+            yield name, stream
+
+    def read_bundle(self) -> BundleReader:
+        """Return the one bundle, as :meth:`read_bundles` does."""
+        if len(self.bundles) > 1:
+            raise UsageError(messages.SOURCE_SEVERAL_BUNDLES, bundles_count=len(self.bundles))
+        return self.read_bundles()[0]
+
+    def bundle_stream(self) -> Readable:
+        """Return the one bundle as a stream, nothing of it read or checked but its signature."""
+        if len(self.bundles) > 1:
+            raise UsageError(messages.SOURCE_SEVERAL_BUNDLES, bundles_count=len(self.bundles))
+        if not self.bundles:
+            given = ", ".join(archive.name for archive in self.archives) or "nothing"
+            raise UsageError(messages.SOURCE_NO_BUNDLE, given=given)
+        return self.bundles[0][1]
