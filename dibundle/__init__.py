@@ -69,6 +69,9 @@ if TYPE_CHECKING:
     from dibundle.inspecting.image_diff import Changes
     from dibundle.inspecting.operations import Line
     from dibundle.inspecting.report import ReportResult
+    from dibundle.sharing.catalog import BundleList, StoredBundle
+    from dibundle.sharing.delete import DeleteResult
+    from dibundle.sharing.functions import delete_bundles, delete_orphans, list_bundles
     from dibundle.sharing.push import PushResult
     from dibundle.sharing.sign import SignResult
     from dibundle.sharing.unwrap import TakenBundle
@@ -90,10 +93,12 @@ __all__ = [
     "BaseMismatchError",
     "Bundle",
     "BundleError",
+    "BundleList",
     "Changes",
     "CheckResult",
     "CheckedTarget",
     "CreateResult",
+    "DeleteResult",
     "DibError",
     "DigestError",
     "Estimate",
@@ -112,6 +117,7 @@ __all__ = [
     "SignatureError",
     "Signers",
     "Source",
+    "StoredBundle",
     "TakenBundle",
     "UnexpectedError",
     "UpdatePlan",
@@ -123,9 +129,12 @@ __all__ = [
     "apply_to",
     "check",
     "create",
+    "delete_bundles",
+    "delete_orphans",
     "diff",
     "estimate",
     "inventory",
+    "list_bundles",
     "load",
     "merge",
     "open_bundle",
@@ -145,10 +154,12 @@ _PLACES = {
     "Access": "sources.access",
     "ApplyResult": "applying.pipeline",
     "Bundle": "inspecting.bundle",
+    "BundleList": "sharing.catalog",
     "Changes": "inspecting.image_diff",
     "CheckResult": "applying.check",
     "CheckedTarget": "applying.check",
     "CreateResult": "creating.pipeline",
+    "DeleteResult": "sharing.delete",
     "Estimate": "creating.estimate",
     "Line": "inspecting.operations",
     "LoadError": "sources.engines",
@@ -162,12 +173,16 @@ _PLACES = {
     "SignResult": "sharing.sign",
     "Signers": "format.signing",
     "Source": "sources.opening",
+    "StoredBundle": "sharing.catalog",
     "TakenBundle": "sharing.unwrap",
     "UnexpectedError": "applying.expected",
     "UpdatePlan": "sharing.ways",
     "UpdateResult": "sharing.update",
     "VerifyResult": "applying.verify",
     "Writable": "files.destination",
+    "delete_bundles": "sharing.functions",
+    "delete_orphans": "sharing.functions",
+    "list_bundles": "sharing.functions",
 }
 """Where what is no function of api.py and no error of errors.py is."""
 

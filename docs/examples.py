@@ -100,3 +100,19 @@ def plan_update() -> None:
 def update() -> None:
     result = dibundle.update("docker://localhost:5000/app:2", ["old.tar"], "fetched.tar")
     print(result.fetched, "bytes fetched")
+
+
+def list_bundles() -> None:
+    found = dibundle.list_bundles("docker://localhost:5000/app")
+    print([(item.tags, item.needs, item.makes, item.size) for item in found.bundles])
+
+
+def delete_bundles() -> None:
+    found = dibundle.list_bundles("docker://localhost:5000/app")
+    old = [item.name for item in found.bundles if "1-2" in item.tags]
+    print(dibundle.delete_bundles(old).size, "bytes to be freed by the registry")
+
+
+def delete_orphans() -> None:
+    result = dibundle.delete_orphans("docker://localhost:5000/app", dry_run=True)
+    print("would delete", [item.name for item in result.deleted])

@@ -237,15 +237,23 @@ def podman() -> Iterator[Podman]:
 
 
 @contextlib.contextmanager
-def registry() -> Iterator[str]:
+def registry(*, deletes: bool = False) -> Iterator[str]:
     """Start an empty registry and return its address, on this machine, without TLS."""
+    with registry_with_config(deletes=deletes) as (host, _):
+        yield host
+
+
+@contextlib.contextmanager
+def registry_with_config(*, deletes: bool) -> Iterator[tuple[str, Path]]:
+    """Start an empty registry and return its address and the file of its configuration."""
     needs.programs("docker-registry")
     with _folder() as folder, socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         host, port = probe.getsockname()
         probe.close()
         (folder / "config.yml").write_text(
-            f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}}}\n"
+            f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}/data}},"
+            f" delete: {{enabled: {str(deletes).lower()}}}}}\n"
             f"http: {{addr: {host}:{port}}}\n"
         )
 
@@ -255,7 +263,7 @@ def registry() -> Iterator[str]:
             return False
 
         with _process(["docker-registry", "serve", str(folder / "config.yml")], folder / "registry.log", answers):
-            yield f"{host}:{port}"
+            yield f"{host}:{port}", folder / "config.yml"
 
 
 @contextlib.contextmanager

@@ -41,6 +41,8 @@ _COMMANDS = {
     "push": ("push", "Put a bundle into a registry, where the image that it makes leads to it."),
     "pull": ("pull", "Fetch a bundle from a registry."),
     "update": ("update", "Get an image from a registry by the deltas to it that are there."),
+    "list": ("list", "List the bundles in a repository of a registry."),
+    "delete": ("delete", "Delete bundles from a registry."),
     "doctor": ("doctor", "Say what works here and what does not."),
     "completion": ("completion", "Write what makes a shell complete dib's commands and options."),
     "demo": ("demo", "Show the whole job on two small images made on the spot."),

@@ -6,6 +6,9 @@ from typing import Final
 
 from dibundle.errors import Message
 
+DELETE_SEVERAL: Final = Message(
+    "delete.several", "--orphans takes one repository, not {count}", hint="delete those of one after the other"
+)
 DOCKERFILE_ENVIRONMENT_OPTION: Final = Message(
     "dockerfile.environment_option",
     "{envvar} is set, and --dockerfile takes no {opts}",

@@ -6,6 +6,16 @@ from typing import Final
 
 from dibundle.errors import Message
 
+DELETE_NO_BUNDLE: Final = Message(
+    "delete.no_bundle",
+    "{reference} is no bundle: nothing else is deleted",
+    hint="see which bundles are there: {dib} list {place}",
+)
+DELETE_NO_DIGEST: Final = Message(
+    "delete.no_digest",
+    "{name} names no digest: bundles are deleted by @sha256:DIGEST",
+    hint="see which bundles are there: {dib} list {place}",
+)
 DOCKERFILE_BASE_NAME: Final = Message(
     "dockerfile.base_name", "a linked image needs the name of the image in {old}", hint="--base app:1"
 )
@@ -32,8 +42,16 @@ PUSH_TAG_IS_IMAGE: Final = Message(
     "{reference} is an image: a bundle is not put in its place",
     hint="give the bundle another tag: {dib} push {bundle} {free}",
 )
+REGISTRY_MORE_THAN_REPOSITORY: Final = Message(
+    "registry.more_than_repository",
+    "{name} names a tag or a digest, wanted a repository",
+    hint="{dib} {command} {place}",
+)
 REGISTRY_NOT_A_NAME: Final = Message(
     "registry.not_a_name", "{name} is no name in a registry", hint="for example docker://registry.example/app:{tag}"
+)
+REGISTRY_NOT_A_REPOSITORY: Final = Message(
+    "registry.not_a_name", "{name} is no name in a registry", hint="for example docker://registry.example/app"
 )
 REGISTRY_OTHER_IMAGE: Final = Message("registry.other_image", "{name} leads to another image: {reason}")
 REGISTRY_TOO_LARGE: Final = Message(

@@ -157,6 +157,11 @@ REGISTRY_BLOB_TOO_LONG: Final = Message(
     "registry.blob_too_long", "{host}/{repository} sends more than the {size:,} bytes of {wanted}"
 )
 REGISTRY_CONFIG: Final = Message("registry.config", "{reference} is no image: its config is no JSON")
+REGISTRY_DELETE_DISABLED: Final = Message(
+    "registry.delete_disabled",
+    "{host}/{repository} does not allow deleting: {said}",
+    hint="set REGISTRY_STORAGE_DELETE_ENABLED=true for the registry, and restart it",
+)
 REGISTRY_DESCRIPTOR: Final = Message(
     "registry.descriptor", "{host}/{repository} has a manifest with a descriptor that cannot be read"
 )
@@ -192,6 +197,9 @@ REGISTRY_NO_ANSWER: Final = Message(
 REGISTRY_NO_HOST: Final = Message(
     "registry.no_host", "{found} does not name its registry", hint="for example docker://registry.example/team/app:1"
 )
+REGISTRY_NO_REPOSITORY: Final = Message(
+    "registry.no_repository", "{host} has no repository {repository}", hint="look at the name again"
+)
 REGISTRY_NO_URLLIB3: Final = Message("registry.no_urllib3", "registries need urllib3, which is not installed")
 REGISTRY_NOT_A_NAME: Final = Message(
     "registry.not_a_name", "{name} is no name in a registry", hint="for example docker://registry.example/app:1-2"
@@ -221,7 +229,9 @@ REGISTRY_REDIRECTS: Final = Message(
     "registry.redirects", "{host}/{repository} sends from one place to another, more than {redirects} times"
 )
 REGISTRY_REFERRERS_LOST: Final = Message(
-    "registry.referrers_lost", "{host}/{repository} loses what is written to its list of referrers", hint="push again"
+    "registry.referrers_lost",
+    "{host}/{repository} loses what is written to its list of referrers",
+    hint="run the command again",
 )
 REGISTRY_REFUSES: Final = Message("registry.refuses", "{host}/{repository} refuses: {said}")
 REGISTRY_SECONDS: Final = Message(

@@ -165,4 +165,6 @@ def test_progress_lines(pair: Pair, tmp_path: Path) -> None:
 def test_registries(registry: Any, pair: Pair, tmp_path: Path) -> None:  # noqa: F811 - the fixture
     name = f"docker://{registry.host}/app:1-2"
     checked("dib.push/1", succeed("push", pair.bundle, name, "--json").out)
+    checked("dib.list/1", succeed("list", name.rpartition(":")[0], "--json").out)
+    checked("dib.delete/1", succeed("delete", "--orphans", name.rpartition(":")[0], "--json").out)
     checked("dib.pull/1", succeed("pull", name, "-o", tmp_path / "p.dib", "--json").out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import pytest
 
 from dibundle.cli import main, session
 from dibundle.sources.registry.settings import RegistrySettings
+from tests import needs
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import noise, text
 from tests.program import succeed
@@ -110,6 +112,15 @@ def put_image(registry: Registry, archive: Path, tag: str, repository: str = REP
     for name in (tag, entry["digest"]):
         registry.manifests[repository, name] = (entry["mediaType"], body)
     return str(entry["digest"])
+
+
+def signer(folder: Path) -> Path:
+    """Make a key, and return the file that allows it."""
+    needs.programs("ssh-keygen")
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"], check=True)
+    allowed = folder / "allowed"
+    allowed.write_text("release@example.com " + (folder / "key.pub").read_text())
+    return allowed
 
 
 @pytest.fixture

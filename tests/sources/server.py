@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-_PATH = re.compile(r"/v2/(.+)/(manifests|blobs|referrers)/(.*)")
+_PATH = re.compile(r"/v2/(.+)/(manifests|blobs|referrers|tags)/(.*)")
 
 
 @dataclass
@@ -30,6 +30,7 @@ class Registry:
     hook: Callable[[Request], object] = lambda request: False
     referrers_api: bool = False
     bare_referrers: bool = False
+    deletes: bool = True
     asked: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     uploads: dict[str, bytes] = field(default_factory=dict)
 
@@ -90,7 +91,7 @@ class Request(BaseHTTPRequestHandler):
             if not self.registry.hook(self):
                 self._well()
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = _serve  # noqa: N815
+    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815
 
     def _well(self) -> bool:
         """Answer as a good registry does."""
@@ -99,6 +100,10 @@ class Request(BaseHTTPRequestHandler):
             return self.fail(404)
         repository, kind, rest = found.groups()
         query = {key: values[0] for key, values in parse_qs(urlsplit(self.path).query).items()}
+        if kind == "tags":
+            return self._tags(repository, int(query.get("n", "1000")), query.get("last", ""))
+        if self.command == "DELETE":
+            return self._delete(repository, rest)
         if kind == "manifests":
             return self._put_manifest(repository, rest) if self.command == "PUT" else self._manifest(repository, rest)
         if kind == "referrers":
@@ -106,6 +111,27 @@ class Request(BaseHTTPRequestHandler):
         if rest.startswith("uploads/"):
             return self._upload(repository, rest, query)
         return self._blob(repository, rest)
+
+    def _tags(self, repository: str, most: int, last: str) -> bool:
+        found = sorted(name for where, name in self.registry.manifests if where == repository and ":" not in name)
+        if not found:
+            return self.fail(404)
+        page = [name for name in found if name > last][:most]
+        body = json.dumps({"name": repository, "tags": page or None}).encode()
+        more = bool(page) and page[-1] != found[-1]
+        link = {"Link": f'</v2/{repository}/tags/list?n={most}&last={page[-1]}>; rel="next"'} if more else {}
+        return self.answer(200, body, {"Content-Type": "application/json", **link})
+
+    def _delete(self, repository: str, wanted: str) -> bool:
+        if not self.registry.deletes:
+            return self.fail(405)
+        if (repository, wanted) not in self.registry.manifests:
+            return self.fail(404)
+        body = self.registry.manifests[repository, wanted][1]
+        for key in [key for key, (_, other) in self.registry.manifests.items() if key[0] == repository]:
+            if self.registry.manifests[key][1] == body:
+                del self.registry.manifests[key]
+        return self.answer(202)
 
     def _manifest(self, repository: str, wanted: str) -> bool:
         if (repository, wanted) not in self.registry.manifests:

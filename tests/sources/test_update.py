@@ -25,7 +25,7 @@ from tests import needs
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.program import dib as run
 from tests.program import succeed
-from tests.sources.conftest import REPOSITORY, Files, Program, blobs, put_image, version
+from tests.sources.conftest import REPOSITORY, Files, Program, blobs, put_image, signer, version
 from tests.sources.server import Registry, Request, digest, serve
 
 
@@ -418,15 +418,6 @@ def test_the_manifest_of_a_bundle(stocked, files):
     assert value["subject"]["digest"] == digest(stocked.manifests[REPOSITORY, "v2"][1])
     assert value["annotations"]["dibundle.needs.manifests"] == digest(stocked.manifests[REPOSITORY, "v1"][1])
     assert value["layers"][0]["digest"] == digest(files.bundle(1, 2).read_bytes())
-
-
-def signer(folder: Path) -> Path:
-    """Make a key, and return the file that allows it."""
-    needs.programs("ssh-keygen")
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"], check=True)
-    allowed = folder / "allowed"
-    allowed.write_text("release@example.com " + (folder / "key.pub").read_text())
-    return allowed
 
 
 @pytest.mark.parametrize("is_compared", [True, False])

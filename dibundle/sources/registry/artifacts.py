@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -16,14 +15,13 @@ from dibundle.images import document, writers
 from dibundle.images.document import get, get_list, get_text, sha256_of
 from dibundle.sources.registry.client import RemoteManifest, Repository
 from dibundle.sources.registry.images import RemoteBlob, RemoteImage, blob_of, images
+from dibundle.sources.registry.reference import TAG
 
 TYPE: Final = "application/vnd.dib.bundle.v1"
 _MOST_MANIFESTS: Final = 64  # read because a list of them does not tell enough
 _EMPTY: Final = b"{}"
 _EMPTY_TYPE: Final = "application/vnd.oci.empty.v1+json"
 _TITLE: Final = "org.opencontainers.image.title"
-
-_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")  # others would lead elsewhere in a URL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +82,7 @@ def deltas_to(repository: Repository, image: bytes) -> list[Delta]:
     another bundle is listed still, and of two that serve alike the same one is always taken.
     """
     found = []
-    for item in _listed(repository, image):
+    for item in listed(repository, image):
         said = document.texts(get(item, "annotations"))
         told, own = labels.Told.read(said), sha256_of(get(item, "digest"))
         if told and own:
@@ -92,7 +90,7 @@ def deltas_to(repository: Repository, image: bytes) -> list[Delta]:
     return sorted(found, key=lambda delta: (delta.told.size, delta.manifest))
 
 
-def _listed(repository: Repository, image: bytes) -> Iterator[object]:
+def listed(repository: Repository, image: bytes) -> Iterator[object]:
     """Yield descriptors of bundles that refer to an image, with what their manifests say of them.
 
     Some registries list neither annotations nor any type but that of the config.
@@ -127,7 +125,7 @@ def find_by_names(repository: Repository, told: Sequence[AboutImage]) -> list[Re
     Their manifests come without what the JSON says: of many large ones that would take gigabytes.
     """
     tags = {name.rpartition(":")[2]: None for image in told for name in image.names if ":" in name.rpartition("/")[2]}
-    there = (find_image(repository, tag, told) for tag in list(tags)[:16] if _TAG.fullmatch(tag))
+    there = (find_image(repository, tag, told) for tag in list(tags)[:16] if TAG.fullmatch(tag))
     found = [replace(image.manifest, value=None) for image in there if image]
     return list({manifest.digest: manifest for manifest in found}.values())
 

@@ -1,14 +1,14 @@
-"""A repository of a registry: manifests and blobs, checked against their digests, and what refers to an image."""
+"""A repository of a registry: manifests and blobs, checked against their digests, tags, and what refers to an image."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Literal, Self
 from urllib.parse import urlencode
 
 from dibundle.errors import Message, RegistryError
@@ -18,7 +18,7 @@ from dibundle.format import labels
 from dibundle.images import document
 from dibundle.images.writers import OCI_INDEX, OCI_MANIFEST, to_json
 from dibundle.sources import messages
-from dibundle.sources.registry.reference import Reference
+from dibundle.sources.registry.reference import TAG, Reference
 from dibundle.sources.registry.settings import RegistrySettings
 from dibundle.sources.registry.transport import (
     Answer,
@@ -34,7 +34,8 @@ DOCKER_INDEX: Final = "application/vnd.docker.distribution.manifest.list.v2+json
 MANIFESTS: Final = (OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX)
 CHUNK: Final = 8 << 20  # bytes of an upload that are sent at once
 _PROGRESS: Final = 1 << 20  # after so many bytes a broken connection counts as the first one again
-_PAGES: Final = 16  # of a list of referrers
+_PAGES: Final = 16  # of a list of referrers or tags
+_TAGS_IN_PAGE: Final = 1000  # asked for; a registry may give fewer
 _MOST_REFERRERS: Final = 4096
 _LONGEST_LINK: Final = 4096
 
@@ -171,41 +172,99 @@ class Repository:
         self._expect(answer, 201)
         return answer
 
+    def delete(self, manifest: bytes) -> None:
+        """Delete the manifest with this digest, and with it the tags that point to it; nothing if it is gone already.
+
+        :class:`RegistryError` where the registry does not allow that.
+        """
+        answer = self._transport.request("DELETE", self._transport.url(f"manifests/{digest.text(manifest)}"))
+        if answer.status in (400, 405):  # both mean in the distribution API that deleting is turned off
+            raise self._transport.failed(messages.REGISTRY_DELETE_DISABLED, said=reason_of(answer))
+        if answer.status != 404:
+            self._expect(answer, 202)
+
+    def is_gone(self, kind: Literal["manifests", "blobs"], wanted: bytes) -> bool:
+        """Whether the registry answers that it has no such manifest or blob; any other failure is an error."""
+        answer = self._transport.request(
+            "HEAD", self._transport.url(f"{kind}/{digest.text(wanted)}"), headers={"Accept": ", ".join(MANIFESTS)}
+        )
+        if answer.status != 404:
+            self._expect(answer, 200)
+        return answer.status == 404
+
+    def tags(self, most: int) -> tuple[list[str], bool]:
+        """Return the tags of the repository, sorted, at most ``most`` of them; and whether these are all."""
+        found: set[str] = set()
+        for number, answer in enumerate(self._pages(f"tags/list?n={_TAGS_IN_PAGE}"), 1):
+            if answer.status == 404:
+                raise self._transport.failed(messages.REGISTRY_NO_REPOSITORY)
+            self._expect(answer, 200)
+            listed = document.get_list(self._json(answer), "tags")
+            found.update(tag for tag in listed if isinstance(tag, str) and TAG.fullmatch(tag))
+            if len(found) > most or (number == _PAGES and _next(answer)):
+                return sorted(found)[:most], False
+        return sorted(found), True
+
     def put_referrer(self, manifest: RemoteManifest) -> None:
         """Have the subject of a manifest that was put lead to it, where the registry has no referrers API."""
         subject = document.get_text(document.get(manifest.value, "subject"), "digest") or ""
         described = {**manifest.descriptor, "artifactType": document.get_text(manifest.value, "artifactType")}
         described["annotations"] = document.get(manifest.value, "annotations") or {}
-        for _ in range(3):  # whoever writes at the same moment may win: look whether ours is in it
-            listed = [item for item in self._tagged(subject) if document.get(item, "digest") != described["digest"]]
-            index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*listed, described]}
+        self._change_tagged(subject, frozenset(), (described,))
+
+    def remove_referrers(self, subject: bytes, manifests: Collection[bytes], *, dry_run: bool = False) -> bool:
+        """Have an image lead to these manifests no more, where a tag stands in for the referrers API.
+
+        Returns whether it led to one of them so. A list that gets empty stays, as the distribution API has it.
+        """
+        own = digest.text(subject)
+        without = frozenset(map(digest.text, manifests))
+        if dry_run:
+            return any(document.get_text(item, "digest") in without for item in self._tagged(own))
+        return self._change_tagged(own, without, ())
+
+    def _change_tagged(self, subject: str, without: Collection[str], more: Sequence[dict[str, object]]) -> bool:
+        """Remove and add entries of the tag that stands in for the referrers API; return whether it was written."""
+        added = {item["digest"] for item in more}
+        for written in range(4):  # whoever writes at the same moment may win: look whether ours is in it
+            listed = self._tagged(subject)
+            digests = {document.get_text(item, "digest") for item in listed}
+            if added <= digests and digests.isdisjoint(without):
+                return written > 0
+            if written == 3:
+                break
+            dropped = {*added, *without}
+            kept = [item for item in listed if document.get_text(item, "digest") not in dropped]
+            index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*kept, *more]}
             self.put(_fallback(subject), to_json(index), OCI_INDEX)
-            if any(document.get(item, "digest") == described["digest"] for item in self._tagged(subject)):
-                return
         raise self._transport.failed(messages.REGISTRY_REFERRERS_LOST)
 
     def referrers(self, subject: bytes, artifact_type: str) -> list[object]:
         """Return the descriptors of what refers to a manifest, of a type where the registry can tell."""
         query = urlencode({"artifactType": artifact_type})
-        url: str | None = self._transport.url(f"referrers/{digest.text(subject)}?{query}")
         found: list[object] = []
-        for _ in range(_PAGES):
-            if url is None:
-                break
-            answer = self._transport.request("GET", url)
+        for answer in self._pages(f"referrers/{digest.text(subject)}?{query}"):
             if answer.status != 200:
-                found = list(map(_reduced, self._tagged(digest.text(subject))))
-                break
+                return list(map(_reduced, self._tagged(digest.text(subject))[:_MOST_REFERRERS]))
             items = document.get_list(self._json(answer), "manifests")[: _MOST_REFERRERS - len(found)]
             found += map(_reduced, items)  # a page may take a hundred times its size in memory
-            following = re.search(r'<([^<>]*)> *; *rel="?next', answer.headers.get("Link", "")[:_LONGEST_LINK])
-            url = self._transport.follow(url, following[1]) if following else None
         return found
+
+    def _pages(self, path: str) -> Iterator[Answer]:
+        """Yield the pages of a list, as far as they are followed."""
+        url: str | None = self._transport.url(path)
+        for _ in range(_PAGES):
+            if url is None:
+                return
+            answer = self._transport.request("GET", url)
+            yield answer
+            following = _next(answer)
+            url = self._transport.follow(url, following) if following else None
 
     def _tagged(self, subject: str) -> list[object]:
         """Return what the tag lists that stands in for the referrers API."""
         found = self.find(_fallback(subject))
-        return document.get_list(found.value, "manifests")[:_MOST_REFERRERS] if found else []
+        return document.get_list(found.value, "manifests") if found else []
 
     def _from(self, url: str, at: int) -> Iterator[bytes]:
         """Yield the bytes of a blob from ``at`` on, until they or the connection end."""
@@ -295,6 +354,17 @@ class Repository:
 
 class _BrokenUploadError(Exception):
     """An upload that may go well from its beginning."""
+
+
+def _next(answer: Answer) -> str | None:
+    """Return where the next page of a list is; None after the last one."""
+    found = re.search(r'<([^<>]*)> *; *rel="?next', answer.headers.get("Link", "")[:_LONGEST_LINK])
+    return found[1] if found else None
+
+
+def subject_of(tag: str) -> bytes | None:
+    """Return the digest whose referrers a tag lists; None for any other tag."""
+    return document.sha256_of(tag.replace("-", ":", 1))
 
 
 def _fallback(subject: str) -> str:

@@ -127,6 +127,11 @@ def _entries(index: RemoteManifest) -> Iterator[object]:
             yield entry
 
 
+def digests_in(index: RemoteManifest) -> list[bytes]:
+    """Return the digests of the manifests of the images in an index."""
+    return [found for entry in _entries(index) if (found := sha256_of(get(entry, "digest")))]
+
+
 def _image(repository: Repository, manifest: RemoteManifest, index: RemoteManifest | None) -> RemoteImage:
     config = blob_of(repository, get(manifest.value, "config"))
     layers = tuple(blob_of(repository, item) for item in get_list(manifest.value, "layers"))

@@ -1,0 +1,40 @@
+"""``dib delete``."""
+
+from __future__ import annotations
+
+import click
+
+from dibundle.cli import messages
+from dibundle.cli.console import Console
+from dibundle.cli.results.catalog import show_deleted
+from dibundle.cli.session import session
+from dibundle.errors import UsageError
+from dibundle.files.context import Context
+from dibundle.sharing.delete import delete_bundles, delete_orphans
+from dibundle.sources.access import Access
+
+
+@click.command("delete", short_help="Delete bundles from a registry.")
+@click.argument("names", nargs=-1, required=True, metavar="docker://HOST/NAME[@DIGEST]...")
+@click.option("--orphans", is_flag=True, help="Delete all bundles of a repository of which something is gone.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be deleted.")
+@session()
+def command(
+    names: tuple[str, ...], orphans: bool, dry_run: bool, access: Access, context: Context, console: Console
+) -> None:
+    """Delete bundles by their digests, which "dib list" shows, with their tags; images are refused.
+
+    \b
+        dib delete docker://registry.example/app@sha256:DIGEST
+        dib delete --orphans docker://registry.example/app
+
+    --orphans takes a repository. It deletes bundles whose image is no longer there or that are gone themselves, and
+    removes what lists still name. The bytes are freed when the registry's own garbage collection runs.
+    """
+    if orphans and len(names) > 1:
+        raise UsageError(messages.DELETE_SEVERAL, count=len(names))
+    if orphans:
+        result = delete_orphans(names[0], access, context, dry_run=dry_run)
+    else:
+        result = delete_bundles(names, access, context, dry_run=dry_run)
+    show_deleted(result, console, dry_run=dry_run)

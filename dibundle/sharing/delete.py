@@ -1,0 +1,104 @@
+"""Deleting bundles from a registry, and what lists of referrers still say of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dibundle.errors import UsageError
+from dibundle.files.context import Context
+from dibundle.sharing import messages
+from dibundle.sharing.catalog import StoredBundle, parse_repository, stored
+from dibundle.sources.access import Access
+from dibundle.sources.names import is_reference
+from dibundle.sources.registry.reference import Reference
+
+if TYPE_CHECKING:
+    from dibundle.sources.registry.catalog import FoundBundle
+    from dibundle.sources.registry.client import Repository
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteResult:
+    """Bundles that were deleted, or that would be; and what the registry's own list still names (``left``).
+
+    One whose ``missing`` is "manifest" was an entry of a list alone, which was removed.
+    """
+
+    deleted: tuple[StoredBundle, ...]
+    left: tuple[StoredBundle, ...]
+
+    @property
+    def size(self) -> int:
+        """The bytes of the bundles, which the registry's garbage collection frees if nothing else there has them."""
+        return sum(item.size or 0 for item in self.deleted if item.missing != "bundle")
+
+
+def delete_bundles(names: Iterable[str], access: Access, context: Context, *, dry_run: bool = False) -> DeleteResult:
+    """Delete bundles by the digests of their manifests, ``docker://HOST/NAME@sha256:DIGEST``.
+
+    All are looked at before the first is deleted: :class:`UsageError` where one is no bundle.
+    """
+    from dibundle.sources.registry.catalog import describe
+    from dibundle.sources.registry.opening import open_repository
+
+    wanted = list(dict.fromkeys(map(_parse_digest, names)))
+    repositories = {
+        place: open_repository(Reference.parse(place), access, context, write=not dry_run)
+        for place in dict.fromkeys(reference.place for reference in wanted)
+    }
+    found: dict[str, list[FoundBundle]] = defaultdict(list)
+    for reference in wanted:
+        repository = repositories[reference.place]
+        bundle = describe(repository, repository.manifest(reference.wanted))
+        if bundle is None:
+            raise UsageError(messages.DELETE_NO_BUNDLE, reference=reference, place=reference.place)
+        found[reference.place].append(bundle)
+    done = [_delete(repositories[place], bundles, dry_run=dry_run) for place, bundles in found.items()]
+    return DeleteResult(deleted=tuple(item for result in done for item in result.deleted), left=())
+
+
+def delete_orphans(name: str, access: Access, context: Context, *, dry_run: bool = False) -> DeleteResult:
+    """Delete the bundles of a repository, ``docker://HOST/NAME``, of which something is gone; and entries of lists.
+
+    That is a manifest that is listed still, the bundle itself, or the image that a bundle refers to.
+    """
+    from dibundle.sources.registry.catalog import search
+    from dibundle.sources.registry.opening import open_repository
+
+    repository = open_repository(parse_repository(name, "delete --orphans"), access, context, write=not dry_run)
+    found = search(repository, context.progress)
+    return _delete(repository, [item for item in found.bundles if item.missing], dry_run=dry_run)
+
+
+def _parse_digest(name: str) -> Reference:
+    if not is_reference(name):
+        raise UsageError(messages.REGISTRY_NOT_A_REPOSITORY, name=name)
+    reference = Reference.parse(name)
+    if not reference.digest:
+        raise UsageError(messages.DELETE_NO_DIGEST, name=name, place=reference.place)
+    return reference.with_digest(reference.digest)
+
+
+def _delete(repository: Repository, bundles: Sequence[FoundBundle], *, dry_run: bool) -> DeleteResult:
+    """Delete the manifests, then the entries of lists: a list may name what is gone, but must not lack what is there.
+
+    Lists are repaired for what was deleted before an error, too.
+    """
+    lists: dict[bytes, set[bytes]] = defaultdict(set)
+    try:
+        for bundle in bundles:
+            if bundle.missing != "manifest" and not dry_run:
+                repository.delete(bundle.digest)
+            for image in {*bundle.lists, *filter(None, (bundle.subject,))}:
+                lists[image].add(bundle.digest)
+    finally:
+        changed = {image for image, gone in lists.items() if repository.remove_referrers(image, gone, dry_run=dry_run)}
+    left = [item for item in bundles if item.missing == "manifest" and changed.isdisjoint(item.lists)]
+    deleted = [item for item in bundles if item not in left]
+    return DeleteResult(
+        deleted=tuple(stored(item, repository) for item in deleted),
+        left=tuple(stored(item, repository) for item in left),
+    )

@@ -1,0 +1,227 @@
+"""All bundles of a repository: those with a tag and those that images lead to, whether they are there or gone."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Literal, NamedTuple
+
+from dibundle.errors import RegistryError
+from dibundle.files import wording
+from dibundle.files.digest import text
+from dibundle.files.progress import Progress
+from dibundle.format import labels
+from dibundle.images import document
+from dibundle.images.document import get, get_text, sha256_of
+from dibundle.sources import messages
+from dibundle.sources.registry import artifacts
+from dibundle.sources.registry.client import RemoteManifest, Repository, subject_of
+from dibundle.sources.registry.images import RemoteBlob, digests_in
+
+MAX_TAGS: Final = 4096
+MAX_IMAGES: Final = 4096  # that are asked what refers to them
+MAX_BUNDLES: Final = 4096
+MAX_ENTRIES: Final = 65_536  # of all lists of referrers
+_MAX_TEXT: Final = 1000  # characters of an annotation that are kept
+_MAX_BASES: Final = 16
+_CREATED: Final = "org.opencontainers.image.created"
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
+_UNREADABLE: Final = frozenset(
+    message.code
+    for message in (
+        messages.REGISTRY_DESCRIPTOR,
+        messages.REGISTRY_MANIFEST_DIGEST,
+        messages.REGISTRY_NEITHER_IMAGE_NOR_BUNDLE,
+        messages.REGISTRY_NOT_JSON,
+    )
+)
+"""What may be wrong with one manifest, whatever the others are."""
+Missing = Literal["manifest", "bundle", "image"]
+"""What is gone: a manifest that is listed still, the bundle itself, or the image that refers to it."""
+
+
+class FoundBundle(NamedTuple):
+    """A bundle in a repository: the digest of its manifest, and what that says; ``blob`` is None where that is gone.
+
+    ``subject``: the digest of the image that the manifest refers to. ``lists``: the images whose lists name the bundle.
+    """
+
+    digest: bytes
+    blob: RemoteBlob | None = None
+    subject: bytes | None = None
+    needs: str = ""
+    makes: str = ""
+    bases: tuple[bytes, ...] = ()
+    makes_size: int | None = None
+    created: str | None = None
+    tags: tuple[str, ...] = ()
+    lists: frozenset[bytes] = frozenset()
+    missing: Missing | None = None
+
+
+class Catalog(NamedTuple):
+    """The bundles of a repository, by digest, and whether these are all."""
+
+    bundles: tuple[FoundBundle, ...]
+    is_complete: bool
+
+
+def describe(repository: Repository, manifest: RemoteManifest) -> FoundBundle | None:
+    """Return what a manifest says of a bundle, unchecked; None where it is not of one."""
+    blob = artifacts.bundle_of(repository, manifest)
+    if blob is None:
+        return None
+    said = document.texts(get(manifest.value, "annotations"))
+    size, created = said.get(labels.MAKES_SIZE, ""), said.get(_CREATED, "")
+    return FoundBundle(
+        digest=manifest.digest,
+        blob=blob,
+        subject=sha256_of(get_text(get(manifest.value, "subject"), "digest")),
+        needs=said.get(labels.NEEDS, "")[:_MAX_TEXT],
+        makes=said.get(labels.MAKES, "")[:_MAX_TEXT],
+        bases=tuple(sorted(labels.digests(said.get(labels.NEEDS_MANIFESTS, "")[:_MAX_TEXT])))[:_MAX_BASES],
+        makes_size=int(size) if size.isascii() and size.isdigit() and len(size) < 16 else None,
+        created=created if _TIME.fullmatch(created) else None,
+    )
+
+
+def search(repository: Repository, progress: Progress) -> Catalog:
+    """Find the bundles of a repository, and what is gone of them; a note says what is not looked at.
+
+    Nothing in the distribution API lists manifests without a tag. So bundles are found by their tags, and by the lists
+    of referrers of images: of those with a tag, those that a list is kept for, and those that bundles say they need.
+    """
+    return _Search(repository, progress).run()
+
+
+class _Search:
+    """What has been found so far, and which images are still to be asked."""
+
+    def __init__(self, repository: Repository, progress: Progress) -> None:
+        self._repository, self._progress = repository, progress
+        self._found: dict[bytes, FoundBundle | None] = {}  # None for what is no bundle
+        self._tags: dict[bytes, list[str]] = {}
+        self._lists: dict[bytes, set[bytes]] = {}
+        self._entries = 0
+        self._waiting: deque[bytes] = deque()
+        self._asked: set[bytes] = set()
+        self._gone: dict[bytes, bool] = {}
+        self._unread: list[str] = []
+        self._is_complete = True
+
+    def run(self) -> Catalog:
+        """Look at every tag and ask every image, then look for what bundles need to be of use."""
+        self._progress.phase("listing", 0)
+        tags, self._is_complete = self._repository.tags(MAX_TAGS)
+        for tag in tags:
+            subject = subject_of(tag)
+            if subject:
+                self._ask_later(subject)
+            else:
+                self._look_at_tag(tag)
+        while self._waiting:
+            self._ask(self._waiting.popleft())
+        found = tuple(self._completed(item) for _, item in sorted(self._found.items()) if item)
+        if self._unread:
+            self._progress.note(f"passed over, as it cannot be read: {wording.some(self._unread)}")
+        if not self._is_complete:
+            self._progress.note(
+                f"{self._repository.reference.place} has more than is looked at: {MAX_TAGS:,} tags, {MAX_BUNDLES:,}"
+                f" bundles, {MAX_ENTRIES:,} entries of lists"
+            )
+        return Catalog(found, self._is_complete)
+
+    @contextmanager
+    def _passing_over(self, what: str) -> Iterator[None]:
+        """Note what cannot be read, and go on; what is wrong with the registry itself is an error."""
+        try:
+            yield
+        except RegistryError as error:
+            if error.code not in _UNREADABLE:
+                raise
+            self._unread.append(what)
+
+    def _look_at_tag(self, tag: str) -> None:
+        with self._passing_over(tag):
+            manifest = self._repository.find(tag)
+            if manifest is None:
+                return
+            self._gone[manifest.digest] = False
+            if self._keep(manifest):
+                self._tags.setdefault(manifest.digest, []).append(tag)
+                return
+            self._ask_later(manifest.digest)
+            for digest in digests_in(manifest) if manifest.is_index else ():
+                self._ask_later(digest)
+
+    def _keep(self, manifest: RemoteManifest) -> bool:
+        """Keep what a manifest says if it is a bundle's; return whether it is."""
+        found = self._found.get(manifest.digest) or describe(self._repository, manifest)
+        if found is None or not self._has_room(manifest.digest):
+            return False
+        self._found[manifest.digest] = found
+        for image in (found.subject, *found.bases):
+            if image:
+                self._ask_later(image)
+        return True
+
+    def _has_room(self, digest: bytes) -> bool:
+        """Whether another manifest may be looked at."""
+        if digest in self._found or len(self._found) < MAX_BUNDLES:
+            return True
+        self._is_complete = False
+        return False
+
+    def _ask_later(self, image: bytes) -> None:
+        if image in self._asked:
+            return
+        if len(self._asked) >= MAX_IMAGES:
+            self._is_complete = False
+            return
+        self._asked.add(image)
+        self._waiting.append(image)
+
+    def _ask(self, image: bytes) -> None:
+        """Look at the bundles that an image leads to."""
+        with self._passing_over(f"what refers to {text(image)}"):
+            for item in artifacts.listed(self._repository, image):
+                digest = sha256_of(get(item, "digest"))
+                self._entries += 1
+                if self._entries > MAX_ENTRIES:
+                    self._is_complete = False
+                    return
+                if digest and self._has_room(digest):
+                    self._look_at(digest)
+                    self._lists.setdefault(digest, set()).add(image)
+
+    def _look_at(self, digest: bytes) -> None:
+        """Read the manifest that a list names, unless it is known."""
+        if digest in self._found:
+            return
+        self._found[digest] = None
+        with self._passing_over(text(digest)):
+            manifest = self._repository.find(text(digest))
+            if manifest is None:
+                self._found[digest] = FoundBundle(digest, missing="manifest")
+            else:
+                self._keep(manifest)
+
+    def _completed(self, found: FoundBundle) -> FoundBundle:
+        """Return a bundle with its tags, the lists that name it, and what is gone."""
+        missing = found.missing
+        if found.subject and missing is None and self._is_gone(found.subject):
+            missing = "image"
+        if found.blob and missing is None and self._repository.is_gone("blobs", found.blob.digest):
+            missing = "bundle"
+        return found._replace(
+            tags=tuple(self._tags.get(found.digest, ())),
+            lists=frozenset(self._lists.get(found.digest, ())),
+            missing=missing,
+        )
+
+    def _is_gone(self, image: bytes) -> bool:
+        if image not in self._gone:
+            self._gone[image] = self._repository.is_gone("manifests", image)
+        return self._gone[image]
