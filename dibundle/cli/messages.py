@@ -7,7 +7,7 @@ from typing import Final
 from dibundle.errors import Message
 
 DELETE_SEVERAL: Final = Message(
-    "delete.several", "--orphans takes one repository, not {count}", hint="delete those of one after the other"
+    "delete.several", "--orphans takes one repository, not {count}", hint="run it once for each repository"
 )
 DOCKERFILE_ENVIRONMENT_OPTION: Final = Message(
     "dockerfile.environment_option",

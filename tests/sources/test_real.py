@@ -60,6 +60,9 @@ def test_bundles_are_found_and_followed(host: str, files: Files, tmp_path: Path)
         subprocess.run(copy, check=True)
     for old, new in ((1, 2), (2, 3), (3, 4), (2, 4)):
         succeed("push", files.bundle(old, new), f"{name}:v{old}-v{new}")
+    assert {tuple(item["tags"]) for item in json.loads(succeed("list", name, "--json").out)["bundles"]} == {
+        (f"v{old}-v{new}",) for old, new in ((1, 2), (2, 3), (3, 4), (2, 4))
+    }
     for old, steps in ((1, ["1-2", "2-4"]), (2, ["2-4"]), (3, ["3-4"])):
         have = ("update", f"{name}:v4", "--have", files.archive(old))
         plan = json.loads(succeed(*have, "--dry-run", "--json").out)

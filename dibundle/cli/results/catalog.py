@@ -43,9 +43,11 @@ def show_deleted(result: DeleteResult, console: Console, *, dry_run: bool) -> No
     }
     console.answer("dib.delete/1", document, (_deleted(item, dry_run=dry_run) for item in result.deleted))
     for item in result.left:
-        console.say(f"{item.name} is gone, but the registry itself lists it: nothing to delete")
+        console.say(f"{item.name} is gone, but the registry itself lists it")
     gone = wording.count(sum(item.missing != "manifest" for item in result.deleted), "bundle")
-    if dry_run:
+    if not result.deleted:
+        console.say("nothing to delete")
+    elif dry_run:
         console.say(f"would delete {gone}, {wording.human(result.size)}")
     else:
         console.say(f"{gone} deleted; the registry's garbage collection frees up to {wording.human(result.size)}")
