@@ -7,7 +7,7 @@ from itertools import starmap
 from typing import Final
 
 from dibundle.cli.console import Console, Document
-from dibundle.errors import shell_words
+from dibundle.errors import human, shell_words
 from dibundle.files import wording
 from dibundle.sharing.catalog import BundleList, StoredBundle
 from dibundle.sharing.delete import DeleteResult
@@ -30,7 +30,7 @@ def show_list(found: BundleList, console: Console, *, with_signers: bool) -> Non
     missing = document["missing"]
     orphans = f"; something is gone of {missing}: dib delete --orphans {shell_words(found.name)}" if missing else ""
     count = wording.count(len(found.bundles), "bundle")
-    console.say(f"{found.name}: {count}, {wording.human(found.size)}{orphans}")
+    console.say(f"{found.name}: {count}, {human(found.size)}{orphans}")
 
 
 def show_deleted(result: DeleteResult, console: Console, *, dry_run: bool) -> None:
@@ -48,9 +48,9 @@ def show_deleted(result: DeleteResult, console: Console, *, dry_run: bool) -> No
     if not result.deleted:
         console.say("nothing to delete")
     elif dry_run:
-        console.say(f"would delete {gone}, {wording.human(result.size)}")
+        console.say(f"would delete {gone}, {human(result.size)}")
     else:
-        console.say(f"{gone} deleted; the registry's garbage collection frees up to {wording.human(result.size)}")
+        console.say(f"{gone} deleted; the registry's garbage collection frees up to {human(result.size)}")
 
 
 def _document(item: StoredBundle) -> Document:
@@ -77,7 +77,7 @@ def _table(bundles: Sequence[StoredBundle], *, with_signers: bool) -> Iterator[s
     for item in bundles:
         rows.append(
             [
-                "-" if item.size is None else wording.human(item.size),
+                "-" if item.size is None else human(item.size),
                 (item.created or "-")[:10],
                 _images(item.needs, item.bases),
                 _images(item.makes, [item.refers_to] if item.refers_to else []),
@@ -110,4 +110,4 @@ def _deleted(item: StoredBundle, *, dry_run: bool) -> str:
         return f"{item.name}: {done} the list of {item.refers_to}, as it is gone"
     done = "would be deleted" if dry_run else "deleted"
     why = f", as its {item.missing} is gone" if item.missing == "image" else ""
-    return f"{item.name}: {done}, {wording.human(item.size or 0)}, makes {_cell(item.makes)}{why}"
+    return f"{item.name}: {done}, {human(item.size or 0)}, makes {_cell(item.makes)}{why}"
