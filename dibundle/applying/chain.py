@@ -11,7 +11,7 @@ from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_targets
 from dibundle.applying.space import Space, made_size
 from dibundle.applying.targets import target_name
-from dibundle.errors import BaseMismatchError, UsageError, shell_words
+from dibundle.errors import BaseMismatchError, UsageError, human, shell_words
 from dibundle.files import digest, wording
 from dibundle.files.context import Context
 from dibundle.format.manifest import Manifest
@@ -60,6 +60,8 @@ def follow(
     here = _with_room(here, [last], options, context)
     if is_chain and not _serves_any(last.manifest, here, context):
         raise _unfit(waiting)
+    if is_chain:
+        context.progress.note(f"the chain keeps what it made on the way: {human(made_size(here))} of temporary files")
     return here, last
 
 

@@ -93,7 +93,7 @@ def load(
     limits = RebuildOptions(max_size=options.max_size)
     archives, bundle = follow(opened.archives, bundles, limits, context, spare=opened.spare)
     names = [source for source in (*sources, *candidates) if isinstance(source, str)]
-    loading = _Loading(
+    loading = Loading(
         engine=options.engine or default_engine(names),
         given=opened.archives,
         bases=archives,
@@ -109,7 +109,7 @@ def load(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Loading:
+class Loading:
     """A bundle on its way into an engine.
 
     ``without``: what the engine has loaded, whose layers are left out. ``repositories``: where the names of an expected

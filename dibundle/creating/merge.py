@@ -10,7 +10,7 @@ from dibundle.applying.space import made_size
 from dibundle.creating import messages
 from dibundle.creating.options import CreateOptions
 from dibundle.creating.pipeline import CreateResult, refuse_other, write_bundle
-from dibundle.errors import UsageError
+from dibundle.errors import UsageError, human
 from dibundle.files.context import Context
 from dibundle.files.destination import Output
 from dibundle.sources.access import Access
@@ -38,8 +38,16 @@ def merge(
     if len(opened.bundles) < 2:
         raise UsageError(messages.MERGE_ONE_BUNDLE, count=len(opened.bundles) or "no")
     limits = RebuildOptions(max_size=max_size)
-    archives, last = follow(opened.archives, opened.read_bundles(), limits, context)
+    bundles = opened.read_bundles()
+    archives, last = follow(opened.archives, bundles, limits, context)
     targets = make_all(last, archives, limits, context)
     left = max(0, 2 * max_size - made_size([*archives, *targets])) // len(targets)
     with output:
-        return write_bundle(opened.archives, targets, output.write, options, context, most_unpacked=left)
+        result = write_bundle(opened.archives, targets, output.write, options, context, most_unpacked=left)
+    size = sum(bundle.size for bundle in bundles)
+    if result.size > size:
+        context.progress.note(
+            f"the bundles themselves are smaller, {human(size)} together: apply takes them as a chain; a higher --level"
+            " makes one smaller"
+        )
+    return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
-from typing import Final
+from typing import Final, NoReturn
 
 from dibundle.applying.chain import follow
 from dibundle.applying.expected import UnexpectedError
@@ -38,7 +38,8 @@ from dibundle.images.model import ImageArchive
 from dibundle.images.pinned import LayerStore, PinnedImage, Pins, assemble, find
 from dibundle.images.reader import read_images
 from dibundle.sharing import messages
-from dibundle.sharing.ways import ChainStep, UpdatePlan, plan_way
+from dibundle.sharing.ways import ChainStep, UpdatePlan, plan_way, plan_wrapped
+from dibundle.sharing.wrapped import Parcel
 from dibundle.sources import messages as registry_messages
 from dibundle.sources.access import Access, SignatureCheck
 from dibundle.sources.bundles import CheckSignature, fetch_bundle
@@ -173,7 +174,10 @@ class _Update:
         self._repository = open_repository(reference, access, context)
         manifest = self._repository.manifest(reference.wanted)
         self._image = images.resolve(self._repository, manifest, access.platform or platform_here())
-        if options.expect and not options.expect & {self._image.id, self._image.manifest.digest}:
+        self._labels = self._image.labels
+        self._is_wrapped = labels.BUNDLE in self._labels
+        is_expected = self._is_wrapped or options.expect & {self._image.id, self._image.manifest.digest}
+        if options.expect and not is_expected:
             raise UnexpectedError(messages.EXPECT_REGISTRY_IMAGE, name=name, id=digest.text(self._image.id))
         self._made = AboutImage(
             names=(reference.name,) if reference.name else (), id=self._image.id, diff_ids=self._image.diff_ids
@@ -189,6 +193,8 @@ class _Update:
 
     def plan(self, fetched: _Fetched | None = None) -> UpdatePlan:
         """Find the way of the fewest bytes, apart from bundles that were refused."""
+        if self._is_wrapped:
+            return plan_wrapped(self._image, self._archives, labels.digests(self._labels.get(labels.NEEDS_LAYERS, "")))
         known = fetched or _Fetched()
         has_failed = len(known.refused) >= MAX_REFUSED or known.applied >= MAX_APPLIED
         return plan_way(
@@ -222,14 +228,14 @@ class _Update:
         """Fetch, make and check the image, and hand it over."""
         if self.is_here:
             return self._result(None, 0, 0, ())
+        if self._is_wrapped:
+            return self._apply_wrapped()
         fetched = _Fetched()
         image: PinnedImage | None = None
         while image is None:
             plan = self.plan(fetched)
             if plan.size + fetched.in_vain(plan) > self._options.max_size:
-                raise RegistryError(
-                    messages.REGISTRY_TOO_LARGE, name=self._name, size=plan.size, max_size=self._options.max_size
-                )
+                self._refuse_size(plan)
             self._context.progress.phase("fetching", plan.size)
             bundles = self._fetch(plan, fetched)
             if bundles is not None:
@@ -242,6 +248,23 @@ class _Update:
                 writers.write(layout, "docker-archive", self._output.write)
         total = plan.size + fetched.in_vain(plan)
         return self._result(plan, total, len(fetched.refused), self._signatures.signed_by(bundles or ()))
+
+    def _apply_wrapped(self) -> UpdateResult:
+        """Apply the bundle that the image is."""
+        plan, options = self.plan(), self._options
+        if plan.size > options.max_size:
+            self._refuse_size(plan)
+        self._context.progress.phase("fetching", plan.size)
+        parcel = Parcel(self._repository, self._image, self._signatures.required, self._context)
+        limits = RebuildOptions(expect=options.expect, max_size=options.max_size)
+        made = parcel.apply(plan, self._archives, self._engine, self._output, limits)
+        self._made = made.image
+        return self._result(plan, made.fetched, 0, self._signatures.signed_by([made.bundle]))
+
+    def _refuse_size(self, plan: UpdatePlan) -> NoReturn:
+        raise RegistryError(
+            messages.REGISTRY_TOO_LARGE, name=self._name, size=plan.size, max_size=self._options.max_size
+        )
 
     def _result(self, plan: UpdatePlan | None, fetched: int, refused: int, signed_by: tuple[str, ...]) -> UpdateResult:
         return UpdateResult(
@@ -257,6 +280,9 @@ class _Update:
         """Whether the engine has the image under each of its names already."""
         if self._engine not in TRANSPORTS or not self._made.names:  # containerd has names of images that are not whole
             return False
+        if self._is_wrapped:
+            made = labels.digests(self._labels.get(labels.MAKES_IDS, ""))
+            return bool(made) and all(image_id(self._engine, digest.text(item)) == digest.text(item) for item in made)
         ids = {digest.text(item) for item in (self._image.id, self._image.manifest.digest)}
         return all(image_id(self._engine, name) in ids for name in self._made.names)
 

@@ -37,13 +37,14 @@ class UpdatePlan:
     """What to fetch: a chain of bundles, or (None) the image itself.
 
     ``chain_size`` and ``pull_size`` are the bytes of both ways, ``without`` the digests of the layers that need not be
-    fetched with the image.
+    fetched with the image. ``is_wrapped``: the image is a wrapped bundle, which is applied.
     """
 
     chain: tuple[ChainStep, ...] | None
     chain_size: int | None
     pull_size: int
     without: frozenset[bytes]
+    is_wrapped: bool = False
 
     @property
     def size(self) -> int:
@@ -89,6 +90,14 @@ def plan_way(
     if size is not None and pull <= size and not only_bundles:
         chain = None
     return UpdatePlan(chain=chain, chain_size=size, pull_size=pull, without=without)
+
+
+def plan_wrapped(image: RemoteImage, archives: Sequence[Archive], needs: Collection[bytes]) -> UpdatePlan:
+    """Return what to fetch of a wrapped bundle, which is said to need these layers: itself alone if they are here."""
+    wanted = image.layers[-1:] if archives and _here(archives).issuperset(needs) else image.layers
+    without = frozenset(blob.digest for blob in image.layers) - {blob.digest for blob in wanted}
+    size = sum({blob.digest: blob.size for blob in wanted}.values()) + len(image.config)
+    return UpdatePlan(chain=None, chain_size=None, pull_size=size, without=without, is_wrapped=True)
 
 
 def _here(archives: Sequence[Archive]) -> frozenset[bytes]:

@@ -277,7 +277,8 @@ class _Opening:
                         source,
                         self._access,
                         self._context,
-                        only_bundle=self._bundle_wanted and bool(self.opened.placed or self._waiting),
+                        only_bundle=self._bundle_wanted
+                        and bool(self.opened.placed or self._waiting or self.opened.engines),
                         check=self.opened.check,
                     )
                     if found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import random
@@ -372,6 +373,39 @@ def test_a_linked_image_sends_no_layer_of_the_base(stocked, files, dib, tmp_path
     assert len(stocked.log("GET", "/blobs/")) == 2  # config and bundle: the base is here
     assert dib("pull", name(stocked, "linked"), "-o", out).code == 0
     assert out.read_bytes() == files.bundle(1, 2).read_bytes()
+
+
+def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch):
+    """It was loaded itself, and called a success."""
+    linked, out = name(stocked, "linked"), tmp_path / "out"
+    assert dib("wrap", files.bundle(1, 2), "--linked", "--base", name(stocked, "v1"), "--push", linked).code == 0
+    for haves, blobs_fetched in (
+        (("--have", files.archive(1)), 2),  # config and bundle
+        (("--have", files.archive(3)), 4),  # layers of the base, too
+        ((), 4),
+        (("--have", tmp_path / "absent"), 4),
+    ):
+        stocked.asked.clear()
+        ended = dib("update", linked, *haves, "-o", out)
+        assert ended.code == 0, ended.err
+        assert out.read_bytes() == files.archive(2).read_bytes()
+        assert "a wrapped bundle; written" in ended.err
+        assert len(set(stocked.log("GET", "/blobs/"))) == blobs_fetched
+    planned = dib("update", linked, "--have", files.archive(1), "--dry-run", "--json")
+    assert json.loads(planned.out)["how"] == "wrapped"
+    ended = dib("update", linked, "-o", tmp_path / "other", "--expect", "0" * 64)
+    assert (ended.code, (tmp_path / "other").exists()) == (8, False)
+    engine = podman_with_v1(tmp_path, monkeypatch)
+    stocked.asked.clear()
+    dib("load", "containers-storage:app:1", linked)
+    assert len(stocked.log("GET", "/blobs/")) == 2  # the base is in the engine
+    made = docker_save([version(2)], "v25")
+    (engine / f"sha256%3A{hashlib.sha256(version(2).config_bytes()).hexdigest()}").write_bytes(made)
+    stocked.asked.clear()
+    ended = dib("update", linked, "--have", "containers-storage:app:1")
+    assert ended.code == 0, ended.err
+    assert "is here already" in ended.err
+    assert len(stocked.log("GET", "/blobs/")) == 1  # the config
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def command(
         dib merge v1.tar v1-v2.dib v2-v3.dib -o v1-v3.dib
 
     What the chain makes is rebuilt into a temporary file and compared with the base anew: what one bundle adds and the
-    next one drops is not in the result.
+    next one drops is not in the result. That takes the time of applying the chain and of creating from both images.
     """
     destination = Destination(output)
     console.keep_stdout(destination)

@@ -45,6 +45,8 @@ def command(
     must be the very image under that name, else nothing is loaded. Nothing is fetched if the engine has it already. A
     bundle that was deleted or is damaged is passed over. With --allowed-signers one that none of them signed is, too
     (--dry-run does not fetch any, and cannot tell), and the image itself is never fetched.
+
+    A wrapped bundle ("dib wrap --push") is applied: of it the bundle alone is fetched where an IMAGE has the rest.
     """
     from dibundle.sharing.update import UpdateOptions, plan_update, update  # needs urllib3
 

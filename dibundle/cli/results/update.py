@@ -28,6 +28,7 @@ def show(name: str, result: UpdateResult, console: Console) -> None:
     console.result("dib.update/1", document)
     console.say_signed(result.signed_by)
     how = wording.count(len(plan.chain), "bundle") if plan.chain else "the image itself"
+    how = "a wrapped bundle" if plan.is_wrapped else how
     if result.refused:
         how += f" and {result.refused} passed over"
     done = "written" if written else f"loaded into {result.engine} and checked"
@@ -41,7 +42,7 @@ def _document(name: str, plan: UpdatePlan) -> Document:
     bundles = [{"digest": digest.text(step.delta.manifest), "size": step.delta.told.size} for step in plan.chain or ()]
     return {
         "name": name,
-        "how": "image" if plan.chain is None else "bundles",
+        "how": "wrapped" if plan.is_wrapped else "image" if plan.chain is None else "bundles",
         "size": plan.size,
         "image_size": plan.pull_size,
         "bundles": bundles,
@@ -59,7 +60,9 @@ def show_plan(name: str, plan: UpdatePlan | None, console: Console) -> None:
         for number, step in enumerate(plan.chain or (), 1)
     ]
     image = "the image itself: " + human(plan.pull_size)
-    if plan.chain:
+    if plan.is_wrapped:
+        lines.append(f"{wording.escape(name)}: a wrapped bundle, {human(plan.size)}, which is applied")
+    elif plan.chain:
         count = wording.count(len(plan.chain), "bundle")
         lines.append(f"{wording.escape(name)}: {count}, {human(plan.size)}, instead of {image}")
     elif plan.chain_size is not None:
