@@ -31,7 +31,7 @@ def _write(output: Output, piece: bytes | bytearray | memoryview) -> None:
     output.write(bytes(piece))
 
 
-class Unpacked(NamedTuple):
+class AppliedParcel(NamedTuple):
     """The image that was made, the bundle, and the bytes that were fetched."""
 
     image: AboutImage
@@ -53,7 +53,7 @@ class Parcel:
 
     def apply(
         self, plan: UpdatePlan, bases: Sequence[Archive], engine: str, output: Output | None, options: RebuildOptions
-    ) -> Unpacked:
+    ) -> AppliedParcel:
         """Load what the bundle makes into an engine, or write it to ``output``.
 
         Where the ``bases`` have not what the bundle needs, whatever its labels say, its own layers are fetched, too.
@@ -86,7 +86,7 @@ class Parcel:
             )
             found, _ = loading.load()
         made = found[0] if found else AboutImage(names=(), id=b"", diff_ids=())
-        return Unpacked(made, bundle, fetched)
+        return AppliedParcel(made, bundle, fetched)
 
     def _fetch(self, without: frozenset[bytes]) -> tuple[Archive, BundleReader]:
         spool = self._context.spool()
