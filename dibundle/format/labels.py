@@ -19,9 +19,10 @@ MAKES: Final = "dibundle.makes"
 MAKES_IDS: Final = "dibundle.makes.ids"
 MAKES_LAYERS: Final = "dibundle.makes.layers"
 MAKES_SIZE: Final = "dibundle.makes.size"
+SIGNED: Final = "dibundle.signed"  # a bundle that holds a signature, whosever it is, has this label
 
 NEEDS_MANIFESTS: Final = "dibundle.needs.manifests"  # of the base's images in the same repository
-LISTED: Final = frozenset((SIZE, NEEDS_LAYERS, NEEDS_MANIFESTS, MAKES_LAYERS, MAKES_IDS))
+LISTED: Final = frozenset((SIZE, NEEDS_LAYERS, NEEDS_MANIFESTS, MAKES_LAYERS, MAKES_IDS, SIGNED))
 """What lists of a registry tell of a bundle."""
 
 _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})")
@@ -34,6 +35,7 @@ class Told(NamedTuple):
     needs: frozenset[bytes]
     makes: frozenset[bytes]
     ids: frozenset[bytes]
+    is_signed: bool = False
 
     @classmethod
     def read(cls, found: Mapping[str, str]) -> Told | None:
@@ -46,6 +48,7 @@ class Told(NamedTuple):
             needs=digests(found[NEEDS_LAYERS]),
             makes=digests(found.get(MAKES_LAYERS, "")),
             ids=digests(found.get(MAKES_IDS, "")),
+            is_signed=SIGNED in found,
         )
 
 

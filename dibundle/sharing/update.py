@@ -171,6 +171,7 @@ class _Update:
             and all(map(str.startswith, names, repeat(transport)))
         )
         self._signatures = SignatureCheck(access.signers)
+        self._only_signed = access.signers is not None and not access.signers.signatures
         self._repository = open_repository(reference, access, context)
         manifest = self._repository.manifest(reference.wanted)
         self._image = images.resolve(self._repository, manifest, access.platform or platform_here())
@@ -206,6 +207,7 @@ class _Update:
             refused=known.refused,
             lists=known.lists,
             only_image=has_failed,
+            only_signed=self._only_signed,
         )
 
     def plan_what_is_there(self) -> UpdatePlan:

@@ -187,11 +187,13 @@ class WholeBundle(NamedTuple):
     content: ReadAt
     digest: bytes
     manifest: Manifest
+    is_signed: bool
 
     @property
     def labels(self) -> dict[str, str]:
         """The labels and annotations that describe it (spec/transports.md)."""
-        return labels.labels(self.manifest, self.content.size, self.digest)
+        signed = {labels.SIGNED: "true"} if self.is_signed else {}
+        return labels.labels(self.manifest, self.content.size, self.digest) | signed
 
 
 def read_whole(stream: Readable, context: Context, check: CheckSignature | None) -> WholeBundle:
@@ -201,7 +203,7 @@ def read_whole(stream: Readable, context: Context, check: CheckSignature | None)
     context.check_room(reader.size - spool.size)
     check_integrity(reader)  # to its end, and no further
     content_digest = digest.sha256_of(copy_chunks(spool, 0, spool.size))
-    return WholeBundle(content=spool, digest=content_digest, manifest=reader.manifest)
+    return WholeBundle(content=spool, digest=content_digest, manifest=reader.manifest, is_signed=bool(reader.signature))
 
 
 class _Copied:

@@ -499,6 +499,16 @@ def list_too(registry: Registry, bundle: bytes) -> None:
     registry.manifests[fallback] = (index["mediaType"], json.dumps(index).encode())
 
 
+def say_signed(registry: Registry) -> None:
+    """Have all lists say that every bundle holds a signature."""
+    for key, (kind, body) in list(registry.manifests.items()):
+        value = json.loads(body)
+        if "manifests" in value:
+            for item in value["manifests"]:
+                item.setdefault("annotations", {})["dibundle.signed"] = "true"
+            registry.manifests[key] = (kind, json.dumps(value).encode())
+
+
 def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib, tmp_path):
     """An unsigned one is smaller, and whoever may push can put it there: that keeps nobody from the signed one."""
     allowed = signer(tmp_path)
@@ -510,6 +520,9 @@ def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib
     for bundle in (files.bundle(1, 2), files.bundle(2, 4), signed):
         assert dib("push", bundle, f"docker://{registry.host}/{REPOSITORY}").code == 0
     update = ("update", name(registry, "v4"), "--allowed-signers", allowed, "-o", tmp_path / "out.tar")
+    alone = json.loads(dib(*update, "--have", files.archive(2), "--json").out)
+    assert alone["size"] == signed.stat().st_size  # the other one is not even fetched
+    say_signed(registry)  # but for whoever lies about it
     assert json.loads(dib(*update, "--have", files.archive(2), "--json").out)["size"] == sum(
         bundle.stat().st_size for bundle in (files.bundle(2, 4), signed)
     )
