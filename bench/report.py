@@ -298,17 +298,18 @@ def _layers(rows: list[Row]) -> list[str]:
     ]
 
 
-# growth: {series, value, gib, files, bundle, create, apply}
+# growth: {series, value, gib, files, bundle, create, apply, other}
 
 
 def _growth(rows: list[Row]) -> list[str]:
-    head = ("image", "bundle", "create, s", "CPU, s", "MiB", "apply, s", "CPU, s", "MiB")
+    head = ("image", "bundle", "create, s", "CPU, s", "MiB", "apply, s", "CPU, s", "MiB", "create but for encoding, s")
     cells, fits, lines = [], [], []
     for series, axis in SERIES:
         here = sorted((row for row in rows if row["series"] == series), key=lambda row: float(row["value"]))
         for row in here:
             times = [f"{row[k][t]:{f}}" for k in RUNS for t, f in FORMS.items()]
-            cells.append([f"{row['gib']:g} GiB, {row['files']:,} files", f"{row['bundle']:,}", *times])
+            other = f"{row['other']:.1f}"
+            cells.append([f"{row['gib']:g} GiB, {row['files']:,} files", f"{row['bundle']:,}", *times, other])
         for kind, title in (("cpu", "CPU seconds"), ("memory", "MiB")):
             for what in ("create", "apply"):
                 points = tuple((float(row["value"]), max(row[what][kind], 0.01)) for row in here)

@@ -77,7 +77,7 @@ def test_report_is_made_of_what_was_kept(tmp_path: Path, monkeypatch: pytest.Mon
     for part in ("corpus", "drawn"):
         report.keep(part, [row, {**row, "tool": report.PEER, "size": 2}], identity=("pair", "tool"))
         report.keep(part, [{**row, "size": 1}], identity=("pair", "tool"))
-    step = {"bundle": 1, "create": run, "apply": run}
+    step = {"bundle": 1, "create": run, "apply": run, "other": 1.0}
     steps = [{**step, "series": s, "value": v, "gib": 1, "files": v} for s in ("size", "files") for v in (1, 2)]
     report.keep("growth", steps, identity=("series", "value"))
     report.keep("compressed", [row], identity=("pair", "tool"))
