@@ -16,6 +16,7 @@ from typing import ClassVar
 import pytest
 
 import dibundle
+from dibundle.files.progress import Silent, Thinned
 from tests import needs, pairs
 from tests.pairs import Pair
 from tests.program import succeed
@@ -307,9 +308,10 @@ def test_signatures_are_bytes(given: object) -> None:
 
 
 def test_progress_is_told(pair: Pair) -> None:
+    busy = threading.Lock()
     told: list[str] = []
     totals: list[int] = []
-    done: list[int] = []  # by several threads, and appending is atomic
+    done: list[int] = []
 
     class Told:
         def phase(self, name: str, total: int) -> None:
@@ -318,7 +320,9 @@ def test_progress_is_told(pair: Pair) -> None:
             totals.append(total)
 
         def advance(self, count: int) -> None:
+            assert busy.acquire(blocking=False)  # one thread at a time
             done.append(count)
+            busy.release()
 
         def note(self, text: str) -> None:
             told.append(text)
@@ -425,3 +429,19 @@ def test_arguments_that_are_none(tmp_path: Path) -> None:
         dibundle.apply_to(sources, "o\0")
     codes = [error.value.code for error in (form, engine, empty, octets, name)]
     assert codes == ["option.form", "engine.unknown", "expect.none", "expect.not_a_digest", "file.name"]
+
+
+@pytest.mark.parametrize(("total", "piece"), [(100 << 20, 2048), (1000, 1), (7, 7), (0, 2048)])
+def test_progress_takes_few_steps(total: int, piece: int) -> None:
+    steps: list[int] = []
+
+    class Counted(Silent):
+        def advance(self, count: int) -> None:
+            steps.append(count)
+
+    progress = Thinned(Counted())
+    progress.phase("reading", total)
+    for _ in range((total or 100 << 20) // piece):
+        progress.advance(piece)
+    assert sum(steps) == (total or 100 << 20)
+    assert len(steps) <= 335

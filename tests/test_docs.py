@@ -141,7 +141,7 @@ def blocks(page: str) -> list[tuple[str, str, str]]:
 def test_every_block_is_of_a_kind_that_is_run(page: str):
     found = blocks(page)
     assert len(FENCE.findall((DOCS / page).read_text())) == 2 * len(found)
-    assert {kind for kind, _, _ in found} <= {"sh", "yaml"}
+    assert {kind for kind, _, _ in found} <= {"sh", "yaml", "py"}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, closing
 from types import TracebackType
 from typing import Self, TypeVar
 
-from dibundle.files.progress import Progress, Silent
+from dibundle.files.progress import Progress, Silent, Thinned
 from dibundle.files.readat import Spool, check_room
 
 _T = TypeVar("_T")
@@ -21,7 +21,7 @@ class Context:
 
     def __init__(self, tmp: str | None = None, progress: Progress | None = None) -> None:
         self.tmp = tmp
-        self.progress: Progress = progress or Silent()
+        self.progress: Progress = progress if isinstance(progress, Thinned) else Thinned(progress or Silent())
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -58,9 +58,8 @@ class Context:
 
     def end_phase(self) -> None:
         """Have progress give its line back, as another program will use the terminal."""
-        close = getattr(self.progress, "close", None)
-        if close is not None:
-            close()
+        if isinstance(self.progress, Thinned):
+            self.progress.close()
 
     def check_room(self, size: int) -> None:
         """Raise ``FileError`` where temporary files of ``size`` bytes more have no room."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from threading import Lock
+from typing import Final, Protocol
+
+STEPS: Final = 256  # of a phase whose bytes are known
+_STEP: Final = 1 << 20  # bytes of one that are not
 
 
 class Progress(Protocol):
-    """Told by the stories, shown by whoever cares; called from one thread at a time."""
+    """Told by the use cases, shown by whoever cares; called by one thread at a time, at most 256 times in a phase."""
 
     def phase(self, name: str, total: int) -> None:
         """Begin a phase of ``total`` bytes (0: not known); the phase before it ends."""
@@ -29,3 +33,40 @@ class Silent:
 
     def note(self, text: str) -> None:
         """Ignore a note."""
+
+
+class Thinned:
+    """Tells another of progress in few steps, from one thread at a time, whoever calls: files are read by megabytes."""
+
+    def __init__(self, inner: Progress) -> None:
+        self._inner = inner
+        self._lock = Lock()
+        self._step = _STEP
+        self._left = self._done = 0
+
+    def phase(self, name: str, total: int) -> None:
+        """Begin a phase."""
+        with self._lock:
+            self._step = total // STEPS or _STEP
+            self._left, self._done = total, 0
+            self._inner.phase(name, total)
+
+    def advance(self, count: int) -> None:
+        """Count bytes; tell of them where they are a step, or the last."""
+        with self._lock:
+            self._left -= count
+            self._done += count
+            if self._done >= self._step or not self._left:
+                self._inner.advance(self._done)
+                self._done = 0
+
+    def note(self, text: str) -> None:
+        """Pass on what a user wants to know."""
+        with self._lock:
+            self._inner.note(text)
+
+    def close(self) -> None:
+        """Have the other give back the terminal, if it has one."""
+        close = getattr(self._inner, "close", None)
+        if close is not None:
+            close()
