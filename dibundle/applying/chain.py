@@ -19,6 +19,7 @@ from dibundle.format.reader import BundleReader
 from dibundle.format.uses import objects_used
 from dibundle.images.archive import MAX_MADE_ENTRIES, Archive, open_made
 from dibundle.images.reader import blobs_of
+from dibundle.images.stand_in import stand_in
 
 MAX_MEMBERS: Final = 1 << 18
 """Members that are looked at of all archives together that bundles make on the way."""
@@ -31,10 +32,12 @@ def follow(
     context: Context,
     *,
     spare: Sequence[BundleReader] = (),
+    only_claims: bool = False,
 ) -> tuple[list[Archive], BundleReader]:
     """Apply all of ``bundles`` but the last of their chain; return the archives there are then, and that last one.
 
-    Of the ``spare`` bundles those are applied, too, that make what nothing else here does. What is made on the way lies
+    ``only_claims``: nothing is applied, and archives stand for what would be made. Of the ``spare`` bundles those are
+    applied, too, that make what nothing else here does. What is made on the way lies
     in temporary files of ``context``. The order of the bundles does not matter, and the same bundle given twice counts
     once. Raises :class:`BaseMismatchError` where nothing leads on, or not to the last one, :class:`UsageError` where
     several bundles lead on.
@@ -55,7 +58,10 @@ def follow(
         bundle = (first or needed or ready)[0]
         waiting.remove(bundle)
         here = _with_room(here, [bundle, *waiting], options, context)
-        here += make_all(bundle, here, options, context)
+        if only_claims:
+            here += _stand_ins(bundle, waiting)
+        else:
+            here += make_all(bundle, here, options, context)
     (last,) = waiting
     here = _with_room(here, [last], options, context)
     if is_chain and not _serves_any(last.manifest, here, context):
@@ -171,6 +177,17 @@ def _made(manifest: Manifest) -> Iterator[bytes]:
     for target in manifest.targets:
         digests = target.own_digests()
         yield from (digest.nth(digests, number) for number in range(len(digests) // digest.SIZE))
+
+
+def _stand_ins(bundle: BundleReader, waiting: Sequence[BundleReader]) -> list[Archive]:
+    """Return what stands for the targets that a bundle makes, with the layers that those which wait build on."""
+    manifest = bundle.manifest
+    sizes = {item.digest: item.size for other in waiting for item in other.manifest.objects}
+    layers = {made: sizes[made] for made in _made(manifest) if made in sizes}
+    return [
+        stand_in(target_name(manifest, number), {} if number else layers, size=target.size, is_made=True)
+        for number, target in enumerate(manifest.targets)
+    ]
 
 
 def make_all(

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from dibundle.applying.base import FoundBase, search_base
+from dibundle.applying.chain import follow
 from dibundle.applying.expected import refuse_claims
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.pipeline import ApplyOptions, Folder, beside, require_one_image
@@ -59,16 +60,18 @@ def check(
     *,
     candidates: Sequence[Source] = (),
 ) -> CheckResult:
-    """Check whether the one bundle among ``sources`` can be applied here as :func:`applying.pipeline.apply` would.
+    """Check whether the bundles among ``sources`` can be applied here as :func:`applying.pipeline.apply` would.
 
-    :class:`FileError` where temporary files or the output have too little room. What fails for a target alone is in the
-    result.
+    Engines are asked which layers they have, and save nothing. :class:`FileError` where temporary files or the output
+    have too little room. What fails for a target alone is in the result.
     """
     require_one_image(output, options)
-    opened = open_sources(sources, access, context, candidates=candidates)
+    opened = open_sources(sources, access, context, candidates=candidates, only_claims=True)
     if isinstance(output, Destination):
         opened.refuse_overwriting(output.name, output.identity)
-    bundle = opened.read_bundle()
+    bundles = opened.read_bundles()
+    limits = RebuildOptions(max_size=options.max_size)
+    archives, bundle = follow(opened.archives, bundles, limits, context, spare=opened.spare, only_claims=True)
     manifest = bundle.manifest
     without = loaded(opened.archives) if options.thin else None
     is_one = options.target is not None or not options.is_exact
@@ -81,16 +84,18 @@ def check(
     unjudged = RebuildOptions(max_size=options.max_size) if space.kept else options
     base: FoundBase | DibError
     try:
-        base = search_base(manifest, opened.archives, context, numbers, believe=True)
+        base = search_base(manifest, archives, context, numbers, believe=True)
         context.defer(base.close)
     except DibError as refusal:
         base = refusal
-    checked = [_checked(manifest, number, base, opened.archives, options, unjudged, space) for number in numbers]
-    there = taken(context.tmp)  # by what engines and registries gave
+    checked = [_checked(manifest, number, base, archives, options, unjudged, space) for number in numbers]
+    there = taken(context.tmp)  # by what registries gave
+    stand_ins = [archive for archive in archives if archive.claims]
+    there += sum(archive.bytes.size for archive in stand_ins)  # that engines will have saved, and bundles made
     whole = 0
     if not isinstance(base, DibError) and not any(target.error for target in checked):
-        whole = _temporary(opened.archives, manifest, numbers, base, unjudged, space)
-        context.check_room(whole)
+        whole = _temporary(archives, manifest, numbers, base, unjudged, space)
+        context.check_room(whole + sum(archive.bytes.size for archive in stand_ins))
         space.check_output(whole)
     return CheckResult(
         targets=tuple(target._replace(temporary=there + target.temporary) for target in checked),
@@ -98,7 +103,7 @@ def check(
         here=tuple(_bases_here(opened.archives, manifest)),
         needs_base=bool(manifest.objects),
         temporary=there + whole,
-        signed_by=opened.signatures.signed_by([bundle]),
+        signed_by=opened.signatures.signed_by(bundles),
     )
 
 

@@ -86,15 +86,13 @@ def parse_output(output: str | None, form: str | None) -> tuple[OutputFormat | N
 
 
 def source_hints(sources: Sequence[str]) -> dict[str, Hint | None]:
-    """Return what to do where no source is a bundle, or several are, or a bundle makes several archives."""
+    """Return what to do where no source is a bundle, or a bundle makes several archives."""
     wanted = next(filter(is_reference, reversed(sources)), None)
     update = None
     if wanted is not None:  # an image in a registry may have a bundle that leads to it
         haves = [f"--have {shell_words(source)}" for source in sources if source != wanted]
         update = Hint.of("to get an image: {dib} update {words}", words=" ".join([shell_words(wanted), *haves]))
-    whole = f"apply {shell_words(*sources)} -o /dev/null"
     return {
         "source.no_bundle": update,
-        "source.several_bundles": Hint.of("a chain is tried by making it: {dib} {words}", words=whole),
         "target.ambiguous": Hint.of("choose one of them with --target NAME, or write all with -o FOLDER/"),
     }

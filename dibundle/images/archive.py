@@ -53,6 +53,7 @@ class Archive:
     is_made: bool = False  # of a bundle, on the way to another archive
     carries: bool = False  # a bundle came in it
     blobs: ImageArchive | None = field(default=None, repr=False)  # without images, once they were asked for
+    claims: ImageArchive | None = field(default=None, repr=False)  # all that is known, of one that stands for another
     budget: int = 0  # bytes that may still be decompressed of the bundles that came in it
 
     @property

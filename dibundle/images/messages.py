@@ -45,6 +45,7 @@ ARCHIVE_LAYER_NOT_OCI: Final = Message(
 )
 ARCHIVE_NO_CONFIG: Final = Message("archive.no_config", "{names} has no config, so it has no other form")
 ARCHIVE_NO_IMAGE: Final = Message("archive.no_image", "it has no image")
+ARCHIVE_NOT_HERE: Final = Message("archive.not_here", "its bytes are not here")
 ARCHIVE_NOT_IMAGE: Final = Message("archive.not_image", "{name} is not an image archive: {reason}")
 ARCHIVE_NOT_TAR: Final = Message(
     "archive.not_tar", "{name} is not a tar archive ({problem})", hint='make an image archive with "{save} FILE IMAGE"'

@@ -18,6 +18,8 @@ from dibundle.images.oci_layout import OciLayout
 
 def read_images(archive: Archive) -> ImageArchive:
     """Return what ``archive`` holds; ``ArchiveError`` with the reason when it holds no image."""
+    if archive.claims is not None:
+        return archive.claims
     members = Members(archive)
     claims = Claims(members)
     layout = OciLayout(claims)

@@ -17,7 +17,7 @@ from dibundle.files.context import Context
 from dibundle.files.destination import write_all
 from dibundle.files.readat import Spool
 from dibundle.format.values import AboutImage
-from dibundle.images.document import get, get_list, get_text
+from dibundle.images.document import get, get_list, get_text, sha256_of
 from dibundle.images.tar.sieve import sieve
 from dibundle.sources import messages
 
@@ -356,6 +356,14 @@ class Loader:
             self._process.stdout.close()
 
 
+def saved_layers(transport: str, reference: str) -> tuple[bytes, list[bytes]]:
+    """Return the image ID and the diffIDs of an image that an engine would save; raises what :func:`save` does."""
+    _require_image(transport, reference)
+    found = next(iter(_inspect(_SAVE[transport][0], reference)), None)
+    told = [sha256_of(item) for item in _layers_of(found)]
+    return sha256_of(_id(found)) or b"", [item for item in told if item]
+
+
 def save(
     transport: str,
     reference: str,
@@ -368,21 +376,8 @@ def save(
 
     Where the ``sizes`` of the layers that will be read are known, the others are left out, see :func:`sieve`.
     """
-    inspect = _SAVE[transport]
-    client = inspect[0]
-    if not reference:
-        raise UsageError(messages.ENGINE_NO_NAME, transport_=transport)
-    if shutil.which(client) is None:
-        raise AbsentError(messages.ENGINE_CLIENT_MISSING, transport_=transport, reference=reference, client=client)
-    told = _run([*inspect, "--", reference])
-    if told.returncode and any(sign in told.stderr for sign in _SILENT):
-        raise no_answer(client, told.stderr)
-    if told.returncode:
-        raise AbsentError(
-            messages.ENGINE_NO_IMAGE, client=client, reference=reference, client_message=client_message(told.stderr)
-        )
-    size = told.stdout.strip()
-    room = int(size) if size.isdigit() and len(size) < _DIGITS else 0
+    client = _SAVE[transport][0]
+    room = _require_image(transport, reference)
     context.check_room(room if sizes is None else min(room, sum(sizes)))
     spool = context.spool()
     chosen = ["--platform", platform] if platform else []
@@ -403,6 +398,25 @@ def save(
     if saving.returncode:
         raise FileError(_why_unsaved(text), client=client, reference=reference, client_message=client_message(text))
     return spool
+
+
+def _require_image(transport: str, reference: str) -> int:
+    """Return about how many bytes an engine's image has; :class:`AbsentError` where it has none of that name."""
+    inspect = _SAVE[transport]
+    client = inspect[0]
+    if not reference:
+        raise UsageError(messages.ENGINE_NO_NAME, transport_=transport)
+    if shutil.which(client) is None:
+        raise AbsentError(messages.ENGINE_CLIENT_MISSING, transport_=transport, reference=reference, client=client)
+    told = _run([*inspect, "--", reference])
+    if told.returncode and any(sign in told.stderr for sign in _SILENT):
+        raise no_answer(client, told.stderr)
+    if told.returncode:
+        raise AbsentError(
+            messages.ENGINE_NO_IMAGE, client=client, reference=reference, client_message=client_message(told.stderr)
+        )
+    size = told.stdout.strip()
+    return int(size) if size.isdigit() and len(size) < _DIGITS else 0
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -21,7 +21,8 @@ class OpenedSources:
     """What sources hold: archives, and bundles as (name, stream).
 
     ``placed`` has the archives by their places among the sources, which they are not opened in the order of.
-    ``engines`` have not saved their images yet: each takes the sizes of the layers that will be read, or None for all.
+    ``engines`` have not saved their images yet: each takes the sizes of the layers that will be
+    read, by digest, or None for all.
     ``wrapped``: those of the archives that bundles came in, ``within``: the streams of these bundles, by ``id``.
     ``identities`` are those of files, with their names, ``bundle_sizes`` those of known streams, by ``id``: several
     sources may have one name, as those in an archive, or stdin and a file called so. ``spare_streams``: of the bundles
@@ -35,7 +36,7 @@ class OpenedSources:
     wrapped: list[Archive] = field(default_factory=list)
     within: set[int] = field(default_factory=set)
     bundle_sizes: dict[int, int] = field(default_factory=dict)
-    engines: dict[int, Callable[[Collection[int] | None], Archive | None]] = field(default_factory=dict)
+    engines: dict[int, Callable[[Mapping[bytes, int] | None], Archive | None]] = field(default_factory=dict)
     spare_streams: set[int] = field(default_factory=set)
     spare: list[BundleReader] = field(default_factory=list)
 
@@ -54,10 +55,10 @@ class OpenedSources:
         """The archives that no bundle came in."""
         return [archive for archive in self.archives if not any(archive is other for other in self.wrapped)]
 
-    def ask_engines(self, sizes: Collection[int] | None = None) -> None:
+    def ask_engines(self, layers: Mapping[bytes, int] | None = None) -> None:
         """Have the engines save, if they have not yet; their archives are added."""
         for place in sorted(self.engines):
-            saved = self.engines.pop(place)(sizes)
+            saved = self.engines.pop(place)(layers)
             if saved is not None:
                 self.placed[place] = saved
 
@@ -89,8 +90,8 @@ class OpenedSources:
             bundle = read_bundle(stream, name, self.bundle_sizes.get(id(stream)), self.check)
             (self.spare if id(stream) in self.spare_streams else found).append(bundle)
         manifests = [bundle.manifest for bundle in (*found, *self.spare)]
-        sizes = {item.size for manifest in manifests for item in manifest.objects}
-        self.ask_engines(sizes | {form.size for manifest in manifests for form in manifest.forms})
+        layers = {item.digest: item.size for manifest in manifests for item in manifest.objects}
+        self.ask_engines(layers | {form.digest: form.size for manifest in manifests for form in manifest.forms})
         return found
 
     def _different_bundles(self) -> Iterator[tuple[str, Rereadable]]:

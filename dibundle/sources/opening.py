@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -64,10 +64,12 @@ def open_sources(
     *,
     bundle_first: bool = False,
     candidates: Sequence[Source] = (),
+    only_claims: bool = False,
 ) -> OpenedSources:
     """Open sources of which at least one should be a bundle.
 
-    ``candidates`` may serve as a base, or make one: those that are not there are passed over.
+    ``candidates`` may serve as a base, or make one: those that are not there are passed over. ``only_claims``: engines
+    save nothing, and say which layers they have.
 
     The engines are asked by :meth:`OpenedSources.read_bundles`, as what bundles read is known then. With signers every
     bundle must pass them: first the bundles that are files or streams, then those in a registry. Only then are
@@ -79,6 +81,7 @@ def open_sources(
     """
     given = [*_with_first_parts(sources), *_with_first_parts(candidates)]
     opening = _Opening(given, access, context, bundle_wanted=True, candidates=len(candidates))
+    opening.only_claims = only_claims
     opening.open_files(first=bundle_first)
     opened = opening.opened
     if not opened.check:
@@ -137,6 +140,16 @@ def _note_absent(error: DibError, names: Sequence[str], context: Context) -> Non
     context.progress.note(f"passed over: {error.message}{hint}")
 
 
+def _claimed(name: str, engine: tuple[str, str], layers: Mapping[bytes, int]) -> Archive:
+    """Return what stands for the archive that an engine would save, of which these layers would be read."""
+    from dibundle.images.stand_in import stand_in
+    from dibundle.sources.engines import saved_layers
+
+    image_id, diff_ids = saved_layers(*engine)
+    wanted = {diff_id: layers[diff_id] for diff_id in diff_ids if diff_id in layers}
+    return stand_in(name, wanted, size=sum(wanted.values()), image_id=image_id, diff_ids=diff_ids)
+
+
 class _Opening:
     """The steps of opening sources, the last of them ``candidates``; what is found is in ``opened``."""
 
@@ -157,6 +170,7 @@ class _Opening:
         self._access = access
         self._context = context
         self._bundle_wanted = bundle_wanted
+        self.only_claims = False
         self.searched = 0  # sources, from the first on, that bundles are looked for within
         self._empty: list[tuple[int, str, int]] = []
         self._waiting: list[_Other] = []
@@ -191,10 +205,12 @@ class _Opening:
         _note_absent(error, [source for _, source in self._sources if isinstance(source, str)], self._context)
 
     def _save_if_there(
-        self, place: int, name: str, engine: tuple[str, str], sizes: Collection[int] | None
+        self, place: int, name: str, engine: tuple[str, str], layers: Mapping[bytes, int] | None
     ) -> Archive | None:
         try:
-            return self._save(name, engine, sizes)
+            if self.only_claims:
+                return _claimed(name, engine, layers or {})
+            return self._save(name, engine, None if layers is None else set(layers.values()))
         except AbsentError as error:
             self._pass_over(place, error)
             return None

@@ -78,7 +78,7 @@ def command(
     docker-daemon:NAME or containers-storage:NAME asks docker or podman to save an image; docker://HOST/NAME:TAG is in a
     registry, image or bundle. An image that "dib wrap" made is base and bundle at once. "-" is stdin.
 
-    --check takes one bundle. Whether a chain of them works shows when it is made: -o /dev/null keeps nothing.
+    --check reads heads and metadata, and asks engines which layers they have: nothing is saved or made.
 
     A --base is a SOURCE that may be absent: an image, or a bundle that makes it, which is applied only if it is needed.
 
