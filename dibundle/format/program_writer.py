@@ -59,7 +59,9 @@ class ProgramWriter:
         self._object, self._offset = object_index, offset
 
     def keep(self, length: int) -> None:
-        """Copy ``length`` bytes from the cursor on; adjacent copies become one."""
+        """Copy ``length`` bytes from the cursor on; adjacent copies become one, of nothing there is none."""
+        if not length:
+            return
         self._op(OP_KEEP)
         self._columns["keep"].add(length)
         self._offset += length

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from dibundle.errors import BundleError, DigestError, SignatureError, UsageError
+from dibundle.errors import BundleError, DigestError, RegistryError, SignatureError, UsageError
 from dibundle.files import digest
 from dibundle.files.context import Context
 from dibundle.format import labels
@@ -18,6 +18,10 @@ from dibundle.sources.registry.reference import Reference
 if TYPE_CHECKING:
     from dibundle.sources.registry.catalog import FoundBundle
     from dibundle.sources.registry.client import Repository
+
+
+MAX_REFUSED: Final = 64
+"""Bundles that nobody who counts has signed; then no other is looked at: each takes ssh-keygen's time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +74,13 @@ def list_bundles(name: str, access: Access, context: Context) -> BundleList:
     repository = open_repository(reference, access, context)
     found = search(repository, context.progress)
     signatures = SignatureCheck(access.signers)
-    bundles = [_checked(item, repository, signatures) for item in found.bundles]
+    bundles: list[StoredBundle] = []
+    left = MAX_REFUSED
+    for item in found.bundles:
+        bundles.append(_checked(item, repository, signatures) if left else stored(item, repository))
+        left -= bool(left and signatures.required and not bundles[-1].signed_by)
+    if signatures.required and not left:
+        context.progress.note(f"{MAX_REFUSED} bundles are signed by none of the signers: of the others it is not told")
     return BundleList(
         name=str(reference),
         bundles=tuple(sorted(bundles, key=lambda item: (item.makes, item.needs, item.digest))),
@@ -119,7 +129,7 @@ def _checked(found: FoundBundle, repository: Repository, signatures: SignatureCh
     stream = Pieces(repository.blob(found.blob.digest, found.blob.size))
     try:
         bundle = read_bundle(stream, digest.text(found.digest), found.blob.size, check)
-    except (SignatureError, BundleError, DigestError):
+    except (SignatureError, BundleError, DigestError, RegistryError):  # what one bundle lacks says nothing of others
         return stored(found, repository)
     said = labels.labels(bundle.manifest, bundle.size, b"")
     signed = found._replace(needs=said[labels.NEEDS], makes=said[labels.MAKES], makes_size=int(said[labels.MAKES_SIZE]))

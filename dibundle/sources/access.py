@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dibundle.errors import SignatureError
+from dibundle.files.digest import sha256
 from dibundle.format.reader import BundleReader
 from dibundle.sources.bundles import CheckSignature
 from dibundle.sources.registry.settings import RegistrySettings
@@ -45,6 +47,7 @@ class SignatureCheck:
     def __init__(self, signers: Signers | None) -> None:
         self._signers = signers
         self._signed: dict[bytes, str] = {}  # by header
+        self._refused: dict[tuple[bytes, bytes], SignatureError] = {}  # by header and signature
 
     @property
     def required(self) -> CheckSignature | None:
@@ -53,8 +56,16 @@ class SignatureCheck:
 
     def _check(self, header: bytes, signature: bytes) -> None:
         assert self._signers
-        if header not in self._signed:
+        if header in self._signed:
+            return
+        key = header, sha256(signature)
+        if key in self._refused:
+            raise self._refused[key]
+        try:
             self._signed[header] = self._signers.check(header, signature)
+        except SignatureError as error:
+            self._refused[key] = error
+            raise
 
     def signed_by(self, bundles: Iterable[BundleReader]) -> tuple[str, ...]:
         """Return who signed bundles, and with which key, each once; nobody where it does not matter."""

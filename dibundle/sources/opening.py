@@ -79,8 +79,8 @@ def open_sources(
 
     Raises :class:`FileError` and :class:`ArchiveError`, :class:`BundleError` for what is named as a bundle and is none.
     """
-    given = [*_with_first_parts(sources), *_with_first_parts(candidates)]
-    opening = _Opening(given, access, context, bundle_wanted=True, candidates=len(candidates))
+    sources, candidates = _with_first_parts(sources), _with_first_parts(candidates)
+    opening = _Opening([*sources, *candidates], access, context, bundle_wanted=True, candidates=len(candidates))
     opening.only_claims = only_claims
     opening.open_files(first=bundle_first)
     opened = opening.opened

@@ -246,7 +246,7 @@ class LayerComposer:
             offset = old.offset
             old_content = self._windows[layer].read_at(old.content, padded(old.size))
             self._writer.seek(self._object(layer), offset)
-            if old_content == content + padding:
+            if old.size == record.size and old_content == content + padding:
                 self._frames.text(self._writer.mode(edit, record.block, record.size))
                 return
             if record.size:
@@ -266,7 +266,7 @@ class LayerComposer:
     def _main(self, entry: Entry, record: _Record, old: _Record | None, match: Match | None, mark: Mark | None) -> None:
         edit = records.find_edit(old.block, record.block) if old else None
         if match and old and edit is not None:
-            if match.same and old.size == record.size:
+            if match.same and old.size == record.size and self._is_padded_with_zeros(old, match.place.layer):
                 self._writer.seek(self._object(match.place.layer), old.offset)
                 self._frames.text(self._writer.mode(edit, record.block, record.size))
                 self._counts.mode += 1
@@ -283,6 +283,11 @@ class LayerComposer:
             self._counts.mode += 1
         elif not self._repeat(record, mark):
             self._add(record, mark)
+
+    def _is_padded_with_zeros(self, old: _Record, layer: int) -> bool:
+        """Whether the base has zeros behind a record's content, as it stays where the record is kept."""
+        after = old.content + old.size
+        return not self._windows[layer].read_at(after, padded(old.size) - old.size).strip(b"\0")
 
     def _patch(
         self, entry: Entry, record: _Record, old: _Record, edit: records.HeaderEdit, layer: int, mark: Mark | None

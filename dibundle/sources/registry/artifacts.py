@@ -70,7 +70,7 @@ def push(
 def bundle_of(repository: Repository, manifest: RemoteManifest) -> RemoteBlob | None:
     """Return the bundle in an artifact; None where the manifest is not of one."""
     layers = get_list(manifest.value, "layers")
-    if len(layers) != 1 or get_text(layers[0], "mediaType") != TYPE:
+    if manifest.is_index or len(layers) != 1 or get_text(layers[0], "mediaType") != TYPE:
         return None
     return blob_of(repository, layers[0])
 

@@ -7,8 +7,9 @@ import json
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Final, Literal, Never, Self
 from urllib.parse import urlencode
 
 from dibundle.errors import Message, RegistryError
@@ -227,7 +228,9 @@ class Repository:
         """Remove and add entries of the tag that stands in for the referrers API; return whether it was written."""
         added = {item["digest"] for item in more}
         for written in range(4):  # whoever writes at the same moment may win: look whether ours is in it
-            listed = self._tagged(subject)
+            found = self.find(_fallback(subject))
+            there = found.value if found and isinstance(found.value, dict) else {}
+            listed = document.get_list(there, "manifests")
             digests = {document.get_text(item, "digest") for item in listed}
             if added <= digests and digests.isdisjoint(without):
                 return written > 0
@@ -235,7 +238,7 @@ class Repository:
                 break
             dropped = {*added, *without}
             kept = [item for item in listed if document.get_text(item, "digest") not in dropped]
-            index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*kept, *more]}
+            index = {**there, "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*kept, *more]}
             self.put(_fallback(subject), to_json(index), OCI_INDEX)
         raise self._transport.failed(messages.REGISTRY_REFERRERS_LOST)
 
@@ -339,7 +342,7 @@ class Repository:
 
     def _json(self, answer: Answer) -> object:
         try:
-            return json.loads(answer.body)
+            return json.loads(answer.body, parse_constant=_refuse, parse_float=_finite)
         except (ValueError, RecursionError) as error:
             raise self._transport.failed(messages.REGISTRY_NOT_JSON) from error
 
@@ -350,6 +353,17 @@ class Repository:
     def failed(self, message: Message, /, **values: object) -> RegistryError:
         """Return an error that names the repository."""
         return self._transport.failed(message, **values)
+
+
+def _refuse(text: str) -> Never:
+    raise ValueError(text)  # NaN and Infinity, which are no JSON
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError(text)  # what is written again would be Infinity
+    return value
 
 
 class _BrokenUploadError(Exception):
