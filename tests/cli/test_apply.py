@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from dibundle.images.archive import open_archive
+from dibundle.images.reader import read_images
 from tests import pairs
 from tests.builders import docker_save
 from tests.pairs import Pair
-from tests.program import succeed
+from tests.program import dib, succeed
 
 WITHOUT = """
 import sys
@@ -147,3 +149,23 @@ def test_a_file_that_is_replaced_keeps_its_mode_but_for_bits_that_give_rights(pa
         out.chmod(0o777)
         succeed("apply", "-q", pair.base, pair.bundle, "-o", out)
         assert out.stat().st_mode & 0o002 == 0
+
+
+@pytest.mark.parametrize("has_base", [True, False])
+def test_check_asks_an_engine_for_layers_and_has_nothing_saved(has_base: bool, pair: Pair, tmp_path: Path) -> None:
+    with open_archive(pair.base if has_base else pair.target) as archive:
+        (image,) = read_images(archive).images
+    layers = [f"sha256:{layer.hex()}" for layer in (image.diff_ids if has_base else (bytes(32),))]
+    told = json.dumps([{"Id": f"sha256:{image.config_digest.hex()}", "RootFS": {"Layers": layers}}])
+    engine = tmp_path / "docker"
+    cases = f"*Size*) echo 1000;; save*) touch {tmp_path}/saved;; *) echo '{told}';;"
+    engine.write_text(f"#!/bin/sh\ncase $* in {cases} esac\n")
+    engine.chmod(0o755)
+    words = ("apply", "--check", "docker-daemon:app:1", pair.bundle, "--json")
+    ended = dib(*words, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    assert ended.code == (0 if has_base else 6), ended.err
+    assert not (tmp_path / "saved").exists()
+    if has_base:
+        found = json.loads(ended.out)
+        assert found["temporary_space"] > 0  # what the engine will save
+        assert found["memory"] > 60 << 20

@@ -33,7 +33,8 @@ def show_check(result: CheckResult, console: Console) -> None:
     """Say for each target whether it can be made; raise the error of the first that cannot."""
     here = f"{wording.some(result.here) or 'the base'} {'are' if len(result.here) > 1 else 'is'} here"
     needs = wording.escape(here if result.needs_base else "no base is needed")
-    lines = (_line(needs, target) for target in result.targets)
+    takes = f"about {human(result.memory)} of memory and {max(1, round(result.seconds))} s"
+    lines = (_line(needs, target, takes) for target in result.targets)
     if result.error:
         if len(result.targets) > 1:
             console.print_lines(lines)
@@ -45,18 +46,20 @@ def show_check(result: CheckResult, console: Console) -> None:
         "target": documents.target(made[0]),
         "targets": documents.targets(made),
         "temporary_space": result.temporary,
+        "memory": result.memory,
+        "seconds": round(result.seconds, 1),
         "signed_by": result.signed_by,
     }
     console.answer("dib.check/1", document, lines)
     console.say_signed(result.signed_by)
 
 
-def _line(needs: str, target: CheckedTarget) -> str:
+def _line(needs: str, target: CheckedTarget, takes: str) -> str:
     if target.error:
         return wording.escape(f"no: {target.name}: {target.error.message}")
     made = wording.some([image.names[0] if image.names else digest.text(image.id) for image in target.target.images])
     return (
         f"ok: {needs}; applying makes {wording.escape(made or 'an image')} (so the bundle says),"
-        f" {human(target.target.size)}"
+        f" {human(target.target.size)}, in {takes}"
         + (f", with {human(target.temporary)} of temporary space" if target.temporary else "")
     )
