@@ -108,6 +108,12 @@ class DibError(Exception):
         self.args = (self.message,)
         return self
 
+    def because(self, reason: str) -> Self:
+        """Put the reason why it is an error behind the message; return the error itself."""
+        self.message = f"{self.message} ({reason})"
+        self.args = (self.message,)
+        return self
+
     def __reduce__(self) -> tuple[object, ...]:
         return _restore, (type(self), self.__dict__, self.args)
 

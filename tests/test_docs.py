@@ -46,6 +46,7 @@ NOT_RUN = {
     "uv tool install": "fetches from the network; .ci/run installs dib with pip in a fresh clone",
     "pip install --require-hashes": "fetches from the network; tests/test_pyz.py builds dib.pyz and runs it",
     "docker exec registry": "needs a registry in a container; tests/sources/test_real_catalog.py collects garbage",
+    "sudo install": "writes to /etc; tests/cli/test_policy.py tries such policies",
     "docker build": "needs an engine and a public image; tests/compat/test_dockerfile.py builds what dib writes",
 }
 """Blocks that are not run, by how they begin, each with the reason."""

@@ -24,7 +24,7 @@ from dibundle.applying.rebuilding import rebuild_target
 from dibundle.applying.rewrite import Loaded, apply_as, chain_ids, loaded, needed, pin, rebuild_images, stored_images
 from dibundle.applying.space import Space
 from dibundle.applying.targets import choose_target
-from dibundle.errors import ArchiveError
+from dibundle.errors import ArchiveError, SignatureError
 from dibundle.files import digest
 from dibundle.files.context import Context
 from dibundle.files.progress import Progress
@@ -36,7 +36,7 @@ from dibundle.images.model import ImageArchive
 from dibundle.images.pinned import PinnedImage
 from dibundle.images.profile import Judge, canonical_name
 from dibundle.images.reader import read_images
-from dibundle.sources.access import Access
+from dibundle.sources.access import Access, SignatureCheck
 from dibundle.sources.engines import Loader, LoadError, default_engine, layers_present, require_engine, require_layers
 from dibundle.sources.names import path_of
 from dibundle.sources.opening import Source, open_sources
@@ -101,7 +101,8 @@ def load(
         options=options,
         context=context,
         without=loaded(opened.archives) if options.thin else None,
-        repositories=None if access.signers else repositories_of(opened.plain_archives),
+        repositories=None if opened.check else repositories_of(opened.plain_archives),
+        signatures=opened.signatures,
     )
     images, is_checked = loading.load()
     signed_by = opened.signatures.signed_by(bundles)
@@ -114,7 +115,8 @@ class Loading:
 
     ``without``: what the engine has loaded, whose layers are left out. ``repositories``: where the names of an expected
     image may be, as :func:`repositories_of` gives them; None if anywhere, as someone trusted has signed the bundle.
-    ``given`` are the archives among the sources, ``bases`` also those that other bundles made.
+    ``given`` are the archives among the sources, ``bases`` also those that other bundles made. ``signatures`` judge
+    the names that the engine would get.
     """
 
     engine: str
@@ -125,6 +127,7 @@ class Loading:
     context: Context
     without: Loaded | None
     repositories: frozenset[str] | None
+    signatures: SignatureCheck
 
     def load(self) -> tuple[list[AboutImage], bool]:
         """Load the target; return the images that the engine was asked for, and whether it can have no others."""
@@ -186,6 +189,9 @@ class Loading:
             try:
                 images = Judge(archive, hashed=False).images()
             except ArchiveError as error:
+                if self.signatures.judges_names:
+                    unclear = SignatureError(messages.LOAD_NAMES_UNCLEAR, reason=error.message)
+                    raise unclear.within(self.bundle.name or "the bundle") from error
                 self.context.progress.note(
                     f"not every engine would find the same images in this archive: {error.message};"
                     " --expect ID loads the image of that ID alone"
@@ -209,6 +215,7 @@ class Loading:
 
         ``there``: of each image its names and the digest of its config.
         """
+        self.signatures.require_names_of(self.bundle, (name for names, _ in there for name in (names or ("",))))
         owners = {canonical_name(name): config for names, config in there for name in names}
         configs = {config for _, config in there}
         for image in self._told():
@@ -228,6 +235,7 @@ class Loading:
                 found = [
                     (image, _allowed_names(image, names, self.repositories, own.progress)) for image, names in found
                 ]
+            self.signatures.require_names_of(self.bundle, (name for _, names in found for name in (names or ("",))))
             return hand_over(found, self.engine)
 
 

@@ -81,6 +81,11 @@ LOAD_CLAIMED_IMAGE: Final = Message(
     "the bundle says that it makes {id}, but makes {found}",
     hint="nothing was loaded; ask the sender, or say with --expect which image you want",
 )
+LOAD_NAMES_UNCLEAR: Final = Message(
+    "load.names_unclear",
+    "the policy of this machine says who signs which image, and not every engine would find the same images: {reason}",
+    hint="--expect ID loads the image of that ID alone",
+)
 LOAD_THIN_WITHOUT_NAME: Final = Message(
     "load.thin_without_name",
     "the image has no name by which {engine} could be asked whether it has all layers",

@@ -14,6 +14,7 @@ from dibundle.cli.console import Console
 from dibundle.cli.session import environment_options
 from dibundle.errors import UsageError
 from dibundle.sharing.dockerfile import IMAGE, Build
+from dibundle.sources import policy
 
 _OURS: Final = {"dockerfile", "image", "secret"}
 _ANYWHERE: Final = {"mode", "quiet", "verbose", "as_json"}  # they do not change what is written
@@ -42,6 +43,8 @@ def options(own: set[str], passed: set[str]) -> Callable[[Callable[..., None]], 
         ) -> None:
             build = None
             if dockerfile:
+                if "allowed_signers" not in own and policy.read_policy().demands_signatures:
+                    raise UsageError(messages.DOCKERFILE_POLICY, path=policy.PATH)
                 given = tuple(_given(click.get_current_context(), own | _OURS | _ANYWHERE, passed))
                 build = Build(image=IMAGE if image is None else image, options=given, secret=secret)
             elif image is not None or secret is not None:

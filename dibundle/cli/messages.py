@@ -17,6 +17,11 @@ DOCKERFILE_ENVIRONMENT_OPTION: Final = Message(
 DOCKERFILE_MISSING: Final = Message(
     "dockerfile.missing", "--image and --secret are for a build", hint="give --dockerfile too"
 )
+DOCKERFILE_POLICY: Final = Message(
+    "dockerfile.policy",
+    "{path} requires signatures, and a build checks none",
+    hint="apply the bundle on this machine, and build on the image that it makes",
+)
 DOCKERFILE_OPTION: Final = Message("dockerfile.option", "--dockerfile takes no {opts}", hint="{command_path} --help")
 FILE_SYSTEM: Final = Message("file.system", "{name}: {reason}")
 INTERNAL_ERROR: Final = Message(

@@ -19,6 +19,7 @@ from dibundle.cli.size import read_size
 from dibundle.errors import FileError, UsageError
 from dibundle.files.context import Context
 from dibundle.sources.access import Access
+from dibundle.sources.policy import read_policy
 from dibundle.sources.registry.settings import MIN_RATE, RegistrySettings
 
 if TYPE_CHECKING:
@@ -33,7 +34,13 @@ _SIGNATURES: Final = (
         help="Refuse bundles that nobody in this file signed.",
     ),
     click.option("--identity", metavar="WHO", help="Who of them it must be; default is anyone."),
-    click.option("--signature", "detached", multiple=True, metavar="FILE", help="A signature beside the bundle."),
+    click.option(
+        "--signature",
+        "detached",
+        multiple=True,
+        metavar="FILE",
+        help="Detached signature; may be repeated. Default: BUNDLE.sig beside an unsigned BUNDLE.",
+    ),
     click.option("--revoked", metavar="KRL", help="Revoked keys: a KRL or a list of public keys."),
     click.option("--verify-time", metavar="TIME", help="Judge keys as of then: YYYYMMDD or YYYYMMDDHHMM."),
     click.option(
@@ -146,23 +153,29 @@ def _signers(given: dict[str, Any], tmp: str | None) -> Signers | None:
         return None  # a Dockerfile takes none of these options, and says so
     if allowed is None and os.environ.get("DIB_ALLOWED_SIGNERS") == "":
         raise UsageError(messages.SIGNATURE_ENVIRONMENT_EMPTY)  # of a variable that it was to be made of, perhaps
-    if allowed is not None:
-        from dibundle.format.signing import Signers, read_file
+    is_asked = bool(detached or asked["require_signature"]) or any(
+        asked[name] is not None for name in ("identity", "revoked", "verify_time")
+    )
+    if allowed is not None and _is_from_environment("allowed_signers"):
+        _require_named_file(allowed)
+    if allowed is None and is_asked:
+        machine = read_policy()
+        allowed = machine.allowed
+        if allowed is None:
+            by = "DIB_REQUIRE_SIGNATURE is set" if _is_from_environment("require_signature") else "it is asked for"
+            raise UsageError(messages.SIGNATURE_NO_SIGNERS, asked=by)
+    if allowed is None:
+        return None
+    from dibundle.format.signing import Signers, read_file
 
-        if _is_from_environment("allowed_signers"):
-            _require_named_file(allowed)
-        return Signers(
-            allowed=allowed,
-            identity=asked["identity"],
-            signatures=tuple(map(read_file, detached)),
-            revoked=asked["revoked"],
-            verify_time=asked["verify_time"],
-            tmp=tmp,
-        )
-    if detached or asked.pop("require_signature") or any(value is not None for value in asked.values()):
-        by = "DIB_REQUIRE_SIGNATURE is set" if _is_from_environment("require_signature") else "it is asked for"
-        raise UsageError(messages.SIGNATURE_NO_SIGNERS, asked=by)
-    return None
+    return Signers(
+        allowed=allowed,
+        identity=asked["identity"],
+        signatures=tuple(map(read_file, detached)),
+        revoked=asked["revoked"],
+        verify_time=asked["verify_time"],
+        tmp=tmp,
+    )
 
 
 def _is_from_environment(name: str) -> bool:

@@ -235,8 +235,8 @@ SIGNATURE_CANNOT_SIGN: Final = Message(
 )
 SIGNATURE_EXPIRED: Final = Message(
     "signature.expired",
-    "the {by} that signed the bundle is not valid: {expired}",
-    hint="ask the sender to sign with a key that is, and for its line",
+    "the {by} that signed the bundle expired on {time} ({line})",
+    hint="ask the sender to sign again with a valid key, or if it was signed before that: --verify-time {valid}",
 )
 SIGNATURE_KEY_EMPTY: Final = Message(
     "signature.key_empty", "the key {key} is empty", hint="give --key a private SSH key"
@@ -245,7 +245,9 @@ SIGNATURE_KEY_PERMISSIONS: Final = Message(
     "signature.key_permissions", "others may read the private key {key}", hint="chmod 600 {key_2}"
 )
 SIGNATURE_MISSING: Final = Message(
-    "signature.missing", "the bundle is not signed", hint='ask the sender to run "{dib} sign", or give --signature FILE'
+    "signature.missing",
+    "the bundle is not signed",
+    hint='ask the sender to run "{dib} sign", or give --signature FILE (default: BUNDLE.sig)',
 )
 SIGNATURE_NAMESPACE: Final = Message(
     "signature.namespace", "the signature is for namespace {shown}, wanted {namespace}"
@@ -262,6 +264,11 @@ SIGNATURE_NOT_ALLOWED: Final = Message(
     "signature.not_allowed",
     "{allowed} has no valid line for the {by} that signed the bundle",
     hint="who the key belongs to is for the sender to say; see ssh-keygen(1), ALLOWED SIGNERS",
+)
+SIGNATURE_NOT_YET_VALID: Final = Message(
+    "signature.not_yet_valid",
+    "the {by} that signed the bundle is valid from {time} on ({line})",
+    hint="check the clock of this machine, and --verify-time if it is given; else ask the sender for a valid key",
 )
 SIGNATURE_NOT_SSHSIG: Final = Message(
     "signature.not_sshsig", "the signature is not one that ssh-keygen makes (SSHSIG, armored)"
@@ -293,6 +300,11 @@ SIGNATURE_REVOKED: Final = Message(
     "signature.revoked",
     "the {by} that signed the bundle is revoked by {revoked}",
     hint="ask the sender to sign with another key",
+)
+SIGNATURE_SIGNERS: Final = Message(
+    "signature.signers",
+    "{name}: {reason}",
+    hint="a line is WHO KEY-TYPE KEY, as ssh-keygen(1) describes it: ALLOWED SIGNERS",
 )
 SIGNATURE_TIMEOUT: Final = Message("signature.timeout", "ssh-keygen did not end within {seconds} seconds")
 SIGNATURE_TOO_LARGE: Final = Message(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from dibundle.codecs import decoders, zstd
 from dibundle.codecs.deflate import encoders
-from dibundle.errors import BundleError, DigestError
+from dibundle.errors import BundleError, DigestError, SignatureError
 from dibundle.files import digest
 from dibundle.format import messages
 from dibundle.format.constants import HEADER_SIZE
@@ -16,6 +16,7 @@ from dibundle.format.manifest import Manifest
 from dibundle.format.tables import Frame, FrameTable
 
 _FETCH = "fetch the bundle again"
+T = TypeVar("T")
 
 
 class Readable(Protocol):
@@ -32,14 +33,14 @@ class BundleReader:
         self,
         stream: Readable,
         where: Callable[[int, int], str] | None = None,
-        trust: Callable[[bytes, bytes], object] | None = None,
+        trust: Callable[[bytes, bytes], Callable[[Manifest], object] | None] | None = None,
         name: str | None = None,
     ) -> None:
         """Read the head of ``stream``.
 
         ``where`` names, for messages, what the bytes of a stretch of it are in, ``name`` is that of all of it.
-        ``trust`` gets the header and the signature before anything else is looked at; it raises where it does not
-        trust them.
+        ``trust`` gets the header and the signature before anything else is looked at; it raises
+        :class:`SignatureError` where it does not trust them. What it returns gets the manifest, and may raise likewise.
         """
         self._stream = stream
         self._where = where
@@ -49,15 +50,23 @@ class BundleReader:
         self.header = Header.decode(self.header_bytes)
         prefix = self._exactly(4, "the signature area")
         self.signature = check_signature_area(prefix, self._exactly(signature_length(prefix) + 4, "the signature area"))
-        if trust:
-            trust(self.header_bytes, self.signature)
+        accept = self._trusted(lambda: trust(self.header_bytes, self.signature)) if trust else None
         stored = self._exactly(self.header.stored, "the manifest")
         if digest.sha256(stored) != self.header.digest:
             raise DigestError(messages.BUNDLE_MANIFEST_DIGEST)
         self.manifest = Manifest.decode(zstd.decompress(stored, self.header.size), decoders.KNOWN, encoders.KNOWN)
+        if accept:
+            self._trusted(lambda: accept(self.manifest))
         self.frames_read = 0
         self.frames_offset = HEADER_SIZE + 4 + len(self.signature) + 4 + self.header.stored
         self.size = self.frames_offset + sum(FrameTable.of(self.manifest.frames).stored)
+
+    def _trusted(self, check: Callable[[], T]) -> T:
+        """Return what a check returns; where it does not trust the bundle, say which one."""
+        try:
+            return check()
+        except SignatureError as error:
+            raise (error if self.name is None else error.within(self.name)) from error.__cause__
 
     def frame(self) -> tuple[Frame, bytes]:
         """Return the next frame and its stored bytes, which have the promised digest."""

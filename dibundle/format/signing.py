@@ -29,7 +29,11 @@ CHECK_SECONDS: Final = 60
 FEW: Final = 4  # principals of a key that are tried without a look at the signature alone
 _COPY: Final = 1 << 20
 _ARMOR: Final = re.compile(rb"\s*-----BEGIN SSH SIGNATURE-----\s([A-Za-z0-9+/=\s]*)-----END SSH SIGNATURE-----\s*")
-_INVALID: Final = re.compile(r": key (has expired|is not yet valid)")
+_INVALID: Final = re.compile(
+    r"(?P<line>.*): key (?P<why>has expired|is not yet valid)"
+    r"(?:: verify time \S+ [<>] valid-(?:before|after) (?P<time>\S+))?"
+)
+_KEY: Final = re.compile(rb"\s((?:sk-)?(?:ssh|ecdsa)-[\w@.-]+)\s+([A-Za-z0-9+/]+=*)(?:\s|$)")
 _NO_REASON: Final = "Could not verify signature"  # all that ssh-keygen says of an identity that is another one
 _PRIVATE: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _TIME: Final = re.compile(r"[0-9]{8}(?:[0-9]{4}(?:[0-9]{2})?)?Z?")
@@ -165,9 +169,9 @@ class Signers:
             "-Y", "find-principals", "-s", file, "-f", self.allowed, *self._times(), seconds=CHECK_SECONDS
         )
         found = [line for line in run.stdout.decode(errors="surrogateescape").splitlines() if line]
-        expired = next(filter(_INVALID.search, run.stderr.decode(errors="replace").splitlines()), None)
-        if expired and not found:
-            raise SignatureError(messages.SIGNATURE_EXPIRED, by=by, expired=expired.strip())
+        invalid = next(filter(None, map(_INVALID.match, run.stderr.decode(errors="replace").splitlines())), None)
+        if invalid and not found:
+            raise _not_valid(by, **invalid.groupdict())
         if run.returncode or not found:
             is_bare = re.match(rb"(ssh|ecdsa|sk)-\S+ \S+", read_file(self.allowed))
             message = messages.SIGNATURE_BARE_KEY if is_bare else messages.SIGNATURE_NOT_ALLOWED
@@ -189,6 +193,21 @@ class Signers:
 
     def _times(self) -> tuple[str, ...]:
         return ("-O", f"verify-time={self.verify_time}") if self.verify_time is not None else ()
+
+
+def _not_valid(by: str, line: str, why: str, time: str | None) -> SignatureError:
+    """Return the error about a key that is not valid: ``time``, in this machine's time zone, is where that changes."""
+    from datetime import datetime, timedelta
+
+    if why != "has expired":
+        return SignatureError(messages.SIGNATURE_NOT_YET_VALID, by=by, line=line, time=(time or "?").replace("T", " "))
+    try:
+        valid = f"{datetime.fromisoformat(time or '') - timedelta(minutes=1):%Y%m%d%H%M}"
+    except (ValueError, OverflowError):
+        valid = "YYYYMMDD"
+    return SignatureError(
+        messages.SIGNATURE_EXPIRED, by=by, line=line, time=(time or "?").replace("T", " "), valid=valid
+    )
 
 
 def sign(header: bytes, key: str) -> bytes:
@@ -288,6 +307,23 @@ def require_readable(name: str) -> None:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise FileError(messages.FILE_CANNOT_OPEN, name=name, reason=reason) from error
+
+
+def count_signers(name: str) -> int:
+    """Return how many lines of an allowed_signers file have a key.
+
+    Raises :class:`FileError` where it cannot be read, :class:`SignatureError` where a line has none, or no line has.
+    """
+    require_readable(name)
+    with open(name, "rb") as file:  # noqa: PTH123 - any name that the system takes
+        lines = [(number, line.strip()) for number, line in enumerate(file, 1)]
+    keys = [(number, _KEY.search(line)) for number, line in lines if line and not line.startswith(b"#")]
+    for number, key in keys:
+        if key is None or not base64.b64decode(key[2] + b"==").startswith(len(key[1]).to_bytes(4, "big") + key[1]):
+            raise SignatureError(messages.SIGNATURE_SIGNERS, name=f"{name}:{number}", reason="no identity and key")
+    if not keys:
+        raise SignatureError(messages.SIGNATURE_SIGNERS, name=name, reason="it has no keys")
+    return len(keys)
 
 
 def _temporary(suffix: str, directory: str | None) -> IO[bytes]:

@@ -9,12 +9,16 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Literal
 
 from dibundle.codecs.deflate import encoders
 from dibundle.codecs.native.library import fault
-from dibundle.errors import FileError, install_hint
+from dibundle.errors import FileError, SignatureError, install_hint
+from dibundle.files import wording
 from dibundle.files.readat import Spool, default_spool_dir
+from dibundle.format import signing
+from dibundle.sources import policy
 
 State = Literal["ok", "missing", "broken"]
 _TIMEOUT = 5  # seconds that an engine may take to answer
@@ -33,14 +37,17 @@ class DoctorCheck:
     vital: bool = False
 
 
-def checks(tmp: str | None = None) -> Iterator[DoctorCheck]:
-    """Yield what there is to know, the vital things first."""
+def checks(tmp: str | None = None, signers: str | None = None) -> Iterator[DoctorCheck]:
+    """Yield what there is to know, the vital things first; ``signers``: the file that the environment names."""
     yield DoctorCheck(name="python", state="ok", found=f"{platform.python_version()}, {platform.machine()}", vital=True)
     for name in ("zstandard", "msgpack"):
         yield _module(name, name, "nothing works", vital=True)
     yield _library()
     yield _encoders()
     yield _room(tmp)
+    yield from _policy()
+    if signers is not None:
+        yield _list("own signers", signers, "DIB_ALLOWED_SIGNERS")
     yield _module("urllib3", "urllib3", "docker:// names, push, pull and update do not work")
     yield _tool("ssh-keygen", "dib sign and --allowed-signers do not work", "apt-get install openssh-client")
     for client, command in (
@@ -97,6 +104,40 @@ def _room(tmp: str | None) -> DoctorCheck:
         hint = "name another folder: --tmp DIR"
         return DoctorCheck(name="disk", state="broken", found=str(error), means="nothing works", hint=hint, vital=True)
     return DoctorCheck(name="disk", state="ok", found=f"{free:,} bytes free in {place}", vital=True)
+
+
+def _policy() -> Iterator[DoctorCheck]:
+    """Test the policy of this machine, and the files that it names."""
+    try:
+        machine = policy.read_policy()
+    except FileError as error:
+        means = "commands that read bundles or speak to registries do not work"
+        yield DoctorCheck(name="policy", state="broken", found=error.message, means=means, hint=error.hint, vital=True)
+        return
+    demands = "; ".join(machine.demands)
+    found = f"{policy.PATH}: {demands}" if demands else f"no demands ({policy.PATH})"
+    yield DoctorCheck(name="policy", state="ok", found=found, vital=True)
+    if machine.allowed is not None:
+        yield _list("signers", machine.allowed, policy.PATH)
+    if machine.revoked is not None:
+        yield _list("revoked", machine.revoked, policy.PATH)
+
+
+def _list(name: str, file: str, by: str) -> DoctorCheck:
+    """Test a file of signers or of revoked keys, which ``by`` names."""
+    try:
+        if by == policy.PATH:
+            policy.require_safe(file)
+        if name == "revoked":
+            signing.require_readable(file)
+            found = file
+        else:
+            found = f"{file}: {wording.count(signing.count_signers(file), 'key')}"
+    except (FileError, SignatureError) as error:
+        state: State = "broken" if Path(file).exists() else "missing"
+        means = f"commands that read bundles do not work, as {by} names the file"
+        return DoctorCheck(name=name, state=state, found=error.message, means=means, hint=error.hint, vital=True)
+    return DoctorCheck(name=name, state="ok", found=found, vital=True)
 
 
 def _tool(name: str, means: str, hint: str) -> DoctorCheck:

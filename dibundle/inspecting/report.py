@@ -58,7 +58,7 @@ def report(
     opened = open_sources([bundle, *bases], access, context, bundle_first=True)
     opened.refuse_overwriting(output.name, output.identity)
     opened.ask_engines()  # for all of the base: what the bundle does not use may have changed too
-    whole = read_whole(opened.bundle_stream(), context, opened.check).content  # it is read twice
+    whole = read_whole(opened.bundle_stream(), context, opened.check, opened.bundles[0][0]).content  # it is read twice
 
     def reader() -> BundleReader:
         return read_bundle(Stream(whole), opened.bundles[0][0], whole.size, opened.check)

@@ -73,7 +73,7 @@ def list_bundles(name: str, access: Access, context: Context) -> BundleList:
     reference = parse_repository(name, "list")
     repository = open_repository(reference, access, context)
     found = search(repository, context.progress)
-    signatures = SignatureCheck(access.signers)
+    signatures = access.signature_check(context.tmp)
     bundles: list[StoredBundle] = []
     left = MAX_REFUSED
     for item in found.bundles:

@@ -48,7 +48,7 @@ def push(bundle: Source, name: str, access: Access, context: Context, *, subject
     shown = bundle if isinstance(bundle, str) else "BUNDLE"
     reference = parse_target(name)
     opened = open_sources([bundle], access, context, bundle_first=True)
-    whole = read_whole(opened.bundle_stream(), context, opened.check)
+    whole = read_whole(opened.bundle_stream(), context, opened.check, opened.bundles[0][0])
     repository = open_repository(reference, access, context, write=True)
     before = _under(shown, reference, repository)
     makes = _subject(shown, name, subject, whole, reference, repository, context)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dibundle.errors import UsageError, shell_words
+from dibundle.errors import SignatureError, UsageError, shell_words
 from dibundle.files.context import Context
 from dibundle.files.destination import Destination
 from dibundle.format import signing
@@ -14,7 +14,7 @@ from dibundle.format.reader import BundleReader
 from dibundle.sharing import messages
 from dibundle.sources import parts
 from dibundle.sources.access import Access
-from dibundle.sources.bundles import check_integrity
+from dibundle.sources.bundles import check_integrity, name_signature
 from dibundle.sources.detect import STDIN
 from dibundle.sources.names import is_reference
 from dibundle.sources.opening import open_sources
@@ -53,7 +53,7 @@ def sign(bundle: str, options: SignOptions, access: Access, context: Context) ->
     aside = options.detach and options.output is not None  # nothing is written where the bundle is
     if is_reference(bundle) and not aside:
         raise _in_registry(bundle, options)
-    opened = open_sources([bundle], Access(registries=access.registries), context, bundle_first=True)
+    opened = open_sources([bundle], replace(access, checks_signatures=False), context, bundle_first=True)
     reader = opened.read_bundle()
     name = opened.bundles[0][0]
     if name not in (bundle, STDIN) and not parts.is_first(name) and not aside:
@@ -69,7 +69,10 @@ def sign(bundle: str, options: SignOptions, access: Access, context: Context) ->
     context.end_phase()  # ssh-keygen may ask for a passphrase, on a line of its own
     header = reader.header_bytes
     data = signing.sign(header, options.key) if options.key is not None else signing.read_file(options.signature or "")
-    signature = signing.check_own(header, data, context.tmp)
+    try:
+        signature = signing.check_own(header, data, context.tmp)
+    except SignatureError as error:
+        raise error.within(name) from error.__cause__
     if options.detach:
         with destination:
             destination.write(signature.armored())
@@ -94,7 +97,7 @@ def _default(bundle: str, name: str, *, detach: bool) -> str:
         raise UsageError(messages.SIGN_NO_PLACE, name=name)
     if not detach:
         return name
-    return (name.removesuffix(".001") if parts.is_first(name) else name) + ".sig"
+    return name_signature(name)
 
 
 def _embed(

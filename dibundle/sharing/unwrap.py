@@ -28,7 +28,7 @@ def unwrap(source: Source, output: Output, access: Access, context: Context) -> 
     """Write the one bundle behind a source, after every byte of it was checked."""
     opened = open_sources([source], access, context)
     opened.refuse_overwriting(output.name, output.identity)
-    bundle = read_whole(opened.bundle_stream(), context, opened.check)
+    bundle = read_whole(opened.bundle_stream(), context, opened.check, opened.bundles[0][0])
     with output:
         for piece in copy_chunks(bundle.content, 0, bundle.content.size):
             output.write(piece)

@@ -41,7 +41,7 @@ from dibundle.sharing import messages
 from dibundle.sharing.ways import ChainStep, UpdatePlan, plan_way, plan_wrapped
 from dibundle.sharing.wrapped import Parcel
 from dibundle.sources import messages as registry_messages
-from dibundle.sources.access import Access, SignatureCheck
+from dibundle.sources.access import Access
 from dibundle.sources.bundles import CheckSignature, fetch_bundle
 from dibundle.sources.engines import TRANSPORTS, default_engine, image_id, require_engine
 from dibundle.sources.names import is_reference
@@ -170,8 +170,8 @@ class _Update:
             and len(names) == len(here)
             and all(map(str.startswith, names, repeat(transport)))
         )
-        self._signatures = SignatureCheck(access.signers)
-        self._only_signed = access.signers is not None and not access.signers.signatures
+        self._signatures = access.signature_check(context.tmp, names=(str(reference.name or ""),))
+        self._only_signed = self._signatures.needs_embedded
         self._repository = open_repository(reference, access, context)
         manifest = self._repository.manifest(reference.wanted)
         self._image = images.resolve(self._repository, manifest, access.platform or platform_here())
@@ -257,7 +257,7 @@ class _Update:
         if plan.size > options.max_size:
             self._refuse_size(plan)
         self._context.progress.phase("fetching", plan.size)
-        parcel = Parcel(self._repository, self._image, self._signatures.required, self._context)
+        parcel = Parcel(self._repository, self._image, self._signatures, self._context)
         limits = RebuildOptions(expect=options.expect, max_size=options.max_size)
         made = parcel.apply(plan, self._archives, self._engine, self._output, limits)
         self._made = made.image
@@ -336,9 +336,9 @@ class _Update:
         name = step.delta.manifest
         fetched.bundles.pop(name, None)
         fetched.refused[name] = step.delta.told.size
-        self._context.progress.note(
-            f"bundle {digest.text(name)}, which the registry lists, is passed over: {error.message}"
-        )
+        shown = digest.text(name)
+        reason = error.message.removeprefix(f"{shown}: ")
+        self._context.progress.note(f"bundle {shown}, which the registry lists, is passed over: {reason}")
 
     def _pin_or_refuse(
         self, plan: UpdatePlan, bundles: Sequence[BundleReader], fetched: _Fetched

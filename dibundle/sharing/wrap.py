@@ -121,9 +121,8 @@ def _open(
     if output is not None:
         for found in (opened, here):
             found.refuse_overwriting(output.name, output.identity)
-    return wrapped_image(
-        read_whole(opened.bundle_stream(), context, opened.check), here.archives, tags, context, options.platform
-    )
+    whole = read_whole(opened.bundle_stream(), context, opened.check, opened.bundles[0][0])
+    return wrapped_image(whole, here.archives, tags, context, options.platform)
 
 
 def wrapped_image(

@@ -20,7 +20,8 @@ from dibundle.format.values import AboutImage
 from dibundle.images.archive import Archive, from_fd
 from dibundle.sharing.ways import UpdatePlan
 from dibundle.sources import messages
-from dibundle.sources.bundles import CheckSignature, check_signature
+from dibundle.sources.access import SignatureCheck
+from dibundle.sources.bundles import check_signature
 from dibundle.sources.registry import images
 from dibundle.sources.registry.client import Repository
 from dibundle.sources.registry.images import RemoteImage
@@ -40,14 +41,15 @@ class AppliedParcel(NamedTuple):
 
 
 class Parcel:
-    """A wrapped bundle in a registry. ``check`` gets the bundle's header and signature before more of it is fetched."""
+    """A wrapped bundle in a registry, whose ``signatures`` are checked before more of it is fetched."""
 
     def __init__(
-        self, repository: Repository, image: RemoteImage, check: CheckSignature | None, context: Context
+        self, repository: Repository, image: RemoteImage, signatures: SignatureCheck, context: Context
     ) -> None:
         self._repository = repository
         self._image = image
-        self._check = check
+        self._signatures = signatures
+        self._check = signatures.required
         self._context = context
         self._name = str(repository.reference)
 
@@ -83,6 +85,7 @@ class Parcel:
                 context=self._context,
                 without=None,
                 repositories=None if self._check else repositories_of([*bases, archive]),
+                signatures=self._signatures,
             )
             found, _ = loading.load()
         made = found[0] if found else AboutImage(names=(), id=b"", diff_ids=())

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable
+from copy import copy
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dibundle.errors import SignatureError
+from dibundle.errors import FileError, Hint, SignatureError
 from dibundle.files.digest import sha256
+from dibundle.format.manifest import Manifest
 from dibundle.format.reader import BundleReader
-from dibundle.sources.bundles import CheckSignature
+from dibundle.sources import messages, policy
+from dibundle.sources.bundles import CheckManifest, CheckSignature, read_signature_beside
 from dibundle.sources.registry.settings import RegistrySettings
 
 if TYPE_CHECKING:
@@ -18,12 +22,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How to open sources: ``signers`` must have signed every bundle (None: signatures do not matter).
+    """How to open sources: ``signers`` must have signed every bundle (None: whoever the machine's policy demands).
 
     ``platform`` is that of images that an engine or a registry has for several, as ``os/architecture``.
+    ``checks_signatures``: False is for what signs bundles, or has made them itself: no signature matters, whatever the
+    policy of the machine demands. Registries are spoken to as the policy allows in any case.
     """
 
     signers: Signers | None = None
+    checks_signatures: bool = True
     platform: str | None = None
     registries: RegistrySettings = field(default_factory=RegistrySettings)
 
@@ -35,6 +42,44 @@ class Access:
 
         if not isinstance(self.signers, Signers):
             raise TypeError(f"signers are Signers(allowed=FILE), not {type(self.signers).__name__}")
+        if not self.checks_signatures:
+            raise TypeError("signers are given, and no signatures are to be checked")
+
+    def signature_check(self, tmp: str | None = None, names: Collection[str] = ()) -> SignatureCheck:
+        """Return what checks signatures: the one place that decides whose signatures are demanded.
+
+        A bundle must pass both the machine's policy and these signers. ``names``: what the image will be called, beside
+        the names that bundles declare. Raises as :meth:`Policy.signers` and :func:`read_policy`.
+        """
+        if not self.checks_signatures:
+            return SignatureCheck()
+        machine = policy.read_policy()
+        demanded = machine.signers(self.signers, tmp)
+        demands = [_Demand(demanded, is_policy=True)] if demanded else []
+        if self.signers and self.signers != demanded:
+            demands.append(_Demand(self.signers, is_policy=False))
+        return SignatureCheck(demands, machine, names)
+
+
+_NO_POLICY: Final = policy.Policy()
+
+
+class _Demand(NamedTuple):
+    """Who must have signed bundles, and whether it is the policy of the machine that says so."""
+
+    signers: Signers
+    is_policy: bool
+
+    def check(self, header: bytes, signature: bytes) -> str:
+        """Return who signed a header; raise as :meth:`Signers.check`."""
+        try:
+            return self.signers.check(header, signature)
+        except (SignatureError, FileError) as error:
+            if not self.is_policy:
+                raise
+            if error.code in ("signature.expired", "signature.not_yet_valid"):  # --verify-time cannot help
+                error.advice = Hint.of("have the bundle signed again, with a key that is valid now")
+            raise error.because(f"required by {policy.PATH}") from error.__cause__
 
 
 class SignatureCheck:
@@ -44,28 +89,91 @@ class SignatureCheck:
     whatever the signature area of a copy holds; whoever varies that would have ssh-keygen asked for each copy.
     """
 
-    def __init__(self, signers: Signers | None) -> None:
-        self._signers = signers
+    def __init__(
+        self, demands: Collection[_Demand] = (), machine: policy.Policy = _NO_POLICY, names: Collection[str] = ()
+    ) -> None:
+        self._demands = demands
+        self._machine = machine
+        self._names = names
         self._signed: dict[bytes, str] = {}  # by header
         self._refused: dict[tuple[bytes, bytes], SignatureError] = {}  # by header and signature
+        self._signatures: dict[bytes, bytes] = {}  # likewise, those that were accepted
+        self._may_make: set[tuple[bytes, tuple[str, ...]]] = set()  # headers, and identities one of which signed them
 
     @property
     def required(self) -> CheckSignature | None:
         """What a bundle's header and signature are given to before anything else is read; None if none are needed."""
-        return self._check if self._signers else None
+        return self._check if self._demands else None
 
-    def _check(self, header: bytes, signature: bytes) -> None:
-        assert self._signers
-        if header in self._signed:
+    @property
+    def needs_embedded(self) -> bool:
+        """Whether only a signature in the bundle itself counts, as none is given beside."""
+        return bool(self._demands) and not any(demand.signers.signatures for demand in self._demands)
+
+    @property
+    def judges_names(self) -> bool:
+        """Whether it matters who signed which image."""
+        return bool(self._demands and self._machine.identities)
+
+    def beside(self, file: str) -> CheckSignature | None:
+        """Return ``required`` for the bundle in ``file``, whose signature may lie beside it."""
+        return partial(self._check, file=file) if self._demands else None
+
+    def _check(self, header: bytes, signature: bytes, file: str | None = None) -> CheckManifest:
+        if header not in self._signed:
+            beside = read_signature_beside(file) if file and not signature and self.needs_embedded else None
+            found = signature if beside is None else beside.data
+            key = header, sha256(found)
+            try:
+                if key in self._refused:
+                    raise copy(self._refused[key])  # it is put in words for another place
+                signed = [demand.check(header, found) for demand in self._demands]
+            except SignatureError as error:
+                self._refused.setdefault(key, copy(error))
+                raise (error.within(beside.name) if beside else error) from error.__cause__
+            self._signed[header] = signed[-1]
+            self._signatures[header] = found
+        return partial(self._check_manifest, header)
+
+    def _check_manifest(self, header: bytes, manifest: Manifest) -> None:
+        """Refuse a bundle that declares images which other people have to sign."""
+        if not self.judges_names:
             return
-        key = header, sha256(signature)
-        if key in self._refused:
-            raise self._refused[key]
+        images = [image for target in (manifest.about.targets if manifest.about else ()) for image in target]
+        nameless = {""} if not images or not all(image.names for image in images) else set()
+        self._require_names(header, nameless.union(self._names, *(image.names for image in images)))
+
+    def require_names_of(self, bundle: BundleReader, names: Iterable[str]) -> None:
+        """Raise :class:`SignatureError` unless who signed a checked bundle may give images these names.
+
+        "" stands for an image without a name.
+        """
         try:
-            self._signed[header] = self._signers.check(header, signature)
+            self._require_names(bundle.header_bytes, names)
         except SignatureError as error:
-            self._refused[key] = error
-            raise
+            raise (error if bundle.name is None else error.within(bundle.name)) from error.__cause__
+
+    def _require_names(self, header: bytes, names: Iterable[str]) -> None:
+        for wanted, name in self._machine.identities_for(names).items() if self.judges_names else ():
+            if (header, wanted) in self._may_make:
+                continue
+            if not any(self._is_signed_by(who, header) for who in wanted):
+                raise SignatureError(
+                    messages.POLICY_IDENTITY,
+                    name=name or "an image without a name",
+                    found=self._signed[header],
+                    wanted=" or ".join(wanted),
+                    path=policy.PATH,
+                )
+            self._may_make.add((header, wanted))
+
+    def _is_signed_by(self, identity: str, header: bytes) -> bool:
+        signers = next(demand.signers for demand in self._demands if demand.is_policy)
+        try:
+            replace(signers, identity=identity).check(header, self._signatures[header])
+        except SignatureError:
+            return False
+        return True
 
     def signed_by(self, bundles: Iterable[BundleReader]) -> tuple[str, ...]:
         """Return who signed bundles, and with which key, each once; nobody where it does not matter."""

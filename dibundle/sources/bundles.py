@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
 from dibundle.errors import BundleError, DigestError, shell_words
 from dibundle.files import digest
@@ -17,8 +18,32 @@ from dibundle.format.manifest import Manifest
 from dibundle.format.reader import BundleReader, Readable
 from dibundle.sources import messages, parts
 
-CheckSignature = Callable[[bytes, bytes], object]
+CheckManifest = Callable[[Manifest], None]
+"""Is given a bundle's manifest, and raises where who signed it may not make its images."""
+CheckSignature = Callable[[bytes, bytes], CheckManifest | None]
 """Is given a bundle's header and signature, and raises where nobody who counts signed it."""
+
+
+class SignatureBeside(NamedTuple):
+    """A detached signature that lies beside a bundle: the name of its file, and what that holds."""
+
+    name: str
+    data: bytes
+
+
+def name_signature(bundle: str) -> str:
+    """Return where the detached signature of a bundle is, of one in parts by the name of its first part."""
+    return (bundle.removesuffix(".001") if parts.is_first(bundle) else bundle) + ".sig"
+
+
+def read_signature_beside(bundle: str) -> SignatureBeside | None:
+    """Return the signature beside a bundle; None where no regular file has its name."""
+    name = name_signature(bundle)
+    if not os.path.isfile(name):  # noqa: PTH113 - any name that the system takes
+        return None
+    from dibundle.format.signing import read_file
+
+    return SignatureBeside(name, read_file(name))
 
 
 class Rereadable(Readable, Protocol):
@@ -102,7 +127,7 @@ def check_signature(stream: Rereadable, name: str | None, check: CheckSignature)
     The stream then stands at its beginning again. Raises what ``check`` raises, and as :func:`read_bundle`.
     """
 
-    def check_alone(header: bytes, signature: bytes) -> None:
+    def check_alone(header: bytes, signature: bytes) -> NoReturn:
         check(header, signature)
         raise _TrustedError
 
@@ -196,10 +221,10 @@ class WholeBundle(NamedTuple):
         return labels.labels(self.manifest, self.content.size, self.digest) | signed
 
 
-def read_whole(stream: Readable, context: Context, check: CheckSignature | None) -> WholeBundle:
+def read_whole(stream: Readable, context: Context, check: CheckSignature | None, name: str) -> WholeBundle:
     """Read a bundle to its end into a temporary file; check every digest in it, and the signature of what was read."""
     spool = context.spool()
-    reader = BundleReader(_Copied(stream, spool), None, check)
+    reader = BundleReader(_Copied(stream, spool), None, check, name)
     context.check_room(reader.size - spool.size)
     check_integrity(reader)  # to its end, and no further
     content_digest = digest.sha256_of(copy_chunks(spool, 0, spool.size))

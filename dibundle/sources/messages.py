@@ -137,6 +137,44 @@ PARTS_TRUNCATED: Final = Message(
     "truncated bundle: {lacking}: {sizes}",
     hint="copy what is named here again, all parts of one bundle",
 )
+POLICY_FILE: Final = Message(
+    "policy.file",
+    "cannot open {name}, which {path} names: {reason}",
+    hint="put the file there, readable for everybody, or correct its name; {dib} doctor tests it",
+)
+POLICY_IDENTITY: Final = Message(
+    "policy.identity",
+    "the bundle makes {name}, and is signed by {found}: wanted {wanted} (required by {path})",
+    hint="ask them to sign it, or for a bundle of theirs",
+)
+POLICY_INSECURE: Final = Message(
+    "policy.insecure",
+    "{path} requires TLS for {host}",
+    hint='leave out --insecure; the key "insecure" of that file lists the registries without TLS',
+)
+POLICY_MALFORMED: Final = Message(
+    "policy.malformed", "malformed policy: {where}: {reason}", hint="correct the file; {dib} doctor tests it"
+)
+POLICY_NO_SIGNERS: Final = Message(
+    "policy.no_signers",
+    "{path} requires a signature, but not whose: --allowed-signers is missing",
+    hint='--allowed-signers FILE (or DIB_ALLOWED_SIGNERS), or the key "allowed-signers" in that file',
+)
+POLICY_OWNER: Final = Message(
+    "policy.owner",
+    "{place} belongs to user {owner}: the policy of this machine would be theirs",
+    hint="chown root {quoted}",
+)
+POLICY_UNREADABLE: Final = Message(
+    "policy.unreadable",
+    "cannot read the policy of this machine, {path}: {reason}",
+    hint="everybody has to be able to read it: chmod 755 /etc/dib && chmod 644 {quoted}",
+)
+POLICY_WRITABLE: Final = Message(
+    "policy.writable",
+    "others can write to {place}: the policy of this machine would be theirs",
+    hint="chmod go-w {quoted}",
+)
 PROGRAM_CANNOT_RUN: Final = Message("program.cannot_run", "cannot run {command}: {reason}")
 PROGRAM_CANNOT_RUN_2: Final = Message("program.cannot_run", "cannot run {load_}: {reason}")
 PUSH_NAMES_DIGEST: Final = Message("push.names_digest", "{name} names a digest; what is pushed gets its own")

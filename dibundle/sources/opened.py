@@ -62,12 +62,15 @@ class OpenedSources:
             if saved is not None:
                 self.placed[place] = saved
 
-    def add_bundle(self, name: str, stream: Rereadable, size: int | None, *, is_spare: bool = False) -> None:
-        """Add a bundle, whose signature is checked here and nowhere else."""
+    def add_bundle(
+        self, name: str, stream: Rereadable, size: int | None, file: str | None = None, *, is_spare: bool = False
+    ) -> None:
+        """Add a bundle, in a ``file`` if it is in one; its signature is checked here and nowhere else."""
         if is_spare:
             self.spare_streams.add(id(stream))
-        if self.check:
-            check_signature(stream, name, self.check)
+        check = self.check if file is None else self.signatures.beside(file)
+        if check:
+            check_signature(stream, name, check)
         if size is not None:
             self.bundle_sizes[id(stream)] = size
         self.bundles.append((name, stream))

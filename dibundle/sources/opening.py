@@ -119,7 +119,7 @@ def open_archives(sources: Sequence[Source], access: Access, context: Context) -
 
 def open_present(sources: Sequence[Source], access: Access, context: Context) -> OpenedSources:
     """Open those archives that are there; the others are noted, with what may have been meant."""
-    found = OpenedSources(SignatureCheck(None))
+    found = OpenedSources(SignatureCheck())
     names = [source for source in sources if isinstance(source, str)]
     for place, source in enumerate(sources):
         try:
@@ -164,7 +164,7 @@ class _Opening:
     ) -> None:
         if sum(isinstance(source, str) and source == "-" for source in sources) > 1:
             raise UsageError(messages.SOURCE_STDIN_TWICE)
-        self.opened = OpenedSources(SignatureCheck(access.signers))
+        self.opened = OpenedSources(access.signature_check(context.tmp) if bundle_wanted else SignatureCheck())
         self._sources = list(enumerate(sources))
         self._first_candidate = len(sources) - candidates
         self._access = access
@@ -215,8 +215,8 @@ class _Opening:
             self._pass_over(place, error)
             return None
 
-    def _add_bundle(self, place: int, name: str, stream: Rereadable, size: int | None) -> None:
-        self.opened.add_bundle(name, stream, size, is_spare=place >= self._first_candidate)
+    def _add_bundle(self, place: int, name: str, stream: Rereadable, size: int | None, file: str | None = None) -> None:
+        self.opened.add_bundle(name, stream, size, file, is_spare=place >= self._first_candidate)
 
     def _open_file(self, place: int, source: str | os.PathLike[str], *, wanted: bool) -> None:
         name, fd, size = self._descriptor(source)
@@ -224,9 +224,10 @@ class _Opening:
         if is_bundle(head) and parts.is_first(name) and size is not None:
             reader = parts.PartsReader(name, self._context)
             self.opened.identities.update(zip(reader.identities, reader.names, strict=True))
-            self._add_bundle(place, name, reader, reader.size)
+            self._add_bundle(place, name, reader, reader.size, name)
         elif is_bundle(head):
-            self._add_bundle(place, name, Reread(partial(read_some, fd, name), head), size)
+            file = None if name == STDIN or size is None else path_of(name)
+            self._add_bundle(place, name, Reread(partial(read_some, fd, name), head), size, file)
         elif not head and not stat.S_ISDIR(os.fstat(fd).st_mode):
             self._empty.append((place, name, fd))
         else:

@@ -210,6 +210,45 @@ def test_signs_a_bundle_in_parts(keys: Keys, made, tmp_path: Path) -> None:
             succeed("verify", folder / "whole.dib", "--allowed-signers", allowed)
 
 
+def test_a_signature_beside_the_bundle_is_found(keys: Keys, made, bundle: Path, tmp_path: Path) -> None:
+    allowed = keys.allowed(tmp_path)
+    beside = tmp_path / "update.dib.sig"
+    ended = refused(made, bundle, "--allowed-signers", allowed)
+    assert ended.err.startswith(f"dib: error: {bundle}: the bundle is not signed\n")
+    assert "--signature FILE" in ended.err
+    succeed("sign", "-q", "--detach", "--key", keys["ed25519"], bundle)
+    assert succeed("apply", made.base, bundle, "--allowed-signers", allowed).out == made.target.read_bytes()
+    assert f"signed by {WHO}" in succeed("verify", bundle, "--allowed-signers", allowed).out.decode()
+    assert dib("verify", "-", "--allowed-signers", allowed, stdin=bundle.read_bytes()).code == 8
+    succeed("sign", "-q", "--detach", "--key", keys["other"], bundle)
+    ended = refused(made, bundle, "--allowed-signers", allowed)
+    assert f"{bundle}: {beside}: {allowed} has no valid line for the key {keys.fingerprint('other')}" in ended.err
+    ended = refused(made, bundle, "--allowed-signers", allowed, "--signature", keys["ed25519"])  # it counts alone
+    assert str(beside) not in ended.err
+    for garbage in (b"", b"garbage", b"\n" * ((1 << 20) + 1)):
+        beside.write_bytes(garbage)
+        assert f"{bundle}: {beside}: " in refused(made, bundle, "--allowed-signers", allowed).err
+    beside.unlink()
+    os.mkfifo(beside)
+    assert "is not signed" in refused(made, bundle, "--allowed-signers", allowed).err
+    beside.unlink()
+    beside.write_bytes(b"garbage")
+    succeed("sign", "-q", "--key", keys["ed25519"], bundle)
+    succeed("verify", bundle, "--allowed-signers", allowed)  # what is in the bundle counts first
+
+
+def test_a_signature_beside_parts_is_found(keys: Keys, made, tmp_path: Path) -> None:
+    succeed("create", "-q", "--split", "65536", made.base, made.target, tmp_path / "u.dib")
+    succeed("sign", "-q", "--detach", "--key", keys["ed25519"], tmp_path / "u.dib.001")
+    succeed("verify", tmp_path / "u.dib.001", "--allowed-signers", keys.allowed(tmp_path))
+
+
+def test_the_name_of_a_bundle_is_escaped_in_errors(keys: Keys, bundle: Path, tmp_path: Path) -> None:
+    odd = bundle.rename(tmp_path / "a\x1b[2J.dib")
+    ended = dib("verify", odd, "--allowed-signers", keys.allowed(tmp_path))
+    assert (ended.code, r"a\x1b[2J.dib: the bundle is not signed" in ended.err, "\x1b" in ended.err) == (8, True, False)
+
+
 def test_an_unsigned_bundle_is_refused(keys: Keys, made, bundle: Path, tmp_path: Path) -> None:
     ended = refused(made, bundle, "--allowed-signers", keys.allowed(tmp_path), "--require-signature")
     assert "not signed" in ended.err
@@ -235,7 +274,8 @@ def test_another_namespace_is_refused(keys: Keys, made, bundle: Path, tmp_path: 
     (tmp_path / "git.sig").write_bytes(other)
     ended = refused(made, bundle, "--allowed-signers", allowed, "--signature", tmp_path / "git.sig")
     assert "namespace git" in ended.err
-    assert dib("sign", "--signature", tmp_path / "git.sig", bundle).code == 8
+    ended = dib("sign", "--signature", tmp_path / "git.sig", bundle)
+    assert (ended.code, f"{bundle}: the signature is for namespace git" in ended.err) == (8, True)
     succeed("sign", "-q", "--key", keys["ed25519"], bundle)
     keys.allowed(tmp_path, f'{WHO} namespaces="git" {keys.public("ed25519")}')
     refused(made, bundle, "--allowed-signers", allowed)
@@ -244,14 +284,15 @@ def test_another_namespace_is_refused(keys: Keys, made, bundle: Path, tmp_path: 
 def test_validity_is_judged_as_of_a_time(keys: Keys, made, signed: Path, tmp_path: Path) -> None:
     line = f'{WHO} valid-after="20200101",valid-before="20210101" {keys.public("ed25519")}'
     allowed = keys.allowed(tmp_path, line)
-    for options, told in (
-        ((), "key has expired"),
-        (("--identity", WHO), "key has expired"),
-        (("--verify-time", "20190601"), "key is not yet valid"),
+    for options, told, hint in (
+        ((), "expired on 2021-01-01 00:00:00", "if it was signed before that: --verify-time 202012312359"),
+        (("--identity", WHO), "expired on 2021-01-01 00:00:00", "ask the sender to sign again with a valid key"),
+        (("--verify-time", "20190601"), "is valid from 2020-01-01 00:00:00 on", "check the clock of this machine"),
     ):
         ended = refused(made, signed, "--allowed-signers", allowed, *options)
-        assert f"that signed the bundle is not valid: {allowed}:1: {told}: verify time " in ended.err
-        assert "ask the sender to sign with a key that is" in ended.err
+        key = keys.fingerprint("ed25519")
+        assert f"{signed}: the key {key} that signed the bundle {told} ({allowed}:1)\n" in ended.err
+        assert hint in ended.err
     refused(made, signed, "--allowed-signers", allowed, "--verify-time", "yesterday", code=2)
     succeed("verify", signed, "--allowed-signers", allowed, "--verify-time", "202006011200")
 

@@ -18,13 +18,14 @@ import dibundle
 from dibundle.errors import SignatureError
 from dibundle.format.signing import Signers
 from tests import needs, pairs
+from tests.cli.policies import set_policy
 from tests.cli.test_signing import WHO, keygen
 from tests.program import Ended, dib, succeed
 from tests.sources.server import Registry, serve
 
 WAYS = ("file", "parts", "stdin", "wrapped", "compressed", "registry", "wrapped in a registry", "chain")
 SIGNED = ("right", "unsigned", "wrong")
-HOW = ("options", "environment")
+HOW = ("options", "environment", "policy")
 
 
 @dataclass
@@ -58,9 +59,12 @@ class World:
 
     def run(self, arguments: list[object], way: str, signed: str, how: str) -> Ended:
         demanded = ["--allowed-signers", self.allowed, "--require-signature"] if how == "options" else []
-        env = {"DIB_ALLOWED_SIGNERS": str(self.allowed), "DIB_REQUIRE_SIGNATURE": "1"} if how != "options" else {}
+        env = {"DIB_ALLOWED_SIGNERS": str(self.allowed), "DIB_REQUIRE_SIGNATURE": "1"} if how == "environment" else {}
         stdin = Path(f"{self.path('file', signed)}.dib").read_bytes() if way == "stdin" else None
-        return dib(arguments[0], *demanded, *arguments[1:], stdin=stdin, env=env, cwd=self.folder)
+        with pytest.MonkeyPatch.context() as patch:
+            if how == "policy":
+                set_policy(patch, self.folder, f'allowed-signers = "{self.allowed}"\n')
+            return dib(arguments[0], *demanded, *arguments[1:], stdin=stdin, env=env, cwd=self.folder)
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +77,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         keygen("-q", "-t", "ed25519", "-N", "", "-f", folder / key)
     allowed = folder / "allowed"
     allowed.write_text(f"{WHO} {(folder / 'right.pub').read_text()}")
+    allowed.chmod(0o644)
     with serve() as registry:
         made = World(folder, pair, registry, allowed)
         succeed("create", "-q", "-1", pair.target, pair.base, folder / "back.dib")
@@ -147,15 +152,18 @@ def test_what_is_demanded_holds_in_every_command(world: World, way: str, signed:
             assert ended.out == b"", name
             assert len(world.registry.blobs) == uploads, name
             assert "sign" in ended.err, name
+            shown = world.name(way, signed).removesuffix(".dib.001")
+            assert ("stdin" if way == "stdin" else shown) in ended.err.partition("\n")[0], name
 
 
+@pytest.mark.parametrize("how", ["environment", "policy"])
 @pytest.mark.parametrize("way", WAYS)
-def test_sign_takes_any_bundle(world: World, way: str, tmp_path: Path) -> None:
+def test_sign_takes_any_bundle(world: World, way: str, how: str, tmp_path: Path) -> None:
     ended = world.run(
         ["sign", "--key", world.folder / "right", "--detach", world.name(way, "unsigned"), "-o", tmp_path / "sig"],
         way,
         "unsigned",
-        "environment",
+        how,
     )
     assert ended.code == 0, ended.err
 
@@ -175,10 +183,13 @@ def test_inspect_tells_who_signed_what_was_checked(world: World) -> None:
     assert "not checked" not in ended.out.decode()
 
 
+@pytest.mark.parametrize("how", ["signers", "policy"])
 @pytest.mark.parametrize("signed", SIGNED)
 @pytest.mark.parametrize("source", ["path", "parts", "stream"])
-def test_the_python_api(world: World, signed: str, source: str) -> None:
-    access = dibundle.Access(signers=Signers(allowed=str(world.allowed)))
+def test_the_python_api(world: World, signed: str, source: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    access = dibundle.Access(signers=Signers(allowed=str(world.allowed))) if how == "signers" else dibundle.Access()
+    if how == "policy":
+        set_policy(monkeypatch, world.folder, f'allowed-signers = "{world.allowed}"\n')
     path = Path(world.name("parts" if source == "parts" else "file", signed))
 
     def operations(bundle: object, base: Path | None) -> object:

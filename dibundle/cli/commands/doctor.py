@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 
 import click
@@ -19,11 +20,12 @@ _MARKS = {"ok": "ok", "missing": "-", "broken": "!"}
 @click.option("--tmp", metavar="DIR", help="Where temporary files would go.")
 @console_options(progress=False)
 def command(tmp: str | None, console: Console) -> None:
-    """Look at libraries, encoders, engines, tools and disk; say what does not work here and what to do about it.
+    """Test libraries, encoders, disk, policy, tools and engines; say what does not work here and what to do about it.
 
+    The policy, /etc/dib/policy.toml, and files of signers are read, as commands read them (docs/how-to/policy.md).
     The exit code is 0 unless "dib create" or "dib apply" themselves cannot work (3).
     """
-    found = list(checks(tmp))
+    found = list(checks(tmp, os.environ.get("DIB_ALLOWED_SIGNERS")))
     ok = all(check.state == "ok" for check in found if check.vital)
     document = {
         "ok": ok,

@@ -27,4 +27,5 @@ def command(name: str, access: Access, context: Context, console: Console) -> No
     With --allowed-signers the head of each bundle is fetched. SIGNED BY names who of them signed it, and a signed
     bundle itself says which images it needs and makes. All else is as the registry lists it: nothing proves that.
     """
-    show_list(list_bundles(name, access, context), console, with_signers=access.signers is not None)
+    found = list_bundles(name, access, context)
+    show_list(found, console, with_signers=access.signature_check().required is not None)

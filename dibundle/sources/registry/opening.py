@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import platform as system
+from dataclasses import replace
 from typing import Final
 
 from dibundle.errors import UsageError
 from dibundle.files.context import Context
 from dibundle.files.readat import Spool
 from dibundle.format import labels
-from dibundle.sources import messages
+from dibundle.sources import messages, policy
 from dibundle.sources.access import Access
 from dibundle.sources.bundles import CheckSignature, check_signature, fetch_bundle
 from dibundle.sources.names import is_reference
 from dibundle.sources.registry import artifacts, images
 from dibundle.sources.registry.client import Repository
-from dibundle.sources.registry.reference import Reference
+from dibundle.sources.registry.reference import Reference, is_loopback
 from dibundle.sources.wrapped import find_in_layer
 
 _MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le", "s390x": "s390x"}
@@ -28,8 +29,17 @@ def platform_here() -> str:
 
 
 def open_repository(reference: Reference, access: Access, context: Context, *, write: bool = False) -> Repository:
-    """Return a repository to speak to until ``context`` ends."""
-    return context.enter(Repository(reference, access.registries, write=write))
+    """Return a repository to speak to until ``context`` ends.
+
+    Raises :class:`UsageError` where the machine's policy wants TLS for a registry that is to be spoken to without it.
+    """
+    settings, allowed = access.registries, policy.read_policy().insecure
+    if allowed is not None:
+        others = sorted(host for host in settings.insecure - allowed if not is_loopback(host))
+        if others:
+            raise UsageError(messages.POLICY_INSECURE, host=others[0], path=policy.PATH)
+        settings = replace(settings, insecure=allowed)
+    return context.enter(Repository(reference, settings, write=write))
 
 
 def open_reference(

@@ -1,0 +1,271 @@
+"""The policy of this machine: what it demands of bundles and registries, whatever the command line and environment say.
+
+It is a file of root's, ``/etc/dib/policy.toml``. Nothing moves it: no option, no variable and no home folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from dibundle.errors import FileError, UsageError, shell_words
+from dibundle.sources import messages
+
+if TYPE_CHECKING:
+    from dibundle.format.signing import Signers
+
+PATH = "/etc/dib/policy.toml"
+_MAX_SIZE: Final = 1 << 20
+_KEYS: Final = ("allowed-signers", "identities", "insecure", "require-signature", "revoked")
+
+
+class Policy(NamedTuple):
+    """What a machine demands; without a file nothing.
+
+    ``allowed``, ``revoked``: absolute names of the files of signers and of revoked keys. ``identities``: who has to
+    sign bundles that make images, by their repositories; a pattern may end with ``*``. ``insecure``: the registries
+    that are spoken to without TLS; None: the command line says which.
+    """
+
+    allowed: str | None = None
+    is_signature_required: bool = False
+    revoked: str | None = None
+    identities: Mapping[str, tuple[str, ...]] = {}
+    insecure: frozenset[str] | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that it names."""
+        return tuple(filter(None, (self.allowed, self.revoked)))
+
+    def signers(self, own: Signers | None, tmp: str | None) -> Signers | None:
+        """Return those who must have signed a bundle, beside the command's ``own``; None where that is no matter.
+
+        Raises :class:`UsageError` where somebody must have signed it and nobody says who, and :class:`FileError` for
+        lists that are not there, or that others can change.
+        """
+        allowed = self.allowed or (own.allowed if own else None)
+        if allowed is None:
+            if self.is_signature_required:
+                raise UsageError(messages.POLICY_NO_SIGNERS, path=PATH)
+            return None
+        if self.allowed is None and self.revoked is None:
+            return None
+        for name in self.files:
+            require_safe(name)
+        from dibundle.format.signing import Signers
+
+        return Signers(
+            allowed=allowed,
+            signatures=own.signatures if own else (),
+            revoked=self.revoked,
+            verify_time=own.verify_time if own and self.allowed is None else None,
+            tmp=own.tmp if own else tmp,
+        )
+
+    def identities_for(self, names: Iterable[str]) -> dict[tuple[str, ...], str]:
+        """Return who has to sign bundles that make images of these names: sets of identities, each with one name.
+
+        Of the patterns that fit a name the longest counts. "" stands for an image without a name.
+        """
+        found: dict[tuple[str, ...], str] = {}
+        if self.identities:
+            for name in names:
+                spellings = _spellings(name)
+                fitting = [pattern for pattern in self.identities if _fits(pattern, spellings)]
+                if fitting:  # an exact name before a prefix that is as long
+                    best = max(fitting, key=lambda pattern: (len(pattern.removesuffix("*")), not pattern.endswith("*")))
+                    found.setdefault(self.identities[best], name)
+        return found
+
+    @property
+    def demands_signatures(self) -> bool:
+        """Whether bundles must be signed."""
+        return self.allowed is not None or self.is_signature_required
+
+    @property
+    def demands(self) -> list[str]:
+        """What it demands, as phrases for people."""
+        found = []
+        if self.allowed is not None:
+            found.append(f"bundles signed by those in {self.allowed}")
+        elif self.is_signature_required:
+            found.append("signed bundles")
+        if self.revoked is not None:
+            found.append(f"no keys of {self.revoked}")
+        if self.identities:
+            found.append(f"identities for {', '.join(sorted(self.identities))}")
+        if self.insecure is not None:
+            found.append(f"TLS but for {', '.join(sorted(self.insecure)) or 'no registry'}")
+        return found
+
+
+def read_policy() -> Policy:
+    """Return the policy of this machine.
+
+    Raises :class:`FileError` for one that cannot be read or understood, or that others than root and the user can
+    change: what is not known cannot be followed.
+    """
+    try:
+        fd = os.open(PATH, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not os.path.lexists(PATH):
+            return Policy()
+        raise _unreadable(error.strerror) from error
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise _unreadable("it is no regular file")
+        require_safe(PATH)
+        data = os.read(fd, _MAX_SIZE + 1)  # a regular file gives all that is asked for
+    except OSError as error:
+        raise _unreadable(error.strerror) from error
+    finally:
+        os.close(fd)
+    if len(data) > _MAX_SIZE:
+        raise _unreadable(f"it has more than {_MAX_SIZE:,} bytes")
+    return _parse(data)
+
+
+def require_safe(name: str) -> None:
+    """Raise :class:`FileError` for a file that is not there, or that others than root and the user can change."""
+    try:
+        path = Path(name)
+        real = path.resolve(strict=True)
+        for place in dict.fromkeys((real, *real.parents, *path.parents)):
+            status = place.stat()
+            if status.st_uid not in (0, os.geteuid()):
+                raise FileError(messages.POLICY_OWNER, place=place, owner=status.st_uid, quoted=shell_words(str(place)))
+            is_sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX  # as /tmp: what is in it is safe
+            if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not is_sticky:
+                raise FileError(messages.POLICY_WRITABLE, place=place, quoted=shell_words(str(place)))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        if name == PATH:
+            raise _unreadable(reason) from error
+        raise FileError(messages.POLICY_FILE, name=name, reason=reason, path=PATH) from error
+
+
+def _unreadable(reason: str | None) -> FileError:
+    return FileError(messages.POLICY_UNREADABLE, path=PATH, reason=reason, quoted=shell_words(PATH))
+
+
+def _parse(data: bytes) -> Policy:
+    import tomllib  # only few machines have a policy
+
+    try:
+        text = data.decode()
+        found = tomllib.loads(text)
+    except ValueError as error:  # no TOML, or no UTF-8
+        line = re.search(r"at line (\d+)", str(error))
+        raise _malformed(str(error), int(line[1]) if line else None) from error
+    fields = _Fields(text, found)
+    for key in found:
+        if key not in _KEYS:
+            raise fields.wrong(key, f"unknown key, wanted {', '.join(_KEYS)}")
+    policy = Policy(
+        allowed=fields.path("allowed-signers"),
+        is_signature_required=fields.flag("require-signature"),
+        revoked=fields.path("revoked"),
+        identities=fields.identities("identities"),
+        insecure=fields.hosts("insecure"),
+    )
+    if policy.allowed is not None and found.get("require-signature") is False:
+        raise fields.wrong("require-signature", "false contradicts allowed-signers, which requires signatures")
+    if policy.identities and policy.allowed is None:
+        raise fields.wrong("identities", "allowed-signers is missing, which has the keys of identities")
+    return policy
+
+
+class _Fields:
+    """The values of a policy, by their keys: each of its type, or refused with the line that it is in."""
+
+    def __init__(self, text: str, found: Mapping[str, object]) -> None:
+        self._text = text
+        self._found = found
+
+    def wrong(self, key: str, reason: str) -> FileError:
+        """Return the error about a key."""
+        place = re.search(rf"""^\s*\[?\s*["']?{re.escape(key)}["']?\s*[=.\]]""", self._text, re.MULTILINE)
+        start = place.end() if place else 0
+        return _malformed(f"{key}: {reason}", self._text.count("\n", 0, start) + 1 if place else None)
+
+    def path(self, key: str) -> str | None:
+        """Return the absolute name of a file."""
+        value = self._found.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
+            raise self.wrong(key, f"the absolute name of a file is wanted, not {_shown(value)}")
+        return value
+
+    def flag(self, key: str) -> bool:
+        """Return true or false; it is false where it is absent."""
+        value = self._found.get(key, False)
+        if not isinstance(value, bool):
+            raise self.wrong(key, f"true or false is wanted, not {_shown(value)}")
+        return value
+
+    def hosts(self, key: str) -> frozenset[str] | None:
+        """Return names of registries."""
+        value = self._found.get(key)
+        if value is None:
+            return None
+        hosts = _texts(value)
+        if hosts is None or not all(re.fullmatch(r"[^\s/]+", host) for host in hosts):
+            raise self.wrong(key, f"a list of HOST or HOST:PORT is wanted, not {_shown(value)}")
+        return frozenset(hosts)
+
+    def identities(self, key: str) -> dict[str, tuple[str, ...]]:
+        """Return who has to sign what, by patterns of repositories."""
+        table = self._found.get(key, {})
+        if not isinstance(table, dict):
+            raise self.wrong(key, f"a table [{key}] is wanted, not {_shown(table)}")
+        found = {}
+        for pattern, value in table.items():
+            who = _texts([value] if isinstance(value, str) else value)
+            if not who or not all(who):
+                raise self.wrong(pattern, f"an identity or a list of them is wanted, not {_shown(value)}")
+            if not re.fullmatch(r"[^\s*@]*\*|[^\s*@]+", pattern) or ":" in pattern.rpartition("/")[2]:
+                raise self.wrong(pattern, "a repository without a tag is wanted, or its beginning and *")
+            found[pattern] = tuple(who)
+        return found
+
+
+def _texts(value: object) -> list[str] | None:
+    """Return a list of texts; None where it is something else."""
+    if not isinstance(value, list):
+        return None
+    return value if all(isinstance(item, str) for item in value) else None
+
+
+def _shown(value: object) -> str:
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _malformed(reason: str, line: int | None) -> FileError:
+    where = PATH if line is None else f"{PATH}:{line}"
+    return FileError(messages.POLICY_MALFORMED, where=where, reason=reason)
+
+
+def _spellings(name: str) -> Collection[str]:
+    """Return the repository of a name, also in the other spellings that engines take for it."""
+    from dibundle.images.profile import canonical_name
+    from dibundle.images.writers import whole_name
+
+    path = name.partition("@")[0]
+    repository = path.rpartition(":")[0] if ":" in path.rpartition("/")[2] else path
+    if not repository:
+        return {""}
+    short = canonical_name(repository).removesuffix(":latest")
+    return {repository, short, whole_name(short)}
+
+
+def _fits(pattern: str, spellings: Collection[str]) -> bool:
+    if pattern.endswith("*"):
+        return any(map(str.startswith, spellings, [pattern[:-1]] * len(spellings)))
+    return pattern in spellings
