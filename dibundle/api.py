@@ -1,8 +1,7 @@
 """The public functions, which ``dibundle`` itself offers: every use case, with its options as keyword arguments.
 
-``access`` says how sources are reached and who must have signed bundles, beside those whom the machine's policy
-demands (docs/how-to/policy.md); ``progress`` receives phases and bytes done;
-``tmp`` is where temporary files go. Use cases raise :class:`DibError`; see each for which.
+``access`` says how sources are reached and who must have signed bundles, beside the machine's policy. ``progress`` gets
+phases and bytes done; ``tmp`` is where temporary files go. Use cases raise :class:`DibError`; see each for which.
 """
 
 from __future__ import annotations

@@ -259,6 +259,24 @@ def test_update_judges_the_name_that_is_asked_for(world: World, write: Write, tm
                 assert not (tmp_path / "out.tar").exists()
 
 
+def test_list_shows_whom_the_policy_accepts(world: World, write: Write, tmp_path: Path) -> None:
+    back = tmp_path / "back.dib"
+    succeed("create", "-q", "-1", world.pair.target, world.pair.base, back)
+    succeed("sign", "-q", "--key", world.folder / "own", back)
+    with serve() as registry:
+        for number, bundle in enumerate((world.bundle("release"), back)):
+            succeed("push", "-q", bundle, f"docker://{registry.host}/app:{number}")
+        write("")
+        assert "SIGNED BY" not in succeed("list", f"docker://{registry.host}/app").out.decode()
+        write(f'allowed-signers = "{world.allowed}"\n')
+        assert "SIGNED BY" in succeed("list", f"docker://{registry.host}/app").out.decode()
+        told = json.loads(succeed("list", f"docker://{registry.host}/app", "--json").out)["bundles"]
+        found = [(item["signed_by"] or "").partition(" ")[0] for item in told]
+        assert sorted(found) == ["", "release@example.com"]
+        write("?")
+        assert code_of("list", f"docker://{registry.host}/app") == "policy.malformed"
+
+
 def test_registries_without_tls(write: Write, tmp_path: Path) -> None:
     write('insecure = ["registry.invalid:5000"]\n')
     ended = dib("pull", "docker://other.invalid/app:1", "-o", tmp_path / "out", "--insecure", "other.invalid")
