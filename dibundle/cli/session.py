@@ -77,6 +77,13 @@ _REGISTRIES: Final = (
 _TMP: Final = click.option("--tmp", metavar="DIR", help="Where temporary files go.")
 PLATFORM: Final = "Which one to save, of names that an engine is asked for."
 
+base = click.option(
+    "--base",
+    "bases",
+    multiple=True,
+    metavar="NAME",
+    help="A base if it is there, or a bundle that makes one; may be repeated.",
+)
 max_size = click.option(
     "--max-size",
     type=read_size,

@@ -11,7 +11,7 @@ from dibundle.cli.dockerfiles import options as dockerfile_options
 from dibundle.cli.dockerfiles import write
 from dibundle.cli.hints import hints
 from dibundle.cli.results.apply import show, show_check
-from dibundle.cli.session import PLATFORM, max_size, session
+from dibundle.cli.session import PLATFORM, base, max_size, session
 from dibundle.codecs.native.library import reuse_memory
 from dibundle.files.context import Context
 from dibundle.files.destination import Destination
@@ -34,13 +34,7 @@ from dibundle.sources.access import Access
     shell_complete=lambda context, option, typed: [form for form in FORMS if form.startswith(typed)],
     help="Write docker-archive, oci-archive or oci:FOLDER instead of the exact target.",
 )
-@click.option(
-    "--base",
-    "bases",
-    multiple=True,
-    metavar="NAME",
-    help="A base if it is there, or a bundle that makes one; may be repeated.",
-)
+@base
 @click.option("--target", metavar="NAME", help="Which one to make, of a bundle that makes several archives.")
 @click.option("--thin", is_flag=True, help="Leave out the layers of the base, which the receiver has loaded.")
 @click.option(

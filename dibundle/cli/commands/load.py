@@ -11,7 +11,7 @@ from dibundle.applying.loading import LoadOptions, load
 from dibundle.cli.console import Console
 from dibundle.cli.hints import hints
 from dibundle.cli.results import documents
-from dibundle.cli.session import PLATFORM, max_size, session
+from dibundle.cli.session import PLATFORM, base, max_size, session
 from dibundle.codecs.native.library import reuse_memory
 from dibundle.errors import Hint, shell_words
 from dibundle.files import wording
@@ -27,13 +27,7 @@ from dibundle.sources.engines import ENGINES
     type=click.Choice(sorted(ENGINES)),
     help="Default: that of a SOURCE, else docker, podman, ctr.",
 )
-@click.option(
-    "--base",
-    "bases",
-    multiple=True,
-    metavar="NAME",
-    help="A base if it is there, or a bundle that makes one; may be repeated.",
-)
+@base
 @click.option("--target", metavar="NAME", help="Which one to load, of a bundle that makes several archives.")
 @click.option("--thin", is_flag=True, help="Do not pass on the base's layers, which the engine must have already.")
 @max_size
