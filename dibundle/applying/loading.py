@@ -233,7 +233,7 @@ class Loading:
             found = pin(archive, expected, self.bases, holes, target, self.without)
             if self.repositories is not None:
                 found = [
-                    (image, _allowed_names(image, names, self.repositories, own.progress)) for image, names in found
+                    (image, allowed_names(image, names, self.repositories, own.progress)) for image, names in found
                 ]
             self.signatures.require_names_of(self.bundle, (name for _, names in found for name in (names or ("",))))
             return hand_over(found, self.engine)
@@ -291,7 +291,7 @@ def require_left_out(image: PinnedImage, engine: str) -> None:
         )
 
 
-def _allowed_names(
+def allowed_names(
     image: PinnedImage, names: Collection[str], allowed: Collection[str], progress: Progress
 ) -> tuple[str, ...]:
     """Return the names in the repositories of the base: an image ID says nothing about names."""

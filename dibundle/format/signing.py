@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final, NamedTuple, Self
@@ -333,12 +334,22 @@ def _temporary(suffix: str, directory: str | None) -> IO[bytes]:
     return tempfile.NamedTemporaryFile(prefix="dib-", suffix=suffix, dir=directory)
 
 
+_FOLDERS: Final = "/usr/bin:/bin:/usr/local/bin:/opt/homebrew/bin"
+"""Where ssh-keygen is looked for, before the folders of the environment."""
+
+
 def _ssh_keygen(*arguments: str, given: bytes = b"", seconds: int) -> subprocess.CompletedProcess[bytes]:
     import subprocess
 
-    command = ("ssh-keygen", *arguments)
+    # What it is asked decides whom to trust: neither a program of that name in $PATH nor $TZ, by which it reads the
+    # times of keys, has a say. Whoever signs may need the agent and the programs that the environment names.
+    is_check = seconds == CHECK_SECONDS
+    program = (shutil.which("ssh-keygen", path=_FOLDERS) if is_check else None) or "ssh-keygen"
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"} if is_check else None
     try:
-        return subprocess.run(command, input=given, capture_output=True, check=False, timeout=seconds)
+        return subprocess.run(
+            (program, *arguments), input=given, capture_output=True, check=False, timeout=seconds, env=environment
+        )
     except FileNotFoundError as error:
         raise FileError(messages.SIGNATURE_NO_SSH_KEYGEN) from error
     except subprocess.TimeoutExpired as error:

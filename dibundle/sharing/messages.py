@@ -54,6 +54,11 @@ REGISTRY_NOT_A_REPOSITORY: Final = Message(
     "registry.not_a_name", "{name} is no name in a registry", hint="for example docker://registry.example/app"
 )
 REGISTRY_OTHER_IMAGE: Final = Message("registry.other_image", "{name} leads to another image: {reason}")
+UPDATE_SEVERAL_IMAGES: Final = Message(
+    "update.several_images",
+    "the bundle in {name} makes {count} images, one is wanted here",
+    hint="{dib} pull {name} -o update.dib; then {dib} apply takes the one that --target names",
+)
 REGISTRY_TOO_LARGE: Final = Message(
     "registry.too_large",
     "{name} takes {size:size} to fetch, at most {max_size:size} are allowed",

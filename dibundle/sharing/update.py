@@ -39,7 +39,7 @@ from dibundle.images.pinned import LayerStore, PinnedImage, Pins, assemble, find
 from dibundle.images.reader import read_images
 from dibundle.sharing import messages
 from dibundle.sharing.ways import ChainStep, UpdatePlan, plan_way, plan_wrapped
-from dibundle.sharing.wrapped import Parcel
+from dibundle.sharing.wrapped import Parcel, made_by
 from dibundle.sources import messages as registry_messages
 from dibundle.sources.access import Access
 from dibundle.sources.bundles import CheckSignature, fetch_bundle
@@ -170,13 +170,13 @@ class _Update:
             and len(names) == len(here)
             and all(map(str.startswith, names, repeat(transport)))
         )
-        self._signatures = access.signature_check(context.tmp, names=(str(reference.name or ""),))
+        self._signatures = access.signature_check(context.tmp, names=(f"{reference.host}/{reference.repository}",))
         self._only_signed = self._signatures.needs_embedded
         self._repository = open_repository(reference, access, context)
         manifest = self._repository.manifest(reference.wanted)
         self._image = images.resolve(self._repository, manifest, access.platform or platform_here())
         self._labels = self._image.labels
-        self._is_wrapped = labels.BUNDLE in self._labels
+        self._is_wrapped = labels.BUNDLE in self._labels and bool(self._image.layers)
         is_expected = self._is_wrapped or options.expect & {self._image.id, self._image.manifest.digest}
         if options.expect and not is_expected:
             raise UnexpectedError(messages.EXPECT_REGISTRY_IMAGE, name=name, id=digest.text(self._image.id))
@@ -283,8 +283,12 @@ class _Update:
         if self._engine not in TRANSPORTS or not self._made.names:  # containerd has names of images that are not whole
             return False
         if self._is_wrapped:
-            made = labels.digests(self._labels.get(labels.MAKES_IDS, ""))
-            return bool(made) and all(image_id(self._engine, digest.text(item)) == digest.text(item) for item in made)
+            if self._signatures.required:  # what labels say is the registry's word
+                return False
+            self._made = made_by(self._labels)
+            own = self._made.id
+            is_expected = not self._options.expect or own in self._options.expect
+            return bool(own) and is_expected and image_id(self._engine, digest.text(own)) == digest.text(own)
         ids = {digest.text(item) for item in (self._image.id, self._image.manifest.digest)}
         return all(image_id(self._engine, name) in ids for name in self._made.names)
 

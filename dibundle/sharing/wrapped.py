@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from dibundle.applying.base import missing_objects
-from dibundle.applying.loading import Loading, LoadOptions, repositories_of
+from dibundle.applying.expected import Expectation
+from dibundle.applying.loading import allowed_names, hand_over
 from dibundle.applying.options import RebuildOptions
-from dibundle.applying.rebuilding import rebuild_target
+from dibundle.applying.rewrite import pin, rebuild_images
 from dibundle.applying.targets import choose_target
-from dibundle.errors import ArchiveError
+from dibundle.errors import ArchiveError, RegistryError, UsageError
 from dibundle.files.context import Context
 from dibundle.files.destination import Output
 from dibundle.files.readat import Stream
+from dibundle.format import labels
 from dibundle.format.reader import BundleReader
 from dibundle.format.values import AboutImage
+from dibundle.images import pinned, writers
 from dibundle.images.archive import Archive, from_fd
+from dibundle.images.pinned import PinnedImage
+from dibundle.sharing import messages as sharing_messages
 from dibundle.sharing.ways import UpdatePlan
 from dibundle.sources import messages
 from dibundle.sources.access import SignatureCheck
@@ -28,16 +32,18 @@ from dibundle.sources.registry.images import RemoteImage
 from dibundle.sources.wrapped import find, find_in_layer
 
 
-def _write(output: Output, piece: bytes | bytearray | memoryview) -> None:
-    output.write(bytes(piece))
-
-
 class AppliedParcel(NamedTuple):
     """The image that was made, the bundle, and the bytes that were fetched."""
 
     image: AboutImage
     bundle: BundleReader
     fetched: int
+
+
+def made_by(told: Mapping[str, str]) -> AboutImage:
+    """Return the one image that a wrapped bundle is said by its labels to make; without ID where it is not one."""
+    made = labels.digests(told.get(labels.MAKES_IDS, ""))
+    return AboutImage(names=(), id=next(iter(made)) if len(made) == 1 else b"", diff_ids=())
 
 
 class Parcel:
@@ -56,7 +62,7 @@ class Parcel:
     def apply(
         self, plan: UpdatePlan, bases: Sequence[Archive], engine: str, output: Output | None, options: RebuildOptions
     ) -> AppliedParcel:
-        """Load what the bundle makes into an engine, or write it to ``output``.
+        """Load what the bundle makes into an engine, or write it to ``output``, in an archive that is written here.
 
         Where the ``bases`` have not what the bundle needs, whatever its labels say, its own layers are fetched, too.
         """
@@ -67,29 +73,42 @@ class Parcel:
         fetched = plan.size
         archive, bundle = self._fetch(plan.without)
         if plan.without and missing_objects(bundle.manifest, bases, self._context):
+            fetched += sum({blob.digest: blob.size for blob in self._image.layers}.values())
+            if fetched > options.max_size:
+                raise RegistryError(
+                    sharing_messages.REGISTRY_TOO_LARGE, name=self._name, size=fetched, max_size=options.max_size
+                )
             archive, bundle = self._fetch(frozenset())
-            fetched += sum(blob.size for blob in self._image.layers)
-        number = choose_target(bundle.manifest, options)
-        if output is not None:
-            with output:
-                rebuild_target([*bases, archive], bundle, partial(_write, output), options, self._context)
-            about = bundle.manifest.about
-            found = list(about.targets[number]) if about else []
+        image, names = self._pin(bundle, [*bases, archive], options)
+        self._signatures.require_names_of(bundle, names or ("",))
+        if output is None:
+            (made,) = hand_over([(image, names)], engine)
         else:
-            loading = Loading(
-                engine=engine,
-                given=bases,
-                bases=[*bases, archive],
-                bundle=bundle,
-                options=LoadOptions(engine=engine, expect=options.expect, max_size=options.max_size),
-                context=self._context,
-                without=None,
-                repositories=None if self._check else repositories_of([*bases, archive]),
-                signatures=self._signatures,
-            )
-            found, _ = loading.load()
-        made = found[0] if found else AboutImage(names=(), id=b"", diff_ids=())
+            with output:
+                writers.write(pinned.layout([(image, names)]), "docker-archive", output.write)
+            made = AboutImage(names=names, id=image.id, diff_ids=image.diff_ids)
         return AppliedParcel(made, bundle, fetched)
+
+    def _pin(
+        self, bundle: BundleReader, bases: Sequence[Archive], options: RebuildOptions
+    ) -> tuple[PinnedImage, tuple[str, ...]]:
+        """Make the one image that the bundle makes; return it with its names in the repository that was asked."""
+        target = bundle.manifest.targets[choose_target(bundle.manifest, options)]
+        archive, holes = rebuild_images(bases, bundle, options, self._context)
+        expected = options.expectation.without_archive(target.digest)
+        if not expected:
+            made = {image.config_digest for image in archive.images if image.config}
+            if len(made) != 1:
+                raise UsageError(sharing_messages.UPDATE_SEVERAL_IMAGES, name=self._name, count=len(made))
+            expected = Expectation(frozenset(made), None)
+        found = pin(archive, expected, bases, holes, target, None)
+        if len(found) != 1:
+            raise UsageError(sharing_messages.UPDATE_SEVERAL_IMAGES, name=self._name, count=len(found))
+        ((image, told),) = found
+        reference = self._repository.reference
+        place = f"{reference.host}/{reference.repository}"
+        names = allowed_names(image, told, {writers.whole_name(place)}, self._context.progress)
+        return image, names or tuple(filter(None, (reference.name,)))
 
     def _fetch(self, without: frozenset[bytes]) -> tuple[Archive, BundleReader]:
         spool = self._context.spool()

@@ -62,6 +62,11 @@ class OpenedSources:
             if saved is not None:
                 self.placed[place] = saved
 
+    @property
+    def has_bundle(self) -> bool:
+        """Whether there is a bundle beside those that are spare."""
+        return len(self.bundles) > len(self.spare_streams)
+
     def add_bundle(
         self, name: str, stream: Rereadable, size: int | None, file: str | None = None, *, is_spare: bool = False
     ) -> None:
@@ -85,7 +90,7 @@ class OpenedSources:
 
         Those that are spare are in :attr:`spare` then.
         """
-        if len(self.bundles) == len(self.spare_streams):
+        if not self.has_bundle:
             given = ", ".join(archive.name for archive in self.archives) or "nothing"
             raise UsageError(messages.SOURCE_NO_BUNDLE, given=given)
         found: list[BundleReader] = []

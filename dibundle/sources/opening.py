@@ -87,14 +87,14 @@ def open_sources(
     if not opened.check:
         opening.open_waiting()
     opening.fetch()
-    if not opened.bundles:  # else whoever makes a base would say what is made of it
+    if not opened.has_bundle:  # else whoever makes a base would say what is made of it
         opening.searched = 1 if bundle_first else len(sources)
     searched: set[int] = set()
     if opened.check:
         opening.find_wrapped(opened.placed)
         opening.open_waiting()
         searched = set(opened.placed)
-    if not opened.bundles:
+    if not opened.has_bundle:
         opened.ask_engines()
     opening.find_wrapped(opened.placed.keys() - searched)
     opening.open_empty()

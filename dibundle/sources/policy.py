@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -75,8 +75,8 @@ class Policy(NamedTuple):
         found: dict[tuple[str, ...], str] = {}
         if self.identities:
             for name in names:
-                spellings = _spellings(name)
-                fitting = [pattern for pattern in self.identities if _fits(pattern, spellings)]
+                repository = _repository(name)
+                fitting = [pattern for pattern in self.identities if _fits(pattern, repository)]
                 if fitting:  # an exact name before a prefix that is as long
                     best = max(fitting, key=lambda pattern: (len(pattern.removesuffix("*")), not pattern.endswith("*")))
                     found.setdefault(self.identities[best], name)
@@ -113,7 +113,10 @@ def read_policy() -> Policy:
     try:
         fd = os.open(PATH, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        if isinstance(error, FileNotFoundError) and not os.path.lexists(PATH):
+        # a link that leads nowhere, also above it, is one to what is not mounted yet
+        places = (Path(PATH), *Path(PATH).parents)
+        leads_nowhere = any(place.is_symlink() and not place.exists() for place in places)
+        if isinstance(error, FileNotFoundError) and not leads_nowhere:
             return Policy()
         raise _unreadable(error.strerror) from error
     try:
@@ -231,7 +234,12 @@ class _Fields:
                 raise self.wrong(pattern, f"an identity or a list of them is wanted, not {_shown(value)}")
             if not re.fullmatch(r"[^\s*@]*\*|[^\s*@]+", pattern) or ":" in pattern.rpartition("/")[2]:
                 raise self.wrong(pattern, "a repository without a tag is wanted, or its beginning and *")
-            found[pattern] = tuple(who)
+            whole = _canonical(pattern)
+            if not (whole in ("", "*") or _REPOSITORY.fullmatch(whole)):
+                raise self.wrong(pattern, "no repository is called so, as all behind its host is in small letters")
+            if whole in found:
+                raise self.wrong(pattern, "another pattern means the same repositories")
+            found[whole] = tuple(who)
         return found
 
 
@@ -252,20 +260,33 @@ def _malformed(reason: str, line: int | None) -> FileError:
     return FileError(messages.POLICY_MALFORMED, where=where, reason=reason)
 
 
-def _spellings(name: str) -> Collection[str]:
-    """Return the repository of a name, also in the other spellings that engines take for it."""
-    from dibundle.images.profile import canonical_name
-    from dibundle.images.writers import whole_name
+_HOST: Final = re.compile(r"localhost|[^/]*[.:][^/]*")
+_REPOSITORY: Final = re.compile(r"[^/A-Z]+(?:/[^/A-Z]+)*/?\*?")
 
+
+def _canonical(repository: str) -> str:
+    """Return a repository, or the beginning of one with ``*`` behind it, in the one spelling that is compared.
+
+    Engines take ``app``, ``library/app``, ``localhost/app`` and ``docker.io/library/app`` for the same.
+    """
+    if repository in ("", "*"):
+        return repository
+    host, slash, path = repository.partition("/")
+    if not slash or not _HOST.fullmatch(host):
+        host, path = "docker.io", repository
+    host = host.lower().removesuffix(":443")
+    if host in ("index.docker.io", "localhost"):
+        host = "docker.io"
+    if host == "docker.io" and "/" not in path and path != "*":
+        path = f"library/{path}"
+    return f"{host}/{path}"
+
+
+def _repository(name: str) -> str:
+    """Return the repository of an image's name, in that spelling; "" stands for an image without a name."""
     path = name.partition("@")[0]
-    repository = path.rpartition(":")[0] if ":" in path.rpartition("/")[2] else path
-    if not repository:
-        return {""}
-    short = canonical_name(repository).removesuffix(":latest")
-    return {repository, short, whole_name(short)}
+    return _canonical(path.rpartition(":")[0] if ":" in path.rpartition("/")[2] else path)
 
 
-def _fits(pattern: str, spellings: Collection[str]) -> bool:
-    if pattern.endswith("*"):
-        return any(map(str.startswith, spellings, [pattern[:-1]] * len(spellings)))
-    return pattern in spellings
+def _fits(pattern: str, repository: str) -> bool:
+    return repository.startswith(pattern[:-1]) if pattern.endswith("*") else repository == pattern

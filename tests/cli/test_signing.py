@@ -7,14 +7,16 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+import dibundle
 from dibundle.cli.main import main
-from dibundle.errors import SignatureError
+from dibundle.errors import FileError, SignatureError
 from dibundle.format import signing
 from dibundle.format.header import encode_signature_area
 from dibundle.format.reader import BundleReader
@@ -432,10 +434,6 @@ def test_says_what_is_missing(keys: Keys, made, signed: Path, tmp_path: Path) ->
     assert (ended.code, ended.out) == (3, b"")
     assert f"DIB_ALLOWED_SIGNERS is set: cannot open {tmp_path / 'none'}: No such file" in ended.err
     assert "put the file there" in ended.err
-    (tmp_path / "bin").mkdir()
-    ended = dib("verify", signed, "--allowed-signers", keys.allowed(tmp_path), env={"PATH": str(tmp_path / "bin")})
-    assert (ended.code, ended.out) == (3, b"")
-    assert "openssh-client" in ended.err
     for options in ((), ("--key", keys["rsa"], "--signature", "x"), ("--key", tmp_path / "none")):
         before = signed.read_bytes()
         assert dib("sign", signed, *options).code in (2, 3)
@@ -561,3 +559,28 @@ def test_a_detached_signature_among_the_sources_is_told(keys: Keys, made, bundle
         assert (ended.code, ended.out) == (4, b"")
         assert f"{signature} is a signature, neither archive nor bundle" in ended.err
         assert f"--signature {signature}" in ended.err
+
+
+def test_no_ssh_keygen_at_all(keys: Keys, signed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signing, "_FOLDERS", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(FileError) as caught:
+        dibundle.verify(signed, access=dibundle.Access(signers=dibundle.Signers(allowed=str(keys.allowed(tmp_path)))))
+    assert "openssh-client" in str(caught.value.hint)
+
+
+def test_the_environment_has_no_say_in_whom_to_trust(keys: Keys, signed: Path, made, tmp_path: Path) -> None:
+    """Another program called ssh-keygen accepted all, and a time zone had expired keys count."""
+    fake = tmp_path / "bin" / "ssh-keygen"
+    fake.parent.mkdir()
+    fake.write_text(f"#!/bin/sh\necho {WHO}\n")
+    fake.chmod(0o755)
+    nobody = tmp_path / "nobody"
+    nobody.write_text(f"{WHO} {keys.public('other')}\n")
+    path = f"{fake.parent}:{os.environ['PATH']}"
+    assert dib("verify", signed, "--allowed-signers", nobody, env={"PATH": path}).code == 8
+    ended = time.strftime("%Y%m%d%H%M", time.localtime(time.time() - 20 * 3600))
+    expired = tmp_path / "expired"
+    expired.write_text(f'{WHO} valid-before="{ended}" {keys.public("ed25519")}\n')
+    for zone in ("", "XXX24"):
+        assert dib("verify", signed, "--allowed-signers", expired, env={"TZ": zone}).code == 8

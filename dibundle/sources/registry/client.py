@@ -186,12 +186,12 @@ class Repository:
 
     def is_gone(self, kind: Literal["manifests", "blobs"], wanted: bytes) -> bool:
         """Whether the registry answers that it has no such manifest or blob; any other failure is an error."""
-        answer = self._transport.request(
-            "HEAD", self._transport.url(f"{kind}/{digest.text(wanted)}"), headers={"Accept": ", ".join(MANIFESTS)}
-        )
-        if answer.status != 404:
+        url = self._transport.url(f"{kind}/{digest.text(wanted)}")
+        answer = self._transport.request("HEAD", url, headers={"Accept": ", ".join(MANIFESTS)})
+        is_absent = answer.status == 404 and answer.url == url  # where it was sent on to may lack it for a while
+        if not is_absent:
             self._expect(answer, 200)
-        return answer.status == 404
+        return is_absent
 
     def tags(self, most: int) -> tuple[list[str], bool]:
         """Return the tags of the repository, sorted, at most ``most`` of them; and whether these are all."""
