@@ -53,7 +53,8 @@ def follow(
         ready = [bundle for bundle in waiting if claims.lets(bundle)]
         needed = [bundle for bundle in ready if any(_makes_for(bundle, other, links) for other in waiting)]
         first = [bundle for bundle in needed if not any(_makes_for(other, bundle, links) for other in ready)]
-        if not first and len(needed or ready) != 1:
+        needs_nothing = not needed and any(not bundle.manifest.objects for bundle in ready)
+        if needs_nothing or (not first and len(needed or ready) != 1):  # nobody builds on it, so it may be the last
             raise _no_chain(waiting, ready, apart=not needed)
         bundle = (first or needed or ready)[0]
         waiting.remove(bundle)

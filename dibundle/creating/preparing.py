@@ -34,7 +34,8 @@ class Prepared:
 
     def drafts(self) -> list[tuple[ComposedTarget, bytes, FrameDraft]]:
         """Return the frames to encode, each with its target and that one's digest text."""
-        return [(item, item.digest_text(), draft) for item in self.composed for draft in item.frames.drafts]
+        texts = [(item, item.digest_text()) for item in self.composed]  # once: all frames of a target share it
+        return [(item, text, draft) for item, text in texts for draft in item.frames.drafts]
 
     def load(
         self, draft: FrameDraft, hex_digits: bytes, *, planned: bool = True

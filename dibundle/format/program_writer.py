@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from dibundle.format import records
 from dibundle.format.constants import (
+    MAX_SHAPES,
     OP_ADD,
     OP_BEGIN,
     OP_END,
@@ -48,6 +49,13 @@ class ProgramWriter:
     def operations(self) -> int:
         """How many there are so far."""
         return len(self._columns["ops"].data)
+
+    def find_edit(self, reference: bytes, block: bytes) -> records.HeaderEdit | None:
+        """Return the edit that makes ``block`` of ``reference``; None where there is none, or one shape too many."""
+        edit = records.find_edit(reference, block)
+        if edit is not None and edit.shape not in self._shapes and len(self._shapes) == MAX_SHAPES:
+            return None
+        return edit
 
     def seek(self, object_index: int, offset: int) -> None:
         """Put the cursor at ``offset`` of a base object; nothing is written where it stands there already."""

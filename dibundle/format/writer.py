@@ -11,6 +11,7 @@ from dibundle.format import messages
 from dibundle.format.constants import MAX_MANIFEST
 from dibundle.format.header import Header, encode_signature_area
 from dibundle.format.manifest import Manifest
+from dibundle.format.program import Cursor
 
 MANIFEST_LEVEL = 19
 
@@ -24,6 +25,9 @@ def write(manifest: Manifest, frames: Iterable[bytes]) -> Iterator[bytes]:
     encoded = manifest.encode()
     if len(encoded) > MAX_MANIFEST:
         raise BundleError(messages.LIMIT_WRITTEN_MANIFEST, encoded_count=len(encoded), max_manifest=MAX_MANIFEST)
+    read = Manifest.decode(encoded, manifest.codecs, manifest.reencoders)  # as readers do, with all their limits
+    for target in read.targets:
+        Cursor(target.columns, None, [])
     stored = zstd.compress(encoded, MANIFEST_LEVEL)
     yield Header(stored=len(stored), size=len(encoded), digest=digest.sha256(stored)).encode()
     yield encode_signature_area(b"")

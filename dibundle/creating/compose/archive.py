@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dibundle.creating.compose.frames import ADD_STREAM, DOCUMENT_STREAM, FramePlanner
+from dibundle.creating.compose.frames import ADD_STREAM, DOCUMENT_STREAM, LONG_TEXT, FramePlanner
 from dibundle.creating.compose.layer import records_of
 from dibundle.files.readat import ReadAt, copy_chunks
 from dibundle.files.window import Window
-from dibundle.format import records
+from dibundle.format.constants import TEXT_STREAM
 from dibundle.format.program_writer import ProgramWriter
-from dibundle.format.records import padded
+from dibundle.format.records import BLOCK, padded
 from dibundle.format.steps import REGISTER_OUTER
 from dibundle.format.tables import Segment
 from dibundle.images.tar.entries import Entry, TarIndex
@@ -105,21 +105,24 @@ class ArchiveComposer:
 
     def _headers(self, entry: Entry) -> None:
         if not entry.plain:
-            self._text(self._window.read_at(entry.start, entry.content - entry.start))
+            self._text(entry.start, entry.content - entry.start)
             return
         for record in records_of(entry, self._window):
-            edit = records.find_edit(self._writer.registers[REGISTER_OUTER], record.block)
+            edit = self._writer.find_edit(self._writer.registers[REGISTER_OUTER], record.block)
             if edit is None:
-                self._text(record.block)
+                self._text(record.offset, BLOCK)
             else:
                 self._frames.text(self._writer.header(edit, record.block, REGISTER_OUTER))
             if record.extension:
                 self._bytes(record.content, padded(record.size))
 
-    def _text(self, data: bytes) -> None:
-        if data:
-            self._writer.raw(len(data), 0)
-            self._frames.text(data)
+    def _text(self, start: int, length: int, stream: int = TEXT_STREAM) -> None:
+        """Write a stretch of the archive as literal bytes; long ones are read again when frames are encoded."""
+        self._writer.raw(length, stream)
+        if length < LONG_TEXT:
+            self._frames.text(self._window.read_at(start, length), stream)
+        else:
+            self._frames.text_at(lambda offset, size: self._source.read_at(start + offset, size), length, stream)
 
     def _bytes(self, start: int, length: int) -> None:
         """Write a stretch of the archive as it is: zeros, text where it is short, else added content."""
@@ -129,9 +132,7 @@ class ArchiveComposer:
             self._writer.raw(length, ADD_STREAM)
             self._frames.add(lambda offset, size: self._source.read_at(start + offset, size), length)
             return
-        data = self._source.read_at(start, length)
-        if data.strip(b"\0"):
-            self._writer.raw(length, DOCUMENT_STREAM)
-            self._frames.text(data, DOCUMENT_STREAM)
+        if self._source.read_at(start, length).strip(b"\0"):
+            self._text(start, length, DOCUMENT_STREAM)
         else:
             self._writer.zero(length)

@@ -17,6 +17,7 @@ ADD_STREAM = 2  # content without a source
 LARGE_STREAM = 3  # large changed files, in windows
 DOCUMENT_STREAM = 4  # configs, manifests and the like
 
+LONG_TEXT = 1024  # bytes of text from which on it is read again when its frame is encoded, and not held till then
 UNIT = 4 << 20  # bytes of target in a unit of small files (engines.md)
 UNIT_SOURCE = 16 << 20
 TEXT_UNIT = 1 << 20
@@ -101,11 +102,11 @@ class FramePlanner:
             draft.old = self._literal_sources
             self._append(draft, lambda: data, len(data))
 
-    def text_at(self, read: Callable[[int, int], bytes], size: int) -> None:
+    def text_at(self, read: Callable[[int, int], bytes], size: int, stream: int = TEXT_STREAM) -> None:
         """Draw ``size`` bytes as :meth:`text` does, without holding them until the frame is encoded."""
         for start in range(0, size, TEXT_UNIT):
             part = min(TEXT_UNIT, size - start)
-            draft = self._room(TEXT_STREAM, part, 0, TEXT_UNIT, 0)
+            draft = self._room(stream, part, 0, TEXT_UNIT, 0)
             draft.old = self._literal_sources
             self._append(draft, _part(read, start, part), part)
 

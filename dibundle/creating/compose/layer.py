@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from dibundle.creating.compose.frames import ADD_STREAM, FramePlanner, stream_for
+from dibundle.creating.compose.frames import ADD_STREAM, LONG_TEXT, FramePlanner, stream_for
 from dibundle.creating.compose.objects import ObjectTable
 from dibundle.creating.match.base import BaseIndex, Layer, Mark, is_file
 from dibundle.creating.match.matcher import Match, Matcher
@@ -20,7 +20,6 @@ from dibundle.format.steps import REGISTER_RECORD, Copy
 from dibundle.images.tar.entries import Entry
 
 LONGEST_ZEROS = 1 << 20  # bytes: a longer end of a tar is looked at in pieces
-LONG_TEXT = 4096  # bytes: PAX headers may have a million each
 REPEAT_FROM = 64  # bytes of content from which a second copy is told as a repeat
 
 
@@ -173,7 +172,7 @@ class LayerComposer:
         if new_block == old_block:
             self._keep_entry(layer, old.start, BLOCK + padded(size))
             return True
-        edit = records.find_edit(old_block, new_block)
+        edit = self._writer.find_edit(old_block, new_block)
         if edit is None or records.record_size(new_block) != size:
             return False
         self._flush_keep()
@@ -241,7 +240,7 @@ class LayerComposer:
         if padding.strip(b"\0"):
             self._raw_bytes(record.offset, record.block + content + padding)
             return
-        edit = records.find_edit(old.block, record.block) if old else None
+        edit = self._writer.find_edit(old.block, record.block) if old else None
         if old and edit is not None:
             offset = old.offset
             old_content = self._windows[layer].read_at(old.content, padded(old.size))
@@ -256,7 +255,7 @@ class LayerComposer:
                 source = Copy(self._object(layer), old.content, old.size)
                 self._frames.patch(stream, self._reader(record.content), record.size, source)
                 return
-        edit = records.find_edit(self._writer.registers[REGISTER_RECORD], record.block)
+        edit = self._writer.find_edit(self._writer.registers[REGISTER_RECORD], record.block)
         if edit is None:
             self._raw_bytes(record.offset, record.block + content + padding)
         else:
@@ -264,7 +263,7 @@ class LayerComposer:
             self._text(record.content, content)
 
     def _main(self, entry: Entry, record: _Record, old: _Record | None, match: Match | None, mark: Mark | None) -> None:
-        edit = records.find_edit(old.block, record.block) if old else None
+        edit = self._writer.find_edit(old.block, record.block) if old else None
         if match and old and edit is not None:
             if match.same and old.size == record.size and self._is_padded_with_zeros(old, match.place.layer):
                 self._writer.seek(self._object(match.place.layer), old.offset)
@@ -303,7 +302,7 @@ class LayerComposer:
 
     def _add(self, record: _Record, mark: Mark | None) -> None:
         self._counts.added += 1
-        edit = records.find_edit(self._writer.registers[REGISTER_RECORD], record.block)
+        edit = self._writer.find_edit(self._writer.registers[REGISTER_RECORD], record.block)
         if edit is not None:
             self._frames.text(self._writer.add(edit, record.block, ADD_STREAM))
             self._remember(mark, self._frames.add(self._reader(record.content), record.size))
@@ -330,7 +329,7 @@ class LayerComposer:
             self._sent.setdefault(mark, places)
 
     def _header_from_last(self, record: _Record) -> None:
-        edit = records.find_edit(self._writer.registers[REGISTER_RECORD], record.block)
+        edit = self._writer.find_edit(self._writer.registers[REGISTER_RECORD], record.block)
         if edit is None:
             self._raw_bytes(record.offset, record.block)
         else:
@@ -364,8 +363,9 @@ class LayerComposer:
     def _raw_entry(self, entry: Entry, match: Match | None, old: Entry | None) -> None:
         """Write an entry that no record describes: its headers as they are, its content from the base if it can be."""
         self._counts.raw_entries += 1
-        head = self._target.read_at(entry.start, entry.content - entry.start)
-        self._raw_bytes(entry.start, head)
+        head = entry.content - entry.start
+        self._writer.raw(head, TEXT_STREAM)
+        self._frames.text_at(self._reader(entry.start), head)
         if match and old and match.same:
             self._copy(Copy(self._object(match.place.layer), old.content, entry.size))
         elif match and old and old.size and is_file(old):

@@ -64,7 +64,7 @@ def compose_all(
             base.grow(side)
     for item in composed:  # the digest text has its number behind all objects
         size = len(item.digest_text())
-        if size:
+        if 0 < size * sum(draft.old is item.text_sources for draft in item.frames.drafts) <= COST_FLOOR:
             item.text_sources.append(Range(len(objects.objects), 0, size))
     _drop_costly_sources(composed)
     return composed
