@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import gzip
 import io
+import json
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,6 +33,7 @@ from dibundle.images.model import Blob
 from dibundle.images.tar.entries import Entry
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import noise, text
+from tests.program import succeed
 from tests.roundtrip import FAST, bundle_of, check, rebuilt
 
 GO_HEADER = bytes.fromhex("1f8b08000000000000ff")
@@ -413,3 +415,19 @@ def test_gzip_of_python_is_what_jib_writes(tmp_path: Path):
         pytest.skip("this Python's zlib is zlib-ng, whose bytes are others")
     data = text(9, 200_000)
     assert gzip.compress(data, 6, mtime=0)[10:] == WRITERS["jib"](data)[10:]
+
+
+def test_a_damaged_copy_of_a_layer_hides_no_whole_one(tmp_path: Path) -> None:
+    """Two images have one layer, and the first copy of it is cut: create builds on the second."""
+    layer = build_layer([file("a", noise(1, 9000))])
+    packed = gzip.compress(layer, mtime=0)
+    members, entries = [], []
+    for number, blob in enumerate((packed[:-3], packed)):
+        config = TestImage([layer], [f"app:{number}"]).config_bytes() + b" " * number
+        members += [file(f"c{number}.json", config), file(f"l{number}.tar.gz", blob)]
+        entries.append({"Config": f"c{number}.json", "RepoTags": [], "Layers": [f"l{number}.tar.gz"]})
+    base, target, bundle = (tmp_path / name for name in ("base.tar", "target.tar", "out.dib"))
+    base.write_bytes(build_layer([*members, file("manifest.json", json.dumps(entries).encode())]))
+    target.write_bytes(docker_save([TestImage([layer, build_layer([file("b")])], ["app:2"])]))
+    succeed("create", base, target, bundle)
+    assert succeed("apply", base, bundle).out == target.read_bytes()

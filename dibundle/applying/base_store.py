@@ -16,6 +16,7 @@ from dibundle.images.model import Blob, ImageArchive
 
 _PIECE = 1 << 20
 LEAST_PIECE = 1 << 17
+_MOST_CLAIMANTS = 4  # compressed layers that claim one content, of which the first may be damaged
 OF_BUNDLES = ("gzip", "zstd")  # what layers of archives are compressed by that bundles make (spec/dib.md, 3.1)
 MAX_WINDOWS = 64  # of 256 KiB each
 MADE_RATIO = 16
@@ -109,6 +110,7 @@ class BaseObjects:
         self._sources: list[ReadAt | None] = [None] * len(wanted)
         self._windows: dict[int, Window] = {}
         self._inflate: dict[int, _Candidate] = {}
+        self._others: dict[int, list[_Candidate]] = {}  # that claim the same as those of ``_inflate``
         self._made: dict[int, _Candidate] = {}
         self._made_size = 0
         self._floor = [MADE_FLOOR]
@@ -160,23 +162,31 @@ class BaseObjects:
         for index in sorted(self._made.keys() & set(needed)):
             self._prepare_made(index, self._made.pop(index))
         for index in sorted(self._inflate.keys() & set(needed)):
-            self._prepare_inflated(index, self._inflate.pop(index))
+            self._prepare_inflated(index, [self._inflate.pop(index), *self._others.pop(index, ())])
 
-    def _prepare_inflated(self, index: int, candidate: _Candidate) -> None:
+    def _prepare_inflated(self, index: int, claimants: Sequence[_Candidate]) -> None:
+        """Inflate the first of those that claim to be an object whose content can be read and is as long."""
         self._spool = self._spool or Spool(self._tmp)
-        wanted = self._wanted[index]
-        start = self._spool.size
-        self._made_size += wanted.size if candidate.budget else 0
-        try:
-            for piece in candidate.content(wanted.size):
-                self._spool.write(piece)
-        except ArchiveError as error:
-            raise BaseMismatchError(messages.BASE_DAMAGED, wanted=_name(wanted), reason=error.message) from error
-        if self._spool.size - start != wanted.size:
-            raise BaseMismatchError(
-                messages.BASE_SIZE, wanted=_name(wanted), size=self._spool.size - start, size_2=wanted.size
-            )
-        self._sources[index] = Slice(self._spool, start, wanted.size)
+        wanted, start = self._wanted[index], self._spool.size
+        self._made_size += wanted.size if claimants[0].budget else 0
+        refusal: BaseMismatchError | None = None
+        for candidate in claimants:
+            try:
+                for piece in candidate.content(wanted.size):
+                    self._spool.write(piece)
+            except ArchiveError as error:
+                refused = BaseMismatchError(messages.BASE_DAMAGED, wanted=_name(wanted), reason=error.message)
+                refusal = refusal or refused
+            else:
+                size = self._spool.size - start
+                if size == wanted.size:
+                    self._sources[index] = Slice(self._spool, start, wanted.size)
+                    return
+                refused = BaseMismatchError(messages.BASE_SIZE, wanted=_name(wanted), size=size, size_2=wanted.size)
+                refusal = refusal or refused
+            self._spool.cut(start)
+        assert refusal
+        raise refusal
 
     def _prepare_made(self, index: int, candidate: _Candidate) -> None:
         """Compress again what no archive has in the form that is wanted."""
@@ -254,18 +264,21 @@ class BaseObjects:
 
     def _resolve_claims(self, candidates: list[_Candidate], needed: list[int]) -> None:
         stored: dict[tuple[bytes, int], _Candidate] = {}
-        inflated: dict[bytes, _Candidate] = {}
+        inflated: dict[bytes, list[_Candidate]] = {}
         for candidate in candidates:
             for claim in candidate.claims():
                 stored.setdefault((claim, candidate.source.size), candidate)
             if candidate.blob.compression and candidate.blob.diff_id:
-                inflated.setdefault(candidate.blob.diff_id, candidate)
+                alike = inflated.setdefault(candidate.blob.diff_id, [])
+                if len(alike) < _MOST_CLAIMANTS:
+                    alike.append(candidate)
         for index in needed:
             wanted = self._wanted[index]
             found = stored.get((wanted.digest, wanted.size))
             if found:
                 self._sources[index] = found.source
-            elif found := inflated.get(wanted.digest):
+            elif claimants := inflated.get(wanted.digest):
+                found, *self._others[index] = claimants
                 self._inflate[index] = found
             if found:
                 self.serving.add(found.number)

@@ -231,6 +231,16 @@ class Spool:
             raise _spool_error(self.directory, error) from error
         return start
 
+    def cut(self, size: int) -> None:
+        """Give up what was written behind the first ``size`` bytes."""
+        try:
+            os.ftruncate(self._fd, size)
+            os.lseek(self._fd, size, os.SEEK_SET)
+        except OSError as error:
+            raise _spool_error(self.directory, error) from error
+        self._written -= self._size - size
+        self._size = size
+
     def skip(self, length: int) -> None:
         """Append zeros that take no room."""
         self._size += length

@@ -262,3 +262,28 @@ def test_long_names_are_not_held(tmp_path: Path) -> None:
     assert compared.status == 4
     assert "very long names" in compared.err
     assert compared.memory < 384 << 20
+
+
+def test_what_readers_refuse_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A header for each of 9,000 files that changes other fields, and one entry behind 65 MiB of headers."""
+    monkeypatch.setattr("dibundle.format.program_writer.MAX_SHAPES", 3)
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        for number in range(64):
+            entry = tarfile.TarInfo(f"file{number}")
+            entry.mtime, entry.uid, entry.gid, entry.mode = (7 * bool(number >> bit & 1) for bit in range(4))
+            tar.addfile(entry)
+    odd = bytearray(tarfile.TarInfo("odd").tobuf(tarfile.USTAR_FORMAT))
+    odd[124:136] = b"2\0zzzzzzzzzz"
+    odd[148:156] = b" " * 8
+    odd[148:156] = b"%06o\0 " % sum(odd)
+    ahead = tarfile.TarInfo("x")
+    ahead.type, ahead.size = tarfile.XHDTYPE, 1 << 20
+    header = ahead.tobuf(tarfile.USTAR_FORMAT) + b"19 comment=padding\n".ljust(1 << 20, b"\n")
+    outer = docker_save([TestImage([layer.getvalue()], ["app:2"])]).rstrip(b"\0")
+    outer += bytes(-len(outer) % 512)
+    base, target, bundle = (tmp_path / name for name in ("base.tar", "target.tar", "out.dib"))
+    base.write_bytes(docker_save([TestImage([layer.getvalue()[:1024] + bytes(1024)], ["app:1"])]))
+    target.write_bytes(outer + header * 65 + bytes(odd) + b"xy".ljust(512, b"\0") + bytes(1024))
+    dibundle.create(base, target, bundle, level=1)
+    assert b"".join(dibundle.apply([base, bundle])) == target.read_bytes()
