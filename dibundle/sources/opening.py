@@ -41,6 +41,7 @@ _CHUNK: Final = 1 << 20
 MAX_COPIES: Final = 128  # wrapped bundles in an archive, same ones too: each is unpacked
 MAX_WRAPPED: Final = 16  # different bundles in an archive: the limits of dib.md, 10.1 are those of each
 
+_BESIDE: Final = 64 << 10  # bytes of documents and headers that an engine saves beside layers, about
 Source = str | os.PathLike[str] | Readable
 """A name (a path; ``-`` for stdin, ``docker-daemon:app:1``, ``docker://HOST/app:1``, ...), a path, or a binary file.
 
@@ -147,7 +148,7 @@ def _claimed(name: str, engine: tuple[str, str], layers: Mapping[bytes, int]) ->
 
     image_id, diff_ids = saved_layers(*engine)
     wanted = {diff_id: layers[diff_id] for diff_id in diff_ids if diff_id in layers}
-    return stand_in(name, wanted, size=sum(wanted.values()), image_id=image_id, diff_ids=diff_ids)
+    return stand_in(name, wanted, size=sum(wanted.values()) + _BESIDE, image_id=image_id, diff_ids=diff_ids)
 
 
 class _Opening:

@@ -276,7 +276,8 @@ def test_a_signal_while_create_encodes(number: signal.Signals, code: int, pair: 
     """The work goes on for seconds; the signal comes in the middle of it and is obeyed at once."""
     out, spool = _folder(tmp_path), tmp_path / "spool"
     spool.mkdir()
-    (out / "out.dib").write_bytes(b"precious")
+    precious = pair.bundle.read_bytes()
+    (out / "out.dib").write_bytes(precious)
     arguments = ("create", "-9", pair.base, pair.target, out / "out.dib", "--tmp", spool)
     with start(*arguments) as process:
         _wait_for(lambda: _holds_unlinked_file(process.pid, spool))
@@ -286,7 +287,7 @@ def test_a_signal_while_create_encodes(number: signal.Signals, code: int, pair: 
         took = time.monotonic() - sent
     assert shell_code(process.returncode) == code
     assert took < 5
-    assert (out / "out.dib").read_bytes() == b"precious"
+    assert (out / "out.dib").read_bytes() == precious
     assert list(spool.iterdir()) == []
     assert len(list(out.iterdir())) == 1 or number == signal.SIGKILL
 
