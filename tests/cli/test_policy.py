@@ -369,6 +369,7 @@ SPOILT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", SPOILT)
 def test_without_a_policy_that_can_be_followed_nothing_is_read(
     how: str, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -410,6 +411,7 @@ def test_without_a_policy_that_can_be_followed_nothing_is_read(
     assert "do not work" in found["means"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["allowed-signers", "revoked"])
 @pytest.mark.parametrize("fault", ["absent", "writable"])
 def test_lists_that_are_absent_or_of_anyone(key: str, fault: str, world: World, write: Write, tmp_path: Path) -> None:
@@ -428,6 +430,7 @@ def test_lists_that_are_absent_or_of_anyone(key: str, fault: str, world: World, 
     assert told in ended.out.decode()
 
 
+@pytest.mark.slow
 def test_doctor_shows_the_policy(world: World, write: Write, tmp_path: Path) -> None:
     assert "policy      no demands (" in dib("doctor").out.decode()
     path = write(
@@ -458,6 +461,7 @@ def test_doctor_shows_the_policy(world: World, write: Write, tmp_path: Path) -> 
         assert f"signers     {broken}{line}: " in ended.out.decode()
 
 
+@pytest.mark.slow
 def test_doctor_tests_the_signers_of_the_environment(world: World, tmp_path: Path) -> None:
     ended = dib("doctor", env={"DIB_ALLOWED_SIGNERS": str(world.own)})
     assert (ended.code, f"own signers {world.own}: 1 key\n" in ended.out.decode()) == (0, True)
