@@ -1,6 +1,6 @@
 """Archives that stand for what is not here yet: an image that an engine would save, a target that would be made.
 
-They claim layers and have no bytes: whether a bundle can be applied is told by claims alone.
+They claim layers and have no bytes: whether a bundle can be applied is decided by claims alone.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def parse_repository(name: str, command: str) -> Reference:
 
 
 def stored(found: FoundBundle, repository: Repository, signed_by: str | None = None) -> StoredBundle:
-    """Return a bundle that was found as users are told of it."""
+    """Return a bundle that was found, as results list it."""
     own = digest.text(found.digest)
     image = found.subject or min(found.lists, default=None)
     return StoredBundle(

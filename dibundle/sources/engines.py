@@ -141,7 +141,7 @@ def image_id(engine: str, name: str) -> str | None:
 
 
 def _inspect(engine: str, *names: str) -> list[object]:
-    """Return what docker or podman tells of those images that it has, of each a document."""
+    """Return what docker or podman reports of those images that it has, a document for each."""
     found = subprocess.run((*ENGINES[engine][1], "--", *names), capture_output=True, check=False)
     try:
         told = json.loads(found.stdout)

@@ -518,3 +518,29 @@ def test_the_real_file_holds_in_another_environment(world: World, tmp_path: Path
         ended = run("verify", world.bundle("own"), *more, **env)
         assert ended.returncode == 8
         assert "(required by /etc/dib/policy.toml)" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "fits"),
+    [
+        ("app", "app:1", True),
+        ("library/app", "app:1", True),
+        ("index.docker.io/library/app", "docker.io/library/app:1", True),
+        ("docker.io/app", "app:1", True),
+        ("team/*", "index.docker.io/team/x:1", True),
+        ("registry.example/app", "Registry.Example:443/app:1", True),
+        ("registry.example/app", "registry.example/app2:1", False),
+        ("team/*", "teams/x:1", False),
+    ],
+)
+def test_repositories_are_compared_in_one_spelling(pattern: str, name: str, fits: bool) -> None:
+    text = f'allowed-signers = "/x"\n[identities]\n"{pattern}" = "r@x"\n"*" = "any@x"\n'
+    found = policy._parse(text.encode()).identities_for([name])
+    assert list(found) == [("r@x",) if fits else ("any@x",)]
+
+
+@pytest.mark.parametrize("patterns", [("app", "library/app"), ("registry.example/Team/*",)])
+def test_patterns_that_mean_nothing_of_their_own_are_refused(patterns: tuple[str, ...]) -> None:
+    rows = "".join(f'"{pattern}" = "r@x"\n' for pattern in patterns)
+    with pytest.raises(FileError):
+        policy._parse(f'allowed-signers = "/x"\n[identities]\n{rows}'.encode())

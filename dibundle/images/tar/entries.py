@@ -112,8 +112,10 @@ def scan(source: ReadAt, most: int | None = None, names: int | None = None) -> T
             if size <= min(left, longest):
                 left -= size
             else:
-                entry = _within(entry, left, longest)  # noqa: PLW2901
-                left -= sum(len(name) for name in (entry.path, entry.link) if name not in _SHARED)
+                kept = _within(entry, left, longest)
+                left -= sum(len(name) for name in (kept.path, kept.link) if name not in _SHARED)
+                entries.append(kept)
+                continue
             entries.append(entry)
     except _StopReading as stop:
         problem, is_cut_short = f"{stop} at byte {stop.offset}", isinstance(stop, _CutShort)

@@ -120,7 +120,7 @@ def find_image(repository: Repository, wanted: str, told: Sequence[AboutImage]) 
 
 
 def find_by_names(repository: Repository, told: Sequence[AboutImage]) -> list[RemoteManifest]:
-    """Return the images that a bundle tells of and that the repository has under the tags that they are told with.
+    """Return the manifests of those images that a bundle names and that the repository has under the same tags.
 
     Their manifests come without what the JSON says: of many large ones that would take gigabytes.
     """
