@@ -14,10 +14,11 @@ from dibundle.applying.targets import target_name
 from dibundle.errors import BaseMismatchError, UsageError, human, shell_words
 from dibundle.files import digest, wording
 from dibundle.files.context import Context
+from dibundle.format.compact import MEMORY, CompactTarget, is_possible, kept_size
 from dibundle.format.manifest import Manifest
 from dibundle.format.reader import BundleReader
 from dibundle.format.uses import objects_used
-from dibundle.images.archive import MAX_MADE_ENTRIES, Archive, open_made
+from dibundle.images.archive import MAX_MADE_ENTRIES, Archive, open_made, view_made
 from dibundle.images.reader import blobs_of
 from dibundle.images.stand_in import stand_in
 
@@ -60,9 +61,9 @@ def follow(
         waiting.remove(bundle)
         here = _with_room(here, [bundle, *waiting], options, context)
         if only_claims:
-            here += _stand_ins(bundle, waiting)
+            here += _stand_ins(bundle, waiting, _spared(bundle.manifest, here, options))
         else:
-            here += make_all(bundle, here, options, context)
+            here += _make(bundle, here, options, context)
     (last,) = waiting
     here = _with_room(here, [last], options, context)
     if is_chain and not _serves_any(last.manifest, here, context):
@@ -91,25 +92,21 @@ def _with_room(
 ) -> list[Archive]:
     """Return the archives without those made before that are in nobody's way but that of ``--max-size``.
 
-    While what the next bundle makes would be too much beside them, what none of the ``waiting`` builds on is given up,
-    the oldest first.
+    Where what the next bundle makes would be too much beside them, what none of the ``waiting`` builds on is given up.
     """
     next_size = sum(target.size for target in waiting[0].manifest.targets)
     made = [archive for archive in here if archive.is_made]
     if made_size(here) + next_size <= 2 * options.max_size or not made:
         return here
     newest_first = [archive for archive in here if not archive.is_made] + made[::-1]
-    kept = {id(archive) for bundle in waiting for archive in serving(bundle.manifest, newest_first, context)}
-    gone = set()
-    left = made_size(here)
+    kept = [archive for bundle in waiting for archive in serving(bundle.manifest, newest_first, context)]
+    for archive in kept:  # which grows
+        kept += archive.beneath
+    ids = {*map(id, kept)}
     for archive in made:
-        if left + next_size <= 2 * options.max_size:
-            break
-        if id(archive) not in kept:
-            left -= archive.bytes.size
+        if id(archive) not in ids:
             archive.close()
-            gone.add(id(archive))
-    return [archive for archive in here if id(archive) not in gone]
+    return [archive for archive in here if not archive.is_made or id(archive) in ids]
 
 
 class _Claims:
@@ -180,15 +177,56 @@ def _made(manifest: Manifest) -> Iterator[bytes]:
         yield from (digest.nth(digests, number) for number in range(len(digests) // digest.SIZE))
 
 
-def _stand_ins(bundle: BundleReader, waiting: Sequence[BundleReader]) -> list[Archive]:
-    """Return what stands for the targets that a bundle makes, with the layers that those which wait build on."""
+def _stand_ins(bundle: BundleReader, waiting: Sequence[BundleReader], spared: int) -> list[Archive]:
+    """Return what stands for the targets that a bundle makes, with the layers that those which wait build on.
+
+    The first one takes ``spared`` bytes less than it has.
+    """
     manifest = bundle.manifest
     sizes = {item.digest: item.size for other in waiting for item in other.manifest.objects}
     layers = {made: sizes[made] for made in _made(manifest) if made in sizes}
-    return [
+    found = [
         stand_in(target_name(manifest, number), {} if number else layers, size=target.size, is_made=True)
         for number, target in enumerate(manifest.targets)
     ]
+    found[0].spared = spared
+    return found
+
+
+def _make(
+    bundle: BundleReader, archives: Sequence[Archive], options: RebuildOptions, context: Context
+) -> list[Archive]:
+    """Apply a bundle for those that build on what it makes, with as few bytes of temporary files as there need be."""
+    manifest = bundle.manifest
+    spared = _spared(manifest, archives, options)
+    if not spared or missing_objects(manifest, archives, context):
+        return make_all(bundle, archives, options, context)
+    memory = [archive.bytes.memory_left for archive in archives if isinstance(archive.bytes, CompactTarget)]
+    target = CompactTarget(manifest, context.enter(context.within()), min(memory, default=MEMORY))
+    space = Space(kept=manifest.targets[0].size, spared=spared)
+    rebuild_targets(archives, bundle, {0: target.write}, options, context, space=space, compact=target)
+    target.finish()
+    beneath = [archive for archive in serving(manifest, archives, context) if archive.is_made]
+    made = view_made(target, target_name(manifest, 0), _entries_left(archives))
+    made.spared, made.beneath = target.size - target.file_size, tuple(beneath)
+    made.defer(target.context.close)
+    return [made]
+
+
+def _spared(manifest: Manifest, archives: Sequence[Archive], options: RebuildOptions) -> int:
+    """Return about how many bytes less what a bundle makes takes if it is kept compact; none where it cannot be.
+
+    Nor where what others before make takes so much that it may have to be given up: this one then needs none of them.
+    """
+    if not is_possible(manifest) or made_size(archives) > options.max_size:
+        return 0
+    return manifest.targets[0].size - kept_size(manifest)
+
+
+def _entries_left(archives: Sequence[Archive]) -> int:
+    """Return how many members are looked at of the next archive that a bundle makes beside those that are here."""
+    left = MAX_MEMBERS - sum(len(archive.index.entries) for archive in archives if archive.is_made)
+    return max(1, min(left, MAX_MADE_ENTRIES))
 
 
 def make_all(
@@ -201,11 +239,9 @@ def make_all(
     kept = sum(target.size for target in manifest.targets)
     rebuild_targets(archives, bundle, sinks, options, context, space=Space(kept=kept))
     found: list[Archive] = []
-    left = MAX_MEMBERS - sum(len(archive.index.entries) for archive in archives if archive.is_made)
     for number, spool in enumerate(spools):
-        entries = max(1, min(left, MAX_MADE_ENTRIES))
+        entries = _entries_left([*archives, *found])
         found.append(context.enter(open_made(spool, target_name(manifest, number), owned=True, entries=entries)))
-        left -= len(found[-1].index.entries)
     return found
 
 

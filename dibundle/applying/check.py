@@ -105,11 +105,12 @@ def check(
     checked = [_checked(manifest, number, base, archives, options, unjudged, space) for number in numbers]
     there = taken(context.tmp)  # by what registries gave
     stand_ins = [archive for archive in archives if archive.claims]
-    there += sum(archive.bytes.size for archive in stand_ins)  # that engines will have saved, and bundles made
+    unmade = sum(archive.bytes.size - archive.spared for archive in stand_ins)  # that engines will save, bundles make
+    there += unmade
     whole = 0
     if not isinstance(base, DibError) and not any(target.error for target in checked):
         whole = _temporary(archives, manifest, numbers, base, unjudged, space)
-        context.check_room(whole + sum(archive.bytes.size for archive in stand_ins))
+        context.check_room(whole + unmade)
         space.check_output(whole)
     return CheckResult(
         targets=tuple(target._replace(temporary=there + target.temporary) for target in checked),

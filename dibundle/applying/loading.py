@@ -89,21 +89,29 @@ def load(
     """
     require_engine(options.engine)
     opened = open_sources(sources, access, context, candidates=candidates)
-    bundles = opened.read_bundles()
-    limits = RebuildOptions(max_size=options.max_size)
-    archives, bundle = follow(opened.archives, bundles, limits, context, spare=opened.spare)
     names = [source for source in (*sources, *candidates) if isinstance(source, str)]
-    loading = Loading(
-        engine=options.engine or default_engine(names),
-        given=opened.archives,
-        bases=archives,
-        bundle=bundle,
-        options=options,
-        context=context,
-        without=loaded(opened.archives) if options.thin else None,
-        repositories=None if opened.check else repositories_of(opened.plain_archives),
-        signatures=opened.signatures,
-    )
+    engine = options.engine or default_engine(names)
+    limits = RebuildOptions(max_size=options.max_size)
+
+    def loading_of(bundles: Sequence[BundleReader], given: Sequence[Archive], *, only_claims: bool = False) -> Loading:
+        archives, bundle = follow(given, bundles, limits, context, spare=opened.spare, only_claims=only_claims)
+        return Loading(
+            engine=engine,
+            given=given,
+            bases=archives,
+            bundle=bundle,
+            options=options,
+            context=context,
+            without=loaded(given) if options.thin else None,
+            repositories=None if opened.check or only_claims else repositories_of(opened.plain_archives),
+            signatures=opened.signatures,
+        )
+
+    def require_thin(bundles: Sequence[BundleReader], claimed: Sequence[Archive]) -> None:
+        loading_of(bundles, claimed, only_claims=True).require_thin(believe=True)
+
+    bundles = opened.read_bundles(require_thin if options.thin else None)
+    loading = loading_of(bundles, opened.archives)
     images, is_checked = loading.load()
     signed_by = opened.signatures.signed_by(bundles)
     return LoadResult(engine=loading.engine, images=tuple(images), is_checked=is_checked, signed_by=signed_by)
@@ -133,16 +141,12 @@ class Loading:
         """Load the target; return the images that the engine was asked for, and whether it can have no others."""
         manifest = self.bundle.manifest
         number = choose_target(manifest, self.options)
-        if self.without:
-            self._require_layers(number, self.without)
-        if self.options.expectation.without_archive(manifest.targets[number].digest):
+        self.require_thin()
+        if self._is_expected(number):
             return self._load_expected(number), True
         images = self._told()
         if not images:
             self.context.progress.note(f"the bundle does not tell its images: {self.engine} is not asked for any")
-        if self.without and not (images and all(image.names for image in images)):
-            # an engine is asked by its name whether it has all of an image
-            raise LoadError(messages.LOAD_THIN_WITHOUT_NAME, engine=self.engine, exit_code=6)
         with Loader(self.engine) as loader:
             if self.without:
                 self._pass_on_thin(loader, self.without)
@@ -156,14 +160,26 @@ class Loading:
                 loader.check_whole([name for image in asked for name in image.names])
         return asked, False
 
-    def _require_layers(self, number: int, without: Loaded) -> None:
-        """Refuse to leave out layers that the engine does not have."""
-        chains = needed(self.bundle.manifest, number, without)
+    def require_thin(self, *, believe: bool = False) -> None:
+        """Refuse to leave out layers that the engine does not have; ``believe`` what archives claim of the base."""
+        if not self.without:
+            return
+        manifest = self.bundle.manifest
+        number = choose_target(manifest, self.options)
+        chains = needed(manifest, number, self.without)
         try:
             require_layers(self.engine, chains, *_base_with(self.given, chains))
         except LoadError:  # first report a base without them
-            find_base(self.bundle.manifest, self.bases, self.context, [number]).close()
+            find_base(manifest, self.bases, self.context, [number], believe=believe).close()
             raise
+        if not self._is_expected(number) and not (self._told() and all(image.names for image in self._told())):
+            # an engine is asked by its name whether it has all of an image
+            raise LoadError(messages.LOAD_THIN_WITHOUT_NAME, engine=self.engine, exit_code=6)
+
+    def _is_expected(self, number: int) -> bool:
+        """Whether an image is expected, other than by the archive's own digest."""
+        target = self.bundle.manifest.targets[number]
+        return bool(self.options.expectation.without_archive(target.digest))
 
     def _pass_on_thin(self, loader: Loader, without: Loaded) -> None:
         """Give a loader an archive of the images, without the layers that it has."""

@@ -15,6 +15,7 @@ from dibundle.codecs.deflate import encoders
 from dibundle.errors import ArchiveError, BundleError, human
 from dibundle.files.context import Context
 from dibundle.files.readat import Spool, room
+from dibundle.format.compact import CompactTarget
 from dibundle.format.output import Piece, Sink, VerifiedOutput
 from dibundle.format.plan import RecompressionBudget, make_plan
 from dibundle.format.reader import BundleReader
@@ -53,12 +54,13 @@ def rebuild_targets(
     *,
     space: Space = NO_SPACE,
     whole: bool = False,
+    compact: CompactTarget | None = None,
 ) -> None:
     """Pass targets to their ``sinks``, by their numbers, one after the other; else as :func:`rebuild_target`.
 
-    Targets that those build on are made too, into temporary files.
+    Targets that those build on are made too, into temporary files. ``compact`` follows how the only one is made.
     """
-    for _ in rebuild_steps(bases, bundle, sinks, options, context, space=space, whole=whole):
+    for _ in rebuild_steps(bases, bundle, sinks, options, context, space=space, whole=whole, compact=compact):
         pass
 
 
@@ -71,6 +73,7 @@ def rebuild_steps(
     *,
     space: Space = NO_SPACE,
     whole: bool = False,
+    compact: CompactTarget | None = None,
 ) -> Iterator[None]:
     """Do what :func:`rebuild_targets` does step by step: between two steps a sink gets a few pieces at most."""
     manifest = bundle.manifest
@@ -78,13 +81,21 @@ def rebuild_steps(
         check_size(manifest, number, options)
     with context.within() as own:
         base = find_base(manifest, bases, own, sinks.keys())
-        own.defer(base.close)
+        (compact.context if compact else own).defer(base.close)
         kept = check_sizes(manifest, base, bases, options, space)
         temporary = temporary_space(manifest, base, options, space)
         own.check_room(temporary)
         space.check_output(temporary)
         making = _Rebuild(
-            bundle, base, RecompressionBudget(), Judgement(options.expectation, own.tmp), options, own, kept, whole
+            bundle,
+            base,
+            RecompressionBudget(),
+            Judgement(options.expectation, own.tmp),
+            options,
+            own,
+            kept,
+            whole,
+            compact,
         )
         last = LastUses(manifest, base.order)
         missing = base.missing(range(len(manifest.objects)))
@@ -100,6 +111,7 @@ def rebuild_steps(
                     made = own.enter(open_made(spool, "a target before"))
                     base.add([read_members(made)], later)  # its documents are not read: they may be anything
                     made.forget()  # a thousand targets may have sixty thousand members each
+        base.forget()  # as it may stay
 
 
 def _tee(sink: Sink | None, spool: Spool | None) -> Sink:
@@ -124,6 +136,7 @@ class _Rebuild(NamedTuple):
     context: Context
     kept: int
     whole: bool
+    compact: CompactTarget | None
 
     def target(self, number: int, sink: Sink) -> Iterator[None]:
         """Make one target, step by step.
@@ -150,7 +163,9 @@ class _Rebuild(NamedTuple):
                 plan = make_plan(manifest, number, base, self.packings)
                 for encoder in manifest.reencoders:
                     encoders.prove(encoder >> 4, encoder & 15)
-                for piece in rebuild(manifest, number, bundle, base, plan, self.packings):
+                if self.compact:
+                    self.compact.begin(base)
+                for piece in rebuild(manifest, number, bundle, base, plan, self.packings, self.compact):
                     output.write(piece)
                     own.progress.advance(len(piece))
                     del piece  # a view of a frame, which is not to stay while the next one is decoded

@@ -20,12 +20,14 @@ from dibundle.images.archive import Archive
 class Space(NamedTuple):
     """What else takes space while targets are made.
 
-    ``kept``: bytes of temporary files that the sinks write, ``withheld``: those that they may write, which depends on
-    the content. ``check_output`` is given how many bytes of temporary files
-    there will be, before there are, and raises where the output has no room beside them.
+    ``kept``: bytes of temporary files that the sinks may write, of which about so many are ``spared`` that are not
+    expected to be, ``withheld``: those that they write or not, which depends on the content. ``check_output`` is given
+    how many bytes of temporary files there will be, before there are, and raises where the output has no room beside
+    them.
     """
 
     kept: int = 0
+    spared: int = 0
     withheld: int = 0
     check_output: Callable[[int], object] = lambda temporary: None
 
@@ -40,7 +42,7 @@ NO_SPACE = Space()
 
 def temporary_space(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: Space) -> int:
     """Return how many bytes of temporary files making the targets of ``base`` takes, as far as it is known before."""
-    return base.spooled.of(used_by(manifest, base.order)) + _kept(manifest, base, options, space)
+    return base.spooled.of(used_by(manifest, base.order)) + _kept(manifest, base, options, space) - space.spared
 
 
 def _kept(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: Space) -> int:
@@ -73,4 +75,4 @@ def check_temporary(kept: int, options: RebuildOptions) -> None:
 
 def made_size(archives: Iterable[Archive]) -> int:
     """Return how many bytes of temporary files hold those archives that bundles have made."""
-    return sum(archive.bytes.size for archive in archives if archive.is_made)
+    return sum(archive.bytes.size - archive.spared for archive in archives if archive.is_made)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
+from itertools import chain
 from typing import Protocol
 
 from dibundle.codecs import decoders
@@ -45,6 +46,16 @@ class Base(BaseHeaders, Protocol):
 
     def nearby(self, object_index: int, offset: int, length: int) -> bytes:
         """Return exactly ``length`` bytes of an object, read ahead: for one thread, mostly in order."""
+
+
+class Follower(Protocol):
+    """Is told of each piece of a target, before it is yielded, where its bytes come from."""
+
+    def copied(self, step: Copy, offset: int, length: int) -> None:
+        """``length`` bytes of a copy, ``offset`` bytes behind its beginning, come next."""
+
+    def other(self, length: int) -> None:
+        """``length`` bytes come next that are no copy."""
 
 
 class _FrameFeed:
@@ -209,8 +220,9 @@ def rebuild(
     base: Base,
     plan: RebuildPlan,
     packings: RecompressionBudget | None = None,
+    follower: Follower | None = None,
 ) -> Iterator[Decoded]:
-    """Yield the bytes of a target in pieces of any size.
+    """Yield the bytes of a target in pieces of any size; a ``follower`` is told where each one comes from.
 
     The caller hashes them against the target's segments. Raises :class:`BundleError`, :class:`DigestError` (the
     bundle) and :class:`BaseMismatchError` (the base).
@@ -220,7 +232,7 @@ def rebuild(
     packings = packings or RecompressionBudget()
     feed = _FrameFeed(reader, base, plan, target.digest_text(), first, target.frames, packings.excess)
     try:
-        pieces = _pieces(manifest, target, base, plan, _Streams(feed, manifest, plan), packings)
+        pieces = _pieces(manifest, target, base, plan, _Streams(feed, manifest, plan), packings, follower)
         made = 0
         for piece in pieces:
             yield piece
@@ -235,23 +247,45 @@ def rebuild(
 
 
 def _pieces(
-    manifest: Manifest, target: Target, base: Base, plan: RebuildPlan, streams: _Streams, packings: RecompressionBudget
+    manifest: Manifest,
+    target: Target,
+    base: Base,
+    plan: RebuildPlan,
+    streams: _Streams,
+    packings: RecompressionBudget,
+    follower: Follower | None,
 ) -> Iterator[Decoded]:
     rebuilder = _Rebuilder(base, plan, streams)
     with ThreadPoolExecutor(PACKERS) as pool:
         packing = _Packing(streams, pool, partial(packings.limit, target.size), manifest.reencoders)
         steps = plan.steps or walk(target.columns, base, [item.size for item in manifest.objects])
         for number, step in enumerate(steps):
+            pieces: Iterable[Decoded] = ()
             if isinstance(step, Begin):
                 packing.begin(step)
             elif isinstance(step, End):
-                yield from packing.end()
+                pieces = packing.end()
             elif packing.packer:
-                for piece in rebuilder.pieces(number, step):
-                    yield from packing.write(piece)
+                pieces = chain.from_iterable(map(packing.write, rebuilder.pieces(number, step)))
             else:
-                yield from rebuilder.pieces(number, step)
+                pieces = rebuilder.pieces(number, step)
+            if follower:
+                pieces = _followed(pieces, step if packing.packer is None else None, follower)
+            yield from pieces
         packings.spend(packing.cost, target.size)
+
+
+def _followed(pieces: Iterable[Decoded], step: ProgramStep | None, follower: Follower) -> Iterator[Decoded]:
+    """Yield the pieces that a step makes, each after the follower was told of it; None: a packing makes them."""
+    made = 0
+    for piece in pieces:
+        if isinstance(step, Copy):
+            follower.copied(step, made, len(piece))
+        else:
+            follower.other(len(piece))
+        made += len(piece)
+        yield piece
+        del piece  # a view of a frame, which is not to stay while the next one is decoded
 
 
 class _Rebuilder:

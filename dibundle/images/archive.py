@@ -51,6 +51,8 @@ class Archive:
     identity: tuple[int, int] | None
     _closers: list[Callable[[], None]] = field(default_factory=list, repr=False)
     is_made: bool = False  # of a bundle, on the way to another archive
+    spared: int = 0  # of its bytes, how many it takes no room for
+    beneath: tuple[Archive, ...] = ()  # that some of its bytes are read from
     carries: bool = False  # a bundle came in it
     blobs: ImageArchive | None = field(default=None, repr=False)  # without images, once they were asked for
     claims: ImageArchive | None = field(default=None, repr=False)  # all that is known, of one that stands for another
@@ -65,6 +67,10 @@ class Archive:
         """Give up the index; the bytes stay."""
         self.blobs = None
         self.index = TarIndex([], 0, 0, None)
+
+    def defer(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when it is closed."""
+        self._closers.append(callback)
 
     def close(self) -> None:
         """Close files and give temporary space back; closing twice is harmless."""
@@ -112,9 +118,9 @@ def open_made(spool: Spool, name: str, *, owned: bool = False, entries: int = MA
     return archive
 
 
-def view_made(source: ReadAt, name: str) -> Archive:
-    """Return the archive that a bundle has made, whose bytes stay where they are."""
-    return Archive(name, source, scan(source, MAX_MADE_ENTRIES, MADE_NAMES), None, None, is_made=True)
+def view_made(source: ReadAt, name: str, entries: int = MAX_MADE_ENTRIES) -> Archive:
+    """Return the archive that a bundle has made, whose bytes stay where they are; its first ``entries`` count."""
+    return Archive(name, source, scan(source, entries, MADE_NAMES), None, None, is_made=True)
 
 
 def _open(

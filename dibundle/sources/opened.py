@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from dibundle.errors import BundleError, UsageError
 from dibundle.format.constants import HEADER_SIZE, MAX_MANIFEST
@@ -15,14 +16,28 @@ from dibundle.sources import messages
 from dibundle.sources.access import SignatureCheck
 from dibundle.sources.bundles import CheckSignature, Rereadable, check_signature, peek, read_bundle
 
+Layers = Mapping[bytes, int]
+"""Sizes in bytes of layers, by digest."""
+BeforeSaving = Callable[[Sequence[BundleReader], Sequence[Archive]], object]
+"""Is given bundles and archives, also those that stand for images in engines; raises where nothing can be made."""
+
+
+class UnsavedImage(NamedTuple):
+    """An image in an engine, of which certain layers will be read (None: all).
+
+    ``save`` returns its archive, ``claim`` what stands for that, and both None where a candidate is not there.
+    """
+
+    save: Callable[[Layers | None], Archive | None]
+    claim: Callable[[Layers], Archive | None]
+
 
 @dataclass(slots=True)
 class OpenedSources:
     """What sources hold: archives, and bundles as (name, stream).
 
     ``placed`` has the archives by their places among the sources, which they are not opened in the order of.
-    ``engines`` have not saved their images yet: each takes the sizes of the layers that will be
-    read, by digest, or None for all.
+    ``engines`` have not saved their images yet.
     ``wrapped``: those of the archives that bundles came in, ``within``: the streams of these bundles, by ``id``.
     ``identities`` are those of files, with their names, ``bundle_sizes`` those of known streams, by ``id``: several
     sources may have one name, as those in an archive, or stdin and a file called so. ``spare_streams``: of the bundles
@@ -36,7 +51,7 @@ class OpenedSources:
     wrapped: list[Archive] = field(default_factory=list)
     within: set[int] = field(default_factory=set)
     bundle_sizes: dict[int, int] = field(default_factory=dict)
-    engines: dict[int, Callable[[Mapping[bytes, int] | None], Archive | None]] = field(default_factory=dict)
+    engines: dict[int, UnsavedImage] = field(default_factory=dict)
     spare_streams: set[int] = field(default_factory=set)
     spare: list[BundleReader] = field(default_factory=list)
 
@@ -55,10 +70,10 @@ class OpenedSources:
         """The archives that no bundle came in."""
         return [archive for archive in self.archives if not any(archive is other for other in self.wrapped)]
 
-    def ask_engines(self, layers: Mapping[bytes, int] | None = None) -> None:
+    def ask_engines(self, layers: Layers | None = None) -> None:
         """Have the engines save, if they have not yet; their archives are added."""
         for place in sorted(self.engines):
-            saved = self.engines.pop(place)(layers)
+            saved = self.engines.pop(place).save(layers)
             if saved is not None:
                 self.placed[place] = saved
 
@@ -85,10 +100,10 @@ class OpenedSources:
         if identity in self.identities:
             raise UsageError(messages.OUTPUT_IS_INPUT, name=name, source=self.identities[identity])
 
-    def read_bundles(self) -> list[BundleReader]:
+    def read_bundles(self, before_saving: BeforeSaving | None = None) -> list[BundleReader]:
         """Return the bundles, at least one, their heads read and checked; engines then save what these need.
 
-        Those that are spare are in :attr:`spare` then.
+        Those that are spare are in :attr:`spare` then. ``before_saving`` is called if an engine will save.
         """
         if not self.has_bundle:
             given = ", ".join(archive.name for archive in self.archives) or "nothing"
@@ -99,7 +114,12 @@ class OpenedSources:
             (self.spare if id(stream) in self.spare_streams else found).append(bundle)
         manifests = [bundle.manifest for bundle in (*found, *self.spare)]
         layers = {item.digest: item.size for manifest in manifests for item in manifest.objects}
-        self.ask_engines(layers | {form.digest: form.size for manifest in manifests for form in manifest.forms})
+        layers |= {form.digest: form.size for manifest in manifests for form in manifest.forms}
+        if before_saving and self.engines:
+            claimed = {place: image.claim(layers) for place, image in self.engines.items()}
+            there = self.placed | {place: archive for place, archive in claimed.items() if archive}
+            before_saving(found, [there[place] for place in sorted(there)])
+        self.ask_engines(layers)
         return found
 
     def _different_bundles(self) -> Iterator[tuple[str, Rereadable]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +34,7 @@ from dibundle.sources.detect import (
 )
 from dibundle.sources.meant import meant_by
 from dibundle.sources.names import engine_of, is_reference, path_of
-from dibundle.sources.opened import OpenedSources
+from dibundle.sources.opened import Layers, OpenedSources, UnsavedImage
 from dibundle.sources.wrapped import find
 
 _CHUNK: Final = 1 << 20
@@ -141,13 +141,13 @@ def _note_absent(error: DibError, names: Sequence[str], context: Context) -> Non
     context.progress.note(f"passed over: {error.message}{hint}")
 
 
-def _claimed(name: str, engine: tuple[str, str], layers: Mapping[bytes, int]) -> Archive:
+def _claimed(name: str, engine: tuple[str, str], layers: Layers | None) -> Archive:
     """Return what stands for the archive that an engine would save, of which these layers would be read."""
     from dibundle.images.stand_in import stand_in
     from dibundle.sources.engines import saved_layers
 
     image_id, diff_ids = saved_layers(*engine)
-    wanted = {diff_id: layers[diff_id] for diff_id in diff_ids if diff_id in layers}
+    wanted = {diff_id: layers[diff_id] for diff_id in diff_ids if diff_id in layers} if layers else {}
     return stand_in(name, wanted, size=sum(wanted.values()) + _BESIDE, image_id=image_id, diff_ids=diff_ids)
 
 
@@ -183,7 +183,9 @@ class _Opening:
                 continue
             engine = engine_of(source) if isinstance(source, str) else None
             if engine:
-                self.opened.engines[place] = partial(self._save_if_there, place, str(source), engine)
+                claim = partial(self._of_engine, place, partial(_claimed, str(source), engine))
+                save = partial(self._of_engine, place, partial(self._save, str(source), engine))
+                self.opened.engines[place] = UnsavedImage(claim if self.only_claims else save, claim)
             elif isinstance(source, str | os.PathLike):
                 with self._if_there(place):
                     self._open_file(place, source, wanted=self._bundle_wanted and first and not place)
@@ -205,13 +207,9 @@ class _Opening:
             raise error
         _note_absent(error, [source for _, source in self._sources if isinstance(source, str)], self._context)
 
-    def _save_if_there(
-        self, place: int, name: str, engine: tuple[str, str], layers: Mapping[bytes, int] | None
-    ) -> Archive | None:
+    def _of_engine(self, place: int, ask: Callable[[Layers | None], Archive], layers: Layers | None) -> Archive | None:
         try:
-            if self.only_claims:
-                return _claimed(name, engine, layers or {})
-            return self._save(name, engine, None if layers is None else set(layers.values()))
+            return ask(layers)
         except AbsentError as error:
             self._pass_over(place, error)
             return None
@@ -271,9 +269,10 @@ class _Opening:
             spool.write(piece)
         return spool.start()
 
-    def _save(self, name: str, engine: tuple[str, str], sizes: Collection[int] | None) -> Archive:
+    def _save(self, name: str, engine: tuple[str, str], layers: Layers | None) -> Archive:
         from dibundle.sources.engines import save
 
+        sizes = None if layers is None else set(layers.values())
         spool = save(*engine, self._context, platform=self._access.platform, sizes=sizes)
         archive = self._archive(spool.start(), name)
         # docker says nothing of it; other platforms may be missing, but not all of them

@@ -177,6 +177,32 @@ def test_a_thin_image_without_a_name_cannot_be_asked_for(tmp_path: Path) -> None
     assert "no name by which docker could be asked" in ended.err
 
 
+@pytest.mark.parametrize("has_name", [True, False], ids=["layers absent", "no name"])
+def test_whether_layers_can_be_left_out_is_known_before_an_engine_saves(has_name: bool, tmp_path: Path) -> None:
+    layers = [build_layer([file(f"{number}/data", noise(number, 40_000))]) for number in range(2)]
+    for number in (1, 2):
+        names = [f"example.com/app:{number}"] if number == 1 or has_name else []
+        (tmp_path / f"{number}.tar").write_bytes(docker_save([TestImage(layers[:number], names)], "v25"))
+    succeed("create", tmp_path / "1.tar", tmp_path / "2.tar", tmp_path / "x.dib")
+    diff_ids = f'["sha256:{hashlib.sha256(layers[0]).hexdigest()}"]'
+    script = f"""#!/bin/sh
+echo "$*" >> {tmp_path}/asked
+case "$*" in
+    *ls*) echo sha256:00 ;;
+    *--format*) echo 1000000 ;;
+    *sha256:00*) echo '[{{"RootFS": {{"Layers": {'["sha256:11"]' if has_name else diff_ids}}}}}]' ;;
+    *) echo '[{{"Id": "sha256:{"1" * 64}", "RootFS": {{"Layers": {diff_ids}}}}}]' ;;
+esac
+"""
+    (tmp_path / "docker").write_text(script)
+    (tmp_path / "docker").chmod(0o755)
+    sources = ("docker-daemon:example.com/app:1", tmp_path / "x.dib")
+    ended = dib("load", "--thin", *sources, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    assert ended.code == 6
+    assert ("docker does not have the layers" if has_name else "no name by which docker could be asked") in ended.err
+    assert "save" not in (tmp_path / "asked").read_text()
+
+
 ODD = {
     "no UTF-8": "printf '\\377'",
     "deep": "head -c 200000 /dev/zero | tr '\\0' '['",
