@@ -58,6 +58,23 @@ def test_a_chain_leaves_nothing_behind(versions: Path, tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["v3.tar"]
 
 
+@pytest.mark.parametrize("limit", [(), ("--max-size", "600kB")], ids=["room", "little room"])
+def test_a_long_chain(tmp_path: Path, limit: tuple[str, ...]):
+    """Each version keeps content of all before; what is kept of them lies in one another, eight deep at most."""
+    noises = [noise(number, 20_000) for number in range(12)]
+    for number in range(1, 13):
+        files = [file(f"app/{index}", noises[index]) for index in range(number)]
+        layers = [build_layer(files), build_layer([file("app/version", b"%d" % number)])]
+        image = TestImage(layers, [f"example.com/app:{number}"])
+        (tmp_path / f"{number}.tar").write_bytes(docker_save([image], "v25"))
+    steps = [(number, number + 1) for number in range(1, 12)]
+    for old, new in steps:
+        succeed("create", tmp_path / f"{old}.tar", tmp_path / f"{new}.tar", tmp_path / f"{old}.dib")
+    chain = [tmp_path / f"{old}.dib" for old, _ in steps]
+    assert succeed("apply", tmp_path / "1.tar", *chain, *limit).out == (tmp_path / "12.tar").read_bytes()
+    assert dib("apply", "--check", tmp_path / "1.tar", *chain, *limit).code == 0
+
+
 def test_a_chain_with_a_gap(versions: Path, tmp_path: Path):
     out = tmp_path / "out.tar"
     ended = dib("apply", versions / "v1.tar", *bundles(versions, "v1-v2", "v3-v4"), "-o", out)

@@ -22,6 +22,8 @@ from dibundle.images.archive import MAX_MADE_ENTRIES, Archive, open_made, view_m
 from dibundle.images.reader import blobs_of
 from dibundle.images.stand_in import stand_in
 
+MAX_DEPTH: Final = 8
+"""Targets that are kept compact, each in the one before: to read the last one reads all of them."""
 MAX_MEMBERS: Final = 1 << 18
 """Members that are looked at of all archives together that bundles make on the way."""
 
@@ -61,7 +63,7 @@ def follow(
         waiting.remove(bundle)
         here = _with_room(here, [bundle, *waiting], options, context)
         if only_claims:
-            here += _stand_ins(bundle, waiting, _spared(bundle.manifest, here, options))
+            here += _stand_ins(bundle, waiting, _way_to_keep(bundle.manifest, here, options, context))
         else:
             here += _make(bundle, here, options, context)
     (last,) = waiting
@@ -100,9 +102,12 @@ def _with_room(
         return here
     newest_first = [archive for archive in here if not archive.is_made] + made[::-1]
     kept = [archive for bundle in waiting for archive in serving(bundle.manifest, newest_first, context)]
-    for archive in kept:  # which grows
-        kept += archive.beneath
-    ids = {*map(id, kept)}
+    ids: set[int] = set()
+    while kept:
+        archive = kept.pop()
+        if id(archive) not in ids:
+            ids.add(id(archive))
+            kept += archive.beneath
     for archive in made:
         if id(archive) not in ids:
             archive.close()
@@ -177,11 +182,8 @@ def _made(manifest: Manifest) -> Iterator[bytes]:
         yield from (digest.nth(digests, number) for number in range(len(digests) // digest.SIZE))
 
 
-def _stand_ins(bundle: BundleReader, waiting: Sequence[BundleReader], spared: int) -> list[Archive]:
-    """Return what stands for the targets that a bundle makes, with the layers that those which wait build on.
-
-    The first one takes ``spared`` bytes less than it has.
-    """
+def _stand_ins(bundle: BundleReader, waiting: Sequence[BundleReader], keep: _Compact | None) -> list[Archive]:
+    """Return what stands for the targets that a bundle makes, with the layers that those which wait build on."""
     manifest = bundle.manifest
     sizes = {item.digest: item.size for other in waiting for item in other.manifest.objects}
     layers = {made: sizes[made] for made in _made(manifest) if made in sizes}
@@ -189,7 +191,8 @@ def _stand_ins(bundle: BundleReader, waiting: Sequence[BundleReader], spared: in
         stand_in(target_name(manifest, number), {} if number else layers, size=target.size, is_made=True)
         for number, target in enumerate(manifest.targets)
     ]
-    found[0].spared = spared
+    if keep:
+        found[0].spared, found[0].beneath, found[0].depth = keep
     return found
 
 
@@ -198,29 +201,47 @@ def _make(
 ) -> list[Archive]:
     """Apply a bundle for those that build on what it makes, with as few bytes of temporary files as there need be."""
     manifest = bundle.manifest
-    spared = _spared(manifest, archives, options)
-    if not spared or missing_objects(manifest, archives, context):
+    keep = _way_to_keep(manifest, archives, options, context)
+    if keep is None:
         return make_all(bundle, archives, options, context)
     memory = [archive.bytes.memory_left for archive in archives if isinstance(archive.bytes, CompactTarget)]
     target = CompactTarget(manifest, context.enter(context.within()), min(memory, default=MEMORY))
-    space = Space(kept=manifest.targets[0].size, spared=spared)
+    space = Space(kept=manifest.targets[0].size, spared=keep.spared)
     rebuild_targets(archives, bundle, {0: target.write}, options, context, space=space, compact=target)
     target.finish()
-    beneath = [archive for archive in serving(manifest, archives, context) if archive.is_made]
     made = view_made(target, target_name(manifest, 0), _entries_left(archives))
-    made.spared, made.beneath = target.size - target.file_size, tuple(beneath)
+    made.spared, made.beneath, made.depth = target.size - target.file_size, keep.beneath, keep.depth
     made.defer(target.context.close)
     return [made]
 
 
-def _spared(manifest: Manifest, archives: Sequence[Archive], options: RebuildOptions) -> int:
-    """Return about how many bytes less what a bundle makes takes if it is kept compact; none where it cannot be.
+class _Compact(NamedTuple):
+    """How what a bundle makes can be kept compact: in about how many bytes less, beneath it what others made.
 
-    Nor where what others before make takes so much that it may have to be given up: this one then needs none of them.
+    ``depth``: how many there are beneath it, one beneath the other, itself included.
+    """
+
+    spared: int
+    beneath: tuple[Archive, ...]
+    depth: int
+
+
+def _way_to_keep(
+    manifest: Manifest, archives: Sequence[Archive], options: RebuildOptions, context: Context
+) -> _Compact | None:
+    """Return how what a bundle makes can be kept compact, if it can.
+
+    Not where what others made takes so much that it may have to be given up: of this one nothing may be in those then.
     """
     if not is_possible(manifest) or made_size(archives) > options.max_size:
-        return 0
-    return manifest.targets[0].size - kept_size(manifest)
+        return None
+    if missing_objects(manifest, archives, context):  # they are found by their content, or a target before has them
+        return None
+    beneath = tuple(archive for archive in serving(manifest, archives, context) if archive.is_made)
+    depth = 1 + max((archive.depth for archive in beneath), default=0)
+    if depth > MAX_DEPTH:
+        return None
+    return _Compact(manifest.targets[0].size - kept_size(manifest), beneath, depth)
 
 
 def _entries_left(archives: Sequence[Archive]) -> int:
