@@ -352,6 +352,9 @@ def spoil(path: Path, how: str) -> None:
         case "no folder":
             shutil.rmtree(path.parent)
             path.parent.write_text("")
+        case "folder not mounted":
+            shutil.rmtree(path.parent)
+            path.parent.symlink_to("nothing")
         case "large":
             path.write_bytes(b"#" * (2 << 20))
 
@@ -365,6 +368,7 @@ SPOILT = {
     "link to nothing": "policy.unreadable",
     "folder": "policy.unreadable",
     "no folder": "policy.unreadable",
+    "folder not mounted": "policy.unreadable",
     "large": "policy.unreadable",
 }
 

@@ -262,6 +262,22 @@ def test_a_registry_that_fails(stocked: Registry, dib: Program, method: str, par
     assert method == "PUT" or stocked.manifests == before
 
 
+def test_what_another_place_does_not_have_is_not_gone(stocked: Registry, files: Files, dib: Program) -> None:
+    """A cache or a store that a registry sends on to may lack for a while what is there."""
+    before = dict(stocked.manifests)
+    wanted = f"/v2/{REPOSITORY}/blobs/{digest(files.bundle(1, 2).read_bytes())}"
+
+    def hook(request: Request) -> bool:
+        if request.command == "HEAD" and request.path == wanted:
+            return request.answer(307, headers={"Location": f"/elsewhere{wanted}"})
+        return False
+
+    stocked.hook = hook
+    ended = dib("delete", "--orphans", place(stocked))
+    assert stocked.log("HEAD", "/elsewhere")
+    assert (ended.code, stocked.manifests) == (9, before), ended.err
+
+
 def test_lists_are_repaired_for_what_was_deleted_before_an_error(stocked: Registry, dib: Program) -> None:
     first, second = named(stocked, "v2-v4"), named(stocked, "v3-v4")
     asked = ("DELETE", f"/v2/{REPOSITORY}/manifests/{second.rpartition('@')[2]}")

@@ -20,6 +20,7 @@ from dibundle.format.labels import Told
 from dibundle.images.archive import open_archive
 from dibundle.images.reader import read_images
 from dibundle.sharing import update as module
+from dibundle.sharing import wrapped
 from dibundle.sharing.messages import UPDATE_NOT_MADE
 from dibundle.sharing.ways import cheapest
 from dibundle.sources.registry import artifacts
@@ -415,6 +416,18 @@ def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch)
     assert ended.code == 0, ended.err
     assert "is here already" in ended.err
     assert len(stocked.log("GET", "/blobs/")) == 1  # the config
+
+
+def test_layers_that_labels_do_not_tell_of_count_to_what_may_be_fetched(stocked, files, dib, tmp_path, monkeypatch):
+    linked, out = name(stocked, "linked"), tmp_path / "out"
+    assert dib("wrap", files.bundle(1, 2), "--linked", "--base", name(stocked, "v1"), "--push", linked).code == 0
+    monkeypatch.setattr(wrapped, "missing_objects", lambda *_: [0])  # as if the bundle needed more than labels say
+    limit = files.archive(2).stat().st_size + 1000  # what is made; what is fetched twice is more
+    update = ("update", linked, "--have", files.archive(1), "-o", out)
+    ended = dib(*update, "--max-size", limit)
+    assert (ended.code, out.exists()) == (9, False), ended.err
+    assert len(stocked.log("GET", "/blobs/")) == 2  # config and bundle
+    assert dib(*update).code == 0
 
 
 @pytest.mark.parametrize(
