@@ -423,6 +423,7 @@ def test_layers_that_labels_do_not_tell_of_count_to_what_may_be_fetched(stocked,
     assert dib("wrap", files.bundle(1, 2), "--linked", "--base", name(stocked, "v1"), "--push", linked).code == 0
     monkeypatch.setattr(wrapped, "missing_objects", lambda *_: [0])  # as if the bundle needed more than labels say
     limit = files.archive(2).stat().st_size + 1000  # what is made; what is fetched twice is more
+    stocked.asked.clear()
     update = ("update", linked, "--have", files.archive(1), "-o", out)
     ended = dib(*update, "--max-size", limit)
     assert (ended.code, out.exists()) == (9, False), ended.err
