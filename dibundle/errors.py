@@ -138,6 +138,10 @@ class FileError(DibError):
     exit_code = 3
 
 
+class NoRoomError(FileError):
+    """There is no room for so many bytes as are wanted."""
+
+
 class AbsentError(FileError):
     """What was named is not there: no such file, or an engine without that image."""
 

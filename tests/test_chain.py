@@ -142,6 +142,22 @@ def test_a_chain_with_the_bases_of_several_steps(shared: Path, bases: tuple[int,
     assert succeed("apply", *chain[: len(bases)], tmp_path / "m.dib").out == (shared / "v4.tar").read_bytes()
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (0, 2, 1)])
+def test_a_layer_that_comes_again_does_not_turn_a_chain_around(tmp_path: Path, order: tuple[int, ...]):
+    """Of images that share layers, bundles tell by their IDs which was made from which."""
+    layers = [build_layer([file(f"{number}/data", noise(number, 30_000))]) for number in range(3)]
+    images = [layers[:2], layers[1:2], layers[:2], [layers[0], layers[2]]]
+    for number, image in enumerate(images):
+        own = [*image, build_layer([file("version", b"%d" % number)])]
+        saved = docker_save([TestImage(own, [f"example.com/app:{number}"])], "v25")
+        (tmp_path / f"v{number}.tar").write_bytes(saved)
+    chain = [tmp_path / f"{number}.dib" for number in range(3)]
+    for number, bundle in enumerate(chain):
+        succeed("create", tmp_path / f"v{number}.tar", tmp_path / f"v{number + 1}.tar", bundle)
+    ended = succeed("apply", tmp_path / "v0.tar", *(chain[number] for number in order))
+    assert ended.out == (tmp_path / "v3.tar").read_bytes()
+
+
 def test_a_chain_without_an_end(shared: Path):
     ended = dib("apply", shared / "v1.tar", shared / "v2.tar", *bundles(shared, "v1-v2", "v2-v1"))
     assert (ended.code, ended.out) == (2, b"")

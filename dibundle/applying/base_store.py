@@ -257,10 +257,6 @@ class BaseObjects:
         """Return 512 bytes of an object, read ahead; for one thread at a time."""
         return self.nearby(object_index, offset, 512)
 
-    def forget(self) -> None:
-        """Give up what was read ahead."""
-        self._windows.clear()
-
     def close(self) -> None:
         """Give temporary space back."""
         if self._spool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from dibundle.applying import messages
@@ -14,16 +14,16 @@ from dibundle.applying.targets import target_name
 from dibundle.errors import BaseMismatchError, UsageError, human, shell_words
 from dibundle.files import digest, wording
 from dibundle.files.context import Context
+from dibundle.files.readat import root
 from dibundle.format.compact import MEMORY, CompactTarget, is_possible, kept_size
 from dibundle.format.manifest import Manifest
 from dibundle.format.reader import BundleReader
 from dibundle.format.uses import objects_used
+from dibundle.format.values import AboutImage
 from dibundle.images.archive import MAX_MADE_ENTRIES, Archive, open_made, view_made
 from dibundle.images.reader import blobs_of
 from dibundle.images.stand_in import stand_in
 
-MAX_DEPTH: Final = 8
-"""Targets that are kept compact, each in the one before: to read the last one reads all of them."""
 MAX_MEMBERS: Final = 1 << 18
 """Members that are looked at of all archives together that bundles make on the way."""
 
@@ -49,13 +49,13 @@ def follow(
     bundles = _with_needed(bundles, spare, archives, context) if spare else bundles
     waiting = list({bundle.header_bytes: bundle for bundle in bundles}.values())
     is_chain = len(waiting) > 1
-    links = _links(waiting) if is_chain else {}
+    links = _links(waiting, archives) if is_chain else {}
     claims = _Claims(context)
     while len(waiting) > 1:
         claims.look(waiting, here)
         ready = [bundle for bundle in waiting if claims.lets(bundle)]
         needed = [bundle for bundle in ready if any(_makes_for(bundle, other, links) for other in waiting)]
-        first = [bundle for bundle in needed if not any(_makes_for(other, bundle, links) for other in ready)]
+        first = _not_made_for(needed, waiting, links) or _not_made_for(needed, ready, links)
         needs_nothing = not needed and any(not bundle.manifest.objects for bundle in ready)
         if needs_nothing or (not first and len(needed or ready) != 1):  # nobody builds on it, so it may be the last
             raise _no_chain(waiting, ready, apart=not needed)
@@ -63,7 +63,7 @@ def follow(
         waiting.remove(bundle)
         here = _with_room(here, [bundle, *waiting], options, context)
         if only_claims:
-            here += _stand_ins(bundle, waiting, _way_to_keep(bundle.manifest, here, options, context))
+            here += _stand_ins(bundle, waiting)
         else:
             here += _make(bundle, here, options, context)
     (last,) = waiting
@@ -79,7 +79,7 @@ def _with_needed(
     bundles: Sequence[BundleReader], spare: Sequence[BundleReader], archives: Sequence[Archive], context: Context
 ) -> list[BundleReader]:
     """Return the bundles, and of the spare ones those that lead to a bundle which nothing else here leads to."""
-    links = _links([*bundles, *spare])
+    links = _links([*bundles, *spare], archives)
     found = list(bundles)
     for bundle in found:  # which grows
         if not _serves_any(bundle.manifest, archives, context) and not any(
@@ -94,24 +94,25 @@ def _with_room(
 ) -> list[Archive]:
     """Return the archives without those made before that are in nobody's way but that of ``--max-size``.
 
-    Where what the next bundle makes would be too much beside them, what none of the ``waiting`` builds on is given up.
+    While what the next bundle makes would be too much beside them, what none of the ``waiting`` builds on is given up,
+    the oldest first.
     """
     next_size = sum(target.size for target in waiting[0].manifest.targets)
     made = [archive for archive in here if archive.is_made]
     if made_size(here) + next_size <= 2 * options.max_size or not made:
         return here
     newest_first = [archive for archive in here if not archive.is_made] + made[::-1]
-    kept = [archive for bundle in waiting for archive in serving(bundle.manifest, newest_first, context)]
-    ids: set[int] = set()
-    while kept:
-        archive = kept.pop()
-        if id(archive) not in ids:
-            ids.add(id(archive))
-            kept += archive.beneath
+    kept = {id(archive) for bundle in waiting for archive in serving(bundle.manifest, newest_first, context)}
+    gone = set()
+    left = made_size(here)
     for archive in made:
-        if id(archive) not in ids:
+        if left + next_size <= 2 * options.max_size:
+            break
+        if id(archive) not in kept:
+            left -= archive.bytes.size
             archive.close()
-    return [archive for archive in here if not archive.is_made or id(archive) in ids]
+            gone.add(id(archive))
+    return [archive for archive in here if id(archive) not in gone]
 
 
 class _Claims:
@@ -152,24 +153,59 @@ def _all(manifest: Manifest) -> range:
 
 
 def _makes_for(bundle: BundleReader, other: BundleReader, links: Mapping[int, _Links]) -> bool:
-    """Whether ``other`` builds on a layer that ``bundle`` makes and does not build on, as far as the two tell."""
-    return other is not bundle and not links[id(bundle)].makes.isdisjoint(links[id(other)].needs)
+    """Whether ``other`` builds on what ``bundle`` makes and does not build on, as far as the two tell.
+
+    Where bundles make images that ``other`` was made from, that says it; else layers do, which images may share.
+    """
+    if other is bundle:
+        return False
+    mine, its = links[id(bundle)], links[id(other)]
+    return not (mine.images.isdisjoint(its.bases) if its.bases else mine.makes.isdisjoint(its.needs))
+
+
+def _not_made_for(
+    bundles: Sequence[BundleReader], others: Sequence[BundleReader], links: Mapping[int, _Links]
+) -> list[BundleReader]:
+    """Return the bundles that build on nothing that the others make."""
+    return [bundle for bundle in bundles if not any(_makes_for(other, bundle, links) for other in others)]
 
 
 class _Links(NamedTuple):
-    """Digests of what a bundle builds on, and of what it makes that others build on: of a million segments, few."""
+    """Digests of what a bundle makes, and of what others make that it builds on: of a million segments, few.
 
-    needs: frozenset[bytes]
+    ``makes``, ``needs``: of layers and other contents; ``images``, ``bases``: the IDs of images.
+    """
+
     makes: frozenset[bytes]
+    needs: frozenset[bytes]
+    images: frozenset[bytes]
+    bases: frozenset[bytes]
 
 
-def _links(bundles: Sequence[BundleReader]) -> dict[int, _Links]:
+def _links(bundles: Sequence[BundleReader], archives: Sequence[Archive]) -> dict[int, _Links]:
+    """Return what leads from bundle to bundle, by their ids."""
+    here = {
+        digest for archive in archives for blob in blobs_of(archive).blobs for digest in (blob.digest, blob.diff_id)
+    }
     needs = {id(bundle): frozenset(item.digest for item in bundle.manifest.objects) for bundle in bundles}
     every = frozenset().union(*needs.values())
-    return {
-        id(bundle): _Links(needs[id(bundle)], every.intersection(_made(bundle.manifest)) - needs[id(bundle)])
-        for bundle in bundles
-    }
+    images = {id(bundle): _ids(bundle.manifest.about.targets if bundle.manifest.about else ()) for bundle in bundles}
+    made = frozenset().union(*images.values())
+    found = {}
+    for bundle in bundles:
+        own = needs[id(bundle)]
+        bases = _ids([bundle.manifest.about.bases] if bundle.manifest.about else ())
+        found[id(bundle)] = _Links(
+            makes=every.intersection(_made(bundle.manifest)) - own,
+            needs=own - here if bases else own,  # what is here nobody has to make
+            images=images[id(bundle)],
+            bases=bases & made,
+        )
+    return found
+
+
+def _ids(images: Iterable[Iterable[AboutImage]]) -> frozenset[bytes]:
+    return frozenset(image.id for some in images for image in some if image.id)
 
 
 def _made(manifest: Manifest) -> Iterator[bytes]:
@@ -182,7 +218,7 @@ def _made(manifest: Manifest) -> Iterator[bytes]:
         yield from (digest.nth(digests, number) for number in range(len(digests) // digest.SIZE))
 
 
-def _stand_ins(bundle: BundleReader, waiting: Sequence[BundleReader], keep: _Compact | None) -> list[Archive]:
+def _stand_ins(bundle: BundleReader, waiting: Sequence[BundleReader]) -> list[Archive]:
     """Return what stands for the targets that a bundle makes, with the layers that those which wait build on."""
     manifest = bundle.manifest
     sizes = {item.digest: item.size for other in waiting for item in other.manifest.objects}
@@ -191,8 +227,7 @@ def _stand_ins(bundle: BundleReader, waiting: Sequence[BundleReader], keep: _Com
         stand_in(target_name(manifest, number), {} if number else layers, size=target.size, is_made=True)
         for number, target in enumerate(manifest.targets)
     ]
-    if keep:
-        found[0].spared, found[0].beneath, found[0].depth = keep
+    found[0].spared = _spared(manifest)
     return found
 
 
@@ -201,47 +236,24 @@ def _make(
 ) -> list[Archive]:
     """Apply a bundle for those that build on what it makes, with as few bytes of temporary files as there need be."""
     manifest = bundle.manifest
-    keep = _way_to_keep(manifest, archives, options, context)
-    if keep is None:
+    if not is_possible(manifest):
         return make_all(bundle, archives, options, context)
     memory = [archive.bytes.memory_left for archive in archives if isinstance(archive.bytes, CompactTarget)]
-    target = CompactTarget(manifest, context.enter(context.within()), min(memory, default=MEMORY))
-    space = Space(kept=manifest.targets[0].size, spared=keep.spared)
+    given = [root(archive.bytes, 0)[0] for archive in archives if not archive.is_made]
+    own = context.enter(context.within())
+    target = CompactTarget(manifest, given, own, min(memory, default=MEMORY))
+    space = Space(kept=manifest.targets[0].size, spared=_spared(manifest))
     rebuild_targets(archives, bundle, {0: target.write}, options, context, space=space, compact=target)
     target.finish()
     made = view_made(target, target_name(manifest, 0), _entries_left(archives))
-    made.spared, made.beneath, made.depth = target.size - target.file_size, keep.beneath, keep.depth
-    made.defer(target.context.close)
+    made.spared = target.size - target.file_size
+    made.defer(own.close)
     return [made]
 
 
-class _Compact(NamedTuple):
-    """How what a bundle makes can be kept compact: in about how many bytes less, beneath it what others made.
-
-    ``depth``: how many there are beneath it, one beneath the other, itself included.
-    """
-
-    spared: int
-    beneath: tuple[Archive, ...]
-    depth: int
-
-
-def _way_to_keep(
-    manifest: Manifest, archives: Sequence[Archive], options: RebuildOptions, context: Context
-) -> _Compact | None:
-    """Return how what a bundle makes can be kept compact, if it can.
-
-    Not where what others made takes so much that it may have to be given up: of this one nothing may be in those then.
-    """
-    if not is_possible(manifest) or made_size(archives) > options.max_size:
-        return None
-    if missing_objects(manifest, archives, context):  # they are found by their content, or a target before has them
-        return None
-    beneath = tuple(archive for archive in serving(manifest, archives, context) if archive.is_made)
-    depth = 1 + max((archive.depth for archive in beneath), default=0)
-    if depth > MAX_DEPTH:
-        return None
-    return _Compact(manifest.targets[0].size - kept_size(manifest), beneath, depth)
+def _spared(manifest: Manifest) -> int:
+    """Return about how many bytes less than its size the first target of a bundle takes on the way."""
+    return manifest.targets[0].size - kept_size(manifest) if is_possible(manifest) else 0
 
 
 def _entries_left(archives: Sequence[Archive]) -> int:

@@ -81,7 +81,7 @@ def rebuild_steps(
         check_size(manifest, number, options)
     with context.within() as own:
         base = find_base(manifest, bases, own, sinks.keys())
-        (compact.context if compact else own).defer(base.close)
+        own.defer(base.close)
         kept = check_sizes(manifest, base, bases, options, space)
         temporary = temporary_space(manifest, base, options, space)
         own.check_room(temporary)
@@ -111,7 +111,6 @@ def rebuild_steps(
                     made = own.enter(open_made(spool, "a target before"))
                     base.add([read_members(made)], later)  # its documents are not read: they may be anything
                     made.forget()  # a thousand targets may have sixty thousand members each
-        base.forget()  # as it may stay
 
 
 def _tee(sink: Sink | None, spool: Spool | None) -> Sink:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
-from dibundle.errors import FileError
+from dibundle.errors import FileError, NoRoomError
 from dibundle.files import messages
 
 _LOCK: Final = threading.Lock()
@@ -112,6 +112,14 @@ class Slice:
         """Fill ``view`` with the bytes from ``offset`` on, counted from the start of the part."""
         _check_range("part of the source", self._size, offset, len(view))
         self._parent.read_into(self._offset + offset, view)
+
+
+def root(source: ReadAt, offset: int) -> tuple[ReadAt, int]:
+    """Return what a part of a part of a source is read from, and where there an offset of it lies."""
+    while isinstance(source, Slice):
+        offset += source._offset
+        source = source._parent
+    return source, offset
 
 
 class Joined:
@@ -309,7 +317,7 @@ def check_room(directory: str | None, size: int) -> None:
     place, free = room(directory)
     if size > free:
         there = taken(directory)
-        raise FileError(messages.FILE_NO_TEMPORARY_SPACE, needed=there + size, place=place, free=there + free)
+        raise NoRoomError(messages.FILE_NO_TEMPORARY_SPACE, needed=there + size, place=place, free=there + free)
 
 
 def _check_range(name: str, size: int, offset: int, length: int) -> None:
@@ -346,4 +354,5 @@ def _fill(fd: int, name: str, offset: int, view: memoryview) -> None:
 def _spool_error(directory: str, error: OSError) -> FileError:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     place = "with more room" if full else "that can be written"
-    return FileError(messages.FILE_CANNOT_WRITE_TEMPORARY, directory=directory, reason=error.strerror, place=place)
+    kind = NoRoomError if full else FileError
+    return kind(messages.FILE_CANNOT_WRITE_TEMPORARY, directory=directory, reason=error.strerror, place=place)

@@ -52,8 +52,6 @@ class Archive:
     _closers: list[Callable[[], None]] = field(default_factory=list, repr=False)
     is_made: bool = False  # of a bundle, on the way to another archive
     spared: int = 0  # of its bytes, how many it takes no room for
-    beneath: tuple[Archive, ...] = ()  # that some of its bytes are read from
-    depth: int = 0  # how many archives may be beneath one another, itself included
     carries: bool = False  # a bundle came in it
     blobs: ImageArchive | None = field(default=None, repr=False)  # without images, once they were asked for
     claims: ImageArchive | None = field(default=None, repr=False)  # all that is known, of one that stands for another

@@ -18,6 +18,7 @@ from dibundle.errors import (
     BundleError,
     DibError,
     DigestError,
+    NoRoomError,
     RegistryError,
     SignatureError,
     UsageError,
@@ -58,8 +59,8 @@ MAX_REFUSED: Final = 64
 """Bundles that are passed over; then no other is looked for: a registry may list a thousand that lead nowhere."""
 MAX_APPLIED: Final = 4
 """Chains that are applied in vain, the same of those that are there but make another image."""
-_UNFIT: Final = (BaseMismatchError, BundleError, DigestError, RegistryError, SignatureError, UsageError)
-"""What a bundle that does not serve may lead to; what is wrong with this machine's files is not among it."""
+_UNFIT: Final = (BaseMismatchError, BundleError, DigestError, NoRoomError, RegistryError, SignatureError, UsageError)
+"""What a bundle that does not serve may lead to; what else is wrong with this machine's files is not among it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +209,11 @@ class _Update:
             lists=known.lists,
             only_image=has_failed,
             only_signed=self._only_signed,
+            pass_over=self._note_unreadable,
         )
+
+    def _note_unreadable(self, what: str) -> None:
+        self._context.progress.note(f"{what}, which the registry lists, is passed over: it cannot be read")
 
     def plan_what_is_there(self) -> UpdatePlan:
         """Find the way of the fewest bytes of those whose bundles the registry has."""
@@ -314,7 +319,7 @@ class _Update:
                         self._require_as_listed(step, bundle)
                     fetched.bundles[name] = spool
                     self._context.adopt(own)
-            except (SignatureError, BundleError, DigestError, RegistryError) as error:
+            except (SignatureError, BundleError, DigestError, NoRoomError, RegistryError) as error:
                 self._refuse(step, fetched, error)
                 return None
             bundles.append(bundle)

@@ -63,19 +63,20 @@ def plan_way(
     lists: dict[bytes, list[Delta]] | None = None,
     only_image: bool = False,
     only_signed: bool = False,
+    pass_over: Callable[[str], object],
 ) -> UpdatePlan:
     """Find the way of the fewest bytes to an image from what is in ``archives``.
 
     ``thin``: layers that are there need not come with the image itself. ``only_bundles``: the image itself is no way;
     :class:`SignatureError` where there is no other. ``refused``: the digests of the manifests of bundles that are none.
     ``lists`` keeps what the registry has listed, for the next plan. ``only_image``: no bundle is a way any more.
-    ``only_signed``: nor is one that is not said to hold a signature.
+    ``only_signed``: nor is one that is not said to hold a signature. ``pass_over`` is told of what cannot be read.
     """
     known = {} if lists is None else lists
 
     def deltas_to(item: bytes) -> list[Delta]:
         if item not in known:
-            known[item] = artifacts.deltas_to(repository, item)
+            known[item] = artifacts.deltas_to(repository, item, pass_over)
         found = (delta for delta in known[item] if delta.told.is_signed or not only_signed)
         return [delta for delta in found if delta.manifest not in refused]
 

@@ -73,9 +73,8 @@ class Policy(NamedTuple):
         Of the patterns that fit a name the longest counts. "" stands for an image without a name.
         """
         found: dict[tuple[str, ...], str] = {}
-        if self.identities:
-            for name in names:
-                repository = _repository(name)
+        for name in names if self.identities else ():
+            for repository in _repositories(name):
                 fitting = [pattern for pattern in self.identities if _fits(pattern, repository)]
                 if fitting:  # an exact name before a prefix that is as long
                     best = max(fitting, key=lambda pattern: (len(pattern.removesuffix("*")), not pattern.endswith("*")))
@@ -234,12 +233,16 @@ class _Fields:
                 raise self.wrong(pattern, f"an identity or a list of them is wanted, not {_shown(value)}")
             if not re.fullmatch(r"[^\s*@]*\*|[^\s*@]+", pattern) or ":" in pattern.rpartition("/")[2]:
                 raise self.wrong(pattern, "a repository without a tag is wanted, or its beginning and *")
-            whole = _canonical(pattern)
-            if not (whole in ("", "*") or _REPOSITORY.fullmatch(whole)):
-                raise self.wrong(pattern, "no repository is called so, as all behind its host is in small letters")
-            if whole in found:
-                raise self.wrong(pattern, "another pattern means the same repositories")
-            found[whole] = tuple(who)
+            if pattern.endswith("/"):
+                raise self.wrong(pattern, f"no repository is called so; {pattern}* means all that begin so")
+            if pattern.endswith("*") and pattern != "*" and "/" not in pattern:
+                raise self.wrong(pattern, "before * the whole host is wanted with its /, as in docker.io/team*")
+            for whole in _canonical(pattern):
+                if not (whole in ("", "*") or _REPOSITORY.fullmatch(whole)):
+                    raise self.wrong(pattern, "no repository is called so, as all behind its host is in small letters")
+                if whole in found:
+                    raise self.wrong(pattern, "another pattern means the same repositories")
+                found[whole] = tuple(who)
         return found
 
 
@@ -261,29 +264,31 @@ def _malformed(reason: str, line: int | None) -> FileError:
 
 
 _HOST: Final = re.compile(r"localhost|[^/]*[.:][^/]*")
-_REPOSITORY: Final = re.compile(r"[^/A-Z]+(?:/[^/A-Z]+)*/?\*?")
+_REPOSITORY: Final = re.compile(r"[^/A-Z]+(?:/[^/A-Z]+)*(?:/?\*)?")
 
 
-def _canonical(repository: str) -> str:
-    """Return a repository, or the beginning of one with ``*`` behind it, in the one spelling that is compared.
+def _canonical(repository: str) -> list[str]:
+    """Return a repository, or the beginning of one with ``*`` behind it, in the spellings that are compared.
 
-    Engines take ``app``, ``library/app``, ``localhost/app`` and ``docker.io/library/app`` for the same.
+    What has no host is docker.io's for some engines and localhost's for others, so it is both; and docker.io's ``app``
+    is ``library/app``.
     """
     if repository in ("", "*"):
-        return repository
+        return [repository]
     host, slash, path = repository.partition("/")
     if not slash or not _HOST.fullmatch(host):
-        host, path = "docker.io", repository
+        return [*_canonical(f"docker.io/{repository}"), f"localhost/{repository}"]
     host = host.lower().removesuffix(":443")
-    if host in ("index.docker.io", "localhost"):
+    if host == "index.docker.io":
         host = "docker.io"
     if host == "docker.io" and "/" not in path and path != "*":
-        path = f"library/{path}"
-    return f"{host}/{path}"
+        also = [f"docker.io/{path}"] if path.endswith("*") else []
+        return [f"docker.io/library/{path}", *also]
+    return [f"{host}/{path}"]
 
 
-def _repository(name: str) -> str:
-    """Return the repository of an image's name, in that spelling; "" stands for an image without a name."""
+def _repositories(name: str) -> list[str]:
+    """Return the repositories that an image's name may be in, so spelt; "" stands for an image without a name."""
     path = name.partition("@")[0]
     return _canonical(path.rpartition(":")[0] if ":" in path.rpartition("/")[2] else path)
 

@@ -4,39 +4,56 @@ from __future__ import annotations
 
 import random
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from dibundle.files.context import Context
-from dibundle.files.readat import MemoryBytes
+from dibundle.files.readat import MemoryBytes, ReadAt, Slice
 from dibundle.format.compact import CompactTarget
 from dibundle.format.steps import Copy
 from tests.content import noise, text
 
 
 class Base:
-    """Objects of a base, in memory."""
+    """Objects of a base."""
 
-    def __init__(self, *objects: bytes) -> None:
-        self._objects = [MemoryBytes(content) for content in objects]
+    def __init__(self, objects: list[ReadAt]) -> None:
+        self._objects = objects
 
-    def read_into(self, object_index: int, offset: int, view: memoryview) -> None:
-        self._objects[object_index].read_into(offset, view)
+    def source(self, object_index: int) -> ReadAt:
+        return self._objects[object_index]
+
+
+class Object(NamedTuple):
+    """An object of a base: its bytes, and where they are read."""
+
+    data: bytes
+    source: ReadAt
+
+
+def of_archive(archive: MemoryBytes, start: int, size: int) -> Object:
+    return Object(archive.read_at(start, size), Slice(archive, start, size))
 
 
 def make(
-    context: Context, steps: list[Copy | bytes], objects: list[bytes], memory: int, write: int
-) -> tuple[Any, bytes]:
+    context: Context,
+    steps: list[Copy | bytes],
+    objects: list[Object],
+    stable: list[ReadAt],
+    *,
+    memory: int,
+    write: int = 65_536,
+) -> tuple[CompactTarget, bytes]:
     """Return a target that is made of ``steps``, passed on ``write`` bytes at a time, and its bytes."""
     pieces = [
-        objects[step.object][step.offset : step.offset + step.length] if isinstance(step, Copy) else step
+        objects[step.object].data[step.offset : step.offset + step.length] if isinstance(step, Copy) else step
         for step in steps
     ]
     made = b"".join(pieces)
     manifest: Any = SimpleNamespace(targets=[SimpleNamespace(size=len(made))])
-    target = CompactTarget(manifest, context, memory)
-    target.begin(Base(*objects))  # type: ignore[arg-type]
+    target = CompactTarget(manifest, stable, context, memory)
+    target.begin(Base([item.source for item in objects]))  # type: ignore[arg-type]
     written = 0
     told = 0
     for step, piece in zip(steps, pieces, strict=True):
@@ -55,44 +72,59 @@ def make(
     return target, made
 
 
-@pytest.mark.parametrize("memory", [0, 150_000, 32 << 20])
-@pytest.mark.parametrize("write", [777, 65_536, 3_000_000])
-def test_every_range_reads_as_it_was_made(memory: int, write: int):
-    drawn = random.Random(f"{memory}/{write}")
-    objects = [noise(1, 900_000), text(2, 700_000)]
+def drawn_steps(drawn: random.Random, objects: list[Object]) -> list[Copy | bytes]:
     steps: list[Copy | bytes] = []
     for number in range(60):
         kind = drawn.randrange(4)
-        item = drawn.randrange(2)
-        length = drawn.choice([1, 511, 512, 513, 30_000, 300_000])
-        offset = drawn.randrange(len(objects[item]) - length)
+        item = drawn.randrange(len(objects))
+        length = drawn.choice([1, 511, 4095, 4096, 4097, 30_000, 300_000])
         if kind < 2:
-            steps.append(Copy(item, offset, length))
+            steps.append(Copy(item, drawn.randrange(len(objects[item].data) - length), length))
         else:
             steps.append(noise(number, length) if kind == 2 else text(number, length))
-    steps += [Copy(0, 0, 1000), Copy(0, 1000, 1000), b"end"]
+    return [*steps, Copy(0, 0, 10_000), Copy(0, 10_000, 10_000), b"end"]
+
+
+@pytest.mark.parametrize("memory", [0, 150_000, 32 << 20])
+@pytest.mark.parametrize("write", [777, 65_536, 3_000_000])
+def test_every_range_reads_as_it_was_made(memory: int, write: int):
+    """Three targets, each made of an archive, of an object that is gone afterwards, and of the target before."""
+    drawn = random.Random(f"{memory}/{write}")
+    archive = MemoryBytes(noise(1, 2_000_000))
+    gone = text(2, 700_000)
+    objects = [of_archive(archive, 1000, 900_000), Object(gone, MemoryBytes(gone))]
     with Context() as context:
-        target, made = make(context, steps, objects, memory, write)
-        assert target.size == len(made)
-        for _ in range(300):
-            start = drawn.randrange(len(made))
-            length = min(len(made) - start, drawn.choice([0, 1, 512, 5000, 400_000]))
-            assert target.read_at(start, length) == made[start : start + length]
-        assert target.read_at(0, len(made)) == made
+        for _ in range(3):
+            steps = drawn_steps(drawn, objects)
+            target, made = make(context, steps, objects, [archive], memory=memory, write=write)
+            assert target.size == len(made)
+            for _ in range(300):
+                start = drawn.randrange(len(made))
+                length = min(len(made) - start, drawn.choice([0, 1, 512, 5000, 400_000]))
+                assert target.read_at(start, length) == made[start : start + length]
+            assert target.read_at(0, len(made)) == made
+            objects = [*objects[:2], Object(made[100:-100], Slice(target, 100, len(made) - 200))]
 
 
-def test_what_the_base_has_takes_no_room():
-    old = noise(1, 3_000_000)
+def test_what_an_archive_has_takes_no_room_in_the_targets_of_a_chain():
+    archive = MemoryBytes(noise(1, 3_000_000))
+    objects = [of_archive(archive, 0, 3_000_000)]
     steps: list[Copy | bytes] = [Copy(0, 0, 2_000_000), noise(2, 10_000), Copy(0, 2_000_000, 1_000_000)]
     with Context() as context:
-        target, made = make(context, steps, [old], 0, 65_536)
+        target, made = make(context, steps, objects, [archive], memory=0)
         assert target.size == len(made) == 3_010_000
         assert target.file_size == 10_000
+        again = [Object(made, Slice(target, 0, len(made)))]
+        target, more = make(context, [Copy(0, 5, 3_000_000), noise(3, 20_000)], again, [archive], memory=0)
+        assert target.read_at(0, len(more)) == more
+        assert 30_000 <= target.file_size < 40_000  # its own, and what the one before had as its own
+        target, _ = make(context, [Copy(0, 0, 3_000_000)], objects, [], memory=0)
+        assert target.file_size == 3_000_000  # of an archive that does not stay
 
 
 def test_the_rest_is_compressed_in_memory_and_then_in_a_file():
     words = text(1, 2_000_000)
     with Context() as context:
-        target, _ = make(context, [words], [], 400_000, 65_536)
+        target, _ = make(context, [words], [], [], memory=400_000)
         assert 0 <= target.memory_left < 400_000
         assert 0 < target.file_size < 1_200_000

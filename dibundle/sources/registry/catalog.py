@@ -15,7 +15,6 @@ from dibundle.files.progress import Progress
 from dibundle.format import labels
 from dibundle.images import document
 from dibundle.images.document import get, get_text, sha256_of
-from dibundle.sources import messages
 from dibundle.sources.registry import artifacts
 from dibundle.sources.registry.client import RemoteManifest, Repository, subject_of
 from dibundle.sources.registry.images import RemoteBlob, digests_in
@@ -28,16 +27,6 @@ _MAX_TEXT: Final = 1000  # characters of an annotation that are kept
 _MAX_BASES: Final = 16
 _CREATED: Final = "org.opencontainers.image.created"
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
-_UNREADABLE: Final = frozenset(
-    message.code
-    for message in (
-        messages.REGISTRY_DESCRIPTOR,
-        messages.REGISTRY_MANIFEST_DIGEST,
-        messages.REGISTRY_NEITHER_IMAGE_NOR_BUNDLE,
-        messages.REGISTRY_NOT_JSON,
-    )
-)
-"""What may be wrong with one manifest, whatever the others are."""
 Missing = Literal["manifest", "bundle", "image"]
 """What is gone: a manifest that is listed still, the bundle itself, or the image that refers to it."""
 
@@ -139,7 +128,7 @@ class _Search:
         try:
             yield
         except RegistryError as error:
-            if error.code not in _UNREADABLE:
+            if error.code not in artifacts.UNREADABLE:
                 raise
             self._unread.append(what)
 
@@ -186,7 +175,7 @@ class _Search:
     def _ask(self, image: bytes) -> None:
         """Look at the bundles that an image leads to."""
         with self._passing_over(f"what refers to {text(image)}"):
-            for item in artifacts.listed(self._repository, image):
+            for item in artifacts.listed(self._repository, image, self._unread.append):
                 digest = sha256_of(get(item, "digest"))
                 self._entries += 1
                 if self._entries > MAX_ENTRIES:

@@ -84,11 +84,10 @@ class Repository:
         return found
 
     def find(self, wanted: str) -> RemoteManifest | None:
-        """Return the manifest of a tag or digest; None where there is none."""
-        answer = self._transport.request(
-            "GET", self._transport.url(f"manifests/{wanted}"), headers={"Accept": ", ".join(MANIFESTS)}
-        )
-        if answer.status == 404:
+        """Return the manifest of a tag or digest; None where the registry itself answers that there is none."""
+        url = self._transport.url(f"manifests/{wanted}")
+        answer = self._transport.request("GET", url, headers={"Accept": ", ".join(MANIFESTS)})
+        if answer.status == 404 and answer.url == url:  # where it was sent on to may lack it for a while
             return None
         self._expect(answer, 200)
         found = digest.sha256(answer.body)
