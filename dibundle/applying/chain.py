@@ -53,13 +53,7 @@ def follow(
     claims = _Claims(context)
     while len(waiting) > 1:
         claims.look(waiting, here)
-        ready = [bundle for bundle in waiting if claims.lets(bundle)]
-        needed = [bundle for bundle in ready if any(_makes_for(bundle, other, links) for other in waiting)]
-        first = _not_made_for(needed, waiting, links) or _not_made_for(needed, ready, links)
-        needs_nothing = not needed and any(not bundle.manifest.objects for bundle in ready)
-        if needs_nothing or (not first and len(needed or ready) != 1):  # nobody builds on it, so it may be the last
-            raise _no_chain(waiting, ready, apart=not needed)
-        bundle = (first or needed or ready)[0]
+        bundle = _next(waiting, here, claims, links, context)
         waiting.remove(bundle)
         here = _with_room(here, [bundle, *waiting], options, context)
         if only_claims:
@@ -73,6 +67,29 @@ def follow(
     if is_chain:
         context.progress.note(f"the chain keeps what it made on the way: {human(made_size(here))} of temporary files")
     return here, last
+
+
+def _next(
+    waiting: Sequence[BundleReader],
+    here: Sequence[Archive],
+    claims: _Claims,
+    links: Mapping[int, _Links],
+    context: Context,
+) -> BundleReader:
+    """Return the bundle that is applied next: one that others build on, and that is ready."""
+    ready = [bundle for bundle in waiting if claims.lets(bundle)]
+    needed = _made_for(ready, waiting, links)
+    first = _not_made_for(needed, waiting, links)
+    if not first:  # archives that do not say what they hold may have what comes before
+        ready = [bundle for bundle in waiting if bundle in ready or _serves(bundle.manifest, here, context)]
+        needed = _made_for(ready, waiting, links)
+        first = _not_made_for(needed, waiting, links) or _not_made_for(needed, ready, links)
+    if not needed:  # nobody builds on what is ready, so each may be the last
+        unfit = [bundle for bundle in waiting if bundle not in ready]
+        raise _unfit(unfit) if unfit else _no_chain(ready, apart=True)
+    if not first and len(needed) != 1:
+        raise _no_chain(needed, apart=False)
+    return (first or needed)[0]
 
 
 def _with_needed(
@@ -139,10 +156,21 @@ class _Claims:
         return is_made_by(bundle.manifest, self._missing[id(bundle)])
 
 
+def _serves(manifest: Manifest, archives: Sequence[Archive], context: Context) -> bool:
+    """Whether all that a bundle makes can be made of what archives hold, whatever they claim."""
+    return is_made_by(manifest, missing_objects(manifest, _real(archives), context, believe=False))
+
+
+def _real(archives: Sequence[Archive]) -> list[Archive]:
+    """Return the archives that have bytes, and do not stand for others."""
+    return [archive for archive in archives if not archive.claims]
+
+
 def _serves_any(manifest: Manifest, archives: Sequence[Archive], context: Context) -> bool:
     """Whether one target at least can be made, by what the archives claim or, where that is too little, by content."""
     for believe in (True, False):  # what can be made without another target first: if nothing can, nothing else can
-        missing = set(missing_objects(manifest, archives, context, believe=believe))
+        found = archives if believe else _real(archives)
+        missing = set(missing_objects(manifest, found, context, believe=believe))
         if any(missing.isdisjoint(objects_used(manifest, number)) for number in _all(manifest)):
             return True
     return False
@@ -161,6 +189,13 @@ def _makes_for(bundle: BundleReader, other: BundleReader, links: Mapping[int, _L
         return False
     mine, its = links[id(bundle)], links[id(other)]
     return not (mine.images.isdisjoint(its.bases) if its.bases else mine.makes.isdisjoint(its.needs))
+
+
+def _made_for(
+    bundles: Sequence[BundleReader], others: Sequence[BundleReader], links: Mapping[int, _Links]
+) -> list[BundleReader]:
+    """Return the bundles that make what others build on."""
+    return [bundle for bundle in bundles if any(_makes_for(bundle, other, links) for other in others)]
 
 
 def _not_made_for(
@@ -287,14 +322,10 @@ def _describe(bundle: BundleReader) -> str:
     return f"{bundle.name} (it makes {made})" if bundle.name else f"the bundle that makes {made}"
 
 
-def _no_chain(
-    waiting: Sequence[BundleReader], ready: Sequence[BundleReader], *, apart: bool
-) -> UsageError | BaseMismatchError:
-    if ready:
-        ends = " and ".join(map(_describe, ready))
-        why = "none builds on another" if apart else "each builds on another"
-        return UsageError(messages.CHAIN_AMBIGUOUS, ready_count=len(ready), why=why, ends=ends)
-    return _unfit(waiting)
+def _no_chain(ready: Sequence[BundleReader], *, apart: bool) -> UsageError:
+    ends = " and ".join(map(_describe, ready))
+    why = "none builds on another" if apart else "each builds on another"
+    return UsageError(messages.CHAIN_AMBIGUOUS, ready_count=len(ready), why=why, ends=ends)
 
 
 def _unfit(waiting: Sequence[BundleReader]) -> BaseMismatchError:

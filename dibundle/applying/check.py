@@ -134,8 +134,9 @@ def _seconds(manifest: Manifest) -> float:
     """Return about how many seconds it takes to apply a bundle: to write and hash all, to patch, and to decode."""
     targets = sum(target.size for target in manifest.targets)
     frames = sum(frame.size for frame in manifest.frames)
-    stored = sum(frame.stored for frame in manifest.frames if frame.codec != decoders.STORED)
-    return targets / 900e6 + frames / 163e6 + stored / 4.7e6
+    modelled = sum(frame.stored for frame in manifest.frames if frame.codec == decoders.RELINK)
+    packed = sum(frame.stored for frame in manifest.frames if frame.codec not in (decoders.STORED, decoders.RELINK))
+    return targets / 900e6 + frames / 163e6 + modelled / 4.7e6 + packed / 40e6
 
 
 def _checked(

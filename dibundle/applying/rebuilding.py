@@ -12,7 +12,7 @@ from dibundle.applying.options import RebuildOptions
 from dibundle.applying.space import NO_SPACE, Space, check_sizes, check_temporary, temporary_space
 from dibundle.applying.targets import check_size, choose_target
 from dibundle.codecs.deflate import encoders
-from dibundle.errors import ArchiveError, BundleError, human
+from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, human
 from dibundle.files.context import Context
 from dibundle.files.readat import Spool, room
 from dibundle.format.compact import CompactTarget
@@ -172,10 +172,10 @@ class _Rebuild(NamedTuple):
                 if number == base.order[-1]:
                     bundle.skip_to(len(manifest.targets))
                     bundle.finish()
-            except BundleError:
+                output.finish()
+            except (BaseMismatchError, BundleError):
                 base.verify(needed)  # on the wrong source a sound patch looks malformed: a damaged base is to blame
                 raise
-            output.finish()
             if judged:
                 yield from judged.release()
 

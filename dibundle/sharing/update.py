@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import repeat
-from typing import Final, NoReturn
+from typing import Final
 
+from dibundle.applying import messages as applying_messages
 from dibundle.applying.chain import follow
 from dibundle.applying.expected import UnexpectedError
 from dibundle.applying.loading import hand_over
@@ -26,39 +27,31 @@ from dibundle.errors import (
 from dibundle.files import digest
 from dibundle.files.context import Context
 from dibundle.files.destination import Output
-from dibundle.files.readat import Spool, Stream
+from dibundle.files.readat import Stream
 from dibundle.format import labels
-from dibundle.format.constants import HEADER_SIZE, MAX_MANIFEST
-from dibundle.format.header import Header
+from dibundle.format.constants import MAX_MANIFEST
 from dibundle.format.reader import BundleReader
 from dibundle.format.values import AboutImage
 from dibundle.images import pinned, writers
 from dibundle.images.archive import Archive, from_fd
-from dibundle.images.document import get, get_text, sha256_of
 from dibundle.images.model import ImageArchive
 from dibundle.images.pinned import LayerStore, PinnedImage, Pins, assemble, find
 from dibundle.images.reader import read_images
 from dibundle.sharing import messages
+from dibundle.sharing.fetching import FetchedBundles, listed_bundle
 from dibundle.sharing.ways import ChainStep, UpdatePlan, plan_way, plan_wrapped
 from dibundle.sharing.wrapped import Parcel, made_by
 from dibundle.sources import messages as registry_messages
 from dibundle.sources.access import Access
-from dibundle.sources.bundles import CheckSignature, fetch_bundle
 from dibundle.sources.engines import TRANSPORTS, default_engine, image_id, require_engine
 from dibundle.sources.names import is_reference
 from dibundle.sources.opened import OpenedSources
 from dibundle.sources.opening import Source, open_present
-from dibundle.sources.registry import artifacts, images
-from dibundle.sources.registry.artifacts import Delta
-from dibundle.sources.registry.client import Repository
-from dibundle.sources.registry.images import RemoteBlob, RemoteImage
+from dibundle.sources.registry import images
+from dibundle.sources.registry.images import RemoteImage
 from dibundle.sources.registry.opening import open_repository, platform_here
 from dibundle.sources.registry.reference import Reference
 
-MAX_REFUSED: Final = 64
-"""Bundles that are passed over; then no other is looked for: a registry may list a thousand that lead nowhere."""
-MAX_APPLIED: Final = 4
-"""Chains that are applied in vain, the same of those that are there but make another image."""
 _UNFIT: Final = (BaseMismatchError, BundleError, DigestError, NoRoomError, RegistryError, SignatureError, UsageError)
 """What a bundle that does not serve may lead to; what else is wrong with this machine's files is not among it."""
 
@@ -126,21 +119,6 @@ def update(
     return _Update(name, here, output, options, access, context).run()
 
 
-@dataclass(slots=True)
-class _Fetched:
-    """Bundles of a repository by the digests of their manifests: those at hand, and the sizes of those refused."""
-
-    bundles: dict[bytes, Spool] = field(default_factory=dict)
-    refused: dict[bytes, int] = field(default_factory=dict)
-    lists: dict[bytes, list[Delta]] = field(default_factory=dict)
-    applied: int = 0  # chains that were, and did not make the image
-
-    def in_vain(self, plan: UpdatePlan) -> int:
-        """Return how many bytes were fetched beside the bundles of the plan that was followed."""
-        used = {step.delta.manifest for step in plan.chain or ()}
-        return sum(self.refused.values()) + sum(self.bundles[name].size for name in self.bundles.keys() - used)
-
-
 class _Update:
     """An image in a registry, and what is here."""
 
@@ -193,36 +171,47 @@ class _Update:
             opened.refuse_overwriting(output.name, output.identity)
         self._archives = opened.archives
 
-    def plan(self, fetched: _Fetched | None = None) -> UpdatePlan:
-        """Find the way of the fewest bytes, apart from bundles that were refused."""
+    def plan(self, fetched: FetchedBundles) -> UpdatePlan:
+        """Find the way of the fewest bytes, apart from bundles that were refused.
+
+        Where more was fetched in vain than the image has, no bundle is a way any more.
+        """
         if self._is_wrapped:
             return plan_wrapped(self._image, self._archives, labels.digests(self._labels.get(labels.NEEDS_LAYERS, "")))
-        known = fetched or _Fetched()
-        has_failed = len(known.refused) >= MAX_REFUSED or known.applied >= MAX_APPLIED
-        return plan_way(
-            self._repository,
-            self._image,
-            self._archives,
-            thin=self._is_thin,
-            only_bundles=self._signatures.required is not None,
-            refused=known.refused,
-            lists=known.lists,
-            only_image=has_failed,
-            only_signed=self._only_signed,
-            pass_over=self._note_unreadable,
-        )
+
+        def way(*, only_image: bool) -> UpdatePlan:
+            return plan_way(
+                self._repository,
+                self._image,
+                self._archives,
+                thin=self._is_thin,
+                only_bundles=self._signatures.required is not None,
+                refused=fetched.refused,
+                lists=fetched.lists,
+                only_image=only_image,
+                only_signed=self._only_signed,
+                pass_over=self._note_unreadable,
+            )
+
+        plan = way(only_image=fetched.has_failed)
+        if plan.chain and fetched.in_vain(plan) > plan.pull_size:
+            plan = way(only_image=True)
+        return plan
+
+    def _none_fetched(self) -> FetchedBundles:
+        return FetchedBundles(self._repository, self._signatures.required, self._context)
 
     def _note_unreadable(self, what: str) -> None:
         self._context.progress.note(f"{what}, which the registry lists, is passed over: it cannot be read")
 
     def plan_what_is_there(self) -> UpdatePlan:
         """Find the way of the fewest bytes of those whose bundles the registry has."""
-        fetched = _Fetched()
+        fetched = self._none_fetched()
         while True:
             plan = self.plan(fetched)
             for step in plan.chain or ():
                 try:
-                    bundle = _listed(self._repository, step)
+                    bundle = listed_bundle(self._repository, step)
                     if not self._repository.has_blob(bundle.digest):
                         raise self._repository.failed(registry_messages.REGISTRY_LISTED_BUNDLE)
                 except (BundleError, RegistryError) as error:
@@ -237,12 +226,12 @@ class _Update:
             return self._result(None, 0, 0, ())
         if self._is_wrapped:
             return self._apply_wrapped()
-        fetched = _Fetched()
+        fetched = self._none_fetched()
         image: PinnedImage | None = None
         while image is None:
             plan = self.plan(fetched)
-            if plan.size + fetched.in_vain(plan) > self._options.max_size:
-                self._refuse_size(plan)
+            fetched.keep(plan)
+            self._require_size(plan.size + fetched.in_vain(plan))
             self._context.progress.phase("fetching", plan.size)
             bundles = self._fetch(plan, fetched)
             if bundles is not None:
@@ -258,9 +247,8 @@ class _Update:
 
     def _apply_wrapped(self) -> UpdateResult:
         """Apply the bundle that the image is."""
-        plan, options = self.plan(), self._options
-        if plan.size > options.max_size:
-            self._refuse_size(plan)
+        plan, options = self.plan(self._none_fetched()), self._options
+        self._require_size(plan.size)
         self._context.progress.phase("fetching", plan.size)
         parcel = Parcel(self._repository, self._image, self._signatures, self._context)
         limits = RebuildOptions(expect=options.expect, max_size=options.max_size)
@@ -268,10 +256,11 @@ class _Update:
         self._made = made.image
         return self._result(plan, made.fetched, 0, self._signatures.signed_by([made.bundle]))
 
-    def _refuse_size(self, plan: UpdatePlan) -> NoReturn:
-        raise RegistryError(
-            messages.REGISTRY_TOO_LARGE, name=self._name, size=plan.size, max_size=self._options.max_size
-        )
+    def _require_size(self, size: int) -> None:
+        if size > self._options.max_size:
+            raise RegistryError(
+                messages.REGISTRY_TOO_LARGE, name=self._name, size=size, max_size=self._options.max_size
+            )
 
     def _result(self, plan: UpdatePlan | None, fetched: int, refused: int, signed_by: tuple[str, ...]) -> UpdateResult:
         return UpdateResult(
@@ -297,7 +286,7 @@ class _Update:
         ids = {digest.text(item) for item in (self._image.id, self._image.manifest.digest)}
         return all(image_id(self._engine, name) in ids for name in self._made.names)
 
-    def _fetch(self, plan: UpdatePlan, fetched: _Fetched) -> list[BundleReader] | None:
+    def _fetch(self, plan: UpdatePlan, fetched: FetchedBundles) -> list[BundleReader] | None:
         """Fetch the bundles of a plan; None, and one more refused, where one is none or nobody signed it who counts.
 
         Whoever may push could else keep everybody from the bundles of others, and so could a bundle that was deleted.
@@ -306,19 +295,11 @@ class _Update:
         bundles = []
         left = MAX_MANIFEST  # of all manifests together, as all are in memory; the registry says how many there are
         for step in plan.chain or ():
-            name = step.delta.manifest
             try:
-                with self._context.within() as own:  # nothing is kept of a bundle that is refused
-                    has_it = name in fetched.bundles
-                    spool = fetched.bundles[name] if has_it else fetch(self._repository, step, own, check, left)
-                    left -= Header.decode(spool.read_at(0, HEADER_SIZE)).size
-                    if left < 0:  # it was at hand from another chain
-                        raise BundleError(registry_messages.LIMIT_CHAIN_MANIFESTS, max_manifest=MAX_MANIFEST)
-                    bundle = BundleReader(Stream(spool), None, check, digest.text(name))
-                    if check:
-                        self._require_as_listed(step, bundle)
-                    fetched.bundles[name] = spool
-                    self._context.adopt(own)
+                bundle = BundleReader(Stream(fetched.get(step, left)), None, check, digest.text(step.delta.manifest))
+                left -= bundle.header.size
+                if check:
+                    self._require_as_listed(step, bundle)
             except (SignatureError, BundleError, DigestError, NoRoomError, RegistryError) as error:
                 self._refuse(step, fetched, error)
                 return None
@@ -340,21 +321,19 @@ class _Update:
         ):
             raise self._repository.failed(registry_messages.REGISTRY_LISTED_BUNDLE)
 
-    def _refuse(self, step: ChainStep, fetched: _Fetched, error: DibError) -> None:
+    def _refuse(self, step: ChainStep, fetched: FetchedBundles, error: DibError) -> None:
         """Pass a bundle over, in the next plan too."""
-        name = step.delta.manifest
-        fetched.bundles.pop(name, None)
-        fetched.refused[name] = step.delta.told.size
-        shown = digest.text(name)
+        fetched.refuse(step.delta.manifest)
+        shown = digest.text(step.delta.manifest)
         reason = error.message.removeprefix(f"{shown}: ")
         self._context.progress.note(f"bundle {shown}, which the registry lists, is passed over: {reason}")
 
     def _pin_or_refuse(
-        self, plan: UpdatePlan, bundles: Sequence[BundleReader], fetched: _Fetched
+        self, plan: UpdatePlan, bundles: Sequence[BundleReader], fetched: FetchedBundles
     ) -> PinnedImage | None:
         """Fetch or make the image; None, and one bundle more refused, where bundles do not make it.
 
-        That is the bundle that was read last.
+        That is the bundle that was read last, or, where what it builds on is not what it should be, the one before.
         """
         try:
             with self._context.within() as own:
@@ -366,6 +345,8 @@ class _Update:
                 raise
             fetched.applied += 1
             begun = [step for step, bundle in zip(plan.chain, bundles, strict=True) if bundle.frames_read]
+            if error.code == applying_messages.BASE_DIGEST.code:
+                begun = begun[: max(1, len(begun) - 1)]
             self._refuse((begun or plan.chain[:1])[-1], fetched, error)
             return None
 
@@ -422,28 +403,3 @@ def pin_fetched(
     left_out = {diff_id: layer for diff_id in absent if (layer := store.find(None, diff_id))}
     pins = Pins(image.config, image.manifest.body)
     return assemble(pins, LayerStore([archive]), left_out, are_annotations_known=are_annotations_known)
-
-
-def fetch(
-    repository: Repository, step: ChainStep, context: Context, check: CheckSignature | None, most_manifest: int
-) -> Spool:
-    """Fetch the bundle of a step; :class:`RegistryError` where it is not what the registry told.
-
-    ``check`` gets its header and signature before more of it is fetched; its manifest has so many bytes at most.
-    """
-    bundle = _listed(repository, step)
-    spool = context.spool()
-    name = digest.text(step.delta.manifest)
-    pieces = repository.blob(bundle.digest, bundle.size)
-    fetch_bundle(pieces, bundle.size, name, spool, check, most_manifest=most_manifest)
-    return spool
-
-
-def _listed(repository: Repository, step: ChainStep) -> RemoteBlob:
-    """Return the bundle of a step; :class:`RegistryError` where it is not what the registry told."""
-    manifest = repository.manifest("sha256:" + step.delta.manifest.hex())
-    bundle = artifacts.bundle_of(repository, manifest)
-    subject = sha256_of(get_text(get(manifest.value, "subject"), "digest"))
-    if bundle is None or subject != step.makes or bundle.size != step.delta.told.size:
-        raise repository.failed(registry_messages.REGISTRY_LISTED_BUNDLE)
-    return bundle

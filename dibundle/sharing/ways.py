@@ -157,11 +157,15 @@ def _collect(target: bytes, here: frozenset[bytes], deltas_to: Callable[[bytes],
     digests = 0
     while waiting:
         image = waiting.popleft()
-        for delta in deltas_to(image):
+        # what can be applied to what is here comes first: no list is so long that it hides that
+        for delta in sorted(deltas_to(image), key=lambda delta: not delta.told.needs <= here):
             told = delta.told
-            digests += len(told.needs) + len(told.makes) + len(told.ids) + len(delta.bases)
-            if len(steps) == MOST_DELTAS or digests > MOST_DIGESTS:
+            size = len(told.needs) + len(told.makes) + len(told.ids) + len(delta.bases)
+            if digests + size > MOST_DIGESTS:
+                continue
+            if len(steps) == MOST_DELTAS:
                 return steps
+            digests += size
             steps.append(ChainStep(delta, image))
             if delta.told.needs <= here:
                 continue

@@ -49,6 +49,8 @@ _ASIDE: Final = re.compile(r"time=|See '")  # a line of a log, or where to read 
 _PATIENCE: Final = 10  # seconds that an engine may take to say whether it works
 _AT_ONCE: Final = 256  # images that an engine is asked about: a command line has a limit
 _DIGITS: Final = 19  # of a size in bytes, at most
+_ID: Final = re.compile(r"(?:sha256:)?[0-9a-f]{1,64}")
+_MOST_TOLD: Final = 64 << 20  # bytes of an answer
 
 
 def default_engine(sources: Sequence[str] = (), *, needed: bool = True) -> str:
@@ -125,7 +127,7 @@ def layers_present(engine: str, diff_ids: Sequence[bytes], digests: Sequence[byt
     docker and podman report ``diff_ids`` of images, ctr the ``digests`` under which it stores layers.
     """
     if engine == "ctr":
-        listed = subprocess.run(("ctr", "content", "ls", "--quiet"), capture_output=True, check=False)
+        listed = _run(("ctr", "content", "ls", "--quiet"))
         if listed.returncode:
             raise no_answer(engine, listed.stderr)
         there = set(listed.stdout.decode(errors="replace").split())
@@ -142,7 +144,7 @@ def image_id(engine: str, name: str) -> str | None:
 
 def _inspect(engine: str, *names: str) -> list[object]:
     """Return what docker or podman reports of those images that it has, a document for each."""
-    found = subprocess.run((*ENGINES[engine][1], "--", *names), capture_output=True, check=False)
+    found = _run((*ENGINES[engine][1], "--", *names))
     try:
         told = json.loads(found.stdout)
     except (ValueError, RecursionError):
@@ -163,10 +165,10 @@ def _layers_of(image: object) -> list[str]:
 
 def _layers(engine: str) -> list[list[str]]:
     """Return the digests of the layers of every image that an engine has, the lowest first."""
-    listed = subprocess.run((engine, "image", "ls", "--quiet", "--no-trunc"), capture_output=True, check=False)
+    listed = _run((engine, "image", "ls", "--quiet", "--no-trunc"))
     if listed.returncode:
         raise no_answer(engine, listed.stderr)
-    ids = sorted(set(listed.stdout.decode(errors="replace").split()))
+    ids = sorted(item for item in set(listed.stdout.decode(errors="replace").split()) if _ID.fullmatch(item))
     batches = (ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE))
     return [_layers_of(image) for batch in batches for image in _inspect(engine, *batch)]
 
@@ -299,7 +301,7 @@ class Loader:
             )
 
     def _ask(self, *command: str) -> str:
-        found = subprocess.run(command, capture_output=True, check=False)
+        found = _run(command)
         if found.returncode:
             raise no_answer(self._engine, found.stderr)
         return found.stdout.decode(errors="replace")
@@ -321,7 +323,7 @@ class Loader:
             raise LoadError(messages.ENGINE_OTHER_IMAGE, engine=self._engine, name=name, told=told[7:], exit_code=3)
 
     def _check_ctr(self, image: AboutImage) -> None:
-        found = subprocess.run(("ctr", "images", "ls", "-q"), capture_output=True, check=False)
+        found = _run(("ctr", "images", "ls", "-q"))
         names = set(found.stdout.decode(errors="replace").split())
         wanted = [name for name in image.names if not any(item == name or item.endswith("/" + name) for item in names)]
         if found.returncode or (image.names and len(wanted) == len(image.names)):
@@ -408,7 +410,7 @@ def _require_image(transport: str, reference: str) -> int:
         raise UsageError(messages.ENGINE_NO_NAME, transport_=transport)
     if shutil.which(client) is None:
         raise AbsentError(messages.ENGINE_CLIENT_MISSING, transport_=transport, reference=reference, client=client)
-    told = _run([*inspect, "--", reference])
+    told = _run((*inspect, "--", reference))
     if told.returncode and any(sign in told.stderr for sign in _SILENT):
         raise no_answer(client, told.stderr)
     if told.returncode:
@@ -419,9 +421,19 @@ def _require_image(transport: str, reference: str) -> int:
     return int(size) if size.isdigit() and len(size) < _DIGITS else 0
 
 
-def _run(command: list[str]) -> subprocess.CompletedProcess[bytes]:
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
+    """Ask an engine; :class:`FileError` where it cannot be run, or says more than there can be to say."""
     try:
-        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as asking:
+            assert asking.stdout
+            said = _Tail(asking.stderr)
+            told = asking.stdout.read(_MOST_TOLD + 1)
+            if len(told) > _MOST_TOLD:
+                asking.kill()
+                raise no_answer(command[0], b"too long an answer")
+            return subprocess.CompletedProcess(command, asking.wait(), told, said.end())
     except OSError as error:
         raise FileError(messages.PROGRAM_CANNOT_RUN, command=command[0], reason=error.strerror) from error
 

@@ -20,14 +20,15 @@ from dibundle.format.header import Header
 from dibundle.format.labels import Told
 from dibundle.images.archive import open_archive
 from dibundle.images.reader import read_images
+from dibundle.sharing import fetching, wrapped
 from dibundle.sharing import update as module
-from dibundle.sharing import wrapped
 from dibundle.sharing.messages import UPDATE_NOT_MADE
 from dibundle.sharing.ways import cheapest
 from dibundle.sources.registry import artifacts
 from dibundle.sources.registry.artifacts import Delta
 from tests import needs
 from tests.builders import TestImage, build_layer, docker_save, file
+from tests.content import noise
 from tests.program import dib as run
 from tests.program import succeed
 from tests.sources.conftest import REPOSITORY, Files, Program, blobs, put_image, signer, version
@@ -233,6 +234,24 @@ def refused(dib: Program, registry: Registry, files: Files, tmp_path: Path, *tex
     assert list(tmp_path.iterdir()) == []
 
 
+def list_bundle(registry: Registry, data: bytes, *, is_alone: bool = True, **more: str) -> str:
+    """Have v4 lead to a bundle of these bytes, told to need nothing; return the digest of its manifest."""
+    registry.blobs[REPOSITORY, digest(data)] = data
+    fallback = (REPOSITORY, digest_of(registry, "v4").replace(":", "-"))
+    kind, body = registry.manifests[fallback]
+    index = json.loads(body)
+    first = index["manifests"][0]
+    manifest = json.loads(registry.manifests[REPOSITORY, first["digest"]][1]) | more
+    manifest["layers"][0].update({"digest": digest(data), "size": len(data)})
+    told = first["annotations"] | {"dibundle.size": str(len(data)), "dibundle.needs.layers": ""}
+    body = json.dumps(manifest).encode()
+    registry.manifests[REPOSITORY, digest(body)] = (manifest["mediaType"], body)
+    listed = {**first, "digest": digest(body), "size": len(body), "annotations": told}
+    index["manifests"] = [listed] if is_alone else [*index["manifests"], listed]
+    registry.manifests[fallback] = (kind, json.dumps(index).encode())
+    return digest(body)
+
+
 def test_a_bundle_with_other_bytes(stocked, files, dib, tmp_path):
     for key, data in stocked.blobs.items():
         if data == files.bundle(2, 4).read_bytes():
@@ -267,17 +286,7 @@ def test_a_bundle_of_another_image_is_refused_by_what_it_makes(stocked, files, d
     evil = (tmp_path / "evil.dib").read_bytes()
     for path in list(tmp_path.iterdir()):
         path.unlink()
-    stocked.blobs[REPOSITORY, digest(evil)] = evil
-    fallback = next(key for key in stocked.manifests if key[1].startswith("sha256-") and leads_to(stocked, key, "v4"))
-    index = json.loads(stocked.manifests[fallback][1])
-    (first, *_) = index["manifests"]
-    manifest = json.loads(stocked.manifests[REPOSITORY, first["digest"]][1])
-    manifest["layers"][0].update({"digest": digest(evil), "size": len(evil)})
-    told = first["annotations"] | {"dibundle.size": str(len(evil)), "dibundle.needs.layers": ""}
-    body = json.dumps(manifest).encode()
-    stocked.manifests[REPOSITORY, digest(body)] = (manifest["mediaType"], body)
-    index["manifests"] = [{**first, "digest": digest(body), "size": len(body), "annotations": told}]
-    stocked.manifests[fallback] = (index["mediaType"], json.dumps(index).encode())
+    list_bundle(stocked, evil)
     passed_over(dib, stocked, files, tmp_path, "")
 
 
@@ -338,6 +347,39 @@ def test_what_cannot_be_read_of_referrers_keeps_nobody_from_bundles(stocked, fil
     assert unread(dib, stocked, files, tmp_path) == [digest(body)]
 
 
+def test_damaged_copies_do_not_keep_anybody_from_a_bundle(stocked, files, dib, tmp_path, monkeypatch):
+    """Their heads are whole, so each was applied, and after four of them nothing else was tried."""
+    monkeypatch.setattr(fetching, "MAX_APPLIED", 1)
+    data = files.bundle(2, 4).read_bytes()
+    for number in range(6):
+        damaged = data[: -1 - number] + bytes([data[-1 - number] ^ 1]) + data[len(data) - number :]
+        list_bundle(stocked, damaged, is_alone=False, number=str(number))
+    ended = dib("update", name(stocked, "v4"), "--have", files.archive(2), "-o", tmp_path / "out.tar")
+    assert ended.code == 0, ended.err
+    assert ended.err.count("is passed over: bundle is damaged") in range(
+        2, 7
+    )  # those that come before by their digests
+    assert "fetched, 1 bundle and " in ended.err
+
+
+def test_no_more_is_fetched_in_vain_than_the_image_has(stocked, files, dib, tmp_path):
+    image = sum(layer["size"] for layer in json.loads(stocked.manifests[REPOSITORY, "v4"][1])["layers"])
+    (tmp_path / "large.tar").write_bytes(docker_save([TestImage([build_layer([file("x", noise(9, image // 3))])], [])]))
+    succeed("create", "--no-base", tmp_path / "large.tar", tmp_path / "large.dib")
+    data = (tmp_path / "large.dib").read_bytes()
+    for path in list(tmp_path.iterdir()):
+        path.unlink()
+    for number in range(9):
+        damaged = data[: -1 - number] + bytes([data[-1 - number] ^ 1]) + data[len(data) - number :]
+        list_bundle(stocked, damaged, is_alone=False, number=str(number))
+    stocked.asked.clear()
+    found = dibundle.update(name(stocked, "v4"), [], tmp_path / "out.tar")
+    assert found.refused < 6
+    assert image < found.fetched < 3 * image
+    large = dib("update", name(stocked, "v4"), "-o", tmp_path / "out.tar", "--max-size", 2 * image)
+    assert (large.code, "fetch, at most" in large.err) == (9, True), large.err
+
+
 def test_a_bundle_that_there_is_no_room_for_is_passed_over(stocked, files, dib, tmp_path, monkeypatch):
     """It may declare any size."""
     monkeypatch.setattr(readat, "room", lambda directory: (str(tmp_path), 2_000_000))
@@ -347,18 +389,7 @@ def test_a_bundle_that_there_is_no_room_for_is_passed_over(stocked, files, dib, 
     data = (tmp_path / "huge.dib").read_bytes()
     for path in list(tmp_path.iterdir()):
         path.unlink()
-    stocked.blobs[REPOSITORY, digest(data)] = data
-    fallback = (REPOSITORY, digest_of(stocked, "v4").replace(":", "-"))
-    kind, body = stocked.manifests[fallback]
-    index = json.loads(body)
-    (first, *_) = index["manifests"]
-    manifest = json.loads(stocked.manifests[REPOSITORY, first["digest"]][1])
-    manifest["layers"][0].update({"digest": digest(data), "size": len(data)})
-    told = first["annotations"] | {"dibundle.size": str(len(data)), "dibundle.needs.layers": ""}
-    body = json.dumps(manifest).encode()
-    stocked.manifests[REPOSITORY, digest(body)] = (manifest["mediaType"], body)
-    index["manifests"] = [{**first, "digest": digest(body), "size": len(body), "annotations": told}]
-    stocked.manifests[fallback] = (kind, json.dumps(index).encode())
+    list_bundle(stocked, data)
     passed_over(dib, stocked, files, tmp_path, "temporary files need")
 
 
@@ -725,7 +756,7 @@ def test_so_many_bundles_are_passed_over_and_no_more(stocked, files, tmp_path, m
     plans = []
     real = module.plan_way
     monkeypatch.setattr(module, "plan_way", lambda *given, **named: plans.append(named) or real(*given, **named))
-    monkeypatch.setattr(module, name_of, most)
+    monkeypatch.setattr(fetching, name_of, most)
     monkeypatch.setattr(module, "follow", makes_nothing)
     if name_of == "MAX_REFUSED":
         for key in [key for key, data in stocked.blobs.items() if data[1:4] == b"DIB"]:

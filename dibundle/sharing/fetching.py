@@ -1,0 +1,106 @@
+"""The bundles of a repository that ``update`` fetches: kept while they are of use, counted by the bytes that came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from dibundle.errors import BundleError
+from dibundle.files import digest
+from dibundle.files.context import Context
+from dibundle.files.readat import Spool, Stream
+from dibundle.format.constants import HEADER_SIZE, MAX_MANIFEST
+from dibundle.format.header import Header
+from dibundle.format.reader import BundleReader
+from dibundle.images.document import get, get_text, sha256_of
+from dibundle.sharing.ways import ChainStep, UpdatePlan
+from dibundle.sources import messages
+from dibundle.sources.bundles import CheckSignature, check_integrity, fetch_bundle
+from dibundle.sources.registry import artifacts
+from dibundle.sources.registry.artifacts import Delta
+from dibundle.sources.registry.client import Repository
+from dibundle.sources.registry.images import RemoteBlob
+
+MAX_REFUSED: Final = 64
+"""Bundles that are passed over; then no other is looked for: a registry may list a thousand that lead nowhere."""
+MAX_APPLIED: Final = 4
+"""Chains that are applied in vain, the same of those that are whole but make another image."""
+
+
+class FetchedBundles:
+    """Bundles that are at hand, and those that were ``refused``, by the digests of their manifests.
+
+    ``lists`` has what the registry lists, ``applied`` counts chains that did not make the image.
+    """
+
+    def __init__(self, repository: Repository, check: CheckSignature | None, context: Context) -> None:
+        self._repository = repository
+        self._check = check
+        self._context = context
+        self._here: dict[bytes, tuple[Spool, Context]] = {}
+        self._received = 0
+        self.refused: set[bytes] = set()
+        self.lists: dict[bytes, list[Delta]] = {}
+        self.applied = 0
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether so many bundles did not serve that no other is tried."""
+        return len(self.refused) >= MAX_REFUSED or self.applied >= MAX_APPLIED
+
+    def in_vain(self, plan: UpdatePlan) -> int:
+        """Return how many bytes were fetched that the plan has no use for."""
+        used = {step.delta.manifest for step in plan.chain or ()}
+        return self._received - sum(spool.size for name, (spool, _) in self._here.items() if name in used)
+
+    def keep(self, plan: UpdatePlan) -> None:
+        """Give up bundles that the plan has no use for: what an update keeps is one chain."""
+        for name in self._here.keys() - {step.delta.manifest for step in plan.chain or ()}:
+            self._give_up(name)
+
+    def refuse(self, name: bytes) -> None:
+        """Give a bundle up, in each plan to come."""
+        self.refused.add(name)
+        self._give_up(name)
+
+    def _give_up(self, name: bytes) -> None:
+        if name in self._here:
+            self._here.pop(name)[1].close()
+
+    def get(self, step: ChainStep, most_manifest: int) -> Spool:
+        """Return the bundle of a step, which is undamaged and signed by whom it has to be.
+
+        Its manifest has ``most_manifest`` bytes at most. :class:`RegistryError` where it is not what the registry told.
+        """
+        name = step.delta.manifest
+        if name in self._here:
+            spool = self._here[name][0]
+            if Header.decode(spool.read_at(0, HEADER_SIZE)).size > most_manifest:
+                raise BundleError(messages.LIMIT_CHAIN_MANIFESTS, max_manifest=MAX_MANIFEST)
+            return spool
+        bundle = listed_bundle(self._repository, step)
+        with self._context.within() as own:  # nothing is kept of a bundle that is refused
+            spool = own.spool()
+            shown = digest.text(name)
+            pieces = self._counted(self._repository.blob(bundle.digest, bundle.size))
+            fetch_bundle(pieces, bundle.size, shown, spool, self._check, most_manifest=most_manifest)
+            check_integrity(BundleReader(Stream(spool), None, self._check, shown))
+            kept = self._context.enter(self._context.within())
+            kept.adopt(own)
+        self._here[name] = spool, kept
+        return spool
+
+    def _counted(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self._received += len(piece)
+            yield piece
+
+
+def listed_bundle(repository: Repository, step: ChainStep) -> RemoteBlob:
+    """Return the bundle of a step; :class:`RegistryError` where it is not what the registry told."""
+    manifest = repository.manifest("sha256:" + step.delta.manifest.hex())
+    bundle = artifacts.bundle_of(repository, manifest)
+    subject = sha256_of(get_text(get(manifest.value, "subject"), "digest"))
+    if bundle is None or subject != step.makes or bundle.size != step.delta.told.size:
+        raise repository.failed(messages.REGISTRY_LISTED_BUNDLE)
+    return bundle
