@@ -68,9 +68,10 @@ class Gate:
             return view[count:]
         self._pass(self._waiting)
         self._waiting = bytearray()
-        self._is_small = size <= _KEPT
+        self._is_small = True  # a header is kept, whatever follows
         if size:
             self._pass(block)
+            self._is_small = size <= _KEPT
             self._left = size + -size % BLOCK
             self._last = 1 + -size % BLOCK
         else:

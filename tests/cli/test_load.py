@@ -177,6 +177,26 @@ def test_a_thin_image_without_a_name_cannot_be_asked_for(tmp_path: Path) -> None
     assert "no name by which docker could be asked" in ended.err
 
 
+@pytest.mark.parametrize("style", ["v25", "oci", "classic"])
+def test_large_layers_are_judged_by_their_headers(style: str, tmp_path: Path) -> None:
+    """What was kept to judge an archive by had zeros in place of their headers, too: nothing above 8 MiB was loaded."""
+    layers = [
+        build_layer([file("data", noise(number, size))]) for number, size in ((1, 9 << 20), (2, 1000), (3, 9 << 20))
+    ]
+    image = TestImage(layers, ["example.com/app:2"])
+    (tmp_path / "1.tar").write_bytes(docker_save([TestImage(layers[:1], ["example.com/app:1"])], style))
+    (tmp_path / "2.tar").write_bytes(docker_save([image], style))
+    succeed("create", "-1", tmp_path / "1.tar", tmp_path / "2.tar", tmp_path / "x.dib")
+    told = [{"Id": hashlib.sha256(image.config_bytes()).hexdigest(), "GraphDriver": {"Name": "vfs"}}]
+    script = f"#!/bin/sh\ntest $1 = load && exec cat > {tmp_path}/got\necho '{json.dumps(told)}'\n"
+    (tmp_path / "docker").write_text(script)
+    (tmp_path / "docker").chmod(0o755)
+    sources = (tmp_path / "1.tar", tmp_path / "x.dib")
+    ended = dib("load", "--engine", "docker", *sources, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    assert (ended.code, "not every engine" in ended.err) == (0, False), ended.err
+    assert (tmp_path / "got").read_bytes() == (tmp_path / "2.tar").read_bytes()
+
+
 @pytest.mark.parametrize("has_name", [True, False], ids=["layers absent", "no name"])
 def test_whether_layers_can_be_left_out_is_known_before_an_engine_saves(has_name: bool, tmp_path: Path) -> None:
     layers = [build_layer([file(f"{number}/data", noise(number, 40_000))]) for number in range(2)]
