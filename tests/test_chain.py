@@ -101,6 +101,8 @@ def test_a_chain_is_checked(versions: Path):
     chain = bundles(versions, "v1-v2", "v2-v3")
     ended = succeed("apply", "--check", versions / "v1.tar", *chain, "--json")
     assert json.loads(ended.out)["target"]["images"][0]["names"] == ["example.com/app:3"]
+    assert [image["names"] for image in json.loads(ended.out)["needs"]] == [["example.com/app:1"]]
+    assert "ok: example.com/app:1 is here; " in succeed("apply", "--check", versions / "v1.tar", *chain).out.decode()
     assert json.loads(ended.out)["temporary_space"] < (versions / "v2.tar").stat().st_size
     assert dib("apply", "--check", versions / "v3.tar", *chain).code == 6
     assert dib("apply", "--check", versions / "v1.tar", *bundles(versions, "v1-v2", "v3-v4")).code == 6

@@ -107,6 +107,7 @@ def check(
     stand_ins = [archive for archive in archives if archive.claims]
     unmade = sum(archive.bytes.size - archive.spared for archive in stand_ins)  # that engines will save, bundles make
     there += unmade
+    needed = _bases_of([bundle.manifest for bundle in bundles])
     whole = 0
     if not isinstance(base, DibError) and not any(target.error for target in checked):
         whole = _temporary(archives, manifest, numbers, base, unjudged, space)
@@ -114,9 +115,9 @@ def check(
         space.check_output(whole)
     return CheckResult(
         targets=tuple(target._replace(temporary=there + target.temporary) for target in checked),
-        needed=manifest.about.bases if manifest.about else (),
-        here=tuple(_bases_here(opened.archives, manifest)),
-        needs_base=bool(manifest.objects),
+        needed=needed,
+        here=tuple(_bases_here(opened.archives, needed)),
+        needs_base=any(bundle.manifest.objects for bundle in bundles) if needed else bool(manifest.objects),
         temporary=there + whole,
         memory=max(_memory(bundle.manifest) for bundle in bundles),
         seconds=_START + sum(_seconds(bundle.manifest) for bundle in bundles),
@@ -176,14 +177,20 @@ def _temporary(
     return temporary_space(manifest, base, options, space)
 
 
-def _bases_here(archives: Sequence[Archive], manifest: Manifest) -> list[str]:
-    """Return the names of those images that the bundle was made from which are in the archives."""
+def _bases_of(manifests: Sequence[Manifest]) -> tuple[AboutImage, ...]:
+    """Return the images that bundles were made from and that none of them makes."""
+    told = [manifest.about for manifest in manifests if manifest.about]
+    made = {image.id for about in told for images in about.targets for image in images}
+    return tuple(dict.fromkeys(image for about in told for image in about.bases if image.id not in made))
+
+
+def _bases_here(archives: Sequence[Archive], bases: Sequence[AboutImage]) -> list[str]:
+    """Return the names of those of the ``bases`` that are in the archives."""
     found: set[bytes | None] = set()
     for archive in archives:
         images = read_images(archive).images  # many may share a config, whose diffIDs are one tuple then
         for image in {(image.config_digest, id(image.diff_ids)): image for image in images}.values():
             found |= {image.config_digest, *image.diff_ids}
-    bases = manifest.about.bases if manifest.about else ()
     return [
         image.names[0] if image.names else digest.text(image.id)
         for image in bases

@@ -37,14 +37,15 @@ class DeleteResult:
 
 
 def delete_bundles(names: Iterable[str], access: Access, context: Context, *, dry_run: bool = False) -> DeleteResult:
-    """Delete bundles by the digests of their manifests, ``docker://HOST/NAME@sha256:DIGEST``.
+    """Delete bundles by a tag or the digest of their manifests, ``docker://HOST/NAME:TAG`` or ``...@sha256:DIGEST``.
 
-    All are looked at before the first is deleted: :class:`UsageError` where one is no bundle.
+    With a bundle all its tags go. All are looked at before the first is deleted; :class:`UsageError` where one is no
+    bundle.
     """
     from dibundle.sources.registry.catalog import describe
     from dibundle.sources.registry.opening import open_repository
 
-    wanted = list(dict.fromkeys(map(_parse_digest, names)))
+    wanted = list(dict.fromkeys(map(_parse_bundle, names)))
     repositories = {
         place: open_repository(Reference.parse(place), access, context, write=not dry_run)
         for place in dict.fromkeys(reference.place for reference in wanted)
@@ -73,13 +74,13 @@ def delete_orphans(name: str, access: Access, context: Context, *, dry_run: bool
     return _delete(repository, [item for item in found.bundles if item.missing], dry_run=dry_run)
 
 
-def _parse_digest(name: str) -> Reference:
+def _parse_bundle(name: str) -> Reference:
     if not is_reference(name):
         raise UsageError(messages.REGISTRY_NOT_A_REPOSITORY, name=name)
     reference = Reference.parse(name)
-    if not reference.digest:
+    if not reference.digest and not reference.tag:
         raise UsageError(messages.DELETE_NO_DIGEST, name=name, place=reference.place)
-    return reference.with_digest(reference.digest)
+    return reference.with_digest(reference.digest) if reference.digest else reference
 
 
 def _delete(repository: Repository, bundles: Sequence[FoundBundle], *, dry_run: bool) -> DeleteResult:

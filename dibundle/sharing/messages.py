@@ -13,7 +13,7 @@ DELETE_NO_BUNDLE: Final = Message(
 )
 DELETE_NO_DIGEST: Final = Message(
     "delete.no_digest",
-    "{name} names no digest: bundles are deleted by @sha256:DIGEST",
+    "{name} is a whole repository: a bundle is deleted by its tag or digest",
     hint="see which bundles are there: {dib} list {place}",
 )
 DOCKERFILE_BASE_NAME: Final = Message(

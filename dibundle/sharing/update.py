@@ -268,7 +268,7 @@ class _Update:
             plan=plan,
             fetched=fetched,
             refused=refused,
-            engine=self._engine if self._output is None else None,
+            engine=self._engine if self._output is None or plan is None else None,
             signed_by=signed_by,
         )
 

@@ -511,7 +511,7 @@ def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch)
     stocked.asked.clear()
     ended = dib("update", linked, "--have", "containers-storage:app:1")
     assert ended.code == 0, ended.err
-    assert "is here already" in ended.err
+    assert "in podman already" in ended.err
     assert len(stocked.log("GET", "/blobs/")) == 1  # the config
 
 

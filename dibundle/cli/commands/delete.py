@@ -15,16 +15,17 @@ from dibundle.sources.access import Access
 
 
 @click.command("delete", short_help="Delete bundles from a registry.")
-@click.argument("names", nargs=-1, required=True, metavar="docker://HOST/NAME[@DIGEST]...")
+@click.argument("names", nargs=-1, required=True, metavar="docker://HOST/NAME[:TAG|@DIGEST]...")
 @click.option("--orphans", is_flag=True, help="Delete all bundles of a repository of which something is gone.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be deleted.")
 @session()
 def command(
     names: tuple[str, ...], orphans: bool, dry_run: bool, access: Access, context: Context, console: Console
 ) -> None:
-    """Delete bundles by their digests, which "dib list" shows, with their tags; images are refused.
+    """Delete bundles by a tag or digest, which "dib list" shows, with all their tags; images are refused.
 
     \b
+        dib delete docker://registry.example/app:delta-1-2
         dib delete docker://registry.example/app@sha256:DIGEST
         dib delete --orphans docker://registry.example/app
 

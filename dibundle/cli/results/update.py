@@ -21,7 +21,7 @@ def show(name: str, result: UpdateResult, console: Console) -> None:
     if plan is None:
         document = {"name": name, "how": "here", "size": 0, "image_size": 0, "bundles": [], "written": False}
         console.result("dib.update/1", {**document, **found})
-        console.say(f"{name}: {digest.text(image.id)} is here already")
+        console.say(f"{name}: {digest.text(image.id)} is in {result.engine} already")
         return
     written = result.engine is None
     document = {**_document(name, plan), "size": result.fetched, "written": written, **found}
@@ -53,7 +53,7 @@ def show_plan(name: str, plan: UpdatePlan | None, console: Console) -> None:
     """Say what would be fetched, one line for each step and one for the other way."""
     if plan is None:
         document = {"name": name, "how": "here", "size": 0, "image_size": 0, "bundles": []}
-        console.answer("dib.update-plan/1", document, [f"{wording.escape(name)}: the image is here already"])
+        console.answer("dib.update-plan/1", document, [f"{wording.escape(name)}: the engine has the image already"])
         return
     lines = [
         f"{number}. bundle {digest.text(step.delta.manifest)}: {human(step.delta.told.size)}"
