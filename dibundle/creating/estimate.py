@@ -90,7 +90,7 @@ def estimate_opened(
             own.progress.advance(guess.draft.size)
         is_little = sum(guess.cost for guess in guesses) <= ALL
         chosen = guesses if is_little else _chosen(guesses)
-        expected = sum(guess.cost for guess in chosen) * (1 if is_little else LOOK)
+        expected = sum(guess.cost * (1 if is_little else _share(guess)) for guess in chosen)
         spent = time.process_time()
         list(threads.map(look.encode if is_little else look.closer, chosen))
         spent = time.process_time() - spent
@@ -139,6 +139,13 @@ class _Look:
         if self._effort.level < choose.RELINK_LEVEL:
             return size / 60e6
         return 0.01 + size / 25e6 + stored / 450e3 * (1 if self._effort.level < 9 else 5)
+
+
+def _share(guess: _Guess) -> float:
+    """Return about what share of the time that encoding a frame takes a look at it does."""
+    if guess.draft.old_size:
+        return LOOK
+    return min(1.0, max(sample.LEAST, guess.draft.size / sample.SHARE) / max(1, guess.draft.size))
 
 
 def _chosen(guesses: Sequence[_Guess]) -> list[_Guess]:
