@@ -80,7 +80,7 @@ def _next(
     ready = [bundle for bundle in waiting if claims.lets(bundle)]
     needed = _made_for(ready, waiting, links)
     first = _not_made_for(needed, waiting, links)
-    if not first:  # archives that do not say what they hold may have what comes before
+    if not first:  # the base may hold contents without claiming them
         ready = [bundle for bundle in waiting if bundle in ready or _serves(bundle.manifest, here, context)]
         needed = _made_for(ready, waiting, links)
         first = _not_made_for(needed, waiting, links) or _not_made_for(needed, ready, links)

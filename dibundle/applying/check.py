@@ -179,9 +179,9 @@ def _temporary(
 
 def _bases_of(manifests: Sequence[Manifest]) -> tuple[AboutImage, ...]:
     """Return the images that bundles were made from and that none of them makes."""
-    told = [manifest.about for manifest in manifests if manifest.about]
-    made = {image.id for about in told for images in about.targets for image in images}
-    return tuple(dict.fromkeys(image for about in told for image in about.bases if image.id not in made))
+    abouts = [manifest.about for manifest in manifests if manifest.about]
+    made = {image.id for about in abouts for images in about.targets for image in images}
+    return tuple(dict.fromkeys(image for about in abouts for image in about.bases if image.id not in made))
 
 
 def _bases_here(archives: Sequence[Archive], bases: Sequence[AboutImage]) -> list[str]:

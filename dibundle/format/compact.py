@@ -45,7 +45,7 @@ def kept_size(manifest: Manifest) -> int:
 
 
 class CompactTarget:
-    """A target's bytes while it is made, as a sink, and afterwards; told of each copy before its bytes come."""
+    """A target's bytes: a sink and a follower while the target is rebuilt, a source afterwards."""
 
     def __init__(self, manifest: Manifest, stable: Sequence[ReadAt], context: Context, memory: int = MEMORY) -> None:
         """Take temporary files from ``context``, which has to last as long as anything is read, as has ``stable``.
@@ -57,7 +57,7 @@ class CompactTarget:
         self._sources = stable
         self._base: Base | None = None
         self._starts, self._places, self._offsets = array("Q"), array("q"), array("Q")
-        self._told = 0  # bytes of which it is known where they lie
+        self._placed = 0  # bytes whose place is known
         self._own = 0  # of these
         self._written = 0
         self._stretch = 0  # in which the next byte lies that is written
@@ -85,7 +85,7 @@ class CompactTarget:
         return self._most_memory - len(self._memory)
 
     def begin(self, base: Base) -> None:
-        """Say what copies are taken from."""
+        """Set the base that copies are taken from."""
         self._base = base
 
     def copied(self, step: Copy, offset: int, length: int) -> None:
@@ -117,27 +117,27 @@ class CompactTarget:
         if place == _OWN or length < self._least_copy:
             self.other(length)
         else:
-            self._tell(place, offset, length)
+            self._place(place, offset, length)
 
     def other(self, length: int) -> None:
         """``length`` bytes come next that are no copy."""
-        self._tell(_OWN, self._own, length)
+        self._place(_OWN, self._own, length)
         self._own += length
 
-    def _tell(self, place: int, offset: int, length: int) -> None:
+    def _place(self, place: int, offset: int, length: int) -> None:
         goes_on = self._starts and self._places[-1] == place
-        if not goes_on or self._offsets[-1] + self._told - self._starts[-1] != offset:
-            self._starts.append(self._told)
+        if not goes_on or self._offsets[-1] + self._placed - self._starts[-1] != offset:
+            self._starts.append(self._placed)
             self._places.append(place)
             self._offsets.append(offset)
-        self._told += length
+        self._placed += length
 
     def write(self, piece: Piece) -> None:
         """Take the next bytes of the target; keep those that are nowhere else."""
         view = memoryview(piece)
         while view:
             is_last = self._stretch + 1 == len(self._starts)
-            end = self._told if is_last else self._starts[self._stretch + 1]
+            end = self._placed if is_last else self._starts[self._stretch + 1]
             count = min(len(view), end - self._written)
             if self._places[self._stretch] == _OWN:
                 self._keep(view[:count])
@@ -166,7 +166,7 @@ class CompactTarget:
             self._file.write(stored)
 
     def finish(self) -> None:
-        """Say that all has been written; nothing is read before."""
+        """End writing; reading begins only now."""
         if self._waiting:
             self._add_block()
 

@@ -53,7 +53,7 @@ class Base(BaseHeaders, Protocol):
 
 
 class Follower(Protocol):
-    """Is told of each piece of a target, before it is yielded, where its bytes come from."""
+    """Gets the origin of each piece of a target, before the piece is yielded."""
 
     def copied(self, step: Copy, offset: int, length: int) -> None:
         """``length`` bytes of a copy, ``offset`` bytes behind its beginning, come next."""
@@ -226,7 +226,7 @@ def rebuild(
     packings: RecompressionBudget | None = None,
     follower: Follower | None = None,
 ) -> Iterator[Decoded]:
-    """Yield the bytes of a target in pieces of any size; a ``follower`` is told where each one comes from.
+    """Yield the bytes of a target in pieces of any size; a ``follower`` gets the origin of each.
 
     The caller hashes them against the target's segments. Raises :class:`BundleError`, :class:`DigestError` (the
     bundle) and :class:`BaseMismatchError` (the base).
@@ -280,7 +280,7 @@ def _pieces(
 
 
 def _followed(pieces: Iterable[Decoded], step: ProgramStep | None, follower: Follower) -> Iterator[Decoded]:
-    """Yield the pieces that a step makes, each after the follower was told of it; None: a packing makes them."""
+    """Yield the pieces of a step, each after its origin went to the follower; None: a packing makes them."""
     made = 0
     for piece in pieces:
         if isinstance(step, Copy):

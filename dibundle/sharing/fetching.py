@@ -70,7 +70,7 @@ class FetchedBundles:
     def get(self, step: ChainStep, most_manifest: int) -> Spool:
         """Return the bundle of a step, which is undamaged and signed by whom it has to be.
 
-        Its manifest has ``most_manifest`` bytes at most. :class:`RegistryError` where it is not what the registry told.
+        Its manifest has ``most_manifest`` bytes at most. :class:`RegistryError` where the registry lists another one.
         """
         name = step.delta.manifest
         if name in self._here:
@@ -97,7 +97,7 @@ class FetchedBundles:
 
 
 def listed_bundle(repository: Repository, step: ChainStep) -> RemoteBlob:
-    """Return the bundle of a step; :class:`RegistryError` where it is not what the registry told."""
+    """Return the bundle of a step; :class:`RegistryError` where the registry lists another one."""
     manifest = repository.manifest("sha256:" + step.delta.manifest.hex())
     bundle = artifacts.bundle_of(repository, manifest)
     subject = sha256_of(get_text(get(manifest.value, "subject"), "digest"))

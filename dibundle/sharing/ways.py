@@ -70,7 +70,7 @@ def plan_way(
     ``thin``: layers that are there need not come with the image itself. ``only_bundles``: the image itself is no way;
     :class:`SignatureError` where there is no other. ``refused``: the digests of the manifests of bundles that are none.
     ``lists`` keeps what the registry has listed, for the next plan. ``only_image``: no bundle is a way any more.
-    ``only_signed``: nor is one that is not said to hold a signature. ``pass_over`` is told of what cannot be read.
+    ``only_signed``: nor is one that is not said to hold a signature. ``pass_over`` gets what cannot be read.
     """
     known = {} if lists is None else lists
 

@@ -50,7 +50,7 @@ _PATIENCE: Final = 10  # seconds that an engine may take to say whether it works
 _AT_ONCE: Final = 256  # images that an engine is asked about: a command line has a limit
 _DIGITS: Final = 19  # of a size in bytes, at most
 _ID: Final = re.compile(r"(?:sha256:)?[0-9a-f]{1,64}")
-_MOST_TOLD: Final = 64 << 20  # bytes of an answer
+_MAX_ANSWER: Final = 64 << 20  # bytes of an answer
 
 
 def default_engine(sources: Sequence[str] = (), *, needed: bool = True) -> str:
@@ -410,30 +410,30 @@ def _require_image(transport: str, reference: str) -> int:
         raise UsageError(messages.ENGINE_NO_NAME, transport_=transport)
     if shutil.which(client) is None:
         raise AbsentError(messages.ENGINE_CLIENT_MISSING, transport_=transport, reference=reference, client=client)
-    told = _run((*inspect, "--", reference))
-    if told.returncode and any(sign in told.stderr for sign in _SILENT):
-        raise no_answer(client, told.stderr)
-    if told.returncode:
+    answer = _run((*inspect, "--", reference))
+    if answer.returncode and any(sign in answer.stderr for sign in _SILENT):
+        raise no_answer(client, answer.stderr)
+    if answer.returncode:
         raise AbsentError(
-            messages.ENGINE_NO_IMAGE, client=client, reference=reference, client_message=client_message(told.stderr)
+            messages.ENGINE_NO_IMAGE, client=client, reference=reference, client_message=client_message(answer.stderr)
         )
-    size = told.stdout.strip()
+    size = answer.stdout.strip()
     return int(size) if size.isdigit() and len(size) < _DIGITS else 0
 
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
-    """Ask an engine; :class:`FileError` where it cannot be run, or says more than there can be to say."""
+    """Ask an engine; :class:`FileError` where it cannot be run, or answers more than 64 MiB."""
     try:
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as asking:
             assert asking.stdout
-            said = _Tail(asking.stderr)
-            told = asking.stdout.read(_MOST_TOLD + 1)
-            if len(told) > _MOST_TOLD:
+            errors = _Tail(asking.stderr)
+            answer = asking.stdout.read(_MAX_ANSWER + 1)
+            if len(answer) > _MAX_ANSWER:
                 asking.kill()
                 raise no_answer(command[0], b"too long an answer")
-            return subprocess.CompletedProcess(command, asking.wait(), told, said.end())
+            return subprocess.CompletedProcess(command, asking.wait(), answer, errors.end())
     except OSError as error:
         raise FileError(messages.PROGRAM_CANNOT_RUN, command=command[0], reason=error.strerror) from error
 

@@ -90,7 +90,7 @@ def bundle_of(repository: Repository, manifest: RemoteManifest) -> RemoteBlob | 
 def deltas_to(repository: Repository, image: bytes, pass_over: Callable[[str], object]) -> list[Delta]:
     """Return what the registry tells of bundles that make the image with this manifest, unchecked, smallest first.
 
-    ``pass_over`` is told what cannot be read: whoever may push could else keep everybody from the bundles of others.
+    ``pass_over`` gets what cannot be read: whoever may push could else keep everybody from the bundles of others.
     The order is that of sizes and digests, never that of the registry: what was pushed under a tag that now names
     another bundle is listed still, and of two that serve alike the same one is always taken.
     """
@@ -115,8 +115,8 @@ def _readable(repository: Repository, image: bytes, pass_over: Callable[[str], o
 def listed(repository: Repository, image: bytes, pass_over: Callable[[str], object]) -> Iterator[object]:
     """Yield descriptors of bundles that refer to an image, with what their manifests say of them.
 
-    Some registries list neither annotations nor any type but that of the config. ``pass_over`` is told of manifests
-    that cannot be read.
+    Some registries list neither annotations nor any type but that of the config. ``pass_over`` gets manifests that
+    cannot be read.
     """
     most = _MOST_MANIFESTS
     for item in repository.referrers(image, TYPE):
