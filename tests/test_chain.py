@@ -160,6 +160,14 @@ def test_a_layer_that_comes_again_does_not_turn_a_chain_around(tmp_path: Path, o
     assert ended.out == (tmp_path / "v3.tar").read_bytes()
 
 
+def test_a_bundle_that_is_a_candidate_too_keeps_its_place(versions: Path):
+    bundle, chain = versions / "v2-v3.dib", bundles(versions, "v1-v2", "v2-v3")
+    ended = succeed("apply", versions / "v1.tar", *chain, "--base", bundle)
+    assert ended.out == (versions / "v3.tar").read_bytes()
+    for order in ((bundle, "--base", bundle), ("--base", bundle, bundle)):
+        assert succeed("apply", versions / "v2.tar", *order).out == (versions / "v3.tar").read_bytes()
+
+
 def test_a_chain_without_an_end(shared: Path):
     ended = dib("apply", shared / "v1.tar", shared / "v2.tar", *bundles(shared, "v1-v2", "v2-v1"))
     assert (ended.code, ended.out) == (2, b"")

@@ -17,9 +17,9 @@ from dibundle.sharing.ways import ChainStep, UpdatePlan
 from dibundle.sources import messages
 from dibundle.sources.bundles import CheckSignature, check_integrity, fetch_bundle
 from dibundle.sources.registry import artifacts
-from dibundle.sources.registry.artifacts import Delta
 from dibundle.sources.registry.client import Repository
 from dibundle.sources.registry.images import RemoteBlob
+from dibundle.sources.registry.listing import MAX_BYTES, Listing
 
 MAX_REFUSED: Final = 64
 """Bundles that are passed over; then no other is looked for: a registry may list a thousand that lead nowhere."""
@@ -30,7 +30,7 @@ MAX_APPLIED: Final = 4
 class FetchedBundles:
     """Bundles that are at hand, and those that were ``refused``, by the digests of their manifests.
 
-    ``lists`` has what the registry lists, ``applied`` counts chains that did not make the image.
+    ``listing`` has what the registry lists, ``applied`` counts chains that did not make the image.
     """
 
     def __init__(self, repository: Repository, check: CheckSignature | None, context: Context) -> None:
@@ -40,8 +40,11 @@ class FetchedBundles:
         self._here: dict[bytes, tuple[Spool, Context]] = {}
         self._received = 0
         self.refused: set[bytes] = set()
-        self.lists: dict[bytes, list[Delta]] = {}
+        self.listing = Listing(repository, self._note_unreadable)
         self.applied = 0
+
+    def _note_unreadable(self, what: str) -> None:
+        self._context.progress.note(f"{what}, which the registry lists, is passed over: it cannot be read")
 
     @property
     def has_failed(self) -> bool:
@@ -78,7 +81,7 @@ class FetchedBundles:
             if Header.decode(spool.read_at(0, HEADER_SIZE)).size > most_manifest:
                 raise BundleError(messages.LIMIT_CHAIN_MANIFESTS, max_manifest=MAX_MANIFEST)
             return spool
-        bundle = listed_bundle(self._repository, step)
+        bundle = self.listed(step)
         with self._context.within() as own:  # nothing is kept of a bundle that is refused
             spool = own.spool()
             shown = digest.text(name)
@@ -90,17 +93,18 @@ class FetchedBundles:
         self._here[name] = spool, kept
         return spool
 
+    def listed(self, step: ChainStep) -> RemoteBlob:
+        """Return the bundle of a step; :class:`RegistryError` where the registry lists another one, or too much."""
+        if not self.listing.has_room:
+            raise self._repository.failed(messages.REGISTRY_ANSWER_SIZE, small=MAX_BYTES)
+        manifest = self._repository.manifest("sha256:" + step.delta.manifest.hex())
+        bundle = artifacts.bundle_of(self._repository, manifest)
+        subject = sha256_of(get_text(get(manifest.value, "subject"), "digest"))
+        if bundle is None or subject != step.makes or bundle.size != step.delta.told.size:
+            raise self._repository.failed(messages.REGISTRY_LISTED_BUNDLE)
+        return bundle
+
     def _counted(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         for piece in pieces:
             self._received += len(piece)
             yield piece
-
-
-def listed_bundle(repository: Repository, step: ChainStep) -> RemoteBlob:
-    """Return the bundle of a step; :class:`RegistryError` where the registry lists another one."""
-    manifest = repository.manifest("sha256:" + step.delta.manifest.hex())
-    bundle = artifacts.bundle_of(repository, manifest)
-    subject = sha256_of(get_text(get(manifest.value, "subject"), "digest"))
-    if bundle is None or subject != step.makes or bundle.size != step.delta.told.size:
-        raise repository.failed(messages.REGISTRY_LISTED_BUNDLE)
-    return bundle

@@ -38,7 +38,7 @@ from dibundle.images.model import ImageArchive
 from dibundle.images.pinned import LayerStore, PinnedImage, Pins, assemble, find
 from dibundle.images.reader import read_images
 from dibundle.sharing import messages
-from dibundle.sharing.fetching import FetchedBundles, listed_bundle
+from dibundle.sharing.fetching import FetchedBundles
 from dibundle.sharing.ways import ChainStep, UpdatePlan, plan_way, plan_wrapped
 from dibundle.sharing.wrapped import Parcel, made_by
 from dibundle.sources import messages as registry_messages
@@ -182,15 +182,14 @@ class _Update:
         def way(*, only_image: bool) -> UpdatePlan:
             return plan_way(
                 self._repository,
+                fetched.listing,
                 self._image,
                 self._archives,
                 thin=self._is_thin,
                 only_bundles=self._signatures.required is not None,
                 refused=fetched.refused,
-                lists=fetched.lists,
                 only_image=only_image,
                 only_signed=self._only_signed,
-                pass_over=self._note_unreadable,
             )
 
         plan = way(only_image=fetched.has_failed)
@@ -201,9 +200,6 @@ class _Update:
     def _none_fetched(self) -> FetchedBundles:
         return FetchedBundles(self._repository, self._signatures.required, self._context)
 
-    def _note_unreadable(self, what: str) -> None:
-        self._context.progress.note(f"{what}, which the registry lists, is passed over: it cannot be read")
-
     def plan_what_is_there(self) -> UpdatePlan:
         """Find the way of the fewest bytes of those whose bundles the registry has."""
         fetched = self._none_fetched()
@@ -211,7 +207,7 @@ class _Update:
             plan = self.plan(fetched)
             for step in plan.chain or ():
                 try:
-                    bundle = listed_bundle(self._repository, step)
+                    bundle = fetched.listed(step)
                     if not self._repository.has_blob(bundle.digest):
                         raise self._repository.failed(registry_messages.REGISTRY_LISTED_BUNDLE)
                 except (BundleError, RegistryError) as error:

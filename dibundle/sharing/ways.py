@@ -13,15 +13,13 @@ from dibundle.errors import SignatureError
 from dibundle.images.archive import Archive
 from dibundle.images.reader import read_images
 from dibundle.sharing import messages
-from dibundle.sources.registry import artifacts
-from dibundle.sources.registry.artifacts import Delta
 from dibundle.sources.registry.client import Repository
 from dibundle.sources.registry.images import RemoteImage
+from dibundle.sources.registry.listing import Delta, Listing
 
 MOST_IMAGES: Final = 64  # that are asked about on the way back from the target
 MOST_STEPS: Final = 16  # of a chain; without a limit the registry would choose how much each of them takes
 MOST_DELTAS: Final = 1024
-MOST_DIGESTS: Final = 65_536  # of layers and images, that all of them tell of
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,30 +52,25 @@ class UpdatePlan:
 
 def plan_way(
     repository: Repository,
+    listing: Listing,
     image: RemoteImage,
     archives: Sequence[Archive],
     *,
     thin: bool,
     only_bundles: bool,
     refused: Collection[bytes] = (),
-    lists: dict[bytes, list[Delta]] | None = None,
     only_image: bool = False,
     only_signed: bool = False,
-    pass_over: Callable[[str], object],
 ) -> UpdatePlan:
     """Find the way of the fewest bytes to an image from what is in ``archives``.
 
     ``thin``: layers that are there need not come with the image itself. ``only_bundles``: the image itself is no way;
     :class:`SignatureError` where there is no other. ``refused``: the digests of the manifests of bundles that are none.
-    ``lists`` keeps what the registry has listed, for the next plan. ``only_image``: no bundle is a way any more.
-    ``only_signed``: nor is one that is not said to hold a signature. ``pass_over`` gets what cannot be read.
+    ``only_image``: no bundle is a way any more. ``only_signed``: nor is one that is not said to hold a signature.
     """
-    known = {} if lists is None else lists
 
     def deltas_to(item: bytes) -> list[Delta]:
-        if item not in known:
-            known[item] = artifacts.deltas_to(repository, item, pass_over)
-        found = (delta for delta in known[item] if delta.told.is_signed or not only_signed)
+        found = (delta for delta in listing.deltas_to(item) if delta.told.is_signed or not only_signed)
         return [delta for delta in found if delta.manifest not in refused]
 
     here = _here(archives)
@@ -154,18 +147,12 @@ def _collect(target: bytes, here: frozenset[bytes], deltas_to: Callable[[bytes],
     asked = {target}
     waiting = deque((target,))
     steps: list[ChainStep] = []
-    digests = 0
     while waiting:
         image = waiting.popleft()
         # what can be applied to what is here comes first: no list is so long that it hides that
         for delta in sorted(deltas_to(image), key=lambda delta: not delta.told.needs <= here):
-            told = delta.told
-            size = len(told.needs) + len(told.makes) + len(told.ids) + len(delta.bases)
-            if digests + size > MOST_DIGESTS:
-                continue
             if len(steps) == MOST_DELTAS:
                 return steps
-            digests += size
             steps.append(ChainStep(delta, image))
             if delta.told.needs <= here:
                 continue

@@ -129,7 +129,7 @@ class OpenedSources:
         """
         seen: set[bytes] = set()
         left = MAX_MANIFEST
-        for name, stream in self.bundles:
+        for name, stream in sorted(self.bundles, key=lambda item: id(item[1]) in self.spare_streams):
             head = peek(stream, HEADER_SIZE)
             if head in seen:
                 continue

@@ -24,8 +24,8 @@ from dibundle.sharing import fetching, wrapped
 from dibundle.sharing import update as module
 from dibundle.sharing.messages import UPDATE_NOT_MADE
 from dibundle.sharing.ways import cheapest
-from dibundle.sources.registry import artifacts
-from dibundle.sources.registry.artifacts import Delta
+from dibundle.sources.registry import artifacts, listing
+from dibundle.sources.registry.listing import Delta
 from tests import needs
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import noise
@@ -360,6 +360,24 @@ def test_damaged_copies_do_not_keep_anybody_from_a_bundle(stocked, files, dib, t
         2, 7
     )  # those that come before by their digests
     assert "fetched, 1 bundle and " in ended.err
+
+
+def test_lists_are_read_within_a_limit(stocked, files, dib, tmp_path, monkeypatch):
+    """One manifest of a megabyte that each list names many times was fetched each time, and its annotations kept."""
+    monkeypatch.setattr(listing, "MAX_BYTES", 1 << 20)
+    kind, body = stocked.manifests[REPOSITORY, "v1-v2"]
+    large = json.dumps(json.loads(body) | {"x": "x" * 900_000}).encode()
+    stocked.manifests[REPOSITORY, digest(large)] = (kind, large)
+    fallback = (REPOSITORY, digest_of(stocked, "v4").replace(":", "-"))
+    listed, index = stocked.manifests[fallback]
+    value = json.loads(index)
+    value["manifests"] += [{"mediaType": OCI, "digest": digest(large), "size": len(large)}] * 100
+    stocked.manifests[fallback] = (listed, json.dumps(value).encode())
+    stocked.asked.clear()
+    ended = dib("update", name(stocked, "v4"), "--have", files.archive(1), "-o", tmp_path / "out.tar")
+    assert ended.code == 0, ended.err
+    assert len(stocked.log("GET", digest(large))) == 1
+    assert blobs(tmp_path / "out.tar") == blobs(files.archive(4))
 
 
 def test_no_more_is_fetched_in_vain_than_the_image_has(stocked, files, dib, tmp_path):

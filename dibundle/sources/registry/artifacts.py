@@ -2,47 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
-from dibundle.errors import DibError, RegistryError
+from dibundle.errors import DibError
 from dibundle.files import digest
 from dibundle.files.readat import ReadAt
 from dibundle.format import labels
 from dibundle.format.values import AboutImage
-from dibundle.images import document, writers
-from dibundle.images.document import get, get_list, get_text, sha256_of
-from dibundle.sources import messages
+from dibundle.images import writers
+from dibundle.images.document import get_list, get_text
 from dibundle.sources.registry.client import RemoteManifest, Repository
 from dibundle.sources.registry.images import RemoteBlob, RemoteImage, blob_of, images
 from dibundle.sources.registry.reference import TAG
 
 TYPE: Final = "application/vnd.dib.bundle.v1"
-_MOST_MANIFESTS: Final = 64  # read because a list of them does not tell enough
 _EMPTY: Final = b"{}"
-_EMPTY_TYPE: Final = "application/vnd.oci.empty.v1+json"
+EMPTY_TYPE: Final = "application/vnd.oci.empty.v1+json"
 _TITLE: Final = "org.opencontainers.image.title"
-UNREADABLE: Final = frozenset(
-    message.code
-    for message in (
-        messages.REGISTRY_ANSWER_SIZE,
-        messages.REGISTRY_DESCRIPTOR,
-        messages.REGISTRY_MANIFEST_DIGEST,
-        messages.REGISTRY_NEITHER_IMAGE_NOR_BUNDLE,
-        messages.REGISTRY_NOT_JSON,
-    )
-)
-"""What may be wrong with one manifest, whatever the others are."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delta:
-    """A bundle that a registry tells of: the digest of its manifest, what it is said to need and make, base images."""
-
-    manifest: bytes
-    told: labels.Told
-    bases: frozenset[bytes]
 
 
 def push(
@@ -61,7 +39,7 @@ def push(
         "schemaVersion": 2,
         "mediaType": writers.OCI_MANIFEST,
         "artifactType": TYPE,
-        "config": writers.descriptor(_EMPTY_TYPE, digest.sha256(_EMPTY), len(_EMPTY)),
+        "config": writers.descriptor(EMPTY_TYPE, digest.sha256(_EMPTY), len(_EMPTY)),
         "layers": [
             {**writers.descriptor(TYPE, whole, content.size), "annotations": {_TITLE: f"{whole.hex()[:12]}.dib"}}
         ],
@@ -85,55 +63,6 @@ def bundle_of(repository: Repository, manifest: RemoteManifest) -> RemoteBlob | 
     if manifest.is_index or len(layers) != 1 or get_text(layers[0], "mediaType") != TYPE:
         return None
     return blob_of(repository, layers[0])
-
-
-def deltas_to(repository: Repository, image: bytes, pass_over: Callable[[str], object]) -> list[Delta]:
-    """Return what the registry tells of bundles that make the image with this manifest, unchecked, smallest first.
-
-    ``pass_over`` gets what cannot be read: whoever may push could else keep everybody from the bundles of others.
-    The order is that of sizes and digests, never that of the registry: what was pushed under a tag that now names
-    another bundle is listed still, and of two that serve alike the same one is always taken.
-    """
-    found = []
-    for item in _readable(repository, image, pass_over):
-        said = document.texts(get(item, "annotations"))
-        told, own = labels.Told.read(said), sha256_of(get(item, "digest"))
-        if told and own:
-            found.append(Delta(manifest=own, told=told, bases=labels.digests(said.get(labels.NEEDS_MANIFESTS, ""))))
-    return sorted(found, key=lambda delta: (delta.told.size, delta.manifest))
-
-
-def _readable(repository: Repository, image: bytes, pass_over: Callable[[str], object]) -> Iterator[object]:
-    try:
-        yield from listed(repository, image, pass_over)
-    except RegistryError as error:
-        if error.code not in UNREADABLE:
-            raise
-        pass_over(f"what refers to {digest.text(image)}")
-
-
-def listed(repository: Repository, image: bytes, pass_over: Callable[[str], object]) -> Iterator[object]:
-    """Yield descriptors of bundles that refer to an image, with what their manifests say of them.
-
-    Some registries list neither annotations nor any type but that of the config. ``pass_over`` gets manifests that
-    cannot be read.
-    """
-    most = _MOST_MANIFESTS
-    for item in repository.referrers(image, TYPE):
-        own = sha256_of(get(item, "digest"))
-        if get_text(item, "artifactType") == TYPE:
-            yield item
-        elif own and most and get_text(item, "artifactType") in (None, "", _EMPTY_TYPE):
-            most -= 1
-            try:
-                found = repository.find(digest.text(own))
-            except RegistryError as error:
-                if error.code not in UNREADABLE:
-                    raise
-                pass_over(digest.text(own))
-                continue
-            if found and get_text(found.value, "artifactType") == TYPE:
-                yield {**found.descriptor, "annotations": get(found.value, "annotations")}
 
 
 def find_image(repository: Repository, wanted: str, told: Sequence[AboutImage]) -> RemoteImage | None:

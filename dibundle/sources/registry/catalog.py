@@ -18,11 +18,13 @@ from dibundle.images.document import get, get_text, sha256_of
 from dibundle.sources.registry import artifacts
 from dibundle.sources.registry.client import RemoteManifest, Repository, subject_of
 from dibundle.sources.registry.images import RemoteBlob, digests_in
+from dibundle.sources.registry.listing import UNREADABLE, Listing
 
 MAX_TAGS: Final = 4096
 MAX_IMAGES: Final = 4096  # that are asked what refers to them
 MAX_BUNDLES: Final = 4096
 MAX_ENTRIES: Final = 65_536  # of all lists of referrers
+MAX_LISTS: Final = 1 << 30  # bytes of all of them and of manifests
 _MAX_TEXT: Final = 1000  # characters of an annotation that are kept
 _MAX_BASES: Final = 16
 _CREATED: Final = "org.opencontainers.image.created"
@@ -98,6 +100,7 @@ class _Search:
         self._asked: set[bytes] = set()
         self._gone: dict[bytes, bool] = {}
         self._unread: list[str] = []
+        self._listing = Listing(repository, self._unread.append, most=MAX_LISTS)
         self._is_complete = True
 
     def run(self) -> Catalog:
@@ -128,7 +131,7 @@ class _Search:
         try:
             yield
         except RegistryError as error:
-            if error.code not in artifacts.UNREADABLE:
+            if error.code not in UNREADABLE:
                 raise
             self._unread.append(what)
 
@@ -175,7 +178,7 @@ class _Search:
     def _ask(self, image: bytes) -> None:
         """Look at the bundles that an image leads to."""
         with self._passing_over(f"what refers to {text(image)}"):
-            for item in artifacts.listed(self._repository, image, self._unread.append):
+            for item in self._listing.referrers(image):
                 digest = sha256_of(get(item, "digest"))
                 self._entries += 1
                 if self._entries > MAX_ENTRIES:

@@ -76,6 +76,11 @@ class Repository:
     ) -> None:
         self._transport.close()
 
+    @property
+    def received(self) -> int:
+        """Bytes of documents that the registry has answered with."""
+        return self._transport.received
+
     def manifest(self, wanted: str) -> RemoteManifest:
         """Return the manifest of a tag or digest; :class:`RegistryError` where there is none or another one."""
         found = self.find(wanted)
@@ -247,9 +252,9 @@ class Repository:
         found: list[object] = []
         for answer in self._pages(f"referrers/{digest.text(subject)}?{query}"):
             if answer.status != 200:
-                return list(map(_reduced, self._tagged(digest.text(subject))[:_MOST_REFERRERS]))
+                return list(map(reduced, self._tagged(digest.text(subject))[:_MOST_REFERRERS]))
             items = document.get_list(self._json(answer), "manifests")[: _MOST_REFERRERS - len(found)]
-            found += map(_reduced, items)  # a page may take a hundred times its size in memory
+            found += map(reduced, items)  # a page may take a hundred times its size in memory
         return found
 
     def _pages(self, path: str) -> Iterator[Answer]:
@@ -385,7 +390,7 @@ def _fallback(subject: str) -> str:
     return subject.replace(":", "-", 1)
 
 
-def _reduced(item: object) -> object:
+def reduced(item: object) -> object:
     """Return of a descriptor what says which bundle it is."""
     said = document.texts(document.get(item, "annotations"))
     annotations = {key: text for key, text in said.items() if key in labels.LISTED}

@@ -88,6 +88,7 @@ class Transport:
         self._watchdog = Watchdog(2 * settings.timeout, self._sockets)
         self._pool.pool_classes_by_scheme = pool_classes(self._check_place, self._sockets, self._watchdog)
         self._responses: set[urllib3.BaseHTTPResponse] = set()  # that are being read
+        self.received = 0  # bytes of documents
         self._end: float | None = None
         self._timer: threading.Timer | None = None
         if settings.max_time is not None:
@@ -274,6 +275,7 @@ class Transport:
         end = time.monotonic() + _PATIENCE * self.settings.timeout
         for piece in self.pieces(response):
             body += piece
+            self.received += len(piece)
             if len(body) > SMALL:
                 raise self.failed(messages.REGISTRY_ANSWER_SIZE, small=SMALL)
             if time.monotonic() > end:

@@ -1,0 +1,134 @@
+"""What a repository lists of bundles, within limits for all of its lists together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from dibundle.errors import RegistryError
+from dibundle.files import digest
+from dibundle.format import labels
+from dibundle.images import document
+from dibundle.images.document import get, get_text, sha256_of
+from dibundle.sources import messages
+from dibundle.sources.registry.artifacts import EMPTY_TYPE, TYPE
+from dibundle.sources.registry.client import RemoteManifest, Repository, reduced
+
+MAX_BYTES: Final = 16 << 20
+"""Bytes of lists and manifests that are read to find a way to an image, beside one answer more."""
+MAX_DIGESTS: Final = 65_536
+"""Digests of layers and images in what all bundles say of themselves."""
+MAX_TEXT: Final = 512 << 10
+"""Characters of what one bundle says of itself: 6,000 digests."""
+UNREADABLE: Final = frozenset(
+    message.code
+    for message in (
+        messages.REGISTRY_ANSWER_SIZE,
+        messages.REGISTRY_DESCRIPTOR,
+        messages.REGISTRY_MANIFEST_DIGEST,
+        messages.REGISTRY_NEITHER_IMAGE_NOR_BUNDLE,
+        messages.REGISTRY_NOT_JSON,
+    )
+)
+"""What may be wrong with one manifest, whatever the others are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
+    """A listed bundle: the digest of its manifest, what it is said to need and make, base images."""
+
+    manifest: bytes
+    told: labels.Told
+    bases: frozenset[bytes]
+
+
+class Listing:
+    """The lists of a repository. Each is read once, and each manifest.
+
+    Anyone who may push writes them: what cannot be read goes to ``pass_over``, and all together is limited.
+    """
+
+    def __init__(self, repository: Repository, pass_over: Callable[[str], object], *, most: int = MAX_BYTES) -> None:
+        self._repository = repository
+        self._pass_over = pass_over
+        self._most = repository.received + most
+        self._digests_left = MAX_DIGESTS
+        self._deltas: dict[bytes, list[Delta]] = {}
+        self._manifests: dict[bytes, object | None] = {}  # descriptors by digest; None where no bundle is described
+        self._is_full = False
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the limit of bytes lets more be read; the first time that it does not, that is passed over."""
+        if self._repository.received <= self._most:
+            return True
+        if not self._is_full:
+            self._pass_over("the rest of what is listed")
+        self._is_full = True
+        return False
+
+    def deltas_to(self, image: bytes) -> list[Delta]:
+        """Return the listed bundles that make the image with this manifest, unchecked, smallest first.
+
+        The order is that of sizes and digests, never that of the registry: what was pushed under a tag that now names
+        another bundle is listed still, and of two that serve alike the same one is always taken.
+        """
+        if image not in self._deltas:
+            found = filter(None, map(self._delta, self._readable(image)))
+            self._deltas[image] = sorted(found, key=lambda delta: (delta.told.size, delta.manifest))
+        return self._deltas[image]
+
+    def _delta(self, item: object) -> Delta | None:
+        own, said = sha256_of(get(item, "digest")), document.texts(get(item, "annotations"))
+        if own is None or sum(map(len, said.values())) > MAX_TEXT:
+            return None
+        told = labels.Told.read(said)
+        if told is None:
+            return None
+        found = Delta(manifest=own, told=told, bases=labels.digests(said.get(labels.NEEDS_MANIFESTS, "")))
+        size = len(told.needs) + len(told.makes) + len(told.ids) + len(found.bases)
+        if size > self._digests_left:
+            return None
+        self._digests_left -= size
+        return found
+
+    def _readable(self, image: bytes) -> Iterator[object]:
+        try:
+            yield from self.referrers(image)
+        except RegistryError as error:
+            if error.code not in UNREADABLE:
+                raise
+            self._pass_over(f"what refers to {digest.text(image)}")
+
+    def referrers(self, image: bytes) -> Iterator[object]:
+        """Yield descriptors of bundles that refer to an image, with what their manifests say of them.
+
+        Some registries list neither annotations nor any type but that of the config.
+        """
+        for item in self._repository.referrers(image, TYPE) if self.has_room else ():
+            own = sha256_of(get(item, "digest"))
+            if get_text(item, "artifactType") == TYPE:
+                yield item
+            elif own and get_text(item, "artifactType") in (None, "", EMPTY_TYPE):
+                described = self._described(own)
+                if described:
+                    yield described
+
+    def _described(self, wanted: bytes) -> object | None:
+        """Return the descriptor of a bundle whose list does not say that it is one."""
+        if wanted not in self._manifests and self.has_room:
+            found: RemoteManifest | None = None
+            try:
+                found = self._repository.find(digest.text(wanted))
+            except RegistryError as error:
+                if error.code not in UNREADABLE:
+                    raise
+                self._pass_over(digest.text(wanted))
+            is_bundle = found is not None and get_text(found.value, "artifactType") == TYPE
+            self._manifests[wanted] = (
+                reduced({**found.descriptor, "artifactType": TYPE, "annotations": get(found.value, "annotations")})
+                if found and is_bundle
+                else None
+            )
+        return self._manifests.get(wanted)
