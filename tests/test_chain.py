@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dibundle.applying import base_store
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import noise, text
 from tests.program import dib, succeed
@@ -158,6 +159,27 @@ def test_a_layer_that_comes_again_does_not_turn_a_chain_around(tmp_path: Path, o
         succeed("create", tmp_path / f"v{number}.tar", tmp_path / f"v{number + 1}.tar", bundle)
     ended = succeed("apply", tmp_path / "v0.tar", *(chain[number] for number in order))
     assert ended.out == (tmp_path / "v3.tar").read_bytes()
+
+
+def test_archives_that_do_not_say_what_they_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What nothing claims is found by content; each blob is hashed once for the order, and once for each step."""
+    first = [build_layer([file("lib", text(1, 200_000))]), build_layer([file("app", text(2, 50_000))])]
+    last = [build_layer([file("lib", text(1, 199_000))]), build_layer([file("app", text(2, 51_000))])]
+    for number, layers in enumerate((first, first, first, first, last)):
+        image = TestImage(layers, [f"example.com/app:{number}"], {"number": number})
+        (tmp_path / f"v{number}.tar").write_bytes(docker_save([image], "podman", "zstd"))
+    chain = [tmp_path / f"{number}.dib" for number in range(4)]
+    for number, bundle in enumerate(chain):
+        succeed("create", tmp_path / f"v{number}.tar", tmp_path / f"v{number + 1}.tar", bundle)
+    hashed: list[int] = []
+    real = base_store.sha256_of
+    monkeypatch.setattr(base_store, "sha256_of", lambda pieces: hashed.append(1) or real(pieces))
+    ended = succeed("apply", tmp_path / "v0.tar", *chain[::-1])
+    assert ended.out == (tmp_path / "v4.tar").read_bytes()
+    assert len(hashed) <= 80
+    forged = tmp_path / "forged.tar"
+    forged.write_bytes((tmp_path / "v0.tar").read_bytes().replace(b"example.com/app:0", b"example.com/app:x"))
+    assert succeed("apply", forged, *chain).out == ended.out
 
 
 def test_a_bundle_that_is_a_candidate_too_keeps_its_place(versions: Path):

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import Final
 
 from dibundle.applying import messages
-from dibundle.applying.base_store import BaseObjects, Wanted
+from dibundle.applying.base_store import BaseObjects, FoundDigests, Wanted
 from dibundle.codecs import recompression
 from dibundle.errors import BaseMismatchError, BundleError, save_command, shell_words
 from dibundle.files import digest, wording
@@ -35,11 +35,13 @@ class FoundBase(BaseObjects):
     wanted: frozenset[int] = frozenset()
     order: tuple[int, ...] = ()
 
-    def __init__(self, manifest: Manifest, context: Context, *, believe: bool) -> None:
+    def __init__(
+        self, manifest: Manifest, context: Context, *, believe: bool, digests: FoundDigests | None = None
+    ) -> None:
         forms = {form.object: form for form in manifest.forms}
         budget = RecompressionBudget()
         wanted = [_wanted(item, forms.get(number), budget) for number, item in enumerate(manifest.objects)]
-        super().__init__(wanted, tmp=context.tmp, believe=believe)
+        super().__init__(wanted, tmp=context.tmp, believe=believe, digests=digests)
         self._manifest = manifest
         self._here: Sequence[Archive] = ()
         self.missed = 0
@@ -109,11 +111,11 @@ def search_base(
 
 
 def missing_objects(
-    manifest: Manifest, bases: Sequence[Archive], context: Context, *, believe: bool = True
+    manifest: Manifest, bases: Sequence[Archive], context: Context, digests: FoundDigests | None = None
 ) -> list[int]:
-    """Return the numbers of a bundle's objects that archives do not claim to hold, or (not ``believe``) do not hold."""
+    """Return the numbers of a bundle's objects that archives do not claim to hold, or with ``digests`` do not hold."""
     every = range(len(manifest.objects))
-    with closing(FoundBase(manifest, context, believe=believe)) as base:
+    with closing(FoundBase(manifest, context, believe=digests is None, digests=digests)) as base:
         base.add([blobs_of(archive) for archive in bases], every)
         return base.missing(every)
 

@@ -96,6 +96,39 @@ class _Candidate(NamedTuple):
             yield self.blob.digest
 
 
+class FoundDigests:
+    """The SHA-256 of blobs that were hashed, as stored and of their content: no blob is read twice for the same.
+
+    Content of more than ``most`` bytes is not looked at.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._found: dict[tuple[int, int, bool], bytes | None] = {}
+        self._held: dict[int, ImageArchive] = {}  # as ids of their blobs are keys
+
+    def hold(self, archives: Iterable[ImageArchive]) -> None:
+        """Keep archives as long as what was found in them."""
+        self._held |= {id(images): images for images in archives}
+
+    def stored(self, candidate: _Candidate) -> bytes:
+        """Return the digest of a blob as it is stored."""
+        key = (id(candidate.blob), candidate.blob.member.content, False)
+        if key not in self._found:
+            self._found[key] = sha256_of(copy_chunks(candidate.source, 0, candidate.source.size))
+        return self._found[key] or b""
+
+    def content(self, candidate: _Candidate) -> bytes | None:
+        """Return the digest of what a compressed blob holds; None where that cannot be read, or is too much."""
+        key = (id(candidate.blob), candidate.blob.member.content, True)
+        if key not in self._found:
+            try:
+                self._found[key] = sha256_of(candidate.content(self._most))
+            except ArchiveError:
+                self._found[key] = None
+        return self._found[key]
+
+
 class BaseObjects:
     """The objects of a bundle, by their index, out of the archives that were added.
 
@@ -103,8 +136,16 @@ class BaseObjects:
     the right size are hashed, unless ``believe`` says that claims have to do.
     """
 
-    def __init__(self, wanted: Sequence[Wanted], *, tmp: str | None = None, believe: bool = False) -> None:
+    def __init__(
+        self,
+        wanted: Sequence[Wanted],
+        *,
+        tmp: str | None = None,
+        believe: bool = False,
+        digests: FoundDigests | None = None,
+    ) -> None:
         self._tmp = tmp
+        self._digests = digests
         self._believe = believe
         self._spool: Spool | None = None
         self._sources: list[ReadAt | None] = [None] * len(wanted)
@@ -300,26 +341,21 @@ class BaseObjects:
         """Look for the missing objects among blobs whose claims are absent or wrong, by hashing them."""
         missing = {self._wanted[index].digest: index for index in needed}
         sizes = {self._wanted[index].size for index in missing.values()}
-        waiting = sorted(
-            (index for index in missing.values() if not self._wanted[index].of),
-            key=lambda index: self._wanted[index].size,
-        )
+        contents = [self._wanted[index].size for index in missing.values() if not self._wanted[index].of]
+        digests = self._digests or FoundDigests(max(contents, default=0))
         for candidate in candidates:
+            if not missing:
+                return
             if candidate.source.size in sizes:
-                index = missing.get(sha256_of(copy_chunks(candidate.source, 0, candidate.source.size)))
+                index = missing.pop(digests.stored(candidate), None)
                 if index is not None:
                     self._sources[index] = candidate.source
-            while waiting and waiting[-1] in self._inflate:
-                waiting.pop()
-            if candidate.budget and candidate.budget.is_spent:
+            is_compressed = candidate.blob.kind == "layer" and candidate.blob.compression
+            if not is_compressed or not contents or (candidate.budget and candidate.budget.is_spent):
                 continue
-            if candidate.blob.kind == "layer" and candidate.blob.compression and waiting:
-                try:
-                    digest = sha256_of(candidate.content(self._wanted[waiting[-1]].size))
-                except ArchiveError:
-                    continue
-                if digest in missing:
-                    self._inflate[missing[digest]] = candidate
+            index = missing.pop(digests.content(candidate) or b"", None)
+            if index is not None:
+                self._inflate[index] = candidate
 
 
 def _blamed(error: FileError) -> DibError:

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from dibundle.applying import messages
 from dibundle.applying.base import base_names, claimed_by_none, is_made_by, missing_objects, serving
+from dibundle.applying.base_store import FoundDigests
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_targets
 from dibundle.applying.space import Space, made_size
@@ -46,11 +47,11 @@ def follow(
     several bundles lead on.
     """
     here = list(archives)
-    bundles = _with_needed(bundles, spare, archives, context) if spare else bundles
+    claims = _Claims([*bundles, *spare], context)
+    bundles = _with_needed(bundles, spare, archives, claims, context) if spare else bundles
     waiting = list({bundle.header_bytes: bundle for bundle in bundles}.values())
     is_chain = len(waiting) > 1
     links = _links(waiting, archives) if is_chain else {}
-    claims = _Claims(context)
     while len(waiting) > 1:
         claims.look(waiting, here)
         bundle = _next(waiting, here, claims, links, context)
@@ -62,7 +63,7 @@ def follow(
             here += _make(bundle, here, options, context)
     (last,) = waiting
     here = _with_room(here, [last], options, context)
-    if is_chain and not _serves_any(last.manifest, here, context):
+    if is_chain and not _serves_any(last.manifest, here, claims, context):
         raise _unfit(waiting)
     if is_chain and not only_claims and made_size(here):
         context.progress.note(f"the chain keeps what it made on the way: {human(made_size(here))} of temporary files")
@@ -81,7 +82,7 @@ def _next(
     needed = _made_for(ready, waiting, links)
     first = _not_made_for(needed, waiting, links)
     if not first:  # the base may hold contents without claiming them
-        ready = [bundle for bundle in waiting if bundle in ready or _serves(bundle.manifest, here, context)]
+        ready = [bundle for bundle in waiting if bundle in ready or claims.serve(bundle, here)]
         needed = _made_for(ready, waiting, links)
         first = _not_made_for(needed, waiting, links) or _not_made_for(needed, ready, links)
     if not needed:  # nobody builds on what is ready, so each may be the last
@@ -93,13 +94,17 @@ def _next(
 
 
 def _with_needed(
-    bundles: Sequence[BundleReader], spare: Sequence[BundleReader], archives: Sequence[Archive], context: Context
+    bundles: Sequence[BundleReader],
+    spare: Sequence[BundleReader],
+    archives: Sequence[Archive],
+    claims: _Claims,
+    context: Context,
 ) -> list[BundleReader]:
     """Return the bundles, and of the spare ones those that lead to a bundle which nothing else here leads to."""
     links = _links([*bundles, *spare], archives)
     found = list(bundles)
     for bundle in found:  # which grows
-        if not _serves_any(bundle.manifest, archives, context) and not any(
+        if not _serves_any(bundle.manifest, archives, claims, context) and not any(
             _makes_for(other, bundle, links) for other in found
         ):
             found += [other for other in spare if _makes_for(other, bundle, links)][:1]
@@ -133,10 +138,12 @@ def _with_room(
 
 
 class _Claims:
-    """What bundles miss by what archives claim; no archive is looked at twice for the same bundle."""
+    """What bundles miss by what archives claim, or hold: no archive is looked at twice for the same bundle."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, bundles: Sequence[BundleReader], context: Context) -> None:
         self._context = context
+        sizes = [item.size for bundle in bundles for item in bundle.manifest.objects]
+        self._digests = FoundDigests(max(sizes, default=0))
         self._seen: dict[int, Archive] = {}
         self._missing: dict[int, list[int]] = {}  # by the id of the bundle
 
@@ -151,27 +158,27 @@ class _Claims:
             before = self._missing.get(id(bundle), range(len(bundle.manifest.objects)))
             self._missing[id(bundle)] = claimed_by_none(bundle.manifest, read, before, self._context)
 
+    def serve(self, bundle: BundleReader, archives: Sequence[Archive]) -> bool:
+        """Whether all that a bundle makes can be made of what archives hold, whatever they claim."""
+        return is_made_by(bundle.manifest, self.missing_contents(bundle.manifest, archives, self._context))
+
+    def missing_contents(self, manifest: Manifest, archives: Sequence[Archive], context: Context) -> list[int]:
+        """Return the numbers of a bundle's objects that archives do not hold; those that stand for others hold none."""
+        real = [archive for archive in archives if not archive.claims]
+        self._digests.hold(map(blobs_of, real))
+        return missing_objects(manifest, real, context, self._digests)
+
     def lets(self, bundle: BundleReader) -> bool:
         """Whether all that a bundle makes can be made."""
         return is_made_by(bundle.manifest, self._missing[id(bundle)])
 
 
-def _serves(manifest: Manifest, archives: Sequence[Archive], context: Context) -> bool:
-    """Whether all that a bundle makes can be made of what archives hold, whatever they claim."""
-    return is_made_by(manifest, missing_objects(manifest, _real(archives), context, believe=False))
-
-
-def _real(archives: Sequence[Archive]) -> list[Archive]:
-    """Return the archives that have bytes, and do not stand for others."""
-    return [archive for archive in archives if not archive.claims]
-
-
-def _serves_any(manifest: Manifest, archives: Sequence[Archive], context: Context) -> bool:
+def _serves_any(manifest: Manifest, archives: Sequence[Archive], claims: _Claims, context: Context) -> bool:
     """Whether one target at least can be made, by what the archives claim or, where that is too little, by content."""
-    for believe in (True, False):  # what can be made without another target first: if nothing can, nothing else can
-        found = archives if believe else _real(archives)
-        missing = set(missing_objects(manifest, found, context, believe=believe))
-        if any(missing.isdisjoint(objects_used(manifest, number)) for number in _all(manifest)):
+    for missing in (missing_objects, claims.missing_contents):
+        # what can be made without another target first: if nothing can, nothing else can
+        found = set(missing(manifest, archives, context))
+        if any(found.isdisjoint(objects_used(manifest, number)) for number in _all(manifest)):
             return True
     return False
 
