@@ -19,7 +19,7 @@ from dibundle.sources.bundles import CheckSignature, check_integrity, fetch_bund
 from dibundle.sources.registry import artifacts
 from dibundle.sources.registry.client import Repository
 from dibundle.sources.registry.images import RemoteBlob
-from dibundle.sources.registry.listing import MAX_BYTES, Listing
+from dibundle.sources.registry.listing import Listing
 
 MAX_REFUSED: Final = 64
 """Bundles that are passed over; then no other is looked for: a registry may list a thousand that lead nowhere."""
@@ -95,8 +95,8 @@ class FetchedBundles:
 
     def listed(self, step: ChainStep) -> RemoteBlob:
         """Return the bundle of a step; :class:`RegistryError` where the registry lists another one, or too much."""
-        if not self.listing.has_room:
-            raise self._repository.failed(messages.REGISTRY_ANSWER_SIZE, small=MAX_BYTES)
+        if not self.listing.has_room_for_bundles:
+            raise self._repository.failed(messages.REGISTRY_LISTED_TOO_MUCH)
         manifest = self._repository.manifest("sha256:" + step.delta.manifest.hex())
         bundle = artifacts.bundle_of(self._repository, manifest)
         subject = sha256_of(get_text(get(manifest.value, "subject"), "digest"))

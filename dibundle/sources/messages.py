@@ -184,6 +184,9 @@ REGISTRY_ACCESS: Final = Message(
 REGISTRY_ANSWER_SIZE: Final = Message(
     "registry.answer_size", ("{host}/{repository} answers with more than the {small:size} that a document may have")
 )
+REGISTRY_LISTED_TOO_MUCH: Final = Message(
+    "registry.listed_too_much", "{host}/{repository} lists more than is read to find a way"
+)
 REGISTRY_BLOB_DIGEST: Final = Message(
     "registry.blob_digest",
     ("{host}/{repository} sends other bytes than asked for: sha256:{hexdigest} instead of {wanted}"),

@@ -311,7 +311,7 @@ class _Opening:
         """
         refused: list[tuple[_Other, RatioError]] = []
         for other in self._waiting:
-            bounded = self.opened.check and (other.bundle_wanted or not self.opened.bundles)
+            bounded = self.opened.check and (other.bundle_wanted or not self.opened.has_bundle)
             try:
                 self._open_other(other, RATIO if bounded else None)
             except RatioError as error:
@@ -319,7 +319,7 @@ class _Opening:
                     raise
                 refused.append((other, error))
         for other, refusal in refused:
-            if not self.opened.bundles:
+            if not self.opened.has_bundle:
                 raise refusal
             self._open_other(other, None)
 
@@ -358,7 +358,7 @@ class _Opening:
     def open_empty(self) -> None:
         """Take what is empty for what is left of a bundle, where one is missing."""
         for place, name, fd in self._empty:
-            if self._bundle_wanted and not self.opened.bundles:
+            if self._bundle_wanted and not self.opened.has_bundle:
                 self.opened.add_bundle(name, Reread(partial(read_some, fd, name), b""), None)
             else:
                 self.opened.placed[place] = self._archive(fd, name)

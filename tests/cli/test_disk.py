@@ -116,6 +116,16 @@ def test_nothing_is_unpacked_far_before_a_signature(kind, content, name, signed,
     assert disk.most <= RATIO * bomb.stat().st_size + RATIO_FLOOR + base
 
 
+def test_a_signed_candidate_is_no_reason_to_unpack_what_may_hold_the_bundle(signed, tmp_path: Path, disk: Disk) -> None:
+    pair, allowed = signed
+    bomb = tmp_path / "update.tar"
+    bomb.write_bytes(gzip.compress(zeros_in_an_archive()))
+    command = ("apply", bomb, "--base", pair.bundle, "--base", pair.base, "-o", tmp_path / "out")
+    with pytest.raises(DibError):
+        run(*command, "--allowed-signers", allowed, "--require-signature", "--tmp", tmp_path)
+    assert disk.most <= RATIO * bomb.stat().st_size + RATIO_FLOOR
+
+
 def test_an_unsigned_bundle_is_refused_before_a_base_is_unpacked(signed, tmp_path: Path, disk: Disk) -> None:
     pair, allowed = signed
     base = tmp_path / "base.tar.gz"

@@ -121,7 +121,7 @@ def test_addresses_of_this_machine_are_not_asked(
             "referrers": lambda request: request.answer(200, b"{}", {"Link": f'<{place}>; rel="next"'}),
         }[how]
         with pytest.raises(RegistryError, match="which is not asked"):
-            elsewhere.referrers(bytes(32), "x") if how == "referrers" else fetch(elsewhere)
+            elsewhere.referrers(bytes(32), "x", received=1 << 30) if how == "referrers" else fetch(elsewhere)
         assert other.asked == []
 
 
@@ -393,7 +393,7 @@ def test_a_link_of_many_angles_takes_no_time(registry: Registry) -> None:
     registry.hook = angles
     begun = time.process_time()
     with Repository(Reference(registry.host, "example/app"), RegistrySettings(pause=0, timeout=5)) as repository:
-        assert repository.referrers(bytes(32), "x/y") == []
+        assert repository.referrers(bytes(32), "x/y", received=1 << 30) == []
     assert time.process_time() - begun < 2
 
 

@@ -24,7 +24,7 @@ from dibundle.sharing import fetching, wrapped
 from dibundle.sharing import update as module
 from dibundle.sharing.messages import UPDATE_NOT_MADE
 from dibundle.sharing.ways import cheapest
-from dibundle.sources.registry import artifacts
+from dibundle.sources.registry import artifacts, listing
 from dibundle.sources.registry.listing import Delta
 from tests import needs
 from tests.builders import TestImage, build_layer, docker_save, file
@@ -376,6 +376,20 @@ def test_a_manifest_that_many_entries_name_is_read_once(stocked, files, dib, tmp
     assert ended.code == 0, ended.err
     assert len(stocked.log("GET", digest(large))) <= 2  # for the list, and as a bundle that is not for this image
     assert blobs(tmp_path / "out.tar") == blobs(files.archive(4))
+
+
+def test_so_many_manifests_are_asked_for_and_no_more(stocked, files, dib, tmp_path, monkeypatch):
+    """What is not there has next to no bytes."""
+    monkeypatch.setattr(listing, "MAX_LOOKUPS", 5)
+    fallback = (REPOSITORY, digest_of(stocked, "v4").replace(":", "-"))
+    kind, index = stocked.manifests[fallback]
+    value = json.loads(index)
+    value["manifests"] += [{"mediaType": OCI, "digest": f"sha256:{number:064x}", "size": 9} for number in range(50)]
+    stocked.manifests[fallback] = (kind, json.dumps(value).encode())
+    stocked.asked.clear()
+    ended = dib("update", name(stocked, "v4"), "--have", files.archive(1), "-o", tmp_path / "out.tar")
+    assert ended.code == 0, ended.err
+    assert len(stocked.log("GET", "sha256:00000000")) == 5
 
 
 def test_no_more_is_fetched_in_vain_than_the_image_has(stocked, files, dib, tmp_path):

@@ -246,8 +246,11 @@ class Repository:
             self.put(_fallback(subject), to_json(index), OCI_INDEX)
         raise self._transport.failed(messages.REGISTRY_REFERRERS_LOST)
 
-    def referrers(self, subject: bytes, artifact_type: str) -> list[object]:
-        """Return the descriptors of what refers to a manifest, of a type where the registry can tell."""
+    def referrers(self, subject: bytes, artifact_type: str, *, received: int) -> list[object]:
+        """Return the descriptors of what refers to a manifest, of a type where the registry can tell.
+
+        No page is asked for once :attr:`received` is above ``received``.
+        """
         query = urlencode({"artifactType": artifact_type})
         found: list[object] = []
         for answer in self._pages(f"referrers/{digest.text(subject)}?{query}"):
@@ -255,6 +258,8 @@ class Repository:
                 return list(map(reduced, self._tagged(digest.text(subject))[:_MOST_REFERRERS]))
             items = document.get_list(self._json(answer), "manifests")[: _MOST_REFERRERS - len(found)]
             found += map(reduced, items)  # a page may take a hundred times its size in memory
+            if len(found) == _MOST_REFERRERS or self.received > received:
+                break
         return found
 
     def _pages(self, path: str) -> Iterator[Answer]:

@@ -17,6 +17,10 @@ from dibundle.sources.registry.client import RemoteManifest, Repository, reduced
 
 MAX_BYTES: Final = 16 << 20
 """Bytes of lists and manifests that are read to find a way to an image, beside one answer more."""
+RESERVE: Final = 4 << 20
+"""Bytes more for the manifests of bundles that are taken: lists do not use them up."""
+MAX_LOOKUPS: Final = 1024
+"""Manifests that are asked for because a list does not say enough of them."""
 MAX_DIGESTS: Final = 65_536
 """Digests of layers and images in what all bundles say of themselves."""
 MAX_TEXT: Final = 512 << 10
@@ -53,6 +57,7 @@ class Listing:
         self._repository = repository
         self._pass_over = pass_over
         self._most = repository.received + most
+        self._lookups_left = MAX_LOOKUPS
         self._digests_left = MAX_DIGESTS
         self._deltas: dict[bytes, list[Delta]] = {}
         self._manifests: dict[bytes, object | None] = {}  # descriptors by digest; None where no bundle is described
@@ -67,6 +72,11 @@ class Listing:
             self._pass_over("the rest of what is listed")
         self._is_full = True
         return False
+
+    @property
+    def has_room_for_bundles(self) -> bool:
+        """Whether the manifest of a listed bundle may be read."""
+        return self._repository.received <= self._most + RESERVE
 
     def deltas_to(self, image: bytes) -> list[Delta]:
         """Return the listed bundles that make the image with this manifest, unchecked, smallest first.
@@ -106,7 +116,9 @@ class Listing:
 
         Some registries list neither annotations nor any type but that of the config.
         """
-        for item in self._repository.referrers(image, TYPE) if self.has_room else ():
+        if not self.has_room:
+            return
+        for item in self._repository.referrers(image, TYPE, received=self._most):
             own = sha256_of(get(item, "digest"))
             if get_text(item, "artifactType") == TYPE:
                 yield item
@@ -117,7 +129,8 @@ class Listing:
 
     def _described(self, wanted: bytes) -> object | None:
         """Return the descriptor of a bundle whose list does not say that it is one."""
-        if wanted not in self._manifests and self.has_room:
+        if wanted not in self._manifests and self._lookups_left and self.has_room:
+            self._lookups_left -= 1
             found: RemoteManifest | None = None
             try:
                 found = self._repository.find(digest.text(wanted))

@@ -43,6 +43,7 @@ from dibundle.sources.registry.connections import (  # it needs urllib3, too
 ConnectionFailure = urllib3.exceptions.HTTPError
 REDIRECTS: Final = 5
 SMALL: Final = 4 << 20  # bytes of a manifest or of another document
+_MOST_REASON: Final = 64 << 10  # bytes of an answer that is none
 FREE_PIECES: Final = 4096
 PIECE: Final = 256
 """Pieces of a body that are of any size, and bytes for each further one: one takes 10 us, and may be of one byte."""
@@ -276,6 +277,8 @@ class Transport:
         for piece in self.pieces(response):
             body += piece
             self.received += len(piece)
+            if response.status in _AGAIN and len(body) > _MOST_REASON:
+                return bytes(body)  # it is asked again
             if len(body) > SMALL:
                 raise self.failed(messages.REGISTRY_ANSWER_SIZE, small=SMALL)
             if time.monotonic() > end:
