@@ -1,5 +1,6 @@
 """The golden property: what apply makes of the base and the bundle is the target, byte for byte."""
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from dibundle.images.tar.entries import scan
 from tests.builders import TestImage, build_layer, docker_save, file, folder, hardlink, symlink
 from tests.content import noise, text
 from tests.fixtures import Fixture, fixtures, third_party
+from tests.program import succeed
 from tests.roundtrip import bundle_of, check, rebuilt
 
 STYLES = ("classic", "v25", "podman", "oci", "c8d")
@@ -163,3 +165,18 @@ def test_few_odd_layers_are_handled_as_one_piece(tmp_path: Path):
         opaque += result.counts.opaque_layers
     assert layers == len(found)
     assert opaque <= layers * 0.05
+
+
+@pytest.mark.parametrize("name", ["BZh91AY&SY.txt", "(\xb5/\xfd", "plain.txt"])
+def test_a_target_may_begin_like_a_compressed_file(name: str, tmp_path: Path):
+    """What a later target takes out of it was not found: a bundle that fitted no base."""
+    layer = build_layer([file("data", noise(1, 40_000))])
+    first = build_layer([file(name, b"hello")])[:-1024] + docker_save([TestImage([layer], ["app:1"])], "v25")
+    (tmp_path / "first.tar.gz").write_bytes(gzip.compress(first, mtime=0))
+    second = docker_save([TestImage([layer, build_layer([file("more", b"more")])], ["app:2"])], "v25")
+    (tmp_path / "second.tar").write_bytes(second)
+    (tmp_path / "base.tar").write_bytes(docker_save([TestImage([build_layer([file("x", b"x")])], ["app:0"])], "v25"))
+    targets = (tmp_path / "first.tar.gz", tmp_path / "second.tar")
+    succeed("create", "--base", tmp_path / "base.tar", *targets, "-o", tmp_path / "m.dib")
+    ended = succeed("apply", tmp_path / "base.tar", tmp_path / "m.dib", "--target", "app:2")
+    assert ended.out == second

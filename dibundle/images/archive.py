@@ -104,16 +104,16 @@ def from_fd(fd: int, name: str, *, spool_dir: str | None = None, ratio: int | No
 
 
 def open_made(spool: Spool, name: str, *, owned: bool = False, entries: int = MAX_MADE_ENTRIES) -> Archive:
-    """Open the archive that a bundle has made in a temporary file; ``ArchiveError`` for a compressed one.
+    """Open the archive that a bundle has made in a temporary file; ``ArchiveError`` for what is no tar.
 
-    Of its members the first ``entries`` count. ``owned``: closing the archive gives the file back.
-    No target is, as an outer compression is taken off before a bundle is made: what is would only fill a disk.
+    Of its members the first ``entries`` count. ``owned``: closing the archive gives the file back. No target is
+    compressed as a whole, whatever it begins like.
     """
-    kind = compression.sniff(_head(spool))
-    if kind is not None:
-        raise ArchiveError(messages.ARCHIVE_COMPRESSED, name=name, kind=kind)
-    archive = _open(spool.start(), name, None, [spool.close] if owned else [], entries=entries, names=MADE_NAMES)
-    archive.is_made = True
+    archive = view_made(spool, name, entries)
+    if not archive.index.entries and not _is_empty_tar(spool):
+        raise NoArchiveError(messages.ARCHIVE_NOT_TAR, name=name, problem=archive.index.problem or "it has no entry")
+    if owned:
+        archive.defer(spool.close)
     return archive
 
 

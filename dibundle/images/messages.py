@@ -6,7 +6,6 @@ from typing import Final
 
 from dibundle.errors import Message
 
-ARCHIVE_COMPRESSED: Final = Message("archive.compressed", "{name} is compressed with {kind}")
 ARCHIVE_DAMAGED_WITHOUT_MANIFEST: Final = Message(
     "archive.damaged_without_manifest",
     "{name} is not an image archive: it has no manifest.json, and {problem}",
