@@ -87,6 +87,17 @@ def refuse_claims(expected: frozenset[bytes], manifest: Manifest, target_index: 
     refuse_others(expected, (image.id for image in images))
 
 
+def verified_digests(target: Target) -> dict[tuple[int, int], bytes]:
+    """Return the SHA-256 of stretches of a target (start, length) that a rebuild verifies."""
+    found = {}
+    at = 0
+    for segment in target.segments:
+        if segment.digest:
+            found[at, segment.length] = segment.digest
+        at += segment.length
+    return found
+
+
 class Judgement:
     """Judges the targets of a bundle, all of them within what one may take."""
 
@@ -115,16 +126,10 @@ class Judgement:
             raise UnexpectedError(messages.EXPECT_AMBIGUOUS, reason="it is a JSON document, and no archive")
 
     def _judge_images(self, expectation: Expectation, target: Target, content: ReadAt) -> None:
-        known = {}
-        at = 0
-        for segment in target.segments:
-            if segment.digest:
-                known[at, segment.length] = segment.digest
-            at += segment.length
         from dibundle.images.profile import Judge, Pool  # takes milliseconds that most who apply need not wait for
 
         self._pool = self._pool or Pool()
-        judge = Judge(content, known, pool=self._pool)
+        judge = Judge(content, verified_digests(target), pool=self._pool)
         try:
             _compare(expectation, judge.images())
             judge.check_layers()

@@ -17,7 +17,7 @@ from typing import Final
 from dibundle.applying import messages
 from dibundle.applying.base import find_base
 from dibundle.applying.chain import follow
-from dibundle.applying.expected import UnexpectedError
+from dibundle.applying.expected import UnexpectedError, verified_digests
 from dibundle.applying.gate import Gate
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_target
@@ -28,11 +28,11 @@ from dibundle.errors import ArchiveError, SignatureError
 from dibundle.files import digest
 from dibundle.files.context import Context
 from dibundle.files.progress import Progress
+from dibundle.files.readat import ReadAt
 from dibundle.format.reader import BundleReader
 from dibundle.format.values import AboutImage
 from dibundle.images import pinned, writers
 from dibundle.images.archive import Archive, view_made
-from dibundle.images.model import ImageArchive
 from dibundle.images.pinned import PinnedImage
 from dibundle.images.profile import Judge, canonical_name
 from dibundle.images.reader import read_images
@@ -192,7 +192,7 @@ class Loading:
             self.options,
             self.context,
             without=without,
-            judge=self._check_found,
+            judge=lambda images: self._judge(images.archive.bytes),
         )
 
     def _pass_on(self, loader: Loader) -> None:
@@ -201,30 +201,35 @@ class Loading:
         with closing(Gate(loader.write, self.context.tmp)) as gate:
             withheld = Space(withheld=target.size)
             rebuild_target(self.bases, self.bundle, gate.write, self.options, self.context, space=withheld)
-            archive = gate.finish()
-            try:
-                images = Judge(archive, hashed=False).images()
-            except ArchiveError as error:
-                if self.signatures.judges_names:
-                    unclear = SignatureError(messages.LOAD_NAMES_UNCLEAR, reason=error.message)
-                    raise unclear.within(self.bundle.name or "the bundle") from error
-                self.context.progress.note(
-                    f"not every engine would find the same images in this archive: {error.message};"
-                    " --expect ID loads the image of that ID alone"
-                )
-                if self._told():
-                    self._check_found(read_images(view_made(archive, "the target")))
-            else:
-                self._check_claims([(image.names, image.config) for image in images])
+            self._judge(gate.finish())
             gate.open()
+
+    def _judge(self, archive: ReadAt) -> None:
+        """Compare what a target holds with what the bundle declares; warn where readers may find different images.
+
+        Where names must be signed for, raise :class:`SignatureError` then.
+        """
+        try:
+            target = self.bundle.manifest.targets[choose_target(self.bundle.manifest, self.options)]
+            images = Judge(archive, verified_digests(target), hashed=False).images()
+        except ArchiveError as error:
+            if self.signatures.judges_names:
+                unclear = SignatureError(messages.LOAD_NAMES_UNCLEAR, reason=error.message)
+                raise unclear.within(self.bundle.name or "the bundle") from error
+            self.context.progress.note(
+                f"not every engine would find the same images in this archive: {error.message};"
+                " --expect ID loads the image of that ID alone"
+            )
+            if self._told():
+                found = read_images(view_made(archive, "the target")).images
+                self._check_claims([(image.names, image.config_digest) for image in found if image.config])
+        else:
+            self._check_claims([(image.names, image.config) for image in images])
 
     def _told(self) -> tuple[AboutImage, ...]:
         """Return the images that the bundle says the target has."""
         about = self.bundle.manifest.about
         return about.targets[choose_target(self.bundle.manifest, self.options)] if about else ()
-
-    def _check_found(self, images: ImageArchive) -> None:
-        self._check_claims([(image.names, image.config_digest) for image in images.images if image.config])
 
     def _check_claims(self, there: Sequence[tuple[Collection[str], bytes]]) -> None:
         """Refuse a bundle that says that it makes other images than it does: users compare what is said at the end.
@@ -251,6 +256,7 @@ class Loading:
                 found = [
                     (image, allowed_names(image, names, self.repositories, own.progress)) for image, names in found
                 ]
+            found = [(image, tuple(filter(_REFERENCE.fullmatch, names))) for image, names in found]
             self.signatures.require_names_of(self.bundle, (name for _, names in found for name in (names or ("",))))
             return hand_over(found, self.engine)
 

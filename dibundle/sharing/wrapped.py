@@ -114,6 +114,7 @@ class Parcel:
         spool = self._context.spool()
         images.fetch(self._repository, self._image, [], spool, without=without)
         archive = self._context.enter(from_fd(spool.start(), self._name, spool_dir=self._context.tmp))
+        archive.carries = True
         content = next((content for _, content in find(archive, self._context)), None)
         if content is None:
             raise ArchiveError(messages.WRAPPED_NO_LAYER, name=self._name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -50,7 +51,7 @@ _PATIENCE: Final = 10  # seconds that an engine may take to say whether it works
 _AT_ONCE: Final = 256  # images that an engine is asked about: a command line has a limit
 _DIGITS: Final = 19  # of a size in bytes, at most
 _ID: Final = re.compile(r"(?:sha256:)?[0-9a-f]{1,64}")
-_MAX_ANSWER: Final = 64 << 20  # bytes of an answer
+_MAX_ANSWER: Final = 16 << 20  # bytes of an answer
 
 
 def default_engine(sources: Sequence[str] = (), *, needed: bool = True) -> str:
@@ -199,14 +200,16 @@ class _Tail:
 
     def __init__(self, pipe: IO[bytes] | None) -> None:
         assert pipe
-        self._pipe = pipe
+        self._fd = os.dup(pipe.fileno())  # a file object could not be closed while the thread reads it
+        pipe.close()
         self._text = b""
         self._reader = threading.Thread(target=self._drain, daemon=True)
         self._reader.start()
 
     def _drain(self) -> None:
-        while chunk := self._pipe.read(4096):
+        while chunk := os.read(self._fd, 4096):
             self._text = (self._text + chunk)[-65536:]
+        os.close(self._fd)
 
     def end(self) -> bytes:
         """Return what was said last, once the program has ended; one of its children may hold the pipe for ever."""
@@ -353,9 +356,7 @@ class Loader:
                 self._process.wait()
         elif not self._process.stdin.closed:
             self._process.stdin.close()
-        if self._process.stdout:
-            self._said.end()
-            self._process.stdout.close()
+        self._said.end()
 
 
 def saved_layers(transport: str, reference: str) -> tuple[bytes, list[bytes]]:
@@ -422,7 +423,7 @@ def _require_image(transport: str, reference: str) -> int:
 
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
-    """Ask an engine; :class:`FileError` where it cannot be run, or answers more than 64 MiB."""
+    """Ask an engine; :class:`FileError` where it cannot be run, or answers more than 16 MiB."""
     try:
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -436,6 +437,8 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
             return subprocess.CompletedProcess(command, asking.wait(), answer, errors.end())
     except OSError as error:
         raise FileError(messages.PROGRAM_CANNOT_RUN, command=command[0], reason=error.strerror) from error
+    except ValueError as error:  # a name that no program can be given
+        raise FileError(messages.PROGRAM_CANNOT_RUN, command=command[0], reason=str(error)) from error
 
 
 def _why_unsaved(text: bytes) -> Message:

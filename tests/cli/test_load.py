@@ -177,6 +177,13 @@ def test_a_thin_image_without_a_name_cannot_be_asked_for(tmp_path: Path) -> None
     assert "no name by which docker could be asked" in ended.err
 
 
+def test_a_child_of_the_engine_that_keeps_its_pipe_is_not_waited_for(pair: Pair, tmp_path: Path) -> None:
+    begun = time.monotonic()
+    ended = _load("podman", "cat > /dev/null; sleep 60 & echo no space >&2; exit 7", pair, tmp_path)
+    assert (ended.code, "no space" in ended.err) == (7, True)
+    assert time.monotonic() - begun < 40
+
+
 @pytest.mark.parametrize("style", ["v25", "oci", "classic"])
 def test_large_layers_are_judged_by_their_headers(style: str, tmp_path: Path) -> None:
     """What was kept to judge an archive by had zeros in place of their headers, too: nothing above 8 MiB was loaded."""

@@ -239,6 +239,33 @@ def test_load_judges_the_names_that_the_archive_has(
     assert b"manifest.json" in Engine.written
 
 
+@pytest.mark.parametrize("options", [(), ("--thin",)], ids=["whole", "thin"])
+def test_load_judges_the_names_of_both_documents(
+    options: tuple[str, ...], world: World, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Engines name by index.json or by manifest.json; a thin archive was judged by the latter alone."""
+    from dibundle.applying import loading
+
+    write(
+        f'allowed-signers = "{world.allowed}"\n[identities]\n'
+        '"registry.example/tools/*" = "team@example.com"\n"registry.example/other/*" = "release@example.com"\n'
+    )
+    old, new = images("registry.example/tools/x:2")
+    before, key, after = new.partition(b'"io.containerd.image.name"')
+    assert key
+    (tmp_path / "old.tar").write_bytes(old)
+    (tmp_path / "new.tar").write_bytes(before + key + after.replace(b"/tools/", b"/other/", 1))
+    succeed("create", "-q", tmp_path / "old.tar", tmp_path / "new.tar", tmp_path / "b.dib")
+    succeed("sign", "-q", "--key", world.folder / "team", tmp_path / "b.dib")
+    (tmp_path / "docker").write_text(f"#!/bin/sh\ntest $1 = load && exec cat > {tmp_path}/got\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(loading, "require_layers", lambda *_: None)
+    ended = dib("load", "--engine", "docker", *options, tmp_path / "old.tar", tmp_path / "b.dib")
+    assert ended.code == 8, ended.err
+    assert not (tmp_path / "got").exists() or b"index.json" not in (tmp_path / "got").read_bytes()
+
+
 def test_update_judges_the_name_that_is_asked_for(world: World, write: Write, tmp_path: Path) -> None:
     old, new = images("")
     with serve() as registry:

@@ -545,6 +545,21 @@ def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch)
     assert len(stocked.log("GET", "/blobs/")) == 1  # the config
 
 
+def test_layers_of_a_parcel_are_decompressed_within_a_ratio(stocked, files, dib, tmp_path):
+    """As where it is applied: who may push chooses them."""
+    zeros = TestImage([build_layer([file("zeros", bytes(120 << 20))])], ["example.com/app:0"])
+    (tmp_path / "base.tar").write_bytes(docker_save([zeros], "oci", "gzip"))
+    more = TestImage([*zeros.layers, build_layer([file("x", b"x")])], ["example.com/app:1"])
+    (tmp_path / "new.tar").write_bytes(docker_save([more], "v25"))
+    succeed("create", "-1", tmp_path / "base.tar", tmp_path / "new.tar", tmp_path / "x.dib")
+    parcel = name(stocked, "parcel")
+    put_image(stocked, tmp_path / "base.tar", "zeros")
+    wrapped_ = dib("wrap", tmp_path / "x.dib", "--linked", "--base", name(stocked, "zeros"), "--push", parcel)
+    assert wrapped_.code == 0, wrapped_.err
+    codes = [dib(command, parcel, "-o", tmp_path / "out.tar").code for command in ("apply", "update")]
+    assert codes[0] == codes[1] != 0
+
+
 def test_layers_that_labels_do_not_tell_of_count_to_what_may_be_fetched(stocked, files, dib, tmp_path, monkeypatch):
     linked, out = name(stocked, "linked"), tmp_path / "out"
     assert dib("wrap", files.bundle(1, 2), "--linked", "--base", name(stocked, "v1"), "--push", linked).code == 0
