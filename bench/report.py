@@ -308,7 +308,7 @@ def _growth(rows: list[Row]) -> list[str]:
         here = sorted((row for row in rows if row["series"] == series), key=lambda row: float(row["value"]))
         for row in here:
             times = [f"{row[k][t]:{f}}" for k in RUNS for t, f in FORMS.items()]
-            other = f"{row['other']:.1f}"
+            other = f"{row['other']:.1f}" if "other" in row else "-"  # rows from before it was measured
             cells.append([f"{row['gib']:g} GiB, {row['files']:,} files", f"{row['bundle']:,}", *times, other])
         for kind, title in (("cpu", "CPU seconds"), ("memory", "MiB")):
             for what in ("create", "apply"):
