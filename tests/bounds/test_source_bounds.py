@@ -123,7 +123,7 @@ def test_a_chain_compares_what_others_build_on_alone():
         needs = [(1, 512, bytes([row - 1, 1]) * 16)] if row else []
         readers.append(BundleReader(io.BytesIO(Bundle([], [made], objects=needs).encode())))
     start = time.process_time()
-    links = chain._links(readers)
+    links = chain._links(readers, [])
     assert time.process_time() - start < 1
     assert sum(len(link.makes) for link in links.values()) == count - 1
     makes = [[chain._makes_for(a, b, links) for b in readers] for a in readers]

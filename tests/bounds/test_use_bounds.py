@@ -11,7 +11,7 @@ from array import array
 import pytest
 
 from dibundle.applying import base as bases
-from dibundle.applying import chain, loading, rewrite
+from dibundle.applying import base_store, chain, loading, rewrite
 from dibundle.applying.base import search_base
 from dibundle.applying.rewrite import Loaded
 from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, DibError
@@ -212,7 +212,7 @@ def test_what_is_here_is_said_with_few_names(tmp_path):
     """Each of the targets had a line with the names of all images: four gigabytes."""
     base = bare_archive(tmp_path / "base.tar", [("c", b"{}")], [{"Config": "c", "Layers": []}])
     config = [(2, 2, sha256(b"{}"))]
-    names = [[["n" * 4096], sha256(b"{}"), b""]] * 1000
+    names = [[[f"{number:04}" + "n" * 4092], sha256(b"{}"), b""] for number in range(1000)]
     made = written.Target(b"{}", Program().do("keep", keep=2), 0, tail=0)
     bundle = tmp_path / "a.dib"
     bundle.write_bytes(
@@ -277,11 +277,10 @@ def test_images_of_many_archives_are_not_held_at_once(tmp_path, monkeypatch):
     path = bare_archive(tmp_path / "base.tar", layers, [{"Config": "c", "Layers": ["l"]}] * 3)
     manifest = manifest_of(one(512, Program().do("keep", keep=512), objects=[(1, 512, sha256(bytes(512)))]))
     with Context() as context, open_archive(path) as archive:
-        assert chain.missing_objects(manifest, [archive], context, believe=False) == []
-        assert chain._serves_any(manifest, [archive], context)
-        chain._Claims(context).look(
-            [BundleReader(io.BytesIO(asking(tmp_path / "a.dib", 1, []).read_bytes()))], [archive]
-        )
+        assert bases.missing_objects(manifest, [archive], context, base_store.FoundDigests(512)) == []
+        claims = chain._Claims([], context)
+        assert chain._serves_any(manifest, [archive], claims, context)
+        claims.look([BundleReader(io.BytesIO(asking(tmp_path / "a.dib", 1, []).read_bytes()))], [archive])
         bases.find_base(manifest, [archive], context).close()
     assert len(held) >= 4
     assert not any(images.images for images in held)
