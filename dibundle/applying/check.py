@@ -30,8 +30,8 @@ _START: Final = 0.12
 _AT_ALL: Final = 60 << 20
 """Seconds, and bytes of memory, that applying takes in any case.
 
-Estimates compared with measurements on the five pairs of bench/: memory -14 to +52 % at levels 1, 6 and 9; seconds of
-CPU -20 to +5 % at levels 6 and 9, up to seven times too many at level 1, whose frames decode faster.
+Estimates compared with measurements on the five pairs of bench/: memory -14 to +52 % at levels 1, 6 and 9; seconds, of
+the CPU that it took beside another program on two cores, -47 to -1 % at level 6, -47 to +73 % at level 1.
 """
 
 

@@ -10,7 +10,7 @@ import threading
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from dibundle.codecs import zstd
 from dibundle.files.context import Context
@@ -18,7 +18,6 @@ from dibundle.files.readat import ReadAt, root
 from dibundle.format.constants import OP_BEGIN
 from dibundle.format.manifest import Manifest
 from dibundle.format.output import Piece
-from dibundle.format.rebuild import Base
 from dibundle.format.steps import Copy
 from dibundle.format.tables import FrameTable
 
@@ -44,6 +43,13 @@ def kept_size(manifest: Manifest) -> int:
     return max(0, int(_RATIO * min(manifest.targets[0].size, sum(FrameTable.of(manifest.frames).sizes))) - MEMORY)
 
 
+class Objects(Protocol):
+    """The base objects of a bundle, by their index in its manifest."""
+
+    def source(self, object_index: int) -> ReadAt:
+        """Return an object."""
+
+
 class CompactTarget:
     """A target's bytes: a sink and a follower while the target is rebuilt, a source afterwards."""
 
@@ -55,7 +61,7 @@ class CompactTarget:
         self._least_copy = max(_LEAST_COPY, manifest.targets[0].size // _MOST_STRETCHES)
         self._stable = {id(source): number for number, source in enumerate(stable)}
         self._sources = stable
-        self._base: Base | None = None
+        self._base: Objects | None = None
         self._starts, self._places, self._offsets = array("Q"), array("q"), array("Q")
         self._placed = 0  # bytes whose place is known
         self._own = 0  # of these
@@ -84,7 +90,7 @@ class CompactTarget:
         """How much of the memory it did not take, in bytes."""
         return self._most_memory - len(self._memory)
 
-    def begin(self, base: Base) -> None:
+    def begin(self, base: Objects) -> None:
         """Set the base that copies are taken from."""
         self._base = base
 

@@ -18,7 +18,6 @@ from dibundle.codecs.excess import Excess
 from dibundle.codecs.native.library import unfilled
 from dibundle.codecs.recompression import Recompressor
 from dibundle.errors import BaseMismatchError, BundleError
-from dibundle.files.readat import ReadAt
 from dibundle.format import messages, records
 from dibundle.format.constants import TEXT_STREAM
 from dibundle.format.manifest import Manifest
@@ -41,9 +40,6 @@ DECODERS = 2  # threads; more help little, as decoding waits for no one and memo
 
 class Base(BaseHeaders, Protocol):
     """The base objects of a bundle, by their index in its manifest."""
-
-    def source(self, object_index: int) -> ReadAt:
-        """Return an object."""
 
     def read_into(self, object_index: int, offset: int, view: memoryview) -> None:
         """Fill ``view`` with bytes of an object; :class:`BaseMismatchError` when it ends before."""

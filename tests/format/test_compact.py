@@ -53,7 +53,7 @@ def make(
     made = b"".join(pieces)
     manifest: Any = SimpleNamespace(targets=[SimpleNamespace(size=len(made))])
     target = CompactTarget(manifest, stable, context, memory)
-    target.begin(Base([item.source for item in objects]))  # type: ignore[arg-type]
+    target.begin(Base([item.source for item in objects]))
     written = 0
     told = 0
     for step, piece in zip(steps, pieces, strict=True):

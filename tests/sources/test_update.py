@@ -234,6 +234,17 @@ def refused(dib: Program, registry: Registry, files: Files, tmp_path: Path, *tex
     assert list(tmp_path.iterdir()) == []
 
 
+def bundle_of(archive: bytes, folder: Path, *base: Path) -> bytes:
+    """Return a bundle of an archive; nothing is left in the folder."""
+    target, bundle = folder / "target.tar", folder / "target.dib"
+    target.write_bytes(archive)
+    succeed("create", *(base or ("--no-base",)), target, bundle)
+    data = bundle.read_bytes()
+    target.unlink()
+    bundle.unlink()
+    return data
+
+
 def list_bundle(registry: Registry, data: bytes, *, is_alone: bool = True, **more: str) -> str:
     """Have v4 lead to a bundle of these bytes, told to need nothing; return the digest of its manifest."""
     registry.blobs[REPOSITORY, digest(data)] = data
@@ -281,12 +292,7 @@ def leads_to(registry: Registry, key: tuple[str, str], tag: str) -> bool:
 def test_a_bundle_of_another_image_is_refused_by_what_it_makes(stocked, files, dib, tmp_path):
     """Everything about the bundle is consistent, but for the image that comes out."""
     other = docker_save([TestImage([build_layer([file("evil", b"x")])], ["example.com/app:v4"])], "oci", "gzip")
-    (tmp_path / "other.tar").write_bytes(other)
-    succeed("create", files.archive(1), tmp_path / "other.tar", tmp_path / "evil.dib")
-    evil = (tmp_path / "evil.dib").read_bytes()
-    for path in list(tmp_path.iterdir()):
-        path.unlink()
-    list_bundle(stocked, evil)
+    list_bundle(stocked, bundle_of(other, tmp_path, files.archive(1)))
     passed_over(dib, stocked, files, tmp_path, "")
 
 
@@ -394,11 +400,8 @@ def test_so_many_manifests_are_asked_for_and_no_more(stocked, files, dib, tmp_pa
 
 def test_no_more_is_fetched_in_vain_than_the_image_has(stocked, files, dib, tmp_path):
     image = sum(layer["size"] for layer in json.loads(stocked.manifests[REPOSITORY, "v4"][1])["layers"])
-    (tmp_path / "large.tar").write_bytes(docker_save([TestImage([build_layer([file("x", noise(9, image // 3))])], [])]))
-    succeed("create", "--no-base", tmp_path / "large.tar", tmp_path / "large.dib")
-    data = (tmp_path / "large.dib").read_bytes()
-    for path in list(tmp_path.iterdir()):
-        path.unlink()
+    large_image = TestImage([build_layer([file("x", noise(9, image // 3))])], [])
+    data = bundle_of(docker_save([large_image]), tmp_path)
     for number in range(9):
         damaged = data[: -1 - number] + bytes([data[-1 - number] ^ 1]) + data[len(data) - number :]
         list_bundle(stocked, damaged, is_alone=False, number=str(number))
@@ -414,12 +417,7 @@ def test_a_bundle_that_there_is_no_room_for_is_passed_over(stocked, files, dib, 
     """It may declare any size."""
     monkeypatch.setattr(readat, "room", lambda directory: (str(tmp_path), 2_000_000))
     huge = docker_save([TestImage([build_layer([file("zeros", bytes(4_000_000))])], ["example.com/app:v4"])], "v25")
-    (tmp_path / "huge.tar").write_bytes(huge)
-    succeed("create", files.archive(1), tmp_path / "huge.tar", tmp_path / "huge.dib")
-    data = (tmp_path / "huge.dib").read_bytes()
-    for path in list(tmp_path.iterdir()):
-        path.unlink()
-    list_bundle(stocked, data)
+    list_bundle(stocked, bundle_of(huge, tmp_path, files.archive(1)))
     passed_over(dib, stocked, files, tmp_path, "temporary files need")
 
 
