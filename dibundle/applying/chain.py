@@ -131,7 +131,7 @@ def _with_room(
         if left + next_size <= 2 * options.max_size:
             break
         if id(archive) not in kept:
-            left -= archive.bytes.size
+            left -= made_size([archive])
             archive.close()
             gone.add(id(archive))
     return [archive for archive in here if id(archive) not in gone]
@@ -290,6 +290,7 @@ def _make(
     made = view_made(target, target_name(manifest, 0), _entries_left(archives))
     made.spared = target.size - target.file_size
     made.defer(own.close)
+    made.defer(target.close)
     return [made]
 
 

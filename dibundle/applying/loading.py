@@ -21,7 +21,7 @@ from dibundle.applying.expected import UnexpectedError, verified_digests
 from dibundle.applying.gate import Gate
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_target
-from dibundle.applying.rewrite import Loaded, apply_as, chain_ids, loaded, needed, pin, rebuild_images, stored_images
+from dibundle.applying.rewrite import Loaded, apply_as, loaded, needed, pin, rebuild_images, stored_images
 from dibundle.applying.space import Space
 from dibundle.applying.targets import choose_target
 from dibundle.errors import ArchiveError, SignatureError
@@ -33,6 +33,7 @@ from dibundle.format.reader import BundleReader
 from dibundle.format.values import AboutImage
 from dibundle.images import pinned, writers
 from dibundle.images.archive import Archive, view_made
+from dibundle.images.model import ImageArchive, chain_ids
 from dibundle.images.pinned import PinnedImage
 from dibundle.images.profile import Judge, canonical_name
 from dibundle.images.reader import read_images
@@ -192,7 +193,7 @@ class Loading:
             self.options,
             self.context,
             without=without,
-            judge=lambda images: self._judge(images.archive.bytes),
+            judge=self._judge_thin,
         )
 
     def _pass_on(self, loader: Loader) -> None:
@@ -204,15 +205,22 @@ class Loading:
             self._judge(gate.finish())
             gate.open()
 
+    def _judge_thin(self, images: ImageArchive) -> None:
+        """Do what :meth:`_judge` does for a target, and the same for its images as they are written for the engine."""
+        self._judge(images.archive.bytes)
+        self._check_claims([(image.names, image.config_digest) for image in images.images if image.config])
+
     def _judge(self, archive: ReadAt) -> None:
         """Compare what a target holds with what the bundle declares; warn where readers may find different images.
 
         Where names must be signed for, raise :class:`SignatureError` then.
         """
+        target = self.bundle.manifest.targets[choose_target(self.bundle.manifest, self.options)]
         try:
-            target = self.bundle.manifest.targets[choose_target(self.bundle.manifest, self.options)]
             images = Judge(archive, verified_digests(target), hashed=False).images()
         except ArchiveError as error:
+            if self.without and target.digest in self.options.expect:  # the engine does not get the bytes expected
+                raise UnexpectedError(messages.EXPECT_UNCLEAR, reason=error.message) from error
             if self.signatures.judges_names:
                 unclear = SignatureError(messages.LOAD_NAMES_UNCLEAR, reason=error.message)
                 raise unclear.within(self.bundle.name or "the bundle") from error

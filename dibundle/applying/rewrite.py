@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
 from itertools import takewhile
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from dibundle.applying import messages
-from dibundle.applying.expected import Expectation, UnexpectedError, named_digest, refuse_others
+from dibundle.applying.expected import Expectation, UnexpectedError, named_digest, refuse_others, verified_digests
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_targets
 from dibundle.applying.space import NO_SPACE, Space
@@ -31,7 +30,7 @@ from dibundle.format.reader import BundleReader
 from dibundle.format.values import Target
 from dibundle.images import writers
 from dibundle.images.archive import Archive, open_made
-from dibundle.images.model import Image, ImageArchive
+from dibundle.images.model import Image, ImageArchive, chain_ids
 from dibundle.images.reader import read_images
 
 if TYPE_CHECKING:
@@ -52,14 +51,6 @@ class Loaded(NamedTuple):
     def shared(self, chain: tuple[bytes, ...]) -> tuple[bytes, ...]:
         """Return the lowest layers of an image, as far as one that is loaded has the same: engines know no others."""
         return chain[: sum(1 for _ in takewhile(self.chain_ids.__contains__, chain_ids(chain)))]
-
-
-def chain_ids(diff_ids: Sequence[bytes]) -> Iterator[bytes]:
-    """Yield a digest of the lowest layer, one of the lowest two, and so on."""
-    running = hashlib.sha256()
-    for diff_id in diff_ids:
-        running.update(diff_id)
-        yield running.digest()
 
 
 def loaded(archives: Sequence[Archive]) -> Loaded:
@@ -185,7 +176,8 @@ def _rebuilt(
     _note_left_out(context.progress, without, holes)
     expected = options.expectation.without_archive(bundle.manifest.targets[number].digest)
     if not expected:
-        return writers.layout(images, starts, names)
+        verified = verified_digests(bundle.manifest.targets[number])
+        return writers.layout(images, starts, names, verified=verified)
     found = pin(images, expected, bases, holes, bundle.manifest.targets[number], without)
     from dibundle.images import pinned
 

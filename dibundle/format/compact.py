@@ -24,10 +24,11 @@ from dibundle.format.tables import FrameTable
 MEMORY: Final = 40 << 20
 _LEAST_COPY: Final = 4096
 _MOST_STRETCHES: Final = 1 << 18  # that stay in archives; 24 bytes of memory for each, and each one between
-_BLOCK: Final = 16 << 10
-"""Bytes that are decompressed where one is read: a bundle may have 131,072 places read that are far apart, and 25 us
-for each are within its bounds. Of node-app's 202 MB level 3 makes 66 MB in blocks of 16 KiB, 63 in 32, 55 in 256."""
-_OPEN_BLOCKS: Final = 64
+_BLOCK: Final = 8 << 10
+"""Bytes that are decompressed where one is read. A bundle may have 262,144 ranges read, and one more for each 32 bytes
+that it makes, and each may lie in two blocks: 30 us for both are within its bounds. Of 32 MB of node-app level 3 makes
+11.7 MB in blocks of 4 KiB, 10.8 in 8, 10.1 in 16."""
+_OPEN_BLOCKS: Final = 512
 _LEVEL: Final = 3
 _RATIO: Final = 0.4  # 0.3 to 0.4 for three pairs of programs and libraries
 _OWN: Final = -1  # where a stretch lies, if not in an archive
@@ -73,6 +74,7 @@ class CompactTarget:
         self._file = context.spool()  # the others
         self._blocks = array("Q")  # where each begins in both together
         self._open: dict[int, bytes] = {}  # decompressed, the last one at the end
+        self._codec = zstd.Blocks(_LEVEL)
         self._lock = threading.Lock()
 
     @property
@@ -163,7 +165,7 @@ class CompactTarget:
     def _add_block(self) -> None:
         data = bytes(self._waiting)
         self._waiting.clear()
-        stored = zstd.compress(data, _LEVEL)
+        stored = self._codec.compress(data)
         stored = stored if len(stored) < len(data) else data
         self._blocks.append(len(self._memory) + self._file.size)
         if len(stored) <= self.memory_left and not self._file.size:
@@ -175,6 +177,11 @@ class CompactTarget:
         """End writing; reading begins only now."""
         if self._waiting:
             self._add_block()
+
+    def close(self) -> None:
+        """Give memory back: nothing is read any more."""
+        self._memory = bytearray()
+        self._open.clear()
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Return exactly ``length`` bytes from ``offset`` on."""
@@ -206,7 +213,7 @@ class CompactTarget:
         if block is None:
             size = min(_BLOCK, self._own - number * _BLOCK)
             stored = self._stored(number)
-            block = zstd.decompress(stored, size) if len(stored) < size else stored
+            block = self._codec.decompress(stored) if len(stored) < size else stored
             if len(self._open) >= _OPEN_BLOCKS:
                 del self._open[next(iter(self._open))]
         self._open[number] = block

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from dibundle.files.readat import ReadAt, Slice
@@ -55,3 +57,11 @@ class ImageArchive(NamedTuple):
     def stored(self, blob: Blob) -> ReadAt:
         """Return the bytes of a blob as the archive has them."""
         return Slice(self.archive.bytes, blob.member.content, blob.member.size)
+
+
+def chain_ids(diff_ids: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield a digest of the lowest layer, one of the lowest two, and so on."""
+    running = hashlib.sha256()
+    for diff_id in diff_ids:
+        running.update(diff_id)
+        yield running.digest()

@@ -49,7 +49,7 @@ class OciLayout:
         self.found = True
         self.claims.note(entry, "index")
         for descriptor in below:
-            self._follow(descriptor, (), 0)
+            self._follow(descriptor, descriptor.names, 0)
 
     @property
     def drafts(self) -> list[ImageDraft]:
@@ -76,11 +76,10 @@ class OciLayout:
         return digests
 
     def _follow(self, descriptor: _Descriptor, names: tuple[str, ...], depth: int) -> None:
-        """Read the index or manifest that a descriptor points to."""
+        """Read the index or manifest that a descriptor points to; ``names`` are those that index.json itself gives."""
         entry = descriptor.entry
         if depth > _DEPTH:
             return
-        names += descriptor.names
         if entry.header in self._drafts:
             self._give(entry, names)
         if entry.header in self._drafts or entry.header in self._read:

@@ -324,11 +324,14 @@ def canonical_name(name: str) -> str:
 
 
 def names_of(descriptor: Descriptor) -> tuple[str, ...]:
-    """Return the name that an engine gives the image of a descriptor in index.json."""
-    for key in ("io.containerd.image.name", "org.opencontainers.image.ref.name"):
-        if descriptor.annotations.get(key):
-            return (descriptor.annotations[key],)
-    return ()
+    """Return the names that engines may give the image of a descriptor in index.json.
+
+    They take the first that is there; some know the second alone, which is mostly the tag of the first.
+    """
+    keys = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
+    first, second = (descriptor.annotations.get(key, "") for key in keys)
+    is_name = not first or "/" in second or ":" in second
+    return tuple(dict.fromkeys(name for name in (first, second if is_name else "") if name))
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, Literal, NamedTuple
 
 from dibundle.errors import ArchiveError
+from dibundle.files import digest
 from dibundle.files.readat import ReadAt, copy_chunks
 from dibundle.files.wording import some
 from dibundle.images import document, messages
@@ -39,22 +40,30 @@ class ImageParts(NamedTuple):
     manifest: bytes
 
 
-def layout(images: ImageArchive, dropped: frozenset[int], names: tuple[str, ...] | None = None) -> ImageParts:
+def layout(
+    images: ImageArchive,
+    dropped: frozenset[int],
+    names: tuple[str, ...] | None = None,
+    *,
+    verified: Mapping[tuple[int, int], bytes],
+) -> ImageParts:
     """Return the layout of all images of an archive, without the members whose contents start at ``dropped``.
 
-    ``names`` are for each image in place of those that it has (None: its own).
+    ``names`` are for each image in place of those that it has (None: its own). ``verified``: digests of stretches of
+    the archive, by start and length, that need not be computed; what the archive claims of digests does not count.
     ``ArchiveError`` where a layer is missing whose size nobody tells, or is of a compression that OCI does not know.
     """
     kept = (blob for blob in images.blobs if _belongs(blob) and blob.member.content not in dropped)
-    known: dict[int, bytes] = {}
-    blobs: dict[bytes, Content] = {_digest(images, blob, known): images.stored(blob) for blob in kept}
+    places = ((blob, verified.get((blob.member.content, blob.member.size))) for blob in images.blobs)
+    known = {blob.member.header: found for blob, found in places if found}
+    blobs: dict[bytes, Content] = {_computed(images, blob, known): images.stored(blob) for blob in kept}
     entry = Members(images.archive).find(INDEX)
     descriptors: list[dict[str, object]] = []
     listed: list[dict[str, object]] = []
     for image in images.images:
         if image.config is None:
             raise ArchiveError(messages.ARCHIVE_NO_CONFIG, names=some(image.names) or "an image")
-        layers = described(images, image, known)
+        layers = [_described(image, layer, lambda blob: _computed(images, blob, known)) for layer in image.layers]
         given = image.names if names is None else names
         config = descriptor(OCI_CONFIG, image.config_digest, image.config.member.size)
         body = to_json({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": layers})
@@ -118,8 +127,8 @@ def documents(index: bytes, manifest: bytes) -> bytes:
 
 def files(parts: ImageParts, form: ArchiveForm) -> Iterator[tuple[str, Content]]:
     """Yield the files of a form in the order in which they are written."""
-    for digest in sorted(parts.blobs):
-        yield _path(digest), parts.blobs[digest]
+    for key in sorted(parts.blobs):
+        yield _path(key), parts.blobs[key]
     yield "index.json", parts.index_json
     if form == "docker-archive":
         yield "manifest.json", parts.manifest
@@ -160,13 +169,9 @@ def docker_entry(config: bytes, names: Iterable[str], layers: list[dict[str, obj
     }
 
 
-def described(images: ImageArchive, image: Image, known: dict[int, bytes] | None = None) -> list[dict[str, object]]:
-    """Return the descriptors of an image's layers; ``ArchiveError`` where OCI has none for one.
-
-    ``known``: digests that were found, by the place of the member; the same for all images of an archive.
-    """
-    known = {} if known is None else known
-    return [_described(images, image, layer, known) for layer in image.layers]
+def described(images: ImageArchive, image: Image) -> list[dict[str, object]]:
+    """Return the descriptors of an image's layers, by claims of the archive; ``ArchiveError`` where OCI has none."""
+    return [_described(image, layer, lambda blob: _claimed(images, blob)) for layer in image.layers]
 
 
 def _belongs(blob: Blob) -> bool:
@@ -174,27 +179,28 @@ def _belongs(blob: Blob) -> bool:
     return blob.kind in ("layer", "config") or blob.digest is not None
 
 
-def _digest(images: ImageArchive, blob: Blob, known: dict[int, bytes] | None = None) -> bytes:
-    """Return the digest of a blob, claimed or found; ``known`` keeps what was found, by the place of the member."""
+def _claimed(images: ImageArchive, blob: Blob) -> bytes:
+    """Return the digest that the archive claims a blob to have; computed where it claims none."""
     if blob.digest:
         return blob.digest
     if blob.kind == "layer" and not blob.compression and blob.diff_id:
         return blob.diff_id
-    known = {} if known is None else known
+    return _computed(images, blob, {})
+
+
+def _computed(images: ImageArchive, blob: Blob, known: dict[int, bytes]) -> bytes:
+    """Return the digest of a blob; ``known`` keeps those that were found, by the place of the member."""
     if blob.member.header not in known:
-        digest = hashlib.sha256()
-        for piece in copy_chunks(images.archive.bytes, blob.member.content, blob.member.size):
-            digest.update(piece)
-        known[blob.member.header] = digest.digest()
+        known[blob.member.header] = digest.sha256_of(chunks(images.stored(blob)))
     return known[blob.member.header]
 
 
-def _described(images: ImageArchive, image: Image, layer: Blob | None, known: dict[int, bytes]) -> dict[str, object]:
+def _described(image: Image, layer: Blob | None, digest_of: Callable[[Blob], bytes]) -> dict[str, object]:
     if layer is None:
         raise ArchiveError(messages.ARCHIVE_LAYER_MISSING, names=some(image.names) or "an image")
     if layer.compression not in _SUFFIX:
         raise ArchiveError(messages.ARCHIVE_LAYER_NOT_OCI, compression=layer.compression)
-    return descriptor(OCI_LAYER + _SUFFIX[layer.compression], _digest(images, layer, known), layer.member.size)
+    return descriptor(OCI_LAYER + _SUFFIX[layer.compression], digest_of(layer), layer.member.size)
 
 
 def descriptor(media_type: str, digest: bytes, size: int) -> dict[str, object]:

@@ -19,6 +19,7 @@ from dibundle.files.destination import write_all
 from dibundle.files.readat import Spool
 from dibundle.format.values import AboutImage
 from dibundle.images.document import get, get_list, get_text, sha256_of
+from dibundle.images.model import chain_ids
 from dibundle.images.tar.sieve import sieve
 from dibundle.sources import messages
 
@@ -102,7 +103,7 @@ def no_answer(engine: str, text: bytes) -> FileError:
     return FileError(messages.ENGINE_NO_ANSWER, engine=engine, client_message=client_message(text))
 
 
-def require_layers(engine: str, chains: Iterable[Sequence[bytes]], base: str, file: str | None) -> None:
+def require_layers(engine: str, chains: Iterable[tuple[bytes, ...]], base: str, file: str | None) -> None:
     """Raise :class:`LoadError` unless the engine has images with these layers, which a thin archive is without.
 
     :class:`FileError` where it does not answer.
@@ -110,9 +111,8 @@ def require_layers(engine: str, chains: Iterable[Sequence[bytes]], base: str, fi
     ``chains`` are diffIDs, the lowest layer's first; ``base``: what to call an image that has them, and the ``file``
     that it is in, if any. ctr has no question for layers: there the loader itself finds out.
     """
-    wanted = [[f"sha256:{diff_id.hex()}" for diff_id in chain] for chain in chains]
-    there = [] if engine == "ctr" else _layers(engine)
-    if engine != "ctr" and not all(any(layers[: len(chain)] == chain for layers in there) for chain in wanted if chain):
+    wanted = {[*chain_ids(chain)][-1] for chain in {*chains} if chain}
+    if engine != "ctr" and not wanted <= {found for layers in _layers(engine) for found in chain_ids(layers)}:
         raise LoadError(
             messages.ENGINE_THIN_LAYERS_OF_FILE if file else messages.ENGINE_THIN_LAYERS,
             engine=engine,
@@ -133,9 +133,8 @@ def layers_present(engine: str, diff_ids: Sequence[bytes], digests: Sequence[byt
             raise no_answer(engine, listed.stderr)
         there = set(listed.stdout.decode(errors="replace").split())
         return sum(1 for _ in takewhile(lambda item: f"sha256:{item.hex()}" in there, digests))
-    wanted = [f"sha256:{item.hex()}" for item in diff_ids]
-    found = (takewhile(lambda pair: pair[0] == pair[1], zip(wanted, chain, strict=False)) for chain in _layers(engine))
-    return max((sum(1 for _ in pairs) for pairs in found), default=0)
+    same = (takewhile(lambda pair: pair[0] == pair[1], zip(diff_ids, has, strict=False)) for has in _layers(engine))
+    return max((sum(1 for _ in pairs) for pairs in same), default=0)
 
 
 def image_id(engine: str, name: str) -> str | None:
@@ -158,13 +157,13 @@ def _id(image: object) -> str | None:
     return None if found is None else "sha256:" + found.removeprefix("sha256:")
 
 
-def _layers_of(image: object) -> list[str]:
-    """Return the digests of the layers of an image that was inspected, the lowest first."""
+def _layers_of(image: object) -> list[bytes]:
+    """Return the digests of the layers of an image that was inspected, the lowest first; what is no digest is empty."""
     found = (item for item in get_list(get(image, "RootFS"), "Layers") if isinstance(item, str))
-    return [f"sha256:{item.removeprefix('sha256:')}" for item in found]
+    return [sha256_of(f"sha256:{item.removeprefix('sha256:')}") or b"" for item in found]
 
 
-def _layers(engine: str) -> list[list[str]]:
+def _layers(engine: str) -> list[list[bytes]]:
     """Return the digests of the layers of every image that an engine has, the lowest first."""
     listed = _run((engine, "image", "ls", "--quiet", "--no-trunc"))
     if listed.returncode:
@@ -321,7 +320,7 @@ class Loader:
             raise LoadError(messages.ENGINE_NOT_THERE, engine=self._engine, name=name, exit_code=3)
         # docker's containerd store names an image by its manifest or index, so there the layers are compared.
         is_config = self._engine == "podman" or get_text(get(found, "GraphDriver"), "Name") in _CONFIG_STORES
-        has_layers = _layers_of(found) == [f"sha256:{item.hex()}" for item in image.diff_ids]
+        has_layers = _layers_of(found) == [*image.diff_ids]
         if told != f"sha256:{image.id.hex()}" and (is_config or not has_layers):
             raise LoadError(messages.ENGINE_OTHER_IMAGE, engine=self._engine, name=name, told=told[7:], exit_code=3)
 
@@ -363,8 +362,7 @@ def saved_layers(transport: str, reference: str) -> tuple[bytes, list[bytes]]:
     """Return the image ID and the diffIDs of an image that an engine would save; raises what :func:`save` does."""
     _require_image(transport, reference)
     found = next(iter(_inspect(_SAVE[transport][0], reference)), None)
-    told = [sha256_of(item) for item in _layers_of(found)]
-    return sha256_of(_id(found)) or b"", [item for item in told if item]
+    return sha256_of(_id(found)) or b"", list(filter(None, _layers_of(found)))
 
 
 def save(

@@ -5,10 +5,11 @@ It is a file of root's, ``/etc/dib/policy.toml``. Nothing moves it: no option, n
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 PATH = "/etc/dib/policy.toml"
 _MAX_SIZE: Final = 1 << 20
+_MAX_LINKS: Final = 40  # on the way to a file, as Linux has it
 _KEYS: Final = ("allowed-signers", "identities", "insecure", "require-signature", "revoked")
 
 
@@ -135,20 +137,41 @@ def read_policy() -> Policy:
 def require_safe(name: str) -> None:
     """Raise :class:`FileError` for a file that is not there, or that others than root and the user can change."""
     try:
-        path = Path(name)
-        real = path.resolve(strict=True)
-        for place in dict.fromkeys((real, *real.parents, *path.parents)):
-            status = place.stat()
+        for place, status in walk(name):
             if status.st_uid not in (0, os.geteuid()):
                 raise FileError(messages.POLICY_OWNER, place=place, owner=status.st_uid, quoted=shell_words(str(place)))
             is_sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX  # as /tmp: what is in it is safe
-            if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not is_sticky:
+            is_open = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not stat.S_ISLNK(status.st_mode)
+            if is_open and not is_sticky:
                 raise FileError(messages.POLICY_WRITABLE, place=place, quoted=shell_words(str(place)))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         if name == PATH:
             raise _unreadable(reason) from error
         raise FileError(messages.POLICY_FILE, name=name, reason=reason, path=PATH) from error
+
+
+def walk(name: str) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield each folder and link on the way to a file, as the system goes it, and the file; with the status of each.
+
+    Raises :class:`OSError` where the way does not lead to an end.
+    """
+    path, left, links = Path("/"), [*reversed(str(Path(name).absolute()).split("/"))], 0
+    yield path, path.lstat()
+    while left:
+        part = left.pop()
+        if part in ("", "."):
+            continue
+        path = path.parent if part == ".." else path / part
+        status = path.lstat()
+        yield path, status
+        if stat.S_ISLNK(status.st_mode):
+            links += 1
+            if links > _MAX_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            target = os.readlink(path)  # noqa: PTH115 - as it is written, not as a path
+            path = Path("/") if target.startswith("/") else path.parent
+            left += reversed(target.split("/"))
 
 
 def _unreadable(reason: str | None) -> FileError:

@@ -24,6 +24,7 @@ from dibundle.format.uses import LastUses, Order, Sums, bits_of, members, object
 from dibundle.images import profile
 from dibundle.images.archive import open_archive
 from dibundle.sharing import wrap
+from dibundle.sources import engines
 from tests.bounds.measure import dib
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.fuzz.bounds import frame_of, number, one, target, written
@@ -77,6 +78,17 @@ def test_chains_of_a_bundle_are_not_compared_with_each_of_the_base():
         assert loaded.shared((*lowest, ids[k])) == (*lowest, *own)
     assert loaded.shared((ids[1], ids[0])) == loaded.shared(()) == ()
     assert time.process_time() - start < 4
+
+
+def test_layers_that_an_engine_has_to_have_are_not_compared_with_each_of_its_images(monkeypatch):
+    """65,535 equal images of a bundle and 2,000 of an engine took 25 s."""
+    ids = [b"%032d" % k for k in range(2004)]
+    monkeypatch.setattr(engines, "_layers", lambda _: [[ids[k], *ids[:4]] for k in range(4, 2000)] + [ids[:6]])
+    start = time.process_time()
+    engines.require_layers("docker", [tuple(ids[:4])] * 65_535 + [()], "base:1", None)
+    assert time.process_time() - start < 1
+    with pytest.raises(engines.LoadError):
+        engines.require_layers("docker", [tuple(ids[:4]), tuple(ids[1:4])], "base:1", None)
 
 
 def test_what_a_target_uses_is_worked_out_once(monkeypatch):

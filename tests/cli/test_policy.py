@@ -442,6 +442,24 @@ def test_without_a_policy_that_can_be_followed_nothing_is_read(
     assert "do not work" in found["means"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_way_over_a_link_that_others_can_turn_is_refused(world: World, write: Write, tmp_path: Path) -> None:
+    """Neither the folder of the first link nor the file is anybody else's."""
+    for name in ("safe", "shared", "good"):
+        (tmp_path / name).mkdir(mode=0o755)
+    shutil.copy(world.allowed, tmp_path / "good" / "list")
+    (tmp_path / "shared" / "now").symlink_to("../good")
+    (tmp_path / "safe" / "list").symlink_to("../shared/now/list")
+    write(f'allowed-signers = "{tmp_path}/safe/list"\n')
+    succeed("verify", world.bundle("release"))
+    (tmp_path / "shared").chmod(0o777)
+    refused(dib("verify", world.bundle("release")), 3, f"others can write to {tmp_path}/shared")
+    (tmp_path / "shared").chmod(0o1777)  # there nobody can turn a link of root's,
+    succeed("verify", world.bundle("release"))
+    os.chown(tmp_path / "shared" / "now", 65534, 65534, follow_symlinks=False)  # but one's own
+    refused(dib("verify", world.bundle("release")), 3, f"{tmp_path}/shared/now")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("key", ["allowed-signers", "revoked"])
 @pytest.mark.parametrize("fault", ["absent", "writable"])

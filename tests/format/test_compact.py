@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -128,3 +129,24 @@ def test_the_rest_is_compressed_in_memory_and_then_in_a_file():
         target, _ = make(context, [words], [], [], memory=400_000)
         assert 0 <= target.memory_left < 400_000
         assert 0 < target.file_size < 1_200_000
+
+
+def test_places_far_apart_are_read_within_the_bounds():
+    """A range of two bytes may lie in two blocks, each of which is decompressed: 30 us for both are promised."""
+    with Context() as context:
+        target, made = make(context, [text(1, 12 << 20)], [], [], memory=1 << 20)
+        ends = range(8192, len(made), 8192)
+        begun = time.process_time()
+        for number in range(10_000):
+            end = ends[number * 7 % len(ends)]
+            assert target.read_at(end - 1, 2) == made[end - 1 : end + 1]
+        assert time.process_time() - begun < 10_000 * 60e-6
+
+
+def test_a_target_that_is_given_up_holds_no_memory():
+    with Context() as context:
+        target, made = make(context, [noise(1, 1 << 20)], [], [], memory=2 << 20)
+        assert target.read_at(0, len(made)) == made
+        assert target.memory_left < 2 << 20
+        target.close()
+        assert target.memory_left == 2 << 20

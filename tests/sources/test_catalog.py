@@ -350,7 +350,7 @@ def test_annotations_are_text_that_anybody_wrote(stocked: Registry, dib: Program
 
 @pytest.mark.parametrize(
     ("limit", "value", "most"),
-    [("MAX_TAGS", 1, 4), ("MAX_BUNDLES", 2, 2), ("MAX_IMAGES", 1, 2), ("MAX_ENTRIES", 1, 1)],
+    [("MAX_TAGS", 1, 4), ("MAX_BUNDLES", 2, 2), ("MAX_IMAGES", 1, 2), ("MAX_ENTRIES", 1, 1), ("MAX_LISTS", 3000, 2)],
 )
 def test_limits(stocked: Registry, dib: Program, monkeypatch, limit: str, value: int, most: int) -> None:
     for tag in ("v1-v2", "v2-v3", "v3-v4", "v2-v4") if limit != "MAX_BUNDLES" else ():

@@ -24,7 +24,7 @@ MAX_TAGS: Final = 4096
 MAX_IMAGES: Final = 4096  # that are asked what refers to them
 MAX_BUNDLES: Final = 4096
 MAX_ENTRIES: Final = 65_536  # of all lists of referrers
-MAX_LISTS: Final = 1 << 30  # bytes of all of them and of manifests
+MAX_LISTS: Final = 256 << 20  # bytes of all of them and of manifests
 _MAX_TEXT: Final = 1000  # characters of an annotation that are kept
 _MAX_BASES: Final = 16
 _CREATED: Final = "org.opencontainers.image.created"
@@ -121,7 +121,7 @@ class _Search:
         if not self._is_complete:
             self._progress.note(
                 f"{self._repository.reference.place} has more than is looked at: {MAX_TAGS:,} tags, {MAX_BUNDLES:,}"
-                f" bundles, {MAX_ENTRIES:,} entries of lists"
+                f" bundles, {MAX_ENTRIES:,} entries of lists, {MAX_LISTS >> 20} MiB"
             )
         return Catalog(found, self._is_complete)
 
@@ -136,6 +136,8 @@ class _Search:
             self._unread.append(what)
 
     def _look_at_tag(self, tag: str) -> None:
+        if not self._may_read():
+            return
         with self._passing_over(tag):
             manifest = self._repository.find(tag)
             if manifest is None:
@@ -166,6 +168,11 @@ class _Search:
         self._is_complete = False
         return False
 
+    def _may_read(self) -> bool:
+        """Whether the limit of bytes lets another manifest be read."""
+        self._is_complete &= self._listing.has_room
+        return self._listing.has_room
+
     def _ask_later(self, image: bytes) -> None:
         if image in self._asked:
             return
@@ -190,7 +197,7 @@ class _Search:
 
     def _look_at(self, digest: bytes) -> None:
         """Read the manifest that a list names, unless it is known."""
-        if digest in self._found:
+        if digest in self._found or not self._may_read():
             return
         self._found[digest] = None
         with self._passing_over(text(digest)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +25,8 @@ MAX_DIGESTS: Final = 65_536
 """Digests of layers and images in what all bundles say of themselves."""
 MAX_TEXT: Final = 512 << 10
 """Characters of what one bundle says of itself: 6,000 digests."""
+MAX_KEPT: Final = 16 << 20
+"""Characters that are kept of what manifests say that were asked for."""
 UNREADABLE: Final = frozenset(
     message.code
     for message in (
@@ -59,6 +61,7 @@ class Listing:
         self._most = repository.received + most
         self._lookups_left = MAX_LOOKUPS
         self._digests_left = MAX_DIGESTS
+        self._text_left = MAX_KEPT
         self._deltas: dict[bytes, list[Delta]] = {}
         self._manifests: dict[bytes, object | None] = {}  # descriptors by digest; None where no bundle is described
         self._is_full = False
@@ -91,7 +94,7 @@ class Listing:
 
     def _delta(self, item: object) -> Delta | None:
         own, said = sha256_of(get(item, "digest")), document.texts(get(item, "annotations"))
-        if own is None or sum(map(len, said.values())) > MAX_TEXT:
+        if own is None or _length(said) > MAX_TEXT:
             return None
         told = labels.Told.read(said)
         if told is None:
@@ -138,10 +141,22 @@ class Listing:
                 if error.code not in UNREADABLE:
                     raise
                 self._pass_over(digest.text(wanted))
-            is_bundle = found is not None and get_text(found.value, "artifactType") == TYPE
-            self._manifests[wanted] = (
-                reduced({**found.descriptor, "artifactType": TYPE, "annotations": get(found.value, "annotations")})
-                if found and is_bundle
-                else None
-            )
+            self._manifests[wanted] = self._kept(found) if found else None
         return self._manifests.get(wanted)
+
+    def _kept(self, manifest: RemoteManifest) -> object | None:
+        """Return what is kept of a manifest, as a list would have it; None where it is no bundle's, or too much."""
+        if get_text(manifest.value, "artifactType") != TYPE:
+            return None
+        said = get(manifest.value, "annotations")
+        kept = reduced({**manifest.descriptor, "artifactType": TYPE, "annotations": said})
+        length = _length(document.texts(get(kept, "annotations")))
+        if length > min(MAX_TEXT, self._text_left):
+            self._pass_over(digest.text(manifest.digest))
+            return None
+        self._text_left -= length
+        return kept
+
+
+def _length(said: Mapping[str, str]) -> int:
+    return sum(map(len, said.values()))
