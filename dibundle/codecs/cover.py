@@ -7,9 +7,10 @@ before each cover, its length, its seek in the source), the difference, the lite
 from __future__ import annotations
 
 from array import array
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dibundle.codecs import messages, model, sparse, streams, zstd
+from dibundle.codecs import messages, model, pieces, sparse, streams, zstd
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, unfilled
 from dibundle.codecs.numbers import Numbers, number, pack
 from dibundle.errors import BundleError
@@ -106,11 +107,17 @@ def encode(
     if effort >= 5:
         literal_trials = ((3, 0, 2), (4, 0, 0)) if effort >= 9 else ((3, 0, 0),)
     columns = _columns(rows)
-    packed = [streams.pack(column, level=level, literal_bits=number_trials) for column in columns]
-    packed.append(_pack_difference(source, rows, difference, effort))
     is_won = literal_trials and effort < SLOW_EFFORT  # by LZMA2, the larger the surer
     literal_level = min(level, 9 if len(literals) <= SURELY_LZMA2 else 1) if is_won else level
-    packed.append(streams.pack(literals, level=literal_level, literal_bits=literal_trials))
+    packed = pieces.share(
+        lambda work: work(),
+        [
+            partial(streams.pack, literals, level=literal_level, literal_bits=literal_trials),
+            partial(_pack_difference, source, rows, difference, effort),
+            *(partial(streams.pack, column, level=level, literal_bits=number_trials) for column in columns),
+        ],
+    )
+    packed = [*packed[2:], packed[1], packed[0]]  # the longest was first
     if effort >= 5 and (effort >= SLOW_EFFORT or thorough or len(literals) <= CONTEXT_LITERALS):
         around = context(source, rows) if len(literals) >= 64 else b""
         is_slow = effort >= 7 or thorough or len(around) <= SMALL_CONTEXT

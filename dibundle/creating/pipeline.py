@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from dibundle.codecs import pieces
 from dibundle.codecs.encode import choose
 from dibundle.creating import messages
 from dibundle.creating.compose.frames import FrameDraft
@@ -51,19 +52,22 @@ class CreateResult:
 class Timings(NamedTuple):
     """Seconds: on the clock for reading, matching and writing, which is all but encoding; of CPU for each frame.
 
-    Those of ``frames`` are 0 where another executor than threads encoded them.
+    Those of ``frames`` are :class:`pieces.Trace` has them; there are none where another executor than threads encoded.
     """
 
     other: float
-    frames: tuple[float, ...]
+    frames: tuple[Steps, ...]
+
+
+Steps = tuple[float | list[float], ...]
 
 
 class _Encoded(NamedTuple):
-    """A frame, where its payload is in the temporary file, and the seconds of CPU that it took."""
+    """A frame, where its payload is in the temporary file, and what it took as in :class:`Timings`."""
 
     frame: Frame
     at: int
-    seconds: float
+    steps: Steps
 
 
 def create(
@@ -158,7 +162,7 @@ def write_bundle(
             manifest_size=size - sum(frame.stored for frame in frames),
             counts=prepared.counts,
             manifest=manifest,
-            timings=Timings(time.monotonic() - begun - encoding, tuple(item.seconds for item in encoded)),
+            timings=Timings(time.monotonic() - begun - encoding, tuple(item.steps for item in encoded)),
         )
 
 
@@ -174,13 +178,14 @@ def _encode(
     progress.phase("encoding", sum(draft.size for _, _, draft in drafts))
     done: dict[int, _Encoded] = {}
     running: dict[Future[choose.Encoded], int] = {}
-    seconds = dict.fromkeys(range(len(drafts)), 0.0)
+    steps: dict[int, Steps] = dict.fromkeys(range(len(drafts)), ())
+    crew = pieces.Crew(prepared.threads, workers)
 
     def encode(number: int) -> choose.Encoded:
         _, hex_digits, draft = drafts[number]
-        begun = time.thread_time()
-        encoded = choose.encode(*prepared.load(draft, hex_digits))
-        seconds[number] = time.thread_time() - begun
+        with crew.at_work() as trace:
+            encoded = choose.encode(*prepared.load(draft, hex_digits))
+        steps[number] = tuple(trace.steps)
         return encoded
 
     def submit(number: int) -> Future[choose.Encoded]:
@@ -196,7 +201,7 @@ def _encode(
             encoded = future.result()
             item.reencoders |= encoded.reencoders
             frame = _frame(draft, encoded.codec, encoded.payload)
-            done[number] = _Encoded(frame, spool.size, seconds[number])
+            done[number] = _Encoded(frame, spool.size, steps[number])
             spool.write(encoded.payload)
             progress.advance(draft.size)
 

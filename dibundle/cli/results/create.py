@@ -63,10 +63,19 @@ def timings_document(result: CreateResult) -> str:
     other, frames = result.timings
     found = zip(result.manifest.frames, frames, strict=True)
     rows = [
-        {"size": frame.size, "source_size": frame.source_size, "stored": frame.stored, "cpu_seconds": round(seconds, 4)}
-        for frame, seconds in found
+        {
+            "size": frame.size,
+            "source_size": frame.source_size,
+            "stored": frame.stored,
+            "cpu_seconds": [_rounded(step) for step in steps],
+        }
+        for frame, steps in found
     ]
     return json.dumps({"schema": "dib.timings/1", "other_seconds": round(other, 4), "frames": rows}, indent=1) + "\n"
+
+
+def _rounded(step: float | list[float]) -> float | list[float]:
+    return [round(piece, 4) for piece in step] if isinstance(step, list) else round(step, 4)
 
 
 def show(first: str, last: str, result: CreateResult, console: Console) -> None:

@@ -6,13 +6,14 @@ Some places of the source are indexed by the 32 bytes there (``native/anchors.c`
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
 from typing import Final
 
+from dibundle.codecs import pieces
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, scratch
 
 ANCHOR: Final = 32  # bytes that are equal where an anchor holds
 MOST: Final = 1 << 20
+PIECE: Final = 16 << 20  # bytes of a target that are searched by themselves
 
 
 def find(source: Buffer, target: Buffer, *, stride: int) -> array[int]:
@@ -21,18 +22,26 @@ def find(source: Buffer, target: Buffer, *, stride: int) -> array[int]:
     One place of the source in ``stride`` is indexed: stretches of ``ANCHOR + stride`` bytes and more are found.
     At most a million rows; what comes after is not looked at.
     """
-    return rows_of(LIBRARY.dib_anchors, source, target, stride, room=min(MOST, len(target) // ANCHOR))
+    held, searched = Pinned(source), Pinned(target)
+    table = Pinned(scratch(4 * LIBRARY.dib_anchors_words(held.size, stride)))
+    LIBRARY.dib_anchors_table(held, held.size, table, stride)
+
+    def search(start: int) -> array[int]:
+        end = min(start + PIECE, searched.size)
+        room = (end - start) // ANCHOR
+        out = scratch(24 * room)
+        count = LIBRARY.dib_anchors(held, held.size, table, searched, start, end, stride, Pinned(out), room)
+        return array("q", memoryview(out)[: 24 * count].tobytes())
+
+    return joined(pieces.share(search, range(0, searched.size or 1, PIECE)))[: 3 * MOST]
 
 
-def rows_of(function: Callable[..., int], source: Buffer, target: Buffer, how: int, *, room: int) -> array[int]:
-    """Return the rows (source, target, length), at most ``room``, that a C function finds in two contents."""
-    out = scratch(24 * room)
-    count = function(Pinned(source), len(source), Pinned(target), len(target), how, Pinned(out), room)
-    if count < 0:
-        raise MemoryError("no memory for the table of places")
+def joined(found: list[array[int]]) -> array[int]:
+    """Return the rows of all pieces in their order; stretches that were cut where pieces meet are one again."""
     rows = array("q")
-    rows.frombytes(memoryview(out)[: 24 * count])
-    return rows
+    for piece in found:
+        rows.extend(piece)
+    return bridged(rows, most=0) if len(found) > 1 else rows
 
 
 def bridged(rows: array[int], *, most: int) -> array[int]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, NamedTuple
 
+from dibundle.codecs import pieces
 from dibundle.codecs.encode import anchors
 from dibundle.codecs.encode.remainder import LONG, SHORT, Remainder
-from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
+from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, scratch
 
 IN_PLACE: Final = 1 / 2048  # share of a target that anchors may leave uncovered for a full search to find nothing more
 STRIDE: Final = 16
@@ -25,6 +27,9 @@ FASTEST_STRIDE: Final = 32
 12,524,005, static-binary 9,136,381 for 8,985,323, python-app 12,159,755 for 12,064,351."""
 
 SHORTEST: Final = 8  # bytes that a search finds
+PIECE: Final = 1 << 20  # bytes of a target that are searched by themselves
+SHARES: Final = 4  # of the table of places, each made by itself
+SHARED: Final = 1 << 20  # bytes of source from which on
 LITTLE: Final = 128  # bytes between two anchors on one diagonal of a stretch that is not searched
 BRIDGE: Final = 4096  # bytes between two anchors on one diagonal that one cover may bridge
 
@@ -101,7 +106,28 @@ def search(source: Buffer, target: bytes, *, quick: bool = False) -> Covers:
 
 
 def _searched(source: Buffer, target: bytes, *, quick: bool) -> array[int]:
-    return anchors.rows_of(LIBRARY.dib_match, source, target, int(quick), room=len(target) // SHORTEST + 2)
+    held, wanted = Pinned(source), Pinned(target)
+    words = LIBRARY.dib_match_words(held.size)
+    if words < 0:
+        raise ValueError(f"{held.size} bytes are more than a search can number")
+    if not words or not wanted.size:
+        return array("q")
+    table = Pinned(scratch(4 * words))
+    shares = min(SHARES, pieces.hands()) if held.size >= SHARED else 1  # the table is the same: each share reads all
+    for step, parts in enumerate((shares, 1, shares)):
+        pieces.share(partial(LIBRARY.dib_match_table, held, held.size, table, step, parts), range(parts))
+
+    def search_piece(start: int) -> array[int]:
+        size = min(PIECE, wanted.size - start)
+        room = size // SHORTEST + 2
+        out = scratch(24 * room)
+        place = start * held.size // wanted.size
+        count = LIBRARY.dib_match(held, held.size, table, wanted.at(start), size, place, int(quick), Pinned(out), room)
+        rows = array("q", memoryview(out)[: 24 * count].tobytes())
+        rows[1::3] = array("q", [at + start for at in rows[1::3]])
+        return rows
+
+    return anchors.joined(pieces.share(search_piece, range(0, wanted.size, PIECE)))
 
 
 def find_fast(source: Buffer, target: bytes, *, stride: int = STRIDE) -> Covers:

@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from dibundle.codecs import relink
+from dibundle.codecs import pieces, relink
 from dibundle.codecs.encode import anchors, elf
 from dibundle.codecs.native.library import LIBRARY, Pinned
 from dibundle.codecs.relink import AddressStep, Region
@@ -125,13 +125,11 @@ def plan(source: bytes, target: bytes) -> RelinkPlan | None:
     regions.sort()
     sections.sort()
     counterparts.sort()
-    rows = anchors.find(
-        relink.relink(source, regions, relink.columns(fixed), mask=True),
-        relink.relink(target, counterparts, relink.columns(places), mask=True),
-        stride=STRIDE,
-    )
-    pieces = relink.pieces_of(rows, regions, sections, FIRST_LEAST)
-    header = relink.RelinkHeader(FIRST_LEAST, regions, sections, _from_pieces(fixed, pieces, exact))
+    sides = ((source, regions, fixed), (target, counterparts, places))
+    masked = pieces.share(lambda side: relink.relink(side[0], side[1], relink.columns(side[2]), mask=True), sides)
+    rows = anchors.find(*masked, stride=STRIDE)
+    told = relink.pieces_of(rows, regions, sections, FIRST_LEAST)
+    header = relink.RelinkHeader(FIRST_LEAST, regions, sections, _from_pieces(fixed, told, exact))
     first = relink.steps_of(rows, header)
     if not any(first[1::3]):
         return None
@@ -196,8 +194,8 @@ def _records(data: bytes, regions: Iterable[Region]) -> list[int]:
 
 def fixed_steps(made: RelinkPlan, source: bytes, target: bytes, rows: array[int]) -> list[AddressStep]:
     """Return the fixed steps to go with the covers in ``rows``: what they leave out, the addresses under them tell."""
-    pieces = relink.pieces_of(rows, made.regions, made.sections, relink.LEAST)
-    fixed = _from_pieces(made.fixed, pieces, made.exact)
+    told = relink.pieces_of(rows, made.regions, made.sections, relink.LEAST)
+    fixed = _from_pieces(made.fixed, told, made.exact)
     steps = relink.steps_of(rows, relink.RelinkHeader(relink.LEAST, made.regions, made.sections, fixed))
     voted = _voted(made, source, target, rows, steps)
     return sorted({step.at: step for step in (*fixed, *voted)}.values())[: relink.most_steps(len(source))]
@@ -315,13 +313,13 @@ def _kinds(program: elf.Program, space: int, moved: dict[bytes, int]) -> list[Ad
     return steps
 
 
-def _from_pieces(fixed: list[AddressStep], pieces: array[int], exact: Container[int]) -> list[AddressStep]:
-    """Return ``fixed``, each with the shift of the first of ``pieces`` between it and the next, if there is one.
+def _from_pieces(fixed: list[AddressStep], told: array[int], exact: Container[int]) -> list[AddressStep]:
+    """Return ``fixed``, each with the shift of the first of ``told`` between it and the next, if there is one.
 
-    ``pieces``: those of covers as steps, by address. Steps at ``exact`` addresses stay.
+    ``told``: pieces of covers as steps, by address. Steps at ``exact`` addresses stay.
     """
     steps = []
-    ats, shifts = pieces[0::3], pieces[1::3]
+    ats, shifts = told[0::3], told[1::3]
     for number, step in enumerate(fixed):
         end = fixed[number + 1].at if number + 1 < len(fixed) else None
         k = bisect_left(ats, step.at)

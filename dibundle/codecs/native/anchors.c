@@ -39,7 +39,7 @@ static inline uint32_t anchor_tag(const anchor_table_t *a, uint64_t h)
     return (uint32_t)((uint64_t)(uint32_t)(h >> 8) << a->place_bits);
 }
 
-static int anchor_open(anchor_table_t *a, const uint8_t *source, int64_t size, int64_t stride)
+static void anchor_sizes(anchor_table_t *a, int64_t size, int64_t stride)
 {
     a->stride = stride;
     a->bits = 16;
@@ -48,10 +48,28 @@ static int anchor_open(anchor_table_t *a, const uint8_t *source, int64_t size, i
     a->place_bits = 1;
     while (a->place_bits < 32 && (size / stride + 1) >> a->place_bits)
         a->place_bits++;
-    a->table = calloc((size_t)1 << a->bits, 4);
-    a->filter = calloc((size_t)1 << (a->bits - 5), 8);
-    if (!a->table || !a->filter)
-        return 0;
+}
+
+static void anchor_open(anchor_table_t *a, int64_t size, uint32_t *table, int64_t stride)
+{
+    anchor_sizes(a, size, stride);
+    a->filter = (uint64_t *)table;
+    a->table = table + ((size_t)1 << (a->bits - 4));
+}
+
+/* How many words dib_anchors_table writes for a source, into memory that is zero and aligned to eight bytes. */
+int64_t dib_anchors_words(int64_t source_size, int64_t stride)
+{
+    anchor_table_t a;
+    anchor_sizes(&a, source_size, stride);
+    return ((int64_t)1 << (a.bits - 4)) + ((int64_t)1 << a.bits);
+}
+
+/* Make the table of a source's places that searches share. */
+int64_t dib_anchors_table(const uint8_t *source, int64_t size, uint32_t *table, int64_t stride)
+{
+    anchor_table_t opened, *a = &opened;
+    anchor_open(a, size, table, stride);
     uint64_t hashes[BATCH];
     for (int64_t i = 0; i + 32 <= size;) {
         int count = 0;
@@ -65,7 +83,7 @@ static int anchor_open(anchor_table_t *a, const uint8_t *source, int64_t size, i
             a->filter[bit >> 6] |= (uint64_t)1 << (bit & 63);
         }
     }
-    return 1;
+    return 0;
 }
 
 /* The place in the source of the 32 bytes at t, by their hash; -1 if there is none, or they are all the same. */
@@ -84,24 +102,21 @@ static inline int64_t anchor_find(const anchor_table_t *a, const uint8_t *source
     return memcmp(source + s, t, 32) != 0 || memcmp(t, t + 1, 31) == 0 ? -1 : s;
 }
 
-int64_t dib_anchors(const uint8_t *source, int64_t source_size, const uint8_t *target, int64_t target_size,
-                    int64_t stride, cover_t *covers, int64_t room)
+/* Find equal stretches of the target between from and end, by the table of the source. */
+int64_t dib_anchors(const uint8_t *source, int64_t source_size, uint32_t *table, const uint8_t *target, int64_t from,
+                    int64_t end, int64_t stride, cover_t *covers, int64_t room)
 {
     anchor_table_t a;
     uint64_t hashes[BATCH];
-    int64_t n = 0, diagonal = 0, done = 0, t = 0, hashed = 0;
-    if (!anchor_open(&a, source, source_size, stride)) {
-        free(a.table);
-        free(a.filter);
-        return NO_MEMORY;
-    }
-    while (t + 32 <= target_size && n < room) {
-        int64_t s = t + diagonal, from, length;
+    int64_t n = 0, diagonal = 0, done = from, t = from, hashed = from;
+    anchor_open(&a, source_size, table, stride);
+    while (t + 32 <= end && n < room) {
+        int64_t s = t + diagonal, start, length;
         /* on the same diagonal as before? */
         if (!(s >= 0 && s + 32 <= source_size && memcmp(source + s, target + t, 32) == 0)) {
             if (t >= hashed) {
                 hashed = t;
-                for (int k = 0; k < BATCH && hashed + 32 <= target_size; k++, hashed++) {
+                for (int k = 0; k < BATCH && hashed + 32 <= end; k++, hashed++) {
                     hashes[hashed % BATCH] = hash32(target + hashed);
                     if (anchor_may(&a, hashes[hashed % BATCH]))
                         FETCH(a.table + (hashes[hashed % BATCH] >> (64 - a.bits)));
@@ -113,21 +128,19 @@ int64_t dib_anchors(const uint8_t *source, int64_t source_size, const uint8_t *t
                 continue;
             }
         }
-        from = t;
-        while (from > done && s > 0 && source[s - 1] == target[from - 1])
-            from--, s--;
-        length = t - from;
-        int64_t most = source_size - s < target_size - from ? source_size - s : target_size - from;
-        while (length + 8 <= most && read_long(source + s + length) == read_long(target + from + length))
+        start = t;
+        while (start > done && s > 0 && source[s - 1] == target[start - 1])
+            start--, s--;
+        length = t - start;
+        int64_t most = source_size - s < end - start ? source_size - s : end - start;
+        while (length + 8 <= most && read_long(source + s + length) == read_long(target + start + length))
             length += 8;
-        while (length < most && source[s + length] == target[from + length])
+        while (length < most && source[s + length] == target[start + length])
             length++;
-        diagonal = s - from;
-        covers[n++] = (cover_t){s, from, length};
-        done = t = from + length;
+        diagonal = s - start;
+        covers[n++] = (cover_t){s, start, length};
+        done = t = start + length;
     }
-    free(a.table);
-    free(a.filter);
     return n;
 }
 

@@ -74,12 +74,17 @@ EXPORT int64_t dib_absolute(uint8_t *data, const cover_t *covers, int64_t count,
                             int64_t back);
 
 /* match.c */
-EXPORT int64_t dib_match(const uint8_t *source, int64_t source_size, const uint8_t *target, int64_t target_size,
-                         int64_t quick, cover_t *out, int64_t room);
+EXPORT int64_t dib_match_words(int64_t source_size);
+EXPORT int64_t dib_match_table(const uint8_t *source, int64_t source_size, uint32_t *table, int64_t step, int64_t shares,
+                               int64_t share);
+EXPORT int64_t dib_match(const uint8_t *source, int64_t source_size, uint32_t *table, const uint8_t *target,
+                         int64_t target_size, int64_t place, int64_t quick, cover_t *out, int64_t room);
 
 /* anchors.c */
-EXPORT int64_t dib_anchors(const uint8_t *source, int64_t source_size, const uint8_t *target, int64_t target_size,
-                           int64_t stride, cover_t *covers, int64_t room);
+EXPORT int64_t dib_anchors_words(int64_t source_size, int64_t stride);
+EXPORT int64_t dib_anchors_table(const uint8_t *source, int64_t source_size, uint32_t *table, int64_t stride);
+EXPORT int64_t dib_anchors(const uint8_t *source, int64_t source_size, uint32_t *table, const uint8_t *target, int64_t from,
+                           int64_t end, int64_t stride, cover_t *covers, int64_t room);
 EXPORT int64_t dib_bridge(cover_t *covers, int64_t count, int64_t bridge);
 
 /* vcdiff.c */

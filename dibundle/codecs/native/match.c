@@ -67,32 +67,61 @@ static inline int64_t unequal_bytes(const uint8_t *a, const uint8_t *b, int64_t 
     return count;
 }
 
-static int search_open(search_t *w)
+/* The bits of a hash that number the buckets of a source's table: a bucket for four places or so. */
+static int bucket_bits(int64_t source_size)
 {
     int bits = 12;
-    while (bits < 24 && (int64_t)4 << bits < w->source_size)
+    while (bits < 24 && (int64_t)4 << bits < source_size)
         bits++;
+    return bits;
+}
+
+static void search_open(search_t *w, uint32_t *table)
+{
+    int bits = bucket_bits(w->source_size);
     w->down = 64 - bits;
     w->bits = 6;
     while (w->source_size >> (32 - w->bits))
         w->bits--;
-    w->bucket = calloc(((size_t)1 << bits) + 1, sizeof *w->bucket);
-    w->places = malloc((size_t)w->source_size * sizeof *w->places);
-    if (!w->bucket || !w->places)
-        return 0;
-    int64_t end = w->source_size - KEY;
-    for (int64_t k = 0; k <= end; k++)
-        w->bucket[hash8(w->source + k) >> w->down]++;
-    uint32_t sum = 0;
-    for (size_t k = 0; k <= (size_t)1 << bits; k++)
-        w->bucket[k] = sum += w->bucket[k];
-    for (int64_t k = end; k >= 0; k--) {
-        if (k >= 16)
-            FETCH(w->bucket + (hash8(w->source + k - 16) >> w->down));
-        w->places[--w->bucket[hash8(w->source + k) >> w->down]] =
-            (uint32_t)k << w->bits | bits_behind(w, w->source + k, w->source_size - k);
+    w->bucket = table;
+    w->places = table + ((size_t)1 << bits) + 1;
+}
+
+/* How many words dib_match_table writes for a source; 0 where there is no place in it. */
+int64_t dib_match_words(int64_t source_size)
+{
+    if (source_size > MOST_SOURCE)
+        return MALFORMED;
+    return source_size < KEY ? 0 : ((int64_t)1 << bucket_bits(source_size)) + 1 + source_size;
+}
+
+/* Make a part of the table of a source's places that searches share: step 0 counts those of a share of the buckets, step 1
+ * adds up, step 2 puts the share's places in. Each step is done for all shares before the next, in any order. */
+int64_t dib_match_table(const uint8_t *source, int64_t source_size, uint32_t *table, int64_t step, int64_t shares, int64_t share)
+{
+    search_t w = {.source = source, .source_size = source_size};
+    search_open(&w, table);
+    int64_t end = source_size - KEY;
+    uint64_t count = (uint64_t)1 << (64 - w.down), low = count * (uint64_t)share / (uint64_t)shares,
+             high = count * (uint64_t)(share + 1) / (uint64_t)shares - low;
+    if (step == 1) {
+        uint32_t sum = 0;
+        for (uint64_t k = 0; k <= count; k++)
+            w.bucket[k] = sum += w.bucket[k];
     }
-    return 1;
+    if (step == 0)
+        for (int64_t k = 0; k <= end; k++) {
+            uint64_t at = hash8(source + k) >> w.down;
+            if (at - low < high)
+                w.bucket[at]++;
+        }
+    if (step == 2)
+        for (int64_t k = end; k >= 0; k--) {
+            uint64_t at = hash8(source + k) >> w.down;
+            if (at - low < high)
+                w.places[--w.bucket[at]] = (uint32_t)k << w.bits | bits_behind(&w, source + k, source_size - k);
+        }
+    return 0;
 }
 
 static inline int distance_class(int64_t distance)
@@ -226,25 +255,18 @@ static match_t next_match(const search_t *w, int64_t at, int64_t moved)
     return (match_t){w->target_size, 0, 0};
 }
 
-/* Find covers of the target, apart from each other and in its order; return how many there are. A quick search follows a
- * cover through more bytes that differ, and looks at fewer places. */
-int64_t dib_match(const uint8_t *source, int64_t source_size, const uint8_t *target, int64_t target_size, int64_t quick,
-                  cover_t *out, int64_t room)
+/* Find covers of a piece of the target, apart from each other and in its order; return how many there are. The table is what
+ * dib_match_table made; place: where in the source the piece is likely to come from. A quick search follows a cover through
+ * more bytes that differ, and looks at fewer places. */
+int64_t dib_match(const uint8_t *source, int64_t source_size, uint32_t *table, const uint8_t *target, int64_t target_size,
+                  int64_t place, int64_t quick, cover_t *out, int64_t room)
 {
     search_t w = {.source = source, .target = target, .source_size = source_size, .target_size = target_size,
                   .around = quick ? 4 : 16, .quick = quick != 0};
-    int64_t count = 0, moved = 0;  /* covers, and how far the last one leads */
-    int64_t from = 0, place = 0;   /* the one that is followed begins at from, in the source at place */
+    int64_t count = 0, moved = place; /* covers, and how far the last one leads */
+    int64_t from = 0;                 /* the one that is followed begins at from, in the source at place */
     match_t next = {0, 0, 0};
-    if (source_size > MOST_SOURCE)
-        return MALFORMED;
-    if (source_size < KEY || target_size < KEY)
-        return 0;
-    if (!search_open(&w)) {
-        free(w.bucket);
-        free(w.places);
-        return NO_MEMORY;
-    }
+    search_open(&w, table);
     do {
         next = next_match(&w, next.at + next.length, place - from);
         int64_t gap = next.at - from, left = source_size - place, back = 0;
@@ -268,7 +290,5 @@ int64_t dib_match(const uint8_t *source, int64_t source_size, const uint8_t *tar
         from = next.at - back;
         place = next.place - back;
     } while (next.at < target_size);
-    free(w.bucket);
-    free(w.places);
     return count;
 }

@@ -360,12 +360,50 @@ int64_t dib_relink(uint8_t *data, const region_t *regions, int64_t count, const 
     return status;
 }
 
-static int by_vote(const void *left, const void *right)
+static int by_shift(const void *left, const void *right)
 {
     const vote_t *a = left, *b = right;
-    if (a->address != b->address)
-        return (uint64_t)a->address < (uint64_t)b->address ? -1 : 1;
     return a->shift < b->shift ? -1 : a->shift > b->shift;
+}
+
+/* Sort votes by address, then by shift: by 16 bits at a time, the lowest first, without those that are the same in all;
+ * then what is left of each address. Half of the time of comparing votes was qsort's. */
+static int sort_votes(vote_t *votes, int64_t count)
+{
+    enum { DIGITS = 1 << 16 };
+    vote_t *spare = malloc((size_t)count * sizeof *spare + 1), *from = votes, *to = spare;
+    int64_t *places = malloc((DIGITS + 1) * sizeof *places);
+    if (!spare || !places) {
+        free(spare);
+        free(places);
+        return 0;
+    }
+    for (int down = 0; down < 64 && count; down += 16) {
+        memset(places, 0, (DIGITS + 1) * sizeof *places);
+        for (int64_t k = 0; k < count; k++)
+            places[((uint64_t)from[k].address >> down & (DIGITS - 1)) + 1]++;
+        if (places[((uint64_t)from[0].address >> down & (DIGITS - 1)) + 1] == count)
+            continue;
+        for (int64_t k = 0; k < DIGITS; k++)
+            places[k + 1] += places[k];
+        for (int64_t k = 0; k < count; k++)
+            to[places[(uint64_t)from[k].address >> down & (DIGITS - 1)]++] = from[k];
+        vote_t *swapped = from;
+        from = to;
+        to = swapped;
+    }
+    if (from != votes)
+        memcpy(votes, from, (size_t)count * sizeof *votes);
+    free(spare);
+    free(places);
+    for (int64_t first = 0, k = 0; k < count; first = k) {
+        int same = 1;
+        for (; k < count && votes[k].address == votes[first].address; k++)
+            same &= votes[k].shift == votes[first].shift;
+        if (!same)
+            qsort(votes + first, (size_t)(k - first), sizeof *votes, by_shift);
+    }
+    return 1;
 }
 
 typedef struct { const region_t *region, *section; int64_t source, target, length; } cut_t;
@@ -478,12 +516,11 @@ int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const cov
         w.moved = shift_of(&piece);
         walk(&w, VOTE, piece.region->mode);
     }
-    if (w.full) {
+    if (w.full || !sort_votes(w.votes, w.count)) {
         free(w.votes);
         map_close(&map);
         return NO_MEMORY;
     }
-    qsort(w.votes, (size_t)w.count, sizeof *w.votes, by_vote);
     for (int64_t k = 0; k < w.count;) {
         uint64_t address = (uint64_t)w.votes[k].address, best = 0;
         const step_t *step = look(&map, address);

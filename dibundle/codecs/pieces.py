@@ -1,0 +1,102 @@
+"""Work on one frame in pieces that do not depend on each other, which idle workers take over (creation only).
+
+The pieces are the same whoever does them, so results depend on no number of workers. Where they lie in the call of
+:func:`choose.encode` is nobody's parameter: a thread has a crew, or works alone.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Trace:
+    """Seconds of CPU that a frame took: of what only its worker could do, and of pieces that could be shared."""
+
+    def __init__(self) -> None:
+        self.steps: list[float | list[float]] = []
+        self._since = time.thread_time()
+
+    def add(self, pieces: list[float] | None = None) -> None:
+        """Note ``pieces`` that are done, or else what this thread did since the last time."""
+        now = time.thread_time()
+        self.steps.append(now - self._since if pieces is None else pieces)
+        self._since = now
+
+
+class Crew:
+    """The threads of a ``pool`` of so many ``workers``, each of which has a frame, or helps with those of others."""
+
+    def __init__(self, pool: Executor, workers: int) -> None:
+        self.pool = pool
+        self._idle = workers
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def at_work(self) -> Iterator[Trace]:
+        """Have this thread, one of the pool, share its pieces with those that have nothing to do."""
+        trace = Trace()
+        token = _CURRENT.set((self, trace))
+        self._count(-1)
+        try:
+            yield trace
+        finally:
+            self._count(1)
+            _CURRENT.reset(token)
+            trace.add()
+
+    @property
+    def idle(self) -> int:
+        """How many workers have nothing to do now."""
+        return max(0, self._idle)
+
+    def _count(self, more: int) -> None:
+        with self._lock:
+            self._idle += more
+
+
+_CURRENT: ContextVar[tuple[Crew, Trace] | None] = ContextVar("crew", default=None)
+
+
+def hands() -> int:
+    """Return how many workers could do pieces now, this one among them."""
+    current = _CURRENT.get()
+    return 1 + current[0].idle if current else 1
+
+
+def share(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Return the function's results in the order of the items, made by whoever is free.
+
+    This thread does what no other one has begun when its turn comes, so those of a pool never wait for each other.
+    """
+    given, current = list(items), _CURRENT.get()
+    if current is None or len(given) < 2:
+        return [function(item) for item in given]
+    crew, trace = current
+    trace.add()
+    token = _CURRENT.set(None)  # a piece has no pieces
+    seconds = [0.0] * len(given)
+
+    def run(number: int) -> Result:
+        begun = time.thread_time()
+        result = function(given[number])
+        seconds[number] = time.thread_time() - begun
+        return result
+
+    try:
+        futures = [crew.pool.submit(run, number) for number in range(1, len(given))]
+        results = [run(0)]
+        for number, future in enumerate(futures, 1):
+            results.append(run(number) if future.cancel() else future.result())
+    finally:
+        _CURRENT.reset(token)
+    trace.add(seconds)
+    return results
