@@ -16,14 +16,12 @@ from dibundle.errors import BaseMismatchError, UsageError, human, shell_words
 from dibundle.files import digest, wording
 from dibundle.files.context import Context
 from dibundle.files.readat import root
-from dibundle.format.compact import MEMORY, CompactTarget, is_possible, kept_size
 from dibundle.format.manifest import Manifest
 from dibundle.format.reader import BundleReader
 from dibundle.format.uses import objects_used
 from dibundle.format.values import AboutImage
 from dibundle.images.archive import MAX_MADE_ENTRIES, Archive, open_made, view_made
 from dibundle.images.reader import blobs_of
-from dibundle.images.stand_in import stand_in
 
 MAX_MEMBERS: Final = 1 << 18
 """Members that are looked at of all archives together that bundles make on the way."""
@@ -262,6 +260,8 @@ def _made(manifest: Manifest) -> Iterator[bytes]:
 
 def _stand_ins(bundle: BundleReader, waiting: Sequence[BundleReader]) -> list[Archive]:
     """Return what stands for the targets that a bundle makes, with the layers that those which wait build on."""
+    from dibundle.images.stand_in import stand_in
+
     manifest = bundle.manifest
     sizes = {item.digest: item.size for other in waiting for item in other.manifest.objects}
     layers = {made: sizes[made] for made in _made(manifest) if made in sizes}
@@ -277,6 +277,8 @@ def _make(
     bundle: BundleReader, archives: Sequence[Archive], options: RebuildOptions, context: Context
 ) -> list[Archive]:
     """Apply a bundle for those that build on what it makes, with as few bytes of temporary files as there need be."""
+    from dibundle.format.compact import MEMORY, CompactTarget, is_possible
+
     manifest = bundle.manifest
     if not is_possible(manifest):
         return make_all(bundle, archives, options, context)
@@ -296,6 +298,8 @@ def _make(
 
 def _spared(manifest: Manifest) -> int:
     """Return about how many bytes less than its size the first target of a bundle takes on the way."""
+    from dibundle.format.compact import is_possible, kept_size
+
     return manifest.targets[0].size - kept_size(manifest) if is_possible(manifest) else 0
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dibundle.applying import messages
 from dibundle.applying.chain import follow
-from dibundle.applying.directory import apply_into
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_target
 from dibundle.applying.space import Space
@@ -102,6 +101,8 @@ def apply(
     if isinstance(output, Folder) and options.form is None:
         numbers = wanted_targets(manifest, options)
         space = beside(output, sum(manifest.targets[number].size for number in numbers), context)
+        from dibundle.applying.directory import apply_into
+
         files = apply_into(archives, bundle, output.path, numbers, options, context, space=space)
         written = [
             Written(name=file.name, size=file.written, target=made_target(manifest, number))

@@ -13,7 +13,6 @@ from dibundle.cli import messages
 from dibundle.cli.console import Console
 from dibundle.cli.session import environment_options
 from dibundle.errors import UsageError
-from dibundle.sharing.dockerfile import IMAGE, Build
 from dibundle.sources import policy
 
 _OURS: Final = {"dockerfile", "image", "secret"}
@@ -21,7 +20,7 @@ _ANYWHERE: Final = {"mode", "quiet", "verbose", "as_json"}  # they do not change
 _TOLD: Final = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 _OPTIONS: Final = (
     click.option("--dockerfile", is_flag=True, help="Write a Dockerfile to stdout whose build does it."),
-    click.option("--image", metavar="NAME", help=f"The image of dib for that build. Default: {IMAGE}."),
+    click.option("--image", metavar="NAME", help="The image of dib for that build. Default: dib."),
     click.option("--secret", metavar="ID", help="BuildKit's secret with the logins for registries, for that build."),
 )
 
@@ -46,6 +45,8 @@ def options(own: set[str], passed: set[str]) -> Callable[[Callable[..., None]], 
                 if "allowed_signers" not in own and policy.read_policy().demands_signatures:
                     raise UsageError(messages.DOCKERFILE_POLICY, path=policy.PATH)
                 given = tuple(_given(click.get_current_context(), own | _OURS | _ANYWHERE, passed))
+                from dibundle.sharing.dockerfile import IMAGE, Build
+
                 build = Build(image=IMAGE if image is None else image, options=given, secret=secret)
             elif image is not None or secret is not None:
                 raise UsageError(messages.DOCKERFILE_MISSING)

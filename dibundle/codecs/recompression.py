@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import Executor, Future
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dibundle.codecs import messages
 from dibundle.codecs.deflate import encoders
 from dibundle.codecs.deflate.recipe import Rebuilder, Recipe, RecipeEdit
 from dibundle.codecs.numbers import Numbers, number
 from dibundle.errors import BundleError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
 
 MAX_PARTS: Final = 1 << 16
 MAX_EDITS: Final = 1 << 16

@@ -6,11 +6,10 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import chain
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from dibundle.codecs import decoders
 from dibundle.codecs import recompression as packing
@@ -19,14 +18,17 @@ from dibundle.codecs.native.library import unfilled
 from dibundle.codecs.recompression import Recompressor
 from dibundle.errors import BaseMismatchError, BundleError
 from dibundle.format import messages, records
-from dibundle.format.constants import TEXT_STREAM
+from dibundle.format.constants import OP_BEGIN, TEXT_STREAM
 from dibundle.format.manifest import Manifest
 from dibundle.format.plan import RebuildPlan, RecompressionBudget
 from dibundle.format.program import BaseHeaders, walk
 from dibundle.format.reader import BundleReader
 from dibundle.format.steps import Begin, Copy, Data, End, Head, ProgramStep, Repeat, Text, Zero
-from dibundle.format.tables import Frame
+from dibundle.format.tables import Frame, FrameTable
 from dibundle.format.values import Target
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 CHUNK = 1 << 20
 AHEAD = 48 << 20  # bytes of frames, their sources and payloads that may be held before their turn
@@ -36,6 +38,7 @@ Decoded = bytes | bytearray | memoryview
 PACKERS = max(2, os.cpu_count() or 1)  # threads for the blocks of pgzip
 LARGE = 4 << 20  # bytes of a frame of codec 6 that may take 300 MiB to decode: one of them at a time
 DECODERS = 2  # threads; more help little, as decoding waits for no one and memory bounds what is decoded ahead
+LITTLE = 1 << 20  # bytes of frames and sources that are decoded as they are taken: importing a pool takes 7 ms
 
 
 class Base(BaseHeaders, Protocol):
@@ -89,8 +92,10 @@ class _FrameFeed:
         self._closed = False
         self._failed = False
         self._large = threading.Lock()
-        self._workers = ThreadPoolExecutor(DECODERS)
-        self._decoding: queue.SimpleQueue[tuple[int, Future[Decoded]] | BaseException] = queue.SimpleQueue()
+        table, end = FrameTable.of(reader.manifest.frames), first + count
+        total = sum(table.sizes[first:end]) + sum(table.source_sizes[first:end])
+        self._workers = _pool(DECODERS) if total > LITTLE else None
+        self._decoding: queue.SimpleQueue[tuple[int, Callable[[], Decoded]] | BaseException] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -102,15 +107,15 @@ class _FrameFeed:
         item = self._take()
         if isinstance(item, BaseException):
             raise item
-        index, future = item
-        data = future.result()
+        index, result = item
+        data = result()
         with self._room:
             self._waiting -= _need(self._reader.manifest.frames[index])
             self._given = len(data)
             self._room.notify()
         return index, data
 
-    def _take(self) -> tuple[int, Future[Decoded]] | BaseException:
+    def _take(self) -> tuple[int, Callable[[], Decoded]] | BaseException:
         """Wait for the next frame; now and then without waiting, as a signal just before a wait does not end it."""
         while True:
             try:
@@ -129,7 +134,8 @@ class _FrameFeed:
         with self._room:
             self._closed = True
             self._room.notify()
-        self._workers.shutdown(wait=False, cancel_futures=True)
+        if self._workers:
+            self._workers.shutdown(wait=False, cancel_futures=True)
 
     def _run(self) -> None:
         try:
@@ -142,7 +148,8 @@ class _FrameFeed:
                         return
                     self._waiting += need
                 frame, stored = self._reader.frame()
-                self._decoding.put((index, self._workers.submit(self._decode, index, frame, stored)))
+                decode = partial(self._decode, index, frame, stored)
+                self._decoding.put((index, self._workers.submit(decode).result if self._workers else decode))
             # whoever asks for more finds the base changed since the plan was made
             self._decoding.put(BundleError(messages.PROGRAM_FRAME_MISSING))
         except BaseException as error:
@@ -176,6 +183,12 @@ class _FrameFeed:
                 self._base.read_into(item.object, item.offset, rest[: item.length])
             rest = rest[item.length :]
         return source
+
+
+def _pool(threads: int) -> Executor:
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(threads)
 
 
 def _need(frame: Frame) -> int:
@@ -256,7 +269,9 @@ def _pieces(
     follower: Follower | None,
 ) -> Iterator[Decoded]:
     rebuilder = _Rebuilder(base, plan, streams)
-    with ThreadPoolExecutor(PACKERS) as pool:
+    is_packed = OP_BEGIN in target.columns.ops.data
+    packers: AbstractContextManager[Executor | None] = _pool(PACKERS) if is_packed else nullcontext()
+    with packers as pool:
         packing = _Packing(streams, pool, partial(packings.limit, target.size), manifest.reencoders)
         steps = plan.steps or walk(target.columns, base, [item.size for item in manifest.objects])
         for number, step in enumerate(steps):
@@ -329,7 +344,7 @@ class _Packing:
     """
 
     def __init__(
-        self, streams: _Streams, pool: Executor, limit: Callable[[], int], reencoders: Collection[int]
+        self, streams: _Streams, pool: Executor | None, limit: Callable[[], int], reencoders: Collection[int]
     ) -> None:
         self._streams = streams
         self._pool = pool

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from dibundle.applying.pipeline import ApplyOptions, apply
@@ -15,8 +17,10 @@ from dibundle.cli.session import PLATFORM, base, max_size, session
 from dibundle.codecs.native.library import reuse_memory
 from dibundle.files.context import Context
 from dibundle.files.destination import Destination
-from dibundle.sharing.dockerfile import Build, applying
 from dibundle.sources.access import Access
+
+if TYPE_CHECKING:
+    from dibundle.sharing.dockerfile import Build
 
 
 @click.command("apply", short_help="Rebuild an image archive from the old one and a bundle.")
@@ -83,6 +87,8 @@ def command(
     and needs an image of dib.
     """
     if build is not None:
+        from dibundle.sharing.dockerfile import applying
+
         write(applying(build, sources), console)
         return
     reuse_memory()
