@@ -10,6 +10,7 @@ from dibundle.errors import Message
 PACKAGES: Final = (
     "cli",
     "sharing",
+    "sharing.mirror",
     "inspecting",
     "creating",
     "applying",

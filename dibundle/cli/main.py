@@ -43,6 +43,7 @@ _COMMANDS = {
     "update": ("update", "Get an image from a registry by the deltas to it that are there."),
     "list": ("list", "List the bundles in a repository of a registry."),
     "delete": ("delete", "Delete bundles from a registry."),
+    "mirror": ("mirror", "Serve images to engines on this machine, fetching deltas."),
     "doctor": ("doctor", "Say what works here and what does not."),
     "completion": ("completion", "Write what makes a shell complete dib's commands and options."),
     "demo": ("demo", "Show the whole job on two small images made on the spot."),

@@ -64,9 +64,16 @@ class RemoteManifest:
 class Repository:
     """A repository; a context manager that closes its connections. Raises :class:`RegistryError` alone."""
 
-    def __init__(self, reference: Reference, settings: RegistrySettings, *, write: bool = False) -> None:
+    def __init__(
+        self,
+        reference: Reference,
+        settings: RegistrySettings,
+        *,
+        write: bool = False,
+        authorization: str | None = None,
+    ) -> None:
         self.reference = reference
-        self._transport = Transport(reference, settings, write=write)
+        self._transport = Transport(reference, settings, write=write, authorization=authorization)
 
     def __enter__(self) -> Self:
         return self

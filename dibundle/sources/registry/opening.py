@@ -17,6 +17,7 @@ from dibundle.sources.names import is_reference
 from dibundle.sources.registry import artifacts, images
 from dibundle.sources.registry.client import Repository
 from dibundle.sources.registry.reference import Reference, is_loopback
+from dibundle.sources.registry.settings import RegistrySettings
 from dibundle.sources.wrapped import find_in_layer
 
 _MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le", "s390x": "s390x"}
@@ -31,7 +32,15 @@ def platform_here() -> str:
 def open_repository(reference: Reference, access: Access, context: Context, *, write: bool = False) -> Repository:
     """Return a repository to speak to until ``context`` ends.
 
-    Raises :class:`UsageError` where the machine's policy wants TLS for a registry that is to be spoken to without it.
+    Raises what :func:`allowed_settings` does.
+    """
+    return context.enter(Repository(reference, allowed_settings(access), write=write))
+
+
+def allowed_settings(access: Access) -> RegistrySettings:
+    """Return how to speak to registries, as the policy of this machine allows.
+
+    Raises :class:`UsageError` where it wants TLS for a registry that is to be spoken to without it.
     """
     settings, allowed = access.registries, policy.read_policy().insecure
     if allowed is not None:
@@ -39,7 +48,7 @@ def open_repository(reference: Reference, access: Access, context: Context, *, w
         if others:
             raise UsageError(messages.POLICY_INSECURE, host=others[0], path=policy.PATH)
         settings = replace(settings, insecure=allowed)
-    return context.enter(Repository(reference, settings, write=write))
+    return settings
 
 
 def open_reference(

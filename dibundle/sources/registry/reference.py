@@ -9,7 +9,7 @@ from dibundle.errors import UsageError
 from dibundle.sources import messages
 from dibundle.sources.names import SCHEME
 
-_NAME: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
+NAME: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")  # others would lead elsewhere in a URL
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253})|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
@@ -26,7 +26,7 @@ def image_name(text: str) -> str:
     name, colon, tag = (rest if has_host else text).partition(":")
     if (
         (has_host and not _HOST.fullmatch(first))
-        or not _NAME.fullmatch(name)
+        or not NAME.fullmatch(name)
         or (colon and not TAG.fullmatch(tag))
         or len(text) - len(colon + tag) > _LONGEST
         or re.fullmatch("[0-9a-f]{64}", name)
@@ -53,7 +53,7 @@ class Reference(NamedTuple):
         named = bool(slash) and ("." in host or ":" in host or host == "localhost") and _HOST.fullmatch(host)
         if not named:
             raise UsageError(messages.REGISTRY_NO_HOST, found=text)
-        if (at and not _DIGEST.fullmatch(digest)) or (colon and not TAG.fullmatch(tag)) or not _NAME.fullmatch(name):
+        if (at and not _DIGEST.fullmatch(digest)) or (colon and not TAG.fullmatch(tag)) or not NAME.fullmatch(name):
             raise UsageError(messages.REGISTRY_NOT_A_NAME_2, found=text, scheme=SCHEME, host=host)
         return cls(host, name, tag or None, digest or None)
 

@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlencode, urlsplit
 
 from dibundle import __version__
@@ -73,14 +73,24 @@ class UnansweredError(RegistryError):
 class Transport:
     """Requests to one repository; not for several threads at once."""
 
-    def __init__(self, reference: Reference, settings: RegistrySettings, *, write: bool = False) -> None:
+    def __init__(
+        self,
+        reference: Reference,
+        settings: RegistrySettings,
+        *,
+        write: bool = False,
+        authorization: str | None = None,
+        logs_in: bool = True,
+    ) -> None:
+        """Send ``authorization`` from the first request on; without ``logs_in`` a refusal is an answer like others."""
         self.host = reference.host
         self.settings = settings
         self._repository = reference.repository
         self._actions = "pull,push" if write else "pull"
         plain = is_loopback(self.host) or self.host in settings.insecure
         self._base = f"{'http' if plain else 'https'}://{self.host}"
-        self._authorization: str | None = None
+        self._authorization = authorization
+        self._logs_in = logs_in
         self._own_kinds: set[str] | None = None  # of the address at which the registry was reached first
         self._pool = urllib3.PoolManager(
             retries=False, headers={"User-Agent": f"dib/{__version__}", "Accept-Encoding": "identity"}
@@ -198,9 +208,11 @@ class Transport:
         raise UnansweredError(messages.REGISTRY_NO_ANSWER, host=self.host, repository=self._repository, reason=reason)
 
     @contextmanager
-    def stream(self, url: str, headers: Mapping[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:
-        """Send one GET, whose body the caller reads; urllib3's errors pass through."""
-        with self._opened("GET", url, headers, None) as (response, _):
+    def stream(
+        self, url: str, headers: Mapping[str, str], method: Literal["GET", "HEAD"] = "GET"
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
+        """Send one request, whose answer the caller reads; urllib3's errors pass through."""
+        with self._opened(method, url, headers, None) as (response, _):
             yield response
 
     def pause(self, number: int, asked: str = "") -> None:
@@ -236,11 +248,11 @@ class Transport:
             self._responses.add(response)
             try:
                 self._patience()  # what was broken off may look like an answer
-                if response.status == 401 and own and not answered:
+                if response.status == 401 and own and not answered and self._logs_in:
                     answered = True
                     self._log_in(response.headers.get("WWW-Authenticate", ""))
                     continue
-                if response.status in (401, 403):
+                if response.status in (401, 403) and self._logs_in:
                     raise self._refused(
                         reason_of(Answer(response.status, response.headers, self._small(response, method), url))
                     )

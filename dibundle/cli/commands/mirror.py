@@ -1,0 +1,130 @@
+"""``dib mirror``."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dibundle.cli.console import Console
+from dibundle.cli.session import session
+from dibundle.cli.size import read_size
+from dibundle.errors import FileError, UsageError, human, install_hint
+from dibundle.files.context import Context
+from dibundle.sharing.mirror import messages
+from dibundle.sharing.mirror.options import HERE, MirrorOptions, Prefer, parse_listen, parse_upstreams
+from dibundle.sources.access import Access
+
+if TYPE_CHECKING:
+    from dibundle.sharing.mirror.server import Mirror
+
+_SIZE = 20 << 30
+
+
+@click.command("mirror", short_help="Serve images to engines on this machine, fetching deltas.")
+@click.option(
+    "--upstream", "upstreams", multiple=True, metavar="[NAME=]HOST", help="A registry to mirror; may be repeated."
+)
+@click.option("--cache", metavar="DIR", required=True, help="Where blobs are kept.")
+@click.option("--cache-size", type=read_size, default=_SIZE, metavar="SIZE", help="Largest cache. Default: 20G.")
+@click.option("--prune", is_flag=True, help="Shrink the cache to --cache-size and end.")
+@click.option(
+    "--listen", metavar="HOST:PORT", default=f"{HERE.host}:{HERE.port}", help=f"Default: {HERE.host}:{HERE.port}."
+)
+@click.option(
+    "--make-timeout",
+    type=click.FloatRange(0, 3600),
+    default=60.0,
+    metavar="SECONDS",
+    help="Time for making a layer before it is fetched instead. Default: 60.",
+)
+@click.option(
+    "--prefer",
+    type=click.Choice(("speed", "bytes")),
+    default="speed",
+    help="Take a delta if it is faster, or whenever it is fewer bytes. Default: speed.",
+)
+@click.option("--serve-private", is_flag=True, help="Use this machine's logins: whoever reaches the mirror may read.")
+@click.option("--tls-cert", metavar="FILE", help="Certificate to serve with TLS.")
+@click.option("--tls-key", metavar="FILE", help="Key of that certificate.")
+@click.option("--insecure-listen", is_flag=True, help="Serve other machines without TLS.")
+@click.option(
+    "--store", "stores", multiple=True, metavar="DIR", help="Folder of blobs by digest to use as bases, read only."
+)
+@session(signatures=True, progress=False)
+def command(
+    upstreams: tuple[str, ...],
+    cache: str,
+    cache_size: int,
+    prune: bool,
+    listen: str,
+    make_timeout: float,
+    prefer: Prefer,
+    serve_private: bool,
+    tls_cert: str | None,
+    tls_key: str | None,
+    insecure_listen: bool,
+    stores: tuple[str, ...],
+    access: Access,
+    context: Context,
+    console: Console,
+) -> None:
+    """Serve images to docker, containerd and podman as a registry on this machine, and fetch deltas for them.
+
+    \b
+        dib mirror --upstream registry.example --cache /var/lib/dib
+        docker pull 127.0.0.1:5055/registry.example/app:2
+
+    Of an image that has bundles ("dib push") only the cheapest chain of them is fetched, if it makes the layers sooner
+    than they could be fetched; they have the same digests. Else the layers come from the registry, as without a mirror.
+    An upstream with a port needs a name of its own: --upstream site=registry.internal:5000.
+    """
+    if (tls_cert is None) != (tls_key is None):
+        raise UsageError(messages.MIRROR_CERTIFICATE)
+    if prune:
+        _prune(Path(cache), cache_size, console)
+        return
+    address = parse_listen(listen)
+    if not (address.is_local or insecure_listen or tls_cert):
+        raise UsageError(messages.MIRROR_INSECURE_LISTEN, address=listen)
+    mirror = _mirror(
+        MirrorOptions(
+            upstreams=parse_upstreams(upstreams),
+            cache=Path(cache),
+            cache_size=cache_size,
+            listen=address,
+            make_timeout=make_timeout,
+            prefer=prefer,
+            is_private=serve_private,
+            stores=tuple(map(Path, stores)),
+            certificate=(tls_cert, tls_key) if tls_cert and tls_key else None,
+        ),
+        access,
+    )
+    from dibundle.sharing.mirror.server import serve
+
+    context.defer(mirror.close)
+    scheme = "https" if tls_cert else "http"
+    serve(mirror, ready=lambda port: console.say(f"mirror: {scheme}://{address.host}:{port}, cache {cache}"))
+
+
+def _mirror(options: MirrorOptions, access: Access) -> Mirror:
+    try:
+        from dibundle.sharing.mirror.server import Mirror, log_line
+    except ModuleNotFoundError as missing:
+        name = missing.name or ""
+        raise FileError(messages.MIRROR_LIBRARIES, missing=name, hint=install_hint("'dibundle[mirror]'")) from missing
+    return Mirror(options, access, log_line)
+
+
+def _prune(folder: Path, size: int, console: Console) -> None:
+    from dibundle.sharing.mirror.cache import Cache
+
+    cache = Cache(folder, shutil.disk_usage(folder).total if folder.is_dir() else size)
+    try:
+        gone = cache.prune(size)
+    finally:
+        cache.close()
+    console.say(f"{human(gone)} removed, {human(cache.size)} left in {folder}")

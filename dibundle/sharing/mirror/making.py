@@ -1,0 +1,302 @@
+"""Layers that are made of what is here and of bundles, while a client waits for them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
+
+from dibundle.applying.chain import follow
+from dibundle.applying.options import RebuildOptions
+from dibundle.applying.rewrite import rebuild_images
+from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, DibError, DigestError, UsageError
+from dibundle.files import digest as digests
+from dibundle.files.context import Context
+from dibundle.files.readat import Stream, copy_chunks
+from dibundle.format.constants import MAX_MANIFEST
+from dibundle.format.reader import BundleReader
+from dibundle.images.archive import Archive
+from dibundle.images.model import ImageArchive
+from dibundle.sharing.fetching import FetchedBundles
+from dibundle.sharing.mirror import messages
+from dibundle.sharing.mirror.bases import Bases, ImageManifest, LocalImage, diff_ids_of
+from dibundle.sharing.mirror.cache import Cache, CacheFullError
+from dibundle.sharing.mirror.downloads import Bell, Downloads
+from dibundle.sharing.mirror.options import MirrorOptions, UpstreamPlace
+from dibundle.sharing.mirror.upstream import Document, Upstreams
+from dibundle.sharing.ways import MOST_IMAGES, ChainStep, cheapest
+from dibundle.sources.access import Access, SignatureCheck
+from dibundle.sources.registry.listing import Delta
+from dibundle.sources.registry.transport import ConnectionFailure
+
+MAKERS: Final = 2  # images that are made at once: each may take 200 MB
+MAX_BASES: Final = 8  # images that are opened as bases
+SPEED: Final = 25e6  # bytes of compressed layers made in a second, before the first was measured
+FAST: Final = 100e6  # and of upstream
+_SLACK: Final = 64 << 20  # bytes of an archive beside its layers
+
+Report = Callable[["Making"], object]
+
+
+@dataclass(slots=True)
+class Making:
+    """An image that a client has begun to pull: what is done about its layers.
+
+    ``way``: "delta", "image", or "cached" where nothing is to be fetched; None until that is known. ``reason``: why
+    there is no delta. ``saved``: bytes of the layers that were made less those of the bundles.
+    """
+
+    place: UpstreamPlace
+    manifest: bytes
+    layers: frozenset[bytes]
+    begun: float = field(default_factory=time.monotonic)
+    way: str | None = None
+    reason: str | None = None
+    fetched: int = 0
+    saved: int = 0
+    seconds: float = 0.0
+    is_done: bool = False
+    bell: Bell = field(default_factory=Bell)
+
+
+class _NoWayError(Exception):
+    """There is no delta; the text says why."""
+
+
+class _UnfitError(Exception):
+    """A bundle does not serve: that of ``step``."""
+
+    def __init__(self, step: ChainStep, error: DibError) -> None:
+        super().__init__(error.message)
+        self.step = step
+
+
+class _Found(NamedTuple):
+    """A chain of bundles, and the images that it builds on."""
+
+    chain: tuple[ChainStep, ...]
+    bases: list[LocalImage]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the bundles."""
+        return sum(step.delta.told.size for step in self.chain)
+
+
+class Maker:
+    """Makes layers, each image once at a time. Safe for threads."""
+
+    def __init__(
+        self,
+        options: MirrorOptions,
+        access: Access,
+        cache: Cache,
+        bases: Bases,
+        upstreams: Upstreams,
+        downloads: Downloads,
+        report: Report,
+    ) -> None:
+        self._options, self._access, self._cache, self._bases = options, access, cache, bases
+        self._upstreams, self._downloads, self._report = upstreams, downloads, report
+        self._pool = ThreadPoolExecutor(MAKERS, "make")
+        self._lock = threading.Lock()
+        self._running: dict[bytes, Making] = {}
+        self._speed = SPEED
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def begin(self, place: UpstreamPlace, manifest: bytes, named: ImageManifest) -> None:
+        """Find out, in a thread, whether a delta leads to an image, and make its layers if one does."""
+        with self._lock:
+            if manifest in self._running:
+                return
+            making = Making(place, manifest, frozenset(digest for digest, _ in named.layers))
+            self._running[manifest] = making
+        self._pool.submit(self._run, making, named)
+
+    def making(self, layer: bytes) -> Making | None:
+        """Return what may make a layer; None where nothing does."""
+        with self._lock:
+            return next((making for making in self._running.values() if layer in making.layers), None)
+
+    async def wait(self, making: Making) -> None:
+        """Wait until it is known that layers are not made, or they are, or for as long as they may take."""
+        left = making.begun + self._options.make_timeout - time.monotonic()
+        await making.bell.wait(lambda: making.is_done, max(0.0, left))
+
+    def _run(self, making: Making, named: ImageManifest) -> None:
+        try:
+            missing = {digest: size for digest, size in named.layers if not self._cache.has(digest)}
+            if missing:
+                self._make(making, named, missing)
+            else:
+                making.way = "cached"
+        except _NoWayError as why:
+            making.way, making.reason = "image", str(why)
+        except (DibError, ConnectionFailure, CacheFullError, OSError) as error:
+            making.way, making.reason = "image", getattr(error, "code", None) or type(error).__name__
+        except Exception as error:
+            making.way, making.reason = "image", f"internal: {type(error).__name__}"
+        finally:
+            making.seconds = time.monotonic() - making.begun
+            with self._lock:
+                self._running.pop(making.manifest, None)
+            making.is_done = True
+            making.bell.ring()
+            self._report(making)
+
+    def _make(self, making: Making, named: ImageManifest, missing: dict[bytes, int]) -> None:
+        config = self._config(making.place, named.config)
+        diff_ids = diff_ids_of(config)
+        if len(diff_ids) != len(named.layers):
+            raise _NoWayError("the config does not fit")
+        with Context(str(self._cache.folder / "tmp")) as context:
+            repository = context.enter(self._upstreams.repository(making.place))
+            names = (f"{making.place.host}/{making.place.repository}",)
+            signatures = self._access.signature_check(context.tmp, names=names)
+            fetched = FetchedBundles(repository, signatures.required, context)
+            while True:
+                found = self._way(making.manifest, fetched, only_signed=signatures.needs_embedded)
+                self._require_worth(found, missing)
+                try:
+                    bundles = self._fetch(found, fetched, signatures)
+                    making.fetched += found.size
+                    self._build(found, bundles, digests.sha256(config), missing, context)
+                except _UnfitError as error:
+                    fetched.refuse(error.step.delta.manifest)
+                    continue
+                making.way = "delta"
+                making.saved = sum(missing.values()) - found.size
+                return
+
+    def _config(self, place: UpstreamPlace, config: bytes) -> bytes:
+        """Return an image's config, from upstream where it is not here."""
+        found = self._cache.read(config, _SLACK)
+        end = time.monotonic() + self._options.make_timeout
+        while found is None and time.monotonic() < end:
+            download = self._downloads.running(config) or self._downloads.begin(place, config)
+            if isinstance(download, Document):
+                break
+            if download:
+                try:
+                    download.wait(self._options.make_timeout)
+                finally:
+                    download.leave()
+            found = self._cache.read(config, _SLACK)
+        if found is None:
+            raise _NoWayError("upstream does not give the config")
+        return found
+
+    def _way(self, manifest: bytes, fetched: FetchedBundles, *, only_signed: bool) -> _Found:
+        """Return the chain of the fewest bytes from the images that are here."""
+        if fetched.has_failed:
+            raise _NoWayError("no bundle serves")
+
+        def deltas_to(image: bytes) -> list[Delta]:
+            found = (delta for delta in fetched.listing.deltas_to(image) if delta.told.is_signed or not only_signed)
+            return [delta for delta in found if delta.manifest not in fetched.refused]
+
+        here = {image.manifest: image for image in self._bases.cached()}
+        if not deltas_to(manifest):
+            raise _NoWayError("no bundle is listed")
+        self._look_at_bases(manifest, here, deltas_to)
+        chain = cheapest(manifest, frozenset().union(*(image.digests for image in here.values())), deltas_to)
+        if chain is None:
+            raise _NoWayError("no bundle builds on what is here")
+        return _Found(chain, _covering(chain, here.values()))
+
+    def _look_at_bases(
+        self, manifest: bytes, here: dict[bytes, LocalImage], deltas_to: Callable[[bytes], Sequence[Delta]]
+    ) -> None:
+        """Add to what is here the images that bundles are said to build on, where they are whole."""
+        waiting, asked = [manifest], {manifest}
+        for image in waiting:  # which grows
+            for delta in deltas_to(image):
+                for base in sorted(delta.bases - asked):
+                    asked.add(base)
+                    found = here.get(base) or self._bases.find(base)
+                    if found:
+                        here[base] = found
+                    elif len(asked) < MOST_IMAGES:
+                        waiting.append(base)
+
+    def _require_worth(self, found: _Found, missing: dict[bytes, int]) -> None:
+        """Raise where the layers themselves are no more bytes, or are here sooner."""
+        whole = sum(missing.values())
+        if found.size >= whole:
+            raise _NoWayError("the layers are no more bytes")
+        speed = self._downloads.speed or FAST
+        if self._options.prefer == "speed" and found.size / speed + whole / self._speed >= whole / speed:
+            raise _NoWayError("fetching the layers is faster")
+
+    def _fetch(self, found: _Found, fetched: FetchedBundles, signatures: SignatureCheck) -> list[BundleReader]:
+        """Fetch the bundles of a chain."""
+        fetched_bundles, left = [], MAX_MANIFEST
+        for step in found.chain:
+            try:
+                spool = fetched.get(step, left)
+                shown = digests.text(step.delta.manifest)
+                bundle = BundleReader(Stream(spool), None, signatures.required, shown)
+            except DibError as error:
+                raise _UnfitError(step, error) from error
+            left -= bundle.header.size
+            fetched_bundles.append(bundle)
+        return fetched_bundles
+
+    def _build(
+        self, found: _Found, bundles: list[BundleReader], image: bytes, missing: dict[bytes, int], context: Context
+    ) -> None:
+        """Make the missing layers of the image with this ID and put them into the cache."""
+        begun = time.monotonic()
+        limits = RebuildOptions(max_size=2 * sum(missing.values()) + _SLACK + _sizes(found.bases))
+        blobs = {digest for base in found.bases for digest, _ in base.named.layers}
+        with context.within() as own, self._cache.pinned(blobs):
+            archives: list[Archive] = [self._bases.open(base, own.defer) for base in found.bases]
+            try:
+                here, last = follow(archives, bundles, limits, own)
+                several = len(last.manifest.targets) > 1
+                chosen = replace(limits, target=digests.text(image) if several else None)
+                made, _ = rebuild_images(here, last, chosen, own)
+                self._keep(made, missing)
+            except (ArchiveError, BaseMismatchError, BundleError, DigestError, UsageError) as error:
+                raise _UnfitError(found.chain[-1], error) from error
+        self._speed = (self._speed + sum(missing.values()) / max(time.monotonic() - begun, 0.01)) / 2
+
+    def _keep(self, made: ImageArchive, missing: dict[bytes, int]) -> None:
+        """Put the layers of an archive into the cache, each by the digest that it really has."""
+        wanted = dict(missing)
+        for blob in made.blobs:
+            size = wanted.get(blob.digest or b"")
+            if size != blob.member.size or blob.digest is None:
+                continue
+            new = self._cache.new()
+            try:
+                for piece in copy_chunks(made.archive.bytes, blob.member.content, blob.member.size):
+                    new.write(piece)
+                if new.digest == blob.digest:
+                    new.keep()
+                    del wanted[blob.digest]
+            finally:
+                new.close()
+        if wanted:
+            raise BundleError(messages.MIRROR_OTHER_BLOBS)
+
+
+def _sizes(images: Sequence[LocalImage]) -> int:
+    return sum(image.named.size for image in images)
+
+
+def _covering(chain: Sequence[ChainStep], images: Iterable[LocalImage]) -> list[LocalImage]:
+    """Return images that have all layers which a chain needs of what is here, few of them."""
+    needed = {digest for step in chain for digest in step.delta.told.needs}
+    found: list[LocalImage] = []
+    for image in sorted(images, key=lambda image: (-len(needed & image.digests), image.manifest)):
+        if needed & image.digests and len(found) < MAX_BASES:
+            found.append(image)
+            needed -= image.digests
+    return found

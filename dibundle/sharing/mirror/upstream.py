@@ -1,0 +1,144 @@
+"""Requests to upstream registries, as clients make them: with their own credentials, or with those of the mirror."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Final, Literal, NamedTuple
+
+from dibundle.sharing.mirror.options import MirrorOptions, UpstreamPlace
+from dibundle.sources.access import Access
+from dibundle.sources.registry.client import Repository
+from dibundle.sources.registry.opening import allowed_settings
+from dibundle.sources.registry.reference import Reference
+from dibundle.sources.registry.transport import SMALL, Transport
+
+_IDLE: Final = 64  # connections that wait for the next request
+_GRANT_SECONDS: Final = 60.0
+_MAX_GRANTS: Final = 65_536
+Kind = Literal["manifests", "blobs"]
+
+
+class Document(NamedTuple):
+    """An answer that was read to its end."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Streamed:
+    """An answer whose body is read piece by piece."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], pieces: Iterator[bytes]) -> None:
+        self.status, self.headers, self.pieces = status, headers, pieces
+
+    def document(self) -> Document:
+        """Read a body that is no blob; what is longer than a document is cut off."""
+        body = bytearray()
+        for piece in self.pieces:
+            body += piece
+            if len(body) > SMALL:
+                break
+        return Document(self.status, self.headers, bytes(body))
+
+
+class Upstreams:
+    """The registries behind a mirror, and what clients may read there. Safe for threads."""
+
+    def __init__(self, options: MirrorOptions, access: Access) -> None:
+        self._is_private = options.is_private
+        settings = allowed_settings(access)
+        self._settings = settings if options.is_private else replace(settings, logins=())
+        self._idle: list[tuple[tuple[str, str, str | None], Transport]] = []  # the latest at the end
+        self._lock = threading.Lock()
+        self._grants: OrderedDict[tuple[UpstreamPlace, Kind, bytes], float] = OrderedDict()
+        self.received = 0
+
+    def close(self) -> None:
+        """Close connections that wait."""
+        for _, transport in self._idle:
+            transport.close()
+
+    @contextmanager
+    def ask(
+        self,
+        place: UpstreamPlace,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        method: Literal["GET", "HEAD"] = "GET",
+    ) -> Iterator[Streamed]:
+        """Send a request; :class:`RegistryError` or :class:`ConnectionFailure` where there is no answer."""
+        key = place.host, place.repository, None if self._is_private else place.authorization
+        transport = self._taken(key) or Transport(
+            Reference(place.host, place.repository),
+            self._settings,
+            authorization=key[2],
+            logs_in=self._is_private,
+        )
+        is_sound = False
+        try:
+            with transport.stream(transport.url(path), headers or {}, method) as response:
+                body = self._counted(transport.pieces(response)) if method == "GET" else iter(())
+                yield Streamed(response.status, response.headers, body)
+            is_sound = True
+        finally:
+            if is_sound:
+                self._wait(key, transport)
+            else:
+                transport.close()
+
+    def _taken(self, key: tuple[str, str, str | None]) -> Transport | None:
+        with self._lock:
+            for number in range(len(self._idle) - 1, -1, -1):
+                if self._idle[number][0] == key:
+                    return self._idle.pop(number)[1]
+        return None
+
+    def _wait(self, key: tuple[str, str, str | None], transport: Transport) -> None:
+        with self._lock:
+            self._idle.append((key, transport))
+            oldest = self._idle.pop(0)[1] if len(self._idle) > _IDLE else None
+        if oldest:
+            oldest.close()
+
+    def _counted(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self.received += len(piece)
+            yield piece
+
+    def repository(self, place: UpstreamPlace) -> Repository:
+        """Return a repository to look for bundles in, as the client sees it."""
+        own = None if self._is_private else place.authorization
+        return Repository(Reference(place.host, place.repository), self._settings, authorization=own)
+
+    def grant(self, place: UpstreamPlace, kind: Kind, digest: bytes) -> None:
+        """Note that upstream has just let a client read something."""
+        with self._lock:
+            self._grants[place, kind, digest] = time.monotonic() + _GRANT_SECONDS
+            while len(self._grants) > _MAX_GRANTS:
+                self._grants.popitem(last=False)
+
+    def refusal(self, place: UpstreamPlace, kind: Kind, digest: bytes) -> Document | None:
+        """Return upstream's answer where a client may not read what the mirror has; None where it may."""
+        if self._is_private:
+            return None
+        until = self._grants.get((place, kind, digest), 0)
+        if until > time.monotonic():
+            return None
+        path = f"{kind}/sha256:{digest.hex()}"
+        accept = {"Accept": "*/*"} if kind == "manifests" else {}
+        with self.ask(place, path, headers=accept, method="HEAD") as answer:
+            if answer.status == 200:
+                self.grant(place, kind, digest)
+                return None
+        with self.ask(place, path, headers=accept) as answer:  # a HEAD has no reason in it
+            if answer.status != 200:
+                return answer.document()
+        self.grant(place, kind, digest)
+        return None

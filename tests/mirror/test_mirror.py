@@ -1,0 +1,531 @@
+"""Pulls through ``dib mirror``: the same bytes as without it, of which upstream sends few; whatever goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from dibundle.sharing.mirror.cache import Cache, CacheFullError, NewBlob
+from dibundle.sharing.mirror.options import MirrorOptions
+from dibundle.sources.access import Access
+from tests.bounds.measure import ROOT
+from tests.mirror.conftest import MANIFEST, Answer, Client, Running, mirroring, with_options
+from tests.sources.conftest import REPOSITORY, Files, Program, put_image, signer
+from tests.sources.server import Registry, Request, digest
+
+
+def layers(registry: Registry, tag: str) -> list[str]:
+    return [item["digest"] for item in json.loads(registry.manifests[REPOSITORY, tag][1])["layers"]]
+
+
+def fetched(registry: Registry) -> set[str]:
+    """Return the digests of the blobs that upstream sent."""
+    return {path.rpartition("/")[2] for path in registry.log("GET", "/blobs/")}
+
+
+def bundle(registry: Registry, tag: str) -> str:
+    return str(json.loads(registry.manifests[REPOSITORY, tag][1])["layers"][0]["digest"])
+
+
+def test_a_pull_fetches_the_bundle_in_place_of_the_layer(mirror: Running, stocked: Registry) -> None:
+    base = mirror.client.pull("v1")
+    assert base == {name: stocked.blobs[REPOSITORY, name] for name in base}
+    assert mirror.last()["reason"] == "no bundle is listed"
+    stocked.asked.clear()
+    image = mirror.client.pull("v2")
+    assert image == {name: stocked.blobs[REPOSITORY, name] for name in image}
+    own = layers(stocked, "v2")[1]
+    assert own not in fetched(stocked)
+    assert bundle(stocked, "v1-v2") in fetched(stocked)
+    assert mirror.last()["way"] == "delta"
+    assert mirror.last()["saved_bytes"] == len(stocked.blobs[REPOSITORY, own]) - mirror.last()["bundle_bytes"]
+    stocked.asked.clear()
+    assert mirror.client.pull("v2") == image
+    assert not fetched(stocked)
+
+
+def test_a_chain_of_bundles(mirror: Running, stocked: Registry) -> None:
+    mirror.client.pull("v1")
+    stocked.asked.clear()
+    mirror.client.pull("v3")
+    assert {bundle(stocked, "v1-v2"), bundle(stocked, "v2-v3")} <= fetched(stocked)
+    assert layers(stocked, "v3")[1] not in fetched(stocked)
+
+
+def test_where_layers_are_as_fast_they_are_fetched(options: MirrorOptions, access: Access, stocked: Registry) -> None:
+    with mirroring(with_options(options, prefer="speed"), access) as mirror:
+        mirror.client.pull("v1")
+        mirror.client.pull("v2")
+        assert layers(stocked, "v2")[1] in fetched(stocked)
+        assert mirror.last()["reason"] == "fetching the layers is faster"
+
+
+def broken(registry: Registry, fault: str) -> None:
+    """Have something be wrong with the bundle from v1 to v2."""
+    name = bundle(registry, "v1-v2")
+    data = registry.blobs[REPOSITORY, name]
+
+    def hook(request: Request) -> bool:
+        if request.command != "GET" or not request.path.endswith(name):
+            return False
+        if fault == "missing":
+            return request.fail(404)
+        if fault == "error":
+            return request.fail(500)
+        if fault == "cut":
+            return request.cut(data, len(data) // 2)
+        if fault == "damaged":
+            return request.answer(200, data[:-1] + bytes([data[-1] ^ 1]))
+        if fault == "another":
+            other = registry.blobs[REPOSITORY, bundle(registry, "v3-v4")]
+            return request.answer(200, (other + bytes(len(data)))[: len(data)])
+        time.sleep(4)  # slower than a layer may take
+        return request.answer(200, data)
+
+    registry.hook = hook
+
+
+@pytest.mark.parametrize("fault", ["missing", "error", "cut", "damaged", "another", "slow"])
+def test_whatever_is_wrong_with_a_bundle_the_image_comes(
+    fault: str, options: MirrorOptions, access: Access, stocked: Registry
+) -> None:
+    broken(stocked, fault)
+    with mirroring(with_options(options, make_timeout=2.0), access) as mirror:
+        mirror.client.pull("v1")
+        begun = time.monotonic()
+        mirror.client.pull("v2")
+        assert layers(stocked, "v2")[1] in fetched(stocked)
+        assert time.monotonic() - begun < 4
+
+
+@pytest.mark.parametrize("is_signed", [True, False])
+def test_with_signers_a_bundle_has_to_be_signed(
+    is_signed: bool, options: MirrorOptions, access: Access, registry: Registry, files: Files, dib: Program, tmp_path
+) -> None:
+    allowed = signer(tmp_path)
+    for number in (1, 2):
+        put_image(registry, files.archive(number), f"v{number}")
+    made = tmp_path / "b.dib"
+    made.write_bytes(files.bundle(1, 2).read_bytes())
+    if is_signed:
+        assert dib("sign", "--key", tmp_path / "key", made).code == 0
+    assert dib("push", made, f"docker://{registry.host}/{REPOSITORY}").code == 0
+    from dibundle.format.signing import Signers
+
+    demanding = Access(registries=access.registries, signers=Signers(allowed=str(allowed)))
+    with mirroring(options, demanding) as mirror:
+        mirror.client.pull("v1")
+        registry.asked.clear()
+        mirror.client.pull("v2")
+        assert (layers(registry, "v2")[1] in fetched(registry)) is not is_signed
+
+
+def test_a_bundle_that_makes_other_blobs_is_passed_over(
+    options: MirrorOptions, access: Access, registry: Registry, files: Files, dib: Program, tmp_path: Path
+) -> None:
+    """Made of archives with raw layers, it makes the image, but not the layers as the registry has them."""
+    for number in (1, 2):
+        put_image(registry, files.archive(number), f"v{number}")
+        raw = tmp_path / f"{number}.tar"
+        assert dib("apply", "--as", "docker-archive", *_whole(files, number, tmp_path, dib), "-o", raw).code == 0
+    assert dib("create", tmp_path / "1.tar", tmp_path / "2.tar", tmp_path / "b.dib").code == 0
+    dib("push", tmp_path / "b.dib", f"docker://{registry.host}/{REPOSITORY}", "--subject", "v2")
+    with mirroring(options, access) as mirror:
+        mirror.client.pull("v1")
+        mirror.client.pull("v2")
+
+
+def _whole(files: Files, number: int, folder: Path, dib: Program) -> list[Path]:
+    made = folder / f"whole-{number}.dib"
+    assert dib("create", "--no-base", files.archive(number), made).code == 0
+    return [made]
+
+
+# ---- names, requests, errors
+
+
+def test_names(mirror: Running, stocked: Registry) -> None:
+    client = Client(mirror.client.port, prefix="", query=f"?ns={stocked.host}")
+    assert client.manifest("v1").status == 200
+    for prefix, query in (("", ""), ("other/", ""), ("", "?ns=169.254.169.254"), ("", "?ns=localhost:1"), ("", "?ns=")):
+        refused = Client(mirror.client.port, prefix=prefix, query=query).manifest("v1")
+        assert (refused.status, refused.json["errors"][0]["code"]) == (404, "NAME_UNKNOWN")
+    for path in ("/", "/v2/x", "/v2/site/a/../../x/blobs/" + digest(b""), "/v2/site/%2e%2e/x/tags/list"):
+        assert mirror.client.ask(path).status == 404
+    assert not stocked.log("GET", "169.254")
+
+
+def plain(registry: Registry, part: str, method: str = "GET", **headers: str) -> Answer:
+    port = registry.host.split(":")[1]
+    return Client(int(port), prefix="").get(part, method, **headers)
+
+
+def test_answers_are_those_of_the_registry(mirror: Running, stocked: Registry) -> None:
+    manifest, config = stocked.manifests[REPOSITORY, "v1"][1], None
+    config = json.loads(manifest)["config"]["digest"]
+    for _ in range(2):  # from upstream, and from the cache
+        for part in (
+            "manifests/v1",
+            f"manifests/{digest(manifest)}",
+            "manifests/absent",
+            f"manifests/{digest(b'x')}",
+            f"blobs/{config}",
+            f"blobs/{digest(b'x')}",
+            "tags/list",
+            f"referrers/{digest(manifest)}",
+        ):
+            for method in ("GET", "HEAD"):
+                if method == "HEAD" and part.startswith(("tags", "referrers")):
+                    continue
+                own, theirs = mirror.client.get(part, method), plain(stocked, part, method)
+                assert (own.status, own.body) == (theirs.status, theirs.body), part
+                for key in ("Content-Type", "Content-Length", "Docker-Content-Digest"):
+                    assert own.headers.get(key) == theirs.headers.get(key, own.headers.get(key)), (part, method, key)
+    base = mirror.client.ask("/v2/")
+    assert (base.status, base.headers["Docker-Distribution-Api-Version"]) == (200, "registry/2.0")
+    assert mirror.client.get("manifests/v1", "PUT").status == 405
+    assert mirror.client.get("blobs/uploads/", "POST").status == 405
+
+
+def test_ranges(mirror: Running, stocked: Registry) -> None:
+    name = layers(stocked, "v1")[0]
+    data = stocked.blobs[REPOSITORY, name]
+    for _ in range(2):  # passed on, then of the cache
+        part = mirror.client.blob(name, Range="bytes=100-")
+        assert (part.status, part.body) == (206, data[100:])
+        assert part.headers["Content-Range"] == f"bytes 100-{len(data) - 1}/{len(data)}"
+        mirror.client.pull("v1")
+    some = mirror.client.blob(name, Range="bytes=5-9")
+    assert (some.status, some.body) == (206, data[5:10])
+    assert mirror.client.blob(name, Range="bytes=-7").body == data[-7:]
+    beyond = mirror.client.blob(name, Range=f"bytes={len(data)}-")
+    assert (beyond.status, beyond.headers["Content-Range"]) == (416, f"bytes */{len(data)}")
+    assert mirror.client.blob(name, Range="lines=1").status == 200
+
+
+def test_pages_of_lists_lead_to_the_mirror(mirror: Running, stocked: Registry) -> None:
+    page = mirror.client.get("tags/list?n=2")
+    assert page.headers["Link"].startswith(f"</v2/site/{REPOSITORY}/tags/list?n=2&last=")
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_failures_of_upstream_are_passed_on(status: int, mirror: Running, stocked: Registry) -> None:
+    stocked.hook = lambda request: request.fail(status, Retry_After="7")
+    for part in ("manifests/v1", f"blobs/{layers(stocked, 'v1')[0]}", "tags/list"):
+        answer = mirror.client.get(part)
+        assert (answer.status, answer.headers["Retry-After"]) == (status, "7")
+
+
+def test_an_upstream_that_is_not_there(options: MirrorOptions, access: Access) -> None:
+    with mirroring(with_options(options, upstreams={"site": "127.0.0.1:1"}), access) as mirror:
+        answer = mirror.client.manifest("v1")
+        assert (answer.status, answer.json["errors"][0]["code"]) == (502, "UNAVAILABLE")
+
+
+def test_all_accept_headers_are_passed_on(mirror: Running, stocked: Registry) -> None:
+    stocked.asked.clear()
+    with socket.create_connection(("127.0.0.1", mirror.client.port)) as connection:
+        lines = [f"GET /v2/site/{REPOSITORY}/manifests/v1 HTTP/1.1", "Host: x", f"Accept: {MANIFEST}", "Accept: a/b"]
+        connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode())
+        while connection.recv(1 << 16):
+            pass
+    (_, _, headers) = next(item for item in stocked.asked if "manifests/v1" in item[1])
+    assert headers["Accept"] == f"{MANIFEST}, a/b"
+
+
+def test_a_greeting_of_tls_is_answered_in_http(mirror: Running) -> None:
+    """So docker tries again without TLS."""
+    with socket.create_connection(("127.0.0.1", mirror.client.port)) as connection:
+        connection.sendall(bytes.fromhex("1603010200010001fc0303") + bytes(500))
+        assert connection.recv(100).startswith(b"HTTP/1.")
+
+
+# ---- who may read
+
+
+def protected(registry: Registry, secret: str) -> None:
+    def hook(request: Request) -> bool:
+        if request.headers.get("Authorization") == secret:
+            return False
+        return request.fail(401, WWW_Authenticate='Bearer realm="https://auth.example/token",service="x"')
+
+    registry.hook = hook
+
+
+def test_what_one_client_may_read_another_may_not(mirror: Running, stocked: Registry) -> None:
+    protected(stocked, "Bearer good")
+    friend = Client(mirror.client.port, headers={"Authorization": "Bearer good"})
+    friend.pull("v1")
+    manifest = digest(stocked.manifests[REPOSITORY, "v1"][1])
+    for stranger in (mirror.client, Client(mirror.client.port, headers={"Authorization": "Bearer bad"})):
+        for part in (
+            "manifests/v1",
+            f"manifests/{manifest}",
+            f"blobs/{layers(stocked, 'v1')[0]}",
+            f"referrers/{manifest}",
+        ):
+            answer = stranger.get(part)
+            assert answer.status == 401, part
+            assert answer.headers["WWW-Authenticate"].startswith("Bearer realm=")
+    elsewhere = Client(mirror.client.port, prefix="site/other/", headers=friend.headers)
+    assert elsewhere.get(f"blobs/{layers(stocked, 'v1')[0]}").status == 404
+
+
+def test_a_delta_is_fetched_with_the_credentials_of_the_client(mirror: Running, stocked: Registry) -> None:
+    protected(stocked, "Bearer good")
+    friend = Client(mirror.client.port, headers={"Authorization": "Bearer good"})
+    friend.pull("v1")
+    friend.pull("v2")
+    mirror.client.pulls = 2
+    assert mirror.last()["way"] == "delta"
+
+
+def test_leave_to_read_is_remembered_for_a_while(mirror: Running, stocked: Registry, monkeypatch) -> None:
+    mirror.client.pull("v1")
+    stocked.asked.clear()
+    name = layers(stocked, "v1")[0]
+    for _ in range(3):
+        mirror.client.blob(name)
+    assert not stocked.asked
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + 61)
+    mirror.client.blob(name)
+    assert stocked.log("HEAD", name)
+    assert not stocked.log("GET", name)
+
+
+def test_a_private_mirror_uses_its_own_logins(
+    options: MirrorOptions, access: Access, stocked: Registry, tmp_path: Path
+) -> None:
+    def hook(request: Request) -> bool:
+        return request.headers.get("Authorization") != "Basic dTpw" and request.fail(
+            401, WWW_Authenticate='Basic realm="x"'
+        )
+
+    stocked.hook = hook
+    login = tmp_path / "config.json"
+    login.write_text(json.dumps({"auths": {stocked.host: {"auth": "dTpw"}}}))
+    from dataclasses import replace
+
+    own = Access(registries=replace(access.registries, logins=(login,)))
+    with mirroring(options, own) as mirror:
+        assert mirror.client.manifest("v1").status == 401
+    with mirroring(with_options(options, is_private=True), own) as mirror:
+        mirror.client.pull("v1")
+        mirror.client.pull("v2")
+        assert mirror.last()["way"] == "delta"
+
+
+# ---- the cache, and what comes from upstream
+
+
+def test_many_clients_cause_one_fetch_and_one_make(mirror: Running, stocked: Registry) -> None:
+    mirror.client.pull("v1")
+    stocked.asked.clear()
+    with ThreadPoolExecutor(20) as pool:
+        images = list(pool.map(lambda _: mirror.client.pull("v2"), range(20)))
+    assert all(image == images[0] for image in images)
+    assert len(stocked.log("GET", bundle(stocked, "v1-v2"))) == 1
+    stocked.asked.clear()
+    mirror.mirror.cache.remove(bytes.fromhex(layers(stocked, "v1")[0][7:]))
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(lambda _: mirror.client.blob(layers(stocked, "v1")[0]), range(20)))
+    assert len(stocked.log("GET", layers(stocked, "v1")[0])) == 1
+
+
+def test_a_wrong_blob_is_cut_off_before_its_end_and_not_kept(mirror: Running, stocked: Registry) -> None:
+    name = layers(stocked, "v1")[0]
+    data = stocked.blobs[REPOSITORY, name]
+    stocked.hook = lambda request: request.path.endswith(name) and request.answer(200, data[:-1] + b"!")
+    answer = mirror.client.blob(name)
+    assert not answer.is_whole
+    assert len(answer.body) < len(data)
+    stocked.hook = lambda request: False
+    assert mirror.client.blob(name).body == data
+
+
+def test_a_broken_connection_goes_on_where_it_ended(mirror: Running, stocked: Registry) -> None:
+    name = layers(stocked, "v1")[0]
+    data = stocked.blobs[REPOSITORY, name]
+
+    def hook(request: Request) -> bool:
+        return request.path.endswith(name) and "Range" not in request.headers and request.cut(data, 100_000)
+
+    stocked.hook = hook
+    assert mirror.client.blob(name).body == data
+
+
+@pytest.mark.parametrize("harm", ["flipped", "cut", "gone"])
+def test_a_damaged_file_of_the_cache_is_fetched_anew(
+    harm: str, options: MirrorOptions, access: Access, stocked: Registry
+) -> None:
+    name = layers(stocked, "v1")[0]
+    with mirroring(options, access) as mirror:
+        mirror.client.pull("v1")
+        path = options.cache / "blobs" / name[7:]
+        data = bytearray(path.read_bytes())
+        if harm == "flipped":
+            data[1000] ^= 1
+            path.write_bytes(data)
+        elif harm == "cut":
+            path.write_bytes(data[:1000])
+        else:
+            path.unlink()
+        assert mirror.client.blob(name).body == stocked.blobs[REPOSITORY, name]
+
+
+def test_without_space_blobs_are_served_and_not_kept(mirror: Running, stocked: Registry, monkeypatch) -> None:
+    def full(self: NewBlob, data: bytes) -> None:
+        raise CacheFullError
+
+    monkeypatch.setattr(NewBlob, "write", full)
+    image = mirror.client.pull("v1")
+    assert image == {name: stocked.blobs[REPOSITORY, name] for name in image}
+    assert not list((mirror.mirror.cache.folder / "blobs").iterdir())
+    monkeypatch.undo()
+    monkeypatch.setattr(Cache, "new", lambda self: full(None, b""))  # type: ignore[arg-type]
+    assert mirror.client.pull("v1") == image
+
+
+def test_a_restart_keeps_what_is_whole(options: MirrorOptions, access: Access, stocked: Registry) -> None:
+    with mirroring(options, access) as mirror:
+        mirror.client.pull("v1")
+    (options.cache / "tmp" / "1").write_bytes(b"half a blob")  # of one that was killed
+    stocked.asked.clear()
+    with mirroring(options, access) as mirror:
+        mirror.client.pull("v2")
+        assert mirror.last()["way"] == "delta"
+    assert not list((options.cache / "tmp").iterdir())
+
+
+def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "c", 3000)
+    names = [cache.put(bytes([number]) * 1000) for number in range(3)]
+    os.close(cache.open(names[0]) or 0)
+    more = cache.put(b"x" * 1000)
+    assert [cache.has(name) for name in (*names, more)] == [True, False, True, True]
+    with cache.pinned([names[2]]):
+        cache.put(b"y" * 2000)
+        assert cache.has(names[2])
+    assert cache.size <= 3000
+    cache.close()
+    again = Cache(tmp_path / "c", 1000)
+    assert again.size <= 1000
+    again.close()
+
+
+def test_one_process_has_a_cache(tmp_path: Path, dib: Program) -> None:
+    cache = Cache(tmp_path / "c", 1000)
+    ended = dib("mirror", "--upstream", "a.example", "--cache", tmp_path / "c", "--listen", "127.0.0.1:0")
+    assert (ended.code, "another mirror uses the cache" in ended.err) == (3, True)
+    cache.close()
+
+
+def test_images_of_an_engine_are_bases(
+    options: MirrorOptions, access: Access, stocked: Registry, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    manifest = stocked.manifests[REPOSITORY, "v1"][1]
+    for name, data in stocked.blobs.items():
+        (store / name[1][7:]).write_bytes(data)
+    for name in layers(stocked, "v2")[1:]:
+        (store / name[7:]).unlink()
+    (store / digest(manifest)[7:]).write_bytes(manifest)
+    with mirroring(with_options(options, stores=(store,)), access) as mirror:
+        mirror.client.pull("v2")
+        assert mirror.last()["way"] == "delta"
+
+
+def test_what_operators_see(mirror: Running, stocked: Registry) -> None:
+    mirror.client.pull("v1")
+    mirror.client.pull("v2")
+    assert mirror.client.ask("/healthz").body == b"ok\n"
+    line = mirror.last()
+    assert line.keys() >= {"time", "event", "name", "digest", "way", "bundle_bytes", "saved_bytes", "seconds"}
+    told = mirror.client.ask("/metrics").body.decode()
+    assert "dib_mirror_deltas_total 1.0" in told
+    assert 'dib_mirror_fallbacks_total{reason="no bundle is listed"} 1.0' in told
+
+
+# ---- the command
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ((), "mirror.no_upstream"),
+        (("--upstream", "localhost:5000"), "mirror.upstream_name"),
+        (("--upstream", "a b"), "mirror.upstream"),
+        (("--upstream", "x=a.example", "--upstream", "x=b.example"), "mirror.upstream_twice"),
+        (("--upstream", "a.example", "--listen", "5055"), "mirror.listen"),
+        (("--upstream", "a.example", "--listen", "0.0.0.0:0"), "mirror.insecure_listen"),
+        (("--upstream", "a.example", "--tls-cert", "x"), "mirror.certificate"),
+        (("--upstream", "a.example", "--listen", "127.0.0.1:0", "--tls-cert", "x", "--tls-key", "y"), "mirror.tls"),
+        (("--upstream", "a.example", "--listen", "127.0.0.1:99"), None),
+    ],
+)
+def test_wrong_command_lines(arguments: tuple[str, ...], code: str | None, dib: Program, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        if code is None:
+            arguments = (*arguments[:-1], f"127.0.0.1:{taken.getsockname()[1]}")
+            code = "mirror.listen_failed"
+        ended = dib("mirror", "--cache", tmp_path / "c", *arguments, "--json")
+    assert json.loads(ended.out)["code"] == code, ended.out
+    assert ended.code in (2, 3)
+
+
+def test_sigterm_ends_it_after_running_requests(stocked: Registry, tmp_path: Path) -> None:
+    name = layers(stocked, "v1")[0]
+    data = stocked.blobs[REPOSITORY, name]
+    half = threading.Event()
+
+    def hook(request: Request) -> bool:
+        if not request.path.endswith(name):
+            return False
+        half.set()
+        time.sleep(1)
+        return request.answer(200, data)
+
+    stocked.hook = hook
+    command = (
+        sys.executable,
+        "-m",
+        "dibundle",
+        "mirror",
+        "--upstream",
+        f"site={stocked.host}",
+        "--listen",
+        "127.0.0.1:0",
+    )
+    process = subprocess.Popen((*command, "--cache", tmp_path / "c"), stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stderr
+    port = int(process.stderr.readline().split(",")[0].rpartition(":")[2])
+    answers: list[Answer] = []
+    thread = threading.Thread(target=lambda: answers.append(Client(port).blob(name)))
+    thread.start()
+    assert half.wait(20)
+    process.send_signal(signal.SIGTERM)
+    thread.join(20)
+    assert answers[0].body == data
+    assert process.wait(20) == 0
+    process.stderr.close()
+
+
+def test_prune(dib: Program, tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "c", 1 << 20)
+    for number in range(4):
+        cache.put(bytes([number]) * 1000)
+    cache.close()
+    ended = dib("mirror", "--prune", "--cache", tmp_path / "c", "--cache-size", "2000")
+    assert ended.code == 0, ended.err
+    assert len(list((tmp_path / "c" / "blobs").iterdir())) == 2
