@@ -5,6 +5,7 @@ A block's title says where it is typed: ``far side`` is the other machine, a fil
 
 from __future__ import annotations
 
+import configparser
 import importlib
 import importlib.util
 import os
@@ -13,7 +14,8 @@ import shlex
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -45,11 +47,27 @@ NOT_RUN = {
     "pipx install": "fetches from the network; .ci/run installs dib with pip in a fresh clone",
     "uv tool install": "fetches from the network; .ci/run installs dib with pip in a fresh clone",
     "pip install --require-hashes": "fetches from the network; tests/test_pyz.py builds dib.pyz and runs it",
+    "pip install '.[mirror]'": "fetches from the network; .ci/run installs dib with pip in a fresh clone",
+    "dib mirror": "serves until it is ended; tests/mirror starts mirrors",
+    "docker pull 127.0.0.1": "needs a mirror; tests/mirror/test_engines.py pulls by every engine",
+    "ctr images pull": "the same",
+    "podman pull": "the same",
     "docker exec registry": "needs a registry in a container; tests/sources/test_real_catalog.py collects garbage",
     "sudo install": "writes to /etc; tests/cli/test_policy.py tries such policies",
     "docker build": "needs an engine and a public image; tests/compat/test_dockerfile.py builds what dib writes",
 }
 """Blocks that are not run, by how they begin, each with the reason."""
+
+
+def read_ini(text: str) -> list[str]:
+    """Return the sections of a file as systemd reads it."""
+    found = configparser.RawConfigParser(strict=False)
+    found.read_string(text)
+    return found.sections()
+
+
+SETTINGS: dict[str, Callable[[str], object]] = {"toml": tomllib.loads, "ini": read_ini}
+"""Files of other programs, which have to be what they seem."""
 
 COMES_TO = {
     "how-to/air-gap.md": ("far", "app:2"),
@@ -142,7 +160,7 @@ def blocks(page: str) -> list[tuple[str, str, str]]:
 def test_every_block_is_of_a_kind_that_is_run(page: str):
     found = blocks(page)
     assert len(FENCE.findall((DOCS / page).read_text())) == 2 * len(found)
-    assert {kind for kind, _, _ in found} <= {"sh", "yaml", "py"}
+    assert {kind for kind, _, _ in found} <= {"sh", "yaml", "py", *SETTINGS}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -182,6 +200,8 @@ def test_a_page(page: str, machines: Machines):
             continue
         if kind == "yaml":
             workflow(block, machines)
+        elif kind in SETTINGS:
+            assert SETTINGS[kind](block)
         elif title and title != "far side":
             (machines.near / title).write_text(block)
         else:
