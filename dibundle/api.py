@@ -68,6 +68,7 @@ def create(
     workers: int = 0,
     have: FilePath | None = None,
     portable: bool = False,
+    raw_layers: bool = False,
     executor: Executor | None = None,
     access: Access | None = None,
     progress: Progress | None = None,
@@ -77,20 +78,20 @@ def create(
 
     A path as ``out`` appears whole or not at all. ``level`` is 1 (fast) to 9 (small). The same inputs and options give
     the same bundle, whatever does the work: threads of this process, one per core or ``workers`` of them, or an
-    ``executor`` of concurrent.futures, to which a function and bytes are submitted, ``workers`` frames at a time (one
-    per core of this machine, if it is 0). Processes and machines that it sends them to need the same versions of dib
-    and zstandard. Processes that are started by spawn or forkserver import the script anew: there it makes
-    its ``ProcessPoolExecutor`` under ``if __name__ == "__main__":``. Fork, the default on Linux before
-    Python 3.14, may make Python warn of deadlocks, as threads run here: give the pool one of those two as its
-    ``mp_context``. ``have`` is a file with an :func:`inventory` of the receiver's.
+    ``executor`` of concurrent.futures, which gets a function and bytes, ``workers`` frames at a time (0: one per core
+    of this machine). Processes and machines behind it need the same versions of dib and zstandard. Processes that
+    spawn or forkserver starts import the script anew: make the ``ProcessPoolExecutor`` under ``if __name__ ==
+    "__main__":``. With fork Python may warn of deadlocks: give the pool one of those two as its ``mp_context``.
+    ``have`` is a file with an :func:`inventory`. ``raw_layers``: make the same images with raw layers, not the very
+    archive.
 
     Raises ``ArchiveError`` for what is no image archive, ``FileError`` where the system refuses, ``UsageError`` for a
-    level or a number of workers that there is not. What the caller's own objects raise comes through as it is:
-    ``OSError`` of an open file that cannot be written, ``RuntimeError`` of an ``executor`` that is broken or shut down.
-    One that takes nothing, as it would block or has waited for too long, is a ``FileError``.
+    level or a number of workers that there is not. What the caller's own objects raise comes through: ``OSError`` of a
+    file that cannot be written (``FileError`` if it would block), ``RuntimeError`` of an ``executor`` that is shut down.
     """
+    there = inventories.read_given(have)
     options = CreateOptions(
-        level=level, codec=codec, names=names, workers=workers, have=inventories.read_given(have), portable=portable
+        level=level, codec=codec, names=names, workers=workers, have=there, portable=portable, raw_layers=raw_layers
     )
     with Context(tmp, progress) as context:
         bases, targets = several(base), several(target)
@@ -106,13 +107,15 @@ def estimate(
     workers: int = 0,
     have: FilePath | None = None,
     portable: bool = False,
+    raw_layers: bool = False,
     access: Access | None = None,
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> Estimate:
     """Return about how large a bundle would be and how long it would take to create, from a sample of its frames."""
+    there = inventories.read_given(have)
     options = CreateOptions(
-        level=level, codec=codec, workers=workers, have=inventories.read_given(have), portable=portable
+        level=level, codec=codec, workers=workers, have=there, portable=portable, raw_layers=raw_layers
     )
     with Context(tmp, progress) as context:
         return estimating.estimate(several(base), several(target), options, access or Access(), context)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from dibundle.codecs import decoders
 from dibundle.codecs.encode import choose, sample
 from dibundle.creating.compose.frames import FrameDraft
+from dibundle.creating.compose.recompressed import CarriedLayer
 from dibundle.creating.options import CreateOptions
 from dibundle.creating.pipeline import open_both
 from dibundle.creating.preparing import Prepared, prepare
@@ -36,6 +37,7 @@ class Estimate:
 
     It takes ``seconds`` where nothing else runs, and ``most_seconds`` where as much runs beside it as does now.
     ``exact``: all of them were encoded, and the size is that of the bundle but for a few bytes.
+    ``carried``: the compressed layers that would be in it as they are.
     """
 
     size: int
@@ -46,6 +48,7 @@ class Estimate:
     exact: bool
     base_size: int
     target_size: int
+    carried: tuple[CarriedLayer, ...] = ()
 
 
 @dataclass(slots=True)
@@ -67,7 +70,7 @@ def estimate(
     Frames are encoded at level 1, a fraction of the work; a sample of some, chosen in proportion to that size, tells
     what the level makes of them. Same inputs, same estimate, but for the seconds.
     """
-    opened_bases, opened_targets = open_both(bases, targets, context, access)
+    opened_bases, opened_targets = open_both(bases, targets, context, access, raw_layers=options.raw_layers)
     return estimate_opened(opened_bases, opened_targets, options, context)
 
 
@@ -107,6 +110,7 @@ def estimate_opened(
             frames=len(guesses),
             sampled=len(chosen),
             exact=is_little,
+            carried=tuple(layer for item in prepared.composed for layer in item.side.carried),
             base_size=sum(archive.bytes.size for archive in bases),
             target_size=sum(archive.bytes.size for archive in targets),
         )

@@ -9,6 +9,17 @@ from dibundle.errors import Message
 ARCHIVE_LAYER_CONTENT_LIMIT: Final = Message(
     "archive.layer_content_limit", "a layer of {size:size} has more than {most:size} of content"
 )
+ARCHIVE_LAYER_IS_OTHER: Final = Message(
+    "archive.layer_is_other",
+    "a layer of {names} has the diffID {found}, and its config says {diff_id}",
+    hint="save or download the archive again",
+)
+ARCHIVE_LAYER_MISSING_FOR_RAW: Final = Message(
+    "archive.layer_missing_for_raw", "{names} lacks a layer, so it cannot be written with raw layers"
+)
+ARCHIVE_NO_CONFIG_FOR_RAW: Final = Message(
+    "archive.no_config_for_raw", "{names} has no config, so it cannot be written with raw layers"
+)
 ARCHIVE_TRUNCATED: Final = Message(
     "archive.truncated", "{name} is truncated: {problem}", hint="save or download the archive again"
 )

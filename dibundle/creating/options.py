@@ -16,6 +16,7 @@ class CreateOptions:
 
     ``codec``: one of :data:`choose.CODEC_NAMES`. ``names`` for listing: "auto" keeps them small. ``have``: diffIDs of
     the layers that the receiver has, of which alone a bundle may take something. ``portable``: compress nothing again.
+    ``raw_layers``: targets with compressed layers become archives of the same images with raw ones.
     """
 
     level: int | None = None
@@ -24,6 +25,7 @@ class CreateOptions:
     workers: int = 0
     have: frozenset[bytes] | None = None
     portable: bool = False
+    raw_layers: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what there is not before anything is opened."""

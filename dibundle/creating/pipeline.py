@@ -15,8 +15,10 @@ from dibundle.codecs.encode import choose
 from dibundle.creating import messages
 from dibundle.creating.compose.frames import FrameDraft
 from dibundle.creating.compose.layer import Counts
+from dibundle.creating.compose.recompressed import CarriedLayer
 from dibundle.creating.options import CreateOptions
 from dibundle.creating.preparing import Prepared, prepare
+from dibundle.creating.raw_layers import with_raw_layers
 from dibundle.errors import UsageError, shell_words
 from dibundle.files import digest
 from dibundle.files.context import Context
@@ -38,7 +40,10 @@ PATCHING: Final = 2  # what a byte of a frame's source counts, where one of the 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateResult:
-    """What was made: sizes in bytes, what the programs were made of, the manifest."""
+    """What was made: sizes in bytes, what the programs were made of, the manifest.
+
+    ``carried``: the compressed layers that are in it as they are, as no encoder makes them again.
+    """
 
     size: int
     base_size: int
@@ -47,6 +52,7 @@ class CreateResult:
     counts: Counts
     manifest: Manifest
     timings: Timings
+    carried: tuple[CarriedLayer, ...] = ()
 
 
 class Timings(NamedTuple):
@@ -87,7 +93,7 @@ def create(
     ``workers`` says how many frames it has at a time. Raises :class:`ArchiveError` where an input is no image archive,
     :class:`FileError` where the system refuses.
     """
-    opened_bases, opened_targets = open_both(bases, targets, context, access, output)
+    opened_bases, opened_targets = open_both(bases, targets, context, access, output, raw_layers=options.raw_layers)
     refuse_other(output)
     with output:
         return write_bundle(opened_bases, opened_targets, output.write, options, context, executor=executor)
@@ -99,8 +105,13 @@ def open_both(
     context: Context,
     access: Access,
     output: Output | None = None,
+    *,
+    raw_layers: bool = False,
 ) -> tuple[list[Archive], list[Archive]]:
-    """Open both sides; note what of them does not count as it is."""
+    """Open both sides; note what of them does not count as it is.
+
+    ``raw_layers``: of a target with compressed layers the same images with raw ones take its place.
+    """
     if not targets:
         raise UsageError(messages.SOURCE_NO_TARGET)
     opened = open_archives([*bases, *targets], access, context)
@@ -113,7 +124,10 @@ def open_both(
             context.progress.note(f"{archive.name}: {archive.compression} removed; the tar inside counts")
         if archive.index.problem and not archive.index.is_cut_short:
             context.progress.note(f"{archive.name}: {archive.index.problem}; kept as it is")
-    return opened.archives[: len(bases)], opened.archives[len(bases) :]
+    opened_bases, opened_targets = opened.archives[: len(bases)], opened.archives[len(bases) :]
+    if raw_layers:
+        opened_targets = [with_raw_layers(archive, context) for archive in opened_targets]
+    return opened_bases, opened_targets
 
 
 def refuse_other(output: Output) -> None:
@@ -162,6 +176,7 @@ def write_bundle(
             manifest_size=size - sum(frame.stored for frame in frames),
             counts=prepared.counts,
             manifest=manifest,
+            carried=tuple(layer for item in prepared.composed for layer in item.side.carried),
             timings=Timings(time.monotonic() - begun - encoding, tuple(item.steps for item in encoded)),
         )
 

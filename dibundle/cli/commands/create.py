@@ -54,6 +54,11 @@ LEAST_PART: Final = 65536
     help="Write parts of at most SIZE, OUT.001 and so on: 3900M (MiB), 4GB; 64K or more.",
 )
 @click.option("--portable", is_flag=True, help="Compress no layer again on apply; compressed ones travel as they are.")
+@click.option(
+    "--raw-layers",
+    is_flag=True,
+    help="Make TARGET's images with raw layers, in an archive of dib's own; image IDs and tags stay.",
+)
 @click.option("--timings", metavar="FILE", help="Write the CPU seconds of each frame there, as JSON.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; say about how large OUT would be, and how long it takes.")
 @session(platform=PLATFORM)
@@ -69,6 +74,7 @@ def command(
     have: str | None,
     split: int | None,
     portable: bool,
+    raw_layers: bool,
     timings: str | None,
     dry_run: bool,
     access: Access,
@@ -100,10 +106,14 @@ def command(
         workers=workers,
         have=read_list(have) if have else None,
         portable=portable,
+        raw_layers=raw_layers,
     )
+    bases_given = "".join(f" --base {shell_words(base)}" for base in more_bases)
+    no_base_given, output_given = " --no-base" * no_base, f" -o {shell_words(output)}" if output else ""
+    raw_command = f"dib create --raw-layers{no_base_given}{bases_given} {shell_words(*archives)}{output_given}"
     with hints({"source.bundle_not_archive": order_hint(archives)}):
         if dry_run:
-            show_estimate(estimate(bases, targets, options, access, context), console)
+            show_estimate(estimate(bases, targets, options, access, context), raw_command, console)
             return
         destination = Destination(out)
         if split is not None and destination.descriptor is not None:
@@ -118,4 +128,4 @@ def command(
     if timings is not None:
         with Destination(timings) as file:
             file.write(timings_document(result).encode())
-    show(first, last, result, console)
+    show(first, last, result, raw_command, console)

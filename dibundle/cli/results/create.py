@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from dibundle.applying.targets import made_targets
 from dibundle.cli.console import Console, Document
 from dibundle.cli.results import documents
+from dibundle.creating.compose.recompressed import CarriedLayer
 from dibundle.creating.estimate import Estimate
 from dibundle.creating.pipeline import CreateResult
 from dibundle.errors import human
-from dibundle.files import wording
+from dibundle.files import digest, wording
 
 
-def show_estimate(found: Estimate, console: Console) -> None:
+def show_estimate(found: Estimate, raw_command: str, console: Console) -> None:
     """Say what would be made."""
     looked_at = "encoded" if found.exact else "sampled"
     line = (
@@ -30,8 +32,10 @@ def show_estimate(found: Estimate, console: Console) -> None:
         "frames": found.frames,
         "sampled": found.sampled,
         "exact": found.exact,
+        "carried_layers": _carried(found.carried),
     }
     console.answer("dib.estimate/1", document, (line,))
+    _show_carried(found.carried, raw_command, console)
 
 
 def document(out: str, result: CreateResult, seconds: float) -> Document:
@@ -55,7 +59,21 @@ def document(out: str, result: CreateResult, seconds: float) -> Document:
             "raw": counts.raw_entries,
         },
         "opaque_layers": counts.opaque_layers,
+        "carried_layers": _carried(result.carried),
     }
+
+
+def _carried(layers: Sequence[CarriedLayer]) -> list[Document]:
+    return [
+        {
+            "digest": digest.text(layer.digest),
+            "compression": layer.compression,
+            "size": layer.size,
+            "content_size": layer.content_size,
+            "writer": layer.writer,
+        }
+        for layer in layers
+    ]
 
 
 def timings_document(result: CreateResult) -> str:
@@ -78,8 +96,11 @@ def _rounded(step: float | list[float]) -> float | list[float]:
     return [round(piece, 4) for piece in step] if isinstance(step, list) else round(step, 4)
 
 
-def show(first: str, last: str, result: CreateResult, console: Console) -> None:
-    """Say what was made, in one file or in parts from ``first`` to ``last``."""
+def show(first: str, last: str, result: CreateResult, raw_command: str, console: Console) -> None:
+    """Say what was made, in one file or in parts from ``first`` to ``last``.
+
+    ``raw_command`` is what makes it with raw layers.
+    """
     console.result("dib.create/1", document(first, result, console.seconds))
     out = first if first == last else f"{first} to {last}"
     counts = result.counts
@@ -92,4 +113,19 @@ def show(first: str, last: str, result: CreateResult, console: Console) -> None:
         f" {counts.added:,} added, {counts.repeated:,} repeated"
         + (f", {counts.raw_entries:,} raw" if counts.raw_entries else "")
         + (f", {counts.opaque_layers:,} opaque layers" if counts.opaque_layers else "")
+    )
+    _show_carried(result.carried, raw_command, console)
+
+
+def _show_carried(carried: Sequence[CarriedLayer], raw_command: str, console: Console) -> None:
+    """Say what compressed layers cost that are in a bundle as they are, and how to do without."""
+    if not carried:
+        return
+    size = human(sum(layer.size for layer in carried))
+    which = "1 compressed layer is" if len(carried) == 1 else f"{len(carried)} compressed layers are"
+    console.say(f"  {which} in it whole, {size}: no encoder here makes the same bytes again")
+    console.say(
+        f"dib: hint: for the same images with raw layers, run {raw_command}\n"
+        "  (the image ID stays in docker's classic store and podman; containerd's store takes the manifest's digest,"
+        " which differs; --dry-run says the size)"
     )

@@ -27,6 +27,9 @@ STORED: Final = 0
 FIXED: Final = 1
 DYNAMIC: Final = 2
 
+CHUNK: Final = 65_535
+"""Bytes of content that some encoders take at a time."""
+
 DICTIONARY: Final = 16 << 10
 """Bytes of content before a pgzip block that it may refer to."""
 

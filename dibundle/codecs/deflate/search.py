@@ -15,7 +15,6 @@ from dibundle.errors import ArchiveError
 _SLICE: Final = 1 << 20  # content given to the encoders at a time
 _FIRST: Final = 64 << 10  # the same for the first of it, until a block has ended
 _HELD: Final = 1 << 20  # content that may go by before a block has ended: then all candidates start
-_CHUNK: Final = 65_535  # bytes of content that some encoders take at a time
 _BODY_SLICE: Final = 64 << 10  # of the body at a time: it bounds how many blocks come to light at once
 _WAITING: Final = 32 << 20  # bytes of the body, or 512 times its blocks, that candidates may leave waiting
 _FREE: Final = 64 << 10  # literal bytes that a candidate may need in any case,
@@ -223,7 +222,7 @@ def _may_begin(candidate: Candidate, marks: list[Mark], tokens: int) -> bool:
         return True  # which does not show its tokens, or ends a block where the parameter says
     has_ended = len(marks) > 1
     if candidate.encoder == encoders.KLAUSPOST or (candidate.encoder, candidate.level) == (encoders.GO, 1):
-        return not has_ended or marks[1].content % _CHUNK == 0
+        return not has_ended or marks[1].content % encoders.CHUNK == 0
     most = 1 << 14 if candidate.encoder == encoders.GO else (1 << (candidate.parameter or 9) + 6) - 1
     if candidate.encoder == encoders.GNU and tokens % 4096 == 0:
         return True

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from dibundle.codecs import recompression
+from dibundle.codecs.deflate.describe import describe
 from dibundle.codecs.deflate.search import CANDIDATES, Candidate, Search, probe
 from dibundle.codecs.encode import embedded_streams
 from dibundle.codecs.recompression import Body, Part, Plain
@@ -24,6 +25,7 @@ COST: Final = 16  # what packing may cost for each byte that the layer takes in 
 _TRAILER: Final = 8
 _GUESSED: Final = 3 << 20  # bytes by which an encoder is guessed: pgzip's versions differ within 2.1 MB
 _PROBED: Final = 64 << 10  # bytes of a further member by which the encoders that are left are tried
+_LOOKED_AT: Final = 2 << 20  # bytes of a layer that is described
 _HEADER: Final = 1 << 16  # bytes in which a header has to end
 
 
@@ -34,6 +36,31 @@ class RecompressedLayer:
     layer: Layer
     parts: tuple[Part, ...]
     plain: bytes
+
+
+class CarriedLayer(NamedTuple):
+    """A compressed layer that a bundle has as it is: its digest, its bytes, and by whom it may have been written.
+
+    ``content_size``: what it holds, as far as its end says so.
+    """
+
+    digest: bytes
+    compression: str
+    size: int
+    content_size: int | None
+    writer: str | None
+
+
+def carry(digest: bytes, compression: str, stored: ReadAt) -> CarriedLayer:
+    """Describe a layer that nothing makes again."""
+    writer = content_size = None
+    if compression == "gzip":
+        head = stored.read_at(0, min(_LOOKED_AT, stored.size))
+        size = embedded_streams.gzip_header_size(head[:_HEADER])
+        writer = describe(head[:size], head[size:]) if size else None
+        if stored.size > _TRAILER:
+            content_size = int.from_bytes(stored.read_at(stored.size - 4, 4), "little")
+    return CarriedLayer(digest, compression, stored.size, content_size, writer)
 
 
 def unpack_layer(stored: ReadAt, spool: Spool, most: int | None = None) -> RecompressedLayer | None:

@@ -7,7 +7,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 
 from dibundle.creating import messages
-from dibundle.creating.compose.recompressed import RecompressedLayer, unpack_layer
+from dibundle.creating.compose.recompressed import CarriedLayer, RecompressedLayer, carry, unpack_layer
 from dibundle.creating.match import candidates
 from dibundle.creating.match.base import BaseIndex, Layer, mark_contents
 from dibundle.creating.match.images import StoredBlob, inflate_all, read_blobs, read_size
@@ -46,6 +46,8 @@ class Reading:
 class TargetSide:
     """A target read: its images and blobs, the layers that are new, and those of the compressed that can be remade.
 
+    ``carried``: those that cannot.
+
     ``digest`` is that of the whole archive, once it is known.
     """
 
@@ -54,6 +56,7 @@ class TargetSide:
     blobs: list[StoredBlob]
     new_layers: list[Layer]
     packed: dict[bytes, RecompressedLayer]
+    carried: list[CarriedLayer]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -186,14 +189,16 @@ def _read_target(
     images: ImageArchive, blobs: list[StoredBlob], whole: Future[bytes], known: Container[bytes], reading: Reading
 ) -> TargetSide:
     _note_damage(blobs, reading.progress)
-    packed = {} if reading.portable else _unpack(blobs, known, reading)
+    packed, carried = ({}, []) if reading.portable else _unpack(blobs, known, reading)
     new_layers = [blob.layer for blob in blobs if blob.layer and blob.digest not in known]
     new_layers += [item.layer for item in packed.values() if item.layer.digest not in known]
-    return TargetSide(images=images, digest=whole, blobs=blobs, new_layers=new_layers, packed=packed)
+    return TargetSide(images=images, digest=whole, blobs=blobs, new_layers=new_layers, packed=packed, carried=carried)
 
 
-def _unpack(blobs: Sequence[StoredBlob], known: Container[bytes], reading: Reading) -> dict[bytes, RecompressedLayer]:
-    """Return, by their digests, the compressed layers that are not known and that can be compressed again."""
+def _unpack(
+    blobs: Sequence[StoredBlob], known: Container[bytes], reading: Reading
+) -> tuple[dict[bytes, RecompressedLayer], list[CarriedLayer]]:
+    """Return, by their digests, the compressed layers that are not known and that can be compressed again; the rest."""
     new = [blob for blob in blobs if blob.blob.kind == "layer" and blob.blob.compression and blob.digest not in known]
     new = list({blob.digest: blob for blob in new}.values())
     stored = sum(blob.source.size for blob in blobs)  # of all there is: each target has its share, and each layer
@@ -207,17 +212,19 @@ def _unpack(blobs: Sequence[StoredBlob], known: Container[bytes], reading: Readi
         else None
         for blob in new
     ]
-    packed = {}
+    packed, carried = {}, []
     for blob, job in zip(new, jobs, strict=True):
         found = job.result() if job else None
         if found:
             packed[blob.digest] = found
         else:
+            carried.append(carry(blob.digest, blob.blob.compression or "", blob.source))
+            writer = f" ({carried[-1].writer})" if carried[-1].writer else ""
             reading.progress.note(
-                f"layer {digest.text(blob.digest)} is {blob.blob.compression} that no encoder here makes again:"
+                f"layer {digest.text(blob.digest)} is {blob.blob.compression} that no encoder here makes again{writer}:"
                 f" it is in the bundle as it is, {blob.source.size:,} bytes"
             )
-    return packed
+    return packed, carried
 
 
 def _note_damage(blobs: Sequence[StoredBlob], progress: Progress) -> None:

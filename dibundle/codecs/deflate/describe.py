@@ -1,0 +1,64 @@
+"""Who may have written a gzip layer that no encoder here gives: from its header and how its blocks lie."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Final
+
+from dibundle.codecs.deflate import encoders
+from dibundle.codecs.deflate.encoders import Mark
+from dibundle.codecs.deflate.inflate import Inflater
+from dibundle.errors import ArchiveError
+
+_UNKNOWN: Final = 255  # in the header: the system,
+_LEVELS: Final = {2: "its smallest level", 4: "its fastest level"}  # and what it says of the level
+_PIGZ: Final = 128 << 10
+_MOST_MARKS: Final = 512
+_STOPS: Final = (16_383, 32_767, 8_191)  # tokens at which zlib and what comes of it ends a block
+
+
+def describe(header: bytes, body: bytes) -> str | None:
+    """Say by whom a body may have been written, by its first bytes; ``None`` where these are no deflate stream.
+
+    ``header``: gzip's, whole.
+    """
+    inflater = Inflater()
+    marks: list[Mark] = []
+    tokens, content = 0, 0
+    try:
+        for at in range(0, len(body), 1 << 16):
+            piece = inflater.feed(body[at : at + (1 << 16)])
+            while piece:
+                content += len(piece)
+                piece = inflater.feed(b"")
+            marks += inflater.marks()
+            if inflater.ended or len(marks) > _MOST_MARKS:
+                break
+        tokens = inflater.first_tokens
+    except ArchiveError:
+        return None
+    writer = _by_blocks(marks, tokens) or ("a Go program" if header[9] == _UNKNOWN else "an unknown program")
+    level = _LEVELS.get(header[8])
+    return f"by {writer}" + (f" at {level}" if level else "")
+
+
+def _by_blocks(marks: list[Mark], tokens: int) -> str | None:
+    flushes = [
+        mark.content
+        for mark, following in itertools.pairwise(marks)
+        if mark.type == encoders.STORED and mark.content == following.content
+    ]
+    flushes = flushes[:-1] or flushes  # the last one may be at the end of the content
+    if flushes:
+        if all(content % _PIGZ == 0 for content in flushes):
+            return "pigz"
+        block = flushes[0]
+        if all(content % block == 0 for content in flushes):
+            return f"pgzip or another writer with blocks of {block:,} bytes"
+        return "a writer that flushes, such as pigz -R or bgzip"
+    has_second = len(marks) > 1 and marks[1].content > 0
+    if has_second and tokens in _STOPS:
+        return "zlib or zlib-ng with other settings"
+    if has_second and marks[1].content % encoders.CHUNK == 0:
+        return "klauspost/compress at another level or version"
+    return None
