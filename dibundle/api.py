@@ -79,23 +79,20 @@ def create(
     A path as ``out`` appears whole or not at all. ``level`` is 1 (fast) to 9 (small). The same inputs and options give
     the same bundle, whatever does the work: threads of this process, one per core or ``workers`` of them, or an
     ``executor`` of concurrent.futures, which gets a function and bytes, ``workers`` frames at a time (0: one per core
-    of this machine). Processes and machines behind it need the same versions of dib and zstandard. Processes that
-    spawn or forkserver starts import the script anew: make the ``ProcessPoolExecutor`` under ``if __name__ ==
-    "__main__":``. With fork Python may warn of deadlocks: give the pool one of those two as its ``mp_context``.
-    ``have`` is a file with an :func:`inventory`. ``raw_layers``: make the same images with raw layers, not the very
-    archive.
-
-    Raises ``ArchiveError`` for what is no image archive, ``FileError`` where the system refuses, ``UsageError`` for a
-    level or a number of workers that there is not. What the caller's own objects raise comes through: ``OSError`` of a
-    file that cannot be written (``FileError`` if it would block), ``RuntimeError`` of an ``executor`` that is shut down.
+    of this machine). Machines behind it need the same versions of dib and zstandard. Processes that spawn or forkserver
+    starts import the script anew: make a ``ProcessPoolExecutor`` under ``if __name__ == "__main__":``, with one of
+    those two as its ``mp_context``: with fork Python may warn of deadlocks. ``have`` is a file with an
+    :func:`inventory`. ``raw_layers``: the same images with raw layers, in another archive.
+    Raises ``ArchiveError`` for what is no image archive, ``FileError`` where the system refuses, ``UsageError`` for no
+    such level or number of workers. What the caller's objects raise comes through; one that would block: ``FileError``.
     """
     there = inventories.read_given(have)
     options = CreateOptions(
         level=level, codec=codec, names=names, workers=workers, have=there, portable=portable, raw_layers=raw_layers
     )
     with Context(tmp, progress) as context:
-        bases, targets = several(base), several(target)
-        return creating.create(bases, targets, output_to(out), options, access or Access(), context, executor=executor)
+        sides, access = (several(base), several(target)), access or Access()
+        return creating.create(*sides, output_to(out), options, access, context, executor=executor)
 
 
 def estimate(
