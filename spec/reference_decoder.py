@@ -1329,7 +1329,7 @@ def read_body(numbers: Column, size: int, encoders: list[int]) -> Body:
     need(body.encoder in encoders, "a re-encoder that is not listed")
     kind = body.encoder // 16
     right = {6: body.parameter in {8, 9}}.get(kind, body.parameter == 0)
-    need(16385 <= body.parameter <= 1 << 30 if kind in {3, 4, 5} else right, "a parameter out of range")
+    need(16385 <= body.parameter <= 1 << 30 if kind in {3, 4, 5, 8} else right, "a parameter out of range")
     count = numbers.next()
     need(count <= 65536, "too many edits")
     for number in range(count):
@@ -3304,7 +3304,7 @@ def estimate(counts: Counts, tokens: int) -> int:
 
 
 class Klauspost:
-    """klauspost/compress: the blocks of one stream, and the matchers of levels 1, 5 and 6."""
+    """klauspost/compress: the blocks of one stream, and the matchers of levels 1 to 6."""
 
     def __init__(self, writer: Writer, encoder: int, level: int) -> None:
         self.writer, self.encoder, self.level = writer, encoder, level
@@ -3343,10 +3343,8 @@ class Klauspost:
             self.base = start - 32768
         self.end, self.limit = end, end - 11
         self.emitted, self.repeat, self.tokens = start, 1, []
-        if self.level == 1:
-            self.level_one(start)
-        else:
-            self.level_five(start)
+        finders = {1: self.level_one, 2: self.level_two, 3: self.level_three, 4: self.level_four}
+        finders.get(self.level, self.level_five)(start)
         if self.tokens:
             self.tokens += self.data[self.emitted : end]
 
@@ -3357,9 +3355,10 @@ class Klauspost:
         return (int.from_bytes(self.data[at : at + 4], "little") * 2654435761 & U32) >> 17
 
     def long_hash(self, at: int) -> int:
-        """Hash 7 bytes, 5 at level 1."""
-        if self.level == 1:
-            return ((int.from_bytes(self.data[at : at + 5], "little") << 24) * 889523592379 & U64) >> 49
+        """Hash 7 bytes, 5 at levels 1 to 3."""
+        if self.level <= 3:
+            kept = {1: 15, 2: 17, 3: 16}[self.level]
+            return ((int.from_bytes(self.data[at : at + 5], "little") << 24) * 889523592379 & U64) >> 64 - kept
         return ((int.from_bytes(self.data[at : at + 7], "little") << 8) * 58295818150454627 & U64) >> 49
 
     def put_near(self, at: int) -> None:
@@ -3543,6 +3542,124 @@ class Klauspost:
                     return here, candidate, after
             at = follow + 1
 
+    # levels 2 to 4
+
+    def level_two(self, at: int) -> None:
+        """Find matches at level 2."""
+        found = self.scan_two(at)
+        while found is not None:
+            at, candidate, follow = found
+            self.emit(at, candidate, self.full(at, candidate))
+            at = max(self.emitted, follow + 1)
+            if at >= self.limit:
+                return
+            for place in range(at - self.last_length + 2, at - 5, 7):
+                self.enter(place)
+                self.enter(place + 2)
+                four = int.from_bytes(self.data[place + 4 : place + 8], "little")  # and a zero
+                self.near[((four << 24) * 889523592379 & U64) >> 47] = place + 4
+            self.enter(at - 2)
+            self.enter(at - 1)
+            candidate = self.enter(at)
+            if at - candidate <= 32768 and self.data[at : at + 4] == self.data[candidate : candidate + 4]:
+                found = at, candidate, follow
+            else:
+                found = self.scan_two(at + 1)
+
+    def scan_two(self, at: int) -> tuple[int, int, int] | None:
+        """Look for the next match at level 2."""
+        while True:
+            follow = at + 2 + ((at - self.emitted) >> 5)
+            if follow > self.limit:
+                return None
+            candidate = self.enter(at)
+            if self.reaches(at, candidate):
+                self.enter(follow)
+                return at, candidate, follow
+            candidate = self.enter(follow)
+            if self.reaches(follow, candidate):
+                return follow, candidate, follow + 1
+            at = follow + 1
+
+    def level_three(self, at: int) -> None:
+        """Find matches at level 3."""
+        found = self.scan_three(at)
+        while found is not None:
+            at, candidate, follow = found
+            self.emit(at, candidate, self.full(at, candidate))
+            at = max(self.emitted, follow + 1)
+            if at >= self.limit:
+                place = self.emitted - self.repeat
+                if place + 8 < self.end:
+                    self.put_far(place)
+                return
+            for place in (*range(at - self.last_length + 2, at - 5, 6), at - 2, at - 1):
+                self.put_far(place)
+            latest, before = self.far.get(self.long_hash(at), NOWHERE)
+            self.put_far(at)
+            if latest > at - 32764 and self.same_four(at, latest):
+                found = at, latest, follow
+            elif latest > at - 32764 and before > at - 32764 and self.same_four(at, before):
+                found = at, before, follow
+            else:
+                found = self.scan_three(at + 1)
+
+    def scan_three(self, at: int) -> tuple[int, int, int] | None:
+        """Look for the next match at level 3."""
+        while True:
+            follow, least = at + 1 + ((at - self.emitted) >> 7), at - 32764
+            if follow > self.limit:
+                return None
+            latest, before = self.far.get(self.long_hash(at), NOWHERE)
+            self.put_far(at)
+            if latest >= least and self.same_four(at, latest):
+                both = before >= least and self.same_four(at, before)
+                longer = both and self.full(at, before) > self.full(at, latest)
+                return at, before if longer else latest, follow
+            if latest >= least and before > least and self.same_four(at, before):
+                return at, before, follow
+            at = follow
+
+    def same_four(self, at: int, candidate: int) -> bool:
+        """Tell whether 4 bytes are the same."""
+        return self.data[at : at + 4] == self.data[candidate : candidate + 4]
+
+    def level_four(self, at: int) -> None:
+        """Find matches at level 4."""
+        found = self.scan_four(at)
+        while found is not None:
+            at, candidate, follow = found
+            self.emit(at, candidate, self.full(at, candidate))
+            at = max(self.emitted, follow + 1)
+            if at >= self.limit:
+                if at + 8 < self.end:
+                    self.put(at)
+                return
+            for place in range(follow, at - 1, 3):
+                self.put_far(place)
+                self.put(place + 1)
+            self.put(at - 1)
+            found = self.scan_four(at)
+
+    def scan_four(self, at: int) -> tuple[int, int, int] | None:
+        """Look for the next match at level 4."""
+        while True:
+            follow = at + 1 + ((at - self.emitted) >> 6)
+            if follow > self.limit:
+                return None
+            near, (far, _) = self.near.get(self.near_hash(at), -MiB), self.far.get(self.long_hash(at), NOWHERE)
+            self.put(at)
+            if self.reaches(at, far):
+                return at, far, follow
+            if self.reaches(at, near):
+                other, _ = self.far.get(self.long_hash(follow), NOWHERE)
+                if self.reaches(follow, other):
+                    place = other if self.encoder == 4 else self.base + follow - other
+                    if self.full(follow + 4, place + 4) > self.full(at + 4, near + 4):
+                        return follow, other, follow
+                return at, near, follow
+            at = follow
+
     # blocks
 
     def close(self) -> None:
@@ -3556,23 +3673,23 @@ class Klauspost:
         self.close()
         self.writer.stored(data)
 
-    def token_block(self, data: bytes, sync: bool) -> None:
-        """Write a block of tokens."""
-        fixed, size = fixed_code(), 8 * (len(data) + 5)
+    def token_block(self, data: bytes | None, sync: bool) -> None:
+        """Write a block of tokens; without its data it is not stored."""
+        fixed, size = fixed_code(), 8 * (len(data) + 5) if data is not None else 1 << 62
         counts = Counts(self.tokens, ends=1 if self.encoder in {2, 5} else int(sync))
         count = counts.tokens + sync
-        if not counts.matches:
+        if not counts.matches and (sync or self.encoder in {2, 5}):
             counts.distances[0] = 1
         if self.open and (self.open_literal or self.open.lacks(counts)):
             self.close()
         if self.open:
             fresh = self.open_bits + estimate(counts, count)
-            fresh += self.open.literals[END_OF_BLOCK] + (fresh >> 7)
+            fresh += self.open.literals[END_OF_BLOCK] + (fresh >> (7 if self.level < 7 else 8))
             bits = counts.bits(self.open) + counts.extra
             if fresh < bits:
                 self.close()
                 bits = fresh
-            if size <= bits:
+            if data is not None and size <= bits:
                 self.stored(data)
                 return
             if count < 250 and 3 + counts.bits(fixed) + counts.extra + 7 < bits:
@@ -3585,21 +3702,24 @@ class Klauspost:
         if sync:
             self.close()
 
-    def fresh_block(self, counts: Counts, count: int, data: bytes, sync: bool) -> None:
+    def fresh_block(self, counts: Counts, count: int, data: bytes | None, sync: bool) -> None:
         """Write a block of tokens where none is open."""
         counts.literals[END_OF_BLOCK] = 1
-        size = 8 * (len(data) + 5)
+        size = 8 * (len(data) + 5) if data is not None else 1 << 62
+        whole = self.encoder in {3, 4, 8} and not sync
         code = own_code(counts)
-        head = header(code, whole=self.encoder in {3, 4} and not sync)
+        if whole and not counts.matches:
+            counts.distances[0], code.distances[0] = 0, 0
+        head = header(code, whole=whole)
         bits = 3 + width(head) + counts.bits(code) + counts.extra
         fixed = 3 + counts.bits(fixed_code()) + counts.extra
         if count < 250 and fixed <= bits:
-            if size <= fixed:
+            if data is not None and size <= fixed:
                 self.stored(data)
             else:
                 self.fixed()
             return
-        if size <= bits:
+        if data is not None and size <= bits:
             self.stored(data)
             return
         self.writer.put_all([(DYNAMIC, 3), *head])
@@ -3661,18 +3781,196 @@ def klauspost(data: bytes, level: int) -> Writer:
     return encoder.writer
 
 
-def pgzip(data: bytes, encoder: int, block: int) -> Writer:
-    """Encode with encoders 3 to 5."""
+class Lazy(Klauspost):
+    """Levels 7 to 9: positions count from the start of the dictionary."""
+
+    def __init__(self, writer: Writer, encoder: int, level: int) -> None:
+        super().__init__(writer, encoder, level)
+        self.lazy, self.nice, self.chain = {7: (12, 16, 24), 8: (30, 40, 64), 9: (258, 258, 1024)}[level]
+        self.heads: dict[int, int] = {}
+        self.before = [-MiB] * 32768
+        self.at = self.begun = self.indexed = self.idle = self.length = self.distance = 0
+        self.head = -MiB
+        self.waits = self.sync = False
+        self.costs: list[int] = []
+        self.costs_from = 0
+
+    def run(self, words: int) -> None:
+        """Encode everything behind the dictionary, whose length is given."""
+        for place in range(words - 3):
+            self.insert(place)
+        self.at = self.end = words
+        self.begun = words if self.encoder == 5 else 0
+        while self.end < len(self.data):
+            if self.end - self.base == 65536:
+                self.step()
+            if self.at - self.base >= 65536 - 262:
+                self.base += 32768
+            self.end = min(self.base + 65536, len(self.data))
+        self.sync = True
+        self.step()
+
+    def insert(self, place: int) -> int:
+        """Insert a position; return what headed its chain."""
+        key = (int.from_bytes(self.data[place : place + 4], "little") * 2654435761 & U32) >> 15
+        head = self.heads.get(key, -MiB)
+        self.before[place & 32767] = head
+        self.heads[key] = place
+        return head
+
+    def look_up(self) -> None:
+        """Insert the position, and begin a search at what headed its chain."""
+        if self.at < self.indexed:
+            self.head = self.insert(self.at)
+
+    def weigh(self) -> None:
+        """Level 9: find what bytes cost as literals."""
+        ahead = self.data[self.at : self.end]
+        counted = Counter(ahead[:32768] if self.encoder == 5 else ahead)
+        lengths = merged_lengths([counted[byte] & 65535 for byte in range(256)], 15)
+        self.costs, self.costs_from = [0], self.at
+        for byte in ahead:
+            self.costs.append(self.costs[-1] + lengths[byte])
+
+    def step(self) -> None:
+        """Go through what is in the window, as far as more than 261 bytes are ahead or nothing follows."""
+        if self.end - self.at < 262 and not self.sync:
+            return
+        if self.level == 9 and self.end > self.at:
+            self.weigh()
+        self.indexed = self.end - 3
+        while ahead := self.end - self.at:
+            if ahead < 262 and not self.sync:
+                return
+            self.look_up()
+            length, distance, lowest = self.length, self.distance, max(self.at - 32768, self.base)
+            self.length = self.distance = 0
+            if self.head >= lowest and ahead > max(length, 3) and length < self.lazy:
+                self.search(self.head, ahead, lowest)
+            if length >= 4 and self.length <= length:
+                self.take(length, distance, ahead, lowest)
+            else:
+                self.literal()
+        if self.waits:
+            self.tokens.append(self.data[self.at - 1])
+        self.waits = False
+        if self.tokens:
+            self.block()
+
+    def search(self, candidate: int, ahead: int, lowest: int) -> None:
+        """Find the longest match, at level 9 one that gains."""
+        best, gained = 3, 0 if self.encoder == 4 else 4
+        for _ in range(self.chain):
+            if self.data[candidate + best] == self.data[self.at + best]:
+                n = same(self.data, candidate, self.at, min(258, ahead))
+                gain = self.gain(n, self.at - candidate) if n > best and self.level == 9 else gained + 1
+                if n > best and gain > gained:
+                    best, gained = n, gain
+                    self.length, self.distance = n, self.at - candidate
+                    if n >= min(self.nice, ahead):
+                        return
+            if candidate <= lowest:
+                return
+            candidate = self.before[candidate & 32767]
+            if candidate < lowest:
+                return
+
+    def gain(self, length: int, distance: int) -> int:
+        """Compare literals with a match."""
+        start = self.at - self.costs_from
+        saved = self.costs[start + length] - self.costs[start] - (6 if self.encoder == 4 else 3)
+        far = distance_symbols()[distance + 1][2] if distance < 32768 else 6
+        return saved - far - length_symbols()[length][2]
+
+    def take(self, length: int, distance: int, ahead: int, lowest: int) -> None:
+        """Emit the match of the position before, or a better one that its end leads to."""
+        start = self.at - 1
+        if self.encoder == 4:
+            if start + length + 2 < self.indexed:
+                other = self.headed(start + length - 2) - length + 2
+                longer = same(self.data, start, other, min(ahead, 258)) if other > lowest else 0
+                if longer > length:
+                    length, distance = longer, start - other
+        elif length < 256 and start + length < self.indexed:
+            other = self.headed(start + length) - length
+            if start - other != distance and other > lowest + 2:
+                longer = same(self.data, start + 2, other + 2, min(ahead, 260) - 2)
+                if longer > length:
+                    length, distance = self.later(start, other, longer), start - other
+        self.tokens.append(match(length, distance))
+        follow = self.at + length - 1
+        for place in range(self.at + 1, min(follow, self.indexed)):
+            self.insert(place)
+        self.at, self.waits, self.length, self.idle = follow, False, 0, 0
+        if len(self.tokens) == 32768:
+            self.block()
+
+    def headed(self, place: int) -> int:
+        """Return what heads the chain of a position that is not inserted."""
+        return self.heads.get((int.from_bytes(self.data[place : place + 4], "little") * 2654435761 & U32) >> 15, -MiB)
+
+    def later(self, start: int, other: int, length: int) -> int:
+        """Lengthen a match that begins at the third byte backwards; the bytes before it are literals."""
+        for i in (1, 0):
+            if length >= 258 or self.data[start + i] != self.data[other + i]:
+                for j in range(i + 1):
+                    self.emit_literal(start + j)
+                    self.at += 1
+                    self.look_up()
+                break
+            length += 1
+        return length
+
+    def emit_literal(self, place: int) -> None:
+        """Emit a literal; a block ends with it."""
+        self.tokens.append(self.data[place])
+        if len(self.tokens) == 32768:
+            self.block()
+
+    def literal(self) -> None:
+        """Emit the literal that waits; after many, more of them."""
+        if self.length:
+            self.idle = 0
+        if not self.waits:
+            self.at += 1
+            self.waits = True
+            return
+        self.idle = (self.idle + 1) % 65536
+        self.emit_literal(self.at - 1)
+        self.at += 1
+        if self.idle <= self.chain:
+            return
+        for _ in range(1 + (self.idle - self.chain >> 6)):
+            if self.at >= self.end - 1:
+                break
+            self.emit_literal(self.at - 1)
+            self.look_up()
+            self.at += 1
+        self.waits = False
+        self.emit_literal(self.at - 1)
+
+    def block(self) -> None:
+        """End a block."""
+        storable = self.begun >= self.base and self.at - self.begun <= 65535
+        self.token_block(self.data[self.begun : self.at] if storable else None, self.sync)
+        self.begun, self.tokens = self.at, []
+
+
+def pgzip(data: bytes, encoder: int, level: int, block: int) -> Writer:
+    """Encode with encoders 3 to 5, and 8."""
     writer = Writer()
     for start in range(0, len(data) + 1, block):
-        one = Klauspost(writer, encoder, 5)
+        one = (Klauspost if level < 7 else Lazy)(writer, encoder, level)
         words = data[max(start - 16384, 0) : start] if start and block > 16384 else b""
         one.data = words + data[start : start + block]
-        if words:
-            one.find(0, len(words))
-        for at in range(len(words), len(one.data), 65535):
-            end = min(at + 65535, len(one.data))
-            one.chunk(at, end, sync=end == len(one.data))
+        if isinstance(one, Lazy):
+            one.run(len(words))
+        else:
+            if words:
+                one.find(0, len(words))
+            for at in range(len(words), len(one.data), 65535):
+                end = min(at + 65535, len(one.data))
+                one.chunk(at, end, sync=end == len(one.data))
         one.close()
         writer.stored(b"")
     writer.put_all([(3, 8), (0, 8)])
@@ -3872,8 +4170,8 @@ def encode(content: bytes, encoder: int, level: int, parameter: int) -> bytes:
         writer = GoFast(content).run() if level == 1 else GoWindow(content, level).run()
     elif encoder == 2:
         writer = klauspost(content, level)
-    elif encoder <= 5:
-        writer = pgzip(content, encoder, parameter)
+    elif encoder in {3, 4, 5, 8}:
+        writer = pgzip(content, encoder, level, parameter)
     else:
         writer = Zlib(content, level, parameter).run()
     return bytes(writer.done)

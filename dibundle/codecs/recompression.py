@@ -225,7 +225,7 @@ class _Blocks:
 
     def __init__(self, recipe: Recipe, pool: Executor) -> None:
         encoders.prove(recipe.encoder, recipe.level)
-        self._encoder, self._size, self._pool = recipe.encoder, recipe.parameter, pool
+        self._encoder, self._level, self._size, self._pool = recipe.encoder, recipe.level, recipe.parameter, pool
         self._block = bytearray()
         self._dictionary = b""
         self._running: deque[Future[bytes]] = deque()
@@ -247,6 +247,8 @@ class _Blocks:
 
     def _submit(self, *, last: bool) -> None:
         block, dictionary = self._block, self._dictionary
-        self._running.append(self._pool.submit(encoders.encode_frame, self._encoder, dictionary, block, last=last))
+        self._running.append(
+            self._pool.submit(encoders.encode_frame, self._encoder, self._level, dictionary, block, last=last)
+        )
         self._block = bytearray()
         self._dictionary = bytes(block[-encoders.DICTIONARY :]) if len(block) > encoders.DICTIONARY else b""

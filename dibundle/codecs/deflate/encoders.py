@@ -22,6 +22,7 @@ PGZIP_1: Final = 4
 PGZIP_3: Final = 5
 ZLIB: Final = 6
 GNU: Final = 7
+PGZIP_2: Final = 8
 
 STORED: Final = 0
 FIXED: Final = 1
@@ -50,6 +51,7 @@ class Family(NamedTuple):
     most: int = 0
 
 
+_PGZIP: Final = (PGZIP_0, PGZIP_1, PGZIP_2, PGZIP_3)
 _ALL: Final = tuple(range(1, 10))
 
 FAMILIES: Final[dict[int, Family]] = {
@@ -59,10 +61,22 @@ FAMILIES: Final[dict[int, Family]] = {
         name="pgzip over klauspost/compress 1.15.0 to 1.15.9", levels=(5,), least=DICTIONARY + 1, most=FRAME_LIMIT
     ),
     PGZIP_1: Family(
-        name="pgzip over klauspost/compress 1.15.10 to 1.18.0", levels=(5,), least=DICTIONARY + 1, most=FRAME_LIMIT
+        name="pgzip over klauspost/compress 1.15.10 to 1.18.0",
+        levels=_ALL,
+        least=DICTIONARY + 1,
+        most=FRAME_LIMIT,
+    ),
+    PGZIP_2: Family(
+        name="pgzip over klauspost/compress 1.17.9 to 1.18.1",
+        levels=(4, 7, 8, 9),
+        least=DICTIONARY + 1,
+        most=FRAME_LIMIT,
     ),
     PGZIP_3: Family(
-        name="pgzip over klauspost/compress from 1.18.2", levels=(5,), least=DICTIONARY + 1, most=FRAME_LIMIT
+        name="pgzip over klauspost/compress from 1.18.2",
+        levels=_ALL,
+        least=DICTIONARY + 1,
+        most=FRAME_LIMIT,
     ),
     ZLIB: Family(name="zlib", levels=_ALL, least=8, most=9),
     GNU: Family(name="GNU gzip", levels=_ALL),
@@ -89,7 +103,7 @@ class _MarksFunction(Protocol):
 
 def is_pgzip(encoder: int) -> bool:
     """Whether an encoder's blocks can be made side by side, by :func:`encode_frame`."""
-    return PGZIP_0 <= encoder <= PGZIP_3
+    return encoder in _PGZIP
 
 
 def check(encoder: int, level: int, parameter: int) -> None:
@@ -117,7 +131,7 @@ class Encoder:
 
         A parameter of 0 is allowed for pgzip: ``frame`` then has to be called before more content than a block has.
         """
-        is_open = parameter == 0 and PGZIP_0 <= encoder <= PGZIP_3
+        is_open = parameter == 0 and is_pgzip(encoder)
         check(encoder, level, FAMILIES[encoder].least if is_open else parameter)
         if tested:
             prove(encoder, level)
@@ -175,17 +189,17 @@ def take_marks(function: _MarksFunction, handle: int) -> list[Mark]:
     return marks
 
 
-def encode_frame(encoder: int, dictionary: Buffer, block: Buffer, *, last: bool) -> bytes:
+def encode_frame(encoder: int, level: int, dictionary: Buffer, block: Buffer, *, last: bool) -> bytes:
     """Return one pgzip block by itself, so that blocks can be made side by side.
 
     ``dictionary``: the last 16 KiB of the block before, nothing for the first. All blocks but the last have the block
     size; the last may be empty, and is if the content is a multiple of it. Their bytes, in order, are the body.
     """
-    prove(encoder, 5)
+    prove(encoder, level)
     before, content = Pinned(dictionary), Pinned(block)
     out = ctypes.create_string_buffer(content.size + content.size // 8192 + 64)
     size = LIBRARY.dib_deflate_block(
-        encoder, before, before.size, content, content.size, int(last), ctypes.addressof(out), len(out)
+        encoder, level, before, before.size, content, content.size, int(last), ctypes.addressof(out), len(out)
     )
     if size == _NO_MEMORY:
         raise MemoryError
@@ -237,10 +251,32 @@ _PROOFS: Final[dict[int, dict[int, str]]] = {
         5: "f44ac6450c10a0ee",
     },
     PGZIP_1: {
+        1: "85f4cf5240ded7f9",
+        2: "ab303cc98e92edc9",
+        3: "573e59de99bf7c7d",
+        4: "344c9b4edebba4c8",
         5: "e6b5a279e7e69db1",
+        6: "aaeeaa515b84c821",
+        7: "9208d9de8904d4da",
+        8: "003187fd69f00ac1",
+        9: "beffe5f2b2b6c59c",
+    },
+    PGZIP_2: {
+        4: "ff0c89a54b202d1e",
+        7: "b3d10cd2ffc2bbb8",
+        8: "3c8954c22714d3f8",
+        9: "9b04d2145379d152",
     },
     PGZIP_3: {
+        1: "3aba08adcb2bdbab",
+        2: "033d977f561ed43a",
+        3: "5792bc8af50c7e2d",
+        4: "0f007d542b2b6572",
         5: "b89eb9f77ce8bf84",
+        6: "73682504a0f9b203",
+        7: "b3d10cd2ffc2bbb8",
+        8: "3c8954c22714d3f8",
+        9: "37dca01ba34c8e28",
     },
     ZLIB: {
         1: "b0436d1447c63449",

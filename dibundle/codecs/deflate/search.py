@@ -14,6 +14,7 @@ from dibundle.errors import ArchiveError
 
 _SLICE: Final = 1 << 20  # content given to the encoders at a time
 _FIRST: Final = 64 << 10  # the same for the first of it, until a block has ended
+_STEP: Final = 128 << 10  # what a candidate that starts is given of it at a time, until it differs
 _HELD: Final = 1 << 20  # content that may go by before a block has ended: then all candidates start
 _BODY_SLICE: Final = 64 << 10  # of the body at a time: it bounds how many blocks come to light at once
 _WAITING: Final = 32 << 20  # bytes of the body, or 512 times its blocks, that candidates may leave waiting
@@ -21,6 +22,7 @@ _FREE: Final = 64 << 10  # literal bytes that a candidate may need in any case,
 _SHARE: Final = 10  # and one for so many of the body,
 _MOST: Final = 8 << 20  # but never more than these: they are held in memory
 _SEEKING: Final = 256 << 10  # and while it is lost: an encoder has to catch up before it can meet the body
+_LAZY: Final = 7  # levels of pgzip from which on a block has so many tokens
 _NEAR: Final = 64  # bits: a copy of fewer costs more than it saves
 
 
@@ -52,6 +54,12 @@ CANDIDATES: Final[tuple[Candidate, ...]] = (
     *(Candidate(encoders.ZLIB, level, 8) for level in (2, 3, 4, 5, 7, 8)),
     *(Candidate(encoders.ZLIB, level, 9) for level in range(1, 10)),
     *(Candidate(encoders.GNU, level) for level in (2, 3, 4, 5, 7, 8)),
+    *(
+        Candidate(encoder, level)
+        for level in (6, 9, 1, 7, 4, 3, 2, 8)
+        for encoder in (encoders.PGZIP_1, encoders.PGZIP_2, encoders.PGZIP_3)
+        if level in encoders.FAMILIES[encoder].levels
+    ),
 )
 """All that are tried, the likeliest first: of several without a difference the first is taken."""
 
@@ -197,8 +205,13 @@ class Search:
             if marks and not is_all and not _may_begin(candidate, marks, self._inflater.first_tokens):
                 continue
             run = _Run(candidate)
-            run.encode(held, block_size)
-            self._runs.append(run)
+            for at in range(0, max(1, len(held)), _STEP):
+                run.encode(held[at : at + _STEP], block_size)
+                run.compare(self._real)
+                if run.is_hopeless(self._real):
+                    break
+            else:
+                self._runs.append(run)
         self._waiting, self._held = [], []
 
     def _judge(self) -> None:
@@ -218,9 +231,15 @@ def _may_begin(candidate: Candidate, marks: list[Mark], tokens: int) -> bool:
 
     ``tokens``: how many it has, so far if there is no second mark.
     """
-    if marks[0].type == encoders.STORED or encoders.is_pgzip(candidate.encoder):
-        return True  # which does not show its tokens, or ends a block where the parameter says
+    if marks[0].type == encoders.STORED:
+        return True  # which does not show its tokens
     has_ended = len(marks) > 1
+    if encoders.is_pgzip(candidate.encoder):  # which ends a block, too, where the parameter says
+        if has_ended and marks[1].type == encoders.STORED:
+            return True
+        if candidate.level >= _LAZY:
+            return tokens == 1 << 15 if has_ended else tokens < 1 << 15
+        return not has_ended or marks[1].content % encoders.CHUNK == 0
     if candidate.encoder == encoders.KLAUSPOST or (candidate.encoder, candidate.level) == (encoders.GO, 1):
         return not has_ended or marks[1].content % encoders.CHUNK == 0
     most = 1 << 14 if candidate.encoder == encoders.GO else (1 << (candidate.parameter or 9) + 6) - 1
@@ -289,7 +308,7 @@ class _Run:
         self._bit = 0  # and of the encoder's output
         self._encoder = Encoder(candidate.encoder, candidate.level, candidate.parameter, tested=False)
         self._block_size = candidate.parameter
-        self._is_open = not candidate.parameter and encoders.PGZIP_0 <= candidate.encoder <= encoders.PGZIP_3
+        self._is_open = not candidate.parameter and encoders.is_pgzip(candidate.encoder)
         self._data = bytearray()
         self._start = 0  # bit of _data[0]
         self._ended = False

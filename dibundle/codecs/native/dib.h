@@ -102,8 +102,8 @@ EXPORT int64_t dib_deflate_write(void *handle, const uint8_t *content, int64_t n
 EXPORT int64_t dib_deflate_take(void *handle, uint8_t *out, int64_t room);
 EXPORT int64_t dib_deflate_marks(void *handle, int64_t *out, int64_t most);
 EXPORT int64_t dib_deflate_frame(void *handle, int64_t block_size);
-EXPORT int64_t dib_deflate_block(int64_t encoder, const uint8_t *dictionary, int64_t dictionary_size, const uint8_t *block,
-                                 int64_t n, int64_t last, uint8_t *out, int64_t room);
+EXPORT int64_t dib_deflate_block(int64_t encoder, int64_t level, const uint8_t *dictionary, int64_t dictionary_size,
+                                 const uint8_t *block, int64_t n, int64_t last, uint8_t *out, int64_t room);
 
 /* deflate/inflate.c */
 EXPORT int64_t dib_inflate_new(void);

@@ -57,7 +57,7 @@ _SIGNATURES: Final[dict[str, list[type]]] = {
     "dib_deflate_take": [_PTR, _PTR, _I64],
     "dib_deflate_marks": [_PTR, _PTR, _I64],
     "dib_deflate_frame": [_PTR, _I64],
-    "dib_deflate_block": [_I64, _PTR, _I64, _PTR, _I64, _I64, _PTR, _I64],
+    "dib_deflate_block": [_I64, _I64, _PTR, _I64, _PTR, _I64, _I64, _PTR, _I64],
     "dib_inflate_new": [],
     "dib_inflate_free": [_PTR],
     "dib_inflate_run": [_PTR, _PTR, _I64, _PTR, _I64, _PTR],

@@ -10,7 +10,7 @@
 #include "../dib.h"
 
 /* The encoders by the numbers that recipes carry (dibundle/codecs/deflate/encoders.py has their names). */
-enum { GO = 1, KLAUSPOST = 2, PGZIP_0 = 3, PGZIP_1 = 4, PGZIP_3 = 5, ZLIB = 6, GNU = 7 };
+enum { GO = 1, KLAUSPOST = 2, PGZIP_0 = 3, PGZIP_1 = 4, PGZIP_3 = 5, ZLIB = 6, GNU = 7, PGZIP_2 = 8 };
 
 enum { STORED = 0, FIXED = 1, DYNAMIC = 2 };
 
@@ -211,6 +211,7 @@ static inline int run_extra(int symbol)
 /* What every encoder begins with. */
 typedef struct encoder {
     sink_t sink;
+    void *more; /* what else belongs to it: freed with it */
     int encoder, finished;
     void (*write)(struct encoder *self, const uint8_t *content, int64_t n, int finish);
 } encoder_t;

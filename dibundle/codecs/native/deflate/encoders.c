@@ -1,18 +1,37 @@
 /* The encoders from outside: one set of functions for all. */
 #include "klauspost.h"
 
+static int is_framed(int64_t encoder)
+{
+    return (encoder >= PGZIP_0 && encoder <= PGZIP_3) || encoder == PGZIP_2;
+}
+
+/* The levels of pgzip over each version: those that give the same as another's are that one's alone. */
+static int has_level(int64_t encoder, int64_t level)
+{
+    switch (encoder) {
+    case PGZIP_1:
+    case PGZIP_3:
+        return 1;
+    case PGZIP_2:
+        return level == 4 || level >= 7;
+    default:
+        return level == 5;
+    }
+}
+
 /* Parameter is pgzip's block size (0: none yet), zlib's memLevel (8 or 9), else 0. NULL: no such encoder, or no memory. */
 static encoder_t *new_encoder(int64_t encoder, int64_t level, int64_t parameter)
 {
     encoder_t *e = NULL;
-    int framed = encoder >= PGZIP_0 && encoder <= PGZIP_3;
+    int framed = is_framed(encoder);
     if (level < 1 || level > 9)
         return NULL;
     if (encoder == GO && parameter == 0)
         e = level == 1 ? go_speed_new() : go_chain_new((int)level);
     else if (encoder == KLAUSPOST && parameter == 0 && (level == 1 || level == 5 || level == 6))
         e = klauspost_new((int)encoder, (int)level, 0);
-    else if (framed && level == 5 && (parameter == 0 || parameter > TAIL) && parameter <= 1 << 30)
+    else if (framed && has_level(encoder, level) && (parameter == 0 || parameter > TAIL) && parameter <= 1 << 30)
         e = klauspost_new((int)encoder, (int)level, parameter);
     else if (encoder == ZLIB && (parameter == 8 || parameter == 9))
         e = zlib_new((int)level, (int)parameter);
@@ -33,6 +52,7 @@ int64_t dib_deflate_free(void *handle)
 {
     encoder_t *e = handle;
     if (e) {
+        free(e->more);
         free(e->sink.data);
         free(e->sink.marks.items);
         free(e);
@@ -77,7 +97,7 @@ int64_t dib_deflate_marks(void *handle, int64_t *out, int64_t most)
 int64_t dib_deflate_frame(void *handle, int64_t block_size)
 {
     klauspost_t *k = handle;
-    int framed = k->base.encoder >= PGZIP_0 && k->base.encoder <= PGZIP_3;
+    int framed = is_framed(k->base.encoder);
     if (!framed || k->block_size || block_size <= TAIL || block_size > 1 << 30 || block_size < k->block_fill || k->base.finished)
         return MALFORMED;
     k->block_size = block_size;
@@ -88,12 +108,12 @@ int64_t dib_deflate_frame(void *handle, int64_t block_size)
 
 /* Encode one pgzip block by itself: dictionary is what precedes it, 16 KiB or nothing. Return the size of what it takes,
  * which is in out only if there is room for it: 5 bytes for every 65535 of n, and n + 32, are always enough. */
-int64_t dib_deflate_block(int64_t encoder, const uint8_t *dictionary, int64_t dictionary_size, const uint8_t *block,
-                          int64_t n, int64_t last, uint8_t *out, int64_t room)
+int64_t dib_deflate_block(int64_t encoder, int64_t level, const uint8_t *dictionary, int64_t dictionary_size,
+                          const uint8_t *block, int64_t n, int64_t last, uint8_t *out, int64_t room)
 {
-    if (encoder < PGZIP_0 || encoder > PGZIP_3 || dictionary_size < 0 || dictionary_size > TAIL || n < 0)
+    if (!is_framed(encoder) || !has_level(encoder, level) || dictionary_size < 0 || dictionary_size > TAIL || n < 0)
         return MALFORMED;
-    encoder_t *e = new_encoder(encoder, 5, 0);
+    encoder_t *e = new_encoder(encoder, level, 0);
     if (!e)
         return NO_MEMORY;
     klauspost_t *k = (klauspost_t *)e;

@@ -4,21 +4,6 @@
 /* flate/{deflate,fast_encoder,level1,level5,level6,token,huffman_bit_writer}.go of klauspost/compress 1.18.0; pgzip's
  * gzip.go 1.2.6; src/compress/flate of Go 1.27. */
 
-static inline uint32_t near_hash(uint64_t bytes)
-{
-    return ((uint32_t)bytes * 2654435761u) >> 17;
-}
-
-static inline uint32_t far_hash(uint64_t bytes)
-{
-    return (uint32_t)(((bytes << 8) * 58295818150454627u) >> 49);
-}
-
-static inline uint32_t five_hash(uint64_t bytes)
-{
-    return (uint32_t)(((bytes << 24) * 889523592379u) >> 49);
-}
-
 static inline void near_insert(klauspost_t *k, uint64_t bytes, int32_t position)
 {
     k->near[near_hash(bytes)] = position + k->offset;
@@ -61,41 +46,15 @@ static int32_t klauspost_append(klauspost_t *k, const uint8_t *content, int32_t 
     return k->history_size - n;
 }
 
-static inline void klauspost_literals(klauspost_t *k, int32_t from, int32_t to)
-{
-    while (from < to)
-        k->tokens[k->count++] = k->history[from++];
-}
-
-/* A match of any length, in pieces of at most 258 none of which is shorter than 3. */
-static void klauspost_long(klauspost_t *k, int32_t length, int32_t distance)
-{
-    while (length > 0) {
-        int32_t piece = length <= LONGEST ? length : length > LONGEST + 3 ? LONGEST : LONGEST - 3;
-        k->tokens[k->count++] = match_token(piece, distance);
-        length -= piece;
-    }
-}
-
 typedef struct {
     int32_t at, from, length; /* length: as far as it was compared, 0: not yet beyond 4 */
     int32_t next;             /* the first position that was not looked up */
 } found_t;
 
-static inline int reaches(const klauspost_t *k, int32_t from, int32_t at, uint32_t four)
-{
-    return at - from < WINDOW && load32(k->history + from) == four;
-}
-
 /* The length of a match of 4 or more, at most 258 and up to the end of the chunk. */
 static inline int32_t capped_length(const klauspost_t *k, int32_t at, int32_t from)
 {
     return 4 + same_bytes(k->history + at + 4, k->history + from + 4, least(LONGEST - 4, k->history_size - at - 4));
-}
-
-static inline int32_t full_length(const klauspost_t *k, int32_t at, int32_t from)
-{
-    return same_bytes(k->history + at, k->history + from, k->history_size - at);
 }
 
 static inline void take_longer(const klauspost_t *k, found_t *found, int32_t at, int32_t from)
@@ -307,12 +266,7 @@ static void klauspost_match1(klauspost_t *k, int32_t s)
             s = next;
         }
         for (;;) {
-            int32_t length = full_length(k, s, from);
-            while (from > 0 && s > emitted && history[from - 1] == history[s - 1]) {
-                from--;
-                s--;
-                length++;
-            }
+            int32_t length = klauspost_backwards(k, &s, &from, full_length(k, s, from), emitted);
             klauspost_literals(k, emitted, s);
             klauspost_long(k, length, s - from);
             emitted = s += length;
@@ -346,10 +300,22 @@ static void klauspost_match(klauspost_t *k, const uint8_t *content, int32_t n)
     int32_t s = klauspost_append(k, content, n);
     if (n < 13)
         return;
-    if (k->level == 1)
+    switch (k->level) {
+    case 1:
         klauspost_match1(k, s);
-    else
+        break;
+    case 2:
+        klauspost_match2(k, s);
+        break;
+    case 3:
+        klauspost_match3(k, s);
+        break;
+    case 4:
+        klauspost_match4(k, s);
+        break;
+    default:
         klauspost_match56(k, s);
+    }
 }
 
 /* Write the end of block that an open block owes. */
@@ -417,6 +383,14 @@ static int has_codes(const uint32_t *counts, const uint8_t *lengths, int n)
     return 1;
 }
 
+static int has_distances(const counts_t *counts)
+{
+    for (int i = 0; i < DISTANCES; i++)
+        if (counts->distance[i])
+            return 1;
+    return 0;
+}
+
 static void klauspost_fixed_block(klauspost_t *k)
 {
     code_t fixed;
@@ -427,14 +401,14 @@ static void klauspost_fixed_block(klauspost_t *k)
     put_end(&k->base.sink, &fixed);
 }
 
-/* Tokens in a block of their own, or in the one that is open; it stays open unless sync. */
-static void klauspost_tokens(klauspost_t *k, const uint8_t *raw, int64_t size, int sync)
+/* Tokens in a block of their own, or in the one that is open; it stays open unless sync. Without raw it is not stored. */
+void klauspost_tokens(klauspost_t *k, const uint8_t *raw, int64_t size, int sync)
 {
     counts_t counts;
     code_t code, fixed;
     header_t header;
     sink_t *s = &k->base.sink;
-    int64_t stored = 8 * (size + 5), count = k->count + sync; /* the end of block is a token before a sync */
+    int64_t stored = raw && size <= CHUNK ? 8 * (size + 5) : INT64_MAX, count = k->count + sync; /* the end of block is a token before a sync */
     int small = count < 250;
     count_tokens(&counts, k->tokens, k->count);
     counts.literal[END_OF_BLOCK] = sync || k->trimmed ? 1 : 0;
@@ -445,7 +419,7 @@ static void klauspost_tokens(klauspost_t *k, const uint8_t *raw, int64_t size, i
         klauspost_close(k);
     if (k->live) {
         int64_t fresh = k->live + estimated_bits(&counts, count);
-        fresh += k->code.literal[END_OF_BLOCK] + (fresh >> 7);
+        fresh += k->code.literal[END_OF_BLOCK] + (fresh >> k->penalty);
         int64_t bits = code_bits(&counts, &k->code) + extra;
         if (fresh < bits) {
             klauspost_close(k);
@@ -463,7 +437,12 @@ static void klauspost_tokens(klauspost_t *k, const uint8_t *raw, int64_t size, i
     }
     if (!k->live) {
         counts.literal[END_OF_BLOCK] = 1;
+        int lacks_distances = !sync && !k->trimmed && !has_distances(&counts);
         go_code(&counts, &code, &header);
+        if (lacks_distances) { /* none has a code */
+            counts.distance[0] = 0;
+            code.distance[0] = 0;
+        }
         if (!sync && !k->trimmed)
             make_header(&header, &code, LITERALS, DISTANCES, 1, merged_lengths);
         int64_t bits = 3 + header.bits + code_bits(&counts, &code) + extra;
@@ -561,8 +540,14 @@ static void klauspost_chunk(klauspost_t *k, int sync)
 /* Forget all and learn the dictionary, whose tokens are dropped. */
 void klauspost_restart(klauspost_t *k, const uint8_t *dictionary, int32_t n)
 {
+    if (k->lazy) {
+        lazy_restart(k, dictionary, n);
+        return;
+    }
     memset(k->near, 0, sizeof k->near);
     memset(k->far, 0, sizeof k->far);
+    if (k->level == 2 || k->level == 3)
+        memset(k->wide, 0, sizeof k->wide);
     k->history_size = 0;
     k->offset = CHUNK;
     if (n)
@@ -572,7 +557,10 @@ void klauspost_restart(klauspost_t *k, const uint8_t *dictionary, int32_t n)
 /* Flush as pgzip does at the end of each of its blocks. */
 void klauspost_sync(klauspost_t *k)
 {
-    klauspost_chunk(k, 1);
+    if (k->lazy)
+        lazy_sync(k);
+    else
+        klauspost_chunk(k, 1);
     klauspost_stored(k, NULL, 0);
 }
 
@@ -588,7 +576,7 @@ static void put_last_empty_block(sink_t *s)
 void klauspost_end_frame(klauspost_t *k)
 {
     klauspost_sync(k);
-    klauspost_restart(k, k->tail, k->block_fill > TAIL ? TAIL : 0);
+    klauspost_restart(k, k->lazy ? lazy_tail(k) : k->tail, k->block_fill > TAIL ? TAIL : 0);
     k->block_fill = 0;
 }
 
@@ -598,13 +586,17 @@ static void klauspost_write(encoder_t *self, const uint8_t *content, int64_t n, 
     while (n > 0) {
         if (k->fill == CHUNK)
             klauspost_chunk(k, 0);
-        int32_t piece = CHUNK - k->fill;
+        int32_t piece = k->lazy ? CHUNK : CHUNK - k->fill;
         if (piece > n)
             piece = (int32_t)n;
         if (k->block_size && piece > k->block_size - k->block_fill)
             piece = (int32_t)(k->block_size - k->block_fill);
-        memcpy(k->chunk + k->fill, content, (size_t)piece);
-        k->fill += piece;
+        if (k->lazy) {
+            lazy_write(k, content, piece);
+        } else {
+            memcpy(k->chunk + k->fill, content, (size_t)piece);
+            k->fill += piece;
+        }
         k->block_fill += piece;
         content += piece;
         n -= piece;
@@ -629,8 +621,14 @@ encoder_t *klauspost_new(int encoder, int level, int64_t block_size)
     k->level = level;
     k->align = encoder == PGZIP_0 ? 0 : 2;
     k->trimmed = encoder == PGZIP_3 || encoder == KLAUSPOST;
+    k->misplaced = encoder == PGZIP_2 || encoder == PGZIP_3;
     k->framed = encoder != KLAUSPOST;
     k->block_size = block_size;
     k->offset = CHUNK;
+    k->penalty = level < 7 ? 7 : 8;
+    if (level >= 7 && !lazy_new(k, encoder == PGZIP_1 ? 0 : encoder == PGZIP_2 ? 1 : 2)) {
+        free(k);
+        return NULL;
+    }
     return &k->base;
 }
