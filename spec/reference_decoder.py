@@ -1329,7 +1329,11 @@ def read_body(numbers: Column, size: int, encoders: list[int]) -> Body:
     need(body.encoder in encoders, "a re-encoder that is not listed")
     kind = body.encoder // 16
     right = {6: body.parameter in {8, 9}}.get(kind, body.parameter == 0)
-    need(16385 <= body.parameter <= 1 << 30 if kind in {3, 4, 5, 8} else right, "a parameter out of range")
+    if kind in {3, 4, 5, 8}:
+        right = 16385 <= body.parameter <= 1 << 30
+    elif kind == 9:
+        right = 128 <= body.parameter < 16388
+    need(right, "a parameter out of range")
     count = numbers.next()
     need(count <= 65536, "too many edits")
     for number in range(count):
@@ -4003,19 +4007,23 @@ class Zlib:
         self.heads: dict[int, int] = {}
         self.before = [-1] * 32768
         self.tokens: list[int] = []
-        self.start = self.covered = 0
+        self.start = self.covered = self.at = 0
         self.matches = self.distance_bits = 0
 
     def run(self) -> Writer:
         """Encode all."""
         self.settle(0)
+        self.find()
+        self.block(1)
+        self.writer.pad()
+        return self.writer
+
+    def find(self) -> None:
+        """Make tokens of all that is ahead."""
         if self.level <= 3:
             self.fast()
         else:
             self.slow()
-        self.block(1)
-        self.writer.pad()
-        return self.writer
 
     def settle(self, at: int) -> None:
         """Move the window where little is ahead."""
@@ -4096,7 +4104,7 @@ class Zlib:
 
     def fast(self) -> None:
         """Levels 1 to 3."""
-        at = 0
+        at = self.at
         while at < self.end:
             head = self.look(at)
             best, distance = self.search(at, head, 2) if head >= 0 else (2, 0)
@@ -4107,6 +4115,7 @@ class Zlib:
                 self.emit(self.data[at], at)
                 at += 1
             self.settle(at)
+        self.at = at
 
     def emit_fast(self, at: int, best: int, distance: int) -> None:
         """Emit a match, and insert its positions if it is short."""
@@ -4117,7 +4126,7 @@ class Zlib:
 
     def slow(self) -> None:
         """Levels 4 to 9."""
-        at, best, distance, waits = 0, 2, 0, False
+        at, best, distance, waits = self.at, 2, 0, False
         while at < self.end:
             last, far = best, distance
             best, distance = 2, 0
@@ -4142,6 +4151,7 @@ class Zlib:
         if waits:
             self.tokens.append(self.data[at - 1])
             self.covered += 1
+        self.at = at
 
     def block(self, last: int) -> None:
         """End a block."""
@@ -4161,6 +4171,84 @@ class Zlib:
         self.start, self.tokens, self.matches, self.distance_bits = self.covered, [], 0, 0
 
 
+# --- deflate.md, 9: pigz --------------------------------------------------------------------------------------------
+
+
+class Pigz(Zlib):
+    """A job of pigz: positions count from the start of its dictionary."""
+
+    def __init__(self, writer: Writer, data: bytes, words: int, level: int) -> None:
+        super().__init__(data, level, 8)
+        self.writer = writer
+        self.size = self.end = self.at = self.start = self.covered = words
+        for place in range(words - 2):
+            self.insert(place)
+        self.waiting = min(words, 2)
+
+    def piece(self, size: int, last: bool) -> None:
+        """Encode content up to a position."""
+        self.size = size
+        self.settle(self.at)
+        while self.waiting and self.end - self.at + self.waiting >= 3:
+            self.insert(self.at - self.waiting)
+            self.waiting -= 1
+        self.find()
+        self.waiting = min(self.at, 2)
+        if last:
+            self.block(1)
+            self.writer.pad()
+        elif self.tokens:
+            self.block(0)
+
+    def flush(self, independent: bool) -> None:
+        """Get to the end of a byte."""
+        if self.writer.count % 2 or independent:
+            self.writer.stored(b"")
+        while self.writer.count % 8:
+            self.writer.put(FIXED, 10)
+        if independent:
+            self.writer.stored(b"")
+
+
+def rsyncable_jobs(data: bytes, size: int) -> Iterator[list[int]]:
+    """Give the ends of the pieces of each job."""
+    value, taken, hits = 0x7FF, 0, []
+    for end, byte in enumerate(data, 1):
+        value = (value << 1 ^ byte) & 0xFFF
+        if value == 0x7FF and 64 * taken < end + 4096:
+            taken += 1
+            hits.append(end)
+    start = first = 0
+    while start < len(data) or not data:
+        most, after = min(start + size, len(data)), first
+        while after < len(hits) and hits[after] <= most:
+            after += 1
+        ends = hits[first:after]
+        if not ends or (len(data) <= (start // size + 1) * size and ends[-1] < most):
+            ends.append(most)
+        yield ends
+        if not data:
+            return
+        start, first = ends[-1], after
+
+
+def pigz(data: bytes, level: int, parameter: int) -> Writer:
+    """Encode with encoder 9."""
+    size, mode = parameter >> 2 << 10, parameter & 3
+    ends = [*range(size, len(data), size), len(data)]
+    jobs = rsyncable_jobs(data, size) if mode == 2 else [ends] if mode == 3 else ([end] for end in ends)
+    writer, start = Writer(), 0
+    for job in jobs:
+        words = 0 if mode == 1 else min(start, 32768)
+        one = Pigz(writer, data[start - words : job[-1]], words, level)
+        for end in job:
+            one.piece(end - start + words, last=end == len(data))
+            if end < len(data):
+                one.flush(independent=mode == 1)
+        start = job[-1]
+    return writer
+
+
 # --- deflate.md, Recipes --------------------------------------------------------------------------------------------
 
 
@@ -4172,6 +4260,8 @@ def encode(content: bytes, encoder: int, level: int, parameter: int) -> bytes:
         writer = klauspost(content, level)
     elif encoder in {3, 4, 5, 8}:
         writer = pgzip(content, encoder, level, parameter)
+    elif encoder == 9:
+        writer = pigz(content, level, parameter)
     else:
         writer = Zlib(content, level, parameter).run()
     return bytes(writer.done)
@@ -4228,6 +4318,17 @@ KNOWN = {  # encoder, level, parameter: the first digits of the body's SHA-256, 
     **{(7, 1, 0): "fe2f62e11f0a", (7, 2, 0): "1b3d43b211cb", (7, 3, 0): "d6274bc72ea6"},
     **{(7, 4, 0): "7a26a8dc9f72", (7, 5, 0): "12e153867fc9", (7, 6, 0): "6d28508dc69c"},
     **{(7, 7, 0): "6d28508dc69c", (7, 8, 0): "6d28508dc69c", (7, 9, 0): "6d28508dc69c"},
+    **{(4, 1, 65536): "845f38c8a89c", (4, 2, 65536): "44c3061abc76", (4, 3, 65536): "cf319fc7fff3"},
+    **{(4, 4, 65536): "c0690b23046b", (4, 6, 65536): "45ee13113108", (4, 7, 65536): "28de39def4e1"},
+    **{(4, 8, 65536): "a2cc5211bc44", (4, 9, 65536): "62bddd10cb7f", (5, 1, 65536): "f4eb5e243786"},
+    **{(5, 2, 65536): "8165acee8a91", (5, 3, 65536): "a11ba08110d2", (5, 4, 65536): "2d9048ac57b1"},
+    **{(5, 6, 65536): "aef9d8ae6fcb", (5, 7, 65536): "a3558b7bf775", (5, 8, 65536): "28b721432d69"},
+    **{(5, 9, 65536): "9e5e0f65f3a1", (8, 4, 65536): "01bacec0f5b7", (8, 7, 65536): "a3558b7bf775"},
+    **{(8, 8, 65536): "28b721432d69", (8, 9, 65536): "7d8cfe405b64", (9, 1, 128): "8c04b1537b04"},
+    **{(9, 2, 128): "bf466410c01d", (9, 3, 128): "4597cb2cb98a", (9, 4, 128): "989f28d54256"},
+    **{(9, 5, 128): "7b25bcf99cd4", (9, 6, 128): "bb473289a2a0", (9, 7, 128): "bb473289a2a0"},
+    **{(9, 8, 128): "bb473289a2a0", (9, 9, 128): "bb473289a2a0", (9, 6, 129): "cc4bf3c8daea"},
+    **{(9, 6, 130): "6a25ac5af480", (9, 6, 131): "bb473289a2a0", (9, 1, 130): "0eeb31b4ea02"},
 }
 
 

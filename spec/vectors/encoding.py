@@ -246,6 +246,63 @@ def encoder_pgzip_new_blocks() -> Bundle:
     return _pgzip(5)
 
 
+def _pgzip_levels(encoder: int, *levels: int) -> Bundle:
+    """Have blocks with and without a dictionary, chunks and windows that move, and content that is stored."""
+    cases: list[tuple[Key, list[Piece]]] = []
+    for level in levels:
+        cases += [((encoder, level, 70000), [a(160000)]), ((encoder, level, 1 << 20), EVEN)]
+        cases += [((encoder, level, 16385), [a(40000)]), ((encoder, level, 1 << 20), [NO_MATCH])]
+        cases += [((encoder, level, 1 << 20), content) for content in ([70000, NOISE], DISTANCES, repeating(), [ALL_D])]
+    return bodies(*cases)
+
+
+@good("encoder.4", base="long")
+def encoder_pgzip_fast_levels() -> Bundle:
+    return _pgzip_levels(4, 1, 2, 3, 4, 6)
+
+
+@good("encoder.4", base="long")
+def encoder_pgzip_lazy_levels() -> Bundle:
+    return _pgzip_levels(4, 7, 8, 9)
+
+
+@good("encoder.5", base="long")
+def encoder_pgzip_new_fast_levels() -> Bundle:
+    return _pgzip_levels(5, 1, 2, 3, 4, 6)
+
+
+@good("encoder.5", base="long")
+def encoder_pgzip_new_lazy_levels() -> Bundle:
+    return _pgzip_levels(5, 7, 8, 9)
+
+
+@good("encoder.8", base="long")
+def encoder_pgzip_between_levels() -> Bundle:
+    """Have what 1.17.9 to 1.18.0 alone do: level 4 looks at a wrong place, level 9 weighs all that is ahead."""
+    return _pgzip_levels(8, 4, 7, 8, 9)
+
+
+@good("encoder.9", base="long")
+def encoder_pigz_modes() -> Bundle:
+    """Have jobs with and without a dictionary, full ones and empty content, and every way to the end of a byte."""
+    cases: list[tuple[Key, list[Piece]]] = []
+    for mode in range(4):
+        cases += [((9, level, 128 + mode), [a(100000)]) for level in range(1, 10)]
+        cases += [((9, 6, 128 + mode), content) for content in ([], [a(32768)], [a(32769)], [a(65538)], [70000, NOISE])]
+        cases += [((9, 1, 4 * 37 + mode), [ALL_D]), ((9, 6, 512 + mode), [ALL_A])]
+    return bodies(*cases)
+
+
+@good("encoder.9", base="long")
+def encoder_pigz_pieces() -> Bundle:
+    """Have short pieces and long ones, jobs that end with them or go on to the end, and too many pieces."""
+    often = bytes.fromhex("8e27493385")
+    one = often + A[:9000] + often
+    cases: list[list[Piece]] = [[often], [often * 3 + b"x"], [a(32768 - 6), often], [a(32768), often, a(20, 10)]]
+    cases += [[one, a(40000)], [often * 100], [a(30000), often, a(32768 + 9), often, a(66000)], [often * 2, a(65530)]]
+    return bodies(*[((9, level, 130), content) for level in (1, 6) for content in cases])
+
+
 @good("encoder.6", base="long")
 def encoder_zlib_windows() -> Bundle:
     cases = [((6, level, 8 + level % 2), [a(150000 if level < 7 else 45000)]) for level in range(1, 10)]

@@ -236,7 +236,7 @@ for _index, _what in enumerate(("requires", "objects", "frames", "targets")):
 bad("codec-unknown", "stored", "requires.codecs", "M22")(put(codecs=[0, 7]))
 bad("transform-unknown", "stored", "requires.transforms", "M22")(put(transforms=[1]))
 bad("re-encoder-unknown", "stored", "requires.re-encoders", "M22")(put(reencoders=[34]))
-bad("re-encoder-of-an-unknown-encoder", "stored", "requires.re-encoders", "M22")(put(reencoders=[134]))
+bad("re-encoder-of-an-unknown-encoder", "stored", "requires.re-encoders", "M22")(put(reencoders=[166]))
 bad("codecs-descend", "stored", "requires.codecs", "M21")(put(codecs=[1, 0]))
 bad("codec-twice", "stored", "requires.codecs", "M21")(put(codecs=[0, 0]))
 bad("re-encoders-descend", "stored", "requires.re-encoders", "M21")(put(reencoders=[102, 22]))
@@ -684,7 +684,7 @@ bad("packing-without-a-body", _P, "packing.for each part", "M67")(repacked(packi
 bad("packs-fewer-bytes", _P, "column.packed", "M68")(repacked(GZ_FORM, packed=len(GZ) + 1))
 bad("packs-more-bytes", _P, "column.packed", "M68")(repacked(GZ_FORM, packed=len(GZ) - 1))
 bad("recipe-level", _P, "packing.re-encoder", "M77")(repacked(packing(10, (3000, 96, 8, []), 8) + _TAIL))
-bad("recipe-encoder", _P, "packing.re-encoder", "M77")(repacked(packing(10, (3000, 130, 8, []), 8) + _TAIL))
+bad("recipe-encoder", _P, "packing.re-encoder", "M77")(repacked(packing(10, (3000, 166, 8, []), 8) + _TAIL))
 bad("recipe-parameter", _P, "packing.parameter", "M77")(repacked(packing(10, (3000, 102, 7, []), 8) + _TAIL))
 for _encoder, _parameter, _what in (
     (22, 1, "go"),

@@ -126,7 +126,7 @@ def test_a_frame_of_another_version():
     frame, body, before = 70_000, b"", b""
     for number, block in enumerate(pieces(TEXT[:140_000] + NUMBERS + TEXT[:200_000], frame)):
         version = PGZIP_0 if number == 3 else PGZIP_1
-        body += encode_frame(version, before, block, last=len(block) < frame)
+        body += encode_frame(version, 5, before, block, last=len(block) < frame)
         before = block[-16384:]
     recipe = find_and_rebuild(body)
     assert (recipe.encoder, recipe.parameter) == (PGZIP_1, frame)

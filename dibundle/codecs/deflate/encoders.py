@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 from array import array
+from enum import IntEnum
 from functools import cache
 from typing import Final, NamedTuple, Protocol
 
@@ -23,6 +24,10 @@ PGZIP_3: Final = 5
 ZLIB: Final = 6
 GNU: Final = 7
 PGZIP_2: Final = 8
+PIGZ: Final = 9
+
+PIGZ_BLOCK: Final = 128 << 10
+"""What pigz takes at a time, if it is not told otherwise."""
 
 STORED: Final = 0
 FIXED: Final = 1
@@ -80,12 +85,25 @@ FAMILIES: Final[dict[int, Family]] = {
     ),
     ZLIB: Family(name="zlib", levels=_ALL, least=8, most=9),
     GNU: Family(name="GNU gzip", levels=_ALL),
+    PIGZ: Family(name="pigz", levels=_ALL, least=4 * 32, most=4 * (4 << 10) + 3),
 }
-"""Every encoder by its number. Parameters: pgzip's block size in bytes, zlib's memLevel."""
+"""Every encoder by its number.
+
+Parameters: pgzip's block size in bytes, zlib's memLevel, four times pigz' block size in KiB and a mode.
+"""
 
 
 KNOWN: Final = frozenset(encoder << 4 | level for encoder, family in FAMILIES.items() for level in family.levels)
 """The re-encoders by the numbers of section 1: 16 times the encoder's, and the level."""
+
+
+class PigzMode(IntEnum):
+    """How pigz cuts content: the lowest bits of its parameter."""
+
+    THREADS = 0
+    INDEPENDENT = 1
+    RSYNCABLE = 2
+    ONE_THREAD = 3
 
 
 class Mark(NamedTuple):
@@ -187,6 +205,16 @@ def take_marks(function: _MarksFunction, handle: int) -> list[Mark]:
             for bit, content, kind in zip(numbers, numbers, numbers, strict=True)
         ]
     return marks
+
+
+def pigz_hits(content: bytes) -> set[int]:
+    """Return where ``pigz -R`` ends blocks in the beginning of some content."""
+    found, value = set(), 0x7FF
+    for place, byte in enumerate(content, 1):
+        value = (value << 1 ^ byte) & 0xFFF
+        if value == 0x7FF:
+            found.add(place)
+    return found
 
 
 def encode_frame(encoder: int, level: int, dictionary: Buffer, block: Buffer, *, last: bool) -> bytes:
@@ -300,5 +328,19 @@ _PROOFS: Final[dict[int, dict[int, str]]] = {
         8: "8c597cab01b6f92a",
         9: "8c597cab01b6f92a",
     },
+    PIGZ: {
+        1: "86e54049dedaa90c",
+        2: "5babb22725655377",
+        3: "e816c7adc97dce51",
+        4: "6ccbb6fee86d78ea",
+        5: "8a9bcaf69e5a657c",
+        6: "a1522f6c1b7a3a92",
+        7: "a1d3c2b7c3667cb9",
+        8: "678a906d65f69161",
+        9: "678a906d65f69161",
+    },
 }
-"""The first 16 digits of the SHA-256 of what the sample becomes (pgzip: blocks of 70,000 bytes, zlib: memLevel 8)."""
+"""The first 16 digits of the SHA-256 of what the sample becomes.
+
+pgzip with blocks of 70,000 bytes, zlib with memLevel 8, pigz with blocks of 32 KiB.
+"""

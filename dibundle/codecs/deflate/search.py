@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from dibundle.codecs.deflate import encoders
+from dibundle.codecs.deflate.candidates import CANDIDATES, Candidate, may_begin, pigz_modes
 from dibundle.codecs.deflate.encoders import Encoder, Mark
 from dibundle.codecs.deflate.inflate import Inflater
 from dibundle.codecs.deflate.recipe import Recipe, RecipeEdit, copy_bits
@@ -22,46 +23,9 @@ _FREE: Final = 64 << 10  # literal bytes that a candidate may need in any case,
 _SHARE: Final = 10  # and one for so many of the body,
 _MOST: Final = 8 << 20  # but never more than these: they are held in memory
 _SEEKING: Final = 256 << 10  # and while it is lost: an encoder has to catch up before it can meet the body
-_LAZY: Final = 7  # levels of pgzip from which on a block has so many tokens
+_TWINS: Final = 8 << 20  # content after which two that differ in a parameter alone are taken for one
 _NEAR: Final = 64  # bits: a copy of fewer costs more than it saves
 
-
-class Candidate(NamedTuple):
-    """An encoder to try. pgzip's block size is not tried but seen: its parameter is 0."""
-
-    encoder: int
-    level: int
-    parameter: int = 0
-
-
-CANDIDATES: Final[tuple[Candidate, ...]] = (
-    Candidate(encoders.GO, 6),
-    Candidate(encoders.PGZIP_1, 5),
-    Candidate(encoders.PGZIP_3, 5),
-    Candidate(encoders.KLAUSPOST, 6),
-    Candidate(encoders.GO, 1),
-    Candidate(encoders.ZLIB, 6, 8),
-    Candidate(encoders.GNU, 9),
-    Candidate(encoders.GNU, 6),
-    Candidate(encoders.KLAUSPOST, 1),
-    Candidate(encoders.PGZIP_0, 5),
-    Candidate(encoders.GO, 9),
-    Candidate(encoders.ZLIB, 9, 8),
-    Candidate(encoders.ZLIB, 1, 8),
-    Candidate(encoders.GNU, 1),
-    Candidate(encoders.KLAUSPOST, 5),
-    *(Candidate(encoders.GO, level) for level in (2, 3, 4, 5, 7, 8)),
-    *(Candidate(encoders.ZLIB, level, 8) for level in (2, 3, 4, 5, 7, 8)),
-    *(Candidate(encoders.ZLIB, level, 9) for level in range(1, 10)),
-    *(Candidate(encoders.GNU, level) for level in (2, 3, 4, 5, 7, 8)),
-    *(
-        Candidate(encoder, level)
-        for level in (6, 9, 1, 7, 4, 3, 2, 8)
-        for encoder in (encoders.PGZIP_1, encoders.PGZIP_2, encoders.PGZIP_3)
-        if level in encoders.FAMILIES[encoder].levels
-    ),
-)
-"""All that are tried, the likeliest first: of several without a difference the first is taken."""
 
 _GUESSED_FRAME: Final = 1 << 20  # of a body that has one pgzip block; every size from the content's on would do
 
@@ -180,7 +144,8 @@ class Search:
         real.ended = self._inflater.ended
         if self._waiting:
             self._held.append(content)
-            if not self._goes_on() and not real.ended and self._content < _HELD:
+            is_enough = self._goes_on() and self._content > encoders.PIGZ_BLOCK
+            if not is_enough and not real.ended and self._content < _HELD:
                 return
             self._start(block_size)
         else:
@@ -200,9 +165,13 @@ class Search:
         """Start those that wait and may have written a first block like this one, with what has gone by."""
         held = b"".join(self._held)
         marks = self._real.marks
+        modes = pigz_modes(marks, held)
         is_all = self._real.ended and not self._goes_on()  # then the first block ends where the content does: anywhere
         for candidate in self._waiting:
-            if marks and not is_all and not _may_begin(candidate, marks, self._inflater.first_tokens):
+            if candidate.encoder == encoders.PIGZ:
+                if candidate.parameter & 3 not in modes:
+                    continue
+            elif marks and not is_all and not may_begin(candidate, marks, self._inflater.first_tokens):
                 continue
             run = _Run(candidate)
             for at in range(0, max(1, len(held)), _STEP):
@@ -224,28 +193,9 @@ class Search:
             for run in self._runs
             if run.difference is None or (run.difference >= passed and not run.is_hopeless(self._real))
         ]
-
-
-def _may_begin(candidate: Candidate, marks: list[Mark], tokens: int) -> bool:
-    """Whether an encoder may write this first block, with more content behind it (spec/deflate.md, "Blocks").
-
-    ``tokens``: how many it has, so far if there is no second mark.
-    """
-    if marks[0].type == encoders.STORED:
-        return True  # which does not show its tokens
-    has_ended = len(marks) > 1
-    if encoders.is_pgzip(candidate.encoder):  # which ends a block, too, where the parameter says
-        if has_ended and marks[1].type == encoders.STORED:
-            return True
-        if candidate.level >= _LAZY:
-            return tokens == 1 << 15 if has_ended else tokens < 1 << 15
-        return not has_ended or marks[1].content % encoders.CHUNK == 0
-    if candidate.encoder == encoders.KLAUSPOST or (candidate.encoder, candidate.level) == (encoders.GO, 1):
-        return not has_ended or marks[1].content % encoders.CHUNK == 0
-    most = 1 << 14 if candidate.encoder == encoders.GO else (1 << (candidate.parameter or 9) + 6) - 1
-    if candidate.encoder == encoders.GNU and tokens % 4096 == 0:
-        return True
-    return tokens == most if has_ended else tokens < most
+        if self._content > _TWINS:
+            told = {run.candidate[:2]: run for run in reversed(self._runs) if run.difference is None}
+            self._runs = [run for run in self._runs if run.difference or told[run.candidate[:2]] is run]
 
 
 class _Real:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from dibundle.codecs import recompression
+from dibundle.codecs.deflate.candidates import CANDIDATES, Candidate
 from dibundle.codecs.deflate.describe import describe
-from dibundle.codecs.deflate.search import CANDIDATES, Candidate, Search, probe
+from dibundle.codecs.deflate.search import Search, probe
 from dibundle.codecs.encode import embedded_streams
 from dibundle.codecs.recompression import Body, Part, Plain
 from dibundle.creating.match.base import Layer

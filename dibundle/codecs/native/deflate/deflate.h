@@ -10,7 +10,7 @@
 #include "../dib.h"
 
 /* The encoders by the numbers that recipes carry (dibundle/codecs/deflate/encoders.py has their names). */
-enum { GO = 1, KLAUSPOST = 2, PGZIP_0 = 3, PGZIP_1 = 4, PGZIP_3 = 5, ZLIB = 6, GNU = 7, PGZIP_2 = 8 };
+enum { GO = 1, KLAUSPOST = 2, PGZIP_0 = 3, PGZIP_1 = 4, PGZIP_3 = 5, ZLIB = 6, GNU = 7, PGZIP_2 = 8, PIGZ = 9 };
 
 enum { STORED = 0, FIXED = 1, DYNAMIC = 2 };
 
@@ -252,5 +252,8 @@ encoder_t *zlib_new(int level, int memory_level);
 
 /* gnu.c */
 encoder_t *gnu_new(int level);
+
+/* pigz.c */
+encoder_t *pigz_new(int level, int64_t parameter);
 
 #endif

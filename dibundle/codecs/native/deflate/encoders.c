@@ -37,6 +37,8 @@ static encoder_t *new_encoder(int64_t encoder, int64_t level, int64_t parameter)
         e = zlib_new((int)level, (int)parameter);
     else if (encoder == GNU && parameter == 0)
         e = gnu_new((int)level);
+    else if (encoder == PIGZ)
+        e = pigz_new((int)level, parameter);
     if (e)
         e->encoder = (int)encoder;
     return e;

@@ -7,7 +7,7 @@ static const zlib_level_t ZLIB_LEVELS[10] = {
 };
 
 /* Put a position at the head of its chain and return what was there; 0 is nothing. */
-static inline int32_t zlib_insert(zlib_t *z, int32_t at)
+int32_t zlib_insert(zlib_t *z, int32_t at)
 {
     const uint8_t *p = z->window + at;
     uint32_t hash = ((uint32_t)p[0] << 2 * z->shift ^ (uint32_t)p[1] << z->shift ^ p[2]) & z->mask;
@@ -43,7 +43,7 @@ static int32_t zlib_longest(zlib_t *z, int32_t candidate, int32_t best)
     return least(best, z->ahead);
 }
 
-static void zlib_end_block(zlib_t *z, int last)
+void zlib_end_block(zlib_t *z, int last)
 {
     counts_t counts;
     code_t code, fixed;
@@ -190,6 +190,10 @@ static void zlib_lazy(zlib_t *z, int closing)
 
 void zlib_run(zlib_t *z, int closing)
 {
+    while (z->insert && z->ahead + z->insert >= 3) {
+        zlib_insert(z, z->at - z->insert);
+        z->insert--;
+    }
     if (z->level <= 3)
         zlib_fast(z, closing);
     else

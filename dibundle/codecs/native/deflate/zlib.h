@@ -1,4 +1,4 @@
-/* zlib.c as gnu.c sees it. */
+/* zlib.c as gnu.c and pigz.c see it. */
 #ifndef DIB_ZLIB_H
 #define DIB_ZLIB_H
 
@@ -20,6 +20,7 @@ typedef struct zlib {
     int32_t at, ahead, block_start; /* in the window; block_start is below 0 where it has left */
     int32_t behind;                 /* bytes behind the content that searches see: none, but at gzip's end */
     int32_t length, from;           /* the match at the position before; length 2: none */
+    int32_t insert;                 /* positions before at that wait for what follows, to be indexed: pigz' alone */
     int pending;                    /* the literal there waits for what is found at this one */
     int64_t origin;                 /* content before window[0] */
     int64_t count, stop;            /* tokens of the block; with so many it ends, unless ends is there and says no */
@@ -31,6 +32,8 @@ typedef struct zlib {
 } zlib_t;
 
 /* zlib.c */
+int32_t zlib_insert(zlib_t *z, int32_t at);
+void zlib_end_block(zlib_t *z, int last);
 void zlib_starve(zlib_t *z);
 void zlib_run(zlib_t *z, int closing);
 void zlib_write(encoder_t *self, const uint8_t *content, int64_t n, int finish);
