@@ -2721,7 +2721,8 @@ def unpack(payload: bytes, size: int, source: bytes, bundle: Bundle) -> bytes:
 # --- deflate.md: bits, codes, blocks --------------------------------------------------------------------------------
 
 ENCODERS: dict[int, Sequence[int]] = {
-    **{1: range(1, 10), 2: (1, 5, 6), 3: (5,), 4: (5,), 5: (5,), 6: range(1, 10), 7: range(1, 10)},
+    **{1: range(1, 10), 2: (1, 5, 6), 3: (5,), 4: range(1, 10), 5: range(1, 10), 6: range(1, 10), 7: range(1, 10)},
+    **{8: (4, 7, 8, 9), 9: range(1, 10)},
 }
 ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15]
 END_OF_BLOCK = 256

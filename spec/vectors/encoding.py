@@ -250,9 +250,13 @@ def _pgzip_levels(encoder: int, *levels: int) -> Bundle:
     """Have blocks with and without a dictionary, chunks and windows that move, and content that is stored."""
     cases: list[tuple[Key, list[Piece]]] = []
     for level in levels:
-        cases += [((encoder, level, 70000), [a(160000)]), ((encoder, level, 1 << 20), EVEN)]
-        cases += [((encoder, level, 16385), [a(40000)]), ((encoder, level, 1 << 20), [NO_MATCH])]
-        cases += [((encoder, level, 1 << 20), content) for content in ([70000, NOISE], DISTANCES, repeating(), [ALL_D])]
+        cases += [
+            ((encoder, level, 16385), [a(40000)]),
+            ((encoder, level, 1 << 20), [70000 if level < 9 else 900, NOISE]),
+        ]
+        cases += [((encoder, level, 70000), [a(160000 if level < 7 else 75000)])]
+        more = (EVEN, [NO_MATCH], DISTANCES, repeating(), [ALL_D]) if level < 9 else (EVEN[:3], DISTANCES)
+        cases += [((encoder, level, 1 << 20), content) for content in more]
     return bodies(*cases)
 
 

@@ -8,7 +8,19 @@ from pathlib import Path
 import pytest
 
 from dibundle.codecs.deflate import encoders
-from dibundle.codecs.deflate.encoders import FAMILIES, GNU, GO, KLAUSPOST, PGZIP_0, PGZIP_1, PGZIP_3, ZLIB, Encoder
+from dibundle.codecs.deflate.encoders import (
+    FAMILIES,
+    GNU,
+    GO,
+    KLAUSPOST,
+    PGZIP_0,
+    PGZIP_1,
+    PGZIP_2,
+    PGZIP_3,
+    PIGZ,
+    ZLIB,
+    Encoder,
+)
 from dibundle.errors import BundleError, FileError
 from tests import needs
 from tests.codecs.bodies import CONTENTS, MIXTURE, NOISE, NUMBERS, SHORT, SLIDING, TEXT, encode, inflate
@@ -35,6 +47,9 @@ ONE_OF_EACH = [
     (PGZIP_1, 5, 65_535),
     (ZLIB, 1, 9),
     (GNU, 3, 0),
+    (PGZIP_1, 3, 70_000),
+    (PGZIP_1, 8, 70_000),
+    *((PIGZ, level, 4 * 32 + mode) for mode in range(4) for level in (1, 6)),
 ]
 
 
@@ -102,14 +117,16 @@ def test_marks_are_those_of_the_body(key):
 
 
 @pytest.mark.parametrize("size", [0, 1, 70_000, 140_000, len(MIXTURE)])
-@pytest.mark.parametrize("encoder", [PGZIP_0, PGZIP_1, PGZIP_3])
-def test_frames_one_by_one(encoder, size):
+@pytest.mark.parametrize(
+    ("encoder", "level"), [(PGZIP_0, 5), (PGZIP_1, 5), (PGZIP_3, 5), (PGZIP_1, 2), (PGZIP_2, 4), (PGZIP_3, 7)]
+)
+def test_frames_one_by_one(encoder, level, size):
     content, frame, body, before = MIXTURE[:size], 70_000, b"", b""
     for at in range(0, size + 1, frame):
         block = content[at : at + frame]
-        body += encoders.encode_frame(encoder, 5, before, block, last=len(block) < frame)
+        body += encoders.encode_frame(encoder, level, before, block, last=len(block) < frame)
         before = block[-encoders.DICTIONARY :]
-    assert body == encode(encoder, 5, frame, content)
+    assert body == encode(encoder, level, frame, content)
 
 
 def test_block_size_may_come_later():
@@ -153,7 +170,7 @@ def test_an_encoder_that_does_not_work_is_refused(monkeypatch):
     ("key", "message"),
     [
         ((0, 6, 0), "unknown encoder 0"),
-        ((8, 6, 0), "unknown encoder 8"),
+        ((10, 6, 0), "unknown encoder 10"),
         ((GO, 0, 0), "level 0"),
         ((GO, 10, 0), "level 10"),
         ((KLAUSPOST, 2, 0), "level 2"),

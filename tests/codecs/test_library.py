@@ -158,7 +158,7 @@ def _work() -> list[object]:
     made += [fast, parts, bytes(back)]
     made.append(list(anchors.bridged(anchors.find(source, target, stride=8), most=100)))
     text = random.Random(1).randbytes(3000) + b"abcabcabd" * 30_000
-    for encoder, level, parameter in ((1, 6, 0), (max(encoders.FAMILIES), 6, 0)):
+    for encoder, level, parameter in ((1, 6, 0), (encoders.GNU, 6, 0), (encoders.PIGZ, 6, 512)):
         body = bodies.encode(encoder, level, parameter, text)
         made += [body, bodies.inflate(body)[:2]]
     odd = zlib.compressobj(6, zlib.DEFLATED, -15, 7)
@@ -168,7 +168,7 @@ def _work() -> list[object]:
     if recipe is not None:
         made.append(b"".join(recipes.rebuild(recipe, [b"".join(content)])))
     made.append(
-        encoders.encode_frame(next(filter(encoders.is_pgzip, encoders.FAMILIES)), text[:16384], text, last=True)
+        encoders.encode_frame(next(filter(encoders.is_pgzip, encoders.FAMILIES)), 5, text[:16384], text, last=True)
     )
     recipes.copy_bits(out := bytearray(100), 3, text[:90], 5, 600)
     made += [bytes(out), search._same_bits(text[:90], 5, bytes(out), 3, 700)]

@@ -86,6 +86,7 @@ class Search:
         self._held: list[bytes] = []  # the content that has gone by while they wait
         self._runs: list[_Run] = []
         self._content = 0
+        self._block_size = 0  # of pgzip, once it has come to light
 
     @property
     def ended(self) -> bool:
@@ -139,7 +140,8 @@ class Search:
         if not self.candidates:
             return
         real = self._real
-        block_size = real.add(marks)
+        shown = real.add(marks)
+        self._block_size = self._block_size or shown
         real.limit = self._inflater.sure_bits
         real.ended = self._inflater.ended
         if self._waiting:
@@ -147,10 +149,10 @@ class Search:
             is_enough = self._goes_on() and self._content > encoders.PIGZ_BLOCK
             if not is_enough and not real.ended and self._content < _HELD:
                 return
-            self._start(block_size)
+            self._start()
         else:
             for run in self._runs:
-                run.encode(content, block_size)
+                run.encode(content, self._block_size)
         for run in self._runs:
             run.compare(real)
         self._judge()
@@ -161,7 +163,7 @@ class Search:
         marks = self._real.marks
         return len(marks) > 1 and marks[1].content < self._content
 
-    def _start(self, block_size: int = 0) -> None:
+    def _start(self) -> None:
         """Start those that wait and may have written a first block like this one, with what has gone by."""
         held = b"".join(self._held)
         marks = self._real.marks
@@ -175,9 +177,9 @@ class Search:
                 continue
             run = _Run(candidate)
             for at in range(0, max(1, len(held)), _STEP):
-                run.encode(held[at : at + _STEP], block_size)
+                run.encode(held[at : at + _STEP], self._block_size)
                 run.compare(self._real)
-                if run.is_hopeless(self._real):
+                if run.differs_at_once(self._real):
                     break
             else:
                 self._runs.append(run)
@@ -300,11 +302,15 @@ class _Run:
             self._lose()
             self._edit(real, self._end, real.limit)
 
+    def differs_at_once(self, real: _Real) -> bool:
+        """Whether the body differs in its first block already."""
+        return self.difference is not None and (self.difference < real.first_block or not real.first_block)
+
     def is_hopeless(self, real: _Real) -> bool:
         """Whether the body differs in its first block already, or in too much of what there is so far."""
         if self.difference is None:
             return False
-        if self.difference < real.first_block or not real.first_block:
+        if self.differs_at_once(real):
             return True
         most = min(_FREE + real.limit // 8 // _SHARE, _MOST)
         lost = (real.limit - self.real_bit) // 8 - _SEEKING if self._lost else 0
