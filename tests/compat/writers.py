@@ -226,5 +226,9 @@ WITH_OPTIONS: dict[str, Writer] = {
     "podman push to oci-archive, level 9": pushed_by_podman("--compression-level", "9"),
     "podman push to oci-archive, zstd:chunked": pushed_by_podman("--compression-format", "zstd:chunked"),
     "pigz": compressed_by("pigz", "-n"),
+    **{f"pigz -{level}": compressed_by("pigz", "-n", f"-{level}") for level in (1, 9)},
+    "pigz -R": compressed_by("pigz", "-n", "-R"),
+    "pigz -i": compressed_by("pigz", "-n", "-i"),
+    "pigz -p 1": compressed_by("pigz", "-n", "-p", "1"),
 }
 """With levels and formats that somebody has to ask for; of these not all are found."""

@@ -280,7 +280,8 @@ ENCODERS: Final = tuple(
     (encoder, level, parameter)
     for encoder, levels, parameter in (
         *((1, (1, 2, 6, 9), 0), (2, (1, 5, 6), 0), (3, (5,), 16385), (4, (5,), MIB), (5, (5,), 1 << 30)),
-        *((6, (1, 6, 9), 8), (7, (1, 6, 9), 0)),
+        *((6, (1, 6, 9), 8), (7, (1, 6, 9), 0), (4, (1, 2, 3, 4, 6, 7, 8, 9), MIB), (8, (4, 7, 9), 16385)),
+        *((9, (1, 6, 9), 4 * size + mode) for size in (32, 128, 4096) for mode in range(4)),
     )
     for level in levels
 )
@@ -347,11 +348,11 @@ def edits(chance: random.Random) -> Bundle:
 
 @bundle_class
 def pgzip_blocks(chance: random.Random) -> Bundle:
-    encoder = chance.choice((3, 4, 5))
+    encoder, level = chance.choice(((3, 5), (4, 5), (5, 5), (4, 2), (4, 7), (5, 9), (8, 9)))
     parameter = chance.choice((16385, MIB, 4 * MIB, 4 * MIB + 1, 64 * MIB, 1 << 30))
     size = edge(chance, chance.choice((MIB, 64 * MIB)))
-    table = number(1) + numbers(2 * size + 1, 16 * encoder + 5, parameter, 0)
-    return packed(chance, [table], [size], {16 * encoder + 5})
+    table = number(1) + numbers(2 * size + 1, 16 * encoder + level, parameter, 0)
+    return packed(chance, [table], [size], {16 * encoder + level})
 
 
 @bundle_class

@@ -36,7 +36,7 @@ CANDIDATES: Final[tuple[Candidate, ...]] = (
     Candidate(encoders.ZLIB, 1, 8),
     Candidate(encoders.GNU, 1),
     Candidate(encoders.KLAUSPOST, 5),
-    *(Candidate(encoders.GO, level) for level in (2, 3, 4, 5, 7, 8)),
+    *(Candidate(encoders.GO, level) for level in (2, 3, 4, 5, 7, 8, 0)),
     *(Candidate(encoders.ZLIB, level, 8) for level in (2, 3, 4, 5, 7, 8)),
     *(Candidate(encoders.ZLIB, level, 9) for level in range(1, 10)),
     *(Candidate(encoders.GNU, level) for level in (2, 3, 4, 5, 7, 8)),

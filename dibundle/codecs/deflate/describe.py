@@ -12,7 +12,8 @@ from dibundle.errors import ArchiveError
 
 _UNKNOWN: Final = 255  # in the header: the system,
 _LEVELS: Final = {2: "its smallest level", 4: "its fastest level"}  # and what it says of the level
-_PIGZ: Final = 128 << 10
+_NO_TIME_OF_GO: Final = (0x886E0900).to_bytes(4, "little")  # the year 1, as it was written for no time at all
+_PIGZ: Final = encoders.PIGZ_BLOCK
 _MOST_MARKS: Final = 512
 _STOPS: Final = (16_383, 32_767, 8_191)  # tokens at which zlib and what comes of it ends a block
 
@@ -37,7 +38,10 @@ def describe(header: bytes, body: bytes) -> str | None:
         tokens = inflater.first_tokens
     except ArchiveError:
         return None
-    writer = _by_blocks(marks, tokens) or ("a Go program" if header[9] == _UNKNOWN else "an unknown program")
+    by_header = "a Go program" if header[9] == _UNKNOWN else "an unknown program"
+    if header[4:8] == _NO_TIME_OF_GO:
+        by_header = "a program built with Go 1.7 or older"
+    writer = _by_blocks(marks, tokens) or by_header
     level = _LEVELS.get(header[8])
     return f"by {writer}" + (f" at {level}" if level else "")
 

@@ -60,7 +60,7 @@ _PGZIP: Final = (PGZIP_0, PGZIP_1, PGZIP_2, PGZIP_3)
 _ALL: Final = tuple(range(1, 10))
 
 FAMILIES: Final[dict[int, Family]] = {
-    GO: Family(name="Go compress/flate up to 1.26", levels=_ALL),
+    GO: Family(name="Go compress/flate up to 1.26", levels=(0, *_ALL)),
     KLAUSPOST: Family(name="Go compress/flate from 1.27, klauspost/compress from 1.18.2", levels=(1, 5, 6)),
     PGZIP_0: Family(
         name="pgzip over klauspost/compress 1.15.0 to 1.15.9", levels=(5,), least=DICTIONARY + 1, most=FRAME_LIMIT
@@ -260,6 +260,7 @@ def prove(encoder: int, level: int) -> None:
 
 _PROOFS: Final[dict[int, dict[int, str]]] = {
     GO: {
+        0: "ae7b32deb158cf7b",
         1: "f511d659850a35e6",
         2: "f344bfd8925e56a1",
         3: "14498ffc48955ddf",

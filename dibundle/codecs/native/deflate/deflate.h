@@ -245,7 +245,7 @@ void put_literals(sink_t *s, const uint8_t *content, int64_t n, const code_t *co
 void go_code(counts_t *counts, code_t *code, header_t *header);
 int64_t code_bits(const counts_t *counts, const code_t *code);
 encoder_t *go_chain_new(int level);
-encoder_t *go_speed_new(void);
+encoder_t *go_speed_new(int level);
 
 /* zlib.c */
 encoder_t *zlib_new(int level, int memory_level);

@@ -25,10 +25,10 @@ static encoder_t *new_encoder(int64_t encoder, int64_t level, int64_t parameter)
 {
     encoder_t *e = NULL;
     int framed = is_framed(encoder);
-    if (level < 1 || level > 9)
+    if (level < (encoder == GO ? 0 : 1) || level > 9)
         return NULL;
     if (encoder == GO && parameter == 0)
-        e = level == 1 ? go_speed_new() : go_chain_new((int)level);
+        e = level <= 1 ? go_speed_new((int)level) : go_chain_new((int)level);
     else if (encoder == KLAUSPOST && parameter == 0 && (level == 1 || level == 5 || level == 6))
         e = klauspost_new((int)encoder, (int)level, 0);
     else if (framed && has_level(encoder, level) && (parameter == 0 || parameter > TAIL) && parameter <= 1 << 30)

@@ -271,6 +271,7 @@ typedef struct {
     encoder_t base;
     int32_t fill, earlier; /* bytes of this chunk, and of the one before it that are kept */
     int32_t base_position; /* entries are positions in the chunk + this */
+    int stores; /* level 0 */
     int64_t count;
     struct {
         uint32_t value;
@@ -405,7 +406,7 @@ static void go_speed_chunk(go_speed_t *g)
     int32_t n = g->fill;
     if (n == 0)
         return;
-    if (n <= 16) {
+    if (n <= 16 || g->stores) {
         put_stored(s, chunk, n, 0);
     } else if (n < 128) {
         go_literal_block(s, chunk, n);
@@ -441,12 +442,14 @@ static void go_speed_write(encoder_t *self, const uint8_t *content, int64_t n, i
     }
 }
 
-encoder_t *go_speed_new(void)
+/* Levels 0, which stores everything, and 1. */
+encoder_t *go_speed_new(int level)
 {
     go_speed_t *g = calloc(1, sizeof *g);
     if (!g)
         return NULL;
     g->base.write = go_speed_write;
     g->base_position = CHUNK;
+    g->stores = level == 0;
     return &g->base;
 }
