@@ -171,7 +171,7 @@ def test_an_encoder_that_does_not_work_is_refused(monkeypatch):
     [
         ((0, 6, 0), "unknown encoder 0"),
         ((10, 6, 0), "unknown encoder 10"),
-        ((GO, 0, 0), "level 0"),
+        ((ZLIB, 0, 8), "level 0"),
         ((GO, 10, 0), "level 10"),
         ((KLAUSPOST, 2, 0), "level 2"),
         ((GO, 6, 1), "parameter 1 .* is not between 0 and 0"),
