@@ -33,6 +33,7 @@ from dibundle.sources.registry.listing import Delta
 from dibundle.sources.registry.transport import ConnectionFailure
 
 MAKERS: Final = 2  # images that are made at once: each may take 200 MB
+PLANNERS: Final = 16  # that are thought about: nobody whose image has no bundle waits for those that are made
 MAX_BASES: Final = 8  # images that are opened as bases
 SPEED: Final = 25e6  # bytes of compressed layers made in a second, before the first was measured
 FAST: Final = 100e6  # and of upstream
@@ -101,7 +102,8 @@ class Maker:
     ) -> None:
         self._options, self._access, self._cache, self._bases = options, access, cache, bases
         self._upstreams, self._downloads, self._report = upstreams, downloads, report
-        self._pool = ThreadPoolExecutor(MAKERS, "make")
+        self._pool = ThreadPoolExecutor(PLANNERS, "make")
+        self._makers = threading.Semaphore(MAKERS)
         self._lock = threading.Lock()
         self._running: dict[bytes, Making] = {}
         self._speed = SPEED
@@ -252,10 +254,10 @@ class Maker:
         self, found: _Found, bundles: list[BundleReader], image: bytes, missing: dict[bytes, int], context: Context
     ) -> None:
         """Make the missing layers of the image with this ID and put them into the cache."""
-        begun = time.monotonic()
         limits = RebuildOptions(max_size=2 * sum(missing.values()) + _SLACK + _sizes(found.bases))
         blobs = {digest for base in found.bases for digest, _ in base.named.layers}
-        with context.within() as own, self._cache.pinned(blobs):
+        with self._makers, context.within() as own, self._cache.pinned(blobs):
+            begun = time.monotonic()
             archives: list[Archive] = [self._bases.open(base, own.defer) for base in found.bases]
             try:
                 here, last = follow(archives, bundles, limits, own)

@@ -15,7 +15,7 @@ from dibundle.sources.access import Access
 from dibundle.sources.registry.client import Repository
 from dibundle.sources.registry.opening import allowed_settings
 from dibundle.sources.registry.reference import Reference
-from dibundle.sources.registry.transport import SMALL, Transport
+from dibundle.sources.registry.transport import SMALL, ConnectionFailure, Transport
 
 _IDLE: Final = 64  # connections that wait for the next request
 _GRANT_SECONDS: Final = 60.0
@@ -38,12 +38,12 @@ class Streamed:
         self.status, self.headers, self.pieces = status, headers, pieces
 
     def document(self) -> Document:
-        """Read a body that is no blob; what is longer than a document is cut off."""
+        """Read a body that is no blob; :class:`ConnectionFailure` where it is longer than documents are."""
         body = bytearray()
         for piece in self.pieces:
             body += piece
             if len(body) > SMALL:
-                break
+                raise ConnectionFailure(f"a document of more than {SMALL:,} bytes")
         return Document(self.status, self.headers, bytes(body))
 
 
