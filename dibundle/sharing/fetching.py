@@ -30,7 +30,8 @@ MAX_APPLIED: Final = 4
 class FetchedBundles:
     """Bundles that are at hand, and those that were ``refused``, by the digests of their manifests.
 
-    ``listing`` has what the registry lists, ``applied`` counts chains that did not make the image.
+    ``listing`` has what the registry lists, ``applied`` counts chains that did not make the image, ``received`` bytes
+    of all bundles.
     """
 
     def __init__(self, repository: Repository, check: CheckSignature | None, context: Context) -> None:
@@ -38,7 +39,7 @@ class FetchedBundles:
         self._check = check
         self._context = context
         self._here: dict[bytes, tuple[Spool, Context]] = {}
-        self._received = 0
+        self.received = 0
         self.refused: set[bytes] = set()
         self.listing = Listing(repository, self._note_unreadable)
         self.applied = 0
@@ -54,7 +55,7 @@ class FetchedBundles:
     def in_vain(self, plan: UpdatePlan) -> int:
         """Return how many bytes were fetched that the plan has no use for."""
         used = {step.delta.manifest for step in plan.chain or ()}
-        return self._received - sum(spool.size for name, (spool, _) in self._here.items() if name in used)
+        return self.received - sum(spool.size for name, (spool, _) in self._here.items() if name in used)
 
     def keep(self, plan: UpdatePlan) -> None:
         """Give up bundles that the plan has no use for: what an update keeps is one chain."""
@@ -106,5 +107,5 @@ class FetchedBundles:
 
     def _counted(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         for piece in pieces:
-            self._received += len(piece)
+            self.received += len(piece)
             yield piece

@@ -84,15 +84,24 @@ class Bases:
 
     def __init__(self, cache: Cache, stores: Collection[Path]) -> None:
         self._cache, self._stores = cache, stores
+        self._known: dict[bytes, LocalImage] = {}  # that were here
 
     def find(self, manifest: bytes) -> LocalImage | None:
         """Return the image with this manifest, if all of it is here."""
+        known = self._known.get(manifest) or self._read(manifest)
+        if known is None or not all(self._has(digest) for digest, _ in known.named.layers):
+            self._known.pop(manifest, None)
+            return None
+        self._known[manifest] = known
+        return known
+
+    def _read(self, manifest: bytes) -> LocalImage | None:
         body = self._small(manifest)
         named = read_manifest(body) if body else None
         if body is None or named is None:
             return None
         config = self._small(named.config)
-        if config is None or not all(self._has(digest) for digest, _ in named.layers):
+        if config is None:
             return None
         diff_ids = diff_ids_of(config)
         if len(diff_ids) != len(named.layers):

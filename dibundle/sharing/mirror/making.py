@@ -162,19 +162,18 @@ class Maker:
             names = (f"{making.place.host}/{making.place.repository}",)
             signatures = self._access.signature_check(context.tmp, names=names)
             fetched = FetchedBundles(repository, signatures.required, context)
-            while True:
+            while making.way is None:
                 found = self._way(making.manifest, fetched, only_signed=signatures.needs_embedded)
-                self._require_worth(found, missing)
+                self._require_worth(found, missing, fetched.received)
                 try:
                     bundles = self._fetch(found, fetched, signatures)
-                    making.fetched += found.size
                     self._build(found, bundles, digests.sha256(config), missing, context)
+                    making.way = "delta"
                 except _UnfitError as error:
                     fetched.refuse(error.step.delta.manifest)
-                    continue
-                making.way = "delta"
-                making.saved = sum(missing.values()) - found.size
-                return
+                finally:
+                    making.fetched = fetched.received
+            making.saved = sum(missing.values()) - making.fetched
 
     def _config(self, place: UpstreamPlace, config: bytes) -> bytes:
         """Return an image's config, from upstream where it is not here."""
@@ -203,9 +202,9 @@ class Maker:
             found = (delta for delta in fetched.listing.deltas_to(image) if delta.told.is_signed or not only_signed)
             return [delta for delta in found if delta.manifest not in fetched.refused]
 
-        here = {image.manifest: image for image in self._bases.cached()}
         if not deltas_to(manifest):
             raise _NoWayError("no bundle is listed")
+        here = {image.manifest: image for image in self._bases.cached()}
         self._look_at_bases(manifest, here, deltas_to)
         chain = cheapest(manifest, frozenset().union(*(image.digests for image in here.values())), deltas_to)
         if chain is None:
@@ -227,10 +226,10 @@ class Maker:
                     elif len(asked) < MOST_IMAGES:
                         waiting.append(base)
 
-    def _require_worth(self, found: _Found, missing: dict[bytes, int]) -> None:
-        """Raise where the layers themselves are no more bytes, or are here sooner."""
+    def _require_worth(self, found: _Found, missing: dict[bytes, int], received: int) -> None:
+        """Raise where the layers themselves are no more bytes, with those ``received`` in vain, or are here sooner."""
         whole = sum(missing.values())
-        if found.size >= whole:
+        if received + found.size >= whole:
             raise _NoWayError("the layers are no more bytes")
         speed = self._downloads.speed or FAST
         if self._options.prefer == "speed" and found.size / speed + whole / self._speed >= whole / speed:
