@@ -11,7 +11,7 @@ from dibundle.applying.expected import Judgement
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.space import NO_SPACE, Space, check_sizes, check_temporary, temporary_space
 from dibundle.applying.targets import check_size, choose_target
-from dibundle.codecs.deflate import encoders
+from dibundle.codecs import reencoders
 from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, human
 from dibundle.files.context import Context
 from dibundle.files.readat import Spool, room
@@ -161,7 +161,7 @@ class _Rebuild(NamedTuple):
             try:
                 plan = make_plan(manifest, number, base, self.packings)
                 for encoder in manifest.reencoders:
-                    encoders.prove(encoder >> 4, encoder & 15)
+                    reencoders.prove(encoder >> 4, encoder & 15)
                 if self.compact:
                     self.compact.begin(base)
                 for piece in rebuild(manifest, number, bundle, base, plan, self.packings, self.compact):

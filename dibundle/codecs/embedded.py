@@ -205,7 +205,11 @@ def _read(
     streams_of = _streams(Numbers(gaps).numbers(count), source, total)
     table = view[reader.at : reader.at + table_stored]
     parts, rest = recompression.read(
-        zstd.decompress(table, table_size, prefix=streams_of.lengths()), reencoders, most=limit
+        zstd.decompress(table, table_size, prefix=streams_of.lengths()),
+        encoders.KNOWN.intersection(
+            reencoders
+        ),  # of deflate: frames are decoded side by side, and others take more memory
+        most=limit,
     )
     if rest:
         raise BundleError(messages.PAYLOAD_BYTES_AFTER_RECIPE)

@@ -14,9 +14,10 @@ ENCODER_PARAMETER_OUT_OF_RANGE: Final = Message(
     "encoder.parameter_out_of_range", "parameter {parameter} of the encoder {name} is not between {least} and {most}"
 )
 ENCODER_UNKNOWN: Final = Message(
-    "encoder.unknown", "unknown encoder {encoder} (known: 1 to {families})", hint="use a newer dib"
+    "encoder.unknown", "unknown encoder {encoder} (known: {families})", hint="use a newer dib"
 )
 ENCODER_UNKNOWN_LEVEL: Final = Message("encoder.unknown_level", "level {level} of the encoder {name} is not known")
+FRAMES_DAMAGED: Final = Message("frames.damaged", "zstd data is damaged", hint="copy or download the file again")
 LIBRARY_ENCODER_BROKEN: Final = Message(
     "library.encoder_broken",
     "the C library's encoder {name}, level {level}, does not work on this machine",

@@ -10,10 +10,11 @@ from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dibundle.codecs import messages
+from dibundle.codecs import messages, reencoders
 from dibundle.codecs.deflate import encoders
 from dibundle.codecs.deflate.recipe import Rebuilder, Recipe, RecipeEdit
 from dibundle.codecs.numbers import Numbers, number
+from dibundle.codecs.reencoders import AnyEncoder
 from dibundle.errors import BundleError
 
 if TYPE_CHECKING:
@@ -24,10 +25,6 @@ MAX_EDITS: Final = 1 << 16
 """Of all bodies of a packing."""
 MAX_SIZE: Final = 16 << 20
 """Of a packing in bytes, with the plain bytes of a layer."""
-
-SLOW_LEVEL: Final = 7
-SLOW: Final = 4  # how much longer levels from SLOW_LEVEL on take: on layers 9 takes 3 to 4 times as long as 6
-
 
 PART_COST: Final = 128  # what a part costs in any case, in bytes of content,
 EDIT_COST: Final = 64  # and what an edit does
@@ -52,19 +49,14 @@ class Body(NamedTuple):
     @property
     def cost(self) -> int:
         """How long it takes, in bytes of content at an ordinary level."""
-        return _body_cost(self.content, self.recipe.level, len(self.recipe.edits))
+        return _body_cost(self.content, self.recipe.encoder, self.recipe.level, len(self.recipe.edits))
 
 
 Part = Plain | Body
 
 
-def byte_cost(level: int) -> int:
-    """Return what a byte of content costs at a level."""
-    return SLOW if level >= SLOW_LEVEL else 1
-
-
-def _body_cost(content: int, level: int, edits: int) -> int:
-    return BODY_COST + content * byte_cost(level) + EDIT_COST * edits
+def _body_cost(content: int, encoder: int, level: int, edits: int) -> int:
+    return BODY_COST + content * reencoders.byte_cost(encoder, level) + EDIT_COST * edits
 
 
 def plain_size(parts: Sequence[Part]) -> int:
@@ -83,7 +75,7 @@ def cost(parts: Sequence[Part]) -> int:
     return PACKING_COST + PART_COST * len(parts) + bodies
 
 
-def reencoders(parts: Sequence[Part]) -> set[int]:
+def reencoders_of(parts: Sequence[Part]) -> set[int]:
     """Return the numbers of the re-encoders."""
     return {_reencoder(part.recipe) for part in parts if isinstance(part, Body)}
 
@@ -109,7 +101,7 @@ def write(parts: Sequence[Part]) -> bytes:
     return bytes(out) + b"".join(literals)
 
 
-def read(data: bytes, listed: Collection[int] = encoders.KNOWN, *, most: int = MOST_COST) -> tuple[list[Part], bytes]:
+def read(data: bytes, listed: Collection[int] = reencoders.KNOWN, *, most: int = MOST_COST) -> tuple[list[Part], bytes]:
     """Return the parts and what follows them; ``BundleError`` for anything that :func:`write` does not write.
 
     ``listed``: the re-encoders that may occur, those of the bundle's section 1. ``most``: what the packing may cost.
@@ -131,7 +123,7 @@ def read(data: bytes, listed: Collection[int] = encoders.KNOWN, *, most: int = M
         left -= edits
         if left < 0:
             raise BundleError(messages.RECIPE_TOO_MANY_EDITS, max_edits=MAX_EDITS)
-        most -= _body_cost(turned >> 1, numbers[0] & 15, edits)
+        most -= _body_cost(turned >> 1, numbers[0] >> 4, numbers[0] & 15, edits)
         _check_cost(most)
         bits = [(reader.number(), reader.number(), reader.number()) for _ in range(edits)]
         heads.append((turned >> 1, numbers, bits))
@@ -171,6 +163,7 @@ class Recompressor:
         self._plain = memoryview(plain)
         self._pool = pool
         self._body: _Blocks | Rebuilder | None = None
+        self._spare: AnyEncoder | None = None  # the encoder of the body before, which is finished
         self._left = 0
         self._started = False
 
@@ -215,7 +208,9 @@ class Recompressor:
     def _open(self, recipe: Recipe) -> _Blocks | Rebuilder:
         if self._pool and not recipe.edits and encoders.is_pgzip(recipe.encoder) and recipe.parameter <= BLOCKS:
             return _Blocks(recipe, self._pool)
-        return Rebuilder(recipe)
+        rebuilder = Rebuilder(recipe, self._spare)
+        self._spare = rebuilder.encoder
+        return rebuilder
 
 
 class _Blocks:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from dibundle.codecs import decoders, zstd
-from dibundle.codecs.deflate import encoders
+from dibundle.codecs import decoders, reencoders, zstd
 from dibundle.errors import BundleError, DigestError, SignatureError
 from dibundle.files import digest
 from dibundle.format import messages
@@ -54,7 +53,7 @@ class BundleReader:
         stored = self._exactly(self.header.stored, "the manifest")
         if digest.sha256(stored) != self.header.digest:
             raise DigestError(messages.BUNDLE_MANIFEST_DIGEST)
-        self.manifest = Manifest.decode(zstd.decompress(stored, self.header.size), decoders.KNOWN, encoders.KNOWN)
+        self.manifest = Manifest.decode(zstd.decompress(stored, self.header.size), decoders.KNOWN, reencoders.KNOWN)
         if accept:
             self._trusted(lambda: accept(self.manifest))
         self.frames_read = 0

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from dibundle.codecs.deflate import encoders
+from dibundle.codecs import reencoders
 from dibundle.codecs.native.library import fault
 from dibundle.errors import FileError, SignatureError, install_hint
 from dibundle.files import wording
@@ -81,12 +81,12 @@ def _library() -> DoctorCheck:
 def _encoders() -> DoctorCheck:
     """Let every encoder compress its sample."""
     wrong = []
-    for encoder in sorted(encoders.KNOWN):
+    for encoder in sorted(reencoders.KNOWN):
         try:
-            encoders.prove(encoder >> 4, encoder & 15)
+            reencoders.prove(encoder >> 4, encoder & 15)
         except FileError as error:
             wrong.append(str(error))
-    count = len(encoders.KNOWN)
+    count = len(reencoders.KNOWN)
     if wrong:
         means = "bundles that need these cannot be applied"
         return DoctorCheck(name="encoders", state="broken", found="; ".join(wrong), means=means, hint=_REINSTALL)

@@ -18,6 +18,7 @@ from dibundle.codecs import cover, relink, sparse, vcdiff
 from dibundle.codecs.deflate import encoders, search
 from dibundle.codecs.deflate import recipe as recipes
 from dibundle.codecs.encode import anchors, covers, relinker
+from dibundle.codecs.frames import encoders as framing
 from dibundle.codecs.native import build, library
 from dibundle.codecs.native.library import _SIGNATURES as SIGNATURES
 from dibundle.codecs.native.library import LIBRARY, Pinned
@@ -170,6 +171,10 @@ def _work() -> list[object]:
     made.append(
         encoders.encode_frame(next(filter(encoders.is_pgzip, encoders.FAMILIES)), 5, text[:16384], text, last=True)
     )
+    frames = framing.FrameEncoder(framing.KLAUSPOST_17, framing.DEFAULT, tested=False)
+    made += [frames.write(text), frames.finish(), frames.marks()]
+    frames.restart(8)
+    made += [frames.write(text), frames.finish()]
     recipes.copy_bits(out := bytearray(100), 3, text[:90], 5, 600)
     made += [bytes(out), search._same_bits(text[:90], 5, bytes(out), 3, 700)]
     return made

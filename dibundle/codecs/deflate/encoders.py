@@ -128,7 +128,7 @@ def check(encoder: int, level: int, parameter: int) -> None:
     """``BundleError`` unless the table has such an encoder."""
     family = FAMILIES.get(encoder)
     if family is None:
-        raise BundleError(messages.ENCODER_UNKNOWN, encoder=encoder, families=max(FAMILIES))
+        raise BundleError(messages.ENCODER_UNKNOWN, encoder=encoder, families=", ".join(map(str, FAMILIES)))
     if level not in family.levels:
         raise BundleError(messages.ENCODER_UNKNOWN_LEVEL, level=level, name=family.name)
     if not family.least <= parameter <= family.most:

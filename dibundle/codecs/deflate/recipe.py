@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Final, NamedTuple
 
-from dibundle.codecs import messages
-from dibundle.codecs.deflate import encoders
-from dibundle.codecs.deflate.encoders import Encoder
+from dibundle.codecs import messages, reencoders
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
+from dibundle.codecs.reencoders import AnyEncoder
 from dibundle.errors import BundleError
 
 _SLICE: Final = 1 << 20  # content given to the encoder at a time
@@ -48,7 +47,7 @@ class Recipe(NamedTuple):
 
     def check(self) -> None:
         """``BundleError`` unless the encoder is known and every number makes sense by itself."""
-        encoders.check(self.encoder, self.level, self.parameter)
+        reencoders.check(self.encoder, self.level, self.parameter)
         for number, edit in enumerate(self.edits):
             where = f"edit {number} of a compressed layer"
             if not all(0 <= bits < _NUMBER_LIMIT for bits in (edit.copied, edit.dropped, edit.added)):
@@ -86,22 +85,22 @@ def rebuild(recipe: Recipe, content: Iterable[Buffer]) -> Iterator[bytes]:
 class Rebuilder:
     """``rebuild`` piece by piece."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, spare: AnyEncoder | None = None) -> None:
         recipe.check()
-        self._encoder = Encoder(recipe.encoder, recipe.level, recipe.parameter)
+        self.encoder = reencoders.open_encoder(recipe.encoder, recipe.level, recipe.parameter, spare)
         self._editor = _Editor(recipe.edits)
 
     def write(self, content: Buffer) -> Iterator[bytes]:
         """Take content and yield what the body has got longer by."""
         view = memoryview(content).cast("B")
         for at in range(0, len(view), _SLICE):
-            body = self._editor.edit(self._encoder.write(view[at : at + _SLICE]))
+            body = self._editor.edit(self.encoder.write(view[at : at + _SLICE]))
             if body:
                 yield body
 
     def finish(self) -> Iterator[bytes]:
         """Say that the content is complete and yield the rest."""
-        yield self._editor.edit(self._encoder.finish()) + self._editor.finish()
+        yield self._editor.edit(self.encoder.finish()) + self._editor.finish()
 
 
 class _Editor:

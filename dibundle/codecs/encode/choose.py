@@ -181,4 +181,4 @@ def _unpacked(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | N
     payload = embedded.write(
         found.streams, source, found.parts, whole=found.whole, codec=inner.codec, inner=inner.payload
     )
-    return Encoded(decoders.UNPACK, payload, frozenset(recompression.reencoders(found.parts)))
+    return Encoded(decoders.UNPACK, payload, frozenset(recompression.reencoders_of(found.parts)))

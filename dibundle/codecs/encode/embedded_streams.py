@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from dibundle.codecs import embedded, recompression
+from dibundle.codecs import embedded, recompression, reencoders
 from dibundle.codecs.deflate import encoders
 from dibundle.codecs.deflate.encoders import Encoder
 from dibundle.codecs.deflate.recipe import Recipe
@@ -75,7 +75,7 @@ def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1
         _plain(parts, member.start - end)
         plain += target[end : member.start]
         parts.append(Body(len(member.content), Recipe(encoder=made[0], level=made[1], parameter=made[2])))
-        work += len(member.content) * recompression.byte_cost(made[1])
+        work += len(member.content) * reencoders.byte_cost(*made[:2])
         if work > most_work:
             return None
         contents.append(member.content)
@@ -159,7 +159,7 @@ def _made(data: bytes, trust: int) -> Iterator[tuple[EmbeddedStream, Made | None
             if is_same:
                 last = made = one
                 break
-            left -= done * recompression.byte_cost(one[1])
+            left -= done * reencoders.byte_cost(*one[:2])
             if left < 0:
                 break
         lost = 0 if made else lost + 1

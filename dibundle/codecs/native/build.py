@@ -13,7 +13,7 @@ FLAGS: Final = (
     "-fPIC",
     "-fvisibility=hidden",
     "-DNDEBUG",
-    "-ffp-contract=off",  # encoders of deflate compare sums of doubles as the programs do that they follow
+    "-ffp-contract=off",  # encoders compare sums of doubles as the programs do that they follow
 )
 
 

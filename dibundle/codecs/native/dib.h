@@ -118,4 +118,12 @@ EXPORT int64_t dib_bits_copy(uint8_t *out, int64_t out_bit, const uint8_t *in, i
 /* library.c */
 EXPORT int64_t dib_open(void);
 
+/* zstd/encoder.c */
+EXPORT int64_t dib_zstd_new(int64_t encoder, int64_t level, int64_t first);
+EXPORT int64_t dib_zstd_free(void *handle);
+EXPORT int64_t dib_zstd_write(void *handle, const uint8_t *content, int64_t n, int64_t finish);
+EXPORT int64_t dib_zstd_reset(void *handle, int64_t first);
+EXPORT int64_t dib_zstd_take(void *handle, uint8_t *out, int64_t room);
+EXPORT int64_t dib_zstd_marks(void *handle, int64_t *out, int64_t most);
+
 #endif

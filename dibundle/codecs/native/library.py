@@ -62,6 +62,12 @@ _SIGNATURES: Final[dict[str, list[type]]] = {
     "dib_inflate_free": [_PTR],
     "dib_inflate_run": [_PTR, _PTR, _I64, _PTR, _I64, _PTR],
     "dib_inflate_marks": [_PTR, _PTR, _I64],
+    "dib_zstd_new": [_I64, _I64, _I64],
+    "dib_zstd_free": [_PTR],
+    "dib_zstd_write": [_PTR, _PTR, _I64, _I64],
+    "dib_zstd_reset": [_PTR, _I64],
+    "dib_zstd_take": [_PTR, _PTR, _I64],
+    "dib_zstd_marks": [_PTR, _PTR, _I64],
     "dib_bits_same": [_PTR, _I64, _PTR, _I64, _I64],
     "dib_bits_copy": [_PTR, _I64, _PTR, _I64, _I64],
 }

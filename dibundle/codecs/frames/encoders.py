@@ -1,0 +1,140 @@
+"""The encoders of zstd frames by the numbers that recipes carry; each is tested on this machine before its first use.
+
+``spec/zstd.md`` has the encoders to the byte; the loops are in ``native/zstd/``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+from array import array
+from functools import cache
+from typing import Final
+
+from dibundle.codecs import messages
+from dibundle.codecs.deflate.encoders import Family, sample
+from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
+from dibundle.errors import FileError
+
+KLAUSPOST_17: Final = 32
+KLAUSPOST_20: Final = 33
+KLAUSPOST_15: Final = 34
+
+FASTEST: Final = 1
+DEFAULT: Final = 2
+BETTER: Final = 3
+BEST: Final = 4
+
+BLOCKS: Final = {FASTEST: 64 << 10, DEFAULT: 128 << 10, BETTER: 128 << 10, BEST: 128 << 10}
+MOST_FIRST: Final = (64 << 10) - 1
+
+FAMILIES: Final[dict[int, Family]] = {
+    KLAUSPOST_15: Family(
+        name="klauspost/compress zstd 1.15.12", levels=(FASTEST, DEFAULT, BETTER, BEST), most=MOST_FIRST
+    ),
+    KLAUSPOST_17: Family(
+        name="klauspost/compress zstd 1.17.9 to 1.20.0", levels=(FASTEST, DEFAULT, BETTER, BEST), most=MOST_FIRST
+    ),
+    KLAUSPOST_20: Family(
+        name="klauspost/compress zstd from 1.20.3", levels=(FASTEST, DEFAULT, BETTER, BEST), most=MOST_FIRST
+    ),
+}
+"""Every encoder by its number. Parameters: the size of a first block that is not full, else 0."""
+
+_SLICE: Final = 1 << 20  # what an encoder is given at a time: about as much may come out
+_MARKS: Final = 1024  # fetched at a time
+_NO_MEMORY: Final = -2
+
+
+class FrameEncoder:
+    """Frames in the making, one after the other. Pieces of content of any size give what one piece would give."""
+
+    def __init__(self, encoder: int, level: int, first: int = 0, *, tested: bool = True) -> None:
+        """Make an encoder; if ``tested``, ``FileError`` where this machine's does not give what it should."""
+        if tested:
+            prove(encoder, level)
+        self.encoder, self.level = encoder, level
+        self._handle: int = LIBRARY.dib_zstd_new(encoder, level, first)
+        if not self._handle:
+            raise MemoryError
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", 0):
+            LIBRARY.dib_zstd_free(self._handle)
+
+    def write(self, content: Buffer) -> bytes:
+        """Take content; return what the frame has got longer by, as far as nothing that follows can change it."""
+        view = memoryview(content).cast("B")
+        return b"".join(self._write(view[at : at + _SLICE], finish=False) for at in range(0, len(view), _SLICE))
+
+    def finish(self) -> bytes:
+        """Say that the content is complete; return the rest of the frame. Nothing may be written before a restart."""
+        return self._write(memoryview(b""), finish=True)
+
+    def marks(self) -> list[int]:
+        """Return where blocks of the frame start, each once."""
+        marks: list[int] = []
+        count = _MARKS
+        while count == _MARKS:
+            out = array("q", bytes(8 * _MARKS))
+            count = LIBRARY.dib_zstd_marks(self._handle, Pinned(out), _MARKS)
+            marks += out[:count]
+        return marks
+
+    def restart(self, first: int = 0) -> None:
+        """Begin another frame, as a new encoder would, once this one is finished."""
+        self.marks()
+        if LIBRARY.dib_zstd_reset(self._handle, first) < 0:
+            raise ValueError("an encoder was called in the wrong order")
+
+    def _write(self, content: memoryview, *, finish: bool) -> bytes:
+        pinned = Pinned(content)
+        size = LIBRARY.dib_zstd_write(self._handle, pinned, pinned.size, int(finish))
+        if size == _NO_MEMORY:
+            raise MemoryError
+        if size < 0:
+            raise ValueError("an encoder was called in the wrong order")
+        out = ctypes.create_string_buffer(size)
+        LIBRARY.dib_zstd_take(self._handle, ctypes.addressof(out), size)
+        return out.raw
+
+
+@cache
+def prove(encoder: int, level: int) -> None:
+    """Let an encoder encode the sample; ``FileError`` if this is not what it should be."""
+    if _frames(encoder, level) != _PROOFS[encoder][level]:
+        raise FileError(messages.LIBRARY_ENCODER_BROKEN, name=FAMILIES[encoder].name, level=level)
+
+
+def _frames(encoder: int, level: int) -> str:
+    """Return the first 16 digits of the SHA-256 of frames: of several blocks, and of one alone."""
+    trial = FrameEncoder(encoder, level, tested=False)
+    found = hashlib.sha256()
+    numbers = b"".join(b"%d;%d\n" % (i * i % 9973, i // 7) for i in range(30_000))
+    skewed = b"".join(hashlib.sha256(b"%d" % i).digest() for i in range(1_250)).translate(bytes(range(64)) * 4)
+    for content in (sample() + numbers, sample()[:60_000], skewed):  # of skewed bytes without matches too
+        found.update(trial.write(content) + trial.finish())
+        trial.restart()
+    return found.hexdigest()[:16]
+
+
+_PROOFS: Final[dict[int, dict[int, str]]] = {
+    KLAUSPOST_15: {
+        FASTEST: "98fbce5aab6e0b39",
+        DEFAULT: "c1cbb4bd7d86b1bd",
+        BETTER: "e5de4ebd39a2cd11",
+        BEST: "1d339090406a1103",
+    },
+    KLAUSPOST_17: {
+        FASTEST: "98fbce5aab6e0b39",
+        DEFAULT: "f87897b54f050754",
+        BETTER: "4988cdee880e48a0",
+        BEST: "21d4571c7b7e6a25",
+    },
+    KLAUSPOST_20: {
+        FASTEST: "750fd4db56e7cb8b",
+        DEFAULT: "f9a12859d3adb519",
+        BETTER: "247b47e364d063f0",
+        BEST: "d56934780bbc7725",
+    },
+}

@@ -1,0 +1,100 @@
+"""Where frames and blocks of zstd data are, by their heads alone (RFC 8878, 3.1)."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple, Protocol
+
+from dibundle.codecs import messages
+from dibundle.errors import ArchiveError
+
+MAGIC: Final = b"\x28\xb5\x2f\xfd"
+MOST_BLOCK: Final = 128 << 10
+
+_SKIPPABLE: Final = 0x184D2A5
+_RUN: Final = 1
+_RESERVED: Final = 3
+
+
+class Bytes(Protocol):
+    """What holds the frames."""
+
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return exactly so many bytes."""
+
+
+class FrameHead(NamedTuple):
+    """How a frame begins: how many bytes that takes, its window, and the size of its content where that is said."""
+
+    size: int
+    window: int
+    content: int | None
+    is_single: bool
+    has_checksum: bool
+
+
+class Layout(NamedTuple):
+    """A frame: its head, where each block starts, and where the frame ends; offsets are in the file."""
+
+    head: FrameHead
+    blocks: list[int]
+    end: int
+
+
+def skippable_size(data: Bytes, at: int) -> int | None:
+    """Return the size of the skippable frame at ``at``; None if there is none, or it goes on behind the end."""
+    head = data.read_at(at, min(8, data.size - at))
+    if len(head) < 8 or int.from_bytes(head[:4], "little") >> 4 != _SKIPPABLE:
+        return None
+    size = 8 + int.from_bytes(head[4:], "little")
+    return size if size <= data.size - at else None
+
+
+def read_head(data: Bytes, at: int) -> FrameHead | None:
+    """Read the head of the frame at ``at``; None if there is none, or one that needs a dictionary."""
+    head = data.read_at(at, min(18, data.size - at))
+    if head[:4] != MAGIC or len(head) < 6 or head[4] & 0b1011:
+        return None
+    flags, is_single = head[4], bool(head[4] >> 5 & 1)
+    width = (1 if is_single else 0, 2, 4, 8)[flags >> 6]
+    place = 5 if is_single else 6
+    if len(head) < place + width:
+        return None
+    content = int.from_bytes(head[place : place + width], "little") + (256 if width == 2 else 0) if width else None
+    window = content or 0
+    if not is_single:
+        window = 1 << 10 + (head[5] >> 3)
+        window += window // 8 * (head[5] & 7)
+    return FrameHead(place + width, window, content, is_single, bool(flags >> 2 & 1))
+
+
+def find_blocks(data: Bytes, at: int, most: int) -> Layout:
+    """Return the layout of the frame at ``at``, of at most ``most`` blocks; ``ArchiveError`` if it is damaged."""
+    head = read_head(data, at)
+    if head is None:
+        raise ArchiveError(messages.FRAMES_DAMAGED)
+    place, blocks, is_last = at + head.size, list[int](), False
+    window, start = b"", 0
+    while not is_last:
+        if not start <= place <= start + len(window) - 3:  # heads are far apart, or the frame is small
+            start, window = place, data.read_at(place, min(_AHEAD, data.size - place)) if place < data.size else b""
+        numbers = window[place - start : place - start + 3]
+        if len(numbers) < 3 or len(blocks) == most:
+            raise ArchiveError(messages.FRAMES_DAMAGED)
+        number = int.from_bytes(numbers, "little")
+        kind, size = number >> 1 & 3, number >> 3
+        if kind == _RESERVED or size > MOST_BLOCK:
+            raise ArchiveError(messages.FRAMES_DAMAGED)
+        blocks.append(place)
+        place += 3 + (1 if kind == _RUN else size)
+        is_last = bool(number & 1)
+    end = place + 4 * head.has_checksum
+    if end > data.size:
+        raise ArchiveError(messages.FRAMES_DAMAGED)
+    return Layout(head, blocks, end)
+
+
+_AHEAD: Final = 4 << 10  # bytes that are read at a time

@@ -1,0 +1,244 @@
+/* What the files of this folder share: loads, bits, codes, sequences, and the state of an encoder.
+ *
+ * Zstandard frames, byte for byte as klauspost/compress writes them. spec/zstd.md has every rule; the names here are the ones
+ * used there. C99, the standard library alone, no state outside the handles. Offsets and sizes are in bytes unless they are
+ * called bits.
+ */
+#ifndef DIB_ZSTD_H
+#define DIB_ZSTD_H
+
+#include "../dib.h"
+
+/* The encoders by the numbers that recipes carry (dibundle/codecs/frames/encoders.py has their names). */
+enum { KLAUSPOST_17 = 32, KLAUSPOST_20 = 33, KLAUSPOST_15 = 34 };
+
+enum { FASTEST = 1, DEFAULT = 2, BETTER = 3, BEST = 4 };
+
+#define BLOCK 131072   /* the most content that a block has */
+#define LONGEST 131074 /* the longest match */
+#define SHORTEST 3     /* what lengths of matches are counted from */
+#define SYMBOLS 53     /* of the largest alphabet of sequences: codes of match lengths */
+#define SLACK 16       /* bytes behind the content that may be loaded */
+
+/* What the output of one block may take at most: literals (a code has 11 bits at most), then each of up to BLOCK / 4
+ * sequences in less than 12 bytes. */
+#define BLOCK_ROOM (BLOCK * 2 + BLOCK / 4 * 12 + 4096)
+
+static inline uint32_t load32(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static inline uint64_t load64(const uint8_t *p)
+{
+    return (uint64_t)load32(p) | (uint64_t)load32(p + 4) << 32;
+}
+
+/* The place of the highest bit that is set; -1 (all bits set) for 0, as the encoders' arithmetic has it. */
+static inline uint32_t highest(uint32_t n)
+{
+    return n ? 31u - (uint32_t)__builtin_clz(n) : 0xFFFFFFFFu;
+}
+
+/* How many bytes, up to most, are the same at a and b, which may overlap. */
+static inline int32_t same_bytes(const uint8_t *a, const uint8_t *b, int32_t most)
+{
+    int32_t n = 0;
+    for (; n + 8 <= most; n += 8) {
+        uint64_t other = load64(a + n) ^ load64(b + n);
+        if (other)
+            return n + (__builtin_ctzll(other) >> 3);
+    }
+    while (n < most && a[n] == b[n])
+        n++;
+    return n;
+}
+
+/* Where bits are written, the lowest first. */
+typedef struct {
+    uint8_t *at;
+    uint64_t bits;
+    uint32_t count;
+} bits_t;
+
+/* Append up to 32 bits. */
+static inline void put(bits_t *b, uint32_t value, uint32_t count)
+{
+    b->bits |= (uint64_t)value << b->count;
+    b->count += count;
+    if (b->count >= 32) {
+        for (int i = 0; i < 4; i++)
+            *b->at++ = (uint8_t)(b->bits >> 8 * i);
+        b->bits >>= 32;
+        b->count -= 32;
+    }
+}
+
+/* Append a bit that is set, and what pads the last byte; return where that ends. */
+static inline uint8_t *put_end(bits_t *b)
+{
+    put(b, 1, 1);
+    for (; b->count > 0; b->count -= b->count < 8 ? b->count : 8, b->bits >>= 8)
+        *b->at++ = (uint8_t)b->bits;
+    return b->at;
+}
+
+/* Shares of symbols in a table, and how states change with each: what FSE encodes with. */
+typedef struct {
+    int symbols; /* one more than the highest that occurs; 0: not to be used */
+    int log;
+    int run; /* all are one symbol, and states have no bits */
+    int16_t share[256];
+    uint32_t bits[256]; /* 16 bits of whole bits, and what is to be added to a state to decide */
+    int32_t first[256];
+    uint16_t next[512];
+} states_t;
+
+/* states.c */
+int share_out(states_t *t, const uint32_t *counts, uint32_t total);
+int build_states(states_t *t);
+uint8_t *put_shares(const states_t *t, uint8_t *out);
+uint32_t state_cost(const states_t *t, const uint32_t *counts, int symbols);
+
+/* The state that says nothing yet but the symbol. */
+static inline uint32_t first_state(const states_t *t, int symbol)
+{
+    if (t->run)
+        return 0;
+    uint32_t count = (t->bits[symbol] + (1u << 15)) >> 16;
+    int32_t rest = (int32_t)((count << 16) - t->bits[symbol]);
+    return t->next[(rest >> count) + t->first[symbol]];
+}
+
+/* Write what a state loses by a symbol, and go to the next one. */
+static inline void put_state(bits_t *b, const states_t *t, uint32_t *state, int symbol)
+{
+    if (t->run)
+        return;
+    uint32_t count = (*state + t->bits[symbol]) >> 16;
+    put(b, *state & ((1u << count) - 1), count);
+    *state = t->next[(int32_t)(*state >> count) + t->first[symbol]];
+}
+
+/* A code for bytes. */
+typedef struct {
+    int symbols; /* one more than the highest with a code; 0: there is none */
+    uint16_t value[256];
+    uint8_t length[256];
+} huffman_t;
+
+/* What of a block's literals another block may use. */
+typedef struct {
+    huffman_t code;
+    int may_repeat;
+} literals_t;
+
+enum { RAW = 0, RUN = 1, CODED = 2, REPEATED = 3 };
+
+/* huffman.c */
+int put_coded(literals_t *state, const uint8_t *in, int32_t n, uint8_t *out, int32_t *size);
+
+typedef struct {
+    uint32_t literals, length, offset; /* length less 3; offset: 1 to 3 repeats one, else 3 more than it is */
+} sequence_t;
+
+/* An alphabet of sequences: the table that a block makes, and the last one that may be used again. */
+typedef struct {
+    states_t tables[2];
+    int current;
+    uint32_t counts[SYMBOLS];
+} alphabet_t;
+
+typedef struct {
+    uint32_t value;
+    int32_t at;
+} entry_t;
+
+typedef struct {
+    int32_t at, before;
+} pair_t;
+
+typedef struct encoder {
+    int encoder, level;
+    int32_t window, block;
+    /* the history, in which positions count from its first byte; tables hold them more `origin` */
+    uint8_t *history;
+    int32_t size, room, origin;
+    int32_t filled; /* bytes of content behind the history: the block that comes, */
+    int32_t wanted; /* and how many it has once it is full */
+    int started, finished, failed;
+    uint64_t hash[4]; /* XXH64 of the content */
+    uint8_t hash_rest[32];
+    int64_t content;
+    /* tables of matches: fastest and default have entries, better entries and pairs, best pairs twice */
+    entry_t *entries, *more_entries;
+    pair_t *pairs, *more_pairs;
+    /* the block: what the matcher found */
+    uint8_t *literals;
+    int32_t literal_count;
+    sequence_t *sequences;
+    int32_t sequence_count;
+    /* what a block may take from those before */
+    literals_t huffman;
+    alphabet_t alphabets[3]; /* lengths of literals, offsets, lengths of matches */
+    states_t defaults[3];
+    /* the output that waits to be taken */
+    uint8_t *out;
+    int64_t out_size, out_room;
+    int64_t written; /* bytes before those that wait */
+    int64_t *marks;  /* where blocks start in all of the output, those that wait to be taken */
+    int64_t mark_count, mark_room;
+} encoder_t;
+
+/* matches.c and best.c */
+int length_code(uint32_t length);
+int literals_code(uint32_t literals);
+extern const uint8_t LITERAL_BITS[36], LENGTH_BITS[53];
+void find_fastest(encoder_t *e, int32_t s, int32_t end, int alone);
+void find_default(encoder_t *e, int32_t s, int32_t end, int alone);
+void find_better(encoder_t *e, int32_t s, int32_t end);
+void find_best(encoder_t *e, int32_t s, int32_t end);
+void find_best_as_before(encoder_t *e, int32_t s, int32_t end);
+
+/* blocks.c */
+int make_defaults(states_t *defaults);
+int64_t put_block(encoder_t *e, const uint8_t *content, int32_t n, int last, uint8_t *out);
+uint8_t *put_block_head(uint8_t *out, int type, int32_t size, int last);
+
+static inline uint32_t hash4(uint64_t v, int log)
+{
+    return ((uint32_t)v * 2654435761u) >> (32 - log);
+}
+
+static inline uint32_t hash5(uint64_t v, int log)
+{
+    return (uint32_t)(((v << 24) * 889523592379u) >> (64 - log));
+}
+
+static inline uint32_t hash6(uint64_t v, int log)
+{
+    return (uint32_t)(((v << 16) * 227718039650203u) >> (64 - log));
+}
+
+static inline uint32_t hash8(uint64_t v, int log)
+{
+    return (uint32_t)((v * 0xcf1bbcdcb7a56463u) >> (64 - log));
+}
+
+/* Add a sequence of the literals from `from` to `at`, and a match. */
+static inline void add_sequence(encoder_t *e, int32_t from, int32_t at, int32_t length, uint32_t offset)
+{
+    memcpy(e->literals + e->literal_count, e->history + from, (size_t)(at - from));
+    e->literal_count += at - from;
+    e->sequences[e->sequence_count++] = (sequence_t){(uint32_t)(at - from), (uint32_t)(length - SHORTEST), offset};
+}
+
+static inline void add_rest(encoder_t *e, int32_t from, int32_t end)
+{
+    if (from < end) {
+        memcpy(e->literals + e->literal_count, e->history + from, (size_t)(end - from));
+        e->literal_count += end - from;
+    }
+}
+
+#endif

@@ -1,0 +1,75 @@
+"""All re-encoders: what gives the bytes of well-known programs, be it deflate bodies or zstd frames."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from dibundle.codecs import messages
+from dibundle.codecs.deflate import encoders as deflate
+from dibundle.codecs.frames import encoders as frames
+from dibundle.codecs.native.library import Buffer
+from dibundle.errors import BundleError
+
+FAMILIES: Final = {**deflate.FAMILIES, **frames.FAMILIES}
+"""Every encoder by its number."""
+
+KNOWN: Final = frozenset(encoder << 4 | level for encoder, family in FAMILIES.items() for level in family.levels)
+"""The re-encoders by the numbers of section 1: 16 times the encoder's, and the level."""
+
+_SLOW_LEVEL: Final = 7
+_SLOW: Final = 4  # how much longer levels from SLOW_LEVEL on take: on layers 9 takes 3 to 4 times as long as 6
+_SLOW_BEST: Final = 2  # the same for zstd's best: 20 MB/s where deflate's level 6 has 40
+
+
+class AnyEncoder(Protocol):
+    """What encoders have in common."""
+
+    def write(self, content: Buffer) -> bytes:
+        """Take content; return the bytes that are complete."""
+
+    def finish(self) -> bytes:
+        """Say that the content is complete; return the rest."""
+
+
+def is_frames(encoder: int) -> bool:
+    """Whether an encoder writes zstd frames."""
+    return encoder in frames.FAMILIES
+
+
+def check(encoder: int, level: int, parameter: int) -> None:
+    """``BundleError`` unless the table has such an encoder."""
+    family = FAMILIES.get(encoder)
+    if family is None:
+        raise BundleError(messages.ENCODER_UNKNOWN, encoder=encoder, families=", ".join(map(str, FAMILIES)))
+    if level not in family.levels:
+        raise BundleError(messages.ENCODER_UNKNOWN_LEVEL, level=level, name=family.name)
+    if not family.least <= parameter <= family.most:
+        raise BundleError(
+            messages.ENCODER_PARAMETER_OUT_OF_RANGE,
+            parameter=parameter,
+            name=family.name,
+            least=family.least,
+            most=family.most,
+        )
+
+
+def byte_cost(encoder: int, level: int) -> int:
+    """Return what a byte of content costs."""
+    if is_frames(encoder):
+        return _SLOW_BEST if level == frames.BEST else 1
+    return _SLOW if level >= _SLOW_LEVEL else 1
+
+
+def prove(encoder: int, level: int) -> None:
+    """Let an encoder encode a sample; ``FileError`` if this is not what it should be."""
+    (frames if is_frames(encoder) else deflate).prove(encoder, level)
+
+
+def open_encoder(encoder: int, level: int, parameter: int, spare: AnyEncoder | None = None) -> AnyEncoder:
+    """Return an encoder that has been tested; ``spare``, one that is finished, is used again where it fits."""
+    if not is_frames(encoder):
+        return deflate.Encoder(encoder, level, parameter)
+    if isinstance(spare, frames.FrameEncoder) and (spare.encoder, spare.level) == (encoder, level):
+        spare.restart(parameter)
+        return spare
+    return frames.FrameEncoder(encoder, level, parameter)
