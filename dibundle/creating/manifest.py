@@ -11,6 +11,7 @@ from typing import Final
 from dibundle.codecs import zstd
 from dibundle.creating.compose.objects import ObjectTable
 from dibundle.creating.compose.recompressed import guess
+from dibundle.creating.compose.reframed import guess_frame
 from dibundle.creating.compose.sides import BaseSide
 from dibundle.creating.compose.target import ComposedTarget
 from dibundle.creating.options import CreateOptions
@@ -66,14 +67,17 @@ def _target(composed: ComposedTarget) -> Target:
     )
 
 
+_GUESSERS: Final = {"gzip": guess, "zstd": guess_frame}
+
+
 def _forms(base: BaseSide, objects: ObjectTable, executor: Executor) -> Iterator[RecompressedObject]:
     """Yield how compressed layers that stay may be made of their content, for receivers with another form of it."""
     numbers = {item.digest: number for number, item in enumerate(objects.objects) if item.kind == KIND_OTHER}
     stored = {blob.digest: blob for blob in base.blobs if blob.layer and blob.digest in numbers}
     guesses = {
-        digest_of: executor.submit(guess, blob.source, blob.layer.source.size)
+        digest_of: executor.submit(_GUESSERS[blob.blob.compression], blob.source, blob.layer.source.size)
         for digest_of, blob in stored.items()
-        if blob.layer and blob.blob.compression == "gzip"
+        if blob.layer and blob.blob.compression in _GUESSERS
     }
     alike: Counter[bytes] = Counter()
     for digest_of, number in sorted(numbers.items(), key=lambda item: item[1]):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from dibundle.codecs import recompression
+from dibundle.codecs import recompression, reencoders
 from dibundle.codecs.deflate.candidates import CANDIDATES, Candidate
 from dibundle.codecs.deflate.describe import describe
 from dibundle.codecs.deflate.search import Search, probe
@@ -79,7 +79,7 @@ def unpack_layer(stored: ReadAt, spool: Spool, most: int | None = None) -> Recom
         spool.write(content)
 
     at = 0
-    left = _most(stored) if most is None else min(most, _most(stored))
+    left = most_cost(stored) if most is None else min(most, most_cost(stored))
     candidates: Sequence[Candidate] = CANDIDATES
     anew = 0
     while at < stored.size:
@@ -102,16 +102,16 @@ def unpack_layer(stored: ReadAt, spool: Spool, most: int | None = None) -> Recom
         return None
     parts.append(Plain(stored.size - at))
     plain.append(stored.read_at(at, stored.size - at))
-    if recompression.cost(parts) > _most(stored):
+    if recompression.cost(parts) > most_cost(stored):
         return None
     content = Slice(spool, 0, spool.size)
-    return RecompressedLayer(layer=Layer(digest.digest(), content), parts=tuple(_joined(parts)), plain=b"".join(plain))
+    return RecompressedLayer(layer=Layer(digest.digest(), content), parts=tuple(joined(parts)), plain=b"".join(plain))
 
 
 def guess(stored: ReadAt, content_size: int) -> bytes | None:
     """Return the packing, with its plain bytes, that a gzip layer of one member most likely has, by its beginning."""
     size = embedded_streams.gzip_header_size(stored.read_at(0, min(_HEADER, stored.size)))
-    if size is None or stored.size < size + _TRAILER or content_size > _most(stored):
+    if size is None or stored.size < size + _TRAILER or content_size > most_cost(stored):
         return None
     trailer = stored.read_at(stored.size - _TRAILER, _TRAILER)
     if int.from_bytes(trailer[4:], "little") != content_size & 0xFFFFFFFF:
@@ -126,7 +126,7 @@ def guess(stored: ReadAt, content_size: int) -> bytes | None:
     if found is None:
         return None
     parts: list[Part] = [Plain(size), Body(content_size, found), Plain(_TRAILER)]
-    if recompression.cost(parts) > _most(stored):
+    if recompression.cost(parts) > most_cost(stored):
         return None
     return recompression.write(parts) + stored.read_at(0, size) + trailer
 
@@ -157,7 +157,10 @@ def _body(
             for content in search.feed(piece):
                 take(content)
                 size += len(content)
-                cost = min((recompression.byte_cost(candidate.level) for candidate in search.candidates), default=None)
+                cost = min(
+                    (reencoders.byte_cost(candidate.encoder, candidate.level) for candidate in search.candidates),
+                    default=None,
+                )
                 if cost is None or cost * size > limit:
                     return None
             if search.ended:
@@ -177,7 +180,7 @@ def _small_body(
     try:
         for content in search.feed(head):
             pieces.append(content)
-            limit -= len(content) * recompression.byte_cost(candidate.level)
+            limit -= len(content) * reencoders.byte_cost(candidate.encoder, candidate.level)
             if limit < 0 or not search.candidates:
                 return None
         found = search.finish()
@@ -190,12 +193,12 @@ def _small_body(
     return Body(found.content, found.recipe), found.used
 
 
-def _most(stored: ReadAt) -> int:
+def most_cost(stored: ReadAt) -> int:
     """Return what packing a layer may cost. Header and padding count, so that the smallest layers are made again."""
     return COST * (512 + padded(stored.size))
 
 
-def _joined(parts: list[Part]) -> Iterator[Part]:
+def joined(parts: list[Part]) -> Iterator[Part]:
     """Yield the parts, plain ones next to each other as one, empty ones left out."""
     length = 0
     for part in parts:

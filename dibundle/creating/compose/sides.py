@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from typing import Final
 
 from dibundle.creating import messages
 from dibundle.creating.compose.recompressed import CarriedLayer, RecompressedLayer, carry, unpack_layer
+from dibundle.creating.compose.reframed import unpack_frames
 from dibundle.creating.match import candidates
 from dibundle.creating.match.base import BaseIndex, Layer, mark_contents
 from dibundle.creating.match.images import StoredBlob, inflate_all, read_blobs, read_size
@@ -195,6 +197,9 @@ def _read_target(
     return TargetSide(images=images, digest=whole, blobs=blobs, new_layers=new_layers, packed=packed, carried=carried)
 
 
+_UNPACKERS: Final = {"gzip": unpack_layer, "zstd": unpack_frames}
+
+
 def _unpack(
     blobs: Sequence[StoredBlob], known: Container[bytes], reading: Reading
 ) -> tuple[dict[bytes, RecompressedLayer], list[CarriedLayer]]:
@@ -207,8 +212,8 @@ def _unpack(
         return None if reading.most_unpacked is None else reading.most_unpacked * blob.source.size // max(1, stored)
 
     jobs = [
-        reading.executor.submit(unpack_layer, blob.source, reading.context.spool(), most(blob))
-        if blob.blob.compression == "gzip"
+        reading.executor.submit(_UNPACKERS[blob.blob.compression], blob.source, reading.context.spool(), most(blob))
+        if blob.blob.compression in _UNPACKERS
         else None
         for blob in new
     ]

@@ -134,7 +134,7 @@ def _compose(
         rest_digest=composer.segments.finish(),
         names=counts.names[before:],
         deleted=_deleted(base, side, objects.used),
-        reencoders=set().union(*(recompression.reencoders(item.parts) for item in side.packed.values())),
+        reencoders=set().union(*(recompression.reencoders_of(item.parts) for item in side.packed.values())),
     )
 
 
