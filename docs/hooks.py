@@ -24,7 +24,7 @@ from dibundle.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 SCHEMAS = ROOT / "spec" / "json"
-SPECIFICATION = ("dib", "profile", "cover", "deflate", "relink", "unpack", "vcdiff")
+SPECIFICATION = ("dib", "profile", "cover", "deflate", "zstd", "relink", "unpack", "vcdiff")
 MADE_OF = {
     "dibundle/cli/main.py": "reference/commands.md",
     "dibundle/cli/exit_codes.py": "reference/exit-codes.md",

@@ -18,6 +18,7 @@ import gzip
 import hashlib
 import json
 import lzma
+import math
 import mmap
 import re
 import struct
@@ -1297,8 +1298,12 @@ class Packing:
     def cost(self) -> int:
         """Weigh the content by what its encoders cost, and all else by the piece (4.6)."""
         pieces = 128 * len(self.parts) + 64 * sum(len(body.edits) for body in self.bodies)
-        of_bodies = sum(2048 + body.size * (4 if body.encoder % 16 >= 7 else 1) for body in self.bodies)
-        return 1024 + pieces + of_bodies
+        return 1024 + pieces + sum(2048 + body.size * byte_cost(*divmod(body.encoder, 16)) for body in self.bodies)
+
+
+def byte_cost(encoder: int, level: int) -> int:
+    """Give what a byte of content costs."""
+    return 2 if encoder >= 32 and level == 4 else 4 if level >= 7 else 1
 
 
 def read_packing(data: bytes, encoders: list[int], plain: bool = True) -> Packing:
@@ -1333,6 +1338,8 @@ def read_body(numbers: Column, size: int, encoders: list[int]) -> Body:
         right = 16385 <= body.parameter <= 1 << 30
     elif kind == 9:
         right = 128 <= body.parameter < 16388
+    elif kind >= 32:
+        right = body.parameter < 65536
     need(right, "a parameter out of range")
     count = numbers.next()
     need(count <= 65536, "too many edits")
@@ -2707,7 +2714,8 @@ def unpack(payload: bytes, size: int, source: bytes, bundle: Bundle) -> bytes:
     places = gaps.some(count)
     gaps.end()
     source, words = unpacked_source(source, places, content, whole)
-    packing = read_packing(unzstd(table, table_size, words), bundle.encoders, plain=False)
+    deflate = [number for number in bundle.encoders if number < 512]
+    packing = read_packing(unzstd(table, table_size, words), deflate, plain=False)
     plain = sum(part for part in packing.parts if isinstance(part, int))
     need(plain + packing.takes <= 64 * MiB, "an unpacked target of more than 64 MiB")
     need(packing.cost <= most, "a packing costs too much")
@@ -2723,6 +2731,7 @@ def unpack(payload: bytes, size: int, source: bytes, bundle: Bundle) -> bytes:
 ENCODERS: dict[int, Sequence[int]] = {
     **{1: range(10), 2: (1, 5, 6), 3: (5,), 4: range(1, 10), 5: range(1, 10), 6: range(1, 10), 7: range(1, 10)},
     **{8: (4, 7, 8, 9), 9: range(1, 10)},
+    **{32: range(1, 5), 33: range(1, 5), 34: range(1, 5)},
 }
 ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15]
 END_OF_BLOCK = 256
@@ -4250,6 +4259,1139 @@ def pigz(data: bytes, level: int, parameter: int) -> Writer:
     return writer
 
 
+# --- zstd.md: shares, codes, blocks ---------------------------------------------------------------------------------
+
+NEVER = 1 << 32  # what cannot be taken costs so much
+LITERAL_BITS = (*[0] * 16, 1, 1, 1, 1, 2, 2, 3, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)
+LENGTH_BITS = (*[0] * 32, 1, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)
+PRESETS = [  # literal lengths, offsets, match lengths (RFC 8878, 3.1.1.3.2.2)
+    (6, [4, 3, *[2] * 11, 1, 1, 1, *[2] * 9, 3, 2, *[1] * 5, *[-1] * 4]),
+    (5, [*[1] * 6, 2, 2, 2, *[1] * 15, *[-1] * 5]),
+    (6, [1, 4, 3, *[2] * 6, *[1] * 37, *[-1] * 7]),
+]
+BEAT = [0, 473195, 504333, 520860, 550000, 700000, 750000, 830000]
+
+
+def high(number: int) -> int:
+    """Give the place of the highest bit that is set; for 0 that is -1."""
+    return number.bit_length() - 1
+
+
+def table_log(limit: int, total: int, symbols: int, count: int) -> int:
+    """Choose how many bits a table's states have (zstd.md, Tables)."""
+    least = min(high(count) + 1, high(symbols - 1) + 2)
+    return max(5, min(max(min(limit, (high(total - 1) - 2) % 256), least), 8))
+
+
+class States:
+    """Shares of symbols, and the states that follow from them; ``only``: all are one symbol."""
+
+    def __init__(self, log: int, shares: list[int], only: bool = False) -> None:
+        self.log, self.shares, self.only = log, shares, only
+        self.bits: dict[int, tuple[int, int]] = {}
+        if not only:
+            self.spread()
+
+    def spread(self) -> None:
+        """Give the states to symbols (RFC 8878, 4.1.1)."""
+        size = 1 << self.log
+        rare = [symbol for symbol, share in enumerate(self.shares) if share < 0]
+        table = [0] * (size - len(rare)) + rare[::-1]
+        at = 0
+        for symbol, share in enumerate(self.shares):
+            for _ in range(share):
+                table[at] = symbol
+                at = (at + (size >> 1) + (size >> 3) + 3) % size
+                while at >= size - len(rare):
+                    at = (at + (size >> 1) + (size >> 3) + 3) % size
+        self.of: dict[int, list[int]] = {symbol: [] for symbol, share in enumerate(self.shares) if share}
+        for state, symbol in enumerate(table):
+            self.of[symbol].append(size + state)
+
+    def first(self, symbol: int) -> int:
+        """Give the state that writes nothing."""
+        if self.only:
+            return 0
+        count, least = self.change(symbol)
+        bits = (count << 16) - least
+        whole = bits + (1 << 15) >> 16
+        return self.of[symbol][((whole << 16) - bits >> whole) - abs(self.shares[symbol])]
+
+    def change(self, symbol: int) -> tuple[int, int]:
+        """Give how many bits a state may lose, and below what it loses one less."""
+        share = abs(self.shares[symbol])
+        count = self.log - high(share - 1) if share > 1 else self.log
+        return count, share << count
+
+    def step(self, state: int, symbol: int) -> tuple[int, int, int]:
+        """Give the bits that a state loses, their number, and the next state."""
+        if self.only:
+            return 0, 0, 0
+        count, least = self.change(symbol)
+        if state < least:
+            count -= 1
+        return state & (1 << count) - 1, count, self.of[symbol][(state >> count) - abs(self.shares[symbol])]
+
+    def cost(self, counts: list[int]) -> int:
+        """Estimate the bits of symbols (zstd.md, Tables)."""
+        total = 0
+        if self.only or len(self.shares) < len(counts):
+            return NEVER
+        for symbol, count in enumerate(counts):
+            if not count:
+                continue
+            if not self.shares[symbol]:
+                return NEVER
+            most, least = self.change(symbol)
+            bits = (most << 16) - least >> 16
+            beyond = (bits + 1 << 16) - ((most << 16) - least + (1 << self.log))
+            each = (bits + 1) * 256 - ((beyond << 8) >> self.log)
+            if each > self.log + 1 << 8:
+                return NEVER
+            total += count * each
+        return total >> 8
+
+    def write(self, writer: Writer) -> None:
+        """Write the shares (RFC 8878, 4.1.1), in whole bytes."""
+        left, threshold, width = (1 << self.log) + 1, 1 << self.log, self.log + 1
+        writer.put(self.log - 5, 4)
+        at, after_none = 0, False
+        while left > 1:
+            if after_none:
+                none = next(number for number, share in enumerate(self.shares[at:]) if share)
+                at += none
+                for _ in range(none // 3):
+                    writer.put(3, 2)
+                writer.put(none % 3, 2)
+            share = self.shares[at]
+            at += 1
+            most = 2 * threshold - 1 - left
+            left -= abs(share)
+            value = share + 1 + (most if share + 1 >= threshold else 0)
+            writer.put(value, width - (value < most))
+            after_none = value == 1
+            while left < threshold:
+                width, threshold = width - 1, threshold >> 1
+        writer.pad()
+
+
+def share_out(counts: list[int], log: int) -> list[int] | None:
+    """Choose shares (zstd.md, Tables)."""
+    total, shares = sum(counts), list[int]()
+    step, shift = (1 << 62) // total, 62 - log
+    left, largest, most = 1 << log, 0, 0
+    for number, count in enumerate(counts):
+        if count <= total >> log:
+            shares.append(-1 if count else 0)
+        else:
+            share = count * step >> shift
+            if share < 8 and count * step - (share << shift) > BEAT[share] << shift - 20:
+                share += 1
+            if share > most:
+                largest, most = number, share
+            shares.append(share)
+        left -= abs(shares[-1])
+    if -left >= shares[largest] >> 1:
+        return share_again(counts, log)
+    shares[largest] += left
+    return shares
+
+
+def share_again(counts: list[int], log: int) -> list[int] | None:
+    """Choose shares where rounding has given too much."""
+    total = left = sum(counts)
+    shares: list[int | None] = []
+    for count in counts:
+        share = 0 if not count else -1 if count <= total >> log else 1 if count <= 3 * total >> log + 1 else None
+        shares.append(share)
+        left -= count if share else 0
+    rest = (1 << log) - sum(1 for share in shares if share)
+    one = 3 * total >> log + 1
+    if left // rest > one:
+        one = left * 3 // (rest * 2)
+        for number, count in enumerate(counts):
+            if shares[number] is None and count <= one:
+                shares[number] = 1
+                left -= count
+        rest = (1 << log) - sum(1 for share in shares if share)
+    if not left:
+        good = [number for number, share in enumerate(shares) if share == 1]
+        for turn in range(rest if good else 0):
+            number = good[turn % len(good)]
+            shares[number] = (shares[number] or 0) + 1
+        return [share or 0 for share in shares] if good else None
+    shift = 62 - log
+    at = half = (1 << shift - 1) - 1
+    step = ((rest << shift) + half) // left
+    for number, count in enumerate(counts):
+        if shares[number] is None:
+            shares[number] = (at + count * step >> shift) - (at >> shift)
+            at += count * step
+            if not shares[number]:
+                return None
+    return [share or 0 for share in shares]
+
+
+class Huffman:
+    """A code for literals."""
+
+    def __init__(self, counts: list[int]) -> None:
+        self.symbols = len(counts)
+        total = sum(counts)
+        least = min(high(total) + 1, high(self.symbols - 1) + 2)
+        limit = max(5, min(max(min(11, (high(total - 1) - 1) % 256), least), 11))
+        order = sorted((symbol for symbol in range(self.symbols) if counts[symbol]), key=lambda one: -counts[one])
+        lengths = limited(tree_depths([counts[one] for one in order]), [counts[one] for one in order], limit)
+        self.longest = max(lengths)
+        self.lengths = [0] * self.symbols
+        for symbol, length in zip(order, lengths, strict=True):
+            self.lengths[symbol] = length
+        value, self.values = 0, [0] * self.symbols
+        for length in range(self.longest, 0, -1):
+            for symbol in range(self.symbols):
+                if self.lengths[symbol] == length:
+                    self.values[symbol] = value
+                    value += 1
+            value >>= 1
+
+    def has_all(self, counts: list[int]) -> bool:
+        """Check whether all literals have a code."""
+        return all(not count or self.lengths[one : one + 1] > [0] for one, count in enumerate(counts))
+
+    def size(self, counts: list[int]) -> int:
+        """Estimate the bytes of literals."""
+        return sum(map(mul, self.lengths, counts)) + 7 >> 3
+
+    def head(self) -> bytes | None:
+        """Write the weights (RFC 8878, 4.2.1)."""
+        weights = [self.longest + 1 - length if length else 0 for length in self.lengths[:-1]]
+        packed = packed_weights(weights) if len(weights) > 2 else None
+        if packed is not None and len(packed) < self.symbols >> 1:
+            return bytes([len(packed)]) + packed
+        if len(weights) > 128:
+            return None
+        weights.append(0)
+        pairs = zip(weights[0::2], weights[1::2], strict=False)
+        return bytes([127 + len(weights) - 1, *(one << 4 | other for one, other in pairs)])
+
+    def write(self, data: bytes) -> bytes:
+        """Write literals in one stream below 1,024, else in four."""
+        if len(data) < 1024:
+            return self.stream(data)
+        part = (len(data) + 3) // 4
+        streams = [self.stream(data[at : at + part]) for at in range(0, 4 * part, part)]
+        return b"".join([*(struct.pack("<H", len(stream)) for stream in streams[:3]), *streams])
+
+    def stream(self, data: bytes) -> bytes:
+        """Write literals, the last first."""
+        writer = Writer()
+        for byte in reversed(data):
+            writer.put(self.values[byte], self.lengths[byte])
+        writer.put(1, 1)
+        writer.pad()
+        return bytes(writer.done)
+
+
+def tree_depths(counts: list[int]) -> list[int]:
+    """Give the depths of leaves, the most frequent first: a leaf goes before an inner node only if it weighs less."""
+    leaf, inner = len(counts) - 1, len(counts)
+    weights, parents = list(counts), [0] * (2 * len(counts))
+    for made in range(len(counts), 2 * len(counts) - 1):
+        total = 0
+        for _ in range(2):
+            if leaf >= 0 and (inner >= made or weights[leaf] < weights[inner]):
+                taken, leaf = leaf, leaf - 1
+            else:
+                taken, inner = inner, inner + 1
+            parents[taken] = made
+            total += weights[taken]
+        weights.append(total)
+    depths = [0] * len(weights)
+    for node in range(len(weights) - 2, -1, -1):
+        depths[node] = depths[parents[node]] + 1
+    return depths[: len(counts)]
+
+
+def limited(lengths: list[int], counts: list[int], limit: int) -> list[int]:
+    """Bring lengths down to a limit (zstd.md, Literals)."""
+    largest = lengths[-1]
+    if largest <= limit:
+        return lengths
+    owed = sum((1 << largest - limit) - (1 << largest - length) for length in lengths if length > limit)
+    lengths = [min(length, limit) for length in lengths]
+    at = sum(1 for length in lengths if length < limit) - 1
+    lasts = {limit - length: node for node, length in enumerate(lengths) if length < limit}
+    owed >>= largest - limit
+    while owed > 0:
+        owed -= pay(lengths, counts, lasts, owed, limit)
+    while owed < 0:
+        if 1 not in lasts:
+            while lengths[at] == limit:
+                at -= 1
+            lasts[1] = at
+        lasts[1] += 1
+        lengths[lasts[1]] -= 1
+        owed += 1
+    return lengths
+
+
+def pay(lengths: list[int], counts: list[int], lasts: dict[int, int], owed: int, limit: int) -> int:
+    """Make a code longer by a bit, and return what that pays."""
+    by = high(owed) + 1
+    while by > 1:
+        if by in lasts and (by - 1 not in lasts or counts[lasts[by]] <= 2 * counts[lasts[by - 1]]):
+            break
+        by -= 1
+    while by not in lasts:
+        by += 1
+    node = lasts.pop(by)
+    lasts.setdefault(by - 1, node)
+    lengths[node] += 1
+    if node and lengths[node - 1] == limit - by:
+        lasts[by] = node - 1
+    return 1 << by - 1
+
+
+def packed_weights(weights: list[int]) -> bytes | None:
+    """Write weights with two states that take turns."""
+    counts = [weights.count(weight) for weight in range(max(weights) + 1)]
+    if max(counts) in {len(weights), 1} or max(counts) < len(weights) >> 7:
+        return None
+    log = table_log(6, len(weights), len(counts), len(weights) - 1)
+    shares = share_out(counts, log)
+    if shares is None:
+        return None
+    writer, states = Writer(), States(log, shares)
+    states.write(writer)
+    turn = (len(weights) + 1) % 2
+    held = {turn: states.first(weights[-1]), 1 - turn: states.first(weights[-2])}
+    for weight in reversed(weights[:-2]):
+        value, count, held[turn] = states.step(held[turn], weight)
+        writer.put(value, count)
+        turn = 1 - turn
+    for state in (held[1], held[0]):
+        writer.put(state & (1 << log) - 1, log)
+    writer.put(1, 1)
+    writer.pad()
+    return bytes(writer.done) if len(writer.done) < len(weights) else None
+
+
+class Triple(NamedTuple):
+    """Literals, then a match: how many, its length less 3, and its offset as it is written."""
+
+    literals: int
+    length: int
+    offset: int
+
+    @property
+    def codes(self) -> tuple[int, int, int]:
+        """Give the codes of the three (RFC 8878, 3.1.1.3.2.1.1)."""
+        return coded(LITERAL_BITS, self.literals), high(self.offset), coded(LENGTH_BITS, self.length)
+
+
+@cache
+def coded(bits: Sequence[int], number: int) -> int:
+    """Give the code of a number, by the extra bits of codes."""
+    start = 0
+    for code, count in enumerate(bits):
+        start += 1 << count
+        if number < start:
+            return code
+    raise AssertionError(number)
+
+
+class Alphabet:
+    """One of the three alphabets of sequences: its default table, and the one that may be used again."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.preset = States(*PRESETS[number])
+        self.before: States | None = None
+
+    def choose(self, codes: list[int], newer: bool) -> tuple[int, States]:
+        """Choose a table for codes: 0 the default one, 1 a single symbol, 2 a new one, 3 the one before."""
+        counts = [0] * (max(codes) + 1)
+        for code in codes:
+            counts[code] += 1
+        if max(counts) == len(codes):
+            return 1, States(0, [0] * (len(counts) - 1) + [1], only=True)
+        log = table_log(8, len(codes), len(counts), len(codes))
+        shares = share_out(counts, log)
+        assert shares is not None
+        own = States(log, shares)
+        cost = own.cost(counts) + ((len(counts) * log >> 3) + 3) * 8
+        cost += cost + 256 >> 4
+        preset, before, beside = self.preset.cost(counts), NEVER, cost
+        if self.before:
+            before = self.before.cost(counts)
+        if newer:
+            if self.before and before < NEVER:
+                writer = Writer()
+                own.write(writer)
+                beside = own.cost(counts) + 8 * len(writer.done)
+                before += self.before.log
+            preset += self.preset.log if preset < NEVER else 0
+            cost, beside = cost + log, beside + log
+        if preset <= before and preset <= cost:
+            return 0, self.preset
+        if self.before and before <= beside:
+            return 3, self.before
+        return 2, own
+
+    def used(self, how: int, states: States) -> None:
+        """Remember what a block used."""
+        if how != 3:
+            self.before = None if how == 0 else states
+
+
+class Frame2:
+    """A frame in the making (zstd.md)."""
+
+    def __init__(self, content: bytes, encoder: int, level: int, first: int) -> None:
+        self.content, self.newer, self.older, self.level = content, encoder == 33, encoder == 34, level
+        self.window, self.block = (1 << 22, 1 << 16) if level == 1 else (1 << 23, 1 << 17)
+        self.first = first or self.block
+        self.alphabets = [Alphabet(number) for number in range(3)]
+        self.huffman: Huffman | None = None
+        self.may_repeat = False
+        if self.older and level > 2:
+            self.window *= 2 if level == 3 else 4
+        self.finder = (OLDER if self.older else FINDERS)[level](content, self.window)
+
+    def run(self) -> bytes:
+        """Make the frame."""
+        size = len(self.content)
+        if not size and not self.newer:
+            return b""
+        if size and size < self.first:
+            out = [self.alone_head(), self.put_block(0, size, True, True)]
+        else:
+            out = [b"\x28\xb5\x2f\xfd\x04", bytes([(high(self.window) - 10) << 3])]
+            ends = [*range(self.first, size, self.block), *([size] if size else [])]
+            full = not size or (size - self.first) % self.block == 0
+            starts = [0, *ends][: len(ends)]
+            out += [
+                self.put_block(at, end, end == size and not full, False) for at, end in zip(starts, ends, strict=True)
+            ]
+            out += [b"\1\0\0"] if full else []
+        return b"".join([*out, struct.pack("<I", xxh64(self.content) & 0xFFFFFFFF)])
+
+    def alone_head(self) -> bytes:
+        """Make the head of a frame with one block."""
+        size = len(self.content)
+        kind = 0 if size < 256 else 1 if size < 65792 else 2
+        single = size > 1024
+        head = b"\x28\xb5\x2f\xfd" + bytes([kind << 6 | single << 5 | 4])
+        head += b"" if single else bytes([8 if size == 1024 else 0])
+        return head + [b"", struct.pack("<H", (size - 256) & 0xFFFF), struct.pack("<I", size)][kind]
+
+    def put_block(self, start: int, end: int, last: bool, alone: bool) -> bytes:
+        """Make a block."""
+        data = self.content[start:end]
+        found = self.finder.find(start, end, alone)
+        if not found and self.older and len(data) == self.block:
+            return block_head(0, len(data), last) + data
+        if not found:
+            return self.put_bytes(data, last)
+        literals, at = bytearray(), start
+        for one in found:
+            literals += self.content[at : at + one.literals]
+            at += one.literals + one.length + 3
+        literals += self.content[at:end]
+        if not self.older and len(found) == 1 and len(literals) <= 1 and found[0][::2] == (len(literals), 4):
+            return block_head(1, end - start, last) + data[:1]
+        if len(data) - len(literals) - (len(data) >> (5 if self.older else 6)) < 16:
+            return self.put_bytes(data, last)
+        out = self.put_literals(bytes(literals))
+        sequences, used = self.put_sequences(found)
+        out += sequences
+        if len(out) >= len(data):
+            self.may_repeat = False
+            return block_head(0, len(data), last) + data
+        for alphabet, (how, states) in zip(self.alphabets, used, strict=True):
+            alphabet.used(how, states)
+        return block_head(2, len(out), last) + out
+
+    def put_bytes(self, data: bytes, last: bool) -> bytes:
+        """Make a block without sequences."""
+        is_coded = len(data) > 32 and self.level > 1 if self.older else len(data) >= 32 and self.level > 2
+        kind, packed = self.coded(data) if is_coded else (0, b"")
+        if (
+            kind > 1
+            and not self.older
+            and len(packed) + 5 > len(data)
+            and len(packed) + coded_head(data, packed) >= len(data)
+        ):
+            kind = 0
+        if kind < 2:
+            return block_head(kind, len(data), last) + (data[:1] if kind else data)
+        self.may_repeat = True
+        out = literal_head(kind, data, packed) + packed + b"\0"
+        return block_head(2, len(out), last) + out
+
+    def put_literals(self, data: bytes) -> bytes:
+        """Make the literals section."""
+        kind, packed = self.coded(data) if len(data) > (32 if self.older else 16) else (0, b"")
+        plain = 1 if len(data) < 16 else 2 if len(data) < 2048 else 3
+        least = len(data) + plain
+        if (
+            kind > 1
+            and not self.older
+            and len(packed) + 5 > len(data)
+            and len(packed) + coded_head(data, packed) >= least
+        ):
+            kind = 0
+        if kind < 2:
+            number = len(data) << (3 if plain == 1 else 4) | [0, 0, 4, 12][plain] | kind
+            return number.to_bytes(plain, "little") + (data[:1] if kind else data)
+        self.may_repeat = True
+        return literal_head(kind, data, packed) + packed
+
+    def coded(self, data: bytes) -> tuple[int, bytes]:
+        """Put bytes into a code: 0 not at all, 1 a byte that is repeated, 2 a new code, 3 the one before."""
+        if not self.may_repeat:
+            self.huffman = None
+        counts = [data.count(byte) for byte in range(max(data) + 1)]
+        if max(counts) == len(data):
+            return 1, b""
+        if max(counts) == 1 or max(counts) < len(data) >> 7:
+            return 0, b""
+        wanted = len(data) - (len(data) >> 4)
+        own, before = Huffman(counts), self.huffman
+        if before and before.has_all(counts) and (before.size(counts) <= own.size(counts) or wanted <= 12):
+            packed = before.write(data)
+            return (3, packed) if len(packed) < wanted else (0, b"")
+        head = own.head()
+        if head is None:
+            return 0, b""
+        packed = head + own.write(data)
+        if len(packed) >= wanted:
+            return 0, b""
+        self.huffman = own
+        return 2, packed
+
+    def put_sequences(self, found: list[Triple]) -> tuple[bytes, list[tuple[int, States]]]:
+        """Make the sequences section."""
+        count = len(found)
+        if count < 0x7F00:
+            out = bytes([count]) if count < 128 else bytes([128 + (count >> 8), count & 255])
+        else:
+            out = b"\xff" + struct.pack("<H", count - 0x7F00)
+        codes = [one.codes for one in found]
+        used = [alphabet.choose([three[alphabet.number] for three in codes], self.newer) for alphabet in self.alphabets]
+        out += bytes([used[0][0] << 6 | used[1][0] << 4 | used[2][0] << 2])
+        for number, (how, states) in enumerate(used):
+            writer = Writer()
+            if how == 1:
+                writer.put(codes[0][number], 8)
+            elif how == 2:
+                states.write(writer)
+            writer.pad()
+            out += bytes(writer.done)
+        writer, held = Writer(), [0, 0, 0]
+        for place in range(count - 1, -1, -1):
+            one, three = found[place], codes[place]
+            for number in (1, 2, 0):
+                states = used[number][1]
+                if place == count - 1:
+                    held[number] = states.first(three[number])
+                else:
+                    value, width, held[number] = states.step(held[number], three[number])
+                    writer.put(value, width)
+            for value, width in (
+                (one.literals, LITERAL_BITS[three[0]]),
+                (one.length, LENGTH_BITS[three[2]]),
+                (one.offset, three[1]),
+            ):
+                writer.put(value & (1 << width) - 1, width)
+        for number in (2, 1, 0):
+            log = used[number][1].log
+            writer.put(held[number] & (1 << log) - 1, log)
+        writer.put(1, 1)
+        writer.pad()
+        return out + bytes(writer.done), used
+
+
+def block_head(kind: int, size: int, last: bool) -> bytes:
+    """Make the head of a block."""
+    return (size << 3 | kind << 1 | last).to_bytes(3, "little")
+
+
+def coded_head(data: bytes, packed: bytes) -> int:
+    """Give the size of the head of coded literals."""
+    most = max(len(data), len(packed))
+    return 3 if most < 1024 else 4 if most < 16384 else 5
+
+
+def literal_head(kind: int, data: bytes, packed: bytes) -> bytes:
+    """Make the head of coded literals."""
+    size = coded_head(data, packed)
+    width = {3: 10, 4: 14, 5: 18}[size]
+    number = kind | [0, 2, 3][size - 3] << 2 | len(data) << 4 | len(packed) << 4 + width
+    return number.to_bytes(size, "little")
+
+
+def xxh64(data: bytes) -> int:
+    """Make XXH64 with seed 0."""
+    one, two, three, four, five = (
+        *(0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5),
+    )
+    mask = (1 << 64) - 1
+
+    def turned(value: int, by: int) -> int:
+        return (value << by | value >> 64 - by) & mask
+
+    def round_(total: int, value: int) -> int:
+        return turned((total + value * two) & mask, 31) * one & mask
+
+    total, whole = five, len(data) & -32
+    if whole:
+        lanes = [one + two & mask, two, 0, -one & mask]
+        for words in struct.iter_unpack("<4Q", data[:whole]):
+            lanes = [round_(lane, word) for lane, word in zip(lanes, words, strict=True)]
+        total = sum(turned(lane, by) for lane, by in zip(lanes, (1, 7, 12, 18), strict=True)) & mask
+        for lane in lanes:
+            total = (total ^ round_(0, lane)) * one + four & mask
+    total = total + len(data) & mask
+    rest = data[whole:]
+    while len(rest) >= 8:
+        total = turned(total ^ round_(0, int.from_bytes(rest[:8], "little")), 27) * one + four & mask
+        rest = rest[8:]
+    if len(rest) >= 4:
+        total = turned(total ^ int.from_bytes(rest[:4], "little") * one & mask, 23) * two + three & mask
+        rest = rest[4:]
+    for byte in rest:
+        total = turned(total ^ byte * five & mask, 11) * one & mask
+    total = (total ^ total >> 33) * two & mask
+    total = (total ^ total >> 29) * three & mask
+    return total ^ total >> 32
+
+
+# --- zstd.md: matches -----------------------------------------------------------------------------------------------
+
+Pair = tuple[int, int]  # the last two positions with a hash; those before the window are as good as none
+FAR_AWAY = -(1 << 40)
+
+
+class Finder:
+    """What finds matches; positions count from the start of the frame."""
+
+    margin = 0
+    least = 16
+
+    def __init__(self, content: bytes, window: int) -> None:
+        self.content, self.window = content, window
+        self.short: dict[int, int] = {}
+        self.long: dict[int, int] = {}
+        self.pairs: dict[int, Pair] = {}
+        self.short_pairs: dict[int, Pair] = {}
+        self.found: list[Triple] = []
+        self.emitted = self.end = self.limit = 0
+
+    def find(self, start: int, end: int, alone: bool) -> list[Triple]:
+        """Find the sequences of a block."""
+        self.found, self.emitted, self.end, self.limit = [], start, end, end - self.margin
+        self.near, self.far, self.third = 1, 4, 8
+        if end - start >= self.least:
+            self.search(start, alone)
+        return self.found
+
+    def search(self, s: int, alone: bool) -> None:
+        """Find the sequences of a block that is long enough."""
+        raise NotImplementedError
+
+    def load(self, at: int, size: int) -> int:
+        """Read bytes, the lowest first."""
+        return int.from_bytes(self.content[at : at + size], "little")
+
+    def same(self, one: int, other: int) -> int:
+        """Count the bytes that are the same, up to the block's end."""
+        data, at, most = self.content, 0, self.end - one
+        while at < most:
+            size = min(64, most - at)
+            if data[one + at : one + at + size] == data[other + at : other + at + size]:
+                at += size
+                continue
+            while data[one + at] == data[other + at]:
+                at += 1
+            return at
+        return at
+
+    def reaches(self, s: int, at: int, size: int, to: int | None = None) -> bool:
+        """Check whether a position is within the window of s, and has the bytes of s (or of `to`)."""
+        return s - at < self.window and self.load(at, size) == self.load(s if to is None else to, size)
+
+    def emit(self, at: int, length: int, offset: int) -> int:
+        """Add a sequence, and return where it ends."""
+        self.found.append(Triple(at - self.emitted, length - 3, offset))
+        self.emitted = at + length
+        return self.emitted
+
+    def emit_repeated(self, s: int, at: int, most: int) -> int:
+        """Add a match with the offset of the last one, grown backwards but for a literal."""
+        back, length = at - self.near, 4 + self.same(at + 4, at + 4 - self.near)
+        least = max(s - self.window, 0)
+        while (
+            back > least and at > self.emitted + 1 and self.content[back - 1] == self.content[at - 1] and length < most
+        ):
+            back, at, length = back - 1, at - 1, length + 1
+        return self.emit(at, length, 1)
+
+    def emit_match(self, s: int, t: int, length: int) -> int:
+        """Add a match, grown backwards."""
+        self.near, self.far = s - t, self.near
+        least = max(s - self.window, 0)
+        while t > least and s > self.emitted and self.content[t - 1] == self.content[s - 1] and length < 131074:
+            s, t, length = s - 1, t - 1, length + 1
+        return self.emit(s, length, self.near + 3)
+
+    def repeats_far(self, s: int) -> bool:
+        """Check for the offset before the last one, right behind a match."""
+        return s < self.limit and self.load(s - self.far, 4) == self.load(s, 4)
+
+    def emit_far(self, s: int) -> int:
+        """Add a match with that offset."""
+        end = self.emit(s, 4 + self.same(s + 4, s + 4 - self.far), 1)
+        self.near, self.far = self.far, self.near
+        return end
+
+
+def hashed(value: int, size: int, log: int) -> int:
+    """Hash the lowest bytes of a value."""
+    if size == 4:
+        return (value * 2654435761 & 0xFFFFFFFF) >> 32 - log
+    factor = {5: 889523592379, 6: 227718039650203, 8: 0xCF1BBCDCB7A56463}[size]
+    return ((value << 64 - 8 * size) * factor & (1 << 64) - 1) >> 64 - log
+
+
+class Fastest(Finder):
+    """Level 1."""
+
+    margin, least = 8, 10
+
+    def search(self, s: int, alone: bool) -> None:
+        """Find the sequences of a block."""
+        while s < self.limit:
+            may_repeat, t = len(self.found) > 2, FAR_AWAY
+            while s < self.limit:
+                value = self.load(s, 8)
+                one, two = hashed(value, 6, 15), hashed(value >> 8, 6, 15)
+                first, second = self.short.get(one, FAR_AWAY), self.short.get(two, FAR_AWAY)
+                self.short[one], self.short[two] = s, s + 1
+                may_repeat = len(self.found) > 2 if alone else may_repeat
+                if may_repeat and self.load(s + 2 - self.near, 4) == value >> 16 & 0xFFFFFFFF:
+                    s = self.emit_repeated(s, s + 2, 131074)
+                    continue
+                if self.reaches(s, first, 4):
+                    t = first
+                    break
+                if s + 1 - second < self.window and self.load(second, 4) == value >> 8 & 0xFFFFFFFF:
+                    s, t = s + 1, second
+                    break
+                s += 2 + (s - self.emitted >> 5)
+            if t == FAR_AWAY:
+                return
+            s = self.emit_match(s, t, 4 + self.same(s + 4, t + 4))
+            if s >= self.limit:
+                return
+            may_repeat = len(self.found) > 2 if alone else may_repeat
+            if may_repeat and self.repeats_far(s):
+                self.short[hashed(self.load(s, 8), 6, 15)] = s
+                s = self.emit_far(s)
+
+
+class Default(Finder):
+    """Level 2."""
+
+    margin = 10
+
+    def search(self, s: int, alone: bool) -> None:
+        """Find the sequences of a block."""
+        while s < self.limit:
+            may_repeat, t = len(self.found) > 2, FAR_AWAY
+            while s < self.limit:
+                value = self.load(s, 8)
+                one, two = hashed(value, 8, 17), hashed(value, 5, 15)
+                first, second = self.long.get(one, FAR_AWAY), self.short.get(two, FAR_AWAY)
+                self.long[one] = self.short[two] = s
+                may_repeat = len(self.found) > 2 if alone else may_repeat
+                if may_repeat and self.load(s + 1 - self.near, 4) == value >> 8 & 0xFFFFFFFF:
+                    s = self.emit_repeated(s, s + 1, 131073)
+                    continue
+                if self.reaches(s, first, 4):
+                    t = first
+                    break
+                if self.reaches(s, second, 4):
+                    t, after = second, hashed(self.load(s + 1, 8), 8, 17)
+                    first, self.long[after] = self.long.get(after, FAR_AWAY), s + 1
+                    if self.reaches(s + 1, first, 4):
+                        s, t = s + 1, first
+                    break
+                s += 1 + (s - self.emitted >> 7)
+            if t == FAR_AWAY:
+                return
+            s = self.emit_match(s, t, 4 + self.same(s + 4, t + 4))
+            if s >= self.limit:
+                return
+            begin = s - self.found[-1].length - 3
+            for at in (begin + 1, s - 2):
+                self.long[hashed(self.load(at, 8), 8, 17)] = at
+            for at in (begin + 2, s - 1):
+                self.short[hashed(self.load(at, 8), 5, 15)] = at
+            here = hashed(self.load(s, 8), 5, 15)
+            may_repeat = len(self.found) > 2 if alone else may_repeat
+            while may_repeat and self.repeats_far(s):
+                value = self.load(s, 8)
+                self.long[hashed(value, 8, 17)] = s
+                self.short[here if alone else hashed(value, 5, 15)] = s
+                s = self.emit_far(s)
+
+
+NO_PAIR = (FAR_AWAY, FAR_AWAY)
+
+
+class Better(Finder):
+    """Level 3."""
+
+    margin = 10
+
+    def find(self, start: int, end: int, alone: bool) -> list[Triple]:
+        """Find the sequences of a block: of one byte that is repeated it is one, and nothing is entered."""
+        data = self.content[start:end]
+        if len(data) > 3 and data == data[:1] * len(data):
+            return [Triple(1, len(data) - 4, 4)]
+        return super().find(start, end, alone)
+
+    def enter(self, at: int, s: int) -> None:
+        """Enter every second position."""
+        for place in range(at, s - 1, 2):
+            self.swap(place)
+            self.short[hashed(self.load(place + 1, 5), 5, 13)] = place + 1
+
+    def first_step(self, entered: int, s: int) -> int:
+        """Return from where on positions behind a match are entered."""
+        return entered
+
+    def swap(self, at: int) -> Pair:
+        """Enter a position into the pairs, and return the pair that was there."""
+        key = hashed(self.load(at, 8), 8, 19)
+        pair = self.pairs.get(key, NO_PAIR)
+        self.pairs[key] = at, pair[0]
+        return pair
+
+    def longest(self, s: int, pair: Pair, entry: int) -> tuple[int, int, int]:
+        """Find the longest match at s, or at s + 1 behind a short one: its place, where from, its length or 0."""
+        t, matched = FAR_AWAY, 0
+        for at in pair:
+            if self.reaches(s, at, 8) and 8 + self.same(s + 8, at + 8) > matched:
+                t, matched = at, 8 + self.same(s + 8, at + 8)
+        if matched or not self.reaches(s, entry, 4):
+            return s, t, matched
+        t, matched = entry, 4 + self.same(s + 4, entry + 4)
+        for at in self.swap(s + 1):
+            if self.reaches(s, at, 8, s + 1) and 8 + self.same(s + 9, at + 8) > matched:
+                return s + 1, at, 8 + self.same(s + 9, at + 8)
+        return s, t, matched
+
+    def behind(self, s: int, t: int, matched: int) -> tuple[int, int, int]:
+        """Find a longer match that what is behind a match leads to."""
+        if s + matched < self.limit:
+            begin = s + 3
+            for at in self.pairs.get(hashed(self.load(s + matched, 8), 8, 19), NO_PAIR):
+                back = at - matched + 3
+                if 0 <= back < begin and self.reaches(begin, back, 4):
+                    length = 4 + self.same(begin + 4, back + 4)
+                    if length > matched:
+                        t, s, matched = back, begin, length
+        return s, t, matched
+
+    def search(self, s: int, alone: bool) -> None:
+        """Find the sequences of a block."""
+        while s < self.limit:
+            may_repeat, matched, t, entered = len(self.found) > 2, 0, 0, 0
+            while s < self.limit:
+                value = self.load(s, 8)
+                two = hashed(value, 5, 13)
+                pair, entry = self.swap(s), self.short.get(two, FAR_AWAY)
+                self.short[two], entered = s, s + 1
+                if may_repeat and self.load(s + 1 - self.near, 4) == value >> 8 & 0xFFFFFFFF:
+                    after = self.emit_repeated(s, s + 1, 131073)
+                    if after < self.limit:
+                        self.enter(s + 1, after)
+                    s = after
+                    continue
+                s, t, matched = self.longest(s, pair, entry)
+                if matched:
+                    break
+                s += 1 + (s - self.emitted >> 8)
+            if not matched:
+                return
+            s = self.emit_match(*self.behind(s, t, matched))
+            if s >= self.limit:
+                return
+            self.enter(self.first_step(entered, s), s)
+            while may_repeat and self.repeats_far(s):
+                self.swap(s)
+                self.short[hashed(self.load(s, 8), 5, 13)] = s
+                s = self.emit_far(s)
+
+
+class Match(NamedTuple):
+    """A match of level 4: from where, at what position, how long, which offset it repeats, what it costs."""
+
+    back: int
+    at: int
+    length: int
+    repeat: int
+    cost: int
+
+
+class Best(Better):
+    """Level 4."""
+
+    margin = 12
+
+    def find(self, start: int, end: int, alone: bool) -> list[Triple]:
+        """Find the sequences of a block."""
+        self.measure(self.content[start:end])
+        return super().find(start, end, alone)
+
+    def measure(self, data: bytes) -> None:
+        """Measure what a byte costs as a literal."""
+        self.presets = [States(*preset) for preset in PRESETS]
+        bits = sum(math.ceil(-binary_log(count * (1.0 / len(data))) * count) for count in Counter(data).values())
+        self.literal = max(1024, bits * 1024 // len(data))
+
+    def cost(self, s: int, at: int, length: int, repeat: int) -> int:
+        """Estimate the bits that a match costs more than literals."""
+        code, offset = coded(LENGTH_BITS, length - 3), high(s - at + 3 if repeat < 0 else repeat & 3)
+        bits = offset + LENGTH_BITS[code]
+        for preset, symbol in ((self.presets[1], offset), (self.presets[2], code)):
+            most, least = preset.change(symbol)
+            bits += (most << 16) - least >> 16
+        return bits - (length * self.literal >> 10)
+
+    def improve(self, back: int, at: int, repeat: int, first: int | None = None) -> None:
+        """Take a match if it is better than the best so far."""
+        best = self.best
+        if not 0 < at - back < self.window or self.load(back, 4) != (self.load(at, 4) if first is None else first):
+            return
+        if best.length > 16:
+            left, check = self.end - best.at - best.length, best.length - (at - best.at) - 8
+            if left <= 0:
+                return
+            if left > 2 and check > 4 and self.load(back + check, 4) != self.load(at + check, 4):
+                return
+        length = 4 + self.same(at + 4, back + 4)
+        if best.repeat <= 0:
+            least = max(at - self.window, 0)
+            while (
+                back > least
+                and at > self.emitted
+                and self.content[back - 1] == self.content[at - 1]
+                and length < 131074
+            ):
+                back, at, length = back - 1, at - 1, length + 1
+        cost = self.cost(at, back, length, repeat)
+        found = Match(back, at, 0, repeat, UNLIKELY) if cost > 0 else Match(back, at, length, repeat, cost)
+        if best.cost >= UNLIKELY or found.cost - best.cost + ((found.at - best.at) * self.literal >> 10) < 0:
+            self.best = found
+
+    def enter_all(self, at: int, end: int) -> None:
+        """Enter positions."""
+        for place in range(at, end):
+            for pairs, key in self.keys(place):
+                pairs[key] = place, pairs.get(key, NO_PAIR)[0]
+
+    def keys(self, at: int) -> list[tuple[dict[int, Pair], int]]:
+        """Give both tables with the hash of a position."""
+        value = self.load(at, 8)
+        return [(self.pairs, hashed(value, 8, 22)), (self.short_pairs, hashed(value & 0xFFFFFFFF, 4, 18))]
+
+    def search(self, s: int, alone: bool) -> None:
+        """Find the sequences of a block."""
+        while s < self.limit:
+            may_repeat, keys = len(self.found) > 2, self.keys(s)
+            self.best = Match(0, s, 0, 0, UNLIKELY)
+            for pairs, key in keys:
+                for at in pairs.get(key, NO_PAIR):
+                    self.improve(at, s, -1)
+            if may_repeat and self.best.length < 250:
+                self.try_repeats(s)
+            self.enter_all(s, s + 1)
+            if self.best.length < 250:
+                if self.best.length < 4:
+                    s += 1 + (s - self.emitted >> 9)
+                    continue
+                self.look_ahead(s)
+            best, near, far = self.best, self.near, self.far
+            entered, s = s + 1, best.at + best.length
+            if best.repeat > 0:
+                self.emit(best.at, best.length, best.repeat & 3)
+                self.enter_all(entered, min(s, self.limit + 4))
+                if best.repeat in {2, 5}:
+                    self.near, self.far = far, near
+                elif best.repeat in {3, 6}:
+                    self.near, self.far, self.third = self.third, near, far
+                elif best.repeat == 7:
+                    self.near, self.far, self.third = near - 1, near, far
+            else:
+                self.near, self.far, self.third = best.at - best.back, near, far
+                self.emit(best.at, best.length, self.near + 3)
+                self.enter_all(entered, min(s, self.limit - 4))
+
+    def try_repeats(self, s: int) -> None:
+        """Try the last offsets at s, s + 1 and s + 3."""
+        if s == self.emitted:
+            self.improve(s - self.far, s, 5)
+            self.improve(s - self.third, s, 6)
+            if self.near > 1:
+                self.improve(s - self.near + 1, s, 7)
+        for step in (1, 3):
+            if self.best.repeat <= 0 if step == 1 else self.best.repeat < 0:
+                for repeat, offset in ((1, self.near), (2, self.far), (3, self.third)):
+                    self.improve(s + step - offset, s + step, repeat)
+            else:
+                return
+
+    def look_ahead(self, s: int) -> None:
+        """Try what begins behind s, and what covers most of the best match."""
+        short = self.short_pairs.get(hashed(self.load(s + 1, 4), 4, 18), NO_PAIR)
+        longs = [self.pairs.get(hashed(self.load(s + step, 8), 8, 22), NO_PAIR) for step in (1, 2)]
+        self.improve(short[0], s + 1, -1)
+        for step, pair in enumerate(longs, 1):
+            for at in pair:
+                self.improve(at, s + step, -1)
+        behind = self.best.at + self.best.length
+        if self.best.at > s - 2 and behind < self.limit:
+            for at in self.pairs.get(hashed(self.load(behind, 8), 8, 22), NO_PAIR):
+                back = at - self.best.length + 2
+                if back < 0:
+                    return
+                self.improve(back, self.best.at + 2, -1)
+
+
+UNLIKELY = 131074 * 8
+FINDERS: dict[int, type[Finder]] = {1: Fastest, 2: Default, 3: Better, 4: Best}
+
+
+class OlderBetter(Better):
+    """Level 3 of encoder 34."""
+
+    def find(self, start: int, end: int, alone: bool) -> list[Triple]:
+        """Find the sequences of a block, of whatever bytes."""
+        return Finder.find(self, start, end, alone)
+
+    def first_step(self, entered: int, s: int) -> int:
+        """Return from where on positions behind a match are entered."""
+        return s - self.found[-1].length - 3 + 1
+
+
+class OlderBest(Best):
+    """Level 4 of encoder 34."""
+
+    def find(self, start: int, end: int, alone: bool) -> list[Triple]:
+        """Find the sequences of a block, of whatever bytes."""
+        self.measure(self.content[start:end])
+        return Finder.find(self, start, end, alone)
+
+    def improve(self, back: int, at: int, repeat: int, first: int | None = None) -> None:
+        """Take a match unless the best so far is better."""
+        best, found = self.best, Match(0, at, 0, 0, LESS_UNLIKELY)
+        if 0 < at - back < self.window and self.load(back, 4) == self.load(at, 4):
+            length = 4 + self.same(at + 4, back + 4)
+            cost = self.cost(at, back, length, repeat)
+            found = Match(back, at, 0, repeat, LESS_UNLIKELY) if cost > 0 else Match(back, at, length, repeat, cost)
+        ahead, behind = ((by * self.literal) >> 10 for by in (best.at - found.at, found.at - best.at))
+        if best.cost + ahead >= found.cost + behind:
+            self.best = found
+
+    def search(self, s: int, alone: bool) -> None:
+        """Find the sequences of a block."""
+        while s < self.limit:
+            may_repeat, begin = len(self.found) > 2, s
+            self.best = Match(0, s, 0, 0, LESS_UNLIKELY)
+            for pairs, key in self.keys(s):
+                for at in pairs.get(key, NO_PAIR):
+                    self.improve(at, s, -1)
+            if may_repeat and self.best.length < 100:
+                self.try_repeats(s)
+            self.enter_all(s, s + 1)
+            if self.best.length < 100:
+                if self.best.length < 4:
+                    s = begin + 1 + (begin - self.emitted >> 9)
+                    continue
+                self.look_ahead(s)
+            s = self.take(self.best)
+            while self.best.repeat <= 0 and may_repeat and self.repeats_far(s):
+                self.enter_all(s, s + 1)
+                s = self.emit_far(s)
+
+    def try_repeats(self, s: int) -> None:
+        """Try the last offsets at s + 1 and, if there is a match, at s + 3."""
+        for step in (1, 3):
+            if step == 1 or self.best.length > 0:
+                for repeat, offset in ((1, self.near), (2, self.far), (3, self.third)):
+                    self.improve(s + step - offset, s + step, repeat)
+
+    def take(self, best: Match) -> int:
+        """Add the best match, grown backwards, and return where it ends."""
+        back, at, length, repeat, near, far = *best[:4], self.near, self.far
+        least, stop = max(at - self.window, 0), self.emitted + (repeat > 0)
+        most = 131073 if repeat > 0 else 131074
+        while back > least and at > stop and self.content[back - 1] == self.content[at - 1] and length < most:
+            back, at, length = back - 1, at - 1, length + 1
+        if repeat > 0:
+            self.near, self.far = {1: (near, far), 2: (far, near), 3: (self.third, near)}[repeat]
+            self.third = far if repeat == 3 else self.third
+            s = self.emit(at, length, repeat)
+        else:
+            self.near, self.far, self.third = at - back, near, far
+            s = self.emit(at, length, self.near + 3)
+        if s < self.limit:
+            self.enter_all(best.at if repeat > 0 else at + 1, s - 1)
+        return s
+
+    def look_ahead(self, s: int) -> None:
+        """Try what begins behind s, and what ends where the best match does."""
+        short = self.short_pairs.get(hashed(self.load(s + 1, 4), 4, 18), NO_PAIR)
+        longs = [self.pairs.get(hashed(self.load(s + step, 8), 8, 22), NO_PAIR) for step in (1, 2)]
+        self.improve(short[0], s + 1, -1)
+        for step, pair in enumerate(longs, 1):
+            for at in pair:
+                self.improve(at, s + step, -1)
+        best = self.best
+        if best.at + best.length < self.limit:
+            for at in self.pairs.get(hashed(self.load(best.at + best.length, 8), 8, 22), NO_PAIR):
+                if at - best.length < 0:
+                    return
+                self.improve(at - best.length, best.at, -1)
+
+
+LESS_UNLIKELY = 25000
+OLDER: dict[int, type[Finder]] = {1: Fastest, 2: Default, 3: OlderBetter, 4: OlderBest}
+
+
+def binary_log(x: float) -> float:
+    """Make the binary logarithm of a number up to 1, as Go's math.Log2 does."""
+    part, exponent = math.frexp(x)
+    if part == 0.5:
+        return exponent - 1
+    down = part < 0.70710678118654752440
+    f, k = (2 * part if down else part) - 1, -1.0 if down else 0.0
+    s = f / (2 + f)
+    s2 = s * s
+    s4 = s2 * s2
+    one = s2 * (
+        6.666666666666735130e-01
+        + s4 * (2.857142874366239149e-01 + s4 * (1.818357216161805012e-01 + s4 * 1.479819860510658591e-01))
+    )
+    two = s4 * (3.999999999940941908e-01 + s4 * (2.222219843214978396e-01 + s4 * 1.531383769920937332e-01))
+    r, half = one + two, 0.5 * f * f
+    natural = k * 6.93147180369123816490e-01 - ((half - (s * (half + r) + k * 1.90821492927058770002e-10)) - f)
+    return natural * (1 / 0.693147180559945309417232121458176568) + exponent
+
+
 # --- deflate.md, Recipes --------------------------------------------------------------------------------------------
 
 
@@ -4268,8 +5410,10 @@ def encode(content: bytes, encoder: int, level: int, parameter: int) -> bytes:
         writer = pgzip(content, encoder, level, parameter)
     elif encoder == 9:
         writer = pigz(content, level, parameter)
-    else:
+    elif encoder <= 9:
         writer = Zlib(content, level, parameter).run()
+    else:
+        return Frame2(content, encoder, level, parameter).run()
     return bytes(writer.done)
 
 
@@ -4336,6 +5480,12 @@ KNOWN = {  # encoder, level, parameter: the first digits of the body's SHA-256, 
     **{(9, 5, 128): "7b25bcf99cd4", (9, 6, 128): "bb473289a2a0", (9, 7, 128): "bb473289a2a0"},
     **{(9, 8, 128): "bb473289a2a0", (9, 9, 128): "bb473289a2a0", (9, 6, 129): "cc4bf3c8daea"},
     **{(9, 6, 130): "6a25ac5af480", (9, 6, 131): "bb473289a2a0", (9, 1, 130): "0eeb31b4ea02"},
+    **{(32, 1, 0): "433666f82033", (32, 2, 0): "ec5b7773d15f"},
+    **{(32, 3, 0): "2c80984bac02", (32, 4, 0): "316a6f3f2af4"},
+    **{(33, 1, 0): "433666f82033", (33, 2, 0): "ec5b7773d15f"},
+    **{(33, 3, 0): "2c80984bac02", (33, 4, 0): "316a6f3f2af4"},
+    **{(34, 1, 0): "433666f82033", (34, 2, 0): "ec5b7773d15f"},
+    **{(34, 3, 0): "613ca5f0c1d9", (34, 4, 0): "45e2f9474b6c"},
 }
 
 

@@ -58,6 +58,7 @@ TABLES = {  # by text and head: what vectors call the fields of a table by, and 
     ("cover", "stream | content"): ("cover stream", [0]),
     ("cover", "number | name | stored form"): ("packer", [1]),
     ("deflate", "number | encoder | levels | parameter | who writes it"): ("encoder", [0]),
+    ("zstd", "number | encoder | levels | parameter | who writes it"): ("encoder", [0]),
     ("relink", "field | form"): ("relink", [0]),
     ("relink", "stream | content"): ("relink stream", [0]),
     ("relink", "mode | name |"): ("relink mode", [1]),
