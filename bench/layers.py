@@ -26,15 +26,17 @@ sys.path.append(str(Path(__file__).parents[1]))  # behind what is installed: tha
 from measure import FailedRunError, Run, run, same
 from report import keep
 
-from dibundle.codecs.deflate.encoders import FAMILIES, is_pgzip
+from dibundle.codecs.deflate.encoders import is_pgzip
 from dibundle.codecs.recompression import Body
+from dibundle.codecs.reencoders import FAMILIES, is_frames
 from dibundle.creating.compose.recompressed import unpack_layer
+from dibundle.creating.compose.reframed import unpack_frames
 from dibundle.creating.match.images import read_blobs
 from dibundle.errors import DibError
 from dibundle.files.readat import Spool
 from dibundle.images.archive import open_archive
 from dibundle.images.reader import read_images
-from tests.compat.writers import WITH_OPTIONS, WRITERS, Source
+from tests.compat.writers import WITH_OPTIONS, WRITERS, ZSTD, Source
 from tests.fixtures import third_party
 
 DIB = Path(sys.executable).with_name("dib")
@@ -80,7 +82,7 @@ def of_writers(base: Path, target: Path, wanted: list[str], work: Path) -> Itera
     """Yield a row for each writer that has one of the wanted parts in its name; who fails is told."""
     with contextlib.ExitStack() as stack:
         source = Source(target, work, stack)
-        for name, write in (WRITERS | WITH_OPTIONS).items():
+        for name, write in (WRITERS | WITH_OPTIONS | ZSTD).items():
             if not any(part in name for part in wanted):
                 continue
             archive = work / "archive.tar"
@@ -132,7 +134,7 @@ def _compare(archive: Path, result: Path) -> tuple[int, bool]:
 
 
 def look(archive: Path) -> tuple[Counter[str], int, int]:
-    """Return the encoders of an archive's gzip layers, how many are zstd, and for how many gzip ones none was found."""
+    """Return the encoders of an archive's compressed layers, and for how many zstd and gzip ones none was found."""
     found: Counter[str] = Counter()
     zstd = unknown = 0
     with open_archive(archive) as opened, ThreadPoolExecutor(1) as executor:
@@ -140,7 +142,8 @@ def look(archive: Path) -> tuple[Counter[str], int, int]:
             if stored.blob.kind != "layer" or not stored.blob.compression:
                 continue
             with contextlib.closing(Spool(None)) as spool:
-                packed = unpack_layer(stored.source, spool) if stored.blob.compression == "gzip" else None
+                unpack = {"gzip": unpack_layer, "zstd": unpack_frames}.get(stored.blob.compression)
+                packed = unpack(stored.source, spool) if unpack else None
             if packed:
                 bodies = [part for part in packed.parts if isinstance(part, Body)]
                 found[" + ".join(dict.fromkeys(map(told, bodies)))] += 1
@@ -157,6 +160,8 @@ def told(body: Body) -> str:
     words = f"{FAMILIES[recipe.encoder].name}, level {recipe.level}"
     if is_pgzip(recipe.encoder):
         words += f", blocks of {recipe.parameter / 1024:g} KiB"
+    elif is_frames(recipe.encoder):
+        words += f", first block {recipe.parameter}" if recipe.parameter else ""
     elif recipe.parameter:
         words += f", memLevel {recipe.parameter}"
     return words + (", edited" if recipe.edits else "")
@@ -165,7 +170,7 @@ def told(body: Body) -> str:
 def line(row: Row) -> str:
     """Return a row as it is printed."""
     words = [f"{count} x {name}" for name, count in row.found.items()]
-    words += [f"{count} {name}" for name, count in (("zstd", row.zstd), ("unknown", row.unknown)) if count]
+    words += [f"{count} {name}" for name, count in (("unknown zstd", row.zstd), ("unknown", row.unknown)) if count]
     times = [f"{one.cpu:.1f} s, {one.memory:.0f} MiB" for one in (row.create, row.apply)]
     return (
         f"{row.archive}: {row.layers} layers: {'; '.join(words)}; {row.target:,} -> {row.bundle:,};"

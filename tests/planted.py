@@ -128,6 +128,13 @@ FAULTS = (
     ),
     Fault("a text may share more than there is", REBUILD, "program.text_shares_too_much"),
     Fault("a re-encoder that section 1 does not list", "codecs/recompression.py", "recipe.encoder_not_listed"),
+    Fault(
+        "an encoder of frames in a packing of codec 6",
+        "codecs/embedded.py",
+        function="_read",
+        expression="encoders.KNOWN.intersection(reencoders)",
+        instead="reencoders",
+    ),
     Fault("bits behind the last literal", "codecs/deflate/recipe.py", "recipe.padding_not_zero"),
     Fault("a zstd window of any size", "codecs/zstd.py", "limit.zstd_window"),
     Fault(

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from dibundle.codecs.deflate.encoders import GNU, GO, PGZIP_1, ZLIB
+from dibundle.codecs.frames.encoders import BEST, BETTER, DEFAULT, FASTEST
 from dibundle.format.reader import BundleReader
 from tests import engines
 from tests.compat import images
-from tests.compat.writers import WRITERS, Source
+from tests.compat.writers import WRITERS, ZSTD, Source
 from tests.program import succeed
 
 pytestmark = pytest.mark.engine
@@ -83,6 +84,19 @@ def test_every_layer_is_made_again(writer: str, source: Source, built: Path, tmp
     encoder, level = FOUND[writer.partition(" ")[0]]
     assert manifest(bundle).reencoders == (encoder << 4 | level,)
     assert bundle.stat().st_size < raw_size * 1.05 + 20_000
+    assert sha256(succeed("apply", built / "a.tar", bundle).out) == sha256(archive.read_bytes())
+
+
+@pytest.mark.parametrize("writer", [name for name in ZSTD if not name.startswith("zstd -")])
+def test_every_zstd_layer_is_made_again(
+    writer: str, source: Source, built: Path, tmp_path: Path, raw_size: int
+) -> None:
+    archive, bundle = tmp_path / "b.tar", tmp_path / "out.dib"
+    ZSTD[writer](source, archive)
+    assert "no encoder here" not in succeed("create", built / "a.tar", archive, bundle).err
+    level = {1: FASTEST, 3: DEFAULT, 7: BETTER, 9: BETTER, 11: BEST}[int(writer.rpartition(" ")[2])]
+    assert {number & 15 for number in manifest(bundle).reencoders} == {level}
+    assert bundle.stat().st_size < raw_size * 1.05 + 20_000 + archive.stat().st_size * 3 // 1000
     assert sha256(succeed("apply", built / "a.tar", bundle).out) == sha256(archive.read_bytes())
 
 

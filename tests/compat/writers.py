@@ -217,14 +217,11 @@ WITH_OPTIONS: dict[str, Writer] = {
         for level in LEVELS
     },
     "docker buildx, type=oci, estargz": built_by_buildx("oci", "compression=estargz"),
-    "docker buildx, type=oci, zstd": built_by_buildx("oci", "compression=zstd"),
     **{
         f"skopeo copy to oci-archive, level {level}": copied_by_skopeo("--dest-compress-level", str(level))
         for level in LEVELS
     },
-    "skopeo copy to oci-archive, zstd": copied_by_skopeo("--dest-compress-format", "zstd"),
     "podman push to oci-archive, level 9": pushed_by_podman("--compression-level", "9"),
-    "podman push to oci-archive, zstd:chunked": pushed_by_podman("--compression-format", "zstd:chunked"),
     "pigz": compressed_by("pigz", "-n"),
     **{f"pigz -{level}": compressed_by("pigz", "-n", f"-{level}") for level in (1, 9)},
     "pigz -R": compressed_by("pigz", "-n", "-R"),
@@ -232,3 +229,28 @@ WITH_OPTIONS: dict[str, Writer] = {
     "pigz -p 1": compressed_by("pigz", "-n", "-p", "1"),
 }
 """With levels and formats that somebody has to ask for; of these not all are found."""
+
+ZSTD: dict[str, Writer] = {
+    **{
+        f"docker buildx, type=oci, zstd, level {level}": built_by_buildx(
+            "oci", f"compression=zstd,compression-level={level}"
+        )
+        for level in (1, 3, 7, 11)
+    },
+    **{
+        f"skopeo copy to oci-archive, {form}, level {level}": copied_by_skopeo(
+            "--dest-compress-format", form, "--dest-compress-level", str(level)
+        )
+        for form in ("zstd", "zstd:chunked")
+        for level in (1, 3, 9)
+    },
+    **{
+        f"podman push to oci-archive, {form}, level {level}": pushed_by_podman(
+            "--compression-format", form, "--compression-level", str(level)
+        )
+        for form in ("zstd", "zstd:chunked")
+        for level in (1, 3, 9)
+    },
+    **{f"zstd -{level}": compressed_by("zstd", "-qc", f"-{level}") for level in (1, 3, 9)},
+}
+"""Writers of zstd layers, by klauspost/compress all but the last, which are libzstd's."""

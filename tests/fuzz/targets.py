@@ -6,6 +6,7 @@ For each input a decoder returns or raises ``DibError``, and where the reference
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import json
@@ -27,14 +28,17 @@ from dibundle.applying import rebuilding
 from dibundle.applying.base import find_base
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.targets import check_size
-from dibundle.codecs import decoders, model, numbers, recompression, sparse, streams, vcdiff
+from dibundle.codecs import decoders, model, numbers, recompression, reencoders, sparse, streams, vcdiff
 from dibundle.codecs.deflate import encoders, inflate, recipe, search
+from dibundle.codecs.frames import encoders as framing
+from dibundle.creating.compose.recompressed import RecompressedLayer
+from dibundle.creating.compose.reframed import unpack_frames
 from dibundle.creating.options import CreateOptions
 from dibundle.creating.pipeline import write_bundle
 from dibundle.errors import ArchiveError, BundleError, DibError, Message
 from dibundle.files import compression
 from dibundle.files.context import Context
-from dibundle.files.readat import MemoryBytes
+from dibundle.files.readat import MemoryBytes, Spool
 from dibundle.format import header, signing
 from dibundle.format.manifest import Manifest
 from dibundle.format.output import VerifiedOutput
@@ -217,11 +221,11 @@ def listings(data: bytes) -> object:
 def manifest(data: bytes) -> object:
     """A manifest by itself: what is accepted has one form."""
     try:
-        read = Manifest.decode(data, decoders.KNOWN, encoders.KNOWN)
+        read = Manifest.decode(data, decoders.KNOWN, reencoders.KNOWN)
     except DibError:
         return None
     again = read.encode()
-    if Manifest.decode(again, decoders.KNOWN, encoders.KNOWN).encode() != again:
+    if Manifest.decode(again, decoders.KNOWN, reencoders.KNOWN).encode() != again:
         raise BrokenError("a manifest is another one when written again")
     if again != data and all(number in KNOWN_SECTIONS for number, _ in msgpack.unpackb(data)):
         raise BrokenError("a manifest has two forms")
@@ -439,6 +443,40 @@ def encoded(data: bytes) -> object:
     body = b"".join(recipe.rebuild(plan, pieces))
     if zlib.decompressobj(-15).decompress(body) != content:
         raise BrokenError(f"encoder {number} makes another content")
+    return None
+
+
+# --- zstd frames
+
+
+@target
+def frames(data: bytes) -> object:
+    """A zstd layer: what is found makes the same bytes again, of the content that a library finds too."""
+    with contextlib.closing(Spool(None)) as spool:
+        found = outcome(lambda: unpack_frames(MemoryBytes(data), spool, most=LARGEST))
+        if not isinstance(found, RecompressedLayer):
+            return found
+        content = spool.read_at(0, spool.size)
+    packer = recompression.Recompressor(found.parts, found.plain)
+    if b"".join([*packer.write(content), *packer.finish()]) != data:
+        raise BrokenError("a recipe makes another layer")
+    other = b"".join(compression.decompress_iter("zstd", [data]))
+    if other != content:
+        raise BrokenError(f"here {content!r:.100}, zstd {other!r:.100}")
+    return found.parts
+
+
+@target
+def framed(data: bytes) -> object:
+    """Any content through any encoder is a frame of that content."""
+    if len(data) < 4:
+        return None
+    family, level = sorted(framing.FAMILIES)[data[0] % len(framing.FAMILIES)], 1 + (data[0] >> 4) % 4
+    content = data[4:] * (1 + data[2] % 64) + data[4:][::-1] * (data[3] % 3)
+    encoder = framing.FrameEncoder(family, level, data[1] * (data[3] % 2))
+    frame = encoder.write(content[: len(content) // 3]) + encoder.write(content[len(content) // 3 :]) + encoder.finish()
+    if (b"".join(compression.decompress_iter("zstd", [frame])) if frame else b"") != content:
+        raise BrokenError(f"encoder {family}, level {level} makes another content")
     return None
 
 
@@ -690,6 +728,22 @@ def _packing_seeds() -> Iterator[bytes]:
             )
 
 
+def _framed_seeds() -> Iterator[bytes]:
+    content = b"".join(b"%d lines of content\n" % (k * k) for k in range(60))
+    for number in range(64):
+        yield bytes((number, 9 * number % 256, number % 7, number % 3)) + content[: 40 * number]
+
+
+def _frame_seeds() -> Iterator[bytes]:
+    content = b"".join(b"%d lines of content\n" % (k * k) for k in range(60))
+    skipped = bytes.fromhex("502a4d1803000000") + b"abc"
+    for family, level in ((family, level) for family in framing.FAMILIES for level in (1, 2, 3, 4)):
+        encoder = framing.FrameEncoder(family, level, level)
+        first = encoder.write(content * 3) + encoder.finish()
+        encoder.restart()
+        yield skipped + first + encoder.write(content) + encoder.finish()
+
+
 def _body_seeds() -> Iterator[bytes]:
     content = b"".join(b"%d lines of content\n" % (k * k) for k in range(60))
     yield b"\3\0"
@@ -818,6 +872,8 @@ _SEEDS: dict[str, Callable[[], Iterator[bytes]]] = {
     "packings": _packing_seeds,
     "bodies": _body_seeds,
     "encoded": _encoder_seeds,
+    "frames": _frame_seeds,
+    "framed": _framed_seeds,
     "tars": _tar_seeds,
     "mended_tars": _tar_seeds,
     "images": _image_seeds,
