@@ -163,6 +163,15 @@ def test_a_first_block_that_was_flushed_is_seen(first):
     assert found(encode(KLAUSPOST_17, DEFAULT, first, SHORT)) == Recipe(KLAUSPOST_17, DEFAULT, first)
 
 
+def test_a_beginning_that_another_level_gives_too():
+    """Blocks without matches are the same at several levels: it is what follows that counts."""
+    skewed = NOISE[:150_000].translate(bytes(range(64)) * 4)
+    for key in ((KLAUSPOST_17, BETTER, 8), (KLAUSPOST_17, BETTER, 0), (KLAUSPOST_20, BEST, 0)):
+        recipe = found(encode(*key, skewed + TEXT[:300_000]))
+        assert recipe
+        assert (recipe.level, recipe.edits) == (key[1], ())
+
+
 def test_blocks_that_differ_are_given():
     """As from a version that decides otherwise now and then: here another level's block is in the place of one."""
     one, other = (encode(KLAUSPOST_17, level, 0, MIXTURE) for level in (BETTER, BEST))

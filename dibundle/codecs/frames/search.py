@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -85,24 +85,33 @@ class FrameSearch:
 
         The search ends as soon as no candidate is left. ``ArchiveError`` if the frame is damaged.
         """
-        runs = self._runs(stored, layout, start)
-        if not runs:
-            return None
-        for content in _content(stored, layout, start):
-            take(content)
-            for run in runs:
-                run.encode(content, stored)
-            runs = _judged(runs)
+        tried: set[FrameCandidate] = set()
+        given = 0  # bytes of content that were taken
+        done: list[_Run] = []
+        while not any(run.literal_bytes == 0 for run in done):  # what begins like a frame may go on otherwise
+            runs = self._runs(stored, layout, start, tried)
             if not runs:
-                return None
-        for run in runs:
-            run.finish(stored)
-        runs = _judged(runs)
-        if not runs:
+                break
+            tried |= {run.candidate for run in runs}
+            made = 0
+            for content in _content(stored, layout, start):
+                if made + len(content) > given:
+                    take(content[max(0, given - made) :])
+                made += len(content)
+                given = max(given, made)
+                for run in runs:
+                    run.encode(content, stored)
+                runs = _judged(runs)
+                if not runs:
+                    break
+            for run in runs:
+                run.finish(stored)
+            done += _judged(runs)
+        if not done:
             return None
-        best = min(runs, key=lambda run: run.literal_bytes)
+        best = min(done, key=lambda run: run.literal_bytes)
         self._frames += 1
-        runs = [run for run in runs if run.literal_bytes == best.literal_bytes]
+        runs = [run for run in done if run.literal_bytes == best.literal_bytes]
         if self._frames > _UNDECIDED:
             runs = runs[:1]
         self._left = [run.candidate for run in runs]
@@ -124,12 +133,12 @@ class FrameSearch:
                 run.finish(stored)
         return next((run.recipe() for run in runs if run.difference is None), None)
 
-    def _runs(self, stored: Bytes, layout: Layout, start: int) -> list[_Run]:
+    def _runs(self, stored: Bytes, layout: Layout, start: int, tried: Collection[FrameCandidate] = ()) -> list[_Run]:
         first = _first_block(stored, layout, start)
         candidates = [
             one
             for one in self._left
-            if may_be(one, layout.head) and (first <= MOST_FIRST or first == BLOCKS[one.level])
+            if one not in tried and may_be(one, layout.head) and (first <= MOST_FIRST or first == BLOCKS[one.level])
         ]
         probe = _probe(stored, layout, start)
         if probe and len(candidates) > 1:
@@ -176,7 +185,7 @@ def _judged(runs: list[_Run]) -> list[_Run]:
 def _probe(stored: Bytes, layout: Layout, start: int) -> tuple[bytes, bytes] | None:
     """Return the content of the first blocks, up to one that says who wrote it, and these blocks with the head.
 
-    Of two encoders that differ in their matches no block of some kilobytes is the same. ``None`` where there is none.
+    Encoders that differ in their matches hardly ever have the same block of some kilobytes. ``None``: there is none.
     """
     for begin, end in list(pairwise(layout.blocks))[:_PROBED]:
         if stored.read_at(begin, 1)[0] >> 1 & 3 == _CODED and end - begin >= _TELLING:
