@@ -66,6 +66,8 @@ def probe(first: bytes, candidates: Iterable[Candidate] = CANDIDATES) -> list[Ca
                 break
         if search.ended:
             search.finish()
+        else:
+            search.stop_waiting()
     except ArchiveError:
         return []
     return search.candidates
@@ -126,6 +128,12 @@ class Search:
         good = [recipe for recipe in recipes if recipe is not None]
         best = min(good, key=lambda recipe: recipe.literal_bytes, default=None)
         return Found(recipe=best, used=self._inflater.used, content=self._content)
+
+    def stop_waiting(self) -> None:
+        """Let the candidates begin with what there is, however little it is."""
+        if self._waiting and self._goes_on():
+            self._start()
+            self._judge()
 
     def likely(self, content: int) -> Recipe | None:
         """Return the recipe of the first candidate without a difference so far, for a body of so much content."""

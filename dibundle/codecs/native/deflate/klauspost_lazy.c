@@ -283,7 +283,8 @@ void lazy_restart(klauspost_t *k, const uint8_t *dictionary, int32_t n)
     z->offset = 1;
     z->length = SHORTEST - 1;
     z->from_distance = z->inserted = z->pending = z->idle = 0;
-    memmove(z->window, dictionary, (size_t)n);
+    if (n)
+        memmove(z->window, dictionary, (size_t)n);
     for (int32_t i = 0; i < n - (SHORTEST - 1); i++)
         lazy_insert(z, i);
     z->at = z->end = n;
