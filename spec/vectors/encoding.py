@@ -169,7 +169,8 @@ DISTANCES = distances()
 def encoder_go_fast_chunks() -> Bundle:
     """Level 1: last chunks of 16, 17, 127 and 128 bytes, alone and behind a full one; literals, noise, zeros."""
     key = (1, 1, 0)
-    lasts = [((1, 0, 0), [a(n)]) for n in (0, 1, FULL, 140000)]
+    lasts: list[tuple[Key, list[Piece]]] = [((1, 0, 0), [])]
+    lasts += [((1, 0, 0), [a(n)]) for n in (1, FULL, 140000)]
     lasts += [(key, [a(n)]) for n in (16, 17, 127, 128)] + [(key, [a(FULL + n)]) for n in (0, 16, 17, 127, 128)]
     return bodies(
         *lasts,
