@@ -117,7 +117,7 @@ def test_engines_load_the_same_image(tmp_path: Path, engine):
     """Docker's classic store and podman call it by its config; containerd's store by its manifest, which is another."""
     old, new, made = tmp_path / "old.tar", tmp_path / "new.tar", tmp_path / "made.tar"
     old.write_bytes(docker_save([release(1)], "podman"))
-    new.write_bytes(docker_save([release(2)], "oci", unknown))
+    new.write_bytes(docker_save([release(2)], "c8d", unknown))  # which every engine loads
     succeed("create", "--raw-layers", old, new, tmp_path / "o.dib")
     succeed("apply", old, tmp_path / "o.dib", "-o", made)
     loaded = []
