@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -72,6 +72,26 @@ def hands() -> int:
     return 1 + current[0].idle if current else 1
 
 
+class _Work(Generic[Item, Result]):
+    """A function and its items, until they are done: the pool's queue keeps what nobody has begun, and all it holds."""
+
+    def __init__(self, function: Callable[[Item], Result], items: list[Item]) -> None:
+        self.seconds = [0.0] * len(items)
+        self._run: Callable[[int], Result] | None = lambda number: function(items[number])
+
+    def run(self, number: int) -> Result:
+        """Return the result of an item, and note the seconds of CPU."""
+        assert self._run
+        begun = time.thread_time()
+        result: Result = self._run(number)
+        self.seconds[number] = time.thread_time() - begun
+        return result
+
+    def forget(self) -> None:
+        """Let go of the function and the items."""
+        self._run = None
+
+
 def share(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """Return the function's results in the order of the items, made by whoever is free.
 
@@ -83,20 +103,14 @@ def share(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Res
     crew, trace = current
     trace.add()
     token = _CURRENT.set(None)  # a piece has no pieces
-    seconds = [0.0] * len(given)
-
-    def run(number: int) -> Result:
-        begun = time.thread_time()
-        result = function(given[number])
-        seconds[number] = time.thread_time() - begun
-        return result
-
+    work = _Work(function, given)
     try:
-        futures = [crew.pool.submit(run, number) for number in range(1, len(given))]
-        results = [run(0)]
+        futures = [crew.pool.submit(work.run, number) for number in range(1, len(given))]
+        results: list[Result] = [work.run(0)]
         for number, future in enumerate(futures, 1):
-            results.append(run(number) if future.cancel() else future.result())
+            results.append(work.run(number) if future.cancel() else future.result())
     finally:
+        work.forget()
         _CURRENT.reset(token)
-    trace.add(seconds)
+    trace.add(work.seconds)
     return results
