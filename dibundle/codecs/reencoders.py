@@ -1,14 +1,12 @@
-"""All re-encoders: what gives the bytes of well-known programs, be it deflate bodies or zstd frames."""
+"""All re-encoders: they give the deflate bodies and zstd frames of well-known programs, byte for byte."""
 
 from __future__ import annotations
 
 from typing import Final, Protocol
 
-from dibundle.codecs import messages
 from dibundle.codecs.deflate import encoders as deflate
 from dibundle.codecs.frames import encoders as frames
 from dibundle.codecs.native.library import Buffer
-from dibundle.errors import BundleError
 
 FAMILIES: Final = {**deflate.FAMILIES, **frames.FAMILIES}
 """Every encoder by its number."""
@@ -38,19 +36,7 @@ def is_frames(encoder: int) -> bool:
 
 def check(encoder: int, level: int, parameter: int) -> None:
     """``BundleError`` unless the table has such an encoder."""
-    family = FAMILIES.get(encoder)
-    if family is None:
-        raise BundleError(messages.ENCODER_UNKNOWN, encoder=encoder, families=", ".join(map(str, FAMILIES)))
-    if level not in family.levels:
-        raise BundleError(messages.ENCODER_UNKNOWN_LEVEL, level=level, name=family.name)
-    if not family.least <= parameter <= family.most:
-        raise BundleError(
-            messages.ENCODER_PARAMETER_OUT_OF_RANGE,
-            parameter=parameter,
-            name=family.name,
-            least=family.least,
-            most=family.most,
-        )
+    deflate.check(encoder, level, parameter, FAMILIES)
 
 
 def byte_cost(encoder: int, level: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 from array import array
+from collections.abc import Mapping
 from enum import IntEnum
 from functools import cache
 from typing import Final, NamedTuple, Protocol
@@ -124,11 +125,11 @@ def is_pgzip(encoder: int) -> bool:
     return encoder in _PGZIP
 
 
-def check(encoder: int, level: int, parameter: int) -> None:
-    """``BundleError`` unless the table has such an encoder."""
-    family = FAMILIES.get(encoder)
+def check(encoder: int, level: int, parameter: int, families: Mapping[int, Family] = FAMILIES) -> None:
+    """``BundleError`` unless a table has such an encoder."""
+    family = families.get(encoder)
     if family is None:
-        raise BundleError(messages.ENCODER_UNKNOWN, encoder=encoder, families=", ".join(map(str, FAMILIES)))
+        raise BundleError(messages.ENCODER_UNKNOWN, encoder=encoder, families=", ".join(map(str, families)))
     if level not in family.levels:
         raise BundleError(messages.ENCODER_UNKNOWN_LEVEL, level=level, name=family.name)
     if not family.least <= parameter <= family.most:

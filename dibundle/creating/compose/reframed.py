@@ -1,4 +1,4 @@
-"""zstd layers of a target: what is in them, and how the frames are made again (creation only)."""
+"""zstd layers of a target: their content, and how the same frames are compressed from it (creation only)."""
 
 from __future__ import annotations
 

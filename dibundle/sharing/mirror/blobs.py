@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 from aiohttp import web
 
@@ -127,13 +127,13 @@ class BlobServer:
         """Pass a request for a blob on as it is, and keep nothing."""
         headers = {"Range": request.headers["Range"]} if "Range" in request.headers else {}
         path = f"blobs/sha256:{digest.hex()}"
-        method = "HEAD" if request.method == "HEAD" else "GET"
+        method: Literal["GET", "HEAD"] = "HEAD" if request.method == "HEAD" else "GET"
         ask = partial(
             self._upstreams.ask,
             place,
             path,
             headers=headers,
-            method=method,  # type: ignore[arg-type]
+            method=method,
         )
         opened = ask()
         answer = await aside(opened.__enter__)
