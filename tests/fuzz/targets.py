@@ -434,7 +434,8 @@ def encoded(data: bytes) -> object:
         return None
     number = sorted(encoders.KNOWN)[data[0] % len(encoders.KNOWN)]
     family, level = number >> 4, number & 15
-    parameter = {True: encoders.DICTIONARY + 1 + data[1] * 16, False: 0}[encoders.is_pgzip(family)]
+    table = encoders.FAMILIES[family]
+    parameter = table.least + data[1] * 16 % (table.most - table.least + 1)
     if family == encoders.ZLIB:
         parameter = 8 + data[1] % 2
     content = data[4:] * (1 + data[2] % 64)
@@ -577,7 +578,9 @@ def archives(data: bytes) -> object:
                     return None
                 found = image_reader.read_images(opened)
                 written: list[bytes] = []
-                writers.write(writers.layout(found, frozenset()), "docker-archive", written.append, check=True)
+                writers.write(
+                    writers.layout(found, frozenset(), verified={}), "docker-archive", written.append, check=True
+                )
                 return b"".join(written)
 
         return outcome(call)
@@ -718,7 +721,7 @@ def _packing_seeds() -> Iterator[bytes]:
     content = b"some content, some content\n" * 9
     for number in sorted(encoders.KNOWN):
         family = number >> 4
-        parameter = 20_000 if encoders.is_pgzip(family) else 8 if family == encoders.ZLIB else 0
+        parameter = 20_000 if encoders.is_pgzip(family) else encoders.FAMILIES[family].least
         for edits in ((), (recipe.RecipeEdit(copied=9, dropped=3, added=11, literals=b"\xff\x07"),)):
             body = recompression.Body(
                 len(content), recipe.Recipe(encoder=family, level=number & 15, parameter=parameter, edits=edits)
@@ -750,7 +753,7 @@ def _body_seeds() -> Iterator[bytes]:
     yield b"\1\4\0\xfb\xffabcd"
     for number in sorted(encoders.KNOWN):
         family = number >> 4
-        parameter = 20_000 if encoders.is_pgzip(family) else 8 if family == encoders.ZLIB else 0
+        parameter = 20_000 if encoders.is_pgzip(family) else encoders.FAMILIES[family].least
         plan = recipe.Recipe(encoder=family, level=number & 15, parameter=parameter)
         yield b"".join(recipe.rebuild(plan, [content])) + b"behind"
     for strategy in (zlib.Z_FIXED, zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE):
