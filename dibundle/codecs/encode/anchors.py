@@ -16,24 +16,24 @@ MOST: Final = 1 << 20
 PIECE: Final = 16 << 20  # bytes of a target that are searched by themselves
 
 
-def find(source: Buffer, target: Buffer, *, stride: int) -> array[int]:
+def find(source: Buffer, target: Buffer, *, stride: int, piece: int = PIECE) -> array[int]:
     """Return rows (source, target, length) of equal stretches of ``ANCHOR`` bytes and more, in target order.
 
     One place of the source in ``stride`` is indexed: stretches of ``ANCHOR + stride`` bytes and more are found.
-    At most a million rows; what comes after is not looked at.
+    At most a million rows; what comes after is not looked at. ``piece`` bytes of the target are searched by themselves.
     """
     held, searched = Pinned(source), Pinned(target)
     table = Pinned(scratch(4 * LIBRARY.dib_anchors_words(held.size, stride)))
     LIBRARY.dib_anchors_table(held, held.size, table, stride)
 
     def search(start: int) -> array[int]:
-        end = min(start + PIECE, searched.size)
+        end = min(start + piece, searched.size)
         room = (end - start) // ANCHOR
         out = scratch(24 * room)
         count = LIBRARY.dib_anchors(held, held.size, table, searched, start, end, stride, Pinned(out), room)
         return array("q", memoryview(out)[: 24 * count].tobytes())
 
-    return joined(pieces.share(search, range(0, searched.size or 1, PIECE)))[: 3 * MOST]
+    return joined(pieces.share(search, range(0, searched.size or 1, piece)))[: 3 * MOST]
 
 
 def joined(found: list[array[int]]) -> array[int]:

@@ -136,7 +136,7 @@ def find_fast(source: Buffer, target: bytes, *, stride: int = STRIDE) -> Covers:
     Measured on 160 MB of changed files of node-app: a fifth of the time of :func:`find`, patches three quarters larger;
     on byte code compiled again, changed in place: an eighth of the time, patches as small.
     """
-    return _bridged(anchors.find(source, target, stride=stride))
+    return _bridged(anchors.find(source, target, stride=stride, piece=max(1, len(target))))
 
 
 def _bridged(rows: array[int]) -> Covers:
