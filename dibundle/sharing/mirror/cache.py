@@ -130,10 +130,6 @@ class Cache:
         """Whether a blob is said to be here: it may turn out to be damaged when it is opened."""
         return digest in self._sizes
 
-    def size_of(self, digest: bytes) -> int | None:
-        """Return the size of a blob in bytes; None where it is not here."""
-        return self._sizes.get(digest)
-
     def open(self, digest: bytes) -> int | None:
         """Return a descriptor of a blob, which has its digest; None where it is not here, or was damaged."""
         if digest not in self._sizes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -68,17 +68,16 @@ class MirrorOptions:
     is_private: bool = False
     stores: tuple[Path, ...] = ()
     certificate: tuple[str, str] | None = None
-    hosts: frozenset[str] = field(init=False, default=frozenset())
-
-    def __post_init__(self) -> None:
-        """Note the hosts that ``ns`` may name."""
-        object.__setattr__(self, "hosts", frozenset(self.upstreams.values()))
 
     def place(self, path: str, ns: str | None, authorization: str | None) -> UpstreamPlace | None:
         """Return the repository that a path means, with the upstream as ``ns`` or in its first part; None for none."""
         if ns is not None:
             host = canonical_host(ns)
-            return UpstreamPlace(host, path, "", authorization) if host in self.hosts and NAME.fullmatch(path) else None
+            return (
+                UpstreamPlace(host, path, "", authorization)
+                if host in self.upstreams.values() and NAME.fullmatch(path)
+                else None
+            )
         prefix, _, repository = path.partition("/")
         found = self.upstreams.get(prefix)
         if found is None or not NAME.fullmatch(repository):
