@@ -1298,11 +1298,19 @@ class Packing:
     def cost(self) -> int:
         """Weigh the content by what its encoders cost, and all else by the piece (4.6)."""
         pieces = 128 * len(self.parts) + 64 * sum(len(body.edits) for body in self.bodies)
-        return 1024 + pieces + sum(2048 + body.size * byte_cost(*divmod(body.encoder, 16)) for body in self.bodies)
+        return 1024 + pieces + sum(body_cost(body.size, *divmod(body.encoder, 16)) for body in self.bodies)
+
+
+def body_cost(size: int, encoder: int, level: int) -> int:
+    """Give what a body costs."""
+    tables = 65536 if encoder == 49 or (encoder == 48 and level >= 13) else 0
+    return 2048 + tables + size * byte_cost(encoder, level)
 
 
 def byte_cost(encoder: int, level: int) -> int:
     """Give what a byte of content costs."""
+    if encoder >= 48:
+        return 2 if encoder == 49 or level >= 14 else 1
     return 2 if encoder >= 32 and level == 4 else 4 if level >= 7 else 1
 
 
@@ -1339,7 +1347,7 @@ def read_body(numbers: Column, size: int, encoders: list[int]) -> Body:
     elif kind == 9:
         right = 128 <= body.parameter < 16388
     elif kind >= 32:
-        right = body.parameter < 65536
+        right = body.parameter < (8 if kind >= 48 else 65536)
     need(right, "a parameter out of range")
     count = numbers.next()
     need(count <= 65536, "too many edits")
@@ -2731,7 +2739,7 @@ def unpack(payload: bytes, size: int, source: bytes, bundle: Bundle) -> bytes:
 ENCODERS: dict[int, Sequence[int]] = {
     **{1: range(10), 2: (1, 5, 6), 3: (5,), 4: range(1, 10), 5: range(1, 10), 6: range(1, 10), 7: range(1, 10)},
     **{8: (4, 7, 8, 9), 9: range(1, 10)},
-    **{32: range(1, 5), 33: range(1, 5), 34: range(1, 5)},
+    **{32: range(1, 5), 33: range(1, 5), 34: range(1, 5), 48: range(1, 16), 49: range(1, 5)},
 }
 ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15]
 END_OF_BLOCK = 256
@@ -5410,11 +5418,28 @@ def encode(content: bytes, encoder: int, level: int, parameter: int) -> bytes:
         writer = pgzip(content, encoder, level, parameter)
     elif encoder == 9:
         writer = pigz(content, level, parameter)
+    elif encoder >= 48:
+        return libzstd(content, level if encoder == 48 else level + 15, parameter)
     elif encoder <= 9:
         writer = Zlib(content, level, parameter).run()
     else:
         return Frame2(content, encoder, level, parameter).run()
     return bytes(writer.done)
+
+
+def libzstd(content: bytes, level: int, flags: int) -> bytes:
+    """Let the library make a frame, which has to be the version that zstd.md names."""
+    try:
+        import zstandard
+    except ImportError as error:
+        raise Refused("libzstd 1.5.7 is needed: pip install zstandard==0.25.0") from error
+    version = ".".join(map(str, zstandard.ZSTD_VERSION))
+    need(version == "1.5.7", f"libzstd 1.5.7 is needed (zstandard 0.25.0), here is {version}")
+    frames = zstandard.ZstdCompressor(
+        level=level, write_checksum=bool(flags & 1), write_content_size=bool(flags & 2), threads=flags >> 2
+    )
+    frame = frames.compressobj(size=len(content)) if flags & 2 else frames.compressobj()
+    return bytes(frame.compress(content) + frame.flush())
 
 
 def make_body(body: Body, content: bytes) -> bytes:
@@ -5486,6 +5511,16 @@ KNOWN = {  # encoder, level, parameter: the first digits of the body's SHA-256, 
     **{(33, 3, 0): "2c80984bac02", (33, 4, 0): "316a6f3f2af4"},
     **{(34, 1, 0): "433666f82033", (34, 2, 0): "ec5b7773d15f"},
     **{(34, 3, 0): "613ca5f0c1d9", (34, 4, 0): "45e2f9474b6c"},
+    **{(48, 1, 1): "8015cbc2f326", (48, 2, 1): "a9e70a2c757c"},
+    **{(48, 3, 1): "aa2397252600", (48, 4, 1): "4cade577e26f"},
+    **{(48, 5, 1): "8578f7074d7a", (48, 6, 1): "f2d2c1473cf4"},
+    **{(48, 7, 1): "8ef614df0da3", (48, 8, 1): "84fb01cea96c"},
+    **{(48, 9, 1): "b82c01c859a7", (48, 10, 1): "eb3888e3ae86"},
+    **{(48, 11, 1): "eb3888e3ae86", (48, 12, 1): "eb3888e3ae86"},
+    **{(48, 13, 1): "ba90f17ac010", (48, 14, 1): "ba90f17ac010"},
+    **{(48, 15, 1): "ba90f17ac010", (49, 1, 1): "5e345b53ad7b"},
+    **{(49, 2, 1): "6b929b64e7b5", (49, 3, 1): "21cf46a8b5ec"},
+    **{(49, 4, 1): "c739215086cf"},
 }
 
 

@@ -38,6 +38,23 @@ def chunked(data):
     return b"".join([*map(write, pieces), TABLE, TABLE])
 
 
+def libzstd(level, *, threads=0, sized=True, checksum=True):
+    """Return what compresses as the zstd program, or other users of its library."""
+
+    def compress(data):
+        made = zstandard.ZstdCompressor(
+            level=level, threads=threads, write_content_size=sized, write_checksum=checksum
+        ).compressobj(**({"size": len(data)} if sized else {}))
+        return made.compress(data) + made.flush()
+
+    return compress
+
+
+def other_settings(data):
+    """Compress as no encoder here does: with a window of 32 MiB."""
+    return libzstd(20, sized=False)(data)
+
+
 WRITERS = {
     "fastest": compressor(encoders.FASTEST),
     "default": compressor(encoders.DEFAULT),
@@ -47,6 +64,11 @@ WRITERS = {
     "newer": compressor(encoders.DEFAULT, encoder=encoders.KLAUSPOST_20),
     "older": compressor(encoders.BEST, encoder=encoders.KLAUSPOST_15),
     "chunked": chunked,
+    "zstd -3": libzstd(3, threads=1),
+    "zstd -19": libzstd(19, threads=1),
+    "zstd -9 --single-thread, from a pipe": libzstd(9, sized=False),
+    "a library": libzstd(3, sized=False, checksum=False),
+    "a library at once": zstandard.ZstdCompressor(level=1).compress,
 }
 
 
@@ -73,7 +95,7 @@ def test_a_base_in_another_form_will_do(tmp_path: Path):
 
 def test_layers_of_other_programs_are_carried_as_they_are(tmp_path: Path):
     base = docker_save([release(1)], "oci")
-    target = docker_save([release(2)], "oci", zstandard.ZstdCompressor(level=19).compress)
+    target = docker_save([release(2)], "oci", other_settings)
     result = check(tmp_path, [base], target)
     assert result.manifest.reencoders == ()
 
@@ -128,4 +150,4 @@ def test_nothing_is_guessed_of_what_is_no_frame():
     assert guess_frame(MemoryBytes(frame + TABLE), 200_000) is None
     assert guess_frame(MemoryBytes(frame[:-1]), 200_000) is None
     assert guess_frame(MemoryBytes(frame), 200_000_000) is None
-    assert guess_frame(MemoryBytes(zstandard.ZstdCompressor().compress(text(1, 200_000))), 200_000) is None
+    assert guess_frame(MemoryBytes(other_settings(text(1, 200_000))), 200_000) is None

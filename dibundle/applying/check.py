@@ -13,7 +13,7 @@ from dibundle.applying.pipeline import ApplyOptions, Folder, beside, require_one
 from dibundle.applying.rewrite import loaded, written_size
 from dibundle.applying.space import Space, check_sizes, temporary_space
 from dibundle.applying.targets import MadeTarget, check_size, choose_target, made_target, target_name
-from dibundle.codecs import decoders
+from dibundle.codecs import decoders, reencoders
 from dibundle.errors import DibError
 from dibundle.files import digest
 from dibundle.files.context import Context
@@ -108,6 +108,9 @@ def check(
     unmade = sum(archive.bytes.size - archive.spared for archive in stand_ins)  # that engines will save, bundles make
     there += unmade
     needed = _bases_of([bundle.manifest for bundle in bundles])
+    broken = _broken_encoder([bundle.manifest for bundle in bundles])
+    if broken:
+        checked = [target._replace(error=target.error or broken) for target in checked]
     whole = 0
     if not isinstance(base, DibError) and not any(target.error for target in checked):
         whole = _temporary(archives, manifest, numbers, base, unjudged, space)
@@ -175,6 +178,16 @@ def _temporary(
     base.choose(numbers)
     check_sizes(manifest, base, bases, options, space)
     return temporary_space(manifest, base, options, space)
+
+
+def _broken_encoder(manifests: Sequence[Manifest]) -> DibError | None:
+    """Return why layers cannot be made again here: an encoder gives other bytes, or a library is another version."""
+    try:
+        for encoder in {number for manifest in manifests for number in manifest.reencoders}:
+            reencoders.prove(encoder >> 4, encoder & 15)
+    except DibError as refusal:
+        return refusal
+    return None
 
 
 def _bases_of(manifests: Sequence[Manifest]) -> tuple[AboutImage, ...]:

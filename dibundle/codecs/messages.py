@@ -10,6 +10,9 @@ DEFLATE_DAMAGED: Final = Message("deflate.damaged", "deflate data is damaged", h
 DEFLATE_TRUNCATED: Final = Message(
     "deflate.truncated", "deflate data ends too early", hint="copy or download the file again"
 )
+ENCODER_LIBRARY_REFUSED: Final = Message(
+    "encoder.library_refused", "malformed bundle: libzstd makes no frame: {reason}"
+)
 ENCODER_PARAMETER_OUT_OF_RANGE: Final = Message(
     "encoder.parameter_out_of_range", "parameter {parameter} of the encoder {name} is not between {least} and {most}"
 )
@@ -22,6 +25,11 @@ LIBRARY_ENCODER_BROKEN: Final = Message(
     "library.encoder_broken",
     "the C library's encoder {name}, level {level}, does not work on this machine",
     hint="install dibundle again, with another C compiler",
+)
+LIBRARY_LIBZSTD_VERSION: Final = Message(
+    "library.libzstd_version",
+    "the bundle needs libzstd {wanted} to make a zstd layer again, and the module zstandard here has {found}",
+    hint="{install_hint}; or have the bundle made with --raw-layers, which needs no libzstd",
 )
 LIBRARY_MISSING: Final = Message(
     "library.missing",

@@ -56,7 +56,8 @@ Part = Plain | Body
 
 
 def _body_cost(content: int, encoder: int, level: int, edits: int) -> int:
-    return BODY_COST + content * reencoders.byte_cost(encoder, level) + EDIT_COST * edits
+    cost_of_body = BODY_COST + reencoders.body_cost(encoder, level)
+    return cost_of_body + content * reencoders.byte_cost(encoder, level) + EDIT_COST * edits
 
 
 def plain_size(parts: Sequence[Part]) -> int:
@@ -199,16 +200,18 @@ class Recompressor:
                 yield self._plain[: part.length]
                 self._plain = self._plain[part.length :]
                 continue
-            body = self._open(part.recipe)
+            body = self._open(part.recipe, part.content)
             if part.content:
                 self._body, self._left = body, part.content
                 return
             yield from body.finish()
 
-    def _open(self, recipe: Recipe) -> _Blocks | Rebuilder:
+    def _open(self, recipe: Recipe, content: int) -> _Blocks | Rebuilder:
         if self._pool and not recipe.edits and encoders.is_pgzip(recipe.encoder) and recipe.parameter <= BLOCKS:
             return _Blocks(recipe, self._pool)
-        rebuilder = Rebuilder(recipe, self._spare)
+        if self._spare and not reencoders.fits(self._spare, *recipe[:3]):
+            self._spare = None  # its tables go before those of the next are made
+        rebuilder = Rebuilder(recipe, content, self._spare)
         self._spare = rebuilder.encoder
         return rebuilder
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 from dibundle.codecs.deflate import encoders as deflate
 from dibundle.codecs.frames import encoders as frames
+from dibundle.codecs.frames import libzstd
 from dibundle.codecs.native.library import Buffer
 
-FAMILIES: Final = {**deflate.FAMILIES, **frames.FAMILIES}
+FAMILIES: Final = {**deflate.FAMILIES, **frames.FAMILIES, **libzstd.FAMILIES}
 """Every encoder by its number."""
 
 KNOWN: Final = frozenset(encoder << 4 | level for encoder, family in FAMILIES.items() for level in family.levels)
@@ -31,7 +33,7 @@ class AnyEncoder(Protocol):
 
 def is_frames(encoder: int) -> bool:
     """Whether an encoder writes zstd frames."""
-    return encoder in frames.FAMILIES
+    return encoder in frames.FAMILIES or encoder in libzstd.FAMILIES
 
 
 def check(encoder: int, level: int, parameter: int) -> None:
@@ -41,21 +43,48 @@ def check(encoder: int, level: int, parameter: int) -> None:
 
 def byte_cost(encoder: int, level: int) -> int:
     """Return what a byte of content costs."""
+    if encoder in libzstd.FAMILIES:
+        return _SLOW_BEST if libzstd.library_level(encoder, level) >= libzstd.SLOW_LEVEL else 1
     if is_frames(encoder):
         return _SLOW_BEST if level == frames.BEST else 1
     return _SLOW if level >= _SLOW_LEVEL else 1
 
 
+def body_cost(encoder: int, level: int) -> int:
+    """Return what a body costs beside its content and what any body costs."""
+    return libzstd.body_cost(encoder, level) if encoder in libzstd.FAMILIES else 0
+
+
 def prove(encoder: int, level: int) -> None:
     """Let an encoder encode a sample; ``FileError`` if this is not what it should be."""
-    (frames if is_frames(encoder) else deflate).prove(encoder, level)
+    (libzstd if encoder in libzstd.FAMILIES else frames if is_frames(encoder) else deflate).prove(encoder, level)
 
 
-def open_encoder(encoder: int, level: int, parameter: int, spare: AnyEncoder | None = None) -> AnyEncoder:
-    """Return an encoder that has been tested; ``spare``, one that is finished, is used again where it fits."""
-    if not is_frames(encoder):
-        return deflate.Encoder(encoder, level, parameter)
-    if isinstance(spare, frames.FrameEncoder) and (spare.encoder, spare.level) == (encoder, level):
-        spare.restart(parameter)
+def libraries_of(reencoders: Iterable[int]) -> list[str]:
+    """Return the libraries that re-encoders of section 1 need in just one version, as people write them."""
+    return [f"libzstd {release.name}" for release in libzstd.releases_of(reencoders)]
+
+
+def fits(spare: AnyEncoder, encoder: int, level: int, parameter: int) -> bool:
+    """Whether an encoder that is finished can be used again."""
+    if isinstance(spare, libzstd.LibraryEncoder):
+        return (spare.encoder, spare.level, spare.parameter) == (encoder, level, parameter)
+    return isinstance(spare, frames.FrameEncoder) and (spare.encoder, spare.level) == (encoder, level)
+
+
+def open_encoder(
+    encoder: int, level: int, parameter: int, size: int | None = None, spare: AnyEncoder | None = None
+) -> AnyEncoder:
+    """Return an encoder that has been tested; ``spare`` is used again if it :func:`fits`.
+
+    ``size``: of the content.
+    """
+    if spare is not None and fits(spare, encoder, level, parameter):
+        if isinstance(spare, libzstd.LibraryEncoder):
+            spare.restart(size)
+        elif isinstance(spare, frames.FrameEncoder):
+            spare.restart(parameter)
         return spare
-    return frames.FrameEncoder(encoder, level, parameter)
+    if encoder in libzstd.FAMILIES:
+        return libzstd.LibraryEncoder(encoder, level, parameter, size)
+    return (frames.FrameEncoder if is_frames(encoder) else deflate.Encoder)(encoder, level, parameter)

@@ -12,7 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+import zstandard
+
 from dibundle.codecs import reencoders
+from dibundle.codecs.frames import libzstd
 from dibundle.codecs.native.library import fault
 from dibundle.errors import FileError, SignatureError, install_hint
 from dibundle.files import wording
@@ -44,6 +47,7 @@ def checks(tmp: str | None = None, signers: str | None = None) -> Iterator[Docto
         yield _module(name, name, "nothing works", vital=True)
     yield _library()
     yield _encoders()
+    yield _libzstd()
     yield _room(tmp)
     yield from _policy()
     if signers is not None:
@@ -81,16 +85,37 @@ def _library() -> DoctorCheck:
 def _encoders() -> DoctorCheck:
     """Let every encoder compress its sample."""
     wrong = []
-    for encoder in sorted(reencoders.KNOWN):
+    own = sorted(number for number in reencoders.KNOWN if number >> 4 not in libzstd.FAMILIES)
+    for encoder in own:
         try:
             reencoders.prove(encoder >> 4, encoder & 15)
         except FileError as error:
             wrong.append(str(error))
-    count = len(reencoders.KNOWN)
+    count = len(own)
     if wrong:
         means = "bundles that need these cannot be applied"
         return DoctorCheck(name="encoders", state="broken", found="; ".join(wrong), means=means, hint=_REINSTALL)
     return DoctorCheck(name="encoders", state="ok", found=f"all {count} give the bytes that they should")
+
+
+def _libzstd() -> DoctorCheck:
+    """Test the library that makes layers of the zstd program again, which has to be one of a few versions."""
+    found = ".".join(map(str, zstandard.ZSTD_VERSION))
+    wanted = ", ".join(release.name for release in libzstd.RELEASES.values())
+    means = f"bundles of layers by zstd {wanted} cannot be applied, nor does create make these again"
+    first = libzstd.here()
+    if first is None:
+        newest = list(libzstd.RELEASES.values())[-1].packages
+        hint = install_hint(f"'{newest}'")
+        return DoctorCheck(name="libzstd", state="missing", found=f"{found}, not {wanted}", means=means, hint=hint)
+    try:
+        for encoder in (first, first + 1):
+            for level in libzstd.FAMILIES[encoder].levels:
+                libzstd.prove(encoder, level)
+    except FileError as error:
+        hint = install_hint(f"--force-reinstall '{libzstd.RELEASES[first].packages}'")
+        return DoctorCheck(name="libzstd", state="broken", found=str(error), means=means, hint=hint)
+    return DoctorCheck(name="libzstd", state="ok", found=f"{found} gives the bytes that it should")
 
 
 def _room(tmp: str | None) -> DoctorCheck:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bundles import Bundle
-from encoding import ALL_D, EVEN, NO_MATCH, NOISE, Key, Piece, a, bodies
+from encoding import ALL_A, ALL_D, EVEN, NO_MATCH, NOISE, Key, Piece, a, bodies
 from faults import bad, put, repacked
 from good import PACKED_CONTENT, deflated, good, packing
 from limits import instead, through
@@ -65,11 +65,35 @@ def encoder_zstd_as_of_1_15() -> Bundle:
     )
 
 
+@good("encoder.48", base="long")
+def encoder_libzstd() -> Bundle:
+    """Levels 1 to 15 of libzstd 1.5.7: each flag, several blocks, jobs, the end of a block; needs that library."""
+    contents: list[list[Piece]] = [[], [a(1)], [a(BLOCK)], [a(BLOCK + 20000), NOISE]]
+    return bodies(
+        *[((48, level, 1 + level % 7), [a(20000 + 100 * level), NOISE]) for level in range(1, 16)],
+        *[((48, 3, flags), content) for flags in range(8) for content in contents],
+        *[((48, level, flags), [ALL_A, ALL_A, BLOCK]) for level in (1, 9) for flags in (1, 3, 5, 7)],
+        ((48, 1, 5), [3 << 20, a(50000), 2 << 20]),
+    )
+
+
+@good("encoder.49", base="long")
+def encoder_libzstd_at_high_levels() -> Bundle:
+    """Levels 16 to 19 of the same."""
+    return bodies(
+        *[((49, level, flags), [a(BLOCK + 9000), NOISE]) for level in (1, 2, 3, 4) for flags in (1, 7)],
+    )
+
+
 _P = "packs-gzip"
 _TAIL = deflated(PACKED_CONTENT, 32, 2)
 bad("recipe-zstd-level", _P, "packing.re-encoder", "M134")(repacked(packing((3000, 517, 0, []))))
 bad("recipe-zstd-parameter", _P, "packing.parameter", "M134")(
     lambda b: (repacked(packing((3000, 514, 65536, [])))(b), put(reencoders=[514])(b))
+)
+bad("recipe-libzstd-level", _P, "packing.re-encoder", "M134")(repacked(packing((3000, 789, 0, []))))
+bad("recipe-libzstd-parameter", _P, "packing.parameter", "M134")(
+    lambda b: (repacked(packing((3000, 771, 8, [])))(b), put(reencoders=[771])(b))
 )
 
 

@@ -89,7 +89,7 @@ def deflated(content: bytes, encoder: int, level: int, parameter: int = 0) -> by
     """Return what an encoder of deflate.md makes."""
     from dibundle.codecs.deflate.recipe import Recipe, rebuild
 
-    return b"".join(rebuild(Recipe(encoder=encoder, level=level, parameter=parameter), [content]))
+    return b"".join(rebuild(Recipe(encoder=encoder, level=level, parameter=parameter), [content], len(content)))
 
 
 GZ = gzipped(deflated(PACKED_CONTENT, 6, 6, 8), PACKED_CONTENT)

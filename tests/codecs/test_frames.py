@@ -11,6 +11,7 @@ import zstandard
 from dibundle.codecs import reencoders
 from dibundle.codecs.deflate.recipe import Recipe, rebuild
 from dibundle.codecs.frames import encoders
+from dibundle.codecs.frames.candidates import CANDIDATES, FrameCandidate
 from dibundle.codecs.frames.encoders import (
     BEST,
     BETTER,
@@ -23,7 +24,8 @@ from dibundle.codecs.frames.encoders import (
     FrameEncoder,
 )
 from dibundle.codecs.frames.layout import find_blocks, skippable_size
-from dibundle.codecs.frames.search import CANDIDATES, FrameCandidate, FrameSearch
+from dibundle.codecs.frames.libzstd import LIBZSTD_157, LIBZSTD_157_HIGH
+from dibundle.codecs.frames.search import FrameSearch
 from dibundle.errors import ArchiveError, BundleError, FileError
 from dibundle.files.readat import MemoryBytes
 from tests.codecs.bodies import NOISE, NUMBERS, TEXT, ZEROS
@@ -54,7 +56,7 @@ def found(frame, candidates=CANDIDATES):
     stored, content = MemoryBytes(frame), bytearray()
     recipe = FrameSearch(candidates).find(stored, find_blocks(stored, 0, 1 << 20), 0, content.extend)
     if recipe is not None:
-        assert b"".join(rebuild(recipe, [content])) == frame
+        assert b"".join(rebuild(recipe, [content], len(content))) == frame
     return recipe
 
 
@@ -137,6 +139,9 @@ def test_an_encoder_that_does_not_work_is_refused(monkeypatch):
     ("key", "message"),
     [
         ((35, 1, 0), "unknown encoder 35"),
+        ((LIBZSTD_157, 0, 0), "level 0"),
+        ((LIBZSTD_157_HIGH, 5, 0), "level 5"),
+        ((LIBZSTD_157, 1, 8), "parameter 8 .* is not between 0 and 7"),
         ((KLAUSPOST_17, 0, 0), "level 0"),
         ((KLAUSPOST_17, 5, 0), "level 5"),
         ((KLAUSPOST_20, 1, 65536), "parameter 65536 .* is not between 0 and 65535"),
@@ -189,9 +194,10 @@ def test_blocks_that_differ_are_given():
 
 
 def test_the_frames_of_other_programs_are_given_up_early():
-    for level in (1, 3, 19):
+    for level in (1, 3, 12, 19):
         for options in ({"write_content_size": False}, {"write_checksum": True}):
-            frame = zstandard.ZstdCompressor(level=level, **options).compress(MIXTURE)
+            settings = zstandard.ZstdCompressionParameters.from_level(level, hash_log=8, chain_log=8, **options)
+            frame = zstandard.ZstdCompressor(compression_params=settings).compress(MIXTURE)
             assert found(frame) is None
     taken = bytearray()
     frame = bytearray(encode(KLAUSPOST_17, BEST, 0, MIXTURE * 4))

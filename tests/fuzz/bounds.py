@@ -281,6 +281,8 @@ ENCODERS: Final = tuple(
     for encoder, levels, parameter in (
         *((1, (1, 2, 6, 9), 0), (2, (1, 5, 6), 0), (3, (5,), 16385), (4, (5,), MIB), (5, (5,), 1 << 30)),
         *((6, (1, 6, 9), 8), (7, (1, 6, 9), 0), (4, (1, 2, 3, 4, 6, 7, 8, 9), MIB), (8, (4, 7, 9), 16385)),
+        *((48, (1, 3, 9, 13, 15), flags) for flags in (0, 3, 5)),
+        *((49, (1, 4), flags) for flags in (1, 7)),
         *((9, (1, 6, 9), 4 * size + mode) for size in (32, 128, 4096) for mode in range(4)),
     )
     for level in levels

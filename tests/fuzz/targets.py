@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgpack
 import zstandard
@@ -31,6 +31,7 @@ from dibundle.applying.targets import check_size
 from dibundle.codecs import decoders, model, numbers, recompression, reencoders, sparse, streams, vcdiff
 from dibundle.codecs.deflate import encoders, inflate, recipe, search
 from dibundle.codecs.frames import encoders as framing
+from dibundle.codecs.frames import libzstd
 from dibundle.creating.compose.recompressed import RecompressedLayer
 from dibundle.creating.compose.reframed import unpack_frames
 from dibundle.creating.options import CreateOptions
@@ -467,14 +468,18 @@ def frames(data: bytes) -> object:
     return found.parts
 
 
+FRAMERS: Final = sorted({**framing.FAMILIES, **libzstd.FAMILIES})
+
+
 @target
 def framed(data: bytes) -> object:
     """Any content through any encoder is a frame of that content."""
     if len(data) < 4:
         return None
-    family, level = sorted(framing.FAMILIES)[data[0] % len(framing.FAMILIES)], 1 + (data[0] >> 4) % 4
+    family, level = FRAMERS[data[0] % len(FRAMERS)], 1 + (data[0] >> 4) % 4
     content = data[4:] * (1 + data[2] % 64) + data[4:][::-1] * (data[3] % 3)
-    encoder = framing.FrameEncoder(family, level, data[1] * (data[3] % 2))
+    parameter = data[1] % 8 if family in libzstd.FAMILIES else data[1] * (data[3] % 2)
+    encoder = reencoders.open_encoder(family, level, parameter, len(content))
     frame = encoder.write(content[: len(content) // 3]) + encoder.write(content[len(content) // 3 :]) + encoder.finish()
     if (b"".join(compression.decompress_iter("zstd", [frame])) if frame else b"") != content:
         raise BrokenError(f"encoder {family}, level {level} makes another content")
@@ -733,7 +738,7 @@ def _packing_seeds() -> Iterator[bytes]:
 
 def _framed_seeds() -> Iterator[bytes]:
     content = b"".join(b"%d lines of content\n" % (k * k) for k in range(60))
-    for number in range(64):
+    for number in range(80):
         yield bytes((number, 9 * number % 256, number % 7, number % 3)) + content[: 40 * number]
 
 
@@ -745,6 +750,10 @@ def _frame_seeds() -> Iterator[bytes]:
         first = encoder.write(content * 3) + encoder.finish()
         encoder.restart()
         yield skipped + first + encoder.write(content) + encoder.finish()
+    for level in (1, 3, 19):
+        for threads in (0, 1):
+            frames_of = zstandard.ZstdCompressor(level=level, threads=threads, write_checksum=bool(level & 2))
+            yield skipped + frames_of.compress(content * 99) + frames_of.compress(content)
 
 
 def _body_seeds() -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dibundle.applying.targets import made_targets
 from dibundle.cli.console import Console, Document
 from dibundle.cli.results import documents
+from dibundle.codecs import reencoders
 from dibundle.creating.compose.recompressed import CarriedLayer
 from dibundle.creating.estimate import Estimate
 from dibundle.creating.pipeline import CreateResult
@@ -60,6 +61,7 @@ def document(out: str, result: CreateResult, seconds: float) -> Document:
         },
         "opaque_layers": counts.opaque_layers,
         "carried_layers": _carried(result.carried),
+        "libraries": reencoders.libraries_of(result.manifest.reencoders),
     }
 
 
@@ -115,6 +117,11 @@ def show(first: str, last: str, result: CreateResult, raw_command: str, console:
         + (f", {counts.opaque_layers:,} opaque layers" if counts.opaque_layers else "")
     )
     _show_carried(result.carried, raw_command, console)
+    for library in reencoders.libraries_of(result.manifest.reencoders):
+        console.say(
+            f"  applying needs {library} in Python's zstandard, which makes zstd layers again\n"
+            f"dib: hint: for receivers without it, run {raw_command}, which gives the same images with raw layers"
+        )
 
 
 def _show_carried(carried: Sequence[CarriedLayer], raw_command: str, console: Console) -> None:

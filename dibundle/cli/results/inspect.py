@@ -8,7 +8,7 @@ from typing import Final
 from dibundle.applying.targets import made_targets
 from dibundle.cli.console import Document
 from dibundle.cli.results import documents
-from dibundle.codecs import decoders
+from dibundle.codecs import decoders, reencoders
 from dibundle.errors import human
 from dibundle.files import digest, wording
 from dibundle.format.constants import KIND_CONFIG, KIND_LAYER
@@ -45,6 +45,8 @@ def summary(name: str, found: Inspection) -> Iterator[str]:
             yield f"       {_KINDS.get(item.kind, 'blob'):6} {digest.text(item.digest)}  {human(item.size)}"
     else:
         yield "needs  no base"
+    for library in reencoders.libraries_of(manifest.reencoders):
+        yield f"needs  {library} in Python's zstandard, to make zstd layers again"
     yield f"signed {wording.escape(found.signed)}"
     yield "bytes"
     stored_manifest = found.size - sum(frame.stored for frame in manifest.frames)
@@ -82,6 +84,7 @@ def document(found: Inspection) -> Document:
             "images": documents.images(about.bases if about else ()),
         },
         "codecs": [decoders.NAMES[number] for number in manifest.codecs],
+        "libraries": reencoders.libraries_of(manifest.reencoders),
         "bytes": [
             {"kind": kind, "stored": stored, "decoded": decoded} for kind, stored, decoded in stored_by_kind(manifest)
         ],

@@ -72,22 +72,23 @@ def copy_bits(out: bytearray, out_bit: int, source: Buffer, bit: int, count: int
 # ---------------------------------------------------------------- the way back
 
 
-def rebuild(recipe: Recipe, content: Iterable[Buffer]) -> Iterator[bytes]:
+def rebuild(recipe: Recipe, content: Iterable[Buffer], size: int | None = None) -> Iterator[bytes]:
     """Yield the body that a recipe gives for content, which comes in pieces of any size.
 
     ``BundleError`` if the recipe makes no sense, at the call or, where it does not fit the content, while iterating;
     ``FileError`` if the encoder does not work here.
     """
-    rebuilder = Rebuilder(recipe)
+    rebuilder = Rebuilder(recipe, size)
     return chain(chain.from_iterable(map(rebuilder.write, content)), rebuilder.finish())
 
 
 class Rebuilder:
     """``rebuild`` piece by piece."""
 
-    def __init__(self, recipe: Recipe, spare: AnyEncoder | None = None) -> None:
+    def __init__(self, recipe: Recipe, size: int | None = None, spare: AnyEncoder | None = None) -> None:
+        """Make one for content of ``size`` bytes, which some encoders need to know."""
         recipe.check()
-        self.encoder = reencoders.open_encoder(recipe.encoder, recipe.level, recipe.parameter, spare)
+        self.encoder = reencoders.open_encoder(recipe.encoder, recipe.level, recipe.parameter, size, spare)
         self._editor = _Editor(recipe.edits)
 
     def write(self, content: Buffer) -> Iterator[bytes]:

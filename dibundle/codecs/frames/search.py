@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -10,19 +10,15 @@ import zstandard
 
 from dibundle.codecs import messages
 from dibundle.codecs.deflate.recipe import Recipe, RecipeEdit
-from dibundle.codecs.frames.encoders import (
-    BEST,
-    BETTER,
-    BLOCKS,
-    DEFAULT,
-    FASTEST,
-    KLAUSPOST_15,
-    KLAUSPOST_17,
-    KLAUSPOST_20,
-    MOST_FIRST,
-    FrameEncoder,
+from dibundle.codecs.frames.candidates import (
+    CANDIDATES,
+    SLOW_LIBRARY,
+    FrameCandidate,
+    FrameWriter,
+    by_speed,
 )
-from dibundle.codecs.frames.layout import Bytes, FrameHead, Layout
+from dibundle.codecs.frames.layout import MOST_BLOCK, Bytes, Layout
+from dibundle.codecs.frames.libzstd import LibraryEncoder
 from dibundle.errors import ArchiveError
 
 _SLICE: Final = 32 << 10  # of the frame at a time: more may come of each than is given to encoders at a time
@@ -35,36 +31,23 @@ _UNDECIDED: Final = 2048  # frames that may leave several candidates: from then 
 _PROBED: Final = 8  # blocks, of which one that is coded and has at least
 _TELLING: Final = 4 << 10  # bytes tells encoders apart
 _CODED: Final = 2
+_BETTER: Final = 1.03  # libzstd's slow levels hardly ever need more than this, by what others do
+_AT_A_TIME: Final = 4  # candidates of libzstd, where a frame does not tell which of them it may be,
+_UNTOLD: Final = 24  # and how many are tried with klauspost's, unless the frame is small
+_SMALL: Final = 256 << 10
 _HOPELESS: Final = 4  # blocks in which a candidate may differ while it has given none
 
 
-class FrameCandidate(NamedTuple):
-    """An encoder to try."""
+class _Probe(NamedTuple):
+    """The beginning of a frame that tells encoders apart: ``real`` bytes up to a block that does.
 
-    encoder: int
-    level: int
+    ``content``: of these bytes; ``further``: that, on to the end of 128 KiB and with 128 KiB more, as far as there is.
+    """
 
-
-CANDIDATES: Final = tuple(
-    FrameCandidate(encoder, level)
-    for level in (DEFAULT, FASTEST, BETTER, BEST)
-    for encoder in (KLAUSPOST_17, KLAUSPOST_20, KLAUSPOST_15)
-)
-"""All that are tried, the likeliest first: of several without a difference the first is taken."""
-
-_BY_SPEED: Final = ((FASTEST, DEFAULT), (BETTER,), (BEST,))
-_WINDOWS: Final = {FASTEST: 4 << 20, DEFAULT: 8 << 20, BETTER: 8 << 20, BEST: 8 << 20}
-_WINDOWS_15: Final = {**_WINDOWS, BETTER: 16 << 20, BEST: 32 << 20}
-
-
-def may_be(candidate: FrameCandidate, head: FrameHead) -> bool:
-    """Whether an encoder writes such a head (spec/zstd.md, "Frames")."""
-    if not head.has_checksum:
-        return False
-    if head.is_single:
-        return head.content is not None and 1024 < head.content < BLOCKS[candidate.level]
-    windows = _WINDOWS_15 if candidate.encoder == KLAUSPOST_15 else _WINDOWS
-    return head.window in (windows[candidate.level], 2048 if head.content == 1024 else 1024)
+    real: bytes
+    content: bytes
+    further: bytes
+    is_whole: bool
 
 
 class FrameSearch:
@@ -72,8 +55,9 @@ class FrameSearch:
 
     def __init__(self, candidates: Iterable[FrameCandidate] = CANDIDATES) -> None:
         self._left = list(candidates)
-        self._encoders: dict[FrameCandidate, FrameEncoder] = {}
+        self._encoders: dict[FrameCandidate, FrameWriter] = {}
         self._frames = 0
+        self._waiting: list[FrameCandidate] = []  # of libzstd, that were not asked as the frame did not tell
 
     @property
     def candidates(self) -> list[FrameCandidate]:
@@ -85,6 +69,7 @@ class FrameSearch:
 
         The search ends as soon as no candidate is left. ``ArchiveError`` if the frame is damaged.
         """
+        self._waiting = []
         tried: set[FrameCandidate] = set()
         given = 0  # bytes of content that were taken
         done: list[_Run] = []
@@ -114,66 +99,90 @@ class FrameSearch:
         runs = [run for run in done if run.literal_bytes == best.literal_bytes]
         if self._frames > _UNDECIDED:
             runs = runs[:1]
-        self._left = [run.candidate for run in runs]
+        self._left = [run.candidate for run in runs] + (self._waiting if best.candidate.is_library else [])
         self._encoders = {run.candidate: run.encoder for run in runs}
         return best.recipe()
 
     def likely(self, stored: Bytes, layout: Layout, start: int, most: int) -> Recipe | None:
         """Return how a frame most likely is made: by what gives all of it so far, after so many bytes of content."""
-        runs, made = self._runs(stored, layout, start), 0
-        for content in _content(stored, layout, start) if runs else ():
-            for run in runs:
-                run.encode(content, stored)
-            made += len(content)
-            runs = _judged(runs)
-            if not runs or made >= most:
-                break
-        else:
-            for run in runs:
-                run.finish(stored)
-        return next((run.recipe() for run in runs if run.difference is None), None)
+        tried: set[FrameCandidate] = set()
+        while runs := self._runs(stored, layout, start, tried):
+            tried |= {run.candidate for run in runs}
+            made = 0
+            for content in _content(stored, layout, start):
+                for run in runs:
+                    run.encode(content, stored)
+                made += len(content)
+                runs = _judged(runs)
+                if not runs or (made >= most and not any(run.waits for run in runs)):
+                    break
+            else:
+                for run in runs:
+                    run.finish(stored)
+            found = next((run.recipe() for run in runs if run.difference is None), None)
+            if found:
+                return found
+        return None
 
-    def _runs(self, stored: Bytes, layout: Layout, start: int, tried: Collection[FrameCandidate] = ()) -> list[_Run]:
+    def _runs(self, stored: Bytes, layout: Layout, start: int, tried: Collection[FrameCandidate]) -> list[_Run]:
         first = _first_block(stored, layout, start)
-        candidates = [
-            one
-            for one in self._left
-            if one not in tried and may_be(one, layout.head) and (first <= MOST_FIRST or first == BLOCKS[one.level])
-        ]
-        probe = _probe(stored, layout, start)
-        if probe and len(candidates) > 1:
-            candidates = self._beginning(candidates, first, *probe)
-        return [self._run(one, first, layout, start) for one in candidates]
+        candidates = [one for one in self._left if one not in tried and one.may_be(layout.head, first)]
+        probe = _probe(stored, layout, start) if len(candidates) > 1 else None
+        if probe:
+            candidates = self._beginning(candidates, layout, first, probe)
+        elif not all(one.is_library for one in candidates):
+            candidates = [one for one in candidates if not one.is_library]
+        else:  # many would give the beginning: few are tried at a time
+            is_sparing = len(tried) >= _UNTOLD and not _is_small(layout, start)
+            candidates, self._waiting = ([], []) if is_sparing else (candidates[:_AT_A_TIME], candidates[_AT_A_TIME:])
+        return [_Run(one, self._encoder(one, layout, first), layout, start, first) for one in candidates]
 
     def _beginning(
-        self, candidates: Sequence[FrameCandidate], first: int, content: bytes, real: bytes
+        self, candidates: Iterable[FrameCandidate], layout: Layout, first: int, probe: _Probe
     ) -> list[FrameCandidate]:
         """Return those that give the beginning of the frame; the slow ones are asked where no other does."""
-        for levels in _BY_SPEED:
+        for group, ones in by_speed(candidates):
+            if group == SLOW_LIBRARY and not _may_be_slow(ones[0], layout, probe):
+                break
             good = []
-            for candidate in (one for one in candidates if one.level in levels):
-                encoder = self._encoder(candidate, first)
-                made = encoder.write(content)
-                encoder.finish()
-                self._encoders[candidate] = encoder
-                if made == real:
+            seen: dict[FrameCandidate, bytes] = {}
+            for candidate in ones:
+                twin = candidate._replace(jobs=False)
+                made = seen.get(twin) or self._made(candidate, layout, first, probe)
+                if len(probe.content) <= MOST_BLOCK and not probe.is_whole:
+                    seen[twin] = made  # jobs make no difference so far
+                if made.startswith(probe.real):
                     good.append(candidate)
             if good:
                 return good
         return []
 
-    def _run(self, candidate: FrameCandidate, first: int, layout: Layout, start: int) -> _Run:
-        """Begin with the encoder of the frame before, which is finished, or a new one."""
-        return _Run(candidate, first % BLOCKS[candidate.level], self._encoder(candidate, first), layout, start)
+    def _made(self, candidate: FrameCandidate, layout: Layout, first: int, probe: _Probe) -> bytes:
+        """Return what an encoder makes of the beginning."""
+        encoder = self._encoder(candidate, layout, first)
+        if isinstance(encoder, LibraryEncoder):
+            made = encoder.write(probe.further)
+            return made + (encoder.finish() if probe.is_whole else encoder.flush())
+        made = encoder.write(probe.content)
+        encoder.finish()
+        self._encoders[candidate] = encoder
+        return made
 
-    def _encoder(self, candidate: FrameCandidate, first: int) -> FrameEncoder:
+    def _encoder(self, candidate: FrameCandidate, layout: Layout, first: int) -> FrameWriter:
         """Return the encoder of the frame before, which is finished, or a new one."""
-        first %= BLOCKS[candidate.level]  # one that is full is like all others
-        encoder = self._encoders.pop(candidate, None)
-        if encoder is None:
-            return FrameEncoder(*candidate, first)
-        encoder.restart(first)
-        return encoder
+        return candidate.open(layout.head, first, self._encoders.pop(candidate, None))
+
+
+def _may_be_slow(candidate: FrameCandidate, layout: Layout, probe: _Probe) -> bool:
+    """Whether one of libzstd's slow levels may have made a beginning: its fast ones make more of it, or hardly less."""
+    encoder = candidate.highest_fast().open(layout.head, 0)
+    assert isinstance(encoder, LibraryEncoder)
+    return len(probe.real) <= len(encoder.write(probe.content) + encoder.flush()) * _BETTER
+
+
+def _is_small(layout: Layout, start: int) -> bool:
+    """Whether a frame takes little time at any level."""
+    return layout.end - start <= _SMALL and len(layout.blocks) <= _PROBED
 
 
 def _judged(runs: list[_Run]) -> list[_Run]:
@@ -182,19 +191,30 @@ def _judged(runs: list[_Run]) -> list[_Run]:
     return [run for run in runs if run.difference is None or (run.difference >= passed and not run.is_hopeless())]
 
 
-def _probe(stored: Bytes, layout: Layout, start: int) -> tuple[bytes, bytes] | None:
-    """Return the content of the first blocks, up to one that says who wrote it, and these blocks with the head.
+def _probe(stored: Bytes, layout: Layout, start: int) -> _Probe | None:
+    """Return the first blocks, up to one that says who wrote them.
 
     Encoders that differ in their matches hardly ever have the same block of some kilobytes. ``None``: there is none.
     """
-    for begin, end in list(pairwise(layout.blocks))[:_PROBED]:
-        if stored.read_at(begin, 1)[0] >> 1 & 3 == _CODED and end - begin >= _TELLING:
-            real = stored.read_at(start, end - start)
-            engine = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
-            try:
-                return engine.decompress(real), real
-            except zstandard.ZstdError as error:
-                raise ArchiveError(messages.FRAMES_DAMAGED) from error
+    ends = [*layout.blocks[1:], layout.end]
+    for number, begin in enumerate(layout.blocks[:_PROBED]):
+        if stored.read_at(begin, 1)[0] >> 1 & 3 != _CODED or ends[number] - begin < _TELLING:
+            continue
+        if number == len(ends) - 1:
+            return None  # with the frame's end, of which encoders make the rest at once
+        engine = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
+        try:
+            content = engine.decompress(stored.read_at(start, ends[number] - start))
+            wanted = -(-len(content) // MOST_BLOCK) * MOST_BLOCK + MOST_BLOCK
+            further, at = content, number
+            while len(further) < wanted and at + 1 < len(ends):
+                further += engine.decompress(stored.read_at(ends[at], ends[at + 1] - ends[at]))
+                at += 1
+        except zstandard.ZstdError as error:
+            raise ArchiveError(messages.FRAMES_DAMAGED) from error
+        is_whole = at + 1 == len(ends) and len(further) <= wanted
+        real = stored.read_at(start, ends[number] - start)
+        return _Probe(real, content, further[:wanted], is_whole)
     return None
 
 
@@ -226,11 +246,9 @@ def _content(stored: Bytes, layout: Layout, start: int) -> Iterator[bytes]:
 class _Run:
     """A candidate at work: pieces of the frame, its head, its blocks and its end, are compared one by one."""
 
-    def __init__(
-        self, candidate: FrameCandidate, first: int, encoder: FrameEncoder, layout: Layout, start: int
-    ) -> None:
+    def __init__(self, candidate: FrameCandidate, encoder: FrameWriter, layout: Layout, start: int, first: int) -> None:
         self.candidate = candidate
-        self._first = first
+        self._parameter = candidate.parameter(layout.head, first)
         self.blocks = 0  # pieces compared so far,
         self.difference: int | None = None  # the first that differed
         self.literal_bytes = 0
@@ -253,6 +271,11 @@ class _Run:
         self._data += self.encoder.finish()
         self._compare(stored, ended=True)
 
+    @property
+    def waits(self) -> bool:
+        """Whether nothing has come of the encoder yet: jobs take megabytes of content."""
+        return not self.blocks
+
     def is_hopeless(self) -> bool:
         """Whether the frame differs from its beginning, or in too much of what there is so far."""
         if self.difference is not None and self.difference <= 1 and self.blocks >= _HOPELESS:
@@ -261,7 +284,8 @@ class _Run:
 
     def recipe(self) -> Recipe:
         """Return how the frame is made."""
-        return Recipe(*self.candidate, parameter=self._first, edits=tuple(self._edits))
+        one = self.candidate
+        return Recipe(one.encoder, one.level, self._parameter, tuple(self._edits))
 
     def _compare(self, stored: Bytes, *, ended: bool) -> None:
         self._marks += self.encoder.marks()

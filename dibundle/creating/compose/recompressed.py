@@ -12,6 +12,7 @@ from dibundle.codecs.deflate.candidates import CANDIDATES, Candidate
 from dibundle.codecs.deflate.describe import describe
 from dibundle.codecs.deflate.search import Search, probe
 from dibundle.codecs.encode import embedded_streams
+from dibundle.codecs.frames.describe import describe as describe_frames
 from dibundle.codecs.recompression import Body, Part, Plain
 from dibundle.creating.match.base import Layer
 from dibundle.errors import ArchiveError
@@ -61,6 +62,8 @@ def carry(digest: bytes, compression: str, stored: ReadAt) -> CarriedLayer:
         writer = describe(head[:size], head[size:]) if size else None
         if stored.size > _TRAILER:
             content_size = int.from_bytes(stored.read_at(stored.size - 4, 4), "little")
+    if compression == "zstd":
+        writer, content_size = describe_frames(stored)
     return CarriedLayer(digest, compression, stored.size, content_size, writer)
 
 

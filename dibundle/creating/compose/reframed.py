@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-from dibundle.codecs import recompression, reencoders
+from dibundle.codecs import recompression
 from dibundle.codecs.frames.layout import find_blocks, skippable_size
 from dibundle.codecs.frames.search import FrameSearch
 from dibundle.codecs.recompression import Body, Part, Plain
@@ -109,7 +109,7 @@ class _Frames:
 
     def _take(self, content: bytes) -> None:
         self._content += len(content)
-        cost = min(reencoders.byte_cost(*candidate) for candidate in self._search.candidates)
+        cost = min(candidate.byte_cost for candidate in self._search.candidates)
         if cost * self._content > self._left:
             raise _Stopped
         self.digest.update(content)
