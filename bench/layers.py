@@ -27,6 +27,7 @@ from measure import FailedRunError, Run, run, same
 from report import keep
 
 from dibundle.codecs.deflate.encoders import is_pgzip
+from dibundle.codecs.frames import libzstd
 from dibundle.codecs.recompression import Body
 from dibundle.codecs.reencoders import FAMILIES, is_frames
 from dibundle.creating.compose.recompressed import unpack_layer
@@ -160,6 +161,10 @@ def told(body: Body) -> str:
     words = f"{FAMILIES[recipe.encoder].name}, level {recipe.level}"
     if is_pgzip(recipe.encoder):
         words += f", blocks of {recipe.parameter / 1024:g} KiB"
+    elif recipe.encoder in libzstd.FAMILIES:
+        words = f"libzstd {libzstd.release_of(recipe.encoder).name}"
+        words += f", level {libzstd.library_level(recipe.encoder, recipe.level)}"
+        words += ", jobs" if recipe.parameter & libzstd.JOBS else ", one thread"
     elif is_frames(recipe.encoder):
         words += f", first block {recipe.parameter}" if recipe.parameter else ""
     elif recipe.parameter:

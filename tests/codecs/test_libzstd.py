@@ -41,9 +41,7 @@ CONTENTS = {
     "zeros": ZEROS,
     "mixture": MIXTURE,
 }
-KEYS = [
-    (number, level, parameter) for number, family in FAMILIES.items() for level in family.levels for parameter in (1, 6)
-]
+KEYS = [(number, level, 1 + level % 7) for number, family in FAMILIES.items() for level in family.levels]
 
 
 def encode(key, content, piece=1 << 20):
@@ -62,7 +60,7 @@ def found(frame):
 
 @pytest.mark.parametrize("key", KEYS, ids=str)
 def test_pieces_make_no_difference(key):
-    content = MIXTURE[200_000:900_000]
+    content = MIXTURE[200_000:800_000]
     whole = encode(key, content)
     assert zstandard.ZstdDecompressor().decompressobj().decompress(whole) == content
     assert encode(key, content, 77_777) == whole
@@ -124,7 +122,7 @@ def test_content_of_another_size_than_declared():
 
 
 def test_tables_of_high_levels_are_counted():
-    costs = [recompression.cost([Body(1000, Recipe(number, level, 0))]) for number, level, _ in KEYS[::2]]
+    costs = [recompression.cost([Body(1000, Recipe(number, level, 0))]) for number, level, _ in KEYS]
     assert costs == sorted(costs)
     assert costs[-1] - costs[0] == 65_536 + 1000
 
@@ -140,14 +138,15 @@ def zstd():
     return shutil.which("zstd")
 
 
-@pytest.mark.parametrize("options", [[], ["-T0"], ["--single-thread"], ["-T3", "--no-check"]], ids=" ".join)
-@pytest.mark.parametrize("level", [1, 3, 9, 19])
+@pytest.mark.parametrize(
+    ("level", "options"), [(1, "-T0"), (3, ""), (3, "-T3 --no-check"), (9, "--single-thread"), (19, "")]
+)
 @pytest.mark.parametrize("name", CONTENTS)
 def test_frames_of_the_program(zstd, tmp_path, name, level, options):
     """Of a file whose size is a multiple of 128 KiB the last block is given; all else is exact."""
     content = CONTENTS[name]
     (tmp_path / "content").write_bytes(content)
-    command = [zstd, "-q", "-c", f"-{level}", *options]
+    command = [zstd, "-q", "-c", f"-{level}", *options.split()]
     of_file = subprocess.run([*command, str(tmp_path / "content")], capture_output=True, check=True).stdout
     of_pipe = subprocess.run(command, input=content, capture_output=True, check=True).stdout
     for frame, flags in ((of_file, SIZED), (of_pipe, 0)):

@@ -24,6 +24,7 @@ NAME = "example.com/layers:1"
 LEVELS = range(1, 10)
 
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+_ZSTD_LAYER = "application/vnd.oci.image.layer.v1.tar+zstd"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
@@ -158,8 +159,8 @@ def added_by_umoci(source: Source, out: Path) -> None:
         _pack(Path(layout), out)
 
 
-def compressed_by(*command: str) -> Writer:
-    """An OCI layout whose layers a compressor of the shell made."""
+def compressed_by(*command: str, of_file: bool = False, media_type: str = _LAYER) -> Writer:
+    """An OCI layout whose layers a compressor of the shell made, of files or of what comes in by a pipe."""
 
     def write(source: Source, out: Path) -> None:
         needs.programs(command[0])
@@ -171,8 +172,9 @@ def compressed_by(*command: str) -> Writer:
                 with layer.open("rb") as stream:
                     diff_ids.append("sha256:" + hashlib.file_digest(stream, "sha256").hexdigest())
                     stream.seek(0)
-                    done = subprocess.run(command, stdin=stream, stdout=subprocess.PIPE, check=True)
-                layers.append(_blob(folder, done.stdout, _LAYER))
+                    words = [*command, str(layer)] if of_file else command
+                    done = subprocess.run(words, stdin=stream, stdout=subprocess.PIPE, check=True)
+                layers.append(_blob(folder, done.stdout, media_type))
             config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}}
             about = _blob(folder, json.dumps(config).encode(), _CONFIG)
             manifest = {"schemaVersion": 2, "mediaType": _MANIFEST, "config": about, "layers": layers}
@@ -251,6 +253,14 @@ ZSTD: dict[str, Writer] = {
         for form in ("zstd", "zstd:chunked")
         for level in (1, 3, 9)
     },
-    **{f"zstd -{level}": compressed_by("zstd", "-qc", f"-{level}") for level in (1, 3, 9)},
+    **{
+        f"zstd {' '.join(options)}{', of a file' if of_file else ''}": compressed_by(
+            "zstd", "-qc", *options, of_file=of_file, media_type=_ZSTD_LAYER
+        )
+        for options, of_file in (
+            *((("-1",), False), (("-3",), False), (("-9",), False), (("-19",), False)),
+            *((("-3", "-T0"), True), (("-3", "--single-thread"), True), (("-9", "--single-thread"), False)),
+        )
+    },
 }
 """Writers of zstd layers, by klauspost/compress all but the last, which are libzstd's."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -12,6 +12,7 @@ from dibundle.codecs import messages
 from dibundle.codecs.deflate.recipe import Recipe, RecipeEdit
 from dibundle.codecs.frames.candidates import (
     CANDIDATES,
+    LIBRARY,
     SLOW_LIBRARY,
     FrameCandidate,
     FrameWriter,
@@ -32,9 +33,9 @@ _PROBED: Final = 8  # blocks, of which one that is coded and has at least
 _TELLING: Final = 4 << 10  # bytes tells encoders apart
 _CODED: Final = 2
 _BETTER: Final = 1.03  # libzstd's slow levels hardly ever need more than this, by what others do
-_AT_A_TIME: Final = 4  # candidates of libzstd, where a frame does not tell which of them it may be,
-_UNTOLD: Final = 24  # and how many are tried with klauspost's, unless the frame is small
-_SMALL: Final = 256 << 10
+_UNTOLD: Final = 4  # candidates of libzstd that are tried where a frame does not tell which of them it may be,
+_SMALL: Final = 256 << 10  # unless it is as small as this
+_LIBRARY_GUESSED: Final = 18 << 20  # bytes of content by which libzstd is guessed: a job of level 9 has 16 MiB
 _HOPELESS: Final = 4  # blocks in which a candidate may differ while it has given none
 
 
@@ -70,14 +71,10 @@ class FrameSearch:
         The search ends as soon as no candidate is left. ``ArchiveError`` if the frame is damaged.
         """
         self._waiting = []
-        tried: set[FrameCandidate] = set()
         given = 0  # bytes of content that were taken
         done: list[_Run] = []
-        while not any(run.literal_bytes == 0 for run in done):  # what begins like a frame may go on otherwise
-            runs = self._runs(stored, layout, start, tried)
-            if not runs:
-                break
-            tried |= {run.candidate for run in runs}
+        for candidates, first in self._batches(stored, layout, start):
+            runs = [_Run(one, self._encoder(one, layout, first), layout, start, first) for one in candidates]
             made = 0
             for content in _content(stored, layout, start):
                 if made + len(content) > given:
@@ -92,6 +89,8 @@ class FrameSearch:
             for run in runs:
                 run.finish(stored)
             done += _judged(runs)
+            if any(run.literal_bytes == 0 for run in done):  # what begins like a frame may go on otherwise
+                break
         if not done:
             return None
         best = min(done, key=lambda run: run.literal_bytes)
@@ -104,17 +103,23 @@ class FrameSearch:
         return best.recipe()
 
     def likely(self, stored: Bytes, layout: Layout, start: int, most: int) -> Recipe | None:
-        """Return how a frame most likely is made: by what gives all of it so far, after so many bytes of content."""
-        tried: set[FrameCandidate] = set()
-        while runs := self._runs(stored, layout, start, tried):
-            tried |= {run.candidate for run in runs}
+        """Return how a frame most likely is made: by what gives all of it so far, after so many bytes of content.
+
+        Of libzstd more is asked, as its jobs are long; its slow levels are not.
+        """
+        for candidates, first in self._batches(stored, layout, start, is_quick=True):
+            if candidates[0].is_library:
+                if _library_gives(candidates[0], stored, layout, start):
+                    return Recipe(candidates[0].encoder, candidates[0].level, candidates[0].parameter(layout.head, 0))
+                continue
+            runs = [_Run(one, self._encoder(one, layout, first), layout, start, first) for one in candidates]
             made = 0
             for content in _content(stored, layout, start):
                 for run in runs:
                     run.encode(content, stored)
                 made += len(content)
                 runs = _judged(runs)
-                if not runs or (made >= most and not any(run.waits for run in runs)):
+                if not runs or made >= most:
                     break
             else:
                 for run in runs:
@@ -124,38 +129,47 @@ class FrameSearch:
                 return found
         return None
 
-    def _runs(self, stored: Bytes, layout: Layout, start: int, tried: Collection[FrameCandidate]) -> list[_Run]:
+    def _batches(
+        self, stored: Bytes, layout: Layout, start: int, *, is_quick: bool = False
+    ) -> Iterator[tuple[list[FrameCandidate], int]]:
+        """Yield candidates to run side by side, and the size of the first block; libzstd's each alone.
+
+        When the blocks of a job come depends on the load of the machine, and what is found must not.
+        """
         first = _first_block(stored, layout, start)
-        candidates = [one for one in self._left if one not in tried and one.may_be(layout.head, first)]
+        candidates = [one for one in self._left if one.may_be(layout.head, first)]
         probe = _probe(stored, layout, start) if len(candidates) > 1 else None
         if probe:
-            candidates = self._beginning(candidates, layout, first, probe)
-        elif not all(one.is_library for one in candidates):
-            candidates = [one for one in candidates if not one.is_library]
-        else:  # many would give the beginning: few are tried at a time
-            is_sparing = len(tried) >= _UNTOLD and not _is_small(layout, start)
-            candidates, self._waiting = ([], []) if is_sparing else (candidates[:_AT_A_TIME], candidates[_AT_A_TIME:])
-        return [_Run(one, self._encoder(one, layout, first), layout, start, first) for one in candidates]
+            for group, ones in by_speed(candidates):
+                if group == SLOW_LIBRARY and (is_quick or not _may_be_slow(ones[0], layout, probe)):
+                    return
+                good = self._beginning(ones, layout, first, probe)
+                yield from (([one], first) for one in good) if group >= LIBRARY else [(good, first)] if good else []
+            return
+        own = [one for one in candidates if not one.is_library]
+        if own:
+            yield own, first
+        others = [one for one in candidates if one.is_library]
+        if not _is_small(layout, start):  # many encoders would give the beginning
+            others = others[:_UNTOLD]
+        for number, one in enumerate(others, 1):
+            self._waiting = others[number:]
+            yield [one], first
 
     def _beginning(
         self, candidates: Iterable[FrameCandidate], layout: Layout, first: int, probe: _Probe
     ) -> list[FrameCandidate]:
-        """Return those that give the beginning of the frame; the slow ones are asked where no other does."""
-        for group, ones in by_speed(candidates):
-            if group == SLOW_LIBRARY and not _may_be_slow(ones[0], layout, probe):
-                break
-            good = []
-            seen: dict[FrameCandidate, bytes] = {}
-            for candidate in ones:
-                twin = candidate._replace(jobs=False)
-                made = seen.get(twin) or self._made(candidate, layout, first, probe)
-                if len(probe.content) <= MOST_BLOCK and not probe.is_whole:
-                    seen[twin] = made  # jobs make no difference so far
-                if made.startswith(probe.real):
-                    good.append(candidate)
-            if good:
-                return good
-        return []
+        """Return those that give the beginning of the frame."""
+        good = []
+        seen: dict[FrameCandidate, bytes] = {}
+        for candidate in candidates:
+            twin = candidate._replace(jobs=False)
+            made = seen.get(twin) or self._made(candidate, layout, first, probe)
+            if len(probe.content) <= MOST_BLOCK and not probe.is_whole:
+                seen[twin] = made  # jobs make no difference so far
+            if made.startswith(probe.real):
+                good.append(candidate)
+        return good
 
     def _made(self, candidate: FrameCandidate, layout: Layout, first: int, probe: _Probe) -> bytes:
         """Return what an encoder makes of the beginning."""
@@ -171,6 +185,25 @@ class FrameSearch:
     def _encoder(self, candidate: FrameCandidate, layout: Layout, first: int) -> FrameWriter:
         """Return the encoder of the frame before, which is finished, or a new one."""
         return candidate.open(layout.head, first, self._encoders.pop(candidate, None))
+
+
+def _library_gives(candidate: FrameCandidate, stored: Bytes, layout: Layout, start: int) -> bool:
+    """Whether libzstd gives the beginning of a frame, of two jobs at most levels, but for the last blocks of it."""
+    encoder = candidate.open(layout.head, 0)
+    assert isinstance(encoder, LibraryEncoder)
+    size, made, is_whole = 0, 0, True
+    for content in _content(stored, layout, start):
+        piece = encoder.write(content)
+        if stored.read_at(start + made, min(len(piece), layout.end - start - made)) != piece:
+            return False
+        made += len(piece)
+        size += len(content)
+        if size >= _LIBRARY_GUESSED:
+            is_whole = False
+            break
+    rest = encoder.finish() if is_whole else encoder.flush()[:-MOST_BLOCK]
+    there = layout.end - start - made
+    return (not is_whole or len(rest) == there) and stored.read_at(start + made, min(len(rest), there)) == rest
 
 
 def _may_be_slow(candidate: FrameCandidate, layout: Layout, probe: _Probe) -> bool:
@@ -270,11 +303,6 @@ class _Run:
         """Go to the end of both sides."""
         self._data += self.encoder.finish()
         self._compare(stored, ended=True)
-
-    @property
-    def waits(self) -> bool:
-        """Whether nothing has come of the encoder yet: jobs take megabytes of content."""
-        return not self.blocks
 
     def is_hopeless(self) -> bool:
         """Whether the frame differs from its beginning, or in too much of what there is so far."""
