@@ -35,6 +35,7 @@ _CODED: Final = 2
 _BETTER: Final = 1.03  # libzstd's slow levels hardly ever need more than this, by what others do
 _UNTOLD: Final = 4  # candidates of libzstd that are tried where a frame does not tell which of them it may be,
 _SMALL: Final = 256 << 10  # unless it is as small as this
+_JOB_BEGUN: Final = 1 << 20
 _LIBRARY_GUESSED: Final = 18 << 20  # bytes of content by which libzstd is guessed: a job of level 9 has 16 MiB
 _HOPELESS: Final = 4  # blocks in which a candidate may differ while it has given none
 
@@ -109,7 +110,7 @@ class FrameSearch:
         """
         for candidates, first in self._batches(stored, layout, start, is_quick=True):
             if candidates[0].is_library:
-                if _library_gives(candidates[0], stored, layout, start):
+                if _library_gives(candidates[0], stored, layout, start, _LIBRARY_GUESSED):
                     return Recipe(candidates[0].encoder, candidates[0].level, candidates[0].parameter(layout.head, 0))
                 continue
             runs = [_Run(one, self._encoder(one, layout, first), layout, start, first) for one in candidates]
@@ -144,7 +145,12 @@ class FrameSearch:
                 if group == SLOW_LIBRARY and (is_quick or not _may_be_slow(ones[0], layout, probe)):
                     return
                 good = self._beginning(ones, layout, first, probe)
-                yield from (([one], first) for one in good) if group >= LIBRARY else [(good, first)] if good else []
+                if good and group < LIBRARY:
+                    yield good, first
+                    continue
+                for one in good:  # of jobs nothing comes for megabytes: the beginning of one is tried first
+                    if not one.jobs or _library_gives(one, stored, layout, start, _JOB_BEGUN):
+                        yield [one], first
             return
         own = [one for one in candidates if not one.is_library]
         if own:
@@ -187,8 +193,8 @@ class FrameSearch:
         return candidate.open(layout.head, first, self._encoders.pop(candidate, None))
 
 
-def _library_gives(candidate: FrameCandidate, stored: Bytes, layout: Layout, start: int) -> bool:
-    """Whether libzstd gives the beginning of a frame, of two jobs at most levels, but for the last blocks of it."""
+def _library_gives(candidate: FrameCandidate, stored: Bytes, layout: Layout, start: int, most: int) -> bool:
+    """Whether libzstd gives the beginning of a frame, of so much content, but for the last blocks of it."""
     encoder = candidate.open(layout.head, 0)
     assert isinstance(encoder, LibraryEncoder)
     size, made, is_whole = 0, 0, True
@@ -198,7 +204,7 @@ def _library_gives(candidate: FrameCandidate, stored: Bytes, layout: Layout, sta
             return False
         made += len(piece)
         size += len(content)
-        if size >= _LIBRARY_GUESSED:
+        if size >= most:
             is_whole = False
             break
     rest = encoder.finish() if is_whole else encoder.flush()[:-MOST_BLOCK]
