@@ -159,19 +159,22 @@ typedef struct {
     uint32_t near_shift[KNOWN], far_shift[KNOWN]; /* how far went what addresses lead to: by address, by page; */
     uint32_t word_shift[KNOWN];                   /* how much larger words became, by their upper half */
     int bits;
+    uint16_t *counters; /* all of them, as they were allocated */
 } model_t;
 
 static model_t *model_new(int bits)
 {
     size_t n = (size_t)1 << bits, all = n * (FLAG_INPUTS + GUESS_INPUTS + VALUE_INPUTS);
     model_t *m = calloc(1, sizeof *m);
-    uint16_t *counters = malloc(all * sizeof *counters);
+    uint16_t *counters = malloc(all * sizeof *counters + 64);
     if (!m || !counters) {
         free(m);
         free(counters);
         return NULL;
     }
     m->bits = bits;
+    m->counters = counters;
+    counters += (64 - ((uintptr_t)counters & 63)) / sizeof *counters; /* so that a line of 16 is in one of the processor's */
     m->flags = counters;
     m->guesses = m->flags + n * FLAG_INPUTS;
     m->values = m->guesses + n * GUESS_INPUTS;
@@ -192,7 +195,7 @@ static model_t *model_new(int bits)
 
 static void model_free(model_t *m)
 {
-    free(m->flags);
+    free(m->counters);
     free(m);
 }
 
@@ -280,12 +283,25 @@ static inline int code_guess(coder_t *c, const int decoding, uint32_t group, mod
     return GUESSES;
 }
 
+static inline uint16_t *line_of(model_t *m, int input, uint32_t context)
+{
+    return m->values + ((size_t)input << m->bits) + (context * 0x9E3779B1u >> (36 - m->bits) << 4);
+}
+
+/* Have the lines at hand of the first byte of a group, should no guess be right: they are early here. */
+static inline void prefetch_bytes(model_t *m, const place_t *p, uint32_t near_guess, uint32_t last)
+{
+    __builtin_prefetch(line_of(m, 0, hash(0)));
+    __builtin_prefetch(line_of(m, 1, hash((uint64_t)((p->word & 255) | p->p1 << 8) << 16)));
+    __builtin_prefetch(line_of(m, 2, hash((uint64_t)(near_guess & 255) << 16 | (last & 255) << 8)));
+    __builtin_prefetch(line_of(m, 3, hash((uint64_t)(p->p1 | p->p2 << 8) << 16)));
+}
+
 /* Code the bytes of a group that no guess is; return it. */
 static inline uint32_t code_bytes(coder_t *c, const int decoding, uint32_t group, int size, model_t *m, const place_t *p,
                                   uint32_t near_guess, uint32_t last)
 {
     uint32_t made = 0, previous = 0;
-    size_t n = (size_t)1 << m->bits;
     for (int j = 0; j < size; j++) {
         uint32_t number = (uint32_t)j, here = p->word >> 8 * j & 255, byte = group >> 8 * j & 255;
         uint32_t contexts[VALUE_INPUTS] = {
@@ -299,8 +315,7 @@ static inline uint32_t code_bytes(coder_t *c, const int decoding, uint32_t group
         for (int b = 7; b >= 0; b--) {
             if (b == 7 || b == 3) { /* a line of 16 counters for each half */
                 for (int k = 0; k < VALUE_INPUTS; k++) {
-                    uint32_t h = (contexts[k] + (b == 3 ? tree * 0x9E3779B1u : 0)) * 0x9E3779B1u;
-                    lines[k] = m->values + (size_t)k * n + (h >> (36 - m->bits) << 4);
+                    lines[k] = line_of(m, k, contexts[k] + (b == 3 ? tree * 0x9E3779B1u : 0));
                 }
                 node = 1;
             }
@@ -380,6 +395,7 @@ static inline int64_t run_model(coder_t *c, const int decoding, const uint8_t *s
             if (!decoding)
                 for (int j = 0; j < size; j++)
                     group |= (uint32_t)difference[i + j] << 8 * j;
+            prefetch_bytes(m, &p, guesses[0], last);
             int which = code_guess(c, decoding, group, m, &p, guesses, &hits);
             group = which < GUESSES ? guesses[which] : code_bytes(c, decoding, group, size, m, &p, guesses[0], last);
             if (decoding) {
