@@ -1298,7 +1298,10 @@ class Packing:
     def cost(self) -> int:
         """Weigh the content by what its encoders cost, and all else by the piece (4.6)."""
         pieces = 128 * len(self.parts) + 64 * sum(len(body.edits) for body in self.bodies)
-        return 1024 + pieces + sum(2048 + body.size * byte_cost(*divmod(body.encoder, 16)) for body in self.bodies)
+        numbers = [body.encoder for body in self.bodies]
+        starts = sum(number >= 512 and number != before for number, before in zip(numbers, [0, *numbers], strict=False))
+        contents = sum(body.size * byte_cost(*divmod(body.encoder, 16)) for body in self.bodies)
+        return 1024 + pieces + 2048 * len(numbers) + 8192 * starts + contents
 
 
 def byte_cost(encoder: int, level: int) -> int:
