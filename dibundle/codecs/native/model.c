@@ -7,10 +7,12 @@
 #define SPAN 32          /* unchanged bytes that one bit stands for, after as many of them */
 #define GROUP 4          /* bytes that a change is coded in at most */
 #define GUESSES 5
-#define RARE (64 << 4) /* a counter below says: less than once in 64 times; 128 makes rebuild-noop 13 % larger */
+#define RARE (64 << 4) /* a counter below says: less than once in 64 times; with 128 rebuild-noop is 13 % larger */
+#define RARE_QUICKLY (256 << 4) /* with tables of fewer bits than SLOW_BITS: 8 % of the time for 0.8 % of the bytes */
+#define SLOW_BITS 16
 #define KNOWN 65536      /* entries of the tables of what changed before */
 #define FLAG_INPUTS 3
-#define GUESS_INPUTS 3
+#define GUESS_INPUTS 2
 #define VALUE_INPUTS 4
 #define WEIGHT_LIMIT ((1 << 18) - 1) /* four products with numbers below 2048 are below 2^31 */
 
@@ -158,7 +160,7 @@ typedef struct {
     change_t words[KNOWN];
     uint32_t near_shift[KNOWN], far_shift[KNOWN]; /* how far went what addresses lead to: by address, by page; */
     uint32_t word_shift[KNOWN];                   /* how much larger words became, by their upper half */
-    int bits;
+    int bits, rare;
     uint16_t *counters; /* all of them, as they were allocated */
 } model_t;
 
@@ -173,6 +175,7 @@ static model_t *model_new(int bits)
         return NULL;
     }
     m->bits = bits;
+    m->rare = bits < SLOW_BITS ? RARE_QUICKLY : RARE;
     m->counters = counters;
     counters += (64 - ((uintptr_t)counters & 63)) / sizeof *counters; /* so that a line of 16 is in one of the processor's */
     m->flags = counters;
@@ -240,7 +243,7 @@ static inline int code_flag(coder_t *c, const int decoding, int flag, model_t *m
     size_t n = (size_t)1 << m->bits;
     uint32_t two = p->p1 | p->p2 << 8;
     uint16_t *recent = m->flags + (hash((uint64_t)p->p1 << 12 | (seen & 4095)) >> down);
-    if (*recent < RARE && (*recent & 15) >= 8) {
+    if (*recent < m->rare && (*recent & 15) >= 8) {
         flag = code_bit(c, decoding, flag, chance_of((int32_t)(*recent & 0xfff0)));
         count_bit(recent, flag);
         return flag;
@@ -273,7 +276,6 @@ static inline int code_guess(coder_t *c, const int decoding, uint32_t group, mod
         uint16_t *slots[GUESS_INPUTS] = {
             m->guesses + (hash((uint64_t)what << 8 | (*hits & 255)) >> down),
             m->guesses + n + (hash((uint64_t)what << 16 | p->p1 | p->p2 << 8) >> down),
-            m->guesses + 2 * n + (hash((uint64_t)what << 32 | guesses[j]) >> down),
         };
         int hit = mix_bit(c, decoding, group == guesses[j], GUESS_INPUTS, slots, m->guess_weights[what | (*hits & 7) << 7]);
         *hits = *hits << 1 | (uint32_t)hit;
