@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import resource
 import signal
 import ssl
@@ -41,6 +42,11 @@ _SENT_BACK: Final = ("Accept", "Authorization", "Range")  # headers that upstrea
 _WAITING: Final = 30.0  # seconds for a client to ask something, or something more
 _MOST_CLIENTS: Final = 1024
 _FILES_OF_CLIENT: Final = 4  # that one may have opened
+_AT_ONCE: Final = 64  # clients that are let in before the first of them is known
+
+_SILENT: Final = logging.getLogger("dibundle.mirror")  # of requests that are none, which anybody may send
+_SILENT.addHandler(logging.NullHandler())
+_SILENT.propagate = False
 
 
 class Mirror:
@@ -213,7 +219,7 @@ class _Client(web.RequestHandler):
 
     def __init__(self, door: _Door, server: web.Server) -> None:
         loop = asyncio.get_running_loop()
-        super().__init__(server, loop=loop, access_log=None)  # type: ignore[arg-type]  # as AppRunner has it
+        super().__init__(server, loop=loop, logger=_SILENT, access_log=None)  # type: ignore[arg-type]  # as it may be
         self._door = door
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -288,7 +294,7 @@ async def running(mirror: Mirror) -> AsyncIterator[int]:
             listen.host,
             listen.port,
             ssl=_tls(mirror.options.certificate),
-            backlog=_MOST_CLIENTS,
+            backlog=_AT_ONCE,
         )
         with closing(site):
             yield site.sockets[0].getsockname()[1]
