@@ -120,7 +120,7 @@ def test_lengths_that_are_no_numbers(length: bytes, options: MirrorOptions, acce
         options, access, lambda request: write(request, b"HTTP/1.1 200 OK\r\nContent-Length: " + length, b"xx")
     ) as (mirror, evil):
         for number in range(3):
-            evil.blob(f"sha256:{number:064x}")
+            assert evil.blob(f"sha256:{number:064x}").status in (200, 502)
         assert mirror.client.manifest("v1").status == 200
 
 
