@@ -1,6 +1,6 @@
 """Pull pairs of images plainly and through ``dib mirror``, and compare bytes and seconds.
 
-    python bench/mirror.py HOST NAME... [--rate MBIT] [--delay MS] [--clients skopeo,...] [--prefer bytes]
+    python bench/mirror.py HOST NAME... [--rate MBIT] [--delay MS] [--clients skopeo,...] [--prefer speed]
 
 HOST is a registry on this machine without TLS; each NAME a repository in it with the tags ``a`` and ``b``, pushed by
 ``docker push``, and a bundle between the two. A proxy before it counts bytes and, if it is asked to, lets ``--rate``
@@ -254,15 +254,17 @@ def main() -> None:
     parser.add_argument("--delay", type=float, default=0.0, help="milliseconds there and back")
     parser.add_argument("--clients", default="skopeo")
     parser.add_argument("--prefer", default="bytes", choices=("bytes", "speed"))
+    parser.add_argument("--make-timeout", default="60", help="seconds; engines beside it take CPU too")
     told = parser.parse_args()
     host, _, port = told.host.rpartition(":")
     link = Link((host, int(port)), told.rate and told.rate * 1e6 / 8, told.delay / 1000)
+    options = ("--prefer", told.prefer, "--make-timeout", told.make_timeout)
     with link.open() as proxy:
         print(HEAD)
         print("|---" * HEAD.count(" | ") + "|---|")
         for name in told.names:
             for kind in told.clients.split(","):
-                row = compare(kind, told.host, name, link, proxy, ("--prefer", told.prefer))
+                row = compare(kind, told.host, name, link, proxy, options)
                 print("| " + " | ".join(row) + " |", flush=True)
 
 

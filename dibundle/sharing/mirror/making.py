@@ -129,12 +129,10 @@ class Maker:
         self._makers = threading.Semaphore(MAKERS)
         self._lock = threading.Lock()
         self._running: dict[str, dict[tuple[str, bytes], Making]] = {host: {} for host in self._pools}
-        self._is_closed = False
         self._speed = SPEED
 
     def close(self) -> None:
         """Begin nothing more."""
-        self._is_closed = True
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -143,7 +141,7 @@ class Maker:
         making = Making(place, manifest, frozenset(digest for digest, _ in named.layers))
         with self._lock:
             running = self._running[place.host]
-            if making.name in running or len(running) >= MOST or self._is_closed:
+            if making.name in running or len(running) >= MOST:
                 return
             running[making.name] = making
         self._pools[place.host].submit(self._run, making, named)
@@ -164,7 +162,7 @@ class Maker:
     def _require_time(self, making: Making) -> float:
         """Return how many seconds are left; raise where there are none."""
         left = making.begun + self._options.make_timeout - time.monotonic()
-        if left <= 0 or self._is_closed:
+        if left <= 0:
             raise _NoWayError("it takes too long")
         return left
 
@@ -310,8 +308,8 @@ class Maker:
         place = making.place
         limits = RebuildOptions(max_size=2 * sum(missing.values()) + _SLACK + _sizes(found.bases))
         blobs = {place.key(digest) for base in found.bases for digest, _ in base.named.layers}
-        while not self._makers.acquire(timeout=min(1.0, self._require_time(making))):
-            pass
+        while not self._makers.acquire(timeout=self._require_time(making)):
+            pass  # until there is no time left
         try:
             with context.within() as own, self._cache.pinned(blobs):
                 begun = time.monotonic()

@@ -82,22 +82,15 @@ class Upstreams:
         settings = allowed_settings(access)
         self._settings = settings if options.is_private else replace(settings, logins=())
         self._idle: list[tuple[tuple[str, str, str | None], Transport]] = []  # the latest at the end
-        self._busy: set[Transport] = set()
-        self._is_closed = False
         self._lock = threading.Lock()
         self._grants: OrderedDict[tuple[UpstreamPlace, Kind, bytes], float] = OrderedDict()
         self.received = 0
 
     def close(self) -> None:
-        """Close connections that wait, and break off all others."""
-        with self._lock:
-            self._is_closed = True
-            busy, idle = list(self._busy), list(self._idle)
+        """Ask nothing more, and close connections that wait."""
         for pool in self.threads.values():
             pool.shutdown(wait=False, cancel_futures=True)
-        for transport in busy:
-            transport.break_off()
-        for _, transport in idle:
+        for _, transport in self._idle:
             transport.close()
 
     @contextmanager
@@ -119,10 +112,6 @@ class Upstreams:
         )
         is_sound = False
         try:
-            with self._lock:
-                self._busy.add(transport)
-                if self._is_closed:
-                    raise ConnectionFailure("the mirror ends")
             with transport.stream(transport.url(path), headers or {}, method) as response:
                 if not 200 <= response.status < 600:
                     raise ConnectionFailure(f"status {response.status}")
@@ -132,8 +121,6 @@ class Upstreams:
                 yield Streamed(response.status, response.headers, body)
             is_sound = self._settings.max_time is None  # which began with the connection
         finally:
-            with self._lock:
-                self._busy.discard(transport)
             if is_sound:
                 self._wait(key, transport)
             else:

@@ -104,7 +104,7 @@ class Transport:
         self._timer: threading.Timer | None = None
         if settings.max_time is not None:
             self._end = time.monotonic() + settings.max_time
-            self._timer = threading.Timer(settings.max_time, self.break_off)
+            self._timer = threading.Timer(settings.max_time, self._break_off)
             self._timer.daemon = True
             self._timer.start()
 
@@ -117,7 +117,7 @@ class Transport:
             response.close()
         self._pool.clear()
 
-    def break_off(self) -> None:
+    def _break_off(self) -> None:
         """End what waits for the registry, wherever it does: the next look at the clock says why."""
         for connection in list(self._sockets):
             shut(connection, self._sockets)
