@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -123,6 +124,12 @@ class Mirror:
             with suppress(ValueError):
                 self.lines.append(json.loads(line))
 
+    @property
+    def cpu(self) -> float:
+        """Seconds of CPU that it has taken."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
     def __enter__(self) -> Mirror:
         return self
 
@@ -220,7 +227,9 @@ def compare(kind: str, host: str, name: str, link: Link, proxy: str, options: tu
                 mirror = stack.enter_context(Mirror(proxy, folder, *options))
                 where, repository = mirror.host, f"site/{name}"
             for tag in "ab":
+                begun = mirror.cpu if side == "mirror" else 0.0
                 found[side, tag] = measured(pull, link, where, repository, tag, images[tag])
+                cpu = mirror.cpu - begun if side == "mirror" else 0.0
             if side == "mirror":
                 last = mirror.lines[-1] if mirror.lines else {}
                 way = f"{last.get('way')} {last.get('reason', '')} {last.get('bundle_bytes', 0)}".replace("  ", " ")
@@ -235,13 +244,14 @@ def compare(kind: str, host: str, name: str, link: Link, proxy: str, options: tu
         *(f"{found[side, tag].seconds:.1f}" for side in ("plain", "mirror") for tag in "ab"),
         f"{found['mirror', 'a'].seconds / found['plain', 'a'].seconds:.2f}",
         f"{mirror_b.seconds / plain_b.seconds:.2f}",
+        f"{cpu:.1f}",
         way,
     ]
 
 
 HEAD = (
     "| pair | client | plain a, MB | plain b | mirror a | mirror b | b: ratio | beside bundle and documents, B "
-    "| plain a, s | plain b | mirror a | mirror b | a: ratio | b: ratio | way |"
+    "| plain a, s | plain b | mirror a | mirror b | a: ratio | b: ratio | CPU for b | way |"
 )
 
 

@@ -14,6 +14,7 @@ from dibundle.sharing.mirror.upstream import Document
 
 _T = TypeVar("_T")
 _PASSED_ON: Final = ("Content-Type", "Docker-Content-Digest", "Docker-Distribution-Api-Version", "Retry-After")
+_API: Final = {"Docker-Distribution-Api-Version": "registry/2.0"}
 _CHALLENGE: Final = "WWW-Authenticate"
 
 
@@ -39,13 +40,14 @@ async def aside(
         raise
 
 
-def blob_headers(digest: bytes) -> dict[str, str]:
+def blob_headers(name: str) -> dict[str, str]:
     """Return the headers of a blob, whose digest they name."""
-    return {"Content-Type": "application/octet-stream", "Docker-Content-Digest": f"sha256:{digest.hex()}"}
+    return {"Content-Type": "application/octet-stream", "Docker-Content-Digest": name, **_API}
 
 
 def document_answer(request: web.Request, status: int, body: bytes, headers: dict[str, str]) -> web.Response:
     """Return a document, or to HEAD its headers."""
+    headers = headers | _API
     if request.method == "HEAD":
         return web.Response(status=status, headers={**headers, "Content-Length": str(len(body))})
     return web.Response(status=status, body=body, headers=headers)
@@ -53,8 +55,7 @@ def document_answer(request: web.Request, status: int, body: bytes, headers: dic
 
 def json_answer(status: int, value: object) -> web.Response:
     """Return JSON as registries do."""
-    headers = {"Docker-Distribution-Api-Version": "registry/2.0"}
-    return web.json_response(value, status=status, headers=headers)
+    return web.json_response(value, status=status, headers=_API)
 
 
 def error_answer(status: int, code: str, message: str) -> web.Response:

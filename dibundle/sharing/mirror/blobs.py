@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from aiohttp import web
 
+from dibundle.files.digest import text
 from dibundle.sharing.mirror.answers import aside, blob_headers, passed
 from dibundle.sharing.mirror.cache import Cache, CacheFullError
 from dibundle.sharing.mirror.downloads import Download, Downloads
@@ -78,7 +79,7 @@ class BlobServer:
     ) -> web.StreamResponse | None:
         """Answer with what upstream sends; None where somebody else has begun to fetch it."""
         if not _is_plain(request):
-            return await self._direct(request, place, digest)
+            return await self.direct(request, place, text(digest))
         try:
             began = await aside(
                 self._upstreams.threads[place.host],
@@ -88,7 +89,7 @@ class BlobServer:
                 release=lambda found: found.leave() if isinstance(found, Download) else None,
             )
         except CacheFullError:
-            return await self._direct(request, place, digest)
+            return await self.direct(request, place, text(digest))
         if isinstance(began, Document):
             return passed(request, place, began)
         if began is None:
@@ -105,7 +106,7 @@ class BlobServer:
             part = _range(request, size)
             if part is None:
                 return web.Response(status=416, headers={"Content-Range": f"bytes */{size}"})
-            response = web.StreamResponse(headers=blob_headers(key[1]) | {"Accept-Ranges": "bytes"})
+            response = web.StreamResponse(headers=blob_headers(text(key[1])) | {"Accept-Ranges": "bytes"})
             response.content_length = len(part)
             if len(part) < size:
                 response.set_status(206)
@@ -124,7 +125,7 @@ class BlobServer:
 
     async def _downloaded(self, request: web.Request, place: UpstreamPlace, download: Download) -> web.StreamResponse:
         """Send a blob as it comes from upstream."""
-        response = web.StreamResponse(headers=blob_headers(download.digest))
+        response = web.StreamResponse(headers=blob_headers(text(download.digest)))
         response.content_length = download.size
         return await self._send(request, response, self._coming(place, download))
 
@@ -138,20 +139,20 @@ class BlobServer:
         except ConnectionFailure:
             if not isinstance(download.error, CacheFullError):
                 raise
-            async with self._asked(place, download.digest, f"bytes={at}-", "GET") as answer:
+            async with self._asked(place, text(download.digest), f"bytes={at}-", "GET") as answer:
                 if answer.status != 206 or not answer.headers.get("Content-Range", "").startswith(f"bytes {at}-"):
                     raise
                 async for piece in self._streamed(place, answer):
                     yield piece
 
-    async def _direct(self, request: web.Request, place: UpstreamPlace, digest: bytes) -> web.StreamResponse:
+    async def direct(self, request: web.Request, place: UpstreamPlace, name: str) -> web.StreamResponse:
         """Pass a request for a blob on as it is, and keep nothing."""
         method: Literal["GET", "HEAD"] = "HEAD" if request.method == "HEAD" else "GET"
-        async with self._asked(place, digest, request.headers.get("Range"), method) as answer:
+        async with self._asked(place, name, request.headers.get("Range"), method) as answer:
             if answer.status not in (200, 206):
                 document = await aside(self._upstreams.threads[place.host], answer.document)
                 return passed(request, place, document)
-            response = web.StreamResponse(status=answer.status, headers=blob_headers(digest))
+            response = web.StreamResponse(status=answer.status, headers=blob_headers(name))
             if answer.status == 206 and "Content-Range" in answer.headers:
                 response.headers["Content-Range"] = answer.headers["Content-Range"]
             response.content_length = answer.length
@@ -159,11 +160,11 @@ class BlobServer:
 
     @asynccontextmanager
     async def _asked(
-        self, place: UpstreamPlace, digest: bytes, part: str | None, method: Literal["GET", "HEAD"]
+        self, place: UpstreamPlace, name: str, part: str | None, method: Literal["GET", "HEAD"]
     ) -> AsyncIterator[Streamed]:
         """Ask upstream for a blob, or a part."""
         pool, headers = self._upstreams.threads[place.host], {"Range": part} if part else {}
-        opened = self._upstreams.ask(place, f"blobs/sha256:{digest.hex()}", headers=headers, method=method)
+        opened = self._upstreams.ask(place, f"blobs/{name}", headers=headers, method=method)
 
         def leave(_: object = None) -> None:
             opened.__exit__(None, None, None)

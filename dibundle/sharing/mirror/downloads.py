@@ -11,13 +11,12 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Final
 
-from dibundle.sharing.mirror.answers import aside
 from dibundle.sharing.mirror.cache import Cache, CacheFullError, NewBlob, Turns
 from dibundle.sharing.mirror.options import Key, MirrorOptions, UpstreamPlace
 from dibundle.sharing.mirror.upstream import Document, Streamed, Upstreams, threads
 from dibundle.sources.registry.transport import ConnectionFailure
 
-_PIECE: Final = 256 << 10
+_PIECE: Final = 1 << 20
 _WITHHELD: Final = 64 << 10  # bytes at the end of a blob that are sent only when all of it has its digest
 _TRIES: Final = 3  # of a blob whose connection breaks
 _PUMPS: Final = 64  # of an upstream at once
@@ -117,7 +116,7 @@ class Download:
         while at < self.size:
             ready = self.available
             if ready > at:
-                piece = await aside(None, os.pread, self._blob.fd, min(_PIECE, ready - at), at)
+                piece = os.pread(self._blob.fd, min(_PIECE, ready - at), at)  # just written: no disk is waited for
                 at += len(piece)
                 yield piece
                 continue

@@ -21,7 +21,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from dibundle.errors import DibError, FileError, RegistryError
-from dibundle.images.document import sha256_of
+from dibundle.images.document import is_digest, sha256_of
 from dibundle.sharing.mirror import messages
 from dibundle.sharing.mirror.answers import aside, document_answer, error_answer, json_answer, passed
 from dibundle.sharing.mirror.bases import MAX_PARSED, Documents, Known
@@ -118,9 +118,11 @@ class Mirror:
         digest = sha256_of(item)
         if kind == "blobs" and digest:
             return await self._blobs.answer(request, place, digest)
-        if kind == "manifests" and (digest or TAG.fullmatch(item)):
+        if kind == "blobs" and is_digest(item):  # of another kind: what a mirror keeps has SHA-256
+            return await self._blobs.direct(request, place, item)
+        if kind == "manifests" and (is_digest(item) or TAG.fullmatch(item)):
             path, answer = f"manifests/{item}", self._manifest
-        elif (kind == "referrers" and digest) or (kind == "tags" and item == "list"):
+        elif (kind == "referrers" and is_digest(item)) or (kind == "tags" and item == "list"):
             query = urlencode([(key, value) for key, value in request.query.items() if key != "ns"])
             path, answer = f"{kind}/{item}?{query}" if query else f"{kind}/{item}", self._passed
         else:
