@@ -18,13 +18,8 @@ from tests.sources.conftest import REPOSITORY, Files
 
 pytestmark = pytest.mark.engine
 
-HEADERS = (
-    "Content-Type",
-    "Content-Length",
-    "Docker-Content-Digest",
-    "Content-Range",
-    "Docker-Distribution-Api-Version",
-)
+API = "Docker-Distribution-Api-Version"
+HEADERS = ("Content-Type", "Content-Length", "Docker-Content-Digest", "Content-Range")
 ABSENT = "sha256:" + "0" * 64
 
 

@@ -288,6 +288,30 @@ def test_what_clients_opened_is_not_what_the_mirror_opens(
             assert mirror.client.get(part).status in (401, 502)
 
 
+@pytest.mark.parametrize("place", ["http://169.254.169.254/latest", "http://[fe80::1]/x", "file:///etc/passwd"])
+def test_redirects_lead_to_no_address_of_the_link(
+    place: str, options: MirrorOptions, access: Access, stocked: Registry
+) -> None:
+    with beside(options, access, lambda request: request.answer(307, headers={"Location": place})) as (mirror, evil):
+        begun = time.monotonic()
+        for part in ("manifests/1", "tags/list", f"blobs/{digest(b'x')}"):
+            assert evil.get(part).status == 502
+        assert evil.blob(digest(b"x"), Range="bytes=0-3").status == 502
+        assert time.monotonic() - begun < 5
+        assert mirror.client.manifest("v1").status == 200
+
+
+def test_realms_lead_to_no_address_of_the_link(options: MirrorOptions, access: Access, stocked: Registry) -> None:
+    """Of a mirror that logs in itself; else the client gets the challenge."""
+    challenge = {"WWW-Authenticate": 'Bearer realm="http://169.254.169.254/token",service="x"'}
+    for is_private in (True, False):
+        own = with_options(options, is_private=is_private)
+        with beside(own, access, lambda request: request.answer(401, headers=challenge)) as (_, evil):
+            begun = time.monotonic()
+            assert evil.get("manifests/1").status == (502 if is_private else 401)
+            assert time.monotonic() - begun < 5
+
+
 # ---- what grows
 
 
