@@ -28,6 +28,7 @@ from tests.sources.server import digest
 
 pytestmark = pytest.mark.engine
 
+ACCEPT = f"{MANIFEST}, application/vnd.oci.image.index.v1+json"
 LOGIN = base64.b64encode(b"me:secret").decode()
 
 
@@ -123,8 +124,8 @@ def test_who_has_no_password_gets_nothing(options: MirrorOptions) -> None:
                 f"manifests/{manifest.replace(':', '-')}",
                 "tags/list",
             ):
-                assert friend.get(part, Accept=MANIFEST).status == 200, part
-                assert stranger.get(part, Accept=MANIFEST).status == 401, part
+                assert friend.get(part, Accept=ACCEPT).status == 200, part
+                assert stranger.get(part, Accept=ACCEPT).status == 401, part
             for name in image:
                 for client in (stranger, elsewhere):
                     answer = client.blob(name)
