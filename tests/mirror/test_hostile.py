@@ -387,6 +387,21 @@ def test_documents_are_looked_into_within_limits(monkeypatch: pytest.MonkeyPatch
     assert len(documents._known) <= 7
 
 
+def test_grants_are_of_one_size(mirror: Running, stocked: Registry) -> None:
+    """Whatever credentials a client makes up."""
+    for number in range(3):
+        long = Client(mirror.client.port, headers={"Authorization": "Basic " + "x" * (7000 + number)})
+        assert long.blob(layers(stocked, "v1")[0]).status == 200
+    assert {len(key) for key in mirror.mirror._upstreams._grants} == {32}
+
+
+@pytest.mark.parametrize("kind", ["a/b\r\nX: y", "no type", "a/" + "b" * 200])
+def test_media_types_are_those_of_headers(kind: str) -> None:
+    known = bases.Documents().look(b"", lambda: json.dumps({"mediaType": kind, "layers": []}).encode())
+    assert known
+    assert known.media_type is None
+
+
 def test_large_manifests_pass_and_leave_the_loop_alone(
     mirror: Running, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

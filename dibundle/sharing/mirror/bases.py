@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
@@ -25,6 +26,7 @@ from dibundle.sharing.mirror.options import UpstreamPlace
 MAX_PARSED: Final = 1 << 20
 """Bytes of a manifest or config that is looked into; what is larger is passed on, and makes no image for deltas."""
 MAX_LAYERS: Final = 128
+_TYPE: Final = re.compile(r"[a-zA-Z0-9.+_-]{1,127}/[a-zA-Z0-9.+_-]{1,127}")
 _MAX_KNOWN: Final = 4096  # documents, of the least recently used of which is forgotten what was in it
 
 
@@ -100,7 +102,8 @@ def _media_type(value: object) -> str | None:
     found = [kind for key, kind in kinds.items() if isinstance(get(value, key), list)]
     if len(found) == 2:  # one or the other, as upstream has it
         return None
-    return get_text(value, "mediaType") or (found[0] if found else None)
+    told = get_text(value, "mediaType") or (found[0] if found else "")
+    return told if _TYPE.fullmatch(told) else None
 
 
 def _named(value: object) -> ImageManifest | None:

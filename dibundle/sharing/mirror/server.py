@@ -40,6 +40,7 @@ _PATIENCE: Final = 30.0  # seconds for running requests, after SIGTERM
 _KINDS: Final = ("manifests", "blobs", "referrers", "tags")
 _SENT_BACK: Final = ("Accept", "Authorization", "Range")  # headers that upstream gets
 _WAITING: Final = 30.0  # seconds for a client to ask something, or something more
+_GREETING: Final = 10.0  # seconds for TLS to begin
 _MOST_CLIENTS: Final = 1024
 _FILES_OF_CLIENT: Final = 4  # that one may have opened
 _AT_ONCE: Final = 64  # clients that are let in before the first of them is known
@@ -291,11 +292,13 @@ async def running(mirror: Mirror) -> AsyncIterator[int]:
     assert runner.server
     watching = asyncio.create_task(door.watch())
     try:
+        tls = _tls(mirror.options.certificate)
         site = await asyncio.get_running_loop().create_server(
             partial(_Client, door, runner.server),
             listen.host,
             listen.port,
-            ssl=_tls(mirror.options.certificate),
+            ssl=tls,
+            ssl_handshake_timeout=_GREETING if tls else None,
             backlog=_AT_ONCE,
         )
         with closing(site):

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final, Literal, NamedTuple
 
+from dibundle.files.digest import sha256
 from dibundle.sharing.mirror.options import MirrorOptions, UpstreamPlace
 from dibundle.sources.access import Access
 from dibundle.sources.registry.client import Repository
@@ -61,6 +62,11 @@ class Streamed:
         return Document(self.status, self.headers, bytes(body))
 
 
+def _grant(place: UpstreamPlace, kind: Kind, digest: bytes) -> bytes:
+    """Return what a grant is known by: the credentials in it may be long."""
+    return sha256(repr((place, kind, digest)).encode())
+
+
 def _length(headers: Mapping[str, str]) -> int | None:
     """Return the size of a body, where it is said and counts."""
     found = headers.get("Content-Length", "")
@@ -83,7 +89,7 @@ class Upstreams:
         self._settings = settings if options.is_private else replace(settings, logins=())
         self._idle: list[tuple[tuple[str, str, str | None], Transport]] = []  # the latest at the end
         self._lock = threading.Lock()
-        self._grants: OrderedDict[tuple[UpstreamPlace, Kind, bytes], float] = OrderedDict()
+        self._grants: OrderedDict[bytes, float] = OrderedDict()
         self.received = 0
 
     def close(self) -> None:
@@ -155,7 +161,7 @@ class Upstreams:
     def grant(self, place: UpstreamPlace, kind: Kind, digest: bytes) -> None:
         """Note that upstream has just let a client read something."""
         with self._lock:
-            self._grants[place, kind, digest] = time.monotonic() + _GRANT_SECONDS
+            self._grants[_grant(place, kind, digest)] = time.monotonic() + _GRANT_SECONDS
             while len(self._grants) > _MAX_GRANTS:
                 self._grants.popitem(last=False)
 
@@ -163,7 +169,7 @@ class Upstreams:
         """Return upstream's answer where a client may not read what the mirror has; None where it may."""
         if self._is_private:
             return None
-        until = self._grants.get((place, kind, digest), 0)
+        until = self._grants.get(_grant(place, kind, digest), 0)
         if until > time.monotonic():
             return None
         path = f"{kind}/sha256:{digest.hex()}"
