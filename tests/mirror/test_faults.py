@@ -136,10 +136,10 @@ def test_faults(stocked: Registry, tmp_path: Path) -> None:
     for run in range(RUNS):
         chance = random.Random(run)
         fault = chance.choice((*UPSTREAM, *BUNDLE, *OWN))
-        is_plain = fault in UPSTREAM  # nothing is here, so that all layers are fetched
-        cache = tmp_path / (
-            f"plain-{run}" if is_plain else f"cache-{run // 10}"
-        )  # what one has left the next one finds
+        is_plain = (
+            fault in UPSTREAM
+        )  # nothing is here, so all layers are fetched; else what one has left the next one finds
+        cache = tmp_path / (f"plain-{run}" if is_plain else f"cache-{run // 10}")
         stocked.hook = lambda request: False
         with process(stocked, cache) as (started, client):
             base, wanted = chance.choice((("v1", "v2"), ("v2", "v3"), ("v1", "v3")))
