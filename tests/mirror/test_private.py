@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import contextlib
 import ctypes
+import http.client
 import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -138,8 +141,6 @@ def test_who_has_no_password_gets_nothing(options: MirrorOptions) -> None:
 def test_skopeo_pulls_by_the_login_of_the_mirror(
     options: MirrorOptions, upstream: Private, files: Files, tmp_path: Path
 ) -> None:
-    from dataclasses import replace
-
     access = Access(registries=RegistrySettings(logins=(upstream.folder / "config.json",)))
     with mirroring(replace(options, is_private=True), access) as mirror:
         for number in (1, 2):
@@ -149,3 +150,16 @@ def test_skopeo_pulls_by_the_login_of_the_mirror(
             assert blobs(tmp_path / f"{number}.tar") == blobs(files.archive(number))
         mirror.client.pulls = 2
         assert mirror.last()["way"] == "delta"
+
+
+def test_a_mirror_with_tls(options: MirrorOptions, upstream: Private) -> None:
+    certificate = str(upstream.folder / "ca.crt"), str(upstream.folder / "key.pem")
+    with mirroring(replace(options, certificate=certificate), Access()) as mirror:
+        trust = ssl.create_default_context(cafile=certificate[0])
+        connection = http.client.HTTPSConnection(socket.gethostname(), mirror.client.port, timeout=20, context=trust)
+        with contextlib.closing(connection):
+            connection.request("GET", f"/v2/site/{REPOSITORY}/tags/list", headers={"Authorization": f"Basic {LOGIN}"})
+            assert json.loads(connection.getresponse().read())["tags"]
+        with socket.create_connection(("127.0.0.1", mirror.client.port)) as plain:
+            plain.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"200" not in plain.recv(100)
