@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SIZE = 20 << 30
 
 
-@click.command("mirror", short_help="Serve images to engines on this machine, fetching deltas.")
+@click.command("mirror", short_help="Run a local registry mirror that fetches deltas.")
 @click.option(
     "--upstream", "upstreams", multiple=True, metavar="[NAME=]HOST", help="A registry to mirror; may be repeated."
 )
