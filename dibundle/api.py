@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from dibundle.applying import check as checking
@@ -66,8 +67,8 @@ def create(
     codec: str = "auto",
     names: Literal["auto", "all", "none"] = "auto",
     workers: int = 0,
-    have: FilePath | None = None,
-    portable: bool = False,
+    inventory: FilePath | None = None,
+    recompress: bool = True,
     raw_layers: bool = False,
     executor: Executor | None = None,
     access: Access | None = None,
@@ -81,15 +82,13 @@ def create(
     ``executor`` of concurrent.futures, which gets a function and bytes, ``workers`` frames at a time (0: one per core
     of this machine). Machines behind it need the same versions of dib and zstandard. Processes that spawn or forkserver
     starts import the script anew: make a ``ProcessPoolExecutor`` under ``if __name__ == "__main__":``, with one of
-    those two as its ``mp_context``: with fork Python may warn of deadlocks. ``have`` is a file with an
+    those two as its ``mp_context``: with fork Python may warn of deadlocks. ``inventory`` is a file with an
     :func:`inventory`. ``raw_layers``: the same images with raw layers, in another archive.
     Raises ``ArchiveError`` for what is no image archive, ``FileError`` where the system refuses, ``UsageError`` for no
     such level or number of workers. What the caller's objects raise comes through; one that would block: ``FileError``.
     """
-    there = inventories.read_given(have)
-    options = CreateOptions(
-        level=level, codec=codec, names=names, workers=workers, have=there, portable=portable, raw_layers=raw_layers
-    )
+    options = CreateOptions(level=level, codec=codec, names=names, workers=workers, recompress=recompress)
+    options = replace(options, inventory=inventories.read_given(inventory), raw_layers=raw_layers)
     with Context(tmp, progress) as context:
         sides, access = (several(base), several(target)), access or Access()
         return creating.create(*sides, output_to(out), options, access, context, executor=executor)
@@ -102,17 +101,17 @@ def estimate(
     level: int | None = None,
     codec: str = "auto",
     workers: int = 0,
-    have: FilePath | None = None,
-    portable: bool = False,
+    inventory: FilePath | None = None,
+    recompress: bool = True,
     raw_layers: bool = False,
     access: Access | None = None,
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> Estimate:
     """Return about how large a bundle would be and how long it would take to create, from a sample of its frames."""
-    there = inventories.read_given(have)
+    there = inventories.read_given(inventory)
     options = CreateOptions(
-        level=level, codec=codec, workers=workers, have=there, portable=portable, raw_layers=raw_layers
+        level=level, codec=codec, workers=workers, inventory=there, recompress=recompress, raw_layers=raw_layers
     )
     with Context(tmp, progress) as context:
         return estimating.estimate(several(base), several(target), options, access or Access(), context)

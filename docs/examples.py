@@ -52,7 +52,7 @@ def merge() -> None:
 def inventory() -> None:
     with open("far.json", "w") as file:
         file.write(dibundle.inventory("old.tar"))
-    dibundle.create("old.tar", "new.tar", "for-them.dib", have="far.json")
+    dibundle.create("old.tar", "new.tar", "for-them.dib", inventory="far.json")
 
 
 def diff() -> None:

@@ -1298,7 +1298,10 @@ class Packing:
     def cost(self) -> int:
         """Weigh the content by what its encoders cost, and all else by the piece (4.6)."""
         pieces = 128 * len(self.parts) + 64 * sum(len(body.edits) for body in self.bodies)
-        return 1024 + pieces + sum(body_cost(body.size, *divmod(body.encoder, 16)) for body in self.bodies)
+        numbers = [body.encoder for body in self.bodies]
+        starts = sum(number >= 512 and number != before for number, before in zip(numbers, [0, *numbers], strict=False))
+        contents = sum(body_cost(body.size, *divmod(body.encoder, 16)) for body in self.bodies)
+        return 1024 + pieces + 8192 * starts + contents
 
 
 def body_cost(size: int, encoder: int, level: int) -> int:
@@ -1820,11 +1823,12 @@ class Model:
         need(data, "a model stream is too short")
         self.bits = data[0]
         need(10 <= self.bits <= 18, "a model's bits out of range")
+        self.rare = 256 if self.bits < 16 else 64
         self.coder = Coder(data[1:])
         self.source = bytes(3) + source + bytes(4)  # 0 outside; offsets are three higher
-        self.flag, self.guess = Counters(3 << self.bits, 256), Counters(3 << self.bits, 2048)
+        self.flag, self.guess = Counters(3 << self.bits, 256), Counters(2 << self.bits, 2048)
         self.value, self.span = Counters(4 << self.bits, 2048), Counters(256, 2048)
-        self.weights = {"flag": [24576] * 96, "guess": [24576] * 3072, "value": [24576] * 4096}
+        self.weights = {"flag": [24576] * 96, "guess": [24576] * 2048, "value": [24576] * 4096}
         self.near, self.far, self.more = [0] * 65536, [0] * 65536, [0] * 65536
         self.words = [(0, 0)] * 65536
         self.seen = self.spans = self.hits = self.last = 0
@@ -1908,7 +1912,7 @@ class Model:
             mixed_hash(256 * (two + 65536 * p3) + (word & 255)),
         ]
         places = self.places(hashes)
-        if self.flag.p[places[0]] < 64 and self.flag.n[places[0]] >= 8:
+        if self.flag.p[places[0]] < self.rare and self.flag.n[places[0]] >= 8:
             bit = self.flag.alone(self.coder, places[0])
         else:
             bit = self.mix(self.flag, places, "flag", known + 2 * (before & 15))
@@ -1926,7 +1930,6 @@ class Model:
             hashes = [
                 mixed_hash(256 * what + (self.hits & 255)),
                 mixed_hash(65536 * what + p1 + 256 * p2),
-                mixed_hash((what << 32) + guess),
             ]
             bit = self.mix(self.guess, self.places(hashes), "guess", what + 128 * (self.hits & 7))
             self.hits = (self.hits * 2 + bit) & 255

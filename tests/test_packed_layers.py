@@ -193,10 +193,10 @@ def test_what_nobody_can_make_again_travels_as_it_is(tmp_path: Path):
             assert check(tmp_path, [base], docker_save([release(2)], "podman")).size < len(target) // 20
 
 
-def test_portable_bundles_need_no_encoder(tmp_path: Path):
+def test_bundles_that_recompress_nothing_need_no_encoder(tmp_path: Path):
     base, target = (docker_save([release(number)], "oci", DOCKER) for number in (1, 2))
-    portable = CreateOptions(level=3, portable=True)
-    assert check(tmp_path, [base], target, portable).manifest.reencoders == ()
+    plain = CreateOptions(level=3, recompress=False)
+    assert check(tmp_path, [base], target, plain).manifest.reencoders == ()
 
 
 def test_a_bomb_of_a_layer_is_carried_as_it_is(tmp_path: Path):

@@ -58,7 +58,7 @@ ENGINE_LAYER_ABSENT: Final = Message(
 EXPECT_AMBIGUOUS: Final = Message(
     "expect.ambiguous",
     "not every reader would find the same images in what the bundle makes: {reason}",
-    hint="--as docker-archive writes the expected image alone, in an archive that has one reading",
+    hint="--format docker-archive writes the expected image alone, in an archive that has one reading",
 )
 EXPECT_ANNOTATIONS: Final = Message(
     "expect.annotations",
@@ -128,7 +128,7 @@ MANIFEST_RECOMPRESSED_CONTENT: Final = Message(
     "manifest.recompressed_content", "a form of {size} bytes takes {content_size} bytes of content"
 )
 OPTION_AS_ONE_IMAGE: Final = Message(
-    "option.as_one_image", "--as and --thin write one image", hint="name a file, and the target with --target NAME"
+    "option.as_one_image", "--format and --thin write one image", hint="name a file, and the target with --target NAME"
 )
 OPTION_FORM: Final = Message(
     "option.form", "no form {name}", hint="there are docker-archive, oci-archive and oci:FOLDER"

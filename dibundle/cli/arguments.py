@@ -90,8 +90,8 @@ def source_hints(sources: Sequence[str]) -> dict[str, Hint | None]:
     wanted = next(filter(is_reference, reversed(sources)), None)
     update = None
     if wanted is not None:  # an image in a registry may have a bundle that leads to it
-        haves = [f"--have {shell_words(source)}" for source in sources if source != wanted]
-        update = Hint.of("to get an image: {dib} update {words}", words=" ".join([shell_words(wanted), *haves]))
+        bases = [f"--base {shell_words(source)}" for source in sources if source != wanted]
+        update = Hint.of("to get an image: {dib} update {words}", words=" ".join([shell_words(wanted), *bases]))
     return {
         "source.no_bundle": update,
         "target.ambiguous": Hint.of("choose one of them with --target NAME, or write all with -o FOLDER/"),

@@ -42,13 +42,15 @@ SMALL_DIFFERENCE: Final = 64 << 10  # up to which plain zstd is tried: of more, 
 MODEL_EFFORT: Final = 3  # from which on there is the model: at 2 it is 6 % of python-app's time for 0.2 % of bytes
 SLOW_EFFORT: Final = 8  # from which on a payload may take longer to make and to decode
 
-FEW_CHANGES: Final = 400_000  # changed bytes of a difference up to which time does not matter
+FEW_CHANGES: Final = 400_000  # changed bytes of a difference up to which tables have twice the size
 MODEL_BITS: Final = 14
-"""Of the model's tables at most, below SLOW_EFFORT, for many: what does not fit into a processor's cache takes longer.
+"""Of the model's tables at most where there is much to patch, one more for few changes: out of a cache it takes longer.
 
 Measured on static-binary's two programs, bytes of their differences and seconds of CPU to decode them: 14 bits
 924,451 and 0.48, 15 910,731 and 0.55, 16 899,488 and 0.63. Each of the model's inputs, when it was left out, gave 3 to
-8 % of the time for 0.6 to 1.5 % more bytes. The sparse form takes 0.1 s, and half as many bytes again.
+8 % of the time for 0.6 to 1.5 % more bytes. The sparse form takes 0.1 s, and half as many bytes again. Of python-app's
+47 differences, one of them of many changes: 14 bits 1,368,719 and 1.00, 15 1,346,030 and 1.06, 16 1,326,841 and 1.21,
+18 1,296,215 and 1.68, of which half is the tables' own cost, in differences of few changes.
 """
 
 SURELY_LZMA2: Final = 64 << 10  # literals from which on zstd is no rival, and tried at its fastest
@@ -113,7 +115,7 @@ def encode(
         lambda work: work(),
         [
             partial(streams.pack, literals, level=literal_level, literal_bits=literal_trials),
-            partial(_pack_difference, source, rows, difference, effort),
+            partial(_pack_difference, source, rows, difference, effort, thorough),
             *(partial(streams.pack, column, level=level, literal_bits=number_trials) for column in columns),
         ],
     )
@@ -233,7 +235,9 @@ def _in_context(literals: bytearray, around: bytes, level: int, *, most: int) ->
     return zstd.compress(literals, level, prefix=around) if level > _QUICK and len(quick) < most * NEAR else quick
 
 
-def _pack_difference(source: Buffer, rows: array[int], difference: bytearray, effort: int) -> tuple[int, bytes]:
+def _pack_difference(
+    source: Buffer, rows: array[int], difference: bytearray, effort: int, thorough: bool
+) -> tuple[int, bytes]:
     """Return the packer and the packed form of the difference stream."""
     if difference and effort < MODEL_EFFORT:
         return SPARSE, sparse.pack(difference, level=_ZSTD_LEVELS[effort], literal_bits=())
@@ -241,8 +245,8 @@ def _pack_difference(source: Buffer, rows: array[int], difference: bytearray, ef
         quick = streams.pack(difference, level=3)
         if len(quick[1]) < 64:
             return quick
-    is_quick = effort < SLOW_EFFORT and len(difference) - difference.count(0) > FEW_CHANGES
-    most = MODEL_BITS if is_quick else model.MAX_BITS
+    is_small = len(difference) - difference.count(0) <= FEW_CHANGES
+    most = model.MAX_BITS if effort >= SLOW_EFFORT or thorough else MODEL_BITS + is_small
     bits = max(model.MIN_BITS, min(most, len(difference).bit_length()))
     return MODEL, bytes([bits]) + model.encode(source, rows, difference, bits=bits)
 

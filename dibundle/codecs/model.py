@@ -17,7 +17,7 @@ from dibundle.errors import BundleError
 
 MIN_BITS: Final = 10
 MAX_BITS: Final = 18
-"""Limits of the tables' size: 10 tables of ``1 << bits`` counters of two bytes, so 5 MiB at most."""
+"""Limits of the tables' size: 9 tables of ``1 << bits`` counters of two bytes, so 4.5 MiB at most."""
 
 
 def encode(source: Buffer, rows: array[int], difference: Buffer, *, bits: int) -> bytes:

@@ -36,12 +36,12 @@ def list_of(archives: Sequence[Archive]) -> str:
             if blob.kind == "layer" and digest:
                 found[digest] = None
     layers = [base64.urlsafe_b64encode(digest).decode().rstrip("=") for digest in sorted(found)]
-    return json.dumps({"dib_have": VERSION, "layers": layers}, separators=(",", ":"))
+    return json.dumps({"dib_inventory": VERSION, "layers": layers}, separators=(",", ":"))
 
 
-def read_given(have: str | os.PathLike[str] | None) -> frozenset[bytes] | None:
+def read_given(file: str | os.PathLike[str] | None) -> frozenset[bytes] | None:
     """Return the diffIDs in a list; None where there is none: all that the sender has may be used."""
-    return None if have is None else read_list(os.fspath(have))
+    return None if file is None else read_list(os.fspath(file))
 
 
 def read_list(path: str) -> frozenset[bytes]:
@@ -53,7 +53,7 @@ def read_list(path: str) -> frozenset[bytes]:
         raise FileError(messages.FILE_CANNOT_OPEN, path=path, reason=error.strerror) from error
     try:
         value = json.loads(text) if len(text) <= MOST else None
-        if not isinstance(value, dict) or value.get("dib_have") != VERSION:
+        if not isinstance(value, dict) or value.get("dib_inventory") != VERSION:
             raise ValueError
         layers = frozenset(base64.urlsafe_b64decode(str(item) + "=") for item in value["layers"])
         if any(len(digest) != SIZE for digest in layers):

@@ -25,7 +25,7 @@ ARCHIVE_TRUNCATED: Final = Message(
 )
 FILE_CANNOT_OPEN: Final = Message("file.cannot_open", "cannot open {path}: {reason}")
 INVENTORY_MALFORMED: Final = Message(
-    "inventory.malformed", "{path} is no list of layers", hint="make one: {dib} have IMAGE.tar > {path_2}"
+    "inventory.malformed", "{path} is no list of layers", hint="make one: {dib} inventory IMAGE.tar > {path_2}"
 )
 LEVEL_UNKNOWN: Final = Message("level.unknown", "no level {level!r}", hint="a number: 1 is fast, 9 is small")
 MERGE_ONE_BUNDLE: Final = Message(

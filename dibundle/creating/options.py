@@ -14,8 +14,9 @@ from dibundle.errors import UsageError
 class CreateOptions:
     """How to create: ``level`` 1 (fast) to 9 (small), None for the default; ``workers`` 0 means one per core.
 
-    ``codec``: one of :data:`choose.CODEC_NAMES`. ``names`` for listing: "auto" keeps them small. ``have``: diffIDs of
-    the layers that the receiver has, of which alone a bundle may take something. ``portable``: compress nothing again.
+    ``codec``: one of :data:`choose.CODEC_NAMES`. ``names`` for listing: "auto" keeps them small. ``inventory``: diffIDs
+    of the layers that the receiver has, of which alone a bundle may take something. ``recompress``: ``apply`` may
+    compress layers and files again.
     ``raw_layers``: targets with compressed layers become archives of the same images with raw ones.
     """
 
@@ -23,8 +24,8 @@ class CreateOptions:
     codec: str = "auto"
     names: Literal["auto", "all", "none"] = "auto"
     workers: int = 0
-    have: frozenset[bytes] | None = None
-    portable: bool = False
+    inventory: frozenset[bytes] | None = None
+    recompress: bool = True
     raw_layers: bool = False
 
     def __post_init__(self) -> None:
@@ -37,4 +38,4 @@ class CreateOptions:
     def effort(self) -> choose.Effort:
         """Return how hard to try."""
         level = choose.DEFAULT_LEVEL if self.level is None else self.level
-        return choose.Effort(level=level, codec=self.codec, portable=self.portable)
+        return choose.Effort(level=level, codec=self.codec, recompress=self.recompress)

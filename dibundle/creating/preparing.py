@@ -67,8 +67,8 @@ def prepare(
     reading = Reading(
         executor=threads,
         context=context,
-        have=options.have,
-        portable=options.portable,
+        inventory=options.inventory,
+        recompress=options.recompress,
         most_unpacked=most_unpacked,
     )
     base, sides = read_sides(bases, targets, reading)

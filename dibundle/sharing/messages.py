@@ -94,7 +94,7 @@ SIGN_WRAPPED: Final = Message(
 SIGNATURE_NO_SIGNED_WAY: Final = Message(
     "signature.no_signed_way",
     "no {value}bundle leads from here to {reference}, and the image itself has no signature",
-    hint="give --have all that is here; else a bundle from it has to be signed, and pushed",
+    hint="give --base all that is here; else a bundle from it has to be signed, and pushed",
 )
 UPDATE_NOT_MADE: Final = Message("update.not_made", "the bundle does not make {id}")
 WRAP_TOO_MANY_IMAGES: Final = Message(

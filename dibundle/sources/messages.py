@@ -31,7 +31,7 @@ ENGINE_NO_NAME: Final = Message("engine.no_name", "{transport_}: names no image"
 ENGINE_NO_OCI_ARCHIVE: Final = Message(
     "engine.no_oci_archive",
     "{engine} load failed: {last}",
-    hint=("this docker takes no OCI archive: {dib} apply --as docker-archive OLD.tar UPDATE.dib | docker load"),
+    hint=("this docker takes no OCI archive: {dib} apply --format docker-archive OLD.tar UPDATE.dib | docker load"),
 )
 ENGINE_NONE: Final = Message(
     "engine.none", "no engine found: neither docker nor podman nor ctr", hint="{dib} apply OLD.tar NEW.dib -o new.tar"

@@ -388,6 +388,23 @@ def _cost_of_packings() -> Bundle:
     return bundle
 
 
+@pair("zstd-bodies-at-their-cost", "packs-nothing", "M70", beyond="zstd-bodies-above-their-cost")
+def _cost_of_zstd_bodies(over: int) -> Bundle:
+    """Pack a byte by each of four zstd bodies, of which the third alone has the encoder and level of the one before."""
+    numbers = [(32, 1), (33, 1), (33, 1), (33, 2)]
+    first = packing(*((1, 16 * encoder + level, 0, []) for encoder, level in numbers))
+    packed = b"".join(deflated(b"\0", *number) for number in numbers)
+    size = 400000
+    content = 64 * MIB + 16 * size + over - 2 * 1024 - 5 * (128 + 2048) - 3 * 8192 - 4
+    second, zeros = packing((content, 17, 0, [])), deflated(bytes(content), 1, 1)
+    program = Program().do("begin", packing=len(first), packed=len(packed)).do("zero", zero=4).do("end")
+    program.do("begin", packing=len(second), packed=len(zeros)).do("zero", zero=content).do("end")
+    rest = bytes(size - len(packed) - len(zeros))
+    bundle = one(packed + zeros + rest, program.do("zero", zero=len(rest)), plain(first + second, 0))
+    bundle.reencoders = [17, *(16 * encoder + level for encoder, level in sorted(set(numbers)))]
+    return bundle
+
+
 @pair("kept-128-mib", "repeat", "M61", beyond="kept-a-byte-too-much")
 def _kept(over: int) -> Bundle:
     """Repeat of two frames of 64 MiB at the end, and of one of a byte."""

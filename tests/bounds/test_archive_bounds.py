@@ -358,7 +358,7 @@ def test_long_names_of_indexes_in_another_form_take_little(tmp_path):
     made = written.Target(data, program, 1, tail=len(data) - 2048)
     path = tmp_path / "names.dib"
     path.write_bytes(Bundle([Frame(frame_of(data), len(data), codec=1)], [made]).encode())
-    taken = dib("apply", path, "--as", "docker-archive", "-o", tmp_path / "out.tar")
+    taken = dib("apply", path, "--format", "docker-archive", "-o", tmp_path / "out.tar")
     assert taken.status == 4
     assert taken.memory < 200 * MIB
 

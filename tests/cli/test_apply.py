@@ -63,7 +63,9 @@ def with_room(free: int, *arguments: str | Path) -> tuple[int, str, int]:
     return done.returncode, "\n".join(told), int(written)
 
 
-@pytest.mark.parametrize("options", [(), ("--thin",), ("--as", "oci-archive"), ("--thin", "--expect")], ids=" ".join)
+@pytest.mark.parametrize(
+    "options", [(), ("--thin",), ("--format", "oci-archive"), ("--thin", "--expect")], ids=" ".join
+)
 @pytest.mark.slow
 def test_check_tells_the_temporary_space_and_misses_room_for_it(
     options: tuple[str, ...], pair: Pair, tmp_path: Path
@@ -102,7 +104,7 @@ def inspected(path: Path) -> str:
     return json.dumps([{"Id": f"sha256:{image.config_digest.hex()}", "RootFS": {"Layers": layers}}])
 
 
-@pytest.mark.parametrize("options", [(), ("--thin",), ("--as", "oci-archive")], ids=" ".join)
+@pytest.mark.parametrize("options", [(), ("--thin",), ("--format", "oci-archive")], ids=" ".join)
 @pytest.mark.slow
 def test_what_an_engine_saved_counts_as_temporary_space(
     options: tuple[str, ...], pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -123,7 +125,9 @@ def test_what_an_engine_saved_counts_as_temporary_space(
 
 
 @pytest.mark.parametrize("check", [("--check",), ()], ids=["check", "apply"])
-@pytest.mark.parametrize("form", [(), ("--as", "oci-archive"), ("--as", "oci:"), ("-o", "folder/")], ids=" ".join)
+@pytest.mark.parametrize(
+    "form", [(), ("--format", "oci-archive"), ("--format", "oci:"), ("-o", "folder/")], ids=" ".join
+)
 @pytest.mark.slow
 def test_the_disk_of_the_output_is_compared_too(
     form: tuple[str, ...], check: tuple[str, ...], pair: Pair, tmp_path: Path
@@ -131,7 +135,7 @@ def test_the_disk_of_the_output_is_compared_too(
     packed = tmp_path / "packed.tar"
     packed.write_bytes(docker_save([pairs.images(3)[0]], "c8d", "gzip"))
     out, size = tmp_path / "out", pair.target.stat().st_size
-    outputs = {"oci:": ("--as", f"oci:{out}"), "folder/": ("-o", f"{out}/")}
+    outputs = {"oci:": ("--format", f"oci:{out}"), "folder/": ("-o", f"{out}/")}
     options = outputs.get(form[-1], (*form, "-o", str(out))) if form else ("-o", str(out))
     for base in (pair.base, packed):
         arguments = ("apply", base, pair.bundle, *options, "--tmp", tmp_path)

@@ -138,7 +138,7 @@ def test_names_of_files(name: str, tmp_path: Path) -> None:
             ["apply", name, bundle],
             ["apply", f"docker:{name}", bundle],
             ["apply", f"docker-daemon:{name}", bundle],
-            ["create", "--have", odd, new, out],
+            ["create", "--inventory", odd, new, out],
             ["verify", bundle, "--allowed-signers", odd],
             ["verify", "--signature", bundle, bundle],
             ["load", odd],

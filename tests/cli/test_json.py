@@ -68,7 +68,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Pair, Path], list[object]]]] = {
     "create --dry-run --no-base": ("dib.estimate/1", lambda p, t: ["create", "--dry-run", "--no-base", p.target]),
     "apply": ("dib.apply/1", lambda p, t: ["apply", p.base, p.bundle, "-o", t / "b.tar"]),
     "apply into a folder": ("dib.apply/1", lambda p, t: ["apply", p.base, p.bundle, "-o", f"{t}/new/"]),
-    "apply --as oci:": ("dib.apply/1", lambda p, t: ["apply", p.base, p.bundle, "--as", f"oci:{t}/layout"]),
+    "apply --format oci:": ("dib.apply/1", lambda p, t: ["apply", p.base, p.bundle, "--format", f"oci:{t}/layout"]),
     "apply --check": ("dib.check/1", lambda p, t: ["apply", "--check", p.base, p.bundle]),
     "inspect": ("dib.inspect/1", lambda p, t: ["inspect", p.bundle]),
     "inspect --list": ("dib.inspect/1", lambda p, t: ["inspect", "--list", p.bundle]),
@@ -119,9 +119,9 @@ def test_timings_are_a_document_of_its_own(pair: Pair, tmp_path: Path) -> None:
 
 
 def test_have_is_json_anyway(pair: Pair) -> None:
-    plain, asked = succeed("have", pair.base).out, succeed("have", pair.base, "--json").out
+    plain, asked = succeed("inventory", pair.base).out, succeed("inventory", pair.base, "--json").out
     assert plain == asked
-    validators()["dib.have-1.json"].validate(json.loads(plain))
+    validators()["dib.inventory-1.json"].validate(json.loads(plain))
 
 
 def test_errors(pair: Pair, tmp_path: Path) -> None:

@@ -50,7 +50,9 @@ def test_a_docker_that_takes_no_oci_archive(pair: Pair, tmp_path: Path) -> None:
     ended = _load("docker", f"cat > /dev/null; echo {said} >&2; exit 1", pair, tmp_path)
     assert ended.code == 1
     assert f"docker load failed: {said}\n" in ended.err
-    assert "hint: this docker takes no OCI archive: dib apply --as docker-archive OLD.tar UPDATE.dib | do" in ended.err
+    assert (
+        "hint: this docker takes no OCI archive: dib apply --format docker-archive OLD.tar UPDATE.dib | do" in ended.err
+    )
 
 
 def test_what_a_loader_said_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

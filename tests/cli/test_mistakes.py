@@ -136,7 +136,7 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ("apply a.tar gone.dib.001 -o x", 3, "cannot open gone.dib.001", "ls -l"),
     ("apply a.tar out.dib -o a.tar", 2, "both input", "name another file"),
     ("apply a.tar out.dib -o absent/x.tar", 3, "cannot write absent/x.tar", "mkdir -p absent"),
-    ("apply a.tar out.dib --as docker", 2, "no form docker", "docker-archive"),
+    ("apply a.tar out.dib --format docker", 2, "no form docker", "docker-archive"),
     ("apply a.tar out.dib --target app:9", 2, "no targets are called app:9", "sha256:"),
     ("inspect a.tar", 2, "no bundle among", "dib diff a.tar NEW.tar"),
     ("create a.tar b.tar docker://registry.example/app:1-2", 2, "into a file", "dib push update.dib docker://"),
@@ -271,7 +271,7 @@ def test_the_completion_of_bash(tmp_path: Path) -> None:
         ("dib ins", "inspect"),
         ("dib create --dry", "--dry-run"),
         ("dib completion z", "zsh"),
-        ("dib apply --as do", "docker-archive"),
+        ("dib apply --format do", "docker-archive"),
         ("dib load --engine po", "podman"),
     ):
         words = typed.split()

@@ -276,7 +276,7 @@ def test_update_judges_the_name_that_is_asked_for(world: World, write: Write, tm
         succeed("sign", "-q", "--key", world.folder / "team", tmp_path / "b.dib")
         name = f"docker://{registry.host}/app"
         succeed("push", "-q", tmp_path / "b.dib", f"{name}:1-2", "--subject", f"{name}:2")
-        command = ("update", f"{name}:2", "--have", tmp_path / "1.tar", "-o", tmp_path / "out.tar")
+        command = ("update", f"{name}:2", "--base", tmp_path / "1.tar", "-o", tmp_path / "out.tar")
         for who, exit_code in (("release", 8), ("team", 0)):
             write(f'allowed-signers = "{world.allowed}"\n[identities]\n"{registry.host}/*" = "{who}@example.com"\n')
             ended = dib(*command)
@@ -429,7 +429,7 @@ def test_without_a_policy_that_can_be_followed_nothing_is_read(
     with pytest.raises(FileError):
         dibundle.verify(bundle)
     succeed("create", "-q", base, world.pair.target, out)
-    succeed("have", base)
+    succeed("inventory", base)
     succeed("diff", base, world.pair.target)
     succeed("sign", "-q", "--key", world.folder / "own", out)
     succeed("demo")

@@ -108,8 +108,8 @@ def test_the_other_ways_to_say_it(old: str, new: str, releases: Releases, tmp_pa
     base, target, out = releases.of(old, 1), releases.of(new, 3), tmp_path / "out.dib"
     releases.run("create", "--base", base, target, "-o", out, stdin=3)
     assert releases.roles(out) == (releases.ids(1), releases.ids(3))
-    (tmp_path / "far.json").write_bytes(succeed("have", releases.archive(1)).out)
-    releases.run("create", "--have", tmp_path / "far.json", base, target, out, stdin=3)
+    (tmp_path / "far.json").write_bytes(succeed("inventory", releases.archive(1)).out)
+    releases.run("create", "--inventory", tmp_path / "far.json", base, target, out, stdin=3)
     assert releases.roles(out) == (releases.ids(1), releases.ids(3))
     found = json.loads(releases.run("create", "--dry-run", base, target, "--json", stdin=3).out)
     assert found["base_size"] < found["target_size"]
@@ -149,7 +149,7 @@ def test_merge_update_report_and_the_receivers_commands(releases: Releases, tmp_
     releases.run("merge", *chain, "-o", tmp_path / "merged.dib")
     assert releases.roles(tmp_path / "merged.dib") == (releases.ids(1), releases.ids(3))
     assert releases.run("apply", *chain).out == releases.archive(3).read_bytes()
-    haves = ("--have", releases.of("docker", 1), "--have", releases.archive(2))
+    haves = ("--base", releases.of("docker", 1), "--base", releases.archive(2))
     releases.run("update", releases.of("registry", 3), *haves, "-o", tmp_path / "got.tar")
     told = json.loads(succeed("diff", releases.archive(3), tmp_path / "got.tar", "--json").out)
     assert told["old"]["id"] == told["new"]["id"]

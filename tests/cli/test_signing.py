@@ -507,7 +507,7 @@ def test_a_bundle_for_something_else_is_refused(made, bundle: Path, tmp_path: Pa
         ("apply", made.base, bundle),
         ("apply", made.base, bundle, "-o", out),
         ("apply", "--check", made.base, bundle),
-        ("apply", "--as", "oci-archive", made.base, bundle, "-o", out),
+        ("apply", "--format", "oci-archive", made.base, bundle, "-o", out),
         ("verify", bundle, "--base", made.base),
     ):
         ended = dib(*arguments, *other)

@@ -111,7 +111,7 @@ def commands(world: World, way: str, signed: str) -> dict[str, list[object]]:
     found: dict[str, list[object]] = {
         "apply": ["apply", base, bundle, "-o", out],
         "apply --check": ["apply", "--check", base, bundle],
-        "apply --as": ["apply", "--as", "oci-archive", base, bundle, "-o", out],
+        "apply --format": ["apply", "--format", "oci-archive", base, bundle, "-o", out],
         "verify": ["verify", bundle],
         "verify --base": ["verify", bundle, "--base", base],
         "inspect": ["inspect", bundle],

@@ -50,9 +50,9 @@ def test_canonical_forms_have_the_same_blobs(folder: Path, tmp_path: Path, style
     made = {}
     for form in ("docker-archive", "oci-archive"):
         out = tmp_path / f"{form}.tar"
-        succeed("apply", folder / f"{style}-old.tar", folder / f"{style}.dib", "--as", form, "-o", out)
+        succeed("apply", folder / f"{style}-old.tar", folder / f"{style}.dib", "--format", form, "-o", out)
         made[form] = blobs(out)
-    succeed("apply", folder / f"{style}-old.tar", folder / f"{style}.dib", "--as", f"oci:{tmp_path / 'layout'}")
+    succeed("apply", folder / f"{style}-old.tar", folder / f"{style}.dib", "--format", f"oci:{tmp_path / 'layout'}")
     layout = {
         str(path.relative_to(tmp_path / "layout")): path.stat().st_size
         for path in (tmp_path / "layout").rglob("*")
@@ -61,7 +61,7 @@ def test_canonical_forms_have_the_same_blobs(folder: Path, tmp_path: Path, style
     assert layout == made["oci-archive"]
     assert made["docker-archive"].keys() - made["oci-archive"].keys() == {"manifest.json"}
     again = tmp_path / "again.tar"
-    succeed("apply", folder / f"{style}-old.tar", folder / f"{style}.dib", "--as", "oci-archive", "-o", again)
+    succeed("apply", folder / f"{style}-old.tar", folder / f"{style}.dib", "--format", "oci-archive", "-o", again)
     assert again.read_bytes() == (tmp_path / "oci-archive.tar").read_bytes()
     needs.programs("skopeo")
     looked = subprocess.run(
@@ -132,9 +132,9 @@ def test_thin_says_that_nothing_is_left_out(packed: Path) -> None:
 @pytest.mark.engine
 @pytest.mark.parametrize("kind", ["classic", "containerd", "podman"])
 def test_loading_thin_asks_for_layers_by_whatever_name(grown: Path, kind: str) -> None:
-    (grown / "far.json").write_bytes(succeed("have", grown / "2.tar").out)
+    (grown / "far.json").write_bytes(succeed("inventory", grown / "2.tar").out)
     bases = [word for number in (1, 2) for word in ("--base", grown / f"{number}.tar")]
-    succeed("create", "--have", grown / "far.json", *bases, grown / "3.tar", "-o", grown / "have.dib")
+    succeed("create", "--inventory", grown / "far.json", *bases, grown / "3.tar", "-o", grown / "have.dib")
     with engines.engine(kind) as engine:
         engine.load(grown / "2.tar")
         for sources in ((grown / "2.tar", grown / "have.dib"), (grown / "1.tar", grown / "1-2.dib", grown / "2-3.dib")):
@@ -149,7 +149,7 @@ def test_loading_thin_asks_for_layers_by_whatever_name(grown: Path, kind: str) -
 def test_engines_load_canonical_and_thin_archives(folder: Path, tmp_path: Path, kind: str, style: str):
     old, bundle = folder / f"{style}-old.tar", folder / f"{style}.dib"
     whole, thin = tmp_path / "whole.tar", tmp_path / "thin.tar"
-    succeed("apply", old, bundle, "--as", "docker-archive", "-o", whole)
+    succeed("apply", old, bundle, "--format", "docker-archive", "-o", whole)
     succeed("apply", old, bundle, "--thin", "-o", thin)
     with contextlib.ExitStack() as stack:
         first = stack.enter_context(engines.engine(kind))
@@ -158,7 +158,7 @@ def test_engines_load_canonical_and_thin_archives(folder: Path, tmp_path: Path, 
     with contextlib.ExitStack() as stack:
         second = stack.enter_context(engines.engine(kind))
         base = tmp_path / "base.tar"
-        succeed("apply", old, _whole_base(old, tmp_path), "--as", "docker-archive", "-o", base)
+        succeed("apply", old, _whole_base(old, tmp_path), "--format", "docker-archive", "-o", base)
         second.load(base)
         second.load(thin)
         assert second.facts(NAMES[1]) == wanted
@@ -198,12 +198,12 @@ def test_a_running_engine_gives_the_base(folder: Path, kind: str, transport: str
 
 
 def test_a_form_that_is_none(folder: Path):
-    ended = dib("apply", folder / "v25-old.tar", folder / "v25.dib", "--as", "zip")
+    ended = dib("apply", folder / "v25-old.tar", folder / "v25.dib", "--format", "zip")
     assert (ended.code, ended.out) == (2, b"")
 
 
 def test_a_folder_that_is_there_already(folder: Path, tmp_path: Path):
-    ended = dib("apply", folder / "v25-old.tar", folder / "v25.dib", "--as", f"oci:{tmp_path}")
+    ended = dib("apply", folder / "v25-old.tar", folder / "v25.dib", "--format", f"oci:{tmp_path}")
     assert ended.code == 3
     assert not list(tmp_path.iterdir())
 
@@ -213,8 +213,10 @@ def test_a_folder_leaves_what_is_beside_it_alone(folder: Path, tmp_path: Path):
     other = tmp_path / "layout.part"
     other.mkdir()
     (other / "mine").write_text("kept")
-    succeed("apply", folder / "v25-old.tar", folder / "v25.dib", "--as", f"oci:{tmp_path / 'layout'}")
-    ended = dib("apply", folder / "v25-old.tar", folder / "v25.dib", "--as", f"oci:{tmp_path / 'absent' / 'layout'}")
+    succeed("apply", folder / "v25-old.tar", folder / "v25.dib", "--format", f"oci:{tmp_path / 'layout'}")
+    ended = dib(
+        "apply", folder / "v25-old.tar", folder / "v25.dib", "--format", f"oci:{tmp_path / 'absent' / 'layout'}"
+    )
     assert ended.code == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["layout", "layout.part"]
     assert (other / "mine").read_text() == "kept"

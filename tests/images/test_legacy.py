@@ -101,6 +101,6 @@ def test_bundles_of_them(tmp_path: Path):
     assert bundle.stat().st_size < 20_000
     assert succeed("apply", tmp_path / "a.tar", bundle).out == NEW
     assert "example.com/app:2" in succeed("inspect", bundle).out.decode()
-    ended = dib("apply", tmp_path / "a.tar", bundle, "--as", "docker-archive")
+    ended = dib("apply", tmp_path / "a.tar", bundle, "--format", "docker-archive")
     assert (ended.code, ended.out) == (4, b"")
     assert "no config" in ended.err

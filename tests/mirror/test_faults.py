@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,16 +25,19 @@ from tests.sources.server import Registry, Request, digest
 RUNS = int(os.environ.get("DIB_FAULTS", "30"))  # .ci/long takes 200
 UPSTREAM = ("status 500", "status 429", "stall", "cut", "lie", "late")
 BUNDLE = ("deleted", "damaged", "cut bundle", "another bundle", "slow bundle")
-OWN = ("kill", "flip", "truncate", "nothing")
+OWN = ("kill", "flip", "truncate", "full disk", "nothing")
 WITH_ERRORS = frozenset(("status 500", "status 429", "stall", "cut", "lie"))
 
 
 @contextmanager
-def process(registry: Registry, cache: Path) -> Iterator[tuple[subprocess.Popen[str], Client]]:
-    """Run a mirror as operators do."""
+def process(
+    registry: Registry, cache: Path, largest: int | None = None
+) -> Iterator[tuple[subprocess.Popen[str], Client]]:
+    """Run a mirror as operators do; ``largest``: bytes after which there is no space for a file."""
     arguments = ("--upstream", f"site={registry.host}", "--listen", "127.0.0.1:0", "--cache", str(cache))
     command = (sys.executable, "-m", "dibundle", "mirror", *arguments, "--prefer", "bytes", "--make-timeout", "2")
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as started:
+    limited = ("prlimit", f"--fsize={largest}", *command) if largest else command
+    with subprocess.Popen(limited, stderr=subprocess.PIPE, text=True, cwd=ROOT) as started:
         assert started.stderr
         port = int(started.stderr.readline().split(",")[0].rpartition(":")[2])
         reader = threading.Thread(target=started.stderr.read)
@@ -128,16 +132,20 @@ def judge(answers: list[Answer], fault: str) -> bool:
 
 @pytest.mark.slow
 def test_faults(stocked: Registry, tmp_path: Path) -> None:
-    right = 0
+    verdicts: Counter[tuple[str, str]] = Counter()
     for run in range(RUNS):
         chance = random.Random(run)
         fault = chance.choice((*UPSTREAM, *BUNDLE, *OWN))
-        cache = tmp_path / f"cache-{run // 10}"  # what one has left the next one finds
+        is_plain = (
+            fault in UPSTREAM
+        )  # nothing is here, so all layers are fetched; else what one has left the next one finds
+        cache = tmp_path / (f"plain-{run}" if is_plain else f"cache-{run // 10}")
         stocked.hook = lambda request: False
         with process(stocked, cache) as (started, client):
             base, wanted = chance.choice((("v1", "v2"), ("v2", "v3"), ("v1", "v3")))
-            assert pull(client, base)
-            kept = sorted((cache / "blobs").iterdir())
+            if not is_plain:
+                assert pull(client, base)
+            kept = sorted((cache / "blobs").glob("*/*"))
             if fault in UPSTREAM:
                 stocked.hook = fault_of_upstream(fault, chance)
             elif fault in BUNDLE:
@@ -149,12 +157,19 @@ def test_faults(stocked: Registry, tmp_path: Path) -> None:
                 data = bytearray(file.read_bytes())
                 data[chance.randrange(len(data))] ^= 1
                 file.write_bytes(data if fault == "flip" else data[: len(data) // 2])
-            answers = pull(client, wanted)
+            if fault != "full disk":
+                answers = pull(client, wanted)
             time.sleep(0.3 if fault == "kill" else 0)
-        if answers is not None and fault != "kill":
-            right += judge(answers, fault)
+        if fault == "full disk":
+            with process(stocked, cache, chance.randrange(1, 400_000)) as (_, client):
+                answers = pull(client, wanted)
+        if answers is None or fault == "kill":
+            verdicts[fault, "the mirror was gone"] += 1
+        else:
+            verdicts[fault, "right" if judge(answers, fault) else "as a plain pull ends"] += 1
         stocked.hook = lambda request: False
         with process(stocked, cache) as (_, client):  # and whatever is left in the cache is right
             for tag in ("v1", "v2", "v3"):
                 assert judge(pull(client, tag) or [], "nothing")
-    assert right > RUNS / 2
+    print(*(f"{fault}: {verdict} {count}" for (fault, verdict), count in sorted(verdicts.items())), sep="\n")
+    assert sum(count for (_, verdict), count in verdicts.items() if verdict == "right") > RUNS / 2

@@ -33,6 +33,11 @@ def fetched(registry: Registry) -> set[str]:
     return {path.rpartition("/")[2] for path in registry.log("GET", "/blobs/")}
 
 
+def kept(options: MirrorOptions, registry: Registry, name: str) -> Path:
+    """Return where the cache has a blob."""
+    return options.cache / "blobs" / registry.host / name[7:]
+
+
 def bundle(registry: Registry, tag: str) -> str:
     return str(json.loads(registry.manifests[REPOSITORY, tag][1])["layers"][0]["digest"])
 
@@ -332,7 +337,7 @@ def test_many_clients_cause_one_fetch_and_one_make(mirror: Running, stocked: Reg
     assert all(image == images[0] for image in images)
     assert len(stocked.log("GET", bundle(stocked, "v1-v2"))) == 1
     stocked.asked.clear()
-    mirror.mirror.cache.remove(bytes.fromhex(layers(stocked, "v1")[0][7:]))
+    mirror.mirror.cache.remove((stocked.host, bytes.fromhex(layers(stocked, "v1")[0][7:])))
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(lambda _: mirror.client.blob(layers(stocked, "v1")[0]), range(20)))
     assert len(stocked.log("GET", layers(stocked, "v1")[0])) == 1
@@ -367,7 +372,7 @@ def test_a_damaged_file_of_the_cache_is_fetched_anew(
     name = layers(stocked, "v1")[0]
     with mirroring(options, access) as mirror:
         mirror.client.pull("v1")
-        path = options.cache / "blobs" / name[7:]
+        path = kept(options, stocked, name)
         data = bytearray(path.read_bytes())
         if harm == "flipped":
             data[1000] ^= 1
@@ -386,7 +391,7 @@ def test_without_space_blobs_are_served_and_not_kept(mirror: Running, stocked: R
     monkeypatch.setattr(NewBlob, "write", full)
     image = mirror.client.pull("v1")
     assert image == {name: stocked.blobs[REPOSITORY, name] for name in image}
-    assert not list((mirror.mirror.cache.folder / "blobs").iterdir())
+    assert not list((mirror.mirror.cache.folder / "blobs").glob("*/*"))
     monkeypatch.undo()
     monkeypatch.setattr(Cache, "new", lambda self: full(None, b""))  # type: ignore[arg-type]
     assert mirror.client.pull("v1") == image
@@ -405,12 +410,12 @@ def test_a_restart_keeps_what_is_whole(options: MirrorOptions, access: Access, s
 
 def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
     cache = Cache(tmp_path / "c", 3000)
-    names = [cache.put(bytes([number]) * 1000) for number in range(3)]
+    names = [("a", cache.put("a", bytes([number]) * 1000)) for number in range(3)]
     os.close(cache.open(names[0]) or 0)
-    more = cache.put(b"x" * 1000)
+    more = "b", cache.put("b", b"x" * 1000)
     assert [cache.has(name) for name in (*names, more)] == [True, False, True, True]
     with cache.pinned([names[2]]):
-        cache.put(b"y" * 2000)
+        cache.put("a", b"y" * 2000)
         assert cache.has(names[2])
     assert cache.size <= 3000
     cache.close()
@@ -437,7 +442,7 @@ def test_images_of_an_engine_are_bases(
     for name in layers(stocked, "v2")[1:]:
         (store / name[7:]).unlink()
     (store / digest(manifest)[7:]).write_bytes(manifest)
-    with mirroring(with_options(options, stores=(store,)), access) as mirror:
+    with mirroring(with_options(options, stores=((stocked.host, store),)), access) as mirror:
         mirror.client.pull("v2")
         assert mirror.last()["way"] == "delta"
 
@@ -520,8 +525,8 @@ def test_sigterm_ends_it_after_running_requests(stocked: Registry, tmp_path: Pat
 def test_prune(dib: Program, tmp_path: Path) -> None:
     cache = Cache(tmp_path / "c", 1 << 20)
     for number in range(4):
-        cache.put(bytes([number]) * 1000)
+        cache.put("a", bytes([number]) * 1000)
     cache.close()
     ended = dib("mirror", "--prune", "--cache", tmp_path / "c", "--cache-size", "2000")
     assert ended.code == 0, ended.err
-    assert len(list((tmp_path / "c" / "blobs").iterdir())) == 2
+    assert len(list((tmp_path / "c" / "blobs").glob("*/*"))) == 2

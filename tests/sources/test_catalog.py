@@ -178,7 +178,7 @@ def test_orphans(stocked: Registry, files: Files, dib: Program) -> None:
     assert states(dib, stocked) == {"v2-v4": None}
     assert entries(stocked, "v4") == [of_tag(stocked, "v2-v4")]
     assert deleted(dib, "--orphans", place(stocked))["bundles"] == []
-    assert dib("update", f"{place(stocked)}:v4", "--have", files.archive(2), "--dry-run").code == 0
+    assert dib("update", f"{place(stocked)}:v4", "--base", files.archive(2), "--dry-run").code == 0
 
 
 def test_what_the_registry_itself_lists_though_it_is_gone(stocked: Registry, dib: Program) -> None:

@@ -64,7 +64,7 @@ def test_bundles_are_found_and_followed(host: str, files: Files, tmp_path: Path)
         (f"v{old}-v{new}",) for old, new in ((1, 2), (2, 3), (3, 4), (2, 4))
     }
     for old, steps in ((1, ["1-2", "2-4"]), (2, ["2-4"]), (3, ["3-4"])):
-        have = ("update", f"{name}:v4", "--have", files.archive(old))
+        have = ("update", f"{name}:v4", "--base", files.archive(old))
         plan = json.loads(succeed(*have, "--dry-run", "--json").out)
         assert [item["size"] for item in plan["bundles"]] == [
             (files.folder / f"{step}.dib").stat().st_size for step in steps
@@ -81,7 +81,7 @@ def test_an_image_that_is_here_already_is_not_fetched(files: Files, tmp_path: Pa
         reference = f"{host}/{REPOSITORY}:v4"
         docker.run("docker", "tag", docker.images()[0], reference)
         docker.run("docker", "push", "-q", reference)
-        ended = dib("update", f"docker://{reference}", "--have", f"docker-daemon:{reference}", "--json", env=docker.env)
+        ended = dib("update", f"docker://{reference}", "--base", f"docker-daemon:{reference}", "--json", env=docker.env)
         assert ended.code == 0, ended.err
         assert json.loads(ended.out)["how"] == "here"
 
@@ -89,5 +89,5 @@ def test_an_image_that_is_here_already_is_not_fetched(files: Files, tmp_path: Pa
 def _loadable(files: Files, tmp_path: Path) -> Path:
     """Return the fourth image in the form that docker's classic store loads."""
     succeed("create", "--no-base", files.archive(4), tmp_path / "whole.dib")
-    succeed("apply", tmp_path / "whole.dib", "--as", "docker-archive", "-o", tmp_path / "v4.tar")
+    succeed("apply", tmp_path / "whole.dib", "--format", "docker-archive", "-o", tmp_path / "v4.tar")
     return tmp_path / "v4.tar"

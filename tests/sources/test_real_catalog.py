@@ -65,7 +65,7 @@ def test_what_is_deleted_is_collected(served: tuple[str, Path], files: Files) ->
     collect(config)
     assert [blob(config, files.bundle(*pair)).exists() for pair in ((2, 3), (2, 4), (3, 4))] == [False, False, True]
     assert state(name) == {"v3-v4": None}
-    have = ("--have", files.archive(3), "--dry-run", "--json")
+    have = ("--base", files.archive(3), "--dry-run", "--json")
     assert json.loads(succeed("update", f"{name}:v4", *have).out)["how"] == "bundles"
     succeed("push", files.bundle(2, 3), f"{name}:v2-v3")  # into the list that got empty
     assert state(name) == {"v2-v3": None, "v3-v4": None}

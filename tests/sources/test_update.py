@@ -83,7 +83,7 @@ def test_update_from_every_version(registry, files, dib, tmp_path, api, old, ste
     for pair in ("1-2", "2-3", "3-4", "2-4"):
         assert dib("push", files.folder / f"{pair}.dib", f"docker://{registry.host}/{REPOSITORY}").code == 0
     registry.asked.clear()
-    ended = dib("update", name(registry, "v4"), "--have", files.archive(old), "-o", tmp_path / "out.tar")
+    ended = dib("update", name(registry, "v4"), "--base", files.archive(old), "-o", tmp_path / "out.tar")
     assert ended.code == 0, ended.err
     assert blobs(tmp_path / "out.tar") == blobs(files.archive(4))
     fetched = [digest((files.folder / f"{step}.dib").read_bytes()) for step in steps]
@@ -112,7 +112,7 @@ def test_an_image_goes_into_the_engine_that_the_old_one_is_in(stocked, files, di
     stand_in(tmp_path, "docker", f"touch {tmp_path}/asked; exit 1")
     engine = podman_with_v1(tmp_path, monkeypatch)
     for more in ("--dry-run", "-q"):
-        ended = dib("update", name(stocked, "v2"), "--have", "containers-storage:app:1", more)
+        ended = dib("update", name(stocked, "v2"), "--base", "containers-storage:app:1", more)
         assert ended.code == 0, ended.err
     assert [path.name for path in engine.iterdir() if path.name.endswith("v2")]
     assert not (tmp_path / "asked").exists()
@@ -124,17 +124,17 @@ def test_what_is_absent_is_passed_over(stocked, files, dib, tmp_path, monkeypatc
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     out = tmp_path / "out.tar"
     absent = ("docker-daemon:app:1", "containers-storage:app:1", tmp_path / "absent.tar")
-    update = ("update", name(stocked, "v2"), "-o", out, *(item for have in absent for item in ("--have", have)))
+    update = ("update", name(stocked, "v2"), "-o", out, *(item for have in absent for item in ("--base", have)))
     ended = dib(*update)
     assert ended.code == 0, ended.err
     assert ended.err.count("dib: passed over: ") == len(absent)
     assert "the image itself; written" in ended.err  # as nothing is here
-    assert "give docker-daemon:app:1)" in dib(*update[:4], "--have", "app:1").err
+    assert "give docker-daemon:app:1)" in dib(*update[:4], "--base", "app:1").err
     out.unlink()
     signed = dib(*update, "--allowed-signers", files.archive(1))
-    assert (signed.code, "give --have" in signed.err) == (8, True)
+    assert (signed.code, "give --base" in signed.err) == (8, True)
     assert not out.exists()
-    ended = dib(*update, "--have", files.archive(1))
+    ended = dib(*update, "--base", files.archive(1))
     assert ended.code == 0, ended.err
     told = [line for line in ended.err.splitlines() if line.startswith("dib: passed over: ")]
     assert len(told) == len(absent)
@@ -143,15 +143,15 @@ def test_what_is_absent_is_passed_over(stocked, files, dib, tmp_path, monkeypatc
     assert blobs(out) == blobs(files.archive(2))
     out.unlink()
     (tmp_path / "half.tar").write_bytes(files.archive(1).read_bytes()[:5000])
-    assert dib(*update, "--have", files.archive(1), "--have", tmp_path / "half.tar").code == 4  # damage is no absence
+    assert dib(*update, "--base", files.archive(1), "--base", tmp_path / "half.tar").code == 4  # damage is no absence
     assert not out.exists()
 
 
 def test_a_file_needs_no_engine(stocked, files, dib, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    ended = dib("update", name(stocked, "v2"), "--have", files.archive(1), "-o", tmp_path / "out.tar")
+    ended = dib("update", name(stocked, "v2"), "--base", files.archive(1), "-o", tmp_path / "out.tar")
     assert ended.code == 0, ended.err
-    ended = dib("update", name(stocked, "v2"), "--have", files.archive(1))
+    ended = dib("update", name(stocked, "v2"), "--base", files.archive(1))
     assert (ended.code, "no engine found" in ended.err) == (2, True)
 
 
@@ -172,7 +172,7 @@ def test_which_bundle_is_taken_does_not_depend_on_the_order_of_pushes(files, dib
             for bundle in pushed:  # over the same tag
                 assert dib("push", bundle, name(registry, "1-2")).code == 0
             registry.asked.clear()
-            ended = dib("update", name(registry, "v2"), "--have", files.archive(1), "-o", tmp_path / "out.tar")
+            ended = dib("update", name(registry, "v2"), "--base", files.archive(1), "-o", tmp_path / "out.tar")
             assert ended.code == 0, ended.err
             taken.add(registry.log("GET", "/blobs/")[-1].rpartition("/")[2])
     assert len(taken) == 1
@@ -180,7 +180,7 @@ def test_which_bundle_is_taken_does_not_depend_on_the_order_of_pushes(files, dib
 
 def test_a_plain_pull_where_nothing_leads(stocked, files, dib, tmp_path):
     (tmp_path / "other.tar").write_bytes(docker_save([TestImage([build_layer([file("x", b"y")])])], "oci"))
-    for have in ((), ("--have", tmp_path / "other.tar")):
+    for have in ((), ("--base", tmp_path / "other.tar")):
         ended = dib("update", name(stocked, "v4"), *have, "-o", tmp_path / "out.tar")
         assert ended.code == 0, ended.err
         assert "the image itself" in ended.err
@@ -207,14 +207,14 @@ def test_a_bundle_takes_no_tag_of_an_image(registry, files, dib, index):
 
 
 def test_dry_run_says_it_and_fetches_no_blob_but_the_config(stocked, files, dib):
-    ended = dib("update", name(stocked, "v4"), "--have", files.archive(1), "--dry-run")
+    ended = dib("update", name(stocked, "v4"), "--base", files.archive(1), "--dry-run")
     assert ended.code == 0
     assert len(stocked.log("GET", "/blobs/")) == 1
 
 
 def passed_over(dib: Program, registry: Registry, files: Files, tmp_path: Path, text: str) -> None:
     """Assert that an update passes a bundle over for that reason, and gets the image in another way."""
-    ended = dib("update", name(registry, "v4"), "--have", files.archive(1), "-o", tmp_path / "out.tar")
+    ended = dib("update", name(registry, "v4"), "--base", files.archive(1), "-o", tmp_path / "out.tar")
     assert ended.code == 0, ended.err
     lines = [line for line in ended.err.splitlines() if "passed over: " in line]
     assert lines
@@ -225,7 +225,7 @@ def passed_over(dib: Program, registry: Registry, files: Files, tmp_path: Path, 
 
 def refused(dib: Program, registry: Registry, files: Files, tmp_path: Path, *texts: str, code: int = 9) -> None:
     """Assert that an update ends with ``code``, one line of message at least, and no file."""
-    ended = dib("update", name(registry, "v4"), "--have", files.archive(1), "-o", tmp_path / "out.tar")
+    ended = dib("update", name(registry, "v4"), "--base", files.archive(1), "-o", tmp_path / "out.tar")
     assert ended.code == code, ended.err
     lines = [line for line in ended.err.splitlines() if line.startswith("dib: error: ")]
     assert len(lines) == 1
@@ -321,7 +321,7 @@ def digest_of(registry: Registry, tag: str) -> str:
 
 def unread(dib: Program, registry: Registry, files: Files, tmp_path: Path) -> list[str]:
     """Assert that an update gets the image; return what it could not read."""
-    ended = dib("update", name(registry, "v4"), "--have", files.archive(1), "-o", tmp_path / "out.tar")
+    ended = dib("update", name(registry, "v4"), "--base", files.archive(1), "-o", tmp_path / "out.tar")
     assert ended.code == 0, ended.err
     assert blobs(tmp_path / "out.tar") == blobs(files.archive(4))
     end = ", which the registry lists, is passed over: it cannot be read"
@@ -360,7 +360,7 @@ def test_damaged_copies_do_not_keep_anybody_from_a_bundle(stocked, files, dib, t
     for number in range(6):
         damaged = data[: -1 - number] + bytes([data[-1 - number] ^ 1]) + data[len(data) - number :]
         list_bundle(stocked, damaged, is_alone=False, number=str(number))
-    ended = dib("update", name(stocked, "v4"), "--have", files.archive(2), "-o", tmp_path / "out.tar")
+    ended = dib("update", name(stocked, "v4"), "--base", files.archive(2), "-o", tmp_path / "out.tar")
     assert ended.code == 0, ended.err
     assert ended.err.count("is passed over: bundle is damaged") in range(
         2, 7
@@ -378,7 +378,7 @@ def test_a_manifest_that_many_entries_name_is_read_once(stocked, files, dib, tmp
     value["manifests"] += [{"mediaType": OCI, "digest": digest(large), "size": len(large)}] * 100
     stocked.manifests[fallback] = (listed, json.dumps(value).encode())
     stocked.asked.clear()
-    ended = dib("update", name(stocked, "v4"), "--have", files.archive(1), "-o", tmp_path / "out.tar")
+    ended = dib("update", name(stocked, "v4"), "--base", files.archive(1), "-o", tmp_path / "out.tar")
     assert ended.code == 0, ended.err
     assert len(stocked.log("GET", digest(large))) <= 2  # for the list, and as a bundle that is not for this image
     assert blobs(tmp_path / "out.tar") == blobs(files.archive(4))
@@ -393,7 +393,7 @@ def test_so_many_manifests_are_asked_for_and_no_more(stocked, files, dib, tmp_pa
     value["manifests"] += [{"mediaType": OCI, "digest": f"sha256:{number:064x}", "size": 9} for number in range(50)]
     stocked.manifests[fallback] = (kind, json.dumps(value).encode())
     stocked.asked.clear()
-    ended = dib("update", name(stocked, "v4"), "--have", files.archive(1), "-o", tmp_path / "out.tar")
+    ended = dib("update", name(stocked, "v4"), "--base", files.archive(1), "-o", tmp_path / "out.tar")
     assert ended.code == 0, ended.err
     assert len(stocked.log("GET", "sha256:00000000")) == 5
 
@@ -441,7 +441,7 @@ def test_a_registry_that_fails_at_random_is_got_through(stocked, files, dib, tmp
 
         stocked.hook = hook
         out = tmp_path / f"{seed}.tar"
-        ended = dib("update", name(stocked, "v4"), "--have", files.archive(1), "-o", out)
+        ended = dib("update", name(stocked, "v4"), "--base", files.archive(1), "-o", out)
         assert ended.code in (0, 9), ended.err
         assert out.exists() is (ended.code == 0)
         if ended.code == 0:
@@ -512,10 +512,10 @@ def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch)
     linked, out = name(stocked, "linked"), tmp_path / "out"
     assert dib("wrap", files.bundle(1, 2), "--linked", "--base", name(stocked, "v1"), "--push", linked).code == 0
     for haves, blobs_fetched in (
-        (("--have", files.archive(1)), 2),  # config and bundle
-        (("--have", files.archive(3)), 4),  # layers of the base, too
+        (("--base", files.archive(1)), 2),  # config and bundle
+        (("--base", files.archive(3)), 4),  # layers of the base, too
         ((), 4),
-        (("--have", tmp_path / "absent"), 4),
+        (("--base", tmp_path / "absent"), 4),
     ):
         stocked.asked.clear()
         ended = dib("update", linked, *haves, "-o", out)
@@ -526,7 +526,7 @@ def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch)
         assert made.names == (f"{registry_name(stocked)}:linked",)  # that of another registry is not given
         assert "a wrapped bundle; written" in ended.err
         assert len(set(stocked.log("GET", "/blobs/"))) == blobs_fetched
-    planned = dib("update", linked, "--have", files.archive(1), "--dry-run", "--json")
+    planned = dib("update", linked, "--base", files.archive(1), "--dry-run", "--json")
     assert json.loads(planned.out)["how"] == "wrapped"
     ended = dib("update", linked, "-o", tmp_path / "other", "--expect", "0" * 64)
     assert (ended.code, (tmp_path / "other").exists()) == (8, False)
@@ -537,7 +537,7 @@ def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch)
     made = docker_save([version(2)], "v25")
     (engine / f"sha256%3A{hashlib.sha256(version(2).config_bytes()).hexdigest()}").write_bytes(made)
     stocked.asked.clear()
-    ended = dib("update", linked, "--have", "containers-storage:app:1")
+    ended = dib("update", linked, "--base", "containers-storage:app:1")
     assert ended.code == 0, ended.err
     assert "in podman already" in ended.err
     assert len(stocked.log("GET", "/blobs/")) == 1  # the config
@@ -564,7 +564,7 @@ def test_layers_that_labels_do_not_tell_of_count_to_what_may_be_fetched(stocked,
     monkeypatch.setattr(wrapped, "missing_objects", lambda *_: [0])  # as if the bundle needed more than labels say
     limit = files.archive(2).stat().st_size + 1000  # what is made; what is fetched twice is more
     stocked.asked.clear()
-    update = ("update", linked, "--have", files.archive(1), "-o", out)
+    update = ("update", linked, "--base", files.archive(1), "-o", out)
     ended = dib(*update, "--max-size", limit)
     assert (ended.code, out.exists()) == (9, False), ended.err
     assert len(stocked.log("GET", "/blobs/")) == 2  # config and bundle
@@ -580,7 +580,7 @@ def test_layers_that_labels_do_not_tell_of_count_to_what_may_be_fetched(stocked,
         (("push", "{bundle}", "{host}/example/app:x", "--subject", "v1"), 2, "is not the image"),
         (("pull", "{host}/example/app:missing", "-o", "{out}"), 9, "has no missing"),
         (("pull", "{host}/example/app:v1", "-o", "{out}"), 2, "/example/app:v1 -o new.tar"),
-        (("apply", "{host}/example/app:v1", "{old}"), 2, "/example/app:v1 --have"),
+        (("apply", "{host}/example/app:v1", "{old}"), 2, "/example/app:v1 --base"),
         (("update", "{host}/example/app:missing", "-o", "{out}"), 9, "has no missing"),
         (("update", "app:2", "-o", "{out}"), 2, "no name in a registry"),
         (("update", "{host}/example/app:v2", "--expect", "0" * 64, "-o", "{out}"), 8, "not what is expected"),
@@ -634,7 +634,7 @@ def test_a_signed_bundle_for_something_else_is_passed_over(
         put_image(registry, files.archive(number), f"v{number}")
     assert dib("push", signed, f"docker://{registry.host}/{REPOSITORY}").code == 0
     list_too(registry, replayed.read_bytes())
-    update = ("update", name(registry, "v4"), "--allowed-signers", allowed, "--have", files.archive(2))
+    update = ("update", name(registry, "v4"), "--allowed-signers", allowed, "--base", files.archive(2))
     ended = dib(*update, "-o", tmp_path / "out.tar")
     assert ended.code == 0, ended.err
     assert "1 bundle and 1 passed over" in ended.err
@@ -683,30 +683,30 @@ def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib
     for bundle in (files.bundle(1, 2), files.bundle(2, 4), signed):
         assert dib("push", bundle, f"docker://{registry.host}/{REPOSITORY}").code == 0
     update = ("update", name(registry, "v4"), "--allowed-signers", allowed, "-o", tmp_path / "out.tar")
-    alone = json.loads(dib(*update, "--have", files.archive(2), "--json").out)
+    alone = json.loads(dib(*update, "--base", files.archive(2), "--json").out)
     assert alone["size"] == signed.stat().st_size  # the other one is not even fetched
     say_signed(registry)  # but for whoever lies about it
-    assert json.loads(dib(*update, "--have", files.archive(2), "--json").out)["size"] == sum(
+    assert json.loads(dib(*update, "--base", files.archive(2), "--json").out)["size"] == sum(
         bundle.stat().st_size for bundle in (files.bundle(2, 4), signed)
     )
-    ended = dib(*update, "--have", files.archive(2))
+    ended = dib(*update, "--base", files.archive(2))
     assert ended.code == 0, ended.err
     assert "fetched, 1 bundle and 1 passed over; written" in ended.err
     assert "is passed over: the bundle is not signed" in ended.err
     assert "\nsigned by release@example.com (key SHA256:" in ended.err
     assert blobs(tmp_path / "out.tar") == blobs(files.archive(4))
     (tmp_path / "out.tar").unlink()
-    ended = dib(*update, "--have", files.archive(1))
+    ended = dib(*update, "--base", files.archive(1))
     assert ended.code == 8
     assert "no other bundle leads from here" in ended.err
     assert not (tmp_path / "out.tar").exists()
     for key, data in list(registry.blobs.items()):  # what is no bundle is passed over like what nobody signed
         if data == files.bundle(2, 4).read_bytes():
             registry.blobs[key] = b"junk" * (len(data) // 4) + data[: len(data) % 4]
-    assert dib(*update, "--have", files.archive(2)).code == 0
+    assert dib(*update, "--base", files.archive(2)).code == 0
     (tmp_path / "out.tar").unlink()
     give_another_config(registry, "v4", digest(signed.read_bytes()))
-    ended = dib(*update, "--have", files.archive(2))
+    ended = dib(*update, "--base", files.archive(2))
     assert ended.code == 8
     assert "is another one than it says" in ended.err
     assert "no other bundle leads from here" in ended.err
@@ -749,7 +749,7 @@ def test_bundles_that_were_deleted_are_passed_over(stocked, files, dib, tmp_path
     else:
         for key in [key for key, data in stocked.blobs.items() if data.startswith(b"\x89DIB") or data[1:4] == b"DIB"]:
             del stocked.blobs[key]
-    ended = dib("update", name(stocked, "v4"), "--have", files.archive(1), "--dry-run", "--json")
+    ended = dib("update", name(stocked, "v4"), "--base", files.archive(1), "--dry-run", "--json")
     assert ended.code == 0, ended.err
     assert json.loads(ended.out)["how"] == "image"
     assert "which the registry lists, is passed over" in ended.err
@@ -758,7 +758,7 @@ def test_bundles_that_were_deleted_are_passed_over(stocked, files, dib, tmp_path
 
 def test_an_image_that_the_engine_has_is_not_fetched_again(stocked, files, dib, tmp_path, monkeypatch):
     podman_with_v1(tmp_path, monkeypatch)
-    update = ("update", name(stocked, "v2"), "--have", "containers-storage:app:1", "--json")
+    update = ("update", name(stocked, "v2"), "--base", "containers-storage:app:1", "--json")
     assert json.loads(dib(*update).out)["how"] == "bundles"
     asked = len(stocked.log("GET", "/blobs/"))
     for more, schema in (((), "dib.update/1"), (("--dry-run",), "dib.update-plan/1")):

@@ -56,7 +56,7 @@ def test_a_hundred_updates_from_a_bad_registry(is_demanded: bool, files: Files, 
             out = tmp_path / "out.tar"
             trust = ("--allowed-signers", allowed) if is_demanded else ()
             name = f"docker://{registry.host}/{REPOSITORY}:v4"
-            ended = dib("update", name, "--have", files.archive(old), "-o", out, "--json", *trust)
+            ended = dib("update", name, "--base", files.archive(old), "-o", out, "--json", *trust)
         sizes = {pair: bundle.stat().st_size for pair, bundle in bundles.items()}
         usable = {pair for pair in PAIRS if faults[pair] == "slow" or (faults[pair] == "unsigned" and not is_demanded)}
         remaining = best(old, sizes, usable)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dibundle.sharing.dockerfile import Build
 
 
-@click.command("apply", short_help="Rebuild an image archive from the old one and a bundle.")
+@click.command("apply", short_help="Rebuild an image archive from its base and a bundle.")
 @click.argument("sources", nargs=-1, metavar="[SOURCE...]", required=True)
 @click.option(
     "-o",
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     help="Write there, whole or not at all; a folder gets a file for each target. Default: stdout.",
 )
 @click.option(
-    "--as",
+    "--format",
     "form",
     metavar="FORM",
     shell_complete=lambda context, option, typed: [form for form in FORMS if form.startswith(typed)],

@@ -10,7 +10,7 @@ from dibundle.cli.console import options as console_options
 _SHELLS = ("bash", "zsh", "fish")
 
 
-@click.command("completion", short_help="Write what makes a shell complete dib's commands and options.")
+@click.command("completion", short_help="Write a completion script for a shell.")
 @click.argument("shell", type=click.Choice(_SHELLS))
 @console_options(progress=False)
 def command(shell: str, console: Console) -> None:

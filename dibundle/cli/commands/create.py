@@ -29,7 +29,7 @@ from dibundle.sources.parts import PartsWriter, part_name
 LEAST_PART: Final = 65536
 
 
-@click.command("create", short_help="Write what changed between two image archives into a bundle.")
+@click.command("create", short_help="Create a bundle from two image archives.")
 @click.argument("archives", nargs=-1, metavar="BASE TARGET... OUT")
 @click.option("-o", "--output", metavar="OUT", help="The bundle to write, in place of the last argument.")
 @click.option("--base", "more_bases", multiple=True, metavar="BASE", help="A base; may be given more than once.")
@@ -46,14 +46,14 @@ LEAST_PART: Final = 65536
     help="Names for listing alone: auto keeps them under 5 % of the bundle or 2 kB.",
 )
 @click.option("--workers", type=click.IntRange(0, 256), default=0, help="Threads; 0 means one per core.")
-@click.option("--have", metavar="FILE", help='Use no layer that is not in this list, which "dib have" made far away.')
+@click.option("--inventory", metavar="FILE", help="Use only base layers in this inventory of the receiver.")
 @click.option(
     "--split",
     type=read_size,
     metavar="SIZE",
     help="Write parts of at most SIZE, OUT.001 and so on: 3900M (MiB), 4GB; 64K or more.",
 )
-@click.option("--portable", is_flag=True, help="Compress no layer again on apply; compressed ones travel as they are.")
+@click.option("--no-recompress", is_flag=True, help="Store compressed layers as they are; apply recompresses nothing.")
 @click.option(
     "--raw-layers",
     is_flag=True,
@@ -71,9 +71,9 @@ def command(
     codec: str,
     names: Literal["auto", "all", "none"],
     workers: int,
-    have: str | None,
+    inventory: str | None,
     split: int | None,
-    portable: bool,
+    no_recompress: bool,
     raw_layers: bool,
     timings: str | None,
     dry_run: bool,
@@ -104,8 +104,8 @@ def command(
         codec=codec,
         names=names,
         workers=workers,
-        have=read_list(have) if have else None,
-        portable=portable,
+        inventory=read_list(inventory) if inventory else None,
+        recompress=not no_recompress,
         raw_layers=raw_layers,
     )
     bases_given = "".join(f" --base {shell_words(base)}" for base in more_bases)

@@ -27,7 +27,7 @@ from dibundle.files.destination import Destination
 from dibundle.sources.access import Access
 
 
-@click.command("demo", short_help="Show the whole job on two small images made on the spot.")
+@click.command("demo", short_help="Run the whole job on two small generated images.")
 @click.option("--keep", metavar="DIR", help="Leave the files there.")
 @console_options(progress=False)
 def command(keep: str | None, console: Console) -> None:

@@ -14,7 +14,7 @@ from dibundle.inspecting.listing import DEPTH, OF_IMAGES, Choice, tree
 from dibundle.sources.access import Access
 
 
-@click.command("diff", short_help="Show what changed between two images, without making a bundle.")
+@click.command("diff", short_help="Compare two images without creating a bundle.")
 @click.argument("old", metavar="OLD")
 @click.argument("new", metavar="NEW")
 @click.option("--list", "show", flag_value="list", help="Show every path that changed.")

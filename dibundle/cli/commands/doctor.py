@@ -16,7 +16,7 @@ from dibundle.inspecting.doctor import DoctorCheck, checks
 _MARKS = {"ok": "ok", "missing": "-", "broken": "!"}
 
 
-@click.command("doctor", short_help="Say what works here and what does not.")
+@click.command("doctor", short_help="Check what works on this machine.")
 @click.option("--tmp", metavar="DIR", help="Where temporary files would go.")
 @console_options(progress=False)
 def command(tmp: str | None, console: Console) -> None:

@@ -17,7 +17,7 @@ from dibundle.inspecting.operations import layers_of
 from dibundle.sources.access import Access
 
 
-@click.command("inspect", short_help="Show what a bundle needs, what it makes and where its bytes go.")
+@click.command("inspect", short_help="Show what a bundle needs and what it contains.")
 @click.argument("bundle", metavar="BUNDLE")
 @click.option("--list", "show", flag_value="list", help="Show the operations per path.")
 @click.option("--tree", "show", flag_value="tree", help="Show where the bytes go, by folder.")

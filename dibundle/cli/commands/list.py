@@ -12,7 +12,7 @@ from dibundle.sharing.catalog import list_bundles
 from dibundle.sources.access import Access
 
 
-@click.command("list", short_help="List the bundles in a repository of a registry.")
+@click.command("list", short_help="List the bundles in a repository.")
 @click.argument("name", metavar="docker://HOST/NAME")
 @session(signatures=True)
 def command(name: str, access: Access, context: Context, console: Console) -> None:

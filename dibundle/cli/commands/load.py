@@ -20,7 +20,7 @@ from dibundle.sources.access import Access
 from dibundle.sources.engines import ENGINES
 
 
-@click.command("load", short_help="Apply a bundle straight into an engine and check that the image is there.")
+@click.command("load", short_help="Apply a bundle and load the image into an engine.")
 @click.argument("sources", nargs=-1, metavar="SOURCE...", required=True)
 @click.option(
     "--engine",

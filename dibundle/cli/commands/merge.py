@@ -17,7 +17,7 @@ from dibundle.files.destination import Destination
 from dibundle.sources.access import Access
 
 
-@click.command("merge", short_help="Make one bundle of several that build on each other.")
+@click.command("merge", short_help="Merge bundles that build on each other into one.")
 @click.argument("sources", nargs=-1, metavar="SOURCE...", required=True)
 @click.option("-o", "--output", metavar="OUT", required=True, help="The bundle to write.")
 @level_options

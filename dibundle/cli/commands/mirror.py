@@ -14,7 +14,7 @@ from dibundle.cli.size import read_size
 from dibundle.errors import FileError, UsageError, human, install_hint
 from dibundle.files.context import Context
 from dibundle.sharing.mirror import messages
-from dibundle.sharing.mirror.options import HERE, MirrorOptions, Prefer, parse_listen, parse_upstreams
+from dibundle.sharing.mirror.options import HERE, MirrorOptions, Prefer, parse_listen, parse_stores, parse_upstreams
 from dibundle.sources.access import Access
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SIZE = 20 << 30
 
 
-@click.command("mirror", short_help="Serve images to engines on this machine, fetching deltas.")
+@click.command("mirror", short_help="Run a local registry mirror that fetches deltas.")
 @click.option(
     "--upstream", "upstreams", multiple=True, metavar="[NAME=]HOST", help="A registry to mirror; may be repeated."
 )
@@ -51,7 +51,7 @@ _SIZE = 20 << 30
 @click.option("--tls-key", metavar="FILE", help="Key of that certificate.")
 @click.option("--insecure-listen", is_flag=True, help="Serve other machines without TLS.")
 @click.option(
-    "--store", "stores", multiple=True, metavar="DIR", help="Folder of blobs by digest to use as bases, read only."
+    "--store", "stores", multiple=True, metavar="[NAME=]DIR", help="Blobs by digest to use as bases for an upstream."
 )
 @session(signatures=True, progress=False)
 def command(
@@ -89,16 +89,17 @@ def command(
     address = parse_listen(listen)
     if not (address.is_local or insecure_listen or tls_cert):
         raise UsageError(messages.MIRROR_INSECURE_LISTEN, address=listen)
+    named = parse_upstreams(upstreams)
     mirror = _mirror(
         MirrorOptions(
-            upstreams=parse_upstreams(upstreams),
+            upstreams=named,
             cache=Path(cache),
             cache_size=cache_size,
             listen=address,
             make_timeout=make_timeout,
             prefer=prefer,
             is_private=serve_private,
-            stores=tuple(map(Path, stores)),
+            stores=parse_stores(stores, named),
             certificate=(tls_cert, tls_key) if tls_cert and tls_key else None,
         ),
         access,

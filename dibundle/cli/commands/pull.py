@@ -15,7 +15,7 @@ from dibundle.sharing.unwrap import pull
 from dibundle.sources.access import Access
 
 
-@click.command("pull", short_help="Fetch a bundle from a registry.")
+@click.command("pull", short_help="Pull a bundle from a registry.")
 @click.argument("name", metavar="docker://HOST/NAME:TAG")
 @click.option("-o", "--output", metavar="OUT", required=True, help="The bundle to write, whole or not at all.")
 @session(signatures=True)

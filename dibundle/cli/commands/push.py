@@ -15,7 +15,7 @@ from dibundle.sources.access import Access
 from dibundle.sources.names import SCHEME
 
 
-@click.command("push", short_help="Put a bundle into a registry, where the image that it makes leads to it.")
+@click.command("push", short_help="Push a bundle to a registry.")
 @click.argument("bundle", metavar="BUNDLE")
 @click.argument("name", metavar="docker://HOST/NAME[:TAG]")
 @click.option("--subject", metavar="TAG|DIGEST", help="The image in that repository that the bundle makes.")

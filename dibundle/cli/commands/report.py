@@ -17,7 +17,7 @@ from dibundle.inspecting.report import report
 from dibundle.sources.access import Access
 
 
-@click.command("report", short_help="Write a page that shows where a bundle's bytes go.")
+@click.command("report", short_help="Write an HTML report on the contents of a bundle.")
 @click.argument("bundle", metavar="BUNDLE")
 @click.option("-o", "--output", default="-", metavar="FILE", help="Write there, whole or not at all. Default: stdout.")
 @click.option("--target", metavar="NAME", help="Which one to show, of a bundle that makes several archives.")

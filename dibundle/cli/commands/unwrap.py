@@ -13,7 +13,7 @@ from dibundle.sharing.unwrap import unwrap
 from dibundle.sources.access import Access
 
 
-@click.command("unwrap", short_help="Take the bundle out of an image that was made of it.")
+@click.command("unwrap", short_help="Extract the bundle from a wrapped image.")
 @click.argument("source", metavar="SOURCE")
 @click.option("-o", "--output", metavar="OUT", help="The bundle to write, whole or not at all; default is stdout.")
 @session(signatures=True)

@@ -13,9 +13,9 @@ from dibundle.sources.access import Access
 from dibundle.sources.engines import ENGINES
 
 
-@click.command("update", short_help="Get an image from a registry by the deltas to it that are there.")
+@click.command("update", short_help="Fetch an image over the smallest chain of deltas.")
 @click.argument("name", metavar="docker://HOST/NAME:TAG")
-@click.option("--have", "haves", multiple=True, metavar="IMAGE", help="What is here; what is absent is passed over.")
+@click.option("--base", "bases", multiple=True, metavar="IMAGE", help="Image that is here; absent ones are skipped.")
 @click.option(
     "--engine", type=click.Choice(sorted(ENGINES)), help="Default: that of an IMAGE, else docker, podman, ctr."
 )
@@ -25,7 +25,7 @@ from dibundle.sources.engines import ENGINES
 @session(signatures=True, expect=True, platform="Which image to get where a name stands for several.")
 def command(
     name: str,
-    haves: tuple[str, ...],
+    bases: tuple[str, ...],
     engine: str | None,
     output: str | None,
     dry_run: bool,
@@ -38,8 +38,8 @@ def command(
     """Get an image from a registry, by the bundles there that lead to it from what is here ("dib push").
 
     \b
-        dib update docker://registry.example/app:2 --have docker-daemon:app:1
-        dib update docker://registry.example/app:2 --have old.tar -o new.tar
+        dib update docker://registry.example/app:2 --base docker-daemon:app:1
+        dib update docker://registry.example/app:2 --base old.tar -o new.tar
 
     Of all chains of bundles that of the fewest bytes is taken, or the image itself where that is less. What comes out
     must be the very image under that name, else nothing is loaded. Nothing is fetched if the engine has it already. A
@@ -55,8 +55,8 @@ def command(
     if destination:
         console.keep_stdout(destination)
     if dry_run:
-        show_plan(name, plan_update(name, haves, destination, options, access, context), console)
+        show_plan(name, plan_update(name, bases, destination, options, access, context), console)
         return
     with context:
-        result = update(name, haves, destination, options, access, context)
+        result = update(name, bases, destination, options, access, context)
     show(name, result, console)

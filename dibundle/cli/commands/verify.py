@@ -20,7 +20,7 @@ from dibundle.sources.access import Access
 from dibundle.sources.detect import firsts, is_named_so
 
 
-@click.command("verify", short_help="Check a bundle, alone or by a full rebuild that is thrown away.")
+@click.command("verify", short_help="Check a bundle, with a base by a full rebuild.")
 @click.argument("bundles", nargs=-1, metavar="BUNDLE", required=True)
 @click.option("--base", "bases", multiple=True, metavar="BASE", help="Rebuild from this base and check the result.")
 @max_size

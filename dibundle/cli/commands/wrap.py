@@ -22,7 +22,7 @@ from dibundle.sharing.wrap import WrapOptions, push_wrapped, wrap
 from dibundle.sources.access import Access
 
 
-@click.command("wrap", short_help="Make an image of a bundle, on top of its base's layers or alone.")
+@click.command("wrap", short_help="Wrap a bundle as a container image.")
 @click.argument("sources", nargs=-1, metavar="BUNDLE", required=True)
 @click.option("--linked", "kind", flag_value="linked", help="The base's layers, and one with the bundle.")
 @click.option("--unlinked", "kind", flag_value="unlinked", help="The layer with the bundle alone.")

@@ -36,13 +36,13 @@ QUICK_ZSTD = 3  # where LZMA2 follows, which on 32 MB of new files makes 0.91 of
 class Effort:
     """How hard to try (``level`` 1..9), and whether only one kind of patch is allowed (``codec``).
 
-    ``portable``: no payload needs an encoder of deflate streams. ``thorough``: there is little to patch,
+    ``recompress``: payloads may need an encoder of deflate streams. ``thorough``: there is little to patch,
     so that slow trials are worth their time.
     """
 
     level: int = DEFAULT_LEVEL
     codec: str = "auto"
-    portable: bool = False
+    recompress: bool = True
     thorough: bool = False
 
     def to_patch(self, size: int) -> Effort:
@@ -101,7 +101,7 @@ def _makes(tried: Encoded, source: bytes, target: bytes) -> bool:
 
 
 def _candidates(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None) -> Iterator[Encoded]:
-    if effort.level >= UNPACK_LEVEL and effort.codec == "auto" and not effort.portable:
+    if effort.level >= UNPACK_LEVEL and effort.codec == "auto" and effort.recompress:
         unpacked = _unpacked(target, source, effort, plan)
         if unpacked:
             yield unpacked
@@ -173,7 +173,7 @@ def _unpacked(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | N
     found = embedded_streams.find(target, source, least_share=PROGRAM_SHARE if is_program else 0)
     if found is None:
         return None
-    effort = replace(effort, portable=True)
+    effort = replace(effort, recompress=False)
     inner = encode(found.target, found.source, effort)
     cost = embedded.cost(inner.codec, len(found.streams.content), len(found.streams.starts))
     if cost > embedded.FREE * len(target) + len(source) + OF_FRAME:

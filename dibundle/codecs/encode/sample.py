@@ -29,13 +29,13 @@ def size(target: bytes, source: bytes, effort: choose.Effort, plan: layout.Relin
     """Return about how many bytes :func:`choose.encode` would need, in about a fifth of its time."""
     if len(target) <= SMALL:
         return choose.least(target, source, effort, plan)
-    if effort.codec == "auto" and effort.level >= choose.UNPACK_LEVEL and not effort.portable:
+    if effort.codec == "auto" and effort.level >= choose.UNPACK_LEVEL and effort.recompress:
         found = embedded_streams.find(target, source, least_share=choose.PROGRAM_SHARE if plan else 0, trust=TRUST)
         if found:
             if len(found.target) <= WHOLE:
                 return choose.least(target, source, effort, plan)
             wrapped = embedded.write(found.streams, source, found.parts, whole=found.whole, codec=0, inner=b"")
-            return len(wrapped) + size(found.target, found.source, replace(effort, portable=True))
+            return len(wrapped) + size(found.target, found.source, replace(effort, recompress=False))
     if source and choose.relinks(effort):
         plan = plan or layout.plan(source, target)
         if plan:
@@ -65,7 +65,7 @@ def _scaled(source: Buffer, target: bytes, known: covers.Covers | None, effort: 
 
 def _slow_size(target: bytes, source: bytes, effort: choose.Effort) -> int:
     if not source or effort.codec not in ("auto", "cover"):
-        return choose.least(target, source, replace(effort, portable=True))
+        return choose.least(target, source, replace(effort, recompress=False))
     found = choose.search(source, target, effort.level)
     return len(cover.encode(source, target, found, effort=effort.level, thorough=effort.thorough))
 

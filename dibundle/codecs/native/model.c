@@ -7,10 +7,12 @@
 #define SPAN 32          /* unchanged bytes that one bit stands for, after as many of them */
 #define GROUP 4          /* bytes that a change is coded in at most */
 #define GUESSES 5
-#define RARE (64 << 4) /* a counter below says: less than once in 64 times; 128 makes rebuild-noop 13 % larger */
+#define RARE (64 << 4) /* a counter below says: less than once in 64 times; with 128 rebuild-noop is 13 % larger */
+#define RARE_QUICKLY (256 << 4) /* with tables of fewer bits than SLOW_BITS: 8 % of the time for 0.8 % of the bytes */
+#define SLOW_BITS 16
 #define KNOWN 65536      /* entries of the tables of what changed before */
 #define FLAG_INPUTS 3
-#define GUESS_INPUTS 3
+#define GUESS_INPUTS 2
 #define VALUE_INPUTS 4
 #define WEIGHT_LIMIT ((1 << 18) - 1) /* four products with numbers below 2048 are below 2^31 */
 
@@ -158,20 +160,24 @@ typedef struct {
     change_t words[KNOWN];
     uint32_t near_shift[KNOWN], far_shift[KNOWN]; /* how far went what addresses lead to: by address, by page; */
     uint32_t word_shift[KNOWN];                   /* how much larger words became, by their upper half */
-    int bits;
+    int bits, rare;
+    uint16_t *counters; /* all of them, as they were allocated */
 } model_t;
 
 static model_t *model_new(int bits)
 {
     size_t n = (size_t)1 << bits, all = n * (FLAG_INPUTS + GUESS_INPUTS + VALUE_INPUTS);
     model_t *m = calloc(1, sizeof *m);
-    uint16_t *counters = malloc(all * sizeof *counters);
+    uint16_t *counters = malloc(all * sizeof *counters + 64);
     if (!m || !counters) {
         free(m);
         free(counters);
         return NULL;
     }
     m->bits = bits;
+    m->rare = bits < SLOW_BITS ? RARE_QUICKLY : RARE;
+    m->counters = counters;
+    counters += (64 - ((uintptr_t)counters & 63)) / sizeof *counters; /* so that a line of 16 is in one of the processor's */
     m->flags = counters;
     m->guesses = m->flags + n * FLAG_INPUTS;
     m->values = m->guesses + n * GUESS_INPUTS;
@@ -192,7 +198,7 @@ static model_t *model_new(int bits)
 
 static void model_free(model_t *m)
 {
-    free(m->flags);
+    free(m->counters);
     free(m);
 }
 
@@ -237,7 +243,7 @@ static inline int code_flag(coder_t *c, const int decoding, int flag, model_t *m
     size_t n = (size_t)1 << m->bits;
     uint32_t two = p->p1 | p->p2 << 8;
     uint16_t *recent = m->flags + (hash((uint64_t)p->p1 << 12 | (seen & 4095)) >> down);
-    if (*recent < RARE && (*recent & 15) >= 8) {
+    if (*recent < m->rare && (*recent & 15) >= 8) {
         flag = code_bit(c, decoding, flag, chance_of((int32_t)(*recent & 0xfff0)));
         count_bit(recent, flag);
         return flag;
@@ -270,7 +276,6 @@ static inline int code_guess(coder_t *c, const int decoding, uint32_t group, mod
         uint16_t *slots[GUESS_INPUTS] = {
             m->guesses + (hash((uint64_t)what << 8 | (*hits & 255)) >> down),
             m->guesses + n + (hash((uint64_t)what << 16 | p->p1 | p->p2 << 8) >> down),
-            m->guesses + 2 * n + (hash((uint64_t)what << 32 | guesses[j]) >> down),
         };
         int hit = mix_bit(c, decoding, group == guesses[j], GUESS_INPUTS, slots, m->guess_weights[what | (*hits & 7) << 7]);
         *hits = *hits << 1 | (uint32_t)hit;
@@ -280,12 +285,25 @@ static inline int code_guess(coder_t *c, const int decoding, uint32_t group, mod
     return GUESSES;
 }
 
+static inline uint16_t *line_of(model_t *m, int input, uint32_t context)
+{
+    return m->values + ((size_t)input << m->bits) + (context * 0x9E3779B1u >> (36 - m->bits) << 4);
+}
+
+/* Have the lines at hand of the first byte of a group, should no guess be right: they are early here. */
+static inline void prefetch_bytes(model_t *m, const place_t *p, uint32_t near_guess, uint32_t last)
+{
+    __builtin_prefetch(line_of(m, 0, hash(0)));
+    __builtin_prefetch(line_of(m, 1, hash((uint64_t)((p->word & 255) | p->p1 << 8) << 16)));
+    __builtin_prefetch(line_of(m, 2, hash((uint64_t)(near_guess & 255) << 16 | (last & 255) << 8)));
+    __builtin_prefetch(line_of(m, 3, hash((uint64_t)(p->p1 | p->p2 << 8) << 16)));
+}
+
 /* Code the bytes of a group that no guess is; return it. */
 static inline uint32_t code_bytes(coder_t *c, const int decoding, uint32_t group, int size, model_t *m, const place_t *p,
                                   uint32_t near_guess, uint32_t last)
 {
     uint32_t made = 0, previous = 0;
-    size_t n = (size_t)1 << m->bits;
     for (int j = 0; j < size; j++) {
         uint32_t number = (uint32_t)j, here = p->word >> 8 * j & 255, byte = group >> 8 * j & 255;
         uint32_t contexts[VALUE_INPUTS] = {
@@ -299,8 +317,7 @@ static inline uint32_t code_bytes(coder_t *c, const int decoding, uint32_t group
         for (int b = 7; b >= 0; b--) {
             if (b == 7 || b == 3) { /* a line of 16 counters for each half */
                 for (int k = 0; k < VALUE_INPUTS; k++) {
-                    uint32_t h = (contexts[k] + (b == 3 ? tree * 0x9E3779B1u : 0)) * 0x9E3779B1u;
-                    lines[k] = m->values + (size_t)k * n + (h >> (36 - m->bits) << 4);
+                    lines[k] = line_of(m, k, contexts[k] + (b == 3 ? tree * 0x9E3779B1u : 0));
                 }
                 node = 1;
             }
@@ -380,6 +397,7 @@ static inline int64_t run_model(coder_t *c, const int decoding, const uint8_t *s
             if (!decoding)
                 for (int j = 0; j < size; j++)
                     group |= (uint32_t)difference[i + j] << 8 * j;
+            prefetch_bytes(m, &p, guesses[0], last);
             int which = code_guess(c, decoding, group, m, &p, guesses, &hits);
             group = which < GUESSES ? guesses[which] : code_bytes(c, decoding, group, size, m, &p, guesses[0], last);
             if (decoding) {

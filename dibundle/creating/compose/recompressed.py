@@ -96,7 +96,7 @@ def unpack_layer(stored: ReadAt, spool: Spool, most: int | None = None) -> Recom
         anew += is_anew
         if anew > MOST_ANEW:
             return None
-        left -= found.cost
+        left -= found.cost(found.reencoder)
         end = min(stored.size, at + size + used + _TRAILER)
         parts += [Plain(size), found, Plain(end - at - size - used)]
         plain += [stored.read_at(at, size), stored.read_at(at + size + used, end - at - size - used)]

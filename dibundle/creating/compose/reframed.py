@@ -66,6 +66,7 @@ class _Frames:
         self._spool = spool
         self._limit = limit
         self._left = limit
+        self._reencoder = 0  # of the last body
         self._blocks = _BLOCKS
         self._literals = _LITERALS
         self._search = FrameSearch()
@@ -102,7 +103,8 @@ class _Frames:
         if self._literals < 0:
             raise _Stopped
         body = Body(self._content, recipe)
-        self._left -= recompression.PART_COST + body.cost
+        self._left -= recompression.PART_COST + body.cost(self._reencoder)
+        self._reencoder = body.reencoder
         if self._left < 0:
             raise _Stopped
         return body, layout.end

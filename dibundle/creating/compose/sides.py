@@ -28,14 +28,15 @@ from dibundle.images.reader import read_images
 class Reading:
     """What reading needs: threads, and a context for temporary files.
 
-    ``have``: the layers of which alone something may be taken from the base. ``portable``: nothing is unpacked.
+    ``inventory``: the layers of which alone something may be taken from the base. ``recompress``: compressed layers are
+    unpacked.
     ``most_unpacked``: bytes of temporary files that compressed layers of targets may take, unpacked, at most.
     """
 
     executor: Executor
     context: Context
-    have: frozenset[bytes] | None
-    portable: bool
+    inventory: frozenset[bytes] | None
+    recompress: bool
     most_unpacked: int | None = None
 
     @property
@@ -116,7 +117,7 @@ def read_sides(
     base_blobs = _read_base(base_images, base_reads, reading)
     layers = _by_image(base_images, base_blobs)
     known = {layer.digest for image in layers for layer in image}
-    if reading.have is None:
+    if reading.inventory is None:
         known |= {blob.digest for blob in base_blobs}
     sides = []
     for images, read, whole in zip(target_images, target_reads, digests, strict=True):
@@ -129,7 +130,7 @@ def read_sides(
         index.add(image)
     mark_contents(index, [layer for side in sides for layer in side.new_layers], reading.executor)
     base = BaseSide(images=base_images, blobs=base_blobs, index=index, own=frozenset(layer.digest for layer in flat))
-    base.know(base_blobs, stored=reading.have is None)
+    base.know(base_blobs, stored=reading.inventory is None)
     return base, sides
 
 
@@ -179,8 +180,8 @@ def _read_base(
     blobs: list[StoredBlob] = []
     for archive, read in zip(images, reads, strict=True):
         blobs += inflate_all(archive.archive, read, spool)
-    if reading.have is not None:
-        blobs = [blob for blob in blobs if blob.layer and blob.layer.digest in reading.have]
+    if reading.inventory is not None:
+        blobs = [blob for blob in blobs if blob.layer and blob.layer.digest in reading.inventory]
         if images and not blobs:
             reading.progress.note("the receiver has none of the base's layers: nothing of it is used")
     _note_damage(blobs, reading.progress)
@@ -191,7 +192,7 @@ def _read_target(
     images: ImageArchive, blobs: list[StoredBlob], whole: Future[bytes], known: Container[bytes], reading: Reading
 ) -> TargetSide:
     _note_damage(blobs, reading.progress)
-    packed, carried = ({}, []) if reading.portable else _unpack(blobs, known, reading)
+    packed, carried = ({}, []) if not reading.recompress else _unpack(blobs, known, reading)
     new_layers = [blob.layer for blob in blobs if blob.layer and blob.digest not in known]
     new_layers += [item.layer for item in packed.values() if item.layer.digest not in known]
     return TargetSide(images=images, digest=whole, blobs=blobs, new_layers=new_layers, packed=packed, carried=carried)

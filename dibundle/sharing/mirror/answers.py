@@ -4,45 +4,50 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from typing import Final, TypeVar
 
 from aiohttp import web
 
-from dibundle.errors import DibError
-from dibundle.images import document
-from dibundle.images.document import get, get_text
-from dibundle.images.writers import OCI_INDEX, OCI_MANIFEST
 from dibundle.sharing.mirror.options import UpstreamPlace
 from dibundle.sharing.mirror.upstream import Document
 
 _T = TypeVar("_T")
 _PASSED_ON: Final = ("Content-Type", "Docker-Content-Digest", "Docker-Distribution-Api-Version", "Retry-After")
+_API: Final = {"Docker-Distribution-Api-Version": "registry/2.0"}
 _CHALLENGE: Final = "WWW-Authenticate"
 
 
-async def aside(function: Callable[..., _T], *arguments: object) -> _T:
-    """Run what waits in a thread."""
-    return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)
+async def aside(
+    pool: Executor | None,
+    function: Callable[..., _T],
+    *arguments: object,
+    release: Callable[[_T], object] | None = None,
+) -> _T:
+    """Run what waits in a thread, of the loop's own for None; ``release`` gets the result if the client has left."""
+    if pool is None:
+        return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)
+    running = pool.submit(function, *arguments)
 
+    def left(done: Future[_T]) -> None:
+        if release and not done.cancelled() and not done.exception():
+            release(done.result())
 
-def media_type_of(body: bytes | None) -> str | None:
-    """Return the media type of a manifest; None for anything else. Those of OCI need not say it."""
     try:
-        value = document.parse(body or b"", "manifest")
-    except DibError:
-        return None
-    if isinstance(get(value, "manifests"), list):
-        return get_text(value, "mediaType") or OCI_INDEX
-    return get_text(value, "mediaType") or (OCI_MANIFEST if isinstance(get(value, "layers"), list) else None)
+        return await asyncio.wrap_future(running)
+    except asyncio.CancelledError:
+        running.add_done_callback(left)
+        raise
 
 
-def blob_headers(digest: bytes) -> dict[str, str]:
+def blob_headers(name: str) -> dict[str, str]:
     """Return the headers of a blob, whose digest they name."""
-    return {"Content-Type": "application/octet-stream", "Docker-Content-Digest": f"sha256:{digest.hex()}"}
+    return {"Content-Type": "application/octet-stream", "Docker-Content-Digest": name, **_API}
 
 
 def document_answer(request: web.Request, status: int, body: bytes, headers: dict[str, str]) -> web.Response:
     """Return a document, or to HEAD its headers."""
+    headers = headers | _API
     if request.method == "HEAD":
         return web.Response(status=status, headers={**headers, "Content-Length": str(len(body))})
     return web.Response(status=status, body=body, headers=headers)
@@ -50,8 +55,7 @@ def document_answer(request: web.Request, status: int, body: bytes, headers: dic
 
 def json_answer(status: int, value: object) -> web.Response:
     """Return JSON as registries do."""
-    headers = {"Docker-Distribution-Api-Version": "registry/2.0"}
-    return web.json_response(value, status=status, headers=headers)
+    return web.json_response(value, status=status, headers=_API)
 
 
 def error_answer(status: int, code: str, message: str) -> web.Response:
@@ -68,7 +72,7 @@ def passed(request: web.Request, place: UpstreamPlace, found: Document) -> web.R
     own = f"/v2/{place.repository}/"
     if own in link:
         headers["Link"] = link.replace(own, f"/v2/{place.prefix}{place.repository}/", 1)
-    length = found.headers.get("Content-Length")
-    if request.method == "HEAD" and length:
-        headers["Content-Length"] = length
-    return web.Response(status=found.status, body=None if request.method == "HEAD" else found.body, headers=headers)
+    if request.method == "HEAD":
+        shown = {} if found.length is None else {"Content-Length": str(found.length)}
+        return web.Response(status=found.status, headers=headers | shown)
+    return web.Response(status=found.status, body=found.body, headers=headers)

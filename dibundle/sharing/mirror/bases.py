@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import os
+import re
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from dibundle.errors import ArchiveError, FileError
+from dibundle.files.digest import sha256
 from dibundle.files.readat import FileBytes, Joined, MemoryBytes, ReadAt
 from dibundle.images import document, writers
 from dibundle.images.archive import Archive
-from dibundle.images.document import get, get_list, sha256_of
+from dibundle.images.document import get, get_list, get_text, sha256_of
 from dibundle.images.tar.entries import scan
+from dibundle.images.writers import OCI_INDEX, OCI_MANIFEST
 from dibundle.sharing.mirror.cache import Cache
+from dibundle.sharing.mirror.options import UpstreamPlace
 
-CONTAINERD: Final = (
-    Path("/var/lib/containerd/io.containerd.content.v1.content/blobs/sha256"),
-    Path("/var/lib/docker/containerd/daemon/io.containerd.content.v1.content/blobs/sha256"),
-)
-"""Where containerd keeps blobs, its own and docker's."""
+MAX_PARSED: Final = 1 << 20
+"""Bytes of a manifest or config that is looked into; what is larger is passed on, and makes no image for deltas."""
+MAX_LAYERS: Final = 128
+_TYPE: Final = re.compile(r"[a-zA-Z0-9.+_-]{1,127}/[a-zA-Z0-9.+_-]{1,127}")
+_MAX_KNOWN: Final = 4096  # documents, of the least recently used of which is forgotten what was in it
 
 
 class ImageManifest(NamedTuple):
@@ -35,12 +42,18 @@ class ImageManifest(NamedTuple):
         return sum(dict(self.layers).values())
 
 
+class Known(NamedTuple):
+    """What is in a document: the media type of a manifest, what that of an image names, the diffIDs of a config."""
+
+    media_type: str | None
+    named: ImageManifest | None
+    diff_ids: tuple[bytes, ...]
+
+
 class LocalImage(NamedTuple):
     """An image that is here whole: its layers, as stored, and the diffIDs of their contents."""
 
     manifest: bytes
-    body: bytes
-    config: bytes
     named: ImageManifest
     diff_ids: tuple[bytes, ...]
 
@@ -50,83 +63,105 @@ class LocalImage(NamedTuple):
         return frozenset((*(digest for digest, _ in self.named.layers), *self.diff_ids))
 
 
-def read_manifest(body: bytes) -> ImageManifest | None:
-    """Return what the manifest of an image names; None for anything else, such as an index or an artifact."""
+class Documents:
+    """Looks into manifests and configs, one at a time, and remembers by their digests what is in them."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[bytes, Known] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def look(self, digest: bytes, body: Callable[[], bytes | None]) -> Known | None:
+        """Return what is in the document with this digest, which ``body`` reads; None where that is None."""
+        with self._lock:
+            found = self._known.get(digest)
+            if found is None:
+                content = body()
+                if content is None:
+                    return None
+                found = _look(content)
+                self._known[digest] = found
+            self._known.move_to_end(digest)
+            if len(self._known) > _MAX_KNOWN:
+                self._known.popitem(last=False)
+            return found
+
+
+def _look(content: bytes) -> Known:
     try:
-        value = document.parse(body, "manifest")
+        value = document.parse(content, "document") if len(content) <= MAX_PARSED else None
     except ArchiveError:
+        value = None
+    ids = get_list(get(value, "rootfs"), "diff_ids")
+    diff_ids = tuple(sha256_of(item) or b"" for item in ids) if len(ids) <= MAX_LAYERS else ()
+    return Known(_media_type(value), _named(value), diff_ids)
+
+
+def _media_type(value: object) -> str | None:
+    """Return the media type of a manifest; None for anything else. Those of OCI need not say it."""
+    kinds = {"manifests": OCI_INDEX, "layers": OCI_MANIFEST}
+    found = [kind for key, kind in kinds.items() if isinstance(get(value, key), list)]
+    if len(found) == 2:  # one or the other, as upstream has it
         return None
+    told = get_text(value, "mediaType") or (found[0] if found else "")
+    return told if _TYPE.fullmatch(told) else None
+
+
+def _named(value: object) -> ImageManifest | None:
+    """Return what the manifest of an image names; None for anything else, such as an index or an artifact."""
     config = sha256_of(get(get(value, "config"), "digest"))
+    items = get_list(value, "layers")
     layers = []
-    for item in get_list(value, "layers"):
+    for item in items[: MAX_LAYERS + 1]:
         digest, size = sha256_of(get(item, "digest")), get(item, "size")
         if digest is None or not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 50:
             return None
         layers.append((digest, size))
     kind = str(get(get(value, "config"), "mediaType"))
     is_image = kind.endswith((".image.config.v1+json", ".container.image.v1+json"))
-    if config is None or not layers or not is_image or get(value, "artifactType"):
+    if config is None or not 0 < len(layers) <= MAX_LAYERS or not is_image or get(value, "artifactType"):
         return None
     return ImageManifest(config, tuple(layers))
 
 
-def diff_ids_of(config: bytes) -> tuple[bytes, ...]:
-    """Return the diffIDs in a config, the lowest layer's first."""
-    try:
-        value = document.parse(config, "config")
-    except ArchiveError:
-        return ()
-    return tuple(sha256_of(item) or b"" for item in get_list(get(value, "rootfs"), "diff_ids"))
-
-
 class Bases:
-    """Where images are looked for. Blobs of other programs are read as they are: what is made of them is checked."""
+    """Where images are looked for. Blobs of other programs are read as they are: what is made of them is checked.
 
-    def __init__(self, cache: Cache, stores: Collection[Path]) -> None:
-        self._cache, self._stores = cache, stores
-        self._known: dict[bytes, LocalImage] = {}  # that were here
+    A registry's images build on what is of this registry alone, and on stores that are for it: a bundle could have
+    anything be given away that it builds on.
+    """
 
-    def find(self, manifest: bytes) -> LocalImage | None:
+    def __init__(self, cache: Cache, documents: Documents, stores: Collection[tuple[str, Path]]) -> None:
+        self._cache, self._documents, self._stores = cache, documents, stores
+
+    def find(self, place: UpstreamPlace, manifest: bytes) -> LocalImage | None:
         """Return the image with this manifest, if all of it is here."""
-        known = self._known.get(manifest) or self._read(manifest)
-        if known is None or not all(self._has(digest) for digest, _ in known.named.layers):
-            self._known.pop(manifest, None)
+        known = self._documents.look(manifest, partial(self._small, place, manifest))
+        if known is None or known.named is None:
             return None
-        self._known[manifest] = known
-        return known
+        config = known.named.config
+        if not all(self._has(place, digest) for digest in (manifest, config, *dict(known.named.layers))):
+            return None
+        in_config = self._documents.look(config, partial(self._small, place, config))
+        if in_config is None or len(in_config.diff_ids) != len(known.named.layers):
+            return None
+        return LocalImage(manifest, known.named, in_config.diff_ids)
 
-    def _read(self, manifest: bytes) -> LocalImage | None:
-        body = self._small(manifest)
-        named = read_manifest(body) if body else None
-        if body is None or named is None:
-            return None
-        config = self._small(named.config)
-        if config is None:
-            return None
-        diff_ids = diff_ids_of(config)
-        if len(diff_ids) != len(named.layers):
-            return None
-        return LocalImage(manifest, body, config, named, diff_ids)
-
-    def cached(self) -> Iterable[LocalImage]:
-        """Yield the images in the cache, the latest first."""
-        for manifest in self._cache.images():
-            found = self.find(manifest)
+    def cached(self, place: UpstreamPlace) -> Iterable[LocalImage]:
+        """Yield the images of a registry in the cache, the latest first."""
+        for manifest in self._cache.images(place.space):
+            found = self.find(place, manifest)
             if found:
                 yield found
 
-    def open(self, image: LocalImage, defer: Callable[[Callable[[], None]], None]) -> Archive:
+    def open(self, place: UpstreamPlace, image: LocalImage, defer: Callable[[Callable[[], None]], None]) -> Archive:
         """Return an image as the archive that ``docker://`` would be; what is opened is closed by ``defer``.
 
         :class:`FileError` where a blob went meanwhile.
         """
-        contents: dict[bytes, ReadAt] = {
-            image.manifest: MemoryBytes(image.body),
-            image.named.config: MemoryBytes(image.config),
-        }
-        for digest, _ in image.named.layers:
+        contents: dict[bytes, ReadAt] = {}
+        for digest in (image.manifest, image.named.config, *(digest for digest, _ in image.named.layers)):
             if digest not in contents:
-                file = FileBytes(self._open(digest), digest.hex())
+                file = FileBytes(self._open(place, digest), digest.hex())
                 defer(file.close)
                 contents[digest] = file
         joined = Joined()
@@ -136,27 +171,32 @@ class Bases:
             joined.append(content)
             joined.append(MemoryBytes(bytes(-content.size % 512)))
         layers = [writers.descriptor(writers.OCI_LAYER, digest, size) for digest, size in image.named.layers]
-        manifest = writers.descriptor(writers.OCI_MANIFEST, image.manifest, len(image.body))
+        manifest = writers.descriptor(writers.OCI_MANIFEST, image.manifest, contents[image.manifest].size)
         index = {"schemaVersion": 2, "mediaType": writers.OCI_INDEX, "manifests": [manifest]}
         listed = [writers.docker_entry(image.named.config, (), layers)]
         joined.append(MemoryBytes(writers.documents(writers.to_json(index), writers.to_json(listed))))
         return Archive(image.manifest.hex()[:12], joined, scan(joined), None, None)
 
-    def _has(self, digest: bytes) -> bool:
-        return self._cache.has(digest) or any((store / digest.hex()).is_file() for store in self._stores)
+    def _stores_of(self, place: UpstreamPlace) -> list[Path]:
+        return [folder for host, folder in self._stores if host == place.host]
 
-    def _small(self, digest: bytes) -> bytes | None:
-        found = self._cache.read(digest, document.SIZE_LIMIT)
-        for store in self._stores if found is None else ():
+    def _has(self, place: UpstreamPlace, digest: bytes) -> bool:
+        is_cached = self._cache.has(place.key(digest))
+        return is_cached or any((store / digest.hex()).is_file() for store in self._stores_of(place))
+
+    def _small(self, place: UpstreamPlace, digest: bytes) -> bytes | None:
+        found = self._cache.read(place.key(digest), MAX_PARSED)
+        for store in self._stores_of(place) if found is None else ():
             with suppress(OSError):
                 path = store / digest.hex()
-                if path.stat().st_size <= document.SIZE_LIMIT:
-                    found = path.read_bytes()
+                if path.stat().st_size <= MAX_PARSED:
+                    content = path.read_bytes()
+                    found = content if sha256(content) == digest else None
         return found
 
-    def _open(self, digest: bytes) -> int:
-        found = self._cache.open(digest)
-        for store in self._stores if found is None else ():
+    def _open(self, place: UpstreamPlace, digest: bytes) -> int:
+        found = self._cache.open(place.key(digest))
+        for store in self._stores_of(place) if found is None else ():
             with suppress(OSError):
                 return os.open(store / digest.hex(), os.O_RDONLY | os.O_CLOEXEC)
         if found is None:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Final, Literal
 
 from aiohttp import web
 
+from dibundle.files.digest import text
 from dibundle.sharing.mirror.answers import aside, blob_headers, passed
 from dibundle.sharing.mirror.cache import Cache, CacheFullError
 from dibundle.sharing.mirror.downloads import Download, Downloads
 from dibundle.sharing.mirror.making import Maker
 from dibundle.sharing.mirror.metrics import Metrics
-from dibundle.sharing.mirror.options import UpstreamPlace
-from dibundle.sharing.mirror.upstream import Document, Upstreams
+from dibundle.sharing.mirror.options import Key, UpstreamPlace
+from dibundle.sharing.mirror.upstream import Document, Streamed, Upstreams
 from dibundle.sources.registry.transport import ConnectionFailure
 
 _PIECE: Final = 1 << 20
+_READERS: Final = 16  # threads that open files of the cache, which may have to be hashed
+_UNREAD: Final = 300.0  # seconds that a client may take no byte
 
 
 class BlobServer:
@@ -29,12 +34,17 @@ class BlobServer:
     ) -> None:
         self._cache, self._upstreams, self._downloads = cache, upstreams, downloads
         self._maker, self._metrics = maker, metrics
+        self._files = ThreadPoolExecutor(_READERS, "file")
+
+    def close(self) -> None:
+        """Open nothing more."""
+        self._files.shutdown(wait=False, cancel_futures=True)
 
     async def answer(self, request: web.Request, place: UpstreamPlace, digest: bytes) -> web.StreamResponse:
         """Answer a request for a blob, wherever it comes from."""
-        making = self._maker.making(digest)
-        if making and not self._cache.has(digest) and request.method == "GET":
-            refusal = await aside(self._upstreams.refusal, place, "blobs", digest)
+        making = self._maker.making(place, digest)
+        if making and not self._cache.has(place.key(digest)) and request.method == "GET":
+            refusal = await self._refusal(place, digest)
             if refusal:
                 return passed(request, place, refusal)
             await self._maker.wait(making)
@@ -43,13 +53,17 @@ class BlobServer:
             if answer:
                 return answer
 
+    async def _refusal(self, place: UpstreamPlace, digest: bytes) -> Document | None:
+        return await aside(self._upstreams.threads[place.host], self._upstreams.refusal, place, "blobs", digest)
+
     async def _here(self, request: web.Request, place: UpstreamPlace, digest: bytes) -> web.StreamResponse | None:
         """Answer with a blob of the cache, or one that is on its way; None where it is neither."""
-        running = self._downloads.running(digest)
+        key = place.key(digest)
+        running = self._downloads.running(key)
         try:
-            if running is None and not self._cache.has(digest):
+            if running is None and not self._cache.has(key):
                 return None
-            refusal = await aside(self._upstreams.refusal, place, "blobs", digest)
+            refusal = await self._refusal(place, digest)
             if refusal:
                 return passed(request, place, refusal)
             if running and _is_plain(request):
@@ -57,19 +71,25 @@ class BlobServer:
         finally:
             if running:
                 running.leave()
-        fd = await aside(self._cache.open, digest)
-        return None if fd is None else await self._cached(request, digest, fd)
+        fd = await aside(self._files, self._cache.open, key, release=lambda fd: None if fd is None else os.close(fd))
+        return None if fd is None else await self._cached(request, key, fd)
 
     async def _from_upstream(
         self, request: web.Request, place: UpstreamPlace, digest: bytes
     ) -> web.StreamResponse | None:
         """Answer with what upstream sends; None where somebody else has begun to fetch it."""
         if not _is_plain(request):
-            return await self._direct(request, place, digest)
+            return await self.direct(request, place, text(digest))
         try:
-            began = await aside(self._downloads.begin, place, digest)
+            began = await aside(
+                self._upstreams.threads[place.host],
+                self._downloads.begin,
+                place,
+                digest,
+                release=lambda found: found.leave() if isinstance(found, Download) else None,
+            )
         except CacheFullError:
-            return await self._direct(request, place, digest)
+            return await self.direct(request, place, text(digest))
         if isinstance(began, Document):
             return passed(request, place, began)
         if began is None:
@@ -79,94 +99,109 @@ class BlobServer:
         finally:
             began.leave()
 
-    async def _cached(self, request: web.Request, digest: bytes, fd: int) -> web.StreamResponse:
+    async def _cached(self, request: web.Request, key: Key, fd: int) -> web.StreamResponse:
         """Send a blob of the cache, or a part; what is sent is what was hashed, whatever becomes of its name."""
         try:
             size = os.fstat(fd).st_size
-            headers = blob_headers(digest) | {"Accept-Ranges": "bytes"}
             part = _range(request, size)
             if part is None:
                 return web.Response(status=416, headers={"Content-Range": f"bytes */{size}"})
-            if len(part) < size:
-                headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
-            response = web.StreamResponse(status=206 if "Content-Range" in headers else 200, headers=headers)
+            response = web.StreamResponse(headers=blob_headers(text(key[1])) | {"Accept-Ranges": "bytes"})
             response.content_length = len(part)
-            await response.prepare(request)
-            if request.method == "GET":
-                for at in range(part.start, part.stop, _PIECE):
-                    await response.write(os.pread(fd, min(_PIECE, part.stop - at), at))
-                self._metrics.served.inc(len(part))
-            await response.write_eof()
+            if len(part) < size:
+                response.set_status(206)
+                response.headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
+            return await self._send(request, response, self._pieces(key, fd, part))
         finally:
             os.close(fd)
-        return response
+
+    async def _pieces(self, key: Key, fd: int, part: range) -> AsyncIterator[bytes]:
+        for at in range(part.start, part.stop, _PIECE):
+            try:
+                yield await aside(None, os.pread, fd, min(_PIECE, part.stop - at), at)
+            except OSError as error:
+                self._cache.remove(key)
+                raise ConnectionFailure("the cache cannot be read") from error
 
     async def _downloaded(self, request: web.Request, place: UpstreamPlace, download: Download) -> web.StreamResponse:
         """Send a blob as it comes from upstream."""
-        response = web.StreamResponse(headers=blob_headers(download.digest))
+        response = web.StreamResponse(headers=blob_headers(text(download.digest)))
         response.content_length = download.size
+        return await self._send(request, response, self._coming(place, download))
+
+    async def _coming(self, place: UpstreamPlace, download: Download) -> AsyncIterator[bytes]:
+        """Yield a blob as it comes; where there is no space for it any more the rest comes straight from upstream."""
+        at = 0
+        try:
+            async for piece in download.pieces():
+                at += len(piece)
+                yield piece
+        except ConnectionFailure:
+            if not isinstance(download.error, CacheFullError):
+                raise
+            async with self._asked(place, text(download.digest), f"bytes={at}-", "GET") as answer:
+                if answer.status != 206 or not answer.headers.get("Content-Range", "").startswith(f"bytes {at}-"):
+                    raise
+                async for piece in self._streamed(place, answer):
+                    yield piece
+
+    async def direct(self, request: web.Request, place: UpstreamPlace, name: str) -> web.StreamResponse:
+        """Pass a request for a blob on as it is, and keep nothing."""
+        method: Literal["GET", "HEAD"] = "HEAD" if request.method == "HEAD" else "GET"
+        async with self._asked(place, name, request.headers.get("Range"), method) as answer:
+            if answer.status not in (200, 206):
+                document = await aside(self._upstreams.threads[place.host], answer.document)
+                return passed(request, place, document)
+            response = web.StreamResponse(status=answer.status, headers=blob_headers(name))
+            if answer.status == 206 and "Content-Range" in answer.headers:
+                response.headers["Content-Range"] = answer.headers["Content-Range"]
+            response.content_length = answer.length
+            return await self._send(request, response, self._streamed(place, answer))
+
+    @asynccontextmanager
+    async def _asked(
+        self, place: UpstreamPlace, name: str, part: str | None, method: Literal["GET", "HEAD"]
+    ) -> AsyncIterator[Streamed]:
+        """Ask upstream for a blob, or a part."""
+        pool, headers = self._upstreams.threads[place.host], {"Range": part} if part else {}
+        opened = self._upstreams.ask(place, f"blobs/{name}", headers=headers, method=method)
+
+        def leave(_: object = None) -> None:
+            opened.__exit__(None, None, None)
+
+        answer = await aside(pool, opened.__enter__, release=leave)
+        try:
+            yield answer
+        finally:
+            pool.submit(leave)
+
+    async def _streamed(self, place: UpstreamPlace, answer: Streamed) -> AsyncIterator[bytes]:
+        while piece := await aside(self._upstreams.threads[place.host], next, answer.pieces, b""):
+            yield piece
+
+    async def _send(
+        self, request: web.Request, response: web.StreamResponse, pieces: AsyncIterator[bytes]
+    ) -> web.StreamResponse:
+        """Send an answer; where its body ends too early, or too late, the connection does, so that the client knows."""
         await response.prepare(request)
         sent = 0
         try:
-            try:
-                async for piece in download.pieces():
-                    await response.write(piece)
+            if request.method == "GET":
+                async for piece in pieces:
                     sent += len(piece)
-            except ConnectionFailure:
-                if not isinstance(download.error, CacheFullError):
-                    raise
-                async for piece in self._rest(place, download.digest, sent):
-                    await response.write(piece)
-            self._metrics.served.inc(download.size)
+                    if response.content_length is not None and sent > response.content_length:
+                        raise ConnectionFailure("too long")
+                    async with asyncio.timeout(_UNREAD):
+                        await response.write(piece)
+                if response.content_length not in (None, sent):
+                    raise ConnectionFailure("too short")
             await response.write_eof()
-        except ConnectionFailure:
-            _cut_off(request)
+        except (ConnectionFailure, OSError):  # the client's end of it, too
+            if request.transport is not None:
+                request.transport.abort()
+        finally:
+            self._metrics.served.inc(sent)
         return response
-
-    async def _direct(self, request: web.Request, place: UpstreamPlace, digest: bytes) -> web.StreamResponse:
-        """Pass a request for a blob on as it is, and keep nothing."""
-        headers = {"Range": request.headers["Range"]} if "Range" in request.headers else {}
-        path = f"blobs/sha256:{digest.hex()}"
-        method: Literal["GET", "HEAD"] = "HEAD" if request.method == "HEAD" else "GET"
-        ask = partial(
-            self._upstreams.ask,
-            place,
-            path,
-            headers=headers,
-            method=method,
-        )
-        opened = ask()
-        answer = await aside(opened.__enter__)
-        try:
-            if answer.status not in (200, 206):
-                return passed(request, place, await aside(answer.document))
-            shown = {key: answer.headers[key] for key in ("Content-Range", "Content-Length") if key in answer.headers}
-            response = web.StreamResponse(status=answer.status, headers={**blob_headers(digest), **shown})
-            await response.prepare(request)
-            pieces = answer.pieces
-            try:
-                while piece := await aside(next, pieces, b""):
-                    await response.write(piece)
-            except ConnectionFailure:
-                _cut_off(request)
-                return response
-            await response.write_eof()
-            return response
-        finally:
-            await aside(opened.__exit__, None, None, None)
-
-    async def _rest(self, place: UpstreamPlace, digest: bytes, start: int) -> AsyncIterator[bytes]:
-        """Yield a blob from an offset on, straight from upstream."""
-        path = f"blobs/sha256:{digest.hex()}"
-        opened = self._upstreams.ask(place, path, headers={"Range": f"bytes={start}-"})
-        answer = await aside(opened.__enter__)
-        try:
-            if answer.status != 206:
-                raise ConnectionFailure(f"status {answer.status}")
-            while piece := await aside(next, answer.pieces, b""):
-                yield piece
-        finally:
-            await aside(opened.__exit__, None, None, None)
 
 
 def _is_plain(request: web.Request) -> bool:
@@ -183,9 +218,3 @@ def _range(request: web.Request, size: int) -> range | None:
     if asked.start is not None and asked.start >= size > 0:
         return None
     return range(*asked.indices(size)[:2])
-
-
-def _cut_off(request: web.Request) -> None:
-    """End a connection before the body is whole: so the client knows that it is not."""
-    if request.transport is not None:
-        request.transport.abort()

@@ -1,7 +1,8 @@
 """Blobs by their digest in a folder, within a size: the least recently used go first.
 
-What is in the cache under a digest has that digest: a blob is written to a temporary file, hashed on the way and
-renamed; before it is used for the first time, and whenever its file has changed, it is hashed again.
+Each is in the space of the registry that it is of, and serves nobody else. What is in the cache under a digest has that
+digest: a blob is written to a temporary file, hashed on the way and renamed; before it is used for the first time, and
+whenever its file has changed, it is hashed again.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import errno
 import fcntl
 import hashlib
 import os
+import shutil
+import stat
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -21,14 +23,15 @@ from typing import Final, NamedTuple
 from dibundle.errors import FileError
 from dibundle.files import messages as file_messages
 from dibundle.sharing.mirror import messages
+from dibundle.sharing.mirror.options import Key
 
 _PIECE: Final = 1 << 20
 _NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_MAX_IMAGES: Final = 4096  # that are remembered as bases
+_MAX_IMAGES: Final = 1024  # of a registry that are remembered as bases
 
 
 class _State(NamedTuple):
-    """What a file was when its content was hashed."""
+    """What a file was when its content was hashed; nobody can set the time of the last change of a file."""
 
     inode: int
     changed: int
@@ -39,17 +42,43 @@ class CacheFullError(Exception):
     """There is no space for a blob: it is served without being kept."""
 
 
+class Turns:
+    """Lets one thread at a time do something about a blob; the others wait."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._turns: dict[Key, tuple[threading.Lock, int]] = {}  # and how many wait for it or have it
+
+    @contextmanager
+    def of(self, key: Key) -> Iterator[None]:
+        """Wait for a turn, and have it."""
+        with self._lock:
+            turn, waiting = self._turns.get(key, (threading.Lock(), 0))
+            self._turns[key] = turn, waiting + 1
+        try:
+            with turn:
+                yield
+        finally:
+            with self._lock:
+                turn, waiting = self._turns.pop(key)
+                if waiting > 1:
+                    self._turns[key] = turn, waiting - 1
+
+
 class NewBlob:
     """A blob on its way into the cache: written in order, then kept under its digest or given up."""
 
     def __init__(self, cache: Cache, fd: int, path: Path) -> None:
         self._cache, self._path = cache, path
         self._hash = hashlib.sha256()
+        self._is_kept = False
         self.fd = fd
         self.size = 0
 
     def write(self, data: bytes | memoryview) -> None:
         """Add bytes; :class:`CacheFullError` where there is no space."""
+        self._cache._reserve(len(data))
+        self.size += len(data)
         view = memoryview(data)
         try:
             while view:
@@ -57,21 +86,23 @@ class NewBlob:
         except OSError as error:
             raise (CacheFullError() if error.errno in _NO_SPACE else error) from error
         self._hash.update(data)
-        self.size += len(data)
 
     @property
     def digest(self) -> bytes:
         """The SHA-256 of what was written so far."""
         return self._hash.digest()
 
-    def keep(self) -> None:
+    def keep(self, space: str) -> None:
         """Put it in place under its digest."""
-        self._cache._keep(self._path, self.digest, self.size, os.fstat(self.fd))
+        self._cache._keep((space, self.digest), self._path, self.fd, self.size)
+        self._is_kept = True
 
     def close(self) -> None:
         """Close the file; what was not kept goes."""
         os.close(self.fd)
-        self._path.unlink(missing_ok=True)
+        if not self._is_kept:
+            self._path.unlink(missing_ok=True)
+            self._cache._reserve(-self.size)
 
 
 class Cache:
@@ -79,11 +110,12 @@ class Cache:
 
     def __init__(self, folder: Path, most: int) -> None:
         """Open or make a cache; :class:`FileError` where that fails, or another process has it."""
-        self.folder, self._most = folder, most
+        self.folder, self.most = folder, most
         self._lock = threading.RLock()
-        self._sizes: OrderedDict[bytes, int] = OrderedDict()  # the least recently used first
-        self._checked: dict[bytes, _State] = {}
-        self._pinned: dict[bytes, int] = {}
+        self._sizes: OrderedDict[Key, int] = OrderedDict()  # the least recently used first
+        self._checked: dict[Key, _State] = {}
+        self._pinned: dict[Key, int] = {}
+        self._hashing = Turns()
         self._total = self._number = 0
         try:
             for part in ("blobs", "images", "tmp"):
@@ -95,7 +127,7 @@ class Cache:
                 os.close(self._held)
                 raise FileError(messages.MIRROR_CACHE_IN_USE, folder=folder) from None
             for left in (folder / "tmp").iterdir():
-                left.unlink()
+                _delete(left)
             self._load()
         except OSError as error:
             raise FileError(file_messages.FILE_CANNOT_WRITE, folder=folder, reason=error.strerror) from error
@@ -106,58 +138,65 @@ class Cache:
 
     @property
     def size(self) -> int:
-        """Bytes of all blobs."""
+        """Bytes of all blobs, those that are being written too."""
         return self._total
 
     def _load(self) -> None:
         found = []
-        for path in (self.folder / "blobs").iterdir():
-            try:
-                name = bytes.fromhex(path.name)
-                status = path.stat()
-            except (ValueError, OSError):
-                continue
-            found.append((status.st_atime_ns, name, status.st_size))
-        for _, name, size in sorted(found):
-            self._sizes[name] = size
+        for path in (self.folder / "blobs").glob("*/*"):
+            with suppress(ValueError, OSError):
+                key = path.parent.name, bytes.fromhex(path.name)
+                status = path.lstat()
+                found.append((max(status.st_atime_ns, status.st_mtime_ns), key, status.st_size))
+        for _, key, size in sorted(found):
+            self._sizes[key] = size
             self._total += size
         self._make_space()
 
-    def _path(self, digest: bytes) -> Path:
-        return self.folder / "blobs" / digest.hex()
+    def _path(self, key: Key) -> Path:
+        return self.folder / "blobs" / key[0] / key[1].hex()
 
-    def has(self, digest: bytes) -> bool:
+    def has(self, key: Key) -> bool:
         """Whether a blob is said to be here: it may turn out to be damaged when it is opened."""
-        return digest in self._sizes
+        return key in self._sizes
 
-    def open(self, digest: bytes) -> int | None:
+    def open(self, key: Key) -> int | None:
         """Return a descriptor of a blob, which has its digest; None where it is not here, or was damaged."""
-        if digest not in self._sizes:
+        if key not in self._sizes:
             return None
-        path = self._path(digest)
+        fd = None
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            fd = os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            is_right = self._is_checked(key, fd) or self._check(key, fd)
         except OSError:
-            self.remove(digest)
-            return None
-        status = os.fstat(fd)
-        state = _State(status.st_ino, status.st_mtime_ns, status.st_size)
-        if self._checked.get(digest) != state:
-            if _sha256(fd) != digest:
-                os.close(fd)
-                self.remove(digest)
-                return None
-            self._checked[digest] = state
-        with self._lock:
-            if digest in self._sizes:
-                self._sizes.move_to_end(digest)
-        with suppress(OSError):
-            os.utime(fd, ns=(time.time_ns(), status.st_mtime_ns))  # the order in which they go, after a restart too
-        return fd
+            is_right = False
+        if is_right:
+            with self._lock:
+                if key in self._sizes:
+                    self._sizes.move_to_end(key)
+            return fd
+        if fd is not None:
+            os.close(fd)
+        self.remove(key)
+        return None
 
-    def read(self, digest: bytes, most: int) -> bytes | None:
+    def _is_checked(self, key: Key, fd: int) -> bool:
+        return self._checked.get(key) == _state(fd)
+
+    def _check(self, key: Key, fd: int) -> bool:
+        """Hash a blob, once for all who open it; return whether it has its digest."""
+        with self._hashing.of(key):
+            if self._is_checked(key, fd):
+                return True
+            state = _state(fd)
+            if not stat.S_ISREG(os.fstat(fd).st_mode) or _sha256(fd) != key[1]:
+                return False
+            self._checked[key] = state
+            return True
+
+    def read(self, key: Key, most: int) -> bytes | None:
         """Return a blob of at most ``most`` bytes."""
-        fd = self.open(digest)
+        fd = self.open(key)
         if fd is None:
             return None
         try:
@@ -176,84 +215,112 @@ class Cache:
         except OSError as error:
             raise CacheFullError from error
 
-    def put(self, content: bytes) -> bytes:
+    def put(self, space: str, content: bytes) -> bytes:
         """Keep a small blob if there is space; return its digest."""
         digest = hashlib.sha256(content).digest()
-        if not self.has(digest):
-            with suppress(CacheFullError):
+        if not self.has((space, digest)):
+            with suppress(CacheFullError, OSError):
                 blob = self.new()
                 try:
                     blob.write(content)
-                    blob.keep()
+                    blob.keep(space)
                 finally:
                     blob.close()
         return digest
 
-    def _keep(self, path: Path, digest: bytes, size: int, status: os.stat_result) -> None:
+    def _reserve(self, size: int) -> None:
+        """Count bytes that are being written; others go for them, or :class:`CacheFullError`."""
         with self._lock:
-            path.replace(self._path(digest))
-            self._total += size - self._sizes.pop(digest, 0)
-            self._sizes[digest] = size
-            self._checked[digest] = _State(status.st_ino, status.st_mtime_ns, size)
+            self._total += size
             self._make_space()
+            if size > 0 and self._total > self.most:
+                self._total -= size
+                raise CacheFullError
 
-    def remove(self, digest: bytes) -> None:
+    def _keep(self, key: Key, path: Path, fd: int, size: int) -> None:
+        with self._lock:
+            self.remove(key)
+            place = self._path(key)
+            place.parent.mkdir(mode=0o700, exist_ok=True)
+            path.replace(place)
+            self._sizes[key] = size
+            self._checked[key] = _state(fd)
+
+    def remove(self, key: Key) -> None:
         """Give a blob up."""
         with self._lock:
-            self._total -= self._sizes.pop(digest, 0)
-            self._checked.pop(digest, None)
-            self._path(digest).unlink(missing_ok=True)
+            self._total -= self._sizes.pop(key, 0)
+            self._checked.pop(key, None)
+            _delete(self._path(key))
 
     def prune(self, most: int) -> int:
         """Give blobs up until at most ``most`` bytes are left; return how many bytes went."""
-        before, kept = self._total, self._most
-        self._most = most
+        before, kept = self._total, self.most
+        self.most = most
         try:
             self._make_space()
         finally:
-            self._most = kept
+            self.most = kept
         return before - self._total
 
     def _make_space(self) -> None:
         with self._lock:
-            for digest in list(self._sizes):
-                if self._total <= self._most:
-                    break
-                if digest not in self._pinned:
-                    self.remove(digest)
+            while self._total > self.most:
+                oldest = next((key for key in self._sizes if key not in self._pinned), None)
+                if oldest is None:
+                    return
+                self.remove(oldest)
 
     @contextmanager
-    def pinned(self, digests: Collection[bytes]) -> Iterator[None]:
+    def pinned(self, keys: Collection[Key]) -> Iterator[None]:
         """Keep blobs that something is made of."""
         with self._lock:
-            for digest in digests:
-                self._pinned[digest] = self._pinned.get(digest, 0) + 1
+            for key in keys:
+                self._pinned[key] = self._pinned.get(key, 0) + 1
         try:
             yield
         finally:
             with self._lock:
-                for digest in digests:
-                    self._pinned[digest] -= 1
-                    if not self._pinned[digest]:
-                        del self._pinned[digest]
+                for key in keys:
+                    self._pinned[key] -= 1
+                    if not self._pinned[key]:
+                        del self._pinned[key]
                 self._make_space()
 
-    def note_image(self, manifest: bytes) -> None:
+    def note_image(self, key: Key) -> None:
         """Remember that a manifest is one of an image, which may be a base."""
         with suppress(OSError):
-            (self.folder / "images" / manifest.hex()).touch()
+            folder = self.folder / "images" / key[0]
+            folder.mkdir(mode=0o700, exist_ok=True)
+            (folder / key[1].hex()).touch()
 
-    def images(self) -> list[bytes]:
+    def images(self, space: str) -> list[bytes]:
         """Return the manifests of images that are known, the latest first; those whose blobs went are forgotten."""
         found = []
-        for path in (self.folder / "images").iterdir():
+        for path in (self.folder / "images" / space).glob("*"):
             with suppress(ValueError, OSError):
                 digest = bytes.fromhex(path.name)
-                if self.has(digest):
+                if self.has((space, digest)):
                     found.append((path.stat().st_mtime_ns, digest))
                 else:
                     path.unlink()
-        return [digest for _, digest in sorted(found, reverse=True)[:_MAX_IMAGES]]
+        latest = [digest for _, digest in sorted(found, reverse=True)]
+        for digest in latest[_MAX_IMAGES:]:
+            (self.folder / "images" / space / digest.hex()).unlink(missing_ok=True)
+        return latest[:_MAX_IMAGES]
+
+
+def _state(fd: int) -> _State:
+    status = os.fstat(fd)
+    return _State(status.st_ino, status.st_ctime_ns, status.st_size)
+
+
+def _delete(path: Path) -> None:
+    """Remove whatever is there."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _sha256(fd: int) -> bytes:

@@ -7,20 +7,20 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future
+from contextlib import suppress
 from typing import Final
 
-from dibundle.errors import RegistryError
-from dibundle.sharing.mirror.cache import Cache, CacheFullError, NewBlob
-from dibundle.sharing.mirror.options import UpstreamPlace
-from dibundle.sharing.mirror.upstream import Document, Streamed, Upstreams
+from dibundle.sharing.mirror.cache import Cache, CacheFullError, NewBlob, Turns
+from dibundle.sharing.mirror.options import Key, MirrorOptions, UpstreamPlace
+from dibundle.sharing.mirror.upstream import Document, Streamed, Upstreams, threads
 from dibundle.sources.registry.transport import ConnectionFailure
 
-_PIECE: Final = 256 << 10
+_PIECE: Final = 1 << 20
 _WITHHELD: Final = 64 << 10  # bytes at the end of a blob that are sent only when all of it has its digest
 _TRIES: Final = 3  # of a blob whose connection breaks
-_PUMPS: Final = 64
+_PUMPS: Final = 64  # of an upstream at once
+_ALONE: Final = 16 << 20  # bytes that are still fetched when nobody waits for a blob any more
 
 
 class Bell:
@@ -53,6 +53,9 @@ class Bell:
                 await asyncio.wait_for(event.wait(), None if end is None else max(0.0, end - loop.time()))
             except TimeoutError:
                 return is_over()
+            finally:
+                with self.changed:
+                    self._waiting.discard((loop, event))
 
 
 class Download:
@@ -64,6 +67,7 @@ class Download:
         self.seconds = 0.0
         self._blob = blob
         self._readers = 1  # the one who writes
+        self._is_given_up = False
         self.bell = Bell()
         self.received = 0
         self.is_done = False
@@ -77,9 +81,9 @@ class Download:
         return max(0, min(self.received, self.size - _WITHHELD))
 
     def join(self) -> bool:
-        """Begin to read; false where the file is closed already."""
+        """Begin to read; false where the file is closed already, or about to be."""
         with self.bell.changed:
-            if not self._readers:
+            if not self._readers or self._is_given_up:
                 return False
             self._readers += 1
             return True
@@ -91,6 +95,12 @@ class Download:
             is_last = not self._readers
         if is_last:
             self._blob.close()
+
+    def give_up_alone(self) -> bool:
+        """Return whether to end: nobody reads, and much is missing."""
+        with self.bell.changed:
+            self._is_given_up = self._readers == 1 and self.size - self.received > _ALONE
+        return self._is_given_up
 
     def wait(self, seconds: float) -> bool:
         """Wait until all is there; return whether it is."""
@@ -106,7 +116,7 @@ class Download:
         while at < self.size:
             ready = self.available
             if ready > at:
-                piece = os.pread(self._blob.fd, min(_PIECE, ready - at), at)
+                piece = os.pread(self._blob.fd, min(_PIECE, ready - at), at)  # just written: no disk is waited for
                 at += len(piece)
                 yield piece
                 continue
@@ -116,24 +126,29 @@ class Download:
 
 
 class Downloads:
-    """All blobs that are fetched at the moment, by their digest."""
+    """All blobs that are fetched at the moment."""
 
-    def __init__(self, upstreams: Upstreams, cache: Cache) -> None:
+    def __init__(self, options: MirrorOptions, upstreams: Upstreams, cache: Cache) -> None:
         self._upstreams, self._cache = upstreams, cache
-        self._running: dict[bytes, Download] = {}
-        self._asking: dict[bytes, tuple[threading.Lock, int]] = {}  # and how many wait for it or have it
+        self._running: dict[Key, Download] = {}
+        self._asking = Turns()
         self._lock = threading.Lock()
-        self._pumps = ThreadPoolExecutor(_PUMPS, "pump")
-        self.speed: float | None = None  # bytes a second of what upstream sends, lately
+        self._pumps = threads(options, _PUMPS, "pump")
+        self._speeds: dict[str, float] = {}
 
     def close(self) -> None:
         """Begin nothing more."""
-        self._pumps.shutdown(wait=False, cancel_futures=True)
+        for pool in self._pumps.values():
+            pool.shutdown(wait=False, cancel_futures=True)
 
-    def running(self, digest: bytes) -> Download | None:
+    def speed(self, place: UpstreamPlace) -> float | None:
+        """Return bytes a second of what an upstream sends, lately."""
+        return self._speeds.get(place.host)
+
+    def running(self, key: Key) -> Download | None:
         """Return the download of a blob, for the caller to leave; None where there is none."""
         with self._lock:
-            found = self._running.get(digest)
+            found = self._running.get(key)
         return found if found and found.join() else None
 
     def begin(self, place: UpstreamPlace, digest: bytes) -> Download | Document | None:
@@ -142,48 +157,36 @@ class Downloads:
         None where somebody else has begun it meanwhile, or it is in the cache now. :class:`CacheFullError` where there
         is no space; :class:`RegistryError` or :class:`ConnectionFailure` where upstream does not answer.
         """
-        with self._one_at_a_time(digest):
+        key = place.key(digest)
+        with self._asking.of(key):
             with self._lock:
-                is_there = digest in self._running
-            if is_there or self._cache.has(digest):
+                is_there = key in self._running
+            if is_there or self._cache.has(key):
                 return None
             began: Future[Download | Document] = Future()
-            self._pumps.submit(self._run, place, digest, began)
+            self._pumps[place.host].submit(self._run, place, digest, began).add_done_callback(
+                lambda done: began.cancel() if done.cancelled() else None
+            )
             return began.result()
-
-    @contextmanager
-    def _one_at_a_time(self, digest: bytes) -> Iterator[None]:
-        """Let one client of a blob ask for it, the others wait until that one has an answer."""
-        with self._lock:
-            lock, waiting = self._asking.get(digest, (threading.Lock(), 0))
-            self._asking[digest] = lock, waiting + 1
-        try:
-            with lock:
-                yield
-        finally:
-            with self._lock:
-                lock, waiting = self._asking[digest]
-                if waiting == 1:
-                    del self._asking[digest]
-                else:
-                    self._asking[digest] = lock, waiting - 1
 
     def _run(self, place: UpstreamPlace, digest: bytes, began: Future[Download | Document]) -> None:
         try:
             path = f"blobs/sha256:{digest.hex()}"
             with self._upstreams.ask(place, path) as answer:
-                size = answer.headers.get("Content-Length", "")
-                if answer.status != 200 or not size.isdigit():
+                size = answer.length
+                if answer.status != 200:
                     began.set_result(answer.document())
                     return
+                if size is None or size > self._cache.most:
+                    raise CacheFullError
                 self._upstreams.grant(place, "blobs", digest)
-                download = Download(digest, int(size), self._cache.new())
+                download = Download(digest, size, self._cache.new())
                 download.join()
                 with self._lock:
-                    self._running[digest] = download
+                    self._running[place.key(digest)] = download
                 began.set_result(download)
                 self._fill(download, place, path, answer)
-        except (RegistryError, ConnectionFailure, CacheFullError, OSError) as error:
+        except Exception as error:  # whatever it is, somebody waits for it
             if not began.done():
                 began.set_exception(error)
 
@@ -193,18 +196,20 @@ class Downloads:
                 download._blob.write(piece)
                 download.received += len(piece)
                 download.bell.ring()
+                if download.give_up_alone():
+                    raise ConnectionFailure("nobody waits for it")
             if download._blob.digest != download.digest:
                 raise ConnectionFailure("upstream sent another blob")
-            download._blob.keep()
+            with suppress(OSError):  # it is sent all the same
+                download._blob.keep(place.space)
             download.seconds = time.monotonic() - download.begun
-            self._measure(download)
+            self._measure(download, place.host)
         except Exception as error:
             download.error = error
         finally:
             download.is_done = True
             with self._lock:
-                if self._running.get(download.digest) is download:
-                    del self._running[download.digest]
+                del self._running[place.key(download.digest)]
             download.bell.ring()
             download.leave()
 
@@ -236,8 +241,8 @@ class Downloads:
                 raise ConnectionFailure(f"status {answer.status}")
             yield from answer.pieces
 
-    def _measure(self, download: Download) -> None:
-        """Note how fast upstream is, by blobs that are large enough to tell."""
+    def _measure(self, download: Download, host: str) -> None:
+        """Note how fast an upstream is, by blobs that are large enough to tell."""
         if download.size >= 1 << 20 and download.seconds > 0:
             found = download.size / download.seconds
-            self.speed = found if self.speed is None else (self.speed + found) / 2
+            self._speeds[host] = (self._speeds.get(host, found) + found) / 2

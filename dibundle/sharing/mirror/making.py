@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
@@ -15,6 +14,7 @@ from dibundle.applying.rewrite import rebuild_images
 from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, DibError, DigestError, UsageError
 from dibundle.files import digest as digests
 from dibundle.files.context import Context
+from dibundle.files.progress import Silent, Thinned
 from dibundle.files.readat import Stream, copy_chunks
 from dibundle.format.constants import MAX_MANIFEST
 from dibundle.format.reader import BundleReader
@@ -22,18 +22,19 @@ from dibundle.images.archive import Archive
 from dibundle.images.model import ImageArchive
 from dibundle.sharing.fetching import FetchedBundles
 from dibundle.sharing.mirror import messages
-from dibundle.sharing.mirror.bases import Bases, ImageManifest, LocalImage, diff_ids_of
+from dibundle.sharing.mirror.bases import MAX_PARSED, Bases, Documents, ImageManifest, LocalImage
 from dibundle.sharing.mirror.cache import Cache, CacheFullError
 from dibundle.sharing.mirror.downloads import Bell, Downloads
 from dibundle.sharing.mirror.options import MirrorOptions, UpstreamPlace
-from dibundle.sharing.mirror.upstream import Document, Upstreams
+from dibundle.sharing.mirror.upstream import Document, Upstreams, threads
 from dibundle.sharing.ways import MOST_IMAGES, ChainStep, cheapest
 from dibundle.sources.access import Access, SignatureCheck
 from dibundle.sources.registry.listing import Delta
 from dibundle.sources.registry.transport import ConnectionFailure
 
 MAKERS: Final = 2  # images that are made at once: each may take 200 MB
-PLANNERS: Final = 16  # that are thought about: nobody whose image has no bundle waits for those that are made
+PLANNERS: Final = 16  # of an upstream that are thought about: nobody else waits for those that are made
+MOST: Final = 256  # of an upstream that wait for that
 MAX_BASES: Final = 8  # images that are opened as bases
 SPEED: Final = 25e6  # bytes of compressed layers made in a second, before the first was measured
 FAST: Final = 100e6  # and of upstream
@@ -62,17 +63,38 @@ class Making:
     is_done: bool = False
     bell: Bell = field(default_factory=Bell)
 
+    @property
+    def name(self) -> tuple[str, bytes]:
+        """What tells it from others of its upstream."""
+        return self.place.repository, self.manifest
+
 
 class _NoWayError(Exception):
     """There is no delta; the text says why."""
 
 
 class _UnfitError(Exception):
-    """A bundle does not serve: that of ``step``."""
+    """A bundle does not serve: that of ``step``; ``is_applied``: that took its time."""
 
-    def __init__(self, step: ChainStep, error: DibError) -> None:
+    def __init__(self, step: ChainStep, error: DibError, *, is_applied: bool = False) -> None:
         super().__init__(error.message)
-        self.step = step
+        self.step, self.is_applied = step, is_applied
+
+
+class _Clock(Thinned):
+    """Ends work on a bundle when its time is over, wherever it is."""
+
+    def __init__(self, check: Callable[[], object]) -> None:
+        super().__init__(Silent())
+        self._check = check
+
+    def phase(self, name: str, total: int) -> None:
+        """Look at the clock."""
+        self._check()
+
+    def advance(self, count: int) -> None:
+        """Look at the clock."""
+        self._check()
 
 
 class _Found(NamedTuple):
@@ -95,45 +117,59 @@ class Maker:
         options: MirrorOptions,
         access: Access,
         cache: Cache,
-        bases: Bases,
+        documents: Documents,
         upstreams: Upstreams,
         downloads: Downloads,
         report: Report,
     ) -> None:
-        self._options, self._access, self._cache, self._bases = options, access, cache, bases
+        self._options, self._access, self._cache, self._documents = options, access, cache, documents
+        self._bases = Bases(cache, documents, options.stores)
         self._upstreams, self._downloads, self._report = upstreams, downloads, report
-        self._pool = ThreadPoolExecutor(PLANNERS, "make")
+        self._pools = threads(options, PLANNERS, "make")
         self._makers = threading.Semaphore(MAKERS)
         self._lock = threading.Lock()
-        self._running: dict[bytes, Making] = {}
+        self._running: dict[str, dict[tuple[str, bytes], Making]] = {host: {} for host in self._pools}
         self._speed = SPEED
 
     def close(self) -> None:
         """Begin nothing more."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in self._pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def begin(self, place: UpstreamPlace, manifest: bytes, named: ImageManifest) -> None:
         """Find out, in a thread, whether a delta leads to an image, and make its layers if one does."""
+        making = Making(place, manifest, frozenset(digest for digest, _ in named.layers))
         with self._lock:
-            if manifest in self._running:
+            running = self._running[place.host]
+            if making.name in running or len(running) >= MOST:
                 return
-            making = Making(place, manifest, frozenset(digest for digest, _ in named.layers))
-            self._running[manifest] = making
-        self._pool.submit(self._run, making, named)
+            running[making.name] = making
+        self._pools[place.host].submit(self._run, making, named)
 
-    def making(self, layer: bytes) -> Making | None:
-        """Return what may make a layer; None where nothing does."""
+    def making(self, place: UpstreamPlace, layer: bytes) -> Making | None:
+        """Return what may make a layer of a repository; None where nothing does."""
         with self._lock:
-            return next((making for making in self._running.values() if layer in making.layers), None)
+            for making in self._running[place.host].values():
+                if layer in making.layers and making.place.repository == place.repository:
+                    return making
+        return None
 
     async def wait(self, making: Making) -> None:
         """Wait until it is known that layers are not made, or they are, or for as long as they may take."""
         left = making.begun + self._options.make_timeout - time.monotonic()
         await making.bell.wait(lambda: making.is_done, max(0.0, left))
 
+    def _require_time(self, making: Making) -> float:
+        """Return how many seconds are left; raise where there are none."""
+        left = making.begun + self._options.make_timeout - time.monotonic()
+        if left <= 0:
+            raise _NoWayError("it takes too long")
+        return left
+
     def _run(self, making: Making, named: ImageManifest) -> None:
         try:
-            missing = {digest: size for digest, size in named.layers if not self._cache.has(digest)}
+            key = making.place.key
+            missing = {digest: size for digest, size in named.layers if not self._cache.has(key(digest))}
             if missing:
                 self._make(making, named, missing)
             else:
@@ -147,91 +183,101 @@ class Maker:
         finally:
             making.seconds = time.monotonic() - making.begun
             with self._lock:
-                self._running.pop(making.manifest, None)
+                self._running[making.place.host].pop(making.name)
             making.is_done = True
             making.bell.ring()
             self._report(making)
 
     def _make(self, making: Making, named: ImageManifest, missing: dict[bytes, int]) -> None:
-        config = self._config(making.place, named.config)
-        diff_ids = diff_ids_of(config)
-        if len(diff_ids) != len(named.layers):
+        place = making.place
+        if sum(missing.values()) > self._cache.most:
+            raise _NoWayError("the layers do not fit into the cache")
+        config = self._config(making, named.config)
+        known = self._documents.look(named.config, lambda: config)
+        if known is None or len(known.diff_ids) != len(named.layers):
             raise _NoWayError("the config does not fit")
-        with Context(str(self._cache.folder / "tmp")) as context:
-            repository = context.enter(self._upstreams.repository(making.place))
-            names = (f"{making.place.host}/{making.place.repository}",)
-            signatures = self._access.signature_check(context.tmp, names=names)
+        clock = _Clock(lambda: self._require_time(making))
+        with Context(str(self._cache.folder / "tmp"), clock) as context:
+            repository = context.enter(self._upstreams.repository(place, self._require_time(making)))
+            signatures = self._access.signature_check(context.tmp, names=(place.name,))
             fetched = FetchedBundles(repository, signatures.required, context)
             while making.way is None:
-                found = self._way(making.manifest, fetched, only_signed=signatures.needs_embedded)
-                self._require_worth(found, missing, fetched.received)
+                found = self._way(making, fetched, only_signed=signatures.needs_embedded)
+                self._require_worth(making, found, missing, fetched.received)
                 try:
                     bundles = self._fetch(found, fetched, signatures)
-                    self._build(found, bundles, digests.sha256(config), missing, context)
+                    self._build(making, found, bundles, named.config, missing, context)
                     making.way = "delta"
                 except _UnfitError as error:
+                    fetched.applied += error.is_applied
                     fetched.refuse(error.step.delta.manifest)
                 finally:
                     making.fetched = fetched.received
             making.saved = sum(missing.values()) - making.fetched
 
-    def _config(self, place: UpstreamPlace, config: bytes) -> bytes:
+    def _config(self, making: Making, config: bytes) -> bytes:
         """Return an image's config, from upstream where it is not here."""
-        found = self._cache.read(config, _SLACK)
-        end = time.monotonic() + self._options.make_timeout
-        while found is None and time.monotonic() < end:
-            download = self._downloads.running(config) or self._downloads.begin(place, config)
+        place, key = making.place, making.place.key(config)
+        while True:
+            found = self._cache.read(key, MAX_PARSED)
+            if found is not None:
+                return found
+            if self._cache.has(key):
+                raise _NoWayError("the config does not fit")
+            left = self._require_time(making)
+            download = self._downloads.running(key) or self._downloads.begin(place, config)
             if isinstance(download, Document):
-                break
+                raise _NoWayError("upstream does not give the config")
             if download:
                 try:
-                    download.wait(self._options.make_timeout)
+                    if not download.wait(left) or not self._cache.has(key):
+                        raise _NoWayError("upstream does not give the config")
                 finally:
                     download.leave()
-            found = self._cache.read(config, _SLACK)
-        if found is None:
-            raise _NoWayError("upstream does not give the config")
-        return found
 
-    def _way(self, manifest: bytes, fetched: FetchedBundles, *, only_signed: bool) -> _Found:
+    def _way(self, making: Making, fetched: FetchedBundles, *, only_signed: bool) -> _Found:
         """Return the chain of the fewest bytes from the images that are here."""
         if fetched.has_failed:
             raise _NoWayError("no bundle serves")
 
         def deltas_to(image: bytes) -> list[Delta]:
+            self._require_time(making)
             found = (delta for delta in fetched.listing.deltas_to(image) if delta.told.is_signed or not only_signed)
             return [delta for delta in found if delta.manifest not in fetched.refused]
 
-        if not deltas_to(manifest):
+        if not deltas_to(making.manifest):
             raise _NoWayError("no bundle is listed")
-        here = {image.manifest: image for image in self._bases.cached()}
-        self._look_at_bases(manifest, here, deltas_to)
-        chain = cheapest(manifest, frozenset().union(*(image.digests for image in here.values())), deltas_to)
+        here = {}
+        for image in self._bases.cached(making.place):
+            here[image.manifest] = image
+            self._require_time(making)
+        self._look_at_bases(making, here, deltas_to)
+        chain = cheapest(making.manifest, frozenset().union(*(image.digests for image in here.values())), deltas_to)
         if chain is None:
             raise _NoWayError("no bundle builds on what is here")
         return _Found(chain, _covering(chain, here.values()))
 
     def _look_at_bases(
-        self, manifest: bytes, here: dict[bytes, LocalImage], deltas_to: Callable[[bytes], Sequence[Delta]]
+        self, making: Making, here: dict[bytes, LocalImage], deltas_to: Callable[[bytes], Sequence[Delta]]
     ) -> None:
         """Add to what is here the images that bundles are said to build on, where they are whole."""
-        waiting, asked = [manifest], {manifest}
+        waiting, asked = [making.manifest], {making.manifest}
         for image in waiting:  # which grows
             for delta in deltas_to(image):
                 for base in sorted(delta.bases - asked):
                     asked.add(base)
-                    found = here.get(base) or self._bases.find(base)
+                    found = here.get(base) or self._bases.find(making.place, base)
                     if found:
                         here[base] = found
                     elif len(asked) < MOST_IMAGES:
                         waiting.append(base)
 
-    def _require_worth(self, found: _Found, missing: dict[bytes, int], received: int) -> None:
+    def _require_worth(self, making: Making, found: _Found, missing: dict[bytes, int], received: int) -> None:
         """Raise where the layers themselves are no more bytes, with those ``received`` in vain, or are here sooner."""
         whole = sum(missing.values())
         if received + found.size >= whole:
             raise _NoWayError("the layers are no more bytes")
-        speed = self._downloads.speed or FAST
+        speed = self._downloads.speed(making.place) or FAST
         if self._options.prefer == "speed" and found.size / speed + whole / self._speed >= whole / speed:
             raise _NoWayError("fetching the layers is faster")
 
@@ -250,25 +296,36 @@ class Maker:
         return fetched_bundles
 
     def _build(
-        self, found: _Found, bundles: list[BundleReader], image: bytes, missing: dict[bytes, int], context: Context
+        self,
+        making: Making,
+        found: _Found,
+        bundles: list[BundleReader],
+        image: bytes,
+        missing: dict[bytes, int],
+        context: Context,
     ) -> None:
         """Make the missing layers of the image with this ID and put them into the cache."""
+        place = making.place
         limits = RebuildOptions(max_size=2 * sum(missing.values()) + _SLACK + _sizes(found.bases))
-        blobs = {digest for base in found.bases for digest, _ in base.named.layers}
-        with self._makers, context.within() as own, self._cache.pinned(blobs):
-            begun = time.monotonic()
-            archives: list[Archive] = [self._bases.open(base, own.defer) for base in found.bases]
-            try:
+        blobs = {place.key(digest) for base in found.bases for digest, _ in base.named.layers}
+        while not self._makers.acquire(timeout=self._require_time(making)):
+            pass  # until there is no time left
+        try:
+            with context.within() as own, self._cache.pinned(blobs):
+                begun = time.monotonic()
+                archives: list[Archive] = [self._bases.open(place, base, own.defer) for base in found.bases]
                 here, last = follow(archives, bundles, limits, own)
                 several = len(last.manifest.targets) > 1
                 chosen = replace(limits, target=digests.text(image) if several else None)
                 made, _ = rebuild_images(here, last, chosen, own)
-                self._keep(made, missing)
-            except (ArchiveError, BaseMismatchError, BundleError, DigestError, UsageError) as error:
-                raise _UnfitError(found.chain[-1], error) from error
+                self._keep(place, made, missing)
+        except (ArchiveError, BaseMismatchError, BundleError, DigestError, UsageError) as error:
+            raise _UnfitError(found.chain[-1], error, is_applied=True) from error
+        finally:
+            self._makers.release()
         self._speed = (self._speed + sum(missing.values()) / max(time.monotonic() - begun, 0.01)) / 2
 
-    def _keep(self, made: ImageArchive, missing: dict[bytes, int]) -> None:
+    def _keep(self, place: UpstreamPlace, made: ImageArchive, missing: dict[bytes, int]) -> None:
         """Put the layers of an archive into the cache, each by the digest that it really has."""
         wanted = dict(missing)
         for blob in made.blobs:
@@ -280,7 +337,7 @@ class Maker:
                 for piece in copy_chunks(made.archive.bytes, blob.member.content, blob.member.size):
                     new.write(piece)
                 if new.digest == blob.digest:
-                    new.keep()
+                    new.keep(place.space)
                     del wanted[blob.digest]
             finally:
                 new.close()

@@ -28,6 +28,11 @@ MIRROR_NO_UPSTREAM: Final = Message(
 MIRROR_OTHER_BLOBS: Final = Message(
     "mirror.other_blobs", "it makes other blobs than the image has in the registry, or other compressed layers"
 )
+MIRROR_STORE: Final = Message(
+    "mirror.store",
+    "{store} does not say for images of which upstream it is",
+    hint="--store {name}={store}",
+)
 MIRROR_TLS: Final = Message("mirror.tls", "cannot use {certificate} and {key} for TLS: {reason}")
 MIRROR_UPSTREAM: Final = Message(
     "mirror.upstream", "{found} is no registry", hint="--upstream HOST[:PORT] or --upstream NAME=HOST[:PORT]"

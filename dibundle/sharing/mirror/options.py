@@ -38,16 +38,31 @@ Prefer = Literal["speed", "bytes"]
 """What counts where a delta is fewer bytes than the layers: when they are here, or the bytes alone."""
 
 
+Key = tuple[str, bytes]
+"""A blob as the mirror knows it: the space that it is in, and its digest."""
+
+
 class UpstreamPlace(NamedTuple):
     """A repository of an upstream registry, as a client sees it with its credentials.
 
-    ``prefix`` is what stands before its name in the mirror's paths.
+    ``space``: what the mirror has of one registry is nobody else's, and what it has fetched with its own logins is
+    nothing that clients brought theirs for. ``prefix`` is what stands before its name in the mirror's paths.
     """
 
     host: str
     repository: str
+    space: str
     prefix: str = ""
     authorization: str | None = None
+
+    def key(self, digest: bytes) -> Key:
+        """Return how the mirror knows a blob of this registry."""
+        return self.space, digest
+
+    @property
+    def name(self) -> str:
+        """The name that users give the repository."""
+        return f"{'docker.io' if self.host == HUB else self.host}/{self.repository}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +71,8 @@ class MirrorOptions:
 
     ``cache_size`` in bytes. ``make_timeout``: seconds that a layer may take to be made before it is fetched instead.
     ``is_private``: whoever reaches the mirror may read what its own credentials open. ``stores``: folders of blobs by
-    digest that may serve as bases, as containerd has them. ``certificate``: files of a TLS certificate and its key.
+    digest, as containerd has them, each with the host whose images may build on it. ``certificate``: files of a TLS
+    certificate and its key.
     """
 
     upstreams: Mapping[str, str]
@@ -66,23 +82,20 @@ class MirrorOptions:
     make_timeout: float = 60.0
     prefer: Prefer = "speed"
     is_private: bool = False
-    stores: tuple[Path, ...] = ()
+    stores: tuple[tuple[str, Path], ...] = ()
     certificate: tuple[str, str] | None = None
 
     def place(self, path: str, ns: str | None, authorization: str | None) -> UpstreamPlace | None:
         """Return the repository that a path means, with the upstream as ``ns`` or in its first part; None for none."""
         if ns is not None:
-            host = canonical_host(ns)
-            return (
-                UpstreamPlace(host, path, "", authorization)
-                if host in self.upstreams.values() and NAME.fullmatch(path)
-                else None
-            )
-        prefix, _, repository = path.partition("/")
-        found = self.upstreams.get(prefix)
-        if found is None or not NAME.fullmatch(repository):
+            prefix, repository, host = "", path, canonical_host(ns)
+        else:
+            name, _, repository = path.partition("/")
+            prefix, host = f"{name}/", self.upstreams.get(name, "")
+        if host not in self.upstreams.values() or not NAME.fullmatch(repository):
             return None
-        return UpstreamPlace(found, repository, f"{prefix}/", authorization)
+        space = f"private@{host}" if self.is_private else host
+        return UpstreamPlace(host, repository, space, prefix, authorization)
 
 
 def canonical_host(text: str) -> str:
@@ -106,6 +119,23 @@ def parse_upstreams(given: Iterable[str]) -> dict[str, str]:
     if not found:
         raise UsageError(messages.MIRROR_NO_UPSTREAM)
     return found
+
+
+def parse_stores(given: Iterable[str], upstreams: Mapping[str, str]) -> tuple[tuple[str, Path], ...]:
+    """Return the folders that ``[NAME=]DIR`` name, each with the host whose images may build on it.
+
+    An upstream could have a client get what is there, so one of several has to be named.
+    """
+    found = []
+    for text in given:
+        name, is_named, folder = text.partition("=")
+        if is_named and name in upstreams:
+            found.append((upstreams[name], Path(folder)))
+        elif len(upstreams) == 1:
+            found.extend((host, Path(text)) for host in upstreams.values())
+        else:
+            raise UsageError(messages.MIRROR_STORE, store=text, name=min(upstreams))
+    return tuple(found)
 
 
 def parse_listen(text: str) -> Listen:

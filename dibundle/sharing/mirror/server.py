@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+import logging
+import resource
 import signal
 import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from typing import Final
+from contextlib import asynccontextmanager, closing
+from functools import partial
+from typing import Final, Literal
 from urllib.parse import urlencode
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from dibundle.errors import DibError, FileError, RegistryError
-from dibundle.images import document
-from dibundle.images.document import sha256_of
+from dibundle.images.document import is_digest, sha256_of
 from dibundle.sharing.mirror import messages
-from dibundle.sharing.mirror.answers import (
-    aside,
-    document_answer,
-    error_answer,
-    json_answer,
-    media_type_of,
-    passed,
-)
-from dibundle.sharing.mirror.bases import Bases, read_manifest
+from dibundle.sharing.mirror.answers import aside, document_answer, error_answer, json_answer, passed
+from dibundle.sharing.mirror.bases import MAX_PARSED, Documents, Known
 from dibundle.sharing.mirror.blobs import BlobServer
 from dibundle.sharing.mirror.cache import Cache
 from dibundle.sharing.mirror.downloads import Downloads
@@ -41,7 +37,17 @@ from dibundle.sources.registry.reference import TAG
 from dibundle.sources.registry.transport import ConnectionFailure
 
 _PATIENCE: Final = 30.0  # seconds for running requests, after SIGTERM
-_THREADS: Final = 64
+_KINDS: Final = ("manifests", "blobs", "referrers", "tags")
+_SENT_BACK: Final = ("Accept", "Authorization", "Range")  # headers that upstream gets
+_WAITING: Final = 30.0  # seconds for a client to ask something, or something more
+_GREETING: Final = 10.0  # seconds for TLS to begin
+_MOST_CLIENTS: Final = 1024
+_FILES_OF_CLIENT: Final = 4  # that one may have opened
+_AT_ONCE: Final = 64  # clients that are let in before the first of them is known
+
+_SILENT: Final = logging.getLogger("dibundle.mirror")  # of requests that are none, which anybody may send
+_SILENT.addHandler(logging.NullHandler())
+_SILENT.propagate = False
 
 
 class Mirror:
@@ -52,9 +58,11 @@ class Mirror:
         self.cache = Cache(options.cache, options.cache_size)
         self.metrics = Metrics()
         self._upstreams = Upstreams(options, access)
-        self._downloads = Downloads(self._upstreams, self.cache)
-        bases = Bases(self.cache, options.stores)
-        self._maker = Maker(options, access, self.cache, bases, self._upstreams, self._downloads, self._report)
+        self._downloads = Downloads(options, self._upstreams, self.cache)
+        self._documents = Documents()
+        self._maker = Maker(
+            options, access, self.cache, self._documents, self._upstreams, self._downloads, self._report
+        )
         self._blobs = BlobServer(self.cache, self._upstreams, self._downloads, self._maker, self.metrics)
 
     def close(self) -> None:
@@ -62,11 +70,12 @@ class Mirror:
         self._maker.close()
         self._downloads.close()
         self._upstreams.close()
+        self._blobs.close()
         self.cache.close()
 
-    def application(self) -> web.Application:
-        """Return what aiohttp serves."""
-        application = web.Application()
+    def application(self, serve: Middleware) -> web.Application:
+        """Return what aiohttp serves; all requests go by ``serve``."""
+        application = web.Application(middlewares=[serve])
         application.router.add_get("/healthz", self._health)
         application.router.add_get("/metrics", self._metrics)
         application.router.add_route("*", "/{path:.*}", self._answer)
@@ -81,22 +90,25 @@ class Mirror:
         return web.Response(body=self.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        kind = "other"
+        parts = request.path.removeprefix("/v2/").split("/")
+        is_item = request.path.startswith("/v2/") and len(parts) >= 3
+        kind = parts[-2] if is_item and parts[-2] in _KINDS else "other"
         try:
-            parts = request.path.removeprefix("/v2/").split("/")
             if request.path in ("/v2", "/v2/"):
                 answer: web.StreamResponse = json_answer(200, {})
             elif request.method not in ("GET", "HEAD"):
                 answer = error_answer(405, "UNSUPPORTED", "a mirror is read only")
-            elif not request.path.startswith("/v2/") or len(parts) < 3:
+            elif kind == "other":
                 answer = error_answer(404, "NAME_UNKNOWN", "no such path")
+            elif not all(_is_sound(request.headers.get(name, "")) for name in _SENT_BACK):
+                answer = error_answer(400, "UNSUPPORTED", "a header has other than visible characters of ASCII")
             else:
-                kind = parts[-2]
                 answer = await self._of_repository(request, "/".join(parts[:-2]), kind, parts[-1])
         except (RegistryError, ConnectionFailure) as error:
             answer = error_answer(502, "UNAVAILABLE", getattr(error, "message", None) or "upstream does not answer")
-        except DibError as error:
-            answer = error_answer(500, "UNKNOWN", error.message)
+        except Exception as error:
+            self._log(json.dumps({"event": "error", "kind": kind, "error": type(error).__name__}))
+            answer = error_answer(500, "UNKNOWN", error.message if isinstance(error, DibError) else "it cannot be told")
         self.metrics.requests.labels(kind, str(answer.status)).inc()
         return answer
 
@@ -104,70 +116,59 @@ class Mirror:
         place = self.options.place(name, request.query.get("ns"), request.headers.get("Authorization"))
         if place is None:
             return error_answer(404, "NAME_UNKNOWN", "not one of the upstreams of this mirror")
-        if kind == "manifests" and (sha256_of(item) or TAG.fullmatch(item)):
-            return await self._manifest(request, place, item)
         digest = sha256_of(item)
         if kind == "blobs" and digest:
             return await self._blobs.answer(request, place, digest)
-        if kind == "referrers" and digest:
-            return await self._pass_on(request, place, f"referrers/{item}")
-        if kind == "tags" and item == "list":
-            return await self._pass_on(request, place, "tags/list")
-        return error_answer(404, "UNSUPPORTED", "no such path")
+        if kind == "blobs" and is_digest(item):  # of another kind: what a mirror keeps has SHA-256
+            return await self._blobs.direct(request, place, item)
+        if kind == "manifests" and (is_digest(item) or TAG.fullmatch(item)):
+            path, answer = f"manifests/{item}", self._manifest
+        elif (kind == "referrers" and is_digest(item)) or (kind == "tags" and item == "list"):
+            query = urlencode([(key, value) for key, value in request.query.items() if key != "ns"])
+            path, answer = f"{kind}/{item}?{query}" if query else f"{kind}/{item}", self._passed
+        else:
+            return error_answer(404, "UNSUPPORTED", "no such path")
+        return await aside(self._upstreams.threads[place.host], answer, request, place, path)
 
-    # ---- manifests and lists
+    # ---- manifests and lists: in threads
 
-    async def _manifest(self, request: web.Request, place: UpstreamPlace, wanted: str) -> web.StreamResponse:
-        digest = sha256_of(wanted)
-        if digest and self.cache.has(digest):
-            refusal = await aside(self._upstreams.refusal, place, "manifests", digest)
-            body = None if refusal else await aside(self.cache.read, digest, document.SIZE_LIMIT)
+    def _manifest(self, request: web.Request, place: UpstreamPlace, path: str) -> web.Response:
+        """Answer with a manifest, from the cache by its digest; what it names is begun to be made."""
+        digest = sha256_of(path.partition("/")[2])
+        if digest and self.cache.has(place.key(digest)):
+            refusal = self._upstreams.refusal(place, "manifests", digest)
             if refusal:
                 return passed(request, place, refusal)
-            media_type = media_type_of(body) if body else None
-            if body and media_type:
-                self._pulled(place, digest, body, request)
-                headers = {"Content-Type": media_type, "Docker-Content-Digest": wanted}
+            body = self.cache.read(place.key(digest), MAX_PARSED)
+            known = self._documents.look(digest, lambda: body)
+            if body is not None and known and known.media_type:
+                self._pulled(place, digest, known, request)
+                headers = {"Content-Type": known.media_type, "Docker-Content-Digest": f"sha256:{digest.hex()}"}
                 return document_answer(request, 200, body, headers)
-        headers = {"Accept": ", ".join(request.headers.getall("Accept", []))}
-        method = "HEAD" if request.method == "HEAD" else "GET"
-        found = await aside(self._document, place, f"manifests/{wanted}", headers, method)
-        if found.status == 200 and method == "GET":
-            self._take(place, digest, found, request)
+        found = self._document(request, place, path)
+        if found.status == 200 and request.method == "GET" and len(found.body) <= MAX_PARSED:
+            own = hashlib.sha256(found.body).digest()
+            known = self._documents.look(own, lambda: found.body)
+            said = found.headers.get("Content-Type", "").partition(";")[0].strip()
+            if known and known.media_type == said and digest in (None, own):
+                self.cache.put(place.space, found.body)
+                self._upstreams.grant(place, "manifests", own)
+                self._pulled(place, own, known, request)
         return passed(request, place, found)
 
-    def _take(
-        self,
-        place: UpstreamPlace,
-        digest: bytes | None,
-        found: Document,
-        request: web.Request,
-    ) -> None:
-        """Keep a manifest under its digest, and begin to make what it names."""
-        media_type = media_type_of(found.body)
-        if media_type is None or found.headers.get("Content-Type", "").partition(";")[0].strip() != media_type:
-            return
-        own = self.cache.put(found.body)
-        if digest in (None, own):
-            self._upstreams.grant(place, "manifests", own)
-            self._pulled(place, own, found.body, request)
+    def _pulled(self, place: UpstreamPlace, digest: bytes, known: Known, request: web.Request) -> None:
+        if known.named and request.method == "GET":
+            self.cache.note_image(place.key(digest))
+            self._maker.begin(place, digest, known.named)
 
-    def _pulled(self, place: UpstreamPlace, digest: bytes, body: bytes, request: web.Request) -> None:
-        named = read_manifest(body) if request.method == "GET" else None
-        if named:
-            self.cache.note_image(digest)
-            self._maker.begin(place, digest, named)
+    def _passed(self, request: web.Request, place: UpstreamPlace, path: str) -> web.Response:
+        return passed(request, place, self._document(request, place, path))
 
-    async def _pass_on(self, request: web.Request, place: UpstreamPlace, path: str) -> web.StreamResponse:
-        query = urlencode([(key, value) for key, value in request.query.items() if key != "ns"])
-        headers = {"Accept": ", ".join(request.headers.getall("Accept", []))}
-        asked = f"{path}?{query}" if query else path
-        return passed(request, place, await aside(self._document, place, asked, headers, "GET"))
-
-    def _document(self, place: UpstreamPlace, path: str, headers: dict[str, str], method: str) -> Document:
-        given = {key: value for key, value in headers.items() if value}
-        is_head = method == "HEAD"
-        with self._upstreams.ask(place, path, headers=given, method="HEAD" if is_head else "GET") as answer:
+    def _document(self, request: web.Request, place: UpstreamPlace, path: str) -> Document:
+        accept = ", ".join(filter(None, request.headers.getall("Accept", [])))
+        headers = {"Accept": accept} if accept else {}
+        method: Literal["GET", "HEAD"] = "HEAD" if request.method == "HEAD" else "GET"
+        with self._upstreams.ask(place, path, headers=headers, method=method) as answer:
             return answer.document()
 
     # ---- what operators see
@@ -185,7 +186,7 @@ class Mirror:
         line = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "event": "pull",
-            "name": f"{making.place.host}/{making.place.repository}",
+            "name": making.place.name,
             "digest": f"sha256:{making.manifest.hex()}",
             "way": making.way,
             "bundle_bytes": making.fetched,
@@ -198,6 +199,12 @@ class Mirror:
 
 def serve(mirror: Mirror, *, ready: Callable[[int], object]) -> None:
     """Serve until SIGTERM or SIGINT, then end when running requests have; ``ready`` gets the port."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_CLIENTS * _FILES_OF_CLIENT
+    if now < wanted:  # systemd gives 1,024
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most)
+        )
 
     async def run() -> None:
         end = asyncio.Event()
@@ -210,21 +217,97 @@ def serve(mirror: Mirror, *, ready: Callable[[int], object]) -> None:
     asyncio.run(run())
 
 
+class _Client(web.RequestHandler):
+    """A connection, of which the door knows."""
+
+    def __init__(self, door: _Door, server: web.Server) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(server, loop=loop, logger=_SILENT, access_log=None)  # type: ignore[arg-type]  # as it may be
+        self._door = door
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Come in."""
+        super().connection_made(transport)
+        self._door.come(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Go."""
+        self._door.gone(self)
+        super().connection_lost(exc)
+
+
+class _Door:
+    """Has clients go who ask nothing: after a while, or at once where there are too many."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._clients: set[web.RequestHandler] = set()
+        self._waiting: dict[web.RequestHandler, float] = {}  # and since when: those first who have longest
+
+    def come(self, client: web.RequestHandler) -> None:
+        """Let one in, in the place of one who only waits, or not at all."""
+        self._clients.add(client)
+        self._waiting[client] = time.monotonic()
+        if len(self._clients) > self._most:
+            self._send_away(next(iter(self._waiting)))
+
+    def gone(self, client: web.RequestHandler) -> None:
+        """Forget one."""
+        self._clients.discard(client)
+        self._waiting.pop(client, None)
+
+    @web.middleware
+    async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer a request, which may take its time."""
+        client = request.protocol
+        self._waiting.pop(client, None)
+        try:
+            return await handler(request)
+        finally:
+            if client in self._clients:
+                self._waiting[client] = time.monotonic()
+
+    async def watch(self) -> None:
+        """Look after those who wait."""
+        while True:
+            await asyncio.sleep(_WAITING / 10)
+            for client, since in list(self._waiting.items()):
+                if time.monotonic() - since > _WAITING:
+                    self._send_away(client)
+
+    def _send_away(self, client: web.RequestHandler) -> None:
+        self.gone(client)
+        client.force_close()
+
+
 @asynccontextmanager
 async def running(mirror: Mirror) -> AsyncIterator[int]:
     """Answer clients in this loop; the port. :class:`FileError` where it cannot listen."""
     listen = mirror.options.listen
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "wait"))
-    runner = web.AppRunner(mirror.application(), access_log=None, shutdown_timeout=_PATIENCE, handler_cancellation=True)
+    door = _Door(min(_MOST_CLIENTS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _FILES_OF_CLIENT))
+    runner = web.AppRunner(
+        mirror.application(door.serve), access_log=None, shutdown_timeout=_PATIENCE, handler_cancellation=True
+    )
     await runner.setup()
+    assert runner.server
+    watching = asyncio.create_task(door.watch())
     try:
-        site = web.TCPSite(runner, listen.host, listen.port, ssl_context=_tls(mirror.options.certificate))
-        await site.start()
-        yield runner.addresses[0][1]
+        tls = _tls(mirror.options.certificate)
+        site = await asyncio.get_running_loop().create_server(
+            partial(_Client, door, runner.server),
+            listen.host,
+            listen.port,
+            ssl=tls,
+            ssl_handshake_timeout=_GREETING if tls else None,
+            backlog=_AT_ONCE,
+        )
+        with closing(site):
+            yield site.sockets[0].getsockname()[1]
     except OSError as error:
         address = f"{listen.host}:{listen.port}"
         raise FileError(messages.MIRROR_LISTEN_FAILED, address=address, reason=error.strerror) from error
     finally:
+        watching.cancel()
         await runner.cleanup()
 
 
@@ -238,6 +321,10 @@ def _tls(certificate: tuple[str, str] | None) -> ssl.SSLContext | None:
         reason = error.strerror or str(error)
         raise FileError(messages.MIRROR_TLS, certificate=certificate[0], key=certificate[1], reason=reason) from error
     return made
+
+
+def _is_sound(header: str) -> bool:
+    return header.isascii() and header.isprintable()
 
 
 def log_line(line: str) -> None:

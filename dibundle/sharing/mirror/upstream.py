@@ -6,10 +6,12 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final, Literal, NamedTuple
 
+from dibundle.files.digest import sha256
 from dibundle.sharing.mirror.options import MirrorOptions, UpstreamPlace
 from dibundle.sources.access import Access
 from dibundle.sources.registry.client import Repository
@@ -17,9 +19,12 @@ from dibundle.sources.registry.opening import allowed_settings
 from dibundle.sources.registry.reference import Reference
 from dibundle.sources.registry.transport import SMALL, ConnectionFailure, Transport
 
+_ASKING: Final = 32  # requests to an upstream at once, beside blobs that are kept
 _IDLE: Final = 64  # connections that wait for the next request
 _GRANT_SECONDS: Final = 60.0
 _MAX_GRANTS: Final = 65_536
+_LONGEST_LENGTH: Final = 18  # digits of a Content-Length
+_ENDS_OF_LINES: Final = frozenset("\r\n\0")
 Kind = Literal["manifests", "blobs"]
 
 
@@ -30,12 +35,22 @@ class Document(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
 
+    @property
+    def length(self) -> int | None:
+        """What is said of the size of its body, to HEAD too."""
+        return _length(self.headers)
+
 
 class Streamed:
     """An answer whose body is read piece by piece."""
 
     def __init__(self, status: int, headers: Mapping[str, str], pieces: Iterator[bytes]) -> None:
         self.status, self.headers, self.pieces = status, headers, pieces
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of the body, where they are known."""
+        return _length(self.headers)
 
     def document(self) -> Document:
         """Read a body that is no blob; :class:`ConnectionFailure` where it is longer than documents are."""
@@ -47,20 +62,40 @@ class Streamed:
         return Document(self.status, self.headers, bytes(body))
 
 
+def _grant(place: UpstreamPlace, kind: Kind, digest: bytes) -> bytes:
+    """Return what a grant is known by: the credentials in it may be long."""
+    return sha256(repr((place, kind, digest)).encode())
+
+
+def _length(headers: Mapping[str, str]) -> int | None:
+    """Return the size of a body, where it is said and counts."""
+    found = headers.get("Content-Length", "")
+    is_number = found.isascii() and found.isdigit() and len(found) <= _LONGEST_LENGTH
+    return int(found) if is_number and "Transfer-Encoding" not in headers else None
+
+
+def threads(options: MirrorOptions, number: int, name: str) -> dict[str, ThreadPoolExecutor]:
+    """Return threads for each upstream: one that does not answer keeps nobody from the others."""
+    return {host: ThreadPoolExecutor(number, name) for host in set(options.upstreams.values())}
+
+
 class Upstreams:
     """The registries behind a mirror, and what clients may read there. Safe for threads."""
 
     def __init__(self, options: MirrorOptions, access: Access) -> None:
         self._is_private = options.is_private
+        self.threads = threads(options, _ASKING, "ask")
         settings = allowed_settings(access)
         self._settings = settings if options.is_private else replace(settings, logins=())
         self._idle: list[tuple[tuple[str, str, str | None], Transport]] = []  # the latest at the end
         self._lock = threading.Lock()
-        self._grants: OrderedDict[tuple[UpstreamPlace, Kind, bytes], float] = OrderedDict()
+        self._grants: OrderedDict[bytes, float] = OrderedDict()
         self.received = 0
 
     def close(self) -> None:
-        """Close connections that wait."""
+        """Ask nothing more, and close connections that wait."""
+        for pool in self.threads.values():
+            pool.shutdown(wait=False, cancel_futures=True)
         for _, transport in self._idle:
             transport.close()
 
@@ -84,9 +119,13 @@ class Upstreams:
         is_sound = False
         try:
             with transport.stream(transport.url(path), headers or {}, method) as response:
+                if not 200 <= response.status < 600:
+                    raise ConnectionFailure(f"status {response.status}")
+                if any(_ENDS_OF_LINES.intersection(value) for value in response.headers.values()):
+                    raise ConnectionFailure("a header of several lines")
                 body = self._counted(transport.pieces(response)) if method == "GET" else iter(())
                 yield Streamed(response.status, response.headers, body)
-            is_sound = True
+            is_sound = self._settings.max_time is None  # which began with the connection
         finally:
             if is_sound:
                 self._wait(key, transport)
@@ -109,18 +148,20 @@ class Upstreams:
 
     def _counted(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         for piece in pieces:
-            self.received += len(piece)
+            with self._lock:
+                self.received += len(piece)
             yield piece
 
-    def repository(self, place: UpstreamPlace) -> Repository:
-        """Return a repository to look for bundles in, as the client sees it."""
+    def repository(self, place: UpstreamPlace, seconds: float) -> Repository:
+        """Return a repository to look for bundles in, as the client sees it, for so many seconds."""
         own = None if self._is_private else place.authorization
-        return Repository(Reference(place.host, place.repository), self._settings, authorization=own)
+        limited = replace(self._settings, max_time=min(seconds, self._settings.max_time or seconds))
+        return Repository(Reference(place.host, place.repository), limited, authorization=own)
 
     def grant(self, place: UpstreamPlace, kind: Kind, digest: bytes) -> None:
         """Note that upstream has just let a client read something."""
         with self._lock:
-            self._grants[place, kind, digest] = time.monotonic() + _GRANT_SECONDS
+            self._grants[_grant(place, kind, digest)] = time.monotonic() + _GRANT_SECONDS
             while len(self._grants) > _MAX_GRANTS:
                 self._grants.popitem(last=False)
 
@@ -128,7 +169,7 @@ class Upstreams:
         """Return upstream's answer where a client may not read what the mirror has; None where it may."""
         if self._is_private:
             return None
-        until = self._grants.get((place, kind, digest), 0)
+        until = self._grants.get(_grant(place, kind, digest), 0)
         if until > time.monotonic():
             return None
         path = f"{kind}/sha256:{digest.hex()}"

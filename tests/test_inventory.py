@@ -24,9 +24,9 @@ def test_a_bundle_takes_nothing_that_is_not_there(tmp_path: Path):
     (tmp_path / "far.tar").write_bytes(docker_save([image(BOTTOM, name="base:1")], "podman"))
     new = docker_save([image(BOTTOM, NEW, name="app:2")], "oci", "gzip")
     (tmp_path / "new.tar").write_bytes(new)
-    (tmp_path / "far.json").write_bytes(succeed("have", tmp_path / "far.tar").out)
+    (tmp_path / "far.json").write_bytes(succeed("inventory", tmp_path / "far.tar").out)
     common = ("--base", tmp_path / "old.tar", tmp_path / "new.tar")
-    succeed("create", "--have", tmp_path / "far.json", *common, tmp_path / "have.dib")
+    succeed("create", "--inventory", tmp_path / "far.json", *common, tmp_path / "have.dib")
     succeed("create", *common, tmp_path / "all.dib")
     assert succeed("apply", tmp_path / "far.tar", tmp_path / "have.dib").out == new
     assert dib("apply", tmp_path / "far.tar", tmp_path / "all.dib").code == 6
@@ -38,11 +38,11 @@ def test_a_base_of_which_the_receiver_has_nothing_is_told(tmp_path: Path):
     (tmp_path / "old.tar").write_bytes(docker_save([image(BOTTOM, OLD, name="app:1")]))
     (tmp_path / "new.tar").write_bytes(docker_save([image(BOTTOM, NEW, name="app:2")]))
     files = [tmp_path / name for name in ("old.tar", "new.tar", "out.dib")]
-    common = ("--have", tmp_path / "far.json", *files)
+    common = ("--inventory", tmp_path / "far.json", *files)
     note = "dib: the receiver has none of the base's layers: nothing of it is used"
     for layer, told in ((NEW, True), (BOTTOM, False)):
         (tmp_path / "far.tar").write_bytes(docker_save([image(layer, name="far:1")]))
-        (tmp_path / "far.json").write_bytes(succeed("have", tmp_path / "far.tar").out)
+        (tmp_path / "far.json").write_bytes(succeed("inventory", tmp_path / "far.tar").out)
         assert (note in succeed("create", *common).err) is told
         assert succeed("create", "-q", *common).err == ""
 
@@ -50,17 +50,23 @@ def test_a_base_of_which_the_receiver_has_nothing_is_told(tmp_path: Path):
 def test_a_list_of_200_layers_fits_into_a_message(tmp_path: Path):
     layers = [build_layer([file(f"f{number}", b"%d" % number)]) for number in range(200)]
     (tmp_path / "many.tar").write_bytes(docker_save([image(*layers, name="many:1")], "v25"))
-    text_of = succeed("have", tmp_path / "many.tar").out
+    text_of = succeed("inventory", tmp_path / "many.tar").out
     assert len(text_of) < 10_000
     assert len(json.loads(text_of)["layers"]) == 200
 
 
 def test_what_is_no_list_is_refused(tmp_path: Path):
     (tmp_path / "a.tar").write_bytes(docker_save([image(OLD, name="app:1")]))
-    for wrong in (b"[]", b"{}", b'{"dib_have":2,"layers":[]}', b'{"dib_have":1,"layers":["abc"]}', b"\xff" * 9):
+    for wrong in (
+        b"[]",
+        b"{}",
+        b'{"dib_inventory":2,"layers":[]}',
+        b'{"dib_inventory":1,"layers":["abc"]}',
+        b"\xff" * 9,
+    ):
         (tmp_path / "far.json").write_bytes(wrong)
-        arguments = ("--have", tmp_path / "far.json", tmp_path / "a.tar", tmp_path / "a.tar", tmp_path / "out.dib")
+        arguments = ("--inventory", tmp_path / "far.json", tmp_path / "a.tar", tmp_path / "a.tar", tmp_path / "out.dib")
         ended = dib("create", *arguments)
         assert (ended.code, (tmp_path / "out.dib").exists()) == (4, False)
-        assert "dib have" in ended.err
-    assert dib("create", "--have", tmp_path / "absent", *arguments[2:]).code == 3
+        assert "dib inventory" in ended.err
+    assert dib("create", "--inventory", tmp_path / "absent", *arguments[2:]).code == 3

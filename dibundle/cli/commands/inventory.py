@@ -1,4 +1,4 @@
-"""``dib have``."""
+"""``dib inventory``."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from dibundle.files.context import Context
 from dibundle.sources.access import Access
 
 
-@click.command("have", short_help="List the layers that are here, for a sender who has the images.")
+@click.command("inventory", short_help="Write an inventory of local layers for the sender.")
 @click.argument("sources", nargs=-1, metavar="SOURCE...", required=True)
 @session(progress=False)
 def command(sources: tuple[str, ...], access: Access, context: Context, console: Console) -> None:
     """Write the list of the layers in archives, or of images that an engine is asked for, to stdout.
 
     \b
-        dib have docker-daemon:app:1 > far.json              # at the receiver
-        dib create --have far.json --base old.tar new.tar update.dib
+        dib inventory docker-daemon:app:1 > far.json              # at the receiver
+        dib create --inventory far.json --base old.tar new.tar update.dib
 
     The list is JSON already: --json changes nothing but the errors.
     """

@@ -1,0 +1,651 @@
+"""Clients and registries that mean harm: nobody else's pulls end, wait for long or differ, and nothing grows."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dibundle.images import document
+from dibundle.sharing.mirror import bases, making, server
+from dibundle.sharing.mirror.cache import Cache, CacheFullError, NewBlob
+from dibundle.sharing.mirror.downloads import Downloads
+from dibundle.sharing.mirror.options import MirrorOptions, parse_upstreams
+from dibundle.sources.access import Access
+from dibundle.sources.policy import Policy
+from tests.bounds.measure import ROOT
+from tests.mirror.conftest import MANIFEST, Client, Running, mirroring, with_options
+from tests.mirror.test_mirror import bundle, fetched, kept, layers, protected
+from tests.sources.conftest import REPOSITORY, Files, Program, put_image
+from tests.sources.server import Registry, Request, digest, serve
+
+Hook = Callable[[Request], object]
+
+
+@contextmanager
+def beside(options: MirrorOptions, access: Access, hook: Hook) -> Iterator[tuple[Running, Client]]:
+    """Run a mirror of the stocked registry and of another one; yield it, and a client of the other one."""
+    with ExitStack() as stack:
+        other = stack.enter_context(serve())
+        other.hook = hook
+        upstreams = {**options.upstreams, "evil": other.host}
+        mirror = stack.enter_context(mirroring(with_options(options, upstreams=upstreams), access))
+        yield mirror, Client(mirror.client.port, prefix="evil/")
+
+
+def raw(port: int, data: bytes, seconds: float = 5.0) -> bytes:
+    """Send bytes, and return what comes until the mirror hangs up or says no more."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(data)
+        connection.settimeout(seconds)
+        found = b""
+        try:
+            while piece := connection.recv(1 << 16):
+                found += piece
+        except TimeoutError:
+            pass
+        return found
+
+
+def leave(port: int, path: str, after: float = 0.0) -> None:
+    """Ask for something, and hang up."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        time.sleep(after)
+
+
+def manifest_of(registry: Registry) -> str:
+    return digest(registry.manifests[REPOSITORY, "v1"][1])
+
+
+def files_open() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def eventually(is_so: Callable[[], object], seconds: float = 10.0) -> bool:
+    end = time.monotonic() + seconds
+    while not is_so() and time.monotonic() < end:
+        time.sleep(0.02)
+    return bool(is_so())
+
+
+def write(request: Request, head: bytes, body: bytes = b"") -> bool:
+    """Answer with these very bytes, and hang up."""
+    request.wfile.write(head + b"\r\n\r\n" + body)
+    request.close_connection = True
+    return True
+
+
+# ---- what hangs
+
+
+def test_headers_that_cannot_be_sent_are_refused(mirror: Running, stocked: Registry) -> None:
+    name = layers(stocked, "v1")[0]
+    for header in (b"Authorization: Basic \xc5\x9f", b"Accept: \xc5\x9f", b"Range: bytes=\xc5\x9f"):
+        kind = b"blobs" if header[:2] != b"Ac" else b"manifests"
+        path = b"/v2/site/" + REPOSITORY.encode() + b"/" + kind + b"/" + name.encode()
+        answer = raw(mirror.client.port, b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n\r\n", 1)
+        assert answer.startswith(b"HTTP/1.1 400"), header
+    assert mirror.client.blob(name).status == 200
+
+
+def test_whatever_goes_wrong_with_a_fetch_nobody_waits_for_ever(
+    mirror: Running, stocked: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("surprise")
+
+    name = layers(stocked, "v1")[0]
+    monkeypatch.setattr(Downloads, "_fill", fail)
+    monkeypatch.setattr(type(mirror.mirror._upstreams), "grant", fail)
+    assert mirror.client.blob(name).status == 500
+    monkeypatch.undo()
+    assert mirror.client.blob(name).status == 200
+
+
+@pytest.mark.parametrize("length", [b"\xb2", b"1" * 5000, b"-1", b"1_0"])
+def test_lengths_that_are_no_numbers(length: bytes, options: MirrorOptions, access: Access, stocked: Registry) -> None:
+    with beside(
+        options, access, lambda request: write(request, b"HTTP/1.1 200 OK\r\nContent-Length: " + length, b"xx")
+    ) as (mirror, evil):
+        for number in range(3):
+            assert evil.blob(f"sha256:{number:064x}").status in (200, 502)
+        assert mirror.client.manifest("v1").status == 200
+
+
+def test_an_upstream_that_does_not_answer_keeps_nobody_from_others(
+    options: MirrorOptions, access: Access, stocked: Registry
+) -> None:
+    stop = threading.Event()
+    patient = Access(registries=replace(access.registries, timeout=20))
+    with beside(options, patient, lambda request: stop.wait(20)) as (mirror, evil):
+        try:
+            for number in range(80):
+                leave(evil.port, f"/v2/evil/x/blobs/sha256:{number:064x}")
+                leave(evil.port, f"/v2/evil/x/tags/list?n={number}")
+            begun = time.monotonic()
+            mirror.client.pull("v1")
+            mirror.client.pull("v2")
+            assert mirror.last()["way"] == "delta"
+            assert time.monotonic() - begun < 5
+        finally:
+            stop.set()
+
+
+def test_connections_that_ask_nothing_end(mirror: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_WAITING", 0.5)
+    with socket.create_connection(("127.0.0.1", mirror.client.port)) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost")
+        connection.settimeout(10)
+        assert connection.recv(100) == b""
+
+
+def test_who_only_waits_makes_way(
+    options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_MOST_CLIENTS", 8)
+    with mirroring(options, access) as mirror, ExitStack() as stack:
+        waiting = [stack.enter_context(socket.create_connection(("127.0.0.1", mirror.client.port))) for _ in range(20)]
+        for connection in waiting:
+            connection.sendall(b"GET /")
+        assert mirror.client.ask("/healthz").status == 200
+        assert eventually(lambda: sum(map(is_open, waiting)) <= 8)
+
+
+def is_open(connection: socket.socket) -> bool:
+    connection.settimeout(0.01)
+    try:
+        return connection.recv(1) != b""
+    except TimeoutError:
+        return True
+    except ConnectionError:
+        return False
+
+
+def test_sigterm_ends_it_though_upstream_drips(stocked: Registry, tmp_path: Path) -> None:
+    config = json.loads(stocked.manifests[REPOSITORY, "v1"][1])["config"]["digest"]
+
+    def hook(request: Request) -> bool:
+        if "/blobs/" not in request.path:
+            return False
+        request.answer(200, b"", length=1 << 20)
+        for _ in range(100):
+            request.wfile.write(bytes(2000))
+            time.sleep(0.2)
+        return True
+
+    stocked.hook = hook
+    command = (sys.executable, "-m", "dibundle", "mirror", "--upstream", f"site={stocked.host}", "--listen")
+    with subprocess.Popen(
+        (*command, "127.0.0.1:0", "--cache", tmp_path / "c"), stderr=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        assert process.stderr
+        client = Client(int(process.stderr.readline().split(",")[0].rpartition(":")[2]))
+        leave(client.port, f"/v2/site/{REPOSITORY}/blobs/{config}", after=0.5)
+        begun = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        assert time.monotonic() - begun < 3
+
+
+# ---- what one upstream, or one client, does to others
+
+
+def test_what_one_upstream_has_sent_another_does_not_open(
+    options: MirrorOptions, access: Access, stocked: Registry
+) -> None:
+    """Whatever it says to HEAD."""
+    protected(stocked, "Bearer good")
+    with beside(options, access, lambda request: request.command == "HEAD" and request.answer(200)) as (mirror, evil):
+        Client(mirror.client.port, headers={"Authorization": "Bearer good"}).pull("v1")
+        for part in (
+            f"manifests/{digest(stocked.manifests[REPOSITORY, 'v1'][1])}",
+            f"blobs/{layers(stocked, 'v1')[0]}",
+        ):
+            assert mirror.client.get(part).status == 401
+            assert evil.get(part).status == 404
+
+
+def test_what_one_upstream_has_sent_is_no_base_for_another(
+    options: MirrorOptions, access: Access, stocked: Registry, files: Files, dib: Program
+) -> None:
+    """A bundle would give away what it builds on."""
+    with serve() as other:
+        put_image(other, files.archive(2), "v2")
+        assert dib("push", files.bundle(1, 2), f"docker://{other.host}/{REPOSITORY}:v1-v2").code == 0
+        upstreams = {**options.upstreams, "evil": other.host}
+        with mirroring(with_options(options, upstreams=upstreams), access) as mirror:
+            mirror.client.pull("v1")
+            evil = Client(mirror.client.port, prefix="evil/")
+            evil.pull("v2")
+            mirror.client.pulls = 2
+            assert mirror.last()["reason"] == "no bundle builds on what is here"
+
+
+def test_downloads_are_those_of_their_upstream(options: MirrorOptions, access: Access, stocked: Registry) -> None:
+    name = layers(stocked, "v1")[0]
+    stop = threading.Event()
+
+    def hook(request: Request) -> bool:
+        request.answer(200, b"EVIL" * 1000, length=1 << 20)
+        return stop.wait(20)
+
+    with beside(options, access, hook) as (mirror, evil):
+        try:
+            thread = threading.Thread(target=evil.blob, args=(name,))
+            thread.start()
+            assert eventually(lambda: mirror.mirror._downloads._running)
+            assert mirror.client.blob(name).body == stocked.blobs[REPOSITORY, name]
+        finally:
+            stop.set()
+            thread.join()
+
+
+def test_makings_are_those_of_their_repository(options: MirrorOptions, access: Access, stocked: Registry) -> None:
+    """A manifest that names a layer of others, and a config that never comes, delays nobody."""
+    body = json.loads(stocked.manifests[REPOSITORY, "v1"][1])
+    body["config"]["digest"] = digest(b"never")
+    stop = threading.Event()
+
+    def hook(request: Request) -> object:
+        if "/manifests/" in request.path:
+            return request.answer(200, json.dumps(body).encode(), {"Content-Type": MANIFEST})
+        return stop.wait(20)
+
+    patient = Access(registries=replace(access.registries, timeout=20))
+    with beside(options, patient, hook) as (mirror, evil):
+        try:
+            assert evil.manifest("v1").status == 200
+            begun = time.monotonic()
+            mirror.client.pull("v1")
+            assert time.monotonic() - begun < 3
+        finally:
+            stop.set()
+
+
+def test_what_clients_opened_is_not_what_the_mirror_opens(
+    options: MirrorOptions, access: Access, stocked: Registry
+) -> None:
+    protected(stocked, "Bearer good")
+    with mirroring(options, access) as mirror:
+        Client(mirror.client.port, headers={"Authorization": "Bearer good"}).pull("v1")
+    with mirroring(with_options(options, is_private=True), access) as mirror:
+        for part in (
+            f"manifests/{digest(stocked.manifests[REPOSITORY, 'v1'][1])}",
+            f"blobs/{layers(stocked, 'v1')[0]}",
+        ):
+            assert mirror.client.get(part).status in (401, 502)
+
+
+@pytest.mark.parametrize("place", ["http://169.254.169.254/latest", "http://[fe80::1]/x", "file:///etc/passwd"])
+def test_redirects_lead_to_no_address_of_the_link(
+    place: str, options: MirrorOptions, access: Access, stocked: Registry
+) -> None:
+    with beside(options, access, lambda request: request.answer(307, headers={"Location": place})) as (mirror, evil):
+        begun = time.monotonic()
+        for part in ("manifests/1", "tags/list", f"blobs/{digest(b'x')}"):
+            assert evil.get(part).status == 502
+        assert evil.blob(digest(b"x"), Range="bytes=0-3").status == 502
+        assert time.monotonic() - begun < 5
+        assert mirror.client.manifest("v1").status == 200
+
+
+def test_realms_lead_to_no_address_of_the_link(options: MirrorOptions, access: Access, stocked: Registry) -> None:
+    """Of a mirror that logs in itself; else the client gets the challenge."""
+    challenge = {"WWW-Authenticate": 'Bearer realm="http://169.254.169.254/token",service="x"'}
+    for is_private in (True, False):
+        own = with_options(options, is_private=is_private)
+        with beside(own, access, lambda request: request.answer(401, headers=challenge)) as (_, evil):
+            begun = time.monotonic()
+            assert evil.get("manifests/1").status == (502 if is_private else 401)
+            assert time.monotonic() - begun < 5
+
+
+# ---- what grows
+
+
+def test_metrics_have_names_of_their_own(mirror: Running) -> None:
+    mirror.client.ask("/v2/site/secret-team/secret-app/x")
+    mirror.client.ask("/v2/site/secret-team/x/uploads/y", "POST")
+    told = mirror.client.ask("/metrics").body.decode()
+    assert "secret" not in told
+    assert 'dib_mirror_requests_total{kind="other",status="404"} 1.0' in told
+    assert 'kind="uploads"' not in told
+
+
+def test_clients_that_leave_leave_nothing(options: MirrorOptions, access: Access, stocked: Registry) -> None:
+    answered = []
+
+    def slow(request: Request) -> bool:
+        time.sleep(0.5)
+        answered.append(request)
+        return request.answer(200, b"another blob")
+
+    with beside(options, access, slow) as (mirror, evil):
+        before = files_open()
+        for number in range(20):
+            leave(evil.port, f"/v2/evil/x/blobs/sha256:{number:064x}", after=0.02)
+        assert eventually(lambda: len(answered) >= 10)
+        assert eventually(lambda: not list((options.cache / "tmp").iterdir()))
+
+        def files_without_idle() -> int:
+            mirror.mirror._upstreams.close()
+            return files_open()
+
+        assert eventually(lambda: files_without_idle() <= before)
+
+
+def test_a_client_that_leaves_while_a_file_is_opened(
+    mirror: Running, stocked: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = layers(stocked, "v1")[0]
+    mirror.client.blob(name)
+    opens = Cache.open
+
+    def slow(self: Cache, key: tuple[str, bytes]) -> int | None:
+        time.sleep(0.3)
+        return opens(self, key)
+
+    monkeypatch.setattr(Cache, "open", slow)
+    before = files_open()
+    for _ in range(8):
+        leave(mirror.client.port, f"/v2/site/{REPOSITORY}/blobs/{name}", after=0.05)
+    assert eventually(lambda: files_open() <= before)
+
+
+def test_documents_are_looked_into_within_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    def manifest(count: int) -> bytes:
+        layer = {"digest": digest(b"layer"), "size": 5}
+        config = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest(b"{}"), "size": 2}
+        return json.dumps({"mediaType": MANIFEST, "config": config, "layers": [layer] * count}).encode()
+
+    documents = bases.Documents()
+    for count, is_image in ((0, False), (1, True), (128, True), (129, False)):
+        known = documents.look(b"%d" % count, lambda: manifest(count))  # noqa: B023 - called at once
+        assert known
+        assert bool(known.named) is is_image
+    padded = documents.look(b"large", lambda: manifest(1) + b" " * (1 << 20))
+    assert padded
+    assert padded.media_type is None
+    ids = documents.look(b"ids", lambda: json.dumps({"rootfs": {"diff_ids": [digest(b"")] * 129}}).encode())
+    assert ids
+    assert not ids.diff_ids
+    monkeypatch.setattr(bases, "_MAX_KNOWN", 3)
+    for number in range(20):
+        documents.look(b"n%d" % number, lambda: manifest(1))
+    assert len(documents._known) <= 7
+
+
+def test_grants_are_of_one_size(mirror: Running, stocked: Registry) -> None:
+    """Whatever credentials a client makes up."""
+    for number in range(3):
+        long = Client(mirror.client.port, headers={"Authorization": "Basic " + "x" * (7000 + number)})
+        assert long.blob(layers(stocked, "v1")[0]).status == 200
+    assert {len(key) for key in mirror.mirror._upstreams._grants} == {32}
+
+
+@pytest.mark.parametrize("kind", ["a/b\r\nX: y", "no type", "a/" + "b" * 200])
+def test_media_types_are_those_of_headers(kind: str) -> None:
+    known = bases.Documents().look(b"", lambda: json.dumps({"mediaType": kind, "layers": []}).encode())
+    assert known
+    assert known.media_type is None
+
+
+def test_large_manifests_pass_and_leave_the_loop_alone(
+    mirror: Running, stocked: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, body = stocked.manifests[REPOSITORY, "v1"]
+    large = body + b" " * (1 << 20)
+    stocked.manifests[REPOSITORY, digest(large)] = stocked.manifests[REPOSITORY, "large"] = kind, large
+    for _ in range(2):
+        assert mirror.client.manifest(digest(large)).body == large
+    assert not mirror.lines
+    parses = document.parse
+
+    def slow(content: bytes, name: str) -> object:
+        time.sleep(1.5)
+        return parses(content, name)
+
+    monkeypatch.setattr(document, "parse", slow)
+    thread = threading.Thread(target=mirror.client.manifest, args=("v1",))
+    thread.start()
+    time.sleep(0.2)
+    begun = time.monotonic()
+    assert mirror.client.ask("/healthz").status == 200
+    assert time.monotonic() - begun < 0.5
+    thread.join()
+
+
+def test_all_that_is_written_counts(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "c", 3000)
+    names = [("a", cache.put("a", bytes([number]) * 1000)) for number in range(3)]
+    new = cache.new()
+    new.write(b"x" * 1500)
+    assert cache.size <= 3000
+    assert not any(cache.has(name) for name in names[:2])
+    with cache.pinned(names[2:]), pytest.raises(CacheFullError):
+        new.write(b"x" * 1000)
+    assert cache.has(names[2])
+    new.close()
+    assert cache.size == 1000
+    cache.close()
+
+
+def test_a_blob_that_is_larger_than_the_cache_passes(options: MirrorOptions, access: Access, stocked: Registry) -> None:
+    large = os.urandom(400_000)
+    stocked.blobs[REPOSITORY, digest(large)] = large
+    with mirroring(with_options(options, cache_size=350_000), access) as mirror:
+        small = layers(stocked, "v1")[0]
+        assert mirror.client.blob(small).status == 200
+        assert mirror.client.blob(digest(large)).body == large
+        assert kept(options, stocked, small).exists()
+
+
+def test_a_download_that_nobody_waits_for_ends(options: MirrorOptions, access: Access, stocked: Registry) -> None:
+    sent = []
+
+    def endless(request: Request) -> bool:
+        request.answer(200, b"", length=1 << 29)
+        for _ in range(1 << 10):
+            request.wfile.write(bytes(1 << 19))
+            sent.append(1)
+        return True
+
+    with beside(options, access, endless) as (mirror, evil):
+        leave(evil.port, f"/v2/evil/x/blobs/sha256:{0:064x}", after=0.2)
+        assert eventually(lambda: not mirror.mirror._downloads._running)
+        assert len(sent) < 1 << 10
+        assert not list((options.cache / "tmp").iterdir())
+
+
+# ---- bundles that are no use
+
+
+def test_few_bundles_are_applied_in_vain(
+    options: MirrorOptions, access: Access, registry: Registry, files: Files, dib: Program, tmp_path: Path
+) -> None:
+    for number in (1, 2):
+        put_image(registry, files.archive(number), f"v{number}")
+    made = tmp_path / "b.dib"
+    assert dib("create", "--raw-layers", files.archive(1), files.archive(2), made).code == 0
+    registry.referrers_api = True
+    assert dib("push", made, f"docker://{registry.host}/{REPOSITORY}:raw", "--subject", "v2").code == 0
+    kind, body = registry.manifests[REPOSITORY, "raw"]
+    for number in range(8):
+        another = body + b" " * number
+        registry.manifests[REPOSITORY, digest(another)] = kind, another
+    with mirroring(options, access) as mirror:
+        mirror.client.pull("v1")
+        registry.asked.clear()
+        mirror.client.pull("v2")
+        assert mirror.last()["reason"] == "no bundle serves"
+        assert len(registry.log("GET", bundle(registry, "raw"))) == 4
+
+
+def test_a_making_ends_in_time(
+    options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def endless(here: object, last: object, chosen: object, context: making.Context) -> None:
+        for _ in range(500):
+            time.sleep(0.02)
+            context.progress.advance(1)
+
+    monkeypatch.setattr(making, "rebuild_images", endless)
+    with mirroring(with_options(options, make_timeout=1.0), access) as mirror:
+        mirror.client.pull("v1")
+        mirror.client.pull("v2")
+        assert mirror.last()["reason"] == "it takes too long"
+        assert mirror.last()["seconds"] < 2
+        assert layers(stocked, "v2")[1] in fetched(stocked)
+
+
+# ---- answers that are none
+
+
+def both_lengths(request: Request) -> bool:
+    head = b"HTTP/1.1 206 Partial Content\r\nContent-Length: 300\r\nTransfer-Encoding: chunked"
+    return write(request, head, b"5\r\nHELLO\r\n0\r\n\r\n")
+
+
+def test_the_length_that_counts_is_passed_on(options: MirrorOptions, access: Access, stocked: Registry) -> None:
+    with beside(options, access, both_lengths) as (_, evil):
+        answer = evil.blob(digest(b"x"), Range="bytes=0-3")
+        assert (answer.status, answer.body, answer.is_whole) == (206, b"HELLO", True)
+        assert "Content-Length" not in answer.headers
+
+
+def test_a_part_that_is_too_short_is_cut_off(options: MirrorOptions, access: Access, stocked: Registry) -> None:
+    head = b"HTTP/1.1 206 Partial Content\r\nContent-Length: 300"
+    with beside(options, access, lambda request: write(request, head, b"HELLO")) as (_, evil):
+        assert not evil.blob(digest(b"x"), Range="bytes=0-299").is_whole
+
+
+def test_a_rest_that_is_too_short_is_cut_off(
+    mirror: Running, stocked: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the disk is full the rest of a blob comes straight from upstream."""
+    name = layers(stocked, "v1")[0]
+    data = stocked.blobs[REPOSITORY, name]
+    write_well = NewBlob.write
+
+    def full(self: NewBlob, piece: bytes) -> None:
+        if self.size:
+            raise CacheFullError
+        write_well(self, piece)
+
+    def hook(request: Request) -> bool:
+        start = request.headers.get("Range", "")[6:-1]
+        if not start or not request.path.endswith(name):
+            return False
+        return request.answer(
+            206, data[int(start) : -9], {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}
+        )
+
+    monkeypatch.setattr(NewBlob, "write", full)
+    assert mirror.client.blob(name).body == data
+    stocked.hook = hook
+    begun = time.monotonic()
+    assert not mirror.client.blob(name).is_whole
+    assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade",
+        b"HTTP/1.1 102 Processing",
+        b"HTTP/1.1 999 No\r\nContent-Length: 2",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: a\0b",
+    ],
+)
+def test_answers_that_are_none(head: bytes, options: MirrorOptions, access: Access, stocked: Registry) -> None:
+    with beside(options, access, lambda request: write(request, head, b"{}")) as (_, evil):
+        for part in ("tags/list", "manifests/1", f"blobs/{digest(b'x')}"):
+            assert evil.get(part).status == 502, part
+        assert evil.blob(digest(b"x"), Range="bytes=0-3").status == 502
+
+
+def test_a_document_that_is_two_things_is_what_upstream_says(mirror: Running, stocked: Registry) -> None:
+    body = json.loads(stocked.manifests[REPOSITORY, "v1"][1])
+    body.pop("mediaType", None)
+    both = json.dumps({**body, "manifests": []}).encode()
+    stocked.manifests[REPOSITORY, digest(both)] = MANIFEST, both
+    stocked.blobs[REPOSITORY, digest(both)] = both
+    for _ in range(2):
+        assert mirror.client.manifest(digest(both)).headers["Content-Type"] == MANIFEST
+        assert mirror.client.blob(digest(both)).status == 200
+
+
+# ---- the cache's files
+
+
+def test_a_file_that_was_changed_and_its_time_put_back(
+    options: MirrorOptions, access: Access, stocked: Registry
+) -> None:
+    name = layers(stocked, "v1")[0]
+    with mirroring(options, access) as mirror:
+        mirror.client.blob(name)
+        path = kept(options, stocked, name)
+        status = path.stat()
+        with path.open("r+b") as file:
+            file.write(b"EVIL")
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert mirror.client.blob(name).body == stocked.blobs[REPOSITORY, name]
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link"])
+def test_what_is_no_file_in_the_place_of_one(
+    kind: str, options: MirrorOptions, access: Access, stocked: Registry, tmp_path: Path
+) -> None:
+    name = layers(stocked, "v1")[0]
+    with mirroring(options, access) as mirror:
+        mirror.client.blob(name)
+        path = kept(options, stocked, name)
+        path.unlink()
+        if kind == "folder":
+            (path / "in").mkdir(parents=True)
+        elif kind == "pipe":
+            os.mkfifo(path)
+        else:
+            path.symlink_to(tmp_path)
+        before = files_open()
+        for _ in range(5):
+            assert mirror.client.blob(name).body == stocked.blobs[REPOSITORY, name]
+        assert files_open() <= before + 2
+        assert path.is_file()
+
+
+# ---- names and times
+
+
+def test_policies_know_the_images_of_docker_hub(tmp_path: Path) -> None:
+    options = MirrorOptions(upstreams=parse_upstreams(["docker.io"]), cache=tmp_path, cache_size=1)
+    place = options.place("docker.io/library/app", None, None)
+    assert place
+    policy = Policy(identities={"docker.io/library/app": ("release@example.com",)})
+    assert policy.identities_for([place.name])
+
+
+def test_max_time_is_that_of_a_request(options: MirrorOptions, access: Access, stocked: Registry) -> None:
+    hasty = Access(registries=replace(access.registries, max_time=1.0))
+    with mirroring(options, hasty) as mirror:
+        assert mirror.client.manifest("v1").status == 200
+        time.sleep(1.2)
+        assert mirror.client.manifest("v1").status == 200
+
+
+def test_a_store_is_for_an_upstream(dib: Program, tmp_path: Path) -> None:
+    arguments = ("--upstream", "a.example", "--upstream", "b=b.example", "--cache", tmp_path / "c", "--json")
+    ended = dib("mirror", *arguments, "--store", tmp_path)
+    assert json.loads(ended.out)["code"] == "mirror.store"
