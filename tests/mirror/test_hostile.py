@@ -387,6 +387,25 @@ def test_documents_are_looked_into_within_limits(monkeypatch: pytest.MonkeyPatch
     assert len(documents._known) <= 7
 
 
+def test_large_documents_that_nobody_takes_are_few(
+    options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_MOST_LARGE", 2)
+    monkeypatch.setattr(server, "_WAITING", 2.0)
+    large = b"[" + b" " * ((4 << 20) - 2) + b"]"
+    with beside(options, access, lambda request: request.answer(200, large)) as (mirror, evil), ExitStack() as stack:
+        for _ in range(4):
+            connection = stack.enter_context(socket.socket())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(("127.0.0.1", evil.port))
+            connection.sendall(b"GET /v2/evil/x/tags/list HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert eventually(lambda: mirror.mirror._large == 2)
+        assert evil.get("tags/list").status == 503
+        assert mirror.client.manifest("v1").status == 200
+        assert eventually(lambda: mirror.mirror._large == 0)
+        assert evil.get("tags/list").body == large
+
+
 def test_grants_are_of_one_size(mirror: Running, stocked: Registry) -> None:
     """Whatever credentials a client makes up."""
     for number in range(3):

@@ -73,6 +73,7 @@ def test_where_layers_are_as_fast_they_are_fetched(options: MirrorOptions, acces
         mirror.client.pull("v2")
         assert layers(stocked, "v2")[1] in fetched(stocked)
         assert mirror.last()["reason"] == "fetching the layers is faster"
+        assert not stocked.log("GET", "/referrers/")  # nor is anything asked that does not matter
 
 
 def broken(registry: Registry, fault: str) -> None:

@@ -192,6 +192,7 @@ class Maker:
         place = making.place
         if sum(missing.values()) > self._cache.most:
             raise _NoWayError("the layers do not fit into the cache")
+        self._require_worth(making, 0, missing, 0)  # before upstream is asked for anything
         config = self._config(making, named.config)
         known = self._documents.look(named.config, lambda: config)
         if known is None or len(known.diff_ids) != len(named.layers):
@@ -203,7 +204,7 @@ class Maker:
             fetched = FetchedBundles(repository, signatures.required, context)
             while making.way is None:
                 found = self._way(making, fetched, only_signed=signatures.needs_embedded)
-                self._require_worth(making, found, missing, fetched.received)
+                self._require_worth(making, found.size, missing, fetched.received)
                 try:
                     bundles = self._fetch(found, fetched, signatures)
                     self._build(making, found, bundles, named.config, missing, context)
@@ -272,13 +273,13 @@ class Maker:
                     elif len(asked) < MOST_IMAGES:
                         waiting.append(base)
 
-    def _require_worth(self, making: Making, found: _Found, missing: dict[bytes, int], received: int) -> None:
-        """Raise where the layers themselves are no more bytes, with those ``received`` in vain, or are here sooner."""
+    def _require_worth(self, making: Making, size: int, missing: dict[bytes, int], received: int) -> None:
+        """Raise where the layers are no more bytes than ``size`` and those ``received`` in vain, or are here sooner."""
         whole = sum(missing.values())
-        if received + found.size >= whole:
+        if received + size >= whole:
             raise _NoWayError("the layers are no more bytes")
         speed = self._downloads.speed(making.place) or FAST
-        if self._options.prefer == "speed" and found.size / speed + whole / self._speed >= whole / speed:
+        if self._options.prefer == "speed" and size / speed + whole / self._speed >= whole / speed:
             raise _NoWayError("fetching the layers is faster")
 
     def _fetch(self, found: _Found, fetched: FetchedBundles, signatures: SignatureCheck) -> list[BundleReader]:

@@ -40,6 +40,8 @@ _PATIENCE: Final = 30.0  # seconds for running requests, after SIGTERM
 _KINDS: Final = ("manifests", "blobs", "referrers", "tags")
 _SENT_BACK: Final = ("Accept", "Authorization", "Range")  # headers that upstream gets
 _WAITING: Final = 30.0  # seconds for a client to ask something, or something more
+_LARGE: Final = 256 << 10  # bytes of a document
+_MOST_LARGE: Final = 32  # such documents that are sent at once: each may have 4 MiB
 _GREETING: Final = 10.0  # seconds for TLS to begin
 _MOST_CLIENTS: Final = 1024
 _FILES_OF_CLIENT: Final = 4  # that one may have opened
@@ -57,6 +59,7 @@ class Mirror:
         self.options, self._log = options, log
         self.cache = Cache(options.cache, options.cache_size)
         self.metrics = Metrics()
+        self._large = 0
         self._upstreams = Upstreams(options, access)
         self._downloads = Downloads(options, self._upstreams, self.cache)
         self._documents = Documents()
@@ -128,7 +131,24 @@ class Mirror:
             path, answer = f"{kind}/{item}?{query}" if query else f"{kind}/{item}", self._passed
         else:
             return error_answer(404, "UNSUPPORTED", "no such path")
-        return await aside(self._upstreams.threads[place.host], answer, request, place, path)
+        found = await aside(self._upstreams.threads[place.host], answer, request, place, path)
+        return await self._sent(request, found) if (found.content_length or 0) > _LARGE else found
+
+    async def _sent(self, request: web.Request, answer: web.Response) -> web.Response:
+        """Send a large document; of those there are few at once, whoever does not take them."""
+        if self._large == _MOST_LARGE:
+            return error_answer(503, "TOOMANYREQUESTS", "too many large documents are being sent")
+        self._large += 1
+        try:
+            async with asyncio.timeout(_WAITING):
+                await answer.prepare(request)
+                await answer.write_eof()
+        except OSError:
+            if request.transport is not None:
+                request.transport.abort()
+        finally:
+            self._large -= 1
+        return answer
 
     # ---- manifests and lists: in threads
 
