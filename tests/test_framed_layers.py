@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 import zstandard
 
+import dibundle
 from dibundle.codecs import recompression
 from dibundle.codecs.frames import encoders
+from dibundle.codecs.frames import libzstd as installed
 from dibundle.codecs.frames.encoders import FrameEncoder
 from dibundle.codecs.recompression import Body, Plain
 from dibundle.creating.compose.reframed import guess_frame, unpack_frames
 from dibundle.files.readat import MemoryBytes, Spool
+from dibundle.inspecting import doctor
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import noise, text
 from tests.roundtrip import bundle_of, check, rebuilt
@@ -151,3 +154,20 @@ def test_nothing_is_guessed_of_what_is_no_frame():
     assert guess_frame(MemoryBytes(frame[:-1]), 200_000) is None
     assert guess_frame(MemoryBytes(frame), 200_000_000) is None
     assert guess_frame(MemoryBytes(other_settings(text(1, 200_000))), 200_000) is None
+
+
+def test_another_libzstd_is_told_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    base, target = (docker_save([release(number)], "oci", WRITERS["zstd -3"]) for number in (1, 2))
+    (tmp_path / "a.tar").write_bytes(base)
+    (tmp_path / "b.tar").write_bytes(target)
+    dibundle.create(tmp_path / "a.tar", tmp_path / "b.tar", tmp_path / "out.dib")
+    assert dibundle.check([tmp_path / "a.tar", tmp_path / "out.dib"]).error is None
+    monkeypatch.setattr(zstandard, "ZSTD_VERSION", (1, 5, 6))
+    installed.prove.cache_clear()
+    error = dibundle.check([tmp_path / "a.tar", tmp_path / "out.dib"]).error
+    assert error
+    assert error.code == "library.libzstd_version"
+    found = next(item for item in doctor.checks() if item.name == "libzstd")
+    assert (found.state, found.found) == ("missing", "1.5.6, not 1.5.7")
+    monkeypatch.undo()
+    installed.prove.cache_clear()
