@@ -1680,7 +1680,9 @@ class Cover:
         """Unpack stream 3."""
         header, data = self.headers[3], self.data[3]
         if header.packer == 3:
-            need(data and 1 << data[0] <= max(1 << 10, 4 * header.size), "a model too large for its differences")
+            need(
+                data and 1 << (data[0] & 223) <= max(1 << 10, 4 * header.size), "a model too large for its differences"
+            )
             return Model(data, source).run(self.covers)
         return sparse(data, header.size) if header.packer == 4 else unpacked(header, data)
 
@@ -1821,9 +1823,9 @@ class Model:
 
     def __init__(self, data: bytes, source: bytes) -> None:
         need(data, "a model stream is too short")
-        self.bits = data[0]
+        self.bits = data[0] & 223
         need(10 <= self.bits <= 18, "a model's bits out of range")
-        self.rare = 256 if self.bits < 16 else 64
+        self.rare = 256 if data[0] & 32 else 64
         self.coder = Coder(data[1:])
         self.source = bytes(3) + source + bytes(4)  # 0 outside; offsets are three higher
         self.flag, self.guess = Counters(3 << self.bits, 256), Counters(2 << self.bits, 2048)

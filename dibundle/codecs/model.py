@@ -20,11 +20,15 @@ MAX_BITS: Final = 18
 """Limits of the tables' size: 9 tables of ``1 << bits`` counters of two bytes, so 4.5 MiB at most."""
 
 
+QUICK: Final = 32
+"""Added to ``bits``: where changes are rarer than 1 in 16, not 1 in 64, one counter alone codes if there is one."""
+
+
 def encode(source: Buffer, rows: array[int], difference: Buffer, *, bits: int) -> bytes:
     """Return the modelled stream of ``difference``, the target minus the source over the covers in ``rows``.
 
-    ``rows`` has source offset, target offset and length of one cover after another. ``bits`` (10 to 18) sizes the
-    tables: more make less and take longer, as they leave the processor's cache.
+    ``rows`` has source offset, target offset and length of one cover after another. ``bits`` (10 to 18, and
+    perhaps QUICK) sizes the tables: more make less and take longer, as they leave the processor's cache.
     """
     held = Pinned(source)
     room = len(difference) // 4 + 4096
@@ -46,7 +50,7 @@ def decode(stream: Buffer, source: Buffer, rows: array[int], difference: memoryv
 
     Raises ``BundleError`` where the stream is not one that :func:`encode` could have written.
     """
-    if not MIN_BITS <= bits <= MAX_BITS:
+    if not MIN_BITS <= bits & ~QUICK <= MAX_BITS:
         raise BundleError(messages.PAYLOAD_MODEL_PARAMETERS, bits=bits)
     held, stored = Pinned(source), Pinned(stream)
     status = LIBRARY.dib_model_decode(

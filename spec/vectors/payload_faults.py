@@ -210,6 +210,7 @@ _MODEL = modelled(10)
 for _name, _packed in (
     ("with-9-bits", b"\x09" + _MODEL[1:]),
     ("with-19-bits", b"\x13" + _MODEL[1:]),
+    ("with-a-bit-of-64", b"\x4a" + _MODEL[1:]),
     ("of-no-bytes", b""),
     ("cut", _MODEL[:-1]),
     ("and-a-byte", _MODEL + b"\0"),

@@ -282,6 +282,22 @@ def _bits(over: int) -> Bundle:
     return through(4, payload, bytes(size), bytes(differences), of=Z)
 
 
+@good("packer.model", base="zeros")
+def cover_model_in_which_less_is_rare() -> Bundle:
+    """Have changes as often as one counter alone codes where `rare` is 256, and three do where it is 64."""
+    from array import array
+
+    from dibundle.codecs import model
+
+    size = 1 << 17
+    differences = bytearray(size)
+    differences[100:4000:29] = bytes([3]) * len(range(100, 4000, 29))
+    coded = [model.encode(bytes(size), array("q", (0, 0, size)), differences, bits=bits) for bits in (12, 44)]
+    assert coded[0] != coded[1]
+    payload = cover([(0, size, 0)], bytes(differences), b"", packers={3: (3, b"\x2c" + coded[1])})
+    return through(4, payload, bytes(size), bytes(differences), of=Z)
+
+
 @pair("cover-model-of-10-bits", "cover-model", "packer.model", "M102", beyond="cover-model-of-9-bits-that-would-do")
 def _fewest(over: int) -> Bundle:
     return by_model(10 - over)

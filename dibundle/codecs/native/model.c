@@ -8,8 +8,8 @@
 #define GROUP 4          /* bytes that a change is coded in at most */
 #define GUESSES 5
 #define RARE (64 << 4) /* a counter below says: less than once in 64 times; with 128 rebuild-noop is 13 % larger */
-#define RARE_QUICKLY (256 << 4) /* with tables of fewer bits than SLOW_BITS: 8 % of the time for 0.8 % of the bytes */
-#define SLOW_BITS 16
+#define RARE_QUICKLY (256 << 4) /* 8 % of the time for 0.8 % of the bytes, of which there may be 40 % more elsewhere */
+#define QUICK 32 /* added to the bits that a caller gives */
 #define KNOWN 65536      /* entries of the tables of what changed before */
 #define FLAG_INPUTS 3
 #define GUESS_INPUTS 2
@@ -164,8 +164,9 @@ typedef struct {
     uint16_t *counters; /* all of them, as they were allocated */
 } model_t;
 
-static model_t *model_new(int bits)
+static model_t *model_new(int parameter)
 {
+    int bits = parameter & (QUICK - 1);
     size_t n = (size_t)1 << bits, all = n * (FLAG_INPUTS + GUESS_INPUTS + VALUE_INPUTS);
     model_t *m = calloc(1, sizeof *m);
     uint16_t *counters = malloc(all * sizeof *counters + 64);
@@ -175,7 +176,7 @@ static model_t *model_new(int bits)
         return NULL;
     }
     m->bits = bits;
-    m->rare = bits < SLOW_BITS ? RARE_QUICKLY : RARE;
+    m->rare = parameter & QUICK ? RARE_QUICKLY : RARE;
     m->counters = counters;
     counters += (64 - ((uintptr_t)counters & 63)) / sizeof *counters; /* so that a line of 16 is in one of the processor's */
     m->flags = counters;
