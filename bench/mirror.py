@@ -1,4 +1,4 @@
-"""Pull pairs of images plainly and through ``dib mirror``, and compare bytes and seconds.
+"""Pull pairs of images plainly and through ``dib mirror``, and compare bytes and seconds (MIRROR.md has what was seen).
 
     python bench/mirror.py HOST NAME... [--rate MBIT] [--delay MS] [--clients skopeo,...] [--prefer speed]
 

@@ -1299,15 +1299,17 @@ class Packing:
         """Weigh the content by what its encoders cost, and all else by the piece (4.6)."""
         pieces = 128 * len(self.parts) + 64 * sum(len(body.edits) for body in self.bodies)
         numbers = [body.encoder for body in self.bodies]
-        starts = sum(number >= 512 and number != before for number, before in zip(numbers, [0, *numbers], strict=False))
-        contents = sum(body_cost(body.size, *divmod(body.encoder, 16)) for body in self.bodies)
-        return 1024 + pieces + 8192 * starts + contents
+        starts = sum(start_cost(number, before) for number, before in zip(numbers, [0, *numbers], strict=False))
+        contents = sum(body.size * byte_cost(*divmod(body.encoder, 16)) for body in self.bodies)
+        return 1024 + pieces + 2048 * len(numbers) + starts + contents
 
 
-def body_cost(size: int, encoder: int, level: int) -> int:
-    """Give what a body costs."""
-    tables = 65536 if encoder == 49 or (encoder == 48 and level >= 13) else 0
-    return 2048 + tables + size * byte_cost(encoder, level)
+def start_cost(number: int, before: int) -> int:
+    """Give what a body costs beside, by its encoder and level, and those of the body before it."""
+    encoder, level = divmod(number, 16)
+    if encoder >= 48:
+        return 65536 if encoder == 49 or level >= 10 else 8192
+    return 8192 if encoder >= 32 and number != before else 0
 
 
 def byte_cost(encoder: int, level: int) -> int:

@@ -29,11 +29,6 @@ MAX_SIZE: Final = 16 << 20
 PART_COST: Final = 128  # what a part costs in any case, in bytes of content,
 EDIT_COST: Final = 64  # and what an edit does
 BODY_COST: Final = 2048  # and a body: an encoder is made for it
-FRAMES_COST: Final = 8192
-"""What a body of a zstd encoder costs beside, unless the one before it in its packing has the same re-encoder.
-
-A new encoder of level 4 has tables of 34 MB. Where they are in huge pages, all are set to 0 at once: 5.5 ms.
-"""
 PACKING_COST: Final = 1024  # and a packing
 MOST_COST: Final = 1 << 62
 BLOCKS: Final = 4 << 20  # bytes of pgzip blocks up to which they are made side by side: larger ones are in no memory
@@ -65,10 +60,8 @@ Part = Plain | Body
 
 
 def _body_cost(content: int, reencoder: int, edits: int, before: int) -> int:
-    encoder, level = reencoder >> 4, reencoder & 15
-    start = FRAMES_COST if reencoders.is_frames(encoder) and reencoder != before else 0
-    start += reencoders.body_cost(encoder, level)
-    return BODY_COST + start + content * reencoders.byte_cost(encoder, level) + EDIT_COST * edits
+    of_content = content * reencoders.byte_cost(reencoder >> 4, reencoder & 15)
+    return BODY_COST + reencoders.start_cost(reencoder, before) + of_content + EDIT_COST * edits
 
 
 def plain_size(parts: Sequence[Part]) -> int:

@@ -18,6 +18,8 @@ KNOWN: Final = frozenset(encoder << 4 | level for encoder, family in FAMILIES.it
 
 _SLOW_LEVEL: Final = 7
 _SLOW: Final = 4  # how much longer levels from SLOW_LEVEL on take: on layers 9 takes 3 to 4 times as long as 6
+_FRAMES_START: Final = 8192
+"""A new encoder of zstd's level 4 has tables of 34 MB. In huge pages all are set to 0 at once, which takes 5.5 ms."""
 _SLOW_BEST: Final = 2  # the same for zstd's best: 20 MB/s where deflate's level 6 has 40
 
 
@@ -50,9 +52,12 @@ def byte_cost(encoder: int, level: int) -> int:
     return _SLOW if level >= _SLOW_LEVEL else 1
 
 
-def body_cost(encoder: int, level: int) -> int:
-    """Return what a body costs beside its content and what any body costs."""
-    return libzstd.body_cost(encoder, level) if encoder in libzstd.FAMILIES else 0
+def start_cost(reencoder: int, before: int) -> int:
+    """Return what a body costs beside what any does; ``before``: the re-encoder of the last one, used again."""
+    encoder, level = reencoder >> 4, reencoder & 15
+    if encoder in libzstd.FAMILIES:
+        return libzstd.start_cost(encoder, level)
+    return _FRAMES_START if encoder in frames.FAMILIES and reencoder != before else 0
 
 
 def prove(encoder: int, level: int) -> None:

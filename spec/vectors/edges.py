@@ -390,14 +390,14 @@ def _cost_of_packings() -> Bundle:
 
 @pair("zstd-bodies-at-their-cost", "packs-nothing", "M70", beyond="zstd-bodies-above-their-cost")
 def _cost_of_zstd_bodies(over: int) -> Bundle:
-    """Pack a byte by each of four zstd bodies, of which the third alone has the encoder and level of the one before."""
-    numbers = [(32, 1), (33, 1), (33, 1), (33, 2)]
+    """Pack a byte by each of six zstd bodies, of which the third alone has the encoder and level of the one before."""
+    numbers = [(32, 1), (33, 1), (33, 1), (33, 2), (48, 9), (48, 10)]
     first = packing(*((1, 16 * encoder + level, 0, []) for encoder, level in numbers))
     packed = b"".join(deflated(b"\0", *number) for number in numbers)
     size = 400000
-    content = 64 * MIB + 16 * size + over - 2 * 1024 - 5 * (128 + 2048) - 3 * 8192 - 4
+    content = 64 * MIB + 16 * size + over - 2 * 1024 - 7 * (128 + 2048) - 4 * 8192 - 65536 - 6
     second, zeros = packing((content, 17, 0, [])), deflated(bytes(content), 1, 1)
-    program = Program().do("begin", packing=len(first), packed=len(packed)).do("zero", zero=4).do("end")
+    program = Program().do("begin", packing=len(first), packed=len(packed)).do("zero", zero=6).do("end")
     program.do("begin", packing=len(second), packed=len(zeros)).do("zero", zero=content).do("end")
     rest = bytes(size - len(packed) - len(zeros))
     bundle = one(packed + zeros + rest, program.do("zero", zero=len(rest)), plain(first + second, 0))

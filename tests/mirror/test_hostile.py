@@ -668,3 +668,16 @@ def test_a_store_is_for_an_upstream(dib: Program, tmp_path: Path) -> None:
     arguments = ("--upstream", "a.example", "--upstream", "b=b.example", "--cache", tmp_path / "c", "--json")
     ended = dib("mirror", *arguments, "--store", tmp_path)
     assert json.loads(ended.out)["code"] == "mirror.store"
+
+
+def test_a_wrong_blob_that_is_not_kept_is_cut_off_before_its_end(
+    options: MirrorOptions, access: Access, stocked: Registry
+) -> None:
+    name = layers(stocked, "v1")[0]
+    data = stocked.blobs[REPOSITORY, name]
+    with mirroring(with_options(options, cache_size=1000), access) as mirror:
+        assert mirror.client.blob(name).body == data
+        stocked.hook = lambda request: request.path.endswith(name) and request.answer(200, data[:-1] + b"!")
+        answer = mirror.client.blob(name)
+    assert not answer.is_whole
+    assert len(answer.body) < len(data)

@@ -46,8 +46,10 @@ RELEASES: Final[dict[int, Release]] = {LIBZSTD_157: Release((1, 5, 7), "zstandar
 
 _LOW: Final = tuple(range(1, 16))
 _HIGH: Final = tuple(range(1, 5))
-_LARGE_LEVEL: Final = 13  # from here on
-_LARGE: Final = 64 << 10  # a body costs as much more, in bytes of content: tables of up to 90 MB are made for it
+_LARGE_LEVEL: Final = 10  # from here on
+_LARGE: Final = 64 << 10  # a body costs as much more, in bytes of content: tables are made for it, in up to 60 ms,
+_SMALL: Final = 8 << 10  # and else as much
+
 
 FAMILIES: Final[dict[int, Family]] = {
     number: family
@@ -65,9 +67,9 @@ def library_level(encoder: int, level: int) -> int:
     return level if encoder in RELEASES else level + _LOW[-1]
 
 
-def body_cost(encoder: int, level: int) -> int:
+def start_cost(encoder: int, level: int) -> int:
     """Return what a body costs beside its content and what any body costs."""
-    return _LARGE if library_level(encoder, level) >= _LARGE_LEVEL else 0
+    return _LARGE if library_level(encoder, level) >= _LARGE_LEVEL else _SMALL
 
 
 def here() -> int | None:

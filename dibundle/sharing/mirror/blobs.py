@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,9 +13,10 @@ from typing import Final, Literal
 from aiohttp import web
 
 from dibundle.files.digest import text
+from dibundle.images.document import sha256_of
 from dibundle.sharing.mirror.answers import aside, blob_headers, passed
 from dibundle.sharing.mirror.cache import Cache, CacheFullError
-from dibundle.sharing.mirror.downloads import Download, Downloads
+from dibundle.sharing.mirror.downloads import WITHHELD, Download, Downloads
 from dibundle.sharing.mirror.making import Maker
 from dibundle.sharing.mirror.metrics import Metrics
 from dibundle.sharing.mirror.options import Key, UpstreamPlace
@@ -156,7 +158,11 @@ class BlobServer:
             if answer.status == 206 and "Content-Range" in answer.headers:
                 response.headers["Content-Range"] = answer.headers["Content-Range"]
             response.content_length = answer.length
-            return await self._send(request, response, self._streamed(place, answer))
+            pieces = self._streamed(place, answer)
+            digest = sha256_of(name)
+            if answer.status == 200 and digest:  # a part has no digest to look at
+                pieces = _verified(pieces, digest)
+            return await self._send(request, response, pieces)
 
     @asynccontextmanager
     async def _asked(
@@ -202,6 +208,20 @@ class BlobServer:
         finally:
             self._metrics.served.inc(sent)
         return response
+
+
+async def _verified(pieces: AsyncIterator[bytes], digest: bytes) -> AsyncIterator[bytes]:
+    """Yield pieces, the last bytes only when all of them have the digest."""
+    found, held = hashlib.sha256(), b""
+    async for piece in pieces:
+        found.update(piece)
+        held += piece
+        if len(held) > WITHHELD:
+            yield held[:-WITHHELD]
+            held = held[-WITHHELD:]
+    if found.digest() != digest:
+        raise ConnectionFailure("upstream sent another blob")
+    yield held
 
 
 def _is_plain(request: web.Request) -> bool:

@@ -17,7 +17,7 @@ from dibundle.sharing.mirror.upstream import Document, Streamed, Upstreams, thre
 from dibundle.sources.registry.transport import ConnectionFailure
 
 _PIECE: Final = 1 << 20
-_WITHHELD: Final = 64 << 10  # bytes at the end of a blob that are sent only when all of it has its digest
+WITHHELD: Final = 64 << 10  # bytes at the end of a blob that are sent only when all of it has its digest
 _TRIES: Final = 3  # of a blob whose connection breaks
 _PUMPS: Final = 64  # of an upstream at once
 _ALONE: Final = 16 << 20  # bytes that are still fetched when nobody waits for a blob any more
@@ -78,7 +78,7 @@ class Download:
         """How many bytes may be sent now."""
         if self.is_done and not self.error:
             return self.size
-        return max(0, min(self.received, self.size - _WITHHELD))
+        return max(0, min(self.received, self.size - WITHHELD))
 
     def join(self) -> bool:
         """Begin to read; false where the file is closed already, or about to be."""

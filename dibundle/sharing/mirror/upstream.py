@@ -24,7 +24,7 @@ _IDLE: Final = 64  # connections that wait for the next request
 _GRANT_SECONDS: Final = 60.0
 _MAX_GRANTS: Final = 65_536
 _LONGEST_LENGTH: Final = 18  # digits of a Content-Length
-_ENDS_OF_LINES: Final = frozenset("\r\n\0")
+_CONTROLS: Final = frozenset(map(chr, (*range(9), *range(10, 32), 127)))  # all but tabulators: aiohttp sends no such
 Kind = Literal["manifests", "blobs"]
 
 
@@ -121,8 +121,8 @@ class Upstreams:
             with transport.stream(transport.url(path), headers or {}, method) as response:
                 if not 200 <= response.status < 600:
                     raise ConnectionFailure(f"status {response.status}")
-                if any(_ENDS_OF_LINES.intersection(value) for value in response.headers.values()):
-                    raise ConnectionFailure("a header of several lines")
+                if any(_CONTROLS.intersection(value) for value in response.headers.values()):
+                    raise ConnectionFailure("a header with control characters")
                 body = self._counted(transport.pieces(response)) if method == "GET" else iter(())
                 yield Streamed(response.status, response.headers, body)
             is_sound = self._settings.max_time is None  # which began with the connection
