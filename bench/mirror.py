@@ -148,7 +148,7 @@ def client(kind: str, folder: Path) -> Iterator[Pull]:
     if kind in ("skopeo", "oras"):
         yield _copier(kind, folder)
         return
-    with engines.engine(kind) as engine:  # type: ignore[arg-type]
+    with engines.engine(kind) as engine:  # type: ignore[arg-type]  # one of CLIENTS
 
         def pull(host: str, name: str, tag: str) -> str:
             whole = f"{host}/{name}:{tag}"

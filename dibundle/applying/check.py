@@ -181,7 +181,7 @@ def _temporary(
 
 
 def _broken_encoder(manifests: Sequence[Manifest]) -> DibError | None:
-    """Return why layers cannot be made again here: an encoder gives other bytes, or a library is another version."""
+    """Return why layers cannot be recompressed here: an encoder gives other bytes, or a library is another version."""
     try:
         for encoder in {number for manifest in manifests for number in manifest.reencoders}:
             reencoders.prove(encoder >> 4, encoder & 15)
