@@ -26,7 +26,7 @@ from dibundle.sources.access import Access
 from dibundle.sources.policy import Policy
 from tests.bounds.measure import ROOT
 from tests.mirror.conftest import MANIFEST, Client, Running, mirroring, with_options
-from tests.mirror.test_mirror import bundle, fetched, kept, layers, protected
+from tests.mirror.test_mirror import bundle, fetched, kept, layers, protected, push_other_blobs
 from tests.sources.conftest import REPOSITORY, Files, Program, put_image
 from tests.sources.server import Registry, Request, digest, serve
 
@@ -494,12 +494,8 @@ def test_a_download_that_nobody_waits_for_ends(options: MirrorOptions, access: A
 def test_few_bundles_are_applied_in_vain(
     options: MirrorOptions, access: Access, registry: Registry, files: Files, dib: Program, tmp_path: Path
 ) -> None:
-    for number in (1, 2):
-        put_image(registry, files.archive(number), f"v{number}")
-    made = tmp_path / "b.dib"
-    assert dib("create", "--raw-layers", files.archive(1), files.archive(2), made).code == 0
     registry.referrers_api = True
-    assert dib("push", made, f"docker://{registry.host}/{REPOSITORY}:raw", "--subject", "v2").code == 0
+    push_other_blobs(registry, files, dib, tmp_path)
     kind, body = registry.manifests[REPOSITORY, "raw"]
     for number in range(8):
         another = body + b" " * number

@@ -136,15 +136,19 @@ def test_with_signers_a_bundle_has_to_be_signed(
         assert (layers(registry, "v2")[1] in fetched(registry)) is not is_signed
 
 
+def push_other_blobs(registry: Registry, files: Files, dib: Program, folder: Path) -> None:
+    """Push two images, and a bundle that makes the second with raw layers: not as the registry has them."""
+    for number in (1, 2):
+        put_image(registry, files.archive(number), f"v{number}")
+    made = folder / "b.dib"
+    assert dib("create", "--raw-layers", files.archive(1), files.archive(2), made).code == 0
+    assert dib("push", made, f"docker://{registry.host}/{REPOSITORY}:raw", "--subject", "v2").code == 0
+
+
 def test_a_bundle_that_makes_other_blobs_is_passed_over(
     options: MirrorOptions, access: Access, registry: Registry, files: Files, dib: Program, tmp_path: Path
 ) -> None:
-    """With raw layers it makes the image, but not the layers as the registry has them."""
-    for number in (1, 2):
-        put_image(registry, files.archive(number), f"v{number}")
-    made = tmp_path / "b.dib"
-    assert dib("create", "--raw-layers", files.archive(1), files.archive(2), made).code == 0
-    assert dib("push", made, f"docker://{registry.host}/{REPOSITORY}:raw", "--subject", "v2").code == 0
+    push_other_blobs(registry, files, dib, tmp_path)
     with mirroring(options, access) as mirror:
         mirror.client.pull("v1")
         registry.asked.clear()
