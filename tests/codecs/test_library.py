@@ -21,7 +21,7 @@ from dibundle.codecs.encode import anchors, covers, relinker
 from dibundle.codecs.frames import encoders as framing
 from dibundle.codecs.native import build, library
 from dibundle.codecs.native.library import _SIGNATURES as SIGNATURES
-from dibundle.codecs.native.library import LIBRARY, Pinned
+from dibundle.codecs.native.library import LIBRARY, Pinned, unfilled
 from dibundle.errors import FileError
 from tests import pairs
 from tests.codecs import bodies, programs
@@ -177,6 +177,7 @@ def _work() -> list[object]:
     made += [frames.write(text), frames.finish()]
     recipes.copy_bits(out := bytearray(100), 3, text[:90], 5, 600)
     made += [bytes(out), search._same_bits(text[:90], 5, bytes(out), 3, 700)]
+    made.append(len(unfilled(40 << 20)))
     return made
 
 

@@ -22,6 +22,13 @@ static inline uint32_t source_word(const uint8_t *s)
     return s[0] | (uint32_t)s[1] << 8 | (uint32_t)s[2] << 16 | (uint32_t)s[3] << 24;
 }
 
+/* Add each of eight bytes of b to that of a, modulo 256. */
+static inline uint64_t add_eight(uint64_t a, uint64_t b)
+{
+    const uint64_t low = 0x7f7f7f7f7f7f7f7full;
+    return ((a & low) + (b & low)) ^ ((a ^ b) & ~low);
+}
+
 static inline uint64_t read_long(const uint8_t *s)
 {
     return source_word(s) | (uint64_t)source_word(s + 4) << 32;

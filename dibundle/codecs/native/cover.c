@@ -1,8 +1,6 @@
 /* Covers: differences and literals, contexts, and covers as columns of numbers (codecs/cover.py). */
 #include "bytes.h"
 
-#define JOINED 64 /* bytes joined at a time, so that compilers use wide registers */
-
 /* difference: target - source over all covers; literals: the target outside them. */
 int64_t dib_cover_split(const uint8_t *source, const uint8_t *target, int64_t target_size, const cover_t *covers,
                         int64_t count, uint8_t *difference, uint8_t *literals)
@@ -37,11 +35,12 @@ int64_t dib_cover_join(const uint8_t *source, const cover_t *covers, int64_t cou
         assert(before >= 0 && n > 0 && n <= target_size - covers[k].target && t + n <= difference + n);
         copy_bytes(target + at, literals, before);
         literals += before;
-        for (; i + JOINED <= n; i += JOINED) {
-            uint8_t piece[JOINED];
-            memcpy(piece, difference + i, JOINED);
-            for (int j = 0; j < JOINED; j++)
-                t[i + j] = (uint8_t)(s[i + j] + piece[j]);
+        for (; i + 8 <= n; i += 8) {
+            uint64_t from, change;
+            memcpy(&from, s + i, 8);
+            memcpy(&change, difference + i, 8);
+            from = add_eight(from, change);
+            memcpy(t + i, &from, 8);
         }
         for (; i < n; i++)
             t[i] = (uint8_t)(s[i] + difference[i]);

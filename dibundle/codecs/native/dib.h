@@ -117,6 +117,7 @@ EXPORT int64_t dib_bits_copy(uint8_t *out, int64_t out_bit, const uint8_t *in, i
 
 /* library.c */
 EXPORT int64_t dib_open(void);
+EXPORT void dib_take_large_pages(uint8_t *memory, int64_t size);
 
 /* zstd/encoder.c */
 EXPORT int64_t dib_zstd_new(int64_t encoder, int64_t level, int64_t first);

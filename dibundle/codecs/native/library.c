@@ -1,4 +1,8 @@
-/* Loading. */
+/* Loading, and memory. */
+#if defined(__linux__)
+#define _DEFAULT_SOURCE /* madvise */
+#include <sys/mman.h>
+#endif
 #include "dib.h"
 #include "model.h"
 
@@ -7,4 +11,18 @@ int64_t dib_open(void)
 {
     model_fill_tables();
     return DIB_HEADER;
+}
+
+#define LARGE_PAGE (2 << 20)
+
+/* Have the system give memory that nothing was written to in pages of 2 MiB, as far as they lie within it. */
+void dib_take_large_pages(uint8_t *memory, int64_t size)
+{
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    int64_t before = (int64_t)(-(uintptr_t)memory & (LARGE_PAGE - 1));
+    if (size - before >= LARGE_PAGE)
+        (void)madvise(memory + before, (size_t)(size - before) & ~(size_t)(LARGE_PAGE - 1), MADV_HUGEPAGE);
+#else
+    (void)memory, (void)size;
+#endif
 }

