@@ -183,6 +183,42 @@ class Ctr(Engine):
                 self.run("ctr", "images", "unmount", "--snapshotter", "native", folder)
 
 
+class Cri:
+    """containerd as a Kubernetes node asks it: images by the CRI, gRPC by curl."""
+
+    def __init__(self, address: str, folder: Path) -> None:
+        self._address = address
+        self._folder = folder
+
+    def pull(self, name: str) -> str:
+        """Pull an image; its ID."""
+        place = name.encode()
+        image = b"\n" + bytes([len(place)]) + place  # PullImageRequest.image.image, below 128 bytes
+        message = b"\n" + bytes([len(image)]) + image
+        request, headers = self._folder / "request", self._folder / "headers"
+        request.write_bytes(b"\0" + len(message).to_bytes(4, "big") + message)
+        command = ["curl", "-sS", "--http2-prior-knowledge", "--unix-socket", self._address, "-D", str(headers)]
+        command += ["-H", "content-type: application/grpc", "-H", "te: trailers", "--data-binary", f"@{request}"]
+        command += ["http://localhost/runtime.v1.ImageService/PullImage"]
+        answer = subprocess.run(command, capture_output=True, check=True).stdout
+        assert "grpc-status: 0" in headers.read_text(), headers.read_text()
+        return answer[7:].decode()  # a frame's head of 5 bytes, PullImageResponse.image_ref's of 2
+
+
+@contextlib.contextmanager
+def cri(hosts: Path) -> Iterator[Cri]:
+    """Start containerd with its CRI, which finds mirrors in ``hosts``."""
+    needs.root()
+    needs.programs("containerd", "ctr", "curl")
+    plugin = 'plugins."io.containerd.grpc.v1.cri"'
+    settings = (
+        f'[{plugin}]\ndisable_cgroup = true\n[{plugin}.registry]\nconfig_path = "{hosts}"\n'
+        f'[{plugin}.containerd]\nsnapshotter = "native"\n'
+    )
+    with _folder() as folder, _containerd_process(folder, settings) as address:
+        yield Cri(address, folder)
+
+
 @contextlib.contextmanager
 def engine(kind: Kind) -> Iterator[Engine]:
     """Start an empty engine; afterwards nothing of it is left, neither processes nor mounts nor files."""
@@ -286,12 +322,15 @@ def _podman() -> contextlib.AbstractContextManager[Podman]:
     return podman()
 
 
+NO_CRI = 'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
+
+
 @contextlib.contextmanager
-def _containerd_process(folder: Path) -> Iterator[str]:
+def _containerd_process(folder: Path, settings: str = NO_CRI) -> Iterator[str]:
+    """Start containerd with settings for its plugins; its socket."""
     address = f"{folder}/containerd.sock"
     (folder / "containerd.toml").write_text(
-        f'version = 2\nroot = "{folder}/content"\nstate = "{folder}/state"\n'
-        f'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\naddress = "{address}"\n'
+        f'version = 2\nroot = "{folder}/content"\nstate = "{folder}/state"\n{settings}[grpc]\naddress = "{address}"\n'
     )
     command = ["containerd", "--config", str(folder / "containerd.toml")]
     env = {**os.environ, "CONTAINERD_ADDRESS": address}

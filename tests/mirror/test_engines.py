@@ -71,27 +71,30 @@ def test_engines_that_name_the_mirror(kind: engines.Kind, mirror: Running, files
     require_delta(mirror)
 
 
-def test_containerd_by_hosts_toml(mirror: Running, upstream: str, tmp_path: Path) -> None:
-    hosts = tmp_path / "hosts" / upstream
-    hosts.mkdir(parents=True)
+@pytest.fixture
+def hosts(mirror: Running, upstream: str, tmp_path: Path) -> Path:
+    """A folder with a hosts.toml, by which containerd asks the mirror for what is upstream."""
+    folder = tmp_path / "hosts" / upstream
+    folder.mkdir(parents=True)
     own = f"http://127.0.0.1:{mirror.client.port}"
-    (hosts / "hosts.toml").write_text(
+    (folder / "hosts.toml").write_text(
         f'server = "http://{upstream}"\n[host."{own}"]\n  capabilities = ["pull", "resolve"]\n'
     )
+    return folder.parent
+
+
+def test_containerd_by_hosts_toml(mirror: Running, upstream: str, hosts: Path) -> None:
     with engines.engine("ctr") as ctr:
         for number in (1, 2):
-            name = f"{upstream}/{REPOSITORY}:v{number}"
-            ctr.run(
-                "ctr",
-                "images",
-                "pull",
-                "--plain-http",
-                "--hosts-dir",
-                tmp_path / "hosts",
-                "--snapshotter",
-                "native",
-                name,
-            )
+            command = ("ctr", "images", "pull", "--plain-http", "--hosts-dir", hosts, "--snapshotter", "native")
+            ctr.run(*command, f"{upstream}/{REPOSITORY}:v{number}")
+    require_delta(mirror)
+
+
+def test_a_kubernetes_node_by_hosts_toml(mirror: Running, upstream: str, hosts: Path, files: Files) -> None:
+    with engines.cri(hosts) as node:
+        for number in (1, 2):
+            assert node.pull(f"{upstream}/{REPOSITORY}:v{number}") == image_id(files, number)
     require_delta(mirror)
 
 
