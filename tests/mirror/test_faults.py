@@ -19,23 +19,28 @@ import pytest
 
 from tests.bounds.measure import ROOT
 from tests.mirror.conftest import Answer, Client
-from tests.sources.conftest import REPOSITORY
+from tests.sources.conftest import REPOSITORY, signer
 from tests.sources.server import Registry, Request, digest
 
 RUNS = int(os.environ.get("DIB_FAULTS", "30"))  # .ci/long takes 200
 UPSTREAM = ("status 500", "status 429", "stall", "cut", "lie", "late")
 BUNDLE = ("deleted", "damaged", "cut bundle", "another bundle", "slow bundle")
-OWN = ("kill", "flip", "truncate", "full disk", "nothing")
+OWN = ("kill", "flip", "truncate", "full disk", "unsigned", "nothing")
 WITH_ERRORS = frozenset(("status 500", "status 429", "stall", "cut", "lie"))
 
 
 @contextmanager
 def process(
-    registry: Registry, cache: Path, largest: int | None = None
+    registry: Registry, cache: Path, largest: int | None = None, signers: Path | None = None
 ) -> Iterator[tuple[subprocess.Popen[str], Client]]:
-    """Run a mirror as operators do; ``largest``: bytes after which there is no space for a file."""
+    """Run a mirror as operators do.
+
+    ``largest``: bytes after which there is no space for a file. ``signers``: who has to have signed a bundle.
+    """
     arguments = ("--upstream", f"site={registry.host}", "--listen", "127.0.0.1:0", "--cache", str(cache))
     command = (sys.executable, "-m", "dibundle", "mirror", *arguments, "--prefer", "bytes", "--make-timeout", "2")
+    if signers:
+        command += ("--allowed-signers", str(signers))
     limited = ("prlimit", f"--fsize={largest}", *command) if largest else command
     with subprocess.Popen(limited, stderr=subprocess.PIPE, text=True, cwd=ROOT) as started:
         assert started.stderr
@@ -133,6 +138,7 @@ def judge(answers: list[Answer], fault: str) -> bool:
 @pytest.mark.slow
 def test_faults(stocked: Registry, tmp_path: Path) -> None:
     verdicts: Counter[tuple[str, str]] = Counter()
+    signers = signer(tmp_path)
     for run in range(RUNS):
         chance = random.Random(run)
         fault = chance.choice((*UPSTREAM, *BUNDLE, *OWN))
@@ -157,11 +163,14 @@ def test_faults(stocked: Registry, tmp_path: Path) -> None:
                 data = bytearray(file.read_bytes())
                 data[chance.randrange(len(data))] ^= 1
                 file.write_bytes(data if fault == "flip" else data[: len(data) // 2])
-            if fault != "full disk":
+            if fault not in ("full disk", "unsigned"):
                 answers = pull(client, wanted)
             time.sleep(0.3 if fault == "kill" else 0)
         if fault == "full disk":
             with process(stocked, cache, chance.randrange(1, 400_000)) as (_, client):
+                answers = pull(client, wanted)
+        if fault == "unsigned":
+            with process(stocked, cache, signers=signers) as (_, client):
                 answers = pull(client, wanted)
         if answers is None or fault == "kill":
             verdicts[fault, "the mirror was gone"] += 1

@@ -128,14 +128,17 @@ def test_who_has_no_password_gets_nothing(options: MirrorOptions) -> None:
                 "tags/list",
             ):
                 assert friend.get(part, Accept=ACCEPT).status == 200, part
-                assert stranger.get(part, Accept=ACCEPT).status == 401, part
+                for client in (stranger, elsewhere):
+                    assert client.get(part, Accept=ACCEPT).status == 401, part
             for name in image:
                 for client in (stranger, elsewhere):
                     answer = client.blob(name)
                     assert answer.status == 401
                     assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")
+        friend_elsewhere = Client(mirror.client.port, prefix="site/other/", headers=friend.headers)
         for name in image:
-            assert Client(mirror.client.port, prefix="site/other/", headers=friend.headers).blob(name).status == 404
+            assert friend_elsewhere.blob(name).status == 404
+        assert friend_elsewhere.get(f"manifests/{manifest}", Accept=ACCEPT).status == 404
 
 
 def test_skopeo_pulls_by_the_login_of_the_mirror(
