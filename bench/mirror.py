@@ -1,12 +1,16 @@
 """Pull pairs of images plainly and through ``dib mirror``, and compare bytes and seconds (MIRROR.md has what was seen).
 
     python bench/mirror.py HOST NAME... [--rate MBIT] [--delay MS] [--clients skopeo,...] [--prefer speed]
+    python bench/mirror.py HOST NAME... --loopback [--rounds N] [--clients skopeo,...]
 
 HOST is a registry on this machine without TLS; each NAME a repository in it with the tags ``a`` and ``b``, pushed by
 ``docker push``, and a bundle between the two. A proxy before it counts bytes and, if it is asked to, lets ``--rate``
 megabits a second through in all, ``--delay`` milliseconds late there and back. Each client pulls ``a``, then ``b``:
 first from the registry, then from a mirror with an empty cache. Engines are the test suite's (docker's need root);
 ``oras`` and ``skopeo`` copy to a folder. An image that differs from upstream's by digest is an error.
+
+With ``--loopback`` nothing stands between: seconds at full speed, next to docker-registry as a pull-through cache,
+which makes no layers. Each round begins with empty stores; the medians are printed.
 """
 
 from __future__ import annotations
@@ -16,13 +20,16 @@ import asyncio
 import hashlib
 import json
 import os
+import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,6 +145,26 @@ class Mirror:
         self.process.wait()
 
 
+@contextmanager
+def pull_through(upstream: str, folder: Path) -> Iterator[str]:
+    """Run docker-registry as a cache of another one; its host."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        host = f"127.0.0.1:{probe.getsockname()[1]}"
+    (folder / "config.yml").write_text(
+        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}}}\n"
+        f"http: {{addr: '{host}'}}\nproxy: {{remoteurl: 'http://{upstream}'}}\n"
+    )
+    command = ["docker-registry", "serve", str(folder / "config.yml")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            with suppress(OSError), urllib.request.urlopen(f"http://{host}/v2/"):
+                break
+            time.sleep(0.05)
+        yield host
+        server.terminate()
+
+
 Pull = Callable[[str, str, str], str]
 """Pulls HOST, NAME, TAG and returns a digest: of the manifest, or the image ID."""
 
@@ -249,10 +276,44 @@ def compare(kind: str, host: str, name: str, link: Link, proxy: str, options: tu
     ]
 
 
+def at_full_speed(kind: str, host: str, name: str, rounds: int) -> list[str]:
+    """Pull a pair plainly, through a mirror and through docker-registry's cache, in turns; return a row."""
+    images = {tag: upstream(host, name, tag) for tag in "ab"}
+    link = Link(("", 0), None, 0.0)  # nothing goes through it
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for _ in range(rounds):
+        for side in ("plain", "mirror", "cache"):
+            with ExitStack() as stack:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                pull = stack.enter_context(client(kind, folder))
+                where, repository = host, name
+                if side == "mirror":
+                    mirror = stack.enter_context(Mirror(host, folder, "--prefer", "speed"))
+                    where, repository = mirror.host, f"site/{name}"
+                if side == "cache":
+                    where = stack.enter_context(pull_through(host, folder))
+                for tag in "ab":
+                    found[side, tag].append(measured(pull, link, where, repository, tag, images[tag]).seconds)
+    medians = {key: statistics.median(seconds) for key, seconds in found.items()}
+    ratios = [medians[side, tag] / medians["plain", tag] for tag in "ab" for side in ("mirror", "cache")]
+    return [name, kind, *(f"{medians['plain', tag]:.2f}" for tag in "ab"), *(f"{ratio:.2f}" for ratio in ratios)]
+
+
+FULL_SPEED = (
+    "| pair | client | plain a, s | plain b | a: mirror | a: pull-through cache | b: mirror | b: pull-through cache |"
+)
 HEAD = (
     "| pair | client | plain a, MB | plain b | mirror a | mirror b | b: ratio | beside bundle and documents, B "
     "| plain a, s | plain b | mirror a | mirror b | a: ratio | b: ratio | CPU for b | way |"
 )
+
+
+def print_rows(head: str, rows: Iterable[list[str]]) -> None:
+    """Print a table, each row as soon as it is known."""
+    print(head)
+    print("|---" * head.count(" | ") + "|---|", flush=True)
+    for row in rows:
+        print("| " + " | ".join(row) + " |", flush=True)
 
 
 def main() -> None:
@@ -265,17 +326,31 @@ def main() -> None:
     parser.add_argument("--clients", default="skopeo")
     parser.add_argument("--prefer", default="bytes", choices=("bytes", "speed"))
     parser.add_argument("--make-timeout", default="60", help="seconds; engines beside it take CPU too")
+    parser.add_argument("--loopback", action="store_true", help="seconds at full speed, beside docker-registry's cache")
+    parser.add_argument("--rounds", default=3, type=int)
     told = parser.parse_args()
+    if told.loopback:
+        print_rows(
+            FULL_SPEED,
+            (
+                at_full_speed(kind, told.host, name, told.rounds)
+                for name in told.names
+                for kind in told.clients.split(",")
+            ),
+        )
+        return
     host, _, port = told.host.rpartition(":")
     link = Link((host, int(port)), told.rate and told.rate * 1e6 / 8, told.delay / 1000)
     options = ("--prefer", told.prefer, "--make-timeout", told.make_timeout)
     with link.open() as proxy:
-        print(HEAD)
-        print("|---" * HEAD.count(" | ") + "|---|")
-        for name in told.names:
-            for kind in told.clients.split(","):
-                row = compare(kind, told.host, name, link, proxy, options)
-                print("| " + " | ".join(row) + " |", flush=True)
+        print_rows(
+            HEAD,
+            (
+                compare(kind, told.host, name, link, proxy, options)
+                for name in told.names
+                for kind in told.clients.split(",")
+            ),
+        )
 
 
 if __name__ == "__main__":
