@@ -21,6 +21,7 @@ import dibundle
 from dibundle.cli.error_codes import every
 from dibundle.cli.exit_codes import EXIT_CODES
 from dibundle.cli.main import main
+from dibundle.cli.man import every_command
 
 ROOT = Path(__file__).parents[1]
 SCHEMAS = ROOT / "spec" / "json"
@@ -70,13 +71,12 @@ def commands() -> Iterator[str]:
     yield "# Commands"
     yield ""
     yield "This page, `dib COMMAND --help` and the manual pages (`man dib-COMMAND`) are made from one source."
-    top = click.Context(main, info_name="dib")
-    for name in main.list_commands(top):
-        command = main.get_command(top, name)
-        assert command
-        context = click.Context(command, info_name=name, parent=top)
-        yield from ("", f"## dib {name}", "", "```text")
-        yield " ".join(["dib", name, *command.collect_usage_pieces(context)])
+    for context in every_command():
+        command = context.command
+        if command is main:
+            continue
+        yield from ("", f"## {context.command_path}", "", "```text")
+        yield " ".join([context.command_path, *command.collect_usage_pieces(context)])
         yield from ("```", "")
         yield from paragraphs(command.help or "")
         yield from ("| option | what it does |", "|---|---|")

@@ -33,7 +33,7 @@ def run(found: list[str]) -> list[str]:
 
 
 def test_wrap_from_a_registry():
-    assert lines("wrap", "--dockerfile", "--linked", OLD, NEW) == [
+    assert lines("dockerfile", "create", "--linked", OLD, NEW) == [
         "FROM dib",
         "USER 0:0",
         "WORKDIR /tmp/dib",
@@ -45,16 +45,16 @@ def test_wrap_from_a_registry():
 
 
 def test_wrap_from_archives():
-    found = lines("wrap", "--dockerfile", "--linked", "--base", "app:1", "old image.tar", "x/new.tar")
+    found = lines("dockerfile", "create", "--linked", "--base", "app:1", "old image.tar", "x/new.tar")
     assert 'COPY ["old image.tar", "old image.tar"]' in found
     assert 'COPY ["x/new.tar", "x/new.tar"]' in found
     assert "FROM app:1" in found
     assert 'LABEL dibundle.bundle="built"' in found
-    assert "FROM scratch" in lines("wrap", "--dockerfile", "--unlinked", "old.tar", "new.tar")
+    assert "FROM scratch" in lines("dockerfile", "create", "--unlinked", "old.tar", "new.tar")
 
 
 def test_apply():
-    assert lines("apply", "--dockerfile", "old.tar", "update.dib", "--image", "registry.example/dib:1") == [
+    assert lines("dockerfile", "apply", "old.tar", "update.dib", "--image", "registry.example/dib:1") == [
         "FROM registry.example/dib:1 AS run",
         "USER 0:0",
         "WORKDIR /tmp/dib",
@@ -70,21 +70,21 @@ def test_apply():
 def test_options_for_the_dib_in_the_build():
     expect = "sha256:" + 64 * "0"
     given = ("--insecure", "a:1", "--insecure", "b:2", "--thin", "--expect", expect)
-    assert run(lines("apply", "--dockerfile", OLD, *given))[4:-2] == ["--thin", "--expect", expect, *given[:4]]
-    found = lines("wrap", "--dockerfile", "--linked", "--platform", "linux/arm64", OLD, NEW)
+    assert run(lines("dockerfile", "apply", OLD, *given))[4:-2] == ["--thin", "--expect", expect, *given[:4]]
+    found = lines("dockerfile", "create", "--linked", "--platform", "linux/arm64", OLD, NEW)
     assert run(found)[2:4] == ["--platform", "linux/arm64"]
     assert "FROM --platform=linux/arm64 registry.example/app:1" in found
 
 
 def test_a_secret_has_the_logins():
-    found = lines("wrap", "--dockerfile", "--unlinked", "--secret", "logins", OLD, NEW)
+    found = lines("dockerfile", "create", "--unlinked", "--secret", "logins", OLD, NEW)
     assert "ENV REGISTRY_AUTH_FILE=/run/secrets/dib" in found
     assert any(line.startswith("RUN --mount=type=secret,id=logins,target=/run/secrets/dib [") for line in found)
 
 
 @pytest.mark.parametrize("sources", [(OLD, NEW), ("a.tar", "b.tar")])
 def test_the_first_lines_say_how_to_build_it(sources: tuple[str, str]):
-    text = succeed("wrap", "--dockerfile", "--unlinked", *sources).out.decode()
+    text = succeed("dockerfile", "create", "--unlinked", *sources).out.decode()
     command = text.splitlines()[1]
     assert re.fullmatch(r"#   docker build .*(- < Dockerfile|-f Dockerfile \.)", command)
     assert ("--no-cache" in command) == ("- <" in command) == (sources == (OLD, NEW))
@@ -92,7 +92,7 @@ def test_the_first_lines_say_how_to_build_it(sources: tuple[str, str]):
 
 def test_what_dib_is_told_stays_one_word():
     odd = '<<EOF\nRUN x "$y" \\'
-    found = lines("apply", "--dockerfile", OLD, "--target", odd)
+    found = lines("dockerfile", "apply", OLD, "--target", odd)
     assert run(found)[4:6] == ["--target", odd]
     assert "<<" not in "".join(found)
 
@@ -124,8 +124,8 @@ def test_what_dib_is_told_stays_one_word():
 )
 def test_names_that_no_dockerfile_holds(name: str):
     for arguments in (
-        ("apply", "--dockerfile", "--", name),
-        ("wrap", "--dockerfile", "--unlinked", "--", name, "b.tar"),
+        ("dockerfile", "apply", "--", name),
+        ("dockerfile", "create", "--unlinked", "--", name, "b.tar"),
     ):
         ended = dib(*arguments)
         assert (ended.code, ended.out) == (2, b""), ended.err
@@ -135,19 +135,18 @@ def test_names_that_no_dockerfile_holds(name: str):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (("wrap", "--dockerfile", OLD, NEW), "--linked or --unlinked"),
-        (("wrap", "--dockerfile", "--linked", OLD), "wanted OLD NEW"),
-        (("wrap", "--dockerfile", "--linked", "a.tar", NEW), "needs the name of the image in a.tar"),
-        (("wrap", "--dockerfile", "--linked", "--base", "a\nRUN x", "a.tar", NEW), "is no name of an image"),
-        (("wrap", "--dockerfile", "--linked", "--base", "--x", "a.tar", NEW), "is no name of an image"),
-        (("wrap", "--dockerfile", "--unlinked", "--base", "app:1", OLD, NEW), "--base"),
-        (("wrap", "--dockerfile", "--unlinked", "--tag", "x", OLD, NEW), "takes no --tag"),
-        (("wrap", "--dockerfile", "--unlinked", "-o", "x", OLD, NEW), "takes no --output"),
-        (("wrap", "--dockerfile", "--linked", "--platform", "a b", OLD, NEW), "is no platform"),
-        (("wrap", "--dockerfile", "--unlinked", "--secret", "a,b", OLD, NEW), "is no ID of a secret"),
-        (("apply", "--dockerfile", "--image", "a b", OLD), "is no name of an image"),
-        (("apply", "--dockerfile", "--check", OLD), "takes no --check"),
-        (("apply", "--image", "dib", OLD), "--dockerfile"),
+        (("dockerfile", "create", OLD, NEW), "--linked or --unlinked"),
+        (("dockerfile", "create", "--linked", OLD), "wanted OLD NEW"),
+        (("dockerfile", "create", "--linked", "a.tar", NEW), "needs the name of the image in a.tar"),
+        (("dockerfile", "create", "--linked", "--base", "a\nRUN x", "a.tar", NEW), "is no name of an image"),
+        (("dockerfile", "create", "--linked", "--base", "--x", "a.tar", NEW), "is no name of an image"),
+        (("dockerfile", "create", "--unlinked", "--base", "app:1", OLD, NEW), "--base"),
+        (("dockerfile", "create", "--unlinked", "--tag", "x", OLD, NEW), "no such option '--tag'"),
+        (("dockerfile", "create", "--linked", "--platform", "a b", OLD, NEW), "is no platform"),
+        (("dockerfile", "create", "--unlinked", "--secret", "a,b", OLD, NEW), "is no ID of a secret"),
+        (("dockerfile", "apply", "--image", "a b", OLD), "is no name of an image"),
+        (("dockerfile", "apply", "--check", OLD), "no such option '--check'"),
+        (("dockerfile", "apply", "--expect", "x", OLD), "is no image ID"),
         (("wrap", "--unlinked", "a.dib", "b.dib"), "wanted BUNDLE"),
     ],
 )
@@ -157,17 +156,17 @@ def test_wrong_command_lines(arguments: tuple[str, ...], text: str):
 
 
 def test_a_build_that_checks_no_signature_is_not_written_where_they_are_demanded():
-    ended = dib("apply", "--dockerfile", OLD, NEW, env={"DIB_ALLOWED_SIGNERS": "/etc/dib/signers"})
+    ended = dib("dockerfile", "apply", OLD, NEW, env={"DIB_ALLOWED_SIGNERS": "/etc/dib/signers"})
     assert (ended.code, ended.out) == (2, b"")
-    assert "DIB_ALLOWED_SIGNERS is set, and --dockerfile takes no --allowed-signers" in ended.err
-    assert "hint: for a build that checks no signature: DIB_ALLOWED_SIGNERS= dib apply ...\n" in ended.err
-    ended = dib("apply", "--dockerfile", OLD, NEW, env={"DIB_REQUIRE_SIGNATURE": "1"})
-    assert "hint: for a build that checks no signature: DIB_REQUIRE_SIGNATURE= dib apply ...\n" in ended.err
+    assert "DIB_ALLOWED_SIGNERS is set, and a build checks no signature" in ended.err
+    assert "hint: for a build that checks none: DIB_ALLOWED_SIGNERS= dib dockerfile apply ...\n" in ended.err
+    ended = dib("dockerfile", "apply", OLD, NEW, env={"DIB_REQUIRE_SIGNATURE": "1"})
+    assert "hint: for a build that checks none: DIB_REQUIRE_SIGNATURE= dib dockerfile apply ...\n" in ended.err
     both = {"DIB_ALLOWED_SIGNERS": "/etc/dib/signers", "DIB_REQUIRE_SIGNATURE": "1"}
-    ended = dib("apply", "--dockerfile", OLD, NEW, env=both)
-    assert "signature: DIB_ALLOWED_SIGNERS= DIB_REQUIRE_SIGNATURE= dib apply ...\n" in ended.err
-    assert dib("apply", "--dockerfile", OLD, NEW, env=dict.fromkeys(both, "")).code == 0
-    assert dib("apply", "--dockerfile", OLD, NEW, env={"DIB_ALLOWED_SIGNERS": ""}).code == 0
+    ended = dib("dockerfile", "apply", OLD, NEW, env=both)
+    assert "checks none: DIB_ALLOWED_SIGNERS= DIB_REQUIRE_SIGNATURE= dib dockerfile apply ...\n" in ended.err
+    assert dib("dockerfile", "apply", OLD, NEW, env=dict.fromkeys(both, "")).code == 0
+    assert dib("dockerfile", "apply", OLD, NEW, env={"DIB_ALLOWED_SIGNERS": ""}).code == 0
 
 
 def test_an_image_that_a_build_made_is_found(tmp_path):

@@ -21,7 +21,7 @@ _OTHER_WORDS: Final = {
     **dict.fromkeys(("info", "show", "list", "ls"), "inspect"),
     **dict.fromkeys(("check", "test"), "verify"),
     **dict.fromkeys(("changes", "changed"), "diff"),
-    **dict.fromkeys(("docker-file", "dockerfile"), "wrap"),  # as deltaimage has it
+    "docker-file": "dockerfile",  # as deltaimage has it
 }
 _OTHER_OPTIONS: Final = {
     ("load", "--check"): Hint.of("{dib} apply --check OLD.tar UPDATE.dib"),

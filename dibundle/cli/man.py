@@ -15,20 +15,26 @@ from dibundle.cli.main import main
 
 def pages() -> dict[str, str]:
     """Return the manual pages by their file names: dib.1, dib-create.1 and so on."""
-    context = click.Context(main, info_name="dib")
-    assert isinstance(main, click.Group)
-    wanted: list[tuple[str, click.Command]] = [("dib", main)]
-    for name in main.list_commands(context):
-        found = main.get_command(context, name)
-        assert found
-        wanted.append((f"dib-{name}", found))
-    return {f"{title}.1": "\n".join(_page(title, item, context)) + "\n" for title, item in wanted}
+    return {
+        f"{context.command_path.replace(' ', '-')}.1": "\n".join(_page(context)) + "\n" for context in every_command()
+    }
 
 
-def _page(title: str, item: click.Command, main: click.Context) -> Iterator[str]:
+def every_command(context: click.Context | None = None) -> Iterator[click.Context]:
+    """Yield ``dib`` (or another command) and all commands below it, each as the context that it would be called in."""
+    context = context or click.Context(main, info_name="dib")
+    yield context
+    if isinstance(context.command, click.Group):
+        for name in context.command.list_commands(context):
+            found = context.command.get_command(context, name)
+            assert found
+            yield from every_command(click.Context(found, info_name=name, parent=context))
+
+
+def _page(context: click.Context) -> Iterator[str]:
     """Yield the lines of a page."""
-    info = title.replace("-", " ", 1)
-    context = main if item is main.command else click.Context(item, info_name=info.split(" ", 1)[1], parent=main)
+    item, info = context.command, context.command_path
+    title = info.replace(" ", "-")
     short = item.short_help or "delta bundles for container images, as files"
     yield f'.TH "{title.upper()}" "1" "" "dib {__version__}" "dib manual"'
     yield ".SH NAME"
@@ -48,7 +54,8 @@ def _page(title: str, item: click.Command, main: click.Context) -> Iterator[str]
         yield from _terms(options)
     if isinstance(item, click.Group):
         yield ".SH COMMANDS"
-        yield from _terms([(f"dib-{name}(1)", _short(item, context, name)) for name in item.list_commands(context)])
+        yield from _terms([(f"{title}-{name}(1)", _short(item, context, name)) for name in item.list_commands(context)])
+    if item is main:
         yield ".SH EXIT STATUS"
         yield from _terms([(str(code), text) for code, text in EXIT_CODES])
     else:

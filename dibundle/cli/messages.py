@@ -6,23 +6,26 @@ from typing import Final
 
 from dibundle.errors import Message
 
+_DOCKERFILE: Final = "{dib} dockerfile create --linked docker://registry.example/app:1 docker://registry.example/app:2"
+
 DELETE_SEVERAL: Final = Message(
     "delete.several", "--orphans takes one repository, not {count}", hint="run it once for each repository"
 )
-DOCKERFILE_ENVIRONMENT_OPTION: Final = Message(
-    "dockerfile.environment_option",
-    "{envvar} is set, and --dockerfile takes no {opts}",
-    hint="for a build that checks no signature: {unset}{command_path} ...",
+DOCKERFILE_ARGUMENTS: Final = Message("dockerfile.arguments", "{count} sources, wanted OLD NEW", hint=_DOCKERFILE)
+DOCKERFILE_BASE: Final = Message(
+    "dockerfile.base", "--unlinked takes no --base", hint="give --linked in place of --unlinked"
 )
-DOCKERFILE_MISSING: Final = Message(
-    "dockerfile.missing", "--image and --secret are for a build", hint="give --dockerfile too"
+DOCKERFILE_ENVIRONMENT: Final = Message(
+    "dockerfile.environment",
+    "{name} is set, and a build checks no signature",
+    hint="for a build that checks none: {unset}{dib} dockerfile apply ...",
 )
+DOCKERFILE_KIND: Final = Message("dockerfile.kind", "give --linked or --unlinked", hint=_DOCKERFILE)
 DOCKERFILE_POLICY: Final = Message(
     "dockerfile.policy",
     "{path} requires signatures, and a build checks none",
     hint="apply the bundle on this machine, and build on the image that it makes",
 )
-DOCKERFILE_OPTION: Final = Message("dockerfile.option", "--dockerfile takes no {opts}", hint="{command_path} --help")
 FILE_SYSTEM: Final = Message("file.system", "{name}: {reason}")
 INTERNAL_ERROR: Final = Message(
     "internal.error", "internal error: {kind}: {error}", hint="run it again with DIB_DEBUG=1 and report the output"
@@ -108,16 +111,6 @@ WRAP_ARGUMENTS: Final = Message(
 )
 WRAP_BASE: Final = Message(
     "wrap.base", "--unlinked takes no --base", hint="{dib} wrap BUNDLE --linked --base OLD.tar --tag NAME"
-)
-WRAP_DOCKERFILE_ARGUMENTS: Final = Message(
-    "wrap.dockerfile_arguments",
-    "{sources_count}, wanted OLD NEW",
-    hint=("{dib} wrap --dockerfile --linked docker://registry.example/app:1 docker://registry.example/app:2"),
-)
-WRAP_DOCKERFILE_BASES: Final = Message(
-    "wrap.dockerfile_bases",
-    "{bases_count} times --base, wanted once at most, with --linked",
-    hint=("{dib} wrap --dockerfile --linked docker://registry.example/app:1 docker://registry.example/app:2"),
 )
 WRAP_KIND: Final = Message(
     "wrap.kind", "give --linked or --unlinked", hint="{dib} wrap BUNDLE --linked --base OLD.tar --tag NAME"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -84,13 +84,20 @@ base = click.option(
     metavar="NAME",
     help="A base if it is there, or a bundle that makes one; may be repeated.",
 )
-max_size = click.option(
-    "--max-size",
-    type=read_size,
-    default=MAX_TARGET,
-    metavar="SIZE",
-    help="Largest archive that a bundle may make: 1G (GiB), 500MB. Default: 1T.",
-)
+
+
+def max_size_option(default: int | None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return the option --max-size; ``default`` is the value of the parameter, for commands that only pass it on."""
+    return click.option(
+        "--max-size",
+        type=read_size,
+        default=default,
+        metavar="SIZE",
+        help="Largest archive that a bundle may make: 1G (GiB), 500MB. Default: 1T.",
+    )
+
+
+max_size = max_size_option(MAX_TARGET)
 
 
 def session(
@@ -156,8 +163,6 @@ def _signers(given: dict[str, Any], tmp: str | None) -> Signers | None:
     """Return who must have signed bundles, by the options or the environment."""
     allowed, detached = given.pop("allowed_signers"), given.pop("detached")
     asked = {name: given.pop(name) for name in ("require_signature", "identity", "revoked", "verify_time")}
-    if given.get("build") is not None:
-        return None  # a Dockerfile takes none of these options, and says so
     if allowed is None and os.environ.get("DIB_ALLOWED_SIGNERS") == "":
         raise UsageError(messages.SIGNATURE_ENVIRONMENT_EMPTY)  # of a variable that it was to be made of, perhaps
     is_asked = bool(detached or asked["require_signature"]) or any(
@@ -197,10 +202,3 @@ def _require_named_file(name: str) -> None:
         require_readable(name)
     except FileError as error:
         raise FileError(messages.SIGNATURE_ENVIRONMENT_FILE, reason=error.message) from error
-
-
-def environment_options(context: click.Context) -> Iterator[str]:
-    """Yield the variables of the environment that options of a command come from."""
-    for option in context.command.params:
-        if context.get_parameter_source(option.name or "") is ParameterSource.ENVIRONMENT:
-            yield str(option.envvar)

@@ -84,11 +84,11 @@ COMMANDS: dict[str, tuple[str, Callable[[Pair, Path], list[object]]]] = {
         "dib.wrap/1",
         lambda p, t: ["wrap", p.bundle, "--linked", "--base", p.base, "--tag", "d:1", "-o", t / "w.tar"],
     ),
-    "wrap --dockerfile": (
+    "dockerfile create": (
         "dib.dockerfile/1",
-        lambda p, t: ["wrap", "--dockerfile", "--unlinked", "a.tar", "b.tar"],
+        lambda p, t: ["dockerfile", "create", "--unlinked", "a.tar", "b.tar"],
     ),
-    "apply --dockerfile": ("dib.dockerfile/1", lambda p, t: ["apply", "--dockerfile", "a.tar", "a.dib"]),
+    "dockerfile apply": ("dib.dockerfile/1", lambda p, t: ["dockerfile", "apply", "a.tar", "a.dib"]),
     "demo": ("dib.demo/1", lambda p, t: ["demo"]),
     "doctor": ("dib.doctor/1", lambda p, t: ["doctor"]),
     "completion": ("dib.completion/1", lambda p, t: ["completion", "zsh"]),

@@ -290,7 +290,8 @@ def test_the_completion_of_bash(tmp_path: Path) -> None:
 
 def test_every_command_has_a_manual_page() -> None:
     made = man.pages()
-    assert made.keys() == {"dib.1", *(f"dib-{name}.1" for name in _COMMANDS)}
+    builds = {"dib-dockerfile-create.1", "dib-dockerfile-apply.1"}
+    assert made.keys() == {"dib.1", *(f"dib-{name}.1" for name in _COMMANDS), *builds}
     assert ".SH OPTIONS" in made["dib-create.1"]
 
 

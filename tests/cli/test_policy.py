@@ -523,10 +523,10 @@ def test_doctor_tests_the_signers_of_the_environment(world: World, tmp_path: Pat
 def test_a_build_takes_no_policy_along(write: Write, world: World) -> None:
     for content in (f'allowed-signers = "{world.allowed}"\n', "require-signature = true\n"):
         path = write(content)
-        ended = dib("apply", "--dockerfile", "old.tar", "update.dib")
+        ended = dib("dockerfile", "apply", "old.tar", "update.dib")
         refused(ended, 2, f"{path} requires signatures, and a build checks none")
-        assert code_of("apply", "--dockerfile", "old.tar", "update.dib") == "dockerfile.policy"
-        succeed("wrap", "--dockerfile", "--unlinked", "old.tar", "new.tar")
+        assert code_of("dockerfile", "apply", "old.tar", "update.dib") == "dockerfile.policy"
+        succeed("dockerfile", "create", "--unlinked", "old.tar", "new.tar")
 
 
 def test_the_place_is_fixed() -> None:

@@ -40,8 +40,8 @@ class Site:
         self.docker.run("docker", "build", "--no-cache", "--network", "host", *options, self.context)
 
     def restore(self, *sources: str | Path) -> bytes:
-        """Build what dib apply --dockerfile writes, and return the archive as its first lines say."""
-        dockerfile = succeed("apply", "--dockerfile", *sources).out
+        """Build what dib dockerfile apply writes, and return the archive as its first lines say."""
+        dockerfile = succeed("dockerfile", "apply", *sources).out
         if self.docker.env["DOCKER_BUILDKIT"] == "1":
             self.build(dockerfile, "-o", self.context / "out")
             return (self.context / "out" / "image.tar").read_bytes()
@@ -83,7 +83,7 @@ def put_dib(docker: Docker, folder: Path) -> None:
 
 @pytest.mark.parametrize("site", BUILDERS, indirect=True)
 def test_from_archives_in_the_context(site: Site) -> None:
-    site.build(succeed("wrap", "--dockerfile", "--unlinked", "a.tar", "b.tar").out, "-t", WRAPPED)
+    site.build(succeed("dockerfile", "create", "--unlinked", "a.tar", "b.tar").out, "-t", WRAPPED)
     site.docker.save(site.context / "unlinked.tar", WRAPPED)
     bundle = succeed("create", site.context / "a.tar", site.context / "b.tar", "-").out
     assert succeed("unwrap", site.context / "unlinked.tar").out == bundle
@@ -96,7 +96,7 @@ def test_from_archives_in_the_context(site: Site) -> None:
 def test_from_a_registry(site: Site, tmp_path: Path) -> None:
     """And out of a second engine's store, with the image ID at the end."""
     old, new, wrapped = (f"docker://{site.name(tag)}" for tag in ("1", "2", "1-2"))
-    site.build(succeed("wrap", "--dockerfile", "--linked", old, new).out, "-t", site.name("1-2"))
+    site.build(succeed("dockerfile", "create", "--linked", old, new).out, "-t", site.name("1-2"))
     site.docker.run("docker", "push", "-q", site.name("1-2"))
     layers = [_layers(site.docker, name) for name in (OLD, site.name("1-2"))]
     assert layers[1][:-1] == layers[0]
@@ -120,7 +120,7 @@ def test_from_a_registry(site: Site, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("site", BUILDERS, indirect=True)
 def test_linked_to_an_image_that_the_engine_has(site: Site) -> None:
-    dockerfile = succeed("wrap", "--dockerfile", "--linked", "--base", OLD, "a.tar", "b.tar").out
+    dockerfile = succeed("dockerfile", "create", "--linked", "--base", OLD, "a.tar", "b.tar").out
     site.build(dockerfile, "-t", WRAPPED)
     site.docker.save(site.context / "linked.tar", WRAPPED)
     assert succeed("apply", site.context / "linked.tar").out == (site.context / "b.tar").read_bytes()
@@ -137,7 +137,7 @@ def test_logins_from_a_secret(site: Site, tmp_path: Path) -> None:
         auth = {"auths": {registry.host: {"auth": "dXNlcjpzZWNyZXQ="}}}
         (tmp_path / "config.json").write_text(json.dumps(auth))
         sources = [f"docker://{registry.host}/app:{number}" for number in (1, 2)]
-        dockerfile = succeed("wrap", "--dockerfile", "--unlinked", "--secret", "logins", *sources).out
+        dockerfile = succeed("dockerfile", "create", "--unlinked", "--secret", "logins", *sources).out
         options = ("-t", WRAPPED, "--secret", f"id=logins,src={tmp_path / 'config.json'}")
         if site.docker.env["DOCKER_BUILDKIT"] != "1":
             with pytest.raises(AssertionError, match="BuildKit"):  # the classic builder has no secrets

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from dibundle.applying.pipeline import ApplyOptions, apply
 from dibundle.cli.arguments import FORMS, parse_output, source_hints
 from dibundle.cli.console import Console
-from dibundle.cli.dockerfiles import options as dockerfile_options
-from dibundle.cli.dockerfiles import write
 from dibundle.cli.hints import hints
 from dibundle.cli.results.apply import show, show_check
 from dibundle.cli.session import PLATFORM, base, max_size, session
@@ -18,9 +14,6 @@ from dibundle.codecs.native.library import reuse_memory
 from dibundle.files.context import Context
 from dibundle.files.destination import Destination
 from dibundle.sources.access import Access
-
-if TYPE_CHECKING:
-    from dibundle.sharing.dockerfile import Build
 
 
 @click.command("apply", short_help="Rebuild an image archive from its base and a bundle.")
@@ -45,7 +38,6 @@ if TYPE_CHECKING:
     "--check", "only_check", is_flag=True, help="Only say whether it would work here; reads heads and metadata."
 )
 @max_size
-@dockerfile_options(own=set(), passed={"target", "thin", "max_size", "expect", "platform", "insecure"})
 @session(signatures=True, expect=True, platform=PLATFORM)
 def command(
     sources: tuple[str, ...],
@@ -57,7 +49,6 @@ def command(
     only_check: bool,
     max_size: int,
     expect: frozenset[bytes],
-    build: Build | None,
     access: Access,
     context: Context,
     console: Console,
@@ -82,15 +73,7 @@ def command(
 
     With --allowed-signers, each bundle must be signed (see "dib sign"), which is checked before anything else is read.
     A signature does not say that a bundle is the latest one, or yours: --expect does.
-
-    With --dockerfile nothing is read: the build of that Dockerfile takes each SOURCE from a registry or its context,
-    and needs an image of dib.
     """
-    if build is not None:
-        from dibundle.sharing.dockerfile import applying
-
-        write(applying(build, sources), console)
-        return
     reuse_memory()
     wanted, where = parse_output(output, form)
     options = ApplyOptions(target=target, expect=expect, max_size=max_size, form=wanted, thin=thin)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import click
 
 from dibundle.cli import messages
 from dibundle.cli.console import Console
-from dibundle.cli.dockerfiles import options as dockerfile_options
-from dibundle.cli.dockerfiles import write
 from dibundle.cli.hints import hints
 from dibundle.cli.results import documents
 from dibundle.cli.session import session
@@ -17,7 +13,6 @@ from dibundle.errors import Hint, UsageError, human
 from dibundle.files import wording
 from dibundle.files.context import Context
 from dibundle.files.destination import Destination
-from dibundle.sharing.dockerfile import Build, wrapping
 from dibundle.sharing.wrap import WrapOptions, push_wrapped, wrap
 from dibundle.sources.access import Access
 
@@ -26,18 +21,10 @@ from dibundle.sources.access import Access
 @click.argument("sources", nargs=-1, metavar="BUNDLE", required=True)
 @click.option("--linked", "kind", flag_value="linked", help="The base's layers, and one with the bundle.")
 @click.option("--unlinked", "kind", flag_value="unlinked", help="The layer with the bundle alone.")
-@click.option(
-    "--base",
-    "bases",
-    multiple=True,
-    metavar="BASE",
-    help="The image to link to; with --dockerfile as the builder calls it.",
-)
+@click.option("--base", "bases", multiple=True, metavar="BASE", help="The image to link to.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME", help="Name of the image; may be given more than once.")
 @click.option("-o", "--output", metavar="FILE", help="Write there, whole or not at all; default is stdout.")
 @click.option("--push", "target", metavar="docker://HOST/NAME:TAG", help="Push it there instead of writing it.")
-# a build that wraps reads no bundle, whatever is demanded of bundles here
-@dockerfile_options(own={"kind", "bases", "allowed_signers", "require_signature"}, passed={"platform", "insecure"})
 @session(signatures=True, platform="Of an unlinked image, and of names that an engine is asked for.")
 def command(
     sources: tuple[str, ...],
@@ -46,7 +33,6 @@ def command(
     tags: tuple[str, ...],
     output: str | None,
     target: str | None,
-    build: Build | None,
     access: Access,
     context: Context,
     console: Console,
@@ -60,18 +46,9 @@ def command(
 
     A linked image has the base's layers, the very same blobs, and one more: whoever pulls it has all that
     "dib apply" needs. It is a parcel, not a program: apply it, do not run it.
-
-    \b
-        dib wrap --dockerfile --linked docker://registry.example/app:1 docker://registry.example/app:2 > Dockerfile
-        dib wrap --dockerfile --linked --base app:1 old.tar new.tar > Dockerfile
-
-    Such a build makes the bundle too. It takes archives out of its context, and needs an image of dib.
     """
     if kind is None:
         raise UsageError(messages.WRAP_KIND)
-    if build is not None:
-        _write_dockerfile(build, sources, kind, bases, access.platform, console)
-        return
     if len(sources) > 1:
         raise UsageError(messages.WRAP_ARGUMENTS, sources_count=len(sources))
     if (kind == "linked") != bool(bases):
@@ -91,17 +68,3 @@ def command(
     console.result("dib.wrap/1", {**document, "tags": list(names)})
     if output is not None:
         console.say(f"{wording.escape(output)}: {kind} image, {human(destination.written)}")
-
-
-def _write_dockerfile(
-    build: Build, sources: Sequence[str], kind: str, bases: Sequence[str], platform: str | None, console: Console
-) -> None:
-    """Write the Dockerfile that makes bundle and image from two archives."""
-    if len(sources) != 2:
-        count = wording.count(len(sources), "argument")
-        raise UsageError(messages.WRAP_DOCKERFILE_ARGUMENTS, sources_count=count)
-    if len(bases) > (kind == "linked"):
-        raise UsageError(messages.WRAP_DOCKERFILE_BASES, bases_count=len(bases))
-    old, new = sources
-    linked = kind == "linked"
-    write(wrapping(build, old, new, linked=linked, base=bases[0] if bases else None, platform=platform), console)

@@ -1,0 +1,144 @@
+"""``dib dockerfile create`` and ``dib dockerfile apply``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import click
+
+from dibundle.applying.expected import parse
+from dibundle.cli import console as consoles
+from dibundle.cli import messages
+from dibundle.cli.console import Console
+from dibundle.cli.session import max_size_option
+from dibundle.errors import UsageError
+from dibundle.sharing.dockerfile import IMAGE, Build, applying, wrapping
+from dibundle.sources import policy
+
+_DEMANDS: Final = ("DIB_ALLOWED_SIGNERS", "DIB_REQUIRE_SIGNATURE")
+_OPTIONS: Final = (
+    click.option("--image", default=IMAGE, show_default=True, metavar="NAME", help="The image of dib for the build."),
+    click.option("--secret", metavar="ID", help="BuildKit secret that holds the logins for registries."),
+    click.option("--platform", metavar="OS/ARCH", help="Platform of images in a registry."),
+    click.option(
+        "--insecure", multiple=True, metavar="HOST[:PORT]", help="Use plain HTTP for this registry; may be repeated."
+    ),
+)
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of every build."""
+    decorated = consoles.options(progress=False)(command)
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated
+
+
+@click.group("dockerfile", short_help="Write a Dockerfile that creates or applies.")
+def command() -> None:
+    """Write a Dockerfile that creates or applies a bundle, for pipelines that can only build images.
+
+    \b
+        dib dockerfile create --linked docker://registry.example/app:1 docker://registry.example/app:2 > Dockerfile
+        dib dockerfile apply docker://registry.example/app:1-2 > Dockerfile
+
+    The build needs an image of dib, and takes each source from a registry or from its context.
+    """
+
+
+@command.command("create", short_help="Write a Dockerfile that wraps a new bundle.")
+@click.argument("sources", nargs=-1, metavar="OLD NEW", required=True)
+@click.option("--linked", "kind", flag_value="linked", help="Build on the base's layers: one more holds the bundle.")
+@click.option("--unlinked", "kind", flag_value="unlinked", help="Build an image of the bundle's layer alone.")
+@click.option("--base", metavar="NAME", help="The image to link to, as the builder calls it. Default: OLD.")
+@_options
+def _create(
+    sources: tuple[str, ...],
+    kind: str | None,
+    base: str | None,
+    image: str,
+    secret: str | None,
+    platform: str | None,
+    insecure: tuple[str, ...],
+    console: Console,
+) -> None:
+    """Write a Dockerfile whose build creates the bundle from OLD to NEW and wraps it, as "dib wrap" does.
+
+    \b
+        dib dockerfile create --unlinked docker://registry.example/app:1 docker://registry.example/app:2 > Dockerfile
+        dib dockerfile create --linked --base app:1 old.tar new.tar > Dockerfile
+    """
+    if kind is None:
+        raise UsageError(messages.DOCKERFILE_KIND)
+    if len(sources) != 2:
+        raise UsageError(messages.DOCKERFILE_ARGUMENTS, count=len(sources))
+    if base is not None and kind != "linked":
+        raise UsageError(messages.DOCKERFILE_BASE)
+    passed = [*_option("--platform", platform), *_insecure(insecure)]
+    build = Build(image, tuple(passed), secret)
+    _write(wrapping(build, *sources, linked=kind == "linked", base=base, platform=platform), console)
+
+
+@command.command("apply", short_help="Write a Dockerfile that rebuilds an archive.")
+@click.argument("sources", nargs=-1, metavar="SOURCE...", required=True)
+@click.option("--target", metavar="NAME", help="Which archive of a bundle that has several: by tag or digest.")
+@click.option("--thin", is_flag=True, help="Leave out the layers that the base has.")
+@max_size_option(default=None)
+@click.option("--expect", multiple=True, metavar="ID", help="Fail unless the archive holds this image ID or digest.")
+@_options
+def _apply(
+    sources: tuple[str, ...],
+    target: str | None,
+    thin: bool,
+    max_size: int | None,
+    expect: tuple[str, ...],
+    image: str,
+    secret: str | None,
+    platform: str | None,
+    insecure: tuple[str, ...],
+    console: Console,
+) -> None:
+    """Write a Dockerfile whose build applies a bundle. Its output is the archive of the image, byte for byte.
+
+    \b
+        dib dockerfile apply docker://registry.example/app:1-2 > Dockerfile
+        dib dockerfile apply old.tar update.dib > Dockerfile
+
+    The build checks no signature: --expect pins the image.
+    """
+    _require_no_signatures()
+    for identity in expect:
+        parse(identity)
+    passed = [
+        *_option("--target", target),
+        *(["--thin"] if thin else []),
+        *_option("--max-size", max_size),
+        *(word for identity in expect for word in ("--expect", identity)),
+        *_option("--platform", platform),
+        *_insecure(insecure),
+    ]
+    _write(applying(Build(image, tuple(passed), secret), sources), console)
+
+
+def _require_no_signatures() -> None:
+    """Refuse where signatures are required on this machine: the build would check none."""
+    if policy.read_policy().demands_signatures:
+        raise UsageError(messages.DOCKERFILE_POLICY, path=policy.PATH)
+    demanding = [name for name in _DEMANDS if os.environ.get(name)]
+    if demanding:
+        unset = "".join(f"{name}= " for name in demanding)
+        raise UsageError(messages.DOCKERFILE_ENVIRONMENT, name=demanding[0], unset=unset)
+
+
+def _option(name: str, value: object) -> list[str]:
+    return [] if value is None else [name, str(value)]
+
+
+def _insecure(hosts: Sequence[str]) -> list[str]:
+    return [word for host in sorted(hosts) for word in ("--insecure", host)]
+
+
+def _write(text: str, console: Console) -> None:
+    console.answer("dib.dockerfile/1", {"dockerfile": text}, (text.removesuffix("\n"),))
