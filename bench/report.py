@@ -95,7 +95,7 @@ def write() -> None:
 
 
 def _write_readme(rows: list[Row]) -> None:
-    """Put the sizes of the corpus in place of those in the README's table."""
+    """Put the sizes of the corpus in place of those in the README's table, and draw its picture."""
     readme = HERE.parent / "README.md"
     size = {(row["pair"], row["tool"]): f"{row['size']:,}" for row in rows}
     target = {row["pair"]: f"{row['target'] / 1e6:.0f} MB" for row in rows}
@@ -104,6 +104,8 @@ def _write_readme(rows: list[Row]) -> None:
         ours, *others = (size.get((pair, tool), "-") for tool in README_TOOLS)
         line = f"| {pair} ({shown}) | **{ours}** | " + " | ".join(others) + " |"
         text = re.sub(rf"^\| {re.escape(pair)} \(.*\|$", line, text, flags=re.MULTILINE)
+    shown = [Bar(row["pair"], row["tool"], (row["size"],)) for row in rows if row["tool"] in README_TOOLS]
+    (HERE / "sizes.svg").write_text(bars([("bytes", ",.0f")], shown))
     if rows and text:
         readme.write_text(text)
 

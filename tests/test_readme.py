@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
+from dibundle.cli.main import main
+from docs import session
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import edited, noise, text
 
 README = Path(__file__).parents[1] / "README.md"
 ELSEWHERE = {
     "python3 -m venv": ".ci/run types it, in a fresh clone",
-    "scp dib.pyz": "tests/test_pyz.py builds dib.pyz and runs it",
 }
 """Blocks that are not run here, by how they begin, each with where they are."""
 
@@ -94,8 +97,22 @@ def test_the_functions(folder: Path):
     assert (folder / "again.tar").read_bytes() == (folder / "new.tar").read_bytes()
 
 
-def test_every_command_of_the_table_is_there():
-    named = set(re.findall(r"`dib ([a-z]+)", README.read_text()))
-    shown = subprocess.run([sys.executable, "-m", "dibundle", "--help"], capture_output=True, text=True, check=True)
-    there = set(re.findall(r"^  ([a-z]+) ", shown.stdout.split("Commands:")[-1], re.MULTILINE))
-    assert named == there
+def test_every_command_and_option_that_is_named_is_there():
+    context = click.Context(main)
+    for name, rest in re.findall(r"`dib ([a-z]+)([^`]*)`", README.read_text()):
+        command = main.get_command(context, name)
+        assert command, name
+        assert set(re.findall(r"--[a-z-]+", rest)) <= {word for param in command.params for word in param.opts}, name
+
+
+def test_the_recorded_session_is_what_the_program_writes():
+    """But for the digits, which other versions of libraries may change."""
+    pictured = [html.unescape(re.sub("<[^>]*>", "", line)) for line in session.PICTURE.read_text().splitlines()]
+    shown = session.recorded()
+    assert [re.sub(r"[\d.]+", "0", line.strip()) for line in pictured if line] == [
+        re.sub(r"[\d.]+", "0", line.strip()) for line in shown if line
+    ]
+
+
+def test_it_fits_two_screens():
+    assert len(README.read_text().splitlines()) <= 110
