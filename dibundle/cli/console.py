@@ -27,16 +27,16 @@ ERROR: Final = "dib.error/1"
 _PIECE: Final = 1 << 16
 _NO_BYTES: Final = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # halves of pairs that stand for no byte either
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="Write the result, or the error, as JSON to stdout.")
-_QUIET = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-_VERBOSE = click.option("-v", "--verbose", is_flag=True, help="Say what each phase took.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Write the result or the error as JSON to stdout.")
+_QUIET = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+_VERBOSE = click.option("-v", "--verbose", is_flag=True, help="Print the time of each phase.")
 _PROGRESS = click.option(
     "--progress",
     "mode",
     type=click.Choice(display.MODES),
     default="auto",
     show_default=True,
-    help="How to show progress on stderr; auto: bars on a terminal.",
+    help="Progress on stderr; auto: bars on a terminal.",
 )
 
 

@@ -40,7 +40,7 @@ def level_options(command: Callable[..., None]) -> Callable[..., None]:
         expose_value=False,
         callback=_remember,
         show_default=str(choose.DEFAULT_LEVEL),
-        help="1 is fast, 9 is small; also as -1 to -9.",
+        help="1: fast, 9: small; also -1 to -9.",
     )(decorated)
 
 

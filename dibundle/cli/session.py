@@ -31,9 +31,9 @@ _SIGNATURES: Final = (
         metavar="FILE",
         envvar="DIB_ALLOWED_SIGNERS",
         show_envvar=True,
-        help="Refuse bundles that nobody in this file signed.",
+        help="Require a signature by a key in FILE, before anything is parsed.",
     ),
-    click.option("--identity", metavar="WHO", help="Who of them it must be; default is anyone."),
+    click.option("--identity", metavar="WHO", help="Require this signer. Default: anyone in the file."),
     click.option(
         "--signature",
         "detached",
@@ -42,7 +42,7 @@ _SIGNATURES: Final = (
         help="Detached signature; may be repeated. Default: BUNDLE.sig beside an unsigned BUNDLE.",
     ),
     click.option("--revoked", metavar="KRL", help="Revoked keys: a KRL or a list of public keys."),
-    click.option("--verify-time", metavar="TIME", help="Judge keys as of then: YYYYMMDD or YYYYMMDDHHMM."),
+    click.option("--verify-time", metavar="TIME", help="Check validity as of YYYYMMDD or YYYYMMDDHHMM. Default: now."),
     click.option(
         "--require-signature",
         is_flag=True,
@@ -52,37 +52,40 @@ _SIGNATURES: Final = (
     ),
 )
 _EXPECT: Final = click.option(
-    "--expect", multiple=True, metavar="ID", help="Refuse what is not this image ID or sha256 of an archive."
+    "--expect",
+    multiple=True,
+    metavar="ID",
+    help="Require this image ID, manifest or archive digest; may be repeated.",
 )
 _REGISTRIES: Final = (
     click.option(
         "--insecure",
         metavar="HOST[:PORT]",
         multiple=True,
-        help="A registry to speak to without TLS; this machine always is.",
+        help="Use plain HTTP for this registry (always allowed for localhost).",
     ),
     click.option(
         "--max-time",
         type=float,  # RegistrySettings refuses what is no time
         metavar="SECONDS",
-        help="Time limit for each name in a registry; default is none.",
+        help="Time limit for each reference in a registry. Default: none.",
     ),
     click.option(
         "--min-rate",
         type=read_size,
         metavar="SIZE",
-        help=f"Least that a registry sends in a second; default is {MIN_RATE} bytes.",
+        help=f"Least bytes per second from a registry. Default: {MIN_RATE}.",
     ),
 )
-_TMP: Final = click.option("--tmp", metavar="DIR", help="Where temporary files go.")
-PLATFORM: Final = "Which one to save, of names that an engine is asked for."
+_TMP: Final = click.option("--tmp", metavar="DIR", help="Folder for temporary files.")
+PLATFORM: Final = "Platform to export if the source is an image in an engine or a registry."
 
 base = click.option(
     "--base",
     "bases",
     multiple=True,
     metavar="NAME",
-    help="A base if it is there, or a bundle that makes one; may be repeated.",
+    help="Base, or bundle that rebuilds one; skipped if missing. May be repeated.",
 )
 
 
@@ -93,7 +96,7 @@ def max_size_option(default: int | None) -> Callable[[Callable[..., None]], Call
         type=read_size,
         default=default,
         metavar="SIZE",
-        help="Largest archive that a bundle may make: 1G (GiB), 500MB. Default: 1T.",
+        help="Maximum size of a rebuilt archive: 1G (GiB), 500MB. Default: 1T.",
     )
 
 

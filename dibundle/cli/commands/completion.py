@@ -6,15 +6,16 @@ import click
 
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
+from dibundle.cli.option_groups import Command
 
 _SHELLS = ("bash", "zsh", "fish")
 
 
-@click.command("completion", short_help="Write a completion script for a shell.")
+@click.command("completion", cls=Command, short_help="Write a completion script for a shell.")
 @click.argument("shell", type=click.Choice(_SHELLS))
 @console_options(progress=False)
 def command(shell: str, console: Console) -> None:
-    """Write a script for a shell to stdout.
+    """Write a completion script for a shell to stdout.
 
     \b
         eval "$(dib completion bash)"                 # in ~/.bashrc

@@ -11,6 +11,7 @@ from dibundle.cli.arguments import order_hint, parse_names, part_size
 from dibundle.cli.console import Console
 from dibundle.cli.hints import hints
 from dibundle.cli.levels import level_options
+from dibundle.cli.option_groups import Command
 from dibundle.cli.results.create import show, show_estimate, timings_document
 from dibundle.cli.session import PLATFORM, session
 from dibundle.cli.size import read_size
@@ -29,38 +30,38 @@ from dibundle.sources.parts import PartsWriter, part_name
 LEAST_PART: Final = 65536
 
 
-@click.command("create", short_help="Create a bundle from two image archives.")
+@click.command("create", cls=Command, short_help="Create a bundle from two image archives.")
 @click.argument("archives", nargs=-1, metavar="BASE TARGET... OUT")
-@click.option("-o", "--output", metavar="OUT", help="The bundle to write, in place of the last argument.")
-@click.option("--base", "more_bases", multiple=True, metavar="BASE", help="A base; may be given more than once.")
-@click.option("--no-base", is_flag=True, help="TARGET OUT alone: a bundle that needs no base.")
+@click.option("-o", "--output", metavar="OUT", help="Bundle to write, instead of the last argument.")
+@click.option("--base", "more_bases", multiple=True, metavar="BASE", help="Base archive or image; may be repeated.")
+@click.option("--no-base", is_flag=True, help="Create a bundle that needs no base.")
 @level_options
 @click.option(
-    "--codec", type=click.Choice(choose.CODEC_NAMES), default="auto", show_default=True, help="Kind of patch."
+    "--codec", type=click.Choice(choose.CODEC_NAMES), default="auto", show_default=True, help="Codec of patches."
 )
 @click.option(
     "--names",
     type=click.Choice(["auto", "all", "none"]),
     default="auto",
     show_default=True,
-    help="Names for listing alone: auto keeps them under 5 % of the bundle or 2 kB.",
+    help="Names to store for listings; auto: up to 5 % of the bundle or 2 kB.",
 )
-@click.option("--workers", type=click.IntRange(0, 256), default=0, help="Threads; 0 means one per core.")
+@click.option("--workers", type=click.IntRange(0, 256), default=0, help="Number of threads. Default: one per core.")
 @click.option("--inventory", metavar="FILE", help="Use only base layers in this inventory of the receiver.")
 @click.option(
     "--split",
     type=read_size,
     metavar="SIZE",
-    help="Write parts of at most SIZE, OUT.001 and so on: 3900M (MiB), 4GB; 64K or more.",
+    help="Split into parts of at most SIZE (3900M, 4GB; at least 64K): OUT.001, ...",
 )
-@click.option("--no-recompress", is_flag=True, help="Store compressed layers as they are; apply recompresses nothing.")
+@click.option("--no-recompress", is_flag=True, help="Store compressed layers as they are.")
 @click.option(
     "--raw-layers",
     is_flag=True,
-    help="Make TARGET's images with raw layers, in an archive of dib's own; image IDs and tags stay.",
+    help="Rebuild the images with uncompressed layers; image IDs and tags stay.",
 )
-@click.option("--timings", metavar="FILE", help="Write the CPU seconds of each frame there, as JSON.")
-@click.option("--dry-run", is_flag=True, help="Write nothing; say about how large OUT would be, and how long it takes.")
+@click.option("--timings", metavar="FILE", help="Write the CPU seconds of each frame to FILE, as JSON.")
+@click.option("--dry-run", is_flag=True, help="Estimate the size of the bundle and the time; write nothing.")
 @session(platform=PLATFORM)
 def command(
     archives: tuple[str, ...],
@@ -81,18 +82,18 @@ def command(
     context: Context,
     console: Console,
 ) -> None:
-    """Write what changed from the images in BASE to the archive TARGET into the bundle OUT.
+    """Create the bundle OUT, from which the archive TARGET can be rebuilt where the images of BASE are.
 
     \b
         dib create old.tar new.tar update.dib
-        dib create --no-base app.tar app.dib
         dib create docker-daemon:app:1 docker-daemon:app:2 update.dib
+        dib create --no-base app.tar app.dib
         dib create --base web1.tar --base api1.tar web2.tar api2.tar -o release.dib
 
-    Several TARGETs, for which -o and --base (or --no-base) are needed, share what they have in common. Of many bases
-    those are used that help.
+    A release of several TARGETs needs -o and --base (or --no-base). Content that they share is stored once. With
+    several bases, only those that help are used.
 
-    An archive may be compressed (gzip, bzip2, xz, zstd): the bundle then makes the tar inside. "-" is stdin.
+    If an archive is compressed (gzip, bzip2, xz or zstd), the bundle rebuilds the tar inside it. "-" is stdin.
     """
     if dry_run and output is None and len(archives) == (1 if no_base or more_bases else 2):
         output = "-"  # nothing is written: OUT may be left out

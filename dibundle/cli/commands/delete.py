@@ -6,6 +6,7 @@ import click
 
 from dibundle.cli import messages
 from dibundle.cli.console import Console
+from dibundle.cli.option_groups import Command
 from dibundle.cli.results.catalog import show_deleted
 from dibundle.cli.session import session
 from dibundle.errors import UsageError
@@ -14,23 +15,23 @@ from dibundle.sharing.delete import delete_bundles, delete_orphans
 from dibundle.sources.access import Access
 
 
-@click.command("delete", short_help="Delete bundles from a registry.")
+@click.command("delete", cls=Command, short_help="Delete bundles from a registry.")
 @click.argument("names", nargs=-1, required=True, metavar="docker://HOST/NAME[:TAG|@DIGEST]...")
-@click.option("--orphans", is_flag=True, help="Delete all bundles of a repository of which something is gone.")
-@click.option("--dry-run", is_flag=True, help="Only show what would be deleted.")
+@click.option("--orphans", is_flag=True, help="Delete the bundles in a repository whose image or blob is missing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted.")
 @session()
 def command(
     names: tuple[str, ...], orphans: bool, dry_run: bool, access: Access, context: Context, console: Console
 ) -> None:
-    """Delete bundles by a tag or digest, which "dib list" shows, with all their tags; images are refused.
+    """Delete bundles from a registry, by tag or digest, with all their tags. Images are never deleted.
 
     \b
         dib delete docker://registry.example/app:delta-1-2
         dib delete docker://registry.example/app@sha256:DIGEST
         dib delete --orphans docker://registry.example/app
 
-    --orphans takes a repository. It deletes bundles whose image is no longer there or that are gone themselves, and
-    removes what lists still name. The bytes are freed when the registry's own garbage collection runs.
+    "dib list" shows tags and digests. --orphans takes a repository, and deletes the bundles whose image or blob is
+    missing. Space is freed when the registry collects garbage.
     """
     if orphans and len(names) > 1:
         raise UsageError(messages.DELETE_SEVERAL, count=len(names))

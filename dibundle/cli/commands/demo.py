@@ -17,6 +17,7 @@ from dibundle.cli import messages
 from dibundle.cli.commands.demo_images import archives
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
+from dibundle.cli.option_groups import Command
 from dibundle.cli.results import documents
 from dibundle.creating.options import CreateOptions
 from dibundle.creating.pipeline import create
@@ -27,11 +28,11 @@ from dibundle.files.destination import Destination
 from dibundle.sources.access import Access
 
 
-@click.command("demo", short_help="Run the whole job on two small generated images.")
-@click.option("--keep", metavar="DIR", help="Leave the files there.")
+@click.command("demo", cls=Command, short_help="Run the whole job on two small generated images.")
+@click.option("--keep", metavar="DIR", help="Write the files to DIR, and keep them.")
 @console_options(progress=False)
 def command(keep: str | None, console: Console) -> None:
-    """Make two small image archives, write the bundle between them, apply and verify it. Needs nothing else."""
+    """Generate two small image archives, then create, apply and verify the bundle between them."""
     access = Access(checks_signatures=False)  # of its own bundles
     with Context(progress=console.progress) as context:
         folder = Path(keep or context.enter(tempfile.TemporaryDirectory(prefix="dib-demo-")))

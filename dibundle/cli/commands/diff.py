@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from dibundle.cli.console import Console
+from dibundle.cli.option_groups import Command
 from dibundle.cli.results import diff as results
 from dibundle.cli.results import listing
 from dibundle.cli.session import PLATFORM, session
@@ -14,11 +15,11 @@ from dibundle.inspecting.listing import DEPTH, OF_IMAGES, Choice, tree
 from dibundle.sources.access import Access
 
 
-@click.command("diff", short_help="Compare two images without creating a bundle.")
+@click.command("diff", cls=Command, short_help="Compare two images without creating a bundle.")
 @click.argument("old", metavar="OLD")
 @click.argument("new", metavar="NEW")
-@click.option("--list", "show", flag_value="list", help="Show every path that changed.")
-@click.option("--tree", "show", flag_value="tree", help="Show what changed by folder.")
+@click.option("--list", "show", flag_value="list", help="List every path that changed.")
+@click.option("--tree", "show", flag_value="tree", help="Show the changes by folder.")
 @listing.options(OF_IMAGES)
 @session(platform=PLATFORM)
 def command(
@@ -30,15 +31,15 @@ def command(
     context: Context,
     console: Console,
 ) -> None:
-    """Show what changed from the image in OLD to the one in NEW: paths, sizes, packages, and the config.
+    """Compare the image in OLD with the one in NEW: paths, sizes, packages and config. No bundle is created.
 
     \b
         dib diff old.tar new.tar
         dib diff old.tar new.tar --list --op patch --sort size
         dib diff docker-daemon:app:1 docker-daemon:app:2 --tree
 
-    Layers count by what they come to: a file that has moved to another layer has not changed. A path that differs in
-    its time alone is "time", in mode, owner, type or link "mode".
+    The root filesystems are compared: a file that only moved to another layer is unchanged. "time" means that only
+    the time of a path changed, "mode" that permissions, owner, type or link target did.
     """
     listing.require(choice, show, listed=console.json)
     changes = diff(old, new, access, context)

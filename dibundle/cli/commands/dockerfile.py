@@ -12,6 +12,7 @@ from dibundle.applying.expected import parse
 from dibundle.cli import console as consoles
 from dibundle.cli import messages
 from dibundle.cli.console import Console
+from dibundle.cli.option_groups import Command
 from dibundle.cli.session import max_size_option
 from dibundle.errors import UsageError
 from dibundle.sharing.dockerfile import IMAGE, Build, applying, wrapping
@@ -48,7 +49,7 @@ def command() -> None:
     """
 
 
-@command.command("create", short_help="Write a Dockerfile that wraps a new bundle.")
+@command.command("create", cls=Command, short_help="Write a Dockerfile that wraps a new bundle.")
 @click.argument("sources", nargs=-1, metavar="OLD NEW", required=True)
 @click.option("--linked", "kind", flag_value="linked", help="Build on the base's layers: one more holds the bundle.")
 @click.option("--unlinked", "kind", flag_value="unlinked", help="Build an image of the bundle's layer alone.")
@@ -81,7 +82,7 @@ def _create(
     _write(wrapping(build, *sources, linked=kind == "linked", base=base, platform=platform), console)
 
 
-@command.command("apply", short_help="Write a Dockerfile that rebuilds an archive.")
+@command.command("apply", cls=Command, short_help="Write a Dockerfile that rebuilds an archive.")
 @click.argument("sources", nargs=-1, metavar="SOURCE...", required=True)
 @click.option("--target", metavar="NAME", help="Which archive of a bundle that has several: by tag or digest.")
 @click.option("--thin", is_flag=True, help="Leave out the layers that the base has.")

@@ -10,20 +10,21 @@ import click
 from dibundle import __version__
 from dibundle.cli.console import Console
 from dibundle.cli.console import options as console_options
+from dibundle.cli.option_groups import Command
 from dibundle.files import wording
 from dibundle.inspecting.doctor import DoctorCheck, checks
 
 _MARKS = {"ok": "ok", "missing": "-", "broken": "!"}
 
 
-@click.command("doctor", short_help="Check what works on this machine.")
-@click.option("--tmp", metavar="DIR", help="Where temporary files would go.")
+@click.command("doctor", cls=Command, short_help="Check what works on this machine.")
+@click.option("--tmp", metavar="DIR", help="Folder for temporary files.")
 @console_options(progress=False)
 def command(tmp: str | None, console: Console) -> None:
-    """Test libraries, encoders, disk, policy, tools and engines; say what does not work here and what to do about it.
+    """Check libraries, encoders, disk, policy, tools and engines on this machine, and show how to fix what fails.
 
-    The policy, /etc/dib/policy.toml, and files of signers are read, as commands read them (docs/how-to/policy.md).
-    The exit code is 0 unless "dib create" or "dib apply" themselves cannot work (3).
+    The policy (/etc/dib/policy.toml) and files of signers are read as other commands read them. The exit code is 3 if
+    "dib create" or "dib apply" cannot work here, else 0.
     """
     found = list(checks(tmp, os.environ.get("DIB_ALLOWED_SIGNERS")))
     ok = all(check.state == "ok" for check in found if check.vital)

@@ -6,6 +6,7 @@ import click
 
 from dibundle.cli.console import Console
 from dibundle.cli.hints import hints
+from dibundle.cli.option_groups import Command
 from dibundle.cli.results import inspect as results
 from dibundle.cli.results import listing
 from dibundle.cli.session import session
@@ -17,14 +18,20 @@ from dibundle.inspecting.operations import layers_of
 from dibundle.sources.access import Access
 
 
-@click.command("inspect", short_help="Show what a bundle needs and what it contains.")
+@click.command("inspect", cls=Command, short_help="Show what a bundle needs and what it contains.")
 @click.argument("bundle", metavar="BUNDLE")
-@click.option("--list", "show", flag_value="list", help="Show the operations per path.")
+@click.option("--list", "show", flag_value="list", help="List the operation of each path.")
 @click.option("--tree", "show", flag_value="tree", help="Show where the bytes go, by folder.")
-@click.option("--layers", "show", flag_value="layers", help="Show what each layer was made of.")
-@click.option("--target", metavar="NAME", help="Which one to list, of a bundle that makes several archives.")
+@click.option("--layers", "show", flag_value="layers", help="Show what each layer is rebuilt from.")
+@click.option("--target", metavar="NAME", help="Target to list, by tag or digest, if the bundle has several.")
 @listing.options(OF_BUNDLE)
-@click.option("--base", "bases", multiple=True, metavar="BASE", help="Tell every path and its sizes, deleted ones too.")
+@click.option(
+    "--base",
+    "bases",
+    multiple=True,
+    metavar="BASE",
+    help="Base, to list all paths and sizes; may be repeated.",
+)
 @session(signatures=True, progress=False)
 def command(
     bundle: str,
@@ -36,7 +43,7 @@ def command(
     context: Context,
     console: Console,
 ) -> None:
-    """Show what BUNDLE needs, what it makes and where its bytes go.
+    """Show what BUNDLE needs, what it rebuilds and where its bytes go.
 
     \b
         dib inspect update.dib
@@ -44,10 +51,10 @@ def command(
         dib inspect update.dib --list --path 'usr/lib/*' --base old.tar
         dib inspect update.dib --tree --depth 2
 
-    What a path takes in the bundle is its share of the frame that it lies in, by size: files that are patched together
-    are not told apart. Without --base the sizes of patched files are not known, and count as equally large.
+    Files that are patched together share a frame; each counts by its size. Without --base, the sizes of patched files
+    are unknown, and count as equal.
 
-    "mode" is what differs in metadata alone, be it the time; "dib diff" tells these apart.
+    "mode" means that only metadata changed: permissions, owner or time. "dib diff" tells these apart.
     """
     listing.require(choice, show)
     of_an_archive = Hint.of("of an archive: {dib} diff {name} NEW.tar", name=shell_words(bundle))

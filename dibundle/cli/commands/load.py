@@ -10,6 +10,7 @@ import click
 from dibundle.applying.loading import LoadOptions, load
 from dibundle.cli.console import Console
 from dibundle.cli.hints import hints
+from dibundle.cli.option_groups import Command
 from dibundle.cli.results import documents
 from dibundle.cli.session import PLATFORM, base, max_size, session
 from dibundle.codecs.native.library import reuse_memory
@@ -20,16 +21,16 @@ from dibundle.sources.access import Access
 from dibundle.sources.engines import ENGINES
 
 
-@click.command("load", short_help="Apply a bundle and load the image into an engine.")
+@click.command("load", cls=Command, short_help="Apply a bundle and load the image into an engine.")
 @click.argument("sources", nargs=-1, metavar="SOURCE...", required=True)
 @click.option(
     "--engine",
     type=click.Choice(sorted(ENGINES)),
-    help="Default: that of a SOURCE, else docker, podman, ctr.",
+    help="Engine to load into. Default: that of a SOURCE, else docker, podman, ctr.",
 )
 @base
-@click.option("--target", metavar="NAME", help="Which one to load, of a bundle that makes several archives.")
-@click.option("--thin", is_flag=True, help="Do not pass on the base's layers, which the engine must have already.")
+@click.option("--target", metavar="NAME", help="Target to load, by tag or digest, if the bundle has several.")
+@click.option("--thin", is_flag=True, help="Leave out the layers of the base, which the engine has already.")
 @max_size
 @session(signatures=True, expect=True, platform=PLATFORM)
 def command(
@@ -44,20 +45,19 @@ def command(
     context: Context,
     console: Console,
 ) -> None:
-    """Apply a bundle into an engine, then ask the engine whether an image of that name is really there.
-
-    Which image it is, is checked with --expect: the engine then gets that image and nothing else.
+    """Apply a bundle, load the image into an engine, and verify that the engine has it.
 
     \b
         dib load old.tar update.dib
         dib load --engine podman old.tar update.dib
         dib load update.dib --base docker-daemon:app:1 --base app-1.dib
 
-    Each --base is passed over where it is not there: so one command fits machines that have the old image, and those
-    that have a bundle which makes it.
+    With --expect, the engine gets the expected image and nothing else.
 
-    The exit code is that of "dib apply" where that fails, else the loader's. The engine is found as its own client
-    finds it (DOCKER_HOST, CONTAINERS_STORAGE_CONF, CONTAINERD_ADDRESS, ...).
+    A --base that does not exist is skipped, so that one command fits all machines.
+
+    If "dib apply" would fail, the exit code is the same; else it is the loader's. Engines are found as their own
+    clients find them (DOCKER_HOST, CONTAINERS_STORAGE_CONF, CONTAINERD_ADDRESS, ...).
     """
     reuse_memory()
     options = LoadOptions(engine=engine, target=target, expect=expect, max_size=max_size, thin=thin)

@@ -6,6 +6,7 @@ import click
 
 from dibundle.cli.console import Console
 from dibundle.cli.levels import level_options
+from dibundle.cli.option_groups import Command
 from dibundle.cli.results.create import document
 from dibundle.cli.session import max_size, session
 from dibundle.creating.merge import merge
@@ -17,9 +18,9 @@ from dibundle.files.destination import Destination
 from dibundle.sources.access import Access
 
 
-@click.command("merge", short_help="Merge bundles that build on each other into one.")
+@click.command("merge", cls=Command, short_help="Merge bundles that build on each other into one.")
 @click.argument("sources", nargs=-1, metavar="SOURCE...", required=True)
-@click.option("-o", "--output", metavar="OUT", required=True, help="The bundle to write.")
+@click.option("-o", "--output", metavar="OUT", required=True, help="Bundle to write.")
 @level_options
 @max_size
 @session(signatures=True)
@@ -32,13 +33,13 @@ def command(
     context: Context,
     console: Console,
 ) -> None:
-    """Make one bundle of a chain of bundles, with the base that the first of them needs.
+    """Merge a chain of bundles into one. SOURCEs are the bundles, and the base of the first of them.
 
     \b
         dib merge v1.tar v1-v2.dib v2-v3.dib -o v1-v3.dib
 
-    What the chain makes is rebuilt into a temporary file and compared with the base anew: what one bundle adds and the
-    next one drops is not in the result. That takes the time of applying the chain and of creating from both images.
+    The last target is rebuilt into a temporary file and compared with the base, so that content which one bundle adds
+    and the next one removes is not in the result. This takes as long as "dib apply" and "dib create" together.
     """
     destination = Destination(output)
     console.keep_stdout(destination)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dibundle.cli.console import Console
+from dibundle.cli.option_groups import Command
 from dibundle.cli.session import session
 from dibundle.cli.size import read_size
 from dibundle.errors import FileError, UsageError, human, install_hint
@@ -23,35 +24,42 @@ if TYPE_CHECKING:
 _SIZE = 20 << 30
 
 
-@click.command("mirror", short_help="Run a local registry mirror that fetches deltas.")
+@click.command("mirror", cls=Command, short_help="Run a local registry mirror that fetches deltas.")
 @click.option(
-    "--upstream", "upstreams", multiple=True, metavar="[NAME=]HOST", help="A registry to mirror; may be repeated."
+    "--upstream", "upstreams", multiple=True, metavar="[NAME=]HOST", help="Registry to mirror; may be repeated."
 )
-@click.option("--cache", metavar="DIR", required=True, help="Where blobs are kept.")
-@click.option("--cache-size", type=read_size, default=_SIZE, metavar="SIZE", help="Largest cache. Default: 20G.")
+@click.option("--cache", metavar="DIR", required=True, help="Folder for blobs.")
+@click.option("--cache-size", type=read_size, default=_SIZE, metavar="SIZE", help="Maximum size. Default: 20G.")
 @click.option("--prune", is_flag=True, help="Shrink the cache to --cache-size and end.")
 @click.option(
-    "--listen", metavar="HOST:PORT", default=f"{HERE.host}:{HERE.port}", help=f"Default: {HERE.host}:{HERE.port}."
+    "--listen",
+    metavar="HOST:PORT",
+    default=f"{HERE.host}:{HERE.port}",
+    help=f"Default: {HERE.host}:{HERE.port}.",
 )
 @click.option(
     "--make-timeout",
     type=click.FloatRange(0, 3600),
     default=60.0,
     metavar="SECONDS",
-    help="Time for making a layer before it is fetched instead. Default: 60.",
+    help="Time limit for rebuilding a layer, which is then fetched. Default: 60.",
 )
 @click.option(
     "--prefer",
     type=click.Choice(("speed", "bytes")),
     default="speed",
-    help="Take a delta if it is faster, or whenever it is fewer bytes. Default: speed.",
+    help="Use deltas if they are faster, or if they are fewer bytes. Default: speed.",
 )
-@click.option("--serve-private", is_flag=True, help="Use this machine's logins: whoever reaches the mirror may read.")
-@click.option("--tls-cert", metavar="FILE", help="Certificate to serve with TLS.")
-@click.option("--tls-key", metavar="FILE", help="Key of that certificate.")
-@click.option("--insecure-listen", is_flag=True, help="Serve other machines without TLS.")
+@click.option("--serve-private", is_flag=True, help="Use the logins of this machine, for all clients.")
+@click.option("--tls-cert", metavar="FILE", help="TLS certificate.")
+@click.option("--tls-key", metavar="FILE", help="Key of the certificate.")
+@click.option("--insecure-listen", is_flag=True, help="Listen on other addresses than loopback without TLS.")
 @click.option(
-    "--store", "stores", multiple=True, metavar="[NAME=]DIR", help="Blobs by digest to use as bases for an upstream."
+    "--store",
+    "stores",
+    multiple=True,
+    metavar="[NAME=]DIR",
+    help="Folder of an engine's blobs, as bases; may be repeated.",
 )
 @session(signatures=True, progress=False)
 def command(
@@ -71,15 +79,16 @@ def command(
     context: Context,
     console: Console,
 ) -> None:
-    """Serve images to docker, containerd and podman as a registry on this machine, and fetch deltas for them.
+    """Run a registry on this machine from which docker, containerd and podman pull by delta.
 
     \b
         dib mirror --upstream registry.example --cache /var/lib/dib
         docker pull 127.0.0.1:5055/registry.example/app:2
 
-    Of an image that has bundles ("dib push") only the cheapest chain of them is fetched, if it makes the layers sooner
-    than they could be fetched; they have the same digests. Else the layers come from the registry, as without a mirror.
-    An upstream with a port needs a name of its own: --upstream site=registry.internal:5000.
+    If an image has bundles ("dib push"), the mirror fetches the cheapest chain of them, and rebuilds the layers with
+    the same digests. If there are none, or fetching the layers is faster, it fetches the layers.
+
+    An upstream with a port needs a name: --upstream site=registry.internal:5000.
     """
     if (tls_cert is None) != (tls_key is None):
         raise UsageError(messages.MIRROR_CERTIFICATE)

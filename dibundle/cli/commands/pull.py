@@ -6,6 +6,7 @@ import click
 
 from dibundle.cli.console import Console
 from dibundle.cli.hints import hints
+from dibundle.cli.option_groups import Command
 from dibundle.cli.results.unwrap import show
 from dibundle.cli.session import session
 from dibundle.errors import Hint, shell_words
@@ -15,12 +16,12 @@ from dibundle.sharing.unwrap import pull
 from dibundle.sources.access import Access
 
 
-@click.command("pull", short_help="Pull a bundle from a registry.")
+@click.command("pull", cls=Command, short_help="Pull a bundle from a registry.")
 @click.argument("name", metavar="docker://HOST/NAME:TAG")
-@click.option("-o", "--output", metavar="OUT", required=True, help="The bundle to write, whole or not at all.")
+@click.option("-o", "--output", metavar="OUT", required=True, help="Bundle to write.")
 @session(signatures=True)
 def command(name: str, output: str, access: Access, context: Context, console: Console) -> None:
-    """Write a bundle that is in a registry, pushed by "dib push" or wrapped as an image, after checking it.
+    """Pull a bundle from a registry, and check it. It may be an artifact ("dib push") or in an image ("dib wrap").
 
     \b
         dib pull docker://registry.example/app:1-2 -o update.dib

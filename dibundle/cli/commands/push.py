@@ -6,6 +6,7 @@ import click
 
 from dibundle.cli.console import Console
 from dibundle.cli.hints import hints
+from dibundle.cli.option_groups import Command
 from dibundle.cli.results import documents
 from dibundle.cli.session import session
 from dibundle.errors import Hint, human, shell_words
@@ -15,20 +16,22 @@ from dibundle.sources.access import Access
 from dibundle.sources.names import SCHEME
 
 
-@click.command("push", short_help="Push a bundle to a registry.")
+@click.command("push", cls=Command, short_help="Push a bundle to a registry.")
 @click.argument("bundle", metavar="BUNDLE")
 @click.argument("name", metavar="docker://HOST/NAME[:TAG]")
-@click.option("--subject", metavar="TAG|DIGEST", help="The image in that repository that the bundle makes.")
+@click.option("--subject", metavar="TAG|DIGEST", help="Target image in the repository. Default: the tag in the bundle.")
 @session(signatures=True)
 def command(bundle: str, name: str, subject: str | None, access: Access, context: Context, console: Console) -> None:
-    """Put BUNDLE into a registry as an OCI artifact; without TAG it is found by what it refers to alone.
+    """Push BUNDLE to a registry as an OCI artifact that is attached to the target image.
 
     \b
         dib push update.dib docker://registry.example/app:1-2
 
-    It refers to the image that it makes, if that is in the same repository: under --subject, else under the tag that
-    the image had when the bundle was made. Whoever has the image's name then finds the bundle ("dib update"). The TAG
-    of an image is refused: engines could no longer pull that image.
+    The bundle refers to its target image in the same repository: the one in --subject, else the one with the tag that
+    the image had when the bundle was created. "dib update" and "dib mirror" find it from there. Without TAG, it is
+    found in no other way.
+
+    If TAG is an image's, the push is refused, because engines could no longer pull that image.
     """
     image = shell_words(name.removeprefix(SCHEME))
     with hints({"source.no_bundle": Hint.of("an image is pushed by its engine: {docker} push {image}", image=image)}):

@@ -7,6 +7,7 @@ import click
 from dibundle.applying.options import RebuildOptions
 from dibundle.cli.console import Console
 from dibundle.cli.hints import hints
+from dibundle.cli.option_groups import Command
 from dibundle.cli.results import documents
 from dibundle.cli.session import max_size, session
 from dibundle.errors import Hint, human
@@ -17,11 +18,17 @@ from dibundle.inspecting.report import report
 from dibundle.sources.access import Access
 
 
-@click.command("report", short_help="Write an HTML report on the contents of a bundle.")
+@click.command("report", cls=Command, short_help="Write an HTML report on the contents of a bundle.")
 @click.argument("bundle", metavar="BUNDLE")
-@click.option("-o", "--output", default="-", metavar="FILE", help="Write there, whole or not at all. Default: stdout.")
-@click.option("--target", metavar="NAME", help="Which one to show, of a bundle that makes several archives.")
-@click.option("--base", "bases", multiple=True, metavar="BASE", help="Tell every path and what changed in the image.")
+@click.option("-o", "--output", default="-", metavar="FILE", help="Write to FILE. Default: stdout.")
+@click.option("--target", metavar="NAME", help="Target to show, by tag or digest, if the bundle has several.")
+@click.option(
+    "--base",
+    "bases",
+    multiple=True,
+    metavar="BASE",
+    help="Base to compare with; may be repeated.",
+)
 @max_size
 @session(signatures=True)
 def command(
@@ -34,14 +41,14 @@ def command(
     context: Context,
     console: Console,
 ) -> None:
-    """Write one page of HTML about BUNDLE: a map of its bytes, its paths, and what changed between the images.
+    """Write an HTML page about BUNDLE: a map of its bytes, a list of paths, and changes between the images.
 
     \b
         dib report update.dib -o report.html
         dib report update.dib --base old.tar -o report.html
 
-    The page is whole in itself: it fetches nothing, and works where there is no network. With --base, the image is
-    rebuilt into a temporary file and compared with the one in the first base: settings of its config and packages.
+    The page loads nothing from elsewhere. With --base, the target is rebuilt into a temporary file, and its packages
+    and config are compared with those of the first base.
     """
     destination = Destination(output)
     options = RebuildOptions(target=target, max_size=max_size)

@@ -6,6 +6,7 @@ import click
 
 from dibundle.cli.console import Console
 from dibundle.cli.hints import hints
+from dibundle.cli.option_groups import Command
 from dibundle.cli.results import documents
 from dibundle.cli.session import session
 from dibundle.errors import Hint
@@ -16,12 +17,12 @@ from dibundle.sharing.sign import SignOptions, sign
 from dibundle.sources.access import Access
 
 
-@click.command("sign", short_help="Sign a bundle with an SSH key.")
+@click.command("sign", cls=Command, short_help="Sign a bundle with an SSH key.")
 @click.argument("bundle", metavar="BUNDLE")
-@click.option("--key", metavar="KEY", help="A private key, or a public one whose other half an agent holds.")
-@click.option("--signature", metavar="FILE", help="Put in this signature, made by ssh-keygen elsewhere.")
-@click.option("--detach", is_flag=True, help="Leave the bundle as it is; write BUNDLE.sig.")
-@click.option("-o", "--output", metavar="FILE", help="Write there instead.")
+@click.option("--key", metavar="KEY", help="Private key, or public key whose private key is in an SSH agent.")
+@click.option("--signature", metavar="FILE", help="Store this signature, which ssh-keygen made elsewhere.")
+@click.option("--detach", is_flag=True, help="Write the signature to BUNDLE.sig, not into the bundle.")
+@click.option("-o", "--output", metavar="FILE", help="Write to FILE instead.")
 @session()
 def command(
     bundle: str,
@@ -33,20 +34,20 @@ def command(
     context: Context,
     console: Console,
 ) -> None:
-    """Sign BUNDLE, once every byte of it is checked; the signature goes into the bundle itself.
+    """Check every byte of BUNDLE, and sign it with an SSH key. The signature is stored in the bundle.
 
     \b
         dib sign --key ~/.ssh/id_ed25519 update.dib
         dib verify --allowed-signers signers update.dib
 
-    What is signed is the first 64 bytes, which commit to all the rest. A signature that is there already is replaced.
-    A detached one can be checked without dib:
+    The signature covers the first 64 bytes, which hold the digest of all else. An old signature is replaced. A
+    detached one can be checked without dib:
 
     \b
         head -c 64 update.dib | ssh-keygen -Y verify -n dib -f signers -I me@example.com -s update.dib.sig
 
-    Of a bundle in parts the first part is signed, and grows by the signature. One in a registry: pull it, sign it, push
-    it again; with --detach -o FILE it is signed where it is.
+    If a bundle was split into parts, the signature is stored in the first part. A bundle in a registry can be signed
+    with --detach -o FILE; else pull it, sign it and push it again.
     """
     if output is not None:
         console.keep_stdout(Destination(output))

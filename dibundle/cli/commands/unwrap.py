@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from dibundle.cli.console import Console
+from dibundle.cli.option_groups import Command
 from dibundle.cli.results.unwrap import show
 from dibundle.cli.session import session
 from dibundle.files.context import Context
@@ -13,12 +14,12 @@ from dibundle.sharing.unwrap import unwrap
 from dibundle.sources.access import Access
 
 
-@click.command("unwrap", short_help="Extract the bundle from a wrapped image.")
+@click.command("unwrap", cls=Command, short_help="Extract the bundle from a wrapped image.")
 @click.argument("source", metavar="SOURCE")
-@click.option("-o", "--output", metavar="OUT", help="The bundle to write, whole or not at all; default is stdout.")
+@click.option("-o", "--output", metavar="OUT", help="Bundle to write. Default: stdout.")
 @session(signatures=True)
 def command(source: str, output: str | None, access: Access, context: Context, console: Console) -> None:
-    """Write the bundle in an image that "dib wrap" made, in any archive of it, after checking it.
+    """Extract the bundle from an image that "dib wrap" made, and check it.
 
     \b
         dib unwrap docker-daemon:app:1-2 -o update.dib

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from dibundle.cli.console import Console
+from dibundle.cli.option_groups import Command
 from dibundle.cli.results.update import show, show_plan
 from dibundle.cli.session import max_size, session
 from dibundle.files.context import Context
@@ -13,16 +14,24 @@ from dibundle.sources.access import Access
 from dibundle.sources.engines import ENGINES
 
 
-@click.command("update", short_help="Fetch an image over the smallest chain of deltas.")
+@click.command("update", cls=Command, short_help="Fetch an image over the smallest chain of deltas.")
 @click.argument("name", metavar="docker://HOST/NAME:TAG")
-@click.option("--base", "bases", multiple=True, metavar="IMAGE", help="Image that is here; absent ones are skipped.")
 @click.option(
-    "--engine", type=click.Choice(sorted(ENGINES)), help="Default: that of an IMAGE, else docker, podman, ctr."
+    "--base",
+    "bases",
+    multiple=True,
+    metavar="IMAGE",
+    help="Local image; skipped if missing. May be repeated.",
 )
-@click.option("-o", "--output", metavar="FILE", help="Write the image archive there instead of loading it.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be fetched.")
+@click.option(
+    "--engine",
+    type=click.Choice(sorted(ENGINES)),
+    help="Default: that of an IMAGE, else docker, podman, ctr.",
+)
+@click.option("-o", "--output", metavar="FILE", help="Write the image archive to FILE, and load nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be fetched.")
 @max_size
-@session(signatures=True, expect=True, platform="Which image to get where a name stands for several.")
+@session(signatures=True, expect=True, platform="Platform to fetch if the reference is an index.")
 def command(
     name: str,
     bases: tuple[str, ...],
@@ -35,18 +44,20 @@ def command(
     context: Context,
     console: Console,
 ) -> None:
-    """Get an image from a registry, by the bundles there that lead to it from what is here ("dib push").
+    """Fetch an image from a registry over the smallest chain of deltas, or in full; then load and verify it.
 
     \b
         dib update docker://registry.example/app:2 --base docker-daemon:app:1
         dib update docker://registry.example/app:2 --base old.tar -o new.tar
 
-    Of all chains of bundles that of the fewest bytes is taken, or the image itself where that is less. What comes out
-    must be the very image under that name, else nothing is loaded. Nothing is fetched if the engine has it already. A
-    bundle that was deleted or is damaged is passed over. With --allowed-signers one that none of them signed is, too
-    (--dry-run does not fetch any, and cannot tell), and the image itself is never fetched.
+    The bundles are those that "dib push" attached to images in the repository. Missing and damaged ones are skipped.
+    The result must be the very image that the registry has under this name, else nothing is loaded. If the engine
+    has that image, nothing is fetched.
 
-    A wrapped bundle ("dib wrap --push") is applied: of it the bundle alone is fetched where an IMAGE has the rest.
+    With --allowed-signers, bundles without a trusted signature are skipped, and the image is never fetched in full.
+    --dry-run fetches no bundle, so it cannot check signatures.
+
+    A wrapped bundle ("dib wrap --push") is applied. If an IMAGE has its other layers, only the bundle is fetched.
     """
     from dibundle.sharing.update import UpdateOptions, plan_update, update  # needs urllib3
 

@@ -11,6 +11,7 @@ from dibundle.applying.verify import verify
 from dibundle.cli import messages
 from dibundle.cli.console import Console
 from dibundle.cli.hints import hints
+from dibundle.cli.option_groups import Command
 from dibundle.cli.results import documents
 from dibundle.cli.session import max_size, session
 from dibundle.errors import Hint, UsageError, human
@@ -20,9 +21,9 @@ from dibundle.sources.access import Access
 from dibundle.sources.detect import firsts, is_named_so
 
 
-@click.command("verify", short_help="Check a bundle, with a base by a full rebuild.")
+@click.command("verify", cls=Command, short_help="Check a bundle, with a base by a full rebuild.")
 @click.argument("bundles", nargs=-1, metavar="BUNDLE", required=True)
-@click.option("--base", "bases", multiple=True, metavar="BASE", help="Rebuild from this base and check the result.")
+@click.option("--base", "bases", multiple=True, metavar="BASE", help="Base for a full rebuild; may be repeated.")
 @max_size
 @session(signatures=True, expect=True)
 def command(
@@ -34,7 +35,7 @@ def command(
     context: Context,
     console: Console,
 ) -> None:
-    """Check that every byte of BUNDLE is as its header promises; with --base, rebuild and check the result too."""
+    """Check every byte of BUNDLE against its digests. With --base, rebuild the target and check it, too."""
     bundle = _one(bundles)
     with hints({"source.no_bundle": Hint.of("give the .dib file in place of {name}", name=bundle)}):
         result = verify(bundle, bases, RebuildOptions(expect=expect, max_size=max_size), access, context)

@@ -7,6 +7,7 @@ import click
 from dibundle.cli import messages
 from dibundle.cli.console import Console
 from dibundle.cli.hints import hints
+from dibundle.cli.option_groups import Command
 from dibundle.cli.results import documents
 from dibundle.cli.session import session
 from dibundle.errors import Hint, UsageError, human
@@ -17,15 +18,15 @@ from dibundle.sharing.wrap import WrapOptions, push_wrapped, wrap
 from dibundle.sources.access import Access
 
 
-@click.command("wrap", short_help="Wrap a bundle as a container image.")
+@click.command("wrap", cls=Command, short_help="Wrap a bundle as a container image.")
 @click.argument("sources", nargs=-1, metavar="BUNDLE", required=True)
-@click.option("--linked", "kind", flag_value="linked", help="The base's layers, and one with the bundle.")
-@click.option("--unlinked", "kind", flag_value="unlinked", help="The layer with the bundle alone.")
-@click.option("--base", "bases", multiple=True, metavar="BASE", help="The image to link to.")
-@click.option("--tag", "tags", multiple=True, metavar="NAME", help="Name of the image; may be given more than once.")
-@click.option("-o", "--output", metavar="FILE", help="Write there, whole or not at all; default is stdout.")
-@click.option("--push", "target", metavar="docker://HOST/NAME:TAG", help="Push it there instead of writing it.")
-@session(signatures=True, platform="Of an unlinked image, and of names that an engine is asked for.")
+@click.option("--linked", "kind", flag_value="linked", help="Build on the base's layers: one more holds the bundle.")
+@click.option("--unlinked", "kind", flag_value="unlinked", help="Only the layer with the bundle.")
+@click.option("--base", "bases", multiple=True, metavar="BASE", help="Base image, for --linked.")
+@click.option("--tag", "tags", multiple=True, metavar="NAME", help="Name of the image; may be repeated.")
+@click.option("-o", "--output", metavar="FILE", help="Write to FILE. Default: stdout.")
+@click.option("--push", "target", metavar="docker://HOST/NAME:TAG", help="Push the image instead of writing it.")
+@session(signatures=True, platform="Platform of an unlinked image, or to export from an engine or a registry.")
 def command(
     sources: tuple[str, ...],
     kind: str | None,
@@ -37,15 +38,15 @@ def command(
     context: Context,
     console: Console,
 ) -> None:
-    """Make an image of BUNDLE, which registries and engines keep and move as any other.
+    """Wrap BUNDLE as a container image, which registries and engines store and copy like any other.
 
     \b
         dib wrap update.dib --linked --base old.tar --tag app:1-2 | docker load
         dib wrap update.dib --unlinked --tag app:delta -o delta.tar
         dib wrap update.dib --linked --base docker://registry.example/app:1 --push docker://registry.example/app:1-2
 
-    A linked image has the base's layers, the very same blobs, and one more: whoever pulls it has all that
-    "dib apply" needs. It is a parcel, not a program: apply it, do not run it.
+    A linked image has the base's own layers and one more. Whoever pulls it has all that "dib apply" needs. Do not run
+    a wrapped image: apply it.
     """
     if kind is None:
         raise UsageError(messages.WRAP_KIND)
