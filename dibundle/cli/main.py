@@ -143,6 +143,7 @@ def run(program: str = "dib") -> None:
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(signal.SIGHUP, _terminate)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    sys.unraisablehook = _send_again
     code = _run(sys.argv[1:], program)
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.flush()
@@ -169,6 +170,18 @@ def _stand_in_for_closed() -> None:
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     raise _Terminated(number)
+
+
+def _send_again(ignored: sys.UnraisableHookArgs) -> None:
+    """Send a signal again whose exception was raised in a callback, where Python prints it and goes on."""
+    error = ignored.exc_value
+    if not isinstance(error, KeyboardInterrupt | _Terminated):
+        sys.__unraisablehook__(ignored)
+        return
+    import threading
+
+    number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else error.code - 128
+    threading.Timer(0.01, os.kill, (os.getpid(), number)).start()  # by then the callback has ended
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -207,6 +207,22 @@ def test_ctrl_c_while_dib_starts(tmp_path: Path) -> None:
     assert (ended.code, ended.out, ended.err) == (130, b"", "")
 
 
+@pytest.mark.parametrize(("number", "code"), SIGNALS[:3])
+def test_a_signal_in_a_callback_of_the_collector(number: signal.Signals, code: int, pair: Pair, tmp_path: Path) -> None:
+    """Where Python prints what was raised, and goes on as if nothing had been."""
+    out = tmp_path / "out"
+    script = (
+        "import gc, os, sys; from dibundle.cli.main import run\n"
+        f"def once(*_): gc.callbacks.clear(); os.kill(os.getpid(), {int(number)})\n"
+        "def begin(*arguments): gc.callbacks.append(once); gc.collect(); import time; time.sleep(5)\n"
+        "import dibundle.cli.commands.create as command; command.create = begin\n"
+        "run()"
+    )
+    arguments = [sys.executable, "-c", script, "create", pair.base, pair.target, out]
+    ended = subprocess.run(arguments, capture_output=True, check=False, timeout=PATIENCE)
+    assert (ended.returncode, ended.stdout, ended.stderr.strip(), out.exists()) == (code, b"", b"", False)
+
+
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 @pytest.mark.parametrize("existing", [None, b"precious"])
 @pytest.mark.parametrize("moment", ["at the beginning", "while it waits"])
