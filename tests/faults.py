@@ -29,7 +29,7 @@ from dibundle.format.constants import MAGIC
 from tests import pairs
 from tests.program import shell_code
 
-OLD = MAGIC + b"precious"  # what is no bundle is not overwritten by one
+OLD = MAGIC + b"precious"  # what is not a bundle is not overwritten by one
 SYSTEM, BASE = 3, 6
 PATIENCE = 120  # seconds
 MEMORY = 512 << 20
@@ -51,7 +51,7 @@ class Rig:
         self.calls = work / "calls"
 
     def begin(self) -> None:
-        """Make the folders new; OUT is there already half of the time."""
+        """Make the folders new; OUT already exists half of the time."""
         for folder in (self.out, self.tmp):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()

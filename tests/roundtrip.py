@@ -33,7 +33,7 @@ def bundle_of(
 
 
 def rebuilt(folder: Path, bases: Sequence[bytes], bundle: bytes) -> bytes:
-    """Return what the bundle makes, every digest checked."""
+    """Return what the bundle rebuilds, every digest checked."""
     out = io.BytesIO()
     opened = [open_archive(path) for path in _written(folder, "far", bases)]
     try:

@@ -195,7 +195,7 @@ def test_an_engine_is_asked_for_what_is_named_in_it(
 def test_operations_are_told_once(pair: Pair) -> None:
     with dibundle.open_bundle(pair.bundle) as bundle:
         bundle.operations()
-        with pytest.raises(dibundle.UsageError, match="asked for before"):
+        with pytest.raises(dibundle.UsageError, match="already read"):
             bundle.operations()
 
 
@@ -204,7 +204,7 @@ def test_operations_can_be_asked_for_again_where_the_base_was_wrong(pair: Pair) 
         with pytest.raises(dibundle.BaseMismatchError):
             bundle.operations(pair.target)
         assert any(line.operation == "keep" for line in bundle.operations(pair.base))
-        with pytest.raises(dibundle.UsageError, match="asked for before"):
+        with pytest.raises(dibundle.UsageError, match="already read"):
             bundle.operations(pair.base)
 
 
@@ -253,7 +253,7 @@ def test_what_a_stream_does_not_take_is_written_again(pair: Pair) -> None:
 
 @pytest.mark.parametrize("then", [None, 0, BlockingIOError("would block"), TimeoutError("timed out")])
 def test_a_stream_that_takes_nothing(pair: Pair, then: BaseException | int | None) -> None:
-    with pytest.raises(dibundle.FileError, match=r"the stream that was given: (it takes|would|timed)") as refused:
+    with pytest.raises(dibundle.FileError, match=r"the given stream: (it takes|would|timed)") as refused:
         dibundle.create(pair.base, pair.target, Slow(5000, then))
     assert refused.value.hint
 
@@ -343,9 +343,9 @@ def test_importing_is_cheap() -> None:
 
 def test_a_level_or_a_number_of_workers_that_there_is_not(pair: Pair, tmp_path: Path) -> None:
     for options, told in (
-        ({"level": 10}, "no level 10"),
-        ({"level": "6"}, "no level '6'"),
-        ({"workers": -1}, "no number of workers: -1"),
+        ({"level": 10}, "unknown level 10"),
+        ({"level": "6"}, "unknown level '6'"),
+        ({"workers": -1}, "invalid number of workers: -1"),
     ):
         with pytest.raises(dibundle.UsageError, match=told) as refused:
             dibundle.create(pair.base, pair.target, tmp_path / "out.dib", **options)
@@ -363,8 +363,8 @@ def test_an_archive_is_no_bundle(pair: Pair) -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"text\n", "is no bundle: it begins with 'text"),
-        (bytes(4096), "is no bundle: it begins with"),
+        (b"text\n", "is not a bundle: it begins with 'text"),
+        (bytes(4096), "is not a bundle: it begins with"),
         (b"", "truncated bundle: 0 bytes"),
     ],
 )
@@ -406,7 +406,7 @@ def test_parts_are_taken_as_the_command_takes_them(pair: Pair, tmp_path: Path) -
         dibundle.open_bundle(first)
     first.rename(tmp_path / "other")
     for name in every[1:3]:  # one that is gone, one that is there
-        with pytest.raises(dibundle.FileError, match=r"u\.dib\.001, the first part, is missing"):
+        with pytest.raises(dibundle.FileError, match=r"u\.dib\.001$"):
             dibundle.open_bundle(name)
 
 

@@ -47,7 +47,7 @@ def test_a_bundle_takes_what_is_promised_at_most(name):
         assert taken.is_kept, (number, len(data), taken)
 
 
-# --- what create writes
+# --- what create
 
 
 def columns(ops: bytes = b"") -> Columns:

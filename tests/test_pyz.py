@@ -28,7 +28,7 @@ BUILDS = 16
 
 @pytest.fixture(scope="module")
 def pyz(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    given = os.environ.get("DIB_PYZ")  # one that is there already
+    given = os.environ.get("DIB_PYZ")  # one that already exists
     if given:
         return Path(given)
     if importlib.util.find_spec("ziglang") is None:

@@ -74,7 +74,7 @@ def test_of_two_bases_the_one_that_is_missing_is_named(tmp_path: Path):
     for here, wanted in (("one", "two"), ("two", "one")):
         ended = dib("apply", tmp_path / f"{here}.tar", tmp_path / "new.dib", "-o", out)
         assert ended.code == 6
-        assert f"builds on: example.com/{wanted}:1 (missing" in ended.err
+        assert f"the base of this bundle: example.com/{wanted}:1 (missing" in ended.err
         assert f'"docker save -o base.tar example.com/{wanted}:1"' in ended.err
         assert not out.exists()
     ended = dib("apply", tmp_path / "new.dib", "-o", out)
@@ -108,7 +108,7 @@ def test_several_and_none_chosen(release: Path):
     assert "--target" in ended.err
     ended = dib("apply", *old(release), release / "release.dib", "--target", "example.com/web:1")
     assert (ended.code, ended.out) == (2, b"")
-    assert "no targets are called example.com/web:1" in ended.err
+    assert "no targets match example.com/web:1" in ended.err
 
 
 def test_nothing_is_overwritten_and_nothing_half_written(release: Path, tmp_path: Path):
@@ -160,7 +160,7 @@ def test_a_target_needs_the_bases_it_takes_from_alone(tmp_path: Path):
     ended = dib(*check, both[1])
     assert ended.code == 6
     assert [line[:4] for line in ended.out.decode().splitlines()] == ["no: ", "ok: "]
-    assert "two1.tar does not hold what this bundle builds on" in ended.err
+    assert "two1.tar does not contain the base of this bundle" in ended.err
     ended = dib("load", *both, tmp_path / "out.dib")
     assert (ended.code, "--target NAME" in ended.err, "-o" in ended.err) == (2, True, False)
 

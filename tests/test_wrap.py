@@ -118,7 +118,7 @@ def lying(labels: dict[str, str], layer: bytes, stored: str | None = None) -> by
 @pytest.mark.parametrize(
     ("labels", "layer", "stored", "code", "text"),
     [
-        ({"dibundle.bundle": "x"}, build_layer([file("other", b"x")]), None, 4, "does not hold one bundle.dib"),
+        ({"dibundle.bundle": "x"}, build_layer([file("other", b"x")]), None, 4, "does not contain one bundle.dib"),
         ({"dibundle.bundle": "x"}, build_layer([file("bundle.dib", b"x" * 99)]), None, 5, "not a dib bundle"),
         ({"dibundle.bundle": "x"}, build_layer([file("bundle.dib", bytes(9 << 20))]), "gzip", 4, "more than 20 times"),
         ({}, build_layer([file("bundle.dib", b"x")]), None, 2, "no bundle"),
@@ -152,9 +152,9 @@ def test_a_damaged_bundle_or_base_is_not_wrapped(folder: Path, tmp_path: Path):
         ((), 2, "--linked or --unlinked"),
         (("--linked",), 2, "needs the base"),
         (("--unlinked", "--base", "a.tar"), 2, "takes no --base"),
-        (("--linked", "--base", "b.tar"), 6, "does not hold"),
+        (("--linked", "--base", "b.tar"), 6, "does not contain"),
         (("--linked", "--base", "missing.tar"), 3, "cannot open"),
-        (("--unlinked", "--platform", "linux"), 2, "no platform"),
+        (("--unlinked", "--platform", "linux"), 2, "not a platform"),
     ],
 )
 def test_wrong_command_lines(folder: Path, arguments, code, text):
@@ -172,7 +172,7 @@ def test_wrong_command_lines(folder: Path, arguments, code, text):
 def test_names_that_no_engine_takes(folder: Path, tmp_path: Path, name: str):
     ended = dib("wrap", folder / "out.dib", "--unlinked", "--tag", name, "-o", tmp_path / "x.tar")
     assert ended.code == 2
-    assert f"error: {name} is no name for an image: [HOST/]NAME[:TAG], NAME in lower case\n" in ended.err
+    assert f"error: {name} is not a valid image name: wanted [HOST/]NAME[:TAG], NAME in lower case\n" in ended.err
     assert "hint: for example team/app:1-2\n" in ended.err
     assert list(tmp_path.iterdir()) == []
 
@@ -200,6 +200,6 @@ def test_a_bundle_that_is_hidden_in_a_base_is_not_applied(folder: Path, tmp_path
     assert out.read_bytes() == (folder / "b.tar").read_bytes()
     ended = dib("apply", forged, folder / "unlinked.tar", "-o", tmp_path / "other.tar")
     assert (ended.code, (tmp_path / "other.tar").exists()) == (2, False)
-    assert "both hold bundles, and a base must not say what is made of it" in ended.err
+    assert "both contain bundles, so it is unclear which one to apply" in ended.err
     succeed("apply", folder / "linked.tar", "-o", out)
     assert out.read_bytes() == (folder / "b.tar").read_bytes()

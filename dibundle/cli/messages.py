@@ -28,18 +28,22 @@ DOCKERFILE_POLICY: Final = Message(
 )
 FILE_SYSTEM: Final = Message("file.system", "{name}: {reason}")
 INTERNAL_ERROR: Final = Message(
-    "internal.error", "internal error: {kind}: {error}", hint="run it again with DIB_DEBUG=1 and report the output"
+    "internal.error",
+    "internal error: {kind}: {error}",
+    hint="repeat the command with DIB_DEBUG=1, and report the output",
 )
 OPTION_ARGUMENT_COUNT: Final = Message("option.argument_count", "{archives_count}, wanted {shape}")
 OPTION_JSON_AND_STDOUT: Final = Message(
-    "option.json_and_stdout", "--json and the data cannot both go to stdout", hint="give -o FILE"
+    "option.json_and_stdout",
+    "--json and the output cannot both go to stdout",
+    hint="write the output to a file: -o FILE",
 )
 OPTION_LEVELS: Final = Message(
-    "option.levels", "one level is wanted, not {one} and {other}", hint="-1 is fast, -9 is small"
+    "option.levels", "two levels given: {one} and {other}", hint="choose one: -1 (fast) to -9 (small)"
 )
-OPTION_LISTING: Final = Message("option.listing", "{option} goes with {shown}", hint="give --{show} too")
+OPTION_LISTING: Final = Message("option.listing", "{option} needs {shown}", hint="add --{show}")
 OPTION_OTHER_LISTING: Final = Message(
-    "option.listing", "{option} goes with {shown}", hint="give --{show} in place of --{given}"
+    "option.listing", "{option} needs {shown}", hint="replace --{given} with --{show}"
 )
 OPTION_MISPLACED: Final = Message("option.misplaced", "no such option: {option} before the command")
 OPTION_NO_ARCHIVES: Final = Message(
@@ -48,18 +52,18 @@ OPTION_NO_ARCHIVES: Final = Message(
 OPTION_NO_BASE_AND_BASE: Final = Message("option.no_base_and_base", "--no-base and --base exclude each other")
 OPTION_NO_COMMAND: Final = Message("option.no_command", "no such command {name}")
 OPTION_OUTPUT_IS_REGISTRY: Final = Message(
-    "option.output_is_registry", "a bundle is written into a file, then pushed", hint="{dib} push update.dib {out}"
+    "option.output_is_registry", "a bundle is written to a file, then pushed", hint="{dib} push update.dib {out}"
 )
 OPTION_REFUSED: Final = Message("option.refused", "{reason}")
 OPTION_SIZE: Final = Message(
     "option.size",
-    "{found} is no size",
-    hint="bytes, or 20M (MiB), 20MB (a million); K, G, T alike",
+    "{found} is not a size",
+    hint="give bytes, or 20M (MiB) or 20MB (million bytes); also K, G, T",
 )
 OPTION_SPLIT_TO_STDOUT: Final = Message(
     "option.split_to_stdout",
-    "--split writes several files, stdout takes one bundle whole",
-    hint="name the bundle in place of it; its parts are called update.dib.001 and so on",
+    "--split writes several files, so it cannot write to stdout",
+    hint="give a file name: the parts are called update.dib.001 and so on",
 )
 OPTION_SPLIT_TOO_SMALL: Final = Message(
     "option.split_too_small",
@@ -67,24 +71,22 @@ OPTION_SPLIT_TOO_SMALL: Final = Message(
     hint="for example --split 3900M",
 )
 OPTION_UNKNOWN: Final = Message("option.unknown", "{reason}")
-OUTPUT_EXISTS: Final = Message(
-    "output.exists", "{path} is there already", hint="name a folder that is empty or not there: --keep DIR"
-)
+OUTPUT_EXISTS: Final = Message("output.exists", "{path} already exists", hint="name an empty or new folder: --keep DIR")
 OUTPUT_FOLDER_IS_FILE: Final = Message("output.folder_is_file", "{folder} is a file", hint="name a folder: --keep DIR")
 SIGNATURE_ENVIRONMENT_FILE: Final = Message(
     "signature.environment_file",
     "DIB_ALLOWED_SIGNERS is set: {reason}",
-    hint=("put the file there, with lines as ssh-keygen(1) describes them, or name it with --allowed-signers"),
+    hint=("create the file (see ALLOWED SIGNERS in ssh-keygen(1)), or give --allowed-signers"),
 )
 SIGNATURE_ENVIRONMENT_EMPTY: Final = Message(
     "signature.environment_empty",
     "DIB_ALLOWED_SIGNERS is set, but empty",
-    hint="set it to a file with lines as ssh-keygen(1) describes them, or unset it",
+    hint="set it to a file (see ALLOWED SIGNERS in ssh-keygen(1)), or unset it",
 )
 SIGNATURE_NO_SIGNERS: Final = Message(
     "signature.no_signers",
-    "a signature is wanted, as {asked}, but not whose: --allowed-signers is missing",
-    hint=("--allowed-signers FILE (or DIB_ALLOWED_SIGNERS), with lines as ssh-keygen(1) describes them"),
+    "a signature is required ({asked}), but no signers are given",
+    hint=("give --allowed-signers FILE (see ALLOWED SIGNERS in ssh-keygen(1)), or set DIB_ALLOWED_SIGNERS"),
 )
 SYSTEM_NO_MEMORY: Final = Message(
     "system.no_memory", "not enough memory", hint="use fewer workers (--workers 1) or a machine with more memory"
@@ -96,7 +98,7 @@ SYSTEM_NO_OWN_MODULE: Final = Message(
 SYSTEM_NO_STANDARD_MODULE: Final = Message(
     "system.no_standard_module",
     "{python} lacks the module {module}",
-    hint="take a Python that has it: python3 -c 'import {module}'",
+    hint="use a Python that has it; test: python3 -c 'import {module}'",
 )
 VERIFY_ARGUMENTS: Final = Message(
     "verify.arguments",
@@ -107,7 +109,7 @@ VERIFY_SEVERAL: Final = Message(
     "verify.several", "{names_count} arguments, wanted BUNDLE, or its parts", hint="verify them one at a time"
 )
 WRAP_ARGUMENTS: Final = Message(
-    "wrap.arguments", "{sources_count} arguments, wanted BUNDLE", hint="give the base with --base"
+    "wrap.arguments", "{sources_count} arguments, wanted BUNDLE", hint="add the base with --base"
 )
 WRAP_BASE: Final = Message(
     "wrap.base", "--unlinked takes no --base", hint="{dib} wrap BUNDLE --linked --base OLD.tar --tag NAME"
@@ -117,6 +119,6 @@ WRAP_KIND: Final = Message(
 )
 WRAP_NO_BASE: Final = Message(
     "wrap.no_base",
-    "a linked image needs the base it is linked to",
+    "--linked needs the base image",
     hint="{dib} wrap BUNDLE --linked --base OLD.tar --tag NAME",
 )

@@ -11,7 +11,7 @@ DEFLATE_TRUNCATED: Final = Message(
     "deflate.truncated", "deflate data ends too early", hint="copy or download the file again"
 )
 ENCODER_LIBRARY_REFUSED: Final = Message(
-    "encoder.library_refused", "malformed bundle: libzstd makes no frame: {reason}"
+    "encoder.library_refused", "malformed bundle: libzstd cannot create the frame: {reason}"
 )
 ENCODER_PARAMETER_OUT_OF_RANGE: Final = Message(
     "encoder.parameter_out_of_range", "parameter {parameter} of the encoder {name} is not between {least} and {most}"
@@ -24,12 +24,12 @@ FRAMES_DAMAGED: Final = Message("frames.damaged", "zstd data is damaged", hint="
 LIBRARY_ENCODER_BROKEN: Final = Message(
     "library.encoder_broken",
     "the C library's encoder {name}, level {level}, does not work on this machine",
-    hint="install dibundle again, with another C compiler",
+    hint="reinstall dibundle with another C compiler",
 )
 LIBRARY_LIBZSTD_VERSION: Final = Message(
     "library.libzstd_version",
-    "the bundle needs libzstd {wanted} to make a zstd layer again, and the module zstandard here has {found}",
-    hint="{install_hint}; or have the bundle made with --raw-layers, which needs no libzstd",
+    "the bundle needs libzstd {wanted} to recompress a zstd layer; the zstandard module here has {found}",
+    hint="{install_hint}; or ask for a bundle created with --raw-layers, which needs no libzstd",
 )
 LIBRARY_MISSING: Final = Message(
     "library.missing",

@@ -353,6 +353,6 @@ def _fill(fd: int, name: str, offset: int, view: memoryview) -> None:
 
 def _spool_error(directory: str, error: OSError) -> FileError:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    place = "with more room" if full else "that can be written"
+    place = "with more free space" if full else "that can be written"
     kind = NoRoomError if full else FileError
     return kind(messages.FILE_CANNOT_WRITE_TEMPORARY, directory=directory, reason=error.strerror, place=place)

@@ -8,20 +8,18 @@ from dibundle.errors import Message
 
 BASE_CHANGED: Final = Message(
     "base.changed",
-    "base is damaged or changed while it was read: {subject} came out as {found}",
-    hint="check the base archive, save it again, and run the same command",
+    "base is damaged, or changed while it was read: {subject} has the digest {found}",
+    hint="export the base again, and repeat the command",
 )
-BASE_HEADER_BLOCK: Final = Message(
-    "base.header_block", "base is damaged: a header block that the bundle builds on has no readable size"
-)
+BASE_HEADER_BLOCK: Final = Message("base.header_block", "base is damaged: the size in a header block cannot be read")
 BUNDLE_FRAME_DIGEST: Final = Message(
     "bundle.frame_digest",
-    ("bundle is damaged: frame {index}{place} does not have the digest that the manifest promises"),
+    ("bundle is damaged: frame {index}{place} does not have the digest in the manifest"),
     hint="fetch the bundle again",
 )
 BUNDLE_MANIFEST_DIGEST: Final = Message(
     "bundle.manifest_digest",
-    "bundle is damaged: its manifest does not have the digest that the header promises",
+    "bundle is damaged: its manifest does not have the digest in the header",
     hint="fetch the bundle again",
 )
 BUNDLE_TRAILING_BYTES: Final = Message("bundle.trailing_bytes", "malformed bundle: bytes follow its last frame")
@@ -31,7 +29,7 @@ BUNDLE_TRUNCATED: Final = Message(
 BUNDLE_UNKNOWN_FEATURE: Final = Message(
     "bundle.unknown_feature", "bundle needs {subject} {number}, which this dib does not know", hint="use a newer dib"
 )
-BUNDLE_WRONG_OUTPUT: Final = Message("bundle.wrong_output", "bundle is damaged: {subject} came out as {found}")
+BUNDLE_WRONG_OUTPUT: Final = Message("bundle.wrong_output", "bundle is damaged: {subject} has the digest {found}")
 FILE_CANNOT_OPEN: Final = Message("file.cannot_open", "cannot open {name}: {reason}")
 FILE_CANNOT_READ: Final = Message("file.cannot_read", "cannot read {name}: {reason}")
 HEADER_MAGIC: Final = Message("header.magic", "not a dib bundle: the magic bytes are missing")
@@ -64,7 +62,7 @@ LIMIT_MANIFEST: Final = Message(
 )
 LIMIT_OPEN_FRAMES: Final = Message(
     "limit.open_frames",
-    ("bundle over a limit: {most} bytes of frames begun and not used up or kept, at most {max_open}"),
+    ("bundle over a limit: {most} bytes of open frames, at most {max_open}"),
 )
 LIMIT_OUTLINE: Final = Message(
     "limit.outline", "bundle over a limit: more than {max_work:,} operations and edits to list"
@@ -114,7 +112,7 @@ MANIFEST_OBJECT_KIND: Final = Message(
 )
 MANIFEST_OBJECT_TWICE: Final = Message("manifest.object_twice", "malformed bundle: a base object is listed twice")
 MANIFEST_RECOMPRESSED_OBJECT: Final = Message(
-    "manifest.recompressed_object", "malformed bundle: a form of object {number}, which is no blob as stored"
+    "manifest.recompressed_object", "malformed bundle: a form of object {number}, which is not a blob"
 )
 MANIFEST_RECOMPRESSED_ORDER: Final = Message(
     "manifest.recompressed_order", "malformed bundle: the forms of section 6 are not in ascending order"
@@ -227,7 +225,7 @@ SIGNATURE_ARMOR: Final = Message("signature.armor", "the signature is damaged: i
 SIGNATURE_BARE_KEY: Final = Message(
     "signature.bare_key",
     "{allowed} has no valid line for the {by} that signed the bundle",
-    hint="this is a bare public key; say whose it is: echo WHO $(cat {quoted}) > signers",
+    hint="this is a bare public key; add the signer's name: echo WHO $(cat {quoted}) > signers",
 )
 SIGNATURE_BUNDLE_CHANGED: Final = Message("signature.bundle_changed", "the bundle changed while it was signed")
 SIGNATURE_CANNOT_SIGN: Final = Message(
@@ -242,7 +240,7 @@ SIGNATURE_KEY_EMPTY: Final = Message(
     "signature.key_empty", "the key {key} is empty", hint="give --key a private SSH key"
 )
 SIGNATURE_KEY_PERMISSIONS: Final = Message(
-    "signature.key_permissions", "others may read the private key {key}", hint="chmod 600 {key_2}"
+    "signature.key_permissions", "other users can read the private key {key}", hint="chmod 600 {key_2}"
 )
 SIGNATURE_MISSING: Final = Message(
     "signature.missing",
@@ -254,7 +252,7 @@ SIGNATURE_NAMESPACE: Final = Message(
 )
 SIGNATURE_NO_SSH_KEYGEN: Final = Message(
     "signature.no_ssh_keygen",
-    "ssh-keygen is not installed; signatures are made and checked with it",
+    "ssh-keygen, which makes and checks signatures, is not installed",
     hint="apt-get install openssh-client",
 )
 SIGNATURE_NOT_ACCEPTED: Final = Message(
@@ -263,7 +261,7 @@ SIGNATURE_NOT_ACCEPTED: Final = Message(
 SIGNATURE_NOT_ALLOWED: Final = Message(
     "signature.not_allowed",
     "{allowed} has no valid line for the {by} that signed the bundle",
-    hint="who the key belongs to is for the sender to say; see ssh-keygen(1), ALLOWED SIGNERS",
+    hint="ask the sender for the key and its owner; see ALLOWED SIGNERS in ssh-keygen(1)",
 )
 SIGNATURE_NOT_YET_VALID: Final = Message(
     "signature.not_yet_valid",
@@ -271,40 +269,40 @@ SIGNATURE_NOT_YET_VALID: Final = Message(
     hint="check the clock of this machine, and --verify-time if it is given; else ask the sender for a valid key",
 )
 SIGNATURE_NOT_SSHSIG: Final = Message(
-    "signature.not_sshsig", "the signature is not one that ssh-keygen makes (SSHSIG, armored)"
+    "signature.not_sshsig", "the signature is not an armored SSHSIG, as ssh-keygen writes it"
 )
 SIGNATURE_OTHER_BUNDLE: Final = Message(
-    "signature.other_bundle", "the signature is not over the header of this bundle", hint="sign this very file"
+    "signature.other_bundle", "the signature is not over the header of this bundle", hint="sign this file"
 )
 SIGNATURE_OTHER_IDENTITY: Final = Message(
     "signature.other_identity",
-    "the {by} that signed the bundle is not that of {identity}",
-    hint="by {allowed} it is that of {owners}; --identity says whose it has to be",
+    "the {by} that signed the bundle does not belong to {identity}",
+    hint="in {allowed} it belongs to {owners}; correct --identity, or get another bundle",
 )
 SIGNATURE_PASSPHRASE: Final = Message(
     "signature.passphrase",
-    "{private} has a passphrase, and none that fits was given",
-    hint="sign from a terminal, or have an agent hold the key first: ssh-add {private_2}",
+    "{private} has a passphrase, and no correct one was given",
+    hint="sign from a terminal, or add the key to an agent: ssh-add {private_2}",
 )
 SIGNATURE_PRIVATE_KEY_UNREADABLE: Final = Message(
     "signature.private_key_unreadable",
     "ssh-keygen cannot read the private key {key}, which {lost}: {told}",
-    hint="write it again with the lines that it had, as variables of a pipeline change them",
+    hint="write the file again with its line breaks: pipeline variables often lose them",
 )
 SIGNATURE_PRIVATE_KEY_UNUSABLE: Final = Message(
     "signature.private_key_unusable",
     "ssh-keygen cannot sign with the private key {key}: {told}",
-    hint="see whether it is whole: ssh-keygen -y -f {key_2}",
+    hint="test the key: ssh-keygen -y -f {key_2}",
 )
 SIGNATURE_REVOKED: Final = Message(
     "signature.revoked",
     "the {by} that signed the bundle is revoked by {revoked}",
-    hint="ask the sender to sign with another key",
+    hint="get a bundle signed with another key",
 )
 SIGNATURE_SIGNERS: Final = Message(
     "signature.signers",
     "{name}: {reason}",
-    hint="a line is WHO KEY-TYPE KEY, as ssh-keygen(1) describes it: ALLOWED SIGNERS",
+    hint="wanted lines WHO KEY-TYPE KEY: see ALLOWED SIGNERS in ssh-keygen(1)",
 )
 SIGNATURE_TIMEOUT: Final = Message("signature.timeout", "ssh-keygen did not end within {seconds} seconds")
 SIGNATURE_TOO_LARGE: Final = Message(
@@ -313,6 +311,6 @@ SIGNATURE_TOO_LARGE: Final = Message(
 SIGNATURE_TRAILING_BYTES: Final = Message("signature.trailing_bytes", "the signature is damaged: bytes follow its end")
 SIGNATURE_TRUNCATED: Final = Message("signature.truncated", "the signature is damaged: it ends early")
 SIGNATURE_VERIFY_TIME: Final = Message(
-    "signature.verify_time", "{verify_time} is no time to verify as of", hint="write it as YYYYMMDD or YYYYMMDDHHMM"
+    "signature.verify_time", "{verify_time} is not a valid --verify-time", hint="use YYYYMMDD or YYYYMMDDHHMM"
 )
 SIGNATURE_VERSION: Final = Message("signature.version", "the signature is not SSHSIG of version 1")

@@ -12,71 +12,71 @@ ARCHIVE_DAMAGED_WITHOUT_MANIFEST: Final = Message(
     hint="copy or download the file again",
 )
 ARCHIVE_DIGEST: Final = Message(
-    "archive.digest", "{name} has another digest, sha256:{hexdigest}", hint="save or download the archive again"
+    "archive.digest",
+    "{name} has the digest sha256:{hexdigest}, which is not the expected one",
+    hint="save or download the archive again",
 )
 ARCHIVE_DOCUMENTS_TOTAL: Final = Message(
-    "archive.documents_total", "its documents have more than {made_documents} MiB in all"
+    "archive.documents_total", "its JSON documents exceed {made_documents} MiB in total"
 )
-ARCHIVE_EMPTY: Final = Message(
-    "archive.empty", "{name} is empty", hint='make an image archive with "{save} FILE IMAGE"'
-)
+ARCHIVE_EMPTY: Final = Message("archive.empty", "{name} is empty", hint="create an image archive: {save} FILE IMAGE")
 ARCHIVE_EMPTY_MANIFEST: Final = Message(
     "archive.empty_manifest",
     "{name} is not an image archive: its manifest.json lists no image",
-    hint='make one with "{save} FILE IMAGE"',
+    hint="create one: {save} FILE IMAGE",
 )
 ARCHIVE_FOLDER_FILES: Final = Message(
-    "archive.folder_files", "{folder} has more than {most} files, which no OCI layout has"
+    "archive.folder_files", "{folder} has more than {most} files: too many for an OCI layout"
 )
 ARCHIVE_IN_A_FOLDER: Final = Message(
     "archive.in_a_folder",
-    "{name} is not an image archive: its files lie in a folder instead of at the top",
-    hint="pack the folder's content: tar -C {folder} -cf FILE .",
+    "{name} is not an image archive: its files are in a folder, not at the top level",
+    hint="archive the folder's content: tar -C {folder} -cf FILE .",
 )
 ARCHIVE_INDEX_LEADS_NOWHERE: Final = Message(
     "archive.index_leads_nowhere",
-    ("{name} is not an image archive: no image manifest that its index.json points to is in it"),
-    hint="save the image with its content",
+    ("{name} is not an image archive: it contains none of the manifests in its index.json"),
+    hint="export the image with its content",
 )
-ARCHIVE_LAYER_MISSING: Final = Message("archive.layer_missing", "{names} lacks a layer, so it has no other form")
+ARCHIVE_LAYER_MISSING: Final = Message("archive.layer_missing", "{names} lacks a layer, so it cannot be converted")
 ARCHIVE_LAYER_NOT_OCI: Final = Message(
-    "archive.layer_not_oci", "a layer is compressed by {compression}, which OCI does not have"
+    "archive.layer_not_oci", "a layer is compressed with {compression}, which OCI does not allow"
 )
-ARCHIVE_NO_CONFIG: Final = Message("archive.no_config", "{names} has no config, so it has no other form")
+ARCHIVE_NO_CONFIG: Final = Message("archive.no_config", "{names} has no config, so it cannot be converted")
 ARCHIVE_NO_IMAGE: Final = Message("archive.no_image", "it has no image")
 ARCHIVE_NOT_HERE: Final = Message("archive.not_here", "its bytes are not here")
 ARCHIVE_NOT_IMAGE: Final = Message("archive.not_image", "{name} is not an image archive: {reason}")
 ARCHIVE_NOT_TAR: Final = Message(
-    "archive.not_tar", "{name} is not a tar archive ({problem})", hint='make an image archive with "{save} FILE IMAGE"'
+    "archive.not_tar", "{name} is not a tar archive ({problem})", hint="create an image archive: {save} FILE IMAGE"
 )
 ARCHIVE_NOTHING_IN_IT: Final = Message(
     "archive.nothing_in_it",
-    "{name} is not an image archive: there is nothing in it",
-    hint='make one with "{save} FILE IMAGE"',
+    "{name} is not an image archive: it is empty",
+    hint="create one: {save} FILE IMAGE",
 )
 ARCHIVE_OTHER_TAR: Final = Message(
     "archive.other_tar",
     "{name} is not an image archive: it is a tar without manifest.json or index.json",
-    hint='make one with "{save} FILE IMAGE"',
+    hint="create one: {save} FILE IMAGE",
 )
 ARCHIVE_PLAIN_DIRECTORY: Final = Message(
     "archive.plain_directory",
-    "{name} is a directory, and no OCI layout: it has neither oci-layout nor manifest.json",
+    "{name} is a directory, but not an OCI layout: it has neither oci-layout nor manifest.json",
     hint="give an image archive or an OCI layout",
 )
 ARCHIVE_RATIO: Final = Message(
     "archive.ratio",
-    "{name}: {reason}, and no trusted signature has been found yet",
-    hint="if you trust it, decompress it first and give the result",
+    "{name}: {reason}, before a trusted signature was found",
+    hint="if you trust it, decompress it first",
 )
 ARCHIVE_REPOSITORIES_ALONE: Final = Message(
     "archive.repositories_alone",
     ("{name} is not an image archive: it has repositories but no manifest.json and no layers"),
-    hint='make one with "{save} FILE IMAGE"',
+    hint="create one: {save} FILE IMAGE",
 )
 ARCHIVE_ROOT_FILE_SYSTEM: Final = Message(
     "archive.root_file_system",
-    ("{name} is not an image archive: it looks like a root file system, as docker export writes it"),
+    ("{name} is not an image archive: it looks like the output of docker export"),
     hint='use "{save} FILE IMAGE" instead of "{docker} export"',
 )
 ARCHIVE_SINGLE_LAYER: Final = Message(
@@ -85,7 +85,7 @@ ARCHIVE_SINGLE_LAYER: Final = Message(
     hint="give the whole archive that the layer belongs to",
 )
 ARCHIVE_NAMES_TOO_LONG: Final = Message(
-    "archive.names_too_long", "the names of its images are longer than {max_names_size:size} together"
+    "archive.names_too_long", "the names of its images exceed {max_names_size:size} in total"
 )
 ARCHIVE_TOO_MANY_REFERENCES: Final = Message(
     "archive.too_many_references", "its documents list more than {max_references:,} layers, names and images"
@@ -98,16 +98,16 @@ DOCKER_LAYERS_NOT_LIST: Final = Message(
     "docker.layers_not_list", "unexpected value (expected a list) in '{where}.Layers'"
 )
 DOCKER_MANIFEST_NOT_LIST: Final = Message(
-    "docker.manifest_not_list", "manifest.json is not a list of images", hint='make one with "{save} FILE IMAGE"'
+    "docker.manifest_not_list", "manifest.json is not a list of images", hint="create one: {save} FILE IMAGE"
 )
 EXPECT_LAYER_COMPRESSION: Final = Message(
-    "expect.layer_compression", "a layer is compressed in a way that not every engine takes ({kind})"
+    "expect.layer_compression", "a layer has a compression that some engines cannot read ({kind})"
 )
 EXPECT_LAYER_MISSING: Final = Message(
-    "expect.layer_missing", "layer {number} of the expected image, diffID {diff_id}, is not in it"
+    "expect.layer_missing", "layer {number} of the expected image (diffID {diff_id}) is missing"
 )
 EXPECT_MANIFEST: Final = Message(
-    "expect.manifest", "the expected manifest does not name just its config's layers, or can be read in two ways"
+    "expect.manifest", "the expected manifest does not list exactly the layers of its config, or is ambiguous"
 )
 FILE_CANNOT_OPEN: Final = Message("file.cannot_open", "cannot open {name}: {system_reason}")
 FILE_CANNOT_OPEN_2: Final = Message("file.cannot_open", "cannot open {path}: {reason}")
@@ -118,11 +118,11 @@ HEADER_TEXT_MODE_FILE: Final = Message(
     hint="copy it again in binary mode",
 )
 JSON_ARTIFACT_TYPE: Final = Message("json.artifact_type", "{where}.artifactType is not that of an image")
-JSON_CONFIG_KEY: Final = Message("json.config_key", "{name} is a config that has the key {key!r}")
+JSON_CONFIG_KEY: Final = Message("json.config_key", "{name} is a config with the key {key!r}")
 JSON_PLATFORM: Final = Message("json.platform", "{where} has a / in a part of its platform")
 JSON_DIGEST: Final = Message("json.digest", "{where} is not a sha256 digest of 64 lowercase hex digits")
 JSON_INDEX_NESTED: Final = Message("json.index_nested", "{where} is nested too deeply")
-JSON_KEY: Final = Message("json.key", "{where} has the key {key!r}, which readers may take differently")
+JSON_KEY: Final = Message("json.key", "{where} has the key {key!r}, which readers may interpret differently")
 JSON_KEY_TWICE: Final = Message("json.key_twice", "{where} has the key {key!r} in two spellings")
 JSON_LIST_LENGTH: Final = Message("json.list_length", "{where} has {value_count} values, more than {max_list}")
 JSON_MALFORMED: Final = Message("json.malformed", "{name} is not JSON: {brief}")
@@ -150,7 +150,7 @@ PROFILE_ATTESTATION_LAYERS: Final = Message(
 )
 PROFILE_ATTESTATION_ORDER: Final = Message("profile.attestation_order", "{where} is an image behind an attestation")
 PROFILE_BENEATH_NO_FOLDER: Final = Message(
-    "profile.beneath_no_folder", "{name!r} lies beneath {above!r}, which is no folder"
+    "profile.beneath_no_folder", "{name!r} lies beneath {above!r}, which is not a folder"
 )
 PROFILE_CONFIG_TYPE: Final = Message("profile.config_type", "{where} has a config of the type {media_type!r}")
 PROFILE_DESCRIPTOR_DIGEST: Final = Message(
@@ -196,7 +196,9 @@ PROFILE_NOT_REGULAR: Final = Message(
     "profile.not_regular", "{name!r}, which its documents refer to, is not a regular member of that name"
 )
 PROFILE_PARENT: Final = Message("profile.parent", "manifest.json names a parent that is not in it")
-PROFILE_PLATFORM: Final = Message("profile.platform", "{where} is said to be for {platform}, and is for {platform_2}")
+PROFILE_PLATFORM: Final = Message(
+    "profile.platform", "the descriptor of {where} is for {platform}, its config for {platform_2}"
+)
 PROFILE_TWO_IMAGES: Final = Message("profile.two_images", "manifest.json and index.json lead to different images")
 SOURCE_BUNDLE_NOT_ARCHIVE: Final = Message(
     "source.bundle_not_archive",
@@ -207,25 +209,25 @@ SOURCE_COMPRESSED_BUNDLE: Final = Message(
     "source.compressed_bundle", "{name} is a bundle compressed with {packed}", hint="decompress it first"
 )
 SOURCE_JSON: Final = Message(
-    "source.json", "{name} is JSON, not an archive", hint='make an image archive with "{save} FILE IMAGE"'
+    "source.json", "{name} is JSON, not an archive", hint="create an image archive: {save} FILE IMAGE"
 )
 SOURCE_SIGNATURE: Final = Message(
     "source.signature",
-    "{name} is a signature, neither archive nor bundle",
-    hint="say so where it is to be checked: --signature {name_2}",
+    "{name} is a signature, not an archive or a bundle",
+    hint="give it as --signature {name_2}",
 )
 SOURCE_SQUASHFS: Final = Message(
     "source.squashfs",
     "{name} is a squashfs file system, not an image archive",
-    hint='make an image archive with "{save} FILE IMAGE"',
+    hint="create an image archive: {save} FILE IMAGE",
 )
 SOURCE_WEB_PAGE: Final = Message(
     "source.web_page",
     "{name} is a web page, not an archive",
-    hint="the download gave an error or login page: open it in a browser, then download again",
+    hint="open the page in a browser: it may be an error or a login; then download again",
 )
 SOURCE_ZIP: Final = Message(
-    "source.zip", "{name} is a zip file, not a tar archive", hint="unpack it and use the archive inside"
+    "source.zip", "{name} is a zip file, not a tar archive", hint="extract it, and use the archive inside"
 )
 TAR_CHECKSUM: Final = Message("tar.checksum", "the header at byte {at} has a wrong checksum")
 TAR_LINK_SIZE: Final = Message("tar.link_size", "a link or folder at byte {at} has a size")
@@ -233,7 +235,7 @@ TAR_MAGIC: Final = Message("tar.magic", "the header at byte {at} is neither usta
 TAR_MEMBER_SIZE: Final = Message("tar.member_size", "the header at byte {at} has a size in an odd form")
 TAR_MEMBERS: Final = Message("tar.members", "it has over {most} members")
 TAR_MODE: Final = Message("tar.mode", "the header at byte {at} has a mode of another type than its type flag")
-TAR_NO_LINK: Final = Message("tar.no_link", "the header at byte {at} leads elsewhere, and is no link")
+TAR_NO_LINK: Final = Message("tar.no_link", "the header at byte {at} has a link target, but is not a link")
 TAR_NAME: Final = Message("tar.name", "the name {name!r} is not a plain relative path")
 TAR_NAME_END: Final = Message("tar.name_end", "the name {name!r} has bytes behind its end")
 TAR_NUMBER: Final = Message("tar.number", "the header at byte {at} has a number in an odd form")

@@ -9,25 +9,23 @@ from dibundle.errors import Message
 ARCHIVE_EMPTY_OF_IMAGES: Final = Message(
     "archive.empty_of_images", "{name} holds no image", hint="save one: {save} image.tar NAME"
 )
-ARCHIVE_INCOMPLETE: Final = Message(
-    "archive.incomplete", "{name} does not hold every layer of its image, or one is damaged"
-)
+ARCHIVE_INCOMPLETE: Final = Message("archive.incomplete", "{name} lacks a layer of its image, or a layer is damaged")
 ARCHIVE_TOO_MANY_ENTRIES: Final = Message(
-    "archive.too_many_entries", "the layers of {name} hold more than {most} entries, or very long names"
+    "archive.too_many_entries", "the layers of {name} have more than {most} entries, or their names are too long"
 )
 BASE_EARLIER_TARGET: Final = Message(
     "base.earlier_target",
-    "{target_name} builds on a target before it",
-    hint="make that one with {dib} apply and give it as --base too",
+    "{target_name} needs an earlier target of the bundle",
+    hint="rebuild that one with {dib} apply, and add it with --base",
 )
 BASE_OF_EARLIER_TARGET: Final = Message(
-    "base.of_earlier_target", "this target builds on one before it: give that archive as the base"
+    "base.of_earlier_target", "this target needs an earlier one: give that archive as the base"
 )
 BUNDLE_ALREADY_READ: Final = Message(
-    "bundle.already_read", "the operations of this bundle were asked for before", hint="open it again"
+    "bundle.already_read", "the operations of this bundle were already read", hint="open it again"
 )
 BUNDLE_CLOSED: Final = Message(
-    "bundle.closed", "this bundle is closed", hint="ask for its operations before, or open it again"
+    "bundle.closed", "this bundle is closed", hint="read its operations before closing it, or open it again"
 )
 LIMIT_ENTRIES: Final = Message(
     "limit.entries", "an image has more than {max_entries:,} entries in its layers, counted for each layer"
@@ -37,7 +35,7 @@ LIMIT_SETTINGS: Final = Message(
     "limit.settings", "the settings of an image's config are longer than {max_settings:,} characters, with their names"
 )
 LIMIT_WHITEOUTS: Final = Message(
-    "limit.whiteouts", "an image whites out too many paths, and has paths that are too long, to tell what is left"
+    "limit.whiteouts", "an image has too many whiteouts, with paths that are too long, to be compared"
 )
 LIMIT_FOLDERS: Final = Message(
     "limit.folders", "bundle over a limit: more than {max_folders} MiB of folders' names to list"

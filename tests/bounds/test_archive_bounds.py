@@ -347,7 +347,7 @@ def test_names_of_indexes_are_counted_for_each_image_below(tmp_path, monkeypatch
                 images = read_images(archive).images
                 assert [image.names for image in images] == [(f"b{name}",)] * count
             else:
-                with pytest.raises(ArchiveError, match="longer than 16 bytes"):
+                with pytest.raises(ArchiveError, match="exceed 16 bytes"):
                     read_images(archive)
 
 

@@ -48,7 +48,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_apply_onto_a_full_disk(pair: Pair, small_disk: Path) -> None:
     ended = dib("apply", pair.base, pair.bundle, "-o", small_disk / "b.tar")
     assert ended.code == 3, ended.err
-    assert "that disk has" in ended.err  # told before the first byte
+    assert "the disk has" in ended.err  # told before the first byte
     assert "dib: hint: " in ended.err
     assert list(small_disk.iterdir()) == []
 
@@ -183,7 +183,7 @@ def test_standard_streams_that_are_closed(closed: str, pair: Pair, tmp_path: Pat
     assert code == (3 if ">&-" in closed.split() else 0)
     assert (b"cannot write -: " in told) is (closed == ">&-")
     code, told = run("apply", pair.base, "-")
-    assert code == (3 if "<&-" in closed else 5)  # nothing is no bundle
+    assert code == (3 if "<&-" in closed else 5)  # nothing is not a bundle
     assert run("nothing")[0] == 2
 
 
@@ -361,7 +361,7 @@ def test_a_link_of_another_user_in_a_shared_folder_is_not_followed(pair: Pair, t
     for name in ("new.tar", "hop"):
         ended = dib("apply", pair.base, pair.bundle, "-o", shared / name)
         assert (ended.code, own.read_bytes()) == (3, b"precious")
-        assert "symbolic link that another user made" in ended.err
+        assert "symbolic link of another user" in ended.err
     os.chown(shared / "new.tar", 0, 0, follow_symlinks=False)
     succeed("apply", pair.base, pair.bundle, "-o", shared / "hop")
     assert own.read_bytes() == pair.target.read_bytes()

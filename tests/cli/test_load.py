@@ -51,7 +51,8 @@ def test_a_docker_that_takes_no_oci_archive(pair: Pair, tmp_path: Path) -> None:
     assert ended.code == 1
     assert f"docker load failed: {said}\n" in ended.err
     assert (
-        "hint: this docker takes no OCI archive: dib apply --format docker-archive OLD.tar UPDATE.dib | do" in ended.err
+        "hint: this docker cannot load OCI archives: dib apply --format docker-archive OLD.tar UPDATE.dib | do"
+        in ended.err
     )
 
 
@@ -89,7 +90,7 @@ def test_an_engine_that_does_not_answer_is_not_said_to_lack_layers(program: str,
     ended = _load(program, "echo time=now level=warning >&2; echo cannot connect >&2; exit 1", pair, tmp_path, "--thin")
     assert ended.code == 3
     assert f"dib: error: {program} does not answer: cannot connect\n" in ended.err
-    assert f"dib: hint: try it by itself: {program} info\n" in ended.err
+    assert f"dib: hint: test the engine: {program} info\n" in ended.err
 
 
 def test_a_thin_base_is_told_of_before_what_the_engine_lacks(tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ def test_a_thin_base_is_told_of_before_what_the_engine_lacks(tmp_path: Path) -> 
     sources = (tmp_path / "thin.tar", tmp_path / "2-3.dib")
     ended = dib("load", "--thin", "--engine", "docker", *sources, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
     assert ended.code == 6
-    assert f"error: {tmp_path}/thin.tar does not hold what this bundle builds on: example.com/grown:2" in ended.err
+    assert f"error: {tmp_path}/thin.tar does not contain the base of this bundle: example.com/grown:2" in ended.err
 
 
 def test_no_engine_at_all(pair: Pair, tmp_path: Path) -> None:
@@ -144,7 +145,7 @@ def test_a_bundle_that_lies_about_its_image_is_not_loaded(pair: Pair, tmp_path: 
     (tmp_path / "docker").chmod(0o755)
     ended = dib("load", pair.base, lie, "--engine", "docker", env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
     assert ended.code == 8
-    assert f"but makes sha256:{image.id.hex()}" in ended.err
+    assert f"but rebuilds sha256:{image.id.hex()}" in ended.err
     with pytest.raises(tarfile.ReadError), tarfile.open(tmp_path / "got") as tar:
         tar.extractfile("manifest.json")
 
@@ -159,7 +160,7 @@ def test_a_lie_is_found_however_many_images_share_a_config(tmp_path: Path) -> No
     (tmp_path / "docker").chmod(0o755)
     ended = dib("load", tmp_path / "lie.dib", "--engine", "docker", env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
     assert ended.code == 8
-    assert f"but makes sha256:{hashlib.sha256(config).hexdigest()}" in ended.err
+    assert f"but rebuilds sha256:{hashlib.sha256(config).hexdigest()}" in ended.err
     assert b"manifest.json" not in (tmp_path / "got").read_bytes()
 
 
@@ -176,7 +177,7 @@ def test_a_thin_image_without_a_name_cannot_be_asked_for(tmp_path: Path) -> None
     sources = (tmp_path / "1.tar", tmp_path / "x.dib")
     ended = dib("load", "--thin", "--engine", "docker", *sources, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
     assert ended.code == 6
-    assert "no name by which docker could be asked" in ended.err
+    assert "no name, so docker cannot report" in ended.err
 
 
 def test_a_child_of_the_engine_that_keeps_its_pipe_is_not_waited_for(pair: Pair, tmp_path: Path) -> None:
@@ -228,7 +229,7 @@ esac
     sources = ("docker-daemon:example.com/app:1", tmp_path / "x.dib")
     ended = dib("load", "--thin", *sources, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
     assert ended.code == 6
-    assert ("docker does not have the layers" if has_name else "no name by which docker could be asked") in ended.err
+    assert ("docker does not have the layers" if has_name else "no name, so docker cannot report") in ended.err
     assert "save" not in (tmp_path / "asked").read_text()
 
 

@@ -41,9 +41,9 @@ def refused(code: int, *texts: str, run: subprocess.CompletedProcess[bytes]) -> 
 def test_wrong_base_is_named_before_the_first_byte(pair, tmp_path):
     other = tmp_path / "other.tar"
     other.write_bytes(docker_save([TestImage([build_layer([file("x", b"y")])], ["other:1"])]))
-    refused(6, "does not hold", "example.com/app:1", "docker save -o", run=dib("apply", other, pair.bundle))
+    refused(6, "does not contain", "example.com/app:1", "docker save -o", run=dib("apply", other, pair.bundle))
     refused(6, "needs a base", "example.com/app:1", run=dib("apply", pair.bundle))
-    refused(6, "does not hold", run=dib("apply", "--check", other, pair.bundle))
+    refused(6, "does not contain", run=dib("apply", "--check", other, pair.bundle))
     out = tmp_path / "out.tar"
     refused(6, run=dib("apply", other, pair.bundle, "-o", out))
     assert not out.exists()
@@ -56,7 +56,7 @@ def test_another_image_under_the_name_of_the_base_is_told(pair, tmp_path):
     wanted = json.loads(dib("inspect", "--json", pair.bundle).stdout)["base"]["images"][0]["id"]
     out = tmp_path / "out.tar"
     for arguments in (("apply", other, pair.bundle, "-o", out), ("apply", "--check", other, pair.bundle)):
-        told = ("its example.com/app:1 is another image, sha256:", f", wanted {wanted}", "where the bundle was made")
+        told = ("its example.com/app:1 is sha256:", f", wanted {wanted}", "where the bundle was created")
         refused(6, *told, run=dib(*arguments))
     assert list(tmp_path.iterdir()) == [other]
 
@@ -91,7 +91,7 @@ def test_arguments_are_recognised_by_content_in_any_order(pair):
         (("create", "nginx:1.25", "nginx:1.26", "out.dib"), 3, "give docker-daemon:nginx:1.25"),
         (("apply",), 2, ""),
         (("apply", "missing.dib"), 3, "cannot open missing.dib"),
-        (("apply", "-", "-"), 2, "stdin can be given once"),
+        (("apply", "-", "-"), 2, "stdin can be used only once"),
         (("inspect", "missing.dib"), 3, "cannot open"),
         (("verify", "missing.dib"), 3, "cannot open"),
         (("load", "missing.dib"), 3, "cannot open"),
@@ -246,7 +246,7 @@ def test_a_temporary_folder_that_is_not_there_is_named(pair, tmp_path):
 
 def test_the_demo_overwrites_nothing(tmp_path):
     (tmp_path / "old.tar").write_bytes(b"precious")
-    refused(2, "is there already", run=dib("demo", "--keep", tmp_path))
+    refused(2, "already exists", run=dib("demo", "--keep", tmp_path))
     assert (tmp_path / "old.tar").read_bytes() == b"precious"
 
 
@@ -296,7 +296,7 @@ def test_words_are_kept_as_typed(pair):
 
 
 @pytest.mark.parametrize(
-    ("module", "hint"), [("_lzma", "take a Python that has it"), ("msgpack", "pip install --force-reinstall msgpack")]
+    ("module", "hint"), [("_lzma", "use a Python that has it"), ("msgpack", "pip install --force-reinstall msgpack")]
 )
 def test_a_module_that_is_not_there_is_named(pair, module, hint):
     """As in Pythons that were built without some libraries."""

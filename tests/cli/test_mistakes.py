@@ -74,8 +74,8 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ),
     ("create docker-daemon:x new.dib", 2, "wanted BASE TARGET OUT", "dib create OLD.tar docker-daemon:x new.dib; --no"),
     ("create docker-daemon:x oci:y", 2, "wanted BASE TARGET OUT", "dib create docker-daemon:x oci:y update.dib"),
-    ("create a.tar b.tar other.tar", 2, "other.tar is there already", "name another file"),
-    ("create a.tar b.tar a.tar", 2, "both input", "name another file"),
+    ("create a.tar b.tar other.tar", 2, "other.tar already exists", "choose another file"),
+    ("create a.tar b.tar a.tar", 2, "both input", "choose another output file"),
     ("create a.tar b.tar folder", 3, "it is a directory", "name a file in it"),
     ("create folder b.tar o.dib", 4, "folder is a directory", "give an image archive"),
     ("create nginx:1.25 nginx:1.26 o.dib", 3, "cannot open nginx:1.25", "give docker-daemon:nginx:1.25"),
@@ -93,36 +93,41 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ("-q create a.tar b.tar o.dib", 2, "no such option: -q before the command", "dib create -q a.tar b.tar o.dib"),
     ("--progress json diff a.tar", 2, "no such option: --progress before", "dib diff --progress json a.tar"),
     ("--nothing", 2, "no such option '--nothing'", "dib --help"),
-    ("create -12 a.tar b.tar o.dib", 2, "one level is wanted, not 1 and 2", "-1 is fast, -9 is small"),
-    ("merge a.tar out.dib -1 --level 9 -o o.dib", 2, "one level is wanted, not 1 and 9", "-1 is fast, -9 is small"),
+    ("create -12 a.tar b.tar o.dib", 2, "two levels given: 1 and 2", "choose one: -1 (fast) to -9 (small)"),
+    (
+        "merge a.tar out.dib -1 --level 9 -o o.dib",
+        2,
+        "two levels given: 1 and 9",
+        "choose one: -1 (fast) to -9 (small)",
+    ),
     ("merge a.tar out.dib -10 -o o.dib", 2, "no such option", "dib merge --help"),
     ("create a.tar", 2, "1 argument,", "dib create OLD.tar NEW.tar OUT.dib"),
     ("create exported.tar b.tar o.dib", 4, "exported.tar is not an image archive", "docker save"),
     ("create a.tar half.tar o.dib", 4, "half.tar is truncated", "again"),
     ("create empty.tar b.tar o.dib", 4, "empty.tar is empty", "docker save"),
-    ("create a.zip b.tar o.dib", 4, "a.zip is a zip file", "unpack it"),
+    ("create a.zip b.tar o.dib", 4, "a.zip is a zip file", "extract it"),
     ("create a.tar b.tar o.dib --levle 9", 2, "no such option", "dib create --help"),
-    ("inspect out.dib --op add --path 'zzz*'", 2, "--op goes with --list or --tree", "give --list too"),
-    ("inspect out.dib --layers --path 'zzz*'", 2, "--path goes with", "give --list in place of --layers"),
-    ("inspect out.dib --tree --sort size", 2, "--sort goes with --list", "give --list in place of --tree"),
-    ("inspect out.dib --list --depth 2", 2, "--depth goes with --tree", "give --tree in place of --list"),
-    ("diff a.tar b.tar --op add", 2, "--op goes with --list or --tree", "give --list too"),
+    ("inspect out.dib --op add --path 'zzz*'", 2, "--op needs --list or --tree", "add --list"),
+    ("inspect out.dib --layers --path 'zzz*'", 2, "--path needs", "replace --layers with --list"),
+    ("inspect out.dib --tree --sort size", 2, "--sort needs --list", "replace --tree with --list"),
+    ("inspect out.dib --list --depth 2", 2, "--depth needs --tree", "replace --list with --tree"),
+    ("diff a.tar b.tar --op add", 2, "--op needs --list or --tree", "add --list"),
     ("inspect out.dib --list --op time", 2, "'time' is not one of 'keep', 'mode', 'patch'", "dib inspect --help"),
     ("diff a.tar b.tar --list --op keep", 2, "'keep' is not one of 'mode', 'time', 'patch'", "dib diff --help"),
     ("create a.tar b.tar o.dib --level 10", 2, "not in the range", "dib create --help"),
     ("create a.tar b.tar o.dib --split 10", 2, "less than 65,536 bytes", "--split 3900M"),
-    ("create a.tar b.tar o.dib --split much", 2, "much is no size", "20M (MiB)"),
-    ("apply a.tar out.dib --max-size 1.5G", 2, "1.5G is no size", "20M (MiB)"),
-    ("create a.tar b.tar - --split 64K", 2, "--split writes several files", "name the bundle in place of it"),
+    ("create a.tar b.tar o.dib --split much", 2, "much is not a size", "20M (MiB)"),
+    ("apply a.tar out.dib --max-size 1.5G", 2, "1.5G is not a size", "20M (MiB)"),
+    ("create a.tar b.tar - --split 64K", 2, "--split writes several files", "give a file name"),
     ("create a.tar b.tar /dev/stdout --split 64K", 2, "--split writes several files", "update.dib.001"),
     ("create a.tar absent/b.tar o.dib", 3, "cannot open absent/b.tar", "ls -l absent"),
     ("create a.tar b.tar absent/o.dib", 3, "cannot write absent/o.dib", "mkdir -p absent"),
     ("create https://example.com/a.tar b.tar o.dib", 3, "cannot open https:", "curl -fLO https://example.com/a.tar"),
     ("apply out.dib", 6, "needs a base: example.com/app:1", "docker save -o base.tar example.com/app:1"),
-    ("apply other.tar out.dib", 6, "does not hold", "docker save -o base.tar example.com/app:1"),
-    ("apply other.tar out.dib", 6, "does not hold", "give the bundle that makes example.com/app:1 too, or"),
-    ("apply b.tar out.dib", 6, "does not hold", "docker save -o base.tar example.com/app:1"),
-    ("apply a.tar", 2, "no bundle among the sources", "give the .dib file too"),
+    ("apply other.tar out.dib", 6, "does not contain", "docker save -o base.tar example.com/app:1"),
+    ("apply other.tar out.dib", 6, "does not contain", "add the bundle that rebuilds example.com/app:1, or"),
+    ("apply b.tar out.dib", 6, "does not contain", "docker save -o base.tar example.com/app:1"),
+    ("apply a.tar", 2, "no bundle among the sources", "add the .dib file"),
     ("apply a.tar half.dib -o x", 5, "truncated bundle", "fetch the bundle again"),
     ("apply a.tar head.dib -o x", 5, "truncated bundle", "fetch the bundle again"),
     ("apply a.tar empty.dib -o x", 5, "truncated bundle", "fetch the bundle again"),
@@ -131,15 +136,15 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ("apply a.tar text.dib", 5, "text-mode transfer", "binary mode"),
     ("apply a.tar out.dib.gz", 4, "compressed with gzip", "decompress it"),
     ("apply a.tar notes.txt", 4, "notes.txt is not a tar archive", "docker save"),
-    ("apply a.tar Out.dib", 3, "cannot open Out.dib", "there is out.dib"),
-    ("apply a.tar parts.dib -o x", 3, "cannot open parts.dib", "there is parts.dib.001"),
+    ("apply a.tar Out.dib", 3, "cannot open Out.dib", "did you mean out.dib?"),
+    ("apply a.tar parts.dib -o x", 3, "cannot open parts.dib", "did you mean parts.dib.001?"),
     ("apply a.tar gone.dib.001 -o x", 3, "cannot open gone.dib.001", "ls -l"),
-    ("apply a.tar out.dib -o a.tar", 2, "both input", "name another file"),
+    ("apply a.tar out.dib -o a.tar", 2, "both input", "choose another output file"),
     ("apply a.tar out.dib -o absent/x.tar", 3, "cannot write absent/x.tar", "mkdir -p absent"),
-    ("apply a.tar out.dib --format docker", 2, "no form docker", "docker-archive"),
-    ("apply a.tar out.dib --target app:9", 2, "no targets are called app:9", "sha256:"),
+    ("apply a.tar out.dib --format docker", 2, "unknown format docker", "docker-archive"),
+    ("apply a.tar out.dib --target app:9", 2, "no targets match app:9", "sha256:"),
     ("inspect a.tar", 2, "no bundle among", "dib diff a.tar NEW.tar"),
-    ("create a.tar b.tar docker://registry.example/app:1-2", 2, "into a file", "dib push update.dib docker://"),
+    ("create a.tar b.tar docker://registry.example/app:1-2", 2, "to a file", "dib push update.dib docker://"),
     ("verify out.dib a.tar", 2, "2 arguments, wanted BUNDLE", "dib verify BUNDLE --base OLD.tar"),
     ("verify out.dib half.dib", 2, "2 arguments, wanted BUNDLE, or its parts", "verify them one at a time"),
     *(
@@ -150,7 +155,7 @@ MISTAKES: list[tuple[str, int, str, str]] = [
         )
     ),
     *(
-        (f"{command} notes.txt", 5, "notes.txt is no bundle: it begins with 'hello\\x0a'", "head -c 64 notes.txt")
+        (f"{command} notes.txt", 5, "notes.txt is not a bundle: it begins with 'hello\\x0a'", "head -c 64 notes.txt")
         for command in (
             "verify",
             "inspect",
@@ -159,13 +164,18 @@ MISTAKES: list[tuple[str, int, str, str]] = [
             "wrap --unlinked --tag app:1 -o w.tar",
         )
     ),
-    ("push notes.txt docker://registry.example/app:1-2", 5, "notes.txt is no bundle", "what dib create writes"),
-    ("apply a.tar elf.dib", 5, r"elf.dib is no bundle: it begins with '\x7fELF\x02\x01\x01\x00'", "head -c 64 elf.dib"),
-    ("apply a.tar zeros.dib", 5, r"zeros.dib is no bundle: it begins with '\x00\x00", "head -c 64 zeros.dib"),
-    ("verify zeros.dib", 5, r"zeros.dib is no bundle: it begins with '\x00\x00", "head -c 64 zeros.dib"),
+    ("push notes.txt docker://registry.example/app:1-2", 5, "notes.txt is not a bundle", "create one with dib create"),
+    (
+        "apply a.tar elf.dib",
+        5,
+        r"elf.dib is not a bundle: it begins with '\x7fELF\x02\x01\x01\x00'",
+        "head -c 64 elf.dib",
+    ),
+    ("apply a.tar zeros.dib", 5, r"zeros.dib is not a bundle: it begins with '\x00\x00", "head -c 64 zeros.dib"),
+    ("verify zeros.dib", 5, r"zeros.dib is not a bundle: it begins with '\x00\x00", "head -c 64 zeros.dib"),
     ("apply a.tar out.dib head.dib", 5, "head.dib: truncated bundle", "fetch the bundle again"),
-    ("verify out.dib --base other.tar", 6, "does not hold", "docker save"),
-    ("diff a.tar out.dib", 2, "out.dib is a bundle", "give the archive that it was made from"),
+    ("verify out.dib --base other.tar", 6, "does not contain", "docker save"),
+    ("diff a.tar out.dib", 2, "out.dib is a bundle", "rebuild the image archive first: dib apply OLD.tar"),
     ("merge a.tar out.dib -o m.dib", 2, "1 bundle given", "dib merge"),
     ("sign out.dib", 2, "--key", "dib sign --key ~/.ssh/id_ed25519 out.dib"),
     (
@@ -174,11 +184,15 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ),
     (
         "sign --key KEY --detach docker://registry.example/app:1-2",
-        *(2, "no place", "dib sign --key KEY --detach docker://registry.example/app:1-2 -o update.dib.sig"),
+        *(
+            2,
+            "in a registry, so its signature",
+            "dib sign --key KEY --detach docker://registry.example/app:1-2 -o update.dib.sig",
+        ),
     ),
-    ("sign --key KEY wrapped.tar", 2, "an image that holds a bundle", "dib unwrap wrapped.tar -o update.dib"),
-    ("push out.dib registry.example/app:1", 2, "no name in a registry", "docker://"),
-    ("load --engine podman other.tar out.dib", 6, "does not hold", "podman save -o base.tar example.com/app:1"),
+    ("sign --key KEY wrapped.tar", 2, "a wrapped bundle", "dib unwrap wrapped.tar -o update.dib"),
+    ("push out.dib registry.example/app:1", 2, "not a reference in a registry", "docker://"),
+    ("load --engine podman other.tar out.dib", 6, "does not contain", "podman save -o base.tar example.com/app:1"),
     ("load --engine=ctr out.dib", 6, "needs a base", "ctr images export base.tar example.com/app:1"),
     ("apply containers-storage:x notes.txt", 4, "notes.txt is not a tar archive", "podman save -o FILE IMAGE"),
     ("creat a.tar b.tar o.dib", 2, "no such command 'creat'", "dib create --help"),
@@ -207,7 +221,7 @@ def test_a_mistake(work: Path, command: str, code: int, told: str, hint: str) ->
 def test_data_and_a_document_cannot_both_go_to_stdout(work: Path, command: str) -> None:
     ended = dib(*shlex.split(command), "--json", cwd=work)
     told = json.loads(ended.out)
-    assert (ended.code, told["message"]) == (2, "--json and the data cannot both go to stdout")
+    assert (ended.code, told["message"]) == (2, "--json and the output cannot both go to stdout")
     assert told["hint"] == f"name a file in place of {shlex.split(command)[-1]}"
 
 
@@ -218,12 +232,12 @@ def test_data_and_a_document_cannot_both_go_to_stdout(work: Path, command: str) 
         ("load --check a.tar out.dib", "python3 dib.pyz apply --check OLD.tar UPDATE.dib"),
         ("--nothing", "python3 dib.pyz --help"),
         ("creat", "python3 dib.pyz create --help"),
-        ("diff out.dib b.tar", "make the new one first: python3 dib.pyz apply OLD.tar out.dib -o new.tar"),
+        ("diff out.dib b.tar", "rebuild the image archive first: python3 dib.pyz apply OLD.tar out.dib -o new.tar"),
         (
             "sign --key KEY docker://registry.example/app:1-2",
             "python3 dib.pyz pull docker://registry.example/app:1-2 -o update.dib && python3 dib.pyz sign --key KEY",
         ),
-        ("verify zeros.dib", "a bundle is what python3 dib.pyz create writes"),
+        ("verify zeros.dib", "create one with python3 dib.pyz create"),
     ],
 )
 def test_hints_begin_with_what_was_run(work: Path, command: str, hint: str) -> None:
@@ -257,7 +271,7 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_written(
 ) -> None:
     usage: Callable[[object], object] = lambda path: shutil._ntuple_diskusage(100, 99, 1)  # type: ignore[attr-defined] # noqa: E731
     monkeypatch.setattr(shutil, "disk_usage", usage)
-    with pytest.raises(FileError, match="takes 1,000 bytes, and that disk has 1 byte free"):
+    with pytest.raises(FileError, match="needs 1,000 bytes, but the disk has 1 byte free"):
         Destination(str(tmp_path / "o")).check_room(1000)
     assert not list(tmp_path.iterdir())
 
@@ -328,7 +342,7 @@ def test_a_bundle_takes_the_place_of_a_bundle_alone(content: bytes, pair: pairs.
     out.write_bytes(content)
     ended = dib("create", pair.base, pair.target, out)
     assert (ended.code, out.read_bytes()) == (2, content)
-    assert "is there already and is no bundle" in ended.err
+    assert "already exists and is not a bundle" in ended.err
     assert f"rm -- {out}" in ended.err
     for there in (b"", pair.bundle.read_bytes()):
         out.write_bytes(there)

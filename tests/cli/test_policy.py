@@ -99,7 +99,7 @@ def test_options_and_environment_only_add(world: World, write: Write, tmp_path: 
         refused(dib("verify", world.bundle("own"), *options, env=env), 8, "has no valid line for the key", by)
     refused(dib("verify", world.bundle("release"), "--allowed-signers", old), 8, "team-alone has no valid line")
     refused(dib("verify", world.bundle("release"), env={"DIB_ALLOWED_SIGNERS": str(old)}), 8, "team-alone has no")
-    refused(dib("verify", world.bundle("release"), "--identity", "team@example.com"), 8, "is not that of team@")
+    refused(dib("verify", world.bundle("release"), "--identity", "team@example.com"), 8, "does not belong to team@")
     refused(dib("verify", world.bundle("release"), "--revoked", world.folder / "release.pub"), 8, "is revoked by")
     told = json.loads(succeed("verify", world.bundle("release"), "--json").out)["signed_by"]
     assert [item.partition(" ")[0] for item in told] == ["release@example.com"]
@@ -139,7 +139,7 @@ def test_revoked_keys_hold_for_every_list(world: World, write: Write) -> None:
 
 def test_a_signature_may_be_required_of_lists_that_others_name(world: World, write: Write) -> None:
     write("require-signature = true\n")
-    refused(dib("verify", world.bundle("own")), 2, "requires a signature, but not whose: --allowed-signers is missing")
+    refused(dib("verify", world.bundle("own")), 2, "requires a signature, but no signers are configured")
     assert code_of("verify", world.bundle("own")) == "policy.no_signers"
     succeed("verify", world.bundle("own"), "--allowed-signers", world.own)
     with pytest.raises(UsageError):
@@ -192,7 +192,9 @@ def test_identities_by_image(name: str, who: str, signed: str, world: World, wri
         assert ended.code == (0 if signed == who else 8), ended.err
         if signed != who:
             shown = name or "an image without a name"
-            told = f"dib: error: {bundle}: the bundle makes {shown}, and is signed by {signed}@example.com (key SHA256:"
+            told = (
+                f"dib: error: {bundle}: the bundle rebuilds {shown}, but is signed by {signed}@example.com (key SHA256:"
+            )
             assert told in ended.err
             assert code_of(*arguments) == "policy.identity"
             assert not out.exists()
@@ -231,7 +233,7 @@ def test_load_judges_the_names_that_the_archive_has(
     monkeypatch.setattr(loading, "Loader", Engine)
     ended = dib("load", "--engine", "docker", tmp_path / "old.tar", tmp_path / "b.dib")
     assert (ended.code, ended.out) == (8, b"")
-    told = f"{tmp_path / 'b.dib'}: the bundle makes registry.example/app:2, and is signed by team@example.com (key "
+    told = f"{tmp_path / 'b.dib'}: the bundle rebuilds registry.example/app:2, but is signed by team@example.com (key "
     assert told in ended.err
     assert b"manifest.json" not in Engine.written
     write(f'allowed-signers = "{world.allowed}"\n[identities]\n"registry.example/app" = "team@example.com"\n')
@@ -282,7 +284,7 @@ def test_update_judges_the_name_that_is_asked_for(world: World, write: Write, tm
             ended = dib(*command)
             assert ended.code == exit_code, ended.err
             if exit_code:
-                assert "and is signed by team@example.com" in ended.err
+                assert "but is signed by team@example.com" in ended.err
                 assert not (tmp_path / "out.tar").exists()
 
 
@@ -354,7 +356,7 @@ def test_a_policy_that_is_wrong_is_refused(content: str, world: World, write: Wr
     path = write("")
     path.write_bytes(content.encode("utf-8", "surrogateescape"))
     ended = dib("verify", world.bundle("release"))
-    refused(ended, 3, f"dib: error: malformed policy: {path}", WRONG[content], "dib doctor tests it")
+    refused(ended, 3, f"dib: error: malformed policy: {path}", WRONG[content], "dib doctor")
     assert code_of("verify", world.bundle("release")) == "policy.malformed"
 
 
@@ -453,7 +455,7 @@ def test_a_way_over_a_link_that_others_can_turn_is_refused(world: World, write: 
     write(f'allowed-signers = "{tmp_path}/safe/list"\n')
     succeed("verify", world.bundle("release"))
     (tmp_path / "shared").chmod(0o777)
-    refused(dib("verify", world.bundle("release")), 3, f"others can write to {tmp_path}/shared")
+    refused(dib("verify", world.bundle("release")), 3, f"other users can write to {tmp_path}/shared")
     (tmp_path / "shared").chmod(0o1777)  # there nobody can turn a link of root's,
     succeed("verify", world.bundle("release"))
     os.chown(tmp_path / "shared" / "now", 65534, 65534, follow_symlinks=False)  # but one's own
@@ -471,7 +473,9 @@ def test_lists_that_are_absent_or_of_anyone(key: str, fault: str, world: World, 
         shutil.copy(world.allowed, named)
         named.chmod(0o666)
     code = "policy.file" if fault == "absent" else "policy.writable"
-    told = f"cannot open {named}, which {policy.PATH} names" if fault == "absent" else f"others can write to {named}"
+    told = (
+        f"cannot open {named}, which {policy.PATH} names" if fault == "absent" else f"other users can write to {named}"
+    )
     refused(dib("verify", world.bundle("release")), 3, told)
     assert code_of("verify", world.bundle("release")) == code
     ended = dib("doctor")

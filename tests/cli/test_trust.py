@@ -176,7 +176,7 @@ def test_without_signers_nothing_is_read(world: World, way: str) -> None:
     for name, arguments in commands(world, way, "right").items():
         ended = dib(*arguments, env={"DIB_REQUIRE_SIGNATURE": "1"}, cwd=world.folder)
         assert ended.code == 2, name
-        assert "a signature is wanted, as DIB_REQUIRE_SIGNATURE is set, but not whose" in ended.err
+        assert "a signature is required (DIB_REQUIRE_SIGNATURE is set), but no signers" in ended.err
 
 
 def test_inspect_tells_who_signed_what_was_checked(world: World) -> None:

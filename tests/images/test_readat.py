@@ -97,7 +97,7 @@ def test_a_full_disk_gives_a_hint(tmp_path, monkeypatch):
         with pytest.raises(FileError, match="No space left") as caught:
             spool.write(b"x")
     assert caught.value.exit_code == 3
-    assert caught.value.hint == "use --tmp DIR to name a directory with more room"
+    assert caught.value.hint == "name a folder with more free space: --tmp DIR"
     spool.close()
 
 

@@ -191,12 +191,12 @@ def test_missing_blobs_of_a_layout_are_normal():
 @pytest.mark.parametrize(
     ("data", "reason", "hint"),
     [
-        (bytes(1024), "there is nothing in it", "docker save"),
+        (bytes(1024), "it is empty", "docker save"),
         (tar_of(file("x")), "a tar without manifest.json", "docker save"),
-        (tar_of(*map(folder, ("bin", "etc", "usr", "var"))), "root file system, as docker export", "docker export"),
+        (tar_of(*map(folder, ("bin", "etc", "usr", "var"))), "looks like the output of docker export", "docker export"),
         (tar_of(file("a/.wh.b")), "a single layer", "whole archive"),
         (tar_of(file("repositories", b"{}"), file("ab/layer.tar")), "repositories but no manifest.json", "docker save"),
-        (tar_of(folder("img/"), file("img/manifest.json", MANIFEST)), "lie in a folder", "tar -C img -cf FILE ."),
+        (tar_of(folder("img/"), file("img/manifest.json", MANIFEST)), "are in a folder", "tar -C img -cf FILE ."),
         (tar_of(file("manifest.json", b"[]")), "its manifest.json lists no image", "docker save"),
         (tar_of(file("manifest.json", b"{}")), "manifest.json is not a list of images", "docker save"),
         (tar_of(file("manifest.json", b"\xff")), "manifest.json is not JSON: invalid UTF-8", None),
@@ -207,7 +207,7 @@ def test_missing_blobs_of_a_layout_are_normal():
         (tar_of(file("manifest.json", b"[NaN]")), r"in 'manifest.json\[0\].Config'", None),
         (tar_of(file("manifest.json", b'[{"Config":"c","Layers":[1]}]')), r"in 'manifest.json\[0\].Layers\[0\]'", None),
         (tar_of(file("manifest.json", b'[{"Config":"c","Layers":{}}]')), r"in 'manifest.json\[0\].Layers'", None),
-        (tar_of(file("index.json", b'{"manifests":[]}')), "no image manifest that its index.json points to", None),
+        (tar_of(file("index.json", b'{"manifests":[]}')), "none of the manifests in its index.json", None),
         (tar_of(file("a", b"x" * 2000))[:1000] , "cut short in an entry", None),
         (tar_of(file("z"), file("a", b"x" * 2000))[:2000], "cut short in an entry", "again"),
     ],
@@ -226,7 +226,7 @@ def test_an_index_that_points_to_itself_ends():
 
     a, b = "a" * 64, "b" * 64
     items = file("index.json", index(a)), file(f"blobs/sha256/{a}", index(b)), file(f"blobs/sha256/{b}", index(a))
-    with pytest.raises(ArchiveError, match="no image manifest"):
+    with pytest.raises(ArchiveError, match="none of the manifests"):
         read(tar_of(*items))
 
 

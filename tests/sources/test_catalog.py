@@ -232,7 +232,7 @@ def test_a_registry_that_does_not_delete(stocked: Registry, dib: Program, status
     for arguments in ([named(stocked, "v1-v2")], ["--orphans", place(stocked)]):
         ended = dib("delete", *arguments)
         assert ended.code == 9
-        assert f"does not allow deleting: status {status}, BROKEN: not today" in ended.err
+        assert f"does not allow deletion: status {status}, BROKEN: not today" in ended.err
         assert "hint: set REGISTRY_STORAGE_DELETE_ENABLED=true" in ended.err
     assert set(before) - set(stocked.manifests) == {
         (REPOSITORY, "v4"), (REPOSITORY, digest(before[REPOSITORY, "v4"][1]))

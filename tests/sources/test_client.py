@@ -125,18 +125,18 @@ def test_retry_after_is_minded_within_reason(registry):
 @pytest.mark.parametrize(
     ("hook", "text"),
     [
-        (lambda request: request.answer(200, DATA[:-1] + b"x"), "other bytes"),
+        (lambda request: request.answer(200, DATA[:-1] + b"x"), "a wrong blob"),
         (lambda request: request.answer(200, DATA + b"x"), "more than the 3,000,000 bytes"),
         (lambda request: request.endless(bytes(65536)), "more than the 3,000,000 bytes"),
-        (lambda request: request.answer(200, DATA[:-1]), "breaks off at byte"),
-        (lambda request: request.cut(DATA, 1000), "breaks off at byte"),
+        (lambda request: request.answer(200, DATA[:-1]), "closed the connection at byte"),
+        (lambda request: request.cut(DATA, 1000), "closed the connection at byte"),
         (lambda request: request.answer(206, DATA[9:], {"Content-Range": "bytes 9-99/100"}), "status 206"),
         (lambda request: request.fail(404), "status 404"),
     ],
 )
 def test_a_registry_that_lies_about_a_blob(repository, registry, hook, text):
     registry.hook = hook
-    if text == "breaks off at byte":  # whatever range is asked for
+    if text == "closed the connection at byte":  # whatever range is asked for
         registry.hook = lambda request: (
             request.cut(DATA, 1000) if not request.headers.get("Range") else request.fail(503)
         )
@@ -193,9 +193,9 @@ def test_manifests_are_checked(repository, registry):
 @pytest.mark.parametrize(
     ("body", "kind", "text"),
     [
-        (b" " * (5 << 20), OCI, "more than the 4.2 MB"),
-        (b"<html>", OCI, "no JSON"),
-        (b"[" * 100_000, OCI, "no JSON"),
+        (b" " * (5 << 20), OCI, "more than 4.2 MB"),
+        (b"<html>", OCI, "not JSON"),
+        (b"[" * 100_000, OCI, "not JSON"),
         (b"{}", "text/html", "neither image nor bundle"),
         (b'{"mediaType": "application/vnd.oci.image.index.v1+json"}', OCI, "neither image nor bundle"),
     ],
@@ -208,7 +208,7 @@ def test_manifests_that_are_none(repository, registry, body, kind, text):
 
 def test_an_endless_manifest(repository, registry):
     registry.hook = lambda request: request.endless(b" " * 65536)
-    with pytest.raises(RegistryError, match="more than the"):
+    with pytest.raises(RegistryError, match="more than "):
         repository.manifest("v1")
 
 
@@ -310,7 +310,7 @@ def test_credentials_do_not_follow_a_redirect(registry, tmp_path):
 @pytest.mark.parametrize("place", ["file:///etc/passwd", "", "ftp://127.0.0.1/x", "gopher://x"])
 def test_redirects_that_are_not_followed(repository, registry, place):
     registry.hook = lambda request: request.answer(302, b"", {"Location": place})
-    with pytest.raises(RegistryError, match="not followed"):
+    with pytest.raises(RegistryError, match="which is refused"):
         fetch(repository)
 
 
@@ -323,7 +323,7 @@ def test_redirects_in_a_circle(repository, registry):
 @pytest.mark.parametrize("realm", ["file:///x", "ftp://127.0.0.1/", ""])
 def test_realms_that_are_not_asked(repository, registry, realm):
     registry.hook = lambda request: request.fail(401, WWW_Authenticate=f'Bearer realm="{realm}"')
-    with pytest.raises(RegistryError, match="not asked"):
+    with pytest.raises(RegistryError, match="which is refused"):
         fetch(repository)
 
 

@@ -90,8 +90,8 @@ def test_the_first_part_that_is_missing_is_named(copy: Path, given: list[str]):
     for arguments in (["apply", copy / "old.tar", *named, "-o", copy / "new.tar"], ["verify", named[0]]):
         ended = dib(*arguments)
         assert (ended.code, ended.out) == (3, b"")
-        assert f"{copy / 'out.dib.001'}, the first part, is missing\n" in ended.err
-        assert "copy it beside the others" in ended.err
+        assert f"the first part is missing: {copy / 'out.dib.001'}\n" in ended.err
+        assert "copy it to the folder of the others" in ended.err
         assert not (copy / "new.tar").exists()
 
 
@@ -102,7 +102,7 @@ def test_a_last_part_that_is_cut_short_is_told(copy: Path):
     assert ended.code == 5
     first = copy / "out.dib.001"
     assert f"truncated bundle: {last}, the last part, is cut short, or {first} is of another bundle: " in ended.err
-    assert "copy what is named here again, all parts of one bundle" in ended.err
+    assert "copy these parts again, all from the same bundle" in ended.err
     assert not (copy / "new.tar").exists()
 
 
@@ -114,7 +114,7 @@ def test_a_part_before_the_last_that_is_cut_short_is_told(copy: Path, number: in
     assert ended.code == 5
     one = "it" if number == 1 else f"it or {copy / 'out.dib.001'}"
     assert f"truncated bundle: {part} is cut short, or {one} is of another bundle: " in ended.err
-    assert "copy what is named here again, all parts of one bundle" in ended.err
+    assert "copy these parts again, all from the same bundle" in ended.err
     assert not (copy / "new.tar").exists()
 
 
@@ -141,7 +141,7 @@ def test_parts_of_an_older_longer_bundle_are_named(copy: Path, command: str):
     ended = dib(command, copy / "out.dib.001", *base)
     size = sum(path.stat().st_size for path in parts(copy)[:5])
     assert ended.code == 5
-    assert f"{older} is left of an older bundle: this one ends before it, at {size:,} bytes" in ended.err
+    assert f"{older} belongs to an older bundle: this one ends before it, at {size:,} bytes" in ended.err
     assert f"rm {older}" in ended.err
     assert not (copy / "new.tar").exists()
 
@@ -154,8 +154,8 @@ def test_a_part_that_is_too_long_is_told(copy: Path, number: int):
     ended = dib("apply", copy / "old.tar", copy / "out.dib.001", "-o", copy / "new.tar")
     assert ended.code == 5
     told = f"{part} is too long, or {copy / 'out.dib.001'} is of another bundle"
-    assert f"its last frame: {told}, {size + 4:,} bytes are here, wanted {size:,}" in ended.err
-    assert "copy what is named here again, all parts of one bundle" in ended.err
+    assert f"its last frame: {told}, found {size + 4:,} bytes, wanted {size:,}" in ended.err
+    assert "copy these parts again, all from the same bundle" in ended.err
     assert not (copy / "new.tar").exists()
 
 
@@ -170,7 +170,7 @@ def test_a_first_part_of_another_bundle_is_told(copy: Path, tmp_path_factory: py
     ended = dib("verify", first)
     assert (ended.code, ended.out) == (5, b"")
     assert f"or {first} is of another bundle" in ended.err
-    assert "all parts of one bundle" in ended.err
+    assert "all from the same bundle" in ended.err
 
 
 def test_a_missing_last_part_is_named_where_the_first_is_signed(made: Path, tmp_path: Path):
@@ -191,7 +191,7 @@ def test_a_first_part_of_zeros_is_no_empty_archive(copy: Path, size: int):
     for arguments in (("verify", first), ("load", copy / "old.tar", *parts(copy)), ("apply", copy / "old.tar", first)):
         ended = dib(*arguments)
         assert (ended.code, ended.out) == (5, b"")
-        assert rf"{first} is no bundle: it begins with '\x00\x00" in ended.err
+        assert rf"{first} is not a bundle: it begins with '\x00\x00" in ended.err
 
 
 def test_swapped_parts_are_named(copy: Path):
@@ -222,7 +222,7 @@ def test_a_part_of_an_older_bundle_is_told_before_anything_is_written(made: Path
     (tmp_path / "x.dib.006").write_bytes(b"older")
     ended = dib("create", made / "old.tar", made / "new.tar", tmp_path / "x.dib", "--split", str(PART))
     assert ended.code == 3
-    assert "x.dib.006 is left of an older bundle" in ended.err
+    assert "x.dib.006 belongs to an older bundle" in ended.err
     assert [path.name for path in tmp_path.iterdir()] == ["x.dib.006"]
 
 

@@ -120,7 +120,7 @@ def test_addresses_of_this_machine_are_not_asked(
             "realm": lambda request: request.fail(401, WWW_Authenticate=f'Bearer realm="{place}"'),
             "referrers": lambda request: request.answer(200, b"{}", {"Link": f'<{place}>; rel="next"'}),
         }[how]
-        with pytest.raises(RegistryError, match="which is not asked"):
+        with pytest.raises(RegistryError, match="which is refused"):
             elsewhere.referrers(bytes(32), "x", received=1 << 30) if how == "referrers" else fetch(elsewhere)
         assert other.asked == []
 
@@ -142,7 +142,7 @@ def test_names_that_resolve_to_such_addresses(elsewhere, registry, monkeypatch, 
         port = other.host.rpartition(":")[2]
         registry.hook = lambda request: request.answer(307, b"", {"Location": f"http://blobs.example:{port}/x"})
         monkeypatch.setattr(places, "kind", kind)
-        with pytest.raises(RegistryError, match=r"which is not asked|refused"):
+        with pytest.raises(RegistryError, match="refused"):
             fetch(elsewhere)
         assert other.asked == []
 
@@ -161,7 +161,7 @@ def test_what_else_its_own_name_leads_to_is_no_leave(
     with serve() as other, Repository(Reference(f"registry.example:{port}", "example/app"), public) as repository:
         place = f"http://127.0.0.9:{other.host.rpartition(':')[2]}/x"
         registry.hook = lambda request: request.answer(307, b"", {"Location": place})
-        with pytest.raises(RegistryError, match="which is not asked"):
+        with pytest.raises(RegistryError, match="which is refused"):
             fetch(repository)
         assert other.asked == []
 
@@ -256,7 +256,7 @@ def test_all_of_it_takes_so_long_at_most(registry: Registry, hook, what: str) ->
     begun = time.monotonic()
     with (
         Repository(Reference(registry.host, "example/app"), quick) as repository,
-        pytest.raises(RegistryError, match=re.escape("has taken the 0.6 seconds that it may")),
+        pytest.raises(RegistryError, match=re.escape("took longer than 0.6 seconds")),
     ):
         fetch(repository) if what == "blob" else repository.find("latest")
     assert time.monotonic() - begun < 8
@@ -312,7 +312,7 @@ def test_a_connection_that_was_made_too_late_is_not_used(
     begun = time.monotonic()
     with (
         Repository(Reference(f"registry.example:{port}", "example/app"), quick) as repository,
-        pytest.raises(RegistryError, match=re.escape("has taken the 0.5 seconds that it may")),
+        pytest.raises(RegistryError, match=re.escape("took longer than 0.5 seconds")),
     ):
         fetch(repository)
     assert time.monotonic() - begun < 5
@@ -402,5 +402,5 @@ def test_the_options(registry: Registry, tmp_path: Path) -> None:
     name = f"docker://{registry.host}/example/app:1"
     ended = dib("pull", name, "-o", tmp_path / "x", "--max-time", "0.5")
     assert ended.code == 9
-    assert "has taken the 0.5 seconds that it may" in ended.err
+    assert "took longer than 0.5 seconds" in ended.err
     assert dib("pull", name, "-o", tmp_path / "x", "--min-rate", "-1").code == 2

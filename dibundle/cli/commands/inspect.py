@@ -54,7 +54,7 @@ def command(
     Files that are patched together share a frame; each counts by its size. Without --base, the sizes of patched files
     are unknown, and count as equal.
 
-    "mode" means that only metadata changed: permissions, owner or time. "dib diff" tells these apart.
+    "mode" means that only metadata changed: permissions, owner or time. "dib diff" distinguishes these.
     """
     listing.require(choice, show)
     of_an_archive = Hint.of("of an archive: {dib} diff {name} NEW.tar", name=shell_words(bundle))

@@ -38,8 +38,8 @@ def command(
     \b
         dib merge v1.tar v1-v2.dib v2-v3.dib -o v1-v3.dib
 
-    The last target is rebuilt into a temporary file and compared with the base, so that content which one bundle adds
-    and the next one removes is not in the result. This takes as long as "dib apply" and "dib create" together.
+    The last target is rebuilt into a temporary file and compared with the base. Content that one bundle adds and the
+    next one removes is not in the result. This takes as long as "dib apply" and "dib create" together.
     """
     destination = Destination(output)
     console.keep_stdout(destination)

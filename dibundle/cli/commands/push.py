@@ -27,9 +27,9 @@ def command(bundle: str, name: str, subject: str | None, access: Access, context
     \b
         dib push update.dib docker://registry.example/app:1-2
 
-    The bundle refers to its target image in the same repository: the one in --subject, else the one with the tag that
-    the image had when the bundle was created. "dib update" and "dib mirror" find it from there. Without TAG, it is
-    found in no other way.
+    The bundle is attached to its target image in the same repository. That is the one in --subject, else the one with
+    the tag that the image had when the bundle was created. "dib update" and "dib mirror" find it from there. Without
+    TAG, it is found in no other way.
 
     If TAG is an image's, the push is refused, because engines could no longer pull that image.
     """
