@@ -18,6 +18,7 @@ from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_target
 from dibundle.cli import console
 from dibundle.cli.results.listing import line_json
+from dibundle.codecs.native.library import reuse_memory
 from dibundle.errors import DibError
 from dibundle.files.context import Context
 from dibundle.format.reader import BundleReader
@@ -32,6 +33,7 @@ def main(limit: str, bundle: str, base: str, target: str | None = None) -> int:
     """Apply it; nothing is kept."""
     resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit)))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    reuse_memory()  # as the command does
     try:
         with Path(bundle).open("rb") as file, open_archive(base) as archive, Context() as context:
             if target == LISTED:

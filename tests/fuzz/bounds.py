@@ -607,6 +607,45 @@ def kept_frames(chance: random.Random) -> Bundle:
 
 
 @bundle_class
+def frames_that_leave_holes(chance: random.Random) -> Bundle:
+    """Frames of ever larger sizes, of which every second one is given up, so that none fits where one was."""
+    frames: list[Frame] = []
+    program, made = Program(), 0
+
+    def draw(size: int) -> int:
+        nonlocal made
+        frames.append(Frame(frame_of(zeros(size)), size, codec=1))
+        program.do("raw", raw=size, stream=1)
+        made += size
+        return len(frames) - 1
+
+    def give_up(index: int) -> None:
+        nonlocal made
+        program.do("repeat", repeat_frame=index, repeat_offset=0, repeat=1)
+        made += 1
+
+    size = chance.choice((16, 32, 128, 1024)) * KIB
+    held: list[tuple[int, int]] = []
+    while size < 32 * MIB:
+        room = 126 * MIB - sum(taken for taken, _ in held)
+        held += [(size, draw(size - 64)) for _ in range(room // size)]
+        for _, index in held[1::2]:
+            give_up(index)
+        held = held[::2]
+        size *= 2
+    for _, index in held[chance.choice((1, 2)) :]:
+        give_up(index)
+    kept = [draw((126 * MIB - sum(taken for taken, _ in held[:2])) // 2 - 64) for _ in range(2)]
+    last = Frame(frame_of(zeros(64 * MIB)), 64 * MIB, codec=2)
+    frames.append(explicit(last, 128 * MIB))
+    program.do("raw", raw=64 * MIB, stream=1)
+    made += 64 * MIB
+    for index in (*kept, *(index for _, index in held[: chance.choice((1, 2))])):
+        give_up(index)
+    return one(made, program, *frames, objects=[ZEROS])
+
+
+@bundle_class
 def operations(chance: random.Random) -> Bundle:
     count = edge(chance, chance.choice((65536, 65536 * 3)), 1)
     kind = chance.choice(("zero", "keep", "seek", "raw", "repeat", "header", "replace"))
