@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from dibundle.errors import BundleError
@@ -34,10 +35,18 @@ class FetchedBundles:
     of all bundles.
     """
 
-    def __init__(self, repository: Repository, check: CheckSignature | None, context: Context) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        check: CheckSignature | None,
+        context: Context,
+        turn: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        """``turn``: what to enter while a manifest is decoded, which may take 120 MB."""
         self._repository = repository
         self._check = check
         self._context = context
+        self._turn = turn
         self._here: dict[bytes, tuple[Spool, Context]] = {}
         self.received = 0
         self.refused: set[bytes] = set()
@@ -88,7 +97,8 @@ class FetchedBundles:
             shown = digest.text(name)
             pieces = self._counted(self._repository.blob(bundle.digest, bundle.size))
             fetch_bundle(pieces, bundle.size, shown, spool, self._check, most_manifest=most_manifest)
-            check_integrity(BundleReader(Stream(spool), None, self._check, shown))
+            with self._turn():
+                check_integrity(BundleReader(Stream(spool), None, self._check, shown))
             kept = self._context.enter(self._context.within())
             kept.adopt(own)
         self._here[name] = spool, kept

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -11,19 +15,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dibundle.images import document
-from dibundle.sharing.mirror import bases, making, server
+from dibundle.sharing.mirror import bases, downloads, making, server
+from dibundle.sharing.mirror import cache as caching
 from dibundle.sharing.mirror.cache import Cache, CacheFullError, NewBlob
 from dibundle.sharing.mirror.downloads import Downloads
 from dibundle.sharing.mirror.options import MirrorOptions, parse_upstreams
 from dibundle.sources.access import Access
 from dibundle.sources.policy import Policy
+from tests import needs
 from tests.bounds.measure import ROOT
 from tests.mirror.conftest import MANIFEST, Client, Running, mirroring, with_options
 from tests.mirror.test_mirror import bundle, fetched, kept, layers, protected, push_other_blobs
@@ -372,18 +378,18 @@ def test_documents_are_looked_into_within_limits(monkeypatch: pytest.MonkeyPatch
 
     documents = bases.Documents()
     for count, is_image in ((0, False), (1, True), (128, True), (129, False)):
-        known = documents.look(b"%d" % count, lambda: manifest(count))  # noqa: B023 - called at once
+        known = documents.look("", b"%d" % count, lambda: manifest(count))  # noqa: B023 - called at once
         assert known
         assert bool(known.named) is is_image
-    padded = documents.look(b"large", lambda: manifest(1) + b" " * (1 << 20))
+    padded = documents.look("", b"large", lambda: manifest(1) + b" " * (1 << 20))
     assert padded
     assert padded.media_type is None
-    ids = documents.look(b"ids", lambda: json.dumps({"rootfs": {"diff_ids": [digest(b"")] * 129}}).encode())
+    ids = documents.look("", b"ids", lambda: json.dumps({"rootfs": {"diff_ids": [digest(b"")] * 129}}).encode())
     assert ids
     assert not ids.diff_ids
     monkeypatch.setattr(bases, "_MAX_KNOWN", 3)
     for number in range(20):
-        documents.look(b"n%d" % number, lambda: manifest(1))
+        documents.look("", b"n%d" % number, lambda: manifest(1))
     assert len(documents._known) <= 7
 
 
@@ -416,7 +422,7 @@ def test_grants_are_of_one_size(mirror: Running, stocked: Registry) -> None:
 
 @pytest.mark.parametrize("kind", ["a/b\r\nX: y", "no type", "a/" + "b" * 200])
 def test_media_types_are_those_of_headers(kind: str) -> None:
-    known = bases.Documents().look(b"", lambda: json.dumps({"mediaType": kind, "layers": []}).encode())
+    known = bases.Documents().look("", b"", lambda: json.dumps({"mediaType": kind, "layers": []}).encode())
     assert known
     assert known.media_type is None
 
@@ -447,17 +453,17 @@ def test_large_manifests_pass_and_leave_the_loop_alone(
 
 
 def test_all_that_is_written_counts(tmp_path: Path) -> None:
-    cache = Cache(tmp_path / "c", 3000)
-    names = [("a", cache.put("a", bytes([number]) * 1000)) for number in range(3)]
+    cache = Cache(tmp_path / "c", 30_000)
+    names = [("a", cache.put("a", bytes([number]) * 10_000)) for number in range(3)]
     new = cache.new()
-    new.write(b"x" * 1500)
-    assert cache.size <= 3000
+    new.write(b"x" * 15_000)
+    assert cache.size <= 30_000
     assert not any(cache.has(name) for name in names[:2])
     with cache.pinned(names[2:]), pytest.raises(CacheFullError):
-        new.write(b"x" * 1000)
+        new.write(b"x" * 10_000)
     assert cache.has(names[2])
     new.close()
-    assert cache.size == 1000
+    assert cache.size == 10_000
     cache.close()
 
 
@@ -677,3 +683,166 @@ def test_a_wrong_blob_that_is_not_kept_is_cut_off_before_its_end(
         answer = mirror.client.blob(name)
     assert not answer.is_whole
     assert len(answer.body) < len(data)
+
+
+# ---- the third attack
+
+
+def test_what_a_client_may_not_read_is_no_base_for_it(mirror: Running, stocked: Registry) -> None:
+    """Whoever pushes a bundle could find out by what it makes what the base has."""
+    friend = Client(mirror.client.port, headers={"Authorization": "Bearer good"})
+    friend.pull("v1")
+    base = layers(stocked, "v1")[0]
+    stocked.hook = lambda request: (
+        request.headers.get("Authorization") != "Bearer good" and base in request.path and request.fail(401)
+    )
+    stranger = Client(mirror.client.port, headers={"Authorization": "Bearer other"})
+    assert stranger.manifest("v2").status == 200
+    mirror.client.pulls = 2
+    assert (mirror.last()["way"], mirror.last()["reason"]) == ("image", "no bundle builds on what is here")
+    friend.pull("v2")
+    mirror.client.pulls = 3
+    assert mirror.last()["way"] == "delta"
+
+
+def test_many_requests_at_once_are_none(mirror: Running) -> None:
+    """Their headers would wait in memory for the first answer to be read."""
+    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"X: " + b"a" * 8000 + b"\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", mirror.client.port)) as client:
+        client.settimeout(10)
+        with suppress(ConnectionError):
+            client.sendall(request * 64)
+            while client.recv(65536):
+                pass
+    assert mirror.client.ask("/healthz").status == 200
+    with socket.create_connection(("127.0.0.1", mirror.client.port)) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"X: a\r\n" * 100 + b"\r\n")
+        assert b" 400 " in client.recv(100)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # asyncio lets go of them, and no more
+def test_connections_that_do_not_greet_are_few(
+    options: MirrorOptions, access: Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs.programs("openssl")
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    names = ["-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "crt.pem"]
+    subprocess.run([*make, *names], cwd=tmp_path, check=True, capture_output=True)
+    certificate = str(tmp_path / "crt.pem"), str(tmp_path / "key.pem")
+    monkeypatch.setattr(server, "_AT_ONCE", 5)
+    with mirroring(with_options(options, certificate=certificate), access) as mirror, ExitStack() as stack:
+        held = [stack.enter_context(socket.create_connection(("127.0.0.1", mirror.client.port))) for _ in range(8)]
+        time.sleep(0.5)
+        ended = 0
+        for client in held:
+            client.settimeout(0.1)
+            with suppress(TimeoutError):
+                ended += client.recv(1) == b""
+        assert ended == 3
+
+
+def test_bodies_of_requests_are_not_decompressed(mirror: Running) -> None:
+    bomb = gzip.compress(bytes(64 << 20))
+    connection = http.client.HTTPConnection("127.0.0.1", mirror.client.port, timeout=20)
+    with closing(connection):
+        connection.request("GET", "/healthz", body=bomb, headers={"Content-Encoding": "gzip"})
+        assert connection.getresponse().read() == b"ok\n"
+        with suppress(ConnectionResetError):  # the mirror hangs up
+            assert connection.sock is None or connection.sock.recv(1) == b""
+
+
+def test_a_blob_that_a_client_reads_counts_until_it_has(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "c", 30_000)
+    first = cache.new()
+    first.write(b"x" * 20_000)
+    first.keep("a")
+    with pytest.raises(CacheFullError):
+        cache.new().write(b"y" * 20_000)
+    first.close()
+    second = cache.new()
+    second.write(b"y" * 20_000)
+    second.close()
+    cache.close()
+
+
+def test_small_files_count_as_they_take_space(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "c", 24_000)
+    for number in range(50):
+        cache.note_image(("a", cache.put("a", b"%d" % number)))
+    assert len(list((tmp_path / "c" / "blobs").glob("*/*"))) <= 6
+    cache.close()
+
+
+def test_images_that_are_noted_are_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caching, "_MAX_IMAGES", 10)
+    cache = Cache(tmp_path / "c", 1 << 20)
+    for number in range(100):
+        cache.note_image(("a", cache.put("a", b"%d" % number)))
+        cache.note_image(("a", bytes([number]) * 32))  # which is not here
+    assert len(list((tmp_path / "c" / "images" / "a").iterdir())) <= 21
+    cache.close()
+
+
+def test_slow_downloads_keep_nobody_from_manifests(
+    options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "_PUMPS", 2)
+
+    def drip(request: Request) -> bool:
+        if "/manifests/" in request.path:
+            return request.answer(404, b"{}")
+        request.answer(200, b"", length=1 << 20)
+        for _ in range(100):
+            request.wfile.write(bytes(1024))
+            time.sleep(0.1)
+        return True
+
+    with beside(options, access, drip) as (_, evil), ExitStack() as stack:
+        for number in range(40):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", evil.port)))
+            client.sendall(f"GET /v2/evil/x/blobs/sha256:{number:064x} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        time.sleep(0.5)
+        begun = time.monotonic()
+        assert evil.get("manifests/v1").status == 404
+        assert time.monotonic() - begun < 3
+
+
+def test_small_images_say_nothing_of_the_speed(mirror: Running, stocked: Registry) -> None:
+    mirror.client.pull("v1")
+    mirror.client.pull("v2")
+    assert mirror.last()["way"] == "delta"
+    assert mirror.mirror._maker._speeds == {}
+
+
+@pytest.mark.parametrize("status", [200, 203, 206])
+def test_what_cannot_be_the_blob_is_not_passed_on(
+    status: int, options: MirrorOptions, access: Access, stocked: Registry
+) -> None:
+    body = b"" if status == 200 else b"part"
+    with beside(options, access, lambda request: request.answer(status, body)) as (_, evil):
+        for name in (digest(b"all of it"), "sha512:" + hashlib.sha512(b"all of it").hexdigest()):
+            assert evil.blob(name).status == 502
+
+
+def test_blobs_by_sha512_are_looked_at_too(options: MirrorOptions, access: Access, stocked: Registry) -> None:
+    content = random.Random(5).randbytes(200_000)
+    with beside(options, access, lambda request: request.answer(200, content)) as (_, evil):
+        assert evil.blob("sha512:" + hashlib.sha512(content).hexdigest()).body == content
+        assert not evil.blob("sha512:" + hashlib.sha512(b"x").hexdigest()).is_whole
+
+
+def test_each_value_of_a_header_is_looked_at(mirror: Running) -> None:
+    request = f"GET /v2/site/{REPOSITORY}/manifests/v1 HTTP/1.1\r\nHost: x\r\nAccept: a/b\r\nAccept: \xe4\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", mirror.client.port)) as client:
+        client.sendall(request.encode())
+        assert b" 400 " in client.recv(100)
+
+
+@pytest.mark.parametrize(("host", "status"), [("rebind.example:5055", 421), ("localhost:1", 200), ("[::1]:1", 200)])
+def test_pages_of_the_web_do_not_reach_a_private_mirror(
+    host: str, status: int, options: MirrorOptions, access: Access, stocked: Registry
+) -> None:
+    with mirroring(with_options(options, is_private=True), access) as mirror:
+        assert mirror.client.ask("/v2/", Host=host).status == status
+    with mirroring(options, access) as mirror:
+        assert mirror.client.ask("/v2/", Host=host).status == 200

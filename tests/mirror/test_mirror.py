@@ -414,18 +414,18 @@ def test_a_restart_keeps_what_is_whole(options: MirrorOptions, access: Access, s
 
 
 def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
-    cache = Cache(tmp_path / "c", 3000)
-    names = [("a", cache.put("a", bytes([number]) * 1000)) for number in range(3)]
+    cache = Cache(tmp_path / "c", 30_000)
+    names = [("a", cache.put("a", bytes([number]) * 10_000)) for number in range(3)]
     os.close(cache.open(names[0]) or 0)
-    more = "b", cache.put("b", b"x" * 1000)
+    more = "b", cache.put("b", b"x" * 10_000)
     assert [cache.has(name) for name in (*names, more)] == [True, False, True, True]
     with cache.pinned([names[2]]):
-        cache.put("a", b"y" * 2000)
+        cache.put("a", b"y" * 20_000)
         assert cache.has(names[2])
-    assert cache.size <= 3000
+    assert cache.size <= 30_000
     cache.close()
-    again = Cache(tmp_path / "c", 1000)
-    assert again.size <= 1000
+    again = Cache(tmp_path / "c", 10_000)
+    assert again.size <= 10_000
     again.close()
 
 
@@ -530,8 +530,8 @@ def test_sigterm_ends_it_after_running_requests(stocked: Registry, tmp_path: Pat
 def test_prune(dib: Program, tmp_path: Path) -> None:
     cache = Cache(tmp_path / "c", 1 << 20)
     for number in range(4):
-        cache.put("a", bytes([number]) * 1000)
+        cache.put("a", bytes([number]) * 10_000)
     cache.close()
-    ended = dib("mirror", "--prune", "--cache", tmp_path / "c", "--cache-size", "2000")
+    ended = dib("mirror", "--prune", "--cache", tmp_path / "c", "--cache-size", "20000")
     assert ended.code == 0, ended.err
     assert len(list((tmp_path / "c" / "blobs").glob("*/*"))) == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from functools import partial
@@ -64,25 +64,30 @@ class LocalImage(NamedTuple):
 
 
 class Documents:
-    """Looks into manifests and configs, one at a time, and remembers by their digests what is in them."""
+    """Looks into manifests and configs, one of a registry at a time, and remembers by their digests what is in them."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[bytes, Known] = OrderedDict()
         self._lock = threading.Lock()
+        self._looking: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
-    def look(self, digest: bytes, body: Callable[[], bytes | None]) -> Known | None:
+    def look(self, host: str, digest: bytes, body: Callable[[], bytes | None]) -> Known | None:
         """Return what is in the document with this digest, which ``body`` reads; None where that is None."""
         with self._lock:
-            found = self._known.get(digest)
+            looking = self._looking[host]
+        with looking:
+            with self._lock:
+                found = self._known.get(digest)
             if found is None:
                 content = body()
                 if content is None:
                     return None
                 found = _look(content)
+            with self._lock:
                 self._known[digest] = found
-            self._known.move_to_end(digest)
-            if len(self._known) > _MAX_KNOWN:
-                self._known.popitem(last=False)
+                self._known.move_to_end(digest)
+                if len(self._known) > _MAX_KNOWN:
+                    self._known.popitem(last=False)
             return found
 
 
@@ -135,13 +140,13 @@ class Bases:
 
     def find(self, place: UpstreamPlace, manifest: bytes) -> LocalImage | None:
         """Return the image with this manifest, if all of it is here."""
-        known = self._documents.look(manifest, partial(self._small, place, manifest))
+        known = self._documents.look(place.host, manifest, partial(self._small, place, manifest))
         if known is None or known.named is None:
             return None
         config = known.named.config
         if not all(self._has(place, digest) for digest in (manifest, config, *dict(known.named.layers))):
             return None
-        in_config = self._documents.look(config, partial(self._small, place, config))
+        in_config = self._documents.look(place.host, config, partial(self._small, place, config))
         if in_config is None or len(in_config.diff_ids) != len(known.named.layers):
             return None
         return LocalImage(manifest, known.named, in_config.diff_ids)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,17 +12,16 @@ from typing import Final, Literal
 from aiohttp import web
 
 from dibundle.files.digest import text
-from dibundle.images.document import sha256_of
 from dibundle.sharing.mirror.answers import aside, blob_headers, passed
 from dibundle.sharing.mirror.cache import Cache, CacheFullError
-from dibundle.sharing.mirror.downloads import WITHHELD, Download, Downloads
+from dibundle.sharing.mirror.downloads import HASHES, WITHHELD, Download, Downloads, require_blob
 from dibundle.sharing.mirror.making import Maker
 from dibundle.sharing.mirror.metrics import Metrics
 from dibundle.sharing.mirror.options import Key, UpstreamPlace
 from dibundle.sharing.mirror.upstream import Document, Streamed, Upstreams
 from dibundle.sources.registry.transport import ConnectionFailure
 
-_PIECE: Final = 1 << 20
+_PIECE: Final = 128 << 10  # that each of a thousand clients may leave unread
 _READERS: Final = 16  # threads that open files of the cache, which may have to be hashed
 _UNREAD: Final = 300.0  # seconds that a client may take no byte
 
@@ -73,8 +71,14 @@ class BlobServer:
         finally:
             if running:
                 running.leave()
-        fd = await aside(self._files, self._cache.open, key, release=lambda fd: None if fd is None else os.close(fd))
-        return None if fd is None else await self._cached(request, key, fd)
+        self._cache.pin([key])  # a file that is open takes space, whether it is counted or not
+        try:
+            fd = await aside(
+                self._files, self._cache.open, key, release=lambda fd: None if fd is None else os.close(fd)
+            )
+            return None if fd is None else await self._cached(request, key, fd)
+        finally:
+            self._cache.unpin([key])
 
     async def _from_upstream(
         self, request: web.Request, place: UpstreamPlace, digest: bytes
@@ -151,17 +155,17 @@ class BlobServer:
         """Pass a request for a blob on as it is, and keep nothing."""
         method: Literal["GET", "HEAD"] = "HEAD" if request.method == "HEAD" else "GET"
         async with self._asked(place, name, request.headers.get("Range"), method) as answer:
+            require_blob(answer, name, is_part="Range" in request.headers)
             if answer.status not in (200, 206):
-                document = await aside(self._upstreams.threads[place.host], answer.document)
+                document = await aside(self._upstreams.passing[place.host], answer.document)
                 return passed(request, place, document)
             response = web.StreamResponse(status=answer.status, headers=blob_headers(name))
             if answer.status == 206 and "Content-Range" in answer.headers:
                 response.headers["Content-Range"] = answer.headers["Content-Range"]
             response.content_length = answer.length
             pieces = self._streamed(place, answer)
-            digest = sha256_of(name)
-            if answer.status == 200 and digest:  # a part has no digest to look at
-                pieces = _verified(pieces, digest)
+            if answer.status == 200 and name.partition(":")[0] in HASHES:  # a part has no digest to look at
+                pieces = _verified(pieces, name)
             return await self._send(request, response, pieces)
 
     @asynccontextmanager
@@ -169,7 +173,7 @@ class BlobServer:
         self, place: UpstreamPlace, name: str, part: str | None, method: Literal["GET", "HEAD"]
     ) -> AsyncIterator[Streamed]:
         """Ask upstream for a blob, or a part."""
-        pool, headers = self._upstreams.threads[place.host], {"Range": part} if part else {}
+        pool, headers = self._upstreams.passing[place.host], {"Range": part} if part else {}
         opened = self._upstreams.ask(place, f"blobs/{name}", headers=headers, method=method)
 
         def leave(_: object = None) -> None:
@@ -182,7 +186,7 @@ class BlobServer:
             pool.submit(leave)
 
     async def _streamed(self, place: UpstreamPlace, answer: Streamed) -> AsyncIterator[bytes]:
-        while piece := await aside(self._upstreams.threads[place.host], next, answer.pieces, b""):
+        while piece := await aside(self._upstreams.passing[place.host], next, answer.pieces, b""):
             yield piece
 
     async def _send(
@@ -210,16 +214,17 @@ class BlobServer:
         return response
 
 
-async def _verified(pieces: AsyncIterator[bytes], digest: bytes) -> AsyncIterator[bytes]:
+async def _verified(pieces: AsyncIterator[bytes], name: str) -> AsyncIterator[bytes]:
     """Yield pieces, the last bytes only when all of them have the digest."""
-    found, held = hashlib.sha256(), b""
+    kind, _, digest = name.partition(":")
+    found, held = HASHES[kind](), b""
     async for piece in pieces:
         found.update(piece)
         held += piece
         if len(held) > WITHHELD:
             yield held[:-WITHHELD]
             held = held[-WITHHELD:]
-    if found.digest() != digest:
+    if found.hexdigest() != digest:
         raise ConnectionFailure("upstream sent another blob")
     yield held
 

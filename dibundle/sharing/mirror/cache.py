@@ -28,6 +28,7 @@ from dibundle.sharing.mirror.options import Key
 _PIECE: Final = 1 << 20
 _NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MAX_IMAGES: Final = 1024  # of a registry that are remembered as bases
+_BLOCK: Final = 4096  # bytes that a file takes at least
 
 
 class _State(NamedTuple):
@@ -36,6 +37,11 @@ class _State(NamedTuple):
     inode: int
     changed: int
     size: int
+
+
+def _taken(size: int) -> int:
+    """Return how many bytes a file counts for."""
+    return max(size, _BLOCK)
 
 
 class CacheFullError(Exception):
@@ -71,13 +77,13 @@ class NewBlob:
     def __init__(self, cache: Cache, fd: int, path: Path) -> None:
         self._cache, self._path = cache, path
         self._hash = hashlib.sha256()
-        self._is_kept = False
+        self._kept: Key | None = None
         self.fd = fd
         self.size = 0
 
     def write(self, data: bytes | memoryview) -> None:
         """Add bytes; :class:`CacheFullError` where there is no space."""
-        self._cache._reserve(len(data))
+        self._cache._reserve(_taken(self.size + len(data)) - _taken(self.size))
         self.size += len(data)
         view = memoryview(data)
         try:
@@ -93,16 +99,24 @@ class NewBlob:
         return self._hash.digest()
 
     def keep(self, space: str) -> None:
-        """Put it in place under its digest."""
-        self._cache._keep((space, self.digest), self._path, self.fd, self.size)
-        self._is_kept = True
+        """Put it in place under its digest; it stays there until it is closed."""
+        key = space, self.digest
+        self._cache.pin([key])
+        try:
+            self._cache._keep(key, self._path, self.fd, self.size)
+        except OSError:
+            self._cache.unpin([key])
+            raise
+        self._kept = key
 
     def close(self) -> None:
         """Close the file; what was not kept goes."""
         os.close(self.fd)
-        if not self._is_kept:
+        if self._kept:
+            self._cache.unpin([self._kept])
+        else:
             self._path.unlink(missing_ok=True)
-            self._cache._reserve(-self.size)
+            self._cache._reserve(-_taken(self.size))
 
 
 class Cache:
@@ -115,6 +129,7 @@ class Cache:
         self._sizes: OrderedDict[Key, int] = OrderedDict()  # the least recently used first
         self._checked: dict[Key, _State] = {}
         self._pinned: dict[Key, int] = {}
+        self._images: dict[str, int] = {}  # how many are noted of each registry, or fewer
         self._hashing = Turns()
         self._total = self._number = 0
         try:
@@ -150,7 +165,9 @@ class Cache:
                 found.append((max(status.st_atime_ns, status.st_mtime_ns), key, status.st_size))
         for _, key, size in sorted(found):
             self._sizes[key] = size
-            self._total += size
+            self._total += _taken(size)
+        for folder in (self.folder / "images").iterdir():
+            self._images[folder.name] = len(self.images(folder.name))
         self._make_space()
 
     def _path(self, key: Key) -> Path:
@@ -210,9 +227,11 @@ class Cache:
         with self._lock:
             self._number += 1
             path = self.folder / "tmp" / str(self._number)
+        self._reserve(_BLOCK)
         try:
             return NewBlob(self, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), path)
         except OSError as error:
+            self._reserve(-_BLOCK)
             raise CacheFullError from error
 
     def put(self, space: str, content: bytes) -> bytes:
@@ -249,7 +268,8 @@ class Cache:
     def remove(self, key: Key) -> None:
         """Give a blob up."""
         with self._lock:
-            self._total -= self._sizes.pop(key, 0)
+            if key in self._sizes:
+                self._total -= _taken(self._sizes.pop(key))
             self._checked.pop(key, None)
             _delete(self._path(key))
 
@@ -274,25 +294,39 @@ class Cache:
     @contextmanager
     def pinned(self, keys: Collection[Key]) -> Iterator[None]:
         """Keep blobs that something is made of."""
-        with self._lock:
-            for key in keys:
-                self._pinned[key] = self._pinned.get(key, 0) + 1
+        self.pin(keys)
         try:
             yield
         finally:
-            with self._lock:
-                for key in keys:
-                    self._pinned[key] -= 1
-                    if not self._pinned[key]:
-                        del self._pinned[key]
-                self._make_space()
+            self.unpin(keys)
+
+    def pin(self, keys: Collection[Key]) -> None:
+        """Keep blobs until they are unpinned: a file that is open takes space even if it is deleted."""
+        with self._lock:
+            for key in keys:
+                self._pinned[key] = self._pinned.get(key, 0) + 1
+
+    def unpin(self, keys: Collection[Key]) -> None:
+        """Undo :meth:`pin`."""
+        with self._lock:
+            for key in keys:
+                self._pinned[key] -= 1
+                if not self._pinned[key]:
+                    del self._pinned[key]
+            self._make_space()
 
     def note_image(self, key: Key) -> None:
         """Remember that a manifest is one of an image, which may be a base."""
-        with suppress(OSError):
+        if not self.has(key):
+            return
+        with self._lock, suppress(OSError):
             folder = self.folder / "images" / key[0]
             folder.mkdir(mode=0o700, exist_ok=True)
-            (folder / key[1].hex()).touch()
+            path = folder / key[1].hex()
+            self._images[key[0]] = self._images.get(key[0], 0) + (not path.exists())
+            path.touch()
+            if self._images[key[0]] > 2 * _MAX_IMAGES:
+                self._images[key[0]] = len(self.images(key[0]))
 
     def images(self, space: str) -> list[bytes]:
         """Return the manifests of images that are known, the latest first; those whose blobs went are forgotten."""

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Final
 
+from dibundle.files.digest import text
 from dibundle.sharing.mirror.cache import Cache, CacheFullError, NewBlob, Turns
 from dibundle.sharing.mirror.options import Key, MirrorOptions, UpstreamPlace
 from dibundle.sharing.mirror.upstream import Document, Streamed, Upstreams, threads
 from dibundle.sources.registry.transport import ConnectionFailure
 
-_PIECE: Final = 1 << 20
+_PIECE: Final = 128 << 10
 WITHHELD: Final = 64 << 10  # bytes at the end of a blob that are sent only when all of it has its digest
 _TRIES: Final = 3  # of a blob whose connection breaks
 _PUMPS: Final = 64  # of an upstream at once
+HASHES: Final = {"sha256": hashlib.sha256, "sha512": hashlib.sha512}
 _ALONE: Final = 16 << 20  # bytes that are still fetched when nobody waits for a blob any more
 
 
@@ -125,6 +129,15 @@ class Download:
             await self.bell.wait(lambda: self.available > at or self.error is not None)  # noqa: B023 - ends before at moves
 
 
+def require_blob(answer: Streamed, name: str, *, is_part: bool) -> None:
+    """Raise :class:`ConnectionFailure` where what is sent cannot be the blob, or the part, that was asked for."""
+    is_other = 200 <= answer.status < 300 and answer.status not in ((200, 206) if is_part else (200,))
+    kind, _, digest = name.partition(":")
+    is_nothing = answer.status == 200 and answer.length == 0
+    if is_other or (is_nothing and kind in HASHES and HASHES[kind]().hexdigest() != digest):
+        raise ConnectionFailure("upstream sent something else")
+
+
 class Downloads:
     """All blobs that are fetched at the moment."""
 
@@ -135,6 +148,7 @@ class Downloads:
         self._lock = threading.Lock()
         self._pumps = threads(options, _PUMPS, "pump")
         self._speeds: dict[str, float] = {}
+        self._busy: Counter[str] = Counter()  # pumps of each upstream
 
     def close(self) -> None:
         """Begin nothing more."""
@@ -161,12 +175,20 @@ class Downloads:
         with self._asking.of(key):
             with self._lock:
                 is_there = key in self._running
-            if is_there or self._cache.has(key):
-                return None
+                if is_there or self._cache.has(key):
+                    return None
+                if self._busy[place.host] == _PUMPS:  # whoever waits here keeps others from asking for manifests
+                    raise CacheFullError
+                self._busy[place.host] += 1
             began: Future[Download | Document] = Future()
-            self._pumps[place.host].submit(self._run, place, digest, began).add_done_callback(
-                lambda done: began.cancel() if done.cancelled() else None
-            )
+
+            def ended(done: Future[None]) -> None:
+                with self._lock:
+                    self._busy[place.host] -= 1
+                if done.cancelled():
+                    began.cancel()
+
+            self._pumps[place.host].submit(self._run, place, digest, began).add_done_callback(ended)
             return began.result()
 
     def _run(self, place: UpstreamPlace, digest: bytes, began: Future[Download | Document]) -> None:
@@ -174,6 +196,7 @@ class Downloads:
             path = f"blobs/sha256:{digest.hex()}"
             with self._upstreams.ask(place, path) as answer:
                 size = answer.length
+                require_blob(answer, text(digest), is_part=False)
                 if answer.status != 200:
                     began.set_result(answer.document())
                     return

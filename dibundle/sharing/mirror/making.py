@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final, NamedTuple
 
 from dibundle.applying.chain import follow
@@ -15,8 +18,9 @@ from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, DibErr
 from dibundle.files import digest as digests
 from dibundle.files.context import Context
 from dibundle.files.progress import Silent, Thinned
-from dibundle.files.readat import Stream, copy_chunks
-from dibundle.format.constants import MAX_MANIFEST
+from dibundle.files.readat import Spool, Stream, copy_chunks
+from dibundle.format.constants import HEADER_SIZE, MAX_MANIFEST
+from dibundle.format.header import Header
 from dibundle.format.reader import BundleReader
 from dibundle.images.archive import Archive
 from dibundle.images.model import ImageArchive
@@ -36,6 +40,9 @@ MAKERS: Final = 2  # images that are made at once: each may take 200 MB
 PLANNERS: Final = 16  # of an upstream that are thought about: nobody else waits for those that are made
 MOST: Final = 256  # of an upstream that wait for that
 MAX_BASES: Final = 8  # images that are opened as bases
+MAX_CHAINS: Final = 8  # that are looked at whose bases the client may not read
+ASKING: Final = 8  # blobs of a base that upstream is asked about at once
+MIN_MEASURED: Final = 1 << 20  # bytes of layers by which the speed of making is measured
 SPEED: Final = 25e6  # bytes of compressed layers made in a second, before the first was measured
 FAST: Final = 100e6  # and of upstream
 _SLACK: Final = 64 << 20  # bytes of an archive beside its layers
@@ -129,7 +136,7 @@ class Maker:
         self._makers = threading.Semaphore(MAKERS)
         self._lock = threading.Lock()
         self._running: dict[str, dict[tuple[str, bytes], Making]] = {host: {} for host in self._pools}
-        self._speed = SPEED
+        self._speeds: dict[str, float] = {}  # of making, by upstream
 
     def close(self) -> None:
         """Begin nothing more."""
@@ -194,20 +201,20 @@ class Maker:
             raise _NoWayError("the layers do not fit into the cache")
         self._require_worth(making, 0, missing, 0)  # before upstream is asked for anything
         config = self._config(making, named.config)
-        known = self._documents.look(named.config, lambda: config)
+        known = self._documents.look(place.host, named.config, lambda: config)
         if known is None or len(known.diff_ids) != len(named.layers):
             raise _NoWayError("the config does not fit")
         clock = _Clock(lambda: self._require_time(making))
         with Context(str(self._cache.folder / "tmp"), clock) as context:
             repository = context.enter(self._upstreams.repository(place, self._require_time(making)))
             signatures = self._access.signature_check(context.tmp, names=(place.name,))
-            fetched = FetchedBundles(repository, signatures.required, context)
+            fetched = FetchedBundles(repository, signatures.required, context, partial(self._turn, making))
             while making.way is None:
                 found = self._way(making, fetched, only_signed=signatures.needs_embedded)
                 self._require_worth(making, found.size, missing, fetched.received)
                 try:
-                    bundles = self._fetch(found, fetched, signatures)
-                    self._build(making, found, bundles, named.config, missing, context)
+                    bundles = self._fetch(found, fetched)
+                    self._build(making, found, bundles, signatures, named.config, missing, context)
                     making.way = "delta"
                 except _UnfitError as error:
                     fetched.applied += error.is_applied
@@ -253,10 +260,39 @@ class Maker:
             here[image.manifest] = image
             self._require_time(making)
         self._look_at_bases(making, here, deltas_to)
-        chain = cheapest(making.manifest, frozenset().union(*(image.digests for image in here.values())), deltas_to)
-        if chain is None:
-            raise _NoWayError("no bundle builds on what is here")
-        return _Found(chain, _covering(chain, here.values()))
+        for _ in range(MAX_CHAINS):
+            digests_here = frozenset().union(*(image.digests for image in here.values()))
+            chain = cheapest(making.manifest, digests_here, deltas_to)
+            if chain is None:
+                raise _NoWayError("no bundle builds on what is here")
+            bases = _covering(chain, here.values())
+            secret = [image for image in bases if not self._may_read(making, image)]
+            if not secret:
+                return _Found(chain, bases)
+            for image in secret:
+                del here[image.manifest]
+        raise _NoWayError("the client may not read what bundles build on")
+
+    def _may_read(self, making: Making, image: LocalImage) -> bool:
+        """Whether upstream gives the client all blobs of a base, in the repository that it pulls from.
+
+        Else whoever pushes a bundle to one repository could find out, by what it makes, what is in another.
+        """
+        ask = partial(self._upstreams.refusal, making.place, "blobs")
+        blobs = {image.named.config, *(digest for digest, _ in image.named.layers)}
+        with ThreadPoolExecutor(ASKING, "base") as pool:
+            answers = pool.map(ask, blobs)
+            return all(answer is None for answer in answers)
+
+    @contextmanager
+    def _turn(self, making: Making) -> Iterator[None]:
+        """Wait for one of the turns at decoding and making, in which memory is taken."""
+        while not self._makers.acquire(timeout=self._require_time(making)):
+            pass  # until there is no time left
+        try:
+            yield
+        finally:
+            self._makers.release()
 
     def _look_at_bases(
         self, making: Making, here: dict[bytes, LocalImage], deltas_to: Callable[[bytes], Sequence[Delta]]
@@ -279,28 +315,28 @@ class Maker:
         if received + size >= whole:
             raise _NoWayError("the layers are no more bytes")
         speed = self._downloads.speed(making.place) or FAST
-        if self._options.prefer == "speed" and size / speed + whole / self._speed >= whole / speed:
+        own = self._speeds.get(making.place.host, SPEED)
+        if self._options.prefer == "speed" and size / speed + whole / own >= whole / speed:
+            self._speeds[making.place.host] = own + (SPEED - own) / 16  # or a slow one would be the last
             raise _NoWayError("fetching the layers is faster")
 
-    def _fetch(self, found: _Found, fetched: FetchedBundles, signatures: SignatureCheck) -> list[BundleReader]:
+    def _fetch(self, found: _Found, fetched: FetchedBundles) -> list[Spool]:
         """Fetch the bundles of a chain."""
-        fetched_bundles, left = [], MAX_MANIFEST
+        spools, left = [], MAX_MANIFEST
         for step in found.chain:
             try:
-                spool = fetched.get(step, left)
-                shown = digests.text(step.delta.manifest)
-                bundle = BundleReader(Stream(spool), None, signatures.required, shown)
+                spools.append(fetched.get(step, left))
             except DibError as error:
                 raise _UnfitError(step, error) from error
-            left -= bundle.header.size
-            fetched_bundles.append(bundle)
-        return fetched_bundles
+            left -= Header.decode(spools[-1].read_at(0, HEADER_SIZE)).size
+        return spools
 
     def _build(
         self,
         making: Making,
         found: _Found,
-        bundles: list[BundleReader],
+        fetched: list[Spool],
+        signatures: SignatureCheck,
         image: bytes,
         missing: dict[bytes, int],
         context: Context,
@@ -309,11 +345,14 @@ class Maker:
         place = making.place
         limits = RebuildOptions(max_size=2 * sum(missing.values()) + _SLACK + _sizes(found.bases))
         blobs = {place.key(digest) for base in found.bases for digest, _ in base.named.layers}
-        while not self._makers.acquire(timeout=self._require_time(making)):
-            pass  # until there is no time left
         try:
-            with context.within() as own, self._cache.pinned(blobs):
+            with self._turn(making), context.within() as own, self._cache.pinned(blobs):
                 begun = time.monotonic()
+                names = [digests.text(step.delta.manifest) for step in found.chain]
+                bundles = [
+                    BundleReader(Stream(spool), None, signatures.required, name)
+                    for spool, name in zip(fetched, names, strict=True)
+                ]
                 archives: list[Archive] = [self._bases.open(place, base, own.defer) for base in found.bases]
                 here, last = follow(archives, bundles, limits, own)
                 several = len(last.manifest.targets) > 1
@@ -322,9 +361,9 @@ class Maker:
                 self._keep(place, made, missing)
         except (ArchiveError, BaseMismatchError, BundleError, DigestError, UsageError) as error:
             raise _UnfitError(found.chain[-1], error, is_applied=True) from error
-        finally:
-            self._makers.release()
-        self._speed = (self._speed + sum(missing.values()) / max(time.monotonic() - begun, 0.01)) / 2
+        if (size := sum(missing.values())) >= MIN_MEASURED:
+            old = self._speeds.get(place.host, SPEED)
+            self._speeds[place.host] = (old + size / max(time.monotonic() - begun, 0.01)) / 2
 
     def _keep(self, place: UpstreamPlace, made: ImageArchive, missing: dict[bytes, int]) -> None:
         """Put the layers of an archive into the cache, each by the digest that it really has."""

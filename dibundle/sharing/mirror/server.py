@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import ipaddress
 import json
 import logging
 import resource
@@ -44,6 +45,7 @@ _LARGE: Final = 256 << 10  # bytes of a document
 _MOST_LARGE: Final = 32  # such documents that are sent at once: each may have 4 MiB
 _GREETING: Final = 10.0  # seconds for TLS to begin
 _MOST_CLIENTS: Final = 1024
+_MOST_HEADERS: Final = 48  # of a request: engines send ten
 _FILES_OF_CLIENT: Final = 4  # that one may have opened
 _AT_ONCE: Final = 64  # clients that are let in before the first of them is known
 
@@ -57,6 +59,7 @@ class Mirror:
 
     def __init__(self, options: MirrorOptions, access: Access, log: Callable[[str], object]) -> None:
         self.options, self._log = options, log
+        self._is_local = _is_loopback(options.listen.host)
         self.cache = Cache(options.cache, options.cache_size)
         self.metrics = Metrics()
         self._large = 0
@@ -96,14 +99,17 @@ class Mirror:
         parts = request.path.removeprefix("/v2/").split("/")
         is_item = request.path.startswith("/v2/") and len(parts) >= 3
         kind = parts[-2] if is_item and parts[-2] in _KINDS else "other"
+        answer: web.StreamResponse
         try:
-            if request.path in ("/v2", "/v2/"):
-                answer: web.StreamResponse = json_answer(200, {})
+            if self.options.is_private and self._is_local and not _is_loopback(request.host):
+                answer = error_answer(421, "DENIED", "a mirror for this machine alone, by another name")
+            elif request.path in ("/v2", "/v2/"):
+                answer = json_answer(200, {})
             elif request.method not in ("GET", "HEAD"):
                 answer = error_answer(405, "UNSUPPORTED", "a mirror is read only")
             elif kind == "other":
                 answer = error_answer(404, "NAME_UNKNOWN", "no such path")
-            elif not all(_is_sound(request.headers.get(name, "")) for name in _SENT_BACK):
+            elif not all(_is_sound(value) for name in _SENT_BACK for value in request.headers.getall(name, [])):
                 answer = error_answer(400, "UNSUPPORTED", "a header has other than visible characters of ASCII")
             else:
                 answer = await self._of_repository(request, "/".join(parts[:-2]), kind, parts[-1])
@@ -160,7 +166,7 @@ class Mirror:
             if refusal:
                 return passed(request, place, refusal)
             body = self.cache.read(place.key(digest), MAX_PARSED)
-            known = self._documents.look(digest, lambda: body)
+            known = self._documents.look(place.host, digest, lambda: body)
             if body is not None and known and known.media_type:
                 self._pulled(place, digest, known, request)
                 headers = {"Content-Type": known.media_type, "Docker-Content-Digest": f"sha256:{digest.hex()}"}
@@ -168,7 +174,7 @@ class Mirror:
         found = self._document(request, place, path)
         if found.status == 200 and request.method == "GET" and len(found.body) <= MAX_PARSED:
             own = hashlib.sha256(found.body).digest()
-            known = self._documents.look(own, lambda: found.body)
+            known = self._documents.look(place.host, own, lambda: found.body)
             said = found.headers.get("Content-Type", "").partition(";")[0].strip()
             if known and known.media_type == said and digest in (None, own):
                 self.cache.put(place.space, found.body)
@@ -242,13 +248,28 @@ class _Client(web.RequestHandler):
 
     def __init__(self, door: _Door, server: web.Server) -> None:
         loop = asyncio.get_running_loop()
-        super().__init__(server, loop=loop, logger=_SILENT, access_log=None)  # type: ignore[arg-type]  # as it may be
+        super().__init__(
+            server,
+            loop=loop,
+            logger=_SILENT,
+            access_log=None,  # type: ignore[arg-type]  # as it may be
+            max_headers=_MOST_HEADERS,
+            auto_decompress=False,  # bodies, which nobody reads
+            lingering_time=0,
+        )
         self._door = door
+        door.greet(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Come in."""
         super().connection_made(transport)
         self._door.come(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take requests, but not one after the other before any is answered: their headers take memory."""
+        super().data_received(data)
+        if len(self._messages) > 1:
+            self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Go."""
@@ -261,11 +282,24 @@ class _Door:
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._greeting: dict[web.RequestHandler, float] = {}  # and since when: TLS has not begun
         self._clients: set[web.RequestHandler] = set()
         self._waiting: dict[web.RequestHandler, float] = {}  # and since when: those first who have longest
 
+    def greet(self, client: web.RequestHandler) -> None:
+        """Begin with one, or :class:`ConnectionRefusedError` where many others have begun: asyncio then hangs up."""
+        now = time.monotonic()
+        for other, since in list(self._greeting.items()):
+            if now - since <= _GREETING:
+                break
+            del self._greeting[other]  # asyncio hung up
+        if len(self._greeting) >= _AT_ONCE:
+            raise ConnectionRefusedError
+        self._greeting[client] = now
+
     def come(self, client: web.RequestHandler) -> None:
         """Let one in, in the place of one who only waits, or not at all."""
+        self._greeting.pop(client, None)
         self._clients.add(client)
         self._waiting[client] = time.monotonic()
         if len(self._clients) > self._most:
@@ -281,6 +315,8 @@ class _Door:
         """Answer a request, which may take its time."""
         client = request.protocol
         self._waiting.pop(client, None)
+        if request.can_read_body:  # which no request for a blob or manifest has
+            client.close()
         try:
             return await handler(request)
         finally:
@@ -341,6 +377,17 @@ def _tls(certificate: tuple[str, str] | None) -> ssl.SSLContext | None:
         reason = error.strerror or str(error)
         raise FileError(messages.MIRROR_TLS, certificate=certificate[0], key=certificate[1], reason=reason) from error
     return made
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether a host, perhaps with a port, is a name of this machine for itself: pages of the web have other names."""
+    name = host.removeprefix("[").partition("]")[0] if host.startswith("[") else host
+    if name.count(":") == 1:
+        name = name.partition(":")[0]
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name.lower().rstrip(".") in ("localhost", "localhost.localdomain")
 
 
 def _is_sound(header: str) -> bool:

@@ -19,7 +19,8 @@ from dibundle.sources.registry.opening import allowed_settings
 from dibundle.sources.registry.reference import Reference
 from dibundle.sources.registry.transport import SMALL, ConnectionFailure, Transport
 
-_ASKING: Final = 32  # requests to an upstream at once, beside blobs that are kept
+_ASKING: Final = 32  # requests to an upstream at once, beside blobs
+_PASSING: Final = 32  # pieces of blobs that are passed on and not kept, at once
 _IDLE: Final = 64  # connections that wait for the next request
 _GRANT_SECONDS: Final = 60.0
 _MAX_GRANTS: Final = 65_536
@@ -85,6 +86,7 @@ class Upstreams:
     def __init__(self, options: MirrorOptions, access: Access) -> None:
         self._is_private = options.is_private
         self.threads = threads(options, _ASKING, "ask")
+        self.passing = threads(options, _PASSING, "pass")
         settings = allowed_settings(access)
         self._settings = settings if options.is_private else replace(settings, logins=())
         self._idle: list[tuple[tuple[str, str, str | None], Transport]] = []  # the latest at the end
@@ -94,7 +96,7 @@ class Upstreams:
 
     def close(self) -> None:
         """Ask nothing more, and close connections that wait."""
-        for pool in self.threads.values():
+        for pool in (*self.threads.values(), *self.passing.values()):
             pool.shutdown(wait=False, cancel_futures=True)
         for _, transport in self._idle:
             transport.close()
