@@ -640,7 +640,7 @@ class Objects:
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self.wanted = set(bundle.digests) | {form.digest for form in bundle.forms}
-        self.found: dict[bytes, Content] = {sha256(b""): b""}
+        self.found: dict[bytes, Content] = {}
 
     def offer(self, reader: IO[bytes]) -> None:
         """Hash a content and keep it if it is wanted."""
@@ -663,6 +663,8 @@ class Objects:
                 tarfile.open(fileobj=stream, mode="r|") as tar,
             ):
                 for member in tar:
+                    if member.size < 0:  # which cannot be read
+                        break
                     if member.isfile() and (data := tar.extractfile(member)):
                         self.offer_forms(data)
         except broken() as error:
@@ -1316,6 +1318,8 @@ def byte_cost(encoder: int, level: int) -> int:
     """Give what a byte of content costs."""
     if encoder >= 48:
         return 2 if encoder == 49 or level >= 14 else 1
+    if level == 9 and encoder in (4, 5, 8):
+        return 8
     return 2 if encoder >= 32 and level == 4 else 4 if level >= 7 else 1
 
 

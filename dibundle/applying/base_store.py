@@ -159,7 +159,7 @@ class BaseObjects:
         self.serving: set[int] = set()  # numbers of the archives whose claims served, among those added the last time
 
     def add(self, archives: Sequence[ImageArchive], needed: Collection[int]) -> None:
-        """Look for the ``needed`` objects that are still missing in ``archives``."""
+        """Look for the ``needed`` objects that are still missing, or to be made by a form, in ``archives``."""
         candidates = []
         self.serving = set()
         for number, images in enumerate(archives):
@@ -169,10 +169,21 @@ class BaseObjects:
                 for blob in images.blobs
                 if not (budget and blob.compression and blob.compression not in OF_BUNDLES)
             ]
-        self._resolve_claims(candidates, self.missing(needed))
-        if self.missing(needed) and not self._believe:
-            self._resolve_by_hash(candidates, self.missing(needed))
+        self._resolve_claims(candidates, self._unread(needed))
+        if self._unread(needed) and not self._believe:
+            self._resolve_by_hash(candidates, self._unread(needed))
+        for index in self._made.keys() - set(self._unread(self._made)):
+            del self._made[index]  # a form may turn out to make something else
         self._resolve_forms(candidates, self.missing(needed))
+
+    def _unread(self, needed: Iterable[int]) -> list[int]:
+        """Return those of the ``needed`` objects that no archive has as they are."""
+        return [i for i in sorted(needed) if self._sources[i] is None and i not in self._inflate]
+
+    @property
+    def by_forms(self) -> list[int]:
+        """The objects that are to be made by forms, and are not yet."""
+        return sorted(self._made)
 
     def missing(self, needed: Iterable[int]) -> list[int]:
         """Return those of the ``needed`` objects that were not found."""
@@ -325,12 +336,20 @@ class BaseObjects:
                 self.serving.add(found.number)
 
     def _resolve_forms(self, candidates: list[_Candidate], needed: list[int]) -> None:
-        """Find content that missing objects can be made of, by what the archives claim."""
+        """Find content that missing objects can be made of: by what archives claim, in targets by hashing too."""
         contents: dict[bytes, _Candidate] = {}
         for candidate in candidates:
             content = candidate.blob.diff_id or (None if candidate.blob.compression else candidate.blob.digest)
             if content:
                 contents.setdefault(content, candidate)
+        unclaimed = {of.size for index in needed if (of := self._wanted[index].of) and of.digest not in contents}
+        digests = self._digests or FoundDigests(max(unclaimed, default=0))
+        for candidate in candidates if unclaimed and not self._believe else ():
+            budget, is_compressed = candidate.budget, bool(candidate.blob.compression)
+            if budget is None or (budget.is_spent if is_compressed else candidate.source.size not in unclaimed):
+                continue  # archives claim what their layers are; targets that were made need not
+            content = digests.content(candidate) if is_compressed else digests.stored(candidate)
+            contents.setdefault(content or b"", candidate)
         for index in needed:
             of = self._wanted[index].of
             if of and (found := contents.get(of.digest)):

@@ -101,7 +101,8 @@ def rebuild_steps(
         missing = base.missing(range(len(manifest.objects)))
         own.progress.phase("applying", sum(manifest.targets[number].size for number in base.order))
         for number in base.order:
-            later = missing = base.missing(last.after(number, missing))
+            missing = base.missing(last.after(number, missing))
+            later = sorted({*missing, *last.after(number, base.by_forms)})
             spool = own.spool() if later else None
             yield from making.target(number, _tee(sinks.get(number), spool))
             if spool:

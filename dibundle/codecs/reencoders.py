@@ -18,6 +18,9 @@ KNOWN: Final = frozenset(encoder << 4 | level for encoder, family in FAMILIES.it
 
 _SLOW_LEVEL: Final = 7
 _SLOW: Final = 4  # how much longer levels from SLOW_LEVEL on take: on layers 9 takes 3 to 4 times as long as 6
+_LAZY: Final = frozenset((deflate.PGZIP_1, deflate.PGZIP_2, deflate.PGZIP_3))
+_LAZIEST_LEVEL: Final = 9
+_LAZIEST: Final = 8  # of two random letters it tries 1,024 matches at each byte, and weighs each: 5 to 6 us a byte
 _FRAMES_START: Final = 8192
 """A new encoder of zstd's level 4 has tables of 34 MB. In huge pages all are set to 0 at once, which takes 5.5 ms."""
 _SLOW_BEST: Final = 2  # the same for zstd's best: 20 MB/s where deflate's level 6 has 40
@@ -49,6 +52,8 @@ def byte_cost(encoder: int, level: int) -> int:
         return _SLOW_BEST if libzstd.library_level(encoder, level) >= libzstd.SLOW_LEVEL else 1
     if is_frames(encoder):
         return _SLOW_BEST if level == frames.BEST else 1
+    if level == _LAZIEST_LEVEL and encoder in _LAZY:
+        return _LAZIEST
     return _SLOW if level >= _SLOW_LEVEL else 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -74,8 +75,9 @@ class FrameSearch:
         self._waiting = []
         given = 0  # bytes of content that were taken
         done: list[_Run] = []
+        pieces = _pieces(layout, start)
         for candidates, first in self._batches(stored, layout, start):
-            runs = [_Run(one, self._encoder(one, layout, first), layout, start, first) for one in candidates]
+            runs = [_Run(one, self._encoder(one, layout, first), layout, pieces, first) for one in candidates]
             made = 0
             for content in _content(stored, layout, start):
                 if made + len(content) > given:
@@ -108,12 +110,13 @@ class FrameSearch:
 
         Of libzstd more is asked, as its jobs are long; its slow levels are not.
         """
+        pieces = _pieces(layout, start)
         for candidates, first in self._batches(stored, layout, start, is_quick=True):
             if candidates[0].is_library:
                 if _library_gives(candidates[0], stored, layout, start, _LIBRARY_GUESSED):
                     return Recipe(candidates[0].encoder, candidates[0].level, candidates[0].parameter(layout.head, 0))
                 continue
-            runs = [_Run(one, self._encoder(one, layout, first), layout, start, first) for one in candidates]
+            runs = [_Run(one, self._encoder(one, layout, first), layout, pieces, first) for one in candidates]
             made = 0
             for content in _content(stored, layout, start):
                 for run in runs:
@@ -282,22 +285,43 @@ def _content(stored: Bytes, layout: Layout, start: int) -> Iterator[bytes]:
         raise ArchiveError(messages.FRAMES_DAMAGED)
 
 
+def _pieces(layout: Layout, start: int) -> list[tuple[int, int]]:
+    """Return where each piece of a frame is: its head, its blocks and its end."""
+    return list(pairwise([start, *layout.blocks, layout.end]))
+
+
+class _Edit:
+    """A :class:`RecipeEdit` that grows; in bytes."""
+
+    __slots__ = ("copied", "dropped", "literals")
+
+    def __init__(self, copied: int) -> None:
+        self.copied, self.dropped, self.literals = copied, 0, bytearray()
+
+
 class _Run:
     """A candidate at work: pieces of the frame, its head, its blocks and its end, are compared one by one."""
 
-    def __init__(self, candidate: FrameCandidate, encoder: FrameWriter, layout: Layout, start: int, first: int) -> None:
+    def __init__(
+        self,
+        candidate: FrameCandidate,
+        encoder: FrameWriter,
+        layout: Layout,
+        pieces: list[tuple[int, int]],
+        first: int,
+    ) -> None:
         self.candidate = candidate
         self._parameter = candidate.parameter(layout.head, first)
         self.blocks = 0  # pieces compared so far,
         self.difference: int | None = None  # the first that differed
         self.literal_bytes = 0
         self.encoder = encoder
-        self._real = list(pairwise([start, *layout.blocks, layout.end]))  # where each piece of the frame is
-        self._size = layout.end - start
+        self._real, self._next = pieces, 0  # of all candidates, and which of them is compared next
+        self._most = min(_FREE + (layout.end - pieces[0][0]) // _SHARE, _MOST)
         self._data = bytearray()
         self._start = 0  # byte of the encoder's output at which _data starts
-        self._marks: list[int] = []
-        self._edits: list[RecipeEdit] = []
+        self._marks: deque[int] = deque()
+        self._edits: list[_Edit] = []
         self._copied = 0  # bytes since the last edit
 
     def encode(self, content: bytes, stored: Bytes) -> None:
@@ -314,28 +338,30 @@ class _Run:
         """Whether the frame differs from its beginning, or in too much of what there is so far."""
         if self.difference is not None and self.difference <= 1 and self.blocks >= _HOPELESS:
             return True
-        return self.literal_bytes > min(_FREE + self._size // _SHARE, _MOST)
+        return self.literal_bytes > self._most
 
     def recipe(self) -> Recipe:
         """Return how the frame is made."""
         one = self.candidate
-        return Recipe(one.encoder, one.level, self._parameter, tuple(self._edits))
+        edits = (RecipeEdit(8 * e.copied, 8 * e.dropped, 8 * len(e.literals), bytes(e.literals)) for e in self._edits)
+        return Recipe(one.encoder, one.level, self._parameter, tuple(edits))
 
     def _compare(self, stored: Bytes, *, ended: bool) -> None:
         self._marks += self.encoder.marks()
         while self._marks and (ended or self._marks[0] <= self._start + len(self._data)):
-            self._piece(stored, self._marks.pop(0) - self._start)
+            self._piece(stored, self._marks.popleft() - self._start)
         if ended:
             self._piece(stored, len(self._data))
-            for begin, end in self._real:
-                self._edit(stored, begin, end, 0)
+            if self._next < len(self._real):
+                self._edit(stored, self._real[self._next][0], self._real[-1][1], 0)
 
     def _piece(self, stored: Bytes, size: int) -> None:
         """Compare the next piece, of which the encoder has made so many bytes."""
         ours = bytes(self._data[:size])
         del self._data[:size]
         self._start += size
-        begin, end = self._real.pop(0) if self._real else (0, 0)
+        begin, end = self._real[self._next] if self._next < len(self._real) else (0, 0)
+        self._next += 1
         if end - begin == size and stored.read_at(begin, size) == ours:
             self._copied += size
         else:
@@ -349,11 +375,10 @@ class _Run:
         if self.difference is None:
             self.difference = self.blocks
         self.literal_bytes += end - begin
-        literals = stored.read_at(begin, end - begin)
-        copied, added, dropped = 8 * self._copied, 8 * len(literals), 8 * dropped
-        if self._edits and not copied:
-            last = self._edits.pop()
-            copied, dropped, added = last.copied, dropped + last.dropped, added + last.added
-            literals = last.literals + literals
-        self._edits.append(RecipeEdit(copied=copied, dropped=dropped, added=added, literals=literals))
-        self._copied = 0
+        if self.is_hopeless():  # before anything is read for it
+            return
+        if self._copied or not self._edits:
+            self._edits.append(_Edit(self._copied))
+            self._copied = 0
+        self._edits[-1].dropped += dropped
+        self._edits[-1].literals += stored.read_at(begin, end - begin)
