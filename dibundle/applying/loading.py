@@ -265,6 +265,7 @@ class Loading:
                     (image, allowed_names(image, names, self.repositories, own.progress)) for image, names in found
                 ]
             found = [(image, tuple(filter(_REFERENCE.fullmatch, names))) for image, names in found]
+            found = name_all(found, self.engine)
             self.signatures.require_names_of(self.bundle, (name for _, names in found for name in (names or ("",))))
             return hand_over(found, self.engine)
 
@@ -292,11 +293,22 @@ def _base_with(archives: Sequence[Archive], chains: Sequence[tuple[bytes, ...]])
     return "an image", None
 
 
+def name_all(
+    images: Sequence[tuple[PinnedImage, tuple[str, ...]]], engine: str
+) -> list[tuple[PinnedImage, tuple[str, ...]]]:
+    """Return images with a name for each, where the engine needs one.
+
+    containerd has no image without a name, and whether a thin one is whole is asked by its name.
+    """
+    is_thin = any(layer.content is None for image, _ in images for layer in image.layers)
+    if engine != "ctr" and not is_thin:
+        return list(images)
+    return [(image, names or (f"localhost/dib:sha256-{image.id.hex()}",)) for image, names in images]
+
+
 def hand_over(images: Sequence[tuple[PinnedImage, tuple[str, ...]]], engine: str) -> list[AboutImage]:
     """Load images, each under its names, in an archive written here; check each by its digests."""
-    thin = any(layer.content is None for image, _ in images for layer in image.layers)
-    if engine == "ctr" or thin:  # containerd has no image without a name, and whether one is whole is asked by its name
-        images = [(image, names or (f"localhost/dib:sha256-{image.id.hex()}",)) for image, names in images]
+    images = name_all(images, engine)
     for image, _ in images:
         require_left_out(image, engine)
     with Loader(engine) as loader:

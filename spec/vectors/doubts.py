@@ -427,6 +427,22 @@ def form_of_content_of_a_target_before() -> Bundle:
     return bundle
 
 
+@good("M40", "M124", target=1)
+def form_that_fails_of_an_object_of_a_target_before() -> Bundle:
+    """Have a target made for one object, and find another in it whose form makes nothing."""
+    wanted, other = b"x" * 700, b"y" * 900
+    archive = b"".join(record(block(name, size=len(data)), data) for name, data in (("x", wanted), ("y", other)))
+    archive += bytes(1024)
+    at = archive.index(other)
+    first = Target(archive, Program().do("raw", raw=len(archive), stream=1), 1)
+    first.segments = [(at, 0), (len(other), 1), (len(archive) - at - len(other), 0)]
+    program = Program().do("seek", seek_object=0, seek_offset=0).do("keep", keep=len(wanted))
+    program.do("seek", seek_object=1, seek_offset=0).do("keep", keep=len(other))
+    objects = [(3, len(data), sha256(data)) for data in (wanted, other)]
+    more = {6: msgpack([[0, L[1], L[2], b"\xff"]])}
+    return Bundle([plain(archive)], [first, Target(wanted + other, program, 0)], objects=objects, more=more)
+
+
 # --- programs ---------------------------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,8 @@ import pytest
 import dibundle
 from dibundle.cli.main import main
 from dibundle.errors import FileError, UsageError
+from dibundle.images.archive import open_archive
+from dibundle.images.reader import read_images
 from dibundle.sources import policy
 from tests import needs, pairs
 from tests.builders import TestImage, build_layer, docker_save, file
@@ -239,6 +241,26 @@ def test_load_judges_the_names_that_the_archive_has(
     write(f'allowed-signers = "{world.allowed}"\n[identities]\n"registry.example/app" = "team@example.com"\n')
     succeed("load", "--engine", "docker", tmp_path / "old.tar", tmp_path / "b.dib")
     assert b"manifest.json" in Engine.written
+
+
+def test_load_judges_the_name_that_it_gives(
+    world: World, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """containerd has no image without a name."""
+    from dibundle.applying import loading
+
+    write(f'allowed-signers = "{world.allowed}"\n[identities]\n"localhost/*" = "release@example.com"\n')
+    for path, data in zip((tmp_path / "old.tar", tmp_path / "new.tar"), images(""), strict=True):
+        path.write_bytes(data)
+    succeed("create", "-q", tmp_path / "old.tar", tmp_path / "new.tar", tmp_path / "b.dib")
+    succeed("sign", "-q", "--key", world.folder / "team", tmp_path / "b.dib")
+    with open_archive(tmp_path / "new.tar") as archive:
+        (image,) = read_images(archive).images
+    monkeypatch.setattr(loading, "Loader", None)  # nothing is loaded
+    identity = f"sha256:{image.config_digest.hex()}"
+    ended = dib("load", "--engine", "ctr", "--expect", identity, tmp_path / "old.tar", tmp_path / "b.dib")
+    assert ended.code == 8
+    assert f"the bundle rebuilds localhost/dib:sha256-{image.config_digest.hex()}, but is signed by team@" in ended.err
 
 
 @pytest.mark.parametrize("options", [(), ("--thin",)], ids=["whole", "thin"])
