@@ -22,6 +22,7 @@ from dibundle.sources.registry.transport import ConnectionFailure
 _PIECE: Final = 128 << 10
 WITHHELD: Final = 64 << 10  # bytes at the end of a blob that are sent only when all of it has its digest
 _TRIES: Final = 3  # of a blob whose connection breaks
+_MEASURED: Final = 64 << 10  # bytes of a blob by which the speed of a link is measured
 _PUMPS: Final = 64  # of an upstream at once
 HASHES: Final = {"sha256": hashlib.sha256, "sha512": hashlib.sha512}
 _ALONE: Final = 16 << 20  # bytes that are still fetched when nobody waits for a blob any more
@@ -266,6 +267,6 @@ class Downloads:
 
     def _measure(self, download: Download, host: str) -> None:
         """Note how fast an upstream is, by blobs that are large enough to tell."""
-        if download.size >= 1 << 20 and download.seconds > 0:
+        if download.size >= _MEASURED and download.seconds > 0:
             found = download.size / download.seconds
             self._speeds[host] = (self._speeds.get(host, found) + found) / 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 _SECONDS: Final = (0.1, 0.3, 1, 3, 10, 30, 60)
@@ -14,6 +14,7 @@ class Metrics:
     """The counters of one mirror."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # times under names of counters
         self._registry = CollectorRegistry()
         own = self._registry
         self.upstream = Gauge("dib_mirror_upstream_bytes", "Bytes received from upstream registries.", registry=own)
