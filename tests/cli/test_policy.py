@@ -458,7 +458,7 @@ def test_without_a_policy_that_can_be_followed_nothing_is_read(
     succeed("sign", "-q", "--key", world.folder / "own", out)
     succeed("demo")
     refused_again = dib("create", base, bundle, tmp_path / "x")
-    assert (refused_again.code, "is a bundle, an image archive is wanted" in refused_again.err) == (2, True)
+    assert (refused_again.code, "is a bundle, wanted an image archive" in refused_again.err) == (2, True)
     ended = dib("doctor", "--json")
     assert ended.code == 3
     found = next(item for item in json.loads(ended.out)["checks"] if item["name"] == "policy")

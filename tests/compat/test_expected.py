@@ -74,7 +74,7 @@ def test_another_image_is_not_loaded(engine: Loader, tmp_path: Path) -> None:
     made = Versions(tmp_path, 300)
     ended = load(engine, "--expect", "sha256:" + "0" * 64, made.base, made.bundle)
     assert ended.code == 8
-    assert f"makes image {made.id}, wanted sha256:0000" in ended.err
+    assert f"rebuilds image {made.id}, wanted sha256:0000" in ended.err
     assert engine.found(8).configs == frozenset()
 
 
