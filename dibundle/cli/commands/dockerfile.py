@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Final
 
 import click
 
@@ -30,8 +31,22 @@ _OPTIONS: Final = (
 
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of every build."""
-    decorated = consoles.options(progress=False)(command)
+    """Give a command the options of every build, as one argument ``build`` and the ``platform``."""
+
+    @wraps(command)
+    def run(
+        *,
+        image: str,
+        secret: str | None,
+        platform: str | None,
+        insecure: tuple[str, ...],
+        **others: Any,  # noqa: ANN401 - what the command itself declares
+    ) -> None:
+        hosts = (word for host in sorted(insecure) for word in ("--insecure", host))
+        passed = (*_option("--platform", platform), *hosts)
+        command(build=Build(image, passed, secret), platform=platform, **others)
+
+    decorated = consoles.options(progress=False)(run)
     for option in reversed(_OPTIONS):
         decorated = option(decorated)
     return decorated
@@ -59,10 +74,8 @@ def _create(
     sources: tuple[str, ...],
     kind: str | None,
     base: str | None,
-    image: str,
-    secret: str | None,
+    build: Build,
     platform: str | None,
-    insecure: tuple[str, ...],
     console: Console,
 ) -> None:
     """Write a Dockerfile whose build creates the bundle from OLD to NEW and wraps it, as "dib wrap" does.
@@ -77,8 +90,6 @@ def _create(
         raise UsageError(messages.DOCKERFILE_ARGUMENTS, count=len(sources))
     if base is not None and kind != "linked":
         raise UsageError(messages.DOCKERFILE_BASE)
-    passed = [*_option("--platform", platform), *_insecure(insecure)]
-    build = Build(image, tuple(passed), secret)
     _write(wrapping(build, *sources, linked=kind == "linked", base=base, platform=platform), console)
 
 
@@ -95,10 +106,8 @@ def _apply(
     thin: bool,
     max_size: int | None,
     expect: tuple[str, ...],
-    image: str,
-    secret: str | None,
+    build: Build,
     platform: str | None,
-    insecure: tuple[str, ...],
     console: Console,
 ) -> None:
     """Write a Dockerfile whose build applies a bundle. Its output is the archive of the image, byte for byte.
@@ -112,15 +121,13 @@ def _apply(
     _require_no_signatures()
     for identity in expect:
         parse(identity)
-    passed = [
+    own = [
         *_option("--target", target),
         *(["--thin"] if thin else []),
         *_option("--max-size", max_size),
         *(word for identity in expect for word in ("--expect", identity)),
-        *_option("--platform", platform),
-        *_insecure(insecure),
     ]
-    _write(applying(Build(image, tuple(passed), secret), sources), console)
+    _write(applying(build._replace(options=(*own, *build.options)), sources), console)
 
 
 def _require_no_signatures() -> None:
@@ -135,10 +142,6 @@ def _require_no_signatures() -> None:
 
 def _option(name: str, value: object) -> list[str]:
     return [] if value is None else [name, str(value)]
-
-
-def _insecure(hosts: Sequence[str]) -> list[str]:
-    return [word for host in sorted(hosts) for word in ("--insecure", host)]
 
 
 def _write(text: str, console: Console) -> None:

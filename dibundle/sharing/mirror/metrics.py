@@ -14,7 +14,8 @@ class Metrics:
     """The counters of one mirror."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # times under names of counters
+        # they are times under the names of counters
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # which prometheus_client gives no types
         self._registry = CollectorRegistry()
         own = self._registry
         self.upstream = Gauge("dib_mirror_upstream_bytes", "Bytes received from upstream registries.", registry=own)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import ipaddress
 import json
 import logging
 import resource
@@ -34,7 +33,7 @@ from dibundle.sharing.mirror.metrics import CONTENT_TYPE, Metrics
 from dibundle.sharing.mirror.options import MirrorOptions, UpstreamPlace
 from dibundle.sharing.mirror.upstream import Document, Upstreams
 from dibundle.sources.access import Access
-from dibundle.sources.registry.reference import TAG
+from dibundle.sources.registry.reference import TAG, is_loopback
 from dibundle.sources.registry.transport import ConnectionFailure
 
 _PATIENCE: Final = 30.0  # seconds for running requests, after SIGTERM
@@ -59,7 +58,6 @@ class Mirror:
 
     def __init__(self, options: MirrorOptions, access: Access, log: Callable[[str], object]) -> None:
         self.options, self._log = options, log
-        self._is_local = _is_loopback(options.listen.host)
         self.cache = Cache(options.cache, options.cache_size)
         self.metrics = Metrics()
         self._large = 0
@@ -101,7 +99,7 @@ class Mirror:
         kind = parts[-2] if is_item and parts[-2] in _KINDS else "other"
         answer: web.StreamResponse
         try:
-            if self.options.is_private and self._is_local and not _is_loopback(request.host):
+            if self.options.is_private and self.options.listen.is_local and not is_loopback(request.host):
                 answer = error_answer(421, "DENIED", "a mirror for this machine alone, by another name")
             elif request.path in ("/v2", "/v2/"):
                 answer = json_answer(200, {})
@@ -252,7 +250,7 @@ class _Client(web.RequestHandler):
             server,
             loop=loop,
             logger=_SILENT,
-            access_log=None,  # type: ignore[arg-type]  # as it may be
+            access_log=None,  # type: ignore[arg-type]  # aiohttp tests it for None
             max_headers=_MOST_HEADERS,
             auto_decompress=False,  # bodies, which nobody reads
             lingering_time=0,
@@ -377,17 +375,6 @@ def _tls(certificate: tuple[str, str] | None) -> ssl.SSLContext | None:
         reason = error.strerror or str(error)
         raise FileError(messages.MIRROR_TLS, certificate=certificate[0], key=certificate[1], reason=reason) from error
     return made
-
-
-def _is_loopback(host: str) -> bool:
-    """Whether a host, perhaps with a port, is a name of this machine for itself: pages of the web have other names."""
-    name = host.removeprefix("[").partition("]")[0] if host.startswith("[") else host
-    if name.count(":") == 1:
-        name = name.partition(":")[0]
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return name.lower().rstrip(".") in ("localhost", "localhost.localdomain")
 
 
 def _is_sound(header: str) -> bool:
