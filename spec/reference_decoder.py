@@ -13,9 +13,9 @@ damaged, 7 the bundle is damaged, 8 another image than expected.
 from __future__ import annotations
 
 import bz2
-import contextlib
 import gzip
 import hashlib
+import io
 import json
 import lzma
 import math
@@ -108,6 +108,36 @@ def broken() -> tuple[type[Exception], ...]:
     import zstandard
 
     return *known, zstandard.ZstdError
+
+
+def uncompressed(data: bytes, most: int) -> bytes:
+    """Decompress gzip members or zstd frames that are whole; no more than is needed to see that it is too much."""
+    if data[:2] == b"\x1f\x8b":
+        with gzip.open(io.BytesIO(data)) as stream:
+            return stream.read(most + 1)
+    need(head_is_zstd(io.BytesIO(data)), "neither gzip nor zstd", 6)
+    out = bytearray()
+    while data and len(out) <= most:
+        engine, ended = zstd_engine(), False
+        for at in range(0, len(data), 4096):
+            out += engine.decompress(data[at : at + 4096])
+            ended = engine.eof
+            if ended or len(out) > most:
+                data = engine.unused_data + data[at + 4096 :]
+                break
+        need(ended or len(out) > most, "a zstd frame that is cut off", 6)
+    return bytes(out)
+
+
+def zstd_engine() -> Any:  # noqa: ANN401 - of one library or the other
+    """Begin a zstd frame of any window."""
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+
+        return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: 27})
+    import zstandard
+
+    return zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
 
 
 def zstd_head(frame: bytes) -> tuple[int, int, int]:
@@ -306,6 +336,16 @@ class Form:
 
 
 @dataclass
+class Place:
+    """Where an object lies in a target of its own bundle (section 3.1)."""
+
+    target: int
+    offset: int
+    length: int
+    is_compressed: bool
+
+
+@dataclass
 class Target:
     """A target as section 7 of the manifest has it."""
 
@@ -335,6 +375,7 @@ class Bundle:
     sizes: list[int] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
     kinds: bytes = b""
+    places: dict[int, Place] = field(default_factory=dict)
     forms: list[Form] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
@@ -403,14 +444,22 @@ def read_requires(bundle: Bundle, pack: Msgpack) -> None:
 
 def read_objects(bundle: Bundle, pack: Msgpack) -> None:
     """Section 3: base objects."""
-    pack.array(3)
-    bundle.kinds, sizes, digests = pack.bin(), pack.column(), pack.bin()
+    pack.array(6)
+    kinds, sizes, digests = pack.bin(), pack.column(), pack.bin()
+    targets, offsets, lengths = (pack.column() for _ in range(3))
     pack.end()
-    count = len(bundle.kinds)
+    count = len(kinds)
     need(count <= 65536 and len(digests) == 32 * count, "too many objects, or digests missing")
-    need(set(bundle.kinds) <= {1, 2, 3}, "an object of an unknown kind")
+    need(all(kind % 16 in (1, 2, 3) and kind // 16 < 3 for kind in kinds), "an object of an unknown kind")
+    bundle.kinds = bytes(kind % 16 for kind in kinds)
     bundle.sizes = sizes.some(count)
-    sizes.end()
+    for number, kind in enumerate(kinds):
+        if kind >= 16:
+            target, offset, is_compressed = targets.next(), offsets.next(), kind >= 32
+            length = lengths.next() if is_compressed else bundle.sizes[number]
+            bundle.places[number] = Place(target, offset, length, is_compressed)
+    for column in (sizes, targets, offsets, lengths):
+        column.end()
     bundle.digests = [digests[at : at + 32] for at in range(0, len(digests), 32)]
     need(len(set(bundle.digests)) == count, "an object occurs twice")
 
@@ -467,6 +516,20 @@ def read_targets(bundle: Bundle, pack: Msgpack) -> None:
     need(excess <= 64 * MiB, "the targets cost too much")
     need(sum(len(target.segments) for target in bundle.targets) <= 1 << 20, "too many segments")
     need(first == len(bundle.frames), "frames that belong to no target")
+    check_places(bundle)
+
+
+def check_places(bundle: Bundle) -> None:
+    """Check that objects can lie where they should, and that no more is compressed than targets hold (3.1)."""
+    left = [target.size for target in bundle.targets]
+    for number, place in bundle.places.items():
+        need(place.target < len(left), "an object in a target that is not there")
+        size = bundle.targets[place.target].size
+        need(place.offset + place.length <= size, "an object that ends beyond its target")
+        if place.is_compressed:
+            left[place.target] -= place.length
+            need(left[place.target] >= 0, "more compressed objects than their target holds")
+            need(bundle.sizes[number] <= 16 * place.length + 16384, "a compressed object that holds too much")
 
 
 def read_target(pack: Msgpack, first: int) -> Target:
@@ -576,7 +639,8 @@ def read_forms(bundle: Bundle, pack: Msgpack) -> None:
         pack.array(4)
         form = Form(pack.uint(), pack.uint(), pack.bin(32), pack.bin())
         need(last < form.object < len(bundle.sizes), "forms do not ascend")
-        need(bundle.kinds[form.object] == 3 and len(form.packing) <= 16 * MiB, "a form of another object")
+        is_stored = bundle.kinds[form.object] == 3 and form.object not in bundle.places
+        need(is_stored and len(form.packing) <= 16 * MiB, "a form of another object")
         last = form.object
         bundle.forms.append(form)
         alike[form.digest] = alike.get(form.digest, 0) + 1
@@ -600,20 +664,6 @@ def used_objects(bundle: Bundle, target: Target) -> set[int]:
     for frame in bundle.frames[target.first : target.first + target.frames]:
         used.update(span.object for span in frame.spans)
     return {number for number in used if number < len(bundle.sizes)}
-
-
-def made_first(bundle: Bundle, number: int, missing: set[int]) -> set[int]:
-    """List the targets before one that may hold objects which no base has."""
-    found: set[int] = set()
-    for digest in (bundle.digests[item] for item in missing):
-        holders = (
-            index
-            for index, target in enumerate(bundle.targets[:number])
-            if any(own == digest for _, own in target.segments)
-        )
-        first = next(holders, None)  # none says so: it may be the content of a compressed layer of any
-        found |= set(range(number)) if first is None else {first}
-    return found
 
 
 # --- dib.md, 3.1 and 3.5: the base ----------------------------------------------------------------------------------
@@ -654,26 +704,19 @@ class Objects:
             if key in self.wanted and key not in self.found:
                 self.found[key] = mapped(file)
 
-    def search(self, path: Path, is_target: bool = False) -> None:
-        """Look through the members of an archive; a target is not compressed as a whole."""
+    def search(self, path: Path) -> None:
+        """Look through the members of an archive."""
         try:
             with (
                 path.open("rb") as plain,
-                plain if is_target else opened(plain) as stream,
+                opened(plain) as stream,
                 tarfile.open(fileobj=stream, mode="r|") as tar,
             ):
                 for member in tar:
-                    if member.size < 0:  # which cannot be read
-                        break
                     if member.isfile() and (data := tar.extractfile(member)):
                         self.offer_forms(data)
         except broken() as error:
             raise Refused(f"{path}: {error}", 6) from error
-
-    def search_target(self, path: Path) -> None:
-        """Look through a target that was made; where it is no archive, nothing is found."""
-        with contextlib.suppress(Refused):
-            self.search(path, is_target=True)
 
     def offer_forms(self, data: IO[bytes]) -> None:
         """Offer a member as stored and, where it is gzip or zstd, inflated."""
@@ -704,6 +747,18 @@ class Objects:
                 raise Refused(f"the base cannot serve as {wanted.hex()}: {error}", 6) from error
             if sha256(made) == wanted:
                 self.found[wanted] = made
+
+    def take(self, number: int, made: Content) -> None:
+        """Take an object from its place in a target that was made."""
+        place, size = self.bundle.places[number], self.bundle.sizes[number]
+        content = bytes(made[place.offset : place.offset + place.length])
+        if place.is_compressed:
+            try:
+                content = uncompressed(content, size)
+            except broken() as error:
+                raise Refused(f"what should be compressed is damaged: {error}", 6) from error
+            need(len(content) == size, "a compressed object of another size", 6)
+        self.found[self.bundle.digests[number]] = content
 
     def missing(self, used: set[int]) -> set[int]:
         """List those objects that are not there, nor can be made of what is."""
@@ -6007,14 +6062,24 @@ def make(bundle: Bundle, wanted: int, objects: Objects, out: IO[bytes]) -> None:
     """Make a target, and before it, into temporary files, those that it builds on (3.1)."""
     todo = {wanted}
     needs: dict[int, set[int]] = {}
+    placed: dict[int, set[int]] = {}
     for number in range(wanted, -1, -1):
         if number in todo:  # the programs of others are no concern
             needs[number] = used_objects(bundle, bundle.targets[number])
-            todo |= made_first(bundle, number, objects.missing(needs[number]))
+            for item in objects.missing(needs[number]):
+                place = bundle.places.get(item)
+                here = place is not None and place.target < number
+                need(here, f"no base has the content {bundle.digests[item].hex()}", 6)
+                if place:
+                    placed.setdefault(place.target, set()).add(item)
+                    todo.add(place.target)
     for number in sorted(todo - {wanted}):
-        with tempfile.NamedTemporaryFile() as file:
+        with tempfile.TemporaryFile() as file:
             make_one(bundle, number, objects, needs[number], file)
-            objects.search_target(Path(file.name))
+            file.flush()
+            made = mapped(file)
+        for item in placed[number]:
+            objects.take(item, made)
     make_one(bundle, wanted, objects, needs[wanted], out)
 
 

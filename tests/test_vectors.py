@@ -48,6 +48,7 @@ TABLES = {  # by text and head: what vectors call the fields of a table by, and 
     ("dib", "length | field"): ("area", [1]),
     ("dib", "id | section | content"): ("section", [1]),
     ("dib", "kind | object"): ("object kind", [0]),
+    ("dib", "added | the object is | bytes there"): ("object place", [0]),
     ("dib", "source kind | source of the frame"): ("source kind", [0]),
     ("dib", "field | form | meaning"): ("target", [0]),
     ("dib", "bit | field | bytes | numeric |  | bit | field | bytes | numeric"): ("field", [1, 6]),
@@ -73,7 +74,7 @@ NO_FIELDS = (
 )
 IN_PROSE = {  # what they are called by: how section 3 and 4.3 of dib.md list them
     "requires": "[codecs, transforms, re-encoders]",
-    "objects": "[kinds, sizes, digests]",
+    "objects": "[kinds, sizes, digests, targets, offsets, lengths]",
     "segments": "[lengths, kinds, digests]",
     "about": "[bases, targets, notes]",
     "images": "[names, id, diffIDs]",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing
-from functools import cached_property, partial
+from functools import partial
 from typing import Final
 
 from dibundle.applying import messages
@@ -15,25 +15,25 @@ from dibundle.files import digest, wording
 from dibundle.files.context import Context
 from dibundle.format.manifest import Manifest
 from dibundle.format.plan import RecompressionBudget
-from dibundle.format.uses import Order, Sums, bits_of, members, objects_used, uses
+from dibundle.format.uses import Order, Sums, members, uses
 from dibundle.format.values import AboutImage, BaseObject, RecompressedObject
 from dibundle.images.archive import Archive
 from dibundle.images.model import ImageArchive
 from dibundle.images.reader import blobs_of, read_images
 
-MAX_SEARCHES: Final = 1 << 22
-"""Objects that no base has, times targets to be made, in which they are looked for (spec/dib.md, 3.1)."""
+MAX_REFUSALS: Final = 8  # that are worked out: each looks at all images that are here
 
 
 class FoundBase(BaseObjects):
     """The base of some targets of a bundle: ``wanted`` ones, which take those of ``order`` to be made.
 
-    ``missed``: the objects that were not found when they were searched for, as bits; ``spooled``: the bytes of
-    temporary files that those take which were, ``spooled_of_made`` all that bundles ask for.
+    ``kept``: those of ``order`` from which others there take something. ``spooled``: the bytes of temporary files that
+    objects take, ``spooled_of_made`` all that bundles ask for.
     """
 
     wanted: frozenset[int] = frozenset()
     order: tuple[int, ...] = ()
+    kept: tuple[int, ...] = ()
 
     def __init__(
         self, manifest: Manifest, context: Context, *, believe: bool, digests: FoundDigests | None = None
@@ -44,20 +44,19 @@ class FoundBase(BaseObjects):
         super().__init__(wanted, tmp=context.tmp, believe=believe, digests=digests)
         self._manifest = manifest
         self._here: Sequence[Archive] = ()
-        self.missed = 0
         self.spooled, self.spooled_of_made = Sums({}), 0
         self._order = Order(manifest, ())
+        self._refusals: dict[int, BaseMismatchError] = {}
 
     def search(self, bases: Sequence[Archive], targets: Collection[int]) -> None:
         """Look for what ``targets`` and those before them use."""
         self._here = bases
         every = members(_may_use(self._manifest, targets))
         self.add([blobs_of(archive) for archive in bases], every)
-        missing = self.missing(every)
-        self.missed = bits_of(missing)
+        self._order = Order(self._manifest, self.missing(every))
+        self._refusals = {}
         self.spooled = Sums({index: self.spool_size([index]) for index in every})
         self.spooled_of_made = self.spool_size(every, of_made=True)
-        self._order = Order(self._manifest, missing)
 
     def choose(self, targets: Collection[int]) -> None:
         """Work out which targets are to be made for ``targets``, of those that were searched for.
@@ -67,19 +66,17 @@ class FoundBase(BaseObjects):
         for number in targets:
             uses(self._manifest, number)
         order = self._order.of(targets)
-        if len(order) > 1:
-            missing = (self.missed & _may_use(self._manifest, targets)).bit_count()
-            if missing * len(order) > MAX_SEARCHES:
-                raise BundleError(messages.LIMIT_SEARCHES, missing_count=missing, order_count=len(order))
-        # of others a target before may hold it
-        if 0 in order and self.missed & uses(self._manifest, 0):
-            raise self._mismatch.with_traceback(None)
+        for number in order:
+            if lacking := self._order.lacking(number):
+                raise self._refusal(lacking).with_traceback(None)
         self.wanted, self.order = frozenset(targets), tuple(order)
+        self.kept = tuple(members(self._order.kept(order)))
 
-    @cached_property
-    def _mismatch(self) -> BaseMismatchError:
-        """What is said where target 0 lacks objects: the same for all targets that build on it, so worked out once."""
-        return mismatch(self._manifest, members(self.missed & uses(self._manifest, 0)), self._here)
+    def _refusal(self, lacking: int) -> BaseMismatchError:
+        """Return what is said where a target lacks objects (bits); many targets may lack the same."""
+        if len(self._refusals) < MAX_REFUSALS:
+            return self._refusals.setdefault(lacking, mismatch(self._manifest, members(lacking), self._here))
+        return self._refusals.get(lacking) or next(iter(self._refusals.values()))
 
 
 def find_base(
@@ -140,9 +137,8 @@ def claimed_by_none(
 def is_made_by(manifest: Manifest, missing: Collection[int]) -> bool:
     """Whether all targets of a bundle can be made where the ``missing`` objects are in no base."""
     targets = range(len(manifest.targets))
-    for number in targets:
-        uses(manifest, number)
-    return 0 not in Order(manifest, missing).of(targets) or not set(missing).intersection(objects_used(manifest, 0))
+    order = Order(manifest, missing)
+    return not any(order.lacking(number) for number in targets)
 
 
 def _may_use(manifest: Manifest, targets: Collection[int]) -> int:
@@ -155,7 +151,7 @@ def _may_use(manifest: Manifest, targets: Collection[int]) -> int:
 
 def _wanted(item: BaseObject, form: RecompressedObject | None, budget: RecompressionBudget) -> Wanted:
     if form is None:
-        return Wanted(item.digest, item.size)
+        return Wanted(item.digest, item.size, place=item.place)
     return Wanted(
         item.digest, item.size, of=Wanted(form.digest, form.size), make=partial(_make, form, item.size, budget)
     )

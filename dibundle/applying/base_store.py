@@ -12,6 +12,7 @@ from dibundle.files import compression
 from dibundle.files.digest import sha256_of
 from dibundle.files.readat import ReadAt, Slice, Spool, check_room, copy_chunks
 from dibundle.files.window import Window
+from dibundle.format.values import PlaceInTarget
 from dibundle.images.model import Blob, ImageArchive
 
 _PIECE = 1 << 20
@@ -27,11 +28,13 @@ MADE_FLOOR = 64 << 20
 class Wanted(NamedTuple):
     """An object that a bundle builds on: its sha256 and size in bytes.
 
-    ``make`` may make it of the content ``of``, where no archive has the object itself.
+    Where no archive has the object itself, ``make`` may make it of the content ``of``, or it lies in a target that the
+    bundle makes: ``place``.
     """
 
     digest: bytes
     size: int
+    place: PlaceInTarget | None = None
     of: Wanted | None = None
     make: Callable[[Iterable[bytes]], Iterator[bytes | memoryview]] | None = None
 
@@ -153,13 +156,18 @@ class BaseObjects:
         self._inflate: dict[int, _Candidate] = {}
         self._others: dict[int, list[_Candidate]] = {}  # that claim the same as those of ``_inflate``
         self._made: dict[int, _Candidate] = {}
+        self._placed: dict[int, ReadAt] = {}  # compressed, in targets that were made
+        self._lying: dict[int, list[int]] = {}  # by target
+        for index, item in enumerate(wanted):
+            if item.place:
+                self._lying.setdefault(item.place.target, []).append(index)
         self._made_size = 0
         self._floor = [MADE_FLOOR]
         self._wanted = wanted
         self.serving: set[int] = set()  # numbers of the archives whose claims served, among those added the last time
 
     def add(self, archives: Sequence[ImageArchive], needed: Collection[int]) -> None:
-        """Look for the ``needed`` objects that are still missing, or to be made by a form, in ``archives``."""
+        """Look for the ``needed`` objects that are still missing in ``archives``."""
         candidates = []
         self.serving = set()
         for number, images in enumerate(archives):
@@ -172,32 +180,37 @@ class BaseObjects:
         self._resolve_claims(candidates, self._unread(needed))
         if self._unread(needed) and not self._believe:
             self._resolve_by_hash(candidates, self._unread(needed))
-        for index in self._made.keys() - set(self._unread(self._made)):
-            del self._made[index]  # a form may turn out to make something else
         self._resolve_forms(candidates, self.missing(needed))
+
+    def take_from(self, number: int, made: ReadAt) -> None:
+        """Serve the objects that lie in target ``number``, which was made, and that no archive has."""
+        for index in self.missing(self._lying.get(number, ())):
+            place = self._wanted[index].place
+            assert place
+            part = Slice(made, place.offset, place.length)
+            if place.is_compressed:
+                self._placed[index] = part
+            else:
+                self._sources[index] = part
 
     def _unread(self, needed: Iterable[int]) -> list[int]:
         """Return those of the ``needed`` objects that no archive has as they are."""
         return [i for i in sorted(needed) if self._sources[i] is None and i not in self._inflate]
 
-    @property
-    def by_forms(self) -> list[int]:
-        """The objects that are to be made by forms, and are not yet."""
-        return sorted(self._made)
-
     def missing(self, needed: Iterable[int]) -> list[int]:
         """Return those of the ``needed`` objects that were not found."""
-        waiting = self._inflate.keys() | self._made.keys()
+        waiting = self._inflate.keys() | self._made.keys() | self._placed.keys()
         return [i for i in sorted(needed) if self._sources[i] is None and i not in waiting]
 
     def spool_size(self, needed: Iterable[int], *, of_made: bool = False) -> int:
         """Return how many bytes of temporary file :meth:`prepare` will need; ``of_made``: that bundles ask for."""
-        return sum(
-            self._wanted[index].size
-            for index in needed
-            if index in self._made
-            or ((inflated := self._inflate.get(index)) is not None and (inflated.budget or not of_made))
-        )
+        return sum(self._wanted[index].size for index in needed if self._takes_spool(index, of_made=of_made))
+
+    def _takes_spool(self, index: int, *, of_made: bool) -> bool:
+        if (inflated := self._inflate.get(index)) is not None:
+            return inflated.budget is not None or not of_made
+        place = self._wanted[index].place
+        return index in self._made or bool(place and place.is_compressed and self._sources[index] is None)
 
     @property
     def made_size(self) -> int:
@@ -215,30 +228,43 @@ class BaseObjects:
             self._prepare_made(index, self._made.pop(index))
         for index in sorted(self._inflate.keys() & set(needed)):
             self._prepare_inflated(index, [self._inflate.pop(index), *self._others.pop(index, ())])
+        for index in sorted(self._placed.keys() & set(needed)):
+            wanted, part = self._wanted[index], self._placed.pop(index)
+            self._made_size += wanted.size
+            self._sources[index] = self._inflated(wanted, _content_of(part))
 
     def _prepare_inflated(self, index: int, claimants: Sequence[_Candidate]) -> None:
         """Inflate the first of those that claim to be an object whose content can be read and is as long."""
-        self._spool = self._spool or Spool(self._tmp)
-        wanted, start = self._wanted[index], self._spool.size
+        wanted = self._wanted[index]
         self._made_size += wanted.size if claimants[0].budget else 0
         refusal: BaseMismatchError | None = None
         for candidate in claimants:
             try:
-                for piece in candidate.content(wanted.size):
-                    self._spool.write(piece)
-            except ArchiveError as error:
-                refused = BaseMismatchError(messages.BASE_DAMAGED, wanted=_name(wanted), reason=error.message)
+                self._sources[index] = self._inflated(wanted, candidate.content(wanted.size))
+            except BaseMismatchError as refused:
                 refusal = refusal or refused
             else:
-                size = self._spool.size - start
-                if size == wanted.size:
-                    self._sources[index] = Slice(self._spool, start, wanted.size)
-                    return
-                refused = BaseMismatchError(messages.BASE_SIZE, wanted=_name(wanted), size=size, size_2=wanted.size)
-                refusal = refusal or refused
-            self._spool.cut(start)
+                return
         assert refusal
         raise refusal
+
+    def _inflated(self, wanted: Wanted, content: Iterable[bytes]) -> ReadAt:
+        """Return an object's content, which is decompressed into a temporary file."""
+        self._spool = self._spool or Spool(self._tmp)
+        start = self._spool.size
+        try:
+            for piece in content:
+                self._spool.write(piece)
+                if self._spool.size - start > wanted.size:
+                    break
+        except ArchiveError as error:
+            self._spool.cut(start)
+            raise BaseMismatchError(messages.BASE_DAMAGED, wanted=_name(wanted), reason=error.message) from error
+        size = self._spool.size - start
+        if size != wanted.size:
+            self._spool.cut(start)
+            raise BaseMismatchError(messages.BASE_SIZE, wanted=_name(wanted), size=size, size_2=wanted.size)
+        return Slice(self._spool, start, wanted.size)
 
     def _prepare_made(self, index: int, candidate: _Candidate) -> None:
         """Compress again what no archive has in the form that is wanted."""
@@ -375,6 +401,14 @@ class BaseObjects:
             index = missing.pop(digests.content(candidate) or b"", None)
             if index is not None:
                 self._inflate[index] = candidate
+
+
+def _content_of(part: ReadAt) -> Iterator[bytes]:
+    """Yield what compressed bytes of a target hold; ``ArchiveError`` where they are not gzip or zstd."""
+    kind = compression.sniff(part.read_at(0, min(16, part.size)))
+    if kind not in OF_BUNDLES:
+        raise ArchiveError(messages.BASE_NOT_COMPRESSED)
+    yield from compression.decompress_iter(kind, copy_chunks(part, 0, part.size), _PIECE)
 
 
 def _blamed(error: FileError) -> DibError:

@@ -227,7 +227,7 @@ def _links(bundles: Sequence[BundleReader], archives: Sequence[Archive]) -> dict
     here = {
         digest for archive in archives for blob in blobs_of(archive).blobs for digest in (blob.digest, blob.diff_id)
     }
-    needs = {id(bundle): frozenset(item.digest for item in bundle.manifest.objects) for bundle in bundles}
+    needs = {id(bundle): _needs(bundle.manifest) for bundle in bundles}
     every = frozenset().union(*needs.values())
     images = {id(bundle): _ids(bundle.manifest.about.targets if bundle.manifest.about else ()) for bundle in bundles}
     made = frozenset().union(*images.values())
@@ -242,6 +242,10 @@ def _links(bundles: Sequence[BundleReader], archives: Sequence[Archive]) -> dict
             bases=bases & made,
         )
     return found
+
+
+def _needs(manifest: Manifest) -> frozenset[bytes]:
+    return frozenset(manifest.objects[number].digest for number in manifest.needed())
 
 
 def _ids(images: Iterable[Iterable[AboutImage]]) -> frozenset[bytes]:

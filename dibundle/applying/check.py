@@ -120,7 +120,7 @@ def check(
         targets=tuple(target._replace(temporary=there + target.temporary) for target in checked),
         needed=needed,
         here=tuple(_bases_here(opened.archives, needed)),
-        needs_base=any(bundle.manifest.objects for bundle in bundles) if needed else bool(manifest.objects),
+        needs_base=any(bundle.manifest.needed() for bundle in bundles) if needed else bool(manifest.needed()),
         temporary=there + whole,
         memory=max(_memory(bundle.manifest) for bundle in bundles),
         seconds=_START + sum(_seconds(bundle.manifest) for bundle in bundles),

@@ -24,6 +24,7 @@ BASE_MISSING_LAYER: Final = Message(
     "{given} does not contain the base of this bundle: {wanted} (missing {content}{more})",
     hint=("add the bundle that rebuilds {name}, or export the image where it exists: {save_command}"),
 )
+BASE_NOT_COMPRESSED: Final = Message("base.not_compressed", "it is neither gzip nor zstd")
 BASE_OTHER_IMAGE: Final = Message(
     "base.other_image",
     ("{given} does not contain the base of this bundle: its {wanted} is {others}, wanted {id}"),
@@ -113,11 +114,6 @@ LIMIT_MAX_SIZE_AS_FORM: Final = Message(
     "limit.max_size_as_form",
     "bundle over a limit: the archive in this format has {size:size}, at most {max_size:size} are allowed",
     hint="to allow it: --max-size {size}",
-)
-LIMIT_SEARCHES: Final = Message(
-    "limit.searches",
-    "bundle over a limit: {missing_count} objects to look for in {order_count} targets",
-    hint="give the base that has them",
 )
 LIMIT_TEMPORARY_FILES: Final = Message(
     "limit.temporary_files",

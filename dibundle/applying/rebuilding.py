@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import NamedTuple
 
-from dibundle.applying.base import FoundBase, find_base, mismatch
+from dibundle.applying.base import FoundBase, find_base
 from dibundle.applying.expected import Judgement
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.space import NO_SPACE, Space, check_sizes, check_temporary, temporary_space
 from dibundle.applying.targets import check_size, choose_target
 from dibundle.codecs import reencoders
-from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, human
+from dibundle.errors import BaseMismatchError, BundleError, human
 from dibundle.files.context import Context
 from dibundle.files.readat import Spool, room
 from dibundle.format.compact import CompactTarget
@@ -20,9 +20,8 @@ from dibundle.format.output import Piece, Sink, VerifiedOutput
 from dibundle.format.plan import RecompressionBudget, make_plan
 from dibundle.format.reader import BundleReader
 from dibundle.format.rebuild import rebuild
-from dibundle.format.uses import LastUses, objects_used
-from dibundle.images.archive import Archive, open_made
-from dibundle.images.reader import read_members
+from dibundle.format.uses import objects_used
+from dibundle.images.archive import Archive
 
 
 def rebuild_target(
@@ -97,21 +96,12 @@ def rebuild_steps(
             whole,
             compact,
         )
-        last = LastUses(manifest, base.order)
-        missing = base.missing(range(len(manifest.objects)))
         own.progress.phase("applying", sum(manifest.targets[number].size for number in base.order))
         for number in base.order:
-            missing = base.missing(last.after(number, missing))
-            later = sorted({*missing, *last.after(number, base.by_forms)})
-            spool = own.spool() if later else None
+            spool = own.spool() if number in base.kept else None
             yield from making.target(number, _tee(sinks.get(number), spool))
             if spool:
-                with suppress(
-                    ArchiveError
-                ):  # a target that is no archive holds no objects; missing ones are reported later
-                    made = own.enter(open_made(spool, "a target before"))
-                    base.add([read_members(made)], later)  # its documents are not read: they may be anything
-                    made.forget()  # a thousand targets may have sixty thousand members each
+                base.take_from(number, spool)
 
 
 def _tee(sink: Sink | None, spool: Spool | None) -> Sink:
@@ -183,8 +173,6 @@ class _Rebuild(NamedTuple):
     def _prepare(self, needed: Collection[int]) -> None:
         """Have the base's objects ready to be read."""
         base = self.base
-        if base.missing(needed):
-            raise mismatch(self.bundle.manifest, base.missing(needed), ())
         size = base.spool_size(needed)
         if size:
             place, free = room(self.context.tmp)

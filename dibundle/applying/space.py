@@ -13,7 +13,7 @@ from dibundle.errors import BundleError
 from dibundle.files.destination import Destination
 from dibundle.files.readat import room
 from dibundle.format.manifest import Manifest
-from dibundle.format.uses import still_needed, used_by
+from dibundle.format.uses import used_by
 from dibundle.images.archive import Archive
 
 
@@ -47,9 +47,8 @@ def temporary_space(manifest: Manifest, base: FoundBase, options: RebuildOptions
 
 def _kept(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: Space) -> int:
     """Return how many bytes of targets, or parts of them, lie in temporary files while those of ``base`` are made."""
-    kept = still_needed(manifest, base.order, base.missed)
     judged = [manifest.targets[number].size for number in base.wanted] if options.expectation else []
-    return sum(manifest.targets[number].size for number in kept) + max(judged, default=0) + space.kept
+    return sum(manifest.targets[number].size for number in base.kept) + max(judged, default=0) + space.kept
 
 
 def check_sizes(

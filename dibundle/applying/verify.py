@@ -38,7 +38,7 @@ def verify(
     """
     opened = open_sources([bundle, *bases], access, context, bundle_first=True)
     reader = opened.read_bundle()
-    full = bool(bases) or not reader.manifest.objects
+    full = bool(bases) or not reader.manifest.needed()
     if options.expect and not full:
         raise UsageError(messages.VERIFY_EXPECT_WITHOUT_BASE)
     if full:

@@ -20,6 +20,10 @@ KIND_LAYER = 1
 KIND_CONFIG = 2
 KIND_OTHER = 3
 
+# Added to the kind of an object that lies in a target: as it is, or compressed.
+PLACED = 16
+PLACED_COMPRESSED = 32
+
 # Operations of a program.
 OP_SEEK = 0
 OP_KEEP = 1
@@ -55,6 +59,8 @@ MAX_TAIL = 64 << 20  # output withheld until everything is verified
 MAX_SHAPES = 4096
 MAX_PIECE_TEXT = 512  # text of one header field
 MAX_PACKING = 16 << 20  # a packing with its plain bytes
+PLACED_RATIO = 16  # an object that lies compressed in a target has so many bytes for each of its length ...
+PLACED_FLOOR = 16384  # ... and so many more
 MAX_ALIKE = 4  # forms of one content: each is made whole
 MAX_IMAGES = 1 << 16  # of section 2, as the three that follow
 MAX_NAMES = 1 << 16

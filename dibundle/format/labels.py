@@ -72,7 +72,7 @@ def labels(manifest: Manifest, size: int, whole: bytes) -> dict[str, str]:
 def needed(manifest: Manifest) -> list[bytes]:
     """Return the digests of what a base must hold: of a compressed layer that can be made again, its content's."""
     contents = {form.object: form.digest for form in manifest.forms}
-    return [contents.get(number, item.digest) for number, item in enumerate(manifest.objects)]
+    return [contents.get(number, manifest.objects[number].digest) for number in manifest.needed()]
 
 
 def texts(found: Iterable[bytes]) -> str:

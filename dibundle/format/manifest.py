@@ -97,6 +97,7 @@ class Manifest:
 
     def check_limits(self) -> None:
         """Refuse what would cost too much, from the declared sizes alone (spec/dib.md, 4.5)."""
+        self._check_places()
         table = FrameTable.of(self.frames)
         segments = sum(len(target.segments) for target in self.targets)
         if segments > c.MAX_SEGMENTS or len(table.ranges) > c.MAX_RANGES:
@@ -112,6 +113,23 @@ class Manifest:
                 raise BundleError(messages.LIMIT_WORK, cost=cost, size=target.size)
             self._check_ranges(table, first, end, 2 * len(target.own_digests()))
             first = end
+
+    def _check_places(self) -> None:
+        """Refuse objects that cannot lie where they should, and more to decompress than targets hold."""
+        left = [target.size for target in self.targets]
+        for item in self.objects:
+            if not (place := item.place):
+                continue
+            if place.target >= len(left) or place.offset + place.length > self.targets[place.target].size:
+                raise BundleError(messages.MANIFEST_OBJECT_PLACE, place_target=place.target, offset=place.offset)
+            if place.is_compressed:
+                left[place.target] -= place.length
+                if left[place.target] < 0 or item.size > c.PLACED_RATIO * place.length + c.PLACED_FLOOR:
+                    raise BundleError(messages.LIMIT_PLACED, place_target=place.target, size=item.size)
+
+    def needed(self) -> list[int]:
+        """Return the numbers of the objects that the receiver has to have: no target of this bundle holds them."""
+        return [number for number, item in enumerate(self.objects) if not item.place]
 
     def _check_ranges(self, table: FrameTable, first: int, end: int, text_size: int) -> None:
         """Refuse ranges outside of their objects; the digest text has ``text_size`` bytes."""

@@ -70,6 +70,10 @@ LIMIT_OUTLINE: Final = Message(
 LIMIT_OPERATIONS: Final = Message(
     "limit.operations", "bundle over a limit: more operations than a target of this size can need"
 )
+LIMIT_PLACED: Final = Message(
+    "limit.placed",
+    "bundle over a limit: an object of {size:size} in compressed content of target {place_target}",
+)
 LIMIT_RANGES: Final = Message("limit.ranges", "bundle over a limit: {sum} source ranges, at most {max_ranges}")
 LIMIT_RECIPE: Final = Message(
     "limit.recipe", "bundle over a limit: a packing of {packing} bytes, at most {max_packing}"
@@ -109,6 +113,10 @@ MANIFEST_IMAGE_DIGEST: Final = Message(
 MANIFEST_NAMES_END: Final = Message("manifest.names_end", "malformed bundle: a list of names does not end with NUL")
 MANIFEST_OBJECT_KIND: Final = Message(
     "manifest.object_kind", "malformed bundle: a base object of a kind that is not one of version 1"
+)
+MANIFEST_OBJECT_PLACE: Final = Message(
+    "manifest.object_place",
+    "malformed bundle: an object at byte {offset} of target {place_target}, where it does not fit",
 )
 MANIFEST_OBJECT_TWICE: Final = Message("manifest.object_twice", "malformed bundle: a base object is listed twice")
 MANIFEST_RECOMPRESSED_OBJECT: Final = Message(

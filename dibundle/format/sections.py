@@ -14,8 +14,8 @@ from dibundle.format import constants as c
 from dibundle.format import messages
 from dibundle.format.steps import COLUMN_NAMES, Columns
 from dibundle.format.tables import Frame, FrameTable, Paths, RangeTable, SegmentTable
-from dibundle.format.values import About, AboutImage, BaseObject, Names, RecompressedObject, Target
-from dibundle.format.wire import ColumnWriter, Structure, pack
+from dibundle.format.values import About, AboutImage, BaseObject, Names, PlaceInTarget, RecompressedObject, Target
+from dibundle.format.wire import Column, ColumnWriter, Structure, pack
 
 
 def read_sections(data: bytes) -> dict[int, memoryview]:
@@ -75,30 +75,62 @@ def encode_objects(objects: tuple[BaseObject, ...]) -> bytes:
     """Write section 3, the base objects."""
     return pack(
         [
-            bytes(item.kind for item in objects),
+            bytes(item.kind + _placed(item.place) for item in objects),
             bytes(ColumnWriter(item.size for item in objects).data),
             b"".join(item.digest for item in objects),
+            bytes(ColumnWriter(item.place.target for item in objects if item.place).data),
+            bytes(ColumnWriter(item.place.offset for item in objects if item.place).data),
+            bytes(ColumnWriter(i.place.length for i in objects if i.place and i.place.is_compressed).data),
         ]
     )
+
+
+def _placed(place: PlaceInTarget | None) -> int:
+    if place is None:
+        return 0
+    return c.PLACED_COMPRESSED if place.is_compressed else c.PLACED
 
 
 def read_objects(data: memoryview) -> tuple[BaseObject, ...]:
     """Read section 3, the base objects."""
     reader = Structure(data, "section 3")
-    reader.array("columns", minimum=3, maximum=3)
+    reader.array("columns", minimum=6, maximum=6)
     kinds = reader.blob("kinds", maximum=c.MAX_OBJECTS)
     sizes = reader.column("sizes of base objects")
     digests = reader.blob("digests", exactly=len(kinds) * digest.SIZE)
+    targets, offsets, lengths = (reader.column(f"objects' {what}") for what in ("targets", "offsets", "lengths"))
     reader.end()
-    if any(kind not in (c.KIND_LAYER, c.KIND_CONFIG, c.KIND_OTHER) for kind in kinds):
+    if kinds.translate(None, _KINDS):
         raise BundleError(messages.MANIFEST_OBJECT_KIND)
+    all_sizes = sizes.all(len(kinds))
+    places = _read_places(kinds, all_sizes, targets, offsets, lengths)
     objects = tuple(
-        BaseObject(kind=kind, size=size, digest=digest.nth(digests, index))
-        for index, (kind, size) in enumerate(zip(kinds, sizes.all(len(kinds)), strict=True))
+        BaseObject(kind & 15, size, digest.nth(digests, index), places.get(index))
+        for index, (kind, size) in enumerate(zip(kinds, all_sizes, strict=True))
     )
     if len({item.digest for item in objects}) != len(objects):
         raise BundleError(messages.MANIFEST_OBJECT_TWICE)
     return objects
+
+
+_KINDS = bytes(
+    kind + placed
+    for kind in (c.KIND_LAYER, c.KIND_CONFIG, c.KIND_OTHER)
+    for placed in (0, c.PLACED, c.PLACED_COMPRESSED)
+)
+
+
+def _read_places(
+    kinds: bytes, sizes: Sequence[int], targets: Column, offsets: Column, lengths: Column
+) -> dict[int, PlaceInTarget]:
+    """Return where objects lie in targets, by their numbers; whether there are such targets is not looked at."""
+    placed = [number for number, kind in enumerate(kinds) if kind >= c.PLACED]
+    given = iter(lengths.all(sum(kinds[number] >= c.PLACED_COMPRESSED for number in placed)))
+    found = {}
+    for number, target, offset in zip(placed, targets.all(len(placed)), offsets.all(len(placed)), strict=True):
+        is_compressed = kinds[number] >= c.PLACED_COMPRESSED
+        found[number] = PlaceInTarget(target, offset, next(given) if is_compressed else sizes[number], is_compressed)
+    return found
 
 
 def read_forms(data: memoryview, objects: tuple[BaseObject, ...]) -> tuple[RecompressedObject, ...]:
@@ -109,7 +141,7 @@ def read_forms(data: memoryview, objects: tuple[BaseObject, ...]) -> tuple[Recom
     for _ in range(reader.array("forms", minimum=1, maximum=c.MAX_OBJECTS)):
         reader.array("fields of a form", minimum=4, maximum=4)
         number = reader.integer("object", maximum=len(objects) - 1)
-        if objects[number].kind != c.KIND_OTHER:
+        if objects[number].kind != c.KIND_OTHER or objects[number].place:
             raise BundleError(messages.MANIFEST_RECOMPRESSED_OBJECT, number=number)
         if forms and number <= forms[-1].object:
             raise BundleError(messages.MANIFEST_RECOMPRESSED_ORDER)

@@ -6,14 +6,12 @@ Objects are sets of bits here: a bundle may have a thousand targets that use six
 from __future__ import annotations
 
 import re
-from array import array
 from collections.abc import Collection, Iterable, Mapping
 from functools import reduce
 from operator import or_
 from typing import Final
 
 from dibundle.errors import BundleError
-from dibundle.files.digest import SIZE, nth
 from dibundle.format import messages
 from dibundle.format.constants import OP_KEEP, OP_MODE, OP_PATCH, OP_REPLACE, OP_SEEK
 from dibundle.format.manifest import Manifest
@@ -139,80 +137,51 @@ class Sums:
         return sum((having & items).bit_count() << place for place, having in enumerate(self._sets))
 
 
-def still_needed(manifest: Manifest, order: Collection[int], missing: int) -> list[int]:
-    """Return the targets in ``order`` after which others there still use some of the ``missing`` objects (bits)."""
-    found, later = [], 0
-    for number in sorted(order, reverse=True):
-        if later & missing:
-            found.append(number)
-        later |= uses(manifest, number)
-    return found
-
-
-class LastUses:
-    """Which objects the targets to be made, in ``order``, still use after one of them: a number for each object."""
-
-    def __init__(self, manifest: Manifest, order: Iterable[int]) -> None:
-        self._last = array("i", [-1]) * len(manifest.objects)
-        seen = 0
-        for number in sorted(order, reverse=True):
-            used = uses(manifest, number)
-            for item in members(used & ~seen):
-                self._last[item] = number
-            seen |= used
-
-    def after(self, number: int, among: Iterable[int]) -> list[int]:
-        """Return those of some objects that targets after ``number`` use."""
-        return [item for item in among if self._last[item] > number]
-
-
 class Order:
-    """Which targets are to be made so that others can be; ``missing`` objects are in no base.
+    """Which targets are to be made so that others can be; the ``missing`` objects are in no base.
 
-    For an object, that is the first target before with a segment of its digest; where there is none, all before: it may
-    be the content of a compressed layer of any.
+    Such an object is taken from its place in an earlier target; one without a place there is lacking.
     """
 
-    def __init__(self, manifest: Manifest, missing: Collection[int]) -> None:
+    def __init__(self, manifest: Manifest, missing: Iterable[int]) -> None:
         self._manifest = manifest
         self._missing = bits_of(missing)
-        self._holders = _holders(manifest, {manifest.objects[item].digest for item in missing})
-        self._first: dict[int, int] = {}  # as bits, the targets to be made just before one
+        self._placed = _placed(manifest, self._missing)
+        self._before: dict[int, tuple[int, int]] = {}
 
     def of(self, wanted: Collection[int]) -> list[int]:
         """Return the targets to make for those ``wanted``, in order."""
         todo = bits_of(wanted)
         for number in range(max(wanted, default=0), 0, -1):
             if todo >> number & 1:
-                before = self._before(number)
-                todo |= before
-                if before == (1 << number) - 1:
-                    break  # nothing is left to find out
+                todo |= self._found(number)[0]
         return members(todo)
 
-    def _before(self, number: int) -> int:
-        known = self._first.get(number)
+    def kept(self, order: Iterable[int]) -> int:
+        """Return those targets, as bits, that others in ``order`` take something from."""
+        return reduce(or_, (self._found(number)[0] for number in order), 0)
+
+    def lacking(self, number: int) -> int:
+        """Return the objects, as bits, that a target uses and that neither a base nor an earlier target has."""
+        return self._found(number)[1]
+
+    def _found(self, number: int) -> tuple[int, int]:
+        """Return the targets that one takes something from, and the objects that it lacks, as bits."""
+        known = self._before.get(number)
         if known is None:
-            known = 0
-            for item in members(uses(self._manifest, number) & self._missing):
-                holder = self._holders.get(self._manifest.objects[item].digest, number)
-                if holder >= number:
-                    known = (1 << number) - 1
-                    break
-                known |= 1 << holder
-            self._first[number] = known
+            lacking, targets = uses(self._manifest, number) & self._missing, 0
+            for target, placed in self._placed.items():
+                if target < number and placed & lacking:
+                    targets |= 1 << target
+                    lacking &= ~placed
+            known = self._before[number] = targets, lacking
         return known
 
 
-def _holders(manifest: Manifest, wanted: Collection[bytes]) -> dict[bytes, int]:
-    """Return for each of the digests ``wanted`` the first target with such a segment, if there is one."""
-    found: dict[bytes, int] = {}
-    if not wanted:
-        return found
-    for index, target in enumerate(manifest.targets):
-        digests = target.own_digests()
-        for own in range(len(digests) // SIZE):
-            digest = nth(digests, own)
-            if digest in wanted:
-                found.setdefault(digest, index)
-    return found
+def _placed(manifest: Manifest, among: int) -> dict[int, int]:
+    """Return those of some objects that lie in targets, as bits, by the target."""
+    found: dict[int, list[int]] = {}
+    for number in members(among):
+        if place := manifest.objects[number].place:
+            found.setdefault(place.target, []).append(number)
+    return {target: bits_of(numbers) for target, numbers in found.items()}

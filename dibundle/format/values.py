@@ -9,12 +9,28 @@ from dibundle.format.steps import Columns
 from dibundle.format.tables import Segment, SegmentTable
 
 
+class PlaceInTarget(NamedTuple):
+    """Where an object lies in a target of its own bundle: ``length`` bytes from ``offset`` on.
+
+    ``is_compressed``: these bytes are gzip or zstd, and the object is their content.
+    """
+
+    target: int
+    offset: int
+    length: int
+    is_compressed: bool
+
+
 class BaseObject(NamedTuple):
-    """Content that the receiver has: ``kind`` (layer, config, other), ``size`` in bytes, SHA-256 ``digest``."""
+    """Content that programs take from: ``kind`` (layer, config, other), ``size`` in bytes, SHA-256 ``digest``.
+
+    The receiver has it, or, where it has a ``place``, an earlier target of the bundle does.
+    """
 
     kind: int
     size: int
     digest: bytes
+    place: PlaceInTarget | None = None
 
 
 class Target(NamedTuple):

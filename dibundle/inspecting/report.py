@@ -117,7 +117,7 @@ def _page(
     if len(manifest.targets) > 1:
         facts.append(("", f"target {number + 1} of {len(manifest.targets)}; the map shows the others as the rest"))
     facts += [("Needs", _image(image)) for image in (about.bases if about else ())]
-    if not manifest.objects:
+    if not manifest.needed():
         facts.append(("Needs", "no base"))
     facts.append(
         ("Signed", signed_text(is_signed=bool(reader.signature), key=signing_key(reader), signed_by=signed_by))

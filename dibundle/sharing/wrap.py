@@ -194,7 +194,7 @@ def _base(manifest: Manifest, bases: Sequence[Archive], context: Context) -> tup
     """Return the image among ``bases`` that has all that a bundle needs."""
     find_base(manifest, bases, context, believe=True).close()
     forms_of = {form.object: form.digest for form in manifest.forms}
-    wanted = [{item.digest, forms_of.get(number)} for number, item in enumerate(manifest.objects)]
+    wanted = [{manifest.objects[number].digest, forms_of.get(number)} for number in manifest.needed()]
     left = MAX_COMPARED
     for images in map(read_images, bases):
         # many may be the same but for their names

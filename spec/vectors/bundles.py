@@ -164,6 +164,9 @@ class Program:
 
 # --- bundles ----------------------------------------------------------------------------------------------------------
 
+Place = tuple[int, int] | tuple[int, int, int]
+"""Where an object lies in a target: its number and an offset; where it is compressed, the length there too."""
+
 
 @dataclass
 class Frame:
@@ -226,7 +229,7 @@ class Bundle:
 
     frames: list[Frame]
     targets: list[Target]
-    objects: list[tuple[int, int, bytes]] = field(default_factory=list)
+    objects: list[tuple[int, int, bytes] | tuple[int, int, bytes, Place]] = field(default_factory=list)
     codecs: list[int] | None = None
     transforms: list[int] = field(default_factory=list)
     reencoders: list[int] = field(default_factory=list)
@@ -240,6 +243,7 @@ class Bundle:
     signature: bytes = b""
     area: bytes | None = None
     behind: bytes = b""
+    on_objects: Callable[[list[Any]], object] | None = None  # the 6 values of section 3
     on_frames: Callable[[list[Any]], object] | None = None  # the 11 values of section 5
     on_targets: Callable[[list[Any]], object] | None = None  # the values of section 7
     on_sections: Callable[[list[Any]], object] | None = None  # [id, bytes] each
@@ -289,8 +293,10 @@ class Bundle:
             codecs = sorted({frame.codec for frame in self.frames}) if self.codecs is None else self.codecs
             return msgpack([codecs, self.transforms, self.reencoders])
         if number_ == 3:
-            kinds, sizes, digests = zip(*self.objects, strict=True) if self.objects else ((), (), ())
-            return msgpack([bytes(kinds), numbers(*sizes), b"".join(digests)])
+            values = self._object_table()
+            if self.on_objects:
+                self.on_objects(values)
+            return msgpack(values)
         if number_ == 5:
             values = self._frame_table()
             if self.on_frames:
@@ -300,6 +306,18 @@ class Bundle:
         if self.on_targets:
             self.on_targets(values)
         return msgpack(values)
+
+    def _object_table(self) -> list[Any]:
+        places = [item[3] for item in self.objects if len(item) == 4]
+        kinds = [item[0] + (0 if len(item) == 3 else 32 if len(item[3]) == 3 else 16) for item in self.objects]
+        return [
+            bytes(kinds),
+            numbers(*(item[1] for item in self.objects)),
+            b"".join(item[2] for item in self.objects),
+            numbers(*(place[0] for place in places)),
+            numbers(*(place[1] for place in places)),
+            numbers(*(place[2] for place in places if len(place) == 3)),
+        ]
 
     def _frame_table(self) -> list[Any]:
         frames = self.frames

@@ -33,7 +33,7 @@ from good import (
 from limits import instead, through
 from payloads import relinked, unpacked
 from relinking import FAR, START, Source, differences, le, relinking_by, relinks
-from targets import NEXT, OWN, chained, image, two, whole, with_segment
+from targets import OWN, chained, image, two, whole, with_segment
 
 # --- encoders ---------------------------------------------------------------------------------------------------------
 
@@ -220,227 +220,19 @@ def _rest(bundle: Bundle) -> None:
     bundle.targets[1].rest, bundle.targets[1].tail = bytes(32), 0
 
 
-@bad("segment-of-another-length-than-its-object", "target-at-the-end-of-a-chain", "M28", "M73", code=7)
+@bad("form-of-content-of-a-target-before", "target-at-the-end-of-a-chain", "M26", "section.forms", code=6)
 @instead
-def _lying() -> Bundle:
-    """Have two targets with the digest of the object, of which the first, which is made, has not what it says."""
-    bundle = chained()
-    last = bundle.targets[2]
-    last.program = Program().do("raw", raw=7, stream=1).do("keep", keep=188)
-    last.out = b"third: " + OWN[:188]
-    out = image(OWN)
-    at = out.index(OWN)
-    honest = with_segment(out, OWN, whole(out), 1)
-    lying = Target(out, whole(out), 1, tail=len(out) - 1, own=sha256(OWN))
-    lying.segments = [(at, 0), (len(OWN) + 1, 1), (len(out) - at - len(OWN) - 1, 0)]
-    bundle.targets[:] = [lying, honest, last]
-    bundle.frames[:] = [plain(out), plain(out), plain(b"third: ")]
-    bundle.objects = bundle.objects[:1]
-    return bundle
-
-
-@bad("one-of-all-targets-before-is-malformed", "target-at-the-end-of-a-chain", "M28", "M52")
-@instead
-def _one_of_all() -> Bundle:
-    """Have another target hold the object; but no segment says so, so that all that come before are made."""
-    bundle = chained(compressed=True)
-    malformed = Target(HELLO, whole(HELLO).do("zero", zero=1), 1)
-    bundle.targets[:] = [malformed, *bundle.targets[:2]]
-    bundle.frames[:] = [plain(HELLO), *bundle.frames[:2]]
-    bundle.objects = bundle.objects[:1]
-    return bundle
-
-
-@bad("target-before-is-malformed-though-another-one-has-the-object", "target-at-the-end-of-a-chain", "M28", "M52")
-@instead
-def _though() -> Bundle:
-    """Have the first segment of that digest in a target that cannot be made; one made for another object holds it."""
-    bundle = object_of_a_target_that_was_made_for_another_one()
-    bundle.targets[0].program.do("zero", zero=1)
-    return bundle
-
-
-@good("M28", base="", target=2)
-def object_of_a_target_that_was_made_for_another_one() -> Bundle:
-    """Have a segment tell of the object in a target that is no archive, and a compressed layer of another hold it."""
-    layer = gzipped(deflated(OWN, 6, 6, 8), OWN)
-    out = archive({"c": config(OWN, NEXT), "l": layer, "n": NEXT}, ["l", "n"], "c")
-    alone = Target(OWN, whole(OWN), 1, segments=[(len(OWN), 1)], tail=len(OWN) - 1)
-    program = Program().do("keep", keep=512).do("seek", seek_object=1, seek_offset=0).do("keep", keep=600)
-    last = Target(OWN[:512] + NEXT[:600], program, 0)
-    objects = [(1, len(OWN), sha256(OWN)), (1, len(NEXT), sha256(NEXT))]
-    return Bundle([plain(OWN), plain(out)], [alone, with_segment(out, NEXT, whole(out), 1), last], objects=objects)
-
-
-@good("M28", "M124", base="", target=2)
-def object_of_a_target_that_was_made_for_another_target() -> Bundle:
-    """Have a layer told of by a target that is no archive; what that one is made of holds it, compressed."""
-    layer = gzipped(deflated(NEXT, 6, 6, 8), NEXT)
-    out = archive({"c": config(OWN, NEXT), "l": OWN, "n": layer}, ["l", "n"], "c")
-    program = Program().do("keep", keep=600).do("raw", raw=1, stream=1)
-    program.do("seek", seek_object=0, seek_offset=signed(1)).do("keep", keep=len(OWN) - 601)
-    alone = Target(NEXT, program, 1, segments=[(len(NEXT), 1)], tail=len(NEXT) - 1)
-    last = Target(NEXT[:600], Program().do("seek", seek_object=1, seek_offset=0).do("keep", keep=600), 0)
-    objects = [(1, len(OWN), sha256(OWN)), (1, len(NEXT), sha256(NEXT))]
-    return Bundle([plain(out), plain(b"!")], [with_segment(out, OWN, whole(out), 1), alone, last], objects=objects)
-
-
-@good("M28", "M124", base="", target=3)
-def targets_are_made_in_ascending_order() -> Bundle:
-    """Have the last one take first, by number too, from the third; that is made of what the second holds by chance."""
-    third = NEXT[:700] + b"?" + NEXT[701:]
-    layer = gzipped(deflated(OWN, 6, 6, 8), OWN)
-    outs = [OWN, archive({"c": config(OWN, NEXT), "l": layer, "n": NEXT}, ["l", "n"], "c"), image(third)]
-    at = outs[2].index(third)
-    program = Program().do("raw", raw=at, stream=1).do("seek", seek_object=1, seek_offset=0).do("keep", keep=600)
-    program.do("raw", raw=len(outs[2]) - at - 600, stream=1)
-    last = Program().do("keep", keep=800).do("seek", seek_object=2, seek_offset=0).do("keep", keep=700)
-    targets = [
-        Target(OWN, whole(OWN), 1, segments=[(len(OWN), 1)], tail=len(OWN) - 1),
-        with_segment(outs[1], NEXT, whole(outs[1]), 1),
-        with_segment(outs[2], third, program, 1),
-        Target(third[:800] + NEXT[:700], last, 0),
-    ]
-    objects = [(1, len(data), sha256(data)) for data in (third, OWN, NEXT)]
-    bundle = Bundle(
-        [plain(outs[0]), plain(outs[1]), plain(outs[2][:at] + outs[2][at + 600 :])], targets, objects=objects
-    )
-    bundle.more = {2: msgpack([[], [[[[f"{n}"], b"", b""]] for n in range(1, 5)], []])}
-    return bundle
-
-
-bad(
-    *("target-alone-whose-object-is-in-one-that-is-not-made", "targets-are-made-in-ascending-order", "M28", "M124"),
-    code=6,
-    arguments=["--target", "3"],
-)(lambda bundle: None)
-
-
-@bad("target-that-is-not-needed-any-more-is-malformed", "object-of-a-target-that-was-made-for-another-target", "M124")
-def _not_needed(bundle: Bundle) -> None:
-    """Have the last one use both, so that the first is made, which holds what the second was to be made for."""
-    bundle.targets[1].program.do("zero", zero=1)
-    bundle.targets[2].program.do("seek", seek_object=0, seek_offset=0).do("keep", keep=100)
-    bundle.targets[2].out += OWN[:100]
-
-
-def _ending(end: bytes) -> Bundle:
-    """Have an archive end so behind its members, of which the last is the object."""
-    at = image(OWN)[:-1024] + end
-    program = Program().do("keep", keep=600)
-    first = with_segment(at, NEXT, whole(at), 1)
-    first.tail = len(at) - 1
-    return Bundle([plain(at)], [first, Target(NEXT[:600], program, 0)], objects=[(3, len(NEXT), sha256(NEXT))])
-
-
-_MEMBER = record(block("next", size=len(NEXT)), NEXT)
-_GZ = gzipped(deflated(NEXT, 6, 6, 8), NEXT)
-_FRAME = zframe(NEXT)
-_COMPRESSED = record(block("next.gz", size=len(_GZ)), _GZ) + bytes(1024)
-
-
-@good("M125", base="", target=1)
-def object_of_a_target_that_ends_in_a_wrong_checksum() -> Bundle:
-    """Have no zeros behind the members, but what is none."""
-    return _ending(_MEMBER + block("x", chksum=b"0000000\0") + b"whatever")
-
-
-@good("M125", base="", target=1)
-def object_of_a_target_that_ends_behind_its_last_member() -> Bundle:
-    """Have nothing behind the content of a member, not even its padding."""
-    bundle, cut = _ending(_MEMBER), NEXT[: 512 + 700]
-    at = image(OWN)[:-1024] + block("next", size=len(cut)) + cut
-    bundle.targets[0], bundle.frames[0] = with_segment(at, cut, whole(at), 1), plain(at)
-    bundle.targets[0].tail = len(at) - 1
-    bundle.objects = [(3, len(cut), sha256(cut))]
-    return bundle
-
-
-def _holding(at: bytes) -> Bundle:
-    """Have an archive that holds the object somewhere, and no segment that says so."""
-    bundle = _ending(_MEMBER)
-    bundle.targets[0], bundle.frames[0] = Target(at, whole(at), 1, tail=len(at) - 1), plain(at)
-    return bundle
-
-
-@good("M28", "M125", base="", target=1)
-def object_of_a_target_without_an_image() -> Bundle:
-    return _holding(_MEMBER + bytes(1024))
-
-
-@good("M28", "M125", base="", target=1)
-def object_of_a_target_without_an_image_is_compressed() -> Bundle:
-    return _holding(_COMPRESSED)
-
-
-@good("M28", "M125", base="", target=1)
-def object_of_a_target_is_in_a_zstd_member() -> Bundle:
-    return _holding(image(OWN)[:-1024] + record(block("next", size=len(_FRAME)), _FRAME))
-
-
-@good("M28", "M125", base="", target=1)
-def object_of_a_target_is_in_a_compressed_member_that_is_no_layer() -> Bundle:
-    return _holding(image(OWN)[:-1024] + _COMPRESSED)
-
-
-@good("M28", "M125", base="", target=1)
-def object_of_a_target_is_in_two_gzip_members_of_one_file() -> Bundle:
-    halves = b"".join(gzipped(deflated(half, 6, 6, 8), half) for half in (NEXT[:900], NEXT[900:]))
-    return _holding(image(OWN)[:-1024] + record(block("next.gz", size=len(halves)), halves) + bytes(1024))
-
-
-@good("M28", "M125", base="", target=1)
-def object_of_a_target_behind_a_folder_and_links() -> Bundle:
-    others = b"".join(block(f"other{flag}", typeflag=b"%d" % flag, linkname=b"own") for flag in (5, 1, 2))
-    return _holding(others + _MEMBER + bytes(1024))
-
-
-for _name, _end in {
-    "a-block-of-zeros": bytes(512),
-    "two-blocks-of-zeros": bytes(1024),
-    "a-wrong-checksum": block("x", chksum=b"0000000\0"),
-    "a-size-that-cannot-be-read": block("x")[:124] + b"x".ljust(12, b"\0") + block("x")[136:],
-}.items():
-    bad(f"target-with-a-member-behind-{_name}", "object-of-a-target-that-ends-in-a-wrong-checksum", "M125", code=6)(
-        instead(lambda end=_end: _ending(end + _MEMBER + bytes(1024)))  # type: ignore[misc]
-    )
-_PLAIN = _MEMBER + bytes(1024)
-bad("target-that-is-compressed-as-a-whole", "object-of-a-target-that-ends-in-a-wrong-checksum", "M28", code=6)(
-    instead(lambda: _holding(gzipped(deflated(_PLAIN, 6, 6, 8), _PLAIN)))
-)
-bad("target-with-a-member-that-is-cut", "object-of-a-target-that-ends-in-a-wrong-checksum", "M125", code=6)(
-    instead(lambda: _ending(block("next", size=len(NEXT) + 100) + NEXT))
-)
-
-
-@good("M28", "section.forms", base="", target=1, optional=True)
-def form_of_content_of_a_target_before() -> Bundle:
-    """Have the layer in the first target, and keep it compressed, as a form makes it."""
+def _form_of_made() -> Bundle:
+    """Have the content of a form in a target before: it is looked for in bases alone."""
     body = deflated(OWN, 6, 6, 8)
     blob = gzipped(body, OWN)
     bundle = chained()
-    bundle.targets[1:] = [Target(blob, Program().do("keep", keep=len(blob)), 0)]
-    bundle.frames[1:] = []
+    bundle.targets[1:] = [Target(HELLO, whole(HELLO), 1), Target(blob, Program().do("keep", keep=len(blob)), 0)]
+    bundle.frames[1:] = [plain(HELLO)]
     bundle.objects = [(3, len(blob), sha256(blob))]
     packed = packing(10, (len(OWN), 102, 8, []), 8) + blob[:10] + blob[-8:]
     bundle.more = {6: msgpack([[0, len(OWN), sha256(OWN), packed]])}
     return bundle
-
-
-@good("M40", "M124", target=1)
-def form_that_fails_of_an_object_of_a_target_before() -> Bundle:
-    """Have a target made for one object, and find another in it whose form makes nothing."""
-    wanted, other = b"x" * 700, b"y" * 900
-    archive = b"".join(record(block(name, size=len(data)), data) for name, data in (("x", wanted), ("y", other)))
-    archive += bytes(1024)
-    at = archive.index(other)
-    first = Target(archive, Program().do("raw", raw=len(archive), stream=1), 1)
-    first.segments = [(at, 0), (len(other), 1), (len(archive) - at - len(other), 0)]
-    program = Program().do("seek", seek_object=0, seek_offset=0).do("keep", keep=len(wanted))
-    program.do("seek", seek_object=1, seek_offset=0).do("keep", keep=len(other))
-    objects = [(3, len(data), sha256(data)) for data in (wanted, other)]
-    more = {6: msgpack([[0, L[1], L[2], b"\xff"]])}
-    return Bundle([plain(archive)], [first, Target(wanted + other, program, 0)], objects=objects, more=more)
 
 
 # --- programs ---------------------------------------------------------------------------------------------------------
@@ -799,7 +591,7 @@ def of_packings(over: int) -> Bundle:
     return Bundle(
         frames,
         made,
-        objects=[(1, len(OWN), sha256(OWN))],
+        objects=[(1, len(OWN), sha256(OWN), (0, made[0].out.index(OWN)))],
         reencoders=[17],
         more={2: msgpack([[], names, []])},
     )

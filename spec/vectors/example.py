@@ -79,7 +79,7 @@ def lines(bundle: bytes) -> Iterator[Line]:
 
 SECTIONS = {
     1: ["3. requires", "array of codecs", "codec 0, stored", "no transforms", "no re-encoders"],
-    3: ["3.1 objects", "kind", "size", "digest"],
+    3: ["3.1 objects", "kind", "size", "digest", "targets", "offsets", "lengths"],
     5: ["3.2 frames", *FRAMES],
     7: [
         *("3.3 one target", "array of 7", "size", "digest", "rest digest, of nothing", "tail", "frames"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bundles import Bundle, Frame, Program, Target, block, msgpack, record, sha256, signed
+from bundles import Bundle, Frame, Program, Target, block, msgpack, record, sha256, signed, zframe
 from faults import Change, bad
 from good import (
     HELLO,
@@ -114,11 +114,13 @@ def chained(*, compressed: bool = False) -> Bundle:
     rest = outs[1][:at] + b"!" + outs[1][at + len(OWN) :]
     last = Program().do("raw", raw=7, stream=1).do("seek", seek_object=1, seek_offset=signed(512)).do("keep", keep=188)
     targets = [layer, with_segment(outs[1], NEXT, program, 1), Target(outs[2], last, 1)]
-    objects = [(1, len(OWN), sha256(OWN)), (1, len(NEXT), sha256(NEXT))]
+    start = outs[0].index(stored)
+    place = (0, start, len(stored)) if compressed else (0, start)
+    objects = [(1, len(OWN), sha256(OWN), place), (1, len(NEXT), sha256(NEXT), (1, at))]
     return Bundle([plain(outs[0]), plain(rest), plain(b"third: ")], targets, objects=objects)
 
 
-@good("M28", base="", target=1)
+@good("M28", "object place.16", "objects.targets", "objects.offsets", base="", target=1)
 def target_made_of_a_layer_of_the_one_before() -> Bundle:
     return chained()
 
@@ -128,9 +130,8 @@ def target_at_the_end_of_a_chain() -> Bundle:
     return chained()
 
 
-@good("M28", base="", target=1)
+@good("M28", "object place.32", "objects.lengths", base="", target=1)
 def target_made_of_the_content_of_a_compressed_layer() -> Bundle:
-    """No segment says that the first target has it."""
     return chained(compressed=True)
 
 
@@ -140,7 +141,61 @@ def target_whose_frame_has_an_earlier_target_as_source() -> Bundle:
     out = HELLO
     bundle.targets[1:] = [Target(out, whole(out), 1)]
     bundle.frames[1:] = [Frame(cover_of(OWN, out), len(out), codec=4, spans=[(0, 0, len(OWN))])]
+    bundle.objects[1:] = []
     return bundle
+
+
+@good("M28", target=1)
+def object_with_a_place_that_a_base_holds() -> Bundle:
+    """Have the target with the place malformed: it is not made."""
+    bundle = chained()
+    kind, size, digest = L
+    out = LAYER[:600]
+    bundle.targets[0].program.do("zero", zero=1)
+    bundle.targets[1:] = [Target(out, Program().do("keep", keep=600), 0)]
+    bundle.frames[1:] = []
+    bundle.objects[:] = [(kind, size, digest, (0, 0))]
+    bundle.targets[0] = Target(LAYER, whole(LAYER).do("zero", zero=1), 1)
+    bundle.frames[0] = plain(LAYER)
+    return bundle
+
+
+def placed(stored: bytes, content: bytes, *, is_compressed: bool = False, before: bytes = b"before") -> Bundle:
+    """Return a bundle whose first target has an object somewhere, and whose second is what that holds."""
+    out = before + stored + b"behind"
+    place = (0, len(before), len(stored)) if is_compressed else (0, len(before))
+    return Bundle(
+        [plain(out)],
+        [
+            Target(out, whole(out), 1, tail=len(out) - 1),
+            Target(content, Program().do("keep", keep=len(content)), 0, tail=len(content) - 1),
+        ],
+        objects=[(3, len(content), sha256(content), place)],
+    )
+
+
+@good("M28", base="", target=1)
+def object_in_a_target_that_is_no_archive() -> Bundle:
+    return placed(OWN, OWN)
+
+
+@good("M28", "objects.lengths", base="", target=1)
+def object_in_two_gzip_members_of_a_target() -> Bundle:
+    halves = b"".join(gzipped(deflated(half, 6, 6, 8), half) for half in (NEXT[:900], NEXT[900:]))
+    return placed(halves, NEXT, is_compressed=True)
+
+
+@good("M28", "objects.lengths", base="", target=1)
+def object_in_two_zstd_frames_of_a_target() -> Bundle:
+    return placed(zframe(NEXT[:900]) + zframe(NEXT[900:]), NEXT, is_compressed=True)
+
+
+@good("M28", "M125", base="", target=1)
+def object_of_16_times_its_length_and_16384_bytes() -> Bundle:
+    content = bytes(16384)
+    while len(content) != 16 * len(zframe(content)) + 16384:
+        content = bytes(16 * len(zframe(content)) + 16384)
+    return placed(zframe(content), content, is_compressed=True)
 
 
 bad("no-target-chosen", "first-of-two-targets", "M123", "section.targets", code=2, arguments=[])(lambda bundle: None)
@@ -164,16 +219,10 @@ def first(change: Change) -> Change:
     return lambda bundle: change(bundle.targets[0])  # type: ignore[arg-type]
 
 
-@bad("target-before-does-not-hold-it", _CHAIN, "M28", code=6)
+@bad("object-that-its-place-is-not", _CHAIN, "M28", "M76", code=6)
 def _not_held(bundle: Bundle) -> None:
-    bundle.objects[0] = (1, len(OWN), sha256(b"x" * len(OWN)))
-
-
-@bad("target-before-is-no-archive", _CHAIN, "M28", code=6)
-def _no_archive(bundle: Bundle) -> None:
-    """Have the layer alone, which is an archive without an image, and nothing in it is the layer."""
-    bundle.targets[0] = Target(OWN, whole(OWN), 1, segments=[(len(OWN), 1)])
-    bundle.frames[0] = plain(OWN)
+    _, size, digest, _ = bundle.objects[0]
+    bundle.objects[0] = (1, size, digest, (0, 0))
 
 
 @bad("target-before-is-malformed", _CHAIN, "M28", "M52")
@@ -189,9 +238,73 @@ def _wrong(bundle: Bundle) -> None:
 @bad("target-takes-from-one-after-it", "first-of-two-targets", "M28", base="raw", code=6)
 def _after(bundle: Bundle) -> None:
     """Only targets before it serve."""
-    other = chained()
-    bundle.objects[0] = other.objects[0]
-    bundle.targets[1], bundle.frames[1] = other.targets[0], other.frames[0]
+    kind, size, digest = bundle.objects[0]
+    bundle.objects[0] = (kind, size, sha256(digest), (1, 0))
+    bundle.targets[1] = Target(bytes(size), Program().do("zero", zero=size), 0, tail=size - 1)
+    bundle.frames[1:], bundle.objects[1:] = [], []
+
+
+@bad("target-takes-from-itself", _CHAIN, "M28", code=6)
+def _itself(bundle: Bundle) -> None:
+    kind, size, digest, (_, offset) = bundle.objects[0]
+    bundle.objects[0] = (kind, size, digest, (1, offset))
+
+
+def _place(**given: int) -> Change:
+    """Change the place of the first object."""
+
+    def change(bundle: Bundle) -> None:
+        kind, size, digest, place = bundle.objects[0]
+        named = dict(zip(("target", "offset", "length"), place, strict=False)) | given
+        bundle.objects[0] = (kind, size, digest, tuple(named.values()))
+
+    return change
+
+
+_END = len(image(OWN)) - len(OWN)
+_COMPRESSED = "target-made-of-the-content-of-a-compressed-layer"
+bad("object-in-no-target", _CHAIN, "M124", "objects.targets")(_place(target=3))
+bad("object-a-byte-beyond-its-target", _CHAIN, "M124", "objects.offsets")(_place(offset=_END + 1))
+bad("object-at-an-immense-offset", _CHAIN, "M124", "objects.offsets")(_place(offset=(1 << 63) - 1))
+bad("compressed-object-beyond-its-target", _COMPRESSED, "M124", "objects.lengths")(_place(length=1 << 20))
+bad("compressed-object-that-is-cut", _COMPRESSED, "M28", code=6)(_place(length=100))
+bad("compressed-object-that-is-not", _CHAIN, "M28", code=6)(_place(length=len(OWN)))
+bad("object-of-an-unknown-place", _CHAIN, "M25", "objects.kinds")(
+    lambda b: setattr(b, "on_objects", lambda values: values.__setitem__(0, bytes((49, *values[0][1:]))))
+)
+for _column, _name in ((3, "targets"), (4, "offsets"), (5, "lengths")):
+    bad(f"number-of-{_name}-of-objects-left-over", _CHAIN, "M15", f"objects.{_name}")(
+        lambda b, at=_column: setattr(b, "on_objects", lambda values: values.__setitem__(at, values[at] + b"\0"))
+    )
+    bad(f"number-of-{_name}-of-objects-short", _COMPRESSED, "M15", f"objects.{_name}")(
+        lambda b, at=_column: setattr(b, "on_objects", lambda values: values.__setitem__(at, b""))
+    )
+
+
+@bad("compressed-object-of-another-size", "object-in-two-zstd-frames-of-a-target", "M28", "M26", code=6)
+def _size(bundle: Bundle) -> None:
+    kind, size, digest, place = bundle.objects[0]
+    bundle.objects[0] = (kind, size + 1, digest, place)
+
+
+@bad("compressed-object-of-a-byte-too-much", "object-of-16-times-its-length-and-16384-bytes", "M125")
+def _ratio(bundle: Bundle) -> None:
+    kind, size, digest, place = bundle.objects[0]
+    bundle.objects[0] = (kind, size + 1, digest, place)
+
+
+@bad("compressed-objects-of-more-than-their-target", "object-in-two-gzip-members-of-a-target", "M125")
+def _overlap(bundle: Bundle) -> None:
+    """Have two of one place: together they are longer than the target."""
+    kind, size, digest, place = bundle.objects[0]
+    bundle.objects.append((kind, size, sha256(digest), place))
+
+
+@bad("form-of-an-object-with-a-place", "target-made-of-a-layer-of-the-one-before", "M37", "section.forms")
+def _form(bundle: Bundle) -> None:
+    _, size, digest, place = bundle.objects[0]
+    bundle.objects[0] = (3, size, digest, place)
+    bundle.more[6] = msgpack([[0, L[1], L[2], b"\0"]])
 
 
 @bad("frames-of-the-second-target-missing", "first-of-two-targets", "target.frames", "M34")

@@ -6,7 +6,6 @@ import gzip
 import io
 import json
 import time
-from array import array
 
 import pytest
 
@@ -20,7 +19,7 @@ from dibundle.files.readat import MemoryBytes
 from dibundle.format import uses
 from dibundle.format.manifest import Manifest
 from dibundle.format.reader import BundleReader
-from dibundle.format.uses import LastUses, Order, Sums, bits_of, members, objects_used
+from dibundle.format.uses import Order, Sums, bits_of, members, objects_used
 from dibundle.images import profile
 from dibundle.images.archive import open_archive
 from dibundle.sharing import wrap
@@ -136,7 +135,7 @@ def test_a_check_reads_the_base_once_for_all_targets(tmp_path):
 def test_a_check_of_a_thousand_targets_that_build_on_each_other_takes_no_minute(tmp_path):
     """What is kept on the way was worked out target by target, for each of them, over all objects."""
     count, many = 1024, 8192
-    links = [(3, 1, sha256(b"%d" % number_of)) for number_of in range(many)]
+    links = [(3, 1, sha256(b"%d" % number_of), (min(number_of, count - 1), 0)) for number_of in range(many)]
     targets = []
     for number_of in range(count):
         program = Program()
@@ -158,36 +157,21 @@ def test_sets_of_objects_are_bits():
         assert members(bits_of(numbers)) == list(numbers)
 
 
-def test_last_uses_and_the_order_are_as_they_were():
-    """Target 1 holds object 0, target 2 uses it; target 3 uses object 1, which any target may hold."""
-    held = objects(2)[0][2]
+def test_targets_are_made_first_that_hold_what_is_missing():
+    """Target 1 holds object 0, which target 2 uses; target 3 uses object 1, which nothing holds."""
     plain = Program().do("zero", zero=512)
 
     def uses_object(index: int) -> written.Target:
         return target(512, Program().do("seek", seek_object=index, seek_offset=0).do("keep", keep=512))
 
-    holder = target(512, plain)
-    holder.own = held
-    holder.segments = [(512, 1)]
-    bundle = Bundle([], [target(512, plain), holder, uses_object(0), uses_object(1)], objects=objects(2))
-    manifest = manifest_of(bundle)
+    held, other = objects(2)
+    made = [target(512, plain), target(512, plain), uses_object(0), uses_object(1)]
+    manifest = manifest_of(Bundle([], made, objects=[(*held, (1, 0)), other]))
     order = Order(manifest, [0, 1])
-    assert [order.of([index]) for index in range(4)] == [[0], [1], [1, 2], [0, 1, 2, 3]]
-    assert Order(manifest, []).of([3, 0]) == [0, 3]
-    last = LastUses(manifest, [1, 2, 3])
-    assert last._last == array("i", [2, 3])
-    assert last.after(2, [0, 1]) == [1]
-
-
-def test_too_many_searches_are_refused(monkeypatch):
-    monkeypatch.setattr(bases, "MAX_SEARCHES", 1)
-    program = Program().do("seek", seek_object=0, seek_offset=0).do("keep", keep=512)
-    plain = Program().do("zero", zero=512)
-    manifest = manifest_of(Bundle([], [target(512, plain), target(512, program)], objects=objects(1)))
-    with Context() as context, search_closing(manifest, context, range(2)) as base:
-        base.choose([0])
-        with pytest.raises(BundleError):
-            base.choose([1])
+    assert [order.of([index]) for index in range(4)] == [[0], [1], [1, 2], [3]]
+    assert [order.lacking(index) for index in range(4)] == [0, 0, 0, 1 << 1]
+    assert order.kept([1, 2]) == 1 << 1
+    assert Order(manifest, []).of([3, 2]) == [2, 3]
 
 
 # --- what is said of what many targets lack, or have
@@ -268,7 +252,7 @@ def test_a_check_does_not_add_up_all_objects_for_each_target(tmp_path):
     program = Program().do("seek", seek_object=many - 1, seek_offset=0).do("keep", keep=1)
     after = written.Target(b"x", program, 0, tail=0)
     bundle = tmp_path / "a.dib"
-    links = [(1, 1, digest) for digest in digests]
+    links = [*((1, 1, digest) for digest in digests[:-1]), (1, 1, digests[-1], (0, 0))]
     bundle.write_bytes(Bundle([frame], [first, *[after] * (count - 1)], objects=links).encode())
     taken = dib("apply", "--check", bundle, base, "-o", f"{tmp_path}/out/")
     assert taken.status == 0

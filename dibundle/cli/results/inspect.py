@@ -35,13 +35,14 @@ def summary(name: str, found: Inspection) -> Iterator[str]:
             yield f"       {_image(image)}"
     for key, value in about.notes if about else ():
         yield f"       {wording.escape(key)}: {wording.escape(value)}"
-    if manifest.objects:
-        total = sum(item.size for item in manifest.objects)
-        count = len(manifest.objects)
+    objects = [manifest.objects[number] for number in manifest.needed()]
+    if objects:
+        total = sum(item.size for item in objects)
+        count = len(objects)
         yield f"needs  {count} {'object' if count == 1 else 'objects'} of {human(total)}"
         for image in about.bases if about else ():
             yield f"       {_image(image)}"
-        for item in manifest.objects:
+        for item in objects:
             yield f"       {_KINDS.get(item.kind, 'blob'):6} {digest.text(item.digest)}  {human(item.size)}"
     else:
         yield "needs  no base"
@@ -79,7 +80,7 @@ def document(found: Inspection) -> Document:
         "base": {
             "objects": [
                 {"kind": _KINDS.get(item.kind, "other"), "size": item.size, "sha256": digest.text(item.digest)}
-                for item in manifest.objects
+                for item in (manifest.objects[number] for number in manifest.needed())
             ],
             "images": documents.images(about.bases if about else ()),
         },

@@ -6,7 +6,7 @@ from dibundle.creating.match.base import Layer
 from dibundle.files.readat import ReadAt
 from dibundle.format.constants import KIND_LAYER
 from dibundle.format.steps import Copy
-from dibundle.format.values import BaseObject
+from dibundle.format.values import BaseObject, PlaceInTarget
 
 
 class ObjectTable:
@@ -17,6 +17,7 @@ class ObjectTable:
         self.objects: list[BaseObject] = []
         self.sources: list[ReadAt] = []
         self.used: set[bytes] = set()  # digests of those used since it was last cleared
+        self.places: dict[bytes, PlaceInTarget] = {}  # of contents of targets that no base has, by their digests
 
     def layer(self, layer: Layer) -> int:
         """Return the number of a layer's content."""
@@ -27,7 +28,7 @@ class ObjectTable:
         self.used.add(digest)
         number = self._numbers.setdefault(digest, len(self.objects))
         if number == len(self.objects):
-            self.objects.append(BaseObject(kind=kind, size=source.size, digest=digest))
+            self.objects.append(BaseObject(kind, source.size, digest, self.places.get(digest)))
             self.sources.append(source)
         return number
 

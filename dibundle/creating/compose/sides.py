@@ -14,7 +14,7 @@ from dibundle.creating.match import candidates
 from dibundle.creating.match.base import BaseIndex, Layer, mark_contents
 from dibundle.creating.match.images import StoredBlob, inflate_all, read_blobs, read_size
 from dibundle.errors import ArchiveError
-from dibundle.files import digest
+from dibundle.files import compression, digest
 from dibundle.files.context import Context
 from dibundle.files.progress import Progress
 from dibundle.files.readat import ReadAt, Spool, copy_chunks
@@ -31,6 +31,7 @@ class Reading:
     ``inventory``: the layers of which alone something may be taken from the base. ``recompress``: compressed layers are
     unpacked.
     ``most_unpacked``: bytes of temporary files that compressed layers of targets may take, unpacked, at most.
+    ``shared``: later targets take from earlier ones, so that any gzip or zstd has to read what is unpacked.
     """
 
     executor: Executor
@@ -38,6 +39,7 @@ class Reading:
     inventory: frozenset[bytes] | None
     recompress: bool
     most_unpacked: int | None = None
+    shared: bool = False
 
     @property
     def progress(self) -> Progress:
@@ -221,7 +223,7 @@ def _unpack(
     packed, carried = {}, []
     for blob, job in zip(new, jobs, strict=True):
         found = job.result() if job else None
-        if found:
+        if found and not (reading.shared and _is_damaged(blob, found)):
             packed[blob.digest] = found
         else:
             carried.append(carry(blob.digest, blob.blob.compression or "", blob.source))
@@ -231,6 +233,16 @@ def _unpack(
                 f" it is in the bundle as it is, {blob.source.size:,} bytes"
             )
     return packed, carried
+
+
+def _is_damaged(blob: StoredBlob, found: RecompressedLayer) -> bool:
+    """Whether a layer that can be made again is not read as its content, as its checksums are wrong, say."""
+    try:
+        chunks = copy_chunks(blob.source, 0, blob.source.size)
+        content = compression.decompress_iter(blob.blob.compression or "", chunks)
+        return digest.sha256_of(content) != found.layer.digest
+    except ArchiveError:
+        return True
 
 
 def _note_damage(blobs: Sequence[StoredBlob], progress: Progress) -> None:

@@ -20,6 +20,7 @@ from dibundle.files.readat import ReadAt
 from dibundle.format.constants import COST_FACTOR, COST_FLOOR, FRAME_COST, OP_COST, SEGMENT_COST
 from dibundle.format.program_writer import ProgramWriter
 from dibundle.format.tables import Range
+from dibundle.format.values import PlaceInTarget
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,6 +62,7 @@ def compose_all(
         composed.append(_compose(base, side, first, objects, counts, window))
         first += len(composed[-1].frames.drafts)
         if side is not sides[-1]:
+            objects.places |= _places(base, side, len(composed) - 1)
             base.grow(side)
     for item in composed:  # the digest text has its number behind all objects
         size = len(item.digest_text())
@@ -68,6 +70,18 @@ def compose_all(
             item.text_sources.append(Range(len(objects.objects), 0, size))
     _drop_costly_sources(composed)
     return composed
+
+
+def _places(base: BaseSide, side: TargetSide, number: int) -> dict[bytes, PlaceInTarget]:
+    """Return where in a target, by its number, layers lie that later ones may take and that nothing before holds."""
+    found = {}
+    for stored in side.blobs:
+        member = stored.blob.member
+        if stored.blob.kind == "layer":
+            found[stored.digest] = PlaceInTarget(number, member.content, member.size, is_compressed=False)
+        if packed := side.packed.get(stored.digest):
+            found[packed.layer.digest] = PlaceInTarget(number, member.content, member.size, is_compressed=True)
+    return {digest: place for digest, place in found.items() if digest not in base.known}
 
 
 def _drop_costly_sources(composed: Sequence[ComposedTarget]) -> None:
