@@ -1137,13 +1137,15 @@ class Plan:
 
     def check_temporary(self) -> None:
         """Refuse more than 128 MiB of frames kept for repeats, and 144 MiB with those that are not used up (4.4)."""
-        changes = [(self.starts[number], self.bundle.frames[number].size) for number in self.repeats]
-        changes += [(last + 1, -self.bundle.frames[number].size) for number, last in self.repeats.items()]
+        sizes = {number: self.bundle.frames[number].size for number in self.starts}
+        sizes |= {number: -(-sizes[number] // 4096) * 4096 for number in self.repeats}
+        changes = [(self.starts[number], sizes[number]) for number in self.repeats]
+        changes += [(last + 1, -sizes[number]) for number, last in self.repeats.items()]
         need(highest(changes) <= 128 * MiB, "too much kept for repeats")
         changes = []
         for number, start in self.starts.items():
-            size, end = self.bundle.frames[number].size, max(self.ends[number], self.repeats.get(number, 0))
-            changes += [(start, size), (end, -size)] if end > start else []
+            end = max(self.ends[number], self.repeats.get(number, 0))
+            changes += [(start, sizes[number]), (end, -sizes[number])] if end > start else []
         need(highest(changes) <= 144 * MiB, "too much of frames that are not used up")
 
 

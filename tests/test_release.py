@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import random
@@ -178,6 +179,32 @@ def test_what_targets_share_is_there_once(tmp_path: Path):
     assert (tmp_path / "all.dib").stat().st_size < 1.15 * (tmp_path / "one.dib").stat().st_size
     ended = succeed("apply", tmp_path / "all.dib", "--target", "service7:1")
     assert ended.out == archives[7].read_bytes()
+
+
+@pytest.mark.parametrize("damage", [b"", b"junk"], ids=["sound", "damaged"])
+def test_a_layer_of_an_earlier_target_may_be_compressed(tmp_path: Path, damage: bytes):
+    """The second target has a file of the first one's compressed layer; junk behind that is read by no gzip."""
+    shared = noise(11, 300_000)
+    packed = [
+        gzip.compress(build_layer([file("usr/shared", shared), file(f"usr/{name}", text(row, 9000))]), mtime=0)
+        for row, name in enumerate(("one", "two"))
+    ]
+    packed[0] += damage
+    for row, blob in enumerate(packed):
+        image = TestImage([gzip.decompress(blob.removesuffix(b"junk"))], [f"app:{row}"])
+        entry = {"Config": "c.json", "RepoTags": image.names, "Layers": ["l"]}
+        members = [file("c.json", image.config_bytes()), file("l", blob)]
+        (tmp_path / f"{row}.tar").write_bytes(
+            build_layer([*members, file("manifest.json", json.dumps([entry]).encode())])
+        )
+    succeed("create", "--no-base", tmp_path / "0.tar", tmp_path / "1.tar", "-o", tmp_path / "all.dib")
+    for row in (0, 1):
+        made = succeed("apply", tmp_path / "all.dib", "--target", f"app:{row}").out
+        assert made == (tmp_path / f"{row}.tar").read_bytes()
+    reader = BundleReader(io.BytesIO((tmp_path / "all.dib").read_bytes()))
+    places = [item.place for item in reader.manifest.objects]
+    assert [place.is_compressed for place in places if place] == ([] if damage else [True])
+    assert ((tmp_path / "all.dib").stat().st_size < 350_000) == (not damage)
 
 
 def test_a_chain_over_several_targets(release: Path, tmp_path: Path):

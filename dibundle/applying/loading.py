@@ -7,9 +7,10 @@ bytes, with everything from the first document on withheld until the last byte i
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -17,7 +18,7 @@ from typing import Final
 from dibundle.applying import messages
 from dibundle.applying.base import find_base
 from dibundle.applying.chain import follow
-from dibundle.applying.expected import UnexpectedError, verified_digests
+from dibundle.applying.expected import UnexpectedError, named_digest, verified_digests
 from dibundle.applying.gate import Gate
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_target
@@ -219,7 +220,8 @@ class Loading:
         try:
             images = Judge(archive, verified_digests(target), hashed=False).images()
         except ArchiveError as error:
-            if self.without and target.digest in self.options.expect:  # the engine does not get the bytes expected
+            named = self.options.expect | {named_digest(self.options.target)}
+            if self.without and target.digest in named:  # the engine does not get the bytes of that digest
                 raise UnexpectedError(messages.EXPECT_UNCLEAR, reason=error.message) from error
             if self.signatures.judges_names:
                 unclear = SignatureError(messages.LOAD_NAMES_UNCLEAR, reason=error.message)
@@ -265,9 +267,7 @@ class Loading:
                     (image, allowed_names(image, names, self.repositories, own.progress)) for image, names in found
                 ]
             found = [(image, tuple(filter(_REFERENCE.fullmatch, names))) for image, names in found]
-            found = name_all(found, self.engine)
-            self.signatures.require_names_of(self.bundle, (name for _, names in found for name in (names or ("",))))
-            return hand_over(found, self.engine)
+            return hand_over(found, self.engine, partial(self.signatures.require_names_of, self.bundle))
 
 
 def _one_by_one(images: Iterable[AboutImage]) -> list[AboutImage]:
@@ -293,7 +293,7 @@ def _base_with(archives: Sequence[Archive], chains: Sequence[tuple[bytes, ...]])
     return "an image", None
 
 
-def name_all(
+def _name_all(
     images: Sequence[tuple[PinnedImage, tuple[str, ...]]], engine: str
 ) -> list[tuple[PinnedImage, tuple[str, ...]]]:
     """Return images with a name for each, where the engine needs one.
@@ -306,9 +306,15 @@ def name_all(
     return [(image, names or (f"localhost/dib:sha256-{image.id.hex()}",)) for image, names in images]
 
 
-def hand_over(images: Sequence[tuple[PinnedImage, tuple[str, ...]]], engine: str) -> list[AboutImage]:
-    """Load images, each under its names, in an archive written here; check each by its digests."""
-    images = name_all(images, engine)
+def hand_over(
+    images: Sequence[tuple[PinnedImage, tuple[str, ...]]], engine: str, require_names: Callable[[Iterable[str]], object]
+) -> list[AboutImage]:
+    """Load images, each under its names, in an archive written here; check each by its digests.
+
+    ``require_names`` gets all names that the engine is given, "" for an image without one, and raises to refuse them.
+    """
+    images = _name_all(images, engine)
+    require_names(name for _, names in images for name in (names or ("",)))
     for image, _ in images:
         require_left_out(image, engine)
     with Loader(engine) as loader:
@@ -337,7 +343,7 @@ def allowed_names(
     image: PinnedImage, names: Collection[str], allowed: Collection[str], progress: Progress
 ) -> tuple[str, ...]:
     """Return the names in the repositories of the base: an image ID says nothing about names."""
-    fitting = [name for name in names if _REFERENCE.fullmatch(name) and _repository(name) in allowed]
+    fitting = [name for name in names if _REFERENCE.fullmatch(name) and repository_of(name) in allowed]
     taken = list(dict.fromkeys(fitting))[:MAX_NAMES]
     others = [name for name in dict.fromkeys(names) if name not in taken[:MAX_NAMES]][: MAX_NAMES + 1]
     if others:
@@ -352,9 +358,9 @@ def allowed_names(
 def repositories_of(archives: Sequence[Archive]) -> frozenset[str]:
     """Return the repositories that the images of archives have names in."""
     images = [image for archive in stored_images(archives) for image in archive.images]
-    return frozenset(_repository(name) for image in images for name in image.names)
+    return frozenset(repository_of(name) for image in images for name in image.names)
 
 
-def _repository(name: str) -> str:
+def repository_of(name: str) -> str:
     """Return a reference without its tag, and whole where it is short as docker has it."""
     return writers.whole_name(name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name)

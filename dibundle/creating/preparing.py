@@ -70,6 +70,7 @@ def prepare(
         inventory=options.inventory,
         recompress=options.recompress,
         most_unpacked=most_unpacked,
+        shared=len(targets) > 1,
     )
     base, sides = read_sides(bases, targets, reading)
     context.progress.phase("comparing", 0)

@@ -54,6 +54,7 @@ MAX_RANGES = 1 << 20  # explicit source ranges of all frames
 MAX_SEGMENTS = 1 << 20  # of all targets
 MAX_TARGETS = 1024
 MAX_LIVE = 128 << 20  # decoded frames kept for later use
+KEPT_UNIT = 4096  # of which each of them takes a whole number
 MAX_OPEN = 144 << 20  # the same, and those that are begun and not used up
 MAX_TAIL = 64 << 20  # output withheld until everything is verified
 MAX_SHAPES = 4096

@@ -14,7 +14,7 @@ from itertools import accumulate
 from dibundle.codecs.excess import Excess
 from dibundle.errors import BundleError
 from dibundle.format import messages
-from dibundle.format.constants import MAX_LIVE, MAX_OPEN, PACKING_COST, TEXT_STREAM
+from dibundle.format.constants import KEPT_UNIT, MAX_LIVE, MAX_OPEN, PACKING_COST, TEXT_STREAM
 from dibundle.format.manifest import Manifest
 from dibundle.format.program import BaseHeaders, walk
 from dibundle.format.records import BLOCK, RAW_SHIFT
@@ -138,18 +138,24 @@ class _Streams:
         """Refuse programs that need more decoded frames at once than the limits."""
         kept: list[tuple[int, int, int]] = []
         for index, last in self.plan.last_use.items():
-            size = self._table.sizes[index]
+            size = kept_size(self._table.sizes[index])
             kept += ((self._entered_at[index - self._first], 0, size), (last, 1, -size))
         if _most(kept) > MAX_LIVE:
             raise BundleError(messages.LIMIT_LIVE_FRAMES, most=_most(kept), max_live=MAX_LIVE)
         live: list[tuple[int, int, int]] = []  # between two steps: a step counts what it uses up no more
         for index in range(self._first, self.entered):
             size, begun = self._table.sizes[index], self._entered_at[index - self._first]
+            size = kept_size(size) if index in self.plan.last_use else size
             end = max(self._used_up[index - self._first], self.plan.last_use.get(index, 0))
             if end > begun:
                 live += ((begun, 1, size), (end, 0, -size))
         if _most(live) > MAX_OPEN:
             raise BundleError(messages.LIMIT_OPEN_FRAMES, most=_most(live), max_open=MAX_OPEN)
+
+
+def kept_size(size: int) -> int:
+    """Return the bytes that a kept frame of ``size`` bytes takes: whole pages."""
+    return -(-size // KEPT_UNIT) * KEPT_UNIT
 
 
 def _most(changes: list[tuple[int, int, int]]) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from dibundle.codecs import decoders
 from dibundle.codecs import recompression as packing
 from dibundle.codecs.excess import Excess
-from dibundle.codecs.native.library import APART, apart, unfilled
+from dibundle.codecs.native.library import apart, unfilled
 from dibundle.codecs.recompression import Recompressor
 from dibundle.errors import BaseMismatchError, BundleError
 from dibundle.format import messages, records
@@ -216,7 +216,7 @@ class _Streams:
                 if self._frames[index].stream != stream:
                     raise BundleError(messages.PROGRAM_FRAME_EARLY, index=index)
                 if index in self._plan.last_use:
-                    self.kept[index] = data = apart(data) if len(data) >= APART else data
+                    self.kept[index] = data = apart(data)
             used = min(length, len(data) - position, CHUNK)
             yield memoryview(data)[position : position + used]
             if position + used == len(data):

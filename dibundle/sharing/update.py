@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import repeat
 from typing import Final
 
@@ -233,13 +234,18 @@ class _Update:
             if bundles is not None:
                 image = self._pin_or_refuse(plan, bundles, fetched)
         if self._output is None:
-            hand_over([(image, self._made.names)], self._engine)
+            hand_over([(image, self._made.names)], self._engine, partial(self._require_names, bundles))
         else:
             with self._output:
                 layout = pinned.layout([(image, self._made.names)])
                 writers.write(layout, "docker-archive", self._output.write)
         total = plan.size + fetched.in_vain(plan)
         return self._result(plan, total, len(fetched.refused), self._signatures.signed_by(bundles or ()))
+
+    def _require_names(self, bundles: Sequence[BundleReader] | None, names: Iterable[str]) -> None:
+        """Refuse names that whoever signed the last bundle may not give to images."""
+        if bundles:
+            self._signatures.require_names_of(bundles[-1], names)
 
     def _apply_wrapped(self) -> UpdateResult:
         """Apply the bundle that the image is."""
@@ -275,10 +281,10 @@ class _Update:
         if self._is_wrapped:
             if self._signatures.required:  # what labels say is the registry's word
                 return False
-            self._made = made_by(self._labels)
+            self._made = made_by(self._labels, self._repository.reference)
             own = self._made.id
-            is_expected = not self._options.expect or own in self._options.expect
-            return bool(own) and is_expected and image_id(self._engine, digest.text(own)) == digest.text(own)
+            is_expected = bool(own) and (not self._options.expect or own in self._options.expect)
+            return is_expected and all(image_id(self._engine, name) == digest.text(own) for name in self._made.names)
         ids = {digest.text(item) for item in (self._image.id, self._image.manifest.digest)}
         return all(image_id(self._engine, name) in ids for name in self._made.names)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from dibundle.applying.base import missing_objects
 from dibundle.applying.expected import Expectation
-from dibundle.applying.loading import allowed_names, hand_over
+from dibundle.applying.loading import allowed_names, hand_over, repository_of
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rewrite import pin, rebuild_images
 from dibundle.applying.targets import choose_target
@@ -29,6 +30,7 @@ from dibundle.sources.bundles import check_signature
 from dibundle.sources.registry import images
 from dibundle.sources.registry.client import Repository
 from dibundle.sources.registry.images import RemoteImage
+from dibundle.sources.registry.reference import Reference
 from dibundle.sources.wrapped import find, find_in_layer
 
 
@@ -40,10 +42,20 @@ class AppliedParcel(NamedTuple):
     fetched: int
 
 
-def made_by(told: Mapping[str, str]) -> AboutImage:
-    """Return the one image that a wrapped bundle is said by its labels to make; without ID where it is not one."""
+def made_by(told: Mapping[str, str], reference: Reference) -> AboutImage:
+    """Return the one image that a wrapped bundle is said by its labels to make; without ID where it is not one.
+
+    Its name is the one that :class:`Parcel` gives it: of the labels, in the repository of ``reference``, else that.
+    """
     made = labels.digests(told.get(labels.MAKES_IDS, ""))
-    return AboutImage(names=(), id=next(iter(made)) if len(made) == 1 else b"", diff_ids=())
+    name = told.get(labels.MAKES, "")
+    is_own = ", " not in name and repository_of(name) == _place(reference)
+    names = (name,) if is_own else tuple(filter(None, (reference.name,)))
+    return AboutImage(names=names, id=next(iter(made)) if len(made) == 1 else b"", diff_ids=())
+
+
+def _place(reference: Reference) -> str:
+    return writers.whole_name(f"{reference.host}/{reference.repository}")
 
 
 class Parcel:
@@ -80,10 +92,11 @@ class Parcel:
                 )
             archive, bundle = self._fetch(frozenset())
         image, names = self._pin(bundle, [*bases, archive], options)
-        self._signatures.require_names_of(bundle, names or ("",))
+        require_names = partial(self._signatures.require_names_of, bundle)
         if output is None:
-            (made,) = hand_over([(image, names)], engine)
+            (made,) = hand_over([(image, names)], engine, require_names)
         else:
+            require_names(names or ("",))
             with output:
                 writers.write(pinned.layout([(image, names)]), "docker-archive", output.write)
             made = AboutImage(names=names, id=image.id, diff_ids=image.diff_ids)
@@ -106,8 +119,7 @@ class Parcel:
             raise UsageError(sharing_messages.UPDATE_SEVERAL_IMAGES, name=self._name, count=len(found))
         ((image, told),) = found
         reference = self._repository.reference
-        place = f"{reference.host}/{reference.repository}"
-        names = allowed_names(image, told, {writers.whole_name(place)}, self._context.progress)
+        names = allowed_names(image, told, {_place(reference)}, self._context.progress)
         return image, names or tuple(filter(None, (reference.name,)))
 
     def _fetch(self, without: frozenset[bytes]) -> tuple[Archive, BundleReader]:

@@ -421,6 +421,21 @@ def _kept(over: int) -> Bundle:
     return bundle
 
 
+@bad("kept-frames-count-as-whole-pages", "repeat", "M61")
+@instead
+def _pages() -> Bundle:
+    """Keep frames of 2 bytes less than 128 MiB together, of which two end with a byte on a page."""
+    sizes = [64 * MIB - 4095, 64 * MIB - 4096, 4097]
+    program = Program()
+    for stream, size in enumerate(sizes, 1):
+        program.do("raw", raw=size, stream=stream)
+    for index in range(3):
+        program.do("repeat", repeat_frame=index, repeat_offset=0, repeat=1)
+    bundle = one(bytes(sum(sizes) + 3), program, *(zeros(size, stream) for stream, size in enumerate(sizes, 1)))
+    bundle.target.tail = sum(sizes)
+    return bundle
+
+
 # --- codec 3 ----------------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import tarfile
@@ -14,6 +15,7 @@ import pytest
 import zstandard
 
 import dibundle
+from dibundle.applying import loading
 from dibundle.sources.engines import Loader, LoadError, _Tail
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import noise
@@ -264,3 +266,35 @@ def test_an_engine_that_says_much_as_it_saves(pair: Pair, tmp_path: Path) -> Non
     (tmp_path / "docker").chmod(0o755)
     ended = dib("apply", "docker-daemon:app:1", pair.bundle, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
     assert (ended.code, ended.out) == (0, pair.target.read_bytes())
+
+
+@pytest.mark.parametrize("option", ["--expect", "--target"])
+def test_what_is_named_by_its_digest_and_can_be_read_in_two_ways_is_not_loaded_thin(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine would get an archive of the images that dib finds in it, and other bytes than those named."""
+    base = build_layer([file("a", noise(1, 90_000))])
+    images = [TestImage([base, build_layer([file("b", text)])], ["app:2"]) for text in (b"one", b"other")]
+    entries = []
+    members = {}
+    for image in images:
+        with tarfile.open(fileobj=io.BytesIO(docker_save([image], "classic"))) as tar:
+            found = {item.name: tar.extractfile(item).read() for item in tar if item.isfile()}  # type: ignore[union-attr]
+        entries.append(json.loads(found.pop("manifest.json"))[0])
+        members |= found
+    (entry, other) = entries
+    both = {**entry, "config": other["Config"], "layers": other["Layers"]}
+    members["manifest.json"] = json.dumps([both]).encode()
+    old, new, bundle = (tmp_path / name for name in ("old.tar", "new.tar", "b.dib"))
+    old.write_bytes(docker_save([TestImage([base], ["app:1"])], "classic"))
+    new.write_bytes(build_layer([file(name, data) for name, data in members.items()]))
+    succeed("create", "-q", old, new, bundle)
+    (tmp_path / "docker").write_text(f"#!/bin/sh\ntest $1 = load && exec cat > {tmp_path}/got\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(loading, "require_layers", lambda *_: None)
+    whole = f"sha256:{hashlib.sha256(new.read_bytes()).hexdigest()}"
+    ended = dib("load", "-q", "--engine", "docker", "--thin", option, whole, old, bundle)
+    assert ended.code == 8
+    assert "cannot determine which image the bundle rebuilds" in ended.err
+    assert not (tmp_path / "got").exists() or b"manifest.json" not in (tmp_path / "got").read_bytes()

@@ -310,6 +310,31 @@ def test_update_judges_the_name_that_is_asked_for(world: World, write: Write, tm
                 assert not (tmp_path / "out.tar").exists()
 
 
+def test_update_judges_the_name_that_it_gives(
+    world: World, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image that is asked for by its digest has no name, and containerd has none without."""
+    from dibundle.applying import loading
+
+    monkeypatch.setattr(loading, "Loader", None)  # nothing is loaded
+    with serve() as registry:
+        for number, data in enumerate(images("registry.example/app:2"), 1):
+            (tmp_path / f"{number}.tar").write_bytes(data)
+            manifest = put_image(registry, tmp_path / f"{number}.tar", str(number), "app")
+        succeed("create", "-q", tmp_path / "1.tar", tmp_path / "2.tar", tmp_path / "b.dib")
+        succeed("sign", "-q", "--key", world.folder / "team", tmp_path / "b.dib")
+        name = f"docker://{registry.host}/app"
+        succeed("push", "-q", tmp_path / "b.dib", f"{name}:1-2", "--subject", f"{name}:2")
+        write(
+            f'allowed-signers = "{world.allowed}"\n[identities]\n"{registry.host}/*" = "team@example.com"\n'
+            '"localhost/*" = "release@example.com"\n'
+        )
+        ended = dib("update", f"{name}@{manifest}", "--base", tmp_path / "1.tar", "--engine", "ctr")
+    assert ended.code == 8, ended.err
+    assert "the bundle rebuilds localhost/dib:sha256-" in ended.err
+    assert "but is signed by team@example.com" in ended.err
+
+
 def test_list_shows_whom_the_policy_accepts(world: World, write: Write, tmp_path: Path) -> None:
     back = tmp_path / "back.dib"
     succeed("create", "-q", "-1", world.pair.target, world.pair.base, back)

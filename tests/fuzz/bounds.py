@@ -7,6 +7,7 @@ can ask much of. Bundles are written field by field (spec/vectors), behind right
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import random
 import resource
@@ -555,16 +556,30 @@ def chains_of_targets(chance: random.Random) -> Bundle:
         program = Program().do("raw", raw=len(layer), stream=1)
         if k:
             program.do("seek", seek_object=k - 1, seek_offset=0).do("keep", keep=len(start))
-        link = Target(out, program, 1, tail=len(out) - 1)
-        at = layer.index(content)
-        link.segments = [(at, 0), (len(content), 1), (len(out) - at - len(content), 0)]
-        made.append(link)
-        objects.append((1, len(content), sha256(content)))
+        made.append(Target(out, program, 1, tail=len(out) - 1))
+        objects.append((1, len(content), sha256(content), (k, layer.index(content))))
         contents.append(content)
     frames = [Frame(link.out[: len(link.out) - (len(contents[k - 1]) if k else 0)], 1) for k, link in enumerate(made)]
     for frame in frames:
         frame.size = len(frame.data)
     return Bundle(frames, made, objects=objects)
+
+
+@bundle_class
+def objects_that_lie_compressed(chance: random.Random) -> Bundle:
+    """As much as may lie compressed in a target, all of which the next one takes something from."""
+    count = edge(chance, chance.choice((16, 4096, 65_536)), 1)
+    content = bytes(chance.choice((16_384, 100)))
+    stored = chance.choice((frame_of, gzip.compress))(content)
+    objects = [(1, len(content), sha256(b"%d" % k), (0, k * len(stored), len(stored))) for k in range(count)]
+    program = Program()
+    for k in range(count):
+        program.do("seek", seek_object=k, seek_offset=0).do("keep", keep=len(content))
+    first = Target(stored * count, Program().do("raw", raw=len(stored) * count, stream=1), 0)
+    whole = len(stored) * count
+    frames = [Frame(part, len(part)) for at in range(0, whole, 32 * MIB) if (part := first.out[at : at + 32 * MIB])]
+    first.frames, first.tail = len(frames), whole - 1
+    return Bundle(frames, [first, target(len(content) * count, program)], objects=objects)
 
 
 @bundle_class
@@ -604,6 +619,48 @@ def kept_frames(chance: random.Random) -> Bundle:
         program.do("repeat", repeat_frame=k % count, repeat_offset=0, repeat=each)
     data = frame_of(zeros(size))
     return one(count * size + times * each, program, *(Frame(data, size, codec=1) for _ in range(count)))
+
+
+@bundle_class
+def small_frames_beside_large_ones(chance: random.Random) -> Bundle:
+    """Kept frames of less than a page or a byte more, most of them given up, then a packing, a tail and a large one."""
+    frames: list[Frame] = []
+    program, made = Program(), 0
+
+    def draw(size: int, stream: int = 1) -> int:
+        nonlocal made
+        frames.append(Frame(frame_of(zeros(size)), size, stream=stream, codec=1))
+        program.do("raw", raw=size, stream=stream)
+        made += size
+        return len(frames) - 1
+
+    def repeat(index: int) -> None:
+        nonlocal made
+        program.do("repeat", repeat_frame=index, repeat_offset=0, repeat=1)
+        made += 1
+
+    held: list[int] = []
+    for size in chance.choice(((1000,), (1000, 2100, 4040), (4097,), (1000, 4097))):
+        pages = -(-size // 4096)
+        new = [draw(size) for _ in range(26_000 // pages - sum(-(-frames[index].size // 4096) for index in held))]
+        kept = chance.choice((1, 2, 8))
+        for row, index in enumerate(new):
+            if row % kept:
+                repeat(index)
+        held += new[::kept]
+    cost = sum(16384 + frame.size + 768 for frame in frames) + 256 * len(held) + 300 * MIB
+    for _ in range(max(0, (cost - 64 * MIB) // 8 - made) // MIB + 64):
+        program.do("zero", zero=MIB)
+        made += MIB
+    last = Frame(frame_of(zeros(64 * MIB)), 64 * MIB, codec=2)
+    frames.append(explicit(last, 128 * MIB))
+    program.do("raw", raw=64 * MIB, stream=1)
+    made += 64 * MIB
+    for index in held:
+        repeat(index)
+    bundle = one(made, program, *frames, objects=[ZEROS])
+    bundle.target.tail = made - 64 * MIB
+    return bundle
 
 
 @bundle_class

@@ -9,6 +9,7 @@ import os
 import random
 import subprocess
 import sys
+import urllib.parse
 from pathlib import Path
 
 import pytest
@@ -536,6 +537,9 @@ def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch)
     assert len(stocked.log("GET", "/blobs/")) == 2  # the base is in the engine
     made = docker_save([version(2)], "v25")
     (engine / f"sha256%3A{hashlib.sha256(version(2).config_bytes()).hexdigest()}").write_bytes(made)
+    ended = dib("update", linked, "--base", "containers-storage:app:1", "-n")
+    assert "in podman already" not in ended.err  # under another name, that is
+    (engine / urllib.parse.quote(f"{registry_name(stocked)}:linked", safe="")).write_bytes(made)
     stocked.asked.clear()
     ended = dib("update", linked, "--base", "containers-storage:app:1")
     assert ended.code == 0, ended.err

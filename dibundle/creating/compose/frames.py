@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from dibundle.codecs.encode import layout
 from dibundle.format.constants import MAX_LIVE, TEXT_STREAM
+from dibundle.format.plan import kept_size
 from dibundle.format.steps import Copy
 from dibundle.format.tables import Range
 
@@ -149,7 +150,7 @@ class FramePlanner:
     def keep(self, places: list[tuple[int, int, int]]) -> bool:
         """Whether the frames at ``places`` may be kept for repeats; counts them against the limit if so."""
         frames = {frame for frame, _, _ in places} - self._kept
-        size = sum(max(self.drafts[frame - self._first].size, ADD_UNIT) for frame in frames)
+        size = sum(kept_size(max(self.drafts[frame - self._first].size, ADD_UNIT)) for frame in frames)
         if self._kept_size + size > MAX_LIVE:
             return False
         self._kept |= frames
