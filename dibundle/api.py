@@ -64,7 +64,7 @@ def create(
     out: FilePath | Writable,
     *,
     level: int | None = None,
-    codec: str = "auto",
+    profile: Literal["full", "core"] = "full",
     names: Literal["auto", "all", "none"] = "auto",
     workers: int = 0,
     inventory: FilePath | None = None,
@@ -87,7 +87,7 @@ def create(
     Raises ``ArchiveError`` for what is no image archive, ``FileError`` where the system refuses, ``UsageError`` for no
     such level or number of workers. What the caller's objects raise comes through; one that would block: ``FileError``.
     """
-    options = CreateOptions(level=level, codec=codec, names=names, workers=workers, recompress=recompress)
+    options = CreateOptions(level=level, profile=profile, names=names, workers=workers, recompress=recompress)
     options = replace(options, inventory=inventories.read_given(inventory), raw_layers=raw_layers)
     with Context(tmp, progress) as context:
         sides, access = (several(base), several(target)), access or Access()
@@ -99,7 +99,7 @@ def estimate(
     target: Source | Iterable[Source],
     *,
     level: int | None = None,
-    codec: str = "auto",
+    profile: Literal["full", "core"] = "full",
     workers: int = 0,
     inventory: FilePath | None = None,
     recompress: bool = True,
@@ -111,7 +111,7 @@ def estimate(
     """Return about how large a bundle would be and how long it would take to create, from a sample of its frames."""
     there = inventories.read_given(inventory)
     options = CreateOptions(
-        level=level, codec=codec, workers=workers, inventory=there, recompress=recompress, raw_layers=raw_layers
+        level=level, profile=profile, workers=workers, inventory=there, recompress=recompress, raw_layers=raw_layers
     )
     with Context(tmp, progress) as context:
         return estimating.estimate(several(base), several(target), options, access or Access(), context)

@@ -74,7 +74,7 @@ def _write(work: Path, old: TestImage, new: TestImage, style: Style, stored: Lay
     pair.base.write_bytes(docker_save([old], style, stored))
     pair.target.write_bytes(docker_save([new], style, stored))
     succeed("create", pair.base, pair.target, pair.bundle)
-    succeed("create", "--codec", "vcdiff", pair.base, pair.target, pair.vcdiff)
+    succeed("create", "--profile", "core", pair.base, pair.target, pair.vcdiff)
     succeed("create", "--no-base", pair.target, pair.alone)
     return pair
 

@@ -56,8 +56,8 @@ def test_large_programs_are_looked_at_by_a_sample(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize(
     "how",
-    [CreateOptions(level=1), CreateOptions(level=5), CreateOptions(codec="zstd"), CreateOptions(codec="vcdiff")],
-    ids=["level 1", "level 5", "zstd", "vcdiff"],
+    [CreateOptions(level=1), CreateOptions(level=5), CreateOptions(profile="core")],
+    ids=["level 1", "level 5", "core"],
 )
 def test_any_way_of_encoding_is_sampled(pair: Pair, monkeypatch: pytest.MonkeyPatch, how: CreateOptions) -> None:
     monkeypatch.setattr(estimate, "ALL", 0)

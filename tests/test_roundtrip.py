@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dibundle.codecs.encode.choose import CODEC_NAMES
+from dibundle.codecs.encode.choose import PROFILES
 from dibundle.creating.options import CreateOptions
 from dibundle.errors import ArchiveError
 from dibundle.files import compression
@@ -57,10 +57,10 @@ def test_the_base_may_be_another_archive_of_the_same_image(tmp_path: Path, style
         assert rebuilt(tmp_path, [docker_save([release(1)], style, packing)], bundle) == target
 
 
-@pytest.mark.parametrize("codec", CODEC_NAMES)
+@pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("level", [1, 3, 6, 9])
-def test_every_codec_at_every_kind_of_level(tmp_path: Path, codec: str, level: int):
-    options = CreateOptions(level=level, codec=codec)
+def test_every_profile_at_every_kind_of_level(tmp_path: Path, profile: str, level: int):
+    options = CreateOptions(level=level, profile=profile)
     check(tmp_path, [docker_save([release(1)])], docker_save([release(2)]), options)
 
 

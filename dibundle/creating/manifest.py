@@ -49,7 +49,7 @@ def make_manifest(
         frames=tuple(frames),
         targets=tuple(_target(item) for item in composed),
         about=_about(base, composed, objects),
-        forms=() if not options.recompress else tuple(_forms(base, objects, executor)),
+        forms=() if not options.recompresses else tuple(_forms(base, objects, executor)),
     )
     return _with_names(manifest, composed, options)
 

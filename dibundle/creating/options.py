@@ -14,14 +14,14 @@ from dibundle.errors import UsageError
 class CreateOptions:
     """How to create: ``level`` 1 (fast) to 9 (small), None for the default; ``workers`` 0 means one per core.
 
-    ``codec``: one of :data:`choose.CODEC_NAMES`. ``names`` for listing: "auto" keeps them small. ``inventory``: diffIDs
-    of the layers that the receiver has, of which alone a bundle may take something. ``recompress``: ``apply`` may
-    compress layers and files again.
+    ``profile``: "full", or "core", whose bundles simple readers can apply.
+    ``names`` for listing: "auto" keeps them small. ``inventory``: diffIDs of the layers that the receiver has, of which
+    alone a bundle may take something. ``recompress``: ``apply`` may compress layers and files again.
     ``raw_layers``: targets with compressed layers become archives of the same images with raw ones.
     """
 
     level: int | None = None
-    codec: str = "auto"
+    profile: Literal["full", "core"] = "full"
     names: Literal["auto", "all", "none"] = "auto"
     workers: int = 0
     inventory: frozenset[bytes] | None = None
@@ -38,4 +38,9 @@ class CreateOptions:
     def effort(self) -> choose.Effort:
         """Return how hard to try."""
         level = choose.DEFAULT_LEVEL if self.level is None else self.level
-        return choose.Effort(level=level, codec=self.codec, recompress=self.recompress)
+        return choose.Effort(level=level, codecs=self.profile, recompress=self.recompresses)
+
+    @property
+    def recompresses(self) -> bool:
+        """Whether the bundle may have layers and files compressed again."""
+        return self.recompress and self.profile == "full"

@@ -68,7 +68,7 @@ def prepare(
         executor=threads,
         context=context,
         inventory=options.inventory,
-        recompress=options.recompress,
+        recompress=options.recompresses,
         most_unpacked=most_unpacked,
         shared=len(targets) > 1,
     )

@@ -42,6 +42,8 @@ OPS = 12
 STREAMS = 32  # streams are numbered 0..31; stream 0 holds the text of header fields
 TEXT_STREAM = 0
 
+LAST_CORE_CODEC = 3  # the core profile has the codecs 0 to 3, and no re-encoders
+
 # Limits: what a reader refuses, whatever the bundle says.
 MAX_MANIFEST = 64 << 20  # bytes, stored and decoded
 MAX_SIGNATURE = 1 << 20

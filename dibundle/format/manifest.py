@@ -127,6 +127,13 @@ class Manifest:
                 if left[place.target] < 0 or item.size > c.PLACED_RATIO * place.length + c.PLACED_FLOOR:
                     raise BundleError(messages.LIMIT_PLACED, place_target=place.target, size=item.size)
 
+    @property
+    def profile(self) -> str:
+        """The profile: "core" for bundles that any reader of the format can apply, else "full"."""
+        packs = any(c.OP_BEGIN in target.columns.ops.data for target in self.targets)
+        is_full = packs or self.reencoders or max(self.codecs, default=0) > c.LAST_CORE_CODEC
+        return "full" if is_full else "core"
+
     def needed(self) -> list[int]:
         """Return the numbers of the objects that the receiver has to have: no target of this bundle holds them."""
         return [number for number, item in enumerate(self.objects) if not item.place]

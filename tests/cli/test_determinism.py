@@ -25,7 +25,7 @@ def test_surroundings(surroundings: dict[str, str], pair: Pair, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("workers", ["1", "3"])
-@pytest.mark.parametrize("options", [(), ("--codec", "vcdiff"), ("-9",), ("-1", "--names", "all")])
+@pytest.mark.parametrize("options", [(), ("--profile", "core"), ("-9",), ("-1", "--names", "all")])
 def test_workers(workers: str, options: tuple[str, ...], pair: Pair, tmp_path: Path) -> None:
     succeed("create", *options, pair.base, pair.target, tmp_path / "default.dib")
     succeed("create", *options, "--workers", workers, pair.base, pair.target, tmp_path / "out.dib")

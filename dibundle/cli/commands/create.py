@@ -37,7 +37,11 @@ LEAST_PART: Final = 65536
 @click.option("--no-base", is_flag=True, help="Create a bundle that needs no base.")
 @level_options
 @click.option(
-    "--codec", type=click.Choice(choose.CODEC_NAMES), default="auto", show_default=True, help="Codec of patches."
+    "--profile",
+    type=click.Choice(choose.PROFILES),
+    default="full",
+    show_default=True,
+    help="core: bundles for simple readers, of zstd and VCDIFF patches alone; larger.",
 )
 @click.option(
     "--names",
@@ -69,7 +73,7 @@ def command(
     more_bases: tuple[str, ...],
     no_base: bool,
     level: int | None,
-    codec: str,
+    profile: Literal["full", "core"],
     names: Literal["auto", "all", "none"],
     workers: int,
     inventory: str | None,
@@ -102,7 +106,7 @@ def command(
         raise UsageError(messages.OPTION_OUTPUT_IS_REGISTRY, out=shell_words(out))
     options = CreateOptions(
         level=level,
-        codec=codec,
+        profile=profile,
         names=names,
         workers=workers,
         inventory=read_list(inventory) if inventory else None,

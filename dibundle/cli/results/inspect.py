@@ -27,7 +27,8 @@ def summary(name: str, found: Inspection) -> Iterator[str]:
     about = manifest.about
     size = sum(target.size for target in manifest.targets)
     yield (
-        f"{wording.escape(name)}: dib bundle, format version 1, {human(found.size)}, {wording.times(size, found.size)}"
+        f"{wording.escape(name)}: dib bundle, format version 1, {manifest.profile} profile, {human(found.size)},"
+        f" {wording.times(size, found.size)}"
     )
     for number, target in enumerate(manifest.targets):
         yield f"makes  {human(target.size)}, {digest.text(target.digest)}"
@@ -84,6 +85,7 @@ def document(found: Inspection) -> Document:
             ],
             "images": documents.images(about.bases if about else ()),
         },
+        "profile": manifest.profile,
         "codecs": [decoders.NAMES[number] for number in manifest.codecs],
         "libraries": reencoders.libraries_of(manifest.reencoders),
         "bytes": [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dibundle.codecs import decoders, zstd
 from dibundle.codecs.excess import OF_FRAME, Excess
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LEVELS = range(1, 10)
 DEFAULT_LEVEL = 6
-CODEC_NAMES = ("auto", "zstd", "vcdiff", "cover")
+PROFILES = ("full", "core")
 
 _ZSTD_LEVELS = {1: 3, 2: 6, 3: 9, 4: 12, 5: 15, 6: 19, 7: 19, 8: 19, 9: 19}
 WITH_SOURCE = frozenset((decoders.ZSTD_PREFIX, decoders.VCDIFF, decoders.COVER, decoders.RELINK, decoders.UNPACK))
@@ -34,14 +34,15 @@ QUICK_ZSTD = 3  # where LZMA2 follows, which on 32 MB of new files makes 0.91 of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How hard to try (``level`` 1..9), and whether only one kind of patch is allowed (``codec``).
+    """How hard to try (``level`` 1..9), and which codecs are allowed.
 
+    ``codecs``: "full", those of the "core" profile, or "zstd" alone.
     ``recompress``: payloads may need an encoder of deflate streams. ``thorough``: there is little to patch,
     so that slow trials are worth their time.
     """
 
     level: int = DEFAULT_LEVEL
-    codec: str = "auto"
+    codecs: Literal["full", "core", "zstd"] = "full"
     recompress: bool = True
     thorough: bool = False
 
@@ -60,7 +61,7 @@ class Effort:
 
 def relinks(effort: Effort) -> bool:
     """Whether native code is relinked with these effort."""
-    return effort.level >= RELINK_LEVEL and effort.codec in ("auto", "cover")
+    return effort.level >= RELINK_LEVEL and effort.codecs == "full"
 
 
 class Encoded(NamedTuple):
@@ -83,8 +84,8 @@ def encode(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None
             continue
         if _makes(tried, source, target):
             best = tried
-        elif effort.codec != "zstd":  # the others may have been left out for the sake of this one
-            return encode(target, source, replace(effort, codec="zstd"))
+        elif effort.codecs != "zstd":  # the others may have been left out for the sake of this one
+            return encode(target, source, replace(effort, codecs="zstd"))
     return best
 
 
@@ -101,7 +102,7 @@ def _makes(tried: Encoded, source: bytes, target: bytes) -> bool:
 
 
 def _candidates(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None) -> Iterator[Encoded]:
-    if effort.level >= UNPACK_LEVEL and effort.codec == "auto" and effort.recompress:
+    if effort.level >= UNPACK_LEVEL and effort.codecs == "full" and effort.recompress:
         unpacked = _unpacked(target, source, effort, plan)
         if unpacked:
             yield unpacked
@@ -112,9 +113,9 @@ def _candidates(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan |
         yield from _alone(target, effort)
         return
     is_small = len(target) <= SMALL and (len(source) <= SMALL_SOURCE or effort.level not in SLOW_ZSTD)
-    if effort.codec == "zstd" or (effort.codec == "auto" and is_small):
+    if effort.codecs == "zstd" or is_small:
         yield Encoded(decoders.ZSTD_PREFIX, zstd.compress(target, level, prefix=source))
-    if effort.codec == "zstd" or (effort.codec == "auto" and effort.level == 1 and len(target) <= SMALL):
+    if effort.codecs == "zstd" or (effort.level == 1 and len(target) <= SMALL):
         return
     from dibundle.codecs import cover, vcdiff
     from dibundle.codecs.encode import relinker
@@ -126,11 +127,11 @@ def _candidates(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan |
             if len(target) > SMALL:  # as above, to save a header at the best
                 return
     found = search(source, target, effort.level)
-    if effort.codec == "vcdiff":
+    if effort.codecs == "core":
         yield Encoded(decoders.VCDIFF, zstd.compress(vcdiff.encode(source, target, found), level))
         return
     yield Encoded(decoders.COVER, cover.encode(source, target, found, effort=effort.level, thorough=effort.thorough))
-    if effort.codec == "auto" and effort.level == 9 and len(target) > SMALL:
+    if effort.level == 9 and len(target) > SMALL:
         yield Encoded(decoders.ZSTD_PREFIX, zstd.compress(target, level, prefix=source))
 
 
@@ -146,7 +147,7 @@ def search(source: bytes, target: bytes, level: int) -> Covers:
 def _alone(target: bytes, effort: Effort) -> Iterator[Encoded]:
     from dibundle.codecs import cover
 
-    is_lzma = effort.codec == "auto" and effort.level >= LZMA_LEVEL
+    is_lzma = effort.codecs == "full" and effort.level >= LZMA_LEVEL
     is_quick = is_lzma and len(target) > SMALL and effort.level < cover.SLOW_EFFORT
     yield Encoded(decoders.ZSTD, zstd.compress(target, QUICK_ZSTD if is_quick else effort.zstd_level))
     if is_lzma:
@@ -177,7 +178,7 @@ def _unpacked(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | N
     inner = encode(found.target, found.source, effort)
     cost = embedded.cost(inner.codec, len(found.streams.content), len(found.streams.starts))
     if cost > embedded.FREE * len(target) + len(source) + OF_FRAME:
-        inner = encode(found.target, found.source, replace(effort, codec="vcdiff"))  # relinking would cost too much
+        inner = encode(found.target, found.source, replace(effort, codecs="core"))  # relinking would cost too much
     payload = embedded.write(
         found.streams, source, found.parts, whole=found.whole, codec=inner.codec, inner=inner.payload
     )

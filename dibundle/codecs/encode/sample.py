@@ -29,7 +29,7 @@ def size(target: bytes, source: bytes, effort: choose.Effort, plan: layout.Relin
     """Return about how many bytes :func:`choose.encode` would need, in about a fifth of its time."""
     if len(target) <= SMALL:
         return choose.least(target, source, effort, plan)
-    if effort.codec == "auto" and effort.level >= choose.UNPACK_LEVEL and effort.recompress:
+    if effort.codecs == "full" and effort.level >= choose.UNPACK_LEVEL and effort.recompress:
         found = embedded_streams.find(target, source, least_share=choose.PROGRAM_SHARE if plan else 0, trust=TRUST)
         if found:
             if len(found.target) <= WHOLE:
@@ -64,7 +64,7 @@ def _scaled(source: Buffer, target: bytes, known: covers.Covers | None, effort: 
 
 
 def _slow_size(target: bytes, source: bytes, effort: choose.Effort) -> int:
-    if not source or effort.codec not in ("auto", "cover"):
+    if not source or effort.codecs != "full":
         return choose.least(target, source, replace(effort, recompress=False))
     found = choose.search(source, target, effort.level)
     return len(cover.encode(source, target, found, effort=effort.level, thorough=effort.thorough))
