@@ -1,7 +1,7 @@
-"""The cover codec: stretches of the source, a byte-wise difference over them, literals between (spec/cover.md).
+"""The cover codec: matching stretches of the source, byte-wise differences, and literals between them (spec/cover.md).
 
-A payload is the number of covers, the header of five streams, then the streams: three columns of numbers (literal bytes
-before each cover, its length, its seek in the source), the difference, the literals.
+A payload is the number of covers, the headers of five streams, then the streams. Three streams are columns of numbers:
+literal bytes before each cover, its length, its seek in the source. The other two are the difference and the literals.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from dibundle.codecs.encode.covers import Covers
 
 MODEL: Final = 3
-"""The packer of the difference stream alone that sees the source: delta/model.py."""
+"""Packer for the difference stream only; it sees the source: codecs/model.py."""
 
 SPARSE: Final = 4
-"""The other packer of the difference stream alone: delta/sparse.py."""
+"""The other packer for the difference stream only: codecs/sparse.py."""
 
 PREFIXED: Final = 5
-"""The packer of the literal stream alone whose dictionary is the source around the literals' places."""
+"""Packer for the literal stream only; its dictionary is the source around each run of literals."""
 
 NO_CODE, X86_CODE, ARM_CODE = range(3)
-"""Machines whose code literals may be."""
+"""Machine whose code the literals may be."""
 
 CONTEXT: Final = 512  # bytes of source on either side of each run of literals
 MAX_CONTEXT: Final = 8 << 20
@@ -36,50 +36,52 @@ MAX_CONTEXT: Final = 8 << 20
 DEFAULT_EFFORT: Final = 6
 
 MAX_COVERS: Final = 1 << 20
-"""Covers in a payload at most: their columns and rows then take less than 80 MB, whatever a payload declares."""
+"""Maximum number of covers in a payload; whatever it declares, columns and rows then take less than 80 MB."""
 
-SMALL_DIFFERENCE: Final = 64 << 10  # up to which plain zstd is tried: of more, the other packers make less
-MODEL_EFFORT: Final = 3  # from which on there is the model: at 2 it is 6 % of python-app's time for 0.2 % of bytes
-SLOW_EFFORT: Final = 8  # from which on a payload may take longer to make and to decode
+SMALL_DIFFERENCE: Final = 64 << 10  # maximum size at which plain zstd is tried: above it, the other packers give less
+MODEL_EFFORT: Final = 3  # minimum effort for the model: at 2 it takes 6 % of python-app's time and saves 0.2 % of bytes
+SLOW_EFFORT: Final = 8  # minimum effort at which a payload may take longer to encode and to decode
 
-FEW_CHANGES: Final = 400_000  # changed bytes of a difference up to which tables have twice the size
+FEW_CHANGES: Final = 400_000  # maximum changed bytes of a difference at which tables have twice the size
 MODEL_BITS: Final = 14
-"""Of the model's tables at most where there is much to patch, one more for few changes: out of a cache it takes longer.
+"""Maximum bits of the model's tables if there is much to patch; one more for few changes. Larger ones leave the cache.
 
 Measured on static-binary's two programs, bytes of their differences and seconds of CPU to decode them: 14 bits
-924,451 and 0.48, 15 910,731 and 0.55, 16 899,488 and 0.63. Each of the model's inputs, when it was left out, gave 3 to
-8 % of the time for 0.6 to 1.5 % more bytes. The sparse form takes 0.1 s, and half as many bytes again. Of python-app's
-47 differences, one of them of many changes: 14 bits 1,368,719 and 1.00, 15 1,346,030 and 1.06, 16 1,326,841 and 1.21,
-18 1,296,215 and 1.68, of which half is the tables' own cost, in differences of few changes.
+924,451 and 0.48, 15 910,731 and 0.55, 16 899,488 and 0.63. Each of the model's inputs, when it was left out, saved 3 to
+8 % of the time and added 0.6 to 1.5 % of bytes. The sparse form takes 0.1 s, and half as many bytes again. Of
+python-app's 47 differences, one of them with many changes: 14 bits 1,368,719 and 1.00, 15 1,346,030 and 1.06,
+16 1,326,841 and 1.21, 18 1,296,215 and 1.68. Half of the last is the cost of the tables, in differences with few
+changes.
 """
 
 NEARLY: Final = 1.02
-"""As many more bytes a quick model may take: of static-binary's two programs 0.7 %, of another one 51 %."""
+"""Factor by which a quick model may be larger: static-binary's two programs take 0.7 % more, another program 51 %."""
 
-SURELY_LZMA2: Final = 64 << 10  # literals from which on zstd is no rival, and tried at its fastest
+# minimum size of literals at which zstd has no chance, so it is tried at its fastest level
+SURELY_LZMA2: Final = 64 << 10
 
 CONTEXT_LITERALS: Final = 1 << 20
-"""Literals up to which their context is tried where a target's patches are many; where they are few, all of them.
+"""Maximum size of literals to try with context if a target has many patches; if it has few, all literals are tried.
 
 Measured on 17 MB of changed Python files, bytes of literals and seconds: LZMA2 86,168; zstd with 256 bytes of source on
 either side 76,486 and 0.3, 1,000 bytes 75,205 and 0.7, with all of the source 73,871 and 3.8.
 """
 
 SMALL_CONTEXT: Final = 512 << 10
-"""Context from which on zstd does not try hard below effort 7, as its time is that for the context.
+"""Maximum context for zstd's slow levels below effort 7: their time is mostly spent on the context.
 
 Measured, bundle and seconds of CPU for the whole process, with level 19 always, up to 1 MiB, with level 12 always:
 python-app 7,679,213 and 26.3, 7,686,583 and 23.1, 7,694,716 and 22.9; node-app 3,466,557 and 43.4, 3,513,408 and 31.2,
 3,515,762 and 31.3. Up to 512 KiB instead of 1 MiB python-app takes 0.7 s less, for 6 kB.
 """
 
-_QUICK: Final = 12  # zstd's level then
+_QUICK: Final = 12  # zstd's level above that
 
 NEAR: Final = 1.2
-"""Of the size without context: where zstd's quick level takes more with it, its slow one is not tried.
+"""Factor of the size without context: if zstd's quick level exceeds it, its slow level is not tried.
 
-Measured on a dump of 900,000 lines, of which every fiftieth changed: 14.6 s of CPU with the slow level, which lost all
-the same, 2.3 without. Fourteen pairs of packages and three of the corpus keep their sizes to the byte.
+Measured on a dump of 900,000 lines with every fiftieth changed: 14.6 s of CPU with the slow level, which still lost;
+2.3 s without. Fourteen pairs of packages and three of the corpus keep their sizes to the byte.
 """
 _ZSTD_LEVELS: Final = {1: 3, 2: 6, 3: 9, 4: 12, 5: 15}
 _NAMES: Final = ("gap", "length", "seek", "difference", "literal")
@@ -94,12 +96,12 @@ def encode(
     thorough: bool = False,
     machine: int = NO_CODE,
 ) -> bytes:
-    """Return the payload from which :func:`decode` makes ``target`` out of ``source``, by ``covers`` of the two.
+    """Return a payload from which :func:`decode` rebuilds ``target`` out of ``source``, by ``covers`` of the two.
 
-    ``effort`` is 1 (fast) to 9 (small): it sets zstd's level, from 3 on differences are modelled, from 5 on LZMA2 is
-    tried. ``thorough``: there is little to patch in all, so that slow trials are worth their time. ``machine``: whose
-    operands in literals are made absolute. Beyond ``MAX_COVERS`` only the longest covers are used. Raises
-    ``ValueError`` for covers that do not fit the two or are out of order.
+    ``effort`` is 1 (fast) to 9 (small): it sets zstd's level; from 3 on differences are modelled, from 5 on LZMA2 is
+    tried. ``thorough``: there is little to patch in all, so slow trials are worth their time. ``machine``: machine
+    whose operands in literals are made absolute. Above ``MAX_COVERS``, only the longest covers are used. Raises
+    ``ValueError`` if covers do not fit the two sides or are out of order.
     """
     covers.check(len(source), len(target))
     rows = flat(covers if len(covers) <= MAX_COVERS else covers.longest(MAX_COVERS))
@@ -112,7 +114,7 @@ def encode(
     if effort >= 5:
         literal_trials = ((3, 0, 2), (4, 0, 0)) if effort >= 9 else ((3, 0, 0),)
     columns = _columns(rows)
-    is_won = literal_trials and effort < SLOW_EFFORT  # by LZMA2, the larger the surer
+    is_won = literal_trials and effort < SLOW_EFFORT  # by LZMA2: the larger the literals, the more certainly
     literal_level = min(level, 9 if len(literals) <= SURELY_LZMA2 else 1) if is_won else level
     packed = pieces.share(
         lambda work: work(),
@@ -122,7 +124,7 @@ def encode(
             *(partial(streams.pack, column, level=level, literal_bits=number_trials) for column in columns),
         ],
     )
-    packed = [*packed[2:], packed[1], packed[0]]  # the longest was first
+    packed = [*packed[2:], packed[1], packed[0]]  # the piece that takes longest came first
     if effort >= 5 and (effort >= SLOW_EFFORT or thorough or len(literals) <= CONTEXT_LITERALS):
         around = context(source, rows) if len(literals) >= 64 else b""
         is_slow = effort >= 7 or thorough or len(around) <= SMALL_CONTEXT
@@ -137,7 +139,7 @@ def encode(
 
 
 class Parsed(NamedTuple):
-    """A payload whose covers have been read and checked; ``rows`` has source, target and length of each in turn."""
+    """A payload with its covers read and checked; ``rows`` has source, target and length of each cover in turn."""
 
     rows: array[int]
     headers: tuple[tuple[int, int], ...]
@@ -145,11 +147,12 @@ class Parsed(NamedTuple):
     target_size: int
 
     def apply(self, source: Buffer, *, machine: int = NO_CODE) -> bytearray:
-        """Return the target; ``source`` has the size that the payload was parsed for.
+        """Return the target; ``source`` must have the size that the payload was parsed for.
 
-        ``machine``: whose code the literals are, with operands that are made relative again.
+        ``machine``: machine whose code the literals are; their operands are made relative again.
 
-        The difference is unpacked into the end of the target and joined in place: no other memory of its size.
+        The difference is unpacked into the end of the target and joined in place: no other memory of its size is
+        needed.
         """
         (packer, covered), (literal_packer, literal_size) = self.headers
         if literal_packer == PREFIXED and literal_size:
@@ -178,16 +181,16 @@ class Parsed(NamedTuple):
 
 
 def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
-    """Return the ``target_size`` bytes that ``payload`` makes of ``source``; ``BundleError`` for anything malformed.
+    """Return the ``target_size`` bytes that ``payload`` makes of ``source``; ``BundleError`` if it is malformed.
 
-    Needs, beyond the result, memory for the literal bytes, up to 80 MB for a million covers and up to 128 MiB for the
-    packers' windows or tables.
+    In addition to the result, needs memory for the literal bytes, up to 80 MB for a million covers, and up to 128 MiB
+    for the packers' windows or tables.
     """
     return parse(payload, memoryview(source).nbytes, target_size).apply(source)
 
 
 def parse(payload: Buffer, source_size: int, target_size: int) -> Parsed:
-    """Read the covers of ``payload`` and check all that can be checked without the source."""
+    """Read the covers of ``payload`` and check everything that does not need the source."""
     view = memoryview(payload)
     reader = Numbers(view)
     count = reader.number()
@@ -223,7 +226,7 @@ def turned(literals: Buffer, rows: array[int], target_size: int, *, machine: int
 
 
 def context(source: Buffer, rows: array[int]) -> bytes:
-    """Return the source around each run of literals that lies between two covers or at an end, in their order."""
+    """Return the source around each run of literals that lies between two covers or at an end, in order."""
     out = bytearray(min(MAX_CONTEXT, 2 * CONTEXT * (len(rows) // 3 + 1)))
     held = Pinned(source)
     size = LIBRARY.dib_cover_context(*(held, held.size, Pinned(rows), len(rows) // 3, CONTEXT, Pinned(out), len(out)))
@@ -231,7 +234,7 @@ def context(source: Buffer, rows: array[int]) -> bytes:
 
 
 def _in_context(literals: bytearray, around: bytes, level: int, *, most: int) -> bytes:
-    """Return literals packed with their context: slowly only where a quick level comes near to ``most`` bytes."""
+    """Compress literals with their context; use the slow level only if a quick one comes near to ``most`` bytes."""
     if not around:
         return b""
     quick = zstd.compress(literals, min(level, _QUICK), prefix=around)
@@ -260,14 +263,14 @@ def _pack_difference(
 
 
 def flat(covers: Covers) -> array[int]:
-    """Return source, target and length of one cover after another, as the C functions take them."""
+    """Return source, target and length of one cover after another, the layout of the C functions."""
     rows = array("q", bytes(24 * len(covers)))
     rows[0::3], rows[1::3], rows[2::3] = covers.source, covers.target, covers.length
     return rows
 
 
 def _columns(rows: array[int]) -> tuple[bytes, bytes, bytes]:
-    """Return the columns of numbers that say where the covers are."""
+    """Return the three columns of numbers that place the covers."""
     count = len(rows) // 3
     gaps, turns = array("q", bytes(8 * count)), array("q", bytes(8 * count))
     LIBRARY.dib_cover_columns(Pinned(rows), count, Pinned(gaps), Pinned(turns))
@@ -275,7 +278,7 @@ def _columns(rows: array[int]) -> tuple[bytes, bytes, bytes]:
 
 
 def _place(columns: list[array[int]], source_size: int, covered: int, target_size: int) -> array[int]:
-    """Return the rows that the columns describe, each cover within source and target, ``covered`` bytes in all."""
+    """Return the rows that the columns describe; each cover fits into source and target, all have ``covered`` bytes."""
     rows = array("q", bytes(24 * len(columns[0])))
     gaps, lengths, turns = map(Pinned, columns)
     total = LIBRARY.dib_cover_place(gaps, lengths, turns, len(columns[0]), source_size, target_size, Pinned(rows))
@@ -298,7 +301,7 @@ def _split(source: Buffer, target: bytes, rows: array[int]) -> tuple[bytearray, 
 
 
 def _join(source: Buffer, rows: array[int], covered: int, literals: Buffer, target: bytearray) -> None:
-    """Undo :func:`_split` in ``target``, which has the difference at its end; every size has been checked."""
+    """Undo :func:`_split` in ``target``, which has the difference at its end; the caller has checked every size."""
     LIBRARY.dib_cover_join(
         *(Pinned(source), Pinned(rows), len(rows) // 3, covered),
         *(Pinned(literals), Pinned(target), len(target)),

@@ -1,4 +1,4 @@
-"""The codecs by number: each turns a payload and a source into exactly ``size`` bytes, or raises BundleError."""
+"""The codecs by number; each turns a payload and a source into exactly ``size`` bytes, or raises BundleError."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def decode(
 ) -> Buffer:
     """Return the ``size`` bytes that ``payload`` makes of ``source`` (empty for codecs that take none).
 
-    A source that can be written to is used up: nobody else may need it. ``reencoders``: those that may occur.
-    ``excess``: what all frames of a bundle share; None where this is the only one.
+    A writable source is consumed: nobody else may need it. ``reencoders``: the re-encoders that may occur. ``excess``:
+    the pool that all frames of a bundle share; None if this is the only frame.
     """
     decoder = partial(_unpack, reencoders=reencoders, excess=excess) if codec == UNPACK else _DECODERS[codec]
     data = decoder(payload, source, size)
@@ -63,13 +63,13 @@ def _zstd_prefix(payload: Buffer, source: bytes | bytearray, size: int) -> bytes
 
 
 def _vcdiff(payload: Buffer, source: bytes | bytearray, size: int) -> bytearray:
-    from dibundle.codecs import vcdiff  # imported when a bundle uses it: starting up stays cheap
+    from dibundle.codecs import vcdiff  # imported only if a bundle uses it: keeps start-up cheap
 
     return vcdiff.decode(_inner(payload, size), source, size)
 
 
 def _inner(payload: Buffer, size: int) -> bytes:
-    """Unpack the zstd frame around a VCDIFF file, which needs little more than its target at the worst."""
+    """Decompress the zstd frame around a VCDIFF file, which needs little more than its target in the worst case."""
     return zstd.decompress(payload, zstd.declared_size(payload, maximum=2 * size + 65536))
 
 
@@ -94,7 +94,7 @@ def _unpack(
 
 
 def _decode_inner(codec: int, payload: Buffer, source: bytes | bytearray, size: int) -> Buffer:
-    """Decode a payload within another: one that is not such itself."""
+    """Decode a payload within an unpack payload; unpack payloads cannot be nested."""
     if codec not in _DECODERS:
         raise BundleError(messages.PAYLOAD_INNER_CODEC, codec=codec)
     return decode(codec, payload, source, size)

@@ -1,8 +1,8 @@
-"""The unpack codec: compressed files within a frame are inflated before a patch is made, and packed again after.
+"""The unpack codec: inflates embedded streams within a frame before patching, and recompresses them after.
 
-A changelog of which one line changed is another file once it is compressed. Where an encoder is known to give the same
-bytes, source and target are patched as what they hold: what is outside of their deflate streams first, then what these
-hold (spec/unpack.md).
+A compressed changelog becomes a different file if one line of it changes. If an encoder is known to give the same
+bytes, source and target are patched in decompressed form: first the bytes outside of their deflate streams, then the
+content of the streams (spec/unpack.md).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from dibundle.errors import BundleError
 MAX_UNPACKED: Final = 64 << 20
 MAX_SOURCE: Final = 128 << 20
 MAX_STREAMS: Final = 1 << 16
-STREAM_BYTES: Final = 16  # of the source for each stream, at least
-COST: Final = 64  # what packing may cost for each byte of the target, ...
-COST_FLOOR: Final = 64 << 10  # ... and beside that; what may be inflated for each byte of target and source, too
-FREE: Final = 16  # what unpacking a source may cost for each byte of the target, and 1 for each of the source
-STREAM_COST: Final = 256  # what a stream costs, beside each byte of content
-RELINKED: Final = 4  # and a byte of content that is relinked
+STREAM_BYTES: Final = 16  # minimum bytes of source per stream
+COST: Final = 64  # maximum cost of recompression per byte of the target,
+COST_FLOOR: Final = 64 << 10  # and in addition to that; also the maximum inflated per byte of target and source
+FREE: Final = 16  # free cost of unpacking a source per byte of the target, and 1 per byte of the source
+STREAM_COST: Final = 256  # cost of a stream, in addition to each byte of content
+RELINKED: Final = 4  # cost of a byte of content that is relinked
 _RELINK: Final = 5  # the codec
 _FIRST: Final = 4 << 10
 _STEP: Final = 64 << 10
@@ -40,22 +40,23 @@ Decode = Callable[[int, Buffer, bytes | bytearray, int], Buffer]
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """Deflate streams of a source: where each begins and ends, how much each holds, and what all of them do."""
+    """Deflate streams of a source: start, end and size of the content of each, and all of their content."""
 
     starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
-    content: bytearray = field(default_factory=bytearray)  # one piece: thousands of small ones stay with the process
+    # one buffer: the process keeps the memory of thousands of small ones
+    content: bytearray = field(default_factory=bytearray)
 
     def add(self, start: int, end: int, content: bytes) -> None:
-        """Add a stream behind the others."""
+        """Add a stream after the others."""
         self.starts.append(start)
         self.ends.append(end)
         self.sizes.append(len(content))
         self.content.extend(content)
 
     def unpacked(self, source: bytes | bytearray, *, whole: bool) -> bytearray:
-        """Return what is outside of the streams, what they hold, and (``whole``) the streams as they are."""
+        """Return the bytes outside of the streams, their content, and (``whole``) the compressed streams."""
         view = memoryview(source)
         bounds = zip([0, *self.ends], [*self.starts, len(source)], strict=True)
         streams_of = zip(self.starts, self.ends, strict=True)
@@ -63,7 +64,7 @@ class Streams:
         return bytearray().join((*(view[end:start] for end, start in bounds), self.content, *tail))
 
     def lengths(self) -> bytes:
-        """Return the lengths as a packing of just these streams has them: much of a target's packing is the same."""
+        """Return the lengths as a recipe of exactly these streams has them: much of a target's recipe is the same."""
         out = bytearray()
         for start, end, size in zip(self.starts, [0, *self.ends], self.sizes, strict=False):
             out += number(start - end << 1) + number(size << 1 | 1)
@@ -73,7 +74,7 @@ class Streams:
 def write(
     streams_of: Streams, source: bytes, parts: Sequence[recompression.Part], *, whole: bool, codec: int, inner: bytes
 ) -> bytes:
-    """Return a payload; ``inner`` is one of ``codec`` for the unpacked sides."""
+    """Return a payload; ``inner`` is a payload of ``codec`` for the unpacked sides."""
     gaps = bytearray()
     end = 0
     entries = _zip_entries(source, 0)
@@ -99,21 +100,22 @@ def decode(
     reencoders: Collection[int] = encoders.KNOWN,
     excess: Excess | None = None,
 ) -> bytearray:
-    """Return the ``size`` bytes that ``payload`` makes of ``source``; ``BundleError`` for anything malformed.
+    """Return the ``size`` bytes that ``payload`` makes of ``source``; ``BundleError`` if it is malformed.
 
-    ``decode_inner`` is :func:`codecs.decode`. Needs, beyond what the inner codec does, the unpacked source and target.
-    ``excess`` is what all frames of a bundle share; None where this is the only one.
+    ``decode_inner`` is :func:`decoders.decode` for inner codecs. In addition to the inner codec's memory, needs memory
+    for the unpacked source and target. ``excess`` is the pool that all frames of a bundle share; None if this is the
+    only one.
     """
     codec, unpacked_source, parts, inner = _read(payload, source, size, reencoders, excess or Excess())
     if isinstance(source, bytearray):
-        source.clear()  # the inner codec needs memory of its own, and callers hold this
+        source.clear()  # the inner codec needs memory of its own, and callers hold this one
     plain, content = recompression.plain_size(parts), recompression.content_size(parts)
     if plain + content > MAX_UNPACKED:
         raise BundleError(messages.LIMIT_UNPACKED_FRAME, plain=plain + content, max_unpacked=MAX_UNPACKED)
     if plain > size:
         raise BundleError(messages.PAYLOAD_RECOMPRESSED_PLAIN_SIZE, plain=plain, size=size)
     unpacked = decode_inner(codec, inner, unpacked_source, plain + content)
-    del unpacked_source  # packing needs memory of its own
+    del unpacked_source  # recompression needs memory of its own
     view = memoryview(unpacked)
     packer = Recompressor(parts, bytes(view[:plain]))
     target = bytearray()
@@ -127,7 +129,7 @@ def decode(
 
 
 def zip_start(data: bytes | bytearray, at: int) -> int | None:
-    """Return where the stream of the next zip entry begins: behind the first local header that says "deflated"."""
+    """Return the start of the next deflated zip entry's stream, behind its local header."""
     entry = next(_zip_entries(data, at), None)
     return entry.start if entry else None
 
@@ -140,7 +142,7 @@ class _Entry(NamedTuple):
 
 
 def _zip_entries(data: bytes | bytearray, at: int) -> Iterator[_Entry]:
-    """Yield the entries that are "deflated", from a place on."""
+    """Yield the deflated entries from offset ``at`` on."""
     while (at := data.find(b"PK\3\4", at)) >= 0 and at + 30 <= len(data):
         if data[at + 8] == 8 and data[at + 9] == 0:
             name, extra = (int.from_bytes(data[at + place : at + place + 2], "little") for place in (26, 28))
@@ -149,7 +151,7 @@ def _zip_entries(data: bytes | bytearray, at: int) -> Iterator[_Entry]:
 
 
 class Inflated(NamedTuple):
-    """What a try to inflate gave: content (``None``: no stream, or a longer one), where it ends, and bytes of work."""
+    """Result of inflating: content (``None``: no stream, or a longer one), offset of its end, and bytes of work."""
 
     content: bytes | None
     end: int
@@ -157,12 +159,12 @@ class Inflated(NamedTuple):
 
 
 def inflate(data: bytes | bytearray, start: int, limit: int) -> Inflated:
-    """Inflate the deflate stream at ``start``, of at most ``limit`` bytes of content."""
+    """Inflate the deflate stream at ``start``; its content may have at most ``limit`` bytes."""
     begin, most = start, limit
     inflater = zlib.decompressobj(-15)
     view = memoryview(data)
     pieces = []
-    step = _FIRST  # the library copies what it does not use
+    step = _FIRST  # the library copies the input that it does not use
     while not inflater.eof and start < len(data):
         try:
             pieces.append(inflater.decompress(view[start : start + step], limit + 1))
@@ -178,7 +180,7 @@ def inflate(data: bytes | bytearray, start: int, limit: int) -> Inflated:
 
 
 def cost(codec: int, content: int, count: int) -> int:
-    """Return what it costs to unpack a source of ``count`` streams for an inner codec, in bytes of work."""
+    """Return the cost of unpacking a source of ``count`` streams for an inner codec, in bytes of work."""
     return content * (RELINKED if codec == _RELINK else 1) + STREAM_COST * count
 
 
@@ -208,7 +210,7 @@ def _read(
         zstd.decompress(table, table_size, prefix=streams_of.lengths()),
         encoders.KNOWN.intersection(
             reencoders
-        ),  # of deflate: frames are decoded side by side, and others take more memory
+        ),  # deflate only: frames are decoded in parallel, and the others take more memory
         most=limit,
     )
     if rest:

@@ -1,4 +1,4 @@
-"""What the frames and packings of a bundle may cost beyond what their sizes pay for (spec/dib.md, 4.6)."""
+"""Decoding work of a bundle's frames and recipes beyond the amount that their sizes allow (spec/dib.md, 4.6)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dibundle.codecs import messages
 from dibundle.errors import BundleError
 
 MOST: Final = 64 << 20
-OF_FRAME: Final = 64  # up to which an encoder uses a codec: as many frames fit as a bundle may have
+OF_FRAME: Final = 64  # maximum of a frame that an encoder writes: the pool is enough for the most frames of a bundle
 
 
 class Excess:
-    """A pool that all targets of a bundle share; frames are decoded on several threads."""
+    """A pool that all targets of a bundle share; thread-safe, as frames are decoded on several threads."""
 
     def __init__(self, most: int = MOST) -> None:
         self._left = most
@@ -21,11 +21,11 @@ class Excess:
 
     @property
     def left(self) -> int:
-        """How much is left, in bytes of work."""
+        """The amount left, in bytes of work."""
         return self._left
 
     def spend(self, excess: int) -> None:
-        """Take ``excess``, if it is above 0; :class:`BundleError` where there is less."""
+        """Take ``excess`` if it is above 0; raise :class:`BundleError` if less is left."""
         with self._lock:
             self._left -= max(0, excess)
             if self._left < 0:

@@ -1,4 +1,4 @@
-"""What goes wrong with payloads and codecs: every text, by its code."""
+"""Messages about payloads and codecs, by code."""
 
 from __future__ import annotations
 

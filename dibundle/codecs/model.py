@@ -1,8 +1,8 @@
 """The modelled difference: an arithmetic coder that sees the source beside each byte of a difference stream.
 
-What differs between two builds of native code is mostly operands: addresses, offsets in structures and stacks. The
-source around an operand says that it is one, and how the same word changed before mostly says how it changes again. A
-general compressor that sees the difference alone knows none of that. ``spec/cover.md`` has the model to the bit,
+Two builds of native code differ mostly in operands: addresses, offsets in structures and stacks. The source around an
+operand shows that it is one. How the same word changed before mostly predicts how it changes again. A general
+compressor sees only the difference and knows none of that. ``spec/cover.md`` has the model to the bit,
 ``native/model.c`` the loops.
 """
 
@@ -21,14 +21,14 @@ MAX_BITS: Final = 18
 
 
 QUICK: Final = 32
-"""Added to ``bits``: where changes are rarer than 1 in 16, not 1 in 64, one counter alone codes if there is one."""
+"""Added to ``bits``: one counter alone codes whether a byte changed if changes are rarer than 1 in 16, not 1 in 64."""
 
 
 def encode(source: Buffer, rows: array[int], difference: Buffer, *, bits: int) -> bytes:
     """Return the modelled stream of ``difference``, the target minus the source over the covers in ``rows``.
 
-    ``rows`` has source offset, target offset and length of one cover after another. ``bits`` (10 to 18, and
-    perhaps QUICK) sizes the tables: more make less and take longer, as they leave the processor's cache.
+    ``rows`` has source offset, target offset and length of one cover after another. ``bits`` (10 to 18, and optionally
+    QUICK) sizes the tables: larger tables give fewer bytes and take longer, because they exceed the processor's cache.
     """
     held = Pinned(source)
     room = len(difference) // 4 + 4096
@@ -46,9 +46,9 @@ def encode(source: Buffer, rows: array[int], difference: Buffer, *, bits: int) -
 
 
 def decode(stream: Buffer, source: Buffer, rows: array[int], difference: memoryview, *, bits: int) -> None:
-    """Fill ``difference``, just as long as ``rows`` cover, with what ``stream`` holds.
+    """Fill ``difference``, exactly as long as ``rows`` cover, with the content of ``stream``.
 
-    Raises ``BundleError`` where the stream is not one that :func:`encode` could have written.
+    Raises ``BundleError`` if :func:`encode` could not have written the stream.
     """
     if not MIN_BITS <= bits & ~QUICK <= MAX_BITS:
         raise BundleError(messages.PAYLOAD_MODEL_PARAMETERS, bits=bits)

@@ -10,7 +10,7 @@ from dibundle.errors import BundleError
 
 
 def turned(value: int) -> int:
-    """Return a signed value as one that is not: 2n for n >= 0, -2n - 1 for n < 0."""
+    """Return a signed value as an unsigned one: 2n for n >= 0, -2n - 1 for n < 0."""
     return value << 1 if value >= 0 else ~value << 1 | 1
 
 
@@ -30,7 +30,7 @@ def number(value: int) -> bytes:
 
 
 class Numbers:
-    """Reads numbers from ``data``, in their shortest form alone, below 2**63."""
+    """Reads numbers below 2**63 from ``data``; each must have its shortest form."""
 
     __slots__ = ("at", "data")
 
@@ -61,19 +61,19 @@ class Numbers:
         return value
 
     def end(self) -> None:
-        """Refuse bytes that are left."""
+        """Raise ``BundleError`` if bytes are left."""
         if self.at != len(self.data):
             raise BundleError(messages.PAYLOAD_BYTES_AFTER_COLUMN)
 
     def numbers(self, count: int) -> array[int]:
-        """Return ``count`` numbers, which must be all there is; there must be ``count`` bytes at least."""
+        """Return the ``count`` numbers that fill the data; it must have at least ``count`` bytes."""
         if len(self.data) - self.at < count:
             raise BundleError(messages.PAYLOAD_TRUNCATED)
         values = array("q", bytes(8 * count))
         rest = self.data[self.at :]
         if LIBRARY.dib_numbers_get(Pinned(rest), len(rest), Pinned(values), count):
             for _ in range(count):
-                self.number()  # one of these says what is wrong
+                self.number()  # one of these raises the precise error
             raise BundleError(messages.PAYLOAD_BYTES_AFTER_COLUMN)
         self.at = len(self.data)
         return values

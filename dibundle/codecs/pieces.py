@@ -1,7 +1,7 @@
-"""Work on one frame in pieces that do not depend on each other, which idle workers take over (creation only).
+"""Work on one frame in independent pieces, which idle workers take over (creation only).
 
-The pieces are the same whoever does them, so results depend on no number of workers. Where they lie in the call of
-:func:`choose.encode` is nobody's parameter: a thread has a crew, or works alone.
+The pieces are the same for any worker, so results do not depend on the number of workers. No function below
+:func:`choose.encode` takes workers as a parameter: a thread has a crew, or works alone.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ Result = TypeVar("Result")
 
 
 class Trace:
-    """Seconds of CPU that a frame took: of what only its worker could do, and of pieces that could be shared."""
+    """Seconds of CPU that a frame took: steps of its own worker, and pieces that could be shared."""
 
     def __init__(self) -> None:
         self.steps: list[float | list[float]] = []
         self._since = time.thread_time()
 
     def add(self, pieces: list[float] | None = None) -> None:
-        """Note ``pieces`` that are done, or else what this thread did since the last time."""
+        """Record the ``pieces`` that are done; without them, record this thread's time since the last call."""
         now = time.thread_time()
         self.steps.append(now - self._since if pieces is None else pieces)
         self._since = now
 
 
 class Crew:
-    """The threads of a ``pool`` of so many ``workers``, each of which has a frame, or helps with those of others."""
+    """The threads of a ``pool`` of ``workers``, each of which has a frame or helps with frames of others."""
 
     def __init__(self, pool: Executor, workers: int) -> None:
         self.pool = pool
@@ -42,7 +42,7 @@ class Crew:
 
     @contextmanager
     def at_work(self) -> Iterator[Trace]:
-        """Have this thread, one of the pool, share its pieces with those that have nothing to do."""
+        """Let this thread of the pool share its pieces with idle ones."""
         trace = Trace()
         token = _CURRENT.set((self, trace))
         self._count(-1)
@@ -55,7 +55,7 @@ class Crew:
 
     @property
     def idle(self) -> int:
-        """How many workers have nothing to do now."""
+        """The number of workers that are idle now."""
         return max(0, self._idle)
 
     def _count(self, more: int) -> None:
@@ -67,20 +67,20 @@ _CURRENT: ContextVar[tuple[Crew, Trace] | None] = ContextVar("crew", default=Non
 
 
 def hands() -> int:
-    """Return how many workers could do pieces now, this one among them."""
+    """Return the number of workers that could do pieces now, this one included."""
     current = _CURRENT.get()
     return 1 + current[0].idle if current else 1
 
 
 class _Work(Generic[Item, Result]):
-    """A function and its items, until they are done: the pool's queue keeps what nobody has begun, and all it holds."""
+    """A function and its items, until they are done: the pool's queue holds work that nobody began, and its items."""
 
     def __init__(self, function: Callable[[Item], Result], items: list[Item]) -> None:
         self.seconds = [0.0] * len(items)
         self._run: Callable[[int], Result] | None = lambda number: function(items[number])
 
     def run(self, number: int) -> Result:
-        """Return the result of an item, and note the seconds of CPU."""
+        """Return the result for an item, and record the seconds of CPU."""
         assert self._run
         begun = time.thread_time()
         result: Result = self._run(number)
@@ -88,21 +88,21 @@ class _Work(Generic[Item, Result]):
         return result
 
     def forget(self) -> None:
-        """Let go of the function and the items."""
+        """Drop the function and the items."""
         self._run = None
 
 
 def share(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Return the function's results in the order of the items, made by whoever is free.
+    """Return the function's results in the order of the items; idle workers help.
 
-    This thread does what no other one has begun when its turn comes, so those of a pool never wait for each other.
+    This thread does each item that no other one has begun by its turn, so threads of a pool never wait for each other.
     """
     given, current = list(items), _CURRENT.get()
     if current is None or len(given) < 2:
         return [function(item) for item in given]
     crew, trace = current
     trace.add()
-    token = _CURRENT.set(None)  # a piece has no pieces
+    token = _CURRENT.set(None)  # a piece has no pieces of its own
     work = _Work(function, given)
     try:
         futures = [crew.pool.submit(work.run, number) for number in range(1, len(given))]

@@ -1,7 +1,8 @@
-"""Packings: how content becomes compressed bytes again, piece by piece (spec/dib.md, section 5.1).
+"""Recompression recipes: how content becomes the same compressed bytes, piece by piece (spec/dib.md, section 5.1).
 
-A packing is a list of parts: *plain* ones, whose bytes are given, and *bodies*, each a deflate stream that an encoder
-makes of a stretch of content. A gzip layer is a plain header, a body and a plain trailer; a jar has hundreds of each.
+A recompression recipe is a list of parts. *Plain* parts have their bytes given. A *body* is a deflate stream or a zstd
+frame that an encoder makes of a stretch of content, by a :class:`Recipe` of its own. A gzip layer is a plain header, a
+body and a plain trailer; a jar has hundreds of each.
 """
 
 from __future__ import annotations
@@ -22,26 +23,26 @@ if TYPE_CHECKING:
 
 MAX_PARTS: Final = 1 << 16
 MAX_EDITS: Final = 1 << 16
-"""Of all bodies of a packing."""
+"""Maximum for all bodies of a recipe."""
 MAX_SIZE: Final = 16 << 20
-"""Of a packing in bytes, with the plain bytes of a layer."""
+"""Maximum size of a recipe in bytes, with the plain bytes of a layer."""
 
-PART_COST: Final = 128  # what a part costs in any case, in bytes of content,
-EDIT_COST: Final = 64  # and what an edit does
-BODY_COST: Final = 2048  # and a body: an encoder is made for it
-PACKING_COST: Final = 1024  # and a packing
+PART_COST: Final = 128  # cost of any part, in bytes of content,
+EDIT_COST: Final = 64  # of an edit,
+BODY_COST: Final = 2048  # of a body: an encoder is created for it,
+PACKING_COST: Final = 1024  # and of a recipe
 MOST_COST: Final = 1 << 62
-BLOCKS: Final = 4 << 20  # bytes of pgzip blocks up to which they are made side by side: larger ones are in no memory
+BLOCKS: Final = 4 << 20  # maximum size of pgzip blocks encoded in parallel: larger ones are not held in memory
 
 
 class Plain(NamedTuple):
-    """``length`` bytes as they are given."""
+    """``length`` bytes that are given."""
 
     length: int
 
 
 class Body(NamedTuple):
-    """What the recipe makes of the next ``content`` bytes."""
+    """The compressed bytes that a :class:`Recipe` gives for the next ``content`` bytes."""
 
     content: int
     recipe: Recipe
@@ -52,7 +53,7 @@ class Body(NamedTuple):
         return self.recipe.encoder << 4 | self.recipe.level
 
     def cost(self, before: int) -> int:
-        """Return how long it takes, in bytes of content at an ordinary level. ``before``: the last re-encoder."""
+        """Return the cost in bytes of content at an ordinary level; ``before``: the last re-encoder."""
         return _body_cost(self.content, self.reencoder, len(self.recipe.edits), before)
 
 
@@ -75,7 +76,7 @@ def content_size(parts: Sequence[Part]) -> int:
 
 
 def cost(parts: Sequence[Part]) -> int:
-    """Return what it costs to pack, in bytes of content at an ordinary level."""
+    """Return the cost of recompressing, in bytes of content at an ordinary level."""
     total, before = PACKING_COST + PART_COST * len(parts), 0
     for part in parts:
         if isinstance(part, Body):
@@ -107,9 +108,9 @@ def write(parts: Sequence[Part]) -> bytes:
 
 
 def read(data: bytes, listed: Collection[int] = reencoders.KNOWN, *, most: int = MOST_COST) -> tuple[list[Part], bytes]:
-    """Return the parts and what follows them; ``BundleError`` for anything that :func:`write` does not write.
+    """Return the parts and the bytes after them; ``BundleError`` for anything that :func:`write` does not write.
 
-    ``listed``: the re-encoders that may occur, those of the bundle's section 1. ``most``: what the packing may cost.
+    ``listed``: the re-encoders of the bundle's section 1, which may occur. ``most``: the maximum cost of the recipe.
     """
     reader = Numbers(data)
     count = reader.number()
@@ -160,7 +161,7 @@ def _check_cost(left: int) -> None:
 
 
 class Recompressor:
-    """Takes content in pieces of any size and yields the packed bytes; a pgzip body's blocks are made on ``pool``."""
+    """Takes content in pieces of any size and yields compressed bytes; encodes a pgzip body's blocks on ``pool``."""
 
     def __init__(self, parts: Sequence[Part], plain: bytes, pool: Executor | None = None) -> None:
         if len(plain) != plain_size(parts):
@@ -169,12 +170,12 @@ class Recompressor:
         self._plain = memoryview(plain)
         self._pool = pool
         self._body: _Blocks | Rebuilder | None = None
-        self._spare: AnyEncoder | None = None  # the encoder of the body before, which is finished
+        self._spare: AnyEncoder | None = None  # the finished encoder of the previous body
         self._left = 0
         self._started = False
 
     def write(self, content: bytes | bytearray | memoryview) -> Iterator[bytes | memoryview]:
-        """Take content; ``BundleError`` where there is more than the bodies take."""
+        """Take content; raise ``BundleError`` if there is more than the bodies take."""
         if not self._started:
             yield from self._advance()
         view = memoryview(content).cast("B")
@@ -190,14 +191,14 @@ class Recompressor:
                 yield from self._advance()
 
     def finish(self) -> Iterator[bytes | memoryview]:
-        """Say that the content is complete."""
+        """Finish the last body; raise ``BundleError`` if content is missing."""
         if not self._started:
             yield from self._advance()
         if self._body is not None:
             raise BundleError(messages.RECIPE_CONTENT_SHORT)
 
     def _advance(self) -> Iterator[bytes | memoryview]:
-        """Yield what comes before the next body that takes content, and make that body ready."""
+        """Yield the bytes before the next body that takes content, and prepare that body."""
         self._started = True
         self._body = None
         for part in self._parts:
@@ -215,14 +216,14 @@ class Recompressor:
         if self._pool and not recipe.edits and encoders.is_pgzip(recipe.encoder) and recipe.parameter <= BLOCKS:
             return _Blocks(recipe, self._pool)
         if self._spare and not reencoders.fits(self._spare, *recipe[:3]):
-            self._spare = None  # its tables go before those of the next are made
+            self._spare = None  # free its tables before those of the next one are created
         rebuilder = Rebuilder(recipe, content, self._spare)
         self._spare = rebuilder.encoder
         return rebuilder
 
 
 class _Blocks:
-    """A pgzip body, its blocks encoded side by side."""
+    """A pgzip body whose blocks are encoded in parallel."""
 
     AHEAD = 4  # blocks that may wait for their turn
 

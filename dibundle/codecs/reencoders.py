@@ -1,4 +1,4 @@
-"""All re-encoders: they give the deflate bodies and zstd frames of well-known programs, byte for byte."""
+"""All re-encoders: they reproduce the deflate bodies and zstd frames of well-known programs, byte for byte."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from dibundle.codecs.frames import libzstd
 from dibundle.codecs.native.library import Buffer
 
 FAMILIES: Final = {**deflate.FAMILIES, **frames.FAMILIES, **libzstd.FAMILIES}
-"""Every encoder by its number."""
+"""Every encoder by number."""
 
 KNOWN: Final = frozenset(encoder << 4 | level for encoder, family in FAMILIES.items() for level in family.levels)
-"""The re-encoders by the numbers of section 1: 16 times the encoder's, and the level."""
+"""The re-encoders by their number in section 1: 16 times the encoder's number, plus the level."""
 
 _SLOW_LEVEL: Final = 7
-_SLOW: Final = 4  # how much longer levels from SLOW_LEVEL on take: on layers 9 takes 3 to 4 times as long as 6
+_SLOW: Final = 4  # factor of time for levels from SLOW_LEVEL on: on layers, 9 takes 3 to 4 times as long as 6
 _LAZY: Final = frozenset((deflate.PGZIP_1, deflate.PGZIP_2, deflate.PGZIP_3))
 _LAZIEST_LEVEL: Final = 9
-_LAZIEST: Final = 8  # of two random letters it tries 1,024 matches at each byte, and weighs each: 5 to 6 us a byte
+_LAZIEST: Final = 8  # for two random letters it tries 1,024 matches at each byte and weighs each: 5 to 6 us a byte
 _FRAMES_START: Final = 8192
-"""A new encoder of zstd's level 4 has tables of 34 MB. In huge pages all are set to 0 at once, which takes 5.5 ms."""
-_SLOW_BEST: Final = 2  # the same for zstd's best: 20 MB/s where deflate's level 6 has 40
+"""Cost of a new encoder: zstd's level 4 has tables of 34 MB. In huge pages they are zeroed at once, in 5.5 ms."""
+_SLOW_BEST: Final = 2  # the same for zstd's best: 20 MB/s, compared with 40 for deflate's level 6
 
 
 class AnyEncoder(Protocol):
-    """What encoders have in common."""
+    """The interface of all encoders."""
 
     def write(self, content: Buffer) -> bytes:
         """Take content; return the bytes that are complete."""
 
     def finish(self) -> bytes:
-        """Say that the content is complete; return the rest."""
+        """Finish the content; return the remaining bytes."""
 
 
 def is_frames(encoder: int) -> bool:
@@ -42,12 +42,12 @@ def is_frames(encoder: int) -> bool:
 
 
 def check(encoder: int, level: int, parameter: int) -> None:
-    """``BundleError`` unless the table has such an encoder."""
+    """Raise ``BundleError`` unless the table has such an encoder."""
     deflate.check(encoder, level, parameter, FAMILIES)
 
 
 def byte_cost(encoder: int, level: int) -> int:
-    """Return what a byte of content costs."""
+    """Return the cost of a byte of content."""
     if encoder in libzstd.FAMILIES:
         return _SLOW_BEST if libzstd.library_level(encoder, level) >= libzstd.SLOW_LEVEL else 1
     if is_frames(encoder):
@@ -58,7 +58,7 @@ def byte_cost(encoder: int, level: int) -> int:
 
 
 def start_cost(reencoder: int, before: int) -> int:
-    """Return what a body costs beside what any does; ``before``: the re-encoder of the last one, used again."""
+    """Return the cost of a body beyond that of any body; ``before``: the last re-encoder, which can be reused."""
     encoder, level = reencoder >> 4, reencoder & 15
     if encoder in libzstd.FAMILIES:
         return libzstd.start_cost(encoder, level)
@@ -66,17 +66,17 @@ def start_cost(reencoder: int, before: int) -> int:
 
 
 def prove(encoder: int, level: int) -> None:
-    """Let an encoder encode a sample; ``FileError`` if this is not what it should be."""
+    """Encode a sample and compare it with the known result; raise ``FileError`` if they differ."""
     (libzstd if encoder in libzstd.FAMILIES else frames if is_frames(encoder) else deflate).prove(encoder, level)
 
 
 def libraries_of(reencoders: Iterable[int]) -> list[str]:
-    """Return the libraries that re-encoders of section 1 need in just one version, as people write them."""
+    """Return the display names of libraries that re-encoders of section 1 need in an exact version."""
     return [f"libzstd {release.name}" for release in libzstd.releases_of(reencoders)]
 
 
 def fits(spare: AnyEncoder, encoder: int, level: int, parameter: int) -> bool:
-    """Whether an encoder that is finished can be used again."""
+    """Whether a finished encoder can be reused."""
     if isinstance(spare, libzstd.LibraryEncoder):
         return (spare.encoder, spare.level, spare.parameter) == (encoder, level, parameter)
     return isinstance(spare, frames.FrameEncoder) and (spare.encoder, spare.level) == (encoder, level)
@@ -85,9 +85,9 @@ def fits(spare: AnyEncoder, encoder: int, level: int, parameter: int) -> bool:
 def open_encoder(
     encoder: int, level: int, parameter: int, size: int | None = None, spare: AnyEncoder | None = None
 ) -> AnyEncoder:
-    """Return an encoder that has been tested; ``spare`` is used again if it :func:`fits`.
+    """Return a tested encoder; ``spare`` is reused if it :func:`fits`.
 
-    ``size``: of the content.
+    ``size``: size of the content.
     """
     if spare is not None and fits(spare, encoder, level, parameter):
         if isinstance(spare, libzstd.LibraryEncoder):

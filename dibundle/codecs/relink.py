@@ -1,8 +1,8 @@
-"""The relink codec: native code of the source is given the target's addresses before a cover payload is applied to it.
+"""The relink codec: moves addresses in the source's native code to the target's, then applies a cover payload.
 
-Where code moved, every call and every address that crosses the move changes, and that is most of what differs between
-two builds. The covers say what moved; from them and from a table of the source's sections the addresses in the source
-are computed anew, by integer arithmetic that both sides repeat (``spec/relink.md``).
+If code moved, every call and every address across the move changes; this is most of the difference between two
+builds. The covers show what moved. From them and from a table of the source's sections, integer arithmetic computes
+the addresses in the source again; both sides repeat it (``spec/relink.md``).
 
 A payload is a header, five packed columns (regions, sections, three for the fixed steps) and a cover payload.
 """
@@ -22,44 +22,44 @@ from dibundle.errors import BundleError
 VERSION: Final = 1
 MAX_REGIONS: Final = 4096
 MAX_FIXED: Final = 1 << 20
-FEW: Final = 128  # regions, sections and fixed steps that any source may have: reading one takes a microsecond,
-REGION_BYTES: Final = 256  # so that others go with so many bytes of it,
-FIXED_BYTES: Final = 16  # and fixed steps with so many
+FEW: Final = 128  # regions, sections and fixed steps that any source may have: reading one takes a microsecond.
+REGION_BYTES: Final = 256  # Above that, the source needs this many bytes per region,
+FIXED_BYTES: Final = 16  # and this many per fixed step
 MAX_STEPS: Final = 1 << 21
 MAX_TABLES: Final = 16
 MAX_ADDRESS: Final = 1 << 61
 
 RAW, X86, ARM, POINTERS, INDEX, FRAMES, TABLES, X86_FIXED, TABLES_FIXED, RELOCATIONS, SYMBOLS = range(11)
 RISCV, THUMB, WORDS, GO = range(11, 15)
-"""Modes of regions: what to look for there."""
+"""Modes of regions: what to search for."""
 WITH_BASE: Final = (POINTERS, TABLES_FIXED, X86_FIXED, RELOCATIONS, SYMBOLS, WORDS, GO)
 DERIVED: Final = (INDEX, FRAMES, RELOCATIONS)
 HOLE, DATA, TABLE, CODE = range(4)
-"""Kinds of steps: what is there."""
+"""Kinds of steps: the content at that address."""
 
 LEAST: Final = 32
-"""Shorter covers are mostly accidents; encoders write this, decoders take any."""
+"""Minimum length of covers that show moves: shorter ones are mostly accidents. Decoders accept any value."""
 
 
 def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
-    """Return the ``target_size`` bytes that ``payload`` makes of ``source``; ``BundleError`` for anything malformed.
+    """Return the ``target_size`` bytes that ``payload`` makes of ``source``; ``BundleError`` if it is malformed.
 
-    A source that can be written to is relinked in place, of another a copy is made. Needs, beyond what the cover codec
-    does, up to 200 MB where there are a million covers.
+    A writable source is relinked in place; any other is copied. In addition to the cover codec's memory, needs up to
+    200 MB for a million covers.
     """
     header, inner = _read(payload, memoryview(source).nbytes, target_size)
     parsed = cover.parse(inner, memoryview(source).nbytes, target_size)
     steps = steps_of(parsed.rows, header)
     relinked = relink(source, header.regions, steps)
     machine, sections = header.machine, header.sections
-    del header, steps, source  # up to 100 MB, before there is a target
+    del header, steps, source  # frees up to 100 MB before the target is allocated
     return derive(parsed.apply(relinked, machine=machine), sections, put_back=True)
 
 
 class Region(NamedTuple):
     """``length`` bytes of the source or the target at ``start`` that lie at ``address``.
 
-    ``mode`` says what to look for; an address that is stored there is meant plus ``base``.
+    ``mode`` is what to search for. Addresses stored in the region are relative to ``base``.
     """
 
     start: int
@@ -70,7 +70,7 @@ class Region(NamedTuple):
 
 
 class AddressStep(NamedTuple):
-    """From address ``at`` to the next step everything went by ``shift``; ``kind`` says what is there."""
+    """A step: addresses from ``at`` to the next step moved by ``shift``; ``kind`` is the content there."""
 
     at: int
     shift: int
@@ -78,9 +78,9 @@ class AddressStep(NamedTuple):
 
 
 class RelinkHeader(NamedTuple):
-    """What a payload says beside its covers; covers of ``least`` bytes and more tell what moved.
+    """The header of a payload; covers of ``least`` bytes and more show what moved.
 
-    ``machine``: whose operands in literals are absolute.
+    ``machine``: machine whose operands in literals are absolute.
     """
 
     least: int
@@ -91,19 +91,19 @@ class RelinkHeader(NamedTuple):
 
 
 def most_steps(source_size: int) -> int:
-    """Return how many fixed steps there may be for a source."""
+    """Return the maximum number of fixed steps for a source."""
     return min(MAX_FIXED, FEW + source_size // FIXED_BYTES)
 
 
 def most_regions(source_size: int) -> int:
-    """Return how many regions there may be for a source, and how many sections."""
+    """Return the maximum number of regions, and of sections, for a source."""
     return min(MAX_REGIONS, FEW + source_size // REGION_BYTES)
 
 
 def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask: bool = False) -> bytearray:
-    """Return ``source`` with the addresses in it computed anew; with ``mask``, with all of them set to zero.
+    """Return ``source`` with its addresses computed again; with ``mask``, with all of them set to zero.
 
-    ``steps`` has address, shift and kind of one :class:`AddressStep` after another. A bytearray becomes the result.
+    ``steps`` has address, shift and kind of one :class:`AddressStep` after another. A bytearray is changed in place.
     """
     data = source if isinstance(source, bytearray) else bytearray(source)
     if not mask:
@@ -119,9 +119,9 @@ def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask
 
 
 def derive(source: Buffer, parts: Sequence[Region], *, put_back: bool) -> bytearray:
-    """Return ``source`` without what follows from other fields in its ``parts``, or with it ``put_back``.
+    """Return ``source`` without the fields of ``parts`` that follow from others, or with them ``put_back``.
 
-    A bytearray becomes the result.
+    A bytearray is changed in place.
     """
     data = source if isinstance(source, bytearray) else bytearray(source)
     if any(part.mode in DERIVED for part in parts) and LIBRARY.dib_derive(
@@ -132,7 +132,7 @@ def derive(source: Buffer, parts: Sequence[Region], *, put_back: bool) -> bytear
 
 
 def columns(rows: Sequence[tuple[int, ...]]) -> array[int]:
-    """Return rows of numbers one after another, as the C functions take them."""
+    """Return rows of numbers one after another, the layout of the C functions."""
     return array("q", chain.from_iterable(rows))
 
 
@@ -174,7 +174,7 @@ def _put_regions(regions: Sequence[Region]) -> bytearray:
 
 
 def _read(payload: Buffer, source_size: int, target_size: int) -> tuple[RelinkHeader, memoryview]:
-    """Return the header and the cover payload behind it; everything in the header is within bounds."""
+    """Return the header, checked for bounds, and the cover payload behind it."""
     view = memoryview(payload)  # the cover payload is most of it: no copy
     reader = Numbers(view)
     if reader.byte() != VERSION:
@@ -229,7 +229,7 @@ def _regions(numbers: Numbers, count: int, size: int, modes: Container[int]) -> 
 
 
 class _Steps(Sequence[AddressStep]):
-    """Steps as one array of their numbers: a million of them as objects would take 150 MB."""
+    """Steps as one array of their numbers: a million objects would take 150 MB."""
 
     def __init__(self, numbers: array[int]) -> None:
         self.numbers = numbers
@@ -270,7 +270,7 @@ def _fits(address: int, length: int) -> bool:
 
 
 def steps_of(rows: array[int], header: RelinkHeader) -> array[int]:
-    """Return the steps: the fixed ones, and between them those that the covers in ``rows`` tell of."""
+    """Return the steps: the fixed ones, and between them the moves that the covers in ``rows`` show."""
     regions, sections, fixed = columns(header.regions), columns(header.sections), _flat(header.fixed)
     room = len(header.fixed) + len(rows) // 3 + len(header.regions) + len(header.sections)
     while True:
@@ -292,7 +292,7 @@ def steps_of(rows: array[int], header: RelinkHeader) -> array[int]:
 
 
 def pieces_of(rows: array[int], regions: Sequence[Region], sections: Sequence[Region], least: int) -> array[int]:
-    """Return the pieces of the covers in ``rows``, cut at regions and sections, as steps in the order of addresses."""
+    """Return the pieces of the covers in ``rows``, cut at regions and sections, as steps in order of address."""
     cut, room = (columns(regions), columns(sections)), len(rows) // 3 + len(regions) + len(sections)
     given = (Pinned(rows), len(rows) // 3, Pinned(cut[0]), len(regions), Pinned(cut[1]), len(sections), least)
     return rows_from(room, lambda *out: LIBRARY.dib_relink_pieces(*given, *out))

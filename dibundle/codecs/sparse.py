@@ -1,7 +1,7 @@
-"""Sparse differences: bytes that are mostly zero as the lengths of their runs and the bytes that are not zero.
+"""Sparse differences: mostly-zero bytes stored as lengths of runs and the nonzero bytes.
 
-The three streams of a sparse payload are packed each for itself (spec/cover.md): smaller than what one general
-compressor makes of the whole, in a tenth of the time.
+Each of the three streams of a sparse payload is packed separately (spec/cover.md). The result is smaller than one
+general compressor's for the whole, in a tenth of the time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dibundle.errors import BundleError
 
 
 def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], ...]) -> bytes:
-    """Return the sparse form of ``data``; the parameters are those of :func:`streams.pack`."""
+    """Return the sparse form of ``data``; the other parameters are those of :func:`streams.pack`."""
     parts = split(data)
     packed = [streams.pack(part, level=level, literal_bits=literal_bits) for part in parts]
     head = b"".join(
@@ -26,9 +26,9 @@ def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], 
 
 
 def unpack(stored: Buffer, data: memoryview) -> None:
-    """Undo :func:`pack` into ``data``; ``BundleError`` for anything but the form of so many bytes.
+    """Undo :func:`pack` into ``data``; raise ``BundleError`` unless it is the form of exactly that many bytes.
 
-    Takes up to one and a half times those, and what unpacking the last of its three streams takes.
+    Needs memory for up to one and a half times those bytes, and for unpacking the last of its three streams.
     """
     size = len(data)
     stored = memoryview(stored)
@@ -47,7 +47,7 @@ def unpack(stored: Buffer, data: memoryview) -> None:
 
 
 def split(data: Buffer) -> tuple[bytes, bytes, bytes]:
-    """Return, as numbers, the zeros before each run of other bytes and the lengths of these runs; and the runs."""
+    """Return the zeros before each nonzero run and the lengths of these runs, as numbers, and the bytes of the runs."""
     outs = [scratch(len(data)) for _ in range(3)]
     sizes = array("q", bytes(24))
     LIBRARY.dib_sparse_split(Pinned(data), len(data), *(Pinned(out) for out in outs), Pinned(sizes))
@@ -56,7 +56,7 @@ def split(data: Buffer) -> tuple[bytes, bytes, bytes]:
 
 
 def join(gaps: Buffer, lengths: Buffer, values: Buffer, data: memoryview) -> None:
-    """Undo :func:`split` into ``data``; ``BundleError`` where the three do not fit together."""
+    """Undo :func:`split` into ``data``; raise ``BundleError`` if the three do not fit together."""
     held = [Pinned(part) for part in (gaps, lengths, values)]
     sides = [side for part in held for side in (part, part.size)]
     if LIBRARY.dib_sparse_join(*sides, Pinned(data), len(data)):

@@ -14,11 +14,11 @@ ZSTD: Final = 1
 LZMA2: Final = 2
 
 MAX_DICTIONARY: Final = 64 << 20
-"""What an LZMA2 decoder keeps of its output at most, in bytes; smaller streams need their own size."""
+"""Maximum of its output that an LZMA2 decoder keeps, in bytes; for a smaller stream, the stream's size."""
 
 
 def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], ...] = ()) -> tuple[int, bytes]:
-    """Return the number of the packer that makes ``data`` smallest, and what it makes of it.
+    """Return the number of the packer that makes ``data`` smallest, and the packed bytes.
 
     ``level`` is zstd's; each (lc, lp, pb) of ``literal_bits`` is one trial of LZMA2 with these parameters.
     """
@@ -31,12 +31,12 @@ def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], 
 
 
 def unpack(packer: int, packed: Buffer, size: int) -> Buffer:
-    """Return the ``size`` bytes in ``packed``; ``BundleError`` for anything else in there or an unknown packer."""
+    """Return the ``size`` bytes in ``packed``; raise ``BundleError`` for other content or an unknown packer."""
     if packer == STORED:
         if len(packed) != size:
             raise BundleError(messages.PAYLOAD_STORED_SIZE, packed_count=len(packed), size=size)
         return packed
-    if size == 0:  # zstandard would not look past the header of an empty frame
+    if size == 0:  # zstandard would not check beyond the header of an empty frame
         raise BundleError(messages.PAYLOAD_EMPTY_STREAM_PACKER, packer=packer, stored=STORED)
     if packer == ZSTD:
         return zstd.decompress(packed, size)
@@ -59,7 +59,7 @@ def _unpack_lzma2(packed: Buffer, size: int) -> bytes:
     try:
         data = decompressor.decompress(packed, max_length=size + 1)
         if not decompressor.eof and len(data) <= size:
-            data += decompressor.decompress(b"", max_length=1)  # the end marker may be read only when asked for more
+            data += decompressor.decompress(b"", max_length=1)  # it may read the end marker only on request for more
     except (lzma.LZMAError, EOFError) as error:
         raise BundleError(messages.PAYLOAD_LZMA2_DAMAGED) from error
     if len(data) != size or not decompressor.eof or decompressor.unused_data:

@@ -1,7 +1,7 @@
 """VCDIFF (RFC 3284) as xdelta3 reads and writes it: default code table, no secondary compression.
 
-See spec/vcdiff.md for the subset. Decoding knows windows with a source segment in the source or in the target
-made so far, xdelta3's Adler-32 of each window and its application header; encoding uses source segments alone.
+See spec/vcdiff.md for the subset. The decoder supports windows with a source segment in the source or in the target
+decoded so far, xdelta3's Adler-32 of each window, and its application header. The encoder uses only source segments.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 MAGIC: Final = b"\xd6\xc3\xc4\x00"
 WINDOW_SIZE: Final = 8 << 20
-"""Target bytes of a window that :func:`encode` writes; xdelta3 refuses windows above 16 MiB."""
+"""Target bytes per window that :func:`encode` writes; xdelta3 refuses windows above 16 MiB."""
 
 VCD_SECONDARY, VCD_CODETABLE, VCD_APPHEADER = 1, 2, 4  # header indicator
 VCD_SOURCE, VCD_TARGET, VCD_ADLER32 = 1, 2, 4  # window indicator
 
 MAX_WINDOWS: Final = 16
 WINDOW_LEAST: Final = 4096
-"""A file has at most 16 windows, and one more for so many bytes of target: each takes the time of thousands."""
+"""Target bytes per window above 16 windows: decoding a window takes as long as thousands of bytes."""
 
 COPY_LENGTH: Final = 6
-"""The shortest run of equal bytes that :func:`encode` makes a copy, measured after zstd."""
+"""The shortest run of equal bytes that :func:`encode` copies, measured after zstd."""
 RUN_LENGTH: Final = 24
 
 _NOOP, _ADD, _RUN, _COPY = range(4)
 
 
 class _Window(NamedTuple):
-    """One window as its header declares it; the sections are parts of the file."""
+    """One window with the sizes that its header declares; the sections are parts of the file."""
 
     segment_kind: int
     segment_at: int
@@ -52,7 +52,7 @@ class _Window(NamedTuple):
 def decode(delta: bytes, source: Buffer, target_size: int) -> bytearray:
     """Return the ``target_size`` bytes that ``delta`` makes of ``source``; ``BundleError`` for anything else.
 
-    All window headers are read, and their sizes added up, before memory for the target is taken; none is kept.
+    Reads all window headers and adds up their sizes before it allocates the target; keeps no header.
     """
     _check_windows(delta, target_size)
     view = memoryview(source).cast("B")
@@ -74,9 +74,9 @@ def decode(delta: bytes, source: Buffer, target_size: int) -> bytearray:
 
 
 def encode(source: bytes, target: bytes, covers: Covers) -> bytes:
-    """Return a VCDIFF file that makes ``target`` of ``source``, by the equal stretches in ``covers`` of the two.
+    """Return a VCDIFF file that turns ``source`` into ``target``, by the equal stretches in ``covers``.
 
-    It is meant to be compressed: sections are left plain. Raises ``ValueError`` for covers that do not fit.
+    Compress the result: its sections are plain. Raises ``ValueError`` if covers do not fit.
     """
     covers.check(len(source), len(target))
     parts = [MAGIC, b"\0"]
@@ -133,7 +133,7 @@ class _Reader:
 
 
 def _windows(delta: bytes) -> Iterator[_Window]:
-    """Read the file's header and yield its windows, one at least."""
+    """Read the file's header and yield its windows, at least one."""
     reader = _Reader(memoryview(delta))
     magic = bytes(reader.take(4))
     if magic != MAGIC:
@@ -149,7 +149,7 @@ def _windows(delta: bytes) -> Iterator[_Window]:
 
 
 def _check_windows(delta: bytes, target_size: int) -> None:
-    """Refuse windows that make other than ``target_size`` bytes in all, nothing by themselves, or are too many."""
+    """Refuse windows that are empty, too many, or do not add up to ``target_size`` bytes."""
     left = target_size
     most = MAX_WINDOWS + target_size // WINDOW_LEAST
     for number, window in enumerate(_windows(delta)):
@@ -165,7 +165,7 @@ def _check_windows(delta: bytes, target_size: int) -> None:
 
 
 def _read_window(reader: _Reader) -> _Window:
-    """Read one window, its sections left as they are."""
+    """Read one window; leave its sections unparsed."""
     indicator = reader.byte()
     kind = indicator & (VCD_SOURCE | VCD_TARGET)
     if indicator & ~(VCD_SOURCE | VCD_TARGET | VCD_ADLER32) or kind == VCD_SOURCE | VCD_TARGET:
@@ -195,7 +195,7 @@ def _read_window(reader: _Reader) -> _Window:
 
 
 def _decode_window(window: _Window, segment: memoryview, target: memoryview) -> bool:
-    """Write what the window's instructions make to ``target``; whether they are well-formed and make just that."""
+    """Write the output of the window's instructions to ``target``; return whether they are well-formed and fill it."""
     sections = [Pinned(part) for part in (window.data, window.codes, window.addresses, segment, target)]
     return not LIBRARY.dib_vcdiff_window(*(value for part in sections for value in (part, part.size)))
 

@@ -1,6 +1,6 @@
-"""Strict zstd frames: the size is declared and checked before memory is taken, nothing may follow the frame.
+"""Strict zstd frames: the declared size is checked before memory is allocated, and nothing may follow the frame.
 
-A *prefix* is content that both sides have; it serves as a raw dictionary (what ``zstd --patch-from`` does).
+A *prefix* is content that both sides have; it is used as a raw dictionary (like ``zstd --patch-from``).
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dibundle.errors import BundleError
 
 MAX_WINDOW = 64 << 20
 LEAST_DICTIONARY = 8
-"""Fewer bytes are no dictionary; the library that encodes makes nothing of them, but chooses parameters by them."""
+"""Minimum size of a dictionary: the encoding library ignores fewer bytes, but chooses parameters by them."""
 
 
 def compress(data: Buffer, level: int, *, prefix: bytes = b"") -> bytes:
-    """Return one zstd frame with ``data``'s size in its header; ``prefix`` must be given again to decompress."""
-    # more than a window is no single segment then: its window would be all of it
+    """Return one zstd frame with the size of ``data`` in its header; decompressing needs the same ``prefix``."""
+    # Content above MAX_WINDOW must not become a single segment: its window would be the whole content.
     most = 27 if len(data) <= MAX_WINDOW else 26
     reach = max(10, min(most, (len(data) + len(prefix)).bit_length()))
     parameters = zstandard.ZstdCompressionParameters.from_level(
@@ -36,27 +36,27 @@ def compress(data: Buffer, level: int, *, prefix: bytes = b"") -> bytes:
 
 
 class Blocks:
-    """Compresses small pieces that never leave this process, so that nothing about them is checked; for one thread."""
+    """Compresses small pieces that never leave this process, so nothing about them is checked; for one thread."""
 
     def __init__(self, level: int) -> None:
         self._compressor = zstandard.ZstdCompressor(level=level)
         self._decompressor = zstandard.ZstdDecompressor()
 
     def compress(self, data: bytes) -> bytes:
-        """Return a piece compressed."""
+        """Return a compressed piece."""
         packed: bytes = self._compressor.compress(data)
         return packed
 
     def decompress(self, packed: bytes) -> bytes:
-        """Return the piece again: 12 us for 8 KiB, where :func:`decompress` takes 29."""
+        """Return the decompressed piece: takes 12 us for 8 KiB; :func:`decompress` takes 29."""
         data: bytes = self._decompressor.decompress(packed)
         return data
 
 
 def _fast_search(level: int, reach: int) -> dict[str, int]:
-    """Return tables that cover a prefix at the fast levels, whose own are so small that they forget most of it.
+    """Return tables that cover a prefix at the fast levels; their own tables are too small and forget most of it.
 
-    Measured on 128 MB of changed files (python-app), bytes and CPU seconds: level 3 as it is 32.8 M in 0.5 s, with
+    Measured on 128 MB of changed files (python-app), bytes and CPU seconds: level 3 unchanged 32.8 M in 0.5 s, with
     zstd's long-distance matching 34.2 M in 0.7 s; double-fast with tables for the whole 11.3 M in 1.7 s; lazy 10.0 M
     in 2.2 s; lazy2 9.8 M in 2.6 s.
     """
@@ -71,7 +71,7 @@ def _fast_search(level: int, reach: int) -> dict[str, int]:
 
 
 def declared_size(frame: Buffer, *, maximum: int) -> int:
-    """Return the size that a frame declares, at most ``maximum`` bytes."""
+    """Return the size that a frame declares; raise ``BundleError`` if it exceeds ``maximum`` bytes."""
     try:
         size: int = zstandard.get_frame_parameters(frame).content_size
     except zstandard.ZstdError as error:
@@ -82,14 +82,14 @@ def declared_size(frame: Buffer, *, maximum: int) -> int:
 
 
 def decompress(frame: Buffer, size: int, *, prefix: bytes | bytearray = b"") -> bytes:
-    """Return the ``size`` bytes that ``frame`` holds; :class:`BundleError` where it holds anything else."""
+    """Return the ``size`` bytes that ``frame`` holds; raise :class:`BundleError` if it holds anything else."""
     try:
         declared = zstandard.get_frame_parameters(frame)
     except zstandard.ZstdError as error:
         raise BundleError(messages.ZSTD_UNREADABLE) from error
     if declared.content_size != size:
         raise BundleError(messages.ZSTD_DECLARED_SIZE, content_size=declared.content_size, size=size)
-    if frame[4] & 3:  # the field's length: 0 would mean that there is no id, but a frame has one form
+    if frame[4] & 3:  # the length of the id field: a value of 0 would mean "no id" too, but a frame has one form
         raise BundleError(messages.ZSTD_DICTIONARY)
     if declared.window_size > MAX_WINDOW:
         raise BundleError(messages.LIMIT_ZSTD_WINDOW, window_size=declared.window_size, max_window=MAX_WINDOW)

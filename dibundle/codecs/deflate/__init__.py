@@ -1,4 +1,4 @@
-"""Compressed layers made again: encoders that give what well-known writers gave (spec/deflate.md), and who it was.
+"""Recompressed layers: encoders that give the bytes of well-known writers (spec/deflate.md), and the search for them.
 
-Nothing here knows of gzip's header and trailer: a *body* is raw deflate, *content* is what it decodes to.
+Nothing here handles gzip's header and trailer: a *body* is raw deflate, *content* is the decoded body.
 """

@@ -1,4 +1,4 @@
-"""The encoders that are tried on a body, and which of them may have begun it."""
+"""The encoders that are tried on a body, and a check for each of whether it may have written the beginning."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Final, NamedTuple
 from dibundle.codecs.deflate import encoders
 from dibundle.codecs.deflate.encoders import Mark
 
-_LAZY: Final = 7  # levels of pgzip from which on a block has so many tokens
-_RSYNCABLE_BLOCKS: Final = 8  # pigz -R has more of them within 128 KiB
-_TWO_MARKERS: Final = 2  # empty stored blocks, with which pigz -i ends one
+_LAZY: Final = 7  # minimum level of pgzip at which a block has a fixed number of tokens
+_RSYNCABLE_BLOCKS: Final = 8  # maximum blocks within 128 KiB without pigz -R
+_TWO_MARKERS: Final = 2  # empty stored blocks at the end of a block of pigz -i
 
 
 class Candidate(NamedTuple):
-    """An encoder to try. pgzip's block size is not tried but seen: its parameter is 0."""
+    """An encoder to try. pgzip's block size is not tried but detected: its parameter is 0."""
 
     encoder: int
     level: int
@@ -52,11 +52,11 @@ CANDIDATES: Final[tuple[Candidate, ...]] = (
         for mode in encoders.PigzMode
     ),
 )
-"""All that are tried, the likeliest first: of several without a difference the first is taken."""
+"""All candidates, the likeliest first: if several give the body, the first is used."""
 
 
 def pigz_modes(marks: list[Mark], content: bytes) -> frozenset[int]:
-    """Return the modes in which pigz may have written these blocks of this content, as they lie."""
+    """Return the modes in which pigz may have written these blocks of this content."""
     at_end = [mark for mark in marks if mark.content == encoders.PIGZ_BLOCK < len(content)]
     if at_end:
         stored = [mark for mark in at_end[:-1] if mark.type == encoders.STORED]
@@ -73,12 +73,12 @@ def pigz_modes(marks: list[Mark], content: bytes) -> frozenset[int]:
 def may_begin(candidate: Candidate, marks: list[Mark], tokens: int) -> bool:
     """Whether an encoder may write this first block, with more content behind it (spec/deflate.md, "Blocks").
 
-    ``tokens``: how many it has, so far if there is no second mark.
+    ``tokens``: tokens of the block, or tokens so far if there is no second mark.
     """
     if marks[0].type == encoders.STORED:
-        return True  # which does not show its tokens
+        return True  # a stored block does not show its tokens
     has_ended = len(marks) > 1
-    if encoders.is_pgzip(candidate.encoder):  # which ends a block, too, where the parameter says
+    if encoders.is_pgzip(candidate.encoder):  # pgzip also ends a block where its parameter requires it
         if has_ended and marks[1].type == encoders.STORED:
             return True
         if candidate.level >= _LAZY:

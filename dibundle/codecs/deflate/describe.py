@@ -1,4 +1,4 @@
-"""Who may have written a gzip layer that no encoder here gives: from its header and how its blocks lie."""
+"""Likely writers of a gzip layer that no encoder here gives, by its header and the layout of its blocks."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from dibundle.codecs.deflate.inflate import Inflater
 from dibundle.errors import ArchiveError
 
 _UNKNOWN: Final = 255  # in the header: the system,
-_LEVELS: Final = {2: "its smallest level", 4: "its fastest level"}  # and what it says of the level
-_NO_TIME_OF_GO: Final = (0x886E0900).to_bytes(4, "little")  # the year 1, as it was written for no time at all
+_LEVELS: Final = {2: "its smallest level", 4: "its fastest level"}  # the level,
+_NO_TIME_OF_GO: Final = (0x886E0900).to_bytes(4, "little")  # the year 1, written if there is no time
 _PIGZ: Final = encoders.PIGZ_BLOCK
 _MOST_MARKS: Final = 512
-_STOPS: Final = (16_383, 32_767, 8_191)  # tokens at which zlib and what comes of it ends a block
+_STOPS: Final = (16_383, 32_767, 8_191)  # tokens at which zlib and its derivatives end a block
 
 
 def describe(header: bytes, body: bytes) -> str | None:
-    """Say by whom a body may have been written, by its first bytes; ``None`` where these are no deflate stream.
+    """Return a phrase with the likely writer of a body, by its first bytes; ``None`` if they are not a deflate stream.
 
-    ``header``: gzip's, whole.
+    ``header``: the whole gzip header.
     """
     inflater = Inflater()
     marks: list[Mark] = []

@@ -1,6 +1,6 @@
-"""The encoders by the numbers that recipes carry; each is tested on this machine before its first use.
+"""The encoders by the numbers in recipes; each is tested on this machine before its first use.
 
-``spec/deflate.md`` has the encoders to the byte; the loops are in ``native/deflate/``.
+``spec/deflate.md`` specifies the encoders to the byte; the loops are in ``native/deflate/``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PGZIP_2: Final = 8
 PIGZ: Final = 9
 
 PIGZ_BLOCK: Final = 128 << 10
-"""What pigz takes at a time, if it is not told otherwise."""
+"""Bytes that pigz takes at a time by default."""
 
 STORED: Final = 0
 FIXED: Final = 1
@@ -38,13 +38,13 @@ CHUNK: Final = 65_535
 """Bytes of content that some encoders take at a time."""
 
 DICTIONARY: Final = 16 << 10
-"""Bytes of content before a pgzip block that it may refer to."""
+"""Bytes of content before a pgzip block that the block may refer to."""
 
 FRAME_LIMIT: Final = 1 << 30
-"""The largest block of pgzip that is dealt with."""
+"""The largest supported block of pgzip."""
 
-_SLICE: Final = 1 << 20  # what an encoder is given at a time: about as much may come out
-_MARKS: Final = 1024  # fetched at a time
+_SLICE: Final = 1 << 20  # bytes per call of an encoder; its output is about as large
+_MARKS: Final = 1024  # marks per call
 _NO_MEMORY: Final = -2
 
 
@@ -88,18 +88,18 @@ FAMILIES: Final[dict[int, Family]] = {
     GNU: Family(name="GNU gzip", levels=_ALL),
     PIGZ: Family(name="pigz", levels=_ALL, least=4 * 32, most=4 * (4 << 10) + 3),
 }
-"""Every encoder by its number.
+"""Every encoder by number.
 
-Parameters: pgzip's block size in bytes, zlib's memLevel, four times pigz' block size in KiB and a mode.
+Parameters: pgzip's block size in bytes; zlib's memLevel; for pigz, four times the block size in KiB, plus a mode.
 """
 
 
 KNOWN: Final = frozenset(encoder << 4 | level for encoder, family in FAMILIES.items() for level in family.levels)
-"""The re-encoders by the numbers of section 1: 16 times the encoder's, and the level."""
+"""The re-encoders by their number in section 1: 16 times the encoder's number, plus the level."""
 
 
 class PigzMode(IntEnum):
-    """How pigz cuts content: the lowest bits of its parameter."""
+    """The way pigz cuts content: the lowest bits of its parameter."""
 
     THREADS = 0
     INDEPENDENT = 1
@@ -108,7 +108,7 @@ class PigzMode(IntEnum):
 
 
 class Mark(NamedTuple):
-    """Where a block starts: the bit of its header in the body, the content before it; its type; is it the last."""
+    """Start of a block: bit of its header in the body, bytes of content before it, its type, whether it is the last."""
 
     bit: int
     content: int
@@ -121,12 +121,12 @@ class _MarksFunction(Protocol):
 
 
 def is_pgzip(encoder: int) -> bool:
-    """Whether an encoder's blocks can be made side by side, by :func:`encode_frame`."""
+    """Whether an encoder's blocks can be encoded in parallel, with :func:`encode_frame`."""
     return encoder in _PGZIP
 
 
 def check(encoder: int, level: int, parameter: int, families: Mapping[int, Family] = FAMILIES) -> None:
-    """``BundleError`` unless a table has such an encoder."""
+    """Raise ``BundleError`` unless the table has such an encoder."""
     family = families.get(encoder)
     if family is None:
         raise BundleError(messages.ENCODER_UNKNOWN, encoder=encoder, families=", ".join(map(str, families)))
@@ -143,12 +143,12 @@ def check(encoder: int, level: int, parameter: int, families: Mapping[int, Famil
 
 
 class Encoder:
-    """One body in the making. Pieces of content of any size give the body that one piece would give."""
+    """An encoder of one body. The sizes of the pieces of content do not change the body."""
 
     def __init__(self, encoder: int, level: int, parameter: int, *, tested: bool = True) -> None:
-        """Make an encoder; if ``tested``, ``FileError`` where this machine's does not give what it should.
+        """Create an encoder; if ``tested``, raise ``FileError`` if it gives wrong bytes on this machine.
 
-        A parameter of 0 is allowed for pgzip: ``frame`` then has to be called before more content than a block has.
+        A parameter of 0 is allowed for pgzip: call ``frame`` before there is more content than one block.
         """
         is_open = parameter == 0 and is_pgzip(encoder)
         check(encoder, level, FAMILIES[encoder].least if is_open else parameter)
@@ -163,20 +163,20 @@ class Encoder:
             LIBRARY.dib_deflate_free(self._handle)
 
     def write(self, content: Buffer) -> bytes:
-        """Take content; return what the body has got longer by, as far as nothing that follows can change it."""
+        """Take content; return the new bytes of the body that later content cannot change."""
         view = memoryview(content).cast("B")
         return b"".join(self._write(view[at : at + _SLICE], finish=False) for at in range(0, len(view), _SLICE))
 
     def finish(self) -> bytes:
-        """Say that the content is complete; return the rest of the body. Nothing may be written after it."""
+        """Finish the content; return the rest of the body. Do not write anything after it."""
         return self._write(memoryview(b""), finish=True)
 
     def frame(self, block_size: int) -> bytes:
-        """Set the block size of a pgzip encoder that has none; at least the content so far. Return more of the body."""
+        """Set the block size of a pgzip encoder without one; minimum: the content so far. Return more of the body."""
         return self._take(LIBRARY.dib_deflate_frame(self._handle, block_size))
 
     def marks(self) -> list[Mark]:
-        """Return where blocks of the body start, each once."""
+        """Return the starts of the body's blocks; each is returned once."""
         return take_marks(LIBRARY.dib_deflate_marks, self._handle)
 
     def _write(self, content: memoryview, *, finish: bool) -> bytes:
@@ -194,7 +194,7 @@ class Encoder:
 
 
 def take_marks(function: _MarksFunction, handle: int) -> list[Mark]:
-    """Fetch all marks that a handle holds with the C function for it."""
+    """Return all marks that a handle holds, with its C function."""
     out = array("q", bytes(24 * _MARKS))
     marks: list[Mark] = []
     count = _MARKS
@@ -209,7 +209,7 @@ def take_marks(function: _MarksFunction, handle: int) -> list[Mark]:
 
 
 def pigz_hits(content: bytes) -> set[int]:
-    """Return where ``pigz -R`` ends blocks in the beginning of some content."""
+    """Return the places where ``pigz -R`` ends blocks in the beginning of some content."""
     found, value = set(), 0x7FF
     for place, byte in enumerate(content, 1):
         value = (value << 1 ^ byte) & 0xFFF
@@ -219,10 +219,10 @@ def pigz_hits(content: bytes) -> set[int]:
 
 
 def encode_frame(encoder: int, level: int, dictionary: Buffer, block: Buffer, *, last: bool) -> bytes:
-    """Return one pgzip block by itself, so that blocks can be made side by side.
+    """Return one pgzip block by itself, so blocks can be encoded in parallel.
 
-    ``dictionary``: the last 16 KiB of the block before, nothing for the first. All blocks but the last have the block
-    size; the last may be empty, and is if the content is a multiple of it. Their bytes, in order, are the body.
+    ``dictionary``: the last 16 KiB of the previous block, empty for the first. All blocks but the last have the block
+    size. If the content is a multiple of the block size, the last block is empty. The blocks in order are the body.
     """
     prove(encoder, level)
     before, content = Pinned(dictionary), Pinned(block)
@@ -242,7 +242,7 @@ def encode_frame(encoder: int, level: int, dictionary: Buffer, block: Buffer, *,
 
 @cache
 def sample() -> bytes:
-    """Return 171 KB that all rules of the encoders have to do with: lines like others, a run, noise, a repeat."""
+    """Return 171 KB that exercise all rules of the encoders: similar lines, a run, noise, a repeat."""
     words = [hashlib.sha256(b"%d" % number).hexdigest().encode() for number in range(211)]
     lines = b"".join(b"%d:%s%s\n" % (i, words[i * i % 211][: i % 29], words[i * 7 % 97][i % 61 :]) for i in range(2600))
     noise = b"".join(hashlib.sha256(b"%d" % i).digest() for i in range(256))
@@ -251,7 +251,7 @@ def sample() -> bytes:
 
 @cache
 def prove(encoder: int, level: int) -> None:
-    """Let an encoder encode the sample; ``FileError`` if this is not what it should be."""
+    """Encode the sample; raise ``FileError`` if the result is wrong."""
     least = FAMILIES[encoder].least
     trial = Encoder(encoder, level, 70000 if least > DICTIONARY else least, tested=False)
     body = trial.write(sample()) + trial.finish()
@@ -342,7 +342,7 @@ _PROOFS: Final[dict[int, dict[int, str]]] = {
         9: "678a906d65f69161",
     },
 }
-"""The first 16 digits of the SHA-256 of what the sample becomes.
+"""The first 16 digits of the SHA-256 of the encoded sample.
 
-pgzip with blocks of 70,000 bytes, zlib with memLevel 8, pigz with blocks of 32 KiB.
+Parameters: pgzip with blocks of 70,000 bytes, zlib with memLevel 8, pigz with blocks of 32 KiB.
 """

@@ -1,4 +1,4 @@
-"""Inflate that tells where the blocks of a body start: raw deflate from anywhere, decoded strictly."""
+"""Inflate that reports where the blocks of a body start: streaming, strict decoding of raw deflate."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from dibundle.codecs.native.library import LIBRARY, Pinned
 from dibundle.errors import ArchiveError
 
 _LIMIT: Final = 1 << 20
-_SLICE: Final = 32 << 10  # input per call: it bounds how many marks one call can make
-_AHEAD: Final = 8  # bytes that may be read ahead of what is decoded
+_SLICE: Final = 32 << 10  # input per call: limits the marks that one call can produce
+_AHEAD: Final = 8  # bytes that may be read beyond the decoded ones
 _NO_MEMORY: Final = -2
 
 
 class Inflater:
-    """One body, fed piece by piece.
+    """One body, fed in pieces.
 
-    ``feed`` returns at most ``limit`` bytes of content; while it returns something, ``feed(b"")`` asks for more from
-    what it holds. An empty result means that more input is needed, or that the body has ended: ``ended`` tells, and
-    ``used`` how many bytes it has. Bytes behind the end are taken and dropped. ``sure_bits`` belong to it in any case.
-    ``first_tokens``: literals and matches of the first block so far.
+    ``feed`` returns at most ``limit`` bytes of content. While it returns bytes, ``feed(b"")`` returns more from the
+    input it holds. An empty result means that more input is needed, or that the body has ended (``ended``); ``used`` is
+    then the size of the body in bytes. Bytes behind the end are discarded. ``sure_bits``: bits that belong to the body
+    in any case. ``first_tokens``: literals and matches of the first block so far.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Inflater:
             LIBRARY.dib_inflate_free(self._handle)
 
     def feed(self, data: bytes, limit: int = _LIMIT) -> bytes:
-        """Return up to ``limit`` (at least 1) bytes of content; ``ArchiveError`` if the body is damaged."""
+        """Return up to ``limit`` (at least 1) bytes of content; raise ``ArchiveError`` if the body is damaged."""
         if self.ended:
             return b""
         if data:
@@ -61,12 +61,12 @@ class Inflater:
         return ctypes.string_at(out, made)
 
     def finish(self) -> None:
-        """Say that the input is complete; ``ArchiveError`` if the body has not ended."""
+        """Finish the input; raise ``ArchiveError`` if the body has not ended."""
         if not self.ended:
             raise ArchiveError(messages.DEFLATE_TRUNCATED)
 
     def marks(self) -> list[Mark]:
-        """Return where blocks of the body start, each once, as far as it is decoded."""
+        """Return the starts of the body's decoded blocks; each is returned once."""
         return take_marks(LIBRARY.dib_inflate_marks, self._handle)
 
     def _run(self, out: int, room: int) -> int:

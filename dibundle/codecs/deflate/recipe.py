@@ -1,8 +1,8 @@
-"""How to make a body again: an encoder, and the bits in which the body differs from what the encoder gives.
+"""Recipes for bodies: an encoder, and the bits in which the body differs from the encoder's output.
 
-``find`` decodes a body and lets every candidate encode what comes out, side by side; ``rebuild`` is the way back. Both
-stream. A place where a body differs costs about the blocks around it, as body and encoder are compared again from
-the next content at which both start a block.
+``find`` decodes a body, and every candidate encodes the content in parallel; ``rebuild`` is the reverse. Both stream. A
+difference costs about as much as the blocks around it: body and encoder are compared again from the next content at
+which both start a block.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NUMBER_LIMIT: Final = 1 << 62
 
 
 class RecipeEdit(NamedTuple):
-    """Copy ``copied`` bits of the encoder's output, leave ``dropped`` out and put ``added`` bits of ``literals`` there.
+    """Copy ``copied`` bits of the encoder's output, skip ``dropped`` bits, and insert ``added`` bits of ``literals``.
 
     The lowest bit of a byte comes first, as in deflate; the bits of the last byte beyond ``added`` are 0.
     """
@@ -33,7 +33,7 @@ class RecipeEdit(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """A body is the encoder's output with these edits made one after the other; what follows the last is copied."""
+    """A body: the encoder's output with these edits applied one after the other; the rest after the last is copied."""
 
     encoder: int
     level: int
@@ -42,11 +42,11 @@ class Recipe(NamedTuple):
 
     @property
     def literal_bytes(self) -> int:
-        """How many bytes all literals take."""
+        """The number of bytes of all literals."""
         return sum(len(edit.literals) for edit in self.edits)
 
     def check(self) -> None:
-        """``BundleError`` unless the encoder is known and every number makes sense by itself."""
+        """Raise ``BundleError`` unless the encoder is known and every number is valid by itself."""
         reencoders.check(self.encoder, self.level, self.parameter)
         for number, edit in enumerate(self.edits):
             where = f"edit {number} of a compressed layer"
@@ -65,34 +65,34 @@ class Recipe(NamedTuple):
 
 
 def copy_bits(out: bytearray, out_bit: int, source: Buffer, bit: int, count: int) -> None:
-    """Copy bits; those of the last byte written that are behind them become 0."""
+    """Copy bits; the bits behind them in the last byte written become 0."""
     LIBRARY.dib_bits_copy(Pinned(out), out_bit, Pinned(source), bit, count)
 
 
-# ---------------------------------------------------------------- the way back
+# ---------------------------------------------------------------- rebuilding
 
 
 def rebuild(recipe: Recipe, content: Iterable[Buffer], size: int | None = None) -> Iterator[bytes]:
     """Yield the body that a recipe gives for content, which comes in pieces of any size.
 
-    ``BundleError`` if the recipe makes no sense, at the call or, where it does not fit the content, while iterating;
-    ``FileError`` if the encoder does not work here.
+    Raises ``BundleError`` if the recipe is invalid, at the call, or if it does not fit the content, while iterating.
+    Raises ``FileError`` if the encoder does not work on this machine.
     """
     rebuilder = Rebuilder(recipe, size)
     return chain(chain.from_iterable(map(rebuilder.write, content)), rebuilder.finish())
 
 
 class Rebuilder:
-    """``rebuild`` piece by piece."""
+    """A rebuild in pieces; see :func:`rebuild`."""
 
     def __init__(self, recipe: Recipe, size: int | None = None, spare: AnyEncoder | None = None) -> None:
-        """Make one for content of ``size`` bytes, which some encoders need to know."""
+        """Create a rebuilder for content of ``size`` bytes; some encoders need the size."""
         recipe.check()
         self.encoder = reencoders.open_encoder(recipe.encoder, recipe.level, recipe.parameter, size, spare)
         self._editor = _Editor(recipe.edits)
 
     def write(self, content: Buffer) -> Iterator[bytes]:
-        """Take content and yield what the body has got longer by."""
+        """Take content and yield the new bytes of the body."""
         view = memoryview(content).cast("B")
         for at in range(0, len(view), _SLICE):
             body = self._editor.edit(self.encoder.write(view[at : at + _SLICE]))
@@ -100,23 +100,23 @@ class Rebuilder:
                 yield body
 
     def finish(self) -> Iterator[bytes]:
-        """Say that the content is complete and yield the rest."""
+        """Finish the content and yield the remaining bytes."""
         yield self._editor.edit(self.encoder.finish()) + self._editor.finish()
 
 
 class _Editor:
-    """Makes edits in what passes through it."""
+    """Applies edits to the data that passes through it."""
 
     def __init__(self, edits: Iterable[RecipeEdit]) -> None:
         self._edits = iter(edits)
         self._edit = next(self._edits, None)
-        self._copy = self._edit.copied if self._edit else 0  # still to be copied
-        self._drop = self._edit.dropped if self._edit else 0  # and then to be dropped
-        self._rest = b"\0"  # the bits that do not make a byte yet
+        self._copy = self._edit.copied if self._edit else 0  # bits left to copy
+        self._drop = self._edit.dropped if self._edit else 0  # bits left to drop after that
+        self._rest = b"\0"  # bits that do not fill a byte yet
         self._rest_bits = 0
 
     def edit(self, data: bytes) -> bytes:
-        """Return the bytes that are complete with ``data``."""
+        """Return the complete bytes, up to ``data``."""
         if self._edit is None and not self._rest_bits:
             return data
         out = bytearray(self._rest)
@@ -139,7 +139,7 @@ class _Editor:
         return bytes(out[:whole])
 
     def finish(self) -> bytes:
-        """Say that nothing comes any more; ``BundleError`` if edits are left or the last byte is not complete."""
+        """Finish the data; raise ``BundleError`` if edits are left or the last byte is not complete."""
         if self._edit is not None:
             raise BundleError(messages.RECIPE_EDITS_BEYOND_END)
         if self._rest_bits:
@@ -153,7 +153,7 @@ class _Editor:
 
 
 def _append_bits(out: bytearray, end: int, source: Buffer, bit: int, count: int) -> int:
-    """Copy bits behind bit ``end`` of ``out``, which grows; return where they end."""
+    """Copy bits behind bit ``end`` of ``out``, which grows; return the new end."""
     if not count:
         return end
     out += bytes((end + count + 7) // 8 - len(out)) if (end + count + 7) // 8 > len(out) else b""

@@ -1,4 +1,4 @@
-"""Which encoder made a body: candidates run beside the body until one of them gives it, but for a few bits."""
+"""The search for the encoder of a body: candidates run beside the body until one gives it, except for a few bits."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from dibundle.codecs.deflate.recipe import Recipe, RecipeEdit, copy_bits
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
 from dibundle.errors import ArchiveError
 
-_SLICE: Final = 1 << 20  # content given to the encoders at a time
-_FIRST: Final = 64 << 10  # the same for the first of it, until a block has ended
-_STEP: Final = 128 << 10  # what a candidate that starts is given of it at a time, until it differs
-_HELD: Final = 1 << 20  # content that may go by before a block has ended: then all candidates start
-_BODY_SLICE: Final = 64 << 10  # of the body at a time: it bounds how many blocks come to light at once
-_WAITING: Final = 32 << 20  # bytes of the body, or 512 times its blocks, that candidates may leave waiting
-_FREE: Final = 64 << 10  # literal bytes that a candidate may need in any case,
-_SHARE: Final = 10  # and one for so many of the body,
-_MOST: Final = 8 << 20  # but never more than these: they are held in memory
-_SEEKING: Final = 256 << 10  # and while it is lost: an encoder has to catch up before it can meet the body
-_TWINS: Final = 8 << 20  # content after which two that differ in a parameter alone are taken for one
-_NEAR: Final = 64  # bits: a copy of fewer costs more than it saves
+_SLICE: Final = 1 << 20  # bytes of content per step of the encoders
+_FIRST: Final = 64 << 10  # the same at the beginning, until a block has ended
+_STEP: Final = 128 << 10  # the same for a candidate that starts, until it differs
+_HELD: Final = 1 << 20  # maximum bytes of content before a block has ended: then all candidates start
+_BODY_SLICE: Final = 64 << 10  # bytes of the body per step: limits the blocks that are found at once
+_WAITING: Final = 32 << 20  # maximum bytes of the body, or 512 times its blocks, that wait for candidates
+_FREE: Final = 64 << 10  # literal bytes that any candidate may need,
+_SHARE: Final = 10  # plus one for this many bytes of the body,
+_MOST: Final = 8 << 20  # up to this maximum: they are held in memory
+_SEEKING: Final = 256 << 10  # extra while a run is lost: an encoder has to catch up before it can meet the body
+_TWINS: Final = 8 << 20  # content after which two that differ only in a parameter count as one
+_NEAR: Final = 64  # bits: a shorter copy costs more than it saves
 
 
-_GUESSED_FRAME: Final = 1 << 20  # of a body that has one pgzip block; every size from the content's on would do
+_GUESSED_FRAME: Final = 1 << 20  # for a body with one pgzip block; any size from the content's on would work
 
 
 class Found(NamedTuple):
-    """What ``find`` has to say of a body: its recipe, if there is one, its bytes and those of its content."""
+    """The result of ``find``: the recipe, if there is one, and the bytes of the body and of its content."""
 
     recipe: Recipe | None
     used: int
@@ -39,10 +39,10 @@ class Found(NamedTuple):
 
 
 def find(body: Iterable[bytes], take: Callable[[bytes], object], candidates: Iterable[Candidate] = CANDIDATES) -> Found:
-    """Decode ``body``, give its content to ``take`` piece by piece and return which encoder made it.
+    """Decode ``body``, pass its content to ``take`` piece by piece, and return the encoder that made it.
 
-    ``body`` may go on behind the end of the deflate stream: ``Found.used`` tells how many bytes of it are the body.
-    Once no candidate is left the rest is decoded only. ``ArchiveError`` if the body is damaged or cut short.
+    ``body`` may continue behind the end of the deflate stream: ``Found.used`` is the size of the body. Once no
+    candidate is left, the rest is only decoded. Raises ``ArchiveError`` if the body is damaged or truncated.
     """
     search = Search(candidates)
     for piece in body:
@@ -56,8 +56,8 @@ def find(body: Iterable[bytes], take: Callable[[bytes], object], candidates: Ite
 def probe(first: bytes, candidates: Iterable[Candidate] = CANDIDATES) -> list[Candidate]:
     """Return the candidates that give the beginning of a body without a difference, by its first bytes.
 
-    A megabyte of them leaves one or none of most bodies. Candidates that have given nothing yet when the bytes end are
-    among them; none are if the body is damaged.
+    For most bodies, a megabyte leaves one candidate or none. Candidates with no output yet when the bytes end are
+    included. If the body is damaged, returns none.
     """
     search = Search(candidates)
     try:
@@ -74,21 +74,21 @@ def probe(first: bytes, candidates: Iterable[Candidate] = CANDIDATES) -> list[Ca
 
 
 class Search:
-    """``find`` piece by piece.
+    """``find`` in pieces.
 
-    Candidates start when there is content behind the first block: where that ends tells most of them apart. A layer of
-    62 to 82 MB by a writer that none of them is (17 were tried: pigz, igzip, zlib-ng, libdeflate, zlib with other
-    settings) costs 0.001 to 0.12 s; with all candidates at work from the start pigz' and zlib-ng's cost 0.1 to 0.7 s.
+    Candidates start when there is content behind the first block: its end rules out most of them. A layer of 62 to 82
+    MB by a writer that is no candidate (17 were tried: pigz, igzip, zlib-ng, libdeflate, zlib with other settings)
+    costs 0.001 to 0.12 s. If all candidates run from the start, pigz' and zlib-ng's layers cost 0.1 to 0.7 s.
     """
 
     def __init__(self, candidates: Iterable[Candidate] = CANDIDATES) -> None:
         self._inflater = Inflater()
         self._real = _Real()
         self._waiting = list(candidates)
-        self._held: list[bytes] = []  # the content that has gone by while they wait
+        self._held: list[bytes] = []  # the content that has passed while candidates wait
         self._runs: list[_Run] = []
         self._content = 0
-        self._block_size = 0  # of pgzip, once it has come to light
+        self._block_size = 0  # pgzip's, once it is known
 
     @property
     def ended(self) -> bool:
@@ -97,11 +97,11 @@ class Search:
 
     @property
     def candidates(self) -> list[Candidate]:
-        """Those that are left."""
+        """The candidates that are left."""
         return self._waiting or [run.candidate for run in self._runs]
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Take a piece of the body and yield the content that it gives; iterate to the end before the next piece."""
+        """Take a piece of the body and yield its content; exhaust the iterator before the next piece."""
         for at in range(0, len(piece), _BODY_SLICE):
             if self.ended:
                 return
@@ -118,7 +118,7 @@ class Search:
                 yield content
 
     def finish(self) -> Found:
-        """Say that the body is complete, and return the result; ``ArchiveError`` if it has not ended."""
+        """Finish the body and return the result; raise ``ArchiveError`` if it has not ended."""
         self._inflater.finish()
         self._start()
         for run in self._runs:
@@ -130,19 +130,19 @@ class Search:
         return Found(recipe=best, used=self._inflater.used, content=self._content)
 
     def stop_waiting(self) -> None:
-        """Let the candidates begin with what there is, however little it is."""
+        """Start the candidates with the content so far, however little it is."""
         if self._waiting and self._goes_on():
             self._start()
             self._judge()
 
     def likely(self, content: int) -> Recipe | None:
-        """Return the recipe of the first candidate without a difference so far, for a body of so much content."""
+        """Return the recipe of the first candidate without a difference so far, for so much content."""
         self._start()
         recipes = (run.recipe(content) for run in self._runs if run.difference is None)
         return next((recipe for recipe in recipes if recipe is not None), None)
 
     def _advance(self, content: bytes) -> None:
-        """Let all runs encode content, which has just been decoded, and compare."""
+        """Encode newly decoded content with all runs, and compare."""
         self._content += len(content)
         marks = self._inflater.marks()
         if not self.candidates:
@@ -172,11 +172,11 @@ class Search:
         return len(marks) > 1 and marks[1].content < self._content
 
     def _start(self) -> None:
-        """Start those that wait and may have written a first block like this one, with what has gone by."""
+        """Start the waiting candidates that may have written this first block, with the content so far."""
         held = b"".join(self._held)
         marks = self._real.marks
         modes = pigz_modes(marks, held)
-        is_all = self._real.ended and not self._goes_on()  # then the first block ends where the content does: anywhere
+        is_all = self._real.ended and not self._goes_on()  # then the first block ends with the content, at any place
         for candidate in self._waiting:
             if candidate.encoder == encoders.PIGZ:
                 if candidate.parameter & 3 not in modes:
@@ -194,7 +194,7 @@ class Search:
         self._waiting, self._held = [], []
 
     def _judge(self) -> None:
-        """Drop the runs that are hopeless, and those with a difference that another run has passed without any."""
+        """Drop hopeless runs, and runs with a difference where another run has passed without one."""
         if self._real.is_too_much():
             self._runs = []
         passed = max((run.real_bit for run in self._runs if run.difference is None), default=-1)
@@ -209,21 +209,21 @@ class Search:
 
 
 class _Real:
-    """The body as it is: the bits and marks that some run still has to see."""
+    """The real body: the bits and marks that some run still needs."""
 
     def __init__(self) -> None:
         self.data = bytearray()
-        self.start = 0  # bit of data[0]
-        self.limit = 0  # bit behind the last that is known to belong to the body
-        self.ended = False  # there will be no more
+        self.start = 0  # bit at which data[0] starts
+        self.limit = 0  # bit behind the last one that is known to belong to the body
+        self.ended = False  # no more data follows
         self.marks: list[Mark] = []
-        self.first_block = 0  # bit at which the first block ends; 0: not yet
+        self.first_block = 0  # bit at which the first block ends; 0 until it is known
         self._before: Mark | None = None
 
     def add(self, marks: list[Mark]) -> int:
         """Add the latest marks; return pgzip's block size if they show it, else 0.
 
-        What shows it is an empty stored block and one behind it that is not the last: the end of pgzip's first block.
+        An empty stored block, followed by a block that is not the last, shows it: pgzip's first block ends there.
         """
         block_size = 0
         for mark in marks:
@@ -236,11 +236,11 @@ class _Real:
         return block_size if encoders.DICTIONARY < block_size <= encoders.FRAME_LIMIT else 0
 
     def is_too_much(self) -> bool:
-        """Whether more waits than blocks that are worth having leave waiting: there may be empty ones without end."""
+        """Whether more data waits than useful blocks would leave: there may be endless empty blocks."""
         return len(self.data) > _WAITING or len(self.marks) > _WAITING // 512
 
     def forget(self, bit: int | None) -> None:
-        """Drop what nobody needs who is at a bit or behind it; all of it if nobody is left."""
+        """Drop data that no run needs; the runs are at ``bit`` or behind it. None: no run is left, drop everything."""
         if bit is None:
             self.data.clear()
             self.marks.clear()
@@ -252,34 +252,34 @@ class _Real:
         self.marks = [mark for mark in self.marks if mark.bit > bit]
 
     def bits(self, start: int, end: int) -> bytes:
-        """Return the bits from start to end, as an edit has them."""
+        """Return the bits from start to end, in the form of an edit."""
         out = bytearray((end - start + 7) // 8)
         copy_bits(out, 0, self.data, start - self.start, end - start)
         return bytes(out)
 
 
 class _Run:
-    """A candidate at work. It is lost from a difference on until both sides start a block at the same content."""
+    """A running candidate. It is lost from a difference on until both sides start a block at the same content."""
 
     def __init__(self, candidate: Candidate) -> None:
         self.candidate = candidate
-        self.real_bit = 0  # compared so far: bits of the body,
-        self.difference: int | None = None  # where in the body the first difference is
-        self._bit = 0  # and of the encoder's output
+        self.real_bit = 0  # bits of the body compared so far
+        self.difference: int | None = None  # bit of the body at the first difference
+        self._bit = 0  # bits of the encoder's output compared so far
         self._encoder = Encoder(candidate.encoder, candidate.level, candidate.parameter, tested=False)
         self._block_size = candidate.parameter
         self._is_open = not candidate.parameter and encoders.is_pgzip(candidate.encoder)
         self._data = bytearray()
-        self._start = 0  # bit of _data[0]
+        self._start = 0  # bit at which _data[0] starts
         self._ended = False
         self._lost = False
         self._marks: list[Mark] = []
         self._edits: list[RecipeEdit] = []
-        self._edited = 0  # bit of the encoder's output up to which edits go
+        self._edited = 0  # bit of the encoder's output behind the last edit
         self._literal_bytes = 0
 
     def encode(self, content: bytes, block_size: int) -> None:
-        """Take content that has been decoded, with pgzip's block size if it has come to light with it."""
+        """Take decoded content, and pgzip's block size if it is known."""
         if block_size and self._is_open:
             self._is_open = False
             self._block_size = block_size
@@ -288,7 +288,7 @@ class _Run:
         self._marks += self._encoder.marks()
 
     def compare(self, real: _Real) -> None:
-        """Go as far as both sides are here."""
+        """Compare as far as both sides have data."""
         while not self._lost or self._find_way(real):
             count = min(self._end - self._bit, real.limit - self.real_bit)
             if count <= 0:
@@ -301,7 +301,7 @@ class _Run:
         self._forget()
 
     def finish(self, real: _Real) -> None:
-        """Go to the end of both sides."""
+        """Compare to the end of both sides."""
         self._data += self._encoder.finish()
         self._marks += self._encoder.marks()
         self._ended = True
@@ -311,11 +311,11 @@ class _Run:
             self._edit(real, self._end, real.limit)
 
     def differs_at_once(self, real: _Real) -> bool:
-        """Whether the body differs in its first block already."""
+        """Whether the body already differs in its first block."""
         return self.difference is not None and (self.difference < real.first_block or not real.first_block)
 
     def is_hopeless(self, real: _Real) -> bool:
-        """Whether the body differs in its first block already, or in too much of what there is so far."""
+        """Whether the body differs in its first block, or in too much of the data so far."""
         if self.difference is None:
             return False
         if self.differs_at_once(real):
@@ -325,7 +325,7 @@ class _Run:
         return self._literal_bytes + max(0, lost) > most
 
     def recipe(self, content: int) -> Recipe | None:
-        """Return how to make the body of so much content; ``None`` if a pgzip block would have to be too large."""
+        """Return the recipe of a body with ``content`` bytes; ``None`` if a pgzip block would have to be too large."""
         parameter = self._block_size
         if self._is_open:
             parameter = max(_GUESSED_FRAME, content + 1)
@@ -345,21 +345,22 @@ class _Run:
             self.difference = self.real_bit
 
     def _find_way(self, real: _Real) -> bool:
-        """Go on where both sides start a block at the same content, if they do behind the difference."""
+        """Continue at the next content at which both sides start a block, if there is one; return whether there is."""
         ours = _last_of_each([mark for mark in self._marks if mark.bit > self._bit], self._ended)
         theirs = _last_of_each([mark for mark in real.marks if mark.bit > self.real_bit], real.ended)
         content = min(ours.keys() & theirs.keys(), default=None)
         if content is None:
             return False
         bit, real_bit = ours[content].bit, theirs[content].bit
-        if ours[content].type == theirs[content].type == encoders.STORED:  # padded differently, but with one content
+        # padded differently, but with the same content
+        if ours[content].type == theirs[content].type == encoders.STORED:
             bit, real_bit = _behind_header(bit), _behind_header(real_bit)
         self._edit(real, bit, real_bit)
         self._lost = False
         return True
 
     def _edit(self, real: _Real, bit: int, real_bit: int) -> None:
-        """Replace what is between here and these two bits; a copy of next to nothing before it is replaced as well."""
+        """Replace the bits up to these two; a very short copy before them is replaced as well."""
         copied, dropped = self._bit - self._edited, bit - self._bit
         literals, count = real.bits(self.real_bit, real_bit), real_bit - self.real_bit
         if self._edits and copied < _NEAR:
@@ -383,7 +384,7 @@ class _Run:
 
 
 def _last_of_each(marks: list[Mark], complete: bool) -> dict[int, Mark]:
-    """Return, by content, the last block that starts there; that of the highest content only if it is complete."""
+    """Return the last block that starts at each content; of the highest content, only if ``complete``."""
     last = {mark.content: mark for mark in marks}
     if marks and not complete:
         del last[marks[-1].content]
@@ -391,11 +392,11 @@ def _last_of_each(marks: list[Mark], complete: bool) -> dict[int, Mark]:
 
 
 def _behind_header(bit: int) -> int:
-    """Return the bit at which the content of the stored block that starts at ``bit`` starts: a whole byte."""
+    """Return the bit at which the content of a stored block starts, a whole byte; its header starts at ``bit``."""
     return (bit + 3 + 7) // 8 * 8 + 32
 
 
 def _same_bits(a: Buffer, a_bit: int, b: Buffer, b_bit: int, count: int) -> int:
-    """Return how many of ``count`` bits are the same in both."""
+    """Return the number of equal bits, up to ``count``."""
     same: int = LIBRARY.dib_bits_same(Pinned(a), a_bit, Pinned(b), b_bit, count)
     return same

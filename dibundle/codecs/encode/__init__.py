@@ -1,1 +1,1 @@
-"""What creating alone needs: looking for what content has in common with a source, and choosing how to encode it."""
+"""Creation only: finding content that a target shares with a source, and choosing how to encode the target."""

@@ -1,6 +1,6 @@
 """Anchors: long equal stretches of two contents, found by sampling in a tenth of the time of a full search.
 
-Some places of the source are indexed by the 32 bytes there (``native/anchors.c``).
+The table indexes a sample of the source's places by the 32 bytes there (``native/anchors.c``).
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import Final
 from dibundle.codecs import pieces
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, scratch
 
-ANCHOR: Final = 32  # bytes that are equal where an anchor holds
+ANCHOR: Final = 32  # minimum equal bytes at an anchor
 MOST: Final = 1 << 20
-PIECE: Final = 16 << 20  # bytes of a target that are searched by themselves
+PIECE: Final = 16 << 20  # bytes of a target that are searched separately
 
 
 def find(source: Buffer, target: Buffer, *, stride: int, piece: int = PIECE) -> array[int]:
-    """Return rows (source, target, length) of equal stretches of ``ANCHOR`` bytes and more, in target order.
+    """Return rows (source, target, length) of equal stretches of at least ``ANCHOR`` bytes, in target order.
 
-    One place of the source in ``stride`` is indexed: stretches of ``ANCHOR + stride`` bytes and more are found.
-    At most a million rows; what comes after is not looked at. ``piece`` bytes of the target are searched by themselves.
+    One place of the source in ``stride`` is indexed, so stretches of at least ``ANCHOR + stride`` bytes are found.
+    Returns at most a million rows; later ones are dropped. Each ``piece`` bytes of the target are searched separately.
     """
     held, searched = Pinned(source), Pinned(target)
     table = Pinned(scratch(4 * LIBRARY.dib_anchors_words(held.size, stride)))
@@ -37,7 +37,7 @@ def find(source: Buffer, target: Buffer, *, stride: int, piece: int = PIECE) -> 
 
 
 def joined(found: list[array[int]]) -> array[int]:
-    """Return the rows of all pieces in their order; stretches that were cut where pieces meet are one again."""
+    """Return the rows of all pieces in order; a stretch that was cut between two pieces becomes one again."""
     rows = array("q")
     for piece in found:
         rows.extend(piece)
@@ -45,7 +45,7 @@ def joined(found: list[array[int]]) -> array[int]:
 
 
 def bridged(rows: array[int], *, most: int) -> array[int]:
-    """Return the rows, joined where at most ``most`` bytes lie between two on one diagonal; after short ones fewer."""
+    """Join rows on one diagonal with at most ``most`` bytes between them; after short rows, fewer bytes."""
     joined = array("q", rows)
     count = LIBRARY.dib_bridge(Pinned(joined), len(joined) // 3, most)
     del joined[3 * count :]

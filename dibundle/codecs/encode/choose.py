@@ -1,4 +1,4 @@
-"""The choice of a codec for a frame: try what is likely to win at this level, keep the smallest."""
+"""The choice of a codec for a frame: try those that are likely to win at this level, keep the smallest result."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ PROFILES = ("full", "core")
 
 _ZSTD_LEVELS = {1: 3, 2: 6, 3: 9, 4: 12, 5: 15, 6: 19, 7: 19, 8: 19, 9: 19}
 WITH_SOURCE = frozenset((decoders.ZSTD_PREFIX, decoders.VCDIFF, decoders.COVER, decoders.RELINK, decoders.UNPACK))
-RELINK_LEVEL = 4  # from which level on native code is relinked
-LZMA_LEVEL = 5  # from which level on LZMA2 is tried for what has no source, as the literals of a cover payload
-UNPACK_LEVEL = 2  # from which level on compressed files are looked into
-PROGRAM_SHARE = 0.25  # of a program that compressed data has to be for relinking to be given up
+RELINK_LEVEL = 4  # minimum level at which native code is relinked
+LZMA_LEVEL = 5  # minimum level at which LZMA2 is tried for content without a source, as the literals of a cover payload
+UNPACK_LEVEL = 2  # minimum level at which embedded streams are unpacked
+PROGRAM_SHARE = 0.25  # share of a program that must be compressed data before relinking is given up
 _ELF = b"\x7fELF"
-LITTLE = 64 << 20  # bytes to patch up to which slow ways are taken
-SMALL = 1 << 20  # bytes of target up to which the default level tries more than one codec
-SMALL_SOURCE = 4 << 20  # and of source up to which one of them is zstd, at levels where it takes a second for 16 MB:
+LITTLE = 64 << 20  # maximum bytes to patch at which slow methods are used
+SMALL = 1 << 20  # maximum bytes of target at which the default level tries more than one codec
+SMALL_SOURCE = 4 << 20  # maximum bytes of source to try zstd too, at levels where it takes a second for 16 MB:
 SLOW_ZSTD = range(4, 7)  # node-app has three such frames, which took 3.3 s of 31 and saved 111 bytes of 3.5 MB
-QUICK_ZSTD = 3  # where LZMA2 follows, which on 32 MB of new files makes 0.91 of what zstd's level 19 makes, as fast
+QUICK_ZSTD = 3  # if LZMA2 follows: on 32 MB of new files it gives 0.91 of the size of zstd's level 19, as fast
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,15 +47,15 @@ class Effort:
     thorough: bool = False
 
     def to_patch(self, size: int) -> Effort:
-        """Return the effort where ``size`` bytes in all are to be patched.
+        """Return the effort for ``size`` bytes to patch in all.
 
-        With few of them, ways which are slow for each of them are not slow for the user.
+        If there are few, methods that are slow per byte are not slow for the user.
         """
         return replace(self, thorough=size <= LITTLE)
 
     @property
     def zstd_level(self) -> int:
-        """The zstd level that goes with the level."""
+        """The zstd level that corresponds to the level."""
         return _ZSTD_LEVELS[self.level]
 
 
@@ -73,10 +73,10 @@ class Encoded(NamedTuple):
 
 
 def encode(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None = None) -> Encoded:
-    """Return what makes ``target`` of ``source``, the smallest of those tried.
+    """Return the smallest of the codecs and payloads that turn ``source`` into ``target``.
 
-    ``plan`` is what :func:`relinker.encode` takes for stretches of large programs.
-    Each payload is decoded again before it is used: a fault in an encoder costs bytes, never a bundle.
+    ``plan`` is :func:`relinker.encode`'s, for stretches of large programs. Each payload is decoded before it is used: a
+    fault in an encoder costs bytes, but never breaks a bundle.
     """
     best = Encoded(decoders.STORED, target)
     for tried in _candidates(target, source, effort, plan):
@@ -90,7 +90,7 @@ def encode(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None
 
 
 def least(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None = None) -> int:
-    """Return how many bytes the payload of :func:`encode` has, without decoding it again."""
+    """Return the size of the payload of :func:`encode` in bytes; do not verify it by decoding."""
     return min([len(target), *(len(tried.payload) for tried in _candidates(target, source, effort, plan))])
 
 
@@ -124,7 +124,7 @@ def _candidates(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan |
         relinked = relinker.encode(source, target, effort=effort.level, thorough=effort.thorough, plan=plan)
         if relinked is not None:
             yield Encoded(decoders.RELINK, relinked)
-            if len(target) > SMALL:  # as above, to save a header at the best
+            if len(target) > SMALL:  # as above; at best, a second search would save a header
                 return
     found = search(source, target, effort.level)
     if effort.codecs == "core":
@@ -136,7 +136,7 @@ def _candidates(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan |
 
 
 def search(source: bytes, target: bytes, level: int) -> Covers:
-    """Return the covers that patches of this level are made with."""
+    """Return the covers for patches at this level."""
     from dibundle.codecs.encode import covers
 
     if level < RELINK_LEVEL:
@@ -157,7 +157,7 @@ def _alone(target: bytes, effort: Effort) -> Iterator[Encoded]:
 
 
 def _is_program(data: bytes) -> bool:
-    """Whether ``data`` is one program and nothing else: frames of several files may begin with one."""
+    """Whether ``data`` is exactly one program: frames of several files may begin with one."""
     from dibundle.codecs.encode import elf
 
     found = elf.programs(data) if data.startswith(_ELF) else []
@@ -165,11 +165,11 @@ def _is_program(data: bytes) -> bool:
 
 
 def _unpacked(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None) -> Encoded | None:
-    """Return what patches what compressed files within the target hold, if there are any."""
+    """Return a patch of the content of embedded streams within the target, if there are any."""
     from dibundle.codecs import embedded, recompression
     from dibundle.codecs.encode import embedded_streams
 
-    is_large = relinks(effort) and len(target) > SMALL  # of what is small all ways are tried
+    is_large = relinks(effort) and len(target) > SMALL  # for small content, all methods are tried
     is_program = plan or (is_large and _is_program(target) and _is_program(source))
     found = embedded_streams.find(target, source, least_share=PROGRAM_SHARE if is_program else 0)
     if found is None:

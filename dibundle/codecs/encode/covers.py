@@ -1,4 +1,4 @@
-"""Covers: which stretches of a target are like which stretches of a source (creation only; ``native/match.c``).
+"""Covers: stretches of a target that resemble stretches of a source (creation only; ``native/match.c``).
 
 A cover is approximate: most of its bytes are equal on both sides, the rest differ in place.
 """
@@ -16,26 +16,29 @@ from dibundle.codecs.encode import anchors
 from dibundle.codecs.encode.remainder import LONG, SHORT, Remainder
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, scratch
 
-IN_PLACE: Final = 1 / 2048  # share of a target that anchors may leave uncovered for a full search to find nothing more
+IN_PLACE: Final = 1 / 2048  # maximum share of a target without anchors at which a full search finds nothing more
 STRIDE: Final = 16
 """Measured at level 2, seconds of CPU for anchors and the bundle. On 160 MB of changed files of node-app: stride 4 2.3
 and 12,148,712, 8 1.8 and 12,025,280, 16 1.4 and 11,898,760; on static-binary 1.0 and 8,447,819, 0.75 and 8,464,191, 0.6
 and 8,531,774."""
 
 FASTEST_STRIDE: Final = 32
-"""At level 1, where a twentieth of the time is worth more than a hundredth of the bytes: node-app 12,699,022 for
-12,524,005, static-binary 9,136,381 for 8,985,323, python-app 12,159,755 for 12,064,351."""
+"""The stride at level 1, where a twentieth of the time is worth more than a hundredth of the bytes.
 
-SHORTEST: Final = 8  # bytes that a search finds
-PIECE: Final = 1 << 20  # bytes of a target that are searched by themselves
-SHARES: Final = 4  # of the table of places, each made by itself
-SHARED: Final = 1 << 20  # bytes of source from which on
-LITTLE: Final = 128  # bytes between two anchors on one diagonal of a stretch that is not searched
-BRIDGE: Final = 4096  # bytes between two anchors on one diagonal that one cover may bridge
+Measured: node-app 12,699,022 instead of 12,524,005, static-binary 9,136,381 instead of 8,985,323, python-app
+12,159,755 instead of 12,064,351.
+"""
+
+SHORTEST: Final = 8  # minimum bytes that a search finds
+PIECE: Final = 1 << 20  # bytes of a target that are searched separately
+SHARES: Final = 4  # shares of the table of places, each built separately
+SHARED: Final = 1 << 20  # minimum bytes of source for that
+LITTLE: Final = 128  # maximum bytes between two anchors on one diagonal of a stretch that is not searched
+BRIDGE: Final = 4096  # maximum bytes between two anchors on one diagonal that one cover may bridge
 
 
 class Cover(NamedTuple):
-    """``length`` bytes at ``target`` in the target are like those at ``source`` in the source; offsets in bytes."""
+    """``length`` bytes at ``target`` in the target resemble those at ``source`` in the source; offsets in bytes."""
 
     source: int
     target: int
@@ -44,7 +47,7 @@ class Cover(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Covers:
-    """Covers in ascending target order, apart from each other in the target, as three columns of 64-bit integers."""
+    """Covers in ascending target order, without overlaps in the target, as three columns of 64-bit integers."""
 
     source: array[int] = field(default_factory=lambda: array("q"))
     target: array[int] = field(default_factory=lambda: array("q"))
@@ -62,7 +65,7 @@ class Covers:
 
     @classmethod
     def of_rows(cls, rows: array[int]) -> Covers:
-        """Return the columns of ``rows``: source, target and length of one after another."""
+        """Return the columns of ``rows``: source, target and length of one cover after another."""
         return cls(rows[0::3], rows[1::3], rows[2::3])
 
     def longest(self, count: int) -> Covers:
@@ -77,18 +80,17 @@ class Covers:
         return map(Cover, self.source, self.target, self.length)
 
     def check(self, source_size: int, target_size: int) -> None:
-        """Raise ``ValueError`` unless every cover lies within both sides, is not empty and follows the one before."""
+        """Raise ``ValueError`` unless every cover fits into both sides, is not empty and follows the one before."""
         columns = [Pinned(column) for column in (self.source, self.target, self.length)]
         if not LIBRARY.dib_cover_fits(*columns, len(self), source_size, target_size):
             raise ValueError(f"covers that do not fit into {source_size} and {target_size} bytes")
 
 
 def find(source: Buffer, target: bytes, *, quick: bool = False) -> Covers:
-    """Return the covers of ``target`` by ``source``; about half a second of CPU and 80 MB for 10 MB that differ.
+    """Return the covers of ``target`` by ``source``; takes about 0.5 s of CPU and 80 MB for 10 MB that differ.
 
-    Long stretches that are nearly equal are not searched for what else is like them: searched through as well, node-app
-    takes 8 % more bytes at level 9. A ``quick`` search is for a map that another one follows. The same inputs give the
-    same covers.
+    Long stretches that are nearly equal are left out of the search: if they are searched too, node-app takes 8 % more
+    bytes at level 9. A ``quick`` search is for a map that another search follows. The same inputs give the same covers.
     """
     if not source or not target:
         return Covers()
@@ -101,7 +103,7 @@ def find(source: Buffer, target: bytes, *, quick: bool = False) -> Covers:
 
 
 def search(source: Buffer, target: bytes, *, quick: bool = False) -> Covers:
-    """Return the covers of ``target`` by ``source``, all of both searched through."""
+    """Return the covers of ``target`` by ``source`` from a search through all of both."""
     return Covers.of_rows(_searched(source, target, quick=quick))
 
 
@@ -113,7 +115,8 @@ def _searched(source: Buffer, target: bytes, *, quick: bool) -> array[int]:
     if not words or not wanted.size:
         return array("q")
     table = Pinned(scratch(4 * words))
-    shares = min(SHARES, pieces.hands()) if held.size >= SHARED else 1  # the table is the same: each share reads all
+    # the table does not depend on it: each share reads the whole source
+    shares = min(SHARES, pieces.hands()) if held.size >= SHARED else 1
     for step, parts in enumerate((shares, 1, shares)):
         pieces.share(partial(LIBRARY.dib_match_table, held, held.size, table, step, parts), range(parts))
 
@@ -131,10 +134,10 @@ def _searched(source: Buffer, target: bytes, *, quick: bool) -> array[int]:
 
 
 def find_fast(source: Buffer, target: bytes, *, stride: int = STRIDE) -> Covers:
-    """Return covers made of anchors: those on one diagonal with little between them become one.
+    """Return covers made of anchors; anchors on one diagonal with few bytes between them become one.
 
-    Measured on 160 MB of changed files of node-app: a fifth of the time of :func:`find`, patches three quarters larger;
-    on byte code compiled again, changed in place: an eighth of the time, patches as small.
+    Measured on 160 MB of changed files of node-app: a fifth of the time of :func:`find`, patches three quarters larger.
+    On recompiled byte code that changed in place: an eighth of the time, patches as small.
     """
     return _bridged(anchors.find(source, target, stride=stride, piece=max(1, len(target))))
 

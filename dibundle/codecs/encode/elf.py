@@ -1,7 +1,7 @@
-"""What relinking has to know of native code, read from the section headers of ELF files (creation only).
+"""Facts about native code for relinking, read from the section headers of ELF files (creation only).
 
-A source may be several files one after another, or a stretch from the middle of one; whatever is found wrong here costs
-bytes, never correctness.
+A source may be several files one after another, or a stretch from the middle of one. Errors here cost bytes, never
+correctness.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ AARCH64: Final = 183
 RISCV: Final = 243
 ARM: Final = 40
 
-_MAGIC: Final = re.compile(rb"\x7fELF[\x01\x02]\x01")  # of 32 or 64 bits, lowest byte first
+_MAGIC: Final = re.compile(rb"\x7fELF[\x01\x02]\x01")  # 32 or 64 bits, lowest byte first
 _EXEC = 2
 _SYMTAB, _RELA, _NOBITS, _REL, _DYNSYM = 2, 4, 8, 9, 11
 _WRITE, _ALLOC, _EXECUTE, _THREAD = 1, 2, 4, 0x400
 _MAX_SECTIONS: Final = 4096
 _ROW: Final = 64  # bytes of a section in the table
-_LONGEST: Final = 64  # bytes of its name that count
-_HIGHEST: Final = 1 << 39  # addresses end below
+_LONGEST: Final = 64  # maximum bytes of its name that are compared
+_HIGHEST: Final = 1 << 39  # upper limit of addresses
 _MAX_PROGRAMS: Final = 4096  # as many as a payload may have regions
 GO_TABLES: Final = (b".gopclntab", b".data.rel.ro.gopclntab")
-_GO_MAGIC: Final = (b"\xf0\xff\xff\xff", b"\xf1\xff\xff\xff")  # of Go 1.18 and from 1.20 on
+_GO_MAGIC: Final = (b"\xf0\xff\xff\xff", b"\xf1\xff\xff\xff")  # Go 1.18, and Go 1.20 and later
 _GO_HEAD: Final = 72
 _NEAR: Final = 1 << 26
-_LEAST_STRETCH: Final = 1 << 20  # shorter stretches of a program are not worth a guess
+_LEAST_STRETCH: Final = 1 << 20  # shorter stretches of a program are not worth guessing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElfSection:
-    """A section that is loaded: ``start`` is its offset in the data, ``stored`` tells whether it has bytes there."""
+    """A loaded section: ``start`` is its offset in the data, ``stored`` is whether it has bytes there."""
 
     name: bytes
     start: int
@@ -62,9 +62,9 @@ class Symbols(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """One ELF file within the data: where it starts and ends, its sections by address; ``fixed``: not to be moved.
+    """One ELF file within the data: its start and end, its sections by address; ``fixed``: not relocatable.
 
-    ``symbols``: the table of symbols that is not loaded, if there is one; ``parts``: names and addresses of what begins
+    ``symbols``: the table of symbols that is not loaded, if there is one. ``parts``: names and addresses of tables
     within sections.
     """
 
@@ -78,15 +78,15 @@ class Program:
 
 
 def programs(data: bytes) -> list[Program]:
-    """Return the ELF files for machines that are known that lie in ``data``, in order and apart from each other."""
+    """Return the ELF files in ``data`` for known machines, in order and without overlaps."""
     return list(islice(_programs(data), _MAX_PROGRAMS))
 
 
 def guess(data: bytes) -> Program | None:
     """Return ``data`` as one section of code if it looks like a stretch of a large program, without its headers.
 
-    Looks at 64 samples of 4 KiB: in code, calls stand close together and most lead to somewhere near. Real code for
-    aarch64 has 42 to 158 calls in 4 KiB that lead to somewhere within its file; random bytes have 16, of which few do.
+    Checks 64 samples of 4 KiB: in code, calls are dense and most of them lead to near addresses. Real code for aarch64
+    has 42 to 158 calls in 4 KiB that lead to an address within its file; random bytes have 16, and few of these do.
     """
     if len(data) < _LEAST_STRETCH:
         return None
@@ -119,7 +119,7 @@ def guess(data: bytes) -> Program | None:
 
 
 def _arm_calls(piece: bytes, start: int, size: int) -> int:
-    """Count the aarch64 BL in a piece from ``start`` on that lead to somewhere within ``size`` bytes."""
+    """Count the aarch64 BL instructions in a piece from ``start`` on that lead to an address within ``size`` bytes."""
     first = -start % 4
     words = array("I", piece[first:][:4092])
     if sys.byteorder == "big":
@@ -131,13 +131,13 @@ def _arm_calls(piece: bytes, start: int, size: int) -> int:
 
 
 def _arm_distance(call: int) -> int:
-    """Return how far an aarch64 BL leads, in bytes."""
+    """Return the distance of an aarch64 BL's target, in bytes."""
     return ((call & 0x3FFFFFF ^ 0x2000000) - 0x2000000) * 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Form:
-    """How a header says where the table of sections is, and what a row of it is."""
+    """The layout of a header's fields for the table of sections, and of a row of this table."""
 
     machines: tuple[int, ...]
     header: int
@@ -155,7 +155,7 @@ _FORMS: Final = {
 
 def _programs(data: bytes) -> Iterator[Program]:
     found = _MAGIC.search(data)
-    left = len(data) // _ROW + _MAX_SECTIONS  # sections to look at: many headers may name one table
+    left = len(data) // _ROW + _MAX_SECTIONS  # sections to read: many headers may point to one table
     while found and left >= 0:
         at, form = found.start(), _FORMS[data[found.start() + 4]]
         end = at + 1
@@ -169,7 +169,7 @@ def _programs(data: bytes) -> Iterator[Program]:
 
 
 def _program(data: bytes, at: int, form: _Form) -> Program | None:
-    """Return the program whose header stands at an offset; None where it is not what a linker writes."""
+    """Return the program whose header is at offset ``at``; None if no linker writes such a header."""
     kind, machine = struct.unpack_from("<HH", data, at + 16)
     (table,) = struct.unpack_from(form.table[0], data, at + form.table[1])
     size, count, names = struct.unpack_from("<HHH", data, at + form.counts)
@@ -215,7 +215,7 @@ def _program(data: bytes, at: int, form: _Form) -> Program | None:
 
 
 def _go_parts(data: bytes, section: ElfSection) -> Iterator[tuple[bytes, int]]:
-    """Yield the tables within Go's table of functions, which its header tells."""
+    """Yield the tables within Go's table of functions, as its header lists them."""
     if section.length < _GO_HEAD or data[section.start : section.start + 4] not in _GO_MAGIC:
         return
     for number, place in enumerate(struct.unpack_from("<QQQQQ", data, section.start + 32)):
@@ -245,7 +245,7 @@ class _Row(NamedTuple):
 
 
 def _apart(rows: list[_Row]) -> list[_Row]:
-    """Return rows by address, without those that overlap one before, in memory or in the file."""
+    """Return rows by address, without rows that overlap an earlier one, in memory or in the file."""
     found: list[_Row] = []
     end = 0
     for row in sorted((row for row in rows if row.stored), key=lambda row: (row.offset, row.address)):
@@ -261,14 +261,14 @@ def _apart(rows: list[_Row]) -> list[_Row]:
 
 
 def _names(rows: list[_Row], row: _Row) -> int | None:
-    """Return the address of the names of a table of symbols that is loaded."""
+    """Return the address of the names of a loaded table of symbols."""
     if row.kind != _DYNSYM or row.link >= len(rows) or rows[row.link].address >= _HIGHEST:
         return None
     return rows[row.link].address
 
 
 def _symbols(rows: list[_Row], kept: list[_Row], at: int) -> Symbols | None:
-    """Return the first table of symbols that is not loaded, where it and its names overlap nothing else."""
+    """Return the first table of symbols that is not loaded; None if it or its names overlap anything else."""
     row = next((row for row in rows if row.kind == _SYMTAB and not row.flags & _ALLOC and row.link < len(rows)), None)
     if row is None:
         return None

@@ -1,6 +1,6 @@
-"""Deflate streams within files, and what made them (creation only): gzip members and entries of zips.
+"""Embedded deflate streams and the encoders that made them (creation only): gzip members and entries of zips.
 
-They are found by their magics wherever they are: in .gz files, jars and wheels, and in tars or programs that hold such.
+They are found by their magic bytes anywhere: in .gz files, jars and wheels, and in tars or programs that contain such.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from dibundle.codecs.deflate.recipe import Recipe
 from dibundle.codecs.excess import OF_FRAME
 from dibundle.codecs.recompression import Body, Part, Plain
 
-SOURCE: Final = 64 << 20  # bytes that an unpacked source may have, and a target: searching needs six times those
+SOURCE: Final = 64 << 20  # maximum bytes of an unpacked source, and of a target: searching needs six times those
 TARGET: Final = 48 << 20
-LEAST: Final = 64  # bytes of a stream and of its content from which on it counts
-LOST: Final = 24  # streams after each other that no encoder makes: then the file is from an unknown one
-WORK: Final = 64  # bytes inflated for each byte of a file, at most, ...
-WORK_FLOOR: Final = 64 << 20  # ... and beside that: streams may begin within each other
-_TRIED: Final = 64 << 10  # bytes of content that encoders are compared by at a time
+LEAST: Final = 64  # minimum bytes of a stream, and of its content
+LOST: Final = 24  # streams in a row that no encoder makes: then an unknown encoder wrote the file
+WORK: Final = 64  # maximum bytes inflated for each byte of a file,
+WORK_FLOOR: Final = 64 << 20  # and in addition to that: a stream may begin within another
+_TRIED: Final = 64 << 10  # bytes of content by which encoders are compared at a time
 
 _ZIP: Final = b"PK\3\4"
 _GZIP: Final = b"\x1f\x8b"
@@ -36,7 +36,7 @@ Made = tuple[int, int, int]
 
 
 class EmbeddedStream(NamedTuple):
-    """A deflate stream: where it starts, how many bytes it has, what it holds, whether it is in a zip."""
+    """A deflate stream: its start, its size in bytes, its content, and whether it is in a zip."""
 
     start: int
     length: int
@@ -45,7 +45,7 @@ class EmbeddedStream(NamedTuple):
 
 
 class Unpacked(NamedTuple):
-    """Both sides as the unpack codec has them."""
+    """Both sides in the form that the unpack codec uses."""
 
     source: bytes
     target: bytes
@@ -55,16 +55,17 @@ class Unpacked(NamedTuple):
 
 
 def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1) -> Unpacked | None:
-    """Return both sides unpacked; ``None`` if nothing in ``target`` is packed as we could pack it again.
+    """Return both sides unpacked; ``None`` if no stream in ``target`` can be recompressed to the same bytes.
 
-    ``least_share``: of the target's bytes so many have to be in such streams for it to be worth it. ``trust``: of so
-    many streams one is compared, and the others are taken for made as that was: enough to tell sizes, not to encode.
+    ``least_share``: minimum share of the target's bytes that such streams must have. ``trust``: one of this many
+    streams is compared with the encoder's output, and the same encoder is assumed for the others: enough for estimates,
+    not to encode.
     """
     parts: list[Part] = []
     plain, contents = bytearray(), []
     end = size = packed = work = 0
     most_work = embedded.COST * len(target)
-    left = False  # are there streams that stay as they are?
+    left = False  # whether some streams stay compressed
     for member, made in _made(target, trust):
         if made is None:
             left = True
@@ -106,14 +107,14 @@ def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1
 
 
 class _Places:
-    """Finds where a header may begin: one magic after the other, a third of what an expression of both takes."""
+    """Finds where headers may begin: one search per magic, in a third of the time of one expression for both."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._next = {magic: data.find(magic) for magic in (_ZIP, _GZIP)}
 
     def next(self, at: int) -> int | None:
-        """Return the first place from ``at`` on, which never goes back."""
+        """Return the first place from ``at`` on; ``at`` must never decrease."""
         for magic, place in self._next.items():
             if 0 <= place < at:
                 self._next[magic] = self._data.find(magic, at)
@@ -121,7 +122,7 @@ class _Places:
 
 
 def members(data: bytes) -> Iterator[EmbeddedStream]:
-    """Yield the deflate streams in ``data`` whose frame says that they are such, one after the other."""
+    """Yield the deflate streams in ``data`` that have a gzip or zip header, one after the other."""
     at = 0
     left = WORK * len(data) + WORK_FLOOR
     places = _Places(data)
@@ -142,10 +143,11 @@ def members(data: bytes) -> Iterator[EmbeddedStream]:
 
 
 def _made(data: bytes, trust: int) -> Iterator[tuple[EmbeddedStream, Made | None]]:
-    """Yield the members and what made them, as far as it is known."""
+    """Yield the members and the encoder that made each, if it is known."""
     last: Made | None = None
     lost = 0
-    left = embedded.COST * len(data) + embedded.COST_FLOOR  # for tries in vain, as much as making them all may cost
+    # for trials that fail: as much as recompressing all may cost
+    left = embedded.COST * len(data) + embedded.COST_FLOOR
     for number, member in enumerate(members(data)):
         if last and not lost and number % trust:
             yield member, last
@@ -169,7 +171,7 @@ def _made(data: bytes, trust: int) -> Iterator[tuple[EmbeddedStream, Made | None
 
 
 def _makes(made: Made, content: bytes, stream: memoryview) -> tuple[bool, int]:
-    """Return whether an encoder makes just this stream of the content, and of how many bytes that was seen."""
+    """Return whether an encoder makes exactly this stream of the content, and after how many bytes that was known."""
     encoder = Encoder(*made, tested=False)
     at = 0
     for start in range(0, len(content), _TRIED):
@@ -212,7 +214,7 @@ def _trailer_fits(data: bytes, end: int, content: bytes) -> bool:
 
 
 def _zip_start(data: bytes, at: int) -> int | None:
-    """Return where the data of a zip's entry begins, if it is deflated (APPNOTE, 4.3.7)."""
+    """Return the start of the data of a zip's entry; None if it is not deflated (APPNOTE, 4.3.7)."""
     head = data[at : at + 30]
     if len(head) < 30 or head[8:10] != b"\x08\0" or head[6] & 1:
         return None

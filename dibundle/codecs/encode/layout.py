@@ -1,7 +1,7 @@
-"""What the relink codec is told about a source and a target: where code and data lie, and a first map of what moved.
+"""Inputs of the relink codec: where code and data lie in source and target, and a first map of what moved.
 
-Creation only. The first map is cheap: with all addresses masked, code that moved is equal byte for byte over long
-stretches, so that sampled anchors find it in a tenth of the time that a full search takes.
+Creation only. The first map is cheap: with all addresses masked, moved code is equal byte for byte over long stretches,
+so sampled anchors find it in a tenth of the time of a full search.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from dibundle.codecs.encode import anchors, elf
 from dibundle.codecs.native.library import LIBRARY, Pinned
 from dibundle.codecs.relink import AddressStep, Region
 
-FIRST_LEAST: Final = 64  # bytes from which on an equal stretch goes into the first map
-STRIDE: Final = 4  # the first pass looks closely: 16 makes bundles of programs 0.7 % larger
-GAIN: Final = 3  # how many more addresses have to agree on a step that costs bytes
+FIRST_LEAST: Final = 64  # minimum bytes of an equal stretch in the first map
+STRIDE: Final = 4  # the first pass samples densely: 16 makes bundles of programs 0.7 % larger
+GAIN: Final = 3  # majority of addresses needed for a step that costs bytes
 _CODE: Final = (relink.X86, relink.X86_FIXED, relink.ARM, relink.RISCV, relink.THUMB)
 _CODES: Final = {elf.X86_64: relink.X86, elf.AARCH64: relink.ARM, elf.RISCV: relink.RISCV, elf.ARM: relink.THUMB}
-_SPACE: Final = 1 << 40  # each program has addresses of its own,
-_UNLOADED: Final = 1 << 39  # and from here on what has none: the names of symbols,
-_SYMBOLS: Final = 1 << 38  # and so much behind them the symbols
+_SPACE: Final = 1 << 40  # size of the address space of each program;
+_UNLOADED: Final = 1 << 39  # in it, offset of the names of symbols, which have no address;
+_SYMBOLS: Final = 1 << 38  # distance from there to the symbols
 _RECORDS: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelinkPlan:
-    """Regions of the source, sections of the target, fixed steps and the first map, as ``steps_of`` gives it.
+    """Regions of the source, sections of the target, fixed steps and the first map, in the form of ``steps_of``.
 
-    ``records`` and ``target_records`` are offsets where a record of frames starts, one every 64 KiB or so; steps at
-    ``exact`` addresses stay as they are, whatever covers tell.
+    ``records`` and ``target_records`` are offsets of records of frames, one about every 64 KiB. Steps at ``exact``
+    addresses stay unchanged, whatever the covers show.
     """
 
     regions: list[Region]
@@ -45,9 +45,9 @@ class RelinkPlan:
     exact: Container[int]
 
     def window(self, source: range, target: range) -> RelinkPlan | None:
-        """Return the plan for these stretches of source and target, which knows of the rest what the first map tells.
+        """Return the plan for these stretches of source and target; the first map gives the moves outside of them.
 
-        ``None`` where there is no code in that stretch of the source.
+        ``None`` if there is no code in that stretch of the source.
         """
         regions = _cut(self.regions, source, self.records)
         sections = _cut(self.sections, target, self.target_records)
@@ -68,7 +68,7 @@ class RelinkPlan:
         )
 
     def _outside(self, inside: list[tuple[int, int]]) -> list[AddressStep]:
-        """Return the steps of the first map but for those inside, where covers will tell; their bounds become steps."""
+        """Return the first map's steps outside of ``inside``, where covers will show moves; its bounds become steps."""
         ats, shifts, kinds = self.first[0::3], self.first[1::3], self.first[2::3]
         steps: dict[int, AddressStep] = {}
 
@@ -93,7 +93,7 @@ class RelinkPlan:
 
 
 def plan(source: bytes, target: bytes) -> RelinkPlan | None:
-    """Return what relinking ``source`` towards ``target`` takes; ``None`` if they hold no native code that moved.
+    """Return the plan for relinking ``source`` towards ``target``; ``None`` if they have no native code that moved.
 
     Needs twice the memory of both, and about 20 ns for each byte.
     """
@@ -145,7 +145,7 @@ def plan(source: bytes, target: bytes) -> RelinkPlan | None:
 
 
 def _cut(regions: Iterable[Region], window: range, records: list[int]) -> list[Region]:
-    """Return what of ``regions`` lies within a window, frames from the start of a record on."""
+    """Return the parts of ``regions`` within a window; frames begin at the start of a record."""
     cut = []
     for region in regions:
         start, end = max(region.start, window.start), min(region.start + region.length, window.stop)
@@ -159,7 +159,7 @@ def _cut(regions: Iterable[Region], window: range, records: list[int]) -> list[R
 
 
 def _whole(regions: Iterable[Region], window: range) -> set[int]:
-    """Return the modes that can do with what a window has of ``regions``."""
+    """Return the modes that still work with the part of ``regions`` in a window."""
     lost = {r.mode for r in regions if r.start < window.start or r.start + r.length > window.stop}
     modes = set(range(relink.GO + 1))
     if lost:
@@ -170,12 +170,12 @@ def _whole(regions: Iterable[Region], window: range) -> set[int]:
 
 
 def _without(region: Region) -> Region:
-    """Return a region of the source as it is treated where the target has no counterpart of it."""
+    """Return a region of the source with the mode for one that has no counterpart in the target."""
     return region._replace(mode=relink.POINTERS if region.mode == relink.RELOCATIONS else relink.RAW)
 
 
 def _records(data: bytes, regions: Iterable[Region]) -> list[int]:
-    """Return where a record of frames starts, one every 64 KiB or so."""
+    """Return offsets of records of frames, one about every 64 KiB."""
     found = []
     for region in regions:
         if region.mode != relink.FRAMES:
@@ -193,7 +193,7 @@ def _records(data: bytes, regions: Iterable[Region]) -> list[int]:
 
 
 def fixed_steps(made: RelinkPlan, source: bytes, target: bytes, rows: array[int]) -> list[AddressStep]:
-    """Return the fixed steps to go with the covers in ``rows``: what they leave out, the addresses under them tell."""
+    """Return the fixed steps for the covers in ``rows``; addresses under the covers show moves that covers miss."""
     told = relink.pieces_of(rows, made.regions, made.sections, relink.LEAST)
     fixed = _from_pieces(made.fixed, told, made.exact)
     steps = relink.steps_of(rows, relink.RelinkHeader(relink.LEAST, made.regions, made.sections, fixed))
@@ -202,7 +202,7 @@ def fixed_steps(made: RelinkPlan, source: bytes, target: bytes, rows: array[int]
 
 
 def _voted(made: RelinkPlan, source: bytes, target: bytes, rows: array[int], steps: array[int]) -> list[AddressStep]:
-    """Return steps on which operands in ``source`` and their counterparts in ``target`` agree, against ``steps``."""
+    """Return the steps that operands in ``source`` and ``target`` agree on and that contradict ``steps``."""
     regions, sections, room = relink.columns(made.regions), relink.columns(made.sections), 1 << 16
     while True:
         out = array("q", bytes(24 * room))
@@ -219,10 +219,10 @@ def _voted(made: RelinkPlan, source: bytes, target: bytes, rows: array[int], ste
 
 
 def _pairs(old: list[elf.Program], new: list[elf.Program]) -> list[tuple[elf.Program, elf.Program]]:
-    """Pair programs of the same machine in order, those of the most similar size where their numbers differ."""
+    """Pair programs of the same machine in order; if their numbers differ, pair those of the most similar size."""
     pairs = []
     in_order = len(old) == len(new)
-    free: dict[int, list[tuple[int, int]]] = {}  # of each machine: size and number, the last to be taken first
+    free: dict[int, list[tuple[int, int]]] = {}  # by machine: size and number, the last is taken first
     for number, program in enumerate(old):
         free.setdefault(program.machine, []).append((0 if in_order else program.end - program.start, -number))
     for same in free.values():
@@ -261,7 +261,7 @@ def _regions(program: elf.Program, space: int, tables: int) -> list[Region]:
 
 
 def _mode(program: elf.Program, section: elf.ElfSection, text: int | None) -> tuple[int, int]:
-    """Return how a section is read, and what addresses that are stored in it count from; ``text``: that of code."""
+    """Return the mode of a section, and the base of addresses stored in it; ``text``: the address of code."""
     if section.code:
         mode = _CODES[program.machine]
         return relink.X86_FIXED if mode == relink.X86 and program.fixed else mode, 0
@@ -281,7 +281,7 @@ def _mode(program: elf.Program, section: elf.ElfSection, text: int | None) -> tu
 
 
 def _sections(program: elf.Program, space: int) -> list[Region]:
-    """Return the sections of the target: where they lie, and what in them follows from other fields."""
+    """Return the sections of the target: their places, and the modes of those with derived fields."""
     return [
         region if region.mode in relink.DERIVED else region._replace(mode=relink.RAW)
         for region in _regions(program, space, 0)
@@ -290,7 +290,7 @@ def _sections(program: elf.Program, space: int) -> list[Region]:
 
 
 def _kinds(program: elf.Program, space: int, moved: dict[bytes, int]) -> list[AddressStep]:
-    """Return a step for each section, with a hole after it where the next does not begin at once."""
+    """Return a step for each section; a hole follows if the next section does not begin at once."""
     steps: list[AddressStep] = []
     end = None
     for section in program.sections:
@@ -314,9 +314,9 @@ def _kinds(program: elf.Program, space: int, moved: dict[bytes, int]) -> list[Ad
 
 
 def _from_pieces(fixed: list[AddressStep], told: array[int], exact: Container[int]) -> list[AddressStep]:
-    """Return ``fixed``, each with the shift of the first of ``told`` between it and the next, if there is one.
+    """Return ``fixed``; each step gets the shift of the first of ``told`` between it and the next, if there is one.
 
-    ``told``: pieces of covers as steps, by address. Steps at ``exact`` addresses stay.
+    ``told``: pieces of covers as steps, by address. Steps at ``exact`` addresses stay unchanged.
     """
     steps = []
     ats, shifts = told[0::3], told[1::3]

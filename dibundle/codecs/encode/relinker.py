@@ -1,8 +1,8 @@
-"""Making relink payloads (creation only): the source is searched as it is relinked by what is known so far.
+"""Creation of relink payloads: the source is searched after it is relinked by the moves known so far.
 
-The first map is cheap; the covers that are found by it make a better one, by which a second search finds more.
-Measured on static-binary at the default level, HDiffPatch searching, bytes of the covers' streams and seconds of CPU
-for the searches: one search 3,507,104 and 11.0, two 3,312,000 and 12.0. A third one saves another 1.3 %.
+The first map is cheap. The covers found with it give a better map, with which a second search finds more. Measured on
+static-binary at the default level, HDiffPatch searching, bytes of the covers' streams and seconds of CPU for the
+searches: one search 3,507,104 and 11.0, two 3,312,000 and 12.0. A third one saves another 1.3 %.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ def encode(
     thorough: bool = False,
     plan: layout.RelinkPlan | None = None,
 ) -> bytes | None:
-    """Return the payload from which :func:`relink.decode` makes ``target`` out of ``source``.
+    """Return a payload from which :func:`relink.decode` rebuilds ``target`` out of ``source``.
 
-    ``plan`` is needed for stretches of larger files: :func:`layout.plan` of the whole files, cut by ``window``. Without
-    one, what the two hold themselves is used. ``None`` where the source has no native code that moved.
+    ``plan``: for stretches of larger files, :func:`layout.plan` of the whole files, cut by ``window``. Without it, the
+    plan is made from the two contents. Returns ``None`` if the source has no native code that moved.
     """
     plan = plan or layout.plan(source, target)
     if plan is None or max(len(plan.regions), len(plan.sections)) > relink.most_regions(len(source)):
@@ -43,7 +43,7 @@ def encode(
 def relinked(
     source: bytes, target: bytes, plan: layout.RelinkPlan, found: covers.Covers
 ) -> tuple[relink.RelinkHeader, bytearray]:
-    """Return the header of a payload with the covers ``found``, and the source as a decoder of it relinks it."""
+    """Return the header of a payload with the covers ``found``, and the source as the header relinks it."""
     rows = cover.flat(found)
     modes = {region.mode for region in plan.regions}
     machine = cover.X86_CODE if modes & {relink.X86, relink.X86_FIXED} else cover.NO_CODE

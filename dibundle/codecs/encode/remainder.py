@@ -1,12 +1,12 @@
-"""What is left of two contents to search when their long equal stretches are known (creation only).
+"""The rest of two contents to search, once their long equal stretches are known (creation only).
 
-A full search costs for each byte; in two versions of a program or a library most bytes lie in equal stretches of half
-a kilobyte and more, which anchors find in a tenth of the time. Without the middles of those, both sides are put
-together again, searched, and what is found is told in terms of the whole.
+The time of a full search grows with each byte. In two versions of a program or a library, most bytes lie in equal
+stretches of half a kilobyte and more, which anchors find in a tenth of the time. Both sides are joined again without
+the middles of those, searched, and the result is converted to offsets in the whole.
 
-Measured on ruff, HDiffPatch searching, seconds of CPU for one search and the bytes of the covers' streams: stretches
-of 512 bytes without a difference left out 4.6 and 1,368,012; bridged where at most 128 bytes lie between, of 512 bytes
-2.8 and 1,392,029, of 2,048 3.2 and 1,366,560.
+Measured on ruff, HDiffPatch searching, seconds of CPU for one search and the bytes of the covers' streams: without
+stretches of at least 512 bytes that have no difference, 4.6 and 1,368,012. With anchors bridged if at most 128 bytes
+lie between them: without stretches of 512 bytes 2.8 and 1,392,029, of 2,048 bytes 3.2 and 1,366,560.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Final
 
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, rows_from
 
-LONG: Final = 2048  # bytes from which on a stretch is left out of the search,
-SHORT: Final = 512  # or where a better search follows,
-MARGIN: Final = 128  # but for so many at either end, by which covers that reach into it are found
+LONG: Final = 2048  # minimum bytes of a stretch that is left out of the search,
+SHORT: Final = 512  # the same if a better search follows,
+MARGIN: Final = 128  # bytes at either end that stay in the search, so covers that reach into the stretch are found
 
 
 class Remainder:
-    """Two contents without the middles of ``rows``: source, target and length of nearly equal stretches, one by one.
+    """Two contents without the middles of ``rows``: source, target and length of nearly equal stretches, in turn.
 
-    Those of ``long`` bytes and more count. ``source`` and ``target`` are what is left of them.
+    Rows of at least ``long`` bytes count. ``source`` and ``target`` are the rest of the contents.
     """
 
     def __init__(self, source: Buffer, target: bytes, rows: array[int], long: int = LONG) -> None:
@@ -40,9 +40,9 @@ class Remainder:
         self.source, self.target = self._old.of(source), self._new.of(target)
 
     def whole(self, rows: array[int]) -> array[int]:
-        """Return covers of the whole: those of what is left, given by ``rows``, and the middles.
+        """Return covers of the whole contents: those of the rest, given by ``rows``, and the middles.
 
-        Both are source, target and length of one after another.
+        Both ``rows`` and the result are source, target and length of one cover after another.
         """
         room = len(rows) // 3 + len(self._middles) // 3 + len(self._old.starts) + len(self._new.starts)
         given = (
@@ -57,7 +57,8 @@ class Remainder:
 class _Rest:
     """A content without some stretches, which may overlap and are in order.
 
-    ``starts`` of what is left in the whole, and ``places`` in what is left, the latter with the end.
+    ``starts``: offset of each remaining stretch in the whole. ``places``: its offset in the rest, and the end of the
+    rest.
     """
 
     def __init__(self, without: Iterable[tuple[int, int]], size: int) -> None:
@@ -70,7 +71,7 @@ class _Rest:
             end = max(end, stop)
 
     def of(self, whole: Buffer) -> bytes:
-        """Return what is left of it."""
+        """Return the rest of ``whole``."""
         view = memoryview(whole)
         sizes = (end - start for start, end in pairwise(self.places))
         return b"".join(view[start : start + size] for start, size in zip(self.starts, sizes, strict=True))

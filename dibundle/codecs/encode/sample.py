@@ -1,7 +1,7 @@
-"""How large a frame would be, from a sample of its target (creation only).
+"""Estimate of a frame's size, from a sample of its target (creation only).
 
-The slow parts of encoding, the search for all that is like the target and the models, see slices of the target alone,
-and of the source only what the fast search finds for them. Level 1, which sees all, says what share they are of it.
+The slow parts of encoding, the full search and the models, run only on slices of the target, and on the parts of the
+source that the fast search finds for them. Level 1 runs on everything; from it follows the slices' share of the whole.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from dibundle.codecs import cover, embedded, relink
 from dibundle.codecs.encode import choose, covers, embedded_streams, layout, relinker
 from dibundle.codecs.native.library import Buffer
 
-SMALL = 512 << 10  # bytes of a target that is not sampled, but encoded
-LEAST = 256 << 10  # bytes of a sample, or more:
-SHARE = 32  # one byte in so many of a large target is looked at, and so many that
-LEAST_PATCH = 24 << 10  # level 1 makes a patch of so many bytes of them, as a small one is all heads,
-SLICES = 96  # in so many places, evenly apart
-WHOLE = 2 << 20  # bytes of an unpacked target that is not sampled: of changelogs and the like the beginning is new
-LARGE = 24 << 20  # bytes of a relinked target that is not searched again: a third less time, estimates 3 % higher
-TRUST = 8  # of so many streams one is compared with what an encoder makes
-MARGIN = 2048  # bytes of the source around what the fast search finds for a slice
+SMALL = 512 << 10  # maximum bytes of a target that is encoded, not sampled
+LEAST = 256 << 10  # minimum bytes of a sample:
+SHARE = 32  # one byte in this many of a large target is sampled, and enough bytes that
+LEAST_PATCH = 24 << 10  # level 1 makes a patch of this many bytes of them, as a small patch is mostly headers,
+SLICES = 96  # from this many places, evenly spaced
+WHOLE = 2 << 20  # maximum bytes of an unpacked target that is not sampled: often only the beginning of it is new
+# minimum bytes of a relinked target that is not searched again: saves a third of the time, estimates 3 % higher
+LARGE = 24 << 20
+TRUST = 8  # one of this many streams is compared with an encoder's output
+MARGIN = 2048  # bytes of the source around each match that the fast search finds for a slice
 
 
 def size(target: bytes, source: bytes, effort: choose.Effort, plan: layout.RelinkPlan | None = None) -> int:
-    """Return about how many bytes :func:`choose.encode` would need, in about a fifth of its time."""
+    """Return roughly how many bytes :func:`choose.encode` would need, in about a fifth of its time."""
     if len(target) <= SMALL:
         return choose.least(target, source, effort, plan)
     if effort.codecs == "full" and effort.level >= choose.UNPACK_LEVEL and effort.recompress:
@@ -46,7 +47,7 @@ def size(target: bytes, source: bytes, effort: choose.Effort, plan: layout.Relin
 
 
 def _scaled(source: Buffer, target: bytes, known: covers.Covers | None, effort: choose.Effort) -> int:
-    """Scale what a sample takes by what the covers that the fast search finds, or those ``known``, say of all."""
+    """Scale the size of a sample by the ratio of quick patches, of the fast search's covers or of those ``known``."""
     whole = known or covers.find_fast(source, target)
     whole_quick = len(cover.encode(source, target, whole, effort=1))
     length = max(LEAST, len(target) // SHARE, len(target) * LEAST_PATCH // whole_quick) // SLICES
@@ -71,7 +72,7 @@ def _slow_size(target: bytes, source: bytes, effort: choose.Effort) -> int:
 
 
 def _clipped(found: covers.Covers, starts: list[int], length: int) -> covers.Covers:
-    """Return the covers of slices of the target that are put together, from the same source."""
+    """Return the covers of the joined slices of the target, from the same source."""
     clipped = []
     for number, start in enumerate(starts):
         for source, target, covered in _within(found, start, start + length):
@@ -80,7 +81,7 @@ def _clipped(found: covers.Covers, starts: list[int], length: int) -> covers.Cov
 
 
 def _within(found: covers.Covers, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield source, target and length of what covers have of a stretch of the target."""
+    """Yield source, target and length of the parts of covers within a stretch of the target."""
     k = max(0, bisect_right(found.target, start) - 1)
     while k < len(found) and found.target[k] < end:
         low, high = max(found.target[k], start), min(found.target[k] + found.length[k], end)
@@ -92,7 +93,7 @@ def _within(found: covers.Covers, start: int, end: int) -> Iterator[tuple[int, i
 def _stretches(
     found: covers.Covers, starts: list[int], length: int, source_size: int, target_size: int
 ) -> list[tuple[int, int]]:
-    """Return the stretches of the source that slices of the target likely come from, in order, none twice."""
+    """Return the stretches of the source that the slices of the target likely come from, in order, without overlaps."""
     spans = sorted(_near(found, starts, length, source_size, target_size))
     merged: list[tuple[int, int]] = []
     for start, end in spans:
@@ -108,7 +109,7 @@ def _near(
 ) -> Iterator[tuple[int, int]]:
     for start in starts:
         end = start + length
-        at = start * source_size // target_size  # in proportion, for what the fast search did not find
+        at = start * source_size // target_size  # in proportion: the fast search may have missed it
         yield max(0, at - MARGIN), min(source_size, at + length + MARGIN)
         for source, _, covered in _within(found, start, end):
             yield max(0, source - MARGIN), min(source_size, source + covered + MARGIN)

@@ -1,4 +1,4 @@
-"""The encoders of zstd frames that are tried, and what a frame's head and first blocks say of each."""
+"""The encoders of zstd frames that are tried, and checks of a frame's head and first blocks for each."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ FrameWriter = FrameEncoder | LibraryEncoder
 
 _WINDOWS: Final = {FASTEST: 4 << 20, DEFAULT: 8 << 20, BETTER: 8 << 20, BEST: 8 << 20}
 _WINDOWS_15: Final = {**_WINDOWS, BETTER: 16 << 20, BEST: 32 << 20}
-_JOBS_LEAST: Final = 512 << 10  # libzstd does no jobs for less, if it knows the size
-_SLOW_LEVEL: Final = 13  # of libzstd: from here on it takes 30 ms and more for a block
+_JOBS_LEAST: Final = 512 << 10  # libzstd starts no jobs for less content, if it knows the size
+_SLOW_LEVEL: Final = 13  # minimum level of libzstd that takes 30 ms or more per block
 
 
 class FrameCandidate(NamedTuple):
@@ -47,24 +47,24 @@ class FrameCandidate(NamedTuple):
 
     @property
     def byte_cost(self) -> int:
-        """What a byte of content costs."""
+        """The cost of a byte of content."""
         return reencoders.byte_cost(self.encoder, self.level)
 
     @property
     def library_level(self) -> int:
-        """The level as libzstd calls it."""
+        """The level as libzstd numbers it."""
         return libzstd.library_level(self.encoder, self.level)
 
     def highest_fast(self) -> FrameCandidate:
-        """Return the highest of the levels that take little time, of the same version of libzstd."""
+        """Return the highest fast level of the same version of libzstd."""
         return FrameCandidate(libzstd.first_number(self.encoder), _SLOW_LEVEL - 1)
 
     def may_be(self, head: FrameHead, first: int) -> bool:
-        """Whether the encoder writes such a head, and a first block of so much content; 0: there is one alone."""
+        """Whether the encoder writes such a head, and a first block of ``first`` bytes of content; 0: single block."""
         if not self.is_library:
             return self._klauspost_may_be(head, first)
         if self.jobs and head.content is not None and head.content <= _JOBS_LEAST:
-            return False  # it is the same as without them
+            return False  # the output is the same as without jobs
         size = head.content or 0
         window: int = (
             1 << zstandard.ZstdCompressionParameters.from_level(self.library_level, source_size=size).window_log
@@ -72,21 +72,21 @@ class FrameCandidate(NamedTuple):
         return window >= size if head.is_single else head.window == window
 
     def parameter(self, head: FrameHead, first: int) -> int:
-        """Return the parameter that a recipe has."""
+        """Return the parameter for a recipe."""
         if not self.is_library:
-            return first % BLOCKS[self.level]  # a block that is full is like all others
+            return first % BLOCKS[self.level]  # a full block is like all others
         return (
             libzstd.CHECKSUM * head.has_checksum + libzstd.SIZED * (head.content is not None) + libzstd.JOBS * self.jobs
         )
 
     def open(self, head: FrameHead, first: int, spare: FrameWriter | None = None) -> FrameWriter:
-        """Return an encoder for a frame; ``spare``, one that is finished, is used again where it fits."""
+        """Return an encoder for a frame; a finished ``spare`` is reused if it fits."""
         found = reencoders.open_encoder(self.encoder, self.level, self.parameter(head, first), head.content, spare)
         assert isinstance(found, FrameEncoder | LibraryEncoder)
         return found
 
     def _klauspost_may_be(self, head: FrameHead, first: int) -> bool:
-        """See spec/zstd.md, "Frames"."""
+        """Check the rules of spec/zstd.md, "Frames"."""
         if not head.has_checksum or not (first <= MOST_FIRST or first == BLOCKS[self.level]):
             return False
         if head.is_single:
@@ -96,7 +96,7 @@ class FrameCandidate(NamedTuple):
 
 
 def _of_the_library() -> Iterator[FrameCandidate]:
-    """Yield those of the version that is installed, the likeliest first."""
+    """Yield the candidates of the installed version, the likeliest first."""
     first = libzstd.here()
     if first is None:
         return
@@ -118,7 +118,7 @@ CANDIDATES: Final = (
     ),
     *_of_the_library(),
 )
-"""All that are tried, the likeliest first: of several without a difference the first is taken."""
+"""All candidates, the likeliest first: if several give the frame, the first is used."""
 
 _BY_SPEED: Final = {FASTEST: 0, DEFAULT: 0, BETTER: 1, BEST: 2}
 LIBRARY: Final = 3
@@ -126,7 +126,7 @@ SLOW_LIBRARY: Final = 4
 
 
 def by_speed(candidates: Iterable[FrameCandidate]) -> list[tuple[int, list[FrameCandidate]]]:
-    """Return groups, those of which are tried first that take the least time; libzstd's have their own."""
+    """Return groups of candidates, the fastest first; libzstd's are in groups of their own."""
 
     def group(one: FrameCandidate) -> int:
         if one.is_library:

@@ -1,4 +1,4 @@
-"""Who may have written a zstd layer that no encoder here gives: from the heads of its first frame and blocks."""
+"""Likely writers of a zstd layer that no encoder here gives, by the heads of its first frame and blocks."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dibundle.codecs.frames import libzstd
 from dibundle.codecs.frames.layout import Bytes, find_blocks, read_head, skippable_size
 from dibundle.errors import ArchiveError
 
-_KLAUSPOST: Final = (4 << 20, 8 << 20, 16 << 20, 32 << 20)  # windows of its levels, of content that goes on
+_KLAUSPOST: Final = (4 << 20, 8 << 20, 16 << 20, 32 << 20)  # windows of its levels for content of unknown size
 _MOST_ORDINARY: Final = 8 << 20  # the window of libzstd's level 19
-_SKIPPED: Final = 64  # skippable frames that are passed over
+_SKIPPED: Final = 64  # maximum skippable frames that are skipped
 _BLOCKS: Final = 1 << 20
 
 
 def describe(data: Bytes) -> tuple[str | None, int | None]:
-    """Say by whom zstd data may have been written, and what its first frame holds; ``None``: it does not say."""
+    """Return a phrase with the likely writer of zstd data, and its first frame's content size; ``None``: unknown."""
     at = 0
     for _ in range(_SKIPPED):
         size = skippable_size(data, at) if at < data.size else None

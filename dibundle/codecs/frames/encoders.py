@@ -1,6 +1,6 @@
-"""The encoders of zstd frames by the numbers that recipes carry; each is tested on this machine before its first use.
+"""The encoders of zstd frames by the numbers in recipes; each is tested on this machine before its first use.
 
-``spec/zstd.md`` has the encoders to the byte; the loops are in ``native/zstd/``.
+``spec/zstd.md`` specifies the encoders to the byte; the loops are in ``native/zstd/``.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ FAMILIES: Final[dict[int, Family]] = {
         name="klauspost/compress zstd from 1.20.3", levels=(FASTEST, DEFAULT, BETTER, BEST), most=MOST_FIRST
     ),
 }
-"""Every encoder by its number. Parameters: the size of a first block that is not full, else 0."""
+"""Every encoder by number. Parameter: the size of a first block that is not full, else 0."""
 
-_SLICE: Final = 1 << 20  # what an encoder is given at a time: about as much may come out
-_MARKS: Final = 1024  # fetched at a time
+_SLICE: Final = 1 << 20  # bytes per call of an encoder; its output is about as large
+_MARKS: Final = 1024  # marks per call
 _NO_MEMORY: Final = -2
 
 
 class FrameEncoder:
-    """Frames in the making, one after the other. Pieces of content of any size give what one piece would give."""
+    """An encoder of frames, one after the other. The sizes of the pieces of content do not change a frame."""
 
     def __init__(self, encoder: int, level: int, first: int = 0, *, tested: bool = True) -> None:
-        """Make an encoder; if ``tested``, ``FileError`` where this machine's does not give what it should."""
+        """Create an encoder; if ``tested``, raise ``FileError`` if it gives wrong bytes on this machine."""
         if tested:
             prove(encoder, level)
         self.encoder, self.level = encoder, level
@@ -63,16 +63,16 @@ class FrameEncoder:
             LIBRARY.dib_zstd_free(self._handle)
 
     def write(self, content: Buffer) -> bytes:
-        """Take content; return what the frame has got longer by, as far as nothing that follows can change it."""
+        """Take content; return the new bytes of the frame that later content cannot change."""
         view = memoryview(content).cast("B")
         return b"".join(self._write(view[at : at + _SLICE], finish=False) for at in range(0, len(view), _SLICE))
 
     def finish(self) -> bytes:
-        """Say that the content is complete; return the rest of the frame. Nothing may be written before a restart."""
+        """Finish the content; return the rest of the frame. Do not write before a restart."""
         return self._write(memoryview(b""), finish=True)
 
     def marks(self) -> list[int]:
-        """Return where blocks of the frame start, each once."""
+        """Return the starts of the frame's blocks; each is returned once."""
         marks: list[int] = []
         count = _MARKS
         while count == _MARKS:
@@ -82,7 +82,7 @@ class FrameEncoder:
         return marks
 
     def restart(self, first: int = 0) -> None:
-        """Begin another frame, as a new encoder would, once this one is finished."""
+        """Begin another frame, like a new encoder; the current one must be finished."""
         self.marks()
         if LIBRARY.dib_zstd_reset(self._handle, first) < 0:
             raise ValueError("an encoder was called in the wrong order")
@@ -101,18 +101,18 @@ class FrameEncoder:
 
 @cache
 def prove(encoder: int, level: int) -> None:
-    """Let an encoder encode the sample; ``FileError`` if this is not what it should be."""
+    """Encode the sample; raise ``FileError`` if the result is wrong."""
     if _frames(encoder, level) != _PROOFS[encoder][level]:
         raise FileError(messages.LIBRARY_ENCODER_BROKEN, name=FAMILIES[encoder].name, level=level)
 
 
 def _frames(encoder: int, level: int) -> str:
-    """Return the first 16 digits of the SHA-256 of frames: of several blocks, and of one alone."""
+    """Return the first 16 digits of the SHA-256 of sample frames: with several blocks, and with one."""
     trial = FrameEncoder(encoder, level, tested=False)
     found = hashlib.sha256()
     numbers = b"".join(b"%d;%d\n" % (i * i % 9973, i // 7) for i in range(30_000))
     skewed = b"".join(hashlib.sha256(b"%d" % i).digest() for i in range(1_250)).translate(bytes(range(64)) * 4)
-    for content in (sample() + numbers, sample()[:60_000], skewed):  # of skewed bytes without matches too
+    for content in (sample() + numbers, sample()[:60_000], skewed):  # skewed bytes without matches are included
         found.update(trial.write(content) + trial.finish())
         trial.restart()
     return found.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Where frames and blocks of zstd data are, by their heads alone (RFC 8878, 3.1)."""
+"""Places of frames and blocks in zstd data, by their heads only (RFC 8878, 3.1)."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _RESERVED: Final = 3
 
 
 class Bytes(Protocol):
-    """What holds the frames."""
+    """The data that contains the frames."""
 
     @property
     def size(self) -> int:
-        """Number of bytes."""
+        """The number of bytes."""
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """Return exactly so many bytes."""
+        """Return exactly ``length`` bytes."""
 
 
 class FrameHead(NamedTuple):
-    """How a frame begins: how many bytes that takes, its window, and the size of its content where that is said."""
+    """The head of a frame: its size in bytes, its window, and the size of the content if it is declared."""
 
     size: int
     window: int
@@ -37,7 +37,7 @@ class FrameHead(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """A frame: its head, where each block starts, and where the frame ends; offsets are in the file."""
+    """A frame: its head, the start of each block, and its end; offsets are in the file."""
 
     head: FrameHead
     blocks: list[int]
@@ -45,7 +45,7 @@ class Layout(NamedTuple):
 
 
 def skippable_size(data: Bytes, at: int) -> int | None:
-    """Return the size of the skippable frame at ``at``; None if there is none, or it goes on behind the end."""
+    """Return the size of the skippable frame at ``at``; None if there is none, or it continues behind the end."""
     head = data.read_at(at, min(8, data.size - at))
     if len(head) < 8 or int.from_bytes(head[:4], "little") >> 4 != _SKIPPABLE:
         return None
@@ -54,7 +54,7 @@ def skippable_size(data: Bytes, at: int) -> int | None:
 
 
 def read_head(data: Bytes, at: int) -> FrameHead | None:
-    """Read the head of the frame at ``at``; None if there is none, or one that needs a dictionary."""
+    """Read the head of the frame at ``at``; None if there is none, or it needs a dictionary."""
     head = data.read_at(at, min(18, data.size - at))
     if head[:4] != MAGIC or len(head) < 6 or head[4] & 0b1011:
         return None
@@ -72,7 +72,7 @@ def read_head(data: Bytes, at: int) -> FrameHead | None:
 
 
 def find_blocks(data: Bytes, at: int, most: int) -> Layout:
-    """Return the layout of the frame at ``at``, of at most ``most`` blocks; ``ArchiveError`` if it is damaged."""
+    """Return the layout of the frame at ``at``, of at most ``most`` blocks; raise ``ArchiveError`` if damaged."""
     head = read_head(data, at)
     if head is None:
         raise ArchiveError(messages.FRAMES_DAMAGED)
@@ -97,4 +97,4 @@ def find_blocks(data: Bytes, at: int, most: int) -> Layout:
     return Layout(head, blocks, end)
 
 
-_AHEAD: Final = 4 << 10  # bytes that are read at a time
+_AHEAD: Final = 4 << 10  # bytes per read

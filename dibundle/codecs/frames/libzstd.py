@@ -1,6 +1,6 @@
-"""zstd frames as the library libzstd makes them: the installed ``zstandard`` does, where it has that very version.
+"""zstd frames of the library libzstd: the installed ``zstandard`` makes them if it has exactly the right version.
 
-``spec/zstd.md`` says which calls of the library make a frame.
+``spec/zstd.md`` specifies which calls of the library make a frame.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ SLOW_LEVEL: Final = 14
 
 
 class Release(NamedTuple):
-    """A version of libzstd, and the packages of ``zstandard`` on PyPI that have it."""
+    """A version of libzstd, and the packages of ``zstandard`` on PyPI that contain it."""
 
     version: tuple[int, int, int]
     packages: str
 
     @property
     def name(self) -> str:
-        """The version as people write it."""
+        """The version as displayed."""
         return ".".join(map(str, self.version))
 
 
 RELEASES: Final[dict[int, Release]] = {LIBZSTD_157: Release((1, 5, 7), "zstandard>=0.24,<0.26")}
-"""Versions by their first number: the one behind it has the levels from 16 on."""
+"""Versions by their first number; the next number has the levels from 16 on."""
 
 _LOW: Final = tuple(range(1, 16))
 _HIGH: Final = tuple(range(1, 5))
-_LARGE_LEVEL: Final = 10  # from here on
-_LARGE: Final = 64 << 10  # a body costs as much more, in bytes of content: tables are made for it, in up to 60 ms,
-_SMALL: Final = 8 << 10  # and else as much
+_LARGE_LEVEL: Final = 10  # minimum level for the larger cost
+_LARGE: Final = 64 << 10  # extra cost of a body, in bytes of content: its tables are created in up to 60 ms,
+_SMALL: Final = 8 << 10  # and at lower levels
 
 
 FAMILIES: Final[dict[int, Family]] = {
@@ -59,46 +59,46 @@ FAMILIES: Final[dict[int, Family]] = {
         (first + 1, Family(name=f"libzstd {release.name}, levels from 16 on", levels=_HIGH, most=7)),
     )
 }
-"""Every encoder by its number. Parameters: the sum of CHECKSUM, SIZED (the size is in the head) and JOBS."""
+"""Every encoder by number. Parameter: the sum of CHECKSUM, SIZED (the size is in the head) and JOBS."""
 
 
 def library_level(encoder: int, level: int) -> int:
-    """Return what the library calls the level."""
+    """Return the library's number of the level."""
     return level if encoder in RELEASES else level + _LOW[-1]
 
 
 def start_cost(encoder: int, level: int) -> int:
-    """Return what a body costs beside its content and what any body costs."""
+    """Return the cost of a body in addition to its content and the cost of any body."""
     return _LARGE if library_level(encoder, level) >= _LARGE_LEVEL else _SMALL
 
 
 def here() -> int | None:
-    """Return the first number of the version that is installed; ``None``: it has none."""
+    """Return the first number of the installed version; ``None``: no encoder has this version."""
     return next((first for first, release in RELEASES.items() if release.version == zstandard.ZSTD_VERSION), None)
 
 
 def first_number(encoder: int) -> int:
-    """Return the encoder of the same version that has the levels up to 15."""
+    """Return the encoder of the same version with the levels up to 15."""
     return encoder if encoder in RELEASES else encoder - 1
 
 
 def release_of(encoder: int) -> Release:
-    """Return the version that an encoder is of."""
+    """Return the version of an encoder."""
     return RELEASES[first_number(encoder)]
 
 
 def releases_of(reencoders: Iterable[int]) -> tuple[Release, ...]:
-    """Return the versions that re-encoders of section 1 are of."""
+    """Return the versions of re-encoders of section 1."""
     return tuple(dict.fromkeys(release_of(number >> 4) for number in reencoders if number >> 4 in FAMILIES))
 
 
 class LibraryEncoder:
-    """Frames in the making, one after the other. Pieces of content of any size give what one piece would give."""
+    """An encoder of frames, one after the other. The sizes of the pieces of content do not change a frame."""
 
     def __init__(self, encoder: int, level: int, parameter: int, size: int | None, *, tested: bool = True) -> None:
-        """Make an encoder for content of ``size`` bytes, which one without SIZED need not know.
+        """Create an encoder for content of ``size`` bytes; without SIZED, the size may be None.
 
-        If ``tested``, ``FileError`` where the library here is another version or does not give what it should.
+        If ``tested``, raises ``FileError`` if the installed library has another version or gives wrong bytes.
         """
         if tested:
             prove(encoder, level)
@@ -112,13 +112,13 @@ class LibraryEncoder:
         self.restart(size)
 
     def restart(self, size: int | None) -> None:
-        """Begin another frame, as a new encoder would, once this one is finished."""
+        """Begin another frame, like a new encoder; the current one must be finished."""
         sized = size if self.parameter & SIZED else None
         self._frame = self._compressor.compressobj() if sized is None else self._compressor.compressobj(size=sized)
         self._marks = _Marks()
 
     def write(self, content: Buffer) -> bytes:
-        """Take content; return what the frame has got longer by."""
+        """Take content; return the new bytes of the frame."""
         try:
             made: bytes = self._frame.compress(content)
         except zstandard.ZstdError as error:
@@ -127,15 +127,15 @@ class LibraryEncoder:
         return made
 
     def finish(self) -> bytes:
-        """Say that the content is complete; return the rest of the frame. Nothing may be written before a restart."""
+        """Finish the content; return the rest of the frame. Do not write before a restart."""
         return self._flush(zstandard.COMPRESSOBJ_FLUSH_FINISH)
 
     def flush(self) -> bytes:
-        """Return blocks of all content so far; the frame is another one from here on."""
+        """Return blocks of all content so far; this changes the frame."""
         return self._flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
 
     def marks(self) -> list[int]:
-        """Return where blocks of the frame start, each once."""
+        """Return the starts of the frame's blocks; each is returned once."""
         return self._marks.take()
 
     def _flush(self, how: int) -> bytes:
@@ -154,13 +154,13 @@ def _refusal(error: zstandard.ZstdError) -> Exception:
 
 
 class _Marks:
-    """Where blocks start in a frame that comes in pieces."""
+    """Starts of the blocks in a frame that comes in pieces."""
 
     def __init__(self) -> None:
         self._marks: list[int] = []
         self._data = bytearray()
-        self._start = 0  # of _data in the frame
-        self._next: int | None = None  # place of the next block; None before the head is there
+        self._start = 0  # place of _data in the frame
+        self._next: int | None = None  # place of the next block; None before the head is complete
         self._ended = False
 
     def add(self, data: bytes) -> None:
@@ -184,7 +184,7 @@ class _Marks:
         self._start += gone
 
     def take(self) -> list[int]:
-        """Return the marks so far, each once."""
+        """Return the marks so far; each is returned once."""
         marks, self._marks = self._marks, []
         return marks
 
@@ -194,7 +194,7 @@ class _Marks:
 
 @cache
 def prove(encoder: int, level: int) -> None:
-    """Let the library encode the sample; ``FileError`` if it is another version, or gives something else."""
+    """Encode the sample with the library; raise ``FileError`` if its version or the result is wrong."""
     release = release_of(encoder)
     if release.version != zstandard.ZSTD_VERSION:
         raise FileError(
@@ -211,7 +211,7 @@ def _frames(encoder: int, level: int) -> str:
     """Return the first 16 digits of the SHA-256 of frames of the sample: of unknown size, and in jobs."""
     found = hashlib.sha256()
     for parameter in (CHECKSUM, CHECKSUM | SIZED | JOBS):
-        content = sample() * 4  # what is smaller has no jobs
+        content = sample() * 4  # smaller content has no jobs
         trial = LibraryEncoder(encoder, level, parameter, len(content), tested=False)
         found.update(trial.write(content) + trial.finish())
     return found.hexdigest()[:16]
@@ -242,4 +242,4 @@ _PROOFS: Final[dict[int, dict[int, str]]] = {
         4: "d01b549e47fdb597",
     },
 }
-"""The first 16 digits of the SHA-256 of what the sample becomes."""
+"""The first 16 digits of the SHA-256 of the encoded sample."""

@@ -1,4 +1,4 @@
-"""Which encoder made a zstd frame: candidates run beside it until one of them gives it, but for a few blocks."""
+"""The search for the encoder of a zstd frame: candidates run beside it until one gives it, except for a few blocks."""
 
 from __future__ import annotations
 
@@ -23,28 +23,29 @@ from dibundle.codecs.frames.layout import MOST_BLOCK, Bytes, Layout
 from dibundle.codecs.frames.libzstd import LibraryEncoder
 from dibundle.errors import ArchiveError
 
-_SLICE: Final = 32 << 10  # of the frame at a time: more may come of each than is given to encoders at a time
-_PIECE: Final = 1 << 20  # of content that is given to encoders at a time
-_FREE: Final = 64 << 10  # literal bytes that a candidate may need in any case,
-_SHARE: Final = 10  # and one for so many of the frame,
-_MOST: Final = 8 << 20  # but never more than these: they are held in memory
-_WINDOW: Final = 128 << 20  # the largest that a frame may ask for
-_UNDECIDED: Final = 2048  # frames that may leave several candidates: from then on the likeliest is asked alone
-_PROBED: Final = 8  # blocks, of which one that is coded and has at least
-_TELLING: Final = 4 << 10  # bytes tells encoders apart
+_SLICE: Final = 32 << 10  # bytes of the frame per step: each may hold more content than one step of the encoders
+_PIECE: Final = 1 << 20  # bytes of content per step of the encoders
+_FREE: Final = 64 << 10  # literal bytes that any candidate may need,
+_SHARE: Final = 10  # plus one for this many bytes of the frame,
+_MOST: Final = 8 << 20  # up to this maximum: they are held in memory
+_WINDOW: Final = 128 << 20  # the largest supported window of a frame
+_UNDECIDED: Final = 2048  # frames that may leave several candidates: after that, only the likeliest is used
+_PROBED: Final = 8  # blocks to search for a coded one with at least
+_TELLING: Final = 4 << 10  # this many bytes, which distinguishes encoders
 _CODED: Final = 2
-_BETTER: Final = 1.03  # libzstd's slow levels hardly ever need more than this, by what others do
-_UNTOLD: Final = 4  # candidates of libzstd that are tried where a frame does not tell which of them it may be,
-_SMALL: Final = 256 << 10  # unless it is as small as this
+_BETTER: Final = 1.03  # libzstd's slow levels hardly ever need more than this factor of the other levels' size
+_UNTOLD: Final = 4  # candidates of libzstd to try if a frame does not rule any out,
+_SMALL: Final = 256 << 10  # unless it is at most this small
 _JOB_BEGUN: Final = 1 << 20
-_LIBRARY_GUESSED: Final = 18 << 20  # bytes of content by which libzstd is guessed: a job of level 9 has 16 MiB
-_HOPELESS: Final = 4  # blocks in which a candidate may differ while it has given none
+_LIBRARY_GUESSED: Final = 18 << 20  # bytes of content for a guess of libzstd: a job of level 9 has 16 MiB
+_HOPELESS: Final = 4  # blocks in which a candidate may differ before it has given any
 
 
 class _Probe(NamedTuple):
-    """The beginning of a frame that tells encoders apart: ``real`` bytes up to a block that does.
+    """The beginning of a frame that distinguishes encoders: ``real`` has its bytes up to a block that does.
 
-    ``content``: of these bytes; ``further``: that, on to the end of 128 KiB and with 128 KiB more, as far as there is.
+    ``content``: content of these bytes. ``further``: the same, up to a multiple of 128 KiB and 128 KiB more, if
+    available.
     """
 
     real: bytes
@@ -60,20 +61,21 @@ class FrameSearch:
         self._left = list(candidates)
         self._encoders: dict[FrameCandidate, FrameWriter] = {}
         self._frames = 0
-        self._waiting: list[FrameCandidate] = []  # of libzstd, that were not asked as the frame did not tell
+        # libzstd's candidates that were not tried because the frame did not rule any out
+        self._waiting: list[FrameCandidate] = []
 
     @property
     def candidates(self) -> list[FrameCandidate]:
-        """Those that are left: that gave all frames so far."""
+        """The candidates that are left: they gave all frames so far."""
         return self._left
 
     def find(self, stored: Bytes, layout: Layout, start: int, take: Callable[[bytes], object]) -> Recipe | None:
-        """Decode the frame, give its content to ``take`` and return how it is made; ``None``: no way is known.
+        """Decode the frame, pass its content to ``take`` and return its recipe; ``None``: no recipe is known.
 
-        The search ends as soon as no candidate is left. ``ArchiveError`` if the frame is damaged.
+        The search ends as soon as no candidate is left. Raises ``ArchiveError`` if the frame is damaged.
         """
         self._waiting = []
-        given = 0  # bytes of content that were taken
+        given = 0  # bytes of content that were passed on
         done: list[_Run] = []
         pieces = _pieces(layout, start)
         for candidates, first in self._batches(stored, layout, start):
@@ -92,7 +94,7 @@ class FrameSearch:
             for run in runs:
                 run.finish(stored)
             done += _judged(runs)
-            if any(run.literal_bytes == 0 for run in done):  # what begins like a frame may go on otherwise
+            if any(run.literal_bytes == 0 for run in done):  # a frame may begin like another and continue differently
                 break
         if not done:
             return None
@@ -106,9 +108,9 @@ class FrameSearch:
         return best.recipe()
 
     def likely(self, stored: Bytes, layout: Layout, start: int, most: int) -> Recipe | None:
-        """Return how a frame most likely is made: by what gives all of it so far, after so many bytes of content.
+        """Return the likely recipe of a frame: that of a candidate without a difference in ``most`` bytes of content.
 
-        Of libzstd more is asked, as its jobs are long; its slow levels are not.
+        libzstd is compared over more content, because its jobs are long; its slow levels are not tried.
         """
         pieces = _pieces(layout, start)
         for candidates, first in self._batches(stored, layout, start, is_quick=True):
@@ -136,9 +138,9 @@ class FrameSearch:
     def _batches(
         self, stored: Bytes, layout: Layout, start: int, *, is_quick: bool = False
     ) -> Iterator[tuple[list[FrameCandidate], int]]:
-        """Yield candidates to run side by side, and the size of the first block; libzstd's each alone.
+        """Yield candidates to run in parallel, and the size of the first block; each of libzstd's comes alone.
 
-        When the blocks of a job come depends on the load of the machine, and what is found must not.
+        The load of the machine decides when the blocks of a job arrive, but it must not change the result.
         """
         first = _first_block(stored, layout, start)
         candidates = [one for one in self._left if one.may_be(layout.head, first)]
@@ -151,7 +153,7 @@ class FrameSearch:
                 if good and group < LIBRARY:
                     yield good, first
                     continue
-                for one in good:  # of jobs nothing comes for megabytes: the beginning of one is tried first
+                for one in good:  # jobs give no output for megabytes: try the beginning of one first
                     if not one.jobs or _library_gives(one, stored, layout, start, _JOB_BEGUN):
                         yield [one], first
             return
@@ -168,7 +170,7 @@ class FrameSearch:
     def _beginning(
         self, candidates: Iterable[FrameCandidate], layout: Layout, first: int, probe: _Probe
     ) -> list[FrameCandidate]:
-        """Return those that give the beginning of the frame."""
+        """Return the candidates that give the beginning of the frame."""
         good = []
         seen: dict[FrameCandidate, bytes] = {}
         for candidate in candidates:
@@ -181,7 +183,7 @@ class FrameSearch:
         return good
 
     def _made(self, candidate: FrameCandidate, layout: Layout, first: int, probe: _Probe) -> bytes:
-        """Return what an encoder makes of the beginning."""
+        """Return an encoder's output for the beginning."""
         encoder = self._encoder(candidate, layout, first)
         if isinstance(encoder, LibraryEncoder):
             made = encoder.write(probe.further)
@@ -192,12 +194,12 @@ class FrameSearch:
         return made
 
     def _encoder(self, candidate: FrameCandidate, layout: Layout, first: int) -> FrameWriter:
-        """Return the encoder of the frame before, which is finished, or a new one."""
+        """Return the finished encoder of the previous frame, or a new one."""
         return candidate.open(layout.head, first, self._encoders.pop(candidate, None))
 
 
 def _library_gives(candidate: FrameCandidate, stored: Bytes, layout: Layout, start: int, most: int) -> bool:
-    """Whether libzstd gives the beginning of a frame, of so much content, but for the last blocks of it."""
+    """Whether libzstd gives the beginning of a frame, up to ``most`` bytes of content, except for its last blocks."""
     encoder = candidate.open(layout.head, 0)
     assert isinstance(encoder, LibraryEncoder)
     size, made, is_whole = 0, 0, True
@@ -216,7 +218,7 @@ def _library_gives(candidate: FrameCandidate, stored: Bytes, layout: Layout, sta
 
 
 def _may_be_slow(candidate: FrameCandidate, layout: Layout, probe: _Probe) -> bool:
-    """Whether one of libzstd's slow levels may have made a beginning: its fast ones make more of it, or hardly less."""
+    """Whether a slow level of libzstd may have written a beginning: fast levels give more bytes, or hardly fewer."""
     encoder = candidate.highest_fast().open(layout.head, 0)
     assert isinstance(encoder, LibraryEncoder)
     return len(probe.real) <= len(encoder.write(probe.content) + encoder.flush()) * _BETTER
@@ -234,16 +236,16 @@ def _judged(runs: list[_Run]) -> list[_Run]:
 
 
 def _probe(stored: Bytes, layout: Layout, start: int) -> _Probe | None:
-    """Return the first blocks, up to one that says who wrote them.
+    """Return the first blocks, up to one that distinguishes writers; ``None`` if there is none.
 
-    Encoders that differ in their matches hardly ever have the same block of some kilobytes. ``None``: there is none.
+    Encoders that find different matches hardly ever give the same block of some kilobytes.
     """
     ends = [*layout.blocks[1:], layout.end]
     for number, begin in enumerate(layout.blocks[:_PROBED]):
         if stored.read_at(begin, 1)[0] >> 1 & 3 != _CODED or ends[number] - begin < _TELLING:
             continue
         if number == len(ends) - 1:
-            return None  # with the frame's end, of which encoders make the rest at once
+            return None  # it would include the frame's end, which encoders give in one piece with the rest
         engine = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
         try:
             content = engine.decompress(stored.read_at(start, ends[number] - start))
@@ -261,7 +263,7 @@ def _probe(stored: Bytes, layout: Layout, start: int) -> _Probe | None:
 
 
 def _first_block(stored: Bytes, layout: Layout, start: int) -> int:
-    """Return the size of the content of the first of several blocks, which may have been flushed; 0 of a single one."""
+    """Return the content size of the first of several blocks, which may have been flushed; 0 for a single block."""
     if len(layout.blocks) == 1:
         return 0
     engine = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
@@ -272,7 +274,7 @@ def _first_block(stored: Bytes, layout: Layout, start: int) -> int:
 
 
 def _content(stored: Bytes, layout: Layout, start: int) -> Iterator[bytes]:
-    """Yield the content of a frame; ``ArchiveError`` if it is damaged."""
+    """Yield the content of a frame; raise ``ArchiveError`` if it is damaged."""
     engine = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
     try:
         for at in range(start, layout.end, _SLICE):
@@ -286,12 +288,12 @@ def _content(stored: Bytes, layout: Layout, start: int) -> Iterator[bytes]:
 
 
 def _pieces(layout: Layout, start: int) -> list[tuple[int, int]]:
-    """Return where each piece of a frame is: its head, its blocks and its end."""
+    """Return the range of each piece of a frame: its head, its blocks and its end."""
     return list(pairwise([start, *layout.blocks, layout.end]))
 
 
 class _Edit:
-    """A :class:`RecipeEdit` that grows; in bytes."""
+    """A :class:`RecipeEdit` that grows; units are bytes."""
 
     __slots__ = ("copied", "dropped", "literals")
 
@@ -300,7 +302,7 @@ class _Edit:
 
 
 class _Run:
-    """A candidate at work: pieces of the frame, its head, its blocks and its end, are compared one by one."""
+    """A running candidate: the pieces of the frame, its head, its blocks and its end, are compared one by one."""
 
     def __init__(
         self,
@@ -312,11 +314,11 @@ class _Run:
     ) -> None:
         self.candidate = candidate
         self._parameter = candidate.parameter(layout.head, first)
-        self.blocks = 0  # pieces compared so far,
-        self.difference: int | None = None  # the first that differed
+        self.blocks = 0  # pieces compared so far
+        self.difference: int | None = None  # number of the first piece that differed
         self.literal_bytes = 0
         self.encoder = encoder
-        self._real, self._next = pieces, 0  # of all candidates, and which of them is compared next
+        self._real, self._next = pieces, 0  # the same for all candidates; which of them is compared next
         self._most = min(_FREE + (layout.end - pieces[0][0]) // _SHARE, _MOST)
         self._data = bytearray()
         self._start = 0  # byte of the encoder's output at which _data starts
@@ -325,23 +327,23 @@ class _Run:
         self._copied = 0  # bytes since the last edit
 
     def encode(self, content: bytes, stored: Bytes) -> None:
-        """Take content, and compare what comes of it."""
+        """Take content, and compare the output."""
         self._data += self.encoder.write(content)
         self._compare(stored, ended=False)
 
     def finish(self, stored: Bytes) -> None:
-        """Go to the end of both sides."""
+        """Compare to the end of both sides."""
         self._data += self.encoder.finish()
         self._compare(stored, ended=True)
 
     def is_hopeless(self) -> bool:
-        """Whether the frame differs from its beginning, or in too much of what there is so far."""
+        """Whether the frame differs from its beginning on, or in too much of the data so far."""
         if self.difference is not None and self.difference <= 1 and self.blocks >= _HOPELESS:
             return True
         return self.literal_bytes > self._most
 
     def recipe(self) -> Recipe:
-        """Return how the frame is made."""
+        """Return the recipe of the frame."""
         one = self.candidate
         edits = (RecipeEdit(8 * e.copied, 8 * e.dropped, 8 * len(e.literals), bytes(e.literals)) for e in self._edits)
         return Recipe(one.encoder, one.level, self._parameter, tuple(edits))
@@ -356,7 +358,7 @@ class _Run:
                 self._edit(stored, self._real[self._next][0], self._real[-1][1], 0)
 
     def _piece(self, stored: Bytes, size: int) -> None:
-        """Compare the next piece, of which the encoder has made so many bytes."""
+        """Compare the next piece with the encoder's ``size`` bytes."""
         ours = bytes(self._data[:size])
         del self._data[:size]
         self._start += size
@@ -369,13 +371,13 @@ class _Run:
         self.blocks += 1
 
     def _edit(self, stored: Bytes, begin: int, end: int, dropped: int) -> None:
-        """Put a piece of the frame in the place of what the encoder made; none of it is empty on both sides."""
+        """Replace the encoder's output by a piece of the frame; do nothing if both are empty."""
         if begin == end and not dropped:
             return
         if self.difference is None:
             self.difference = self.blocks
         self.literal_bytes += end - begin
-        if self.is_hopeless():  # before anything is read for it
+        if self.is_hopeless():  # before any literals are read
             return
         if self._copied or not self._edits:
             self._edits.append(_Edit(self._copied))

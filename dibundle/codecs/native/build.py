@@ -1,4 +1,4 @@
-"""What makes the shared library of the C files: sources and flags, for the build, dib.pyz and the sanitizers."""
+"""Sources and flags that build the shared library of the C files, for the build, dib.pyz and the sanitizers."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ FLAGS: Final = (
     "-fPIC",
     "-fvisibility=hidden",
     "-DNDEBUG",
-    "-ffp-contract=off",  # encoders compare sums of doubles as the programs do that they follow
+    "-ffp-contract=off",  # encoders compare sums of doubles exactly like the programs that they reproduce
 )
 
 
 def header(folder: Path = FOLDER) -> int:
-    """Return what stands for dib.h: a library that was built with another one is not called."""
+    """Return a number that identifies dib.h: a library that was built with another dib.h is not called."""
     return int.from_bytes(hashlib.sha256((folder / "dib.h").read_bytes()).digest()[:7], "big")
 
 
 def arguments(output: Path, *more: str, folder: Path = FOLDER) -> list[str]:
-    """Return what a compiler is to be told, with ``more`` flags, to make the library of the sources in ``folder``."""
+    """Return the compiler's arguments, with ``more`` flags, that build the library of the sources in ``folder``."""
     sources = [str(path) for path in sorted(folder.rglob("*.c"))]
     return [*FLAGS, *more, "-shared", f"-DDIB_HEADER={header(folder)}", "-o", str(output), *sources]

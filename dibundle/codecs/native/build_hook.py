@@ -1,7 +1,7 @@
-"""The build hook that makes one shared library of the C files beside it when the package is built or installed.
+"""The build hook that compiles the C files here into one shared library when the package is built or installed.
 
-It runs inside hatchling, for wheels and for editable installs, with the machine's compiler or, where it has none that
-works, with zig from PyPI.
+It runs inside hatchling, for wheels and for editable installs. It uses the machine's compiler, or zig from PyPI if no
+compiler works.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
     """Compile the C files with the first compiler that works and put the library into the wheel."""
 
     def dependencies(self) -> list[str]:
-        """Return what the build needs beyond hatchling: a compiler from PyPI where the machine has none."""
+        """Return the build's dependencies in addition to hatchling: a compiler from PyPI if the machine has none."""
         return [] if any(map(_works, _system_compilers())) else ["ziglang"]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Build the library before the wheel (``version`` is "standard" or "editable") and name its platform."""
+        """Build the library before the wheel (``version`` is "standard" or "editable") and set the wheel's platform."""
         if self.target_name != "wheel":
             return
         if version == "standard":
@@ -44,12 +44,12 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         build_data["force_include"][str(library)] = f"dibundle/codecs/native/{library.name}"
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
-        """Delete what only the wheel was to have (``artifact_path``)."""
+        """Delete files that only the wheel (``artifact_path``) needs."""
         if self.target_name == "wheel" and version == "standard":
             shutil.rmtree(Path(self.directory) / "man")
 
     def _imported(self, name: str) -> ModuleType:
-        """Import a module of what is built, not of what is installed."""
+        """Import a module of the source tree, not of the installed package."""
         sys.path.insert(0, self.root)
         try:
             return importlib.import_module(name)
@@ -57,7 +57,7 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
             sys.path.remove(self.root)
 
     def _write_manual(self, build_data: dict[str, Any]) -> None:
-        """Put the manual pages into the wheel; what they are made of needs the package's own dependencies."""
+        """Put the manual pages into the wheel; rendering them needs the package's own dependencies."""
         pages = self._imported("dibundle.cli.man").pages
         folder = Path(self.directory) / "man"
         folder.mkdir(parents=True, exist_ok=True)
@@ -67,14 +67,14 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
 
 
 def _system_compilers() -> list[list[str]]:
-    """Return the commands of the C compilers on this machine, the one that $CC names first."""
+    """Return the commands of the C compilers on this machine, $CC first."""
     named = shlex.split(os.environ.get("CC", ""))
     commands = [named] if named and shutil.which(named[0]) else []
     return commands + [[name] for name in ("cc", "gcc", "clang") if shutil.which(name)]
 
 
 def _works(command: list[str]) -> bool:
-    """Whether a compiler finds the C library's headers too: Debian's gcc comes without them."""
+    """Whether a compiler works and finds the C library's headers: Debian's gcc comes without them."""
     program = '#include <stdint.h>\n#include <string.h>\nint dib(void) { return (int)strlen(""); }\n'
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "dib.c")
@@ -92,10 +92,10 @@ def _works(command: list[str]) -> bool:
 
 
 def _compile(build: ModuleType, library: Path) -> None:
-    """Compile the sources to ``library`` with the first compiler that works; a half-written library is never left."""
+    """Compile the sources to ``library`` with the first compiler that works; never leave a half-written library."""
     commands = _system_compilers()
     if importlib.util.find_spec("ziglang"):
-        # zig optimises for the very processor it runs on unless told otherwise; a wheel has to run elsewhere too
+        # zig optimises for the current processor by default; a wheel has to run on others too
         commands.append([sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline"])
     partial = library.with_suffix(".partial")
     library.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """The shared library of the C files beside this one, through ctypes.
 
-Importing works without it, so that ``dib doctor`` can say that it is missing; each call of one of its functions then
-raises ``FileError``.
+Importing this module works without it, so that ``dib doctor`` can report it as missing. Each call of one of its
+functions then raises ``FileError``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dibundle.codecs.native import build
 from dibundle.errors import FileError, install_hint
 
 Buffer = bytes | bytearray | memoryview
-"""Bytes for the C functions, contiguous."""
+"""Contiguous bytes for the C functions."""
 
 _I64 = ctypes.c_int64
 _PTR = ctypes.c_void_p
@@ -75,7 +75,7 @@ _SIGNATURES: Final[dict[str, list[type]]] = {
 
 
 class _Missing:
-    """What stands in for a library that cannot be loaded."""
+    """The replacement for a library that cannot be loaded."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -85,7 +85,7 @@ class _Missing:
 
 
 def _load() -> ctypes.CDLL | _Missing:
-    """Load the library that lies beside this file, if it was built with this dib.h."""
+    """Load the library beside this file, if it was built with this dib.h."""
     try:
         library = ctypes.CDLL(str(build.FOLDER / build.LIBRARY))
     except OSError:
@@ -108,15 +108,16 @@ LIBRARY: Final = cast(ctypes.CDLL, _LOADED)
 
 
 def fault() -> str | None:
-    """Return why the library cannot be used; None if it can."""
+    """Return the reason why the library cannot be used; None if it can."""
     return _LOADED.reason if isinstance(_LOADED, _Missing) else None
 
 
-_NOTHING: Final = ctypes.create_string_buffer(1)  # where empty buffers are: C may not even add 0 to a null pointer
+# address for empty buffers: in C, even adding 0 to a null pointer is undefined
+_NOTHING: Final = ctypes.create_string_buffer(1)
 
 
 def scratch(size: int) -> mmap.mmap:
-    """Return zeroed memory for results of unknown size: unlike a bytearray, it is taken only as it is written to."""
+    """Return zeroed memory for results of unknown size: unlike a bytearray's, it is allocated only when written to."""
     return mmap.mmap(-1, max(1, size))
 
 
@@ -126,10 +127,10 @@ _UNFILLED.argtypes = [ctypes.c_char_p, ctypes.c_ssize_t]
 
 
 def unfilled(size: int) -> bytearray:
-    """Return memory for bytes of which every one is written before any is read.
+    """Return uninitialised memory; the caller writes every byte before any is read.
 
-    ``bytearray(size)`` writes zeros first and lets no other thread run meanwhile: a sixth of the time that applying
-    node-app took. Large pages took off another 6 %.
+    ``bytearray(size)`` writes zeros first and blocks all other threads meanwhile: this took a sixth of the time to
+    apply node-app. Large pages saved another 6 %.
     """
     made: bytearray = _UNFILLED(None, size)
     if size >= _LARGE:
@@ -138,7 +139,7 @@ def unfilled(size: int) -> bytearray:
 
 
 def apart(data: bytes | bytearray | memoryview) -> memoryview:
-    """Return a copy in pages of its own, which go back to the system: in the heap, what is kept long makes holes.
+    """Return a copy in pages of its own, which go back to the system: in the heap, long-lived data leaves holes.
 
     Frames that were kept, of ever larger sizes, had the heap grow to 450 MiB of holes; small ones alone to 300 MiB.
     """
@@ -148,12 +149,13 @@ def apart(data: bytes | bytearray | memoryview) -> memoryview:
 
 
 def reuse_memory() -> None:
-    """Have glibc keep the memory that this process frees, and use it again, rather than give it back each time.
+    """Make glibc keep and reuse the memory that this process frees, instead of returning it to the system each time.
 
-    For a process of its own, at its start. Pages that are given back are cleared by the system when asked for anew:
-    90,000 of them were 0.1 of 1.6 s of CPU of applying node-app, at the same peak with one arena for all threads.
+    Call this at the start of a process that belongs to dib alone. The system clears returned pages when they are
+    requested again: 90,000 of them took 0.1 of 1.6 s of CPU to apply node-app, at the same peak with one arena for all
+    threads.
     """
-    with suppress(AttributeError, OSError, TypeError):  # musl and other systems have no such thing
+    with suppress(AttributeError, OSError, TypeError):  # musl and other systems have no mallopt
         mallopt = ctypes.CDLL(None).mallopt
         for option, value in ((_ARENA_MAX, 1), (_MMAP_THRESHOLD, _LARGE), (_TRIM_THRESHOLD, _NEVER)):
             mallopt(option, value)
@@ -163,11 +165,11 @@ _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 _ARENA_MAX: Final = -8
 _NEVER: Final = 1 << 30
-_LARGE: Final = 32 << 20  # blocks that are given back: holes of their size would stay, 85 MiB beside the largest frames
+_LARGE: Final = 32 << 20  # blocks that are returned: holes of their size would stay, 85 MiB beside the largest frames
 
 
 class _PyBuffer(ctypes.Structure):
-    """``Py_buffer``, which is part of the stable ABI from Python 3.11 on."""
+    """``Py_buffer``, part of the stable ABI from Python 3.11 on."""
 
     _fields_ = (
         ("buf", ctypes.c_void_p),
@@ -185,7 +187,7 @@ class _PyBuffer(ctypes.Structure):
 
 
 def _address(view: memoryview) -> int:
-    """Return where the bytes of a read-only view lie, which ctypes has no way to ask; valid while the view lives."""
+    """Return the address of a read-only view's bytes, valid while the view lives; ctypes has no function for it."""
     buffer = _PyBuffer()
     ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(view), ctypes.byref(buffer), 0)
     try:
@@ -195,10 +197,10 @@ def _address(view: memoryview) -> int:
 
 
 class Pinned:
-    """A buffer as an argument of a C function, which gets the address of its first byte.
+    """A buffer as an argument of a C function, which receives the address of its first byte.
 
-    The call itself holds this object, and with it the buffer. An address alone would not hold it: what is at an address
-    may be gone before C reads it. So there is no address to ask for.
+    The call holds this object, and with it the buffer. An address alone would not hold the buffer: it could be freed
+    before C reads it. So no method returns the address.
     """
 
     __slots__ = ("_as_parameter_", "_kept", "size")
@@ -220,7 +222,7 @@ class Pinned:
             self._as_parameter_ = ctypes.addressof(_NOTHING)
 
     def at(self, offset: int) -> Pinned:
-        """Return the argument that has the address of the byte at ``offset``, and holds the same buffer."""
+        """Return an argument with the address of the byte at ``offset`` that holds the same buffer."""
         if not 0 <= offset <= self.size:
             raise IndexError(f"no byte {offset} in a buffer of {self.size}")
         part = object.__new__(Pinned)
@@ -230,9 +232,9 @@ class Pinned:
 
 
 def rows_from(room: int, call: Callable[[Pinned, int], int]) -> array[int]:
-    """Return the rows of three numbers that ``call`` writes; it is given room for so many, and returns how many it has.
+    """Return the rows of three numbers that ``call`` writes into room for ``room`` rows; it returns the number it has.
 
-    Where those are more it is called again, with as much room.
+    If there are more rows than that, it is called again with enough room.
     """
     while True:
         out = array("q", bytes(24 * room))
