@@ -1,1 +1,1 @@
-"""Bytes on this machine: files read at random, temporary files, outputs, compression, digests; how far work has got."""
+"""Bytes on this machine: random-access files, temporary files, outputs, compression, digests; progress of work."""

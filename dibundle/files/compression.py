@@ -1,8 +1,8 @@
-"""Streaming decompression of what wraps archives and layers: gzip, bzip2, xz and zstd.
+"""Streaming decompression for archives and layers: gzip, bzip2, xz and zstd.
 
-Everything here works on untrusted bytes: no call returns more than it was asked for, windows are limited, and data
-that is corrupt or cut short is an ``ArchiveError``. Several streams one after the other (gzip members, xz streams,
-zstd frames) read as one; zero bytes after a stream are padding, as gzip(1) has it, and anything else is an error.
+Everything here works on untrusted bytes. No call returns more than its limit, windows are limited, and corrupt or
+truncated data is an ``ArchiveError``. Several streams one after the other (gzip members, xz streams, zstd frames) read
+as one. Zero bytes after a stream are padding, as in gzip(1); any other data is an error.
 """
 
 from __future__ import annotations
@@ -20,46 +20,46 @@ from dibundle.files import messages
 
 CHUNK: Final = 1 << 20
 RATIO: Final = 20
-"""How many bytes may come of each byte of what holds a bundle that nobody trusted has signed, or may hold one."""
-RATIO_FLOOR: Final = 1 << 20  # bytes that may come of the first ones, whatever the ratio is
+"""Maximum decompressed bytes per compressed byte of data that is or may be a bundle without a trusted signature."""
+RATIO_FLOOR: Final = 1 << 20  # decompressed bytes that are always allowed, whatever the ratio is
 ZSTD_WINDOW_LIMIT: Final = 128 << 20
 XZ_MEMORY_LIMIT: Final = 256 << 20
 
 _FREE_STREAMS: Final = 256
-_STREAM_BYTES: Final = 32  # of input for each further stream: one takes 10 us or more, however small it is
+_STREAM_BYTES: Final = 32  # bytes of input for each further stream: any stream takes at least 10 us
 _FREE: Final = 65_536  # calls of a library
-_STEP_BYTES: Final = 8  # of input, or
-_STEP_MADE: Final = 1024  # of output, for each further call, which takes 3 us
+_STEP_BYTES: Final = 8  # bytes of input, or
+_STEP_MADE: Final = 1024  # bytes of output, for each further call, which takes 3 us
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_BLOCK_LIMIT: Final = 128 << 10
-# What a library is given per call: it hands back unused input as a copy, so many tiny streams in one big piece
-# would cost the square of its length.
+# Bytes per call of a library. It returns unused input as a copy, so the time for many tiny streams in one large piece
+# would grow with the square of its length.
 _SLICE: Final = 32 << 10
 
 
 def sniff(head: bytes) -> str | None:
-    """Name the compression that a stream starting with ``head`` (16 bytes are enough) has, by its magic."""
+    """Return the compression of a stream that starts with ``head`` (16 bytes are enough), by its magic."""
     if head[:3] == b"\x1f\x8b\x08":
         return "gzip"
     if head[:6] == b"\xfd7zXZ\0":
         return "xz"
     if head[:4] == _ZSTD_MAGIC or _is_skippable(head):
         return "zstd"
-    # A block's or the end's magic must follow: "BZh9" alone may well start a text.
+    # The magic of a block or of the end must follow: a text may start with "BZh9".
     if head[:3] == b"BZh" and head[3:4] in b"123456789" and head[4:10] in (b"1AY&SY", b"\x17rE8P\x90"):
         return "bzip2"
     return None
 
 
 class RatioError(ArchiveError):
-    """So much comes of so few bytes that it is not unpacked unless someone trusted has signed it."""
+    """The data decompresses to so many bytes that it needs a trusted signature."""
 
 
 class Decompressor:
-    """One compressed input, fed piece by piece.
+    """One compressed input, fed in pieces.
 
-    ``feed`` takes all input given and returns at most ``limit`` bytes; while it returns something, ``feed(b"")``
-    asks for more from what it holds. An empty result means that more input is needed.
+    ``feed`` takes all input given and returns at most ``limit`` bytes. While it returns bytes, ``feed(b"")`` returns
+    more from the input it holds. An empty result means that more input is needed.
     """
 
     def __init__(self, kind: str) -> None:
@@ -73,7 +73,7 @@ class Decompressor:
         self._steps = 0
 
     def feed(self, data: bytes, limit: int = CHUNK) -> bytes:
-        """Return up to ``limit`` (at least 1) bytes of output; ``ArchiveError`` if the input is corrupt."""
+        """Return up to ``limit`` (at least 1) bytes of output; raise ``ArchiveError`` if the input is corrupt."""
         if data:
             self._taken += len(data)
             self._input = self._input[self._at :] + data
@@ -86,12 +86,12 @@ class Decompressor:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def finish(self) -> None:
-        """Say that the input is complete; ``ArchiveError`` if it is cut short."""
+        """Finish the input; raise ``ArchiveError`` if it is truncated."""
         if self._engine is not None or not self._streams:
             raise ArchiveError(messages.COMPRESSION_TRUNCATED, kind=self._kind)
 
     def _step(self, pieces: list[bytes], room: int) -> bool:
-        """Make one call of the library; False when it needs input that is not here."""
+        """Make one call of the library; return False if it needs more input."""
         if self._engine is None and not self._next_stream():
             return False
         engine = self._engine
@@ -120,7 +120,7 @@ class Decompressor:
         return True
 
     def _give_back(self, unused: bytes) -> None:
-        """Take back what the engine was given beyond the end of its stream."""
+        """Take back the input behind the end of the engine's stream."""
         if len(unused) <= self._at:
             self._at -= len(unused)
         else:  # some of it came with an earlier feed
@@ -130,7 +130,7 @@ class Decompressor:
     def _next_stream(self) -> bool:
         """Open the next stream of the input, if it has begun."""
         if self._streams:
-            while self._at < len(self._input):  # in slices, so that much padding costs little
+            while self._at < len(self._input):  # in slices, so that long padding costs little
                 piece = self._input[self._at : self._at + _SLICE]
                 rest = piece.lstrip(b"\0")
                 self._at += len(piece) - len(rest)
@@ -146,7 +146,7 @@ class Decompressor:
 
 
 def open_decompressor(kind: str) -> Decompressor:
-    """Return a fresh decompressor for ``kind``, one of the names that ``sniff`` gives."""
+    """Return a new decompressor for ``kind``, one of the names that ``sniff`` returns."""
     if kind not in _ENGINES:
         raise ArchiveError(messages.COMPRESSION_UNKNOWN, kind=kind)
     return Decompressor(kind)
@@ -157,7 +157,7 @@ def decompress_iter(
 ) -> Iterator[bytes]:
     """Yield the decompressed bytes of ``chunks`` in pieces of at most ``chunk_size``.
 
-    ``ratio``: how many bytes may come of each byte read, beside ``RATIO_FLOOR``; :class:`RatioError` for more.
+    ``ratio``: maximum output per byte read, in addition to ``RATIO_FLOOR``; above it, raises :class:`RatioError`.
     """
     decompressor = open_decompressor(kind)
     taken = made = 0
@@ -174,7 +174,7 @@ def decompress_iter(
 
 
 class _Engine(Protocol):
-    """One stream of one kind; what bz2 and lzma have, and the other two are given here."""
+    """One stream of one kind; bz2 and lzma have this interface, the classes below add it to the other two."""
 
     @property
     def eof(self) -> bool: ...
@@ -186,7 +186,7 @@ class _Engine(Protocol):
 
 
 class _GzipMember:
-    """A gzip member, with input that zlib did not get to kept here."""
+    """A gzip member; keeps the input that zlib did not use."""
 
     def __init__(self) -> None:
         self._zlib = zlib.decompressobj(wbits=31)
@@ -202,7 +202,7 @@ class _GzipMember:
 
     @property
     def needs_input(self) -> bool:
-        # Output that filled the room exactly may have more behind it, even with no input left over.
+        # If output filled the limit exactly, more may follow, even without remaining input.
         return not self._full and not self._zlib.unconsumed_tail
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
@@ -212,16 +212,16 @@ class _GzipMember:
 
 
 class _ZstdFrame:
-    """A zstd frame (a skippable one too), given to the library block by block.
+    """A zstd frame (or a skippable one), passed to the library block by block.
 
-    The binding has no limit on output, and reports neither a truncated frame nor where one ends. But a block gives
-    128 KiB at most and says how long it is, so walking the blocks bounds one and settles the other.
+    The binding does not limit output, and reports neither a truncated frame nor the end of a frame. But a block gives
+    at most 128 KiB and declares its length, so walking the blocks limits the output and finds the end.
     """
 
     def __init__(self, decompressor: zstandard.ZstdDecompressor) -> None:
         self._zstd = decompressor.decompressobj(write_size=_ZSTD_BLOCK_LIMIT)
         self._buffer = bytearray()
-        # no bound method: a frame that holds itself would stay, with a window of 128 MiB, until cycles are looked for
+        # no bound method: a frame that refers to itself would keep its window of 128 MiB until garbage is collected
         self._next: Callable[[_ZstdFrame], bytes | None] = _ZstdFrame._header
         self._skip = 0
         self._checksum = False
@@ -259,7 +259,7 @@ class _ZstdFrame:
         return piece
 
     def _header(self) -> bytes | None:
-        """Pass on the frame header; None when it is not here yet."""
+        """Pass on the frame header; return None if it is not complete yet."""
         head = self._buffer
         if len(head) < 8:  # the shortest frame has 9 bytes, a skippable one 8
             return None
@@ -280,13 +280,13 @@ class _ZstdFrame:
         return self._zstd.decompress(self._take(length))
 
     def _skippable(self) -> bytes | None:
-        """Drop what is here of a skippable frame."""
+        """Drop the available bytes of a skippable frame."""
         self._skip -= len(self._take(min(self._skip, len(self._buffer))))
         self._ended = not self._skip
         return b"" if self._ended else None
 
     def _block(self) -> bytes | None:
-        """Decode one block; None when it is not whole yet."""
+        """Decode one block; return None if it is not complete yet."""
         if len(self._buffer) < 3:
             return None
         header = int.from_bytes(self._buffer[:3], "little")
@@ -311,7 +311,7 @@ def _is_skippable(head: bytes | bytearray) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """Word a library's message as part of one of ours."""
+    """Return a library's message in the form of a part of dib's messages."""
     if isinstance(error, MemoryError):
         return "it asks for too much memory"
     text = str(error).rstrip(".") or type(error).__name__
@@ -321,7 +321,7 @@ def _reason(error: BaseException) -> str:
 def _bzip2_stream() -> _Engine:
     try:
         import bz2
-    except ImportError as error:  # Pythons are built without it, too
+    except ImportError as error:  # some Pythons are built without it
         raise ArchiveError(messages.COMPRESSION_NO_BZIP2) from error
     return bz2.BZ2Decompressor()
 
@@ -331,7 +331,7 @@ def _xz_stream() -> _Engine:
 
 
 def _zstd_frames() -> Callable[[], _Engine]:
-    """Return what opens one frame after the other, all with one window: a new one takes longer than most frames."""
+    """Return the opener of frames, all with one decompressor: creating one takes longer than most frames."""
     return partial(_ZstdFrame, zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_LIMIT))
 
 
@@ -341,7 +341,7 @@ _ENGINES: Final[dict[str, Callable[[], Callable[[], _Engine]]]] = {
     "xz": lambda: _xz_stream,
     "zstd": _zstd_frames,
 }
-"""What opens the streams of one input, by its kind."""
+"""Openers for the streams of one input, by kind."""
 _FIRST_BYTES: Final = {
     "gzip": b"\x1f",
     "bzip2": b"B",

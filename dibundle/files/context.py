@@ -1,4 +1,4 @@
-"""What a use case works in: temporary files, progress, and what is cleaned up at its end."""
+"""The context of a use case: temporary files, progress, and cleanup at its end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 
 
 class Context:
-    """A context manager; whatever was opened through it is closed when it ends, the last first.
+    """A context manager; closes everything that was opened through it at its end, the last first.
 
     ``tmp`` is the folder of temporary files (None: the default), ``progress`` receives phases and bytes done.
     """
@@ -37,11 +37,11 @@ class Context:
         self._stack.close()
 
     def within(self) -> Context:
-        """Return a context of the same kind that cleans up by itself: at its own end, not at this one's."""
+        """Return a context with the same settings that cleans up at its own end, not at this one's."""
         return Context(self.tmp, self.progress)
 
     def enter(self, manager: AbstractContextManager[_T]) -> _T:
-        """Enter a context manager, which is left at the end."""
+        """Enter a context manager; leave it at the end."""
         return self._stack.enter_context(manager)
 
     def defer(self, callback: Callable[[], object]) -> None:
@@ -49,18 +49,18 @@ class Context:
         self._stack.callback(callback)
 
     def adopt(self, other: Context) -> None:
-        """Clean up at the end of this what another context would have."""
+        """Take over the cleanup of another context."""
         self._stack.push(other._stack.pop_all())
 
     def spool(self) -> Spool:
-        """Return a new temporary file, which is given back at the end."""
+        """Return a new temporary file, which is closed at the end."""
         return self._stack.enter_context(closing(Spool(self.tmp)))
 
     def end_phase(self) -> None:
-        """Have progress give its line back, as another program will use the terminal."""
+        """End the progress line, because another program will use the terminal."""
         if isinstance(self.progress, Thinned):
             self.progress.close()
 
     def check_room(self, size: int) -> None:
-        """Raise ``FileError`` where temporary files of ``size`` bytes more have no room."""
+        """Raise ``FileError`` if there is no free space for ``size`` more bytes of temporary files."""
         check_room(self.tmp, size)

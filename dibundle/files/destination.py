@@ -1,4 +1,4 @@
-"""Where results go: a file that appears whole or not at all, or a pipe, device or open stream written directly."""
+"""Outputs: a file that appears complete or not at all, or a pipe, device or open stream that is written directly."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ FilePath = str | os.PathLike[str]
 _DESCRIPTOR = re.compile(r"-|/dev/stdout|(?:/dev|/proc/self)/fd/([0-9]{1,9})")
 
 
-_BLOCK: Final = 512  # bytes: where entries of a tar begin
+_BLOCK: Final = 512  # bytes; entries of a tar begin at its multiples
 STRETCH: Final = 16 << 20  # bytes
 _WRITE: Final = 2  # SYNC_FILE_RANGE_WRITE
-LINKS: Final = 40  # one behind the other, as the system follows them
+LINKS: Final = 40  # maximum chain of symbolic links, as in the system
 
 
 def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
-    """Return the system's function of that name, which Python has not."""
+    """Return the system's ``sync_file_range``, which Python does not have."""
     function = getattr(ctypes.CDLL(None), "sync_file_range", None) if sys.platform == "linux" else None
     if function is not None:
         function.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
@@ -41,18 +41,18 @@ _SYNC_FILE_RANGE: Final = _sync_file_range()
 
 
 def _start_writing(fd: int, offset: int, length: int) -> None:
-    """Have the system begin to write a stretch of a file to its disk, without waiting, where it can do that.
+    """Start writing a stretch of a file to disk, without waiting, if the system supports it.
 
-    Syncing the file at the end takes less then: applying took a tenth less time, for files of 290 to 660 MB.
+    Syncing the file at the end then takes less time: apply took a tenth less time, for files of 290 to 660 MB.
     """
     if _SYNC_FILE_RANGE is not None:
         _SYNC_FILE_RANGE(fd, offset, length, _WRITE)
 
 
 class Output(Protocol):
-    """What a result is written to: a context manager that finishes it on success and leaves nothing after a failure.
+    """An output for a result: a context manager that finishes it on success and leaves nothing after a failure.
 
-    ``identity`` is the device and inode of what would be overwritten, ``written`` how many bytes it has got.
+    ``identity`` is the device and inode of the file that would be overwritten, ``written`` the number of bytes written.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Output(Protocol):
 
     @property
     def identity(self) -> tuple[int, int] | None:
-        """The device and inode of what would be overwritten, None if nothing would."""
+        """The device and inode of the file that would be overwritten; None if there is none."""
 
     def write(self, data: bytes, /) -> object:
         """Write all of ``data``."""
@@ -73,24 +73,25 @@ class Output(Protocol):
 
 
 class Destination:
-    """An output; a context manager that finishes the output on success and leaves nothing of it on any failure.
+    """An output; a context manager that finishes the output on success and leaves nothing of it after a failure.
 
-    A regular file is made exclusively beside the resolved path under an unpredictable name, synced, then renamed. A
-    symbolic link is followed once. ``-``, ``/dev/stdout`` and the like are the open descriptor itself, written
-    directly as pipes and devices are. Terminals are refused. ``identity`` tells the device and inode of what would be
-    overwritten, so that callers can refuse to overwrite their inputs; ``descriptor`` is that of an open one, else None.
+    A regular file is created exclusively beside the resolved path under an unpredictable name, synced, then renamed. A
+    symbolic link is resolved once. ``-``, ``/dev/stdout`` and the like are the open descriptor itself, written directly
+    as pipes and devices are. Terminals are refused. ``identity`` is the device and inode of the file that would be
+    overwritten, so that callers can refuse to overwrite their inputs. ``descriptor`` is the number of an open
+    descriptor, else None.
     """
 
     def __init__(self, path: str, *, is_derived: bool = False) -> None:
-        """Take what a user named, or (``is_derived``) a name that dib made of one: it does not follow a link there."""
+        """Open a path that the user named, or (``is_derived``) one that dib derived: then a link there is refused."""
         self.name = path
         self._final = path
         self._temporary: str | None = None
         self._fd = -1
         self.written = 0
-        self._passed = 0  # bytes that the system took
-        self._rest = memoryview(b"")  # what it did not take yet of the last ones
-        self._begun = 0  # so many of them the system was told to write to its disk
+        self._passed = 0  # bytes that the system accepted
+        self._rest = memoryview(b"")  # the rest of the last bytes, which the system did not accept yet
+        self._begun = 0  # bytes that the system has started to write to disk
         self._is_there = False
         named = _DESCRIPTOR.fullmatch(path)
         self.descriptor = int(named[1] or 1) if named else None
@@ -107,7 +108,7 @@ class Destination:
             found = os.stat(self._final)  # noqa: PTH116 - the path may be any bytes that the system takes
             self.identity = (found.st_dev, found.st_ino)
             self._special = not stat.S_ISREG(found.st_mode)
-            own = found.st_uid == os.geteuid()  # another user may have made it just to have its mode kept
+            own = found.st_uid == os.geteuid()  # another user may have created it to have its mode kept
             self._mode = stat.S_IMODE(found.st_mode) & 0o777 if own else -1
             if stat.S_ISDIR(found.st_mode):
                 raise FileError(messages.FILE_IS_DIRECTORY, path=path)
@@ -134,7 +135,7 @@ class Destination:
                 if self._mode >= 0:
                     os.fchmod(self._fd, self._mode)
         except OSError as error:
-            if self._temporary and self._fd >= 0:  # some file systems refuse the mode alone
+            if self._temporary and self._fd >= 0:  # some file systems refuse only the mode
                 os.close(self._fd)
                 os.unlink(self._temporary)  # noqa: PTH108
             self._temporary = None
@@ -145,19 +146,19 @@ class Destination:
         return self
 
     def check_room(self, size: int, temporary: int = 0, place: str = ".") -> None:
-        """Do what :func:`check_room` does for this file; pipes and devices take anything."""
+        """Check free space for this file, like :func:`check_room`; pipes and devices take anything."""
         if not self._special:
             check_room(self.name, os.path.dirname(self._final), size, temporary, place)  # noqa: PTH120
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Write all of ``data``; :class:`FileError` where the system refuses."""
+        """Write all of ``data``; raise :class:`FileError` if the system refuses."""
         self.written += len(data)
         try:
             self._rest = memoryview(data)
             while self._rest:
                 count = os.write(self._fd, self._rest)
                 self._passed, self._rest = self._passed + count, self._rest[count:]
-            self._rest = memoryview(b"")  # an empty view would keep all that it is of
+            self._rest = memoryview(b"")  # an empty view would keep the whole buffer
             if self._temporary and self.written - self._begun >= STRETCH:
                 _start_writing(self._fd, self._begun, self.written - self._begun)
                 self._begun = self.written
@@ -186,15 +187,15 @@ class Destination:
                     os.unlink(self._temporary)  # noqa: PTH108
 
     def take_back(self) -> None:
-        """Remove the file, where one was written and replaced none: others that it goes with could not be."""
+        """Remove the file, if one was written and it replaced none: files that belong with it could not be written."""
         if self._is_there and self.identity is None:
             with contextlib.suppress(OSError):
                 os.unlink(self._final)  # noqa: PTH108
 
     def _end_within_a_block(self) -> None:
-        """Have what was interrupted in the middle of a write not end where an entry of a tar could.
+        """Avoid an interrupted output that ends where an entry of a tar could end.
 
-        A pipe takes 4096 bytes at a time. A reader that is gone or does not read is not waited for.
+        A pipe takes 4096 bytes at a time. Does not wait for a reader that is gone or does not read.
         """
         with contextlib.suppress(OSError, ValueError):
             if self._passed and not self._passed % _BLOCK and select.select((), (self._fd,), (), 0)[1]:
@@ -202,14 +203,14 @@ class Destination:
 
 
 def _followed(path: str) -> str:
-    """Return where symbolic links lead; :class:`FileError` for one that another user put where all may write.
+    """Return the target of symbolic links; raise :class:`FileError` for another user's link in a world-writable folder.
 
-    The system refuses to follow such links, and knows of those alone that it follows itself.
+    The system refuses such links too, but only those that it follows itself.
     """
     for _ in range(LINKS):
         try:
             leads = os.readlink(path)  # noqa: PTH115
-        except OSError:  # not a link, or not there
+        except OSError:  # not a link, or missing
             break
         folder = os.path.dirname(path) or "."  # noqa: PTH120
         around = os.stat(folder)  # noqa: PTH116
@@ -225,11 +226,11 @@ class Writable(Protocol):
     """A binary file open for writing."""
 
     def write(self, data: bytes, /) -> object:
-        """Write ``data``; return how many bytes of it, if not all: the rest is given again then."""
+        """Write ``data``; return the number of bytes written if not all: the rest is passed again then."""
 
 
 class StreamOutput:
-    """An output into an open binary file, which is the caller's to close; what it raises passes through."""
+    """An output to an open binary file, which the caller closes; its exceptions pass through."""
 
     def __init__(self, stream: Writable) -> None:
         self.name = "the stream that was given"
@@ -246,7 +247,7 @@ class StreamOutput:
         return None
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Write all of ``data``; raw files take less at a time, and nothing where they would block."""
+        """Write all of ``data``; raw files take less at a time, and nothing if they would block."""
         rest = bytes(data)
         self.written += len(rest)
         while rest:
@@ -255,7 +256,7 @@ class StreamOutput:
             except (BlockingIOError, TimeoutError) as error:
                 raise FileError(messages.OUTPUT_STREAM_REFUSED, why=error) from error
             if taken is None and not isinstance(self._stream, io.RawIOBase):
-                return  # writers of other kinds need not say
+                return  # other writers need not return a count
             count = taken if isinstance(taken, int) else 0
             if count <= 0:
                 raise FileError(messages.OUTPUT_STREAM_REFUSED, why="it takes nothing now")
@@ -263,9 +264,9 @@ class StreamOutput:
 
 
 def check_room(name: str, folder: str, size: int, temporary: int = 0, place: str = ".") -> None:
-    """Raise :class:`FileError` where an output of ``size`` bytes has no room in ``folder`` beside what it may replace.
+    """Raise :class:`FileError` if ``folder`` has no free space for an output of ``size`` bytes, beside an old file.
 
-    ``temporary``: how many bytes will lie in the folder ``place`` meanwhile, which may be on the same disk.
+    ``temporary``: bytes of temporary files in the folder ``place`` at the same time, which may be on the same disk.
     """
     import shutil
 
@@ -297,5 +298,5 @@ def _refused(name: str, error: OSError) -> FileError:
 
 
 def output_to(out: FilePath | Writable) -> Output:
-    """Return the output that a path or an open file stands for."""
+    """Return the output for a path or an open file."""
     return Destination(os.fspath(out)) if isinstance(out, str | os.PathLike) else StreamOutput(out)

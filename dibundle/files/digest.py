@@ -1,4 +1,4 @@
-"""SHA-256 digests: 32 raw bytes inside, ``sha256:<hex>`` where people read them."""
+"""SHA-256 digests: 32 raw bytes internally, ``sha256:<hex>`` for display."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def text(digest: bytes) -> str:
 
 
 def short(digest: bytes) -> str:
-    """Return the twelve hex digits by which people know an image."""
+    """Return the first twelve hex digits, the usual short form for images."""
     return digest.hex()[:12]
 
 
@@ -32,5 +32,5 @@ def sha256_of(chunks: Iterable[bytes]) -> bytes:
 
 
 def nth(digests: bytes, index: int) -> bytes:
-    """Return one of digests that are written one after the other."""
+    """Return digest number ``index`` of digests stored one after the other."""
     return digests[index * SIZE : (index + 1) * SIZE]

@@ -1,4 +1,4 @@
-"""What goes wrong with files, disks and compression: every text, by its code."""
+"""Messages about files, disks and compression, by code."""
 
 from __future__ import annotations
 

@@ -1,25 +1,25 @@
-"""How long work tells that it goes on: phases with a number of bytes to do."""
+"""Progress of work: phases with a number of bytes to do."""
 
 from __future__ import annotations
 
 from threading import Lock
 from typing import Final, Protocol
 
-STEPS: Final = 256  # of a phase whose bytes are known
-_STEP: Final = 1 << 20  # bytes of one that are not
+STEPS: Final = 256  # reports per phase whose bytes are known
+_STEP: Final = 1 << 20  # bytes per report in other phases
 
 
 class Progress(Protocol):
-    """Told by the use cases, shown by whoever cares; called by one thread at a time, at most 256 times in a phase."""
+    """Receives progress from the use cases; called by one thread at a time, at most 256 times in a phase."""
 
     def phase(self, name: str, total: int) -> None:
-        """Begin a phase of ``total`` bytes (0: not known); the phase before it ends."""
+        """Begin a phase of ``total`` bytes (0: unknown); the previous phase ends."""
 
     def advance(self, count: int) -> None:
         """Count bytes done in the current phase."""
 
     def note(self, text: str) -> None:
-        """Tell something that a user wants to know."""
+        """Report a text that matters to the user."""
 
 
 class Silent:
@@ -36,7 +36,7 @@ class Silent:
 
 
 class Thinned:
-    """Tells another of progress in few steps, from one thread at a time, whoever calls: files are read by megabytes."""
+    """Passes progress on in few steps, from one thread at a time: files are read by megabytes, from several threads."""
 
     def __init__(self, inner: Progress) -> None:
         self._inner = inner
@@ -52,7 +52,7 @@ class Thinned:
             self._inner.phase(name, total)
 
     def advance(self, count: int) -> None:
-        """Count bytes; tell of them where they are a step, or the last."""
+        """Count bytes; report them if they complete a step, or are the last."""
         with self._lock:
             self._left -= count
             self._done += count
@@ -61,12 +61,12 @@ class Thinned:
                 self._done = 0
 
     def note(self, text: str) -> None:
-        """Pass on what a user wants to know."""
+        """Pass on a text for the user."""
         with self._lock:
             self._inner.note(text)
 
     def close(self) -> None:
-        """Have the other give back the terminal, if it has one."""
+        """Make the inner progress release the terminal, if it has one."""
         close = getattr(self._inner, "close", None)
         if close is not None:
             close()

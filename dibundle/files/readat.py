@@ -1,4 +1,4 @@
-"""Immutable bytes with random access: files, parts of files, memory, and temporary files for what has neither."""
+"""Immutable bytes with random access: files, parts of files, memory, and temporary files for other sources."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from dibundle.errors import FileError, NoRoomError
 from dibundle.files import messages
 
 _LOCK: Final = threading.Lock()
-_OPEN: Final[weakref.WeakSet[Spool]] = weakref.WeakSet()  # so that the room for one more is told with theirs
+_OPEN: Final[weakref.WeakSet[Spool]] = weakref.WeakSet()  # so that messages can include the space that these take
 
 
 class ReadAt(Protocol):
-    """Random access to bytes that do not change; may be used by several threads at once."""
+    """Random access to bytes that do not change; several threads may use it at once."""
 
     @property
     def size(self) -> int:
-        """Number of bytes."""
+        """The number of bytes."""
         ...
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """Return exactly ``length`` bytes from ``offset`` on; ``FileError`` when they are not all there."""
+        """Return exactly ``length`` bytes from ``offset`` on; raise ``FileError`` if some are missing."""
         ...
 
     def read_into(self, offset: int, view: memoryview) -> None:
-        """Fill ``view`` with the bytes from ``offset`` on, without a copy where there need be none."""
+        """Fill ``view`` with the bytes from ``offset`` on, without a copy if possible."""
         ...
 
 
@@ -45,7 +45,7 @@ class MemoryBytes:
 
     @property
     def size(self) -> int:
-        """Number of bytes."""
+        """The number of bytes."""
         return len(self._data)
 
     def read_at(self, offset: int, length: int) -> bytes:
@@ -59,7 +59,7 @@ class MemoryBytes:
 
 
 class FileBytes:
-    """An open file, read by position; the file's name serves messages only and is never opened again."""
+    """An open file, read by position; the name is only for messages, and is never opened again."""
 
     def __init__(self, fd: int, name: str = "file", *, owned: bool = True) -> None:
         self._fd = fd
@@ -69,7 +69,7 @@ class FileBytes:
 
     @property
     def size(self) -> int:
-        """Number of bytes the file had when it was opened."""
+        """The number of bytes when the file was opened."""
         return self._size
 
     def read_at(self, offset: int, length: int) -> bytes:
@@ -100,7 +100,7 @@ class Slice:
 
     @property
     def size(self) -> int:
-        """Number of bytes."""
+        """The number of bytes."""
         return self._size
 
     def read_at(self, offset: int, length: int) -> bytes:
@@ -115,7 +115,7 @@ class Slice:
 
 
 def root(source: ReadAt, offset: int) -> tuple[ReadAt, int]:
-    """Return what a part of a part of a source is read from, and where there an offset of it lies."""
+    """Return the source behind all nested parts, and the offset in it."""
     while isinstance(source, Slice):
         offset += source._offset
         source = source._parent
@@ -134,11 +134,11 @@ class Joined:
 
     @property
     def size(self) -> int:
-        """Number of bytes."""
+        """The number of bytes."""
         return self._size
 
     def append(self, part: ReadAt) -> None:
-        """Add a source behind the others."""
+        """Add a source after the others."""
         if part.size:
             self._starts.append(self._size)
             self._parts.append(part)
@@ -169,20 +169,20 @@ class Stream:
         self._at = 0
 
     def read(self, size: int, /) -> bytes:
-        """Return up to ``size`` bytes, none at the end."""
+        """Return up to ``size`` bytes; an empty result at the end."""
         piece = self._source.read_at(self._at, min(size, self._source.size - self._at))
         self._at += len(piece)
         return piece
 
     def give_back(self, data: bytes) -> None:
-        """Take back the last bytes that were read."""
+        """Put back the last bytes that were read."""
         self._at -= len(data)
 
 
 def _nameless(directory: str) -> int:
-    """Open a new file that never has a name, where the system can do that, else has one for a moment."""
+    """Open a new file without a name; if the system does not support this, it has a name for a moment."""
     if hasattr(os, "O_TMPFILE"):
-        with suppress(OSError):  # not on every file system; what else is wrong is seen below
+        with suppress(OSError):  # some file systems do not support it; other errors appear below
             return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_EXCL | os.O_CLOEXEC, 0o600)
     import tempfile
 
@@ -192,7 +192,7 @@ def _nameless(directory: str) -> int:
 
 
 class Spool:
-    """A temporary file without a name: written in order, then read by position; gone when closed or on any exit."""
+    """A temporary file without a name: written in order, then read by position; deleted when closed or on any exit."""
 
     def __init__(self, directory: str | None = None) -> None:
         self.directory = directory or default_spool_dir()
@@ -209,11 +209,11 @@ class Spool:
 
     @property
     def size(self) -> int:
-        """Number of bytes so far."""
+        """The number of bytes so far."""
         return self._size
 
     def taken_in(self, directory: str) -> int:
-        """Return how many bytes it takes there: what was written, without what was skipped."""
+        """Return the bytes of disk space it takes in ``directory``: written bytes, without skipped ones."""
         return self._written if self._open and self.directory == directory else 0
 
     def fileno(self) -> int:
@@ -221,12 +221,12 @@ class Spool:
         return self._fd
 
     def start(self) -> int:
-        """Return the descriptor of the file, which then stands at the beginning."""
+        """Return the descriptor of the file, positioned at its beginning."""
         os.lseek(self._fd, 0, os.SEEK_SET)
         return self._fd
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Append ``data`` and return the offset at which it lies."""
+        """Append ``data`` and return its offset."""
         start = self._size
         rest = memoryview(data)
         try:
@@ -240,7 +240,7 @@ class Spool:
         return start
 
     def cut(self, size: int) -> None:
-        """Give up what was written behind the first ``size`` bytes."""
+        """Drop everything behind the first ``size`` bytes."""
         try:
             os.ftruncate(self._fd, size)
             os.lseek(self._fd, size, os.SEEK_SET)
@@ -250,7 +250,7 @@ class Spool:
         self._size = size
 
     def skip(self, length: int) -> None:
-        """Append zeros that take no room."""
+        """Append zeros that take no disk space."""
         self._size += length
         try:
             os.ftruncate(self._fd, self._size)
@@ -269,7 +269,7 @@ class Spool:
         _fill(self._fd, "temporary file", offset, view)
 
     def close(self) -> None:
-        """Give the space back; closing twice is harmless."""
+        """Free the disk space; closing twice is harmless."""
         if self._open:
             self._open = False
             os.close(self._fd)
@@ -287,12 +287,12 @@ def copy_chunks(source: ReadAt, offset: int, length: int, chunk: int = 1 << 20) 
 
 
 def default_spool_dir() -> str:
-    """Return where temporary files go unless told: $TMPDIR, else /var/tmp, which unlike /tmp is seldom in memory."""
+    """Return the default folder for temporary files: $TMPDIR, else /var/tmp, which unlike /tmp is seldom in memory."""
     return os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108 - files there are made exclusively and have no name
 
 
 def room(directory: str | None) -> tuple[str, int]:
-    """Return the folder that spools in ``directory`` (None: the default) go to, and how many bytes are free there."""
+    """Return the folder of spools in ``directory`` (None: the default), and its free bytes."""
     import shutil
 
     place = directory or default_spool_dir()
@@ -303,16 +303,16 @@ def room(directory: str | None) -> tuple[str, int]:
 
 
 def taken(directory: str | None) -> int:
-    """Return how many bytes the spools in ``directory`` (None: the default) take, those of this process."""
+    """Return the bytes that this process's spools in ``directory`` (None: the default) take."""
     place = directory or default_spool_dir()
     with _LOCK:
         return sum(spool.taken_in(place) for spool in _OPEN)
 
 
 def check_room(directory: str | None, size: int) -> None:
-    """Raise ``FileError`` where ``size`` bytes more of spools in ``directory`` (None: the default) have no room.
+    """Raise ``FileError`` if ``directory`` (None: the default) has no free space for ``size`` more bytes of spools.
 
-    It tells the whole: what the spools there take already counts to what is needed, and to the room for it.
+    The message counts everything: bytes that spools there already take are added to the needed and to the free bytes.
     """
     place, free = room(directory)
     if size > free:
@@ -326,7 +326,7 @@ def _check_range(name: str, size: int, offset: int, length: int) -> None:
 
 
 def _read_fully(fd: int, name: str, offset: int, length: int) -> bytes:
-    """Read a range that was there when the file was opened."""
+    """Read a range that existed when the file was opened."""
     try:
         piece = os.pread(fd, length, offset)
     except OSError as error:

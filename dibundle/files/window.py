@@ -1,4 +1,4 @@
-"""Reading many small pieces that lie one after the other with few system calls."""
+"""Read-ahead for many small consecutive pieces, with few system calls."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _LEAST = 4 << 10
 
 
 class Window:
-    """A read-ahead window over a source; for one thread at a time. What is larger than the window passes it by.
+    """A read-ahead window over a source; for one thread at a time. Larger reads bypass the window.
 
-    A read that goes on where the window ends, or no further from there than it reads ahead, makes it read twice as far
-    ahead, any other one half as far: places that are far apart cost no long reads, small files that lie one after the
-    other few of them.
+    If a read continues at the window's end, or no further behind it than the window reads ahead, the distance of
+    read-ahead doubles. Any other read halves it. So distant places cost no long reads, and consecutive small files cost
+    few reads.
     """
 
     def __init__(self, source: ReadAt) -> None:

@@ -1,4 +1,4 @@
-"""Text for people: sizes, counts, and names from archives with what a terminal would obey escaped."""
+"""Text for display: sizes, counts, and names from archives, with control characters for terminals escaped."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\
 
 
 def escape(text: str | bytes) -> str:
-    r"""Return text from an archive as it may go to a terminal.
+    r"""Return text from an archive in a form that is safe on a terminal.
 
-    Control and bidi characters, and bytes that are not UTF-8, appear as ``\x1b`` or ``\u202e``; a backslash is
-    doubled, so that nothing is ambiguous.
+    Control and bidi characters, and bytes that are not UTF-8, become ``\x1b`` or ``\u202e``. A backslash is doubled, so
+    the result is unambiguous.
     """
     decoded = text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else text
     return decoded.translate(_ESCAPES)
 
 
 def printable(text: str) -> str:
-    r"""Return a message as it may go to a terminal: as :func:`escape`, but a backslash stays one.
+    r"""Return a message in a form that is safe on a terminal: like :func:`escape`, but backslashes stay single.
 
-    For what is escaped in part already, and for hints, which people paste.
+    Use it for text that is already partly escaped, and for hints, which people paste.
     """
     return "\\".join(part.translate(_ESCAPES) for part in text.split("\\"))
 
@@ -41,7 +41,7 @@ def _escape_one(character: str) -> str:
 
 
 class _Escapes(dict[int, str]):
-    """What stands for a character, by its code; the first that occur are remembered."""
+    """Replacements of characters, by code; the first ones that occur are cached."""
 
     def __missing__(self, code: int) -> str:
         escaped = _escape_one(chr(code))
@@ -55,14 +55,14 @@ _ESCAPES: Final = _Escapes()
 
 
 def count(number: int, what: str) -> str:
-    """Return how many there are: 1 bundle, 2 bundles."""
+    """Return a count with its noun: 1 bundle, 2 bundles."""
     return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def some(names: Collection[str], link: str = ", ") -> str:
-    """Return the first few of some names, and how many more there are: a bundle may have tens of thousands.
+    """Return the first few of some names, and the number of the others: a bundle may have tens of thousands.
 
-    An error is raised, and a line written, for each of many targets: texts that had all names took gigabytes.
+    For each of many targets, an error may be raised or a line written: texts with all names took gigabytes.
     """
     more = len(names) - _NAMED
     first = link.join(islice(names, _NAMED))
@@ -70,6 +70,6 @@ def some(names: Collection[str], link: str = ", ") -> str:
 
 
 def times(large: int, small: int) -> str:
-    """Return how many times smaller the second is: 21,267 times smaller, 3.4 times smaller."""
+    """Return the ratio of the sizes as text: 21,267 times smaller, 3.4 times smaller."""
     ratio = large / small if small else 0
     return f"{ratio:,.{0 if ratio >= 10 else 1}f} times smaller"
