@@ -1,1 +1,1 @@
-"""Images in an archive: which outer member is a layer, a config or a manifest, and what digests are claimed for it."""
+"""Images in an archive: which outer members are layers, configs or manifests, and the digests claimed for them."""

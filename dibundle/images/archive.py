@@ -1,4 +1,4 @@
-"""Opening what a user names as an archive, recognised by its content."""
+"""Opening of files as archives, recognised by their content."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
 _HEAD = 1024
 _CHUNK = 1 << 20
 MAX_MADE_ENTRIES = 65_536
-"""Members that are looked at of an archive that a bundle has made (spec/dib.md, 3.1)."""
+"""Maximum members that are read of an archive that a bundle rebuilt (spec/dib.md, 3.1)."""
 MADE_NAMES: Final = 16 << 20
-"""Bytes of their names and links that are kept; objects are found without."""
+"""Maximum bytes of their names and links that are kept; objects are found without names."""
 
 
 class OtherFormatError(ArchiveError):
-    """What is named is no image archive."""
+    """The file is not an image archive."""
 
 
 class NoArchiveError(OtherFormatError):
-    """Nor is it anything else that is known: it may be what is left of a bundle."""
+    """The file is not in any known format: it may be a damaged bundle."""
 
 
 @dataclass(eq=False)
 class Archive:
     """An opened outer archive; a context manager that closes what it opened.
 
-    ``name`` is what the user typed, ``bytes`` the uncompressed tar, ``compression`` what was removed to get it, and
-    ``identity`` the device and inode of the file.
+    ``name`` is the path as the user typed it, ``bytes`` the uncompressed tar, ``compression`` the removed compression,
+    and ``identity`` the device and inode of the file.
     """
 
     name: str
@@ -50,29 +50,30 @@ class Archive:
     compression: str | None
     identity: tuple[int, int] | None
     _closers: list[Callable[[], None]] = field(default_factory=list, repr=False)
-    is_made: bool = False  # of a bundle, on the way to another archive
-    spared: int = 0  # of its bytes, how many it takes no room for
-    carries: bool = False  # a bundle came in it
-    blobs: ImageArchive | None = field(default=None, repr=False)  # without images, once they were asked for
-    claims: ImageArchive | None = field(default=None, repr=False)  # all that is known, of one that stands for another
-    budget: int = 0  # bytes that may still be decompressed of the bundles that came in it
+    is_made: bool = False  # whether a bundle rebuilt it, as a step to another archive
+    spared: int = 0  # bytes of it that take no disk space
+    carries: bool = False  # whether it contained a bundle
+    blobs: ImageArchive | None = field(default=None, repr=False)  # blobs without images, once they were requested
+    # everything known, for a placeholder of another archive
+    claims: ImageArchive | None = field(default=None, repr=False)
+    budget: int = 0  # bytes that may still be decompressed for the bundles in it
 
     @property
     def is_of_bundle(self) -> bool:
-        """Whether it is whatever the maker of a bundle wants."""
+        """Whether the maker of a bundle controls its content."""
         return self.is_made or self.carries
 
     def forget(self) -> None:
-        """Give up the index; the bytes stay."""
+        """Drop the index; keep the bytes."""
         self.blobs = None
         self.index = TarIndex([], 0, 0, None)
 
     def defer(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` when it is closed."""
+        """Call ``callback`` when this archive is closed."""
         self._closers.append(callback)
 
     def close(self) -> None:
-        """Close files and give temporary space back; closing twice is harmless."""
+        """Close files and delete temporary files; closing twice is harmless."""
         while self._closers:
             self._closers.pop()()
 
@@ -86,9 +87,9 @@ class Archive:
 
 
 def open_archive(path: str | os.PathLike[str], *, spool_dir: str | None = None, ratio: int | None = None) -> Archive:
-    """Open the archive at ``path``; ``FileError`` when the system refuses, ``ArchiveError`` when it is no tar.
+    """Open the archive at ``path``; raise ``FileError`` if the system refuses, ``ArchiveError`` if it is not a tar.
 
-    ``ratio`` bounds what a compressed one is unpacked to, see :func:`compression.decompress_iter`.
+    ``ratio`` limits the decompressed size, see :func:`compression.decompress_iter`.
     """
     name = os.fspath(path)
     try:
@@ -99,15 +100,15 @@ def open_archive(path: str | os.PathLike[str], *, spool_dir: str | None = None, 
 
 
 def from_fd(fd: int, name: str, *, spool_dir: str | None = None, ratio: int | None = None) -> Archive:
-    """Open the archive behind ``fd`` from its position on; ``fd`` stays the caller's to close, after the archive."""
+    """Open the archive behind ``fd`` from its position on; the caller closes ``fd``, after the archive."""
     return _open(fd, name, spool_dir, [], ratio)
 
 
 def open_made(spool: Spool, name: str, *, owned: bool = False, entries: int = MAX_MADE_ENTRIES) -> Archive:
-    """Open the archive that a bundle has made in a temporary file; ``ArchiveError`` for what is no tar.
+    """Open the archive that a bundle rebuilt in a temporary file; raise ``ArchiveError`` if it is not a tar.
 
-    Of its members the first ``entries`` count. ``owned``: closing the archive gives the file back. No target is
-    compressed as a whole, whatever it begins like.
+    Only the first ``entries`` members count. ``owned``: closing the archive deletes the file. A target is never treated
+    as compressed as a whole, whatever its first bytes are.
     """
     archive = view_made(spool, name, entries)
     if not archive.index.entries and not _is_empty_tar(spool):
@@ -118,7 +119,7 @@ def open_made(spool: Spool, name: str, *, owned: bool = False, entries: int = MA
 
 
 def view_made(source: ReadAt, name: str, entries: int = MAX_MADE_ENTRIES) -> Archive:
-    """Return the archive that a bundle has made, whose bytes stay where they are; its first ``entries`` count."""
+    """Return the archive that a bundle rebuilt, without copying its bytes; only the first ``entries`` members count."""
     return Archive(name, source, scan(source, entries, MADE_NAMES), None, None, is_made=True)
 
 
@@ -158,7 +159,7 @@ def _open(
 
 
 def _folder(fd: int, name: str, closers: list[Callable[[], None]]) -> ReadAt:
-    """Return an OCI layout in a folder as the tar that it would be."""
+    """Return an OCI layout in a folder as the equivalent tar."""
     folder = f"/proc/self/fd/{fd}" if Path("/proc/self/fd").exists() else name
     if not is_layout(folder):
         raise ArchiveError(messages.ARCHIVE_PLAIN_DIRECTORY, name=name)
@@ -168,7 +169,7 @@ def _folder(fd: int, name: str, closers: list[Callable[[], None]]) -> ReadAt:
 def _random_access(
     fd: int, name: str, status: os.stat_result, spool_dir: str | None, closers: list[Callable[[], None]]
 ) -> ReadAt:
-    """Return the rest of ``fd``, through a temporary file when it cannot seek."""
+    """Return the rest of ``fd``, through a temporary file if it cannot seek."""
     if stat.S_ISREG(status.st_mode):
         file = FileBytes(fd, name, owned=False)
         position = min(os.lseek(fd, 0, os.SEEK_CUR), file.size)
@@ -188,7 +189,7 @@ def _inflated(
     closers: list[Callable[[], None]],
     ratio: int | None,
 ) -> ReadAt:
-    """Return the uncompressed bytes of ``source`` in a temporary file; what is no archive is refused by its head."""
+    """Return the decompressed bytes of ``source`` in a temporary file; refuse other formats by their first bytes."""
     check_room(spool_dir, source.size)
     spool = Spool(spool_dir)
     closers.append(spool.close)
@@ -212,7 +213,7 @@ def _head(source: ReadAt) -> bytes:
 
 
 def _refuse_other_formats(name: str, head: bytes, packed: str | None) -> None:
-    """Say what a file is that is taken for an image archive by mistake."""
+    """Refuse other formats that are easily mistaken for image archives; name the format."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not head:
         raise NoArchiveError(messages.ARCHIVE_EMPTY, name=name)
@@ -235,7 +236,7 @@ def _refuse_other_formats(name: str, head: bytes, packed: str | None) -> None:
 
 
 def _is_empty_tar(source: ReadAt) -> bool:
-    """Tell a tar without entries, which is nothing but zero blocks."""
+    """Return whether this is a tar without entries, which consists of zero blocks only."""
     return source.size >= 1024 and not _head(source).strip(b"\0")
 
 

@@ -1,4 +1,4 @@
-"""What manifests claim about an archive's members, gathered while they are read, then made into blobs."""
+"""Claims of manifests about an archive's members, collected while they are read, then turned into blobs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from dibundle.images.model import Blob, BlobKind
 from dibundle.images.tar.entries import Entry
 
 MAX_REFERENCES: Final = 1 << 18
-"""Layers that all images of an archive list together: 1,024 images of 256. One without layers or names is one too."""
+"""Maximum layers of all images of an archive: 1,024 images of 256. An image without layers or names counts as one."""
 MAX_NAMES_SIZE: Final = 16 << 20
-"""Bytes of the names of all images of an archive: indexes in indexes give each of theirs to all images below."""
-_LONGEST: Final = 256  # characters of each part of a platform
+"""Maximum bytes of all image names of an archive: nested indexes give each of their names to all images below."""
+_LONGEST: Final = 256  # maximum characters of each part of a platform
 _BLOB_NAME: Final = re.compile(rb"blobs/sha256/([0-9a-f]{64})")
 
 
@@ -37,7 +37,7 @@ class ImageDraft(NamedTuple):
 
 
 class Config(NamedTuple):
-    """What an image's config says; ``digest`` is the actual one of its bytes."""
+    """The content of an image's config; ``digest`` is the actual digest of its bytes."""
 
     digest: bytes
     diff_ids: tuple[bytes, ...]
@@ -46,7 +46,7 @@ class Config(NamedTuple):
 
 @dataclass(slots=True)
 class _Claim:
-    """What is known of one member."""
+    """The claims about one member."""
 
     kind: BlobKind = "other"
     digest: bytes | None = None
@@ -55,7 +55,7 @@ class _Claim:
 
 @dataclass
 class Claims:
-    """What is claimed about members so far; where two manifests disagree, the first counts."""
+    """The claims about members so far; if two manifests disagree, the first counts."""
 
     members: Members
     _known: dict[int, _Claim] = field(default_factory=dict)  # by the offset of the member's header
@@ -64,13 +64,13 @@ class Claims:
     _names_size: int = 0
 
     def count_layers(self, count: int) -> None:
-        """Note that a document lists so many layers, names or bare images; ``ArchiveError`` where all are too many."""
+        """Count layers, names or bare images that a document lists; raise ``ArchiveError`` if all exceed the limit."""
         self._references += count
         if self._references > MAX_REFERENCES:
             raise ArchiveError(messages.ARCHIVE_TOO_MANY_REFERENCES, max_references=MAX_REFERENCES)
 
     def count_names(self, names: Iterable[str]) -> None:
-        """Note that an image has these names too; ``ArchiveError`` where those of all images are too long together."""
+        """Count further names of an image; raise ``ArchiveError`` if the names of all images exceed the limit."""
         self._names_size += sum(len(name.encode("utf-8", "surrogatepass")) for name in names)
         if self._names_size > MAX_NAMES_SIZE:
             raise ArchiveError(messages.ARCHIVE_NAMES_TOO_LONG, max_names_size=MAX_NAMES_SIZE)
@@ -78,7 +78,7 @@ class Claims:
     def note(
         self, entry: Entry | None, kind: BlobKind, *, digest: bytes | None = None, diff_id: bytes | None = None
     ) -> None:
-        """Take down what a manifest says about a member."""
+        """Record a manifest's claims about a member."""
         if entry is None:
             return
         known = self._known.setdefault(entry.header, _Claim())
@@ -88,13 +88,13 @@ class Claims:
         known.diff_id = known.diff_id or diff_id
 
     def note_layers(self, layers: tuple[Entry | None, ...], diff_ids: tuple[bytes, ...]) -> None:
-        """Take down an image's layers; their diffIDs only when there is one for each, in the same order."""
+        """Record an image's layers; record their diffIDs only if there is exactly one per layer, in the same order."""
         paired: tuple[bytes | None, ...] = diff_ids if len(diff_ids) == len(layers) else (None,) * len(layers)
         for layer, diff_id in zip(layers, paired, strict=True):
             self.note(layer, "layer", diff_id=diff_id or None)
 
     def config(self, entry: Entry) -> Config:
-        """Read a config, once; one that is odd says little."""
+        """Read a config, once; a malformed one gives only its digest."""
         known = self._configs.get(entry.header)
         if known is None:
             known = self._configs[entry.header] = _parse_config(self.members.read(entry))
@@ -129,7 +129,7 @@ def _parse_config(content: bytes) -> Config:
         config = document.parse(content, "config")
     except ArchiveError:
         return Config(digest, (), None)
-    # One that is no sha256 keeps its place, so that the others keep theirs.
+    # An entry that is not a sha256 keeps its place, so that the others keep theirs.
     diff_ids = tuple(sha256_of(text) or b"" for text in get_list(get(config, "rootfs"), "diff_ids"))
     return Config(digest, diff_ids, platform_of(config))
 

@@ -14,7 +14,7 @@ MANIFEST = b"manifest.json"
 
 
 def read_manifest(members: Members) -> list[object] | None:
-    """Return the entries of manifest.json; None when there is none, ``ArchiveError`` when it is something else."""
+    """Return the entries of manifest.json; None if it is missing, ``ArchiveError`` if it is not a list."""
     entry = members.find(MANIFEST)
     if entry is None:
         return None
@@ -28,13 +28,13 @@ _KEYS: Final = frozenset(("config", "repotags", "layers", "layersources"))
 
 
 def _told(item: object) -> dict[str, object]:
-    """Return what matters of an entry, so that the rest, which may be anything, takes no memory any more."""
+    """Return the relevant keys of an entry; the rest, which may be anything, then takes no memory."""
     found = item.items() if isinstance(item, dict) else ()
     return {key: _flat(value) for key, value in found if key.lower() in _KEYS}
 
 
 def _flat(value: object) -> object:
-    """Return a text, a list of texts, None or, of something else, that it is something else."""
+    """Return a text, a list of texts, or None; return 0 for any other value."""
     if isinstance(value, list):
         return [item if isinstance(item, str) else None for item in value]
     return value if isinstance(value, str | None) else 0

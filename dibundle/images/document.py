@@ -1,4 +1,4 @@
-"""JSON from an untrusted archive: bounded when parsed, and read through getters that expect nothing."""
+"""JSON from an untrusted archive: limited when parsed, and read through getters that accept any value."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DIGEST: Final = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,128}")
 
 
 def parse(content: bytes, name: str) -> object:
-    """Parse JSON; ``ArchiveError`` naming the member when it is none."""
+    """Parse JSON; raise ``ArchiveError`` with the member's name if it is malformed."""
     try:
         return json.loads(content.decode("utf-8"))
     except RecursionError as error:
@@ -25,7 +25,7 @@ def parse(content: bytes, name: str) -> object:
 
 
 def get(value: object, key: str) -> object:
-    """Return the member ``key`` of an object, in any case of letters as Go has it; None when there is none."""
+    """Return the member ``key`` of an object, in any case of letters, as in Go; None if it is missing."""
     if not isinstance(value, dict):
         return None
     if key in value:
@@ -35,13 +35,13 @@ def get(value: object, key: str) -> object:
 
 
 def get_list(value: object, key: str) -> list[object]:
-    """Return the list ``key`` of an object; empty when it is none."""
+    """Return the list ``key`` of an object; empty if it is not a list."""
     found = get(value, key)
     return found if isinstance(found, list) else []
 
 
 def get_text(value: object, key: str) -> str | None:
-    """Return the text ``key`` of an object; None when it is none."""
+    """Return the text ``key`` of an object; None if it is not a text."""
     found = get(value, key)
     return found if isinstance(found, str) else None
 
@@ -52,12 +52,12 @@ def texts(value: object) -> dict[str, str]:
 
 
 def is_digest(text: object) -> bool:
-    """Tell an ``algorithm:hex`` digest."""
+    """Return whether this is an ``algorithm:hex`` digest."""
     return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
 
 
 def sha256_of(text: object) -> bytes | None:
-    """Return the 32 bytes of a ``sha256:<hex>`` text; None when it is none."""
+    """Return the 32 bytes of a ``sha256:<hex>`` text; None if it is anything else."""
     if isinstance(text, str) and len(text) == 71 and text.startswith("sha256:") and is_digest(text):
         return bytes.fromhex(text[7:])
     return None

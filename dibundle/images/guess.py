@@ -1,4 +1,4 @@
-"""Guesses for people: which program wrote an archive, and what a file is that holds no image."""
+"""Guesses for display: the program that wrote an archive, and the kind of a file without images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NESTED: Final = re.compile(rb"([^/]+)/(manifest\.json|oci-layout|index\.json)")
 
 
 def producer(members: Members, manifest: list[object] | None, *, has_index: bool) -> str | None:
-    """Return who seems to have written the archive; None when nothing tells."""
+    """Return the likely writer of the archive; None if it is unknown."""
     if manifest is None:
         return "OCI archive" if has_index else "docker save (before 1.10)"
     first = manifest[0] if manifest else None
@@ -29,7 +29,7 @@ def producer(members: Members, manifest: list[object] | None, *, has_index: bool
 
 
 def _docker_producer(names: list[bytes], image: object) -> str | None:
-    """Tell apart the writers of archives that have a manifest.json alone."""
+    """Distinguish the writers of archives that only have a manifest.json."""
     config = get(image, "Config")
     layers = get_list(image, "Layers")
     if isinstance(image, dict) and "config" in image:

@@ -1,6 +1,6 @@
 """Archives of docker before 1.10: a folder for each layer, whose json names the layer below, and ``repositories``.
 
-Such an image is the name of its topmost layer. It has no config and no diffIDs.
+Such an image is identified by the name of its topmost layer. It has no config and no diffIDs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LAYER: Final = re.compile(rb"([0-9a-f]{64})/layer\.tar")
 
 
 def read_drafts(claims: Claims) -> list[ImageDraft]:
-    """Return the images of such an archive, those with names first; none where it is another sort of archive."""
+    """Return the images of such an archive, those with names first; none if it is another kind of archive."""
     members = claims.members
     parents = {name: _parent(members, name) for name in _layer_names(members)}
     names = _names(claims, parents)
@@ -66,13 +66,14 @@ def _parent(members: Members, name: str) -> str | None:
         parent = get_text(document.parse(members.read(entry), f"{name}/json"), "parent")
     except ArchiveError:
         return None
-    return parent if parent and len(parent) == len(name) else None  # no other is a layer's
+    return parent if parent and len(parent) == len(name) else None  # other values are not a layer's name
 
 
 def _names(claims: Claims, layers: Container[str]) -> dict[str, list[str]]:
-    """Return the names of images, by that of the topmost layer.
+    """Return the names of images, by the name of the topmost layer.
 
-    A repository's name is there once, however many its tags: what all of them are together is counted first.
+    A repository's name occurs once in the document, whatever the number of its tags, so the total length of all names
+    is checked before each is built.
     """
     entry = claims.members.find(REPOSITORIES)
     value = document.parse(claims.members.read(entry), "repositories") if entry else None

@@ -1,4 +1,4 @@
-"""The outer members of an archive by name, the way loaders look them up."""
+"""The outer members of an archive by name, looked up as loaders do."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dibundle.images.tar.entries import LONGEST_NAME, UNNAMED, UNNAMED_FOLDER, E
 
 MADE_DOCUMENTS: Final = 8 << 20
 MAX_DOCUMENTS: Final = 128 << 20
-"""Bytes of all documents of an archive, fewer if a bundle has made it. Parsed, one takes up to 44 times the memory."""
+"""Maximum bytes of all documents of an archive; less if a bundle rebuilt it. Parsed, one takes up to 44 times that."""
 _HOPS: Final = 16
 _LINKS: Final = b"12"
 
 
 class Members:
-    """Members by normalised name; of several with one name the last counts, as if they were unpacked in order."""
+    """Members by normalised name; of several with one name, the last counts, as if they were unpacked in order."""
 
     def __init__(self, archive: Archive) -> None:
         self.archive = archive
@@ -37,12 +37,12 @@ class Members:
         return list(self._by_name)
 
     def find(self, name: bytes) -> Entry | None:
-        """Return the regular member behind ``name``, through links between members."""
+        """Return the regular member with the name ``name``; follow links between members."""
         passed: list[bytes] = []
         found: Entry | None = None
         for _ in range(_HOPS):
             name = normalise(name)
-            if name in self._found:  # documents may name one link many times, and links may be long
+            if name in self._found:  # documents may use one link many times, and links may be long
                 found = self._found[name]
                 break
             passed.append(name)
@@ -58,7 +58,7 @@ class Members:
         return found
 
     def find_text(self, name: str) -> Entry | None:
-        """Return the regular member behind a name from JSON."""
+        """Return the regular member for a name from JSON."""
         return self.find(name.encode("utf-8", "surrogatepass"))
 
     def read(self, entry: Entry) -> bytes:

@@ -1,4 +1,4 @@
-"""What goes wrong with archives and images: every text, by its code."""
+"""Messages about archives and images, by code."""
 
 from __future__ import annotations
 

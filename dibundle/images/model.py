@@ -1,4 +1,4 @@
-"""What an image archive holds: images made of blobs. Digests here are claims of the archive unless said otherwise."""
+"""The content of an image archive: images made of blobs. Digests here are claims of the archive unless noted."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ BlobKind = Literal["layer", "config", "manifest", "index", "other"]
 class Blob(NamedTuple):
     """The content of one regular outer member.
 
-    ``compression`` is that of a layer, found by its content; ``digest`` is the claimed sha256 (32 bytes) of the stored
-    bytes and ``diff_id``, for layers, of the uncompressed ones.
+    ``compression`` is a layer's, detected from its content. ``digest`` is the claimed sha256 (32 bytes) of the stored
+    bytes, ``diff_id`` (layers only) of the uncompressed bytes.
     """
 
     member: Entry
@@ -28,10 +28,10 @@ class Blob(NamedTuple):
 
 
 class Image(NamedTuple):
-    """One image; a layer that the archive does not hold is None.
+    """One image; a layer that the archive does not contain is None.
 
-    ``names`` are as the archive has them and for display only. ``config_digest`` is the actual sha256 of the config's
-    bytes; of a config that is missing it is the claimed one, or empty when there is none.
+    ``names`` are the archive's, for display only. ``config_digest`` is the actual sha256 of the config's bytes; if the
+    config is missing, it is the claimed one, or empty without a claim.
     """
 
     names: tuple[str, ...]
@@ -55,7 +55,7 @@ class ImageArchive(NamedTuple):
     producer: str | None
 
     def stored(self, blob: Blob) -> ReadAt:
-        """Return the bytes of a blob as the archive has them."""
+        """Return the stored bytes of a blob."""
         return Slice(self.archive.bytes, blob.member.content, blob.member.size)
 
 

@@ -1,4 +1,4 @@
-"""An OCI layout's index.json, with the indexes and manifests it leads to. Blobs that are not there are normal."""
+"""An OCI layout's index.json, with the indexes and manifests it leads to. Missing blobs are normal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAME_KEYS: Final = ("io.containerd.image.name", "org.opencontainers.image.ref.n
 
 
 class _Descriptor(NamedTuple):
-    """What a descriptor in an index says of a blob that is there."""
+    """A descriptor in an index, for a blob that exists."""
 
     entry: Entry
     digest: bytes | None
@@ -30,7 +30,7 @@ class _Descriptor(NamedTuple):
 
 @dataclass
 class OciLayout:
-    """What index.json leads to; each manifest is read once, whatever number of descriptors point to it."""
+    """The documents below index.json; each manifest is read once, whatever the number of descriptors for it."""
 
     claims: Claims
     found: bool = False
@@ -39,7 +39,7 @@ class OciLayout:
     _read: set[int] = field(default_factory=set)
 
     def read(self) -> None:
-        """Follow index.json; what is missing or odd below it is passed over."""
+        """Follow index.json; skip missing or malformed documents below it."""
         entry = self.claims.members.find(INDEX)
         if entry is None:
             return
@@ -76,7 +76,7 @@ class OciLayout:
         return digests
 
     def _follow(self, descriptor: _Descriptor, names: tuple[str, ...], depth: int) -> None:
-        """Read the index or manifest that a descriptor points to; ``names`` are those that index.json itself gives."""
+        """Read the index or manifest that a descriptor points to; ``names`` are those in index.json itself."""
         entry = descriptor.entry
         if depth > _DEPTH:
             return
@@ -88,7 +88,7 @@ class OciLayout:
         value = self._parse(entry)
         below = self._below(value)
         if below is not None:
-            del value  # an index in an index in an index would take as many times the memory
+            del value  # nested indexes would multiply the memory
             self.claims.note(entry, "index", digest=descriptor.digest)
             for item in below:
                 self._follow(item, names, depth + 1)
@@ -99,7 +99,7 @@ class OciLayout:
             self._read_manifest(entry, *manifest, descriptor, names)
 
     def _below(self, index: object) -> list[_Descriptor] | None:
-        """Return those descriptors of an index whose blobs are there; None where it is none."""
+        """Return those descriptors of an index whose blobs exist; None if it is not an index."""
         if not isinstance(get(index, "manifests"), list):
             return None
         found = []
@@ -112,7 +112,7 @@ class OciLayout:
         return found
 
     def _manifest(self, manifest: object) -> tuple[tuple[Entry | None, ...], Entry | None, bytes | None]:
-        """Return the layers of a manifest, its config, and the digest that it says this has."""
+        """Return the layers of a manifest, its config, and the digest that it gives for the config."""
         layers: list[Entry | None] = []
         self.claims.count_layers(len(get_list(manifest, "layers")))
         for below in get_list(manifest, "layers"):
@@ -131,7 +131,7 @@ class OciLayout:
         descriptor: _Descriptor,
         names: tuple[str, ...],
     ) -> None:
-        """Take in a manifest and what it describes."""
+        """Record a manifest and its image."""
         config = self.claims.config(config_entry) if config_entry and _is_small(config_entry) else None
         if descriptor.is_attestation:
             return
@@ -149,7 +149,7 @@ class OciLayout:
         )
 
     def _give(self, entry: Entry, names: tuple[str, ...]) -> None:
-        """Give an image names, beside those that it has."""
+        """Give an image further names."""
         known = self._names.setdefault(entry.header, {})
         new = dict.fromkeys(name for name in names if name not in known)
         self.claims.count_names(new)
@@ -163,7 +163,7 @@ class OciLayout:
         return self.claims.members.find_text(f"blobs/{algorithm}/{value}")
 
     def _parse(self, entry: Entry) -> object:
-        """Parse a member; None when it is no JSON that could matter."""
+        """Parse a member; None if it is not relevant JSON."""
         try:
             return document.parse(self.claims.members.read(entry), "index") if _is_small(entry) else None
         except ArchiveError:
@@ -182,7 +182,7 @@ def _is_attestation(descriptor: object) -> bool:
 
 
 def _names_of(descriptor: object) -> Iterator[str]:
-    """Yield the name that a descriptor's annotations give, the fuller one if there are two."""
+    """Yield the name in a descriptor's annotations, the fuller one if there are two."""
     annotations = get(descriptor, "annotations")
     for key in _NAME_KEYS:
         name = get_text(annotations, key)

@@ -1,7 +1,7 @@
-"""Which packages a file tree says are installed: what dpkg, apk, rpm, pip and npm keep about them.
+"""Installed packages of a file tree, from the databases of dpkg, apk, rpm, pip and npm.
 
-It is read for display alone: what cannot be read is left out. Of rpm it is the database of SQLite, which Fedora and
-RHEL have since 2020; older ones in Berkeley DB and SUSE's ndb are not read.
+Packages are read for display only: unreadable files are skipped. For rpm, only the SQLite database is read, which
+Fedora and RHEL use since 2020; older ones in Berkeley DB and SUSE's ndb are not.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ from typing import Final
 from dibundle.images import sqlite
 
 SIZE_LIMIT: Final = 256 << 20
-"""Larger files are not looked at; a database of a large installation has some 100 MB."""
+"""Larger files are skipped; a database of a large installation has some 100 MB."""
 
 SMALL_LIMIT: Final = 4 << 20
-"""The same of files about one package: parsed JSON takes thirty times its size."""
+"""The same for files about one package: parsed JSON takes thirty times its size."""
 
 MOST: Final = 1 << 18
-"""Packages that are read of an image; a large one has some thousands."""
+"""Maximum packages that are read of an image; a large image has some thousands."""
 
-_MOST_TEXT: Final = 16 << 20  # bytes of their names and versions
-_HEAD: Final = 1 << 16  # bytes of a file of pip, which begins with name and version
-_BLOB: Final = 1  # the column of rpm's table Packages (hnum, blob) that has a package's header
-_ROW: Final = 16 << 20  # bytes of a row of it
+_MOST_TEXT: Final = 16 << 20  # maximum bytes of their names and versions
+_HEAD: Final = 1 << 16  # bytes read of a file of pip, which begins with name and version
+_BLOB: Final = 1  # the column of rpm's table Packages (hnum, blob) with a package's header
+_ROW: Final = 16 << 20  # maximum bytes of a row of it
 
 Inventory = Mapping[tuple[str, str], Collection[str]]
-"""The versions by manager and name; of npm several may be there side by side."""
+"""The versions by manager and name; npm may have several versions side by side."""
 
 _NAME, _VERSION, _RELEASE, _EPOCH = 1000, 1001, 1002, 1003
-_ENTRIES: Final = 4096  # of a package's header; real ones have about a hundred
+_ENTRIES: Final = 4096  # maximum entries of a package's header; real ones have about a hundred
 _INT32, _STRING, _I18N = 4, 6, 9
 _SEPARATORS = re.compile("[-_.]+")
 _CONTENT = re.compile(rb"[^\n]")
-_FIRST: Final = 16  # fields of a package that are looked at, of three that there are
+_FIRST: Final = 16  # maximum fields of a package that are read; three are needed
 _PIP = re.compile(rb"^(Name|Version):(.*)$", re.MULTILINE)
 _FIELDS = re.compile(rb"^(Package|Version|Status|P|V)[ \t]*:(.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
-    """A package that changed: its versions, None where it is not there."""
+    """A package that changed: its versions, None if it is not installed."""
 
     manager: str
     name: str
@@ -55,7 +55,7 @@ class Package:
 
 
 def inventory(paths: Collection[bytes], read: Callable[[bytes], bytes | None]) -> Inventory:
-    """Return what is installed in a tree of these paths; ``read`` returns a file's content, None where it has none."""
+    """Return the packages in a tree of these paths; ``read`` returns a file's content, None if it has none."""
     found: dict[tuple[str, str], set[str]] = {}
     left = _MOST_TEXT
     for path in paths:
@@ -88,7 +88,7 @@ _Parse = Callable[[bytes], Iterator[tuple[str, str]]]
 
 
 def _reader(path: bytes) -> tuple[str, _Parse] | None:
-    """Return what keeps this file, and how it is read."""
+    """Return the package manager of this file, and its parser."""
     folder, _, name = path.rpartition(b"/")
     if path == b"var/lib/dpkg/status" or (folder == b"var/lib/dpkg/status.d" and not name.endswith(b".md5sums")):
         return "dpkg", _dpkg
@@ -127,7 +127,7 @@ def _stanzas(content: bytes) -> Iterator[dict[bytes, str]]:
 
 def _dpkg(content: bytes) -> Iterator[tuple[str, str]]:
     for fields in _stanzas(content):
-        # distroless images keep no Status: what is there is installed
+        # distroless images have no Status: every listed package is installed
         if fields.get(b"Status", "ok installed").endswith(" installed") and {b"Package", b"Version"} <= fields.keys():
             yield fields[b"Package"], fields[b"Version"]
 
@@ -165,7 +165,7 @@ def _rpm(content: bytes) -> Iterator[tuple[str, str]]:
             yield from _rpm_header(blob)
 
 
-_FIELD: Final = 4096  # bytes of a value that is shown
+_FIELD: Final = 4096  # maximum bytes of a displayed value
 
 
 def _rpm_header(blob: bytes) -> Iterator[tuple[str, str]]:
@@ -178,7 +178,7 @@ def _rpm_header(blob: bytes) -> Iterator[tuple[str, str]]:
     found: dict[int, str] = {}
     for at in range(8, min(8 + 16 * entries, len(blob) - 15), 16):
         tag, kind, offset, _ = struct.unpack_from(">IIII", blob, at)
-        if tag in found:  # all entries may be of the same long text
+        if tag in found:  # all entries may refer to the same long text
             continue
         if tag in (_NAME, _VERSION, _RELEASE) and kind in (_STRING, _I18N):
             found[tag] = data[offset : offset + _FIELD].split(b"\0", 1)[0].decode("utf-8", "replace")

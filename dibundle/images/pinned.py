@@ -1,8 +1,8 @@
-"""Images that a receiver knows by digest, gathered from an archive that may be hostile and written anew.
+"""Images that a receiver knows by digest, collected from an archive that may be hostile and written again.
 
-Loaders differ in what they find in such an archive, so none is given the archive itself. What they are given is written
-here: the config of the expected digest, its layers, each hashed to its diffID, and nothing else. What the archive
-claims only shows where to look; digests decide.
+Loaders differ in what they find in such an archive, so none of them gets the archive itself. They get a new one,
+written here: the config with the expected digest, its layers, each hashed to its diffID, and nothing else. The
+archive's claims only show where to search; digests decide.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class PinnedLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedImage:
-    """An image all of whose parts have the digests that lead from the expected one."""
+    """An image whose parts all have the digests that follow from the expected one."""
 
     config: bytes
     manifest: bytes
@@ -51,7 +51,7 @@ class PinnedImage:
 
     @property
     def ids(self) -> frozenset[bytes]:
-        """What engines call it: some by its config, some by its manifest."""
+        """The image's IDs in engines: some use its config's digest, some its manifest's."""
         return frozenset((self.id, digest.sha256(self.manifest)))
 
     @property
@@ -62,7 +62,7 @@ class PinnedImage:
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """What is known of an image before its layers are looked for: its config, and its manifest if there is one."""
+    """The known parts of an image before its layers are searched: its config, and its manifest if there is one."""
 
     config: bytes
     manifest: bytes | None
@@ -70,7 +70,7 @@ class Pins:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A layer as an archive stores it: its compression, the digest of its bytes, and these."""
+    """A layer as an archive stores it: its compression, the digest of the stored bytes, and these bytes."""
 
     compression: str | None
     digest: bytes
@@ -78,16 +78,16 @@ class Stored:
 
 
 EXCESS_OF_BUNDLES: Final = 64 << 20
-"""Bytes that layers of archives in which bundles came may hold beyond ``RATIO`` times their sizes."""
+"""Maximum bytes of layers beyond ``RATIO`` times their sizes, in archives that contained bundles."""
 
 
 class LayerStore:
-    """The layers of archives, found by what these claim and believed by their digests alone."""
+    """The layers of archives, found by the archives' claims and accepted by their digests only."""
 
     def __init__(self, archives: Iterable[ImageArchive], holes: Collection[int] = ()) -> None:
         self._candidates: dict[bytes, list[tuple[ImageArchive, Blob]]] = {}
         self._stored: dict[tuple[int, int], Stored] = {}
-        self._contents: dict[tuple[int, int], bytes] = {}  # digests of what these hold
+        self._contents: dict[tuple[int, int], bytes] = {}  # digests of their uncompressed content
         self._found: dict[tuple[bytes | None, bytes], Stored | None] = {}
         self._pool, self._pool_of_bundles = Pool(), Pool(EXCESS_OF_BUNDLES)
         for archive in archives:
@@ -97,7 +97,7 @@ class LayerStore:
                         self._candidates.setdefault(name or b"", []).append((archive, blob))
 
     def find(self, name: bytes | None, diff_id: bytes) -> Stored | None:
-        """Return the layer whose content has ``diff_id``, stored under the digest ``name`` if given; None if absent."""
+        """Return the layer with ``diff_id``, stored under the digest ``name`` if given; None if it is missing."""
         if (name, diff_id) not in self._found:
             candidates = self._candidates.get(name or diff_id, ())
             fitting = (self._fitting(archive, blob, name, diff_id) for archive, blob in candidates)
@@ -105,7 +105,7 @@ class LayerStore:
         return self._found[name, diff_id]
 
     def _fitting(self, archive: ImageArchive, blob: Blob, name: bytes | None, diff_id: bytes) -> Stored | None:
-        """Return a candidate if it is the layer; of what is stored under another digest no content is looked at."""
+        """Return a candidate if it is the layer; if its stored digest differs, its content is not read."""
         key = id(archive), blob.member.header
         if key not in self._stored:
             content = archive.stored(blob)
@@ -128,9 +128,9 @@ class LayerStore:
 
 
 def find(archive: ImageArchive, expected: Collection[bytes]) -> list[Pins]:
-    """Return what an archive has of the expected images, each ``expected`` by its config's or its manifest's digest.
+    """Return an archive's parts of the expected images; ``expected`` has digests of configs or manifests.
 
-    Images that are not expected are passed over.
+    Images that are not expected are skipped.
     """
     members = Members(archive.archive)
     found: dict[bytes, Pins] = {}
@@ -168,13 +168,13 @@ def assemble(
     is_manifest_expected: bool = False,
     are_annotations_known: bool = False,
 ) -> PinnedImage:
-    """Return an image with its layers out of ``store``; ``ArchiveError`` where one is not there.
+    """Return an image with its layers from ``store``; raise ``ArchiveError`` if one is missing.
 
-    ``left_out``: layers that the receiver has, by diffID, as archives of the receiver store them: they are described,
-    their content stays away. The image's own manifest stays where it names just this config and these layers; another
-    is written where it does not, unless it ``is_manifest_expected``: then it may name a layer that is left out by
-    another digest than the receiver has it under. One with annotations stays if it is expected, or
-    ``are_annotations_known``: engines show them, and nobody vouches for them.
+    ``left_out``: layers that the receiver has, by diffID, in the stored form of the receiver's archives. They are
+    described, but their content is left out. The image's own manifest is kept if it lists exactly this config and these
+    layers; otherwise, a new one is written. If it ``is_manifest_expected``, ``ArchiveError`` is raised instead, but the
+    manifest may list a left-out layer under another digest than the receiver's. A manifest with annotations is kept if
+    it is expected, or ``are_annotations_known``: engines show annotations, and nobody vouches for them.
     """
     config = StrictConfig(pins.config, "config")
     left_out = left_out or {}
@@ -222,7 +222,7 @@ def _as_described(
     *,
     is_expected: bool,
 ) -> tuple[PinnedLayer, ...] | None:
-    """Return the layers as a manifest names them; None where it names others than the config does."""
+    """Return the layers as a manifest lists them; None if they differ from the config's."""
     if (
         manifest.config.digest != digest.sha256(pins.config)
         or manifest.config.size != len(pins.config)
@@ -253,7 +253,7 @@ def _as_described(
 
 
 def layout(images: Sequence[tuple[PinnedImage, tuple[str, ...]]]) -> writers.ImageParts:
-    """Return the layout of images, each with its names, and of nothing else."""
+    """Return a layout of only these images, each with its names."""
     blobs: dict[bytes, writers.Content] = {}
     listed: list[dict[str, object]] = []
     descriptors: list[dict[str, object]] = []

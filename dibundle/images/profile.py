@@ -1,8 +1,8 @@
 """The strict profile (spec/profile.md): archives in which every reader finds the same images.
 
-Programs that load images differ in how they read a tar and JSON: which of two members counts, what a link leads to,
-what a key in another case means. :func:`judge` does not predict them. It accepts only what leaves no choice, and
-raises ``ArchiveError`` with the reason for everything else.
+Programs that load images differ in how they read a tar and JSON: which of two members counts, where a link leads, what
+a key in another case means. :class:`Judge` does not predict them. It accepts only unambiguous archives, and raises
+``ArchiveError`` with the reason for all others.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from dibundle.images.strict import Descriptor, DockerEntry, IndexDocument, Manif
 from dibundle.images.tar.plain import FILE, FOLDER, HARD_LINK, LINK, PlainMember, members
 
 MAX_DOCUMENT: Final = 4 << 20
-"""Bytes of a document: parsed, it takes up to thirty times as much memory."""
+"""Maximum bytes of a document: parsed, it takes up to thirty times as much memory."""
 MAX_DOCUMENTS: Final = 64 << 20
-"""Bytes of all documents, each counted as often as something leads to it: an index may lead to one many times."""
+"""Maximum bytes of all documents, each counted once per reference to it: an index may refer to one many times."""
 MAX_DEPTH: Final = 2
-"""Nested indexes below index.json."""
+"""Maximum nested indexes below index.json."""
 MAX_EXPANSION: Final = 1100
-"""Bytes that a byte of a compressed layer may hold; gzip reaches 1,032."""
+"""Maximum content bytes per byte of a compressed layer; gzip reaches 1,032."""
 MAX_EXCESS: Final = 4 << 30
-"""Bytes beyond that in all layers of an archive: zstd packs zeros 30,000 times."""
+"""Maximum bytes beyond that in all layers of an archive: zstd compresses zeros 30,000 times."""
 _ANY: Final = "any"
 
 _DOCUMENTS: Final = frozenset(("manifest.json", "index.json", "oci-layout", "repositories", "blobs", "blobs/sha256"))
-"""Names that programs look for; once extracted, in other spellings too, where a disk does not tell these apart."""
+"""Names that programs look for; after extraction also in other spellings, on disks that ignore case."""
 _SAME_HOSTS: Final = ("docker.io/", "index.docker.io/", "localhost/")
-"""What engines put in front of a name without a registry, podman the last."""
+"""Prefixes that engines add to a name without a registry; the last is podman's."""
 _LEGACY: Final = re.compile(r"(?:repositories|[^/]+/(?:json|layer\.tar|VERSION))")
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveImage:
-    """An image that a document leads to: the config's digest and the manifest's, if there is one.
+    """An image that a document leads to: the config's digest, and the manifest's if there is one.
 
-    ``has_instructions``: programs may act on what the manifest tells beside digests and sizes.
+    ``has_instructions``: programs may act on content of the manifest other than digests and sizes.
     """
 
     where: str
@@ -53,10 +53,10 @@ class ArchiveImage:
 
 
 class Judge:
-    """Judges an archive: first what its documents say, then the layers.
+    """Checks an archive: first its documents, then the layers.
 
-    ``known``: SHA-256 of ranges (start, length) that have been checked already. Not ``hashed``: layers need not be
-    there, only what the documents say is judged. ``pool``: what all targets of a bundle share.
+    ``known``: SHA-256 of ranges (start, length) that were checked already. Without ``hashed``, layers may be missing,
+    and only the documents are checked. ``pool``: shared by all targets of a bundle.
     """
 
     def __init__(
@@ -80,9 +80,9 @@ class Judge:
         self._layers: dict[str, tuple[str | None, bytes]] = {}
 
     def images(self) -> list[ArchiveImage]:
-        """Return the images; ``ArchiveError`` says why not every reader finds these and no others.
+        """Return the images; raise ``ArchiveError`` with the reason if some reader might find others.
 
-        Their configs and manifests have been hashed, their layers are by :meth:`check_layers`.
+        This hashes their configs and manifests; :meth:`check_layers` hashes their layers.
         """
         self._read_members()
         found: list[ArchiveImage] = []
@@ -133,9 +133,10 @@ class Judge:
                     raise ArchiveError(messages.PROFILE_DOCUMENT_SPELLING, name=name)
 
     def _leads_to_a_file(self, member: PlainMember) -> bool:
-        """Whether a link leads to a file in the archive: programs that extract it touch what others lead to.
+        """Whether a link leads to a file in the archive: programs that extract the archive follow other links.
 
-        ``..`` is in front alone: behind a name it would not lead to where that is, if that is a link.
+        ``..`` is accepted only at the beginning: after a name, it would not lead to that name's parent if the name is a
+        link.
         """
         above, leads_to = member.name.split("/")[:-1], member.leads_to
         if member.kind == HARD_LINK:
@@ -176,7 +177,7 @@ class Judge:
         return self._hashed or self._file(name).size <= MAX_DOCUMENT
 
     def _blob(self, descriptor: Descriptor, where: str) -> str:
-        """Return the name of a blob that is there and is what its descriptor says."""
+        """Return the name of a blob that exists and matches its descriptor."""
         name = f"blobs/sha256/{descriptor.digest.hex()}"
         if self._file(name).size != descriptor.size:
             raise ArchiveError(messages.PROFILE_DESCRIPTOR_SIZE, where=where)
@@ -195,14 +196,14 @@ class Judge:
         return self._layers[name]
 
     def check_layers(self) -> None:
-        """Hash the layers of all images; ``ArchiveError`` where one is not what config and manifest say."""
+        """Hash the layers of all images; raise ``ArchiveError`` if one does not match config and manifest."""
         for names, config, where, kinds in self._unhashed:
             for name, diff_id, kind in zip(names, config.diff_ids, kinds, strict=True):
                 if self._layer(name) != (kind if kind != _ANY else self._layer(name)[0], diff_id):
                     raise ArchiveError(messages.PROFILE_LAYER_DIGEST, where=where, name=name)
 
     def _note_layers(self, names: list[str], config: StrictConfig, where: str, kinds: list[str | None]) -> None:
-        """Note what the layers of an image have to be; ``kinds`` are their compressions."""
+        """Record the expected layers of an image; ``kinds`` are their compressions."""
         if len(names) != len(config.diff_ids):
             raise ArchiveError(
                 messages.PROFILE_LAYER_COUNT, where=where, names_count=len(names), diff_ids_count=len(config.diff_ids)
@@ -251,9 +252,9 @@ class Judge:
         names: tuple[str, ...],
         found: list[ArchiveImage],
     ) -> None:
-        """Judge the manifest or the index that a descriptor leads to.
+        """Check the manifest or the index that a descriptor leads to.
 
-        What is not here an engine may have already, under a platform that only its config tells, and prefer it.
+        An engine may already have a missing manifest, for a platform that only its config names, and prefer it.
         """
         is_index = descriptor.media_type in strict.INDEX_TYPES
         if not is_index and descriptor.media_type not in strict.MANIFEST_TYPES:
@@ -305,19 +306,19 @@ class Judge:
         )
 
     def _check_attestation(self, descriptor: Descriptor, manifest: ManifestDocument, where: str, depth: int) -> None:
-        """Refuse what calls itself an attestation and could be taken for an image."""
+        """Refuse an attestation that could be mistaken for an image."""
         if not depth or descriptor.platform != "unknown/unknown":
             raise ArchiveError(messages.PROFILE_ATTESTATION_AS_IMAGE, where=where)
         if not manifest.layers or any(layer.media_type != strict.IN_TOTO for layer in manifest.layers):
             raise ArchiveError(messages.PROFILE_ATTESTATION_LAYERS, where=where)
         config_name = self._blob(manifest.config, f"{where}: config")
         if StrictConfig(self._document(config_name), config_name).platform != "unknown/unknown":
-            raise ArchiveError(messages.PROFILE_ATTESTATION_AS_IMAGE, where=where)  # by this docker chooses
+            raise ArchiveError(messages.PROFILE_ATTESTATION_AS_IMAGE, where=where)  # docker selects by this
         self._attestations += 1
 
 
 def canonical_name(name: str) -> str:
-    """Return a name in one of the spellings that engines take for the same."""
+    """Return a name in one of the spellings that engines treat as the same."""
     host = next((host for host in _SAME_HOSTS if name.startswith(host)), "")
     path = name.removeprefix(host).removeprefix("library/")
     return path if ":" in path.rpartition("/")[2] else f"{path}:latest"
@@ -326,7 +327,7 @@ def canonical_name(name: str) -> str:
 def names_of(descriptor: Descriptor) -> tuple[str, ...]:
     """Return the names that engines may give the image of a descriptor in index.json.
 
-    They take the first that is there; some know the second alone, which is mostly the tag of the first.
+    They use the first annotation that exists. Some know only the second, which is mostly the tag of the first.
     """
     keys = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
     first, second = (descriptor.annotations.get(key, "") for key in keys)
@@ -335,13 +336,13 @@ def names_of(descriptor: Descriptor) -> tuple[str, ...]:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Whether two platforms can be taken for each other: os and architecture are the same, or one is not said."""
+    """Whether two platforms may be confused: os and architecture are the same, or one of them is not given."""
     first, second = one.split("/"), other.split("/")
     return len(first) < 2 or len(second) < 2 or first[:2] == second[:2]
 
 
 def layer_compression(head: bytes) -> str | None:
-    """Return how a layer is compressed; ``ArchiveError`` where engines differ in that, or do not take it."""
+    """Return a layer's compression; raise ``ArchiveError`` if engines disagree about it, or do not support it."""
     kind = compression.sniff(head)
     is_skippable = kind == "zstd" and head[:4] != b"\x28\xb5\x2f\xfd"
     if kind not in (None, "gzip", "zstd") or is_skippable or (kind is None and head[:3] == b"BZh"):
@@ -350,9 +351,9 @@ def layer_compression(head: bytes) -> str | None:
 
 
 class Pool:
-    """What is left for all archives that are judged together, in bytes.
+    """The budget left for all archives that are checked together, in bytes.
 
-    ``excess``: what layers hold beyond :data:`MAX_EXPANSION` times their sizes; ``documents``: those read again.
+    ``excess``: content of layers beyond :data:`MAX_EXPANSION` times their sizes. ``documents``: documents read again.
     """
 
     def __init__(self, excess: int = MAX_EXCESS) -> None:
@@ -363,7 +364,7 @@ class Pool:
 def expanded(
     kind: str, chunks: Iterator[bytes], size: int, pool: Pool, expansion: int = MAX_EXPANSION
 ) -> Iterator[bytes]:
-    """Yield the content of a compressed layer of ``size`` bytes; ``ArchiveError`` where it holds too much."""
+    """Yield the content of a compressed layer of ``size`` bytes; raise ``ArchiveError`` if there is too much."""
     limit = size * expansion
     for piece in compression.decompress_iter(kind, chunks):
         limit -= len(piece)

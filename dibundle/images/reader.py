@@ -1,7 +1,7 @@
 """Reading the images of an archive, from Docker's manifest.json and from an OCI layout's index.json.
 
-Where both are there, manifest.json says which images there are, as loaders have it; what index.json leads to adds
-kinds and claimed digests of blobs. Where neither is, it may be an archive of docker before 1.10.
+If both exist, manifest.json lists the images, as in loaders; the documents below index.json add kinds and claimed
+digests of blobs. If neither exists, it may be an archive of docker before 1.10.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dibundle.images.oci_layout import OciLayout
 
 
 def read_images(archive: Archive) -> ImageArchive:
-    """Return what ``archive`` holds; ``ArchiveError`` with the reason when it holds no image."""
+    """Return the images of ``archive``; raise ``ArchiveError`` with the reason if it has none."""
     if archive.claims is not None:
         return archive.claims
     members = Members(archive)
@@ -40,9 +40,9 @@ def read_images(archive: Archive) -> ImageArchive:
 
 
 def blobs_of(archive: Archive) -> ImageArchive:
-    """Return the blobs alone, as :func:`read_images` has them; of many archives the images would take too much.
+    """Return only the blobs, as in :func:`read_images`; images of many archives would take too much memory.
 
-    An archive is read for them once: each bundle of a chain looks for what it needs in all that those before made.
+    An archive is read for them once: each bundle of a chain searches all archives that earlier bundles rebuilt.
     """
     return archive.blobs or read_images(archive)._replace(images=())
 
@@ -60,7 +60,7 @@ def read_members(archive: Archive) -> ImageArchive:
 
 
 def _docker_drafts(claims: Claims) -> tuple[list[object] | None, list[ImageDraft]]:
-    """Read manifest.json; one that is no Docker manifest is no matter where there is an OCI layout as well."""
+    """Read manifest.json; ignore one that is not a Docker manifest if there is an OCI layout as well."""
     try:
         manifest = docker.read_manifest(claims.members)
         return manifest, docker.read_drafts(claims, manifest) if manifest else []

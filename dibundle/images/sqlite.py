@@ -1,7 +1,7 @@
-"""The rows of a table in an SQLite database, read as data: no statement in it is parsed, and time follows its size.
+"""The rows of a table in an SQLite database, read as data: no SQL in it is parsed, and time is linear in its size.
 
-SQLite itself takes time that its limits do not bound: for a schema whose pages all name the same child, and for rows
-that lie behind the same long chain of pages. The format: https://www.sqlite.org/fileformat2.html
+SQLite itself has no limits on the time for two cases: a schema whose pages all refer to the same child, and rows behind
+the same long chain of pages. The format: https://www.sqlite.org/fileformat2.html
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from typing import Final
 
 _MAGIC: Final = b"SQLite format 3\0"
-_SCHEMA: Final = 1  # the page where the table of tables begins
+_SCHEMA: Final = 1  # the root page of the table of tables
 _INTERIOR, _LEAF = 5, 13  # kinds of pages of a table
-_HEADER: Final = {_INTERIOR: 12, _LEAF: 8}  # bytes before the places of a page's cells
-_LEAST_CELL: Final = 6  # bytes of a cell, with its place
-_WIDTHS: Final = (0, 1, 2, 3, 4, 6, 8, 8, 0, 0, 0, 0)  # bytes of a value by its type, where the type alone tells
+_HEADER: Final = {_INTERIOR: 12, _LEAF: 8}  # bytes before the offsets of a page's cells
+_LEAST_CELL: Final = 6  # minimum bytes of a cell, with its offset
+_WIDTHS: Final = (0, 1, 2, 3, 4, 6, 8, 8, 0, 0, 0, 0)  # bytes of a value by its type, if only the type determines it
 
 MAX_ROWS: Final = 1 << 18
-"""Rows that are read of a table."""
+"""Maximum rows that are read of a table."""
 
 
 class DamagedDatabaseError(Exception):
@@ -26,10 +26,10 @@ class DamagedDatabaseError(Exception):
 
 
 def blobs(content: bytes, table: str, column: int, longest: int) -> Iterator[bytes]:
-    """Yield what the rows of a table hold in a column, numbered from 0, where it is a blob.
+    """Yield the values of a table's column that are blobs; columns are numbered from 0.
 
-    Rows of more than ``longest`` bytes are left out, and those that make it more than ``content`` has, as rows may
-    share pages. Time and memory are linear in ``content``. :class:`DamagedDatabaseError` may come after some rows.
+    Skips rows of more than ``longest`` bytes, and rows that bring the total above the size of ``content``, as rows may
+    share pages. Time and memory are linear in ``content``. :class:`DamagedDatabaseError` may be raised after some rows.
     """
     try:
         database = _Database(content, longest)
@@ -38,7 +38,7 @@ def blobs(content: bytes, table: str, column: int, longest: int) -> Iterator[byt
             kind, value = _value(row, column)
             if _is_blob(kind):
                 yield value
-    except (IndexError, struct.error) as error:  # a number, or a place, beyond the end of a page
+    except (IndexError, struct.error) as error:  # a number, or an offset, beyond the end of a page
         raise DamagedDatabaseError from error
 
 
@@ -54,16 +54,16 @@ class _Database:
         self._left = len(content)
 
     def root(self, name: bytes) -> int | None:
-        """Return the page where a table begins; None where there is no such table, or it is a view."""
+        """Return the root page of a table; None if there is no such table, or it is a view."""
         for row in self.rows(_SCHEMA):
             if _value(row, 0)[1] == b"table" and _value(row, 1)[1] == name:
                 return int.from_bytes(_value(row, 3)[1], "big")
         return None
 
     def rows(self, root: int) -> Iterator[bytes]:
-        """Yield the records of a table in their order."""
+        """Yield the records of a table in order."""
         pages = len(self._content) // self._size
-        seen = bytearray(pages + 1)  # by number: what a page names takes memory only where there is such a page
+        seen = bytearray(pages + 1)  # by number: pages that do not exist take no memory
         waiting = [root]
         left = MAX_ROWS
         while waiting:
@@ -94,7 +94,7 @@ class _Database:
         return page
 
     def _cells(self, page: memoryview, at: int) -> tuple[int, list[int]]:
-        """Return a page's kind and where its cells are; the last child of an interior page is in its header."""
+        """Return a page's kind and the offsets of its cells; the last child of an interior page is in its header."""
         kind = page[at]
         count = struct.unpack_from(">H", page, at + 3)[0]
         if kind not in _HEADER or count > self._usable // _LEAST_CELL:
@@ -103,7 +103,7 @@ class _Database:
         return kind, [*cells, at + 8] if kind == _INTERIOR else cells
 
     def _row(self, page: memoryview, at: int) -> bytes | None:
-        """Return the record in a cell of a leaf, from the pages that it continues on too; None where it is too long."""
+        """Return the record in a leaf's cell, with the pages that continue it; None if it is too long."""
         size, at = _number(page, at)
         _, at = _number(page, at)
         if size > min(self._longest, self._left):
@@ -130,7 +130,7 @@ class _Database:
 
 
 def _number(data: bytes | memoryview, at: int) -> tuple[int, int]:
-    """Return a number of one to nine bytes, and where the next begins."""
+    """Return a number of one to nine bytes, and the offset behind it."""
     value = 0
     for index in range(at, at + 8):
         byte = data[index]
@@ -141,7 +141,7 @@ def _number(data: bytes | memoryview, at: int) -> tuple[int, int]:
 
 
 def _value(row: bytes, column: int) -> tuple[int, bytes]:
-    """Return the type and the bytes of a value; a row may have fewer than its table, whose values then are NULL."""
+    """Return the type and the bytes of a value; if a row has fewer values than its table, the others are NULL."""
     at, number = 0, 0
     end, at = _number(row, at)
     begins = end

@@ -1,6 +1,6 @@
-"""Archives that stand for what is not here yet: an image that an engine would save, a target that would be made.
+"""Placeholders for archives that do not exist yet: an image that an engine would save, a target that would be rebuilt.
 
-They claim layers and have no bytes: whether a bundle can be applied is decided by claims alone.
+They claim layers and have no bytes: claims suffice to decide whether a bundle can be applied.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dibundle.images.tar.entries import Entry, TarIndex
 
 
 class _Unread:
-    """Bytes that are not here; a stretch of them may be named."""
+    """Bytes that are not available; ranges of them can be created."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -37,9 +37,9 @@ def stand_in(
     image_id: bytes = b"",
     diff_ids: Sequence[bytes] = (),
 ) -> Archive:
-    """Return what stands for an archive of ``size`` bytes that holds ``layers``: sizes in bytes by diffID.
+    """Return a placeholder for an archive of ``size`` bytes with ``layers``: sizes in bytes by diffID.
 
-    Its image has ``diff_ids``, of which not all need be among them.
+    Its image has ``diff_ids``, of which not all need be in ``layers``.
     """
     largest = max([size, *layers.values()])
     archive = Archive(name, _Unread(largest), TarIndex([], 0, largest, None), None, None, is_made=is_made)

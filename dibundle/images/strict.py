@@ -1,8 +1,8 @@
 """Documents of images that every reader understands alike: strict JSON, every key known and in one spelling.
 
-Loaders are written in Go, whose JSON decoder takes keys in any case of letters (U+017F and U+212A fold too), takes the
+Loaders are written in Go. Its JSON decoder accepts keys in any case of letters (U+017F and U+212A fold too), uses the
 last of two, replaces invalid UTF-8 and, in some programs, stops reading behind the first value. A document that any of
-that could concern is refused here. Everything raises ``ArchiveError`` that says where.
+this could affect is refused here. Everything raises ``ArchiveError`` with the place.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LAYER_TYPES: Final = {
 """The compression of a layer, by its media type."""
 IN_TOTO: Final = "application/vnd.in-toto+json"
 MAX_LIST: Final = 4096
-"""Images, manifests or layers in one list."""
+"""Maximum images, manifests or layers in one list."""
 
 _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})")
 _CONFIG_KEYS: Final = frozenset(
@@ -46,7 +46,7 @@ _PLATFORM_KEYS: Final = frozenset(("architecture", "os", "variant", "os.version"
 
 
 def parse(content: bytes, name: str) -> object:
-    """Return the value of a JSON object or array that fills ``content``; keys occur once in each object."""
+    """Return the value of a JSON object or array that fills ``content``; keys must occur once in each object."""
     if content[:1] not in (b"{", b"["):
         raise ArchiveError(messages.JSON_START, name=name)
     try:
@@ -77,12 +77,12 @@ def _refuse_constant(text: str) -> Never:
 
 
 def fold(key: str) -> str:
-    """Return a key as a reader sees it that ignores case: as ``encoding/json`` of Go, or coarser."""
+    """Return a key as a reader that ignores case sees it: like ``encoding/json`` of Go, or coarser."""
     return key.casefold()
 
 
 def read_object(value: object, known: Collection[str], where: str, *, more: bool = False) -> dict[str, object]:
-    """Return an object whose keys are ``known`` ones, or (``more``) others that no reader can take for these."""
+    """Return an object whose keys are ``known``, or (``more``) others that no reader can mistake for these."""
     if not isinstance(value, dict):
         raise ArchiveError(messages.JSON_NOT_OBJECT, where=where)
     folded = {fold(key): key for key in known}
@@ -113,7 +113,7 @@ def read_text(value: object, where: str) -> str:
 
 
 def read_digest(value: object, where: str) -> bytes:
-    """Return the 32 bytes of a ``sha256:`` digest; other algorithms are refused."""
+    """Return the 32 bytes of a ``sha256:`` digest; refuse other algorithms."""
     found = _DIGEST.fullmatch(read_text(value, where))
     if not found:
         raise ArchiveError(messages.JSON_DIGEST, where=where)
@@ -121,15 +121,15 @@ def read_digest(value: object, where: str) -> bytes:
 
 
 class Descriptor:
-    """What an index or a manifest says of a blob: ``digest`` (32 bytes), ``size``, media type, platform, names.
+    """A descriptor of a blob in an index or a manifest: ``digest`` (32 bytes), ``size``, media type, platform, names.
 
-    ``is_plain``: it has neither a platform nor a type of artifact.
+    ``is_plain``: it has neither a platform nor an artifact type.
     """
 
     __slots__ = ("annotations", "digest", "is_plain", "media_type", "platform", "size")
 
     def __init__(self, value: object, where: str) -> None:
-        fields = read_object(value, _DESCRIPTOR_KEYS, where)  # so there are no urls and no data
+        fields = read_object(value, _DESCRIPTOR_KEYS, where)  # so urls and data are refused
         self.media_type = read_text(fields.get("mediaType"), f"{where}.mediaType")
         self.digest = read_digest(fields.get("digest"), f"{where}.digest")
         size = fields.get("size")
@@ -147,7 +147,7 @@ class Descriptor:
 
     @property
     def is_attestation(self) -> bool:
-        """Whether it is said to be an attestation; what it leads to decides."""
+        """Whether it claims to be an attestation; the content of the manifest decides."""
         return self.platform == "unknown/unknown" or "vnd.docker.reference.type" in self.annotations
 
 
@@ -159,7 +159,7 @@ def _texts(value: object, where: str) -> dict[str, str]:
 
 
 def read_platform(fields: dict[str, object], where: str) -> str:
-    """Return ``os/architecture[/variant]``; what is not said is empty."""
+    """Return ``os/architecture[/variant]``; missing parts are empty."""
     found = [read_text(fields.get(key) or "", f"{where}.{key}") for key in ("os", "architecture", "variant")]
     if any("/" in part for part in found):
         raise ArchiveError(messages.JSON_PLATFORM, where=where)
@@ -188,7 +188,7 @@ class StrictConfig:
 class ManifestDocument:
     """An image manifest: descriptors of its config and its layers, the lowest first.
 
-    ``media_type``: that of its descriptor; None where none describes it. ``annotations``: the keys of all that it has.
+    ``media_type``: its descriptor's; None without a descriptor. ``annotations``: the keys of all annotations in it.
     """
 
     __slots__ = ("annotations", "config", "is_plain", "layers", "media_type")
@@ -207,7 +207,7 @@ class ManifestDocument:
 
     @property
     def has_instructions(self) -> bool:
-        """Whether there is something that programs may act on: annotations other than texts, platforms of parts."""
+        """Whether it has content that programs may act on: annotations other than texts, platforms of parts."""
         return not self.is_plain or not all(key.startswith(_TEXTS) for key in self.annotations)
 
 
@@ -226,7 +226,7 @@ class IndexDocument:
 
 
 def _head(fields: dict[str, object], name: str, media_type: str | None, types: Collection[str]) -> str:
-    """Return the document's media type; it is of version 2 and of the type that its descriptor gives."""
+    """Return the document's media type; check its version, 2, and its type, the descriptor's."""
     if fields.get("schemaVersion") != 2 or isinstance(fields["schemaVersion"], bool | float):
         raise ArchiveError(messages.JSON_SCHEMA_VERSION, name=name)
     own = fields.get("mediaType", media_type or next(item for item in types if "vnd.oci" in item))
@@ -236,7 +236,7 @@ def _head(fields: dict[str, object], name: str, media_type: str | None, types: C
 
 
 class DockerEntry:
-    """An image of docker's manifest.json: the names of its config and layers in the archive, its tags, its parent."""
+    """An image in docker's manifest.json: the names of its config and layers in the archive, its tags, its parent."""
 
     __slots__ = ("config", "layers", "names", "parent", "sources")
 

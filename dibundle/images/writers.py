@@ -1,7 +1,7 @@
-"""Archives in canonical forms: the same images, with the same digests, as loaders want them.
+"""Archives in canonical forms: the same images, with the same digests, in the forms that loaders expect.
 
-All forms have the blobs of an OCI layout. What an archive says in OCI's own words (its index.json, manifests) is kept
-as it is; where it says nothing, manifests are made from configs and layers.
+All forms have the blobs of an OCI layout. An archive's OCI documents (its index.json, manifests) are kept unchanged. If
+it has none, manifests are made from configs and layers.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SUFFIX: Final = {None: "", "gzip": "+gzip", "zstd": "+zstd"}
 
 
 class ImageParts(NamedTuple):
-    """An OCI layout: blobs by their digest, index.json, and the manifest.json that docker reads."""
+    """An OCI layout: blobs by digest, index.json, and the manifest.json that docker reads."""
 
     blobs: dict[bytes, Content]
     index_json: bytes
@@ -49,9 +49,9 @@ def layout(
 ) -> ImageParts:
     """Return the layout of all images of an archive, without the members whose contents start at ``dropped``.
 
-    ``names`` are for each image in place of those that it has (None: its own). ``verified``: digests of stretches of
-    the archive, by start and length, that need not be computed; what the archive claims of digests does not count.
-    ``ArchiveError`` where a layer is missing whose size nobody tells, or is of a compression that OCI does not know.
+    ``names`` replace each image's own names (None: keep its own). ``verified``: digests of ranges of the archive, by
+    start and length, that need not be computed; digests that the archive claims do not count. Raises ``ArchiveError``
+    if a layer of unknown size is missing, or a layer has a compression that OCI does not allow.
     """
     kept = (blob for blob in images.blobs if _belongs(blob) and blob.member.content not in dropped)
     places = ((blob, verified.get((blob.member.content, blob.member.size))) for blob in images.blobs)
@@ -82,9 +82,9 @@ def layout(
 
 
 def _renamed(index: bytes, names: tuple[str, ...]) -> bytes:
-    """Return an index.json that gives what it leads to other names."""
+    """Return an index.json that gives other names to the images that it leads to."""
     value = document.parse(index, "index.json")
-    assert isinstance(value, dict)  # else no image had been found through it
+    assert isinstance(value, dict)  # otherwise no image would have been found through it
     plain = [
         {key: item for key, item in entry.items() if key != "annotations"}
         for entry in document.get_list(value, "manifests")
@@ -95,10 +95,10 @@ def _renamed(index: bytes, names: tuple[str, ...]) -> bytes:
 
 
 def write(parts: ImageParts, form: ArchiveForm, sink: Callable[[bytes], object], *, check: bool = False) -> None:
-    """Write an archive of that form: blobs by digest, then the documents, everything the same each time.
+    """Write an archive of that form, reproducibly: blobs by digest, then the documents.
 
-    ``check``: the digests are claims, so the end of each blob is withheld until it is known to have its own;
-    ``ArchiveError`` where it has another.
+    ``check``: the digests are claims, so the end of each blob is withheld until its digest is verified. Raises
+    ``ArchiveError`` if it differs.
     """
     for name, content in files(parts, form):
         size = size_of(content)
@@ -136,7 +136,7 @@ def files(parts: ImageParts, form: ArchiveForm) -> Iterator[tuple[str, Content]]
 
 
 def chunks(content: Content) -> Iterator[bytes]:
-    """Yield what a file holds."""
+    """Yield the content of a file."""
     if isinstance(content, bytes):
         yield content
     else:
@@ -170,17 +170,17 @@ def docker_entry(config: bytes, names: Iterable[str], layers: list[dict[str, obj
 
 
 def described(images: ImageArchive, image: Image) -> list[dict[str, object]]:
-    """Return the descriptors of an image's layers, by claims of the archive; ``ArchiveError`` where OCI has none."""
+    """Return the descriptors of an image's layers, by the archive's claims; raise ``ArchiveError`` if OCI has none."""
     return [_described(image, layer, lambda blob: _claimed(images, blob)) for layer in image.layers]
 
 
 def _belongs(blob: Blob) -> bool:
-    """Whether a blob is part of a layout: not the documents that are written anew, nor what nothing points to."""
+    """Whether a blob is part of a layout: not documents that are written again, nor blobs that nothing refers to."""
     return blob.kind in ("layer", "config") or blob.digest is not None
 
 
 def _claimed(images: ImageArchive, blob: Blob) -> bytes:
-    """Return the digest that the archive claims a blob to have; computed where it claims none."""
+    """Return the digest that the archive claims for a blob; compute it if there is no claim."""
     if blob.digest:
         return blob.digest
     if blob.kind == "layer" and not blob.compression and blob.diff_id:
@@ -189,7 +189,7 @@ def _claimed(images: ImageArchive, blob: Blob) -> bytes:
 
 
 def _computed(images: ImageArchive, blob: Blob, known: dict[int, bytes]) -> bytes:
-    """Return the digest of a blob; ``known`` keeps those that were found, by the place of the member."""
+    """Return the digest of a blob; ``known`` caches digests by the place of the member."""
     if blob.member.header not in known:
         known[blob.member.header] = digest.sha256_of(chunks(images.stored(blob)))
     return known[blob.member.header]
@@ -204,12 +204,12 @@ def _described(image: Image, layer: Blob | None, digest_of: Callable[[Blob], byt
 
 
 def descriptor(media_type: str, digest: bytes, size: int) -> dict[str, object]:
-    """Return what OCI manifests and indexes say of a blob of ``size`` bytes."""
+    """Return the descriptor of a blob of ``size`` bytes, for OCI manifests and indexes."""
     return {"mediaType": media_type, "digest": f"sha256:{digest.hex()}", "size": size}
 
 
 def named(plain: dict[str, object], names: tuple[str, ...]) -> Iterator[dict[str, object]]:
-    """Yield the descriptor once for each name, as engines write and read them."""
+    """Yield the descriptor once for each name, as engines write and read it."""
     if not names:
         yield plain
     for name in names:
@@ -219,7 +219,7 @@ def named(plain: dict[str, object], names: tuple[str, ...]) -> Iterator[dict[str
 
 
 def whole_name(name: str) -> str:
-    """Return a name with the registry that docker means: one under a short name would stand beside the image meant."""
+    """Return a name with the registry that docker adds: with a short name, the result would be a second image."""
     host, slash, _ = name.partition("/")
     if not slash:
         return f"docker.io/library/{name}"

@@ -1,1 +1,1 @@
-"""Archives as bytes: tar entries read and written, folders as archives. The only reader of tar."""
+"""Archives as bytes: reading and writing tar entries, folders as archives. The only reader of tar."""

@@ -1,7 +1,7 @@
-"""An index of a tar: where each entry's headers and content lie, and what the headers say.
+"""An index of a tar: the places of each entry's headers and content, and the fields of the headers.
 
-Reading follows Go's archive/tar, since the programs that load images are written in Go. It is an index only: nothing
-here raises on odd content. What cannot be read as an entry is left to the tail, which users treat as plain bytes.
+Reading follows Go's archive/tar, because the programs that load images are written in Go. This is only an index: odd
+content raises nothing here. Data that cannot be read as an entry is part of the tail, which users treat as plain bytes.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ EXTENSION_LIMIT: Final = 1 << 20
 LONGEST_NAME: Final = 4096
 MAX_ENTRIES: Final = 1 << 19
 MAX_ENTRY_NAMES: Final = 64 << 20
-"""Entries, and bytes of their names, that are looked at of layers that are whatever a bundle's maker wants."""
+"""Maximum entries, and bytes of their names, that are read of layers that a bundle's maker controls."""
 UNNAMED: Final = b"?" * (LONGEST_NAME + 1)
 UNNAMED_FOLDER: Final = UNNAMED + b"/"
-"""What stands for a name that is not kept, of what may be a file and of a folder: objects, told by ``is``."""
+"""Replacements for names that are not kept, of possible files and of folders: objects to compare with ``is``."""
 
 _FREE_RECORDS: Final = 65_536
-_RECORD: Final = 32  # bytes of a tar for each further record of a PAX header; with its entry one takes 50 and more
+_RECORD: Final = 32  # bytes of a tar for each further record of a PAX header; with its entry, one takes at least 50
 _ZEROS: Final = bytes(BLOCK)
 _WINDOW: Final = 256 << 10
 _SHORT_WINDOW: Final = 4 << 10
-_HEADER_ONLY: Final = frozenset(b"123456")  # types without content, whatever their size field says
+_HEADER_ONLY: Final = frozenset(b"123456")  # types without content, whatever their size field is
 _EXTENSIONS: Final = frozenset(b"xgLK")
 _SUM_MODULUS: Final = 65521
 
@@ -38,11 +38,10 @@ _SUM_MODULUS: Final = 65521
 class Entry(NamedTuple):
     """One logical entry; all offsets are absolute, and names are bytes as found.
 
-    ``head`` is how many bytes lie between main header and content, ``cut`` how many of the padding are missing: both
-    are the same for nearly all entries, so that an index of 300,000 of them has no number of its own for either.
-    ``plain`` says that a walk by blocks works: from ``start`` on, header block after header block, each followed by as
-    much as its own size field says, in one way (rounded up to 512), lands on ``end`` exactly, the last header being the
-    main one.
+    ``head`` is the number of bytes from the main header to the content, ``cut`` the number of missing bytes of padding.
+    Both are the same for nearly all entries, so an index of 300,000 entries stores few numbers for them. ``plain``: a
+    walk by blocks works. It begins at ``start`` and skips, after each header, as many bytes as its own size field gives
+    in one unambiguous way (rounded up to 512). Then it ends exactly on ``end``, and the last header is the main one.
     """
 
     start: int
@@ -57,25 +56,25 @@ class Entry(NamedTuple):
 
     @property
     def content(self) -> int:
-        """Where the content starts."""
+        """The offset of the content."""
         return self.header + self.head
 
     @property
     def end(self) -> int:
-        """Where the next entry starts."""
+        """The offset of the next entry."""
         return self.header + self.head + (self.size + 511 & ~511) - self.cut
 
     @property
     def is_file(self) -> bool:
-        """Whether this is a regular file whose content lies in the tar as it is."""
+        """Whether this is a regular file whose content is stored in the tar unchanged."""
         return self.type in b"07" or (self.type == 0 and not self.path.endswith(b"/"))
 
 
 class TarIndex(NamedTuple):
     """The entries of a tar, without gaps from 0 to ``entries_end``; then the tail, which may be anything.
 
-    ``problem`` says why reading stopped early; it is None at an end-of-archive block or a clean end. ``is_cut_short``:
-    it is that the archive ends within an entry, as half a download does.
+    ``problem`` is the reason why reading stopped early; it is None at an end-of-archive block or a clean end.
+    ``is_cut_short``: the reason is that the archive ends within an entry, like an incomplete download.
     """
 
     entries: list[Entry]
@@ -86,18 +85,18 @@ class TarIndex(NamedTuple):
 
 
 def most_names(size: int) -> int:
-    """Return how many bytes of names are kept of a tar of ``size`` bytes that a user names.
+    """Return the maximum bytes of names that are kept for a tar of ``size`` bytes that the user names.
 
-    Those of real images are all kept: their layers have fifty bytes for each of a name.
+    Names of real images are all kept: their layers have fifty bytes for each byte of a name.
     """
     return (32 << 20) + size // 16
 
 
 def scan(source: ReadAt, most: int | None = None, names: int | None = None) -> TarIndex:
-    """Index ``source``, of its entries ``most`` at most if given; raises nothing but what reading it raises.
+    """Index ``source``, at most ``most`` entries if given; raises only errors from reading ``source``.
 
-    ``names``: of the names and links of all entries no more bytes are kept, and none above :data:`LONGEST_NAME`. The
-    default is :func:`most_names`, of any length.
+    ``names``: maximum bytes of names and links that are kept for all entries; none above :data:`LONGEST_NAME` is kept.
+    The default is :func:`most_names`, for names of any length.
     """
     left = most_names(source.size) if names is None else names
     longest = left if names is None else LONGEST_NAME
@@ -131,7 +130,7 @@ def is_unnamed(entry: Entry) -> bool:
 
 
 def scan_all(sources: Iterable[ReadAt], most: int, names: int) -> list[TarIndex] | None:
-    """Index several tars, of all together ``most`` entries and ``names`` bytes of names; None where they have more."""
+    """Index several tars, with at most ``most`` entries and ``names`` bytes of names in all; None if they have more."""
     found = []
     for source in sources:
         index = scan(source, most + 1, names)
@@ -144,7 +143,7 @@ def scan_all(sources: Iterable[ReadAt], most: int, names: int) -> list[TarIndex]
 
 
 def _within(entry: Entry, left: int, longest: int) -> Entry:
-    """Return an entry without those of its names that are long, or more than what is ``left`` of bytes."""
+    """Return an entry without names that are too long, or longer than the ``left`` bytes."""
     path, link = entry.path, entry.link
     if len(path) > min(longest, left):
         path = UNNAMED_FOLDER if path.endswith(b"/") else UNNAMED
@@ -156,16 +155,16 @@ def _within(entry: Entry, left: int, longest: int) -> Entry:
 
 
 def arriving(source: ReadAt) -> Iterator[Entry]:
-    """Yield the entries of a tar that is still coming, each as soon as its headers are here; never raises by itself.
+    """Yield the entries of a tar that is still arriving, each as soon as its headers are complete; never raises itself.
 
-    ``source`` may say that it is larger than it is and give fewer bytes than it is asked for at its end.
+    ``source`` may report a larger size than it has, and return fewer bytes than requested at its end.
     """
     with suppress(_StopReading):
         yield from _entries(_Headers(source))
 
 
 class _StopReading(Exception):  # noqa: N818 - it says where an index ends, and never leaves this module
-    """What follows cannot be read as an entry."""
+    """The data that follows cannot be read as an entry."""
 
     def __init__(self, offset: int, what: str) -> None:
         super().__init__(what)
@@ -177,17 +176,17 @@ class _CutShort(_StopReading):
 
 
 class _Headers:
-    """Header blocks of a source, through a window that reads ahead where entries are small."""
+    """Header blocks of a source, through a window that reads ahead if entries are small."""
 
     def __init__(self, source: ReadAt) -> None:
         self.source = source
         self.size = source.size
         self._window = b""
         self._start = 0
-        self._records = _FREE_RECORDS + source.size // _RECORD  # of PAX, that are looked at
+        self._records = _FREE_RECORDS + source.size // _RECORD  # maximum PAX records that are read
 
     def spend(self, records: int, offset: int) -> None:
-        """Count records of PAX headers: of a few bytes each they would take twenty times as long as all else."""
+        """Count records of PAX headers: with a few bytes each, they take twenty times as long as everything else."""
         self._records -= records
         if self._records < 0:
             raise _StopReading(offset, "more records in PAX headers than are read")
@@ -214,7 +213,7 @@ class _Headers:
 
 
 class _Extensions:
-    """What the x, L and K records ahead of a header say; the last of a kind wins, as in Go, which ignores g."""
+    """The x, L and K records before a header; the last of a kind wins, as in Go, which ignores g."""
 
     __slots__ = ("link", "path", "pax")
 
@@ -224,7 +223,7 @@ class _Extensions:
         self.pax = b""
 
     def add(self, kind: int, content: bytes) -> None:
-        """Take in one record."""
+        """Add one record."""
         if kind == 0x78:  # x
             self.pax = content
         elif kind == 0x4C:  # L
@@ -236,7 +235,7 @@ class _Extensions:
 def _entries(headers: _Headers) -> Iterator[Entry]:
     """Yield entries until an end-of-archive block or the end of the source.
 
-    Extension records that no header follows make an entry of their own, of the type of the last of them.
+    Extension records without a following header become an entry of their own, with the type of the last one.
     """
     offset = start = 0
     extensions: _Extensions | None = None
@@ -270,7 +269,7 @@ def _entries(headers: _Headers) -> Iterator[Entry]:
 
 
 def _header_block(headers: _Headers, offset: int, extensions: _Extensions | None) -> bytes | None:
-    """Return the header block at ``offset``, None at the end of the archive."""
+    """Return the header block at ``offset``; None at the end of the archive."""
     block = headers.block(offset)
     if len(block) < BLOCK:
         if block.strip(b"\0") or extensions is not None:
@@ -304,7 +303,7 @@ def _entry(
     *,
     plain: bool,
 ) -> Entry:
-    """Read the main header in ``block`` and work out what lies where."""
+    """Read the main header in ``block`` and compute the places of the entry."""
     kind = block[156]
     path = block[:100].split(b"\0", 1)[0]
     link = block[157:257].split(b"\0", 1)[0] if block[157] else b""
@@ -322,13 +321,13 @@ def _entry(
                 raise _StopReading(header, "a header whose size cannot be read")
         path = path if extensions.path is None else extensions.path
         link = link if extensions.link is None else extensions.link
-    if kind in _HEADER_ONLY or (kind == 0 and path.endswith(b"/")):  # v7 marks a directory by its name alone
+    if kind in _HEADER_ONLY or (kind == 0 and path.endswith(b"/")):  # v7 marks a directory only by its name
         size = 0
     content = header + BLOCK
     if kind == 0x53 and block[257:265] == b"ustar  \0":
         content = _after_sparse_map(headers, content, block[482])
     head = BLOCK if content == header + BLOCK else content - header
-    cut = max(0, content + (size + 511 & ~511) - headers.size)  # Go does not mind that in the last entry
+    cut = max(0, content + (size + 511 & ~511) - headers.size)  # Go accepts this in the last entry
     if content + size > headers.size:
         raise _CutShort(header, "the archive is cut short in an entry")
     if header == start:
@@ -338,20 +337,20 @@ def _entry(
 
 
 def _with_prefix(block: bytes, path: bytes) -> bytes:
-    """Return ``path`` with what the header's prefix field puts before it."""
+    """Return ``path`` with the content of the header's prefix field before it."""
     magic = block[257:265]
     if magic == b"ustar\x0000":
-        star = block[508:512] == b"tar\0"  # star keeps times in the last 24 bytes of what is the prefix elsewhere
+        star = block[508:512] == b"tar\0"  # star stores times in the last 24 bytes of other writers' prefix
         return block[345 : 476 if star else 500].split(b"\0", 1)[0] + b"/" + path
     if magic == b"ustar  \0" and (_number(block[345:357]) is None or _number(block[357:369]) is None):
-        # GNU has two times there. Go before 1.8, so old versions of docker, wrote a prefix all the same.
+        # GNU tar has two times there. Go before 1.8, and so old versions of docker, wrote a prefix anyway.
         prefix = block[345:500].split(b"\0", 1)[0]
         return prefix + b"/" + path if prefix.isascii() else path
     return path
 
 
 def _after_sparse_map(headers: _Headers, offset: int, more: int) -> int:
-    """Return where content starts after the blocks that continue the map of an old GNU sparse file."""
+    """Return the offset of the content behind the blocks that continue the map of an old GNU sparse file."""
     while more:
         block = headers.block(offset)
         if len(block) < BLOCK:
@@ -362,7 +361,7 @@ def _after_sparse_map(headers: _Headers, offset: int, more: int) -> int:
 
 
 def _checksum_fits(block: bytes) -> bool:
-    """Check a header's checksum, the sum of its bytes with the field itself taken as spaces."""
+    """Check a header's checksum, the sum of its bytes with the field itself counted as spaces."""
     whole = _whole_sum(block[148:156])
     # Adler-32's low half is one more than the sum of the bytes modulo 65521, and far faster than sum().
     total = ((zlib.adler32(block) & 0xFFFF) - 1) % _SUM_MODULUS
@@ -374,21 +373,21 @@ def _checksum_fits(block: bytes) -> bool:
 
 @lru_cache(maxsize=8192)
 def _whole_sum(field: bytes) -> int | None:
-    """Return what the bytes of a header with this checksum field sum up to, the field too, modulo 65521."""
+    """Return the sum of the bytes of a header with this checksum field, including the field, modulo 65521."""
     stated = _number(field)
     return None if stated is None else (stated + sum(field) - 256) % _SUM_MODULUS
 
 
 @lru_cache(maxsize=8192)
 def _size(field: bytes) -> tuple[int, bool]:
-    """Return a size, -1 where none can be read, and whether it can be read in one way."""
+    """Return a size, -1 if it cannot be read, and whether it can be read in only one way."""
     size = _number(field)
     return -1 if size is None else size, _is_one_number(field)
 
 
 @lru_cache(maxsize=8192)
 def _number(field: bytes) -> int | None:
-    """Read a numeric field: octal, or base-256 in two's complement; empty is 0, None what is neither."""
+    """Read a numeric field: octal, or base-256 in two's complement; an empty one is 0, an invalid one None."""
     if field[0] & 0x80:
         value = int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
         if field[0] & 0x40:
@@ -408,7 +407,7 @@ def _is_one_number(field: bytes) -> bool:
 
 
 def _pax_records(content: bytes) -> tuple[dict[bytes, bytes], int]:
-    """Read ``length key=value`` records as far as they are well formed; return them, and how many they are."""
+    """Read ``length key=value`` records as far as they are well formed; return them, and their number."""
     records: dict[bytes, bytes] = {}
     at = count = 0
     while at < len(content):
@@ -427,7 +426,7 @@ def _pax_records(content: bytes) -> tuple[dict[bytes, bytes], int]:
 
 
 def _decimal(text: bytes | None, otherwise: int) -> int:
-    """Read a PAX number that overrides ``otherwise``; -1 when it cannot be read."""
+    """Read a PAX number that overrides ``otherwise``; -1 if it cannot be read."""
     if not text:
         return otherwise
     digits = text[1:] if text[:1] in (b"-", b"+") else text
@@ -438,5 +437,5 @@ def _decimal(text: bytes | None, otherwise: int) -> int:
 
 
 def _text(content: bytes) -> bytes:
-    """Return a GNU long name without what follows its NUL."""
+    """Return a GNU long name without the bytes from its NUL on."""
     return content.split(b"\0", 1)[0]

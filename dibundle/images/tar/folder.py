@@ -1,4 +1,4 @@
-"""A folder as the tar that it would be: names sorted, no times and owners: the same files give the same bytes."""
+"""A folder as the equivalent tar: sorted names, no times or owners, so the same files give the same bytes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dibundle.files.readat import FileBytes, Joined, MemoryBytes
 from dibundle.images import messages
 
 _BLOCK = 512
-_MOST = 1 << 20  # files of a folder: an OCI layout has a few for each layer
+_MOST = 1 << 20  # maximum files of a folder: an OCI layout has a few for each layer
 
 
 class TreeBytes(Joined):
-    """The bytes of the tar of a folder: headers in memory, contents read from the files when they are asked for."""
+    """The bytes of a folder's tar: headers are in memory, contents are read from the files on demand."""
 
     def __init__(self, folder: str, closers: list[Callable[[], None]]) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class TreeBytes(Joined):
 
 
 def is_layout(folder: str) -> bool:
-    """Whether a folder looks like an OCI layout, or an image archive that was unpacked."""
+    """Whether a folder looks like an OCI layout, or an unpacked image archive."""
     return any(os.path.lexists(os.path.join(folder, name)) for name in ("oci-layout", "manifest.json"))  # noqa: PTH118
 
 

@@ -1,6 +1,6 @@
 """Tars that every program reads alike: ustar or GNU headers in one form, plain names, files, folders and links.
 
-Where programs differ (GNU long names and sparse files, PAX records that rename, headers with a wrong checksum, bytes
+If programs could differ (GNU long names and sparse files, PAX records that rename, headers with a wrong checksum, bytes
 behind the end), ``ArchiveError`` is raised.
 """
 
@@ -28,10 +28,10 @@ _PAX_SIZE: Final = re.compile(rb"[1-9]\d{0,18}")
 _PAX_KEYS: Final = frozenset((b"mtime", b"atime", b"ctime", b"uid", b"gid", b"uname", b"gname"))
 _MAX_PAX: Final = 65_536
 _MAGICS: Final = (b"ustar\x0000", b"ustar  \0")
-_BIG: Final = 1 << 33  # sizes from here on do not fit into octal digits
+_BIG: Final = 1 << 33  # larger sizes do not fit into octal digits
 _PAX_HEADER: Final = b"x"[0]
 _PERMISSIONS: Final = 0o7777
-_MODE_TYPES: Final = {  # what a mode may say beyond permissions: some programs go by that, and not by the type flag
+_MODE_TYPES: Final = {  # file types in a mode, beyond permissions: some programs use these, not the type flag
     FILE: (0, stat.S_IFREG),
     FOLDER: (0, stat.S_IFDIR),
     HARD_LINK: (0, stat.S_IFREG),
@@ -41,7 +41,7 @@ _MODE_TYPES: Final = {  # what a mode may say beyond permissions: some programs 
 
 
 class PlainMember(NamedTuple):
-    """A member: its cleaned ``name``, ``kind`` (a type flag), where its content lies, and what a link ``leads_to``."""
+    """A member: its cleaned ``name``, ``kind`` (a type flag), the place of its content, and the target of a link."""
 
     name: str
     kind: int
@@ -51,11 +51,11 @@ class PlainMember(NamedTuple):
 
 
 def members(source: ReadAt) -> Iterator[PlainMember]:
-    """Yield the members of a tar that every reader reads alike; ``ArchiveError`` where it is none."""
+    """Yield the members of a tar that every reader reads alike; raise ``ArchiveError`` for any other."""
     at, size, count = 0, source.size, 0
     if size % BLOCK:
         raise ArchiveError(messages.TAR_SIZE, size=size, block=BLOCK)
-    larger = 0  # what a PAX header says of the size of the member behind it
+    larger = 0  # size in a PAX header for the next member
     is_extended = False
     while at < size and any(block := source.read_at(at, BLOCK)):
         kind, length = _header(block, at)
@@ -84,7 +84,7 @@ def members(source: ReadAt) -> Iterator[PlainMember]:
 
 
 def read_header(block: bytes) -> tuple[str, int, int]:
-    """Return the cleaned name, the type flag and the size of a member; ``ArchiveError`` where that is not all."""
+    """Return the cleaned name, the type flag and the size of a member; raise ``ArchiveError`` for a PAX header."""
     kind, size = _header(block, 0)
     if kind == _PAX_HEADER:
         raise ArchiveError(messages.TAR_PAX_FIRST)
@@ -92,7 +92,7 @@ def read_header(block: bytes) -> tuple[str, int, int]:
 
 
 def _header(block: bytes, at: int) -> tuple[int, int]:
-    """Return type flag and size of a header that has one reading."""
+    """Return type flag and size of a header that has only one reading."""
     if block[257:265] not in _MAGICS or any(block[500:]):
         raise ArchiveError(messages.TAR_MAGIC, at=at)
     if _octal(block[148:156], at) != sum(block) - sum(block[148:156]) + 8 * 32:
@@ -119,10 +119,10 @@ def _header(block: bytes, at: int) -> tuple[int, int]:
 
 
 def _refuse_other_names(block: bytes, kind: int, at: int) -> None:
-    """Refuse names that nobody sees: engines look at the first bytes of an archive for how it is compressed."""
+    """Refuse hidden names: engines detect an archive's compression by its first bytes."""
     if kind == _PAX_HEADER and not (_PAX_NAME.fullmatch(block[:100]) and _PAX_NAME.fullmatch(block[345:500])):
         raise ArchiveError(messages.TAR_PAX_NAME, at=at)
-    if not at and block.startswith(b"BZh"):  # more than these three are not looked at
+    if not at and block.startswith(b"BZh"):  # engines check only these three bytes
         raise ArchiveError(messages.TAR_NAME, name=block[:40])
 
 
@@ -142,7 +142,7 @@ def _octal(field: bytes, at: int) -> int:
 
 
 def _pax_size(content: bytes, at: int) -> int:
-    """Return the size that a PAX header gives, 0 where it gives none; times and owners are the other keys."""
+    """Return the size in a PAX header, 0 if it has none; its other keys are times and owners."""
     size, where, seen = 0, 0, set()
     while where < len(content):
         found = _PAX.match(content, where)
@@ -158,7 +158,7 @@ def _pax_size(content: bytes, at: int) -> int:
 
 
 def _name(block: bytes, kind: int) -> str:
-    """Return a member's name without ``./`` before and, of a folder, ``/`` behind."""
+    """Return a member's name without a leading ``./`` and, for a folder, without a trailing ``/``."""
     name, _, rest = block[:100].partition(b"\0")
     prefix, _, more = block[345:500].partition(b"\0")
     if rest.strip(b"\0") or more.strip(b"\0"):

@@ -1,4 +1,4 @@
-"""Keeping of a tar that comes through a pipe only what is wanted: the rest of the temporary file is a hole."""
+"""Storing only the needed parts of a tar that comes through a pipe: the rest of the temporary file is a hole."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from dibundle.files.readat import Spool
 from dibundle.images.tar.entries import arriving
 
 SMALL: Final = 64 << 10
-"""Entries of at most so many bytes are kept in any case: configs, manifests, indexes."""
+"""Entries of at most this size are always kept: configs, manifests, indexes."""
 
 _PIECE: Final = 1 << 20
 _MAGIC: Final = 16
 
 
 def sieve(read: Callable[[int], bytes], spool: Spool, sizes: Collection[int]) -> None:
-    """Copy the tar that ``read`` gives (up to so many bytes, none at its end) to ``spool``, as long as it is there.
+    """Copy the tar from ``read`` (it returns up to the given number of bytes, none at the end) to ``spool``.
 
-    Left out, and zeros in ``spool``, is the content of files that are neither small, nor of one of the ``sizes``, nor
-    compressed: of those the content may have a size that is wanted.
+    Skips, as zeros in ``spool``, the content of files that are neither small, nor of one of the ``sizes``, nor
+    compressed: the decompressed content of a compressed file may have one of the sizes.
     """
     pipe = _Pipe(read, spool)
     for entry in arriving(pipe):
@@ -33,7 +33,7 @@ def sieve(read: Callable[[int], bytes], spool: Spool, sizes: Collection[int]) ->
 
 
 class _Pipe:
-    """What has come so far with random access; asked for more, it waits for it."""
+    """The data so far, with random access; a read beyond it waits for more."""
 
     def __init__(self, read: Callable[[int], bytes], spool: Spool) -> None:
         self._read = read
@@ -41,11 +41,11 @@ class _Pipe:
 
     @property
     def size(self) -> int:
-        """More than any pipe gives: where it ends is not known before."""
+        """More than any pipe gives: its end is not known in advance."""
         return 1 << 62
 
     def more(self, most: int) -> int:
-        """Take up to ``most`` bytes; return how many came."""
+        """Read up to ``most`` bytes; return the number of bytes that came."""
         piece = self._read(most)
         self._spool.write(piece)
         return len(piece)
@@ -62,7 +62,7 @@ class _Pipe:
         view[:] = self.read_at(offset, len(view))
 
     def skip_to(self, end: int) -> None:
-        """Let what comes before ``end`` go by."""
+        """Discard the data before ``end``."""
         while self._spool.size < end:
             piece = self._read(min(_PIECE, end - self._spool.size))
             if not piece:
