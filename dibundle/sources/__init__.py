@@ -1,1 +1,1 @@
-"""What a user names: files, parts, streams, folders, engines and registries; opened once, recognised by content."""
+"""Sources that a user names: files, parts, streams, folders, engines, registries; opened once, detected by content."""

@@ -1,4 +1,4 @@
-"""How sources are reached, and whose bundles count."""
+"""Access to sources: registry settings, the platform, and required signatures."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How to open sources: ``signers`` must have signed every bundle (None: whoever the machine's policy demands).
+    """How to open sources: ``signers`` must have signed every bundle (None: the signers in the machine's policy).
 
-    ``platform`` is that of images that an engine or a registry has for several, as ``os/architecture``.
-    ``checks_signatures``: False is for what signs bundles, or has made them itself: no signature matters, whatever the
-    policy of the machine demands. Registries are spoken to as the policy allows in any case.
+    ``platform`` selects from images that an engine or a registry has for several, as ``os/architecture``.
+    ``checks_signatures``: False is for code that signs bundles, or has created them itself: signatures are not checked,
+    whatever the machine's policy requires. The policy for registries applies in any case.
     """
 
     signers: Signers | None = None
@@ -35,7 +35,7 @@ class Access:
     registries: RegistrySettings = field(default_factory=RegistrySettings)
 
     def __post_init__(self) -> None:
-        """Refuse signers that are none, where they are given: a name of their file is an easy mistake."""
+        """Refuse signers of a wrong type: passing the name of their file is an easy mistake."""
         if self.signers is None:
             return
         from dibundle.format.signing import Signers
@@ -46,10 +46,10 @@ class Access:
             raise TypeError("signers are given, and no signatures are to be checked")
 
     def signature_check(self, tmp: str | None = None, names: Collection[str] = ()) -> SignatureCheck:
-        """Return what checks signatures: the one place that decides whose signatures are demanded.
+        """Return the signature check: the one place that decides whose signatures are required.
 
-        A bundle must pass both the machine's policy and these signers. ``names``: what the image will be called, beside
-        the names that bundles declare. Raises as :meth:`Policy.signers` and :func:`read_policy`.
+        A bundle must pass both the machine's policy and these signers. ``names``: names that the image will get, in
+        addition to those that bundles declare. Raises the errors of :meth:`Policy.signers` and :func:`read_policy`.
         """
         if not self.checks_signatures:
             return SignatureCheck()
@@ -65,13 +65,13 @@ _NO_POLICY: Final = policy.Policy()
 
 
 class _Demand(NamedTuple):
-    """Who must have signed bundles, and whether it is the policy of the machine that says so."""
+    """Required signers of bundles, and whether the machine's policy requires them."""
 
     signers: Signers
     is_policy: bool
 
     def check(self, header: bytes, signature: bytes) -> str:
-        """Return who signed a header; raise as :meth:`Signers.check`."""
+        """Return the signer of a header; raise the errors of :meth:`Signers.check`."""
         try:
             return self.signers.check(header, signature)
         except (SignatureError, FileError) as error:
@@ -83,10 +83,11 @@ class _Demand(NamedTuple):
 
 
 class SignatureCheck:
-    """Checks the signatures of bundles, of each header until one is accepted, and remembers who made them.
+    """Checks the signatures of bundles, one per header, and remembers their signers.
 
-    What is signed is the header, which commits to all of a bundle but its signature. So once it is trusted, it is
-    whatever the signature area of a copy holds; whoever varies that would have ssh-keygen asked for each copy.
+    The signature covers the header, which commits to the whole bundle except its signature. So a trusted header stays
+    trusted, whatever signature a copy of the bundle has. Otherwise, an attacker who varies the signature could make
+    ssh-keygen run for each copy.
     """
 
     def __init__(
@@ -97,26 +98,26 @@ class SignatureCheck:
         self._names = names
         self._signed: dict[bytes, str] = {}  # by header
         self._refused: dict[tuple[bytes, bytes], SignatureError] = {}  # by header and signature
-        self._signatures: dict[bytes, bytes] = {}  # likewise, those that were accepted
+        self._signatures: dict[bytes, bytes] = {}  # accepted signatures, by header
         self._may_make: set[tuple[bytes, tuple[str, ...]]] = set()  # headers, and identities one of which signed them
 
     @property
     def required(self) -> CheckSignature | None:
-        """What a bundle's header and signature are given to before anything else is read; None if none are needed."""
+        """The check of a bundle's header and signature before anything else is read; None if no signature is needed."""
         return self._check if self._demands else None
 
     @property
     def needs_embedded(self) -> bool:
-        """Whether only a signature in the bundle itself counts, as none is given beside."""
+        """Whether only a signature in the bundle itself counts, because no separate one is given."""
         return bool(self._demands) and not any(demand.signers.signatures for demand in self._demands)
 
     @property
     def judges_names(self) -> bool:
-        """Whether it matters who signed which image."""
+        """Whether the signer must match the names of images."""
         return bool(self._demands and self._machine.identities)
 
     def beside(self, file: str) -> CheckSignature | None:
-        """Return ``required`` for the bundle in ``file``, whose signature may lie beside it."""
+        """Return ``required`` for the bundle in ``file``, whose signature may be in a file beside it."""
         return partial(self._check, file=file) if self._demands else None
 
     def _check(self, header: bytes, signature: bytes, file: str | None = None) -> CheckManifest:
@@ -126,7 +127,7 @@ class SignatureCheck:
             key = header, sha256(found)
             try:
                 if key in self._refused:
-                    raise copy(self._refused[key])  # it is put in words for another place
+                    raise copy(self._refused[key])  # the copies get the context of another place
                 signed = [demand.check(header, found) for demand in self._demands]
             except SignatureError as error:
                 self._refused.setdefault(key, copy(error))
@@ -136,7 +137,7 @@ class SignatureCheck:
         return partial(self._check_manifest, header)
 
     def _check_manifest(self, header: bytes, manifest: Manifest) -> None:
-        """Refuse a bundle that declares images which other people have to sign."""
+        """Refuse a bundle that declares images which other identities must sign."""
         if not self.judges_names:
             return
         images = [image for target in (manifest.about.targets if manifest.about else ()) for image in target]
@@ -144,7 +145,7 @@ class SignatureCheck:
         self._require_names(header, nameless.union(self._names, *(image.names for image in images)))
 
     def require_names_of(self, bundle: BundleReader, names: Iterable[str]) -> None:
-        """Raise :class:`SignatureError` unless who signed a checked bundle may give images these names.
+        """Raise :class:`SignatureError` unless the signer of a checked bundle may give images these names.
 
         "" stands for an image without a name.
         """
@@ -176,6 +177,6 @@ class SignatureCheck:
         return True
 
     def signed_by(self, bundles: Iterable[BundleReader]) -> tuple[str, ...]:
-        """Return who signed bundles, and with which key, each once; nobody where it does not matter."""
+        """Return the signers of bundles with their keys, each once; nobody if signatures do not matter."""
         found = (self._signed.get(bundle.header_bytes) for bundle in bundles)
         return tuple(dict.fromkeys(item for item in found if item))

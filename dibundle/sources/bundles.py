@@ -1,4 +1,4 @@
-"""Bundles as streams: their heads read and checked, signatures before anything behind them."""
+"""Bundles as streams: their heads read and checked, and signatures before anything behind them."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from dibundle.format.reader import BundleReader, Readable
 from dibundle.sources import messages, parts
 
 CheckManifest = Callable[[Manifest], None]
-"""Is given a bundle's manifest, and raises where who signed it may not make its images."""
+"""Gets a bundle's manifest; raises if the signer may not sign its images."""
 CheckSignature = Callable[[bytes, bytes], CheckManifest | None]
-"""Is given a bundle's header and signature, and raises where nobody who counts signed it."""
+"""Gets a bundle's header and signature; raises if no trusted key signed the header."""
 
 
 class SignatureBeside(NamedTuple):
-    """A detached signature that lies beside a bundle: the name of its file, and what that holds."""
+    """A detached signature in a file beside a bundle: the file's name and content."""
 
     name: str
     data: bytes
 
 
 def name_signature(bundle: str) -> str:
-    """Return where the detached signature of a bundle is, of one in parts by the name of its first part."""
+    """Return the name of a bundle's detached signature; for a bundle in parts, ``bundle`` is its first part."""
     return (bundle.removesuffix(".001") if parts.is_first(bundle) else bundle) + ".sig"
 
 
 def read_signature_beside(bundle: str) -> SignatureBeside | None:
-    """Return the signature beside a bundle; None where no regular file has its name."""
+    """Return the signature beside a bundle; None if no regular file has its name."""
     name = name_signature(bundle)
     if not os.path.isfile(name):  # noqa: PTH113 - any name that the system takes
         return None
@@ -47,10 +47,10 @@ def read_signature_beside(bundle: str) -> SignatureBeside | None:
 
 
 class Rereadable(Readable, Protocol):
-    """A stream that takes back what was read of it."""
+    """A stream that data can be put back into."""
 
     def give_back(self, data: bytes) -> None:
-        """Take back the last bytes that were read."""
+        """Put back the last bytes that were read."""
 
 
 class Pieces:
@@ -61,7 +61,7 @@ class Pieces:
         self._rest = b""
 
     def read(self, size: int, /) -> bytes:
-        """Return up to ``size`` bytes, none at the end."""
+        """Return up to ``size`` bytes; an empty result at the end."""
         while not self._rest:
             piece = next(self._pieces, None)
             if piece is None:
@@ -71,49 +71,49 @@ class Pieces:
         return piece
 
     def give_back(self, data: bytes) -> None:
-        """Take back the last bytes that were read."""
+        """Put back the last bytes that were read."""
         self._rest = data + self._rest
 
 
 class Reread:
-    """A stream of which the first bytes have been read already; ``read`` gives those behind them."""
+    """A stream whose first bytes were already read; ``read`` is for the bytes behind them."""
 
     def __init__(self, read: Callable[[int], bytes], head: bytes) -> None:
         self._read = read
         self._head = head
 
     def read(self, size: int, /) -> bytes:
-        """Return up to ``size`` bytes, none at the end."""
+        """Return up to ``size`` bytes; an empty result at the end."""
         if self._head:
             piece, self._head = self._head[:size], self._head[size:]
             return piece
         return self._read(size)
 
     def give_back(self, data: bytes) -> None:
-        """Take back the last bytes that were read."""
+        """Put back the last bytes that were read."""
         self._head = data + self._head
 
 
 class _Recorded:
-    """A stream that keeps what was read of it."""
+    """A stream that records the bytes that were read from it."""
 
     def __init__(self, stream: Readable) -> None:
         self._stream = stream
-        self.data = bytearray()  # what comes a byte at a time must not be copied for each
+        self.data = bytearray()  # no copy per read: data may come a byte at a time
 
     def read(self, size: int, /) -> bytes:
-        """Return up to ``size`` bytes, none at the end."""
+        """Return up to ``size`` bytes; an empty result at the end."""
         piece = self._stream.read(size)
         self.data += piece
         return piece
 
 
 class _TrustedError(Exception):
-    """A signature was accepted; nothing behind it is to be read yet."""
+    """A signature was accepted; nothing behind it must be read yet."""
 
 
 def peek(stream: Rereadable, size: int) -> bytes:
-    """Return the first ``size`` bytes of a stream, or all, which are then read again."""
+    """Return the first ``size`` bytes of a stream, or all of them, and put them back."""
     head = b""
     while len(head) < size and (piece := stream.read(size - len(head))):
         head += piece
@@ -122,9 +122,9 @@ def peek(stream: Rereadable, size: int) -> bytes:
 
 
 def check_signature(stream: Rereadable, name: str | None, check: CheckSignature) -> None:
-    """Give a bundle's header and signature to ``check`` before anything behind them is read, or kept anywhere.
+    """Pass a bundle's header and signature to ``check`` before anything behind them is read or stored.
 
-    The stream then stands at its beginning again. Raises what ``check`` raises, and as :func:`read_bundle`.
+    The stream is then at its beginning again. Raises the errors of ``check`` and of :func:`read_bundle`.
     """
 
     def check_alone(header: bytes, signature: bytes) -> NoReturn:
@@ -147,10 +147,10 @@ def fetch_bundle(
     *,
     most_manifest: int = MAX_MANIFEST,
 ) -> None:
-    """Write a bundle of ``size`` bytes that is fetched into a temporary file.
+    """Write a bundle of ``size`` bytes that is being fetched into a temporary file.
 
-    ``check`` gets its header and signature before more of it is fetched; and its head says how large it is before the
-    rest is. :class:`BundleError` where its manifest has more than ``most_manifest`` bytes.
+    ``check`` gets its header and signature before more of it is fetched. The size in its head is checked before the
+    rest is fetched. Raises :class:`BundleError` if its manifest has more than ``most_manifest`` bytes.
     """
     stream = Pieces(pieces)
     if most_manifest < MAX_MANIFEST and Header.decode(peek(stream, HEADER_SIZE)).size > most_manifest:
@@ -166,7 +166,7 @@ def fetch_bundle(
 def read_bundle(
     stream: Readable, name: str | None, size: int | None, check: CheckSignature | None = None
 ) -> BundleReader:
-    """Read and check a bundle's head; refuse one that has not the ``size`` that it should have, where that is known."""
+    """Read and check a bundle's head; if ``size`` is known, refuse a bundle with another size."""
     in_parts = stream if isinstance(stream, parts.PartsReader) else None
     try:
         bundle = BundleReader(stream, in_parts.where if in_parts else None, check, name)
@@ -183,7 +183,7 @@ def read_bundle(
 
 
 def _check_parts(found: parts.PartsReader, bundle: BundleReader) -> None:
-    """Refuse parts that are not all there, or more than that; the first one says how much there has to be."""
+    """Refuse missing or surplus parts; the head in the first part declares the total size."""
     sizes = f"{found.size:,} of {bundle.size:,} bytes are here"
     if found.size < bundle.size:
         raise BundleError(messages.PARTS_TRUNCATED, lacking=found.lacking(len(bundle.signature)), sizes=sizes)
@@ -197,7 +197,7 @@ def _check_parts(found: parts.PartsReader, bundle: BundleReader) -> None:
 
 
 def check_integrity(bundle: BundleReader, progress: Progress | None = None) -> None:
-    """Read every frame and check it against its digest; nothing is decoded, no base is needed."""
+    """Read every frame and check its digest; nothing is decoded, and no base is needed."""
     progress = progress or Silent()
     progress.phase("checking", sum(frame.stored for frame in bundle.manifest.frames))
     for _ in bundle.manifest.frames:
@@ -207,7 +207,7 @@ def check_integrity(bundle: BundleReader, progress: Progress | None = None) -> N
 
 
 class WholeBundle(NamedTuple):
-    """A whole bundle at hand, undamaged: its bytes, SHA-256 and manifest."""
+    """A complete, undamaged bundle: its bytes, SHA-256 and manifest."""
 
     content: ReadAt
     digest: bytes
@@ -222,7 +222,7 @@ class WholeBundle(NamedTuple):
 
 
 def read_whole(stream: Readable, context: Context, check: CheckSignature | None, name: str) -> WholeBundle:
-    """Read a bundle to its end into a temporary file; check every digest in it, and the signature of what was read."""
+    """Read a bundle to its end into a temporary file; check every digest in it, and the signature."""
     spool = context.spool()
     reader = BundleReader(_Copied(stream, spool), None, check, name)
     context.check_room(reader.size - spool.size)
@@ -232,13 +232,13 @@ def read_whole(stream: Readable, context: Context, check: CheckSignature | None,
 
 
 class _Copied:
-    """A stream of which all that is read is written to a temporary file, too."""
+    """A stream that copies everything it reads to a temporary file."""
 
     def __init__(self, stream: Readable, spool: Spool) -> None:
         self._stream, self._spool = stream, spool
 
     def read(self, size: int, /) -> bytes:
-        """Return up to ``size`` bytes, none at the end."""
+        """Return up to ``size`` bytes; an empty result at the end."""
         piece = self._stream.read(size)
         self._spool.write(piece)
         return piece

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes: a bundle, an image archive, or neither."""
+"""Detection of a file's kind by its first bytes: a bundle, an image archive, or neither."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from dibundle.sources import messages, parts
 
 STDIN: Final = "stdin"
 STREAM: Final = "a stream"
-"""Names of what has none."""
+"""Names for sources without a name."""
 _NAME: Final = re.compile(r".*\.dib(\.[0-9]{3})?", re.DOTALL)
 
 
 def is_bundle(head: bytes) -> bool:
-    """Tell a bundle by its first bytes, even one that is cut short within them or has a few of them damaged."""
+    """Return whether a file is a bundle, by its first bytes; some of them may be missing or damaged."""
     same = sum(a == b for a, b in zip(head, MAGIC, strict=False))
     return same >= 6 or (0 < len(head) < len(MAGIC) and same == len(head))
 
 
 def is_named_so(name: str) -> bool:
-    """Whether a name is one as bundles and their parts have."""
+    """Whether a name has the form of a bundle's or a part's."""
     return _NAME.fullmatch(name) is not None
 
 
 def firsts(names: Sequence[str]) -> list[str]:
-    """Return names with all parts of a bundle as its first one, where they are given one by one, in any order.
+    """Replace all parts of a bundle in ``names`` by its first one; they may be given one by one, in any order.
 
-    Names do not decide that: base.002 is no part of a bundle because there is a base.001.
+    Names alone do not decide this: base.002 is not a part of a bundle just because base.001 exists.
     """
     kept: list[str] = []
     for name in names:
@@ -48,30 +48,30 @@ def firsts(names: Sequence[str]) -> list[str]:
 
 
 def _head(name: str) -> bytes:
-    """Return the first bytes of a regular file; none of anything else, which may be read once alone."""
+    """Return the first bytes of a regular file; none for other files, which may be readable only once."""
     try:
         if not stat.S_ISREG(os.stat(name).st_mode):  # noqa: PTH116 - any name that the system takes
             return b""
         with open(name, "rb") as file:  # noqa: PTH123
             return file.read(BLOCK)
-    except (OSError, ValueError):  # whoever opens it says so
+    except (OSError, ValueError):  # opening the file later reports the error
         return b""
 
 
 def _begins_as_source(head: bytes) -> bool:
-    """Whether a file is a bundle or a tar archive by its first block, which a later part of a bundle is not."""
+    """Whether a file is a bundle or a tar archive by its first block; a later part of a bundle is neither."""
     return is_bundle(head) or head[257:262] == b"ustar"
 
 
 def open_other(name: str, head: bytes, open_it: Callable[[], Archive], *, wanted: bool) -> Archive:
-    """Open the archive that is in what is no bundle; ``wanted``: a bundle was expected there.
+    """Open the archive in a file that is not a bundle; ``wanted``: a bundle was expected there.
 
-    Then :class:`BundleError` tells so of what is no archive either, and :class:`AbsentError` of a part of a bundle that
-    the first one is missing.
+    If a bundle was expected, raises :class:`BundleError` for a file that is no archive either, and :class:`AbsentError`
+    for a part of a bundle whose first part is missing.
     """
     try:
         archive = open_it()
-        if wanted and not archive.index.entries:  # zeros, as a bad disk gives them, are a tar of no entries
+        if wanted and not archive.index.entries:  # zeros, as from a bad disk, are a tar without entries
             raise NoArchiveError(messages.ARCHIVE_NO_ENTRIES, name=name)
     except ArchiveError as error:
         if parts.missing_first(name):
@@ -85,7 +85,7 @@ def open_other(name: str, head: bytes, open_it: Callable[[], Archive], *, wanted
 
 
 def first_part_missing(name: str) -> AbsentError:
-    """Return the error of a part, whose first one is not there."""
+    """Return the error for a part whose first part is missing."""
     return AbsentError(messages.PARTS_FIRST_MISSING, missing_first=parts.missing_first(name))
 
 
@@ -98,7 +98,7 @@ def read_some(fd: int, name: str, size: int) -> bytes:
 
 
 def read_head(fd: int, name: str) -> bytes:
-    """Read the bytes that tell a bundle from an archive; a folder has none."""
+    """Read the bytes that distinguish a bundle from an archive; a folder has none."""
     head = b""
     if stat.S_ISDIR(os.fstat(fd).st_mode):
         return head

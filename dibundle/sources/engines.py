@@ -1,4 +1,4 @@
-"""Container engines as programs: asked to save an image, given an archive to load, asked what they have."""
+"""Container engines as programs: they save an image, load an archive, and list their images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ENGINES = {
 
 
 class LoadError(DibError):
-    """The engine refused the image, or says that it took it and does not have it."""
+    """The engine refused the image, or reports success but does not have it."""
 
     def __init__(self, message: Message, /, *, exit_code: int, **values: object) -> None:
         super().__init__(message, **values)
@@ -39,26 +39,26 @@ class LoadError(DibError):
 
 
 TRANSPORTS: Final = {"docker": "docker-daemon:", "podman": "containers-storage:"}
-"""How names of images in an engine's store begin."""
+"""Prefixes of names of images in an engine's store."""
 _SAVE: Final = {
     "docker-daemon": ("docker", "image", "inspect", "--format", "{{.Size}}"),
     "containers-storage": ("podman", "image", "inspect", "--format", "{{.Size}}"),
 }
 _CONFIG_STORES: Final = ("overlay2", "vfs", "btrfs", "zfs", "fuse-overlayfs", "aufs", "devicemapper")
-"""Drivers of docker's own store, which names an image by its config."""
+"""Drivers of docker's own store, which identifies an image by its config."""
 _SILENT: Final = (b"Cannot connect to", b"permission denied", b"failed to connect")
-_ASIDE: Final = re.compile(r"time=|See '")  # a line of a log, or where to read more
-_PATIENCE: Final = 10  # seconds that an engine may take to say whether it works
-_AT_ONCE: Final = 256  # images that an engine is asked about: a command line has a limit
-_DIGITS: Final = 19  # of a size in bytes, at most
+_ASIDE: Final = re.compile(r"time=|See '")  # a line of a log, or a hint where to read more
+_PATIENCE: Final = 10  # maximum seconds for an engine to report whether it works
+_AT_ONCE: Final = 256  # maximum images per query of an engine: a command line has a limit
+_DIGITS: Final = 19  # maximum digits of a size in bytes
 _ID: Final = re.compile(r"(?:sha256:)?[0-9a-f]{1,64}")
-_MAX_ANSWER: Final = 16 << 20  # bytes of an answer
+_MAX_ANSWER: Final = 16 << 20  # maximum bytes of an answer
 
 
 def default_engine(sources: Sequence[str] = (), *, needed: bool = True) -> str:
-    """Return the engine that one of the sources is in, else the first whose client is installed.
+    """Return the engine of the first source that is in one, else the first engine whose client is installed.
 
-    Raises :class:`UsageError` where there is none, unless none is ``needed``: then it is docker.
+    Raises :class:`UsageError` if there is none, unless ``needed`` is False: then it returns docker.
     """
     for source in sources:
         for name, transport in TRANSPORTS.items():
@@ -73,7 +73,7 @@ def default_engine(sources: Sequence[str] = (), *, needed: bool = True) -> str:
 
 
 def engine_in_use(arguments: Sequence[str]) -> str:
-    """Return the engine that a command line names, by --engine or an image in it, else one that is installed."""
+    """Return the engine named in a command line, by --engine or an image in it, else an installed one."""
     words = [word for argument in arguments for word in argument.split("=", 1)]
     for option, engine in pairwise(words):
         if option == "--engine" and engine in ENGINES:
@@ -82,7 +82,7 @@ def engine_in_use(arguments: Sequence[str]) -> str:
 
 
 def words_for(engine: str) -> Mapping[str, str]:
-    """Return the words by which hints name the commands of an engine."""
+    """Return the words that hints use for the commands of an engine."""
     if engine == "podman":
         found = {"docker": "podman", "save": "podman save -o", "load": "podman load -i"}
         return {**WORDS, **found, "transport": TRANSPORTS["podman"], "give": f"give {TRANSPORTS['podman']}"}
@@ -93,23 +93,23 @@ def words_for(engine: str) -> Mapping[str, str]:
 
 
 def client_message(text: bytes) -> str:
-    """Return what a client says in its stderr, in one line: all of it but its log and where to read more."""
+    """Return a client's stderr as one line, without its log and without hints where to read more."""
     lines = [line.strip() for line in text.decode(errors="replace").splitlines()]
     return "; ".join(line for line in lines if line and not _ASIDE.match(line)) or "no message"
 
 
 def no_answer(engine: str, text: bytes) -> FileError:
-    """Return the error for an engine that does not answer, with what its client says."""
+    """Return the error for an engine that does not answer, with its client's message."""
     return FileError(messages.ENGINE_NO_ANSWER, engine=engine, client_message=client_message(text))
 
 
 def require_layers(engine: str, chains: Iterable[tuple[bytes, ...]], base: str, file: str | None) -> None:
-    """Raise :class:`LoadError` unless the engine has images with these layers, which a thin archive is without.
+    """Raise :class:`LoadError` unless the engine has images with these layers, which a thin archive leaves out.
 
-    :class:`FileError` where it does not answer.
+    Raises :class:`FileError` if the engine does not answer.
 
-    ``chains`` are diffIDs, the lowest layer's first; ``base``: what to call an image that has them, and the ``file``
-    that it is in, if any. ctr has no question for layers: there the loader itself finds out.
+    ``chains`` are diffIDs, the lowest layer's first. ``base``: the name for an image that has them, in messages.
+    ``file``: the file that it is in, if any. ctr cannot list layers: with ctr, the loader itself detects missing ones.
     """
     wanted = {[*chain_ids(chain)][-1] for chain in {*chains} if chain}
     if engine != "ctr" and not wanted <= {found for layers in _layers(engine) for found in chain_ids(layers)}:
@@ -123,7 +123,7 @@ def require_layers(engine: str, chains: Iterable[tuple[bytes, ...]], base: str, 
 
 
 def layers_present(engine: str, diff_ids: Sequence[bytes], digests: Sequence[bytes]) -> int:
-    """Return how many of an image's lowest layers an engine itself reports to have.
+    """Return how many of an image's lowest layers an engine reports to have.
 
     docker and podman report ``diff_ids`` of images, ctr the ``digests`` under which it stores layers.
     """
@@ -138,12 +138,12 @@ def layers_present(engine: str, diff_ids: Sequence[bytes], digests: Sequence[byt
 
 
 def image_id(engine: str, name: str) -> str | None:
-    """Return the ID that docker or podman shows for a name, as ``sha256:...``; None where it has no such image."""
+    """Return the ID that docker or podman shows for a name, as ``sha256:...``; None if it has no such image."""
     return next((_id(image) for image in _inspect(engine, name)), None)
 
 
 def _inspect(engine: str, *names: str) -> list[object]:
-    """Return what docker or podman reports of those images that it has, a document for each."""
+    """Return the documents of docker or podman about those of the images that it has, one for each."""
     found = _run((*ENGINES[engine][1], "--", *names))
     try:
         told = json.loads(found.stdout)
@@ -158,7 +158,7 @@ def _id(image: object) -> str | None:
 
 
 def _layers_of(image: object) -> list[bytes]:
-    """Return the digests of the layers of an image that was inspected, the lowest first; what is no digest is empty."""
+    """Return the digests of the layers of an inspected image, the lowest first; empty for a value that is no digest."""
     found = (item for item in get_list(get(image, "RootFS"), "Layers") if isinstance(item, str))
     return [sha256_of(f"sha256:{item.removeprefix('sha256:')}") or b"" for item in found]
 
@@ -174,7 +174,7 @@ def _layers(engine: str) -> list[list[bytes]]:
 
 
 def _is_podman_alone() -> bool:
-    """Whether podman works and docker has a client here, but no daemon that answers it."""
+    """Whether podman works, and docker has a client here but no daemon that answers it."""
     for command, wanted in ((("docker", "info"), False), (("podman", "info"), True)):
         try:
             told = subprocess.run(
@@ -189,13 +189,13 @@ def _is_podman_alone() -> bool:
 
 
 def require_engine(name: str | None) -> None:
-    """Refuse the name of an engine that there is none of; None is any."""
+    """Refuse an unknown engine; None means any."""
     if name is not None and name not in ENGINES:
         raise UsageError(messages.ENGINE_UNKNOWN, name=name)
 
 
 class _Tail:
-    """The end of what a program says, read as it says it: one that is not listened to stops where a pipe is full."""
+    """The end of a program's output, read while it runs: a program stops if nobody reads its full pipe."""
 
     def __init__(self, pipe: IO[bytes] | None) -> None:
         assert pipe
@@ -211,13 +211,13 @@ class _Tail:
         os.close(self._fd)
 
     def end(self) -> bytes:
-        """Return what was said last, once the program has ended; one of its children may hold the pipe for ever."""
+        """Return the last output, once the program has ended; one of its children may keep the pipe open forever."""
         self._reader.join(5)
         return self._text
 
 
 class Loader:
-    """A running loader; a context manager that ends it where the input fails, so that it loads nothing."""
+    """A running loader; a context manager that ends it if the input fails, so that it loads nothing."""
 
     def __init__(self, engine: str) -> None:
         self._load, _ = ENGINES[engine]
@@ -234,7 +234,7 @@ class Loader:
         return self
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
-        """Pass bytes to the loader; :class:`LoadError` where it has stopped reading."""
+        """Pass bytes to the loader; raise :class:`LoadError` if it has stopped reading."""
         assert self._process.stdin
         try:
             write_all(self._process.stdin.fileno(), piece)
@@ -251,9 +251,9 @@ class Loader:
             self._fail(code)
 
     def check_digests(self, names: Sequence[str], ids: Collection[bytes]) -> None:
-        """Ask the engine for an image by each of its names; :class:`LoadError` unless that has one of the digests.
+        """Query the engine for each name of an image; raise :class:`LoadError` unless it has one of the digests.
 
-        Which of ``ids`` it is depends on the store: the config's or the manifest's. Without names these are asked for.
+        The store determines which of ``ids`` it is: the config's or the manifest's. Without names, the ids are queried.
         """
         wanted = {f"sha256:{item.hex()}" for item in ids}
         if self._engine == "ctr":
@@ -271,23 +271,23 @@ class Loader:
             self._require("no name", "nothing", wanted)
 
     def check_whole(self, names: Iterable[str]) -> None:
-        """Ask an engine that stores blobs whether an image has all of them, of which some were left out.
+        """Check that an engine that stores blobs has all blobs of an image, although the archive left some out.
 
-        :class:`LoadError` where it does not: it keeps layers in another form than the one that was left out.
+        Raises :class:`LoadError` if it does not: it stores layers in another form than the one that was left out.
         """
         for name in names:
-            if self._engine == "docker":  # lists no image that is not whole
+            if self._engine == "docker":  # docker does not list incomplete images
                 is_whole = bool(self._ask("docker", "image", "ls", "--quiet", "--", name).split())
             elif self._engine == "ctr":
                 rows = self._ask("ctr", "images", "check").splitlines()
                 is_whole = not any(
                     "incomplete" in row
-                    and not row.rstrip().endswith("true")  # unpacked: containerd may be told to drop blobs then
+                    and not row.rstrip().endswith("true")  # unpacked: containerd may be configured to drop blobs then
                     and (row.split()[0] == name or row.split()[0].endswith("/" + name))
                     for row in rows[1:]
                 )
             else:
-                is_whole = True  # podman takes layers by their content
+                is_whole = True  # podman identifies layers by their content
             if not is_whole:
                 raise LoadError(messages.ENGINE_LAYERS_IN_OTHER_FORM, engine=self._engine, name=name, exit_code=6)
 
@@ -309,7 +309,7 @@ class Loader:
         return found.stdout.decode(errors="replace")
 
     def check(self, image: AboutImage) -> None:
-        """Ask the engine for an image; :class:`LoadError` where it is not there or is another one."""
+        """Query the engine for an image; raise :class:`LoadError` if it is missing or another one."""
         name = image.names[0] if image.names and "\0" not in image.names[0] else f"sha256:{image.id.hex()}"
         if self._engine == "ctr":
             self._check_ctr(image)
@@ -318,7 +318,7 @@ class Loader:
         told = _id(found)
         if told is None:
             raise LoadError(messages.ENGINE_NOT_THERE, engine=self._engine, name=name, exit_code=3)
-        # docker's containerd store names an image by its manifest or index, so there the layers are compared.
+        # docker's containerd store identifies an image by its manifest or index, so the layers are compared.
         is_config = self._engine == "podman" or get_text(get(found, "GraphDriver"), "Name") in _CONFIG_STORES
         has_layers = _layers_of(found) == [*image.diff_ids]
         if told != f"sha256:{image.id.hex()}" and (is_config or not has_layers):
@@ -346,7 +346,7 @@ class Loader:
     ) -> None:
         assert self._process.stdin
         if self._process.poll() is None:
-            # The end of input comes in mid-entry, so that every loader refuses what it has got so far.
+            # The input ends in the middle of an entry, so that every loader refuses what it got so far.
             self._process.stdin.close()
             try:
                 self._process.wait(60)
@@ -359,7 +359,7 @@ class Loader:
 
 
 def saved_layers(transport: str, reference: str) -> tuple[bytes, list[bytes]]:
-    """Return the image ID and the diffIDs of an image that an engine would save; raises what :func:`save` does."""
+    """Return the image ID and the diffIDs of an image that an engine would save; raises the errors of :func:`save`."""
     _require_image(transport, reference)
     found = next(iter(_inspect(_SAVE[transport][0], reference)), None)
     return sha256_of(_id(found)) or b"", list(filter(None, _layers_of(found)))
@@ -373,9 +373,9 @@ def save(
     platform: str | None = None,
     sizes: Collection[int] | None = None,
 ) -> Spool:
-    """Ask an engine to save an image; return the archive in a temporary file of ``context``.
+    """Save an image with an engine; return the archive in a temporary file of ``context``.
 
-    Where the ``sizes`` of the layers that will be read are known, the others are left out, see :func:`sieve`.
+    If the ``sizes`` of the layers that will be read are known, the others are left out, see :func:`sieve`.
     """
     client = _SAVE[transport][0]
     room = _require_image(transport, reference)
@@ -402,7 +402,7 @@ def save(
 
 
 def _require_image(transport: str, reference: str) -> int:
-    """Return about how many bytes an engine's image has; :class:`AbsentError` where it has none of that name."""
+    """Return roughly how many bytes an engine's image has; raise :class:`AbsentError` if there is no such image."""
     inspect = _SAVE[transport]
     client = inspect[0]
     if not reference:
@@ -421,7 +421,7 @@ def _require_image(transport: str, reference: str) -> int:
 
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
-    """Ask an engine; :class:`FileError` where it cannot be run, or answers more than 16 MiB."""
+    """Run an engine's client; raise :class:`FileError` if it cannot be run, or its answer exceeds 16 MiB."""
     try:
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -435,12 +435,12 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
             return subprocess.CompletedProcess(command, asking.wait(), answer, errors.end())
     except OSError as error:
         raise FileError(messages.PROGRAM_CANNOT_RUN, command=command[0], reason=error.strerror) from error
-    except ValueError as error:  # a name that no program can be given
+    except ValueError as error:  # a name that cannot be passed to a program
         raise FileError(messages.PROGRAM_CANNOT_RUN, command=command[0], reason=str(error)) from error
 
 
 def _why_unsaved(text: bytes) -> Message:
-    """Tell a containerd that has thrown away what it unpacked, and a client that is too old for an option."""
+    """Recognise a containerd that dropped what it unpacked, and a client that is too old for an option."""
     if b"not found" in text and b"content digest" in text:
         return messages.ENGINE_SAVE_DISCARDED
     if b"unknown flag: --platform" in text:

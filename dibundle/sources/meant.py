@@ -1,4 +1,4 @@
-"""What may have been meant by a name that is not that of a file."""
+"""Suggestions for a name that is not a file's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _IMAGE: Final = re.compile(r"(?:(?:docker|podman):(?://)?)?([^/\s]+|[^\s]+[:@][^
 
 
 def meant_by(name: str, error: OSError) -> AbsentError:
-    """Return the error for a file that is not there, with what may have been meant."""
+    """Return the error for a missing file, with the likely intention."""
     reason = error.strerror
     if name.startswith(("http://", "https://")):
         return AbsentError(messages.FILE_IS_URL, name=name, reason=reason, quoted=shell_words(name))

@@ -1,4 +1,4 @@
-"""What goes wrong with what is named as a source: every text, by its code."""
+"""Messages about sources, by code."""
 
 from __future__ import annotations
 

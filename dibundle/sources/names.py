@@ -1,11 +1,11 @@
-"""Names as skopeo has them: ``docker-daemon:app:1``, ``docker://HOST/app:1``, ``oci:FOLDER``; others are paths."""
+"""Names as in skopeo: ``docker-daemon:app:1``, ``docker://HOST/app:1``, ``oci:FOLDER``; others are paths."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Final
 
-SCHEME: Final = "docker://"  # of names in a registry
+SCHEME: Final = "docker://"  # prefix of names in a registry
 _ENGINES: Final = ("docker-daemon", "containers-storage")
 _FILES: Final = ("docker-archive", "oci-archive", "oci")
 
@@ -16,13 +16,13 @@ def is_reference(name: str) -> bool:
 
 
 def engine_of(name: str) -> tuple[str, str] | None:
-    """Return transport and reference of a name that an engine has to save, None for any other name."""
+    """Return transport and reference of a name that an engine has to save; None for any other name."""
     transport, colon, reference = name.partition(":")
     return (transport, reference) if colon and transport in _ENGINES and not Path(name).exists() else None
 
 
 def path_of(name: str) -> str:
-    """Return the path that a name stands for: of ``oci:FOLDER:TAG`` the folder, as all that is in it counts."""
+    """Return the path for a name; for ``oci:FOLDER:TAG``, the folder, because all of its images count."""
     transport, colon, rest = name.partition(":")
     if not colon or transport not in _FILES or Path(name).exists():
         return name

@@ -1,4 +1,4 @@
-"""What sources hold, once they are opened: archives and bundles, and what is known of both."""
+"""Opened sources: archives and bundles, with their names, places and identities."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from dibundle.sources.bundles import CheckSignature, Rereadable, check_signature
 Layers = Mapping[bytes, int]
 """Sizes in bytes of layers, by digest."""
 BeforeSaving = Callable[[Sequence[BundleReader], Sequence[Archive]], object]
-"""Is given bundles and archives, also those that stand for images in engines; raises where nothing can be made."""
+"""Gets bundles and archives, including placeholders for images in engines; raises if nothing can be rebuilt."""
 
 
 class UnsavedImage(NamedTuple):
     """An image in an engine, of which certain layers will be read (None: all).
 
-    ``save`` returns its archive, ``claim`` what stands for that, and both None where a candidate is not there.
+    ``save`` returns its archive, ``claim`` a placeholder for it; both return None if a candidate is missing.
     """
 
     save: Callable[[Layers | None], Archive | None]
@@ -34,14 +34,14 @@ class UnsavedImage(NamedTuple):
 
 @dataclass(slots=True)
 class OpenedSources:
-    """What sources hold: archives, and bundles as (name, stream).
+    """The content of sources: archives, and bundles as (name, stream).
 
-    ``placed`` has the archives by their places among the sources, which they are not opened in the order of.
-    ``engines`` have not saved their images yet.
-    ``wrapped``: those of the archives that bundles came in, ``within``: the streams of these bundles, by ``id``.
-    ``identities`` are those of files, with their names, ``bundle_sizes`` those of known streams, by ``id``: several
-    sources may have one name, as those in an archive, or stdin and a file called so. ``spare_streams``: of the bundles
-    among candidates for a base, by ``id``; ``spare`` are these bundles, once they are read.
+    ``placed`` has the archives by their places among the sources; they are opened in another order. ``engines`` have
+    not saved their images yet. ``wrapped``: the archives that contained bundles. ``within``: the streams of these
+    bundles, by ``id``. ``identities`` are those of files, with their names. ``bundle_sizes``: sizes of known streams,
+    by ``id``, because several sources may have one name, such as bundles in an archive, or stdin and a file called
+    "stdin". ``spare_streams``: bundles among candidates for a base, by ``id``; ``spare`` has these bundles, once they
+    are read.
     """
 
     signatures: SignatureCheck
@@ -57,21 +57,21 @@ class OpenedSources:
 
     @property
     def check(self) -> CheckSignature | None:
-        """What every bundle's header and signature were given to; None where signatures do not matter."""
+        """The check that every bundle's header and signature passed; None if signatures do not matter."""
         return self.signatures.required
 
     @property
     def archives(self) -> list[Archive]:
-        """The archives, in the order of the sources: it says which is the base and which the target."""
+        """The archives, in the order of the sources: the order decides which is the base and which the target."""
         return [self.placed[place] for place in sorted(self.placed)]
 
     @property
     def plain_archives(self) -> list[Archive]:
-        """The archives that no bundle came in."""
+        """The archives that contained no bundle."""
         return [archive for archive in self.archives if not any(archive is other for other in self.wrapped)]
 
     def ask_engines(self, layers: Layers | None = None) -> None:
-        """Have the engines save, if they have not yet; their archives are added."""
+        """Let the engines save, if they have not yet; add their archives."""
         for place in sorted(self.engines):
             saved = self.engines.pop(place).save(layers)
             if saved is not None:
@@ -79,13 +79,13 @@ class OpenedSources:
 
     @property
     def has_bundle(self) -> bool:
-        """Whether there is a bundle beside those that are spare."""
+        """Whether there is a bundle in addition to the spare ones."""
         return len(self.bundles) > len(self.spare_streams)
 
     def add_bundle(
         self, name: str, stream: Rereadable, size: int | None, file: str | None = None, *, is_spare: bool = False
     ) -> None:
-        """Add a bundle, in a ``file`` if it is in one; its signature is checked here and nowhere else."""
+        """Add a bundle, with its ``file`` if it has one; this is the only place that checks its signature."""
         if is_spare:
             self.spare_streams.add(id(stream))
         check = self.check if file is None else self.signatures.beside(file)
@@ -96,14 +96,14 @@ class OpenedSources:
         self.bundles.append((name, stream))
 
     def refuse_overwriting(self, name: str, identity: tuple[int, int] | None) -> None:
-        """Raise :class:`UsageError` where the output called ``name`` is one of the inputs, under whatever name."""
+        """Raise :class:`UsageError` if the output called ``name`` is one of the inputs, under any name."""
         if identity in self.identities:
             raise UsageError(messages.OUTPUT_IS_INPUT, name=name, source=self.identities[identity])
 
     def read_bundles(self, before_saving: BeforeSaving | None = None) -> list[BundleReader]:
-        """Return the bundles, at least one, their heads read and checked; engines then save what these need.
+        """Return the bundles, at least one, with their heads read and checked; engines then save the images they need.
 
-        Those that are spare are in :attr:`spare` then. ``before_saving`` is called if an engine will save.
+        The spare bundles are then in :attr:`spare`. ``before_saving`` is called if an engine will save.
         """
         if not self.has_bundle:
             given = ", ".join(archive.name for archive in self.archives) or "nothing"
@@ -123,9 +123,10 @@ class OpenedSources:
         return found
 
     def _different_bundles(self) -> Iterator[tuple[str, Rereadable]]:
-        """Yield the bundles, one of those that begin with the same header; it stands for all that follows.
+        """Yield the bundles, one of each group with the same header: the header commits to everything behind it.
 
-        :class:`BundleError` where those in archives, which may hold any number, have more of manifests than one may.
+        Archives may contain any number of bundles. Raises :class:`BundleError` if their manifests together exceed the
+        limit for one.
         """
         seen: set[bytes] = set()
         left = MAX_MANIFEST
@@ -135,20 +136,20 @@ class OpenedSources:
                 continue
             seen.add(head)
             if id(stream) in self.within:
-                with suppress(BundleError):  # what is wrong with a header is said when it is read
+                with suppress(BundleError):  # reading the header later reports errors in it
                     left -= Header.decode(head).size
                 if left < 0:
                     raise BundleError(messages.LIMIT_WRAPPED_MANIFESTS, name=name, max_manifest=MAX_MANIFEST >> 20)
             yield name, stream
 
     def read_bundle(self) -> BundleReader:
-        """Return the one bundle, as :meth:`read_bundles` does."""
+        """Return the one bundle, like :meth:`read_bundles`."""
         if len(self.bundles) > 1:
             raise UsageError(messages.SOURCE_SEVERAL_BUNDLES, bundles_count=len(self.bundles))
         return self.read_bundles()[0]
 
     def bundle_stream(self) -> Readable:
-        """Return the one bundle as a stream, nothing of it read or checked but its signature."""
+        """Return the one bundle as a stream; only its signature was read and checked."""
         if len(self.bundles) > 1:
             raise UsageError(messages.SOURCE_SEVERAL_BUNDLES, bundles_count=len(self.bundles))
         if not self.bundles:

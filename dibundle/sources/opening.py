@@ -1,4 +1,4 @@
-"""Sources opened: files, folders, parts, streams, engines and registries; recognised by content, not by place."""
+"""Opening of sources: files, folders, parts, streams, engines and registries; detected by content, not by place."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ from dibundle.sources.opened import Layers, OpenedSources, UnsavedImage
 from dibundle.sources.wrapped import find
 
 _CHUNK: Final = 1 << 20
-MAX_COPIES: Final = 128  # wrapped bundles in an archive, same ones too: each is unpacked
-MAX_WRAPPED: Final = 16  # different bundles in an archive: the limits of dib.md, 10.1 are those of each
+MAX_COPIES: Final = 128  # maximum wrapped bundles in an archive, including equal ones: each is unpacked
+MAX_WRAPPED: Final = 16  # maximum different bundles in an archive: the limits of dib.md, 10.1, apply to each
 
-_BESIDE: Final = 64 << 10  # bytes of documents and headers that an engine saves beside layers, about
+_BESIDE: Final = 64 << 10  # approximate bytes of documents and headers that an engine saves in addition to layers
 Source = str | os.PathLike[str] | Readable
 """A name (a path; ``-`` for stdin, ``docker-daemon:app:1``, ``docker://HOST/app:1``, ...), a path, or a binary file.
 
-A binary file is read from where it stands.
+A binary file is read from its current position.
 """
 
 
@@ -53,7 +53,7 @@ def several(sources: Source | Iterable[Source] | None) -> list[Source]:
     """Return one source, several or none as a list."""
     if sources is None:
         return []
-    # a file is iterable, too: by lines
+    # a file is iterable as well: by lines
     is_one = isinstance(sources, str | bytes | os.PathLike) or hasattr(sources, "read")
     return [cast("Source", sources)] if is_one else list(cast("Iterable[Source]", sources))
 
@@ -69,16 +69,17 @@ def open_sources(
 ) -> OpenedSources:
     """Open sources of which at least one should be a bundle.
 
-    ``candidates`` may serve as a base, or make one: those that are not there are passed over. ``only_claims``: engines
-    save nothing, and say which layers they have.
+    ``candidates`` may serve as a base, or rebuild one: missing ones are skipped. ``only_claims``: engines save nothing,
+    and only list their layers.
 
-    The engines are asked by :meth:`OpenedSources.read_bundles`, as what bundles read is known then. With signers every
-    bundle must pass them: first the bundles that are files or streams, then those in a registry. Only then are
-    compressed archives unpacked; without any such bundle the one that holds a bundle is among them, and they are
-    unpacked to ``RATIO`` times their size at most until its signature is checked, too.
-    ``bundle_first``: the first source has to be a bundle, or an image that holds one.
+    Engines run in :meth:`OpenedSources.read_bundles`, because then it is known which layers the bundles read. With
+    signers, every bundle must pass them: first bundles in files or streams, then those in a registry. Compressed
+    archives are unpacked only after that. If there is no such bundle, one of the archives contains the bundle: they are
+    then unpacked to at most ``RATIO`` times their size until its signature is checked as well. ``bundle_first``: the
+    first source must be a bundle, or an image that contains one.
 
-    Raises :class:`FileError` and :class:`ArchiveError`, :class:`BundleError` for what is named as a bundle and is none.
+    Raises :class:`FileError` and :class:`ArchiveError`; :class:`BundleError` for a source that should be a bundle and
+    is not.
     """
     sources, candidates = _with_first_parts(sources), _with_first_parts(candidates)
     opening = _Opening([*sources, *candidates], access, context, bundle_wanted=True, candidates=len(candidates))
@@ -88,7 +89,7 @@ def open_sources(
     if not opened.check:
         opening.open_waiting()
     opening.fetch()
-    if not opened.has_bundle:  # else whoever makes a base would say what is made of it
+    if not opened.has_bundle:  # otherwise, a maker of bases could decide what is rebuilt from them
         opening.searched = 1 if bundle_first else len(sources)
     searched: set[int] = set()
     if opened.check:
@@ -103,7 +104,7 @@ def open_sources(
 
 
 def open_archives(sources: Sequence[Source], access: Access, context: Context) -> OpenedSources:
-    """Open sources that must be archives; :class:`UsageError` for a bundle."""
+    """Open sources that must be archives; raise :class:`UsageError` for a bundle."""
     opening = _Opening(sources, access, context, bundle_wanted=False)
     opening.open_files()
     opening.open_waiting()
@@ -119,7 +120,7 @@ def open_archives(sources: Sequence[Source], access: Access, context: Context) -
 
 
 def open_present(sources: Sequence[Source], access: Access, context: Context) -> OpenedSources:
-    """Open those archives that are there; the others are noted, with what may have been meant."""
+    """Open the archives that exist; report the others in a note, with the likely intention."""
     found = OpenedSources(SignatureCheck())
     names = [source for source in sources if isinstance(source, str)]
     for place, source in enumerate(sources):
@@ -142,7 +143,7 @@ def _note_absent(error: DibError, names: Sequence[str], context: Context) -> Non
 
 
 def _claimed(name: str, engine: tuple[str, str], layers: Layers | None) -> Archive:
-    """Return what stands for the archive that an engine would save, of which these layers would be read."""
+    """Return a placeholder for the archive that an engine would save, with the layers that would be read."""
     from dibundle.images.stand_in import stand_in
     from dibundle.sources.engines import saved_layers
 
@@ -152,7 +153,7 @@ def _claimed(name: str, engine: tuple[str, str], layers: Layers | None) -> Archi
 
 
 class _Opening:
-    """The steps of opening sources, the last of them ``candidates``; what is found is in ``opened``."""
+    """The steps of opening sources, the last of which are ``candidates``; the results are in ``opened``."""
 
     def __init__(
         self,
@@ -172,7 +173,7 @@ class _Opening:
         self._context = context
         self._bundle_wanted = bundle_wanted
         self.only_claims = False
-        self.searched = 0  # sources, from the first on, that bundles are looked for within
+        self.searched = 0  # number of first sources in which bundles are searched
         self._empty: list[tuple[int, str, int]] = []
         self._waiting: list[_Other] = []
 
@@ -194,14 +195,14 @@ class _Opening:
 
     @contextmanager
     def _if_there(self, place: int) -> Iterator[None]:
-        """Pass a candidate over that is not there; other sources have to be."""
+        """Skip a missing candidate; other sources must exist."""
         try:
             yield
         except (AbsentError, RegistryError) as error:
             self._pass_over(place, error)
 
     def _pass_over(self, place: int, error: DibError) -> None:
-        """Raise an error, unless it says that a candidate is not there."""
+        """Raise an error, unless it means that a candidate is missing."""
         is_absent = isinstance(error, AbsentError) or error.code == messages.REGISTRY_NOT_FOUND.code
         if not is_absent or place < self._first_candidate:
             raise error
@@ -234,7 +235,7 @@ class _Opening:
             self._waiting.append(_Other(place, name, fd, head, wanted))
 
     def _descriptor(self, source: str | os.PathLike[str]) -> tuple[str, int, int | None]:
-        """Return name and descriptor of a file or stdin, and the bytes that follow if known; note which file it is."""
+        """Return name and descriptor of a file or stdin, and the bytes left if known; record the file's identity."""
         if isinstance(source, str) and source == "-":
             name, fd = STDIN, 0
         else:
@@ -248,7 +249,7 @@ class _Opening:
         return name, fd, status.st_size - os.lseek(fd, 0, os.SEEK_CUR)
 
     def _open_stream(self, place: int, source: Readable, *, wanted: bool) -> None:
-        """Take a binary file that a program has open."""
+        """Take a binary file that a program has opened."""
         if not hasattr(source, "read"):
             raise TypeError(f"a source is a path or a binary file, not {type(source).__name__}")
         head = source.read(len(MAGIC))
@@ -263,7 +264,7 @@ class _Opening:
         self._waiting.append(_Other(place, STREAM, self._spooled(stream), head, wanted, position=0))
 
     def _spooled(self, stream: Readable) -> int:
-        """Copy a stream into a temporary file and return its descriptor, which stands at the beginning."""
+        """Copy a stream into a temporary file; return its descriptor, positioned at the beginning."""
         spool = self._context.spool()
         while piece := stream.read(_CHUNK):
             spool.write(piece)
@@ -275,7 +276,7 @@ class _Opening:
         sizes = None if layers is None else set(layers.values())
         spool = save(*engine, self._context, platform=self._access.platform, sizes=sizes)
         archive = self._archive(spool.start(), name)
-        # docker says nothing of it; other platforms may be missing, but not all of them
+        # docker does not report this; other platforms may be missing, but not all of them
         if not any(image.config and all(image.layers) for image in read_images(archive).images):
             raise FileError(messages.ENGINE_SAVED_WITHOUT_LAYERS, engine_=engine[1])
         return archive
@@ -284,7 +285,7 @@ class _Opening:
         return self._context.enter(from_fd(fd, name, spool_dir=self._context.tmp, ratio=ratio))
 
     def fetch(self) -> None:
-        """Take what registries have under names."""
+        """Fetch the sources that are in registries."""
         for place, source in self._sources:
             if isinstance(source, str) and is_reference(source):
                 from dibundle.sources.registry.opening import open_reference  # needs urllib3
@@ -304,10 +305,10 @@ class _Opening:
                         self.opened.placed[place] = self._archive(spool.start(), source)
 
     def open_waiting(self) -> None:
-        """Open the archives among files, and with signers find the bundles in them.
+        """Open the archives among files; with signers, find the bundles in them.
 
-        Where a signature is demanded, what may hold a bundle is unpacked within a ratio until a bundle was accepted.
-        What goes beyond it is then a base, unless it is named as a bundle or stands where one is wanted.
+        If a signature is required, a file that may contain a bundle is unpacked within a ratio until a bundle is
+        accepted. A file beyond the ratio is then a base, unless it is named as a bundle or its place requires one.
         """
         refused: list[tuple[_Other, RatioError]] = []
         for other in self._waiting:
@@ -335,7 +336,7 @@ class _Opening:
             self.find_wrapped([other.place])
 
     def find_wrapped(self, places: Iterable[int]) -> None:
-        """Take the bundles out of the one archive that is a wrapped bundle; its layers may be a base all the same."""
+        """Take the bundles out of the only archive that has wrapped ones; its layers may still serve as a base."""
         for place in sorted(places):
             archive = self.opened.placed[place]
             if place >= self.searched:
@@ -356,7 +357,7 @@ class _Opening:
                 archive.carries = True
 
     def open_empty(self) -> None:
-        """Take what is empty for what is left of a bundle, where one is missing."""
+        """Treat an empty file as a truncated bundle if a bundle is missing."""
         for place, name, fd in self._empty:
             if self._bundle_wanted and not self.opened.has_bundle:
                 self.opened.add_bundle(name, Reread(partial(read_some, fd, name), b""), None)
@@ -366,17 +367,17 @@ class _Opening:
 
 @dataclass(slots=True)
 class _Other:
-    """A file that begins as no bundle does: its place and name, descriptor, and the first bytes, which were read."""
+    """A file that does not begin like a bundle: its place, name and descriptor, and the first bytes, already read."""
 
     place: int
     name: str
     fd: int
     head: bytes
-    bundle_wanted: bool  # as it is named, or where it stands
-    position: int | None = None  # where it begins, if it can be read again
+    bundle_wanted: bool  # because of its name, or its place
+    position: int | None = None  # offset of its beginning, if it can be read again
 
     def rewound(self) -> int | None:
-        """Return the descriptor at the beginning; None if it is a pipe."""
+        """Return the descriptor, positioned at the beginning; None if it is a pipe."""
         try:
             if self.position is None:
                 self.position = os.lseek(self.fd, -len(self.head), os.SEEK_CUR)
@@ -388,7 +389,7 @@ class _Other:
 
 
 def _with_first_parts(sources: Sequence[Source]) -> list[Source]:
-    """Return the sources, of a bundle in parts the first part in place of all; streams come last."""
+    """Return the sources; of a bundle in parts, only the first part; streams come last."""
     named = {os.fspath(source): source for source in sources if isinstance(source, str | os.PathLike)}
     names = [os.fspath(source) for source in sources if isinstance(source, str | os.PathLike)]
     streams = [source for source in sources if not isinstance(source, str | os.PathLike)]

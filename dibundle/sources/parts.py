@@ -1,6 +1,6 @@
-"""Bundles in numbered parts, for media that take no large file: ``out.dib.001``, ``out.dib.002``, ...
+"""Bundles in numbered parts, for media without large files: ``out.dib.001``, ``out.dib.002``, ...
 
-The parts are the bundle's bytes one after the other and nothing else, so that ``cat`` puts them together too.
+The parts are the bundle's bytes one after the other and nothing else, so ``cat`` joins them too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NAME: Final = re.compile(r"(.*)\.([0-9]{3})")
 
 
 class PartsWriter:
-    """An output in parts of at most ``size`` bytes; all of them appear when the last is complete, or none does."""
+    """An output in parts of at most ``size`` bytes; all parts appear when the last is complete, or none does."""
 
     def __init__(self, name: str, size: int) -> None:
         self.name = name
@@ -35,7 +35,7 @@ class PartsWriter:
         self._stack = ExitStack()
 
     def there(self) -> Iterator[tuple[str, tuple[int, int]]]:
-        """Yield the names of parts that are there already, with their devices and inodes."""
+        """Yield the names of parts that already exist, with their devices and inodes."""
         for number in range(1, MOST + 1):
             name = part_name(self.name, number)
             with suppress(OSError, ValueError):
@@ -47,7 +47,7 @@ class PartsWriter:
         return self
 
     def write(self, data: bytes) -> None:
-        """Write all of ``data``, over as many parts as it takes."""
+        """Write all of ``data``, over as many parts as needed."""
         view = memoryview(data)
         while view:
             if not self._left:
@@ -82,14 +82,14 @@ class PartsWriter:
 
 
 class PartsReader:
-    """The parts of a bundle as one stream; ``where`` names the part that a stretch of it lies in."""
+    """The parts of a bundle as one stream; ``where`` names the part of a range."""
 
     def __init__(self, first: str, context: Context) -> None:
         found = _NAME.fullmatch(first)
         assert found
         self._stem = found[1]
         self.names = [first]
-        # only regular files are parts: to open a pipe that somebody put there would wait for ever
+        # only regular files are parts: opening a pipe of that name would wait forever
         while len(self.names) < MOST and os.path.isfile(name := part_name(self._stem, len(self.names) + 1)):  # noqa: PTH113
             self.names.append(name)
         self._files = [context.enter(open(name, "rb", buffering=0)) for name in self.names]  # noqa: PTH123, SIM115
@@ -101,11 +101,11 @@ class PartsReader:
 
     @property
     def size(self) -> int:
-        """Number of bytes in all parts."""
+        """The number of bytes in all parts."""
         return sum(self.sizes)
 
     def read(self, size: int, /) -> bytes:
-        """Return up to ``size`` bytes, none at the end of the last part."""
+        """Return up to ``size`` bytes; an empty result at the end of the last part."""
         if self._given_back:
             piece, self._given_back = self._given_back[:size], self._given_back[size:]
             return piece
@@ -122,11 +122,11 @@ class PartsReader:
         return b""
 
     def give_back(self, data: bytes) -> None:
-        """Take back the last bytes that were read."""
+        """Put back the last bytes that were read."""
         self._given_back = data + self._given_back
 
     def where(self, start: int, end: int) -> str:
-        """Return the names of the parts in which the bytes from ``start`` to ``end`` lie."""
+        """Return the names of the parts that contain the bytes from ``start`` to ``end``."""
         at = 0
         within = []
         for name, size in zip(self.names, self.sizes, strict=True):
@@ -141,7 +141,7 @@ class PartsReader:
         return part_name(self._stem, len(self.names) + 1)
 
     def left_over(self, size: int) -> str | None:
-        """Return the name of the first part that a bundle of ``size`` bytes leaves over, if it ends where one ends."""
+        """Return the first surplus part's name for a bundle of ``size`` bytes, if the bundle ends where a part ends."""
         at = 0
         for name, part_size in zip(self.names, self.sizes, strict=True):
             if at == size:
@@ -150,14 +150,14 @@ class PartsReader:
         return None
 
     def excess(self, size: int) -> str:
-        """Return what may be wrong where there are bytes too many, of a bundle that should have ``size``."""
+        """Return the likely reason for surplus bytes, for a bundle that should have ``size``."""
         first = self.names[0]
         longer = [name for name, part in zip(self.names[1:-1], self.sizes[1:], strict=False) if part > self.sizes[0]]
         name = longer[0] if longer else self.where(size - 1, size)
         return f"{name} is too long" + (f", or {first} is of another bundle" if name != first else "")
 
     def lacking(self, signature: int) -> str:
-        """Return what may be wrong where bytes are missing; the first part has grown by ``signature`` bytes."""
+        """Return the likely reason for missing bytes; the first part has grown by ``signature`` bytes."""
         first, last = self.names[0], self.names[-1]
         whole = max(self.sizes[0] - signature, *self.sizes[1:-1], 0)
         for name, size in zip(self.names[:-1], self.sizes, strict=False):
@@ -176,13 +176,13 @@ def part_name(name: str, number: int) -> str:
 
 
 def first_of(name: str) -> str:
-    """Return the name of the first part, by the name of any; of what is not called as a part the name itself."""
+    """Return the name of the first part, for the name of any part; for other names, the name itself."""
     found = _NAME.fullmatch(name)
     return part_name(found[1], 1) if found else name
 
 
 def missing_first(name: str) -> str | None:
-    """Return the name of the first part of a bundle of which others are there, where ``name`` is that of a part."""
+    """Return the name of a missing first part, if ``name`` is a part's and other parts exist."""
     found = _NAME.fullmatch(name)
     if not found or os.path.exists(part_name(found[1], 1)):  # noqa: PTH110
         return None
@@ -191,5 +191,5 @@ def missing_first(name: str) -> str | None:
 
 
 def is_first(name: str) -> bool:
-    """Whether a name is that of a first part."""
+    """Whether a name is a first part's."""
     return name.endswith(".001")

@@ -1,6 +1,6 @@
-"""The policy of this machine: what it demands of bundles and registries, whatever the command line and environment say.
+"""The policy of this machine: its requirements for bundles and registries, whatever command line and environment are.
 
-It is a file of root's, ``/etc/dib/policy.toml``. Nothing moves it: no option, no variable and no home folder.
+The policy is in a file of root, ``/etc/dib/policy.toml``. No option, variable or home folder changes its place.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 PATH = "/etc/dib/policy.toml"
 _MAX_SIZE: Final = 1 << 20
-_MAX_LINKS: Final = 40  # on the way to a file, as Linux has it
+_MAX_LINKS: Final = 40  # maximum links on the way to a file, as in Linux
 _KEYS: Final = ("allowed-signers", "identities", "insecure", "require-signature", "revoked")
 
 
 class Policy(NamedTuple):
-    """What a machine demands; without a file nothing.
+    """A machine's requirements; without a file, none.
 
-    ``allowed``, ``revoked``: absolute names of the files of signers and of revoked keys. ``identities``: who has to
-    sign bundles that make images, by their repositories; a pattern may end with ``*``. ``insecure``: the registries
-    that are spoken to without TLS; None: the command line says which.
+    ``allowed``, ``revoked``: absolute names of the files of signers and of revoked keys. ``identities``: required
+    signers of bundles, by the repositories of the images that they rebuild; a pattern may end with ``*``. ``insecure``:
+    the registries that are contacted without TLS; None: the command line decides.
     """
 
     allowed: str | None = None
@@ -45,10 +45,10 @@ class Policy(NamedTuple):
         return tuple(filter(None, (self.allowed, self.revoked)))
 
     def signers(self, own: Signers | None, tmp: str | None) -> Signers | None:
-        """Return those who must have signed a bundle, beside the command's ``own``; None where that is no matter.
+        """Return the required signers of bundles, combined with the command's ``own``; None if none are required.
 
-        Raises :class:`UsageError` where somebody must have signed it and nobody says who, and :class:`FileError` for
-        lists that are not there, or that others can change.
+        Raises :class:`UsageError` if a signature is required and no signers are given. Raises :class:`FileError` for
+        lists that are missing, or that others can change.
         """
         allowed = self.allowed or (own.allowed if own else None)
         if allowed is None:
@@ -70,15 +70,15 @@ class Policy(NamedTuple):
         )
 
     def identities_for(self, names: Iterable[str]) -> dict[tuple[str, ...], str]:
-        """Return who has to sign bundles that make images of these names: sets of identities, each with one name.
+        """Return the required signers for images of these names: sets of identities, each with one name.
 
-        Of the patterns that fit a name the longest counts. "" stands for an image without a name.
+        If several patterns match a name, the longest counts. "" stands for an image without a name.
         """
         found: dict[tuple[str, ...], str] = {}
         for name in names if self.identities else ():
             for repository in _repositories(name):
                 fitting = [pattern for pattern in self.identities if _fits(pattern, repository)]
-                if fitting:  # an exact name before a prefix that is as long
+                if fitting:  # an exact name wins over a prefix of the same length
                     best = max(fitting, key=lambda pattern: (len(pattern.removesuffix("*")), not pattern.endswith("*")))
                     found.setdefault(self.identities[best], name)
         return found
@@ -90,7 +90,7 @@ class Policy(NamedTuple):
 
     @property
     def demands(self) -> list[str]:
-        """What it demands, as phrases for people."""
+        """The requirements, as phrases for display."""
         found = []
         if self.allowed is not None:
             found.append(f"bundles signed by those in {self.allowed}")
@@ -108,13 +108,13 @@ class Policy(NamedTuple):
 def read_policy() -> Policy:
     """Return the policy of this machine.
 
-    Raises :class:`FileError` for one that cannot be read or understood, or that others than root and the user can
-    change: what is not known cannot be followed.
+    Raises :class:`FileError` for a policy that cannot be read or parsed, or that users other than root and the current
+    one can change: an unknown policy cannot be followed.
     """
     try:
         fd = os.open(PATH, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        # a link that leads nowhere, also above it, is one to what is not mounted yet
+        # a dangling link, also above the file, may lead to a place that is not mounted yet
         places = (Path(PATH), *Path(PATH).parents)
         leads_nowhere = any(place.is_symlink() and not place.exists() for place in places)
         if isinstance(error, FileNotFoundError) and not leads_nowhere:
@@ -124,7 +124,7 @@ def read_policy() -> Policy:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise _unreadable("it is no regular file")
         require_safe(PATH)
-        data = os.read(fd, _MAX_SIZE + 1)  # a regular file gives all that is asked for
+        data = os.read(fd, _MAX_SIZE + 1)  # a regular file returns everything that is requested
     except OSError as error:
         raise _unreadable(error.strerror) from error
     finally:
@@ -135,12 +135,12 @@ def read_policy() -> Policy:
 
 
 def require_safe(name: str) -> None:
-    """Raise :class:`FileError` for a file that is not there, or that others than root and the user can change."""
+    """Raise :class:`FileError` if a file is missing, or users other than root and the current one can change it."""
     try:
         for place, status in walk(name):
             if status.st_uid not in (0, os.geteuid()):
                 raise FileError(messages.POLICY_OWNER, place=place, owner=status.st_uid, quoted=shell_words(str(place)))
-            is_sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX  # as /tmp: what is in it is safe
+            is_sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX  # as /tmp: its content is safe
             is_open = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not stat.S_ISLNK(status.st_mode)
             if is_open and not is_sticky:
                 raise FileError(messages.POLICY_WRITABLE, place=place, quoted=shell_words(str(place)))
@@ -152,9 +152,9 @@ def require_safe(name: str) -> None:
 
 
 def walk(name: str) -> Iterator[tuple[Path, os.stat_result]]:
-    """Yield each folder and link on the way to a file, as the system goes it, and the file; with the status of each.
+    """Yield each folder and link on the system's way to a file, and the file, with the status of each.
 
-    Raises :class:`OSError` where the way does not lead to an end.
+    Raises :class:`OSError` if the way does not end.
     """
     path, left, links = Path("/"), [*reversed(str(Path(name).absolute()).split("/"))], 0
     yield path, path.lstat()
@@ -184,7 +184,7 @@ def _parse(data: bytes) -> Policy:
     try:
         text = data.decode()
         found = tomllib.loads(text)
-    except ValueError as error:  # no TOML, or no UTF-8
+    except ValueError as error:  # not TOML, or not UTF-8
         line = re.search(r"at line (\d+)", str(error))
         raise _malformed(str(error), int(line[1]) if line else None) from error
     fields = _Fields(text, found)
@@ -206,7 +206,7 @@ def _parse(data: bytes) -> Policy:
 
 
 class _Fields:
-    """The values of a policy, by their keys: each of its type, or refused with the line that it is in."""
+    """The values of a policy, by key: each has its type, or is refused with its line number."""
 
     def __init__(self, text: str, found: Mapping[str, object]) -> None:
         self._text = text
@@ -228,7 +228,7 @@ class _Fields:
         return value
 
     def flag(self, key: str) -> bool:
-        """Return true or false; it is false where it is absent."""
+        """Return true or false; an absent value is false."""
         value = self._found.get(key, False)
         if not isinstance(value, bool):
             raise self.wrong(key, f"true or false is wanted, not {_shown(value)}")
@@ -245,7 +245,7 @@ class _Fields:
         return frozenset(hosts)
 
     def identities(self, key: str) -> dict[str, tuple[str, ...]]:
-        """Return who has to sign what, by patterns of repositories."""
+        """Return the required signers by patterns of repositories."""
         table = self._found.get(key, {})
         if not isinstance(table, dict):
             raise self.wrong(key, f"a table [{key}] is wanted, not {_shown(table)}")
@@ -270,7 +270,7 @@ class _Fields:
 
 
 def _texts(value: object) -> list[str] | None:
-    """Return a list of texts; None where it is something else."""
+    """Return a list of texts; None if it is anything else."""
     if not isinstance(value, list):
         return None
     return value if all(isinstance(item, str) for item in value) else None
@@ -291,10 +291,10 @@ _REPOSITORY: Final = re.compile(r"[^/A-Z]+(?:/[^/A-Z]+)*(?:/?\*)?")
 
 
 def _canonical(repository: str) -> list[str]:
-    """Return a repository, or the beginning of one with ``*`` behind it, in the spellings that are compared.
+    """Return a repository, or a prefix with ``*`` behind it, in the spellings that are compared.
 
-    What has no host is docker.io's for some engines and localhost's for others, so it is both; and docker.io's ``app``
-    is ``library/app``.
+    A name without a host is docker.io's for some engines and localhost's for others, so it is both. ``app`` of
+    docker.io is ``library/app``.
     """
     if repository in ("", "*"):
         return [repository]
@@ -311,7 +311,7 @@ def _canonical(repository: str) -> list[str]:
 
 
 def _repositories(name: str) -> list[str]:
-    """Return the repositories that an image's name may be in, so spelt; "" stands for an image without a name."""
+    """Return the repositories of an image's name, in these spellings; "" stands for an image without a name."""
     path = name.partition("@")[0]
     return _canonical(path.rpartition(":")[0] if ":" in path.rpartition("/")[2] else path)
 

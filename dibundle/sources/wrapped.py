@@ -1,4 +1,4 @@
-"""Bundles in images that ``dib wrap`` made: found by a label, in the last layer (spec/transports.md)."""
+"""Bundles in images of ``dib wrap``: found by a label, in the last layer (spec/transports.md)."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from dibundle.sources.bundles import Pieces
 
 FILE: Final = "bundle.dib"
 _HEAD: Final = 64 << 10  # bytes of a layer in which the bundle begins
-_CONFIGS: Final = 16 << 20  # bytes of configs whose labels are looked at
+_CONFIGS: Final = 16 << 20  # maximum bytes of configs whose labels are read
 _FIRST_MEMBERS: Final = 16
 
 
 def find(archive: Archive, context: Context) -> Iterator[tuple[str, ReadAt]]:
-    """Yield name and bytes of the bundles in an archive of wrapped images, told by a label; none in any other."""
+    """Yield name and bytes of the bundles in an archive of wrapped images, found by a label; none for others."""
     try:
         images = read_images(archive)
     except ArchiveError:
-        return  # whoever wants an image says so better
+        return  # the caller that needs an image reports this better
     members = Members(archive)
     seen: set[int | None] = set()
     left = _CONFIGS
@@ -50,7 +50,7 @@ def find(archive: Archive, context: Context) -> Iterator[tuple[str, ReadAt]]:
 
 
 def config_of(members: Members, image: Image) -> object:
-    """Return what is in an image's config, None where it cannot be read."""
+    """Return the parsed config of an image; None if it cannot be read."""
     if image.config is None:
         return None
     try:
@@ -73,16 +73,16 @@ def _unpack(images: ImageArchive, image: Image, context: Context) -> ReadAt:
     layer = layer or images.stored(top)
     entries = scan(layer, MAX_MADE_ENTRIES, MADE_NAMES).entries
     found = [entry for entry in entries if entry.is_file and normalise(entry.path) == FILE.encode()]
-    if len(found) != 1:  # of several the first is not the one that an engine would unpack
+    if len(found) != 1:  # an engine would unpack the last of several, not the first
         raise ArchiveError(messages.WRAPPED_NO_BUNDLE, name=name, file=FILE)
     return Slice(layer, found[0].content, found[0].size)
 
 
 def find_in_layer(layer: Iterable[bytes], name: str) -> Pieces:
-    """Return a stream that stands at the beginning of the bundle in a wrapped image's last layer.
+    """Return a stream at the beginning of the bundle in a wrapped image's last layer.
 
-    ``layer``: its bytes, as stored, of which no more is read than that takes. ``ArchiveError`` where the bundle is not
-    among the first members: :func:`wrap` writes no others.
+    ``layer``: its stored bytes; no more than needed are read. Raises ``ArchiveError`` if the bundle is not among the
+    first members: :func:`wrap` writes no others.
     """
     stored = iter(layer)
     head = b""
@@ -113,9 +113,9 @@ def _read(stream: Pieces, size: int) -> bytes:
 
 
 def _inflated(images: ImageArchive, blob: Blob, context: Context) -> ReadAt:
-    """Return a compressed layer's content; as a bundle is compressed already, there is little more than is stored.
+    """Return a compressed layer's content; a bundle is already compressed, so the content is little larger.
 
-    Whatever size the image's labels tell: nobody has checked them.
+    The size in the image's labels does not count: nobody has checked them.
     """
     source = images.stored(blob)
     context.check_room(source.size)
@@ -126,7 +126,7 @@ def _inflated(images: ImageArchive, blob: Blob, context: Context) -> ReadAt:
     archive = images.archive
     try:
         for piece in pieces:
-            archive.budget -= len(piece)  # of all bundles in it, which would multiply
+            archive.budget -= len(piece)  # for all bundles in it together
             if archive.budget < 0:
                 raise compression.RatioError(file_messages.COMPRESSION_OUTPUT_LIMIT, ratio=compression.RATIO)
             spool.write(piece)

@@ -1,4 +1,4 @@
-"""Bundles in a registry: OCI artifacts that refer to the image that they make."""
+"""Bundles in a registry: OCI artifacts that refer to the image that they rebuild."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def push(
     annotations: Mapping[str, str],
     subject: RemoteManifest | None,
 ) -> tuple[RemoteManifest, bool]:
-    """Push a bundle with SHA-256 ``whole``, under a tag or its digest alone.
+    """Push a bundle with SHA-256 ``whole``, under a tag or only its digest.
 
-    Returns its manifest, and whether the bundle's bytes were sent: they are not where the repository has them.
+    Returns its manifest, and whether the bundle's bytes were sent: they are not if the repository has them.
     """
     value: dict[str, object] = {
         "schemaVersion": 2,
@@ -58,7 +58,7 @@ def push(
 
 
 def bundle_of(repository: Repository, manifest: RemoteManifest) -> RemoteBlob | None:
-    """Return the bundle in an artifact; None where the manifest is not of one."""
+    """Return the bundle in an artifact; None if the manifest is not a bundle's."""
     layers = get_list(manifest.value, "layers")
     if manifest.is_index or len(layers) != 1 or get_text(layers[0], "mediaType") != TYPE:
         return None
@@ -66,7 +66,7 @@ def bundle_of(repository: Repository, manifest: RemoteManifest) -> RemoteBlob | 
 
 
 def find_image(repository: Repository, wanted: str, told: Sequence[AboutImage]) -> RemoteImage | None:
-    """Return the image under a tag or digest if it is one of those that a bundle tells of; else None."""
+    """Return the image under a tag or digest if it is one of the images that a bundle describes; else None."""
     found = repository.find(wanted)
     if found is None or bundle_of(repository, found):
         return None
@@ -74,13 +74,13 @@ def find_image(repository: Repository, wanted: str, told: Sequence[AboutImage]) 
     try:
         return next((image for image in images(repository, found) if image.id in ids), None)
     except DibError:
-        return None  # an image that cannot be read is not the one
+        return None  # an image that cannot be read is not the right one
 
 
 def find_by_names(repository: Repository, told: Sequence[AboutImage]) -> list[RemoteManifest]:
-    """Return the manifests of those images that a bundle names and that the repository has under the same tags.
+    """Return the manifests of images that a bundle names, if the repository has them under the same tags.
 
-    Their manifests come without what the JSON says: of many large ones that would take gigabytes.
+    The manifests come without their parsed JSON: of many large ones, it would take gigabytes.
     """
     tags = {name.rpartition(":")[2]: None for image in told for name in image.names if ":" in name.rpartition("/")[2]}
     there = (find_image(repository, tag, told) for tag in list(tags)[:16] if TAG.fullmatch(tag))
@@ -89,5 +89,5 @@ def find_by_names(repository: Repository, told: Sequence[AboutImage]) -> list[Re
 
 
 def texts(found: Sequence[RemoteManifest]) -> str:
-    """Return the digests of images' manifests as an annotation has them."""
+    """Return the digests of images' manifests in the form of an annotation."""
     return labels.texts(manifest.digest for manifest in found)

@@ -1,4 +1,4 @@
-"""All bundles of a repository: those with a tag and those that images lead to, whether they are there or gone."""
+"""All bundles of a repository: those with a tag and those that images lead to, including deleted ones."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from dibundle.sources.registry.images import RemoteBlob, digests_in
 from dibundle.sources.registry.listing import UNREADABLE, Listing
 
 MAX_TAGS: Final = 4096
-MAX_IMAGES: Final = 4096  # that are asked what refers to them
+MAX_IMAGES: Final = 4096  # whose referrers are listed
 MAX_BUNDLES: Final = 4096
-MAX_ENTRIES: Final = 65_536  # of all lists of referrers
-MAX_LISTS: Final = 256 << 20  # bytes of all of them and of manifests
+MAX_ENTRIES: Final = 65_536  # in all lists of referrers
+MAX_LISTS: Final = 256 << 20  # bytes of all lists and of manifests
 _MAX_TEXT: Final = 1000  # characters of an annotation that are kept
 _MAX_BASES: Final = 16
 _CREATED: Final = "org.opencontainers.image.created"
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 Missing = Literal["manifest", "bundle", "image"]
-"""What is gone: a manifest that is listed still, the bundle itself, or the image that refers to it."""
+"""The missing part: a manifest that is still listed, the bundle itself, or the image that refers to it."""
 
 
 class FoundBundle(NamedTuple):
-    """A bundle in a repository: the digest of its manifest, and what that says; ``blob`` is None where that is gone.
+    """A bundle in a repository: its manifest's digest and fields; ``blob`` is None if the manifest is missing.
 
     ``subject``: the digest of the image that the manifest refers to. ``lists``: the images whose lists name the bundle.
     """
@@ -60,7 +60,7 @@ class Catalog(NamedTuple):
 
 
 def describe(repository: Repository, manifest: RemoteManifest) -> FoundBundle | None:
-    """Return what a manifest says of a bundle, unchecked; None where it is not of one."""
+    """Return a manifest's description of a bundle, unchecked; None if it is not a bundle's."""
     blob = artifacts.bundle_of(repository, manifest)
     if blob is None:
         return None
@@ -79,20 +79,20 @@ def describe(repository: Repository, manifest: RemoteManifest) -> FoundBundle | 
 
 
 def search(repository: Repository, progress: Progress) -> Catalog:
-    """Find the bundles of a repository, and what is gone of them; a note says what is not looked at.
+    """Find the bundles of a repository, and their missing parts; report in a note what is skipped.
 
-    Nothing in the distribution API lists manifests without a tag. So bundles are found by their tags, and by the lists
-    of referrers of images: of those with a tag, those that a list is kept for, and those that bundles say they need.
+    The distribution API cannot list manifests without a tag. So bundles are found by their tags, and by the lists of
+    referrers of images: of images with a tag, of images with a list, and of images that bundles need.
     """
     return _Search(repository, progress).run()
 
 
 class _Search:
-    """What has been found so far, and which images are still to be asked."""
+    """The results so far, and the images whose referrers are not listed yet."""
 
     def __init__(self, repository: Repository, progress: Progress) -> None:
         self._repository, self._progress = repository, progress
-        self._found: dict[bytes, FoundBundle | None] = {}  # None for what is no bundle
+        self._found: dict[bytes, FoundBundle | None] = {}  # None for manifests that are not a bundle's
         self._tags: dict[bytes, list[str]] = {}
         self._lists: dict[bytes, set[bytes]] = {}
         self._entries = 0
@@ -104,7 +104,7 @@ class _Search:
         self._is_complete = True
 
     def run(self) -> Catalog:
-        """Look at every tag and ask every image, then look for what bundles need to be of use."""
+        """Read every tag and the referrers of every image, then find missing parts of the bundles."""
         self._progress.phase("listing", 0)
         tags, self._is_complete = self._repository.tags(MAX_TAGS)
         for tag in tags:
@@ -127,7 +127,7 @@ class _Search:
 
     @contextmanager
     def _passing_over(self, what: str) -> Iterator[None]:
-        """Note what cannot be read, and go on; what is wrong with the registry itself is an error."""
+        """Record content that cannot be read, and continue; problems of the registry itself are errors."""
         try:
             yield
         except RegistryError as error:
@@ -151,7 +151,7 @@ class _Search:
                 self._ask_later(digest)
 
     def _keep(self, manifest: RemoteManifest) -> bool:
-        """Keep what a manifest says if it is a bundle's; return whether it is."""
+        """Keep a manifest's description if it is a bundle's; return whether it is."""
         found = self._found.get(manifest.digest) or describe(self._repository, manifest)
         if found is None or not self._has_room(manifest.digest):
             return False
@@ -162,14 +162,14 @@ class _Search:
         return True
 
     def _has_room(self, digest: bytes) -> bool:
-        """Whether another manifest may be looked at."""
+        """Whether another manifest may be read."""
         if digest in self._found or len(self._found) < MAX_BUNDLES:
             return True
         self._is_complete = False
         return False
 
     def _may_read(self) -> bool:
-        """Whether the limit of bytes lets another manifest be read."""
+        """Whether the limit of bytes allows another manifest to be read."""
         self._is_complete &= self._listing.has_room
         return self._listing.has_room
 
@@ -183,7 +183,7 @@ class _Search:
         self._waiting.append(image)
 
     def _ask(self, image: bytes) -> None:
-        """Look at the bundles that an image leads to."""
+        """Read the bundles that an image leads to."""
         with self._passing_over(f"what refers to {text(image)}"):
             for item in self._listing.referrers(image):
                 digest = sha256_of(get(item, "digest"))
@@ -208,7 +208,7 @@ class _Search:
                 self._keep(manifest)
 
     def _completed(self, found: FoundBundle) -> FoundBundle:
-        """Return a bundle with its tags, the lists that name it, and what is gone."""
+        """Return a bundle with its tags, the lists that name it, and its missing part."""
         missing = found.missing
         if found.subject and missing is None and self._is_gone(found.subject):
             missing = "image"

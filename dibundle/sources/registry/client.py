@@ -1,4 +1,4 @@
-"""A repository of a registry: manifests and blobs, checked against their digests, tags, and what refers to an image."""
+"""A repository of a registry: manifests and blobs, checked against their digests, tags, and referrers of images."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
 MANIFESTS: Final = (OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX)
 CHUNK: Final = 8 << 20  # bytes of an upload that are sent at once
-_PROGRESS: Final = 1 << 20  # after so many bytes a broken connection counts as the first one again
-_PAGES: Final = 16  # of a list of referrers or tags
-_TAGS_IN_PAGE: Final = 1000  # asked for; a registry may give fewer
+_PROGRESS: Final = 1 << 20  # after this many bytes, the count of broken connections starts again
+_PAGES: Final = 16  # maximum pages of a list of referrers or tags
+_TAGS_IN_PAGE: Final = 1000  # requested; a registry may return fewer
 _MOST_REFERRERS: Final = 4096
 _LONGEST_LINK: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteManifest:
-    """A manifest or an index: its bytes, their SHA-256, the media type, and what the JSON says."""
+    """A manifest or an index: its bytes, their SHA-256, the media type, and the parsed JSON."""
 
     body: bytes
     digest: bytes
@@ -57,12 +57,12 @@ class RemoteManifest:
 
     @property
     def descriptor(self) -> dict[str, object]:
-        """What others say of it."""
+        """The descriptor that refers to it."""
         return {"mediaType": self.media_type, "digest": digest.text(self.digest), "size": len(self.body)}
 
 
 class Repository:
-    """A repository; a context manager that closes its connections. Raises :class:`RegistryError` alone."""
+    """A repository; a context manager that closes its connections. Raises only :class:`RegistryError`."""
 
     def __init__(
         self,
@@ -85,21 +85,21 @@ class Repository:
 
     @property
     def received(self) -> int:
-        """Bytes of documents that the registry has answered with."""
+        """Bytes of documents in the registry's answers so far."""
         return self._transport.received
 
     def manifest(self, wanted: str) -> RemoteManifest:
-        """Return the manifest of a tag or digest; :class:`RegistryError` where there is none or another one."""
+        """Return the manifest of a tag or digest; raise :class:`RegistryError` if it is missing or another one."""
         found = self.find(wanted)
         if found is None:
             raise self._transport.failed(messages.REGISTRY_NOT_FOUND, wanted=wanted)
         return found
 
     def find(self, wanted: str) -> RemoteManifest | None:
-        """Return the manifest of a tag or digest; None where the registry itself answers that there is none."""
+        """Return the manifest of a tag or digest; None if the registry itself reports that it is missing."""
         url = self._transport.url(f"manifests/{wanted}")
         answer = self._transport.request("GET", url, headers={"Accept": ", ".join(MANIFESTS)})
-        if answer.status == 404 and answer.url == url:  # where it was sent on to may lack it for a while
+        if answer.status == 404 and answer.url == url:  # after a redirect, it may be missing for a while
             return None
         self._expect(answer, 200)
         found = digest.sha256(answer.body)
@@ -109,9 +109,9 @@ class Repository:
         return self._parsed(answer, found, wanted)
 
     def blob(self, wanted: bytes, size: int) -> Iterator[bytes]:
-        """Yield a blob of ``size`` bytes, going on where a connection breaks.
+        """Yield a blob of ``size`` bytes; continue where a connection breaks.
 
-        The digest is known to be right when the iteration ends, not before.
+        The digest is verified at the end of the iteration, not before.
         """
         url = self._transport.url(f"blobs/{digest.text(wanted)}")
         whole = hashlib.sha256()
@@ -152,7 +152,7 @@ class Repository:
         return answer.status == 200
 
     def upload(self, wanted: bytes, content: bytes | ReadAt, source: str | None = None) -> bool:
-        """Upload a blob unless it is there; ``source``: a repository of the registry to take it from, if it is there.
+        """Upload a blob unless it exists; ``source``: a repository of the registry to mount it from, if it has it.
 
         Returns whether its bytes were sent.
         """
@@ -185,21 +185,21 @@ class Repository:
         return answer
 
     def delete(self, manifest: bytes) -> None:
-        """Delete the manifest with this digest, and with it the tags that point to it; nothing if it is gone already.
+        """Delete the manifest with this digest, and the tags that point to it; do nothing if it is already gone.
 
-        :class:`RegistryError` where the registry does not allow that.
+        Raises :class:`RegistryError` if the registry does not allow this.
         """
         answer = self._transport.request("DELETE", self._transport.url(f"manifests/{digest.text(manifest)}"))
-        if answer.status in (400, 405):  # both mean in the distribution API that deleting is turned off
+        if answer.status in (400, 405):  # in the distribution API, both mean that deletion is disabled
             raise self._transport.failed(messages.REGISTRY_DELETE_DISABLED, said=reason_of(answer))
         if answer.status != 404:
             self._expect(answer, 202)
 
     def is_gone(self, kind: Literal["manifests", "blobs"], wanted: bytes) -> bool:
-        """Whether the registry answers that it has no such manifest or blob; any other failure is an error."""
+        """Whether the registry reports that it has no such manifest or blob; any other failure is an error."""
         url = self._transport.url(f"{kind}/{digest.text(wanted)}")
         answer = self._transport.request("HEAD", url, headers={"Accept": ", ".join(MANIFESTS)})
-        is_absent = answer.status == 404 and answer.url == url  # where it was sent on to may lack it for a while
+        is_absent = answer.status == 404 and answer.url == url  # after a redirect, it may be missing for a while
         if not is_absent:
             self._expect(answer, 200)
         return is_absent
@@ -218,16 +218,16 @@ class Repository:
         return sorted(found), True
 
     def put_referrer(self, manifest: RemoteManifest) -> None:
-        """Have the subject of a manifest that was put lead to it, where the registry has no referrers API."""
+        """Add a manifest to the referrers of its subject, if the registry has no referrers API."""
         subject = document.get_text(document.get(manifest.value, "subject"), "digest") or ""
         described = {**manifest.descriptor, "artifactType": document.get_text(manifest.value, "artifactType")}
         described["annotations"] = document.get(manifest.value, "annotations") or {}
         self._change_tagged(subject, frozenset(), (described,))
 
     def remove_referrers(self, subject: bytes, manifests: Collection[bytes], *, dry_run: bool = False) -> bool:
-        """Have an image lead to these manifests no more, where a tag stands in for the referrers API.
+        """Remove manifests from the referrers of an image, if a tag replaces the referrers API.
 
-        Returns whether it led to one of them so. A list that gets empty stays, as the distribution API has it.
+        Returns whether the list had one of them. An empty list is kept, as the distribution API requires.
         """
         own = digest.text(subject)
         without = frozenset(map(digest.text, manifests))
@@ -236,9 +236,9 @@ class Repository:
         return self._change_tagged(own, without, ())
 
     def _change_tagged(self, subject: str, without: Collection[str], more: Sequence[dict[str, object]]) -> bool:
-        """Remove and add entries of the tag that stands in for the referrers API; return whether it was written."""
+        """Remove and add entries of the tag that replaces the referrers API; return whether it was written."""
         added = {item["digest"] for item in more}
-        for written in range(4):  # whoever writes at the same moment may win: look whether ours is in it
+        for written in range(4):  # a concurrent writer may win: check that our entry is in it
             found = self.find(_fallback(subject))
             there = found.value if found and isinstance(found.value, dict) else {}
             listed = document.get_list(there, "manifests")
@@ -254,9 +254,9 @@ class Repository:
         raise self._transport.failed(messages.REGISTRY_REFERRERS_LOST)
 
     def referrers(self, subject: bytes, artifact_type: str, *, received: int) -> list[object]:
-        """Return the descriptors of what refers to a manifest, of a type where the registry can tell.
+        """Return the descriptors of a manifest's referrers, only of one type if the registry can filter.
 
-        No page is asked for once :attr:`received` is above ``received``.
+        No page is requested once :attr:`received` is above ``received``.
         """
         query = urlencode({"artifactType": artifact_type})
         found: list[object] = []
@@ -270,7 +270,7 @@ class Repository:
         return found
 
     def _pages(self, path: str) -> Iterator[Answer]:
-        """Yield the pages of a list, as far as they are followed."""
+        """Yield the pages of a list, up to the limit of pages."""
         url: str | None = self._transport.url(path)
         for _ in range(_PAGES):
             if url is None:
@@ -281,7 +281,7 @@ class Repository:
             url = self._transport.follow(url, following) if following else None
 
     def _tagged(self, subject: str) -> list[object]:
-        """Return what the tag lists that stands in for the referrers API."""
+        """Return the entries of the tag that replaces the referrers API."""
         found = self.find(_fallback(subject))
         return document.get_list(found.value, "manifests") if found else []
 
@@ -304,7 +304,7 @@ class Repository:
                     yield rest
 
     def _begin(self, query: dict[str, str] | None = None) -> str | None:
-        """Begin an upload and return where to; None where the blob was taken from another repository."""
+        """Begin an upload and return its URL; None if the blob was mounted from another repository."""
         suffix = f"?{urlencode(query)}" if query else ""
         answer = self._transport.request("POST", self._transport.url(f"blobs/uploads/{suffix}"), body=b"")
         if answer.status == 201 and query:
@@ -319,7 +319,7 @@ class Repository:
         return self._transport.upload_place(answer.url, location)
 
     def _send(self, wanted: bytes, data: ReadAt) -> None:
-        """Upload a blob at once, or a large one in chunks."""
+        """Upload a blob in one request, or a large one in chunks."""
         place = self._begin()
         assert place is not None
         body = b""
@@ -335,7 +335,7 @@ class Repository:
         self._expect(answer, 201)
 
     def _try(self, method: str, url: str, body: bytes, headers: dict[str, str]) -> Answer:
-        """Send once: what happens to a second copy of a chunk is up to the registry."""
+        """Send once: the effect of a second copy of a chunk depends on the registry."""
         try:
             answer = self._transport.request(
                 method, url, body=body, headers={"Content-Type": "application/octet-stream", **headers}, tries=1
@@ -372,22 +372,22 @@ class Repository:
 
 
 def _refuse(text: str) -> Never:
-    raise ValueError(text)  # NaN and Infinity, which are no JSON
+    raise ValueError(text)  # NaN and Infinity, which JSON does not have
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if not isfinite(value):
-        raise ValueError(text)  # what is written again would be Infinity
+        raise ValueError(text)  # written again, it would be Infinity
     return value
 
 
 class _BrokenUploadError(Exception):
-    """An upload that may go well from its beginning."""
+    """An upload that may succeed when it is started again."""
 
 
 def _next(answer: Answer) -> str | None:
-    """Return where the next page of a list is; None after the last one."""
+    """Return the URL of the next page of a list; None after the last one."""
     found = re.search(r'<([^<>]*)> *; *rel="?next', answer.headers.get("Link", "")[:_LONGEST_LINK])
     return found[1] if found else None
 
@@ -403,7 +403,7 @@ def _fallback(subject: str) -> str:
 
 
 def reduced(item: object) -> object:
-    """Return of a descriptor what says which bundle it is."""
+    """Return only the fields of a descriptor that identify its bundle."""
     said = document.texts(document.get(item, "annotations"))
     annotations = {key: text for key, text in said.items() if key in labels.LISTED}
     found = {key: document.get_text(item, key) for key in ("digest", "artifactType")}

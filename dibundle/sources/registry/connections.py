@@ -1,4 +1,4 @@
-"""Connections to registries: made only to addresses that are allowed, and ended when they take too long."""
+"""Connections to registries: made only to allowed addresses, and ended when they take too long."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import urllib3
 from dibundle.sources.registry.places import kind, kinds
 
 Sockets = weakref.WeakKeyDictionary[urllib3.connection.HTTPConnection, socket.socket | None]
-"""Connections that were made, each with the socket that its last answer or greeting comes through."""
+"""Open connections, each with the socket of its last answer or greeting."""
 
 CONNECTING: Final = 15.0  # seconds
-ADDRESSES: Final = 8  # of a host that are tried, all within the time that one of them may take
+ADDRESSES: Final = 8  # maximum addresses of a host that are tried, all within the time for one
 
 
 class CheckPlace(Protocol):
@@ -33,15 +33,15 @@ def pool_classes(
     sockets: Sockets,
     watchdog: Watchdog,
 ) -> dict[str, type[urllib3.HTTPConnectionPool]]:
-    """Return pools whose connections give the addresses that they are made to to ``check``, before a byte is sent."""
+    """Return pools whose connections pass their addresses to ``check`` before a byte is sent."""
 
     def connected(connection: urllib3.connection.HTTPConnection) -> socket.socket:
         sockets[connection] = None
-        with suppress(OSError, ValueError):  # what cannot be resolved cannot be reached either
+        with suppress(OSError, ValueError):  # a host that cannot be resolved cannot be reached either
             check(connection.host, kinds(connection.host), is_reached=False)
         made = _connect(connection)
         try:
-            peer = str(made.getpeername()[0])  # a name may lead elsewhere from one moment to the next
+            peer = str(made.getpeername()[0])  # a name may resolve to another address from one moment to the next
             found = kind(peer) or ("loopback" if peer == str(made.getsockname()[0]) else None)
             check(connection.host, {found} if found else set(), is_reached=True)
         except BaseException:
@@ -52,8 +52,8 @@ def pool_classes(
     def answered(
         connection: urllib3.connection.HTTPConnection, answer: Callable[[], urllib3.HTTPResponse]
     ) -> urllib3.HTTPResponse:
-        """Wait for status and headers: each byte of them may come in time, and all of them never."""
-        sockets[connection] = connection.sock  # where the registry is to close it, the connection lets go of it
+        """Wait for status and headers: each byte may come in time, but the last one never."""
+        sockets[connection] = connection.sock  # if the registry closes it, the connection drops it
         with watchdog.watch(connection):
             return answer()
 
@@ -67,7 +67,7 @@ def pool_classes(
     class Secure(urllib3.connection.HTTPSConnection):
         def _new_conn(self) -> socket.socket:
             made = connected(self)
-            sockets[self] = made.dup()  # as TLS takes over the other one, and may be kept waiting as well
+            sockets[self] = made.dup()  # TLS takes over the other one, which may wait as well
             return made
 
         def connect(self) -> None:
@@ -92,7 +92,7 @@ def pool_classes(
 
 
 def _connect(connection: urllib3.connection.HTTPConnection) -> socket.socket:
-    """Connect to the first of a host's addresses that answers; urllib3 would wait for each as long as for one."""
+    """Connect to the first address of a host that answers; urllib3 would wait as long for each as for one."""
     seconds = connection.timeout
     end = time.monotonic() + (seconds if isinstance(seconds, int | float) else CONNECTING)
     try:
@@ -122,7 +122,7 @@ def _connect(connection: urllib3.connection.HTTPConnection) -> socket.socket:
 
 
 class Watchdog:
-    """Ends what waits for a connection for longer than ``seconds``, whatever trickles in; one thread looks after all.
+    """Ends connections that wait longer than ``seconds``, even if bytes trickle in; one thread watches all.
 
     A timer for each read would take longer than many reads do.
     """
@@ -158,8 +158,8 @@ class Watchdog:
 
 
 def shut(connection: urllib3.connection.HTTPConnection, sockets: Sockets) -> None:
-    """End what waits for a connection."""
+    """End whatever waits for a connection."""
     held = sockets.get(connection) or connection.sock
     if held is not None:
-        with suppress(OSError):  # past what TLS would still have to say
+        with suppress(OSError):  # bypasses the closing messages of TLS
             socket.socket.shutdown(held, socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""Who one is at a registry: what docker login and podman login left behind, and the helpers that they name."""
+"""Logins for a registry: those that docker login and podman login stored, and the helpers in their files."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Login:
 
 
 def find(files: Sequence[Path], host: str, repository: str) -> Login | None:
-    """Return the login for a repository from the first of ``files`` that has one; missing files are passed over.
+    """Return the login for a repository from the first of ``files`` that has one; skip missing files.
 
-    Each is a config.json of docker or an auth.json of podman. Raises :class:`RegistryError` for one that is neither,
-    or a helper that fails.
+    Each file is a config.json of docker or an auth.json of podman. Raises :class:`RegistryError` for a file that is
+    neither, or if a helper fails.
     """
     for path in files:
         login = _in_file(path, host, repository)
@@ -74,14 +74,14 @@ def _in_file(path: Path, host: str, repository: str) -> Login | None:
 
 
 def _keys(host: str, repository: str) -> Iterator[str]:
-    """Yield the keys that podman and docker may have for a repository, the most exact one first."""
+    """Yield the keys that podman and docker may use for a repository, the most specific one first."""
     parts = [host, *repository.split("/")]
     for length in range(len(parts), 0, -1):
         yield "/".join(parts[:length])
 
 
 def _plain(key: str) -> str:
-    """Return a key of docker's, which may be a URL, as podman would write it."""
+    """Return a key of docker, which may be a URL, in podman's form."""
     return re.sub(r"^https?://", "", key).removesuffix("/").removesuffix("/v1").removesuffix("/v2")
 
 
@@ -102,7 +102,7 @@ def _in_entry(path: Path, entry: object) -> Login | None:
 
 
 def _ask(helper: str, host: str) -> Login | None:
-    """Ask docker-credential-HELPER; None where it knows no login for ``host``."""
+    """Run docker-credential-HELPER; return None if it has no login for ``host``."""
     if not _HELPER.fullmatch(helper):
         raise RegistryError(messages.LOGIN_HELPER_NAME, helper=helper)
     program = f"docker-credential-{helper}"

@@ -13,7 +13,7 @@ from dibundle.images.document import get, get_list, get_text, sha256_of
 from dibundle.sources import messages
 from dibundle.sources.registry.client import RemoteManifest, Repository
 
-_MOST_MANIFESTS = 64  # of an index that are looked at
+_MOST_MANIFESTS = 64  # of an index that are read
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class RemoteImage:
 
 
 def resolve(repository: Repository, found: RemoteManifest, platform: str) -> RemoteImage:
-    """Return the image that a manifest stands for, of an index the one for a platform."""
+    """Return the image of a manifest; for an index, the image for ``platform``."""
     if not found.is_index:
         return _image(repository, found, None)
     for entry in _entries(found):
@@ -56,7 +56,7 @@ def resolve(repository: Repository, found: RemoteManifest, platform: str) -> Rem
 
 
 def images(repository: Repository, found: RemoteManifest) -> Iterator[RemoteImage]:
-    """Yield the images that a manifest stands for, whatever their platform."""
+    """Yield the images of a manifest or index, for any platform."""
     if not found.is_index:
         yield _image(repository, found, None)
         return
@@ -74,9 +74,9 @@ def fetch(
     *,
     without: frozenset[bytes] = frozenset(),
 ) -> None:
-    """Write an image as an archive that every engine loads, without the layers whose digests are ``without``.
+    """Write an image as an archive that every engine loads, without the layers whose digests are in ``without``.
 
-    Every blob has its digest when this returns. The same image and names give the same bytes.
+    Every blob's digest is verified when this returns. The same image and names give the same bytes.
     """
     wanted = {blob.digest: blob.size for blob in image.layers if blob.digest not in without}
     check_room(spool.directory, sum(wanted.values()))
@@ -101,7 +101,7 @@ def fetch(
 def push(
     repository: Repository, manifest: bytes, blobs: dict[bytes, writers.Content], tag: str, source: str | None
 ) -> list[RemoteBlob]:
-    """Push an image; return the blobs that were sent, apart from those that the registry or ``source`` had."""
+    """Push an image; return the blobs that were sent: neither the registry nor ``source`` had them."""
     own = digest.sha256(manifest)
     sent = [
         RemoteBlob(name, writers.size_of(content))
@@ -113,7 +113,7 @@ def push(
 
 
 def matches(value: object, platform: str) -> bool:
-    """Whether a descriptor's platform is ``os/architecture``, whatever its variant unless one is asked for."""
+    """Whether a descriptor's platform is ``os/architecture``; its variant counts only if one is requested."""
     found = [get_text(value, key) or "" for key in ("os", "architecture", "variant")]
     asked = platform.split("/")
     return found[: len(asked)] == asked
@@ -147,7 +147,7 @@ def _image(repository: Repository, manifest: RemoteManifest, index: RemoteManife
 
 
 def blob_of(repository: Repository, described: object) -> RemoteBlob:
-    """Return what a descriptor describes; :class:`RegistryError` where it does not."""
+    """Return the blob of a descriptor; raise :class:`RegistryError` if the descriptor is malformed."""
     found, size = sha256_of(get(described, "digest")), get(described, "size")
     if found is None or not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 50:
         raise repository.failed(messages.REGISTRY_DESCRIPTOR)

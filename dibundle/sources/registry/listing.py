@@ -1,4 +1,4 @@
-"""What a repository lists of bundles, within limits for all of its lists together."""
+"""The bundles that a repository lists, within limits for all of its lists together."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from dibundle.sources.registry.artifacts import EMPTY_TYPE, TYPE
 from dibundle.sources.registry.client import RemoteManifest, Repository, reduced
 
 MAX_BYTES: Final = 16 << 20
-"""Bytes of lists and manifests that are read to find a way to an image, beside one answer more."""
+"""Maximum bytes of lists and manifests read to find a way to an image; one more answer may exceed it."""
 RESERVE: Final = 4 << 20
-"""Bytes more for the manifests of bundles that are taken: lists do not use them up."""
+"""Extra bytes for the manifests of selected bundles: lists do not use them up."""
 MAX_LOOKUPS: Final = 1024
-"""Manifests that are asked for because a list does not say enough of them."""
+"""Maximum manifests that are requested because a list does not describe them enough."""
 MAX_DIGESTS: Final = 65_536
-"""Digests of layers and images in what all bundles say of themselves."""
+"""Maximum digests of layers and images in the descriptions of all bundles."""
 MAX_TEXT: Final = 512 << 10
-"""Characters of what one bundle says of itself: 6,000 digests."""
+"""Maximum characters of one bundle's description: 6,000 digests."""
 MAX_KEPT: Final = 16 << 20
-"""Characters that are kept of what manifests say that were asked for."""
+"""Maximum characters that are kept of the manifests that were requested."""
 UNREADABLE: Final = frozenset(
     message.code
     for message in (
@@ -37,12 +37,12 @@ UNREADABLE: Final = frozenset(
         messages.REGISTRY_NOT_JSON,
     )
 )
-"""What may be wrong with one manifest, whatever the others are."""
+"""Codes of errors that concern one manifest, not the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:
-    """A listed bundle: the digest of its manifest, what it is said to need and make, base images."""
+    """A listed bundle: the digest of its manifest, its claimed needs and targets, and base images."""
 
     manifest: bytes
     told: labels.Told
@@ -50,9 +50,9 @@ class Delta:
 
 
 class Listing:
-    """The lists of a repository. Each is read once, and each manifest.
+    """The lists of a repository. Each list and each manifest is read once.
 
-    Anyone who may push writes them: what cannot be read goes to ``pass_over``, and all together is limited.
+    Anyone who may push can write lists: unreadable entries go to ``pass_over``, and the total is limited.
     """
 
     def __init__(self, repository: Repository, pass_over: Callable[[str], object], *, most: int = MAX_BYTES) -> None:
@@ -63,12 +63,12 @@ class Listing:
         self._digests_left = MAX_DIGESTS
         self._text_left = MAX_KEPT
         self._deltas: dict[bytes, list[Delta]] = {}
-        self._manifests: dict[bytes, object | None] = {}  # descriptors by digest; None where no bundle is described
+        self._manifests: dict[bytes, object | None] = {}  # descriptors by digest; None if no bundle is described
         self._is_full = False
 
     @property
     def has_room(self) -> bool:
-        """Whether the limit of bytes lets more be read; the first time that it does not, that is passed over."""
+        """Whether the limit of bytes allows further reading; if not, the first call reports this to ``pass_over``."""
         if self._repository.received <= self._most:
             return True
         if not self._is_full:
@@ -82,10 +82,10 @@ class Listing:
         return self._repository.received <= self._most + RESERVE
 
     def deltas_to(self, image: bytes) -> list[Delta]:
-        """Return the listed bundles that make the image with this manifest, unchecked, smallest first.
+        """Return the listed bundles that rebuild the image with this manifest, unchecked, smallest first.
 
-        The order is that of sizes and digests, never that of the registry: what was pushed under a tag that now names
-        another bundle is listed still, and of two that serve alike the same one is always taken.
+        The order is that of sizes and digests, never that of the registry. A bundle pushed under a tag that now names
+        another one is still listed; of two equally good bundles, the same one is always chosen.
         """
         if image not in self._deltas:
             found = filter(None, map(self._delta, self._readable(image)))
@@ -115,9 +115,9 @@ class Listing:
             self._pass_over(f"what refers to {digest.text(image)}")
 
     def referrers(self, image: bytes) -> Iterator[object]:
-        """Yield descriptors of bundles that refer to an image, with what their manifests say of them.
+        """Yield descriptors of bundles that refer to an image, with the annotations of their manifests.
 
-        Some registries list neither annotations nor any type but that of the config.
+        Some registries list neither annotations nor any type except the config's.
         """
         if not self.has_room:
             return
@@ -131,7 +131,7 @@ class Listing:
                     yield described
 
     def _described(self, wanted: bytes) -> object | None:
-        """Return the descriptor of a bundle whose list does not say that it is one."""
+        """Return the descriptor of a bundle whose list does not show that it is one."""
         if wanted not in self._manifests and self._lookups_left and self.has_room:
             self._lookups_left -= 1
             found: RemoteManifest | None = None
@@ -145,7 +145,7 @@ class Listing:
         return self._manifests.get(wanted)
 
     def _kept(self, manifest: RemoteManifest) -> object | None:
-        """Return what is kept of a manifest, as a list would have it; None where it is no bundle's, or too much."""
+        """Return a manifest's kept fields, in the form of a list; None if it is not a bundle's, or too large."""
         if get_text(manifest.value, "artifactType") != TYPE:
             return None
         said = get(manifest.value, "annotations")

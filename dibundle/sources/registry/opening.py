@@ -1,4 +1,4 @@
-"""What a name in a registry stands for: a bundle, or an image, which may hold one."""
+"""Opening of names in a registry: a bundle, or an image, which may contain one."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ _MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc
 
 
 def platform_here() -> str:
-    """Return the platform of images that run here."""
+    """Return the platform of images that run on this machine."""
     machine = system.machine()
     return f"linux/{_MACHINES.get(machine, machine)}"
 
 
 def open_repository(reference: Reference, access: Access, context: Context, *, write: bool = False) -> Repository:
-    """Return a repository to speak to until ``context`` ends.
+    """Return a repository that stays open until ``context`` ends.
 
-    Raises what :func:`allowed_settings` does.
+    Raises the errors of :func:`allowed_settings`.
     """
     return context.enter(Repository(reference, allowed_settings(access), write=write))
 
 
 def allowed_settings(access: Access) -> RegistrySettings:
-    """Return how to speak to registries, as the policy of this machine allows.
+    """Return the settings for registries that the policy of this machine allows.
 
-    Raises :class:`UsageError` where it wants TLS for a registry that is to be spoken to without it.
+    Raises :class:`UsageError` if the policy requires TLS for a registry that the settings use without it.
     """
     settings, allowed = access.registries, policy.read_policy().insecure
     if allowed is not None:
@@ -54,10 +54,10 @@ def allowed_settings(access: Access) -> RegistrySettings:
 def open_reference(
     name: str, access: Access, context: Context, *, only_bundle: bool, check: CheckSignature | None
 ) -> tuple[Spool, bool]:
-    """Fetch what a name stands for into a temporary file; return it, and whether it is a bundle, no archive.
+    """Fetch the bundle or image of a name into a temporary file; return the file, and whether it is a bundle.
 
-    ``only_bundle``: of a wrapped bundle that layer alone, as its base is here. ``check`` gets the header and the
-    signature of a bundle before more of it is fetched.
+    ``only_bundle``: of a wrapped bundle, fetch only its layer, because its base is local. ``check`` gets the header and
+    the signature of a bundle before more of it is fetched.
     """
     reference = Reference.parse(name)
     repository = open_repository(reference, access, context)
@@ -79,7 +79,7 @@ def open_reference(
 
 
 def parse_target(name: str) -> Reference:
-    """Return a name to push to."""
+    """Return the parsed name of a target to push to."""
     if not is_reference(name):
         raise UsageError(messages.REGISTRY_NOT_A_NAME, name=name)
     reference = Reference.parse(name)

@@ -1,4 +1,4 @@
-"""Where a registry may send to: addresses of this machine and its link are not for strangers to name."""
+"""Places that a registry may redirect to: others must not name addresses of this machine and its link."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 _THIS: Final = ipaddress.ip_network("0.0.0.0/8")  # connecting to it reaches this machine
-_METADATA: Final = frozenset(  # what tells machines of a cloud who they are, where it has no link-local address
+_METADATA: Final = frozenset(  # metadata services of clouds, if they have no link-local address
     map(
         ipaddress.ip_address,
         ("fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
@@ -23,7 +23,7 @@ _HOST: Final = re.compile(r"[A-Za-z0-9._:-]+")
 
 
 def kind(text: str) -> str | None:
-    """Name what an address is that a registry may not name unless it has such a one itself; None for any other."""
+    """Return the kind of an address that a registry may not name unless it has one itself; None for other addresses."""
     address = _embedded(ipaddress.ip_address(text.partition("%")[0]))
     if address.is_loopback or address.is_unspecified or (address.version == 4 and address in _THIS):
         return "loopback"
@@ -33,26 +33,26 @@ def kind(text: str) -> str | None:
 
 
 def _embedded(address: Address) -> Address:
-    """Return the IPv4 address that one of IPv6 stands for, if it does."""
+    """Return the IPv4 address embedded in an IPv6 address, if there is one."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address in _NAT64:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    if int(address) >> 32 == 0 and int(address) > 1:  # IPv4-compatible, long out of use
+    if int(address) >> 32 == 0 and int(address) > 1:  # IPv4-compatible, obsolete for a long time
         return ipaddress.IPv4Address(int(address))
     return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else address)
 
 
 def kinds(host: str) -> set[str]:
-    """Return what the addresses of a host are, by any name that the system resolves; OSError where it does not."""
+    """Return the kinds of a host's addresses, for any name that the system resolves; OSError if it does not resolve."""
     found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
     return {name for item in found if (name := kind(str(item[4][0])))}
 
 
 def follow(url: str, location: str) -> str | None:
-    """Return where a registry sends to from ``url``; None where that is not followed: to http from https, for one.
+    """Return the target of a registry's redirect from ``url``; None if it is not followed, such as to http from https.
 
-    What two readers may read differently is none: user names, backslashes, spaces and control characters.
+    Ambiguous URLs are not followed: with user names, backslashes, spaces or control characters.
     """
     if not location or not _is_plain(location):
         return None
@@ -61,7 +61,7 @@ def follow(url: str, location: str) -> str | None:
         parts = urlsplit(target)
         if not _PLAIN.fullmatch(target) or not _HOST.fullmatch(parts.hostname or "") or parts.port == 0:
             return None
-    except ValueError:  # brackets or a port that are none
+    except ValueError:  # malformed brackets or a malformed port
         return None
     if parts.scheme.lower() == "http" and urlsplit(url).scheme.lower() != "http":
         return None

@@ -15,13 +15,13 @@ _HOST: Final = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253})|\[[0-9A-Fa-f:
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 
-_LONGEST: Final = 255  # characters of a repository with its host, as engines have it
+_LONGEST: Final = 255  # maximum characters of a repository with its host, as in engines
 
 
 def image_name(text: str) -> str:
-    """Return a name that engines take for an image, ``[HOST/]NAME[:TAG]``, with its tag; else :class:`UsageError`."""
+    """Return an image name for engines, ``[HOST/]NAME[:TAG]``, with its tag; raise :class:`UsageError` for others."""
     first, slash, rest = text.partition("/")
-    # as engines tell a host from the first part of a name
+    # engines recognise a host in the first part of a name this way
     has_host = bool(slash) and (any(c in first for c in ".:") or first == "localhost" or first != first.lower())
     name, colon, tag = (rest if has_host else text).partition(":")
     if (
@@ -36,7 +36,7 @@ def image_name(text: str) -> str:
 
 
 class Reference(NamedTuple):
-    """A name in a registry; without tag and digest the tag ``latest`` is meant where one is needed."""
+    """A name in a registry; without tag and digest, ``latest`` is used if a tag is needed."""
 
     host: str
     repository: str
@@ -45,7 +45,7 @@ class Reference(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Reference:
-        """Return what a name says; :class:`UsageError` for one that is none, or that names no host."""
+        """Return the parsed name; raise :class:`UsageError` if it is malformed, or has no host."""
         rest = text.removeprefix(SCHEME)
         rest, at, digest = rest.partition("@")
         host, slash, path = rest.partition("/")
@@ -59,12 +59,12 @@ class Reference(NamedTuple):
 
     @property
     def wanted(self) -> str:
-        """What to ask the registry for: digest, else tag."""
+        """The digest or, without one, the tag to request from the registry."""
         return self.digest or self.tag or "latest"
 
     @property
     def name(self) -> str | None:
-        """The name that engines show; None where there is no tag."""
+        """The name that engines show; None without a tag."""
         return f"{self.host}/{self.repository}:{self.tag or 'latest'}" if self.tag or not self.digest else None
 
     @property
@@ -86,7 +86,7 @@ class Reference(NamedTuple):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host (with or without port) is this machine, as far as its name says."""
+    """Whether a host (with or without port) is this machine, judging by its name."""
     name = host.rpartition(":")[0] if re.search(r":[0-9]+$", host) else host
     if name == "localhost":
         return True

@@ -1,4 +1,4 @@
-"""How registries are spoken to; nothing here needs urllib3."""
+"""Settings for registries; nothing here needs urllib3."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Final
 from dibundle.errors import UsageError
 from dibundle.sources import messages
 
-MAX_SECONDS: Final = 10**8  # three years; timers of the system take no number without end
-MIN_RATE: Final = 1000  # bytes a second, which only what means to be slow does not reach
+MAX_SECONDS: Final = 10**8  # three years; the system's timers do not accept arbitrary numbers
+MIN_RATE: Final = 1000  # bytes a second; only a deliberately slow sender is below
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistrySettings:
-    """How to speak to registries: ``logins`` are files to look in, ``insecure`` hosts are spoken to without TLS.
+    """Settings for registries: ``logins`` are login files, ``insecure`` hosts are contacted without TLS.
 
-    ``tries`` of each request, ``pause`` seconds after the first, ``timeout`` seconds without a byte; ``max_time``
-    seconds for all that is asked for one name (None: no limit), ``min_rate`` bytes a second at least, over ``timeout``.
-    Raises :class:`UsageError` for times that are no positive numbers, or beyond ``MAX_SECONDS``.
+    ``tries``: attempts per request. ``pause``: seconds after the first attempt. ``timeout``: seconds without a byte.
+    ``max_time``: seconds for all requests for one name (None: no limit). ``min_rate``: minimum bytes a second, measured
+    over ``timeout``. Raises :class:`UsageError` for times that are not positive numbers, or above ``MAX_SECONDS``.
     """
 
     logins: tuple[Path, ...] = ()
@@ -34,7 +34,7 @@ class RegistrySettings:
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse times that turn a limit off (NaN compares as false) or that no timer takes."""
+        """Refuse times that turn a limit off (NaN compares as false) or that no timer accepts."""
         for name, seconds in (("max_time", self.max_time), ("timeout", self.timeout)):
             if seconds is not None and not 0 < seconds <= MAX_SECONDS:
                 raise UsageError(messages.REGISTRY_SECONDS, name=name, seconds=seconds, max_seconds=MAX_SECONDS)

@@ -1,8 +1,9 @@
-"""HTTP to one repository of a registry: logged in, tried again where that helps, and with limits.
+"""HTTP to one repository of a registry: with login, retries where they help, and limits.
 
-Credentials go to the registry itself and to the token server that it names, over TLS, or as the registry itself
-without; never along with a redirect to another host. Nothing goes from https to http, nor to addresses of this machine
-or its link (metadata of clouds) that somebody else's registry names; what is sent goes to the registry alone.
+Credentials go only to the registry itself and to the token server that it names: over TLS, or without TLS if the
+registry is contacted without it. They never follow a redirect to another host. Nothing goes from https to http, or to
+addresses of this machine or its link (metadata of clouds) that a remote registry names. Uploads go only to the
+registry.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ try:
 except ModuleNotFoundError as missing:  # an optional extra: most people move bundles as files
     raise RegistryError(messages.REGISTRY_NO_URLLIB3, hint=install_hint("urllib3")) from missing
 
-from dibundle.sources.registry.connections import (  # it needs urllib3, too
+from dibundle.sources.registry.connections import (  # this needs urllib3 as well
     CONNECTING,
     Sockets,
     Watchdog,
@@ -43,10 +44,10 @@ from dibundle.sources.registry.connections import (  # it needs urllib3, too
 ConnectionFailure = urllib3.exceptions.HTTPError
 REDIRECTS: Final = 5
 SMALL: Final = 4 << 20  # bytes of a manifest or of another document
-_MOST_REASON: Final = 64 << 10  # bytes of an answer that is none
+_MOST_REASON: Final = 64 << 10  # bytes of an error answer
 FREE_PIECES: Final = 4096
 PIECE: Final = 256
-"""Pieces of a body that are of any size, and bytes for each further one: one takes 10 us, and may be of one byte."""
+"""Pieces of a body that may have any size, and bytes per further piece: one takes 10 us, and may have only one byte."""
 _AGAIN: Final = (429, 500, 502, 503, 504)
 _MOVED: Final = (301, 302, 303, 307, 308)
 _MOST_PAUSE: Final = 30.0
@@ -58,7 +59,7 @@ _VISIBLE: Final = re.compile(r"[\x21-\x7e]{1,65536}")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response that has been read to its end."""
+    """A response that was read to its end."""
 
     status: int
     headers: Mapping[str, str]
@@ -67,7 +68,7 @@ class Answer:
 
 
 class UnansweredError(RegistryError):
-    """The registry goes on failing, or cannot be reached."""
+    """The registry keeps failing, or cannot be reached."""
 
 
 class Transport:
@@ -82,7 +83,7 @@ class Transport:
         authorization: str | None = None,
         logs_in: bool = True,
     ) -> None:
-        """Send ``authorization`` from the first request on; without ``logs_in`` a refusal is an answer like others."""
+        """Send ``authorization`` from the first request on; without ``logs_in``, a refusal is an ordinary answer."""
         self.host = reference.host
         self.settings = settings
         self._repository = reference.repository
@@ -91,14 +92,14 @@ class Transport:
         self._base = f"{'http' if plain else 'https'}://{self.host}"
         self._authorization = authorization
         self._logs_in = logs_in
-        self._own_kinds: set[str] | None = None  # of the address at which the registry was reached first
+        self._own_kinds: set[str] | None = None  # kinds of the address at which the registry was reached first
         self._pool = urllib3.PoolManager(
             retries=False, headers={"User-Agent": f"dib/{__version__}", "Accept-Encoding": "identity"}
         )
         self._sockets: Sockets = weakref.WeakKeyDictionary()
         self._watchdog = Watchdog(2 * settings.timeout, self._sockets)
         self._pool.pool_classes_by_scheme = pool_classes(self._check_place, self._sockets, self._watchdog)
-        self._responses: set[urllib3.BaseHTTPResponse] = set()  # that are being read
+        self._responses: set[urllib3.BaseHTTPResponse] = set()  # responses that are being read
         self.received = 0  # bytes of documents
         self._end: float | None = None
         self._timer: threading.Timer | None = None
@@ -109,7 +110,7 @@ class Transport:
             self._timer.start()
 
     def close(self) -> None:
-        """Close the connections, those of bodies that nobody reads to their end too."""
+        """Close the connections, including those of bodies that nobody reads to their end."""
         if self._timer:
             self._timer.cancel()
         self._watchdog.close()
@@ -118,12 +119,12 @@ class Transport:
         self._pool.clear()
 
     def _break_off(self) -> None:
-        """End what waits for the registry, wherever it does: the next look at the clock says why."""
+        """End everything that waits for the registry; the next check of the clock raises the reason."""
         for connection in list(self._sockets):
             shut(connection, self._sockets)
 
     def _patience(self) -> urllib3.Timeout:
-        """Return how long a request may wait; :class:`RegistryError` where all the time has gone."""
+        """Return how long a request may wait; raise :class:`RegistryError` if the time limit is reached."""
         left = self.settings.timeout
         if self._end is not None:
             left = min(left, self._end - time.monotonic())
@@ -132,7 +133,7 @@ class Transport:
         return urllib3.Timeout(connect=min(CONNECTING, left), read=left)
 
     def pieces(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-        """Yield a body as it comes; :class:`ConnectionFailure` where it comes too slowly."""
+        """Yield a body as it arrives; raise :class:`ConnectionFailure` if it is too slow."""
         begun, count = time.monotonic(), 0
         left = FREE_PIECES * PIECE
         while piece := self._read(response):
@@ -152,7 +153,7 @@ class Transport:
             raise ConnectionFailure("the connection ended")
 
     def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
-        """Read what is there of a body; parts of its form may come in time, each of them, and never end."""
+        """Read the available part of a body; each part of its framing may come in time and still never end."""
         connection = response.connection
         if not isinstance(connection, urllib3.connection.HTTPConnection):
             return response.read1(1 << 18, decode_content=False)
@@ -160,10 +161,11 @@ class Transport:
             return response.read1(1 << 18, decode_content=False)
 
     def _check_place(self, host: str, addresses: set[str], *, is_reached: bool) -> None:
-        """Refuse an address of this machine or its link, unless the registry that was named is at such a one.
+        """Refuse an address of this machine or its link, unless the named registry has such an address.
 
-        A name may have several: what counts is where the registry was reached, not what else its name leads to.
-        :class:`RegistryError` as well where all the time has gone: what was not connected yet could not be broken off.
+        A name may have several addresses: only the one at which the registry was reached counts, not others of its
+        name. Also raises :class:`RegistryError` at the time limit: a connection that did not exist yet could not be
+        ended.
         """
         self._patience()
         if host.strip("[]").lower() == (urlsplit(self._base).hostname or ""):
@@ -175,7 +177,7 @@ class Transport:
             raise self.failed(messages.REGISTRY_REDIRECT_ADDRESS, host_=host[:200], wrong=min(wrong))
 
     def url(self, path: str) -> str:
-        """Return the URL of something in the repository, such as ``manifests/latest``."""
+        """Return the URL of a path in the repository, such as ``manifests/latest``."""
         return f"{self._base}/v2/{self._repository}/{path}"
 
     def request(
@@ -187,9 +189,9 @@ class Transport:
         body: bytes | None = None,
         tries: int | None = None,
     ) -> Answer:
-        """Send a request, again where the registry fails, and return what it says, whatever the status is.
+        """Send a request, again if the registry fails, and return its answer with any status.
 
-        :class:`RegistryError` where it goes on failing, refuses the login, or says more than ``SMALL`` bytes.
+        Raises :class:`RegistryError` if it keeps failing, refuses the login, or answers more than ``SMALL`` bytes.
         """
         reason = asked = ""
         for number in range(tries or self.settings.tries):
@@ -216,7 +218,7 @@ class Transport:
             yield response
 
     def pause(self, number: int, asked: str = "") -> None:
-        """Wait before another try: twice as long each time, or as long as the registry ``asked`` for, within reason."""
+        """Wait before another try: twice as long each time, or as long as the registry ``asked``, up to a limit."""
         seconds = float(asked) if asked.isascii() and asked.isdigit() else self.settings.pause * 2**number
         if self._end is not None:
             seconds = min(seconds, max(0.0, self._end - time.monotonic()))
@@ -231,7 +233,7 @@ class Transport:
     def _opened(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> Iterator[tuple[urllib3.BaseHTTPResponse, str]]:
-        """Send a request, with a login where one is asked for, and follow redirects of reads."""
+        """Send a request, with a login if one is requested, and follow redirects of reads."""
         answered = False
         for _ in range(REDIRECTS + 2):
             own = _origin(url) == _origin(self._base)
@@ -247,7 +249,7 @@ class Transport:
             )
             self._responses.add(response)
             try:
-                self._patience()  # what was broken off may look like an answer
+                self._patience()  # an ended connection may look like an answer
                 if response.status == 401 and own and not answered and self._logs_in:
                     answered = True
                     self._log_in(response.headers.get("WWW-Authenticate", ""))
@@ -267,14 +269,14 @@ class Transport:
         raise self.failed(messages.REGISTRY_REDIRECTS, redirects=REDIRECTS)
 
     def follow(self, url: str, location: str) -> str:
-        """Return where an answer to ``url`` sends to; :class:`RegistryError` where that is not followed."""
+        """Return the target of a redirect from ``url``; raise :class:`RegistryError` if it is not followed."""
         target = follow(url, location)
         if target is None:
             raise self.failed(messages.REGISTRY_REDIRECT_LOCATION, location=location[:200])
         return target
 
     def upload_place(self, url: str, location: str) -> str:
-        """Return where an answer to ``url`` wants bytes sent: at the registry itself, no host but that was named."""
+        """Return the URL for an upload from an answer to ``url``; it must be on the registry itself."""
         target = self.follow(url, location)
         if _origin(target) != _origin(self._base):
             raise self.failed(messages.REGISTRY_UPLOAD_HOST, location=location[:200])
@@ -290,7 +292,7 @@ class Transport:
             body += piece
             self.received += len(piece)
             if response.status in _AGAIN and len(body) > _MOST_REASON:
-                return bytes(body)  # it is asked again
+                return bytes(body)  # the request is repeated
             if len(body) > SMALL:
                 raise self.failed(messages.REGISTRY_ANSWER_SIZE, small=SMALL)
             if time.monotonic() > end:
@@ -334,7 +336,7 @@ class Transport:
         return token
 
     def _ask(self, method: str, url: str, headers: Mapping[str, str], body: str | None) -> Answer:
-        """Ask the token server, which is not followed anywhere."""
+        """Send a request to the token server; follow no redirect."""
         response = self._pool.request(
             *(method, url),
             headers=headers,
@@ -353,7 +355,7 @@ class Transport:
 
 
 def reason_of(answer: Answer) -> str:
-    """Return the reason that a registry gives, in a line."""
+    """Return the reason that a registry gives, in one line."""
     try:
         errors = document.get_list(json.loads(answer.body), "errors")
     except (ValueError, RecursionError):
@@ -365,13 +367,13 @@ def reason_of(answer: Answer) -> str:
 
 
 def brief(error: Exception) -> str:
-    """Return what went wrong with a connection, in a line and without the names of objects."""
+    """Return a connection's error in one line, without names of objects."""
     text = re.sub(r"<[^<>]* object at 0x[0-9a-f]+>:? ?|^\w+\(host=[^)]*\): ?", "", str(error))
     return " ".join(text.split())[:200] or type(error).__name__
 
 
 def _origin(url: str) -> tuple[str | None, str | None, int | None]:
-    """Return scheme, host and port, as they are read where the connection is made; three None for no URL."""
+    """Return scheme, host and port, parsed as for the connection; three None for an invalid URL."""
     try:
         parts = urllib3.util.parse_url(url)
     except urllib3.exceptions.LocationParseError:
@@ -380,7 +382,7 @@ def _origin(url: str) -> tuple[str | None, str | None, int | None]:
 
 
 def _finish(response: urllib3.BaseHTTPResponse) -> None:
-    """Let a connection be used again where its body has been read; else close it: what is left may never end."""
+    """Reuse a connection if its body was read; otherwise close it: the rest may never end."""
     if response.length_remaining == 0:
         response.drain_conn()
         response.release_conn()
