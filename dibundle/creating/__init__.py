@@ -1,1 +1,1 @@
-"""Making bundles: read both sides, match, compose, encode, write."""
+"""Creation of bundles: read both sides, match, compose, encode, write."""

@@ -1,4 +1,4 @@
-"""How large a bundle will be and how long it will take, from a sample of its frames."""
+"""Estimates of a bundle's size and of the time to create it, from a sample of its frames."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from dibundle.images.archive import Archive
 from dibundle.sources.access import Access
 from dibundle.sources.opening import Source
 
-ALL = 1.0  # seconds of CPU up to which every frame is encoded: the estimate is then the size itself
-LOOK = 0.2  # of the time that encoding a frame takes, a look at a sample of it takes about so much
-LOOKS = 0.9  # seconds of CPU that looks may take in any case,
-SHARE = 0.03  # and of the time for all frames
-LEAST_SAMPLE = 2  # frames of each stream
-_UNSURE = 1.5  # times as long as expected it took for one pair in five, on a machine with nothing else to do
+ALL = 1.0  # maximum seconds of CPU to encode every frame: the estimate is then the actual size
+LOOK = 0.2  # approximate share of a frame's encoding time that a sample of it takes
+LOOKS = 0.9  # seconds of CPU that samples may always take,
+SHARE = 0.03  # and share of the time for all frames
+LEAST_SAMPLE = 2  # minimum sampled frames of each stream
+_UNSURE = 1.5  # for one pair in five, it took this many times the expected time, on an idle machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What ``create`` would make, about: ``size`` in bytes, ``seconds``; of ``frames``, ``sampled`` were looked at.
+    """The expected result of ``create``: ``size`` in bytes, ``seconds``; ``sampled`` of the ``frames`` were sampled.
 
-    It takes ``seconds`` where nothing else runs, and ``most_seconds`` where as much runs beside it as does now.
-    ``exact``: all of them were encoded, and the size is that of the bundle but for a few bytes.
-    ``carried``: the compressed layers that would be in it as they are.
+    It takes ``seconds`` on an idle machine, and ``most_seconds`` with as much load as there is now. ``exact``: all
+    frames were encoded, and the size is the bundle's within a few bytes. ``carried``: the compressed layers that would
+    be stored unchanged.
     """
 
     size: int
@@ -53,7 +53,7 @@ class Estimate:
 
 @dataclass(slots=True)
 class _Guess:
-    """What is known of a frame: its size by level 1, what it costs to encode in seconds of CPU, by a look its size."""
+    """The values for a frame: its size at level 1, its cost in seconds of CPU, and its size by a sample."""
 
     draft: FrameDraft
     hex_digits: bytes
@@ -65,10 +65,10 @@ class _Guess:
 def estimate(
     bases: Sequence[Source], targets: Sequence[Source], options: CreateOptions, access: Access, context: Context
 ) -> Estimate:
-    """Match everything as ``create`` does, then look at a sample of what is to be encoded.
+    """Match everything as ``create`` does, then sample the content to encode.
 
-    Frames are encoded at level 1, a fraction of the work; a sample of some, chosen in proportion to that size, tells
-    what the level makes of them. Same inputs, same estimate, but for the seconds.
+    Frames are encoded at level 1, a fraction of the work. A sample, chosen in proportion to that size, shows their size
+    at the actual level. The same inputs give the same estimate, except for the seconds.
     """
     opened_bases, opened_targets = open_both(bases, targets, context, access, raw_layers=options.raw_layers)
     return estimate_opened(opened_bases, opened_targets, options, context)
@@ -77,7 +77,7 @@ def estimate(
 def estimate_opened(
     bases: Sequence[Archive], targets: Sequence[Archive], options: CreateOptions, context: Context
 ) -> Estimate:
-    """Do what :func:`estimate` does with archives that are open."""
+    """Do the same as :func:`estimate` with open archives."""
     workers = options.workers or os.cpu_count() or 1
     started = time.monotonic()
     with context.within() as own, ThreadPoolExecutor(workers) as threads:
@@ -86,8 +86,9 @@ def estimate_opened(
         ready = time.monotonic() - started
         own.progress.phase("sampling", sum(guess.draft.size for guess in guesses))
         look = _Look(prepared)
-        largest_first = sorted(guesses, key=lambda guess: -guess.draft.size)  # no thread is to end long before others
-        if largest_first:  # ahead, as later all who look at frames of that file would wait for it
+        # so that no thread ends long before the others
+        largest_first = sorted(guesses, key=lambda guess: -guess.draft.size)
+        if largest_first:  # first, because later all threads with frames of that file would wait for it
             threads.submit(prepared.plan_ahead, largest_first[0].draft)
         for guess, _ in zip(largest_first, threads.map(look.first, largest_first), strict=True):
             own.progress.advance(guess.draft.size)
@@ -117,28 +118,28 @@ def estimate_opened(
 
 
 class _Look:
-    """Looks at frames, in whichever thread."""
+    """Samples frames, in any thread."""
 
     def __init__(self, prepared: Prepared) -> None:
         self._prepared = prepared
         self._effort = prepared.effort
 
     def first(self, guess: _Guess) -> None:
-        """Find out what a frame is at level 1."""
+        """Encode a frame at level 1."""
         target, source, effort, _ = self._prepared.load(guess.draft, guess.hex_digits, planned=False)
         guess.fast = choose.least(target, source, replace(effort, level=1))
         guess.cost = self.cost(guess, guess.fast * (0.5 if source else 0.9))
 
     def closer(self, guess: _Guess) -> None:
-        """Find out by a sample what a frame will be."""
+        """Estimate a frame's size by a sample."""
         guess.size = sample.size(*self._prepared.load(guess.draft, guess.hex_digits))
 
     def encode(self, guess: _Guess) -> None:
-        """Find out what a frame really is."""
+        """Encode a frame at the actual level."""
         guess.size = choose.least(*self._prepared.load(guess.draft, guess.hex_digits))
 
     def cost(self, guess: _Guess, stored: float) -> float:
-        """Return about how many seconds of CPU encoding takes: measured at level 6 on node-app and python-app."""
+        """Return roughly the seconds of CPU for encoding, as measured at level 6 on node-app and python-app."""
         size = guess.draft.size + guess.draft.old_size
         if self._effort.level < choose.RELINK_LEVEL:
             return size / 60e6
@@ -146,14 +147,14 @@ class _Look:
 
 
 def _share(guess: _Guess) -> float:
-    """Return about what share of the time that encoding a frame takes a look at it does."""
+    """Return roughly the share of a frame's encoding time that a sample of it takes."""
     if guess.draft.old_size:
         return LOOK
     return min(1.0, max(sample.LEAST, guess.draft.size / sample.SHARE) / max(1, guess.draft.size))
 
 
 def _chosen(guesses: Sequence[_Guess]) -> list[_Guess]:
-    """Return the frames to look at: all where that takes little time, else a sample of each stream."""
+    """Return the frames to sample: all if this takes little time, else some of each stream."""
     total = sum(guess.cost for guess in guesses)
     share = max(SHARE, LOOKS / total) / LOOK
     chosen = [guess for group in _groups(guesses) for guess in _sample(group, share)]
@@ -161,13 +162,13 @@ def _chosen(guesses: Sequence[_Guess]) -> list[_Guess]:
 
 
 def _groups(guesses: Sequence[_Guess]) -> Iterator[list[_Guess]]:
-    """Yield the frames of each stream: they are alike."""
+    """Yield the frames of each stream: they are similar."""
     for stream in sorted({guess.draft.stream for guess in guesses}):
         yield [guess for guess in guesses if guess.draft.stream == stream]
 
 
 def _sample(group: Sequence[_Guess], share: float) -> list[_Guess]:
-    """Return a systematic sample, by size at level 1: equal steps through all of it, each frame met at most once."""
+    """Return a systematic sample, by size at level 1: equal steps through the total, each frame at most once."""
     total = sum(guess.fast for guess in group)
     mean = sum(guess.cost * guess.fast for guess in group) / max(1, total)
     count = max(LEAST_SAMPLE, int(share * sum(guess.cost for guess in group) / max(mean, 0.001)))
@@ -185,7 +186,7 @@ def _sample(group: Sequence[_Guess], share: float) -> list[_Guess]:
 
 
 def _fill_in(guesses: Sequence[_Guess]) -> None:
-    """Give the frames that were not looked at closely the size that others like them suggest."""
+    """Set the size of frames that were not sampled, by the ratio of similar ones."""
     for group in _groups(guesses):
         known = [guess for guess in group if guess.size is not None and guess.fast]
         for guess in group:
@@ -196,7 +197,7 @@ def _fill_in(guesses: Sequence[_Guess]) -> None:
 
 
 def _frame(number: int, guess: _Guess) -> Frame:
-    """Return a frame as it goes into the manifest; what takes no more or fewer bytes there is made up."""
+    """Return a frame for the manifest; fields that do not change its size have arbitrary values."""
     draft = guess.draft
     patched = bool(draft.old)
     return Frame(

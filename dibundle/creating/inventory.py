@@ -1,4 +1,4 @@
-"""Lists of the layers that a receiver has, small enough for a message: their diffIDs and nothing else."""
+"""Inventories: lists of the layers that a receiver has, small enough for a message: only their diffIDs."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from dibundle.sources.access import Access
 from dibundle.sources.opening import Source, open_archives
 
 VERSION = 1
-MOST = 1 << 20  # bytes of a list
+MOST = 1 << 20  # maximum bytes of a list
 
 
 def inventory(sources: Sequence[Source], access: Access, context: Context) -> str:
-    """Return, as JSON, the list of the layers that archives claim to hold, which a sender's ``create`` takes."""
+    """Return the inventory of the layers that archives claim, as JSON, for a sender's ``create``."""
     return list_of(open_archives(sources, access, context).archives)
 
 
 def list_of(archives: Sequence[Archive]) -> str:
-    """Return, as JSON, the layers that archives claim to hold: 46 bytes for each."""
+    """Return the layers that archives claim, as JSON: 46 bytes for each."""
     found: dict[bytes, None] = {}
     for archive in archives:
         for blob in read_images(archive).blobs:
@@ -40,12 +40,12 @@ def list_of(archives: Sequence[Archive]) -> str:
 
 
 def read_given(file: str | os.PathLike[str] | None) -> frozenset[bytes] | None:
-    """Return the diffIDs in a list; None where there is none: all that the sender has may be used."""
+    """Return the diffIDs in a list; None without a list: the sender may then build on everything."""
     return None if file is None else read_list(os.fspath(file))
 
 
 def read_list(path: str) -> frozenset[bytes]:
-    """Return the diffIDs in a list; :class:`ArchiveError` for what is none."""
+    """Return the diffIDs in a list; raise :class:`ArchiveError` if it is not an inventory."""
     try:
         with Path(path).open("rb") as file:
             text = file.read(MOST + 1)

@@ -1,4 +1,4 @@
-"""A bundle's manifest, out of composed targets and encoded frames; what it says for people is kept within limits."""
+"""A bundle's manifest, from composed targets and encoded frames; its display texts are kept within limits."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from dibundle.format.tables import Frame
 from dibundle.format.values import About, AboutImage, Names, RecompressedObject, Target
 from dibundle.images.model import ImageArchive
 
-NAMES_SHARE: Final = 0.05  # names for listing may take this share of a bundle ...
-NAMES_FLOOR: Final = 2048  # ... or so many bytes
+NAMES_SHARE: Final = 0.05  # maximum share of a bundle for names, which are for listing,
+NAMES_FLOOR: Final = 2048  # or this many bytes
 
 
 def make_manifest(
@@ -71,7 +71,7 @@ _GUESSERS: Final = {"gzip": guess, "zstd": guess_frame}
 
 
 def _forms(base: BaseSide, objects: ObjectTable, executor: Executor) -> Iterator[RecompressedObject]:
-    """Yield how compressed layers that stay may be made of their content, for receivers with another form of it."""
+    """Yield recipes of compressed layers that are referenced, for receivers that have them in another form."""
     numbers = {item.digest: number for number, item in enumerate(objects.objects) if item.kind == KIND_OTHER}
     stored = {blob.digest: blob for blob in base.blobs if blob.layer and blob.digest in numbers}
     guesses = {
@@ -104,7 +104,7 @@ def _about(base: BaseSide, composed: Sequence[ComposedTarget], objects: ObjectTa
 def about_within(
     bases: Sequence[AboutImage], targets: Sequence[Sequence[AboutImage]]
 ) -> tuple[list[AboutImage], list[list[AboutImage]]]:
-    """Return images as a bundle may tell them: names, diffIDs, then images are left out where there are too many."""
+    """Return images within a bundle's limits: if there are too many, names, diffIDs, then images are left out."""
     images, names, diff_ids, text = MAX_IMAGES, MAX_NAMES, MAX_DIFF_IDS, MAX_ABOUT_TEXT - ABOUT_NOTES
 
     def fitting(found: Sequence[AboutImage]) -> list[AboutImage]:
@@ -121,15 +121,15 @@ def about_within(
         images -= len(kept)
         return kept
 
-    made = [fitting(found) for found in targets]  # what is made is worth more
+    made = [fitting(found) for found in targets]  # targets come first: they matter more
     return fitting(bases), made
 
 
-ABOUT_NOTES: Final = 64 << 10  # bytes of text that are left for notes
+ABOUT_NOTES: Final = 64 << 10  # bytes of text reserved for notes
 
 
 def _needed_images(base: BaseSide, used: set[bytes]) -> Iterator[AboutImage]:
-    """Yield the images of the bases; of several only those that have something used which none before has."""
+    """Yield the images of the bases; of several, only those with used layers that no earlier one has."""
     images = [image for archive in base.images for image in archive.images]
     found = [about for archive in base.images for about in _about_images(archive)]
     if len(found) < 2:
@@ -153,7 +153,7 @@ def _about_images(images: ImageArchive) -> Iterator[AboutImage]:
 
 
 def _with_names(manifest: Manifest, composed: Sequence[ComposedTarget], options: CreateOptions) -> Manifest:
-    """Add the names of patched and deleted paths where they are wanted and small enough."""
+    """Add the names of patched and deleted paths, if they are requested and small enough."""
     if options.names == "none" or not any(item.names or item.side.new_layers for item in composed):
         return manifest
     names = Names(

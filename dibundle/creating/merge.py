@@ -1,4 +1,4 @@
-"""Merging a chain of bundles into one, for the base that the first of them needs."""
+"""Merging a chain of bundles into one, for the base of the first one."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ def merge(
     *,
     max_size: int = MAX_TARGET,
 ) -> CreateResult:
-    """Write one bundle in place of the chain of bundles among ``sources``.
+    """Write one bundle that replaces the chain of bundles among ``sources``.
 
-    What the chain makes is rebuilt into temporary files and compared with the base anew: what one bundle adds and the
-    next one drops is not in the result. ``max_size`` bytes of a target at most. Raises what applying and creating do.
+    The chain's target is rebuilt into temporary files and compared with the base again: content that one bundle adds
+    and the next one drops is not in the result. ``max_size``: maximum bytes of a target. Raises the errors of applying
+    and creating.
     """
     opened = open_sources(sources, access, context)
-    opened.ask_engines()  # to compare anew takes all of an image
+    opened.ask_engines()  # comparing again needs the whole image
     opened.refuse_overwriting(output.name, output.identity)
     refuse_other(output)
     if len(opened.bundles) < 2:

@@ -1,4 +1,4 @@
-"""What goes wrong with creating: every text, by its code."""
+"""Messages about creating, by code."""
 
 from __future__ import annotations
 

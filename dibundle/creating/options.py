@@ -1,4 +1,4 @@
-"""What a caller chooses of a bundle to be made."""
+"""Options for creating a bundle."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CreateOptions:
     raw_layers: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what there is not before anything is opened."""
+        """Refuse invalid values before anything is opened."""
         if self.level is not None and self.level not in choose.LEVELS:
             raise UsageError(messages.LEVEL_UNKNOWN, level=self.level)
         if self.workers < 0:

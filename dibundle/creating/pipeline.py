@@ -34,15 +34,15 @@ from dibundle.sources.access import Access
 from dibundle.sources.opening import Source, open_archives
 from dibundle.sources.parts import PartsWriter
 
-AHEAD: Final = 2  # frames for each worker that may be at work or waiting
-PATCHING: Final = 2  # what a byte of a frame's source counts, where one of the frame counts 1
+AHEAD: Final = 2  # frames for each worker that may run or wait
+PATCHING: Final = 2  # weight of a byte of a frame's source, relative to a byte of the frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateResult:
-    """What was made: sizes in bytes, what the programs were made of, the manifest.
+    """The result of creating: sizes in bytes, counts of operations, the manifest.
 
-    ``carried``: the compressed layers that are in it as they are, as no encoder makes them again.
+    ``carried``: the compressed layers that are stored unchanged, because no encoder reproduces them.
     """
 
     size: int
@@ -56,9 +56,9 @@ class CreateResult:
 
 
 class Timings(NamedTuple):
-    """Seconds: on the clock for reading, matching and writing, which is all but encoding; of CPU for each frame.
+    """Seconds: of wall time for reading, matching and writing, all except encoding; of CPU for each frame.
 
-    Those of ``frames`` are :class:`pieces.Trace` has them; there are none where another executor than threads encoded.
+    The entries of ``frames`` are those of :class:`pieces.Trace`; empty if another executor than threads encoded.
     """
 
     other: float
@@ -69,7 +69,7 @@ Steps = tuple[float | list[float], ...]
 
 
 class _Encoded(NamedTuple):
-    """A frame, where its payload is in the temporary file, and what it took as in :class:`Timings`."""
+    """A frame, the place of its payload in the temporary file, and its steps as in :class:`Timings`."""
 
     frame: Frame
     at: int
@@ -88,10 +88,10 @@ def create(
 ) -> CreateResult:
     """Write a bundle that rebuilds ``targets`` from the images in ``bases`` (none: a bundle that needs no base).
 
-    Each target may build on those before it. ``executor`` encodes the frames in place of threads: it gets
-    :func:`choose.encode` and bytes, so that processes and other machines do, if they have the same libraries; then
-    ``workers`` says how many frames it has at a time. Raises :class:`ArchiveError` where an input is no image archive,
-    :class:`FileError` where the system refuses.
+    Each target may build on earlier ones. ``executor`` encodes the frames instead of threads: it gets
+    :func:`choose.encode` and bytes, so processes and other machines can run it, if they have the same libraries.
+    ``workers`` is then the maximum number of frames that it has at a time. Raises :class:`ArchiveError` if an input is
+    not an image archive, :class:`FileError` if the system refuses.
     """
     opened_bases, opened_targets = open_both(bases, targets, context, access, output, raw_layers=options.raw_layers)
     refuse_other(output)
@@ -108,9 +108,9 @@ def open_both(
     *,
     raw_layers: bool = False,
 ) -> tuple[list[Archive], list[Archive]]:
-    """Open both sides; note what of them does not count as it is.
+    """Open both sides; report in notes which parts do not count or are stored unchanged.
 
-    ``raw_layers``: of a target with compressed layers the same images with raw ones take its place.
+    ``raw_layers``: a target with compressed layers is replaced by the same images with raw ones.
     """
     if not targets:
         raise UsageError(messages.SOURCE_NO_TARGET)
@@ -131,7 +131,7 @@ def open_both(
 
 
 def refuse_other(output: Output) -> None:
-    """Refuse to put a bundle in the place of a file that is none: ``dib create *.tar`` would."""
+    """Refuse to overwrite a file that is not a bundle: ``dib create *.tar`` would do this."""
     if not isinstance(output, Destination) or output.identity is None or output.descriptor is not None:
         return
     if Path(output.name).is_file():
@@ -151,9 +151,9 @@ def write_bundle(
     executor: Executor | None = None,
     most_unpacked: int | None = None,
 ) -> CreateResult:
-    """Do what :func:`create` does with archives that are open, piece by piece to ``write``.
+    """Do the same as :func:`create` with open archives; pass the bundle to ``write`` piece by piece.
 
-    ``most_unpacked``: bytes of temporary files for layers of the targets, where these may be hostile.
+    ``most_unpacked``: maximum bytes of temporary files for layers of the targets, if these may be hostile.
     """
     workers = options.workers or os.cpu_count() or 1
     begun = time.monotonic()
@@ -184,10 +184,10 @@ def write_bundle(
 def _encode(
     prepared: Prepared, executor: Executor | None, workers: int, spool: Spool, progress: Progress
 ) -> list[_Encoded]:
-    """Encode the frames of all targets on all workers; at most ``workers`` of them are in memory decoded.
+    """Encode the frames of all targets on all workers; at most ``workers`` of them are decoded in memory.
 
-    The largest come first, so that at the end nobody waits for one of them. Their payloads are put into ``spool`` as
-    they come.
+    The largest frames come first, so that no worker waits for one of them at the end. Payloads are written to ``spool``
+    in the order of completion.
     """
     drafts = prepared.drafts()
     progress.phase("encoding", sum(draft.size for _, _, draft in drafts))
@@ -205,7 +205,7 @@ def _encode(
 
     def submit(number: int) -> Future[choose.Encoded]:
         if executor is None:
-            return prepared.threads.submit(encode, number)  # which reads, too
+            return prepared.threads.submit(encode, number)  # this also reads
         _, hex_digits, draft = drafts[number]
         return executor.submit(choose.encode, *prepared.load(draft, hex_digits))
 
@@ -230,7 +230,7 @@ def _encode(
 
 
 def _work(draft: FrameDraft) -> int:
-    """Return how long a frame takes to encode, next to others: what has a source is compared with it."""
+    """Return the relative time to encode a frame: content with a source is compared with it."""
     return draft.size + PATCHING * sum(item.length for item in draft.old)
 
 

@@ -1,4 +1,4 @@
-"""A bundle before its frames are encoded: both sides read and matched, the programs written."""
+"""A bundle before its frames are encoded: both sides are read and matched, the programs are written."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ class Prepared:
     threads: Executor
 
     def drafts(self) -> list[tuple[ComposedTarget, bytes, FrameDraft]]:
-        """Return the frames to encode, each with its target and that one's digest text."""
+        """Return the frames to encode, each with its target and the target's digest text."""
         texts = [(item, item.digest_text()) for item in self.composed]  # once: all frames of a target share it
         return [(item, text, draft) for item, text in texts for draft in item.frames.drafts]
 
     def load(
         self, draft: FrameDraft, hex_digits: bytes, *, planned: bool = True
     ) -> tuple[bytes, bytes, choose.Effort, layout.RelinkPlan | None]:
-        """Return what :func:`choose.encode` takes to encode a frame; not ``planned``: where nothing is relinked."""
+        """Return the arguments of :func:`choose.encode` for a frame; without ``planned``, nothing is relinked."""
         plan = _relink_plan(draft, self.objects) if planned and choose.relinks(self.effort) else None
         return draft.read(), _read_source(draft, self.objects, hex_digits), self.effort, plan
 
     def plan_ahead(self, draft: FrameDraft) -> None:
-        """Find out what :meth:`load` needs to know of the whole file that a frame was cut from."""
+        """Make the plan that :meth:`load` needs for the whole file of a frame."""
         if draft.whole and choose.relinks(self.effort):
             draft.whole.prepare(self.objects.read)
 
@@ -62,7 +62,7 @@ def prepare(
     context: Context,
     most_unpacked: int | None = None,
 ) -> Prepared:
-    """Read and match everything and write the programs; what is temporary is there until ``context`` ends."""
+    """Read and match everything and write the programs; temporary files stay until ``context`` ends."""
     effort = options.effort()
     reading = Reading(
         executor=threads,
@@ -77,7 +77,7 @@ def prepare(
     objects, counts = ObjectTable(), Counts()
     window = FASTEST_WINDOW if effort.level == 1 else WINDOW
     composed = compose_all(base, sides, objects, counts, window=window)
-    base.index.forget_entries()  # encoding has the memory: 460 bytes a file at most, not 1,060
+    base.index.forget_entries()  # frees memory for encoding: at most 460 bytes a file, instead of 1,060
     patched = sum(draft.size for item in composed for draft in item.frames.drafts if draft.old)
     return Prepared(
         base=base,
@@ -91,7 +91,7 @@ def prepare(
 
 
 def _relink_plan(draft: FrameDraft, objects: ObjectTable) -> layout.RelinkPlan | None:
-    """Return what relinking has to know of the file that a window was cut from."""
+    """Return the relink plan for a window of a large file."""
     if not draft.whole:
         return None
     old, window = draft.whole.old, draft.old[0]

@@ -1,6 +1,6 @@
 """The images of a target in an archive that dib writes itself, with raw layers (``create --raw-layers``).
 
-Configs stay as they are, and with them image IDs, diffIDs and names; manifests are written anew.
+Configs stay unchanged, and so do image IDs, diffIDs and names; manifests are written again.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from dibundle.images.reader import read_images
 
 
 def with_raw_layers(archive: Archive, context: Context) -> Archive:
-    """Return a docker-archive of the same images with raw layers; the archive itself where all of them are raw.
+    """Return a docker-archive of the same images with raw layers, or the archive itself if all of them are raw.
 
-    ``ArchiveError`` where an image lacks its config or a layer, or a layer is not what the config says.
+    Raises ``ArchiveError`` if an image lacks its config or a layer, or a layer does not match the config.
     """
     images = read_images(archive)
     if not any(layer and layer.compression for image in images.images for layer in image.layers):

@@ -1,1 +1,1 @@
-"""Composing a bundle: the program that rebuilds a target, and the frames that feed it (creation only)."""
+"""Composition of a bundle: the program that rebuilds a target, and the frames that it reads (creation only)."""

@@ -1,4 +1,4 @@
-"""Operations for a whole archive: its members' headers, and for each member's content the way that costs least."""
+"""Operations for a whole archive: headers of members, and for each member's content the cheapest form."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from dibundle.format.steps import REGISTER_OUTER
 from dibundle.format.tables import Segment
 from dibundle.images.tar.entries import Entry, TarIndex
 
-TEXT_CONTENT = 256 << 10  # members up to this size (configs, manifests) go with the text
-OWN_DIGEST = 64 << 10  # members from this size on have a digest of their own, so that damage is found and named early
+TEXT_CONTENT = 256 << 10  # maximum size of members (configs, manifests) that are stored with the text
+OWN_DIGEST = 64 << 10  # minimum size of members with a digest of their own, so that damage is found early and named
 TAIL_MARKS = (b"index.json", b"manifest.json")
 LONGEST_TAIL = 16 << 20
 
 
 @dataclass(slots=True)
 class OuterMember:
-    """A member's content as create sees it.
+    """A member's content during creation.
 
-    ``compose`` writes the operations for the whole content; None where it travels as it is.
-    ``named``: its digest occurs in names or JSON, so it is worth a digest of its own.
+    ``compose`` writes the operations for the whole content; None if the content is stored unchanged. ``named``: its
+    digest occurs in names or JSON, so it is worth a digest of its own.
     """
 
     entry: Entry
@@ -38,7 +38,7 @@ class OuterMember:
 
 
 class Segments:
-    """The target's digests in the making: own ones for members, one for the rest."""
+    """The target's digests under construction: one for each larger member, one for the rest."""
 
     def __init__(self, source: ReadAt) -> None:
         self.source = source
@@ -47,13 +47,13 @@ class Segments:
         self._rest = hashlib.sha256()
 
     def member(self, start: int, size: int, digest: bytes) -> None:
-        """Give the bytes from ``start`` on a digest of their own; those before it belong to the rest."""
+        """Give the bytes from ``start`` on a digest of their own; the bytes before them belong to the rest."""
         self._rest_until(start)
         self.found.append(Segment(size, digest))
         self.position = start + size
 
     def finish(self) -> bytes:
-        """Give what is left to the rest and return the digest of the rest."""
+        """Add the remaining bytes to the rest, and return the digest of the rest."""
         self._rest_until(self.source.size)
         return self._rest.digest()
 
@@ -117,7 +117,7 @@ class ArchiveComposer:
                 self._bytes(record.content, padded(record.size))
 
     def _text(self, start: int, length: int, stream: int = TEXT_STREAM) -> None:
-        """Write a stretch of the archive as literal bytes; long ones are read again when frames are encoded."""
+        """Write a range of the archive as literal bytes; long ranges are read again when frames are encoded."""
         self._writer.raw(length, stream)
         if length < LONG_TEXT:
             self._frames.text(self._window.read_at(start, length), stream)
@@ -125,7 +125,7 @@ class ArchiveComposer:
             self._frames.text_at(lambda offset, size: self._source.read_at(start + offset, size), length, stream)
 
     def _bytes(self, start: int, length: int) -> None:
-        """Write a stretch of the archive as it is: zeros, text where it is short, else added content."""
+        """Write a range of the archive unchanged: as zeros, as text if it is short, else as added content."""
         if not length:
             return
         if length > TEXT_CONTENT:

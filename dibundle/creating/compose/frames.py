@@ -1,4 +1,4 @@
-"""Frames in the making: the pieces that operations draw from streams, cut into frames as they are drawn."""
+"""Frames under construction: the pieces that operations read from streams, cut into frames in reading order."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from dibundle.format.plan import kept_size
 from dibundle.format.steps import Copy
 from dibundle.format.tables import Range
 
-# Streams: what is drawn in another order, or decoded from another kind of source, needs a stream of its own.
-PATCH_STREAM = 1  # small changed files, in units of many
+# Content read in another order, or decoded from another kind of source, needs a stream of its own.
+PATCH_STREAM = 1  # small changed files, many in a unit
 ADD_STREAM = 2  # content without a source
 LARGE_STREAM = 3  # large changed files, in windows
-DOCUMENT_STREAM = 4  # configs, manifests and the like
+DOCUMENT_STREAM = 4  # configs, manifests and similar documents
 
-LONG_TEXT = 1024  # bytes of text from which on it is read again when its frame is encoded, and not held till then
+LONG_TEXT = 1024  # minimum bytes of text that is read again when its frame is encoded, instead of being held until then
 UNIT = 4 << 20  # bytes of target in a unit of small files (engines.md)
 UNIT_SOURCE = 16 << 20
 TEXT_UNIT = 1 << 20
 ADD_UNIT = 8 << 20
-LARGE = 2 << 20  # a changed file of this size gets frames of its own
+LARGE = 2 << 20  # minimum size of a changed file with frames of its own
 WINDOW = 64 << 20  # bytes of target in one frame of a large file: 32 MiB make static-binary 4 % larger
 FASTEST_WINDOW = 32 << 20  # at level 1, where 64 MiB take 3 % more of node-app's time for 1.4 % fewer bytes
-LARGEST_PLAN = 384 << 20  # bytes of an old and a new file that may be in memory to plan their relinking
-WINDOW_MARGIN = 4 << 20  # how much further than in proportion a window's source reaches, on both sides
+LARGEST_PLAN = 384 << 20  # maximum bytes of an old and a new file in memory to plan their relinking
+WINDOW_MARGIN = 4 << 20  # distance that a window's source extends beyond the proportional place, on both sides
 
 Reader = Callable[[], bytes]
 
 
 class LargeFile:
-    """A large changed file, cut into windows: what relinking has to know of the whole is found out once."""
+    """A large changed file, cut into windows; the relink plan for the whole is made once."""
 
     def __init__(self, old: Copy, read: Callable[[int, int], bytes], size: int, windows: int) -> None:
         self.old = old
@@ -45,14 +45,14 @@ class LargeFile:
         self._planned = False
 
     def prepare(self, read_old: Callable[[Copy], bytes]) -> None:
-        """Find out what there is to know of the whole, if nobody has."""
+        """Make the relink plan for the whole file, if it does not exist yet."""
         with self._lock:
             if not self._planned and self._size + self.old.length <= LARGEST_PLAN:
                 self._plan = layout.plan(read_old(self.old), self._read(0, self._size))
             self._planned = True
 
     def plan(self, read_old: Callable[[Copy], bytes], old: range, new: range) -> layout.RelinkPlan | None:
-        """Return the plan for a window; the whole's is let go with the last one. Windows ask one after the other."""
+        """Return the plan for a window; the last call drops the whole plan. Windows call this one after the other."""
         self.prepare(read_old)
         with self._lock:
             found = self._plan.window(old, new) if self._plan else None
@@ -66,7 +66,7 @@ class LargeFile:
 class FrameDraft:
     """A frame before it is encoded: ``pieces`` read the target's bytes; ``old`` is the source, in order.
 
-    ``whole`` and ``window`` tell of which file, and of which stretch of it, a frame of a large file is.
+    ``whole`` and ``window`` are the file and the range in it that a frame of a large file belongs to.
     """
 
     index: int
@@ -85,7 +85,7 @@ class FrameDraft:
 
 
 class FramePlanner:
-    """Cuts what operations draw into frames, numbered in the order in which they are first needed."""
+    """Cuts the content of operations into frames, numbered in the order in which they are first needed."""
 
     def __init__(self, first: int, literal_sources: list[Range], window: int) -> None:
         self._first = first
@@ -97,14 +97,14 @@ class FramePlanner:
         self.drafts: list[FrameDraft] = []
 
     def text(self, data: bytes, stream: int = TEXT_STREAM) -> None:
-        """Draw literal bytes of the text or the document stream; the list of their sources may still grow."""
+        """Add literal bytes to the text or the document stream; the list of their sources may still grow."""
         if data:
             draft = self._room(stream, len(data), 0, TEXT_UNIT, 0)
             draft.old = self._literal_sources
             self._append(draft, lambda: data, len(data))
 
     def text_at(self, read: Callable[[int, int], bytes], size: int, stream: int = TEXT_STREAM) -> None:
-        """Draw ``size`` bytes as :meth:`text` does, without holding them until the frame is encoded."""
+        """Add ``size`` bytes like :meth:`text`, without holding them until the frame is encoded."""
         for start in range(0, size, TEXT_UNIT):
             part = min(TEXT_UNIT, size - start)
             draft = self._room(stream, part, 0, TEXT_UNIT, 0)
@@ -112,7 +112,7 @@ class FramePlanner:
             self._append(draft, _part(read, start, part), part)
 
     def add(self, read: Callable[[int, int], bytes], size: int) -> list[tuple[int, int, int]]:
-        """Draw ``size`` bytes that have no source; return where they lie: (frame, offset, length) each."""
+        """Add ``size`` bytes without a source; return their places: (frame, offset, length) each."""
         places = []
         done = 0
         while done < size:
@@ -124,7 +124,7 @@ class FramePlanner:
         return places
 
     def patch(self, stream: int, read: Callable[[int, int], bytes], size: int, old: Copy) -> list[tuple[int, int, int]]:
-        """Draw ``size`` bytes that are patched from ``old``; return where they lie."""
+        """Add ``size`` bytes that are patched from ``old``; return their places."""
         if stream == PATCH_STREAM:
             draft = self._room(stream, size, old.length, UNIT, UNIT_SOURCE)
             draft.implied = True
@@ -148,7 +148,7 @@ class FramePlanner:
         return places
 
     def keep(self, places: list[tuple[int, int, int]]) -> bool:
-        """Whether the frames at ``places`` may be kept for repeats; counts them against the limit if so."""
+        """Whether the frames at ``places`` may be kept for repeats; if so, count them against the limit."""
         frames = {frame for frame, _, _ in places} - self._kept
         size = sum(kept_size(max(self.drafts[frame - self._first].size, ADD_UNIT)) for frame in frames)
         if self._kept_size + size > MAX_LIVE:
@@ -158,7 +158,7 @@ class FramePlanner:
         return True
 
     def _room(self, stream: int, size: int, old: int, unit: int, unit_old: int) -> FrameDraft:
-        """Return the open frame of ``stream``, or a new one where ``size`` more bytes would be too much."""
+        """Return the open frame of ``stream``, or a new one if ``size`` more bytes would be too much."""
         draft = self._open.get(stream)
         if draft is None or (draft.size and (draft.size + size > unit or draft.old_size + old > max(unit_old, old))):
             draft = self._new(stream)
@@ -185,7 +185,7 @@ def _part(read: Callable[[int, int], bytes], start: int, length: int) -> Reader:
 
 
 def _window(old: Copy, start: int, end: int, size: int, most: int) -> Range:
-    """Return the stretch of ``old`` that bytes ``start..end`` of a new version of ``size`` bytes likely come from."""
+    """Return the range of ``old`` that bytes ``start..end`` of a new version of ``size`` bytes likely come from."""
     if size <= most and old.length <= 2 * most:
         return Range(*old)
     slack = WINDOW_MARGIN + abs(size - old.length) // 2

@@ -1,4 +1,4 @@
-"""Operations for the entries of a tar: what the base has is kept, what changed is patched, the rest is added."""
+"""Operations for the entries of a tar: content in the base is kept, changed content is patched, the rest is added."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from dibundle.format.records import BLOCK, padded
 from dibundle.format.steps import REGISTER_RECORD, Copy
 from dibundle.images.tar.entries import Entry
 
-LONGEST_ZEROS = 1 << 20  # bytes: a longer end of a tar is looked at in pieces
-REPEAT_FROM = 64  # bytes of content from which a second copy is told as a repeat
+LONGEST_ZEROS = 1 << 20  # bytes: a longer end of a tar is checked in pieces
+REPEAT_FROM = 64  # minimum bytes of content for which a second copy becomes a repeat
 
 
 @dataclass(slots=True)
 class Counts:
-    """What a program was made of, for reports."""
+    """Counts of a program's operations, for reports."""
 
     kept: int = 0
     mode: int = 0
@@ -39,7 +39,7 @@ class Counts:
 
 
 class _Record(NamedTuple):
-    """A header block and where its content lies."""
+    """A header block and the place of its content."""
 
     offset: int
     block: bytes
@@ -107,7 +107,7 @@ class LayerComposer:
         self._tail(layer)
 
     def _tail(self, layer: Layer) -> None:
-        """Write what follows the last entry: zeros, or bytes that nothing could read, patched from the base's."""
+        """Write the bytes after the last entry: zeros, or unparsable bytes, patched from the base's."""
         start, end = layer.index.entries_end, layer.source.size
         if end - start <= LONGEST_ZEROS and not self._target.read_at(start, end - start).strip(b"\0"):
             self._zero(end - start)
@@ -126,7 +126,7 @@ class LayerComposer:
         self._frames.patch(stream, self._reader(start), end - start, source)
 
     def _counterpart(self, layer: Layer) -> int | None:
-        """Return the base layer whose tail is most like this one's: that of the entries, else the nearest in size."""
+        """Return the base layer with the most similar tail: the entries' layer, else the layer of the nearest size."""
         layers, expected, size = self._base.layers, self._matcher.expected_layer, layer.source.size
         if layer.index.entries and expected < len(layers) and _tail_size(layers[expected]):
             return expected
@@ -135,7 +135,7 @@ class LayerComposer:
             self._opaque = sorted(item for item in found if item[0])
         above = bisect_left(self._opaque, (size, -1))
         near = self._opaque[above : above + 1]
-        if above:  # the first of those that are as large as the one before
+        if above:  # the first layer of the next smaller size
             near.append(self._opaque[bisect_left(self._opaque, (self._opaque[above - 1][0], -1))])
         return min(near, key=lambda item: (abs(item[0] - size), item[1]), default=(0, None))[1]
 
@@ -144,7 +144,8 @@ class LayerComposer:
         if match and old and match.same and self._keep_or_edit(entry, match, old):
             return
         self._flush_keep()
-        new_records = records_of(entry, self._target) if entry.plain else []  # before the padding: windows go forward
+        # before the padding: windows only move forward
+        new_records = records_of(entry, self._target) if entry.plain else []
         padding = self._target.read_at(entry.content + entry.size, entry.end - entry.content - entry.size)
         if not new_records or padding.strip(b"\0"):
             self._raw_entry(entry, match, old)
@@ -157,9 +158,9 @@ class LayerComposer:
         self._main(entry, new_records[-1], old_records[-1] if old_records else None, match, mark)
 
     def _keep_or_edit(self, entry: Entry, match: Match, old: Entry) -> bool:
-        """Write an entry that has the base's content and, as nearly all have, one header; whether it is such a one.
+        """Write an entry with the base's content and, like nearly all, a single header; return whether it was written.
 
-        What :meth:`_keep_whole` and :meth:`_main` would write, in a third of the time.
+        This writes the same as :meth:`_keep_whole` and :meth:`_main`, in a third of the time.
         """
         start, size, layer = entry.start, entry.size, match.place.layer
         if not (entry.plain and old.plain and size == old.size and start == entry.header and old.start == old.header):
@@ -182,7 +183,7 @@ class LayerComposer:
         return True
 
     def _keep_whole(self, entry: Entry, match: Match, old: Entry) -> bool:
-        """Keep an entry whose every byte equals the base's."""
+        """Keep an entry if all of its bytes equal the base's."""
         if entry.end - entry.start != old.end - old.start or entry.content - entry.start != old.content - old.start:
             return False
         window = self._windows[match.place.layer]
@@ -198,7 +199,7 @@ class LayerComposer:
         return True
 
     def _keep_entry(self, layer: int, start: int, length: int) -> None:
-        """Keep so many bytes of a base layer; neighbours become one operation."""
+        """Keep ``length`` bytes of a base layer; adjacent ranges become one operation."""
         index = self._object(layer)
         keep = self._keep
         if keep and keep.object == index and keep.offset + keep.length == start:
@@ -222,7 +223,7 @@ class LayerComposer:
         return self._objects.layer(self._base.layers[layer])
 
     def _extensions(self, entry: Entry, new: list[_Record], old: list[_Record], layer: int) -> None:
-        """Write the extension headers of an entry, each from its counterpart in the base where there is one."""
+        """Write the extension headers of an entry, each from its counterpart in the base if there is one."""
         places: dict[int, list[int]] = {}
         for place, item in enumerate(old):
             places.setdefault(item.block[156], []).append(place)
@@ -284,7 +285,7 @@ class LayerComposer:
             self._add(record, mark)
 
     def _is_padded_with_zeros(self, old: _Record, layer: int) -> bool:
-        """Whether the base has zeros behind a record's content, as it stays where the record is kept."""
+        """Whether the base has zeros behind a record's content; the padding is kept with the record."""
         after = old.content + old.size
         return not self._windows[layer].read_at(after, padded(old.size) - old.size).strip(b"\0")
 
@@ -313,7 +314,7 @@ class LayerComposer:
             self._zero(padded(record.size) - record.size)
 
     def _repeat(self, record: _Record, mark: Mark | None) -> bool:
-        """Tell content that this target has brought before as a repeat of decoded frames."""
+        """Write content that this target already contained as a repeat of decoded frames."""
         places = self._sent.get(mark) if mark else None
         if not places or record.size < REPEAT_FROM or not self._frames.keep(places):
             return False
@@ -340,13 +341,13 @@ class LayerComposer:
         self._remember(mark, self._frames.add(self._reader(offset), size))
 
     def _raw_bytes(self, offset: int, data: bytes) -> None:
-        """Write the bytes at ``offset`` as they are: header blocks and extension contents, which go with the text."""
+        """Write the bytes at ``offset`` unchanged, with the text: header blocks and extension contents."""
         if data:
             self._writer.raw(len(data), 0)
             self._text(offset, data)
 
     def _text(self, offset: int, data: bytes) -> None:
-        """Draw the bytes at ``offset`` as text; long ones are read again then, as all frames wait for the last."""
+        """Add the bytes at ``offset`` as text; long ones are read again later, because all frames wait for the last."""
         if len(data) < LONG_TEXT:
             self._frames.text(data)
         else:
@@ -361,7 +362,7 @@ class LayerComposer:
         return lambda start, length: source.read_at(offset + start, length)
 
     def _raw_entry(self, entry: Entry, match: Match | None, old: Entry | None) -> None:
-        """Write an entry that no record describes: its headers as they are, its content from the base if it can be."""
+        """Write an entry that no record describes: its headers unchanged, its content from the base if possible."""
         self._counts.raw_entries += 1
         head = entry.content - entry.start
         self._writer.raw(head, TEXT_STREAM)
@@ -380,7 +381,7 @@ class LayerComposer:
         self._plain_bytes(entry.content + entry.size, entry.end)
 
     def _plain_bytes(self, start: int, end: int) -> None:
-        """Write bytes outside of entries: zeros as such, whatever else as added content."""
+        """Write bytes outside of entries: zeros as zeros, anything else as added content."""
         zeros = 0
         for offset in range(start, end, 1 << 20):
             data = self._target.read_at(offset, min(1 << 20, end - offset))

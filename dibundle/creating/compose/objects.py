@@ -1,4 +1,4 @@
-"""The base objects that a bundle points to, numbered as they are first used."""
+"""The base objects that a bundle refers to, numbered in the order of first use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dibundle.format.values import BaseObject, PlaceInTarget
 
 
 class ObjectTable:
-    """Gives each base object that is used its number, and remembers where its content is read."""
+    """Numbers the base objects that are used, and remembers the sources of their content."""
 
     def __init__(self) -> None:
         self._numbers: dict[bytes, int] = {}
@@ -33,5 +33,5 @@ class ObjectTable:
         return number
 
     def read(self, copy: Copy) -> bytes:
-        """Return a stretch of an object."""
+        """Return a range of an object."""
         return self.sources[copy.object].read_at(copy.offset, copy.length)

@@ -1,4 +1,4 @@
-"""Compressed layers of a target: what is in them, and how it is packed to the same bytes again (creation only)."""
+"""Compressed layers of a target: their content, and how it is recompressed to the same bytes (creation only)."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from dibundle.errors import ArchiveError
 from dibundle.files.readat import ReadAt, Slice, Spool, copy_chunks
 from dibundle.format.records import padded
 
-MEMBERS: Final = 1 << 14  # of one layer; a packing has two parts for each
-MOST_ANEW: Final = 64  # of them before which all encoders are tried again: 10 ms for each
-PLAIN: Final = 1 << 20  # bytes of a layer that may be outside of bodies
-COST: Final = 16  # what packing may cost for each byte that the layer takes in the archive (spec/dib.md, 4.6)
+MEMBERS: Final = 1 << 14  # of one layer; a recipe has two parts for each
+MOST_ANEW: Final = 64  # maximum members before which all encoders are tried again: this takes 10 ms for each
+PLAIN: Final = 1 << 20  # maximum bytes of a layer outside of bodies
+COST: Final = 16  # maximum recompression cost for each byte of the layer in the archive (spec/dib.md, 4.6)
 
 _TRAILER: Final = 8
-_GUESSED: Final = 3 << 20  # bytes by which an encoder is guessed: pgzip's versions differ within 2.1 MB
-_PROBED: Final = 64 << 10  # bytes of a further member by which the encoders that are left are tried
-_LOOKED_AT: Final = 2 << 20  # bytes of a layer that is described
-_HEADER: Final = 1 << 16  # bytes in which a header has to end
+_GUESSED: Final = 3 << 20  # bytes used to guess an encoder: pgzip's versions differ within 2.1 MB
+_PROBED: Final = 64 << 10  # bytes of a further member on which the remaining encoders are tried
+_LOOKED_AT: Final = 2 << 20  # bytes of a layer that are read to describe its writer
+_HEADER: Final = 1 << 16  # maximum bytes of a header
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecompressedLayer:
-    """A layer whose stored bytes are what its parts make of its content."""
+    """A layer whose stored bytes are recompressed from its content by its parts."""
 
     layer: Layer
     parts: tuple[Part, ...]
@@ -41,9 +41,9 @@ class RecompressedLayer:
 
 
 class CarriedLayer(NamedTuple):
-    """A compressed layer that a bundle has as it is: its digest, its bytes, and by whom it may have been written.
+    """A compressed layer that a bundle stores unchanged: its digest, its size, and its likely writer.
 
-    ``content_size``: what it holds, as far as its end says so.
+    ``content_size``: size of its content, if its end or head declares it.
     """
 
     digest: bytes
@@ -54,7 +54,7 @@ class CarriedLayer(NamedTuple):
 
 
 def carry(digest: bytes, compression: str, stored: ReadAt) -> CarriedLayer:
-    """Describe a layer that nothing makes again."""
+    """Describe a layer that cannot be recompressed."""
     writer = content_size = None
     if compression == "gzip":
         head = stored.read_at(0, min(_LOOKED_AT, stored.size))
@@ -68,10 +68,10 @@ def carry(digest: bytes, compression: str, stored: ReadAt) -> CarriedLayer:
 
 
 def unpack_layer(stored: ReadAt, spool: Spool, most: int | None = None) -> RecompressedLayer | None:
-    """Inflate a gzip layer into ``spool`` and find what compressed it; ``None`` where nothing gives the same bytes.
+    """Inflate a gzip layer into ``spool`` and find its encoder; ``None`` if no encoder gives the same bytes.
 
-    ``most``: bytes of content from which on that is not tried. The search ends as soon as no encoder is left, mostly
-    within the first kilobytes.
+    ``most``: maximum bytes of content. The search ends as soon as no encoder is left, mostly within the first
+    kilobytes.
     """
     parts: list[Part] = []
     plain: list[bytes] = []
@@ -112,7 +112,7 @@ def unpack_layer(stored: ReadAt, spool: Spool, most: int | None = None) -> Recom
 
 
 def guess(stored: ReadAt, content_size: int) -> bytes | None:
-    """Return the packing, with its plain bytes, that a gzip layer of one member most likely has, by its beginning."""
+    """Return the likely recipe, with its plain bytes, of a gzip layer with one member, by its beginning."""
     size = embedded_streams.gzip_header_size(stored.read_at(0, min(_HEADER, stored.size)))
     if size is None or stored.size < size + _TRAILER or content_size > most_cost(stored):
         return None
@@ -123,7 +123,7 @@ def guess(stored: ReadAt, content_size: int) -> bytes | None:
     try:
         for content in search.feed(stored.read_at(size, min(_GUESSED, stored.size - size - _TRAILER))):
             del content
-        found = search.finish().recipe if search.ended else search.likely(content_size)  # small ones are sure
+        found = search.finish().recipe if search.ended else search.likely(content_size)  # small ones are certain
     except ArchiveError:
         return None
     if found is None:
@@ -137,13 +137,12 @@ def guess(stored: ReadAt, content_size: int) -> bytes | None:
 def _body(
     stored: ReadAt, start: int, take: Callable[[bytes], None], limit: int, candidates: Sequence[Candidate]
 ) -> tuple[Body, int, Sequence[Candidate], bool] | None:
-    """Return the body at ``start``, how many bytes it has, who is left, and whether all were tried again.
+    """Return the body at ``start``, its size in bytes, the remaining candidates, and whether all were tried again.
 
-    ``None`` too once its cost is over a limit.
+    Also returns ``None`` if its cost exceeds the limit.
 
-    ``candidates`` are those that are left of the members before. A small member is tried with the first of them alone,
-    and all are tried only where none gives the beginning: estargz has a member for each file, and they would take
-    minutes.
+    ``candidates`` are those that the members before left. A small member is tried only with the first of them. All are
+    tried only if none gives the beginning: estargz has a member for each file, and trying all would take minutes.
     """
     is_anew = False
     if len(candidates) < len(CANDIDATES):
@@ -177,7 +176,7 @@ def _body(
 def _small_body(
     head: bytes, take: Callable[[bytes], None], limit: int, candidate: Candidate
 ) -> tuple[Body, int] | None:
-    """Return the body that ends within ``head`` and how many bytes it has, if it is all that an encoder gives."""
+    """Return the body that ends within ``head``, and its size in bytes, if the encoder gives all of it."""
     search = Search([candidate])
     pieces = []
     try:
@@ -197,12 +196,12 @@ def _small_body(
 
 
 def most_cost(stored: ReadAt) -> int:
-    """Return what packing a layer may cost. Header and padding count, so that the smallest layers are made again."""
+    """Return the maximum cost of recompressing a layer; header and padding count, so the smallest layers qualify."""
     return COST * (512 + padded(stored.size))
 
 
 def joined(parts: list[Part]) -> Iterator[Part]:
-    """Yield the parts, plain ones next to each other as one, empty ones left out."""
+    """Yield the parts; adjacent plain parts are joined, empty ones are left out."""
     length = 0
     for part in parts:
         if isinstance(part, Plain):

@@ -1,4 +1,4 @@
-"""zstd layers of a target: their content, and how the same frames are compressed from it (creation only)."""
+"""zstd layers of a target: their content, and how it is recompressed to the same frames (creation only)."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from dibundle.errors import ArchiveError
 from dibundle.files.readat import ReadAt, Slice, Spool
 
 _BLOCKS: Final = 1 << 20  # of one layer
-_GUESSED: Final = 4 << 20  # bytes of content by which an encoder is guessed
+_GUESSED: Final = 4 << 20  # bytes of content used to guess an encoder
 _FRAMES: Final = recompression.MAX_PARTS - 16
-_PLAIN: Final = 4 << 20  # bytes of a layer that may be outside of bodies: tables of contents of zstd:chunked
-_LITERALS: Final = 8 << 20  # bytes of all edits
+_PLAIN: Final = 4 << 20  # maximum bytes of a layer outside of bodies: tables of contents of zstd:chunked
+_LITERALS: Final = 8 << 20  # maximum bytes of all edits
 
 
 class _Stopped(Exception):  # noqa: N818  (it is no error)
-    """More content came than the layer may have."""
+    """There is more content than the layer may have."""
 
 
 def unpack_frames(stored: ReadAt, spool: Spool, most: int | None = None) -> RecompressedLayer | None:
-    """Decode a zstd layer into ``spool`` and find what compressed it; ``None`` where nothing gives the same bytes.
+    """Decode a zstd layer into ``spool`` and find its encoder; ``None`` if no encoder gives the same bytes.
 
-    ``most``: bytes of content from which on that is not tried. The search ends as soon as no encoder is left, mostly
-    within the first kilobytes.
+    ``most``: maximum bytes of content. The search ends as soon as no encoder is left, mostly within the first
+    kilobytes.
     """
     limit = most_cost(stored) if most is None else min(most, most_cost(stored))
     reading = _Frames(stored, spool, limit)
@@ -45,7 +45,7 @@ def unpack_frames(stored: ReadAt, spool: Spool, most: int | None = None) -> Reco
 
 
 def guess_frame(stored: ReadAt, content_size: int) -> bytes | None:
-    """Return the packing that a layer of one frame most likely has, by its beginning."""
+    """Return the likely recipe of a layer with one frame, by its beginning."""
     if content_size > most_cost(stored):
         return None
     try:
@@ -73,7 +73,7 @@ class _Frames:
         self._content = 0  # of the frame
 
     def read(self) -> tuple[list[Part], bytes]:
-        """Return parts and plain bytes; ``ArchiveError`` where there are none."""
+        """Return parts and plain bytes; raise ``ArchiveError`` if the layer is damaged."""
         parts: list[Part] = []
         plain: list[bytes] = []
         at = plain_size = 0

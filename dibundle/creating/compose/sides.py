@@ -1,4 +1,4 @@
-"""Both sides of a bundle as create works from them: blobs with digests, layers indexed, the base to match with."""
+"""Both sides of a bundle during creation: blobs with digests, indexed layers, the base for matching."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from dibundle.images.reader import read_images
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What reading needs: threads, and a context for temporary files.
+    """Resources and limits for reading: threads, and a context for temporary files.
 
     ``inventory``: the layers of which alone something may be taken from the base. ``recompress``: compressed layers are
     unpacked.
@@ -43,17 +43,15 @@ class Reading:
 
     @property
     def progress(self) -> Progress:
-        """The display of how much has been read."""
+        """The display of progress."""
         return self.context.progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSide:
-    """A target read: its images and blobs, the layers that are new, and those of the compressed that can be remade.
+    """A target after reading: its images and blobs, its new layers, and its compressed layers that can be recompressed.
 
-    ``carried``: those that cannot.
-
-    ``digest`` is that of the whole archive, once it is known.
+    ``carried``: its compressed layers that cannot. ``digest`` is the whole archive's, once it is known.
     """
 
     images: ImageArchive
@@ -66,11 +64,11 @@ class TargetSide:
 
 @dataclass(slots=True, kw_only=True)
 class BaseSide:
-    """What there is to build on: the bases, with ``own`` layers, and each target for those after it.
+    """The content to build on: the bases, with ``own`` layers, and each target for later ones.
 
-    ``known`` is what can be told whole, by digest: (kind, source). It holds layers alone, which every archive of an
-    image has whatever its form; a compressed layer also as it is stored. Manifests differ from form to form, and so
-    do configs: skopeo writes them anew on the way to an OCI layout.
+    ``known`` has the content that can be referenced as a whole, by digest: (kind, source). It has only layers, which
+    every archive of an image contains in any form, and also stored forms of compressed layers. Manifests differ from
+    form to form, and so do configs: skopeo rewrites them when it writes an OCI layout.
     """
 
     images: tuple[ImageArchive, ...]
@@ -80,20 +78,20 @@ class BaseSide:
     known: dict[bytes, tuple[int, ReadAt]] = field(default_factory=dict)
 
     def grow(self, target: TargetSide) -> None:
-        """Count a composed target among what there is."""
+        """Add a composed target to the content to build on."""
         self.index.add(target.new_layers)
         self.know(target.blobs, stored=True)
         for packed in target.packed.values():
             self.known.setdefault(packed.layer.digest, (KIND_LAYER, packed.layer.source))
 
     def layers_known_to(self, target: TargetSide) -> set[bytes]:
-        """Return the diffIDs of the layers known here that a target has whole, compressed or not."""
+        """Return the diffIDs of known layers that a target contains as a whole, compressed or not."""
         has = {stored.digest for stored in target.blobs} | {item.layer.digest for item in target.packed.values()}
         compressed = {stored.layer.digest for stored in self.blobs if stored.layer and stored.digest in has}
         return (has & self.known.keys()) | compressed
 
     def know(self, blobs: Iterable[StoredBlob], *, stored: bool) -> None:
-        """Add the layers among ``blobs`` to what can be told whole; ``stored``: compressed ones as they are too."""
+        """Add the layers among ``blobs`` to the known content; ``stored``: also add stored forms of compressed ones."""
         for blob in blobs:
             if blob.layer:
                 self.known.setdefault(blob.layer.digest, (KIND_LAYER, blob.layer.source))
@@ -104,9 +102,9 @@ class BaseSide:
 def read_sides(
     bases: Sequence[Archive], targets: Sequence[Archive], reading: Reading
 ) -> tuple[BaseSide, list[TargetSide]]:
-    """Read everything once. Of many bases those are read that promise to help.
+    """Read everything once. If there are many bases, only the promising ones are read.
 
-    Raises :class:`ArchiveError` where an input is no image archive or is cut short.
+    Raises :class:`ArchiveError` if an input is not an image archive or is truncated.
     """
     for archive in (*bases, *targets):
         _refuse_truncated(archive)
@@ -137,7 +135,7 @@ def read_sides(
 
 
 def _read_images(targets: Iterable[Archive]) -> Iterator[ImageArchive]:
-    """Yield targets, with no more images together than a bundle can list: those of a chain may have far more."""
+    """Yield targets, with no more images in all than a bundle can list: those of a chain may have far more."""
     left = MAX_IMAGES
     for found in map(read_images, targets):
         yield found._replace(images=found.images[:left])
@@ -145,7 +143,7 @@ def _read_images(targets: Iterable[Archive]) -> Iterator[ImageArchive]:
 
 
 def _refuse_truncated(archive: Archive) -> None:
-    """Refuse what is most likely half a download; junk behind whole entries is kept as it is."""
+    """Refuse a truncated archive, such as an incomplete download; other data after whole entries is accepted."""
     if archive.index.is_cut_short:
         raise ArchiveError(messages.ARCHIVE_TRUNCATED, name=archive.name, problem=archive.index.problem)
 
@@ -153,7 +151,7 @@ def _refuse_truncated(archive: Archive) -> None:
 def _helpful(
     bases: tuple[ImageArchive, ...], targets: Sequence[ImageArchive], reading: Reading
 ) -> tuple[ImageArchive, ...]:
-    """Return the bases that promise to help, where there are many; the rest is not read."""
+    """Return the promising bases, if there are many; the others are not read."""
     picked = candidates.pick(bases, targets, lambda: Spool(reading.context.tmp), reading.most_unpacked)
     if len(picked) < len(bases):
         names = ", ".join(bases[number].archive.name for number in picked) or "none"
@@ -206,10 +204,10 @@ _UNPACKERS: Final = {"gzip": unpack_layer, "zstd": unpack_frames}
 def _unpack(
     blobs: Sequence[StoredBlob], known: Container[bytes], reading: Reading
 ) -> tuple[dict[bytes, RecompressedLayer], list[CarriedLayer]]:
-    """Return, by their digests, the compressed layers that are not known and that can be compressed again; the rest."""
+    """Return the new compressed layers that can be recompressed, by digest, and the other compressed ones."""
     new = [blob for blob in blobs if blob.blob.kind == "layer" and blob.blob.compression and blob.digest not in known]
     new = list({blob.digest: blob for blob in new}.values())
-    stored = sum(blob.source.size for blob in blobs)  # of all there is: each target has its share, and each layer
+    stored = sum(blob.source.size for blob in blobs)  # of all blobs: each target has its share, and each layer
 
     def most(blob: StoredBlob) -> int | None:
         return None if reading.most_unpacked is None else reading.most_unpacked * blob.source.size // max(1, stored)
@@ -246,7 +244,7 @@ def _is_damaged(blob: StoredBlob, found: RecompressedLayer) -> bool:
 
 
 def _note_damage(blobs: Sequence[StoredBlob], progress: Progress) -> None:
-    """Say which layers are not what their archive claims: such a base helps nobody who has the real one."""
+    """Report the layers that do not match their archive's claims: such a base helps nobody who has the real one."""
     for stored in blobs:
         claimed = stored.blob.digest if stored.blob.compression else stored.blob.diff_id or stored.blob.digest
         if stored.blob.kind == "layer" and claimed and claimed != stored.digest:
@@ -256,7 +254,7 @@ def _note_damage(blobs: Sequence[StoredBlob], progress: Progress) -> None:
 
 
 def _by_image(archives: Sequence[ImageArchive], blobs: list[StoredBlob]) -> list[list[Layer]]:
-    """Return the layers of each image, the topmost last, then those of no image; each content once."""
+    """Return the layers of each image, the topmost last, then layers without an image; each content once."""
     by_place = {id(blob.blob): blob for blob in blobs}
     seen: set[bytes] = set()
     images = [[blob for blob in image.layers if blob] for archive in archives for image in archive.images]

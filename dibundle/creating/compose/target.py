@@ -1,4 +1,4 @@
-"""A target's program: known layers by reference, others entry by entry, the rest as it is."""
+"""A target's program: known layers by reference, others entry by entry, the rest unchanged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dibundle.format.values import PlaceInTarget
 
 @dataclass(slots=True, kw_only=True)
 class ComposedTarget:
-    """A target's program and its frames in the making."""
+    """A target's program and its frames under construction."""
 
     side: TargetSide
     writer: ProgramWriter
@@ -38,23 +38,23 @@ class ComposedTarget:
     reencoders: set[int]
 
     def cost(self) -> int:
-        """Return what the target costs a reader (spec/dib.md, 4.5)."""
+        """Return the cost of the target for a reader (spec/dib.md, 4.5)."""
         of_frames = sum(
             FRAME_COST + draft.size + sum(item.length for item in draft.old) for draft in self.frames.drafts
         )
         return of_frames + SEGMENT_COST * len(self.archive.segments.found) + OP_COST * self.writer.operations
 
     def digest_text(self) -> bytes:
-        """Return the hex digits of the segments' digests, as readers will make them."""
+        """Return the hex digits of the segments' digests, as readers compute them."""
         return b"".join(item.digest.hex().encode() for item in self.archive.segments.found if item.digest)
 
 
 def compose_all(
     base: BaseSide, sides: Sequence[TargetSide], objects: ObjectTable, counts: Counts, *, window: int
 ) -> list[ComposedTarget]:
-    """Write the programs of all targets; each one's content is there for those after it.
+    """Write the programs of all targets; each target's content is available to later ones.
 
-    ``window``: bytes of a large file in a frame at most.
+    ``window``: maximum bytes of a large file in a frame.
     """
     composed: list[ComposedTarget] = []
     first = 0
@@ -64,7 +64,7 @@ def compose_all(
         if side is not sides[-1]:
             objects.places |= _places(base, side, len(composed) - 1)
             base.grow(side)
-    for item in composed:  # the digest text has its number behind all objects
+    for item in composed:  # the digest text's number is behind all objects
         size = len(item.digest_text())
         if 0 < size * sum(draft.old is item.text_sources for draft in item.frames.drafts) <= COST_FLOOR:
             item.text_sources.append(Range(len(objects.objects), 0, size))
@@ -85,9 +85,9 @@ def _places(base: BaseSide, side: TargetSide, number: int) -> dict[bytes, PlaceI
 
 
 def _drop_costly_sources(composed: Sequence[ComposedTarget]) -> None:
-    """Patch no more from sources that are far larger than what they help with, where they would cost too much.
+    """Drop sources that are far larger than the content they help with, if the cost would be too high.
 
-    A reader refuses a bundle whose targets cost more than 8 times their sizes by over 64 MiB (spec/dib.md, 4.5).
+    A reader refuses a bundle if the cost of its targets exceeds 8 times their sizes by over 64 MiB (spec/dib.md, 4.5).
     """
     beyond = [max(0, item.cost() - COST_FACTOR * item.side.images.archive.bytes.size) for item in composed]
     drafts = [
@@ -107,7 +107,7 @@ def _drop_costly_sources(composed: Sequence[ComposedTarget]) -> None:
 def _compose(
     base: BaseSide, side: TargetSide, first: int, objects: ObjectTable, counts: Counts, window: int
 ) -> ComposedTarget:
-    """Write a target's program: known layers by reference, others entry by entry, the rest as it is."""
+    """Write a target's program: known layers by reference, others entry by entry, the rest unchanged."""
     program, before = ProgramWriter(), len(counts.names)
     objects.used.clear()
     text_sources: list[Range] = []
@@ -172,7 +172,7 @@ def _pack(
 
 
 def _deleted(base: BaseSide, side: TargetSide, used: set[bytes]) -> list[bytes]:
-    """Return the paths of the base's layers that a target uses and has no entry for, in no layer."""
+    """Return the paths in base layers that the target uses, for which it has no entry in any layer."""
     here = {blob.layer.digest if blob.layer else blob.digest for blob in side.blobs}
     here |= {packed.layer.digest for packed in side.packed.values()}
     here |= {blob.layer.digest for blob in base.blobs if blob.layer and blob.digest in here}

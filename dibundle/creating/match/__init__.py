@@ -1,1 +1,1 @@
-"""Which base content helps which target content (creation only)."""
+"""Matching of base content to target content (creation only)."""

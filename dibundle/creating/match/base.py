@@ -1,4 +1,4 @@
-"""The base as matching sees it: every entry of every layer, by path, by content and by name without versions."""
+"""The base for matching: every entry of every layer, by path, by content and by name without versions."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Place(NamedTuple):
 _Key = TypeVar("_Key")
 
 Mark = bytes | Place
-"""What only equal contents have in common: their sha256, or the base's file that was compared."""
+"""A key that only equal contents share: their sha256, or the base's file that was compared."""
 
 
 @dataclass(slots=True)
 class Layer:
     """A layer's uncompressed content: ``digest`` is its sha256, the diffID.
 
-    ``marks`` has, once they are needed, the mark of each entry's content; None where no other can equal it.
+    ``marks`` has, once they are needed, the mark of each entry's content; None if no other can equal it.
     """
 
     digest: bytes
@@ -44,7 +44,7 @@ class Layer:
 
     @property
     def index(self) -> TarIndex:
-        """What entries there are; read when it is first asked for: nobody asks of a target's layer that is known."""
+        """The entries, read on first use: for a target's layer that is known, they are never needed."""
         if self._index is None:
             self._index = scan(self.source)
         return self._index
@@ -54,29 +54,29 @@ class Layer:
         self._index = found
 
     def forget_entries(self) -> None:
-        """Let go of the entries: they take some 400 bytes each."""
+        """Drop the entries: they take some 400 bytes each."""
         self._index = None
         self.marks = []
 
     def mark_of(self, number: int) -> Mark | None:
-        """Return the mark of the content of entry ``number`` where there is one."""
+        """Return the mark of the content of entry ``number``, if there is one."""
         return self.marks[number] if self.marks else None
 
 
-FEW_PLACES = 8  # that are looked at one by one
+FEW_PLACES = 8  # that are compared one by one
 
 
 class Places(Sequence[Place]):
-    """Entries that have something in common, in the order of their layers: membership takes no look at all of them.
+    """Entries with a common key, in the order of their layers; testing membership does not scan them all.
 
-    An image may have one path ten thousand times, and one content for that many paths. Most are two.
+    An image may have one path ten thousand times, and one content for that many paths. Most have two.
     """
 
     __slots__ = ("_all", "_ends", "_known")
 
     def __init__(self, *places: Place) -> None:
         self._all = list(places)
-        self._known: set[Place] | None = None  # once they are asked for, as are the ends
+        self._known: set[Place] | None = None  # computed on first use, like the ends
         self._ends: tuple[dict[int, Place], dict[int, Place]] | None = None
 
     def append(self, place: Place) -> None:
@@ -128,7 +128,7 @@ class Places(Sequence[Place]):
 
 
 MOST_AT_PATH = 256
-"""Entries of one path that are looked at; an image has one of each in a layer, unless it was made to be odd."""
+"""Maximum entries of one path that are searched; an ordinary image has one of each per layer."""
 
 
 def is_file(entry: Entry) -> bool:
@@ -139,7 +139,7 @@ def is_file(entry: Entry) -> bool:
 def mark_contents(index: BaseIndex, targets: Sequence[Layer], executor: Executor) -> None:
     """Mark the files of ``targets`` that have an equal in the base or in each other.
 
-    Most have it at the same path, which takes a comparison; what is left is hashed where its size occurs twice.
+    Most have an equal at the same path, which takes one comparison. The rest is hashed if its size occurs twice.
     """
     pairings = [executor.submit(_pair, index, layer) for layer in targets]
     for layer, pairing in zip(targets, pairings, strict=True):
@@ -196,7 +196,7 @@ def _equal(old: Window, old_entry: Entry, new: Window, entry: Entry, chunk: int 
 
 
 def _hash(layer: Layer, sizes: Collection[int], chunk: int = 1 << 20) -> None:
-    """Hash those files of ``layer`` without a mark whose size is one of ``sizes``: no other can equal anything."""
+    """Hash the unmarked files of ``layer`` whose size is one of ``sizes``: no others can equal anything."""
     window = Window(layer.source)
 
     def hashed(entry: Entry) -> bytes:
@@ -213,16 +213,16 @@ def _hash(layer: Layer, sizes: Collection[int], chunk: int = 1 << 20) -> None:
 
 
 class BaseIndex:
-    """Finds base entries for target entries. Images come one after the other, of each the topmost layer last.
+    """Finds base entries for target entries. Images come one after the other, the topmost layer of each last.
 
-    What most files have one of is kept without a list around it: 100,000 files then take 12 MB instead of 42.
+    If a key has a single place, as for most files, it is stored without a list: 100,000 files take 12 MB instead of 42.
     """
 
     def __init__(self) -> None:
         self.layers: list[Layer] = []
-        self.images: list[int] = []  # for each layer, the number of the image that it came with
+        self.images: list[int] = []  # for each layer, the number of its image
         self._by_path: dict[bytes, Place | Places] = {}
-        self._by_content: dict[Mark, Place | Places] = {}  # a place that stands for itself is not there
+        self._by_content: dict[Mark, Place | Places] = {}  # a place that stands for itself is not in here
         self._names: dict[bytes, tuple[bytes, ...]] = {}
 
     def add(self, layers: Iterable[Layer]) -> None:
@@ -236,7 +236,7 @@ class BaseIndex:
             self.images.append(image)
 
     def learn(self, number: int, layer: Layer) -> None:
-        """Take the marks of a layer, which has this number: nobody asks a base layer for them again."""
+        """Index the marks of layer ``number``, and drop them: nobody needs a base layer's marks again."""
         for entry, mark in enumerate(layer.marks):
             if isinstance(mark, Place):
                 self._by_content.setdefault(mark, mark)
@@ -245,7 +245,7 @@ class BaseIndex:
         layer.marks = []
 
     def forget_entries(self) -> None:
-        """Let go of all entries; nothing is found then."""
+        """Drop all entries; nothing is found after that."""
         self._by_path.clear()
         self._by_content.clear()
         self._names.clear()
@@ -261,14 +261,14 @@ class BaseIndex:
         return self._by_path.keys()
 
     def names_of(self, path: bytes) -> tuple[bytes, ...]:
-        """Return a cleaned path without versions, and its stem; what many targets ask for is found out once."""
+        """Return a cleaned path without versions, and its stem; cached, because many targets need them."""
         found = self._names.get(path)
         if found is None:
             found = self._names[path] = tuple({names.versionless(path), names.stem(path)})
         return found
 
     def at_path(self, path: bytes) -> Sequence[Place]:
-        """Return the entries at a cleaned path, the topmost layer's last; of more than 256 the last ones."""
+        """Return the entries at a cleaned path, the topmost layer's last; of more than 256, the last ones."""
         places = _places(self._by_path.get(path))
         return places if len(places) <= MOST_AT_PATH else places[-MOST_AT_PATH:]
 

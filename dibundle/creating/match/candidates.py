@@ -1,4 +1,4 @@
-"""Which of many bases promise to help, judged by names, sizes and samples of content: none of them is read whole."""
+"""The choice of promising bases among many, by names, sizes and samples of content: none is read as a whole."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from dibundle.files.readat import ReadAt, Slice, Spool
 from dibundle.images.model import Blob, ImageArchive
 from dibundle.images.tar.entries import scan
 
-FEW = 3  # so many bases are all read: judging them would save little
-WORTH = 0.005  # of the targets' bytes that a further base has to promise
-_SAMPLE = 512  # bytes in the middle and at the end of a file that stand for its content
-_ALIKE = 64  # files of a base at one path (but for versions) that one of the target is compared with
+FEW = 3  # this many bases are all read: choosing would save little
+WORTH = 0.005  # minimum share of the targets' bytes that a further base has to promise
+_SAMPLE = 512  # bytes in the middle and at the end of a file that represent its content
+_ALIKE = 64  # maximum base files at one path (except for versions) that a target's file is compared with
 _LARGEST = 48  # files of a target whose beginnings are compared closely
 _BEGINNING = 256 << 10
 
 
 @dataclass(slots=True)
 class _File:
-    """A file as judging sees it: path without versions, size in bytes, a sample, for large ones a sketch."""
+    """A file for the comparison: path without versions, size in bytes, a sample, for large files a sketch."""
 
     path: bytes
     size: int
@@ -36,7 +36,7 @@ class _File:
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """What a layer is known by, and its files."""
+    """A layer's claimed digests, and its files."""
 
     claims: frozenset[bytes]
     size: int
@@ -49,11 +49,11 @@ def pick(
     spool: Callable[[], Spool],
     most_unpacked: int | None = None,
 ) -> list[int]:
-    """Return the numbers of the bases that promise to help, all of them where they are few.
+    """Return the numbers of the promising bases, or of all if they are few.
 
-    One base is taken at least, and each further one only where it promises enough beyond those taken. Compressed
-    layers are inflated into what ``spool`` returns, one archive at a time; of each that a bundle has made to at most
-    ``most_unpacked`` bytes.
+    At least one base is chosen; each further one must promise enough beyond those chosen. Compressed layers are
+    inflated into what ``spool`` returns, one archive at a time. Layers of an archive that a bundle rebuilt are inflated
+    to at most ``most_unpacked`` bytes.
     """
     if len(bases) <= FEW:
         return list(range(len(bases)))
@@ -66,7 +66,7 @@ def pick(
 
 
 def _cover(worths: list[list[float]], wanted: list[_Content]) -> list[int]:
-    """Take the base that promises most bytes, then the one that adds most to it, and so on."""
+    """Choose the base that promises most bytes, then the one that adds most to it, and so on."""
     total = sum(content.size for content in wanted)
     best = [0.0] * len(worths[0])
     taken: list[int] = []
@@ -81,7 +81,7 @@ def _cover(worths: list[list[float]], wanted: list[_Content]) -> list[int]:
 
 
 class _Judge:
-    """Says how much of a target a base is likely to save."""
+    """Estimates how much of a target a base is likely to save."""
 
     def __init__(self, contents: list[_Content]) -> None:
         self._claims = {claim for content in contents for claim in content.claims}
@@ -91,7 +91,7 @@ class _Judge:
                 self._files.setdefault(file.path, []).append(file)
 
     def worth(self, wanted: _Content) -> list[float]:
-        """Return the bytes that are likely saved of each of a layer's files, and of the layer as a whole."""
+        """Return the bytes that are likely saved for each of a layer's files, and for the layer as a whole."""
         if wanted.claims & self._claims:
             return [float(file.size) for file in wanted.files] + [float(wanted.size)]
         return [file.size * self._likeness(file) for file in wanted.files] + [0.0]
@@ -101,7 +101,7 @@ class _Judge:
 
 
 def _likeness(file: _File, other: _File) -> float:
-    """Return 0 to 1: how much of a file another one of like name gives, guessed."""
+    """Return 0 to 1: the estimated share of a file that another file with a similar name supplies."""
     if (file.size, file.sample) == (other.size, other.sample):
         return 1.0
     size = min(file.size, other.size) / max(file.size, other.size)
@@ -122,9 +122,9 @@ def _contents(
     closely: frozenset[bytes],
     most_unpacked: int | None,
 ) -> list[_Content]:
-    """Return the layers of archives; those whose claims are in ``whole`` without their files.
+    """Return the layers of archives; layers with a claim in ``whole`` come without their files.
 
-    Files at a path in ``closely`` have a sketch; where that is empty, the largest have.
+    Files at a path in ``closely`` have a sketch; if it is empty, the largest files have one.
     """
     found = []
     for images in archives:
@@ -150,7 +150,7 @@ def _claims(blob: Blob) -> frozenset[bytes]:
 def _open(
     images: ImageArchive, spool: Spool, whole: frozenset[bytes], most_unpacked: int | None
 ) -> list[tuple[frozenset[bytes], ReadAt | None]]:
-    """Return the claims of each layer and its content; None where it cannot be had, or is not asked for."""
+    """Return the claims of each layer and its content; None if it is not available, or not needed."""
     layers = [blob for blob in images.blobs if blob.kind == "layer"]
     asked = [_stored(images, blob) for blob in layers if not _claims(blob) & whole]
     opened = inflate_all(images.archive, asked, lambda: spool, most_unpacked)
@@ -159,7 +159,7 @@ def _open(
 
 
 def _stored(images: ImageArchive, blob: Blob) -> StoredBlob:
-    """Return a layer as :func:`inflate_all` takes it, without its digest: nothing is asked of it here."""
+    """Return a layer in the form of :func:`inflate_all`, without its digest, which is not needed here."""
     source = Slice(images.archive.bytes, blob.member.content, blob.member.size)
     return StoredBlob(blob, source, b"", None if blob.compression else Layer(b"", source))
 

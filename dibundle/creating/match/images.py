@@ -1,4 +1,4 @@
-"""The contents of image archives with digests computed, not claimed: what create works from."""
+"""The contents of image archives with computed digests, not claimed ones: the input of creation."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from dibundle.images.model import Blob, ImageArchive
 
 Advance = Callable[[int], None]
 
-FREE_CONTENT: Final = 1 << 30  # bytes that a compressed layer may have in any case to be looked into,
-MOST_RATIO: Final = 64  # and for each byte that it takes: real ones have 2 to 10
+FREE_CONTENT: Final = 1 << 30  # bytes of content that are always allowed to unpack a compressed layer,
+MOST_RATIO: Final = 64  # and bytes for each stored byte: real layers have 2 to 10
 
 
 @dataclass(frozen=True, slots=True)
 class StoredBlob:
-    """A blob as stored, with its sha256; ``layer`` is its uncompressed content where it is a layer of a base."""
+    """A blob as stored, with its sha256; ``layer`` is its uncompressed content if it is a base's layer."""
 
     blob: Blob
     source: ReadAt
@@ -34,7 +34,7 @@ class StoredBlob:
 
 
 def read_blobs(images: ImageArchive, executor: Executor, advance: Advance) -> Iterator[StoredBlob]:
-    """Have every blob of an archive hashed as it is stored, from now on; compressed layers are left closed."""
+    """Start hashing every stored blob of an archive; compressed layers are not decompressed."""
 
     def read(blob: Blob) -> StoredBlob:
         source = Slice(images.archive.bytes, blob.member.content, blob.member.size)
@@ -48,12 +48,12 @@ def read_blobs(images: ImageArchive, executor: Executor, advance: Advance) -> It
 
 
 def read_size(archives: Iterable[ImageArchive]) -> int:
-    """Return how many bytes :func:`read_blobs` reads of archives."""
+    """Return the number of bytes that :func:`read_blobs` reads of archives."""
     return sum(blob.member.size for images in archives for blob in images.blobs)
 
 
 def inflate(stored: StoredBlob, spool: Spool, most: int | None = None) -> StoredBlob:
-    """Inflate a compressed layer into ``spool``, to ``most`` bytes; ``ArchiveError`` for damage and for bombs."""
+    """Inflate a compressed layer into ``spool``, up to ``most`` bytes; raise ``ArchiveError`` for damage or a bomb."""
     assert stored.blob.compression
     digest = hashlib.sha256()
     start = spool.size
@@ -71,10 +71,10 @@ def inflate(stored: StoredBlob, spool: Spool, most: int | None = None) -> Stored
 def inflate_all(
     archive: Archive, stored: Iterable[StoredBlob], spool: Callable[[], Spool], most: int | None = None
 ) -> list[StoredBlob]:
-    """Inflate the compressed layers among ``stored``; a damaged one, or a bomb, serves as the plain blob it is.
+    """Inflate the compressed layers among ``stored``; a damaged one, or a bomb, stays a plain blob.
 
-    What a bundle has made or came in is whatever its maker wants: of that all layers together have a limit,
-    ``most`` bytes where that is less.
+    The maker of a bundle controls archives that the bundle rebuilt or came in. All layers of these together have a
+    limit, or ``most`` bytes if that is less.
     """
     left = MADE_RATIO * archive.bytes.size + MADE_FLOOR if archive.is_of_bundle else None
     if left is not None and most is not None:

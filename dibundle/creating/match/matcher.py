@@ -11,7 +11,7 @@ from dibundle.creating.match.base import BaseIndex, Layer, Mark, Place, Places, 
 from dibundle.creating.match.sketch import SketchIndex
 from dibundle.images.tar.entries import Entry
 
-LONGEST_PATH: Final = 512  # bytes of a path that are compared, as one may have a million
+LONGEST_PATH: Final = 512  # maximum bytes of a path that are compared: a path may have a million
 
 
 class Match(NamedTuple):
@@ -25,12 +25,12 @@ class Matcher:
     """Chooses base entries for the entries of target layers.
 
     The order of preference: the same content (at the same path, next in sequence, anywhere); the same path; then, among
-    what the target has no other use for, like content, the same path but for versions and hashes, the same name but
-    for those.
+    base files that the target has no other use for, similar content, the same path except for versions and hashes, the
+    same name except for those.
     """
 
     def __init__(self, base: BaseIndex, targets: Iterable[Layer], kept: Collection[bytes]) -> None:
-        """Match the new layers ``targets``; ``kept`` are the digests of base layers that the target has whole."""
+        """Match the new layers ``targets``; ``kept``: digests of base layers that the target contains as a whole."""
         self._base = base
         self._kept = kept
         targets = list(targets)
@@ -41,7 +41,7 @@ class Matcher:
         self._expected = Place(self._likeness.index(max(self._likeness)) if self._likeness else 0, 0)
 
     def _like_images(self, targets: Iterable[Layer]) -> list[int]:
-        """Return, for each layer of the base, how many files its image shares with the targets by path and size."""
+        """Return, for each base layer, the number of files that its image shares with the targets by path and size."""
         shared = [0] * (self._base.images[-1] + 1 if self._base.images else 0)
         if len(shared) > 1:
             for layer in targets:
@@ -52,7 +52,7 @@ class Matcher:
 
     @cached_property
     def _spare(self) -> list[Place]:
-        """The base files whose path the target does not have; only few targets ask for them."""
+        """The base files whose path the target does not have; only few targets need them."""
         used = {names.clean(entry.path) for layer in self._targets for entry in layer.index.entries}
         return [
             place
@@ -73,13 +73,13 @@ class Matcher:
 
     @property
     def expected_layer(self) -> int:
-        """The base layer of the last match, where the next one is looked for first."""
+        """The base layer of the last match, where the next search starts."""
         return self._expected.layer
 
     def find(self, layer: Layer, entry: Entry, mark: Mark | None) -> Match | None:
         """Return the best base entry for ``entry`` of ``layer``.
 
-        ``mark`` is that of its content, None where no base file can have the same.
+        ``mark`` is its content's; None if no base file can have the same.
         """
         match = self._find(layer, entry, mark)
         if match:
@@ -107,7 +107,7 @@ class Matcher:
         return Match(self._most_alike(entry, files), same=False) if files else None
 
     def _like_content(self, layer: Layer, entry: Entry) -> Place | None:
-        """Return the spare base file whose content is most like the entry's."""
+        """Return the spare base file whose content is most similar to the entry's."""
         if entry.size < sketch.SMALLEST or not self._spare:
             return None
         if self._sketches is None:
@@ -119,7 +119,7 @@ class Matcher:
         return next(iter(self._sketches.nearest(_beginning(layer, entry))), None)
 
     def _nearest(self, places: Sequence[Place]) -> Place:
-        """Prefer the entry that comes next, then its layer, then the image most like the target, the topmost layer."""
+        """Prefer the next entry, then its layer, then the image most similar to the target, then the topmost layer."""
         if self._expected in places:
             return self._expected
         if isinstance(places, Places):
@@ -128,8 +128,8 @@ class Matcher:
         return in_layer[-1] if in_layer else max(places, key=lambda place: (self._likeness[place.layer], place.layer))
 
     def _topmost(self, places: Places) -> Place:
-        """Return the first of the layer whose image is most like the target; there may be many: it is found once."""
-        key = id(places), len(places.first)  # places stay where they are, with the base
+        """Return the first entry of the layer whose image is most similar to the target; cached: there may be many."""
+        key = id(places), len(places.first)  # places live as long as the base
         if key not in self._tops:
             top = max(places.first, key=lambda layer: (self._likeness[layer], layer))
             self._tops[key] = places.first[top]

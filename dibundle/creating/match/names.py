@@ -1,4 +1,4 @@
-"""Names as matching sees them: paths without decoration, and without what changes from release to release."""
+"""Names for matching: paths without decoration, and without the parts that change from release to release."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 LONGEST: Final = 4096
-"""Bytes of a path, its last ones, that are looked at: no system has longer ones, a PAX header may have a million."""
+"""Last bytes of a path that are compared: no system has longer paths, but a PAX header may have a million bytes."""
 
 _CHANGING = re.compile(rb"[0-9a-f]{7,}|[0-9]+(?:[.\-_][0-9]+)*")
 _LEADING = re.compile(rb"(?:\./|/)+")

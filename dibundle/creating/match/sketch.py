@@ -1,8 +1,8 @@
-"""Sketches: a few numbers that files share where they share content, whatever their names.
+"""Sketches: a few numbers that files share if they share content, whatever their names.
 
-A file's features are checksums of the bytes behind places that its content itself marks, so that they do not depend on
-where in the file the content lies; its sketch is the smallest of them (minhash). A regular expression finds the marks,
-so that plain Python scans some 100 MB/s.
+A file's features are checksums of bytes behind places that the content itself marks, so they do not depend on the
+offset of the content in the file. Its sketch is the smallest of them (minhash). A regular expression finds the marks,
+so plain Python scans some 100 MB/s.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ Key = TypeVar("Key", bound=Hashable)
 _MARK = re.compile(rb"[\0 \n\t(,=/][\x40-\x49\x61-\x68\x80-\x8f]")
 _FEATURE = 20  # bytes behind a mark
 SKETCH = 24  # numbers in a sketch
-LARGEST = 1 << 20  # bytes of a file that are looked at, from its beginning
-SMALLEST = 256  # bytes from which a file is worth a sketch
-CROWD = 32  # files that may share a feature before it tells nothing
-ALIKE = 3  # shared numbers from which two files count as alike
+LARGEST = 1 << 20  # maximum bytes of a file that are read, from its beginning
+SMALLEST = 256  # minimum bytes of a file for a sketch
+CROWD = 32  # maximum files with a feature; above that, the feature says nothing
+ALIKE = 3  # minimum shared numbers of two similar files
 
 
 def sketch(data: bytes) -> list[int]:
@@ -32,18 +32,18 @@ def sketch(data: bytes) -> list[int]:
 
 
 class SketchIndex(Generic[Key]):
-    """Finds which of many files is most like a content."""
+    """Finds the file that is most similar to a content."""
 
     def __init__(self) -> None:
         self._files: dict[int, list[Key]] = {}
 
     def add(self, key: Key, data: bytes) -> None:
-        """Take in a file."""
+        """Add a file."""
         for number in sketch(data):
             self._files.setdefault(number, []).append(key)
 
     def nearest(self, data: bytes) -> Iterable[Key]:
-        """Return the files that share most with ``data``, the best first; none where nothing is alike."""
+        """Return the files that share most with ``data``, the best first; none if no file is similar."""
         votes: Counter[Key] = Counter()
         for number in sketch(data):
             files = self._files.get(number, ())
