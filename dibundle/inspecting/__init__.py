@@ -1,1 +1,1 @@
-"""Looking without changing: what a bundle does, what its bytes are for, what differs between two images."""
+"""Read-only views: what a bundle does, where its bytes go, what differs between two images."""

@@ -1,4 +1,4 @@
-"""An open bundle, for programs: what it needs and makes, and its operations."""
+"""An open bundle, for programs: its base images, targets and operations."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from dibundle.sources.opening import Source, open_archives, open_sources
 
 
 class Bundle:
-    """An open bundle, whose head has been read and checked; a context manager that closes it.
+    """An open bundle, whose head was read and checked; a context manager that closes it.
 
-    ``signed_by`` tells who of the signers that were asked for signed it, and with which key; None if none were.
+    ``signed_by``: the trusted signer and key, if signatures were required; otherwise None.
     """
 
     def __init__(self, source: Source, access: Access, tmp: str | None = None) -> None:
@@ -52,24 +52,24 @@ class Bundle:
 
     @property
     def size(self) -> int:
-        """Number of bytes of the bundle."""
+        """The number of bytes of the bundle."""
         return self._reader.size
 
     @property
     def needs(self) -> tuple[AboutImage, ...]:
-        """The images that it was made from: names, ID, diffIDs; none where it needs no base, or does not tell."""
+        """The base images: names, ID, diffIDs; none if it needs no base, or does not list it."""
         about = self._reader.manifest.about
         return about.bases if about else ()
 
     @property
     def makes(self) -> tuple[MadeTarget, ...]:
-        """The archives that it makes."""
+        """The archives that it rebuilds."""
         return made_targets(self._reader.manifest)
 
     def operations(self, base: Source | None = None, *, target: str | None = None) -> list[Line]:
-        """Return what happens to each path of a target, as ``dib inspect --list`` shows it; may be asked once.
+        """Return the operations on the paths of a target, as ``dib inspect --list`` shows them; callable only once.
 
-        With ``base`` every path is told, with its sizes.
+        With ``base``, every path is listed, with its sizes.
         """
         if self._closed:
             raise UsageError(messages.BUNDLE_CLOSED)
@@ -87,5 +87,5 @@ class Bundle:
             if found.missing(used):
                 raise BaseMismatchError(messages.BASE_OF_EARLIER_TARGET)
             found.prepare(used)
-            self._asked = True  # from here on frames are read
+            self._asked = True  # frames are read from here on
             return listing(self._reader, number, found)

@@ -1,4 +1,4 @@
-"""What an operation costs: its share of the frames that its content lies in, by size."""
+"""Costs of operations: the share, by size, of the frames that hold their content."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dibundle.format.tables import FrameTable
 
 
 class _Stream:
-    """The frames of a stream, and how far operations have drawn from it."""
+    """The frames of a stream, and how far operations have read it."""
 
     def __init__(self, table: FrameTable, frames: array[int]) -> None:
         self._table = table
@@ -23,7 +23,7 @@ class _Stream:
         self._at = 0.0
 
     def draw(self, size: float) -> int:
-        """Return the bytes that the next ``size`` bytes are stored in."""
+        """Return the stored bytes of the next ``size`` bytes."""
         before = self._cost(self._at)
         self._at = min(self._at + size, self.size)
         return self._cost(self._at) - before
@@ -38,7 +38,7 @@ class _Stream:
         return round(self._costs[number] + stored * within / size)
 
     def files(self) -> list[int]:
-        """Return the sizes of the files that the frames are windows of: windows of one file overlap in the base."""
+        """Return the sizes of the files whose windows the frames are: windows of one file overlap in the base."""
         sizes: list[int] = []
         last: tuple[int, int, int] | None = None
         firsts, ranges = self._table.firsts, self._table.ranges
@@ -56,10 +56,10 @@ class _Stream:
 
 
 class Shares:
-    """Tells what each of a target's operations costs, asked in their order.
+    """Computes the cost of each of a target's operations, requested in order.
 
-    Without a base the size of what is patched may not be known: where a stream's frames show which file each of them
-    is of, that tells; else such files count as equally large.
+    Without a base, the size of a patched file may be unknown. If a stream's frames show which file each of them belongs
+    to, that gives the size. Otherwise, files of unknown size count as equally large.
     """
 
     def __init__(self, table: FrameTable, frames: Iterable[int], operations: Sequence[Operation]) -> None:
@@ -83,7 +83,7 @@ class Shares:
         return [max(0, rest) / unknown] * unknown
 
     def cost(self, operation: Operation) -> int:
-        """Return the bytes that the content of the next operation is stored in."""
+        """Return the stored bytes of the next operation's content."""
         stream = self._streams.get(operation.stream) if operation.stream is not None else None
         if stream is None or operation.stream is None:
             return 0

@@ -1,4 +1,4 @@
-"""What works here and what does not: libraries, encoders, engines and tools, room for temporary files."""
+"""Checks of this machine: libraries, encoders, engines and tools, free space for temporary files."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from dibundle.format import signing
 from dibundle.sources import policy
 
 State = Literal["ok", "missing", "broken"]
-_TIMEOUT = 5  # seconds that an engine may take to answer
+_TIMEOUT = 5  # maximum seconds for an engine to answer
 _REINSTALL = f"in a checkout of dib: {install_hint('--force-reinstall .')}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorCheck:
-    """One thing: what was ``found``, what it ``means`` where it is not in order; ``vital``: for create or apply."""
+    """One check: ``found``, and what it ``means`` if it failed; ``vital``: create or apply needs it."""
 
     name: str
     state: State
@@ -41,7 +41,7 @@ class DoctorCheck:
 
 
 def checks(tmp: str | None = None, signers: str | None = None) -> Iterator[DoctorCheck]:
-    """Yield what there is to know, the vital things first; ``signers``: the file that the environment names."""
+    """Yield all checks, the vital ones first; ``signers``: the file that the environment variable names."""
     yield DoctorCheck(name="python", state="ok", found=f"{platform.python_version()}, {platform.machine()}", vital=True)
     for name in ("zstandard", "msgpack"):
         yield _module(name, name, "nothing works", vital=True)
@@ -83,7 +83,7 @@ def _library() -> DoctorCheck:
 
 
 def _encoders() -> DoctorCheck:
-    """Let every encoder compress its sample."""
+    """Compress the sample with every encoder."""
     wrong = []
     own = sorted(number for number in reencoders.KNOWN if number >> 4 not in libzstd.FAMILIES)
     for encoder in own:
@@ -99,7 +99,7 @@ def _encoders() -> DoctorCheck:
 
 
 def _libzstd() -> DoctorCheck:
-    """Test the library that makes layers of the zstd program again, which has to be one of a few versions."""
+    """Test the library that recompresses layers of the zstd program; only a few versions of it can."""
     found = ".".join(map(str, zstandard.ZSTD_VERSION))
     wanted = ", ".join(release.name for release in libzstd.RELEASES.values())
     means = f"bundles of layers by zstd {wanted} cannot be applied, nor does create make these again"

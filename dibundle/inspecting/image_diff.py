@@ -1,4 +1,4 @@
-"""What changed between two images, path by path, without a bundle: their file trees and configs compared."""
+"""Changes between two images, path by path, without a bundle: their file trees and configs are compared."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from dibundle.sources.opening import Source, open_archives
 _WHITEOUT = b".wh."
 _MAX_ENTRIES = 1 << 24
 _MAX_COMPARED = 1 << 32
-"""Bytes of paths that are compared with those that are whited out: a few seconds."""
+"""Maximum bytes of paths that are compared with whited-out paths: this takes a few seconds."""
 _MAX_SETTINGS = 16 << 20
-"""Characters of a config's settings and their names: each member of an object has the name of that, however long."""
+"""Maximum characters of a config's settings with their names: each member of an object repeats the object's name."""
 _OPAQUE = b".wh..wh..opq"
 _HARD_LINK, _SYMLINK = 0x31, 0x32
 _TYPES = {0x32: "symlink", 0x33: "device", 0x34: "device", 0x35: "directory", 0x36: "fifo"}
@@ -40,7 +40,7 @@ _CONFIG_KEYS = ("architecture", "variant", "os", "os.version", "author")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """A setting of an image's config: JSON texts, None where it is not there."""
+    """A setting of an image's config: JSON texts, None if it is missing."""
 
     key: str
     old: str | None
@@ -49,7 +49,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What makes the second image of the first; unchanged paths are left out but counted."""
+    """The changes from the first image to the second; unchanged paths are only counted."""
 
     old: Image
     new: Image
@@ -61,23 +61,23 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class _Node:
-    """A path of an image, and the layer that it comes from."""
+    """A path of an image, and its layer."""
 
     layer: Layer
     entry: Entry
 
     @property
     def kind(self) -> int:
-        """The type, the same for all that tars call a regular file."""
+        """The type; one value for all tar types of regular files."""
         return REGULAR[0] if self.entry.type in REGULAR else self.entry.type
 
     @property
     def target(self) -> bytes | None:
-        """Where a symbolic link leads."""
+        """The target of a symbolic link."""
         return self.entry.link if self.entry.type == _SYMLINK else None
 
     def metadata(self) -> tuple[bytes, bytes]:
-        """Return mode and owner as their header fields, and where a link leads."""
+        """Return mode and owner as their header fields, and the target of a link."""
         return self.layer.source.read_at(self.entry.header + 100, 24), self.entry.link
 
     def time(self) -> bytes:
@@ -93,7 +93,7 @@ Tree = Mapping[bytes, _Node]
 
 
 def diff(old: Source, new: Source, access: Access, context: Context) -> Changes:
-    """Compare the first image of one archive with that of another, as :func:`compare` does."""
+    """Compare the first image of one archive with that of another, like :func:`compare`."""
     opened = open_archives([old, new], access, context)
     return compare(opened.archives[0], opened.archives[1], context)
 
@@ -101,10 +101,10 @@ def diff(old: Source, new: Source, access: Access, context: Context) -> Changes:
 def compare(old: Archive, new: Archive, context: Context, most: int | None = None) -> Changes:
     """Compare the first image of each archive; layers are read, nothing is encoded.
 
-    Of what bundles made at most ``most`` bytes are decompressed, where that is given.
+    ``most``: maximum bytes to decompress of archives that bundles rebuilt, if given.
 
     A path is ``add``, ``delete``, ``patch`` (other content), ``mode`` (other owner, mode, link or type) or ``time``.
-    Raises :class:`ArchiveError` where an archive does not hold an image whole.
+    Raises :class:`ArchiveError` if an archive does not contain a whole image.
     """
     progress = context.progress
     with context.within() as own, ThreadPoolExecutor() as executor:
@@ -150,7 +150,7 @@ def _read(images: ImageArchive, spool: Spool, executor: Executor, progress: Prog
 
 
 def _read_entries(archive: Archive, layers: Collection[Layer]) -> None:
-    """Read what layers hold, no more than fits into memory, and less of what a bundle makes."""
+    """Read the entries of layers, up to a limit for memory, which is lower for archives that a bundle rebuilt."""
     if not archive.is_of_bundle:
         if any(is_unnamed(entry) for layer in layers for entry in layer.index.entries):
             raise ArchiveError(messages.ARCHIVE_TOO_MANY_ENTRIES, name=archive.name, most=_MAX_ENTRIES)
@@ -163,12 +163,13 @@ def _read_entries(archive: Archive, layers: Collection[Layer]) -> None:
 
 
 def _tree(layers: Sequence[Layer]) -> Tree:
-    """Return what is in an image, by path: upper layers hide what they replace and what they white out.
+    """Return the tree of an image, by path: upper layers hide what they replace and what they white out.
 
-    From the top down, as what is hidden stays hidden: so a layer that is there twice counts where it is on top.
+    Layers are read from the top down, because hidden paths stay hidden. A layer that occurs twice counts at its upper
+    place.
     """
     tree: dict[bytes, _Node] = {}
-    if sum(len(layer.index.entries) for layer in layers) > _MAX_ENTRIES:  # a manifest may name one layer often
+    if sum(len(layer.index.entries) for layer in layers) > _MAX_ENTRIES:  # a manifest may list one layer many times
         raise ArchiveError(messages.LIMIT_ENTRIES, max_entries=_MAX_ENTRIES)
     hidden = _Hidden()
     for layer in {id(layer): layer for layer in reversed(layers)}.values():
@@ -192,7 +193,7 @@ def _tree(layers: Sequence[Layer]) -> Tree:
 
 
 class _Hidden:
-    """What upper layers white out: paths, and folders, with a slash, of which all is hidden."""
+    """Paths that upper layers white out, and folders, with a slash, whose whole content they hide."""
 
     def __init__(self) -> None:
         self._paths: set[bytes] = set()
@@ -204,7 +205,7 @@ class _Hidden:
         self._lengths.update(map(len, paths))
 
     def __contains__(self, path: bytes) -> bool:
-        """Whether a path or one of its parents is hidden; :class:`ArchiveError` where that takes too long to tell."""
+        """Whether a path or one of its parents is hidden; raise :class:`ArchiveError` if the check takes too long."""
         at = path.find(b"/") if self._paths else -1
         while at >= 0:
             if at + 1 in self._lengths:
@@ -262,9 +263,9 @@ def _packages(tree: Tree) -> Inventory:
 
 
 def _flat(config: StoredBlob | None) -> dict[str, str]:
-    """Return an image config's settings as JSON texts; of the environment and of objects each member.
+    """Return an image config's settings as JSON texts; each member of the environment and of objects is a setting.
 
-    :class:`ArchiveError` where they are too long, rather than to leave out some that may have changed.
+    Raises :class:`ArchiveError` if they are too long, instead of leaving out some that may have changed.
     """
     if config is None or config.source.size > document.SIZE_LIMIT:
         return {}

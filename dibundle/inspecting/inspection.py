@@ -1,4 +1,4 @@
-"""What a bundle is: what it needs and makes, who signed it, and what happens to each path."""
+"""Inspection of a bundle: its base and targets, its signer, and the operation on each path."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from dibundle.sources.opening import Source, open_sources
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """A bundle: its size in bytes, manifest and header, the key that it says it is signed by, who really signed it.
+    """A bundle: size in bytes, manifest and header, the key that its signature names, its verified signers.
 
-    ``number`` is the target whose ``lines`` these are; None where it has several and none was chosen.
+    ``number`` is the target of ``lines``; None if there are several and none was chosen.
     """
 
     size: int
@@ -41,7 +41,7 @@ class Inspection:
 
     @property
     def signed(self) -> str:
-        """Who signed it, of those who were asked for, else which key it says it is signed by."""
+        """The verified signers, if signatures were required; otherwise the key that the signature names."""
         return signed_text(is_signed=self.is_signed, key=self.key, signed_by=self.signed_by)
 
 
@@ -54,9 +54,9 @@ def inspect(
     target: str | None = None,
     lines_wanted: bool = True,
 ) -> Inspection:
-    """Look at a bundle; with bases every path has a line.
+    """Inspect a bundle; with bases, every path has a line.
 
-    ``target`` chooses one of several. ``lines_wanted``: without them, what is too much to list is noted and left out.
+    ``target`` chooses one of several. ``lines_wanted``: if False, a listing that is too long is left out with a note.
     """
     opened = open_sources([bundle, *bases], access, context, bundle_first=True)
     reader = opened.read_bundle()
@@ -88,12 +88,12 @@ def inspect(
 def lines_with_base(
     reader: BundleReader, number: int, archives: Sequence[Archive], context: Context, *, given: bool
 ) -> list[Line]:
-    """Return the lines of a target, with a base's help where there is one; one that is ``given`` must be it."""
+    """Return the lines of a target, with a base's help if there is one; a ``given`` one must be the right base."""
     if not archives:
         return listing(reader, number)
     used = objects_used(reader.manifest, number)
     try:
-        # nobody said that what a bundle came in is a base: its content is not searched
+        # an archive that contained a bundle need not be its base: its content is not searched
         base = find_base(reader.manifest, archives, context, [number], believe=not given)
         context.defer(base.close)
         if base.missing(used):
@@ -102,12 +102,12 @@ def lines_with_base(
     except BaseMismatchError:
         if given:
             raise
-        return listing(reader, number)  # a wrapped bundle's own archive need not be a base
+        return listing(reader, number)  # the archive of a wrapped bundle need not be its base
     return listing(reader, number, base, limited=not given)
 
 
 def signing_key(reader: BundleReader) -> str | None:
-    """Return the key that a bundle says it is signed by; None where it is not, or its signature is none."""
+    """Return the key that a bundle's signature names; None if it is unsigned, or the signature is malformed."""
     try:
         return Signature.parse(reader.signature).fingerprint if reader.signature else None
     except SignatureError:
@@ -115,7 +115,7 @@ def signing_key(reader: BundleReader) -> str | None:
 
 
 def signed_text(*, is_signed: bool, key: str | None, signed_by: Sequence[str]) -> str:
-    """Say by whom a bundle is signed."""
+    """Return a phrase about the signers of a bundle."""
     if signed_by:
         return "by " + ", ".join(signed_by)
     return f"by {key or 'what this dib does not know'}, not checked" if is_signed else "no"

@@ -1,4 +1,4 @@
-"""Listings of paths: which lines, in which order, and as a tree of folders."""
+"""Listings of paths: selection and order of lines, and a tree of folders."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ OPERATIONS: Final = (
     *("keep", "mode", "time", "patch", "add", "copy", "delete", "link", "symlink", "directory", "device", "fifo"),
     *("member", "packed", "raw"),
 )
-OF_BUNDLE: Final = tuple(name for name in OPERATIONS if name != "time")  # a bundle does not tell times from modes
+# a bundle does not distinguish times from modes
+OF_BUNDLE: Final = tuple(name for name in OPERATIONS if name != "time")
 OF_IMAGES: Final = tuple(name for name in OPERATIONS if name not in ("keep", "copy", "member", "packed", "raw"))
 DEPTH: Final = 3
 _MAX_FOLDERS: Final = 128 << 20
 _FOLDER: Final = 256
-"""Bytes of all folders of a tree: their paths, and so many for each."""
+"""Maximum bytes of all folders of a tree: their paths, and this many for each."""
 SORTS: Final[dict[str, Callable[[Line], Any]]] = {
     "path": lambda line: line.path or b"",
     "size": lambda line: -(line.size or 0),
@@ -33,7 +34,7 @@ SORTS: Final[dict[str, Callable[[Line], Any]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Which lines of a listing, in which order (None: the archive's), and how deep a tree (None: ``DEPTH``)."""
+    """The lines of a listing, their order (None: the archive's), and the depth of the tree (None: ``DEPTH``)."""
 
     paths: tuple[str, ...] = ()
     operations: tuple[str, ...] = ()
@@ -41,7 +42,7 @@ class Choice:
     depth: int | None = None
 
     def of(self, lines: Iterable[Line]) -> list[Line]:
-        """Return the chosen lines in their order."""
+        """Return the chosen lines in order."""
         chosen = [line for line in lines if self._has(line)]
         return sorted(chosen, key=SORTS[self.sort]) if self.sort else chosen
 
@@ -55,13 +56,13 @@ class Choice:
 
 
 def top(lines: Iterable[Line], count: int) -> list[Line]:
-    """Return the lines that take the most in the bundle."""
+    """Return the lines that take the most bytes in the bundle."""
     return sorted((line for line in lines if line.stored and line.path), key=lambda line: -line.stored)[:count]
 
 
 @dataclass(slots=True)
 class TreeFolder:
-    """A folder of a tree, with all that is below it."""
+    """A folder of a tree, with everything below it."""
 
     path: bytes
     depth: int
@@ -99,12 +100,12 @@ def tree(lines: Iterable[Line], depth: int) -> list[TreeFolder]:
         parent.size += folder.size
         parent.old_size += folder.old_size
         parent.stored += folder.stored
-    # as by lists of their parts: a folder comes before what is in it, and that before its neighbours
+    # sorted like lists of their parts: a folder, then its content, then its neighbours
     return [found[path] for path in sorted(found, key=lambda path: path.replace(b"/", b"\0"))]
 
 
 def _led(line: Line) -> str:
-    """Return where a symbolic link leads, and where it led."""
+    """Return the target of a symbolic link, and its old target."""
     if line.target is None:
         return ""
     old = f" (was {wording.escape(line.old_target)})" if line.old_target is not None else ""
@@ -112,7 +113,7 @@ def _led(line: Line) -> str:
 
 
 def path_text(line: Line) -> str:
-    """Return a line's path, or what there is to say instead."""
+    """Return a line's path, or a text for lines without one."""
     if line.path is not None:
         return wording.escape(line.path) + (_led(line) if line.operation == "symlink" else "")
     if line.operation == "keep":

@@ -1,4 +1,4 @@
-"""What goes wrong with inspecting: every text, by its code."""
+"""Messages about inspecting, by code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a bundle says about itself: what it needs, what it makes, the operations per path, where its bytes go."""
+"""The content of a bundle: its base images, targets, operations per path, and the use of its bytes."""
 
 from __future__ import annotations
 
@@ -22,25 +22,29 @@ from dibundle.inspecting.costs import Shares
 
 MAX_LINES: Final = 1 << 19
 MAX_TEXT: Final = 64 << 20
-"""Bytes of text that are decoded, with what they are decoded from, which counts as the codec takes longer."""
+"""Maximum decoded bytes of text and of its sources; bytes of slow codecs count several times."""
 MAX_NAMES: Final = 96 << 20
-"""Bytes of paths and layers' names on all lines, repeated ones too. As many lines as may be listed have room for paths
-of 100 bytes in layers that are named by a digest."""
+"""Maximum bytes of paths and layers' names on all lines, including repeated ones.
+
+This allows paths of 100 bytes, in layers named by a digest, on the maximum number of lines.
+"""
 _PLAIN: Final = bytes(set(range(0x20, 0x7F)) - set(b'"&<>\\'))
 _ESCAPED: Final = 4
-"""What a byte counts that is written as several, as bytes that are not ``_PLAIN`` may be: up to 7 (--json, a page). To
-escape one takes 70 ns, so that all lines take less than 2 s."""
+"""Weight of a byte that may be written as several: bytes outside of ``_PLAIN`` take up to 7 (--json, a page).
+
+Escaping one takes 70 ns, so all lines take less than 2 s.
+"""
 _SLOW: Final = frozenset({decoders.COVER, decoders.RELINK, decoders.UNPACK})
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A line of a listing: ``count`` entries that change alike, or one path with its sizes in bytes.
+    """A line of a listing: ``count`` entries with the same kind of change, or one path with its sizes in bytes.
 
-    ``stored`` is about what it takes in the bundle: its share of the frames that it lies in. ``layer`` is the outer
-    member that it is in, as the archive has its name. A path of more than 4,096 bytes is cut, with dots at its end.
-    ``target`` is where a symbolic link leads, and ``old_target`` where it led, as far as that is known.
+    ``stored`` is its approximate size in the bundle: its share of the frames that hold it. ``layer`` is the outer
+    member that it is in, by its name in the archive. A path of more than 4,096 bytes is cut, with dots at its end.
+    ``target`` is the target of a symbolic link, and ``old_target`` its old one, if known.
     """
 
     operation: str
@@ -56,7 +60,7 @@ class Line:
 
 @dataclass(slots=True, kw_only=True)
 class LayerLine:
-    """A member of the archive as a whole: what it was made of, in entries by operation and in bytes."""
+    """A member of the archive as a whole: its entries by operation, and its bytes."""
 
     path: bytes
     size: int | None
@@ -74,12 +78,12 @@ def _bounded(lines: Iterable[_T]) -> Iterator[_T]:
 
 
 def _written(name: bytes | None) -> int:
-    """Return about how many bytes a name takes where it is shown."""
+    """Return roughly how many bytes a name takes when it is displayed."""
     return len(name) + (_ESCAPED - 1) * len(name.translate(None, _PLAIN)) if name else 0
 
 
 def _listed(lines: Iterable[Line]) -> list[Line]:
-    """Return lines; :class:`ListingError` where there are too many, or their names come to too much."""
+    """Return lines; raise :class:`ListingError` if there are too many, or their names are too long in total."""
     left = MAX_NAMES
     found = []
     for line in _bounded(lines):
@@ -91,9 +95,9 @@ def _listed(lines: Iterable[Line]) -> list[Line]:
 
 
 def text_of(bundle: BundleReader, number: int = 0) -> bytes | None:
-    """Return the decoded text stream of a target, which names what is added; reads all its frames.
+    """Return the decoded text stream of a target, which names added paths; reads all its frames.
 
-    None where it takes a base to decode it.
+    None if decoding it needs a base.
     """
     manifest = bundle.manifest
     target = manifest.targets[number]
@@ -118,9 +122,9 @@ def _frames_of(manifest: Manifest, number: int) -> range:
 
 
 def _text_frames(manifest: Manifest, frames: range) -> Collection[int] | None:
-    """Return the frames of the text stream, None where it takes a base to decode one of them.
+    """Return the frames of the text stream; None if one of them needs a base.
 
-    :class:`ListingError` where decoding them would take too much.
+    Raises :class:`ListingError` if decoding them would take too long.
     """
     table = FrameTable.of(manifest.frames)
     found = {index for index in frames if table.streams[index] == TEXT_STREAM}
@@ -137,7 +141,7 @@ def _text_frames(manifest: Manifest, frames: range) -> Collection[int] | None:
 
 
 def _work(size: int, codec: int) -> int:
-    """Return what decoding a frame counts as, with ``size`` bytes of it and its source; slow codecs fill tables."""
+    """Return the weight of decoding a frame with ``size`` bytes of content and source; slow codecs fill tables."""
     return FRAME_COST + (8 * size if codec in _SLOW else size)
 
 
@@ -146,9 +150,9 @@ def listing(
 ) -> list[Line]:
     """Return the operations of a target per path, in the archive's order, deletions last; reads its frames.
 
-    Without a base runs that change alike are one line, and of what is patched the sizes are not known. With one,
-    every path has its line; it must hold the objects that the target uses, prepared. ``limited``: nobody has said that
-    it is a base, so one of too many entries is none.
+    Without a base, a run of entries with the same kind of change is one line, and the sizes of patched files are
+    unknown. With a base, every path has its line; the base must have the objects that the target uses, prepared.
+    ``limited``: the archive was not given as a base, so it does not serve as one if it has too many entries.
     """
     manifest = bundle.manifest
     target = manifest.targets[number]
@@ -166,7 +170,7 @@ def listing(
 
 
 def _with_runs(operations: Sequence[Operation], shares: Shares, patched: Sequence[bytes]) -> Iterator[Line]:
-    """Yield lines, one for what was kept and one for what changed in metadata alone between two named paths."""
+    """Yield lines; between two named paths, one line for kept entries and one for entries with only new metadata."""
     names = iter(patched)
     runs = {"keep": 0, "mode": 0}
     layer = None
@@ -180,7 +184,7 @@ def _with_runs(operations: Sequence[Operation], shares: Shares, patched: Sequenc
         yield from _run_lines(runs, layer)
         if operation.kind == "patch":
             path = next(names, None)
-            # an empty name is that of an extension header, which belongs to the entry that follows
+            # an empty name is an extension header's, which belongs to the entry that follows
             yield _line(operation if path != b"" else replace(operation, kind="raw"), shares, path or None, layer)
         else:
             yield _line(operation, shares, operation.path, layer)
@@ -189,7 +193,7 @@ def _with_runs(operations: Sequence[Operation], shares: Shares, patched: Sequenc
 
 def _line(operation: Operation, shares: Shares, path: bytes | None, layer: bytes | None) -> Line:
     if operation.kind == "raw" and path is None:
-        path = layer  # what no operation names is of the member as a whole: a config, a manifest
+        path = layer  # bytes that no operation names belong to the member as a whole: a config, a manifest
     return Line(
         operation="patch" if operation.kind == "replace" else operation.kind,
         count=operation.count,
@@ -211,7 +215,7 @@ def _run_lines(runs: dict[str, int], layer: bytes | None) -> Iterator[Line]:
 
 
 def _indexes(manifest: Manifest, number: int, base: BaseObjects, *, limited: bool) -> dict[int, TarIndex] | None:
-    """Return what the layers of the base that a target uses hold, by the object; None where that is too much."""
+    """Return the indexes of base layers that a target uses, by object; None if they have too many entries."""
     used = objects_used(manifest, number)
     layers = [index for index, item in enumerate(manifest.objects) if item.kind == KIND_LAYER and index in used]
     if not limited:
@@ -234,7 +238,7 @@ def _every_path(indexes: dict[int, TarIndex], operations: Sequence[Operation], s
 
 
 class _BaseEntries:
-    """The entries of the base's layers by the place of their blocks, with paths as lines have them."""
+    """The entries of the base's layers by the place of their blocks, with paths in the form of lines."""
 
     def __init__(self, indexes: dict[int, TarIndex]) -> None:
         self._by_start: dict[tuple[int, int], Entry] = {}
@@ -247,7 +251,7 @@ class _BaseEntries:
                 self._by_header[number, entry.header] = entry
 
     def lines(self, operation: Operation, shares: Shares, layer: bytes | None) -> Iterator[Line]:
-        """Yield the lines of an operation: a kept stretch is told entry by entry."""
+        """Yield the lines of an operation; a kept range gives a line for each entry."""
         if operation.kind == "keep" and operation.place:
             number, at = operation.place
             end = at + operation.count
@@ -267,7 +271,7 @@ class _BaseEntries:
 
 
 def layers_of(lines: Iterable[Line]) -> list[LayerLine]:
-    """Return the members of the archive that hold more than themselves, with what their lines come to."""
+    """Return the archive's members with content of their own, with the totals of their lines."""
     found: dict[bytes, LayerLine] = {}
     for line in lines:
         if line.layer is None:
@@ -285,7 +289,7 @@ def layers_of(lines: Iterable[Line]) -> list[LayerLine]:
 
 
 def stored_by_kind(manifest: Manifest) -> list[tuple[str, int, int]]:
-    """Return, for each kind of frame, (what it holds, bytes stored, bytes decoded), the largest first."""
+    """Return, for each kind of frame, (kind, bytes stored, bytes decoded), the largest first."""
     totals: dict[str, list[int]] = {}
     table = FrameTable.of(manifest.frames)
     for stream, codec, stored, size in zip(table.streams, table.codecs, table.stored, table.sizes, strict=True):

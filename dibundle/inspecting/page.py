@@ -1,7 +1,7 @@
 r"""A bundle as one page of HTML that fetches nothing: its policy lets only its own style and script run.
 
-Names come from archives. They are escaped twice: control and bidi characters become text (``\\x1b``), and what HTML and
-the end of a script would take for markup becomes entities, or JSON's escapes.
+Names come from archives. They are escaped twice: control and bidi characters become text (``\\x1b``), and characters of
+HTML markup and of the end of a script become entities, or JSON's escapes.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from dibundle.inspecting.operations import Line, layers_of
 
 _UNSHOWN: Final = frozenset({"keep", "member"})
 _OUTSIDE: Final = "outside of layers"
-_ROWS: Final = 256  # whose paths are made ready at a time
+_ROWS: Final = 256  # paths that are prepared at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What a page tells; ``kinds`` are (what, stored, decoded), ``stored`` the bytes of the whole bundle."""
+    """The content of a page; ``kinds`` are (kind, stored, decoded), ``stored`` the bytes of the whole bundle."""
 
     title: str
     facts: Sequence[tuple[str, str]]
@@ -37,11 +37,11 @@ class Page:
     lines: Sequence[Line]
     changes: Changes | None = None
     note: str = ""
-    """Why there are no changes, where there are none."""
+    """The reason, if there are no changes."""
 
 
 def build(page: Page) -> Iterator[bytes]:
-    """Yield a page piece by piece, as escaped paths take several times their size; the same for the same."""
+    """Yield a page in pieces, because escaped paths take several times their size; same input, same page."""
     style, script = _part("page.css"), _part("page.js")
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none';"
@@ -79,11 +79,11 @@ def _text(value: str | bytes) -> str:
 
 
 def _data(page: Page) -> Iterator[str]:
-    """Yield what the script shows as JSON, column by column: small, and quick to parse."""
+    """Yield the script's data as JSON, column by column: small, and quick to parse."""
     rows = [line for line in page.lines if line.operation not in _UNSHOWN or line.stored]
     found = {layer.path: number for number, layer in enumerate(layers_of(page.lines))}
     names = [f"layer {number + 1} ({_short(path)})" for path, number in found.items()]
-    # what other targets of the bundle take is here too, and what rounding left
+    # includes the share of the bundle's other targets, and rounding errors
     rest = page.stored - sum(line.stored for line in rows)
     value = {
         "operations": listing.OPERATIONS,
@@ -103,14 +103,14 @@ def _data(page: Page) -> Iterator[str]:
 
 
 def _number(layers: dict[bytes, int], line: Line) -> int:
-    """Return which of the layers a line is in; behind them come what is outside, and what is gone and so in none."""
+    """Return the number of a line's layer; then follow "outside of layers" and, for deleted paths, none."""
     if line.operation == "delete":
         return len(layers) + 1
     return layers.get(line.layer, len(layers)) if line.layer else len(layers)
 
 
 def _short(path: bytes) -> str:
-    """Return enough of a layer's name to tell it from others: those in archives are digests."""
+    """Return the part of a layer's name that identifies it: names in archives are digests."""
     parts = [part for part in path.split(b"/") if part not in (b"layer.tar", b"blobs", b"sha256")]
     return wording.escape(parts[-1].removesuffix(b".tar") if parts else path)[:8]
 

@@ -1,4 +1,4 @@
-"""The report on a bundle: one page of HTML with a map of its bytes, its paths, and what changed between the images."""
+"""The report on a bundle: one page of HTML with a map of its bytes, its paths, and the changes between the images."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _WITHOUT_BASE: Final = "Give --base to see this: the image that the bundle makes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportResult:
-    """A page: its size in bytes, its digest, how many paths it shows, whether the images were compared."""
+    """A page: its size in bytes, its digest, the number of paths on it, and whether the images were compared."""
 
     size: int
     sha256: str
@@ -50,15 +50,15 @@ def report(
     access: Access,
     context: Context,
 ) -> ReportResult:
-    """Write a page about a bundle, which is whole in itself and fetches nothing.
+    """Write a page about a bundle, which is complete in itself and fetches nothing.
 
-    With bases the target is rebuilt into a temporary file, and its image compared with the one in the first base.
-    That takes temporary files of at most twice the options' ``max_size``; nothing is expected of the target.
+    With bases, the target is rebuilt into a temporary file, and its image is compared with the one in the first base.
+    Temporary files take at most twice the options' ``max_size``. The target is not compared with an expected one.
     """
     opened = open_sources([bundle, *bases], access, context, bundle_first=True)
     opened.refuse_overwriting(output.name, output.identity)
-    opened.ask_engines()  # for all of the base: what the bundle does not use may have changed too
-    whole = read_whole(opened.bundle_stream(), context, opened.check, opened.bundles[0][0]).content  # it is read twice
+    opened.ask_engines()  # for the whole base: parts that the bundle does not use may have changed too
+    whole = read_whole(opened.bundle_stream(), context, opened.check, opened.bundles[0][0]).content  # read twice
 
     def reader() -> BundleReader:
         return read_bundle(Stream(whole), opened.bundles[0][0], whole.size, opened.check)
@@ -68,7 +68,7 @@ def report(
     lines = lines_with_base(first, number, opened.archives, context, given=bool(bases))
     changes, note = None, _WITHOUT_BASE
     if bases:
-        base = opened.archives[-len(bases)]  # an image that holds the bundle comes before
+        base = opened.archives[-len(bases)]  # an image that contains the bundle comes before it
         changes, note = _changes(opened, reader(), base, options, context)
     signed_by = opened.signatures.signed_by([first])
     name = opened.bundles[0][0] if not isinstance(bundle, str) or bundle == "-" else bundle
@@ -88,7 +88,7 @@ def report(
 def _changes(
     opened: OpenedSources, bundle: BundleReader, base: Archive, options: RebuildOptions, context: Context
 ) -> tuple[Changes | None, str]:
-    """Rebuild the image and compare it with the one in ``base``; where that cannot be, say why."""
+    """Rebuild the image and compare it with the one in ``base``; if that fails, return the reason."""
     made = context.spool()
     size = bundle.manifest.targets[choose_target(bundle.manifest, options)].size
     rebuild_target(opened.archives, bundle, made.write, options, context, space=Space(kept=size))
