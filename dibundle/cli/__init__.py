@@ -1,1 +1,1 @@
-"""The command line: arguments, exit codes and the terminal, nothing else."""
+"""The command line: only arguments, exit codes and the terminal."""

@@ -1,4 +1,4 @@
-"""How ``dib create`` and ``dib apply`` read their arguments, and what they advise where these do not fit."""
+"""Arguments of ``dib create`` and ``dib apply``, and hints for wrong ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORMS: Final = ("docker-archive", "oci-archive", "oci:")
 
 
 def order_hint(names: Sequence[str]) -> Hint | None:
-    """Return the command with its arguments in order, the bundle last; None where the order is not what is wrong."""
+    """Return a hint with the arguments in order, the bundle last; None if the order is not the problem."""
     ordered = sorted(names, key=lambda name: name.endswith(".dib"))
     if ordered == list(names) or sum(name.endswith(".dib") for name in names) > 1:
         return None
@@ -29,7 +29,7 @@ def order_hint(names: Sequence[str]) -> Hint | None:
 
 
 def part_size(size: int) -> int:
-    """Return the size of parts; :class:`UsageError` where it is too small."""
+    """Return the size of parts; raise :class:`UsageError` if it is too small."""
     if size < LEAST_PART:
         raise UsageError(messages.OPTION_SPLIT_TOO_SMALL, found=size, least_part=LEAST_PART)
     return size
@@ -70,12 +70,12 @@ def _two_arguments(archives: Sequence[str]) -> Hint:
 
 
 def _is_new_bundle(name: str) -> bool:
-    """Whether a name is likely meant for the bundle to write: by how it ends, or as nothing is there."""
+    """Whether a name is likely meant for the bundle to write: by its ending, or because no file has this name."""
     return is_named_so(name) or not (":" in name or Path(name).exists())
 
 
 def parse_output(output: str | None, form: str | None) -> tuple[OutputFormat | None, Destination | Folder]:
-    """Return the form to write, and where to."""
+    """Return the form to write, and the destination."""
     if form and form.startswith("oci:"):
         return "oci", Folder(form.removeprefix("oci:"))
     if form not in (None, "docker-archive", "oci-archive"):
@@ -86,10 +86,10 @@ def parse_output(output: str | None, form: str | None) -> tuple[OutputFormat | N
 
 
 def source_hints(sources: Sequence[str]) -> dict[str, Hint | None]:
-    """Return what to do where no source is a bundle, or a bundle makes several archives."""
+    """Return the hints for sources without a bundle, and for a bundle with several targets."""
     wanted = next(filter(is_reference, reversed(sources)), None)
     update = None
-    if wanted is not None:  # an image in a registry may have a bundle that leads to it
+    if wanted is not None:  # a bundle may lead to an image in a registry
         bases = [f"--base {shell_words(source)}" for source in sources if source != wanted]
         update = Hint.of("to get an image: {dib} update {words}", words=" ".join([shell_words(wanted), *bases]))
     return {

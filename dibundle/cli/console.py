@@ -1,7 +1,7 @@
-"""What a command tells, and to whom: the options -q, -v, --progress and --json, which mean the same everywhere.
+"""A command's output, and its options -q, -v, --progress and --json, which are the same for all commands.
 
-With --json stdout has exactly one document, the result or the error, whatever else a command would write there; one
-whose stdout is data (an archive, a bundle) then wants a file for it.
+With --json, stdout has exactly one document, the result or the error, and nothing else. A command whose stdout is data
+(an archive, a bundle) then requires a file for the data.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dibundle.files.destination import Destination
 Document = dict[str, object]
 ERROR: Final = "dib.error/1"
 _PIECE: Final = 1 << 16
-_NO_BYTES: Final = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # halves of pairs that stand for no byte either
+_NO_BYTES: Final = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # halves of surrogate pairs that do not represent a byte
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write the result or the error as JSON to stdout.")
 _QUIET = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
@@ -41,7 +41,7 @@ _PROGRESS = click.option(
 
 
 class Console:
-    """A command's way to tell: ``progress`` for the stories, the rest for itself."""
+    """A command's output: ``progress`` for the use cases, the other methods for the command."""
 
     def __init__(
         self, *, mode: str = "auto", quiet: bool = False, verbose: bool = False, as_json: bool = False
@@ -52,46 +52,46 @@ class Console:
 
     @property
     def seconds(self) -> float:
-        """Seconds since the command began."""
+        """The seconds since the command began."""
         return time.monotonic() - self._started
 
     def keep_stdout(self, destination: Destination) -> None:
-        """Refuse to write data where the JSON document goes."""
+        """Refuse to write data to stdout if the JSON document goes there."""
         if self.json and destination.descriptor == 1:
             raise UsageError(messages.OPTION_JSON_AND_STDOUT)
 
     def say(self, text: str) -> None:
-        """Tell people on stderr, when the work is done; progress ends."""
+        """Print a line on stderr when the work is done; this ends progress."""
         self.progress.close()
         if not self.quiet:
             terminal.message(text)
 
     def say_signed(self, signed_by: Sequence[str]) -> None:
-        """Tell people whose signatures were accepted."""
+        """Print the accepted signers."""
         if signed_by:
             self.say("signed by " + ", ".join(map(wording.escape, signed_by)))
 
     def answer(self, schema: str, document: Document, lines: Iterable[str]) -> None:
-        """Give the answer on stdout: ``lines`` for people, or the document."""
+        """Print the answer on stdout: ``lines`` as text, or the document."""
         self.result(schema, document)
         self.print_lines(lines)
 
     def print_lines(self, lines: Iterable[str]) -> None:
-        """Write lines for people to stdout, as they are made; none where the document goes there."""
+        """Print lines of text to stdout, as they are produced; print nothing if the document goes there."""
         if not self.json:
             _echo(line + "\n" for line in lines)
 
     def result(self, schema: str, document: Document) -> None:
-        """Give the document, where it is asked for; progress ends."""
+        """Print the document if it was requested; this ends progress."""
         self.progress.close()
         if self.json:
             write(schema, document)
 
 
 def write(schema: str, document: Document) -> None:
-    """Write a document to stdout, in ASCII: nothing in it reaches a terminal as it is.
+    """Write a document to stdout, in ASCII, so that it cannot control a terminal.
 
-    It is written piece by piece, and iterators in it are lists whose members are made when it comes to them.
+    It is written in pieces. Iterators in it are written as lists, and their members are produced one at a time.
     """
     _echo(chain(_pieces({"schema": schema, **document}, "\n"), "\n"))
 
@@ -112,7 +112,7 @@ def _echo(pieces: Iterable[str]) -> None:
 
 
 def _pieces(value: object, line: str) -> Iterator[str]:
-    """Yield JSON as :func:`json.dumps` with an indent of 2 makes it; ``line`` begins the line that the value is in."""
+    """Yield the same JSON as :func:`json.dumps` with an indent of 2; ``line`` begins the line of the value."""
     if isinstance(value, dict) and value:
         inner, text = line + "  ", "{"
         for key, item in value.items():
@@ -145,7 +145,7 @@ def write_error(error: DibError, hint: str | None) -> None:
 
 
 def _kind(error: DibError) -> str:
-    """Return the name of an error's class; of one that the library does not offer that of what it derives from."""
+    """Return the name of an error's class; for a class that is not public, the name of its public base class."""
     import dibundle
 
     names = [kind.__name__ for kind in type(error).__mro__]
@@ -153,12 +153,12 @@ def _kind(error: DibError) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return text without lone surrogates, which are no JSON."""
+    """Return text without lone surrogates, which JSON does not allow."""
     return _NO_BYTES.sub("\ufffd", text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def options(*, progress: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command these options, as one argument ``console``; without ``progress`` that of --json alone."""
+    """Give a command these options, as one argument ``console``; without ``progress``, only --json."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)

@@ -1,7 +1,7 @@
-"""How work shows that it goes on: bars on a terminal, lines in a log, JSON lines for programs; all of it on stderr.
+"""Display of progress: bars on a terminal, lines in a log, JSON lines for programs; all of it on stderr.
 
-Our own few lines rather than a library: importing rich.progress takes 41 ms and tqdm 45 ms beside the 25 ms that click
-takes and the 10 ms that Python itself does (medians of ten, Python 3.11, warm), for one line that is redrawn.
+These few lines replace a library: importing rich.progress takes 41 ms and tqdm 45 ms, in addition to 25 ms for click
+and 10 ms for Python itself (medians of ten, Python 3.11, warm), for one line that is redrawn.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from dibundle.files.wording import printable
 
 MODES: Final = ("auto", "bars", "lines", "json", "off")
 SCHEMA: Final = "dib.progress/1"
-_REDRAW = {"bars": 0.1, "lines": 5.0, "json": 0.5}  # seconds between two signs of life
+_REDRAW = {"bars": 0.1, "lines": 5.0, "json": 0.5}  # seconds between two updates
 _BAR = 24  # columns of a bar
 _LEAST_BAR = 8
 
 
 class Display(Progress, Protocol):
-    """Progress that somebody sees; ``close`` ends the last phase and gives the line back."""
+    """Visible progress; ``close`` ends the last phase and releases the line."""
 
     def close(self) -> None:
         """End the last phase."""
 
 
 class Quiet(Silent):
-    """Shows nothing at all."""
+    """Shows nothing."""
 
     def close(self) -> None:
         """Do nothing."""
 
 
 class _Meter:
-    """A phase as numbers, and when to show them; those below say how."""
+    """A phase as numbers, with the time of the next update; subclasses show it."""
 
     mode = "off"
 
@@ -60,8 +60,8 @@ class _Meter:
         self.begin()
 
     def advance(self, count: int) -> None:
-        """Count bytes; show them now and then."""
-        with self._lock:  # layers are read by several threads
+        """Count bytes; show them at intervals."""
+        with self._lock:  # several threads read layers
             self.done += count
             now = time.monotonic()
             if now - self._shown >= _REDRAW.get(self.mode, now):
@@ -81,21 +81,21 @@ class _Meter:
 
     @property
     def rate(self) -> int:
-        """Bytes in a second, so far."""
+        """The bytes per second, so far."""
         return int(self.done / max(self.seconds, 0.001))
 
     @property
     def percent(self) -> int | None:
-        """How much of the phase is done, if that is known."""
+        """The percentage of the phase that is done, if known."""
         return min(100, 100 * self.done // self.total) if self.total else None
 
     @property
     def left(self) -> float | None:
-        """Seconds that are left at this rate, if that is known."""
+        """The seconds left at this rate, if known."""
         return max(0, self.total - self.done) / self.rate if self.total and self.rate else None
 
     def summary(self) -> str:
-        """Return what a finished phase was."""
+        """Return the summary of a finished phase."""
         if not self.done:
             return f"dib: {self.name}: {self.seconds:.1f} s"
         return f"dib: {self.name}: {human(self.done)} in {self.seconds:.1f} s, {human(self.rate)}/s"
@@ -104,14 +104,14 @@ class _Meter:
         """Show that a phase has begun."""
 
     def show(self) -> None:
-        """Show how far it is."""
+        """Show the current state."""
 
     def end(self) -> None:
-        """Show that it has ended."""
+        """Show that the phase has ended."""
 
 
 class Notes(_Meter):
-    """Only what a user wants to know; ``verbose``: and what each phase took."""
+    """Shows only notes; ``verbose``: also the time of each phase."""
 
     def __init__(self, *, verbose: bool = False) -> None:
         super().__init__()
@@ -122,13 +122,13 @@ class Notes(_Meter):
         message(f"dib: {printable(text)}")
 
     def end(self) -> None:
-        """Say what the phase took, to those who ask."""
+        """Print the summary of the phase, if ``verbose``."""
         if self._verbose:
             message(self.summary())
 
 
 class Lines(Notes):
-    """A line every five seconds and one for each phase's end, for logs."""
+    """A line every five seconds and one at the end of each phase, for logs."""
 
     mode = "lines"
 
@@ -153,7 +153,7 @@ class Bars(Notes):
         self._full, self._empty = ("━", "╌") if encoding.startswith("utf") else ("#", "-")
 
     def note(self, text: str) -> None:
-        """Write a line that stays."""
+        """Write a line that stays on the screen."""
         self._draw("")
         message(f"dib: {printable(text)}")
 
@@ -162,7 +162,7 @@ class Bars(Notes):
         self.show()
 
     def show(self) -> None:
-        """Draw the line, with as much as there is room for."""
+        """Draw the line, with as many facts as fit into its width."""
         room = self._columns() - 1
         facts = _facts(self)
         while len(facts) > 1 and len(self.name) + 2 + len(", ".join(facts)) > room:
@@ -180,7 +180,7 @@ class Bars(Notes):
         self._draw(f"{self.name}  {bar}{rest}  {text}")
 
     def end(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         self._draw("")
         super().end()
 
@@ -197,7 +197,7 @@ class Bars(Notes):
 
 
 class JsonLines(_Meter):
-    """A JSON object on each line of stderr, as spec/json/dib.progress-1.json has them."""
+    """A JSON object on each line of stderr, as in spec/json/dib.progress-1.json."""
 
     mode = "json"
 
@@ -210,7 +210,7 @@ class JsonLines(_Meter):
         _write(event="begin", phase=self.name, total=self.total or None)
 
     def show(self) -> None:
-        """Write how far it is."""
+        """Write the current state."""
         left = None if self.left is None else round(self.left, 1)
         _write(
             event="advance",
@@ -227,7 +227,7 @@ class JsonLines(_Meter):
 
 
 def display(mode: str, *, quiet: bool, verbose: bool) -> Display:
-    """Return what a mode stands for; ``auto`` is a bar where stderr is a terminal that can redraw a line."""
+    """Return the display of a mode; ``auto`` is a bar if stderr is a terminal that can redraw a line."""
     if mode == "json":
         return JsonLines()
     if quiet:
@@ -241,7 +241,7 @@ def display(mode: str, *, quiet: bool, verbose: bool) -> Display:
 
 
 def _facts(meter: _Meter) -> list[str]:
-    """Return what is known of a phase, the most important first."""
+    """Return the known facts of a phase, the most important first."""
     percent, left = meter.percent, meter.left
     if percent is None:
         return [human(meter.done)] if meter.done else []

@@ -1,4 +1,4 @@
-"""All texts that errors may have, by their codes: for the docs, and for tests that each is raised as it is written."""
+"""All error messages by code: for the docs, and for tests that each is raised as written."""
 
 from __future__ import annotations
 

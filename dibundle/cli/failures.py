@@ -1,4 +1,4 @@
-"""How the command line reports errors: people on stderr, and programs that asked for it in a document on stdout."""
+"""Error reports of the command line: text on stderr, and with --json a document on stdout."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OTHER_WORDS: Final = {
     **dict.fromkeys(("info", "show", "list", "ls"), "inspect"),
     **dict.fromkeys(("check", "test"), "verify"),
     **dict.fromkeys(("changes", "changed"), "diff"),
-    "docker-file": "dockerfile",  # as deltaimage has it
+    "docker-file": "dockerfile",  # the name in deltaimage
 }
 _OTHER_OPTIONS: Final = {
     ("load", "--check"): Hint.of("{dib} apply --check OLD.tar UPDATE.dib"),
@@ -33,7 +33,7 @@ class InternalError(DibError):
 
 
 class NoSuchCommand(click.UsageError):
-    """The first argument is no command."""
+    """The first argument is not a command."""
 
     def __init__(self, name: str, context: click.Context, commands: Sequence[str]) -> None:
         super().__init__(f"No such command {name!r}.", context)
@@ -42,7 +42,7 @@ class NoSuchCommand(click.UsageError):
 
     @property
     def meant(self) -> str | None:
-        """The command that was likely meant."""
+        """The likely intended command."""
         from difflib import get_close_matches
 
         near = get_close_matches(self.name, [*self.commands, *_OTHER_WORDS], 1)
@@ -50,7 +50,7 @@ class NoSuchCommand(click.UsageError):
 
 
 class Failure:
-    """Reports an error of a command line, with hints for the program and the engine that are in use."""
+    """Reports an error of a command line, with hints for the program and the engine in use."""
 
     def __init__(self, arguments: Sequence[str], program: str) -> None:
         self._arguments = arguments
@@ -76,14 +76,14 @@ class Failure:
 
     def _words(self) -> dict[str, str]:
         words = WORDS
-        with contextlib.suppress(ModuleNotFoundError):  # the error may be that a module is missing
+        with contextlib.suppress(ModuleNotFoundError):  # the error may be a missing module
             from dibundle.sources.engines import engine_in_use, words_for
 
             words = words_for(engine_in_use(self._arguments))
         return {**words, "dib": self._program}
 
     def usage(self, error: click.UsageError, commands: Sequence[str]) -> int:
-        """Report a command line that click refuses, and the one that was likely meant."""
+        """Report a command line that click refuses, with the likely intended one."""
         path = (error.ctx.command_path if error.ctx else "dib").split(" ")
         text = error.format_message().rstrip(".")
         text = text[:1].lower() + text[1:]
@@ -100,14 +100,14 @@ class Failure:
         return self.tell(UsageError(messages.OPTION_REFUSED, reason=text, hint=see_help))
 
     def _moved(self, commands: Sequence[str]) -> Hint | None:
-        """Return the command line with the options that came before the command behind it."""
+        """Return the command line with the options that preceded the command placed behind it."""
         words = list(self._arguments)
         place = next((number for number, word in enumerate(words) if word in commands), 0)
         moved = shlex.join([words[place], *words[:place], *words[place + 1 :]])
         return Hint.of("{dib} {moved}", moved=moved) if place else None
 
     def internal(self, error: Exception) -> int:
-        """Report what should not happen; raise it where someone wants to look into it."""
+        """Report an unexpected error; raise it if DIB_DEBUG is set."""
         if os.environ.get("DIB_DEBUG"):
             raise error
         if isinstance(error, ModuleNotFoundError):
@@ -116,7 +116,7 @@ class Failure:
 
     def _lacking(self, module: str) -> int:
         package = module.partition(".")[0]
-        if module.lstrip("_") in sys.stdlib_module_names:  # Pythons are built without some of them
+        if module.lstrip("_") in sys.stdlib_module_names:  # some Pythons are built without some of them
             message, action = messages.SYSTEM_NO_STANDARD_MODULE, ""
         elif package == "dibundle":
             message, action = messages.SYSTEM_NO_OWN_MODULE, install_hint("--force-reinstall .")

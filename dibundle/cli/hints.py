@@ -1,4 +1,4 @@
-"""Hints that only a command knows: what it would have the user type."""
+"""Hints that only a command can give: the arguments to type."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dibundle.errors import DibError, Hint
 
 @contextmanager
 def hints(by_code: Mapping[str, Hint | None]) -> Iterator[None]:
-    """Give errors with these codes another hint than the library's; None keeps it."""
+    """Replace the library's hint of errors with these codes; None keeps it."""
     try:
         yield
     except DibError as error:

@@ -1,4 +1,4 @@
-"""The option --level, and -1 to -9 as compressors have them."""
+"""The option --level, and -1 to -9 as in compressors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KEY: Final = "dibundle.level"
 
 
 def level_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command these options, as one argument ``level``; None where none is given."""
+    """Give a command these options, as one argument ``level``; None if none is given."""
 
     @wraps(command)
     def run(**others: Any) -> None:  # noqa: ANN401 - what the command itself declares
@@ -47,6 +47,6 @@ def level_options(command: Callable[..., None]) -> Callable[..., None]:
 def _remember(context: click.Context, parameter: click.Parameter, level: int | None) -> None:
     if level is None:
         return
-    if _KEY in context.meta:  # -12 among others, which is -1 and -2
+    if _KEY in context.meta:  # also catches -12, which is -1 and -2
         raise UsageError(messages.OPTION_LEVELS, one=context.meta[_KEY], other=level)
     context.meta[_KEY] = level

@@ -1,4 +1,4 @@
-"""``dib``: the commands' names, and the one place where errors become exit codes."""
+"""``dib``: the names of the commands, and the one place that turns errors into exit codes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 CLOSED_PIPE, INTERRUPTED = 141, 130
 _COLLECTIONS = (100_000, 20, 100)
-"""Objects between two collections of garbage: at 2,000, as Python has it, they are a fifth of the time of creating a
-bundle of 300,000 files, at the same memory."""
+"""Objects between two garbage collections.
+
+At Python's default of 2,000, they take a fifth of the time to create a bundle of 300,000 files, at the same memory.
+"""
 
 _GROUPS = {
     "Create": {
@@ -63,11 +65,11 @@ _COMMANDS = {name: command for group in _GROUPS.values() for name, command in gr
 
 
 class _ClosedPipe(Exception):  # noqa: N818 - not an error, an end
-    """The reader of the output went away."""
+    """The reader of the output has closed it."""
 
 
 class _Commands(click.Group):
-    """Loads a command's module when the command is used, so that starting up stays cheap."""
+    """Loads a command's module when the command is used, so that start-up stays cheap."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order of use."""
@@ -126,7 +128,7 @@ def main() -> None:
 
 
 class _Terminated(BaseException):
-    """SIGTERM or its like, as an exception so that everything opened is cleaned up; ``code`` is the exit code."""
+    """SIGTERM and similar signals, as an exception, so that everything is cleaned up; ``code`` is the exit code."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -134,13 +136,13 @@ class _Terminated(BaseException):
 
 
 def run(program: str = "dib") -> None:
-    """Run ``dib`` and end the process with the right exit code; ``program``: how a shell calls it."""
+    """Run ``dib`` and end the process with the right exit code; ``program``: the name of the command in a shell."""
     _stand_in_for_closed()
     gc.set_threshold(*_COLLECTIONS)
-    with contextlib.suppress(ValueError):  # not in the main thread: a library use
+    with contextlib.suppress(ValueError):  # not in the main thread: used as a library
         for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGXCPU):
             signal.signal(number, _terminate)
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
             signal.signal(signal.SIGHUP, _terminate)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     sys.unraisablehook = _send_again
@@ -151,19 +153,19 @@ def run(program: str = "dib") -> None:
         sys.stdout.flush()
     except OSError:
         code = code or CLOSED_PIPE
-    os._exit(code)  # threads that wait for a pipe must not keep the process
+    os._exit(code)  # threads that wait for a pipe must not keep the process alive
 
 
 def _stand_in_for_closed() -> None:
-    """Put what refuses data in the place of standard streams that were closed; words to them go nowhere.
+    """Replace closed standard streams by ones that refuse data; text written to them is discarded.
 
-    Else the next file to be opened would be one of them.
+    Otherwise, the next opened file would become one of them.
     """
     for number, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDONLY)):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, mode)  # gets the lowest number that is free
+            os.open(os.devnull, mode)  # gets the lowest free number
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - as long as the process
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
 
@@ -173,7 +175,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def _send_again(ignored: sys.UnraisableHookArgs) -> None:
-    """Send a signal again whose exception was raised in a callback, where Python prints it and goes on."""
+    """Send a signal again if its exception was raised in a callback: Python prints the exception and continues."""
     error = ignored.exc_value
     if not isinstance(error, KeyboardInterrupt | _Terminated):
         sys.__unraisablehook__(ignored)
@@ -181,13 +183,13 @@ def _send_again(ignored: sys.UnraisableHookArgs) -> None:
     import threading
 
     number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else error.code - 128
-    threading.Timer(0.01, os.kill, (os.getpid(), number)).start()  # by then the callback has ended
+    threading.Timer(0.01, os.kill, (os.getpid(), number)).start()  # the callback has ended by then
 
 
 def _dispatch(arguments: list[str]) -> int:
     try:
         result = main.main(args=arguments, prog_name="dib", standalone_mode=False)
-    except SystemExit as error:  # how click ends what a shell asks it to complete
+    except SystemExit as error:  # click ends a shell's completion this way
         result = error.code
     return result if isinstance(result, int) else 0
 

@@ -1,4 +1,4 @@
-"""Manual pages, made of what --help is made of when the package is built: see native/build_hook.py."""
+"""Manual pages, from the same texts as --help, written when the package is built: see native/build_hook.py."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dibundle.cli.main import main
 
 
 def pages() -> dict[str, str]:
-    """Return the manual pages by their file names: dib.1, dib-create.1 and so on."""
+    """Return the manual pages by file name: dib.1, dib-create.1 and so on."""
     return {
         f"{context.command_path.replace(' ', '-')}.1": "\n".join(_page(context)) + "\n" for context in every_command()
     }
 
 
 def every_command(context: click.Context | None = None) -> Iterator[click.Context]:
-    """Yield ``dib`` (or another command) and all commands below it, each as the context that it would be called in."""
+    """Yield ``dib`` (or another command) and all of its subcommands, each as the context of a call."""
     context = context or click.Context(main, info_name="dib")
     yield context
     if isinstance(context.command, click.Group):
@@ -69,7 +69,7 @@ def _short(group: click.Group, context: click.Context, name: str) -> str:
 
 
 def _description(text: str) -> Iterator[str]:
-    """Yield paragraphs; those that click does not wrap stay as they are, too."""
+    """Yield paragraphs; those that click does not wrap stay unwrapped here, too."""
     kept = False
     for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(text)):
         lines = paragraph.splitlines()
@@ -94,6 +94,6 @@ def _terms(items: Sequence[tuple[str, str]]) -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    """Return text as troff takes it."""
+    """Return text escaped for troff."""
     escaped = text.replace("\\", "\\e").replace("-", "\\-")
     return "\\&" + escaped if escaped[:1] in (".", "'") else escaped

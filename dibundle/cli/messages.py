@@ -1,4 +1,4 @@
-"""What goes wrong with the command line: every text, by its code."""
+"""Messages about the command line, by code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The help of a command, with its own options first and those that many commands have in groups behind them."""
+"""The help of a command: its own options first, then groups of common options."""
 
 from __future__ import annotations
 

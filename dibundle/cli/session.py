@@ -1,4 +1,4 @@
-"""What commands share: how sources are reached, whose bundles count, temporary files, and how to report."""
+"""Common options of commands: access to sources, required signers, temporary files, and output."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ _REGISTRIES: Final = (
     ),
     click.option(
         "--max-time",
-        type=float,  # RegistrySettings refuses what is no time
+        type=float,  # RegistrySettings refuses invalid times
         metavar="SECONDS",
         help="Time limit for each reference in a registry. Default: none.",
     ),
@@ -139,7 +139,7 @@ def session(
 
 
 def _registries(given: dict[str, Any]) -> RegistrySettings:
-    """Return what the user and the command line set."""
+    """Return the settings of the user and the command line."""
     rate = given.pop("min_rate")
     return RegistrySettings(
         logins=tuple(_logins()),
@@ -163,11 +163,11 @@ def _logins() -> Iterable[Path]:
 
 
 def _signers(given: dict[str, Any], tmp: str | None) -> Signers | None:
-    """Return who must have signed bundles, by the options or the environment."""
+    """Return the required signers of bundles, from the options or the environment."""
     allowed, detached = given.pop("allowed_signers"), given.pop("detached")
     asked = {name: given.pop(name) for name in ("require_signature", "identity", "revoked", "verify_time")}
     if allowed is None and os.environ.get("DIB_ALLOWED_SIGNERS") == "":
-        raise UsageError(messages.SIGNATURE_ENVIRONMENT_EMPTY)  # of a variable that it was to be made of, perhaps
+        raise UsageError(messages.SIGNATURE_ENVIRONMENT_EMPTY)  # perhaps from another variable that was empty
     is_asked = bool(detached or asked["require_signature"]) or any(
         asked[name] is not None for name in ("identity", "revoked", "verify_time")
     )
@@ -198,7 +198,7 @@ def _is_from_environment(name: str) -> bool:
 
 
 def _require_named_file(name: str) -> None:
-    """Tell of a file that cannot be read who named it, as the command line does not."""
+    """If a file cannot be read, report that the environment names it: the command line does not."""
     from dibundle.format.signing import require_readable
 
     try:

@@ -13,9 +13,9 @@ _POWERS: Final = {None: 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
 def read_size(text: str | int) -> int:
-    """Return how many bytes are meant; it is the type of such an option.
+    """Return the number of bytes; this is the type of such options.
 
-    As in coreutils: M and MiB are 2**20 bytes, MB is a million; so are K, G and T.
+    As in coreutils: M and MiB are 2**20 bytes, MB is a million; the same for K, G and T.
     """
     found = _SIZE.fullmatch(str(text).upper())
     if not found:

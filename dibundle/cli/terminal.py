@@ -7,7 +7,7 @@ import sys
 
 
 def message(text: str) -> None:
-    """Write a line to stderr; a stderr that is gone is no reason to fail."""
+    """Write a line to stderr; ignore a closed stderr."""
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(text + "\n")
         sys.stderr.flush()

@@ -1,1 +1,1 @@
-"""A module for each command: it parses, calls one function of the library, and shows the result."""
+"""One module per command: it parses arguments, calls one function of the library, and shows the result."""

@@ -1,4 +1,4 @@
-"""``dib completion``: what click writes for a shell."""
+"""``dib completion``: click's scripts for shells."""
 
 from __future__ import annotations
 

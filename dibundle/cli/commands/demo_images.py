@@ -1,4 +1,4 @@
-"""Two small but realistic image archives, made in code: a release of a service and the next one."""
+"""Two small but realistic image archives, generated in code: a release of a service and the next one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WORDS = ("alpha", "beta", "gamma", "server", "client", "image", "layer", "config
 
 
 def archives() -> tuple[bytes, bytes]:
-    """Return two archives as docker save writes them, always the same bytes; the second is the next release."""
+    """Return two archives in the form of docker save, always the same bytes; the second is the next release."""
     system = _layer(_system_files(), mtime=1_700_000_000)
     old = _layer(_app_files("1.4.2"), mtime=1_710_000_000)
     new = _layer(_app_files("1.5.0"), mtime=1_720_000_000)
@@ -45,7 +45,7 @@ def _app_files(version: str) -> Iterable[tuple[str, bytes]]:
 
 
 def _native(seed: int, size: int, release: int) -> bytes:
-    """Return bytes like a program's: code that moved by a few bytes, with addresses that follow."""
+    """Return bytes like a program's: code that moved by a few bytes, with adjusted addresses."""
     source = random.Random(seed)  # noqa: S311 - content of a demo
     blocks = [source.randbytes(40) for _ in range(200)]
     out = bytearray(b"\x7fELF" + bytes(60))

@@ -131,7 +131,7 @@ def _apply(
 
 
 def _require_no_signatures() -> None:
-    """Refuse where signatures are required on this machine: the build would check none."""
+    """Refuse if signatures are required on this machine: the build would check none."""
     if policy.read_policy().demands_signatures:
         raise UsageError(messages.DOCKERFILE_POLICY, path=policy.PATH)
     demanding = [name for name in _DEMANDS if os.environ.get(name)]

@@ -80,7 +80,7 @@ def command(
 
 
 def _without_bundle(sources: Sequence[str]) -> Hint | None:
-    """Return what to do where no source is a bundle: one archive alone needs none."""
+    """Return the hint if no source is a bundle: an engine loads a single archive itself."""
     (first, *others) = sources
     if others or not Path(first).is_file():
         return None

@@ -56,7 +56,7 @@ def command(
 
 
 def _one(names: Sequence[str]) -> str:
-    """Return the one bundle that is named, of one in parts the first part where several are."""
+    """Return the one bundle that is named; if several parts of it are named, its first part."""
     if len(names) == 1:
         return names[0]
     bundle, *others = firsts(names)

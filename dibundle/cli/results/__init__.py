@@ -1,1 +1,1 @@
-"""What commands say of a result: as text, and as the JSON documents of spec/json."""
+"""Results of commands: as text, and as the JSON documents of spec/json."""

@@ -1,4 +1,4 @@
-"""What ``dib list`` and ``dib delete`` say."""
+"""The results of ``dib list`` and ``dib delete``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dibundle.files import wording
 from dibundle.sharing.catalog import BundleList, StoredBundle
 from dibundle.sharing.delete import DeleteResult
 
-_WIDEST: Final = 80  # characters of a cell
-_SHORT: Final = 12  # hex digits that stand for a digest
+_WIDEST: Final = 80  # maximum characters of a cell
+_SHORT: Final = 12  # hex digits of a shortened digest
 
 
 def show_list(found: BundleList, console: Console, *, with_signers: bool) -> None:
-    """Show the bundles of a repository, one to a line."""
+    """Print the bundles of a repository, one per line."""
     document = {
         "name": found.name,
         "bundles": [_document(item) for item in found.bundles],
@@ -34,7 +34,7 @@ def show_list(found: BundleList, console: Console, *, with_signers: bool) -> Non
 
 
 def show_deleted(result: DeleteResult, console: Console, *, dry_run: bool) -> None:
-    """Show what was deleted, one bundle to a line, or what would be."""
+    """Print the bundles that were deleted, one per line; with ``dry_run``, those that would be."""
     document = {
         "dry_run": dry_run,
         "bundles": [_document(item) for item in result.deleted],
@@ -71,7 +71,7 @@ def _document(item: StoredBundle) -> Document:
 
 
 def _table(bundles: Sequence[StoredBundle], *, with_signers: bool) -> Iterator[str]:
-    """Yield lines of columns; digests are whole and last, as they are typed again to delete a bundle."""
+    """Yield lines of columns; digests are complete and last, because users type them to delete a bundle."""
     signers = ["SIGNED BY"] if with_signers else []
     rows = [["SIZE", "DATE", "NEEDS", "MAKES", "TAGS", "STATE", *signers, "DIGEST"]]
     for item in bundles:
@@ -93,7 +93,7 @@ def _table(bundles: Sequence[StoredBundle], *, with_signers: bool) -> Iterator[s
 
 
 def _images(names: str, manifests: Sequence[str]) -> str:
-    """Return images as names and, of those in the repository, short digests."""
+    """Return images as names and, for those in the repository, short digests."""
     digests = ", ".join(name.partition(":")[2][:_SHORT] for name in manifests[:2])
     more = ", ..." if len(manifests) > 2 else ""
     return _cell(names) + (f" ({digests}{more})" if digests else "")

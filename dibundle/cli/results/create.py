@@ -1,4 +1,4 @@
-"""What ``dib create`` says."""
+"""The results of ``dib create``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dibundle.files import digest, wording
 
 
 def show_estimate(found: Estimate, raw_command: str, console: Console) -> None:
-    """Say what would be made."""
+    """Print the estimate."""
     looked_at = "encoded" if found.exact else "sampled"
     line = (
         f"{'' if found.exact else 'about '}{human(found.size)} for {human(found.target_size)}"
@@ -40,7 +40,7 @@ def show_estimate(found: Estimate, raw_command: str, console: Console) -> None:
 
 
 def document(out: str, result: CreateResult, seconds: float) -> Document:
-    """Return what was made, for programs."""
+    """Return the result as a JSON document."""
     counts = result.counts
     return {
         **documents.name("output", out),
@@ -79,7 +79,7 @@ def _carried(layers: Sequence[CarriedLayer]) -> list[Document]:
 
 
 def timings_document(result: CreateResult) -> str:
-    """Return what took how long, for programs."""
+    """Return the timings as a JSON document."""
     other, frames = result.timings
     found = zip(result.manifest.frames, frames, strict=True)
     rows = [
@@ -99,9 +99,9 @@ def _rounded(step: float | list[float]) -> float | list[float]:
 
 
 def show(first: str, last: str, result: CreateResult, raw_command: str, console: Console) -> None:
-    """Say what was made, in one file or in parts from ``first`` to ``last``.
+    """Print the result, in one file or in parts from ``first`` to ``last``.
 
-    ``raw_command`` is what makes it with raw layers.
+    ``raw_command`` is the command that creates it with raw layers.
     """
     console.result("dib.create/1", document(first, result, console.seconds))
     out = first if first == last else f"{first} to {last}"
@@ -125,7 +125,7 @@ def show(first: str, last: str, result: CreateResult, raw_command: str, console:
 
 
 def _show_carried(carried: Sequence[CarriedLayer], raw_command: str, console: Console) -> None:
-    """Say what compressed layers cost that are in a bundle as they are, and how to do without."""
+    """Print the size of compressed layers that are stored unchanged, and how to avoid it."""
     if not carried:
         return
     size = human(sum(layer.size for layer in carried))

@@ -1,4 +1,4 @@
-"""What ``dib diff`` says."""
+"""The results of ``dib diff``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PACKAGES = 20
 
 
 def summary(old: str, new: str, changes: Changes) -> Iterator[str]:
-    """Return the lines that tell what changed."""
+    """Yield the lines of the summary."""
     yield f"from   {wording.escape(old)}: {_image(changes.old)}"
     yield f"to     {wording.escape(new)}: {_image(changes.new)}"
     common = len({*changes.old.diff_ids} & {*changes.new.diff_ids})
@@ -68,7 +68,7 @@ def _version(version: str | None) -> str:
 
 
 def document(changes: Changes) -> Document:
-    """Return what changed, for programs."""
+    """Return the changes as a JSON document."""
     return {
         "old": _image_json(changes.old),
         "new": _image_json(changes.new),

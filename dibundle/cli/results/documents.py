@@ -1,4 +1,4 @@
-"""What the JSON documents have in common: names, digests, images, targets; the schemas are in spec/json."""
+"""Common parts of the JSON documents: names, digests, images, targets; the schemas are in spec/json."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def name(key: str, value: str | bytes) -> Document:
 
 
 def image(about: AboutImage) -> Document:
-    """Return an image as a bundle tells of it; ``id`` is null for one without a config."""
+    """Return an image from a bundle's description; ``id`` is null for one without a config."""
     return {
         "names": list(about.names),
         "id": digest.text(about.id) if len(about.id) == digest.SIZE else None,
@@ -36,10 +36,10 @@ def images(found: Iterable[AboutImage]) -> list[Document]:
 
 
 def target(made: MadeTarget) -> Document:
-    """Return one of the archives that a bundle makes."""
+    """Return one target archive of a bundle."""
     return {"size": made.size, "sha256": made.sha256, "images": images(made.images)}
 
 
 def targets(made: Iterable[MadeTarget]) -> list[Document]:
-    """Return all archives that a bundle makes."""
+    """Return all target archives of a bundle."""
     return [target(item) for item in made]

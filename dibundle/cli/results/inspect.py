@@ -1,4 +1,4 @@
-"""What ``dib inspect`` says."""
+"""The results of ``dib inspect``."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from dibundle.inspecting.listing import top
 from dibundle.inspecting.operations import stored_by_kind
 
 _KINDS = {KIND_LAYER: "layer", KIND_CONFIG: "config"}
-TOP: Final = 5  # paths that a summary names
+TOP: Final = 5  # paths in a summary
 
 
 def summary(name: str, found: Inspection) -> Iterator[str]:
-    """Return the lines that tell of a bundle."""
+    """Yield the lines of the summary."""
     manifest = found.manifest
     about = manifest.about
     size = sum(target.size for target in manifest.targets)
@@ -69,7 +69,7 @@ def _image(image: AboutImage) -> str:
 
 
 def document(found: Inspection) -> Document:
-    """Return what a bundle says, for programs."""
+    """Return the inspection as a JSON document."""
     manifest = found.manifest
     about = manifest.about
     return {

@@ -1,4 +1,4 @@
-"""Listings of paths as ``inspect`` and ``diff`` show them: their options, as a table, a tree or JSON."""
+"""Listings of paths for ``inspect`` and ``diff``: their options, as a table, a tree or JSON."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def options(operations: Sequence[str]) -> Callable[[Callable[..., None]], Callab
 
 
 def table(lines: Sequence[Line], *, stored: bool) -> Iterator[str]:
-    """Yield lines as text: operation, old size, new size, what it takes in the bundle (``stored``), path."""
+    """Yield lines as text: operation, old size, new size, size in the bundle (``stored``), path."""
     if lines:
         yield f"{'operation':9} {'old size':>13} {'size':>13} " + (f"{'stored':>11} " if stored else "") + " path"
     for line in lines:
@@ -93,7 +93,7 @@ def tree_table(folders: Sequence[TreeFolder], *, stored: bool) -> Iterator[str]:
 
 
 def layer_table(layers: Iterable[LayerLine]) -> Iterator[str]:
-    """Yield what a target's layers were made of."""
+    """Yield the operations and sizes of a target's layers."""
     for layer in layers:
         size = human(layer.size) if layer.size is not None else "?"
         yield f"{wording.escape(layer.path)}: {size}, {human(layer.stored)} stored"
@@ -104,7 +104,7 @@ def layer_table(layers: Iterable[LayerLine]) -> Iterator[str]:
 
 
 def line_json(line: Line) -> Document:
-    """Return a line for programs; what is not known is not there."""
+    """Return a line as JSON; unknown values are left out."""
     known = {"size": line.size, "old_size": line.old_size, "stored": line.stored}
     return {
         "operation": line.operation,
@@ -118,7 +118,7 @@ def line_json(line: Line) -> Document:
 
 
 def folder_json(folder: TreeFolder) -> Document:
-    """Return a folder of a tree for programs."""
+    """Return a folder of a tree as JSON."""
     return {
         **documents.name("path", folder.path),
         "count": folder.count,
@@ -129,7 +129,7 @@ def folder_json(folder: TreeFolder) -> Document:
 
 
 def layer_json(layer: LayerLine) -> Document:
-    """Return a layer for programs."""
+    """Return a layer as JSON."""
     return {
         **documents.name("path", layer.path),
         "size": layer.size,

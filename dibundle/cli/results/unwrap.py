@@ -1,4 +1,4 @@
-"""What ``dib unwrap`` and ``dib pull`` say."""
+"""The results of ``dib unwrap`` and ``dib pull``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dibundle.sharing.unwrap import TakenBundle
 
 
 def show(schema: str, source: str, output: str, taken: TakenBundle, console: Console) -> None:
-    """Say what was written."""
+    """Print what was written."""
     document = {
         **documents.name("source", source),
         **documents.name("output", output),

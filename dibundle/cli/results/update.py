@@ -1,4 +1,4 @@
-"""What ``dib update`` says."""
+"""The results of ``dib update``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def show(name: str, result: UpdateResult, console: Console) -> None:
-    """Say what was fetched, and where the image is now."""
+    """Print what was fetched, and the place of the image."""
     image, plan = result.image, result.plan
     found = {"image": documents.image(image), "signed_by": result.signed_by}
     if plan is None:
@@ -38,7 +38,7 @@ def show(name: str, result: UpdateResult, console: Console) -> None:
 
 
 def _document(name: str, plan: UpdatePlan) -> Document:
-    """Return what is fetched."""
+    """Return the plan as a JSON document."""
     bundles = [{"digest": digest.text(step.delta.manifest), "size": step.delta.told.size} for step in plan.chain or ()]
     return {
         "name": name,
@@ -50,7 +50,7 @@ def _document(name: str, plan: UpdatePlan) -> Document:
 
 
 def show_plan(name: str, plan: UpdatePlan | None, console: Console) -> None:
-    """Say what would be fetched, one line for each step and one for the other way."""
+    """Print what would be fetched: one line for each step, and one for the alternative."""
     if plan is None:
         document = {"name": name, "how": "here", "size": 0, "image_size": 0, "bundles": []}
         console.answer("dib.update-plan/1", document, [f"{wording.escape(name)}: the engine has the image already"])
