@@ -6,12 +6,11 @@
 >>> with open("again.tar", "wb") as file:                       # doctest: +SKIP
 ...     file.writelines(dibundle.apply(["old.tar", "update.dib"]))
 
-What is here is the public interface; all else may change. Nothing is printed, no signal is handled, no call changes
-what another one does: every function may be called from several threads at once. No variable of the environment counts
-but those for temporary files. A source is a path, an open binary file, or a name as the command line takes it
-(``docker-daemon:app:1``, ``docker://HOST/app:1``; ``-`` is stdin). What goes wrong raises a :class:`DibError`, which
-has a ``code`` and an
-``exit_code``, and may have a ``hint``; what the caller's own files and executors raise comes through as it is.
+This module is the public interface; everything else may change. Nothing is printed, no signal is handled, and calls are
+independent: every function may be called from several threads at once. The only environment variables that count are
+those for temporary files. A source is a path, an open binary file, or a name as on the command line
+(``docker-daemon:app:1``, ``docker://HOST/app:1``; ``-`` is stdin). Errors are a :class:`DibError` with a ``code``, an
+``exit_code`` and optionally a ``hint``. Exceptions of the caller's own files and executors pass through.
 """
 
 from __future__ import annotations
@@ -184,11 +183,11 @@ _PLACES = {
     "delete_orphans": "sharing.functions",
     "list_bundles": "sharing.functions",
 }
-"""Where what is no function of api.py and no error of errors.py is."""
+"""Modules of names that are neither functions of api.py nor errors of errors.py."""
 
 
 def __getattr__(name: str) -> object:
-    """Import what is asked for when it is asked for: the command line starts in a twentieth of a second."""
+    """Import a name when it is used: the command line starts in a twentieth of a second."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
@@ -198,5 +197,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """Name what can be asked for, too."""
+    """List the names that are imported on use, too."""
     return sorted({*globals(), *__all__})

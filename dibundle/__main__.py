@@ -1,4 +1,4 @@
-"""Where ``dib`` and ``python -m dibundle`` begin: Ctrl-C while the rest is imported ends it without a traceback."""
+"""Entry point of ``dib`` and ``python -m dibundle``: Ctrl-C during imports ends it without a traceback."""
 
 import os
 import sys
@@ -17,13 +17,13 @@ def main() -> None:
 
 
 def _tell_version() -> None:
-    """Say the version without what commands need, which takes longer to import than all else; end."""
+    """Print the version without importing the modules for commands, which takes longer than everything else; exit."""
     from dibundle import __version__
 
     try:
         os.write(1, f"dib {__version__}\n".encode())
     except OSError:
-        return  # as other commands do it
+        return  # like other commands
     os._exit(0)
 
 

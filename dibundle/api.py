@@ -1,7 +1,8 @@
-"""The public functions, which ``dibundle`` itself offers: every use case, with its options as keyword arguments.
+"""The public functions, which ``dibundle`` exports: every use case, with its options as keyword arguments.
 
-``access`` says how sources are reached and who must have signed bundles, beside the machine's policy. ``progress`` gets
-phases and bytes done; ``tmp`` is where temporary files go. Use cases raise :class:`DibError`; see each for which.
+``access``: how to reach sources, and the required signers, in addition to the machine's policy. ``progress`` gets
+phases and bytes done. ``tmp`` is the folder of temporary files. Use cases raise :class:`DibError`; each lists its
+errors.
 """
 
 from __future__ import annotations
@@ -75,17 +76,21 @@ def create(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> CreateResult:
-    """Write a bundle that makes ``target`` of ``base`` (None or none: of nothing) to ``out``; return what was made.
+    """Write a bundle that rebuilds ``target`` from ``base`` (None or none: from nothing) to ``out``; return the result.
 
-    A path as ``out`` appears whole or not at all. ``level`` is 1 (fast) to 9 (small). The same inputs and options give
-    the same bundle, whatever does the work: threads of this process, one per core or ``workers`` of them, or an
-    ``executor`` of concurrent.futures, which gets a function and bytes, ``workers`` frames at a time (0: one per core
-    of this machine). Machines behind it need the same versions of dib and zstandard. Processes that spawn or forkserver
-    starts import the script anew: make a ``ProcessPoolExecutor`` under ``if __name__ == "__main__":``, with one of
-    those two as its ``mp_context``: with fork Python may warn of deadlocks. ``inventory`` is a file with an
-    :func:`inventory`. ``raw_layers``: the same images with raw layers, in another archive.
-    Raises ``ArchiveError`` for what is no image archive, ``FileError`` where the system refuses, ``UsageError`` for no
-    such level or number of workers. What the caller's objects raise comes through; one that would block: ``FileError``.
+    A path as ``out`` appears complete or not at all. ``level`` is 1 (fast) to 9 (small). ``inventory`` is a file with
+    an :func:`inventory`. ``raw_layers``: rebuild the same images with raw layers, in another archive.
+
+    The same inputs and options give the same bundle, whatever does the work: threads of this process, or an
+    ``executor`` of concurrent.futures. There is one thread per core, or ``workers`` of them. An executor gets a
+    function and bytes, ``workers`` frames at a time (0: one per core of this machine). Machines behind it need the same
+    versions of dib and zstandard. Processes that spawn or forkserver starts import the script again, so create a
+    ``ProcessPoolExecutor`` under ``if __name__ == "__main__":``. Give it one of those two as ``mp_context``: with fork,
+    Python may warn of deadlocks.
+
+    Raises ``ArchiveError`` if an input is not an image archive, ``FileError`` if the system refuses, ``UsageError`` for
+    an unknown level or number of workers. Exceptions of the caller's objects pass through; if a stream would block,
+    ``FileError`` is raised.
     """
     options = CreateOptions(level=level, profile=profile, names=names, workers=workers, recompress=recompress)
     options = replace(options, inventory=inventories.read_given(inventory), raw_layers=raw_layers)
@@ -108,7 +113,7 @@ def estimate(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> Estimate:
-    """Return about how large a bundle would be and how long it would take to create, from a sample of its frames."""
+    """Return the approximate size of a bundle and the time to create it, from a sample of its frames."""
     there = inventories.read_given(inventory)
     options = CreateOptions(
         level=level, profile=profile, workers=workers, inventory=there, recompress=recompress, raw_layers=raw_layers
@@ -128,16 +133,16 @@ def apply(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> Iterator[bytes]:
-    """Yield the archive that bundles make, byte for byte, from the archives among ``sources``.
+    """Yield the archive that bundles rebuild, byte for byte, from the archives among ``sources``.
 
-    What is a bundle is seen by its content; several are followed as a chain. Any part stands for a bundle in parts.
-    ``bases`` are taken if they are there: archives, and bundles that make one. ``target`` names one of several that a
-    bundle makes. With ``expect``, image IDs or digests as ``sha256:...``, nothing else is yielded. The last bytes come
-    only when every byte before them is verified, so that half an archive is never taken for a whole one.
+    Bundles are recognised by their content; several are followed as a chain. Any part stands for a bundle in parts.
+    ``bases`` are used if they exist: archives, and bundles that rebuild one. ``target`` names one of several targets of
+    a bundle. With ``expect``, image IDs or digests as ``sha256:...``, nothing else is yielded. The last bytes come only
+    when every byte before them is verified, so an incomplete archive never looks complete.
 
-    Nothing is opened before the first byte is asked for; then ``BaseMismatchError`` is raised for a wrong base,
-    ``BundleError`` and ``DigestError`` for a bundle that is malformed or damaged, ``SignatureError`` for one that
-    nobody who counts has signed, or that makes something else than is expected.
+    Nothing is opened before the first byte is requested. Then, ``BaseMismatchError`` is raised for a wrong base,
+    ``BundleError`` and ``DigestError`` for a malformed or damaged bundle. ``SignatureError`` is raised for a bundle
+    without a trusted signature, or with another result than expected.
     """
     options = RebuildOptions(target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
@@ -147,7 +152,7 @@ def apply(
         pieces: deque[bytes] = deque()
 
         def keep(piece: Piece) -> None:
-            pieces.append(bytes(piece))  # what it is a view of may be used again
+            pieces.append(bytes(piece))  # the buffer behind the view may be reused
 
         for _ in rebuild_steps(archives, bundle, {choose_target(bundle.manifest, options): keep}, options, context):
             while pieces:
@@ -169,10 +174,10 @@ def apply_to(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> ApplyResult:
-    """Write what bundles make to ``out``, whole or not at all; else as :func:`apply`.
+    """Write the targets of bundles to ``out``, complete or not at all; otherwise like :func:`apply`.
 
     ``out`` may be a folder, which gets a file for each target. ``form`` is "docker-archive" or "oci-archive" instead of
-    the exact target, or "oci": a layout in the folder ``out``. ``thin``: without the layers of the base.
+    the exact target, or "oci": a layout in the folder ``out``. ``thin``: leave out the layers of the base.
     """
     if form not in (None, *get_args(OutputFormat)):
         raise UsageError(messages.OPTION_FORM, name=form)
@@ -196,9 +201,9 @@ def check(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> CheckResult:
-    """Say whether the one bundle among ``sources`` can be applied to the archives among them, by heads and metadata.
+    """Check whether the one bundle among ``sources`` can be applied to the archives among them, by heads and metadata.
 
-    What fails for a target is in the result, as its ``error``. Other errors are raised as :func:`apply` raises them.
+    A target's failure is in the result, as its ``error``. Other errors are raised as in :func:`apply`.
     """
     options = ApplyOptions(target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
@@ -219,10 +224,10 @@ def load(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> LoadResult:
-    """Load what bundles make into docker, podman or ctr, and check that it is there; else as :func:`apply`.
+    """Load the targets of bundles into docker, podman or ctr, and check the result; otherwise like :func:`apply`.
 
-    ``engine`` None is that of a source, else the first that is installed. ``thin``: without the layers of the base,
-    which the engine must have. Raises ``LoadError`` where the engine refuses, or has another image afterwards.
+    ``engine`` None: the engine of a source, else the first installed one. ``thin``: leave out the layers of the base,
+    which the engine must have. Raises ``LoadError`` if the engine refuses, or has another image afterwards.
     """
     options = LoadOptions(engine=engine, thin=thin, target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
@@ -239,7 +244,7 @@ def verify(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> VerifyResult:
-    """Check that every byte of a bundle is as its header promises; with ``base``, rebuild and check the result too."""
+    """Check every byte of a bundle against its header; with ``base``, also rebuild the target and check it."""
     options = RebuildOptions(expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
         return verifying.verify(bundle, several(base), options, access or Access(), context)
@@ -255,7 +260,7 @@ def merge(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> CreateResult:
-    """Write one bundle in place of a chain of bundles, with the base that the first of them needs."""
+    """Write one bundle that replaces a chain of bundles, for the base of the first one."""
     options = CreateOptions(level=level)
     with Context(tmp, progress) as context:
         return merging.merge(
@@ -270,7 +275,7 @@ def inventory(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> str:
-    """Return, as JSON, the list of the layers that archives hold; a sender's :func:`create` takes it as ``have``."""
+    """Return an inventory of the layers in archives, as JSON; a file with it is :func:`create`'s ``inventory``."""
     with Context(tmp, progress) as context:
         return inventories.inventory(several(sources), access or Access(), context)
 
@@ -283,7 +288,7 @@ def diff(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> Changes:
-    """Return what changed from the image in ``old`` to the one in ``new``: paths, packages, and the config."""
+    """Return the changes from the image in ``old`` to the one in ``new``: paths, packages, and the config."""
     with Context(tmp, progress) as context:
         return image_diff.diff(old, new, access or Access(), context)
 
@@ -299,7 +304,7 @@ def report(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> ReportResult:
-    """Write one page of HTML about a bundle; with ``base`` also what changed between the images."""
+    """Write one page of HTML about a bundle; with ``base``, also the changes between the images."""
     options = RebuildOptions(target=target, max_size=limit(max_size))
     with Context(tmp, progress) as context:
         return reporting.report(bundle, several(base), output_to(out), options, access or Access(), context)
@@ -314,9 +319,9 @@ def sign(
     out: FilePath | None = None,
     tmp: str | None = None,
 ) -> SignResult:
-    """Sign a bundle with an SSH key, or put in a ``signature`` that ssh-keygen made elsewhere.
+    """Sign a bundle with an SSH key, or insert a ``signature`` that ssh-keygen made elsewhere.
 
-    ``detach``: leave the bundle as it is, and write the signature beside it. ``out``: write there instead.
+    ``detach``: leave the bundle unchanged, and write the signature beside it. ``out``: write there instead.
     """
     options = SignOptions(
         key=None if key is None else os.fspath(key),
@@ -338,7 +343,7 @@ def wrap(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> tuple[str, ...]:
-    """Write an image of a bundle, linked to the ``base`` that it builds on, or alone; return its names."""
+    """Write an image of a bundle, linked to its ``base``, or unlinked without one; return its names."""
     access = access or Access()
     options = WrapOptions(tags=tuple(tags), platform=access.platform)
     with Context(tmp, progress) as context:
@@ -354,7 +359,7 @@ def push_wrapped(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> PushedWrap:
-    """Push an image of a bundle, as :func:`wrap` makes it, to ``docker://HOST/NAME:TAG``."""
+    """Push an image of a bundle, like the one of :func:`wrap`, to ``docker://HOST/NAME:TAG``."""
     access = access or Access()
     options = WrapOptions(platform=access.platform)
     with Context(tmp, progress) as context:
@@ -369,7 +374,7 @@ def unwrap(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> TakenBundle:
-    """Write the bundle in an image that :func:`wrap` made, undamaged."""
+    """Write the bundle in an image of :func:`wrap`, undamaged."""
     with Context(tmp, progress) as context:
         return unwrapping.unwrap(source, output_to(out), access or Access(), context)
 
@@ -383,7 +388,7 @@ def push(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> PushResult:
-    """Put a bundle into a registry, ``docker://HOST/NAME:TAG``, as an artifact that refers to the image it makes."""
+    """Push a bundle to a registry, ``docker://HOST/NAME:TAG``, as an artifact that refers to its target image."""
     with Context(tmp, progress) as context:
         return pushing.push(bundle, name, access or Access(), context, subject=subject)
 
@@ -413,9 +418,9 @@ def update(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> UpdateResult:
-    """Get an image from a registry by the bundles that lead to it from what is ``here``, or plainly.
+    """Fetch an image from a registry, by bundles that build on the images ``here``, or in full.
 
-    It is loaded into an ``engine``, or written to ``out``. With signers the image itself is never fetched.
+    The image is loaded into an ``engine``, or written to ``out``. With signers, the image itself is never fetched.
     """
     from dibundle.sharing import update as updating  # needs urllib3
 
@@ -441,9 +446,9 @@ def plan_update(
 
 
 def open_bundle(source: Source, *, access: Access | None = None, tmp: str | None = None) -> Bundle:
-    """Open a bundle to look at it; :class:`DibError` where it is none, or nobody who counts has signed it.
+    """Open a bundle for inspection; raise :class:`DibError` if it is not a bundle, or has no trusted signature.
 
-    So it is where its head is damaged, or a file that is named is cut short; what follows the head, and all of an open
-    file behind it, is checked when it is applied. Of a bundle in parts any part may be named.
+    It is also raised if the head is damaged, or a named file is truncated. The bytes behind the head, and everything
+    after it in an open file, are checked when the bundle is applied. For a bundle in parts, any part may be named.
     """
     return Bundle(source, access or Access(), tmp)

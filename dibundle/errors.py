@@ -1,7 +1,7 @@
-"""The one family of errors that dib raises: each has a stable code, an exit code, a message and maybe a hint.
+"""The family of errors that dib raises: each has a stable code, an exit code, a message and optionally a hint.
 
-Texts are in a table for each package, ``messages.py``. Subclasses that need more than a text live beside the code that
-raises them. A message is lower case, without a full stop, and says what was found and what was wanted; a hint is one
+Texts are in one table per package, ``messages.py``. Subclasses that need more than a text are beside the code that
+raises them. A message is lower case, without a full stop, and states the found and the wanted value. A hint is one
 action, ready to paste.
 """
 
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Self
 
 
 def human(size: int) -> str:
-    """Return a size as people read it, in powers of 1000: 50 kB, 295 MB; exact below 10,000 bytes."""
+    """Return a size for display, in powers of 1000: 50 kB, 295 MB; exact below 10,000 bytes."""
     if size < 10_000:
         return f"{size:,} bytes" if size != 1 else "1 byte"
     value = float(size)
@@ -26,14 +26,14 @@ def human(size: int) -> str:
 
 
 class _Bytes(int):
-    """A number that a text may ask for as a size: ``{free:size}``."""
+    """A number that a text may format as a size: ``{free:size}``."""
 
     def __format__(self, form: str) -> str:
         return human(self) if form == "size" else format(int(self), form)
 
 
 class Message(NamedTuple):
-    """A text with named fields, under a code that stays the same when its words change."""
+    """A text with named fields, and a code that stays the same when the text changes."""
 
     code: str
     text: str
@@ -48,11 +48,11 @@ WORDS: Final[Mapping[str, str]] = {
     "transport": "docker-daemon:",
     "give": "give docker-daemon:",
 }
-"""Fields of every hint: how this program is called, and the commands of the engine that is in use."""
+"""Fields of every hint: the name of this program, and the commands of the engine in use."""
 
 
 class Hint(NamedTuple):
-    """What to do next: a text with the fields of :data:`WORDS` and of ``values``, which may be hints themselves."""
+    """The next action: a text with the fields of :data:`WORDS` and of ``values``, which may be hints themselves."""
 
     text: str
     values: Mapping[str, object]
@@ -63,7 +63,7 @@ class Hint(NamedTuple):
         return cls(text, values)
 
     def render(self, words: Mapping[str, str] = WORDS) -> str:
-        """Return the hint with ``words`` for how programs are called."""
+        """Return the hint as text, with ``words`` for the names of programs."""
         rendered = {
             name: value.render(words) if isinstance(value, Hint) else value for name, value in self.values.items()
         }
@@ -77,15 +77,15 @@ _SIZED: Final = re.compile(r"\{(\w+):size\}")
 class DibError(Exception):
     """Anything that dib refuses or cannot do.
 
-    ``code`` is stable and says which of the texts it is, ``exit_code`` is the process's exit code, ``advice`` is the
-    hint as an object, to be rendered for a program or an engine of another name. ``sizes`` has in bytes,
-    by the names of fields, what the message says in units.
+    ``code`` is stable and identifies the text. ``exit_code`` is the process's exit code. ``advice`` is the hint as an
+    object, to be rendered for a program or an engine of another name. ``sizes`` has, by field name, the exact bytes of
+    sizes that the message shows in units.
     """
 
     exit_code = 1
 
     def __init__(self, message: Message, /, *, hint: object = _FROM_TABLE, **values: object) -> None:
-        """``hint`` is a :class:`Hint`, a text or None, in place of the message's own."""
+        """``hint`` is a :class:`Hint`, a text or None; it replaces the message's own."""
         self.code = message.code
         self.message = message.text.format(**{name: _Bytes(v) if type(v) is int else v for name, v in values.items()})
         self.sizes = {name: value for name in _SIZED.findall(message.text) if isinstance(value := values[name], int)}
@@ -99,17 +99,17 @@ class DibError(Exception):
 
     @property
     def hint(self) -> str | None:
-        """What to do next, as text."""
+        """The next action, as text."""
         return self.advice.render() if self.advice else None
 
     def within(self, where: str) -> Self:
-        """Put the name of what it happened in before the message; return the error itself."""
+        """Put the name of a file or bundle before the message; return the error itself."""
         self.message = f"{where}: {self.message}"
         self.args = (self.message,)
         return self
 
     def because(self, reason: str) -> Self:
-        """Put the reason why it is an error behind the message; return the error itself."""
+        """Add the reason after the message; return the error itself."""
         self.message = f"{self.message} ({reason})"
         self.args = (self.message,)
         return self
@@ -119,7 +119,7 @@ class DibError(Exception):
 
 
 def _restore(kind: type[DibError], state: dict[str, object], args: tuple[object, ...]) -> DibError:
-    """Make an error again that another process raised."""
+    """Restore an error that another process raised."""
     error = kind.__new__(kind)
     error.__dict__.update(state)
     error.args = args
@@ -127,7 +127,7 @@ def _restore(kind: type[DibError], state: dict[str, object], args: tuple[object,
 
 
 class UsageError(DibError):
-    """The command line or a call asks for something that makes no sense."""
+    """The command line or a call is invalid."""
 
     exit_code = 2
 
@@ -139,33 +139,33 @@ class FileError(DibError):
 
 
 class NoRoomError(FileError):
-    """There is no room for so many bytes as are wanted."""
+    """There is not enough free space."""
 
 
 class AbsentError(FileError):
-    """What was named is not there: no such file, or an engine without that image."""
+    """A named source is missing: no such file, or an engine without that image."""
 
 
 class ArchiveError(DibError):
-    """The input is not an image archive, or one that cannot be read."""
+    """The input is not an image archive, or it cannot be read."""
 
     exit_code = 4
 
 
 class BundleError(DibError):
-    """The bundle is malformed, needs what this version does not know, or asks for more than the limits allow."""
+    """The bundle is malformed, needs a newer version, or exceeds a limit."""
 
     exit_code = 5
 
 
 class BaseMismatchError(DibError):
-    """The base given is not the one that the bundle was made from, or it is damaged."""
+    """The base is not the one that the bundle was created from, or it is damaged."""
 
     exit_code = 6
 
 
 class DigestError(DibError):
-    """Bytes inside the bundle do not have the digest that the bundle promises."""
+    """Bytes in the bundle do not match the digest that the bundle declares."""
 
     exit_code = 7
 
@@ -183,15 +183,15 @@ class RegistryError(DibError):
 
 
 def shell_words(*names: str) -> str:
-    """Return file names as a shell takes them, for hints, which people paste: none of them is an option there."""
+    """Return file names quoted for a shell, for hints, which people paste; none of them can be read as an option."""
     return shlex.join(f"./{name}" if name.startswith("-") and name != "-" else name for name in names)
 
 
 def save_command(name: str) -> Hint:
-    """Return the engine's command that saves an image, for a hint: as a shell takes it, whatever is in the name.
+    """Return the engine's command that saves an image, for a hint, safe to paste for any name.
 
-    Names come from bundles, archives and registries, and people paste hints. What no shell gives a meaning stands in
-    double quotes; a name that begins as an option does is told apart from one.
+    Names come from bundles, archives and registries, and people paste hints. If no character has a meaning in a shell,
+    the command is in double quotes. A name that begins like an option is separated from the options.
     """
     quoted = shlex.join([*(["--"] if name.startswith("-") else []), name])
     text = "{save} base.tar {name}"
@@ -199,9 +199,9 @@ def save_command(name: str) -> Hint:
 
 
 def install_hint(arguments: str) -> str:
-    """Return the hint that installs with pip, for what ``pip install`` takes as ``arguments``.
+    """Return the hint that installs with pip; ``arguments`` are those of ``pip install``.
 
-    A Python that its system manages refuses pip: there it is a venv that sees what is installed already.
+    A system-managed Python refuses pip: for it, the hint creates a venv with access to the installed packages.
     """
     import importlib.util
     import sys
