@@ -18,12 +18,15 @@ NEEDS_LAYERS: Final = "dibundle.needs.layers"
 MAKES: Final = "dibundle.makes"
 MAKES_IDS: Final = "dibundle.makes.ids"
 MAKES_LAYERS: Final = "dibundle.makes.layers"
+MAKES_BLOBS: Final = "dibundle.makes.blobs"
 MAKES_SIZE: Final = "dibundle.makes.size"
 SIGNED: Final = "dibundle.signed"  # a bundle that holds a signature, whosever it is, has this label
 
 NEEDS_MANIFESTS: Final = "dibundle.needs.manifests"  # of the base's images in the same repository
 LISTED: Final = frozenset((SIZE, NEEDS_LAYERS, NEEDS_MANIFESTS, MAKES_LAYERS, MAKES_IDS, SIGNED))
 """What lists of a registry tell of a bundle."""
+
+MAX_BLOBS: Final = 1024  # that a label lists: an image has far fewer
 
 _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})")
 
@@ -57,16 +60,26 @@ def labels(manifest: Manifest, size: int, whole: bytes) -> dict[str, str]:
     about = manifest.about
     bases = about.bases if about else ()
     targets = [image for images in about.targets for image in images] if about else []
-    return {
+    layers = list(dict.fromkeys(layer for image in targets for layer in image.diff_ids if layer))
+    ids = list(dict.fromkeys(image.id for image in targets if image.id))
+    others = made_blobs(manifest) - {*layers, *ids}
+    blobs = {MAKES_BLOBS: texts(sorted(others))} if 0 < len(others) <= MAX_BLOBS else {}
+    return blobs | {
         BUNDLE: digest.text(whole),
         SIZE: str(size),
         NEEDS: ", ".join(map(_named, bases)),
         NEEDS_LAYERS: texts(needed(manifest)),
         MAKES: ", ".join(map(_named, targets)),
-        MAKES_IDS: texts(image.id for image in targets if image.id),
-        MAKES_LAYERS: texts(layer for image in targets for layer in image.diff_ids if layer),
+        MAKES_IDS: texts(ids),
+        MAKES_LAYERS: texts(layers),
         MAKES_SIZE: str(sum(target.size for target in manifest.targets)),
     }
+
+
+def made_blobs(manifest: Manifest) -> set[bytes]:
+    """Return the digests of blobs that the targets hold, as they are stored there."""
+    digests = [target.own_digests() for target in manifest.targets]
+    return {digest.nth(own, number) for own in digests for number in range(len(own) // digest.SIZE)}
 
 
 def needed(manifest: Manifest) -> list[bytes]:

@@ -9,6 +9,7 @@ from dibundle.errors import UsageError, shell_words
 from dibundle.files import digest
 from dibundle.files.context import Context
 from dibundle.format import labels
+from dibundle.format.manifest import Manifest
 from dibundle.sharing import messages
 from dibundle.sources.access import Access
 from dibundle.sources.bundles import WholeBundle, read_whole
@@ -52,6 +53,8 @@ def push(bundle: Source, name: str, access: Access, context: Context, *, subject
     repository = open_repository(reference, access, context, write=True)
     before = _under(shown, reference, repository)
     makes = _subject(shown, name, subject, whole, reference, repository, context)
+    if makes:
+        _note_other_blobs(makes, whole.manifest, repository, context)
     about = whole.manifest.about
     needs = artifacts.find_by_names(repository, about.bases if about else ())
     annotations = whole.labels
@@ -100,6 +103,21 @@ def _subject(
     if reference.tag is None:
         raise UsageError(messages.PUSH_NO_NAME, bundle=shell_words(shown), name=shell_words(name + ":TAG"))
     return None
+
+
+def _note_other_blobs(makes: RemoteManifest, manifest: Manifest, repository: Repository, context: Context) -> None:
+    """Note where a bundle does not rebuild the very blobs of the image in the registry, but other forms of them."""
+    from dibundle.sources.registry import artifacts
+
+    targets = [image for images in manifest.about.targets for image in images] if manifest.about else []
+    image = artifacts.find_image(repository, digest.text(makes.digest), targets)
+    layers = {blob.digest for blob in image.layers} if image else set()
+    others = layers - labels.made_blobs(manifest)
+    if others:
+        context.progress.note(
+            f"the bundle rebuilds other bytes for {len(others)} of {len(layers)} layers than the registry stores:"
+            " dib mirror does not use it; to rebuild these blobs, create it from docker:// sources"
+        )
 
 
 def _under(shown: str, reference: Reference, repository: Repository) -> bytes | None:

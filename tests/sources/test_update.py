@@ -487,6 +487,20 @@ def test_a_tag_that_is_taken_from_another_bundle_is_told(stocked, files, dib):
     assert f"nothing sent, now under this name, in place of {first}, refers to" in ended.err
 
 
+def test_push_says_where_other_blobs_are_rebuilt_than_the_registry_has(stocked, files, dib, tmp_path):
+    """The mirror gives clients the blobs that a manifest names: it has no use for raw layers."""
+    (tmp_path / "raw.tar").write_bytes(docker_save([version(2)], "v25"))
+    assert dib("create", files.archive(1), tmp_path / "raw.tar", tmp_path / "raw.dib").code == 0
+    told = "rebuilds other bytes for 2 of 2 layers than the registry stores"
+    for bundle, is_other in ((files.bundle(1, 2), False), (tmp_path / "raw.dib", True)):
+        ended = dib("push", bundle, name(stocked, "tag"))
+        assert ended.code == 0
+        assert (told in ended.err) is is_other
+        annotations = json.loads(stocked.manifests[REPOSITORY, "tag"][1])["annotations"]
+        layers = {layer["digest"] for layer in json.loads(stocked.manifests[REPOSITORY, "v2"][1])["layers"]}
+        assert (layers <= set(annotations.get("dibundle.makes.blobs", "").split())) is not is_other
+
+
 def test_a_linked_image_sends_no_layer_of_the_base(stocked, files, dib, tmp_path):
     base = ("--linked", "--base", name(stocked, "v1"))
     ended = dib("wrap", files.bundle(1, 2), *base, "--push", name(stocked, "linked"))
