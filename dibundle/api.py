@@ -1,8 +1,7 @@
 """The public functions, which ``dibundle`` exports: every use case, with its options as keyword arguments.
 
 ``access``: how to reach sources, and the required signers, in addition to the machine's policy. ``progress`` gets
-phases and bytes done. ``tmp`` is the folder of temporary files. Use cases raise :class:`DibError`; each lists its
-errors.
+phases and bytes done. ``tmp`` is the folder of temporary files. Use cases raise :class:`DibError`; each lists which.
 """
 
 from __future__ import annotations
@@ -78,19 +77,17 @@ def create(
 ) -> CreateResult:
     """Write a bundle that rebuilds ``target`` from ``base`` (None or none: from nothing) to ``out``; return the result.
 
-    A path as ``out`` appears complete or not at all. ``level`` is 1 (fast) to 9 (small). ``inventory`` is a file with
-    an :func:`inventory`. ``raw_layers``: rebuild the same images with raw layers, in another archive.
+    A path as ``out`` appears complete or not at all. ``level`` is 1 (fast) to 9 (small). ``profile``: "core" for simple
+    readers. ``inventory`` is a file with an :func:`inventory`. ``raw_layers``: rebuild the same images with raw layers.
 
-    The same inputs and options give the same bundle, whatever does the work: threads of this process, or an
-    ``executor`` of concurrent.futures. There is one thread per core, or ``workers`` of them. An executor gets a
-    function and bytes, ``workers`` frames at a time (0: one per core of this machine). Machines behind it need the same
-    versions of dib and zstandard. Processes that spawn or forkserver starts import the script again, so create a
-    ``ProcessPoolExecutor`` under ``if __name__ == "__main__":``. Give it one of those two as ``mp_context``: with fork,
-    Python may warn of deadlocks.
+    The same inputs and options give the same bundle, with any number of threads and any ``executor`` of
+    concurrent.futures. There is one thread per core, or ``workers`` of them. An executor gets a function and bytes,
+    ``workers`` frames at a time (0: one per core of this machine). Machines behind it need the same versions of dib and
+    zstandard. Processes that spawn or forkserver starts import the script again: create a ``ProcessPoolExecutor`` under
+    ``if __name__ == "__main__":``, with one of those two as ``mp_context`` (with fork, Python may warn of deadlocks).
 
-    Raises ``ArchiveError`` if an input is not an image archive, ``FileError`` if the system refuses, ``UsageError`` for
-    an unknown level or number of workers. Exceptions of the caller's objects pass through; if a stream would block,
-    ``FileError`` is raised.
+    Raises ``ArchiveError`` if an input is not an image archive, ``UsageError`` for an unknown level or number of
+    workers, ``FileError`` if the system refuses or a stream would block. The caller's own exceptions pass through.
     """
     options = CreateOptions(level=level, profile=profile, names=names, workers=workers, recompress=recompress)
     options = replace(options, inventory=inventories.read_given(inventory), raw_layers=raw_layers)
