@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bundles import Bundle, Program, Target, block, msgpack, number, numbers, record, sha256, signed, zframe
 from encoding import A, D, E, F, Piece, a, bodies
-from faults import MIB, bad, column, frame, in_base, more, of_one_block
+from faults import EITHER, MIB, bad, column, frame, in_base, more, of_one_block
 from good import (
     AT,
     BASES,
@@ -214,7 +214,13 @@ bad("replace-of-nothing-uses-the-first-object", "stored", "M26", "column.replace
 )
 
 
-@bad("rest-digest-of-a-target-made-of-one-before", "target-made-of-a-layer-of-the-one-before", "M73", "M76", code=6)
+@bad(
+    "rest-digest-of-a-target-made-of-one-before",
+    "target-made-of-a-layer-of-the-one-before",
+    "M73",
+    "M76",
+    code=EITHER,
+)
 def _rest(bundle: Bundle) -> None:
     """No base has the object: it is the base's fault all the same."""
     bundle.targets[1].rest, bundle.targets[1].tail = bytes(32), 0
@@ -405,7 +411,7 @@ def unpack_to_nothing() -> Bundle:
     return bundle
 
 
-bad("number-too-large-for-a-blank-field-of-the-base", "records", "M47", "M76", code=6)(
+bad("number-too-large-for-a-blank-field-of-the-base", "records", "M47", "M76", code=EITHER)(
     lambda bundle: of_one_block(bundle, in_base("blank", "uid", uid=1 << 21))
 )
 

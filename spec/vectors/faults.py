@@ -38,6 +38,9 @@ class Bad:
 
 BAD: dict[str, Bad] = {}
 
+EITHER = (5, 6, 7)
+"""Where the output shows a fault, base or bundle may have it: a reader may end with any of these (dib.md, 6)."""
+
 
 def bad(
     name: str,
@@ -362,18 +365,24 @@ def _tail_too_long(bundle: Bundle) -> None:
     bundle.target.segments = [(1000, 0), (64 * MIB, 1)]
 
 
-bad("rest-digest", "stored", "target.rest digest", "M73", code=7)(target(rest=bytes(32)))
-bad("rest-digest-behind-output", "tail-at-the-last-byte", "target.rest digest", "M74", "M75", code=7, released=2399)(
-    target(rest=bytes(32))
-)
-bad("segment-digest", "segments-of-every-kind", "segments.digests", "M73", code=7, released=999)(
+bad("rest-digest", "stored", "target.rest digest", "M73", code=EITHER)(target(rest=bytes(32)))
+bad(
+    "rest-digest-behind-output",
+    "tail-at-the-last-byte",
+    "target.rest digest",
+    "M74",
+    "M75",
+    code=EITHER,
+    released=2399,
+)(target(rest=bytes(32)))
+bad("segment-digest", "segments-of-every-kind", "segments.digests", "M73", code=EITHER, released=999)(
     target(own=b"".join(map(sha256, (HELLO[:100], bytes(512)))))
 )
 bad("segment-of-no-byte", "segments-of-every-kind", "segments.lengths", "M128")(
     target(segments=[(100, 1), (0, 0), (300, 0), (512, 1), (88, 0)])
 )
 bad("segment-of-an-empty-target", "empty-target", "segments.lengths", "M128")(target(segments=[(0, 0)]))
-bad("rest-digest-with-a-base", "keep-and-seek", "M76", code=6)(target(rest=bytes(32)))
+bad("rest-digest-with-a-base", "keep-and-seek", "M76", code=EITHER)(target(rest=bytes(32)))
 
 _IMAGE = [["a"], sha256(b"id"), b""]
 bad("about-of-two", "stored", "M12", "section.about")(more(s2=msgpack([[], [[]]])))
@@ -567,15 +576,19 @@ def of_one_block(bundle: Bundle, change: Change) -> None:
 
 
 _SIZED = "a-size-in-base-256-is-read"
-bad("base-field-without-a-style", _SIZED, "M46", "M76", code=6)(
+bad("base-field-without-a-style", _SIZED, "M46", "M76", code=EITHER)(
     lambda b: of_one_block(b, in_base("odd", "mtime", mtime=1))
 )
-bad("base-field-too-narrow", _SIZED, "M47", "M76", code=6)(lambda b: of_one_block(b, in_base("narrow", "uid", uid=8)))
-bad("base-size-negative", _SIZED, "M41", "M76", code=6)(
+bad("base-field-too-narrow", _SIZED, "M47", "M76", code=EITHER)(
+    lambda b: of_one_block(b, in_base("narrow", "uid", uid=8))
+)
+bad("base-size-negative", _SIZED, "M41", "M76", code=EITHER)(
     lambda b: of_one_block(b, in_base("negative", "mtime", mtime=1))
 )
-bad("base-size-immense", _SIZED, "M41", "M76", code=6)(lambda b: of_one_block(b, in_base("immense", "mtime", mtime=1)))
-bad("base-size-unreadable", _SIZED, "M41", "M76", code=6)(
+bad("base-size-immense", _SIZED, "M41", "M76", code=EITHER)(
+    lambda b: of_one_block(b, in_base("immense", "mtime", mtime=1))
+)
+bad("base-size-unreadable", _SIZED, "M41", "M76", code=EITHER)(
     lambda b: of_one_block(b, in_base("unreadable", "mtime", mtime=1))
 )
 
@@ -729,10 +742,10 @@ def _content(bundle: Bundle) -> None:
 # --- bases ------------------------------------------------------------------------------------------------------------
 
 bad("another-base", "records", "M26", code=6, base="other")(lambda bundle: None)
-bad("damaged-base", "records", "M76", code=6, base="damaged")(lambda bundle: None)
+bad("damaged-base", "records", "M76", code=EITHER, base="damaged")(lambda bundle: None)
 
 
-@bad("damaged-base-in-a-source", "keep-and-seek", "M76", code=6, base="damaged")
+@bad("damaged-base-in-a-source", "keep-and-seek", "M76", code=EITHER, base="damaged")
 def _damaged_source(bundle: Bundle) -> None:
     """Damage the frame's source: its cover makes a wrong byte of it."""
     start = AT["hello"] + 512
@@ -743,7 +756,7 @@ def _damaged_source(bundle: Bundle) -> None:
     bundle.target.program = Program().do("raw", raw=1000, stream=1)
 
 
-@bad("damaged-base-behind-output", "keep-and-seek", "M76", "M75", code=6, base="damaged", released=799)
+@bad("damaged-base-behind-output", "keep-and-seek", "M76", "M75", code=EITHER, base="damaged", released=799)
 def _damaged_behind(bundle: Bundle) -> None:
     """Damage what lies behind the output that may come before it is known."""
     bundle.target.program = Program().do("keep", keep=2000)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bundles import Bundle, Frame, Program, Target, block, msgpack, record, sha256, signed, zframe
-from faults import Change, bad
+from faults import EITHER, Change, bad
 from good import (
     HELLO,
     LAYER,
@@ -219,7 +219,7 @@ def first(change: Change) -> Change:
     return lambda bundle: change(bundle.targets[0])  # type: ignore[arg-type]
 
 
-@bad("object-that-its-place-is-not", _CHAIN, "M28", "M76", code=6)
+@bad("object-that-its-place-is-not", _CHAIN, "M28", "M76", code=EITHER)
 def _not_held(bundle: Bundle) -> None:
     _, size, digest, _ = bundle.objects[0]
     bundle.objects[0] = (1, size, digest, (0, 0))
@@ -230,7 +230,7 @@ def _malformed(bundle: Bundle) -> None:
     bundle.targets[0].program.do("zero", zero=512)
 
 
-@bad("target-before-has-a-wrong-digest", _CHAIN, "M28", "M73", code=7)
+@bad("target-before-has-a-wrong-digest", _CHAIN, "M28", "M73", code=EITHER)
 def _wrong(bundle: Bundle) -> None:
     bundle.targets[0].rest = bytes(32)
 
