@@ -1,7 +1,7 @@
 """The public functions, which ``dibundle`` exports: every use case, with its options as keyword arguments.
 
-``access``: how to reach sources, and the required signers, in addition to the machine's policy. ``progress`` gets
-phases and bytes done. ``tmp`` is the folder of temporary files. Use cases raise :class:`DibError`; each lists which.
+``access``: how to reach sources, and required signers beside the machine's policy. ``progress`` gets phases and bytes
+done. ``tmp`` is the folder of temporary files. Use cases raise :class:`DibError`; each lists which.
 """
 
 from __future__ import annotations
@@ -80,11 +80,10 @@ def create(
     A path as ``out`` appears complete or not at all. ``level`` is 1 (fast) to 9 (small). ``profile``: "core" for simple
     readers. ``inventory`` is a file with an :func:`inventory`. ``raw_layers``: rebuild the same images with raw layers.
 
-    The same inputs and options give the same bundle, with any number of threads and any ``executor`` of
-    concurrent.futures. There is one thread per core, or ``workers`` of them. An executor gets a function and bytes,
-    ``workers`` frames at a time (0: one per core of this machine). Machines behind it need the same versions of dib and
-    zstandard. Processes that spawn or forkserver starts import the script again: create a ``ProcessPoolExecutor`` under
-    ``if __name__ == "__main__":``, with one of those two as ``mp_context`` (with fork, Python may warn of deadlocks).
+    The result does not depend on the number of ``workers`` (threads; 0: one per core) or on an ``executor`` of
+    concurrent.futures, which gets a function and bytes for ``workers`` frames at a time. Machines behind it need the
+    same versions of dib and zstandard. Create a ``ProcessPoolExecutor`` under ``if __name__ == "__main__":``, with
+    spawn or forkserver as ``mp_context``: these import the script again, and with fork Python may warn of deadlocks.
 
     Raises ``ArchiveError`` if an input is not an image archive, ``UsageError`` for an unknown level or number of
     workers, ``FileError`` if the system refuses or a stream would block. The caller's own exceptions pass through.
