@@ -15,20 +15,18 @@ MOST = 4  # vectors that are named
 HEAD = """\
 # Requirements of readers
 
-Every numbered requirement of the texts, by its number: what it says in short (the text itself counts), where it
-stands, the vectors that show whether a reader does it, and the exit codes of the bad ones among them.
-Made by [requirements.py](vectors/requirements.py).
+Each numbered requirement: where it is stated, the vectors that test it, and the exit codes of the bad ones.
+[requirements.py](vectors/requirements.py) writes this list.
 
-| requirement | in short | where | vectors | exit codes |
-|---|---|---|---|---|
+| requirement | where | vectors | exit codes |
+|---|---|---|---|
 """
 
 
 class Requirement(NamedTuple):
-    """A requirement: its number, the words before it, and where they are."""
+    """A requirement: its number, and where it is stated."""
 
     name: str
-    words: str
     file: str
     section: str
 
@@ -46,13 +44,8 @@ def requirements() -> list[Requirement]:
 
 def _within(path: Path) -> Iterator[Requirement]:
     for section, block in _blocks(path.read_text()):
-        before = 0
         for marker in re.finditer(r"\[([MS][0-9]+)\]", block):
-            words = re.split(r"(?<=[.;]) |\| ", block[before : marker.start()])[-1].strip(" ,-").removeprefix("and ")
-            if block.startswith("|"):
-                words = f"{block.split('|')[1].strip()}: {words}"
-            yield Requirement(marker[1], re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", words), path.name, section)
-            before = marker.end()
+            yield Requirement(marker[1], path.name, section)
 
 
 def _blocks(text: str) -> Iterator[tuple[str, str]]:
@@ -82,7 +75,7 @@ def _row(requirement: Requirement, index: dict[str, Any]) -> str:
     codes = sorted({code for vector in vectors for code in vector["codes"] if code})
     where = f"[{requirement.file}]({requirement.file}), {requirement.section}"
     exits = ", ".join(map(str, codes)) or "-"
-    return f"| {requirement.name} | {requirement.words} | {where} | {listed or 'tests'} | {exits} |"
+    return f"| {requirement.name} | {where} | {listed or 'tests'} | {exits} |"
 
 
 def write() -> None:
