@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from dibundle.images import document
-from dibundle.sharing.mirror import bases, downloads, making, server
+from dibundle.sharing.mirror import answers, bases, door, downloads, making, server
 from dibundle.sharing.mirror import cache as caching
 from dibundle.sharing.mirror.cache import Cache, CacheFullError, NewBlob
 from dibundle.sharing.mirror.downloads import Downloads
@@ -150,7 +150,7 @@ def test_an_upstream_that_does_not_answer_keeps_nobody_from_others(
 
 
 def test_connections_that_ask_nothing_end(mirror: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "_WAITING", 0.5)
+    monkeypatch.setattr(door, "WAITING", 0.5)
     with socket.create_connection(("127.0.0.1", mirror.client.port)) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost")
         connection.settimeout(10)
@@ -160,13 +160,46 @@ def test_connections_that_ask_nothing_end(mirror: Running, monkeypatch: pytest.M
 def test_who_only_waits_makes_way(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_MOST_CLIENTS", 8)
+    monkeypatch.setattr(door, "_MOST_CLIENTS", 8)
     with mirroring(options, access) as mirror, ExitStack() as stack:
         waiting = [stack.enter_context(socket.create_connection(("127.0.0.1", mirror.client.port))) for _ in range(20)]
         for connection in waiting:
             connection.sendall(b"GET /")
         assert mirror.client.ask("/healthz").status == 200
         assert eventually(lambda: sum(map(is_open, waiting)) <= 8)
+
+
+def unread(port: int, path: str, stack: ExitStack) -> socket.socket:
+    """Ask for something and read nothing, over a connection that takes little before that is noticed."""
+    connection = stack.enter_context(socket.socket())
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+    connection.connect(("127.0.0.1", port))
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    return connection
+
+
+@pytest.mark.parametrize("most", [4, 1024])
+def test_who_reads_nothing_goes(
+    most: int, options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a while, and for new clients: the connection ends, and is not only forgotten."""
+    monkeypatch.setattr(door, "_MOST_CLIENTS", most)
+    monkeypatch.setattr(door, "WAITING", 60.0 if most == 4 else 0.5)
+    monkeypatch.setattr(server, "_LARGE", 8 << 20)  # as many small ones would be: what the system takes of one differs
+    document = b"[" + b" " * 4_000_000 + b"]"
+    with beside(options, access, lambda request: request.answer(200, document)) as (mirror, evil), ExitStack() as stack:
+        before = files_open()
+        for _ in range(12):
+            unread(evil.port, "/v2/evil/x/tags/list", stack)
+            time.sleep(0.1)  # or it is sent away before anything is written
+
+        def files_of_mirror() -> int:
+            mirror.mirror._upstreams.close()  # its connections that wait for the next request
+            return files_open() - before - 12
+
+        assert eventually(lambda: files_of_mirror() <= (most if most < 12 else 0))
+        assert mirror.client.ask("/healthz").status == 200
 
 
 def is_open(connection: socket.socket) -> bool:
@@ -397,14 +430,11 @@ def test_large_documents_that_nobody_takes_are_few(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "_MOST_LARGE", 2)
-    monkeypatch.setattr(server, "_WAITING", 2.0)
+    monkeypatch.setattr(answers, "_TAKING", 2.0)
     large = b"[" + b" " * ((4 << 20) - 2) + b"]"
     with beside(options, access, lambda request: request.answer(200, large)) as (mirror, evil), ExitStack() as stack:
         for _ in range(4):
-            connection = stack.enter_context(socket.socket())
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            connection.connect(("127.0.0.1", evil.port))
-            connection.sendall(b"GET /v2/evil/x/tags/list HTTP/1.1\r\nHost: x\r\n\r\n")
+            unread(evil.port, "/v2/evil/x/tags/list", stack)
         assert eventually(lambda: mirror.mirror._large == 2)
         assert evil.get("tags/list").status == 503
         assert mirror.client.manifest("v1").status == 200
@@ -729,7 +759,7 @@ def test_connections_that_do_not_greet_are_few(
     names = ["-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "crt.pem"]
     subprocess.run([*make, *names], cwd=tmp_path, check=True, capture_output=True)
     certificate = str(tmp_path / "crt.pem"), str(tmp_path / "key.pem")
-    monkeypatch.setattr(server, "_AT_ONCE", 5)
+    monkeypatch.setattr(door, "AT_ONCE", 5)
     with mirroring(with_options(options, certificate=certificate), access) as mirror, ExitStack() as stack:
         held = [stack.enter_context(socket.create_connection(("127.0.0.1", mirror.client.port))) for _ in range(8)]
         time.sleep(0.5)

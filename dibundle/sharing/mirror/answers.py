@@ -16,6 +16,7 @@ _T = TypeVar("_T")
 _PASSED_ON: Final = ("Content-Type", "Docker-Content-Digest", "Docker-Distribution-Api-Version", "Retry-After")
 _API: Final = {"Docker-Distribution-Api-Version": "registry/2.0"}
 _CHALLENGE: Final = "WWW-Authenticate"
+_TAKING: Final = 30.0  # seconds for a client to take a document
 
 
 async def aside(
@@ -76,3 +77,19 @@ def passed(request: web.Request, place: UpstreamPlace, found: Document) -> web.R
         shown = {} if found.length is None else {"Content-Length": str(found.length)}
         return web.Response(status=found.status, headers=headers | shown)
     return web.Response(status=found.status, body=found.body, headers=headers)
+
+
+async def send(request: web.Request, answer: web.Response) -> None:
+    """Send a document; where the client does not take it in time the connection ends."""
+    try:
+        async with asyncio.timeout(_TAKING):
+            await answer.prepare(request)
+            await answer.write_eof()
+    except OSError:  # a TimeoutError, too
+        hang_up(request)
+
+
+def hang_up(request: web.Request) -> None:
+    """End the connection of a request, whatever of an answer is not sent yet."""
+    if request.transport is not None:
+        request.transport.abort()

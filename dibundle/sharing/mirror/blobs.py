@@ -12,7 +12,7 @@ from typing import Final, Literal
 from aiohttp import web
 
 from dibundle.files.digest import text
-from dibundle.sharing.mirror.answers import aside, blob_headers, passed
+from dibundle.sharing.mirror.answers import aside, blob_headers, hang_up, passed
 from dibundle.sharing.mirror.cache import Cache, CacheFullError
 from dibundle.sharing.mirror.downloads import HASHES, WITHHELD, Download, Downloads, require_blob
 from dibundle.sharing.mirror.making import Maker
@@ -193,9 +193,9 @@ class BlobServer:
         self, request: web.Request, response: web.StreamResponse, pieces: AsyncIterator[bytes]
     ) -> web.StreamResponse:
         """Send an answer; where its body ends too early, or too late, the connection does, so that the client knows."""
-        await response.prepare(request)
         sent = 0
         try:
+            await response.prepare(request)
             if request.method == "GET":
                 async for piece in pieces:
                     sent += len(piece)
@@ -205,10 +205,10 @@ class BlobServer:
                         await response.write(piece)
                 if response.content_length not in (None, sent):
                     raise ConnectionFailure("too short")
-            await response.write_eof()
+            async with asyncio.timeout(_UNREAD):
+                await response.write_eof()
         except (ConnectionFailure, OSError):  # the client's end of it, too
-            if request.transport is not None:
-                request.transport.abort()
+            hang_up(request)
         finally:
             self._metrics.served.inc(sent)
         return response

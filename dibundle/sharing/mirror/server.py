@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import logging
-import resource
 import signal
 import ssl
 import sys
@@ -18,15 +16,16 @@ from typing import Final, Literal
 from urllib.parse import urlencode
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Middleware
 
 from dibundle.errors import DibError, FileError, RegistryError
 from dibundle.images.document import is_digest, sha256_of
 from dibundle.sharing.mirror import messages
-from dibundle.sharing.mirror.answers import aside, document_answer, error_answer, json_answer, passed
+from dibundle.sharing.mirror.answers import aside, document_answer, error_answer, json_answer, passed, send
 from dibundle.sharing.mirror.bases import MAX_PARSED, Documents, Known
 from dibundle.sharing.mirror.blobs import BlobServer
 from dibundle.sharing.mirror.cache import Cache
+from dibundle.sharing.mirror.door import AT_ONCE, GREETING, Client, Door, raise_limit_of_files
 from dibundle.sharing.mirror.downloads import Downloads
 from dibundle.sharing.mirror.making import Maker, Making
 from dibundle.sharing.mirror.metrics import CONTENT_TYPE, Metrics
@@ -39,18 +38,8 @@ from dibundle.sources.registry.transport import ConnectionFailure
 _PATIENCE: Final = 30.0  # seconds for running requests, after SIGTERM
 _KINDS: Final = ("manifests", "blobs", "referrers", "tags")
 _SENT_BACK: Final = ("Accept", "Authorization", "Range")  # headers that upstream gets
-_WAITING: Final = 30.0  # seconds for a client to ask something, or something more
 _LARGE: Final = 256 << 10  # bytes of a document
 _MOST_LARGE: Final = 32  # such documents that are sent at once: each may have 4 MiB
-_GREETING: Final = 10.0  # seconds for TLS to begin
-_MOST_CLIENTS: Final = 1024
-_MOST_HEADERS: Final = 48  # of a request: engines send ten
-_FILES_OF_CLIENT: Final = 4  # that one may have opened
-_AT_ONCE: Final = 64  # clients that are let in before the first of them is known
-
-_SILENT: Final = logging.getLogger("dibundle.mirror")  # of requests that are none, which anybody may send
-_SILENT.addHandler(logging.NullHandler())
-_SILENT.propagate = False
 
 
 class Mirror:
@@ -144,12 +133,7 @@ class Mirror:
             return error_answer(503, "TOOMANYREQUESTS", "too many large documents are being sent")
         self._large += 1
         try:
-            async with asyncio.timeout(_WAITING):
-                await answer.prepare(request)
-                await answer.write_eof()
-        except OSError:
-            if request.transport is not None:
-                request.transport.abort()
+            await send(request, answer)
         finally:
             self._large -= 1
         return answer
@@ -223,12 +207,7 @@ class Mirror:
 
 def serve(mirror: Mirror, *, ready: Callable[[int], object]) -> None:
     """Serve until SIGTERM or SIGINT, then end when running requests have; ``ready`` gets the port."""
-    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST_CLIENTS * _FILES_OF_CLIENT
-    if now < wanted:  # systemd gives 1,024
-        resource.setrlimit(
-            resource.RLIMIT_NOFILE, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most)
-        )
+    raise_limit_of_files()
 
     async def run() -> None:
         end = asyncio.Event()
@@ -241,104 +220,11 @@ def serve(mirror: Mirror, *, ready: Callable[[int], object]) -> None:
     asyncio.run(run())
 
 
-class _Client(web.RequestHandler):
-    """A connection, of which the door knows."""
-
-    def __init__(self, door: _Door, server: web.Server) -> None:
-        loop = asyncio.get_running_loop()
-        super().__init__(
-            server,
-            loop=loop,
-            logger=_SILENT,
-            access_log=None,  # type: ignore[arg-type]  # aiohttp tests it for None
-            max_headers=_MOST_HEADERS,
-            auto_decompress=False,  # bodies, which nobody reads
-            lingering_time=0,
-        )
-        self._door = door
-        door.greet(self)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Come in."""
-        super().connection_made(transport)
-        self._door.come(self)
-
-    def data_received(self, data: bytes) -> None:
-        """Take requests, but not one after the other before any is answered: their headers take memory."""
-        super().data_received(data)
-        if len(self._messages) > 1:
-            self.force_close()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Go."""
-        self._door.gone(self)
-        super().connection_lost(exc)
-
-
-class _Door:
-    """Has clients go who ask nothing: after a while, or at once where there are too many."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._greeting: dict[web.RequestHandler, float] = {}  # and since when: TLS has not begun
-        self._clients: set[web.RequestHandler] = set()
-        self._waiting: dict[web.RequestHandler, float] = {}  # and since when: those first who have longest
-
-    def greet(self, client: web.RequestHandler) -> None:
-        """Begin with one, or :class:`ConnectionRefusedError` where many others have begun: asyncio then hangs up."""
-        now = time.monotonic()
-        for other, since in list(self._greeting.items()):
-            if now - since <= _GREETING:
-                break
-            del self._greeting[other]  # asyncio hung up
-        if len(self._greeting) >= _AT_ONCE:
-            raise ConnectionRefusedError
-        self._greeting[client] = now
-
-    def come(self, client: web.RequestHandler) -> None:
-        """Let one in, in the place of one who only waits, or not at all."""
-        self._greeting.pop(client, None)
-        self._clients.add(client)
-        self._waiting[client] = time.monotonic()
-        if len(self._clients) > self._most:
-            self._send_away(next(iter(self._waiting)))
-
-    def gone(self, client: web.RequestHandler) -> None:
-        """Forget one."""
-        self._clients.discard(client)
-        self._waiting.pop(client, None)
-
-    @web.middleware
-    async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer a request, which may take its time."""
-        client = request.protocol
-        self._waiting.pop(client, None)
-        if request.can_read_body:  # which no request for a blob or manifest has
-            client.close()
-        try:
-            return await handler(request)
-        finally:
-            if client in self._clients:
-                self._waiting[client] = time.monotonic()
-
-    async def watch(self) -> None:
-        """Look after those who wait."""
-        while True:
-            await asyncio.sleep(_WAITING / 10)
-            for client, since in list(self._waiting.items()):
-                if time.monotonic() - since > _WAITING:
-                    self._send_away(client)
-
-    def _send_away(self, client: web.RequestHandler) -> None:
-        self.gone(client)
-        client.force_close()
-
-
 @asynccontextmanager
 async def running(mirror: Mirror) -> AsyncIterator[int]:
     """Answer clients in this loop; the port. :class:`FileError` where it cannot listen."""
     listen = mirror.options.listen
-    door = _Door(min(_MOST_CLIENTS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _FILES_OF_CLIENT))
+    door = Door()
     runner = web.AppRunner(
         mirror.application(door.serve), access_log=None, shutdown_timeout=_PATIENCE, handler_cancellation=True
     )
@@ -348,12 +234,12 @@ async def running(mirror: Mirror) -> AsyncIterator[int]:
     try:
         tls = _tls(mirror.options.certificate)
         site = await asyncio.get_running_loop().create_server(
-            partial(_Client, door, runner.server),
+            partial(Client, door, runner.server),
             listen.host,
             listen.port,
             ssl=tls,
-            ssl_handshake_timeout=_GREETING if tls else None,
-            backlog=_AT_ONCE,
+            ssl_handshake_timeout=GREETING if tls else None,
+            backlog=AT_ONCE,
         )
         with closing(site):
             yield site.sockets[0].getsockname()[1]

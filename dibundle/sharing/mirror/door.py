@@ -1,0 +1,136 @@
+"""Connections of clients: how many there are, and for how long they may ask or read nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import time
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+WAITING: Final = 30.0  # seconds for a client to ask something, or something more
+GREETING: Final = 10.0  # seconds for TLS to begin
+_MOST_CLIENTS: Final = 1024
+_MOST_HEADERS: Final = 48  # of a request: engines send ten
+_FILES_OF_CLIENT: Final = 4  # that one may have opened
+AT_ONCE: Final = 64  # clients that are let in before the first of them is known
+
+_SILENT: Final = logging.getLogger("dibundle.mirror")  # of requests that are none, which anybody may send
+_SILENT.addHandler(logging.NullHandler())
+_SILENT.propagate = False
+
+
+def raise_limit_of_files() -> None:
+    """Have the system let this process open what all clients need: systemd gives 1,024 files."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_CLIENTS * _FILES_OF_CLIENT
+    if now < wanted:
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most)
+        )
+
+
+class Client(web.RequestHandler):
+    """A connection, of which the door knows."""
+
+    def __init__(self, door: Door, server: web.Server) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(
+            server,
+            loop=loop,
+            logger=_SILENT,
+            access_log=None,  # type: ignore[arg-type]  # aiohttp tests it for None
+            max_headers=_MOST_HEADERS,
+            auto_decompress=False,  # bodies, which nobody reads
+            lingering_time=0,
+        )
+        self._door = door
+        self._line: asyncio.Transport | None = None  # aiohttp forgets its own before that has ended
+        door.greet(self)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Come in."""
+        assert isinstance(transport, asyncio.Transport)
+        self._line = transport
+        super().connection_made(transport)
+        self._door.come(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take requests, but not one after the other before any is answered: their headers take memory."""
+        super().data_received(data)
+        if len(self._messages) > 1:
+            self.hang_up()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Go."""
+        self._door.gone(self)
+        super().connection_lost(exc)
+
+    def hang_up(self) -> None:
+        """End the connection at once: aiohttp and asyncio would wait until the client has read what was written."""
+        self.force_close()
+        if self._line:
+            self._line.abort()
+
+
+class Door:
+    """Has clients go who ask nothing: after a while, or at once where there are too many."""
+
+    def __init__(self) -> None:
+        self._most = min(_MOST_CLIENTS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _FILES_OF_CLIENT)
+        self._greeting: dict[Client, float] = {}  # and since when: TLS has not begun
+        self._clients: set[Client] = set()
+        self._waiting: dict[Client, float] = {}  # and since when: those first who have longest
+
+    def greet(self, client: Client) -> None:
+        """Begin with one, or :class:`ConnectionRefusedError` where many others have begun: asyncio then hangs up."""
+        now = time.monotonic()
+        for other, since in list(self._greeting.items()):
+            if now - since <= GREETING:
+                break
+            del self._greeting[other]  # asyncio hung up
+        if len(self._greeting) >= AT_ONCE:
+            raise ConnectionRefusedError
+        self._greeting[client] = now
+
+    def come(self, client: Client) -> None:
+        """Let one in, in the place of one who only waits, or not at all."""
+        self._greeting.pop(client, None)
+        self._clients.add(client)
+        self._waiting[client] = time.monotonic()
+        if len(self._clients) > self._most:
+            self._send_away(next(iter(self._waiting)))
+
+    def gone(self, client: Client) -> None:
+        """Forget one."""
+        self._clients.discard(client)
+        self._waiting.pop(client, None)
+
+    @web.middleware
+    async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer a request, which may take its time."""
+        client = request.protocol
+        assert isinstance(client, Client)
+        self._waiting.pop(client, None)
+        if request.can_read_body:  # which no request for a blob or manifest has
+            client.close()
+        try:
+            return await handler(request)
+        finally:  # aiohttp sends what is no blob only now: whoever does not take it only waits
+            if client in self._clients:
+                self._waiting[client] = time.monotonic()
+
+    async def watch(self) -> None:
+        """Look after those who wait."""
+        while True:
+            await asyncio.sleep(WAITING / 10)
+            for client, since in list(self._waiting.items()):
+                if time.monotonic() - since > WAITING:
+                    self._send_away(client)
+
+    def _send_away(self, client: Client) -> None:
+        self.gone(client)
+        client.hang_up()
