@@ -15,6 +15,9 @@ WAITING: Final = 30.0  # seconds for a client to ask something, or something mor
 GREETING: Final = 10.0  # seconds for TLS to begin
 _MOST_CLIENTS: Final = 1024
 _MOST_HEADERS: Final = 48  # of a request: engines send ten
+_MOST_HEAD: Final = 16 << 10  # bytes of a request: its headers wait in memory while a client reads slowly
+_PARSED: Final = 4 << 10  # bytes of them that are looked at, at once
+_ASCII: Final = bytes(range(128)) + bytes(128)  # of text with other characters each would take up to four bytes
 _FILES_OF_CLIENT: Final = 4  # that one may have opened
 AT_ONCE: Final = 64  # clients that are let in before the first of them is known
 
@@ -48,6 +51,7 @@ class Client(web.RequestHandler):
             lingering_time=0,
         )
         self._door = door
+        self._parsed = 0  # bytes of the request that has begun
         self._line: asyncio.Transport | None = None  # aiohttp forgets its own before that has ended
         door.greet(self)
 
@@ -59,10 +63,19 @@ class Client(web.RequestHandler):
         self._door.come(self)
 
     def data_received(self, data: bytes) -> None:
-        """Take requests, but not one after the other before any is answered: their headers take memory."""
-        super().data_received(data)
-        if len(self._messages) > 1:
-            self.hang_up()
+        """Take a request, but not much of one, nor anything behind one that waits: all that is parsed takes memory."""
+        for at in range(0, len(data), _PARSED) if data else (0,):
+            if self._messages:  # a body, which nobody reads, or one request after the other before any is answered
+                self.close()
+                return
+            piece = data[at : at + _PARSED].translate(_ASCII)
+            self._parsed += len(piece)
+            super().data_received(piece if self._parsed <= _MOST_HEAD else b"\0")
+            if self._messages:
+                self._parsed = 0
+            if len(self._messages) > 1:
+                self.hang_up()
+                return
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Go."""
