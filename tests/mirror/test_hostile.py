@@ -442,6 +442,26 @@ def test_large_documents_that_nobody_takes_are_few(
         assert evil.get("tags/list").body == large
 
 
+@pytest.mark.parametrize("part", ["blobs/" + digest(b"x"), "blobs/sha512:" + "0" * 128, "manifests/v1", "tags/list"])
+def test_errors_are_small(part: str, options: MirrorOptions, access: Access, stocked: Registry) -> None:
+    """Each of a thousand clients may leave one unread."""
+    with beside(options, access, lambda request: request.answer(404, b"e" * (4 << 20))) as (mirror, evil):
+        answer = evil.get(part)
+        assert (answer.status, len(answer.body)) == (404, 64 << 10)
+        assert mirror.client.manifest("v1").status == 200
+
+
+@pytest.mark.parametrize("kind", ["sha256", "sha512"])
+def test_what_is_said_of_blobs_is_a_document(
+    kind: str, options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever status it has."""
+    monkeypatch.setattr(server, "_MOST_LARGE", 0)
+    name = f"{kind}:{hashlib.new(kind, b'x').hexdigest()}"
+    with beside(options, access, lambda request: request.answer(300, b"e" * (4 << 20))) as (_, evil):
+        assert evil.blob(name).status == 503
+
+
 def test_grants_are_of_one_size(mirror: Running, stocked: Registry) -> None:
     """Whatever credentials a client makes up."""
     for number in range(3):

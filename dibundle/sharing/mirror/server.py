@@ -105,6 +105,8 @@ class Mirror:
         except Exception as error:
             self._log(json.dumps({"event": "error", "kind": kind, "error": type(error).__name__}))
             answer = error_answer(500, "UNKNOWN", error.message if isinstance(error, DibError) else "it cannot be told")
+        if isinstance(answer, web.Response) and isinstance(answer.body, bytes) and len(answer.body) > _LARGE:
+            answer = await self._sent(request, answer)
         self.metrics.requests.labels(kind, str(answer.status)).inc()
         return answer
 
@@ -124,8 +126,7 @@ class Mirror:
             path, answer = f"{kind}/{item}?{query}" if query else f"{kind}/{item}", self._passed
         else:
             return error_answer(404, "UNSUPPORTED", "no such path")
-        found = await aside(self._upstreams.threads[place.host], answer, request, place, path)
-        return await self._sent(request, found) if (found.content_length or 0) > _LARGE else found
+        return await aside(self._upstreams.threads[place.host], answer, request, place, path)
 
     async def _sent(self, request: web.Request, answer: web.Response) -> web.Response:
         """Send a large document; of those there are few at once, whoever does not take them."""

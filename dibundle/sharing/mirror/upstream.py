@@ -24,6 +24,7 @@ _PASSING: Final = 32  # pieces of blobs that are passed on and not kept, at once
 _IDLE: Final = 64  # connections that wait for the next request
 _GRANT_SECONDS: Final = 60.0
 _MAX_GRANTS: Final = 65_536
+_MOST_ERROR: Final = 64 << 10  # bytes of an error that are passed on
 _LONGEST_LENGTH: Final = 18  # digits of a Content-Length
 _CONTROLS: Final = frozenset(map(chr, (*range(9), *range(10, 32), 127)))  # all but tabulators: aiohttp sends no such
 Kind = Literal["manifests", "blobs"]
@@ -54,10 +55,15 @@ class Streamed:
         return _length(self.headers)
 
     def document(self) -> Document:
-        """Read a body that is no blob; :class:`ConnectionFailure` where it is longer than documents are."""
+        """Read a body that is no blob; :class:`ConnectionFailure` where it is longer than documents are.
+
+        Of an error the beginning, which is enough to tell what it is.
+        """
         body = bytearray()
         for piece in self.pieces:
             body += piece
+            if self.status >= 400 and len(body) > _MOST_ERROR:
+                return Document(self.status, self.headers, bytes(body[:_MOST_ERROR]))
             if len(body) > SMALL:
                 raise ConnectionFailure(f"a document of more than {SMALL:,} bytes")
         return Document(self.status, self.headers, bytes(body))
