@@ -26,7 +26,7 @@ from dibundle.sharing.mirror import answers, bases, door, downloads, making, ser
 from dibundle.sharing.mirror import cache as caching
 from dibundle.sharing.mirror.cache import Cache, CacheFullError, NewBlob
 from dibundle.sharing.mirror.downloads import Downloads
-from dibundle.sharing.mirror.options import MirrorOptions, parse_upstreams
+from dibundle.sharing.mirror.options import MirrorOptions, parse_listen, parse_upstreams
 from dibundle.sources.access import Access
 from dibundle.sources.policy import Policy
 from tests import needs
@@ -918,7 +918,18 @@ def test_each_value_of_a_header_is_looked_at(mirror: Running) -> None:
         assert b" 400 " in client.recv(100)
 
 
-@pytest.mark.parametrize(("host", "status"), [("rebind.example:5055", 421), ("localhost:1", 200), ("[::1]:1", 200)])
+@pytest.mark.parametrize(
+    ("text", "is_local"), [("127.0.0.1:5055", True), ("[::1]:5055", True), ("[::]:5055", False), ("[::2]:1", False)]
+)
+def test_loopback_by_ipv6_is_known(text: str, is_local: bool) -> None:
+    """Or a private mirror would not look at the names by which it is asked."""
+    assert parse_listen(text).is_local == is_local
+    assert parse_listen(text).address == text
+
+
+@pytest.mark.parametrize(
+    ("host", "status"), [("rebind.example:5055", 421), ("localhost:1", 200), ("[::1]:1", 200), ("::1", 200)]
+)
 def test_pages_of_the_web_do_not_reach_a_private_mirror(
     host: str, status: int, options: MirrorOptions, access: Access, stocked: Registry
 ) -> None:

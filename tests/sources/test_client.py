@@ -61,8 +61,10 @@ def test_what_is_no_reference(text):
 
 
 def test_loopback_hosts():
-    assert all(map(is_loopback, ("localhost", "localhost:5000", "127.0.0.1:5000", "127.9.9.9", "[::1]:5000")))
-    assert not any(map(is_loopback, ("localhost.example", "registry.example:5000", "10.0.0.1", "128.0.0.1:80")))
+    local = ("localhost", "localhost:5000", "127.0.0.1:5000", "127.9.9.9", "[::1]:5000", "[::1]", "::1")
+    other = ("localhost.example", "registry.example:5000", "10.0.0.1", "128.0.0.1:80", "::2", "[::2]:1", "::1:5000")
+    assert all(map(is_loopback, local))
+    assert not any(map(is_loopback, other))
 
 
 def test_a_blob_is_fetched_once(repository, registry):

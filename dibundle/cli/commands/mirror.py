@@ -117,7 +117,10 @@ def command(
 
     context.defer(mirror.close)
     scheme = "https" if tls_cert else "http"
-    serve(mirror, ready=lambda port: console.say(f"mirror: {scheme}://{address.host}:{port}, cache {cache}"))
+    serve(
+        mirror,
+        ready=lambda port: console.say(f"mirror: {scheme}://{address._replace(port=port).address}, cache {cache}"),
+    )
 
 
 def _mirror(options: MirrorOptions, access: Access) -> Mirror:

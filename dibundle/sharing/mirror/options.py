@@ -26,6 +26,11 @@ class Listen(NamedTuple):
     port: int
 
     @property
+    def address(self) -> str:
+        """Host and port, as URLs have them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
     def is_local(self) -> bool:
         """Whether only this machine reaches it."""
         return is_loopback(self.host)

@@ -245,8 +245,7 @@ async def running(mirror: Mirror) -> AsyncIterator[int]:
         with closing(site):
             yield site.sockets[0].getsockname()[1]
     except OSError as error:
-        address = f"{listen.host}:{listen.port}"
-        raise FileError(messages.MIRROR_LISTEN_FAILED, address=address, reason=error.strerror) from error
+        raise FileError(messages.MIRROR_LISTEN_FAILED, address=listen.address, reason=error.strerror) from error
     finally:
         watching.cancel()
         await runner.cleanup()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from dibundle.errors import UsageError
@@ -92,7 +93,7 @@ def is_loopback(host: str) -> bool:
         return True
     import ipaddress  # takes longer to load than the rest of this module
 
-    try:
-        return ipaddress.ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    for address in (host, name):  # the end of "::1" is no port
+        with suppress(ValueError):
+            return ipaddress.ip_address(address.strip("[]")).is_loopback
+    return False
