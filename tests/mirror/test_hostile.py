@@ -351,6 +351,34 @@ def test_realms_lead_to_no_address_of_the_link(options: MirrorOptions, access: A
             assert time.monotonic() - begun < 5
 
 
+def test_who_pushes_to_one_repository_keeps_no_other_waiting(
+    mirror: Running, stocked: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(making, "SOON", 0.3)
+    go = threading.Event()
+    shown = json.loads(stocked.manifests[REPOSITORY, "v1"][1])
+    evil = [json.dumps({**shown, "annotations": {"n": str(number)}}).encode() for number in range(40)]
+    for content in evil:
+        stocked.manifests["evil/x", digest(content)] = MANIFEST, content
+    for name in (shown["config"]["digest"], *(layer["digest"] for layer in shown["layers"])):
+        stocked.blobs["evil/x", name] = stocked.blobs[REPOSITORY, name]
+
+    stocked.hook = lambda request: "/evil/x/referrers/" in request.path and not go.wait(15)
+    try:
+        for content in evil:
+            assert mirror.client.ask(f"/v2/site/evil/x/manifests/{digest(content)}").status == 200
+        assert dict(mirror.mirror._maker._busy) == {(stocked.host, "evil/x"): making.OF_ONE}
+        assert len(mirror.mirror._maker._running[stocked.host]) <= making.OF_ONE + making.MOST_OF_ONE
+        begun = time.monotonic()
+        mirror.client.pull("v1")
+        name = layers(stocked, "v1")[0]
+        assert mirror.client.ask(f"/v2/site/evil/x/blobs/{name}").status == 200  # which waits no longer than SOON
+        assert time.monotonic() - begun < 5
+    finally:
+        go.set()
+    assert eventually(lambda: not mirror.mirror._maker._busy and not mirror.mirror._maker._waiting, 20)
+
+
 # ---- what grows
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, NamedTuple
@@ -38,7 +39,10 @@ from dibundle.sources.registry.transport import ConnectionFailure
 
 MAKERS: Final = 2  # images that are made at once: each may take 200 MB
 PLANNERS: Final = 16  # of an upstream that are thought about: nobody else waits for those that are made
+OF_ONE: Final = 2  # planners of one repository: whoever may push to it keeps no other from them
 MOST: Final = 256  # of an upstream that wait for that
+MOST_OF_ONE: Final = 32  # of one repository
+SOON: Final = 2.0  # seconds that a layer waits for that to begin
 MAX_BASES: Final = 8  # images that are opened as bases
 MAX_CHAINS: Final = 8  # that are looked at whose bases the client may not read
 ASKING: Final = 8  # blobs of a base that upstream is asked about at once
@@ -67,6 +71,7 @@ class Making:
     fetched: int = 0
     saved: int = 0
     seconds: float = 0.0
+    has_begun: bool = False
     is_done: bool = False
     bell: Bell = field(default_factory=Bell)
 
@@ -136,6 +141,8 @@ class Maker:
         self._makers = threading.Semaphore(MAKERS)
         self._lock = threading.Lock()
         self._running: dict[str, dict[tuple[str, bytes], Making]] = {host: {} for host in self._pools}
+        self._waiting: defaultdict[tuple[str, str], deque[Callable[[], object]]] = defaultdict(deque)  # by repository
+        self._busy: Counter[tuple[str, str]] = Counter()  # planners of each repository
         self._speeds: dict[str, float] = {}  # of making, by upstream
 
     def close(self) -> None:
@@ -146,12 +153,32 @@ class Maker:
     def begin(self, place: UpstreamPlace, manifest: bytes, named: ImageManifest) -> None:
         """Find out, in a thread, whether a delta leads to an image, and make its layers if one does."""
         making = Making(place, manifest, frozenset(digest for digest, _ in named.layers))
+        run = partial(self._run, making, named)
         with self._lock:
-            running = self._running[place.host]
-            if making.name in running or len(running) >= MOST:
+            running, repository = self._running[place.host], (place.host, place.repository)
+            if making.name in running or len(running) >= MOST or len(self._waiting.get(repository, ())) >= MOST_OF_ONE:
                 return
             running[making.name] = making
-        self._pools[place.host].submit(self._run, making, named)
+            if self._busy[repository] == OF_ONE:
+                self._waiting[repository].append(run)
+                return
+            self._busy[repository] += 1
+        self._pools[place.host].submit(run)
+
+    def _next(self, place: UpstreamPlace) -> None:
+        """Have the next image of a repository take the place of one that is done."""
+        repository = place.host, place.repository
+        with self._lock:
+            waiting = self._waiting.get(repository)
+            if not waiting:
+                self._waiting.pop(repository, None)
+                self._busy[repository] -= 1
+                if not self._busy[repository]:
+                    del self._busy[repository]
+                return
+            run = waiting.popleft()
+        with suppress(RuntimeError):  # of a pool that was shut down
+            self._pools[place.host].submit(run)
 
     def making(self, place: UpstreamPlace, layer: bytes) -> Making | None:
         """Return what may make a layer of a repository; None where nothing does."""
@@ -164,6 +191,8 @@ class Maker:
     async def wait(self, making: Making) -> None:
         """Wait until it is known that layers are not made, or they are, or for as long as they may take."""
         left = making.begun + self._options.make_timeout - time.monotonic()
+        if not await making.bell.wait(lambda: making.has_begun, max(0.0, min(left, SOON))):
+            return
         await making.bell.wait(lambda: making.is_done, max(0.0, left))
 
     def _require_time(self, making: Making) -> float:
@@ -174,6 +203,8 @@ class Maker:
         return left
 
     def _run(self, making: Making, named: ImageManifest) -> None:
+        making.has_begun = True
+        making.bell.ring()
         try:
             key = making.place.key
             missing = {digest: size for digest, size in named.layers if not self._cache.has(key(digest))}
@@ -193,6 +224,7 @@ class Maker:
                 self._running[making.place.host].pop(making.name)
             making.is_done = True
             making.bell.ring()
+            self._next(making.place)
             self._report(making)
 
     def _make(self, making: Making, named: ImageManifest, missing: dict[bytes, int]) -> None:
