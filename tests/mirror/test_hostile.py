@@ -379,6 +379,47 @@ def test_who_pushes_to_one_repository_keeps_no_other_waiting(
     assert eventually(lambda: not mirror.mirror._maker._busy and not mirror.mirror._maker._waiting, 20)
 
 
+def test_hashing_the_blobs_of_one_upstream_keeps_no_other_waiting(
+    options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = layers(stocked, "v1")[0]
+    contents = [b"content %d" % number for number in range(20)]
+    names = {digest(content): content for content in contents}
+    hashed: list[tuple[str, bytes]] = []
+    checks, go = Cache._check, threading.Event()
+
+    def slow(self: Cache, key: tuple[str, bytes], fd: int) -> bool:
+        hashed.append(key)
+        return (key[0] != stocked.host and not go.wait(15)) or checks(self, key, fd)
+
+    hook: Hook = lambda request: request.answer(200, names[request.path.rpartition("/")[2]])  # noqa: E731
+    with beside(options, access, hook) as (mirror, evil), ExitStack() as stack:
+        for name in names:
+            assert evil.blob(name).status == 200
+        mirror.client.blob(own)
+        mirror.mirror.cache._checked.clear()  # as after a restart
+        monkeypatch.setattr(Cache, "_check", slow)
+        try:
+            for name in [*names][:15] * 3:
+                client = stack.enter_context(socket.create_connection(("127.0.0.1", evil.port)))
+                client.sendall(f"GET /v2/evil/{REPOSITORY}/blobs/{name} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert eventually(lambda: len(hashed) >= 15)
+            begun = time.monotonic()
+            assert mirror.client.blob(own).status == 200
+            assert time.monotonic() - begun < 5
+            assert sorted(hashed) == sorted(set(hashed))
+        finally:
+            go.set()
+
+
+def test_large_blobs_are_not_hashed_as_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = Cache(tmp_path / "c", 1 << 20)
+    name = cache.put("a", b"x" * 1000)
+    monkeypatch.setattr(Cache, "open", lambda *_: pytest.fail("opened"))
+    assert cache.read(("a", name), 999) is None
+    cache.close()
+
+
 # ---- what grows
 
 

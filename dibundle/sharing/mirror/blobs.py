@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from typing import Final, Literal
 
@@ -17,12 +17,12 @@ from dibundle.sharing.mirror.cache import Cache, CacheFullError
 from dibundle.sharing.mirror.downloads import HASHES, WITHHELD, Download, Downloads, require_blob
 from dibundle.sharing.mirror.making import Maker
 from dibundle.sharing.mirror.metrics import Metrics
-from dibundle.sharing.mirror.options import Key, UpstreamPlace
-from dibundle.sharing.mirror.upstream import Document, Streamed, Upstreams
+from dibundle.sharing.mirror.options import Key, MirrorOptions, UpstreamPlace
+from dibundle.sharing.mirror.upstream import Document, Streamed, Upstreams, threads
 from dibundle.sources.registry.transport import ConnectionFailure
 
 _PIECE: Final = 128 << 10  # that each of a thousand clients may leave unread
-_READERS: Final = 16  # threads that open files of the cache, which may have to be hashed
+_READERS: Final = 16  # threads that open files of the cache of an upstream, which may have to be hashed
 _UNREAD: Final = 300.0  # seconds that a client may take no byte
 
 
@@ -30,15 +30,23 @@ class BlobServer:
     """Sends blobs: what is made or in the cache from there, all else from upstream."""
 
     def __init__(
-        self, cache: Cache, upstreams: Upstreams, downloads: Downloads, maker: Maker, metrics: Metrics
+        self,
+        options: MirrorOptions,
+        cache: Cache,
+        upstreams: Upstreams,
+        downloads: Downloads,
+        maker: Maker,
+        metrics: Metrics,
     ) -> None:
         self._cache, self._upstreams, self._downloads = cache, upstreams, downloads
         self._maker, self._metrics = maker, metrics
-        self._files = ThreadPoolExecutor(_READERS, "file")
+        self._files = threads(options, _READERS, "file")
+        self._checks: dict[Key, asyncio.Future[bool]] = {}
 
     def close(self) -> None:
         """Open nothing more."""
-        self._files.shutdown(wait=False, cancel_futures=True)
+        for pool in self._files.values():
+            pool.shutdown(wait=False, cancel_futures=True)
 
     async def answer(self, request: web.Request, place: UpstreamPlace, digest: bytes) -> web.StreamResponse:
         """Answer a request for a blob, wherever it comes from."""
@@ -73,12 +81,21 @@ class BlobServer:
                 running.leave()
         self._cache.pin([key])  # a file that is open takes space, whether it is counted or not
         try:
-            fd = await aside(
-                self._files, self._cache.open, key, release=lambda fd: None if fd is None else os.close(fd)
-            )
+            pool = self._files[place.host]
+            if not await self._checked(pool, key):
+                return None
+            fd = await aside(pool, self._cache.open, key, release=lambda fd: None if fd is None else os.close(fd))
             return None if fd is None else await self._cached(request, key, fd)
         finally:
             self._cache.unpin([key])
+
+    async def _checked(self, pool: Executor, key: Key) -> bool:
+        """Whether a blob of the cache is sound: one thread looks for all who ask, whoever of them leaves meanwhile."""
+        check = self._checks.get(key)
+        if check is None:
+            check = self._checks[key] = asyncio.wrap_future(pool.submit(self._cache.is_sound, key))
+            check.add_done_callback(lambda _: self._checks.pop(key))
+        return await asyncio.shield(check)
 
     async def _from_upstream(
         self, request: web.Request, place: UpstreamPlace, digest: bytes

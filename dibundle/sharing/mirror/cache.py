@@ -197,6 +197,13 @@ class Cache:
         self.remove(key)
         return None
 
+    def is_sound(self, key: Key) -> bool:
+        """Whether a blob is here and has its digest."""
+        fd = self.open(key)
+        if fd is not None:
+            os.close(fd)
+        return fd is not None
+
     def _is_checked(self, key: Key, fd: int) -> bool:
         return self._checked.get(key) == _state(fd)
 
@@ -212,8 +219,8 @@ class Cache:
             return True
 
     def read(self, key: Key, most: int) -> bytes | None:
-        """Return a blob of at most ``most`` bytes."""
-        fd = self.open(key)
+        """Return a blob of at most ``most`` bytes; a larger one is not hashed."""
+        fd = self.open(key) if self._sizes.get(key, 0) <= most else None
         if fd is None:
             return None
         try:

@@ -56,7 +56,7 @@ class Mirror:
         self._maker = Maker(
             options, access, self.cache, self._documents, self._upstreams, self._downloads, self._report
         )
-        self._blobs = BlobServer(self.cache, self._upstreams, self._downloads, self._maker, self.metrics)
+        self._blobs = BlobServer(options, self.cache, self._upstreams, self._downloads, self._maker, self.metrics)
 
     def close(self) -> None:
         """Let go of everything."""
