@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -869,25 +870,35 @@ def test_requests_behind_one_that_waits_are_not_parsed(
         assert found.count(b"HTTP/1.1 200") == answers
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # asyncio lets go of them, and no more
 def test_connections_that_do_not_greet_are_few(
     options: MirrorOptions, access: Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """They make way for new ones, and those that end are forgotten at once."""
     needs.programs("openssl")
     make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
     names = ["-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "crt.pem"]
     subprocess.run([*make, *names], cwd=tmp_path, check=True, capture_output=True)
     certificate = str(tmp_path / "crt.pem"), str(tmp_path / "key.pem")
-    monkeypatch.setattr(door, "AT_ONCE", 5)
+    monkeypatch.setattr(door, "_AT_ONCE", 5)
+    tls = ssl.create_default_context(cafile=certificate[0])
     with mirroring(with_options(options, certificate=certificate), access) as mirror, ExitStack() as stack:
-        held = [stack.enter_context(socket.create_connection(("127.0.0.1", mirror.client.port))) for _ in range(8)]
-        time.sleep(0.5)
-        ended = 0
-        for client in held:
-            client.settimeout(0.1)
-            with suppress(TimeoutError):
-                ended += client.recv(1) == b""
-        assert ended == 3
+        port = mirror.client.port
+
+        def is_served() -> bool:
+            client = http.client.HTTPSConnection("localhost", port, timeout=5, context=tls)
+            with closing(client):
+                client.request("GET", "/healthz")
+                return client.getresponse().read() == b"ok\n"
+
+        for data in (b"", b"no TLS"):
+            for _ in range(8):
+                with socket.create_connection(("127.0.0.1", port)) as client:
+                    client.sendall(data)
+            assert is_served()
+        held = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(8)]
+        assert is_served()
+        assert eventually(lambda: sum(map(is_open, held)) <= 5)
+        assert sum(map(is_open, held[-4:])) == 4  # the latest
 
 
 def test_bodies_of_requests_are_not_decompressed(mirror: Running) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import asyncio.sslproto
 import logging
 import resource
+import ssl
 import time
 from typing import Final
 
@@ -12,14 +14,14 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 WAITING: Final = 30.0  # seconds for a client to ask something, or something more
-GREETING: Final = 10.0  # seconds for TLS to begin
+_GREETING: Final = 10.0  # seconds for TLS to begin
 _MOST_CLIENTS: Final = 1024
 _MOST_HEADERS: Final = 48  # of a request: engines send ten
 _MOST_HEAD: Final = 16 << 10  # bytes of a request: its headers wait in memory while a client reads slowly
 _PARSED: Final = 4 << 10  # bytes of them that are looked at, at once
 _ASCII: Final = bytes(range(128)) + bytes(128)  # of text with other characters each would take up to four bytes
 _FILES_OF_CLIENT: Final = 4  # that one may have opened
-AT_ONCE: Final = 64  # clients that are let in before the first of them is known
+_AT_ONCE: Final = 64  # clients with whom TLS has not begun
 
 _SILENT: Final = logging.getLogger("dibundle.mirror")  # of requests that are none, which anybody may send
 _SILENT.addHandler(logging.NullHandler())
@@ -53,7 +55,6 @@ class Client(web.RequestHandler):
         self._door = door
         self._parsed = 0  # bytes of the request that has begun
         self._line: asyncio.Transport | None = None  # aiohttp forgets its own before that has ended
-        door.greet(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Come in."""
@@ -89,25 +90,45 @@ class Client(web.RequestHandler):
             self._line.abort()
 
 
+class _Greeting(asyncio.sslproto.SSLProtocol):
+    """TLS of a client, of which the door knows before it has begun: asyncio's own server says nothing until then."""
+
+    def __init__(self, door: Door, client: Client, tls: ssl.SSLContext) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(loop, client, tls, None, server_side=True, ssl_handshake_timeout=_GREETING)  # type: ignore[arg-type]  # None is for servers
+        self._door, self._client = door, client
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        assert isinstance(transport, asyncio.Transport)
+        self._door.greet(self._client, transport)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End, whether the client has come in or not."""
+        self._door.gone(self._client)
+        super().connection_lost(exc)
+
+
 class Door:
     """Has clients go who ask nothing: after a while, or at once where there are too many."""
 
     def __init__(self) -> None:
         self._most = min(_MOST_CLIENTS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _FILES_OF_CLIENT)
-        self._greeting: dict[Client, float] = {}  # and since when: TLS has not begun
+        self._greeting: dict[Client, asyncio.Transport] = {}  # whose TLS has not begun, those first who have longest
         self._clients: set[Client] = set()
         self._waiting: dict[Client, float] = {}  # and since when: those first who have longest
 
-    def greet(self, client: Client) -> None:
-        """Begin with one, or :class:`ConnectionRefusedError` where many others have begun: asyncio then hangs up."""
-        now = time.monotonic()
-        for other, since in list(self._greeting.items()):
-            if now - since <= GREETING:
-                break
-            del self._greeting[other]  # asyncio hung up
-        if len(self._greeting) >= AT_ONCE:
-            raise ConnectionRefusedError
-        self._greeting[client] = now
+    def protocol(self, server: web.Server, tls: ssl.SSLContext | None) -> asyncio.BaseProtocol:
+        """Return what speaks to a new client."""
+        client = Client(self, server)
+        return client if tls is None else _Greeting(self, client, tls)
+
+    def greet(self, client: Client, transport: asyncio.Transport) -> None:
+        """Begin TLS with one, in the place of one who has begun long ago where there are many."""
+        self._greeting[client] = transport
+        if len(self._greeting) > _AT_ONCE:
+            self._greeting.pop(next(iter(self._greeting))).abort()
 
     def come(self, client: Client) -> None:
         """Let one in, in the place of one who only waits, or not at all."""
@@ -119,6 +140,7 @@ class Door:
 
     def gone(self, client: Client) -> None:
         """Forget one."""
+        self._greeting.pop(client, None)
         self._clients.discard(client)
         self._waiting.pop(client, None)
 

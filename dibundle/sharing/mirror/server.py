@@ -25,7 +25,7 @@ from dibundle.sharing.mirror.answers import aside, document_answer, error_answer
 from dibundle.sharing.mirror.bases import MAX_PARSED, Documents, Known
 from dibundle.sharing.mirror.blobs import BlobServer
 from dibundle.sharing.mirror.cache import Cache
-from dibundle.sharing.mirror.door import AT_ONCE, GREETING, Client, Door, raise_limit_of_files
+from dibundle.sharing.mirror.door import Door, raise_limit_of_files
 from dibundle.sharing.mirror.downloads import Downloads
 from dibundle.sharing.mirror.making import Maker, Making
 from dibundle.sharing.mirror.metrics import CONTENT_TYPE, Metrics
@@ -235,12 +235,7 @@ async def running(mirror: Mirror) -> AsyncIterator[int]:
     try:
         tls = _tls(mirror.options.certificate)
         site = await asyncio.get_running_loop().create_server(
-            partial(Client, door, runner.server),
-            listen.host,
-            listen.port,
-            ssl=tls,
-            ssl_handshake_timeout=GREETING if tls else None,
-            backlog=AT_ONCE,
+            partial(door.protocol, runner.server, tls), listen.host, listen.port
         )
         with closing(site):
             yield site.sockets[0].getsockname()[1]
