@@ -767,6 +767,40 @@ def test_what_is_no_file_in_the_place_of_one(
         assert path.is_file()
 
 
+def test_bundles_count_as_they_take_space(mirror: Running, stocked: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They wait in temporary files for a turn at being applied."""
+    cache, sizes = mirror.mirror.cache, []
+    name = bundle(stocked, "v1-v2")
+
+    def hook(request: Request) -> bool:
+        if name in request.path:
+            sizes.append(cache.size)
+        return False
+
+    stocked.hook = hook
+    mirror.client.pull("v1")
+    before = cache.size
+    mirror.client.pull("v2")
+    assert mirror.last()["way"] == "delta"
+    assert min(sizes) >= before + len(stocked.blobs[REPOSITORY, name])
+    assert eventually(lambda: cache.size == sum(map(caching._taken, cache._sizes.values())))
+
+
+def test_bundles_for_which_there_is_no_space_are_not_fetched(
+    mirror: Running, stocked: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def full(self: Cache, size: int) -> Iterator[None]:
+        raise CacheFullError
+        yield
+
+    monkeypatch.setattr(Cache, "reserved", full)
+    mirror.client.pull("v1")
+    mirror.client.pull("v2")
+    assert (mirror.last()["way"], mirror.last()["reason"]) == ("image", "the bundles do not fit into the cache")
+    assert not any(bundle(stocked, "v1-v2") in path for path in stocked.log("GET", "/blobs/"))
+
+
 # ---- names and times
 
 

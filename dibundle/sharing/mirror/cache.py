@@ -153,7 +153,7 @@ class Cache:
 
     @property
     def size(self) -> int:
-        """Bytes of all blobs, those that are being written too."""
+        """Bytes of all blobs, those that are being written too, and of bundles."""
         return self._total
 
     def _load(self) -> None:
@@ -297,6 +297,15 @@ class Cache:
                 if oldest is None:
                     return
                 self.remove(oldest)
+
+    @contextmanager
+    def reserved(self, size: int) -> Iterator[None]:
+        """Count bytes of temporary files beside the blobs; :class:`CacheFullError` where there is no space."""
+        self._reserve(size)
+        try:
+            yield
+        finally:
+            self._reserve(-size)
 
     @contextmanager
     def pinned(self, keys: Collection[Key]) -> Iterator[None]:

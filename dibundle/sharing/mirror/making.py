@@ -241,12 +241,14 @@ class Maker:
             repository = context.enter(self._upstreams.repository(place, self._require_time(making)))
             signatures = self._access.signature_check(context.tmp, names=(place.name,))
             fetched = FetchedBundles(repository, signatures.required, context, partial(self._turn, making))
+            counted: set[bytes] = set()
             while making.way is None:
                 found = self._way(making, fetched, only_signed=signatures.needs_embedded)
                 self._require_worth(making, found.size, missing, fetched.received)
                 try:
-                    bundles = self._fetch(found, fetched)
-                    self._build(making, found, bundles, signatures, named.config, missing, context)
+                    with self._cache.pinned({place.key(blob) for base in found.bases for blob, _ in base.named.layers}):
+                        bundles = self._fetch(found, fetched, counted, context)
+                        self._build(making, found, bundles, signatures, named.config, missing, context)
                     making.way = "delta"
                 except _UnfitError as error:
                     fetched.applied += error.is_applied
@@ -352,10 +354,16 @@ class Maker:
             self._speeds[making.place.host] = own + (SPEED - own) / 16  # or a slow one would be the last
             raise _NoWayError("fetching the layers is faster")
 
-    def _fetch(self, found: _Found, fetched: FetchedBundles) -> list[Spool]:
-        """Fetch the bundles of a chain."""
+    def _fetch(self, found: _Found, fetched: FetchedBundles, counted: set[bytes], context: Context) -> list[Spool]:
+        """Fetch the bundles of a chain; the cache counts them until ``context`` ends, ``counted`` has those it does."""
         spools, left = [], MAX_MANIFEST
         for step in found.chain:
+            try:
+                if step.delta.manifest not in counted:
+                    context.enter(self._cache.reserved(step.delta.told.size))
+                    counted.add(step.delta.manifest)
+            except CacheFullError:
+                raise _NoWayError("the bundles do not fit into the cache") from None
             try:
                 spools.append(fetched.get(step, left))
             except DibError as error:
@@ -376,9 +384,8 @@ class Maker:
         """Make the missing layers of the image with this ID and put them into the cache."""
         place = making.place
         limits = RebuildOptions(max_size=2 * sum(missing.values()) + _SLACK + _sizes(found.bases))
-        blobs = {place.key(digest) for base in found.bases for digest, _ in base.named.layers}
         try:
-            with self._turn(making), context.within() as own, self._cache.pinned(blobs):
+            with self._turn(making), context.within() as own:
                 begun = time.monotonic()
                 names = [digests.text(step.delta.manifest) for step in found.chain]
                 bundles = [
