@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
 from dibundle.codecs import decoders, reencoders, zstd
@@ -69,21 +69,36 @@ class BundleReader:
 
     def frame(self) -> tuple[Frame, bytes]:
         """Return the next frame and its stored bytes, which have the promised digest."""
-        index = self.frames_read
-        if index >= len(self.manifest.frames):
-            raise BundleError(messages.PROGRAM_FRAMES_EXHAUSTED)
-        frame = self.manifest.frames[index]
-        stored = self._exactly(frame.stored, f"frame {index}")
-        if digest.sha256(stored) != frame.digest:
-            place = f" ({self._where(self._at - frame.stored, self._at)})" if self._where else ""
-            raise DigestError(messages.BUNDLE_FRAME_DIGEST, index=index, place=place)
-        self.frames_read += 1
+        frame = self._next()
+        stored = self._exactly(frame.stored, f"frame {self.frames_read}")
+        self._check(frame, digest.sha256(stored))
         return frame, stored
+
+    def skip(self) -> Frame:
+        """Return the next frame, whose stored bytes are checked, but not kept: they may be 80 MiB."""
+        frame, begun = self._next(), self._at
+        found = digest.sha256_of(self._chunks(frame.stored))
+        if self._at - begun != frame.stored:
+            raise self._truncated(f"frame {self.frames_read}", self._at - begun, frame.stored)
+        self._check(frame, found)
+        return frame
+
+    def _next(self) -> Frame:
+        if self.frames_read >= len(self.manifest.frames):
+            raise BundleError(messages.PROGRAM_FRAMES_EXHAUSTED)
+        return self.manifest.frames[self.frames_read]
+
+    def _check(self, frame: Frame, found: bytes) -> None:
+        """Count a frame that was read, whose digest is this."""
+        if found != frame.digest:
+            place = f" ({self._where(self._at - frame.stored, self._at)})" if self._where else ""
+            raise DigestError(messages.BUNDLE_FRAME_DIGEST, index=self.frames_read, place=place)
+        self.frames_read += 1
 
     def skip_to(self, target: int) -> None:
         """Read on to the first frame of target number ``target``, checking what is passed over."""
         for _ in range(self.frames_read, sum(before.frames for before in self.manifest.targets[:target])):
-            self.frame()
+            self.skip()
 
     def finish(self) -> None:
         """Refuse frames that were not used and bytes after the last frame."""
@@ -92,16 +107,21 @@ class BundleReader:
         if self._stream.read(1):
             raise BundleError(messages.BUNDLE_TRAILING_BYTES)
 
-    def _exactly_or_less(self, size: int) -> bytes:
-        chunks = []
+    def _chunks(self, size: int) -> Iterator[bytes]:
         while size and (chunk := self._stream.read(min(size, 1 << 20))):
-            chunks.append(chunk)
             size -= len(chunk)
             self._at += len(chunk)
-        return b"".join(chunks)
+            yield chunk
+
+    def _exactly_or_less(self, size: int) -> bytes:
+        return b"".join(self._chunks(size))
 
     def _exactly(self, size: int, what: str) -> bytes:
         data = self._exactly_or_less(size)
         if len(data) != size:
-            raise BundleError(messages.BUNDLE_TRUNCATED, subject=what, data_count=len(data), size=size)
+            raise self._truncated(what, len(data), size)
         return data
+
+    @staticmethod
+    def _truncated(what: str, found: int, size: int) -> BundleError:
+        return BundleError(messages.BUNDLE_TRUNCATED, subject=what, data_count=found, size=size)

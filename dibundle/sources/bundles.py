@@ -201,8 +201,7 @@ def check_integrity(bundle: BundleReader, progress: Progress | None = None) -> N
     progress = progress or Silent()
     progress.phase("checking", sum(frame.stored for frame in bundle.manifest.frames))
     for _ in bundle.manifest.frames:
-        _, stored = bundle.frame()
-        progress.advance(len(stored))
+        progress.advance(bundle.skip().stored)
     bundle.finish()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import http.client
+import io
 import json
 import os
 import random
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
@@ -22,6 +24,8 @@ from pathlib import Path
 
 import pytest
 
+from dibundle.errors import BundleError, DigestError
+from dibundle.format.reader import BundleReader
 from dibundle.images import document
 from dibundle.sharing.mirror import answers, bases, door, downloads, making, server
 from dibundle.sharing.mirror import cache as caching
@@ -29,9 +33,11 @@ from dibundle.sharing.mirror.cache import Cache, CacheFullError, NewBlob
 from dibundle.sharing.mirror.downloads import Downloads
 from dibundle.sharing.mirror.options import MirrorOptions, parse_listen, parse_upstreams
 from dibundle.sources.access import Access
+from dibundle.sources.bundles import check_integrity
 from dibundle.sources.policy import Policy
 from tests import needs
 from tests.bounds.measure import ROOT
+from tests.builders import TestImage, build_layer, docker_save, file
 from tests.mirror.conftest import MANIFEST, Client, Running, mirroring, with_options
 from tests.mirror.test_mirror import bundle, fetched, kept, layers, protected, push_other_blobs
 from tests.sources.conftest import REPOSITORY, Files, Program, put_image
@@ -799,6 +805,51 @@ def test_bundles_for_which_there_is_no_space_are_not_fetched(
     mirror.client.pull("v2")
     assert (mirror.last()["way"], mirror.last()["reason"]) == ("image", "the bundles do not fit into the cache")
     assert not any(bundle(stocked, "v1-v2") in path for path in stocked.log("GET", "/blobs/"))
+
+
+def test_bundles_are_checked_in_pieces(dib: Program, tmp_path: Path) -> None:
+    """Whatever their frames have."""
+    for name, content in (("a", b"old"), ("b", random.Random(1).randbytes(12 << 20))):
+        image = TestImage([build_layer([file("x", content)])], ["e.com/a:1"])
+        (tmp_path / name).write_bytes(docker_save([image], "oci", None))
+    assert dib("create", tmp_path / "a", tmp_path / "b", tmp_path / "u.dib").code == 0
+    with (tmp_path / "u.dib").open("rb") as stream:
+        reader = BundleReader(stream)
+        tracemalloc.start()
+        check_integrity(reader)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert most < 4 << 20
+    with pytest.raises(BundleError):
+        check_integrity(BundleReader(io.BytesIO((tmp_path / "u.dib").read_bytes()[:-1])))
+    with pytest.raises(DigestError):
+        check_integrity(BundleReader(io.BytesIO((tmp_path / "u.dib").read_bytes()[:-1] + b"!")))
+
+
+def test_threads_share_memory() -> None:
+    """Each of many would keep what it once needed."""
+    program = """
+import ctypes, threading
+from dibundle.codecs.native.library import share_memory
+share_memory()
+libc = ctypes.CDLL(None)
+if not hasattr(libc, "malloc_info"):
+    raise SystemExit
+libc.malloc.restype = libc.fdopen.restype = ctypes.c_void_p
+together = threading.Barrier(16)
+def take():
+    together.wait()
+    libc.malloc(1000)
+    together.wait()
+threads = [threading.Thread(target=take) for _ in range(16)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+stream = ctypes.c_void_p(libc.fdopen(1, b"w"))
+libc.malloc_info(0, stream)
+libc.fflush(stream)
+"""
+    found = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    assert found.count("<heap nr=") <= 2
 
 
 # ---- names and times

@@ -12,6 +12,7 @@ from dibundle.cli.console import Console
 from dibundle.cli.option_groups import Command
 from dibundle.cli.session import session
 from dibundle.cli.size import read_size
+from dibundle.codecs.native.library import share_memory
 from dibundle.errors import FileError, UsageError, human, install_hint
 from dibundle.files.context import Context
 from dibundle.sharing.mirror import messages
@@ -95,6 +96,7 @@ def command(
     if prune:
         _prune(Path(cache), cache_size, console)
         return
+    share_memory()
     address = parse_listen(listen)
     if not (address.is_local or insecure_listen or tls_cert):
         raise UsageError(messages.MIRROR_INSECURE_LISTEN, address=listen)
