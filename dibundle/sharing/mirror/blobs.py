@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
@@ -162,10 +163,13 @@ class BlobServer:
         except ConnectionFailure:
             if not isinstance(download.error, CacheFullError):
                 raise
-            async with self._asked(place, text(download.digest), f"bytes={at}-", "GET") as answer:
+            held, found = download.written(at)
+            at += len(held)
+            name = text(download.digest)
+            async with self._asked(place, name, f"bytes={at}-", "GET") as answer:
                 if answer.status != 206 or not answer.headers.get("Content-Range", "").startswith(f"bytes {at}-"):
                     raise
-                async for piece in self._streamed(place, answer):
+                async for piece in _verified(self._streamed(place, answer), name, held, found):
                     yield piece
 
     async def direct(self, request: web.Request, place: UpstreamPlace, name: str) -> web.StreamResponse:
@@ -231,10 +235,15 @@ class BlobServer:
         return response
 
 
-async def _verified(pieces: AsyncIterator[bytes], name: str) -> AsyncIterator[bytes]:
-    """Yield pieces, the last bytes only when all of them have the digest."""
+async def _verified(
+    pieces: AsyncIterator[bytes], name: str, held: bytes = b"", found: hashlib._Hash | None = None
+) -> AsyncIterator[bytes]:
+    """Yield pieces, the last bytes only when all of them have the digest.
+
+    ``held`` is what comes before them and was not sent yet, ``found`` the hash of all that does.
+    """
     kind, _, digest = name.partition(":")
-    found, held = HASHES[kind](), b""
+    found = found or HASHES[kind]()
     async for piece in pieces:
         found.update(piece)
         held += piece

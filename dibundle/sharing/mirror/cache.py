@@ -98,6 +98,10 @@ class NewBlob:
         """The SHA-256 of what was written so far."""
         return self._hash.digest()
 
+    def hash(self) -> hashlib._Hash:
+        """Return the SHA-256 of what was written so far, to go on with."""
+        return self._hash.copy()
+
     def keep(self, space: str) -> None:
         """Put it in place under its digest; it stays there until it is closed."""
         key = space, self.digest

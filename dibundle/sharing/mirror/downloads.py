@@ -115,6 +115,10 @@ class Download:
                 self.bell.changed.wait(left)
         return self.is_done and self.error is None
 
+    def written(self, at: int) -> tuple[bytes, hashlib._Hash]:
+        """Return the bytes from ``at`` on of a download that failed, and the hash of all that was written."""
+        return os.pread(self._blob.fd, self.received - at, at), self._blob.hash()
+
     async def pieces(self, start: int = 0) -> AsyncIterator[bytes]:
         """Yield the bytes from ``start`` on as they come; :class:`ConnectionFailure` where they end too early."""
         at = start
