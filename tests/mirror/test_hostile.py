@@ -1102,6 +1102,7 @@ def test_pages_of_the_web_do_not_reach_a_private_mirror(
     host: str, status: int, options: MirrorOptions, access: Access, stocked: Registry
 ) -> None:
     with mirroring(with_options(options, is_private=True), access) as mirror:
-        assert mirror.client.ask("/v2/", Host=host).status == status
+        for path in ("/v2/", "/metrics", "/healthz"):
+            assert mirror.client.ask(path, Host=host).status == status, path
     with mirroring(options, access) as mirror:
         assert mirror.client.ask("/v2/", Host=host).status == 200

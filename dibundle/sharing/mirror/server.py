@@ -16,7 +16,7 @@ from typing import Final, Literal
 from urllib.parse import urlencode
 
 from aiohttp import web
-from aiohttp.typedefs import Middleware
+from aiohttp.typedefs import Handler, Middleware
 
 from dibundle.errors import DibError, FileError, RegistryError
 from dibundle.images.document import is_digest, sha256_of
@@ -68,11 +68,19 @@ class Mirror:
 
     def application(self, serve: Middleware) -> web.Application:
         """Return what aiohttp serves; all requests go by ``serve``."""
-        application = web.Application(middlewares=[serve])
+        application = web.Application(middlewares=[serve, self._guard])
         application.router.add_get("/healthz", self._health)
         application.router.add_get("/metrics", self._metrics)
         application.router.add_route("*", "/{path:.*}", self._answer)
         return application
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refuse what pages of the web ask for, by names of theirs that lead to this machine."""
+        if self.options.is_private and self.options.listen.is_local and not is_loopback(request.host):
+            self.metrics.requests.labels("other", "421").inc()
+            return error_answer(421, "DENIED", "a mirror for this machine alone, by another name")
+        return await handler(request)
 
     async def _health(self, _: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -88,9 +96,7 @@ class Mirror:
         kind = parts[-2] if is_item and parts[-2] in _KINDS else "other"
         answer: web.StreamResponse
         try:
-            if self.options.is_private and self.options.listen.is_local and not is_loopback(request.host):
-                answer = error_answer(421, "DENIED", "a mirror for this machine alone, by another name")
-            elif request.path in ("/v2", "/v2/"):
+            if request.path in ("/v2", "/v2/"):
                 answer = json_answer(200, {})
             elif request.method not in ("GET", "HEAD"):
                 answer = error_answer(405, "UNSUPPORTED", "a mirror is read only")
