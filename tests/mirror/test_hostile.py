@@ -245,6 +245,28 @@ def test_sigterm_ends_it_though_upstream_drips(stocked: Registry, tmp_path: Path
         assert time.monotonic() - begun < 3
 
 
+def test_patience_after_sigterm_is_not_had_twice(
+    options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_PATIENCE", 2.0)
+    stop = threading.Event()
+
+    def drip(request: Request) -> bool:
+        request.answer(200, b"", length=1 << 20)
+        while not stop.wait(0.1):
+            request.wfile.write(bytes(2000))
+        return True
+
+    with socket.socket() as client:
+        with beside(options, access, drip) as (_, evil):
+            client.connect(("127.0.0.1", evil.port))
+            client.sendall(f"GET /v2/evil/x/blobs/{digest(b'x')} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            time.sleep(0.5)
+            begun = time.monotonic()
+            threading.Timer(3.5, stop.set).start()
+        assert time.monotonic() - begun < 3.5
+
+
 # ---- what one upstream, or one client, does to others
 
 

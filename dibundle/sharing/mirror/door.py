@@ -166,6 +166,13 @@ class Door:
                 if time.monotonic() - since > WAITING:
                     self._send_away(client)
 
+    def close(self) -> None:
+        """End all connections at once."""
+        for transport in self._greeting.values():
+            transport.abort()
+        for client in list(self._clients):
+            self._send_away(client)
+
     def _send_away(self, client: Client) -> None:
         self.gone(client)
         client.hang_up()

@@ -249,7 +249,10 @@ async def running(mirror: Mirror) -> AsyncIterator[int]:
         raise FileError(messages.MIRROR_LISTEN_FAILED, address=listen.address, reason=error.strerror) from error
     finally:
         watching.cancel()
+        ending = asyncio.get_running_loop().call_later(_PATIENCE, door.close)  # aiohttp would wait as long again
         await runner.cleanup()
+        ending.cancel()
+        door.close()
 
 
 def _tls(certificate: tuple[str, str] | None) -> ssl.SSLContext | None:
