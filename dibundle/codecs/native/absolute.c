@@ -1,15 +1,15 @@
-/* Operands of code among literals: made absolute, so that calls of one place are alike wherever they stand, and relative
- * again (codecs/relink.py, spec/relink.md). */
+/* Operands of code among literals: made absolute, so that all calls of one place are equal, and relative again
+ * (codecs/relink.py, spec/relink.md). */
 #include "bytes.h"
 
 enum { NO_CODE, X86_CODE, ARM_CODE };
 
-/* Whether an operand of four bytes, relative to its end, stands behind byte with before in front of that. */
+/* Whether a four-byte operand, relative to its end, follows byte, with before in front of byte. */
 static inline int has_operand(uint32_t before, uint32_t byte)
 {
     if ((byte | 1) == 0xE9 || (before == 0x0F && (byte & 0xF0) == 0x80)) /* call, jump, jump if */
         return 1;
-    if ((byte & 0xC7) != 5) /* in memory, relative to what follows */
+    if ((byte & 0xC7) != 5) /* in memory, relative to the operand's end */
         return 0;
     switch (before) {
     case 0x10: case 0x11: case 0x15: case 0x25: case 0x28: case 0x29: case 0x39: case 0x3B: case 0x63: case 0x6F:
@@ -20,7 +20,7 @@ static inline int has_operand(uint32_t before, uint32_t byte)
     }
 }
 
-/* Turn the operand whose end is at place: what leads into a target of size bytes changes places with what does not. */
+/* Convert the operand whose end is at place: values that lead into a target of size bytes are exchanged with others. */
 static inline uint32_t turned(uint32_t word, uint32_t place, uint32_t size, int back)
 {
     if (back)
@@ -37,7 +37,7 @@ static void turn_x86(uint8_t *data, int64_t length, int64_t place, uint32_t size
             uint8_t *s = data + i + 1;
             uint32_t word = back ? (uint32_t)s[0] << 24 | (uint32_t)s[1] << 16 | (uint32_t)s[2] << 8 | s[3] : source_word(s);
             word = turned(word, (uint32_t)(place + i + 5), size, back);
-            for (int k = 0; k < 4; k++) /* absolute ones have their highest byte first, as the others are what differs */
+            for (int k = 0; k < 4; k++) /* absolute operands have their highest byte first, because the other bytes differ */
                 s[k] = (uint8_t)(word >> (back ? 8 * k : 24 - 8 * k));
             i += 4;
             byte = 0;
@@ -65,7 +65,7 @@ static void turn_arm(uint8_t *data, int64_t length, int64_t place, int back)
     }
 }
 
-/* Turn the operands within each run of literals, which lie one after the other in data; machine says whose they are. */
+/* Convert the operands in all runs of literals, which are consecutive in data; machine is the code's machine. */
 int64_t dib_absolute(uint8_t *data, const cover_t *covers, int64_t count, int64_t target_size, int64_t machine, int64_t back)
 {
     int64_t end = 0;

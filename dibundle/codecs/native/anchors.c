@@ -1,4 +1,4 @@
-/* Long equal stretches of two files, and covers that are bridged (codecs/encode/anchors.py). */
+/* Long equal stretches of two files, and joining of covers (codecs/encode/anchors.py). */
 #include "bytes.h"
 
 /* ---- the first pass: long equal stretches of two masked files */
@@ -11,16 +11,17 @@ static inline uint64_t hash32(const uint8_t *s)
     return (a ^ a >> 29) * 0x9E3779B97F4A7C15ull;
 }
 
-#define BATCH 32 /* places whose table entries are fetched before the first is looked at: memory is slow to answer */
+#define BATCH 32 /* places whose table entries are fetched before the first is read: memory has a high latency */
 
-/* Where in the source the 32 bytes at t may be found: the places are in a table by their hash, counted in strides from 1,
-   above them as many bits of the hash as there is room for, so that few wrong places are looked at. The filter has a bit
-   for each two places of the table and fits into a near cache: four lookups of five end there (31 MB of a program, which 6.6 MB are not found: 0.20 s without it, 0.17 s with it). */
+/* Likely places in the source of the 32 bytes at t. The table maps hashes to places, counted in strides from 1. The bits
+ * above a place hold as much of the hash as fits, so that few wrong places are compared. The filter has one bit per two
+ * places of the table and fits into a near cache: four of five lookups end there (31 MB of a program, of which 6.6 MB
+ * are not found: 0.20 s without it, 0.17 s with it). */
 typedef struct {
     uint32_t *table;
     uint64_t *filter;
     int bits, place_bits;
-    int64_t stride; /* one of so many places of the source is in the table */
+    int64_t stride; /* one place of the source in this many is in the table */
 } anchor_table_t;
 
 static inline uint64_t anchor_bit(const anchor_table_t *a, uint64_t h)
@@ -57,7 +58,7 @@ static void anchor_open(anchor_table_t *a, int64_t size, uint32_t *table, int64_
     a->table = table + ((size_t)1 << (a->bits - 4));
 }
 
-/* How many words dib_anchors_table writes for a source, into memory that is zero and aligned to eight bytes. */
+/* The number of words that dib_anchors_table writes for a source; the memory must be zero and aligned to eight bytes. */
 int64_t dib_anchors_words(int64_t source_size, int64_t stride)
 {
     anchor_table_t a;
@@ -65,7 +66,7 @@ int64_t dib_anchors_words(int64_t source_size, int64_t stride)
     return ((int64_t)1 << (a.bits - 4)) + ((int64_t)1 << a.bits);
 }
 
-/* Make the table of a source's places that searches share. */
+/* Build the table of a source's places, which searches share. */
 int64_t dib_anchors_table(const uint8_t *source, int64_t size, uint32_t *table, int64_t stride)
 {
     anchor_table_t opened, *a = &opened;
@@ -86,7 +87,7 @@ int64_t dib_anchors_table(const uint8_t *source, int64_t size, uint32_t *table, 
     return 0;
 }
 
-/* The place in the source of the 32 bytes at t, by their hash; -1 if there is none, or they are all the same. */
+/* The place in the source of the 32 bytes at t, by their hash; -1 if there is none, or the bytes are all the same. */
 static inline int64_t anchor_find(const anchor_table_t *a, const uint8_t *source, const uint8_t *t, uint64_t h)
 {
     uint32_t entry = a->table[h >> (64 - a->bits)];
@@ -102,7 +103,7 @@ static inline int64_t anchor_find(const anchor_table_t *a, const uint8_t *source
     return memcmp(source + s, t, 32) != 0 || memcmp(t, t + 1, 31) == 0 ? -1 : s;
 }
 
-/* Find equal stretches of the target between from and end, by the table of the source. */
+/* Find equal stretches of the target between from and end, with the table of the source. */
 int64_t dib_anchors(const uint8_t *source, int64_t source_size, uint32_t *table, const uint8_t *target, int64_t from,
                     int64_t end, int64_t stride, cover_t *covers, int64_t room)
 {
@@ -144,7 +145,7 @@ int64_t dib_anchors(const uint8_t *source, int64_t source_size, uint32_t *table,
     return n;
 }
 
-/* Covers on one diagonal become one where at most bridge bytes lie between them, fewer after short ones; how many are left. */
+/* Join covers on one diagonal if at most bridge bytes lie between them, fewer after short ones; return their number. */
 int64_t dib_bridge(cover_t *covers, int64_t count, int64_t bridge)
 {
     int64_t n = 0;

@@ -1,4 +1,4 @@
-/* Bytes and words that several files read. */
+/* Bytes and words, shared by several files. */
 #ifndef DIB_BYTES_H
 #define DIB_BYTES_H
 
@@ -10,7 +10,7 @@
 #define FETCH(address) (void)(address)
 #endif
 
-/* memcpy that may be given NULL for nothing. */
+/* memcpy that accepts NULL for an empty copy. */
 static inline void copy_bytes(uint8_t *to, const uint8_t *from, int64_t size)
 {
     if (size > 0)
@@ -22,7 +22,7 @@ static inline uint32_t source_word(const uint8_t *s)
     return s[0] | (uint32_t)s[1] << 8 | (uint32_t)s[2] << 16 | (uint32_t)s[3] << 24;
 }
 
-/* Add each of eight bytes of b to that of a, modulo 256. */
+/* Add each of the eight bytes of b to the byte of a, modulo 256. */
 static inline uint64_t add_eight(uint64_t a, uint64_t b)
 {
     const uint64_t low = 0x7f7f7f7f7f7f7f7full;

@@ -21,8 +21,8 @@ int64_t dib_cover_split(const uint8_t *source, const uint8_t *target, int64_t ta
     return 0;
 }
 
-/* Undo dib_cover_split in place: the difference, covered bytes, lies at the end of target. As covers are in order and what
-   they leave out has its room before it, no byte of it is overwritten before it is used. */
+/* Undo dib_cover_split in place: the difference, covered bytes, lies at the end of target. Covers are in order, and the
+ * literals before each have their room before it, so no byte of the difference is overwritten before it is used. */
 int64_t dib_cover_join(const uint8_t *source, const cover_t *covers, int64_t count, int64_t covered,
                        const uint8_t *literals, uint8_t *target, int64_t target_size)
 {
@@ -51,7 +51,7 @@ int64_t dib_cover_join(const uint8_t *source, const cover_t *covers, int64_t cou
     return 0;
 }
 
-/* Copy up to width bytes of source from before and behind each run of literals, as far as out has room; return how many. */
+/* Copy up to width bytes of source from before and after each run of literals, while out has room; return the size. */
 int64_t dib_cover_context(const uint8_t *source, int64_t source_size, const cover_t *covers, int64_t count,
                           int64_t width, uint8_t *out, int64_t room)
 {
@@ -76,7 +76,7 @@ int64_t dib_cover_context(const uint8_t *source, int64_t source_size, const cove
     return size;
 }
 
-/* Whether every cover is within both sides, not empty and behind the one before. */
+/* Whether every cover lies within both sides, is not empty and follows the one before. */
 int64_t dib_cover_fits(const int64_t *sources, const int64_t *targets, const int64_t *lengths, int64_t count,
                        int64_t source_size, int64_t target_size)
 {
@@ -90,7 +90,7 @@ int64_t dib_cover_fits(const int64_t *sources, const int64_t *targets, const int
     return 1;
 }
 
-/* Write the columns that tell where the covers are: bytes of the target between one and the next, and how far the source
+/* Write the columns that place the covers: bytes of the target between two covers, and the distance that the source
  * jumps beyond that (twice it, or minus twice it less 1). Each column has room for count numbers. */
 void dib_cover_columns(const cover_t *covers, int64_t count, int64_t *gaps, int64_t *turns)
 {
@@ -104,8 +104,8 @@ void dib_cover_columns(const cover_t *covers, int64_t count, int64_t *gaps, int6
     }
 }
 
-/* Undo that: fill covers from the columns and return the sum of their lengths; -1 where one does not fit into the source
- * or the target. All numbers are 0 to 2^63 - 1, the sizes at most 2^60. */
+/* Undo that: fill covers from the columns and return the sum of their lengths; -1 if one does not fit into the source or
+ * the target. All numbers are 0 to 2^63 - 1, the sizes at most 2^60. */
 int64_t dib_cover_place(const int64_t *gaps, const int64_t *lengths, const int64_t *turns, int64_t count,
                         int64_t source_size, int64_t target_size, cover_t *covers)
 {
@@ -127,11 +127,11 @@ int64_t dib_cover_place(const int64_t *gaps, const int64_t *lengths, const int64
     return total;
 }
 
-/* A content without some stretches: of each piece that is left, where it is in the whole and in what is left, the latter
- * with its end. */
+/* A content without some stretches: for each remaining piece, its offset in the whole and in the rest, the latter with
+ * the end of the rest. */
 typedef struct { const int64_t *starts, *places; int64_t count, at; } rest_t;
 
-/* Return where in the whole a byte of what is left lies, and in room how many follow before something is left out. */
+/* Return the offset in the whole of a byte of the rest, and in room the bytes from there to the end of its piece. */
 static int64_t place_in_whole(rest_t *r, int64_t at, int64_t *room)
 {
     if (at < r->places[r->at] || at >= r->places[r->at + 1]) {
@@ -161,8 +161,8 @@ static void put_cover(cover_t *out, int64_t *size, int64_t room, cover_t cover)
     ++*size;
 }
 
-/* Fill out with covers of the whole: those of what is left of both sides, cut where something was left out, and the middles
- * between them, which were; what continues another is one with it. All are in the order of the target. Return how many. */
+/* Fill out with covers of the whole: covers of the rest, cut where a stretch was left out, and the middles of these
+ * stretches. A cover that continues another is joined with it. All are in the order of the target. Return their number. */
 int64_t dib_cover_whole(const cover_t *covers, int64_t count, const int64_t *old_starts, const int64_t *old_places,
                         int64_t old_count, const int64_t *new_starts, const int64_t *new_places, int64_t new_count,
                         const cover_t *middles, int64_t middle_count, cover_t *out, int64_t room)

@@ -1,15 +1,15 @@
-/* Fields of programs that follow from others: taken off, so that little is left of them, and put back (codecs/relink.py,
- * spec/relink.md). Whatever a program holds, putting back undoes taking off. */
+/* Fields of programs that follow from others: subtracted, so that they become small, and added back (codecs/relink.py,
+ * spec/relink.md). Adding back restores any program. */
 #include "program.h"
 
 
-typedef struct { uint32_t code, frame; } row_t; /* of an index: where a function begins, where its record is */
+typedef struct { uint32_t code, frame; } row_t; /* a row of an index: the start of a function, the place of its record */
 
 typedef struct {
     uint8_t *data;
     const region_t *parts;
     const region_t **by_address;
-    uint8_t *indexed; /* whether an index of these frames was met: one walk of each */
+    uint8_t *indexed; /* whether an index of these frames was already processed: each is walked once */
     int64_t count;
     int put_back;
 } derive_t;
@@ -27,7 +27,7 @@ static int by_code(const void *left, const void *right)
     return x != y ? (x < y ? -1 : 1) : a->frame < b->frame ? -1 : a->frame > b->frame;
 }
 
-/* The last of the parts with the highest address that is not above this one; NULL if there is none. */
+/* The last of the parts with the highest address up to this one; NULL if there is none. */
 static const region_t *part_at(const derive_t *d, uint64_t address)
 {
     int64_t low = 0, high = d->count;
@@ -41,13 +41,13 @@ static const region_t *part_at(const derive_t *d, uint64_t address)
     return low ? d->by_address[low - 1] : NULL;
 }
 
-/* Turn a field into its distance from what is expected, or back. */
+/* Replace a field by its distance from the expected value, or undo that. */
 static inline void turn_word(const derive_t *d, uint8_t *at, uint32_t expected)
 {
     write_word(at, d->put_back ? source_word(at) + expected : source_word(at) - expected);
 }
 
-/* Exchange words from expected on with those from NEAR on, unless they overlap. */
+/* Exchange words from expected on with those from NEAR on, unless the ranges overlap. */
 static inline uint32_t exchanged(uint32_t word, uint32_t expected)
 {
     if (expected - NEAR + NEAR_MOST < 2 * NEAR_MOST)
@@ -58,7 +58,7 @@ static inline uint32_t exchanged(uint32_t word, uint32_t expected)
 static void derive_frames(const derive_t *d, const region_t *part)
 {
     uint8_t *s = d->data + part->start;
-    uint32_t end = 0, table = 0; /* of the function before, and its table of exceptions */
+    uint32_t end = 0, table = 0; /* end of the previous function, and its table of exceptions */
     for (int64_t i = 0, size; (size = record_size(s, part->length - i)) != 0; i += size, s += size) {
         uint32_t here = (uint32_t)part->address + (uint32_t)i, id = source_word(s + 4), other = (uint32_t)i + 4 - id;
         write_word(s + 4, other);
@@ -127,10 +127,10 @@ static void derive_relocations(const derive_t *d, const region_t *part)
     }
 }
 
-/* Take what follows from other fields off those of the parts of data, or put it back. */
+/* Subtract derived values from the fields in the parts of data, or add them back. */
 int64_t dib_derive(uint8_t *data, const region_t *parts, int64_t count, int64_t put_back)
 {
-    static const int modes[3] = {RELOCATIONS, INDEX, FRAMES}; /* taken off in this order, put back in the other */
+    static const int modes[3] = {RELOCATIONS, INDEX, FRAMES}; /* the order of subtracting; adding back reverses it */
     derive_t d = {.data = data, .parts = parts, .count = count, .put_back = put_back != 0};
     d.by_address = malloc((size_t)count * sizeof *d.by_address + 1);
     d.indexed = calloc((size_t)count + 1, 1);

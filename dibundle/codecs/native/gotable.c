@@ -1,11 +1,11 @@
-/* The table of functions in programs that Go compiled: where they are, and what is told of them (spec/relink.md). */
+/* The table of functions in Go programs: their addresses and records (spec/relink.md). */
 #include "walk.h"
 
 #define HEAD 72
-#define RECORD 44 /* bytes of what is told of a function, without what it has several of */
-#define MOST 8    /* of these that are looked at; no record is where the one before was: each word costs one search */
+#define RECORD 44 /* fixed bytes of a function's record, without its lists */
+#define MOST 8    /* maximum list entries that are read; records never overlap: each word costs one search */
 
-typedef struct { uint64_t at; uint32_t shift; } zero_t; /* what offsets count from, and how far that went */
+typedef struct { uint64_t at; uint32_t shift; } zero_t; /* the base of offsets, and its shift */
 
 static zero_t zero_at(const walk_t *w, const int action, uint64_t at)
 {

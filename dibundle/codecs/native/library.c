@@ -1,4 +1,4 @@
-/* Loading, and memory. */
+/* Loading and memory. */
 #if defined(__linux__)
 #define _DEFAULT_SOURCE /* madvise */
 #include <sys/mman.h>
@@ -6,7 +6,8 @@
 #include "dib.h"
 #include "model.h"
 
-/* Called once, before any other function: fills all tables. Returns what the header was that the library was built with. */
+/* Called once, before any other function: fills all tables. Returns the number of the header that the library was built
+ * with. */
 int64_t dib_open(void)
 {
     model_fill_tables();
@@ -15,7 +16,7 @@ int64_t dib_open(void)
 
 #define LARGE_PAGE (2 << 20)
 
-/* Have the system give memory that nothing was written to in pages of 2 MiB, as far as they lie within it. */
+/* Ask the system for pages of 2 MiB for unwritten memory, as far as such pages lie within it. */
 void dib_take_large_pages(uint8_t *memory, int64_t size)
 {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)

@@ -1,36 +1,37 @@
-/* The search for covers: stretches of a target that are nearly like ones of a source (codecs/encode/covers.py).
+/* The search for covers: stretches of a target that resemble stretches of a source (codecs/encode/covers.py).
  *
- * A walk through the target, after the idea of bsdiff: it follows one cover until a stretch elsewhere in the source is so much
- * more like what comes that another cover pays; then the old one is extended forwards, and the new one backwards, as far as
- * enough bytes are equal. Stretches are found in a table of the source's places by the eight bytes there, those near to
- * where the cover that is followed leads first: what is near costs fewer bytes to tell, so it may be shorter. */
+ * The search walks through the target, with the idea of bsdiff. It follows one cover until another stretch of the source
+ * resembles the next bytes so much more that a new cover pays. Then the old cover is extended forwards and the new one
+ * backwards, as long as enough bytes are equal. A table of the source's places, by the eight bytes there, finds
+ * stretches. Those near to the place that the followed cover leads to come first: they cost fewer bytes, so they may be
+ * shorter. */
 #include "bytes.h"
 
 #define MOST_SOURCE ((int64_t)1 << 30)
-#define KEY 8          /* bytes that are hashed, and the least that a new cover begins with */
-#define FOLLOWED 32    /* equal bytes from which on a cover is followed without a search */
-#define LONGEST 1024   /* bytes that are compared at most: what comes behind is compared when it is reached */
-#define FAR_KEY 13     /* bytes that a stretch which is not near must have: places hold a few bits of the last five */
-#define LOST 1024       /* an extension ends where so much was lost since it was best; backwards it may be */
-#define BACK 4096      /* so long, so that hostile contents cannot have the same bytes extended over again and again */
-#define FAVOUR 9       /* an equal byte is worth as much as 9 / 4 that are not */
+#define KEY 8          /* bytes that are hashed, and the minimum at the beginning of a new cover */
+#define FOLLOWED 32    /* minimum equal bytes to follow a cover without a search */
+#define LONGEST 1024   /* maximum bytes that are compared; later bytes are compared when they are reached */
+#define FAR_KEY 13     /* minimum bytes of a distant stretch: places hold a few bits of the last five */
+#define LOST 1024       /* an extension ends after this loss since its best value; backwards it has this maximum */
+#define BACK 4096      /* length, so that hostile contents cannot make the same bytes be extended over and over */
+#define FAVOUR 9       /* weight of an equal byte: 9 / 4 of an unequal one */
 #define UNEQUAL 4
 
 typedef struct { int64_t near, far; } limits_t;
-static const limits_t reach = {1024, 65536};    /* how near a stretch is: bytes from where the last cover leads; */
-static const int64_t least[3] = {KEY, FAR_KEY, 14}; /* of such a distance: how many bytes must be equal to begin with, */
-static const int64_t more[3] = {4, 5, 6};    /* how many more than where the last cover leads, */
-static const int64_t cost[3] = {0, 2, 4};    /* by how many a nearer one may be shorter, */
-static const int64_t worth[3] = {15, 22, 30}; /* and how many a cover must be worth in the end */
+static const limits_t reach = {1024, 65536};    /* classes of distance: bytes from the place that the last cover leads to; */
+static const int64_t least[3] = {KEY, FAR_KEY, 14}; /* by class: minimum equal bytes at the beginning, */
+static const int64_t more[3] = {4, 5, 6};    /* minimum equal bytes more than in the last cover, */
+static const int64_t cost[3] = {0, 2, 4};    /* bytes by which a nearer stretch may be shorter, */
+static const int64_t worth[3] = {15, 22, 30}; /* and minimum worth of a cover in the end */
 
-typedef struct { int64_t at, place, length; } match_t; /* from at in the target and place in the source on they are equal */
+typedef struct { int64_t at, place, length; } match_t; /* equal bytes from at in the target and place in the source on */
 
 typedef struct {
     const uint8_t *source, *target;
     int64_t source_size, target_size;
-    uint32_t *bucket, *places; /* of each hash the first of its places, which ascend; a place has bits of a hash below it */
+    uint32_t *bucket, *places; /* for each hash, its first place; places ascend, and have bits of another hash below them */
     int down, bits;
-    int64_t around;            /* of many places as many on either side of where the last cover leads are looked at */
+    int64_t around;            /* if there are many places, the number that is compared on either side of the last cover's */
     int quick;
 } search_t;
 
@@ -39,7 +40,7 @@ static inline uint64_t hash8(const uint8_t *s)
     return read_long(s) * 0x9E3779B97F4A7C15ull;
 }
 
-/* Some bits of a hash of the bytes behind the key, of at least so many there are; 0 where there are fewer. */
+/* Some bits of a hash of the bytes behind the key, if there are enough; otherwise 0. */
 static inline uint32_t bits_behind(const search_t *w, const uint8_t *s, int64_t left)
 {
     return left < FAR_KEY ? 0 : (uint32_t)((read_long(s + FAR_KEY - 8) >> 24) * 0x9E3779B97F4A7C15ull >> (64 - w->bits));
@@ -55,7 +56,7 @@ static inline int64_t equal_bytes(const uint8_t *a, const uint8_t *b, int64_t mo
     return n;
 }
 
-/* How many of n bytes differ, n a multiple of eight. */
+/* The number of unequal bytes among n, a multiple of eight. */
 static inline int64_t unequal_bytes(const uint8_t *a, const uint8_t *b, int64_t n)
 {
     const uint64_t low = 0x7f7f7f7f7f7f7f7full;
@@ -67,7 +68,7 @@ static inline int64_t unequal_bytes(const uint8_t *a, const uint8_t *b, int64_t 
     return count;
 }
 
-/* The bits of a hash that number the buckets of a source's table: a bucket for four places or so. */
+/* The number of hash bits that index the buckets of a source's table: one bucket for about four places. */
 static int bucket_bits(int64_t source_size)
 {
     int bits = 12;
@@ -87,7 +88,7 @@ static void search_open(search_t *w, uint32_t *table)
     w->places = table + ((size_t)1 << bits) + 1;
 }
 
-/* How many words dib_match_table writes for a source; 0 where there is no place in it. */
+/* The number of words that dib_match_table writes for a source; 0 if the source has no place. */
 int64_t dib_match_words(int64_t source_size)
 {
     if (source_size > MOST_SOURCE)
@@ -95,8 +96,9 @@ int64_t dib_match_words(int64_t source_size)
     return source_size < KEY ? 0 : ((int64_t)1 << bucket_bits(source_size)) + 1 + source_size;
 }
 
-/* Make a part of the table of a source's places that searches share: step 0 counts those of a share of the buckets, step 1
- * adds up, step 2 puts the share's places in. Each step is done for all shares before the next, in any order. */
+/* Build a part of the table of a source's places, which searches share. Step 0 counts the places of a share of the
+ * buckets, step 1 adds up, step 2 fills in the share's places. Each step runs for all shares before the next, in any
+ * order. */
 int64_t dib_match_table(const uint8_t *source, int64_t source_size, uint32_t *table, int64_t step, int64_t shares, int64_t share)
 {
     search_t w = {.source = source, .source_size = source_size};
@@ -129,14 +131,14 @@ static inline int distance_class(int64_t distance)
     return distance < reach.near ? 0 : distance < reach.far ? 1 : 2;
 }
 
-/* Find what is like the target at an offset, best near a place of the source; return how long it is. */
+/* Find a match for the target at an offset, preferably near a place of the source; return its length. */
 static inline int64_t find(const search_t *w, int64_t at, int64_t expected, int64_t *place)
 {
     int64_t room = w->target_size - at, best = 0, best_value = 0;
     const uint8_t *target = w->target + at;
     if (room < KEY)
         return 0;
-    if (room >= 32) { /* memory is slow to answer: ask for what the next searches look at */
+    if (room >= 32) { /* memory has a high latency: prefetch for the next searches */
         FETCH(w->bucket + (hash8(target + 16) >> w->down));
         FETCH(w->places + w->bucket[hash8(target + 8) >> w->down]);
     }
@@ -171,7 +173,7 @@ static inline int64_t find(const search_t *w, int64_t at, int64_t expected, int6
     return best;
 }
 
-/* How far it pays to extend a cover from a and b on (1), or before them (-1), by at most so many bytes. */
+/* The best length to extend a cover after a and b (way 1), or before them (way -1), by at most most bytes. */
 static int64_t extend(const uint8_t *a, const uint8_t *b, int64_t most, const int way)
 {
     int64_t length = 0, value = 0, best = 0;
@@ -184,7 +186,7 @@ static int64_t extend(const uint8_t *a, const uint8_t *b, int64_t most, const in
     return length;
 }
 
-/* How many of the n bytes at t are better left to a, which comes before b: the fewer where that is the same. */
+/* The number of the n bytes at t that are better covered by a, the earlier cover, than by b; the smallest, if equal. */
 static int64_t split(const uint8_t *a, const uint8_t *b, const uint8_t *t, int64_t n)
 {
     int64_t value = 0, best = 0, length = 0;
@@ -196,7 +198,7 @@ static int64_t split(const uint8_t *a, const uint8_t *b, const uint8_t *t, int64
     return length;
 }
 
-/* Whether a cover of n bytes saves more than telling of it takes, so far from where the last one leads. */
+/* Whether a cover of n bytes saves more than it costs, at this distance from the last one. */
 static int is_worth(const uint8_t *a, const uint8_t *b, int64_t n, int64_t distance)
 {
     int64_t value = 0;
@@ -205,7 +207,7 @@ static int is_worth(const uint8_t *a, const uint8_t *b, int64_t n, int64_t dista
     return value >= worth[distance_class(distance)] * (FAVOUR - UNEQUAL);
 }
 
-/* How many bytes from an offset on are like those where the cover that is followed leads, so that no search is worth it. */
+/* The number of bytes at an offset for which the followed cover is good enough, so that no search is needed. */
 static inline int64_t followed(const search_t *w, int64_t own, int64_t here, int64_t at)
 {
     if (own >= FOLLOWED)
@@ -220,10 +222,10 @@ static inline int is_equal(const search_t *w, int64_t here, int64_t at)
     return here >= 0 && here < w->source_size && w->source[here] == w->target[at];
 }
 
-/* Follow a cover that leads from at to at + moved to where another one pays; there is none at the target's end. */
+/* Follow a cover from at to at + moved until another one pays; at the target's end, there is none. */
 static match_t next_match(const search_t *w, int64_t at, int64_t moved)
 {
-    int64_t equal = 0, counted = at; /* bytes from at to counted that are equal where the cover leads */
+    int64_t equal = 0, counted = at; /* equal bytes from at to counted in the followed cover */
     for (int64_t step = 1; at < w->target_size; at += step) {
         int64_t here = at + moved, own = 0, place = here;
         step = 1;
@@ -255,16 +257,16 @@ static match_t next_match(const search_t *w, int64_t at, int64_t moved)
     return (match_t){w->target_size, 0, 0};
 }
 
-/* Find covers of a piece of the target, apart from each other and in its order; return how many there are. The table is what
- * dib_match_table made; place: where in the source the piece is likely to come from. A quick search follows a cover through
- * more bytes that differ, and looks at fewer places. */
+/* Find covers of a piece of the target, without overlaps and in its order; return their number. The table is
+ * dib_match_table's. place: the likely place of the piece in the source. A quick search follows a cover through more
+ * unequal bytes, and compares fewer places. */
 int64_t dib_match(const uint8_t *source, int64_t source_size, uint32_t *table, const uint8_t *target, int64_t target_size,
                   int64_t place, int64_t quick, cover_t *out, int64_t room)
 {
     search_t w = {.source = source, .target = target, .source_size = source_size, .target_size = target_size,
                   .around = quick ? 4 : 16, .quick = quick != 0};
-    int64_t count = 0, moved = place; /* covers, and how far the last one leads */
-    int64_t from = 0;                 /* the one that is followed begins at from, in the source at place */
+    int64_t count = 0, moved = place; /* covers, and the shift of the last one */
+    int64_t from = 0;                 /* the followed cover begins at from, and at place in the source */
     match_t next = {0, 0, 0};
     search_open(&w, table);
     do {

@@ -1,24 +1,24 @@
-/* The modelled difference: groups of changed bytes, each bit coded by what counters in the source's context say
+/* The modelled difference: groups of changed bytes, each bit coded with counters in the source's context
  * (codecs/model.py, spec/cover.md). */
 #include "model.h"
 
 #include "bytes.h"
 
-#define SPAN 32          /* unchanged bytes that one bit stands for, after as many of them */
-#define GROUP 4          /* bytes that a change is coded in at most */
+#define SPAN 32          /* unchanged bytes that one bit represents, after the same number of unchanged ones */
+#define GROUP 4          /* maximum bytes of a group */
 #define GUESSES 5
-#define RARE (64 << 4) /* a counter below says: less than once in 64 times; with 128 rebuild-noop is 13 % larger */
-#define RARE_QUICKLY (256 << 4) /* 8 % of the time for 0.8 % of the bytes, of which there may be 40 % more elsewhere */
-#define QUICK 32 /* added to the bits that a caller gives */
-#define KNOWN 65536      /* entries of the tables of what changed before */
+#define RARE (64 << 4) /* counters below this mean: less than once in 64 times; with 128 rebuild-noop is 13 % larger */
+#define RARE_QUICKLY (256 << 4) /* saves 8 % of the time for 0.8 % more bytes, but up to 40 % more for other contents */
+#define QUICK 32 /* added to the bits parameter */
+#define KNOWN 65536      /* entries of the tables of earlier changes */
 #define FLAG_INPUTS 3
 #define GUESS_INPUTS 2
 #define VALUE_INPUTS 4
-#define WEIGHT_LIMIT ((1 << 18) - 1) /* four products with numbers below 2048 are below 2^31 */
+#define WEIGHT_LIMIT ((1 << 18) - 1) /* the sum of four products with numbers below 2048 stays below 2^31 */
 
-static uint16_t squash_table[4096]; /* of x from -2048 on: 65536 / (1 + e^(-x / 256)) */
-static int16_t stretch_table[4096]; /* its inverse, of probabilities in 4096ths */
-static uint16_t rate_table[16];     /* how far a counter that saw n bits moves, in 65536ths */
+static uint16_t squash_table[4096]; /* for x from -2048 on: 65536 / (1 + e^(-x / 256)) */
+static int16_t stretch_table[4096]; /* the inverse, for probabilities in 4096ths */
+static uint16_t rate_table[16];     /* the step of a counter that saw n bits, in 65536ths */
 
 void model_fill_tables(void)
 {
@@ -39,15 +39,15 @@ void model_fill_tables(void)
         rate_table[n] = (uint16_t)(131072 / (2 * n + 3));
 }
 
-/* A range coder: low and range when encoding, code and range when decoding. */
+/* A range coder: low and range for encoding, code and range for decoding. */
 typedef struct {
     uint64_t low;
     uint32_t range, code;
     uint8_t *out;
     const uint8_t *in;
-    int64_t at, size;       /* in the buffer; an encoder counts on beyond its end, so the caller learns that it did not fit */
-    int64_t held;           /* bytes that a carry may yet change: one, and as many of 255 behind it */
-    uint8_t first;          /* the one */
+    int64_t at, size;       /* offset in the buffer; an encoder counts beyond its end, so the caller learns the size */
+    int64_t held;           /* bytes that a carry may still change: one, and the 255s behind it */
+    uint8_t first;          /* the first of them */
 } coder_t;
 
 static inline void put_byte(coder_t *c, uint32_t byte)
@@ -76,7 +76,7 @@ static inline uint32_t next_byte(coder_t *c)
     return byte;
 }
 
-/* Code one bit whose chance of being 1 is chance / 65536, 0 < chance < 65536. */
+/* Code one bit; its chance of being 1 is chance / 65536, 0 < chance < 65536. */
 static inline int code_bit(coder_t *c, const int decoding, int bit, uint32_t chance)
 {
     uint32_t bound = (c->range >> 16) * chance;
@@ -101,7 +101,7 @@ static inline int code_bit(coder_t *c, const int decoding, int bit, uint32_t cha
     return bit;
 }
 
-/* A counter: 12 bits of probability above 4 bits that say how many bits it has seen. It moves as a whole, but for these. */
+/* A counter: 12 bits of probability above 4 bits with the number of bits seen; an update moves all except the latter. */
 static inline void count_bit(uint16_t *counter, int bit)
 {
     int32_t v = *counter, n = v & 15;
@@ -114,7 +114,7 @@ static inline uint32_t chance_of(int32_t p)
     return (uint32_t)(p < 32 ? 32 : p > 65504 ? 65504 : p);
 }
 
-/* Code one bit with the mix of what n counters say, and teach it to counters and weights. */
+/* Code one bit with the mix of n counters, and train counters and weights with it. */
 static inline int mix_bit(coder_t *c, const int decoding, int bit, const int n, uint16_t *const *slots, int32_t *weights)
 {
     int32_t x[VALUE_INPUTS], dot = 0;
@@ -140,7 +140,7 @@ static inline uint32_t hash(uint64_t key)
     return (uint32_t)(key * 0x9E3779B97F4A7C15ull >> 32);
 }
 
-/* Take each of the four bytes of b from that of a, modulo 256. */
+/* Subtract each of the four bytes of b from the byte of a, modulo 256. */
 static inline uint32_t bytes_minus(uint32_t a, uint32_t b)
 {
     return ((a | 0x80808080u) - (b & 0x7f7f7f7fu)) ^ ((a ^ ~b) & 0x80808080u);
@@ -151,17 +151,17 @@ static inline uint32_t bytes_plus(uint32_t a, uint32_t b)
     return ((a & 0x7f7f7f7fu) + (b & 0x7f7f7f7fu)) ^ ((a ^ b) & 0x80808080u);
 }
 
-typedef struct { uint32_t word, group; } change_t; /* of a word of the source, how it changed the last time */
+typedef struct { uint32_t word, group; } change_t; /* the last change of a word of the source */
 
 typedef struct {
     uint16_t *flags, *guesses, *values; /* FLAG_INPUTS, GUESS_INPUTS, VALUE_INPUTS tables of 1 << bits counters */
     int32_t flag_weights[32][FLAG_INPUTS], guess_weights[1024][GUESS_INPUTS], value_weights[1024][VALUE_INPUTS];
     uint16_t spans[256];
     change_t words[KNOWN];
-    uint32_t near_shift[KNOWN], far_shift[KNOWN]; /* how far went what addresses lead to: by address, by page; */
-    uint32_t word_shift[KNOWN];                   /* how much larger words became, by their upper half */
+    uint32_t near_shift[KNOWN], far_shift[KNOWN]; /* the last shift of addresses: by address, by page; */
+    uint32_t word_shift[KNOWN];                   /* the last increase of words, by their upper half */
     int bits, rare;
-    uint16_t *counters; /* all of them, as they were allocated */
+    uint16_t *counters; /* all counters, the allocated block */
 } model_t;
 
 static model_t *model_new(int parameter)
@@ -178,7 +178,7 @@ static model_t *model_new(int parameter)
     m->bits = bits;
     m->rare = parameter & QUICK ? RARE_QUICKLY : RARE;
     m->counters = counters;
-    counters += (64 - ((uintptr_t)counters & 63)) / sizeof *counters; /* so that a line of 16 is in one of the processor's */
+    counters += (64 - ((uintptr_t)counters & 63)) / sizeof *counters; /* aligned: a line of 16 is in one cache line */
     m->flags = counters;
     m->guesses = m->flags + n * FLAG_INPUTS;
     m->values = m->guesses + n * GUESS_INPUTS;
@@ -203,10 +203,10 @@ static void model_free(model_t *m)
     free(m);
 }
 
-/* What is known of the place in the source where a group begins. */
+/* The context of the place in the source where a group begins. */
 typedef struct {
-    uint32_t word;       /* four bytes from there on, 0 beyond the end, */
-    uint32_t p1, p2, p3; /* the three before */
+    uint32_t word;       /* the four bytes from there on, 0 beyond the end, */
+    uint32_t p1, p2, p3; /* the three bytes before */
 } place_t;
 
 static inline place_t place_of(const uint8_t *source, int64_t size, int64_t at)
@@ -237,7 +237,7 @@ static inline uint32_t is_known(const change_t *change, const place_t *p)
     return change->group != 0 && change->word == p->word;
 }
 
-/* Code whether a group begins at a place; where the last flags say that it hardly does, no other counter is asked. */
+/* Code whether a group begins at a place; if the last flags make it improbable, only one counter is used. */
 static inline int code_flag(coder_t *c, const int decoding, int flag, model_t *m, const place_t *p, uint32_t seen)
 {
     int down = 32 - m->bits;
@@ -258,7 +258,7 @@ static inline int code_flag(coder_t *c, const int decoding, int flag, model_t *m
     return mix_bit(c, decoding, flag, FLAG_INPUTS, slots, m->flag_weights[known | (seen & 15) << 1]);
 }
 
-/* Code which of the guesses a group is; return its number, GUESSES if it is none. */
+/* Code which guess equals the group; return its number, or GUESSES if there is none. */
 static inline int code_guess(coder_t *c, const int decoding, uint32_t group, model_t *m, const place_t *p,
                              const uint32_t *guesses, uint32_t *hits)
 {
@@ -291,7 +291,7 @@ static inline uint16_t *line_of(model_t *m, int input, uint32_t context)
     return m->values + ((size_t)input << m->bits) + (context * 0x9E3779B1u >> (36 - m->bits) << 4);
 }
 
-/* Have the lines at hand of the first byte of a group, should no guess be right: they are early here. */
+/* Prefetch the lines of a group's first byte early, in case no guess is right. */
 static inline void prefetch_bytes(model_t *m, const place_t *p, uint32_t near_guess, uint32_t last)
 {
     __builtin_prefetch(line_of(m, 0, hash(0)));
@@ -300,7 +300,7 @@ static inline void prefetch_bytes(model_t *m, const place_t *p, uint32_t near_gu
     __builtin_prefetch(line_of(m, 3, hash((uint64_t)(p->p1 | p->p2 << 8) << 16)));
 }
 
-/* Code the bytes of a group that no guess is; return it. */
+/* Code the bytes of a group without a matching guess; return it. */
 static inline uint32_t code_bytes(coder_t *c, const int decoding, uint32_t group, int size, model_t *m, const place_t *p,
                                   uint32_t near_guess, uint32_t last)
 {
@@ -322,7 +322,7 @@ static inline uint32_t code_bytes(coder_t *c, const int decoding, uint32_t group
                 }
                 node = 1;
             }
-            if (b == 7 && j) { /* most are 0 behind the first */
+            if (b == 7 && j) { /* most bytes behind the first are 0 */
                 for (int k = 0; k < VALUE_INPUTS; k++)
                     slots[k] = lines[k];
                 if (!mix_bit(c, decoding, byte != 0, VALUE_INPUTS, slots, m->value_weights[number << 8])) {
@@ -372,7 +372,7 @@ static inline int64_t run_model(coder_t *c, const int decoding, const uint8_t *s
             }
             int64_t at = covers[k].source + i;
             place_t p = place_of(source, source_size, at);
-            if (at + 8 <= source_size) /* of the place four on, for which it is early: 5 % of the time */
+            if (at + 8 <= source_size) /* for the place four bytes on, early: saves 5 % of the time */
                 __builtin_prefetch(m->words + (hash((uint64_t)source_word(source + at + 4) << 8 | source[at + 3]) >> 16));
             int flag = code_flag(c, decoding, decoding || difference[i] != 0, m, &p, seen);
             seen = seen << 1 | (uint32_t)flag;
@@ -428,7 +428,7 @@ static inline int64_t run_model(coder_t *c, const int decoding, const uint8_t *s
     return 0;
 }
 
-/* Write a difference, covers of it one after another, to out; return its size, more than out_size if it did not fit. */
+/* Write a difference, cover by cover, to out; return its size, which exceeds out_size if it did not fit. */
 int64_t dib_model_encode(const uint8_t *source, int64_t source_size, const cover_t *covers, int64_t count,
                          const uint8_t *difference, int64_t bits, uint8_t *out, int64_t out_size)
 {
@@ -445,7 +445,7 @@ int64_t dib_model_encode(const uint8_t *source, int64_t source_size, const cover
     return c.at;
 }
 
-/* Fill a difference with what the size bytes at in say. */
+/* Fill a difference from the size bytes at in. */
 int64_t dib_model_decode(const uint8_t *source, int64_t source_size, const cover_t *covers, int64_t count,
                          uint8_t *difference, int64_t bits, const uint8_t *in, int64_t in_size)
 {
@@ -455,7 +455,7 @@ int64_t dib_model_decode(const uint8_t *source, int64_t source_size, const cover
     c.size = in_size;
     for (int k = 0; k < 4; k++)
         c.code = c.code << 8 | next_byte(&c);
-    if (c.code == c.range) /* below it from here on */
+    if (c.code == c.range) /* from here on, it must be below */
         return MALFORMED;
     int64_t status = run_model(&c, 1, source, source_size, covers, count, difference, (int)bits);
     return status ? status : c.at == c.size && c.code == 0 ? 0 : MALFORMED;

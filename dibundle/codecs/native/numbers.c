@@ -1,4 +1,4 @@
-/* Numbers in bytes, and differences that are mostly zeros (codecs/numbers.py, codecs/sparse.py). */
+/* Numbers in payloads, and differences that are mostly zeros (codecs/numbers.py, codecs/sparse.py). */
 #include "dib.h"
 
 static inline int64_t put_number(uint8_t *out, int64_t at, uint64_t value)
@@ -9,7 +9,7 @@ static inline int64_t put_number(uint8_t *out, int64_t at, uint64_t value)
     return at;
 }
 
-/* Read a number in its shortest form below 2^63; -1 where there is none. */
+/* Read a number below 2^63 in its shortest form; -1 if it is malformed. */
 static inline int64_t get_number(const uint8_t *in, int64_t size, int64_t *at)
 {
     uint64_t value = 0;
@@ -22,7 +22,7 @@ static inline int64_t get_number(const uint8_t *in, int64_t size, int64_t *at)
     return -1;
 }
 
-/* Write count numbers, none of them negative, to out, which has room for 9 bytes each; return how many bytes they took. */
+/* Write count non-negative numbers to out, which has room for 9 bytes each; return the number of bytes written. */
 int64_t dib_numbers_put(const int64_t *values, int64_t count, uint8_t *out)
 {
     int64_t at = 0;
@@ -32,7 +32,7 @@ int64_t dib_numbers_put(const int64_t *values, int64_t count, uint8_t *out)
     return at;
 }
 
-/* Read count numbers that are all there is. */
+/* Read count numbers, which must fill the input exactly. */
 int64_t dib_numbers_get(const uint8_t *in, int64_t size, int64_t *values, int64_t count)
 {
     int64_t at = 0;
@@ -42,8 +42,8 @@ int64_t dib_numbers_get(const uint8_t *in, int64_t size, int64_t *values, int64_
     return at == size ? 0 : MALFORMED;
 }
 
-/* Split data into how many zeros stand before each run of other bytes, how long the runs are, and these. Each of the
- * three has room for size bytes; sizes takes what they got. */
+/* Split data into the number of zeros before each nonzero run, the lengths of these runs, and their bytes. Each of the
+ * three outputs has room for size bytes; sizes receives their sizes. */
 int64_t dib_sparse_split(const uint8_t *data, int64_t size, uint8_t *gaps, uint8_t *lengths, uint8_t *values,
                          int64_t *sizes)
 {
@@ -72,7 +72,7 @@ int64_t dib_sparse_split(const uint8_t *data, int64_t size, uint8_t *gaps, uint8
     return 0;
 }
 
-/* Undo dib_sparse_split: data is written from its first byte to its last. */
+/* Undo dib_sparse_split; data is written from its first byte to its last. */
 int64_t dib_sparse_join(const uint8_t *gaps, int64_t gaps_size, const uint8_t *lengths, int64_t lengths_size,
                         const uint8_t *values, int64_t values_size, uint8_t *data, int64_t size)
 {

@@ -1,4 +1,4 @@
-/* How stretches of programs are read (spec/relink.md). */
+/* Layout of program regions (spec/relink.md). */
 #ifndef DIB_PROGRAM_H
 #define DIB_PROGRAM_H
 
@@ -6,22 +6,22 @@
 
 enum { RAW, X86, ARM, POINTERS, INDEX, FRAMES, TABLES, X86_FIXED, TABLES_FIXED, RELOCATIONS, SYMBOLS, RISCV, THUMB, WORDS, GO };
 
-#define NEAR 0x80000000u /* words from here on say how far a field is from what is expected, */
-#define NEAR_MOST 8192u  /* if that is less than this */
+#define NEAR 0x80000000u /* words from here on are distances of a field from its expected value, */
+#define NEAR_MOST 8192u  /* if the distance is less than this */
 
 static inline int is_near(uint32_t word)
 {
     return word - NEAR < NEAR_MOST;
 }
 
-/* The bytes of a record of frames at s, of at most left; 0 where they end. */
+/* The size of a record of frames at s, at most left bytes; 0 at the end of the records. */
 static inline int64_t record_size(const uint8_t *s, int64_t left)
 {
     uint32_t size = left >= 16 ? source_word(s) : 0;
     return size < 4 || (int64_t)size > left - 4 ? 0 : 4 + (int64_t)size;
 }
 
-/* Whether a record of a function, of so many bytes, says where its table of exceptions is. */
+/* Whether the record of a function, of size bytes, has the address of its table of exceptions. */
 static inline int has_table(const uint8_t *s, int64_t size)
 {
     return size >= 21 && s[16] == 4;

@@ -1,4 +1,4 @@
-/* Addresses in native code: found, masked, and computed anew (codecs/relink.py, codecs/encode/layout.py). */
+/* Addresses in native code: found, masked, and computed again (codecs/relink.py, codecs/encode/layout.py). */
 #include "walk.h"
 
 #define MAX_STEPS (1 << 21)
@@ -36,7 +36,7 @@ static void map_close(map_t *m)
     free(m->sample);
 }
 
-/* Treat the 4 bytes at data[at] as an address of their own; 0 if it leads nowhere. */
+/* Process the 4 bytes at data[at] as an absolute address; 0 if it leads nowhere. */
 static inline int fixed_word(walk_t *w, const int action, int64_t at)
 {
     uint32_t word = source_word(w->data + at);
@@ -55,7 +55,7 @@ static inline int fixed_word(walk_t *w, const int action, int64_t at)
     return 1;
 }
 
-/* Whether the bytes before at, the first of four, may be an instruction's up to an address in it. */
+/* Whether the bytes before at, the first of four, may be the beginning of an instruction with an address there. */
 static inline int takes_address(uint32_t byte, uint32_t before)
 {
     return ((byte & 0xF8) == 0xB8 && before != 0x0F) || byte == 0x68 || byte == 0x3D ||
@@ -63,7 +63,7 @@ static inline int takes_address(uint32_t byte, uint32_t before)
            ((byte & 0xF8) == 0xF8 && before == 0x81);
 }
 
-/* Where the address may be in a C7 or 81 at data[i] that has it behind an operand in memory; 0 if there is none. */
+/* The place of the address in a C7 or 81 at data[i] with an operand in memory before it; 0 if there is none. */
 static inline int64_t after_memory(const walk_t *w, int64_t i)
 {
     uint32_t operand = w->data[i + 1], mode = operand >> 6;
@@ -77,7 +77,7 @@ static inline void walk_x86(walk_t *w, const int action, const int fixed)
 {
     const uint8_t *data = w->data;
     const int64_t end = w->size - 5;
-    uint8_t begins[256]; /* with which bytes something may begin: 1, or 2 if it does so only behind 0F */
+    uint8_t begins[256]; /* the bytes at which an operand may begin: 1, or 2 only after 0F */
     for (uint32_t byte = 0; byte < 256; byte++) {
         int always = (byte | 1) == 0xE9 || (byte & 0xC7) == 5 ||
                      (fixed && (takes_address(byte, 4) || takes_address(byte, 0x81) || byte == 0xC7 || byte == 0x81));
@@ -87,7 +87,7 @@ static inline void walk_x86(walk_t *w, const int action, const int fixed)
         uint32_t byte = data[i], before = data[i - 1];
         int64_t at;
         int least;
-        if (!(begins[byte] & (before == 0x0F ? 3 : 1))) { /* one branch for most bytes, and no other */
+        if (!(begins[byte] & (before == 0x0F ? 3 : 1))) { /* a single branch for most bytes */
             i++;
             continue;
         }
@@ -115,7 +115,7 @@ static inline void walk_x86(walk_t *w, const int action, const int fixed)
     }
 }
 
-/* Code for aarch64: branches, literals, and pages with the offsets that are added to them. */
+/* Code for aarch64: branches, literals, and pages with offsets that are added to them. */
 static inline void walk_arm(walk_t *w, const int action)
 {
     struct { int64_t at; uint64_t page, fresh; int open, moved; } reg[32];
@@ -251,7 +251,7 @@ static inline void walk_tables(walk_t *w, const int action, const uint8_t *bits,
     }
 }
 
-/* Records of frames; RELINK finds them as derive.c left them, with nothing to do for what is near. */
+/* Records of frames; RELINK gets them after derive.c, and skips near values. */
 static inline void walk_frames(walk_t *w, const int action)
 {
     for (int64_t i = 0, size; (size = record_size(w->data + i, w->size - i)) != 0; i += size) {
@@ -268,7 +268,7 @@ static inline void walk_frames(walk_t *w, const int action)
     }
 }
 
-/* Relocations: RELINK finds them as derive.c left them, where the first of their three longs is no address. */
+/* Relocations; RELINK gets them after derive.c: the first of their three longs is then not an address. */
 static inline void walk_relocations(walk_t *w, const int action)
 {
     if (action != RELINK)
@@ -278,7 +278,7 @@ static inline void walk_relocations(walk_t *w, const int action)
             pointer(w, action, i);
 }
 
-/* Tables of symbols: of each the place of its name, and its address. */
+/* Tables of symbols: for each, the place of its name, and its address. */
 static inline void walk_symbols(walk_t *w, const int action)
 {
     uint64_t names = w->base, moved = action == RELINK ? (uint64_t)look(w->map, names)->shift : 0;
@@ -321,7 +321,7 @@ static inline void walk(walk_t *w, const int action, int64_t mode)
         memset(w->data, 0, (size_t)w->size);
 }
 
-/* Relink data, a copy of the source, in place; or mask (mask != 0) what relinking would touch. */
+/* Relink data, a copy of the source, in place; with mask != 0, mask the words that relinking would change. */
 int64_t dib_relink(uint8_t *data, const region_t *regions, int64_t count, const step_t *steps, int64_t step_count,
                    int64_t mask)
 {
@@ -378,8 +378,8 @@ static int by_shift(const void *left, const void *right)
     return a->shift < b->shift ? -1 : a->shift > b->shift;
 }
 
-/* Sort votes by address, then by shift: by 16 bits at a time, the lowest first, without those that are the same in all;
- * then what is left of each address. Half of the time of comparing votes was qsort's. */
+/* Sort votes by address, then by shift: first by 16 bits at a time, the lowest first, without bits that are equal in
+ * all; then the votes of each address. qsort alone took half of the time of comparing votes. */
 static int sort_votes(vote_t *votes, int64_t count)
 {
     enum { DIGITS = 1 << 16 };
@@ -425,11 +425,11 @@ typedef struct {
     const region_t *regions, *sections;
     int64_t count, region_count, section_count, least;
     int64_t next, first;                /* the next cover, and the first section that ends behind its target */
-    int64_t source, target, left, r, c; /* what is left of the cover at hand, and where its next piece may be */
+    int64_t source, target, left, r, c; /* the rest of the current cover, and the candidates for its next piece */
 } cutter_t;
 
-/* Cut the covers of least bytes and more at the bounds of regions and sections: fill piece with the next of as many bytes
- * that lies within one of either; return whether there is one. */
+/* Cut the covers of at least least bytes at the bounds of regions and sections. Fill piece with the next piece of at
+ * least least bytes that lies within one region and one section; return whether there is one. */
 static int next_cut(cutter_t *w, cut_t *piece)
 {
     for (;;) {
@@ -481,7 +481,7 @@ static int64_t address_of(const cut_t *piece)
     return piece->region->address + (piece->source - piece->region->start);
 }
 
-/* Return how far what a piece covers moved. */
+/* Return the shift of a piece's content. */
 static int64_t shift_of(const cut_t *piece)
 {
     return piece->section->address + (piece->target - piece->section->start) - address_of(piece);
@@ -494,9 +494,9 @@ static void put_step(step_t *out, int64_t *size, int64_t room, uint64_t at, int6
     ++*size;
 }
 
-/* Compare the operands in pieces of covers, of least bytes and more, with their counterparts in the target: where did what
- * they lead to go? Where gain more of them than agree with the steps agree on another shift, that becomes a step, in out:
- * return how many there are. */
+/* Compare the operands in pieces of covers, of at least least bytes, with their counterparts in the target: these show
+ * where the operands' addresses moved. If gain more operands agree on another shift than agree with the steps, that
+ * shift becomes a step in out. Return the number of steps. */
 int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const cover_t *covers, int64_t count,
                          const region_t *regions, int64_t region_count, const region_t *sections, int64_t section_count,
                          int64_t least, const step_t *steps, int64_t step_count, int64_t gain, step_t *out, int64_t room)
@@ -507,7 +507,7 @@ int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const cov
     cut_t piece;
     int64_t size = 0;
     uint64_t until = 0, last = 0, end = 0;
-    const step_t *under = NULL; /* the step that a run of addresses which agree on another shift stands in */
+    const step_t *under = NULL; /* the step that contains a run of addresses with another shift */
     if (step_count == 0)
         return 0;
     if (!map_open(&map, steps, step_count))
@@ -520,7 +520,7 @@ int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const cov
     while (!w.full && next_cut(&cutter, &piece)) {
         if (piece.region->mode == RAW)
             continue;
-        w.data = (uint8_t *)source + piece.source; /* not written to by VOTE */
+        w.data = (uint8_t *)source + piece.source; /* VOTE does not write to it */
         w.other = target + piece.target;
         w.size = piece.length;
         w.address = (uint64_t)address_of(&piece);
@@ -563,7 +563,7 @@ int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const cov
             under = step;
             last = best;
             end = address + 1;
-            if (step->kind == CODE) { /* what stands behind moved with its cover */
+            if (step->kind == CODE) { /* the content behind it moved with its cover */
                 if (end < until)
                     put_step(out, &size, room, end, step->shift, CODE);
                 under = NULL;
@@ -592,8 +592,8 @@ static int by_address(const void *left, const void *right)
     return a->order < b->order ? -1 : 1;
 }
 
-/* Cut the covers at the bounds of regions and sections; keep pieces of least bytes and more that moved the longest of
- * which wins where they overlap; put them between the fixed steps. Return the number of steps in out. */
+/* Cut the covers at the bounds of regions and sections. Keep pieces of at least least bytes that moved; the longest wins
+ * where they overlap. Put them between the fixed steps. Return the number of steps in out. */
 int64_t dib_relink_steps(const cover_t *covers, int64_t count, const region_t *regions, int64_t region_count,
                          const region_t *sections, int64_t section_count, int64_t least, const step_t *fixed,
                          int64_t fixed_count, step_t *out, int64_t room)
@@ -667,7 +667,7 @@ static int by_start(const void *left, const void *right)
     return a->shift < b->shift ? -1 : a->shift > b->shift;
 }
 
-/* Fill out with the pieces of covers, of least bytes and more, as steps in the order of their addresses; return how many. */
+/* Fill out with the pieces of covers, of at least least bytes, as steps in order of address; return their number. */
 int64_t dib_relink_pieces(const cover_t *covers, int64_t count, const region_t *regions, int64_t region_count,
                           const region_t *sections, int64_t section_count, int64_t least, step_t *out, int64_t room)
 {

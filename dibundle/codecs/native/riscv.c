@@ -1,7 +1,7 @@
-/* Code for RISC-V: jumps, and pages with the offsets that are added to them (spec/relink.md). */
+/* Code for RISC-V: jumps, and pages with offsets that are added to them (spec/relink.md). */
 #include "walk.h"
 
-/* Bits from a on, n of them, of an instruction. */
+/* n bits of an instruction, from bit a on. */
 static inline uint32_t bits(uint32_t op, int a, int n)
 {
     return op >> a & ((1u << n) - 1);
@@ -34,7 +34,7 @@ static inline int64_t page_of(uint32_t op)
     return (int64_t)(int32_t)(op & 0xFFFFF000u);
 }
 
-typedef struct { int64_t at; uint64_t page, fresh; int open, moved; } page_t; /* what a register holds */
+typedef struct { int64_t at; uint64_t page, fresh; int open, moved; } page_t; /* the content of a register */
 
 /* An instruction that adds an offset to a page. */
 static void add_low(walk_t *w, const int action, int64_t i, uint32_t op, int store, page_t *r)
@@ -105,7 +105,7 @@ void walk_riscv(walk_t *w, int action)
             int add = (kind == 0x13 || kind == 0x67) && bits(op, 12, 3) == 0;
             if ((store || load || add) && from->open && i - from->at <= 256)
                 add_low(w, action, i, op, store, from);
-            if (!store && kind != 0x63 && kind != 0x07) /* branches and loads of other registers set none */
+            if (!store && kind != 0x63 && kind != 0x07) /* branches and loads of other registers do not set one */
                 to->open = 0;
         }
     }

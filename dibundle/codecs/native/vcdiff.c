@@ -1,9 +1,9 @@
-/* Windows of VCDIFF: decoded and encoded (codecs/vcdiff.py). */
+/* Decoding and encoding of VCDIFF windows (codecs/vcdiff.py). */
 #include "dib.h"
 
 typedef struct { const uint8_t *at, *end; } bytes_t;
 
-/* Read an RFC 3284 integer below 2^62, of 9 bytes at most; -1 where there is none. */
+/* Read an RFC 3284 integer below 2^62, at most 9 bytes; -1 if it is malformed. */
 static int64_t read_number(bytes_t *b)
 {
     int64_t value = 0;
@@ -53,7 +53,7 @@ static void cache_add(cache_t *cache, int64_t address)
     cache->same[address % 768] = address;
 }
 
-/* Decode one window of target_size bytes. source is its source segment, wherever that came from. */
+/* Decode one window of target_size bytes; source is its source segment. */
 int64_t dib_vcdiff_window(const uint8_t *data, int64_t data_size, const uint8_t *codes, int64_t codes_size,
                           const uint8_t *addresses, int64_t addresses_size, const uint8_t *source,
                           int64_t source_size, uint8_t *target, int64_t target_size)
@@ -111,7 +111,7 @@ int64_t dib_vcdiff_window(const uint8_t *data, int64_t data_size, const uint8_t 
                 if (from_source)
                     memcpy(target + at, source + address, (size_t)from_source);
                 for (int64_t i = from_source, from = address - source_size; i < size; i++)
-                    target[at + i] = target[from + i]; /* may overlap itself: byte by byte, by definition */
+                    target[at + i] = target[from + i]; /* may overlap itself: RFC 3284 copies byte by byte */
             }
             at += size;
         }
@@ -121,9 +121,9 @@ int64_t dib_vcdiff_window(const uint8_t *data, int64_t data_size, const uint8_t 
 
 typedef struct {
     uint8_t *data, *codes, *addresses;
-    int64_t data_size, codes_size, addresses_size, room; /* the room of each of the three */
+    int64_t data_size, codes_size, addresses_size, room; /* room: the size of each of the three outputs */
     cache_t cache;
-    int held, held_size, held_mode; /* a code of one instruction that may yet take a second one in */
+    int held, held_size, held_mode; /* a code of one instruction that a second instruction may still join */
     int full;
 } writer_t;
 
@@ -219,7 +219,7 @@ static void write_copy(writer_t *w, int64_t address, int64_t here, int64_t size)
     w->held_mode = mode;
 }
 
-/* Write target[from:to], which nothing covers: runs of run_length equal bytes and more become RUN, the rest ADD. */
+/* Write target[from:to], which no cover contains: at least run_length equal bytes become RUN, the rest ADD. */
 static void write_literals(writer_t *w, const uint8_t *target, int64_t from, int64_t to, int64_t run_length)
 {
     int64_t start = from, at = from;
@@ -239,8 +239,8 @@ static void write_literals(writer_t *w, const uint8_t *target, int64_t from, int
         write_add(w, target + start, to - start);
 }
 
-/* Write the three sections of one window; sizes takes theirs. Covers count from the source segment and from the window;
- * copy_length: the shortest copy worth an instruction. */
+/* Write the three sections of one window; sizes receives their sizes. Covers are relative to the source segment and to
+ * the window. copy_length: the shortest copy that is worth an instruction. */
 int64_t dib_vcdiff_encode(const uint8_t *source, int64_t source_size, const uint8_t *target, int64_t target_size,
                           const cover_t *covers, int64_t count, int64_t copy_length, int64_t run_length,
                           uint8_t *data, uint8_t *codes, uint8_t *addresses, int64_t room, int64_t *sizes)

@@ -1,16 +1,16 @@
-/* Walking through native code: what is looked for, and done with it, alike on all machines (spec/relink.md). */
+/* Walking through native code: the operands and actions that all machines share (spec/relink.md). */
 #ifndef DIB_WALK_H
 #define DIB_WALK_H
 
 #include "program.h"
 
-typedef struct { int64_t address, shift; } vote_t;  /* an operand says that address went by shift */
+typedef struct { int64_t address, shift; } vote_t;  /* an operand shows that address moved by shift */
 
 enum { HOLE, DATA, TABLE, CODE };
 enum { RELINK, MASK, VOTE };
 #define BUCKETS 65536
 #define SAMPLE 16
-#define SPACE ((uint64_t)1 << 40) /* of the addresses of a program, and how far an operand can say that something went */
+#define SPACE ((uint64_t)1 << 40) /* size of a program's address space, and maximum shift that an operand can show */
 
 typedef struct {
     const step_t *steps;
@@ -20,7 +20,7 @@ typedef struct {
     int down;
 } map_t;
 
-/* The step that holds an address; a hole for what lies before all of them. */
+/* The step that contains an address; a hole for addresses before all steps. */
 static inline const step_t *look(const map_t *m, uint64_t address)
 {
     static const step_t none = {0, 0, HOLE};
@@ -30,7 +30,7 @@ static inline const step_t *look(const map_t *m, uint64_t address)
     if (b >= BUCKETS)
         return &m->steps[m->count - 1];
     int64_t low = m->bucket[b], high = m->bucket[b + 1];
-    if (high - low >= 2 * SAMPLE) { /* no branches: nobody could foresee them */
+    if (high - low >= 2 * SAMPLE) { /* no branches: they could not be predicted */
         const uint64_t *first = m->sample + (low + SAMPLE - 1) / SAMPLE;
         int64_t left = high / SAMPLE - (low + SAMPLE - 1) / SAMPLE + 1;
         if (*first > address) {
@@ -54,7 +54,7 @@ static inline const step_t *look(const map_t *m, uint64_t address)
     return found;
 }
 
-/* What code points to in the regions of jump tables: a bit for each four bytes. */
+/* The targets of code in the regions of jump tables: one bit per four bytes. */
 typedef struct { uint64_t address, size; uint8_t *bits; } marks_t;
 
 typedef struct {
@@ -65,8 +65,8 @@ typedef struct {
     const uint8_t *other; /* VOTE: their counterpart in the target */
     int64_t size;
     uint64_t address, base;
-    const step_t *place, *last; /* the step of the place at hand */
-    int64_t moved;              /* VOTE: how far the stretch moved */
+    const step_t *place, *last; /* the step of the current place */
+    int64_t moved;              /* VOTE: the shift of the stretch */
     vote_t *votes;
     int64_t count, room;
     int full;
@@ -84,7 +84,7 @@ static inline void mark(const walk_t *w, uint64_t address)
 static inline void vote(walk_t *w, uint64_t address, uint64_t shift)
 {
     if (shift + SPACE > 2 * SPACE)
-        return; /* what is there in the target is no address */
+        return; /* the target has no address there */
     if (w->count == w->room) {
         vote_t *more = realloc(w->votes, (size_t)w->room * 2 * sizeof *more);
         if (!more) {
@@ -109,7 +109,7 @@ static inline uint64_t place_shift(walk_t *w, int64_t at)
     return (uint64_t)w->place->shift;
 }
 
-/* Treat the 4 bytes at data[at] as a distance from address zero; 0 if it leads nowhere. */
+/* Process the 4 bytes at data[at] as a distance from address zero; 0 if it leads nowhere. */
 static inline int distance(walk_t *w, const int action, int64_t at, uint64_t zero, int least, uint64_t zero_shift)
 {
     uint32_t word = source_word(w->data + at);
@@ -130,7 +130,7 @@ static inline int distance(walk_t *w, const int action, int64_t at, uint64_t zer
 
 #define SHIFT_AT(at) (action == VOTE ? (uint64_t)w->moved : action == MASK ? 0 : place_shift(w, at))
 
-/* Treat the 8 bytes at data[at] as an address; 0 if it leads nowhere. */
+/* Process the 8 bytes at data[at] as an address; 0 if it leads nowhere. */
 static inline int pointer(walk_t *w, const int action, int64_t at)
 {
     uint64_t value = read_long(w->data + at);

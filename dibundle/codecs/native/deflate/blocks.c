@@ -1,9 +1,9 @@
-/* Blocks: headers of dynamic ones, and bodies. */
+/* Blocks: headers of dynamic blocks, and bodies. */
 #include "deflate.h"
 
 const uint8_t LISTING_ORDER[19] = {16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15};
 
-/* Append the run-length form of lengths: 16 repeats the last length 3 to 6 times, 17 and 18 stand for runs of zeros. */
+/* Append the run-length form of lengths: 16 repeats the last length 3 to 6 times, 17 and 18 are runs of zeros. */
 static void add_runs(header_t *h, const uint8_t *lengths, int n)
 {
     for (int i = 0; i < n;) {
@@ -27,7 +27,7 @@ static void add_runs(header_t *h, const uint8_t *lengths, int n)
     }
 }
 
-/* Lay out the header for the first literals and distances of a code. Go's run over both alphabets as one, zlib's do not. */
+/* Lay out the header for the first literals and distances of a code. Go's runs span both alphabets, zlib's do not. */
 void make_header(header_t *h, const code_t *code, int literals, int distances, int one_run, lengths_of *build)
 {
     uint32_t counts[19] = {0};
@@ -87,7 +87,7 @@ void put_tokens(sink_t *s, const uint32_t *tokens, int64_t n, const code_t *code
         return;
     assign_codes(code->literal, 288, literals);
     assign_codes(code->distance, 32, distances);
-    for (uint32_t i = 0; i < 256; i++) { /* a length's code with its extra bits behind it */
+    for (uint32_t i = 0; i < 256; i++) { /* a length's code, followed by its extra bits */
         int extra, symbol = length_symbol(i, &extra);
         uint32_t c = literals[257 + symbol], bits = c & 255;
         lengths[i] = ((c >> 8 | (i & ((1u << extra) - 1)) << bits) << 8) | (bits + (uint32_t)extra);

@@ -1,15 +1,14 @@
-/* What the files of this folder share: bits, tokens, codes, blocks, and how an encoder begins.
+/* Shared parts of this folder: bits, tokens, codes, blocks, and the common state of encoders.
  *
- * Deflate, bit for bit as well-known writers of gzip layers write it. spec/deflate.md has every rule; the names here are the
- * ones used there. Each encoder takes its input in pieces of any size and writes what one big write would have given. C99,
- * the standard library alone, no state outside the handles. Offsets and sizes are in bytes unless they are called bits.
- */
+ * They write deflate, bit for bit like well-known writers of gzip layers. spec/deflate.md has every rule; the names here
+ * are those used there. The sizes of an encoder's input pieces do not change its output. C99 with only the standard
+ * library, and no state outside the handles. Offsets and sizes are in bytes unless they are called bits. */
 #ifndef DIB_DEFLATE_H
 #define DIB_DEFLATE_H
 
 #include "../dib.h"
 
-/* The encoders by the numbers that recipes carry (dibundle/codecs/deflate/encoders.py has their names). */
+/* The encoders by the numbers in recipes (dibundle/codecs/deflate/encoders.py has their names). */
 enum { GO = 1, KLAUSPOST = 2, PGZIP_0 = 3, PGZIP_1 = 4, PGZIP_3 = 5, ZLIB = 6, GNU = 7, PGZIP_2 = 8, PIGZ = 9 };
 
 enum { STORED = 0, FIXED = 1, DYNAMIC = 2 };
@@ -19,7 +18,7 @@ enum { STORED = 0, FIXED = 1, DYNAMIC = 2 };
 #define END_OF_BLOCK 256
 #define LITERALS 286
 #define DISTANCES 30
-#define CHUNK 65535 /* content that one stored block holds, and what Go's and klauspost's fast levels take at a time */
+#define CHUNK 65535 /* maximum content of a stored block, and the input size of Go's and klauspost's fast levels */
 
 static inline int32_t least(int32_t a, int32_t b)
 {
@@ -63,14 +62,14 @@ static inline void store64(uint8_t *p, uint64_t v)
 }
 #endif
 
-static inline uint16_t pair_at(const uint8_t *p) /* for comparing alone: its value depends on the byte order */
+static inline uint16_t pair_at(const uint8_t *p) /* only for comparing: its value depends on the byte order */
 {
     uint16_t v;
     memcpy(&v, p, 2);
     return v;
 }
 
-/* How many bytes, up to most, are the same at a and b, which may overlap. */
+/* The number of equal bytes at a and b, up to most; they may overlap. */
 static inline int32_t same_bytes(const uint8_t *a, const uint8_t *b, int32_t most)
 {
     int32_t n = 0;
@@ -89,15 +88,15 @@ typedef struct {
     int64_t count, room;
 } marks_t;
 
-/* Where an encoder writes: whole bytes that wait for the caller, then up to 7 bits. */
+/* An encoder's output: whole bytes, ready for the caller, then up to 7 bits. */
 typedef struct {
     uint8_t *data;
-    int64_t size, room, budget; /* budget: up to where may be written before sink_grow is asked again */
+    int64_t size, room, budget; /* budget: the limit for writing before the next call of sink_grow */
     uint64_t bits;
     int count;
-    int64_t taken;   /* bytes that the caller has taken */
-    int64_t content; /* content before the block that is written */
-    int failed;      /* memory ran out: nothing that follows counts */
+    int64_t taken;   /* bytes that the caller took */
+    int64_t content; /* content before the current block */
+    int failed;      /* memory ran out: later output is invalid */
     marks_t marks;
 } sink_t;
 
@@ -113,7 +112,7 @@ static inline void put(sink_t *s, uint64_t value, int count)
     s->count &= 7;
 }
 
-/* A token is a literal below 256, or a match: its length less 3 and its distance less 1. */
+/* A token is a literal below 256, or a match: its length minus 3 and its distance minus 1. */
 #define MATCH 0x80000000u
 
 static inline uint32_t match_token(int32_t length, int32_t distance)
@@ -126,7 +125,7 @@ static inline int log2_of(uint32_t n)
     return 31 - __builtin_clz(n);
 }
 
-/* The symbol's number after 257 and its extra bits for a length less 3 (RFC 1951, 3.2.5). */
+/* The symbol's number after 257 and its extra bits for a length minus 3 (RFC 1951, 3.2.5). */
 static inline int length_symbol(uint32_t n, int *extra)
 {
     if (n < 8 || n == LONGEST - 3) {
@@ -137,7 +136,7 @@ static inline int length_symbol(uint32_t n, int *extra)
     return 4 * *extra + (int)(n >> *extra);
 }
 
-/* The same for a distance less 1. */
+/* The same for a distance minus 1. */
 static inline int distance_symbol(uint32_t n, int *extra)
 {
     if (n < 4) {
@@ -159,10 +158,10 @@ static inline int distance_extra(int symbol)
 }
 
 typedef struct {
-    uint32_t literal[288], distance[32]; /* how often each symbol occurs */
+    uint32_t literal[288], distance[32]; /* the count of each symbol */
 } counts_t;
 
-/* The lengths of the codes of a block's two alphabets; 0 is a symbol without a code. */
+/* The lengths of the codes of a block's two alphabets; 0: the symbol has no code. */
 typedef struct {
     uint8_t literal[288], distance[32];
 } code_t;
@@ -183,7 +182,7 @@ typedef struct {
     int symbol;
 } leaf_t;
 
-/* The heap with which zlib builds trees: the order of equal weights is decided by how it sifts. */
+/* The heap with which zlib builds trees: its sifting decides the order of equal weights. */
 typedef struct {
     uint32_t weight[2 * LITERALS + 1];
     int parent[2 * LITERALS + 1];
@@ -200,7 +199,7 @@ typedef struct {
     uint16_t items[320]; /* symbol | extra bits << 8 */
     int count, literals, distances, listed;
     uint8_t lengths[19];
-    int64_t bits; /* without the three bits that begin every block */
+    int64_t bits; /* without the three bits at the beginning of every block */
 } header_t;
 
 static inline int run_extra(int symbol)
@@ -208,10 +207,10 @@ static inline int run_extra(int symbol)
     return symbol == 16 ? 2 : symbol == 17 ? 3 : symbol == 18 ? 7 : 0;
 }
 
-/* What every encoder begins with. */
+/* The common beginning of every encoder. */
 typedef struct encoder {
     sink_t sink;
-    void *more; /* what else belongs to it: freed with it */
+    void *more; /* further state, freed with it */
     int encoder, finished;
     void (*write)(struct encoder *self, const uint8_t *content, int64_t n, int finish);
 } encoder_t;

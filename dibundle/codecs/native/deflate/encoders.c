@@ -1,4 +1,4 @@
-/* The encoders from outside: one set of functions for all. */
+/* The encoders' interface: one set of functions for all. */
 #include "klauspost.h"
 
 static int is_framed(int64_t encoder)
@@ -6,7 +6,7 @@ static int is_framed(int64_t encoder)
     return (encoder >= PGZIP_0 && encoder <= PGZIP_3) || encoder == PGZIP_2;
 }
 
-/* The levels of pgzip over each version: those that give the same as another's are that one's alone. */
+/* The levels of pgzip over each version; levels with the same output belong to only one version. */
 static int has_level(int64_t encoder, int64_t level)
 {
     switch (encoder) {
@@ -20,7 +20,7 @@ static int has_level(int64_t encoder, int64_t level)
     }
 }
 
-/* Parameter is pgzip's block size (0: none yet), zlib's memLevel (8 or 9), else 0. NULL: no such encoder, or no memory. */
+/* Parameter is pgzip's block size (0: none yet), zlib's memLevel (8 or 9), else 0. NULL: unknown encoder, or no memory. */
 static encoder_t *new_encoder(int64_t encoder, int64_t level, int64_t parameter)
 {
     encoder_t *e = NULL;
@@ -44,7 +44,7 @@ static encoder_t *new_encoder(int64_t encoder, int64_t level, int64_t parameter)
     return e;
 }
 
-/* The handle of a new encoder; 0 where there is none. */
+/* The handle of a new encoder; 0 on failure. */
 int64_t dib_deflate_new(int64_t encoder, int64_t level, int64_t parameter)
 {
     return (int64_t)(intptr_t)new_encoder(encoder, level, parameter);
@@ -62,7 +62,7 @@ int64_t dib_deflate_free(void *handle)
     return 0;
 }
 
-/* Take n bytes of content, the last ones if finish; return how many bytes of the body wait to be taken. */
+/* Take n bytes of content, the last ones if finish; return the number of bytes of the body ready to be taken. */
 int64_t dib_deflate_write(void *handle, const uint8_t *content, int64_t n, int64_t finish)
 {
     encoder_t *e = handle;
@@ -74,7 +74,7 @@ int64_t dib_deflate_write(void *handle, const uint8_t *content, int64_t n, int64
     return e->sink.failed ? NO_MEMORY : e->sink.size;
 }
 
-/* Move up to room bytes of the body to out; return how many. Never more than what every later byte leaves as it is. */
+/* Move up to room bytes of the body to out; return their number. Later content cannot change these bytes. */
 int64_t dib_deflate_take(void *handle, uint8_t *out, int64_t room)
 {
     sink_t *s = &((encoder_t *)handle)->sink;
@@ -95,7 +95,7 @@ int64_t dib_deflate_marks(void *handle, int64_t *out, int64_t most)
     return marks_take(&((encoder_t *)handle)->sink.marks, out, most);
 }
 
-/* Give a pgzip encoder that has none its block size, which is at least the content that it was given so far. */
+/* Set the block size of a pgzip encoder without one; minimum: the content that it was given so far. */
 int64_t dib_deflate_frame(void *handle, int64_t block_size)
 {
     klauspost_t *k = handle;
@@ -108,8 +108,8 @@ int64_t dib_deflate_frame(void *handle, int64_t block_size)
     return k->base.sink.failed ? NO_MEMORY : k->base.sink.size;
 }
 
-/* Encode one pgzip block by itself: dictionary is what precedes it, 16 KiB or nothing. Return the size of what it takes,
- * which is in out only if there is room for it: 5 bytes for every 65535 of n, and n + 32, are always enough. */
+/* Encode one pgzip block by itself; dictionary: the 16 KiB before it, or nothing. Return its size; it is in out only if
+ * out has room for it. 5 bytes for every 65535 of n, and n + 32, are always enough. */
 int64_t dib_deflate_block(int64_t encoder, int64_t level, const uint8_t *dictionary, int64_t dictionary_size,
                           const uint8_t *block, int64_t n, int64_t last, uint8_t *out, int64_t room)
 {

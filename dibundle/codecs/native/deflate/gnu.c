@@ -1,11 +1,11 @@
-/* What gzip makes: where it differs from zlib (spec/deflate.md, 7). */
+/* GNU gzip: its differences from zlib (spec/deflate.md, 7). */
 #include "zlib.h"
 
 #define MOST 32767 /* tokens of a block */
-#define LOOK 4096  /* after as many, again and again, levels 3 to 9 look whether it should end */
+#define LOOK 4096  /* after this many tokens, repeatedly, levels 3 to 9 check whether the block should end */
 
-/* Called with LOOK tokens, each LOOK more and MOST: whether the block ends. It does before it is full if few of the tokens
- * are matches and it has yet become less than half as large: what comes next may be of another kind. */
+/* Called at LOOK tokens, each LOOK more, and MOST: whether the block ends. It ends before it is full if few tokens are
+ * matches and its size has become less than half: the following content may be of another kind. */
 static int gnu_ends(zlib_t *z)
 {
     int ends = z->count == MOST;
@@ -25,8 +25,8 @@ static int gnu_ends(zlib_t *z)
     return ends;
 }
 
-/* Where no content is left and fewer than AHEAD are ahead, the window moves for the last time, if at all. From there on
- * searches see what it holds behind the content: two zeros, then what was in these places before. */
+/* If no content is left and fewer than AHEAD bytes are ahead, the window moves for the last time, if at all. From there
+ * on, searches see the bytes behind the content: two zeros, then the earlier bytes of these places. */
 static void gnu_write(encoder_t *self, const uint8_t *content, int64_t n, int finish)
 {
     zlib_t *z = (zlib_t *)self;
@@ -42,7 +42,7 @@ static void gnu_write(encoder_t *self, const uint8_t *content, int64_t n, int fi
 
 encoder_t *gnu_new(int level)
 {
-    zlib_t *z = (zlib_t *)zlib_new(level, 8); /* its hash is gzip's */
+    zlib_t *z = (zlib_t *)zlib_new(level, 8); /* it has gzip's hash */
     if (!z)
         return NULL;
     z->base.write = gnu_write;

@@ -4,7 +4,7 @@
 /* src/compress/flate/{deflate,deflatefast,huffman_bit_writer,huffman_code}.go of Go 1.24. */
 
 typedef struct {
-    int lazy, nice, chain, most_inserted; /* lazy 0: matches are taken at once, the shortest ones alone fully inserted */
+    int lazy, nice, chain, most_inserted; /* lazy 0: matches are taken at once; only the shortest are fully inserted */
 } go_level_t;
 
 static const go_level_t GO_LEVELS[10] = {
@@ -12,7 +12,7 @@ static const go_level_t GO_LEVELS[10] = {
     {16, 32, 32, 0}, {16, 128, 128, 0}, {32, 128, 256, 0}, {128, 258, 1024, 0}, {258, 258, 4096, 0},
 };
 
-/* Lengths of both alphabets and the header for what counts say, an end of block among it; return the distances listed. */
+/* Lengths of both alphabets and the header for the counts, with one end of block; return the number of distances. */
 void go_code(counts_t *counts, code_t *code, header_t *header)
 {
     int literals = LITERALS, distances = DISTANCES;
@@ -33,7 +33,7 @@ int64_t code_bits(const counts_t *counts, const code_t *code)
     return coded_bits(counts->literal, code->literal, 288) + coded_bits(counts->distance, code->distance, 32);
 }
 
-/* Levels 2 to 9: the smallest of the three kinds; raw is NULL where the block's start has left the window. */
+/* Levels 2 to 9: the smallest of the three kinds; raw is NULL if the block's start has left the window. */
 static void go_smallest_block(sink_t *s, const uint32_t *tokens, int64_t n, const uint8_t *raw, int64_t size)
 {
     counts_t counts;
@@ -67,15 +67,15 @@ enum { FAR = 65535 };
 typedef struct {
     encoder_t base;
     go_level_t level;
-    int32_t index, end, block_start; /* in the window; block_start -1: it has left */
+    int32_t index, end, block_start; /* in the window; block_start -1: it has left the window */
     int32_t length, distance;        /* the match at index - 1; length 3: none */
-    int pending;                     /* the literal at index - 1 waits for what is found at index */
+    int pending;                     /* the literal at index - 1 waits for the result at index */
     int32_t chain, offset;           /* entries are window positions + offset; 0: none yet */
     int64_t origin;                  /* content before window[0] */
     int64_t count;
     uint32_t tokens[16384];
     int32_t head[1 << 17];
-    uint16_t back[WINDOW]; /* how far before a position its chain goes on; FAR: out of reach */
+    uint16_t back[WINDOW]; /* distance to the previous position of its chain; FAR: out of reach */
     uint8_t window[2 * WINDOW];
 } go_chain_t;
 
@@ -85,7 +85,7 @@ static inline uint32_t go_hash(const uint8_t *p)
     return (four * 0x1e35a7bdu) >> 15;
 }
 
-/* Put index at the head of its chain and return what was there. */
+/* Put index at the head of its chain and return the previous head. */
 static inline int32_t go_insert(go_chain_t *g, int32_t index)
 {
     int32_t *head = g->head + go_hash(g->window + index), before = *head;
@@ -110,12 +110,12 @@ static inline void go_token(go_chain_t *g, uint32_t token, int32_t index)
         go_end_block(g, index);
 }
 
-/* The longest match at index from candidate on; 3 if there is none of 4 or more, or of 4 within 4096. */
+/* The longest match at index from candidate on; 3 if there is none of at least 4, or of 4 within 4096. */
 static int32_t go_longest(const go_chain_t *g, int32_t candidate, int32_t ahead, int32_t *distance)
 {
     const uint8_t *here = g->window + g->index;
     int32_t most = least(ahead, LONGEST), nice = least(g->level.nice, most), best = 3, lowest = g->index - WINDOW;
-    uint32_t wanted = load32(here); /* the last 4 bytes of what is longer than the best: few candidates have those too */
+    uint32_t wanted = load32(here); /* the last 4 bytes of a longer match than the best: few candidates match these too */
     for (int tries = g->level.chain; tries > 0; tries--) {
         const uint8_t *there = g->window + candidate;
         if (load32(there + best - 3) == wanted) {
@@ -223,7 +223,7 @@ static void go_slide(go_chain_t *g)
     g->offset += WINDOW;
     if (g->offset <= 1 << 24)
         return;
-    int32_t delta = g->offset - 1; /* entries stay small; those below are out of reach */
+    int32_t delta = g->offset - 1; /* keeps entries small; lower ones are out of reach */
     g->offset -= delta;
     g->chain -= delta;
     for (int i = 0; i < 1 << 17; i++)
@@ -269,7 +269,7 @@ encoder_t *go_chain_new(int level)
 
 typedef struct {
     encoder_t base;
-    int32_t fill, earlier; /* bytes of this chunk, and of the one before it that are kept */
+    int32_t fill, earlier; /* bytes of this chunk, and kept bytes of the one before it */
     int32_t base_position; /* entries are positions in the chunk + this */
     int stores; /* level 0 */
     int64_t count;
@@ -278,7 +278,7 @@ typedef struct {
         int32_t position;
     } table[1 << 14];
     uint32_t tokens[CHUNK];
-    uint8_t content[2 * CHUNK]; /* the chunk before, then the chunk */
+    uint8_t content[2 * CHUNK]; /* the previous chunk, then this chunk */
 } go_speed_t;
 
 static inline uint32_t go_speed_hash(uint32_t four)
@@ -292,7 +292,7 @@ static void go_speed_literals(go_speed_t *g, const uint8_t *from, const uint8_t 
         g->tokens[g->count++] = *from++;
 }
 
-/* Keep positions below 2^31: what is too far away to be used becomes 0. */
+/* Keep positions below 2^31: positions out of reach become 0. */
 static void go_speed_rebase(go_speed_t *g)
 {
     for (int i = 0; i < 1 << 14; i++) {
@@ -356,7 +356,7 @@ rest:
     g->base_position += n;
 }
 
-/* A block of literals alone, or stored where that costs hardly more. */
+/* A block with only literals, or stored if that is hardly larger. */
 static void go_literal_block(sink_t *s, const uint8_t *raw, int64_t size)
 {
     counts_t counts;

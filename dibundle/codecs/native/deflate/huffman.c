@@ -1,4 +1,4 @@
-/* Counts of symbols, and the lengths of their codes as each program computes them. */
+/* Counts of symbols, and the lengths of their codes, as each program computes them. */
 #include "deflate.h"
 
 void count_tokens(counts_t *counts, const uint32_t *tokens, int64_t n)
@@ -34,7 +34,7 @@ void fixed_code(code_t *code)
     memset(code->distance, 5, 32);
 }
 
-/* Canonical codes (RFC 1951, 3.2.2), each as it is put: its bits << 8 | its length. */
+/* Canonical codes (RFC 1951, 3.2.2), with the bits in output order: bits << 8 | length. */
 void assign_codes(const uint8_t *lengths, int n, uint32_t *codes)
 {
     uint32_t counts[16] = {0}, next[16], code = 0;
@@ -63,10 +63,11 @@ static int by_count(const void *a, const void *b)
     return x->symbol - y->symbol;
 }
 
-/* Package-merge as Go has it: of a leaf and a package that weigh the same the package comes first.
+/* Package-merge as in Go: if a leaf and a package have the same weight, the package comes first.
  *
- * Row r holds the leaves merged with the packages of row r-1; of the highest row the first 2n-2 items are bought, of each row below
- * twice as many as packages of it were bought above. A leaf's length is the number of rows that it is bought in. */
+ * Row r holds the leaves merged with the packages of row r-1. The first 2n-2 items of the highest row are bought; in
+ * each row below, twice as many as the packages bought from it. A leaf's length is the number of rows in which it is
+ * bought. */
 void merged_lengths(const uint32_t *counts, int n, int limit, uint8_t *lengths)
 {
     leaf_t leaves[288];
@@ -124,7 +125,7 @@ static void sift(tree_t *t, int at)
     t->heap[at] = node;
 }
 
-/* Tree lengths as zlib and gzip have them; alphabets of fewer than two symbols are filled up with symbols of weight 1. */
+/* Tree lengths as in zlib and gzip; alphabets of fewer than two symbols are filled up with symbols of weight 1. */
 void tree_lengths(const uint32_t *counts, int n, int limit, uint8_t *lengths)
 {
     tree_t t;
@@ -175,7 +176,7 @@ void tree_lengths(const uint32_t *counts, int n, int limit, uint8_t *lengths)
     }
     if (excess == 0)
         return;
-    for (; excess > 0; excess -= 2) { /* hang one of the deepest beside a leaf that is higher up */
+    for (; excess > 0; excess -= 2) { /* hang one of the deepest beside a higher leaf */
         int length = limit - 1;
         while (at_length[length] == 0)
             length--;

@@ -1,15 +1,15 @@
-/* Inflate that tells where blocks start. */
+/* Inflate that reports where blocks start. */
 #include "deflate.h"
 
-/* Table entries: bits 0-5 what the symbol takes with its extra bits, 8-11 its code alone, 16-31 its value. */
+/* Table entries: bits 0-5 size of the symbol with its extra bits, 8-11 of its code, 16-31 its value. */
 #define IS_LITERAL 0x1000u
 #define IS_END 0x2000u
-#define IS_LINK 0x4000u /* value: where the second table begins; bits 0-5: bits that index it */
+#define IS_LINK 0x4000u /* value: start of the second table; bits 0-5: bits of its index */
 #define IS_BAD 0x8000u
 
 #define LITERAL_BITS 11
 #define DISTANCE_BITS 8
-/* Of a complete code at most 144 prefixes of 11 bits and 16 of 8 bits go on: each has two codes or more behind it. */
+/* In a complete code, at most 144 prefixes of 11 bits and 16 of 8 bits continue: each has at least two codes behind it. */
 #define LITERAL_ENTRIES ((1 << 11) + 144 * 16)
 #define DISTANCE_ENTRIES ((1 << 8) + 16 * 128)
 
@@ -17,17 +17,17 @@ enum { AT_BLOCK, AT_STORED, IN_STORED, AT_COUNTS, AT_LISTING, AT_LENGTHS, IN_BLO
 
 typedef struct {
     uint64_t bits;
-    int count;        /* bits that are there */
-    int64_t consumed; /* bytes that went into bits */
-    int state, last, is_fixed; /* is_fixed: what the tables hold */
+    int count;        /* available bits */
+    int64_t consumed; /* bytes moved into bits */
+    int state, last, is_fixed; /* is_fixed: the tables are those of the fixed codes */
     int32_t left;              /* of a stored block or a match */
     int32_t distance;          /* of the match */
-    int literals, distances, listed, known; /* the header that is being read */
-    int64_t content;                        /* given out */
-    int64_t matched;                        /* of the first block, the bytes of matches but one for each */
-    int64_t first;                          /* its tokens, when the second starts */
-    int blocks;                             /* started, 2 for any more */
-    int32_t kept;                           /* of window, which ends with the latest byte */
+    int literals, distances, listed, known; /* the header in progress */
+    int64_t content;                        /* content returned so far */
+    int64_t matched;                        /* in the first block, the bytes of matches, minus one for each */
+    int64_t first;                          /* its tokens, set when the second block starts */
+    int blocks;                             /* blocks started; 2 means two or more */
+    int32_t kept;                           /* valid bytes of window, which ends with the latest byte */
     marks_t marks;
     uint8_t listing[19], lengths[320];
     uint32_t literal[LITERAL_ENTRIES], distance_table[DISTANCE_ENTRIES], listing_table[128];
@@ -62,8 +62,8 @@ static uint32_t plain_entry(int symbol)
     return (uint32_t)symbol << 16;
 }
 
-/* Fill a table that is indexed by the next first bits; 0 if the lengths are no code that zlib takes: a complete one, or
- * (unless strict) one of a single symbol of length 1 or of none. */
+/* Fill a table that is indexed by the next first bits; 0 if zlib refuses the lengths. It accepts a complete code, or
+ * (unless strict) a code with a single symbol of length 1, or with none. */
 static int fill_table(const uint8_t *lengths, int n, int first, int strict, uint32_t *table, uint32_t (*entry_of)(int))
 {
     int counts[16] = {0}, longest = 0, left = 1;
@@ -137,7 +137,7 @@ typedef struct {
     uint8_t *start, *out, *out_end;
 } flow_t;
 
-/* Have at least n bits, up to 56, if the input has them. */
+/* Load at least n bits, up to 56, if the input has them. */
 static inline int want(inflate_t *f, flow_t *flow, int n)
 {
     while (f->count < n) {
@@ -158,7 +158,7 @@ static inline uint32_t drop(inflate_t *f, int n)
     return value;
 }
 
-/* Copy what there is room for of the match in left and distance; the window holds what is before start. */
+/* Copy the match in left and distance as far as there is room; the window holds the content before start. */
 static void copy_match(inflate_t *f, flow_t *flow)
 {
     while (f->left > 0 && flow->out < flow->out_end) {
@@ -169,13 +169,13 @@ static void copy_match(inflate_t *f, flow_t *flow)
     }
 }
 
-/* Whether distance reaches to before the content. */
+/* Whether distance reaches before the content. */
 static inline int too_far(const inflate_t *f, const flow_t *flow, int32_t distance)
 {
     return distance > f->kept && distance > f->kept + (flow->out - flow->start);
 }
 
-/* Decode while neither end is near; 0 on a fault, and IN_BLOCK is left where it ends. */
+/* Decode while neither end is near; 0 on a fault; if the block ends, the state is no longer IN_BLOCK. */
 static int inflate_fast(inflate_t *f, flow_t *flow)
 {
     const uint8_t *in = flow->in;
@@ -187,7 +187,7 @@ static int inflate_fast(inflate_t *f, flow_t *flow)
         in += (63 - count) >> 3;
         count |= 56;
         uint32_t entry = lookup(f->literal, bits, LITERAL_BITS);
-        if (entry & IS_LITERAL) { /* a second one fits into what is there, a match (48 bits) may not */
+        if (entry & IS_LITERAL) { /* a second literal fits into the loaded bits, a match (48 bits) may not */
             bits >>= entry & 63;
             count -= (int)(entry & 63);
             *out++ = (uint8_t)(entry >> 16);
@@ -208,7 +208,7 @@ static int inflate_fast(inflate_t *f, flow_t *flow)
             }
             break;
         }
-        if (count < 48) /* a literal went before it */
+        if (count < 48) /* a literal preceded it */
             continue;
         int32_t length = value_of(entry, bits);
         bits >>= entry & 63;
@@ -251,14 +251,14 @@ static int inflate_fast(inflate_t *f, flow_t *flow)
     return good;
 }
 
-/* One symbol near an end of input or room; 1: done, 0: more input is needed, -1: a fault. */
+/* Decode one symbol near an end of input or room; 1: done, 0: more input is needed, -1: a fault. */
 static int inflate_symbol(inflate_t *f, flow_t *flow)
 {
     want(f, flow, 48);
     uint32_t entry = lookup(f->literal, f->bits, LITERAL_BITS);
     int used = (int)(entry & 63);
     if (entry & IS_BAD)
-        return f->count >= 15 ? -1 : 0; /* the bits that are missing may yet make it a good one */
+        return f->count >= 15 ? -1 : 0; /* the missing bits may still make it valid */
     if (used > f->count)
         return 0;
     if (entry & IS_LITERAL) {
@@ -284,7 +284,7 @@ static int inflate_symbol(inflate_t *f, flow_t *flow)
     return 1;
 }
 
-/* Read the lengths of both codes and make their tables; 1, 0 or -1 as above. */
+/* Read the lengths of both codes and build their tables; 1, 0 or -1 as above. */
 static int inflate_lengths(inflate_t *f, flow_t *flow)
 {
     int all = f->literals + f->distances;
@@ -314,11 +314,11 @@ static int inflate_lengths(inflate_t *f, flow_t *flow)
     return 1;
 }
 
-/* The header of a block up to what its type needs; 1, 0 or -1 as above. */
+/* Read the header of a block, up to the needs of its type; 1, 0 or -1 as above. */
 static int inflate_start(inflate_t *f, flow_t *flow)
 {
     if (f->last) {
-        f->consumed -= f->count >> 3; /* whole bytes behind the end are not ours */
+        f->consumed -= f->count >> 3; /* whole bytes behind the end do not belong to the body */
         f->bits = 0;
         f->count = 0;
         f->state = AT_END;
@@ -380,7 +380,7 @@ static int inflate_stored(inflate_t *f, flow_t *flow)
 
 static int inflate_copy(inflate_t *f, flow_t *flow)
 {
-    while (f->left > 0 && f->count > 0 && flow->out < flow->out_end) { /* what was read ahead */
+    while (f->left > 0 && f->count > 0 && flow->out < flow->out_end) { /* bytes that were read ahead */
         *flow->out++ = (uint8_t)drop(f, 8);
         f->left--;
     }
@@ -453,11 +453,11 @@ int64_t dib_inflate_free(void *handle)
     return 0;
 }
 
-/* Decode n bytes of a body into out; return how many bytes of content that gave.
+/* Decode n bytes of a body into out; return the number of bytes of content.
  *
- * told: bytes of in that were read, 1 if the stream has ended, if so the bytes of the body in all, and the tokens of
- * the first block so far (of a stored one its bytes). Of what is read behind the end nothing
- * counts: the caller goes by the third. Call again with the rest of the input, with none of it if the room was filled. */
+ * told receives the bytes of in that were read, 1 if the stream has ended, then the bytes of the whole body, and the
+ * tokens of the first block so far (its bytes, if it is stored). Bytes read behind the end do not count: use the third
+ * number. Call again with the rest of the input, with none of it if the room was filled. */
 int64_t dib_inflate_run(void *handle, const uint8_t *in, int64_t n, uint8_t *out, int64_t room, int64_t *told)
 {
     inflate_t *f = handle;

@@ -1,4 +1,4 @@
-/* klauspost/compress flate, pgzip, and Go 1.27's, which is klauspost's. */
+/* klauspost/compress flate, pgzip, and Go 1.27's, which is the same as klauspost's. */
 #include "klauspost.h"
 
 /* flate/{deflate,fast_encoder,level1,level5,level6,token,huffman_bit_writer}.go of klauspost/compress 1.18.0; pgzip's
@@ -21,7 +21,7 @@ static int32_t rebased(const klauspost_t *k, int32_t entry)
     return entry <= k->offset + k->history_size - WINDOW ? 0 : entry - k->offset + WINDOW;
 }
 
-/* Keep entries below 2^31; those out of reach become 0, the older of a pair too where the latest is. */
+/* Keep entries below 2^31; entries out of reach become 0; if the latest of a pair is, so does the older one. */
 static void klauspost_rebase(klauspost_t *k)
 {
     for (int i = 0; i < 1 << 15; i++) {
@@ -32,7 +32,7 @@ static void klauspost_rebase(klauspost_t *k)
     k->offset = WINDOW;
 }
 
-/* Append content to the history, moved down if it does not fit; return where it begins. */
+/* Append content to the history, moved down if it does not fit; return its offset. */
 static int32_t klauspost_append(klauspost_t *k, const uint8_t *content, int32_t n)
 {
     if (k->history_size + n > HISTORY) {
@@ -47,11 +47,11 @@ static int32_t klauspost_append(klauspost_t *k, const uint8_t *content, int32_t 
 }
 
 typedef struct {
-    int32_t at, from, length; /* length: as far as it was compared, 0: not yet beyond 4 */
-    int32_t next;             /* the first position that was not looked up */
+    int32_t at, from, length; /* length: compared so far, 0: not beyond 4 yet */
+    int32_t next;             /* the first position not yet looked up */
 } found_t;
 
-/* The length of a match of 4 or more, at most 258 and up to the end of the chunk. */
+/* The length of a match of at least 4, at most 258 and up to the end of the chunk. */
 static inline int32_t capped_length(const klauspost_t *k, int32_t at, int32_t from)
 {
     return 4 + same_bytes(k->history + at + 4, k->history + from + 4, least(LONGEST - 4, k->history_size - at - 4));
@@ -67,7 +67,7 @@ static inline void take_longer(const klauspost_t *k, found_t *found, int32_t at,
     }
 }
 
-/* Levels 5 and 6: go on from s until something matches; 0 where that is not before limit. */
+/* Levels 5 and 6: go on from s until there is a match; 0 if there is none before limit. */
 static int klauspost_search(klauspost_t *k, int32_t s, int32_t emitted, int32_t limit, int32_t repeat, found_t *found)
 {
     const uint8_t *history = k->history;
@@ -133,7 +133,7 @@ static int klauspost_search(klauspost_t *k, int32_t s, int32_t emitted, int32_t 
     }
 }
 
-/* Take a match that ends like the text behind found's end did before, if it is longer than found. */
+/* Take a match by the text behind found's end, if it is longer than found. */
 static void take_aligned(const klauspost_t *k, found_t *found, int32_t s, int32_t from)
 {
     int32_t distance = s - from;
@@ -147,7 +147,7 @@ static void take_aligned(const klauspost_t *k, found_t *found, int32_t s, int32_
     }
 }
 
-/* Levels 5 and 6: lengthen what was found, try the match that ends like it, and lengthen it backwards. */
+/* Levels 5 and 6: lengthen the match, try the match by its end, and lengthen it backwards. */
 static void klauspost_extend(const klauspost_t *k, found_t *found, int32_t emitted, int32_t limit)
 {
     if (found->length == 0 || found->length == LONGEST)
@@ -159,7 +159,7 @@ static void klauspost_extend(const klauspost_t *k, found_t *found, int32_t emitt
         int32_t from = pair[0] - k->offset - found->length + k->align;
         if (s - from < WINDOW) {
             take_aligned(k, found, s, from);
-            if (k->level == 6) /* the older entry is aligned by the length as it is now */
+            if (k->level == 6) /* the older entry is aligned with the current length */
                 take_aligned(k, found, s, pair[1] - k->offset - found->length + k->align);
         }
     }
@@ -191,7 +191,7 @@ static void klauspost_index5(klauspost_t *k, int32_t s, int32_t length)
     far_insert(k, bytes, s - 1);
 }
 
-/* Level 6: index from where the search stopped up to a match's end at s, or to the end of the chunk. */
+/* Level 6: index from the end of the search up to a match's end at s, or to the end of the chunk. */
 static void klauspost_index6(klauspost_t *k, int32_t from, int32_t s, int32_t limit)
 {
     if (s >= limit) {
@@ -233,14 +233,14 @@ static void klauspost_match56(klauspost_t *k, int32_t s)
         klauspost_literals(k, emitted, k->history_size);
 }
 
-/* Level 1 looks up near alone, by five bytes. */
+/* Level 1 uses only near, by five bytes. */
 static void klauspost_match1(klauspost_t *k, int32_t s)
 {
     const uint8_t *history = k->history;
     int32_t emitted = s, limit = k->history_size - 11, next, from;
     uint64_t bytes = load64(history + s);
     for (;;) {
-        for (;;) { /* pairs of positions, farther and farther apart */
+        for (;;) { /* pairs of positions, with growing distances */
             uint32_t hash = five_hash(bytes);
             next = s + 2 + ((s - emitted) >> 5);
             if (next > limit)
@@ -259,7 +259,7 @@ static void klauspost_match1(klauspost_t *k, int32_t s)
             k->near[hash] = s + k->offset;
             next_bytes >>= 8;
             if (reaches(k, from, s, (uint32_t)bytes)) {
-                k->near[hash] = next + k->offset; /* by the hash of s, as it is upstream */
+                k->near[hash] = next + k->offset; /* by the hash of s, as upstream */
                 break;
             }
             bytes = next_bytes;
@@ -291,7 +291,7 @@ rest:
         klauspost_literals(k, emitted, k->history_size);
 }
 
-/* Turn content into tokens; none at all where nothing matched. */
+/* Turn content into tokens; none at all if nothing matched. */
 static void klauspost_match(klauspost_t *k, const uint8_t *content, int32_t n)
 {
     k->count = 0;
@@ -318,7 +318,7 @@ static void klauspost_match(klauspost_t *k, const uint8_t *content, int32_t n)
     }
 }
 
-/* Write the end of block that an open block owes. */
+/* Write the pending end of block of an open block. */
 static void klauspost_close(klauspost_t *k)
 {
     if (k->live)
@@ -350,7 +350,7 @@ static float entropy(uint32_t count, float share)
     return (bits < 1 ? 1 : bits > 15 ? 15 : bits) * n;
 }
 
-/* What tokens might take with a code of their own, in bits; n counts an end of block if it is among them. */
+/* Estimated bits of tokens with a code of their own; n includes an end of block if there is one. */
 static int64_t estimated_bits(const counts_t *counts, int64_t n)
 {
     float bits = 0, share = 1.0f / (float)n;
@@ -401,7 +401,7 @@ static void klauspost_fixed_block(klauspost_t *k)
     put_end(&k->base.sink, &fixed);
 }
 
-/* Tokens in a block of their own, or in the one that is open; it stays open unless sync. Without raw it is not stored. */
+/* Write tokens in a block of their own, or in the open one; it stays open unless sync. Without raw, it is not stored. */
 void klauspost_tokens(klauspost_t *k, const uint8_t *raw, int64_t size, int sync)
 {
     counts_t counts;
@@ -439,7 +439,7 @@ void klauspost_tokens(klauspost_t *k, const uint8_t *raw, int64_t size, int sync
         counts.literal[END_OF_BLOCK] = 1;
         int lacks_distances = !sync && !k->trimmed && !has_distances(&counts);
         go_code(&counts, &code, &header);
-        if (lacks_distances) { /* none has a code */
+        if (lacks_distances) { /* no distance has a code */
             counts.distance[0] = 0;
             code.distance[0] = 0;
         }
@@ -466,7 +466,7 @@ void klauspost_tokens(klauspost_t *k, const uint8_t *raw, int64_t size, int sync
         klauspost_close(k);
 }
 
-/* Literals alone; a histogram this flat is not worth a code. */
+/* Only literals; a histogram this flat is not worth a code. */
 static int is_flat(const uint32_t *counts, int64_t n)
 {
     double average = (double)n / 256, sum = 0;
@@ -511,7 +511,7 @@ static void klauspost_literal_block(klauspost_t *k, const uint8_t *raw, int64_t 
         klauspost_close(k);
 }
 
-/* Write the chunk; only before a sync may it be short. */
+/* Write the chunk; it may be short only before a sync. */
 static void klauspost_chunk(klauspost_t *k, int sync)
 {
     int32_t n = k->fill;
@@ -537,7 +537,7 @@ static void klauspost_chunk(klauspost_t *k, int sync)
     k->fill = 0;
 }
 
-/* Forget all and learn the dictionary, whose tokens are dropped. */
+/* Forget everything and learn the dictionary; its tokens are dropped. */
 void klauspost_restart(klauspost_t *k, const uint8_t *dictionary, int32_t n)
 {
     if (k->lazy) {
@@ -554,7 +554,7 @@ void klauspost_restart(klauspost_t *k, const uint8_t *dictionary, int32_t n)
         klauspost_match(k, dictionary, n);
 }
 
-/* Flush as pgzip does at the end of each of its blocks. */
+/* Flush like pgzip at the end of each of its blocks. */
 void klauspost_sync(klauspost_t *k)
 {
     if (k->lazy)

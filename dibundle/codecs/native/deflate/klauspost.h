@@ -1,28 +1,28 @@
-/* What klauspost's files share: the state, hashes, tokens. */
+/* Shared parts of klauspost's files: the state, hashes, tokens. */
 #ifndef DIB_KLAUSPOST_H
 #define DIB_KLAUSPOST_H
 
 #include "deflate.h"
 
 #define HISTORY (5 * CHUNK)
-#define TAIL 16384 /* what pgzip gives a block of the one before it */
+#define TAIL 16384 /* bytes of the previous block that pgzip uses as dictionary */
 #define REBASE_AT (INT32_MAX - HISTORY - CHUNK)
 
 typedef struct lazy lazy_t;
 
 typedef struct {
     encoder_t base;
-    int level, align, trimmed; /* trimmed: version 3, headers list no unused symbols and the end of block counts */
+    int level, align, trimmed; /* trimmed: version 3, whose headers list no unused symbols and count the end of block */
     int misplaced;             /* level 4 compares with the wrong place (spec/deflate.md) */
-    int penalty;               /* a new code has to save one for so many bits, as a power of 2 */
+    int penalty;               /* a new code must save one bit per this many, as a power of 2 */
     lazy_t *lazy;              /* levels 7 to 9 */
     int64_t lazy_content;      /* content before its window */
     int framed;                /* pgzip: blocks of block_size, each with a history of its own */
     int64_t block_size, block_fill;
     int32_t fill, history_size, offset; /* entries are history positions + offset */
     int64_t count;
-    int64_t live;      /* bits of the header of the block that is still open; 0: none is */
-    int literals_only; /* its code has no use for matches */
+    int64_t live;      /* bits of the header of the open block; 0: no block is open */
+    int literals_only; /* its code does not suit matches */
     code_t code;
     uint32_t tokens[1 << 16];
     int32_t near[1 << 15], far[1 << 15][2]; /* far: the latest and the one before */
@@ -51,7 +51,7 @@ static inline void klauspost_literals(klauspost_t *k, int32_t from, int32_t to)
         k->tokens[k->count++] = k->history[from++];
 }
 
-/* A match of any length, in pieces of at most 258 none of which is shorter than 3. */
+/* A match of any length, in pieces of at most 258 and at least 3. */
 static inline void klauspost_long(klauspost_t *k, int32_t length, int32_t distance)
 {
     while (length > 0) {
@@ -71,7 +71,7 @@ static inline int32_t full_length(const klauspost_t *k, int32_t at, int32_t from
     return same_bytes(k->history + at, k->history + from, k->history_size - at);
 }
 
-/* Grow a match backwards, neither end of it leaving the history nor going before emitted; return its length. */
+/* Extend a match backwards, within the history and not before emitted; return its length. */
 static inline int32_t klauspost_backwards(const klauspost_t *k, int32_t *s, int32_t *from, int32_t length, int32_t emitted)
 {
     while (*from > 0 && *s > emitted && k->history[*from - 1] == k->history[*s - 1]) {

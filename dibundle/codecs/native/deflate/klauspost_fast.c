@@ -1,4 +1,4 @@
-/* klauspost's levels 2 to 4: which matches they take. Level 1 and levels 5 and 6 are in klauspost.c. */
+/* The matches of klauspost's levels 2 to 4. Level 1 and levels 5 and 6 are in klauspost.c. */
 #include "klauspost.h"
 
 /* flate/{level2,level3,level4}.go of klauspost/compress 1.15.12 to 1.20.3. */
@@ -13,7 +13,7 @@ static inline int32_t *single(klauspost_t *k, uint64_t bytes)
     return k->wide + wide_hash(bytes, 17);
 }
 
-/* Level 2 is like level 1, but for a table of 2^17 and positions inside of matches that are indexed. */
+/* Level 2 is like level 1, except for a table of 2^17 and indexed positions inside matches. */
 void klauspost_match2(klauspost_t *k, int32_t s)
 {
     const uint8_t *history = k->history;
@@ -21,7 +21,7 @@ void klauspost_match2(klauspost_t *k, int32_t s)
     uint64_t bytes = load64(history + s);
     for (;;) {
         next = s;
-        for (;;) { /* pairs of positions, farther and farther apart */
+        for (;;) { /* pairs of positions, with growing distances */
             int32_t *entry = single(k, bytes);
             s = next;
             next = s + 2 + ((s - emitted) >> 5);
@@ -166,7 +166,7 @@ static inline void both_insert(klauspost_t *k, uint64_t bytes, int32_t position)
     k->far[far_hash(bytes)][0] = position + k->offset;
 }
 
-/* Level 4: one candidate by seven bytes, else one by four, unless that of the next position by seven is longer. */
+/* Level 4: one candidate by seven bytes, else one by four, unless the next position has a longer one by seven. */
 void klauspost_match4(klauspost_t *k, int32_t s)
 {
     const uint8_t *history = k->history;
@@ -189,7 +189,7 @@ void klauspost_match4(klauspost_t *k, int32_t s)
             if (reaches(k, near, s, (uint32_t)bytes)) {
                 far = k->far[far_hash(next_bytes)][0] - k->offset;
                 if (reaches(k, far, next, (uint32_t)next_bytes)) {
-                    /* from 1.18.0 on it is compared with what is at its distance from the start of the history */
+                    /* from 1.18.0 on, it is compared at its distance from the start of the history */
                     int32_t other = k->misplaced ? next - far : far;
                     int32_t length = full_length(k, s + 4, near + 4);
                     if (full_length(k, next + 4, other + 4) > length) {

@@ -1,4 +1,4 @@
-/* klauspost's levels 7 to 9 as pgzip uses them: lazy matching over chains, with a second look behind the end of a match. */
+/* klauspost's levels 7 to 9 as pgzip uses them: lazy matching over chains, with a second check behind a match's end. */
 #include "klauspost.h"
 
 /* flate/deflate.go of klauspost/compress 1.15.12, 1.17.9, 1.18.0, 1.20.0 and 1.20.3. */
@@ -22,11 +22,11 @@ struct lazy {
     int32_t start;    /* of the block; NO_START once it has left the window */
     int32_t inserted; /* positions below are indexed */
     int32_t length, from_distance, head, offset;
-    int pending;   /* the byte before at waits */
-    uint16_t idle; /* positions without a match: it overflows as it does upstream */
+    int pending;   /* the byte before at is pending */
+    uint16_t idle; /* positions without a match: it overflows, as upstream */
     int sync;
     int32_t heads[1 << HASH_BITS], previous[WINDOW]; /* positions + offset */
-    int32_t costs[2 * WINDOW + 1];                   /* level 9: bits of the bytes of the window up to each, as literals */
+    int32_t costs[2 * WINDOW + 1];                   /* level 9: bits of the window's bytes up to each, as literals */
     uint8_t window[2 * WINDOW + 8];
 };
 
@@ -42,7 +42,7 @@ static inline void lazy_insert(lazy_t *z, int32_t position)
     *head = position + z->offset;
 }
 
-/* The same where a search may follow. */
+/* The same, if a search may follow. */
 static inline void lazy_look_up(lazy_t *z)
 {
     if (z->at < z->inserted) {
@@ -71,16 +71,16 @@ static inline void lazy_token(klauspost_t *k, uint32_t token)
         lazy_block(k);
 }
 
-/* What the bytes from at on cost as literals, less what the match does. */
+/* The cost of the bytes from at on as literals, minus the cost of the match. */
 static inline int32_t gain(const lazy_t *z, int32_t length, int32_t distance)
 {
     int length_bits, distance_bits;
     length_symbol((uint32_t)length - 3, &length_bits);
-    distance_symbol(distance == WINDOW ? 128 : (uint32_t)distance, &distance_bits); /* not of distance - 1, upstream */
+    distance_symbol(distance == WINDOW ? 128 : (uint32_t)distance, &distance_bits); /* not of distance - 1, as upstream */
     return z->costs[z->at + length] - z->costs[z->at] - distance_bits - length_bits - (z->version ? 3 : 6);
 }
 
-/* The longest match at the position, of more than 3 bytes; at level 9 one that gains more than the one before it. */
+/* The longest match at the position, of more than 3 bytes; at level 9, one that gains more than the previous one. */
 static void lazy_search(lazy_t *z, int32_t from, int32_t ahead)
 {
     const uint8_t *window = z->window;
@@ -108,7 +108,7 @@ static void lazy_search(lazy_t *z, int32_t from, int32_t ahead)
     }
 }
 
-/* Up to 1.15: take a longer match that holds what follows this one's end but two. */
+/* Up to 1.15: take a longer match by the bytes behind this one's end minus two. */
 static void lazy_take_aligned(lazy_t *z, int32_t *length, int32_t *distance, int32_t ahead, int32_t lowest)
 {
     int32_t s = z->at - 1;
@@ -124,7 +124,7 @@ static void lazy_take_aligned(lazy_t *z, int32_t *length, int32_t *distance, int
     }
 }
 
-/* Later: take one that is longer from the third byte on, which may leave the first two bytes as literals. */
+/* Later: take a match that is longer from the third byte on; the first two bytes may become literals. */
 static void lazy_take_later(klauspost_t *k, int32_t *length, int32_t *distance, int32_t ahead, int32_t lowest)
 {
     lazy_t *z = k->lazy;
@@ -153,7 +153,7 @@ static void lazy_take_later(klauspost_t *k, int32_t *length, int32_t *distance, 
     }
 }
 
-/* Level 9 weighs matches by a code of what is ahead. */
+/* Level 9 weighs matches by a code of the bytes ahead. */
 static void lazy_weigh(lazy_t *z)
 {
     uint32_t counts[256] = {0};
@@ -162,14 +162,14 @@ static void lazy_weigh(lazy_t *z)
     for (int32_t i = 0; i < counted; i++)
         counts[z->window[z->at + i]]++;
     for (int i = 0; i < 256; i++)
-        counts[i] &= 0xffff; /* they have 16 bits upstream */
+        counts[i] &= 0xffff; /* 16 bits, as upstream */
     merged_lengths(counts, 256, 15, lengths);
     z->costs[z->at] = 0;
     for (int32_t i = z->at; i < z->end; i++)
         z->costs[i + 1] = z->costs[i] + lengths[z->window[i]];
 }
 
-/* Emit the match at the position before, and index what is in it. */
+/* Emit the match at the previous position, and index the positions in it. */
 static void lazy_match(klauspost_t *k, int32_t length, int32_t distance, int32_t ahead, int32_t lowest)
 {
     lazy_t *z = k->lazy;
@@ -189,7 +189,7 @@ static void lazy_match(klauspost_t *k, int32_t length, int32_t distance, int32_t
     z->idle = 0;
 }
 
-/* Emit the literal that waits, and after many of them some more without a search. */
+/* Emit the pending literal, and after many of them some more without a search. */
 static void lazy_literal(klauspost_t *k)
 {
     lazy_t *z = k->lazy;
@@ -271,7 +271,7 @@ static void lazy_fill(klauspost_t *k, const uint8_t *content, int64_t n)
     }
 }
 
-/* Forget all and index the dictionary; up to 1.18.0 the first block seems to begin with it. */
+/* Forget everything and index the dictionary; up to 1.18.0, the first block seems to begin with it. */
 void lazy_restart(klauspost_t *k, const uint8_t *dictionary, int32_t n)
 {
     lazy_t *z = k->lazy;

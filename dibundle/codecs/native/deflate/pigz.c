@@ -1,11 +1,11 @@
-/* What pigz makes: zlib's streams, cut into blocks that its threads compress side by side (spec/deflate.md, 9). */
+/* pigz: zlib's streams, cut into blocks that its threads compress in parallel (spec/deflate.md, 9). */
 #include "zlib.h"
 
 /* pigz.c of pigz 2.8, with zlib from 1.2.6 on. */
 
 #define HIT 0x7ff /* of the hash, 12 bits */
 #define MOST_HELD (4 << 20)
-#define RARE 64 /* no more hits than one for so many bytes, and FREE more bytes: each takes as long as 300 bytes do */
+#define RARE 64 /* at most one hit per this many bytes, with FREE bytes extra: each takes as long as 300 bytes */
 #define FREE 4096
 
 enum { THREADS = 0, INDEPENDENT = 1, RSYNCABLE = 2, ONE_THREAD = 3 };
@@ -13,12 +13,12 @@ enum { THREADS = 0, INDEPENDENT = 1, RSYNCABLE = 2, ONE_THREAD = 3 };
 typedef struct pigz {
     int mode;
     int64_t block_size;
-    int64_t fill;        /* content of the block; in mode RSYNCABLE bytes held */
+    int64_t fill;        /* content of the block; in mode RSYNCABLE, bytes held */
     int64_t job;         /* content before the block */
     int64_t taken; /* hits so far */
     uint32_t hash;
-    int64_t scanned;     /* of held */
-    int64_t *hits, count; /* ends of pieces in held, as far as it is scanned */
+    int64_t scanned;     /* checked bytes of held */
+    int64_t *hits, count; /* ends of pieces in held, up to scanned */
     uint8_t *held;
 } pigz_t;
 
@@ -47,7 +47,7 @@ static void pigz_flush(zlib_t *z)
         put_stored(s, NULL, 0, 0);
 }
 
-/* Begin anew with a dictionary, which the window ends with. */
+/* Begin again with a dictionary, the end of the window. */
 static void pigz_reset(zlib_t *z)
 {
     pigz_t *p = z->base.more;
@@ -67,11 +67,11 @@ static void pigz_finish(zlib_t *z)
     zlib_write(&z->base, NULL, 0, 1);
 }
 
-/* Compress the block that is held: up to the last hit, or all of it if none is or nothing follows in pigz's buffers. */
+/* Compress the held block: up to the last hit, or all of it if there is none or nothing follows in pigz's buffers. */
 static void pigz_block(zlib_t *z, int ended)
 {
     pigz_t *p = z->base.more;
-    int64_t buffer_end = p->block_size - p->job % p->block_size; /* where pigz' buffer ends, from the block's start on */
+    int64_t buffer_end = p->block_size - p->job % p->block_size; /* offset of the end of pigz' buffer from the block's start */
     int64_t most = p->fill < p->block_size ? p->fill : p->block_size, end = most, at = 0, used = 0;
     while (used < p->count && p->hits[used] <= most)
         used++;

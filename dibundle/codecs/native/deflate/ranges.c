@@ -1,7 +1,7 @@
-/* Runs of bits that begin and end anywhere in a byte: compared, copied. */
+/* Runs of bits that begin and end anywhere in a byte: comparing, copying. */
 #include "deflate.h"
 
-/* Up to 56 bits of data from a bit on; end is where data ends. */
+/* Up to 56 bits of data from a bit on; end is the end of data. */
 static inline uint64_t bits_at(const uint8_t *data, int64_t end, int64_t bit, int count)
 {
     int64_t byte = bit >> 3;
@@ -14,7 +14,7 @@ static inline uint64_t bits_at(const uint8_t *data, int64_t end, int64_t bit, in
     return value >> (bit & 7) & (((uint64_t)1 << count) - 1);
 }
 
-/* How many of n bits are the same in a from a_bit on and in b from b_bit on. */
+/* The number of equal bits, up to n, in a from a_bit on and in b from b_bit on. */
 int64_t dib_bits_same(const uint8_t *a, int64_t a_bit, const uint8_t *b, int64_t b_bit, int64_t n)
 {
     int64_t a_end = (a_bit + n + 7) >> 3, b_end = (b_bit + n + 7) >> 3, done = 0;
@@ -28,7 +28,8 @@ int64_t dib_bits_same(const uint8_t *a, int64_t a_bit, const uint8_t *b, int64_t
     return n;
 }
 
-/* Copy n bits of in from in_bit on to out from out_bit on; the bits of out's byte before out_bit stay, those behind become 0. */
+/* Copy n bits of in from in_bit on to out from out_bit on; the bits of out's byte before out_bit are kept, those behind
+ * become 0. */
 int64_t dib_bits_copy(uint8_t *out, int64_t out_bit, const uint8_t *in, int64_t in_bit, int64_t n)
 {
     int64_t in_end = (in_bit + n + 7) >> 3;

@@ -6,7 +6,7 @@ static const zlib_level_t ZLIB_LEVELS[10] = {
     {8, 16, 32, 32}, {8, 16, 128, 128}, {8, 32, 128, 256}, {32, 128, 258, 1024}, {32, 258, 258, 4096},
 };
 
-/* Put a position at the head of its chain and return what was there; 0 is nothing. */
+/* Put a position at the head of its chain and return the previous head; 0 is none. */
 int32_t zlib_insert(zlib_t *z, int32_t at)
 {
     const uint8_t *p = z->window + at;
@@ -82,7 +82,7 @@ void zlib_end_block(zlib_t *z, int last)
     s->content = z->origin + z->at;
 }
 
-/* Add a token; tell whether the block ends with it. */
+/* Add a token; return whether the block ends with it. */
 static int zlib_token(zlib_t *z, uint32_t token)
 {
     z->tokens[z->count++] = token;
@@ -102,7 +102,7 @@ static void zlib_slide(zlib_t *z)
         z->previous[i] = (uint16_t)(z->previous[i] >= WINDOW ? z->previous[i] - WINDOW : 0);
 }
 
-/* What happens at the end of the input when less than AHEAD is left; in gzip's window, once alone. */
+/* Steps at the end of the input, once less than AHEAD is left; in gzip's window, only once. */
 void zlib_starve(zlib_t *z)
 {
     if (z->at >= WINDOW + FARTHEST && !z->behind)
@@ -115,7 +115,7 @@ static inline int zlib_may_search(const zlib_t *z, int32_t candidate)
     return candidate && z->at - candidate <= FARTHEST && z->at <= 2 * WINDOW - AHEAD;
 }
 
-/* Whether there is input for a step: enough to look ahead, or any at all once no more comes. */
+/* Whether there is input for a step: enough to look ahead, or any if no more follows. */
 static int zlib_may_step(zlib_t *z, int closing)
 {
     if (z->ahead >= AHEAD)

@@ -1,10 +1,10 @@
-/* zlib.c as gnu.c and pigz.c see it. */
+/* The parts of zlib.c that gnu.c and pigz.c use. */
 #ifndef DIB_ZLIB_H
 #define DIB_ZLIB_H
 
 #include "deflate.h"
 
-#define AHEAD 262 /* content that a search wants before it: 258 + 3 + 1 */
+#define AHEAD 262 /* content that a search needs ahead: 258 + 3 + 1 */
 #define FARTHEST (WINDOW - AHEAD)
 
 typedef struct {
@@ -17,15 +17,15 @@ typedef struct zlib {
     int level;
     int shift;
     uint32_t mask;
-    int32_t at, ahead, block_start; /* in the window; block_start is below 0 where it has left */
-    int32_t behind;                 /* bytes behind the content that searches see: none, but at gzip's end */
-    int32_t length, from;           /* the match at the position before; length 2: none */
-    int32_t insert;                 /* positions before at that wait for what follows, to be indexed: pigz' alone */
-    int pending;                    /* the literal there waits for what is found at this one */
+    int32_t at, ahead, block_start; /* in the window; block_start is below 0 if it has left the window */
+    int32_t behind;                 /* bytes behind the content that searches see: none, except at gzip's end */
+    int32_t length, from;           /* the match at the previous position; length 2: none */
+    int32_t insert;                 /* positions before at that are indexed when more bytes follow: only pigz' */
+    int pending;                    /* the literal there waits for the result at this position */
     int64_t origin;                 /* content before window[0] */
-    int64_t count, stop;            /* tokens of the block; with so many it ends, unless ends is there and says no */
-    int (*ends)(struct zlib *self); /* gzip's from level 3 on */
-    int64_t matches, distance_bits; /* for it: matches among the tokens, and what their distances take */
+    int64_t count, stop;            /* tokens of the block; it ends at this number, unless ends says no */
+    int (*ends)(struct zlib *self); /* gzip's, from level 3 on */
+    int64_t matches, distance_bits; /* for ends: matches among the tokens, and the bits of their distances */
     uint32_t tokens[WINDOW];
     uint16_t head[1 << 16], previous[WINDOW];
     uint8_t window[2 * WINDOW + 8];

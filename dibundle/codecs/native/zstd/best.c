@@ -1,4 +1,4 @@
-/* How level best of klauspost/compress, zstd, looks for matches (NOTICE; spec/zstd.md has it in words). */
+/* The search for matches of level best of klauspost/compress, zstd (NOTICE; spec/zstd.md describes it). */
 #include "zstd.h"
 
 enum { SHORT = 18, LONG = 22 };
@@ -46,7 +46,7 @@ static double binary_log(double x)
     return natural_log(x) * (1 / 0.693147180559945309417232121458176568) + exponent;
 }
 
-/* What a byte costs as a literal, in 1,024ths of a bit. */
+/* The cost of a byte as a literal, in 1,024ths of a bit. */
 static int32_t literal_cost(const uint8_t *content, int32_t n)
 {
     uint32_t counts[256] = {0};
@@ -64,7 +64,7 @@ static int32_t literal_cost(const uint8_t *content, int32_t n)
     return cost < 1024 ? 1024 : cost;
 }
 
-/* What a match costs by the default tables, less what its bytes would cost as literals. */
+/* The cost of a match by the default tables, minus the cost of its bytes as literals. */
 static void set_cost(const search_t *x, match_t *m)
 {
     const states_t *offsets = &x->e->defaults[1], *lengths = &x->e->defaults[2];
@@ -78,7 +78,7 @@ static void set_cost(const search_t *x, match_t *m)
     }
 }
 
-/* Take the match at `at` from `from` where it is better than the best so far. */
+/* Take the match at `at` from `from` if it is better than the best so far. */
 static void improve(search_t *x, int32_t from, int32_t at, uint32_t first, int32_t repeat)
 {
     match_t *m = &x->best;
@@ -213,11 +213,11 @@ void find_best(encoder_t *e, int32_t s, int32_t end)
     add_rest(e, x.emitted, end);
 }
 
-/* ---------------------------------------------------------------- as version 1.15 did it */
+/* ---------------------------------------------------------------- version 1.15 */
 
 #define UNLIKELY_BEFORE 25000
 
-/* Take the match at `at` from `from`, which is not grown backwards yet, unless the best so far is better. */
+/* Take the match at `at` from `from`, not extended backwards yet, unless the best so far is better. */
 static void compare(search_t *x, int32_t from, int32_t at, uint32_t first, int32_t repeat)
 {
     const uint8_t *h = x->e->history;

@@ -1,7 +1,6 @@
-/* Blocks: what the matcher found becomes literals and sequences with their tables (RFC 8878, 3.1.1.2 and 3.1.1.3).
+/* Blocks: the matcher's results become literals and sequences with their tables (RFC 8878, 3.1.1.2 and 3.1.1.3).
  *
- * Which tables are taken, and when a block is left as it is, follows klauspost/compress, zstd (NOTICE).
- */
+ * The choice of tables, and when a block is stored raw, follow klauspost/compress, zstd (NOTICE). */
 #include "zstd.h"
 
 enum { BLOCK_RAW = 0, BLOCK_RUN = 1, BLOCK_CODED = 2 };
@@ -26,7 +25,7 @@ int length_code(uint32_t n)
     return n < 32 ? (int)n : n < 64 ? CODES[(n - 32) >> 1] : n < 96 ? 40 + (n >= 80) : n < 128 ? 42 : (int)highest(n) + 36;
 }
 
-/* The tables that need not be written (RFC 8878, 3.1.1.3.2.2). */
+/* The predefined tables, which are not written (RFC 8878, 3.1.1.3.2.2). */
 int make_defaults(states_t *defaults)
 {
     static const int8_t LITERAL_SHARES[36] = {4, 3, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1,  2,  2,
@@ -64,10 +63,10 @@ static uint8_t *put_raw(uint8_t *out, const uint8_t *content, int32_t n, int las
     return out + n;
 }
 
-/* The size of the head of literals that are raw or one byte repeated, and of those in a code. */
+/* The size of the header of literals that are raw or one repeated byte, and of those in a code. */
 static int plain_head(int32_t n)
 {
-    return n < 16 ? 1 : n < 2048 ? 2 : 3; /* 16 to 31 would go into one: the encoder takes two */
+    return n < 16 ? 1 : n < 2048 ? 2 : 3; /* 16 to 31 would fit into one: the encoder takes two */
 }
 
 static int coded_head(int32_t n, int32_t size)
@@ -96,7 +95,7 @@ static uint8_t *put_coded_head(uint8_t *out, int type, int32_t n, int32_t size)
     return put_head(out, (uint64_t)type | format << 2 | (uint64_t)n << 4 | (uint64_t)size << (4 + width), bytes);
 }
 
-/* A block without sequences: bytes as they are, one that is repeated, or literals in a code. */
+/* A block without sequences: raw bytes, one repeated byte, or literals in a code. */
 static uint8_t *put_bytes(encoder_t *e, const uint8_t *in, int32_t n, int last, uint8_t *out)
 {
     int32_t size = 0;
@@ -146,7 +145,7 @@ static uint8_t *put_literal_section(encoder_t *e, uint8_t *out)
     return out + head + size;
 }
 
-/* Make the table of an alphabet for its counts, choose which one is taken, and return how; -1: it went wrong. */
+/* Build the table of an alphabet for its counts, choose a table, and return the mode; -1 on failure. */
 static int choose(alphabet_t *a, const states_t *preset, int symbols, uint32_t total, int weighs_heads, const states_t **taken)
 {
     states_t *own = &a->tables[a->current], *before = &a->tables[a->current ^ 1];
@@ -176,7 +175,7 @@ static int choose(alphabet_t *a, const states_t *preset, int symbols, uint32_t t
     uint32_t by_preset = state_cost(preset, a->counts, symbols), by_before = state_cost(before, a->counts, symbols);
     cost += (cost + 2 * 8 * 16) >> 4;
     uint32_t beside_before = cost;
-    if (weighs_heads) { /* the first states count, and beside the table before, what the shares of a new one really take */
+    if (weighs_heads) { /* first states count too; against the previous table, the real size of new shares counts */
         if (by_before != 0xFFFFFFFFu) {
             uint8_t shares[SYMBOLS * 2 + 8];
             beside_before = state_cost(own, a->counts, symbols) + (uint32_t)(put_shares(own, shares) - shares) * 8;
@@ -270,7 +269,7 @@ static uint8_t *put_sequences(encoder_t *e, uint8_t *out, int how[3])
     return put_end(&b);
 }
 
-/* Write a block of n > 0 bytes of content with what the matcher found; return its size, -1 if there is none. */
+/* Write a block of n > 0 bytes of content with the matcher's results; return its size, -1 on failure. */
 int64_t put_block(encoder_t *e, const uint8_t *content, int32_t n, int last, uint8_t *out)
 {
     int is_older = e->encoder == KLAUSPOST_15;

@@ -1,4 +1,4 @@
-/* Literals in a Huffman code (RFC 8878, 4.2), as klauspost/compress, huff0, chooses it (NOTICE). */
+/* Literals in a Huffman code (RFC 8878, 4.2), chosen like klauspost/compress, huff0 (NOTICE). */
 #include "zstd.h"
 
 #define MOST_BITS 11
@@ -9,7 +9,8 @@ typedef struct {
     int parent, symbol, length;
 } node_t;
 
-/* Bring lengths down to `limit` where the rarest have more: nodes come from the most frequent, `last` has the most. */
+/* Limit lengths to `limit`, if the rarest symbols exceed it: nodes are in order from the most frequent; `last` is the
+ * rarest. */
 static int limit_lengths(node_t *node, int last, int limit)
 {
     int largest = node[last].length, n = last;
@@ -24,7 +25,7 @@ static int limit_lengths(node_t *node, int last, int limit)
         n--;
     owed >>= largest - limit;
 
-    int lasts[MOST_BITS + 2]; /* by how much shorter than the limit: the rarest symbol with such a code */
+    int lasts[MOST_BITS + 2]; /* by distance below the limit: the rarest symbol with such a code */
     for (int i = 0; i < MOST_BITS + 2; i++)
         lasts[i] = NONE;
     for (int i = n, length = limit; i >= 0; i--)
@@ -65,7 +66,7 @@ static int limit_lengths(node_t *node, int last, int limit)
     return limit;
 }
 
-/* Make a code for counts, two of which at least are not 0; return the length of the longest. */
+/* Build a code for counts, of which at least two are not 0; return the greatest length. */
 static int make_code(huffman_t *code, const uint32_t *counts, int symbols, int32_t n)
 {
     node_t node[512];
@@ -80,7 +81,7 @@ static int make_code(huffman_t *code, const uint32_t *counts, int symbols, int32
         log = least;
     log = log < 5 ? 5 : log > MOST_BITS ? MOST_BITS : log;
 
-    for (int i = 0; i < symbols; i++) { /* from the most frequent, those of a count by their number */
+    for (int i = 0; i < symbols; i++) { /* from the most frequent; equal counts by symbol number */
         if (counts[i] == 0)
             continue;
         int at = leaves++;
@@ -128,7 +129,7 @@ static uint32_t coded_size(const huffman_t *code, const uint32_t *counts, int sy
     return bits >> 3;
 }
 
-/* Write the weights in FSE; return how many bytes they take, 0 if they are not to be written so. */
+/* Write the weights in FSE; return the number of bytes, 0 if FSE is not to be used. */
 static int put_weights(const uint8_t *weights, int n, uint8_t *out)
 {
     uint32_t counts[16] = {0}, most = 0;
@@ -158,7 +159,7 @@ static int put_weights(const uint8_t *weights, int n, uint8_t *out)
         return 0;
     bits_t b = {put_shares(&t, out), 0, 0};
     uint32_t state[2];
-    int at = n - 1, turn = (n & 1) ^ 1; /* the one whose turn it is: 0 or 1; the last weight is the first's if n is odd */
+    int at = n - 1, turn = (n & 1) ^ 1; /* the state in turn: 0 or 1; if n is odd, the last weight is the first state's */
     state[turn] = first_state(&t, weights[at--]);
     state[turn ^ 1] = first_state(&t, weights[at--]);
     for (; at >= 0; at--, turn ^= 1)
@@ -169,7 +170,7 @@ static int put_weights(const uint8_t *weights, int n, uint8_t *out)
     return size < n ? size : 0;
 }
 
-/* Write a code's lengths; return how many bytes they take, 0 where that is not possible. */
+/* Write a code's lengths; return the number of bytes, 0 if this is not possible. */
 static int put_code(const huffman_t *code, int most, uint8_t *out)
 {
     uint8_t weights[257] = {0};
@@ -192,7 +193,7 @@ static int put_code(const huffman_t *code, int most, uint8_t *out)
     return 1 + (n + 1) / 2;
 }
 
-/* Write bytes, the last first; return where that ends. */
+/* Write bytes, the last first; return the end. */
 static uint8_t *put_stream(const huffman_t *code, const uint8_t *in, int32_t n, uint8_t *out)
 {
     bits_t b = {out, 0, 0};
@@ -219,7 +220,8 @@ static int32_t put_streams(const huffman_t *code, const uint8_t *in, int32_t n, 
     return (int32_t)(at - out);
 }
 
-/* Write n > 16 literals, without a head, in a new code or that of the state; return which, or RAW or RUN: nothing is. */
+/* Write n > 16 literals, without a header, in a new code or the previous one; return which, or write nothing and return
+ * RAW or RUN. */
 int put_coded(literals_t *state, const uint8_t *in, int32_t n, uint8_t *out, int32_t *size)
 {
     uint32_t counts[256] = {0}, most = 0;

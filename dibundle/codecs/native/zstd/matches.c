@@ -1,4 +1,4 @@
-/* How the three faster levels of klauspost/compress, zstd, look for matches (NOTICE; spec/zstd.md has it in words). */
+/* The search for matches of the three faster levels of klauspost/compress, zstd (NOTICE; spec/zstd.md describes it). */
 #include "zstd.h"
 
 static inline int32_t larger(int32_t a, int32_t b)
@@ -6,7 +6,7 @@ static inline int32_t larger(int32_t a, int32_t b)
     return a > b ? a : b;
 }
 
-/* A repeated match at `at`, less far back by `offset`: grow it backwards, and leave one literal at least before it. */
+/* A repeated match at `at`, `offset` back: extend it backwards, but leave at least one literal before it. */
 static int32_t add_repeated(encoder_t *e, int32_t emitted, int32_t s, int32_t at, int32_t offset, int32_t end, int32_t most)
 {
     const uint8_t *h = e->history;
@@ -21,7 +21,7 @@ static int32_t add_repeated(encoder_t *e, int32_t emitted, int32_t s, int32_t at
     return after;
 }
 
-/* A match of length at s from t: grow it backwards, and add it; return where it ends. */
+/* A match of length at s from t: extend it backwards, and add it; return its end. */
 static int32_t add_match(encoder_t *e, int32_t emitted, int32_t s, int32_t t, int32_t length)
 {
     const uint8_t *h = e->history;
@@ -35,7 +35,7 @@ static int32_t add_match(encoder_t *e, int32_t emitted, int32_t s, int32_t t, in
     return s + length;
 }
 
-/* `alone`: the block is all that there is, which decides when matches may repeat an offset. */
+/* `alone`: this block is the whole content; then matches may repeat an offset at other places. */
 void find_fastest(encoder_t *e, int32_t s, int32_t end, int alone)
 {
     enum { LOG = 15 };
@@ -191,7 +191,7 @@ static void enter_better(encoder_t *e, int32_t at, int32_t s)
     }
 }
 
-/* Whether what is at `from` can be what is at s, as far as a window goes; `value`: the 8 bytes at s. */
+/* Whether the bytes at `from` may match those at s, within the window; `value`: the 8 bytes at s. */
 static inline int reaches(const encoder_t *e, int32_t s, int32_t from, uint64_t value)
 {
     return s - from < e->window && value == load64(e->history + from);
@@ -246,7 +246,7 @@ void find_better(encoder_t *e, int32_t s, int32_t end)
                 *one = (pair_t){s + 1 + origin, pair.at};
                 for (int i = 0; i < 2; i++) {
                     from = (i ? pair.before : pair.at) - origin;
-                    /* as far as a window goes from s, not from s + 1 */
+                    /* the window counts from s, not from s + 1 */
                     if (!reaches(e, s, from, after))
                         continue;
                     int32_t length = 8 + same_bytes(h + s + 9, h + from + 8, end - s - 9);
@@ -263,7 +263,7 @@ void find_better(encoder_t *e, int32_t s, int32_t end)
         }
         if (t < 0)
             break;
-        if (s + matched < limit) { /* what is behind the match may have a longer one that covers most of it */
+        if (s + matched < limit) { /* the bytes behind the match may have a longer one that covers most of it */
             pair_t pair = longs[hash8(load64(h + s + matched), LONG)];
             int32_t at = s + 3;
             uint32_t v = load32(h + at);

@@ -1,12 +1,11 @@
 /* FSE: shares of symbols, the states that follow from them, and how both are written (RFC 8878, 4.1).
  *
- * How shares are chosen follows klauspost/compress, fse and zstd (NOTICE), which follow FiniteStateEntropy.
- */
+ * The choice of shares follows klauspost/compress, fse and zstd (NOTICE), which follow FiniteStateEntropy. */
 #include "zstd.h"
 
 static const uint32_t BEAT[8] = {0, 473195, 504333, 520860, 550000, 700000, 750000, 830000};
 
-/* Share out 1 << log where rounding has given too much: those of next to nothing get one each. 0: it went wrong. */
+/* Share out 1 << log if rounding has given too much: symbols with next to nothing get one each. 0 on failure. */
 static int share_again(states_t *t, const uint32_t *counts, uint32_t total)
 {
     enum { OPEN = -2 };
@@ -59,7 +58,7 @@ static int share_again(states_t *t, const uint32_t *counts, uint32_t total)
     return 1;
 }
 
-/* Choose shares for counts, of which there are t->symbols with t->log, and make the states; 0 if that does not go. */
+/* Choose shares for counts of t->symbols symbols with t->log, and build the states; 0 on failure. */
 int share_out(states_t *t, const uint32_t *counts, uint32_t total)
 {
     int shift = 62 - t->log, largest = 0;
@@ -94,7 +93,7 @@ int share_out(states_t *t, const uint32_t *counts, uint32_t total)
     return build_states(t);
 }
 
-/* Make the states of shares; 0 if these do not fill the table. */
+/* Build the states of shares; 0 if the shares do not fill the table. */
 int build_states(states_t *t)
 {
     int size = 1 << t->log, mask = size - 1, high = size - 1, total = 0, position = 0;
@@ -134,7 +133,7 @@ int build_states(states_t *t)
     return 1;
 }
 
-/* Write shares (RFC 8878, 4.1.1); return where that ends. */
+/* Write shares (RFC 8878, 4.1.1); return the end. */
 uint8_t *put_shares(const states_t *t, uint8_t *out)
 {
     bits_t b = {out, 0, 0};
@@ -170,7 +169,7 @@ uint8_t *put_shares(const states_t *t, uint8_t *out)
     return b.at;
 }
 
-/* About how many bits the symbols take with these states; all bits set where one has none. */
+/* Roughly the bits that the symbols take with these states; all bits set if a symbol has no state. */
 uint32_t state_cost(const states_t *t, const uint32_t *counts, int symbols)
 {
     uint32_t cost = 0;

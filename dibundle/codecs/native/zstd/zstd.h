@@ -1,27 +1,26 @@
-/* What the files of this folder share: loads, bits, codes, sequences, and the state of an encoder.
+/* Shared parts of this folder: loads, bits, codes, sequences, and the state of an encoder.
  *
- * Zstandard frames, byte for byte as klauspost/compress writes them. spec/zstd.md has every rule; the names here are the ones
- * used there. C99, the standard library alone, no state outside the handles. Offsets and sizes are in bytes unless they are
- * called bits.
- */
+ * It writes Zstandard frames, byte for byte like klauspost/compress. spec/zstd.md has every rule; the names here are
+ * those used there. C99 with only the standard library, and no state outside the handles. Offsets and sizes are in bytes
+ * unless they are called bits. */
 #ifndef DIB_ZSTD_H
 #define DIB_ZSTD_H
 
 #include "../dib.h"
 
-/* The encoders by the numbers that recipes carry (dibundle/codecs/frames/encoders.py has their names). */
+/* The encoders by the numbers in recipes (dibundle/codecs/frames/encoders.py has their names). */
 enum { KLAUSPOST_17 = 32, KLAUSPOST_20 = 33, KLAUSPOST_15 = 34 };
 
 enum { FASTEST = 1, DEFAULT = 2, BETTER = 3, BEST = 4 };
 
-#define BLOCK 131072   /* the most content that a block has */
+#define BLOCK 131072   /* maximum content of a block */
 #define LONGEST 131074 /* the longest match */
-#define SHORTEST 3     /* what lengths of matches are counted from */
-#define SYMBOLS 53     /* of the largest alphabet of sequences: codes of match lengths */
+#define SHORTEST 3     /* the base of match lengths */
+#define SYMBOLS 53     /* in the largest alphabet of sequences: codes of match lengths */
 #define SLACK 16       /* bytes behind the content that may be loaded */
 
-/* What the output of one block may take at most: literals (a code has 11 bits at most), then each of up to BLOCK / 4
- * sequences in less than 12 bytes. */
+/* Maximum output of one block: literals (a code has at most 11 bits), then each of up to BLOCK / 4 sequences in less
+ * than 12 bytes. */
 #define BLOCK_ROOM (BLOCK * 2 + BLOCK / 4 * 12 + 4096)
 
 static inline uint32_t load32(const uint8_t *p)
@@ -34,13 +33,13 @@ static inline uint64_t load64(const uint8_t *p)
     return (uint64_t)load32(p) | (uint64_t)load32(p + 4) << 32;
 }
 
-/* The place of the highest bit that is set; -1 (all bits set) for 0, as the encoders' arithmetic has it. */
+/* The number of the highest set bit; -1 (all bits set) for 0, as in the encoders' arithmetic. */
 static inline uint32_t highest(uint32_t n)
 {
     return n ? 31u - (uint32_t)__builtin_clz(n) : 0xFFFFFFFFu;
 }
 
-/* How many bytes, up to most, are the same at a and b, which may overlap. */
+/* The number of equal bytes at a and b, up to most; they may overlap. */
 static inline int32_t same_bytes(const uint8_t *a, const uint8_t *b, int32_t most)
 {
     int32_t n = 0;
@@ -54,7 +53,7 @@ static inline int32_t same_bytes(const uint8_t *a, const uint8_t *b, int32_t mos
     return n;
 }
 
-/* Where bits are written, the lowest first. */
+/* The output of bits, the lowest first. */
 typedef struct {
     uint8_t *at;
     uint64_t bits;
@@ -74,7 +73,7 @@ static inline void put(bits_t *b, uint32_t value, uint32_t count)
     }
 }
 
-/* Append a bit that is set, and what pads the last byte; return where that ends. */
+/* Append a set bit and the padding of the last byte; return the end. */
 static inline uint8_t *put_end(bits_t *b)
 {
     put(b, 1, 1);
@@ -83,13 +82,13 @@ static inline uint8_t *put_end(bits_t *b)
     return b->at;
 }
 
-/* Shares of symbols in a table, and how states change with each: what FSE encodes with. */
+/* Shares of symbols in a table, and the transitions of states: FSE encodes with these. */
 typedef struct {
-    int symbols; /* one more than the highest that occurs; 0: not to be used */
+    int symbols; /* one more than the highest that occurs; 0: unusable */
     int log;
-    int run; /* all are one symbol, and states have no bits */
+    int run; /* there is only one symbol, and states have no bits */
     int16_t share[256];
-    uint32_t bits[256]; /* 16 bits of whole bits, and what is to be added to a state to decide */
+    uint32_t bits[256]; /* the number of bits in the upper 16, and a value to add to a state to choose between two numbers */
     int32_t first[256];
     uint16_t next[512];
 } states_t;
@@ -100,7 +99,7 @@ int build_states(states_t *t);
 uint8_t *put_shares(const states_t *t, uint8_t *out);
 uint32_t state_cost(const states_t *t, const uint32_t *counts, int symbols);
 
-/* The state that says nothing yet but the symbol. */
+/* The first state, which depends only on the symbol. */
 static inline uint32_t first_state(const states_t *t, int symbol)
 {
     if (t->run)
@@ -110,7 +109,7 @@ static inline uint32_t first_state(const states_t *t, int symbol)
     return t->next[(rest >> count) + t->first[symbol]];
 }
 
-/* Write what a state loses by a symbol, and go to the next one. */
+/* Write the bits that a state loses by a symbol, and go to the next state. */
 static inline void put_state(bits_t *b, const states_t *t, uint32_t *state, int symbol)
 {
     if (t->run)
@@ -127,7 +126,7 @@ typedef struct {
     uint8_t length[256];
 } huffman_t;
 
-/* What of a block's literals another block may use. */
+/* The code of a block's literals that another block may use. */
 typedef struct {
     huffman_t code;
     int may_repeat;
@@ -139,10 +138,10 @@ enum { RAW = 0, RUN = 1, CODED = 2, REPEATED = 3 };
 int put_coded(literals_t *state, const uint8_t *in, int32_t n, uint8_t *out, int32_t *size);
 
 typedef struct {
-    uint32_t literals, length, offset; /* length less 3; offset: 1 to 3 repeats one, else 3 more than it is */
+    uint32_t literals, length, offset; /* length minus 3; offset: 1 to 3 repeat one, others are the offset plus 3 */
 } sequence_t;
 
-/* An alphabet of sequences: the table that a block makes, and the last one that may be used again. */
+/* An alphabet of sequences: a block's table, and the last one, which may be reused. */
 typedef struct {
     states_t tables[2];
     int current;
@@ -161,11 +160,11 @@ typedef struct {
 typedef struct encoder {
     int encoder, level;
     int32_t window, block;
-    /* the history, in which positions count from its first byte; tables hold them more `origin` */
+    /* the history; positions count from its first byte; in tables, plus `origin` */
     uint8_t *history;
     int32_t size, room, origin;
-    int32_t filled; /* bytes of content behind the history: the block that comes, */
-    int32_t wanted; /* and how many it has once it is full */
+    int32_t filled; /* bytes of content behind the history: the next block, */
+    int32_t wanted; /* and its size once it is full */
     int started, finished, failed;
     uint64_t hash[4]; /* XXH64 of the content */
     uint8_t hash_rest[32];
@@ -173,20 +172,20 @@ typedef struct encoder {
     /* tables of matches: fastest and default have entries, better entries and pairs, best pairs twice */
     entry_t *entries, *more_entries;
     pair_t *pairs, *more_pairs;
-    /* the block: what the matcher found */
+    /* the block: the matcher's results */
     uint8_t *literals;
     int32_t literal_count;
     sequence_t *sequences;
     int32_t sequence_count;
-    /* what a block may take from those before */
+    /* state of earlier blocks that a block may reuse */
     literals_t huffman;
     alphabet_t alphabets[3]; /* lengths of literals, offsets, lengths of matches */
     states_t defaults[3];
-    /* the output that waits to be taken */
+    /* output that is ready to be taken */
     uint8_t *out;
     int64_t out_size, out_room;
-    int64_t written; /* bytes before those that wait */
-    int64_t *marks;  /* where blocks start in all of the output, those that wait to be taken */
+    int64_t written; /* bytes before those */
+    int64_t *marks;  /* starts of blocks in the whole output, until they are taken */
     int64_t mark_count, mark_room;
 } encoder_t;
 
