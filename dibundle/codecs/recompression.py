@@ -191,7 +191,7 @@ class Recompressor:
                 yield from self._advance()
 
     def finish(self) -> Iterator[bytes | memoryview]:
-        """Finish the last body; raise ``BundleError`` if content is missing."""
+        """Finish the content; raise ``BundleError`` if some of it is missing."""
         if not self._started:
             yield from self._advance()
         if self._body is not None:

@@ -73,7 +73,7 @@ class Encoded(NamedTuple):
 
 
 def encode(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None = None) -> Encoded:
-    """Return the smallest of the codecs and payloads that turn ``source`` into ``target``.
+    """Return the smallest encoding of ``target`` from ``source``, among those tried.
 
     ``plan`` is :func:`relinker.encode`'s, for stretches of large programs. Each payload is decoded before it is used: a
     fault in an encoder costs bytes, but never breaks a bundle.
@@ -165,7 +165,7 @@ def _is_program(data: bytes) -> bool:
 
 
 def _unpacked(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None) -> Encoded | None:
-    """Return a patch of the content of embedded streams within the target, if there are any."""
+    """Return an encoding that patches the content of embedded streams in the target, if there are any."""
     from dibundle.codecs import embedded, recompression
     from dibundle.codecs.encode import embedded_streams
 

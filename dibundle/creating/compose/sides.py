@@ -244,7 +244,7 @@ def _is_damaged(blob: StoredBlob, found: RecompressedLayer) -> bool:
 
 
 def _note_damage(blobs: Sequence[StoredBlob], progress: Progress) -> None:
-    """Report the layers that do not match their archive's claims: such a base helps nobody who has the real one."""
+    """Report the layers that do not match their archive's claims: a bundle on such a base is useless to others."""
     for stored in blobs:
         claimed = stored.blob.digest if stored.blob.compression else stored.blob.diff_id or stored.blob.digest
         if stored.blob.kind == "layer" and claimed and claimed != stored.digest:

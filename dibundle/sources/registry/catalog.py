@@ -1,4 +1,4 @@
-"""All bundles of a repository: those with a tag and those that images lead to, including deleted ones."""
+"""All bundles of a repository: those with a tag and those that images lead to, including missing ones."""
 
 from __future__ import annotations
 
