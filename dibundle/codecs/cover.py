@@ -46,12 +46,21 @@ FEW_CHANGES: Final = 400_000  # maximum changed bytes of a difference at which t
 MODEL_BITS: Final = 14
 """Maximum bits of the model's tables if there is much to patch; one more for few changes. Larger ones leave the cache.
 
-Measured on static-binary's two programs, bytes of their differences and seconds of CPU to decode them: 14 bits
-924,451 and 0.48, 15 910,731 and 0.55, 16 899,488 and 0.63. Each of the model's inputs, when it was left out, saved 3 to
-8 % of the time and added 0.6 to 1.5 % of bytes. The sparse form takes 0.1 s, and half as many bytes again. Of
-python-app's 47 differences, one of them with many changes: 14 bits 1,368,719 and 1.00, 15 1,346,030 and 1.06,
-16 1,326,841 and 1.21, 18 1,296,215 and 1.68. Half of the last is the cost of the tables, in differences with few
-changes.
+Measured on static-binary's two programs, bytes of their differences and seconds of CPU to decode them:
+
+- 14 bits: 924,451 and 0.48
+- 15 bits: 910,731 and 0.55
+- 16 bits: 899,488 and 0.63
+- the sparse form: half as many bytes again, and 0.1
+
+Each of the model's inputs, when it was left out, saved 3 to 8 % of the time and added 0.6 to 1.5 % of bytes.
+
+Of python-app's 47 differences, one of them with many changes:
+
+- 14 bits: 1,368,719 and 1.00
+- 15 bits: 1,346,030 and 1.06
+- 16 bits: 1,326,841 and 1.21
+- 18 bits: 1,296,215 and 1.68, of which half is the cost of the tables, in differences with few changes
 """
 
 NEARLY: Final = 1.02
@@ -63,16 +72,24 @@ SURELY_LZMA2: Final = 64 << 10
 CONTEXT_LITERALS: Final = 1 << 20
 """Maximum size of literals to try with context if a target has many patches; if it has few, all literals are tried.
 
-Measured on 17 MB of changed Python files, bytes of literals and seconds: LZMA2 86,168; zstd with 256 bytes of source on
-either side 76,486 and 0.3, 1,000 bytes 75,205 and 0.7, with all of the source 73,871 and 3.8.
+Measured on 17 MB of changed Python files, bytes of literals and seconds:
+
+- LZMA2: 86,168
+- zstd with 256 bytes of source on either side: 76,486 and 0.3
+- zstd with 1,000 bytes: 75,205 and 0.7
+- zstd with all of the source: 73,871 and 3.8
 """
 
 SMALL_CONTEXT: Final = 512 << 10
 """Maximum context for zstd's slow levels below effort 7: their time is mostly spent on the context.
 
-Measured, bundle and seconds of CPU for the whole process, with level 19 always, up to 1 MiB, with level 12 always:
-python-app 7,679,213 and 26.3, 7,686,583 and 23.1, 7,694,716 and 22.9; node-app 3,466,557 and 43.4, 3,513,408 and 31.2,
-3,515,762 and 31.3. Up to 512 KiB instead of 1 MiB python-app takes 0.7 s less, for 6 kB.
+Measured, bytes of the bundle and seconds of CPU for the whole process, for python-app and node-app:
+
+- level 19 always: 7,679,213 and 26.3; 3,466,557 and 43.4
+- level 19 up to 1 MiB: 7,686,583 and 23.1; 3,513,408 and 31.2
+- level 12 always: 7,694,716 and 22.9; 3,515,762 and 31.3
+
+Up to 512 KiB instead of 1 MiB, python-app takes 0.7 s less, for 6 kB.
 """
 
 _QUICK: Final = 12  # zstd's level above that

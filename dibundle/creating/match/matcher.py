@@ -24,9 +24,15 @@ class Match(NamedTuple):
 class Matcher:
     """Chooses base entries for the entries of target layers.
 
-    The order of preference: the same content (at the same path, next in sequence, anywhere); the same path; then, among
-    base files that the target has no other use for, similar content, the same path except for versions and hashes, the
-    same name except for those.
+    The order of preference:
+
+    1. the same content: at the same path, next in sequence, anywhere
+    2. the same path
+    3. similar content
+    4. the same path except for versions and hashes
+    5. the same name except for those
+
+    From 3 on, only base files that the target has no other use for are considered.
     """
 
     def __init__(self, base: BaseIndex, targets: Iterable[Layer], kept: Collection[bytes]) -> None:
