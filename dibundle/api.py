@@ -179,7 +179,7 @@ def apply_to(
         raise UsageError(messages.OPTION_FORM, name=form)
     options = ApplyOptions(target=target, expect=parse_all(expect), max_size=limit(max_size), form=form, thin=thin)
     path = os.fspath(out)
-    is_folder = form == "oci" or path.endswith("/") or os.path.isdir(path)  # noqa: PTH112 - any name that the system takes
+    is_folder = form == "oci" or path.endswith("/") or os.path.isdir(path)  # noqa: PTH112 - any name that the system accepts
     with Context(tmp, progress) as context:
         where = Folder(path) if is_folder else Destination(path)
         return pipeline.apply(several(sources), where, options, access or Access(), context, candidates=several(bases))

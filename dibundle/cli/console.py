@@ -162,7 +162,7 @@ def options(*, progress: bool = True) -> Callable[[Callable[..., None]], Callabl
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)
-        def run(**others: Any) -> None:  # noqa: ANN401 - what the command itself declares
+        def run(**others: Any) -> None:  # noqa: ANN401 - the command's own parameters
             told = {name: others.pop(name) for name in ("mode", "quiet", "verbose", "as_json") if name in others}
             console = Console(**told)
             try:

@@ -19,7 +19,7 @@ def level_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command these options, as one argument ``level``; None if none is given."""
 
     @wraps(command)
-    def run(**others: Any) -> None:  # noqa: ANN401 - what the command itself declares
+    def run(**others: Any) -> None:  # noqa: ANN401 - the command's own parameters
         command(level=click.get_current_context().meta.get(_KEY), **others)
 
     decorated: Callable[..., None] = run

@@ -64,7 +64,7 @@ _GROUPS = {
 _COMMANDS = {name: command for group in _GROUPS.values() for name, command in group.items()}
 
 
-class _ClosedPipe(Exception):  # noqa: N818 - not an error, an end
+class _ClosedPipe(Exception):  # noqa: N818 - it is not an error
     """The reader of the output has closed it."""
 
 
@@ -166,7 +166,7 @@ def _stand_in_for_closed() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, mode)  # gets the lowest free number
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - as long as the process
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - open until the process ends
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
 
 

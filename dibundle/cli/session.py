@@ -113,7 +113,7 @@ def session(
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)
-        def run(console: consoles.Console, **others: Any) -> None:  # noqa: ANN401 - what the command itself declares
+        def run(console: consoles.Console, **others: Any) -> None:  # noqa: ANN401 - the command's own parameters
             tmp = others.pop("tmp")
             if expect:
                 others["expect"] = frozenset(map(parse, others["expect"]))

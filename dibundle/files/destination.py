@@ -105,7 +105,7 @@ class Destination:
                 if is_derived:
                     raise FileError(messages.FILE_IS_LINK, path=path)
                 self._final = _followed(path)
-            found = os.stat(self._final)  # noqa: PTH116 - the path may be any bytes that the system takes
+            found = os.stat(self._final)  # noqa: PTH116 - the path may be any bytes that the system accepts
             self.identity = (found.st_dev, found.st_ino)
             self._special = not stat.S_ISREG(found.st_mode)
             own = found.st_uid == os.geteuid()  # another user may have created it to have its mode kept

@@ -39,7 +39,7 @@ def name_signature(bundle: str) -> str:
 def read_signature_beside(bundle: str) -> SignatureBeside | None:
     """Return the signature beside a bundle; None if no regular file has its name."""
     name = name_signature(bundle)
-    if not os.path.isfile(name):  # noqa: PTH113 - any name that the system takes
+    if not os.path.isfile(name):  # noqa: PTH113 - any name that the system accepts
         return None
     from dibundle.format.signing import read_file
 

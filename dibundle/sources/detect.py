@@ -50,7 +50,7 @@ def firsts(names: Sequence[str]) -> list[str]:
 def _head(name: str) -> bytes:
     """Return the first bytes of a regular file; none for other files, which may be readable only once."""
     try:
-        if not stat.S_ISREG(os.stat(name).st_mode):  # noqa: PTH116 - any name that the system takes
+        if not stat.S_ISREG(os.stat(name).st_mode):  # noqa: PTH116 - any name that the system accepts
             return b""
         with open(name, "rb") as file:  # noqa: PTH123
             return file.read(BLOCK)

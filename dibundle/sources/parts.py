@@ -39,7 +39,7 @@ class PartsWriter:
         for number in range(1, MOST + 1):
             name = part_name(self.name, number)
             with suppress(OSError, ValueError):
-                found = os.stat(name)  # noqa: PTH116 - any name that the system takes
+                found = os.stat(name)  # noqa: PTH116 - any name that the system accepts
                 yield name, (found.st_dev, found.st_ino)
 
     def __enter__(self) -> Self:

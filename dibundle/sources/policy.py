@@ -169,7 +169,7 @@ def walk(name: str) -> Iterator[tuple[Path, os.stat_result]]:
             links += 1
             if links > _MAX_LINKS:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-            target = os.readlink(path)  # noqa: PTH115 - as it is written, not as a path
+            target = os.readlink(path)  # noqa: PTH115 - as written, not as a path
             path = Path("/") if target.startswith("/") else path.parent
             left += reversed(target.split("/"))
 

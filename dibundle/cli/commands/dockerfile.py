@@ -40,7 +40,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
         secret: str | None,
         platform: str | None,
         insecure: tuple[str, ...],
-        **others: Any,  # noqa: ANN401 - what the command itself declares
+        **others: Any,  # noqa: ANN401 - the command's own parameters
     ) -> None:
         hosts = (word for host in sorted(insecure) for word in ("--insecure", host))
         passed = (*_option("--platform", platform), *hosts)

@@ -45,7 +45,7 @@ def options(operations: Sequence[str]) -> Callable[[Callable[..., None]], Callab
             chosen: tuple[str, ...],
             sort: str | None,
             depth: int | None,
-            **others: Any,  # noqa: ANN401 - what the command itself declares
+            **others: Any,  # noqa: ANN401 - the command's own parameters
         ) -> None:
             command(choice=Choice(paths=paths, operations=chosen, sort=sort, depth=depth), **others)
 

@@ -21,7 +21,7 @@ _PLAIN: Final = 4 << 20  # maximum bytes of a layer outside of bodies: tables of
 _LITERALS: Final = 8 << 20  # maximum bytes of all edits
 
 
-class _Stopped(Exception):  # noqa: N818  (it is no error)
+class _Stopped(Exception):  # noqa: N818 - it is not an error
     """There is more content than the layer may have."""
 
 

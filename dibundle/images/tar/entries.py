@@ -163,7 +163,7 @@ def arriving(source: ReadAt) -> Iterator[Entry]:
         yield from _entries(_Headers(source))
 
 
-class _StopReading(Exception):  # noqa: N818 - it says where an index ends, and never leaves this module
+class _StopReading(Exception):  # noqa: N818 - it marks the end of an index, and never leaves this module
     """The data that follows cannot be read as an entry."""
 
     def __init__(self, offset: int, what: str) -> None:
