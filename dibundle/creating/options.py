@@ -14,10 +14,10 @@ from dibundle.errors import UsageError
 class CreateOptions:
     """How to create: ``level`` 1 (fast) to 9 (small), None for the default; ``workers`` 0 means one per core.
 
-    ``profile``: "full", or "core", whose bundles simple readers can apply.
-    ``names`` for listing: "auto" keeps them small. ``inventory``: diffIDs of the layers that the receiver has, of which
-    alone a bundle may take something. ``recompress``: ``apply`` may compress layers and files again.
-    ``raw_layers``: targets with compressed layers become archives of the same images with raw ones.
+    ``profile``: "full", or "core", whose bundles simple readers can apply. ``names`` for listing: "auto" keeps them
+    small. ``inventory``: diffIDs of the receiver's layers; a bundle builds only on those. ``recompress``: ``apply`` may
+    recompress layers and files. ``raw_layers``: targets with compressed layers become archives of the same images with
+    raw ones.
     """
 
     level: int | None = None
@@ -42,5 +42,5 @@ class CreateOptions:
 
     @property
     def recompresses(self) -> bool:
-        """Whether the bundle may have layers and files compressed again."""
+        """Whether applying the bundle may recompress layers and files."""
         return self.recompress and self.profile == "full"

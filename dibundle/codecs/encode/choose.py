@@ -34,11 +34,10 @@ QUICK_ZSTD = 3  # if LZMA2 follows: on 32 MB of new files it gives 0.91 of the s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How hard to try (``level`` 1..9), and which codecs are allowed.
+    """How hard to try (``level`` 1 to 9), and the allowed codecs.
 
-    ``codecs``: "full", those of the "core" profile, or "zstd" alone.
-    ``recompress``: payloads may need an encoder of deflate streams. ``thorough``: there is little to patch,
-    so that slow trials are worth their time.
+    ``codecs``: "full", those of the "core" profile, or only "zstd". ``recompress``: payloads may need an encoder of
+    deflate streams. ``thorough``: there is little to patch, so slow trials are worth their time.
     """
 
     level: int = DEFAULT_LEVEL
@@ -84,7 +83,7 @@ def encode(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None
             continue
         if _makes(tried, source, target):
             best = tried
-        elif effort.codecs != "zstd":  # the others may have been left out for the sake of this one
+        elif effort.codecs != "zstd":  # the others may have been skipped because of this one
             return encode(target, source, replace(effort, codecs="zstd"))
     return best
 

@@ -141,7 +141,7 @@ def unfilled(size: int) -> bytearray:
 def apart(data: bytes | bytearray | memoryview) -> memoryview:
     """Return a copy in pages of its own, which go back to the system: in the heap, long-lived data leaves holes.
 
-    Frames that were kept, of ever larger sizes, had the heap grow to 450 MiB of holes; small ones alone to 300 MiB.
+    Frames that were kept, of ever larger sizes, made the heap grow to 450 MiB of holes, small frames alone to 300 MiB.
     """
     pages = mmap.mmap(-1, len(data), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     pages[:] = data

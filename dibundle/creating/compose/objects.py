@@ -16,8 +16,8 @@ class ObjectTable:
         self._numbers: dict[bytes, int] = {}
         self.objects: list[BaseObject] = []
         self.sources: list[ReadAt] = []
-        self.used: set[bytes] = set()  # digests of those used since it was last cleared
-        self.places: dict[bytes, PlaceInTarget] = {}  # of contents of targets that no base has, by their digests
+        self.used: set[bytes] = set()  # digests of objects used since it was last cleared
+        self.places: dict[bytes, PlaceInTarget] = {}  # places of content that only targets have, by digest
 
     def layer(self, layer: Layer) -> int:
         """Return the number of a layer's content."""

@@ -28,10 +28,9 @@ from dibundle.images.reader import read_images
 class Reading:
     """Resources and limits for reading: threads, and a context for temporary files.
 
-    ``inventory``: the layers of which alone something may be taken from the base. ``recompress``: compressed layers are
-    unpacked.
-    ``most_unpacked``: bytes of temporary files that compressed layers of targets may take, unpacked, at most.
-    ``shared``: later targets take from earlier ones, so that any gzip or zstd has to read what is unpacked.
+    ``inventory``: only these layers of the base may be used. ``recompress``: compressed layers are unpacked.
+    ``most_unpacked``: maximum bytes of temporary files for the unpacked layers of targets. ``shared``: later targets
+    build on earlier ones, so any gzip or zstd must be able to read the unpacked layers.
     """
 
     executor: Executor
@@ -234,7 +233,7 @@ def _unpack(
 
 
 def _is_damaged(blob: StoredBlob, found: RecompressedLayer) -> bool:
-    """Whether a layer that can be made again is not read as its content, as its checksums are wrong, say."""
+    """Whether decompressing a layer fails or gives other content than ``found``, such as with wrong checksums."""
     try:
         chunks = copy_chunks(blob.source, 0, blob.source.size)
         content = compression.decompress_iter(blob.blob.compression or "", chunks)

@@ -73,7 +73,7 @@ def compose_all(
 
 
 def _places(base: BaseSide, side: TargetSide, number: int) -> dict[bytes, PlaceInTarget]:
-    """Return where in a target, by its number, layers lie that later ones may take and that nothing before holds."""
+    """Return the places of a target's layers that no base or earlier target has; later targets may use them."""
     found = {}
     for stored in side.blobs:
         member = stored.blob.member
