@@ -1,4 +1,4 @@
-"""What people read is in short sentences and standard words: README, docs, help and errors (CONTRIBUTING.md, Words)."""
+"""Text for people has short sentences and standard words: pages, help and errors (CONTRIBUTING.md, Words)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from dibundle.cli.error_codes import every
 from dibundle.cli.man import every_command
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 MOST_WORDS = 25
 NOT = {
     r"tells?|told|said": "show, print, report",
