@@ -981,14 +981,9 @@ def test_requests_behind_one_that_waits_are_not_parsed(
 
 
 def test_connections_that_do_not_greet_are_few(
-    options: MirrorOptions, access: Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    options: MirrorOptions, access: Access, certificate: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They make way for new ones, and those that end are forgotten at once."""
-    needs.programs("openssl")
-    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-    names = ["-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "crt.pem"]
-    subprocess.run([*make, *names], cwd=tmp_path, check=True, capture_output=True)
-    certificate = str(tmp_path / "crt.pem"), str(tmp_path / "key.pem")
     monkeypatch.setattr(door, "_AT_ONCE", 5)
     tls = ssl.create_default_context(cafile=certificate[0])
     with mirroring(with_options(options, certificate=certificate), access) as mirror, ExitStack() as stack:
@@ -1009,6 +1004,28 @@ def test_connections_that_do_not_greet_are_few(
         assert is_served()
         assert eventually(lambda: sum(map(is_open, held)) <= 5)
         assert sum(map(is_open, held[-4:])) == 4  # the latest
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[str, str]:
+    needs.programs("openssl")
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    names = ["-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "crt.pem"]
+    subprocess.run([*make, *names], cwd=tmp_path, check=True, capture_output=True)
+    return str(tmp_path / "crt.pem"), str(tmp_path / "key.pem")
+
+
+def test_tls_takes_little_memory_for_a_client(
+    options: MirrorOptions, access: Access, certificate: tuple[str, str]
+) -> None:
+    with mirroring(with_options(options, certificate=certificate), access) as mirror, ExitStack() as stack:
+        tracemalloc.start()
+        for _ in range(40):
+            stack.enter_context(socket.create_connection(("127.0.0.1", mirror.client.port)))
+        time.sleep(0.5)
+        taken = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+    assert 10 << 10 < taken / 40 < 60 << 10
 
 
 def test_bodies_of_requests_are_not_decompressed(mirror: Running) -> None:

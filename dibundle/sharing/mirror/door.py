@@ -8,13 +8,13 @@ import logging
 import resource
 import ssl
 import time
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 WAITING: Final = 30.0  # seconds for a client to ask something, or something more
-_GREETING: Final = 10.0  # seconds for TLS to begin
+_GREETING: Final = 10  # seconds for TLS to begin
 _MOST_CLIENTS: Final = 1024
 _MOST_HEADERS: Final = 48  # of a request: engines send ten
 _MOST_HEAD: Final = 16 << 10  # bytes of a request: its headers wait in memory while a client reads slowly
@@ -93,9 +93,12 @@ class Client(web.RequestHandler):
 class _Greeting(asyncio.sslproto.SSLProtocol):
     """TLS of a client, of which the door knows before it has begun: asyncio's own server says nothing until then."""
 
+    max_size = 16 << 10  # bytes that are read at once, in a buffer of each client: asyncio has 256 KiB
+
     def __init__(self, door: Door, client: Client, tls: ssl.SSLContext) -> None:
         loop = asyncio.get_running_loop()
-        super().__init__(loop, client, tls, None, server_side=True, ssl_handshake_timeout=_GREETING)  # type: ignore[arg-type]  # None is for servers
+        nobody: Any = None  # waits: servers have no such future
+        super().__init__(loop, client, tls, nobody, server_side=True, ssl_handshake_timeout=_GREETING)
         self._door, self._client = door, client
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
