@@ -18,6 +18,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 import dibundle
+from dibundle.cli.environment import FILES, VARIABLES
 from dibundle.cli.error_codes import every
 from dibundle.cli.exit_codes import EXIT_CODES
 from dibundle.cli.main import main
@@ -29,6 +30,7 @@ SPECIFICATION = ("dib", "profile", "cover", "deflate", "zstd", "relink", "unpack
 MADE_OF = {
     "dibundle/cli/main.py": "reference/commands.md",
     "dibundle/cli/exit_codes.py": "reference/exit-codes.md",
+    "dibundle/cli/environment.py": "reference/environment.md",
     "dibundle/cli/error_codes.py": "reference/error-codes.md",
     "dibundle/api.py": "reference/python.md",
     "spec/json/README.md": "reference/json.md",
@@ -42,6 +44,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are made here."""
     pages = {
         "reference/commands.md": commands(),
+        "reference/environment.md": environment(),
         "reference/error-codes.md": error_codes(),
         "reference/exit-codes.md": exit_codes(),
         "reference/json.md": documents(),
@@ -103,6 +106,14 @@ def exit_codes() -> Iterator[str]:
     yield ""
     yield "`dib load` ends with the loader's own code where the loader fails. With `--json` the code is the same, and"
     yield "the document on stdout has the [code of the error](error-codes.md): see [JSON](json.md)."
+
+
+def environment() -> Iterator[str]:
+    """Yield the page of environment variables and files."""
+    yield from ("# Environment and files", "", "| variable | meaning |", "|---|---|")
+    yield from (f"| {code(name)} | {cell(text)} |" for name, text in VARIABLES)
+    yield from ("", "| file | meaning |", "|---|---|")
+    yield from (f"| {code(name)} | {cell(text)} |" for name, text in FILES)
 
 
 def error_codes() -> Iterator[str]:

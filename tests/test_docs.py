@@ -22,6 +22,7 @@ from urllib.parse import quote, unquote
 
 import pytest
 
+from dibundle.cli.environment import VARIABLES
 from tests import needs
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import edited, noise, text
@@ -254,3 +255,9 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path):
     assert "__name__" in (tmp_path / "reference" / "python.html").read_text()
     fetches = re.compile(r"<(link|script|img)[^>]+\"https?://")
     assert [path for path in tmp_path.rglob("*.html") if fetches.search(path.read_text())] == []
+
+
+def test_every_variable_that_is_read_is_listed():
+    source = "\n".join(path.read_text() for path in (*(ROOT / "dibundle").rglob("*.py"), ROOT / "pyz" / "main.py"))
+    read = set(re.findall(r"""(?:environ|environment)(?:\.get\(|\[)"([A-Z_]+)"|envvar="([A-Z_]+)\"""", source))
+    assert {name for pair in read for name in pair if name} - {"CC"} == {name for name, _ in VARIABLES}

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from dibundle import __version__
+from dibundle.cli.environment import FILES, VARIABLES
 from dibundle.cli.exit_codes import EXIT_CODES
 from dibundle.cli.main import main
 
@@ -58,6 +59,10 @@ def _page(context: click.Context) -> Iterator[str]:
     if item is main:
         yield ".SH EXIT STATUS"
         yield from _terms([(str(code), text) for code, text in EXIT_CODES])
+        yield ".SH ENVIRONMENT"
+        yield from _terms(VARIABLES)
+        yield ".SH FILES"
+        yield from _terms(FILES)
     else:
         yield ".SH SEE ALSO"
         yield ".BR dib (1)"
