@@ -312,7 +312,7 @@ def test_a_base_may_be_absent(versions: Path, tmp_path: Path) -> None:
         options = [word for base in bases for word in ("--base", base)]
         ended = succeed("apply", update, *options)
         assert ended.out == expected
-        assert (f"passed over: cannot open {absent}" in ended.err) is (absent in bases)
+        assert (f"skipped: cannot open {absent}" in ended.err) is (absent in bases)
     needed = dib("apply", update, "--base", absent, "--base", tmp_path / "v1.dib")
     assert needed.code == 6
     assert "example.com/app:2" in needed.err

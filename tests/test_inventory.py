@@ -39,7 +39,7 @@ def test_a_base_of_which_the_receiver_has_nothing_is_told(tmp_path: Path):
     (tmp_path / "new.tar").write_bytes(docker_save([image(BOTTOM, NEW, name="app:2")]))
     files = [tmp_path / name for name in ("old.tar", "new.tar", "out.dib")]
     common = ("--inventory", tmp_path / "far.json", *files)
-    note = "dib: the receiver has none of the base's layers: nothing of it is used"
+    note = "dib: the inventory has no layer of the base, so the base is not used"
     for layer, told in ((NEW, True), (BOTTOM, False)):
         (tmp_path / "far.tar").write_bytes(docker_save([image(layer, name="far:1")]))
         (tmp_path / "far.json").write_bytes(succeed("inventory", tmp_path / "far.tar").out)

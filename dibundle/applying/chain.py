@@ -64,7 +64,7 @@ def follow(
     if is_chain and not _serves_any(last.manifest, here, claims, context):
         raise _unfit(waiting)
     if is_chain and not only_claims and made_size(here):
-        context.progress.note(f"the chain keeps what it made on the way: {human(made_size(here))} of temporary files")
+        context.progress.note(f"intermediate images of the chain take {human(made_size(here))} of temporary files")
     return here, last
 
 

@@ -148,7 +148,7 @@ class Loading:
             return self._load_expected(number), True
         images = self._told()
         if not images:
-            self.context.progress.note(f"the bundle does not tell its images: {self.engine} is not asked for any")
+            self.context.progress.note(f"the bundle does not list its images, so {self.engine} is not asked for any")
         with Loader(self.engine) as loader:
             if self.without:
                 self._pass_on_thin(loader, self.without)
@@ -227,8 +227,8 @@ class Loading:
                 unclear = SignatureError(messages.LOAD_NAMES_UNCLEAR, reason=error.message)
                 raise unclear.within(self.bundle.name or "the bundle") from error
             self.context.progress.note(
-                f"not every engine would find the same images in this archive: {error.message};"
-                " --expect ID loads the image of that ID alone"
+                f"engines could find different images in this archive: {error.message};"
+                " to load one image only: --expect ID"
             )
             if self._told():
                 found = read_images(view_made(archive, "the target")).images
@@ -349,8 +349,8 @@ def allowed_names(
     if others:
         more = f" and {'many' if len(others) > MAX_NAMES else len(others) - 1} more" if len(others) > 1 else ""
         progress.note(
-            f"the name {others[0]}{more} is not given to the image: the base is in another repository, and --expect"
-            f" does not cover names; docker tag {digest.text(image.id)} NAME gives it one"
+            f"the image does not get the name {others[0]}{more}: the base is in another repository, and --expect"
+            f" does not cover names; to name it: docker tag {digest.text(image.id)} NAME"
         )
     return tuple(name if ":" in name.rpartition("/")[2] else f"{name}:latest" for name in taken)
 

@@ -179,7 +179,7 @@ class _Rebuild(NamedTuple):
             if free // 2 < size <= free:  # where it is too small for sure an error says it
                 self.context.progress.note(
                     f"the base is compressed: temporary files take {human(size)} of the {human(free)} free in {place};"
-                    " --tmp DIR puts them elsewhere"
+                    " to use another folder: --tmp DIR"
                 )
         check_temporary(self.kept + base.made_size + base.spool_size(needed, of_made=True), self.options)
         base.prepare(needed)

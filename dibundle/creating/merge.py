@@ -48,7 +48,7 @@ def merge(
     size = sum(bundle.size for bundle in bundles)
     if result.size > size:
         context.progress.note(
-            f"the bundles themselves are smaller, {human(size)} together: apply takes them as a chain; a higher --level"
-            " makes one smaller"
+            f"the separate bundles are smaller, {human(size)} together, and can be applied as a chain; a higher --level"
+            " makes the merged one smaller"
         )
     return result

@@ -121,9 +121,9 @@ def open_both(
             opened.refuse_overwriting(name, identity)
     for archive in opened.archives:
         if archive.compression:
-            context.progress.note(f"{archive.name}: {archive.compression} removed; the tar inside counts")
+            context.progress.note(f"{archive.name}: {archive.compression} is removed, and the tar inside is used")
         if archive.index.problem and not archive.index.is_cut_short:
-            context.progress.note(f"{archive.name}: {archive.index.problem}; kept as it is")
+            context.progress.note(f"{archive.name}: {archive.index.problem}; stored unchanged")
     opened_bases, opened_targets = opened.archives[: len(bases)], opened.archives[len(bases) :]
     if raw_layers:
         opened_targets = [with_raw_layers(archive, context) for archive in opened_targets]

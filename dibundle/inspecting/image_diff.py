@@ -138,7 +138,7 @@ def _read(images: ImageArchive, spool: Spool, executor: Executor, progress: Prog
     image = images.images[0]
     if len(images.images) > 1:
         names = wording.some(image.names) or "one without a name"
-        progress.note(f"{archive.name} holds {len(images.images)} images; the first counts: {names}")
+        progress.note(f"{archive.name} has {len(images.images)} images; the first is compared: {names}")
     blobs = inflate_all(archive, read_blobs(images, executor, progress.advance), lambda: spool, most)
     by_blob = {id(stored.blob): stored for stored in blobs}
     layers = [by_blob[id(blob)].layer if blob else None for blob in image.layers]

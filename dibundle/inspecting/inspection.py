@@ -71,7 +71,7 @@ def inspect(
     except ListingError as error:
         if lines_wanted:
             raise
-        context.progress.note(f"the summary is without paths: {error.message}")
+        context.progress.note(f"the summary lists no paths: {error.message}")
         number = None
     return Inspection(
         size=reader.size,

@@ -80,7 +80,7 @@ def list_bundles(name: str, access: Access, context: Context) -> BundleList:
         bundles.append(_checked(item, repository, signatures) if left else stored(item, repository))
         left -= bool(left and signatures.required and not bundles[-1].signed_by)
     if signatures.required and not left:
-        context.progress.note(f"{MAX_REFUSED} bundles are signed by none of the signers: of the others it is not told")
+        context.progress.note(f"{MAX_REFUSED} bundles have no trusted signature; others are not checked")
     return BundleList(
         name=str(reference),
         bundles=tuple(sorted(bundles, key=lambda item: (item.makes, item.needs, item.digest))),

@@ -54,7 +54,7 @@ class FetchedBundles:
         self.applied = 0
 
     def _note_unreadable(self, what: str) -> None:
-        self._context.progress.note(f"{what}, which the registry lists, is passed over: it cannot be read")
+        self._context.progress.note(f"skipped {what}, which the registry lists: it cannot be read")
 
     @property
     def has_failed(self) -> bool:

@@ -97,8 +97,8 @@ def _subject(
     if makes:
         return makes[0]
     context.progress.note(
-        f"no image that the bundle makes is in {reference.host}/{reference.repository} under a tag that it"
-        " tells: nothing leads to the bundle but its own name; push the image, then the bundle again"
+        f"{reference.host}/{reference.repository} has no image that the bundle rebuilds, under any tag that the bundle"
+        " lists: only its own name leads to the bundle; push the image, then the bundle again"
     )
     if reference.tag is None:
         raise UsageError(messages.PUSH_NO_NAME, bundle=shell_words(shown), name=shell_words(name + ":TAG"))

@@ -328,7 +328,7 @@ class _Update:
         fetched.refuse(step.delta.manifest)
         shown = digest.text(step.delta.manifest)
         reason = error.message.removeprefix(f"{shown}: ")
-        self._context.progress.note(f"bundle {shown}, which the registry lists, is passed over: {reason}")
+        self._context.progress.note(f"skipped bundle {shown}, which the registry lists: {reason}")
 
     def _pin_or_refuse(
         self, plan: UpdatePlan, bundles: Sequence[BundleReader], fetched: FetchedBundles

@@ -139,7 +139,7 @@ def _note_absent(error: DibError, names: Sequence[str], context: Context) -> Non
 
     words = words_for(default_engine(names, needed=False))
     hint = f" ({error.advice.render(words)})" if error.advice else ""
-    context.progress.note(f"passed over: {error.message}{hint}")
+    context.progress.note(f"skipped: {error.message}{hint}")
 
 
 def _claimed(name: str, engine: tuple[str, str], layers: Layers | None) -> Archive:

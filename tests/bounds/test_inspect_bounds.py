@@ -197,7 +197,7 @@ def test_more_lines_are_left_out_of_a_summary(tmp_path):
     path.write_bytes(many_headers(operations.MAX_LINES + 1).encode())
     summary, listed = dib("inspect", path), dib("inspect", path, "--list")
     assert (summary.status, listed.status) == (0, 5)
-    assert "the summary is without paths" in summary.err
+    assert "the summary lists no paths" in summary.err
 
 
 def test_control_characters_are_escaped_in_linear_time_and_as_ever():

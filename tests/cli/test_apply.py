@@ -92,7 +92,7 @@ def test_temporary_files_are_told_of_where_they_take_most_of_a_disk(pair: Pair, 
     need = json.loads(succeed(*arguments, "--check", "--json").out)["temporary_space"]
     for free, told in ((need, True), (2 * need, False)):
         code, text, _ = with_room(free, *arguments)
-        assert (code, "--tmp DIR puts them elsewhere" in text) == (0, told), text
+        assert (code, "to use another folder: --tmp DIR" in text) == (0, told), text
     assert with_room(need, *arguments, "-q")[:2] == (0, "")
 
 

@@ -298,7 +298,7 @@ def test_what_one_upstream_has_sent_is_no_base_for_another(
             evil = Client(mirror.client.port, prefix="evil/")
             evil.pull("v2")
             mirror.client.pulls = 2
-            assert mirror.last()["reason"] == "no bundle builds on what is here"
+            assert mirror.last()["reason"] == "no base of a bundle is in the cache"
 
 
 def test_downloads_are_those_of_their_upstream(options: MirrorOptions, access: Access, stocked: Registry) -> None:
@@ -658,7 +658,7 @@ def test_few_bundles_are_applied_in_vain(
         mirror.client.pull("v1")
         registry.asked.clear()
         mirror.client.pull("v2")
-        assert mirror.last()["reason"] == "no bundle serves"
+        assert mirror.last()["reason"] == "no bundle could be applied"
         assert len(registry.log("GET", bundle(registry, "raw"))) == 4
 
 
@@ -929,7 +929,7 @@ def test_what_a_client_may_not_read_is_no_base_for_it(mirror: Running, stocked: 
     stranger = Client(mirror.client.port, headers={"Authorization": "Bearer other"})
     assert stranger.manifest("v2").status == 200
     mirror.client.pulls = 2
-    assert (mirror.last()["way"], mirror.last()["reason"]) == ("image", "no bundle builds on what is here")
+    assert (mirror.last()["way"], mirror.last()["reason"]) == ("image", "no base of a bundle is in the cache")
     friend.pull("v2")
     mirror.client.pulls = 3
     assert mirror.last()["way"] == "delta"

@@ -45,7 +45,7 @@ def bundle(registry: Registry, tag: str) -> str:
 def test_a_pull_fetches_the_bundle_in_place_of_the_layer(mirror: Running, stocked: Registry) -> None:
     base = mirror.client.pull("v1")
     assert base == {name: stocked.blobs[REPOSITORY, name] for name in base}
-    assert mirror.last()["reason"] == "no bundle is listed"
+    assert mirror.last()["reason"] == "no bundle of this image is listed"
     stocked.asked.clear()
     image = mirror.client.pull("v2")
     assert image == {name: stocked.blobs[REPOSITORY, name] for name in image}
@@ -460,7 +460,7 @@ def test_what_operators_see(mirror: Running, stocked: Registry) -> None:
     assert line.keys() >= {"time", "event", "name", "digest", "way", "bundle_bytes", "saved_bytes", "seconds"}
     told = mirror.client.ask("/metrics").body.decode()
     assert "dib_mirror_deltas_total 1.0" in told
-    assert 'dib_mirror_fallbacks_total{reason="no bundle is listed"} 1.0' in told
+    assert 'dib_mirror_fallbacks_total{reason="no bundle of this image is listed"} 1.0' in told
 
 
 # ---- the command

@@ -320,7 +320,7 @@ def test_what_cannot_be_read_is_passed_over(stocked: Registry, dib: Program) -> 
     stocked.manifests[REPOSITORY, "sha256-" + "1" * 64] = (INDEX, json.dumps(listing).encode())
     ended = dib("list", place(stocked), "--json")
     assert ended.code == 0, ended.err
-    assert "passed over, as it cannot be read: chart, " in ended.err
+    assert "skipped, as they cannot be read: chart, " in ended.err
     assert "text" in ended.err
     found = json.loads(ended.out)
     assert (found["count"], found["missing"]) == (5, 1)
@@ -360,7 +360,7 @@ def test_limits(stocked: Registry, dib: Program, monkeypatch, limit: str, value:
     found = checked("dib.list/1", ended.out)
     assert found["complete"] is False
     assert found["count"] <= most
-    assert f"/{REPOSITORY} has more than is looked at: " in ended.err
+    assert f"/{REPOSITORY} has more than the limits allow: " in ended.err
 
 
 def test_tags_without_end(stocked: Registry, dib: Program) -> None:

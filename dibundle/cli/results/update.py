@@ -30,7 +30,7 @@ def show(name: str, result: UpdateResult, console: Console) -> None:
     how = wording.count(len(plan.chain), "bundle") if plan.chain else "the image itself"
     how = "a wrapped bundle" if plan.is_wrapped else how
     if result.refused:
-        how += f" and {result.refused} passed over"
+        how += f" and {result.refused} skipped"
     done = "written" if written else f"loaded into {result.engine} and checked"
     console.say(
         f"{name}: {human(result.fetched)} fetched, {how}; {done}, {digest.text(image.id)}, in {console.seconds:.1f} s"

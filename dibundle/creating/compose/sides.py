@@ -154,7 +154,7 @@ def _helpful(
     picked = candidates.pick(bases, targets, lambda: Spool(reading.context.tmp), reading.most_unpacked)
     if len(picked) < len(bases):
         names = ", ".join(bases[number].archive.name for number in picked) or "none"
-        reading.progress.note(f"of {len(bases)} bases, these help: {names}")
+        reading.progress.note(f"{len(picked)} of {len(bases)} bases are used: {names}")
     return tuple(bases[number] for number in picked)
 
 
@@ -182,7 +182,7 @@ def _read_base(
     if reading.inventory is not None:
         blobs = [blob for blob in blobs if blob.layer and blob.layer.digest in reading.inventory]
         if images and not blobs:
-            reading.progress.note("the receiver has none of the base's layers: nothing of it is used")
+            reading.progress.note("the inventory has no layer of the base, so the base is not used")
     _note_damage(blobs, reading.progress)
     return blobs
 
@@ -224,10 +224,10 @@ def _unpack(
             packed[blob.digest] = found
         else:
             carried.append(carry(blob.digest, blob.blob.compression or "", blob.source))
-            writer = f" ({carried[-1].writer})" if carried[-1].writer else ""
+            writer = f", {carried[-1].writer}" if carried[-1].writer else ""
             reading.progress.note(
-                f"layer {digest.text(blob.digest)} is {blob.blob.compression} that no encoder here makes again{writer}:"
-                f" it is in the bundle as it is, {blob.source.size:,} bytes"
+                f"layer {digest.text(blob.digest)} cannot be recompressed ({blob.blob.compression}{writer}):"
+                f" the bundle stores its {blob.source.size:,} bytes"
             )
     return packed, carried
 
@@ -248,7 +248,7 @@ def _note_damage(blobs: Sequence[StoredBlob], progress: Progress) -> None:
         claimed = stored.blob.digest if stored.blob.compression else stored.blob.diff_id or stored.blob.digest
         if stored.blob.kind == "layer" and claimed and claimed != stored.digest:
             progress.note(
-                f"warning: layer {digest.text(claimed)} has other content than its archive says; is it damaged?"
+                f"warning: layer {digest.text(claimed)} differs from its digest in the archive; it may be damaged"
             )
 
 

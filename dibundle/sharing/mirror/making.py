@@ -280,7 +280,7 @@ class Maker:
     def _way(self, making: Making, fetched: FetchedBundles, *, only_signed: bool) -> _Found:
         """Return the chain of the fewest bytes from the images that are here."""
         if fetched.has_failed:
-            raise _NoWayError("no bundle serves")
+            raise _NoWayError("no bundle could be applied")
 
         def deltas_to(image: bytes) -> list[Delta]:
             self._require_time(making)
@@ -288,7 +288,7 @@ class Maker:
             return [delta for delta in found if delta.manifest not in fetched.refused]
 
         if not deltas_to(making.manifest):
-            raise _NoWayError("no bundle is listed")
+            raise _NoWayError("no bundle of this image is listed")
         here = {}
         for image in self._bases.cached(making.place):
             here[image.manifest] = image
@@ -298,7 +298,7 @@ class Maker:
             digests_here = frozenset().union(*(image.digests for image in here.values()))
             chain = cheapest(making.manifest, digests_here, deltas_to)
             if chain is None:
-                raise _NoWayError("no bundle builds on what is here")
+                raise _NoWayError("no base of a bundle is in the cache")
             bases = _covering(chain, here.values())
             secret = [image for image in bases if not self._may_read(making, image)]
             if not secret:

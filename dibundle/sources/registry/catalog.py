@@ -117,10 +117,10 @@ class _Search:
             self._ask(self._waiting.popleft())
         found = tuple(self._completed(item) for _, item in sorted(self._found.items()) if item)
         if self._unread:
-            self._progress.note(f"passed over, as it cannot be read: {wording.some(self._unread)}")
+            self._progress.note(f"skipped, as they cannot be read: {wording.some(self._unread)}")
         if not self._is_complete:
             self._progress.note(
-                f"{self._repository.reference.place} has more than is looked at: {MAX_TAGS:,} tags, {MAX_BUNDLES:,}"
+                f"{self._repository.reference.place} has more than the limits allow: {MAX_TAGS:,} tags, {MAX_BUNDLES:,}"
                 f" bundles, {MAX_ENTRIES:,} entries of lists, {MAX_LISTS >> 20} MiB"
             )
         return Catalog(found, self._is_complete)
