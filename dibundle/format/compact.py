@@ -1,7 +1,8 @@
-"""Targets that later bundles of a chain build on, kept in far fewer bytes than they have.
+"""Compact storage of targets that are bases of later bundles in a chain.
 
-What a program copies out of an archive that was given stays there; the rest is compressed in small blocks, in memory up
-to a limit, else in a temporary file. Of a release of an image of 287 MB the file has 24 MB, for 1 s of CPU.
+Bytes that a program copies from a given archive are read from that archive. The other bytes are compressed in small
+blocks. Blocks are in memory up to a limit; the rest are in a temporary file. For one release of an image of 287 MB, the
+file takes 24 MB and 1 s of CPU.
 """
 
 from __future__ import annotations
@@ -23,24 +24,30 @@ from dibundle.format.tables import FrameTable
 
 MEMORY: Final = 40 << 20
 _LEAST_COPY: Final = 4096
-_MOST_STRETCHES: Final = 1 << 18  # that stay in archives; 24 bytes of memory for each, and each one between
+_MOST_STRETCHES: Final = 1 << 18  # maximum that stay in archives; each takes 24 bytes of memory, so does each gap
 _BLOCK: Final = 8 << 10
-"""Bytes that are decompressed where one is read. A bundle may have 262,144 ranges read, and one more for each 32 bytes
-that it makes, and each may lie in two blocks: 30 us for both are within its bounds. Of 32 MB of node-app level 3 makes
-11.7 MB in blocks of 4 KiB, 10.8 in 8, 10.1 in 16."""
+"""Bytes of a block: reading one byte decompresses all of it.
+
+A bundle may read 262,144 ranges, and one more for each 32 bytes of output. A range may lie in two blocks: 30 us for
+both are within the limits of a bundle. At level 3, 32 MB of node-app take 11.7 MB in blocks of 4 KiB, 10.8 MB in 8 KiB
+and 10.1 MB in 16 KiB.
+"""
 _OPEN_BLOCKS: Final = 512
 _LEVEL: Final = 3
 _RATIO: Final = 0.4  # 0.3 to 0.4 for three pairs of programs and libraries
-_OWN: Final = -1  # where a stretch lies, if not in an archive
+_OWN: Final = -1  # place of a stretch that lies in no archive
 
 
 def is_possible(manifest: Manifest) -> bool:
-    """Whether what a bundle makes can be kept so: one target, and no compressed layers, of which it has all bytes."""
+    """Whether compact storage works for a bundle: it has one target, and rebuilds no compressed layers.
+
+    All bytes of a compressed layer would have to be stored.
+    """
     return len(manifest.targets) == 1 and OP_BEGIN not in manifest.targets[0].columns.ops.data
 
 
 def kept_size(manifest: Manifest) -> int:
-    """Return about how many bytes of temporary file the only target of a bundle takes: what is no copy is of frames."""
+    """Estimate the bytes of temporary file for the only target of a bundle: only bytes of frames are stored."""
     return max(0, int(_RATIO * min(manifest.targets[0].size, sum(FrameTable.of(manifest.frames).sizes))) - MEMORY)
 
 
@@ -52,12 +59,13 @@ class Objects(Protocol):
 
 
 class CompactTarget:
-    """A target's bytes: a sink and a follower while the target is rebuilt, a source afterwards."""
+    """A target's bytes: sink and follower during the rebuild, source afterwards."""
 
     def __init__(self, manifest: Manifest, stable: Sequence[ReadAt], context: Context, memory: int = MEMORY) -> None:
-        """Take temporary files from ``context``, which has to last as long as anything is read, as has ``stable``.
+        """Prepare an empty target.
 
-        ``stable`` are the archives in which copies may stay. ``memory`` bytes at most lie in memory.
+        ``stable``: archives from which copied bytes can be read later. ``context`` creates temporary files. Both must
+        stay open until the last read. ``memory``: maximum bytes of blocks in memory.
         """
         self._least_copy = max(_LEAST_COPY, manifest.targets[0].size // _MOST_STRETCHES)
         self._stable = {id(source): number for number, source in enumerate(stable)}
@@ -65,15 +73,15 @@ class CompactTarget:
         self._base: Objects | None = None
         self._starts, self._places, self._offsets = array("Q"), array("q"), array("Q")
         self._placed = 0  # bytes whose place is known
-        self._own = 0  # of these
+        self._own = 0  # bytes of these that are in no archive
         self._written = 0
-        self._stretch = 0  # in which the next byte lies that is written
-        self._waiting = bytearray()  # for a block to be whole
+        self._stretch = 0  # number of the stretch of the next written byte
+        self._waiting = bytearray()  # bytes of the next, incomplete block
         self._most_memory = memory
-        self._memory = bytearray()  # the first blocks; one stretch, as many small ones leave holes that nothing fits in
-        self._file = context.spool()  # the others
-        self._blocks = array("Q")  # where each begins in both together
-        self._open: dict[int, bytes] = {}  # decompressed, the last one at the end
+        self._memory = bytearray()  # the first blocks, in one buffer: many small ones fragment the heap
+        self._file = context.spool()  # the other blocks
+        self._blocks = array("Q")  # offset of each block in memory and file, counted as one
+        self._open: dict[int, bytes] = {}  # decompressed blocks, the most recently used one last
         self._codec = zstd.Blocks(_LEVEL)
         self._lock = threading.Lock()
 
@@ -84,20 +92,20 @@ class CompactTarget:
 
     @property
     def file_size(self) -> int:
-        """How many bytes of temporary file it takes."""
+        """Number of bytes in the temporary file."""
         return self._file.size
 
     @property
     def memory_left(self) -> int:
-        """How much of the memory it did not take, in bytes."""
+        """Unused bytes of the memory limit."""
         return self._most_memory - len(self._memory)
 
     def begin(self, base: Objects) -> None:
-        """Set the base that copies are taken from."""
+        """Set the base that copies read from."""
         self._base = base
 
     def copied(self, step: Copy, offset: int, length: int) -> None:
-        """``length`` bytes of a copy, ``offset`` bytes behind its beginning, come next."""
+        """Record that the next ``length`` bytes are those of a copy, from ``offset`` in the copy on."""
         assert self._base
         if step.length < self._least_copy:
             self.other(length)
@@ -110,7 +118,7 @@ class CompactTarget:
             self._stay(source, at, length)
 
     def places(self, offset: int, length: int) -> Iterator[tuple[ReadAt | None, int, int]]:
-        """Yield where stretches of the target lie: in an archive, from where on; None, where it has them itself."""
+        """Yield archive, offset and length of each stretch of a range; the archive is None for own bytes."""
         number = bisect_right(self._starts, offset) - 1
         while length:
             end = self._starts[number + 1] if number + 1 < len(self._starts) else self._written
@@ -120,7 +128,7 @@ class CompactTarget:
             offset, length, number = offset + count, length - count, number + 1
 
     def _stay(self, source: ReadAt | None, offset: int, length: int) -> None:
-        """Take note of where the next bytes lie; those that nothing holds that stays are its own."""
+        """Record the place of the next bytes; if no stable archive holds them, they are stored."""
         place = self._stable.get(id(source), _OWN)
         if place == _OWN or length < self._least_copy:
             self.other(length)
@@ -128,7 +136,7 @@ class CompactTarget:
             self._place(place, offset, length)
 
     def other(self, length: int) -> None:
-        """``length`` bytes come next that are no copy."""
+        """Record that the next ``length`` bytes are not copied."""
         self._place(_OWN, self._own, length)
         self._own += length
 
@@ -141,7 +149,7 @@ class CompactTarget:
         self._placed += length
 
     def write(self, piece: Piece) -> None:
-        """Take the next bytes of the target; keep those that are nowhere else."""
+        """Take the next bytes of the target; store those that are in no archive."""
         view = memoryview(piece)
         while view:
             is_last = self._stretch + 1 == len(self._starts)
@@ -174,12 +182,12 @@ class CompactTarget:
             self._file.write(stored)
 
     def finish(self) -> None:
-        """End writing; reading begins only now."""
+        """End writing; the target can be read only after this."""
         if self._waiting:
             self._add_block()
 
     def close(self) -> None:
-        """Give memory back: nothing is read any more."""
+        """Free memory; the target cannot be read after this."""
         self._memory = bytearray()
         self._open.clear()
 

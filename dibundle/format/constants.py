@@ -20,7 +20,7 @@ KIND_LAYER = 1
 KIND_CONFIG = 2
 KIND_OTHER = 3
 
-# Added to the kind of an object that lies in a target: as it is, or compressed.
+# Added to the kind of an object that lies in a target: uncompressed, or compressed.
 PLACED = 16
 PLACED_COMPRESSED = 32
 
@@ -44,7 +44,7 @@ TEXT_STREAM = 0
 
 LAST_CORE_CODEC = 3  # the core profile has the codecs 0 to 3, and no re-encoders
 
-# Limits: what a reader refuses, whatever the bundle says.
+# Limits: a reader refuses values above these.
 MAX_MANIFEST = 64 << 20  # bytes, stored and decoded
 MAX_SIGNATURE = 1 << 20
 MAX_OBJECTS = 65536
@@ -56,28 +56,29 @@ MAX_RANGES = 1 << 20  # explicit source ranges of all frames
 MAX_SEGMENTS = 1 << 20  # of all targets
 MAX_TARGETS = 1024
 MAX_LIVE = 128 << 20  # decoded frames kept for later use
-KEPT_UNIT = 4096  # of which each of them takes a whole number
-MAX_OPEN = 144 << 20  # the same, and those that are begun and not used up
+KEPT_UNIT = 4096  # the size of each kept frame is rounded up to a multiple of this
+MAX_OPEN = 144 << 20  # kept frames and those of which only a part was used
 MAX_TAIL = 64 << 20  # output withheld until everything is verified
 MAX_SHAPES = 4096
 MAX_PIECE_TEXT = 512  # text of one header field
-MAX_PACKING = 16 << 20  # a packing with its plain bytes
-PLACED_RATIO = 16  # an object that lies compressed in a target has so many bytes for each of its length ...
-PLACED_FLOOR = 16384  # ... and so many more
-MAX_ALIKE = 4  # forms of one content: each is made whole
-MAX_IMAGES = 1 << 16  # of section 2, as the three that follow
+MAX_PACKING = 16 << 20  # a recipe with its plain bytes
+# An object that lies compressed in a target has at most PLACED_RATIO times its compressed length + PLACED_FLOOR bytes.
+PLACED_RATIO = 16
+PLACED_FLOOR = 16384
+MAX_ALIKE = 4  # forms of one content: each is recompressed as a whole
+MAX_IMAGES = 1 << 16  # of section 2, as are the next three
 MAX_NAMES = 1 << 16
 MAX_DIFF_IDS = 1 << 18
 MAX_ABOUT_TEXT = 4 << 20  # bytes of all strings
 
-# The budget: what a byte of a bundle can ask for has a least cost, in bytes of work (spec/dib.md, 4.5 and 4.6).
-COST_FACTOR = 8  # of a target: 8 x its size; all targets together ...
-COST_FLOOR = 64 << 20  # ... may have 64 MiB more
-FRAME_COST = 16384  # and its size and source
+# The budget: each item of a bundle has a minimum cost, in bytes of work (spec/dib.md, 4.5 and 4.6).
+COST_FACTOR = 8  # a target may cost 8 x its size;
+COST_FLOOR = 64 << 20  # all targets together may cost 64 MiB more
+FRAME_COST = 16384  # plus the size of the frame and of its source
 RANGE_COST = 256
 SEGMENT_COST = 1024
 OP_COST = 256
 SHAPE_COST = 512
-MAX_OPS = 65536  # operations of a target ...
-OP_BYTES = 32  # ... and one for so many bytes of it
-PACKING_COST = 16  # content to pack, counted by the byte of target; COST_FLOOR beside that for all of them
+MAX_OPS = 65536  # operations of a target,
+OP_BYTES = 32  # and one more for each 32 bytes of it
+PACKING_COST = 16  # bytes of content to recompress for each byte of a target; COST_FLOOR more for all targets together

@@ -1,4 +1,4 @@
-"""The 64 bytes that commit to a whole bundle, and the signature area behind them."""
+"""The header of 64 bytes, which commits to the whole bundle, and the signature area after it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dibundle.format.constants import HEADER_SIZE, MAGIC, MAX_MANIFEST, MAX_SIGN
 
 
 class Header(NamedTuple):
-    """What the first 64 bytes say: the manifest as stored (length, SHA-256) and its size when decoded, in bytes."""
+    """Header of a bundle: the manifest's stored length and SHA-256, and its decoded size, in bytes."""
 
     stored: int
     size: int
@@ -32,7 +32,7 @@ class Header(NamedTuple):
 
     @classmethod
     def decode(cls, data: bytes) -> Header:
-        """Parse exactly 64 bytes; :class:`BundleError` on anything that version 1 does not allow."""
+        """Parse exactly 64 bytes; raise :class:`BundleError` for anything that version 1 does not allow."""
         if len(data) < len(MAGIC) and MAGIC.startswith(data):
             raise BundleError(messages.HEADER_TRUNCATED, data_count=len(data), header_size=HEADER_SIZE)
         if data[:4] == MAGIC[:4] and data[:8] != MAGIC:
@@ -58,7 +58,7 @@ class Header(NamedTuple):
 
 
 def encode_signature_area(signature: bytes) -> bytes:
-    """Return length (u32), the signature's bytes and the CRC-32 of both."""
+    """Return the signature area: length (u32), the signature's bytes and the CRC-32 of both."""
     body = len(signature).to_bytes(4, "little") + signature
     return body + zlib.crc32(body).to_bytes(4, "little")
 
@@ -72,7 +72,7 @@ def signature_length(prefix: bytes) -> int:
 
 
 def check_signature_area(prefix: bytes, rest: bytes) -> bytes:
-    """Return the signature in an area given as its 4-byte ``prefix`` and all that follows, its checksum included."""
+    """Return the signature of an area: ``prefix`` is its first 4 bytes, ``rest`` the signature and the checksum."""
     if len(rest) != signature_length(prefix) + 4 or zlib.crc32(prefix + rest[:-4]).to_bytes(4, "little") != rest[-4:]:
         raise BundleError(messages.HEADER_SIGNATURE_AREA_DAMAGED)
     return rest[:-4]

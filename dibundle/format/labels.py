@@ -1,4 +1,7 @@
-"""What a bundle needs and makes as labels of an image or annotations of an artifact: hints, which nothing relies on."""
+"""Labels of an image or annotations of an artifact that describe a bundle's bases and targets.
+
+They are hints: no check relies on them.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,8 @@ from dibundle.files import digest
 from dibundle.format.manifest import Manifest
 from dibundle.format.values import AboutImage
 
-BUNDLE: Final = "dibundle.bundle"  # sha256 of the whole bundle; an image with this label is a wrapped bundle
-BUILT: Final = "built"  # in place of that digest, which whoever writes a Dockerfile does not know
+BUNDLE: Final = "dibundle.bundle"  # SHA-256 of the whole bundle; an image with this label is a wrapped bundle
+BUILT: Final = "built"  # in place of that digest, which the author of a Dockerfile does not know
 SIZE: Final = "dibundle.size"
 NEEDS: Final = "dibundle.needs"
 NEEDS_LAYERS: Final = "dibundle.needs.layers"
@@ -20,19 +23,19 @@ MAKES_IDS: Final = "dibundle.makes.ids"
 MAKES_LAYERS: Final = "dibundle.makes.layers"
 MAKES_BLOBS: Final = "dibundle.makes.blobs"
 MAKES_SIZE: Final = "dibundle.makes.size"
-SIGNED: Final = "dibundle.signed"  # a bundle that holds a signature, whosever it is, has this label
+SIGNED: Final = "dibundle.signed"  # present if the bundle has a signature, by any key
 
-NEEDS_MANIFESTS: Final = "dibundle.needs.manifests"  # of the base's images in the same repository
+NEEDS_MANIFESTS: Final = "dibundle.needs.manifests"  # manifests of the base's images in the same repository
 LISTED: Final = frozenset((SIZE, NEEDS_LAYERS, NEEDS_MANIFESTS, MAKES_LAYERS, MAKES_IDS, SIGNED))
-"""What lists of a registry tell of a bundle."""
+"""Annotations that a registry's listing has for each bundle."""
 
-MAX_BLOBS: Final = 1024  # that a label lists: an image has far fewer
+MAX_BLOBS: Final = 1024  # maximum number of blobs in a label: an image has far fewer
 
 _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 class Told(NamedTuple):
-    """What labels say: bytes of the bundle, digests of the layers' contents that it needs and makes, image IDs."""
+    """Contents of the labels: size of the bundle in bytes, digests of contents in base and targets, image IDs."""
 
     size: int
     needs: frozenset[bytes]
@@ -42,7 +45,7 @@ class Told(NamedTuple):
 
     @classmethod
     def read(cls, found: Mapping[str, str]) -> Told | None:
-        """Return what is told; None where it is not all there."""
+        """Read labels; return None if a required one is missing or the size is malformed."""
         size = found.get(SIZE, "")
         if NEEDS_LAYERS not in found or not (size.isascii() and size.isdigit() and len(size) < 16):
             return None
@@ -77,13 +80,13 @@ def labels(manifest: Manifest, size: int, whole: bytes) -> dict[str, str]:
 
 
 def made_blobs(manifest: Manifest) -> set[bytes]:
-    """Return the digests of blobs that the targets hold, as they are stored there."""
+    """Return the digests of the blobs that the targets hold, in their stored form."""
     digests = [target.own_digests() for target in manifest.targets]
     return {digest.nth(own, number) for own in digests for number in range(len(own) // digest.SIZE)}
 
 
 def needed(manifest: Manifest) -> list[bytes]:
-    """Return the digests of what a base must hold: of a compressed layer that can be made again, its content's."""
+    """Return the digests that a base must hold; if a layer can be recompressed, the digest of its content."""
     contents = {form.object: form.digest for form in manifest.forms}
     return [contents.get(number, manifest.objects[number].digest) for number in manifest.needed()]
 

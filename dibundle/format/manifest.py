@@ -1,6 +1,7 @@
-"""The manifest: everything a bundle says about itself but the frames' bytes, as immutable values.
+"""The manifest: everything in a bundle except header, signature and the frames' bytes, as immutable values.
 
-``Manifest.encode`` and ``Manifest.decode`` are inverse on every valid manifest, and each manifest has one byte form.
+``Manifest.encode`` and ``Manifest.decode`` are inverse on every valid manifest; each manifest has exactly one byte
+form.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Manifest:
     names: Names | None = None
     forms: tuple[RecompressedObject, ...] = ()
     uses: dict[int, int | BundleError] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """What :mod:`dibundle.format.uses` has found out, by target."""
+    """Cache of :mod:`dibundle.format.uses`, by target."""
 
     def encode(self) -> bytes:
         """Return the manifest's bytes, not yet compressed."""
@@ -64,7 +65,7 @@ class Manifest:
 
     @classmethod
     def decode(cls, data: bytes, known_codecs: Iterable[int], known_reencoders: Iterable[int] = ()) -> Manifest:
-        """Parse and check a manifest; :class:`BundleError` names the place of the first fault."""
+        """Parse and check a manifest; raise :class:`BundleError` for the first fault."""
         sections = read_sections(data)
         missing = [
             number
@@ -96,7 +97,7 @@ class Manifest:
         return manifest
 
     def check_limits(self) -> None:
-        """Refuse what would cost too much, from the declared sizes alone (spec/dib.md, 4.5)."""
+        """Refuse a bundle that would cost too much; only declared sizes count (spec/dib.md, 4.5)."""
         self._check_places()
         table = FrameTable.of(self.frames)
         segments = sum(len(target.segments) for target in self.targets)
@@ -115,7 +116,10 @@ class Manifest:
             first = end
 
     def _check_places(self) -> None:
-        """Refuse objects that cannot lie where they should, and more to decompress than targets hold."""
+        """Refuse objects outside of their target, and more compressed bytes than a target has.
+
+        An object in compressed form must not be larger than its compressed length allows.
+        """
         left = [target.size for target in self.targets]
         for item in self.objects:
             if not (place := item.place):
@@ -135,11 +139,11 @@ class Manifest:
         return "full" if is_full else "core"
 
     def needed(self) -> list[int]:
-        """Return the numbers of the objects that the receiver has to have: no target of this bundle holds them."""
+        """Return the numbers of the objects that the receiver needs: those that no target of this bundle holds."""
         return [number for number, item in enumerate(self.objects) if not item.place]
 
     def _check_ranges(self, table: FrameTable, first: int, end: int, text_size: int) -> None:
-        """Refuse ranges outside of their objects; the digest text has ``text_size`` bytes."""
+        """Refuse ranges that exceed their object; the digest text has ``text_size`` bytes."""
         sizes = [*(item.size for item in self.objects), text_size]
         ranges, rows = table.ranges, range(table.firsts[first], table.firsts[end])
         for row in rows:
@@ -149,7 +153,7 @@ class Manifest:
 
 
 def _cost(table: FrameTable, first: int, end: int, target: Target) -> int:
-    """Return what a target costs, in bytes of work."""
+    """Return the cost of a target, in bytes of work."""
     return (
         sum(table.sizes[first:end])
         + sum(table.source_sizes[first:end])

@@ -1,4 +1,4 @@
-"""What goes wrong with bundles: every text, by its code."""
+"""Messages about bundles, by code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program as people see it: one operation per path or per run, without decoding anything but the text stream."""
+"""A program in readable form: one operation per path or per run; only the text stream is decoded."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ _SYMLINK: Final = 0x32
 _TYPEFLAG, _LINKNAME = 7, 8  # fields of a header
 _EXTENSIONS = b"xgLK"
 MAX_PATH: Final = 4096
-"""Bytes of a path that are told; no system takes a longer one."""
-_MAX_RECORDS: Final = 1 << 20  # bytes of PAX records that are looked at, as in images
+"""Maximum bytes of a path in a listing; no system has longer ones."""
+_MAX_RECORDS: Final = 1 << 20  # maximum bytes of PAX records to read, as in images
 _MAX_WORK: Final = 1 << 22
-"""Operations, edits, fields of edits and headers of the base that are looked at. Five or so come to a new file."""
-UNKNOWN = 1 << 62  # stands for the content size of a base record where there is no base to tell it
+"""Maximum number of operations, edits, fields of edits and headers of the base. A new file takes about five."""
+UNKNOWN = 1 << 62  # stands for the content size of a base record if there is no base
 
 
-@dataclass(slots=True)  # not frozen: that takes 1 s for as many as may be listed
+@dataclass(slots=True)  # not frozen: that takes 1 s for the maximum number of operations
 class Operation:
-    """An operation: what it does, to how many entries or (keep) bytes, and what is known of path and size.
+    """An operation: its kind, the number of entries or (keep) bytes, and path and size if known.
 
-    ``place`` is where in the base it begins: object and offset; known with a base alone, as is the ``old_size`` of
-    what is patched. Content is drawn from ``stream``, None where there is none or it is text. ``target`` and
-    ``old_target``: where a symbolic link leads and led, if that is known.
+    ``place``: object and offset in the base where it begins. ``old_size``: size of the patched content. Both need a
+    base. ``stream``: stream of the content, None if there is no content or it is text. ``target`` and ``old_target``:
+    new and old target of a symbolic link, if known.
     """
 
     kind: str
@@ -61,11 +61,11 @@ class Operation:
 
 
 class ListingError(BundleError):
-    """A bundle has more to list than time or memory should be taken for; applying it takes no listing."""
+    """A listing would take too much time or memory; the bundle can still be applied, which needs no listing."""
 
 
 class _Outline:
-    """Reads a program's columns in step with :func:`dibundle.format.program.walk`, base or no base."""
+    """Reader of a program's columns in the order of :func:`dibundle.format.program.walk`, with or without a base."""
 
     def __init__(self, columns: Columns, text: bytes | None, base: BaseHeaders | None, object_sizes: list[int]) -> None:
         self.columns = columns.rewound()
@@ -75,30 +75,30 @@ class _Outline:
         self._text_at = 0
         self._texts: dict[int, bytes] = {}
         self._registers: list[bytes | None] = [EMPTY, EMPTY]
-        self._types: list[bytes | None] = [b"", b""]  # of the last block in each register, known more often than that
+        self._types: list[bytes | None] = [b"", b""]  # of each register's last block; may be known if the block is not
         self._long_name: bytes | None = None
         self._left = _MAX_WORK
 
     def spend(self, work: int) -> None:
-        """Count operations, edits or fields; :class:`ListingError` where they are too many."""
+        """Count operations, edits or fields; raise :class:`ListingError` if there are too many."""
         self._left -= work
         if self._left < 0:
             raise ListingError(messages.LIMIT_OUTLINE, max_work=_MAX_WORK)
 
     def take_text(self, length: int) -> bytes | None:
-        """Return the next bytes of the text stream, None where it is not known."""
+        """Return the next bytes of the text stream; None if it is not known."""
         if length >= UNKNOWN // 2:
-            self._text = None  # from here on nobody knows where the text of the next field begins
+            self._text = None  # after a length that is not known, the place of the next text is not known either
         start = self._text_at
         self._text_at += length
         return self._text[start : start + length] if self._text is not None else None
 
     def place(self) -> tuple[int, int] | None:
-        """Return where the cursor stands, if a base lets us know."""
+        """Return object and offset of the cursor; None without a base."""
         return (self.cursor.object, self.cursor.offset) if self.base else None
 
     def edit(self, register: int, reference: bytes | None, *, from_base: bool) -> bytes | None:
-        """Read an edit and return the block that it makes, None where something it depends on is not known."""
+        """Read an edit and return the resulting block; None if its reference or its text is not known."""
         known = reference if from_base else self._registers[register]
         size = (records.record_size(reference) if reference else UNKNOWN) if from_base else None
         head, _ = self.cursor.edit(register, None, size)
@@ -114,12 +114,12 @@ class _Outline:
         return block
 
     def kind(self, register: int, otherwise: str) -> str:
-        """Return what kind of entry the last block in a register is of, as far as that is known."""
+        """Return the kind of entry of the last block in a register; ``otherwise`` if it is not known."""
         kind = self._types[register]
         return _TYPES.get(kind[0], otherwise) if kind else otherwise
 
     def link(self, register: int, block: bytes | None) -> bytes | None:
-        """Return where the symbolic link in the last block of a register leads, if that is known."""
+        """Return the target of the symbolic link in the last block of a register; None if it is not known."""
         return _link(block) if block or self._types[register] != b"2" else self._texts.get(_LINKNAME)
 
     def _make(self, head: Head, reference: bytes | None) -> bytes | None:
@@ -141,7 +141,7 @@ class _Outline:
         return records.apply_edit(reference, head.shape, values)
 
     def name(self, block: bytes | None) -> bytes | None:
-        """Return the path in a block, or that of the extension header before it."""
+        """Return the path of a block; if an extension header before it gives one, return that one."""
         if self._long_name is not None:
             name, self._long_name = self._long_name, None
             return name
@@ -152,7 +152,7 @@ class _Outline:
         return prefix + b"/" + name if prefix else name
 
     def extension(self, block: bytes | None, content: bytes | None) -> bool:
-        """Whether a block is an extension header; remembers the path that its content gives."""
+        """Whether a block is an extension header; if so, remember the path in its content."""
         if block is None or block[156] not in _EXTENSIONS:
             return False
         if content and block[156] == 0x4C:
@@ -171,12 +171,12 @@ def _changed(shape: int) -> tuple[int, ...]:
 
 
 def cut_path(path: bytes) -> bytes:
-    """Return a path, one that is too long to be any cut, with dots at its end."""
+    """Return a path; cut off the end of one over ``MAX_PATH`` bytes, and mark it with dots."""
     return path if len(path) <= MAX_PATH else path[: MAX_PATH - 3] + b"..."
 
 
 def _pax_path(content: bytes) -> tuple[bytes | None, int]:
-    """Return the path in PAX records, if there is one, and how many records were read: up to the first that is none."""
+    """Return the path in PAX records, if any, and the number of records read; stop at the first malformed one."""
     at = count = 0
     path = None
     while (space := content.find(b" ", at, at + 10)) > 0:
@@ -197,9 +197,9 @@ def outline(
     base: BaseHeaders | None = None,
     object_sizes: list[int] | None = None,
 ) -> Iterator[Operation]:
-    """Yield a program's operations in tar order. With a base every entry comes alone and has its place.
+    """Yield a program's operations in tar order. With a base, each entry is an operation of its own, with its place.
 
-    ``text`` is the decoded stream 0, None where it is not known: names of what is added are then missing.
+    ``text`` is the decoded stream 0. If it is None, the names of added entries are missing.
     """
     state = _Outline(columns, text, base, object_sizes or [])
     for op in state.columns.ops.data:
@@ -228,7 +228,7 @@ def _keep(state: _Outline) -> Iterator[Operation]:
 
 
 def _base_block(state: _Outline) -> tuple[bytes | None, tuple[int, int] | None]:
-    """Return the header block at the cursor, which steps behind the record; nothing is known without a base."""
+    """Return the header block at the cursor and its place, and skip the record; return None twice without a base."""
     if not state.base:
         return None, None
     place = state.place()
@@ -280,7 +280,7 @@ def _add(state: _Outline) -> Iterator[Operation]:
 
 
 def _link(block: bytes | None) -> bytes | None:
-    """Return where a symbolic link leads."""
+    """Return the target of a symbolic link; None if the block is not one."""
     return block[157:257].partition(b"\0")[0] if block and block[156] == _SYMLINK else None
 
 

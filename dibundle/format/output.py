@@ -1,4 +1,4 @@
-"""Writing a target under verification: every byte hashed as written, the tail withheld until all is verified."""
+"""Verified output of a target: every byte is hashed, and the tail is withheld until everything is verified."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from dibundle.format.values import Target
 Piece = bytes | bytearray | memoryview
 Sink = Callable[[Piece], object]
 WRITE = 1 << 20
-LARGE = 64 << 10  # pieces of so many bytes are passed on as they are: copying them took 0.3 s of CPU for python-app
-WAITING = 8  # pieces to hash
-PIECES = 16384  # small ones that wait for more: a million of one byte each would take 200 MB
+LARGE = 64 << 10  # minimum size of pieces that are not copied: copying took 0.3 s of CPU for python-app
+WAITING = 8  # maximum number of tasks in the queue of the hashing thread
+PIECES = 16384  # maximum number of small pieces that wait: a million of one byte each would take 200 MB
 
 
 class VerifiedOutput:
-    """Takes a target's bytes in order, checks each segment's digest, and passes on what may be passed on.
+    """Sink for a target's bytes, in order; it checks each segment's digest and passes bytes on up to the tail.
 
-    ``whole``: also check the SHA-256 of the whole target. ``has_base``: whether wrong bytes can come from a base;
-    where they cannot, they are the bundle's fault.
+    ``whole``: also check the SHA-256 of the whole target. ``has_base``: whether wrong bytes can come from a base. If
+    they cannot, the bundle is at fault.
     """
 
     def __init__(self, target: Target, sink: Sink, *, whole: bool = False, has_base: bool = True) -> None:
@@ -53,9 +53,9 @@ class VerifiedOutput:
         self._thread.start()
 
     def write(self, piece: Piece) -> None:
-        """Take the next bytes; raises as soon as a finished segment is known to be wrong.
+        """Take the next bytes; raise as soon as a finished segment is known to be wrong.
 
-        What is passed on ends one byte into a block, so that a stream that breaks off never ends between entries.
+        Output is passed on up to one byte into a block, so a truncated stream never ends between entries.
         """
         if len(piece) < LARGE:
             self._wait(bytes(piece))  # a view would keep all of its frame in memory
@@ -71,7 +71,7 @@ class VerifiedOutput:
         self._wait(bytes(view[last:]))  # a view would keep all of the frame in memory
 
     def finish(self) -> None:
-        """Check everything, then let the tail go."""
+        """Check everything, then pass on the tail."""
         self._flush(last=True)
         self._next_segment()
         self._later(partial(self._check, self._rest, self._target.rest_digest, "the rest of the archive"))
@@ -93,7 +93,7 @@ class VerifiedOutput:
         self._waiting_size += len(piece)
 
     def _flush(self, *, last: bool = False) -> None:
-        """Pass on what waits, but for what is behind the first byte of a block."""
+        """Pass on the waiting bytes up to the first byte of the last block; all of them if ``last``."""
         chunk = memoryview(b"".join(self._waiting))
         kept = 0 if last else (self._written + len(chunk) - 1) % BLOCK
         self._waiting, self._waiting_size = [chunk[len(chunk) - kept :]], kept
@@ -103,7 +103,7 @@ class VerifiedOutput:
         self._hash_chunk(chunk)
         self._raise_failure()
         before_tail = self._target.tail - self._written
-        before_tail -= self._target.tail % BLOCK == 0  # else the output would end between entries where it is cut off
+        before_tail -= self._target.tail % BLOCK == 0  # else truncated output would end between entries
         self._written += len(chunk)
         if before_tail >= len(chunk):
             self._sink(chunk)
@@ -126,7 +126,7 @@ class VerifiedOutput:
             self._later(partial(hasher.update, piece))
 
     def _next_segment(self) -> None:
-        """Step to the next segment that has bytes, checking the one that ends here and any empty ones between."""
+        """Go to the next segment that has bytes; check the segment that ends here and empty ones between."""
         while not self._left:
             if self._segment is not None and self._segment.digest:
                 wanted = self._segment.digest
@@ -147,14 +147,14 @@ class VerifiedOutput:
             self._failure = DigestError(messages.BUNDLE_WRONG_OUTPUT, subject=what, found=digest.text(found))
 
     def _later(self, task: Callable[[], None]) -> None:
-        """Have a thread do a task, in order; wait where many are waiting."""
+        """Queue a task for the hashing thread; wait if the queue is full."""
         self._room.get()
         self._work.put(task)
 
     def _hash(self) -> None:
         while (task := self._work.get()) is not None:
             task()
-            del task  # what it holds may be a view of a frame
+            del task  # it may hold a view of a frame
             self._room.put(None)
 
     def _raise_failure(self) -> None:

@@ -1,7 +1,7 @@
-"""The plan of a rebuild: a first walk through a program that needs header blocks alone.
+"""The plan of a rebuild: a first walk through a program, which reads only header blocks of the base.
 
-It finds each frame's source and last use, and refuses, before the first byte of output, a program that does not add
-up: frames out of order or not used up, output of another size than the target's, too much kept alive.
+It finds each frame's source and last use. It refuses inconsistent programs before the first byte of output: frames out
+of order or not used up, output of a size other than the target's, too many frames kept in memory.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from dibundle.format.records import BLOCK, RAW_SHIFT
 from dibundle.format.steps import Begin, Copy, Data, End, Head, ProgramStep, Repeat, Text
 from dibundle.format.tables import Frame, FrameTable, Range
 
-MAX_KEPT_STEPS = 1 << 16  # of at most about 1 kB: a second walk takes 8 us for each, and memory has to be flat
+MAX_KEPT_STEPS = 1 << 16  # of at most about 1 kB each; above it, a second walk, 8 us for each step, keeps memory flat
 
 
 @dataclass(slots=True)
 class RebuildPlan:
-    """What a rebuild needs to know of its frames: the sources of implied ones, and when a kept frame is let go.
+    """Sources of implied frames, and the last use of each kept frame.
 
-    ``steps``: those of the program, where they are few enough to keep; else None, and the program is walked again.
+    ``steps``: steps of the program. If there are too many to keep, it is None, and the rebuild walks the program again.
     """
 
     sources: dict[int, array[int]] = field(default_factory=dict)  # frame -> offset, object and length, offset, ...
@@ -36,14 +36,14 @@ class RebuildPlan:
     steps: list[ProgramStep] | None = field(default_factory=list)
 
     def keep(self, step: ProgramStep) -> None:
-        """Keep a step of the program, unless there are too many."""
+        """Keep a step of the program; drop all steps if there are too many."""
         if self.steps is not None:
             self.steps.append(step)
             if len(self.steps) > MAX_KEPT_STEPS:
                 self.steps = None
 
     def source_ranges(self, index: int, frame: Frame) -> Iterator[Range]:
-        """Yield the base ranges that make up a frame's source, in order."""
+        """Yield the base ranges of a frame's source, in order."""
         if not frame.implied:
             yield from frame.sources
             return
@@ -52,30 +52,30 @@ class RebuildPlan:
             yield Range(flat[position + 1] >> 32, flat[position], flat[position + 1] & 0xFFFFFFFF)
 
     def source_size(self, index: int) -> int:
-        """Return how many bytes the pieces of an implied frame have as their source."""
+        """Return the source size of an implied frame, summed over its pieces, in bytes."""
         return sum(item & 0xFFFFFFFF for item in self.sources.get(index, array("Q"))[1::2])
 
 
 class RecompressionBudget:
-    """What packing may cost beyond 16 times each target's size: the same for all targets of a bundle that are made.
+    """Cost of recompression above 16 times each target's size; one pool for all targets of a bundle that are rebuilt.
 
-    Frames of codec 6 share it: ``excess``.
+    Frames of codec 6 draw on the same pool: ``excess``.
     """
 
     def __init__(self) -> None:
         self.excess = Excess()
 
     def limit(self, target_size: int) -> int:
-        """Return how much content may be packed for the next target, in bytes; slow levels count more of it."""
+        """Return the maximum content to recompress for the next target, in bytes; slow levels count more."""
         return PACKING_COST * target_size + self.excess.left
 
     def spend(self, cost: int, target_size: int) -> None:
-        """Count what a target has cost; :class:`BundleError` where it is too much."""
+        """Count the cost of a target; raise :class:`BundleError` if the pool does not have as much."""
         self.excess.spend(cost - PACKING_COST * target_size)
 
 
 class _Streams:
-    """Follows how a program uses up the frames of its streams."""
+    """Tracker of the frames that a program has used of its streams."""
 
     def __init__(self, manifest: Manifest, first: int, count: int) -> None:
         self._table = FrameTable.of(manifest.frames)
@@ -86,8 +86,8 @@ class _Streams:
         self._current: dict[int, int] = {}
         self._left: dict[int, int] = {}
         self.entered = first
-        self._entered_at = array("q", bytes(8 * count))  # the step that begins each frame,
-        self._used_up = array("q", bytes(8 * count))  # and the one that uses it up
+        self._entered_at = array("q", bytes(8 * count))  # for each frame, the step that begins it
+        self._used_up = array("q", bytes(8 * count))  # and the step that uses its last byte
         self.plan = RebuildPlan()
 
     def take(self, stream: int, length: int, source: Copy | None, step: int) -> None:
@@ -135,14 +135,14 @@ class _Streams:
                 raise BundleError(messages.PROGRAM_SOURCE_SIZE, index=index)
 
     def check_live(self) -> None:
-        """Refuse programs that need more decoded frames at once than the limits."""
+        """Refuse programs that need more bytes of decoded frames at once than the limits."""
         kept: list[tuple[int, int, int]] = []
         for index, last in self.plan.last_use.items():
             size = kept_size(self._table.sizes[index])
             kept += ((self._entered_at[index - self._first], 0, size), (last, 1, -size))
         if _most(kept) > MAX_LIVE:
             raise BundleError(messages.LIMIT_LIVE_FRAMES, most=_most(kept), max_live=MAX_LIVE)
-        live: list[tuple[int, int, int]] = []  # between two steps: a step counts what it uses up no more
+        live: list[tuple[int, int, int]] = []  # between two steps: a frame no longer counts at the step that ends it
         for index in range(self._first, self.entered):
             size, begun = self._table.sizes[index], self._entered_at[index - self._first]
             size = kept_size(size) if index in self.plan.last_use else size
@@ -154,12 +154,12 @@ class _Streams:
 
 
 def kept_size(size: int) -> int:
-    """Return the bytes that a kept frame of ``size`` bytes takes: whole pages."""
+    """Return the memory of a kept frame of ``size`` bytes: whole pages."""
     return -(-size // KEPT_UNIT) * KEPT_UNIT
 
 
 def _most(changes: list[tuple[int, int, int]]) -> int:
-    """Return the highest sum of changes: of a step, what it has in common with its number, and by how much."""
+    """Return the highest running sum of changes; each is a step number, an order within the step, and an amount."""
     changes.sort()
     return max(accumulate(change for _, _, change in changes), default=0)
 
@@ -169,10 +169,10 @@ def make_plan(
 ) -> RebuildPlan:
     """Walk a target's program once and return its plan.
 
-    ``packings`` is what the targets of the bundle that are made share; None where it is the only one.
+    ``packings``: budget that the rebuilt targets of the bundle share; None if there is only this one.
 
-    Raises :class:`BundleError` for a program that does not add up and :class:`BaseMismatchError` for a base whose
-    header blocks are not those that the program counts on.
+    Raises :class:`BundleError` if the program is inconsistent, and :class:`BaseMismatchError` if header blocks of the
+    base are not those that the program expects.
     """
     target = manifest.targets[target_index]
     first = sum(before.frames for before in manifest.targets[:target_index])
@@ -198,17 +198,17 @@ def make_plan(
 
 
 class _Sizes:
-    """Adds up what a program makes: output, and content that is packed into output."""
+    """Running totals of a program: output, and content that is recompressed into output."""
 
     def __init__(self, target_size: int, limit: int) -> None:
         self._target_size = target_size
         self._limit = limit
         self._output = 0
         self._content = 0
-        self._packed: int | None = None  # what the content at hand is packed into
+        self._packed: int | None = None  # output size of the open recipe; None if no recipe is open
 
     def add(self, step: ProgramStep) -> None:
-        """Count a step; :class:`BundleError` as soon as there is too much."""
+        """Count a step; raise :class:`BundleError` as soon as a total is too large."""
         if isinstance(step, Begin):
             self._packed = step.packed
             return
@@ -226,6 +226,6 @@ class _Sizes:
             raise BundleError(messages.LIMIT_RECOMPRESSED_CONTENT, content=self._content, target_size=self._target_size)
 
     def finish(self) -> None:
-        """Refuse another output than the target's."""
+        """Refuse an output size other than the target's."""
         if self._output != self._target_size:
             raise BundleError(messages.PROGRAM_OUTPUT_SIZE, output=self._output, target_size=self._target_size)

@@ -1,7 +1,8 @@
 """Programs: the instructions that rebuild a target, byte after byte, from base objects and decoded streams.
 
-A program is a set of columns. :func:`walk` reads them once, front to back, and yields steps; it needs the header
-blocks of the base objects, never their content, because a run of records is counted, not measured.
+A program is a set of columns. :func:`walk` reads them once, front to back, and yields steps. It needs the header blocks
+of the base objects, because a run of records is given as a number of records, not of bytes. It never reads their
+content.
 """
 
 from __future__ import annotations
@@ -53,10 +54,10 @@ NO_SOURCE = Copy(0, 0, 0)
 
 
 class BaseHeaders(Protocol):
-    """Where :func:`walk` reads the header blocks of base objects."""
+    """Source of the header blocks of base objects for :func:`walk`."""
 
     def header(self, object_index: int, offset: int) -> bytes:
-        """Return the 512 bytes at ``offset``; :class:`BaseMismatchError` when the object ends before."""
+        """Return the 512 bytes at ``offset``; raise :class:`BaseMismatchError` if the object ends before."""
 
 
 class Cursor:
@@ -73,7 +74,7 @@ class Cursor:
         self.shapes = self._read_shapes()
 
     def _read_shapes(self) -> list[tuple[int, tuple[tuple[Field, Column | None], ...]]]:
-        """Return each shape with the fields that it changes; a field given as a number with its column."""
+        """Return each shape with the fields that it changes; a numeric field comes with its column."""
         shapes: list[tuple[int, tuple[tuple[Field, Column | None], ...]]] = []
         column = self.columns.shapes
         while column.position < len(column.data):
@@ -89,7 +90,7 @@ class Cursor:
         return shapes
 
     def seek(self) -> None:
-        """Put the cursor where the next seek says."""
+        """Move the cursor by the next seek."""
         target = self.columns.seek_object.next()
         delta = self.columns.seek_offset.signed()
         if target >= len(self.object_sizes):
@@ -100,8 +101,8 @@ class Cursor:
             raise BundleError(messages.PROGRAM_SEEK_OUT_OF_BOUNDS)
 
     def take(self, length: int) -> Copy:
-        """Return the next ``length`` bytes of the base object and step behind them."""
-        if self.object >= len(self.object_sizes):  # there are none: not even 0 bytes can be taken
+        """Return the next ``length`` bytes of the base object as a copy, and move the cursor past them."""
+        if self.object >= len(self.object_sizes):  # there are no objects: not even 0 bytes can be taken
             raise BundleError(messages.PROGRAM_NO_OBJECT)
         offset, size = self.offset, self.object_sizes[self.object]
         if length > size - offset:
@@ -116,10 +117,10 @@ class Cursor:
         return self.base.header(copy.object, copy.offset)
 
     def edit(self, register: int, reference: bytes | None, reference_size: int | None) -> tuple[Head, int]:
-        """Read an edit; return the header step and the content size of the block that it will make.
+        """Read an edit; return the header step and the content size of the resulting block.
 
-        ``reference_size`` is the content size of a base block; None where the register's last block is edited, whose
-        size stays unless the edit gives another, which then does not depend on it.
+        ``reference_size`` is the content size of a base block. If it is None, the edit applies to the register's last
+        block: its size stays unless the edit gives another one, which is then counted from 0.
         """
         columns = self.columns
         index = columns.shape.next()
@@ -151,9 +152,9 @@ class Cursor:
 def walk(columns: Columns, base: BaseHeaders, object_sizes: list[int]) -> Iterator[ProgramStep]:
     """Yield the steps of a program in the order of the target's bytes.
 
-    ``object_sizes`` are the sizes of the base objects in bytes. Raises :class:`BundleError` for what no base could
-    satisfy and :class:`BaseMismatchError` where a header block of the base is not what the program counts on. Every
-    column is read to its end.
+    ``object_sizes`` are the sizes of the base objects in bytes. Every column must be read to its end. Raises
+    :class:`BundleError` if no base could satisfy the program, and :class:`BaseMismatchError` if a header block of the
+    base is not the one that the program expects.
     """
     columns = columns.rewound()
     cursor = Cursor(columns, base, object_sizes)
@@ -197,7 +198,7 @@ def _base_record(cursor: Cursor) -> tuple[bytes, int]:
 
 
 def _positive(column: Column) -> int:
-    """Read a length or count; every operation yields at least one byte, so that the output bounds the work."""
+    """Read a length or count above 0: every operation then yields at least one byte, so the output bounds the work."""
     value = column.next()
     if not value:
         raise BundleError(messages.PROGRAM_EMPTY_OPERATION, subject=column.what)

@@ -1,4 +1,4 @@
-"""Writing a program: operations into columns, header blocks as edits of others."""
+"""Writer of programs: operations as columns, header blocks as edits of other header blocks."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from dibundle.format.wire import Column, ColumnWriter
 
 @lru_cache(maxsize=1024)
 def _fields(shape: int) -> tuple[tuple[int, str], ...]:
-    """Return bit and name of each field that a shape changes."""
+    """Return the bit and name of each field that a shape changes."""
     return tuple((bit, item.name) for bit, item in enumerate(FIELDS) if shape >> bit & 1)
 
 
 class ProgramWriter:
-    """Writes the columns of a program; its methods mirror the operations and keep the state that a walk keeps."""
+    """Writer of a program's columns; it has a method for each operation, and keeps the same state as a walk."""
 
     def __init__(self) -> None:
         self._columns = {name: ColumnWriter() for name in COLUMN_NAMES}
@@ -47,18 +47,18 @@ class ProgramWriter:
 
     @property
     def operations(self) -> int:
-        """How many there are so far."""
+        """Number of operations so far."""
         return len(self._columns["ops"].data)
 
     def find_edit(self, reference: bytes, block: bytes) -> records.HeaderEdit | None:
-        """Return the edit that makes ``block`` of ``reference``; None where there is none, or one shape too many."""
+        """Return the edit from ``reference`` to ``block``; None if there is none or it needs one shape too many."""
         edit = records.find_edit(reference, block)
         if edit is not None and edit.shape not in self._shapes and len(self._shapes) == MAX_SHAPES:
             return None
         return edit
 
     def seek(self, object_index: int, offset: int) -> None:
-        """Put the cursor at ``offset`` of a base object; nothing is written where it stands there already."""
+        """Move the cursor to ``offset`` of a base object; write nothing if it is already there."""
         if (object_index, offset) == (self._object, self._offset):
             return
         self._op(OP_SEEK)
@@ -67,7 +67,7 @@ class ProgramWriter:
         self._object, self._offset = object_index, offset
 
     def keep(self, length: int) -> None:
-        """Copy ``length`` bytes from the cursor on; adjacent copies become one, of nothing there is none."""
+        """Copy ``length`` bytes from the cursor on; write nothing if it is 0."""
         if not length:
             return
         self._op(OP_KEEP)
@@ -75,7 +75,7 @@ class ProgramWriter:
         self._offset += length
 
     def mode(self, edit: records.HeaderEdit, block: bytes, size: int) -> bytes:
-        """Edit the header of the record at the cursor, keep its content; return the text that stream 0 must hold."""
+        """Edit the header of the record at the cursor and keep its content; return the text for stream 0."""
         if not self._mode_run:
             self._op(OP_MODE)
             self._counts.append(0)
@@ -86,7 +86,7 @@ class ProgramWriter:
         return text
 
     def patch(self, edit: records.HeaderEdit, block: bytes, old_size: int, stream: int) -> bytes:
-        """Edit the record's header at the cursor, take its new content from ``stream``; return the text."""
+        """Edit the record's header at the cursor and take its new content from ``stream``; return the text."""
         self._op(OP_PATCH)
         text = self._edit(edit, block, REGISTER_RECORD, old_size)
         self._columns["stream"].add(stream)
@@ -94,7 +94,7 @@ class ProgramWriter:
         return text
 
     def add(self, edit: records.HeaderEdit, block: bytes, stream: int) -> bytes:
-        """Edit the last record's header, take its content bytes from ``stream``; return the text."""
+        """Edit the last record's header and take the content from ``stream``; return the text."""
         self._op(OP_ADD)
         text = self._edit(edit, block, REGISTER_RECORD, 0)
         self._columns["stream"].add(stream)
@@ -108,7 +108,7 @@ class ProgramWriter:
         self._columns["repeat"].add(length)
 
     def header(self, edit: records.HeaderEdit, block: bytes, register: int) -> bytes:
-        """Edit the last header in ``register``; the content follows as operations of its own. Return the text."""
+        """Edit the last header in ``register`` and return the text; the content follows as separate operations."""
         self._op(OP_HEADER)
         self._columns["register"].add(register)
         return self._edit(edit, block, register, 0)
@@ -120,7 +120,7 @@ class ProgramWriter:
         self._columns["raw"].add(length)
 
     def replace(self, length: int, source: int, stream: int) -> None:
-        """Take ``length`` bytes from ``stream``; their source is ``source`` bytes at the cursor."""
+        """Take ``length`` bytes from ``stream``; their source is the next ``source`` bytes at the cursor."""
         self._op(OP_REPLACE)
         self._columns["stream"].add(stream)
         self._columns["raw"].add(length)
@@ -133,13 +133,16 @@ class ProgramWriter:
         self._columns["zero"].add(length)
 
     def begin(self, packing: int, packed: int) -> None:
-        """Pack what follows, by so many bytes of the text stream, into ``packed`` bytes."""
+        """Recompress the output of the next operations into ``packed`` bytes.
+
+        The recipe is the next ``packing`` bytes of the text stream.
+        """
         self._op(OP_BEGIN)
         self._columns["packing"].add(packing)
         self._columns["packed"].add(packed)
 
     def end(self) -> None:
-        """End what is packed."""
+        """End the content to recompress."""
         self._op(OP_END)
 
     def finish(self) -> Columns:
@@ -155,7 +158,7 @@ class ProgramWriter:
         self._mode_run = False
 
     def _edit(self, edit: records.HeaderEdit, block: bytes, register: int, reference_size: int) -> bytes:
-        """Write an edit whose result is ``block``; return the text that its raw fields take from stream 0."""
+        """Write an edit that results in ``block``; return the text that its raw fields take from stream 0."""
         self._columns["shape"].add(self._shapes.setdefault(edit.shape, len(self._shapes)))
         texts = []
         for (bit, name), value in zip(_fields(edit.shape), edit.values, strict=True):

@@ -1,4 +1,4 @@
-"""Reading a bundle once, front to back: head, then frames, each hashed before anything looks into it."""
+"""Reader of bundles: one pass over head and frames; each frame is hashed before it is decoded."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ T = TypeVar("T")
 
 
 class Readable(Protocol):
-    """A byte stream: files, pipes, sockets."""
+    """A byte stream: file, pipe or socket."""
 
     def read(self, size: int, /) -> bytes:
-        """Return up to ``size`` bytes, none at the end."""
+        """Return up to ``size`` bytes; no bytes at the end."""
 
 
 class BundleReader:
-    """A bundle whose head has been read and checked; frames follow in file order through :meth:`frame`."""
+    """A bundle with its head read and checked; :meth:`frame` returns the frames in file order."""
 
     def __init__(
         self,
@@ -37,9 +37,9 @@ class BundleReader:
     ) -> None:
         """Read the head of ``stream``.
 
-        ``where`` names, for messages, what the bytes of a stretch of it are in, ``name`` is that of all of it.
-        ``trust`` gets the header and the signature before anything else is looked at; it raises
-        :class:`SignatureError` where it does not trust them. What it returns gets the manifest, and may raise likewise.
+        For messages, ``where`` names the file that holds a range of bytes; ``name`` is the name of the bundle.
+        ``trust`` gets the header and the signature before anything else is parsed, and raises :class:`SignatureError`
+        if it does not trust them. If it returns a function, that gets the manifest and may raise the same error.
         """
         self._stream = stream
         self._where = where
@@ -61,21 +61,21 @@ class BundleReader:
         self.size = self.frames_offset + sum(FrameTable.of(self.manifest.frames).stored)
 
     def _trusted(self, check: Callable[[], T]) -> T:
-        """Return what a check returns; where it does not trust the bundle, say which one."""
+        """Return the result of a check; add the bundle's name to its :class:`SignatureError`."""
         try:
             return check()
         except SignatureError as error:
             raise (error if self.name is None else error.within(self.name)) from error.__cause__
 
     def frame(self) -> tuple[Frame, bytes]:
-        """Return the next frame and its stored bytes, which have the promised digest."""
+        """Return the next frame and its stored bytes; their digest has been checked."""
         frame = self._next()
         stored = self._exactly(frame.stored, f"frame {self.frames_read}")
         self._check(frame, digest.sha256(stored))
         return frame, stored
 
     def skip(self) -> Frame:
-        """Return the next frame, whose stored bytes are checked, but not kept: they may be 80 MiB."""
+        """Return the next frame; check its stored bytes without keeping them, as they may be 80 MiB."""
         frame, begun = self._next(), self._at
         found = digest.sha256_of(self._chunks(frame.stored))
         if self._at - begun != frame.stored:
@@ -89,19 +89,19 @@ class BundleReader:
         return self.manifest.frames[self.frames_read]
 
     def _check(self, frame: Frame, found: bytes) -> None:
-        """Count a frame that was read, whose digest is this."""
+        """Count a frame that was read; raise :class:`DigestError` if ``found`` is not its digest."""
         if found != frame.digest:
             place = f" ({self._where(self._at - frame.stored, self._at)})" if self._where else ""
             raise DigestError(messages.BUNDLE_FRAME_DIGEST, index=self.frames_read, place=place)
         self.frames_read += 1
 
     def skip_to(self, target: int) -> None:
-        """Read on to the first frame of target number ``target``, checking what is passed over."""
+        """Read on to the first frame of target number ``target``; check the skipped frames."""
         for _ in range(self.frames_read, sum(before.frames for before in self.manifest.targets[:target])):
             self.skip()
 
     def finish(self) -> None:
-        """Refuse frames that were not used and bytes after the last frame."""
+        """Refuse unused frames and bytes after the last frame."""
         if self.frames_read != len(self.manifest.frames):
             raise BundleError(messages.PROGRAM_FRAMES_UNUSED)
         if self._stream.read(1):

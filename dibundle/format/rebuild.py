@@ -1,4 +1,4 @@
-"""Rebuilding a target: the second walk, which reads the base, decodes frames and yields the target's bytes."""
+"""The rebuild of a target: the second walk, which reads the base, decodes frames and yields the target's bytes."""
 
 from __future__ import annotations
 
@@ -31,40 +31,41 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
 CHUNK = 1 << 20
-AHEAD = 48 << 20  # bytes of frames, their sources and payloads that may be held before their turn
-OVERHEAD = 4096  # bytes that a frame takes whatever it holds
-MOST = 96 << 20  # with the frame that is written meanwhile: a program of 90 MB took 218 MiB now and then, else 187
+AHEAD = 48 << 20  # maximum bytes of frames, sources and payloads that are held before their turn
+OVERHEAD = 4096  # bytes of memory for any frame, in addition to its content
+MOST = 96 << 20  # maximum with the frame that is written: a program of 90 MB sometimes took 218 MiB, else 187
 Decoded = bytes | bytearray | memoryview
 PACKERS = max(2, os.cpu_count() or 1)  # threads for the blocks of pgzip
-LARGE = 4 << 20  # bytes of a frame of codec 6 that may take 300 MiB to decode: one of them at a time
-DECODERS = 2  # threads; more help little, as decoding waits for no one and memory bounds what is decoded ahead
-LITTLE = 1 << 20  # bytes of frames and sources that are decoded as they are taken: importing a pool takes 7 ms
+LARGE = 4 << 20  # minimum bytes of a frame of codec 6 that may take 300 MiB: only one of them is decoded at a time
+DECODERS = 2  # threads; more help little: decoding does not wait, and memory limits how much is decoded ahead
+LITTLE = 1 << 20  # maximum bytes of frames and sources to decode without a thread pool: importing it takes 7 ms
 
 
 class Base(BaseHeaders, Protocol):
     """The base objects of a bundle, by their index in its manifest."""
 
     def read_into(self, object_index: int, offset: int, view: memoryview) -> None:
-        """Fill ``view`` with bytes of an object; :class:`BaseMismatchError` when it ends before."""
+        """Fill ``view`` with bytes of an object; raise :class:`BaseMismatchError` if the object ends before."""
 
     def nearby(self, object_index: int, offset: int, length: int) -> bytes:
-        """Return exactly ``length`` bytes of an object, read ahead: for one thread, mostly in order."""
+        """Return exactly ``length`` bytes of an object; it reads ahead, so use one thread, mostly in order."""
 
 
 class Follower(Protocol):
-    """Gets the origin of each piece of a target, before the piece is yielded."""
+    """Receiver of the origin of each piece of a target, before the piece is yielded."""
 
     def copied(self, step: Copy, offset: int, length: int) -> None:
-        """``length`` bytes of a copy, ``offset`` bytes behind its beginning, come next."""
+        """Record that the next ``length`` bytes are those of a copy, from ``offset`` in the copy on."""
 
     def other(self, length: int) -> None:
-        """``length`` bytes come next that are no copy."""
+        """Record that the next ``length`` bytes are not copied."""
 
 
 class _FrameFeed:
-    """Reads the frames in file order in a thread of its own and decodes them on others: as asked, later a way ahead.
+    """Reader and decoder of frames: one thread reads them in file order, others decode them.
 
-    What is decoded or being decoded ahead of its turn is bounded by what decoding needs, sources included.
+    At first a frame is read when it is needed; after :meth:`read_ahead`, earlier. Memory for frames that are decoded
+    ahead of their turn, with their sources and payloads, is limited to ``AHEAD`` bytes.
     """
 
     def __init__(
@@ -116,7 +117,7 @@ class _FrameFeed:
         return index, data
 
     def _take(self) -> tuple[int, Callable[[], Decoded]] | BaseException:
-        """Wait for the next frame; now and then without waiting, as a signal just before a wait does not end it."""
+        """Wait for the next frame, at most 0.2 s at a time: a signal just before a wait does not interrupt it."""
         while True:
             try:
                 return self._decoding.get(timeout=0.2)
@@ -124,13 +125,13 @@ class _FrameFeed:
                 continue
 
     def read_ahead(self) -> None:
-        """Read and decode on before it is asked for."""
+        """Read and decode frames before they are needed."""
         with self._room:
             self._ahead = True
             self._room.notify()
 
     def close(self) -> None:
-        """Stop decoding; a read that waits for a pipe is left behind, it ends with the process."""
+        """Stop decoding; a thread that waits for a pipe is not joined and ends with the process."""
         with self._room:
             self._closed = True
             self._room.notify()
@@ -144,13 +145,13 @@ class _FrameFeed:
                 with self._room:
                     while not (self._closed or self._failed or index < self._asked or self._has_room(need)):
                         self._room.wait()
-                    if self._closed or self._failed:  # whoever waits for a frame gets the one that failed before it
+                    if self._closed or self._failed:  # the caller gets the failed frame first
                         return
                     self._waiting += need
                 frame, stored = self._reader.frame()
                 decode = partial(self._decode, index, frame, stored)
                 self._decoding.put((index, self._workers.submit(decode).result if self._workers else decode))
-            # whoever asks for more finds the base changed since the plan was made
+            # a caller asks for more frames only if the base has changed since the plan was made
             self._decoding.put(BundleError(messages.PROGRAM_FRAME_MISSING))
         except BaseException as error:
             self._decoding.put(error)
@@ -166,14 +167,14 @@ class _FrameFeed:
             with self._large if is_large else nullcontext():
                 source = self._source(index, frame)
                 return decoders.decode(frame.codec, stored, source, frame.size, reencoders, self._excess)
-        except BaseException:  # which holds on to the payload, so that no more may follow
+        except BaseException:  # it keeps the payload in memory, so no more frames may be decoded
             with self._room:
                 self._failed = True
                 self._room.notify()
             raise
 
     def _source(self, index: int, frame: Frame) -> bytearray:
-        """Return the source of a frame, for the decoder to use up."""
+        """Return the source of a frame; the decoder may overwrite it."""
         source = unfilled(frame.source_size)
         rest = memoryview(source)
         for item in self._plan.source_ranges(index, frame):
@@ -192,12 +193,12 @@ def _pool(threads: int) -> Executor:
 
 
 def _need(frame: Frame) -> int:
-    """Return about how many bytes of memory a frame takes until it is used, payload and source included."""
+    """Estimate the memory of a frame until it is used, with payload and source, in bytes."""
     return frame.size + frame.source_size + frame.stored + OVERHEAD
 
 
 class _Streams:
-    """The decoded streams: each hands out its bytes in order; frames that repeats need are kept until their last."""
+    """The decoded streams, each read in order; frames that repeats need are kept until the last of these repeats."""
 
     def __init__(self, feed: _FrameFeed, manifest: Manifest, plan: RebuildPlan) -> None:
         self._feed = feed
@@ -207,7 +208,7 @@ class _Streams:
         self.kept: dict[int, Decoded] = {}
 
     def read(self, stream: int, length: int) -> Iterator[Decoded]:
-        """Yield the next ``length`` bytes of ``stream``, a chunk at most at a time: views, so nothing is copied."""
+        """Yield the next ``length`` bytes of ``stream`` as views of at most ``CHUNK`` bytes, without copying."""
         while length:
             data, position = self._current.get(stream, (b"", 0))
             if position == len(data):
@@ -235,10 +236,10 @@ def rebuild(
     packings: RecompressionBudget | None = None,
     follower: Follower | None = None,
 ) -> Iterator[Decoded]:
-    """Yield the bytes of a target in pieces of any size; a ``follower`` gets the origin of each.
+    """Yield the bytes of a target in pieces of any size; ``follower`` gets the origin of each.
 
-    The caller hashes them against the target's segments. Raises :class:`BundleError`, :class:`DigestError` (the
-    bundle) and :class:`BaseMismatchError` (the base).
+    The caller checks them against the digests of the target's segments. Raises :class:`BundleError` and
+    :class:`DigestError` if the bundle is at fault, and :class:`BaseMismatchError` if the base is.
     """
     target = manifest.targets[target_index]
     first = sum(before.frames for before in manifest.targets[:target_index])
@@ -251,7 +252,7 @@ def rebuild(
             yield piece
             made += len(piece)
             del piece  # a view of a frame
-            if made > CHUNK:  # output has begun, before more of the bundle was read than it took
+            if made > CHUNK:  # until output has begun, no more of the bundle is read than needed
                 break
         feed.read_ahead()
         yield from pieces
@@ -291,7 +292,7 @@ def _pieces(
 
 
 def _followed(pieces: Iterable[Decoded], step: ProgramStep | None, follower: Follower) -> Iterator[Decoded]:
-    """Yield the pieces of a step, each after its origin went to the follower; None: a packing makes them."""
+    """Yield the pieces of a step, each after reporting its origin; ``step`` is None for recompressed bytes."""
     made = 0
     for piece in pieces:
         if isinstance(step, Copy):
@@ -300,11 +301,11 @@ def _followed(pieces: Iterable[Decoded], step: ProgramStep | None, follower: Fol
             follower.other(len(piece))
         made += len(piece)
         yield piece
-        del piece  # a view of a frame, which is not to stay while the next one is decoded
+        del piece  # a view of a frame: it must be freed before the next frame is decoded
 
 
 class _Rebuilder:
-    """Makes the bytes of steps."""
+    """Producer of the bytes of each step."""
 
     def __init__(self, base: Base, plan: RebuildPlan, streams: _Streams) -> None:
         self._base = base
@@ -313,7 +314,7 @@ class _Rebuilder:
         self._headers = _Headers(streams)
 
     def pieces(self, number: int, step: ProgramStep) -> Iterable[Decoded]:
-        """Return what a step of this number makes."""
+        """Return the bytes of step ``number``."""
         if isinstance(step, Head):
             return (self._headers.make(step),)
         if isinstance(step, Copy):
@@ -338,9 +339,9 @@ class _Rebuilder:
 
 
 class _Packing:
-    """Packs content while a packing is open; ``limit()`` bytes of it in all, slow levels counted more.
+    """Recompression of content while a recipe is open; at most ``limit()`` bytes in all, slow levels count more.
 
-    ``reencoders``: those that the bundle lists.
+    ``reencoders``: the re-encoders that the bundle lists.
     """
 
     def __init__(
@@ -351,11 +352,11 @@ class _Packing:
         self._limit = limit
         self._reencoders = reencoders
         self._left = 0
-        self.cost = 0  # of all packings so far
+        self.cost = 0  # of all recipes so far
         self.packer: Recompressor | None = None
 
     def begin(self, step: Begin) -> None:
-        """Read a packing."""
+        """Read a recipe."""
         data = b"".join(self._streams.read(TEXT_STREAM, step.packing))
         parts, plain = packing.read(data, self._reencoders, most=self._limit() - self.cost)
         self.cost += packing.cost(parts)
@@ -363,12 +364,12 @@ class _Packing:
         self._left = step.packed
 
     def write(self, content: Decoded) -> Iterator[Decoded]:
-        """Yield the packed bytes that come with more content."""
+        """Take content and yield the compressed bytes that are ready."""
         assert self.packer
         yield from self._checked(self.packer.write(content))
 
     def end(self) -> Iterator[Decoded]:
-        """Yield the rest."""
+        """Yield the last compressed bytes; raise :class:`BundleError` if there are too few."""
         assert self.packer
         yield from self._checked(self.packer.finish())
         if self._left:
@@ -384,7 +385,7 @@ class _Packing:
 
 
 class _Headers:
-    """Makes header blocks; remembers the last block of each register and the last text of each field."""
+    """Producer of header blocks; it remembers the last block of each register and the last text of each field."""
 
     def __init__(self, streams: _Streams) -> None:
         self._streams = streams
@@ -402,7 +403,7 @@ class _Headers:
 
     def _values(self, head: Head) -> Sequence[int | bytes]:
         if not head.shape >> records.RAW_SHIFT:
-            return head.values  # type: ignore[return-value] # numbers alone
+            return head.values  # type: ignore[return-value] # only numbers
         values: list[int | bytes] = []
         given = iter(head.values)
         for bit in range(len(records.FIELDS)):

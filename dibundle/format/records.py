@@ -1,8 +1,8 @@
-"""Tar header blocks as edits of another header block: the fields that changed, the checksum regenerated.
+"""Tar header blocks as edits of another header block: the changed fields; the checksum is computed.
 
-A *record* is a 512-byte header block and the content that its size field announces, rounded up to 512 bytes; PAX and
-GNU extension headers are records like any other. A number is written the way in which the reference block writes it
-(leading spaces, digits, what follows them), so that every tar dialect comes back without being known.
+A *record* is a 512-byte header block and its content, whose length is in the size field, rounded up to 512 bytes. PAX
+and GNU extension headers are records too. A number is written in the style of the reference block (leading spaces,
+digits, the bytes after them), so no tar dialect needs code of its own.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ TEXT_MASK = (1 << len(FIELDS)) - 1 - NUMERIC_MASK
 
 
 def valid_shape(shape: int) -> bool:
-    """Whether a shape is one that version 1 allows: text fields raw, numbers either way, the size never raw."""
+    """Whether version 1 allows a shape: text fields are raw, the size is never raw, other numbers may be either."""
     changed, raw = shape & (1 << RAW_SHIFT) - 1, shape >> RAW_SHIFT
     return (
         raw >> RAW_SHIFT == 0 and raw & ~changed == 0 and changed & TEXT_MASK & ~raw == 0 and not raw >> SIZE_FIELD & 1
@@ -64,23 +64,23 @@ _DIGITS = re.compile(rb"[0-7]+")
 
 
 class Style(NamedTuple):
-    """How a numeric field is written: ``spaces`` in front, then digits up to ``width``, then ``tail``."""
+    """Style of a numeric field: digits, padded to ``width`` with spaces (``spaces``) or zeros, then ``tail``."""
 
     spaces: bool
     width: int
     tail: bytes
 
     def format(self, value: int) -> bytes | None:
-        """Return the field's bytes, or None when ``value`` needs more digits than there is room for."""
+        """Return the field's bytes; None if ``value`` has more than ``width`` digits."""
         digits = b"%o" % value
         if len(digits) > self.width:
             return None
         return digits.rjust(self.width, b" " if self.spaces else b"0") + self.tail
 
 
-@lru_cache(maxsize=8192)  # the same few modes, owners and times come again in every header
+@lru_cache(maxsize=8192)  # headers repeat the same few modes, owners and times
 def number_style(field: bytes) -> Style | None:
-    """Return the style of a numeric field of a reference block, None where it is not octal text."""
+    """Return the style of a numeric field of a reference block; None if the field is not octal text."""
     if not field.strip(b"\0"):
         return Style(spaces=False, width=len(field) - 1, tail=b"\0")
     found = _OCTAL.fullmatch(field)
@@ -91,14 +91,14 @@ def number_style(field: bytes) -> Style | None:
 
 @lru_cache(maxsize=8192)
 def _number_field(reference: bytes, value: int) -> bytes | None:
-    """Return the field that says ``value`` in the style of a reference field; None where that cannot be."""
+    """Return ``value`` in the style of a reference field; None if that style cannot hold it."""
     style = number_style(reference)
     return style.format(value) if style else None
 
 
 @lru_cache(maxsize=8192)
 def read_number(field: bytes) -> int | None:
-    """Return the value of an octal or base-256 field, None where it is neither or negative."""
+    """Return the value of an octal or base-256 field; None if the field is neither or negative."""
     if field[0] & 0x80:
         return int.from_bytes(field, "big") & (1 << 8 * len(field) - 1) - 1 if not field[0] & 0x40 else None
     digits = field.strip(b"\0 ")
@@ -108,7 +108,7 @@ def read_number(field: bytes) -> int | None:
 
 
 def record_size(block: bytes) -> int | None:
-    """Return the content length, in bytes, that a header block announces in its size field; None where unreadable."""
+    """Return the content length in the size field of a header block, in bytes; None if it cannot be read."""
     size = read_number(block[124:136])
     return size if size is not None and size < 1 << 63 else None
 
@@ -119,19 +119,19 @@ def padded(size: int) -> int:
 
 
 def checksum_field(block: bytearray, reference: bytes) -> bytes | None:
-    """Return the checksum field of ``block`` in the style of ``reference``'s; None where that style has no room.
+    """Return the checksum field of ``block`` in the style of ``reference``; None if that style has too few digits.
 
-    The field of ``block`` counts as spaces, whatever is there, and has them afterwards.
+    This overwrites the field in ``block`` with spaces, which the checksum requires.
     """
     block[148:156] = b"        "
-    # The low half of Adler-32 is one more than the sum of the bytes, exactly so for 256 of them: far faster than sum().
+    # The low half of Adler-32 is the sum of the bytes plus one, exact for 256 bytes: far faster than sum().
     total = (zlib.adler32(block[:256]) & 0xFFFF) + (zlib.adler32(block[256:]) & 0xFFFF) - 2
     field = reference[148:156]
     return _number_field(field if field.strip(b"\0") else b"000000\0 ", total)
 
 
 class HeaderEdit(NamedTuple):
-    """What turns a reference block into another: a shape, and a value (int or raw bytes) for each field in it."""
+    """Difference between two header blocks: a shape, and a value (int or raw bytes) for each field in it."""
 
     shape: int
     values: tuple[int | bytes, ...]
@@ -141,7 +141,7 @@ UNCHANGED = HeaderEdit(0, ())
 
 
 def apply_edit(reference: bytes, shape: int, values: Sequence[int | bytes]) -> bytes | None:
-    """Return the block that an edit makes of ``reference``, 512 bytes; None where a number cannot be written."""
+    """Apply an edit to ``reference`` and return the block, 512 bytes; None if a number cannot be written."""
     if not shape:
         return reference
     block = bytearray(reference)
@@ -163,12 +163,12 @@ def apply_edit(reference: bytes, shape: int, values: Sequence[int | bytes]) -> b
 
 @lru_cache(maxsize=1024)
 def _places(shape: int) -> tuple[tuple[int, int], ...]:
-    """Return start and end of each field that a shape changes."""
+    """Return the start and end of each field that a shape changes."""
     return tuple((field.start, field.end) for bit, field in enumerate(FIELDS) if shape >> bit & 1)
 
 
 def _changed(reference: bytes, block: bytes) -> Iterator[tuple[int, Field]]:
-    """Yield the fields of those stretches that differ, a few at a time: mostly the time alone does."""
+    """Yield the fields of each stretch that differs; comparing stretches is quick, as mostly only the time differs."""
     for start, end, fields in _STRETCHES:
         if reference[start:end] != block[start:end]:
             yield from fields
@@ -182,14 +182,14 @@ _STRETCHES = tuple(
 
 @lru_cache(maxsize=8192)
 def _time_edit(reference: bytes, field: bytes) -> HeaderEdit | None:
-    """Return the edit that makes one time of another; None where they are equal, or it takes more than a number."""
+    """Return the edit between two time fields; None if they are equal, or if a number is not enough."""
     value = read_number(field)
     is_number = reference != field and value is not None and _number_field(reference, value) == field
     return HeaderEdit(1 << MTIME_FIELD, (value,)) if is_number and value is not None else None
 
 
 def find_edit(reference: bytes, block: bytes) -> HeaderEdit | None:
-    """Return the smallest edit that makes ``block`` of ``reference``; None where its size cannot be written so."""
+    """Return the smallest edit from ``reference`` to ``block``; None if the edit cannot express the size field."""
     if reference == block:
         return UNCHANGED
     if reference[: MTIME.start] == block[: MTIME.start] and reference[CHKSUM.end :] == block[CHKSUM.end :]:

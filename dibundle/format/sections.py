@@ -1,4 +1,4 @@
-"""The sections of a manifest: each written, and read with every limit checked."""
+"""The sections of a manifest: writing each one, and reading it with every limit checked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dibundle.format.wire import Column, ColumnWriter, Structure, pack
 
 
 def read_sections(data: bytes) -> dict[int, memoryview]:
-    """Return the sections of a manifest by their ids, unread."""
+    """Return the sections of a manifest by id, not parsed."""
     reader = Structure(data, "the manifest")
     sections: dict[int, memoryview] = {}
     last = 0
@@ -55,7 +55,7 @@ _KNOWN_SECTIONS = frozenset(
 def read_requires(
     data: memoryview, codecs: frozenset[int], reencoders: frozenset[int]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the codecs and re-encoders that a bundle uses, all of them known; there are no transforms."""
+    """Return the codecs and re-encoders that a bundle uses; refuse unknown ones and any transform."""
     reader = Structure(data, "section 1")
     reader.array("lists", minimum=3, maximum=3)
     lists = []
@@ -123,7 +123,7 @@ _KINDS = bytes(
 def _read_places(
     kinds: bytes, sizes: Sequence[int], targets: Column, offsets: Column, lengths: Column
 ) -> dict[int, PlaceInTarget]:
-    """Return where objects lie in targets, by their numbers; whether there are such targets is not looked at."""
+    """Return the places of objects that lie in targets, by object number; the caller checks that the targets exist."""
     placed = [number for number, kind in enumerate(kinds) if kind >= c.PLACED]
     given = iter(lengths.all(sum(kinds[number] >= c.PLACED_COMPRESSED for number in placed)))
     found = {}
@@ -134,7 +134,7 @@ def _read_places(
 
 
 def read_forms(data: memoryview, objects: tuple[BaseObject, ...]) -> tuple[RecompressedObject, ...]:
-    """Read section 6: how stored blobs may be compressed again from their content."""
+    """Read section 6: recipes that may recompress stored blobs from their content."""
     reader = Structure(data, "section 6")
     forms: list[RecompressedObject] = []
     alike: Counter[bytes] = Counter()
@@ -231,14 +231,14 @@ def read_frames(data: memoryview, codecs: tuple[int, ...], objects: tuple[BaseOb
 
 
 def _check_bytes(values: bytes, known: Iterable[int], what: str) -> None:
-    """Refuse a column of bytes with others than those ``known``."""
+    """Refuse a column with a byte that is not ``known``."""
     other = values.translate(None, bytes(known))
     if other:
         raise BundleError(messages.MANIFEST_FRAME, index=values.index(other[0]), subject=what, other=other[0])
 
 
 def _check_numbers(values: array[int], least: int, most: int, what: str) -> None:
-    """Refuse a column of numbers with one below ``least`` or above ``most``."""
+    """Refuse a column with a number below ``least`` or above ``most``."""
     if not values:
         return
     if max(values) > most:
@@ -248,7 +248,7 @@ def _check_numbers(values: array[int], least: int, most: int, what: str) -> None
 
 
 def encode_target(target: Target) -> list[object]:
-    """Return a target as section 7 has it."""
+    """Return a target as an item of section 7."""
     return [
         target.size,
         target.digest,
@@ -318,7 +318,7 @@ def _encode_image(image: AboutImage) -> list[object]:
 
 @dataclass(slots=True)
 class _Left:
-    """How much more section 2 may hold."""
+    """Remaining limits of section 2; ``text`` is in bytes."""
 
     images: int = c.MAX_IMAGES
     names: int = c.MAX_NAMES
@@ -326,7 +326,7 @@ class _Left:
     text: int = c.MAX_ABOUT_TEXT
 
     def read(self, reader: Structure, what: str, *, maximum: int = 4096) -> str:
-        """Read a text."""
+        """Read a text of at most ``maximum`` bytes, and count it."""
         value = reader.text(what, maximum=min(maximum, self.text))
         self.text -= len(value.encode())
         return value
@@ -352,7 +352,7 @@ def _read_images(reader: Structure, left: _Left) -> tuple[AboutImage, ...]:
 
 
 def encode_about(about: About) -> bytes:
-    """Write section 2, what the bundle says of its images."""
+    """Write section 2, the description of the images."""
     return pack(
         [
             [_encode_image(image) for image in about.bases],
@@ -363,7 +363,7 @@ def encode_about(about: About) -> bytes:
 
 
 def read_about(data: memoryview, target_count: int) -> About:
-    """Read section 2, what the bundle says of its images."""
+    """Read section 2, the description of the images."""
     reader = Structure(data, "section 2")
     reader.array("parts", minimum=3, maximum=3)
     left = _Left()

@@ -1,7 +1,7 @@
-"""Signatures over a bundle's header, made and checked by OpenSSH: format SSHSIG, namespace ``dib``.
+"""Signatures over a bundle's header, created and checked by OpenSSH: format SSHSIG, namespace ``dib``.
 
-No cryptography is done here. ``ssh-keygen -Y`` signs and verifies, with whatever keys it can use: files, agents,
-security keys. What is signed is the 64-byte header, which commits to the rest of the bundle.
+This module has no cryptography of its own. ``ssh-keygen -Y`` signs and verifies, with any key that it can use: files,
+agents, security keys. The signed data is the 64-byte header, which commits to the rest of the bundle.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 NAMESPACE: Final = "dib"
 SIGN_SECONDS: Final = 600  # a person may have to type a passphrase or to touch a security key
 CHECK_SECONDS: Final = 60
-FEW: Final = 4  # principals of a key that are tried without a look at the signature alone
+FEW: Final = 4  # maximum principals of a key to try without first checking the signature by itself
 _COPY: Final = 1 << 20
 _ARMOR: Final = re.compile(rb"\s*-----BEGIN SSH SIGNATURE-----\s([A-Za-z0-9+/=\s]*)-----END SSH SIGNATURE-----\s*")
 _INVALID: Final = re.compile(
@@ -35,21 +35,21 @@ _INVALID: Final = re.compile(
     r"(?:: verify time \S+ [<>] valid-(?:before|after) (?P<time>\S+))?"
 )
 _KEY: Final = re.compile(rb"\s((?:sk-)?(?:ssh|ecdsa)-[\w@.-]+)\s+([A-Za-z0-9+/]+=*)(?:\s|$)")
-_NO_REASON: Final = "Could not verify signature"  # all that ssh-keygen says of an identity that is another one
+_NO_REASON: Final = "Could not verify signature"  # the only message of ssh-keygen if the identity is a different one
 _PRIVATE: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _TIME: Final = re.compile(r"[0-9]{8}(?:[0-9]{4}(?:[0-9]{2})?)?Z?")
 ReadFunction = Callable[[int], bytes]
 
 
 class Signature(NamedTuple):
-    """An SSHSIG signature: its bytes without the armor, and the public key that it says it is by."""
+    """An SSHSIG signature: its bytes without the armor, and the public key that it names."""
 
     blob: bytes
     key: bytes
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """Read an armored signature of at most 1 MiB; :class:`SignatureError` where it is none for a bundle."""
+        """Parse an armored signature of at most 1 MiB; raise :class:`SignatureError` if it is not one for bundles."""
         if len(data) > MAX_SIGNATURE:
             raise SignatureError(messages.SIGNATURE_TOO_LARGE, data_count=len(data), max_signature=MAX_SIGNATURE)
         found = _ARMOR.fullmatch(data)
@@ -73,7 +73,7 @@ class Signature(NamedTuple):
         return cls(blob, key)
 
     def armored(self) -> bytes:
-        """Return it as ssh-keygen writes it."""
+        """Return the signature with its armor, as ssh-keygen writes it."""
         text = base64.b64encode(self.blob)
         lines = [text[at : at + 70] for at in range(0, len(text), 70)]
         return b"\n".join((b"-----BEGIN SSH SIGNATURE-----", *lines, b"-----END SSH SIGNATURE-----", b""))
@@ -85,7 +85,7 @@ class Signature(NamedTuple):
 
 
 def _string(data: bytes) -> tuple[bytes, bytes]:
-    """Return the first string of SSH's wire format, and what follows it."""
+    """Return the first string in SSH's wire format, and the bytes after it."""
     length = int.from_bytes(data[:4], "big")
     if len(data) < 4 + length:
         raise SignatureError(messages.SIGNATURE_TRUNCATED)
@@ -94,11 +94,11 @@ def _string(data: bytes) -> tuple[bytes, bytes]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signers:
-    """Whose signatures count, as OpenSSH has it: the names of an allowed_signers file and of a KRL or key list.
+    """Trusted signers, in OpenSSH's formats: the names of an allowed_signers file and of a KRL or key list.
 
-    ``identity``: who it must be (None: anyone in the file). ``signatures``: detached ones that count instead of the
-    one in the bundle, as bytes: what the files hold, not their names. ``verify_time``: judge validity as of then
-    (YYYYMMDD[HHMM[SS]][Z]) instead of now.
+    ``identity``: the required signer (None: anyone in the file). ``signatures``: detached signatures to check instead
+    of the one in the bundle; they are the contents of files, as bytes, not their names. ``verify_time``: time at which
+    keys must be valid (YYYYMMDD[HHMM[SS]][Z]) instead of now.
     """
 
     allowed: str
@@ -109,14 +109,14 @@ class Signers:
     tmp: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse names in place of what the files hold."""
+        """Refuse file names in place of the contents of files."""
         if not all(isinstance(item, bytes) for item in self.signatures):
             raise TypeError("signatures are what the files hold, as a tuple of bytes: Path(name).read_bytes()")
 
     def check(self, header: bytes, embedded: bytes) -> str:
-        """Return who signed a header and with which key; :class:`SignatureError` unless someone did who counts.
+        """Return the signer of a header and the key; raise :class:`SignatureError` if no trusted signer signed it.
 
-        ``embedded`` is what the bundle's signature area holds.
+        ``embedded`` is the content of the bundle's signature area.
         """
         for name in filter(None, (self.allowed, self.revoked)):
             require_readable(name)
@@ -142,7 +142,7 @@ class Signers:
             who = [self.identity] if self.identity is not None else self._principals(file.name, by)
             common = ("-Y", "verify", "-n", NAMESPACE, "-f", self.allowed, "-s", file.name, *self._times())
             revoked = ("-r", self.revoked) if self.revoked is not None else ()
-            if len(who) > FEW:  # one that is none would be refused for each of them
+            if len(who) > FEW:  # an invalid signature would be refused once for each of them
                 _require_valid(_check_alone(header, file.name), by)
             for identity in who:
                 run = _ssh_keygen(*common, *revoked, "-I", identity, given=header, seconds=CHECK_SECONDS)
@@ -165,7 +165,7 @@ class Signers:
         raise SignatureError(messages.SIGNATURE_NOT_ACCEPTED, by=by, wanted=wanted, told=told)
 
     def _principals(self, file: str, by: str) -> list[str]:
-        """Return those who have the signature's key, as far as it is valid; they are to be tried one by one."""
+        """Return the principals with the signature's key, if it is valid for them; the caller tries each of them."""
         run = _ssh_keygen(
             "-Y", "find-principals", "-s", file, "-f", self.allowed, *self._times(), seconds=CHECK_SECONDS
         )
@@ -180,10 +180,10 @@ class Signers:
         return found
 
     def _is_revoked(self, key: bytes) -> bool:
-        """Whether that is why a key does not count: verifying says of no reason which it is."""
+        """Whether a key is revoked; the verification that failed does not report the reason."""
         if self.revoked is None:
             return False
-        if base64.b64encode(key) in read_file(self.revoked).split():  # a list of public keys, which -Q does not take
+        if base64.b64encode(key) in read_file(self.revoked).split():  # a list of public keys; -Q accepts only a KRL
             return True
         kind, _ = _string(key)
         with _temporary(".pub", self.tmp) as file:
@@ -197,7 +197,7 @@ class Signers:
 
 
 def _not_valid(by: str, line: str, why: str, time: str | None) -> SignatureError:
-    """Return the error about a key that is not valid: ``time``, in this machine's time zone, is where that changes."""
+    """Return the error about a key that is not valid now: ``time``, in local time, is when it expired or starts."""
     from datetime import datetime, timedelta
 
     if why != "has expired":
@@ -214,7 +214,8 @@ def _not_valid(by: str, line: str, why: str, time: str | None) -> SignatureError
 def sign(header: bytes, key: str) -> bytes:
     """Return an armored signature over a header by ``key``.
 
-    That is the name of a private key, or of a public one whose other half an agent or a security key holds.
+    ``key`` is the file name of a private key. It may also be that of a public key, if an agent or a security key holds
+    its private key.
     """
     require_readable(key)
     run = _ssh_keygen("-Y", "sign", "-q", "-n", NAMESPACE, "-f", key, given=header, seconds=SIGN_SECONDS)
@@ -222,14 +223,17 @@ def sign(header: bytes, key: str) -> bytes:
         if b"UNPROTECTED PRIVATE KEY" in run.stderr:
             raise SignatureError(messages.SIGNATURE_KEY_PERMISSIONS, key=key, key_2=shell_words(key))
         if b"incorrect passphrase" in run.stderr:
-            private = key.removesuffix(".pub")  # which ssh-keygen takes where no agent has the key
+            private = key.removesuffix(".pub")  # ssh-keygen uses this one if no agent has the key
             raise SignatureError(messages.SIGNATURE_PASSPHRASE, private=private, private_2=shell_words(private))
         raise _unusable(key, run)
     return Signature.parse(run.stdout).armored()
 
 
 def _unusable(key: str, run: subprocess.CompletedProcess[bytes]) -> SignatureError:
-    """Say why a key cannot sign: of a private one ssh-keygen tells of a public one beside it that is not there."""
+    """Return the error about a key that cannot sign; for a private key, ssh-keygen -y gives the real reason.
+
+    If the private key cannot be read, ``ssh-keygen -Y`` reports only that the public key beside it is missing.
+    """
     found = read_file(key)
     if not found:
         return SignatureError(messages.SIGNATURE_KEY_EMPTY, key=key)
@@ -248,7 +252,7 @@ def _unusable(key: str, run: subprocess.CompletedProcess[bytes]) -> SignatureErr
 
 
 def check_own(header: bytes, data: bytes, tmp: str | None = None) -> Signature:
-    """Return the signature in ``data``, which must be one over ``header``, whoever made it."""
+    """Return the signature in ``data``; it must be one over ``header``, by any key."""
     signature = Signature.parse(data)
     with _temporary(".sig", tmp) as file:
         file.write(signature.armored())
@@ -260,9 +264,9 @@ def check_own(header: bytes, data: bytes, tmp: str | None = None) -> Signature:
 
 
 def with_signature(read: ReadFunction, header: bytes, signature: bytes) -> Iterator[bytes]:
-    """Yield a bundle, or its first part, with another signature in its area; ``read`` reads it from the start.
+    """Yield a bundle, or its first part, with ``signature`` in its signature area; ``read`` reads it from the start.
 
-    Raises :class:`BundleError` where the header is not ``header`` or the area is not whole.
+    Raises :class:`BundleError` if the header is not ``header`` or the signature area is damaged.
     """
     found = _exactly(read, HEADER_SIZE)
     if found != header:
@@ -275,9 +279,9 @@ def with_signature(read: ReadFunction, header: bytes, signature: bytes) -> Itera
 
 
 def read_file(name: str) -> bytes:
-    """Return the content of a signature file; of one that is too large only enough to be refused."""
+    """Return the content of a signature file; if it is too large, one byte more than the limit."""
     try:
-        with open(name, "rb") as file:  # noqa: PTH123 - any name that the system takes
+        with open(name, "rb") as file:  # noqa: PTH123 - any name that the system accepts
             return file.read(MAX_SIGNATURE + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -292,7 +296,7 @@ def _exactly(read: ReadFunction, size: int) -> bytes:
 
 
 def _check_alone(header: bytes, signature: str) -> subprocess.CompletedProcess[bytes]:
-    """Check a signature in a file, whoever made it."""
+    """Check a signature in a file, by any key."""
     return _ssh_keygen("-Y", "check-novalidate", "-n", NAMESPACE, "-s", signature, given=header, seconds=CHECK_SECONDS)
 
 
@@ -302,7 +306,7 @@ def _require_valid(run: subprocess.CompletedProcess[bytes], by: str) -> None:
 
 
 def require_readable(name: str) -> None:
-    """Raise :class:`FileError` for a file that cannot be read: ssh-keygen would say so less plainly."""
+    """Raise :class:`FileError` if a file cannot be read; the error of ssh-keygen would be less clear."""
     try:
         os.close(os.open(name, os.O_RDONLY | os.O_CLOEXEC))
     except (OSError, ValueError) as error:
@@ -311,12 +315,13 @@ def require_readable(name: str) -> None:
 
 
 def count_signers(name: str) -> int:
-    """Return how many lines of an allowed_signers file have a key.
+    """Return the number of lines with a key in an allowed_signers file.
 
-    Raises :class:`FileError` where it cannot be read, :class:`SignatureError` where a line has none, or no line has.
+    Raises :class:`FileError` if the file cannot be read, and :class:`SignatureError` if a line has no key or the file
+    has none. Comments and empty lines do not count.
     """
     require_readable(name)
-    with open(name, "rb") as file:  # noqa: PTH123 - any name that the system takes
+    with open(name, "rb") as file:  # noqa: PTH123 - any name that the system accepts
         lines = [(number, line.strip()) for number, line in enumerate(file, 1)]
     keys = [(number, _KEY.search(line)) for number, line in lines if line and not line.startswith(b"#")]
     for number, key in keys:
@@ -328,21 +333,21 @@ def count_signers(name: str) -> int:
 
 
 def _temporary(suffix: str, directory: str | None) -> IO[bytes]:
-    """Open a file for ssh-keygen, which takes names alone."""
+    """Open a temporary file for ssh-keygen, which reads only files with a name."""
     import tempfile
 
     return tempfile.NamedTemporaryFile(prefix="dib-", suffix=suffix, dir=directory)
 
 
 _FOLDERS: Final = "/usr/bin:/bin:/usr/local/bin:/opt/homebrew/bin"
-"""Where ssh-keygen is looked for, before the folders of the environment."""
+"""Folders to search for ssh-keygen before those in $PATH, when it checks a signature."""
 
 
 def _ssh_keygen(*arguments: str, given: bytes = b"", seconds: int) -> subprocess.CompletedProcess[bytes]:
     import subprocess
 
-    # What it is asked decides whom to trust: neither a program of that name in $PATH nor $TZ, by which it reads the
-    # times of keys, has a say. Whoever signs may need the agent and the programs that the environment names.
+    # A check decides who is trusted. So it uses neither a program of that name in $PATH nor $TZ, the time zone for the
+    # times of keys. Signing may need the agent and the programs that the environment names.
     is_check = seconds == CHECK_SECONDS
     program = (shutil.which("ssh-keygen", path=_FOLDERS) if is_check else None) or "ssh-keygen"
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"} if is_check else None
@@ -357,6 +362,6 @@ def _ssh_keygen(*arguments: str, given: bytes = b"", seconds: int) -> subprocess
 
 
 def _told(run: subprocess.CompletedProcess[bytes]) -> str:
-    """Return the most telling line that ssh-keygen wrote: the first, as the last only sums up."""
+    """Return the most useful line of ssh-keygen's output: the first, as the last is only a summary."""
     lines = (run.stderr + b"\n" + run.stdout).decode(errors="replace").splitlines()
     return next((line.strip().rstrip(".") for line in lines if line.strip()), f"ssh-keygen ended with {run.returncode}")

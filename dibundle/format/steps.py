@@ -1,4 +1,4 @@
-"""The instructions of a program as values, and the columns that they are stored in."""
+"""The steps of a program as values, and the columns that store its operations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NUMBER_COLUMNS = ("mode", "uid", "gid", "size", "mtime", "devmajor", "devminor")
 
 
 class Columns:
-    """The columns of a program, in the order in which they are written. ``ops`` holds one byte per operation."""
+    """The columns of a program, in file order. ``ops`` has one byte per operation."""
 
     ops: Column
     seek_object: Column
@@ -42,12 +42,12 @@ class Columns:
     packed: Column
 
     def __init__(self, **columns: Column) -> None:
-        """Take columns by their names; those that are not given are empty."""
+        """Set the named columns; all others are empty."""
         for name in COLUMN_NAMES:
             setattr(self, name, columns.get(name) or Column())
 
     def rewound(self) -> Columns:
-        """Return the same columns, each standing at its beginning."""
+        """Return the same columns, each at its beginning."""
         return Columns(**{name: getattr(self, name).rewound() for name in COLUMN_NAMES})
 
 
@@ -55,7 +55,7 @@ COLUMN_NAMES = tuple(Columns.__annotations__)
 
 
 class Text(NamedTuple):
-    """A raw field still to be read: ``shared`` bytes of the field's last text, then ``length`` bytes of stream 0."""
+    """A raw field, not yet read: ``shared`` bytes of the field's last text, then ``length`` bytes of stream 0."""
 
     shared: int
     length: int
@@ -70,7 +70,7 @@ class Copy(NamedTuple):
 
 
 class Head(NamedTuple):
-    """A header block: ``reference`` (None: the last block in ``register``) edited; raw fields are :class:`Text`."""
+    """A header block: an edit of ``reference`` (None: the last block in ``register``); raw fields are :class:`Text`."""
 
     reference: bytes | None
     register: int
@@ -79,7 +79,7 @@ class Head(NamedTuple):
 
 
 class Data(NamedTuple):
-    """``length`` bytes of a stream; as a source they have ``source`` (length 0: none)."""
+    """``length`` bytes of a stream; ``source`` is their source in the base (length 0: none)."""
 
     stream: int
     length: int
@@ -101,9 +101,9 @@ class Repeat(NamedTuple):
 
 
 class Begin(NamedTuple):
-    """What follows, up to the next :class:`End`, is content that a packing makes ``packed`` bytes of.
+    """Beginning of content, up to the next :class:`End`, that a recipe recompresses into ``packed`` bytes.
 
-    The packing and its plain bytes are the next ``packing`` bytes of the text stream.
+    The recipe and its plain bytes are the next ``packing`` bytes of the text stream.
     """
 
     packing: int
@@ -111,7 +111,7 @@ class Begin(NamedTuple):
 
 
 class End(NamedTuple):
-    """The content that :class:`Begin` began is complete."""
+    """End of the content that the last :class:`Begin` started."""
 
 
 ProgramStep = Copy | Head | Data | Zero | Repeat | Begin | End

@@ -1,6 +1,6 @@
-"""Rows of a manifest as columns: sequences that make an object of a row when it is asked for, and keep none.
+"""Rows of a manifest as columns: sequences that create the object of a row on access, and keep none.
 
-A manifest of a few kilobytes may have a million rows; in columns a row takes about what it takes in the file.
+A manifest of a few kilobytes may have a million rows. In columns, a row takes about as much memory as in the file.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Range(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """A stored piece: it decodes to ``size`` bytes of ``stream``, given its source.
+    """A stored piece: with its source, it decodes to ``size`` bytes of ``stream``.
 
-    ``implied``: the source is the old content of the pieces that the frame makes, in order; else it is ``sources``.
-    ``stored`` bytes lie in the file, with SHA-256 ``digest``.
+    If ``implied``, the source is the old content of the pieces that use the frame, in order; else it is ``sources``.
+    ``stored``: number of bytes in the file; ``digest``: their SHA-256.
     """
 
     stream: int
@@ -41,17 +41,17 @@ class Frame(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """``length`` bytes of a target under a SHA-256 of their own, or (None) under that of the rest."""
+    """``length`` bytes of a target with their own SHA-256; None: they are part of the rest, which shares a digest."""
 
     length: int
     digest: bytes | None
 
 
 class Table(Sequence[Row], Generic[Row]):
-    """A sequence whose rows are made when they are asked for; equal to any sequence of equal rows."""
+    """A sequence that creates its rows on access; equal to any sequence of equal rows."""
 
     __slots__ = ("_rows",)
-    __hash__ = None  # type: ignore[assignment] # like a list's: two of other kinds may be equal
+    __hash__ = None  # type: ignore[assignment] # as in list: sequences of different types may be equal
 
     def __init__(self, rows: range) -> None:
         self._rows = rows
@@ -109,7 +109,7 @@ class RangeTable(Table[Range]):
 
 
 class FrameTable(Table[Frame]):
-    """Frames. ``firsts`` has where each one's explicit ranges begin, and the end of the last one's."""
+    """Frames. ``firsts`` has the index of each frame's first explicit range, then the end of the last frame's."""
 
     __slots__ = ("codecs", "digests", "firsts", "kinds", "ranges", "sizes", "source_sizes", "stored", "streams")
 
@@ -190,7 +190,7 @@ class FrameTable(Table[Frame]):
 
 
 class SegmentTable(Table[Segment]):
-    """Segments; ``kinds`` has a 1 for each with a digest of its own, which ``digests`` holds in their order."""
+    """Segments. ``kinds`` has a 1 for each segment with its own digest; ``digests`` has these digests, in order."""
 
     __slots__ = ("_owns", "digests", "kinds", "lengths")
 
@@ -199,7 +199,7 @@ class SegmentTable(Table[Segment]):
         self.lengths = lengths
         self.kinds = kinds
         self.digests = digests
-        self._owns: array[int] | None = None  # how many own digests there are before each segment
+        self._owns: array[int] | None = None  # number of own digests before each segment
 
     def _row(self, number: int) -> Segment:
         if not self.kinds[number]:
@@ -213,7 +213,7 @@ class SegmentTable(Table[Segment]):
 
 
 class Paths(Sequence[bytes]):
-    """Paths, each followed by NUL in ``data``; iterated, they are found one after the other."""
+    """Paths, each followed by NUL in ``data``; iteration finds them one by one."""
 
     __slots__ = ("data",)
     __hash__ = None  # type: ignore[assignment]

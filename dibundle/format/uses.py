@@ -1,6 +1,6 @@
-"""Which base objects a target needs, and which targets before it make some of them.
+"""The base objects that a target needs, and the earlier targets that contain some of them.
 
-Objects are sets of bits here: a bundle may have a thousand targets that use sixty thousand objects each.
+Sets of objects are bits of an integer: a bundle may have a thousand targets that use sixty thousand objects each.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _TAKE = bytes((OP_KEEP, OP_MODE, OP_PATCH, OP_REPLACE))
 
 
 def objects_used(manifest: Manifest, number: int) -> set[int]:
-    """Return the numbers of the objects that target ``number`` takes something from."""
+    """Return the numbers of the objects that target ``number`` uses."""
     return set(members(uses(manifest, number)))
 
 
 def uses(manifest: Manifest, number: int, *, malformed: int | None = None) -> int:
-    """Return the objects that target ``number`` takes something from, as bits; worked out once.
+    """Return the objects that target ``number`` uses, as bits; the result is cached.
 
-    Of a program that is malformed, :class:`BundleError` or ``malformed``.
+    If the program is malformed, return ``malformed``; if that is None, raise :class:`BundleError`.
     """
     known = manifest.uses.get(number)
     if known is None:
@@ -51,7 +51,7 @@ def _uses(manifest: Manifest, number: int) -> int:
     _check_seeks(columns.ops.data, columns.seek_object)
     used = _numbers(columns.seek_object)
     if manifest.objects and any(op in columns.ops.data.partition(bytes((OP_SEEK,)))[0] for op in _TAKE):
-        used.add(0)  # where the cursor stands at first
+        used.add(0)  # the cursor starts at object 0
     first = sum(before.frames for before in manifest.targets[:number])
     table = FrameTable.of(manifest.frames)
     used.update(table.ranges.objects[table.firsts[first] : table.firsts[first + target.frames]])
@@ -59,9 +59,9 @@ def _uses(manifest: Manifest, number: int) -> int:
 
 
 def _check_seeks(ops: bytes, column: Column) -> None:
-    """Refuse a column of objects that has not one for each seek, before it is read: it may be as large as a manifest.
+    """Refuse a column of objects that does not have one for each seek, and two seeks in a row.
 
-    A walk finds the same, and two seeks in a row, but much later.
+    This runs before the column is read, as it may be as large as a manifest. A walk finds the same, but much later.
     """
     seeks = ops.count(OP_SEEK)
     numbers = column.count()
@@ -74,8 +74,8 @@ def _check_seeks(ops: bytes, column: Column) -> None:
 
 
 def _numbers(column: Column) -> set[int]:
-    """Return the numbers in a column, each once; a column of a million of them is read a stretch at a time."""
-    if column.data.isascii():  # one byte for each
+    """Return the set of numbers in a column; it is read in stretches, as it may have a million numbers."""
+    if column.data.isascii():  # one byte for each number
         return set(column.data)
     found: set[bytes] = set()
     at, data = 0, column.data
@@ -85,14 +85,14 @@ def _numbers(column: Column) -> set[int]:
         whole = b"".join(stretch)
         if not stretch or not part.startswith(whole):
             raise BundleError(messages.MANIFEST_COLUMN_NUMBER, subject=column.what)
-        found.update(item for item in set(stretch) if len(item) <= _LONGEST)  # a walk refuses those beyond all objects
+        found.update(item for item in set(stretch) if len(item) <= _LONGEST)  # a walk refuses longer numbers
         at += len(whole)
     return {Column(item, column.what).next() for item in found}
 
 
-_NUMBER: Final = re.compile(rb"[\x80-\xff]{0,8}[\x00-\x7f]")  # of nine bytes at most: more would take time squared
+_NUMBER: Final = re.compile(rb"[\x80-\xff]{0,8}[\x00-\x7f]")  # at most nine bytes: without a limit, time is quadratic
 _STRETCH: Final = 1 << 20
-_LONGEST: Final = 3  # bytes of the number of an object
+_LONGEST: Final = 3  # maximum bytes of an object's number
 
 
 def bits_of(members: Iterable[int]) -> int:
@@ -118,14 +118,14 @@ _IN_BYTE: Final = [[bit for bit in range(8) if byte >> bit & 1] for byte in rang
 
 
 def used_by(manifest: Manifest, targets: Iterable[int]) -> int:
-    """Return the objects that some targets use together, as bits."""
+    """Return the objects that any of the given targets uses, as bits."""
     return reduce(or_, (uses(manifest, number) for number in targets), 0)
 
 
 class Sums:
-    """Adds up numbers of objects, such as sizes, for any set of them: that takes no step for each object.
+    """Sums of numbers of objects, such as sizes, over any set of objects, without a step for each object.
 
-    For each bit of the numbers there is the set of the objects that have it.
+    For each bit of the numbers, it keeps the set of objects whose number has that bit.
     """
 
     def __init__(self, numbers: Mapping[int, int]) -> None:
@@ -138,9 +138,9 @@ class Sums:
 
 
 class Order:
-    """Which targets are to be made so that others can be; the ``missing`` objects are in no base.
+    """The targets to rebuild before others, if the ``missing`` objects are in no base.
 
-    Such an object is taken from its place in an earlier target; one without a place there is lacking.
+    A missing object is read from its place in an earlier target. If it has no such place, it is lacking.
     """
 
     def __init__(self, manifest: Manifest, missing: Iterable[int]) -> None:
@@ -150,7 +150,7 @@ class Order:
         self._before: dict[int, tuple[int, int]] = {}
 
     def of(self, wanted: Collection[int]) -> list[int]:
-        """Return the targets to make for those ``wanted``, in order."""
+        """Return the targets to rebuild for the ``wanted`` ones, in order."""
         todo = bits_of(wanted)
         for number in range(max(wanted, default=0), 0, -1):
             if todo >> number & 1:
@@ -158,15 +158,15 @@ class Order:
         return members(todo)
 
     def kept(self, order: Iterable[int]) -> int:
-        """Return those targets, as bits, that others in ``order`` take something from."""
+        """Return the targets, as bits, that targets in ``order`` read objects from."""
         return reduce(or_, (self._found(number)[0] for number in order), 0)
 
     def lacking(self, number: int) -> int:
-        """Return the objects, as bits, that a target uses and that neither a base nor an earlier target has."""
+        """Return the objects, as bits, that a target uses but neither a base nor an earlier target has."""
         return self._found(number)[1]
 
     def _found(self, number: int) -> tuple[int, int]:
-        """Return the targets that one takes something from, and the objects that it lacks, as bits."""
+        """Return the earlier targets that a target reads objects from, and the objects that it lacks, as bits."""
         known = self._before.get(number)
         if known is None:
             lacking, targets = uses(self._manifest, number) & self._missing, 0
@@ -179,7 +179,7 @@ class Order:
 
 
 def _placed(manifest: Manifest, among: int) -> dict[int, int]:
-    """Return those of some objects that lie in targets, as bits, by the target."""
+    """Return the objects among ``among`` that lie in targets, as bits, by target."""
     found: dict[int, list[int]] = {}
     for number in members(among):
         if place := manifest.objects[number].place:

@@ -1,4 +1,4 @@
-"""What a manifest says, as immutable values."""
+"""The parts of a manifest as immutable values."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dibundle.format.tables import Segment, SegmentTable
 
 
 class PlaceInTarget(NamedTuple):
-    """Where an object lies in a target of its own bundle: ``length`` bytes from ``offset`` on.
+    """Place of an object in a target of the same bundle: ``length`` bytes from ``offset`` on.
 
-    ``is_compressed``: these bytes are gzip or zstd, and the object is their content.
+    If ``is_compressed``, these bytes are gzip or zstd, and the object is their content.
     """
 
     target: int
@@ -22,9 +22,9 @@ class PlaceInTarget(NamedTuple):
 
 
 class BaseObject(NamedTuple):
-    """Content that programs take from: ``kind`` (layer, config, other), ``size`` in bytes, SHA-256 ``digest``.
+    """Content that programs copy from: ``kind`` (layer, config, other), ``size`` in bytes, SHA-256 ``digest``.
 
-    The receiver has it, or, where it has a ``place``, an earlier target of the bundle does.
+    If it has a ``place``, an earlier target of the bundle contains it; else the receiver must have it.
     """
 
     kind: int
@@ -34,9 +34,9 @@ class BaseObject(NamedTuple):
 
 
 class Target(NamedTuple):
-    """An archive to rebuild: ``size`` bytes with SHA-256 ``digest``, output withheld from ``tail`` on.
+    """An archive to rebuild: ``size`` bytes with SHA-256 ``digest``; output is withheld from offset ``tail`` on.
 
-    ``frames`` of the bundle's frames, after those of the targets before it, feed its ``columns``.
+    ``columns``: its program. ``frames``: number of frames for it; they follow those of the targets before it.
     """
 
     size: int
@@ -48,18 +48,18 @@ class Target(NamedTuple):
     columns: Columns
 
     def own_digests(self) -> bytes:
-        """Return the digests of the segments that have one, in their order."""
+        """Return the digests of the segments that have one, in order."""
         if isinstance(self.segments, SegmentTable):
             return self.segments.digests
         return b"".join(segment.digest for segment in self.segments if segment.digest)
 
     def digest_text(self) -> bytes:
-        """Return the hex digits of the segments' digests one after the other: a source for names and JSON."""
+        """Return the segments' digests as concatenated hex digits: a source for names and JSON."""
         return self.own_digests().hex().encode()
 
 
 class AboutImage(NamedTuple):
-    """An image for people: its names, its ID (SHA-256 of the config) and its layers' diffIDs."""
+    """Description of an image: its names, its ID (SHA-256 of the config) and its layers' diffIDs."""
 
     names: tuple[str, ...]
     id: bytes
@@ -67,7 +67,7 @@ class AboutImage(NamedTuple):
 
 
 class About(NamedTuple):
-    """Which images the base and the targets hold, and what is worth telling: for messages, never for decoding."""
+    """Images in the base and in the targets, and notes: for messages, never for decoding."""
 
     bases: tuple[AboutImage, ...]
     targets: tuple[tuple[AboutImage, ...], ...]
@@ -75,16 +75,17 @@ class About(NamedTuple):
 
 
 class Names(NamedTuple):
-    """Names that decoding does not need, for listing: per target those patched (in order) and those deleted."""
+    """Paths for listings, not needed for decoding: for each target the patched ones (in order) and the deleted ones."""
 
     patched: tuple[Sequence[bytes], ...]
     deleted: tuple[Sequence[bytes], ...]
 
 
 class RecompressedObject(NamedTuple):
-    """How base object ``object``, a compressed layer, may be made of its content: ``size`` bytes, SHA-256 ``digest``.
+    """How base object ``object``, a compressed layer, may be recompressed from its content.
 
-    ``packing`` is a packing with its plain bytes. An encoder may have guessed it.
+    The content has ``size`` bytes and SHA-256 ``digest``. ``packing`` is a recipe with its plain bytes. An encoder may
+    have guessed it.
     """
 
     object: int

@@ -1,7 +1,7 @@
-"""How values are written: strict msgpack for structure, LEB128 columns for long runs of numbers.
+"""Encoding of values: strict msgpack for structure, LEB128 columns for long runs of numbers.
 
-Every value has exactly one byte form. A reader is driven by what it expects, never by what it finds, so hostile bytes
-cannot make it build anything that was not asked for.
+Every value has exactly one byte form. The reader decides which type comes next, never the data. So hostile bytes cannot
+create values that the reader did not request.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def pack(value: object) -> bytes:
 
 
 class Structure:
-    """A typed cursor over canonical msgpack; ``where`` names the place for messages. Nothing is copied ahead of use."""
+    """A typed cursor over canonical msgpack; ``where`` names the place in messages. Data is copied only when read."""
 
     def __init__(self, data: bytes | memoryview, where: str) -> None:
         self._data = memoryview(data)
@@ -60,11 +60,11 @@ class Structure:
         return value
 
     def blob(self, what: str, *, maximum: int | None = None, exactly: int | None = None) -> bytes:
-        """Read a byte string of at most ``maximum`` or ``exactly`` so many bytes."""
+        """Read a byte string; its length is at most ``maximum``, or equal to ``exactly``."""
         return bytes(self.view(what, maximum=maximum, exactly=exactly))
 
     def view(self, what: str, *, maximum: int | None = None, exactly: int | None = None) -> memoryview:
-        """Read a byte string as :meth:`blob` does, without a copy."""
+        """Read a byte string like :meth:`blob`, but without a copy."""
         size = self._number(_BIN, what)
         if maximum is not None and size > maximum:
             raise self._fail(what)
@@ -98,7 +98,7 @@ class Structure:
         return self._data[self._at - size : self._at]
 
     def _number(self, form: _Form, what: str) -> int:
-        """Read a number in its shortest form: an integer, or the length of something else."""
+        """Read a number in its shortest form: an integer, or the length of another type."""
         low, high, widths = form
         if self._at >= len(self._data):
             raise self._fail(what)
@@ -118,7 +118,7 @@ class Structure:
 
 
 class Column:
-    """A column of numbers, LEB128 one after the other, read lazily so that it costs no more memory than its bytes."""
+    """A column of LEB128 numbers; it is read lazily, so it takes no more memory than its bytes."""
 
     __slots__ = ("data", "position", "what")
 
@@ -159,33 +159,33 @@ class Column:
         return (value >> 1) ^ -(value & 1)
 
     def all(self, count: int) -> array[int]:
-        """Return all numbers of the column, eight bytes each; there must be just ``count``."""
+        """Return all numbers of the column, eight bytes each; there must be exactly ``count``."""
         self.position = 0
         if count > len(self.data):
             raise BundleError(messages.MANIFEST_COLUMN_TRUNCATED, subject=self.what)
         values = array("q", bytes(8 * count))
         if LIBRARY.dib_numbers_get(Pinned(self.data), len(self.data), Pinned(values), count):
             for _ in range(count):
-                self.next()  # one of these, or the end, says what is wrong
+                self.next()  # one of these calls, or end(), raises the exact error
             self.end()
         return values
 
     def count(self) -> int:
-        """Return how many numbers the column has, of which none is read."""
+        """Return the number of numbers in the column, without reading them."""
         return len(self.data.translate(None, _MORE))
 
     def rewound(self) -> Column:
-        """Return a reader of the same bytes that stands at the beginning."""
+        """Return a column of the same bytes, at its beginning."""
         return Column(self.data, self.what)
 
     def end(self) -> None:
-        """Refuse numbers that nothing asked for."""
+        """Refuse numbers that were not read."""
         if self.position != len(self.data):
             raise BundleError(messages.MANIFEST_COLUMN_LEFT, subject=self.what)
 
 
 class ColumnWriter:
-    """Collects a column of numbers."""
+    """Writer of a column of numbers."""
 
     __slots__ = ("data",)
 
@@ -202,5 +202,5 @@ class ColumnWriter:
         self.data.append(value)
 
     def add_signed(self, value: int) -> None:
-        """Append a number as zigzag."""
+        """Append a signed number as zigzag."""
         self.add(value << 1 if value >= 0 else (-value << 1) - 1)

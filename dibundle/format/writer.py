@@ -1,4 +1,4 @@
-"""Writing a bundle: header, an empty signature area, the manifest, the frames."""
+"""Writer of bundles: header, an empty signature area, manifest, frames."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ MANIFEST_LEVEL = 19
 
 
 def write(manifest: Manifest, frames: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the bytes of a bundle; ``frames`` are the stored bytes of the manifest's frames, in its order.
+    """Yield the bytes of a bundle; ``frames`` are the stored bytes of the manifest's frames, in the same order.
 
-    :class:`BundleError`, before the first byte, for a manifest that readers refuse.
+    If readers would refuse the manifest, raises :class:`BundleError` before the first byte.
     """
     manifest.check_limits()
     encoded = manifest.encode()
     if len(encoded) > MAX_MANIFEST:
         raise BundleError(messages.LIMIT_WRITTEN_MANIFEST, encoded_count=len(encoded), max_manifest=MAX_MANIFEST)
-    read = Manifest.decode(encoded, manifest.codecs, manifest.reencoders)  # as readers do, with all their limits
+    read = Manifest.decode(encoded, manifest.codecs, manifest.reencoders)  # applies all limits of readers
     for target in read.targets:
         Cursor(target.columns, None, [])
     stored = zstd.compress(encoded, MANIFEST_LEVEL)
