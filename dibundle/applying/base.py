@@ -1,4 +1,4 @@
-"""The base of a bundle: the objects that it needs, looked for in archives; what is missing is said by name."""
+"""The base of a bundle: search archives for the objects that it needs, and report missing ones by image name."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from dibundle.images.archive import Archive
 from dibundle.images.model import ImageArchive
 from dibundle.images.reader import blobs_of, read_images
 
-MAX_REFUSALS: Final = 8  # that are worked out: each looks at all images that are here
+MAX_REFUSALS: Final = 8  # maximum number of errors to create: each reads all given images
 
 
 class FoundBase(BaseObjects):
-    """The base of some targets of a bundle: ``wanted`` ones, which take those of ``order`` to be made.
+    """The base of the ``wanted`` targets of a bundle.
 
-    ``kept``: those of ``order`` from which others there take something. ``spooled``: the bytes of temporary files that
-    objects take, ``spooled_of_made`` all that bundles ask for.
+    ``order``: targets to rebuild for them, in order. ``kept``: targets in ``order`` that later ones there read objects
+    from. ``spooled``: bytes of temporary files for each object; ``spooled_of_made``: for all objects that come from
+    bundles.
     """
 
     wanted: frozenset[int] = frozenset()
@@ -49,7 +50,7 @@ class FoundBase(BaseObjects):
         self._refusals: dict[int, BaseMismatchError] = {}
 
     def search(self, bases: Sequence[Archive], targets: Collection[int]) -> None:
-        """Look for what ``targets`` and those before them use."""
+        """Search for the objects that ``targets`` and all earlier targets use."""
         self._here = bases
         every = members(_may_use(self._manifest, targets))
         self.add([blobs_of(archive) for archive in bases], every)
@@ -59,9 +60,9 @@ class FoundBase(BaseObjects):
         self.spooled_of_made = self.spool_size(every, of_made=True)
 
     def choose(self, targets: Collection[int]) -> None:
-        """Work out which targets are to be made for ``targets``, of those that were searched for.
+        """Set the order in which to rebuild ``targets``; they must be among those that were searched for.
 
-        :class:`BaseMismatchError` names what is missing and what to do.
+        If objects are missing, raises :class:`BaseMismatchError`, which names them and a remedy.
         """
         for number in targets:
             uses(self._manifest, number)
@@ -73,7 +74,7 @@ class FoundBase(BaseObjects):
         self.kept = tuple(members(self._order.kept(order)))
 
     def _refusal(self, lacking: int) -> BaseMismatchError:
-        """Return what is said where a target lacks objects (bits); many targets may lack the same."""
+        """Return the error for a target that lacks objects (bits); it is cached, as many may lack the same ones."""
         if len(self._refusals) < MAX_REFUSALS:
             return self._refusals.setdefault(lacking, mismatch(self._manifest, members(lacking), self._here))
         return self._refusals.get(lacking) or next(iter(self._refusals.values()))
@@ -87,9 +88,10 @@ def find_base(
     *,
     believe: bool = False,
 ) -> FoundBase:
-    """Return the base objects for ``targets``; :class:`BaseMismatchError` names what is missing and what to do.
+    """Return the base objects for ``targets``.
 
-    ``believe``: what the archives claim has to do, no content is read.
+    ``believe``: use only the archives' claims and read no content. If objects are missing, raises
+    :class:`BaseMismatchError`, which names them and a remedy.
     """
     for number in targets:
         uses(manifest, number)  # a malformed program is reported before missing objects
@@ -101,7 +103,7 @@ def find_base(
 def search_base(
     manifest: Manifest, bases: Sequence[Archive], context: Context, targets: Collection[int], *, believe: bool
 ) -> FoundBase:
-    """Look for what ``targets`` and those before them use; :meth:`FoundBase.choose` then says whether it is enough."""
+    """Search for the objects of ``targets`` and all earlier ones; :meth:`FoundBase.choose` reports missing objects."""
     base = FoundBase(manifest, context, believe=believe)
     base.search(bases, targets)
     return base
@@ -110,7 +112,10 @@ def search_base(
 def missing_objects(
     manifest: Manifest, bases: Sequence[Archive], context: Context, digests: FoundDigests | None = None
 ) -> list[int]:
-    """Return the numbers of a bundle's objects that archives do not claim to hold, or with ``digests`` do not hold."""
+    """Return the numbers of a bundle's objects that are missing in archives.
+
+    Without ``digests``, only the archives' claims count; with them, contents are hashed too.
+    """
     every = range(len(manifest.objects))
     with closing(FoundBase(manifest, context, believe=digests is None, digests=digests)) as base:
         base.add([blobs_of(archive) for archive in bases], every)
@@ -118,7 +123,7 @@ def missing_objects(
 
 
 def serving(manifest: Manifest, archives: Sequence[Archive], context: Context) -> list[Archive]:
-    """Return the archives that serve a bundle's objects, by what they claim: for each object the first that does."""
+    """Return the archives that serve a bundle's objects, by their claims: for each object, the first that has it."""
     every = range(len(manifest.objects))
     with closing(FoundBase(manifest, context, believe=True)) as base:
         base.add([blobs_of(archive) for archive in archives], every)
@@ -128,21 +133,21 @@ def serving(manifest: Manifest, archives: Sequence[Archive], context: Context) -
 def claimed_by_none(
     manifest: Manifest, images: Sequence[ImageArchive], objects: Collection[int], context: Context
 ) -> list[int]:
-    """Return those of a bundle's ``objects`` that archives do not claim to hold."""
+    """Return the numbers among ``objects`` that no archive claims to hold."""
     with closing(FoundBase(manifest, context, believe=True)) as base:
         base.add(images, objects)
         return base.missing(objects)
 
 
 def is_made_by(manifest: Manifest, missing: Collection[int]) -> bool:
-    """Whether all targets of a bundle can be made where the ``missing`` objects are in no base."""
+    """Whether all targets of a bundle can be rebuilt if the ``missing`` objects are in no base."""
     targets = range(len(manifest.targets))
     order = Order(manifest, missing)
     return not any(order.lacking(number) for number in targets)
 
 
 def _may_use(manifest: Manifest, targets: Collection[int]) -> int:
-    """Return the objects that ``targets`` and those before them use, as bits; a malformed program is no concern yet."""
+    """Return the objects that ``targets`` and all earlier targets use, as bits; ignore malformed programs."""
     every = 0
     for number in range(max(targets) + 1):
         every |= uses(manifest, number, malformed=0)
@@ -160,7 +165,7 @@ def _wanted(item: BaseObject, form: RecompressedObject | None, budget: Recompres
 def _make(
     form: RecompressedObject, size: int, budget: RecompressionBudget, content: Iterable[bytes]
 ) -> Iterator[bytes | memoryview]:
-    """Yield a compressed layer of ``size`` bytes made of its content; ``budget`` is that of all forms together."""
+    """Recompress a layer of ``size`` bytes from its content; ``budget`` is shared by all forms."""
     parts, plain = recompression.read(form.packing, most=budget.limit(size))
     budget.spend(recompression.cost(parts), size)
     if recompression.content_size(parts) != form.size:
@@ -174,7 +179,7 @@ def _make(
 
 
 def base_names(manifest: Manifest) -> list[str]:
-    """Return the names of the images that the bundle was made from, else their IDs."""
+    """Return the names of the base images, or the IDs of those without a name."""
     if not manifest.about:
         return []
     return [_name(image) for image in manifest.about.bases]
@@ -185,7 +190,7 @@ def _name(image: AboutImage) -> str:
 
 
 def _lacking(manifest: Manifest, missing: Collection[int]) -> list[AboutImage]:
-    """Return the base images that the ``missing`` objects are of; all of them where the bundle does not tell."""
+    """Return the base images with the ``missing`` objects; if the bundle does not list these, all base images."""
     bases = manifest.about.bases if manifest.about else ()
     contents = {form.object: form.digest for form in manifest.forms}
     digests = {contents.get(number, manifest.objects[number].digest) for number in missing}
@@ -195,10 +200,10 @@ def _lacking(manifest: Manifest, missing: Collection[int]) -> list[AboutImage]:
 
 
 def mismatch(manifest: Manifest, missing: list[int], here: Sequence[Archive]) -> BaseMismatchError:
-    """Say what is missing, and of an image that was built anew under the same name that it is another one."""
+    """Return the error for missing objects; if a given image has the same name but another ID, it names both IDs."""
     lacking = _lacking(manifest, missing)
     given = wording.some([archive.name for archive in here])
-    # of all images that are here, which may be far more than are wanted, only what the wanted ones are compared with
+    # the given images may be far more than the wanted ones: keep only the names and IDs that are compared
     of_name: dict[str, bytes] = dict.fromkeys((name for wanted in lacking for name in wanted.names), b"")
     ids = dict.fromkeys((wanted.id for wanted in lacking), False)
     for archive in here:
@@ -219,7 +224,7 @@ def mismatch(manifest: Manifest, missing: list[int], here: Sequence[Archive]) ->
             )
     name = next(map(_name, lacking), "IMAGE")
     return BaseMismatchError(
-        messages.BASE_MISSING_LAYER if given else messages.BASE_MISSING,  # what is given may be something older
+        messages.BASE_MISSING_LAYER if given else messages.BASE_MISSING,  # given archives may be an older version
         given=given,
         wanted=wording.some([_name(image) for image in lacking], " and ") or "another image",
         content=digest.text(manifest.objects[missing[0]].digest),

@@ -1,4 +1,4 @@
-"""Serving a bundle's base objects from archives: found by digest, read at random, inflated where they must be."""
+"""Base objects of a bundle, served from archives: found by digest, read at any offset, decompressed if necessary."""
 
 from __future__ import annotations
 
@@ -17,19 +17,22 @@ from dibundle.images.model import Blob, ImageArchive
 
 _PIECE = 1 << 20
 LEAST_PIECE = 1 << 17
-_MOST_CLAIMANTS = 4  # compressed layers that claim one content, of which the first may be damaged
-OF_BUNDLES = ("gzip", "zstd")  # what layers of archives are compressed by that bundles make (spec/dib.md, 3.1)
+_MOST_CLAIMANTS = 4  # maximum of compressed layers to keep that claim the same content: the first may be damaged
+OF_BUNDLES = ("gzip", "zstd")  # compressions of layers in archives that bundles rebuild (spec/dib.md, 3.1)
 MAX_WINDOWS = 64  # of 256 KiB each
 MADE_RATIO = 16
 MADE_FLOOR = 64 << 20
-"""Layers of targets on the way hold at most so many times their size, and all so many bytes more (spec/dib.md, 3.1)."""
+"""Limit for decompressing layers of intermediate targets (spec/dib.md, 3.1).
+
+Each archive may give ``MADE_RATIO`` times its size; all together may give ``MADE_FLOOR`` bytes more.
+"""
 
 
 class Wanted(NamedTuple):
-    """An object that a bundle builds on: its sha256 and size in bytes.
+    """A base object: its SHA-256 and size in bytes.
 
-    Where no archive has the object itself, ``make`` may make it of the content ``of``, or it lies in a target that the
-    bundle makes: ``place``.
+    If no archive has it, ``make`` may recompress it from the content ``of``, or it lies at ``place`` in a target of the
+    same bundle.
     """
 
     digest: bytes
@@ -40,9 +43,10 @@ class Wanted(NamedTuple):
 
 
 class _Budget:
-    """How many bytes may be decompressed of an archive that a bundle has made or came in: it is whatever that wants.
+    """Bytes that may still be decompressed from an archive that a bundle rebuilt or contains.
 
-    ``floor`` has one number, what is left beyond the ratio for all archives of a bundle together.
+    The bundle controls such an archive, so its content is not trusted. ``floor`` has one number: the bytes left above
+    the ratio, shared by all archives of a bundle.
     """
 
     def __init__(self, size: int, floor: list[int]) -> None:
@@ -51,11 +55,11 @@ class _Budget:
 
     @property
     def is_spent(self) -> bool:
-        """Whether nothing is left, of what all archives have together either."""
+        """Whether nothing is left, in the shared part either."""
         return self._left <= 0 and self._floor[0] <= 0
 
     def spend(self, size: int) -> bool:
-        """Count bytes that were decompressed; whether that many were left."""
+        """Count decompressed bytes; return whether as many were left."""
         of_floor = min(max(0, size - self._left), size)
         self._left -= size - of_floor
         self._floor[0] -= of_floor
@@ -63,9 +67,9 @@ class _Budget:
 
 
 class _Candidate(NamedTuple):
-    """A blob of a base: as stored, and what its archive claims; ``budget`` where the archive is of a bundle.
+    """A blob of a base: its stored bytes, and its archive's claims; ``budget`` is set if the archive is of a bundle.
 
-    ``number``: that of the archive among those that were added with it.
+    ``number``: index of the archive among those that were added together.
     """
 
     blob: Blob
@@ -74,10 +78,10 @@ class _Candidate(NamedTuple):
     budget: _Budget | None = None
 
     def content(self, most: int) -> Iterator[bytes]:
-        """Yield what a compressed blob holds; ``ArchiveError`` where it is more than ``most`` bytes."""
+        """Yield the content of a compressed blob; raise ``ArchiveError`` if it is over ``most`` bytes or the budget."""
         assert self.blob.compression
         chunks = copy_chunks(self.source, 0, self.source.size)
-        made, paid = 0, LEAST_PIECE  # a block is decoded whole, whatever is wanted of it
+        made, paid = 0, LEAST_PIECE  # a block is always decoded as a whole
         self._pay(paid)
         for piece in compression.decompress_iter(self.blob.compression, chunks, min(_PIECE, max(paid, most + 1))):
             made += len(piece)
@@ -100,29 +104,29 @@ class _Candidate(NamedTuple):
 
 
 class FoundDigests:
-    """The SHA-256 of blobs that were hashed, as stored and of their content: no blob is read twice for the same.
+    """Cache of blobs' SHA-256, in stored form and of their content: no blob is hashed twice in the same form.
 
-    Content of more than ``most`` bytes is not looked at.
+    Content of more than ``most`` bytes is not hashed.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._found: dict[tuple[int, int, bool], bytes | None] = {}
-        self._held: dict[int, ImageArchive] = {}  # as ids of their blobs are keys
+        self._held: dict[int, ImageArchive] = {}  # kept alive, as ids of their blobs are keys
 
     def hold(self, archives: Iterable[ImageArchive]) -> None:
-        """Keep archives as long as what was found in them."""
+        """Keep archives alive as long as this cache."""
         self._held |= {id(images): images for images in archives}
 
     def stored(self, candidate: _Candidate) -> bytes:
-        """Return the digest of a blob as it is stored."""
+        """Return the digest of a blob in its stored form."""
         key = (id(candidate.blob), candidate.blob.member.content, False)
         if key not in self._found:
             self._found[key] = sha256_of(copy_chunks(candidate.source, 0, candidate.source.size))
         return self._found[key] or b""
 
     def content(self, candidate: _Candidate) -> bytes | None:
-        """Return the digest of what a compressed blob holds; None where that cannot be read, or is too much."""
+        """Return the digest of a compressed blob's content; None if it cannot be read or is too large."""
         key = (id(candidate.blob), candidate.blob.member.content, True)
         if key not in self._found:
             try:
@@ -133,10 +137,10 @@ class FoundDigests:
 
 
 class BaseObjects:
-    """The objects of a bundle, by their index, out of the archives that were added.
+    """The objects of a bundle, by their index, from the archives that were added.
 
-    Claims of the archives are believed here, as every byte of output is verified later; where no claim fits, blobs of
-    the right size are hashed, unless ``believe`` says that claims have to do.
+    Claims of archives are accepted here, as every byte of output is verified later. If no claim fits, blobs are hashed:
+    stored forms of the right size, and contents of layers. With ``believe``, only claims count.
     """
 
     def __init__(
@@ -154,20 +158,20 @@ class BaseObjects:
         self._sources: list[ReadAt | None] = [None] * len(wanted)
         self._windows: dict[int, Window] = {}
         self._inflate: dict[int, _Candidate] = {}
-        self._others: dict[int, list[_Candidate]] = {}  # that claim the same as those of ``_inflate``
+        self._others: dict[int, list[_Candidate]] = {}  # other candidates with the same claim as in ``_inflate``
         self._made: dict[int, _Candidate] = {}
-        self._placed: dict[int, ReadAt] = {}  # compressed, in targets that were made
-        self._lying: dict[int, list[int]] = {}  # by target
+        self._placed: dict[int, ReadAt] = {}  # compressed, in rebuilt targets
+        self._lying: dict[int, list[int]] = {}  # objects by the target they lie in
         for index, item in enumerate(wanted):
             if item.place:
                 self._lying.setdefault(item.place.target, []).append(index)
         self._made_size = 0
         self._floor = [MADE_FLOOR]
         self._wanted = wanted
-        self.serving: set[int] = set()  # numbers of the archives whose claims served, among those added the last time
+        self.serving: set[int] = set()  # numbers of the archives whose claims were used, of those in the last add()
 
     def add(self, archives: Sequence[ImageArchive], needed: Collection[int]) -> None:
-        """Look for the ``needed`` objects that are still missing in ``archives``."""
+        """Search ``archives`` for the ``needed`` objects that are still missing."""
         candidates = []
         self.serving = set()
         for number, images in enumerate(archives):
@@ -183,7 +187,7 @@ class BaseObjects:
         self._resolve_forms(candidates, self.missing(needed))
 
     def take_from(self, number: int, made: ReadAt) -> None:
-        """Serve the objects that lie in target ``number``, which was made, and that no archive has."""
+        """Serve the objects that lie in target ``number``, now rebuilt, and that no archive has."""
         for index in self.missing(self._lying.get(number, ())):
             place = self._wanted[index].place
             assert place
@@ -194,16 +198,16 @@ class BaseObjects:
                 self._sources[index] = part
 
     def _unread(self, needed: Iterable[int]) -> list[int]:
-        """Return those of the ``needed`` objects that no archive has as they are."""
+        """Return the ``needed`` objects that no archive has, neither stored nor as content of a layer."""
         return [i for i in sorted(needed) if self._sources[i] is None and i not in self._inflate]
 
     def missing(self, needed: Iterable[int]) -> list[int]:
-        """Return those of the ``needed`` objects that were not found."""
+        """Return the ``needed`` objects that were not found."""
         waiting = self._inflate.keys() | self._made.keys() | self._placed.keys()
         return [i for i in sorted(needed) if self._sources[i] is None and i not in waiting]
 
     def spool_size(self, needed: Iterable[int], *, of_made: bool = False) -> int:
-        """Return how many bytes of temporary file :meth:`prepare` will need; ``of_made``: that bundles ask for."""
+        """Return the bytes of temporary files for :meth:`prepare`; ``of_made``: only those that bundles cause."""
         return sum(self._wanted[index].size for index in needed if self._takes_spool(index, of_made=of_made))
 
     def _takes_spool(self, index: int, *, of_made: bool) -> bool:
@@ -214,13 +218,14 @@ class BaseObjects:
 
     @property
     def made_size(self) -> int:
-        """How many bytes of temporary file are there that bundles asked for."""
+        """Bytes of temporary files so far that bundles caused."""
         return self._made_size
 
     def prepare(self, needed: Collection[int]) -> None:
-        """Inflate what has no random access and make what is not there; :class:`BaseMismatchError` where that fails.
+        """Decompress and recompress the ``needed`` objects into temporary files, if they cannot be read directly.
 
-        :class:`FileError` where the disk has too little room, before anything is written.
+        Raises :class:`BaseMismatchError` if that fails. If the disk has too little free space, raises
+        :class:`FileError` before anything is written.
         """
         if self.spool_size(needed):
             check_room(self._tmp, self.spool_size(needed))
@@ -234,7 +239,7 @@ class BaseObjects:
             self._sources[index] = self._inflated(wanted, _content_of(part))
 
     def _prepare_inflated(self, index: int, claimants: Sequence[_Candidate]) -> None:
-        """Inflate the first of those that claim to be an object whose content can be read and is as long."""
+        """Decompress the first claimant that can be read and has the size of the object."""
         wanted = self._wanted[index]
         self._made_size += wanted.size if claimants[0].budget else 0
         refusal: BaseMismatchError | None = None
@@ -249,7 +254,7 @@ class BaseObjects:
         raise refusal
 
     def _inflated(self, wanted: Wanted, content: Iterable[bytes]) -> ReadAt:
-        """Return an object's content, which is decompressed into a temporary file."""
+        """Write an object's content into a temporary file, and return it."""
         self._spool = self._spool or Spool(self._tmp)
         start = self._spool.size
         try:
@@ -267,7 +272,7 @@ class BaseObjects:
         return Slice(self._spool, start, wanted.size)
 
     def _prepare_made(self, index: int, candidate: _Candidate) -> None:
-        """Compress again what no archive has in the form that is wanted."""
+        """Recompress an object that no archive has in the wanted form."""
         self._spool = self._spool or Spool(self._tmp)
         wanted, start, found = self._wanted[index], self._spool.size, hashlib.sha256()
         assert wanted.make
@@ -288,14 +293,14 @@ class BaseObjects:
         self._sources[index] = Slice(self._spool, start, wanted.size)
 
     def source(self, object_index: int) -> ReadAt:
-        """Return the content of an object; :class:`BaseMismatchError` where no archive has it."""
+        """Return the content of an object; raise :class:`BaseMismatchError` if no archive has it."""
         source = self._sources[object_index]
         if source is None:
             raise BaseMismatchError(messages.BASE_LACKS, wanted=_name(self._wanted[object_index]))
         return source
 
     def verify(self, needed: Iterable[int]) -> None:
-        """Hash objects; :class:`BaseMismatchError` names the first that is not what its archive claims."""
+        """Hash objects; raise :class:`BaseMismatchError` for the first whose digest is wrong."""
         for index in sorted(needed):
             wanted = self._wanted[index]
             pieces = (
@@ -320,7 +325,7 @@ class BaseObjects:
             raise _blamed(error) from error.__cause__
 
     def nearby(self, object_index: int, offset: int, length: int) -> bytes:
-        """Return exactly ``length`` bytes of an object, read ahead; for one thread at a time."""
+        """Return exactly ``length`` bytes of an object; it reads ahead, so use one thread at a time."""
         window = self._windows.get(object_index)
         if window is None:
             while len(self._windows) >= MAX_WINDOWS:
@@ -332,11 +337,11 @@ class BaseObjects:
             raise _blamed(error) from error.__cause__
 
     def header(self, object_index: int, offset: int) -> bytes:
-        """Return 512 bytes of an object, read ahead; for one thread at a time."""
+        """Return 512 bytes of an object; it reads ahead, so use one thread at a time."""
         return self.nearby(object_index, offset, 512)
 
     def close(self) -> None:
-        """Give temporary space back."""
+        """Free temporary files."""
         if self._spool:
             self._spool.close()
 
@@ -362,7 +367,7 @@ class BaseObjects:
                 self.serving.add(found.number)
 
     def _resolve_forms(self, candidates: list[_Candidate], needed: list[int]) -> None:
-        """Find content that missing objects can be made of: by what archives claim, in targets by hashing too."""
+        """Find the content to recompress missing objects from: by archives' claims; in rebuilt targets also by hash."""
         contents: dict[bytes, _Candidate] = {}
         for candidate in candidates:
             content = candidate.blob.diff_id or (None if candidate.blob.compression else candidate.blob.digest)
@@ -373,7 +378,7 @@ class BaseObjects:
         for candidate in candidates if unclaimed and not self._believe else ():
             budget, is_compressed = candidate.budget, bool(candidate.blob.compression)
             if budget is None or (budget.is_spent if is_compressed else candidate.source.size not in unclaimed):
-                continue  # archives claim what their layers are; targets that were made need not
+                continue  # given archives have claims for their layers; rebuilt targets may have none
             content = digests.content(candidate) if is_compressed else digests.stored(candidate)
             contents.setdefault(content or b"", candidate)
         for index in needed:
@@ -383,7 +388,7 @@ class BaseObjects:
                 self.serving.add(found.number)
 
     def _resolve_by_hash(self, candidates: list[_Candidate], needed: list[int]) -> None:
-        """Look for the missing objects among blobs whose claims are absent or wrong, by hashing them."""
+        """Find missing objects by hashing blobs, in case claims are absent or wrong."""
         missing = {self._wanted[index].digest: index for index in needed}
         sizes = {self._wanted[index].size for index in missing.values()}
         contents = [self._wanted[index].size for index in missing.values() if not self._wanted[index].of]
@@ -404,7 +409,7 @@ class BaseObjects:
 
 
 def _content_of(part: ReadAt) -> Iterator[bytes]:
-    """Yield what compressed bytes of a target hold; ``ArchiveError`` where they are not gzip or zstd."""
+    """Yield the content of compressed bytes of a target; raise ``ArchiveError`` if they are not gzip or zstd."""
     kind = compression.sniff(part.read_at(0, min(16, part.size)))
     if kind not in OF_BUNDLES:
         raise ArchiveError(messages.BASE_NOT_COMPRESSED)
@@ -412,7 +417,7 @@ def _content_of(part: ReadAt) -> Iterator[bytes]:
 
 
 def _blamed(error: FileError) -> DibError:
-    """Return the error to raise: a base that ends early is to blame itself, one that cannot be read the system is."""
+    """Return the error to raise: if the base ends early, a base mismatch; if the system cannot read it, ``error``."""
     if isinstance(error.__cause__, OSError):
         return error
     return BaseMismatchError(messages.BASE_UNREADABLE, reason=error.message, hint=error.advice)

@@ -1,4 +1,4 @@
-"""Chains of bundles: each makes what the next one builds on."""
+"""Chains of bundles: each rebuilds the base of the next one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dibundle.images.archive import MAX_MADE_ENTRIES, Archive, open_made, view_m
 from dibundle.images.reader import blobs_of
 
 MAX_MEMBERS: Final = 1 << 18
-"""Members that are looked at of all archives together that bundles make on the way."""
+"""Maximum number of members to read from all intermediate archives together."""
 
 
 def follow(
@@ -36,13 +36,12 @@ def follow(
     spare: Sequence[BundleReader] = (),
     only_claims: bool = False,
 ) -> tuple[list[Archive], BundleReader]:
-    """Apply all of ``bundles`` but the last of their chain; return the archives there are then, and that last one.
+    """Apply all ``bundles`` except the last of their chain; return the archives after that, and the last bundle.
 
-    ``only_claims``: nothing is applied, and archives stand for what would be made. Of the ``spare`` bundles those are
-    applied, too, that make what nothing else here does. What is made on the way lies
-    in temporary files of ``context``. The order of the bundles does not matter, and the same bundle given twice counts
-    once. Raises :class:`BaseMismatchError` where nothing leads on, or not to the last one, :class:`UsageError` where
-    several bundles lead on.
+    The order of the bundles does not matter, and duplicates count once. ``spare`` bundles are applied too, if no other
+    bundle and no archive has the base of a bundle. Intermediate targets are in temporary files of ``context``. With
+    ``only_claims``, nothing is applied, and stand-ins take the place of intermediate targets. Raises
+    :class:`BaseMismatchError` if the chain is broken, and :class:`UsageError` if it is ambiguous.
     """
     here = list(archives)
     claims = _Claims([*bundles, *spare], context)
@@ -75,7 +74,7 @@ def _next(
     links: Mapping[int, _Links],
     context: Context,
 ) -> BundleReader:
-    """Return the bundle that is applied next: one that others build on, and that is ready."""
+    """Return the bundle to apply next: it is ready, and others build on it."""
     ready = [bundle for bundle in waiting if claims.lets(bundle)]
     needed = _made_for(ready, waiting, links)
     first = _not_made_for(needed, waiting, links)
@@ -83,7 +82,7 @@ def _next(
         ready = [bundle for bundle in waiting if bundle in ready or claims.serve(bundle, here)]
         needed = _made_for(ready, waiting, links)
         first = _not_made_for(needed, waiting, links) or _not_made_for(needed, ready, links)
-    if not needed:  # nobody builds on what is ready, so each may be the last
+    if not needed:  # no bundle builds on those that are ready, so each may be the last
         unfit = [bundle for bundle in waiting if bundle not in ready]
         raise _unfit(unfit) if unfit else _no_chain(ready, apart=True)
     if not first and len(needed) != 1:
@@ -98,10 +97,10 @@ def _with_needed(
     claims: _Claims,
     context: Context,
 ) -> list[BundleReader]:
-    """Return the bundles, and of the spare ones those that lead to a bundle which nothing else here leads to."""
+    """Return the bundles, and the spare ones that rebuild the base of a bundle which nothing else here has."""
     links = _links([*bundles, *spare], archives)
     found = list(bundles)
-    for bundle in found:  # which grows
+    for bundle in found:  # the list grows during the loop
         if not _serves_any(bundle.manifest, archives, claims, context) and not any(
             _makes_for(other, bundle, links) for other in found
         ):
@@ -112,10 +111,9 @@ def _with_needed(
 def _with_room(
     here: list[Archive], waiting: Sequence[BundleReader], options: RebuildOptions, context: Context
 ) -> list[Archive]:
-    """Return the archives without those made before that are in nobody's way but that of ``--max-size``.
+    """Close intermediate archives if the next bundle would exceed the limit of ``--max-size``; return the others.
 
-    While what the next bundle makes would be too much beside them, what none of the ``waiting`` builds on is given up,
-    the oldest first.
+    Archives that no ``waiting`` bundle builds on are closed, oldest first, until the targets of the next bundle fit.
     """
     next_size = sum(target.size for target in waiting[0].manifest.targets)
     made = [archive for archive in here if archive.is_made]
@@ -136,7 +134,7 @@ def _with_room(
 
 
 class _Claims:
-    """What bundles miss by what archives claim, or hold: no archive is looked at twice for the same bundle."""
+    """Objects that bundles miss, by archives' claims or contents; no archive is read twice for the same bundle."""
 
     def __init__(self, bundles: Sequence[BundleReader], context: Context) -> None:
         self._context = context
@@ -146,7 +144,7 @@ class _Claims:
         self._missing: dict[int, list[int]] = {}  # by the id of the bundle
 
     def look(self, bundles: Sequence[BundleReader], archives: Sequence[Archive]) -> None:
-        """Take note of ``archives``, which are those of before, some of them gone, and new ones."""
+        """Update the missing objects of ``bundles``; since the last call, ``archives`` may have changed."""
         if not self._seen.keys() <= set(map(id, archives)):
             self._seen, self._missing = {}, {}
         new = [archive for archive in archives if id(archive) not in self._seen]
@@ -157,24 +155,24 @@ class _Claims:
             self._missing[id(bundle)] = claimed_by_none(bundle.manifest, read, before, self._context)
 
     def serve(self, bundle: BundleReader, archives: Sequence[Archive]) -> bool:
-        """Whether all that a bundle makes can be made of what archives hold, whatever they claim."""
+        """Whether all targets of a bundle can be rebuilt from the archives' contents, regardless of their claims."""
         return is_made_by(bundle.manifest, self.missing_contents(bundle.manifest, archives, self._context))
 
     def missing_contents(self, manifest: Manifest, archives: Sequence[Archive], context: Context) -> list[int]:
-        """Return the numbers of a bundle's objects that archives do not hold; those that stand for others hold none."""
+        """Return the numbers of a bundle's objects that archives do not hold; stand-ins hold none."""
         real = [archive for archive in archives if not archive.claims]
         self._digests.hold(map(blobs_of, real))
         return missing_objects(manifest, real, context, self._digests)
 
     def lets(self, bundle: BundleReader) -> bool:
-        """Whether all that a bundle makes can be made."""
+        """Whether all targets of a bundle can be rebuilt, by the archives' claims."""
         return is_made_by(bundle.manifest, self._missing[id(bundle)])
 
 
 def _serves_any(manifest: Manifest, archives: Sequence[Archive], claims: _Claims, context: Context) -> bool:
-    """Whether one target at least can be made, by what the archives claim or, where that is too little, by content."""
+    """Whether at least one target can be rebuilt, by the archives' claims or, if these do not suffice, by content."""
     for missing in (missing_objects, claims.missing_contents):
-        # what can be made without another target first: if nothing can, nothing else can
+        # look for a target that needs no other target: without one, none can be rebuilt
         found = set(missing(manifest, archives, context))
         if any(found.isdisjoint(objects_used(manifest, number)) for number in _all(manifest)):
             return True
@@ -186,9 +184,9 @@ def _all(manifest: Manifest) -> range:
 
 
 def _makes_for(bundle: BundleReader, other: BundleReader, links: Mapping[int, _Links]) -> bool:
-    """Whether ``other`` builds on what ``bundle`` makes and does not build on, as far as the two tell.
+    """Whether ``other`` builds on content that ``bundle`` adds, by the metadata of both.
 
-    Where bundles make images that ``other`` was made from, that says it; else layers do, which images may share.
+    If bundles rebuild base images of ``other``, image IDs decide; else layers do, which several images may share.
     """
     if other is bundle:
         return False
@@ -199,21 +197,22 @@ def _makes_for(bundle: BundleReader, other: BundleReader, links: Mapping[int, _L
 def _made_for(
     bundles: Sequence[BundleReader], others: Sequence[BundleReader], links: Mapping[int, _Links]
 ) -> list[BundleReader]:
-    """Return the bundles that make what others build on."""
+    """Return the bundles that ``others`` build on."""
     return [bundle for bundle in bundles if any(_makes_for(bundle, other, links) for other in others)]
 
 
 def _not_made_for(
     bundles: Sequence[BundleReader], others: Sequence[BundleReader], links: Mapping[int, _Links]
 ) -> list[BundleReader]:
-    """Return the bundles that build on nothing that the others make."""
+    """Return the bundles that do not build on any of the ``others``."""
     return [bundle for bundle in bundles if not any(_makes_for(other, bundle, links) for other in others)]
 
 
 class _Links(NamedTuple):
-    """Digests of what a bundle makes, and of what others make that it builds on: of a million segments, few.
+    """Digests that link a bundle with others: a bundle may have a million segments, but few such digests.
 
-    ``makes``, ``needs``: of layers and other contents; ``images``, ``bases``: the IDs of images.
+    ``makes``, ``needs``: digests of layers and other contents in targets and base. ``images``, ``bases``: IDs of images
+    in targets and base.
     """
 
     makes: frozenset[bytes]
@@ -223,7 +222,7 @@ class _Links(NamedTuple):
 
 
 def _links(bundles: Sequence[BundleReader], archives: Sequence[Archive]) -> dict[int, _Links]:
-    """Return what leads from bundle to bundle, by their ids."""
+    """Return the links between bundles, by the ``id()`` of each bundle."""
     here = {
         digest for archive in archives for blob in blobs_of(archive).blobs for digest in (blob.digest, blob.diff_id)
     }
@@ -237,7 +236,7 @@ def _links(bundles: Sequence[BundleReader], archives: Sequence[Archive]) -> dict
         bases = _ids([bundle.manifest.about.bases] if bundle.manifest.about else ())
         found[id(bundle)] = _Links(
             makes=every.intersection(_made(bundle.manifest)) - own,
-            needs=own - here if bases else own,  # what is here nobody has to make
+            needs=own - here if bases else own,  # no bundle has to rebuild what the archives have
             images=images[id(bundle)],
             bases=bases & made,
         )
@@ -253,7 +252,7 @@ def _ids(images: Iterable[Iterable[AboutImage]]) -> frozenset[bytes]:
 
 
 def _made(manifest: Manifest) -> Iterator[bytes]:
-    """Yield the digests of all that a bundle makes, as far as it tells."""
+    """Yield the digests of contents in the targets, as far as the manifest lists them."""
     for images in manifest.about.targets if manifest.about else ():
         for image in images:
             yield from image.diff_ids
@@ -263,7 +262,7 @@ def _made(manifest: Manifest) -> Iterator[bytes]:
 
 
 def _stand_ins(bundle: BundleReader, waiting: Sequence[BundleReader]) -> list[Archive]:
-    """Return what stands for the targets that a bundle makes, with the layers that those which wait build on."""
+    """Return stand-ins for a bundle's targets; the first claims the layers that ``waiting`` bundles build on."""
     from dibundle.images.stand_in import stand_in
 
     manifest = bundle.manifest
@@ -280,7 +279,7 @@ def _stand_ins(bundle: BundleReader, waiting: Sequence[BundleReader]) -> list[Ar
 def _make(
     bundle: BundleReader, archives: Sequence[Archive], options: RebuildOptions, context: Context
 ) -> list[Archive]:
-    """Apply a bundle for those that build on what it makes, with as few bytes of temporary files as there need be."""
+    """Apply an intermediate bundle; if possible, store its target in compact form to save temporary files."""
     from dibundle.format.compact import MEMORY, CompactTarget, is_possible
 
     manifest = bundle.manifest
@@ -301,14 +300,14 @@ def _make(
 
 
 def _spared(manifest: Manifest) -> int:
-    """Return about how many bytes less than its size the first target of a bundle takes on the way."""
+    """Estimate the bytes that compact storage saves for the first target of a bundle."""
     from dibundle.format.compact import is_possible, kept_size
 
     return manifest.targets[0].size - kept_size(manifest) if is_possible(manifest) else 0
 
 
 def _entries_left(archives: Sequence[Archive]) -> int:
-    """Return how many members are looked at of the next archive that a bundle makes beside those that are here."""
+    """Return the maximum number of members to read from the next intermediate archive."""
     left = MAX_MEMBERS - sum(len(archive.index.entries) for archive in archives if archive.is_made)
     return max(1, min(left, MAX_MADE_ENTRIES))
 
@@ -345,7 +344,7 @@ def _no_chain(ready: Sequence[BundleReader], *, apart: bool) -> UsageError:
 
 
 def _unfit(waiting: Sequence[BundleReader]) -> BaseMismatchError:
-    """Name the bundles that nothing here or among the others leads to, and what they build on."""
+    """Return the error for bundles whose base neither an archive nor another bundle has."""
     needs = [wording.some(base_names(bundle.manifest), " and ") or "another image" for bundle in waiting]
     told = "; ".join(
         f"{bundle.name or 'a bundle'} builds on {need}" for bundle, need in zip(waiting, needs, strict=True)

@@ -1,4 +1,4 @@
-"""Whether targets can be made here, and what space that takes: by heads and metadata, nothing is rebuilt."""
+"""Check whether targets can be rebuilt here and how much space that takes; only heads and metadata are read."""
 
 from __future__ import annotations
 
@@ -28,15 +28,17 @@ from dibundle.sources.opening import Source, open_sources
 
 _START: Final = 0.12
 _AT_ALL: Final = 60 << 20
-"""Seconds, and bytes of memory, that applying takes in any case.
+"""Minimum seconds and bytes of memory for any apply.
 
-Estimates compared with measurements on the five pairs of bench/: memory -14 to +52 % at levels 1, 6 and 9; seconds, of
-the CPU that it took beside another program on two cores, -47 to -1 % at level 6, -47 to +73 % at level 1.
+Estimates compared with measurements on the five pairs of bench/:
+
+- memory: -14 to +52 % at levels 1, 6 and 9
+- seconds of CPU, with another program on the two cores: -47 to -1 % at level 6, -47 to +73 % at level 1
 """
 
 
 class CheckedTarget(NamedTuple):
-    """A target: what it is called, the bytes of temporary files that it takes, or the error by which it fails."""
+    """A checked target: its name, the bytes of temporary files that it takes, and the error if it cannot be rebuilt."""
 
     name: str
     target: MadeTarget
@@ -45,9 +47,9 @@ class CheckedTarget(NamedTuple):
 
 
 class CheckResult(NamedTuple):
-    """What was found: targets, the images that are ``needed``, which of them are ``here``, temporary bytes for all.
+    """Result of a check: targets, ``needed`` images, names of those that are ``here``, temporary bytes for all targets.
 
-    ``memory`` bytes and ``seconds`` are about what applying takes, on a machine of today with two cores.
+    ``memory`` (bytes) and ``seconds`` estimate applying on a current machine with two cores.
     """
 
     targets: tuple[CheckedTarget, ...]
@@ -76,8 +78,8 @@ def check(
 ) -> CheckResult:
     """Check whether the bundles among ``sources`` can be applied here as :func:`applying.pipeline.apply` would.
 
-    Engines are asked which layers they have, and save nothing. :class:`FileError` where temporary files or the output
-    have too little room. What fails for a target alone is in the result.
+    Engines list their layers and export nothing. Raises :class:`FileError` if there is too little free space for
+    temporary files or the output. Errors of single targets are in the result.
     """
     require_one_image(output, options)
     opened = open_sources(sources, access, context, candidates=candidates, only_claims=True)
@@ -93,7 +95,7 @@ def check(
     size = sum(written_size(manifest, number, without) for number in numbers)
     space = beside(output, size, context)
     if not options.is_exact:
-        # images are taken out of the file that is kept: there is none beside it to judge
+        # images are read from the temporary file of the target: checking them takes no second file
         space = space._replace(kept=size)
     unjudged = RebuildOptions(max_size=options.max_size) if space.kept else options
     base: FoundBase | DibError
@@ -103,9 +105,9 @@ def check(
     except DibError as refusal:
         base = refusal
     checked = [_checked(manifest, number, base, archives, options, unjudged, space) for number in numbers]
-    there = taken(context.tmp)  # by what registries gave
+    there = taken(context.tmp)  # temporary files of content from registries
     stand_ins = [archive for archive in archives if archive.claims]
-    unmade = sum(archive.bytes.size - archive.spared for archive in stand_ins)  # that engines will save, bundles make
+    unmade = sum(archive.bytes.size - archive.spared for archive in stand_ins)  # of engines and intermediate targets
     there += unmade
     needed = _bases_of([bundle.manifest for bundle in bundles])
     broken = _broken_encoder([bundle.manifest for bundle in bundles])
@@ -129,13 +131,13 @@ def check(
 
 
 def _memory(manifest: Manifest) -> int:
-    """Return about how many bytes of memory it takes to apply a bundle: its largest frame is there with its source."""
+    """Estimate the memory for applying a bundle, in bytes; its largest frame is in memory with its source."""
     largest = max((frame.size + frame.source_size for frame in manifest.frames), default=0)
     return _AT_ALL + largest * 7 // 5
 
 
 def _seconds(manifest: Manifest) -> float:
-    """Return about how many seconds it takes to apply a bundle: to write and hash all, to patch, and to decode."""
+    """Estimate the seconds for applying a bundle: writing and hashing all targets, patching, and decoding."""
     targets = sum(target.size for target in manifest.targets)
     frames = sum(frame.size for frame in manifest.frames)
     modelled = sum(frame.stored for frame in manifest.frames if frame.codec == decoders.RELINK)
@@ -181,7 +183,10 @@ def _temporary(
 
 
 def _broken_encoder(manifests: Sequence[Manifest]) -> DibError | None:
-    """Return why layers cannot be recompressed here: an encoder gives other bytes, or a library is another version."""
+    """Return the error if layers cannot be recompressed here.
+
+    That is so if an encoder gives other bytes, or a library has another version.
+    """
     try:
         for encoder in {number for manifest in manifests for number in manifest.reencoders}:
             reencoders.prove(encoder >> 4, encoder & 15)
@@ -191,17 +196,17 @@ def _broken_encoder(manifests: Sequence[Manifest]) -> DibError | None:
 
 
 def _bases_of(manifests: Sequence[Manifest]) -> tuple[AboutImage, ...]:
-    """Return the images that bundles were made from and that none of them makes."""
+    """Return the base images that no target of the bundles contains."""
     abouts = [manifest.about for manifest in manifests if manifest.about]
     made = {image.id for about in abouts for images in about.targets for image in images}
     return tuple(dict.fromkeys(image for about in abouts for image in about.bases if image.id not in made))
 
 
 def _bases_here(archives: Sequence[Archive], bases: Sequence[AboutImage]) -> list[str]:
-    """Return the names of those of the ``bases`` that are in the archives."""
+    """Return the names of the ``bases`` that the archives contain."""
     found: set[bytes | None] = set()
     for archive in archives:
-        images = read_images(archive).images  # many may share a config, whose diffIDs are one tuple then
+        images = read_images(archive).images  # images that share a config also share one tuple of diffIDs
         for image in {(image.config_digest, id(image.diff_ids)): image for image in images}.values():
             found |= {image.config_digest, *image.diff_ids}
     return [

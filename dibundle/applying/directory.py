@@ -1,4 +1,4 @@
-"""Applying a bundle with several targets into a folder: a file for each, all of them or none."""
+"""Apply into a folder: one file for each target of a bundle, all of them or none."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def apply_into(
     *,
     space: Space = NO_SPACE,
 ) -> list[Destination]:
-    """Write ``targets`` into ``folder``, which is made if it is not there; return what was written.
+    """Write ``targets`` into ``folder``, and create it if it does not exist; return the written files.
 
-    The files are called by :func:`file_names`. Nothing is overwritten, and after a failure nothing is left.
+    :func:`file_names` gives the names. Existing files are never overwritten. After a failure, no file is left.
     """
     names = file_names(bundle.manifest)
     made = _make_folder(folder)
@@ -62,21 +62,21 @@ def apply_into(
 
 
 def file_names(manifest: Manifest) -> list[str]:
-    """Return a file name for each target, made of its image's: ``registry/app:2`` is in ``registry_app_2.tar``."""
+    """Return a file name for each target, from its image's name: ``registry/app:2`` gives ``registry_app_2.tar``."""
     names: list[str] = []
     taken: set[str] = set()
     for number in range(len(manifest.targets)):
         stem = re.sub(r"[^A-Za-z0-9._-]+", "_", target_name(manifest, number))[:_LONGEST_NAME].lstrip(".-") or "image"
         candidates = (f"{stem}-copy{count}.tar" if count else f"{stem}.tar" for count in itertools.count())
         names.append(next(name for name in candidates if name.lower() not in taken))
-        taken.add(names[-1].lower())  # as some file systems do not tell cases apart
+        taken.add(names[-1].lower())  # some file systems ignore case
     return names
 
 
 def _make_folder(folder: str) -> bool:
-    """Make a folder; return whether it was not there."""
+    """Create a folder; return False if it already exists."""
     try:
-        os.mkdir(folder)  # noqa: PTH102 - the path may be any bytes that the system takes
+        os.mkdir(folder)  # noqa: PTH102 - the path may be any bytes that the system accepts
     except FileExistsError:
         return False
     except OSError as error:

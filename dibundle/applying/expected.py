@@ -1,7 +1,7 @@
-"""What a receiver expects a bundle to make: judged by the output itself, before any of it is let go.
+"""The receiver's expectation of a target: the output itself is checked before any of it is released.
 
-What a bundle says about its images (section 2 of the manifest) is bound by the header but checked against nothing. It
-is never a reason to accept.
+The header commits to the bundle's description of its images (section 2 of the manifest), but nothing checks that
+description. It is never a reason to accept a target.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 
 
 class UnexpectedError(SignatureError):
-    """The bundle makes something else than was asked for; it may be rightly signed."""
+    """A bundle's target is not the expected one; its signature may still be valid."""
 
 
 class Expectation(NamedTuple):
-    """What a target has to be, by digests of configs, of manifests or of the archive itself.
+    """Expected digests of a target: of configs, of manifests or of the archive itself.
 
-    ``images``: every image must be one of these, or the archive have one of these digests; any, if there are none.
-    ``named``: one image must be this one.
+    ``images``: every image must have one of these digests, or the archive must; if it is empty, any image is accepted.
+    ``named``: at least one image must have this digest.
     """
 
     images: frozenset[bytes] = frozenset()
@@ -44,42 +44,42 @@ class Expectation(NamedTuple):
 
     @property
     def wanted(self) -> frozenset[bytes]:
-        """The digests of which one has to be an image's, where an archive is written anew of one image."""
+        """Digests of which an image must have one, if an archive of that image alone is written."""
         return frozenset((self.named,)) if self.named else self.images
 
     def without_archive(self, archive: bytes) -> Expectation:
-        """Return what is left to judge by the images of an archive that has the digest ``archive``."""
+        """Return the part of the expectation that the images must meet; ``archive`` is the archive's digest."""
         return Expectation(
             frozenset() if archive in self.images else self.images, None if self.named == archive else self.named
         )
 
 
 def parse(text: str) -> bytes:
-    """Return the digest in ``sha256:<hex>`` or ``<hex>``; all 64 digits are wanted, fewer can be forged."""
-    found = _DIGEST.fullmatch(text.lower()) if isinstance(text, str) else None  # Python takes anything
+    """Return the digest in ``sha256:<hex>`` or ``<hex>``; all 64 digits are required, as fewer can be forged."""
+    found = _DIGEST.fullmatch(text.lower()) if isinstance(text, str) else None  # callers in Python may pass anything
     if not found:
         raise UsageError(messages.EXPECT_NOT_A_DIGEST, found=text)
     return bytes.fromhex(found[1])
 
 
 def parse_all(expect: Expected | None) -> frozenset[bytes]:
-    """Return the digests of one text or of several; none of None alone."""
+    """Return the digests in one text or several; None gives an empty set."""
     if expect is None:
         return frozenset()
     found = frozenset(map(parse, (expect,) if isinstance(expect, str) else expect))
-    if not found:  # a list that turned out empty: not a wish to check nothing
+    if not found:  # an empty list is a mistake of the caller, not a request to check nothing
         raise UsageError(messages.EXPECT_NONE)
     return found
 
 
 def named_digest(name: str | None) -> bytes | None:
-    """Return the digest by which a target is named, in any spelling that :func:`parse` takes; None where it is none."""
+    """Return the digest in a target's name, in any spelling that :func:`parse` accepts; None if it is not a digest."""
     found = _DIGEST.fullmatch((name or "").lower())
     return bytes.fromhex(found[1]) if found else None
 
 
 def refuse_claims(expected: frozenset[bytes], manifest: Manifest, target_index: int) -> None:
-    """Raise :class:`UnexpectedError` where a bundle itself says that it makes something else."""
+    """Raise :class:`UnexpectedError` if the bundle's own description lists an image that is not expected."""
     target = manifest.targets[target_index]
     images = manifest.about.targets[target_index] if manifest.about else ()
     if target.digest in expected or not images:
@@ -88,7 +88,7 @@ def refuse_claims(expected: frozenset[bytes], manifest: Manifest, target_index: 
 
 
 def verified_digests(target: Target) -> dict[tuple[int, int], bytes]:
-    """Return the SHA-256 of stretches of a target (start, length) that a rebuild verifies."""
+    """Return the digests that a rebuild verifies, by start and length in the target."""
     found = {}
     at = 0
     for segment in target.segments:
@@ -99,7 +99,7 @@ def verified_digests(target: Target) -> dict[tuple[int, int], bytes]:
 
 
 class Judgement:
-    """Judges the targets of a bundle, all of them within what one may take."""
+    """Checks of a bundle's targets; all of them share the limits of one."""
 
     def __init__(self, expectation: Expectation, tmp: str | None) -> None:
         self._expectation = expectation
@@ -110,23 +110,23 @@ class Judgement:
         return bool(self._expectation)
 
     def sink(self, target: Target, sink: Sink) -> ExpectationSink:
-        """Return what keeps a target until it is judged, and then passes it on to ``sink``."""
+        """Return a sink that keeps a target until it is checked, and then passes it on to ``sink``."""
         return ExpectationSink(self, target, sink, self._tmp)
 
     def judge(self, target: Target, content: ReadAt) -> None:
         """Raise :class:`UnexpectedError` unless a target, or all its images, are expected.
 
-        The target's digests, its own among them, have been checked.
+        The caller has checked all digests of the target, also that of the whole archive.
         """
         expectation = self._expectation.without_archive(target.digest)
         if expectation:
             self._judge_images(expectation, target, content)
         elif self._expectation and target.size and content.read_at(0, 1) in b"{[":
-            # the digest of an image is that of its config or manifest: whoever knows it has not asked for that text
+            # the digest of an image is that of its config or manifest: the caller wants the image, not that document
             raise UnexpectedError(messages.EXPECT_AMBIGUOUS, reason="it is a JSON document, and no archive")
 
     def _judge_images(self, expectation: Expectation, target: Target, content: ReadAt) -> None:
-        from dibundle.images.profile import Judge, Pool  # takes milliseconds that most who apply need not wait for
+        from dibundle.images.profile import Judge, Pool  # takes milliseconds, and few calls of apply need it
 
         self._pool = self._pool or Pool()
         judge = Judge(content, verified_digests(target), pool=self._pool)
@@ -138,9 +138,9 @@ class Judgement:
 
 
 class ExpectationSink:
-    """A sink that keeps a target in a temporary file until it is judged; :meth:`release` then passes it on.
+    """A sink that keeps a target in a temporary file until it is checked; :meth:`release` then passes it on.
 
-    The tail that a bundle has withheld is its own choice, so it would not do: here everything is.
+    It withholds all bytes: withholding only the tail is not enough, as the bundle chooses where the tail begins.
     """
 
     def __init__(self, judgement: Judgement, target: Target, sink: Sink, tmp: str | None) -> None:
@@ -154,14 +154,17 @@ class ExpectationSink:
         self._spool.write(piece)
 
     def release(self) -> Iterator[None]:
-        """Pass the target on piece by piece; :class:`UnexpectedError` unless it, or all its images, are expected."""
+        """Check the target, then pass it on piece by piece.
+
+        Raises :class:`UnexpectedError` unless the target, or all its images, are expected.
+        """
         self._judgement.judge(self._target, self._spool)
         for piece in copy_chunks(self._spool, 0, self._spool.size):
             self._sink(piece)
             yield
 
     def close(self) -> None:
-        """Give the space back."""
+        """Free the temporary file."""
         self._spool.close()
 
 
@@ -181,14 +184,14 @@ def _compare(expectation: Expectation, images: Sequence[ArchiveImage]) -> None:
 
 
 def refuse_instructions(images: Iterable[ArchiveImage]) -> None:
-    """Raise ``ArchiveError`` for annotations by which programs may act: the digest of a config does not cover them."""
+    """Raise ``ArchiveError`` for annotations that programs may act on: the digest of a config does not cover them."""
     for image in images:
         if image.has_instructions:
             raise ArchiveError(messages.EXPECT_ANNOTATIONS, where=image.where)
 
 
 def refuse_others(expected: frozenset[bytes], found: Iterable[bytes]) -> None:
-    """Raise :class:`UnexpectedError` where an image that was ``found`` is not an expected one."""
+    """Raise :class:`UnexpectedError` if an image in ``found`` is not an expected one."""
     wrong = sorted(set(found) - expected)
     if wrong:
         raise UnexpectedError(

@@ -1,9 +1,9 @@
-"""Passing an archive on to a loader, without anything that the loader could load before all of it is verified.
+"""A gate between a target and a loader: the loader gets nothing that it could load before everything is verified.
 
-Members that every reader reads alike and that are only content (layers, configs, blobs) go straight through. From the
-first other thing on (manifest.json, index.json, repositories, a header in an odd form, the end of the archive) all is
-kept in a temporary file, and with it the end of the member before: what a failure leaves with the loader ends within
-a header or a content, which no reader takes for the end of an archive.
+Members that are only content (layers, configs, blobs), in a form that every reader reads alike, pass directly. From the
+first other member on, everything is kept in a temporary file: manifest.json, index.json, repositories, an unusual
+header, the end of the archive. The end of the member before it is kept too. So after a failure, the loader's input ends
+within a header or a content, and no reader takes that for the end of an archive.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from dibundle.files.readat import ReadAt, Spool, copy_chunks
 from dibundle.images.tar.plain import BLOCK, FILE, FOLDER, read_header
 
 _DOCUMENTS: Final = frozenset(("manifest.json", "index.json", "repositories", "oci-layout"))
-_LEGACY: Final = frozenset(("json", "version"))  # of docker before 1.10, which loads folders that have these
-_KEPT: Final = 8 << 20  # members up to this size are kept for judging the archive
+_LEGACY: Final = frozenset(("json", "version"))  # docker before 1.10 loads folders with these
+_KEPT: Final = 8 << 20  # maximum size of members that are kept for checking the archive
 
 
 class Gate:
-    """A sink between a target and a loader; :meth:`open` passes on the rest."""
+    """A sink between a target and a loader; :meth:`open` passes on the withheld bytes."""
 
     def __init__(self, sink: Callable[[bytes | bytearray | memoryview], object], tmp: str | None = None) -> None:
         self._sink = sink
         self._spool = Spool(tmp)
         self._is_shut = False
         self._passed = 0  # bytes that the loader has
-        self._head = bytearray()  # of the next member
-        self._left = 0  # bytes of the current member, padding included
-        self._last = 0  # of these, how many come from the last byte of content on: they wait for the next header
+        self._head = bytearray()  # incomplete header of the next member
+        self._left = 0  # remaining bytes of the current member, padding included
+        self._last = 0  # of these, the last byte of content and the padding: they wait for the next header
         self._is_small = True
         self._waiting = bytearray()
 
@@ -54,7 +54,7 @@ class Gate:
             self._last = min(self._last, self._left)
 
     def _read_header(self, view: memoryview) -> memoryview:
-        """Take a member's header; what is not plain content shuts the gate."""
+        """Take a member's header; if the member is not plain content, shut the gate."""
         count = min(len(view), BLOCK - len(self._head))
         self._head += view[:count]
         if len(self._head) < BLOCK:
@@ -68,7 +68,7 @@ class Gate:
             return view[count:]
         self._pass(self._waiting)
         self._waiting = bytearray()
-        self._is_small = True  # a header is kept, whatever follows
+        self._is_small = True  # a header is always kept
         if size:
             self._pass(block)
             self._is_small = size <= _KEPT
@@ -88,7 +88,7 @@ class Gate:
         self._sink(piece)
 
     def finish(self) -> ReadAt:
-        """Say that the archive is complete; return it, with zeros in place of large members that have passed."""
+        """End the archive and return it; large members that have passed are replaced by zeros."""
         if not self._is_shut:
             self._is_shut = True
             self._spool.write(self._waiting)
@@ -96,17 +96,17 @@ class Gate:
         return self._spool
 
     def open(self) -> None:
-        """Pass on what was kept."""
+        """Pass on the withheld bytes."""
         for piece in copy_chunks(self._spool, self._passed, self._spool.size - self._passed):
             self._sink(piece)
 
     def close(self) -> None:
-        """Give the space back."""
+        """Free the temporary file."""
         self._spool.close()
 
 
 def _content_size(block: bytes) -> int | None:
-    """Return the size of a member that is nothing but content; None for everything else."""
+    """Return the size of a member that is only content; None for any other member."""
     try:
         name, kind, size = read_header(block)
     except ArchiveError:

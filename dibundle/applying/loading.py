@@ -1,7 +1,7 @@
-"""Loading what a bundle makes into an engine, which gets nothing that it could load before all of it is verified.
+"""Load a bundle's target into an engine; the engine gets nothing that it could load before everything is verified.
 
-Where an image is expected by digest, the engine gets an archive that is written here. Else it gets the target's own
-bytes, with everything from the first document on withheld until the last byte is verified.
+If an image is expected by digest, the engine gets an archive that is written here. Otherwise it gets the target's own
+bytes: everything from the first document on is withheld until the last byte is verified.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from dibundle.sources.names import path_of
 from dibundle.sources.opening import Source, open_sources
 
 MAX_NAMES: Final = 64
-"""Names that an image is given, and images that an engine is asked for: each takes a process."""
+"""Maximum number of names for an image, and of images to check in an engine: each takes a process."""
 _REFERENCE: Final = re.compile(
     r"(?:[a-zA-Z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
 )
@@ -52,9 +52,9 @@ _REFERENCE: Final = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOptions(RebuildOptions):
-    """How to load: ``engine`` is docker, podman or ctr; None is that of a source, else the first that is installed.
+    """Options of a load. ``engine``: docker, podman or ctr; None: that of a source, else the first installed one.
 
-    ``thin``: without the layers of the base, which the engine must have already.
+    ``thin``: leave out the layers of the base, which the engine must already have.
     """
 
     engine: str | None = None
@@ -63,10 +63,10 @@ class LoadOptions(RebuildOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadResult:
-    """What an engine has now, by each of its names, and who signed the bundles.
+    """Loaded images, one for each name, and the signers of the bundles.
 
-    ``is_checked``: they were expected, and the engine was given nothing else. Otherwise they are what the bundle tells,
-    and the engine has images of these names.
+    ``is_checked``: the images were expected, and the engine got no others. Otherwise, they come from the bundle's
+    description, and the engine has images with these names.
     """
 
     engine: str
@@ -83,11 +83,12 @@ def load(
     *,
     candidates: Sequence[Source] = (),
 ) -> LoadResult:
-    """Load what the last of the bundles makes into an engine, and check that it is there.
+    """Load the target of the last bundle into an engine, and check that the engine has it.
 
-    ``candidates`` for a base are taken if they are there: archives, and bundles that make one.
+    ``candidates``: archives, and bundles that rebuild one, that may serve as a base; missing ones are skipped.
 
-    Raises what applying raises, and :class:`LoadError` where the engine refuses it or has another image afterwards.
+    Raises the errors of applying, and :class:`LoadError` if the engine refuses the archive or has another image
+    afterwards.
     """
     require_engine(options.engine)
     opened = open_sources(sources, access, context, candidates=candidates)
@@ -121,12 +122,12 @@ def load(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loading:
-    """A bundle on its way into an engine.
+    """A bundle to load into an engine.
 
-    ``without``: what the engine has loaded, whose layers are left out. ``repositories``: where the names of an expected
-    image may be, as :func:`repositories_of` gives them; None if anywhere, as someone trusted has signed the bundle.
-    ``given`` are the archives among the sources, ``bases`` also those that other bundles made. ``signatures`` judge
-    the names that the engine would get.
+    ``given``: archives among the sources; ``bases``: these and the intermediate targets of other bundles. ``without``:
+    images that the engine has; their layers are left out. ``repositories``: allowed repositories for the names of an
+    expected image, from :func:`repositories_of`; None allows all, for a bundle with a trusted signature.
+    ``signatures`` check the names that the engine would get.
     """
 
     engine: str
@@ -140,7 +141,7 @@ class Loading:
     signatures: SignatureCheck
 
     def load(self) -> tuple[list[AboutImage], bool]:
-        """Load the target; return the images that the engine was asked for, and whether it can have no others."""
+        """Load the target; return the images that were checked in the engine, and whether they were expected."""
         manifest = self.bundle.manifest
         number = choose_target(manifest, self.options)
         self.require_thin()
@@ -163,7 +164,7 @@ class Loading:
         return asked, False
 
     def require_thin(self, *, believe: bool = False) -> None:
-        """Refuse to leave out layers that the engine does not have; ``believe`` what archives claim of the base."""
+        """Refuse to leave out layers that the engine does not have; ``believe``: use only claims of the base."""
         if not self.without:
             return
         manifest = self.bundle.manifest
@@ -171,20 +172,20 @@ class Loading:
         chains = needed(manifest, number, self.without)
         try:
             require_layers(self.engine, chains, *_base_with(self.given, chains))
-        except LoadError:  # first report a base without them
+        except LoadError:  # if the base lacks them too, report that instead
             find_base(manifest, self.bases, self.context, [number], believe=believe).close()
             raise
         if not self._is_expected(number) and not (self._told() and all(image.names for image in self._told())):
-            # an engine is asked by its name whether it has all of an image
+            # the check that the engine has all of an image needs the image's name
             raise LoadError(messages.LOAD_THIN_WITHOUT_NAME, engine=self.engine, exit_code=6)
 
     def _is_expected(self, number: int) -> bool:
-        """Whether an image is expected, other than by the archive's own digest."""
+        """Whether an image is expected; the archive's own digest does not count."""
         target = self.bundle.manifest.targets[number]
         return bool(self.options.expectation.without_archive(target.digest))
 
     def _pass_on_thin(self, loader: Loader, without: Loaded) -> None:
-        """Give a loader an archive of the images, without the layers that it has."""
+        """Write an archive of the images to a loader, without the layers that the engine has."""
         form: writers.ArchiveForm = "docker-archive"
         apply_as(
             self.bases,
@@ -198,7 +199,7 @@ class Loading:
         )
 
     def _pass_on(self, loader: Loader) -> None:
-        """Give a loader the target's own bytes; warn where readers may find different images in them."""
+        """Write the target's own bytes to a loader; warn if readers may find different images in them."""
         target = self.bundle.manifest.targets[choose_target(self.bundle.manifest, self.options)]
         with closing(Gate(loader.write, self.context.tmp)) as gate:
             withheld = Space(withheld=target.size)
@@ -207,14 +208,14 @@ class Loading:
             gate.open()
 
     def _judge_thin(self, images: ImageArchive) -> None:
-        """Do what :meth:`_judge` does for a target, and the same for its images as they are written for the engine."""
+        """Check a target as :meth:`_judge` does, and also its images in the form that is written for the engine."""
         self._judge(images.archive.bytes)
         self._check_claims([(image.names, image.config_digest) for image in images.images if image.config])
 
     def _judge(self, archive: ReadAt) -> None:
-        """Compare what a target holds with what the bundle declares; warn where readers may find different images.
+        """Compare a target's images with the bundle's description; warn if readers may find different images.
 
-        Where names must be signed for, raise :class:`SignatureError` then.
+        If a signature must cover the names, raise :class:`SignatureError` instead of the warning.
         """
         target = self.bundle.manifest.targets[choose_target(self.bundle.manifest, self.options)]
         try:
@@ -237,14 +238,14 @@ class Loading:
             self._check_claims([(image.names, image.config) for image in images])
 
     def _told(self) -> tuple[AboutImage, ...]:
-        """Return the images that the bundle says the target has."""
+        """Return the target's images from the bundle's description."""
         about = self.bundle.manifest.about
         return about.targets[choose_target(self.bundle.manifest, self.options)] if about else ()
 
     def _check_claims(self, there: Sequence[tuple[Collection[str], bytes]]) -> None:
-        """Refuse a bundle that says that it makes other images than it does: users compare what is said at the end.
+        """Refuse a bundle whose description differs from its images: users compare the IDs that are printed at the end.
 
-        ``there``: of each image its names and the digest of its config.
+        ``there``: names and config digest of each image.
         """
         self.signatures.require_names_of(self.bundle, (name for names, _ in there for name in (names or ("",))))
         owners = {canonical_name(name): config for names, config in there for name in names}
@@ -271,7 +272,7 @@ class Loading:
 
 
 def _one_by_one(images: Iterable[AboutImage]) -> list[AboutImage]:
-    """Return images with one name each, or none, as many as an engine is asked for."""
+    """Return each image once for each of its names, or once without a name; at most ``MAX_NAMES`` in all."""
     found: dict[tuple[tuple[str, ...], bytes], AboutImage] = {}
     for image in images:
         for number in range(max(1, len(image.names))):
@@ -281,7 +282,7 @@ def _one_by_one(images: Iterable[AboutImage]) -> list[AboutImage]:
 
 
 def _base_with(archives: Sequence[Archive], chains: Sequence[tuple[bytes, ...]]) -> tuple[str, str | None]:
-    """Return what to call the image that has layers, and the file that it is in, if any."""
+    """Return a description of the image with the given layers, and the file that contains it, if any."""
     wanted = {[*chain_ids(chain)][-1] for chain in {*chains} if chain}
     for archive in archives:
         images = read_images(archive).images
@@ -296,9 +297,9 @@ def _base_with(archives: Sequence[Archive], chains: Sequence[tuple[bytes, ...]])
 def _name_all(
     images: Sequence[tuple[PinnedImage, tuple[str, ...]]], engine: str
 ) -> list[tuple[PinnedImage, tuple[str, ...]]]:
-    """Return images with a name for each, where the engine needs one.
+    """Return images, each with a name if the engine needs one.
 
-    containerd has no image without a name, and whether a thin one is whole is asked by its name.
+    containerd requires a name, and the check that a thin image is complete needs one.
     """
     is_thin = any(layer.content is None for image, _ in images for layer in image.layers)
     if engine != "ctr" and not is_thin:
@@ -309,9 +310,9 @@ def _name_all(
 def hand_over(
     images: Sequence[tuple[PinnedImage, tuple[str, ...]]], engine: str, require_names: Callable[[Iterable[str]], object]
 ) -> list[AboutImage]:
-    """Load images, each under its names, in an archive written here; check each by its digests.
+    """Write images into an archive, each with its names, and load it; check each image by its digests.
 
-    ``require_names`` gets all names that the engine is given, "" for an image without one, and raises to refuse them.
+    ``require_names`` gets all names for the engine ("" for an image without a name), and raises to refuse them.
     """
     images = _name_all(images, engine)
     require_names(name for _, names in images for name in (names or ("",)))
@@ -328,7 +329,7 @@ def hand_over(
 
 
 def require_left_out(image: PinnedImage, engine: str) -> None:
-    """Raise :class:`LoadError` unless an engine itself reports all layers that an image comes without."""
+    """Raise :class:`LoadError` unless the engine itself reports all layers that are left out of an image."""
     absent = [number for number, layer in enumerate(image.layers) if layer.content is None]
     if not absent:
         return
@@ -342,7 +343,7 @@ def require_left_out(image: PinnedImage, engine: str) -> None:
 def allowed_names(
     image: PinnedImage, names: Collection[str], allowed: Collection[str], progress: Progress
 ) -> tuple[str, ...]:
-    """Return the names in the repositories of the base: an image ID says nothing about names."""
+    """Return the names in the repositories of the base: an image ID does not cover names."""
     fitting = [name for name in names if _REFERENCE.fullmatch(name) and repository_of(name) in allowed]
     taken = list(dict.fromkeys(fitting))[:MAX_NAMES]
     others = [name for name in dict.fromkeys(names) if name not in taken[:MAX_NAMES]][: MAX_NAMES + 1]
@@ -356,11 +357,11 @@ def allowed_names(
 
 
 def repositories_of(archives: Sequence[Archive]) -> frozenset[str]:
-    """Return the repositories that the images of archives have names in."""
+    """Return the repositories of all names of the archives' images."""
     images = [image for archive in stored_images(archives) for image in archive.images]
     return frozenset(repository_of(name) for image in images for name in image.names)
 
 
 def repository_of(name: str) -> str:
-    """Return a reference without its tag, and whole where it is short as docker has it."""
+    """Return a reference without its tag; expand a short one as docker does."""
     return writers.whole_name(name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name)

@@ -1,4 +1,4 @@
-"""What goes wrong with applying: every text, by its code."""
+"""Messages about applying, by code."""
 
 from __future__ import annotations
 

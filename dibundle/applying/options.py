@@ -1,4 +1,4 @@
-"""What a caller says of a rebuild: which target, what is expected of it, and how large it may be."""
+"""Options of a rebuild: the target, its expected digests, and its maximum size."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ MAX_TARGET: Final = 1 << 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RebuildOptions:
-    """How to rebuild: ``max_size`` bytes of a target at most, ``target``: which one, of a bundle that makes several.
+    """Options of a rebuild. ``max_size``: maximum bytes of a target.
 
-    ``target`` is a name of an image, an image ID or an archive's digest. ``expect``: digests, if any, of which the
-    target must have one, or all of its images their IDs.
+    ``target``: which target to rebuild if the bundle has several; a name of an image, an image ID or an archive's
+    digest. ``expect``: if not empty, the target, or each of its images, must have one of these digests.
     """
 
     target: str | None = None
@@ -24,10 +24,10 @@ class RebuildOptions:
 
     @property
     def expectation(self) -> Expectation:
-        """What a target is judged by: what is expected, and the digest that it is named by, if it is by one."""
+        """Expected digests, and the digest in ``target``, if it has one."""
         return Expectation(self.expect, named_digest(self.target))
 
 
 def limit(max_size: int | None) -> int:
-    """Return what targets may come to, in bytes; None is the default."""
+    """Return the maximum size of targets, in bytes; None gives the default."""
     return MAX_TARGET if max_size is None else max_size

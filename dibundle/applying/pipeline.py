@@ -1,4 +1,4 @@
-"""Applying bundles: open what is given, follow the chain, and write what its last bundle makes."""
+"""The apply pipeline: open the sources, follow the chain of bundles, and write the target of the last one."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from dibundle.images.writers import ArchiveForm
 
 OutputFormat = Literal["docker-archive", "oci-archive", "oci"]
-"""Other than the exact target: an archive as an engine writes it, or an OCI layout in a folder."""
+"""Formats other than the exact target: an archive as an engine writes it, or an OCI layout in a folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyOptions(RebuildOptions):
-    """How to apply, and in which ``form`` to write (None: the exact target).
+    """Options of apply. ``form``: output format (None: the exact target).
 
-    ``thin``: without the layers of the base, which the receiver has loaded.
+    ``thin``: leave out the layers of the base, which the receiver has loaded.
     """
 
     form: OutputFormat | None = None
@@ -45,18 +45,18 @@ class ApplyOptions(RebuildOptions):
 
     @property
     def is_exact(self) -> bool:
-        """Whether the very bytes of a target are written."""
+        """Whether the exact bytes of a target are written."""
         return self.form is None and not self.thin
 
 
 class Folder(NamedTuple):
-    """An output that is a folder: of several archives, or of one OCI layout."""
+    """An output folder, for several archives or one OCI layout."""
 
     path: str
 
 
 class Written(NamedTuple):
-    """A file or folder that was written: its name, its size in bytes (None for a folder), and the target in it."""
+    """A written file or folder: its name, its size in bytes (None for a folder), and the target in it."""
 
     name: str
     size: int | None
@@ -64,7 +64,7 @@ class Written(NamedTuple):
 
 
 class ApplyResult(NamedTuple):
-    """What was written, and who signed the bundles."""
+    """Written outputs, and the signers of the bundles."""
 
     outputs: tuple[Written, ...]
     signed_by: tuple[str, ...]
@@ -79,21 +79,23 @@ def apply(
     *,
     candidates: Sequence[Source] = (),
 ) -> ApplyResult:
-    """Write what the last of the bundles among ``sources`` makes, from the archives among them.
+    """Rebuild the target of the last bundle among ``sources`` from the archives among them, and write it.
 
-    ``candidates`` for a base are taken if they are there: archives, and bundles that make one.
+    ``candidates``: archives, and bundles that rebuild one, that may serve as a base; missing ones are skipped.
 
-    A folder gets a file for each target, or with the form "oci" the layout of one. Everything is verified before the
-    last byte is written. Raises :class:`BaseMismatchError` for a wrong or damaged base, :class:`BundleError` and
-    :class:`DigestError` for a bundle that is malformed or damaged, :class:`SignatureError` for one that nobody who
-    counts has signed, or that makes something else than is expected.
+    A folder gets one file for each target; with the form "oci", it is the layout of one target. Everything is verified
+    before the last byte is written. Raises:
+
+    - :class:`BaseMismatchError` for a wrong or damaged base
+    - :class:`BundleError` and :class:`DigestError` for a malformed or damaged bundle
+    - :class:`SignatureError` for a bundle without a trusted signature, or with a target that is not expected
     """
     require_one_image(output, options)
     opened = open_sources(sources, access, context, candidates=candidates)
     if isinstance(output, Destination):
         opened.refuse_overwriting(output.name, output.identity)
     bundles = opened.read_bundles()
-    # what is chosen and expected concerns the last bundle; those before only lead to it
+    # the target and the expectation are for the last bundle; the others only rebuild its base
     limits = RebuildOptions(max_size=options.max_size)
     archives, bundle = follow(opened.archives, bundles, limits, context, spare=opened.spare)
     manifest = bundle.manifest
@@ -130,7 +132,7 @@ def _rewrite(
     context: Context,
     signed_by: tuple[str, ...],
 ) -> ApplyResult:
-    """Write a target in another form than it has, or without the layers of the base."""
+    """Write a target in another format than its own, or without the layers of the base."""
     from dibundle.applying.rewrite import apply_as, apply_to_layout, loaded, written_size
 
     manifest = bundle.manifest
@@ -152,18 +154,18 @@ def _rewrite(
 
 
 def require_one_image(output: Destination | Folder, options: ApplyOptions) -> None:
-    """Refuse a folder for what is one archive."""
+    """Refuse a folder as output if the options give a single archive."""
     if isinstance(output, Folder) and options.form != "oci" and not options.is_exact:
         raise UsageError(messages.OPTION_AS_ONE_IMAGE)
 
 
 def wanted_targets(manifest: Manifest, options: RebuildOptions) -> Collection[int]:
-    """Return the targets that a folder gets: the one that is named, else all."""
+    """Return the targets for a folder: the named one, else all."""
     return range(len(manifest.targets)) if options.target is None else [choose_target(manifest, options)]
 
 
 def beside(output: Destination | Folder, size: int, context: Context) -> Space:
-    """Return the space beside an output of ``size`` bytes; a folder may not be there yet."""
+    """Return the :class:`Space` beside an output of ``size`` bytes; a folder may not exist yet."""
     if isinstance(output, Destination):
         return Space.beside(output, size, context.tmp)
     path = output.path

@@ -1,4 +1,4 @@
-"""Rebuilding targets: find the base, plan, rebuild, verify, and only then finish the output."""
+"""Rebuild targets: find the base, plan, rebuild, verify, and only then finish the output."""
 
 from __future__ import annotations
 
@@ -34,11 +34,13 @@ def rebuild_target(
     space: Space = NO_SPACE,
     whole: bool = False,
 ) -> None:
-    """Pass a target's bytes to ``sink``, in order; its tail only when every byte before it is verified.
+    """Pass a target's bytes to ``sink``, in order; its tail follows only after every byte is verified.
 
-    ``whole``: check the archive's own sha256 too. Raises :class:`BaseMismatchError` for a wrong or damaged base, before
-    the first byte where it can be known, :class:`BundleError` and :class:`DigestError` for a bundle that is malformed
-    or damaged, and :class:`UnexpectedError` for one that makes something else than ``options.expect``.
+    ``whole``: also check the SHA-256 of the whole archive. Raises:
+
+    - :class:`BaseMismatchError` for a wrong or damaged base, before the first byte if possible
+    - :class:`BundleError` and :class:`DigestError` for a malformed or damaged bundle
+    - :class:`UnexpectedError` if the target is not one of ``options.expect``
     """
     sinks = {choose_target(bundle.manifest, options): sink}
     rebuild_targets(bases, bundle, sinks, options, context, space=space, whole=whole)
@@ -55,9 +57,10 @@ def rebuild_targets(
     whole: bool = False,
     compact: CompactTarget | None = None,
 ) -> None:
-    """Pass targets to their ``sinks``, by their numbers, one after the other; else as :func:`rebuild_target`.
+    """Pass targets to their ``sinks``, given by number, one after the other; otherwise like :func:`rebuild_target`.
 
-    Targets that those build on are made too, into temporary files. ``compact`` follows how the only one is made.
+    Targets that these build on are rebuilt too, into temporary files. ``compact`` follows the rebuild of a single
+    target.
     """
     for _ in rebuild_steps(bases, bundle, sinks, options, context, space=space, whole=whole, compact=compact):
         pass
@@ -74,7 +77,7 @@ def rebuild_steps(
     whole: bool = False,
     compact: CompactTarget | None = None,
 ) -> Iterator[None]:
-    """Do what :func:`rebuild_targets` does step by step: between two steps a sink gets a few pieces at most."""
+    """Run :func:`rebuild_targets` step by step: between two steps, a sink gets only a few pieces."""
     manifest = bundle.manifest
     for number in sinks:
         check_size(manifest, number, options)
@@ -116,7 +119,7 @@ def _tee(sink: Sink | None, spool: Spool | None) -> Sink:
 
 
 class _Rebuild(NamedTuple):
-    """A bundle whose targets are being made, beside ``kept`` bytes of temporary files."""
+    """A running rebuild of a bundle's targets; ``kept`` bytes of temporary files are already in use."""
 
     bundle: BundleReader
     base: FoundBase
@@ -129,9 +132,9 @@ class _Rebuild(NamedTuple):
     compact: CompactTarget | None
 
     def target(self, number: int, sink: Sink) -> Iterator[None]:
-        """Make one target, step by step.
+        """Rebuild one target, step by step.
 
-        With the last step of the last one the bundle is read to its end before the output is.
+        For the last target, the bundle is read and checked to its end before the output is finished.
         """
         bundle, base, manifest = self.bundle, self.base, self.bundle.manifest
         target = manifest.targets[number]
@@ -158,25 +161,25 @@ class _Rebuild(NamedTuple):
                 for piece in rebuild(manifest, number, bundle, base, plan, self.packings, self.compact):
                     output.write(piece)
                     own.progress.advance(len(piece))
-                    del piece  # a view of a frame, which is not to stay while the next one is decoded
+                    del piece  # a view of a frame: it must be freed before the next frame is decoded
                     yield
                 if number == base.order[-1]:
                     bundle.skip_to(len(manifest.targets))
                     bundle.finish()
                 output.finish()
             except (BaseMismatchError, BundleError):
-                base.verify(needed)  # on the wrong source a sound patch looks malformed: a damaged base is to blame
+                base.verify(needed)  # on a damaged base, a correct patch looks malformed: report the base instead
                 raise
             if judged:
                 yield from judged.release()
 
     def _prepare(self, needed: Collection[int]) -> None:
-        """Have the base's objects ready to be read."""
+        """Prepare the base's objects for reading; note it if temporary files take over half of the free space."""
         base = self.base
         size = base.spool_size(needed)
         if size:
             place, free = room(self.context.tmp)
-            if free // 2 < size <= free:  # where it is too small for sure an error says it
+            if free // 2 < size <= free:  # above the free space, an error follows
                 self.context.progress.note(
                     f"the base is compressed: temporary files take {human(size)} of the {human(free)} free in {place};"
                     " to use another folder: --tmp DIR"

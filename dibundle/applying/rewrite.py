@@ -1,4 +1,4 @@
-"""Applying into another form than the target's own, with the layers left out that the receiver has (``thin``)."""
+"""Apply into another format than the target's own; ``thin`` leaves out the layers that the receiver has."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
 
 class Loaded(NamedTuple):
-    """What a receiver has loaded: the images of the archives that are given here, as these claim them.
+    """Images that a receiver has loaded: those of the given archives, by their claims.
 
-    ``names`` of images; ``chain_ids``: one for the lowest layers of each, as many as there are; ``diff_ids``: that of
-    each stored form of a layer, by its digest.
+    ``names``: names of the images. ``chain_ids``: for each image, one for each number of its lowest layers.
+    ``diff_ids``: the diffID for the digest of each stored form of a layer.
     """
 
     names: tuple[str, ...]
@@ -49,17 +49,17 @@ class Loaded(NamedTuple):
     diff_ids: Mapping[bytes, bytes]
 
     def shared(self, chain: tuple[bytes, ...]) -> tuple[bytes, ...]:
-        """Return the lowest layers of an image, as far as one that is loaded has the same: engines know no others."""
+        """Return the lowest layers that an image shares with a loaded image: engines share only lowest layers."""
         return chain[: sum(1 for _ in takewhile(self.chain_ids.__contains__, chain_ids(chain)))]
 
 
 def loaded(archives: Sequence[Archive]) -> Loaded:
-    """Return what a receiver has who has loaded these archives."""
+    """Return the images that a receiver has after loading these archives."""
     found: list[Image] = []
     for archive in archives:
-        with suppress(ArchiveError):  # what is no image archive holds nothing
+        with suppress(ArchiveError):  # a file that is not an image archive has no images
             found += read_images(archive).images
-    # many images may share a config, whose diffIDs are one tuple then
+    # images that share a config also share one tuple of diffIDs
     by_config = {id(image.diff_ids): image.diff_ids for image in found}
     diff_ids = {diff_id: diff_id for chain in by_config.values() for diff_id in chain}
     for image in found:
@@ -69,7 +69,7 @@ def loaded(archives: Sequence[Archive]) -> Loaded:
 
 
 class _Kept:
-    """A sink that keeps a target in a sparse temporary file, without the stretches at ``holes``."""
+    """A sink that keeps a target in a sparse temporary file, without the ranges in ``holes`` (start, end)."""
 
     def __init__(self, spool: Spool, holes: Sequence[tuple[int, int]]) -> None:
         self._spool = spool
@@ -106,11 +106,11 @@ def apply_as(
     names: tuple[str, ...] | None = None,
     judge: Callable[[ImageArchive], object] = lambda images: None,
 ) -> None:
-    """Write the images that a bundle makes as an archive of ``form``, without the layers that a receiver has.
+    """Write a target's images as an archive of ``form``, without the layers that a receiver has.
 
-    ``names`` are for the images in place of their own. ``judge`` is given the target, verified, before the first byte.
+    ``names`` replace the images' own names. ``judge`` gets the verified target before the first byte is written.
 
-    Everything is verified before the first byte is written; only what is written lies in a temporary file.
+    Everything is verified before the first byte is written. Only the content to write is in a temporary file.
     """
     with context.within() as own:
         parts = _rebuilt(bases, bundle, options, own, space, without, names, judge)
@@ -128,7 +128,7 @@ def apply_to_layout(
     space: Space = NO_SPACE,
     without: Loaded | None = None,
 ) -> None:
-    """Write the images as an OCI layout in a folder that is not there yet; else as :func:`apply_as`."""
+    """Write the images as an OCI layout into a folder that must not exist yet; otherwise like :func:`apply_as`."""
     if os.path.lexists(folder):
         raise FileError(messages.FILE_EXISTS, folder=folder)
     with context.within() as own:
@@ -153,7 +153,7 @@ def apply_to_layout(
 
 
 def _check_size(parts: writers.ImageParts, options: RebuildOptions) -> None:
-    """Refuse an archive that is larger than allowed: its documents may be, where the target's are not."""
+    """Refuse an archive that is larger than allowed: its documents may be larger than those of the target."""
     size = sum(map(writers.size_of, parts.blobs.values())) + len(parts.index_json) + len(parts.manifest)
     if size > options.max_size:
         raise BundleError(messages.LIMIT_MAX_SIZE_AS_FORM, size=size, max_size=options.max_size)
@@ -192,9 +192,10 @@ def rebuild_images(
     space: Space = NO_SPACE,
     without: Loaded | None = None,
 ) -> tuple[ImageArchive, list[tuple[int, int]]]:
-    """Rebuild a target into a temporary file; return its images, and which ranges of it were left out.
+    """Rebuild a target into a temporary file; return its images, and the ranges that were left out (start, end).
 
-    Its digests are checked, its own too where that is expected. Its images are not judged: :func:`pin` does that.
+    The digests of its segments are checked, and that of the whole target if it is expected. :func:`pin` checks the
+    images.
     """
     target = bundle.manifest.targets[choose_target(bundle.manifest, options)]
     holes = _left_out(bundle.manifest, choose_target(bundle.manifest, options), without)
@@ -216,8 +217,8 @@ def pin(
     target: Target,
     without: Loaded | None,
 ) -> list[tuple[PinnedImage, tuple[str, ...]]]:
-    """Return the expected images of a target and the names that it gives them; ``UnexpectedError`` if it has none."""
-    from dibundle.images import pinned  # as in _stored_in: who applies without --expect need not wait for it
+    """Return the expected images of a target and their names in it; raise ``UnexpectedError`` if it has none."""
+    from dibundle.images import pinned  # here and in _stored_in: apply without --expect does not need it
     from dibundle.images.pinned import LayerStore
 
     try:
@@ -248,7 +249,7 @@ def pin(
 def _stored_in(
     bases: Sequence[Archive], holes: Sequence[tuple[int, int]], target: Target, without: Loaded | None
 ) -> dict[bytes, Stored]:
-    """Return the layers that are left out of a target, by diffID, each as a base really stores it."""
+    """Return the layers that are left out of a target, by diffID, each in the stored form of the base."""
     from dibundle.images.pinned import LayerStore
 
     store = LayerStore(stored_images(bases))
@@ -265,7 +266,7 @@ def _stored_in(
 
 
 def stored_images(archives: Sequence[Archive]) -> list[ImageArchive]:
-    """Return the images of those archives that hold some."""
+    """Return the images of the archives that are image archives."""
     found = []
     for archive in archives:
         with suppress(ArchiveError):
@@ -285,18 +286,18 @@ def _note_left_out(progress: Progress, without: Loaded | None, holes: Sequence[t
 
 
 def written_size(manifest: Manifest, number: int, without: Loaded | None) -> int:
-    """Return how many bytes of a target lie in a temporary file before they are written in another form."""
+    """Return the bytes of a target that are kept in a temporary file until they are written in another format."""
     return manifest.targets[number].size - sum(end - start for start, end in _left_out(manifest, number, without))
 
 
 def needed(manifest: Manifest, number: int, without: Loaded) -> list[tuple[bytes, ...]]:
-    """Return the layers, by their diffIDs, the lowest first, that each image of a target is left without."""
+    """Return the layers to leave out of each image of a target, by diffID, lowest first."""
     images = manifest.about.targets[number] if manifest.about else ()
     return [without.shared(image.diff_ids) for image in images]
 
 
 def _left_out(manifest: Manifest, number: int, without: Loaded | None) -> list[tuple[int, int]]:
-    """Return start and end of the members of a target that are layers which every image with them finds loaded."""
+    """Return start and end of the layers to leave out of a target: those loaded for every image that uses them."""
     if without is None or manifest.about is None:
         return []
     chains = needed(manifest, number, without)

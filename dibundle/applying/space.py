@@ -1,4 +1,4 @@
-"""How many bytes of temporary files making targets takes, and whether they have room."""
+"""Bytes of temporary files for rebuilding targets, and checks of free space and limits."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from dibundle.images.archive import Archive
 
 
 class Space(NamedTuple):
-    """What else takes space while targets are made.
+    """Other space in use while targets are rebuilt.
 
-    ``kept``: bytes of temporary files that the sinks may write, of which about so many are ``spared`` that are not
-    expected to be, ``withheld``: those that they write or not, which depends on the content. ``check_output`` is given
-    how many bytes of temporary files there will be, before there are, and raises where the output has no room beside
+    ``kept``: maximum bytes of temporary files that the sinks write. ``spared``: estimate of the part of ``kept`` that
+    they will not write. ``withheld``: bytes that they may write, depending on the content. ``check_output`` gets the
+    bytes of temporary files before they are written; it raises if there is too little free space for the output beside
     them.
     """
 
@@ -33,7 +33,7 @@ class Space(NamedTuple):
 
     @classmethod
     def beside(cls, output: Destination, size: int, tmp: str | None, *, kept: int = 0) -> Space:
-        """Return the space beside an output of ``size`` bytes."""
+        """Return the :class:`Space` beside an output of ``size`` bytes."""
         return cls(kept=kept, check_output=lambda temporary: output.check_room(size, temporary, room(tmp)[0]))
 
 
@@ -41,12 +41,12 @@ NO_SPACE = Space()
 
 
 def temporary_space(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: Space) -> int:
-    """Return how many bytes of temporary files making the targets of ``base`` takes, as far as it is known before."""
+    """Return the bytes of temporary files for rebuilding the targets of ``base``, as far as known in advance."""
     return base.spooled.of(used_by(manifest, base.order)) + _kept(manifest, base, options, space) - space.spared
 
 
 def _kept(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: Space) -> int:
-    """Return how many bytes of targets, or parts of them, lie in temporary files while those of ``base`` are made."""
+    """Return the bytes of targets, or parts of them, in temporary files while the targets of ``base`` are rebuilt."""
     judged = [manifest.targets[number].size for number in base.wanted] if options.expectation else []
     return sum(manifest.targets[number].size for number in base.kept) + max(judged, default=0) + space.kept
 
@@ -54,10 +54,10 @@ def _kept(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: S
 def check_sizes(
     manifest: Manifest, base: FoundBase, bases: Sequence[Archive], options: RebuildOptions, space: Space
 ) -> int:
-    """Refuse targets that are larger than allowed, also on the way, and temporary files of twice that in all.
+    """Refuse targets, also intermediate ones, above ``max_size``, and temporary files above twice ``max_size``.
 
-    Those count that hold targets, or layers of these decompressed: of this bundle, and among ``bases`` of bundles
-    before it. Return how many bytes of targets there will be.
+    Temporary files count if they hold targets, or decompressed layers of targets: of this bundle, and of earlier
+    bundles among ``bases``. Return the bytes of temporary files for targets.
     """
     for number in base.order:
         check_size(manifest, number, options)
@@ -67,11 +67,11 @@ def check_sizes(
 
 
 def check_temporary(kept: int, options: RebuildOptions) -> None:
-    """Refuse more temporary files than twice what a target may have."""
+    """Refuse temporary files above twice the maximum size of a target; ``kept`` is in bytes."""
     if kept > 2 * options.max_size:
         raise BundleError(messages.LIMIT_TEMPORARY_FILES, kept=kept, max_size=options.max_size, kept_2=(kept + 1) // 2)
 
 
 def made_size(archives: Iterable[Archive]) -> int:
-    """Return how many bytes of temporary files hold those archives that bundles have made."""
+    """Return the bytes of temporary files of archives that bundles have rebuilt."""
     return sum(archive.bytes.size - archive.spared for archive in archives if archive.is_made)

@@ -1,4 +1,4 @@
-"""The targets of a bundle: which one is meant, what they are called, whether they are too large."""
+"""The targets of a bundle: choose one, name them, check their sizes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from dibundle.format.values import AboutImage
 
 
 class MadeTarget(NamedTuple):
-    """An archive that a bundle makes: its size in bytes, its ``sha256:...`` and its images.
+    """A target of a bundle: its size in bytes, its ``sha256:...`` and its images.
 
-    An image's ``id`` and ``diff_ids`` are digests of 32 bytes; ``f"sha256:{image.id.hex()}"`` is what ``expect`` takes.
+    An image's ``id`` and ``diff_ids`` are digests of 32 bytes; ``f"sha256:{image.id.hex()}"`` is the form for
+    ``expect``.
     """
 
     size: int
@@ -25,19 +26,19 @@ class MadeTarget(NamedTuple):
 
 
 def made_target(manifest: Manifest, number: int) -> MadeTarget:
-    """Return one of the archives that a bundle makes."""
+    """Return one target of a bundle."""
     target = manifest.targets[number]
     images = manifest.about.targets[number] if manifest.about else ()
     return MadeTarget(size=target.size, sha256=digest.text(target.digest), images=images)
 
 
 def made_targets(manifest: Manifest) -> tuple[MadeTarget, ...]:
-    """Return all archives that a bundle makes."""
+    """Return all targets of a bundle."""
     return tuple(made_target(manifest, number) for number in range(len(manifest.targets)))
 
 
 def choose_target(manifest: Manifest, options: RebuildOptions) -> int:
-    """Return the number of the target to make: the only one, or the one that ``options.target`` names."""
+    """Return the number of the target to rebuild: the only one, or the one that ``options.target`` names."""
     if options.target is None:
         if len(manifest.targets) > 1:
             raise UsageError(
@@ -49,7 +50,7 @@ def choose_target(manifest: Manifest, options: RebuildOptions) -> int:
     else:
         named = named_digest(options.target)
         if named is None and options.target.lower().startswith("sha256:"):
-            raise UsageError(messages.TARGET_SHORT_DIGEST, target=options.target)  # a bundle may name images so
+            raise UsageError(messages.TARGET_SHORT_DIGEST, target=options.target)  # a bundle may use it as a name
         name = digest.text(named) if named else options.target
         found = [index for index in range(len(manifest.targets)) if name in _names_of(manifest, index)]
         if len(found) != 1:
@@ -72,7 +73,7 @@ def check_size(manifest: Manifest, number: int, options: RebuildOptions) -> None
 
 
 def _names_of(manifest: Manifest, number: int) -> set[str]:
-    """Return all that a target may be called by."""
+    """Return all names and digests that identify a target."""
     images = manifest.about.targets[number] if manifest.about else ()
     names = {name for image in images for name in image.names if not named_digest(name)}
     digests = {manifest.targets[number].digest, *(image.id for image in images)}

@@ -1,4 +1,4 @@
-"""Verifying a bundle: its own integrity, or a whole rebuild that is thrown away."""
+"""Verify a bundle: its integrity, or a full rebuild without output."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dibundle.sources.opening import Source, open_sources
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyResult:
-    """A bundle without a fault: its size in bytes, what it makes, who signed it; ``rebuilt``: all targets were made."""
+    """A valid bundle: its size in bytes, its targets and signers; ``rebuilt``: whether all targets were rebuilt."""
 
     size: int
     rebuilt: bool
@@ -32,9 +32,9 @@ class VerifyResult:
 def verify(
     bundle: Source, bases: Sequence[Source], options: RebuildOptions, access: Access, context: Context
 ) -> VerifyResult:
-    """Check that every byte of a bundle is as its header promises; with bases, or if it needs none, rebuild it too.
+    """Check every byte of a bundle against its header; with bases, or if it needs none, rebuild all targets too.
 
-    Raises what applying raises.
+    Raises the errors of applying.
     """
     opened = open_sources([bundle, *bases], access, context, bundle_first=True)
     reader = opened.read_bundle()
@@ -54,7 +54,7 @@ def verify(
 
 
 def check_rebuild(bases: Sequence[Archive], bundle: BundleReader, options: RebuildOptions, context: Context) -> None:
-    """Rebuild every target, check every digest and the whole archives', keep nothing."""
+    """Rebuild every target and check all digests, also those of the whole archives; keep nothing."""
     sinks = dict.fromkeys(range(len(bundle.manifest.targets)), _nowhere)
     rebuild_targets(bases, bundle, sinks, options, context, whole=True)
 
