@@ -1,4 +1,4 @@
-"""Listing the bundles of a repository: what each needs and makes, who signed it, and what is gone of it."""
+"""List the bundles of a repository: base and target images of each, its signer, and missing parts."""
 
 from __future__ import annotations
 
@@ -21,17 +21,20 @@ if TYPE_CHECKING:
 
 
 MAX_REFUSED: Final = 64
-"""Bundles that nobody who counts has signed; then no other is looked at: each takes ssh-keygen's time."""
+"""Maximum number of bundles without a trusted signature; then no more are checked, as each check runs ssh-keygen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredBundle:
     """A bundle in a registry: its ``name`` with the digest of its manifest, its ``tags``, its ``size`` in bytes.
 
-    ``needs`` and ``makes`` are the images' names, as the registry lists them; ``bases`` and ``refers_to`` are digests
-    of images' manifests in the same repository, ``makes_size`` bytes. ``created`` is a time as RFC 3339 has it.
-    ``signed_by``: who signed it, of the signers given; what is signed says itself what it needs and makes. ``missing``
-    is what is gone: a ``manifest`` that is listed still, the ``bundle``, or the ``image`` that it refers to.
+    - ``needs``, ``makes``: names of the base and target images, from the registry's list; for a signed bundle, from the
+      bundle itself
+    - ``makes_size``: bytes of all targets
+    - ``bases``, ``refers_to``: digests of images' manifests in the same repository
+    - ``created``: a time in the format of RFC 3339
+    - ``signed_by``: the trusted signer, if signers were given
+    - ``missing``: a ``manifest`` that is still listed, the ``bundle``, or the ``image`` that it refers to
     """
 
     name: str
@@ -50,9 +53,9 @@ class StoredBundle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleList:
-    """The bundles of the repository ``name``, sorted by what they make and need.
+    """The bundles of the repository ``name``, sorted by target and base images.
 
-    ``is_complete``: false where the repository has more than is looked at.
+    ``is_complete``: false if the repository has more entries than are read.
     """
 
     name: str
@@ -61,7 +64,7 @@ class BundleList:
 
     @property
     def size(self) -> int:
-        """The bytes of all bundles that are there."""
+        """Bytes of all bundles that the registry still has."""
         return sum(item.size or 0 for item in self.bundles if item.missing != "bundle")
 
 
@@ -89,7 +92,7 @@ def list_bundles(name: str, access: Access, context: Context) -> BundleList:
 
 
 def parse_repository(name: str, command: str) -> Reference:
-    """Return the repository that a name stands for, for ``dib`` ``command``."""
+    """Parse the name of a repository, given to ``dib`` ``command``; refuse a tag or a digest."""
     if not is_reference(name):
         raise UsageError(messages.REGISTRY_NOT_A_REPOSITORY, name=name)
     reference = Reference.parse(name)
@@ -99,7 +102,7 @@ def parse_repository(name: str, command: str) -> Reference:
 
 
 def stored(found: FoundBundle, repository: Repository, signed_by: str | None = None) -> StoredBundle:
-    """Return a bundle that was found, as results list it."""
+    """Return a found bundle as an item of results."""
     own = digest.text(found.digest)
     image = found.subject or min(found.lists, default=None)
     return StoredBundle(
@@ -119,9 +122,9 @@ def stored(found: FoundBundle, repository: Repository, signed_by: str | None = N
 
 
 def _checked(found: FoundBundle, repository: Repository, signatures: SignatureCheck) -> StoredBundle:
-    """Return a bundle, with who signed it where that is wanted; then it says itself what it needs and makes.
+    """Return a bundle; if signers are given, with its signer and the image names in the bundle itself.
 
-    Else whoever may push could list a bundle that is rightly signed as another one.
+    The names in the registry's list are not signed: anyone who may push could list a signed bundle under other names.
     """
     check = signatures.required
     if check is None or found.blob is None or found.missing == "bundle":
@@ -129,7 +132,7 @@ def _checked(found: FoundBundle, repository: Repository, signatures: SignatureCh
     stream = Pieces(repository.blob(found.blob.digest, found.blob.size))
     try:
         bundle = read_bundle(stream, digest.text(found.digest), found.blob.size, check)
-    except (SignatureError, BundleError, DigestError, RegistryError):  # what one bundle lacks says nothing of others
+    except (SignatureError, BundleError, DigestError, RegistryError):  # a faulty bundle does not affect the others
         return stored(found, repository)
     said = labels.labels(bundle.manifest, bundle.size, b"")
     signed = found._replace(needs=said[labels.NEEDS], makes=said[labels.MAKES], makes_size=int(said[labels.MAKES_SIZE]))

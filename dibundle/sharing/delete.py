@@ -1,4 +1,4 @@
-"""Deleting bundles from a registry, and what lists of referrers still say of them."""
+"""Delete bundles from a registry, with their entries in lists of referrers."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteResult:
-    """Bundles that were deleted, or that would be; and what the registry's own list still names (``left``).
+    """Bundles that were deleted, or would be with ``dry_run``; ``left``: those that the registry itself still lists.
 
-    One whose ``missing`` is "manifest" was an entry of a list alone, which was removed.
+    If ``missing`` of a deleted one is "manifest", it was only an entry of a list, which was removed.
     """
 
     deleted: tuple[StoredBundle, ...]
@@ -32,15 +32,15 @@ class DeleteResult:
 
     @property
     def size(self) -> int:
-        """The bytes of the bundles, which the registry's garbage collection frees if nothing else there has them."""
+        """Bytes of the bundles; the registry's garbage collection frees those that nothing else uses."""
         return sum(item.size or 0 for item in self.deleted if item.missing != "bundle")
 
 
 def delete_bundles(names: Iterable[str], access: Access, context: Context, *, dry_run: bool = False) -> DeleteResult:
     """Delete bundles by a tag or the digest of their manifests, ``docker://HOST/NAME:TAG`` or ``...@sha256:DIGEST``.
 
-    With a bundle all its tags go. All are looked at before the first is deleted; :class:`UsageError` where one is no
-    bundle.
+    This removes all tags of a bundle. All bundles are checked before the first is deleted. Raises :class:`UsageError`
+    if one is not a bundle.
     """
     from dibundle.sources.registry.catalog import describe
     from dibundle.sources.registry.opening import open_repository
@@ -62,9 +62,9 @@ def delete_bundles(names: Iterable[str], access: Access, context: Context, *, dr
 
 
 def delete_orphans(name: str, access: Access, context: Context, *, dry_run: bool = False) -> DeleteResult:
-    """Delete the bundles of a repository, ``docker://HOST/NAME``, of which something is gone; and entries of lists.
+    """Delete the incomplete bundles of a repository, ``docker://HOST/NAME``, and their entries in lists.
 
-    That is a manifest that is listed still, the bundle itself, or the image that a bundle refers to.
+    A bundle is incomplete if its manifest (still listed), the bundle itself or the image that it refers to is missing.
     """
     from dibundle.sources.registry.catalog import search
     from dibundle.sources.registry.opening import open_repository
@@ -84,9 +84,9 @@ def _parse_bundle(name: str) -> Reference:
 
 
 def _delete(repository: Repository, bundles: Sequence[FoundBundle], *, dry_run: bool) -> DeleteResult:
-    """Delete the manifests, then the entries of lists: a list may name what is gone, but must not lack what is there.
+    """Delete the manifests, then the entries of lists.
 
-    Lists are repaired for what was deleted before an error, too.
+    In this order, a list never lacks a bundle that exists. After an error, entries of deleted bundles are removed too.
     """
     lists: dict[bytes, set[bytes]] = defaultdict(set)
     try:

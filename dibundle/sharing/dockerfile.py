@@ -1,7 +1,7 @@
-"""Dockerfiles that make and apply bundles while they are built, for pipelines in which nothing else runs.
+"""Dockerfiles that create and apply bundles during a build, for pipelines that can only build images.
 
-A build sees of an image its files alone, not the bytes of its layers, of which an exact image is made. So the sources
-are images in registries or archives in the build context.
+A build sees only the files of an image, not the bytes of its layers, which an exact rebuild needs. So the sources are
+images in registries or archives in the build context.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dibundle.sources.registry.reference import Reference
 from dibundle.sources.wrapped import FILE
 
 IMAGE: Final = "dib"
-_SPACE: Final = "/tmp"  # noqa: S108 - in a stage of a build, which nobody else is in
+_SPACE: Final = "/tmp"  # noqa: S108 - in a stage of a build, which has no other users
 _FOLDER: Final = f"{_SPACE}/dib"
 _BUNDLE: Final = f"{_SPACE}/bundle.dib"
 _ARCHIVE: Final = "image.tar"
@@ -28,7 +28,7 @@ _HINT: Final = (
     "name a file by its path in the build context, or an image in a registry: docker://registry.example/app:1"
 )
 
-# Names to which builders give no meaning of their own, and dib neither
+# Names that have no special meaning for builders or for dib
 _PLAIN: Final = re.compile(r"""(?!-)[^\x00-\x1f\x7f\ud800-\udfff\\"'$*?\[\]:]+""")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
 _PLATFORM: Final = re.compile(r"[a-z0-9]+(?:/[a-z0-9._-]+){1,2}")
@@ -36,17 +36,17 @@ _SECRET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class Build(NamedTuple):
-    """What both kinds have: the image of dib, options for the dib in it, and (BuildKit) the secret with the logins."""
+    """Common parts of both Dockerfiles: dib's image, options for dib in it, and (BuildKit) the secret with logins."""
 
     image: str = IMAGE
     options: Sequence[str] = ()
     secret: str | None = None
 
     def stage(self, arguments: Sequence[str], sources: Sequence[str], *more: str, name: str = "") -> Iterator[str]:
-        """Yield the stage in which dib runs, the first one; without a name it stands in no image's way."""
+        """Yield the first stage, which runs dib; without a name, it cannot hide an image of the same name."""
         mount = ""
         yield f"FROM {_name(self.image)}" + (f" AS {name}" if name else "")
-        yield "USER 0:0"  # docker save makes files that are their owner's alone
+        yield "USER 0:0"  # only the owner can read the files that docker save writes
         yield f"WORKDIR {_FOLDER}"
         if self.secret is not None:
             yield f"ENV REGISTRY_AUTH_FILE={_LOGINS}"
@@ -57,18 +57,18 @@ class Build(NamedTuple):
         yield f"RUN {mount}{_words('dib', *arguments, *self.options, '--', *sources, *more)}"
 
     def command(self, sources: Sequence[str], *words: str) -> str:
-        """Return the command that builds it, as a comment."""
+        """Return the command that builds the Dockerfile, as a comment."""
         secret = f" --secret id={self.secret},src=$HOME/.docker/config.json" if self.secret is not None else ""
         context = "- < Dockerfile" if all(map(_is_reference, sources)) else "-f Dockerfile ."
-        # a builder would take what a name stood for the last time
+        # a builder's cache would use the image that the name had at the last build
         fresh = " --no-cache" if any(map(_is_reference, sources)) else ""
         return f"#   docker build{fresh}{secret} {' '.join(words)} {context}"
 
 
 def wrapping(build: Build, old: str, new: str, *, linked: bool, base: str | None = None, platform: str | None) -> str:
-    """Return the Dockerfile of an image of the bundle from ``old`` to ``new``, which :mod:`sources.wrapped` finds.
+    """Return the Dockerfile of an image with the bundle from ``old`` to ``new``; :mod:`sources.wrapped` finds it there.
 
-    ``base``: how the builder calls the image to link to, where ``old`` does not say it.
+    ``base``: the builder's name of the image to link to, if ``old`` is not a name.
     """
     below = _below(old, base) if linked else "scratch"
     where = f"--platform={_platform(platform)} " if linked and platform else ""
@@ -87,7 +87,7 @@ def wrapping(build: Build, old: str, new: str, *, linked: bool, base: str | None
 
 
 def applying(build: Build, sources: Sequence[str]) -> str:
-    """Return the Dockerfile that rebuilds an archive, as a file for those who have BuildKit, on stdout for all."""
+    """Return the Dockerfile that rebuilds an archive: as a file with BuildKit, on stdout with any builder."""
     built = f"{_SPACE}/{_ARCHIVE}"
     lines = [
         f"# Rebuilds an image archive, byte for byte. With BuildKit it is {_ARCHIVE} in this folder:",
@@ -104,12 +104,12 @@ def applying(build: Build, sources: Sequence[str]) -> str:
 
 
 def _words(*words: str) -> str:
-    """Return words for an instruction: no shell sees them, and BuildKit no here-document in them."""
+    """Return words for an instruction in JSON: no shell parses them, and BuildKit finds no here-document in them."""
     return json.dumps(words).replace("<", "\\u003c")
 
 
 def _is_reference(source: str) -> bool:
-    """Whether a source is in a registry; :class:`UsageError` where only its beginning says so."""
+    """Whether a source is in a registry; raise :class:`UsageError` if it begins like a reference but is not one."""
     if not source.startswith(SCHEME):
         return False
     Reference.parse(source)
@@ -117,7 +117,7 @@ def _is_reference(source: str) -> bool:
 
 
 def _path(source: str) -> str:
-    """Return a path in the build context."""
+    """Return a path in the build context; refuse any other path."""
     if not _PLAIN.fullmatch(source) or source.startswith("/") or ".." in source.split("/"):
         raise UsageError(messages.DOCKERFILE_SOURCE, source=source)
     return source
@@ -131,7 +131,7 @@ def _below(old: str, base: str | None) -> str:
 
 
 def _name(image: str) -> str:
-    """Return an image's name as builders take it."""
+    """Return an image's name in the form that builders accept."""
     name = image.removeprefix(SCHEME)
     if not _NAME.fullmatch(name):
         raise UsageError(messages.DOCKERFILE_IMAGE_NAME, image=image)

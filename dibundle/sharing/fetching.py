@@ -1,4 +1,4 @@
-"""The bundles of a repository that ``update`` fetches: kept while they are of use, counted by the bytes that came."""
+"""Bundles that ``update`` fetches from a repository: kept while the plan uses them; received bytes are counted."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from dibundle.sources.registry.images import RemoteBlob
 from dibundle.sources.registry.listing import Listing
 
 MAX_REFUSED: Final = 64
-"""Bundles that are passed over; then no other is looked for: a registry may list a thousand that lead nowhere."""
+"""Maximum number of skipped bundles; then no more are tried: a registry may list a thousand that do not help."""
 MAX_APPLIED: Final = 4
-"""Chains that are applied in vain, the same of those that are whole but make another image."""
+"""Maximum number of chains that were applied but did not rebuild the image; then no more are tried."""
 
 
 class FetchedBundles:
-    """Bundles that are at hand, and those that were ``refused``, by the digests of their manifests.
+    """Fetched bundles, by the digests of their manifests.
 
-    ``listing`` has what the registry lists, ``applied`` counts chains that did not make the image, ``received`` bytes
-    of all bundles.
+    ``refused``: digests of refused bundles. ``listing``: the registry's lists. ``applied``: number of chains that did
+    not rebuild the image. ``received``: bytes of all bundles.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class FetchedBundles:
         context: Context,
         turn: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
-        """``turn``: what to enter while a manifest is decoded, which may take 120 MB."""
+        """Prepare without fetching; ``turn``: context to enter while a manifest is decoded, which may take 120 MB."""
         self._repository = repository
         self._check = check
         self._context = context
@@ -58,21 +58,21 @@ class FetchedBundles:
 
     @property
     def has_failed(self) -> bool:
-        """Whether so many bundles did not serve that no other is tried."""
+        """Whether too many bundles have failed to try another one."""
         return len(self.refused) >= MAX_REFUSED or self.applied >= MAX_APPLIED
 
     def in_vain(self, plan: UpdatePlan) -> int:
-        """Return how many bytes were fetched that the plan has no use for."""
+        """Return the number of fetched bytes that the plan does not use."""
         used = {step.delta.manifest for step in plan.chain or ()}
         return self.received - sum(spool.size for name, (spool, _) in self._here.items() if name in used)
 
     def keep(self, plan: UpdatePlan) -> None:
-        """Give up bundles that the plan has no use for: what an update keeps is one chain."""
+        """Drop bundles that the plan does not use: an update keeps only one chain."""
         for name in self._here.keys() - {step.delta.manifest for step in plan.chain or ()}:
             self._give_up(name)
 
     def refuse(self, name: bytes) -> None:
-        """Give a bundle up, in each plan to come."""
+        """Drop a bundle and exclude it from later plans."""
         self.refused.add(name)
         self._give_up(name)
 
@@ -81,9 +81,10 @@ class FetchedBundles:
             self._here.pop(name)[1].close()
 
     def get(self, step: ChainStep, most_manifest: int) -> Spool:
-        """Return the bundle of a step, which is undamaged and signed by whom it has to be.
+        """Return the bundle of a step, with integrity and required signature checked; fetch it if necessary.
 
-        Its manifest has ``most_manifest`` bytes at most. :class:`RegistryError` where the registry lists another one.
+        ``most_manifest``: maximum bytes of its manifest. Raises :class:`RegistryError` if the bundle is not the listed
+        one.
         """
         name = step.delta.manifest
         if name in self._here:
@@ -92,7 +93,7 @@ class FetchedBundles:
                 raise BundleError(messages.LIMIT_CHAIN_MANIFESTS, max_manifest=MAX_MANIFEST)
             return spool
         bundle = self.listed(step)
-        with self._context.within() as own:  # nothing is kept of a bundle that is refused
+        with self._context.within() as own:  # frees everything of a refused bundle
             spool = own.spool()
             shown = digest.text(name)
             pieces = self._counted(self._repository.blob(bundle.digest, bundle.size))
@@ -105,7 +106,7 @@ class FetchedBundles:
         return spool
 
     def listed(self, step: ChainStep) -> RemoteBlob:
-        """Return the bundle of a step; :class:`RegistryError` where the registry lists another one, or too much."""
+        """Return the bundle of a step; raise :class:`RegistryError` if it is not as listed, or lists are too long."""
         if not self.listing.has_room_for_bundles:
             raise self._repository.failed(messages.REGISTRY_LISTED_TOO_MUCH)
         manifest = self._repository.manifest("sha256:" + step.delta.manifest.hex())

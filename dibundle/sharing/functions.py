@@ -1,4 +1,4 @@
-"""Public functions about the bundles in a registry, which ``dibundle`` itself offers beside those of ``api``."""
+"""Public functions for bundles in a registry; ``dibundle`` exports them together with those of ``api``."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ def list_bundles(
 ) -> BundleList:
     """Return the bundles of a repository, ``docker://HOST/NAME``, as the registry lists them.
 
-    They are found by their tags and by the images that lead to them. Sizes are bytes, digests ``sha256:...``. With
-    signers the head of each bundle is fetched, and it says itself what it needs and makes. Raises ``UsageError`` for
-    what is no name of a repository, ``RegistryError`` where the registry fails or has no such repository.
+    Bundles are found by their tags and by the referrers of images. Sizes are in bytes, digests are ``sha256:...``. With
+    signers, the head of each bundle is fetched, and its own manifest gives the names of its images. Raises
+    ``UsageError`` if the name is not that of a repository, and ``RegistryError`` if the registry fails or has no such
+    repository.
     """
     with Context(tmp, progress) as context:
         return catalog.list_bundles(name, access or Access(), context)
@@ -35,9 +36,11 @@ def delete_bundles(
 ) -> DeleteResult:
     """Delete bundles from a registry by the digests of their manifests, ``docker://HOST/NAME@sha256:DIGEST``.
 
-    The lists of the images that they refer to are changed, too, where the registry has such a list under a tag.
-    ``dry_run``: only return what would be deleted. Raises ``UsageError`` where one is no bundle, before any is deleted,
-    ``RegistryError`` where the registry fails, has no such manifest, or does not allow deleting.
+    If the registry stores lists of referrers under tags, their entries are removed from these too. ``dry_run``: only
+    return the bundles that would be deleted. Raises:
+
+    - ``UsageError`` before any bundle is deleted, if one is not a bundle
+    - ``RegistryError`` if the registry fails, has no such manifest, or does not allow deleting
     """
     with Context(tmp, progress) as context:
         several = (names,) if isinstance(names, str) else names
@@ -52,10 +55,10 @@ def delete_orphans(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> DeleteResult:
-    """Delete the bundles of a repository, ``docker://HOST/NAME``, of which something is gone.
+    """Delete the incomplete bundles of a repository, ``docker://HOST/NAME``.
 
-    That is the image that a bundle refers to, or the bundle itself; what is only listed is removed from the list. Else
-    as :func:`delete_bundles`.
+    A bundle is incomplete if the image that it refers to, or the bundle itself, is missing. A list's entry without a
+    manifest is removed from the list. Otherwise like :func:`delete_bundles`.
     """
     with Context(tmp, progress) as context:
         return delete.delete_orphans(name, access or Access(), context, dry_run=dry_run)

@@ -1,4 +1,4 @@
-"""What goes wrong with sharing: every text, by its code."""
+"""Messages about sharing, by code."""
 
 from __future__ import annotations
 

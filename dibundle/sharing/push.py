@@ -1,4 +1,4 @@
-"""Pushing a bundle into a registry, where the image that it makes leads to it."""
+"""Push a bundle to a registry as an artifact that refers to the target image."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushResult:
-    """A bundle in a registry: its ``name``, its ``digest`` as ``sha256:...``, its bytes.
+    """A bundle in a registry: its ``name``, its ``digest`` as ``sha256:...``, its ``size`` in bytes.
 
-    ``sent``: it was not there before. ``replaced``: what had the tag. ``refers_to``: the image that leads to it.
+    ``sent``: whether it was new to the registry. ``replaced``: the bundle that had the tag before. ``refers_to``: the
+    target image that it is attached to.
     """
 
     name: str
@@ -38,10 +39,11 @@ class PushResult:
 
 
 def push(bundle: Source, name: str, access: Access, context: Context, *, subject: str | None = None) -> PushResult:
-    """Put a bundle into a registry as an OCI artifact; it refers to the image that it makes.
+    """Push a bundle to a registry as an OCI artifact that refers to its target image.
 
-    That is looked for in the same repository: under ``subject`` (a tag or a digest), else under the tag that the image
-    had when the bundle was made. The tag of an image is refused: engines could no longer pull that image.
+    The image is searched for in the same repository: under ``subject`` (a tag or a digest), else under the tag that it
+    had when the bundle was created. If ``name`` has the tag of an image, it is refused: engines could no longer pull
+    that image.
     """
     from dibundle.sources.registry import artifacts
     from dibundle.sources.registry.opening import open_repository, parse_target
@@ -82,7 +84,7 @@ def _subject(
     repository: Repository,
     context: Context,
 ) -> RemoteManifest | None:
-    """Return the manifest of the image that a bundle makes; None, and a note, where it is not found by its names."""
+    """Return the manifest of a bundle's target image; if it is not found by its names, note that and return None."""
     from dibundle.sources.registry import artifacts
 
     about = bundle.manifest.about
@@ -106,7 +108,7 @@ def _subject(
 
 
 def _note_other_blobs(makes: RemoteManifest, manifest: Manifest, repository: Repository, context: Context) -> None:
-    """Note where a bundle does not rebuild the very blobs of the image in the registry, but other forms of them."""
+    """Note it if a bundle rebuilds other stored forms of layers than those of the image in the registry."""
     from dibundle.sources.registry import artifacts
 
     targets = [image for images in manifest.about.targets for image in images] if manifest.about else []
@@ -123,7 +125,7 @@ def _note_other_blobs(makes: RemoteManifest, manifest: Manifest, repository: Rep
 def _under(shown: str, reference: Reference, repository: Repository) -> bytes | None:
     """Return the digest of the bundle that has the tag, if any.
 
-    The tag of what is no bundle is not taken: an image under it would be lost to those who pull it.
+    Refuse a tag that is not a bundle's: if it is an image's, engines could no longer pull that image.
     """
     from dibundle.sources.registry import artifacts
 

@@ -1,4 +1,4 @@
-"""Signing a bundle with an SSH key: in the bundle itself, or in a file beside it."""
+"""Sign a bundle with an SSH key: in the bundle itself, or in a file beside it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from dibundle.sources.opening import open_sources
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignOptions:
-    """How to sign: by ``key`` (a private key, or a public one whose other half an agent holds), or put in a signature.
+    """Options of sign: either ``key`` or ``signature``.
 
-    ``signature`` is a file that ssh-keygen made. ``detach``: leave the bundle as it is. ``output``: None is in the
-    bundle's place, detached beside it.
+    ``key``: file of a private key, or of a public key whose private key an agent holds. ``signature``: file with an
+    existing signature by ssh-keygen. ``detach``: write the signature to its own file and leave the bundle unchanged.
+    ``output``: None replaces the bundle; with ``detach``, it is a file beside the bundle.
     """
 
     key: str | None = None
@@ -36,7 +37,7 @@ class SignOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignResult:
-    """What was written, the fingerprint of the key, and whether another signature was replaced."""
+    """The written file, the fingerprint of the key, and whether another signature was replaced."""
 
     output: str
     key: str
@@ -44,13 +45,13 @@ class SignResult:
 
 
 def sign(bundle: str, options: SignOptions, access: Access, context: Context) -> SignResult:
-    """Sign a bundle, once every byte of it is checked.
+    """Check every byte of a bundle, then sign it.
 
-    What is signed is its header, which commits to all the rest. Of a bundle in parts the first part is signed.
+    The signed data is the header, which commits to the rest. If the bundle is in parts, the first part is signed.
     """
     if (options.key is None) == (options.signature is None):
         raise UsageError(messages.SIGN_KEY_OR_SIGNATURE, bundle=shell_words(bundle))
-    aside = options.detach and options.output is not None  # nothing is written where the bundle is
+    aside = options.detach and options.output is not None  # nothing is written beside or into the bundle
     if is_reference(bundle) and not aside:
         raise _in_registry(bundle, options)
     opened = open_sources([bundle], replace(access, checks_signatures=False), context, bundle_first=True)
@@ -92,8 +93,8 @@ def _in_registry(bundle: str, options: SignOptions) -> UsageError:
 
 
 def _default(bundle: str, name: str, *, detach: bool) -> str:
-    """Return where the result goes if nothing is said: beside the bundle, or in its place."""
-    if bundle == "-" or not stat.S_ISREG(os.stat(name).st_mode):  # noqa: PTH116 - any name that the system takes
+    """Return the default output: beside the bundle if detached, else in its place."""
+    if bundle == "-" or not stat.S_ISREG(os.stat(name).st_mode):  # noqa: PTH116 - any name that the system accepts
         raise UsageError(messages.SIGN_NO_PLACE, name=name)
     if not detach:
         return name
@@ -103,7 +104,7 @@ def _default(bundle: str, name: str, *, detach: bool) -> str:
 def _embed(
     name: str, reader: BundleReader, signature: bytes, destination: Destination, context: Context, *, whole: bool
 ) -> None:
-    """Write the bundle with its signature: all parts into one file, or the one file, or the first part."""
+    """Write the bundle with its signature; if it is in parts, write all as one file (``whole``) or the first part."""
     with context.within() as own:
         if parts.is_first(name) and whole:
             read = parts.PartsReader(name, own).read

@@ -1,4 +1,4 @@
-"""Taking a bundle out: of an image that ``wrap`` made, or of a registry."""
+"""Extract a bundle from an image that ``wrap`` created, or from a registry."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from dibundle.sources.opening import Source, open_sources
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakenBundle:
-    """A bundle that was written, undamaged: its size in bytes and what it makes."""
+    """A written and checked bundle: its size in bytes and its targets."""
 
     size: int
     targets: tuple[MadeTarget, ...]
 
 
 def unwrap(source: Source, output: Output, access: Access, context: Context) -> TakenBundle:
-    """Write the one bundle behind a source, after every byte of it was checked."""
+    """Check every byte of the only bundle in a source, then write it."""
     opened = open_sources([source], access, context)
     opened.refuse_overwriting(output.name, output.identity)
     bundle = read_whole(opened.bundle_stream(), context, opened.check, opened.bundles[0][0])
@@ -36,7 +36,7 @@ def unwrap(source: Source, output: Output, access: Access, context: Context) -> 
 
 
 def pull(name: str, output: Output, access: Access, context: Context) -> TakenBundle:
-    """Write a bundle that is in a registry, pushed as it is or wrapped as an image."""
+    """Write a bundle from a registry, where it is an artifact or wrapped as an image."""
     if not is_reference(name):
         raise UsageError(messages.REGISTRY_NOT_A_NAME, name=name, tag="1-2")
     return unwrap(name, output, access, context)

@@ -1,4 +1,4 @@
-"""Getting an image from a registry by the bundles that lead to it from what is here, or plainly."""
+"""Update to an image in a registry: fetch a chain of bundles from local images to it, or the image itself."""
 
 from __future__ import annotations
 
@@ -54,14 +54,15 @@ from dibundle.sources.registry.opening import open_repository, platform_here
 from dibundle.sources.registry.reference import Reference
 
 _UNFIT: Final = (BaseMismatchError, BundleError, DigestError, NoRoomError, RegistryError, SignatureError, UsageError)
-"""What a bundle that does not serve may lead to; what else is wrong with this machine's files is not among it."""
+"""Errors of a bundle that cannot be used; other errors of local files are not among them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateOptions(RebuildOptions):
-    """How to update: the ``engine`` that gets the image (None: that of a source, else the first that is installed).
+    """Options of update. ``engine``: the engine that gets the image (None: that of a source, else the first installed).
 
-    ``expect``: the image must be one of these. ``max_size``: bytes to fetch, and of each image made, at most.
+    ``expect``: the image must have one of these digests. ``max_size``: maximum bytes to fetch, and of each rebuilt
+    image.
     """
 
     engine: str | None = None
@@ -69,10 +70,10 @@ class UpdateOptions(RebuildOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateResult:
-    """What was done: ``plan`` is None where the image was here already.
+    """Result of an update. ``plan``: None if the engine already had the image.
 
-    ``fetched`` bytes, of bundles that were refused too, ``refused`` of these. ``engine`` has the image, None where it
-    was written to a file.
+    ``fetched``: bytes, including those of refused bundles. ``refused``: number of refused bundles. ``engine``: the
+    engine that has the image; None if it was written to a file.
     """
 
     image: AboutImage
@@ -91,13 +92,13 @@ def plan_update(
     access: Access,
     context: Context,
 ) -> UpdatePlan | None:
-    """Find out what :func:`update` would fetch, None where an engine has the image already; no bundle is fetched."""
+    """Return what :func:`update` would fetch, without fetching bundles; None if the engine already has the image."""
     update = _Update(name, here, output, options, access, context, is_needed=False)
     return None if update.is_here else update.plan_what_is_there()
 
 
 def plan_for_file(name: str, here: Sequence[Source], access: Access, context: Context) -> UpdatePlan:
-    """Find out what :func:`update` would fetch for a file, whatever engines have."""
+    """Return what :func:`update` would fetch for a file, even if an engine has the image."""
     update = _Update(name, here, None, UpdateOptions(), access, context, is_needed=False, for_file=True)
     return update.plan_what_is_there()
 
@@ -110,18 +111,18 @@ def update(
     access: Access,
     context: Context,
 ) -> UpdateResult:
-    """Get an image from a registry into an engine, or into an ``output``.
+    """Fetch an image from a registry into an engine, or into an ``output``.
 
-    Of all chains of bundles from what is ``here`` that of the fewest bytes is taken, or the image itself where that is
-    less. What comes out must be the very image under that name. A bundle that is not there, damaged or another one than
-    the registry lists is passed over. With signers one that none of them signed is, too, and the image itself is never
+    Of all chains of bundles from the images ``here``, the one with the fewest bytes is used; if the image itself is
+    smaller, that is fetched. The result must be exactly the image under that name. A bundle that is missing, damaged or
+    not the listed one is skipped. With signers, unsigned bundles are skipped too, and the image itself is never
     fetched.
     """
     return _Update(name, here, output, options, access, context).run()
 
 
 class _Update:
-    """An image in a registry, and what is here."""
+    """An image in a registry, and the local images to update from."""
 
     def __init__(
         self,
@@ -143,7 +144,7 @@ class _Update:
         names = [source for source in here if isinstance(source, str)]
         self._engine = options.engine or default_engine(names, needed=output is None and is_needed)
         transport = TRANSPORTS.get(self._engine)
-        # whether the layers of all that is here are in the engine already
+        # whether the engine already has the layers of all local images
         self._is_thin = (
             output is None
             and transport is not None
@@ -173,9 +174,9 @@ class _Update:
         self._archives = opened.archives
 
     def plan(self, fetched: FetchedBundles) -> UpdatePlan:
-        """Find the way of the fewest bytes, apart from bundles that were refused.
+        """Return the plan with the fewest bytes, without refused bundles.
 
-        Where more was fetched in vain than the image has, no bundle is a way any more.
+        If more bytes were fetched in vain than the image has, plan without bundles.
         """
         if self._is_wrapped:
             return plan_wrapped(self._image, self._archives, labels.digests(self._labels.get(labels.NEEDS_LAYERS, "")))
@@ -202,7 +203,7 @@ class _Update:
         return FetchedBundles(self._repository, self._signatures.required, self._context)
 
     def plan_what_is_there(self) -> UpdatePlan:
-        """Find the way of the fewest bytes of those whose bundles the registry has."""
+        """Return the plan with the fewest bytes whose bundles the registry still has."""
         fetched = self._none_fetched()
         while True:
             plan = self.plan(fetched)
@@ -218,7 +219,7 @@ class _Update:
                 return plan
 
     def run(self) -> UpdateResult:
-        """Fetch, make and check the image, and hand it over."""
+        """Fetch or rebuild the image, check it, and load or write it."""
         if self.is_here:
             return self._result(None, 0, 0, ())
         if self._is_wrapped:
@@ -243,12 +244,12 @@ class _Update:
         return self._result(plan, total, len(fetched.refused), self._signatures.signed_by(bundles or ()))
 
     def _require_names(self, bundles: Sequence[BundleReader] | None, names: Iterable[str]) -> None:
-        """Refuse names that whoever signed the last bundle may not give to images."""
+        """Refuse names that the signer of the last bundle may not give to images."""
         if bundles:
             self._signatures.require_names_of(bundles[-1], names)
 
     def _apply_wrapped(self) -> UpdateResult:
-        """Apply the bundle that the image is."""
+        """Apply the wrapped bundle in the image."""
         plan, options = self.plan(self._none_fetched()), self._options
         self._require_size(plan.size)
         self._context.progress.phase("fetching", plan.size)
@@ -275,11 +276,11 @@ class _Update:
         )
 
     def _has_image(self) -> bool:
-        """Whether the engine has the image under each of its names already."""
-        if self._engine not in TRANSPORTS or not self._made.names:  # containerd has names of images that are not whole
+        """Whether the engine already has the image under each of its names."""
+        if self._engine not in TRANSPORTS or not self._made.names:  # containerd also has names of incomplete images
             return False
         if self._is_wrapped:
-            if self._signatures.required:  # what labels say is the registry's word
+            if self._signatures.required:  # labels come from the registry and are not signed
                 return False
             self._made = made_by(self._labels, self._repository.reference)
             own = self._made.id
@@ -289,13 +290,14 @@ class _Update:
         return all(image_id(self._engine, name) in ids for name in self._made.names)
 
     def _fetch(self, plan: UpdatePlan, fetched: FetchedBundles) -> list[BundleReader] | None:
-        """Fetch the bundles of a plan; None, and one more refused, where one is none or nobody signed it who counts.
+        """Fetch the bundles of a plan; if one is unusable or has no trusted signature, refuse it and return None.
 
-        Whoever may push could else keep everybody from the bundles of others, and so could a bundle that was deleted.
+        An unusable bundle must not end the update: else anyone who may push, or a deleted bundle, could block the
+        bundles of others.
         """
         check = self._signatures.required
         bundles = []
-        left = MAX_MANIFEST  # of all manifests together, as all are in memory; the registry says how many there are
+        left = MAX_MANIFEST  # for all manifests together, as all are in memory; the registry controls their number
         for step in plan.chain or ():
             try:
                 bundle = BundleReader(Stream(fetched.get(step, left)), None, check, digest.text(step.delta.manifest))
@@ -309,9 +311,9 @@ class _Update:
         return bundles
 
     def _require_as_listed(self, step: ChainStep, bundle: BundleReader) -> None:
-        """Raise :class:`RegistryError` where a bundle needs more, or makes less, than the registry lists of it.
+        """Raise :class:`RegistryError` if a bundle needs more, or rebuilds less, than the registry lists for it.
 
-        It may be rightly signed all the same: for something else.
+        Its signature may still be valid, but for another purpose.
         """
         listed, found = step.delta.told, labels.Told.read(labels.labels(bundle.manifest, bundle.size, b""))
         is_last = step.makes == self._image.manifest.digest
@@ -324,7 +326,7 @@ class _Update:
             raise self._repository.failed(registry_messages.REGISTRY_LISTED_BUNDLE)
 
     def _refuse(self, step: ChainStep, fetched: FetchedBundles, error: DibError) -> None:
-        """Pass a bundle over, in the next plan too."""
+        """Skip a bundle, also in later plans, and note the reason."""
         fetched.refuse(step.delta.manifest)
         shown = digest.text(step.delta.manifest)
         reason = error.message.removeprefix(f"{shown}: ")
@@ -333,9 +335,9 @@ class _Update:
     def _pin_or_refuse(
         self, plan: UpdatePlan, bundles: Sequence[BundleReader], fetched: FetchedBundles
     ) -> PinnedImage | None:
-        """Fetch or make the image; None, and one bundle more refused, where bundles do not make it.
+        """Fetch or rebuild the image; if the bundles do not rebuild it, refuse one of them and return None.
 
-        That is the bundle that was read last, or, where what it builds on is not what it should be, the one before.
+        This is the bundle that was read last. If that one's base has the wrong digest, it is the bundle before it.
         """
         try:
             with self._context.within() as own:
@@ -353,7 +355,7 @@ class _Update:
             return None
 
     def _pin(self, plan: UpdatePlan, bundles: Sequence[BundleReader], context: Context) -> PinnedImage:
-        """Fetch or make the image; :class:`RegistryError` where another one comes out."""
+        """Fetch or rebuild the image; raise :class:`RegistryError` if the result is another image."""
         expect = self._options.expect
         known = not expect or self._image.manifest.digest in expect  # a config's digest does not cover annotations
         try:
@@ -375,10 +377,10 @@ class _Update:
 
 
 def pin_made(image: RemoteImage, archive: ImageArchive, *, is_signed: bool, are_annotations_known: bool) -> PinnedImage:
-    """Return the image that a registry has under a name, out of an ``archive`` that a bundle has made.
+    """Return the image that a registry has under a name, from an ``archive`` that a bundle rebuilt.
 
-    ``is_signed``: nothing of the registry counts beside the bundle, as only that is signed; else its manifest stays
-    where it names just these layers. ``ArchiveError`` where the archive does not hold the image.
+    ``is_signed``: use nothing from the registry, as only the bundle is signed. Otherwise, the registry's manifest is
+    kept if it names exactly these layers. Raises ``ArchiveError`` if the archive does not contain the image.
     """
     found = [pins for pins in find(archive, {image.id}) if digest.sha256(pins.config) == image.id]
     if not found:
@@ -395,10 +397,11 @@ def pin_fetched(
     *,
     are_annotations_known: bool,
 ) -> PinnedImage:
-    """Return an image with its fetched layers, each hashed to its diffID; ``ArchiveError`` where one is not there.
+    """Return an image with its fetched layers, each checked against its diffID.
 
-    ``without``: the digests of layers that are left out, which those of ``here`` hold. The registry's manifest stays
-    where it names just these layers, as they are stored here: an engine may take what it has by a digest that is named.
+    ``without``: digests of layers that are left out, as archives in ``here`` have them. The registry's manifest is kept
+    if it names exactly these layers in the stored form they have here: an engine may use its own layer with a digest
+    that the manifest names. Raises ``ArchiveError`` if a layer is missing.
     """
     store = LayerStore(here)
     absent = [diff_id for blob, diff_id in zip(image.layers, image.diff_ids, strict=True) if blob.digest in without]

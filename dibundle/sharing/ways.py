@@ -1,4 +1,4 @@
-"""Which bundles lead from what is here to an image in a registry, for the fewest bytes."""
+"""Plans for an update: the chain of bundles with the fewest bytes from local images to an image in a registry."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from dibundle.sources.registry.client import Repository
 from dibundle.sources.registry.images import RemoteImage
 from dibundle.sources.registry.listing import Delta, Listing
 
-MOST_IMAGES: Final = 64  # that are asked about on the way back from the target
-MOST_STEPS: Final = 16  # of a chain; without a limit the registry would choose how much each of them takes
+MOST_IMAGES: Final = 64  # maximum images whose bundles are listed, from the target back
+MOST_STEPS: Final = 16  # maximum bundles of a chain; without a limit, the registry would control the work
 MOST_DELTAS: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class ChainStep:
-    """A bundle and the manifest's digest of the image that it is said to make."""
+    """A bundle, and the manifest's digest of its target image, by the registry's list."""
 
     delta: Delta
     makes: bytes
@@ -32,10 +32,10 @@ class ChainStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdatePlan:
-    """What to fetch: a chain of bundles, or (None) the image itself.
+    """What to fetch: ``chain``, or the image itself if it is None.
 
-    ``chain_size`` and ``pull_size`` are the bytes of both ways, ``without`` the digests of the layers that need not be
-    fetched with the image. ``is_wrapped``: the image is a wrapped bundle, which is applied.
+    ``chain_size`` and ``pull_size``: bytes of the chain and of the image. ``without``: digests of layers that need not
+    be fetched with the image. ``is_wrapped``: the image is a wrapped bundle, to be applied.
     """
 
     chain: tuple[ChainStep, ...] | None
@@ -46,7 +46,7 @@ class UpdatePlan:
 
     @property
     def size(self) -> int:
-        """Bytes to fetch, apart from manifests."""
+        """Bytes to fetch, without manifests."""
         return self.pull_size if self.chain is None or self.chain_size is None else self.chain_size
 
 
@@ -62,11 +62,13 @@ def plan_way(
     only_image: bool = False,
     only_signed: bool = False,
 ) -> UpdatePlan:
-    """Find the way of the fewest bytes to an image from what is in ``archives``.
+    """Return the plan with the fewest bytes from the images in ``archives`` to an image.
 
-    ``thin``: layers that are there need not come with the image itself. ``only_bundles``: the image itself is no way;
-    :class:`SignatureError` where there is no other. ``refused``: the digests of the manifests of bundles that are none.
-    ``only_image``: no bundle is a way any more. ``only_signed``: nor is one that is not said to hold a signature.
+    - ``thin``: do not fetch layers that ``archives`` have
+    - ``only_bundles``: do not fetch the image itself; raises :class:`SignatureError` if there is no chain
+    - ``only_image``: use no bundles
+    - ``refused``: digests of the manifests of bundles to skip
+    - ``only_signed``: skip bundles that are not listed as signed
     """
 
     def deltas_to(item: bytes) -> list[Delta]:
@@ -90,7 +92,7 @@ def plan_way(
 
 
 def plan_wrapped(image: RemoteImage, archives: Sequence[Archive], needs: Collection[bytes]) -> UpdatePlan:
-    """Return what to fetch of a wrapped bundle, which is said to need these layers: itself alone if they are here."""
+    """Return the plan for a wrapped bundle; if ``archives`` have the layers in ``needs``, fetch only the bundle's."""
     wanted = image.layers[-1:] if archives and _here(archives).issuperset(needs) else image.layers
     without = frozenset(blob.digest for blob in image.layers) - {blob.digest for blob in wanted}
     size = sum({blob.digest: blob.size for blob in wanted}.values()) + len(image.config)
@@ -98,7 +100,7 @@ def plan_wrapped(image: RemoteImage, archives: Sequence[Archive], needs: Collect
 
 
 def _here(archives: Sequence[Archive]) -> frozenset[bytes]:
-    """Return the digests of the layers in archives, stored and uncompressed, as they claim."""
+    """Return the digests of the layers in archives, stored and uncompressed, by the archives' claims."""
     found: set[bytes] = set()
     for archive in archives:
         for blob in read_images(archive).blobs:
@@ -110,9 +112,9 @@ def _here(archives: Sequence[Archive]) -> frozenset[bytes]:
 def cheapest(
     target: bytes, here: frozenset[bytes], deltas_to: Callable[[bytes], Sequence[Delta]]
 ) -> tuple[ChainStep, ...] | None:
-    """Return the chain of the fewest bytes that makes ``target``, in order; None where nothing leads there.
+    """Return the chain with the fewest bytes that rebuilds ``target``, in order; None if there is none.
 
-    ``deltas_to`` is asked once for each image, from the target back to what builds on what is ``here``.
+    ``deltas_to`` is called once for each image, from the target back to bundles that build on layers ``here``.
     """
     steps = _collect(target, here, deltas_to)
     heap: list[tuple[int, int, tuple[ChainStep, ...]]] = []
@@ -143,13 +145,13 @@ def cheapest(
 
 
 def _collect(target: bytes, here: frozenset[bytes], deltas_to: Callable[[bytes], Sequence[Delta]]) -> list[ChainStep]:
-    """Ask for what leads to the target, to what that builds on, and so on."""
+    """Collect the bundles that rebuild the target, those that rebuild their bases, and so on."""
     asked = {target}
     waiting = deque((target,))
     steps: list[ChainStep] = []
     while waiting:
         image = waiting.popleft()
-        # what can be applied to what is here comes first: no list is so long that it hides that
+        # bundles that can be applied now come first: a long list cannot hide them
         for delta in sorted(deltas_to(image), key=lambda delta: not delta.told.needs <= here):
             if len(steps) == MOST_DELTAS:
                 return steps

@@ -1,6 +1,6 @@
-"""Bundles as images: a layer with the bundle on top of the base's own layers (linked), or that layer alone (unlinked).
+"""Bundles as images: a layer with the bundle on top of the base's own layers (linked), or only that layer (unlinked).
 
-A registry stores the base's layers once, as they are the same blobs; whoever pulls a linked image has base and bundle.
+A registry stores the base's layers once, as they are the same blobs. A pull of a linked image gives base and bundle.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from dibundle.sources.wrapped import FILE, config_of
 
 PLATFORM: Final = "linux/amd64"
 MAX_COMPARED: Final = 1 << 24
-"""Layers of images of the base, and objects that are looked for in each: a few seconds."""
+"""Maximum sum, over all images, of layers and of objects to search for: a few seconds."""
 _EPOCH: Final = "1970-01-01T00:00:00Z"
 _INHERITED: Final = ("architecture", "os", "variant", "os.version", "os.features")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wrapped:
-    """An image to write or to push: its manifest, and the layout that has it and all blobs."""
+    """An image to write or to push: its manifest, and the layout with the manifest and all blobs."""
 
     manifest: bytes
     layout: writers.ImageParts
@@ -46,7 +46,7 @@ class Wrapped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrapOptions:
-    """How to wrap: ``tags`` of the image, ``platform`` of one that is linked to no base, as ``os/architecture``."""
+    """Options of wrap: ``tags`` of the image; ``platform`` of an unlinked image, as ``os/architecture``."""
 
     tags: tuple[str, ...] = ()
     platform: str | None = None
@@ -54,7 +54,7 @@ class WrapOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushedWrap:
-    """A wrapped image that was pushed: under which name, how many of its blobs were sent, and their bytes."""
+    """A pushed wrapped image: its reference, the number of blobs sent, the number of all blobs, and bytes sent."""
 
     reference: Reference
     sent: int
@@ -70,10 +70,10 @@ def wrap(
     access: Access,
     context: Context,
 ) -> tuple[str, ...]:
-    """Write the image of a bundle as an archive: linked to the image in ``bases``, without bases unlinked.
+    """Write the image of a bundle as an archive: linked to the image in ``bases``, or unlinked without bases.
 
-    The same arguments give the same image. Return its names. Raises :class:`BaseMismatchError` where no image serves
-    the bundle.
+    The same arguments give the same image. Return its names. Raises :class:`BaseMismatchError` if no image in ``bases``
+    is the base of the bundle.
     """
     wrapped = _open(bundle, bases, options, access, context, output)
     with output:
@@ -89,7 +89,7 @@ def push_wrapped(
     access: Access,
     context: Context,
 ) -> PushedWrap:
-    """Push the image of a bundle, taking the base's layers from where they are in the registry already."""
+    """Push the image of a bundle; if a base is a reference in the same registry, its layers are not sent again."""
     from dibundle.sources.registry.images import push
     from dibundle.sources.registry.opening import open_repository, parse_target
 
@@ -132,9 +132,9 @@ def wrapped_image(
     context: Context,
     platform: str | None = None,
 ) -> Wrapped:
-    """Return the image of a bundle: linked to the image in ``bases`` that it builds on, without bases unlinked.
+    """Return the image of a bundle: linked to its base image in ``bases``, or unlinked without bases.
 
-    The same arguments give the same image. Raises :class:`BaseMismatchError` where no image serves the bundle.
+    The same arguments give the same image. Raises :class:`BaseMismatchError` if no image in ``bases`` is its base.
     """
     blobs: dict[bytes, writers.Content] = {}
     layers: list[dict[str, object]] = []
@@ -146,7 +146,7 @@ def wrapped_image(
         diff_ids = list(image.diff_ids)
         config = _inherited(images, image)
         for described, blob in zip(layers, image.layers, strict=True):
-            assert blob is not None  # else it could not be described
+            assert blob is not None  # described() refuses absent layers
             blobs[bytes.fromhex(str(described["digest"])[7:])] = images.stored(blob)
     layer = _layer(bundle.content)
     layer_digest = digest.sha256_of(copy_chunks(layer, 0, layer.size))
@@ -191,13 +191,13 @@ def _image(
 
 
 def _base(manifest: Manifest, bases: Sequence[Archive], context: Context) -> tuple[ImageArchive, Image]:
-    """Return the image among ``bases`` that has all that a bundle needs."""
+    """Return the image among ``bases`` that has all objects of a bundle."""
     find_base(manifest, bases, context, believe=True).close()
     forms_of = {form.object: form.digest for form in manifest.forms}
     wanted = [{manifest.objects[number].digest, forms_of.get(number)} for number in manifest.needed()]
     left = MAX_COMPARED
     for images in map(read_images, bases):
-        # many may be the same but for their names
+        # images that differ only in their names are compared once
         for image in {(id(image.config), *map(id, image.layers)): image for image in images.images}.values():
             left -= len(image.diff_ids) + len(wanted)
             if left < 0:
@@ -209,7 +209,7 @@ def _base(manifest: Manifest, bases: Sequence[Archive], context: Context) -> tup
 
 
 def _inherited(images: ImageArchive, image: Image) -> dict[str, object]:
-    """Return what the config of a linked image takes over from the base's: the platform."""
+    """Return the part of the base's config that a linked image inherits: the platform."""
     config = config_of(Members(images.archive), image)
     found = {key: document.get(config, key) for key in _INHERITED}
     return {key: value for key, value in found.items() if value}
@@ -223,6 +223,6 @@ def _platform(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _layer(bundle: ReadAt) -> ReadAt:
-    """Return a layer whose one file is the bundle."""
+    """Return an uncompressed layer with the bundle as its only file."""
     before = writers.header(FILE, bundle.size)
     return Joined((MemoryBytes(before), bundle, MemoryBytes(bytes(-bundle.size % 512 + 1024))))

@@ -1,4 +1,4 @@
-"""Getting what a wrapped bundle in a registry makes: such an image is a parcel, and no program."""
+"""Apply a wrapped bundle from a registry: such an image only transports the bundle, and is not meant to run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from dibundle.sources.wrapped import find, find_in_layer
 
 
 class AppliedParcel(NamedTuple):
-    """The image that was made, the bundle, and the bytes that were fetched."""
+    """The rebuilt image, the bundle, and the number of fetched bytes."""
 
     image: AboutImage
     bundle: BundleReader
@@ -43,9 +43,10 @@ class AppliedParcel(NamedTuple):
 
 
 def made_by(told: Mapping[str, str], reference: Reference) -> AboutImage:
-    """Return the one image that a wrapped bundle is said by its labels to make; without ID where it is not one.
+    """Return the target image in a wrapped bundle's labels; its ID is empty if the labels have not exactly one.
 
-    Its name is the one that :class:`Parcel` gives it: of the labels, in the repository of ``reference``, else that.
+    Its name is the same as from :class:`Parcel`: that in the labels if it is in the repository of ``reference``, else
+    ``reference``.
     """
     made = labels.digests(told.get(labels.MAKES_IDS, ""))
     name = told.get(labels.MAKES, "")
@@ -59,7 +60,7 @@ def _place(reference: Reference) -> str:
 
 
 class Parcel:
-    """A wrapped bundle in a registry, whose ``signatures`` are checked before more of it is fetched."""
+    """A wrapped bundle in a registry; its signature is checked before the rest is fetched."""
 
     def __init__(
         self, repository: Repository, image: RemoteImage, signatures: SignatureCheck, context: Context
@@ -74,9 +75,10 @@ class Parcel:
     def apply(
         self, plan: UpdatePlan, bases: Sequence[Archive], engine: str, output: Output | None, options: RebuildOptions
     ) -> AppliedParcel:
-        """Load what the bundle makes into an engine, or write it to ``output``, in an archive that is written here.
+        """Rebuild the bundle's image; load it into an engine, or write it to ``output``, as an archive written here.
 
-        Where the ``bases`` have not what the bundle needs, whatever its labels say, its own layers are fetched, too.
+        If ``bases`` lack objects of the bundle, whatever its labels list, the other layers of its image are fetched
+        too.
         """
         if self._check:
             last = self._image.layers[-1]
@@ -105,7 +107,7 @@ class Parcel:
     def _pin(
         self, bundle: BundleReader, bases: Sequence[Archive], options: RebuildOptions
     ) -> tuple[PinnedImage, tuple[str, ...]]:
-        """Make the one image that the bundle makes; return it with its names in the repository that was asked."""
+        """Rebuild the bundle's only image; return it with its names in the repository of the reference."""
         target = bundle.manifest.targets[choose_target(bundle.manifest, options)]
         archive, holes = rebuild_images(bases, bundle, options, self._context)
         expected = options.expectation.without_archive(target.digest)

@@ -1,1 +1,1 @@
-"""A pull-through registry that fetches bundles in place of layers where that is less."""
+"""A pull-through registry that fetches bundles instead of layers if they are smaller."""

@@ -1,4 +1,4 @@
-"""What a mirror answers: documents, errors, and what upstream said."""
+"""Answers of a mirror: documents, errors, and answers of upstream."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 _PASSED_ON: Final = ("Content-Type", "Docker-Content-Digest", "Docker-Distribution-Api-Version", "Retry-After")
 _API: Final = {"Docker-Distribution-Api-Version": "registry/2.0"}
 _CHALLENGE: Final = "WWW-Authenticate"
-_TAKING: Final = 30.0  # seconds for a client to take a document
+_TAKING: Final = 30.0  # maximum seconds for a client to receive a document
 
 
 async def aside(
@@ -25,7 +25,10 @@ async def aside(
     *arguments: object,
     release: Callable[[_T], object] | None = None,
 ) -> _T:
-    """Run what waits in a thread, of the loop's own for None; ``release`` gets the result if the client has left."""
+    """Run a blocking function in a thread of ``pool`` (None: the loop's own pool).
+
+    If the client has left meanwhile, ``release`` gets the result.
+    """
     if pool is None:
         return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)
     running = pool.submit(function, *arguments)
@@ -42,12 +45,12 @@ async def aside(
 
 
 def blob_headers(name: str) -> dict[str, str]:
-    """Return the headers of a blob, whose digest they name."""
+    """Return the headers of a blob; ``name`` is its digest as text."""
     return {"Content-Type": "application/octet-stream", "Docker-Content-Digest": name, **_API}
 
 
 def document_answer(request: web.Request, status: int, body: bytes, headers: dict[str, str]) -> web.Response:
-    """Return a document, or to HEAD its headers."""
+    """Return a document; for HEAD, only its headers."""
     headers = headers | _API
     if request.method == "HEAD":
         return web.Response(status=status, headers={**headers, "Content-Length": str(len(body))})
@@ -55,17 +58,17 @@ def document_answer(request: web.Request, status: int, body: bytes, headers: dic
 
 
 def json_answer(status: int, value: object) -> web.Response:
-    """Return JSON as registries do."""
+    """Return JSON with a registry's headers."""
     return web.json_response(value, status=status, headers=_API)
 
 
 def error_answer(status: int, code: str, message: str) -> web.Response:
-    """Return an error as registries do."""
+    """Return an error in the format of registries."""
     return json_answer(status, {"errors": [{"code": code, "message": message}]})
 
 
 def passed(request: web.Request, place: UpstreamPlace, found: Document) -> web.Response:
-    """Return upstream's answer."""
+    """Return upstream's answer, with links changed to the mirror's paths."""
     headers = {key: found.headers[key] for key in _PASSED_ON if key in found.headers}
     if found.status == 401 and _CHALLENGE in found.headers:
         headers[_CHALLENGE] = found.headers[_CHALLENGE]
@@ -80,16 +83,16 @@ def passed(request: web.Request, place: UpstreamPlace, found: Document) -> web.R
 
 
 async def send(request: web.Request, answer: web.Response) -> None:
-    """Send a document; where the client does not take it in time the connection ends."""
+    """Send a document; if the client does not receive it in time, end the connection."""
     try:
         async with asyncio.timeout(_TAKING):
             await answer.prepare(request)
             await answer.write_eof()
-    except OSError:  # a TimeoutError, too
+    except OSError:  # includes TimeoutError
         hang_up(request)
 
 
 def hang_up(request: web.Request) -> None:
-    """End the connection of a request, whatever of an answer is not sent yet."""
+    """End the connection of a request at once, even if a part of the answer is not sent yet."""
     if request.transport is not None:
         request.transport.abort()

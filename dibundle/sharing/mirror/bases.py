@@ -1,4 +1,4 @@
-"""Images that are here: in the cache, and in folders of blobs that engines keep. They are what bundles build on."""
+"""Local images that can be bases of bundles: in the cache, and in folders of blobs that engines keep."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from dibundle.sharing.mirror.cache import Cache
 from dibundle.sharing.mirror.options import UpstreamPlace
 
 MAX_PARSED: Final = 1 << 20
-"""Bytes of a manifest or config that is looked into; what is larger is passed on, and makes no image for deltas."""
+"""Maximum bytes of a manifest or config to parse; larger ones are passed on, and their images get no deltas."""
 MAX_LAYERS: Final = 128
 _TYPE: Final = re.compile(r"[a-zA-Z0-9.+_-]{1,127}/[a-zA-Z0-9.+_-]{1,127}")
-_MAX_KNOWN: Final = 4096  # documents, of the least recently used of which is forgotten what was in it
+_MAX_KNOWN: Final = 4096  # maximum number of documents in memory; the least recently used one is dropped
 
 
 class ImageManifest(NamedTuple):
-    """What a manifest of an image names: its config, and its layers with their sizes."""
+    """Contents of an image's manifest: digest of the config, and digests of the layers with their sizes in bytes."""
 
     config: bytes
     layers: tuple[tuple[bytes, int], ...]
@@ -43,7 +43,7 @@ class ImageManifest(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What is in a document: the media type of a manifest, what that of an image names, the diffIDs of a config."""
+    """Contents of a document: media type of a manifest, contents of an image's manifest, diffIDs of a config."""
 
     media_type: str | None
     named: ImageManifest | None
@@ -51,7 +51,7 @@ class Known(NamedTuple):
 
 
 class LocalImage(NamedTuple):
-    """An image that is here whole: its layers, as stored, and the diffIDs of their contents."""
+    """A complete local image: its stored layers, and the diffIDs of their contents."""
 
     manifest: bytes
     named: ImageManifest
@@ -59,12 +59,12 @@ class LocalImage(NamedTuple):
 
     @property
     def digests(self) -> frozenset[bytes]:
-        """The digests by which bundles ask for layers."""
+        """Digests by which bundles refer to layers."""
         return frozenset((*(digest for digest, _ in self.named.layers), *self.diff_ids))
 
 
 class Documents:
-    """Looks into manifests and configs, one of a registry at a time, and remembers by their digests what is in them."""
+    """Cache of parsed manifests and configs, by digest; it parses one document of a registry at a time."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[bytes, Known] = OrderedDict()
@@ -72,7 +72,7 @@ class Documents:
         self._looking: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def look(self, host: str, digest: bytes, body: Callable[[], bytes | None]) -> Known | None:
-        """Return what is in the document with this digest, which ``body`` reads; None where that is None."""
+        """Return the contents of the document with this digest; ``body`` reads it. Return None if that returns None."""
         with self._lock:
             looking = self._looking[host]
         with looking:
@@ -102,17 +102,17 @@ def _look(content: bytes) -> Known:
 
 
 def _media_type(value: object) -> str | None:
-    """Return the media type of a manifest; None for anything else. Those of OCI need not say it."""
+    """Return the media type of a manifest; None for other documents. In OCI manifests, the field is optional."""
     kinds = {"manifests": OCI_INDEX, "layers": OCI_MANIFEST}
     found = [kind for key, kind in kinds.items() if isinstance(get(value, key), list)]
-    if len(found) == 2:  # one or the other, as upstream has it
+    if len(found) == 2:  # ambiguous: only upstream's media type would decide which
         return None
     told = get_text(value, "mediaType") or (found[0] if found else "")
     return told if _TYPE.fullmatch(told) else None
 
 
 def _named(value: object) -> ImageManifest | None:
-    """Return what the manifest of an image names; None for anything else, such as an index or an artifact."""
+    """Return the contents of an image's manifest; None for other documents, such as an index or an artifact."""
     config = sha256_of(get(get(value, "config"), "digest"))
     items = get_list(value, "layers")
     layers = []
@@ -129,17 +129,18 @@ def _named(value: object) -> ImageManifest | None:
 
 
 class Bases:
-    """Where images are looked for. Blobs of other programs are read as they are: what is made of them is checked.
+    """Search for base images in the cache and in stores.
 
-    A registry's images build on what is of this registry alone, and on stores that are for it: a bundle could have
-    anything be given away that it builds on.
+    Layers in stores of other programs are not hashed when read; the rebuilt layers are. Bases of a registry's images
+    are only from this registry, or from stores that are assigned to it: a bundle could disclose any content of its
+    base.
     """
 
     def __init__(self, cache: Cache, documents: Documents, stores: Collection[tuple[str, Path]]) -> None:
         self._cache, self._documents, self._stores = cache, documents, stores
 
     def find(self, place: UpstreamPlace, manifest: bytes) -> LocalImage | None:
-        """Return the image with this manifest, if all of it is here."""
+        """Return the image with this manifest; None if a part of it is missing."""
         known = self._documents.look(place.host, manifest, partial(self._small, place, manifest))
         if known is None or known.named is None:
             return None
@@ -152,16 +153,17 @@ class Bases:
         return LocalImage(manifest, known.named, in_config.diff_ids)
 
     def cached(self, place: UpstreamPlace) -> Iterable[LocalImage]:
-        """Yield the images of a registry in the cache, the latest first."""
+        """Yield the complete images of a registry in the cache, latest first."""
         for manifest in self._cache.images(place.space):
             found = self.find(place, manifest)
             if found:
                 yield found
 
     def open(self, place: UpstreamPlace, image: LocalImage, defer: Callable[[Callable[[], None]], None]) -> Archive:
-        """Return an image as the archive that ``docker://`` would be; what is opened is closed by ``defer``.
+        """Return an image as an archive, in the form of a ``docker://`` source.
 
-        :class:`FileError` where a blob went meanwhile.
+        ``defer`` gets the functions that close the opened files. Raises :class:`FileError` if a blob was deleted
+        meanwhile.
         """
         contents: dict[bytes, ReadAt] = {}
         for digest in (image.manifest, image.named.config, *(digest for digest, _ in image.named.layers)):

@@ -1,4 +1,4 @@
-"""Blobs on their way to clients: from the cache, as they come from upstream, or passed on as they are."""
+"""Blobs for clients: from the cache, from a running download, or passed on from upstream without being kept."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from dibundle.sharing.mirror.options import Key, MirrorOptions, UpstreamPlace
 from dibundle.sharing.mirror.upstream import Document, Streamed, Upstreams, threads
 from dibundle.sources.registry.transport import ConnectionFailure
 
-_PIECE: Final = 128 << 10  # that each of a thousand clients may leave unread
-_READERS: Final = 16  # threads that open files of the cache of an upstream, which may have to be hashed
-_UNREAD: Final = 300.0  # seconds that a client may take no byte
+_PIECE: Final = 128 << 10  # bytes; each of a thousand clients may leave one piece unread in memory
+_READERS: Final = 16  # threads for each upstream that open files of the cache, and hash them if necessary
+_UNREAD: Final = 300.0  # maximum seconds during which a client receives no byte
 
 
 class BlobServer:
-    """Sends blobs: what is made or in the cache from there, all else from upstream."""
+    """Server of blobs: rebuilt and cached ones from the cache, all others from upstream."""
 
     def __init__(
         self,
@@ -45,12 +45,12 @@ class BlobServer:
         self._checks: dict[Key, asyncio.Future[bool]] = {}
 
     def close(self) -> None:
-        """Open nothing more."""
+        """Stop the threads that open files."""
         for pool in self._files.values():
             pool.shutdown(wait=False, cancel_futures=True)
 
     async def answer(self, request: web.Request, place: UpstreamPlace, digest: bytes) -> web.StreamResponse:
-        """Answer a request for a blob, wherever it comes from."""
+        """Answer a request for a blob; if a delta may rebuild it, wait for that first."""
         making = self._maker.making(place, digest)
         if making and not self._cache.has(place.key(digest)) and request.method == "GET":
             refusal = await self._refusal(place, digest)
@@ -66,7 +66,7 @@ class BlobServer:
         return await aside(self._upstreams.threads[place.host], self._upstreams.refusal, place, "blobs", digest)
 
     async def _here(self, request: web.Request, place: UpstreamPlace, digest: bytes) -> web.StreamResponse | None:
-        """Answer with a blob of the cache, or one that is on its way; None where it is neither."""
+        """Answer with a blob from the cache or from a running download; None if there is neither."""
         key = place.key(digest)
         running = self._downloads.running(key)
         try:
@@ -80,7 +80,7 @@ class BlobServer:
         finally:
             if running:
                 running.leave()
-        self._cache.pin([key])  # a file that is open takes space, whether it is counted or not
+        self._cache.pin([key])  # an open file takes space even after it is deleted
         try:
             pool = self._files[place.host]
             if not await self._checked(pool, key):
@@ -91,7 +91,7 @@ class BlobServer:
             self._cache.unpin([key])
 
     async def _checked(self, pool: Executor, key: Key) -> bool:
-        """Whether a blob of the cache is sound: one thread looks for all who ask, whoever of them leaves meanwhile."""
+        """Whether a cached blob has its digest; one thread checks it for all requests, even if some of them end."""
         check = self._checks.get(key)
         if check is None:
             check = self._checks[key] = asyncio.wrap_future(pool.submit(self._cache.is_sound, key))
@@ -101,7 +101,7 @@ class BlobServer:
     async def _from_upstream(
         self, request: web.Request, place: UpstreamPlace, digest: bytes
     ) -> web.StreamResponse | None:
-        """Answer with what upstream sends; None where somebody else has begun to fetch it."""
+        """Answer with upstream's blob; None if another request has already begun to fetch it."""
         if not _is_plain(request):
             return await self.direct(request, place, text(digest))
         try:
@@ -124,7 +124,7 @@ class BlobServer:
             began.leave()
 
     async def _cached(self, request: web.Request, key: Key, fd: int) -> web.StreamResponse:
-        """Send a blob of the cache, or a part; what is sent is what was hashed, whatever becomes of its name."""
+        """Send a cached blob, or a part; ``fd`` stays the hashed file, even if its name is deleted or replaced."""
         try:
             size = os.fstat(fd).st_size
             part = _range(request, size)
@@ -148,13 +148,13 @@ class BlobServer:
                 raise ConnectionFailure("the cache cannot be read") from error
 
     async def _downloaded(self, request: web.Request, place: UpstreamPlace, download: Download) -> web.StreamResponse:
-        """Send a blob as it comes from upstream."""
+        """Send a blob while it comes from upstream."""
         response = web.StreamResponse(headers=blob_headers(text(download.digest)))
         response.content_length = download.size
         return await self._send(request, response, self._coming(place, download))
 
     async def _coming(self, place: UpstreamPlace, download: Download) -> AsyncIterator[bytes]:
-        """Yield a blob as it comes; where there is no space for it any more the rest comes straight from upstream."""
+        """Yield a blob while it arrives; if the cache has no more space, fetch the rest directly from upstream."""
         at = 0
         try:
             async for piece in download.pieces():
@@ -173,7 +173,7 @@ class BlobServer:
                     yield piece
 
     async def direct(self, request: web.Request, place: UpstreamPlace, name: str) -> web.StreamResponse:
-        """Pass a request for a blob on as it is, and keep nothing."""
+        """Pass a request for a blob on to upstream, and keep nothing."""
         method: Literal["GET", "HEAD"] = "HEAD" if request.method == "HEAD" else "GET"
         async with self._asked(place, name, request.headers.get("Range"), method) as answer:
             require_blob(answer, name, is_part="Range" in request.headers)
@@ -185,7 +185,7 @@ class BlobServer:
                 response.headers["Content-Range"] = answer.headers["Content-Range"]
             response.content_length = answer.length
             pieces = self._streamed(place, answer)
-            if answer.status == 200 and name.partition(":")[0] in HASHES:  # a part has no digest to look at
+            if answer.status == 200 and name.partition(":")[0] in HASHES:  # a part cannot be checked
                 pieces = _verified(pieces, name)
             return await self._send(request, response, pieces)
 
@@ -193,7 +193,7 @@ class BlobServer:
     async def _asked(
         self, place: UpstreamPlace, name: str, part: str | None, method: Literal["GET", "HEAD"]
     ) -> AsyncIterator[Streamed]:
-        """Ask upstream for a blob, or a part."""
+        """Request a blob, or a part, from upstream."""
         pool, headers = self._upstreams.passing[place.host], {"Range": part} if part else {}
         opened = self._upstreams.ask(place, f"blobs/{name}", headers=headers, method=method)
 
@@ -213,7 +213,7 @@ class BlobServer:
     async def _send(
         self, request: web.Request, response: web.StreamResponse, pieces: AsyncIterator[bytes]
     ) -> web.StreamResponse:
-        """Send an answer; where its body ends too early, or too late, the connection does, so that the client knows."""
+        """Send an answer; if its body is too short or too long, end the connection to signal an error."""
         sent = 0
         try:
             await response.prepare(request)
@@ -228,7 +228,7 @@ class BlobServer:
                     raise ConnectionFailure("too short")
             async with asyncio.timeout(_UNREAD):
                 await response.write_eof()
-        except (ConnectionFailure, OSError):  # the client's end of it, too
+        except (ConnectionFailure, OSError):  # of upstream or of the client
             hang_up(request)
         finally:
             self._metrics.served.inc(sent)
@@ -238,9 +238,9 @@ class BlobServer:
 async def _verified(
     pieces: AsyncIterator[bytes], name: str, held: bytes = b"", found: hashlib._Hash | None = None
 ) -> AsyncIterator[bytes]:
-    """Yield pieces, the last bytes only when all of them have the digest.
+    """Yield pieces; yield the last bytes only if the whole blob has its digest.
 
-    ``held`` is what comes before them and was not sent yet, ``found`` the hash of all that does.
+    ``held``: bytes before the pieces that are not sent yet. ``found``: hash of all bytes before the pieces.
     """
     kind, _, digest = name.partition(":")
     found = found or HASHES[kind]()
@@ -261,7 +261,7 @@ def _is_plain(request: web.Request) -> bool:
 
 
 def _range(request: web.Request, size: int) -> range | None:
-    """Return which bytes a request asks for; None where there are none of them. What is no range is all."""
+    """Return the requested range of bytes; None if it begins after the end. A malformed range means all bytes."""
     try:
         asked = request.http_range
     except ValueError:

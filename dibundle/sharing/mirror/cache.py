@@ -1,8 +1,8 @@
-"""Blobs by their digest in a folder, within a size: the least recently used go first.
+"""A cache of blobs by digest, in a folder of limited size: the least recently used blob is deleted first.
 
-Each is in the space of the registry that it is of, and serves nobody else. What is in the cache under a digest has that
-digest: a blob is written to a temporary file, hashed on the way and renamed; before it is used for the first time, and
-whenever its file has changed, it is hashed again.
+Each blob is in the space of its registry, and is used for no other registry. A blob in the cache has the digest of its
+name: it is hashed while it is written to a temporary file, and then renamed. It is hashed again before its first use,
+if this process did not write it, and whenever its file has changed.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from dibundle.sharing.mirror.options import Key
 
 _PIECE: Final = 1 << 20
 _NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_MAX_IMAGES: Final = 1024  # of a registry that are remembered as bases
-_BLOCK: Final = 4096  # bytes that a file takes at least
+_MAX_IMAGES: Final = 1024  # maximum number of images that are remembered as bases, for each registry
+_BLOCK: Final = 4096  # minimum bytes of disk space for a file
 
 
 class _State(NamedTuple):
-    """What a file was when its content was hashed; nobody can set the time of the last change of a file."""
+    """State of a file when its content was hashed; programs cannot set ``changed``, the file's ctime."""
 
     inode: int
     changed: int
@@ -40,24 +40,24 @@ class _State(NamedTuple):
 
 
 def _taken(size: int) -> int:
-    """Return how many bytes a file counts for."""
+    """Return the bytes that a file counts for in the cache."""
     return max(size, _BLOCK)
 
 
 class CacheFullError(Exception):
-    """There is no space for a blob: it is served without being kept."""
+    """The cache has no space for a blob: it is served without being kept."""
 
 
 class Turns:
-    """Lets one thread at a time do something about a blob; the others wait."""
+    """Locks by blob: one thread at a time works on a blob, the others wait."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._turns: dict[Key, tuple[threading.Lock, int]] = {}  # and how many wait for it or have it
+        self._turns: dict[Key, tuple[threading.Lock, int]] = {}  # lock, and number of threads that wait for or hold it
 
     @contextmanager
     def of(self, key: Key) -> Iterator[None]:
-        """Wait for a turn, and have it."""
+        """Wait for the lock of a blob, and hold it."""
         with self._lock:
             turn, waiting = self._turns.get(key, (threading.Lock(), 0))
             self._turns[key] = turn, waiting + 1
@@ -72,7 +72,7 @@ class Turns:
 
 
 class NewBlob:
-    """A blob on its way into the cache: written in order, then kept under its digest or given up."""
+    """A new blob of the cache: written in order, then kept under its digest or dropped."""
 
     def __init__(self, cache: Cache, fd: int, path: Path) -> None:
         self._cache, self._path = cache, path
@@ -82,7 +82,7 @@ class NewBlob:
         self.size = 0
 
     def write(self, data: bytes | memoryview) -> None:
-        """Add bytes; :class:`CacheFullError` where there is no space."""
+        """Add bytes; raise :class:`CacheFullError` if there is no space."""
         self._cache._reserve(_taken(self.size + len(data)) - _taken(self.size))
         self.size += len(data)
         view = memoryview(data)
@@ -95,15 +95,15 @@ class NewBlob:
 
     @property
     def digest(self) -> bytes:
-        """The SHA-256 of what was written so far."""
+        """The SHA-256 of the bytes so far."""
         return self._hash.digest()
 
     def hash(self) -> hashlib._Hash:
-        """Return the SHA-256 of what was written so far, to go on with."""
+        """Return a copy of the running SHA-256, to be continued."""
         return self._hash.copy()
 
     def keep(self, space: str) -> None:
-        """Put it in place under its digest; it stays there until it is closed."""
+        """Move the file to its digest's name; until :meth:`close`, the cache cannot delete it."""
         key = space, self.digest
         self._cache.pin([key])
         try:
@@ -114,7 +114,7 @@ class NewBlob:
         self._kept = key
 
     def close(self) -> None:
-        """Close the file; what was not kept goes."""
+        """Close the file; delete it if it was not kept."""
         os.close(self.fd)
         if self._kept:
             self._cache.unpin([self._kept])
@@ -124,16 +124,19 @@ class NewBlob:
 
 
 class Cache:
-    """The cache of one process, which holds a lock on its folder. Safe for threads."""
+    """The cache of one process, which holds a lock on its folder. Thread-safe."""
 
     def __init__(self, folder: Path, most: int) -> None:
-        """Open or make a cache; :class:`FileError` where that fails, or another process has it."""
+        """Open or create a cache of at most ``most`` bytes; raise :class:`FileError` if another process uses it.
+
+        The same error is raised if the folder cannot be written.
+        """
         self.folder, self.most = folder, most
         self._lock = threading.RLock()
-        self._sizes: OrderedDict[Key, int] = OrderedDict()  # the least recently used first
+        self._sizes: OrderedDict[Key, int] = OrderedDict()  # least recently used first
         self._checked: dict[Key, _State] = {}
         self._pinned: dict[Key, int] = {}
-        self._images: dict[str, int] = {}  # how many are noted of each registry, or fewer
+        self._images: dict[str, int] = {}  # upper limit of the number of remembered images, by registry
         self._hashing = Turns()
         self._total = self._number = 0
         try:
@@ -152,12 +155,12 @@ class Cache:
             raise FileError(file_messages.FILE_CANNOT_WRITE, folder=folder, reason=error.strerror) from error
 
     def close(self) -> None:
-        """Let another process have it."""
+        """Release the folder for other processes."""
         os.close(self._held)
 
     @property
     def size(self) -> int:
-        """Bytes of all blobs, those that are being written too, and of bundles."""
+        """Bytes of all blobs, including those that are being written, and of bundles."""
         return self._total
 
     def _load(self) -> None:
@@ -178,11 +181,11 @@ class Cache:
         return self.folder / "blobs" / key[0] / key[1].hex()
 
     def has(self, key: Key) -> bool:
-        """Whether a blob is said to be here: it may turn out to be damaged when it is opened."""
+        """Whether a blob is listed; :meth:`open` may still find it damaged."""
         return key in self._sizes
 
     def open(self, key: Key) -> int | None:
-        """Return a descriptor of a blob, which has its digest; None where it is not here, or was damaged."""
+        """Return a descriptor of a blob with its digest checked; None if it is missing or damaged."""
         if key not in self._sizes:
             return None
         fd = None
@@ -202,7 +205,7 @@ class Cache:
         return None
 
     def is_sound(self, key: Key) -> bool:
-        """Whether a blob is here and has its digest."""
+        """Whether a blob exists and has its digest."""
         fd = self.open(key)
         if fd is not None:
             os.close(fd)
@@ -212,7 +215,7 @@ class Cache:
         return self._checked.get(key) == _state(fd)
 
     def _check(self, key: Key, fd: int) -> bool:
-        """Hash a blob, once for all who open it; return whether it has its digest."""
+        """Hash a blob, once for all threads that open it; return whether it has its digest."""
         with self._hashing.of(key):
             if self._is_checked(key, fd):
                 return True
@@ -223,7 +226,7 @@ class Cache:
             return True
 
     def read(self, key: Key, most: int) -> bytes | None:
-        """Return a blob of at most ``most`` bytes; a larger one is not hashed."""
+        """Return the bytes of a blob; None if it is missing or over ``most`` bytes. A larger one is not hashed."""
         fd = self.open(key) if self._sizes.get(key, 0) <= most else None
         if fd is None:
             return None
@@ -234,7 +237,7 @@ class Cache:
             os.close(fd)
 
     def new(self) -> NewBlob:
-        """Return a blob to write; :class:`CacheFullError` where there is no space for its file."""
+        """Return a blob to write; raise :class:`CacheFullError` if there is no space for its file."""
         with self._lock:
             self._number += 1
             path = self.folder / "tmp" / str(self._number)
@@ -259,7 +262,10 @@ class Cache:
         return digest
 
     def _reserve(self, size: int) -> None:
-        """Count bytes that are being written; others go for them, or :class:`CacheFullError`."""
+        """Count bytes of files that are being written, and delete blobs if necessary.
+
+        If that is not enough, raises :class:`CacheFullError`.
+        """
         with self._lock:
             self._total += size
             self._make_space()
@@ -277,7 +283,7 @@ class Cache:
             self._checked[key] = _state(fd)
 
     def remove(self, key: Key) -> None:
-        """Give a blob up."""
+        """Delete a blob."""
         with self._lock:
             if key in self._sizes:
                 self._total -= _taken(self._sizes.pop(key))
@@ -285,7 +291,7 @@ class Cache:
             _delete(self._path(key))
 
     def prune(self, most: int) -> int:
-        """Give blobs up until at most ``most`` bytes are left; return how many bytes went."""
+        """Delete blobs until at most ``most`` bytes are left; return the number of deleted bytes."""
         before, kept = self._total, self.most
         self.most = most
         try:
@@ -304,7 +310,7 @@ class Cache:
 
     @contextmanager
     def reserved(self, size: int) -> Iterator[None]:
-        """Count bytes of temporary files beside the blobs; :class:`CacheFullError` where there is no space."""
+        """Count bytes of temporary files like those of blobs; raise :class:`CacheFullError` if there is no space."""
         self._reserve(size)
         try:
             yield
@@ -313,7 +319,7 @@ class Cache:
 
     @contextmanager
     def pinned(self, keys: Collection[Key]) -> Iterator[None]:
-        """Keep blobs that something is made of."""
+        """Keep blobs while they are in use."""
         self.pin(keys)
         try:
             yield
@@ -321,7 +327,7 @@ class Cache:
             self.unpin(keys)
 
     def pin(self, keys: Collection[Key]) -> None:
-        """Keep blobs until they are unpinned: a file that is open takes space even if it is deleted."""
+        """Keep blobs until :meth:`unpin`: an open file takes space even after it is deleted."""
         with self._lock:
             for key in keys:
                 self._pinned[key] = self._pinned.get(key, 0) + 1
@@ -336,7 +342,7 @@ class Cache:
             self._make_space()
 
     def note_image(self, key: Key) -> None:
-        """Remember that a manifest is one of an image, which may be a base."""
+        """Remember that a blob is the manifest of an image, which may be a base."""
         if not self.has(key):
             return
         with self._lock, suppress(OSError):
@@ -349,7 +355,7 @@ class Cache:
                 self._images[key[0]] = len(self.images(key[0]))
 
     def images(self, space: str) -> list[bytes]:
-        """Return the manifests of images that are known, the latest first; those whose blobs went are forgotten."""
+        """Return the manifests of remembered images, latest first; forget those that the cache has deleted."""
         found = []
         for path in (self.folder / "images" / space).glob("*"):
             with suppress(ValueError, OSError):
@@ -370,7 +376,7 @@ def _state(fd: int) -> _State:
 
 
 def _delete(path: Path) -> None:
-    """Remove whatever is there."""
+    """Delete a file or folder, if it exists."""
     try:
         path.unlink(missing_ok=True)
     except OSError:

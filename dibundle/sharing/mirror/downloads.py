@@ -1,4 +1,4 @@
-"""Blobs that are fetched from upstream: once for all clients that want one, kept while they pass."""
+"""Downloads of blobs from upstream: one for all clients that request the blob; it is put into the cache meanwhile."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from dibundle.sharing.mirror.upstream import Document, Streamed, Upstreams, thre
 from dibundle.sources.registry.transport import ConnectionFailure
 
 _PIECE: Final = 128 << 10
-WITHHELD: Final = 64 << 10  # bytes at the end of a blob that are sent only when all of it has its digest
-_TRIES: Final = 3  # of a blob whose connection breaks
-_MEASURED: Final = 64 << 10  # bytes of a blob by which the speed of a link is measured
-_PUMPS: Final = 64  # of an upstream at once
+WITHHELD: Final = 64 << 10  # bytes at the end of a blob that are sent only if the whole blob has its digest
+_TRIES: Final = 3  # maximum attempts to continue a blob after its connection breaks
+_MEASURED: Final = 64 << 10  # minimum bytes of a blob for measuring the speed of a link
+_PUMPS: Final = 64  # maximum downloads from an upstream at once
 HASHES: Final = {"sha256": hashlib.sha256, "sha512": hashlib.sha512}
-_ALONE: Final = 16 << 20  # bytes that are still fetched when nobody waits for a blob any more
+_ALONE: Final = 16 << 20  # maximum remaining bytes for which a download continues without clients
 
 
 class Bell:
-    """Wakes threads and coroutines of any loop that wait for something to change."""
+    """A signal of changes for threads, and for coroutines of any loop."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
         self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
 
     def ring(self) -> None:
-        """Wake all."""
+        """Wake all waiting threads and coroutines."""
         with self.changed:
             self.changed.notify_all()
             waiting, self._waiting = self._waiting, set()
@@ -45,7 +45,7 @@ class Bell:
                 loop.call_soon_threadsafe(event.set)
 
     async def wait(self, is_over: Callable[[], bool], seconds: float | None = None) -> bool:
-        """Wait until ``is_over``, which is asked at each change; return whether it was in time."""
+        """Wait until ``is_over`` returns true; it is called at each change. Return False after ``seconds``."""
         loop = asyncio.get_running_loop()
         end = None if seconds is None else loop.time() + seconds
         while True:
@@ -64,14 +64,14 @@ class Bell:
 
 
 class Download:
-    """A blob on its way from upstream into a temporary file, from which any number of clients read as it grows."""
+    """A running download of a blob into a temporary file; any number of clients read the file while it grows."""
 
     def __init__(self, digest: bytes, size: int, blob: NewBlob) -> None:
         self.digest, self.size = digest, size
         self.begun = time.monotonic()
         self.seconds = 0.0
         self._blob = blob
-        self._readers = 1  # the one who writes
+        self._readers = 1  # the writer
         self._is_given_up = False
         self.bell = Bell()
         self.received = 0
@@ -80,13 +80,13 @@ class Download:
 
     @property
     def available(self) -> int:
-        """How many bytes may be sent now."""
+        """Number of bytes that may be sent now."""
         if self.is_done and not self.error:
             return self.size
         return max(0, min(self.received, self.size - WITHHELD))
 
     def join(self) -> bool:
-        """Begin to read; false where the file is closed already, or about to be."""
+        """Register a reader; return False if the file is closed or about to be closed."""
         with self.bell.changed:
             if not self._readers or self._is_given_up:
                 return False
@@ -94,7 +94,7 @@ class Download:
             return True
 
     def leave(self) -> None:
-        """Read no more; the last one closes the file."""
+        """Unregister a reader; the last one closes the file."""
         with self.bell.changed:
             self._readers -= 1
             is_last = not self._readers
@@ -102,13 +102,13 @@ class Download:
             self._blob.close()
 
     def give_up_alone(self) -> bool:
-        """Return whether to end: nobody reads, and much is missing."""
+        """Return whether to end the download: it has no readers, and more than ``_ALONE`` bytes are missing."""
         with self.bell.changed:
             self._is_given_up = self._readers == 1 and self.size - self.received > _ALONE
         return self._is_given_up
 
     def wait(self, seconds: float) -> bool:
-        """Wait until all is there; return whether it is."""
+        """Wait until the blob is complete; return whether it is."""
         end = time.monotonic() + seconds
         with self.bell.changed:
             while not self.is_done and (left := end - time.monotonic()) > 0:
@@ -116,16 +116,16 @@ class Download:
         return self.is_done and self.error is None
 
     def written(self, at: int) -> tuple[bytes, hashlib._Hash]:
-        """Return the bytes from ``at`` on of a download that failed, and the hash of all that was written."""
+        """Return the bytes from ``at`` on of a failed download, and the hash of all bytes that were written."""
         return os.pread(self._blob.fd, self.received - at, at), self._blob.hash()
 
     async def pieces(self, start: int = 0) -> AsyncIterator[bytes]:
-        """Yield the bytes from ``start`` on as they come; :class:`ConnectionFailure` where they end too early."""
+        """Yield the bytes from ``start`` on as they arrive; raise :class:`ConnectionFailure` if they end too early."""
         at = start
         while at < self.size:
             ready = self.available
             if ready > at:
-                piece = os.pread(self._blob.fd, min(_PIECE, ready - at), at)  # just written: no disk is waited for
+                piece = os.pread(self._blob.fd, min(_PIECE, ready - at), at)  # just written, so it needs no disk access
                 at += len(piece)
                 yield piece
                 continue
@@ -135,7 +135,7 @@ class Download:
 
 
 def require_blob(answer: Streamed, name: str, *, is_part: bool) -> None:
-    """Raise :class:`ConnectionFailure` where what is sent cannot be the blob, or the part, that was asked for."""
+    """Raise :class:`ConnectionFailure` if upstream's answer cannot be the requested blob, or part."""
     is_other = 200 <= answer.status < 300 and answer.status not in ((200, 206) if is_part else (200,))
     kind, _, digest = name.partition(":")
     is_nothing = answer.status == 200 and answer.length == 0
@@ -144,7 +144,7 @@ def require_blob(answer: Streamed, name: str, *, is_part: bool) -> None:
 
 
 class Downloads:
-    """All blobs that are fetched at the moment."""
+    """All running downloads."""
 
     def __init__(self, options: MirrorOptions, upstreams: Upstreams, cache: Cache) -> None:
         self._upstreams, self._cache = upstreams, cache
@@ -156,25 +156,26 @@ class Downloads:
         self._busy: Counter[str] = Counter()  # pumps of each upstream
 
     def close(self) -> None:
-        """Begin nothing more."""
+        """Start no more downloads."""
         for pool in self._pumps.values():
             pool.shutdown(wait=False, cancel_futures=True)
 
     def speed(self, place: UpstreamPlace) -> float | None:
-        """Return bytes a second of what an upstream sends, lately."""
+        """Return the recent speed of an upstream in bytes per second; None if it is not known."""
         return self._speeds.get(place.host)
 
     def running(self, key: Key) -> Download | None:
-        """Return the download of a blob, for the caller to leave; None where there is none."""
+        """Return the running download of a blob, or None; the caller has to :meth:`Download.leave` it."""
         with self._lock:
             found = self._running.get(key)
         return found if found and found.join() else None
 
     def begin(self, place: UpstreamPlace, digest: bytes) -> Download | Document | None:
-        """Return the download of a blob, for the caller to leave, or upstream's answer where it does not give it.
+        """Start the download of a blob and return it; if upstream refuses the blob, return upstream's answer.
 
-        None where somebody else has begun it meanwhile, or it is in the cache now. :class:`CacheFullError` where there
-        is no space; :class:`RegistryError` or :class:`ConnectionFailure` where upstream does not answer.
+        The caller has to :meth:`Download.leave` the download. Return None if another thread has started it meanwhile,
+        or if the blob is in the cache now. Raises :class:`CacheFullError` if there is no space or too many downloads
+        run, and :class:`RegistryError` or :class:`ConnectionFailure` if upstream does not answer.
         """
         key = place.key(digest)
         with self._asking.of(key):
@@ -182,7 +183,7 @@ class Downloads:
                 is_there = key in self._running
                 if is_there or self._cache.has(key):
                     return None
-                if self._busy[place.host] == _PUMPS:  # whoever waits here keeps others from asking for manifests
+                if self._busy[place.host] == _PUMPS:  # waiting here would block a thread that manifests need
                     raise CacheFullError
                 self._busy[place.host] += 1
             began: Future[Download | Document] = Future()
@@ -214,7 +215,7 @@ class Downloads:
                     self._running[place.key(digest)] = download
                 began.set_result(download)
                 self._fill(download, place, path, answer)
-        except Exception as error:  # whatever it is, somebody waits for it
+        except Exception as error:  # begin() waits for any error
             if not began.done():
                 began.set_exception(error)
 
@@ -228,7 +229,7 @@ class Downloads:
                     raise ConnectionFailure("nobody waits for it")
             if download._blob.digest != download.digest:
                 raise ConnectionFailure("upstream sent another blob")
-            with suppress(OSError):  # it is sent all the same
+            with suppress(OSError):  # clients still get the blob
                 download._blob.keep(place.space)
             download.seconds = time.monotonic() - download.begun
             self._measure(download, place.host)
@@ -242,7 +243,7 @@ class Downloads:
             download.leave()
 
     def _pieces(self, download: Download, place: UpstreamPlace, path: str, first: Streamed) -> Iterator[bytes]:
-        """Yield a blob; where the connection breaks go on from there, a few times."""
+        """Yield a blob; if the connection breaks, continue from there, at most ``_TRIES`` times."""
         at, failures = 0, 0
         answer: Iterator[bytes] = first.pieces
         while True:
@@ -270,7 +271,7 @@ class Downloads:
             yield from answer.pieces
 
     def _measure(self, download: Download, host: str) -> None:
-        """Note how fast an upstream is, by blobs that are large enough to tell."""
+        """Update the speed of an upstream, from blobs of at least ``_MEASURED`` bytes."""
         if download.size >= _MEASURED and download.seconds > 0:
             found = download.size / download.seconds
             self._speeds[host] = (self._speeds.get(host, found) + found) / 2

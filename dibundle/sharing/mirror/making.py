@@ -1,4 +1,4 @@
-"""Layers that are made of what is here and of bundles, while a client waits for them."""
+"""Rebuild layers from local images and bundles while a client waits for them."""
 
 from __future__ import annotations
 
@@ -37,29 +37,29 @@ from dibundle.sources.access import Access, SignatureCheck
 from dibundle.sources.registry.listing import Delta
 from dibundle.sources.registry.transport import ConnectionFailure
 
-MAKERS: Final = 2  # images that are made at once: each may take 200 MB
-PLANNERS: Final = 16  # of an upstream that are thought about: nobody else waits for those that are made
-OF_ONE: Final = 2  # planners of one repository: whoever may push to it keeps no other from them
-MOST: Final = 256  # of an upstream that wait for that
-MOST_OF_ONE: Final = 32  # of one repository
-SOON: Final = 2.0  # seconds that a layer waits for that to begin
-MAX_BASES: Final = 8  # images that are opened as bases
-MAX_CHAINS: Final = 8  # that are looked at whose bases the client may not read
-ASKING: Final = 8  # blobs of a base that upstream is asked about at once
-MIN_MEASURED: Final = 1 << 20  # bytes of layers by which the speed of making is measured
-SPEED: Final = 25e6  # bytes of compressed layers made in a second, before the first was measured
-FAST: Final = 100e6  # and of upstream
-_SLACK: Final = 64 << 20  # bytes of an archive beside its layers
+MAKERS: Final = 2  # maximum images that are rebuilt at once: each may take 200 MB
+PLANNERS: Final = 16  # planner threads of an upstream: other images do not wait for those that are rebuilt
+OF_ONE: Final = 2  # maximum planners of one repository: its pushers cannot block other repositories
+MOST: Final = 256  # maximum images of an upstream that are planned or wait for a planner
+MOST_OF_ONE: Final = 32  # maximum images of one repository that wait for a planner
+SOON: Final = 2.0  # maximum seconds that a layer waits for the planner to begin
+MAX_BASES: Final = 8  # maximum images to open as bases
+MAX_CHAINS: Final = 8  # maximum chains to try whose bases the client may not read
+ASKING: Final = 8  # requests to upstream at once for blobs of a base
+MIN_MEASURED: Final = 1 << 20  # minimum bytes of layers for measuring the speed of rebuilding
+SPEED: Final = 25e6  # bytes of compressed layers rebuilt per second, before the first measurement
+FAST: Final = 100e6  # bytes per second of upstream, before the first measurement
+_SLACK: Final = 64 << 20  # bytes of an archive in addition to its layers
 
 Report = Callable[["Making"], object]
 
 
 @dataclass(slots=True)
 class Making:
-    """An image that a client has begun to pull: what is done about its layers.
+    """An image that a client has begun to pull, and how the mirror gets its layers.
 
-    ``way``: "delta", "image", or "cached" where nothing is to be fetched; None until that is known. ``reason``: why
-    there is no delta. ``saved``: bytes of the layers that were made less those of the bundles.
+    ``way``: "delta", "image", or "cached" if all layers are in the cache; None until that is known. ``reason``: why
+    there is no delta. ``fetched``: bytes of bundles. ``saved``: bytes of the rebuilt layers minus ``fetched``.
     """
 
     place: UpstreamPlace
@@ -77,16 +77,16 @@ class Making:
 
     @property
     def name(self) -> tuple[str, bytes]:
-        """What tells it from others of its upstream."""
+        """Key of the image among those of its upstream."""
         return self.place.repository, self.manifest
 
 
 class _NoWayError(Exception):
-    """There is no delta; the text says why."""
+    """There is no delta; the text is the reason."""
 
 
 class _UnfitError(Exception):
-    """A bundle does not serve: that of ``step``; ``is_applied``: that took its time."""
+    """The bundle of ``step`` cannot be used; ``is_applied``: this was found by applying it, which takes time."""
 
     def __init__(self, step: ChainStep, error: DibError, *, is_applied: bool = False) -> None:
         super().__init__(error.message)
@@ -94,23 +94,23 @@ class _UnfitError(Exception):
 
 
 class _Clock(Thinned):
-    """Ends work on a bundle when its time is over, wherever it is."""
+    """A progress that ends work on a bundle at any point when its time is over."""
 
     def __init__(self, check: Callable[[], object]) -> None:
         super().__init__(Silent())
         self._check = check
 
     def phase(self, name: str, total: int) -> None:
-        """Look at the clock."""
+        """Check the time."""
         self._check()
 
     def advance(self, count: int) -> None:
-        """Look at the clock."""
+        """Check the time."""
         self._check()
 
 
 class _Found(NamedTuple):
-    """A chain of bundles, and the images that it builds on."""
+    """A chain of bundles, and its base images."""
 
     chain: tuple[ChainStep, ...]
     bases: list[LocalImage]
@@ -122,7 +122,7 @@ class _Found(NamedTuple):
 
 
 class Maker:
-    """Makes layers, each image once at a time. Safe for threads."""
+    """Rebuilder of layers; it works on each image only once at a time. Thread-safe."""
 
     def __init__(
         self,
@@ -143,15 +143,15 @@ class Maker:
         self._running: dict[str, dict[tuple[str, bytes], Making]] = {host: {} for host in self._pools}
         self._waiting: defaultdict[tuple[str, str], deque[Callable[[], object]]] = defaultdict(deque)  # by repository
         self._busy: Counter[tuple[str, str]] = Counter()  # planners of each repository
-        self._speeds: dict[str, float] = {}  # of making, by upstream
+        self._speeds: dict[str, float] = {}  # of rebuilding, by upstream
 
     def close(self) -> None:
-        """Begin nothing more."""
+        """Start no more images."""
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
 
     def begin(self, place: UpstreamPlace, manifest: bytes, named: ImageManifest) -> None:
-        """Find out, in a thread, whether a delta leads to an image, and make its layers if one does."""
+        """Search for a delta to an image, in a thread, and rebuild its layers if there is one."""
         making = Making(place, manifest, frozenset(digest for digest, _ in named.layers))
         run = partial(self._run, making, named)
         with self._lock:
@@ -166,7 +166,7 @@ class Maker:
         self._pools[place.host].submit(run)
 
     def _next(self, place: UpstreamPlace) -> None:
-        """Have the next image of a repository take the place of one that is done."""
+        """Start the next waiting image of a repository after one is done."""
         repository = place.host, place.repository
         with self._lock:
             waiting = self._waiting.get(repository)
@@ -181,7 +181,7 @@ class Maker:
             self._pools[place.host].submit(run)
 
     def making(self, place: UpstreamPlace, layer: bytes) -> Making | None:
-        """Return what may make a layer of a repository; None where nothing does."""
+        """Return the running :class:`Making` of an image with this layer, in this repository; None if there is none."""
         with self._lock:
             for making in self._running[place.host].values():
                 if layer in making.layers and making.place.repository == place.repository:
@@ -189,14 +189,14 @@ class Maker:
         return None
 
     async def wait(self, making: Making) -> None:
-        """Wait until it is known that layers are not made, or they are, or for as long as they may take."""
+        """Wait until the layers are rebuilt, or known not to be, or until the time is over."""
         left = making.begun + self._options.make_timeout - time.monotonic()
         if not await making.bell.wait(lambda: making.has_begun, max(0.0, min(left, SOON))):
             return
         await making.bell.wait(lambda: making.is_done, max(0.0, left))
 
     def _require_time(self, making: Making) -> float:
-        """Return how many seconds are left; raise where there are none."""
+        """Return the seconds left; raise if there are none."""
         left = making.begun + self._options.make_timeout - time.monotonic()
         if left <= 0:
             raise _NoWayError("it takes too long")
@@ -231,7 +231,7 @@ class Maker:
         place = making.place
         if sum(missing.values()) > self._cache.most:
             raise _NoWayError("the layers do not fit into the cache")
-        self._require_worth(making, 0, missing, 0)  # before upstream is asked for anything
+        self._require_worth(making, 0, missing, 0)  # before the first request to upstream
         config = self._config(making, named.config)
         known = self._documents.look(place.host, named.config, lambda: config)
         if known is None or len(known.diff_ids) != len(named.layers):
@@ -258,7 +258,7 @@ class Maker:
             making.saved = sum(missing.values()) - making.fetched
 
     def _config(self, making: Making, config: bytes) -> bytes:
-        """Return an image's config, from upstream where it is not here."""
+        """Return an image's config; fetch it if the cache does not have it."""
         place, key = making.place, making.place.key(config)
         while True:
             found = self._cache.read(key, MAX_PARSED)
@@ -278,7 +278,7 @@ class Maker:
                     download.leave()
 
     def _way(self, making: Making, fetched: FetchedBundles, *, only_signed: bool) -> _Found:
-        """Return the chain of the fewest bytes from the images that are here."""
+        """Return the chain with the fewest bytes from local images that the client may read."""
         if fetched.has_failed:
             raise _NoWayError("no bundle could be applied")
 
@@ -308,9 +308,9 @@ class Maker:
         raise _NoWayError("the client may not read what bundles build on")
 
     def _may_read(self, making: Making, image: LocalImage) -> bool:
-        """Whether upstream gives the client all blobs of a base, in the repository that it pulls from.
+        """Whether upstream lets the client read all blobs of a base, in the repository of the pull.
 
-        Else whoever pushes a bundle to one repository could find out, by what it makes, what is in another.
+        Without this check, a bundle that is pushed to one repository could disclose content of another.
         """
         ask = partial(self._upstreams.refusal, making.place, "blobs")
         blobs = {image.named.config, *(digest for digest, _ in image.named.layers)}
@@ -320,9 +320,9 @@ class Maker:
 
     @contextmanager
     def _turn(self, making: Making) -> Iterator[None]:
-        """Wait for one of the turns at decoding and making, in which memory is taken."""
+        """Wait for a turn at decoding and rebuilding; the number of turns limits memory."""
         while not self._makers.acquire(timeout=self._require_time(making)):
-            pass  # until there is no time left
+            pass  # _require_time() raises when no time is left
         try:
             yield
         finally:
@@ -331,9 +331,9 @@ class Maker:
     def _look_at_bases(
         self, making: Making, here: dict[bytes, LocalImage], deltas_to: Callable[[bytes], Sequence[Delta]]
     ) -> None:
-        """Add to what is here the images that bundles are said to build on, where they are whole."""
+        """Add to ``here`` the images that are listed as bases of bundles, if they are complete."""
         waiting, asked = [making.manifest], {making.manifest}
-        for image in waiting:  # which grows
+        for image in waiting:  # the list grows during the loop
             for delta in deltas_to(image):
                 for base in sorted(delta.bases - asked):
                     asked.add(base)
@@ -344,18 +344,24 @@ class Maker:
                         waiting.append(base)
 
     def _require_worth(self, making: Making, size: int, missing: dict[bytes, int], received: int) -> None:
-        """Raise where the layers are no more bytes than ``size`` and those ``received`` in vain, or are here sooner."""
+        """Raise unless bundles of ``size`` bytes, plus ``received`` bytes, are fewer than the bytes of the layers.
+
+        If the option ``prefer`` is "speed", also raise if fetching the layers is faster.
+        """
         whole = sum(missing.values())
         if received + size >= whole:
             raise _NoWayError("the layers are no more bytes")
         speed = self._downloads.speed(making.place) or FAST
         own = self._speeds.get(making.place.host, SPEED)
         if self._options.prefer == "speed" and size / speed + whole / own >= whole / speed:
-            self._speeds[making.place.host] = own + (SPEED - own) / 16  # or a slow one would be the last
+            self._speeds[making.place.host] = own + (SPEED - own) / 16  # else one slow rebuild would be the last
             raise _NoWayError("fetching the layers is faster")
 
     def _fetch(self, found: _Found, fetched: FetchedBundles, counted: set[bytes], context: Context) -> list[Spool]:
-        """Fetch the bundles of a chain; the cache counts them until ``context`` ends, ``counted`` has those it does."""
+        """Fetch the bundles of a chain; the cache counts their bytes until ``context`` ends.
+
+        ``counted``: digests of the manifests of bundles that are already counted.
+        """
         spools, left = [], MAX_MANIFEST
         for step in found.chain:
             try:
@@ -381,7 +387,7 @@ class Maker:
         missing: dict[bytes, int],
         context: Context,
     ) -> None:
-        """Make the missing layers of the image with this ID and put them into the cache."""
+        """Rebuild the missing layers of the image with this ID, and put them into the cache."""
         place = making.place
         limits = RebuildOptions(max_size=2 * sum(missing.values()) + _SLACK + _sizes(found.bases))
         try:
@@ -405,7 +411,7 @@ class Maker:
             self._speeds[place.host] = (old + size / max(time.monotonic() - begun, 0.01)) / 2
 
     def _keep(self, place: UpstreamPlace, made: ImageArchive, missing: dict[bytes, int]) -> None:
-        """Put the layers of an archive into the cache, each by the digest that it really has."""
+        """Put the missing layers of an archive into the cache; the digest of each is computed again."""
         wanted = dict(missing)
         for blob in made.blobs:
             size = wanted.get(blob.digest or b"")
@@ -429,7 +435,7 @@ def _sizes(images: Sequence[LocalImage]) -> int:
 
 
 def _covering(chain: Sequence[ChainStep], images: Iterable[LocalImage]) -> list[LocalImage]:
-    """Return images that have all layers which a chain needs of what is here, few of them."""
+    """Return a few images that together have the layers that a chain needs."""
     needed = {digest for step in chain for digest in step.delta.told.needs}
     found: list[LocalImage] = []
     for image in sorted(images, key=lambda image: (-len(needed & image.digests), image.manifest)):

@@ -1,4 +1,4 @@
-"""What goes wrong with a mirror: every text, by its code."""
+"""Messages about mirrors, by code."""
 
 from __future__ import annotations
 

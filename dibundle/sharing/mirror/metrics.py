@@ -1,4 +1,4 @@
-"""What a mirror counts, as Prometheus reads it."""
+"""Metrics of a mirror, in the format of Prometheus."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Metrics:
     """The counters of one mirror."""
 
     def __init__(self) -> None:
-        # they are times under the names of counters
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # which prometheus_client gives no types
+        # the metrics "_created" are times, but have names like those of counters
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client has no types for it
         self._registry = CollectorRegistry()
         own = self._registry
         self.upstream = Gauge("dib_mirror_upstream_bytes", "Bytes received from upstream registries.", registry=own)
@@ -31,7 +31,7 @@ class Metrics:
         )
 
     def text(self) -> bytes:
-        """Return all of them."""
+        """Return all metrics as text."""
         return generate_latest(self._registry)
 
 

@@ -1,4 +1,4 @@
-"""How a mirror works, and which registries it speaks to."""
+"""Options of a mirror, and the registries that it serves."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from dibundle.sharing.mirror import messages
 from dibundle.sources.registry.reference import NAME, is_loopback
 
 HUB: Final = "registry-1.docker.io"
-"""Where the images of docker.io are."""
+"""Host with the images of docker.io."""
 _HUB_NAMES: Final = ("docker.io", "index.docker.io", "registry-1.docker.io")
 _PART: Final = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?")
 
 
 class Listen(NamedTuple):
-    """Where a mirror listens."""
+    """Address on which a mirror listens."""
 
     host: str
     port: int
 
     @property
     def address(self) -> str:
-        """Host and port, as URLs have them."""
+        """Host and port, in the form of URLs."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def is_local(self) -> bool:
-        """Whether only this machine reaches it."""
+        """Whether only this machine can reach the address."""
         return is_loopback(self.host)
 
 
@@ -40,18 +40,18 @@ HERE: Final = Listen("127.0.0.1", 5055)
 
 
 Prefer = Literal["speed", "bytes"]
-"""What counts where a delta is fewer bytes than the layers: when they are here, or the bytes alone."""
+"""Criterion if a delta has fewer bytes than the layers: which is faster, or only the bytes."""
 
 
 Key = tuple[str, bytes]
-"""A blob as the mirror knows it: the space that it is in, and its digest."""
+"""Key of a blob in the mirror: its space, and its digest."""
 
 
 class UpstreamPlace(NamedTuple):
-    """A repository of an upstream registry, as a client sees it with its credentials.
+    """A repository of an upstream registry, with the credentials of a client.
 
-    ``space``: what the mirror has of one registry is nobody else's, and what it has fetched with its own logins is
-    nothing that clients brought theirs for. ``prefix`` is what stands before its name in the mirror's paths.
+    ``space``: part of the cache for this registry only; content that the mirror fetched with its own logins has a space
+    of its own. ``prefix``: the part before the repository's name in the mirror's paths.
     """
 
     host: str
@@ -61,23 +61,25 @@ class UpstreamPlace(NamedTuple):
     authorization: str | None = None
 
     def key(self, digest: bytes) -> Key:
-        """Return how the mirror knows a blob of this registry."""
+        """Return the key of a blob of this registry."""
         return self.space, digest
 
     @property
     def name(self) -> str:
-        """The name that users give the repository."""
+        """The name of the repository for users."""
         return f"{'docker.io' if self.host == HUB else self.host}/{self.repository}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MirrorOptions:
-    """How to mirror: ``upstreams`` are hosts by the names that they have here.
+    """Options of a mirror.
 
-    ``cache_size`` in bytes. ``make_timeout``: seconds that a layer may take to be made before it is fetched instead.
-    ``is_private``: whoever reaches the mirror may read what its own credentials open. ``stores``: folders of blobs by
-    digest, as containerd has them, each with the host whose images may build on it. ``certificate``: files of a TLS
-    certificate and its key.
+    - ``upstreams``: hosts by their names in this mirror
+    - ``cache_size``: bytes
+    - ``make_timeout``: maximum seconds for rebuilding a layer; after that, it is fetched
+    - ``is_private``: the mirror uses its own credentials; every client that can reach it may read what they open
+    - ``stores``: folders of blobs by digest, like containerd's, each with the host whose images may use it as a base
+    - ``certificate``: files of a TLS certificate and its key
     """
 
     upstreams: Mapping[str, str]
@@ -91,7 +93,10 @@ class MirrorOptions:
     certificate: tuple[str, str] | None = None
 
     def place(self, path: str, ns: str | None, authorization: str | None) -> UpstreamPlace | None:
-        """Return the repository that a path means, with the upstream as ``ns`` or in its first part; None for none."""
+        """Return the repository of a path; None if it is not valid.
+
+        The upstream is the host ``ns`` or, without that, the name in the first part of the path.
+        """
         if ns is not None:
             prefix, repository, host = "", path, canonical_host(ns)
         else:
@@ -104,12 +109,12 @@ class MirrorOptions:
 
 
 def canonical_host(text: str) -> str:
-    """Return the host that a registry's name stands for."""
+    """Return the host for a registry's name."""
     return HUB if text.lower() in _HUB_NAMES else text.lower().removesuffix(":443")
 
 
 def parse_upstreams(given: Iterable[str]) -> dict[str, str]:
-    """Return the upstreams that ``[NAME=]HOST[:PORT]`` name, by their names."""
+    """Parse upstreams, each ``[NAME=]HOST[:PORT]``, and return the hosts by name."""
     found: dict[str, str] = {}
     for text in given:
         name, is_named, host = text.rpartition("=")
@@ -127,9 +132,9 @@ def parse_upstreams(given: Iterable[str]) -> dict[str, str]:
 
 
 def parse_stores(given: Iterable[str], upstreams: Mapping[str, str]) -> tuple[tuple[str, Path], ...]:
-    """Return the folders that ``[NAME=]DIR`` name, each with the host whose images may build on it.
+    """Parse stores, each ``[NAME=]DIR``, and return the folders, each with the host whose images may use it as a base.
 
-    An upstream could have a client get what is there, so one of several has to be named.
+    If there are several upstreams, NAME is required: an upstream could disclose a store's content to its clients.
     """
     found = []
     for text in given:
@@ -144,7 +149,7 @@ def parse_stores(given: Iterable[str], upstreams: Mapping[str, str]) -> tuple[tu
 
 
 def parse_listen(text: str) -> Listen:
-    """Return what ``HOST:PORT`` says."""
+    """Parse ``HOST:PORT``."""
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise UsageError(messages.MIRROR_LISTEN, found=text)

@@ -1,4 +1,4 @@
-"""The pull half of the distribution API, over HTTP/1.1."""
+"""Server of a mirror: the pull part of the distribution API, over HTTP/1.1."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ from dibundle.sources.access import Access
 from dibundle.sources.registry.reference import TAG, is_loopback
 from dibundle.sources.registry.transport import ConnectionFailure
 
-_PATIENCE: Final = 30.0  # seconds for running requests, after SIGTERM
+_PATIENCE: Final = 30.0  # maximum seconds for running requests after SIGTERM
 _KINDS: Final = ("manifests", "blobs", "referrers", "tags")
-_SENT_BACK: Final = ("Accept", "Authorization", "Range")  # headers that upstream gets
-_LARGE: Final = 256 << 10  # bytes of a document
-_MOST_LARGE: Final = 32  # such documents that are sent at once: each may have 4 MiB
+_SENT_BACK: Final = ("Accept", "Authorization", "Range")  # headers that are passed on to upstream
+_LARGE: Final = 256 << 10  # a document with more bytes is large
+_MOST_LARGE: Final = 32  # maximum large documents that are sent at once: each may have 4 MiB
 
 
 class Mirror:
-    """Answers clients. One object for one cache; :meth:`close` ends it."""
+    """A mirror with its cache; :meth:`close` ends it."""
 
     def __init__(self, options: MirrorOptions, access: Access, log: Callable[[str], object]) -> None:
         self.options, self._log = options, log
@@ -59,7 +59,7 @@ class Mirror:
         self._blobs = BlobServer(options, self.cache, self._upstreams, self._downloads, self._maker, self.metrics)
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Stop all threads, and release the cache."""
         self._maker.close()
         self._downloads.close()
         self._upstreams.close()
@@ -67,7 +67,7 @@ class Mirror:
         self.cache.close()
 
     def application(self, serve: Middleware) -> web.Application:
-        """Return what aiohttp serves; all requests go by ``serve``."""
+        """Return the application for aiohttp; all requests pass through ``serve``."""
         application = web.Application(middlewares=[serve, self._guard])
         application.router.add_get("/healthz", self._health)
         application.router.add_get("/metrics", self._metrics)
@@ -76,7 +76,7 @@ class Mirror:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuse what pages of the web ask for, by names of theirs that lead to this machine."""
+        """Refuse requests to a private local mirror under other host names: web pages may point theirs to loopback."""
         if self.options.is_private and self.options.listen.is_local and not is_loopback(request.host):
             self.metrics.requests.labels("other", "421").inc()
             return error_answer(421, "DENIED", "a mirror for this machine alone, by another name")
@@ -123,7 +123,7 @@ class Mirror:
         digest = sha256_of(item)
         if kind == "blobs" and digest:
             return await self._blobs.answer(request, place, digest)
-        if kind == "blobs" and is_digest(item):  # of another kind: what a mirror keeps has SHA-256
+        if kind == "blobs" and is_digest(item):  # of another algorithm: the cache has only SHA-256
             return await self._blobs.direct(request, place, item)
         if kind == "manifests" and (is_digest(item) or TAG.fullmatch(item)):
             path, answer = f"manifests/{item}", self._manifest
@@ -135,7 +135,7 @@ class Mirror:
         return await aside(self._upstreams.threads[place.host], answer, request, place, path)
 
     async def _sent(self, request: web.Request, answer: web.Response) -> web.Response:
-        """Send a large document; of those there are few at once, whoever does not take them."""
+        """Send a large document; refuse it if ``_MOST_LARGE`` others are being sent, as clients may not read them."""
         if self._large == _MOST_LARGE:
             return error_answer(503, "TOOMANYREQUESTS", "too many large documents are being sent")
         self._large += 1
@@ -148,7 +148,7 @@ class Mirror:
     # ---- manifests and lists: in threads
 
     def _manifest(self, request: web.Request, place: UpstreamPlace, path: str) -> web.Response:
-        """Answer with a manifest, from the cache by its digest; what it names is begun to be made."""
+        """Answer with a manifest, from the cache if requested by digest; start rebuilding the layers that it names."""
         digest = sha256_of(path.partition("/")[2])
         if digest and self.cache.has(place.key(digest)):
             refusal = self._upstreams.refusal(place, "manifests", digest)
@@ -186,10 +186,10 @@ class Mirror:
         with self._upstreams.ask(place, path, headers=headers, method=method) as answer:
             return answer.document()
 
-    # ---- what operators see
+    # ---- metrics and log
 
     def _report(self, making: Making) -> None:
-        """Count and log what was done about an image."""
+        """Count and log how the layers of an image were obtained."""
         metrics = self.metrics
         metrics.bundles.inc(making.fetched)
         if making.way == "delta":
@@ -213,7 +213,7 @@ class Mirror:
 
 
 def serve(mirror: Mirror, *, ready: Callable[[int], object]) -> None:
-    """Serve until SIGTERM or SIGINT, then end when running requests have; ``ready`` gets the port."""
+    """Serve until SIGTERM or SIGINT, then wait for running requests to end; ``ready`` gets the port."""
     raise_limit_of_files()
 
     async def run() -> None:
@@ -229,7 +229,7 @@ def serve(mirror: Mirror, *, ready: Callable[[int], object]) -> None:
 
 @asynccontextmanager
 async def running(mirror: Mirror) -> AsyncIterator[int]:
-    """Answer clients in this loop; the port. :class:`FileError` where it cannot listen."""
+    """Serve clients in this loop and yield the port; raise :class:`FileError` if the mirror cannot listen."""
     listen = mirror.options.listen
     door = Door()
     runner = web.AppRunner(

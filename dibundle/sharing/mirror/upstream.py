@@ -1,4 +1,4 @@
-"""Requests to upstream registries, as clients make them: with their own credentials, or with those of the mirror."""
+"""Requests to upstream registries for clients: with the client's credentials, or with those of the mirror."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from dibundle.sources.registry.opening import allowed_settings
 from dibundle.sources.registry.reference import Reference
 from dibundle.sources.registry.transport import SMALL, ConnectionFailure, Transport
 
-_ASKING: Final = 32  # requests to an upstream at once, beside blobs
-_PASSING: Final = 32  # pieces of blobs that are passed on and not kept, at once
-_IDLE: Final = 64  # connections that wait for the next request
+_ASKING: Final = 32  # maximum requests to an upstream at once, without downloads of blobs
+_PASSING: Final = 32  # maximum threads for blobs that are passed on and not kept
+_IDLE: Final = 64  # maximum idle connections
 _GRANT_SECONDS: Final = 60.0
 _MAX_GRANTS: Final = 65_536
-_MOST_ERROR: Final = 64 << 10  # bytes of an error that are passed on
-_LONGEST_LENGTH: Final = 18  # digits of a Content-Length
-_CONTROLS: Final = frozenset(map(chr, (*range(9), *range(10, 32), 127)))  # all but tabulators: aiohttp sends no such
+_MOST_ERROR: Final = 64 << 10  # maximum bytes of an error that are passed on
+_LONGEST_LENGTH: Final = 18  # maximum digits of a Content-Length
+_CONTROLS: Final = frozenset(map(chr, (*range(9), *range(10, 32), 127)))  # all but tab: aiohttp refuses to send them
 Kind = Literal["manifests", "blobs"]
 
 
 class Document(NamedTuple):
-    """An answer that was read to its end."""
+    """A complete answer, with its body in memory."""
 
     status: int
     headers: Mapping[str, str]
@@ -39,25 +39,25 @@ class Document(NamedTuple):
 
     @property
     def length(self) -> int | None:
-        """What is said of the size of its body, to HEAD too."""
+        """Declared size of the body in bytes, also for HEAD; None if it is not known."""
         return _length(self.headers)
 
 
 class Streamed:
-    """An answer whose body is read piece by piece."""
+    """An answer with a body to be read piece by piece."""
 
     def __init__(self, status: int, headers: Mapping[str, str], pieces: Iterator[bytes]) -> None:
         self.status, self.headers, self.pieces = status, headers, pieces
 
     @property
     def length(self) -> int | None:
-        """Bytes of the body, where they are known."""
+        """Declared size of the body in bytes; None if it is not known."""
         return _length(self.headers)
 
     def document(self) -> Document:
-        """Read a body that is no blob; :class:`ConnectionFailure` where it is longer than documents are.
+        """Read the body of a document; raise :class:`ConnectionFailure` if it is too long for one.
 
-        Of an error the beginning, which is enough to tell what it is.
+        For an error, read only the beginning, which is enough to identify it.
         """
         body = bytearray()
         for piece in self.pieces:
@@ -70,24 +70,24 @@ class Streamed:
 
 
 def _grant(place: UpstreamPlace, kind: Kind, digest: bytes) -> bytes:
-    """Return what a grant is known by: the credentials in it may be long."""
+    """Return the key of a grant, a hash, as the credentials in it may be long."""
     return sha256(repr((place, kind, digest)).encode())
 
 
 def _length(headers: Mapping[str, str]) -> int | None:
-    """Return the size of a body, where it is said and counts."""
+    """Return the size of a body from its headers; None if they do not give a valid one."""
     found = headers.get("Content-Length", "")
     is_number = found.isascii() and found.isdigit() and len(found) <= _LONGEST_LENGTH
     return int(found) if is_number and "Transfer-Encoding" not in headers else None
 
 
 def threads(options: MirrorOptions, number: int, name: str) -> dict[str, ThreadPoolExecutor]:
-    """Return threads for each upstream: one that does not answer keeps nobody from the others."""
+    """Return a thread pool for each upstream: one that does not answer cannot block the others."""
     return {host: ThreadPoolExecutor(number, name) for host in set(options.upstreams.values())}
 
 
 class Upstreams:
-    """The registries behind a mirror, and what clients may read there. Safe for threads."""
+    """The registries behind a mirror, and a cache of what clients may read there. Thread-safe."""
 
     def __init__(self, options: MirrorOptions, access: Access) -> None:
         self._is_private = options.is_private
@@ -95,13 +95,13 @@ class Upstreams:
         self.passing = threads(options, _PASSING, "pass")
         settings = allowed_settings(access)
         self._settings = settings if options.is_private else replace(settings, logins=())
-        self._idle: list[tuple[tuple[str, str, str | None], Transport]] = []  # the latest at the end
+        self._idle: list[tuple[tuple[str, str, str | None], Transport]] = []  # latest last
         self._lock = threading.Lock()
         self._grants: OrderedDict[bytes, float] = OrderedDict()
         self.received = 0
 
     def close(self) -> None:
-        """Ask nothing more, and close connections that wait."""
+        """Send no more requests, and close idle connections."""
         for pool in (*self.threads.values(), *self.passing.values()):
             pool.shutdown(wait=False, cancel_futures=True)
         for _, transport in self._idle:
@@ -116,7 +116,7 @@ class Upstreams:
         headers: Mapping[str, str] | None = None,
         method: Literal["GET", "HEAD"] = "GET",
     ) -> Iterator[Streamed]:
-        """Send a request; :class:`RegistryError` or :class:`ConnectionFailure` where there is no answer."""
+        """Send a request; raise :class:`RegistryError` or :class:`ConnectionFailure` if there is no answer."""
         key = place.host, place.repository, None if self._is_private else place.authorization
         transport = self._taken(key) or Transport(
             Reference(place.host, place.repository),
@@ -133,7 +133,7 @@ class Upstreams:
                     raise ConnectionFailure("a header with control characters")
                 body = self._counted(transport.pieces(response)) if method == "GET" else iter(())
                 yield Streamed(response.status, response.headers, body)
-            is_sound = self._settings.max_time is None  # which began with the connection
+            is_sound = self._settings.max_time is None  # this time began with the connection
         finally:
             if is_sound:
                 self._wait(key, transport)
@@ -161,20 +161,20 @@ class Upstreams:
             yield piece
 
     def repository(self, place: UpstreamPlace, seconds: float) -> Repository:
-        """Return a repository to look for bundles in, as the client sees it, for so many seconds."""
+        """Return a repository to search for bundles, with the client's credentials; requests end after ``seconds``."""
         own = None if self._is_private else place.authorization
         limited = replace(self._settings, max_time=min(seconds, self._settings.max_time or seconds))
         return Repository(Reference(place.host, place.repository), limited, authorization=own)
 
     def grant(self, place: UpstreamPlace, kind: Kind, digest: bytes) -> None:
-        """Note that upstream has just let a client read something."""
+        """Remember for 60 s that upstream has let a client read a manifest or blob."""
         with self._lock:
             self._grants[_grant(place, kind, digest)] = time.monotonic() + _GRANT_SECONDS
             while len(self._grants) > _MAX_GRANTS:
                 self._grants.popitem(last=False)
 
     def refusal(self, place: UpstreamPlace, kind: Kind, digest: bytes) -> Document | None:
-        """Return upstream's answer where a client may not read what the mirror has; None where it may."""
+        """Return upstream's answer if a client may not read content that the mirror has; None if it may."""
         if self._is_private:
             return None
         until = self._grants.get(_grant(place, kind, digest), 0)
@@ -186,7 +186,7 @@ class Upstreams:
             if answer.status == 200:
                 self.grant(place, kind, digest)
                 return None
-        with self.ask(place, path, headers=accept) as answer:  # a HEAD has no reason in it
+        with self.ask(place, path, headers=accept) as answer:  # the answer to HEAD contains no reason
             if answer.status != 200:
                 return answer.document()
         self.grant(place, kind, digest)
